@@ -41,7 +41,7 @@ def _queues(client: Client, served: Sequence[str]) -> Samples:
     sizes = {name: size for name, size in queues.sizes(client, served).items() if size is not None}
     now_s = time_s(client)
     keys = client.keys
-    oldest = client.commands([("LINDEX", keys.queue(name), -1) for name in sizes])
+    oldest = queues.oldest(client, [keys.queue(name) for name in sizes])
     paused = client.commands([("SISMEMBER", keys.paused, name) for name in sizes])
     waited = {name: queues.waited_s(job, now_s) for name, job in zip(sizes, oldest, strict=True)}
     return {

@@ -24,6 +24,7 @@ from restbroker.store import parked
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.parked import Copy
+from restbroker.store.tickets import MAX_BYTES
 
 _PAGES: Final = 50
 """So many pages of copies are looked through for one of those that are missing."""
@@ -51,25 +52,29 @@ class Copies:
     after: str | None
 
 
-def copies(client: Client, known: Known, before: str = "", *, only_missing: bool = False) -> Copies:
+def copies(
+    client: Client, known: Known, before: str = "", *, only_missing: bool = False, seconds: float = 2.0
+) -> Copies:
     """The newest `PAGE` copies of those older than the copy `before` if given; with `only_missing` of the next
-    thousand those that the dead set does not have.
+    thousand those that the dead set does not have. Fewer where that takes so many seconds, but one.
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
+    until_s = time.monotonic() + seconds
     shown: list[Copied] = []
     for _ in range(_PAGES if only_missing else 1):
         page = parked.newest(client, PAGE, before)
         missing = {copy.entry for copy in parked.missing(client, page)}
-        shown += [
-            Copied(copy.entry, Look(copy.payload, copy.at_s, known).entry(), copy.entry not in missing)
-            for copy in page
-            if copy.entry in missing or not only_missing
-        ]
-        if len(page) < PAGE:
+        for copy in page:
+            if copy.entry in missing or not only_missing:
+                entry = Look(copy.payload, copy.at_s, known).entry()
+                shown.append(Copied(copy.entry, entry, copy.entry not in missing))
+                if time.monotonic() >= until_s:
+                    return Copies(tuple(shown), copy.entry)
+        if len(page) < PAGE and sum(len(copy.payload) for copy in page) < MAX_BYTES:
             return Copies(tuple(shown), None)
         before = page[-1].entry
-        if len(shown) >= PAGE:
+        if len(shown) >= PAGE or time.monotonic() >= until_s:
             break
     return Copies(tuple(shown), before)
 

@@ -15,7 +15,7 @@ from restbroker.errors import StoreUnavailable
 from restbroker.store import logins, rooms
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.store.logins import Asks, Busy, Claimed, Known, On, Taken, Turn, Yours
+from restbroker.store.logins import Asks, Busy, Claimed, Ending, How, Known, On, Taken, Turn, Yours
 from restbroker.store.rooms import Need, State, Stay
 
 P = ParamSpec("P")
@@ -42,9 +42,9 @@ class LoginsInRedis:
         """As `LoginBook`."""
         return await self._insist(logins.put, self._target, user, holder, stream)
 
-    async def off(self, user: str, stream: str) -> bool:
+    async def off(self, user: str, turn: Turn, how: How) -> Ending:
         """As `LoginBook`."""
-        return await self._insist(logins.off, self._target, user, stream)
+        return await self._insist(logins.off, self._target, user, turn, how)
 
     async def noted(self, users: Sequence[str]) -> list[Known]:
         """As `LoginBook`."""
@@ -54,9 +54,9 @@ class LoginsInRedis:
         """As `LoginBook`."""
         return await self._insist(logins.ask, self._target, user, claim)
 
-    async def end(self, user: str, what: On | Asks, again: str) -> bool:
+    async def end(self, user: str, what: On | Asks) -> bool:
         """As `LoginBook`."""
-        return await self._insist(logins.end, self._target, user, what, again)
+        return await self._insist(logins.end, self._target, user, what)
 
     async def room_take(self, stay: Stay, turn: Turn, need: Need) -> State | Yours | Busy:
         """As `LoginBook`."""
@@ -66,9 +66,9 @@ class LoginsInRedis:
         """As `LoginBook`."""
         return await self._insist(rooms.put, self._target, stay, holder, state)
 
-    async def room_forget(self, room: str, user: str | None) -> None:
+    async def room_lose(self, room: str, user: str, *, is_out: bool) -> None:
         """As `LoginBook`."""
-        return await self._insist(rooms.forget, self._target, room, user)
+        return await self._insist(rooms.lose, self._target, room, user, is_out=is_out)
 
     async def aclose(self) -> None:
         """As `LoginBook`."""

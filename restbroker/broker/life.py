@@ -195,9 +195,9 @@ class Life:
             for lane in lanes:
                 intake.start_soon(prober.run, lane)
                 intake.start_soon(Fetcher(lane, self._open_waiting(lane.plan.target.queues)).run)
-            queues = frozenset(queue for lane in lanes for queue in lane.plan.target.queues)
-            intake.start_soon(Scheduler(upkeep, self.health, report, queues).run)
-            intake.start_soon(Reaper(upkeep, self.health, report, samehost.this_host(), self.identities).run)
+            specs = {queue: lane.plan.connector.spec for lane in lanes for queue in lane.plan.target.queues}
+            intake.start_soon(Scheduler(upkeep, self.health, report, frozenset(specs)).run)
+            intake.start_soon(Reaper(upkeep, self.health, report, samehost.this_host(), self.identities, specs).run)
             intake.start_soon(Pauses(upkeep, self.health, report).run)
             intake.start_soon(Rewrite(upkeep, self.health, report, self._name).run)
             intake.start_soon(self._take_over, lanes)

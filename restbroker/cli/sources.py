@@ -25,8 +25,8 @@ def sources(config: ConfigOption = None, json: JsonOption = False) -> None:
 
     Of a user's stream also: the end of the id of the login under which it was opened, and when it was opened and
     brought its last event and its last heartbeat, as of half a minute ago at most. In a pipe each line is: source,
-    user, HOST:PID, read or the code of what is wrong, since when (UTC), login, opened, last event, last heartbeat, what
-    is wrong. Sources that servers post to are not among them.
+    user, HOST:PID, the state (read, no login, no question, or the code of what is wrong), since when (UTC), login,
+    opened, last event, last heartbeat, what is wrong. Sources that servers post to are not among them.
     """
     with open_store(quietly(config)) as client:
         found = listed(client)
@@ -49,9 +49,9 @@ def _as_json(one: SourceState) -> dict[str, Json]:
 
 def _row(one: SourceState) -> Sequence[str]:
     times = [utc(at_s) if at_s else "-" for at_s in (one.opened_s, one.event_s, one.heartbeat_s)]
-    state = one.code or "read"
+    state = one.code or one.message or "read"
     words = (one.source, one.user or "-", one.process, state, utc(one.since_s), one.login or "-")
-    return (*words, *times, one.message or "-")
+    return (*words, *times, (one.code and one.message) or "-")
 
 
 def _facts(one: SourceState) -> Iterator[Sequence[str]]:
@@ -59,7 +59,8 @@ def _facts(one: SourceState) -> Iterator[Sequence[str]]:
         yield "user", one.user
     yield "kind", one.kind
     yield "process", one.process
-    yield "state", f"{f'not read ({one.code})' if one.code else 'read'} since {local(one.since_s)}"
+    state = f"not read ({one.code})" if one.code else one.message or "read"
+    yield "state", f"{state} since {local(one.since_s)}"
     if one.code:
         yield "reason", one.message
         yield "hint", one.hint

@@ -150,11 +150,11 @@ def _facts_of_source(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
 
 def _source(row: Mapping[str, Json]) -> Sequence[str]:
     where = (text(row["source"]), text(row["user"] or None), text(row["process"]))
-    return "source", *where, _source_state(row), utc(_since_s(row)), text(row["message"] or None)
+    return "source", *where, _source_state(row), utc(_since_s(row)), text(row["message"] if row["code"] else None)
 
 
 def _source_state(row: Mapping[str, Json]) -> str:
-    return f"not read ({text(row['code'])})" if row["code"] else "read"
+    return f"not read ({text(row['code'])})" if row["code"] else text(row["message"] or "read")
 
 
 def _since_s(row: Mapping[str, Json]) -> float:

@@ -1,19 +1,24 @@
 """Shows what was written for a key without its secrets.
 
-Called by `config show` and `check`. Always holds: of a secret's value nothing is shown, and of an address not its
-login; whoever wants to know whether a value holds a secret compares it with what is shown.
+Called by `config show` and `check`. Always holds: of a secret's value nothing is shown, nor of a text whose name in a
+query or body says that it is one, and of an address not its login; whoever wants to know whether a value holds a secret
+compares it with what is shown.
 """
 
+import re
 from collections.abc import Mapping
 from typing import TypeAlias
 
 from restbroker.config.key import NO_KINDS, Key, Members
-from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf
+from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.names import spellings
 from restbroker.config.urls import without_login
+from restbroker.rules.hiding import SECRET_NAME
 from restbroker.rules.json_types import Json
 
 MASK = "…"
+_ARGUMENT = re.compile(r"\{[^{}]*\}")
+"""A template that holds no more than a job's argument."""
 _Options: TypeAlias = Mapping[str, Mapping[str, Members]]
 """The classes of options by kind, of targets and of sources."""
 
@@ -31,6 +36,8 @@ def _shown(key: Key, kind: Kind, value: Json, options: _Options) -> Json:
             # Which kind it is does not matter: what is secret for one is shown for none.
             known = [(name, of) for members in options[of].values() for name, of in spellings(members).items()]
             return _members(dict(sorted(known, key=lambda pair: pair[1].secret)), value, options)
+        case MapOf(_, Scalar() as entry), Mapping():
+            return {name: _named(name, _shown(key, entry, inner, options)) for name, inner in value.items()}
         case MapOf(_, entry), Mapping():
             return {name: _shown(key, entry, inner, options) for name, inner in value.items()}
         case ListOf(_, item), list():
@@ -38,8 +45,21 @@ def _shown(key: Key, kind: Kind, value: Json, options: _Options) -> Json:
         case _:
             pass
     if not key.secret or _says_where(value):
-        return value
+        return _named("", value)
     return without_login(value) if isinstance(value, str) and key.name.endswith(("URL", "Host")) else MASK
+
+
+def _named(name: str, value: Json) -> Json:
+    """The value without the texts in it whose names are those of secrets."""
+    match value:
+        case dict():
+            return {inner: _named(inner, one) for inner, one in value.items()}
+        case list():
+            return [_named(name, one) for one in value]
+        case str() if SECRET_NAME.search(name.lower()) and _ARGUMENT.fullmatch(value) is None:
+            return MASK
+        case _:
+            return value
 
 
 def _says_where(value: Json) -> bool:

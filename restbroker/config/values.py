@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from restbroker.config.kinds import ListOf, Scalar
+from restbroker.rules import hiding
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import Backoff, ExponentialBackoff, SidekiqBackoff
 
@@ -34,7 +35,7 @@ class BadValue(ValueError):
 
 
 def describe(value: Json, *, secret: bool = False) -> str:
-    """What was found, in words. A secret's value is not shown."""
+    """What was found, in words. A secret's value is not shown, nor the login in an address, wherever it was written."""
     match value:
         case None:
             return "nothing (null)"
@@ -53,7 +54,7 @@ def describe(value: Json, *, secret: bool = False) -> str:
     if secret:
         return name
     try:
-        shown = json.dumps(value, ensure_ascii=True)
+        shown = hiding.without(json.dumps(value, ensure_ascii=True), frozenset())
     except ValueError:  # Python refuses to write integers of more than 4300 digits.
         return f"{name} of thousands of digits"
     return f"{name} ({shown if len(shown) <= 60 else shown[:57] + '…'})"

@@ -13,7 +13,7 @@ import trio
 
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Outcome, Probe
-from restbroker.store.logins import Asks, Busy, Known, On, Taken, Turn, Yours
+from restbroker.store.logins import Asks, Busy, Ending, How, Known, On, Taken, Turn, Yours
 from restbroker.store.logins import Claimed as Noted
 from restbroker.store.rooms import Need, State, Stay
 from restbroker.store.rosters import Change, Changed, NotChanged, Pace
@@ -133,7 +133,7 @@ class LoginBook(Protocol):
         """See `store.logins`."""
         ...
 
-    async def off(self, user: str, stream: str) -> bool:
+    async def off(self, user: str, turn: Turn, how: How) -> Ending:
         """See `store.logins`."""
         ...
 
@@ -145,7 +145,7 @@ class LoginBook(Protocol):
         """See `store.logins`."""
         ...
 
-    async def end(self, user: str, what: On | Asks, again: str) -> bool:
+    async def end(self, user: str, what: On | Asks) -> bool:
         """See `store.logins`."""
         ...
 
@@ -157,7 +157,7 @@ class LoginBook(Protocol):
         """See `store.rooms`."""
         ...
 
-    async def room_forget(self, room: str, user: str | None) -> None:
+    async def room_lose(self, room: str, user: str, *, is_out: bool) -> None:
         """See `store.rooms`."""
         ...
 
@@ -203,12 +203,12 @@ class Logins(Protocol):
         """What Redis has of each: another than before, and a stream that was opened before gets nothing any more."""
         ...
 
-    async def off(self, user: str, stream: str) -> None:
-        """Notes that he is being logged off, unless he has another stream by now: `watched` does not log him in."""
-        ...
-
     async def present(self, user: str) -> None:
         """Makes him available: the server knows nothing of that after a login."""
+        ...
+
+    async def expelled(self, user: str, room: str) -> None:
+        """Notes that he is out of a room (`balcony@conference`), as the room told him: he joins it before a post."""
         ...
 
     async def aclose(self) -> None:

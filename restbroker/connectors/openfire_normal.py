@@ -8,6 +8,7 @@ version. 1.3 to 1.6 have some of the names in the singular (measured on 1.2.5, 1
 was read, as was what the Chat API alone has and is in no list of recorded answers).
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -16,7 +17,12 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from restbroker.connectors.openfire_rest.entities import AFFILIATIONS, ENTITIES
+from restbroker.rules.hiding import MASK, Spelled
 from restbroker.rules.json_types import Json
+
+_LOGIN: Final = r"ofchat-?[0-9]+(?![\w@])"
+LOGINS: Final[Spelled] = frozenset({("ofchat", _LOGIN)})
+"""The ids of all logins at the Chat API (read): each lets its holder act as the user whose it is."""
 
 _Scalar = Literal["whole", "flag", "date"]
 
@@ -111,6 +117,11 @@ _SHAPES: Final[Mapping[str, _Shape]] = MappingProxyType(
         "MessageBlastSentEntities": {"sentblasts": _List("sentblast", _SENT_BLAST)},
     }
 )
+
+
+def without_logins(answer: str, body: bytes) -> bytes:
+    """Such an answer without the logins of others: in a list of sessions they stand as addresses."""
+    return re.sub(_LOGIN.encode(), MASK.encode(), body) if answer == "SessionEntities" else body
 
 
 def normal(answer: str, body: Json) -> Json:

@@ -180,7 +180,9 @@ class States(Protocol):
     """Where a reader says how its reading stands, for whoever looks at it: `events.states`."""
 
     def put(self, problem: Problem | None, user: str = "") -> None:
-        """It is so from now on, or still; None: it is read. `user`: whose stream it is, "" for the whole source."""
+        """It is so from now on, or still; None: it is read. With an empty code nothing is wrong, and nothing there to
+        read, for which the message is a word or two. `user`: whose stream it is, "" for the whole source.
+        """
         ...
 
     def watch(self, user: str, facts: Callable[[], StreamFacts]) -> None:

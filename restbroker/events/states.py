@@ -50,7 +50,7 @@ class StatesInRedis:
     def put(self, state: SourceState) -> None:
         """It is so from now on, or still."""
         known = self._states.get(state.place)
-        if known is not None and known.code == state.code:
+        if known is not None and known.code == state.code and (state.code or known.message == state.message):
             state = attrs.evolve(state, since_s=known.since_s)
         if state != known:
             self._states[state.place] = state

@@ -2,14 +2,15 @@
 
 Called where CSV is written for people and where such files are read back. Always holds: `unguarded(guarded(x)) == x`.
 A spreadsheet runs a cell that begins with one of `= + - @`, also in their full width, a tab, a carriage return or a
-line feed as a formula; with an apostrophe before it, it shows the text (OWASP, "CSV Injection").
+line feed as a formula; with an apostrophe before it, it shows the text (OWASP, "CSV Injection"). Some take away blanks
+before they look.
 """
 
 import re
 from typing import Final
 
-_RUNS: Final = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
-_GUARDED: Final = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
+_RUNS: Final = re.compile(r"'*[\s\ufeff]*[=+\-@\t\r\n＝＋－＠]")
+_GUARDED: Final = re.compile(r"'+[\s\ufeff]*[=+\-@\t\r\n＝＋－＠]")
 
 
 def guarded(cell: str) -> str:

@@ -1,7 +1,7 @@
 """Takes secrets that are known out of texts, in whichever spelling servers echo them.
 
 Called by connectors and the broker for messages and excerpts, by `rules.redact` and `rules.display` for jobs. Always
-holds: no secret of six characters or more leaves here (plain, as JSON, XML, base64, percent-encoded once or twice), and
+holds: no secret of six characters or more leaves here (plain, in base64, escaped as URLs, JSON, XML and bytes are), and
 no text that is hidden for people can start a new line in a log.
 
 A shorter secret is masked in texts only where it stands as a whole word, with no letter, digit or underscore beside it.
@@ -15,9 +15,11 @@ import base64
 import contextlib
 import json
 import re
+import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from html import escape
+from html import escape, unescape
 from typing import TypeAlias
 from urllib.parse import quote, quote_plus
 
@@ -29,6 +31,8 @@ EXCERPT_LIMIT = 500
 # A job of a megabyte could have so many that looking for them held up all others for ten seconds.
 MOST_SECRETS = 200
 _MOST_CHARACTERS = 20_000
+_MOST_LOOKS = 1_000_000
+"""So often a spelling is looked for in the texts of one job or answer: that takes a tenth of a second."""
 _SHORTEST_ANYWHERE = 6
 _SHORTEST_BASE64 = 4
 SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|(api|private)[_-]?key|authorization|cookie|stream_?id")
@@ -60,6 +64,20 @@ _LEFT = ("", "/", "!'()*", "!$&'()*+,;=:@")
 _DELIMITERS = re.compile(r"[/!$&'()*+,;=:@]")
 # A word begins behind an escape as well, though that ends with a letter or digit.
 _WORD = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}})|(?<=%25[0-9A-Fa-f]{{2}})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{{4}})){}(?!\w)"
+# What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang), in JSON, Ruby, XML and HTML;
+# and UTF-8 that was read as Latin-1.
+_ESCAPED = re.compile(
+    r"""(?P<bytes>(?:%[0-9A-Fa-f]{2})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\[0-9]{3})+)"""
+    r"""|(?P<units>(?:\\u[0-9A-Fa-f]{4})+)|\\u\{(?P<point>[0-9A-Fa-f]{1,6})\}|\\(?P<plain>["'/\\bfnrt])"""
+    r"""|(?P<entity>&(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?)"""
+    r"""|(?P<misread>[\xc2-\xf4][\x80-\xbf]{1,3})"""
+)
+_PLAIN = dict(zip("\"'/\\bfnrt", "\"'/\\\b\f\n\r\t", strict=True))
+_MOST_ROUNDS = 4
+"""Escaped so often, one within the other, a secret is found."""
+_MOST_DECODED = 65_536
+"""Of a longer text no escapes are read but those that are known: it takes long where it is made for that."""
+_CUT = 1024
 _Spelling: TypeAlias = tuple[str, str]
 """How a secret may be written, and the pattern that finds it where it is to be masked."""
 Spelled: TypeAlias = frozenset[_Spelling]
@@ -94,22 +112,42 @@ def said(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -
     return frozenset[_Spelling]().union(*logins)
 
 
-def without(message: str, known: Spelled) -> str:
-    """The whole message as it came, but for what is known and for credentials."""
-    return _without(message, _longest_first(known))
+def without(message: str, known: Spelled, rounds: int = _MOST_ROUNDS) -> str:
+    """The whole message as it came, but for what is known and for credentials. `rounds`: so often escapes are read."""
+    return _without(message, _longest_first(known), rounds)
+
+
+def taken_out(message: str, known: Spelled) -> str:
+    """The whole message as it came, but for what is known. What only looks like a credential stays."""
+    return _masked(message, _longest_first(known), _MOST_ROUNDS)
+
+
+def beginning(text: str, known: Spelled) -> str:
+    """A masked text that was cut, without its end: the beginning of a secret may be left there."""
+    longest = max((len(spelling) for spelling, _ in known), default=0)
+    # Eight characters may stand for one; a secret that is long, as a ticket, has few of which this is so.
+    return text[: max(0, len(text) - max(longest, min(8 * longest, _CUT)))]
 
 
 def hiding(secrets: Iterable[str], known: Spelled = frozenset()) -> Hide:
-    """What `text` does, for many texts with the same secrets: their spellings are made once, or `known` already."""
+    """What `text` does, for the texts of one job or answer: their spellings are made once, or `known` already.
+
+    Of very many texts with very many secrets the last are hidden as a whole.
+    """
     hidden = _longest_first(known | spelled(secrets))
     shortest = len(hidden[-1][0]) if hidden else 0
+    looks = 0
 
     def hide(message: str, limit: int) -> str:
+        nonlocal looks
         # A large job may have 200,000 texts, nearly all too short.
         sought = hidden if len(message) >= shortest else []
-        line = _without(_SURROGATE.sub("\ufffd", message), sought)
+        looks += len(sought) + (4 * len(message) if sought else 0)
+        if looks > _MOST_LOOKS:
+            return MASK
+        line = _without(_SURROGATE.sub("\ufffd", message), sought, _MOST_ROUNDS)
         # Once more, since a secret with blanks in it may only come about now.
-        line = _without(_UNSEEMLY.sub(" ", line).strip(), sought)
+        line = _without(_UNSEEMLY.sub(" ", line).strip(), sought, 0)
         return line if len(line) <= limit else line[: max(limit - 1, 0)] + "…"
 
     return hide
@@ -131,10 +169,87 @@ def everywhere(value: Json, hide: Hide, limit: int) -> Json:
             return value
 
 
-def _without(line: str, hidden: list[_Spelling]) -> str:
-    line = _CREDENTIALS.sub(MASK, line)
+def _without(line: str, hidden: list[_Spelling], rounds: int) -> str:
+    return _masked(_CREDENTIALS.sub(MASK, line), hidden, rounds)
+
+
+def _masked(line: str, hidden: list[_Spelling], rounds: int) -> str:
+    shown, end = [], 0
+    most = rounds if len(line) <= _MOST_DECODED else 0
+    for start, after in sorted(_spans(line, hidden, most)) if hidden else ():
+        if start >= end:
+            shown += [line[end:start], MASK]
+        end = max(end, after)
+    return "".join([*shown, line[end:]])
+
+
+def _spans(line: str, hidden: list[_Spelling], rounds: int) -> list[tuple[int, int]]:
+    """Where in the line a secret is, as it stands there or as somebody escaped it."""
     present = [pattern for spelling, pattern in hidden if spelling in line]
-    return re.sub("|".join(present), MASK, line) if present else line
+    found = [one.span() for one in re.finditer("|".join(present), line)] if present else []
+    if rounds and _ESCAPED.search(line):
+        decoded, places = _decoded(line)
+        found += [_place_of(span, places) for span in _spans(decoded, hidden, rounds - 1)]
+    return found
+
+
+def _decoded(line: str) -> tuple[str, list[tuple[int, int, int, int]]]:
+    """The line without escapes, and of each its place there, and in the line."""
+    parts: list[str] = []
+    places = []
+    end = size = 0
+    for found in _ESCAPED.finditer(line):
+        meaning = _meaning(found)
+        parts += [line[end : found.start()], meaning]
+        size += found.start() - end + len(meaning)
+        end = found.end()
+        places.append((size - len(meaning), size, found.start(), end))
+    return "".join([*parts, line[end:]]), places
+
+
+def _meaning(found: re.Match[str]) -> str:
+    text = found[0]
+    with contextlib.suppress(ValueError):  # then it is none
+        match found.lastgroup:
+            case "bytes":
+                return _read(_bytes(text))
+            case "units":
+                return str(json.loads(f'"{text}"'))
+            case "plain":
+                return _PLAIN[text[1]]
+            case "point":
+                return chr(int(found["point"], 16))
+            case "entity":
+                return unescape(text)
+            case _:
+                return text.encode("latin-1").decode()
+    return text
+
+
+def _bytes(text: str) -> bytes:
+    if text[:2] == "\\x" or text[0] == "%":
+        return bytes.fromhex(text.replace("\\x", "").replace("%", ""))
+    # Lua's are decimal, all others octal.
+    numbers = text.split("\\")[1:]
+    return bytes(int(one, 10 if set(text) & set("89") else 8) for one in numbers)
+
+
+def _read(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _place_of(span: tuple[int, int], places: list[tuple[int, int, int, int]]) -> tuple[int, int]:
+    """Where in the line it is that was found there in the decoded one; of what was escaped together, all."""
+    start, last = span[0], span[1] - 1
+    ends = []
+    for at, is_end in ((start, False), (last, True)):
+        number = bisect_right(places, at, key=lambda one: one[0]) - 1
+        first, after, began, ended = places[number] if number >= 0 else (0, 0, 0, 0)
+        ends.append((ended if is_end else began) if first <= at < after else ended + at - after + is_end)
+    return ends[0], ends[1]
 
 
 def _longest_first(hidden: Spelled) -> list[_Spelling]:
@@ -149,7 +264,7 @@ def _login(header: str) -> Spelled:
         parts = [credentials]
         # Not so in a header that an operator wrote by hand.
         with contextlib.suppress(ValueError):
-            parts.append(base64.b64decode(credentials).decode("utf-8", "replace").partition(":")[2])
+            parts.append(_read(base64.b64decode(credentials)).partition(":")[2])
         return spelled(parts)
     behind = credentials.strip() if scheme.isalpha() else header
     long = {part for part in _parts(behind) if len(part) >= _SHORTEST_ANYWHERE}
@@ -168,8 +283,27 @@ def _spellings(secret: str) -> Iterator[_Spelling]:
     whole = "{}" if len(secret) >= _SHORTEST_ANYWHERE else _WORD
     for spelling in _escaped(secret):
         yield spelling, whole.format(re.escape(spelling))
-    for spelling in _base64(secret.encode("utf-8", "replace")):
+    forms = {" ".join(secret.split())} - {secret, ""}
+    if not secret.isascii():
+        forms |= _forms(secret)
+    for form in forms:
+        yield form, whole.format(re.escape(form))
+    coded = {form.encode("utf-8", "replace") for form in (secret, *forms)}
+    with contextlib.suppress(UnicodeError):
+        coded.add(unicodedata.normalize("NFC", secret).encode("latin-1"))
+    for spelling in (one for raw in coded for one in _base64(raw)):
         yield spelling, re.escape(spelling)
+
+
+def _forms(secret: str) -> set[str]:
+    """The same text as other programs have it: in other code points, and with what they could not read or write."""
+    composed = unicodedata.normalize("NFC", secret)
+    found = {composed, *(unicodedata.normalize(form, secret) for form in ("NFD", "NFKC", "NFKD"))}
+    for coding in ("latin-1", "ascii"):
+        lossy = composed.encode(coding, "replace").decode("utf-8", "replace")
+        # Of a text without Latin letters nothing is left to find.
+        found |= {lossy} if any(one.isalnum() for one in lossy) else set()
+    return found | {one.replace(" ", "+") for one in found}
 
 
 def _escaped(secret: str) -> set[str]:

@@ -20,6 +20,8 @@ PAYLOAD_LIMIT_BYTES = 1024 * 1024
 # What was stored here once was within the limit before, and grew by its history; numbers such as 1e14 become longer.
 _STORED_LIMIT_BYTES = 4 * PAYLOAD_LIMIT_BYTES
 _STORED_SIGN = b'"restbroker_'
+# Python writes all of a text as wide as its widest letter: an emoji makes four bytes of each.
+_LETTER_BYTES = 4
 # Measured with Python 3.11: lists and objects in which nothing is take the most.
 _VALUE_BYTES = 64
 _BEFORE_VALUES = b"[{,:"
@@ -109,7 +111,8 @@ def memory_bytes(raw: bytes) -> int:
     """
     if len(raw) < _WEIGHED_FROM_BYTES:
         return len(raw)
-    return len(raw) + _VALUE_BYTES * (len(raw) - len(raw.translate(None, _BEFORE_VALUES)))
+    text_bytes = len(raw) if raw.isascii() and b"\\u" not in raw else _LETTER_BYTES * len(raw)
+    return text_bytes + _VALUE_BYTES * (len(raw) - len(raw.translate(None, _BEFORE_VALUES)))
 
 
 def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJob:

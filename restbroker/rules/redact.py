@@ -8,6 +8,8 @@ unless they are asked for.
 import re
 from collections.abc import Iterator, Mapping
 
+import attrs
+
 from restbroker.rules import hiding, rubyjson, signing, structured
 from restbroker.rules.command import CommandSpec
 from restbroker.rules.hiding import EXCERPT_LIMIT, MASK, SECRET_NAME, Hide
@@ -35,6 +37,27 @@ _VARIABLES = "variables"
 _NOTHING: frozenset[str] = frozenset()
 _NAME = re.compile(r"""[^\s=<>{}"'&?,;]{1,80}""")
 _QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
+_LONG = 100
+"""So many characters more of a secret take as long as another secret."""
+
+
+@attrs.define(eq=False)
+class _Mask:
+    """How the texts of one job are shown. `left`: so many secrets are still taken out of texts, each of which may take
+    half a millisecond; behind them a text with one is not shown.
+    """
+
+    show_bodies: bool
+    left: int = hiding.MOST_SECRETS
+
+    def text(self, text: str, also: frozenset[str]) -> str:
+        """Without the secrets that its structure names, as they stand in it."""
+        found: set[str] = set()
+        _collect_text(text, found, also)
+        if not found:
+            return text
+        self.left -= sum(1 + len(one) // _LONG for one in found)
+        return MASK if self.left < 0 else hiding.without(text, hiding.spelled(found), rounds=0)
 
 
 def arguments(
@@ -45,11 +68,17 @@ def arguments(
     What is secret is said by the catalogue (`spec`) and by names (`pass*`, `newpass`, `secret`, `token`, …, and those
     in `also`), at any depth: in objects and lists, in pairs and fields of forms, and in texts of JSON, GraphQL and XML.
     """
+    return _arguments(spec, values, _Mask(show_bodies), also)
+
+
+def _arguments(
+    spec: CommandSpec | None, values: Mapping[str, Json], mask: _Mask, also: frozenset[str] = _NOTHING
+) -> dict[str, Json]:
     bound = _bound(values)
     return {
         name: MASK
-        if is_secret or (name.lower() in BODY_NAMES and not show_bodies)
-        else _nested(value, show_bodies=show_bodies, also=bound if name == _VARIABLES else _NOTHING)
+        if is_secret or (name.lower() in BODY_NAMES and not mask.show_bodies)
+        else _nested(value, mask, bound if name == _VARIABLES else _NOTHING)
         for name, value, is_secret in _members(spec, values, also)
     }
 
@@ -74,13 +103,14 @@ def job(
     and attempts too, by `hide` if it is given. A wrapped unreadable payload shows no args. A signature in the token's
     place is shown: it says whose the job is, and is of no use for any other.
     """
-    shown = arguments(None, fields, show_bodies=show_bodies)
+    mask = _Mask(show_bodies)
+    shown = _arguments(None, {**fields, "args": None}, mask)
     listed = _listed(fields.get("args"))
     hide = hide or hiding.hiding(secrets_of(fields, spec))
     if listed is None or fields.get("class") == UNREADABLE_CLASS:
         shown["args"] = [MASK]
     else:
-        shown["args"] = _args(listed, spec, hide, show_bodies=show_bodies)
+        shown["args"] = _args(listed, spec, hide, mask)
     for name in ("error_message", ATTEMPTS_FIELD):
         if name in shown:
             shown[name] = _cleaned(shown[name], hide)
@@ -129,21 +159,19 @@ def _bound(values: Mapping[str, Json]) -> frozenset[str]:
     return structured.variables_in(document) if isinstance(document, str) else _NOTHING
 
 
-def _nested(value: Json, *, show_bodies: bool, also: frozenset[str] = _NOTHING) -> Json:
+def _nested(value: Json, mask: _Mask, also: frozenset[str] = _NOTHING) -> Json:
     match value:
         case dict():
-            return arguments(None, value, show_bodies=show_bodies, also=also)
+            return _arguments(None, value, mask, also)
         case [str(name), _] if _is_a_name(name):
             return [name, MASK]
         case [str(name), inner] if not isinstance(inner, list | dict) and name.lower() in BODY_NAMES:
             # May be a pair of name and value.
-            return [name, _nested(inner, show_bodies=show_bodies) if show_bodies else MASK]
+            return [name, _nested(inner, mask) if mask.show_bodies else MASK]
         case list():
-            return [_nested(item, show_bodies=show_bodies, also=also) for item in value]
+            return [_nested(item, mask, also) for item in value]
         case str():
-            found: set[str] = set()
-            _collect_text(value, found, also)
-            return hiding.without(value, hiding.spelled(found)) if found else value
+            return mask.text(value, also)
         case _:
             return value
 
@@ -233,40 +261,41 @@ def _named(given: Json) -> Iterator[dict[str, Json]]:
                 pass
 
 
-def _args(args: list[Json], spec: CommandSpec | None, hide: Hide, *, show_bodies: bool) -> list[Json]:
-    shown = [_nested(item, show_bodies=show_bodies) for item in args]
+def _args(args: list[Json], spec: CommandSpec | None, hide: Hide, mask: _Mask) -> list[Json]:
+    # The second is looked at below.
+    shown = [None if place == 1 else _nested(item, mask) for place, item in enumerate(args)]
     if args and isinstance(args[0], str):
         shown[0] = _path(args[0], hide)
     if len(args) > 1:
         parsed = _parsed(args[1]) if isinstance(args[1], str) else args[1]
         is_broken = parsed is None and isinstance(args[1], str)
-        shown[1] = MASK if is_broken else _given(parsed, spec, show_bodies=show_bodies)
+        shown[1] = MASK if is_broken else _given(parsed, spec, mask)
     if len(args) > 2 and signing.read(args[2]) is None:
         shown[2] = MASK
     return shown
 
 
-def _given(given: Json, spec: CommandSpec | None, *, show_bodies: bool) -> Json:
+def _given(given: Json, spec: CommandSpec | None, mask: _Mask) -> Json:
     """A job's arguments in the form that they have."""
     match given:
         case dict():
-            return arguments(spec, given, show_bodies=show_bodies)
+            return _arguments(spec, given, mask)
         case [str(), *_]:
-            return _nested(given, show_bodies=show_bodies)
+            return _nested(given, mask)
         case list():
-            return [_entry(one, spec, show_bodies=show_bodies) for one in given]
+            return [_entry(one, spec, mask) for one in given]
         case _:
-            return _nested(given, show_bodies=show_bodies)
+            return _nested(given, mask)
 
 
-def _entry(one: Json, spec: CommandSpec | None, *, show_bodies: bool) -> Json:
+def _entry(one: Json, spec: CommandSpec | None, mask: _Mask) -> Json:
     match one:
         case dict():
-            return arguments(spec, one, show_bodies=show_bodies)
+            return _arguments(spec, one, mask)
         case [str(name), _] if _is_secret(spec, name):
             return [name, MASK]
         case _:
-            return _nested(one, show_bodies=show_bodies)
+            return _nested(one, mask)
 
 
 def _cleaned(value: Json, hide: Hide) -> Json:

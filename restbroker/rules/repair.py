@@ -51,6 +51,12 @@ def repaired(fields: Mapping[str, Json], queue: str) -> dict[str, Json]:
     return safe
 
 
+def is_fit(fields: Mapping[str, Json], queue: str) -> bool:
+    """Whether a set can hold these as they are, and leads them to `queue`. Times count as fit in every unit."""
+    safe = repaired(fields, queue)
+    return safe.keys() == fields.keys() and all(safe[name] == fields[name] for name in safe if name not in _TIMES)
+
+
 def seconds(value: Json) -> float | None:
     """A time as real producers write it, in seconds with a fraction; None if it is none.
 

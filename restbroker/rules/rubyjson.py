@@ -11,6 +11,7 @@ Measured with Ruby 3.1.2 and json 2.6.1; json 2.9.1 is equal.
 import json
 import re
 from collections.abc import Iterable
+from itertools import accumulate
 from math import isfinite
 from typing import NoReturn, cast
 
@@ -28,8 +29,11 @@ _MAX_DIGITS = 4300
 _LONG_NUMBER = b"0" * 19
 # Every payload passes here: both are found so in 0.4 µs, where a regular expression takes 2.5 for the digits alone.
 _SIMPLIFIED = bytes.maketrans(b"123456789{", b"000000000[")
-# Everything but whole strings and brackets is skipped. Only for text that is known to be JSON.
-_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"|([\[{])|[\]}]')
+# Of text that is known to be JSON brackets are left, and what each does to the depth: to look at them one by one in
+# Python held all up for four seconds for each 4 MiB.
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 # Pairs and other escapes are consumed first, so that group 1 is a surrogate without its other half.
 _LONE_SURROGATE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
@@ -124,15 +128,8 @@ def nests_at_most(levels: int, text: bytes) -> bool:
     """Whether JSON text nests lists and objects at most this deep. `text` is known to be JSON."""
     if text.count(b"[") + text.count(b"{") <= levels:
         return True
-    depth = 0
-    for found in _NESTING.finditer(text):
-        if found[1]:
-            depth += 1
-            if depth > levels:
-                return False
-        elif found[0] in (b"]", b"}"):
-            depth -= 1
-    return True
+    brackets = _TEXT.sub(b"", text).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) <= levels
 
 
 def float_text(number: float) -> str:

@@ -5,7 +5,8 @@ objects, the reaper `crashed` and `poisoned` for what a dead process had in hand
 one settlement, and nothing vanishes unless the job itself says `"dead": false`.
 """
 
-from collections.abc import Mapping
+from codecs import BOM_UTF8
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 import attrs
@@ -16,7 +17,7 @@ from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJ
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context, Policy
-from restbroker.rules.repair import repaired
+from restbroker.rules.repair import is_fit, repaired
 from restbroker.rules.reply import Answer, failed_answer, is_answered, make_replies
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Fallen, Retry, Schedule, Settlement
 
@@ -33,6 +34,8 @@ _CROWDED_LONGEST_S = 60.0
 
 Final = Delivered | Rejected | Deferred | Uncertain
 """The outcomes that end a delivery. `Unsent` and `Denied` never do: the worker keeps the job."""
+Specs = Callable[[str], CommandSpec | None]
+"""What a target says of the command of this name."""
 
 
 def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context) -> Settlement:
@@ -48,6 +51,13 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
             return _uncertain(job, spec, reason, context)
         case _:
             assert_never(outcome)
+
+
+def reason_of(spec: CommandSpec | None, reason: Reason) -> Reason:
+    """Why nobody knows whether this command has run: the same, or with the command's own code and cure."""
+    if spec is None or spec.unanswered is None:
+        return reason
+    return attrs.evolve(reason, code=spec.unanswered.code, cure=spec.unanswered.cure)
 
 
 def unanswered(job: Job, reply_id: Json) -> Ack | None:
@@ -83,29 +93,34 @@ def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
     return Dead(context.now_s, rubyjson.dumps(fields), wraps=entry.is_kept)
 
 
-def crashed(fallen: Fallen, now_s: float) -> Dead:
+def crashed(fallen: Fallen, now_s: float, specs: Specs = lambda _: None) -> Dead:
     """The settlement of a job that was about to be sent, at most once, when its process died."""
-    return _after_crash(fallen, now_s, _CRASHED)
+    return _after_crash(fallen, now_s, lambda command: reason_of(specs(command), _CRASHED))
 
 
 def poisoned(fallen: Fallen, now_s: float) -> Dead:
     """The settlement of a job whose process died again and again, at last with nothing else in hand."""
-    return _after_crash(fallen, now_s, _POISON)
+    return _after_crash(fallen, now_s, lambda _: _POISON)
 
 
-def names_queue(raw: bytes, queue: str) -> bool:
-    """Whether the job in these bytes says itself that it belongs to `queue`, so that a set leads it back there."""
-    fields = rubyjson.object_of(raw)
-    return fields is not None and fields.get("queue") == queue
+def leads_back(raw: bytes, queue: str) -> bool:
+    """Whether a set leads the job in these bytes back to `queue`: it names it, and nothing in it has to be repaired.
+
+    Ruby's poller, which may take it from there, would lose one without a class, and show one with odd fields.
+    """
+    fields = None if raw.startswith(BOM_UTF8) else rubyjson.object_of(raw)
+    return fields is not None and is_fit(fields, queue)
 
 
-def _after_crash(fallen: Fallen, now_s: float, reason: Reason) -> Dead:
+def _after_crash(fallen: Fallen, now_s: float, reason_for: Callable[[str], Reason]) -> Dead:
     spare = digest(fallen.raw)[:24]
     entry = read(fallen.raw, fallen.queue, spare)
     if isinstance(entry, NotAJob):
+        reason = reason_for("")
         fields = retry.wrap_unreadable(fallen.raw, fallen.queue, spare, reason.code, reason.text, now_s)
         return Dead(now_s, rubyjson.dumps(fields))
     command = display.command_of(entry.fields)
+    reason = reason_for(command or "")
     job = attrs.evolve(entry, fields=display.named(entry.fields, command), maybe_run=entry.maybe_run + 1)
     context = _of_the_fallen(fallen, job, now_s, command or "")
     replies = make_replies(job, failed_answer("uncertain", reason, None), context)

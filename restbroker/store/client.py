@@ -166,6 +166,12 @@ class Client:
         return found
 
     @property
+    def password(self) -> str | None:
+        """What it logs in with."""
+        found: str | None = getattr(self._connection, "password", None)
+        return found
+
+    @property
     def _sent_at_once(self) -> int:
         if self._socket is None:
             return 0
@@ -264,7 +270,7 @@ class Client:
                 is_told = is_wrong_type(reply) and len(commands) > place
                 misused = met(commands[place], self.keys, self.commands if may_ask else None) if is_told else ()
                 # Without the cause: Redis' own words may repeat what was sent.
-                raise translate(reply, self.address, misused) from None
+                raise translate(reply, self.address, misused, self.password) from None
         return cast("list[Reply]", list(replies))
 
 
@@ -282,7 +288,7 @@ class _ClosedUnlessClean:
         if error is not None:
             self.client.close()
         if isinstance(error, RedisError):
-            raise translate(error, self.client.address) from error
+            raise translate(error, self.client.address, password=self.client.password) from error
 
 
 def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: Sentinels | None = None) -> Client:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from redis import exceptions as redis_errors
 
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
+from restbroker.rules import hiding
 from restbroker.store.misuse import Misused
 
 _REPLICA = (
@@ -59,10 +60,13 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
 _DEMOTED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
 
 
-def translate(error: redis_errors.RedisError, address: str, misused: Sequence[Misused] = ()) -> RestbrokerError:
+def translate(
+    error: redis_errors.RedisError, address: str, misused: Sequence[Misused] = (), password: str | None = None
+) -> RestbrokerError:
     """What to raise instead of redis-py's error. `address` names the server without its password.
 
-    `misused`: which keys are of a wrong type, if that is why, and if it is known.
+    `misused`: which keys are of a wrong type, if that is why, and if it is known. `password`: what it was sent, which
+    is not repeated, though what answers there may do so.
     """
     match error:
         case redis_errors.AuthenticationError():
@@ -72,29 +76,29 @@ def translate(error: redis_errors.RedisError, address: str, misused: Sequence[Mi
                 " A user that ACL SETUSER made is gone after a restart of Redis, unless it was saved there."
             )
         case redis_errors.BusyLoadingError():
-            return StoreNotNow(f"Redis at {address} {briefly(error)}.", "Wait until it has started.")
+            return StoreNotNow(f"Redis at {address} {briefly(error, password)}.", "Wait until it has started.")
         case redis_errors.TimeoutError():
             cure = "Check its load and the network."
         case redis_errors.ConnectionError():
             cure = "Check that it runs, and RedisURL."
         case _:
-            return _from_reply(error, address, misused)
-    return StoreUnavailable(f"Redis at {address} {briefly(error)}.", cure)
+            return _from_reply(error, address, misused, password)
+    return StoreUnavailable(f"Redis at {address} {briefly(error, password)}.", cure)
 
 
-def briefly(error: redis_errors.RedisError) -> str:
+def briefly(error: redis_errors.RedisError, password: str | None = None) -> str:
     """What is wrong with a server, as the end of a sentence that begins with its name."""
     match error:
         case redis_errors.AuthenticationError():
-            return f"does not accept the login: {_clean(error)}"
+            return f"does not accept the login: {_clean(error, password)}"
         case redis_errors.BusyLoadingError():
             return "is loading its data"
         case redis_errors.TimeoutError():
             return "did not answer in time"
         case redis_errors.ConnectionError():
-            return f"cannot be reached: {_clean(error)}"
+            return f"cannot be reached: {_clean(error, password)}"
         case _:
-            return f"refused: {_clean(error)}"
+            return f"refused: {_clean(error, password)}"
 
 
 def is_demoted(error: redis_errors.RedisError) -> bool:
@@ -111,8 +115,10 @@ def _first_word(error: redis_errors.RedisError) -> str:
     return next((word for kind, word in _CLASSES if isinstance(error, kind)), _clean(error).split(" ", 1)[0])
 
 
-def _from_reply(error: redis_errors.RedisError, address: str, misused: Sequence[Misused]) -> RestbrokerError:
-    reason, first = _clean(error), _first_word(error)
+def _from_reply(
+    error: redis_errors.RedisError, address: str, misused: Sequence[Misused], password: str | None
+) -> RestbrokerError:
+    reason, first = _clean(error, password), _first_word(error)
     if first in _PASSING:
         message, cure = _PASSING[first]
         return StoreNotNow(f"Redis at {address}: {message}", cure)
@@ -138,6 +144,8 @@ def _from_reply(error: redis_errors.RedisError, address: str, misused: Sequence[
     return StoreRefused(f"Redis at {address} refused: {reason}", cure)
 
 
-def _clean(error: Exception) -> str:
+def _clean(error: Exception, password: str | None = None) -> str:
     # Redis repeats the arguments of a command that it does not know (renamed, or an old server): jobs and secrets.
-    return " ".join(str(error).split()).partition(", with args beginning with")[0].rstrip(".")
+    # What else may listen there, as a proxy, has words of its own.
+    said = str(error).partition(", with args beginning with")[0]
+    return hiding.text(said, (password,) if password else ()).rstrip(".")

@@ -7,7 +7,7 @@ repr, no text of an error, and no log.
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -24,14 +24,27 @@ class On:
 
 @attrs.frozen
 class Off:
-    """A job logged him off, and nobody has logged him in since. `stream`: what he had then."""
+    """A job logged him off, and nobody has logged him in since. `stream`: what he had then, until that is known to be
+    over.
+    """
 
     stream: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
+class Doubted:
+    """His session may have been ended, which the server does not tell: this stream is logged off before it is used.
+
+    Or he may have been logged in, with an answer that was lost: the stream has a blank then.
+    """
+
+    stream: str = attrs.field(repr=False)
+
+
+@attrs.frozen
 class Asks:
-    """The name has a connection because it asks a question, and is not logged in. `claim`: of that question.
+    """The name has a connection because it asks a question, and is not logged in. `claim`: of that question, or of all
+    that may be under way.
 
     `age_s`: for how long, where that was asked for.
     """
@@ -42,20 +55,25 @@ class Asks:
 
 @attrs.frozen
 class Yours:
-    """It is the caller's turn: log him in, then `put`. Or to ask."""
+    """It is the caller's turn: to log him in, or off, or to ask. `ends`: the stream that is to be ended by that."""
+
+    ends: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
 class Busy:
-    """Somebody logs him in, for `left_ms` at most."""
+    """Somebody logs him in or off, for `left_ms` at most."""
 
     left_ms: int
 
 
-Known: TypeAlias = On | Off | Asks | None
+Known: TypeAlias = On | Off | Doubted | Asks | None
 """What is noted of a name."""
 Taken: TypeAlias = On | Off | Asks | Yours | Busy
-Claimed: TypeAlias = On | Yours | Busy
+Claimed: TypeAlias = On | Off | Yours | Busy
+Ending: TypeAlias = Off | Yours | Busy | None
+How: TypeAlias = Literal["off", "doubted"]
+"""Why a login is ended: a job logs him off, or a command may have ended his session."""
 
 
 @attrs.frozen
@@ -81,8 +99,8 @@ def take(client: Client, target: str, user: str, turn: Turn, *, stale: str = "",
             return Off()
         case [b"ASKS", claim, age_s]:
             return Asks(text(claim), integer(age_s))
-        case [b"YOURS"]:
-            return Yours()
+        case [b"YOURS", ends]:
+            return Yours(text(ends))
         case [b"BUSY", left_ms]:
             return Busy(integer(left_ms))
         case _:
@@ -90,25 +108,45 @@ def take(client: Client, target: str, user: str, turn: Turn, *, stale: str = "",
 
 
 def put(client: Client, target: str, user: str, holder: str, stream: str) -> bool:
-    """Ends the holder's turn; an empty stream: he could not be logged in. False: nothing changed by it."""
+    """Ends the holder's turn; an empty stream: he could not be logged in. False: nothing changed by it.
+
+    A stream with a blank, which no id has: nobody knows whether he was. It is `Doubted` then, if nothing else is known.
+    """
     keys = [client.keys.logins(target), _lease(client, target, user)]
     return client.run("login_put", keys, [user, holder, stream]) == 1
 
 
-def off(client: Client, target: str, user: str, stream: str) -> bool:
-    """Notes that a job logs him off. False: he has another stream by now, which stays."""
-    return client.run("login_off", [client.keys.logins(target)], [user, stream]) == 1
+def off(client: Client, target: str, user: str, turn: Turn, how: How) -> Ending:
+    """The turn at ending the stream that is known of him: `end` it once it is over, and `put`. None: none is known.
+
+    Raises `StoreUnavailable`: the turn may be the caller's.
+    """
+    keys = [client.keys.logins(target), _lease(client, target, user)]
+    match items(client.run("login_off", keys, [user, how, turn.holder, max(1, turn.lease_ms)])):
+        case [b"YOURS", stream]:
+            return Yours(text(stream))
+        case [b"BUSY", left_ms]:
+            return Busy(integer(left_ms))
+        case [b"OFF"]:
+            return Off()
+        case [b"NONE"]:
+            return None
+        case _:
+            raise ValueError("the script login_off answered something else")
 
 
 def ask(client: Client, target: str, user: str, claim: str) -> Claimed:
     """Claims the name for a question, where nobody is or is being logged in by it. `claim` is new for each.
 
+    `Off`: he was to be logged off, and whether that was done is not known.
     Raises `StoreUnavailable`: it may be noted.
     """
     keys = [client.keys.logins(target), _lease(client, target, user)]
     match items(client.run("login_ask", keys, [user, claim])):
         case [b"ON"]:
             return On("")
+        case [b"OFF"]:
+            return Off()
         case [b"YOURS"]:
             return Yours()
         case [b"BUSY", left_ms]:
@@ -117,13 +155,10 @@ def ask(client: Client, target: str, user: str, claim: str) -> Claimed:
             raise ValueError("the script login_ask answered something else")
 
 
-def end(client: Client, target: str, user: str, what: On | Asks, again: str) -> bool:
-    """Forgets this stream or this claim. Another claim is called `again` then: its readers have to look again.
-
-    False: something else is noted.
-    """
+def end(client: Client, target: str, user: str, what: On | Asks) -> bool:
+    """Forgets this stream, which is over, or these claims. False: something else is noted, as other claims are."""
     state, noted = ("on", what.stream) if isinstance(what, On) else ("asks", what.claim)
-    return client.run("login_end", [client.keys.logins(target)], [user, state, noted, again]) == 1
+    return client.run("login_end", [client.keys.logins(target)], [user, state, noted]) == 1
 
 
 def known(client: Client, target: str, user: str) -> Known:
@@ -144,6 +179,8 @@ def _known(entry: object) -> Known:
             return On(stream)
         case ["off", _, stream]:
             return Off(stream)
+        case ["doubted", _, stream]:
+            return Doubted(stream)
         case ["asks", _, claim]:
             return Asks(claim)
         case _:

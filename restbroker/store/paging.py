@@ -15,7 +15,6 @@ from restbroker.errors import UsageError
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.replies import integer, items, raw, text
-from restbroker.store.scan import SCAN_COUNT, literal
 from restbroker.store.tickets import MAX_BYTES
 
 Member: TypeAlias = tuple[bytes, float]
@@ -94,13 +93,12 @@ def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, 
 def containing(client: Client, zset: SortedSet, word: str) -> Iterator[Sequence[Member]]:
     """Goes through the whole set, in no order; yields again and again those that have this word in their bytes.
 
-    Each step costs Redis little, and there is one for some thousand members, so that the caller may stop anywhere. A
-    member may come twice. Raises `StoreUnavailable` or `StoreRefused`.
+    Each step costs Redis little, however large the members are, and there is one for some thousand usual ones, so that
+    the caller may stop anywhere. A member may come twice. Raises `StoreUnavailable` or `StoreRefused`.
     """
     key, cursor = client.keys.sorted_set(zset), "0"
     while True:
-        reply = client.command("ZSCAN", key, cursor, "MATCH", f"*{literal(word)}*", "COUNT", SCAN_COUNT)
-        position, found = items(reply)
+        position, found = items(client.run("find", [key], [cursor, word, MAX_BYTES]))
         flat = [raw(part) for part in items(found)]
         yield [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
         cursor = text(position)

@@ -13,6 +13,7 @@ from restbroker.store.client import Client
 from restbroker.store.replies import integer, items, mapping, raw, text
 from restbroker.store.server import time_s
 from restbroker.store.settling import as_score
+from restbroker.store.tickets import MAX_BYTES
 
 
 @attrs.frozen
@@ -29,9 +30,12 @@ class Copy:
 
 
 def newest(client: Client, count: int, before: str = "") -> list[Copy]:
-    """The `count` newest copies, of those older than the entry `before` if one is given; newest first."""
-    end = f"({before}" if before else "+"
-    found = [items(entry) for entry in items(client.command("XREVRANGE", client.keys.parked, end, "-", "COUNT", count))]
+    """The `count` newest copies, of those older than the entry `before` if one is given; newest first.
+
+    Fewer at the end, and where they have `MAX_BYTES` together; at least one, unless there is none.
+    """
+    reply = client.run("copies", [client.keys.parked], [f"({before}" if before else "+", count, MAX_BYTES])
+    found = [items(entry) for entry in items(reply)]
     return [Copy(text(entry), raw(mapping(fields).get("payload", b""))) for entry, fields in found]
 
 

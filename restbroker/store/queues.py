@@ -115,6 +115,11 @@ def clear(client: Client, queue: QueueName, last: bytes, most: int) -> tuple[int
     return integer(deleted), integer(left)
 
 
+def oldest(client: Client, lists: Sequence[QueueName]) -> Sequence[Reply]:
+    """The next job of each of these keys, None where there is none; no bytes for what is too much to be looked at."""
+    return items(client.run("oldest", lists, [MAX_BYTES]))
+
+
 def waited_s(job: Reply, now_s: float) -> float | None:
     """How long this job has been waiting; 0 without a job, None for one that does not tell.
 

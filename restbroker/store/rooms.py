@@ -18,6 +18,7 @@ from restbroker.store.replies import Argument, integer, items
 KEPT_MS: Final = 7 * 24 * 3_600_000
 MOST_USERS: Final = 10_000
 """Of one room. Where more come, it begins anew: each joins once more."""
+_ANY_LOGIN: Final = "*"
 
 State: TypeAlias = Literal["in", "out", ""]
 """What is known of a user and a room; "": nothing."""
@@ -63,7 +64,10 @@ def put(client: Client, target: str, stay: Stay, holder: str, state: State) -> b
     return client.run("room_put", [client.keys.room(target, stay.room)], arguments) == 1
 
 
-def forget(client: Client, target: str, room: str, user: str | None) -> None:
-    """Nothing is known of the user, or of anybody, in this room from now on; who joins it meanwhile leaves no word."""
-    key = client.keys.room(target, room)
-    client.command("DEL", key) if user is None else client.command("HDEL", key, user)
+def lose(client: Client, target: str, room: str, user: str, *, is_out: bool) -> None:
+    """The user, or everybody (""), is out of this room, by whichever login, or nothing is known of him from now on.
+
+    Who joins it meanwhile leaves no word.
+    """
+    arguments: list[Argument] = [user, "", "out" if is_out else "", _ANY_LOGIN, KEPT_MS]
+    client.run("room_put", [client.keys.room(target, room)], arguments)

@@ -88,7 +88,7 @@ class Sentinels:
         try:
             answer = _call(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)
         except RedisError as error:
-            return briefly(error)
+            return briefly(error, self._asking.get("password"))
         finally:
             untyped(connection, "disconnect")()
         match answer:
@@ -124,13 +124,14 @@ def _join(connection: AbstractConnection, place: Place) -> str | None:
     """Connects to a server that should be the master; says why it is of no use. Raises what waiting does not cure."""
     setattr(connection, "host", place.host)  # noqa: B010 - sockets have none, says redis-py's base class
     setattr(connection, "port", place.port)  # noqa: B010
+    password: str | None = getattr(connection, "password", None)
     try:
         role = _call(connection, "ROLE")
     except RedisError as error:
         untyped(connection, "disconnect")()
         if isinstance(error, AuthenticationError) or not isinstance(error, ConnectionError | TimeoutError):
-            raise translate(error, str(place)) from error
-        return briefly(error)
+            raise translate(error, str(place), password=password) from error
+        return briefly(error, password)
     match role:
         case [b"master", *_]:
             return None

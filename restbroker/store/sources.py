@@ -26,7 +26,7 @@ Place: TypeAlias = tuple[str, str, str]
 @attrs.frozen
 class SourceState:
     """How the reading stands since `since_s` (epoch seconds). `code`: of the warning while nothing is read, with what
-    is wrong and what to do about it; "" while it is read from.
+    is wrong and what to do about it; "" while it is read from, and where there is nothing to read, as `message` says.
 
     `process`: `host:pid`. `user`: whose stream it is, "" where the source is read as a whole; of a stream also the end
     of the login's id under which it was opened, and when it was opened and brought its last event and heartbeat (epoch

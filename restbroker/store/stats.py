@@ -12,7 +12,7 @@ from restbroker.store.beats import Registered, registered
 from restbroker.store.client import Client
 from restbroker.store.jobs import jobs_among
 from restbroker.store.keys import QueueName
-from restbroker.store.queues import keys_of, odd_names, sizes_of, waited_s
+from restbroker.store.queues import keys_of, odd_names, oldest, sizes_of, waited_s
 from restbroker.store.replies import Reply, counts, integer, items, mapping, names
 from restbroker.store.server import time_s
 
@@ -109,10 +109,9 @@ def _queues(
 ) -> tuple[QueueView, ...]:
     waiting = sizes_of(client, lists)
     known = [name for name, size in waiting.items() if size is not None]
-    replies = client.commands([("LINDEX", lists[name], -1) for name in known])
-    oldest = dict(zip(known, replies, strict=True))
+    jobs = dict(zip(known, oldest(client, [lists[name] for name in known]), strict=True))
     return tuple(
-        QueueView(name, size, waited_s(oldest.get(name), now_s), name in paused, name in seen or size != 0)
+        QueueView(name, size, waited_s(jobs.get(name), now_s), name in paused, name in seen or size != 0)
         for name, size in waiting.items()
     )
 

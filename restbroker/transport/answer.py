@@ -141,7 +141,7 @@ class AnswerReader:
             raise Garbled(self._wrong)
         if self.status < _FIRST_FINAL_STATUS:
             if self.status < _FIRST_STATUS:
-                self._wrong = f"{self.status:03} is no status"
+                self._wrong = "it has no status"
                 raise Garbled(self._wrong)
             self._headers.clear()
             return

@@ -18,13 +18,14 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.transport.dial import NEXT_S, addresses_of
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.errors import MaybeSent, NotSent, why_of
 from restbroker.transport.head import headers_of
 from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.progress import Progress
 from restbroker.transport.ramp import Closed, Ramp, connections_for
 
 CLOSE_GRACE_S: Final = 1.0
+_FORBIDDEN: Final = "it has what HTTP forbids"
 
 
 class _Body(httpx.AsyncByteStream):
@@ -121,8 +122,8 @@ class StockClient:
                 stream=_Body(request.body),
                 extensions={"timeout": {"connect": self._target.connect_timeout_s}, "trace": progress.trace},
             )
-        except (httpx.InvalidURL, UnicodeEncodeError) as error:
-            raise NotSent(f"The request cannot be sent: {_why(error)}.", by_request=True) from None
+        except (httpx.InvalidURL, UnicodeEncodeError):
+            raise NotSent(f"The request cannot be sent: {_FORBIDDEN}.", by_request=True) from None
 
     async def _exchange(
         self, connection: _Connection, message: httpx.Request, request: Request, progress: Progress[_Connection]
@@ -213,7 +214,7 @@ class StockClient:
             if isinstance(error, trio.TooSlowError):
                 raise _not_accepted(self._target) from None
             if isinstance(error, OSError | UnicodeError):
-                raise NotSent(f"No connection to {url}: {_why(error)}.") from error
+                raise NotSent(f"No connection to {url}: {why(error)}.") from error
             raise
         one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._target.idle_expiry_s)
         http = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=one, uds=url.socket)
@@ -239,15 +240,15 @@ class StockClient:
     def _failure(self, error: httpx.TransportError, progress: Progress[_Connection]) -> NotSent | MaybeSent:
         if isinstance(error, httpx.LocalProtocolError):
             # h11 checks a request before it gives out its first byte, so nothing has left yet.
-            return NotSent(f"The request cannot be sent: {_why(error)}.", by_request=True)
+            return NotSent(f"The request cannot be sent: {why(error)}.", by_request=True)
         if progress.begun:
-            return MaybeSent(f"The connection broke before a whole answer came: {_why(error)}.")
+            return MaybeSent(f"The connection broke before a whole answer came: {why(error)}.")
         if isinstance(error, httpx.ConnectTimeout):
             return _not_accepted(self._target)
         tls = _tls_error(error)
         if tls is not None:
-            return NotSent(f"TLS with {self._target.url} failed: {_why(tls)}.", tls=True)
-        return NotSent(f"No connection to {self._target.url}: {_why(error)}.")
+            return NotSent(f"TLS with {self._target.url} failed: {why(tls)}.", tls=True)
+        return NotSent(f"No connection to {self._target.url}: {why(error)}.")
 
 
 def _not_accepted(target: Target) -> NotSent:
@@ -288,5 +289,13 @@ def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
     return None
 
 
-def _why(error: BaseException) -> str:
-    return str(error).rstrip(".") or type(error).__name__
+def why(error: BaseException) -> str:
+    """What happened, without a full stop: httpx quotes what came, which may be a login again, and what was to leave."""
+    match error:
+        case httpx.RemoteProtocolError():
+            is_early = str(error).startswith(("Server disconnected", "peer closed connection"))
+            return "it ended early" if is_early else "it is not HTTP"
+        case httpx.LocalProtocolError():
+            return _FORBIDDEN
+        case _:
+            return why_of(error)

@@ -23,9 +23,10 @@ from restbroker.config.target import Target
 from restbroker.config.tls import context_of
 from restbroker.light import light
 from restbroker.transport.dial import addresses_of
-from restbroker.transport.errors import NotSent, why_of
+from restbroker.transport.errors import NotSent
 from restbroker.transport.head import headers_of
 from restbroker.transport.message import Request
+from restbroker.transport.stock import why
 
 Reason: TypeAlias = Literal["ended", "silent", "large", "other"]
 """It ended, or broke; nothing came for too long; an event was larger than the limit; it is no stream of events."""
@@ -148,7 +149,7 @@ class EventStream:
             except SSEError:
                 raise StreamEnded("other", "what comes is no stream of events") from None
             except (httpx.HTTPError, OSError) as error:
-                raise StreamEnded("ended", why_of(error)) from error
+                raise StreamEnded("ended", why(error)) from error
             self._bytes.size_bytes = 0
             if (frame := _frame(event)) is not None:
                 return frame
@@ -194,7 +195,7 @@ async def open_stream(
         if isinstance(error, trio.TooSlowError):
             raise NotSent(f"{url} did not answer within {request.timeout_s:g} s.", timed_out=True) from None
         if isinstance(error, httpx.HTTPError | OSError | UnicodeError):
-            raise NotSent(f"No stream from {url}: {why_of(error)}.") from error
+            raise NotSent(f"No stream from {url}: {why(error)}.") from error
         raise
 
 

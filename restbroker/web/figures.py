@@ -17,6 +17,7 @@ from restbroker.admin import processes as operated
 from restbroker.admin.known import Known
 from restbroker.broker.status.view import Running
 from restbroker.rules import display, hiding, redact, rubyjson
+from restbroker.rules.command import CommandSpec
 from restbroker.rules.hiding import Spelled
 from restbroker.rules.json_types import Json
 from restbroker.store import processes, stats
@@ -87,8 +88,7 @@ def of_all(known: Callable[[], Known]) -> InDelivery:
                 return hiding.MASK
             queue = message.get("queue")
             spec = what.spec(queue if isinstance(queue, str) else None, display.command_of(message))
-            hide = hiding.hiding(redact.secrets_of(message, spec), what.secrets)
-            return hiding.everywhere(redact.job(message, spec, show_bodies=what.show_bodies), hide, sys.maxsize)
+            return _masked(message, spec, what.secrets, show_bodies=what.show_bodies)
 
         return _recorded(processes.at_work(client), served, shown)
 
@@ -147,9 +147,13 @@ def _message(one: Running, secrets: Spelled, *, show_bodies: bool) -> Json:
         fields = one.job.fields
         cut = display.payload(fields, one.command, one.queue, secrets, one.spec, show_bodies=show_bodies)
         return rubyjson.loads(cut)
-    # A producer may have written its token anywhere.
-    whole = redact.job(one.job.fields, one.spec, show_bodies=show_bodies)
-    return hiding.everywhere(whole, hiding.hiding((), secrets), sys.maxsize)
+    return _masked(one.job.fields, one.spec, secrets, show_bodies=show_bodies)
+
+
+def _masked(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spelled, *, show_bodies: bool) -> Json:
+    """A producer may have written its token, or a secret argument, anywhere in a job."""
+    hide = hiding.hiding(redact.secrets_of(fields, spec), secrets)
+    return hiding.everywhere(redact.job(fields, spec, show_bodies=show_bodies, hide=hide), hide, sys.maxsize)
 
 
 def _processes(lanes: Sequence[Mapping[str, Json]]) -> list[Json]:

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from restbroker.admin import trimmed
 from restbroker.admin.act import Action, Chosen, perform
 from restbroker.admin.explain import Bounds, explain
 from restbroker.admin.known import Known
-from restbroker.store import history, pauses, queues
+from restbroker.admin.trimmed import copies
+from restbroker.store import history, parked, pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
 from restbroker.store.jobs import Facts, FetchRequest, fetch, register
@@ -50,6 +52,39 @@ def test_what_has_left_the_dead_set_is_found_among_the_copies(client: Client, co
     (place,) = explain(client, "j3", configured).places
     assert place.kind == "copy"
     assert explain(client, "nobody", configured).places == ()
+
+
+@pytest.mark.parametrize("only_missing", [False, True])
+def test_copies_that_take_long_are_shown_one_after_the_other_and_none_is_left_out(
+    client: Client, configured: Known, only_missing: bool
+) -> None:
+    for n in range(30):
+        client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job(f"j{n}"))
+    found: list[str | None] = []
+    after: str | None = ""
+    while after is not None:
+        page = copies(client, configured, after, only_missing=only_missing, seconds=0)
+        assert len(page.shown) <= 1
+        found += [one.entry.jid for one in page.shown]
+        after = page.after
+    assert found == [f"j{n}" for n in reversed(range(30))]
+
+
+def test_large_copies_are_shown_a_few_at_a_time_and_none_is_left_out(
+    client: Client, configured: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (parked, trimmed):
+        monkeypatch.setattr(module, "MAX_BYTES", 500)
+    for n in range(30):
+        client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job(f"j{n}"))
+    found: list[str | None] = []
+    after: str | None = ""
+    while after is not None:
+        page = copies(client, configured, after)
+        assert len(page.shown) < 10
+        found += [one.entry.jid for one in page.shown]
+        after = page.after
+    assert found == [f"j{n}" for n in reversed(range(30))]
 
 
 def test_what_people_did_with_it_is_told(client: Client, configured: Known, put: Put) -> None:

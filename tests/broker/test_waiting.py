@@ -8,6 +8,10 @@ import trio
 
 from restbroker.broker.intake import waiting as module
 from restbroker.broker.intake.waiting import Waiting
+from restbroker.broker.lane import Lane
+from restbroker.broker.settling import committer
+from restbroker.broker.settling.recent import KEPT_S
+from restbroker.rules.settlement import Ack
 from restbroker.store import jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
@@ -24,6 +28,7 @@ def _long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ends a wait here is what should, and not its time."""
     monkeypatch.setattr(module, "_WAIT_S", 3600.0)
     monkeypatch.setattr(module, "_REFUSED_WAIT_S", 3600.0)
+    monkeypatch.setattr(committer, "_REFUSED_WAIT_S", 0.01)
 
 
 @pytest.fixture
@@ -137,3 +142,13 @@ async def test_what_may_not_be_started_yet_waits_for_no_job_to_come(harness: Har
         await harness.until(lambda: harness.of(JobFinished), "the last is delivered")
         released.set()
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are")
+
+
+async def test_an_idle_lane_forgets_what_it_settled(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes: list[Lane] = []
+    harness.snapshot = lambda lane: lanes.append(lane) or {}  # type: ignore[func-returns-value]
+    async with harness.broker():
+        harness.push("safe")
+        await harness.until(lambda: lanes and lanes[0].recent.get("1:1") == Ack(), "it is settled, and remembered")
+        monkeypatch.setattr(committer, "_UNNOTICED_S", -KEPT_S - 1)
+        await harness.until(lambda: lanes[0].recent.get("1:1") is None, "it is forgotten")

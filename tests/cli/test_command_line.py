@@ -358,6 +358,18 @@ def test_config_show_tells_where_each_value_comes_from(place: Path) -> None:
     assert "note: The login is taken from RestURL." in done.stderr
 
 
+def test_config_show_hides_what_a_template_calls_a_secret_but_not_an_argument_s_place(place: Path) -> None:
+    query: dict[str, str] = {"api_key": "hunter2", "page": "1", "password": "{password}"}
+    order = {"Path": "orders", "Method": "PUT", "Query": query, "Body": {"auth": [{"token": "hunter2", "n": 1}]}}
+    entry = {"Kind": "http", "URL": "https://a.example.org", "Queues": ["q"], "Options": {"Commands": {"order": order}}}
+    path = place / "env.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "Targets": {"one": entry}}))
+    done = run(["config", "show", "--json"], directory=place)
+    assert "hunter2" not in done.stdout + done.stderr
+    shown = json.loads(done.stdout)["Targets"]["value"]["one"]["Options"]["Commands"]["order"]
+    assert shown == {**order, "Query": {**query, "api_key": "…"}, "Body": {"auth": [{"token": "…", "n": 1}]}}
+
+
 def test_config_show_tells_what_is_inside_of_targets_and_tokens_without_their_secrets(place: Path) -> None:
     path = place / "env.json"
     auth = {"Basic": {"User": "admin", "Pass": "hunter2"}}

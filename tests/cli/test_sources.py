@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 
 from restbroker.store import sources
@@ -37,6 +38,17 @@ def test_each_source_and_stream_has_a_line_those_first_that_are_not_read(place: 
     silent, ann = json.loads(run(["sources", "--json"], directory=place).stdout)
     assert (silent["code"], silent["hint"], silent["user"]) == ("RabbitMQSilent", "Wait for it.", None)
     assert (ann["login"], ann["code"], ann["event_s"], ann["heartbeat_s"]) == ("…877", None, None, 2e9)
+
+
+def test_who_has_no_login_is_not_shown_as_read(place: Path, redis_url: str) -> None:
+    off = attrs.evolve(ANN, message="no login", login="", opened_s=0.0)
+    sources.write(open_client(StoreSettings(redis_url)), [off])
+    (line,) = run(["sources"], directory=place).stdout.splitlines()
+    assert line.split("\t")[1:7] == ["ann", "web1:7", "no login", "2026-11-22T17:30:05Z", "-", "-"]
+    assert line.endswith("\t-")
+    assert "state no login since 2026-11-2" in " ".join(on_a_terminal(["sources"], place).split())
+    counted = next(row for row in run(["stats"], directory=place).stdout.splitlines() if row.startswith("source"))
+    assert counted.split("\t") == ["source", "chat", "ann", "web1:7", "no login", "2026-11-22T17:30:05Z", "-"]
 
 
 def test_a_person_reads_what_is_wrong_and_what_to_do(place: Path, redis_url: str) -> None:

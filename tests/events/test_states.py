@@ -68,6 +68,22 @@ async def test_a_state_is_there_until_it_changes_and_goes_with_its_process(
     assert sources.listed(client) == []
 
 
+async def test_since_when_there_is_nothing_to_read_is_told_apart_from_since_when_it_was_read(
+    redis_server: RedisServer, client: Client
+) -> None:
+    moments = iter([5.0, 6.0, 7.0, 8.0])
+    well = SourceState("mim", "mongooseim-amqp", "web1:7", "ann", 5.0)
+    async with kept(redis_server, lambda: next(moments)) as states:
+        mine = states.of(SOURCE)
+        mine.put(None, "ann")
+        await shows(client, well)
+        mine.put(Trouble("", "no login", ""), "ann")
+        mine.put(Trouble("", "no login", ""), "ann")
+        await shows(client, attrs.evolve(well, message="no login", since_s=6.0))
+        mine.put(None, "ann")
+        await shows(client, attrs.evolve(well, since_s=8.0))
+
+
 async def test_what_is_known_of_a_stream_is_asked_for_at_each_write_until_it_is_anothers(
     redis_server: RedisServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

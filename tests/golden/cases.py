@@ -329,6 +329,7 @@ def _openfire_chat() -> Kind:
         ),
         {
             "/admin/restbroker": (404, b""),
+            "/sse/": (404, b""),
             "/sessions": (200, b'{"sessions":[]}'),
             "/rooms/": (200, b'{"roomName":"lounge"}'),
             "/login": (200, b"ofchat2"),

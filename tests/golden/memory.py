@@ -7,7 +7,7 @@ import attrs
 import trio
 
 from restbroker.connectors.contract import Claimed, LoginBook, Rosters
-from restbroker.store.logins import Asks, Known, On, Taken, Turn, Yours
+from restbroker.store.logins import Asks, Ending, How, Known, On, Taken, Turn, Yours
 from restbroker.store.logins import Claimed as Noted
 from restbroker.store.rooms import Need, State, Stay
 from restbroker.store.rosters import Change, Changed, NotChanged, Pace
@@ -121,9 +121,9 @@ class OneLogin(LoginBook):
         """Is not noted."""
         return True
 
-    async def off(self, user: str, stream: str) -> bool:
-        """Is not noted."""
-        return True
+    async def off(self, user: str, turn: Turn, how: How) -> Ending:
+        """The turn at ending the one stream."""
+        return Yours(STREAM)
 
     async def noted(self, users: Sequence[str]) -> list[Known]:
         """All are logged in."""
@@ -133,7 +133,7 @@ class OneLogin(LoginBook):
         """Everybody may."""
         return Yours()
 
-    async def end(self, user: str, what: On | Asks, again: str) -> bool:
+    async def end(self, user: str, what: On | Asks) -> bool:
         """Is not noted."""
         return True
 
@@ -145,7 +145,7 @@ class OneLogin(LoginBook):
         """Is not noted."""
         return True
 
-    async def room_forget(self, room: str, user: str | None) -> None:
+    async def room_lose(self, room: str, user: str, *, is_out: bool) -> None:
         """Is not noted."""
 
     async def aclose(self) -> None:

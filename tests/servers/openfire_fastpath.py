@@ -22,10 +22,8 @@ class Arrow:
 
 ASKER: Final = (
     Arrow("out", "ask", "queued"),
-    Arrow("queued", "update-queue", "queued"),
     Arrow("queued", "offer", "called"),
     Arrow("queued", "ask_revoke", "out"),
-    Arrow("queued", "depart-queue", "out"),
     Arrow("called", "ask_join", "talking"),
     Arrow("called", "ask_revoke", "out"),
     Arrow("talking", "ask_send", "talking"),
@@ -45,9 +43,7 @@ EXPERT: Final = (
     Arrow("talking", "post_to_room", "talking"),
     Arrow("talking", "leave_room", "ready"),
 )
-EVENTS: Final = frozenset(
-    {"update-queue", "notify-queue", "depart-queue", "offer", "offerReceived", "offerRevoked", "invitationReceived"}
-)
+EVENTS: Final = frozenset({"notify-queue", "offer", "offerReceived", "offerRevoked", "invitationReceived"})
 """By the word in the server's data; what else moves somebody is a command."""
 
 
@@ -184,8 +180,6 @@ WALKS: Final[Mapping[str, Sequence[Step]]] = {
 """Between them they go along every arrow but those that only the server's own time decides."""
 TIMED: Final = frozenset(
     {
-        Arrow("queued", "update-queue", "queued"),
-        Arrow("queued", "depart-queue", "out"),
         Arrow("ready", "notify-queue", "ready"),
         Arrow("accepted", "offerRevoked", "ready"),
     }

@@ -6,9 +6,11 @@ is that of the job that asked, and each event that a test waited for is taken on
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,8 +29,25 @@ PASSWORD: Final = "secret"
 _PATIENCE_S: Final = 180.0
 """A starved machine is slow, and no claim is wrong by that."""
 
+_GAP: Final = re.compile(r"told (\w+) between (\S+) and (\S+) may be missing")
+
 Event = Mapping[str, Any]
 Answer = Mapping[str, Any]
+Gap = tuple[str, float, float]
+"""Of which user what may be missing, since when and until when, in seconds since 1970."""
+
+
+def gaps_in(text: str) -> list[Gap]:
+    """Those that this log names."""
+    return [(user, *(datetime.fromisoformat(at).timestamp() for at in (a, b))) for user, a, b in _GAP.findall(text)]
+
+
+@attrs.frozen
+class Moment:
+    """What had happened by then: how much nobody was told, and when it was, in seconds since 1970."""
+
+    lost: int
+    at_s: float
 
 
 @attrs.define(eq=False)
@@ -104,6 +123,27 @@ class Talk:
         self._taken.add(event["jid"])
         return event
 
+    def now(self) -> Moment:
+        """For `told_or_missed`."""
+        return Moment(len(self.server.world.lost), time.time())
+
+    def told_or_missed(self, user: str, kind: str, since: Moment) -> None:
+        """As `told`; or the server had no stream to tell him so, and the log names the gap.
+
+        Between a login and the opening of its stream it tells nobody, and a job may be faster than the reader.
+        """
+        of_kind = {"message": '"type": "chat"', "groupchat": '"type": "groupchat"', "invitation": "invitationRec"}[kind]
+
+        def is_over() -> bool:
+            lost = [data for name, data in self.server.world.lost[since.lost :] if name == user and of_kind in data]
+            if lost and any(name == user and until_s > since.at_s for name, _, until_s in self.gaps()):
+                return True
+            return any(self._is(event, user, (kind, None), {}) for event in self.untold())
+
+        until(is_over, f"{user} is told of {kind}, or the log says that he may not be", _PATIENCE_S)
+        if any(self._is(event, user, (kind, None), {}) for event in self.untold()):
+            self.told(user, kind)
+
     def untold(self) -> list[Event]:
         """The events that nobody has waited for."""
         return [event for event in self.heard() if event["jid"] not in self._taken]
@@ -125,6 +165,10 @@ class Talk:
     def parked(self) -> list[str]:
         """The ids of the jobs in the dead set."""
         return [json.loads(raw)["jid"] for raw, _ in sets.listed(self.store, "dead", 0, 1000, newest_first=False)]
+
+    def gaps(self) -> list[Gap]:
+        """What the logs of all brokers name."""
+        return gaps_in("".join(broker.output() for broker in self.brokers))
 
     def output(self) -> str:
         """Of all brokers."""
@@ -149,10 +193,13 @@ def talking(
     brokers: int = 1,
     lease: str = "15s",
     once: Sequence[str] = (),
+    more: Mapping[str, object] | None = None,
 ) -> Iterator[Talk]:
-    """Brokers that run. `lease`: how long a stream stays with a broker that is dead. `once`: `AtMostOnce`."""
+    """Brokers that run. `lease`: how long a stream stays with a broker that is dead. `once`: `AtMostOnce`. `more`: keys
+    of the configuration.
+    """
     server.world.register(*users, *askers, password=PASSWORD)
-    _configure(place, redis, server, (users, askers), lease, once)
+    _configure(place, redis, server, (users, askers), lease, once, more or {})
     with ExitStack() as stack:
         store = stack.enter_context(closing(open_client(StoreSettings(redis.url))))
         running = [stack.enter_context(started(["run"], directory=place)) for _ in range(brokers)]
@@ -172,6 +219,7 @@ def _configure(
     names: tuple[Sequence[str], Sequence[str]],
     lease: str,
     once: Sequence[str],
+    more: Mapping[str, object],
 ) -> None:
     users, askers = names
     passwords = place / "passwords"
@@ -196,5 +244,6 @@ def _configure(
         "Targets": {"chat": target},
         "Events": {"Sources": {"openfire": source}},
         "LogLevel": "debug",
+        **more,
     }
     (place / "env.json").write_text(json.dumps(document))

@@ -1,5 +1,6 @@
 """Openfire's Chat API as its connector uses it, against a stand-in: streams of users, rooms, restarts, and refusals."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import trio
 
 from restbroker.connectors.openfire_chat import logins as chat_logins
 from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Denied, Outcome, Rejected
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers.openfire_sides import Open, Side, restart, sides_of
+from tests.support.openfire.asking import Asker
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.rooms import open_room
 from tests.support.openfire.server import Openfire
+from tests.support.openfire.world import World
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
@@ -195,6 +198,17 @@ async def test_a_logoff_is_done_once_and_a_command_logs_in_again(chat: Openfire,
         assert not chat.world.streams, "nobody knew whether she had one"
 
 
+async def test_a_logoff_ends_the_stream_also_of_whom_redis_lost_his_login(
+    chat: Openfire, sides: Open, redis_server: RedisServer
+) -> None:
+    async with sides() as (side,):
+        await side.done("chat_login", {"from": "romeo"})
+        redis_server.flush()
+        await side.done("chat_logoff", {"from": "romeo"})
+        assert chat.world.streams == {}
+        assert (await side.done("chat_logoff", {"from": "romeo"})).by_us
+
+
 async def test_a_logoff_that_was_not_sent_is_sent_later(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("set_presence", {"from": "romeo"})
@@ -346,6 +360,97 @@ async def test_a_question_or_an_upload_of_who_is_logged_in_is_not_sent(chat: Ope
         assert not chat.world.is_jammed
 
 
+async def test_a_question_of_who_was_logged_in_by_other_hands_or_with_a_lost_answer_is_not_sent(
+    chat: Openfire, sides: Open
+) -> None:
+    async with sides() as (side,):
+        asker = Asker(chat)
+        (stream,) = asker.login("romeo")
+        assert await code_of(side, "request_upload_slot", UPLOAD) == "UserLoggedIn"
+        asker.chat("POST", f"/chat/{stream}/logoff")
+        await side.done("request_upload_slot", UPLOAD)
+        chat.faults.add(Kind.LOST, "*/login", times=2)
+        with pytest.raises(NotSent):
+            await side.call("set_presence", {"from": "romeo"})
+        chat.faults.clear()
+        for command, given in (("request_upload_slot", UPLOAD), ("ask", QUESTION)):
+            assert await code_of(side, command, given) == "UserLoggedIn"
+        assert not chat.world.is_jammed
+
+
+async def test_a_login_whose_answer_is_lost_is_not_met_by_a_question_that_was_about_to_be_asked(
+    chat: Openfire, sides: Open
+) -> None:
+    async with sides(2) as (one, other):
+        late = chat.faults.add(Kind.LATE, "GET /sse/*", delay_s=1.0)
+        chat.faults.add(Kind.LOST, "*/login", times=2)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.call, "request_upload_slot", UPLOAD)
+            await until_async(late.carried_out.is_set, "the name had no connection")
+            with contextlib.suppress(NotSent):
+                await other.call("set_presence", {"from": "romeo"})
+        assert not chat.world.is_jammed
+        chat.faults.clear()
+        await other.call("chat_logoff", {"from": "romeo"})
+        assert not chat.world.streams
+
+
+@pytest.mark.parametrize("kind", [Kind.RESET, Kind.LOST])
+async def test_who_asks_after_a_logoff_that_was_not_answered_is_logged_off_first(
+    chat: Openfire, sides: Open, kind: Kind
+) -> None:
+    async with sides(2) as (one, other):
+        await one.done("set_presence", {"from": "romeo"})
+        chat.faults.add(kind, "*/logoff", times=2)
+        with pytest.raises((NotSent, MaybeSent)):
+            await one.call("chat_logoff", {"from": "romeo"})
+        chat.faults.clear()
+        chat.faults.add(kind, "*/logoff", times=2)
+        with pytest.raises(NotSent):
+            await other.call("request_upload_slot", UPLOAD)
+        chat.faults.clear()
+        await other.done("request_upload_slot", UPLOAD)
+        await one.done("set_presence", {"from": "romeo"})
+        assert not chat.world.is_jammed
+
+
+async def test_who_asks_while_he_cannot_be_logged_off_has_to_wait(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        await side.done("set_presence", {"from": "romeo"})
+        chat.faults.add(Kind.UNAVAILABLE, "*/logoff", times=2)
+        assert isinstance(await side.call("chat_logoff", {"from": "romeo"}), Deferred)
+        assert isinstance(await side.call("request_upload_slot", UPLOAD), Deferred)
+        await side.done("request_upload_slot", UPLOAD)
+        assert not chat.world.is_jammed
+
+
+async def test_who_asks_or_logs_in_while_he_is_logged_off_waits_for_that(chat: Openfire, sides: Open) -> None:
+    async with sides(2) as (one, other):
+        for command, given in (("request_upload_slot", UPLOAD), ("set_presence", {"from": "romeo"})):
+            await one.done("set_presence", {"from": "romeo"})
+            late = chat.faults.add(Kind.DELAY, "*/logoff", delay_s=0.5)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one.done, "chat_logoff", {"from": "romeo"})
+                await until_async(late.reached.is_set, "the logoff is under way")
+                await other.done(command, given)
+            assert not chat.world.is_jammed
+        assert "romeo" in chat.world.of_user, "he was logged in after it"
+
+
+async def test_a_login_after_a_logoff_that_is_late_outlives_it(chat: Openfire, sides: Open) -> None:
+    async with sides(2) as (one, other):
+        await one.done("set_presence", {"from": "romeo"})
+        late = chat.faults.add(Kind.DELAY, "*/logoff", delay_s=1.0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.call, "chat_logoff", {"from": "romeo"})
+            await until_async(late.reached.is_set, "the logoff is under way")
+            nursery.cancel_scope.cancel()
+        await other.done("set_presence", {"from": "romeo"})
+        await until_async(late.carried_out.is_set, "the logoff is done at last")
+        with chat.world.lock:
+            assert "romeo" in chat.world.of_user
+
+
 async def test_a_login_of_who_asks_is_not_sent_until_the_question_is_taken_back(chat: Openfire, sides: Open) -> None:
     chat.world.consult("love", "nurse")
     async with sides(2) as (one, other):
@@ -359,6 +464,35 @@ async def test_a_login_of_who_asks_is_not_sent_until_the_question_is_taken_back(
         await one.done("set_presence", {"from": "romeo"})
         assert not chat.world.is_jammed
     assert chat.world.logins == ["nurse", "romeo"]
+
+
+async def test_of_two_uploads_of_one_name_the_first_to_be_done_does_not_free_it_for_a_login(
+    chat: Openfire, sides: Open
+) -> None:
+    async with sides(2) as (one, other):
+        stuck = chat.faults.add(Kind.HANG, "*/ask/upload/*")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.call, "request_upload_slot", UPLOAD)
+            await until_async(stuck.reached.is_set, "the first is under way")
+            await other.done("request_upload_slot", UPLOAD)
+            assert await code_of(other, "set_presence", {"from": "romeo"}) == "UserAsks"
+            nursery.cancel_scope.cancel()
+
+
+async def test_who_takes_a_question_back_and_keeps_its_connection_is_not_logged_in(
+    chat: Openfire, sides: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat.world.consult("love", "nurse")
+    async with sides(2) as (one, other):
+        await one.done("join_workgroup", {"from": "nurse", "workgroup": "love"})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.call, "ask", QUESTION)
+            await until_async(lambda: "romeo" in chat.world.assists, "the question is asked")
+            # As where leaving the queue fails, in the sources.
+            monkeypatch.setattr(World, "disconnected", lambda *_: None)
+            await one.done("ask_revoke", {"userId": "romeo"})
+        assert await code_of(one, "set_presence", {"from": "romeo"}) == "UserAsks"
+        assert not chat.world.is_jammed
 
 
 async def test_an_upload_that_fails_leaves_a_connection_and_the_name_is_not_logged_in_before_a_restart(
@@ -423,6 +557,33 @@ async def test_what_a_kick_leaves_of_a_login_is_logged_off(
         ]
         await side.done("set_presence", {"from": "romeo"})
         assert chat.world.of_user["romeo"].id != old.id
+
+
+async def test_after_a_kick_with_a_lost_answer_the_user_is_logged_in_afresh(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        for lost in ("DELETE */sessions/romeo", "POST */logoff"):
+            await side.done("set_presence", {"from": "romeo"})
+            old = chat.world.of_user["romeo"]
+            chat.faults.add(Kind.LOST if "DELETE" in lost else Kind.RESET, lost, times=2)
+            with contextlib.suppress(MaybeSent):
+                await side.call("kick_user_sessions", {"username": "romeo"})
+            chat.faults.clear()
+            assert old.is_kicked
+            await side.done("set_presence", {"from": "romeo"})
+            assert chat.world.of_user["romeo"] is not old
+            assert list(chat.world.streams.values()) == [chat.world.of_user["romeo"]]
+
+
+async def test_what_a_user_leaves_who_was_deleted_by_an_earlier_try_is_logged_off(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        await side.done("set_presence", {"from": "romeo"})
+        chat.faults.add(Kind.LOST, "DELETE */users/romeo")
+        chat.faults.add(Kind.RESET, "*/logoff", times=2)
+        with pytest.raises(MaybeSent):
+            await side.call("delete_user", {"username": "romeo"})
+        chat.faults.clear()
+        await side.done("delete_user", {"username": "romeo"}, maybe_run=True)
+        assert not chat.world.streams
 
 
 async def test_a_refused_login_concerns_all_jobs_and_the_probe_says_so(chat: Openfire, sides: Open) -> None:

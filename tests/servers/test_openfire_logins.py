@@ -13,7 +13,7 @@ from restbroker.assembly.logins import LoginsInRedis
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
 from restbroker.connectors.contract import NoLogin, Ports
-from restbroker.connectors.openfire_chat.logins import SharedLogins, shared_logins
+from restbroker.connectors.openfire_chat.logins import Ended, SharedLogins, shared_logins
 from restbroker.connectors.openfire_chat.options import Settings
 from restbroker.rules.outcome import Denied, Rejected
 from restbroker.store.client import StoreSettings, open_client
@@ -48,6 +48,8 @@ class Openfire:
             return Response(self.admin_status, {}, b"", 0.0)
         if request.path == "/rest/api/restapi/v1/system/statistics/sessions":
             return Response(200, {}, b"{}", 0.0)
+        if request.path.endswith("/logoff"):
+            return self.log_off(request.path.split("/")[-2])
         self.asked.append(request)
         await trio.sleep(self.takes_s)
         if self.fault is not None:
@@ -59,6 +61,12 @@ class Openfire:
             self.number += 1
             self.streams[user] = f"ofchat-{self.number}"
         return Response(200, {"content-type": "text/plain"}, self.streams[user].encode(), 0.0)
+
+    def log_off(self, stream: str) -> Response:
+        users = [user for user, known in self.streams.items() if known == stream]
+        for user in users:
+            del self.streams[user]
+        return Response(200 if users else 400, {}, b"", 0.0)
 
     def restart(self) -> None:
         self.streams.clear()
@@ -244,19 +252,23 @@ async def test_what_is_no_stream_is_no_login(redis_server: RedisServer) -> None:
 
 async def test_who_watches_logs_nobody_in_whom_a_job_logged_off(redis_server: RedisServer) -> None:
     server = Openfire()
+
+    async def send(stream: str) -> Response:
+        return server.log_off(stream)
+
     async with processes(redis_server, server) as open_one:
         watcher, worker = open_one(), open_one()
         first = await watcher.watched("juliet")
         assert first == "ofchat-101", "nobody logged her off"
-        await worker.off("juliet", first)
+        ended = await worker.off("juliet", send)
+        assert isinstance(ended, Ended)
+        assert ended.is_over
         assert await watcher.watched("juliet") is None
         server.restart()
         assert await watcher.watched("juliet", first) is None
         assert len(server.asked) == 1
         assert await worker.stream("juliet") == "ofchat-102"
         assert await watcher.watched("juliet") == "ofchat-102"
-        await worker.off("juliet", first)
-        assert await watcher.watched("juliet") == "ofchat-102", "that was another stream"
         server.restart()
         assert await watcher.watched("juliet", "ofchat-102") == "ofchat-103"
 

@@ -1,15 +1,18 @@
 """Rooms of Openfire as its Chat API has them: what is said there is heard there, or the job says why not."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Outcome, Rejected
+from restbroker.rules.outcome import Deferred, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
-from tests.servers.openfire_sides import Open, Side, sides_of
+from restbroker.transport.message import Request, Response, Transport
+from tests.servers.openfire_sides import Direct, Open, Side, sides_of
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer, redis_binary
@@ -22,6 +25,24 @@ ROOM: Mapping[str, Json] = {
 }  # fmt: skip
 IN: Mapping[str, Json] = {"from": "romeo", "roomName": "balcony"}
 NURSE: Mapping[str, Json] = {"roomName": "balcony", "jid": "romeo@example.org"}
+
+
+class Then(Direct):
+    """A link on which something happens before the answer is there."""
+
+    def __init__(self, http: Transport, then: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(http)
+        self.then = then
+
+    async def ask(self, request: Request) -> Response:
+        response = await super().ask(request)
+        await self.then()
+        return response
+
+    async def send(self, request: Request) -> Response:
+        response = await super().send(request)
+        await self.then()
+        return response
 
 
 @pytest.fixture
@@ -92,8 +113,15 @@ async def test_who_left_joins_again_before_a_post_whoever_had_him_leave(chat: Op
         ("add_room_outcast", NURSE),
         ("add_room_outcast_group", {"roomName": "Balcony@conference.example.org", "groupname": "montagues"}),
         ("delete_room_member", NURSE),
+        ("delete_room_admin", NURSE),
+        ("delete_room_owner", NURSE),
         ("delete_room_member_group", {"roomName": "balcony", "groupname": "montagues"}),
+        ("delete_room_owner_group", {"roomName": "balcony", "groupname": "montagues"}),
         ("update_room", {**ROOM, "membersOnly": True}),
+        ("update_room", {**ROOM, "outcasts": ["juliet", "Romeo@Example.org"]}),
+        ("update_room", {**ROOM, "outcastGroups": ["montagues"]}),
+        ("create_room", {**ROOM, "membersOnly": True}),
+        ("create_room", {**ROOM, "outcasts": "romeo"}),
     ],
 )
 async def test_whom_a_job_may_have_had_leave_joins_before_his_next_post(
@@ -106,6 +134,96 @@ async def test_whom_a_job_may_have_had_leave_joins_before_his_next_post(
         before = sent(chat, "PUT")
         await one.call("post_to_room", says("after"))
     assert sent(chat, "PUT") == before + 1
+
+
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [
+        ("update_room", ROOM),
+        ("update_room", {**ROOM, "outcasts": ["juliet@example.org"]}),
+        ("add_room_outcast", {**NURSE, "jid": "romeo@elsewhere.example"}),
+        ("add_room_member", NURSE),
+    ],
+)
+async def test_whom_a_job_leaves_in_the_room_does_not_leave_and_enter_it(
+    chat: Openfire, sides: Open, command: str, how: Mapping[str, Json]
+) -> None:
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        await side.done("post_to_room", says("before"))
+        await side.done(command, how)
+        await side.done("post_to_room", says("after"))
+    assert sent(chat, "PUT") == 1
+
+
+async def test_a_ban_that_is_done_counts_whatever_redis_says_then_and_nothing_is_said_there(
+    chat: Openfire, sides: Open, redis_server: RedisServer
+) -> None:
+    key = "restbroker:room:chat:balcony@conference"
+
+    async def spoil() -> None:
+        redis_server.command(f"RENAME {key} kept")
+        redis_server.command(f"SET {key} none")
+
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        await side.done("post_to_room", says("before"))
+        await Side(side.connector, Then(side.link.http, spoil)).done("add_room_outcast", NURSE)
+        redis_server.command(f"RENAME kept {key}")
+        assert_refused(await side.call("post_to_room", says("banned")), "JoinRefused")
+    assert told(chat) == ["before"]
+
+
+async def test_a_room_in_which_nobody_may_stay_is_not_joined_without_end(
+    chat: Openfire, sides: Open, redis_server: RedisServer
+) -> None:
+    async def expel() -> None:
+        redis_server.command('HSET restbroker:room:chat:balcony@conference romeo "out *"')
+
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        outcome = await Side(side.connector, Then(side.link.http, expel)).call("post_to_room", says("Hm"))
+        assert_refused(outcome, "NotInRoom")
+    assert sent(chat, "PUT") == 3
+    assert told(chat) == []
+
+
+async def test_whose_turn_it_is_keeps_it_for_as_long_as_the_server_may_take_for_both_its_requests(
+    chat: Openfire, sides: Open, redis_server: RedisServer
+) -> None:
+    held = chat.faults.add(Kind.HANG, "PUT */rooms/*")
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        began_s = time.time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(side.call, "post_to_room", says("Hm"), timeout_s=30.0))
+            await until_async(held.reached.is_set, "he joins", 60)
+            entry = redis_server.command("HGET restbroker:room:chat:balcony@conference romeo").split()
+            assert int(entry[-1]) / 1000 - began_s >= 2 * 30.0
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_ban_that_cannot_be_noted_is_not_sent(chat: Openfire, sides: Open, redis_server: RedisServer) -> None:
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        redis_server.command("SET restbroker:room:chat:balcony@conference none")
+        assert isinstance(await side.call("add_room_outcast", NURSE), Deferred)
+    assert chat.world.services["conference"]["balcony"].affiliated["outcasts"] == []
+
+
+async def test_whom_a_job_banned_that_was_cut_off_joins_before_a_post(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        await side.done("post_to_room", says("before"))
+        with trio.CancelScope() as scope:
+
+            async def cut() -> None:
+                scope.cancel()
+                await trio.sleep_forever()
+
+            await Side(side.connector, Then(side.link.http, cut)).call("add_room_outcast", NURSE)
+        assert_refused(await side.call("post_to_room", says("banned")), "JoinRefused")
+    assert told(chat) == ["before"]
 
 
 async def test_who_was_banned_says_nothing_and_the_job_says_so_until_the_ban_is_lifted(
@@ -199,6 +317,32 @@ async def test_where_rooms_are_not_joined_by_themselves_who_is_out_says_nothing(
         assert_refused(await side.call("post_to_room", says("left")), "NotInRoom")
     assert told(chat) == ["in"]
     assert sent(chat, "POST") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [
+        ("add_room_outcast", NURSE),
+        ("update_room", {**ROOM, "outcasts": ["romeo"]}),
+        ("create_room", {**ROOM, "outcasts": ["romeo"]}),
+        ("delete_room", {"roomName": "balcony"}),
+        ("update_room", {**ROOM, "membersOnly": True}),
+        ("delete_room_member", NURSE),
+        ("add_room_outcast_group", {"roomName": "balcony", "groupname": "montagues"}),
+    ],
+)
+async def test_where_rooms_are_not_joined_by_themselves_whom_a_job_may_have_had_leave_says_nothing_until_he_joins(
+    chat: Openfire, sides: Open, command: str, how: Mapping[str, Json]
+) -> None:
+    async with sides(2, Options={"JoinRooms": False}) as (one, other):
+        await one.done("create_room", ROOM)
+        await one.done("join_room", IN)
+        await other.done(command, how)
+        await other.done("create_room", ROOM)
+        assert_refused(await one.call("post_to_room", says("out")), "NotInRoom", "join_room")
+        await other.done("join_room", IN)
+        await one.done("post_to_room", says("in"))
+    assert told(chat) == ["in"]
 
 
 async def test_a_server_that_fails_at_a_join_has_the_post_tried_again_and_not_held_for_sent(

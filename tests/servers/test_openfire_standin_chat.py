@@ -81,6 +81,8 @@ def test_what_a_login_accepts_says_how_it_is_answered(asker: Asker, accept: str,
     for password, status in (("secret", right), ("wrong", wrong)):
         got = asker.chat("POST", "/chat/alice/login", password, Accept=accept)
         assert (got.status, got.body == b"") == (status, status in (406, 500))
+        assert "set-cookie" not in got.headers
+        assert (got.headers.get("transfer-encoding") == "chunked") == (got.body != b"")
 
 
 def test_two_first_logins_at_the_same_moment_are_two_and_nobody_gets_an_event_stream_from_then_on(
@@ -191,15 +193,21 @@ def test_a_message_that_cannot_be_sent_is_a_200(server: Openfire, asker: Asker) 
     assert json.loads(listener.next()[1])["type"] == "presence"
 
 
-def test_what_came_while_somebody_was_away_is_told_at_his_presence(server: Openfire, asker: Asker) -> None:
+def test_what_came_while_somebody_was_away_is_lost_at_his_login_which_makes_him_available(
+    server: Openfire, asker: Asker
+) -> None:
     [alice] = asker.login("alice")
     asker.chat("POST", f"/chat/{alice}/messages/{BOB}", "kept")
     assert len(server.world.accounts["bob"].offline) == 1
     [bob] = asker.login("bob")
-    listener = asker.listen("bob")
-    asker.chat("POST", f"/chat/{bob}/presence?show=away&status=tea")
-    assert listener.typed("chat")["body"] == "kept"
     assert server.world.accounts["bob"].offline == []
+    listener = asker.listen("bob")
+    asker.chat("POST", f"/chat/{alice}/messages/{BOB}", "without any presence of his")
+    assert listener.typed("chat")["body"] == "without any presence of his"
+    asker.chat("POST", f"/chat/{bob}/presence?show=away&status=tea")
+    asker.chat("POST", f"/chat/{alice}/messages/{BOB}", "last")
+    assert listener.typed("chat")["body"] == "last"
+    assert [user for user, data in server.world.lost if '"kept"' in data] == ["bob"]
 
 
 def test_presence_is_seen_by_contacts_and_by_nobody_else(server: Openfire, asker: Asker) -> None:
@@ -209,12 +217,14 @@ def test_presence_is_seen_by_contacts_and_by_nobody_else(server: Openfire, asker
     asker.chat("POST", f"/chat/{alice}/presence?show=dnd&status=writing%20now")
     seen = listeners[1].typed("presence")
     assert (seen["show"], seen["status"]) == ("dnd", "writing now")
-    # One's own comes back.
-    senders = [listeners[0].typed("presence")["from"].partition("/")[0] for _ in "12"]
-    assert senders == ["alice@example.org", "bob@example.org"]
+    own = listeners[0].typed("presence")
+    assert (own["from"].partition("/")[0], own["show"]) == ("alice@example.org", "dnd"), "one's own comes back"
     asker.chat("POST", f"/chat/{alice}/logoff")
     assert listeners[1].typed("presence")["show"] == "available"
-    assert not [user for user, _ in server.world.lost if user == "carol"]
+    asker.login("alice")
+    assert listeners[1].typed("presence")["to"] == BOB, "a login makes her available"
+    told = [json.loads(data) for user, data in server.world.lost if user == "carol"]
+    assert {one["from"].partition("@")[0] for one in told if "type" in one} == {"carol"}
 
 
 def test_that_somebody_left_is_told_by_the_stanza_only(asker: Asker) -> None:
@@ -232,8 +242,15 @@ def test_contacts_are_kept(asker: Asker) -> None:
     assert asker.chat("PUT", f"{path}/carol@example.org", {**item, "nickname": "Carol"}).status == 201
     shown = asker.chat("GET", path).json["rosterItem"]
     carol = {one["jid"]: one for one in shown}["carol@example.org"]
-    assert (carol["nickname"], carol["show"]) == ("Carol", "unavailable")
-    assert [asker.chat("DELETE", f"{path}/carol@example.org").status for _ in "12"] == [201, 400]
+    assert (carol["nickname"], carol["show"]) == ("Carol", "available"), "though she is away"
+    assert asker.chat("DELETE", f"{path}/carol@example.org").status == 201
+    gone = asker.chat("DELETE", f"{path}/carol@example.org")
+    assert (gone.status, gone.json["ressource"]) == (400, "Roster Item could not deleted")
+    asker.chat("POST", path, {**item, "subscriptionType": 0})
+    assert "carol" not in asker.chat("GET", path).text, "nobody is subscribed to anybody"
+    asker.chat("POST", f"/chat/{alice}/logoff")
+    [alice] = asker.login("alice")
+    assert "carol" in asker.chat("GET", f"/chat/{alice}/contacts").text
 
 
 def test_own_properties_are_set_and_deleted(server: Openfire, asker: Asker) -> None:
@@ -263,6 +280,15 @@ def test_a_room_is_joined_spoken_in_and_left(server: Openfire, asker: Asker) -> 
     answer = refused.typed("error")
     assert (answer["from"], answer["body"]) == ("tea@conference.example.org", "too late")
     assert list(server.world.services["conference"]["tea"].occupants) == ["bob"]
+
+
+@pytest.mark.parametrize(("asked", "status"), [("occupants", 500), ("participants", 500), ("chathistory", 404)])
+def test_who_asks_for_a_room_that_is_not_there_gets_a_page_but_for_its_history(
+    asker: Asker, asked: str, status: int
+) -> None:
+    got = asker.chat("GET", f"/chat/rooms/nowhere/{asked}")
+    assert (got.status, got.kind) == (status, "text/html" if status == 500 else "application/json")
+    assert status == 500 or got.json["message"] == "Could not find the chat room"
 
 
 def test_a_room_that_a_join_made_is_its_makers_alone_until_he_leaves(server: Openfire, asker: Asker) -> None:
@@ -329,6 +355,7 @@ def test_an_event_stream_is_as_strict_as_there(asker: Asker, user: str, by: str,
     listener = asker.listen(user, accept, by)
     assert listener.status == status
     assert ('WWW-Authenticate: basic realm="ofchat"' in listener.head) == (status == 401)
+    assert "Set-Cookie" not in listener.head
     if status == 200:
         assert "Content-Type: text/event-stream; charset=UTF-8\r\nConnection: close" in listener.head
 
@@ -347,6 +374,7 @@ def test_a_stream_beats_on_behind_a_logoff_and_ends_with_the_server(server: Open
     old = asker.listen("bob")
     assert old.line.recv(2) == b"\r\n"
     asker.chat("POST", f"/chat/{bob}/logoff")
+    assert old.typed("presence")["from"].startswith(BOB), "that he left is the last that it is told"
     assert asker.listen("bob").status == 404
     asker.login("bob")
     new = asker.listen("bob")
@@ -378,6 +406,7 @@ def test_who_is_kicked_or_locked_out_keeps_a_login_that_leads_nowhere(server: Op
         alice, bob = asker.login("alice", "bob")
         bobs, alices = asker.listen("bob"), asker.listen("alice")
         asker.rest(method, path)
+        assert "not-authorized" in bobs.stanza()
         assert asker.login("bob") == [bob], "the same id as before"
         assert asker.chat("POST", f"/chat/{bob}/messages/alice@example.org", "hi").status == 200
         assert alices.typed("chat")["body"] == "hi"

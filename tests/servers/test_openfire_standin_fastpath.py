@@ -46,7 +46,8 @@ class Love:
 
 @pytest.fixture
 def love() -> Iterator[Love]:
-    with Openfire(ask_timeout_s=10) as server, Asker(server) as asker, ThreadPoolExecutor(4) as pool:
+    openfire = Openfire(ask_timeout_s=10, offer_delay_s=0.05)
+    with openfire as server, Asker(server) as asker, ThreadPoolExecutor(4) as pool:
         server.world.register("juliet", "nurse", "friar")
         server.world.consult("love", "nurse", "friar")
         streams = dict(zip(("nurse", "friar"), asker.login("nurse", "friar"), strict=True))
@@ -69,7 +70,8 @@ def test_a_question_is_rejected_by_one_and_accepted_by_the_next(love: Love) -> N
     assert love.answer("POST", "friar", offer["id"]) == 200
     room = f"{offer['id']}@conference.example.org"
     answered = asking.result(5)
-    assert (answered.status, answered.json["groupchat"]) == (200, room)
+    assert (answered.status, answered.json["groupchat"], answered.json["sender"]) == (200, room, room)
+    assert '"chatroom":null' in answered.text
     met = juliet.typed("offer")
     assert (met["mucRoom"], met["from"], met["to"]) == (room, room, "juliet@example.org/juliet")
     assert juliet.typed("invitationReceived")["room"] == room
@@ -94,6 +96,38 @@ def test_the_queue_is_told_of_by_itself_with_a_presence_behind_each(love: Love) 
         "notify-queue", "presence", "notify-queue-details", "presence",
     ]  # fmt: skip
     assert {json.loads(data)["from"] for _, data in frames[:4]} == {"love@workgroup.example.org/Default Queue"}
+
+
+def test_an_offer_comes_and_lapses_as_late_as_it_was_measured_to() -> None:
+    world = Openfire().world
+    assert (world.offer_delay_s, world.offer_timeout_s, world.offers_again_s) == (1.5, 20.0, 20.0)
+
+
+def test_an_expert_who_comes_again_has_no_offer_a_moment_later_and_is_not_told(love: Love) -> None:
+    love.server.world.offer_void_s = 0.05
+    asking = love.ask()
+    offer = love.offered("nurse")
+    love.asker.chat("POST", f"/chat/{love.streams['friar']}/assists/love")
+    assert love.server.world.assists["juliet"].offered_to == "nurse", "it is hers, whoever else comes again"
+    love.asker.chat("POST", f"/chat/{love.streams['friar']}/presence?show=dnd")
+    love.asker.chat("POST", f"/chat/{love.streams['nurse']}/assists/love")
+    until(lambda: love.server.world.assists["juliet"].offered_to is None, "the offer is void")
+    assert love.answer("POST", "nurse", offer["id"]) == 200
+    assert love.asker.chat("GET", "/ask/juliet").json["inQueue"] == "true"
+    assert not asking.done()
+    love.server.stop()
+    told = love.heard["nurse"].rest()
+    assert b"invitationReceived" not in told
+    assert b"offerRevoked" not in told
+
+
+def test_an_offer_can_be_taken_at_once_when_its_expert_came_again(love: Love) -> None:
+    love.server.world.offer_void_s = 60.0
+    asking = love.ask()
+    offer = love.offered("nurse")
+    love.asker.chat("POST", f"/chat/{love.streams['nurse']}/assists/love")
+    assert love.answer("POST", "nurse", offer["id"]) == 200
+    assert asking.result(5).status == 200
 
 
 def test_an_offer_lapses_and_goes_to_the_next_and_comes_again(love: Love) -> None:
@@ -124,8 +158,10 @@ def test_a_question_is_taken_back(love: Love) -> None:
     assert [love.asker.chat("DELETE", "/ask/juliet").status for _ in "12"] == [200, 400]
     assert love.heard["nurse"].typed("offerRevoked")["id"] == offer["id"]
     assert asking.result(5).json["groupchat"] == "revoked"
-    assert juliet.typed("depart-queue")["to"] == "juliet@example.org/juliet"
     assert love.asker.listen("juliet").status == 404, "the old one beats on"
+    love.server.stop()
+    assert juliet.rest().strip(b"\r\n") == b"", "it was told nothing of the queue"
+    love.server.start()
     assert love.answer("POST", "nurse", offer["id"]) == 400
 
 
@@ -176,10 +212,22 @@ def test_a_restart_forgets_the_queue_and_who_was_there(love: Love) -> None:
     assert love.asker.chat("GET", "/ask/juliet").status == 400
 
 
+def test_without_the_plugins_own_account_no_workgroup_is_made_or_changed(love: Love) -> None:
+    love.server.world.has_admin_account = False
+    made = love.asker.chat("POST", "/ask/admin", {"name": "herbs", "description": "d", "members": "friar,nurse"})
+    changed = love.asker.chat("POST", "/ask/admin/love", "friar,nurse", Content_Type="text/plain")
+    deleted = love.asker.chat("DELETE", "/ask/admin/love")
+    assert {got.status for got in (made, changed, deleted)} == {400}
+    assert {got.json["ressource"] for got in (made, changed, deleted)} == {"admin account unavailable"}
+
+
 def test_workgroups_are_made_and_joined_by_their_members(love: Love) -> None:
     given = {"name": "herbs", "description": "d", "members": "friar,nurse"}
-    assert [love.asker.chat("POST", "/ask/admin", given).status for _ in "12"] == [200, 400]
-    assert love.asker.chat("POST", "/ask/admin/herbs", "friar", Content_Type="text/plain").status == 200
+    assert [love.asker.chat("POST", "/ask/admin", given).status for _ in "12"] == [200, 200]
+    workgroup = love.server.world.workgroups["herbs"]
+    for text, members in (("friar", []), ("friar,nurse", ["friar", "nurse"]), ("friar,", ["friar"])):
+        assert love.asker.chat("POST", "/ask/admin/herbs", text, Content_Type="text/plain").status == 200
+        assert workgroup.members == members
     path = "/chat/{}/assists/herbs@workgroup.example.org"
     assert [love.asker.chat("POST", path.format(love.streams[name])).status for name in ("friar", "nurse")] == [
         200,
@@ -189,3 +237,8 @@ def test_workgroups_are_made_and_joined_by_their_members(love: Love) -> None:
     assert shown == ["love@workgroup.example.org", "herbs@workgroup.example.org"]
     assert love.asker.chat("GET", f"/chat/{love.streams['friar']}/assists/queues").json["queue"][0]["status"] == "open"
     assert [love.asker.chat("DELETE", "/ask/admin/herbs").status for _ in "12"] == [200, 400]
+    assert love.asker.chat("POST", path.format(love.streams["friar"])).status == 400
+    seen = love.heard["friar"].typed("presence")
+    while seen["from"] != "herbs@workgroup.example.org":
+        seen = love.heard["friar"].typed("presence")
+    assert seen["show"] == "available", "though its stanza is an error"

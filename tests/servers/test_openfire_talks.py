@@ -52,7 +52,7 @@ _ENDS_WITH_THE_SERVER: Final = {
 
 @pytest.fixture
 def server() -> Iterator[Openfire]:
-    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0, offer_timeout_s=100.0) as server:
+    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0, offer_delay_s=0.2, offer_timeout_s=100.0) as server:
         open_room(server.world, ROOM)
         yield server
 
@@ -111,39 +111,56 @@ def test_two_users_chat_by_jobs_and_events_alone(
         assert re.search(r"ofchat-?\d", "".join(broker.output() for broker in talk.brokers)) is None
 
 
-def test_the_login_by_one_of_two_brokers_is_followed_by_the_users_stream_within_two_seconds(
+def test_the_login_by_one_of_two_brokers_is_followed_by_the_stream_of_the_other_within_two_seconds(
     redis_server: RedisServer, server: Openfire, tmp_path: Path
 ) -> None:
     with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
         talk.listening()
-        took_s = []
+        readers = until(lambda: [one for one in talk.brokers if "source.opened" in one.output()], "one reads", 60)
+        for reader in readers:
+            reader.signal(signal.SIGTSTP)  # and does no jobs any more
+            reader.wait_for("broker.quiet")
+        (other,) = (one for one in talk.brokers if one not in readers)
+
+        def hears(number: int) -> float:
+            """A message that takes the same way, by the one broker to the server and back by the other."""
+            began_s = time.monotonic()
+            talk.do("post_message", from_="ann", to=talk.jid("bob"), body=f"Hello {number}")
+            talk.told("bob", "message", body=f"Hello {number}")
+            return time.monotonic() - began_s
+
+        usual_s = hears(-1)
         for number in range(5):
             talk.do("chat_logoff", from_="bob")
             talk.do("chat_login", from_="bob")
             began_s = time.monotonic()
             talk.listening("bob")
-            took_s.append(time.monotonic() - began_s)
-            talk.do("post_message", from_="ann", to=talk.jid("bob"), body=f"Hello {number}")
-            talk.told("bob", "message", body=f"Hello {number}")
-        # A starved machine is slow now and then.
-        assert min(took_s) < 2.0, took_s
+            took_s = time.monotonic() - began_s
+            # A starved machine is slow, and what is slow without a login as well is none of its doing.
+            usual_s = max(usual_s, hears(number))
+            assert took_s < 2.0 + usual_s, number
         assert Counter(server.world.logins) == {"ann": 1, "bob": 6}
-        until(lambda: talk.output().count("OpenfireGap") >= 5, "each gap is in the log", 60)
+        assert other.output().count("command=chat_login") == 5
+        until(lambda: len(talk.gaps()) >= 5, "each gap is in the log", 60)
 
 
+@pytest.mark.parametrize("stream_s", [0.0, 1.0])
 def test_a_restart_in_the_middle_of_any_step_of_a_chat_loses_nothing_and_costs_one_login_of_each_user(
-    redis_server: RedisServer, server: Openfire, tmp_path: Path
+    redis_server: RedisServer, server: Openfire, tmp_path: Path, stream_s: float
 ) -> None:
+    """`stream_s`: so long the server takes to open a stream, so that jobs are done before it is read whom they tell."""
+    server.faults.add(Kind.DELAY, "GET /sse/*", times=None, delay_s=stream_s)
     with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
         room = room_of("ann")
         for command, arguments, told in chat_steps(talk):
             talk.listening()
             talk.do("join_room", **room)
+            since = talk.now()
             before = interrupted(talk, command, arguments)
             talk.listening()
             assert Counter(server.world.logins[before:]) == {"ann": 1, "bob": 1}
             if told is not None:
-                talk.told(*told)
+                talk.told_or_missed(*told, since)
         # Who joins hears the last words of the room again.
         assert {event["body"] for event in talk.untold() if event["body"]} <= {"Is anybody here?"}
         assert talk.parked() == []
@@ -212,12 +229,13 @@ def test_a_restart_or_a_reset_behind_any_step_of_a_chat_that_was_carried_out_los
             for command, arguments, told in chat_steps(talk):
                 talk.listening()
                 talk.do("join_room", **room_of("ann"))
+                since = talk.now()
                 before = interrupted(talk, command, arguments, kind)
                 talk.listening()
                 anew = {"ann": 1, "bob": 1} if kind is Kind.LATE else {}
                 assert Counter(server.world.logins[before:]) == anew, command
                 if told is not None:
-                    talk.told(*told)
+                    talk.told_or_missed(*told, since)
         assert talk.parked() == []
         interrupted(talk, "chat_logoff", {"from_": "ann"}, Kind.LOST)
         talk.listening("bob")
@@ -359,6 +377,12 @@ def test_a_question_finds_its_expert_by_jobs_and_events_alone(
         walker = Walker(talk)
         for step in WALKS[walk]:
             walker.go(step)
+        told = Counter(
+            (event["to"], event["type"], event["room"], event["body"], event["id"])
+            for event in talk.heard()
+            if event["type"] in ("groupchat", "invitation", "offer")
+        )
+        assert set(told.values()) == {1}, f"what the server tells twice is one event: {told}"
         assert Counter(server.world.logins) == dict.fromkeys(EXPERTS, 1)
         assert [data for _, data in server.world.lost if '"body"' in data or "ffer" in data] == []
 
@@ -422,8 +446,8 @@ def test_a_question_whose_broker_is_killed_is_parked_and_answered_once_by_the_ne
         assert talk.store.command("LLEN", waited_for) == 1
         answer = talk.answer(jid)
         assert (answer["jid"], answer["command"], answer["outcome"]) == (jid, "ask", "uncertain")
-        assert (answer["error"]["code"], answer["attempts"], answer["answer"]) == ("Uncertain", 1, None)
-        assert "Look at the server" in answer["error"]["cure"]
+        assert (answer["error"]["code"], answer["attempts"], answer["answer"]) == ("AskUnanswered", 1, None)
+        assert answer["error"]["cure"].startswith("ask_status tells how it stands")
         assert talk.parked() == [jid]
         assert talk.store.command("XLEN", talk.store.keys.parked) == 1
         assert [asked.line for asked in server.asked].count("POST /rest/api/restapi/v1/ask") == 1

@@ -7,7 +7,7 @@ import pytest
 from restbroker.errors import StoreUnavailable
 from restbroker.store import logins
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.logins import Asks, Busy, Off, On, Turn, Yours
+from restbroker.store.logins import Asks, Busy, Doubted, How, Known, Off, On, Turn, Yours
 from tests.store.lanes import Server
 from tests.store.proxy import LossyProxy
 from tests.support.wait import until
@@ -63,24 +63,79 @@ def test_who_was_refused_leaves_the_turn_to_the_next(client: Client) -> None:
     assert logins.take(client, "of", "juliet", B, stale="old") == Yours()
 
 
+def log_off(client: Client, stream: str) -> None:
+    assert logins.off(client, "of", "juliet", A, "off") == Yours(stream)
+    assert logins.end(client, "of", "juliet", On(stream))
+    assert not logins.put(client, "of", "juliet", "a", "")
+
+
 def test_a_logoff_is_seen_by_who_watches_and_undone_by_who_needs_a_login(client: Client) -> None:
     assert logins.known(client, "of", "juliet") is None
+    assert logins.off(client, "of", "juliet", A, "off") is None, "nobody knew a stream of her"
     log_in(client, "old")
-    assert not logins.off(client, "of", "juliet", "another"), "he was logged in anew"
-    assert logins.off(client, "of", "juliet", "old")
-    assert logins.known(client, "of", "juliet") == Off("old")
+    log_off(client, "old")
+    assert logins.known(client, "of", "juliet") == Off()
+    assert logins.off(client, "of", "juliet", A, "off") == Off()
     assert logins.take(client, "of", "juliet", A, stays_off=True) == Off()
     assert logins.take(client, "of", "juliet", A) == Yours()
     assert logins.put(client, "of", "juliet", "a", "new")
     assert logins.take(client, "of", "juliet", B, stays_off=True) == On("new")
-    assert logins.off(client, "of", "romeo", ""), "nobody knew a stream of him"
-    assert logins.take(client, "of", "romeo", B, stays_off=True) == Off()
+
+
+def test_nobody_logs_in_or_asks_while_somebody_logs_off(client: Client) -> None:
+    log_in(client, "old")
+    assert logins.off(client, "of", "juliet", A, "off") == Yours("old")
+    assert logins.take(client, "of", "juliet", B, stays_off=True) == Off()
+    for other in (
+        logins.take(client, "of", "juliet", B),
+        logins.off(client, "of", "juliet", B, "off"),
+        logins.ask(client, "of", "juliet", "one"),
+    ):
+        assert isinstance(other, Busy)
+
+
+def test_a_logoff_whose_end_is_not_known_is_ended_by_the_next_who_comes(client: Client) -> None:
+    known: list[tuple[How, Known, Known]] = [("off", Off("old"), Off()), ("doubted", Doubted("old"), None)]
+    for how, before, after in known:
+        log_in(client, "old")
+        assert logins.off(client, "of", "juliet", A, how) == Yours("old")
+        assert not logins.put(client, "of", "juliet", "a", "")
+        assert logins.known(client, "of", "juliet") == before
+        assert logins.ask(client, "of", "juliet", "one") == Off()
+        assert logins.take(client, "of", "juliet", A) == Yours("old")
+        assert not logins.put(client, "of", "juliet", "a", "")
+        assert logins.end(client, "of", "juliet", On("old"))
+        assert logins.known(client, "of", "juliet") == after
+
+
+def test_who_may_be_logged_in_is_looked_for_before_he_asks(client: Client) -> None:
+    for before in (None, Off()):
+        assert logins.known(client, "of", "juliet") == before
+        assert logins.take(client, "of", "juliet", A) == Yours()
+        assert not logins.put(client, "of", "juliet", "a", "? one")
+        assert logins.known(client, "of", "juliet") == Doubted("? one")
+        assert logins.ask(client, "of", "juliet", "one") == Off()
+        assert logins.off(client, "of", "juliet", A, "off") is None, "only a login gives his stream"
+        assert logins.off(client, "of", "juliet", A, "doubted") == Yours("? one")
+        assert not logins.put(client, "of", "juliet", "a", "")
+        assert logins.end(client, "of", "juliet", On("? one"))
+        log_in(client, "new")
+        assert logins.take(client, "of", "juliet", A, stale="new") == Yours()
+        assert not logins.put(client, "of", "juliet", "a", "? two")
+        log_off(client, "new")
+
+
+def test_who_was_logged_off_stays_so_when_his_session_is_doubted(client: Client) -> None:
+    log_in(client, "old")
+    assert logins.off(client, "of", "juliet", A, "off") == Yours("old")
+    assert logins.off(client, "of", "juliet", A, "doubted") == Yours("old")
+    assert logins.known(client, "of", "juliet") == Off("old")
 
 
 def test_a_name_is_logged_in_or_it_asks_and_never_both(client: Client) -> None:
     log_in(client, "old")
     assert logins.ask(client, "of", "juliet", "one") == On("")
-    assert logins.off(client, "of", "juliet", "old")
+    log_off(client, "old")
     assert logins.take(client, "of", "juliet", A) == Yours()
     assert isinstance(logins.ask(client, "of", "juliet", "one"), Busy), "somebody logs her in"
     assert not logins.put(client, "of", "juliet", "a", "")
@@ -88,24 +143,33 @@ def test_a_name_is_logged_in_or_it_asks_and_never_both(client: Client) -> None:
     for stays_off in (True, False):
         assert logins.take(client, "of", "juliet", A, stays_off=stays_off) == Asks("one")
     assert logins.noted(client, "of", ["juliet", "romeo"]) == [Asks("one"), None]
-    assert not logins.off(client, "of", "juliet", "old")
-    assert not logins.end(client, "of", "juliet", On("one"), "x"), "it is no stream"
-    assert logins.end(client, "of", "juliet", Asks("one"), "x")
+    assert logins.off(client, "of", "juliet", A, "off") is None
+    assert not logins.end(client, "of", "juliet", On("one")), "it is no stream"
+    assert logins.end(client, "of", "juliet", Asks("one"))
     assert logins.take(client, "of", "juliet", A) == Yours()
 
 
 def test_a_question_that_ends_behind_another_one_has_its_readers_look_again(client: Client) -> None:
     for claim in ("one", "two"):
         assert logins.ask(client, "of", "juliet", claim) == Yours()
-    assert not logins.end(client, "of", "juliet", Asks("one"), "three")
-    assert logins.known(client, "of", "juliet") == Asks("three")
+    assert logins.known(client, "of", "juliet") == Asks("one two")
+    assert not logins.end(client, "of", "juliet", Asks("two"))
+    assert logins.take(client, "of", "juliet", A) == Asks("one"), "the first may be under way still"
+    assert logins.ask(client, "of", "juliet", "three") == Yours()
+    assert logins.end(client, "of", "juliet", Asks("one three"))
+
+
+def test_of_many_questions_of_one_name_the_last_are_noted(client: Client) -> None:
+    for number in range(100):
+        assert logins.ask(client, "of", "juliet", f"c{number}") == Yours()
+    assert logins.known(client, "of", "juliet") == Asks(" ".join(f"c{number}" for number in range(68, 100)))
 
 
 def test_a_stream_that_was_ended_is_forgotten_and_another_one_is_not(client: Client) -> None:
     log_in(client, "old")
-    assert not logins.end(client, "of", "juliet", On("older"), "x")
+    assert not logins.end(client, "of", "juliet", On("older"))
     assert logins.known(client, "of", "juliet") == On("old")
-    assert logins.end(client, "of", "juliet", On("old"), "x")
+    assert logins.end(client, "of", "juliet", On("old"))
     assert logins.known(client, "of", "juliet") is None
 
 
@@ -119,10 +183,12 @@ def test_what_somebody_else_wrote_there_is_no_login(client: Client, server: Serv
 CALLS: list[tuple[Callable[[Client], object], object]] = [
     (lambda client: logins.take(client, "of", "juliet", A), Yours()),
     (lambda client: logins.put(client, "of", "juliet", "a", "new"), True),
-    (lambda client: logins.off(client, "of", "juliet", "new"), True),
+    (lambda client: logins.off(client, "of", "juliet", A, "off"), Yours("new")),
+    (lambda client: logins.end(client, "of", "juliet", On("new")), True),
+    (lambda client: logins.put(client, "of", "juliet", "a", ""), False),
     (lambda client: logins.ask(client, "of", "juliet", "one"), Yours()),
-    (lambda client: logins.end(client, "of", "juliet", Asks("another"), "two"), False),
-    (lambda client: logins.end(client, "of", "juliet", Asks("two"), "three"), True),
+    (lambda client: logins.end(client, "of", "juliet", Asks("another")), False),
+    (lambda client: logins.end(client, "of", "juliet", Asks("one")), True),
 ]
 
 
@@ -146,8 +212,8 @@ def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(client:
 def test_a_full_redis_still_lets_users_be_logged_in_and_off(client: Client, server: Server) -> None:
     server.raw.config_set("maxmemory", 1)
     log_in(client, "new")
-    assert logins.off(client, "of", "juliet", "new")
+    log_off(client, "new")
 
 
 def test_no_repr_shows_a_stream() -> None:
-    assert "ofchat" not in repr((On("ofchat1"), Off("ofchat1")))
+    assert "ofchat" not in repr((On("ofchat1"), Off("ofchat1"), Doubted("ofchat1"), Yours("ofchat1")))

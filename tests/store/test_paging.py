@@ -103,6 +103,17 @@ def test_a_word_is_found_wherever_it_is_and_means_only_itself(client: Client, se
     assert {m for part in containing(client, "dead", "a*c") for m, _ in part} == {b'{"jid":"a*c"}'}
 
 
+def test_large_members_with_a_word_come_few_at_a_time_and_all_of_them_come(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "MAX_BYTES", 250)
+    server.raw.zadd("ns:dead", {f"{n:03}" + "x" * 97: n for n in range(200)})
+    found = list(containing(client, "dead", "x"))
+    assert {member for part in found for member, _ in part} == set(server.raw.zrange("ns:dead", 0, -1))
+    # One step may come upon several that lie together.
+    assert max(map(len, found)) < 15
+
+
 def test_each_member_gets_the_place_that_it_is_given(client: Client, server: Server) -> None:
     server.raw.zadd("ns:dead", {"run": 1.5, "later": 2.5, "gone": 3.5, "stays": 4.5, "new": 5.5})
     done = place(

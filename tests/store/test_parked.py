@@ -1,5 +1,8 @@
 """Copies of parked jobs, on Redis and on Valkey."""
 
+import pytest
+
+from restbroker.store import parked
 from restbroker.store.client import Client
 from restbroker.store.parked import missing, newest, restore
 from restbroker.store.sets import Move, promote
@@ -20,6 +23,20 @@ def test_copies_come_newest_first_and_page_by_page(client: Client, server: Serve
     assert newest(client, 3, before=newest(client, 5)[-1].entry) == []
     seconds, _ = server.raw.time()
     assert abs(first[0].at_s - seconds) < 5
+
+
+def test_large_copies_come_few_at_a_time_and_all_of_them_come(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parked, "MAX_BYTES", 20)
+    park(client, server, 20)
+    page = newest(client, 10)
+    found = [copy.payload for copy in page]
+    assert len(found) < 5
+    while page := newest(client, 10, before=page[-1].entry):
+        assert len(page) < 5
+        found += [copy.payload for copy in page]
+    assert found == [b"parked %d" % n for n in reversed(range(20))]
 
 
 def test_what_the_dead_set_no_longer_has_is_missing_and_can_be_put_back_once(client: Client, server: Server) -> None:

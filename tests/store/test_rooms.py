@@ -62,24 +62,27 @@ def test_when_who_has_him_join_dies_another_does_and_the_late_word_changes_nothi
     assert rooms.take(client, "of", STAY, B, "look") == "out"
 
 
-@pytest.mark.parametrize("user", ["juliet", None])
-def test_what_is_forgotten_is_not_known_and_who_joins_meanwhile_leaves_no_word(
-    client: Client, user: str | None
+@pytest.mark.parametrize(("is_out", "state"), [(False, ""), (True, "out")])
+@pytest.mark.parametrize("user", ["juliet", ""])
+def test_who_lost_a_room_is_not_in_it_by_any_login_and_who_joins_meanwhile_leaves_no_word(
+    client: Client, user: str, is_out: bool, state: rooms.State
 ) -> None:
     end(client, "in")
-    rooms.forget(client, "of", STAY.room, user)
-    assert rooms.take(client, "of", STAY, B, "look") == ""
+    rooms.lose(client, "of", STAY.room, user, is_out=is_out)
+    assert [rooms.take(client, "of", stay, B, "look") for stay in (STAY, LATER)] == [state, state]
     assert rooms.take(client, "of", STAY, A, "need") == Yours()
-    rooms.forget(client, "of", STAY.room, user)
+    rooms.lose(client, "of", STAY.room, user, is_out=is_out)
     assert not rooms.put(client, "of", STAY, "a", "in")
-    assert rooms.take(client, "of", STAY, B, "look") == ""
+    assert rooms.take(client, "of", STAY, B, "look") == state
+    end(client, "in")
+    assert rooms.take(client, "of", STAY, B, "need") == "in"
 
 
-def test_one_user_is_forgotten_and_the_others_stay(client: Client) -> None:
+def test_one_user_lost_a_room_and_the_others_stay(client: Client) -> None:
     other = Stay(STAY.room, "romeo", "ofchat1")
     end(client, "in")
     end(client, "in", other)
-    rooms.forget(client, "of", STAY.room, "juliet")
+    rooms.lose(client, "of", STAY.room, "juliet", is_out=True)
     assert rooms.take(client, "of", other, B, "look") == "in"
 
 
@@ -108,7 +111,8 @@ CALLS: list[tuple[Callable[[Client], object], object]] = [
     (lambda client: rooms.take(client, "of", STAY, A, "need"), Yours()),
     (lambda client: rooms.put(client, "of", STAY, "a", "in"), True),
     (lambda client: rooms.take(client, "of", STAY, A, "need"), "in"),
-    (lambda client: rooms.forget(client, "of", STAY.room, "juliet"), None),
+    (lambda client: rooms.lose(client, "of", STAY.room, "juliet", is_out=True), None),
+    (lambda client: rooms.take(client, "of", STAY, A, "look"), "out"),
 ]
 
 
@@ -132,6 +136,7 @@ def test_a_full_redis_still_has_users_join_and_leave(client: Client, server: Ser
     server.raw.config_set("maxmemory", 1)
     end(client, "in")
     end(client, "out")
+    rooms.lose(client, "of", STAY.room, "", is_out=True)
 
 
 def test_no_login_is_in_redis_or_in_a_text(client: Client, server: Server) -> None:

@@ -18,6 +18,7 @@ from restbroker.store.sets import listed as set_listed
 from restbroker.store.sets import size
 from restbroker.store.stats import LaneView, QueueView, overview
 from restbroker.store.survey import Orphan, Process
+from restbroker.store.tickets import MAX_BYTES
 from tests.store.lanes import FACTS, QUEUES, Lane, Server
 
 
@@ -62,6 +63,14 @@ def test_the_age_of_a_queue_is_that_of_the_job_that_is_taken_next(client: Client
     latency_s = seen.queues[0].latency_s
     assert latency_s is not None
     assert seen.now_s - latency_s == pytest.approx(1.5, abs=0.01)
+
+
+def test_a_large_job_is_not_read_for_the_age_of_its_queue(client: Client, server: Server) -> None:
+    large = b'{"created_at":1.5,"pad":"%b"}' % (b"x" * MAX_BYTES)
+    server.raw.rpush("ns:queue:large", b"{}", large)
+    server.raw.set("ns:queue:odd", 1)
+    assert queues.oldest(client, ["ns:queue:large", "ns:queue:none", "ns:queue:odd"]) == [b"", None, None]
+    assert overview(client, ["large"]).queues == (QueueView("large", 2, None, paused=False, seen=True),)
 
 
 def test_a_lane_shows_its_jobs_its_record_and_since_when_it_did_not_beat(lane: Lane, server: Server) -> None:
@@ -212,6 +221,13 @@ def test_jobs_of_a_queue_come_in_the_order_in_which_they_are_taken_page_by_page(
     assert listed(client, "a", 3, 3) == [b"4"]
     assert listed(client, "a", 4, 3) == listed(client, "none", 0, 3) == []
     assert server.raw.llen("ns:queue:a") == 4
+
+
+def test_a_job_that_is_larger_than_any_that_runs_is_told_and_not_read(client: Client, server: Server) -> None:
+    server.raw.rpush("ns:queue:q", b"3", b"x" * (MAX_BYTES + 1), b"1")
+    (first,), (too_large,), (last,) = (listed(client, "q", skip, 10) for skip in range(3))
+    assert (first, last, len(too_large) < 200) == (b"1", b"3", True)
+    assert json.loads(too_large)["error_message"] == f"This entry is not shown: it has {MAX_BYTES + 1} bytes."
 
 
 def test_members_of_a_set_come_by_score_from_either_end_page_by_page(client: Client, server: Server) -> None:

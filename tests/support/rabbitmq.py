@@ -138,6 +138,14 @@ class RabbitMQ:
         """Lets it go on after `suspend`."""
         self._eval(f"sys:resume(whereis('%2F_{queue}'))")
 
+    def forget(self, queue: str) -> None:
+        """Has a quorum queue lose its only consumer without a word to it."""
+        found = f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>))'
+        consumer = "[C] = rabbit_amqqueue:consumers(Q)"
+        cancel = "rabbit_fifo:make_checkout({element(2, C), element(1, C)}, cancel, #{})"
+        done = f"{{ok, _, _}} = ra:process_command(whereis('%2F_{queue}'), {cancel}), ok"
+        self._eval(f"{found}, {consumer}, {done}")
+
     def _eval(self, text: str) -> None:
         command = [str(_SCRIPT.with_name("rabbitmqctl")), "eval", f"{text}."]
         done = subprocess.run(command, env=self._environment(), capture_output=True, text=True, timeout=60, check=False)

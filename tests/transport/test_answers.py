@@ -139,7 +139,7 @@ async def test_an_empty_line_before_an_answer_is_skipped_where_httpx_finds_none(
 @pytest.mark.parametrize(
     ("head", "why"),
     [
-        (b"HTTP/1.1 099 X\r\n\r\n", "not HTTP: 099 is no status"),
+        (b"HTTP/1.1 099 X\r\n\r\n", "not HTTP: it has no status"),
         (b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n", "a header has a NUL"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "in another way than in chunks"),
     ],
@@ -149,6 +149,18 @@ def test_a_head_that_no_answer_has_is_told_at_once(head: bytes, why: str) -> Non
     reader.begin(MIB, is_head=False)
     with pytest.raises(Garbled, match=why):
         reader.feed(head)
+
+
+@pytest.mark.parametrize("engine", ["lean", "httpx"])
+@pytest.mark.parametrize("around", ["{}", "HTTP/1.1 2x0 {}", "HTTP/1.1 {}", "HTTP/1.1 200 OK\r\n{}", "{}: 1", "\r\n{}"])
+async def test_what_is_no_answer_is_told_without_a_word_of_it(around: str, engine: str) -> None:
+    request = Request("POST", "/", 5.0, headers=(("Authorization", "Basic c2VzYW1lNDcxMQ=="),))
+    async with pair(engine=engine) as (transport, server):
+        said = around.format("Basic c2VzYW1lNDcxMQ==")
+        server.script.append(recorder.raw(f"{said}\r\n\r\n".encode()))
+        with pytest.raises(MaybeSent, match=r"^The connection broke before a whole answer came") as caught:
+            await transport.send(request)
+    assert "c2VzYW1lNDcxMQ" not in caught.value.message
 
 
 async def test_what_comes_unasked_behind_an_answer_is_no_answer_to_the_next_request() -> None:

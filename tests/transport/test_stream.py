@@ -173,6 +173,16 @@ async def test_who_does_not_answer_in_time_or_at_all_is_said_to_have_opened_none
         await open_stream(target(port), request(), silence_s=30, limit_bytes=MIB)
 
 
+@pytest.mark.parametrize("head", [b"", HEAD.replace(b"Connection: close", b"Transfer-Encoding: chunked")])
+async def test_what_is_no_http_is_told_without_a_word_of_it(head: bytes) -> None:
+    server = Server([head + b"Basic c2VzYW1lNDcxMQ==\r\n\r\n"])
+    with pytest.raises(ExceptionGroup) as failed:
+        async with opened(server) as stream:
+            await stream.next()
+    assert failed.group_contains((NotSent, StreamEnded), match="it is not HTTP")
+    assert not failed.group_contains(Exception, match="c2Vz")
+
+
 async def test_when_cancelled_or_left_in_the_middle_nothing_stays_open() -> None:
     server = Server([HEAD, b"data: 1\r\n\r\ndata: 2\r\n\r\n"], stays=True)
     async with opened(server) as stream:

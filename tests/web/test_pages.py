@@ -151,13 +151,17 @@ async def test_a_source_that_is_not_read_is_told_on_top_with_its_code_since_when
 
 
 async def test_a_source_that_is_read_is_listed_and_no_alarm(harness: Harness, site: Open) -> None:
-    sources.write(harness.client, [SourceState("mim", "mongooseim-amqp", "web1:7", since_s=time.time() - 7200)])
+    since_s = time.time() - 7200
+    off = SourceState("chat", "openfire-sse", "web1:7", "ann", since_s, message="no login")
+    sources.write(harness.client, [SourceState("mim", "mongooseim-amqp", "web1:7", since_s=since_s), off])
     async with site() as running:
         listed = await page(running, "/sources")
         figures = (await running.get("/stats")).json()
     assert "mim read 2 h – – mongooseim-amqp web1:7" in listed.text
+    assert "chat ann no login 2 h – – openfire-sse web1:7" in listed.text
     assert "Source mim" not in listed.text
-    assert [(row["source"], row["code"]) for row in figures["sources"]] == [("mim", "")]
+    assert "Source chat" not in listed.text
+    assert [(row["source"], row["code"]) for row in figures["sources"]] == [("chat", ""), ("mim", "")]
 
 
 async def test_a_pause_is_told_below_what_broke_in_a_milder_tone_with_who_why_and_until_when(

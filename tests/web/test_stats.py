@@ -114,6 +114,17 @@ async def test_a_token_is_shown_nowhere_in_a_job_whichever_field_has_it(slow: Ha
     assert (message["tags"], message["note"]) == (["***"], {"by": ["***"]})
 
 
+async def test_a_secret_argument_is_shown_in_no_other_field_either(slow: Harness, site: Open) -> None:
+    arguments = {"user": "john", "password": "sesame-4711", "note": "his is sesame-4711"}
+    payload = {"class": "Add", "args": ["safe", arguments, "t"], "jid": "j-sesame-4711", "tags": ["sesame-4711"]}
+    slow.raw(json.dumps({**payload, "by": {"sesame-4711": ["sesame-4711"]}}).encode())
+    async with site() as running:
+        await slow.until(lambda: len(slow.target.calls) == 1, "it is in delivery")
+        answer = await running.get_stats()
+    assert "sesame" not in answer.text
+    assert answer.json()["jobs"]["rest"][0]["message"]["args"][1]["note"] == "his is ***"
+
+
 async def test_a_job_with_numbers_that_json_libraries_refuse_does_not_break_the_page(slow: Harness, site: Open) -> None:
     slow.raw(b'{"class":"Add","jid":"j","args":["safe",{"n":123456789012345678901234567890},"t"],"at":1e300}')
     async with site() as running:

@@ -12,7 +12,7 @@ from typing import assert_never
 import attrs
 import trio
 
-from restbroker.broker.delivery.link import NotNow, NotOurs, WorkerLink, probe, reason_of, unanswered, unreachable
+from restbroker.broker.delivery.link import NotNow, NotOurs, WorkerLink, probe, unanswered, unreachable
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
@@ -21,7 +21,7 @@ from restbroker.light import light
 from restbroker.rules import hiding, redact
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
-from restbroker.rules.settle import Final
+from restbroker.rules.settle import Final, reason_of
 from restbroker.store.limits import charge
 from restbroker.transport.errors import MaybeSent, NotSent
 

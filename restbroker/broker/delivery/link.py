@@ -9,7 +9,6 @@ from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.connectors.contract import Connector
 from restbroker.errors import ConfigError
-from restbroker.rules.command import CommandSpec
 from restbroker.rules.outcome import Probe, Reason
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
@@ -118,13 +117,6 @@ def unreachable(problem: NotSent | MaybeSent) -> Reason:
         return Reason("TlsRefused", problem.message, cure)
     cure = "Jobs wait in Redis. Check that the server runs, and the target's URL."
     return Reason("TargetUnreachable", problem.message, cure)
-
-
-def reason_of(spec: CommandSpec | None, reason: Reason) -> Reason:
-    """Why nobody knows whether this command has run: the same, or with the command's own code and cure."""
-    if spec is None or spec.unanswered is None:
-        return reason
-    return attrs.evolve(reason, code=spec.unanswered.code, cure=spec.unanswered.cure)
 
 
 def unanswered(problem: MaybeSent) -> Reason:

@@ -14,7 +14,6 @@ import attrs
 
 from restbroker.broker.delivery.admission import Admitted, admit, stored
 from restbroker.broker.delivery.deliver import Done, deliver
-from restbroker.broker.delivery.link import reason_of
 from restbroker.broker.delivery.slots import Slot
 from restbroker.broker.item import Hand, Item
 from restbroker.broker.lane import Lane
@@ -88,7 +87,7 @@ def cut_off(lane: Lane, item: Item) -> None:
     if item.job is not None:
         item.reply_id = arguments.addressed(item.job.fields.get("args"))[1]
         spec = lane.plan.connector.spec(item.command)
-        _settle(lane, item, item.job, spec, Uncertain(reason_of(spec, _CUT_OFF)))
+        _settle(lane, item, item.job, spec, Uncertain(settle.reason_of(spec, _CUT_OFF)))
 
 
 def put_back(lane: Lane, item: Item) -> None:
@@ -162,7 +161,7 @@ def _again(lane: Lane, item: Item, admitted: Admitted) -> Admitted | None:
     if item.at_most_once:
         job, uncertain_retries = _unmarked(lane, item, job), 0
     if not settle.may_send(job, spec, uncertain_retries, at_most_once=item.at_most_once):
-        _settle(lane, item, job, spec, Uncertain(reason_of(spec, _TOO_OFTEN)))
+        _settle(lane, item, job, spec, Uncertain(settle.reason_of(spec, _TOO_OFTEN)))
         return None
     return attrs.evolve(admitted, job=job)
 

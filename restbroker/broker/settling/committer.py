@@ -22,6 +22,7 @@ from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule, by_oth
 from restbroker.store import beats, jobs
 
 _REFUSED_WAIT_S = 5.0
+_UNNOTICED_S = 10.0
 
 
 @attrs.define(eq=False)
@@ -40,10 +41,16 @@ class Committer:
             beside.cancel_scope.cancel()
 
     async def _insist(self) -> None:
-        """Tries again and again to settle what Redis refuses; an operator must mend the key's type or the rights."""
+        """Tries again and again to settle what Redis refuses; an operator must mend the key's type or the rights.
+
+        And forgets what is too old, for a lane in which nothing more is settled after a burst.
+        """
         lane = self.lane
         while True:
             await trio.sleep(_REFUSED_WAIT_S)
+            if lane.health.is_up:
+                # An outage that nobody noticed yet must not count as time in which they grew old.
+                lane.recent.forget(trio.current_time() - lane.health.away_s - _UNNOTICED_S)
             if lane.refused:
                 self._complain(lane.refused[0])
                 tried = list(lane.refused)

@@ -57,7 +57,7 @@ class Recent:
         self._groups.append(_Group(now_s, " ".join(tickets), settlements, array("q", map(hash, jobs)), size_bytes))
         self._size_bytes += size_bytes
         self._found = None
-        self._forget(now_s)
+        self.forget(now_s)
 
     @property
     def is_in_doubt(self) -> bool:
@@ -74,9 +74,14 @@ class Recent:
             }
         return self._found.get(ticket)
 
-    def _forget(self, now_s: float) -> None:
-        while now_s - self._groups[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(self._groups) > 1):
-            self._size_bytes -= self._groups.popleft().size_bytes
+    def forget(self, now_s: float) -> None:
+        """Forgets what is too old or too much. For who calls it now and then: an idle lane keeps nothing."""
+        groups = self._groups
+        while groups and (now_s - groups[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(groups) > 1)):
+            self._size_bytes -= groups.popleft().size_bytes
+            self._found = None
+        if not groups:
+            return
         newest, count, surplus_bytes = self._groups[-1], 0, self._size_bytes - KEPT_BYTES
         while surplus_bytes > 0:
             surplus_bytes -= _size(newest.settlements[count])

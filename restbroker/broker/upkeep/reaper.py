@@ -9,6 +9,8 @@ makes nobody take over from anybody.
 import random
 import time
 from collections.abc import Collection, Mapping
+from functools import partial
+from types import MappingProxyType
 
 import attrs
 import trio
@@ -41,13 +43,16 @@ class Seen:
 
 @attrs.define(eq=False)
 class Reaper:
-    """`own`: the identities of this process as they are at each scan, which it never reaps."""
+    """`own`: the identities of this process as they are at each scan, which it never reaps. `specs`: of its targets, by
+    queue.
+    """
 
     store: Connection
     health: StoreHealth
     report: Report
     host: Host
     own: Collection[str]
+    specs: Mapping[str, settle.Specs]
     _seen: dict[str, Seen] = attrs.field(factory=dict)
     _told: set[str] = attrs.field(factory=set)
     _healthy_s: float = 0.0
@@ -117,7 +122,8 @@ class Reaper:
     async def _recover(self, identity: str) -> None:
         elsewhere: set[str] = set()
         died: dict[str, JobDied] = {}
-        park, poison = _noting(elsewhere, died, _park), _noting(elsewhere, died, _poison)
+        of_specs = partial(_park, specs=self.specs)
+        park, poison = _noting(elsewhere, died, of_specs), _noting(elsewhere, died, _poison)
         try:
             done = await self.health.insist(self.store, beats.recover, identity, park, poison, _waits)
         except StoreRefused as error:
@@ -135,8 +141,8 @@ class Reaper:
             self.report(Warned("AnswerRefused", message, _LISTS))
 
 
-def _park(fallen: Fallen) -> Dead:
-    return settle.crashed(fallen, time.time())
+def _park(fallen: Fallen, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:
+    return settle.crashed(fallen, time.time(), specs.get(fallen.queue, lambda _: None))
 
 
 def _poison(fallen: Fallen) -> Dead:
@@ -169,4 +175,4 @@ def _death(fallen: Fallen, parked: Dead) -> JobDied:
 
 
 def _waits(queue: str, raw: bytes) -> bool:
-    return settle.names_queue(raw, queue)
+    return settle.leads_back(raw, queue)

@@ -108,9 +108,7 @@ def _characters(found: re.Match[str]) -> str:
 def _beginning(text: str, limit: int, known: hiding.Spelled) -> str:
     """What people may see of a text: no secret, and where it is cut, no beginning of one."""
     masked = hiding.without(render(text[:limit]), known) if known else text[:limit]
-    if len(text) <= limit:
-        return masked
-    return masked[: len(masked) - max((len(spelling) for spelling, _ in known), default=0)]
+    return masked if len(text) <= limit else hiding.beginning(masked, known)
 
 
 def _words(text: str, *, is_page: bool) -> str:

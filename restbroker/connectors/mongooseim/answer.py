@@ -27,7 +27,7 @@ _TAG: Final = re.compile(r"<[^>]*>")
 
 @attrs.frozen
 class Problem:
-    """One error. `code` is stable, "" where there is none; `message` is for a judge and for `Shown.hide` alone.
+    """One error. `code` is stable, "" where there is none. Its texts are for a judge and for `Shown.hide` alone.
 
     `missing`: the modules and services that are not loaded.
     """
@@ -69,8 +69,7 @@ class Shown:
     def says(self, status: int, problem: Problem | None) -> str:
         """A sentence: what the server says of this problem, or with its body."""
         if problem is not None:
-            words = self.hide(problem.message)
-            told = f"{problem.code}: {words}" if problem.code and words else problem.code or words
+            told = self.hide(": ".join(part for part in (problem.code, problem.message) if part))
             return f"The server says: {told}" if told else "The server tells of an error without words."
         page = self.text[:_HEAD_LIMIT]
         words = self.hide(unescape(_TAG.sub(" ", page)) if page.lstrip().startswith("<") else page)
@@ -95,8 +94,7 @@ def show(response: Response, secrets: Iterable[str] = ()) -> Shown:
     known = hiding.said(response.said) | hiding.spelled(secrets)
     text = hiding.without(response.body[:_TEXT_LIMIT].decode("utf-8", "replace"), known)
     if len(response.body) > _TEXT_LIMIT:
-        # Where it was cut, the beginning of a secret may be left.
-        text = text[: -max((len(spelling) for spelling, _ in known), default=1)]
+        text = hiding.beginning(text, known)
     return Shown(text, hiding.hiding((), known))
 
 

@@ -14,7 +14,7 @@ import attrs
 
 from restbroker.config.target import Basic, Target
 from restbroker.connectors.mongooseim import knowledge
-from restbroker.connectors.mongooseim.answer import Answer, Problem, read, show, version_in
+from restbroker.connectors.mongooseim.answer import Answer, Problem, Shown, read, show, version_in
 from restbroker.connectors.mongooseim.options import options_of
 from restbroker.connectors.mongooseim.outcomes import CHECK_HOST, CHECK_URL, CRASH
 from restbroker.connectors.mongooseim.request import question
@@ -99,10 +99,11 @@ def judge_health(target: Target, response: Response) -> Health:
     """What the answer to `health` means."""
     answer, status = read(response.body), response.status
     first = answer.problems[0] if answer.problems else None
-    says = show(response).says(status, first)
+    shown = show(response)
+    says = shown.says(status, first)
     match status:
         case 200 if answer.is_answer:
-            return _answered(target, answer, says)
+            return _answered(target, answer, shown, says)
         case 401 | 403:
             return _denied("LoginRefused", f"The login is refused. {says}", CHECK_LOGIN)
         case 404:
@@ -122,7 +123,7 @@ def judge_health(target: Target, response: Response) -> Health:
             return _unwell(f"The server does not work now. {says}", CHECK_LOG)
 
 
-def _answered(target: Target, answer: Answer, says: str) -> Health:
+def _answered(target: Target, answer: Answer, shown: Shown, says: str) -> Health:
     if answer.at(("checkAuth", "authStatus")) == "UNAUTHORIZED":
         return _denied("LoginRefused", "The login is not that of an admin or user here.", CHECK_LOGIN)
     crashed = [problem for problem in answer.problems if problem.code == CRASH]
@@ -130,13 +131,14 @@ def _answered(target: Target, answer: Answer, says: str) -> Health:
         return _unwell("The server answers, and cannot reach its database.", CHECK_LOG, "DatabaseAway")
     if answer.at(("server", "status", "statusCode")) not in (None, _RUNNING):
         return _unwell("The Erlang node runs, and MongooseIM in it does not.", CHECK_LOG)
-    version = version_in(answer)
+    version = shown.hide(version_in(answer) or "")
     refused = [problem for problem in answer.problems if not _is_expected(problem)]
     if refused and not answer.data:
         return _unwell(says, CHECK_LOG)
-    shown = f"MongooseIM {version}" if version else "MongooseIM"
-    detail = f"{shown} answers, and takes the login."
-    return Health(Probe(ok=True, denied=False, version=_plain(version), detail=detail), _who(target, answer))
+    server = f"MongooseIM {version}" if version else "MongooseIM"
+    detail = f"{server} answers, and takes the login."
+    who = shown.hide(_who(target, answer))
+    return Health(Probe(ok=True, denied=False, version=_plain(version), detail=detail), who)
 
 
 def _is_expected(problem: Problem) -> bool:
@@ -156,8 +158,8 @@ def _who(target: Target, answer: Answer) -> str:
             return ""
 
 
-def _plain(version: str | None) -> str | None:
-    found = re.match(r"\d+\.\d+(?:\.\d+)?", version or "")
+def _plain(version: str) -> str | None:
+    found = re.match(r"\d+\.\d+(?:\.\d+)?", version)
     return found[0] if found else None
 
 

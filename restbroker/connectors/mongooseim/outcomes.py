@@ -163,7 +163,7 @@ def _done(case: _Case, note: str | None = None) -> Delivered:
     text, body = case.response.body.decode("utf-8", "replace"), case.answer.body
     if case.name in knowledge.ECHOING or case.operation is None:
         secrets = redact.secret_values(case.spec, case.call.command.arguments)
-        text = hiding.without(text, hiding.spelled(secrets))
+        text = hiding.without(text, hiding.spelled(secrets), rounds=0)
         body = _parsed(text)
     member = knowledge.QUESTIONS.get(case.name)
     is_no = member is not None and case.answer.at((*_path(case), member)) is False
@@ -184,7 +184,7 @@ def _problems(case: _Case) -> Outcome:
     if done:
         codes = ", ".join(sorted({problem.code or "no code" for problem in problems}))
         of = f" of {parts}" if parts else ""
-        return _done(case, note=f"partly done: {len(problems)}{of} failed ({codes})")
+        return _done(case, note=f"partly done: {len(problems)}{of} failed ({case.shown().hide(codes)})")
     return _refused(case, case.shown(), problems[0])
 
 
@@ -218,6 +218,7 @@ def _refused(case: _Case, shown: Shown, problem: Problem) -> Outcome:
         reason = Reason("ServerError", shown.says(status, problem), f"{_GOES_ON} {_SEE_LOG}", status)
         return Deferred(reason, text=shown.text, of_job=True, maybe_run=True)
     code = "not_found" if (case.name, code) == (knowledge.REMOVE, "not_allowed") else code
+    problem = attrs.evolve(problem, missing=tuple(map(shown.hide, problem.missing)))
     kind, cure = refused(code, problem, is_own=case.operation is None)
     return Rejected(Reason(kind, shown.says(status, problem), cure, status), shown.text)
 

@@ -14,7 +14,7 @@ from restbroker.config.target import Basic, Target
 from restbroker.connectors.contract import Connector, Link, NoLogin, Ports
 from restbroker.connectors.jid import is_local
 from restbroker.connectors.openfire_chat import catalogue, ways
-from restbroker.connectors.openfire_chat.logins import SharedLogins, as_unsent, shared_logins
+from restbroker.connectors.openfire_chat.logins import Ended, SharedLogins, as_unsent, shared_logins
 from restbroker.connectors.openfire_chat.options import settings_of
 from restbroker.connectors.openfire_chat.outcomes import is_empty, judge, offer_gone
 from restbroker.connectors.openfire_chat.refusals import CHECK_ENABLED, CHECK_LOGIN, CHECK_URL
@@ -26,11 +26,14 @@ from restbroker.connectors.texts import parsed
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
-from restbroker.store.logins import Asks, Off, On
+from restbroker.store.logins import Asks, Off
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 
 _CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see Openfire's log."
+
+_MAY_BE_DONE: Final = (404, 500, 504)
+"""Of what ends a session: an earlier try may have deleted the user, or this one before it failed."""
 
 
 @attrs.frozen
@@ -110,19 +113,29 @@ class ChatConnector:
 
     async def _without_stream(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
         name, request = _whose(way, asked), asked.of("")
-        try:
-            if not name:
-                response = await link.send(request)
-            elif way.name in ways.KICKS:
-                response = await link.send(request)
-                if 200 <= response.status < 300:
-                    await self._own().kicked(name)
-            else:
-                response = await self._asked(way, name, request, link)
-        finally:
-            if self._rooms is not None:
-                await self._rooms.expelled(way, asked)
+        if way.name in ways.EXPELS:
+            response = await self._inside().expel(way, asked, link)
+        elif not name:
+            response = await link.send(request)
+        elif way.name in ways.KICKS:
+            response = await self._kicked(name, request, link)
+        else:
+            response = await self._asked(way, name, request, link)
         return judge(call, way, spec, response, self._now_s(), "")
+
+    async def _kicked(self, name: str, request: Request, link: Link) -> Response:
+        """Also what may have ended his session, as one that was not answered, has his stream looked at."""
+        may_be_done = True
+        try:
+            response = await link.send(request)
+            may_be_done = 200 <= response.status < 300 or response.status in _MAY_BE_DONE
+        except NotSent:
+            may_be_done = False
+            raise
+        finally:
+            if may_be_done:
+                await self._own().kicked(name)
+        return response
 
     async def _asked(self, way: Way, name: str, request: Request, link: Link) -> Response:
         """A question, or what ends one, with what is noted of its name. What may have begun counts as begun."""
@@ -134,7 +147,7 @@ class ChatConnector:
             can_look = isinstance(self._target.credentials, Basic)
             is_over = 200 <= response.status < 300 or (response.status == 400 and not can_look)
         else:
-            known = await logins.ask(name)
+            known = await as_unsent(logins.ask, name)
             try:
                 response = await link.send(request)
             except NotSent:
@@ -143,7 +156,7 @@ class ChatConnector:
             # The connection that an upload made is closed with its answer, another when its question is over (read).
             is_over = way.name == ways.UPLOAD and 200 <= response.status < 300
         if is_over and isinstance(known, Asks):
-            await logins.end(name, known)
+            await logins.asked(name, known)
         return response
 
     async def _again(
@@ -178,19 +191,15 @@ class ChatConnector:
 
     async def _log_off(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
         logins = self._own()
-        match await logins.known(asked.user):
-            case On(stream):
-                pass
-            case Off(stream) if stream:
-                pass  # noted, and perhaps not sent
-            case Off():
-                return Delivered("", None, 200, note="already done", by_us=True)
-            case None | Asks():
-                # He may have a stream that was forgotten here: a login gives its id.
-                stream = await as_unsent(logins.stream, asked.user)
-        # First, so that who reads his events does not take the end of his stream for a fault, and logs him in.
-        await logins.off(asked.user, stream)
-        return judge(call, way, spec, await link.send(asked.of(stream)), self._now_s(), stream)
+        while True:
+            match await logins.off(asked.user, lambda stream: link.send(asked.of(stream))):
+                case Ended(stream, response):
+                    return judge(call, way, spec, response, self._now_s(), stream)
+                case Off():
+                    return Delivered("", None, 200, note="already done", by_us=True)
+                case None:
+                    # He may have a stream that was forgotten here: a login gives its id.
+                    await as_unsent(logins.stream, asked.user)
 
     def _inside(self) -> Rooms:
         if self._rooms is None:

@@ -5,29 +5,25 @@ in; who waits gets what came of it, and in one process nobody asks Redis for wha
 """
 
 import contextlib
-import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, assert_never
-from urllib.parse import quote
+from typing import Final, TypeVar, assert_never
 
 import attrs
 import trio
 
-from restbroker.config.passwords import passwords_in
-from restbroker.config.target import Basic, Target
+from restbroker.config.target import Target
 from restbroker.connectors.contract import LoginBook, Logins, NoLogin, Ports
-from restbroker.connectors.openfire_chat.headers import accepting, authorized
-from restbroker.connectors.openfire_chat.options import settings_of
-from restbroker.connectors.openfire_chat.refusals import ASKS, LOGGED_IN, NO_PASSWORD, judge_login
-from restbroker.connectors.openfire_chat.request import question
-from restbroker.connectors.openfire_chat.trust import is_administrator, no_administrator, trust_question
+from restbroker.connectors.openfire_chat.refusals import ASKS, LOGGED_IN
+from restbroker.connectors.openfire_chat.sessions import Sessions
 from restbroker.connectors.openfire_chat.values import user_name
 from restbroker.errors import ConfigError, StoreRefused
-from restbroker.store.logins import Asks, Busy, Known, Off, On, Turn, Yours
+from restbroker.rules.jid import folded
+from restbroker.rules.outcome import Denied, Rejected
+from restbroker.store.logins import Asks, Busy, How, Known, Off, On, Turn, Yours
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Response
 
 _LATER_S: Final = 5.0
 """So much longer than the login's own time-out others wait for whoever is at it, before they take him for dead."""
@@ -36,10 +32,18 @@ _LONGEST_LOOK_S: Final = 0.5
 _RELEASE_S: Final = 1.0
 _FIRM_S: Final = 30
 """So long a question may be on its way before the server is asked whether its name has a connection still."""
-_NO_PATH: Final = 404
 _MOST_KNOWN: Final = 50_000
-_STREAM: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
-"""`ofchat` and a number, which may have a minus (read)."""
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Ended:
+    """What the server answered to a logoff. `is_over`: the stream is, and the name has no connection by it."""
+
+    stream: str = attrs.field(repr=False)
+    response: Response
+    is_over: bool
 
 
 @attrs.define(eq=False)
@@ -48,12 +52,9 @@ class SharedLogins:
 
     _target: Target
     _book: LoginBook
-    _send: Callable[[Request], Awaitable[Response]]
-    _now_s: Callable[[], float]
+    _sessions: Sessions
     _known: dict[str, str] = attrs.field(factory=dict, repr=False)
     _asking: dict[str, trio.Lock] = attrs.field(factory=dict, repr=False)
-    _is_trusted: bool = False
-    """Whether the target's login was found to be an administrator's."""
 
     async def stream(self, user: str) -> str:
         """As `Logins`."""
@@ -81,8 +82,8 @@ class SharedLogins:
                 (known,) = await self._book.noted([name])
                 stale = known.stream if isinstance(known, On) else ""
                 match await self._book.take(name, turn, stale=stale):
-                    case Yours():
-                        return await self._logged_in(name, turn, password, totp)
+                    case Yours(ends):
+                        return await self._logged_in(name, turn, password, totp, ends=(ends,))
                     case Busy(left_ms):
                         await trio.sleep(min(left_ms / 1000, _LOOK_S))
                     case Asks() as asks:
@@ -96,71 +97,94 @@ class SharedLogins:
         return known
 
     async def ask(self, user: str) -> Asks:
-        """Claims the name for a question, and waits for who logs him in. Raises `NoLogin` where he is logged in: two
-        connections of one name leave every login after them without a stream, until Openfire's restart (measured).
+        """Claims the name for a question, and waits for who logs him in or off. Raises `NoLogin` where he is logged in:
+        two connections of one name leave every login after them without a stream, until Openfire's restart (measured).
         """
         name, claim = user_name(user), secrets.token_hex(8)
         while True:
+            # Other hands may have logged him in, or a login whose answer was lost.
+            if await self.known(user) in (None, Off()) and await self._sessions.is_taken(user):
+                raise NoLogin(LOGGED_IN)
             match await self._book.ask(name, claim):
                 case Yours():
                     return Asks(claim)
                 case Busy(left_ms):
                     await trio.sleep(min(left_ms / 1000, _LOOK_S))
+                case Off():
+                    done = await self._end_login(name, "doubted", self._sessions.log_off)
+                    if done is not None and not isinstance(done, Off) and not done.is_over:
+                        raise NoLogin(self._sessions.not_ended(done.response))
                 case On():
                     raise NoLogin(LOGGED_IN)
+
+    async def asked(self, user: str, asks: Asks) -> None:
+        """The server says that his question is over: it does so too where its connection stays (read)."""
+        with contextlib.suppress(NotSent, MaybeSent):
+            if not await self._sessions.is_taken(user):
+                await self.end(user, asks)
 
     async def end(self, user: str, what: On | Asks) -> None:
         """What is noted is no longer so: his stream was ended, or his question is over."""
         name = user_name(user)
         self._known.pop(name, None)
-        await self._book.end(name, what, secrets.token_hex(8))
+        await self._book.end(name, what)
 
     async def kicked(self, user: str) -> None:
-        """A job ended his session, which the plugin does not notice: it is told, and he is logged in when he is needed.
-
-        Never raises: who reads his stream looks as well.
+        """A job may have ended his session, which the plugin does not notice: it is told, and he is logged in when he
+        is needed. Never raises: where it could not be told, whoever needs him does it.
         """
         with contextlib.suppress(NotSent, MaybeSent, StoreRefused):
-            if isinstance(known := await self.known(user), On):
-                await self._post(known.stream, "logoff")
-                await self.end(user, known)
+            await self._end_login(user_name(user), "doubted", self._sessions.log_off)
 
-    async def off(self, user: str, stream: str) -> None:
-        """As `Logins`."""
-        name = user_name(user)
-        self._known.pop(name, None)
-        await self._book.off(name, stream)
+    async def off(self, user: str, send: Callable[[str], Awaitable[Response]]) -> Ended | Off | None:
+        """Logs him off: `send` does so with the stream that is known of him. `Off`: he is; None: no stream is known."""
+        return await self._end_login(user_name(user), "off", send)
 
     async def present(self, user: str) -> None:
         """As `Logins`."""
-        stream = await self.stream(user)
-        response = await self._post(stream, "presence")
-        if not 200 <= response.status < 300:
-            raise NoLogin(judge_login(response, self._now_s(), (stream,)))
+        await self._sessions.present(await self.stream(user))
+
+    async def expelled(self, user: str, room: str) -> None:
+        """As `Logins`."""
+        await self._book.room_lose(folded(room), user_name(user), is_out=True)
 
     async def aclose(self) -> None:
         """As `Logins`."""
         await self._book.aclose()
 
-    async def _post(self, stream: str, what: str) -> Response:
-        path = f"{self._target.url.path}/restapi/v1/chat/{quote(stream, safe='')}/{what}"
-        headers = (("Accept", "application/json"), *authorized(self._target))
-        return await self._send(Request("POST", path, self._target.timeout_s, (), headers, repeatable=True))
+    async def _end_login(self, name: str, how: How, send: Callable[[str], Awaitable[Response]]) -> Ended | Off | None:
+        """Nobody logs him in meanwhile: a login that meets a logoff on the server may get what is about to end."""
+        async with self._turn_here(name):
+            turn = self._turn()
+            while True:
+                match await self._book.off(name, turn, how):
+                    case Yours(stream):
+                        self._known.pop(name, None)
+                        return await self._ended(name, turn, stream, send)
+                    case Busy(left_ms):
+                        await trio.sleep(min(left_ms / 1000, _LOOK_S))
+                    case known:
+                        # What this process has beside that, Redis lost.
+                        self._known.pop(name, None)
+                        return known
+
+    async def _ended(self, name: str, turn: Turn, stream: str, send: Callable[[str], Awaitable[Response]]) -> Ended:
+        is_over = False
+        try:
+            response = await send(stream)
+            is_over = await self._sessions.is_over(name, response)
+            return Ended(stream, response, is_over)
+        finally:
+            with trio.move_on_after(_RELEASE_S, shield=True):
+                if is_over:
+                    await self._book.end(name, On(stream))
+                await self._book.put(name, turn.holder, "")
 
     async def _must_be_over(self, name: str, asks: Asks) -> None:
-        """Returns where the question is over, as after a restart, of which nobody told. Raises `NoLogin` where not.
-
-        An administrator may ask whether a name has a path: it is looked at before whose it is (measured).
-        """
-        login = self._target.credentials
-        if asks.age_s < _FIRM_S or not isinstance(login, Basic):
+        """Returns where the question is over, as after a restart, of which nobody told. Raises `NoLogin` where not."""
+        if asks.age_s < _FIRM_S or await self._sessions.has_path(name) is not False:
             raise NoLogin(ASKS)
-        headers = (("Accept", "text/plain"), *authorized(self._target))
-        path = f"/sse/{quote(name, safe='')}"
-        response = await self._send(Request("GET", path, self._target.timeout_s, (), headers, repeatable=True))
-        if response.status != _NO_PATH:
-            raise NoLogin(ASKS)
-        await self._book.end(name, asks, secrets.token_hex(8))
+        await self._book.end(name, asks)
 
     async def _found(self, name: str, stale: str, *, stays_off: bool = False, afresh: bool = False) -> str:
         """His stream; empty for who was logged off, and stays so."""
@@ -172,8 +196,7 @@ class SharedLogins:
             return await self._taken(name, stale, stays_off=stays_off, afresh=afresh)
 
     async def _taken(self, name: str, stale: str, *, stays_off: bool, afresh: bool) -> str:
-        # Afresh, it is a login, a logoff and a login.
-        turn, wait_s = self._turn(3 if afresh else 1), _LOOK_S
+        turn, wait_s = self._turn(), _LOOK_S
         while True:
             match await self._book.take(name, turn, stale=stale, stays_off=stays_off):
                 case On(stream):
@@ -190,72 +213,44 @@ class SharedLogins:
                         if stays_off:
                             return ""
                         raise
-                case Yours():
-                    return await self._logged_in(name, turn, None, None, ends=stale if afresh else "")
+                case Yours(ends):
+                    return await self._logged_in(name, turn, None, None, ends=(ends, stale if afresh else ""))
                 case Busy(left_ms):
                     await trio.sleep(min(left_ms / 1000, wait_s))
                     wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
                 case other:
                     assert_never(other)
 
-    async def _logged_in(self, name: str, turn: Turn, password: str | None, totp: str | None, *, ends: str = "") -> str:
-        """`ends`: a stream that is logged off where the server gives that one again."""
-        stream = ""
+    async def _logged_in(
+        self, name: str, turn: Turn, password: str | None, totp: str | None, *, ends: Collection[str]
+    ) -> str:
+        """`ends`: streams that are logged off where the server gives one of them again."""
+        sessions, unknown = self._sessions, f"? {turn.holder}"
+        stream = unknown  # until it is answered, he may be logged in or not
         try:
-            given = await self._ask(name, password, totp)
-            if given == ends:
-                # A kick or a lock ended his session, and the plugin does not notice (measured).
-                await self._post(given, "logoff")
-                given = await self._ask(name, password, totp)
+            given = await sessions.log_in(name, password, totp)
+            if given in ends:
+                # A kick or a lock ended his session, which the plugin does not notice (measured), or a logoff is late.
+                await self._book.take(name, attrs.evolve(turn, lease_ms=3 * turn.lease_ms), stale=given)
+                await sessions.end(name, given)
+                given = await sessions.log_in(name, password, totp)
             stream = given
+        except NotSent:
+            stream = ""
+            raise
+        except NoLogin as refused:
+            stream = "" if isinstance(refused.outcome, Denied | Rejected) else unknown
+            raise
         finally:
-            if not stream:  # the next one need not wait until the lease ends
+            if stream in ("", unknown):  # the next one need not wait until the lease ends
                 with trio.move_on_after(_RELEASE_S, shield=True):
-                    await self._book.put(name, turn.holder, "")
+                    await self._book.put(name, turn.holder, stream)
         await self._book.put(name, turn.holder, stream)
         self._keep(name, stream)
         return stream
 
-    async def _ask(self, name: str, password: str | None, totp: str | None) -> str:
-        try:
-            request = self._request(name, password, totp)
-        except ConfigError as error:
-            # As unsent, the job waits until the secret file is back.
-            raise NotSent(str(error)) from error
-        if not request.body:
-            await self._make_sure()
-        response = await self._send(request)
-        stream = response.body.decode("ascii", "replace").strip()
-        if response.status == 200 and _STREAM.fullmatch(stream):
-            return stream
-        raise NoLogin(judge_login(response, self._now_s(), [request.body.decode(), *(one for _, one in request.query)]))
-
-    async def _make_sure(self) -> None:
-        """That a login without a password gives the user's own stream. Asked until it was found so, then no more."""
-        if self._is_trusted:
-            return
-        found = is_administrator(await self._send(trust_question(self._target)))
-        if found is False:
-            known = await self._send(question(self._target))
-            raise NoLogin(judge_login(known, self._now_s(), ()) if known.status == 401 else no_administrator())
-        self._is_trusted = found is True
-
-    def _request(self, name: str, password: str | None, totp: str | None) -> Request:
-        target = self._target
-        passwords = settings_of(target).passwords
-        if password is None and passwords is not None:
-            password = passwords_in(passwords).get(name)
-        if password is None and not isinstance(target.credentials, Basic):
-            # The secret is nobody's, and with it he would be somebody without a name (read).
-            raise NoLogin(NO_PASSWORD)
-        headers = (accepting("text/plain"), ("Content-Type", "text/plain; charset=UTF-8"), *authorized(target))
-        query = () if totp is None else (("totp", totp),)
-        path = f"{target.url.path}/restapi/v1/chat/{quote(name, safe='')}/login"
-        body = (password or "").encode()
-        return Request("POST", path, target.timeout_s, query, headers, body, 65_536, repeatable=True)
-
-    def _turn(self, requests: int = 1) -> Turn:
-        return Turn(secrets.token_hex(8), round((requests * self._target.timeout_s + _LATER_S) * 1000))
+    def _turn(self) -> Turn:
+        return Turn(secrets.token_hex(8), round((self._target.timeout_s + _LATER_S) * 1000))
 
     @asynccontextmanager
     async def _turn_here(self, name: str) -> AsyncIterator[None]:
@@ -274,7 +269,7 @@ class SharedLogins:
         self._known[name] = stream
 
 
-async def as_unsent(ask: Callable[..., Awaitable[str]], *arguments: str | None) -> str:
+async def as_unsent(ask: Callable[..., Awaitable[T]], *arguments: str | None) -> T:
     """A login that was not answered leaves the command unsent, also after a 400, which did nothing."""
     try:
         return await ask(*arguments)
@@ -291,4 +286,4 @@ def shared_logins(target: Target, ports: Ports) -> SharedLogins:
     """The same, with what the connector alone does."""
     if ports.logins is None or ports.http is None:
         raise ConfigError(f"The target {target.name} needs logins in Redis.", "Please report this.")
-    return SharedLogins(target, ports.logins, ports.http.send, ports.now_s)
+    return SharedLogins(target, ports.logins, Sessions(target, ports.http.send, ports.now_s))

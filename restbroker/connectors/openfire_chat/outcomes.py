@@ -15,7 +15,7 @@ import orjson
 from restbroker.connectors.openfire_chat import ways
 from restbroker.connectors.openfire_chat.refusals import CHECK_URL, Said, refused_by_all, said
 from restbroker.connectors.openfire_chat.ways import Way
-from restbroker.connectors.openfire_normal import normal
+from restbroker.connectors.openfire_normal import normal, without_logins
 from restbroker.connectors.texts import parsed
 from restbroker.rules import hiding, redact
 from restbroker.rules.command import Call, CommandSpec
@@ -41,7 +41,8 @@ _NO_SUCH_ROOM: Final = (
 NOT_IN_ROOM: Final = Rejected(
     Reason(
         "NotInRoom",
-        "The user is not in the room: it refused him, or he left it. Openfire would answer 200, and say nothing there.",
+        "The user is not known to be in the room: it refused him, he left it, or it may have had him leave. Openfire"
+        " would answer 200, and say nothing there.",
         "Push a `join_room` first, or switch JoinRooms on.",
     )
 )
@@ -125,11 +126,12 @@ def _success(call: Call, way: Way, spec: CommandSpec, response: Response, stream
     if "text/html" in response.headers.get("content-type", ""):
         message = f"Status {status} with a page: this is not the Chat API."
         return Denied(Reason("NotTheApi", message, CHECK_URL, status))
-    # Nothing is masked here but the stream's id: the text is what the producer asked for.
-    text = response.body.decode("utf-8", "replace")
+    # Nothing is masked here but ids of streams: the text is what the producer asked for.
+    shown = without_logins(way.answer, response.body)
+    text = shown.decode("utf-8", "replace")
     if stream and stream in text:
         text = text.replace(stream, hiding.MASK)
-    came = parsed(text.encode()) if stream else parsed(response.body)
+    came = parsed(text.encode() if stream else shown)
     body = normal(way.answer, came)
     if body != came:
         text = orjson.dumps(body).decode()

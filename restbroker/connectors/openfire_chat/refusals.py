@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from restbroker.connectors.openfire_normal import LOGINS
 from restbroker.connectors.texts import parsed
 from restbroker.rules import hiding
 from restbroker.rules.outcome import Deferred, Denied, Outcome, Reason, Rejected, Uncertain
@@ -52,7 +53,7 @@ _TWICE: Final = (
 LOGGED_IN: Final = Rejected(
     Reason(
         "UserLoggedIn",
-        "The name is logged in, and who asks must not be. Nothing was sent.",
+        "The name is logged in, here or by another program, and who asks must not be. Nothing was sent.",
         f"{_TWICE}Ask under another name, or log the user off first (chat_logoff).",
     )
 )
@@ -86,11 +87,10 @@ class Said:
 
 def said(response: Response, secrets: Iterable[str] = ()) -> Said:
     """The answer as people may see it, with these secrets and the login masked wherever the server echoes them."""
-    known = hiding.said(response.said) | hiding.spelled(secrets)
+    known = hiding.said(response.said) | hiding.spelled(secrets) | LOGINS
     text = hiding.without(response.body[:_TEXT_LIMIT].decode("utf-8", "replace"), known)
     if len(response.body) > _TEXT_LIMIT:
-        # Where it was cut, the beginning of a secret may be left.
-        text = text[: -max((len(spelling) for spelling, _ in known), default=1)]
+        text = hiding.beginning(text, known)
     kind, words = _words(response, text)
     shown = hiding.hiding((), known)(": ".join(part for part in (kind, words) if part), WORDS_LIMIT)
     return Said(text, shown, bool(words))

@@ -124,7 +124,9 @@ def _body(way: Way, given: Mapping[str, Json]) -> tuple[str, bytes]:
             return _TEXT, _message(given[way.raw])
         case "text":
             text = given.get(way.raw, "")
-            return _TEXT, (",".join(map(str, text)) if isinstance(text, list) else str(text)).encode()
+            # The plugin takes a name without any comma for no name at all (read).
+            names = [*map(str, text), *([""] if len(text) == 1 else [])] if isinstance(text, list) else [str(text)]
+            return _TEXT, ",".join(names).encode()
 
 
 def _message(given: Json) -> bytes:

@@ -10,7 +10,8 @@ the room refused him, where he left, or was banned (measured). So Redis has to k
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Final, assert_never
 
 import attrs
@@ -25,16 +26,21 @@ from restbroker.connectors.openfire_chat.outcomes import NOT_IN_ROOM, ended, joi
 from restbroker.connectors.openfire_chat.request import Asked, joining, room_of, room_question
 from restbroker.connectors.openfire_chat.values import user_name
 from restbroker.connectors.openfire_chat.ways import Way
+from restbroker.errors import StoreRefused
 from restbroker.rules.command import Call, CommandSpec
+from restbroker.rules.jid import folded
+from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Outcome, Rejected
 from restbroker.store.logins import Busy, Turn, Yours
 from restbroker.store.rooms import Need, State, Stay
 from restbroker.transport.message import Request, Response
 
 _TRIES: Final = 3
-"""On what was the user's stream here, in Redis, and after a login: both may be older than the server's last start."""
+"""On what was the user's stream here, in Redis, and after a login: both may be older than the server's last start. So
+often he joins a room that has him leave at once.
+"""
 _LATER_S: Final = 5.0
-"""So much longer than the command's own time-out others wait for who joins or leaves, before they take him for dead."""
+"""So much longer than the requests' time-outs others wait for who joins or leaves, before they take him for dead."""
 _LOOK_S: Final = 0.05
 _LONGEST_LOOK_S: Final = 0.5
 _RELEASE_S: Final = 1.0
@@ -119,7 +125,7 @@ class Rooms:
         """One try, by this stream. Raises `_NoRoom`."""
         stay = Stay(room_of(job.asked), user_name(job.asked.user), stream)
         command, has_joined = job.asked.of(stream), False
-        while True:
+        for _ in range(_TRIES):
             match await self._turn(job, stay, "need" if has_joined else need):
                 case Turn() as turn if job.way.name not in ways.IN_ROOM:
                     return _Answer(await self._held(job, stay, turn, command))
@@ -128,7 +134,7 @@ class Rooms:
                     response = await self._held(job, stay, turn, join)
                     if not 200 <= response.status < 300:
                         return _Answer(response, is_join=True)
-                    # Asked once more: somebody may have had him leave meanwhile.
+                    # Asked once more: somebody may have had him leave meanwhile, as a room that lets nobody stay.
                     has_joined = True
                 case "out":
                     raise _NoRoom(NOT_IN_ROOM)
@@ -139,12 +145,14 @@ class Rooms:
                     return _Answer(await job.link.send(command), has_joined=has_joined)
                 case other:
                     assert_never(other)
+        raise _NoRoom(NOT_IN_ROOM)
 
     async def _turn(self, job: _Job, stay: Stay, need: Need) -> State | Turn:
         """What is known, or the turn; waits while others have it."""
         wait_s = _LOOK_S
         while True:
-            turn = Turn(secrets.token_hex(8), round((job.call.timeout_s + _LATER_S) * 1000))
+            # For the question whether the room is there, and for the join.
+            turn = Turn(secrets.token_hex(8), round((2 * job.call.timeout_s + _LATER_S) * 1000))
             match await self._book.room_take(stay, turn, need):
                 case Yours():
                     return turn
@@ -163,7 +171,7 @@ class Rooms:
             response = await (job.link.ask if job.way.name in ways.IN_ROOM else job.link.send)(request)
         except BaseException:
             # The next one need not wait until the lease ends.
-            with trio.move_on_after(_RELEASE_S, shield=True):
+            with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
                 await self._book.room_put(stay, turn.holder, "")
             raise
         is_done = 200 <= response.status < 300
@@ -179,9 +187,36 @@ class Rooms:
         if missing is not None:
             raise _NoRoom(missing)
 
-    async def expelled(self, way: Way, asked: Asked) -> None:
-        """Forgets whom a command may have had leave a room, also where nobody knows whether it was done."""
-        if way.name in ways.EXPELS_ONE:
-            await self._book.room_forget(room_of(asked), user_name(str(asked.given["jid"])))
-        elif way.name in ways.EXPELS_ALL or (way.name == ways.UPDATE and asked.given.get("membersOnly")):
-            await self._book.room_forget(room_of(asked), None)
+    async def expel(self, way: Way, asked: Asked, link: Link) -> Response:
+        """Sends what may have users leave a room. Raises `StoreRefused` only where it was not sent.
+
+        It is noted before, which holds whatever becomes of the answer and of Redis, and after: he may join meanwhile.
+        """
+        await self._note(way, asked, is_done=True)
+        try:
+            response = await link.send(asked.of(""))
+        except BaseException:
+            with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
+                await self._note(way, asked, is_done=True)
+            raise
+        with suppress(StoreRefused):
+            await self._note(way, asked, is_done=200 <= response.status < 300)
+        return response
+
+    async def _note(self, way: Way, asked: Asked, *, is_done: bool) -> None:
+        for jid in _leaving(way, asked.given):
+            _, at, host = jid.partition("/")[0].rpartition("@")
+            if not at or folded(host) == folded(self._target.default_host or host):
+                await self._book.room_lose(room_of(asked), user_name(jid), is_out=is_done)
+
+
+def _leaving(way: Way, given: Mapping[str, Json]) -> Iterator[str]:
+    """Whom a command may have leave the room; "": everybody."""
+    if way.name in ways.SETS_ROOM:
+        if given.get("membersOnly") or given.get("outcastGroups"):
+            yield ""
+        outcasts = given.get("outcasts")
+        for one in outcasts if isinstance(outcasts, list) else ():
+            yield str(one)
+    else:
+        yield str(given.get("jid", ""))

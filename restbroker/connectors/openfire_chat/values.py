@@ -39,6 +39,7 @@ _WANTED: Final[Mapping[Form, str]] = {
     "whole": "a whole number",
 }
 
+_ELSEWHERE: Final = "names another server than the target's Domain"
 
 LONGEST_NAME: Final = 64
 """65 get 500 (measured on the REST API plugin)."""
@@ -62,7 +63,7 @@ def fit(way: Way, arguments: Mapping[str, Json], host: str | None) -> dict[str, 
     for name in way.needs:
         if name not in found:
             raise Unfit(f'the argument "{name}" is missing')
-    _take_room_apart(way, found)
+    _take_room_apart(way, found, host)
     if way.same is not None:
         field, argument = way.same
         if found.setdefault(field, found[argument]) != found[argument]:
@@ -79,13 +80,17 @@ def _form(way: Way, name: str) -> Form:
     return form
 
 
-def _take_room_apart(way: Way, found: dict[str, Json]) -> None:
-    """A room may be given by its JID, as events name it: the service is the first part of its domain."""
+def _take_room_apart(way: Way, found: dict[str, Json], host: str | None) -> None:
+    """A room may be given by its JID, as events name it: the service is what its domain has before the server's."""
     room = found.get("roomName")
     if not isinstance(room, str) or "@" not in room:
         return
-    name, _, domain = room.partition("/")[0].rpartition("@")
-    service = domain.partition(".")[0]
+    name, _, domain = room.rpartition("@")
+    service, _, rest = domain.partition(".")
+    if rest and host is not None:
+        service = folded(domain).removesuffix(f".{folded(host)}")
+        if service == folded(domain):
+            raise Unfit(f'the argument "roomName" {_ELSEWHERE}')
     argument = "service" if "service" in way.forms else "servicename"
     if found.setdefault(argument, service) != service:
         raise Unfit(f'the room\'s JID in "roomName" is of another service than "{argument}" says')
@@ -104,7 +109,7 @@ def _value(name: str, value: Json, form: Form, host: str | None) -> Json:
     if not _is_one(value, form):
         raise _other(name, value, form)
     if form in ("segment", "user", "room"):
-        _check_segment(name, str(value))
+        _check_segment(name, str(value), host)
     if form == "subscription" and isinstance(value, str):
         value = SUBSCRIPTIONS.index(value) - 1
     if form == "properties" and isinstance(value, dict):
@@ -172,9 +177,12 @@ def user_name(user: str) -> str:
     return folded(bare.rpartition("@")[0] or bare)
 
 
-def _check_segment(name: str, text: str) -> None:
+def _check_segment(name: str, text: str, host: str | None) -> None:
     """What Openfire answers 500 to (measured on the REST API plugin), or what would lead elsewhere."""
     if name == "from":
+        _, at, domain = text.partition("/")[0].rpartition("@")
+        if at and host is not None and folded(domain) != folded(host):
+            raise Unfit(f'the argument "{name}" {_ELSEWHERE}')
         text = user_name(text)
     if text.strip() in ("", ".", ".."):
         raise Unfit(f'the argument "{name}" is empty, or only dots')

@@ -38,13 +38,15 @@ KICKS: Final = frozenset({"kick_user_sessions", "lock_user", "delete_user"})
 """They end a user's session, and the plugin keeps his stream all the same (measured)."""
 OFFERS: Final = frozenset({"accept_offer", "reject_offer"})
 """Of an offer that the user's stream was made: it is gone with the stream."""
-UPDATE: Final = "update_room"
 IN_ROOM: Final = frozenset({"post_to_room", "invite_contact_to_room"})
 """Commands of who is in a room on his stream. Who never asked for it gets 400 (read); else it is 200 (measured)."""
 OF_ROOM: Final = frozenset({JOIN, LEAVE, *IN_ROOM})
-EXPELS_ONE: Final = frozenset({"add_room_outcast", "delete_room_member"})
-EXPELS_ALL: Final = frozenset({"delete_room", "add_room_outcast_group", "delete_room_member_group"})
-"""They may have users leave a room; `update_room` too, where it becomes one for members."""
+SETS_ROOM: Final = frozenset({"create_room", "update_room"})
+"""They may have users leave it: the first of them as well, where the room is there already."""
+_LESS: Final = tuple(f"delete_room_{kind}" for kind in ("owner", "admin", "member"))
+_BANS: Final = ("add_room_outcast", "add_room_outcast_group")
+EXPELS: Final = SETS_ROOM | {"delete_room", *_BANS, *_LESS, *(f"{one}_group" for one in _LESS)}
+"""They may have users leave a room: without an affiliation nobody stays in one for members only (read)."""
 GONE_IS_DONE: Final = frozenset({LEAVE, LOGOFF, "delete_contact", "leave_workgroup", "ask_revoke"})
 """They get 400 where there is nothing left to end, and also for all else that is wrong (read)."""
 UNTESTED: Final = frozenset({"meet"})

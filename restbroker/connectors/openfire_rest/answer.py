@@ -11,6 +11,7 @@ from typing import Final
 
 import attrs
 
+from restbroker.connectors.openfire_normal import LOGINS
 from restbroker.connectors.texts import parsed
 from restbroker.rules import hiding
 from restbroker.transport.message import Response
@@ -49,12 +50,11 @@ class Answer:
 
 def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
     """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
-    known = hiding.said(response.said) | hiding.spelled(secrets)
+    known = hiding.said(response.said) | hiding.spelled(secrets) | LOGINS
     raw = response.body[:_TEXT_LIMIT].decode("utf-8", "replace")
     text = hiding.without(raw, known)
     if len(response.body) > _TEXT_LIMIT:
-        # Where it was cut, the beginning of a secret may be left.
-        text = text[: -max((len(spelling) for spelling, _ in known), default=1)]
+        text = hiding.beginning(text, known)
     hide = hiding.hiding((), known)
     parts = _error(response, text)
     exception = parts.get("exception", "")

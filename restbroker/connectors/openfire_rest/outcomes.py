@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 import orjson
 
-from restbroker.connectors.openfire_normal import normal
+from restbroker.connectors.openfire_normal import normal, without_logins
 from restbroker.connectors.openfire_rest.answer import Answer, location, read
 from restbroker.connectors.openfire_rest.settings import BASE
 from restbroker.connectors.openfire_rest.ways import BULK, CREATES, NEW_NAME, REMOVES, Way
@@ -104,7 +104,8 @@ def _redirected(response: Response, answer: Answer) -> Outcome:
 
 def _success(case: _Case) -> Outcome:
     way, response, status = case.way, case.response, case.response.status
-    text, note = response.body.decode("utf-8", "replace"), "answer truncated" if response.truncated else None
+    shown = without_logins(way.answer, response.body)
+    text, note = shown.decode("utf-8", "replace"), "answer truncated" if response.truncated else None
     if way.is_legacy:
         return _legacy(case, text)
     if "text/html" in response.headers.get("content-type", ""):
@@ -112,7 +113,7 @@ def _success(case: _Case) -> Outcome:
     if way.answer in ("", "xml", "yaml"):
         # Nothing is masked here: the text is what the producer asked for.
         return Delivered(text, None, status, note=note)
-    body = parsed(response.body)
+    body = parsed(shown)
     if body is None and not response.truncated:
         return _not_the_api(case)
     found = normal(_answer(case), body)

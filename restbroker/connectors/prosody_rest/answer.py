@@ -55,8 +55,7 @@ def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
     raw = response.body[:_TEXT_LIMIT].decode("utf-8", "replace")
     text = hiding.without(raw, known)
     if len(response.body) > _TEXT_LIMIT:
-        # Where it was cut, the beginning of a secret may be left.
-        text = text[: -max((len(spelling) for spelling, _ in known), default=1)]
+        text = hiding.beginning(text, known)
     unmasked = " ".join(_words(raw).split())[:WORDS_LIMIT]
     hide = hiding.hiding((), known)
     return Answer(text, hide(_words(text), WORDS_LIMIT), unmasked, hide)

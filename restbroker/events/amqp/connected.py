@@ -87,6 +87,22 @@ class Connected:
         self.queue(settings)
         return int(found.method.consumer_count)
 
+    def readers(self, settings: Settings) -> int | None:
+        """How many others consume, when the queue has confirmed one consumer more, which is the last to be given an
+        event; None: it does not count now. Raises `Trouble`.
+
+        Not a passive look alone: a queue that lost most of its nodes answers it, with its consumers, and delivers
+        nothing (seen). What changes a queue is confirmed by its nodes only.
+        """
+        with told(Consuming(settings), self.where):
+            channel = self.connection.channel()
+            channel.basic_qos(prefetch_count=1)
+            channel.basic_consume(settings.queue, lambda *_: None, arguments={"x-priority": -1})
+            count = channel.queue_declare(settings.queue, passive=True).method.consumer_count
+            # What it was given all the same goes back to the queue.
+            channel.close()
+        return int(count) - 1 if count else None
+
     def queue(self, settings: Settings) -> BlockingChannel:
         """Has the queue be there as configured; a channel for it. Raises `Trouble`."""
         with told(Queueing(settings), self.where):

@@ -2,8 +2,9 @@
 
 Used by `reader`. Always holds: nothing is consumed before the queue, each exchange and the bindings are there as
 configured; an exchange that was deleted and made again by somebody is bound again within seconds, and one that is gone
-is told of and not made while this connection lasts; `acknowledge` and `stop` may be called by any thread, and a
-connection that is gone ignores them, since RabbitMQ then gives what was not acknowledged to the next one.
+is told of and not made while this connection lasts; a queue that brings nothing is asked again whether it delivers;
+`acknowledge` and `stop` may be called by any thread, and a connection that is gone ignores them, since RabbitMQ then
+gives what was not acknowledged to the next one.
 """
 
 import contextlib
@@ -26,14 +27,15 @@ from restbroker.events.amqp.topology import Consuming, Queueing, Trouble, ended,
 _LOOK_S: Final = 1.0
 """How long the thread waits for RabbitMQ at once; who calls `stop` or `acknowledge` wakes it."""
 _LOOK_AGAIN_S: Final = 10.0
-"""So often the exchanges are looked at: one that is made again has no binding, and nobody is told of that."""
+"""So often the exchanges are looked at: one that is made again has no binding, and nobody is told of that. And so long
+a queue may bring nothing before it is asked again."""
 
 
 @attrs.define(eq=False)
 class Link:
     """One connection. All of these are called in its thread: `put` gets what comes; `asked` is called when the queue is
     asked to deliver, and `opened` when it has said that it will, before the first of it, with where it comes from, and
-    again when an exchange is back; `tell` is told of one that is gone.
+    when an exchange is back; `tell` is told of one that is gone.
     """
 
     settings: Settings
@@ -47,6 +49,9 @@ class Link:
     _stopping: threading.Event = attrs.field(factory=threading.Event)
     _ended: threading.Event = attrs.field(factory=threading.Event)
     _gone: frozenset[str] = frozenset()
+    _last: int = 0
+    _seen: int = 0
+    _acknowledged: int = 0
 
     def run(self) -> None:
         """Consumes until `stop`. Raises `Trouble`, and nothing else that is not a bug."""
@@ -69,6 +74,7 @@ class Link:
                         raise ended(self.settings)
                     if time.monotonic() > look_at_s:
                         self._look_again(open_one)
+                        self._ask_again(open_one)
                         look_at_s = time.monotonic() + _LOOK_AGAIN_S
                 # What was acknowledged just now is still to be sent.
                 connection.process_data_events(time_limit=0)
@@ -93,6 +99,16 @@ class Link:
             channel.add_on_cancel_callback(self._on_cancel)
         return channel
 
+    def _ask_again(self, open_one: Connected) -> None:
+        """Whether the queue would still deliver, where it brought nothing since the last time. Raises `Trouble`."""
+        seen, self._seen = self._seen, self._last
+        # With events in hand the prefetch may be used up: who asks would get the next. A missing exchange is told of.
+        if self._last == seen == self._acknowledged and not self._gone:
+            self.asked()
+            if open_one.readers(self.settings) == 0:
+                raise ended(self.settings)
+            self.opened(open_one.where)
+
     def _look_again(self, open_one: Connected) -> None:
         """Binds what is there. Raises `Trouble` where one is another one now."""
         gone = [one for one in self.settings.exchanges if not open_one.look(one)]
@@ -110,6 +126,7 @@ class Link:
 
     def _came(self, _channel: object, method: pika.spec.Basic.Deliver, _properties: object, body: bytes) -> None:
         exchange, key = _text(method.exchange), _text(method.routing_key)
+        self._last = method.delivery_tag
         self.put(Message(method.delivery_tag, exchange, key, body, method.redelivered))
 
     def _on_cancel(self, _frame: object) -> None:
@@ -118,6 +135,7 @@ class Link:
     def _acknowledge(self, tag: int) -> None:
         if self._channel is not None and self._channel.is_open:
             self._channel.basic_ack(tag, multiple=True)
+            self._acknowledged = tag
 
     def _wake(self, act: Callable[[], None]) -> None:
         if self._connection is not None:

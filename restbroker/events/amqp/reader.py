@@ -67,6 +67,8 @@ class RabbitReader:
     _told: str = ""
     _waits: bool = False
     _was_open: bool = False
+    _asked: trio.Event = attrs.field(factory=trio.Event)
+    _confirmed: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Until cancelled."""
@@ -81,18 +83,13 @@ class RabbitReader:
         from restbroker.events.amqp.link import Link
 
         inbox, token = Inbox(), trio.lowlevel.current_trio_token()
-        asked, confirmed = trio.Event(), trio.Event()
-
-        def opened(where: str) -> None:
-            confirmed.set()
-            self._opened(where)
-
+        self._asked = trio.Event()
         link = Link(
             self.settings,
             f"restbroker, source {self.source.name}",
             inbox.put,
-            asked=lambda: token.run_sync_soon(asked.set),
-            opened=lambda where: token.run_sync_soon(opened, where),
+            asked=lambda: token.run_sync_soon(self._ask),
+            opened=lambda where: token.run_sync_soon(self._opened, where),
             tell=lambda trouble: token.run_sync_soon(self._tell, trouble),
         )
         why: list[Trouble] = []
@@ -114,11 +111,13 @@ class RabbitReader:
 
         async def watch() -> None:
             with watching:
-                await asked.wait()
-                with trio.move_on_after(_CONFIRM_S) as patience:
-                    await confirmed.wait()
-                if patience.cancelled_caught:
-                    self._tell(silent(self.settings))
+                while True:
+                    await self._asked.wait()
+                    self._asked = trio.Event()
+                    with trio.move_on_after(_CONFIRM_S) as patience:
+                        await self._confirmed.wait()
+                    if patience.cancelled_caught:
+                        self._tell(silent(self.settings))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(consume)
@@ -145,7 +144,12 @@ class RabbitReader:
             self._told = trouble.message
             self.report(Warned(trouble.code, f"Source {self.source.name}: {trouble.message}", trouble.cure))
 
+    def _ask(self) -> None:
+        self._confirmed = trio.Event()
+        self._asked.set()
+
     def _opened(self, where: str) -> None:
+        self._confirmed.set()
         self._pause_s = _LEAST_PAUSE_S
         if self.states is not None:
             self.states.put(None)

@@ -6,7 +6,12 @@ Openfire takes, is a wrong password there.
 
 import base64
 
-from restbroker.events.openfire_sse.troubles import unwritable
+import trio
+
+from restbroker.config.passwords import passwords_in
+from restbroker.config.secret import Secret
+from restbroker.errors import ConfigError
+from restbroker.events.openfire_sse.troubles import no_password, unwritable
 
 
 def basic(user: str, password: str) -> str:
@@ -18,3 +23,15 @@ def basic(user: str, password: str) -> str:
             # Without the cause, which repeats the text.
             raise unwritable(what) from None
     return "Basic " + base64.b64encode(f"{user}:{password}".encode("latin-1")).decode()
+
+
+async def headers_of(user: str, passwords: Secret) -> tuple[tuple[str, str], ...]:
+    """Exactly what the server wants (measured): any other type, or a second one, is refused. Raises `Trouble`."""
+    try:
+        # A slow disk must not hold up others.
+        known = await trio.to_thread.run_sync(passwords_in, passwords)
+    except ConfigError as error:
+        raise no_password(user, error.message) from None
+    if user not in known:
+        raise no_password(user, "no line names him.")
+    return (("Accept", "text/event-stream"), ("Authorization", basic(user, known[user])))

@@ -28,6 +28,10 @@ class Facts:
         """This one, under the login of this id; "": without one."""
         self._stream, self._login, self._opened_s = stream, _end_of(login), now_s
 
+    def ended(self) -> None:
+        """There is no stream any more, and no login."""
+        self._stream, self._login, self._opened_s = None, "", 0.0
+
     def __call__(self) -> StreamFacts:
         """As they are now."""
         heartbeat_s = 0.0 if self._stream is None else self._stream.heartbeat_s

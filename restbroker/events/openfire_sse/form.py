@@ -14,7 +14,7 @@ frames and the members of their data, as the plugin's source has them:
 | chatapi.notify, any other | | `notify` |
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import attrs
@@ -43,14 +43,23 @@ _UNKNOWN: Final = "unknown"
 """A presence without its stanza, or with two that may be its own."""
 
 
+def _nobody(room: str) -> None:
+    del room
+
+
 @attrs.define(eq=False)
 class Form:
-    """Of one stream. `host`: the domain of its user, if that is configured."""
+    """Of one stream. `host`: the domain of its user, if that is configured. `on_out` is called with each room that has
+    him leave, or says that he is not in it.
+    """
 
     source: str
     user: str
     host: str | None
     mode: RawMode
+    on_out: Callable[[str], None] = _nobody
+    is_ending: bool = False
+    """Whether the last stanza says that the user's session may be over."""
     _pairs: Pairs = attrs.field(factory=Pairs)
 
     def read(self, frame: Frame, now_s: float) -> ServerEvent | None:
@@ -67,8 +76,11 @@ class Form:
         data = read_data(frame.data)
         coded = (data.members or {}).get("xmpp")
         stanza = read_stanza(coded) if isinstance(coded, str) else None
+        self.is_ending = stanza is not None and stanza.ends
         if stanza is not None:
             self._pairs.add(stanza)
+            if stanza.expels is not None:
+                self.on_out(stanza.expels)
         if self.mode == "typed":
             return None
         raw = self._raw(frame, data.members, data.fault)

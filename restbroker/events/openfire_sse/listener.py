@@ -15,10 +15,9 @@ from urllib.parse import quote
 import attrs
 import trio
 
-from restbroker.config.passwords import passwords_in
 from restbroker.connectors.contract import NoLogin
-from restbroker.errors import ConfigError, StoreRefused
-from restbroker.events.openfire_sse.access import basic
+from restbroker.errors import StoreRefused
+from restbroker.events.openfire_sse.access import headers_of
 from restbroker.events.openfire_sse.facts import Facts
 from restbroker.events.openfire_sse.form import Form
 from restbroker.events.openfire_sse.reading import Reading
@@ -28,7 +27,6 @@ from restbroker.events.openfire_sse.troubles import (
     NOT_LOGGED_IN,
     Trouble,
     jammed,
-    no_password,
     no_stream,
     not_logged_in,
     refused,
@@ -51,6 +49,8 @@ _PROVEN_S: Final = 2.0
 """A stream that lasted so long, or brought anything, is one: what answers and ends at once is none."""
 _LOOK_S: Final = 1.0
 """So often it is looked whether somebody who is logged off, or asks nothing, has a stream by now."""
+_ENDING_S: Final = 2.0
+"""So long after the user's session seems to be over another stream is opened: a job that ended it is noted by then."""
 _ENDS: Final = 2
 """So many streams may end at once before an operator is told: a login or a restart may end one."""
 
@@ -108,8 +108,11 @@ class Listener:
             reading: Reading | None = None
             with self._opening:
                 while True:
-                    stream = await self._opened()
+                    login = self.state.login
+                    stream = await self._opened(login.stream if reading and isinstance(login, On) else "")
                     if reading is not None:
+                        is_taken = self._heard_at_s == -math.inf
+                        self.state.replaces(login, reading.heard_s, is_over=reading.over.is_set(), is_taken=is_taken)
                         reading.leave()
                     self._begun()
                     reading = Reading(stream, self.state.opened_s)
@@ -164,13 +167,13 @@ class Listener:
 
     async def _read(self, reading: Reading) -> None:
         shared, stream = self.shared, reading.stream
-        form = Form(shared.source, self.user, shared.target.default_host, shared.settings.mode)
+        form = Form(shared.source, self.user, shared.target.default_host, shared.settings.mode, self._expelled)
         try:
             with reading.scope:
                 while True:
                     frame = await stream.next()
                     reading.heard_s = max(reading.heard_s, stream.sent_after_s)
-                    if not self._is_proven:
+                    if not (self._is_proven or reading.is_left):
                         self._prove()
                     event = self._event(form, frame)
                     if event is not None:
@@ -180,6 +183,9 @@ class Listener:
                         reading.go_on()
                         self._is_held_up = False
                     self._heard_at_s = trio.current_time()
+                    if form.is_ending and not reading.is_left:
+                        self._heard_at_s -= max(shared.quiet_s - _ENDING_S, 0.0)
+                        self._wake.set()
         except StreamEnded as ended:
             if ended.reason == "large":
                 shared.teller.tell(self.user, too_large(self.user, shared.settings.limit_bytes))
@@ -193,6 +199,9 @@ class Listener:
             reading.over.set()
             self._wake.set()
 
+    def _expelled(self, room: str) -> None:
+        self.shared.expelled[0].send_nowait((self.user, room))
+
     def _event(self, form: Form, frame: Frame) -> ServerEvent | None:
         try:
             return form.read(frame, self.shared.now_s())
@@ -201,14 +210,15 @@ class Listener:
             self.shared.teller.unreadable(self.user, frame.name, type(error).__name__)
             return None
 
-    async def _opened(self) -> EventStream:
-        """A stream that is ours, however long that takes."""
-        pause_s, stale = _LEAST_PAUSE_S, ""
+    async def _opened(self, doubted: str) -> EventStream:
+        """A stream that is ours, however long that takes. `doubted`: a login that somebody else may have ended."""
+        pause_s, stale, is_again = _LEAST_PAUSE_S, "", False
         while True:
             await self._valid()
             try:
                 looked_s = self.shared.now_s()
-                known = await self._login(stale)
+                known = await self._login(stale or doubted, leads_nowhere=bool(stale))
+                doubted = ""
                 stream = None if known is None else await self._ask(known)
                 if stream is not None:
                     self.facts.opened(stream, known or "", self.shared.now_s())
@@ -218,13 +228,18 @@ class Listener:
                         self.state.has_no_login(looked_s)
                     else:
                         self.state.asks_nothing()
+                    self.facts.ended()
+                    self.shared.teller.rests(self.user, "no login" if known is None else "no question")
                     await trio.sleep(_LOOK_S)
                     continue
                 # What is known of his login may be older than the server's last start, or of a session that was ended.
                 is_tried, stale = known in (stale, self._afresh), known
-                if is_tried:
+                if is_tried and is_again:
                     raise jammed(self.shared.target, self.user)
-                continue
+                # Once it may be a kick or a logoff of this moment.
+                is_again = is_tried
+                if not is_tried:
+                    continue
             except Trouble as trouble:
                 self.shared.teller.tell(self.user, trouble)
             await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
@@ -245,30 +260,29 @@ class Listener:
         self.is_asking = False
         return stream
 
-    async def _login(self, stale: str) -> str | None:
+    async def _login(self, stale: str, *, leads_nowhere: bool) -> str | None:
         """His stream's id, another than the stale one if the server gives one; "": he needs none. None: he is off.
 
-        Raises `Trouble`.
+        `leads_nowhere`: the server gave no stream for it. Raises `Trouble`.
         """
         shared = self.shared
         try:
             if self.user in shared.settings.askers:
                 (self.state.login,) = await shared.logins.noted([self.user])
                 return ""
-            known = await shared.logins.watched(self.user, stale, afresh=bool(stale) and stale != self._afresh)
+            known = await shared.logins.watched(self.user, stale, afresh=leads_nowhere and stale != self._afresh)
         except NoLogin as error:
             raise not_logged_in(self.user, error) from None
         except (NotSent, MaybeSent, StoreRefused) as error:
             raise unanswered(error.message) from None
         self.state.login = None if known is None else On(known)
-        if stale:
-            self._afresh = known or ""
+        self._afresh = (known or "") if leads_nowhere else self._afresh
         return known
 
     async def _ask(self, known: str) -> EventStream | None:
         """His stream; None where the server knows none of this login. Raises `Trouble`."""
         shared, settings = self.shared, self.shared.settings
-        path, headers = f"/sse/{quote(self.user, safe='')}", await self._headers()
+        path, headers = f"/sse/{quote(self.user, safe='')}", await headers_of(self.user, settings.passwords)
         request = Request("GET", path, shared.target.timeout_s, headers=headers)
         await self._valid()
         self.is_asking = True
@@ -291,7 +305,7 @@ class Listener:
         raise refused(shared.target, self.user, stream.status)
 
     async def _is_announced(self, known: str) -> bool:
-        """Makes him available, once for each login: now that he has a stream nothing is missed.
+        """Makes him available, once for each login that his streams are opened under here: a job may have set him away.
 
         False: the server does not know the login. Raises `Trouble`.
         """
@@ -304,14 +318,3 @@ class Listener:
                 raise unanswered(error.message) from None
             self._announced = known
         return True
-
-    async def _headers(self) -> tuple[tuple[str, str], ...]:
-        """Exactly what the server wants (measured): any other type, or a second one, is refused. Raises `Trouble`."""
-        try:
-            # A slow disk must not hold up others.
-            known = await trio.to_thread.run_sync(passwords_in, self.shared.settings.passwords)
-        except ConfigError as error:
-            raise no_password(self.user, error.message) from None
-        if self.user not in known:
-            raise no_password(self.user, "no line names him.")
-        return (("Accept", "text/event-stream"), ("Authorization", basic(self.user, known[self.user])))

@@ -73,6 +73,7 @@ class StreamReader:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hand_over)
                 nursery.start_soon(self._watch_logins)
+                nursery.start_soon(self._note_expelled)
                 await self._keep_leases(nursery)
         finally:
             with trio.CancelScope(shield=True):
@@ -110,6 +111,16 @@ class StreamReader:
                 continue  # told where the leases are renewed
             for (listener, login), one in zip(was.values(), known, strict=True):
                 listener.noted(one, login)
+
+    async def _note_expelled(self) -> None:
+        """The plugin answers 200 to what somebody says in a room that had him leave: he is to join it first."""
+        async for user, room in self.shared.expelled[1]:
+            while True:
+                try:
+                    await self.shared.logins.expelled(user, room)
+                    break
+                except StoreRefused:
+                    await trio.sleep(_AGAIN_S)  # told where the leases are renewed
 
     def _noted(self, found: Mapping[str, Lease], until_s: float, nursery: trio.Nursery) -> list[str]:
         """Starts and ends listeners; of which users a stream may have been opened too late."""

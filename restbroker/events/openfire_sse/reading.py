@@ -25,12 +25,12 @@ class Reading:
     """Its last event was sent after this, or it was opened then. Seconds since 1970."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: trio.Event = attrs.field(factory=trio.Event)
-    _is_left: bool = False
+    is_left: bool = False
     _is_held: bool = False
 
     def leave(self) -> None:
         """Another stream takes its place, here or in another process."""
-        self._is_left = True
+        self.is_left = True
         self._end_soon()
 
     def hold(self) -> None:
@@ -44,5 +44,5 @@ class Reading:
         self._end_soon()
 
     def _end_soon(self) -> None:
-        if self._is_left and not self._is_held:
+        if self.is_left and not self._is_held:
             self.scope.deadline = trio.current_time() + _GRACE_S

@@ -12,10 +12,18 @@ from xml.etree import ElementTree as ET
 
 import attrs
 
-_KINDS: Final = frozenset({"message", "presence", "iq"})
+from restbroker.rules.event import domain
+from restbroker.rules.jid import folded
+
+_STREAM_ERROR: Final = "{http://etherx.jabber.org/streams}error"
+_KINDS: Final = frozenset({"message", "presence", "iq", "error"})
 _PROPERTIES: Final = "{http://www.jivesoftware.com/xmlns/xmpp/properties}"
 _MUC_USER: Final = "{http://jabber.org/protocol/muc#user}"
 _CONFERENCE: Final = "{jabber:x:conference}x"
+_EXPELLED: Final = frozenset({"301", "307", "321", "322", "332"})
+"""Status codes of XEP-0045: banned, kicked, or no longer let in. Who leaves by himself, or joins anew, has none."""
+_NOT_INSIDE: Final = "406"
+"""A room's answer to what somebody says who is not in it (recorded)."""
 
 
 @attrs.frozen
@@ -29,9 +37,11 @@ class Invitation:
 
 @attrs.frozen
 class Stanza:
-    """A message, presence or iq. `word`: its type, such as `chat`. `xml`: as it came.
+    """A message, presence, iq, or the stream's error. `word`: its type, such as `chat`. `xml`: as it came.
 
-    `data`: what travels beside the body, as text. `conference`: the room that somebody is asked into.
+    `data`: what travels beside the body, as text. `conference`: the room that somebody is asked into. `expels`: the
+    room that had its receiver leave, or says that he is not in it, as `balcony@conference`. `ends`: its receiver's
+    session may be over, by a logoff, a kick or a lock (recorded).
     """
 
     kind: str
@@ -46,6 +56,8 @@ class Stanza:
     data: str | None = None
     conference: str | None = None
     invitation: Invitation | None = None
+    expels: str | None = None
+    ends: bool = False
 
 
 def read_stanza(coded: str) -> Stanza | None:
@@ -78,6 +90,47 @@ def read_stanza(coded: str) -> Stanza | None:
         data=_property(root),
         conference=None if conference is None else conference.get("jid"),
         invitation=_invitation(root),
+        expels=_expels(root, kind),
+        ends=root.tag == _STREAM_ERROR or _is_own_leave(given, kind),
+    )
+
+
+def _is_own_leave(given: Mapping[str, str], kind: str) -> bool:
+    """Of the session itself: others have another address, and a room has one of its own."""
+    is_own = "/" in given.get("to", "") and given.get("from") == given.get("to")
+    return is_own and kind == "presence" and given.get("type") == "unavailable"
+
+
+def _expels(root: ET.Element, kind: str) -> str | None:
+    room, _, nick = root.get("from", "").partition("/")
+    receiver = root.get("to", "")
+    name, _, where = folded(room).rpartition("@")
+    service = where.removesuffix(f".{folded(domain(receiver))}")
+    # Nobody else speaks for a room, and elsewhere nobody of ours is in one.
+    if not name or service == where:
+        return None
+    match kind, root.get("type"):
+        case "presence", "unavailable":
+            is_out = _is_own(root, nick, receiver) and _is_expelled(root)
+        case "message", "error":
+            error = next((child for child in root if _local(child.tag) == "error"), None)
+            is_out = not nick and error is not None and error.get("code") == _NOT_INSIDE
+        case _:
+            is_out = False
+    return f"{name}@{service}" if is_out else None
+
+
+def _is_own(root: ET.Element, nick: str, receiver: str) -> bool:
+    """The server does not mark one's own presence in each room (measured); the plugin has users join by their names."""
+    item = root.find(f"{_MUC_USER}x/{_MUC_USER}item")
+    return folded(nick) == folded(receiver.partition("@")[0]) or (item is not None and item.get("jid") == receiver)
+
+
+def _is_expelled(root: ET.Element) -> bool:
+    x = root.find(f"{_MUC_USER}x")
+    return x is not None and (
+        x.find(f"{_MUC_USER}destroy") is not None
+        or any(status.get("code") in _EXPELLED for status in x.iterfind(f"{_MUC_USER}status"))
     )
 
 

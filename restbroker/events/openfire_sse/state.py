@@ -6,7 +6,7 @@ Each `listener` has one, to which `reader` says what Redis has of the login. Alw
 
 import attrs
 
-from restbroker.store.logins import Known
+from restbroker.store.logins import Known, On
 
 
 @attrs.frozen
@@ -40,11 +40,22 @@ class StreamState:
         broken, self._broken = self._broken, None
         return None if broken is None else Gap(broken[0], self.opened_s, broken[1])
 
-    def breaks_off(self, heard_s: float) -> None:
+    def breaks_off(self, heard_s: float, why: str = "the stream ended") -> None:
         """The stream is left, or over, and its last event was sent after this."""
-        why = "the login ended, by a job or in Openfire" if self.is_outdated else "the stream ended"
+        why = "the login ended, by a job or in Openfire" if self.is_outdated else why
         if self._broken is None:
             self._broken = (heard_s, why)
+
+    def replaces(self, login: Known, heard_s: float, *, is_over: bool, is_taken: bool) -> None:
+        """Another stream is open in the place of one that was quiet, and was opened under that login.
+
+        `is_taken`: another process says that it had opened one. Who asks nothing is told nothing.
+        """
+        if is_taken:
+            self.breaks_off(heard_s, "another process had opened a stream of his")
+        elif isinstance(login, On) and (is_over or self.login != login):
+            self.is_outdated = self.login != login
+            self.breaks_off(heard_s)
 
     def has_no_login(self, looked_s: float) -> None:
         """He was logged off then: until now nothing came for him."""

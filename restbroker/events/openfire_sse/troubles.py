@@ -16,7 +16,7 @@ from restbroker.events.contract import States, StreamFacts
 from restbroker.events.openfire_sse.state import Gap
 from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
 
-Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireJammed", "OpenfireLarge"]
+Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireJammed", "OpenfireLarge", ""]
 
 NOT_LOGGED_IN: Final = 404
 _DENIED: Final = (401, 403)
@@ -26,7 +26,7 @@ UNWANTED: Final = 405
 
 @attrs.define(eq=False)
 class Trouble(Exception):
-    """Why nothing comes for a user, and what to do. `code`: of the warning."""
+    """Why nothing comes for a user, and what to do. `code`: of the warning; "": nothing is wrong with that."""
 
     code: Code
     message: str
@@ -174,6 +174,10 @@ class Teller:
             self.report(
                 Warned("OpenfireBack", f"Source {self.source}: events are read again, those of {user} at least.")
             )
+
+    def rests(self, user: str, why: Literal["no login", "no question"]) -> None:
+        """He has no stream, as he should not."""
+        self._keep(user, Trouble(code="", message=why, cure=""))
 
     def _keep(self, user: str, problem: Trouble | None) -> None:
         """Not of one who was left: what ended meanwhile is no trouble of his new reader."""

@@ -5,12 +5,14 @@
 -- ARGV: 'list' from its tail, which is taken from first | 'up' by rising scores | 'down' by falling ones, how many to
 --       skip, how many entries at most, how many bytes
 -- Returns: the entries; of a set each is followed by its score. Fewer once they have the bytes together, and at least
---          one unless the end is reached.
+--          one unless the end is reached. In the place of a queue's job that alone has more bytes stands what it is.
 -- Sent twice: it only reads.
 
 local CHUNK = 20
+local TOO_LARGE = '{"class":"Restbroker::Unreadable","args":[],"error_class":"PayloadTooLarge",'
+  .. '"error_message":"This entry is not shown: it has %d bytes."}'
 local kind, skip, limit, left_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local width = kind == 'list' and 1 or 2
+local width, most_bytes = kind == 'list' and 1 or 2, left_bytes
 
 local function part(from, count)
   if kind == 'list' then
@@ -26,16 +28,18 @@ local function part(from, count)
 end
 
 local page, taken, largest = {}, 0, nil
-while taken < limit do
+while taken < limit and left_bytes > 0 do
   -- The first alone: nobody knows how large they are.
   local chunk = largest and math.max(1, math.min(CHUNK, limit - taken, math.floor(left_bytes / largest))) or 1
   local found = part(skip + taken, chunk)
   for n = 1, #found, width do
-    if #found[n] > left_bytes and taken > 0 then
+    local size = #found[n]
+    if size > left_bytes and taken > 0 then
       return page
     end
-    page[#page + 1], taken, left_bytes = found[n], taken + 1, left_bytes - #found[n]
-    largest = math.max(largest or 1, #found[n])
+    local is_told = kind == 'list' and size > most_bytes
+    page[#page + 1] = is_told and string.format(TOO_LARGE, size) or found[n]
+    taken, left_bytes, largest = taken + 1, left_bytes - size, math.max(largest or 1, size)
     if width == 2 then
       page[#page + 1] = found[n + 1]
     end

@@ -3,16 +3,29 @@
 --
 -- KEYS: logins, lease
 -- ARGV: user, claim (new for each)
--- Returns: {'ON'}: he is logged in | {'BUSY', ms}: somebody logs him in | {'YOURS'}: the claim is noted
--- That a job logged him off is forgotten: who asks is not logged in either.
+-- Returns: {'ON'}: he is logged in | {'BUSY', ms}: somebody logs him in or off | {'OFF'}: he was to be logged off, and
+-- nobody knows whether that was done | {'YOURS'}: the claim is noted
+-- That a job logged him off is forgotten then: who asks is not logged in either.
 -- Sent twice: the second changes nothing but the time.
 
-local state = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) ')
+local state, stream = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) %d+ (.*)$')
 if state == 'on' then
   return {'ON'}
 end
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return {'BUSY', math.max(1, redis.call('PTTL', KEYS[2]))}
 end
-redis.call('HSET', KEYS[1], ARGV[1], string.format('asks %s ', redis.call('TIME')[1]) .. ARGV[2])
+if (state == 'off' or state == 'doubted') and stream ~= '' then
+  return {'OFF'}
+end
+-- More than one may be under way: each ends by itself.
+local claims = {}
+for claim in string.gmatch(state == 'asks' and stream or '', '%S+') do
+  if claim ~= ARGV[2] then
+    claims[#claims + 1] = claim
+  end
+end
+claims[#claims + 1] = ARGV[2]
+local some = table.concat(claims, ' ', math.max(1, #claims - 31))
+redis.call('HSET', KEYS[1], ARGV[1], string.format('asks %s ', redis.call('TIME')[1]) .. some)
 return {'YOURS'}

@@ -1,21 +1,35 @@
 #!lua flags=allow-oom
--- Forgets what is noted of a user: a stream that was ended, or the claim of a question that is over.
+-- Forgets what is noted of a user: a stream that is over, or claims of questions that are.
 --
 -- KEYS: logins
--- ARGV: user, 'on' | 'asks', the stream or the claim, another claim
+-- ARGV: user, 'on' | 'asks', the stream or the claims
 -- Returns: 1 nothing of it is noted any more | 0 something else is
--- Another claim by then gets the last argument's name: who reads has to look again, as what ended may have ended its.
--- Sent twice: the second does not find it, but for a claim, which gets the same name.
+-- Who was logged off by a job stays so. Other claims stay.
+-- Sent twice: the second does not find it.
 
 local state, since, noted = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) (%d+) (.*)$')
-if state ~= ARGV[2] then
-  return state and 0 or 1
+if state and (state == 'asks') ~= (ARGV[2] == 'asks') then
+  return 0
 end
-if noted == ARGV[3] then
-  redis.call('HDEL', KEYS[1], ARGV[1])
+if not state or noted == '' then
   return 1
 end
 if state == 'asks' then
-  redis.call('HSET', KEYS[1], ARGV[1], string.format('asks %s ', since) .. ARGV[4])
+  local left = {}
+  for claim in string.gmatch(noted, '%S+') do
+    if not string.find(' ' .. ARGV[3] .. ' ', ' ' .. claim .. ' ', 1, true) then
+      left[#left + 1] = claim
+    end
+  end
+  noted = table.concat(left, ' ')
+elseif noted == ARGV[3] then
+  noted = ''
+else
+  return 0
 end
-return 0
+if noted ~= '' or state == 'off' then
+  redis.call('HSET', KEYS[1], ARGV[1], string.format('%s %s ', state, since) .. noted)
+else
+  redis.call('HDEL', KEYS[1], ARGV[1])
+end
+return noted == '' and 1 or 0

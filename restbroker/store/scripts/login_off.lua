@@ -1,16 +1,31 @@
 #!lua flags=allow-oom
--- Notes that a job logs a user off, unless another stream is his by now.
+-- The turn at ending a user's login, noted before the server is asked: whatever becomes of that, nobody takes the
+-- stream for one that lives, and who reads his events does not take its end for a fault.
 --
--- KEYS: logins
--- ARGV: user, stream
--- Returns: 1 noted (now or before) | 0 he has another stream
--- The stream stays beside it: who could not be logged off at once is asked for it again.
--- Sent twice: the second changes nothing but the time.
+-- KEYS: logins, lease
+-- ARGV: user, 'off': a job logs him off | 'doubted': his session may have been ended, holder, lease (ms)
+-- Returns: {'YOURS', stream}: log it off, then end (if that was done) and put | {'BUSY', ms}: somebody logs him in or
+-- off | {'OFF'}: he is off | {'NONE'}: no stream of him is known
+-- Who is off stays so when his session is doubted.
+-- Sent twice: the second says the same, and the lease begins anew.
 
-local known = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^%a+ %d+ (.*)$')
-if known and known ~= ARGV[2] then
-  return 0
+local state, stream = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) %d+ (.*)$')
+if state ~= 'on' and state ~= 'off' and state ~= 'doubted' then
+  return {'NONE'}
 end
-local now = redis.call('TIME')
-redis.call('HSET', KEYS[1], ARGV[1], string.format('off %s ', now[1]) .. ARGV[2])
-return 1
+if stream == '' then
+  return {'OFF'}
+end
+-- What has a blank stands for a login of which nobody knows: only another login gives its stream.
+if ARGV[2] == 'off' and string.find(stream, ' ', 1, true) then
+  return {'NONE'}
+end
+local holder = redis.call('GET', KEYS[2])
+if holder and holder ~= ARGV[3] then
+  return {'BUSY', math.max(1, redis.call('PTTL', KEYS[2]))}
+end
+redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
+if ARGV[2] == 'off' or state ~= 'off' then
+  redis.call('HSET', KEYS[1], ARGV[1], string.format('%s %s ', ARGV[2], redis.call('TIME')[1]) .. stream)
+end
+return {'YOURS', stream}

@@ -2,7 +2,7 @@
 -- Ends a turn at logging a user in, with his stream, if it is still the holder's.
 --
 -- KEYS: logins, lease
--- ARGV: user, holder, stream ('': he was not logged in)
+-- ARGV: user, holder, stream ('': he was not logged in; with a blank, which no id has: nobody knows whether he was)
 -- Returns: 1 it is his stream now | 0 nothing changed
 -- Sent twice: the second changes nothing.
 
@@ -12,6 +12,12 @@ if redis.call('GET', KEYS[2]) ~= ARGV[2] then
 end
 redis.call('DEL', KEYS[2])
 if ARGV[3] == '' then
+  return 0
+end
+if string.find(ARGV[3], ' ', 1, true) then
+  if not state or (state == 'off' and known == '') then
+    redis.call('HSET', KEYS[1], ARGV[1], string.format('doubted %s ', redis.call('TIME')[1]) .. ARGV[3])
+  end
   return 0
 end
 local now = redis.call('TIME')

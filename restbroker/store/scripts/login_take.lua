@@ -5,7 +5,8 @@
 -- KEYS: logins, lease
 -- ARGV: user, stream that is gone (or ''), '1' if who was logged off stays so | '0', holder, lease (ms)
 -- Returns: {'ON', stream} | {'OFF'}, where he stays so | {'ASKS', claim, for how long (s)}: the name asks, and has a
--- connection by that | {'YOURS'}: log him in, then put | {'BUSY', ms}: somebody does
+-- connection by that | {'YOURS', stream}: log him in, then put; this stream ('': none) was to be ended, and may still be
+-- what a login gives | {'BUSY', ms}: somebody logs him in or off
 -- Sent twice: the second says the same, and the lease begins anew.
 
 local state, since, stream = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) (%d+) (.*)$')
@@ -23,4 +24,4 @@ if holder and holder ~= ARGV[4] then
   return {'BUSY', math.max(1, redis.call('PTTL', KEYS[2]))}
 end
 redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[5])
-return {'YOURS'}
+return {'YOURS', (state == 'off' or state == 'doubted') and stream or ''}

@@ -1,14 +1,18 @@
 #!lua flags=allow-oom
 -- Ends a turn at having a user join or leave a room, with what came of it, if it is still the holder's.
+-- Without a holder: notes who was made to leave it, whoever has the turn.
 --
 -- KEYS: room
--- ARGV: user, holder, 'in' | 'out' | '' (nobody knows), mark of his login, kept for (ms)
+-- ARGV: user ('' everybody), holder (or ''), 'in' | 'out' | '' (nobody knows), mark of his login ('*' any), kept for (ms)
 -- Returns: 1 that is known of him now | 0 nothing changed
 -- Sent twice: the second changes nothing.
 
 local known = redis.call('HGET', KEYS[1], ARGV[1])
-if string.match(known or '', '^turn (%S+) %d+$') ~= ARGV[2] then
+if ARGV[2] ~= '' and string.match(known or '', '^turn (%S+) %d+$') ~= ARGV[2] then
   return known == ARGV[3] .. ' ' .. ARGV[4] and 1 or 0
+end
+if ARGV[1] == '' then
+  redis.call('DEL', KEYS[1])
 end
 if ARGV[3] == '' then
   redis.call('HDEL', KEYS[1], ARGV[1])

@@ -11,11 +11,12 @@
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local known = redis.call('HGET', KEYS[1], ARGV[1])
-local state, whose, until_ms = string.match(known or '', '^(%a+) (%S+) ?(%d*)$')
+local said = known or redis.call('HGET', KEYS[1], '') or ''
+local state, whose, until_ms = string.match(said, '^(%a+) (%S+) ?(%d*)$')
 if state == 'turn' and whose ~= ARGV[3] and tonumber(until_ms) and tonumber(until_ms) > now_ms then
   return {'BUSY', tonumber(until_ms) - now_ms}
 end
-local is_known = (state == 'in' or state == 'out') and whose == ARGV[2]
+local is_known = (state == 'in' or state == 'out') and (whose == ARGV[2] or whose == '*')
 if is_known then
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
 end

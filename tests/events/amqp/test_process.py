@@ -122,6 +122,10 @@ def test_a_queue_that_does_not_answer_is_named_on_the_page_in_the_check_and_in_s
             assert "rabbit read " in texts("/sources")
             until(lambda: consumers(rabbit) == 1, "RabbitMQ counts it")
             assert {"RabbitMQSilent", "RabbitMQUnread"}.isdisjoint(findings(tmp_path))
+            # And one that is silent only after it has confirmed.
+            rabbit.suspend(RABBIT_QUEUE)
+            until(lambda: "RabbitMQSilent" in texts("/sources"), "the page names it again")
+            assert "RabbitMQSilent" in findings(tmp_path)
             assert broker.stop() == 0
     finally:
         rabbit.resume(RABBIT_QUEUE)

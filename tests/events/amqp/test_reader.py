@@ -10,6 +10,7 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import TlsFiles
+from restbroker.events.amqp import link
 from restbroker.events.amqp.connected import told
 from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.settings import Exchange, Server, Settings
@@ -161,6 +162,52 @@ async def test_a_queue_that_does_not_answer_is_named_and_nothing_is_back_before_
             assert [one.code for one in found.warnings()] == ["RabbitMQSilent", "RabbitMQBack"]
     finally:
         rabbit.resume(RABBIT_QUEUE)
+
+
+async def test_a_queue_that_falls_silent_while_it_is_read_is_named_until_it_delivers_again(
+    reading: Read, rabbit: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "_LOOK_AGAIN_S", 0.0)
+    async with reading(CHAT) as found:
+
+        async def tells(code: str, count: int) -> None:
+            await until_async(lambda: len(found.warnings(code)) == count, f"{code} is told")
+
+        for count in (1, 2):
+            rabbit.suspend(RABBIT_QUEUE)
+            try:
+                await tells("RabbitMQSilent", count)
+            finally:
+                rabbit.resume(RABBIT_QUEUE)
+            await tells("RabbitMQBack", count)
+            rabbit.publish("chat_msg", RECEIVED, chat(str(count)))
+            await found.has(count)
+        assert [one.code for one in found.warnings()] == ["RabbitMQSilent", "RabbitMQBack"] * 2
+
+
+async def test_asking_a_queue_again_and_again_loses_doubles_and_reorders_no_event(
+    reading: Read, rabbit: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "_LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(link, "_LOOK_S", 0.001)
+    async with reading(CHAT) as found:
+        for number in range(50):
+            rabbit.fill("chat_msg", [(RECEIVED, chat(f"{number}.{part}")) for part in range(4)])
+        await found.has(200)
+        await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 0, "nothing is left")
+        assert found.texts() == [f"{number}.{part}" for number in range(50) for part in range(4)]
+        assert found.warnings() == []
+
+
+async def test_a_queue_that_has_forgotten_its_consumer_is_read_again(
+    reading: Read, rabbit: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with reading(CHAT) as found:
+        rabbit.forget(RABBIT_QUEUE)
+        rabbit.publish("chat_msg", RECEIVED, chat("hello"))
+        monkeypatch.setattr(link, "_LOOK_AGAIN_S", 0.0)
+        await found.has(1)
+        assert [one.code for one in found.warnings()] == ["RabbitMQDiffers", "RabbitMQBack"]
 
 
 def test_a_connection_that_ends_since_the_queue_did_not_answer_says_so() -> None:

@@ -2,10 +2,8 @@
 
 import base64
 import json
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -26,13 +24,13 @@ from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, EventHandled, Warned
+from tests.servers.openfire_talk import Gap, gaps_in
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
 QUEUE: Final = "xmpp_events"
 PASSWORD: Final = "secret"
-_GAP: Final = re.compile(r"told (\w+) between (\S+) and (\S+) may be missing")
 
 
 @pytest.fixture
@@ -97,10 +95,9 @@ class Reading:
         """What was warned of."""
         return [event for event in self.events if isinstance(event, Warned) and event.code.startswith(code)]
 
-    def gaps(self) -> list[tuple[str, float, float]]:
-        """Of which user what may be missing, since when and until when, in seconds since 1970."""
-        found = [_GAP.search(warning.message) for warning in self.warnings("OpenfireGap")]
-        return [(one[1], _at_s(one[2]), _at_s(one[3])) for one in found if one is not None]
+    def gaps(self) -> list[Gap]:
+        """What the warnings name."""
+        return gaps_in("\n".join(warning.message for warning in self.warnings("OpenfireGap")))
 
     async def reads(self, *users: str, count: int = 1) -> None:
         """Returns when each of these has so many streams open."""
@@ -128,10 +125,6 @@ class Reading:
     async def tells(self, code: str) -> Warned:
         """The first warning of this code, when it comes."""
         return (await until_async(lambda: self.warnings(code), f"{code} is told", 60))[0]
-
-
-def _at_s(written: str) -> float:
-    return datetime.fromisoformat(written).timestamp()
 
 
 Read = Callable[..., AbstractAsyncContextManager[Reading]]

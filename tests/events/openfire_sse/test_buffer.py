@@ -10,9 +10,9 @@ from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
 
-@pytest.mark.parametrize(("buffer_bytes", "held"), [(32 * 1024 * 1024, 0), (1024 * 1024, 1)])
+@pytest.mark.parametrize(("buffer_bytes", "is_held"), [(32 * 1024 * 1024, False), (1024 * 1024, True)])
 async def test_while_redis_is_away_as_much_is_read_as_fits_and_the_rest_waits_in_the_connection(
-    reading: Read, openfire: Openfire, redis_server: RedisServer, buffer_bytes: int, held: int
+    reading: Read, openfire: Openfire, redis_server: RedisServer, buffer_bytes: int, is_held: bool
 ) -> None:
     openfire.send_timeout_s = 600.0
     sent = trio.Event()
@@ -34,7 +34,7 @@ async def test_while_redis_is_away_as_much_is_read_as_fits_and_the_rest_waits_in
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sending)
             try:
-                if held:
+                if is_held:
                     assert "no stream is read" in (await reader.tells("EventsHeld")).message
                 else:
                     with trio.fail_after(60):
@@ -44,4 +44,5 @@ async def test_while_redis_is_away_as_much_is_read_as_fits_and_the_rest_waits_in
         # And her own presence.
         await until_async(lambda: len(reader.outcomes()) > len(numbers), "all are jobs", 120)
         assert [text[:3] for text in reader.texts()] == numbers
-        assert len(reader.warnings("EventsHeld")) == held
+        # Where Redis takes them slower than they come, it is full again afterwards.
+        assert bool(reader.warnings("EventsHeld")) == is_held

@@ -1,12 +1,19 @@
-"""What leaves the process of a login's id: too little to act as its user."""
+"""What is shown of a user's stream: of a login's id too little to act as its user, and that there is none."""
 
 from typing import cast
 
 import pytest
 
+from restbroker.events import states
 from restbroker.events.contract import StreamFacts
 from restbroker.events.openfire_sse.facts import Facts
+from restbroker.store import sources
 from restbroker.transport.stream import EventStream
+from tests.events.openfire_sse.conftest import Read
+from tests.events.openfire_sse.test_relogin import another_process, logs_off
+from tests.support.openfire.server import Openfire
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
 
 
 class Stream:
@@ -22,3 +29,39 @@ def test_of_an_id_the_end_is_shown_and_never_most_of_it(login: str, shown: str) 
     facts.opened(cast("EventStream", Stream()), login, 5.0)
     facts.event_s = 6.0
     assert facts() == StreamFacts(shown, 5.0, 6.0, 7.0)
+    facts.ended()
+    assert facts() == StreamFacts("", 0.0, 6.0, 0.0)
+
+
+async def test_who_is_logged_off_or_asks_nothing_is_not_shown_as_read(
+    reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "_LEAST_S", 0.05)
+    async with (
+        reading("bob", askers=("eve",), ready=False) as reader,
+        another_process(openfire, redis_server) as logins,
+    ):
+
+        async def shown(bob: str, eve: str) -> None:
+            def is_so() -> bool:
+                found = {one.user: one for one in sources.listed(reader.store)}
+                return {user: (one.code, one.message) for user, one in found.items()} == {
+                    "bob": ("", bob),
+                    "eve": ("", eve),
+                } and bool(found["bob"].login) == (not bob)
+
+            await until_async(is_so, f"bob is shown as {bob or 'read'}, and eve as {eve or 'read'}", 60)
+
+        await shown("", "no question")
+        await logs_off(logins, openfire, "bob")
+        await shown("no login", "no question")
+        claim = await logins.ask("eve")
+        with openfire.world.lock:
+            openfire.world.connected("eve")
+        await shown("no login", "")
+        await logins.login("bob")
+        with openfire.world.lock:
+            openfire.world.disconnected("eve")
+        await logins.end("eve", claim)
+        await shown("", "no question")
+    assert not reader.warnings("OpenfireAway")

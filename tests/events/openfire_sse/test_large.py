@@ -1,72 +1,92 @@
-"""Every event of a user's stream becomes one job, or is in a gap that was told, whatever becomes of the logins.
+"""Every event that the server writes for a user becomes one job, or is in a gap that the log names, whatever happens.
 
-Twelve connections send a thousand messages and six hundred presences. Meanwhile the users who are read are logged off
-and in, kicked, and logged off by others, a name asks and takes its questions back, and the server restarts.
+Twelve connections send a thousand messages and six hundred presences. Meanwhile jobs log the users off who are read, at
+once, late, or with the answer lost, and log them in; kick them; ask an expert who accepts, and take questions back;
+somebody else logs users off; and the server restarts.
 """
 
 import base64
 import contextlib
 import http.client
+import json
+import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import product
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import quote
+from urllib.request import urlopen
 
 import attrs
 import pytest
-import trio
 
-from restbroker.connectors.openfire_chat.logins import SharedLogins
-from restbroker.store.logins import On
-from tests.events.openfire_sse.conftest import Read, Reading, chat
-from tests.events.openfire_sse.test_relogin import another_process, logs_off
+from tests.events.openfire_sse.conftest import chat
+from tests.servers.openfire_talk import Talk, talking
+from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
+from tests.support.openfire.sse import STANZAS
 from tests.support.openfire.world import World
 from tests.support.redis_server import RedisServer
-from tests.support.wait import until_async
+from tests.support.wait import until
 
 _SENDERS: Final = 12
 _MESSAGES: Final = 1000
 _PRESENCES: Final = 600
-_READ: Final = ("ann", "bob")
+_FRIENDS: Final = ("ann", "bob")
+_EXPERT: Final = "dave"
+_ASKER: Final = "eve"
+_READ: Final = (*_FRIENDS, _EXPERT, _ASKER)
 _LOGIN: Final = "Basic " + base64.b64encode(b"admin:secret").decode()
+_SAID: Final = ("type", "to", "from", "body", "status", "show", "id", "reason", "position", "postion", "userid")
+_LOGOFFS: Final = "POST */logoff"
 
-Event = tuple[str, str, str]
-"""Whose stream it came over, what it is, and the word by which it is known."""
+Event = tuple[str, ...]
+"""Whose stream it came over, and what it says."""
+
+
+def event_of(user: str, said: Mapping[str, Any]) -> Event:
+    """What the server writes, or what became of it."""
+    if said["type"] in ("offer", "invitationReceived"):
+        return user, "invited", str(said.get("mucRoom") or said["room"])
+    return user, *(f"{name}={said[name]}" for name in _SAID if name in said)
+
+
+def is_again(name: str, said: Mapping[str, Any]) -> bool:
+    """Whether it is told a second time in other words: an invitation, and what somebody hears who asks."""
+    return (name, said["type"]) == ("chatapi.ask", "groupchat") or (
+        said["type"] == "invitationReceived" and "password" not in said
+    )
 
 
 @attrs.define
 class Told:
-    """What the server wrote for each of the users that are read, and when."""
+    """What the server told those who are read, over whichever stream, and when. `early`: before there was one."""
 
     events: list[tuple[Event, float]] = attrs.field(factory=list)
+    early: list[tuple[str, str]] = attrs.field(factory=list)
+    heard: set[str] = attrs.field(factory=set)
 
-    def has(self, count: int) -> bool:
-        """Whether there are so many."""
-        return len(self.events) >= count
+    def note(self, world: World, user: str, name: str, data: str) -> None:
+        """One event, before it is written, or lost where nobody reads it."""
+        if user not in _READ or name == STANZAS:
+            return
+        if user in world.readers:
+            self.heard.add(user)
+        said = json.loads(data)
+        if user not in self.heard:
+            self.early.append((user, said["type"]))
+        elif not is_again(name, said):
+            self.events.append((event_of(user, said), time.time()))
 
-    def note(self, user: str, name: str, data: str) -> None:
-        """One event, before it is written."""
-        kind, member = ("message", '"body": "') if name == "chatapi.chat" else ("presence", '"status":"')
-        if user in _READ and name in ("chatapi.chat", "chatapi.presence") and member in data:
-            word = data.partition(member)[2].partition('"')[0]
-            if word.startswith("#"):
-                self.events.append(((user, kind, word), time.time()))
 
-
-def jobs(reader: Reading) -> Counter[Event]:
+def jobs(talk: Talk) -> Counter[Event]:
     """The same of what became jobs."""
-    found: Counter[Event] = Counter()
-    for job in reader.jobs():
-        word = job["body"] if job["type"] == "message" else job["raw"].get("status")
-        if isinstance(word, str) and word.startswith("#"):
-            found[job["raw"]["user"], job["type"], word] += 1
-    return found
+    return Counter(event_of(event["raw"]["user"], event["raw"]) for event in talk.heard())
 
 
 class Line:
@@ -92,121 +112,179 @@ class Line:
             self.stream = text if status == 200 else "none"
 
 
-def sends(line: Line, number: int) -> None:
+def sends(line: Line, number: int, turns: threading.Semaphore) -> None:
     """A sender's part: messages to both who are read, and presences, which both see."""
     with closing(line.http):
         for count in range(number, _MESSAGES, _SENDERS):
-            line.send(f"messages/{_READ[count % 2]}@example.org", f"#m{count}")
+            turns.acquire()
+            line.send(f"messages/{_FRIENDS[count % 2]}@example.org", f"#m{count}")
             if count < _PRESENCES:
                 line.send(f"presence?show=away&status=%23p{count}")
 
 
 @attrs.define
 class Meanwhile:
-    """What happens to the logins."""
+    """What happens to the logins and the questions. Each step ends when it is done, and those who are on are read."""
 
-    server: Openfire
-    logins: SharedLogins
+    talk: Talk
+    asked: list[str] = attrs.field(factory=list)
 
-    async def relogin(self, user: str) -> None:
-        """Jobs log him off, and in."""
-        await logs_off(self.logins, self.server, user)
-        await self.logins.login(user)
+    def steps(self) -> Iterator[Callable[[], object]]:
+        """In their order."""
+        do, fault = self.talk.do, self.talk.server.faults.add
+        off, on = (partial(self.job, name) for name in ("chat_logoff", "chat_login"))
+        yield from (partial(off, "bob"), partial(on, "bob"), partial(self.kicks, "ann"))
+        yield partial(do, "join_workgroup", from_=_EXPERT, workgroup="help")
+        yield from (self.asks, self.takes_back, self.asks, self.accepts, self.talks, self.takes_back)
+        for kind in (Kind.LATE, Kind.LOST, Kind.DELAY, Kind.EMPTY):
+            yield partial(fault, kind, _LOGOFFS, delay_s=1.0)
+            yield from (partial(off, "ann"), partial(on, "ann"))
+        yield partial(self.ends_elsewhere, "bob")
+        yield from (self.asks, self.restarts)
+        yield partial(do, "join_workgroup", from_=_EXPERT, workgroup="help")
+        yield from (self.asks, partial(self.kicks, "bob"), self.takes_back)
+        yield partial(fault, Kind.LOST, "DELETE */sessions/*")
+        yield partial(self.kicks, "ann")
+        yield from (partial(self.ends_elsewhere, "ann"), partial(off, _EXPERT), partial(on, _EXPERT))
 
-    async def kick(self, user: str) -> None:
-        """A job ends his session."""
-        await trio.to_thread.run_sync(chat, self.server, "DELETE", f"/sessions/{user}")
-        await self.logins.kicked(user)
+    def job(self, command: str, user: str) -> None:
+        """Of his, and who is logged in by it is read then."""
+        self.talk.do(command, from_=user)
+        if command == "chat_login":
+            self.talk.listening(user)
 
-    async def end_elsewhere(self, user: str) -> None:
+    def kicks(self, user: str) -> None:
+        """His session is ended, and who reads his stream has him logged in again."""
+        streams = self.talk.server.world.of_user
+        old = streams[user]
+        self.talk.do("kick_user_sessions", username=user)
+        until(lambda: streams.get(user, old) is not old, f"{user} is logged in anew")
+        self.talk.listening(user)
+
+    def ends_elsewhere(self, user: str) -> None:
         """Somebody else logs him off, and a job of his finds out."""
-        known = await self.logins.known(user)
-        assert isinstance(known, On)
-        await trio.to_thread.run_sync(chat, self.server, "POST", f"/chat/{known.stream}/logoff")
-        await self.logins.renew(user, known.stream)
+        chat(self.talk.server, "POST", f"/chat/{self.talk.server.world.of_user[user].id}/logoff")
+        self.talk.do("set_presence", from_=user, show="available")
+        self.talk.listening(user)
 
-    async def ask_twice(self, user: str) -> None:
-        """He asks, and takes it back, and asks again."""
-        for _ in range(2):
-            claim = await self.logins.ask(user)
-            with self.server.world.lock:
-                self.server.world.connected(user)
-            await until_async(lambda: user in self.server.world.readers, "the question is listened to", 60)
-            with self.server.world.lock:
-                self.server.world.disconnected(user)
-            await self.logins.end(user, claim)
+    def asks(self) -> None:
+        """A question, of which the one who asks it is told."""
+        more = {"emailAddress": "eve@mail.example", "question": "How?", "workgroup": "help"}
+        self.asked.append(self.talk.push("ask", userID=_ASKER, **more))
+        self.talk.listening(_ASKER)
 
-    async def restart(self, _: str) -> None:
-        """Of the server."""
-        await trio.to_thread.run_sync(self.server.restart)
+    def accepts(self) -> None:
+        """The expert takes it."""
+        offer = self.talk.told(_EXPERT, "offer", id=next(iter(self.talk.server.world.assists.values())).id)
+        self.talk.do("accept_offer", from_=_EXPERT, offerId=offer["id"])
+        assert self.talk.answer(self.asked.pop())["outcome"] == "delivered"
 
+    def talks(self) -> None:
+        """Both in the room."""
+        self.talk.do("ask_join", userId=_ASKER)
+        room, _, _ = self.talk.told(_EXPERT, "invitation")["room"].partition("@")
+        self.talk.do("join_room", from_=_EXPERT, roomName=room)
+        for number in range(5):
+            self.talk.do("ask_send", userId=_ASKER, body=f"#asked{number}")
+            self.talk.do("post_to_room", from_=_EXPERT, roomName=room, body=f"#answered{number}")
 
-async def made_trouble(meanwhile: Meanwhile, told: Told) -> None:
-    """One thing after the other, each when so much more was told."""
-    one = meanwhile
-    steps: list[tuple[Callable[[str], Awaitable[None]], str]] = [
-        *((one.relogin, "bob"), (one.kick, "ann"), (one.ask_twice, "eve"), (one.end_elsewhere, "bob")),
-        *(
-            (one.restart, ""),
-            (one.relogin, "ann"),
-            (one.kick, "bob"),
-            (one.end_elsewhere, "ann"),
-            (one.ask_twice, "eve"),
-        ),
-    ]
-    share = (_MESSAGES + 2 * _PRESENCES) // (len(steps) + 2)
-    for number, (step, user) in enumerate(steps, 1):
-        await until_async(partial(told.has, number * share), "so much was told", 60)
-        await step(user)
-        await until_async(lambda: set(_READ) <= set(one.server.world.readers), "both are read", 60)
+    def takes_back(self) -> None:
+        """The question, whether or not somebody took it."""
+        self.talk.do("ask_revoke", userId=_ASKER)
+        while self.asked:
+            assert self.talk.answer(self.asked.pop())["outcome"] == "delivered"
+
+    def restarts(self) -> None:
+        """The server, which forgets the question."""
+        self.talk.server.restart()
+        assert self.talk.answer(self.asked.pop())["error"]["code"] == "AskUnanswered"
+        self.talk.listening()
 
 
-def accounted(told: Told, reader: Reading) -> None:
-    """Each event is one job, or in a gap that was told."""
-    sent, found, gaps = Counter(event for event, _ in told.events), jobs(reader), reader.gaps()
+def accounted(told: Told, talk: Talk) -> None:
+    """Each event is one job, or in a gap that was logged."""
+    sent, found, gaps = Counter(event for event, _ in told.events), jobs(talk), talk.gaps()
 
     def is_in_gap(whose: str, at_s: float) -> bool:
         # The log has milliseconds.
         return any(user == whose and since_s - 0.001 <= at_s <= until_s + 0.001 for user, since_s, until_s in gaps)
 
     in_gaps = Counter(event for event, at_s in told.events if is_in_gap(event[0], at_s))
-    assert not found - sent, "none came twice"
-    assert not sent - found - in_gaps, gaps
+    assert dict(found - sent) == {}, "none came twice"
+    missing = sent - found - in_gaps
+    at_s = [(event, at_s) for event, at_s in told.events if event in missing]
+    assert dict(missing) == {}, f"{at_s}\n{[gap for gap in gaps if gap[0] in {one for one, *_ in missing}]}"
+    assert {user for user, *_ in found} == set(_READ)
     assert sum(found.values()) > sum(sent.values()) / 2, "most came"
 
 
-async def test_every_event_is_one_job_or_in_a_gap_that_was_told(
-    reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+def counted(talk: Talk) -> int:
+    """How many gaps the brokers count."""
+    total = 0
+    for broker in talk.brokers:
+        address = broker.wait_for(r"listening what=/stats addresses=(\S+)")[1]
+        with urlopen(f"{address}/metrics") as page:  # noqa: S310  a URL of the test's own
+            lines = page.read().decode().splitlines()
+        (said,) = [line for line in lines if line.startswith('restbroker_warnings_total{code="OpenfireGap"}')] or ["0"]
+        total += int(float(said.split()[-1]))
+    return total
+
+
+@pytest.fixture
+def openfire() -> Iterator[Openfire]:
+    """With an expert, and senders whose presence both friends see."""
+    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0, offer_timeout_s=100.0, send_timeout_s=60.0) as server:
+        senders = [f"sender{number}" for number in range(_SENDERS)]
+        server.world.register(*senders)
+        server.world.consult("help", _EXPERT)
+        for sender, user in product(senders, _FRIENDS):
+            server.world.befriend(sender, user)
+        yield server
+
+
+def test_every_event_is_one_job_or_in_a_gap_that_was_logged(
+    openfire: Openfire, redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, tell = Told(), World.tell
+    told, tell, connected = Told(), World.tell, World.connected
 
     def noted(world: World, user: str, name: str, data: str) -> None:
-        told.note(user, name, data)
+        told.note(world, user, name, data)
         tell(world, user, name, data)
 
+    def asking(world: World, user: str) -> None:
+        told.heard.discard(user)
+        connected(world, user)
+
     monkeypatch.setattr(World, "tell", noted)
-    openfire.send_timeout_s = 60.0
-    senders = [f"sender{number}" for number in range(_SENDERS)]
-    openfire.world.register(*senders)
-    for sender, user in product(senders, _READ):
-        openfire.world.befriend(sender, user)
-    async with (
-        reading(*_READ, askers=("eve",), ready=False) as reader,
-        another_process(openfire, redis_server) as logins,
-    ):
-        await reader.reads(*_READ)
+    monkeypatch.setattr(World, "connected", asking)
+    more = {"Stats": True, "StatsPort": 0}
+    users = [*_FRIENDS, _EXPERT]
+    with talking(tmp_path, redis_server, openfire, users, askers=[_ASKER], brokers=2, more=more) as talk:
+        for user in users:
+            # His own: then his stream is read.
+            talk.told(user, "presence")
+        steps, turns = list(Meanwhile(talk).steps()), threading.Semaphore(0)
         with ThreadPoolExecutor(_SENDERS) as pool:
-            under_way = [pool.submit(sends, Line(openfire, user), number) for number, user in enumerate(senders)]
-            await made_trouble(Meanwhile(openfire, logins), told)
+            under_way = [
+                pool.submit(sends, Line(openfire, f"sender{number}"), number, turns) for number in range(_SENDERS)
+            ]
+            with contextlib.ExitStack() as at_end:
+                # Whatever becomes of a step: the senders come to their end.
+                at_end.callback(turns.release, _MESSAGES)
+                for number, step in enumerate(steps, 1):
+                    turns.release(_MESSAGES * number // len(steps) - _MESSAGES * (number - 1) // len(steps))
+                    step()
             for one in under_way:
-                await trio.to_thread.run_sync(one.result)
-        last = Line(openfire, "sender0")
-        with closing(last.http):
-            for user in _READ:
-                await trio.to_thread.run_sync(last.send, f"messages/{user}@example.org", "#end")
-        ends = [(user, "message", "#end") for user in _READ]
-        await until_async(lambda: set(ends) <= set(jobs(reader)), "the last are jobs", 60)
-        accounted(told, reader)
-        assert {word for (_, kind, word), _ in told.events if kind == "message"} >= {f"#m{n}" for n in range(_MESSAGES)}
+                one.result()
+        talk.listening()
+        for user in users:
+            talk.do("post_message", from_="ann", to=talk.jid(user), body="#end")
+        for user in users:
+            talk.told(user, "message", body="#end")
+        accounted(told, talk)
+        assert set(told.early) <= {(user, "presence") for user in users} | {(_ASKER, "update-queue")}
+        bodies = {part for event, _ in told.events for part in event if part.startswith("body=#m")}
+        assert bodies == {f"body=#m{number}" for number in range(_MESSAGES)}
+        assert counted(talk) == len(talk.gaps())
         assert not openfire.world.is_jammed
-    assert not reader.warnings("OpenfireJammed")
+        assert "OpenfireJammed" not in "".join(broker.output() for broker in talk.brokers)

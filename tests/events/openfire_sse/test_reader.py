@@ -51,13 +51,30 @@ async def test_what_a_user_is_told_becomes_jobs_in_its_order(reading: Read, open
     await until_async(lambda: not openfire.world.open_readers, "nobody reads any more", 60)
 
 
-async def test_who_is_read_is_available_from_then_on(reading: Read, openfire: Openfire) -> None:
-    async with reading("ann") as reader:
-        await until_async(lambda: openfire.world.of_user["ann"].show == "available", "ann is there", 60)
-        async with reading("bob", announces=False):
-            say(openfire, "bob", "ann", "hi")
-            await reader.has("hi")
-            assert openfire.world.of_user["bob"].show is None
+async def test_who_is_read_is_made_available_unless_that_is_not_wanted_and_the_login_does_so_anyhow(
+    reading: Read, openfire: Openfire
+) -> None:
+    def is_announced() -> bool:
+        return any(one.line.startswith("POST") and one.path.endswith("/presence") for one in list(openfire.asked))
+
+    async with reading("bob", announces=False) as reader:
+        say(openfire, "ann", "bob", "hi")
+        await reader.has("hi")
+        assert openfire.world.of_user["bob"].show == "available"
+        assert not is_announced()
+    async with reading("ann"):
+        await until_async(is_announced, "ann is announced", 60)
+
+
+async def test_what_openfire_kept_is_lost_at_the_login_and_what_comes_then_is_read(
+    reading: Read, openfire: Openfire
+) -> None:
+    say(openfire, "ann", "bob", "kept")
+    assert openfire.world.accounts["bob"].offline
+    async with reading("bob") as reader:
+        assert not openfire.world.accounts["bob"].offline
+        say(openfire, "ann", "bob", "hi")
+        await reader.has("hi")
 
 
 async def test_after_a_restart_of_the_server_each_is_logged_in_once_and_read_on(
@@ -68,7 +85,7 @@ async def test_after_a_restart_of_the_server_each_is_logged_in_once_and_read_on(
         await trio.to_thread.run_sync(openfire.restart, 0.5)
         await reader.reads("ann", "bob", "eve")
         await reader.tells("OpenfireBack")
-        # Before the streams are open nobody is told anything, and the message waits for who is available.
+        # Before the streams are open nobody is told anything, and what was kept is lost at the login.
         say(openfire, "eve", "bob", "after")
         await reader.has("after")
         await until_async(lambda: len(reader.gaps()) == 3, "that something may be missing is told of each", 60)
@@ -85,8 +102,10 @@ async def test_who_was_logged_off_by_a_job_is_read_again_when_he_is_logged_in(
     async with reading("ann", "bob") as reader:
         login = logins.known(reader.store, "chat", "bob")
         assert isinstance(login, On)
-        assert logins.off(reader.store, "chat", "bob", login.stream)
+        assert logins.off(reader.store, "chat", "bob", Turn("job", 60_000), "off") == Yours(login.stream)
         chat(openfire, "POST", f"/chat/{login.stream}/logoff")
+        assert logins.end(reader.store, "chat", "bob", login)
+        assert not logins.put(reader.store, "chat", "bob", "job", "")
         await reader.reads("bob", count=0)
         # So often it was looked, and he was not logged in.
         await trio.sleep(1.5)
@@ -316,6 +335,9 @@ async def test_who_takes_the_stream_away_is_noticed_when_nothing_comes_for_long(
         say(openfire, "bob", "ann", "hi")
         await reader.has("hi")
         await reader.reads("ann")
+        gap = await reader.tells("OpenfireGap")
+        assert "told ann between" in gap.message
+        assert "another process had opened a stream of his" in gap.message
 
 
 async def test_while_redis_is_away_events_wait_and_streams_stay_open(

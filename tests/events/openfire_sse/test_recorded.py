@@ -1,9 +1,11 @@
 """What a real Openfire sent over the streams of users becomes the events that it tells of, and none too many."""
 
+import re
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import pytest
@@ -12,9 +14,13 @@ from trio.testing import wait_all_tasks_blocked
 
 from restbroker.config.target import Target, Url
 from restbroker.events.openfire_sse.form import Form
+from restbroker.events.openfire_sse.stanza import read_stanza
 from restbroker.rules.event import ServerEvent
 from restbroker.transport.message import Request
 from restbroker.transport.stream import StreamEnded, open_stream
+from tests.events.openfire_sse.conftest import PASSWORD, Read
+from tests.support.openfire.server import Openfire
+from tests.support.wait import until_async
 
 RECORDED: Final = Path(__file__).parents[2] / "recorded" / "openfire"
 HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=UTF-8\r\nConnection: close\r\n\r\n"
@@ -80,8 +86,11 @@ EVENTS: Final = {
 def told(event: ServerEvent, like: Told) -> Told:
     """The event, with those members of `raw` that it is compared in."""
     assert isinstance(event.raw, dict)
-    more = tuple((name, event.raw.get(name)) for name, _ in like.more)
-    return Told(event.type, event.sender, event.receiver, event.body, event.id, more)
+    return Told(event.type, event.sender, event.receiver, event.body, event.id, _members(event.raw, like))
+
+
+def _members(raw: Mapping[str, object], like: Told) -> tuple[tuple[str, object], ...]:
+    return tuple((name, raw.get(name)) for name, _ in like.more)
 
 
 async def played(user: str, size: int | None) -> list[ServerEvent]:
@@ -121,3 +130,61 @@ async def test_a_recorded_stream_gives_the_events_that_it_tells_of_however_it_is
     events = await played(user, size)
     wanted = EVENTS[user]
     assert [told(event, like) for event, like in zip(events, wanted, strict=True)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("user", "is_over"), [("ann", False), ("bob", True), ("dave", True), ("eve", False), ("eve2", True)]
+)
+def test_the_last_that_is_told_of_a_session_is_that_it_ends_and_nothing_before_says_so(
+    user: str, is_over: bool
+) -> None:
+    written = (RECORDED / f"stream_{user}.txt").read_text("utf-8")
+    stanzas = [read_stanza(coded) for coded in re.findall('"xmpp": "([^"]+)"', written)]
+    *before, last = [stanza is not None and stanza.ends for stanza in stanzas]
+    assert (any(before), last) == (False, is_over)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+async def test_all_recorded_streams_played_at_once_become_the_jobs_of_each_and_none_too_many(
+    reading: Read, openfire: Openfire, passwords: Path, size: int
+) -> None:
+    openfire.world.register(*EVENTS)
+    # Nobody sees the others come, and no heartbeat falls into a line.
+    openfire.world.rosters.clear()
+    openfire.heartbeat_s = 600.0
+    await trio.Path(passwords).write_text("".join(f"{user}:{PASSWORD}\n" for user in EVENTS))
+    left = {user: (RECORDED / f"stream_{user}.txt").read_bytes() for user in EVENTS}
+    there = (ANN_THERE, BOB_THERE, DAVE_THERE, EVE_THERE)
+
+    async with reading(*EVENTS, announces=False) as reader:
+        streams = dict(openfire.world.readers)
+
+        def play() -> None:
+            while left:
+                for user, written in list(left.items()):
+                    assert streams[user].raw(written[:size])
+                    left[user] = written[size:]
+                    if not left[user]:
+                        del left[user]
+
+        def jobs() -> dict[str, list[dict[str, Any]]]:
+            """What was played: some streams end with their login, and who has another one sees himself come."""
+            of_user: dict[str, list[dict[str, Any]]] = {user: [] for user in EVENTS}
+            for job in reader.jobs():
+                if job["from"] != job["to"] or job["from"] in there:
+                    of_user[job["raw"]["user"]].append(job)
+            return of_user
+
+        await trio.to_thread.run_sync(play)
+        await until_async(
+            lambda: all(len(found) >= len(EVENTS[user]) for user, found in jobs().items()), "all was read", 60
+        )
+        for user, wanted in EVENTS.items():
+            found = [
+                Told(job["type"], job["from"], job["to"], job["body"], job["id"], _members(job["raw"], like))
+                for job, like in zip(jobs()[user], wanted, strict=True)
+            ]
+            # Here the target names no domain, and a broadcast names nobody.
+            assert found == [
+                attrs.evolve(like, receiver=None if like.sender == "example.org" else like.receiver) for like in wanted
+            ]

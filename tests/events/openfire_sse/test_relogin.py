@@ -6,22 +6,45 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+import attrs
+import pytest
 import trio
 
 from restbroker.assembly.logins import LoginsInRedis
 from restbroker.connectors.contract import Ports
-from restbroker.connectors.openfire_chat.logins import SharedLogins, shared_logins
+from restbroker.connectors.openfire_chat.logins import Ended, SharedLogins, shared_logins
+from restbroker.events.openfire_sse import reader as sse_reader
+from restbroker.events.openfire_sse.shared import Shared
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.logins import Asks, On
 from restbroker.transport.client import open_transport
+from restbroker.transport.message import Response
 from tests.events.openfire_sse.conftest import Read, chat, say, target
+from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
 _ROUNDS: Final = 4
 _SOON_S: Final = 2.0
+_TURN_S: Final = 0.05
+
+
+@attrs.define
+class Turns:
+    """A clock that stands still when the machine does: how often this thread had a turn after a twentieth of a second.
+
+    The reader, the process that logs in and the server run in this process too: what holds them up holds it up.
+    """
+
+    count: int = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await trio.sleep(_TURN_S)
+            self.count += 1
 
 
 @asynccontextmanager
@@ -40,31 +63,60 @@ async def another_process(openfire: Openfire, redis: RedisServer) -> AsyncIterat
 
 async def logs_off(logins: SharedLogins, openfire: Openfire, user: str) -> None:
     """As the job `chat_logoff`."""
-    known = await logins.known(user)
-    assert isinstance(known, On)
-    await logins.off(user, known.stream)
-    await trio.to_thread.run_sync(chat, openfire, "POST", f"/chat/{known.stream}/logoff")
+
+    async def send(stream: str) -> Response:
+        await trio.to_thread.run_sync(chat, openfire, "POST", f"/chat/{stream}/logoff")
+        return Response(200, {}, b"", 0.0)
+
+    assert isinstance(await logins.off(user, send), Ended)
 
 
 async def test_a_login_in_one_process_is_followed_by_the_stream_in_another_within_two_seconds(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
-    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
+    async with (
+        reading("bob") as reader,
+        another_process(openfire, redis_server) as logins,
+        trio.open_nursery() as nursery,
+    ):
+        clock = Turns()
+        nursery.start_soon(clock.run)
         await reader.hears("bob")
-        took_s: list[float] = []
         for number in range(_ROUNDS):
             await logs_off(logins, openfire, "bob")
             await reader.reads("bob", count=0)
             await logins.login("bob")
-            began_s = trio.current_time()
+            began = clock.count
             await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
-            took_s.append(trio.current_time() - began_s)
+            assert clock.count - began <= _SOON_S / _TURN_S, number
             say(openfire, "ann", "bob", f"hello {number}")
             await reader.has(*(f"hello {one}" for one in range(number + 1)))
-        assert min(took_s) < _SOON_S, took_s
         await until_async(lambda: len(reader.gaps()) == _ROUNDS, "each gap is told", 60)
+        nursery.cancel_scope.cancel()
     assert not reader.warnings("OpenfireAway")
     assert openfire.world.logins.count("bob") == 1 + _ROUNDS
+
+
+async def test_what_a_stream_still_brings_that_was_left_ends_no_gap(
+    reading: Read, openfire: Openfire, redis_server: RedisServer
+) -> None:
+    async with (
+        reading(askers=("eve",), ready=False) as reader,
+        another_process(openfire, redis_server) as logins,
+    ):
+        await logins.ask("eve")
+        with openfire.world.lock:
+            openfire.world.connected("eve")
+        await reader.reads("eve")
+        left = openfire.world.readers["eve"]
+        opening = openfire.faults.add(Kind.HANG, "GET /sse/eve")
+        await logins.ask("eve")
+        await until_async(opening.reached.is_set, "another stream is being opened", 60)
+        left_s = time.time()
+        left.event("chatapi.ask", '{"type": "update-queue", "position": 1}')
+        await until_async(reader.jobs, "it is a job", 60)
+        opening.release.set()
+        await until_async(lambda: any(until_s > left_s for _, _, until_s in reader.gaps()), "the gap is told", 60)
 
 
 async def test_a_user_whom_somebody_else_logged_off_is_read_on_once_a_job_had_him_logged_in(
@@ -84,6 +136,84 @@ async def test_a_user_whom_somebody_else_logged_off_is_read_on_once_a_job_had_hi
         assert since_s <= renewed_s <= until_s
         assert str(await logins.known("bob")) not in str(reader.warnings())
         await reader.reads("bob")
+
+
+@pytest.fixture
+def soon_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What told nothing for a second is opened anew."""
+    monkeypatch.setattr(sse_reader, "Shared", partial(Shared, quiet_s=1.0))
+
+
+@pytest.mark.usefixtures("soon_quiet")
+async def test_what_is_lost_by_a_login_or_a_kick_of_somebody_elses_is_told_once_it_is_noticed(
+    reading: Read, openfire: Openfire, redis_server: RedisServer
+) -> None:
+    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
+        await reader.hears("bob")
+        for number, ends in enumerate(("/logoff", "kick"), 1):
+            known = await logins.known("bob")
+            assert isinstance(known, On)
+            ended_s = time.time()
+            if ends == "kick":
+                chat(openfire, "DELETE", "/sessions/bob")
+            else:
+                chat(openfire, "POST", f"/chat/{known.stream}/logoff")
+                chat(openfire, "POST", "/chat/bob/login")
+            told = partial(lambda count: len(reader.gaps()) == count, number)
+            await until_async(told, "the gap is told", 60)
+            user, since_s, until_s = reader.gaps()[-1]
+            assert user == "bob"
+            assert since_s <= ended_s <= until_s
+            assert "the login ended" in reader.warnings("OpenfireGap")[-1].message
+            assert await logins.known("bob") == On(openfire.world.of_user["bob"].id)
+            await reader.hears("bob")
+    assert openfire.world.logins.count("bob") == 3
+
+
+@pytest.mark.usefixtures("soon_quiet")
+async def test_a_stream_that_is_opened_anew_because_nothing_came_is_no_gap(reading: Read, openfire: Openfire) -> None:
+    async with reading("bob") as reader:
+        await reader.hears("bob")
+        first = openfire.world.readers["bob"]
+        await until_async(lambda: openfire.world.readers["bob"] is not first, "it is opened anew", 60)
+        second = openfire.world.readers["bob"]
+        await until_async(lambda: openfire.world.readers["bob"] is not second, "and once more", 60)
+        assert not reader.warnings()
+    assert openfire.world.logins == ["bob"]
+    assert logoffs(openfire) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("DELETE", "/sessions/bob"), ("POST", "/chat/{}/logoff")], ids=["kicked", "logged off"]
+)
+async def test_a_user_whose_session_somebody_else_ended_is_logged_in_again_since_his_stream_says_so(
+    reading: Read, openfire: Openfire, redis_server: RedisServer, method: str, path: str
+) -> None:
+    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
+        await reader.hears("bob")
+        old = await logins.stream("bob")
+        chat(openfire, method, path.format(old))
+        await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+        assert await logins.known("bob") != On(old)
+        say(openfire, "ann", "bob", "hello")
+        await reader.has("hello")
+        await until_async(lambda: len(reader.gaps()) == 1, "the gap is told", 60)
+    assert openfire.world.logins.count("bob") == 2
+    assert not openfire.world.is_jammed
+
+
+async def test_a_user_who_is_set_offline_keeps_his_login_and_is_read_on(reading: Read, openfire: Openfire) -> None:
+    async with reading("bob") as reader:
+        await reader.hears("bob")
+        asked = [one.path for one in openfire.asked].count("/sse/bob")
+        login = chat(openfire, "POST", "/chat/bob/login")
+        chat(openfire, "POST", f"/chat/{login}/presence?show=offline")
+        await until_async(lambda: [one.path for one in openfire.asked].count("/sse/bob") > asked, "it is looked", 60)
+        await reader.reads("bob")
+        say(openfire, "ann", "bob", "hello")
+        await reader.has("hello")
+        assert openfire.world.logins.count("bob") == 1
+        assert not reader.warnings()
 
 
 async def test_what_an_asker_is_told_of_his_second_question_comes(
@@ -185,6 +315,16 @@ async def test_a_server_that_gives_no_new_streams_is_named_once_and_nobody_is_lo
         await trio.to_thread.run_sync(openfire.restart)
         await reader.reads("ann", "bob")
         await reader.tells("OpenfireBack")
+
+
+async def test_a_login_that_ends_right_before_its_stream_is_opened_is_no_server_that_gives_no_streams(
+    reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = iter([False, False])
+    monkeypatch.setattr(type(openfire.world), "is_served", lambda _, user: next(served, user == "bob"))
+    async with reading("bob") as reader:
+        await reader.hears("bob")
+        assert not reader.warnings("OpenfireJammed")
 
 
 async def test_logins_are_looked_at_again_when_redis_is_back(

@@ -32,16 +32,17 @@ class Failed(Exception):
 
 
 class Bare(Exception):
-    """An answer without a body."""
+    """An answer without a body, or with a page."""
 
-    def __init__(self, status: int, reason: str = "", *, allow: str = "") -> None:
+    def __init__(self, status: int, reason: str = "", *, allow: str = "", page: bytes = b"") -> None:
         super().__init__(status)
-        self.said = Said(status, reason=reason, headers=(("Allow", allow),) if allow else ())
+        headers = (("Allow", allow),) if allow else ()
+        self.said = Said(status, page, "text/html" if page else "", reason, headers)
 
 
-def broken() -> Bare:
+def broken(*, page: bytes = b"") -> Bare:
     """The servlet's 500."""
-    return Bare(500, "Server Error")
+    return Bare(500, "Server Error", page=page)
 
 
 @attrs.frozen

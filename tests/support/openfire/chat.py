@@ -48,7 +48,10 @@ def _login(call: Call) -> Answer:
         raise refused(f"Illegal JID: {call.caller.username}@{world.domain}@{world.domain}")
     # Only Basic says who the caller is: with the secret nobody is an administrator here.
     is_trusted = call.caller.username is not None and call.caller.is_admin
+    is_new = name not in world.of_user
     stream = world.opened(name, anonymous=not password and not is_trusted)
+    if is_new:
+        talk.arrive(world, stream)
     world.login_requests.append(name)
     return Said(200, stream.id.encode(), "text/plain")
 
@@ -99,14 +102,16 @@ def _contacts(call: Call) -> Answer:
     stream = call.world.streams.get(call["stream"])
     if stream is None:
         return listed("roster", [])
+    # Its own copy from its login, to which the server adds who is subscribed to; all are shown as available (measured).
+    found = call.world.rosters.get(stream.username, {}).values()
     return listed(
-        "roster", [_contact(call, one.fields()) for one in call.world.rosters.get(stream.username, {}).values()]
+        "roster", [_contact(call, one.fields()) for one in found if one.subscription or one.jid in stream.contacts]
     )
 
 
 def _contact(call: Call, fields: dict[str, Any]) -> dict[str, Any]:
     other = call.world.of_user.get(fields["jid"].partition("@")[0])
-    show = "unavailable" if other is None or other.show is None else other.show
+    show = "available" if other is None or other.show is None else other.show
     return {**fields, "show": show, "status": None if other is None else other.status}
 
 
@@ -116,7 +121,9 @@ def _add_contact(call: Call) -> Answer:
     roster = call.world.rosters.setdefault(stream_of(call).username, {})
     try:
         rest.add_contact(roster, given)
-    except (Failed, Bare):
+    except Failed as failed:
+        raise refused(str(failed)) from None
+    except Bare:
         raise refused() from None
     return _CREATED
 
@@ -126,15 +133,15 @@ def _update_contact(call: Call) -> Answer:
     given = call.read(ROSTER_ITEM)
     try:
         rest.update_contact(call.world.rosters.get(stream_of(call).username, {}), call["jid"], given)
-    except Failed:
-        raise refused() from None
+    except Failed as failed:
+        raise refused(str(failed)) from None
     return _CREATED
 
 
 @ROUTES.add("DELETE", _OF + "/contacts/{jid}")
 def _delete_contact(call: Call) -> Answer:
     if call.world.rosters.get(stream_of(call).username, {}).pop(call["jid"], None) is None:
-        raise refused()
+        raise refused("Roster Item could not deleted")
     return _CREATED
 
 

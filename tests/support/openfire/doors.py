@@ -82,7 +82,10 @@ def _error(refusal: tuple[str, str, str]) -> str:
 
 
 def expel(world: World, room: Room, nick: str, code: str) -> None:
-    """The room has somebody leave: kicked (307), banned (301), no member any more (321), or the room ends (332)."""
+    """The room has somebody leave: kicked (307), banned (301), no member any more (321), or the room ends (332).
+
+    That it is himself he is told by his name alone (read).
+    """
     who, stream = room.occupants.get(nick), world.of_user.get(nick)
     if who is None:
         return
@@ -90,7 +93,7 @@ def expel(world: World, room: Room, nick: str, code: str) -> None:
 
         def sees(address: str, _: bool) -> None:
             ends = f"to={quoteattr(stream.jid)} from={quoteattr(address)}"
-            inner = f'<item role="none"/><status code="110"/><status code="{code}"/>'
+            inner = f'<item role="none"/><status code="{code}"/>'
             raw = f'<presence {ends} type="unavailable"><x xmlns="{_IN_ROOMS}">{inner}</x></presence>'
             talk.stanza(world, stream.username, raw)
             world.tell(stream.username, "chatapi.presence", _presence(stream, address))

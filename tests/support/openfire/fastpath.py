@@ -11,7 +11,7 @@ from typing import Any, Final
 from tests.support.openfire import queueing, talk
 from tests.support.openfire.calls import Answer, Bare, Call, Failed, Routes
 from tests.support.openfire.chat import refused, stream_of
-from tests.support.openfire.forms import Entity, listed
+from tests.support.openfire.forms import Entity, Nil, listed
 from tests.support.openfire.http import Said
 from tests.support.openfire.reading import ASSIST, WORKGROUP
 from tests.support.openfire.world import Assist, Occupant, Room, Stream, Workgroup, World
@@ -38,9 +38,9 @@ def _ask(call: Call) -> Answer:
     world.assists[assist.user] = assist
     workgroup.queue.append(assist)
     queueing.tell_queue(world, workgroup)
-    queueing.offer(world, workgroup)
+    queueing.offer_soon(world, assist)
     _wait(world, assist)
-    return Entity("assist", {**given, **_met(world, assist)})
+    return Entity("assist", {**given, **_met(world, assist), "chatroom": Nil})
 
 
 def _not_queued(call: Call, error: str) -> Failed:
@@ -196,9 +196,16 @@ def _workgroup(call: Call) -> Workgroup:
 
 @ROUTES.add("POST", "/chat/{stream}/assists/{workgroup}")
 def _come(call: Call) -> Answer:
-    stream, workgroup = stream_of(call), _workgroup(call)
+    stream = stream_of(call)
+    try:
+        workgroup = _workgroup(call)
+    except Failed:
+        queueing.tell_nowhere(call.world, stream, call["workgroup"].partition("@")[0])
+        raise
     if stream.username not in workgroup.members:
         raise refused()
+    if workgroup.name in stream.workgroups:
+        queueing.void_soon(call.world, stream, workgroup)
     stream.workgroups.add(workgroup.name)
     if stream.username not in workgroup.agents:
         workgroup.agents.append(stream.username)
@@ -261,30 +268,36 @@ def _reject(call: Call) -> Answer:
     return _DONE
 
 
+def _must_have_admin_account(call: Call) -> None:
+    if not call.world.has_admin_account:
+        raise refused("admin account unavailable")
+
+
 @ROUTES.add("POST", "/ask/admin")
 def _create(call: Call) -> Answer:
     given = call.read(WORKGROUP)
+    _must_have_admin_account(call)
     name = given.get("name", "")
     if "description" not in given:
         raise refused("java.lang.IllegalArgumentException: Adding text to an XML document must not be null")
-    if not name or "members" not in given or name in call.world.workgroups:
+    if not name or "members" not in given:
         raise refused("Error")
-    members = _names(given["members"])
-    call.world.workgroups[name] = Workgroup(name, given.get("description", ""), members)
+    # 200 also where it is there; what becomes of its members then was not measured.
+    call.world.workgroups.setdefault(name, Workgroup(name, given["description"], given["members"].split(",")))
     return _DONE
-
-
-def _names(text: str) -> list[str]:
-    return text.replace(",", " ").split()
 
 
 @ROUTES.add("POST", "/ask/admin/{workgroup}")
 def _update(call: Call) -> Answer:
-    _workgroup(call).members = _names(call.text)
+    _must_have_admin_account(call)
+    # Without a comma and a blank it is a list of nobody (read).
+    members = call.text.split(",") if "," in call.text else []
+    _workgroup(call).members = call.text.split(" ") if " " in call.text else [one for one in members if one]
     return _DONE
 
 
 @ROUTES.add("DELETE", "/ask/admin/{workgroup}")
 def _delete(call: Call) -> Answer:
+    _must_have_admin_account(call)
     del call.world.workgroups[_workgroup(call).name]
     return _DONE

@@ -36,6 +36,10 @@ class Null:
     """A field that the middle dialect writes as null, and the others leave out."""
 
 
+class Nil:
+    """A field that is null in JSON."""
+
+
 @attrs.frozen
 class Pair:
     """A property. The key is None where the client's shape was not the dialect's."""
@@ -102,7 +106,7 @@ def _value(dialect: Dialect, name: str, given: Any) -> Any:
         case Mapping():
             pairs = ((key, value) for key, value in given.items() if value is not None)
             return {
-                key: None if value is Null else _value(dialect, key, value)
+                key: None if value in (Null, Nil) else _value(dialect, key, value)
                 for key, value in pairs
                 if value is not Null or dialect == "1.5"
             }
@@ -149,7 +153,7 @@ def _element(name: str, value: Any) -> str:
         case Pair():
             return f"<{name} key={quoteattr(value.key or '')} value={quoteattr(value.value or '')}/>"
         case Mapping():
-            shown = {key: one for key, one in value.items() if one is not None and one is not Null}
+            shown = {key: one for key, one in value.items() if one not in (None, Null, Nil)}
             inner = "".join(_element(key, one) for key, one in shown.items())
         case list():
             inner = "".join(_element(ITEMS[name], one) for one in value)

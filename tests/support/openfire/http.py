@@ -1,7 +1,7 @@
 """HTTP as Jetty speaks it in Openfire: one connection's requests, read and answered byte for byte.
 
-Used by the stand-in's server. Always holds: an answer has a length or is the last one of its connection; nothing here
-knows the APIs.
+Used by the stand-in's server. Always holds: an answer has a length, comes in chunks or is the last one of its
+connection; nothing here knows the APIs.
 """
 
 import socket
@@ -63,18 +63,25 @@ class Said:
     reason: str = ""
     headers: tuple[tuple[str, str], ...] = ()
 
-    def bytes(self, *, is_last: bool = False, without_body: bool = False, cut_at: int | None = None) -> bytes:
-        """As it goes over the line; `cut_at` leaves out the rest of the body."""
+    def bytes(
+        self, *, is_chunked: bool = False, is_last: bool = False, without_body: bool = False, cut_at: int | None = None
+    ) -> bytes:
+        """As it goes over the line; `cut_at` leaves out the rest of the body. A page of Jetty's own has its length."""
+        body = self.body[:cut_at]
+        length = [f"Content-Length: {len(self.body)}"]
+        if is_chunked and self.body and self.content_type != "text/html":
+            length = ["Transfer-Encoding: chunked"]
+            body = b"%X\r\n%b" % (len(self.body), body) + (b"\r\n0\r\n\r\n" if cut_at is None else b"")
         lines = [
             f"HTTP/1.1 {self.status} {self.reason or HTTPStatus(self.status).phrase}",
             f"Date: {formatdate(usegmt=True)}",
         ]
         lines += [f"{name}: {value}" for name, value in self.headers]
         lines += [f"Content-Type: {self.content_type}"] if self.content_type else []
-        lines += [] if self.status == 204 else [f"Content-Length: {len(self.body)}"]
+        lines += [] if self.status == 204 else length
         lines += ["Connection: close"] if is_last else []
         lines += ["Server: Jetty(9.2.z-SNAPSHOT)"]
-        return "\r\n".join(lines).encode("latin-1") + _HEAD_END + (b"" if without_body else self.body[:cut_at])
+        return "\r\n".join(lines).encode("latin-1") + _HEAD_END + (b"" if without_body else body)
 
 
 @attrs.define(eq=False)

@@ -49,6 +49,26 @@ def offer(world: World, workgroup: Workgroup) -> None:
             _offered(world, workgroup, assist, able[0])
 
 
+def offer_soon(world: World, assist: Assist) -> None:
+    """As Fastpath offers a question that has just come."""
+    _later(world, world.offer_delay_s, _again, assist)
+
+
+def void_soon(world: World, stream: Stream, workgroup: Workgroup) -> None:
+    """The plugin sets an expert who comes again offline and online: a moment later the offer that he has is void, and
+    he is not told (measured).
+    """
+    for assist in workgroup.queue:
+        if assist.offered_to == stream.username:
+            _later(world, world.offer_void_s, _voided, assist, assist.offers)
+
+
+def _voided(world: World, assist: Assist, number: int) -> None:
+    with world.lock:
+        if assist.offers == number and assist.offered_to is not None:
+            refuse(world, assist)
+
+
 def _may_be_asked(world: World, assist: Assist, expert: str) -> bool:
     is_late = assist.not_before_s.get(expert, 0.0) <= time.monotonic()
     return is_late and world.of_user[expert].show != "dnd"
@@ -125,7 +145,7 @@ def revoke(world: World, workgroup: Workgroup, assist: Assist, reason: str) -> N
 
 
 def tell_queue(world: World, workgroup: Workgroup) -> None:
-    """The experts see the queue, with a presence each time (measured), and everybody in it where he stands."""
+    """The experts see the queue, with a presence each time (measured); who asked is told nothing of it (measured)."""
     where = f"{jid(world, workgroup)}/Default Queue"
     oldest = workgroup.queue[0].since.strftime(_MOMENT) if workgroup.queue else "null"
     for expert in workgroup.agents:
@@ -142,20 +162,19 @@ def tell_queue(world: World, workgroup: Workgroup) -> None:
             data = talk.joined(type="notify-queue-details", **fields, timeRemaining=0, timestamp=moment)
             world.tell(expert, "chatapi.ask", data)
         world.tell(expert, "chatapi.presence", seen)
-    for position, assist in enumerate(workgroup.queue):
-        to = asker(world, assist)
-        where = jid(world, workgroup)
-        fields = {"to": to, "from_": where, "remaingTime": 0, "position": position}
-        raw = f'<message to="{to}" from="{where}"><queue-status {_SPACE}/></message>'
-        tell_asker(world, assist, raw, talk.joined(type="update-queue", **fields))
+
+
+def tell_nowhere(world: World, stream: Stream, name: str) -> None:
+    """Who comes to a workgroup that is not there gets an error; the typed event looks like any presence (measured)."""
+    to, where = stream.jid, jid(world, name)
+    talk.stanza(world, stream.username, f'<presence to="{to}" from="{where}" type="error"/>')
+    seen = talk.joined(type="presence", to=to, from_=where, status="null", show="available")
+    world.tell(stream.username, "chatapi.presence", seen)
 
 
 def departed(world: World, workgroup: Workgroup, assist: Assist) -> None:
-    """A question is no longer in the queue."""
+    """A question is no longer in the queue; who asked is not told (measured)."""
     workgroup.queue.remove(assist)
-    to, where = asker(world, assist), jid(world, workgroup)
-    raw = f'<message to="{to}" from="{where}"><depart-queue {_SPACE}/></message>'
-    tell_asker(world, assist, raw, talk.joined(type="depart-queue", to=to, from_=where))
     tell_queue(world, workgroup)
 
 

@@ -62,11 +62,10 @@ class Openfire:
     idle_s: float = 30.0
     send_timeout_s: float = 5.0
     ask_timeout_s: float = 180.0
-    offer_timeout_s: float = 30.0
-    offers_again_s: float = 20.0
+    offer_delay_s: float = 1.5
+    offer_timeout_s: float = 20.0
     join_timeout_s: float = 5.0
     """How long a join of a room waits that tells nobody's presence."""
-    """When somebody who rejected a question is asked again."""
     asked: list[Asked] = attrs.field(factory=list)
     connections: int = 0
     http_sessions: int = 0
@@ -107,7 +106,7 @@ class Openfire:
     def start(self) -> None:
         """Listens. For `starting_s` there is the web console only, and then the plugins."""
         self.world.ask_timeout_s, self.world.offer_timeout_s = self.ask_timeout_s, self.offer_timeout_s
-        self.world.offers_again_s, self.world.join_timeout_s = self.offers_again_s, self.join_timeout_s
+        self.world.offer_delay_s, self.world.join_timeout_s = self.offer_delay_s, self.join_timeout_s
         with self.world.lock:
             # Once more: a request that was under way when it stopped may have logged somebody in since.
             if self.world.starts:
@@ -223,7 +222,8 @@ class Openfire:
             return False
         is_cut = is_kind(fault, Kind.TRUNCATED)
         is_head = asked.method == "HEAD"
-        line.sendall(said.bytes(without_body=is_head, cut_at=len(said.body) // 2 if is_cut else None))
+        cut_at = len(said.body) // 2 if is_cut else None
+        line.sendall(said.bytes(is_chunked=asked.port == "chat", without_body=is_head, cut_at=cut_at))
         return not is_cut and asked.headers.get("connection", "").lower() != "close"
 
     def _said(self, asked: Asked, line: socket.socket) -> Said | None:
@@ -235,7 +235,7 @@ class Openfire:
                 return self._events(asked, line)
             return self._chat(asked)
         except Bare as bare:
-            return self._marked(asked, bare.said)
+            return self._marked(asked, bare.said) if asked.port == "rest" else bare.said
 
     def _rest(self, asked: Asked) -> Said:
         if asked.path == "/login.jsp":

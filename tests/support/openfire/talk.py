@@ -12,6 +12,10 @@ from xml.sax.saxutils import escape, quoteattr
 
 from tests.support.openfire.world import Account, Occupant, Room, Stream, World
 
+_KICKED = (
+    '<stream:error xmlns:stream="http://etherx.jabber.org/streams">'
+    '<not-authorized xmlns="urn:ietf:params:xml:ns:xmpp-streams"/></stream:error>'
+)
 _SPACED = ("body", "state", "show", "reason", "oldestEntry", "timestamp", "position", "mucRoom", "metaData")
 
 
@@ -125,7 +129,7 @@ def notify(world: World, stream: Stream, payload: str) -> None:
 
 
 def presence(world: World, stream: Stream, show: str | None, status: str | None) -> None:
-    """Tells the contacts that may know, and himself; who was away hears who is there, and what was kept for him."""
+    """Tells the contacts that may know, and himself; who was away hears who is there."""
     if stream.is_kicked:
         return
     was_away = stream.show is None
@@ -142,8 +146,16 @@ def presence(world: World, stream: Stream, show: str | None, status: str | None)
         other = world.of_user.get(contact)
         if other is not None and other.show is not None:
             _seen(world, stream.username, stream.jid, other.jid, other)
+
+
+def arrive(world: World, stream: Stream) -> None:
+    """A login makes the user available: what was kept for him is handed out, before he can have an event stream."""
+    stream.contacts = frozenset(world.rosters.get(stream.username, {}))
     account = world.account(stream.username)
-    if account is not None and not stream.is_anonymous:
+    if stream.is_anonymous:
+        return
+    presence(world, stream, None, None)
+    if account is not None:
         kept, account.offline = account.offline, []
         for told in kept:
             told(stream)
@@ -294,8 +306,14 @@ def _end_session(world: World, stream: Stream) -> None:
 
 
 def kick(world: World, username: str) -> None:
-    """Ends a user's session, as also a lock does. The plugin does not notice: his stream stays, and is nobody's."""
+    """Ends a user's session, as also a lock does. The plugin does not notice: his stream stays, and is nobody's.
+
+    The last that it tells is the stanza that ends the session (recorded).
+    """
     stream = world.of_user.get(username)
     if stream is not None and not stream.is_kicked:
+        stanza(world, username, _KICKED)
+        if stream.is_mapped:
+            world.unmapped(username)
         _end_session(world, stream)
         stream.is_kicked = True

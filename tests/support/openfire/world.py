@@ -153,6 +153,8 @@ class Stream:
     """Its session is over, and the plugin keeps it all the same: each login gives it, and what it sends goes out."""
     show: str | None = None
     status: str | None = None
+    contacts: frozenset[str] = frozenset()
+    """Who was in the user's roster at the login."""
     joined: set[str] = attrs.field(factory=set)
     offers: set[str] = attrs.field(factory=set)
     workgroups: set[str] = attrs.field(factory=set)
@@ -211,6 +213,8 @@ class World:
     """The names that `/sse/` leads to."""
     is_jammed: bool = False
     """Two connections had one name: no path is added any more until the next start."""
+    has_admin_account: bool = True
+    """Whether the plugin was told to make and change workgroups before the server's start."""
     has_uploads: bool = True
     """Whether there is a service that gives room for uploads."""
     login_s: float = 0.002
@@ -225,8 +229,13 @@ class World:
     assists: dict[str, Assist] = attrs.field(factory=dict)
     """Questions by who asked them."""
     ask_timeout_s: float = 180.0
-    offer_timeout_s: float = 30.0
+    offer_delay_s: float = 1.5
+    """Between a question and its first offer."""
+    offer_timeout_s: float = 20.0
     offers_again_s: float = 20.0
+    """When somebody who rejected a question, or let it lapse, is asked again."""
+    offer_void_s: float = 1.0
+    """Between a second join of a workgroup and the end of the offer that its expert has."""
     join_timeout_s: float = 5.0
     """So long a join waits to be told that the user is in the room."""
     starts: int = 0

@@ -14,6 +14,16 @@ def test_a_settlement_is_remembered_for_ten_seconds() -> None:
     assert recent.get("2:1") == Ack()
 
 
+def test_what_is_too_old_is_forgotten_also_when_nothing_more_is_settled() -> None:
+    recent = Recent()
+    recent.forget(100.0)
+    recent.add(["1:1"], [Ack()], [b""], 100.0)
+    recent.forget(100.0 + KEPT_S)
+    assert recent.get("1:1") == Ack()
+    recent.forget(100.1 + KEPT_S)
+    assert recent.get("1:1") is None
+
+
 def test_large_answers_push_out_older_ones() -> None:
     recent = Recent()
     large = Ack((Reply(b"x" * (1024 * 1024), queue="q"),))

@@ -188,6 +188,14 @@ def test_a_wrong_secret_is_not_shown(load_keys: Load) -> None:
     assert "hunter2" not in text
 
 
+@pytest.mark.parametrize("key", ["Concurrency", "LogLevel", "Stats"])
+@pytest.mark.parametrize("scheme", ["http", "redis", "amqps"])
+def test_an_address_under_a_wrong_key_is_shown_without_its_login(load_keys: Load, key: str, scheme: str) -> None:
+    told = problem(load_keys, **{key: f"{scheme}://bob:hunter2@h/0"})
+    assert "hunter2" not in told
+    assert f'("{scheme}://***@h/0")' in told
+
+
 def test_flags_win_over_variables_and_variables_over_the_file(load_keys: Load) -> None:
     environ = {"RESTBROKER_CONCURRENCY": "30", "RESTBROKER_LOG_LEVEL": "warning", "RESTBROKER_REST_QUEUE": "other"}
     loaded = load_keys(environ, {"LogLevel": "debug"}, Concurrency=7)

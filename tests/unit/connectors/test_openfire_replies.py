@@ -41,7 +41,7 @@ class Answer:
     def of(self, kind: Kind) -> Delivered:
         """The reply of a target of this kind that answers so."""
         headers = {} if self.type is None else {"content-type": self.type}
-        response = Response(self.status, headers, self.body.encode(), 0.0)
+        response = Response(self.status, headers, self.body.encode(), 0.0, truncated=self.cut)
         call, spec = Call(Command(self.command, {})), registry.catalogue(kind).commands[self.command]
         if kind == "openfire-rest":
             outcome = of_rest.judge(call, REST[self.command], spec, response)
@@ -80,6 +80,18 @@ def test_one_answer_is_one_reply_whichever_kind_the_target_is_of(command: str) -
     for answer in answers:
         ours, theirs = answer.of("openfire-chat"), answer.of("openfire-rest")
         assert (ours.text, ours.body) == (theirs.text, theirs.body)
+
+
+@pytest.mark.parametrize("kind", ["openfire-chat", "openfire-rest"])
+@pytest.mark.parametrize("end", ['"}]}', ""])
+def test_a_list_of_sessions_tells_nobody_s_login_also_where_it_is_cut(kind: Kind, end: str) -> None:
+    listed = next(one for one in OLD if one.command == "list_sessions")
+    raw = json.dumps(json.loads(listed.body)).removesuffix("}]}") + ', "hostName": "ofchat-416662711' + end
+    assert "ofchat1" in listed.body
+    delivered = attrs.evolve(listed, body=raw, cut=not end).of(kind)
+    assert "ofchat" not in delivered.text
+    assert "ofchat" not in repr(delivered.body)
+    assert "visitor" in delivered.text
 
 
 @pytest.mark.parametrize("command", [name for name in SHARED if CHAT[name].answer and name not in LEGACY | UNRECORDED])

@@ -88,11 +88,11 @@ class Direct:
     send = ask
 
 
-def target_of(kind: str, url: str, file: Path) -> Target:
+def target_of(kind: str, url: str, file: Path, login: str = LOGIN) -> Target:
     entry = {"Kind": kind, "URL": url, "Domain": "example.org", "Queues": ["q"], **CASES[kind].entry}
     if kind == "http":
         del entry["Domain"]
-    file.write_text(json.dumps({"Token": "t", "Targets": {"t": entry}}))
+    file.write_text(json.dumps({"Token": "t", "Targets": {"t": entry}}).replace(LOGIN, login))
     target = load(file, {}, {}, registry.kinds()).config.targets[0]
     if kind == "openfire-chat":
         # Configurations with both are refused; a connector is open to them.
@@ -141,3 +141,36 @@ async def test_no_beginning_of_a_secret_is_left_where_the_words_of_a_refusal_are
     assert not isinstance(outcome, Delivered | Unsent)
     told = f"{outcome.reason.message}\n{getattr(outcome, 'text', None)}"
     assert JOBS[:4] not in told
+
+
+def in_form(word: str) -> list[Json]:
+    """Answers of servers with the word in the places of codes, names and versions, which are told as they are."""
+    extensions = {"code": "deps_not_loaded", "not_loaded_modules": [word], "not_loaded_services": [word]}
+    server = {"server": {"status": {"statusCode": "RUNNING", "version": word}}}
+    return [
+        {"errors": [{"message": "", "extensions": extensions}]},
+        {"errors": [{"message": "no", "extensions": {"code": word}}]},
+        {"data": {"a": {"b": 1}}, "errors": [{"message": "no", "extensions": {"code": word}}]},
+        {"data": {"checkAuth": {"authStatus": "AUTHORIZED", "authType": word}, **server}},
+        {"kind": "iq", "type": "result", "version": {"name": word, "version": word}},
+    ]
+
+
+@pytest.mark.parametrize("place", range(len(in_form(""))))
+@pytest.mark.parametrize("status", [200, 400, 401, 500])
+@pytest.mark.parametrize("kind", ["mongooseim", "prosody-rest"])
+async def test_no_login_is_shown_in_the_place_of_a_code_or_version(
+    kind: str, status: int, place: int, tmp_path: Path
+) -> None:
+    login = "sesame4711"
+    body = json.dumps(in_form(login)[place]).encode()
+    with Receiver(lambda _: Answer(status, body, {"Content-Type": "application/json"})) as server:
+        target = target_of(kind, server.url, tmp_path / "env.json", login)
+        http = open_transport(target)
+        try:
+            connector = registry.open_connector(target, Ports(lambda _: None, lambda: 1_700_000_000.0))
+            probe = await connector.probe(Direct(http))
+            outcome = await connector.deliver(Call(Command(CASES[kind].command, CASES[kind].arguments)), Direct(http))
+        finally:
+            await http.aclose()
+    assert login not in repr((probe, outcome.note if isinstance(outcome, Delivered) else outcome))

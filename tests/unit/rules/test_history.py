@@ -14,8 +14,8 @@ from restbroker.rules.retry import SidekiqBackoff
 from restbroker.rules.settle import (
     Final,
     crashed,
+    leads_back,
     may_send,
-    names_queue,
     perturbed,
     poisoned,
     reply_refused,
@@ -215,11 +215,17 @@ def test_only_a_job_that_asks_for_no_answer_needs_no_settlement_of_its_own() -> 
     assert unanswered(job(reply_to=KEY), 5) is None
 
 
-@pytest.mark.parametrize(("raw", "named"), [
-    (b'{"queue":"q"}', True), (b'{"queue":"other"}', False), (b"{}", False), (b'"q"', False), (b"{x", False),
+@pytest.mark.parametrize(("raw", "leads"), [
+    (b'{"queue":"q",CLASS}', True), (b'{"queue":"q",CLASS,"created_at":1795380927123}', True),
+    (b'{"queue":"other",CLASS}', False), (b"{CLASS}", False), (b'"q"', False), (b"{x", False),
+    (b'{"queue":"q"}', False), (b'{"queue":"q","class":"A","args":"[]"}', False), (b'{"queue":"q","args":[]}', False),
+    (b'\xef\xbb\xbf{"queue":"q",CLASS}', False), (b'{"queue":"q",CLASS,"at":"soon"}', False),
+    (b'{"queue":"q",CLASS,"tags":"x"}', False), (b'{"queue":"q",CLASS,"created_at":"x"}', False),
 ])  # fmt: skip
-def test_only_a_job_that_names_its_queue_is_led_back_there_by_a_set(raw: bytes, *, named: bool) -> None:
-    assert names_queue(raw, "q") is named
+def test_a_set_leads_a_job_back_that_names_its_queue_and_that_rubys_poller_would_not_lose(
+    raw: bytes, *, leads: bool
+) -> None:
+    assert leads_back(raw.replace(b"CLASS", b'"class":"A","args":[]'), "q") is leads
 
 
 def test_what_is_due_is_due_at_the_same_moment_by_another_clock_and_nothing_else_changes() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules.job import PAYLOAD_LIMIT_BYTES, Job, NotAJob, digest, read, spare_jid
+from restbroker.rules.job import PAYLOAD_LIMIT_BYTES, Job, NotAJob, digest, memory_bytes, read, spare_jid
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import wrap_unreadable
 from restbroker.rules.rubyjson import dumps
@@ -158,3 +158,15 @@ def test_one_unanswered_sending_is_remembered() -> None:
 def test_a_payload_is_counted_under_the_name_that_the_scripts_give_it() -> None:
     # Redis' sha1hex("abc"), and the example of FIPS 180.
     assert digest(b"abc") == "a9993e364706816aba3e25717850c26c9cd0d89d"
+
+
+@pytest.mark.parametrize(("letter", "times"), [
+    (b"x", 1), ("\U0001f600".encode(), 4), (b"\\ud83d\\ude00", 4), (b"[", 65),
+])  # fmt: skip
+def test_a_large_payload_counts_with_what_python_makes_of_its_letters_and_lists(letter: bytes, times: int) -> None:
+    raw = letter * 100_000 if times > 4 else letter + b"x" * 100_000
+    assert memory_bytes(raw) == times * len(raw)
+
+
+def test_a_small_payload_counts_with_its_bytes() -> None:
+    assert memory_bytes(b"[\xf0\x9f\x98\x80]") == 6

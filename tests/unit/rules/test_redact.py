@@ -53,6 +53,15 @@ def test_of_two_texts_the_one_with_the_secret_is_masked(first: str, second: str)
     assert redact.secret_values(None, given_values) == {"Pa5s-word"}
 
 
+def test_of_thousands_of_texts_with_secrets_the_last_are_hidden_as_a_whole() -> None:
+    """Each takes half a millisecond: 26 s of a job of a mebibyte (measured)."""
+    texts: list[Json] = [f"n={n}, password=Pa5s-{n}" for n in range(1000)]
+    shown = redact.arguments(None, {"l": [*texts, "other"]}, show_bodies=True)["l"]
+    assert isinstance(shown, list)
+    assert "Pa5s" not in json.dumps(shown)
+    assert (shown[99], shown[-2], shown[-1]) == (f"n=99, password={MASK}", MASK, "other")
+
+
 def test_a_text_that_speaks_of_a_password_does_not_hide_the_next() -> None:
     given_values: dict[str, Json] = {"todo": ["reset password please", "call bob"]}
     assert redact.arguments(None, given_values, show_bodies=True) == given_values

@@ -3,6 +3,8 @@
 import contextlib
 import math
 import struct
+import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -222,7 +224,19 @@ def test_what_cannot_be_read_says_why(raw: bytes, why: str) -> None:
 
 @pytest.mark.parametrize(("text", "levels"), [
     (b"[[],[],[],[]]", 2), (b'{"a":[],"b":{},"c":[]}', 2), (b"[[[]],[[]]]", 3), (b'["[[[["]', 1), (b"1", 0),
+    (b'"[[[["', 0), (b'["]",["\\"]"]]', 2),
 ])  # fmt: skip
 def test_levels_are_counted_and_not_brackets(text: bytes, levels: int) -> None:
     assert nests_at_most(levels, text)
     assert levels == 0 or not nests_at_most(levels - 1, text)
+
+
+def test_the_levels_of_four_mebibytes_are_counted_in_little_more_than_a_pass_over_them() -> None:
+    text = b"[" + b"[]," * 1_400_000 + b"[]]"
+
+    def cpu_s(look: Callable[[], object]) -> float:
+        began_s = time.process_time()
+        look()
+        return time.process_time() - began_s
+
+    assert min(cpu_s(lambda: nests_at_most(100, text)) for _ in range(3)) < 6 * cpu_s(lambda: sum(text))

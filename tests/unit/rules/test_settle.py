@@ -339,6 +339,15 @@ def test_what_a_crash_parks_is_answered_as_any_parked_job(parked: Parked, code: 
     assert details["error"]["cure"]
 
 
+def test_what_a_crash_parks_has_its_commands_own_words_where_its_target_is_known() -> None:
+    asked = fallen(b'{"jid":"j","args":["ask",{},"t"]}')
+    spec = CommandSpec("ask", (), "unsafe", unanswered=Reason("AskUnanswered", "", "Ask whether it waits."))
+    named = payload(crashed(asked, NOW_S, {"ask": spec}.get))
+    assert named["error_class"] == "AskUnanswered"
+    assert named["error_message"].endswith("AtMostOnce holds it. Ask whether it waits.")
+    assert payload(crashed(asked, NOW_S, {"tell": spec}.get))["error_class"] == "Uncertain"
+
+
 @pytest.mark.parametrize("parked", [crashed, poisoned])
 def test_without_details_what_a_crash_parks_is_answered_only_where_somebody_waits(parked: Parked) -> None:
     assert parked(fallen(b'{"args":["register",{},"t","id-1"]}'), NOW_S).replies == ()

@@ -1,9 +1,14 @@
 """What redis-py raises becomes what people can act on, and what passes is told from what stays."""
 
+import socketserver
+import threading
+
 import pytest
 from redis import exceptions as redis_errors
 
-from restbroker.errors import StoreNotNow, StoreRefused, StoreUnavailable
+from restbroker.config.secret import Secret
+from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
+from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.failures import briefly, is_demoted, translate
 from restbroker.store.misuse import Misused
 
@@ -84,3 +89,29 @@ def test_in_brief_it_ends_a_sentence(error: redis_errors.RedisError, told: str) 
 def test_only_what_a_replica_or_a_master_on_its_way_out_says_ends_a_connection() -> None:
     demoted = {told for error, told, _ in PASSING if is_demoted(error)}
     assert demoted == {"replica", "primary is down", "too few replicas", "became a replica"}
+
+
+@pytest.mark.parametrize("sentinels", [False, True])
+@pytest.mark.parametrize("code", ["ERR", "WRONGPASS", "NOAUTH", "NOPERM", "BUSY"])
+def test_whatever_answers_in_redis_place_may_repeat_the_login_and_no_message_does(code: str, sentinels: bool) -> None:
+    class Repeating(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while got := self.request.recv(4096):
+                self.wfile.write(f"-{code} it was {got!r}\r\n".encode())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Repeating) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        try:
+            place, secret = ("127.0.0.1", int(server.server_address[1])), Secret("sesame-4711")
+            settings = StoreSettings(f"redis://{place[0]}:{place[1]}/0", password=secret)
+            if sentinels:
+                settings = StoreSettings(
+                    "redis://s/0", password=secret, sentinels=(place,), master="m", sentinel_password=secret
+                )
+            with pytest.raises(RestbrokerError) as caught:
+                open_client(settings).command("PING")
+        finally:
+            server.shutdown()
+    assert "127.0.0.1" in caught.value.message
+    assert "sesame" not in str(caught.value)

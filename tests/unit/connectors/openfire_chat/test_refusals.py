@@ -79,3 +79,13 @@ def test_a_refused_login_is_told_in_openfires_words_without_the_password() -> No
     assert "Illegal JID: admin@example.org@example.org" in told("Illegal JID: admin@example.org@example.org")
     shown = told("no login of hunter2xyz with 123456")
     assert "no login of *** with ***" in shown
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 500, 503])
+def test_no_refusal_tells_a_login_of_anybody(status: int) -> None:
+    body = '{"exception":"X","message":"streams:\\nofchat-416662711","ressource":"ofchat696464824"}'
+    response = Response(status, {"content-type": "application/json"}, body.encode(), 0.0)
+    spec = catalogue.for_version(None).commands["list_sessions"]
+    outcome = judge(Call(Command("list_sessions", {})), ways("source")["list_sessions"], spec, response, 0.0, "")
+    assert "streams" in repr(outcome)
+    assert "ofchat" not in repr(outcome)

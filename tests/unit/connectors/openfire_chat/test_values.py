@@ -74,6 +74,34 @@ def test_a_contact_is_xml_that_reads_the_same(nickname: str, groups: list[str]) 
     assert [one.text or "" for one in root.findall("groups/group")] == groups
 
 
+@pytest.mark.parametrize(
+    ("room", "service"),
+    [
+        ("balcony@muc", "muc"),
+        ("balcony@muc.example.org", "muc"),
+        ("balcony@MUC.chat.Example.org", "muc.chat"),
+        ("balcony@conference.elsewhere.example", None),
+        ("balcony@example.org", None),
+        ("balcony@badexample.org", None),
+    ],
+)
+def test_a_room_of_another_server_is_not_taken_for_one_of_the_same_name_here(room: str, service: str | None) -> None:
+    if service is None:
+        with pytest.raises(Unfit, match=r"roomName.*Domain"):
+            request("join_room", from_="romeo", roomName=room)
+    else:
+        made = request("join_room", from_="romeo", roomName=room)
+        assert (made.path.rpartition("/")[2], made.query) == ("balcony", (("service", service),))
+
+
+@pytest.mark.parametrize("command", ["list_contacts", "chat_login", "chat_logoff"])
+def test_who_is_of_another_server_is_not_taken_for_a_user_of_the_same_name_here(command: str) -> None:
+    for name in ("romeo", "romeo@example.org", "romeo@EXAMPLE.org/phone"):
+        request(command, from_=name)
+    with pytest.raises(Unfit, match=r"from.*Domain"):
+        request(command, from_="romeo@elsewhere.example")
+
+
 def test_quotes_copied_from_the_page_are_left_out_of_paths_and_not_of_texts() -> None:
     made = request("join_room", from_='"romeo"', roomName='"balcony"', service='"conference"')
     assert (made.path, made.query) == (
@@ -103,6 +131,7 @@ def test_lists_may_be_texts_with_commas_and_are_written_as_each_entity_wants_the
         b'{"name":"love","description":"","members":"nurse,friar"}'
     )
     assert request("update_workgroup", workgroup="love", members="nurse, friar").body == b"nurse,friar"
+    assert request("update_workgroup", workgroup="love", members=["nurse"]).body == b"nurse,"
     made = request("add_user_to_groups", username="romeo", groupnames="a, b")
     assert made.body == b"<groups><groupname>a</groupname><groupname>b</groupname></groups>"
 

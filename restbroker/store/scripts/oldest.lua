@@ -1,0 +1,16 @@
+#!lua flags=no-writes
+-- Reads the next job of each of some queues, as far as the bytes allow.
+--
+-- KEYS: lists
+-- ARGV: how many bytes
+-- Returns: per list, in their order, the job's bytes | '' for what there is no room for | false if there is none, or the
+--          key is no list that may be read
+-- Sent twice: it only reads.
+
+local left_bytes, found = tonumber(ARGV[1]), {}
+for n, list in ipairs(KEYS) do
+  local job = redis.pcall('LINDEX', list, -1)
+  found[n] = type(job) == 'string' and (#job <= left_bytes and job or '')
+  left_bytes = left_bytes - (found[n] and #found[n] or 0)
+end
+return found

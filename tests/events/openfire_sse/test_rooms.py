@@ -1,0 +1,151 @@
+"""What a room tells a user's stream, and no answer of the Chat API: that he is out, so that he joins before a post."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from restbroker.events.openfire_sse.stanza import read_stanza
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Rejected
+from tests.events.openfire_sse.conftest import Read, Reading
+from tests.servers.openfire_sides import Open, sides_of
+from tests.support.openfire import doors
+from tests.support.openfire.rooms import open_room
+from tests.support.openfire.server import Openfire
+from tests.support.openfire.world import Room
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
+
+KEY: Final = "restbroker:room:chat:balcony@conference"
+IN: Final[Mapping[str, Json]] = {"from": "Ann", "roomName": "balcony"}
+MUC: Final = "http://jabber.org/protocol/muc"
+ROOM, ANN = "balcony@conference.example.org", "ann@example.org/ann-17"
+
+
+def says(body: str) -> Mapping[str, Json]:
+    return {**IN, "body": body}
+
+
+@pytest.fixture
+def room(openfire: Openfire) -> Room:
+    return open_room(openfire.world, "balcony")
+
+
+@pytest.fixture
+def sides(tmp_path: Path, redis_server: RedisServer, openfire: Openfire, room: Room) -> Open:
+    del room
+    return sides_of(tmp_path, redis_server, openfire)
+
+
+def joins(openfire: Openfire) -> int:
+    return sum(one.method == "PUT" and "/rooms/" in one.path for one in openfire.asked)
+
+
+async def is_out(reader: Reading, user: str = "ann") -> None:
+    """Returns when it is noted."""
+    await until_async(lambda: reader.store.command("HGET", KEY, user) == b"out *", "it is noted", 60)
+
+
+@pytest.mark.parametrize("code", ["301", "307", "321", "322", "332"])
+async def test_whom_a_room_had_leave_by_other_hands_joins_before_his_next_post(
+    reading: Read, openfire: Openfire, sides: Open, room: Room, code: str
+) -> None:
+    async with reading("ann") as reader, sides() as (side,):
+        await side.done("post_to_room", says("before"))
+        with openfire.world.lock:
+            doors.expel(openfire.world, room, "ann", code)
+        await is_out(reader)
+        await side.done("post_to_room", says("after"))
+        await side.done("post_to_room", says("and more"))
+    assert [body for _, body, _ in room.told] == ["before", "after", "and more"]
+    assert joins(openfire) == 2
+
+
+async def test_whose_message_a_room_sent_back_joins_before_his_next_post(
+    reading: Read, openfire: Openfire, sides: Open, room: Room
+) -> None:
+    async with reading("ann") as reader, sides() as (side,):
+        await side.done("post_to_room", says("before"))
+        with openfire.world.lock:
+            del room.occupants["ann"]
+        await side.done("post_to_room", says("sent back"))
+        await is_out(reader)
+        await side.done("post_to_room", says("after"))
+    assert [body for _, body, _ in room.told] == ["before", "after"]
+
+
+async def test_where_rooms_are_not_joined_by_themselves_the_job_of_who_was_kicked_says_that_he_is_out(
+    reading: Read, openfire: Openfire, sides: Open, room: Room
+) -> None:
+    async with reading("ann") as reader, sides(Options={"JoinRooms": False}) as (side,):
+        await side.done("join_room", IN)
+        with openfire.world.lock:
+            doors.expel(openfire.world, room, "ann", "307")
+        await is_out(reader)
+        outcome = await side.call("post_to_room", says("kicked"))
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason.code == "NotInRoom"
+        await side.done("join_room", IN)
+        await side.done("post_to_room", says("back"))
+    assert [body for _, body, _ in room.told] == ["back"]
+
+
+async def test_who_is_kicked_from_a_room_by_another_name_is_not_taken_for_oneself(
+    reading: Read, openfire: Openfire, sides: Open, room: Room
+) -> None:
+    async with reading("ann", "bob") as reader, sides() as (side,):
+        await side.done("post_to_room", says("one"))
+        await side.done("post_to_room", {**says("two"), "from": "bob"})
+        with openfire.world.lock:
+            doors.expel(openfire.world, room, "bob", "307")
+        await is_out(reader, "bob")
+        await side.done("join_room", IN)
+        await side.done("post_to_room", says("three"))
+    assert [body for _, body, _ in room.told] == ["one", "two", "three"]
+    # Each once, and the job that joins in any case: a leaving of one's own will says nothing.
+    assert joins(openfire) == 3
+
+
+def presence(inner: str, sender: str = f"{ROOM}/ann", receiver: str = ANN, kind: str = "unavailable") -> str:
+    return f'<presence from="{sender}" to="{receiver}" type="{kind}"><x xmlns="{MUC}#user">{inner}</x></presence>'
+
+
+def sent_back(code: str, sender: str = ROOM) -> str:
+    error = f'<error code="{code}" type="modify"><why xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error>'
+    return f'<message from="{sender}" to="{ANN}" type="error"><body>Hm</body>{error}</message>'
+
+
+KICK: Final = '<item role="none"/><status code="307"/>'
+
+
+@pytest.mark.parametrize(
+    ("xml", "room"),
+    [
+        (presence(KICK), "balcony@conference"),
+        (presence(KICK, f"{ROOM}/ANN", "Ann@EXAMPLE.org/ann-17"), "balcony@conference"),
+        (presence('<item jid="ann@example.org/ann-17"/><status code="301"/>', f"{ROOM}/Lady"), "balcony@conference"),
+        (presence('<item role="none"/><destroy jid="x@y"/>'), "balcony@conference"),
+        (presence('<status code="110"/><status code="332"/>'), "balcony@conference"),
+        (sent_back("406"), "balcony@conference"),
+        # He leaves by himself, or enters; somebody else is kicked, also by another connection of his.
+        (presence('<item role="none"/>'), None),
+        (presence('<status code="110"/>'), None),
+        (presence(KICK, kind="error"), None),
+        (presence(KICK, f"{ROOM}/bob"), None),
+        (presence('<item jid="ann@example.org/phone"/><status code="307"/>', f"{ROOM}/Lady"), None),
+        # He has no voice there, and a private message found nobody.
+        (sent_back("403"), None),
+        (sent_back("406", f"{ROOM}/bob"), None),
+        # Somebody elsewhere, or a user, who speaks as if he were a room.
+        (presence(KICK, "balcony@conference.elsewhere.example/ann"), None),
+        (presence(KICK, "bob@example.org/ann"), None),
+        (presence(KICK, "conference.example.org/ann"), None),
+    ],
+)
+def test_a_stanza_says_of_a_room_of_ours_that_its_receiver_is_out_of_it_or_nothing(xml: str, room: str | None) -> None:
+    stanza = read_stanza(base64.b64encode(xml.encode()).decode())
+    assert stanza is not None
+    assert stanza.expels == room
