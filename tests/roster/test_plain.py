@@ -32,7 +32,8 @@ async def echo(asked: Asked) -> Answer:
 async def served(events: list[Event], *, reads_bodies: bool = False) -> AsyncIterator[int]:
     """The port."""
     app = plain_app("the test", echo, events.append)
-    server = Server("the test", "TestPort", "127.0.0.1", 0, app, events.append, reads_bodies=reads_bodies, is_plain=True)
+    note = events.append
+    server = Server("the test", "TestPort", "127.0.0.1", 0, app, note, reads_bodies=reads_bodies, is_plain=True)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         yield int(server.addresses[0].rpartition(":")[2])
