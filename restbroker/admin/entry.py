@@ -70,7 +70,7 @@ class Entry:
 
 @attrs.frozen(eq=False, slots=False)
 class Look:
-    """A job's bytes, looked at as far as needed. `queue`: the list that it is in; None: it is in a set."""
+    """A job's bytes, looked at as far as needed. `in_queue`: the list that it is in, or was taken from."""
 
     raw: bytes = attrs.field(repr=False)
     score: float

@@ -6,7 +6,7 @@ as for a key of another type, the rest is told, and that.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, TypeAlias, TypeVar
 
 import attrs
@@ -26,6 +26,7 @@ from restbroker.store.client import Client
 from restbroker.store.history import Ending
 from restbroker.store.keys import QueueName, SortedSet
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
+from restbroker.store.tickets import queue_of
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["queue", "in hand", "retry", "schedule", "dead", "copy"]
@@ -197,8 +198,10 @@ class _Search:
             self.unseen.append(f"the {zset} set")
 
     def _in_hands_of(self, identity: str) -> Iterator[Place]:
-        for look in self._held(identity):
-            name = self._try(lambda client: _process_of(client, identity), identity)
+        known = self._try(lambda client: beats.facts(client, identity), None)
+        # As everything else calls it; the identity itself if its record is missing.
+        name = identity if known is None else f"{known.facts.hostname}:{known.facts.pid}"
+        for look in self._held(identity, () if known is None else known.queues):
             yield Place("in hand", name, look.entry(), since_s=self._try(self._since, None))
 
     def _in_queue(self, queue: str, own: QueueName) -> Iterator[Place]:
@@ -261,13 +264,14 @@ class _Search:
             if self.jid in written.note.jids:
                 yield written
 
-    def _held(self, identity: str) -> Iterator[Look]:
-        """Those of the sought id that a lane has in hand."""
+    def _held(self, identity: str, queues_of_lane: Sequence[str]) -> Iterator[Look]:
+        """Those of the sought id that a lane has in hand, and the queue that each came from, which it need not name."""
         seen = 0
         for piece in jobs.held_by_pieces(self.client, identity):
             if seen and self._is_enough(seen, self.bounds.jobs, f"what {identity} has in hand, behind {seen} jobs"):
                 return
-            yield from filter(None, map(self._look, piece))
+            looks = (self._look(raw, queue_of(ticket, queues_of_lane)) for ticket, raw in piece.items())
+            yield from filter(None, looks)
             seen += len(piece)
 
     def _listed(self, queue: str, own: QueueName) -> Iterator[bytes]:
@@ -312,9 +316,3 @@ def _moment(value: Json) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LARGEST:
         return None
     return value / 1000 if value >= queues.LEAST_MILLISECONDS else float(value)
-
-
-def _process_of(client: Client, identity: str) -> str:
-    """HOST:PID, as everything else calls it; the identity itself if its record is missing."""
-    known = beats.facts(client, identity)
-    return identity if known is None else f"{known.facts.hostname}:{known.facts.pid}"

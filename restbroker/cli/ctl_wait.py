@@ -54,7 +54,7 @@ def answer(client: Client, order: Order, found: Serving | None, timeout_s: float
         output.say(f"The job {jid} was queued, do not run it again; its answer cannot be waited for.\n{error}")
         raise typer.Exit(Exit.WAITING) from None
     if details is None:
-        output.say(f"The job {jid} is not done after {timeout_s:g} s. It is queued and will be: do not run it again.")
+        output.say(f"The job {jid} is not done after {timeout_s:g} s, but it will be: do not run it again.")
         output.say(f"`restbroker explain {jid}` tells where it is.")
         raise typer.Exit(Exit.WAITING)
     return Answer(jid, answered(details), details)

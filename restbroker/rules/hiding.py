@@ -16,13 +16,13 @@ import contextlib
 import json
 import re
 import unicodedata
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from html import escape, unescape
+from html import escape
 from typing import TypeAlias
 from urllib.parse import quote, quote_plus
 
+from restbroker.rules import escapes
 from restbroker.rules.json_types import Json
 
 MASK = "***"
@@ -64,15 +64,6 @@ _LEFT = ("", "/", "!'()*", "!$&'()*+,;=:@")
 _DELIMITERS = re.compile(r"[/!$&'()*+,;=:@]")
 # A word begins behind an escape as well, though that ends with a letter or digit.
 _WORD = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}})|(?<=%25[0-9A-Fa-f]{{2}})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{{4}})){}(?!\w)"
-# What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang), in JSON, Ruby, XML and HTML;
-# and UTF-8 that was read as Latin-1.
-_ESCAPED = re.compile(
-    r"""(?P<bytes>(?:%[0-9A-Fa-f]{2})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\[0-9]{3})+)"""
-    r"""|(?P<units>(?:\\u[0-9A-Fa-f]{4})+)|\\u\{(?P<point>[0-9A-Fa-f]{1,6})\}|\\(?P<plain>["'/\\bfnrt])"""
-    r"""|(?P<entity>&(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?)"""
-    r"""|(?P<misread>[\xc2-\xf4][\x80-\xbf]{1,3})"""
-)
-_PLAIN = dict(zip("\"'/\\bfnrt", "\"'/\\\b\f\n\r\t", strict=True))
 _MOST_ROUNDS = 4
 """Escaped so often, one within the other, a secret is found."""
 _MOST_DECODED = 65_536
@@ -187,69 +178,10 @@ def _spans(line: str, hidden: list[_Spelling], rounds: int) -> list[tuple[int, i
     """Where in the line a secret is, as it stands there or as somebody escaped it."""
     present = [pattern for spelling, pattern in hidden if spelling in line]
     found = [one.span() for one in re.finditer("|".join(present), line)] if present else []
-    if rounds and _ESCAPED.search(line):
-        decoded, places = _decoded(line)
-        found += [_place_of(span, places) for span in _spans(decoded, hidden, rounds - 1)]
+    if rounds and escapes.ESCAPED.search(line):
+        decoded, places = escapes.decoded(line)
+        found += [escapes.place_of(span, places) for span in _spans(decoded, hidden, rounds - 1)]
     return found
-
-
-def _decoded(line: str) -> tuple[str, list[tuple[int, int, int, int]]]:
-    """The line without escapes, and of each its place there, and in the line."""
-    parts: list[str] = []
-    places = []
-    end = size = 0
-    for found in _ESCAPED.finditer(line):
-        meaning = _meaning(found)
-        parts += [line[end : found.start()], meaning]
-        size += found.start() - end + len(meaning)
-        end = found.end()
-        places.append((size - len(meaning), size, found.start(), end))
-    return "".join([*parts, line[end:]]), places
-
-
-def _meaning(found: re.Match[str]) -> str:
-    text = found[0]
-    with contextlib.suppress(ValueError):  # then it is none
-        match found.lastgroup:
-            case "bytes":
-                return _read(_bytes(text))
-            case "units":
-                return str(json.loads(f'"{text}"'))
-            case "plain":
-                return _PLAIN[text[1]]
-            case "point":
-                return chr(int(found["point"], 16))
-            case "entity":
-                return unescape(text)
-            case _:
-                return text.encode("latin-1").decode()
-    return text
-
-
-def _bytes(text: str) -> bytes:
-    if text[:2] == "\\x" or text[0] == "%":
-        return bytes.fromhex(text.replace("\\x", "").replace("%", ""))
-    # Lua's are decimal, all others octal.
-    numbers = text.split("\\")[1:]
-    return bytes(int(one, 10 if set(text) & set("89") else 8) for one in numbers)
-
-
-def _read(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
-
-
-def _place_of(span: tuple[int, int], places: list[tuple[int, int, int, int]]) -> tuple[int, int]:
-    """Where in the line it is that was found there in the decoded one; of what was escaped together, all."""
-    start, last = span[0], span[1] - 1
-    ends = []
-    for at, is_end in ((start, False), (last, True)):
-        number = bisect_right(places, at, key=lambda one: one[0]) - 1
-        first, after, began, ended = places[number] if number >= 0 else (0, 0, 0, 0)
-        ends.append((ended if is_end else began) if first <= at < after else ended + at - after + is_end)
-    return ends[0], ends[1]
 
 
 def _longest_first(hidden: Spelled) -> list[_Spelling]:
@@ -264,7 +196,7 @@ def _login(header: str) -> Spelled:
         parts = [credentials]
         # Not so in a header that an operator wrote by hand.
         with contextlib.suppress(ValueError):
-            parts.append(_read(base64.b64decode(credentials)).partition(":")[2])
+            parts.append(escapes.text_of(base64.b64decode(credentials)).partition(":")[2])
         return spelled(parts)
     behind = credentials.strip() if scheme.isalpha() else header
     long = {part for part in _parts(behind) if len(part) >= _SHORTEST_ANYWHERE}

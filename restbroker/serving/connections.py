@@ -193,8 +193,13 @@ class BoundedStream:
         """Closes it."""
         await self.stream.aclose()
 
-    def kept_to_its_protocol(self, app: ASGIFramework) -> ASGIFramework:
-        """The app, which no request of HTTP/2 reaches over a connection that began otherwise: that ends instead."""
+    def kept_to_its_protocol(self, app: ASGIFramework, life: "Life") -> ASGIFramework:
+        """The app, which no request of HTTP/2 reaches over a connection that began otherwise: that ends instead.
+
+        The connection rests but for what the app does: Hypercorn 0.18 waits for ever for the first request of HTTP/2,
+        and whatever else comes keeps it (measured).
+        """
+        count = 0
 
         async def kept(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
             is_http2 = scope["type"] != "lifespan" and scope["http_version"] == "2"
@@ -203,7 +208,15 @@ class BoundedStream:
                 # Hypercorn would answer in the place of an app that returns.
                 await trio.lowlevel.checkpoint()
                 return
-            await app(scope, receive, send)
+            nonlocal count
+            count += 1
+            life.works()
+            try:
+                await app(scope, receive, send)
+            finally:
+                count -= 1
+                if not count:
+                    life.rests()
 
         return kept
 

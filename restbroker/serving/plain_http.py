@@ -26,6 +26,7 @@ _REST_S: Final = 0.5
 _REST_PARTS: Final = 16
 _CLOSE: Final = (b"connection", b"close")
 _CUT_OFF: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+_LAST_CHUNK: Final = b"0\r\n\r\n"
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -154,6 +155,8 @@ class PlainHttp:
             return False
         if self.connections.is_hurried or (self._request.has_body and not self.reads_bodies):
             return False
+        if self._request.is_chunked and not self._request.is_whole:
+            return False
         return self._request.keeps_alive
 
     async def _drop_rest(self) -> None:
@@ -162,10 +165,18 @@ class PlainHttp:
             return
         with trio.move_on_after(_REST_S):
             for _ in range(_REST_PARTS):
-                event = await self._receive()
-                if event["type"] != "http.request" or not event["more_body"]:
+                if not await self._drop_part():
                     break
         self._goes_on = self._goes_on and self._request.is_whole
+
+    async def _drop_part(self) -> bool:
+        """Whether more may follow."""
+        if self._request.is_chunked:
+            # Not as chunks: those of a byte cost far more to read than to send.
+            data = await self.stream.receive_some(PART_BYTES)
+            return bool(data) and not data.endswith(_LAST_CHUNK)
+        event = await self._receive()
+        return event["type"] == "http.request" and event["more_body"]
 
     async def _refuse(self, status: int) -> None:
         if self._is_answered:

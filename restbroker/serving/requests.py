@@ -15,6 +15,8 @@ import httptools
 HEAD_LIMIT_BYTES: Final = 16 * 1024
 PART_BYTES: Final = 64 * 1024
 """As much is fed at once at most."""
+MOST_CHUNKS: Final = 1000
+"""In what is fed at once. Each costs as much as a whole body does otherwise, and nobody else is served meanwhile."""
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 
 
@@ -47,10 +49,12 @@ class Incoming:
     @property
     def has_body(self) -> bool:
         """One may follow its head."""
-        return any(
-            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-            for name, value in self.headers
-        )
+        return self.is_chunked or any(name == b"content-length" and value != b"0" for name, value in self.headers)
+
+    @property
+    def is_chunked(self) -> bool:
+        """Its body comes in chunks."""
+        return any(name == b"transfer-encoding" for name, _ in self.headers)
 
     @property
     def waits_for_continue(self) -> bool:
@@ -140,6 +144,8 @@ class Requests:
         """As llhttp calls it: a part of it."""
         self._now.parts.append(body)
         self._has_moved = True
+        if len(self._now.parts) > MOST_CHUNKS:
+            raise ValueError("its chunks are too small")
 
     def on_message_complete(self) -> None:
         """As llhttp calls it; where HTTP/2 is offered, before the body."""

@@ -153,8 +153,9 @@ class Server:
                 if self.is_plain:
                     await self._serve_plainly(wrapped, _client(stream))
                 else:
-                    app = ASGIWrapper(bounded.kept_to_its_protocol(whole))
-                    await self._serve_alone(TCPServer(app, config, context, ConnectionState(state.copy()), wrapped))
+                    with self._connections.lasting(self.keep_alive_s) as life:
+                        app = ASGIWrapper(bounded.kept_to_its_protocol(whole, life))
+                        await self._serve_alone(TCPServer(app, config, context, ConnectionState(state.copy()), wrapped))
 
         async with trio.open_nursery() as living:
             await living.start(lifespan.handle_lifespan)

@@ -22,7 +22,7 @@ from restbroker.store.misuse import met
 from restbroker.store.replies import Argument, Reply
 from restbroker.store.scripts import ScriptName, script
 from restbroker.store.sentinel import Place, Sentinels, open_sentinels
-from restbroker.store.settings import StoreSettings, address_of, connection_of, connection_options, untyped
+from restbroker.store.settings import StoreSettings, address_of, connection_of, connection_options, password_of, untyped
 
 __all__ = ["LONGEST_BLOCK_S", "Client", "StoreSettings", "needs_scripts", "open_client"]
 
@@ -166,12 +166,6 @@ class Client:
         return found
 
     @property
-    def password(self) -> str | None:
-        """What it logs in with."""
-        found: str | None = getattr(self._connection, "password", None)
-        return found
-
-    @property
     def _sent_at_once(self) -> int:
         if self._socket is None:
             return 0
@@ -270,7 +264,7 @@ class Client:
                 is_told = is_wrong_type(reply) and len(commands) > place
                 misused = met(commands[place], self.keys, self.commands if may_ask else None) if is_told else ()
                 # Without the cause: Redis' own words may repeat what was sent.
-                raise translate(reply, self.address, misused, self.password) from None
+                raise translate(reply, self.address, misused, password_of(self._connection)) from None
         return cast("list[Reply]", list(replies))
 
 
@@ -288,7 +282,8 @@ class _ClosedUnlessClean:
         if error is not None:
             self.client.close()
         if isinstance(error, RedisError):
-            raise translate(error, self.client.address, password=self.client.password) from error
+            password = password_of(self.client._connection)  # noqa: SLF001 - a part of the client
+            raise translate(error, self.client.address, password=password) from error
 
 
 def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: Sentinels | None = None) -> Client:

@@ -89,7 +89,7 @@ def held(client: Client, identity: str, limit_bytes: int = PAYLOAD_LIMIT_BYTES) 
     return Held(known.last, known.hwm, jobs, known.odd, large)
 
 
-def held_by_pieces(client: Client, identity: str) -> Iterator[Sequence[bytes]]:
+def held_by_pieces(client: Client, identity: str) -> Iterator[Mapping[str, bytes]]:
     """The jobs that `held` has, a few at a time, for who may stop looking. Raises as `listed`."""
     for piece in pieces(client, identity, listed(client, identity).tickets, _FEW):
-        yield [job for job in piece.values() if isinstance(job, bytes)]
+        yield {ticket: job for ticket, job in piece.items() if isinstance(job, bytes)}

@@ -13,7 +13,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, RedisError, T
 
 from restbroker.errors import ConfigError, StoreUnavailable
 from restbroker.store.failures import briefly, translate
-from restbroker.store.settings import StoreSettings, connection_of, connection_options, untyped
+from restbroker.store.settings import StoreSettings, connection_of, connection_options, password_of, untyped
 
 SENTINEL_TIMEOUT_S = 0.5
 """For connecting to a sentinel, and for its answer: those of a lost machine must not hold up the others'."""
@@ -124,7 +124,7 @@ def _join(connection: AbstractConnection, place: Place) -> str | None:
     """Connects to a server that should be the master; says why it is of no use. Raises what waiting does not cure."""
     setattr(connection, "host", place.host)  # noqa: B010 - sockets have none, says redis-py's base class
     setattr(connection, "port", place.port)  # noqa: B010
-    password: str | None = getattr(connection, "password", None)
+    password = password_of(connection)
     try:
         role = _call(connection, "ROLE")
     except RedisError as error:

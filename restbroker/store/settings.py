@@ -66,6 +66,12 @@ def address_of(options: Mapping[str, Any]) -> str:
     return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
 
 
+def password_of(connection: AbstractConnection) -> str | None:
+    """What it logs in with."""
+    found: str | None = getattr(connection, "password", None)
+    return found
+
+
 def untyped(owner: object, name: str) -> Callable[..., Any]:
     """A method that redis-py leaves without types."""
     found: Callable[..., Any] = getattr(owner, name)

@@ -46,6 +46,16 @@ def test_a_job_in_hand_is_found_with_its_process_and_since_when(client: Client, 
     assert (place.kind, place.name, place.since_s) == ("in hand", "web1:7", int(NOW_S))
 
 
+def test_a_job_in_hand_that_names_no_queue_is_of_the_one_that_it_was_taken_from(
+    client: Client, configured: Known
+) -> None:
+    take(client, 0)
+    client.command("LPUSH", "ns:queue:rest", '{"jid":"j1","class":"X","args":["status",{},"t"]}')
+    fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, 1, 1))
+    (place,) = explain(client, "j1", configured).places
+    assert (place.kind, place.entry.queue, place.entry.target) == ("in hand", "rest", "ejabberd")
+
+
 def test_what_has_left_the_dead_set_is_found_among_the_copies(client: Client, configured: Known) -> None:
     for n in range(50):
         client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job(f"j{n}"))

@@ -29,10 +29,11 @@ async def echo(asked: Asked) -> Answer:
 
 
 @asynccontextmanager
-async def served(events: list[Event]) -> AsyncIterator[int]:
+async def served(events: list[Event], *, reads_bodies: bool = False) -> AsyncIterator[int]:
     """The port."""
     app = plain_app("the test", echo, events.append)
-    server = Server("the test", "TestPort", "127.0.0.1", 0, app, events.append, reads_bodies=False, is_plain=True)
+    note = events.append
+    server = Server("the test", "TestPort", "127.0.0.1", 0, app, note, reads_bodies=reads_bodies, is_plain=True)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         yield int(server.addresses[0].rpartition(":")[2])
@@ -103,4 +104,13 @@ async def test_nothing_behind_a_body_is_a_request_since_its_bytes_were_changed()
         head = b"GET /own HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(forged)
         received = await exchanged(port, head + forged)
     assert received.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in received
+
+
+async def test_a_body_in_chunks_that_nobody_wants_ends_its_connection_and_nothing_behind_it_is_a_request() -> None:
+    async with served([], reads_bodies=True) as port:
+        body = b"".join(b"1\r\na\r\n" for _ in range(100_000))
+        sent = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n"
+        received = await exchanged(port, sent + b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert received.count(b"HTTP/1.1") == 1
     assert b"connection: close" in received

@@ -130,8 +130,8 @@ def test_what_is_in_hand_is_read_a_few_mebibytes_at_a_time_and_of_what_is_too_la
     while waiting(lane):
         base += len(take(lane, base=base).jobs)
     pieces = list(held_by_pieces(lane.client, lane.identity))
-    assert max(sum(map(len, piece)) for piece in pieces) <= 4 * MIB
-    assert sorted(job for piece in pieces for job in piece) == [b"", *jobs]
+    assert max(sum(map(len, piece.values())) for piece in pieces) <= 4 * MIB
+    assert sorted(job for piece in pieces for job in piece.values()) == [b"", *jobs]
     found = held(lane.client, lane.identity)
     assert found.large == {"10:1": 8 * MIB}
     assert found.tickets == {f"{number}:1" for number in range(1, 12)}

@@ -278,17 +278,56 @@ async def test_a_stop_does_not_wait_for_connections_that_are_only_kept() -> None
 
 @pytest.mark.parametrize(
     "sent",
-    [b"", b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /quick HTTP/1.1\r\nHost:"],
-    ids=["nothing", "one", "half"],
+    [
+        b"",
+        b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /quick HTTP/1.1\r\nHost:",
+        HTTP2,
+        HTTP2 + b"\0\0\0\x04\0\0\0\0\0\0\0\x0d\x01\x01\0\0\0\x01\x82\x86\x04\x06/quick\x01\x01x",
+        HTTP2_QUICK,
+        b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n" + HTTP2,
+    ],
+    ids=["nothing", "one", "half", "HTTP/2, nothing", "HTTP/2, half", "HTTP/2, one", "HTTP/2 behind one"],
 )
 async def test_a_connection_that_sends_no_whole_request_is_closed(sent: bytes) -> None:
-    async with Stand().server(keep_alive_s=0.2) as (url, _):
-        stream = await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1]))
+    async with (
+        Stand().server(keep_alive_s=1.0) as (url, _),
+        await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1])) as stream,
+    ):
         await stream.send_all(sent)
-        with trio.fail_after(4):
-            received = b"".join([part async for part in stream])
-        await stream.aclose()
-    assert (b'{"quick": true}' in received) == sent.endswith(b"\r\n\r\n")
+        received = await to_the_end(stream)
+    assert (b'{"quick": true}' in received) == (b"\r\n\r\n" in sent.removeprefix(HTTP2) or sent == HTTP2_QUICK)
+
+
+async def test_a_connection_of_http2_that_only_sends_pings_is_closed() -> None:
+    async with (
+        Stand().server(keep_alive_s=1.0) as (url, _),
+        await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1])) as stream,
+    ):
+        await stream.send_all(HTTP2_QUICK)
+        with trio.fail_after(20), contextlib.suppress(trio.BrokenResourceError):
+            while True:
+                await stream.send_all(b"\0\0\x08\x06\0\0\0\0\0pingping")
+                await trio.sleep(0.01)
+
+
+async def test_an_answer_may_take_longer_than_a_connection_may_rest() -> None:
+    stand = Stand()
+    async with (
+        stand.server(keep_alive_s=1.0) as (url, _),
+        trio.open_nursery() as nursery,
+        await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1])) as stream,
+    ):
+        # Two at once: the end of the first is not the end of both.
+        await stream.send_all(HTTP2_QUICK + b"\0\0\x0c\x01\x05\0\0\0\x03\x82\x86\x04\x05/slow\x01\x01x")
+        await stand.asked.wait()
+        nursery.start_soon(_after_s, 2.0, stand.go)
+        await until_received(stream, b'{"slow": true}')
+
+
+async def _after_s(pause_s: float, event: trio.Event) -> None:
+    await trio.sleep(pause_s)
+    event.set()
 
 
 async def test_a_taken_port_is_told_once_and_delivery_goes_on_and_a_freed_one_is_used(harness: Harness) -> None:

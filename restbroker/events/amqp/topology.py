@@ -76,7 +76,8 @@ _NOT_ALLOWED: Final = 530
 
 def away(server: str, why: str) -> Trouble:
     """It cannot be reached, or the connection ended."""
-    return Trouble("RabbitMQAway", f"RabbitMQ at {server} cannot be read from: {why}.", "It is tried again.")
+    cure = "Check that RabbitMQ runs, and the source's URL. It is tried again."
+    return Trouble("RabbitMQAway", f"RabbitMQ at {server} cannot be read from: {why}.", cure)
 
 
 def refused(step: Step, code: int, said: str) -> Trouble:

@@ -59,7 +59,7 @@ class Form:
     mode: RawMode
     on_out: Callable[[str], None] = _nobody
     is_ending: bool = False
-    """Whether the last stanza says that the user's session may be over."""
+    """Whether a stanza said that the user's session may be over: what was on its way may still come behind it."""
     _pairs: Pairs = attrs.field(factory=Pairs)
 
     def read(self, frame: Frame, now_s: float) -> ServerEvent | None:
@@ -76,8 +76,8 @@ class Form:
         data = read_data(frame.data)
         coded = (data.members or {}).get("xmpp")
         stanza = read_stanza(coded) if isinstance(coded, str) else None
-        self.is_ending = stanza is not None and stanza.ends
         if stanza is not None:
+            self.is_ending = self.is_ending or stanza.ends
             self._pairs.add(stanza)
             if stanza.expels is not None:
                 self.on_out(stanza.expels)

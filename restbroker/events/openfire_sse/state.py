@@ -58,9 +58,8 @@ class StreamState:
             self.breaks_off(heard_s)
 
     def has_no_login(self, looked_s: float) -> None:
-        """He was logged off then: until now nothing came for him."""
-        if self._broken is not None:
-            self._broken = (looked_s, self._broken[1])
+        """He was logged off then: until now nothing came for him. After his login it does before a stream is open."""
+        self._broken = (looked_s, "he was logged in before it was open" if self._broken is None else self._broken[1])
 
     def asks_nothing(self) -> None:
         """As long as he does not ask, nothing comes for him."""

@@ -111,6 +111,7 @@ def test_a_server_that_does_not_answer_is_told() -> None:
     (one,) = found("amqp://u:p@127.0.0.1:1")
     assert (one.level, one.code, one.cause) == ("problem", "RabbitMQAway", "target")
     assert one.message == "Source rabbit: RabbitMQ at amqp://127.0.0.1:1 cannot be read from: connection refused."
+    assert one.cure == "Check that RabbitMQ runs, and the source's URL. It is tried again."
 
 
 def test_without_what_reads_from_rabbitmq_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

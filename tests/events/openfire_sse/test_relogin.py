@@ -1,5 +1,6 @@
 """A user who is logged in anew is read on: the server ends no stream with its login, and tells nobody of the new."""
 
+import base64
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +14,10 @@ import trio
 from restbroker.assembly.logins import LoginsInRedis
 from restbroker.connectors.contract import Ports
 from restbroker.connectors.openfire_chat.logins import Ended, SharedLogins, shared_logins
+from restbroker.events import states
 from restbroker.events.openfire_sse import reader as sse_reader
 from restbroker.events.openfire_sse.shared import Shared
+from restbroker.store import sources
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.logins import Asks, On
@@ -200,6 +203,38 @@ async def test_a_user_whose_session_somebody_else_ended_is_logged_in_again_since
         await until_async(lambda: len(reader.gaps()) == 1, "the gap is told", 60)
     assert openfire.world.logins.count("bob") == 2
     assert not openfire.world.is_jammed
+
+
+async def test_what_was_on_its_way_behind_the_end_of_a_session_does_not_keep_its_user_logged_off(
+    reading: Read, openfire: Openfire, redis_server: RedisServer
+) -> None:
+    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
+        await reader.hears("bob")
+        stream = openfire.world.readers["bob"]
+        chat(openfire, "POST", f"/chat/{await logins.stream('bob')}/logoff")
+        late = '<message to="bob@example.org" from="ann@example.org/ann" type="chat"><body>late</body></message>'
+        stream.event("chatapi.xmpp", f'{{"xmpp": "{base64.b64encode(late.encode()).decode()}"}}')
+        await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+
+
+async def test_what_comes_between_a_login_and_the_first_stream_of_who_was_logged_off_is_in_a_gap(
+    reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "_LEAST_S", 0.05)
+    async with another_process(openfire, redis_server) as logins:
+        await logins.stream("bob")
+        await logs_off(logins, openfire, "bob")
+        async with reading("bob", ready=False) as reader:
+            rests = partial(sources.listed, reader.store)
+            await until_async(lambda: [one.message for one in rests()] == ["no login"], "he has no stream", 60)
+            assert not reader.warnings()
+            await logins.login("bob")
+            say(openfire, "ann", "bob", "hello")
+            said_s = time.time()
+            ((user, since_s, until_s),) = await until_async(reader.gaps, "the gap is told", 60)
+            assert user == "bob"
+            assert since_s <= said_s
+            assert reader.texts() or said_s <= until_s
 
 
 async def test_a_user_who_is_set_offline_keeps_his_login_and_is_read_on(reading: Read, openfire: Openfire) -> None:
