@@ -115,8 +115,9 @@ class Look:
 
     @property
     def attempts(self) -> int:
-        """How often it was tried, as far as it tells."""
-        return 0 if self.count is None else max(self.count + 1, 1)
+        """How often it was tried, as far as it tells: a person's `retry` takes one off the count, not off the tries."""
+        tries = sum(one.get("outcome") != "killed" for one in self._tries)
+        return 0 if self.count is None else max(self.count + 1, 1, tries)
 
     @property
     def may_have_run(self) -> bool:

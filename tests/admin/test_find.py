@@ -51,6 +51,15 @@ def test_what_a_producer_wrote_as_tries_shows_no_token_at_any_depth(
     ]
 
 
+def test_a_job_that_a_person_retried_was_tried_as_often_as_its_tries_say(
+    client: Client, configured: Known, put: Put
+) -> None:
+    tries = [{"outcome": outcome} for outcome in ("rejected", "rejected", "killed")]
+    put("dead", NOW_S, "j1", retry_count=0, restbroker_attempts=tries)
+    (entry,) = page(client, "dead", (), configured).entries
+    assert entry.attempts == 2
+
+
 def test_jobs_that_wait_come_next_due_first(client: Client, configured: Known, put: Put) -> None:
     for n in range(3):
         put("schedule", NOW_S + n, f"j{n}")

@@ -56,6 +56,6 @@ def test_a_person_reads_what_is_wrong_and_what_to_do(place: Path, redis_url: str
     sources.write(open_client(StoreSettings(redis_url)), [ANN, SILENT])
     words = " ".join(on_a_terminal(["sources"], place).split())
     assert "SOURCE mim kind mongooseim-amqp process web1:7 state not read (RabbitMQSilent) since 2026-11-2" in words
-    assert "reason It is silent. hint Wait for it." in words
+    assert "reason It is silent. cure Wait for it." in words
     assert "SOURCE chat user ann" in words
     assert "login …877 opened 2026-11-2" in words

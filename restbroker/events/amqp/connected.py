@@ -18,6 +18,7 @@ import attrs
 import pika
 from pika import exceptions
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from restbroker.config.tls import context_of
 from restbroker.config.urls import BadUrl
@@ -185,7 +186,8 @@ def told(step: Step, where: str) -> Iterator[None]:
         raise refused(step, 403, "ACCESS_REFUSED") from None
     except exceptions.ProbableAccessDeniedError:
         raise refused(step, 530, "NOT_ALLOWED") from None
-    except (exceptions.AMQPError, OSError) as error:
+    except (exceptions.AMQPError, AMQPConnectorException, OSError) as error:
+        # The second is what pika raises where nobody answers its handshake; it is none of the first.
         raise away(where, _why(error)) from None
 
 

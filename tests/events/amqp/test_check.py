@@ -1,5 +1,6 @@
 """What `restbroker check` finds in a real RabbitMQ, and that it leaves it as it is."""
 
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -112,6 +113,14 @@ def test_a_server_that_does_not_answer_is_told() -> None:
     assert (one.level, one.code, one.cause) == ("problem", "RabbitMQAway", "target")
     assert one.message == "Source rabbit: RabbitMQ at amqp://127.0.0.1:1 cannot be read from: connection refused."
     assert one.cure == "Check that RabbitMQ runs, and the source's URL. It is tried again."
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("restbroker.events.amqp.connected._HANDSHAKE_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        (one,) = found(f"amqp://u:p@127.0.0.1:{mute.getsockname()[1]}")
+    assert (one.level, one.code, one.cause) == ("problem", "RabbitMQAway", "target")
+    assert one.message.endswith(" cannot be read from: it does not answer in time.")
 
 
 def test_without_what_reads_from_rabbitmq_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
