@@ -5,6 +5,7 @@ holds: what the catalogue or an argument's name says to be secret is masked wher
 unless they are asked for.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 
@@ -37,6 +38,8 @@ _VARIABLES = "variables"
 _NOTHING: frozenset[str] = frozenset()
 _NAME = re.compile(r"""[^\s=<>{}"'&?,;]{1,80}""")
 _QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
+_MOST_WITHIN = 65_536
+"""A text of so many characters is looked through for texts within it, and these for more; one with many is masked."""
 _LONG = 100
 """So many characters more of a secret take as long as another secret."""
 
@@ -57,7 +60,7 @@ class _Mask:
         if not found:
             return text
         self.left -= sum(1 + len(one) // _LONG for one in found)
-        return MASK if self.left < 0 else hiding.without(text, hiding.spelled(found), rounds=0)
+        return MASK if self.left < 0 else hiding.without(text, hiding.spelled(found))
 
 
 def arguments(
@@ -207,7 +210,7 @@ def _collect(value: Json, found: set[str], *, secret: bool, also: frozenset[str]
             pass
 
 
-def _collect_text(text: str, found: set[str], also: frozenset[str]) -> None:
+def _collect_text(text: str, found: set[str], also: frozenset[str], levels: int = 2) -> None:
     if not (also or structured.may_hold_secrets(text)):
         return
     match _parsed(text) if text.lstrip()[:1] in ("{", "[", '"') else None:
@@ -222,7 +225,16 @@ def _collect_text(text: str, found: set[str], also: frozenset[str]) -> None:
             for one in structured.secrets_in(text):
                 found.add(one)
                 if len(found) > hiding.MOST_SECRETS:  # then all is masked, whatever else there is
-                    break
+                    return
+            inside = structured.texts_in(text) if levels and len(text) <= _MOST_WITHIN else ()
+            for number, inner in enumerate(inside):
+                if number == hiding.MOST_SECRETS:
+                    found.add(text)
+                    return
+                within: set[str] = set()
+                _collect_text(inner, within, _NOTHING, levels - 1)
+                # As they stand there, where it is of JSON.
+                found |= within | {json.dumps(one, ensure_ascii=False)[1:-1] for one in within}
 
 
 def _listed(args: Json) -> list[Json] | None:

@@ -64,6 +64,19 @@ def secrets_in(text: str) -> Iterator[str]:
         yield from _assigned(unescape(text))
 
 
+def texts_in(text: str) -> Iterator[str]:
+    """The texts within it that may hold secrets, as they were before they were put there: what stands in quotes with
+    escapes or on lines, as a stanza in a document of GraphQL, and what stands between tags, as JSON in XML.
+    """
+    quoted = (found[3] for found in _BETWEEN.finditer(text) if found[3] and may_hold_secrets(found[3]))
+    for one in quoted if '"' in text else ():
+        with contextlib.suppress(ValueError):
+            yield one[3:-3] if one.startswith('"""') else str(json.loads(one, strict=False))
+    for found in _TAG.finditer(_without_cdata(text)) if "<" in text else ():
+        if may_hold_secrets(found[4]):
+            yield unescape(found[4])
+
+
 def variables_in(text: str) -> frozenset[str]:
     """The names of the variables that a GraphQL document gives as something secret: `p` of `password: $p`."""
     assigned = _given(text) if "$" in text else ()

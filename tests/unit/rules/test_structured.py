@@ -17,6 +17,7 @@ PRIVATE: Json = [{"type": "text-private", "var": "pin", "value": PASSWORD}]
 CALL = f"mutation {{ account {{ registerUser(user: $u, password: {json.dumps(PASSWORD)}) {{ message }} }} }}"
 XML = f"<iq><x:password a='1'>{escape(PASSWORD, quote=False)}</x:password></iq>"
 CDATA = f"<iq><password><![CDATA[{PASSWORD}]]></password></iq>"
+QUOTED_FIELD = f'<x><field var="password"><value>{escape(PASSWORD)}</value></field></x>'
 FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value></field></x>"
 
 
@@ -76,6 +77,11 @@ FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value>
         f"<property><name>password</name>\n<value>{escape(PASSWORD)}</value></property>",
         f"<field type='text-private'><value>{escape(PASSWORD)}</value></field>",
         f'in the middle of words: {{"password": {json.dumps(PASSWORD)}, "x',
+        f"mutation {{ stanza {{ sendStanza(stanza: {json.dumps(QUOTED_FIELD)}) {{ id }} }} }}",
+        f'mutation {{ stanza {{ sendStanza(stanza: """{QUOTED_FIELD}""") {{ id }} }} }}',
+        f"<message><json>{escape(json.dumps(FORM))}</json></message>",
+        f"<message><json><![CDATA[{json.dumps(['password', PASSWORD])}]]></json></message>",
+        f"<forwarded><body>{escape(FIELD)}</body></forwarded>",
     ],
 )
 def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(value: Json) -> None:
@@ -134,6 +140,7 @@ def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
         "{\n",
         '{"password":[1]}\n',
         "&quot;",
+        '<pass>"pass',
     ],
 )
 def test_no_text_takes_long_to_look_through(piece: str) -> None:
@@ -173,3 +180,8 @@ def test_an_escape_of_any_number_is_read_as_others_are(number: str) -> None:
 
 def test_a_text_that_goes_on_behind_a_line_break_in_it_is_found_whole() -> None:
     assert {"a\\\nb", "c"} <= redact.secret_values(None, {"command": 'password: ["a\\\nb", "c"]'})
+
+
+def test_a_text_with_more_texts_in_it_than_are_looked_through_is_masked_as_a_whole() -> None:
+    text = " ".join(['"no\\"pass"'] * 300) + ' "<a b=\\"password\\" password=\\"s3cret\\"/>"'
+    assert redact.arguments(None, {"command": text}, show_bodies=True)["command"] == MASK
