@@ -41,7 +41,9 @@ class Strict:
             # Before it was accepted, this is answered with 403.
             await send({"type": "websocket.close", "code": 1000, "reason": None})
         elif scope["type"] == "http" and (doubt := _doubt(scope)) is not None:
-            await _drop_body(receive)
+            # Not behind a 100: where the body is read on there, Hypercorn 0.18 loses one answer of four (measured).
+            if all(name != b"expect" for name, _ in scope["headers"]):
+                await _drop_body(receive)
             await send_answer(failed(400, "BadRequest", *doubt), send, closing=True)
         else:
             await self.app(scope, receive, send)
