@@ -392,6 +392,19 @@ async def test_a_deleted_room_is_said_to_be_gone_by_each_post_of_who_was_in_it(c
             assert_refused(await side.call("post_to_room", says("after")), "NoSuchRoom")
 
 
+async def test_a_room_that_others_delete_is_said_to_be_gone_and_is_joined_again_once_there_is_another(
+    chat: Openfire, sides: Open
+) -> None:
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        await side.done("post_to_room", says("before"))
+        del chat.world.services["conference"]["balcony"]
+        assert_refused(await side.call("post_to_room", says("to nobody")), "NoSuchRoom")
+        await side.done("create_room", ROOM)
+        await side.done("post_to_room", says("after"))
+    assert told(chat) == ["after"]
+
+
 async def test_where_nobody_can_say_whether_a_room_is_there_it_is_joined(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("create_room", ROOM)

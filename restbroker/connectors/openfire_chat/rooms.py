@@ -2,8 +2,9 @@
 
 The connector uses it. Always holds: a post is sent only by a login whose join of that room was answered with 200, or of
 which nothing is known where rooms are not to be joined; one process at a time has a user join or leave a room, and the
-others wait; a command is sent again within a delivery only after a 400, which means that it was not done. No room is
-joined of which the server says that it is not there: the plugin would make one that nobody else can enter (measured).
+others wait; a command is sent again within a delivery only after a 400, which means that it was not done. Nobody
+joins, or says anything in, a room of which the server says that it is not there: the plugin would make one that nobody
+else can enter (measured), or answer 200 to what nobody hears.
 
 The plugin remembers each room that a stream asked for, and from then on answers 200 to what is said there: also where
 the room refused him, where he left, or was banned (measured). So Redis has to know who is in a room.
@@ -142,6 +143,9 @@ class Rooms:
                     await self._make_sure(job)
                     return _Answer(await job.link.send(command))
                 case "in":
+                    # Others may have deleted it since he joined: what he says there would be answered with 200, too.
+                    if not has_joined:
+                        await self._make_sure(job)
                     return _Answer(await job.link.send(command), has_joined=has_joined)
                 case other:
                     assert_never(other)
@@ -185,6 +189,9 @@ class Rooms:
         response = await job.link.ask(room_question(job.call, job.asked, self._target))
         missing = no_such_room(response, room_of(job.asked))
         if missing is not None:
+            # Nobody is in one of that name that comes later.
+            with suppress(StoreRefused):
+                await self._book.room_lose(room_of(job.asked), "", is_out=False)
             raise _NoRoom(missing)
 
     async def expel(self, way: Way, asked: Asked, link: Link) -> Response:
