@@ -116,7 +116,7 @@ def job(
         shown["args"] = _args(listed, spec, hide, mask)
     for name in ("error_message", ATTEMPTS_FIELD):
         if name in shown:
-            shown[name] = _cleaned(shown[name], hide)
+            shown[name] = hiding.everywhere(shown[name], hide, EXCERPT_LIMIT)
     return shown
 
 
@@ -308,18 +308,6 @@ def _entry(one: Json, spec: CommandSpec | None, mask: _Mask) -> Json:
             return [name, MASK]
         case _:
             return _nested(one, mask)
-
-
-def _cleaned(value: Json, hide: Hide) -> Json:
-    match value:
-        case str():
-            return hide(value, EXCERPT_LIMIT)
-        case dict():
-            return {name: _cleaned(inner, hide) for name, inner in value.items()}
-        case list():
-            return [_cleaned(inner, hide) for inner in value]
-        case _:
-            return value
 
 
 def _path(target: str, hide: Hide) -> str:
