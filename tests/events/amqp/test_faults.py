@@ -130,6 +130,9 @@ def test_rabbitmq_is_killed_and_restarted_and_redis_cut_under_ten_thousand_event
         configure(tmp_path, proxy.port, own_rabbit.url())
         with started(["run"], directory=tmp_path) as broker:
             is_read(own_rabbit)
+            # RabbitMQ 3.10 does not always bring back a quorum queue that is killed within seconds of its birth.
+            own_rabbit.restart()
+            is_read(own_rabbit)
             with Publishers(own_rabbit, 10_000) as publishers:
                 publishers.reach(2_000)
                 own_rabbit.kill()
@@ -150,10 +153,10 @@ def test_rabbitmq_is_killed_and_restarted_and_redis_cut_under_ten_thousand_event
             twice = all_of(publishers.confirmed, store, tell, "RabbitMQ killed twice, restarted, Redis cut for 5 s")
             assert broker.stop() == 0
             output = broker.output()
-    # Three connections ended; what was in hand then came again.
+    # Three connections ended under the events; what was in hand then came again.
     assert twice <= 3 * PREFETCH
-    assert output.count("RabbitMQAway") >= 3
-    assert output.count("RabbitMQBack") == 3
+    assert output.count("RabbitMQAway") >= 4
+    assert output.count("RabbitMQBack") == 4
     assert "RabbitMQDiffers" not in output
 
 

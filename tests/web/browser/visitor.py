@@ -9,11 +9,16 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, TimeoutException
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+    TimeoutException,
+    WebDriverException,
+)
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -31,6 +36,8 @@ _MOST_STOPS: Final = 100
 _LOOKS: Final = (Path(__file__).parent / "looks.js").read_text("utf-8")
 _PASSING: Final = (NoSuchElementException, StaleElementReferenceException)
 """What happens where a page changes while it is read."""
+_LEFT: Final = "does not belong to the document"
+"""What the driver says of an element where the browser goes to another page meanwhile."""
 
 
 @attrs.frozen(eq=False)
@@ -82,7 +89,7 @@ class Visitor:
         pause_s = _PAUSE_S if self.has_scripts else _RELOAD_S
         wait = WebDriverWait(self.driver, PATIENCE_S, pause_s, _PASSING)
         try:
-            return wait.until(lambda _: question())
+            return wait.until(lambda _: _answer(question))
         except TimeoutException:
             here = f"{self.path} shows:\n{self.text()}"
             raise AssertionError(f"In {PATIENCE_S:g} s this did not happen: {what}. {here}") from None
@@ -202,6 +209,16 @@ class Visitor:
         elements = self.until(found, f"{what} is there")
         assert len(elements) == 1, f"{self.path} has {what} {len(elements)} times"
         return elements[0]
+
+
+def _answer(question: Callable[[], T]) -> T | Literal[False]:
+    """False while the browser is between two pages."""
+    try:
+        return question()
+    except WebDriverException as error:
+        if _LEFT not in str(error):
+            raise
+        return False
 
 
 @contextmanager
