@@ -186,7 +186,7 @@ man: $(VENV)/.dev ## Write the manual pages in contrib/man anew
 recipes: $(VENV)/.dev servers ## Type every command of docs/recipes.md and README, and write down anew what they print
 	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/test_recipes.py
 
-house: $(VENV)/.dev ## Measure how long, documented and tested the code is (docs/house.md)
+house: $(VENV)/.dev ## Measure how long, documented and tested the code is
 	@PYTHONPATH=. $(BIN)/python -m tests.house
 
 format: $(VENV)/.dev ## Format the code and mend what ruff can

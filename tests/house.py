@@ -1,6 +1,6 @@
 """Measures the house: how long files and functions are, what is documented, annotated and tested. `make house` runs it.
 
-Prints the table of docs/house.md. Always holds: a function's length is that of its code, without its docstring and
+Always holds: a function's length is that of its code, without its docstring and
 decorators; only what is written down in the repository is measured, not how it runs.
 """
 
