@@ -38,6 +38,8 @@ _VARIABLES = "variables"
 _NOTHING: frozenset[str] = frozenset()
 _NAME = re.compile(r"""[^\s=<>{}"'&?,;]{1,80}""")
 _QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
+_CREDENTIALS = re.compile(r"(?i)\A(?:basic|bearer|token) +(\S+)\Z")
+"""Of a header's value, which a server may repeat without the scheme."""
 _MOST_WITHIN = 65_536
 """A text of so many characters is looked through for texts within it, and these for more; one with many is masked."""
 _LONG = 100
@@ -201,6 +203,7 @@ def _collect(value: Json, found: set[str], *, secret: bool, also: frozenset[str]
                 _collect(inner, found, secret=secret, also=also)
         case str() | int() | float() if secret and not isinstance(value, bool):
             found.add(str(value))
+            found.update(_CREDENTIALS.findall(str(value)))
             if isinstance(value, str):
                 # A server may quote a secret within it alone: the password in a document of GraphQL.
                 _collect_text(value, found, also)
@@ -253,24 +256,42 @@ def _secrets_of(args: list[Json], spec: CommandSpec | None) -> frozenset[str]:
     found: set[str] = set()
     if len(args) > 1:
         given = _parsed(args[1]) if isinstance(args[1], str) else args[1]
-        _collect(given, found, secret=False)
-        for named in _named(given) if spec is not None else ():
-            _collect_members(spec, named, found)
+        named, others = _named(given)
+        _collect_members(spec, named, found)
+        _collect(others, found, secret=False)
     if len(args) > 2 and signing.read(args[2]) is None:
         _collect(args[2], found, secret=True)
     return frozenset(found)
 
 
-def _named(given: Json) -> Iterator[dict[str, Json]]:
-    """A job's arguments by name, in whichever of their forms: an object, pairs, objects of one key."""
-    for one in given if isinstance(given, list) else [given]:
-        match one:
-            case dict():
-                yield one
-            case [str(name), value]:
-                yield {name: value}
-            case _:
-                pass
+def _named(given: Json) -> tuple[dict[str, Json], Json]:
+    """A job's arguments by name, in whichever of their forms: an object, pairs, objects of one key; and what is none.
+
+    They are looked at together: one may say what another is, as `option` of `value`.
+    """
+    if isinstance(given, dict):
+        return given, None
+    if not isinstance(given, list) or (given and isinstance(given[0], str)):
+        return {}, given
+    named: dict[str, Json] = {}
+    others: list[Json] = []
+    for one in given:
+        pair = _pair(one)
+        if pair is None or pair[0] in named:
+            others.append(one)
+        else:
+            named[pair[0]] = pair[1]
+    return named, others
+
+
+def _pair(one: Json) -> tuple[str, Json] | None:
+    match one:
+        case [str(name), value]:
+            return name, value
+        case dict() if len(one) == 1:
+            return next(iter(one.items()))
+        case _:
+            return None
 
 
 def _args(args: list[Json], spec: CommandSpec | None, hide: Hide, mask: _Mask) -> list[Json]:
@@ -289,25 +310,22 @@ def _args(args: list[Json], spec: CommandSpec | None, hide: Hide, mask: _Mask) -
 
 def _given(given: Json, spec: CommandSpec | None, mask: _Mask) -> Json:
     """A job's arguments in the form that they have."""
-    match given:
-        case dict():
-            return _arguments(spec, given, mask)
-        case [str(), *_]:
-            return _nested(given, mask)
-        case list():
-            return [_entry(one, spec, mask) for one in given]
-        case _:
-            return _nested(given, mask)
+    named, others = _named(given)
+    shown = _arguments(spec, named, mask)
+    if isinstance(given, dict):
+        return shown
+    if not named or not isinstance(given, list):
+        return _nested(others, mask)
+    return [_entry(one, shown, spec, mask) for one in given]
 
 
-def _entry(one: Json, spec: CommandSpec | None, mask: _Mask) -> Json:
-    match one:
-        case dict():
-            return _arguments(spec, one, mask)
-        case [str(name), _] if _is_secret(spec, name):
-            return [name, MASK]
-        case _:
-            return _nested(one, mask)
+def _entry(one: Json, shown: dict[str, Json], spec: CommandSpec | None, mask: _Mask) -> Json:
+    pair = _pair(one)
+    # Each once: a name that comes twice is refused.
+    if pair is None or pair[0] not in shown:
+        return _nested(one, mask) if pair is None or not _is_secret(spec, pair[0]) else MASK
+    value = shown.pop(pair[0])
+    return {pair[0]: value} if isinstance(one, dict) else [pair[0], value]
 
 
 def _path(target: str, hide: Hide) -> str:

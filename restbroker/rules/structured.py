@@ -22,7 +22,7 @@ PRIVATE: Final = "text-private"
 # text, `"password": "x"`.
 _ASSIGNED: Final = re.compile(
     r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?:([\w!\[\]]++)\s*=\s*)?"""
-    r"""("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'<>]*'|\$\w+)"""
+    r"""("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^']*'|\$\w+)"""
 )
 # `password: ["x"]`, `credentials: {key: "x"}`: what stands between the brackets.
 _OPENED: Final = re.compile(r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?=[\[{])""")
@@ -34,11 +34,16 @@ _BETWEEN: Final = re.compile(
 # `password: x`. Each is looked for in the whole text, since one may hold the other: `Location: /x?password=x`,
 # `https://h/x?password=x`.
 _UNQUOTED: Final = (
-    re.compile(r"""(?m)(?:(?<=[?#&;,({\[\s])|^)([\w-]++(?:\[[\w-]*+\])*+)=([^\s&;"'<>$]+)"""),
-    re.compile(r"""(?m)^[ \t]*+(?:-[ \t]++)?+([\w.-]+)[ \t]*+[:=][ \t]*+([^\s"'<>${}\[\],][^\n]*)$"""),
+    re.compile(r"""(?m)(?:(?<=[?#&;,({\[\s])|^)([\w-]++(?:\[[\w-]*+\])*+)=([^\s&;"'<>][^\s&;"<>]*+)"""),
+    # A variable of GraphQL alone is none; a password may begin as one, and a hash does.
+    re.compile(
+        r"""(?m)^[ \t]*+(?:-[ \t]++)?+([\w.-]+)[ \t]*+[:=][ \t]*+"""
+        r"""((?:[^\s"'<>${}\[\],]|\$(?!\w++[ \t,)}\]]*+$))[^\n]*)$"""
+    ),
 )
-_TAG: Final = re.compile(r"<(/?)([\w.:-]++)([^<>]*+)>([^<]*)")
-_ATTRIBUTE: Final = re.compile(r"""(?<![\w:-])([\w-]+)\s*=\s*(["'])([^"'<>]*)\2""")
+# XML allows `>` and the other kind of quotes in an attribute.
+_TAG: Final = re.compile(r"""<(/?)([\w.:-]++)((?:[^<>"']|"[^"<]*"|'[^'<]*'|["'])*+)>([^<]*)""")
+_ATTRIBUTE: Final = re.compile(r"""(?<![\w:-])([\w-]+)\s*=\s*(?:"([^"<]*)"|'([^'<]*)')""")
 _NAMING: Final = frozenset({"var", "name", "key"})
 _VALUES: Final = frozenset({"value", "val", "content"})
 """Attributes and elements of XML: what names a field or a setting, and what it holds."""
@@ -100,6 +105,8 @@ def _assigned(text: str) -> Iterator[str]:
             seen.add(value)
             yield value
             yield unquote_plus(value)
+            # Where it stands in quotes: `'/x?password=x'`.
+            yield value.partition("'")[0]
             yield unquote_plus(value.rstrip(")]}"))
             # Of `Bearer x`.
             yield value.rpartition(" ")[2]
@@ -145,7 +152,7 @@ def _in_xml(text: str) -> Iterator[str]:
             named = "" if named == local else named
             inside = "" if inside == local else inside
             continue
-        has = {key: value for key, _, value in _ATTRIBUTE.findall(attributes)}
+        has = {key: double or single for key, double, single in _ATTRIBUTE.findall(attributes)}
         if not _NAMING.isdisjoint(has) or has.get("type") == PRIVATE:
             named = local if _names_a_secret(has) else ""
         elif local in _NAMING and behind.strip():

@@ -96,6 +96,47 @@ def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(v
 
 
 @pytest.mark.parametrize(
+    "named",
+    [
+        {"room": "r", "option": "password", "value": PASSWORD},
+        {"query": "mutation ($p: P!) { register(password: $p) }", "variables": {"p": PASSWORD}},
+    ],
+)
+def test_what_one_argument_tells_of_another_is_heard_in_every_form_of_a_list(named: dict[str, Json]) -> None:
+    pairs: Json = [[name, value] for name, value in named.items()]
+    objects: Json = [{name: value} for name, value in named.items()]
+    for given in (pairs, objects, json.dumps(pairs), json.dumps(objects)):
+        fields: dict[str, Json] = {"class": "Add", "args": ["c", given, "t"], "error_message": PASSWORD}
+        assert PASSWORD in redact.secrets_of(fields)
+        shown = redact.job(fields, show_bodies=True)
+        assert "p4ss" not in json.dumps(shown)
+        assert "register" in json.dumps(shown) or '"r"' in json.dumps(shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("user=a&password=it's-p4ss&x=1", "it's-p4ss"),
+        ("https://h/x?u=1&password=pa$$p4ss", "pa$$p4ss"),
+        ("https://h/x?password=$p4ss&u=1", "$p4ss"),
+        ("user: a\npassword: $2y$10$p4ss/abc\n", "$2y$10$p4ss/abc"),
+        ("<x password='a>p4ss'/>", "a>p4ss"),
+        ('<item name="password" value="it\'s-p4ss"/>', "it's-p4ss"),
+        ("<item name='password' value='say \"p4ss\"'/>", 'say "p4ss"'),
+        ("<field label='a > b' var='password'><value>p4ss</value></field>", "p4ss"),
+    ],
+)
+def test_a_sign_that_is_left_as_it_is_ends_no_secret(text: str, secret: str) -> None:
+    assert secret in redact.secret_values(None, {"command": text})
+    shown = redact.arguments(None, {"command": text}, show_bodies=True)
+    assert "p4ss" not in json.dumps(shown)
+
+
+def test_the_credentials_of_a_header_are_found_without_their_scheme() -> None:
+    assert "p4ss.4711" in redact.secret_values(None, {"headers": {"Authorization": "Bearer p4ss.4711"}})
+
+
+@pytest.mark.parametrize(
     "value",
     [
         {"fields": [{"var": "accountjid", "value": "a@h"}]},
