@@ -64,6 +64,9 @@ def _doubt(scope: HTTPScope) -> tuple[str, str] | None:
         return None
     if version not in ("1.0", "1.1"):
         return "It names a version of HTTP that is not spoken here: it could be two requests.", "Send HTTP/1.1."
+    # Without a body, `serving.connections` refuses it: Hypercorn would take it. With one, Hypercorn passes over it.
+    if any(name == b"upgrade" and b"h2c" in value.lower() for name, value in scope["headers"]):
+        return "It offers HTTP/2 inside of HTTP/1.1, which is not taken here.", "Send HTTP/1.1 without Upgrade."
     framing = [name for name, _ in scope["headers"] if name in (b"content-length", b"transfer-encoding")]
     if len(framing) > 1 or (version == "1.0" and b"transfer-encoding" in framing):
         return "It has a length beside chunks, or chunks in HTTP/1.0: it could be two requests.", "Send one of both."
@@ -77,3 +80,5 @@ async def _drop_body(receive: ASGIReceiveCallable) -> None:
             event = await receive()
             if event["type"] != "http.request" or not event["more_body"]:
                 break
+    # The reader's turn: where it meets what follows after our answer has begun, it ends the connection under it.
+    await trio.lowlevel.checkpoint()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from restbroker.telemetry.events import Warned
 from tests.support.ports import free_port
@@ -158,6 +159,22 @@ async def test_a_doubtful_request_is_refused_also_where_its_body_waits_to_be_ask
             assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"100", b"400"], answer
 
 
+async def test_a_doubtful_request_is_refused_also_where_its_body_comes_behind_its_head(site: Open) -> None:
+    head = b"POST /login HTTP/1.1\r\nHost: localhost\r\n" + _LENGTH + _CHUNKED + b"\r\n"
+    async with site() as running:
+        # Of three answers one was lost, and of another only the head came.
+        for server in (running.stats, running.health) * 16:
+            port = int(server.addresses[0].rsplit(":", 1)[1])
+            async with await trio.open_tcp_stream("127.0.0.1", port) as one:
+                await one.send_all(head)
+                # The app waits for the body now.
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                await one.send_all(_HIDDEN)
+                answer = b"".join([part async for part in one])
+            assert answer.startswith(b"HTTP/1.1 400 "), answer
+            assert answer.endswith(b"}\n"), answer
+
+
 async def test_an_offer_of_http2_is_not_taken_so_that_no_proxy_lets_the_rest_pass_unseen(site: Open) -> None:
     offer = (
         b"Host: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
@@ -169,5 +186,11 @@ async def test_an_offer_of_http2_is_not_taken_so_that_no_proxy_lets_the_rest_pas
             with trio.fail_after(4):
                 answer = await trio.to_thread.run_sync(answered, port, request, abandon_on_cancel=True)
             assert answer == b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n", path
+        for more in (b"Content-Length: 0\r\n", _LENGTH, _CHUNKED):
+            request = b"POST /login HTTP/1.1\r\n" + more + offer + (b"hello" if more == _LENGTH else b"0\r\n\r\n")
+            with trio.fail_after(4):
+                answer = await trio.to_thread.run_sync(answered, port, request, abandon_on_cancel=True)
+            assert answer.startswith(b"HTTP/1.1 400 "), more
+            assert len(re.findall(rb"HTTP/1.1 \d", answer)) == 1, more
         assert (await running.get("/")).status_code == 200, "the server goes on"
     assert not [event for event in running.harness.events if isinstance(event, Warned)]
