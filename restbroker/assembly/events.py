@@ -16,8 +16,7 @@ from restbroker.config.events import Events, EventSource
 from restbroker.telemetry.events import Report
 
 if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
-    from restbroker.events.contract import Reader, Ways
-    from restbroker.events.inlet import Inlet
+    from restbroker.events.contract import Inlet, Reader, Ways
     from restbroker.events.own import Own
     from restbroker.store.connection import Connection
 

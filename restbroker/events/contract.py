@@ -1,7 +1,7 @@
 """What one kind of event source has to offer. `registry` has the kinds, `webhook` and assembly use them.
 
 A kind that servers post to is a `Hook`. A kind that fetches by itself (a broker's queue, a stream of a server) is a
-`Reader`, which offers what it got to an `inlet.Inlet` and tells the server only then that it has it. Always holds: no
+`Reader`, which offers what it got to an `Inlet` and tells the server only then that it has it. Always holds: no
 kind knows Redis; an event that nobody took is not confirmed.
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 import attrs
 
 from restbroker.config.events import EventSource
+from restbroker.errors import RestbrokerError
 from restbroker.light import light
 from restbroker.rules.event import ServerEvent
 from restbroker.telemetry.events import Report
@@ -20,13 +21,40 @@ if TYPE_CHECKING:  # the command line gets the kinds without Trio, Redis and HTT
     import trio
 
     from restbroker.connectors.contract import Logins
-    from restbroker.events.inlet import Inlet
     from restbroker.store.leases import Lease
     from restbroker.transport.message import Transport
 
 Verdict = Literal["accepted", "duplicate", "own", "ignored"]
 """Redis has its job; it had one already (`DropDuplicates`); it tells of what this broker sent (`DropOwn`); nobody wants
 it (`Only`, `Except`, `Routes`)."""
+
+
+class Offer(Protocol):
+    """Events that were offered together."""
+
+    async def done(self) -> None:
+        """Returns when all of them are decided; however long Redis is away."""
+        ...
+
+    async def leave(self) -> None:
+        """Nobody waits any more: what is not on its way is not pushed. Returns when the rest is decided, in seconds."""
+        ...
+
+    def verdicts(self) -> list[Verdict | RestbrokerError | None]:
+        """Of each, in the order of the events: what became of it, or why not, by now; None: nothing yet."""
+        ...
+
+
+class Inlet(Protocol):
+    """The way to Redis."""
+
+    def offer(self, source: EventSource, events: Sequence[ServerEvent], /) -> Offer:
+        """They are pushed in this order. Raises `ValueError` for what no JSON can hold."""
+        ...
+
+    async def park(self, jobs: Sequence[bytes], /) -> None:
+        """Returns when these jobs are in the dead set; however long Redis is away."""
+        ...
 
 
 class Malformed(ValueError):
@@ -201,7 +229,7 @@ class Ways:
     `http`: what the logins use. The reader closes these three. `states`: None where nobody looks.
     """
 
-    inlet: "Inlet"
+    inlet: Inlet
     report: Report
     leases: Leases | None = None
     logins: "Logins | None" = None

@@ -23,8 +23,7 @@ from restbroker.events.amqp.parked import parked
 from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.settings import INSTALL, Settings
 from restbroker.events.amqp.topology import Trouble, silent
-from restbroker.events.contract import Malformed, States, Ways
-from restbroker.events.inlet import Inlet, Offer
+from restbroker.events.contract import Inlet, Malformed, Offer, States, Ways
 from restbroker.rules.event import ServerEvent
 from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
 

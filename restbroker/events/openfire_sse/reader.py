@@ -16,8 +16,7 @@ import trio
 
 from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
-from restbroker.events.contract import Leases, Ways
-from restbroker.events.inlet import Offer
+from restbroker.events.contract import Leases, Offer, Ways
 from restbroker.events.openfire_sse.basket import Basket
 from restbroker.events.openfire_sse.listener import Listener
 from restbroker.events.openfire_sse.settings import Settings
