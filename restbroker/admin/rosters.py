@@ -16,9 +16,10 @@ from restbroker.admin.audit import Note, State
 from restbroker.admin.refreshing import Refreshing
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules.roster import MOST_BYTES, MOST_CONTACTS, BadRoster, Contact, as_stored, roster_of
+from restbroker.rules.roster_change import Change, Changed, NotChanged
 from restbroker.store import rosters as store
 from restbroker.store.client import Client
-from restbroker.store.rosters import Change, Changed, Known, NotChanged, Wanted
+from restbroker.store.rosters import Known, Wanted
 
 _USERS_AT_ONCE: Final = 100
 _CONTACTS_AT_ONCE: Final = 2000

@@ -20,10 +20,11 @@ from restbroker.config.roster import KIND
 from restbroker.config.target import Target
 from restbroker.connectors.contract import Claimed
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store import rosters
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.store.rosters import Change, Changed, NotChanged, Pace, Wanted
+from restbroker.store.rosters import Wanted
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,10 +13,10 @@ import trio
 
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Outcome, Probe
+from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store.logins import Asks, Busy, Ending, How, Known, On, Taken, Turn, Yours
 from restbroker.store.logins import Claimed as Noted
 from restbroker.store.rooms import Need, State, Stay
-from restbroker.store.rosters import Change, Changed, NotChanged, Pace
 from restbroker.telemetry.events import Report
 from restbroker.transport.message import Request, Response, Transport
 

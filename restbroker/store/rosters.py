@@ -6,36 +6,19 @@ refreshes a user whom somebody else refreshes at that moment; a change during a 
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final, Literal, cast, get_args
+from typing import Final, cast, get_args
 
 import attrs
 
 from restbroker.rules.roster import MOST_BYTES, MOST_CONTACTS
+from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace, Why
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, Reply, integer, items, mapping, raw, text
 
-Needs = Literal["", "present", "absent", "keep"]
-Why = Literal["ABSENT", "PRESENT", "MANY", "LARGE"]
 _AT_ONCE: Final = 100
 """So many rosters are asked for in one go: each may be large."""
 _MARKED_AT_ONCE: Final = 1000
 """Redis does nothing else meanwhile: 17 ms for so many (measured)."""
-
-
-@attrs.frozen
-class Change:
-    """What to do with one user's roster. `put`: JID → contact, as `rules.roster.as_stored` writes it.
-
-    `whole`: what is put replaces all; `forget`: the roster goes, and its version. `needs`: what holds of each JID that
-    is put, or nothing is done; or `keep`: what is there stays as it is.
-    """
-
-    user: str
-    put: Mapping[str, bytes] = attrs.Factory(dict)
-    drop: tuple[str, ...] = ()
-    whole: bool = False
-    forget: bool = False
-    needs: Needs = ""
 
 
 @attrs.frozen
@@ -44,30 +27,6 @@ class Wanted:
 
     queue: str
     payloads: Mapping[str, bytes]
-
-
-@attrs.frozen
-class Changed:
-    """It is written. `versions`: user → version after it; 0: forgotten."""
-
-    versions: Mapping[str, int]
-
-
-@attrs.frozen
-class NotChanged:
-    """Nothing of it is written, for this user and JID: ABSENT or PRESENT it is; MANY or LARGE his roster would be."""
-
-    user: str
-    why: Why
-    jid: str
-
-
-@attrs.frozen
-class Pace:
-    """When a user who is marked is due: `debounce_ms` after his last change, `longest_ms` after the first at most."""
-
-    debounce_ms: int
-    longest_ms: int
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ import pytest
 
 from restbroker.admin import audit
 from restbroker.rules.json_types import Json
+from restbroker.rules.roster_change import Pace
 from restbroker.store import queues, rosters
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.process import run
@@ -82,7 +83,7 @@ def test_both_sides_become_friends_and_keep_what_they_say_of_each_other(do: Do, 
 def test_the_list_says_who_has_a_roster_and_who_is_to_be_refreshed(do: Do, store: Client) -> None:
     do("add john ann@example.org")
     do("add zoe ann@example.org")
-    rosters.claim(store, ["john"], "h", 60_000, rosters.Pace(0, 0))
+    rosters.claim(store, ["john"], "h", 60_000, Pace(0, 0))
     listed = do("list")
     john, zoe = (line.split("\t") for line in listed.stdout.splitlines())
     assert john == ["john", "1", "1", "17", "refreshing", "-"]

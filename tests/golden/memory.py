@@ -7,10 +7,10 @@ import attrs
 import trio
 
 from restbroker.connectors.contract import Claimed, LoginBook, Rosters
+from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store.logins import Asks, Ending, How, Known, On, Taken, Turn, Yours
 from restbroker.store.logins import Claimed as Noted
 from restbroker.store.rooms import Need, State, Stay
-from restbroker.store.rosters import Change, Changed, NotChanged, Pace
 from restbroker.transport.message import Request, Response, Sender
 
 STREAM: Final = "ofchat1"

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
+from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store import rosters
 from restbroker.store.client import Client, open_client
-from restbroker.store.rosters import Change, Changed, Claims, NotChanged, Pace, Wanted
+from restbroker.store.rosters import Claims, Wanted
 from tests.store.lanes import Server
 
 HISTORIES = int(os.environ.get("MODEL_HISTORIES", "60"))

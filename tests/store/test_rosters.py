@@ -6,9 +6,10 @@ import attrs
 import pytest
 
 from restbroker.errors import StoreRefused
+from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store import rosters
 from restbroker.store.client import Client
-from restbroker.store.rosters import Change, Changed, Claims, Known, NotChanged, Pace, Wanted
+from restbroker.store.rosters import Claims, Known, Wanted
 from tests.store.lanes import Server
 from tests.support.wait import until
 

@@ -23,7 +23,7 @@ from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
 from restbroker.rules.roster import MOST_BYTES, MOST_CONTACTS, as_json, roster_of
-from restbroker.store.rosters import Change, Changed, NotChanged, Pace
+from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
 
 _COUNTS_S: Final = 1.0
 """So long a probe that was not let in says so for all jobs that ask."""

@@ -17,7 +17,7 @@ from restbroker.connectors.contract import Claimed, Rosters
 from restbroker.connectors.prosody_roster.flights import Result
 from restbroker.errors import StoreRefused
 from restbroker.rules.outcome import Deferred, Delivered, Outcome, Reason, Rejected
-from restbroker.store.rosters import Pace
+from restbroker.rules.roster_change import Pace
 from restbroker.transport.errors import MaybeSent, NotSent
 
 _GATHER_S: Final = 0.01

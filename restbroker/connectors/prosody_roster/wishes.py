@@ -24,7 +24,7 @@ from restbroker.rules.roster import (
     read_user,
     require_writable,
 )
-from restbroker.store.rosters import Change
+from restbroker.rules.roster_change import Change
 
 _COMMANDS: Final = catalogue.for_version(None).commands
 _CONTACT: Final = ("name", "groups")

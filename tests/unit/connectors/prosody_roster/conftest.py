@@ -18,7 +18,7 @@ from restbroker.errors import StoreRefused
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Outcome
-from restbroker.store.rosters import Change, Changed, NotChanged, Pace
+from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Sender
 

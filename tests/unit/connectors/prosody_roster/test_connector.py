@@ -11,7 +11,7 @@ from restbroker.connectors.prosody_roster.options import Options
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Rejected
-from restbroker.store.rosters import Change, NotChanged
+from restbroker.rules.roster_change import Change, NotChanged
 from tests.unit.connectors.prosody_roster.conftest import TARGET, FakeRosters, Link, Opened, Prosody
 
 LOCAL = attrs.evolve(TARGET, is_local=True, options=Options(writes_only=True))

@@ -7,7 +7,7 @@ from restbroker.connectors.prosody_roster.wishes import Refresh, Show, Wish, Wri
 from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
-from restbroker.store.rosters import Change
+from restbroker.rules.roster_change import Change
 
 DOMAIN = "example.org"
 
