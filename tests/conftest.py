@@ -4,11 +4,12 @@ A test that stops, kills or fills a server asks for `make_redis` and breaks one 
 """
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import hypothesis
 import pytest
 
+from tests.support import process
 from tests.support.promises import Proofs, promises, proofs_of
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
 
@@ -35,6 +36,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         needed = frozenset(test for page in promises().values() for test in proofs_of(page))
         config.pluginmanager.register(Proofs(needed))
+
+
+def pytest_runtest_setup() -> None:
+    process.forget_ended()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure on a machine that nobody can look at is told with what the processes of its test said last."""
+    report = yield
+    if report.failed:
+        report.sections += process.last_words()
+    return report
 
 
 @pytest.fixture

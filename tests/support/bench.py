@@ -71,10 +71,10 @@ class Bench:
         }
         (self.directory / "env.json").write_text(json.dumps({**document, **keys}))
 
-    def start(self) -> Running:
+    def start(self, command: Sequence[str] = process.RESTBROKER) -> Running:
         """Starts one more broker and returns once it takes jobs in (the gate may still be closed)."""
-        command = ["run", "--config", str(self.directory / "env.json")]
-        running = self.stack.enter_context(process.started(command, directory=self.directory))
+        arguments = ["run", "--config", str(self.directory / "env.json")]
+        running = self.stack.enter_context(process.started(arguments, directory=self.directory, command=command))
         self.brokers.append(running)
         running.wait_for(r"broker\.started")
         return running

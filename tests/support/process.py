@@ -9,17 +9,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import attrs
 
 import restbroker
 from tests.support.wait import NEVER_S, until
 
+RESTBROKER: Final = (sys.executable, "-m", "restbroker")
 _CHECKOUT = Path(__file__).parents[2]
 _PATH = dict.fromkeys((str(Path(restbroker.__file__).parents[1]), str(_CHECKOUT)))
 """Where a child looks first: the same restbroker as ours, of the checkout or of a wheel, then `tests`."""
+_TAIL_CHARACTERS: Final = 6000
+_begun: Final[list["Running"]] = []
+"""Those of this test, and those of earlier ones that run still."""
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -40,7 +45,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Runs `python -m restbroker` to its end; raises TimeoutExpired after `timeout_s` seconds, the process killed."""
     return subprocess.run(
-        [sys.executable, "-m", "restbroker", *arguments],
+        [*RESTBROKER, *arguments],
         env=clean_environment(environ),
         cwd=directory,
         input=stdin,
@@ -56,7 +61,7 @@ def run_into(
 ) -> subprocess.CompletedProcess[str]:
     """Runs it with this open file as its stdout; only stderr is collected."""
     return subprocess.run(
-        [sys.executable, "-m", "restbroker", *arguments],
+        [*RESTBROKER, *arguments],
         env=clean_environment(environ),
         cwd=directory,
         stdin=subprocess.DEVNULL,
@@ -131,7 +136,7 @@ def started(
     *,
     directory: Path,
     environ: Mapping[str, str] | None = None,
-    command: Sequence[str] = (sys.executable, "-m", "restbroker"),
+    command: Sequence[str] = RESTBROKER,
 ) -> Iterator[Running]:
     """Runs `python -m restbroker` (or another command) in the background in `directory`; killed at the end."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -147,8 +152,23 @@ def started(
             stderr=err,
             process_group=0,
         )
+    running = Running(process, stdout, stderr)
+    _begun.append(running)
     try:
-        yield Running(process, stdout, stderr)
+        yield running
     finally:
         process.kill()
         process.wait(timeout=30)
+
+
+def forget_ended() -> None:
+    """Before a test: what earlier ones started and ended is none of its concern."""
+    _begun[:] = [one for one in _begun if one.process.poll() is None]
+
+
+def last_words() -> Iterator[tuple[str, str]]:
+    """Each process of this test that said anything, and the end of that: what a failure is understood by."""
+    for one in _begun:
+        with suppress(OSError):
+            if said := one.output()[-_TAIL_CHARACTERS:].strip():
+                yield f"process {one.process.pid}", said
