@@ -18,7 +18,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo test image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
 	bench-webhook bench-four bench-startup bench-bulk \
-	count-calls mutants screenshots recipes site lint reference man house format check servers locks clean
+	mutants screenshots recipes site lint reference man house format check servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,9 +108,6 @@ bench: $(VENV)/.dev servers bench-servers $(VENV)/bench/.done ## Measure restbro
 	@$(BIN)/python -m benchmarks $(ARGS)
 	@$(BIN)/python -m benchmarks.page
 	@$(BIN)/python -m benchmarks.plot
-
-count-calls: $(VENV)/.dev servers ## Write down how many calls of functions a job costs (a test compares with it)
-	@PYTHONPATH=. $(BIN)/python -m tests.bench.calls_per_job
 
 bench-targets: $(VENV)/.dev servers ## Measure what a dead and a slow target cost a third one
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.targets
