@@ -1,25 +1,38 @@
-"""The page that leads into the code names files and functions that are there."""
+"""The page that leads into the code: its picture of the rooms is that of the imports, and what it names is there."""
 
 import re
-
-import pytest
 
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-NAMED = re.findall(r"`([\w/]+\.(?:py|lua))`(?:, `(?!\w+\.py)(?:\w+\.)?(\w+)`)?", PAGE)
-DOTTED = re.findall(r"`(?!attrs\.)([a-z_/]+)\.(?!py`|lua`|json`)([a-z_]+)`", PAGE)
-NAMED += [(f"{module}.py", name) for module, name in DOTTED]
+NAMED = re.compile(r"`([\w/]+\.(?:py|lua))`(?:, `(?!\w+\.py)(?:\w+\.)?(\w+)`)?")
+DOTTED = re.compile(r"`(?!attrs\.)([a-z_/]+)\.(?!py`|lua`|json`)([a-z_]+)`")
+FOR_TYPES = re.compile(r"^if TYPE_CHECKING:.*\n(?:    .*\n|\n)+", re.MULTILINE)
+IMPORTED = re.compile(r"^ *(?:from|import) restbroker(?:\.(\w+)| import ([a-z]\w*))", re.MULTILINE)
 
 
-@pytest.mark.parametrize(("path", "name"), sorted(set(NAMED)))
-def test_each_file_and_function_that_is_named_exists(path: str, name: str) -> None:
-    files = [file for file in (ROOT / "restbroker").rglob(path.rpartition("/")[2]) if f"/{file}".endswith(f"/{path}")]
-    assert files, path
-    assert not name or any(re.search(rf"(?:def|class) {name}\b", file.read_text("utf-8")) for file in files)
+def test_rooms_import_only_those_below_them_in_the_picture() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE)
+    floors = {room: floor for floor, row in enumerate(rows) for room in re.findall(r"`(\w+)`", row)}
+    place = ROOT / "restbroker"
+    files = {file: file.relative_to(place).parts[0].removesuffix(".py") for file in place.rglob("*.py")}
+    rooms = {file: room for file, room in files.items() if not room.startswith("__")}
+    assert set(rooms.values()) == set(floors)
+    used = {
+        (str(file), room, below or beside)
+        for file, room in rooms.items()
+        for below, beside in IMPORTED.findall(FOR_TYPES.sub("", file.read_text("utf-8")))
+    }
+    assert [one for one in used if one[1] != one[2] and floors[one[2]] <= floors[one[1]]] == []
 
 
-def test_the_page_names_every_folder_of_the_broker() -> None:
-    folders = {place.parent.name for place in (ROOT / "restbroker" / "broker").glob("*/__init__.py")}
-    assert folders
-    assert {folder for folder in folders if f"`{folder}`" not in PAGE} == set()
+def test_each_file_and_function_that_the_page_names_exists() -> None:
+    found = {
+        f"/{file}": file.read_text("utf-8") for end in ("py", "lua") for file in ROOT.glob(f"restbroker/**/*.{end}")
+    }
+    missing = []
+    for path, name in {*NAMED.findall(PAGE), *((f"{module}.py", name) for module, name in DOTTED.findall(PAGE))}:
+        texts = [text for file, text in found.items() if file.endswith(f"/{path}")]
+        if not any(re.search(rf"(?:def|class) {name}\b" if name else "", text) for text in texts):
+            missing.append((path, name))
+    assert not missing

@@ -1,62 +1,95 @@
-"""What README and docs say is so: their JSON, their commands, their links, and the codes that they explain."""
+"""What README and docs say is there: links, files, commands; and what they show can be used as it stands."""
 
-import ast
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import pytest
 from typer.core import TyperGroup
 
+from restbroker.broker.delivery.tokens import Tokens
+from restbroker.cli import app
 from restbroker.cli.app import COMMANDS
-from restbroker.cli.app import load as load_command
 from restbroker.cli.lists import ListsFirst
 from restbroker.config.load import load
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
 from restbroker.connectors import registry
 from restbroker.events import registry as sources
+from restbroker.rules import arguments
+from restbroker.rules.arguments import Submission
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, name_of
 from tests.transport.authority import authority
 
-README = ROOT / "README.md"
-PRODUCERS = ROOT / "docs" / "producers.md"
-JSON_BLOCKS = [
-    pytest.param(text, id=f"{name_of(page)}-{number}")
-    for page in PAGES
-    for number, text in enumerate(blocks(page, "json"))
-]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|lua|rb|lock))(?:::\w+)?`")
+MAKE = re.compile(r"(?:`|^ {4}|\$ )make ([a-z][a-z-]*)", re.MULTILINE)
 USE = re.compile(r"(?:^|[`$ ])restbroker ((?:[a-z]+ ?)(?:[^`|\n]*))", re.MULTILINE)
-CODE_ROW = re.compile(r"^\| `([A-Z]\w+)` \|", re.MULTILINE)
+LOADED = {name: app.load(name) for name in COMMANDS}
+SECRET = "0123456789abcdef0123456789abcdef"
+LANGUAGES: Final = {
+    "python": [sys.executable, "-c"],
+    "sh": ["sh", "-c"],
+    "ruby": ["ruby", "-e"],
+    "php": ["php", "-r"],
+    "js": ["node", "-e"],
+    "go": ["go", "run"],
+}
 
 
-@pytest.mark.parametrize("text", JSON_BLOCKS)
-def test_each_json_block_parses_and_a_configuration_loads(text: str, tmp_path: Path) -> None:
-    value = json.loads(text)
-    assert value
-    if isinstance(value, dict) and "RestQueue" in value:
-        secret = tmp_path / "secret"
-        secret.write_text("a-secret-of-many-letters\n", encoding="utf-8")
-        files = {}
-        if "CertFile" in text:
-            files["CertFile"], files["KeyFile"] = authority(tmp_path).pair("server")
-        file = tmp_path / "env.json"
-        file.write_text(json.dumps(_placed(value, files, secret)), encoding="utf-8")
-        assert load(file, {}, {}, registry.kinds(), sources.kinds()).config.targets[0].queues == (value["RestQueue"],)
+def test_each_link_leads_somewhere_and_each_page_is_found_from_the_readme() -> None:
+    # README leads to the folder of the decisions.
+    wrong, found = [], {ROOT / "README.md", *(ROOT / "docs" / "decisions").glob("*.md")}
+    for page in PAGES:
+        links = [link for link in LINK.findall(page.read_text("utf-8")) if "://" not in link]
+        for path, _, anchor in (link.partition("#") for link in links):
+            target = (page.parent / path).resolve() if path else page
+            found |= {target} - {page}
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                wrong.append((name_of(page), path, anchor))
+    assert not wrong
+    assert set(PAGES) - found == set()
 
 
-def _placed(value: Any, files: Mapping[str, Path], otherwise: Path) -> Any:
+def test_each_file_and_each_target_of_make_that_a_page_names_is_there() -> None:
+    rooms = [ROOT, ROOT / "restbroker", ROOT / "restbroker" / "broker"]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        missing = [file for file in FILE.findall(text) if not any((room / file).exists() for room in rooms)]
+        assert (name_of(page), missing, set(MAKE.findall(text)) - targets) == (name_of(page), [], set())
+
+
+def test_each_json_block_parses_and_each_configuration_loads(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a-secret-of-many-letters\n", encoding="utf-8")
+    cert, key = authority(tmp_path).pair("server")
+    file, loaded = tmp_path / "env.json", 0
+    for value in (json.loads(text) for page in PAGES for text in blocks(page, "json")):
+        assert value
+        if isinstance(value, dict) and "RestQueue" in value:
+            placed = _placed(value, {"CertFile": cert, "KeyFile": key}, tmp_path / "secret")
+            file.write_text(json.dumps(placed), encoding="utf-8")
+            found = load(file, {}, {}, registry.kinds(), sources.kinds()).config
+            assert found.targets[0].queues == (value["RestQueue"],), value
+            loaded += 1
+    assert loaded
+
+
+def _placed(value: Any, pair: Mapping[str, Path], secret: Path) -> Any:
     """The value with files that are there."""
     match value:
         case dict():
+            files = pair if "CertFile" in value else {}
             return {
-                key: str(files.get(key, otherwise)) if key.endswith("File") else _placed(item, files, otherwise)
+                key: str(files.get(key, secret)) if key.endswith("File") else _placed(item, pair, secret)
                 for key, item in value.items()
             }
         case list():
-            return [_placed(item, files, otherwise) for item in value]
+            return [_placed(item, pair, secret) for item in value]
         case _:
             return value
 
@@ -65,99 +98,44 @@ def test_each_command_line_of_a_page_exists_with_its_options() -> None:
     uses = [use.split() for page in PAGES for use in USE.findall(page.read_text("utf-8"))]
     known = [words for words in uses if words[0] in COMMANDS]
     assert {words[0] for words in known} == set(COMMANDS)
-    for words in map(before_a_foreign_command, known):
-        assert {word for word in words if word.startswith("--")} <= options_of(words), words
+    for words in known:
+        options = {word for word in _own(words) if word.startswith("--")}
+        assert options <= set(_options_of(words)), words
 
 
-def before_a_foreign_command(words: list[str]) -> list[str]:
+def _own(words: list[str]) -> list[str]:
     """Without the command of another program, which has options of its own."""
-    if load_command(words[0]).context_settings.get("allow_interspersed_args", True):
+    if LOADED[words[0]].context_settings.get("allow_interspersed_args", True):
         return words
     return [words[0], *takewhile(lambda word: word.startswith("-"), words[1:])]
 
 
-def options_of(words: list[str]) -> set[str]:
+def _options_of(words: list[str]) -> Iterator[str]:
     """Every option of the command that these words begin with."""
-    command = load_command(words[0])
+    command = LOADED[words[0]]
     alone = len(words) == 1 or words[1].startswith("-")
     if isinstance(command, ListsFirst) and alone:
         command = command.commands["list"]
     elif isinstance(command, TyperGroup) and not (alone and (len(words) > 1 or command.invoke_without_command)):
-        found = command.commands.get(words[1])
-        assert found is not None, words
-        command = found
-    return {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        command = command.commands[words[1]]
+    yield from ("--help", *(option for parameter in command.params for option in parameter.opts))
 
 
-def test_what_the_readme_has_one_write_into_the_clone_is_ignored_by_git() -> None:
-    written = {*re.findall(r"> ([\w-]+)\)?$", README.read_text("utf-8"), re.MULTILINE), "env.json", "token", "password"}
-    assert "bobs-password" in written
-    assert {f"/{name}" for name in written} <= set((ROOT / ".gitignore").read_text("utf-8").splitlines())
-
-
-def test_what_httpx_costs_is_what_was_measured() -> None:
-    rows = [
-        row
-        for row in (ROOT / "docs" / "performance.md").read_text("utf-8").splitlines()
-        if "restbroker on httpx" in row
-    ]
-    factors = [float(row.split(" | ")[4].rstrip("×")) for row in rows if row.count("×") == 2]
-    for page in ("configuration.md", "targets.md"):
-        assert "several times the CPU" in " ".join((ROOT / "docs" / page).read_text("utf-8").split())
-    assert factors
-    assert all(factor >= 2.5 for factor in factors), factors
-
-
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_each_relative_link_leads_somewhere(page: Path) -> None:
-    for link in LINK.findall(page.read_text("utf-8")):
-        if link.startswith(("http://", "https://")):
-            continue
-        path, _, anchor = link.partition("#")
-        target = (page.parent / path).resolve() if path else page
-        assert target.exists(), link
-        assert not anchor or anchor in anchors(target), link
-
-
-def test_each_code_that_a_job_can_fail_with_is_explained_and_no_other() -> None:
-    assert set(CODE_ROW.findall(PRODUCERS.read_text("utf-8"))) == set(codes())
-
-
-def codes() -> Iterator[str]:
-    """Every text that the code uses as a reason's code."""
-    for file in (ROOT / "restbroker").rglob("*.py"):
-        tree = ast.parse(file.read_text("utf-8"))
-        named = dict(constants(tree))
-        for node in ast.walk(tree):
-            match node:
-                case ast.Call(func=ast.Name("Reason"), args=[ast.Name(constant), *_]) if constant in named:
-                    yield from texts(named[constant])
-                case ast.Call(func=ast.Name("Reason"), args=[first, *_]):
-                    yield from texts(first)
-                case ast.AnnAssign(target=ast.Name("_REFUSALS"), value=ast.Tuple(rows)):
-                    # The one table of codes: pattern, code, cure.
-                    yield from (text for row in rows if isinstance(row, ast.Tuple) for text in texts(row.elts[1]))
-                case _:
-                    pass
-
-
-def constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
-    """The module's annotated names and what they are set to."""
-    for node in tree.body:
-        match node:
-            case ast.AnnAssign(target=ast.Name(name), value=ast.expr() as value):
-                yield name, value
-            case _:
-                pass
-
-
-def texts(expression: ast.expr) -> Iterator[str]:
-    """The texts that this expression may be: itself, or both sides of a condition."""
-    match expression:
-        case ast.Constant(str(text)):
-            yield text
-        case ast.IfExp(_, body, orelse):
-            yield from texts(body)
-            yield from texts(orelse)
-        case _:
-            pass
+def test_the_job_that_each_example_of_a_signature_makes_is_signed_as_a_broker_wants_it(tmp_path: Path) -> None:
+    (tmp_path / "app_token").write_text(SECRET + "\n")
+    tokens = Tokens([Token("app", (Secret(SECRET),), signed=True, queue_signed=True)])
+    for language, program in LANGUAGES.items():
+        (example,) = blocks(ROOT / "docs" / "tokens.md", language)
+        script = example.removeprefix("<?php\n")
+        if language == "go":
+            (tmp_path / "main.go").write_text(script)
+            script = "main.go"
+        done = subprocess.run([*program, script], cwd=tmp_path, capture_output=True, text=True, check=True)
+        job = json.loads(done.stdout)
+        submission = arguments.read(job["args"])
+        assert isinstance(submission, Submission), language
+        proof = tokens.proof(submission.token, job["jid"], submission, "rest")
+        assert proof is not None, language
+        assert proof.signature is not None, language
+        assert proof.signature.covers_queue, language
+        assert tokens.proof(submission.token, job["jid"], submission, "other") is None

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from restbroker.rules import arguments
 from restbroker.rules.arguments import Submission
 from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.replies import Reply
 from tests.docs.pages import ROOT, blocks
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.process import clean_environment, started
@@ -55,16 +57,6 @@ def environment(place: Path) -> dict[str, str]:
     return clean_environment({"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "REDIS_URL": url})
 
 
-def in_shell(place: Path, commands: list[str]) -> list[str]:
-    """What each command prints, on either stream, typed one after the other into one shell."""
-    marked = "\n".join(f"(r=$?; printf '\\036'; exit $r)\n{command}" for command in commands)
-    done = subprocess.run(
-        ["bash", "-c", marked], cwd=place, env=environment(place), text=True, timeout=60, check=False,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    return done.stdout.split("\036")[1:]
-
-
 def alike(text: str) -> str:
     return CHANGES.sub("…", " ".join(text.split()))
 
@@ -85,33 +77,21 @@ def test_a_broker_that_is_started_says_what_the_readme_shows(place: Path) -> Non
         server.kill()
 
 
-@pytest.mark.parametrize("page", [README, PRODUCERS], ids=["README", "producers"])
-@pytest.mark.parametrize("language", BEFORE)
-def test_each_example_pushes_a_job_that_a_broker_takes(page: Path, language: str, place: Path, redis_url: str) -> None:
+def test_each_example_pushes_a_job_that_a_broker_takes(place: Path, redis_url: str) -> None:
     (place / "bobs-password").write_text("s3cret\n")
-    example = "\n".join(blocks(page, language))
-    *program, before = BEFORE[language]
-    subprocess.run(
-        [*program, before + example], cwd=place, env=environment(place), input="Hi", text=True, timeout=60, check=True
-    )
-    client = open_client(StoreSettings(redis_url))
-    raw = client.command("LRANGE", "queue:rest", 0, -1)
-    assert isinstance(raw, list)
-    assert raw
+    client, raw = open_client(StoreSettings(redis_url)), list[Reply]()
+    for page, language in product((README, PRODUCERS), BEFORE):
+        *program, before = BEFORE[language]
+        text = before + "\n".join(blocks(page, language))
+        subprocess.run(
+            [*program, text], cwd=place, env=environment(place), input="Hi", text=True, timeout=60, check=True
+        )
+        pushed = client.command("LRANGE", "queue:rest", 0, -1)
+        assert isinstance(pushed, list)
+        assert len(pushed) > len(raw), (page, language)
+        raw = pushed
     for job in raw:
         assert isinstance(job, bytes)
         submission = arguments.read(json.loads(job)["args"])
         assert isinstance(submission, Submission)
         assert submission.command.endpoint in ("register", "connected_users_number")
-
-
-def test_the_command_that_retries_a_parked_job_retries_this_one_alone(place: Path, redis_url: str) -> None:
-    page = README.read_text("utf-8")
-    found = re.search(r"^ {6}(restbroker dead retry THE-JOB-ID)$", page, re.MULTILINE)
-    assert found is not None
-    client = open_client(StoreSettings(redis_url))
-    for jid in ("a1", "a2"):
-        client.command("ZADD", "dead", 5, f'{{"class":"X","jid":"{jid}","args":[],"queue":"rest"}}')
-    assert in_shell(place, [found[1].replace("THE-JOB-ID", "a1")]) == ["1 job retried.\n"]
-    assert client.command("LLEN", "queue:rest") == 1
-    assert client.command("ZRANGE", "dead", 0, -1) == [b'{"class":"X","jid":"a2","args":[],"queue":"rest"}']

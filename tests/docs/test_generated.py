@@ -1,0 +1,50 @@
+"""What is made from the code is what the code says now: pages, manual, ready-made help, codes, locks."""
+
+import re
+import subprocess
+import tomllib
+
+from restbroker.cli import codes, help_pages
+from restbroker.config import reference as options
+from restbroker.connectors import reference as commands
+from restbroker.connectors import registry
+from restbroker.events import registry as sources
+from restbroker.telemetry import reference as telemetry
+from tests.docs import code_tables, help_texts, man_pages
+from tests.docs.pages import ROOT
+
+
+def test_what_make_reference_and_make_man_write_is_up_to_date() -> None:
+    made = {
+        ROOT / "docs" / "configuration.md": options.markdown(registry.kinds(), sources.kinds()),
+        ROOT / "env.json.sample": options.sample_text(),
+        ROOT / "docs" / "telemetry.md": telemetry.markdown(),
+        ROOT / commands.PAGE: commands.page(),
+        codes.FILE: code_tables.written(),
+        help_pages.FILE: help_texts.written(),
+        **{man_pages.FOLDER / name: text for name, text in man_pages.pages().items()},
+    }
+    assert [str(file) for file, text in made.items() if file.read_text("utf-8") != text] == [], "make reference man"
+    assert {*man_pages.FOLDER.rglob("*.[15]")} <= set(made)
+
+
+def test_the_manual_is_well_formed() -> None:
+    files = sorted(man_pages.FOLDER.rglob("*.[15]"))
+    done = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning", *files], capture_output=True, text=True, check=False
+    )
+    # A date would change with each run.
+    assert [line for line in done.stdout.splitlines() if "missing date" not in line] == []
+    assert done.stderr == ""
+
+
+def test_each_lock_has_a_hash_for_each_package_and_names_no_registry() -> None:
+    locks = sorted((ROOT / "requirements").glob("*.lock"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert set(project["optional-dependencies"]) <= {lock.stem for lock in locks}
+    for lock in locks:
+        text = lock.read_text("utf-8")
+        packages = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
+        assert packages, lock
+        assert [package for package in packages if "--hash=sha256:" not in package] == [], lock
+        assert "://" not in text, lock

@@ -1,0 +1,136 @@
+"""What the pages of the servers show: the job becomes the request, and ejabberd takes what is written for it."""
+
+import base64
+import http.client
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+import trio
+
+from restbroker.assembly.logins import logins_of
+from restbroker.config.load import load
+from restbroker.connectors import registry
+from restbroker.connectors.contract import Ports
+from restbroker.rules.command import Call, Command
+from restbroker.rules.outcome import Delivered
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.transport.client import open_transport
+from tests.docs.pages import ROOT, blocks
+from tests.servers.openfire_rest import Direct
+from tests.support import ejabberd as support
+from tests.support.ejabberd import PASSWORD, Ejabberd
+from tests.support.receiver import Answer, Receiver
+from tests.support.redis_server import RedisServer
+
+SECRETS: Final = {"shop": "b", "signing": "whsec_" + "QUJD" * 10}
+USER_MADE: Final = Answer(200, b'{"data":{"account":{"registerUser":{"jid":"a@b"}}}}')
+# Each page with the address in its configuration, what its blocks have in them, and what the server says to the job.
+PAGES: Final[Mapping[str, tuple[str, str, str, Answer]]] = {
+    "http.md": ("https://api.example.org", "", "", Answer(200, b"")),
+    "servers/prosody.md": ("http://127.0.0.1:5280", "", "", Answer(202, b"")),
+    "servers/mongooseim.md": ("http://localhost:5551", "", "", USER_MADE),
+    "servers/openfire.md": ("http://127.0.0.1:9090", "openfire-rest", "create_user", Answer(201, b"")),
+    "servers/openfire.md#chat": ("http://127.0.0.1:7070", "openfire-chat", "post_message", Answer(200, b"")),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_the_job_of_a_page_becomes_the_request_that_it_shows(
+    name: str, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    address, kind, command, said = PAGES[name]
+    page = ROOT / "docs" / name.partition("#")[0]
+    ours = (block for block in blocks(page, "json") if (kind in block or command in block))
+    configuration, job = map(json.loads, ours)
+    for secret in ("token", "key", "prosody", "prosody_admin", "mongooseim", "openfire", *SECRETS):
+        (tmp_path / secret).write_text(SECRETS.get(secret, "t"))
+    stream = Answer(200, b"STREAM")
+    with Receiver(lambda asked: stream if asked.target.endswith("/login") else said) as receiver:
+        written = json.dumps(configuration).replace("/run/credentials/restbroker/", f"{tmp_path}/")
+        written = written.replace(address, receiver.url).replace('"Probe"', '"AllowPrivate": true, "Probe"')
+        (tmp_path / "env.json").write_text(written)
+        (target,) = load(tmp_path / "env.json", {}, {}, registry.kinds()).config.targets
+        transport, settings = open_transport(target), StoreSettings(f"redis://127.0.0.1:{redis_server.port}")
+        book = logins_of(target, lambda: Connection(open_client(settings)))
+        connector = registry.open_connector(target, Ports(lambda _: None, trio.current_time, transport, logins=book))
+        endpoint, arguments, _ = job["args"]
+        outcome = await connector.deliver(Call(Command(endpoint, arguments), jid=job["jid"]), Direct(transport))
+        await transport.aclose()
+        if book is not None:
+            await book.aclose()
+        *_, got = receiver.received
+    assert isinstance(outcome, Delivered)
+    text = page.read_text("utf-8")
+    assert f"`{got.method} {got.target}`" in text
+    assert got.body.decode() in text
+
+
+Serve = Callable[[str], AbstractContextManager[Ejabberd]]
+LISTEN, BY_ACCOUNT, BY_ADDRESS, TOKENS = blocks(ROOT / "docs" / "servers" / "ejabberd.md", "yaml")
+HOST: Final = "example.org"
+# The fixture makes its accounts from another loopback address; a later permission does not take from an earlier one.
+REST: Final = """\
+  "for the test":
+    who:
+      ip: "127.0.0.2/32"
+    what: "*"
+hosts: {hosts}
+auth_method: internal
+registration_timeout: infinity
+modules:
+  mod_admin_extra: {{}}
+  mod_http_api: {{}}
+"""
+
+
+@pytest.fixture
+def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Starts an ejabberd with the page's listener and these rights."""
+
+    @contextmanager
+    def start(rights: str) -> Iterator[Ejabberd]:
+        monkeypatch.setattr(support, "CONFIG", LISTEN.replace("5281", "{port}") + rights + REST)
+        server = Ejabberd(tmp_path / "ejabberd", (HOST,)).start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+    return start
+
+
+def ask(server: Ejabberd, command: str, login: str = "", **arguments: object) -> tuple[int, bytes]:
+    """The status and body that a command gets, from 127.0.0.1; `login` is an account's name or a whole header."""
+    basic = "Basic " + base64.b64encode(f"{login}:{PASSWORD}".encode()).decode()
+    headers = {"Authorization": login if " " in login else basic} if login else {}
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        connection.request("POST", f"/api/{command}", json.dumps(arguments), {"Host": HOST, **headers})
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def test_the_rights_by_account_and_of_tokens_let_the_account_in_and_nobody_else(serve: Serve) -> None:
+    outside, section, rights = TOKENS.partition("api_permissions:\n")
+    assert section
+    wanted = {"ttl": 60, "scopes": "ejabberd:admin"}
+    with serve(outside + BY_ACCOUNT + rights) as server:
+        asked = [("status", server.admin), ("connected_users_number", server.admin), ("stop", server.admin)]
+        asked += [("status", server.limited), ("status", "admin"), ("status", "")]
+        assert [ask(server, *one)[0] for one in asked] == [200, 200, 403, 403, 401, 403]
+        status, body = ask(server, "oauth_issue_token", server.admin, jid=server.admin, **wanted)
+        assert status == 200
+        bearer = f"Bearer {json.loads(body)['token']}"
+        assert [ask(server, command, bearer)[0] for command in ("status", "stop")] == [200, 403]
+        refused = ask(server, "oauth_issue_token", server.admin, jid=server.limited, **wanted)
+        assert refused == (400, b'"badpass"')
+
+
+def test_the_rights_by_address_need_no_login(serve: Serve) -> None:
+    with serve(BY_ADDRESS) as server:
+        asked = ("status", "connected_users_number", "stop")
+        assert [ask(server, command)[0] for command in asked] == [200, 200, 403]
