@@ -2,23 +2,15 @@
 
 import tarfile
 import zipfile
-from email.message import Message
-from email.parser import Parser
 from pathlib import Path
 from typing import Final
 
 from restbroker import __version__
-from tests.docs.pages import ROOT
 from tests.install.conftest import Built, build
 
 INFO: Final = f"restbroker-{__version__}.dist-info"
 MAN: Final = f"restbroker-{__version__}.data/data/share/man/"
 """Where manual pages are in it, so that they come to share/man of an environment."""
-
-
-def metadata(wheel: Path) -> Message:
-    with zipfile.ZipFile(wheel) as archive:
-        return Parser().parsestr(archive.read(f"{INFO}/METADATA").decode())
 
 
 def test_the_wheel_has_every_file_of_the_package_and_nothing_else(built: Built) -> None:
@@ -41,16 +33,6 @@ def test_the_wheel_is_for_every_machine_and_gives_one_program(built: Built) -> N
     assert entries.split() == ["[console_scripts]", "restbroker", "=", "restbroker.__main__:main"]
 
 
-def test_the_wheel_says_what_it_is_and_what_it_needs(built: Built) -> None:
-    told = metadata(built.wheel)
-    assert told["Version"] == __version__
-    assert told["License-Expression"] == "MIT"
-    assert told["Requires-Python"] == ">=3.11"
-    assert set(told.get_all("Provides-Extra", [])) == {"amqp", "demo"}
-    assert {"xmpp", "sidekiq"} <= set(told["Keywords"].split(","))
-    assert "Typing :: Typed" in told.get_all("Classifier", [])
-
-
 def test_the_source_archive_is_the_tree(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
@@ -62,8 +44,3 @@ def test_the_source_archive_makes_the_same_wheel(built: Built, tmp_path: Path) -
         archive.extractall(tmp_path, filter="data")
     (again,) = build(tmp_path / f"restbroker-{__version__}", tmp_path / "dist", "wheel")
     assert again.read_bytes() == built.wheel.read_bytes()
-
-
-def test_the_version_stands_in_one_place() -> None:
-    pages = [ROOT / "pyproject.toml", ROOT / "Makefile", *(ROOT / "contrib").rglob("*")]
-    assert [page for page in pages if page.is_file() and __version__ in page.read_text("utf-8")] == []

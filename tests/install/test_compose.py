@@ -1,13 +1,11 @@
 """The Compose file, as far as it can be seen without Docker, and its ejabberd.yml on a real ejabberd."""
 
 import json
-import re
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from restbroker.cli.app import COMMANDS
 from tests.docs.pages import ROOT
 from tests.install.manifests import COMPOSE, composed, loaded, texts
 from tests.support import ejabberd
@@ -35,11 +33,6 @@ def test_what_a_service_names_is_there() -> None:
     assert {name for name in volumes if not name.startswith(".")} == set(found["volumes"])
 
 
-def test_no_image_is_of_a_registry_of_its_own() -> None:
-    images = [service["image"] for service in composed()["services"].values()]
-    assert [image for image in images if re.search(r"[.:].*/", image)] == []
-
-
 def test_its_settings_are_a_configuration_for_its_services(tmp_path: Path) -> None:
     config = loaded(tmp_path, SETTINGS, {}, "/run/secrets", SECRETS)
     (target,) = config.targets
@@ -48,19 +41,6 @@ def test_its_settings_are_a_configuration_for_its_services(tmp_path: Path) -> No
     assert json.loads(SETTINGS)["RedisURL"].split("/")[2].split(":")[0] in services
     granted_s = int(services["restbroker"]["stop_grace_period"].removesuffix("s"))
     assert granted_s >= config.shutdown_timeout_s + 10
-
-
-def test_the_queue_is_written_down_and_nothing_is_thrown_out_of_it() -> None:
-    words = composed()["services"]["valkey"]["command"]
-    assert words[words.index("--appendonly") + 1] == "yes"
-    assert words[words.index("--maxmemory-policy") + 1] == "noeviction"
-
-
-def test_each_command_that_it_has_one_type_exists() -> None:
-    remarks = re.findall(r"^# {3}(.*)$", (COMPOSE / "compose.yaml").read_text("utf-8"), re.MULTILINE)
-    ours = re.findall(r" restbroker (?:restbroker )?([a-z]+) ", "\n".join(remarks))
-    assert ours == ["token", "enqueue"]
-    assert set(ours) <= set(COMMANDS)
 
 
 def test_its_ejabberd_does_what_restbroker_asks(

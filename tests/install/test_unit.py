@@ -61,10 +61,6 @@ def test_it_is_exposed_to_little_and_the_user_is_not_root(installed: Path) -> No
     assert settings(UNIT, "User") == ["restbroker"]
 
 
-def test_a_stop_has_more_time_than_a_drain_takes() -> None:
-    assert int(settings(UNIT, "TimeoutStopSec")[0]) > 25
-
-
 def test_the_credentials_reach_the_configuration(tmp_path: Path) -> None:
     names = [credential.partition(":")[0] for credential in settings(CREDENTIALS, "LoadCredential")]
     for name in names:

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from restbroker.trial.openfire import BASE, Openfire
-from restbroker.trial.server import Arrival, Server
+from restbroker.trial.server import Server
 
 ADMIN = ("admin", "secret")
 XML = "application/xml"
@@ -69,28 +69,3 @@ async def test_each_answer_is_the_one_that_was_measured(server: Server) -> None:
                 (method, path, body, kind, answer.status_code, answer.headers.get("Content-Type"), answer.text)
             )
     assert given == EXCHANGES
-
-
-async def test_who_is_not_the_administrator_is_told_nothing(server: Server, openfire: Openfire) -> None:
-    for auth in (None, ("admin", "wrong")):
-        async with client(server, auth) as http:
-            answer = await http.get("/users/admin")
-        assert (answer.status_code, answer.content, answer.headers.get("WWW-Authenticate")) == (401, b"", None)
-    assert openfire.arrivals == []
-
-
-async def test_a_session_is_opened_until_its_cookie_comes_back(server: Server) -> None:
-    async with client(server) as http:
-        answers = [await http.get("/system/statistics/sessions") for _ in range(3)]
-    assert ["Set-Cookie" in answer.headers for answer in answers] == [True, False, False]
-
-
-async def test_what_arrives_is_kept_in_order_with_what_its_path_and_body_say(
-    server: Server, openfire: Openfire
-) -> None:
-    async with client(server) as http:
-        await http.post("/users", content=ALICE, headers={"Content-Type": XML})
-        await http.get("/users/b%C3%B6b")
-    account = {"username": "al2", "name": "Alice", "password": "p"}
-    assert openfire.arrivals == [Arrival("create_user", account, 201), Arrival("get_user", {"username": "böb"}, 404)]
-    assert [one.request for one in openfire.arrivals] == [f"POST {BASE}/users", f"GET {BASE}/users/b%C3%B6b"]
