@@ -3,6 +3,7 @@
 from typing import Any
 
 import attrs
+import pytest
 
 from restbroker.rules.settlement import Dead, Fallen
 from restbroker.store.client import Client, StoreSettings
@@ -11,6 +12,8 @@ from tests.support.redis_server import RedisServer
 
 QUEUES = ("a", "b")
 NAMESPACE = "ns"
+on_both = pytest.mark.parametrize("server", ["redis_server", "valkey_server"], indirect=True)
+"""For a walk of each script and reader, and where the two could differ; the model runs on both as well."""
 FACTS = Facts(pid=1, hostname="h", boot_id="b", pid_namespace="n", started_at_ticks=5, target="t")
 
 

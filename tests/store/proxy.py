@@ -3,8 +3,15 @@
 import select
 import socket
 import threading
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
+
+import pytest
+
+from restbroker.errors import StoreUnavailable
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.store.lanes import NAMESPACE, Server
 
 _WAIT_S = 10
 _PIECE_S = 0.02
@@ -64,3 +71,21 @@ class LossyProxy:
                 near.sendall(answer[: self.keep_bytes])
                 return
             near.sendall(answer)
+
+
+def assert_each_may_be_sent_twice(server: Server, calls: Sequence[tuple[Callable[[Client], object], object]]) -> None:
+    """Makes these calls in turn, loses the first answer to each, and has the second one be as it should."""
+    with LossyProxy(server.process.port) as proxy:
+        lossy = open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace=NAMESPACE))
+        # Redis knows the scripts from here on: the answer to lose is not NOSCRIPT.
+        for call, _ in calls:
+            call(lossy)
+        server.raw.flushdb()
+        for call, answer in calls:
+            # The connection is open: what gets lost is the answer to the call.
+            lossy.command("PING")
+            proxy.lose_next = True
+            with pytest.raises(StoreUnavailable):
+                call(lossy)
+            assert call(lossy) == answer
+        lossy.close()

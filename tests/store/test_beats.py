@@ -1,7 +1,6 @@
-"""Life, death and recovery of identities, on Redis and on Valkey."""
+"""Life, death and recovery of identities."""
 
 import hashlib
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -11,7 +10,7 @@ from restbroker.errors import StoreRefused
 from restbroker.rules.settlement import Ack, Dead, Fallen
 from restbroker.store import beats, queues
 from restbroker.store.beats import Recovered
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.jobs import (
     Fenced,
     Fetched,
@@ -29,8 +28,7 @@ from restbroker.store.replies import items, raw
 from restbroker.store.server import server as ask_server
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
-from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, parked_payload
-from tests.support.redis_server import RedisServer
+from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, on_both, parked_payload
 
 
 def take(client: Client, identity: str, want: int, hwm: int, base: int = 0) -> Fetched:
@@ -55,27 +53,12 @@ def test_a_beat_raises_the_counter_and_keeps_a_snapshot(lane: Lane) -> None:
     assert (found.facts, found.queues, found.snapshot) == (FACTS, QUEUES, b'{"jobs":1}')
 
 
-def test_a_beat_never_brings_a_fenced_identity_back(lane: Lane) -> None:
-    assert beats.fence(lane.client, lane.identity, 0)
-    assert beats.beat(lane.client, [("nobody", 1), (lane.identity, 1)], {}) == [False, False]
-    assert beats.live(lane.client) == {}
-
-
-def test_an_identity_that_beat_meanwhile_is_not_fenced(lane: Lane) -> None:
-    beats.beat(lane.client, [(lane.identity, 8)], {})
-    assert not beats.fence(lane.client, lane.identity, 7)
-    assert beats.live(lane.client) == {lane.identity: 8}
-    assert beats.fence(lane.client, lane.identity, 8)
-    assert beats.fence(lane.client, lane.identity, 8)
-    assert (beats.live(lane.client), beats.dying(lane.client)) == ({}, {lane.identity: 8})
-
-
 def test_a_dead_lane_s_jobs_come_again_in_their_first_order(lane: Lane) -> None:
     queues.push(lane.client, "a", [b"%d" % n for n in range(450)])
     queues.push(lane.client, "b", [b"b1"])
-    take(lane.client, lane.identity, 451, hwm=3)
+    take(lane.client, lane.identity, 451, hwm=300)
     beats.fence(lane.client, lane.identity, 0)
-    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(451, 3, 0, 0, retired=True)
+    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(451, 300, 0, 0, retired=True)
     register(lane.client, "new", FACTS, QUEUES)
     jobs = take(lane.client, "new", 500, hwm=0).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
@@ -99,29 +82,9 @@ def test_a_living_lane_is_not_robbed(lane: Lane) -> None:
     assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
 
 
-def test_recovering_twice_changes_nothing(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane.client, lane.identity, 1, hwm=1)
-    beats.fence(lane.client, lane.identity, 0)
-    beats.recover(lane.client, lane.identity, as_parked)
-    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(0, 0, 0, 0, retired=False)
-    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
-    assert beats.maybe_run(lane.client) == {sha(b"1"): 1}
-
-
-def test_a_second_reaper_with_an_older_view_moves_nothing_twice(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    take(lane.client, lane.identity, 2, hwm=2)
-    beats.fence(lane.client, lane.identity, 0)
-    stale = held(lane.client, lane.identity)
-    crash = beats.Crash(lane.identity, "t", QUEUES, stale, "its life")
-    first = beats._recover(lane.client, crash, [beats.Orphan("2:1")])
-    second = beats._recover(lane.client, crash, [beats.Orphan("2:1"), beats.Orphan("1:1")])
-    assert (first, second) == ([1], [0, 1])
-    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"2", b"1"]
-
-
-def test_what_may_have_run_counts_once_per_dead_lane_and_only_up_to_hwm(client: Client) -> None:
+def test_what_may_have_run_counts_once_per_dead_lane_up_to_hwm_and_for_three_days(
+    client: Client, server: Server
+) -> None:
     for life in ("one", "two"):
         register(client, life, FACTS, QUEUES)
         size = queues.push(client, "a", [b"same", b"same", b"other"] if life == "one" else [])
@@ -132,13 +95,6 @@ def test_what_may_have_run_counts_once_per_dead_lane_and_only_up_to_hwm(client: 
     assert beats.maybe_run(client) == {sha(b"same"): 2}
     register(client, "three", FACTS, QUEUES)
     assert take(client, "three", 1, hwm=0).recovered_version == 2
-
-
-def test_what_was_recorded_is_forgotten_after_three_days(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane.client, lane.identity, 1, hwm=1)
-    beats.fence(lane.client, lane.identity, 0)
-    beats.recover(lane.client, lane.identity, as_parked)
     assert 250_000 < server.raw.ttl(f"ns:restbroker:recovered:{today()}") <= 259_200
 
 
@@ -153,45 +109,17 @@ def test_a_queue_that_is_no_list_keeps_its_jobs_in_hand_and_the_others_go_back(l
     assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(1, 1, 0, 0, retired=True)
 
 
-def test_jobs_without_a_record_of_their_queues_are_reported(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane.client, lane.identity, 1, hwm=1)
-    beats.fence(lane.client, lane.identity, 0)
-    server.raw.delete(f"ns:restbroker:info:{lane.identity}")
-    with pytest.raises(StoreRefused, match="holds 1 jobs"):
-        beats.recover(lane.client, lane.identity, as_parked)
-
-
 def test_scripts_that_redis_forgot_are_loaded_again(lane: Lane, server: Server) -> None:
     server.raw.script_flush()
     assert beats.beat(lane.client, [(lane.identity, 1), ("nobody", 1), (lane.identity, 2)], {}) == [True, False, True]
 
 
+@on_both
 def test_the_server_tells_what_it_is(client: Client, server: Server) -> None:
     facts = ask_server(client)
     assert facts.is_valkey == (server.name == "valkey_server")
     assert facts.supported
     assert (facts.role, len(facts.run_id), facts.appendfsync) == ("master", 40, "everysec")
-
-
-def test_the_overview_shows_queues_lanes_and_totals(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b'{"enqueued_at":1.5}', b"2"])
-    register(lane.client, "gone", FACTS, QUEUES)
-    beats.fence(lane.client, "gone", 0)
-    beats.beat(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
-    server.raw.sadd("ns:paused", "a")
-    server.raw.set("ns:stat:processed", 5)
-    seen = overview(lane.client)
-    assert (seen.processed, seen.failed) == (5, 0)
-    assert [queue.name for queue in seen.queues] == sorted(QUEUES), "also the served one that nobody pushed to"
-    queue = seen.queues[0]
-    assert queue.latency_s is not None
-    assert (queue.size, queue.paused, round(seen.now_s - queue.latency_s, 1)) == (2, True, 1.5)
-    dead, alive = seen.lanes
-    assert (dead.identity, dead.dying, dead.age_s) == ("gone", True, None)
-    assert (alive.dying, alive.in_hand) == (False, 0)
-    assert alive.age_s is not None
-    assert alive.age_s < 5
 
 
 def test_a_queue_whose_key_is_no_list_has_no_size_and_hides_no_other(lane: Lane, server: Server) -> None:
@@ -252,54 +180,37 @@ def take_all(client: Client, life: str) -> list[bytes]:
     return [job.raw for job in jobs]
 
 
-def test_a_job_that_was_in_hand_in_three_crashes_waits_longer_after_each(client: Client, server: Server) -> None:
-    queues.push(client, "a", [b"w1"])
-    slept: list[float] = []
-    for life in range(6):
-        crash(client, f"life {life}", alone=life == 4)
-        due = server.raw.zrange("ns:schedule", 0, -1, withscores=True)
-        if life < 2:
-            assert due == []
-        else:
-            ((member, score),) = due
-            assert member == b"w1"
-            slept.append(score - time_s(client))
-            server.raw.delete("ns:schedule")
-            queues.push(client, "a", [b"w1"])
-    assert [low <= wait <= high for wait, low, high in zip(slept, (3, 7, 14, 29), (7, 13, 26, 51), strict=True)] == [
-        True
-    ] * 4
-
-
-@pytest.mark.parametrize(("jitter", "waited_s"), [(1.0, (5, 10, 20, 40, 80, 160, 300, 300)), (1.25, (6.25, 12.5))])
 def test_a_job_waits_five_seconds_after_its_third_crash_and_five_minutes_at_most(
-    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch, jitter: float, waited_s: tuple[float, ...]
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("restbroker.store.beats.random.uniform", lambda _least, _most: jitter)
+    jitters = iter([1.0, 1.0, 0.75, 1.25, *[1.0] * 6])
+
+    def jitter(least: float, most: float) -> float:
+        return min(max(next(jitters), least), most)
+
+    monkeypatch.setattr("restbroker.store.beats.random.uniform", jitter)
     for life in ("one", "two"):
         queues.push(client, "a", [b"w1"])
         crash(client, life, alone=False)
         server.raw.delete("ns:queue:a")
-    for number, wait_s in enumerate(waited_s):
+    for number, wait_s in enumerate((3.75, 12.5, 20, 40, 80, 160, 300, 300)):
         queues.push(client, "a", [b"w1"])
         before_s = time_s(client)
-        crash(client, f"life {number}", alone=False)
+        crash(client, f"life {number}", alone=number == 4)
         score = server.raw.zscore("ns:schedule", b"w1")
         assert before_s + wait_s - 1e-5 <= score <= time_s(client) + wait_s
+        assert queues.sizes(client, ["a"]) == {"a": 0}
         server.raw.delete("ns:schedule")
 
 
-@pytest.mark.parametrize("is_fenced", [False, True])
-def test_a_crash_beside_another_lane_of_the_process_proves_nothing(
-    client: Client, server: Server, is_fenced: bool
-) -> None:
+def test_a_crash_beside_another_lane_of_the_process_proves_nothing(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1"])
-    for life in range(5):
+    for life in range(10):
         process = sum(f"life {life}".encode())
         register(client, f"other {life}", attrs.evolve(FACTS, pid=process, target="other"), QUEUES)
         queues.push(client, "b", [b"beside"])
         fetch(client, FetchRequest(f"other {life}", "other", ("b",), 0, 1, 1))
-        if is_fenced:
+        if life >= 5:
             beats.fence(client, f"other {life}", 0)
         assert crash(client, f"life {life}", alone=True).parked == 0
         beats.fence(client, f"other {life}", 0)
@@ -367,33 +278,31 @@ def test_a_fenced_lane_isolates_nothing(lane: Lane) -> None:
     assert isolate(lane.client, lane.identity, "1:1") == Fenced()
 
 
-def test_a_full_redis_lets_counts_of_crashes_be_forgotten(make_redis: Callable[..., RedisServer]) -> None:
-    redis = make_redis(maxmemory_policy="noeviction")
-    client = open_client(StoreSettings(redis.url))
+@on_both
+def test_a_full_redis_lets_counts_of_crashes_be_forgotten(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1"])
     crash(client, "one", alone=False)
-    client.command("CONFIG", "SET", "maxmemory", "1")
+    server.raw.config_set("maxmemory", 1)
     beats.forget(client, [sha(b"1")])
     assert beats.maybe_run(client) == {}
-    client.close()
 
 
-@pytest.mark.parametrize("field", ["note", "5:9", "0:1", "1:0", "1:x", ""])
-def test_a_field_that_is_no_job_of_ours_is_told_and_the_others_go_back(lane: Lane, server: Server, field: str) -> None:
+def test_a_field_that_is_no_job_of_ours_is_told_and_the_others_go_back(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1"])
     take(lane.client, lane.identity, 1, hwm=1)
-    server.raw.hset(f"ns:restbroker:ip:{lane.identity}", field, "x")
+    odd = ("note", "5:9", "0:1", "1:0", "1:x")
+    server.raw.hset(f"ns:restbroker:ip:{lane.identity}", mapping=dict.fromkeys(odd, "x"))
     beats.fence(lane.client, lane.identity, 0)
+    with pytest.raises(StoreRefused, match="holds what no process") as caught:
+        beats.recover(lane.client, lane.identity, as_parked)
+    assert not [field for field in odd if field not in caught.value.message]
+    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
+    server.raw.hdel(f"ns:restbroker:ip:{lane.identity}", *odd)
+    server.raw.hset(f"ns:restbroker:ip:{lane.identity}", "", "x")
     with pytest.raises(StoreRefused, match="holds what no process"):
         beats.recover(lane.client, lane.identity, as_parked)
-    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
-    server.raw.hdel(f"ns:restbroker:ip:{lane.identity}", field)
+    server.raw.hdel(f"ns:restbroker:ip:{lane.identity}", "")
     assert beats.recover(lane.client, lane.identity, as_parked).retired
-
-
-def test_a_count_that_is_no_number_is_passed_over(lane: Lane, server: Server) -> None:
-    server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"x": "garbage", "y": "2/0/0:z"})
-    assert beats.maybe_run(lane.client) == {"y": 2}
 
 
 def test_a_lane_without_its_record_takes_nothing_more(lane: Lane, server: Server) -> None:
@@ -404,19 +313,26 @@ def test_a_lane_without_its_record_takes_nothing_more(lane: Lane, server: Server
 
 def test_counts_of_the_last_days_add_up_and_those_of_no_job_are_left_out(lane: Lane, server: Server) -> None:
     now = datetime.fromtimestamp(time_s(lane.client), UTC)
-    days = ({"x": "1/0/0:a", "#t": "5"}, {"x": "2/0/0:b"}, {"y": "1/0/0:b"}, {"z": "1/0/0:c"}, {"old": "1/0/0:c"})
+    days = (
+        {"x": "1/0/0:a", "#t": "5"},
+        {"x": "2/0/0:b", "odd": "garbage"},
+        {"y": "1/0/0:b"},
+        {"z": "1/0/0:c"},
+        {"old": "1/0/0:c"},
+    )
     for back, fields in enumerate(days):
         server.raw.hset(f"ns:restbroker:recovered:{now - timedelta(days=back):%Y%m%d}", mapping=fields)
     assert beats.maybe_run(lane.client) == {"x": 3, "y": 1, "z": 1}
 
 
-@pytest.mark.parametrize("alone", [True, False])
-def test_counts_that_somebody_else_wrote_cost_no_job(client: Client, server: Server, *, alone: bool) -> None:
-    server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"#t": "many", sha(b"1"): "some"})
-    queues.push(client, "a", [b"1"])
-    assert crash(client, "one", alone=alone) == Recovered(1, 1, 0, 0, retired=True)
-    assert queues.sizes(client, ["a"]) == {"a": 1}
-    assert beats.maybe_run(client) == {sha(b"1"): 1}
+def test_counts_that_somebody_else_wrote_cost_no_job(client: Client, server: Server) -> None:
+    for alone in (True, False):
+        server.raw.flushdb()
+        server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"#t": "many", sha(b"1"): "some"})
+        queues.push(client, "a", [b"1"])
+        assert crash(client, "one", alone=alone) == Recovered(1, 1, 0, 0, retired=True)
+        assert queues.sizes(client, ["a"]) == {"a": 1}
+        assert beats.maybe_run(client) == {sha(b"1"): 1}
 
 
 def test_a_crash_is_counted_and_its_jobs_go_back_also_where_news_of_it_cannot_be_written(
@@ -438,6 +354,7 @@ def test_a_record_that_lacks_facts_is_refused_with_where_the_jobs_are(lane: Lane
     assert "restbroker:ip:*" in (caught.value.cure or "")
 
 
+@on_both
 def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1", b"2", b"3"])
     taken = take(lane.client, lane.identity, 3, hwm=3).jobs
@@ -453,14 +370,6 @@ def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(lane: Lane
     assert copies == [
         {b"ticket": b"%d:1" % number, b"payload": parked_payload("a", b"%d" % number)} for number in (3, 2, 1)
     ]
-
-
-def test_more_jobs_than_one_call_takes_are_all_counted(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"%d" % number for number in range(500)])
-    take(lane.client, lane.identity, 500, hwm=300)
-    assert beats.fence(lane.client, lane.identity, 0)
-    found = beats.recover(lane.client, lane.identity, as_parked)
-    assert (found.jobs, found.maybe_run, found.parked, found.refused) == (500, 300, 0, 0)
 
 
 def test_a_crash_while_another_process_works_is_still_the_jobs_own(client: Client) -> None:
@@ -505,42 +414,26 @@ def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_
     assert beats.recover(lane.client, lane.identity, as_parked).parked == 1, "its mark is still there"
 
 
-def test_a_job_that_waits_after_its_third_crash_is_nowhere_else(client: Client, server: Server) -> None:
-    queues.push(client, "a", [b"w1"])
-    assert [crash(client, life, alone=False).jobs for life in ("one", "two", "three")] == [1, 1, 1]
-    assert server.raw.zcard("ns:schedule") == 1
-    assert queues.sizes(client, ["a"]) == {"a": 0}
-
-
-@pytest.mark.parametrize("is_set", [True, False])
-def test_a_job_that_cannot_wait_in_the_schedule_set_goes_back_to_its_queue(
-    client: Client, server: Server, *, is_set: bool
-) -> None:
+def test_a_job_that_cannot_wait_in_the_schedule_set_goes_back_to_its_queue(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"w1"])
     crash(client, "one", alone=False)
     crash(client, "two", alone=False)
-    if is_set:
-        server.raw.zadd("ns:schedule", {"w1": 5.5})
-    else:
-        server.raw.set("ns:schedule", "no set")
+    server.raw.zadd("ns:schedule", {"w1": 5.5})
     assert crash(client, "three", alone=False).jobs == 1
     assert queues.sizes(client, ["a"]) == {"a": 1}
-    if is_set:
-        assert server.raw.zrange("ns:schedule", 0, -1, withscores=True) == [(b"w1", 5.5)]
+    assert server.raw.zrange("ns:schedule", 0, -1, withscores=True) == [(b"w1", 5.5)]
+    server.raw.delete("ns:schedule")
+    server.raw.set("ns:schedule", "no set")
+    assert crash(client, "four", alone=False).jobs == 1
+    assert queues.sizes(client, ["a"]) == {"a": 1}
 
 
-def test_a_job_that_was_alone_and_goes_back_is_counted_as_given_back(client: Client) -> None:
-    queues.push(client, "a", [b"1"])
-    found = crash(client, "one", alone=True)
-    assert (found.jobs, found.parked, found.retired) == (1, 0, True)
-
-
-@pytest.mark.parametrize("key", ["restbroker:inflight:t", "restbroker:parked"])
-def test_a_key_of_another_type_holds_no_recovery_up(lane: Lane, server: Server, key: str) -> None:
+def test_keys_of_another_type_hold_no_recovery_up(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1", b"2"])
     take(lane.client, lane.identity, 2, hwm=2)
     mark(lane.client, lane.identity, ["1:1"])
-    server.raw.set(f"ns:{key}", "neither hash nor stream")
+    for key in ("restbroker:inflight:t", "restbroker:parked"):
+        server.raw.set(f"ns:{key}", "neither hash nor stream")
     assert beats.fence(lane.client, lane.identity, 0)
     found = beats.recover(lane.client, lane.identity, as_parked)
     assert (found.jobs, found.parked, found.retired) == (2, 1, True)

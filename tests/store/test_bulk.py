@@ -1,4 +1,4 @@
-"""Batches: a row is pushed once, an answer counted once, whatever is sent again; on Redis and on Valkey."""
+"""Batches: a row is pushed once, an answer counted once, whatever is sent again."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from restbroker.errors import StoreNotNow, StoreRefused
 from restbroker.store import bulk
 from restbroker.store.client import Client
-from tests.store.lanes import Server
+from tests.store.lanes import Server, on_both
 
 BATCH = "0123456789abcdef"
 
@@ -26,6 +26,7 @@ def known(client: Client) -> bulk.Known:
     return found
 
 
+@on_both
 def test_rows_are_pushed_in_their_order_and_their_number_is_noted_with_them(client: Client, server: Server) -> None:
     assert bulk.known(client, BATCH) is None
     assert bulk.push(client, BATCH, 0, 3, {"a": [b"1", b"3"], "b": [b"2"]}, None) == 3
@@ -59,6 +60,7 @@ def test_what_redis_refuses_is_pushed_to_no_queue(client: Client, server: Server
     assert bulk.known(client, BATCH) is None
 
 
+@on_both
 def test_a_full_redis_takes_no_row(client: Client, server: Server) -> None:
     server.raw.config_set("maxmemory", 1)
     with pytest.raises(StoreNotNow):
@@ -73,6 +75,7 @@ def test_rows_for_later_are_scheduled(client: Client, server: Server) -> None:
     assert server.raw.exists("ns:queue:a") == 0
 
 
+@on_both
 def test_an_answer_counts_once_and_a_later_one_takes_its_place(client: Client, server: Server) -> None:
     put(server, answer(1), answer(2, "NotFound"), answer(7, "NotFound"))
     heard = bulk.answers(client, BATCH, 2)

@@ -1,13 +1,14 @@
-"""Deleting what waits in a queue, batch by batch; on Redis and on Valkey."""
+"""Deleting what waits in a queue, batch by batch."""
 
 import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.store import queues
 from restbroker.store.client import Client
-from tests.store.lanes import Server
+from tests.store.lanes import Server, on_both
 
 
+@on_both
 def test_a_batch_is_what_would_be_taken_next(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1", b"2", b"3", b"4", b"5"])
     last = queues.newest(client, "a")
@@ -17,6 +18,7 @@ def test_a_batch_is_what_would_be_taken_next(client: Client, server: Server) -> 
     assert queues.clear(client, "a", last, 10) == (3, 0)
     assert server.raw.keys("ns:queue:a") == []
     assert queues.clear(client, "a", last, 10) == (0, 0)
+    assert queues.newest(client, "a") is None
 
 
 def test_what_is_pushed_meanwhile_stays_and_what_is_taken_meanwhile_costs_no_other_job(
@@ -35,10 +37,6 @@ def test_once_the_newest_job_that_is_meant_was_taken_nothing_is_deleted(client: 
     assert server.raw.rpop("ns:queue:a", 2) == [b"1", b"2"]
     assert queues.clear(client, "a", b"2", 10) == (0, 0)
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"later"]
-
-
-def test_an_empty_queue_has_no_newest_job(client: Client) -> None:
-    assert queues.newest(client, "a") is None
 
 
 def test_what_is_no_list_is_refused(client: Client, server: Server) -> None:

@@ -1,7 +1,7 @@
 """The connection: nothing is sent twice unasked, errors are named, secrets are not."""
 
 import errno
-import time
+import select
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -14,10 +14,8 @@ from restbroker.rules.settlement import Ack, Reply
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.jobs import (
-    Applied,
     Duplicate,
     Fenced,
-    Fetched,
     FetchRequest,
     FinishRequest,
     Gone,
@@ -27,27 +25,26 @@ from restbroker.store.jobs import (
     held,
 )
 from restbroker.store.replies import integer
-from tests.store.lanes import QUEUES, Lane, Server
+from tests.store.lanes import NAMESPACE, QUEUES, Lane, Server, on_both
 from tests.store.proxy import LossyProxy
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
+from tests.support.wait import until
 
 
-def through(proxy: LossyProxy, client: Client) -> Client:
-    return open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace=client.keys.namespace))
-
-
-def test_redis_py_is_told_never_to_repeat(client: Client) -> None:
-    connection = client._connection
-    assert connection.retry.get_retries() == 0
-    assert (connection.socket_timeout, connection.socket_connect_timeout) == (3.0, 3.0)
-
-
+@on_both
 def test_a_refusal_names_the_key_that_is_of_another_type(server: Server, client: Client) -> None:
     server.raw.set("ns:queue:a", "x")
     with pytest.raises(StoreRefused, match="The key ns:queue:a is a string, and restbroker needs a list") as caught:
         client.commands([("PING",), ("LRANGE", b"ns:queue:a", 0, -1)])
     assert "RENAME ns:queue:a ns:queue:a:misplaced" in str(caught.value.cure)
+    server.raw.set("ns:dead", "x")
+    told = "The key ns:dead is a string, and restbroker needs a sorted set"
+    with pytest.raises(StoreRefused, match=told):
+        client.run("page", ["ns:dead"], ["up", "", 0, "", 1, 1])
+    with pytest.raises(StoreRefused, match=told):
+        client.transaction([("PING",), ("ZCARD", "ns:dead")])
+    assert client.command("ECHO", "mine") == b"mine"
 
 
 def test_a_refused_fetch_names_the_keys_to_look_at(server: Server, lane: Lane) -> None:
@@ -59,38 +56,23 @@ def test_a_refused_fetch_names_the_keys_to_look_at(server: Server, lane: Lane) -
     assert "ns:restbroker:rate:target" in str(caught.value.cure)
 
 
-def test_options_in_the_url_cannot_bring_repeating_or_long_waits_back() -> None:
-    client = open_client(StoreSettings("redis://127.0.0.1/0?socket_timeout=500&retry_on_timeout=yes"))
-    assert client._connection.socket_timeout == 3.0
-    assert client._connection.retry.get_retries() == 0
-
-
-def test_a_lost_reply_is_reported_and_the_command_was_sent_once(server: Server, lane: Lane) -> None:
-    with LossyProxy(server.process.port) as proxy:
-        client = through(proxy, lane.client)
-        client.command("PING")
-        proxy.sent.clear()
-        proxy.lose_next = True
-        with pytest.raises(StoreUnavailable):
-            client.command("INCR", "ns:n")
-        assert len(proxy.sent) == 1
-        client.close()
-    assert server.raw.get("ns:n") == b"1"
-
-
 def test_a_fetch_and_a_finish_with_lost_replies_lose_and_double_nothing(server: Server, lane: Lane) -> None:
     queues.push(lane.client, "a", [b"1", b"2"])
     request = FetchRequest(lane.identity, "t", QUEUES, 0, 2, 1)
     items = [("1:1", Ack((Reply(b"r", queue="out"),))), ("2:1", Ack())]
     with LossyProxy(server.process.port) as proxy:
-        client = through(proxy, lane.client)
+        # No option of the URL has redis-py send anything again, or wait for long.
+        options = "socket_timeout=500&retry_on_timeout=yes"
+        client = open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}?{options}", namespace=NAMESPACE))
         finishing = FinishRequest(lane.identity, "t", QUEUES, 2, items)
         # Redis learns the scripts first: the answer to lose is not NOSCRIPT.
         assert fetch(client, FetchRequest("nobody", "t", QUEUES, 0, 0, 0)) == Fenced()
         assert finish(client, FinishRequest("nobody", "t", QUEUES, 0, items), 1.0) == [Gone(), Gone()]
+        proxy.sent.clear()
         proxy.lose_next = True
         with pytest.raises(StoreUnavailable):
             fetch(client, request)
+        assert len(proxy.sent) == 1
         assert fetch(client, request) == Duplicate(2)
         assert held(client, lane.identity).jobs == {"1:1": b"1", "2:1": b"2"}
         proxy.lose_next = True
@@ -123,39 +105,38 @@ def test_a_frozen_redis_is_unavailable_after_the_time_out(make_redis: Callable[.
     client = open_client(StoreSettings(own.url), timeout_s=0.2)
     client.command("PING")
     own.suspend()
-    started = time.monotonic()
     with pytest.raises(StoreUnavailable, match="did not answer in time"):
         client.command("PING")
-    assert time.monotonic() - started < 2.5, "without this bound it is 3 s"
     own.resume()
     assert client.command("ECHO", "x") == b"x"
     client.close()
 
 
-@pytest.mark.parametrize("url", ["redis://:{}@127.0.0.1:{}", "redis://user:{}@127.0.0.1:{}"])
-def test_a_wrong_password_is_named_without_showing_it(make_redis: Callable[..., RedisServer], url: str) -> None:
+def test_a_wrong_password_is_named_without_showing_it(make_redis: Callable[..., RedisServer]) -> None:
     own = make_redis()
     own.command("CONFIG SET requirepass right")
-    client = open_client(StoreSettings(url.format("hunter2", own.port)))
-    with pytest.raises(StoreUnavailable, match="does not accept the login") as caught:
-        client.command("PING")
-    assert "hunter2" not in str(caught.value) + repr(client)
-    assert "RedisURL, and RedisPass or RedisPassFile where given; a change there counts after a restart" in str(
-        caught.value
-    )
+    url = f"redis://:hunter2@127.0.0.1:{own.port}"
+    for one in (url, url.replace("//", "//user")):
+        client = open_client(StoreSettings(one))
+        with pytest.raises(StoreUnavailable, match="does not accept the login") as caught:
+            client.command("PING")
+        assert "hunter2" not in str(caught.value) + repr(client)
+        assert "RedisURL, and RedisPass or RedisPassFile where given; a change there counts after a restart" in str(
+            caught.value
+        )
     with pytest.raises(StoreUnavailable, match="does not accept the login"):
         open_client(StoreSettings(own.url)).command("PING")
-    allowed = open_client(StoreSettings(url.format("hunter2", own.port).replace("user", ""), password=Secret("right")))
+    allowed = open_client(StoreSettings(url, password=Secret("right")))
     assert allowed.command("PING") == b"PONG"
     allowed.close()
 
 
-@pytest.mark.parametrize("url", ["http://x", "redis://:pa/hunter2@h", "redis://h:hunter2"])
-def test_a_url_that_cannot_be_read_is_a_config_error_without_its_text(url: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        open_client(StoreSettings(url))
-    assert "hunter2" not in str(caught.value)
-    assert caught.value.__suppress_context__
+def test_a_url_that_cannot_be_read_is_a_config_error_without_its_text() -> None:
+    for url in ("http://x", "redis://:pa/hunter2@h", "redis://h:hunter2"):
+        with pytest.raises(ConfigError) as caught:
+            open_client(StoreSettings(url))
+        assert "hunter2" not in str(caught.value)
+        assert caught.value.__suppress_context__
 
 
 def test_connecting_reads_no_file_so_that_it_works_as_soon_as_there_is_one_descriptor(
@@ -193,26 +174,14 @@ def test_a_replica_is_waited_for(make_redis: Callable[..., RedisServer]) -> None
     client.close()
 
 
+@on_both
 def test_a_full_redis_is_waited_for_when_pushing(client: Client, server: Server) -> None:
     server.raw.config_set("maxmemory", 1)
     with pytest.raises(StoreUnavailable, match="full"):
         client.command("SET", "x", "y")
 
 
-def test_a_push_that_redis_refuses_is_not_half_done(client: Client, server: Server) -> None:
-    server.raw.config_set("maxmemory", 1)
-    with pytest.raises(StoreUnavailable):
-        queues.push(client, "a", [b"1"])
-    assert server.raw.keys("*") == []
-
-
-def test_what_repeating_cannot_cure_is_refused(client: Client, server: Server) -> None:
-    server.raw.set("ns:queue:a", "x")
-    with pytest.raises(StoreRefused, match="WRONGTYPE"):
-        queues.push(client, "a", [b"1"])
-    assert client.command("PING") == b"PONG"
-
-
+@on_both
 def test_answers_stay_with_their_commands_after_an_error_amid_several(client: Client) -> None:
     with pytest.raises(StoreRefused):
         client.commands([("SET", "x", "1"), ("LPUSH", "x", "2"), ("ECHO", "left over")])
@@ -222,27 +191,8 @@ def test_answers_stay_with_their_commands_after_an_error_amid_several(client: Cl
 def test_a_connection_that_ended_idle_is_told_from_an_outage_and_replaced(client: Client, server: Server) -> None:
     number = integer(client.command("CLIENT", "ID"))
     server.raw.client_kill_filter(_id=str(number))
+    until(lambda: select.select([client.descriptor], [], [], 0)[0], "the end has come")
     with pytest.raises(ConnectionEnded):
         client.command("SET", "x", "sent")
     assert client.command("EXISTS", "x") == 0
     assert client.command("CLIENT", "ID") != number
-
-
-def test_finish_after_a_script_flush_is_applied_once(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    assert isinstance(fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 0)), Fetched)
-    server.raw.script_flush()
-    assert finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", Ack())]), 1.0) == [Applied()]
-
-
-@pytest.mark.parametrize("ask", [
-    lambda client: client.run("page", ["ns:dead"], ["up", "", 0, "", 1, 1]),
-    lambda client: client.transaction([("PING",), ("ZCARD", "ns:dead")]),
-])  # fmt: skip
-def test_a_script_and_a_transaction_name_the_key_too(
-    ask: Callable[[Client], object], server: Server, client: Client
-) -> None:
-    server.raw.set("ns:dead", "x")
-    with pytest.raises(StoreRefused, match="The key ns:dead is a string, and restbroker needs a sorted set"):
-        ask(client)
-    assert client.command("ECHO", "mine") == b"mine"

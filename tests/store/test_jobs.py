@@ -1,4 +1,4 @@
-"""Fetching and settling: every row of the script contracts, on Redis and on Valkey."""
+"""Fetching and settling: every row of the script contracts."""
 
 import time
 
@@ -13,8 +13,6 @@ from restbroker.store.jobs import (
     Applied,
     Clash,
     Code,
-    Duplicate,
-    Fenced,
     FetchAnswer,
     Fetched,
     FetchRequest,
@@ -28,10 +26,9 @@ from restbroker.store.jobs import (
     held,
     held_by_pieces,
     mark,
-    register,
     retire,
 )
-from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, parked_payload
+from tests.store.lanes import QUEUES, Lane, Server, as_parked, on_both, parked_payload
 
 NOW_S = 1_700_000_000.25
 DAY = "2023-11-14"
@@ -79,35 +76,9 @@ def test_queues_asked_for_in_another_order_keep_their_registered_index(lane: Lan
     assert [(job.ticket, job.queue) for job in answer.jobs] == [("1:2", "b"), ("2:1", "a")]
 
 
-def test_a_fetch_whose_reply_was_lost_answers_duplicate_and_takes_nothing(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2", b"3"])
-    take(lane, want=2)
-    before = contents(server)
-    assert ask(lane, want=2) == Duplicate(2)
-    assert contents(server) == before
-
-
-def test_hwm_never_falls_and_never_exceeds_last(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"1", b"2", b"3"])
-    take(lane, want=2, hwm=50)
-    assert held(lane.client, lane.identity).hwm == 2
-    take(lane, base=2, want=1, hwm=1)
-    assert held(lane.client, lane.identity).hwm == 2
-    assert settle(lane, ("1:1", Ack()), hwm=3) == [Applied()]
-    assert held(lane.client, lane.identity).hwm == 3
-
-
 def test_a_batch_is_at_most_500_jobs(lane: Lane) -> None:
     queues.push(lane.client, "a", [b"%d" % n for n in range(700)])
     assert len(take(lane, want=5000)) == 500
-
-
-def test_a_fenced_identity_and_an_unknown_one_get_nothing(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    assert fetch(lane.client, FetchRequest("nobody", "t", QUEUES, 0, 1, 0)) == Fenced()
-    assert beats.fence(lane.client, lane.identity, 0)
-    assert ask(lane) == Fenced()
-    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
 
 
 def test_a_paused_queue_is_left_alone_and_named(lane: Lane, server: Server) -> None:
@@ -120,20 +91,14 @@ def test_a_paused_queue_is_left_alone_and_named(lane: Lane, server: Server) -> N
     assert [job.raw for job in answer.jobs] == [b"2"]
 
 
-@pytest.mark.parametrize(
-    ("ahead_us", "least_ms", "most_ms"), [(500_000, 300, 500), (10**9, 1000, 1000), (0, 1000, 1000)]
-)
-def test_a_paused_target_gets_nothing_and_is_told_when_to_ask(
-    lane: Lane, server: Server, ahead_us: int, least_ms: int, most_ms: int
-) -> None:
+def test_a_paused_target_gets_nothing_and_is_told_when_to_ask(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1"])
-    seconds, micros = server.raw.time()
-    until = 0 if ahead_us == 0 else seconds * 1_000_000 + micros + ahead_us
-    server.raw.hset("ns:restbroker:pause:t", mapping={"operator": until, "retry_after": 1})
-    answer = ask(lane)
-    assert isinstance(answer, Paused)
-    assert least_ms <= answer.for_ms <= most_ms
+    for operator in (0, server.now_us() + 10**9):
+        server.raw.hset("ns:restbroker:pause:t", mapping={"operator": operator, "retry_after": 1})
+        assert ask(lane) == Paused(1000)
     assert queues.sizes(lane.client, ["a"]) == {"a": 1}
+    server.raw.hdel("ns:restbroker:pause:t", "operator")
+    assert len(take(lane)) == 1, "the other pause is over"
 
 
 def test_a_paused_target_is_told_the_millisecond_in_which_its_pause_ends(lane: Lane, server: Server) -> None:
@@ -157,12 +122,6 @@ def test_queues_that_were_not_registered_are_named_and_left_alone(lane: Lane, se
     assert queues.sizes(lane.client, ["other", "third"]) == {"other": 1, "third": 1}
 
 
-def test_a_pause_that_is_over_holds_nothing_up(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    server.raw.hset("ns:restbroker:pause:t", "retry_after", 1)
-    assert len(take(lane)) == 1
-
-
 def test_a_queue_that_is_no_list_is_named_and_the_others_are_served(lane: Lane, server: Server) -> None:
     server.raw.set("ns:queue:a", "x")
     queues.push(lane.client, "b", [b"1"])
@@ -180,6 +139,7 @@ def test_an_in_progress_key_of_another_type_costs_no_job(lane: Lane, server: Ser
     assert queues.sizes(lane.client, ["a"]) == {"a": 1}
 
 
+@on_both
 def test_jobs_that_may_be_taken_but_not_written_down_go_back_in_order(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1", b"2", b"3"])
     server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-hset"])
@@ -192,6 +152,7 @@ def test_jobs_that_may_be_taken_but_not_written_down_go_back_in_order(lane: Lane
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"3", b"2", b"1"]
 
 
+@on_both
 def test_each_fate_lands_in_its_place_and_is_counted(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1", b"2", b"3", b"4", b"5", b"6"])
     take(lane)
@@ -248,6 +209,7 @@ def test_a_reply_to_a_key_expires_and_makes_no_queue(lane: Lane, server: Server)
     assert server.raw.smembers("ns:queues") == {b"a"}
 
 
+@on_both
 def test_a_reply_that_redis_refuses_holds_up_only_its_own_job(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1", b"2", b"3"])
     take(lane)
@@ -263,39 +225,38 @@ def test_a_reply_that_redis_refuses_holds_up_only_its_own_job(lane: Lane, server
     assert settle(lane, ("2:1", Dead(5.0, b"two"))) == [Applied()]
 
 
-@pytest.mark.parametrize(
-    "key", ["queue:a", "restbroker:beats", "restbroker:reply:", "restbroker:reply:a b", "restbroker:reply:" + "x" * 65]
-)
-def test_a_reply_may_not_go_into_a_foreign_key(lane: Lane, key: str) -> None:
+def test_a_reply_may_not_go_into_a_foreign_key(lane: Lane) -> None:
     queues.push(lane.client, "a", [b"1"])
     take(lane)
-    [code] = settle(lane, ("1:1", Ack((Reply(b"r", key=key, ttl_s=9),))))
-    assert isinstance(code, Refused)
+    for key in ("queue:a", "restbroker:beats", *(f"restbroker:reply:{name}" for name in ("", "a b", "x" * 65))):
+        [code] = settle(lane, ("1:1", Ack((Reply(b"r", key=key, ttl_s=9),))))
+        assert isinstance(code, Refused), key
     assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
 
 
-@pytest.mark.parametrize("name", ["retry", "dead", "schedule", "queue:a"])
-def test_a_destination_of_another_type_keeps_the_job_in_hand(lane: Lane, server: Server, name: str) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    take(lane)
-    server.raw.set(f"ns:{name}", "x")
+def test_a_destination_of_another_type_keeps_the_job_in_hand_with_its_mark(lane: Lane, server: Server) -> None:
     fates: dict[str, Settlement] = {
         "retry": Retry(1.0, b"p"),
         "dead": Dead(1.0, b"p"),
         "schedule": Schedule(1.0, b"p"),
         "queue:a": Back(),
     }
-    bad, good = settle(lane, ("1:1", fates[name]), ("2:1", Ack()))
-    assert isinstance(bad, Refused)
-    assert good == Applied()
+    queues.push(lane.client, "a", [b"1", *[b"good"] * len(fates)])
+    take(lane)
+    mark(lane.client, lane.identity, ["1:1"])
+    for number, (name, fate) in enumerate(fates.items(), 2):
+        server.raw.set(f"ns:{name}", "x")
+        bad, good = settle(lane, ("1:1", fate), (f"{number}:1", Ack()))
+        assert (isinstance(bad, Refused), good) == (True, Applied()), name
     assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
+    assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"1:1"]
 
 
-@pytest.mark.parametrize("name", ["stat:processed", f"stat:failed:{DAY}", "restbroker:parked"])
-def test_a_broken_counter_or_copy_does_not_hold_jobs_up(lane: Lane, server: Server, name: str) -> None:
+def test_broken_counters_and_copies_do_not_hold_jobs_up(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1"])
     take(lane)
-    server.raw.sadd(f"ns:{name}", "x")
+    for name in ("stat:processed", f"stat:failed:{DAY}", "restbroker:parked"):
+        server.raw.sadd(f"ns:{name}", "x")
     assert settle(lane, ("1:1", Dead(1.0, b"p"))) == [Applied()]
     assert server.raw.zcard("ns:dead") == 1
 
@@ -307,13 +268,6 @@ def test_two_equal_members_never_become_one(lane: Lane, server: Server) -> None:
     assert held(lane.client, lane.identity).jobs == {"2:1": b"same"}
     assert settle(lane, ("2:1", Retry(5.0, b"p2"))) == [Applied()]
     assert server.raw.zcard("ns:retry") == 2
-
-
-def test_equal_payloads_are_settled_one_by_one(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"same"] * 3)
-    take(lane)
-    assert settle(lane, ("2:1", Ack())) == [Applied()]
-    assert held(lane.client, lane.identity).jobs == {"1:1": b"same", "3:1": b"same"}
 
 
 def test_what_goes_back_is_taken_again_in_its_first_order(lane: Lane) -> None:
@@ -335,21 +289,6 @@ def test_a_recovered_identity_cannot_settle_or_come_back_by_settling(lane: Lane,
     assert contents(server) == before
 
 
-def test_a_fenced_identity_can_still_settle_what_is_in_hand(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane)
-    beats.fence(lane.client, lane.identity, 0)
-    assert settle(lane, ("1:1", Ack())) == [Applied()]
-
-
-def test_an_identity_is_created_once(lane: Lane, server: Server) -> None:
-    before = contents(server)
-    assert not register(lane.client, lane.identity, FACTS, ("other",))
-    assert contents(server) == before
-    beats.fence(lane.client, lane.identity, 0)
-    assert not register(lane.client, lane.identity, FACTS, QUEUES)
-
-
 def test_an_identity_retires_only_with_nothing_in_hand(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1"])
     take(lane, hwm=1)
@@ -362,6 +301,7 @@ def test_an_identity_retires_only_with_nothing_in_hand(lane: Lane, server: Serve
     assert server.raw.keys("ns:restbroker:*") == []
 
 
+@on_both
 def test_a_full_redis_is_drained(lane: Lane, server: Server) -> None:
     payloads = [b"%d" % n + b"x" * 1000 for n in range(100)]
     queues.push(lane.client, "a", payloads)
@@ -397,30 +337,13 @@ def test_jobs_in_hand_are_marked_and_others_are_not(lane: Lane, server: Server) 
     assert server.raw.hgetall(f"ns:restbroker:sent:{lane.identity}") == {b"1:1": b"once"}
 
 
-def test_a_fenced_identity_marks_nothing(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane)
-    beats.fence(lane.client, lane.identity, 0)
-    assert mark(lane.client, lane.identity, ["1:1"]) == Fenced()
-    assert not server.raw.exists(f"ns:restbroker:sent:{lane.identity}")
-
-
-@pytest.mark.parametrize("settlement", [Ack(), Back(), Drop(), Dead(1.5, b"d"), Retry(1.5, b"r"), Schedule(1.5, b"s")])
-def test_every_settlement_takes_the_mark_away(lane: Lane, server: Server, settlement: Settlement) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    take(lane)
-    mark(lane.client, lane.identity, ["1:1", "2:1"])
-    assert settle(lane, ("1:1", settlement)) == [Applied()]
-    assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"2:1"]
-
-
-def test_a_settlement_that_redis_refuses_leaves_the_mark(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane)
-    mark(lane.client, lane.identity, ["1:1"])
-    server.raw.set("ns:dead", "a text")
-    assert isinstance(settle(lane, ("1:1", Dead(1.5, b"d")))[0], Refused)
-    assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"1:1"]
+def test_every_settlement_takes_the_mark_away(lane: Lane, server: Server) -> None:
+    fates: tuple[Settlement, ...] = (Ack(), Back(), Drop(), Dead(1.5, b"d"), Retry(1.5, b"r"), Schedule(1.5, b"s"))
+    queues.push(lane.client, "a", [b"%d" % number for number in range(7)])
+    tickets = [job.ticket for job in take(lane)]
+    mark(lane.client, lane.identity, tickets)
+    assert settle(lane, *zip(tickets, fates, strict=False)) == [Applied()] * 6
+    assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"7:1"]
 
 
 def test_after_a_crash_a_marked_job_is_parked_and_an_unmarked_one_goes_back(lane: Lane, server: Server) -> None:

@@ -3,8 +3,6 @@
 import json
 from collections.abc import Callable
 
-import pytest
-
 from restbroker.rules import rubyjson
 from restbroker.rules.job import PAYLOAD_LIMIT_BYTES, NotAJob, read, too_large
 from restbroker.rules.policy import Context, Policy
@@ -55,21 +53,24 @@ def park(lane: Lane, ticket: str, entry: NotAJob) -> list[object]:
     return list(finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, [(ticket, settlement)]), NOW_S))
 
 
-@pytest.mark.parametrize("odd", ODD_BYTES)
-def test_redis_parks_what_is_too_large_as_restbroker_would_and_once(lane: Lane, server: Server, odd: bytes) -> None:
-    raw = odd + b"x" * PAYLOAD_LIMIT_BYTES + odd
-    queues.push(lane.client, "a", [raw])
-    (taken,) = take(lane).jobs
-    assert taken == Taken("1:1", 1, "a", b"", len(raw))
-    entry = too_large(taken.size_bytes, "a", "jid")
-    here = read(raw, "a", "jid")
-    assert isinstance(here, NotAJob)
-    assert park(lane, "1:1", entry) == [Applied()]
-    assert park(lane, "1:1", entry) == [Gone()]
-    (member,) = server.raw.zrange("ns:dead", 0, -1)
-    assert rubyjson.loads(member) == rubyjson.loads(settle_unreadable(here, CONTEXT).payload)  # type: ignore[union-attr]
-    assert [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")] == [member]
-    assert server.raw.get("ns:stat:failed") == b"1"
+def test_redis_parks_what_is_too_large_as_restbroker_would_and_once(lane: Lane, server: Server) -> None:
+    for number, odd in enumerate(ODD_BYTES, 1):
+        raw = odd + b"x" * PAYLOAD_LIMIT_BYTES + odd
+        queues.push(lane.client, "a", [raw])
+        (taken,) = take(lane, base=number - 1).jobs
+        assert taken == Taken(f"{number}:1", number, "a", b"", len(raw))
+        entry = too_large(taken.size_bytes, "a", "jid")
+        here = read(raw, "a", "jid")
+        assert isinstance(here, NotAJob)
+        assert park(lane, taken.ticket, entry) == [Applied()]
+        assert park(lane, taken.ticket, entry) == [Gone()]
+        (member,) = server.raw.zrange("ns:dead", 0, -1)
+        parked = settle_unreadable(here, CONTEXT)
+        assert isinstance(parked, Dead)
+        assert rubyjson.loads(member) == rubyjson.loads(parked.payload), odd
+        assert [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")] == [member]
+        assert server.raw.get("ns:stat:failed") == b"%d" % number
+        server.raw.delete("ns:dead", "ns:restbroker:parked")
 
 
 def test_what_was_stored_may_be_four_times_as_large(lane: Lane) -> None:

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 
-import pytest
-
-from restbroker.errors import StoreUnavailable
 from restbroker.store import leases
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.leases import Mine, Others
-from tests.store.lanes import Server
-from tests.store.proxy import LossyProxy
+from tests.store.lanes import Server, on_both
+from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
 
 LONG_MS = 60_000
@@ -75,17 +72,7 @@ CALLS: list[tuple[Callable[[Client], object], object]] = [
 ]
 
 
-def test_each_call_whose_answer_is_lost_may_be_made_again(client: Client, server: Server) -> None:
-    with LossyProxy(server.process.port) as proxy:
-        lossy = open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace="ns"))
-        for call, _ in CALLS:
-            call(client)
-        server.raw.flushdb()
-        for call, answer in CALLS:
-            lossy.command("PING")
-            proxy.lose_next = True
-            with pytest.raises(StoreUnavailable):
-                call(lossy)
-            assert call(lossy) == answer
-        lossy.close()
+@on_both
+def test_each_call_whose_answer_is_lost_may_be_made_again(server: Server) -> None:
+    assert_each_may_be_sent_twice(server, CALLS)
     assert not server.raw.exists("ns:restbroker:sse:of")

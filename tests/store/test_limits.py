@@ -1,4 +1,4 @@
-"""What bounds a target over all processes: rate, jobs in hand, dead set, pauses; on Redis and on Valkey."""
+"""What bounds a target over all processes: rate, jobs in hand, dead set, pauses."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,8 +24,7 @@ from restbroker.store.jobs import (
     register,
     retire,
 )
-from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked
-from tests.support.wait import until
+from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, on_both
 
 RATE, IN_FLIGHT, PAUSE = "ns:restbroker:rate:t", "ns:restbroker:inflight:t", "ns:restbroker:pause:t"
 SLOW = Limits(emission_us=60_000_000, burst=3)
@@ -97,34 +96,34 @@ def test_asking_for_no_job_is_never_limited(lane: Lane, server: Server) -> None:
     assert taken(lane, Limits(60_000_000, 1, 1, 1), want=0) == 0
 
 
-@pytest.mark.parametrize("bound", [SLOW, Limits(in_flight=3), Limits(dead=1)])
-def test_a_limited_lane_still_confirms_what_may_have_started(lane: Lane, server: Server, bound: Limits) -> None:
-    taken(lane, bound, want=3)
+def test_each_bound_alone_limits_and_lets_the_lane_confirm_what_may_have_started(lane: Lane, server: Server) -> None:
+    taken(lane, SLOW, want=3)
     server.raw.zadd("ns:dead", {"x": 1})
-    assert isinstance(ask(lane, bound, hwm=2), Limited)
-    assert held(lane.client, lane.identity).hwm == 2
+    for hwm, bound in enumerate((SLOW, Limits(in_flight=3), Limits(dead=1)), 1):
+        assert isinstance(ask(lane, bound, want=1, hwm=hwm), Limited)
+        assert held(lane.client, lane.identity).hwm == hwm
+    acknowledge(lane, 3)
+    assert taken(lane, Limits()) == 10
+    assert server.raw.hlen(IN_FLIGHT) == 0, "without bounds nothing is written for them"
 
 
-@pytest.mark.parametrize("is_late", [False, True])
-def test_the_rate_is_forgotten_in_the_millisecond_in_which_the_bucket_is_full(
-    lane: Lane, server: Server, *, is_late: bool
-) -> None:
-    before_us = server.now_us()
-    if is_late:
-        assert limits.charge(lane.client, "t", SLOW) == 0
-    else:
-        assert taken(lane, SLOW, want=1) == 1
-    full_us = int(server.raw.get(RATE))
-    assert before_us + 60_000_000 <= full_us <= server.now_us() + 60_000_000
-    assert 0 <= server.raw.pexpiretime(RATE) * 1000 - full_us < 1000
+@on_both
+def test_the_rate_is_forgotten_in_the_millisecond_in_which_the_bucket_is_full(lane: Lane, server: Server) -> None:
+    for is_late in (False, True):
+        server.raw.delete(RATE)
+        before_us = server.now_us()
+        if is_late:
+            assert limits.charge(lane.client, "t", SLOW) == 0
+        else:
+            assert taken(lane, SLOW, want=1) == 1
+        full_us = int(server.raw.get(RATE))
+        assert before_us + 60_000_000 <= full_us <= server.now_us() + 60_000_000
+        assert 0 <= server.raw.pexpiretime(RATE) * 1000 - full_us < 1000
 
 
-@pytest.mark.parametrize("is_late", [False, True])
-def test_whoever_has_to_wait_is_told_the_millisecond_in_which_the_token_comes(
-    lane: Lane, server: Server, *, is_late: bool
-) -> None:
+def test_whoever_has_to_wait_is_told_the_millisecond_in_which_the_token_comes(lane: Lane, server: Server) -> None:
     bound = Limits(emission_us=1_000_000, burst=1)
-    for _ in range(20):
+    for is_late in (False, True) * 10:
         token_us = server.now_us() + 990_000
         server.raw.set(RATE, token_us)
         before_us = server.now_us()
@@ -145,57 +144,24 @@ def test_a_time_that_a_faster_clock_wrote_delays_by_one_burst_at_most(lane: Lane
     assert 4_000_000 < int(server.raw.get(RATE)) - server.now_us() <= 5_000_000
 
 
-def test_a_rate_that_is_no_number_is_written_anew(lane: Lane, server: Server) -> None:
-    server.raw.set(RATE, "soon")
-    assert taken(lane, SLOW) == 3
-    assert ask(lane, SLOW) == Limited("rate", 1000)
-
-
-def test_a_lane_asks_again_for_some_tokens_if_they_come_soon_and_before_any_is_wasted(lane: Lane) -> None:
-    fast = Limits(emission_us=2_000, burst=6)
-
-    def limited() -> Limited | None:
-        answer = ask(lane, fast)
-        if isinstance(answer, Fetched):  # also where a token came since the last time
-            base = answer.jobs[-1].number
-            answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, base, 10, 0, fast))
-            tickets = sorted(held(lane.client, lane.identity).jobs)
-            acknowledge(lane, len(tickets))
-            queues.push(lane.client, "a", [b"1"] * len(tickets))
-        return answer if isinstance(answer, Limited) else None
-
-    answer = until(limited, "nothing is left of the burst")
-    assert answer is not None
-    assert answer.for_ms <= 6, "the time of half the burst"
-
-
-@pytest.mark.parametrize(
-    ("emission_us", "burst", "want", "wait_ms"),
-    [
-        (2_000, 6, 10, 6),  # half the burst
-        (2_000, 7, 10, 6),
-        (2_000, 6, 2, 4),  # what is wanted
-        (2_000, 6, 1, 2),
-        (2_000, 1, 10, 2),
-        (4_000, 10, 10, 10),  # what comes within 10 ms
-        (20_000, 10, 10, 20),  # the next one
-        (1_500, 1, 10, 2),
-        (100, 4, 10, 1),
-        (2_000_000, 10, 10, 1000),
-    ],
-)
-def test_a_lane_is_told_to_wait_for_as_many_tokens_as_come_soon(
-    lane: Lane, server: Server, emission_us: int, burst: int, want: int, wait_ms: int
-) -> None:
-    server.raw.set(RATE, server.now_us() + 3_600_000_000)
-    assert ask(lane, Limits(emission_us, burst), want=want) == Limited("rate", wait_ms)
-
-
-@pytest.mark.parametrize("bound", [Limits(60_000_000, 1), Limits(in_flight=1), Limits(dead=1)])
-def test_the_smallest_bound_holds_also_whoever_wants_one_job(lane: Lane, server: Server, bound: Limits) -> None:
-    assert taken(lane, bound, want=2 if bound.dead == 0 else 1) == 1
-    server.raw.zadd("ns:dead", {"x": 1})
-    assert isinstance(ask(lane, bound, want=1), Limited)
+def test_a_lane_is_told_to_wait_for_as_many_tokens_as_come_soon(lane: Lane, server: Server) -> None:
+    rows = {
+        (2_000, 6, 10): 6,  # half the burst
+        (2_000, 7, 10): 6,
+        (2_000, 6, 2): 4,  # what is wanted
+        (2_000, 6, 1): 2,
+        (2_000, 1, 10): 2,
+        (4_000, 10, 10): 10,  # what comes within 10 ms
+        (20_000, 10, 10): 20,  # the next one
+        (1_500, 1, 10): 2,
+        (100, 4, 10): 1,
+        (2_000_000, 10, 10): 1000,
+    }
+    told = {}
+    for emission_us, burst, want in rows:
+        server.raw.set(RATE, server.now_us() + 3_600_000_000)
+        told[emission_us, burst, want] = ask(lane, Limits(emission_us, burst), want=want)
+    assert told == {row: Limited("rate", wait_ms) for row, wait_ms in rows.items()}
 
 
 def test_late_starts_and_fetches_share_the_tokens(lane: Lane) -> None:
@@ -274,11 +240,10 @@ def test_a_dead_lane_s_share_is_held_until_its_jobs_are_back(lane: Lane, server:
     assert taken(other, bound) == 3
 
 
-@pytest.mark.parametrize("hwm", [0, 3])
-def test_a_recovery_that_redis_refuses_in_part_frees_the_rest(lane: Lane, server: Server, hwm: int) -> None:
+def test_a_recovery_that_redis_refuses_in_part_frees_the_rest(lane: Lane, server: Server) -> None:
     other, bound = second(lane), Limits(in_flight=3)
     queues.push(lane.client, "b", [b"b"])
-    fetch(lane.client, FetchRequest(lane.identity, "t", ("b", "a"), 0, 3, hwm, bound))
+    fetch(lane.client, FetchRequest(lane.identity, "t", ("b", "a"), 0, 3, 2, bound))
     beats.fence(lane.client, lane.identity, 0)
     server.raw.set("ns:queue:b", "no list")
     assert not beats.recover(lane.client, lane.identity, as_parked).retired
@@ -307,12 +272,6 @@ def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fet
     assert server.raw.hget(IN_FLIGHT, lane.identity) == b"4"
 
 
-def test_without_bounds_nothing_is_written_for_them(lane: Lane, server: Server) -> None:
-    taken(lane, Limits())
-    acknowledge(lane, 10)
-    assert server.raw.exists(RATE, IN_FLIGHT) == 0
-
-
 def test_the_smallest_of_all_bounds_counts_and_only_what_it_lets_through_is_paid(lane: Lane) -> None:
     bound = Limits(emission_us=60_000_000, burst=5, in_flight=3)
     assert taken(lane, bound) == 3
@@ -333,15 +292,16 @@ def test_a_dead_set_at_its_limit_stops_fetching_and_nothing_else(lane: Lane, ser
     assert taken(lane, bound, want=1) == 1
 
 
-@pytest.mark.parametrize("key", [RATE, IN_FLIGHT, PAUSE, "ns:dead"])
-def test_a_key_of_another_type_costs_no_job_and_holds_no_settlement_up(lane: Lane, server: Server, key: str) -> None:
-    taken(lane, Limits(), want=1)
-    server.raw.delete(key)
-    server.raw.rpush(key, "no such thing")
-    with pytest.raises(StoreRefused, match="WRONGTYPE"):
-        ask(lane, Limits(60_000_000, 3, 5, 5))
-    assert queues.sizes(lane.client, ["a"]) == {"a": 99}
-    acknowledge(lane, 1)
+def test_a_key_of_another_type_costs_no_job_and_holds_no_settlement_up(lane: Lane, server: Server) -> None:
+    taken(lane, Limits(), want=4)
+    for key in (RATE, IN_FLIGHT, PAUSE, "ns:dead"):
+        server.raw.rpush(key, "no such thing")
+        with pytest.raises(StoreRefused, match="WRONGTYPE"):
+            ask(lane, Limits(60_000_000, 3, 5, 5))
+        assert queues.sizes(lane.client, ["a"]) == {"a": 96}
+        acknowledge(lane, 1)
+        server.raw.delete(key)
+    server.raw.rpush(IN_FLIGHT, "no such thing")
     assert retire(lane.client, lane.identity)
 
 
@@ -379,26 +339,17 @@ def test_a_pause_lasts_as_long_as_its_longest_reason(lane: Lane, server: Server)
     assert taken(lane, Limits()) == 10
 
 
-@pytest.mark.parametrize(("first", "then"), [(60, 5), (None, 5), (5, 60), (5, None)])
-def test_a_pause_of_one_reason_gets_longer_and_never_shorter(
-    client: Client, server: Server, first: float | None, then: float | None
-) -> None:
-    limits.pause(client, "t", "retry_after", first)
-    limits.pause(client, "t", "retry_after", then)
-    left, ttl_s = limits.pauses(client, "t")["retry_after"], server.raw.ttl(PAUSE)
-    if None in {first, then}:
-        assert (left, ttl_s) == (None, -1)
-    else:
-        assert left is not None
-        assert 59 < left <= 60
-        assert 59 <= ttl_s <= 60, "the key ends with the last of its pauses"
-
-
-def test_a_pause_that_is_over_is_not_shown_and_may_be_made_again(lane: Lane, server: Server) -> None:
+@on_both
+def test_a_pause_of_one_reason_gets_longer_and_never_shorter(client: Client, server: Server) -> None:
     server.raw.hset(PAUSE, "retry_after", 1)
-    assert limits.pauses(lane.client, "t") == {}
-    limits.pause(lane.client, "t", "retry_after", 60)
-    assert isinstance(ask(lane, Limits()), Paused)
+    assert limits.pauses(client, "t") == {}, "one that is over may be made again"
+    for length_s, left_s in ((60, 60), (6000, 6000), (60, 6000)):
+        limits.pause(client, "t", "retry_after", length_s)
+        assert limits.pauses(client, "t")["retry_after"] == pytest.approx(left_s, abs=50)
+        assert server.raw.ttl(PAUSE) == pytest.approx(left_s, abs=50), "it ends with its pauses"
+    for forever_s in (None, 5):
+        limits.pause(client, "t", "retry_after", forever_s)
+        assert (limits.pauses(client, "t"), server.raw.ttl(PAUSE)) == ({"retry_after": None}, -1)
 
 
 def test_a_pause_that_somebody_wrote_by_hand_has_no_end(client: Client, server: Server) -> None:
@@ -406,9 +357,3 @@ def test_a_pause_that_somebody_wrote_by_hand_has_no_end(client: Client, server: 
     assert limits.pauses(client, "t") == {"operator": None}
     limits.pause(client, "t", "operator", 5)
     assert limits.pauses(client, "t") == {"operator": None}
-
-
-def test_a_share_of_nobody_holds_nobody_up(lane: Lane, server: Server) -> None:
-    server.raw.hset(IN_FLIGHT, mapping={"ghost": 100_000, "text": "x"})
-    queues.push(lane.client, "a", [b"1", b"2"])
-    assert taken(lane, Limits(in_flight=2)) == 2

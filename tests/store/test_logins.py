@@ -1,15 +1,12 @@
-"""One login of a user for all: who is at it, what the others get, what a logoff leaves; on Redis and Valkey."""
+"""One login of a user for all: who is at it, what the others get, what a logoff leaves."""
 
 from collections.abc import Callable
 
-import pytest
-
-from restbroker.errors import StoreUnavailable
 from restbroker.store import logins
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.logins import Asks, Busy, Doubted, How, Known, Off, On, Turn, Yours
-from tests.store.lanes import Server
-from tests.store.proxy import LossyProxy
+from tests.store.lanes import Server, on_both
+from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
 
 LONG_MS = 60_000
@@ -192,20 +189,9 @@ CALLS: list[tuple[Callable[[Client], object], object]] = [
 ]
 
 
-def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(client: Client, server: Server) -> None:
-    with LossyProxy(server.process.port) as proxy:
-        lossy = open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace="ns"))
-        for call, _ in CALLS:
-            call(client)
-        server.raw.flushdb()
-        for call, answer in CALLS:
-            # The connection is open: what gets lost is the answer to the call.
-            lossy.command("PING")
-            proxy.lose_next = True
-            with pytest.raises(StoreUnavailable):
-                call(lossy)
-            assert call(lossy) == answer
-        lossy.close()
+@on_both
+def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(server: Server) -> None:
+    assert_each_may_be_sent_twice(server, CALLS)
     assert not server.raw.exists(LEASE)
 
 

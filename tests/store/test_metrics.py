@@ -1,34 +1,33 @@
 """What is written is found where the Metrics page of each version of Sidekiq Web looks, and nowhere for ever."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import metrics
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client, open_client
 from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.executions import ExecutionCounts
 from restbroker.telemetry.metrics import Executions, Tally, bucket
-from tests.store.lanes import Server
-from tests.support.redis_server import RedisServer
-from tests.support.sidekiq_metrics import EIGHT, EIGHT_DAYS, SEVEN, Reader, moment
+from tests.store.lanes import Server, on_both
+from tests.support.sidekiq_metrics import EIGHT, EIGHT_DAYS, SEVEN, moment
 
 NS = "ns:"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# The first moment after a change; what leads to it is the minute before.
+# The first moment after a change of minute, of ten minutes, … up to a leap day; what leads to it is the minute before.
 CHANGES = [
-    pytest.param(datetime(2026, 11, 20, 14, 46, tzinfo=UTC), id="minute"),
-    pytest.param(datetime(2026, 11, 20, 14, 50, tzinfo=UTC), id="ten minutes"),
-    pytest.param(datetime(2026, 11, 20, 8, 9, tzinfo=UTC), id="one digit each"),
-    pytest.param(datetime(2026, 11, 20, 9, 0, tzinfo=UTC), id="hour of one digit"),
-    pytest.param(datetime(2026, 11, 20, 10, 0, tzinfo=UTC), id="hour of two digits"),
-    pytest.param(datetime(2026, 11, 6, 0, 0, tzinfo=UTC), id="day of one digit"),
-    pytest.param(datetime(2026, 11, 10, 0, 0, tzinfo=UTC), id="day of two digits"),
-    pytest.param(datetime(2026, 12, 1, 0, 0, tzinfo=UTC), id="month"),
-    pytest.param(datetime(2027, 1, 1, 0, 0, tzinfo=UTC), id="year"),
-    pytest.param(datetime(2028, 2, 29, 0, 0, tzinfo=UTC), id="leap day"),
+    datetime(2026, 11, 20, 14, 46, tzinfo=UTC),
+    datetime(2026, 11, 20, 14, 50, tzinfo=UTC),
+    datetime(2026, 11, 20, 8, 9, tzinfo=UTC),
+    datetime(2026, 11, 20, 9, 0, tzinfo=UTC),
+    datetime(2026, 11, 20, 10, 0, tzinfo=UTC),
+    datetime(2026, 11, 6, 0, 0, tzinfo=UTC),
+    datetime(2026, 11, 10, 0, 0, tzinfo=UTC),
+    datetime(2026, 12, 1, 0, 0, tzinfo=UTC),
+    datetime(2027, 1, 1, 0, 0, tzinfo=UTC),
+    datetime(2028, 2, 29, 0, 0, tzinfo=UTC),
 ]
 
 
@@ -40,58 +39,50 @@ def ran(at: datetime, *times_s: float, failures: int = 0, command: str = "add") 
     return tally.executions(int(at.timestamp()), command)
 
 
-@pytest.fixture
-def change(request: pytest.FixtureRequest) -> datetime:
-    at: datetime = request.param
-    return at
+def changes(client: Client, server: Server) -> Iterator[datetime]:
+    """Redis has executions of the minute before each change and of the one after it; the moment after."""
+    for change in CHANGES:
+        server.raw.flushdb()
+        before = change - timedelta(minutes=1)
+        metrics.add(client, [ran(before, 0.010, 0.046, failures=1), ran(change, 0.300, command="kick")])
+        metrics.add(client, [ran(change, 0.012, failures=2)])
+        yield change
 
 
-@pytest.fixture
-def written(change: datetime, client: Client) -> datetime:
-    """Executions of the minute before a change and of the one after it; the moment after."""
-    before = change - timedelta(minutes=1)
-    metrics.add(client, [ran(before, 0.010, 0.046, failures=1), ran(change, 0.300, command="kick")])
-    metrics.add(client, [ran(change, 0.012, failures=2)])
-    return change
+@on_both
+def test_the_last_hour_is_found_minute_by_minute(client: Client, server: Server) -> None:
+    after = {"add": {"p": 3, "f": 2, "ms": 12}, "kick": {"p": 1, "ms": 300}}
+    for change in changes(client, server):
+        for page in (SEVEN, EIGHT):
+            found = page.found(server.raw, NS, change + timedelta(seconds=42), 60)
+            assert found == [after, {"add": {"p": 3, "f": 1, "ms": 56}}, *[{}] * 58], (change, page)
+            # The page of an hour later does not show them any more, an hour's last minute later it still does.
+            assert page.found(server.raw, NS, change + timedelta(minutes=59), 60)[-1] == after
+            assert not any(page.found(server.raw, NS, change + timedelta(minutes=60), 60))
 
 
-over_changes = pytest.mark.parametrize("change", CHANGES, indirect=True)
+@on_both
+def test_a_command_has_its_histogram_in_each_minute(client: Client, server: Server) -> None:
+    for change in changes(client, server):
+        now, before = change + timedelta(seconds=59), change - timedelta(seconds=1)
+        for page in (SEVEN, EIGHT):
+            assert page.histogram(server.raw, NS, "add", now) == [1] + [0] * 25, (change, page)
+            assert page.histogram(server.raw, NS, "kick", now) == [0] * 7 + [1] + [0] * 18
+            assert page.histogram(server.raw, NS, "add", before) == [1, 0, 0, 1] + [0] * 22
+            assert page.histogram(server.raw, NS, "kick", before) == [0] * 26
 
 
-@over_changes
-@pytest.mark.parametrize("page", [SEVEN, EIGHT], ids=["7", "8"])
-def test_the_last_hour_is_found_minute_by_minute(written: datetime, server: Server, page: Reader) -> None:
-    found = page.found(server.raw, NS, written + timedelta(seconds=42), 60)
-    assert found[0] == {"add": {"p": 3, "f": 2, "ms": 12}, "kick": {"p": 1, "ms": 300}}
-    assert found[1] == {"add": {"p": 3, "f": 1, "ms": 56}}
-    assert not any(found[2:])
-    # The page of an hour later does not show them any more, an hour's last minute later it still does.
-    assert page.found(server.raw, NS, written + timedelta(minutes=59), 60)[-1] == found[0]
-    assert not any(page.found(server.raw, NS, written + timedelta(minutes=60), 60))
-
-
-@over_changes
-@pytest.mark.parametrize("page", [SEVEN, EIGHT], ids=["7", "8"])
-def test_a_command_has_its_histogram_in_each_minute(written: datetime, server: Server, page: Reader) -> None:
-    now, before = written + timedelta(seconds=59), written - timedelta(seconds=1)
-    assert page.histogram(server.raw, NS, "add", now) == [1] + [0] * 25
-    assert page.histogram(server.raw, NS, "kick", now) == [0] * 7 + [1] + [0] * 18
-    assert page.histogram(server.raw, NS, "add", before) == [1, 0, 0, 1] + [0] * 22
-    assert page.histogram(server.raw, NS, "kick", before) == [0] * 26
-
-
-@over_changes
-def test_sidekiq_8_finds_days_by_ten_minutes(written: datetime, server: Server) -> None:
-    for minutes in range(10):
-        # Wherever within ten minutes the reader's steps fall.
-        now = written + timedelta(minutes=minutes)
-        found = [one for one in EIGHT_DAYS.found(server.raw, NS, now, 144) if one]
-        sums = {
-            name: {metric: sum(one.get(name, {}).get(metric, 0) for one in found) for metric in ("p", "f", "ms")}
-            for name in ("add", "kick")
-        }
-        assert sums == {"add": {"p": 6, "f": 3, "ms": 68}, "kick": {"p": 1, "f": 0, "ms": 300}}
-        assert len(found) == (1 if written.minute % 10 else 2)
+def test_sidekiq_8_finds_days_by_ten_minutes(client: Client, server: Server) -> None:
+    for change in changes(client, server):
+        for minutes in range(10):
+            # Wherever within ten minutes the reader's steps fall.
+            found = [one for one in EIGHT_DAYS.found(server.raw, NS, change + timedelta(minutes=minutes), 144) if one]
+            sums = {
+                name: {metric: sum(one.get(name, {}).get(metric, 0) for one in found) for metric in ("p", "f", "ms")}
+                for name in ("add", "kick")
+            }
+            assert sums == {"add": {"p": 6, "f": 3, "ms": 68}, "kick": {"p": 1, "f": 0, "ms": 300}}, change
+            assert len(found) == (1 if change.minute % 10 else 2)
 
 
 def test_everything_expires_as_sidekiqs_own_does(client: Client, server: Server) -> None:
@@ -158,27 +149,17 @@ def test_a_key_of_another_type_is_refused_and_the_others_are_written(client: Cli
     assert EIGHT.histogram(server.raw, NS, "add", EPOCH) == [1] + [0] * 25
 
 
-def test_a_redis_that_is_away_is_said_so_and_nothing_to_write_asks_nothing(
-    make_redis: Callable[..., RedisServer],
-) -> None:
-    own = make_redis()
-    client = open_client(StoreSettings(own.url))
-    own.stop()
-    metrics.add(client, ())
-    with pytest.raises(StoreUnavailable, match="cannot be reached"):
-        metrics.add(client, [ran(EPOCH, 0.01)])
-    client.close()
-
-
-@over_changes
-def test_what_was_written_is_read_back_minute_by_minute(written: datetime, client: Client) -> None:
-    at_s = int(written.timestamp())
-    before, after, none = metrics.read(client, [at_s - 60, at_s, at_s + 60])
-    assert (before.minute_s, before.processed, before.failed, sum(before.histogram)) == (at_s - 60, 3, 1, 2)
-    assert (after.processed, after.failed) == (4, 2)
-    # 12 ms of `add` and 300 ms of `kick`.
-    assert (after.histogram[0], after.histogram[bucket(0.300)], sum(after.histogram)) == (1, 1, 2)
-    assert none == metrics.Minute(at_s + 60)
+@on_both
+def test_what_was_written_is_read_back_minute_by_minute(client: Client, server: Server) -> None:
+    for change in changes(client, server):
+        at_s = int(change.timestamp())
+        before, after, none = metrics.read(client, [at_s - 60, at_s, at_s + 60])
+        assert (before.minute_s, before.processed, before.failed, sum(before.histogram)) == (at_s - 60, 3, 1, 2)
+        assert (after.processed, after.failed) == (4, 2)
+        # 12 ms of `add` and 300 ms of `kick`.
+        assert (after.histogram[0], after.histogram[bucket(0.300)], sum(after.histogram)) == (1, 1, 2)
+        assert none == metrics.Minute(at_s + 60)
+    assert metrics.read(client, []) == []
 
 
 def test_what_others_wrote_beside_the_counts_is_left_out(client: Client) -> None:
@@ -188,7 +169,3 @@ def test_what_others_wrote_beside_the_counts_is_left_out(client: Client) -> None
     client.command("SET", client.keys.histogram_8("add", at_s), b"\0\5and more than any of ours could ever be in here")
     minute = metrics.read(client, [at_s])[0]
     assert (minute.processed, minute.failed, minute.histogram[0]) == (5, 0, 5)
-
-
-def test_reading_no_minute_asks_for_nothing(client: Client) -> None:
-    assert metrics.read(client, []) == []

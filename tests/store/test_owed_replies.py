@@ -1,4 +1,4 @@
-"""What a crash parks is answered in the step that parks it, once; on Redis and on Valkey."""
+"""What a crash parks is answered in the step that parks it, once."""
 
 import attrs
 import pytest
@@ -7,7 +7,7 @@ from restbroker.rules.settlement import Dead, Fallen, Reply, ResponseQueue
 from restbroker.store import beats, queues
 from restbroker.store.beats import Recovered
 from restbroker.store.client import Client
-from restbroker.store.jobs import Fetched, FetchRequest, fetch, held, isolate, mark, register
+from restbroker.store.jobs import Fetched, FetchRequest, fetch, isolate, mark, register
 from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, parked_payload
 
 WAITED_FOR = "restbroker:reply:waited-for"
@@ -47,18 +47,6 @@ def test_what_a_crash_parks_is_answered_in_the_same_step_and_what_goes_back_is_n
     assert server.raw.sismember("ns:queues", "out")
     assert server.raw.zrange("ns:dead", 0, -1) == [parked_payload("a", b"2")]
     assert queues.sizes(owing.client, ["a"]) == {"a": 1}
-
-
-def test_a_recovery_that_is_sent_again_after_its_answer_was_lost_answers_nobody_twice(
-    owing: Lane, server: Server
-) -> None:
-    parked = as_owed(Fallen(owing.identity, "2:1", "a", b"2", RESPONSES))
-    dead = beats.Crash(owing.identity, "t", QUEUES, held(owing.client, owing.identity), "its life")
-    orphans = [beats.Orphan("2:1", parked), beats.Orphan("1:1")]
-    assert beats._recover(owing.client, dead, orphans) == [2, 1]
-    assert beats._recover(owing.client, dead, orphans) == [0, 0]
-    assert (server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")) == (1, 1)
-    assert (server.raw.zcard("ns:dead"), server.raw.xlen("ns:restbroker:parked")) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Copies of parked jobs, on Redis and on Valkey."""
+"""Copies of parked jobs."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from restbroker.store import parked
 from restbroker.store.client import Client
 from restbroker.store.parked import missing, newest, restore
 from restbroker.store.sets import Move, promote
-from tests.store.lanes import Server
+from tests.store.lanes import Server, on_both
 
 
 def park(client: Client, server: Server, count: int) -> None:
@@ -15,6 +15,7 @@ def park(client: Client, server: Server, count: int) -> None:
     promote(client, "retry", [Move(b"%d" % n, None, b"parked %d" % n, float(n)) for n in range(count)])
 
 
+@on_both
 def test_copies_come_newest_first_and_page_by_page(client: Client, server: Server) -> None:
     park(client, server, 5)
     first = newest(client, 3)

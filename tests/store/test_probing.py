@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.errors import StoreRefused
 from restbroker.store import probing
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.probing import Busy, Told, Yours
-from tests.store.lanes import Server
-from tests.store.proxy import LossyProxy
+from tests.store.lanes import Server, on_both
+from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
 
 LONG_MS = 60_000
@@ -51,20 +51,9 @@ CALLS: list[tuple[Callable[[Client], object], object]] = [
 ]
 
 
-def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(client: Client, server: Server) -> None:
-    with LossyProxy(server.process.port) as proxy:
-        lossy = open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace="ns"))
-        for call, _ in CALLS:
-            call(client)
-        server.raw.flushdb()
-        for call, answer in CALLS:
-            # The connection is open: what gets lost is the answer to the call.
-            lossy.command("PING")
-            proxy.lose_next = True
-            with pytest.raises(StoreUnavailable):
-                call(lossy)
-            assert call(lossy) == answer
-        lossy.close()
+@on_both
+def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(server: Server) -> None:
+    assert_each_may_be_sent_twice(server, CALLS)
     assert server.raw.keys("ns:restbroker:lease:*") == []
 
 
@@ -105,16 +94,15 @@ def test_a_result_from_a_clock_that_was_ahead_is_new(client: Client, server: Ser
     assert probing.turn(client, "n", "a", LONG_MS) == Told(b"open", 0)
 
 
-@pytest.mark.parametrize("fields", [{"text": "open"}, {"text": "open", "at_us": "noon"}, {"at_us": 1}])
-def test_a_result_without_its_text_or_time_counts_for_nobody(
-    client: Client, server: Server, fields: dict[str, str | int]
-) -> None:
-    server.raw.hset(TOLD, mapping=fields)
-    assert probing.turn(client, "n", "a", LONG_MS) == Yours()
-    assert probing.tell(client, "n", "a", b"closed", LONG_MS)
-    told = probing.turn(client, "n", "b", LONG_MS)
-    assert isinstance(told, Told)
-    assert told.text == b"closed"
+def test_a_result_without_its_text_or_time_counts_for_nobody(client: Client, server: Server) -> None:
+    for fields in ({"text": "open"}, {"text": "open", "at_us": "noon"}, {"at_us": "1"}):
+        server.raw.flushdb()
+        server.raw.hset(TOLD, mapping=fields)
+        assert probing.turn(client, "n", "a", LONG_MS) == Yours()
+        assert probing.tell(client, "n", "a", b"closed", LONG_MS)
+        told = probing.turn(client, "n", "b", LONG_MS)
+        assert isinstance(told, Told)
+        assert told.text == b"closed"
 
 
 def test_times_are_whole_milliseconds_and_never_none() -> None:

@@ -1,4 +1,4 @@
-"""The record of a process, as Sidekiq reads and prunes it, on Redis and on Valkey."""
+"""The record of a process, as Sidekiq reads and prunes it."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.processes import Record, ask, in_hand, is_there, prune, remove, seen, write
-from tests.store.lanes import Server
+from tests.store.lanes import Server, on_both
 
 NAME = "h:1:abc"
 RECORD = Record(
@@ -25,6 +25,7 @@ RECORD = Record(
 KEYS = [f"ns:{NAME}", f"ns:{NAME}:work", f"ns:{NAME}:workers"]
 
 
+@on_both
 def test_a_record_has_the_fields_of_every_version_and_expires(client: Client, server: Server) -> None:
     assert write(client, RECORD) is None
     assert server.raw.smembers("ns:processes") == {NAME.encode()}
@@ -58,24 +59,11 @@ def test_jobs_in_hand_are_found_by_the_process_ids_of_this_host(client: Client, 
     assert in_hand(client, ()) == []
 
 
-def test_requests_are_taken_one_by_one_and_the_oldest_first(client: Client, server: Server) -> None:
-    server.raw.lpush(f"ns:{NAME}-signals", "TSTP")
-    server.raw.lpush(f"ns:{NAME}-signals", "TERM")
-    assert [write(client, RECORD) for _ in range(3)] == ["TSTP", "TERM", None]
-
-
 def test_a_queue_where_jobs_wait_is_put_on_the_list_whoever_pushed_them(client: Client, server: Server) -> None:
     server.raw.lpush("ns:queue:rest", "pushed without a word")
     write(client, attrs.evolve(RECORD, queues=("rest", "empty")))
     assert server.raw.smembers("ns:queues") == {b"rest"}
     assert server.raw.hlen(KEYS[1]) == 2
-
-
-def test_a_record_that_is_removed_leaves_nothing(client: Client, server: Server) -> None:
-    write(client, RECORD)
-    server.raw.lpush(f"ns:{NAME}-signals", "TSTP")
-    remove(client, NAME)
-    assert server.raw.keys() == []
 
 
 def test_only_names_whose_record_has_expired_are_pruned_and_not_more_than_once_a_minute(
@@ -91,6 +79,7 @@ def test_only_names_whose_record_has_expired_are_pruned_and_not_more_than_once_a
     assert server.raw.scard("ns:processes") == 2
 
 
+@on_both
 def test_a_full_redis_still_shows_who_runs(client: Client, server: Server) -> None:
     write(client, RECORD)
     server.raw.config_set("maxmemory", 1)
@@ -105,14 +94,6 @@ def test_a_foreign_key_in_the_way_is_refused_before_anything_is_written(client: 
     assert server.raw.keys() == [b"ns:processes"]
 
 
-def test_only_queues_where_jobs_wait_are_put_on_the_list(client: Client, server: Server) -> None:
-    server.raw.sadd("ns:queues", "known")
-    server.raw.lpush(f"ns:{RECORD.name}-signals", "TSTP")
-    server.raw.lpush("ns:queue:filled", "job")
-    write(client, attrs.evolve(RECORD, queues=("filled", "empty")))
-    assert server.raw.smembers("ns:queues") == {b"known", b"filled"}
-
-
 def test_a_broken_list_of_queues_hides_no_process(client: Client, server: Server) -> None:
     server.raw.set("ns:queues", "no set")
     server.raw.lpush("ns:queue:filled", "job")
@@ -120,6 +101,7 @@ def test_a_broken_list_of_queues_hides_no_process(client: Client, server: Server
     assert server.raw.hget(f"ns:{RECORD.name}", "info") == RECORD.info
 
 
+@on_both
 def test_records_are_read_as_every_version_writes_them(client: Client, server: Server) -> None:
     write(client, attrs.evolve(RECORD, info=b'{"queues":["q","q","r"]}'))
     server.raw.sadd("ns:processes", "old:2:def", "expired:3:ghi")
@@ -153,3 +135,6 @@ def test_a_request_reaches_the_process_with_its_next_record_and_is_gone_after_a_
     assert 50 < server.raw.ttl(f"ns:{NAME}-signals") <= 60
     ask(client, NAME, "TERM")
     assert [write(client, RECORD) for _ in range(3)] == ["TSTP", "TERM", None]
+    ask(client, NAME, "TERM")
+    remove(client, NAME)
+    assert server.raw.keys() == []

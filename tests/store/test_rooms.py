@@ -1,16 +1,15 @@
-"""Who is in which room by his present login: whose turn it is, what is forgotten, and when; on Redis and Valkey."""
+"""Who is in which room by his present login: whose turn it is, what is forgotten, and when."""
 
 from collections.abc import Callable
 
 import pytest
 
-from restbroker.errors import StoreUnavailable
 from restbroker.store import rooms
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.logins import Busy, Turn, Yours
 from restbroker.store.rooms import Stay
-from tests.store.lanes import Server
-from tests.store.proxy import LossyProxy
+from tests.store.lanes import Server, on_both
+from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
 
 LONG_MS = 60_000
@@ -46,9 +45,8 @@ def test_who_is_out_joins_where_he_is_needed_and_a_look_says_so(client: Client) 
     assert rooms.take(client, "of", STAY, A, "look") == ""
 
 
-@pytest.mark.parametrize("state", ["in", "out"])
-def test_what_is_known_ends_with_the_login(client: Client, state: rooms.State) -> None:
-    end(client, state)
+def test_what_is_known_ends_with_the_login(client: Client) -> None:
+    end(client, "in")
     assert rooms.take(client, "of", LATER, B, "look") == ""
     assert rooms.take(client, "of", LATER, B, "need") == Yours()
 
@@ -62,8 +60,7 @@ def test_when_who_has_him_join_dies_another_does_and_the_late_word_changes_nothi
     assert rooms.take(client, "of", STAY, B, "look") == "out"
 
 
-@pytest.mark.parametrize(("is_out", "state"), [(False, ""), (True, "out")])
-@pytest.mark.parametrize("user", ["juliet", ""])
+@pytest.mark.parametrize(("user", "is_out", "state"), [("juliet", False, ""), ("", True, "out")])
 def test_who_lost_a_room_is_not_in_it_by_any_login_and_who_joins_meanwhile_leaves_no_word(
     client: Client, user: str, is_out: bool, state: rooms.State
 ) -> None:
@@ -116,20 +113,9 @@ CALLS: list[tuple[Callable[[Client], object], object]] = [
 ]
 
 
-def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(client: Client, server: Server) -> None:
-    with LossyProxy(server.process.port) as proxy:
-        lossy = open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace="ns"))
-        for call, _ in CALLS:
-            call(client)
-        server.raw.flushdb()
-        for call, answer in CALLS:
-            # The connection is open: what gets lost is the answer to the call.
-            lossy.command("PING")
-            proxy.lose_next = True
-            with pytest.raises(StoreUnavailable):
-                call(lossy)
-            assert call(lossy) == answer
-        lossy.close()
+@on_both
+def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(server: Server) -> None:
+    assert_each_may_be_sent_twice(server, CALLS)
 
 
 def test_a_full_redis_still_has_users_join_and_leave(client: Client, server: Server) -> None:

@@ -1,4 +1,4 @@
-"""Rosters, the marks and jobs that changes of them make, and turns at refreshing; on Redis and on Valkey."""
+"""Rosters, the marks and jobs that changes of them make, and turns at refreshing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,7 +10,7 @@ from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store import rosters
 from restbroker.store.client import Client
 from restbroker.store.rosters import Claims, Known, Wanted
-from tests.store.lanes import Server
+from tests.store.lanes import Server, on_both
 from tests.support.wait import until
 
 AT_ONCE = Pace(0, 0)
@@ -261,13 +261,6 @@ def test_users_are_refreshed_without_a_roster_however_many_they_are(client: Clie
     assert server.raw.exists(DIRTY, FLIGHTS) == 0
 
 
-def test_nothing_at_all_asks_redis_nothing(client: Client) -> None:
-    assert rosters.change(client, [], WANTED) == Changed({})
-    assert rosters.claim(client, [], "h", LEASE_MS, AT_ONCE) == Claims()
-    assert rosters.landed(client, "h", []) == 0
-    assert rosters.read(client, []) == []
-
-
 def test_all_users_are_met_page_by_page(client: Client) -> None:
     names = {f"u{n}" for n in range(1200)}
     for start in range(0, 1200, 400):
@@ -282,18 +275,17 @@ def test_all_users_are_met_page_by_page(client: Client) -> None:
     assert len(rosters.read(client, sorted(names))) == 1200
 
 
-@pytest.mark.parametrize(
-    "key", ["restbroker:rosters", "restbroker:roster:of:bob", "restbroker:roster:dirty", "queues", "queue:rosters"]
-)
-def test_a_key_of_another_type_ends_a_change_before_anything_is_written(
-    client: Client, server: Server, key: str
-) -> None:
-    server.raw.set(f"ns:{key}", "x")
-    with pytest.raises(StoreRefused):
-        rosters.change(client, [put("ann"), put("bob")], WANTED)
-    assert server.raw.keys() == [f"ns:{key}".encode()]
+def test_a_key_of_another_type_ends_a_change_before_anything_is_written(client: Client, server: Server) -> None:
+    roster = "restbroker:roster"
+    for key in (f"{roster}s", f"{roster}:of:bob", f"{roster}:dirty", "queues", "queue:rosters"):
+        server.raw.flushdb()
+        server.raw.set(f"ns:{key}", "x")
+        with pytest.raises(StoreRefused):
+            rosters.change(client, [put("ann"), put("bob")], WANTED)
+        assert server.raw.keys() == [f"ns:{key}".encode()]
 
 
+@on_both
 def test_a_full_redis_refuses_changes_and_lets_refreshes_begin_and_end(client: Client, server: Server) -> None:
     change(client, put("ann"))
     server.raw.config_set("maxmemory", 1)

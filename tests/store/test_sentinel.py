@@ -11,11 +11,12 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Waiter
 from restbroker.store.sentinel import Place, Sentinels, open_sentinels
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.sentinel import MASTER, PASSWORD, Group, Sentinel, start_group
-from tests.support.wait import until
+from tests.support.wait import NEVER_S, until, until_async
 
 Make = Callable[..., RedisServer]
 
@@ -99,12 +100,6 @@ def test_a_name_that_no_sentinel_knows_is_told(watched: Group) -> None:
         client.command("PING")
 
 
-def test_a_plain_redis_is_no_sentinel(make_redis: Make) -> None:
-    client = client_of(("127.0.0.1", make_redis().port), password=None)
-    with pytest.raises(StoreUnavailable, match="refused: unknown command"):
-        client.command("PING")
-
-
 def test_a_sentinel_that_was_cut_off_and_names_what_is_no_master_any_more_is_passed_over(
     watched: Group, make_redis: Make, tmp_path: Path
 ) -> None:
@@ -164,13 +159,10 @@ def test_a_look_that_nobody_answers_leaves_the_master_that_was_named(make_redis:
     assert sentinels.named == named is not None
 
 
-def test_a_user_who_may_not_ask_for_the_role_is_told(group: Group) -> None:
+def test_a_master_that_refuses_the_login_or_a_user_who_may_not_ask_for_the_role_is_told(group: Group) -> None:
     group.master.command("ACL SETUSER default -role")
     with pytest.raises(StoreRefused, match="role"):
         client_of(*group.addresses).command("PING")
-
-
-def test_a_master_that_refuses_the_login_is_named(group: Group) -> None:
     group.master.command("CONFIG SET requirepass right")
     client = client_of(*group.addresses, url="redis://:hunter2@unused/0")
     with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{group.master.port} does not accept the login") as caught:
@@ -196,7 +188,7 @@ def test_after_a_failover_each_call_finds_the_new_master(group: Group) -> None:
     client.close()
 
 
-def test_a_client_leaves_a_master_that_was_replaced_before_it_sends_anything(group: Group) -> None:
+async def test_who_asks_and_who_waits_leaves_a_master_that_was_replaced_before_anything_is_sent(group: Group) -> None:
     settings = StoreSettings(
         "redis://unused", sentinels=group.addresses, master=MASTER, sentinel_password=Secret(PASSWORD)
     )
@@ -204,6 +196,8 @@ def test_a_client_leaves_a_master_that_was_replaced_before_it_sends_anything(gro
     assert sentinels is not None
     client = open_client(settings, sentinels=sentinels)
     client.command("SET", "x", "y")
+    waiter = Waiter(lambda: open_client(settings, sentinels=sentinels))
+    assert not await waiter.wait("a", 1.0)
     first = sentinels.named
     group.failover()
 
@@ -211,7 +205,7 @@ def test_a_client_leaves_a_master_that_was_replaced_before_it_sends_anything(gro
         sentinels.look()
         return sentinels.named != first
 
-    until(moved, "the sentinels name another master")
+    await until_async(moved, "the sentinels name another master")
     assert "master" in group.master.command("ROLE"), "the old one would take writes"
     with pytest.raises(ConnectionEnded):
         client.command("SET", "z", "1")
@@ -219,6 +213,9 @@ def test_a_client_leaves_a_master_that_was_replaced_before_it_sends_anything(gro
     assert client.address == f"127.0.0.1:{group.replica.port}"
     assert group.master.command("EXISTS z") == ":0\r\n"
     client.close()
+    group.replica.command("LPUSH queue:a 1")
+    assert await waiter.wait("a", NEVER_S)
+    waiter.close()
 
 
 def test_a_connection_to_a_demoted_master_is_closed_by_the_first_refused_write(make_redis: Make) -> None:
