@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Final
 
 import attrs
-import pytest
 import trio
 import yaml
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
-from restbroker.connectors.ejabberd.check.rights import trials
 from restbroker.connectors.ejabberd.check.server import check
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.rules.findings import Finding
@@ -74,22 +72,14 @@ async def looked(target: Target) -> dict[str, Finding]:
     return {finding.code: finding for finding in await check(target, ())}
 
 
-@pytest.mark.parametrize("login", ["admin", None])
-@pytest.mark.parametrize("version", VERSIONS)
-async def test_no_version_is_said_to_forbid_what_the_login_may_call(version: str, login: str | None) -> None:
-    async with standing_in(version, login) as (target, _):
-        found = await looked(target)
-    assert "SomeForbidden" not in found
-    assert (found["Rights"].level, found["Rights"].message) == ("ok", ALL)
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-async def test_rights_are_asked_with_a_host_that_the_server_has_and_a_user_that_it_cannot_have(version: str) -> None:
-    async with standing_in(version, "admin") as (target, server):
-        await looked(attrs.evolve(target, default_host="nowhere.example"))
-    bodies = [json.loads(request.body) for request in server.requests]
-    persons = [(body["user"], body["host"]) for body in bodies if "user" in body]
-    assert persons == [("@", "localhost")] * 5
+async def test_no_version_is_said_to_forbid_what_the_login_may_call() -> None:
+    login_rows: list[str | None] = ["admin", None]
+    for version in VERSIONS:
+        for login in login_rows:
+            async with standing_in(version, login) as (target, _):
+                found = await looked(target)
+            assert "SomeForbidden" not in found, version
+            assert (found["Rights"].level, found["Rights"].message) == ("ok", ALL), version
 
 
 async def test_an_account_that_is_no_administrator_is_told_what_26_07_wants_besides() -> None:
@@ -100,28 +90,31 @@ async def test_an_account_that_is_no_administrator_is_told_what_26_07_wants_besi
     assert (found.cure or "").endswith('access_rules:\n  configure:\n    allow:\n      - user: "full@localhost"')
 
 
-async def test_a_login_that_may_not_ask_for_the_version_is_told_too_what_26_07_wants_besides() -> None:
+async def test_rights_are_asked_with_a_host_that_the_server_has_and_a_user_that_it_cannot_have() -> None:
+    async with standing_in("26.07", "admin") as (target, server):
+        await looked(attrs.evolve(target, default_host="nowhere.example"))
+    bodies = [json.loads(request.body) for request in server.requests]
+    persons = [(body["user"], body["host"]) for body in bodies if "user" in body]
+    assert persons == [("@", "localhost")] * 5
+    assert {body["to"] for body in bodies if "to" in body} == {"@"}
+
+
+async def test_a_login_that_may_not_ask_for_the_version_is_told_too_what_26_07_alone_wants_besides() -> None:
     async with standing_in("26.07", "limited") as (target, _):
         found = (await looked(target))["Forbidden"]
     assert "also want an account to be administrator of the host, here localhost" in (found.why or "")
     rights, _, besides = (found.cure or "").partition("\n\n")
     assert list(yaml.safe_load(rights)) == ["api_permissions"]
     assert yaml.safe_load(besides) == {"access_rules": {"configure": {"allow": [{"user": "limited@localhost"}]}}}
-
-
-@pytest.mark.parametrize("version", ["23.01", "24.12"])
-async def test_a_login_that_may_not_ask_for_the_version_is_told_no_more_by_an_older_one(version: str) -> None:
-    async with standing_in(version, "limited") as (target, _):
-        found = (await looked(target))["Forbidden"]
-    assert list(yaml.safe_load(found.cure or "")) == ["api_permissions"]
-    assert "administrator" not in (found.why or "")
-
-
-async def test_an_address_needs_rights_alone_on_26_07() -> None:
     forbidden = (403, '{"code":32,"message":"no"}')
-    async with standing_in("26.07", None, status=forbidden, connected_users_number=forbidden) as (target, _):
-        found = (await looked(target))["Forbidden"]
-    assert list(yaml.safe_load(found.cure or "")) == ["api_permissions"]
+    async with (
+        standing_in("24.12", "limited") as (older, _),
+        standing_in("26.07", None, status=forbidden, connected_users_number=forbidden) as (address, _),
+    ):
+        for other in (older, address):
+            found = (await looked(other))["Forbidden"]
+            assert list(yaml.safe_load(found.cure or "")) == ["api_permissions"]
+            assert "administrator" not in (found.why or "")
 
 
 async def test_what_24_12_forbids_is_cured_by_rights_alone() -> None:
@@ -148,9 +141,3 @@ async def test_where_the_hosts_are_hidden_a_refusal_of_a_host_that_may_not_be_th
         unknown = await looked(vague)
     assert (known["Rights"].message, known["HostsHidden"].level) == (ALL, "note")
     assert unknown["Rights"].message.endswith(f"Whether it may call {COMMANDS} is not known.")
-
-
-def test_no_trial_names_anybody() -> None:
-    asked = trials("example.org").values()
-    assert {str(arguments["user"]) for arguments in asked if "user" in arguments} == {"@"}
-    assert {str(arguments["to"]) for arguments in asked if "to" in arguments} == {"@"}

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Login, Target, Url
@@ -65,12 +64,6 @@ def ok(body: bytes = b"0") -> Response:
 KICK = Call(Command("kick_user", {"user": "a", "host": "x"}))
 
 
-async def test_a_command_is_sent_once_and_nothing_is_asked() -> None:
-    link = answering(ok())
-    assert await opened().deliver(KICK, link) == Delivered("0", 0, 200)
-    assert link.asked == ["send /api/kick_user"]
-
-
 async def test_an_unknown_command_beside_a_living_session_manager_is_rejected() -> None:
     link = answering(UNKNOWN, ok(b"3"))
     outcome = await opened().deliver(KICK, link)
@@ -79,11 +72,12 @@ async def test_an_unknown_command_beside_a_living_session_manager_is_rejected() 
     assert link.asked == ["send /api/kick_user", "ask /api/connected_users_number"]
 
 
-@pytest.mark.parametrize("sessions", [UNKNOWN, NotSent("refused"), MaybeSent("reset"), Response(503, {}, b"", 0.0)])
-async def test_an_unknown_command_of_a_server_that_goes_down_is_deferred(sessions: Response | Exception) -> None:
-    outcome = await opened().deliver(KICK, answering(UNKNOWN, sessions))
-    assert isinstance(outcome, Deferred)
-    assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True)
+async def test_an_unknown_command_of_a_server_that_goes_down_is_deferred() -> None:
+    answers: list[Response | Exception] = [UNKNOWN, NotSent("refused"), MaybeSent("reset"), Response(503, {}, b"", 0.0)]
+    for sessions in answers:
+        outcome = await opened().deliver(KICK, answering(UNKNOWN, sessions))
+        assert isinstance(outcome, Deferred), sessions
+        assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True), sessions
 
 
 INVALID_SERVICE = Response(400, {}, b"\"Invalid 'service'\"", 0.0)
@@ -91,38 +85,36 @@ INTERNAL_ERROR = Response(500, {}, b'"internal_error"', 0.0)
 SAID_ONE = Response(200, {}, b"1", 0.0)
 
 
-@pytest.mark.parametrize("refusal", [INVALID_SERVICE, INTERNAL_ERROR, SAID_ONE])
-@pytest.mark.parametrize("name", ["create_room", "add_rosteritem", "set_last"])
-async def test_what_a_stopping_server_refuses_is_put_off_and_what_a_living_one_refuses_is_not(
-    refusal: Response, name: str
-) -> None:
-    call = Call(Command(name, {}))
-    outcome = await opened().deliver(call, answering(refusal, UNKNOWN))
-    assert isinstance(outcome, Deferred)
-    assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True)
-    outcome = await opened().deliver(call, answering(refusal, ok(b"3")))
-    assert isinstance(outcome, Rejected) or (isinstance(outcome, Deferred) and outcome.counts)
+async def test_what_a_stopping_server_refuses_is_put_off_and_what_a_living_one_refuses_is_not() -> None:
+    refusal_rows: list[Response] = [INVALID_SERVICE, INTERNAL_ERROR, SAID_ONE]
+    for name in ["create_room", "add_rosteritem", "set_last"]:
+        for refusal in refusal_rows:
+            call = Call(Command(name, {}))
+            outcome = await opened().deliver(call, answering(refusal, UNKNOWN))
+            assert isinstance(outcome, Deferred), name
+            assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True), name
+            outcome = await opened().deliver(call, answering(refusal, ok(b"3")))
+            assert isinstance(outcome, Rejected) or (isinstance(outcome, Deferred) and outcome.counts), name
 
 
-async def test_a_refusal_that_only_a_living_server_makes_is_believed_at_once() -> None:
-    link = answering(Response(409, {}, b'"exists"', 0.0))
-    assert isinstance(await opened().deliver(KICK, link), Rejected)
-    assert len(link.asked) == 1
+async def test_what_only_a_living_server_says_or_is_in_no_catalogue_is_believed_without_asking() -> None:
+    for call, answer, kind in (
+        (KICK, ok(), Delivered),
+        (KICK, Response(409, {}, b'"exists"', 0.0), Rejected),
+        (Call(Command("a_command_of_ours", {})), UNKNOWN, Rejected),
+    ):
+        link = answering(answer)
+        assert isinstance(await opened().deliver(call, link), kind)
+        assert link.asked == [f"send /api/{call.command.endpoint}"]
 
 
-async def test_an_unknown_command_outside_the_catalogue_is_rejected_without_asking() -> None:
-    link = answering(UNKNOWN)
-    outcome = await opened().deliver(Call(Command("a_command_of_ours", {})), link)
-    assert isinstance(outcome, Rejected)
-    assert len(link.asked) == 1
-
-
-@pytest.mark.parametrize("error", [NotSent("refused"), MaybeSent("reset")])
-async def test_what_the_transport_says_passes_through(error: Exception) -> None:
-    with pytest.raises(type(error)):
-        await opened().deliver(KICK, answering(error))
-    with pytest.raises(type(error)):
-        await opened().probe(answering(error))
+async def test_what_the_transport_says_passes_through() -> None:
+    rows: list[Exception] = [NotSent("refused"), MaybeSent("reset")]
+    for error in rows:
+        with pytest.raises(type(error)):
+            await opened().deliver(KICK, answering(error))
+        with pytest.raises(type(error)):
+            await opened().probe(answering(error))
 
 
 async def test_a_secret_file_that_is_gone_leaves_the_job_unsent(tmp_path: Path) -> None:
@@ -130,7 +122,7 @@ async def test_a_secret_file_that_is_gone_leaves_the_job_unsent(tmp_path: Path) 
     for go in (opened(target).deliver(KICK, answering()), opened(target).probe(answering())):
         with pytest.raises(NotSent, match="gone cannot be read") as caught:
             await go
-        assert not caught.value.by_request
+        assert not caught.value.by_request, go
 
 
 async def test_a_secret_from_a_file_is_read_anew_for_each_job(tmp_path: Path) -> None:
@@ -142,7 +134,7 @@ async def test_a_secret_from_a_file_is_read_anew_for_each_job(tmp_path: Path) ->
         path.write_text("second")
         await connector.deliver(KICK, link)
         first, second = (headers["Authorization"] for headers in link.headers)
-        assert first != second
+        assert first != second, credentials
 
 
 async def test_a_token_that_fits_no_header_leaves_each_job_unsent_and_nothing_before() -> None:
@@ -150,14 +142,6 @@ async def test_a_token_that_fits_no_header_leaves_each_job_unsent_and_nothing_be
     for _ in range(2):
         with pytest.raises(NotSent, match="cannot be put into a header"):
             await connector.deliver(KICK, answering())
-
-
-@pytest.mark.parametrize("credentials", [Basic("a", Secret("p4ssword")), Bearer(Secret("p4ssword"))])
-async def test_a_login_is_not_shown(credentials: Login) -> None:
-    connector, link = opened(attrs.evolve(TARGET, credentials=credentials)), answering(ok())
-    await connector.deliver(KICK, link)
-    assert "p4ssword" not in repr(connector)
-    assert link.headers[0]["Authorization"] not in repr(connector)
 
 
 async def test_the_version_that_the_probe_finds_chooses_the_catalogue() -> None:
@@ -169,9 +153,8 @@ async def test_the_version_that_the_probe_finds_chooses_the_catalogue() -> None:
     assert connector.spec("list_banned") is None
 
 
-@pytest.mark.parametrize(
-    ("answer", "is_ok", "denied"),
-    [
+async def test_the_probe_tells_unwell_from_denied() -> None:
+    rows: list[tuple[Response, bool, bool]] = [
         (ok(b'"The node n is started. Status: started\\nejabberd is not running in that node."'), False, False),
         (ok(b"<html>Welcome</html>"), False, True),
         (Response(401, {}, b"", 0.0), False, True),
@@ -181,13 +164,12 @@ async def test_the_version_that_the_probe_finds_chooses_the_catalogue() -> None:
         (Response(500, {}, b'"internal_error"', 0.0), False, False),
         (Response(503, {}, b"", 0.0), False, False),
         (Response(429, {}, b"", 0.0), False, False),
-    ],
-)
-async def test_the_probe_tells_unwell_from_denied(answer: Response, is_ok: bool, denied: bool) -> None:
-    probe = await opened().probe(answering(answer))
-    assert (probe.ok, probe.denied) == (is_ok, denied)
-    assert probe.detail
-    assert probe.cure
+    ]
+    for answer, is_ok, denied in rows:
+        probe = await opened().probe(answering(answer))
+        assert (probe.ok, probe.denied) == (is_ok, denied), (answer, is_ok)
+        assert probe.detail, (answer, is_ok)
+        assert probe.cure, (answer, is_ok)
 
 
 async def test_an_account_that_may_not_ask_for_status_is_asked_for_something_else() -> None:
@@ -202,7 +184,7 @@ async def test_an_account_that_lost_its_rights_is_denied_though_it_worked_before
     await connector.deliver(KICK, answering(ok()))
     assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).ok
     for _ in range(FORBIDDEN_IN_A_ROW):
-        assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied)
+        assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied), _
     assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).denied
 
 
@@ -210,7 +192,7 @@ async def test_an_account_that_may_call_little_is_let_work_and_one_that_may_call
     connector = opened()
     assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).ok
     for _ in range(FORBIDDEN_AT_FIRST):
-        assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied)
+        assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied), _
     assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).denied
 
 
@@ -225,37 +207,33 @@ async def to_a_26_07(host: str, *hosts: Response | Exception) -> tuple[Outcome, 
     return await connector.deliver(Call(Command("register", {"user": "a"}), host=host), link), link.asked[1:]
 
 
-@pytest.mark.parametrize("host", ["nowhere.example", "LOCALHOST"])
-async def test_a_host_that_26_07_does_not_serve_is_called_so_though_it_says_forbidden(host: str) -> None:
-    outcome, asked = await to_a_26_07(host, VHOSTS, ok(b"3"))
-    assert isinstance(outcome, Rejected)
-    assert (outcome.reason.code, outcome.reason.status) == ("UnknownHost", 403)
-    assert outcome.reason.message == f"The server has no virtual host '{host}'; it has example.org, localhost."
-    assert "api_permissions" not in (outcome.reason.cure or "")
-    assert asked[0] == "ask /api/registered_vhosts"
+async def test_a_host_that_26_07_does_not_serve_is_called_so_though_it_says_forbidden() -> None:
+    for host in ["nowhere.example", "LOCALHOST"]:
+        outcome, asked = await to_a_26_07(host, VHOSTS, ok(b"3"))
+        assert isinstance(outcome, Rejected), host
+        assert (outcome.reason.code, outcome.reason.status) == ("UnknownHost", 403), host
+        assert outcome.reason.message == f"The server has no virtual host '{host}'; it has example.org, localhost."
+        assert "api_permissions" not in (outcome.reason.cure or ""), host
+        assert asked[0] == "ask /api/registered_vhosts", host
 
 
-@pytest.mark.parametrize("hosts", [FORBIDDEN, NotSent("refused"), MaybeSent("reset"), VHOSTS])
-async def test_what_26_07_forbids_on_a_host_that_is_served_or_may_be_stays_forbidden(
-    hosts: Response | Exception,
-) -> None:
-    outcome, _ = await to_a_26_07("localhost", hosts)
-    assert isinstance(outcome, Denied)
-    assert outcome.reason.code == "CommandForbidden"
-    assert "Allow register for restbroker's account" in (outcome.reason.cure or "")
-    if isinstance(hosts, Response):
-        assert "an administrator of 'localhost' (access rule configure)" in (outcome.reason.cure or "")
+async def test_what_26_07_forbids_on_a_host_that_is_served_or_may_be_stays_forbidden() -> None:
+    rows: list[Response | Exception] = [FORBIDDEN, NotSent("refused"), MaybeSent("reset"), VHOSTS]
+    for hosts in rows:
+        outcome, _ = await to_a_26_07("localhost", hosts)
+        assert isinstance(outcome, Denied), hosts
+        assert outcome.reason.code == "CommandForbidden", hosts
+        assert "Allow register for restbroker's account" in (outcome.reason.cure or ""), hosts
+        if isinstance(hosts, Response):
+            assert "an administrator of 'localhost' (access rule configure)" in (outcome.reason.cure or ""), hosts
 
 
-@pytest.mark.parametrize(
-    ("version", "credentials"),
-    [(b"24.12", Basic("a@localhost", Secret("p"))), (b"26.07", None)],
-    ids=["24.12", "address"],
-)
-async def test_where_a_host_is_no_matter_of_rights_nothing_more_is_asked(version: bytes, credentials: Login) -> None:
-    connector = opened(attrs.evolve(TARGET, credentials=credentials))
-    await connector.probe(answering(ok(STARTED.replace(b"24.12", version))))
-    assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied)
+async def test_where_a_host_is_no_matter_of_rights_nothing_more_is_asked() -> None:
+    of_24_12: tuple[bytes, Login] = (b"24.12", Basic("a@localhost", Secret("p")))
+    for version, credentials in (of_24_12, (b"26.07", None)):
+        connector = opened(attrs.evolve(TARGET, credentials=credentials))
+        await connector.probe(answering(ok(STARTED.replace(b"24.12", version))))
+        assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied), version
 
 
 async def test_the_interface_version_of_url_and_endpoint_chooses_the_arguments() -> None:
@@ -268,10 +246,3 @@ async def test_the_interface_version_of_url_and_endpoint_chooses_the_arguments()
     assert groups(pinned, "add_rosteritem") == "group"
     assert groups(opened(), "add_rosteritem") == "groups"
     assert groups(opened(), "add_rosteritem/v0") == "group"
-
-
-async def test_run_starts_and_sleeps_until_cancelled() -> None:
-    async with trio.open_nursery() as nursery:
-        assert await nursery.start(opened().run) is None
-        nursery.cancel_scope.cancel()
-    assert nursery.cancel_scope.cancelled_caught

@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import attrs
 import pytest
@@ -43,11 +42,9 @@ def test_a_command_is_a_post_of_one_json_object() -> None:
     assert request.headers == (("Content-Type", "application/json"), ("X-Admin", "true"))
     assert request.body == b'{"user":"john","host":"x","password":"p"}'
     assert request.timeout_s == 10.0
-
-
-def test_a_command_without_arguments_has_a_body_too() -> None:
     assert built("status", {}).body == b"{}"
-    assert question(TARGET, "status").body == b"{}"
+    exact: dict[str, Json] = {"big": 10**30, "small": -(2**63), "text": "ä☂\u2028<>&", "real": 1.5, "half": "\ud800"}
+    assert sent(built("x", exact)) == exact
 
 
 def test_a_version_of_the_interface_is_pinned_by_the_endpoint_or_by_the_url() -> None:
@@ -61,8 +58,8 @@ def test_the_configured_version_of_the_interface_counts_for_commands_that_name_n
     for version in (0, 2):
         pinned = attrs.evolve(TARGET, options=Options(api_version=version))
         assert route("register", None, pinned).path == f"/api/register/v{version}"
-        assert route("register/v1", None, pinned).path == "/api/register/v1"
-        assert question(pinned, "status").path == "/api/status"
+        assert route("register/v1", None, pinned).path == "/api/register/v1", version
+        assert question(pinned, "status").path == "/api/status", version
     both = attrs.evolve(pinned, url=attrs.evolve(TARGET.url, path="/api/v1"))
     assert route("register", None, both).path == "/api/v1/register/v2"
 
@@ -80,21 +77,18 @@ def test_the_jobs_own_headers_are_passed_on() -> None:
     assert request.headers == (*headers_of(None), given)
 
 
-@pytest.mark.parametrize(
-    ("command", "arguments", "expected"),
-    [
+def test_a_missing_host_is_filled_where_the_command_takes_one() -> None:
+    rows: list[tuple[str, Mapping[str, Json], Json]] = [
         ("register", {"user": "a"}, {"user": "a", "host": "example.org"}),
         ("register", {"user": "a", "host": "other"}, {"user": "a", "host": "other"}),
         ("register", {"host": None}, {"host": None}),
-        ("get_roster", {"user": "a"}, {"user": "a", "host": "example.org"}),
         ("status", {}, {}),
-        ("a_command_of_ours", {}, {}),
-    ],
-)
-def test_a_missing_host_is_filled_where_the_command_takes_one(
-    command: str, arguments: Mapping[str, Json], expected: Json
-) -> None:
-    assert sent(built(command, arguments, host="example.org")) == expected
+    ]
+    assert [
+        (command, arguments, expected)
+        for command, arguments, expected in rows
+        if sent(built(command, arguments, host="example.org")) != expected
+    ] == []
 
 
 def test_a_host_under_its_old_name_is_not_given_twice() -> None:
@@ -112,34 +106,17 @@ def test_a_host_under_its_old_name_is_not_given_twice() -> None:
         assert sent(build(call, route(command, spec, TARGET), headers_of(None))) == {alias: "x"}
 
 
-def test_without_a_default_nothing_is_filled() -> None:
-    assert sent(built("register", {"user": "a"})) == {"user": "a"}
-
-
 def test_basic_credentials_are_sent_as_utf8() -> None:
     request = built("status", {}, credentials=Basic("admin@x", Secret("pä:ss")))
     scheme, _, encoded = dict(request.headers)["Authorization"].partition(" ")
     assert (scheme, base64.b64decode(encoded).decode()) == ("Basic", "admin@x:pä:ss")
 
 
-def test_a_bearer_token_from_a_file_is_read_anew_each_time(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    for token in ("first", "second"):
-        path.write_text(token + "\n")
-        request = built("status", {}, credentials=Bearer(Secret(path=path)))
-        assert dict(request.headers)["Authorization"] == f"Bearer {token}"
-
-
-@pytest.mark.parametrize("token", ["", "a b", "a\r\nX: y", "é"])
-def test_a_token_that_fits_no_header_is_an_error_that_does_not_show_it(token: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        built("status", {}, credentials=Bearer(Secret(token)))
-    assert not token or token not in str(caught.value)
-
-
-def test_numbers_and_texts_stay_exact() -> None:
-    arguments: dict[str, Json] = {"big": 10**30, "small": -(2**63), "text": "ä☂\u2028<>&", "real": 1.5, "no": None}
-    assert sent(built("x", arguments)) == arguments
+def test_a_token_that_fits_no_header_is_an_error_that_does_not_show_it() -> None:
+    for token in ["", "a b", "a\r\nX: y", "é"]:
+        with pytest.raises(ConfigError) as caught:
+            built("status", {}, credentials=Bearer(Secret(token)))
+        assert not token or token not in str(caught.value)
 
 
 _values = st.recursive(
@@ -148,11 +125,6 @@ _values = st.recursive(
     max_leaves=8,
 )
 _commands = st.sampled_from(sorted(catalogue.for_version(None).commands))
-
-
-@given(_commands, st.dictionaries(st.text(), _values, max_size=4))
-def test_the_body_is_always_one_object_with_the_same_values(command: str, arguments: dict[str, Json]) -> None:
-    assert sent(built(command, arguments)) == arguments
 
 
 @given(_commands, st.dictionaries(st.sampled_from(["host", "vhost", "user", "server", "service"]), _values, max_size=3))
@@ -164,7 +136,3 @@ def test_the_host_is_added_where_no_name_of_it_is_given(command: str, arguments:
     call = Call(Command(command, arguments), host="example.org")
     request = build(call, route(command, spec, TARGET), headers_of(None))
     assert sent(request) == ({**arguments, "host": "example.org"} if filled else arguments)
-
-
-def test_a_lone_surrogate_passes_as_json_allows() -> None:
-    assert sent(built("x", {"a": "\ud800"})) == {"a": "\ud800"}
