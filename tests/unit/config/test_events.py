@@ -1,10 +1,7 @@
 """`Events`: where servers' events are taken in, and what is refused before anything is started."""
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from restbroker.config.events import EventSource, Route, Shape
 from restbroker.config.judged import source_defaults_of
@@ -12,7 +9,6 @@ from restbroker.config.key import Members
 from restbroker.config.keys import all_keys
 from restbroker.config.mask import masked
 from restbroker.events import registry
-from restbroker.events.prosody_rest.options import Options
 from restbroker.rules.event import Filter
 from restbroker.rules.redact import BODY_NAMES
 from tests.support.kinds import KINDS, SOURCES, Fetched
@@ -30,57 +26,21 @@ def events(listen: str | None = None, **sources: dict[str, Any]) -> dict[str, An
     return {**BASE, "Events": section if listen is None else {"Listen": listen, **section}}
 
 
-def test_a_source_needs_four_keys_and_listens_on_loopback(write: Write) -> None:
-    found = write(events(prosody=SOURCE)).config.events
-    assert found is not None
-    assert found.listen == ("127.0.0.1", 8081)
-    assert found.sources == (
-        EventSource("prosody", "prosody-rest", "/events/prosody", "events", "Event", options=Options()),
-    )
+def test_each_key_that_is_missing_is_named(refused: Refused) -> None:
+    for key in ("Kind", "Path", "Queue", "Class"):
+        left = {name: value for name, value in SOURCE.items() if name != key}
+        cure = "is missing or empty; each source needs Kind, Path, Queue and Class."
+        assert refused(events(prosody=left)) == [f"Events.Sources.prosody.{key}: {cure}"]
 
 
-def test_without_the_section_no_events_are_taken(write: Write) -> None:
-    assert write(BASE).config.events is None
-
-
-def test_every_key_of_a_source_counts(write: Write, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("s3cret\n")
-    more = {
-        "SecretFile": "secret",
-        "DropDuplicates": "60s",
-        "DropOwn": "30s",
-        "IQ": "accept",
-        "Only": {"Types": ["message", "groupchat"], "Sender": ["*@example.org"], "Receiver": ["bot-*"]},
-    }
-    found = write(events("[::1]:0", prosody=SOURCE | more)).config.events
-    assert found is not None
-    assert found.listen == ("::1", 0)
-    (source,) = found.sources
-    assert source.secret is not None
-    assert source.secret.reveal() == "s3cret"
-    assert (source.window_s, source.own_s, source.iq) == (60.0, 30.0, "accept")
-    assert source.only == Filter(("message", "groupchat"), ("*@example.org",), ("bot-*",))
-
-
-@pytest.mark.parametrize("key", ["Kind", "Path", "Queue", "Class"])
-def test_each_key_that_is_missing_is_named(refused: Refused, key: str) -> None:
-    left = {name: value for name, value in SOURCE.items() if name != key}
-    cure = "is missing or empty; each source needs Kind, Path, Queue and Class."
-    assert refused(events(prosody=left)) == [f"Events.Sources.prosody.{key}: {cure}"]
-
-
-def test_a_section_without_sources_is_refused(refused: Refused) -> None:
-    assert refused({**BASE, "Events": {}}) == [
-        "Events.Sources: is missing or empty; name at least one source, or take Events out."
-    ]
-
-
-def test_a_queue_that_a_target_serves_would_be_a_loop(refused: Refused) -> None:
+def test_a_queue_that_a_target_serves_would_be_a_loop_for_a_source_and_for_a_route(refused: Refused) -> None:
     (problem,) = refused(events(prosody=SOURCE | {"Queue": "rest"}))
     assert problem == (
         "Events.Sources.prosody.Queue: the target ejabberd serves the queue 'rest', so that every event would be taken"
         " for a command; name a queue of your application."
     )
+    (problem,) = refused(events(prosody=SOURCE | {"Routes": [{}, {"Queue": "rest"}]}))
+    assert problem.startswith("Events.Sources.prosody.Routes[1].Queue: the target ejabberd serves the queue 'rest'")
 
 
 def test_two_sources_with_one_path_are_refused(refused: Refused) -> None:
@@ -88,55 +48,16 @@ def test_two_sources_with_one_path_are_refused(refused: Refused) -> None:
     assert problem == "Events.Sources.two.Path: is also Events.Sources.one.Path; each source needs its own."
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:8081", "[::]:8081", "events.example.org:80"])
-def test_where_others_may_reach_it_each_source_needs_a_secret_of_some_length(
-    refused: Refused, write: Write, address: str
-) -> None:
-    (missing,) = refused(events(address, prosody=SOURCE))
-    assert missing.startswith("Events.Sources.prosody.Secret: is missing or empty, and Listen is open to others;")
-    (short,) = refused(events(address, prosody=SOURCE | {"Secret": "short"}))
-    assert "expected at least 16 characters, found fewer" in short
-    assert "'short'" not in short
-    loaded = write(events(address, prosody=SOURCE | {"Secret": LONG}))
-    assert [note.code for note in loaded.notes if note.code == "PlainEvents"] == ["PlainEvents"]
-    assert LONG not in repr(loaded)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("Kind", "mongooseim"),
-        ("Path", "events"),
-        ("Path", "/events/"),
-        ("Path", "/a b"),
-        ("Path", "/a?key=b"),
-        ("Queue", " x"),
-        ("Class", "1st"),
-        ("Class", "a b"),
-        ("DropDuplicates", "soon"),
-        ("IQ", "maybe"),
-        ("Only", {"Types": ["chat"]}),
-        ("Only", {"Receiver": ["bot@example.org/phone"]}),
-        ("Only", {"Room": ["x"]}),
-        ("Except", {"Body": ["a\nb"]}),
-        ("Routes", {"Queue": "q"}),
-        ("Routes", [{"Only": {"Types": ["chat"]}}]),
-        ("Fields", {"a b": 1}),
-        ("Fields", {"a": [1]}),
-        ("Names", {"author": "from"}),
-        ("Omit", ["author"]),
-        ("Colour", "red"),
-    ],
-)
-def test_what_a_key_does_not_take_is_named_with_its_place(refused: Refused, key: str, value: object) -> None:
-    problems = refused(events(prosody=SOURCE | {key: value}))
-    assert problems
-    assert problems[0].startswith(f"Events.Sources.prosody.{key}")
-
-
-def test_a_secret_file_that_is_missing_is_named_once(refused: Refused) -> None:
-    (problem,) = refused(events("0.0.0.0:1", prosody=SOURCE | {"SecretFile": "nowhere"}))
-    assert problem.startswith("Events.Sources.prosody.SecretFile: The secret file ")
+def test_where_others_may_reach_it_each_source_needs_a_secret_of_some_length(refused: Refused, write: Write) -> None:
+    for address in ("0.0.0.0:8081", "[::]:8081", "events.example.org:80"):
+        (missing,) = refused(events(address, prosody=SOURCE))
+        assert missing.startswith("Events.Sources.prosody.Secret: is missing or empty, and Listen is open to others;")
+        (short,) = refused(events(address, prosody=SOURCE | {"Secret": "short"}))
+        assert "expected at least 16 characters, found fewer" in short, address
+        assert "'short'" not in short, address
+        loaded = write(events(address, prosody=SOURCE | {"Secret": LONG}))
+        assert [note.code for note in loaded.notes if note.code == "PlainEvents"] == ["PlainEvents"], address
+        assert LONG not in repr(loaded), address
 
 
 def test_variables_reach_into_a_source(write: Write) -> None:
@@ -178,25 +99,20 @@ def test_queue_and_class_are_needed_where_a_route_has_none(write: Write, refused
     ]
 
 
-def test_a_route_to_a_queue_that_a_target_serves_would_be_a_loop(refused: Refused) -> None:
-    (problem,) = refused(events(prosody=SOURCE | {"Routes": [{}, {"Queue": "rest"}]}))
-    assert problem.startswith("Events.Sources.prosody.Routes[1].Queue: the target ejabberd serves the queue 'rest'")
-
-
-@pytest.mark.parametrize(
-    ("written", "problem"),
-    [
+def test_names_that_clash_or_hide_a_text_are_refused(refused: Refused) -> None:
+    rows: list[tuple[dict[str, Any], str]] = [
         ({"Fields": {"from": "x"}}, "Fields.from: is a member of events; choose another name."),
         ({"Names": {"id": "to"}}, "Names.id: 'to' is another member's name."),
         (
             {"Names": {"body": "comment"}},
             f"Names.body: expected one of {KNOWN}, found 'comment'; {WHY}.",
         ),
-    ],
-)
-def test_names_that_clash_or_hide_a_text_are_refused(refused: Refused, written: dict[str, Any], problem: str) -> None:
-    assert refused(events(prosody=SOURCE | written)) == [f"Events.Sources.prosody.{problem}"]
-    assert refused(events(prosody=SOURCE | {"Routes": [written]})) == [f"Events.Sources.prosody.Routes[0].{problem}"]
+    ]
+    for written, problem in rows:
+        assert refused(events(prosody=SOURCE | written)) == [f"Events.Sources.prosody.{problem}"]
+        assert refused(events(prosody=SOURCE | {"Routes": [written]})) == [
+            f"Events.Sources.prosody.Routes[0].{problem}"
+        ]
 
 
 FETCHED: dict[str, Any] = {"Kind": "fetched", "Queue": "events", "Class": "Event", "Options": {"Depth": 3}}
@@ -231,11 +147,11 @@ def test_a_secret_in_the_options_of_a_source_is_not_shown() -> None:
     assert "'Depth': 3" in repr(shown)
 
 
-@pytest.mark.parametrize("kind", registry.KINDS)
-def test_each_kind_has_options_and_a_hook_or_a_reader(kind: str) -> None:
-    options = registry.kinds()[kind]
-    has_part = find_spec(f"{options.__module__.rpartition('.')[0]}.{'reader' if _is_reader(options) else 'hook'}")
-    assert has_part is not None
+def test_each_kind_has_options_and_a_hook_or_a_reader() -> None:
+    for kind in registry.KINDS:
+        options = registry.kinds()[kind]
+        has_part = find_spec(f"{options.__module__.rpartition('.')[0]}.{'reader' if _is_reader(options) else 'hook'}")
+        assert has_part is not None, kind
 
 
 def _is_reader(options: Members) -> bool:

