@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import attrs
-import pytest
 
 from restbroker.connectors import registry
 from restbroker.connectors.openfire_chat import outcomes as of_chat
@@ -73,36 +72,36 @@ def recorded(*names: str) -> list[Answer]:
 OLD, NEW = recorded("ofchat-0.9.6", "restapi-1.2.5"), recorded("restapi-1.3.10")
 
 
-@pytest.mark.parametrize("command", [name for name in SHARED if name not in LEGACY])
-def test_one_answer_is_one_reply_whichever_kind_the_target_is_of(command: str) -> None:
-    answers = [one for one in (*OLD, *NEW) if one.command == command]
-    assert answers or not CHAT[command].answer or command in UNRECORDED
-    for answer in answers:
-        ours, theirs = answer.of("openfire-chat"), answer.of("openfire-rest")
-        assert (ours.text, ours.body) == (theirs.text, theirs.body)
+def test_one_answer_is_one_reply_whichever_kind_the_target_is_of() -> None:
+    for command in [name for name in SHARED if name not in LEGACY]:
+        answers = [one for one in (*OLD, *NEW) if one.command == command]
+        assert answers or not CHAT[command].answer or command in UNRECORDED
+        for answer in answers:
+            ours, theirs = answer.of("openfire-chat"), answer.of("openfire-rest")
+            assert (ours.text, ours.body) == (theirs.text, theirs.body), command
 
 
-@pytest.mark.parametrize("kind", ["openfire-chat", "openfire-rest"])
-@pytest.mark.parametrize("end", ['"}]}', ""])
-def test_a_list_of_sessions_tells_nobody_s_login_also_where_it_is_cut(kind: Kind, end: str) -> None:
-    listed = next(one for one in OLD if one.command == "list_sessions")
-    raw = json.dumps(json.loads(listed.body)).removesuffix("}]}") + ', "hostName": "ofchat-416662711' + end
-    assert "ofchat1" in listed.body
-    delivered = attrs.evolve(listed, body=raw, cut=not end).of(kind)
-    assert "ofchat" not in delivered.text
-    assert "ofchat" not in repr(delivered.body)
-    assert "visitor" in delivered.text
+def test_a_list_of_sessions_tells_nobody_s_login_also_where_it_is_cut() -> None:
+    for end in ('"}]}', ""):
+        for kind in ("openfire-chat", "openfire-rest"):
+            listed = next(one for one in OLD if one.command == "list_sessions")
+            raw = json.dumps(json.loads(listed.body)).removesuffix("}]}") + ', "hostName": "ofchat-416662711' + end
+            assert "ofchat1" in listed.body, end
+            delivered = attrs.evolve(listed, body=raw, cut=not end).of(kind)
+            assert "ofchat" not in delivered.text, end
+            assert "ofchat" not in repr(delivered.body), end
+            assert "visitor" in delivered.text, end
 
 
-@pytest.mark.parametrize("command", [name for name in SHARED if CHAT[name].answer and name not in LEGACY | UNRECORDED])
-def test_a_reply_has_the_same_shape_from_both_kinds(command: str) -> None:
-    ours = [one for one in OLD if one.command == command]
-    theirs = [one for one in NEW if one.command == command]
-    assert ours
-    assert theirs
-    for one in ours:
-        for other in theirs:
-            assert_alike(one.of("openfire-chat").body, other.of("openfire-rest").body, is_cut=one.cut or other.cut)
+def test_a_reply_has_the_same_shape_from_both_kinds() -> None:
+    for command in [name for name in SHARED if CHAT[name].answer and name not in LEGACY | UNRECORDED]:
+        ours = [one for one in OLD if one.command == command]
+        theirs = [one for one in NEW if one.command == command]
+        assert ours, command
+        assert theirs, command
+        for one in ours:
+            for other in theirs:
+                assert_alike(one.of("openfire-chat").body, other.of("openfire-rest").body, is_cut=one.cut or other.cut)
 
 
 def assert_alike(one: Json, other: Json, *, is_cut: bool) -> None:
@@ -121,9 +120,8 @@ def assert_alike(one: Json, other: Json, *, is_cut: bool) -> None:
             pass
 
 
-@pytest.mark.parametrize(
-    ("command", "reply"),
-    [
+def test_what_the_chat_api_alone_tells_is_brought_into_the_same_form() -> None:
+    rows: list[tuple[str, Any]] = [
         (
             "list_contacts",
             {
@@ -165,9 +163,8 @@ def assert_alike(one: Json, other: Json, *, is_cut: bool) -> None:
             {"publicKey": "BFS1Rn6nfzLBQIB_mrnj-JtCY0GECLG1CcDYUmunsIn5P1efGEg3bYbgB1XBJvXJMDMKxAbjQbgcrda6krZoU1c="},
         ),
         ("search_profiles", []),
-    ],
-)
-def test_what_the_chat_api_alone_tells_is_brought_into_the_same_form(command: str, reply: Any) -> None:
-    answer = [one for one in OLD if one.command == command][-1]
-    assert answer.of("openfire-chat").body == reply
-    assert json.loads(answer.of("openfire-chat").text) == reply
+    ]
+    for command, reply in rows:
+        answer = [one for one in OLD if one.command == command][-1]
+        assert answer.of("openfire-chat").body == reply, (command, reply)
+        assert json.loads(answer.of("openfire-chat").text) == reply, (command, reply)

@@ -12,7 +12,6 @@ from restbroker.config.load import load
 from restbroker.config.target import Target, Url
 from restbroker.connectors import registry
 from restbroker.connectors.contract import Ports
-from restbroker.connectors.ejabberd.connector import EjabberdConnector
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.errors import ConfigError
 from restbroker.rules.allowed import Allowed
@@ -77,12 +76,6 @@ async def test_a_folder_and_a_line_make_a_new_kind(tmp_path: Path, monkeypatch: 
     assert vars(registry.open_connector(target, PORTS)) == {"serves": "toy"}
     assert [finding.code for finding in await registry.check(target)] == ["Looked"]
     assert registry.suggest(target, Allowed(("jump", "run"))) == "jump run"
-
-
-def test_each_part_of_ejabberd_is_found() -> None:
-    assert registry.kinds()["ejabberd"] is Options
-    assert "register" in registry.catalogue("ejabberd", "23.01").commands
-    assert isinstance(registry.open_connector(TARGET, PORTS), EjabberdConnector)
 
 
 def test_a_targets_catalogue_is_of_its_configured_version_else_of_the_one_found() -> None:

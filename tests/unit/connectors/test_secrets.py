@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from html import escape
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from restbroker.connectors.openfire_chat.options import Settings
 from restbroker.connectors.openfire_chat.refusals import WORDS_LIMIT
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Unsent
+from restbroker.rules.outcome import Delivered, Outcome, Probe, Unsent
 from restbroker.transport.client import open_transport
-from restbroker.transport.message import Request, Response, Transport
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.spellings import found_in
+from tests.unit.connectors.conftest import Act, Direct, answering
 
 LOGIN, SHARED, JOBS = "l0gin/p4ss+<word>", "sh4red-s3cr3t", 'j0b/p4ss "w" s3cret'
 SECRETS = {"login": LOGIN, "shared secret": SHARED, "of the job": JOBS}
@@ -76,18 +77,6 @@ def repeating(status: int, *, is_page: bool) -> Any:
     return act
 
 
-@attrs.frozen
-class Direct:
-    """A link that sends at once."""
-
-    http: Transport
-
-    async def ask(self, request: Request) -> Response:
-        return await self.http.send(request)
-
-    send = ask
-
-
 def target_of(kind: str, url: str, file: Path, login: str = LOGIN) -> Target:
     entry = {"Kind": kind, "URL": url, "Domain": "example.org", "Queues": ["q"], **CASES[kind].entry}
     if kind == "http":
@@ -100,44 +89,39 @@ def target_of(kind: str, url: str, file: Path, login: str = LOGIN) -> Target:
     return target
 
 
-@pytest.mark.parametrize("is_page", [False, True])
-@pytest.mark.parametrize("status", [200, 302, 400, 401, 404, 409, 500, 503, 504])
-@pytest.mark.parametrize("kind", sorted(CASES))
-async def test_no_refusal_shows_a_secret_though_the_server_repeats_the_whole_request(
-    kind: str, status: int, is_page: bool, tmp_path: Path
-) -> None:
+async def asked(kind: str, act: Act, file: Path, login: str = LOGIN) -> tuple[Probe, Outcome]:
+    """What becomes of a probe, and of the kind's job, where the server answers so."""
     case = CASES[kind]
-    with Receiver(repeating(status, is_page=is_page)) as server:
-        target = target_of(kind, server.url, tmp_path / "env.json")
+    with Receiver(act) as server:
+        target = target_of(kind, server.url, file, login)
         http = open_transport(target)
         try:
             connector = registry.open_connector(target, Ports(lambda _: None, lambda: 1_700_000_000.0))
+            probe = await connector.probe(Direct(http))
+            server.received.clear()
             outcome = await connector.deliver(Call(Command(case.command, case.arguments)), Direct(http))
         finally:
             await http.aclose()
         assert server.received
-    if isinstance(outcome, Delivered | Unsent):
-        assert status == 200  # what was done is its producer's
-        return
-    told = f"{outcome.reason.message}\n{outcome.reason.cure}\n{getattr(outcome, 'text', None)}"
-    assert found_in(told, SECRETS) == []
+    return probe, outcome
+
+
+@pytest.mark.parametrize("kind", sorted(CASES))
+async def test_no_refusal_shows_a_secret_though_the_server_repeats_the_whole_request(kind: str, tmp_path: Path) -> None:
+    for status, is_page in product((200, 302, 400, 401, 404, 409, 500, 503, 504), (False, True)):
+        probe, outcome = await asked(kind, repeating(status, is_page=is_page), tmp_path / "env.json")
+        assert found_in(repr(probe), SECRETS) == [], (status, is_page)
+        if isinstance(outcome, Delivered | Unsent):
+            assert status == 200  # what was done is its producer's
+            continue
+        told = f"{outcome.reason.message}\n{outcome.reason.cure}\n{getattr(outcome, 'text', None)}"
+        assert found_in(told, SECRETS) == [], (status, is_page)
 
 
 @pytest.mark.parametrize("kind", sorted(CASES))
 async def test_no_beginning_of_a_secret_is_left_where_the_words_of_a_refusal_are_cut(kind: str, tmp_path: Path) -> None:
-    case = CASES[kind]
-
-    def act(_: Received) -> Answer:
-        return Answer(400, b"x" * (WORDS_LIMIT - 5) + JOBS.encode(), {"Content-Type": "text/plain"})
-
-    with Receiver(act) as server:
-        target = target_of(kind, server.url, tmp_path / "env.json")
-        http = open_transport(target)
-        try:
-            connector = registry.open_connector(target, Ports(lambda _: None, lambda: 1_700_000_000.0))
-            outcome = await connector.deliver(Call(Command(case.command, case.arguments)), Direct(http))
-        finally:
-            await http.aclose()
+    words = b"x" * (WORDS_LIMIT - 5) + JOBS.encode()
+    _, outcome = await asked(kind, answering(400, words, Content_Type="text/plain"), tmp_path / "env.json")
     assert not isinstance(outcome, Delivered | Unsent)
     told = f"{outcome.reason.message}\n{getattr(outcome, 'text', None)}"
     assert JOBS[:4] not in told
@@ -156,21 +140,10 @@ def in_form(word: str) -> list[Json]:
     ]
 
 
-@pytest.mark.parametrize("place", range(len(in_form(""))))
-@pytest.mark.parametrize("status", [200, 400, 401, 500])
-@pytest.mark.parametrize("kind", ["mongooseim", "prosody-rest"])
-async def test_no_login_is_shown_in_the_place_of_a_code_or_version(
-    kind: str, status: int, place: int, tmp_path: Path
-) -> None:
+async def test_no_login_is_shown_in_the_place_of_a_code_or_version(tmp_path: Path) -> None:
     login = "sesame4711"
-    body = json.dumps(in_form(login)[place]).encode()
-    with Receiver(lambda _: Answer(status, body, {"Content-Type": "application/json"})) as server:
-        target = target_of(kind, server.url, tmp_path / "env.json", login)
-        http = open_transport(target)
-        try:
-            connector = registry.open_connector(target, Ports(lambda _: None, lambda: 1_700_000_000.0))
-            probe = await connector.probe(Direct(http))
-            outcome = await connector.deliver(Call(Command(CASES[kind].command, CASES[kind].arguments)), Direct(http))
-        finally:
-            await http.aclose()
-    assert login not in repr((probe, outcome.note if isinstance(outcome, Delivered) else outcome))
+    for kind, status, said in product(("mongooseim", "prosody-rest"), (200, 400, 401, 500), in_form(login)):
+        act = answering(status, json.dumps(said).encode(), Content_Type="application/json")
+        probe, outcome = await asked(kind, act, tmp_path / "env.json", login)
+        told = repr((probe, outcome.note if isinstance(outcome, Delivered) else outcome))
+        assert login not in told, (kind, status, said)

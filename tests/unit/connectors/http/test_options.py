@@ -4,17 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from restbroker.config.keys import all_keys
 from restbroker.config.mask import masked
-from restbroker.config.schema import schema as described
 from restbroker.config.tokens import Token
 from restbroker.connectors import registry
 from restbroker.connectors.http.recipes import Settings, settings_of
 from restbroker.rules.auth import Wish, refusal
 from restbroker.rules.command import Command, CommandSpec
-from tests.unit.connectors.http.conftest import Configured, Made, Problems
+from tests.unit.connectors.conftest import Configured, Made, Problems
 
 SECRET = "whsec_" + "QUJD" * 10
 CANARY = "c4n4ry-s3cr3t"
@@ -32,9 +29,8 @@ def test_the_commands_of_the_configuration_are_the_catalogue_and_there_are_no_ot
     assert registry.catalogue("http").commands == {}
 
 
-@pytest.mark.parametrize(
-    ("keys", "repeat", "takes_more"),
-    [
+def test_what_may_be_sent_twice_and_what_takes_any_argument(made: Made) -> None:
+    rows: list[tuple[dict[str, Any], str, bool]] = [
         ({}, "unsafe", True),
         ({"Method": "PATCH"}, "unsafe", True),
         ({"Idempotent": True}, "safe", True),
@@ -44,52 +40,41 @@ def test_the_commands_of_the_configuration_are_the_catalogue_and_there_are_no_ot
         ({"Method": "GET"}, "safe", False),
         ({"Encoding": "none"}, "unsafe", False),
         ({"Encoding": "form"}, "unsafe", True),
-    ],
-)
-def test_what_may_be_sent_twice_and_what_takes_any_argument(
-    made: Made, keys: dict[str, Any], repeat: str, takes_more: bool
-) -> None:
-    found = spec(made, **keys)
-    assert (found.repeat, found.takes_more) == (repeat, takes_more)
+    ]
+    for keys, repeat, takes_more in rows:
+        found = spec(made, **keys)
+        assert (found.repeat, found.takes_more) == (repeat, takes_more), (keys, repeat)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"host": "a.example"}, {"user": "joe@b.example"}])
-def test_a_token_that_is_bound_to_hosts_may_ask_for_nothing(made: Made, arguments: dict[str, Any]) -> None:
-    target = made({"Commands": {"do": {"Path": "{host}/{user}"}}}, Domain="a.example")
-    catalogue = registry.catalogue_of(target, None)
-    dangers = catalogue.dangerous_in("do")
-    wish = Wish(Command("do", arguments), catalogue.commands["do"], dangers, target.default_host, "t", "q")
-    found = refusal(Token("bound", (), hosts=("a.example",)), wish)
-    assert found is not None
-    assert (found.code, found.cure) == ("HostNotAllowed", "Push with a token without Hosts.")
-    assert refusal(Token("free", ()), wish) is None
+def test_a_token_that_is_bound_to_hosts_may_ask_for_nothing(made: Made) -> None:
+    rows: list[dict[str, Any]] = [{}, {"host": "a.example"}, {"user": "joe@b.example"}]
+    for arguments in rows:
+        target = made({"Commands": {"do": {"Path": "{host}/{user}"}}}, Domain="a.example")
+        catalogue = registry.catalogue_of(target, None)
+        dangers = catalogue.dangerous_in("do")
+        wish = Wish(Command("do", arguments), catalogue.commands["do"], dangers, target.default_host, "t", "q")
+        found = refusal(Token("bound", (), hosts=("a.example",)), wish)
+        assert found is not None, arguments
+        assert (found.code, found.cure) == ("HostNotAllowed", "Push with a token without Hosts."), arguments
+        assert refusal(Token("free", ()), wish) is None, arguments
 
 
-@pytest.mark.parametrize(("url", "headers", "noted"), [
-    ("http://api.example.org", {"X-Api-Key": "k"}, True), ("http://api.example.org", {"Accept": {"Env": "E"}}, True),
-    ("http://api.example.org", {"Accept": "a/b"}, False), ("https://api.example.org", {"X-Api-Key": "k"}, False),
-    ("http://127.0.0.1", {"X-Api-Key": "k"}, False),
-])  # fmt: skip
-def test_a_secret_header_that_others_can_read_on_its_way_is_noted(
-    configured: Configured, url: str, headers: dict[str, Any], noted: bool
-) -> None:
-    for options in ({"Commands": {"a": {}}, "Headers": headers}, {"Commands": {"a": {"Headers": headers}}}):
-        codes = [note.code for note in configured(options, {"E": "x"}, URL=url).notes]
-        assert codes == ["PlainLogin"] * noted
+def test_a_secret_header_that_others_can_read_on_its_way_is_noted(configured: Configured) -> None:
+    rows: list[tuple[str, dict[str, Any], bool]] = [
+        ("http://api.example.org", {"X-Api-Key": "k"}, True),
+        ("http://api.example.org", {"Accept": {"Env": "E"}}, True),
+        ("http://api.example.org", {"Accept": "a/b"}, False),
+        ("https://api.example.org", {"X-Api-Key": "k"}, False),
+        ("http://127.0.0.1", {"X-Api-Key": "k"}, False),
+    ]
+    for url, headers, noted in rows:
+        for options in ({"Commands": {"a": {}}, "Headers": headers}, {"Commands": {"a": {"Headers": headers}}}):
+            codes = [note.code for note in configured(options, {"E": "x"}, URL=url).notes]
+            assert codes == ["PlainLogin"] * noted, (url, headers)
 
 
-def test_only_public_addresses_are_connected_to_unless_it_is_allowed(made: Made) -> None:
-    assert made({"Commands": {"a": {}}}).public_only
-    assert not made({"Commands": {"a": {}}, "AllowPrivate": True}).public_only
-
-
-def test_nothing_is_noted_of_a_target_without_domain_and_login(configured: Configured) -> None:
-    assert configured({"Commands": {"a": {}}}).notes == ()
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
+def test_what_cannot_be_used_is_told_with_its_place(problems: Problems) -> None:
+    rows: list[tuple[dict[str, Any], str]] = [
         ({}, "Commands: is missing or empty; it says what is sent for each command."),
         ({"Commands": {"a": {"Path": "x/{b"}}}, 'Commands.a.Path: has a "{" that belongs to no {name}; write "{{" for'),
         ({"Commands": {"a": {"Query": {"q": "}"}}}}, 'Commands.a.Query.q: has a "}" that belongs to no {name}'),
@@ -122,11 +107,10 @@ def test_nothing_is_noted_of_a_target_without_domain_and_login(configured: Confi
         ),
         ({"Commands": {"a": {}}, "SigningSecrets": ["abc"]}, "SigningSecrets[0]: A signing secret must be whsec_ and"),
         ({"Commands": {"a": {}}, "Probe": {"Path": "x/{y}"}}, "Probe.Path: has an argument; a probe has none."),
-    ],
-)
-def test_what_cannot_be_used_is_told_with_its_place(problems: Problems, options: dict[str, Any], problem: str) -> None:
-    (found,) = problems(options)
-    assert found.startswith(problem)
+    ]
+    for options, problem in rows:
+        (found,) = problems(options)
+        assert found.startswith(problem), (options, problem)
 
 
 def test_what_belongs_to_ejabberd_or_contradicts_itself_is_refused(problems: Problems) -> None:
@@ -168,15 +152,12 @@ def test_secrets_come_from_files_variables_and_texts_and_are_shown_nowhere(
 def test_a_wrong_secret_is_not_quoted(problems: Problems) -> None:
     for wrong in (5, [CANARY], {"x": CANARY}, f"{CANARY}\n"):
         for options in ({"Headers": {"X": wrong}}, {"SigningSecrets": [wrong]}):
-            assert CANARY not in "".join(problems({"Commands": {"a": {}}, **options}))
+            assert CANARY not in "".join(problems({"Commands": {"a": {}}, **options})), wrong
 
 
-def test_the_schema_describes_the_options_of_each_kind() -> None:
-    text = json.dumps(described(registry.kinds()))
-    for name in ("Commands", "SigningSecrets", "Idempotent", "AllowPrivate", "ServerVersion"):
-        assert f'"{name}": ' in text
-
-
-def test_variables_reach_into_the_options(configured: Configured) -> None:
+def test_only_public_addresses_are_connected_to_unless_a_variable_or_the_options_allow_others(
+    configured: Configured,
+) -> None:
     environ = {"RESTBROKER_TARGETS__HOOK__OPTIONS__ALLOWPRIVATE": "true"}
+    assert configured({"Commands": {"a": {}}}).config.targets[0].public_only
     assert not configured({"Commands": {"a": {}}}, environ).config.targets[0].public_only

@@ -28,11 +28,12 @@ def test_whoever_has_one_of_the_secrets_verifies_it(given_secrets: list[str], ji
         Webhook(secret).verify(body, headers, json_parse=False)
 
 
-@pytest.mark.parametrize("changed", [{"webhook-id": "other"}, {"webhook-timestamp": str(int(time.time()) - 1)}, {}])
-def test_another_body_id_or_time_is_not_verified(changed: dict[str, str]) -> None:
-    headers = signed([SECRET], "j1", b"{}") | changed
-    with pytest.raises(WebhookVerificationError):
-        Webhook(SECRET).verify(b"{}" if changed else b"{} ", headers, json_parse=False)
+def test_another_body_id_or_time_is_not_verified() -> None:
+    rows: list[dict[str, str]] = [{"webhook-id": "other"}, {"webhook-timestamp": str(int(time.time()) - 1)}, {}]
+    for changed in rows:
+        headers = signed([SECRET], "j1", b"{}") | changed
+        with pytest.raises(WebhookVerificationError):
+            Webhook(SECRET).verify(b"{}" if changed else b"{} ", headers, json_parse=False)
 
 
 def test_a_plain_jid_is_the_id_itself_and_an_odd_one_has_a_digest_without_a_full_stop() -> None:
@@ -44,14 +45,18 @@ def test_a_plain_jid_is_the_id_itself_and_an_odd_one_has_a_digest_without_a_full
     assert made == [signature.stable_id(jid) for jid in odd]
 
 
-@pytest.mark.parametrize(
-    "secret",
-    ["", "whsec_", SECRET.removeprefix("whsec_"), "whsec_not base64!", "whsec_" + "QUJD" * 7, "whsec_" + "QUJD" * 22],
-)
-def test_what_is_no_signing_secret_is_refused_and_not_shown(secret: str) -> None:
-    with pytest.raises(ConfigError, match="whsec_ and the base64 of 24 to 64 bytes") as caught:
-        signature.key_of(secret)
-    assert not secret.removeprefix("whsec_") or secret not in str(caught.value)
+def test_what_is_no_signing_secret_is_refused_and_not_shown() -> None:
+    for secret in [
+        "",
+        "whsec_",
+        SECRET.removeprefix("whsec_"),
+        "whsec_not base64!",
+        "whsec_" + "QUJD" * 7,
+        "whsec_" + "QUJD" * 22,
+    ]:
+        with pytest.raises(ConfigError, match="whsec_ and the base64 of 24 to 64 bytes") as caught:
+            signature.key_of(secret)
+        assert not secret.removeprefix("whsec_") or secret not in str(caught.value)
 
 
 def test_a_secret_may_be_written_without_its_padding() -> None:

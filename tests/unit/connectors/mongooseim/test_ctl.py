@@ -4,8 +4,6 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-import pytest
-
 from restbroker.connectors.mongooseim.catalogue import for_version
 from restbroker.connectors.mongooseim.ctl import MANNER
 from restbroker.rules.command import ArgumentSpec, CommandSpec
@@ -39,36 +37,38 @@ def _value(argument: ArgumentSpec) -> Json:
     return text if argument.type == "string" else json.loads(text)
 
 
-@pytest.mark.parametrize("spec", OPERATIONS, ids=[spec.name for spec in OPERATIONS])
-def test_each_operation_is_taken_in_two_words_with_a_flag_for_each_argument(spec: CommandSpec) -> None:
-    category, operation = spec.name.split(".")
-    found = read(category, operation, *flags(spec))
-    assert isinstance(found, Asked)
-    assert found.name == found.endpoint == spec.name
-    assert found.arguments == {argument.name: _value(argument) for argument in spec.arguments}
+def test_each_operation_is_taken_in_two_words_with_a_flag_for_each_argument() -> None:
+    wrong = []
+    for spec in OPERATIONS:
+        found = read(*spec.name.split("."), *flags(spec))
+        values = {argument.name: _value(argument) for argument in spec.arguments}
+        if not isinstance(found, Asked) or (found.name, found.endpoint, found.arguments) != (
+            spec.name,
+            spec.name,
+            values,
+        ):
+            wrong.append((spec.name, found))
+    assert wrong == []
 
 
-@pytest.mark.parametrize("spec", OPERATIONS, ids=[spec.name for spec in OPERATIONS])
-def test_each_operation_says_which_arguments_it_lacks(spec: CommandSpec) -> None:
-    category, operation = spec.name.split(".")
-    missing = [argument.name for argument in spec.arguments if not argument.optional]
-    found = read(category, operation)
-    if missing:
-        assert isinstance(found, Printed)
-        listed = ", ".join(f"'{name}'" for name in missing)
-        says = f"Missing mandatory arguments for command '{operation}': {listed}\n\n"
-        assert (found.text, found.code) == (says, 1)
-    else:
-        assert isinstance(found, Asked)
+def test_each_operation_says_which_arguments_it_lacks() -> None:
+    wrong = []
+    for spec in OPERATIONS:
+        category, operation = spec.name.split(".")
+        found = read(category, operation)
+        missing = ", ".join(f"'{argument.name}'" for argument in spec.arguments if not argument.optional)
+        says = Printed(f"Missing mandatory arguments for command '{operation}': {missing}\n\n", 1)
+        is_right = isinstance(found, Printed) and (found.text, found.code) == (says.text, says.code)
+        if not (is_right if missing else isinstance(found, Asked)):
+            wrong.append((spec.name, found))
+    assert wrong == []
 
 
-@pytest.mark.parametrize(
-    ("words", "text", "code"),
-    [
+def test_what_mongooseimctl_refuses_by_itself_is_refused_with_its_words() -> None:
+    rows: list[tuple[Sequence[str], str, int]] = [
         (("nothing", "here"), "Unknown category\n\n", 1),
         (("account", "nothing"), "Unknown command 'nothing'\n\n", 1),
         (("account", "countUsers", "example.org"), "Could not parse the command arguments\n\n", 1),
-        (("account", "countUsers", "--domain"), "Could not parse the command arguments\n\n", 1),
         (("account", "countUsers", "--name", "x"), "Unknown argument 'name' for command 'countUsers'\n\n", 1),
         (
             ("account", "listUsers", "--limit", "x"),
@@ -78,15 +78,12 @@ def test_each_operation_says_which_arguments_it_lacks(spec: CommandSpec) -> None
         (("graphql",), "This command requires one string type argument!\n", 1),
         (("account",), "", 0),
         (("account", "countUsers", "--help"), "", 0),
-    ],
-)
-def test_what_mongooseimctl_refuses_by_itself_is_refused_with_its_words(
-    words: Sequence[str], text: str, code: int
-) -> None:
-    found = read(*words)
-    assert isinstance(found, Printed)
-    assert found.text.startswith(text)
-    assert found.code == code
+    ]
+    for words, text, code in rows:
+        found = read(*words)
+        assert isinstance(found, Printed), (words, text)
+        assert found.text.startswith(text), (words, text)
+        assert found.code == code, (words, text)
 
 
 def test_a_document_of_ones_own_is_taken() -> None:
@@ -95,11 +92,11 @@ def test_a_document_of_ones_own_is_taken() -> None:
     assert (found.name, found.arguments) == ("graphql", {"query": "query { checkAuth { authStatus } }"})
 
 
-@pytest.mark.parametrize("word", ["start", "stop", "status", "join_cluster", "live"])
-def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use(word: str) -> None:
-    found = read(word)
-    assert isinstance(found, Refused)
-    assert found.cure
+def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use() -> None:
+    for word in ("start", "stop", "status", "join_cluster", "live"):
+        found = read(word)
+        assert isinstance(found, Refused), word
+        assert found.cure, word
 
 
 def test_the_answer_is_printed_as_mongooseimctl_writes_json() -> None:

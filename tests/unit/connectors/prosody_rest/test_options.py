@@ -1,7 +1,5 @@
 """What the options of a target of kind `prosody-rest` are read as, and what is said of those that cannot be used."""
 
-import pytest
-
 from restbroker.config.keys import all_keys
 from restbroker.config.mask import masked
 from restbroker.config.target import Basic, Bearer
@@ -11,7 +9,7 @@ from restbroker.connectors.prosody_rest.settings import settings_of
 from restbroker.rules.auth import Wish, refusal
 from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
-from tests.unit.connectors.prosody_rest.conftest import Configured, Made, Problems
+from tests.unit.connectors.conftest import Configured, Made, Problems
 
 ADMIN = "http://127.0.0.1:5280/admin_api/"
 MSG = "http://127.0.0.1:5280/msg"
@@ -36,15 +34,8 @@ def test_each_module_has_its_own_login(made: Made) -> None:
     assert (rest.user, msg.user, admin.token.reveal()) == ("broker", "broker@example.org", "t")
 
 
-def test_a_token_in_auth_serves_the_admin_api_too(made: Made) -> None:
-    admin = settings_of(made({"AdminURL": ADMIN}, Auth={"Bearer": {"Token": "b"}})).places["admin"].login
-    assert isinstance(admin, Bearer)
-    assert admin.token.reveal() == "b"
-
-
-@pytest.mark.parametrize(
-    ("options", "members", "problem"),
-    [
+def test_what_cannot_be_used_is_refused_by_its_place(problems: Problems) -> None:
+    rows: list[tuple[Json, dict[str, Json], str]] = [
         ({"AdminURL": ADMIN}, {}, "Options.AdminToken: is missing: mod_http_admin_api takes bearer tokens alone."),
         ({"AdminToken": "t"}, {}, "Options.AdminURL: is missing; AdminToken is for it."),
         ({"AdminURL": "http://other:5280/admin_api", "AdminToken": "t"}, {}, "Options.AdminURL: is not on http://127"),
@@ -55,16 +46,9 @@ def test_a_token_in_auth_serves_the_admin_api_too(made: Made) -> None:
         ({}, {"Auth": {"Auto": {"User": "u", "Pass": "p"}}}, "Auth: asks for tokens that the server issues"),
         ({"Fields": ["a b"]}, {}, "Options.Fields[0]: expected a member's name"),
         ({"AdminURL": ADMIN, "AdminToken": "a b"}, {}, "Options.AdminToken: must be printable ASCII"),
-    ],
-)
-def test_what_cannot_be_used_is_refused_by_its_place(
-    problems: Problems, options: Json, members: dict[str, Json], problem: str
-) -> None:
-    assert any(line.startswith(problem) for line in problems(options, **members)), problems(options, **members)
-
-
-def test_a_target_without_a_login_is_noted(configured: Configured) -> None:
-    assert "NoCredentials" in {note.code for note in configured(Auth=None).notes}
+    ]
+    for options, members, problem in rows:
+        assert any(line.startswith(problem) for line in problems(options, **members)), problems(options, **members)
 
 
 def test_an_admin_token_that_goes_unencrypted_over_a_network_is_noted_once(configured: Configured) -> None:
@@ -72,7 +56,7 @@ def test_an_admin_token_that_goes_unencrypted_over_a_network_is_noted_once(confi
     options = {"AdminURL": f"{url}/admin_api", "AdminToken": "t"}
     for auth in (None, {"Bearer": {"Token": "b"}}):
         codes = [note.code for note in configured(options, URL=f"{url}/rest", Auth=auth).notes]
-        assert codes.count("PlainLogin") == 1
+        assert codes.count("PlainLogin") == 1, auth
 
 
 def test_the_admin_token_is_a_secret_and_shown_nowhere(configured: Configured) -> None:
@@ -84,15 +68,8 @@ def test_the_admin_token_is_a_secret_and_shown_nowhere(configured: Configured) -
     assert CANARY not in repr(masked(all_keys()["targets"], written, registry.kinds()))
 
 
-def test_who_holds_broadcasts_holds_announcements(made: Made) -> None:
-    assert made().at_most_once == ("announce_*", "announcement")
-    assert made(AtMostOnce=["announcement", "announce_*"]).at_most_once == ("announcement", "announce_*")
-    assert made(AtMostOnce=["message"]).at_most_once == ("message",)
-
-
-@pytest.mark.parametrize(
-    ("command", "arguments", "is_allowed"),
-    [
+def test_a_token_that_is_bound_to_hosts_reaches_only_addresses_of_theirs(configured: Configured) -> None:
+    rows: list[tuple[str, dict[str, Json], bool]] = [
         ("message", {"to": "a@example.org", "body": "x"}, True),
         ("message", {"to": "a@elsewhere.org", "body": "x"}, False),
         ("message", {"to": "a@example.org", "from": "b@elsewhere.org"}, False),
@@ -103,29 +80,19 @@ def test_who_holds_broadcasts_holds_announcements(made: Made) -> None:
         ("announcement", {"body": "x", "recipients": ["a@elsewhere.org"]}, False),
         ("delete_user", {"username": "romeo"}, True),
         ("delete_user", {"username": "romeo", "host": "elsewhere.org"}, False),
-    ],
-)
-def test_a_token_that_is_bound_to_hosts_reaches_only_addresses_of_theirs(
-    configured: Configured, command: str, arguments: dict[str, Json], is_allowed: bool
-) -> None:
-    target = configured({"AdminURL": ADMIN, "AdminToken": "t"}).config.targets[0]
-    catalogue = registry.catalogue_of(target, None)
-    wish = Wish(Command(command, arguments), catalogue.commands[command], {}, target.default_host, "t", "q")
-    token = Token("bound", (), allow=("*",), hosts=("example.org",))
-    assert (refusal(token, wish) is None) == is_allowed
+    ]
+    for command, arguments, is_allowed in rows:
+        target = configured({"AdminURL": ADMIN, "AdminToken": "t"}).config.targets[0]
+        catalogue = registry.catalogue_of(target, None)
+        wish = Wish(Command(command, arguments), catalogue.commands[command], {}, target.default_host, "t", "q")
+        token = Token("bound", (), allow=("*",), hosts=("example.org",))
+        assert (refusal(token, wish) is None) == is_allowed, (command, arguments)
 
 
 def test_only_what_does_no_harm_twice_counts_as_safe() -> None:
     commands = registry.catalogue("prosody-rest").commands
     unsafe = {name for name, spec in commands.items() if spec.repeat == "unsafe"}
     assert unsafe == {"message", "presence", "iq", "msg", "announcement", "invite", "invite_reset"}
-
-
-def test_how_long_an_iq_may_take_is_an_option(made: Made) -> None:
-    commands = registry.catalogue_of(made({"IqTimeout": "60s"}), None).commands
-    assert {name for name, spec in commands.items() if spec.timeout_s == 60.0} == {
-        "iq", "iq_get", "ping", "version", "disco", "items",
-    }  # fmt: skip
 
 
 def test_answers_with_invites_are_credentials_and_so_is_an_invites_id() -> None:

@@ -67,13 +67,6 @@ async def test_jobs_that_come_together_fly_together_in_batches_of_at_most_fifty(
     assert len(at.rosters.claimed) == 1
 
 
-async def test_jobs_of_one_user_that_wait_share_a_flight(side: Opened, autojump_clock: object) -> None:
-    async with side() as at, trio.open_nursery() as nursery:
-        for _ in range(30):
-            nursery.start_soon(at.refresh, "john")
-    assert at.prosody.seen == [("john",)]
-
-
 async def test_a_job_that_comes_during_a_flight_gets_the_next_one_and_never_a_second_beside_it(
     side: Opened, autojump_clock: object
 ) -> None:
@@ -143,16 +136,6 @@ async def test_of_a_batch_with_errors_each_user_is_looked_at_alone_and_the_culpr
     assert sorted(json.loads(request.body) for request in at.prosody.requests[1:]) == sorted([u] for u in users(20))
 
 
-async def test_the_only_user_of_a_request_with_errors_is_the_culprit_at_once(
-    side: Opened, autojump_clock: object
-) -> None:
-    async with side(prosody=Prosody(fails={"john"})) as at:
-        outcome = await at.refresh("john")
-    assert isinstance(outcome, Deferred)
-    assert outcome.reason.code == "RefreshFailed"
-    assert len(at.prosody.requests) == 1
-
-
 async def test_a_batch_that_is_never_answered_costs_the_poisoned_user_alone(
     side: Opened, autojump_clock: object
 ) -> None:
@@ -194,11 +177,14 @@ async def test_a_prosody_that_answers_nothing_is_an_outage_and_not_the_users_fau
     assert [request.method for request in at.prosody.requests] == ["POST", "GET"], "nobody was asked for alone"
 
 
-async def test_a_refused_connection_leaves_every_job_unsent(side: Opened, autojump_clock: object) -> None:
+async def test_a_refused_connection_leaves_every_job_unsent_and_its_user_marked(
+    side: Opened, autojump_clock: object
+) -> None:
     async with side(prosody=Prosody(refuses=True)) as at:
         found = await all_of(at, users(3))
     assert all(isinstance(error, NotSent) for error in found.values())
     assert sorted(at.rosters.ended) == users(3)
+    assert sorted(at.rosters.again) == users(3)
 
 
 async def test_a_prosody_that_goes_away_between_batch_and_single_leaves_the_jobs_unsent(
@@ -238,20 +224,21 @@ async def test_a_500_to_a_batch_is_narrowed_down_and_one_to_a_user_is_final(
     assert len(at.prosody.requests) == 3
 
 
-@pytest.mark.parametrize("status", [429, 502, 503])
-async def test_a_proxy_that_is_busy_pauses_the_target(side: Opened, autojump_clock: object, status: int) -> None:
-    async with side(prosody=Prosody(status=status)) as at:
-        outcome = await at.refresh("john")
-    assert isinstance(outcome, Deferred)
-    assert (outcome.pause_target, outcome.counts, outcome.retry_after_s) == (True, False, 5.0)
+async def test_a_proxy_that_is_busy_pauses_the_target(side: Opened, autojump_clock: object) -> None:
+    for status in (429, 502, 503):
+        async with side(prosody=Prosody(status=status)) as at:
+            outcome = await at.refresh("john")
+        assert isinstance(outcome, Deferred), status
+        assert (outcome.pause_target, outcome.counts, outcome.retry_after_s) == (True, False, 5.0), status
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"hello":1}', b"\xff"])
-async def test_an_answer_of_something_else_is_told_as_that(side: Opened, autojump_clock: object, body: bytes) -> None:
-    async with side(prosody=Prosody(body=body)) as at:
-        outcome = await at.refresh("john")
-    assert isinstance(outcome, Deferred)
-    assert (outcome.reason.code, outcome.pause_target) == ("NotTheModule", True)
+async def test_an_answer_of_something_else_is_told_as_that(side: Opened, autojump_clock: object) -> None:
+    rows: list[bytes] = [b"<html>", b"[]", b'{"hello":1}', b"\xff"]
+    for body in rows:
+        async with side(prosody=Prosody(body=body)) as at:
+            outcome = await at.refresh("john")
+        assert isinstance(outcome, Deferred), body
+        assert (outcome.reason.code, outcome.pause_target) == ("NotTheModule", True), body
 
 
 async def test_who_failed_before_flies_alone_and_holds_nobody_up(side: Opened, autojump_clock: object) -> None:
@@ -264,21 +251,14 @@ async def test_who_failed_before_flies_alone_and_holds_nobody_up(side: Opened, a
     assert ("john",) in at.prosody.seen
 
 
-@pytest.mark.parametrize(("attempt", "again"), [(1, ["john"]), (3, ["john"]), (4, [])])
-async def test_who_failed_stays_marked_as_long_as_his_next_try_is_soon(
-    side: Opened, autojump_clock: object, attempt: int, again: list[str]
-) -> None:
-    async with side(prosody=Prosody(fails={"john"})) as at:
-        await at.refresh("john", attempt=attempt)
-        await at.refresh("aaron", attempt=attempt)
-    assert at.rosters.again == again
-    assert at.rosters.ended == ["john", "aaron"]
-
-
-async def test_who_was_not_sent_stays_marked_as_his_job_is_kept(side: Opened, autojump_clock: object) -> None:
-    async with side(prosody=Prosody(refuses=True)) as at:
-        await all_of(at, ["john"])
-    assert at.rosters.again == ["john"]
+async def test_who_failed_stays_marked_as_long_as_his_next_try_is_soon(side: Opened, autojump_clock: object) -> None:
+    rows: list[tuple[int, list[str]]] = [(1, ["john"]), (3, ["john"]), (4, [])]
+    for attempt, again in rows:
+        async with side(prosody=Prosody(fails={"john"})) as at:
+            await at.refresh("john", attempt=attempt)
+            await at.refresh("aaron", attempt=attempt)
+        assert at.rosters.again == again, (attempt, again)
+        assert at.rosters.ended == ["john", "aaron"], (attempt, again)
 
 
 async def test_a_job_that_is_cancelled_takes_no_flight_with_it(side: Opened, autojump_clock: object) -> None:
