@@ -80,21 +80,17 @@ async def test_a_failure_answers_500_and_tells_its_kind_and_nothing_of_the_reque
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
-    ("sent", "expected"),
-    [
-        (b"POST /closing HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nj\xc3\xb6rg\nGET", b"HTTP/1.1 405"),
-        (WEBSOCKET, b"HTTP/1.1 200"),
-        (HTTP2 + b"\0\0\0\x07\0\0\0\0\0", b"HTTP/1.1 400"),
-        (b"GET /\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"HTTP/1.1 200"),
-        (b"GET / HTTP/1.1\r\n\xff: x\r\n\r\n", b"HTTP/1.1 400"),
-    ],
-    ids=["a body", "websocket", "http2", "no utf-8", "bad header"],
-)
-async def test_whatever_a_client_sends_is_answered_and_serving_goes_on(sent: bytes, expected: bytes) -> None:
-    async with served([]) as port:
-        assert (await exchanged(port, sent)).startswith(expected)
-        async with httpx.AsyncClient(trust_env=False) as client:
+async def test_whatever_a_client_sends_is_answered_and_serving_goes_on() -> None:
+    statuses = {
+        b"POST /closing HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nj\xc3\xb6rg\nGET": b"405",
+        WEBSOCKET: b"200",
+        HTTP2 + b"\0\0\0\x07\0\0\0\0\0": b"400",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n": b"200",
+        b"GET / HTTP/1.1\r\n\xff: x\r\n\r\n": b"400",
+    }
+    async with served([]) as port, httpx.AsyncClient(trust_env=False) as client:
+        for sent, status in statuses.items():
+            assert (await exchanged(port, sent)).startswith(b"HTTP/1.1 " + status), sent
             assert (await client.get(f"http://127.0.0.1:{port}/x")).content == b"2f78"
 
 

@@ -28,18 +28,20 @@ from tests.support.redis_server import RedisServer
 
 
 class Direct:
-    """A link that sends at once; `sent` has what was to be an effect."""
+    """A link that sends at once; `sent` has what was to be an effect, `said` every answer."""
 
     def __init__(self, http: Transport) -> None:
         self.http = http
         self.sent: list[Request] = []
+        self.said: list[Response] = []
 
     async def ask(self, request: Request) -> Response:
-        return await self.http.send(request)
+        self.said.append(await self.http.send(request))
+        return self.said[-1]
 
     async def send(self, request: Request) -> Response:
         self.sent.append(request)
-        return await self.http.send(request)
+        return await self.ask(request)
 
 
 @attrs.define(eq=False)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 
@@ -12,7 +13,6 @@ from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers.openfire_sides import Open, Side, restart, sides_of
-from tests.support.openfire.asking import Asker
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.rooms import open_room
 from tests.support.openfire.server import Openfire
@@ -367,10 +367,12 @@ async def test_a_question_of_who_was_logged_in_by_other_hands_or_with_a_lost_ans
     chat: Openfire, sides: Open
 ) -> None:
     async with sides() as (side,):
-        asker = Asker(chat)
-        (stream,) = asker.login("romeo")
+        others = httpx.AsyncClient(auth=("admin", "secret"), headers={"Accept": "application/json, text/plain"})
+        login = f"{chat.chat_url}/restapi/v1/chat/romeo/login"
+        stream = (await others.post(login)).text
         assert await code_of(side, "request_upload_slot", UPLOAD) == "UserLoggedIn"
-        asker.chat("POST", f"/chat/{stream}/logoff")
+        await others.post(login.replace("romeo/login", f"{stream}/logoff"))
+        await others.aclose()
         await side.done("request_upload_slot", UPLOAD)
         chat.faults.add(Kind.LOST, "*/login", times=2)
         with pytest.raises(NotSent):

@@ -3,15 +3,15 @@
 Beside the stand-in, which knows the plugin's paths, and nothing of our catalogue.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from restbroker.connectors import registry
-from restbroker.rules.outcome import Denied
-from tests.servers.openfire_rest import ROOM, opened
+from restbroker.rules.outcome import Denied, Outcome
+from tests.servers.openfire_recorded import is_recorded, recorded
+from tests.servers.openfire_rest import ROOM, Side, opened
+from tests.support.openfire.forms import Dialect
+from tests.support.openfire.http import Asked
 from tests.support.openfire.server import REST, Openfire
 from tests.support.openfire.world import Group
 
@@ -211,32 +211,44 @@ EXPECTED: Final[list[tuple[str, dict[str, Any], str, str]]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def newest() -> Iterator[Openfire]:
-    with Openfire(dialect="1.12") as server:
-        yield server
+async def asked_of(server: Openfire, side: Side, command: str, given: dict[str, Any]) -> tuple[Outcome, list[Asked]]:
+    """What becomes of the command in a small world, and what it asked."""
+    server.world.accounts.clear()
+    server.world.register("admin", "alice", "bob")
+    server.world.accounts["alice"].vcard = VCARD
+    server.world.groups["My Group"] = Group("My Group", members=["bob"], shared=True)
+    server.asked.clear()
+    return await side.do(command, **given), server.asked
 
 
-def test_the_table_has_every_command_and_no_other() -> None:
+async def test_each_command_is_the_request_that_the_plugin_knows(tmp_path: Path) -> None:
     assert [command for command, *_ in EXPECTED] == list(registry.catalogue("openfire-rest").commands)
+    wrong = {}
+    with Openfire(dialect="1.12") as newest:
+        async with opened(tmp_path, newest) as side:
+            for command, given, line, body in EXPECTED:
+                outcome, (*read, asked) = await asked_of(newest, side, command, given)
+                sent = (f"{asked.method} {asked.target.removeprefix(REST)}", asked.body.decode(), asked.content_type)
+                reads = ["GET"] if command == "update_group" else []
+                if (
+                    (sent, [one.method for one in read]) != ((line, body, "application/xml" if body else ""), reads)
+                    or asked.accept not in ("application/json", "application/xml", "application/yaml")
+                    # The server knows the path, whatever it says about what is named there.
+                    or isinstance(outcome, Denied)
+                ):
+                    wrong[command] = (sent, asked.accept, outcome)
+    assert not wrong
 
 
-@pytest.mark.parametrize(("command", "given", "line", "body"), EXPECTED, ids=[row[0] for row in EXPECTED])
-async def test_each_command_is_the_request_that_the_plugin_knows(
-    newest: Openfire, tmp_path: Path, command: str, given: dict[str, Any], line: str, body: str
-) -> None:
-    newest.world.accounts.clear()
-    newest.world.register("admin", "alice", "bob")
-    newest.world.accounts["alice"].vcard = VCARD
-    newest.world.groups["My Group"] = Group("My Group", members=["bob"], shared=True)
-    newest.asked.clear()
-    async with opened(tmp_path, newest) as side:
-        outcome = await side.do(command, **given)
-    *read, asked = newest.asked
-    assert [one.method for one in read] == (["GET"] if command == "update_group" else [])
-    assert f"{asked.method} {asked.target.removeprefix(REST)}" == line
-    assert asked.body.decode() == body
-    assert asked.content_type == ("application/xml" if body else "")
-    assert asked.accept in ("application/json", "application/xml", "application/yaml")
-    # The server knows the path, whatever it says about what is named there.
-    assert not isinstance(outcome, Denied), outcome
+async def test_the_stand_in_says_what_each_generation_was_recorded_to_say(tmp_path: Path) -> None:
+    wrong: dict[tuple[str, str], object] = {}
+    generations: tuple[tuple[Dialect, str], ...] = (("1.2", "restapi-1.2.5"), ("1.5", "restapi-1.3.10"))
+    for dialect, name in generations:
+        answers = recorded(name)
+        with Openfire(dialect=dialect) as server:
+            async with opened(tmp_path, server) as side:
+                for command, given, _, _ in EXPECTED:
+                    await asked_of(server, side, command, given)
+                    if not is_recorded(answers, command, side.link.said[-1]):
+                        wrong[name, command] = side.link.said[-1]
+    assert not wrong

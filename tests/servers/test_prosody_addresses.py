@@ -3,8 +3,6 @@
 import subprocess
 import unicodedata
 
-import pytest
-
 from restbroker.rules.jid import BadAddress, read_domain, read_local
 
 PREPARED = """
@@ -15,7 +13,9 @@ for text in io.lines() do
   print(prepare.nodeprep(text) == text and 1 or 0, prepare.nameprep(text) == text and 1 or 0)
 end
 """
-LETTERS = [chr(code) for code in range(0x20, 0x30000) if unicodedata.category(chr(code)) not in ("Cn", "Cs", "Co")]
+# Beyond, letters come in long blocks of one kind.
+CODES = (*range(0x20, 0x3100), *range(0x3100, 0x30000, 13))
+LETTERS = [chr(code) for code in CODES if unicodedata.category(chr(code)) not in ("Cn", "Cs", "Co")]
 
 
 def is_taken(text: str, *, as_domain: bool) -> bool:
@@ -26,9 +26,8 @@ def is_taken(text: str, *, as_domain: bool) -> bool:
     return True
 
 
-@pytest.mark.parametrize("form", ["a{}b", "א{}א"])
-def test_what_is_taken_prosody_leaves_as_it_is_whichever_letter_is_in_it(form: str) -> None:
-    texts = [form.format(letter) for letter in LETTERS]
+def test_what_is_taken_prosody_leaves_as_it_is_whichever_letter_is_in_it() -> None:
+    texts = [form.format(letter) for form in ("a{}b", "א{}א") for letter in LETTERS]
     lines = "".join(f"{text}\n" for text in texts).encode()
     done = subprocess.run(["lua5.4", "-e", PREPARED], input=lines, capture_output=True, check=True)
     answers = [line.split() for line in done.stdout.decode().splitlines()]

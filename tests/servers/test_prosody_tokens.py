@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.prosody import Prosody
 
 ROOT = Path(__file__).parents[2]
@@ -22,13 +20,13 @@ def recorded() -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-@pytest.mark.parametrize("version", ["0.12.3", "13.0.1"])
-def test_one_recipe_of_the_page_printed_a_token_on_this_version_that_administers(version: str) -> None:
-    own = {one["recipe"]: one for one in recorded() if one["version"] == version}
-    [good] = [own[recipe] for recipe in RECIPES if own[recipe].get("admin_api") == 200]
-    assert good["printed"].startswith("Result: ")
-    assert good["rest"] == 200
-    assert good["command"].startswith("The following accounts could not be deleted:")  # it was allowed to try
+def test_one_recipe_of_the_page_printed_a_token_on_each_version_that_administers() -> None:
+    for version in ("0.12.3", "13.0.1"):
+        own = {one["recipe"]: one for one in recorded() if one["version"] == version}
+        [good] = [own[recipe] for recipe in RECIPES if own[recipe].get("admin_api") == 200]
+        assert good["printed"].startswith("Result: ")
+        assert good["rest"] == 200
+        assert good["command"].startswith("The following accounts could not be deleted:")  # it was allowed to try
 
 
 def test_the_recipe_for_0_12_prints_a_token_that_the_admin_api_takes(make_prosody: Callable[..., Prosody]) -> None:

@@ -235,4 +235,6 @@ def _own(call: Call) -> Answer:
         raise refused()
     if call.asked.path.endswith("certificate"):
         return Said(200, base64.b64encode(call.caller.username.encode()), "application/x-pkcs12")
-    return Said(200, b"https://chart.example/qr" if call.asked.method == "GET" else b"", "text/plain")
+    if call.asked.method == "GET":
+        return Said(200, b"https://chart.example/qr", "application/json")
+    return Said(200, content_type="text/plain")
