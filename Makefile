@@ -146,7 +146,7 @@ screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of S
 
 fuzz: $(VENV)/.dev servers ## Try many more histories, payloads, answers and configurations (FUZZ_EXAMPLES, MODEL_HISTORIES)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-2000} MODEL_HISTORIES=$${MODEL_HISTORIES:-4000} $(BIN)/python -m pytest \
-		tests/fuzz tests/model/test_store_against_model.py -o faulthandler_timeout=0
+		tests/fuzz tests/unit/rules tests/model/test_store_against_model.py -o faulthandler_timeout=0
 
 # mutmut forks, so what it imports is installed beside what the tests need.
 $(VENV)/mutants/.done: $(BIN)/python requirements/dev.lock requirements/mutants.lock

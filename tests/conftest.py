@@ -3,6 +3,7 @@
 A test that stops, kills or fills a server asks for `make_redis` and breaks one of its own.
 """
 
+import os
 import signal
 from collections.abc import Callable, Generator, Iterator
 
@@ -16,15 +17,21 @@ from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
 # A shell has what it starts in the background ignore Ctrl-C, and every process of a test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A busy machine makes an example slow, and no claim wrong. The blob repeats an example on another machine.
+# A busy machine makes an example slow, and no claim wrong. The blob repeats an example on another machine. `make fuzz`
+# tries many more.
 hypothesis.settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+    "patient",
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "40")),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    print_blob=True,
 )
 hypothesis.settings.load_profile("patient")
 # `make mutants` only asks whether a test fails: no smaller example, and none is kept for the next run.
 hypothesis.settings.register_profile(
     "mutants",
     hypothesis.settings.get_profile("patient"),
+    max_examples=100,
     phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
     database=None,
     derandomize=True,

@@ -1,12 +1,7 @@
-"""How much is tried: little with the other tests, more with `make fuzz`."""
-
-import os
+"""What every test here needs of Hypothesis; how much is tried is said in tests/conftest.py."""
 
 from hypothesis import HealthCheck, settings
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 FUZZING = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
 )

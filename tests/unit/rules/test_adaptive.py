@@ -4,11 +4,11 @@ import heapq
 import random
 
 import attrs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.rules.adaptive import Adaptive
+from tests.support.rows import rows
 
 BEST_PER_S = 200.0
 
@@ -44,8 +44,8 @@ def ready(limit: Adaptive, now_s: float, answers: int) -> None:
         limit.answered(now_s, limit.limit - 1)
 
 
-@pytest.mark.parametrize(("ceiling", "units"), [(20, 8), (50, 1), (50, 2), (50, 8), (100, 4), (20, 16), (500, 100)])
-@pytest.mark.parametrize("fails_after_s", [0.002, 1.0])
+@rows(("ceiling", "units"), [(20, 8), (50, 1), (50, 2), (50, 8), (100, 4), (20, 16), (500, 100)])
+@rows("fails_after_s", [0.002, 1.0])
 def test_it_settles_within_a_fifth_of_the_best_throughput(ceiling: int, units: int, fails_after_s: float) -> None:
     server = Server(units, fails_after_s)
     server.run(Adaptive(ceiling), 30.0)

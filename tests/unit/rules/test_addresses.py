@@ -2,11 +2,11 @@
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.rules.addresses import is_public
+from tests.support.rows import rows
 
 PRIVATE = [
     "0.0.0.0",  # noqa: S104  is refused, not bound to
@@ -72,17 +72,17 @@ def carriers(address: IPv4Address) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("address", PRIVATE)
+@rows("address", PRIVATE)
 def test_a_private_address_is_not_public_whatever_carries_it(address: str) -> None:
     assert [text for text in carriers(IPv4Address(address)) if is_public(text)] == []
 
 
-@pytest.mark.parametrize("address", PUBLIC)
+@rows("address", PUBLIC)
 def test_a_public_address_is_public_whatever_carries_it(address: str) -> None:
     assert all(map(is_public, carriers(IPv4Address(address))))
 
 
-@pytest.mark.parametrize("address", [*ODD, ""])
+@rows("address", [*ODD, ""])
 def test_what_is_not_known_to_be_public_is_not(address: str) -> None:
     assert not is_public(address)
 

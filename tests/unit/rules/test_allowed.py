@@ -1,7 +1,6 @@
 """What tokens allow all together is what at least one of them lets in, and nothing else."""
 
 import attrs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from restbroker.rules.allowed import allowed
 from restbroker.rules.auth import Wish, refusal
 from restbroker.rules.command import Command, CommandSpec
 from restbroker.rules.json_types import Json
+from tests.support.rows import rows
 
 CATALOGUE = for_version("24.12")
 PATTERNS = st.sampled_from(
@@ -84,7 +84,7 @@ def test_a_command_that_only_the_server_knows_is_allowed_by_its_full_name() -> N
     assert allowed([Grant(("my_command",))], prosody.for_version(None)).commands == ()
 
 
-@pytest.mark.parametrize(
+@rows(
     ("grants", "hosts", "others"),
     [
         ([Grant()], (), True),

@@ -12,6 +12,7 @@ from restbroker.rules.arguments import Submission
 from restbroker.rules.command import ArgumentSpec, Command, CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
+from tests.support.rows import rows
 
 WANTED: dict[str, Json] = {"user": "richard", "days": 30}
 
@@ -48,12 +49,12 @@ def test_every_argument_shape_gives_the_same_command(shape: Json) -> None:
     assert submission(["cmd", shape, "t"]).command == Command("cmd", WANTED)
 
 
-@pytest.mark.parametrize("nothing", [None, [], {}, "[]", "{}", "null"])
+@rows("nothing", [None, [], {}, "[]", "{}", "null"])
 def test_no_arguments_may_be_written_in_many_ways(nothing: Json) -> None:
     assert submission(["cmd", nothing, "t"]).command.arguments == {}
 
 
-@pytest.mark.parametrize("reply_id", [None, ""])
+@rows("reply_id", [None, ""])
 def test_a_null_or_empty_fourth_element_asks_for_no_reply(reply_id: Json) -> None:
     assert submission(["cmd", {}, "t", reply_id]).reply_id is None
 
@@ -62,12 +63,12 @@ def test_a_missing_fourth_element_asks_for_no_reply() -> None:
     assert submission(["cmd", {}, "t"]).reply_id is None
 
 
-@pytest.mark.parametrize("reply_id", ["abc", 42, 0, 1.5])
+@rows("reply_id", ["abc", 42, 0, 1.5])
 def test_a_text_or_number_is_a_reply_id_and_passes_unchanged(reply_id: str | float) -> None:
     assert submission(["cmd", {}, "t", reply_id]).reply_id == reply_id
 
 
-@pytest.mark.parametrize("reply_id", [True, [], {}])
+@rows("reply_id", [True, [], {}])
 def test_any_other_reply_id_is_refused(reply_id: Json) -> None:
     assert refusal(["cmd", {}, "t", reply_id]).code == "BadReplyId"
 
@@ -80,7 +81,7 @@ def test_args_may_be_the_json_text_of_a_list() -> None:
     assert submission(json.dumps(["cmd", WANTED, "t"])).command == Command("cmd", WANTED)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("args", "found"),
     [
         (None, "null"),
@@ -111,7 +112,7 @@ def test_an_activejob_wrapper_is_refused_by_name() -> None:
     assert "ActiveJob" in refusal([{"job_class": "MyJob", "arguments": []}]).message
 
 
-@pytest.mark.parametrize(
+@rows(
     "endpoint",
     [
         "",
@@ -133,7 +134,7 @@ def test_an_endpoint_that_could_leave_the_api_is_refused(endpoint: str) -> None:
     assert refusal([endpoint, {}, "t"]).code == "BadEndpoint"
 
 
-@pytest.mark.parametrize("endpoint", ["register", "get_room_options/v1", "a.b-c~d_e"])
+@rows("endpoint", ["register", "get_room_options/v1", "a.b-c~d_e"])
 def test_a_plain_endpoint_passes_unchanged(endpoint: str) -> None:
     assert submission([endpoint, {}, "t"]).command.endpoint == endpoint
 
@@ -157,7 +158,7 @@ def test_an_endpoint_is_read_if_each_of_its_segments_is_plain(endpoint: str) -> 
     assert isinstance(arguments.read([endpoint, {}, "t"]), Submission) == plain
 
 
-@pytest.mark.parametrize(("args", "token", "reply_id"), [
+@rows(("args", "token", "reply_id"), [
     (["../x", 5, "t", "r"], "t", "r"),
     ('["../x", 5, "t", 7]', "t", 7),
     (["x", {}, "t", ["no id"]], "t", None),
@@ -191,7 +192,7 @@ def test_what_is_quoted_of_an_endpoint_has_no_secret() -> None:
     assert "s3cret" not in reason.text
 
 
-@pytest.mark.parametrize(("endpoint", "found"), [
+@rows(("endpoint", "found"), [
     (None, "null"), (True, "a boolean"), (1.5, "a number"), ({}, "an object"), ([], "a list"),
 ])  # fmt: skip
 def test_an_endpoint_of_another_kind_is_named_by_its_kind(endpoint: Json, found: str) -> None:
@@ -201,7 +202,7 @@ def test_an_endpoint_of_another_kind_is_named_by_its_kind(endpoint: Json, found:
 REFRESH = CommandSpec("refresh", (ArgumentSpec("users", "list", element="string"),), "safe", bare="users")
 
 
-@pytest.mark.parametrize("shape", [["john", "aaron"], '["john", "aaron"]'])
+@rows("shape", [["john", "aaron"], '["john", "aaron"]'])
 def test_a_bare_list_of_texts_is_the_argument_that_the_command_says(shape: Json) -> None:
     read = submission(["refresh", shape, "t", "id"])
     named = arguments.named(read, REFRESH)
@@ -210,7 +211,7 @@ def test_a_bare_list_of_texts_is_the_argument_that_the_command_says(shape: Json)
     assert (named.token, named.reply_id, named.is_bare) == ("t", "id", False)
 
 
-@pytest.mark.parametrize("spec", [None, CommandSpec("register", (), "safe")])
+@rows("spec", [None, CommandSpec("register", (), "safe")])
 def test_a_bare_list_is_refused_where_the_command_takes_none(spec: CommandSpec | None) -> None:
     refused = arguments.named(submission(["register", ["john"], "t"]), spec)
     assert isinstance(refused, Reason)

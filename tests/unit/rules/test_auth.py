@@ -13,6 +13,7 @@ from restbroker.rules.auth import Wish
 from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
+from tests.support.rows import rows
 
 
 @attrs.frozen
@@ -56,7 +57,7 @@ def test_every_secret_is_compared_with_even_after_one_fits(monkeypatch: pytest.M
     assert compared == [b"one", b"two", b"three"]
 
 
-@pytest.mark.parametrize("given", ["", "on", "onee", "ONE", None, 1, True, ["one"], {"one": 1}])
+@rows("given", ["", "on", "onee", "ONE", None, 1, True, ["one"], {"one": 1}])
 def test_anything_else_is_no_secret(given: Json) -> None:
     assert auth.which(given, [b"one"]) is None
 
@@ -65,7 +66,7 @@ def test_an_empty_secret_never_matches_even_if_one_is_configured() -> None:
     assert auth.which("", [b""]) is None
 
 
-@pytest.mark.parametrize(
+@rows(
     ("allow", "endpoint", "expected"),
     [
         (("*",), "register", None),
@@ -111,7 +112,7 @@ def test_a_command_of_a_newer_server_is_dangerous_on_an_older_one_too() -> None:
 ONE = Grant(hosts=("example.org", "*.example.org"))
 
 
-@pytest.mark.parametrize(
+@rows(
     ("endpoint", "arguments"),
     [
         ("register", {"user": "bob", "host": "example.org", "password": "p@evil.org"}),
@@ -134,7 +135,7 @@ def test_a_token_bound_to_hosts_may_do_what_stays_on_them(endpoint: str, argumen
     assert refused(ONE, endpoint, **arguments) is None
 
 
-@pytest.mark.parametrize(
+@rows(
     ("endpoint", "arguments"),
     [
         ("register", {"user": "bob", "host": "evil.org", "password": "x"}),
@@ -188,8 +189,8 @@ def test_a_token_bound_to_hosts_may_do_nothing_that_may_reach_others(endpoint: s
 INVISIBLE = [chr(code) for code in range(sys.maxunicode + 1) if stringprep.in_table_b1(chr(code))]
 
 
-@pytest.mark.parametrize("character", INVISIBLE, ids=ascii)
-@pytest.mark.parametrize(
+@rows("character", INVISIBLE)
+@rows(
     "to",
     [
         "example.org/announce/all{}-hosts/motd",
@@ -243,7 +244,7 @@ def test_a_dangerous_command_that_is_allowed_still_stays_on_the_hosts() -> None:
     assert code(refused(grant, "stop")) == "HostNotAllowed"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("grant", "endpoint", "arguments", "words"),
     [
         (Grant(("send_*",)), "register", {}, ("register", 'Add "register"')),
@@ -265,7 +266,7 @@ def test_a_refusal_names_the_token_what_it_refuses_and_what_to_configure(
     assert all(word in shown for word in words), shown
 
 
-@pytest.mark.parametrize(
+@rows(
     ("grant", "wanted"),
     [
         (Grant(), None),

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.rules.breaker import MOST_COMMANDS, Breaker
+from tests.support.rows import rows
 
 
 def opened(now_s: float = 100.0, retry_after_s: float = 0.0) -> Breaker:
@@ -101,7 +102,7 @@ def test_nothing_from_before_counts_after_closing() -> None:
     assert breaker.probe_due_s(3.0, 0.0) == 1.0
 
 
-@pytest.mark.parametrize(("jitter", "wait_s"), [(0.0, 1.0), (0.5, 1.5), (0.99, 1.99)])
+@rows(("jitter", "wait_s"), [(0.0, 1.0), (0.5, 1.5), (0.99, 1.99)])
 def test_a_probe_is_due_one_to_two_seconds_after_the_last_try(jitter: float, wait_s: float) -> None:
     breaker = opened()
     assert breaker.probe_due_s(100.0, jitter) == pytest.approx(wait_s)
@@ -348,7 +349,7 @@ def test_a_job_is_a_sign_of_silence_from_the_middle_of_its_time_on() -> None:
     assert breaker.opened_at_s == 10.5
 
 
-@pytest.mark.parametrize("commands", [["slow"] * 4 + ["late"], ["late"] + ["slow"] * 4])
+@rows("commands", [["slow"] * 4 + ["late"], ["late"] + ["slow"] * 4])
 def test_two_slow_commands_in_one_row_open_it_whichever_came_first(commands: list[str]) -> None:
     breaker = Breaker()
     asked(breaker, 1.0, "well", 100)

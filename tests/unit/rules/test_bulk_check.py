@@ -6,6 +6,7 @@ from restbroker.connectors import registry
 from restbroker.rules.bulk_check import BadRow, Checker
 from restbroker.rules.command import ArgumentSpec, CommandSpec
 from restbroker.rules.json_types import Json
+from tests.support.rows import rows
 
 COMMANDS = registry.catalogue("ejabberd", "24.12").commands
 
@@ -37,7 +38,7 @@ def test_a_list_is_texts_with_commas_or_json() -> None:
     assert wrong == "groups must be a list of the right things, not a list."
 
 
-@pytest.mark.parametrize(
+@rows(
     ("given", "wrong"),
     [
         ({"user": "a", "password": "b"}, "register also needs host."),
@@ -75,7 +76,7 @@ def test_an_argument_that_may_be_left_out_is_left_out_where_its_cell_is_empty() 
     assert check.arguments({"must": "", "may": ""}, are_cells=True) == {"must": ""}
 
 
-@pytest.mark.parametrize(
+@rows(
     ("value", "wrong"),
     [(1, "a number"), (None, "null"), (True, "a boolean"), ([], "a list"), ({}, "an object")],
 )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from restbroker.rules.bulk_csv import ODD_MARK
 from restbroker.rules.bulk_files import opened, rejected
 from restbroker.rules.bulk_read import LONGEST, Bad, BadFile, Read, Row, Table
+from tests.support.rows import rows
 
 USERS = b"user,host,password\n"
 LONG = b"7,8," + b"9" * 96 + b"\n"
@@ -21,13 +22,13 @@ def table(raw: bytes) -> Table:
     return opened(io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", errors="surrogateescape", newline=""))
 
 
-def rows(raw: bytes) -> list[Read]:
+def reads(raw: bytes) -> list[Read]:
     return list(table(raw).rows)
 
 
 def values(raw: bytes) -> list[object]:
     """The values of rows that can be read; why the others cannot."""
-    return [row.values if isinstance(row, Row) else row.why for row in rows(raw)]
+    return [row.values if isinstance(row, Row) else row.why for row in reads(raw)]
 
 
 def rejects(raw: bytes) -> bytes:
@@ -56,7 +57,7 @@ def test_what_python_writes_as_csv_is_read_as_it_was(
     writer = csv.writer(file, delimiter=separator, lineterminator=end, quoting=quoting)  # type: ignore[arg-type]
     writer.writerows([["a", "b", "c"], *cells])
     raw = ("\ufeff" * bom + file.getvalue()).encode()
-    found = rows(raw)
+    found = reads(raw)
     assert [row.number for row in found] == list(range(1, len(cells) + 1))
     assert [row.values for row in found if isinstance(row, Row)] == [
         dict(zip("abc", line, strict=True)) for line in cells
@@ -78,10 +79,10 @@ def test_any_bytes_are_rows_or_why_they_are_none_and_rejects_of_rejects_stay_the
 @given(st.binary(max_size=200).map(lambda raw: raw.replace(b"\r", b"")))
 def test_any_ndjson_is_rows_or_why_they_are_none(raw: bytes) -> None:
     raw = b'{"user":"first"}\n' + raw
-    found = rows(raw)
+    found = reads(raw)
     assert [row.number for row in found] == list(range(1, len(found) + 1))
     if bad := [row for row in found if isinstance(row, Bad)]:
-        assert len([row for row in rows(rejects(raw)) if isinstance(row, Bad)]) == len(bad)
+        assert len([row for row in reads(rejects(raw)) if isinstance(row, Bad)]) == len(bad)
 
 
 def test_a_file_is_known_by_its_first_letter_and_its_columns_by_their_separator() -> None:
@@ -91,7 +92,7 @@ def test_a_file_is_known_by_its_first_letter_and_its_columns_by_their_separator(
     assert table(b"user\n").columns == ("user",)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("raw", "why"),
     [
         (b"", "is empty"),
@@ -112,7 +113,7 @@ def test_a_file_of_which_no_row_can_be_right_is_refused(raw: bytes, why: str) ->
     assert caught.value.why == why
 
 
-@pytest.mark.parametrize(
+@rows(
     ("row", "why"),
     [
         (b"a,b", "2 cells for 3 columns."),
@@ -126,7 +127,7 @@ def test_a_file_of_which_no_row_can_be_right_is_refused(raw: bytes, why: str) ->
 )
 def test_a_bad_row_is_named_by_its_line_and_costs_no_other(row: bytes, why: str) -> None:
     found = [
-        one for one in rows(USERS + b'1,"2\n2",3\n\n' + row + b"\n4,5,6\n") if isinstance(one, Row) or not one.more
+        one for one in reads(USERS + b'1,"2\n2",3\n\n' + row + b"\n4,5,6\n") if isinstance(one, Row) or not one.more
     ]
     first, bad, last = found
     assert isinstance(bad, Bad)
@@ -137,14 +138,14 @@ def test_a_bad_row_is_named_by_its_line_and_costs_no_other(row: bytes, why: str)
 
 
 def test_nothing_behind_a_quotation_mark_that_is_not_closed_is_taken_for_a_row() -> None:
-    found = rows(USERS + b'1,2,3\n"4,5,6\n7,8,9\n')
+    found = reads(USERS + b'1,2,3\n"4,5,6\n7,8,9\n')
     assert [type(row) for row in found] == [Row, Bad]
-    long = rows(USERS + b'"4,5,6\n' + LONG * 12_000)
+    long = reads(USERS + b'"4,5,6\n' + LONG * 12_000)
     assert not [row for row in long if isinstance(row, Row)]
     assert len([row for row in long if isinstance(row, Bad) and not row.more]) == 1
 
 
-@pytest.mark.parametrize("count", [1, 12_000])
+@rows("count", [1, 12_000])
 def test_once_it_is_closed_the_rows_behind_it_are_read_from_the_rejects(count: int) -> None:
     raw = USERS + b'"4,5,6\n' + LONG * count
     mended = rejects(raw).replace(b'"4,', b'"4",')

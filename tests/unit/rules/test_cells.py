@@ -1,13 +1,13 @@
 """Cells that a spreadsheet shows and does not run."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.rules.cells import guarded, unguarded
+from tests.support.rows import rows
 
 
-@pytest.mark.parametrize("first", ["=", "+", "@", "\t", "\r", "\n", "'=", "''@", " =", "\u3000+", "\ufeff@", "' -"])
+@rows("first", ["=", "+", "@", "\t", "\r", "\n", "'=", "''@", " =", "\u3000+", "\ufeff@", "' -"])
 def test_a_cell_that_would_be_a_formula_begins_with_an_apostrophe_and_is_read_back_the_same(first: str) -> None:
     assert guarded(f"{first}1+1") == f"'{first}1+1"
     assert unguarded(f"'{first}1+1") == f"{first}1+1"

@@ -6,6 +6,7 @@ from restbroker.errors import UsageError
 from restbroker.rules.coerce import coerce
 from restbroker.rules.command import ArgumentSpec, CommandSpec
 from restbroker.rules.json_types import Json
+from tests.support.rows import rows
 
 SPEC = CommandSpec(
     "c",
@@ -21,7 +22,7 @@ SPEC = CommandSpec(
 )
 
 
-@pytest.mark.parametrize(
+@rows(
     ("given", "expected"),
     [
         ({"days": "30"}, {"days": 30}),
@@ -41,7 +42,7 @@ def test_texts_get_the_commands_types(given: dict[str, Json], expected: dict[str
     assert coerce(SPEC, given) == expected
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1.5", "1_000", " 7", "7\n", "٣", "0x10"])
+@rows("text", ["", "abc", "1.5", "1_000", " 7", "7\n", "٣", "0x10"])
 def test_a_text_that_is_no_integer_is_an_error_that_names_the_argument(text: str) -> None:
     with pytest.raises(UsageError, match="c: days must be an integer"):
         coerce(SPEC, {"days": text})
@@ -58,7 +59,7 @@ def test_a_list_of_objects_is_asked_for_as_json() -> None:
         coerce(SPEC, {"options": "a,b"})
 
 
-@pytest.mark.parametrize(("given", "shown", "cure"), [
+@rows(("given", "shown", "cure"), [
     ({"days": "abc"}, 'must be an integer, not "abc".', "days=30"),
     ({"days": "x" * 50}, f'must be an integer, not "{"x" * 40}".', "days=30"),
     ({"pin": "hunter2"}, "must be an integer, not something else.", "pin=30"),

@@ -1,12 +1,11 @@
 """What is told of an endpoint that is refused: enough to find the mistake, and nothing that may be a secret."""
 
-import pytest
-
 from restbroker.rules.endpoint import check, quoted
 from restbroker.rules.outcome import Reason
+from tests.support.rows import rows
 
 
-@pytest.mark.parametrize(("endpoint", "shown"), [
+@rows(("endpoint", "shown"), [
     ("register?user=bob&password=p", ", which begins with 'register',"),
     ("a b", ", which begins with 'a',"),
     ("x" * 40 + "?", f", which begins with '{'x' * 40}',"),

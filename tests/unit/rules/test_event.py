@@ -1,11 +1,11 @@
 """An event has one shape, whatever server it is from, and is wanted or not by what the configuration says."""
 
 import attrs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.rules.event import EVENT_MEMBERS, Filter, ServerEvent, as_json, bare, domain, own_mark
+from tests.support.rows import rows
 
 EVENT = ServerEvent(
     "message", "ann@example.org/phone", "Bot-1@bots.example.org", "m1", "hello", None, "bots.example.org", "p", 1.5,
@@ -29,7 +29,7 @@ def test_the_argument_of_its_job_has_each_member() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@rows(
     ("types", "sender", "receiver", "wanted"),
     [
         ((), (), (), True),
@@ -65,7 +65,7 @@ def test_all_members_of_a_filter_have_to_fit_and_any_of_them_touches() -> None:
     assert not Filter().touches(EVENT)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("pattern", "body", "fits"),
     [
         ("HELLO", "hello", True),
@@ -81,7 +81,7 @@ def test_a_body_is_compared_whatever_its_case_and_lines(pattern: str, body: str,
     assert Filter(body=(pattern,)).fits(attrs.evolve(EVENT, body=body)) is fits
 
 
-@pytest.mark.parametrize(
+@rows(
     ("pattern", "sender"),
     [
         ("Alice@Example.org", "alice@example.org"),

@@ -1,8 +1,7 @@
 """What `restbroker check` found, and which exit code follows."""
 
-import pytest
-
 from restbroker.rules.findings import CAUSES, Cause, Finding, ok, worst_cause
+from tests.support.rows import rows
 
 
 def problem(cause: Cause) -> Finding:
@@ -16,6 +15,6 @@ def test_what_is_well_is_no_problem_and_names_what_was_looked_at() -> None:
     assert worst_cause([found, warning]) is None
 
 
-@pytest.mark.parametrize("place", range(len(CAUSES)))
+@rows("place", range(len(CAUSES)))
 def test_the_first_cause_in_order_counts_whatever_was_found_first(place: int) -> None:
     assert worst_cause([problem(cause) for cause in reversed(CAUSES[place:])]) == CAUSES[place]

@@ -35,6 +35,7 @@ from restbroker.rules.settlement import (
     Schedule,
     by_other_clock,
 )
+from tests.support.rows import rows
 
 NOW_S = 1_700_000_000.123456
 WHY = Reason("ServerError", "it broke " + "x" * 300, "mend it", 500)
@@ -77,7 +78,7 @@ KEPT: list[tuple[dict[str, Any], Final, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "outcome", "called"), PARKED + KEPT)
+@rows(("fields", "outcome", "called"), PARKED + KEPT)
 def test_each_try_is_the_last_line_of_the_jobs_history(fields: dict[str, Any], outcome: Final, called: str) -> None:
     earlier = {"code": "Earlier"}
     settlement = settle(job(**fields, restbroker_attempts=[earlier]), ONCE, outcome, context())
@@ -91,7 +92,7 @@ def test_each_try_is_the_last_line_of_the_jobs_history(fields: dict[str, Any], o
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("fields", "outcome", "called"), PARKED)
+@rows(("fields", "outcome", "called"), PARKED)
 def test_whoever_waits_for_a_job_that_is_parked_is_told_why_in_the_servers_words(
     fields: dict[str, Any], outcome: Final, called: str
 ) -> None:
@@ -107,7 +108,7 @@ def test_whoever_waits_for_a_job_that_is_parked_is_told_why_in_the_servers_words
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("before", "times"), [(0, 1), (1, 2), (4, 5), (-3, 1), ("2", 1), (None, 1), (1.5, 1)])
+@rows(("before", "times"), [(0, 1), (1, 2), (4, 5), (-3, 1), ("2", 1), (None, 1), (1.5, 1)])
 def test_a_job_that_is_put_off_counts_how_often_and_a_strange_count_begins_anew(before: object, times: int) -> None:
     put_off = settle(job(restbroker_deferred=before), ONCE, Deferred(WHY, counts=False), context())
     assert isinstance(put_off, Schedule)
@@ -124,9 +125,7 @@ def test_what_was_put_off_five_times_uses_up_tries_from_then_on() -> None:
     assert (payload(sixth)["retry_count"], payload(sixth)["restbroker_uncertain"]) == (0, 2)
 
 
-@pytest.mark.parametrize(
-    ("asked_s", "jitter", "after_s"), [(None, 0.0, 2), (None, 0.5, 3.5), (30.0, 0.0, 30), (0.0, 0.5, 1.5)]
-)
+@rows(("asked_s", "jitter", "after_s"), [(None, 0.0, 2), (None, 0.5, 3.5), (30.0, 0.0, 30), (0.0, 0.5, 1.5)])
 def test_a_job_is_put_off_for_two_seconds_or_for_what_the_server_asks_and_up_to_three_more(
     asked_s: float | None, jitter: float, after_s: float
 ) -> None:
@@ -143,7 +142,7 @@ def test_what_is_put_off_leads_back_to_its_queue_under_its_jid_and_remembers_wha
     assert "restbroker_uncertain" not in payload(settle(job(), ONCE, Deferred(WHY, counts=False), context()))
 
 
-@pytest.mark.parametrize("outcome", [Deferred(WHY, counts=False), Deferred(WHY), Rejected(WHY)])
+@rows("outcome", [Deferred(WHY, counts=False), Deferred(WHY), Rejected(WHY)])
 def test_equal_jobs_of_one_batch_stay_apart_in_a_set(outcome: Final) -> None:
     one, other = (settle(job(), ONCE, outcome, context(unique=number)) for number in (1, 2))
     assert payload(one) != payload(other)
@@ -161,7 +160,7 @@ def test_under_at_most_once_an_unanswered_command_is_parked_and_none_that_may_ha
     assert not may_send(job(restbroker_uncertain=1), ONCE, 2, at_most_once=True)
 
 
-@pytest.mark.parametrize("parked", [crashed, poisoned])
+@rows("parked", [crashed, poisoned])
 def test_what_a_crash_parks_says_so_in_its_history_and_may_have_run(parked: Any) -> None:
     raw = b'{"args":[],"queue":"elsewhere"}'
     dead = parked(Fallen("life", "7:1", "q", raw), NOW_S)
@@ -185,7 +184,7 @@ def test_what_is_unreadable_lies_in_the_dead_set_since_now() -> None:
     assert settlement.at_s == NOW_S
 
 
-@pytest.mark.parametrize("settlement", [Retry(5.0, b"{}", ASKED), Dead(5.0, b"{}", ASKED), Drop(ASKED)])
+@rows("settlement", [Retry(5.0, b"{}", ASKED), Dead(5.0, b"{}", ASKED), Drop(ASKED)])
 def test_a_refused_reply_changes_nothing_else_about_a_job_that_failed(settlement: Retry | Dead | Drop) -> None:
     assert reply_refused(job(), settlement, "WRONGTYPE", context()) == attrs.evolve(settlement, replies=())
 
@@ -215,7 +214,7 @@ def test_only_a_job_that_asks_for_no_answer_needs_no_settlement_of_its_own() -> 
     assert unanswered(job(reply_to=KEY), 5) is None
 
 
-@pytest.mark.parametrize(("raw", "leads"), [
+@rows(("raw", "leads"), [
     (b'{"queue":"q",CLASS}', True), (b'{"queue":"q",CLASS,"created_at":1795380927123}', True),
     (b'{"queue":"other",CLASS}', False), (b"{CLASS}", False), (b'"q"', False), (b"{x", False),
     (b'{"queue":"q"}', False), (b'{"queue":"q","class":"A","args":"[]"}', False), (b'{"queue":"q","args":[]}', False),
@@ -238,7 +237,7 @@ def test_what_is_due_is_due_at_the_same_moment_by_another_clock_and_nothing_else
     ]
 
 
-@pytest.mark.parametrize(("negative", "called"), [(True, "negative"), (False, "delivered")])
+@rows(("negative", "called"), [(True, "negative"), (False, "delivered")])
 def test_whoever_waits_is_told_how_the_server_answered(*, negative: bool, called: str) -> None:
     outcome = Delivered("1", 1, 200, negative=negative, note="already done")
     settlement = settle(job(reply_to=KEY), ONCE, outcome, context())

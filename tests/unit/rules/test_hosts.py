@@ -1,10 +1,9 @@
 """Which hosts a command is about, as far as it can be told: of what cannot be told, nothing is guessed."""
 
-import pytest
-
 from restbroker.rules.command import ArgumentSpec, CommandSpec, Place
 from restbroker.rules.hosts import Unclear, named, plain
 from restbroker.rules.json_types import Json
+from tests.support.rows import rows
 
 LISTS_ITS_OWN = CommandSpec("c", (ArgumentSpec("host", "string", place="host"),), "safe")
 FILLS_HOST = CommandSpec("c", (), "safe", fills_host=True)
@@ -30,7 +29,7 @@ def test_a_default_host_is_compared_in_plain_form_too() -> None:
     assert named(FILLS_HOST, {}, "Default.ORG") == frozenset({"default.org"})
 
 
-@pytest.mark.parametrize(("spec", "name"), [
+@rows(("spec", "name"), [
     (LISTS_ITS_OWN, "user"), (FILLS_HOST, "user"), (FILLS_BOTH, "users"), (FILLS_BOTH, "User"), (FILLS_BOTH, "jid"),
 ])  # fmt: skip
 def test_of_an_argument_that_is_neither_listed_nor_filled_in_nothing_is_known(spec: CommandSpec, name: str) -> None:
@@ -55,13 +54,13 @@ def test_what_may_reach_other_hosts_is_not_bound_by_the_one_it_names() -> None:
     assert isinstance(named(beyond, {"host": "a.org"}, None), Unclear)
 
 
-@pytest.mark.parametrize("between", [":", ",", ";", "|", "\\", "\\n", " ", "\t", "\n", "\u00a0", ", "])
+@rows("between", [":", ",", ";", "|", "\\", "\\n", " ", "\t", "\n", "\u00a0", ", "])
 def test_each_of_several_names_in_a_text_counts_whatever_stands_between_them(between: str) -> None:
     text = f"a@a.org/x{between}b@b.org"
     assert about("name", text) == about("jids", text) == frozenset({"a.org", "b.org"})
 
 
-@pytest.mark.parametrize("value", [
+@rows("value", [
     "", "\u00ad", "a@", "a@\u00ad", "/x", "\uff20", "b.org\uff0f.a.org", "b.org\uff20a.org", "x\uff0fy@a.org", "a@b@c",
     "a.org/announce/all-hosts", "a.org/all-hosts", "a.org/\n", "a.org/\u00e4", "\u00ad@a.org/all-hosts", 5, None,
     ["b@a.org"], {"host": "a.org"},
@@ -70,13 +69,13 @@ def test_what_is_no_plain_jid_is_unclear(value: Json) -> None:
     assert isinstance(about("jid", value), Unclear)
 
 
-@pytest.mark.parametrize("value", ["", "\u00ad", 5, None, ["a.org"], {"host": "a.org"}])
+@rows("value", ["", "\u00ad", 5, None, ["a.org"], {"host": "a.org"}])
 def test_what_is_no_name_of_a_host_is_unclear(value: Json) -> None:
     assert isinstance(about("host", value), Unclear)
     assert isinstance(about("jids", [{"host": value}, "b@a.org"]), Unclear)
 
 
-@pytest.mark.parametrize(("one", "other"), [
+@rows(("one", "other"), [
     ("A.org", "a.org"), ("Stra\u00dfe.de", "STRASSE.de"), ("\u00c4.de", "a\u0308.de"), ("\uff41.org", "a.org"),
 ])  # fmt: skip
 def test_names_that_a_server_takes_for_one_are_one(one: str, other: str) -> None:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.rules.jid import BadAddress, Bare, is_plain, read_bare, shown, unprintable
+from tests.support.rows import rows
 
 ANYTHING = st.text(max_size=12) | st.text("aA@/. -[]:\u00e9\u0130\u05d0\u00df\u212b\udc80\x00", max_size=12)
 
@@ -16,7 +17,7 @@ def tried(text: str) -> Bare | BadAddress:
         return error
 
 
-@pytest.mark.parametrize(
+@rows(
     ("text", "local", "domain"),
     [
         ("ann@example.org", "ann", "example.org"),
@@ -35,7 +36,7 @@ def test_an_address_in_a_servers_own_form_is_taken_apart(text: str, local: str |
     assert str(Bare(local, domain)) == text
 
 
-@pytest.mark.parametrize(
+@rows(
     ("text", "why", "cure"),
     [
         ("Ann@example.org", "is not in lower case", "Write ann@example.org."),
@@ -58,7 +59,7 @@ def test_what_a_server_would_rewrite_is_refused_with_what_to_write(text: str, wh
     assert (refused.value.why, refused.value.cure) == (why, cure)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("text", "why"),
     [
         ("", "has no domain"),

@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from restbroker.rules.job import PAYLOAD_LIMIT_BYTES, Job, NotAJob, digest, memo
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import wrap_unreadable
 from restbroker.rules.rubyjson import dumps
+from tests.support.rows import rows
 
 SPARE = "0" * 24
 
@@ -20,7 +20,7 @@ def job(fields: dict[str, Json], recovered: int = 0) -> Job:
     return entry
 
 
-@pytest.mark.parametrize(
+@rows(
     "raw",
     [
         b"",
@@ -49,7 +49,7 @@ def test_a_payload_over_the_limit_is_no_job() -> None:
     assert entry.reason.code == "PayloadTooLarge"
 
 
-@pytest.mark.parametrize("stored", ["restbroker_attempts", "restbroker_deferred_at"])
+@rows("stored", ["restbroker_attempts", "restbroker_deferred_at"])
 def test_a_job_that_grew_over_the_limit_while_it_was_stored_is_still_a_job(stored: str) -> None:
     grown = b'{"pad":"' + b"x" * PAYLOAD_LIMIT_BYTES + b'","%s":[]}' % stored.encode()
     assert isinstance(read(grown, "q", SPARE), Job)
@@ -82,7 +82,7 @@ def test_reading_never_raises(raw: bytes) -> None:
     assert isinstance(read(raw, "q", SPARE), Job | NotAJob)
 
 
-@pytest.mark.parametrize("jid", [None, 5, "", [], "missing"])
+@rows("jid", [None, 5, "", [], "missing"])
 def test_a_job_without_a_usable_jid_gets_the_spare_one(jid: Json) -> None:
     fields: dict[str, Json] = {"args": []} if jid == "missing" else {"args": [], "jid": jid}
     assert job(fields).jid == SPARE
@@ -92,7 +92,7 @@ def test_the_queue_is_the_one_it_was_taken_from() -> None:
     assert job({"queue": "elsewhere"}).queue == "q"
 
 
-@pytest.mark.parametrize(("count", "attempt"), [(None, 1), (0, 2), (3, 5), (-1, 1)])
+@rows(("count", "attempt"), [(None, 1), (0, 2), (3, 5), (-1, 1)])
 def test_the_attempt_follows_from_the_retry_count(count: int | None, attempt: int) -> None:
     assert job({"retry_count": count, "failed_at": 1700000000.5}).attempt == attempt
 
@@ -101,7 +101,7 @@ def test_runs_before_a_crash_and_unanswered_ones_add_up() -> None:
     assert job({"restbroker_uncertain": 2}, recovered=1).maybe_run == 3
 
 
-@pytest.mark.parametrize("junk", [-1, "2", None, []])
+@rows("junk", [-1, "2", None, []])
 def test_a_senseless_uncertain_count_counts_as_none(junk: Json) -> None:
     assert job({"restbroker_uncertain": junk}).maybe_run == 0
 
@@ -111,7 +111,7 @@ def test_only_true_means_ok_if_exists() -> None:
     assert not job({"ok_if_exists": "yes"}).ok_if_exists
 
 
-@pytest.mark.parametrize("value", ["a\r\nX: y", "ü", 5])
+@rows("value", ["a\r\nX: y", "ü", 5])
 def test_a_trace_context_that_could_break_a_header_is_not_passed_on(value: Json) -> None:
     assert job({"traceparent": value}).traceparent is None
 
@@ -128,7 +128,7 @@ def test_a_trace_context_of_the_right_form_is_passed_on_and_any_other_text_is_no
     assert job({"traceparent": "x" * 100_000}).traceparent is None
 
 
-@pytest.mark.parametrize("sign", [b'"class":"Restbroker::Unreadable"', b'"restbroker_attempts":[]'])
+@rows("sign", [b'"class":"Restbroker::Unreadable"', b'"restbroker_attempts":[]'])
 def test_no_word_in_a_payload_lets_one_in_of_any_size(sign: bytes) -> None:
     raw = b"{" + sign + b',"args":["' + b"x" * 4 * PAYLOAD_LIMIT_BYTES + b'"]}'
     assert isinstance(read(raw, "q", SPARE), NotAJob)
@@ -160,7 +160,7 @@ def test_a_payload_is_counted_under_the_name_that_the_scripts_give_it() -> None:
     assert digest(b"abc") == "a9993e364706816aba3e25717850c26c9cd0d89d"
 
 
-@pytest.mark.parametrize(("letter", "times"), [
+@rows(("letter", "times"), [
     (b"x", 1), ("\U0001f600".encode(), 4), (b"\\ud83d\\ude00", 4), (b"[", 65),
 ])  # fmt: skip
 def test_a_large_payload_counts_with_what_python_makes_of_its_letters_and_lists(letter: bytes, times: int) -> None:

@@ -4,7 +4,6 @@ import time
 from html import escape
 from urllib.parse import quote, quote_plus
 
-import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from restbroker.rules import hiding, redact
 from restbroker.rules.command import ArgumentSpec, CommandSpec
 from restbroker.rules.hiding import MASK
 from restbroker.rules.json_types import Json
+from tests.support.rows import rows
 
 SPEC = CommandSpec("set", (ArgumentSpec("pin", "string", secret=True, aliases=("code",)),), "safe")
 SECRET = 'hé"l/l&o <ö>+s 3cret'
@@ -27,7 +27,7 @@ values = st.recursive(
 )
 
 
-@pytest.mark.parametrize(
+@rows(
     "name",
     ["password", "pass", "newpass", "passwd", "PassWord", "secret", "client_secret", "token", "api_key", "streamId"],
 )
@@ -37,7 +37,7 @@ def test_arguments_of_secret_names_are_masked_at_any_depth(name: str) -> None:
     assert shown == {name: MASK, "user": "u", "users": [{name: MASK, "n": 1}], "pairs": [[name, MASK]]}
 
 
-@pytest.mark.parametrize(
+@rows(
     ("first", "second"),
     [
         ("password=Pa5s-word", "user=b"),
@@ -82,7 +82,7 @@ def test_arguments_that_the_catalogue_calls_secret_are_masked_under_each_name() 
     assert shown == {"pin": MASK, "code": MASK, "host": "h"}
 
 
-@pytest.mark.parametrize("name", ["body", "html", "subject", "stanza", "Body", "messageBody", "elementString"])
+@rows("name", ["body", "html", "subject", "stanza", "Body", "messageBody", "elementString"])
 def test_message_texts_are_shown_only_on_demand(name: str) -> None:
     message: dict[str, Json] = {name: "hello", "messages": [{name: "hello"}]}
     assert redact.arguments(None, message, show_bodies=False) == {name: MASK, "messages": [{name: MASK}]}
@@ -97,7 +97,7 @@ def test_secret_values_are_found_wherever_they_hide() -> None:
     assert found == {"1234", "a", "b", "c", "d"}
 
 
-@pytest.mark.parametrize(
+@rows(
     "spelling",
     [
         SECRET,
@@ -159,7 +159,7 @@ def test_a_secret_that_comes_about_by_joining_lines_goes_too() -> None:
     assert hiding.text("my pass\n\tword", {"pass word"}) == f"my {MASK}"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("message", "line"),
     [
         ("a\r\nERROR forged", "a ERROR forged"),
@@ -174,7 +174,7 @@ def test_a_text_stays_on_its_line_and_gives_no_credentials(message: str, line: s
     assert hiding.text(message, ()) == line
 
 
-@pytest.mark.parametrize(
+@rows(
     ("secret", "line"),
     [
         ("bob", "User bobby@example.org already registered"),
@@ -191,7 +191,7 @@ def test_a_short_secret_is_not_betrayed_by_a_mask_in_a_longer_word(secret: str, 
     assert hiding.text(line, {secret, ""}) == line
 
 
-@pytest.mark.parametrize(
+@rows(
     ("line", "shown"),
     [
         ("bob", MASK),
@@ -216,7 +216,7 @@ def test_no_short_secret_that_stands_alone_survives_in_any_spelling(secret: str,
         assert hiding.text(f"says{before}{spelling}{after}", {secret}) == f"says{before}{MASK}{after}".strip()
 
 
-@pytest.mark.parametrize("line", ["xhunter2x", "hunter2ing", "my_hunter2"])
+@rows("line", ["xhunter2x", "hunter2ing", "my_hunter2"])
 def test_a_secret_of_six_characters_goes_also_from_the_middle_of_a_word(line: str) -> None:
     assert hiding.text(line, {"hunter"}) == line.replace("hunter", MASK)
 
@@ -231,7 +231,7 @@ def test_secrets_in_paths_and_queries_are_masked() -> None:
     assert shown["args"] == [f"/users/joe/{MASK}?api_key={MASK}&user=joe&token={MASK}", {"password": MASK}, MASK]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("args", "shown"),
     [
         (["e", {"password": "p", "user": "u"}, "t"], ["e", {"password": MASK, "user": "u"}, MASK]),
@@ -268,7 +268,7 @@ def test_a_header_that_only_looks_like_basic_is_hidden_as_it_is() -> None:
     assert hiding.without("it was n0t-b4se64! and text/plain", known) == f"it was {MASK} and text/plain"
 
 
-@pytest.mark.parametrize("secrets", [[f"pässw0rd/{number}" for number in range(50_000)], ["é/" * 400_000]])
+@rows("secrets", [[f"pässw0rd/{number}" for number in range(50_000)], ["é/" * 400_000]])
 def test_of_more_secrets_than_can_be_looked_for_at_once_nothing_of_a_text_is_shown(secrets: list[str]) -> None:
     began_s = time.process_time()
     assert hiding.text(f"refused: {secrets[-1][:100]}\n{secrets[0][:100]}", secrets) == hiding.MASK
@@ -286,7 +286,7 @@ def test_attempts_are_shown_without_the_jobs_secrets() -> None:
     assert shown["restbroker_attempts"] == [{"code": "E", "status": 500, "excerpt": f"no {MASK}"}]
 
 
-@pytest.mark.parametrize(("secret", "spelling"), [
+@rows(("secret", "spelling"), [
     ("sl/ash-ü-secret", "sl\\/ash-ü-secret"),
     ('quo"te-ü-secret', json.dumps(json.dumps('quo"te-ü-secret')[1:-1])[1:-1]),
     ('quo"te<b>-secret', 'quo"te&lt;b&gt;-secret'),

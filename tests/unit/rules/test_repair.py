@@ -7,9 +7,10 @@ import pytest
 from restbroker.rules import rubyjson
 from restbroker.rules.json_types import Json
 from restbroker.rules.repair import fractional, listed, repaired, seconds
+from tests.support.rows import rows
 
 
-@pytest.mark.parametrize(("given", "moment_s"), [
+@rows(("given", "moment_s"), [
     (0.5, 0.5), (0.25, 0.25), ("0.5", 0.5), (1e11, 1e8 + 5e-7), (99_999_999_999.5, 99_999_999_999.5),
     (99_999_999_999_500.5, 99_999_999_999.5005),
     (-0.5, None), (1e14, None), (1.0005e14, None), (True, None), ([], None),
@@ -28,7 +29,7 @@ def test_a_time_is_told_to_the_microsecond() -> None:
     assert fractional(0.12345649) == 0.123456
 
 
-@pytest.mark.parametrize("text", ["5", '"text"', "{}", "null", "{"])
+@rows("text", ["5", '"text"', "{}", "null", "{"])
 def test_args_as_text_that_are_no_list_are_one_argument(text: str) -> None:
     assert listed(text) is None
     assert repaired({"args": text}, "q")["args"] == [text]
@@ -40,12 +41,12 @@ def test_arguments_that_nest_too_deep_stay_text_also_where_no_token_follows() ->
     assert rubyjson.dumps(repaired({"args": f'["register",{deep}]'}, "q")["args"])
 
 
-@pytest.mark.parametrize(("given", "stays"), [(60, True), (1_000_000_000, True), (1_000_000_001, False), ("60", False)])
+@rows(("given", "stays"), [(60, True), (1_000_000_000, True), (1_000_000_001, False), ("60", False)])
 def test_a_retry_for_that_sidekiq_takes_stays(given: Json, *, stays: bool) -> None:
     assert ("retry_for" in repaired({"retry_for": given}, "q")) is stays
 
 
-@pytest.mark.parametrize("text", [
+@rows("text", [
     "2026-01-02 03:04:05 UTC", "2026-01-02T03:04:05", "2026-01-02T03:04:05Z", "2026-01-02 04:04:05 +0100",
 ])  # fmt: skip
 def test_a_date_as_text_is_of_its_zone_and_else_utc_wherever_the_broker_runs(

@@ -11,6 +11,7 @@ from restbroker.rules.policy import Context, Policy
 from restbroker.rules.reply import REPLY_LIMIT_BYTES, Answer, make_replies
 from restbroker.rules.retry import SidekiqBackoff
 from restbroker.rules.rubyjson import MAX_NESTING, loads
+from tests.support.rows import rows
 
 DETAILED = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
 
@@ -41,15 +42,13 @@ def test_both_answers_tell_the_same() -> None:
     assert by_key == {"jid": "j", "command": "cmd", "text": "[1]", **details}
 
 
-@pytest.mark.parametrize(
-    ("now_s", "written_s"), [(1_700_000_000.0, 1_700_000_000.0001), (1_700_000_000.1239, 1_700_000_000.1241)]
-)
+@rows(("now_s", "written_s"), [(1_700_000_000.0, 1_700_000_000.0001), (1_700_000_000.1239, 1_700_000_000.1241)])
 def test_a_replys_times_never_are_whole_numbers_of_seconds_or_milliseconds(now_s: float, written_s: float) -> None:
     by_queue, _ = told(Answer("delivered", "", None, 200, None), now_s)
     assert by_queue["created_at"] == by_queue["enqueued_at"] == pytest.approx(written_s, abs=1e-6)
 
 
-@pytest.mark.parametrize("body", [nested(MAX_NESTING - 3), [float("nan")]])
+@rows("body", [nested(MAX_NESTING - 3), [float("nan")]])
 def test_an_answer_that_ruby_could_not_read_comes_as_text_only(body: Json) -> None:
     by_queue, by_key = told(Answer("delivered", "text", body, 200, None))
     assert by_queue["args"][2]["answer"] is None
@@ -61,14 +60,14 @@ def test_an_answer_that_just_nests_within_rubys_limit_comes_parsed() -> None:
     assert told(Answer("delivered", "text", body, 200, None))[1]["answer"] == body
 
 
-@pytest.mark.parametrize("text", ["x" * REPLY_LIMIT_BYTES, "ü" * (REPLY_LIMIT_BYTES // 2), "x"])
+@rows("text", ["x" * REPLY_LIMIT_BYTES, "ü" * (REPLY_LIMIT_BYTES // 2), "x"])
 def test_a_text_of_just_the_longest_length_is_complete(text: str) -> None:
     _, by_key = told(Answer("delivered", text, [1], 200, None))
     assert (by_key["text"], by_key["answer"]) == (text, [1])
     assert "truncated" not in by_key
 
 
-@pytest.mark.parametrize("letter", ["ü", "€"])
+@rows("letter", ["ü", "€"])
 def test_a_text_is_cut_between_letters_and_its_parsed_form_left_out(letter: str) -> None:
     _, by_key = told(Answer("delivered", "x" + letter * REPLY_LIMIT_BYTES, [1], 200, None))
     cut = by_key["text"]

@@ -2,13 +2,13 @@
 
 import base64
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.rules import retry, rubyjson
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import ExponentialBackoff, Failed, RetryRule, SidekiqBackoff
+from tests.support.rows import rows
 
 NOW_S = 1_700_000_000.25
 
@@ -68,7 +68,7 @@ def written(fields: dict[str, Json]) -> dict[str, Json]:
     return failed(fields).fields
 
 
-@pytest.mark.parametrize(
+@rows(
     ("fields", "rule"),
     [
         ({}, RetryRule(25)),
@@ -100,7 +100,7 @@ def test_every_form_of_retry_is_read_as_sidekiq_reads_it(fields: dict[str, Json]
     assert retry.read_rule(fields) == rule
 
 
-@pytest.mark.parametrize(
+@rows(
     ("fields", "before", "after"),
     [
         ({}, None, 0),
@@ -126,7 +126,7 @@ def test_every_form_of_retry_count_goes_on_from_where_it_was(
     assert written(fields)["retry_count"] == after
 
 
-@pytest.mark.parametrize("number", [-(10**400), -(10**4298), -1e308], ids=["400 digits", "4,298 digits", "a float"])
+@rows("number", [-(10**400), -(10**4298), -1e308])
 def test_a_time_that_is_over_long_ago_is_read_however_long_its_number_is(number: float) -> None:
     rule = retry.read_rule({"retry": True, "retry_for": number})
     assert rule.retry_for_s is not None
@@ -149,7 +149,7 @@ def test_a_later_failure_keeps_failed_at_and_sets_retried_at() -> None:
     assert again.retry_at_s == NOW_S + 3**4 + 15
 
 
-@pytest.mark.parametrize(
+@rows(
     ("fields", "dead"),
     [
         ({"retry": True, "failed_at": 1.5, "retry_count": 23}, False),
@@ -182,7 +182,7 @@ def test_exponential_backoff_has_full_jitter_and_a_cap() -> None:
     assert retry.delay_s(backoff, 3, 0.0) == 0
 
 
-@pytest.mark.parametrize(
+@rows(
     ("value", "seconds"),
     [
         (1700000000.5, 1700000000.5),
@@ -202,7 +202,7 @@ def test_times_become_seconds_with_a_fraction(value: Json, seconds: float) -> No
     assert [fields["created_at"], fields["enqueued_at"], fields["failed_at"]] == [seconds] * 3
 
 
-@pytest.mark.parametrize("value", ["yesterday", "", "nan", "1e400", -5, 1e300, 10**40, [], {}, True])
+@rows("value", ["yesterday", "", "nan", "1e400", -5, 1e300, 10**40, [], {}, True])
 def test_times_that_are_none_go_away_and_failed_at_becomes_now(value: Json) -> None:
     fields = written({"created_at": value, "enqueued_at": value, "failed_at": value, "retry_count": 3})
     assert "created_at" not in fields
@@ -210,7 +210,7 @@ def test_times_that_are_none_go_away_and_failed_at_becomes_now(value: Json) -> N
     assert fields["failed_at"] == NOW_S
 
 
-@pytest.mark.parametrize(
+@rows(
     ("fields", "name", "value"),
     [
         ({"tags": "a"}, "tags", None),
@@ -241,8 +241,8 @@ _WRAPPER = "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"
 _MAIL = "ActionMailer::MailDeliveryJob"
 
 
-@pytest.mark.parametrize("wrapper", [_WRAPPER, "Sidekiq::ActiveJob::Wrapper"])
-@pytest.mark.parametrize(
+@rows("wrapper", [_WRAPPER, "Sidekiq::ActiveJob::Wrapper"])
+@rows(
     ("wrapped", "args"),
     [
         ("Job", []),
@@ -261,7 +261,7 @@ def test_an_active_job_that_would_break_pages_loses_its_wrapper_but_shows_it(
     assert (fields["class"], fields["display_class"], fields["args"]) == ("Restbroker::Job", wrapper, args)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("wrapped", "args"),
     [("Job", [{"arguments": []}]), (_MAIL, [{"arguments": ["M", "m", "deliver_now", {"args": []}]}])],
 )
@@ -305,7 +305,7 @@ def test_a_long_or_broken_message_is_cut_and_scrubbed() -> None:
     assert result.fields["error_message"] == "a\ufffd" + "b" * 9_998
 
 
-@pytest.mark.parametrize(
+@rows(
     ("raw", "args"),
     [
         (b"{x", ["{x"]),
@@ -339,7 +339,7 @@ def test_what_a_server_said_of_an_attempt_is_no_html_which_sidekiq_web_would_run
     ]
 
 
-@pytest.mark.parametrize("earlier", ["x", 5, {"a": 1}, None, [5, "x"]])
+@rows("earlier", ["x", 5, {"a": 1}, None, [5, "x"]])
 def test_attempts_of_a_wrong_form_are_forgotten(earlier: Json) -> None:
     assert retry.attempts({"restbroker_attempts": earlier}, {"at": 1}) == [{"at": 1}]
 

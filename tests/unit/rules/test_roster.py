@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from restbroker.rules import roster
 from restbroker.rules.json_types import Json
 from restbroker.rules.roster import BadRoster, Contact, read_contact, read_jid, read_roster, read_user
+from tests.support.rows import rows
 
 JSON = (
     st.none()
@@ -65,7 +66,7 @@ def test_what_says_nothing_of_a_contact_is_left_out() -> None:
         assert read_contact(document) == Contact()
 
 
-@pytest.mark.parametrize(
+@rows(
     ("document", "why"),
     [
         (None, "The roster is null, neither an object nor a list."),
@@ -164,7 +165,7 @@ def test_whoever_put_it_there_nobody_is_served_himself_as_a_contact() -> None:
     assert [one.entry for one in bad] == ["john@x.y", "john@z.y"]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("text", "domain", "user"),
     [
         ("john", None, "john"),
@@ -178,7 +179,7 @@ def test_a_user_may_be_named_with_the_domain_or_without(text: str, domain: str |
     assert read_user(text, domain) == user
 
 
-@pytest.mark.parametrize(
+@rows(
     ("text", "domain", "why"),
     [
         (None, None, "The user is null, not a text."),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from restbroker.rules.jid import unprintable
 from restbroker.rules.roster import Contact
 from restbroker.rules.roster_files import BadFile, Format, Found, Refused, read, write
+from tests.support.rows import rows
 
 FORMATS: tuple[Format, ...] = ("json", "ndjson", "csv")
 NAMES = st.text(min_size=1, max_size=6).filter(lambda text: not unprintable(text))
@@ -53,7 +54,7 @@ def test_groups_have_semicolons_between_them_or_are_a_list_in_json() -> None:
     assert found == {"ann@a.b": Contact("Ann", ("Friends", "Work")), "bob@a.b": Contact(None, ("a;b",))}
 
 
-@pytest.mark.parametrize(
+@rows(
     ("line", "what"),
     [
         ("john,Ann@a.b,,", "Ann@a.b is not in lower case. Write ann@a.b."),
@@ -102,7 +103,7 @@ def test_a_user_may_be_in_a_file_of_whole_rosters_once() -> None:
     assert [one.what for one in found.refused] == ["john is there twice.", "x has no domain. Write x@ and the domain."]
 
 
-@pytest.mark.parametrize("form", ["json", "ndjson"])
+@rows("form", ["json", "ndjson"])
 def test_in_a_file_of_whole_rosters_nobody_is_his_own_contact(form: Format) -> None:
     raw = b'{"user":"john","contacts":["john@a.b"]}' if form == "ndjson" else b'{"john": ["john@a.b"], "zoe": []}'
     found = read(raw, form, "a.b")
@@ -110,7 +111,7 @@ def test_in_a_file_of_whole_rosters_nobody_is_his_own_contact(form: Format) -> N
     assert [one.user for one in found.refused] == ["john"]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("line", "what"),
     [
         (b'{"user":"a","user":"b","contacts":{}}', "This line is not JSON: user stands twice in one object."),
@@ -129,7 +130,7 @@ def test_a_roster_that_is_too_large_is_refused_alone() -> None:
     assert found.refused == (Refused("john", "The roster has 10001 contacts; 10000 are the limit.", 2),)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("raw", "form", "why", "line"),
     [
         (b"\xff", "json", "is not UTF-8: byte 0xff at byte 0", None),
@@ -161,7 +162,7 @@ def test_a_file_that_cannot_be_read_at_all_is_refused_as_a_whole(
     assert (refused.value.why, refused.value.line) == (why, line)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("raw", "cure"),
     [
         (b"user,jid\n\xe9,ann@a.b", "Save it as UTF-8 (in a spreadsheet: CSV UTF-8)."),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from restbroker.rules.json_types import Json
 from restbroker.rules.rubyjson import Unreadable, dumps, loads, nests_at_most
+from tests.support.rows import rows
 
 # The bits of a double, and what JSON.generate wrote for it.
 RUBY_FLOATS = [
@@ -58,13 +59,13 @@ json_values = st.recursive(
 )
 
 
-@pytest.mark.parametrize(("bits", "text"), RUBY_FLOATS)
+@rows(("bits", "text"), RUBY_FLOATS)
 def test_floats_are_written_as_ruby_writes_them(bits: str, text: str) -> None:
     (number,) = struct.unpack(">d", bytes.fromhex(bits))
     assert dumps([number]) == f"[{text}]".encode()
 
 
-@pytest.mark.parametrize(
+@rows(
     ("value", "text"),
     [
         ("\x00\x01\b\t\n\x0b\f\r\x1f", r'"\u0000\u0001\b\t\n\u000b\f\r\u001f"'),
@@ -79,7 +80,7 @@ def test_everything_else_is_written_as_ruby_writes_it(value: Json, text: str) ->
     assert dumps(value) == text.encode()
 
 
-@pytest.mark.parametrize(
+@rows(
     ("value", "what"),
     [
         (math.nan, "float"),
@@ -102,7 +103,7 @@ def _nested(levels: int) -> Json:
     return value
 
 
-@pytest.mark.parametrize("levels", [101, 5000])
+@rows("levels", [101, 5000])
 def test_nesting_beyond_100_is_not_written(levels: int) -> None:
     with pytest.raises(ValueError, match="100 levels"):
         dumps(_nested(levels))
@@ -135,7 +136,7 @@ def test_any_bytes_are_read_or_unreadable(raw: bytes) -> None:
         assert loads(dumps(value)) == value
 
 
-@pytest.mark.parametrize(
+@rows(
     ("raw", "value"),
     [
         (b"\xef\xbb\xbf{}", {}),
@@ -153,8 +154,8 @@ def test_what_producers_send_is_read(raw: bytes, value: Json) -> None:
     assert loads(raw) == value
 
 
-@pytest.mark.parametrize("edge", [2**53, 10**18, 2**63, 10**19, 2**64, 10**20])
-@pytest.mark.parametrize("sign", [1, -1])
+@rows("edge", [2**53, 10**18, 2**63, 10**19, 2**64, 10**20])
+@rows("sign", [1, -1])
 def test_an_integer_stays_exact_at_each_edge_of_what_a_parser_may_hold_with_nothing_longer_beside_it(
     edge: int, sign: int
 ) -> None:
@@ -172,7 +173,7 @@ def test_an_integer_alone_is_read_and_written_as_it_was(number: int) -> None:
 LONG = b"12345678901234567890"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("raw", "what"),
     [
         (b"", "empty"),
@@ -213,7 +214,7 @@ def test_exactly_100_levels_are_read() -> None:
     assert loads(b"[" * 100 + b"]" * 100) is not None
 
 
-@pytest.mark.parametrize(("raw", "why"), [
+@rows(("raw", "why"), [
     (b"1" + b"0" * 400 + b".5", f"the number 1{'0' * 19} is too large"),
     (b'{"a":' + b"1" * 30 + b",x", "Expecting property name"),
 ])  # fmt: skip
@@ -222,7 +223,7 @@ def test_what_cannot_be_read_says_why(raw: bytes, why: str) -> None:
         loads(raw)
 
 
-@pytest.mark.parametrize(("text", "levels"), [
+@rows(("text", "levels"), [
     (b"[[],[],[],[]]", 2), (b'{"a":[],"b":{},"c":[]}', 2), (b"[[[]],[[]]]", 3), (b'["[[[["]', 1), (b"1", 0),
     (b'"[[[["', 0), (b'["]",["\\"]"]]', 2),
 ])  # fmt: skip

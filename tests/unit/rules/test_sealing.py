@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from restbroker.rules.policy import Context, Policy
 from restbroker.rules.retry import SidekiqBackoff
 from restbroker.rules.sealing import sealed
 from restbroker.rules.settlement import Retry
+from tests.support.rows import rows
 
 NOW_S = 1_795_165_609.25
 ORDER = 7
@@ -101,7 +101,7 @@ def test_nothing_but_the_token_changes() -> None:
     assert (signature.token, signature.at_s) == ("app", ORDER)
 
 
-@pytest.mark.parametrize(
+@rows(
     "args",
     [
         None,
@@ -120,7 +120,7 @@ def test_what_cannot_be_signed_keeps_its_token(args: Json) -> None:
     assert sealed(entry, SECRET, "app", ORDER) is entry
 
 
-@pytest.mark.parametrize("levels", [80, 88, 89, 90, 97])
+@rows("levels", [80, 88, 89, 90, 97])
 def test_deep_arguments_within_json_text_are_let_in_again(levels: int) -> None:
     deep = '{"x":' + "[" * levels + "]" * levels + "}"
     entry = job(f'["register",{deep},"{SECRET}","r"]', jid="j1")
@@ -140,9 +140,7 @@ def test_a_job_with_more_values_than_a_signature_may_stand_for_keeps_its_token()
     assert sealed(entry, SECRET, "app", ORDER) is entry
 
 
-@pytest.mark.parametrize(
-    ("size_bytes", "is_sealed"), [(PAYLOAD_LIMIT_BYTES - 65536, True), (PAYLOAD_LIMIT_BYTES - 65535, False)]
-)
+@rows(("size_bytes", "is_sealed"), [(PAYLOAD_LIMIT_BYTES - 65536, True), (PAYLOAD_LIMIT_BYTES - 65535, False)])
 def test_a_job_is_sealed_up_to_the_size_that_leaves_room(size_bytes: int, *, is_sealed: bool) -> None:
     short = job(["register", {}, SECRET], pad="")
     entry = job(["register", {}, SECRET], pad="x" * (size_bytes - len(short.raw)))

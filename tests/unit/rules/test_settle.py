@@ -24,6 +24,7 @@ from restbroker.rules.settle import (
     settle_unreadable,
 )
 from restbroker.rules.settlement import Ack, Dead, Drop, Fallen, ResponseQueue, Retry, Schedule
+from tests.support.rows import rows
 
 Parked = Callable[[Fallen, float], Dead]
 NOW_S = 1_700_000_000.25
@@ -104,7 +105,7 @@ def test_reply_to_gets_the_details_and_expires() -> None:
     assert json.loads(reply.payload)["text"] == "0"
 
 
-@pytest.mark.parametrize("key", ["dead", "restbroker:beats", "restbroker:reply:", "restbroker:reply:a b", 5])
+@rows("key", ["dead", "restbroker:beats", "restbroker:reply:", "restbroker:reply:a b", 5])
 def test_reply_to_can_name_no_other_key(key: Any) -> None:
     assert settle(job(reply_to=key), SAFE, DONE, context()) == Ack()
 
@@ -184,14 +185,14 @@ def test_a_deferral_that_may_have_run_is_remembered_as_such_and_any_other_is_not
     assert "restbroker_uncertain" not in payload(other)
 
 
-@pytest.mark.parametrize("spec", [SAFE, CREATE])
+@rows("spec", [SAFE, CREATE])
 def test_an_uncertain_command_that_is_repeat_safe_is_retried_as_often_as_the_job_allows(spec: CommandSpec) -> None:
     settlement = settle(job(restbroker_uncertain=9), spec, Uncertain(WHY), context())
     assert isinstance(settlement, Retry)
     assert payload(settlement)["restbroker_uncertain"] == 10
 
 
-@pytest.mark.parametrize("spec", [ONCE, None])
+@rows("spec", [ONCE, None])
 def test_an_uncertain_command_that_is_not_repeat_safe_gets_two_more_sends(spec: CommandSpec | None) -> None:
     fates = [type(settle(job(restbroker_uncertain=n), spec, Uncertain(WHY), context())) for n in range(4)]
     assert fates == [Retry, Retry, Dead, Dead]
@@ -209,7 +210,7 @@ def test_a_deferral_remembers_that_the_job_may_have_run() -> None:
     assert payload(settlement)["restbroker_uncertain"] == 1
 
 
-@pytest.mark.parametrize("raw", [b"5", b"[1]", b"{x", b"\x00\xff", b""])
+@rows("raw", [b"5", b"[1]", b"{x", b"\x00\xff", b""])
 def test_what_is_no_job_is_parked_as_an_object_that_keeps_it(raw: bytes) -> None:
     entry = NotAJob(raw, "c" * 24, "q", Reason("UnreadablePayload", "why", "Mend it."))
     settlement = settle_unreadable(entry, context())
@@ -238,7 +239,7 @@ def test_a_perturbed_settlement_has_other_bytes_and_the_same_place() -> None:
     assert payload(other)["failed_at"] == pytest.approx(payload(settlement)["failed_at"], abs=1e-3)
 
 
-@pytest.mark.parametrize("fields", [{}, {"failed_at": 5.5, "retried_at": 6.5}])
+@rows("fields", [{}, {"failed_at": 5.5, "retried_at": 6.5}])
 def test_what_is_put_off_is_perturbed_in_the_time_at_which_it_was(fields: dict[str, float]) -> None:
     for put_off in (crowded(job(**fields), context()), settle(job(**fields), SAFE, NOT_NOW, context())):
         assert isinstance(put_off, Schedule)
@@ -289,7 +290,7 @@ def test_a_job_whose_slot_is_full_waits_longer_each_time_and_uses_up_no_try() ->
     assert waits == [2, 4, 8, 16, 32, *[60] * 25]
 
 
-@pytest.mark.parametrize("count", ["3", -1, None, 1.5, False])
+@rows("count", ["3", -1, None, 1.5, False])
 def test_a_strange_count_of_full_slots_begins_anew(count: object) -> None:
     assert crowded(job(restbroker_crowded=count), context()).at_s == NOW_S + 2
 
@@ -298,7 +299,7 @@ def test_a_count_of_full_slots_that_somebody_made_up_waits_as_long_as_any() -> N
     assert crowded(job(restbroker_crowded=10**30), context()).at_s == NOW_S + 60
 
 
-@pytest.mark.parametrize("count", ["3", -1, -(10**9), None, 1.5, False])
+@rows("count", ["3", -1, -(10**9), None, 1.5, False])
 def test_a_strange_count_of_deferrals_begins_anew(count: object) -> None:
     put_off = settle(job(restbroker_deferred=count), SAFE, Deferred(WHY, counts=False), context())
     assert isinstance(put_off, Schedule)
@@ -310,7 +311,7 @@ def test_the_sixth_deferral_is_a_try() -> None:
     assert isinstance(settle(job(restbroker_deferred=5), SAFE, Deferred(WHY, counts=False), context()), Retry)
 
 
-@pytest.mark.parametrize("parked", [crashed, poisoned])
+@rows("parked", [crashed, poisoned])
 def test_what_a_crash_parks_has_its_commands_name_where_its_args_can_be_read(parked: Parked) -> None:
     named = payload(parked(fallen(b'{"jid":"j","args":["register",5,"t"]}'), NOW_S))
     assert (named["display_class"], named["args"]) == ("register", ["register", 5, "t"])
@@ -319,7 +320,7 @@ def test_what_a_crash_parks_has_its_commands_name_where_its_args_can_be_read(par
     assert "display_class" not in payload(parked(fallen(b"{x"), NOW_S))
 
 
-@pytest.mark.parametrize(("parked", "code"), [(crashed, "Uncertain"), (poisoned, "Poison")])
+@rows(("parked", "code"), [(crashed, "Uncertain"), (poisoned, "Poison")])
 def test_what_a_crash_parks_is_answered_as_any_parked_job(parked: Parked, code: str) -> None:
     asked = {"jid": "j", "args": ["register", {}, "t", "id-1"], "retry_count": 1, "reply_to": "restbroker:reply:w"}
     by_job, by_key = parked(fallen(json.dumps(asked).encode(), ResponseQueue("replies", "Mine")), NOW_S).replies
@@ -348,7 +349,7 @@ def test_what_a_crash_parks_has_its_commands_own_words_where_its_target_is_known
     assert payload(crashed(asked, NOW_S, {"tell": spec}.get))["error_class"] == "Uncertain"
 
 
-@pytest.mark.parametrize("parked", [crashed, poisoned])
+@rows("parked", [crashed, poisoned])
 def test_without_details_what_a_crash_parks_is_answered_only_where_somebody_waits(parked: Parked) -> None:
     assert parked(fallen(b'{"args":["register",{},"t","id-1"]}'), NOW_S).replies == ()
     (reply,) = parked(fallen(b'{"args":[5,{},"t","id-1"],"reply_to":"restbroker:reply:w"}'), NOW_S).replies
@@ -373,7 +374,7 @@ def stored_for(retry_queue: str) -> list[dict[str, Any]]:
     return [payload(one) for one in settled if isinstance(one, Retry | Dead | Schedule)]
 
 
-@pytest.mark.parametrize(("named", "again"), [("default", "q"), ("slow", "slow"), ("q", "q"), ("", "q")])
+@rows(("named", "again"), [("default", "q"), ("slow", "slow"), ("q", "q"), ("", "q")])
 def test_a_retry_queue_counts_only_where_the_same_target_serves_it(named: str, again: str) -> None:
     assert [(fields["queue"], fields["retry_queue"]) for fields in stored_for(named)] == [(again, named)] * 8
 

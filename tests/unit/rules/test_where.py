@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 from restbroker.rules.where import FIELDS, TIMES, bound, fixed, older, read
+from tests.support.rows import rows
 
 NOW_S = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 HOUR_S, DAY_S = 3600.0, 86_400.0
@@ -19,14 +20,14 @@ def holds(typed: str, found: Json, *, ahead: bool = False) -> bool:
     return condition.holds(found)
 
 
-@pytest.mark.parametrize("typed", ["command=register", "command = register", "  command  =register  "])
+@rows("typed", ["command=register", "command = register", "  command  =register  "])
 def test_blanks_around_the_operator_do_not_count(typed: str) -> None:
     (condition,) = read([typed], NOW_S)
     assert (condition.field, condition.op, condition.value) == ("command", "=", "register")
     assert condition.text == "command = register"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("typed", "found", "expected"),
     [
         ("command = register", "register", True),
@@ -59,7 +60,7 @@ def test_what_holds_of_texts_and_numbers(typed: str, found: Json, expected: bool
     assert holds(typed, found) is expected
 
 
-@pytest.mark.parametrize(
+@rows(
     ("typed", "ago_s", "expected"),
     [
         ("failed_at = 2026-11-20T10:00", 2 * HOUR_S, True),
@@ -87,18 +88,18 @@ def test_a_bound_may_be_a_span_which_is_ahead_for_what_is_still_due_unless_a_sig
     assert bound("at", "<", "yesterday", NOW_S) == "at < 2026-11-19"
 
 
-@pytest.mark.parametrize(("length", "found"), [("2m", "11:58:00"), ("1.5h", "10:30:00"), ("90s", "11:58:30")])
+@rows(("length", "found"), [("2m", "11:58:00"), ("1.5h", "10:30:00"), ("90s", "11:58:30")])
 def test_what_is_older_or_newer_than_a_span_is_said_with_a_date(length: str, found: str) -> None:
     assert older("at", length, NOW_S, is_older=True) == f"at < 2026-11-20T{found}Z"
     assert older("at", length, NOW_S, is_older=False) == f"at > 2026-11-20T{found}Z"
 
 
-@pytest.mark.parametrize("length", ["-2m", "+2m", "yesterday", "2026-11-20", "2", ""])
+@rows("length", ["-2m", "+2m", "yesterday", "2026-11-20", "2", ""])
 def test_what_is_no_span_is_older_than_nothing(length: str) -> None:
     assert older("at", length, NOW_S, is_older=True) is None
 
 
-@pytest.mark.parametrize(
+@rows(
     "typed",
     ["failed_at < 2m", "failed_at > 2m", "failed_at<'2m'", "failed_at > -2m", "failed_at = 2m", "failed_at != 2m"],
 )
@@ -117,7 +118,7 @@ def test_a_span_that_lies_ahead_is_refused_with_both_sides_of_that_moment() -> N
     assert refused.value.cure == ("Within 2h from now: at < 2026-11-20T14:00:00Z; later: at > 2026-11-20T14:00:00Z.")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("typed", "value"),
     [
         ("error = 'BadToken'", "BadToken"),
@@ -138,13 +139,13 @@ def test_a_value_may_stand_in_quotes(typed: str, value: str) -> None:
     assert read([fixed(condition)], NOW_S) == (condition,)
 
 
-@pytest.mark.parametrize("op", ["=", "!=", "~"])
+@rows("op", ["=", "!=", "~"])
 def test_what_is_masked_satisfies_nothing(op: str) -> None:
     assert not holds(f"user {op} *", "***")
     assert not holds(f"user {op} anything", "***")
 
 
-@pytest.mark.parametrize("name", ["password", "newpass", "token", "arg.password", "X-API-Key", "secretword"])
+@rows("name", ["password", "newpass", "token", "arg.password", "X-API-Key", "secretword"])
 def test_nobody_can_search_by_secrets(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be searched by secrets"):
         read([f"{name} = a*"], NOW_S)
@@ -156,7 +157,7 @@ def test_hidden_texts_cannot_be_searched_unless_they_are_shown() -> None:
     assert read(["body ~ love"], NOW_S)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("typed", "said"),
     [
         ("command", "no condition"),
@@ -228,7 +229,7 @@ def test_a_condition_that_is_fixed_means_at_any_time_what_it_meant_when_it_was_r
     assert fixed(later) == fixed(meant)
 
 
-@pytest.mark.parametrize("typed", ["user = 2h", "attempts > 2", "arg.at = today"])
+@rows("typed", ["user = 2h", "attempts > 2", "arg.at = today"])
 def test_what_is_no_time_or_beyond_all_dates_stays_as_it_was_typed(typed: str) -> None:
     (condition,) = read([typed], NOW_S)
     assert fixed(condition) == typed

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.serving.requests import HEAD_LIMIT_BYTES, MOST_CHUNKS, PART_BYTES, Incoming, Requests, Unreadable
+from tests.support.rows import rows
 
 JAVA = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAA\r\n"
 """What Java's client sends with each request as long as it does not know whether the server has HTTP/2."""
@@ -76,7 +77,7 @@ def test_requests_are_what_h11_reads_whatever_pieces_they_come_in(all_sent: list
     assert mine == as_h11_reads(whole)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("sent", "status"),
     [
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
@@ -102,7 +103,7 @@ def test_what_is_not_unmistakably_one_request_is_refused(sent: bytes, status: in
     assert refused.value.status == status
 
 
-@pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"GET / HTTP/1.1\r\nHost"])
+@rows("begin", [b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"GET / HTTP/1.1\r\nHost"])
 def test_a_head_that_never_ends_is_refused_and_not_kept(begin: bytes) -> None:
     requests = Requests()
     requests.feed(begin)
@@ -113,7 +114,7 @@ def test_a_head_that_never_ends_is_refused_and_not_kept(begin: bytes) -> None:
         requests.take()
 
 
-@pytest.mark.parametrize("end", [b"0\r\nX: ", b"0\r\n" + b"X: y\r\n" * 4, b"3;", b"0"])
+@rows("end", [b"0\r\nX: ", b"0\r\n" + b"X: y\r\n" * 4, b"3;", b"0"])
 def test_what_follows_the_last_chunk_without_end_is_refused(end: bytes) -> None:
     requests = Requests()
     requests.feed(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" + end)
@@ -163,9 +164,7 @@ def test_what_came_before_nonsense_is_a_request_all_the_same() -> None:
         requests.take()
 
 
-@pytest.mark.parametrize(
-    "refused", [b"POST /1 HTTP/1.1\r\n", b"POST /1 HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n"]
-)
+@rows("refused", [b"POST /1 HTTP/1.1\r\n", b"POST /1 HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n"])
 def test_nothing_that_follows_a_refused_request_is_one(refused: bytes) -> None:
     requests = Requests()
     head = b"Content-Length: 1\r\n\r\n"
@@ -188,7 +187,7 @@ def test_a_body_that_breaks_off_into_nonsense_is_never_whole() -> None:
     assert (list(request.parts), request.is_whole, requests.is_broken) == ([b"abc"], False, True)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("head", "waits"),
     [
         (b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n", True),
@@ -202,7 +201,7 @@ def test_who_waits_to_be_told_that_a_body_is_wanted_is_known(head: bytes, *, wai
     assert request.waits_for_continue is waits
 
 
-@pytest.mark.parametrize(
+@rows(
     ("head", "keeps"),
     [
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),

@@ -1,12 +1,12 @@
 """Executions are counted once, as Sidekiq counts them, within bounds whatever happens."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.telemetry.events import BrokerQuiet, JobFinished, JobsDelivered
 from restbroker.telemetry.executions import BACKLOG_MINUTES, NAMES_PER_MINUTE, TAKEN_AT_ONCE, ExecutionCounts
 from restbroker.telemetry.metrics import Executions
+from tests.support.rows import rows
 
 MINUTE_S = 1_700_000_040
 
@@ -42,14 +42,14 @@ def test_a_delivered_job_is_processed_with_its_time() -> None:
     assert counts.take() == (Executions(MINUTE_S, "add", 1, 0, 25, (0, 1, *(0,) * 24)),)
 
 
-@pytest.mark.parametrize("fate", ["retry", "dead", "drop"])
+@rows("fate", ["retry", "dead", "drop"])
 def test_a_failed_job_is_processed_and_failed_without_its_time(fate: str) -> None:
     counts = ExecutionCounts(Clock())
     counts(finished(fate=fate))
     assert counts.take() == (Executions(MINUTE_S, "add", 1, 1, 0, (0,) * 26),)
 
 
-@pytest.mark.parametrize("fate", ["schedule", "back"])
+@rows("fate", ["schedule", "back"])
 def test_what_was_no_try_is_not_counted(fate: str) -> None:
     counts = ExecutionCounts(Clock())
     counts(finished(fate=fate))

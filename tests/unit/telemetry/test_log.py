@@ -36,6 +36,7 @@ from restbroker.telemetry.events import (
 )
 from restbroker.telemetry.lines import Level
 from restbroker.telemetry.log import LogSettings, LogSink
+from tests.support.rows import rows
 
 DELIVERED = JobFinished("ejabberd", "rest", "status", "j1", "delivered", "ack", 1, 0.01, 200)
 FAILED = JobFinished(
@@ -126,14 +127,14 @@ def sink(level: Level = "info", *, json: bool = False) -> tuple[LogSink, io.Stri
     return LogSink(LogSettings(level, json), stream, lambda: 1700000000.25), stream
 
 
-@pytest.mark.parametrize(("event", "line"), LINES)
+@rows(("event", "line"), LINES)
 def test_every_event_has_its_line(event: Event, line: str) -> None:
     log, stream = sink("debug")
     log(event)
     assert stream.getvalue() == f"{STAMP} {line}\n"
 
 
-@pytest.mark.parametrize(("event", "line"), LINES)
+@rows(("event", "line"), LINES)
 def test_lines_below_the_level_are_left_out(event: Event, line: str) -> None:
     log, stream = sink("warning")
     log(event)
@@ -199,7 +200,7 @@ def test_after_ten_seconds_a_failure_is_told_in_full_again() -> None:
     assert "jobs.failed" not in stream.getvalue()
 
 
-@pytest.mark.parametrize("fate", ["dead", "drop"])
+@rows("fate", ["dead", "drop"])
 def test_a_job_that_was_let_in_and_died_always_has_a_line_and_no_place_in_the_count(fate: str) -> None:
     log, stream = sink()
     for number in range(5):
@@ -304,7 +305,7 @@ def test_at_debug_every_failed_job_has_a_line_too() -> None:
     assert (stream.getvalue().count("job.done"), stream.getvalue().count("job.failed")) == (3, 1)
 
 
-@pytest.mark.parametrize("json", [False, True])
+@rows("json", [False, True])
 def test_no_event_can_forge_a_line(json: bool) -> None:
     log, stream = sink(json=json)
     log(StoreLost("a\nb\r\x1b[2J\u2028\ud800\u202e\u061c\u200b\x9b"))

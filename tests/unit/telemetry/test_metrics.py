@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.telemetry.metrics import BUCKET_LIMITS_MS, BUCKETS, Executions, Tally, bucket, safe_name
+from tests.support.rows import rows
 
 COUNTS = st.integers(0, 10_000)
 TIMES = st.lists(st.floats(0, 1000), max_size=30)
@@ -19,7 +20,7 @@ def test_there_are_26_buckets_as_sidekiq_labels_them() -> None:
     assert BUCKET_LIMITS_MS[-3:] == (150_000, 225_000, 335_000)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("ms", "place"),
     [(0, 0), (10, 0), (19.9, 0), (20, 1), (46, 3), (48, 3), (300, 7), (334_999, 24), (335_000, 25), (300_000_000, 25)],
 )
@@ -74,12 +75,12 @@ def test_including_nothing_changes_nothing() -> None:
     assert counted == tally([0.01], 1)
 
 
-@pytest.mark.parametrize("name", ["register", "account.registerUser", "a_b-c~d.E9", "x" * 64])
+@rows("name", ["register", "account.registerUser", "a_b-c~d.E9", "x" * 64])
 def test_a_plain_name_stays(name: str) -> None:
     assert safe_name(name) == name
 
 
-@pytest.mark.parametrize(
+@rows(
     ("command", "shown"),
     [
         ("a|p", "a_p"),

@@ -3,11 +3,10 @@
 import json
 import re
 
-import pytest
-
 from restbroker.telemetry import series
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.series import METRICS, PROCESS, REDIS, Distribution, Metric, Samples
+from tests.support.rows import rows
 
 BUCKETS = len(METRICS["restbroker_redis_call_seconds"].limits_s) + 1
 
@@ -16,7 +15,7 @@ def calls(*counts: int) -> Distribution:
     return Distribution((*counts, *(0,) * (BUCKETS - len(counts))), sum(counts) / 10)
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
+@rows("metric", METRICS.values())
 def test_names_keep_the_rules_of_prometheus(metric: Metric) -> None:
     assert re.fullmatch(r"restbroker_[a-z]+(_[a-z]+)*", metric.name)
     assert (metric.kind == "counter") == metric.name.endswith("_total")
@@ -30,7 +29,7 @@ def test_each_metric_is_in_the_list_once() -> None:
     assert len(METRICS) == len(PROCESS) + len(REDIS)
 
 
-@pytest.mark.parametrize("limit_s", sorted({limit for metric in PROCESS for limit in metric.limits_s}))
+@rows("limit_s", sorted({limit for metric in PROCESS for limit in metric.limits_s}))
 def test_each_limit_of_a_bucket_is_one_of_those_that_are_counted_exactly(limit_s: float) -> None:
     histogram = Histogram()
     histogram.add([limit_s, limit_s * 1.0001])
