@@ -25,7 +25,8 @@ SECRETS: dict[str, Json] = {
     "StatsPass": CANARY,
 }
 GOOD: dict[str, Json] = {"RestQueue": "rest", "RestURL": "http://127.0.0.1:5281/api", "JabberDomain": "example.org"}
-TEXT = json.dumps({**GOOD, **SECRETS}, indent=1).encode()
+# Where RedisPass is given, the one word that is left of RedisURL's login is a user's name.
+TEXT = json.dumps({**GOOD, **SECRETS, "RedisPass": ""}, indent=1).encode()
 near_secrets = st.sampled_from(
     [
         CANARY,

@@ -12,6 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.wire import PlainWire
+from tests.support.rows import rows
 
 
 @contextmanager
@@ -113,7 +114,7 @@ async def test_a_broken_connection_says_so_to_who_waits() -> None:
             wire.close()
 
 
-@pytest.mark.parametrize("is_kept", [True, False])
+@rows("is_kept", [True, False])
 async def test_closing_a_wire_ends_who_waits_for_an_answer_or_for_room_to_send(is_kept: bool) -> None:
     async with kept() as arrivals:
         with wired(arrivals if is_kept else Arrivals()) as (wire, there):

@@ -20,6 +20,7 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Transport
 from tests.support import recorder
 from tests.support.recorder import Recorder, recording
+from tests.support.rows import rows
 from tests.support.wait import until_async
 
 MIB = 1024 * 1024
@@ -184,18 +185,18 @@ async def test_an_unknown_name_was_not_sent() -> None:
         await transport.send(post())
 
 
-@pytest.mark.parametrize(
-    "action",
+@rows(
+    ("case", "action"),
     [
-        pytest.param(recorder.raw(b""), id="closed after the request"),
-        pytest.param(recorder.reset(), id="reset after the request"),
-        pytest.param(recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Le"), id="cut in the head"),
-        pytest.param(recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), id="cut in the body"),
-        pytest.param(recorder.raw(b"220 smtp.example.org ESMTP\r\n"), id="no HTTP"),
-        pytest.param(recorder.raw(b"\x00\xff" * 500), id="garbage"),
+        ("closed after the request", recorder.raw(b"")),
+        ("reset after the request", recorder.reset()),
+        ("cut in the head", recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Le")),
+        ("cut in the body", recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")),
+        ("no HTTP", recorder.raw(b"220 smtp.example.org ESMTP\r\n")),
+        ("garbage", recorder.raw(b"\x00\xff" * 500)),
     ],
 )
-async def test_no_whole_answer_means_maybe_sent(action: recorder.Action) -> None:
+async def test_no_whole_answer_means_maybe_sent(case: str, action: recorder.Action) -> None:
     async with pair() as (transport, server):
         server.script.append(action)
         with pytest.raises(MaybeSent) as caught:
@@ -341,7 +342,7 @@ async def test_a_compressed_body_is_handed_over_as_sent() -> None:
         assert (await transport.send(post())).body == b"not really gzip"
 
 
-@pytest.mark.parametrize("header", [("X-Bad", "a\r\nInjected: 1"), ("X Bad", "1"), ("X-Bad", "é"), ("X-Bad", "\0")])
+@rows("header", [("X-Bad", "a\r\nInjected: 1"), ("X Bad", "1"), ("X-Bad", "é"), ("X-Bad", "\0")])
 async def test_a_header_that_http_forbids_was_not_sent(header: tuple[str, str]) -> None:
     async with pair() as (transport, server):
         with pytest.raises(NotSent) as caught:

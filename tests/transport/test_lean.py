@@ -21,6 +21,7 @@ from restbroker.transport.message import Transport
 from restbroker.transport.wire import PlainWire
 from tests.support import recorder
 from tests.support.recorder import Recorder
+from tests.support.rows import rows
 from tests.transport.test_client import MIB, pair, post, target
 
 
@@ -294,21 +295,6 @@ async def test_a_socket_that_takes_little_at_a_time_gets_the_whole_request() -> 
     wire.close()
 
 
-async def test_closing_a_wire_ends_who_waits_for_it() -> None:
-    here, there = socket.socketpair()
-    wire = PlainWire(here, Arrivals())
-    async with trio.open_nursery() as nursery:
-
-        async def wait() -> None:
-            with pytest.raises(trio.ClosedResourceError):
-                await wire.receive()
-
-        nursery.start_soon(wait)
-        await trio.testing.wait_all_tasks_blocked()
-        wire.close()
-    there.close()
-
-
 async def test_a_wire_that_was_closed_while_its_task_was_about_to_run_says_so() -> None:
     here, there = socket.socketpair()
     wire = PlainWire(here, Arrivals())
@@ -356,7 +342,7 @@ async def test_a_host_that_is_away_says_why() -> None:
         assert caught.value.message == f"No connection to http://127.0.0.1:{port}: Connection refused."
 
 
-@pytest.mark.parametrize(("concurrency", "listens"), [(7, False), (8, True)])
+@rows(("concurrency", "listens"), [(7, False), (8, True)])
 async def test_one_task_listens_for_all_where_connections_are_more_than_a_few(concurrency: int, listens: bool) -> None:
     async with pair(engine="lean", concurrency=concurrency) as (transport, _), trio.open_nursery() as nursery:
         assert isinstance(transport, LeanClient)

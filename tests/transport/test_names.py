@@ -21,12 +21,13 @@ from restbroker.transport.progress import Progress
 from restbroker.transport.stock import StockClient
 from tests.support import recorder
 from tests.support.recorder import Recorder
+from tests.support.rows import rows
 from tests.transport.authority import authority, recording_tls
 from tests.transport.test_client import post, target
 
 Address = tuple[int, int, int, str, tuple[str, int]]
-on_both = pytest.mark.parametrize("engine", ["lean", "httpx"])
-public_or_not = pytest.mark.parametrize("public_only", [False, True])
+on_both = rows("engine", ["lean", "httpx"])
+public_or_not = rows("public_only", [False, True])
 NAME = "chat.example"
 
 
@@ -75,9 +76,11 @@ class Silent(Names):
         raise AssertionError
 
 
-@pytest.fixture
-def names() -> Names:
-    return Names([])
+def meaning(addresses: list[str]) -> Names:
+    """That is what the name means from now on."""
+    names = Names(addresses)
+    trio.socket.set_custom_hostname_resolver(names)
+    return names
 
 
 async def serving(nursery: trio.Nursery, address: str, port: int = 0) -> Recorder:
@@ -100,13 +103,12 @@ def silenced(stack: contextlib.ExitStack, address: str, port: int) -> None:
 @on_both
 @public_or_not
 async def test_a_name_whose_first_address_refuses_is_reached_at_the_next(
-    names: Names, engine: Engine, monkeypatch: pytest.MonkeyPatch, *, public_only: bool
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, *, public_only: bool
 ) -> None:
     async with trio.open_nursery() as nursery:
         server = await serving(nursery, "127.0.0.3")
-        trio.socket.set_custom_hostname_resolver(names)
         monkeypatch.setattr(dial, "is_public", lambda _address: True)
-        names.addresses = ["127.0.0.2", "127.0.0.3"]
+        names = meaning(["127.0.0.2", "127.0.0.3"])
         url = Url("http", NAME, server.port)
         transport = open_transport(target(server.port, url=url, engine=engine, public_only=public_only))
         for _ in range(2):
@@ -119,15 +121,14 @@ async def test_a_name_whose_first_address_refuses_is_reached_at_the_next(
 @on_both
 @public_or_not
 async def test_a_name_whose_first_address_is_silent_is_reached_at_the_next(
-    names: Names, engine: Engine, monkeypatch: pytest.MonkeyPatch, *, public_only: bool
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, *, public_only: bool
 ) -> None:
     async with trio.open_nursery() as nursery:
         server = await serving(nursery, "127.0.0.3")
         with contextlib.ExitStack() as stack:
             silenced(stack, "127.0.0.2", server.port)
-            trio.socket.set_custom_hostname_resolver(names)
             monkeypatch.setattr(dial, "is_public", lambda _address: True)
-            names.addresses = ["127.0.0.2", "127.0.0.3"]
+            meaning(["127.0.0.2", "127.0.0.3"])
             made = target(server.port, engine=engine, public_only=public_only, connect_timeout_s=10.0)
             transport = open_transport(attrs.evolve(made, url=Url("http", NAME, server.port)))
             began_s = trio.current_time()
@@ -139,16 +140,15 @@ async def test_a_name_whose_first_address_is_silent_is_reached_at_the_next(
 
 @on_both
 async def test_all_public_addresses_together_have_the_connect_time_out_and_one_turn(
-    names: Names, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with contextlib.ExitStack() as stack:
         taken = stack.enter_context(socket.socket())
         taken.bind(("127.9.0.2", 0))
         port = taken.getsockname()[1]
-        names.addresses = [f"127.9.0.{number}" for number in range(2, 12)]
+        names = meaning([f"127.9.0.{number}" for number in range(2, 12)])
         for address in names.addresses[1:]:
             silenced(stack, address, port)
-        trio.socket.set_custom_hostname_resolver(names)
         monkeypatch.setattr(dial, "is_public", lambda _address: True)
         made = target(port, url=Url("http", NAME, port), engine=engine, public_only=True, connect_timeout_s=4.0)
         transport = open_transport(made)
@@ -171,17 +171,16 @@ async def _expect_none_accepted(transport: Transport) -> None:
 
 @on_both
 async def test_what_was_sent_to_one_of_several_addresses_is_not_sent_to_the_next(
-    names: Names, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with trio.open_nursery() as nursery:
         first = await serving(nursery, "127.0.0.2")
         second = await serving(nursery, "127.0.0.3", first.port)
-        trio.socket.set_custom_hostname_resolver(names)
         monkeypatch.setattr(dial, "is_public", lambda _address: True)
         # On a busy machine even the first may need longer to accept.
         for engine_of in (dial, stock):
             monkeypatch.setattr(engine_of, "NEXT_S", 1.5)
-        names.addresses = ["127.0.0.2", "127.0.0.3"]
+        meaning(["127.0.0.2", "127.0.0.3"])
         url = Url("http", NAME, first.port)
         transport = open_transport(target(first.port, url=url, engine=engine, public_only=True))
         first.script.append(recorder.reset())
@@ -198,12 +197,11 @@ async def test_what_was_sent_to_one_of_several_addresses_is_not_sent_to_the_next
 
 
 @on_both
-async def test_a_name_of_which_every_address_refuses_was_not_sent(names: Names, engine: Engine) -> None:
+async def test_a_name_of_which_every_address_refuses_was_not_sent(engine: Engine) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.2", 0))
         port = taken.getsockname()[1]
-        trio.socket.set_custom_hostname_resolver(names)
-        names.addresses = ["127.0.0.2", "127.0.0.3"]
+        meaning(["127.0.0.2", "127.0.0.3"])
         with pytest.raises(NotSent, match=f"No connection to http://{NAME}"):
             await open_transport(target(port, url=Url("http", NAME, port), engine=engine)).send(post())
 
@@ -227,13 +225,12 @@ async def test_a_name_that_cannot_be_one_was_not_sent() -> None:
 
 @on_both
 async def test_a_name_that_comes_to_mean_another_server_is_followed_after_the_connections_age(
-    names: Names, engine: Engine, mock_clock: MockClock
+    engine: Engine, mock_clock: MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
         first = await serving(nursery, "127.0.0.2")
         second = await serving(nursery, "127.0.0.3", first.port)
-        trio.socket.set_custom_hostname_resolver(names)
-        names.addresses = ["127.0.0.2"]
+        names = meaning(["127.0.0.2"])
         url = Url("http", NAME, first.port)
         transport = open_transport(target(first.port, url=url, engine=engine, max_connection_age_s=10.0))
         await transport.send(post())
@@ -280,11 +277,10 @@ async def test_a_unix_socket_that_is_not_there_was_not_sent(tmp_path: Path) -> N
 
 
 @on_both
-async def test_a_target_that_must_be_public_is_not_reached_in_a_private_network(names: Names, engine: Engine) -> None:
+async def test_a_target_that_must_be_public_is_not_reached_in_a_private_network(engine: Engine) -> None:
     async with trio.open_nursery() as nursery:
         server = await serving(nursery, "127.0.0.2")
-        trio.socket.set_custom_hostname_resolver(names)
-        names.addresses = ["127.0.0.2"]
+        meaning(["127.0.0.2"])
         for host in (NAME, "127.0.0.2"):
             url = Url("http", host, server.port)
             transport = open_transport(target(server.port, url=url, engine=engine, public_only=True))
@@ -297,7 +293,7 @@ async def test_a_target_that_must_be_public_is_not_reached_in_a_private_network(
 
 
 @on_both
-@pytest.mark.parametrize("host", ["localhost", "2130706433", "0x7f.1", "127.1", "0", "::1", "::ffff:127.0.0.1"])
+@rows("host", ["localhost", "2130706433", "0x7f.1", "127.1", "0", "::1", "::ffff:127.0.0.1"])
 async def test_no_way_to_write_a_private_address_leads_there(engine: Engine, host: str) -> None:
     async with trio.open_nursery() as nursery:
         server = await serving(nursery, "127.0.0.1")
@@ -333,13 +329,12 @@ async def test_what_is_dialled_is_the_address_that_was_looked_at_whatever_the_na
 
 @on_both
 async def test_of_several_addresses_only_the_public_ones_are_dialled(
-    names: Names, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with trio.open_nursery() as nursery:
         server = await serving(nursery, "127.0.0.3")
         inner = await serving(nursery, "127.0.0.2", server.port)
-        trio.socket.set_custom_hostname_resolver(names)
-        names.addresses = ["127.0.0.2", "127.0.0.3"]
+        meaning(["127.0.0.2", "127.0.0.3"])
         monkeypatch.setattr(dial, "is_public", lambda address: address == "127.0.0.3")
         url = Url("http", NAME, server.port)
         transport = open_transport(target(server.port, url=url, engine=engine, public_only=True))
@@ -351,12 +346,11 @@ async def test_of_several_addresses_only_the_public_ones_are_dialled(
 
 @on_both
 async def test_the_certificate_must_name_the_host_though_an_address_is_dialled(
-    names: Names, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signer = authority(tmp_path)
     async with recording_tls(signer.served()) as server:
-        trio.socket.set_custom_hostname_resolver(names)
-        names.addresses = ["127.0.0.1"]
+        meaning(["127.0.0.1"])
         monkeypatch.setattr(dial, "is_public", lambda _address: True)
         files = TlsFiles(ca=signer.ca)
         for host, works in (("localhost", True), (NAME, False)):
@@ -373,16 +367,15 @@ async def test_the_certificate_must_name_the_host_though_an_address_is_dialled(
 
 @on_both
 async def test_tls_at_the_next_address_is_with_the_host_and_may_take_longer_than_an_address_has(
-    names: Names, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signer = authority(tmp_path)
     context = signer.served()
     named: list[str | None] = []
     context.sni_callback = lambda _tls, name, _context: named.append(name)
     async with recording_tls(context, pause_s=0.7) as server:
-        trio.socket.set_custom_hostname_resolver(names)
         monkeypatch.setattr(dial, "is_public", lambda _address: True)
-        names.addresses = ["127.0.0.2", "127.0.0.1", "127.0.0.3"]
+        meaning(["127.0.0.2", "127.0.0.1", "127.0.0.3"])
         url, files = Url("https", "localhost", server.port), TlsFiles(ca=signer.ca)
         transport = open_transport(target(server.port, url=url, engine=engine, public_only=True, tls=files))
         assert (await transport.send(post())).status == 200
@@ -392,7 +385,7 @@ async def test_tls_at_the_next_address_is_with_the_host_and_may_take_longer_than
 
 @on_both
 async def test_where_tls_fails_at_one_of_several_addresses_the_next_is_not_tried(
-    names: Names, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a busy machine even the first may need longer to accept.
     for engine_of in (dial, stock):
@@ -400,9 +393,8 @@ async def test_where_tls_fails_at_one_of_several_addresses_the_next_is_not_tried
     signer = authority(tmp_path)
     async with recording_tls(signer.served()) as server, trio.open_nursery() as nursery:
         other = await serving(nursery, "127.0.0.2", server.port)
-        trio.socket.set_custom_hostname_resolver(names)
         monkeypatch.setattr(dial, "is_public", lambda _address: True)
-        names.addresses = ["127.0.0.1", "127.0.0.2"]
+        meaning(["127.0.0.1", "127.0.0.2"])
         url, files = Url("https", NAME, server.port), TlsFiles(ca=signer.ca)
         transport = open_transport(target(server.port, url=url, engine=engine, public_only=True, tls=files))
         with pytest.raises(NotSent) as caught:
@@ -414,7 +406,7 @@ async def test_where_tls_fails_at_one_of_several_addresses_the_next_is_not_tried
 
 
 async def test_where_the_time_for_an_address_ends_as_it_is_connected_to_nothing_is_sent_there(
-    names: Names, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = Progress.trace
 
@@ -425,10 +417,9 @@ async def test_where_the_time_for_an_address_ends_as_it_is_connected_to_nothing_
 
     async with trio.open_nursery() as nursery:
         server = await serving(nursery, "127.0.0.2")
-        trio.socket.set_custom_hostname_resolver(names)
         monkeypatch.setattr(dial, "is_public", lambda _address: True)
         monkeypatch.setattr(Progress, "trace", trace)
-        names.addresses = ["127.0.0.2", "127.0.0.3"]
+        meaning(["127.0.0.2", "127.0.0.3"])
         url = Url("http", NAME, server.port)
         transport = open_transport(target(server.port, url=url, engine="httpx", public_only=True))
         with pytest.raises(NotSent, match=r"127\.0\.0\.3:\d+ failed"):

@@ -15,6 +15,7 @@ from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.idle import LOOK_S
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request
+from tests.support.rows import rows
 from tests.transport.test_client import post, target
 
 SERVICE_S = 0.0066
@@ -134,7 +135,7 @@ async def test_the_line_ends_and_each_worker_gets_a_connection_of_its_own(
         assert len(server.wires) == 20
 
 
-@pytest.mark.parametrize("seed", range(10))
+@rows("seed", range(10))
 async def test_those_who_give_up_leave_their_place_to_the_next(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

@@ -18,6 +18,7 @@ from restbroker.transport.message import Request
 from restbroker.transport.ramp import Closed, Ramp
 from restbroker.transport.wire import Wire
 from tests.support.ejabberd import Ejabberd
+from tests.support.rows import rows
 
 ANSWER_S = 0.05
 
@@ -128,7 +129,7 @@ async def test_a_server_that_answers_at_once_needs_no_more_than_four_at_a_time(a
     assert ramp.connects.limit == START
 
 
-@pytest.mark.parametrize("trouble", ["late", "broken"])
+@rows("trouble", ["late", "broken"])
 async def test_trouble_halves_how_many_may_connect(autojump_clock: MockClock, trouble: str) -> None:
     ramp = new()
     await come_up(ramp, 100, ANSWER_S)
@@ -265,8 +266,8 @@ async def test_a_waiter_that_is_cancelled_when_its_patience_ends_leaves_the_turn
     assert trio.current_time() == pytest.approx(until_s)
 
 
-@pytest.mark.parametrize("gone", [(0, 5), (5, 0), (0, 4, 5), (5, 4, 3, 0), (0, 1, 2)])
-@pytest.mark.parametrize("luck", range(8))
+@rows("gone", [(0, 5), (5, 0), (0, 4, 5), (5, 4, 3, 0), (0, 1, 2)])
+@rows("luck", range(8))
 async def test_whoever_is_cancelled_together_somebody_keeps_the_time_for_the_others(
     autojump_clock: MockClock, gone: tuple[int, ...], luck: int
 ) -> None:
@@ -306,7 +307,7 @@ async def test_leave_to_connect_that_is_not_used_goes_to_the_next_and_is_no_fail
     assert ramp.connects.limit == limit
 
 
-@pytest.mark.parametrize("cancelled", [False, True])
+@rows("cancelled", [False, True])
 async def test_leave_that_is_not_used_slows_nothing_down(autojump_clock: MockClock, cancelled: bool) -> None:
     ramp = new()
     await come_up(ramp, 100, ANSWER_S)
@@ -383,7 +384,7 @@ class Crowd:
             self.ramp.end(who)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@rows("seed", range(30))
 async def test_nobody_is_forgotten_whatever_becomes_of_the_others(autojump_clock: MockClock, seed: int) -> None:
     chance = random.Random(seed)
     crowd = Crowd()

@@ -19,12 +19,13 @@ from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import PlainWire
 from tests.support import recorder
 from tests.support.recorder import Recorder
+from tests.support.rows import rows
 from tests.transport.authority import Authority, authority, recording_tls
 from tests.transport.test_client import MIB, post, target
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
-on_both = pytest.mark.parametrize("engine", ["lean", "httpx"])
-in_both = pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
+on_both = rows("engine", ["lean", "httpx"])
+in_both = rows("version", VERSIONS)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ async def test_a_server_that_asks_for_a_certificate_gets_it(
 
 
 @in_both
-@pytest.mark.parametrize("shown", [None, "stranger"])
+@rows("shown", [None, "stranger"])
 async def test_a_server_that_does_not_take_our_certificate_did_not_get_the_request(
     ours: Authority, shown: str | None, version: ssl.TLSVersion
 ) -> None:
@@ -157,7 +158,7 @@ async def test_a_time_out_and_a_cancelled_caller_close_the_connection(ours: Auth
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("how", ["closes", "resets"])
+@rows("how", ["closes", "resets"])
 async def test_a_server_that_goes_during_the_handshake_was_sent_nothing(how: str) -> None:
     async def leave(stream: trio.SocketStream) -> None:
         await stream.receive_some(1 if how == "resets" else 65536)
