@@ -12,11 +12,11 @@ from typing import TypeAlias
 
 Places: TypeAlias = list[tuple[int, int, int, int]]
 """Of each escape its beginning and end in the decoded line, and in the line."""
-# What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang), in JSON, Ruby, XML and HTML;
-# and UTF-8 that was read as Latin-1.
+# What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang), in JSON, Ruby, Erlang, XML and
+# HTML; and UTF-8 that was read as Latin-1.
 ESCAPED = re.compile(
     r"""(?P<bytes>(?:%[0-9A-Fa-f]{2})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\[0-9]{3})+)"""
-    r"""|(?P<units>(?:\\u[0-9A-Fa-f]{4})+)|\\u\{(?P<point>[0-9A-Fa-f]{1,6})\}|\\(?P<plain>["'/\\bfnrt])"""
+    r"""|(?P<units>(?:\\u[0-9A-Fa-f]{4})+)|\\[ux]\{(?P<point>[0-9A-Fa-f]{1,6})\}|\\(?P<plain>["'/\\bfnrt])"""
     r"""|(?P<entity>&(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?)"""
     r"""|(?P<misread>[\xc2-\xf4][\x80-\xbf]{1,3})"""
 )

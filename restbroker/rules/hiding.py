@@ -220,7 +220,9 @@ def _spellings(secret: str) -> Iterator[_Spelling]:
         forms |= _forms(secret)
     for form in forms:
         yield form, whole.format(re.escape(form))
-    coded = {form.encode("utf-8", "replace") for form in (secret, *forms)}
+    # Of a text of JSON, as which it came, too.
+    escaped = (json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False))
+    coded = {form.encode("utf-8", "replace") for form in (secret, *forms, *escaped)}
     with contextlib.suppress(UnicodeError):
         coded.add(unicodedata.normalize("NFC", secret).encode("latin-1"))
     for spelling in (one for raw in coded for one in _base64(raw)):

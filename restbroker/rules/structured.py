@@ -18,23 +18,23 @@ from restbroker.rules.hiding import SECRET_NAME
 
 PRIVATE: Final = "text-private"
 """The type of a data form's field that is a password (XEP-0004), whatever the field is called."""
-# `password: "x"`, `password='x'`, `password: $name`, and `$password: String = "x"`; in JSON that is cut or within more
-# text, `"password": "x"`.
+# `password: "x"`, `password='x'` (also `'it''s'` of YAML and SQL), `password: $name`, and `$password: String = "x"`; in
+# JSON that is cut or within more text, `"password": "x"`, and of Ruby `"password"=>"x"`.
 _ASSIGNED: Final = re.compile(
-    r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?:([\w!\[\]]++)\s*=\s*)?"""
-    r"""("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^']*'|\$\w+)"""
+    r"""(?<![\w-])([\w-]+)["']?\s*[:=]>?\s*(?:([\w!\[\]]++)\s*=\s*)?"""
+    r"""("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|(?:'[^']*+')++|\$\w+)"""
 )
 # `password: ["x"]`, `credentials: {key: "x"}`: what stands between the brackets.
-_OPENED: Final = re.compile(r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?=[\[{])""")
+_OPENED: Final = re.compile(r"""(?<![\w-])([\w-]+)["']?\s*[:=]>?\s*(?=[\[{])""")
 # A text that nothing ends goes on to the end: to look at each of its quotes anew would take hours of a large one.
 _BETWEEN: Final = re.compile(
     r"""([\[{])|([\]}])|("{3}(?s:.*?)"{3}|"[^"\\]*+(?:(?s:\\.)[^"\\]*+)*+"|\$\w+)(\s*:)?|"(?s:.*)"""
 )
-# `password=x` of a query, a fragment or a form, also `user[password]=x`, and a line of its own as of YAML and of heads:
-# `password: x`. Each is looked for in the whole text, since one may hold the other: `Location: /x?password=x`,
-# `https://h/x?password=x`.
+# `password=x` of a query, a fragment or a form, also `user[password]=x` and `user%5Bpassword%5D=x`, as forms are sent,
+# and a line of its own as of YAML and of heads: `password: x`. Each is looked for in the whole text, since one may hold
+# the other: `Location: /x?password=x`, `https://h/x?password=x`.
 _UNQUOTED: Final = (
-    re.compile(r"""(?m)(?:(?<=[?#&;,({\[\s])|^)([\w-]++(?:\[[\w-]*+\])*+)=([^\s&;"'<>][^\s&;"<>]*+)"""),
+    re.compile(r"""(?m)(?:(?<=[?#&;,({\[\s])|^)([\w.%-]++(?:\[[\w-]*+\])*+)=([^\s&;"'<>][^\s&;"<>]*+)"""),
     # A variable of GraphQL alone is none; a password may begin as one, and a hash does.
     re.compile(
         r"""(?m)^[ \t]*+(?:-[ \t]++)?+([\w.-]+)[ \t]*+[:=][ \t]*+"""
@@ -137,6 +137,7 @@ def _readings(quoted: str) -> Iterator[str]:
     """What stands between the quotes, and what it means, as a text of JSON or of XML."""
     plain = quoted[3:-3] if quoted.startswith('"""') else quoted[1:-1]
     yield plain
+    yield plain.replace("''", "'")
     yield unescape(plain)
     with contextlib.suppress(ValueError):
         yield str(json.loads(f'"{plain}"'))

@@ -223,6 +223,7 @@ WAYS: dict[str, Callable[[str], str]] = {
     "as numbers of JSON, in mixed letters": lambda text: as_numbers("\\u{:04x}")(text).replace("e", "E", 1),
     "as JSON in JSON in JSON": lambda text: json.dumps(json.dumps(json.dumps(text)))[7:-7],
     "as Ruby writes it": as_numbers("\\u{{{:X}}}"),
+    "as Erlang writes it": as_numbers("\\x{{{:X}}}"),
     "as Python's bytes": of_bytes("\\x{:02x}"),
     "as Lua's bytes": of_bytes("\\{:03}"),
     "as Erlang's bytes": of_bytes("\\{:03o}"),
@@ -248,6 +249,14 @@ def test_a_secret_is_found_in_other_code_points(repeated: Literal["NFC", "NFD"],
     told = hiding.text(f"no, {way(unicodedata.normalize(repeated, secret))}!", [given_secret])
     assert MASK in told
     assert not [part for part in ("4711", "ssw", "LTQ3", "00Nz", "tNDc") if part in told]
+
+
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_a_secret_is_found_in_the_base64_of_json_that_escapes_it(is_ascii: bool) -> None:
+    body = json.dumps({"user": "a", "password": 's\u00e9same-"4711"'}, ensure_ascii=is_ascii)
+    told = hiding.text(base64.b64encode(body.encode()).decode(), ['s\u00e9same-"4711"'])
+    assert MASK in told
+    assert not [part for part in ("FtZS", "hbWU", "YW1l", "NDcx", "Q3MT", "0Nz") if part in told]
 
 
 @given(st.text(st.sampled_from('a%&\\u0041;#xc3\u00c3\u00a4"{}n'), max_size=40), st.text(max_size=3))

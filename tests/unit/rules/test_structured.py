@@ -3,7 +3,7 @@
 import json
 import time
 from html import escape
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlencode
 
 from restbroker.rules import redact
 from restbroker.rules.hiding import MASK
@@ -38,6 +38,9 @@ FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value>
         f"<iq x:password='{escape(PASSWORD)}'/>",
         f"https://h/cb#access_token={quote_plus(PASSWORD)}",
         f"user[name]=bob&user[password]={quote_plus(PASSWORD)}",
+        urlencode({"user[name]": "bob", "user[password]": PASSWORD}),
+        f"https://h/x?u=1&user.password={quote_plus(PASSWORD)}",
+        f'{{"user"=>"a", "password"=>{json.dumps(PASSWORD)}, "password_hint"=>["x"]}}',
         f"login(password={quote_plus(PASSWORD)})",
         CALL,
         {"query": CALL, "variables": {"u": "x"}},
@@ -119,6 +122,7 @@ def test_what_one_argument_tells_of_another_is_heard_in_every_form_of_a_list(nam
         ("https://h/x?u=1&password=pa$$p4ss", "pa$$p4ss"),
         ("https://h/x?password=$p4ss&u=1", "$p4ss"),
         ("user: a\npassword: $2y$10$p4ss/abc\n", "$2y$10$p4ss/abc"),
+        ("user: a\npassword: 'it''s-p4ss'\n", "it's-p4ss"),
         ("<x password='a>p4ss'/>", "a>p4ss"),
         ('<item name="password" value="it\'s-p4ss"/>', "it's-p4ss"),
         ("<item name='password' value='say \"p4ss\"'/>", 'say "p4ss"'),
