@@ -5,7 +5,6 @@ core for long, answers came in bursts: then it is enough here that the limit nei
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer
 from tests.support.bench import QUEUE, payload
 from tests.support.degrading import Beyond, Degrading, degrading
-from tests.support.process import started
+from tests.support.process import Stopwatch, started
 from tests.support.redis_line import Tell
 from tests.support.redis_server import RedisServer
 from tests.support.shared import TOKEN
@@ -69,12 +68,6 @@ def within(moments: Sequence[float], from_s: float) -> int:
     return sum(from_s <= at_s < from_s + WATCHED_S for at_s in moments)
 
 
-def waited_for_a_core_s(*pids: int) -> float:
-    """How long the main threads of these processes had work and no core to do it on."""
-    stats = [Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii") for pid in pids]
-    return sum(int(stat.split()[1]) for stat in stats) / 1e9
-
-
 @pytest.mark.parametrize("beyond", ["refuses", "hangs"])
 async def test_the_limit_settles_within_a_fifth_of_the_best_throughput(
     tmp_path: Path, redis_server: RedisServer, client: Client, tell: Tell, beyond: Beyond
@@ -86,10 +79,9 @@ async def test_the_limit_settles_within_a_fifth_of_the_best_throughput(
             best = within(server.done_at_s, await watched_from(server, 1.0)) / WATCHED_S
         server.failed_at_s.clear()
         with started(configure(tmp_path, redis_server, server.port, CONCURRENCY), directory=tmp_path) as broker:
-            pids = (broker.process.pid, os.getpid())
-            before_s = waited_for_a_core_s(*pids)
+            watch = Stopwatch.start(broker)
             from_s = await watched_from(server, SETTLES_IN_S)
-            busy = (waited_for_a_core_s(*pids) - before_s) / (SETTLES_IN_S + WATCHED_S)
+            busy = watch.waited_s() / (SETTLES_IN_S + WATCHED_S)
             closings = broker.output().count("gate.closed")
     per_s, late = within(server.done_at_s, from_s) / WATCHED_S, within(server.failed_at_s, from_s)
     early = sum(at_s < from_s for at_s in server.failed_at_s)

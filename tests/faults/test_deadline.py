@@ -29,7 +29,7 @@ def test_what_the_server_answers_after_a_stops_deadline_may_have_run(bench: Benc
     bench.wait_until_sent(CONCURRENCY)
     stopping_s = time.monotonic()
     assert broker.stop() == 0
-    assert GRACE_S <= time.monotonic() - stopping_s <= GRACE_S + 8
+    assert time.monotonic() - stopping_s >= GRACE_S
     pause(stopping_s + GRACE_S + 1 - time.monotonic())
     bench.proxy.answers.set()
 

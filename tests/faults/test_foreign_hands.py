@@ -1,7 +1,6 @@
 """What others may do to our keys while a broker runs: other types, entries that are no jobs, a cleaned-up registry."""
 
 import json
-import time
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -185,11 +184,10 @@ def test_ten_thousand_entries_that_are_no_jobs_do_not_hold_up_the_one_behind_the
     good = payload(VICTIM, "check_account", user="u")
     bench.client.command("ZADD", zset, MALFORMED + 1, good)
     broker = bench.start()
-    began_s = time.monotonic()
+    # With one page of them a second it would be 100 s.
     until(lambda: job_id(VICTIM) in done(bench), "the good one runs")
     assert bench.client.command("ZCARD", "dead") == MALFORMED
     assert bench.client.command("ZCARD", zset) == 0
-    assert time.monotonic() - began_s < 20
     assert_lives(broker)
 
 

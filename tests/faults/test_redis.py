@@ -13,7 +13,7 @@ import pytest
 from restbroker.store.replies import integer
 from restbroker.store.scripts import ScriptName, script
 from tests.support.bench import CONCURRENCY
-from tests.support.redis_line import BACK_WITHIN_S, LOAD, Line, pause
+from tests.support.redis_line import LOAD, Line, pause
 from tests.support.tcp_proxy import Loss
 from tests.support.wait import until
 
@@ -70,10 +70,9 @@ def test_a_redis_that_comes_back_empty_is_served_under_a_new_identity(own_line: 
     redis.wipe()
     own_line.wait_until_lost()
     own_line.bench.revive_redis()
-    back_s = time.monotonic()
-    own_line.broker.wait_for(r"\bfenced\b", timeout_s=BACK_WITHIN_S)
+    own_line.broker.wait_for(r"\bfenced\b")
     own_line.broker.wait_for(r"broker\.started", times=2)
-    own_line.wait_until_back(back_s)
+    own_line.wait_until_back()
     gone = own_line.pushed
     own_line.push(50)
     until(lambda: len(own_line.bench.replies()) >= 50, "the new jobs are answered")
@@ -136,7 +135,7 @@ def test_scripts_that_redis_forgets_all_the_time_are_loaded_again(line: Line) ->
         line.bench.client.command("SCRIPT", "FLUSH", "SYNC")
         return line.bench.unfinished() == 0
 
-    until(forgotten_and_finished, "every job is finished", 30)
+    until(forgotten_and_finished, "every job is finished")
     line.tell(f"{line.name}: {flushes} times")
     line.assert_each_is_answered_once()
     line.assert_each_was_sent_once()
@@ -146,18 +145,17 @@ def test_scripts_that_redis_forgets_all_the_time_are_loaded_again(line: Line) ->
 def test_connections_that_are_killed_all_the_time_lose_and_repeat_nothing(line: Line) -> None:
     line.bench.start()
     until(lambda: line.ready() == 200, "it is ready")
-    ends_s, killed = time.monotonic() + 3, 0
-    while time.monotonic() < ends_s:
+    killed = 0
+    while killed < 20:
         line.push(CONCURRENCY)
         killed += integer(line.bench.client.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
         pause(0.1)
-    line.wait_until_back(time.monotonic())
+    line.wait_until_back()
     line.assert_each_is_answered_once()
     line.assert_each_was_sent_once()
     ((lost, back),) = line.outages()
     line.tell(f"{line.name}: {killed} connections killed, {lost} outages told")
     assert lost == back
-    assert killed >= 5
 
 
 LOSSES: dict[ScriptName, bytes] = {

@@ -96,7 +96,7 @@ def test_with_everysec_a_kill_costs_at_most_the_last_second_and_check_had_said_s
     in_hand = {job for held in bench.in_hand().values() for job in held}
     waiting = set(bench.places()) - in_hand
     line.proxy.mend()
-    line.wait_until_back(time.monotonic())
+    line.wait_until_back()
     bench.wait_until_finished()
 
     sendings = bench.proxy.of_jobs()
@@ -129,7 +129,7 @@ def test_with_always_a_redis_that_is_killed_again_and_again_loses_and_repeats_no
         bench.redis.kill()
         line.wait_until_lost()
         bench.revive_redis()
-        line.wait_until_back(time.monotonic())
+        line.wait_until_back()
     line.assert_each_is_answered_once()
     line.assert_each_was_sent_once()
     line.assert_outages(KILLS)

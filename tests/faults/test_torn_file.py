@@ -227,7 +227,7 @@ def test_of_two_brokers_one_has_each_run_of_redis_write_its_file_again(own_line:
         redis.kill()
         line.wait_until_lost()
         line.bench.revive_redis()
-        line.wait_until_back(time.monotonic())
+        line.wait_until_back()
     line.assert_each_is_answered_once()
 
 

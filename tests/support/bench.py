@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -151,6 +151,22 @@ class Bench:
 
     def _queue(self) -> list[Any]:
         return items(self.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))
+
+
+def share_at_rest(pid: int, watched_s: float, most: float, look: Callable[[], object] = lambda: None) -> float:
+    """What a process uses of a core once it is at rest, which it must come to: at most so much, over `watched_s`.
+
+    It may have work to finish first, and on a busy machine that takes its time. A hot loop never rests.
+    """
+
+    def share() -> float:
+        began_s, before_s = time.monotonic(), cpu_s(pid)
+        while (watched := time.monotonic() - began_s) < watched_s:
+            look()
+            time.sleep(0.25)
+        return (cpu_s(pid) - before_s) / watched
+
+    return until(lambda: [found] if (found := share()) <= most else [], f"it uses {most:.0%} of a core at most")[0]
 
 
 def cpu_s(pid: int) -> float:

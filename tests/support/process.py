@@ -8,10 +8,11 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import attrs
 
@@ -115,6 +116,42 @@ class Running:
     def output(self) -> str:
         """Everything printed so far: stdout, then stderr."""
         return self.stdout.read_text(errors="replace") + self.stderr.read_text(errors="replace")
+
+
+@attrs.frozen
+class Stopwatch:
+    """How long something takes, without what is the machine's: that these processes, or ours, waited for a core."""
+
+    pids: tuple[int, ...]
+    _began_s: float
+    _waited_s: float
+
+    @classmethod
+    def start(cls, *brokers: Running) -> Self:
+        """From now on; `brokers` are those that have something to do."""
+        pids = (os.getpid(), *(one.process.pid for one in brokers))
+        return cls(pids, time.monotonic(), waited_for_a_core_s(*pids))
+
+    def passed_s(self) -> float:
+        """By the clock on the wall."""
+        return time.monotonic() - self._began_s
+
+    def waited_s(self, *later: Running) -> float:
+        """For a core; `later` were started meanwhile."""
+        return waited_for_a_core_s(*self.pids, *(one.process.pid for one in later)) - self._waited_s
+
+    def took_s(self, *later: Running) -> float:
+        """What is left of the time that passed."""
+        return self.passed_s() - self.waited_s(*later)
+
+
+def waited_for_a_core_s(*pids: int) -> float:
+    """How long the threads of these processes had work and no core to do it on, as far as they live."""
+    waited_ns = 0
+    for task in (task for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat")):
+        with suppress(OSError):
+            waited_ns += int(task.read_text(encoding="ascii").split()[1])
+    return waited_ns / 1e9
 
 
 def freeze(pid: int) -> None:
