@@ -11,7 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.series import METRICS
-from restbroker.web.metrics import TURN_S
 from tests.broker.conftest import Harness
 from tests.support.redis_server import RedisServer
 from tests.web.conftest import Open
@@ -96,9 +95,7 @@ async def test_without_redis_it_tells_what_the_process_knows(
         harness.push()
         await harness.until(lambda: done(harness) == 1, "it is done")
         harness.redis.suspend()
-        began_s = time.monotonic()
         frozen = values((await running.get_metrics()).text)
-        assert time.monotonic() - began_s < TURN_S + 1
         harness.redis.resume()
         harness.redis.kill()
         gone = values((await running.get_metrics()).text)

