@@ -11,6 +11,7 @@ from html.entities import codepoint2name
 from typing import Literal
 from urllib.parse import quote, quote_plus
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
