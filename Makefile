@@ -14,24 +14,28 @@ IMAGE_PACKAGES := debootstrap
 # What only `make bench` runs, Node.js with npm beside it.
 BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
+# Where Python is told to keep no compiled code, as in some containers, each of a thousand processes would compile it all.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel tested venv demo test image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
+.PHONY: help wheel tested venv demo quick test nightly versions plan image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
 	bench-webhook bench-four bench-startup bench-bulk \
-	mutants screenshots recipes site lint reference man house format check servers locks clean
+	mutants screenshots recipes site lint reference man house format servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # A lock names every file's hash; --no-deps and --no-build-isolation keep pip from fetching anything beside it.
 define install
-	$(PIP) install --quiet --require-hashes -r $(1)
-	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@echo "Installing $(1) into $(VENV)"
+	@$(PIP) install --quiet --require-hashes -r $(1)
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 endef
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "restbroker needs Python 3.11 or newer; say which one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@echo "Making $(VENV)"
 	@$(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
 
@@ -56,11 +60,12 @@ demo: $(VENV)/.demo ## Show the main job end to end, nothing to install (STAY=1 
 	@$(BIN)/restbroker demo $(if $(STAY),--stay) $(ARGS)
 
 servers: ## Install the servers that the tests run, where missing
-	@.ci/servers $(PACKAGES)
+	@PYTHON=$(PYTHON) .ci/servers $(PACKAGES)
 
 # Every package of demo.lock as a file, for installing where nothing can be fetched.
 WHEELHOUSE := build/wheelhouse
 $(WHEELHOUSE)/.done: $(BIN)/python requirements/demo.lock
+	@echo "Downloading the packages of demo.lock, for the tests of installing without a network"
 	@rm -rf $(WHEELHOUSE)
 	@$(PIP) download --quiet --only-binary :all: --require-hashes --dest $(WHEELHOUSE) -r requirements/demo.lock
 	@touch $@
@@ -68,17 +73,46 @@ $(WHEELHOUSE)/.done: $(BIN)/python requirements/demo.lock
 # The wheel, unpacked: what the tests run instead of the tree's own folder.
 TESTED := $(abspath build/tested)
 tested: $(VENV)/.dev
+	@echo "Building the wheel"
 	@rm -rf $(TESTED)
 	@$(PIP) wheel --quiet --no-deps --no-build-isolation -w $(TESTED)/dist .
 	@$(PIP) install --quiet --no-index --no-deps --target $(TESTED)/lib $(TESTED)/dist/*.whl
 
-# Most tests wait for servers most of the time: one worker more than there are cores keeps those busy. Where Python is
-# told to keep no compiled code, as in some containers, each of a thousand processes would compile all of it.
+# What needs no root, no wheel, and no server but a Redis: an installed one, or the one that `make demo` brings.
+QUICK := tests/unit tests/broker tests/model/test_store_against_model.py tests/model/test_rosters_against_model.py \
+	tests/model/test_second_step.py tests/golden/test_fates.py
+PYTEST := $(BIN)/python -m pytest -p tests.support.progress
+
+quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute (ARGS=tests/unit/rules)
+	@MODEL_HISTORIES=$${MODEL_HISTORIES:-10} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20} $(PYTEST) -p no:randomly \
+		$(if $(filter tests/%,$(ARGS)),,$(QUICK)) $(ARGS)
+
+plan:
+	@echo "make test: tools into $(VENV), servers by apt-get, the wheel; then all tests, 15 to 25 minutes on two cores."
+
+# Most tests wait for servers most of the time: one worker more than there are cores keeps those busy.
 # The wheel comes first in every path, and the working directory in none (tests/install/test_tested.py looks).
 # PROSODY_MODULES=/path has original modules of Prosody in it, which take the places of our stand-ins.
-test: $(VENV)/.dev servers tested $(WHEELHOUSE)/.done ## Build the wheel and run every test on it, in random order (ARGS="-k word" picks some)
-	@PYTHONDONTWRITEBYTECODE= PYTHONSAFEPATH=1 PYTHONPATH=$(TESTED)/lib:$(CURDIR) TESTED_FROM=$(TESTED)/lib \
-		$(BIN)/python -m pytest -o pythonpath= --numprocesses $$(($$(nproc) + 1)) --dist worksteal $(ARGS)
+test: plan $(VENV)/.dev servers tested $(WHEELHOUSE)/.done ## Build the wheel and run every test on it, in random order (ARGS="-k word" picks some)
+	@PYTHONSAFEPATH=1 PYTHONPATH=$(TESTED)/lib:$(CURDIR) TESTED_FROM=$(TESTED)/lib $(PYTEST) -o pythonpath= \
+		--numprocesses $$(($$(nproc) + 1)) --dist worksteal --durations 10 $(ARGS)
+
+nightly: soak fuzz versions ## Soak, fuzz, the lowest and highest versions of what restbroker needs, and all tests in three orders: hours
+	@for order in 1 2 3; do $(MAKE) test || exit; done
+
+# pip alone cannot ask for the lowest versions: what pyproject.toml names as such is asked for by name.
+LOWEST := import re, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*(re.sub(">=", "==", need.partition(",")[0]) for need in project["dependencies"] + project["optional-dependencies"]["amqp"]), sep="\n")
+versions: $(BIN)/python
+	@mkdir -p build
+	@$(BIN)/python -c '$(LOWEST)' >build/lowest.txt; : >build/highest.txt
+	@for end in lowest highest; do \
+		echo "make quick, with the $$end versions that pyproject.toml allows" && \
+		$(PYTHON) -m venv --clear $(VENV)/$$end && $(VENV)/$$end/bin/python -m pip --disable-pip-version-check install --quiet \
+			--constraint build/$$end.txt --requirement requirements/build.in --requirement requirements/dev.in .[demo,amqp] && \
+		$(VENV)/$$end/bin/python -m pip --disable-pip-version-check list && touch $(VENV)/$$end/.dev && \
+		$(MAKE) quick VENV=$(VENV)/$$end || exit; \
+	done
 
 image: $(VENV)/.dev ## Do the steps of contrib/image/Dockerfile without Docker, in trees of build/image, and try what they made (root)
 	@.ci/servers $(IMAGE_PACKAGES)
@@ -183,14 +217,12 @@ man: $(VENV)/.dev ## Write the manual pages in contrib/man anew
 recipes: $(VENV)/.dev servers ## Type every command of docs/recipes.md and README, and write down anew what they print
 	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/test_recipes.py
 
-house: $(VENV)/.dev ## Measure how long, documented and tested the code is
-	@PYTHONPATH=. $(BIN)/python -m tests.house
+house: ## Print the size of each room, the longest files, and calls with many positional arguments
+	@$(PYTHON) tests/house.py
 
 format: $(VENV)/.dev ## Format the code and mend what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-
-check: lint test ## Lint, then test
 
 RESOLVE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
