@@ -37,21 +37,20 @@ def test_a_ruby_process_is_told_with_its_queues_and_what_it_does_to_dead_and_due
 
 
 def test_a_ruby_process_that_takes_jobs_from_our_queue_is_a_problem(beside: Beside) -> None:
-    ruby = beside.ruby(RUBYS, OURS, poll_s=SLOW_POLL_S)
-    told = check(beside)["QueueTaken"]
-    assert told["level"] == "problem"
-    assert ruby.identity in told["message"]
-    assert OURS in told["cure"]
-
-
-def test_a_ruby_process_is_not_taken_for_restbroker_because_of_its_tag(beside: Beside) -> None:
-    # Rails: the name of the application's folder, unless another one is given.
+    beside.broker()
+    until(lambda: survey.processes(beside.client), "its record is there")
+    # Its tag does not make it ours. Rails: the name of the application's folder, unless another one is given.
     options = ("-g", "restbroker")
     directory = beside.directory / "restbroker"
     with sidekiq_process(beside.client, beside.redis_url, directory, OURS, poll_s=SLOW_POLL_S, options=options) as ruby:
         found = check(beside)
-    assert ruby.identity in found["QueueTaken"]["message"]
-    assert ruby.identity in found["SharedDatabase"]["message"]
+    told = found["QueueTaken"]
+    assert told["level"] == "problem"
+    assert ruby.identity in told["message"]
+    assert OURS in told["cure"]
+    assert found["SharedDatabase"]["message"] == (
+        f"Other Sidekiq processes use this database: {ruby.identity} ({OURS})."
+    )
 
 
 def test_several_processes_of_restbroker_are_not_foreign_whatever_they_serve(beside: Beside) -> None:
@@ -66,15 +65,6 @@ def test_several_processes_of_restbroker_are_not_foreign_whatever_they_serve(bes
     brokers[0].process.kill()
     brokers[0].wait()
     assert "Private" in check(beside), "the record of a killed one stays for a minute"
-
-
-def test_a_ruby_process_beside_several_of_restbroker_is_the_only_one_told(beside: Beside) -> None:
-    for _ in range(2):
-        beside.broker()
-    until(lambda: len(survey.processes(beside.client)) == 2, "each has its record")
-    ruby = beside.ruby(RUBYS, poll_s=SLOW_POLL_S)
-    message = check(beside)["SharedDatabase"]["message"]
-    assert message == f"Other Sidekiq processes use this database: {ruby.identity} ({RUBYS})."
 
 
 def test_processes_in_another_namespace_are_not_told(beside: Beside, tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ import json
 import random
 from typing import Any, Final, Literal, assert_never
 
-import pytest
-
 from restbroker.rules import settle
 from restbroker.rules.job import Job, read
 from restbroker.rules.json_types import Json
@@ -94,9 +92,9 @@ def test_ruby_reads_rewrites_and_could_push_every_job_of_odd_fields(redis_url: s
     assert sum(map(len, found.values())) == len(stored) > 0.9 * JOBS
 
 
-@pytest.mark.parametrize("version", READERS)
-def test_each_version_shows_every_job_of_odd_fields(version: str) -> None:
+def test_each_version_shows_every_job_of_odd_fields() -> None:
     stored = _made()
-    for one in stored:
-        READERS[version].job(_zset(one), one.payload)
+    for reader in READERS.values():
+        for one in stored:
+            reader.job(_zset(one), one.payload)
     assert len(stored) > 0.9 * JOBS

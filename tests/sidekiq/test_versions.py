@@ -7,7 +7,7 @@ on Sidekiq Web, put into a good record or job, is refused by exactly the version
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,103 +102,93 @@ def test_a_good_record_and_good_jobs_are_refused_by_no_version() -> None:
         assert refusals_of_job(place, good_job()) == (NONE, NONE)
 
 
-@pytest.mark.parametrize(
-    ("info", "gone", "wrong"),
-    [
-        pytest.param(without(good_info(), "started_at"), ALL, NONE, id="no started_at"),
-        pytest.param(without(good_info(), "concurrency"), {"7", "8.0"}, {"5", "6.4", "6.5"}, id="no concurrency"),
-        pytest.param(without(good_info(), "queues"), {"5", "6.4", "6.5"}, NONE, id="no queues"),
-        pytest.param(without(good_info(), "capsules"), {"8.0"}, NONE, id="no capsules"),
-        pytest.param({**good_info(), "labels": None}, NONE, NONE, id="labels null"),
-        pytest.param({**good_info(), "weights": {"rest": 0}}, NONE, NONE, id="weights a plain hash"),
-        pytest.param({**good_info(), "weights": [None]}, {"7", "8.0"}, NONE, id="weights unknown"),
-        pytest.param({**good_info(), "identity": "other"}, NONE, ALL, id="identity of another"),
-        pytest.param({**good_info(), "embedded": True}, NONE, ALL, id="embedded"),
+def test_a_defect_of_a_process_info_is_refused_by_the_versions_that_it_breaks() -> None:
+    info = good_info()
+    rows: list[tuple[Mapping[str, Any], set[str], set[str]]] = [
+        (without(info, "started_at"), ALL, NONE),
+        (without(info, "concurrency"), {"7", "8.0"}, {"5", "6.4", "6.5"}),
+        (without(info, "queues"), {"5", "6.4", "6.5"}, NONE),
+        (without(info, "capsules"), {"8.0"}, NONE),
+        ({**info, "labels": None}, NONE, NONE),
+        ({**info, "weights": {"rest": 0}}, NONE, NONE),
+        ({**info, "weights": [None]}, {"7", "8.0"}, NONE),
+        ({**info, "identity": "other"}, NONE, ALL),
+        ({**info, "embedded": True}, NONE, ALL),
         *(
-            pytest.param(without(good_info(), name), NONE, NONE, id=f"no {name}")
+            (without(info, name), NONE, NONE)
             for name in ("version", "embedded", "tag", "pid", "hostname", "weights", "labels")
         ),
-    ],
-)
-def test_a_defect_of_a_process_info_is_refused_by_the_versions_that_it_breaks(
-    info: Mapping[str, Any], gone: set[str], wrong: set[str]
-) -> None:
-    assert refusals(lambda reader: reader.process(IDENTITY, good_process(info))) == (gone, wrong)
+    ]
+    found = [refusals(lambda reader, one=one: reader.process(IDENTITY, good_process(one))) for one, _, _ in rows]  # type: ignore[misc]
+    assert found == [(gone, wrong) for _, gone, wrong in rows]
 
 
-@pytest.mark.parametrize(
-    ("name", "wrong"), [("info", ALL), ("quiet", ALL), ("rss", NONE), ("rtt_us", NONE), ("concurrency", {"8.1"})]
-)
-def test_a_missing_field_of_a_process_is_refused_by_the_versions_that_need_it(name: str, wrong: set[str]) -> None:
-    fields = without(good_process(good_info()), name)
-    assert refusals(lambda reader: reader.process(IDENTITY, fields)) == (NONE, wrong)
+def test_a_missing_field_of_a_process_is_refused_by_the_versions_that_need_it() -> None:
+    needed_by = {"info": ALL, "quiet": ALL, "rss": NONE, "rtt_us": NONE, "concurrency": {"8.1"}}
+    for name, wrong in needed_by.items():
+        fields = without(good_process(good_info()), name)
+        assert refusals(lambda reader, fields=fields: reader.process(IDENTITY, fields)) == (NONE, wrong), name  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(
-    ("change", "gone"),
-    [
-        pytest.param({"run_at": "1700000000"}, ALL, id="run_at a text"),
-        pytest.param({"run_at": 1_700_000_000.5}, NONE, id="run_at a float"),
-        pytest.param({"payload": good_job()}, NONE, id="payload an object"),
-        pytest.param({"payload": without(good_job(), "class")}, NONE, id="payload without class"),
-        pytest.param({"payload": None}, ALL, id="payload null"),
-    ],
-)
-def test_a_defect_of_a_job_in_hand_is_refused_by_the_versions_that_it_breaks(
-    change: Mapping[str, Any], gone: set[str]
-) -> None:
-    assert refusals(lambda reader: reader.in_hand(json.dumps({**good_work(), **change}))) == (gone, NONE)
+def test_a_defect_of_a_job_in_hand_is_refused_by_the_versions_that_it_breaks() -> None:
+    rows: list[tuple[Mapping[str, Any], set[str]]] = [
+        ({"run_at": "1700000000"}, ALL),
+        ({"run_at": 1_700_000_000.5}, NONE),
+        ({"payload": good_job()}, NONE),
+        ({"payload": without(good_job(), "class")}, NONE),
+        ({"payload": None}, ALL),
+    ]
+    for change, gone in rows:
+        value = json.dumps({**good_work(), **change})
+        assert refusals(lambda reader, value=value: reader.in_hand(value)) == (gone, NONE), value  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(
-    ("place", "change", "gone", "wrong"),
-    [
-        ("retry", {"failed_at": None}, ALL, NONE),
-        ("retry", {"failed_at": "2006-01-02 15:04:05 UTC"}, ALL, NONE),
-        ("retry", {"created_at": "2006-01-02"}, ALL, NONE),
-        ("dead", {"created_at": "2006-01-02"}, ALL, NONE),
-        *((place, {"enqueued_at": "2006-01-02"}, ALL, NONE) for place in PLACES),
-        *((place, {"enqueued_at": None, "created_at": None}, NONE, NONE) for place in PLACES),
-        *((place, {"enqueued_at": 1_700_000_000}, NONE, NEW) for place in PLACES),
-        *((place, {"enqueued_at": 1_700_000_000_000}, NONE, OLD) for place in PLACES),
-        *((place, {"queue": None}, {"8.1"}, NONE) for place in SETS),
-        *((place, {"jid": None}, NONE, ALL) for place in SETS),
-        *((place, {"tags": "a"}, ALL, NONE) for place in PLACES),
-        *((place, {"error_backtrace": ["a"]}, {"7", *NEW}, NONE) for place in ("retry", "dead")),
-        *((place, {"args": {}}, NONE, NONE) for place in PLACES),
-        *((place, {"args": "x"}, NONE, NONE) for place in PLACES),
-        *((place, {"error_message": value}, NONE, NONE) for place in SETS for value in (None, ["a"])),
-        ("retry", {"retry_count": -1}, NONE, NONE),
-        ("retry", {"retry_count": "2"}, ALL, NONE),
-        ("retry", {"retry_count": 2}, ALL, NONE),
-        *((place, {"encrypt": True, "args": []}, ALL, NONE) for place in PLACES),
-        *((place, {"display_class": "<b>"}, NONE, ALL) for place in PLACES),
-        *((place, {"restbroker_attempts": ["<b>"]}, NONE, ALL) for place in SETS),
-    ],
-)
-def test_a_defect_of_a_job_is_refused_by_the_versions_that_it_breaks(
-    place: Place, change: Mapping[str, Any], gone: set[str], wrong: set[str]
-) -> None:
-    assert refusals_of_job(place, {**good_job(), **change}) == (gone, wrong)
+def test_a_defect_of_a_job_is_refused_by_the_versions_that_it_breaks() -> None:
+    rows: list[tuple[Iterable[Place], Mapping[str, Any], set[str], set[str]]] = [
+        (["retry"], {"failed_at": None}, ALL, NONE),
+        (["retry"], {"failed_at": "2006-01-02 15:04:05 UTC"}, ALL, NONE),
+        (["retry", "dead"], {"created_at": "2006-01-02"}, ALL, NONE),
+        (PLACES, {"enqueued_at": "2006-01-02"}, ALL, NONE),
+        (PLACES, {"enqueued_at": None, "created_at": None}, NONE, NONE),
+        (PLACES, {"enqueued_at": 1_700_000_000}, NONE, NEW),
+        (PLACES, {"enqueued_at": 1_700_000_000_000}, NONE, OLD),
+        (SETS, {"queue": None}, {"8.1"}, NONE),
+        (SETS, {"jid": None}, NONE, ALL),
+        (PLACES, {"tags": "a"}, ALL, NONE),
+        (["retry", "dead"], {"error_backtrace": ["a"]}, {"7", *NEW}, NONE),
+        (PLACES, {"args": {}}, NONE, NONE),
+        (PLACES, {"args": "x"}, NONE, NONE),
+        (SETS, {"error_message": None}, NONE, NONE),
+        (SETS, {"error_message": ["a"]}, NONE, NONE),
+        (["retry"], {"retry_count": -1}, NONE, NONE),
+        (["retry"], {"retry_count": "2"}, ALL, NONE),
+        (["retry"], {"retry_count": 2}, ALL, NONE),
+        (PLACES, {"encrypt": True, "args": []}, ALL, NONE),
+        (PLACES, {"display_class": "<b>"}, NONE, ALL),
+        (SETS, {"restbroker_attempts": ["<b>"]}, NONE, ALL),
+    ]
+    for places, change, gone, wrong in rows:
+        for place in places:
+            assert refusals_of_job(place, {**good_job(), **change}) == (gone, wrong), (place, change)
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("value", [5, [1], None, "text"])
-def test_what_is_no_object_is_refused_by_every_version(place: Place, value: object) -> None:
-    assert refusals_of_job(place, value) == (ALL, NONE)
+def test_what_is_no_object_is_refused_by_every_version() -> None:
+    for place in PLACES:
+        for value in (5, [1], None, "text"):
+            assert refusals_of_job(place, value) == (ALL, NONE)
 
 
-@pytest.mark.parametrize("broken", [b"{x", b"", b'{"a": NaN}', b'{"a": "\\ud800"}', b'{"a":' * 101 + b"1" + b"}" * 101])
-def test_what_ruby_cannot_parse_is_refused_by_every_version(broken: bytes) -> None:
-    assert refusals_of_job("queue", broken) == (ALL, NONE)
-    assert refusals_of_job("retry", broken) == ({"8.1"}, ALL - {"8.1"})
-    assert refusals_of_job("schedule", broken) == ({"8.1"}, ALL - {"8.1"})
-    assert refusals_of_job("dead", broken) == (NONE, ALL)
+def test_what_ruby_cannot_parse_is_refused_by_every_version() -> None:
+    for broken in (b"{x", b"", b'{"a": NaN}', b'{"a": "\\ud800"}', b'{"a":' * 101 + b"1" + b"}" * 101):
+        assert refusals_of_job("queue", broken) == (ALL, NONE)
+        assert refusals_of_job("retry", broken) == ({"8.1"}, ALL - {"8.1"})
+        assert refusals_of_job("schedule", broken) == ({"8.1"}, ALL - {"8.1"})
+        assert refusals_of_job("dead", broken) == (NONE, ALL)
 
 
-@pytest.mark.parametrize("score", ["-5", "1e+17", "1700000000000", "inf", "0"])
-def test_a_score_whose_link_leads_nowhere_is_refused_by_every_version(score: str) -> None:
-    assert refusals(lambda reader: reader.score(score)) == (NONE, ALL)
+def test_a_score_whose_link_leads_nowhere_is_refused_by_every_version() -> None:
+    for score in ("-5", "1e+17", "1700000000000", "inf", "0"):
+        assert refusals(lambda reader, score=score: reader.score(score)) == (NONE, ALL)  # type: ignore[misc]
 
 
 @pytest.fixture

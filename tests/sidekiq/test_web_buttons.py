@@ -73,27 +73,28 @@ def test_retry_now_sends_the_checked_jobs_and_leaves_the_others(failing: Citizen
     assert _places(failing) == {user: ["retry"] for user in USERS[2:]}
 
 
-@pytest.mark.parametrize(("user", "zset", "path"), [("fails0", "retry", "/retries"), ("refused0", "dead", "/morgue")])
-def test_retry_now_has_a_signed_job_done_and_only_then_is_a_copy_of_it_none(
-    citizen: Citizen, web: SidekiqWeb, user: str, zset: str, path: str
-) -> None:
+def test_retry_now_has_a_signed_job_done_and_only_then_is_a_copy_of_it_none(citizen: Citizen, web: SidekiqWeb) -> None:
     secret = "a-secret-of-enough-length"
     citizen.configure(Tokens={"app": {"Secret": secret, "Signed": "queue"}})
     broker = citizen.start()
-    submission = Submission(Command("check_account", {"user": user, "host": "example.org"}), None, None)
-    token = signing.sign(secret, "app", int(time.time()), jid_of(user), submission, QUEUE)
-    args: list[Json] = ["check_account", {"user": user, "host": "example.org"}, token]
-    signed = job(user, args=args, retry_count=8, failed_at=time.time() - 4000.5)
-    citizen.push(signed)
-    citizen.wait_until_in(zset, 1)
+    both = []
+    for user in ("fails0", "refused0"):
+        submission = Submission(Command("check_account", {"user": user, "host": "example.org"}), None, None)
+        token = signing.sign(secret, "app", int(time.time()), jid_of(user), submission, QUEUE)
+        args: list[Json] = ["check_account", {"user": user, "host": "example.org"}, token]
+        both.append(job(user, args=args, retry_count=8, failed_at=time.time() - 4000.5))
+    citizen.push(*both)
+    citizen.wait_until_in("retry", 1)
+    citizen.wait_until_in("dead", 1)
     citizen.script.mended.set()
-    _press_checked(web, path, "retry", [user])
-    citizen.wait_until_sent(2)
+    _press_checked(web, "/retries", "retry", ["fails0"])
+    _press_checked(web, "/morgue", "retry", ["refused0"])
+    citizen.wait_until_sent(4)
     citizen.wait_until_idle()
-    citizen.push(signed)
+    citizen.push(*both)
     broker.wait_for("code=JobReplayed")
     citizen.wait_until_idle()
-    assert citizen.times_sent() == Counter({user: 2})
+    assert citizen.times_sent() == Counter({"fails0": 2, "refused0": 2})
     assert _places(citizen) == {}
 
 
@@ -160,16 +161,15 @@ def test_the_buttons_for_all_retries_reach_each_once(
     assert _places(failing) == ({user: [place] for user in USERS} if place else {})
 
 
-@pytest.mark.parametrize("button", ["retry", "delete"])
-def test_the_buttons_of_a_retrys_details_reach_this_job_only(failing: Citizen, web: SidekiqWeb, button: str) -> None:
+def test_the_buttons_of_a_retrys_details_reach_this_job_only(failing: Citizen, web: SidekiqWeb) -> None:
     failing.script.mended.set()
-    after = _press_in_details(web, "/retries", USERS[3], button)
-    others = [user for user in USERS if user != USERS[3]]
+    _press_in_details(web, "/retries", USERS[4], "delete")
+    after = _press_in_details(web, "/retries", USERS[3], "retry")
+    others = [user for user in USERS if user not in USERS[3:5]]
     assert _shown(after, "/retries") == others
-    again = [USERS[3]] if button == "retry" else []
-    failing.wait_until_sent(len(USERS) + len(again))
+    failing.wait_until_sent(len(USERS) + 1)
     failing.wait_until_idle()
-    assert failing.times_sent() == Counter([*USERS, *again])
+    assert failing.times_sent() == Counter([*USERS, USERS[3]])
     assert _places(failing) == {user: ["retry"] for user in others}
 
 
@@ -189,26 +189,24 @@ def test_delete_takes_the_checked_scheduled_jobs_away(scheduled: Citizen, web: S
     assert not scheduled.times_sent()
 
 
-@pytest.mark.parametrize("button", ["add_to_queue", "delete"])
-def test_the_buttons_of_a_scheduled_jobs_details_reach_this_job_only(
-    scheduled: Citizen, web: SidekiqWeb, button: str
-) -> None:
-    after = _press_in_details(web, "/scheduled", LATER[3], button)
-    others = [user for user in LATER if user != LATER[3]]
+def test_the_buttons_of_a_scheduled_jobs_details_reach_this_job_only(scheduled: Citizen, web: SidekiqWeb) -> None:
+    _press_in_details(web, "/scheduled", LATER[4], "delete")
+    after = _press_in_details(web, "/scheduled", LATER[3], "add_to_queue")
+    others = [user for user in LATER if user not in LATER[3:5]]
     assert _shown(after, "/scheduled") == others
-    sent = [LATER[3]] if button == "add_to_queue" else []
-    scheduled.wait_until_sent(len(sent))
+    scheduled.wait_until_sent(1)
     scheduled.wait_until_idle()
-    assert scheduled.times_sent() == Counter(sent)
+    assert scheduled.times_sent() == Counter([LATER[3]])
     assert _places(scheduled) == {user: ["schedule"] for user in others}
 
 
-@pytest.mark.parametrize("button", ["retry", "delete"])
-def test_the_morgues_buttons_reach_the_checked_jobs(parked: Citizen, web: SidekiqWeb, button: str) -> None:
+def test_the_morgues_buttons_reach_the_checked_jobs(parked: Citizen, web: SidekiqWeb) -> None:
     parked.script.mended.set()
-    after = _press_checked(web, "/morgue", button, REFUSED[:2])
+    after = _press_checked(web, "/morgue", "delete", REFUSED[:2])
     assert _shown(after, "/morgue") == REFUSED[2:]
-    _wait_for_parked(parked, REFUSED[:2] if button == "retry" else [], left=REFUSED[2:])
+    after = _press_checked(web, "/morgue", "retry", REFUSED[2:4])
+    assert _shown(after, "/morgue") == REFUSED[4:]
+    _wait_for_parked(parked, REFUSED[2:4], left=REFUSED[4:])
 
 
 @pytest.mark.parametrize("button", ["retry", "delete"])
@@ -220,13 +218,13 @@ def test_the_buttons_for_all_the_dead_reach_each_once(parked: Citizen, web: Side
     _wait_for_parked(parked, REFUSED if button == "retry" else [], left=[])
 
 
-@pytest.mark.parametrize("button", ["retry", "delete"])
-def test_the_buttons_of_a_dead_jobs_details_reach_this_job_only(parked: Citizen, web: SidekiqWeb, button: str) -> None:
+def test_the_buttons_of_a_dead_jobs_details_reach_this_job_only(parked: Citizen, web: SidekiqWeb) -> None:
     parked.script.mended.set()
-    after = _press_in_details(web, "/morgue", REFUSED[3], button)
-    others = [user for user in REFUSED if user != REFUSED[3]]
+    _press_in_details(web, "/morgue", REFUSED[4], "delete")
+    after = _press_in_details(web, "/morgue", REFUSED[3], "retry")
+    others = [user for user in REFUSED if user not in REFUSED[3:5]]
     assert _shown(after, "/morgue") == others
-    _wait_for_parked(parked, [REFUSED[3]] if button == "retry" else [], left=others)
+    _wait_for_parked(parked, [REFUSED[3]], left=others)
 
 
 def test_delete_of_a_queues_job_takes_this_one_and_the_others_are_done(waiting: Citizen, web: SidekiqWeb) -> None:
