@@ -1,6 +1,7 @@
 """Each page as people meet it: by screen reader, by keyboard, in the dark, on a phone, without JavaScript."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -40,7 +41,6 @@ PAGES: Final = {
     "a paused queue": f"/queue?name={NAMED}",
 }
 BEHIND_OTHERS: Final = {"a job": "/dead", "a question": "/dead", "a stop": "/processes"}
-each_page = pytest.mark.parametrize("page", [*PAGES, *BEHIND_OTHERS])
 
 
 @pytest.fixture(scope="module")
@@ -87,51 +87,48 @@ def reach(visitor: Visitor, page: str, stage: Stage) -> None:
             pass
 
 
-@each_page
-def test_a_page_speaks_to_screen_readers_complains_of_nothing_and_asks_no_other_host(
-    page: str, visitor: Visitor, stage: Stage
+LOOKS: Final = (
+    looks.speaks_to_screen_readers,
+    looks.has_contrast,
+    looks.fits,
+    looks.breaks_no_words,
+    looks.goes_by_keyboard,
+)
+
+
+def walk(visitor: Visitor, stage: Stage, look: Callable[[str], None]) -> dict[str, str]:
+    """Opens every page and looks at it; what was wrong, by page."""
+    wrong = {}
+    for page in (*PAGES, *BEHIND_OTHERS):
+        try:
+            reach(visitor, page, stage)
+            look(page)
+            assert visitor.complaints() == []
+        except AssertionError as error:
+            wrong[page] = str(error)
+    return wrong
+
+
+def test_a_page_speaks_stands_out_fits_a_phone_goes_by_keyboard_and_asks_no_other_host(
+    visitor: Visitor, stage: Stage
 ) -> None:
-    reach(visitor, page, stage)
-    looks.speaks_to_screen_readers(visitor)
-    assert visitor.complaints() == []
-    assert visitor.hosts() == {urlsplit(stage.site).netloc}
+    def look(_page: str) -> None:
+        for has_it in LOOKS:
+            has_it(visitor)
+        assert visitor.hosts() == {urlsplit(stage.site).netloc}
 
-
-@each_page
-def test_each_text_of_a_page_stands_out_in_the_light_and_in_the_dark(page: str, visitor: Visitor, stage: Stage) -> None:
-    reach(visitor, page, stage)
-    looks.has_contrast(visitor)
-
-
-@each_page
-def test_a_page_needs_no_moving_sideways_on_a_phone_or_in_eighty_columns(
-    page: str, visitor: Visitor, stage: Stage
-) -> None:
-    reach(visitor, page, stage)
-    looks.fits(visitor)
-
-
-@each_page
-def test_no_word_of_a_table_is_broken_in_two(page: str, visitor: Visitor, stage: Stage) -> None:
-    reach(visitor, page, stage)
-    looks.breaks_no_words(visitor)
-
-
-@each_page
-def test_whatever_a_page_offers_is_reached_by_tab_and_one_sees_where_one_is(
-    page: str, visitor: Visitor, stage: Stage
-) -> None:
-    reach(visitor, page, stage)
-    looks.goes_by_keyboard(visitor)
+    wrong = walk(visitor, stage, look)
+    assert not wrong
 
 
 @pytest.mark.parametrize("has_scripts", [False])
-@each_page
 def test_a_page_is_whole_without_javascript_and_loads_anew_by_itself_where_it_would_be_live(
-    page: str, visitor: Visitor, stage: Stage
+    visitor: Visitor, stage: Stage
 ) -> None:
-    reach(visitor, page, stage)
-    looks.speaks_to_screen_readers(visitor)
-    # Only where no script runs is this an element of the page.
-    assert visitor.has("noscript meta[http-equiv=refresh]") == (page in LIVE)
-    assert visitor.complaints() == []
+    def look(page: str) -> None:
+        looks.speaks_to_screen_readers(visitor)
+        # Only where no script runs is this an element of the page.
+        assert visitor.has("noscript meta[http-equiv=refresh]") == (page in LIVE)
+
+    wrong = walk(visitor, stage, look)
+    assert not wrong

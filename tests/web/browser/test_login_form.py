@@ -1,14 +1,11 @@
-"""The login, in a browser: who gets in, where to, how often somebody may try, and how one gets out."""
-
-from pathlib import Path
+"""The login, in a browser: who gets in, where to, and how one gets out."""
 
 import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 
 from tests.web.browser import looks
 from tests.web.browser.both import with_and_without_scripts
-from tests.web.browser.stage import staged
-from tests.web.browser.visitor import Visitor, visiting
+from tests.web.browser.visitor import Visitor
 
 PASSWORD = "sesame-4711"
 
@@ -22,13 +19,6 @@ def log_in(visitor: Visitor, password: str = PASSWORD, user: str = "ops") -> Non
     visitor.fill("User", user)
     visitor.fill("Password", password)
     visitor.press("Log in")
-
-
-def answered(visitor: Visitor, password: str) -> None:
-    """Tries to log in, and waits for the page that answers: the one before it says the same words."""
-    visitor.mark()
-    log_in(visitor, password)
-    visitor.until(lambda: not visitor.is_marked(), "the try is answered")
 
 
 @with_and_without_scripts
@@ -89,18 +79,3 @@ def test_the_form_is_for_everybody_and_complains_of_nothing(visitor: Visitor) ->
     looks.goes_by_keyboard(visitor)
     looks.fits(visitor)
     assert visitor.complaints() == []
-
-
-def test_after_some_wrong_tries_even_the_right_password_is_not_heard_for_a_while(
-    tmp_path: Path, keys: dict[str, object], driver: WebDriver
-) -> None:
-    with staged(tmp_path, **keys) as own, visiting(driver, own.site) as visitor:
-        visitor.open("/")
-        for _ in range(20):
-            answered(visitor, "sesame-4712")
-            if "Too many wrong tries." in visitor.sees("wrong"):
-                break
-        answered(visitor, PASSWORD)
-        assert "Too many wrong tries. Wait a minute." in visitor.sees("wrong")
-        visitor.open("/queues")
-        visitor.sees("Password")

@@ -3,11 +3,9 @@
 import time
 
 from restbroker.store.replies import items, raw
-from tests.web.browser.both import with_and_without_scripts
 from tests.web.browser.stage import Stage
 from tests.web.browser.visitor import Visitor
 
-pytestmark = with_and_without_scripts
 FAR_S = 1_000_000
 
 
@@ -19,15 +17,13 @@ def find(visitor: Visitor, name: str, condition: str) -> None:
     visitor.sees("shown of")
 
 
-def test_all_that_match_are_retried_and_a_look_before_changes_nothing(
-    stage: Stage, visitor: Visitor, has_scripts: bool
-) -> None:
-    users = [f"again{has_scripts:d}{number}" for number in range(3)]
-    other = stage.lay("retry", f"other{has_scripts:d}", time.time() + FAR_S)
+def test_all_that_match_are_retried_and_a_look_before_changes_nothing(stage: Stage, visitor: Visitor) -> None:
+    users = [f"again{number}" for number in range(3)]
+    other = stage.lay("retry", "other", time.time() + FAR_S)
     for user in users:
         stage.lay("retry", user, time.time() + FAR_S)
 
-    find(visitor, "retries", f"user = again{has_scripts:d}*")
+    find(visitor, "retries", "user = again*")
     assert len(visitor.rows()) == 3
     visitor.tick("all that match")
     visitor.press("Retry")
@@ -46,10 +42,10 @@ def test_all_that_match_are_retried_and_a_look_before_changes_nothing(
     assert other in stage.jids("retry")
 
 
-def test_only_what_is_ticked_is_deleted(stage: Stage, visitor: Visitor, has_scripts: bool) -> None:
+def test_only_what_is_ticked_is_deleted(stage: Stage, visitor: Visitor) -> None:
     due_s = time.time() + FAR_S
-    jids = [stage.lay("schedule", f"ticked{has_scripts:d}{number}", due_s + number) for number in range(3)]
-    find(visitor, "scheduled", f"user = ticked{has_scripts:d}*")
+    jids = [stage.lay("schedule", f"ticked{number}", due_s + number) for number in range(3)]
+    find(visitor, "scheduled", "user = ticked*")
     visitor.tick(f"Choose {jids[0]}")
     visitor.tick(f"Choose {jids[2]}")
     visitor.press("Delete")
@@ -59,10 +55,10 @@ def test_only_what_is_ticked_is_deleted(stage: Stage, visitor: Visitor, has_scri
     assert set(jids) & stage.jids("schedule") == {jids[1]}
 
 
-def test_more_than_a_page_of_dead_jobs_is_deleted_at_once(stage: Stage, visitor: Visitor, has_scripts: bool) -> None:
+def test_more_than_a_page_of_dead_jobs_is_deleted_at_once(stage: Stage, visitor: Visitor) -> None:
     for number in range(120):
-        stage.lay("dead", f"many{has_scripts:d}{number}", time.time() + number / 1000)
-    find(visitor, "dead", f"user = many{has_scripts:d}*")
+        stage.lay("dead", f"many{number}", time.time() + number / 1000)
+    find(visitor, "dead", "user = many*")
     assert len(visitor.rows()) == 50
     visitor.follow("Next page")
     visitor.until(lambda: "after=" in visitor.path, "the next page is open")
@@ -75,12 +71,10 @@ def test_more_than_a_page_of_dead_jobs_is_deleted_at_once(stage: Stage, visitor:
     visitor.sees("No job matches.")
 
 
-def test_a_rate_has_an_action_go_on_in_small_steps_until_all_is_done(
-    stage: Stage, visitor: Visitor, has_scripts: bool
-) -> None:
+def test_a_rate_has_an_action_go_on_in_small_steps_until_all_is_done(stage: Stage, visitor: Visitor) -> None:
     for number in range(4):
-        stage.lay("dead", f"slow{has_scripts:d}{number}", time.time() + number / 1000)
-    find(visitor, "dead", f"user = slow{has_scripts:d}*")
+        stage.lay("dead", f"slow{number}", time.time() + number / 1000)
+    find(visitor, "dead", "user = slow*")
     visitor.tick("all that match")
     visitor.press("Delete")
     visitor.sees("This would delete 4 jobs.")
@@ -92,9 +86,9 @@ def test_a_rate_has_an_action_go_on_in_small_steps_until_all_is_done(
 
 
 def test_a_job_is_moved_to_a_queue_that_nobody_serves_only_where_a_box_is_ticked(
-    stage: Stage, visitor: Visitor, has_scripts: bool
+    stage: Stage, visitor: Visitor
 ) -> None:
-    jid = stage.lay("schedule", f"moves{has_scripts:d}", time.time() + FAR_S)
+    jid = stage.lay("schedule", "moves", time.time() + FAR_S)
     find(visitor, "scheduled", f"jid = {jid}")
     visitor.tick(f"Choose {jid}")
     visitor.press("Move")
@@ -109,9 +103,9 @@ def test_a_job_is_moved_to_a_queue_that_nobody_serves_only_where_a_box_is_ticked
 
 
 def test_a_job_that_somebody_trimmed_is_put_back_into_the_dead_set_and_says_why_in_the_record(
-    stage: Stage, visitor: Visitor, has_scripts: bool
+    stage: Stage, visitor: Visitor
 ) -> None:
-    jid = stage.push(f"refused{has_scripts:d}")
+    jid = stage.push("refused")
     stage.wait_until_in("dead", jid)
     stage.citizen.client.command("DEL", "dead")
     visitor.open("/dead")
@@ -128,8 +122,8 @@ def test_a_job_that_somebody_trimmed_is_put_back_into_the_dead_set_and_says_why_
     assert "restore dead" in visitor.row(f"{jid} was trimmed")
 
 
-def test_jobs_are_given_up_with_the_reason_that_was_typed(stage: Stage, visitor: Visitor, has_scripts: bool) -> None:
-    jid = stage.lay("retry", f"given{has_scripts:d}", time.time() + FAR_S)
+def test_jobs_are_given_up_with_the_reason_that_was_typed(stage: Stage, visitor: Visitor) -> None:
+    jid = stage.lay("retry", "given", time.time() + FAR_S)
     find(visitor, "retries", f"jid = {jid}")
     visitor.tick(f"Choose {jid}")
     visitor.press("Kill")
@@ -143,10 +137,8 @@ def test_jobs_are_given_up_with_the_reason_that_was_typed(stage: Stage, visitor:
     assert "nobody needs it" in visitor.sees("First failure")
 
 
-def test_a_job_gets_another_time_and_a_word_that_is_none_is_asked_for_again(
-    stage: Stage, visitor: Visitor, has_scripts: bool
-) -> None:
-    jid = stage.lay("schedule", f"later{has_scripts:d}", time.time() + FAR_S)
+def test_a_job_gets_another_time_and_a_word_that_is_none_is_asked_for_again(stage: Stage, visitor: Visitor) -> None:
+    jid = stage.lay("schedule", "later", time.time() + FAR_S)
     find(visitor, "scheduled", f"jid = {jid}")
     visitor.tick("all that match")
     visitor.press("Reschedule")

@@ -8,9 +8,8 @@ from tests.web.browser.both import with_and_without_scripts
 from tests.web.browser.stage import TARGET, Stage
 from tests.web.browser.visitor import Visitor
 
-pytestmark = with_and_without_scripts
 
-
+@with_and_without_scripts
 @pytest.mark.parametrize(("kind", "name"), [("queue", QUEUE), ("target", TARGET)])
 def test_a_pause_says_who_made_it_why_and_for_how_long_and_holds_until_it_is_ended(
     kind: str, name: str, stage: Stage, visitor: Visitor, has_scripts: bool
@@ -96,10 +95,8 @@ def test_a_process_is_told_to_be_quiet_and_then_to_stop(stage: Stage, visitor: V
     assert "quiet" in visitor.row(f"{process} is quieted")
 
 
-def test_a_job_in_hand_is_cancelled_and_parked_with_whether_it_may_have_run(
-    stage: Stage, visitor: Visitor, has_scripts: bool
-) -> None:
-    user = f"hangs{has_scripts:d}"
+def test_a_job_in_hand_is_cancelled_and_parked_with_whether_it_may_have_run(stage: Stage, visitor: Visitor) -> None:
+    user = "hangs-here"
     jid = stage.push(user)
     stage.wait_until_sent(user)
     stage.citizen.wait_until_recorded(stage.citizen.identity(stage.broker), "busy", "1")

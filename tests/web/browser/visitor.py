@@ -36,8 +36,13 @@ _MOST_STOPS: Final = 100
 _LOOKS: Final = (Path(__file__).parent / "looks.js").read_text("utf-8")
 _PASSING: Final = (NoSuchElementException, StaleElementReferenceException)
 """What happens where a page changes while it is read."""
-_LEFT: Final = "does not belong to the document"
-"""What the driver says of an element where the browser goes to another page meanwhile."""
+_LEFT: Final = (
+    "does not belong to the document",
+    "aborted by navigation",
+    "document unloaded",
+    "no such execution context",
+)
+"""What the driver says where the browser goes to another page meanwhile."""
 
 
 @attrs.frozen(eq=False)
@@ -59,7 +64,7 @@ class Visitor:
 
     def text(self, part: str = "body") -> str:
         """What is to be read there; `part` is a CSS selector."""
-        return self.driver.find_element(By.CSS_SELECTOR, part).text
+        return self.until(lambda: [self.driver.find_element(By.CSS_SELECTOR, part).text], f"{part} is there")[0]
 
     def sees(self, words: str) -> str:
         """The page's text, as soon as these words are in it."""
@@ -95,12 +100,12 @@ class Visitor:
             raise AssertionError(f"In {PATIENCE_S:g} s this did not happen: {what}. {here}") from None
 
     def follow(self, words: str) -> None:
-        """Follows the link with these words, or with this label."""
-        self._click(f'//a[normalize-space()="{words}" or @aria-label="{words}"]', f"the link {words!r}")
+        """Follows the link with these words, or with this label; returns once the next page is there."""
+        self._leave(f'//a[normalize-space()="{words}" or @aria-label="{words}"]', f"the link {words!r}")
 
     def press(self, words: str) -> None:
-        """Presses the button with these words."""
-        self._click(f'//button[normalize-space()="{words}"]', f"the button {words!r}")
+        """Presses the button with these words; returns once the next page is there."""
+        self._leave(f'//button[normalize-space()="{words}"]', f"the button {words!r}")
 
     def tick(self, label: str) -> None:
         """Ticks a box whose label begins so."""
@@ -110,13 +115,19 @@ class Visitor:
     def fill(self, label: str, text: str) -> None:
         """Writes into the field whose label begins so, instead of what is there."""
         path = f'//input[@id=//label[starts-with(normalize-space(), "{label}")]/@for]'
-        field = self._only(path, f"the field {label!r}")
-        field.clear()
-        field.send_keys(text)
+        what = f"the field {label!r}"
+
+        def filled() -> bool:
+            field = self._only(path, what)
+            field.clear()
+            field.send_keys(text)
+            return True
+
+        self.until(filled, f"{what} is filled in")
 
     def ask(self, call: str) -> Any:
         """What a function of `looks.js` says of the page."""
-        return self.driver.execute_script(f"{_LOOKS}\nreturn {call};")
+        return self.until(lambda: [self.driver.execute_script(f"{_LOOKS}\nreturn {call};")], f"{call} is told")[0]
 
     def rows(self) -> list[list[str]]:
         """The rows of the page's tables, cell by cell."""
@@ -134,7 +145,7 @@ class Visitor:
 
     def has(self, selector: str) -> bool:
         """Whether there is such an element."""
-        return bool(self.driver.find_elements(By.CSS_SELECTOR, selector))
+        return self.until(lambda: [bool(self.driver.find_elements(By.CSS_SELECTOR, selector))], "a page is there")[0]
 
     def mark(self) -> None:
         """Marks the page that is open now, as a load would undo."""
@@ -195,6 +206,12 @@ class Visitor:
         """Asks Chromium itself, by the protocol of its tools."""
         return self.driver.execute_cdp_cmd(method, parameters)
 
+    def _leave(self, path: str, what: str) -> None:
+        before = self.driver.find_element(By.TAG_NAME, "html")
+        self._click(path, what)
+        self.until(lambda: _is_gone(before), f"{what} leads to another page")
+        self.until(lambda: self.driver.execute_script("return document.readyState") == "complete", "it is all there")
+
     def _click(self, path: str, what: str) -> None:
         def clicked() -> bool:
             self._only(path, what).click()
@@ -211,12 +228,20 @@ class Visitor:
         return elements[0]
 
 
+def _is_gone(element: WebElement) -> bool:
+    try:
+        element.is_enabled()
+    except StaleElementReferenceException:
+        return True
+    return False
+
+
 def _answer(question: Callable[[], T]) -> T | Literal[False]:
     """False while the browser is between two pages."""
     try:
         return question()
     except WebDriverException as error:
-        if _LEFT not in str(error):
+        if not any(words in str(error) for words in _LEFT):
             raise
         return False
 
