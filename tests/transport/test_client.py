@@ -1,19 +1,16 @@
 """What the transport promises, proved for both engines against a server that records and misbehaves."""
 
-import contextlib
 import gc
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
 
-from restbroker.config.target import Engine, Target, TlsFiles, Url
+from restbroker.config.target import Engine, Target, Url
 from restbroker.transport.client import open_transport
 from restbroker.transport.connect_limit import START
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -401,33 +398,6 @@ async def test_plain_http_where_tls_was_expected_is_named_tls_and_was_not_sent()
         transport = open_transport(target(port, url=Url("https", "127.0.0.1", port)))
         with pytest.raises(NotSent) as caught:
             await transport.send(post())
-        nursery.cancel_scope.cancel()
-    assert caught.value.tls
-
-
-async def test_a_targets_own_authority_is_trusted_instead_of_the_systems(tmp_path: Path) -> None:
-    key, ca = tmp_path / "key.pem", tmp_path / "ca.pem"
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
-    await trio.run_process([*made, "-keyout", str(key), "-out", str(ca)], capture_stderr=True)
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(ca, key)
-    server = Recorder()
-
-    async def serve(stream: trio.SocketStream) -> None:
-        secured = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
-        with contextlib.suppress(trio.BrokenResourceError):
-            await server.serve(secured)
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
-        port = listeners[0].socket.getsockname()[1]
-        url = Url("https", "127.0.0.1", port)
-        trusting = open_transport(target(port, url=url, tls=TlsFiles(ca=ca)))
-        assert (await trusting.send(post())).status == 200
-        await trusting.aclose()
-        with pytest.raises(NotSent, match="certificate") as caught:
-            await open_transport(target(port, url=url)).send(post())
         nursery.cancel_scope.cancel()
     assert caught.value.tls
 

@@ -39,10 +39,7 @@ def code(reason: Reason | None) -> str | None:
 def test_each_secret_is_found_at_its_place() -> None:
     assert auth.which("one", [b"one", b"two"]) == 0
     assert auth.which("two", [b"one", b"two"]) == 1
-
-
-def test_of_equal_secrets_the_first_is_meant() -> None:
-    assert auth.which("one", [b"two", b"one", b"one"]) == 1
+    assert auth.which("one", [b"two", b"one", b"one"]) == 1, "of equal ones the first is meant"
 
 
 def test_every_secret_is_compared_with_even_after_one_fits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,6 +239,7 @@ def test_secrets_in_paths_and_queries_are_masked() -> None:
         (["e", [{"password": "p"}, {"body": "b"}], "t"], ["e", [{"password": MASK}, {"body": MASK}], MASK]),
         (["e", '{"password": "p", "n": 1}', "t"], ["e", {"password": MASK, "n": 1}, MASK]),
         (["e", "{broken", "t"], ["e", MASK, MASK]),
+        (["e", '{"password": "p"}'], ["e", {"password": MASK}]),
         (["refresh", ["john", "aaron"], {"sub": "t"}], ["refresh", ["john", "aaron"], MASK]),
         ('["e", {}, "t"]', ["e", {}, MASK]),
         ("garbage", [MASK]),
@@ -275,24 +276,10 @@ def test_of_more_secrets_than_can_be_looked_for_at_once_nothing_of_a_text_is_sho
     assert time.process_time() - began_s < 1
 
 
-def test_arguments_as_text_are_masked_also_where_no_token_follows() -> None:
-    shown = redact.job({"args": ["register", '{"password": "hunter2-hunter2"}']})
-    assert "hunter2" not in repr(shown)
-
-
 def test_attempts_are_shown_without_the_jobs_secrets() -> None:
     line: Json = {"code": "E", "status": 500, "excerpt": "no hunter2-hunter2"}
     shown = redact.job({"args": ["register", {"password": "hunter2-hunter2"}, "-"], "restbroker_attempts": [line]})
     assert shown["restbroker_attempts"] == [{"code": "E", "status": 500, "excerpt": f"no {MASK}"}]
-
-
-@rows(("secret", "spelling"), [
-    ("sl/ash-ü-secret", "sl\\/ash-ü-secret"),
-    ('quo"te-ü-secret', json.dumps(json.dumps('quo"te-ü-secret')[1:-1])[1:-1]),
-    ('quo"te<b>-secret', 'quo"te&lt;b&gt;-secret'),
-])  # fmt: skip
-def test_a_secret_is_masked_in_each_way_in_which_a_server_may_repeat_it(secret: str, spelling: str) -> None:
-    assert hiding.hiding([secret])(f"no {spelling}!", 100) == f"no {MASK}!"
 
 
 def test_secrets_are_found_without_a_token_too_and_none_in_what_was_no_job() -> None:

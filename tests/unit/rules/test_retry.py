@@ -50,14 +50,16 @@ payloads = st.dictionaries(
 )
 
 
-def failed(fields: dict[str, Json], *, queue: str = "q", jitter: float = 0.0, unique: int = 0) -> Failed:
+def failed(
+    fields: dict[str, Json], *, jitter: float = 0.0, unique: int = 0, now_s: float = NOW_S, message: str = "500"
+) -> Failed:
     return retry.fail(
         fields,
         retry.read_rule(fields),
-        now_s=NOW_S,
-        queue=queue,
+        now_s=now_s,
+        queue="q",
         error_class="HttpStatus500",
-        error_message="500",
+        error_message=message,
         jitter=jitter,
         backoff=SidekiqBackoff(),
         unique=unique,
@@ -172,6 +174,7 @@ def test_sidekiqs_backoff_stays_in_its_bounds() -> None:
     for count in (0, 1, 10, 24):
         assert retry.delay_s(SidekiqBackoff(), count, 0.0) == count**4 + 15
         assert retry.delay_s(SidekiqBackoff(), count, 0.999) < count**4 + 15 + 10 * (count + 1) - 1
+    assert retry.delay_s(SidekiqBackoff(), 3, 0.5) == 81 + 15 + 19.5
     assert retry.delay_s(SidekiqBackoff(), 10**100, 0.0) == 1000**4 + 15
 
 
@@ -292,17 +295,7 @@ def test_equal_jobs_failing_together_never_make_equal_members(now_s: float, step
 
 
 def test_a_long_or_broken_message_is_cut_and_scrubbed() -> None:
-    result = retry.fail(
-        {},
-        RetryRule(),
-        now_s=NOW_S,
-        queue="q",
-        error_class="E",
-        error_message="a\ud800" + "b" * 20_000,
-        jitter=0,
-        backoff=SidekiqBackoff(),
-    )
-    assert result.fields["error_message"] == "a\ufffd" + "b" * 9_998
+    assert failed({}, message="a\ud800" + "b" * 20_000).fields["error_message"] == "a\ufffd" + "b" * 9_998
 
 
 @rows(
@@ -314,15 +307,15 @@ def test_a_long_or_broken_message_is_cut_and_scrubbed() -> None:
         (b"\xff\xfe", [base64.b64encode(b"\xff\xfe").decode(), "base64, because the payload is not UTF-8"]),
     ],
 )
-def test_bytes_that_are_no_job_are_wrapped_as_one(raw: bytes, args: list[Json]) -> None:
-    fields = retry.wrap_unreadable(raw, "q", "j", "UnreadablePayload", "not JSON", NOW_S)
-    assert fields["args"] == args
-    assert (fields["jid"], fields["queue"], fields["error_class"], fields["retry_count"]) == (
-        "j",
-        "q",
-        "UnreadablePayload",
-        0,
-    )
+def test_bytes_that_are_no_job_are_wrapped_as_one_that_failed_now_and_is_never_retried(
+    raw: bytes, args: list[Json]
+) -> None:
+    fields = retry.wrap_unreadable(raw, "q", "j", "UnreadablePayload", "why", NOW_S)
+    assert fields == {
+        "class": "Restbroker::Unreadable", "args": args, "jid": "j", "queue": "q", "retry": False,
+        "created_at": NOW_S, "failed_at": NOW_S, "error_message": "why", "error_class": "UnreadablePayload",
+        "retry_count": 0,
+    }  # fmt: skip
     assert rubyjson.loads(rubyjson.dumps(fields)) == fields
 
 
@@ -344,35 +337,16 @@ def test_attempts_of_a_wrong_form_are_forgotten(earlier: Json) -> None:
     assert retry.attempts({"restbroker_attempts": earlier}, {"at": 1}) == [{"at": 1}]
 
 
-def test_the_chance_in_sidekiqs_delay_grows_with_the_number_of_tries() -> None:
-    assert retry.delay_s(SidekiqBackoff(), 3, 0.5) == 81 + 15 + 19.5
-
-
 def test_a_stamp_is_so_many_microseconds_later() -> None:
     assert retry.stamp(0.5, 10_000_000) == 10.5
     assert retry.stamp(0.5, 3) == 0.500003
 
 
 def test_a_first_failure_happened_now_whatever_the_producer_wrote() -> None:
-    failed = retry.fail(
-        {"jid": "j", "failed_at": 1.5}, RetryRule(25, None, to_dead=True),
-        now_s=NOW_S, queue="q", error_class="E", error_message="m", jitter=0.0, backoff=SidekiqBackoff(),
-    )  # fmt: skip
-    assert failed.fields["failed_at"] == NOW_S
+    assert failed({"failed_at": 1.5}).fields["failed_at"] == NOW_S
 
 
 def test_a_job_with_retry_for_is_tried_up_to_its_last_moment() -> None:
     for now_s, tried in ((NOW_S, True), (NOW_S + 0.25, False)):
-        failed = retry.fail(
-            {"jid": "j", "failed_at": NOW_S - 60, "retry_count": 0}, RetryRule(25, 60.0, to_dead=True),
-            now_s=now_s, queue="q", error_class="E", error_message="m", jitter=0.0, backoff=SidekiqBackoff(),
-        )  # fmt: skip
-        assert (failed.retry_at_s is not None) is tried
-
-
-def test_what_is_unreadable_is_wrapped_as_a_job_that_failed_now_and_is_never_retried() -> None:
-    assert retry.wrap_unreadable(b"{x", "q", "j", "UnreadablePayload", "why", NOW_S) == {
-        "class": "Restbroker::Unreadable", "args": ["{x"], "jid": "j", "queue": "q", "retry": False,
-        "created_at": NOW_S, "failed_at": NOW_S, "error_message": "why", "error_class": "UnreadablePayload",
-        "retry_count": 0,
-    }  # fmt: skip
+        again = failed({"retry_for": 60, "failed_at": NOW_S - 60, "retry_count": 0}, now_s=now_s)
+        assert (again.retry_at_s is not None) is tried

@@ -203,23 +203,12 @@ LONG = b"12345678901234567890"
         (b"[" * 100_000 + LONG, "nested"),
         (b"[" + b"9" * 4301 + b"]", "4300 digits"),
         (b"[-" + b"9" * 5000 + b"]", "4300 digits"),
+        (b"1" + b"0" * 400 + b".5", f"the number 1{'0' * 19} is too large"),
+        (b'{"a":' + b"1" * 30 + b",x", "Expecting property name"),
     ],
 )
 def test_what_ruby_could_not_read_is_unreadable_and_says_why(raw: bytes, what: str) -> None:
     with pytest.raises(Unreadable, match=what):
-        loads(raw)
-
-
-def test_exactly_100_levels_are_read() -> None:
-    assert loads(b"[" * 100 + b"]" * 100) is not None
-
-
-@rows(("raw", "why"), [
-    (b"1" + b"0" * 400 + b".5", f"the number 1{'0' * 19} is too large"),
-    (b'{"a":' + b"1" * 30 + b",x", "Expecting property name"),
-])  # fmt: skip
-def test_what_cannot_be_read_says_why(raw: bytes, why: str) -> None:
-    with pytest.raises(Unreadable, match=why):
         loads(raw)
 
 

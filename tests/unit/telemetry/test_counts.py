@@ -16,7 +16,7 @@ from restbroker.telemetry.events import (
     StoreLost,
     Warned,
 )
-from restbroker.telemetry.series import METRICS, PROCESS, Distribution
+from restbroker.telemetry.series import Distribution
 
 KNOWN = {"register", "status"}
 
@@ -102,10 +102,6 @@ def test_events_of_the_process_are_counted() -> None:
     assert samples["restbroker_jobs_recovered_total"] == {(): 7}
 
 
-def test_totals_without_an_event_are_told_as_none() -> None:
-    assert counts().samples()["restbroker_redis_outages_total"] == {(): 0}
-
-
 @given(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=50))
 def test_no_name_from_outside_becomes_a_label(names: list[tuple[str, str]]) -> None:
     seen = counts()
@@ -124,12 +120,3 @@ def test_labels_are_bounded() -> None:
     assert len(samples["restbroker_jobs_total"]) == MOST_COMMANDS + 1
     assert len(samples["restbroker_failures_total"]) == MOST_CODES + 1
     assert samples["restbroker_jobs_total"]["e", "other", "deferred"] == 1000 - MOST_COMMANDS
-
-
-def test_what_is_counted_is_in_the_list_with_its_labels() -> None:
-    seen = counts()
-    for event in (finished(), GateClosed("e", "C", "m"), Warned("W", "m"), EventHandled("s", "accepted", 0.1)):
-        seen(event)
-    for name, values in seen.samples().items():
-        assert METRICS[name] in PROCESS
-        assert {len(labels) for labels in values} == {len(METRICS[name].labels)}
