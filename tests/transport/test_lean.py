@@ -14,7 +14,7 @@ from restbroker.config.target import Url
 from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.client import open_transport
 from restbroker.transport.deadlines import Deadlines
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.errors import MaybeSent
 from restbroker.transport.head import Heads
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
@@ -330,16 +330,6 @@ async def test_nothing_wakes_the_watcher_while_nobody_is_watched(autojump_clock:
         assert 1001 <= first.expired_at_s - began_s <= 1001.2
         assert second.expired_at_s is None
         nursery.cancel_scope.cancel()
-
-
-async def test_a_host_that_is_away_says_why() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-        transport = open_transport(target(port, engine="lean"))
-        with pytest.raises(NotSent) as caught:
-            await transport.send(post())
-        assert caught.value.message == f"No connection to http://127.0.0.1:{port}: Connection refused."
 
 
 @rows(("concurrency", "listens"), [(7, False), (8, True)])

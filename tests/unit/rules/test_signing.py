@@ -89,30 +89,6 @@ def test_a_job_that_ruby_wrote_anew_verifies(values: dict[str, Any]) -> None:
     assert fits(signed(values), submitted(escaped))
 
 
-@given(NUMBERS)
-def test_a_number_is_canonical_as_itself_and_in_other_forms(number: float) -> None:
-    text = signing.canonical(number)
-    assert "e" not in text
-    assert text == str(number) if isinstance(number, int) else float(text) == number
-    assert signing.canonical(json.loads(text)) == text
-
-
-@rows(
-    ("value", "text"),
-    [
-        ({"b": 1, "a": [True, None, 1.0, -0.0, 1e-7, 1e22]}, '{"a":[true,null,1,0,0.0000001,1' + "0" * 22 + '],"b":1}'),
-        ({"é": '/"\\\n\x1f\x7f\u2028😀'}, '{"é":"/\\"\\\\\\n\\u001f\x7f\u2028😀"}'),
-        ({"\U0001f600": 1, "\uffee": 2}, '{"\uffee":2,"\U0001f600":1}'),
-        ({}, "{}"),
-        ([1e22], "[1" + "0" * 22 + "]"),
-        ([1e-7], "[0.0000001]"),
-        ([1.0], "[1]"),
-    ],
-)
-def test_the_canonical_text_is_sorted_plain_json(value: Json, text: str) -> None:
-    assert signing.canonical(value) == text
-
-
 ANY_TEXT = st.text(st.characters() | st.sampled_from('"\\/\b\f\n\r\t\x00\x1f\x7f\u2028\u2029\ud800\udfff\uffff😀.5e+7'))
 ANY_VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.integers(-(10**4299), 10**4299) | NUMBERS | ANY_TEXT,
@@ -123,7 +99,7 @@ ANY_VALUES: st.SearchStrategy[Any] = st.recursive(
 
 @given(ANY_VALUES)
 @example({"a": True, "b": [None, False, 1, 2**64, -(10**4299)], "\ud800": "\udfff", "\U0001f600": 0, "\uffee": -0.0})
-@example({"a": "1.5", "b": "2e-7"})
+@example({"a": "1.5", "b": "2e-7", "é": '/"\\\n\x1f\x7f\u2028😀', "c": [1.0, -0.0, 1e-7, 1e22]})
 @example([[]])
 def test_the_canonical_text_is_the_same_whichever_way_it_is_made(value: Any) -> None:
     assert signing.canonical(value) == written_out(value)
@@ -177,11 +153,6 @@ def test_a_signature_fits_no_other_job() -> None:
 def test_a_signature_whose_own_parts_were_changed_fits_nothing(replace: tuple[str, str]) -> None:
     signature = signing.read(signed({}).text.replace(*replace))
     assert signature is None or not fits(signature, submitted({}))
-
-
-def test_both_secrets_of_a_rotation_verify_and_each_says_its_place() -> None:
-    assert place(signed({}, secret="old"), ["new", "old"], "j1", submitted({})) == 1
-    assert place(signed({}, secret="new"), ["new", "old"], "j1", submitted({})) == 0
 
 
 @rows("given_text", [None, 1, "", "v1:app:1", "v1:APP:1:" + "0" * 64, "v1:app:1:" + "0" * 63 + "G"])
