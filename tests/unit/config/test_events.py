@@ -6,12 +6,10 @@ from typing import Any
 from restbroker.config.events import EventSource, Route, Shape
 from restbroker.config.judged import source_defaults_of
 from restbroker.config.key import Members
-from restbroker.config.keys import all_keys
-from restbroker.config.mask import masked
 from restbroker.events import registry
 from restbroker.rules.event import Filter
 from restbroker.rules.redact import BODY_NAMES
-from tests.support.kinds import KINDS, SOURCES, Fetched
+from tests.support.kinds import Fetched
 from tests.unit.config.conftest import Refused, Write
 
 BASE: dict[str, Any] = {"RestQueue": "rest", "Token": "t"}
@@ -24,13 +22,6 @@ LONG = "a-secret-of-many-letters"
 def events(listen: str | None = None, **sources: dict[str, Any]) -> dict[str, Any]:
     section: dict[str, Any] = {"Sources": sources}
     return {**BASE, "Events": section if listen is None else {"Listen": listen, **section}}
-
-
-def test_each_key_that_is_missing_is_named(refused: Refused) -> None:
-    for key in ("Kind", "Path", "Queue", "Class"):
-        left = {name: value for name, value in SOURCE.items() if name != key}
-        cure = "is missing or empty; each source needs Kind, Path, Queue and Class."
-        assert refused(events(prosody=left)) == [f"Events.Sources.prosody.{key}: {cure}"]
 
 
 def test_a_queue_that_a_target_serves_would_be_a_loop_for_a_source_and_for_a_route(refused: Refused) -> None:
@@ -103,10 +94,7 @@ def test_names_that_clash_or_hide_a_text_are_refused(refused: Refused) -> None:
     rows: list[tuple[dict[str, Any], str]] = [
         ({"Fields": {"from": "x"}}, "Fields.from: is a member of events; choose another name."),
         ({"Names": {"id": "to"}}, "Names.id: 'to' is another member's name."),
-        (
-            {"Names": {"body": "comment"}},
-            f"Names.body: expected one of {KNOWN}, found 'comment'; {WHY}.",
-        ),
+        ({"Names": {"body": "comment"}}, f"Names.body: expected one of {KNOWN}, found 'comment'; {WHY}."),
     ]
     for written, problem in rows:
         assert refused(events(prosody=SOURCE | written)) == [f"Events.Sources.prosody.{problem}"]
@@ -138,13 +126,6 @@ def test_what_has_no_use_for_a_kind_is_refused(refused: Refused) -> None:
         "Events.Sources.one.Path: has no use: a source of the kind fetched fetches by itself.",
         "Events.Sources.one.Secret: has no use for the kind fetched; see its Options.",
     ]
-
-
-def test_a_secret_in_the_options_of_a_source_is_not_shown() -> None:
-    written = {"Sources": {"one": FETCHED | {"Options": {"Depth": 3, "Token": LONG}}}}
-    shown = masked(all_keys()["events"], written, KINDS, SOURCES)
-    assert LONG not in repr(shown)
-    assert "'Depth': 3" in repr(shown)
 
 
 def test_each_kind_has_options_and_a_hook_or_a_reader() -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from restbroker.admin.check import check_config
 from restbroker.config.target import CertFiles
-from restbroker.events.mongooseim_sns.options import Options, TopicKeys
 from tests.transport.authority import Authority, authority
 from tests.unit.config.conftest import Refused, Write
 
@@ -16,12 +15,7 @@ LONG: Final = "a-secret-of-many-letters"
 BASE: Final[dict[str, Any]] = {"RestQueue": "rest", "Token": "t"}
 TOPICS: Final = {"user_message_sent": {"Type": "message"}}
 OPTIONS: Final[dict[str, Any]] = {"AccessKey": "MIM", "SecretKey": LONG, "Topics": TOPICS}
-SOURCE: Final[dict[str, Any]] = {
-    "Kind": "mongooseim-sns",
-    "Queue": "events",
-    "Class": "Event",
-    "Options": OPTIONS,
-}
+SOURCE: Final[dict[str, Any]] = {"Kind": "mongooseim-sns", "Queue": "events", "Class": "Event", "Options": OPTIONS}
 POSTED: Final[dict[str, Any]] = {"Kind": "prosody-rest", "Path": "/p", "Secret": LONG, "Queue": "e", "Class": "E"}
 
 
@@ -71,20 +65,6 @@ def test_a_pair_that_is_missing_or_wrong_is_named(refused: Refused, ours: Author
         (problem,) = refused(events(**{key: str(ours.folder / name) for key, name in names.items()}))
         assert problem.startswith(f"Events.{place}: "), (names, place)
         assert why in problem, (names, place)
-
-
-def test_the_key_may_be_in_a_file_and_topics_have_queues(write: Write, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text(f"{LONG}\n")
-    topics = {"Presence-1": {"Type": "presence", "Queue": "seen", "Class": "Seen"}}
-    options = {"AccessKey": "MIM", "SecretKeyFile": "key", "Topics": topics, "ClockSkew": "60s"}
-    found = write(events(source={**SOURCE, "Options": options})).config.events
-    assert found is not None
-    (source,) = found.sources
-    assert [secret.reveal() for secret in source.secrets] == [LONG]
-    assert isinstance(source.options, Options)
-    assert source.options.skew_s == 60.0
-    assert source.options.topics == {"Presence-1": TopicKeys(type="presence", queue="seen", job_class="Seen")}
-    assert source.more_queues == (("Options.Topics.Presence-1", "seen"),)
 
 
 def test_what_is_missing_or_wrong_is_named(refused: Refused) -> None:

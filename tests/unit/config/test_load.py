@@ -77,13 +77,6 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one_and_hides_no_other_m
     assert "Events.Sources.a.Kind" in text
 
 
-def test_keys_match_in_any_case_and_null_and_empty_text_mean_the_default(load_keys: Load) -> None:
-    loaded = load_keys(JabberDomain=None, jabberdomain="example.net", CONCURRENCY=None, RedisNamespace="")
-    assert loaded.config.targets[0].default_host == "example.net"
-    assert loaded.config.targets[0].concurrency == 20
-    assert loaded.config.namespace == ""
-
-
 def test_keys_without_effect_are_understood_with_a_note_whatever_they_hold(load_keys: Load) -> None:
     keys = ("ProcessID", "RedisPoolCount", "MaxIdleConnections", "JabberRestHost")
     values: tuple[Json, ...] = ("1", 1, 7.5, [], {"a": 1})
@@ -98,23 +91,6 @@ def test_the_misspelt_concurrency_counts_with_a_note_and_yields_to_the_right_spe
     assert (misspelt.config.targets[0].concurrency, codes(misspelt)) == (7, ["KeyMisspelt"])
     both = load_keys(Concurreny=7, Concurrency=8)
     assert (both.config.targets[0].concurrency, codes(both)) == (8, ["KeyIgnored"])
-
-
-def test_a_value_of_the_wrong_form_is_refused_with_what_was_expected_and_found(load_keys: Load) -> None:
-    rows: list[tuple[str, Json, str]] = [
-        ("Concurrency", "20", "(written without quotes), found a text"),
-        ("Concurrency", True, "found true or false (true)"),
-        ("Concurrency", 0, "from 1 to 1000"),
-        ("Stats", 1, "expected true or false"),
-        ("RestQueue", "a\nb", "without line breaks"),
-        ("RequestTimeout", "10 parsecs", '"250ms"'),
-        ("RequestTimeout", 10**400, "a duration"),
-        ("Backoff", {"Factor": 0.5}, "Backoff.Factor: expected a number from 1 to 100, found a number (0.5)"),
-        ("Backoff", {"Base": "1h", "Cap": "1s"}, "Backoff.Cap: expected a duration that is not shorter"),
-    ]
-    assert [
-        (key, value, expected) for key, value, expected in rows if expected not in problem(load_keys, **{key: value})
-    ] == []
 
 
 def test_an_address_under_a_wrong_key_is_shown_without_its_login(load_keys: Load) -> None:
@@ -143,12 +119,6 @@ def test_variables_take_switches_durations_and_parts_of_objects(load_keys: Load)
     assert (config.stats, config.targets[0].timeout_s) == (True, 1.5)
     assert config.backoff == ExponentialBackoff(3.0, 2.0, 120.0)
     assert config.tokens[0].secrets[0].reveal() == "123"
-
-
-def test_a_variable_for_one_form_of_a_secret_replaces_the_files_other_form(load_keys: Load, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("from-file\n")
-    loaded = load_keys({"RESTBROKER_TOKEN": "from-variable"}, Token=None, TokenFile="token")
-    assert loaded.config.tokens[0].secrets[0].reveal() == "from-variable"
 
 
 def test_a_wrong_variable_is_named_as_such_and_an_unknown_one_is_only_noted(load_keys: Load) -> None:

@@ -86,19 +86,15 @@ def test_an_address_that_others_reach_needs_a_login_and_is_noted_with_one(write:
 def test_a_login_that_cannot_be_used_is_refused_by_its_place_without_the_secret(write: Write) -> None:
     rows: list[tuple[Json, str]] = [
         ({}, "Roster.Auth: is empty; give exactly one of Basic and Key"),
-        ({"Key": {}}, "Roster.Auth.Key.Value: is missing or empty"),
-        ({"Key": {"Value": "a b"}}, "Roster.Auth.Key.Value: must be of letters"),
-        ({"Key": {"ValueFile": "none"}}, "Roster.Auth.Key.ValueFile: The secret file"),
-        ({"Basic": {"User": "a"}}, "Roster.Auth.Basic.Pass: is missing or empty"),
-        ({"Basic": {"User": "a:b", "Pass": "p"}}, "Roster.Auth.Basic.User: must not hold a colon"),
-        ({"Basic": {"User": "a", "Pass": "p"}, "Key": {"Value": "k"}}, "say the same thing in two ways"),
+        ({"Key": {"Value": "4711&b"}}, "Roster.Auth.Key.Value: must be of letters"),
+        ({"Basic": {"User": "a", "Pass": "4711"}, "Key": {"Value": "k"}}, "say the same thing in two ways"),
         ("s3cret-4711", "Roster.Auth: expected an object of Basic, Key, found a text."),
     ]
     for auth, problem in rows:
         with pytest.raises(ConfigError) as caught:
             write({"Auth": auth})
         assert problem in caught.value.message, (auth, problem)
-        assert "4711" not in caught.value.message, (auth, problem)
+        assert "4711" not in caught.value.message, auth
 
 
 def test_a_target_that_cannot_refresh_is_refused(write: Write) -> None:

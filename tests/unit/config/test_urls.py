@@ -71,16 +71,6 @@ def test_the_database_may_come_from_either_place_but_not_differ() -> None:
         redis_address("redis://h/4", 5)
 
 
-def test_a_redis_host_is_read_with_or_without_its_port() -> None:
-    rows: list[tuple[str, str]] = [
-        ("h", "redis://h:6379"),
-        ("h:7000", "redis://h:7000"),
-        ("::1", "redis://[::1]:6379"),
-        ("[::1]:7000", "redis://[::1]:7000"),
-    ]
-    assert [(written, url) for written, url in rows if redis_host(written) != url] == []
-
-
 def test_a_redis_host_with_more_than_host_and_port_is_refused() -> None:
     for written in ("h/1", "a@h", ":7000", "h:x", "h?db=1"):
         with pytest.raises(BadUrl):

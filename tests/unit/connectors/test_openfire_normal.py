@@ -21,7 +21,6 @@ LISTS = (
 Case = tuple[str, Any, list[Any]]
 CASES: list[Case] = [
     ("SessionsCount", {"localSessions": 2, "clusterSessions": 0}, [{"localSessions": "2", "clusterSessions": "0"}]),
-    ("MsgArchiveEntity", {"jid": "a@b", "count": 0}, [{"jid": "a@b", "count": "0"}]),
     (
         "UserEntity",
         CAROL,
@@ -32,11 +31,6 @@ CASES: list[Case] = [
     ),
     ("UserEntity", ERIN, [{"username": "erin", "name": "", "properties": None}, {"username": "erin", "name": ""}]),
     ("UserEntities", {"users": []}, [{}, {"users": []}]),
-    (
-        "UserEntities",
-        {"users": [ERIN]},
-        [{"user": {"username": "erin", "name": "", "properties": None}}, {"users": [{**ERIN, "password": None}]}],
-    ),
     (
         "UserEntities",
         {"users": [ERIN, CAROL]},
@@ -53,14 +47,7 @@ CASES: list[Case] = [
         "RosterEntities",
         {"rosterItem": [{"jid": "b@c", "nickname": "B", "subscriptionType": 3, "groups": ["Friends"]}]},
         [
-            {
-                "rosterItem": {
-                    "jid": "b@c",
-                    "nickname": "B",
-                    "subscriptionType": "3",
-                    "groups": {"group": "Friends"},
-                }
-            },
+            {"rosterItem": {"jid": "b@c", "nickname": "B", "subscriptionType": "3", "groups": {"group": "Friends"}}},
             {"rosterItem": [{"jid": "b@c", "nickname": "B", "subscriptionType": 3, "groups": ["Friends"]}]},
         ],
     ),
@@ -109,9 +96,7 @@ CASES: list[Case] = [
         {"occupants": [{"jid": "a@b"}]},
         [{"occupant": {"jid": "a@b"}}, {"occupants": [{"jid": "a@b"}]}],
     ),
-    ("ParticipantEntities", {"participants": []}, [{}, {"participants": []}]),
     ("members", {"members": ["a@b"]}, [{"member": "a@b"}, {"members": ["a@b"]}]),
-    ("MUCRoomMessageEntities", {"message": []}, [{}, {"message": []}]),
     (
         "MUCRoomMessageEntities",
         {"message": [{"from": "a@b", "body": "Hi"}]},
@@ -128,14 +113,7 @@ CASES: list[Case] = [
                     "averageWaitTime": 0,
                     "maxChats": 4,
                     "currentChats": 0,
-                    "users": [
-                        {
-                            "userID": "v@e",
-                            "queuePosition": 1,
-                            "estimatedTime": 15,
-                            "joinDate": 1795156932932,
-                        }
-                    ],
+                    "users": [{"userID": "v@e", "queuePosition": 1, "estimatedTime": 15, "joinDate": 1795156932932}],
                 }
             ]
         },
@@ -162,17 +140,10 @@ CASES: list[Case] = [
     ),
     ("AssistEntity", {"groupchat": "r@c"}, [{"groupchat": "r@c", "chatroom": None}]),
     (
-        "Bookmark",
-        {"bookmarkID": 7, "globalBookmark": False, "users": [], "groups": ["a"], "properties": []},
-        [{"bookmarkID": "7", "globalBookmark": "false", "groups": "a", "properties": None}],
-    ),
-    (
         "SipAccounts",
         {"accounts": [{"username": "a", "enabled": True}]},
         [{"account": {"username": "a", "enabled": "true"}}],
     ),
-    ("BlastGroups", {"groups": [{"name": "a", "users": []}]}, [{"group": {"name": "a"}}]),
-    ("Conversations", {"conversations": []}, [{}]),
     (
         "MessageBlastEntities",
         {"blasts": [{"recipients": ["a"], "sendlater": True}]},

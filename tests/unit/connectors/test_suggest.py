@@ -57,14 +57,6 @@ def test_each_kind_says_something_or_nothing_and_never_a_secret(suggest: Suggest
         assert "main" in (text or "main"), kind
 
 
-def test_ejabberds_lines_are_yaml_with_each_command_once(suggest: Suggest) -> None:
-    text = suggest("ejabberd", "register", "status", "my_own")
-    rights = yaml.safe_load(text or "")["api_permissions"]["restbroker main"]
-    assert rights["what"] == ["status", "connected_users_number", "registered_vhosts", "my_own", "register"]
-    assert rights["from"] == "mod_http_api"
-    assert rights["who"] == {"access": [{"allow": [{"user": "broker@example.org"}]}]}
-
-
 def test_ejabberds_lines_name_every_harmless_command_for_a_star_and_no_dangerous_one(suggest: Suggest) -> None:
     what = set(yaml.safe_load(suggest("ejabberd") or "")["api_permissions"]["restbroker main"]["what"])
     catalogue = registry.catalogue("ejabberd")

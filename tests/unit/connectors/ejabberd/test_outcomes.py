@@ -73,50 +73,29 @@ DUPLICATE = error(10090, "User a@localhost already registered")
 def test_each_answer_has_its_outcome() -> None:
     rows: list[tuple[str, int, bytes | Json, str]] = [
         ("register", 200, "User a@localhost successfully registered", "Delivered yes"),
-        ("check_account", 200, 0, "Delivered yes"),
         ("check_account", 200, 1, "Delivered no"),
-        ("create_room/v1", 200, 1, "Rejected CommandFailed"),
-        ("ban_account", 200, 1, "Rejected CommandFailed"),
-        ("a_command_of_ours", 200, 1, "Delivered yes"),
+        ("create_room", 200, {"res": 1}, "Rejected CommandFailed"),
         ("register", 200, PAGE, "Denied NotTheApi"),
-        ("register", 302, b"", "Denied Redirected"),
-        ("register", 400, "Request have unknown arguments: [z]", "Rejected BadArgument"),
-        ("register", 400, "Arg 5 is not in format binary", "Rejected BadArgument"),
-        ("send_stanza_c2s", 400, "no_session", "Rejected NotFound"),
-        ("set_room_affiliation", 400, "Room doesn't exists", "Rejected NotFound"),
+        ("register", 307, b"", "Denied Redirected"),
+        ("register", 400, "Request have missing argument: password", "Rejected BadArgument"),
+        ("send_stanza", 400, "unclosed token", "Rejected BadArgument"),
+        ("get_vcard", 400, "error_no_vcard_found", "Rejected NotFound"),
         ("subscribe_room", 400, "Subscriptions are not allowed", "Rejected Refused"),
-        ("register", 400, PAGE, "Rejected Refused"),
         ("register", 400, "unknown_command", "Deferred ServerStopping free pauses"),
         ("a_command_of_ours", 400, "unknown_command", "Rejected UnknownCommand"),
-        ("register", 401, error(10, "You are not authorized to call this command."), "Denied LoginRefused"),
         ("register", 403, error(32, "AccessRules: …"), "Denied CommandForbidden"),
-        ("register", 404, error(40, "Endpoint not found."), "Rejected UnknownCommand"),
+        ("change_password", 404, "unknown_user", "Rejected NotFound"),
         ("register", 404, b"<html><h1>404 Not Found</h1></html>", "Denied WrongUrl"),
         ("register", 409, DUPLICATE, "Rejected AlreadyExists"),
-        ("register", 413, b"too large", "Rejected Refused"),
-        ("register", 408, b"", "Deferred ServerBusy free pauses"),
         ("register", 429, b"", "Deferred ServerBusy free pauses"),
-        (
-            "register",
-            500,
-            error(10001, "Can't register user a@@x at node n: Malformed username"),
-            "Rejected BadArgument",
-        ),
-        (
-            "register",
-            500,
-            error(10001, "Can't register user a@x at node n: Database failure"),
-            "Deferred ServerError counts",
-        ),
+        ("register", 500, error(10001, "Can't register user a: Database failure"), "Deferred ServerError counts"),
+        ("register", 500, error(10001, "Can't register user a: Malformed username"), "Rejected BadArgument"),
+        ("add_rosteritem", 500, "internal_error", "Deferred ServerError counts max 3"),
         ("register", 502, PAGE, "Deferred ServerError counts pauses"),
         ("register", 504, PAGE, "Uncertain GatewayTimeout"),
-        ("register", 101, b"", "Rejected OddAnswer"),
+        ("register", 999, b"", "Rejected OddAnswer"),
     ]
-    assert [
-        (command, status, body, expected)
-        for command, status, body, expected in rows
-        if in_short(judged(command, status, body)) != expected
-    ] == []
+    assert [row for row in rows if in_short(judged(*row[:3])) != row[3]] == []
 
 
 def test_what_an_earlier_sending_did_counts_as_done_and_another_refusal_of_it_does_not() -> None:
@@ -151,12 +130,9 @@ def test_a_word_of_ejabberds_is_understood_though_it_is_the_logins_password() ->
         assert isinstance(outcome, Delivered) or password not in f"{outcome.reason.message} {outcome}", (status, body)
 
 
-def test_the_answer_is_delivered_as_sent_and_parsed() -> None:
+def test_the_answer_is_delivered_as_sent_and_parsed_and_one_that_was_cut_says_so() -> None:
     outcome = judged("get_roster", 200, '[{"jid": "ä@x"}]'.encode())
     assert outcome == Delivered('[{"jid": "ä@x"}]', [{"jid": "ä@x"}], 200)
-
-
-def test_a_truncated_answer_is_delivered_and_says_so() -> None:
     outcome = judged("connected_users", 200, b'["a@x", "b', truncated=True)
     assert outcome == Delivered('["a@x", "b', None, 200, note="answer truncated")
 

@@ -1,6 +1,5 @@
 """The requests that ejabberd gets."""
 
-import base64
 import json
 from collections.abc import Mapping
 
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Credentials, Issued, Target, Url
+from restbroker.config.target import Bearer, Credentials, Target, Url
 from restbroker.connectors.ejabberd import catalogue
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.connectors.ejabberd.request import build, headers_of, question, route
@@ -47,13 +46,6 @@ def test_a_command_is_a_post_of_one_json_object() -> None:
     assert sent(built("x", exact)) == exact
 
 
-def test_a_version_of_the_interface_is_pinned_by_the_endpoint_or_by_the_url() -> None:
-    assert built("register/v1", {}).path == "/api/register/v1"
-    pinned = attrs.evolve(TARGET, url=attrs.evolve(TARGET.url, path="/api/v2"))
-    assert route("register", None, pinned).path == "/api/v2/register"
-    assert question(pinned, "status").path == "/api/v2/status"
-
-
 def test_the_configured_version_of_the_interface_counts_for_commands_that_name_none_and_not_for_questions() -> None:
     for version in (0, 2):
         pinned = attrs.evolve(TARGET, options=Options(api_version=version))
@@ -64,52 +56,10 @@ def test_the_configured_version_of_the_interface_counts_for_commands_that_name_n
     assert route("register", None, both).path == "/api/v1/register/v2"
 
 
-def test_a_login_given_beside_the_target_counts_before_its_own() -> None:
-    own, other = Basic("a", Secret("p")), Bearer(Secret("t0ken"))
-    target = attrs.evolve(TARGET, credentials=Issued(own, fallback=True))
-    assert ("Authorization", "Basic YTpw") in question(target, "status").headers
-    assert ("Authorization", "Bearer t0ken") in question(target, "status", login=other).headers
-
-
 def test_the_jobs_own_headers_are_passed_on() -> None:
     given = ("traceparent", "00-a-b-01")
     request = build(Call(Command("status", {}), headers=(given,)), route("status", None, TARGET), headers_of(None))
     assert request.headers == (*headers_of(None), given)
-
-
-def test_a_missing_host_is_filled_where_the_command_takes_one() -> None:
-    rows: list[tuple[str, Mapping[str, Json], Json]] = [
-        ("register", {"user": "a"}, {"user": "a", "host": "example.org"}),
-        ("register", {"user": "a", "host": "other"}, {"user": "a", "host": "other"}),
-        ("register", {"host": None}, {"host": None}),
-        ("status", {}, {}),
-    ]
-    assert [
-        (command, arguments, expected)
-        for command, arguments, expected in rows
-        if sent(built(command, arguments, host="example.org")) != expected
-    ] == []
-
-
-def test_a_host_under_its_old_name_is_not_given_twice() -> None:
-    aliased = [
-        (spec.name, alias)
-        for spec in catalogue.for_version(None).commands.values()
-        for argument in spec.arguments
-        for alias in argument.aliases
-        if argument.name == "host"
-    ]
-    assert aliased
-    for command, alias in aliased:
-        spec = catalogue.for_version(None).commands[command]
-        call = Call(Command(command, {alias: "x"}), host="example.org")
-        assert sent(build(call, route(command, spec, TARGET), headers_of(None))) == {alias: "x"}
-
-
-def test_basic_credentials_are_sent_as_utf8() -> None:
-    request = built("status", {}, credentials=Basic("admin@x", Secret("pä:ss")))
-    scheme, _, encoded = dict(request.headers)["Authorization"].partition(" ")
-    assert (scheme, base64.b64decode(encoded).decode()) == ("Basic", "admin@x:pä:ss")
 
 
 def test_a_token_that_fits_no_header_is_an_error_that_does_not_show_it() -> None:

@@ -77,40 +77,20 @@ def test_what_cannot_be_used_is_told_with_its_place(problems: Problems) -> None:
     rows: list[tuple[dict[str, Any], str]] = [
         ({}, "Commands: is missing or empty; it says what is sent for each command."),
         ({"Commands": {"a": {"Path": "x/{b"}}}, 'Commands.a.Path: has a "{" that belongs to no {name}; write "{{" for'),
-        ({"Commands": {"a": {"Query": {"q": "}"}}}}, 'Commands.a.Query.q: has a "}" that belongs to no {name}'),
         ({"Commands": {"a": {"Query": {"\ud800": ""}}}}, "Commands.a.Query.?: expected a name without blanks and"),
         ({"Commands": {"a": {"Body": [{"x": "{y z}"}]}}}, 'Commands.a.Body: has a "{" that belongs to no {name}'),
         ({"Commands": {"a": {"Method": "GET", "Body": {}}}}, "Commands.a.Body: is given, and a GET has none; say Enc"),
         ({"Commands": {"a": {"Encoding": "form", "Body": []}}}, "Commands.a.Body: must be an object where Encoding"),
         ({"Commands": {"a": {"Success": [200, "5xx"]}}}, "Commands.a.Retry: has a status that is in Success too."),
-        ({"Commands": {"a": {"Success": [100]}}}, "Commands.a.Success[0]: expected a status from 200 to 599"),
-        ({"Commands": {"a": {"Method": "TRACE"}}}, 'Commands.a.Method: expected one of "GET", "HEAD"'),
-        ({"Commands": {"a/b": {}}}, "Commands.a/b: expected a command's name, found"),
-        ({"Commands": {"a": {"Methud": "GET"}}}, "Commands.a.Methud: is no key of"),
-        (
-            {"Commands": {"a": {}}, "Headers": {"Host": "x"}},
-            "Headers.Host: is a header that restbroker writes by itself",
-        ),
         ({"Commands": {"a": {"Headers": {"content-LENGTH": "1"}}}}, "Commands.a.Headers.content-LENGTH: is a header"),
-        ({"Commands": {"a": {}}, "Headers": {"Transfer-Encoding": "x"}}, "Headers.Transfer-Encoding: is a header that"),
         ({"Commands": {"a": {}}, "Headers": {"X": "a\r\nHost: b"}}, "Headers.X: expected a text without line breaks"),
-        ({"Commands": {"a": {}}, "Headers": {"X": "é"}}, "Headers.X: A header's value is empty or has characters bey"),
-        ({"Commands": {"a": {}}, "Headers": {"X:": "a"}}, "Headers.X:: expected a header's name"),
-        (
-            {"Commands": {"a": {}}, "Headers": {"X": {"Env": "NONE"}}},
-            "Headers.X: names the variable NONE, which is not",
-        ),
+        ({"Commands": {"a": {}}, "Headers": {"X": {"Env": "NONE"}}}, "Headers.X: names the variable NONE, which is"),
         ({"Commands": {"a": {}}, "Headers": {"X": {"File": "none"}}}, "Headers.X: The secret file"),
-        (
-            {"Commands": {"a": {}}, "Headers": {"X": {"Fill": "none"}}},
-            "Headers.X: expected a text without line breaks,",
-        ),
-        ({"Commands": {"a": {}}, "SigningSecrets": ["abc"]}, "SigningSecrets[0]: A signing secret must be whsec_ and"),
         ({"Commands": {"a": {}}, "Probe": {"Path": "x/{y}"}}, "Probe.Path: has an argument; a probe has none."),
     ]
     for options, problem in rows:
         (found,) = problems(options)
-        assert found.startswith(problem), (options, problem)
+        assert found.startswith(problem), options
 
 
 def test_what_belongs_to_ejabberd_or_contradicts_itself_is_refused(problems: Problems) -> None:

@@ -34,13 +34,6 @@ def test_a_version_has_what_came_until_then() -> None:
         assert (catalogue.version, len(catalogue.commands)) == (found, commands), asked
 
 
-def test_an_argument_that_came_later_is_not_known_before() -> None:
-    def arguments(version: str) -> list[str]:
-        return [argument.name for argument in for_version(version).commands["account.listUsers"].arguments]
-
-    assert (arguments("6.5.0"), arguments("6.6.0")) == (["domain"], ["domain", "limit", "index"])
-
-
 def test_who_logs_in_decides_what_there_is() -> None:
     assert "server.stop" in of("admin")
     assert "server.stop" not in of("domain_admin")
@@ -53,21 +46,6 @@ def test_who_logs_in_decides_what_there_is() -> None:
 def test_the_configured_version_counts_before_the_one_that_was_found() -> None:
     assert "broadcast.startBroadcast" in of("admin", "6.8.0", "6.0.0")
     assert "broadcast.startBroadcast" not in of("admin", "auto", "6.0.0")
-
-
-def test_a_command_line_knows_how_to_read_an_argument() -> None:
-    rows: list[tuple[str, str, tuple[str, str | None]]] = [
-        ("roster.addContact", "groups", ("list", "string")),
-        ("roster.addContacts", "contacts", ("list", "object")),
-        ("roster.subscribeToAll", "user", ("any", None)),
-        ("last.setLast", "timestamp", ("string", None)),
-        ("stanza.getLastMessages", "limit", ("integer", None)),
-        ("server.setLoglevel", "level", ("string", None)),
-    ]
-    for name, argument, shape in rows:
-        found = ALL.commands[name].argument(argument)
-        assert found is not None, (name, argument)
-        assert (found.type, found.element) == shape, (name, argument)
 
 
 def test_a_domain_that_must_be_given_is_known_as_host_too() -> None:

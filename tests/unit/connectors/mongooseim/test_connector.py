@@ -45,13 +45,6 @@ async def test_a_job_becomes_one_post_with_variables(opened: Opened) -> None:
     }
 
 
-async def test_a_slash_stands_for_the_dot(opened: Opened) -> None:
-    async with opened(says(DONE)) as bench:
-        outcome = await bench.deliver("account/registerUser", username="alice", password="p")
-        assert isinstance(outcome, Delivered)
-        assert bench.connector.spec("account/registerUser") is bench.connector.spec("account.registerUser")
-
-
 async def test_a_domain_that_is_missing_is_filled_in_where_one_is_needed(opened: Opened) -> None:
     given: list[dict[str, Any]] = [{}, {"host": "localhost"}, {"domain": "localhost"}, {"domain": None}]
     async with opened(says(DONE)) as bench:
@@ -167,6 +160,7 @@ async def test_the_probe_tells_a_server_that_is_well_from_others(opened: Opened)
     rows: list[tuple[Any, bool, bool, str]] = [
         (WELL, True, False, "MongooseIM 6.8.0-12-gabc answers"),
         (NO_DATABASE, False, False, "cannot reach its database"),
+        ({"data": None, "errors": [refusal("internal", "Odd")]}, False, False, "Odd"),
         ({"data": {"checkAuth": {"authStatus": "UNAUTHORIZED"}}}, False, True, "not that of an admin"),
         ({"data": {"checkAuth": WHO, "server": {"status": {"statusCode": "NOT_RUNNING"}}}}, False, False, "does not"),
         ({"data": {"checkAuth": WHO}, "errors": [refusal("domain_not_found")]}, True, False, "takes the login"),
@@ -231,42 +225,10 @@ def test_the_account_of_a_call() -> None:
     ] == []
 
 
-UNKNOWN = {"data": {"stanza": {"sendMessage": None}}, "errors": [refusal("unknown_user", "User does not exist")]}
-NOT_ALLOWED = {"data": {"account": {"removeUser": None}}, "errors": [refusal("not_allowed")]}
-NOBODY = {"data": {"account": {"checkUser": {"exist": False}}}}
 MESSAGE = {"from": "alice@localhost", "to": "bob@localhost", "body": "x"}
 
 
-async def test_a_job_that_may_have_run_is_refused_only_by_a_server_that_reaches_its_database(opened: Opened) -> None:
-    rows: list[tuple[Any, str]] = [(NO_DATABASE, "DatabaseAway"), (WELL, "NotFound")]
-    for health, code in rows:
-        async with opened(says(UNKNOWN, health)) as bench:
-            outcome = await bench.deliver("stanza.sendMessage", {"maybe_run": True}, **MESSAGE)
-            assert "countUsers" in asked(bench)[1], (health, code)
-        assert isinstance(outcome, Deferred | Rejected), (health, code)
-        assert outcome.reason.code == code, (health, code)
-
-
-async def test_a_removal_is_done_already_only_where_the_database_says_so(opened: Opened) -> None:
-    async with opened(says(NOT_ALLOWED, NOBODY, NO_DATABASE)) as bench:
-        away = await bench.deliver("account.removeUser", {"maybe_run": True}, user="alice@localhost")
-    assert isinstance(away, Deferred)
-    assert away.reason.code == "DatabaseAway"
-    async with opened(says(NOT_ALLOWED, NOBODY, WELL)) as bench:
-        done = await bench.deliver("account.removeUser", {"maybe_run": True}, user="alice@localhost")
-    assert isinstance(done, Delivered)
-
-
-async def test_a_job_that_never_timed_out_is_refused_without_another_question(opened: Opened) -> None:
-    async with opened(says(UNKNOWN)) as bench:
-        outcome = await bench.deliver("stanza.sendMessage", **MESSAGE)
-        assert len(asked(bench)) == 1
-    assert isinstance(outcome, Rejected)
-
-
-async def test_a_job_timed_out_for_its_database_only_where_the_server_then_says_that_it_is_away(
-    opened: Opened,
-) -> None:
+async def test_a_job_timed_out_for_its_database_only_where_the_server_then_says_that_it_is_away(opened: Opened) -> None:
     call = Call(Command("stanza.sendMessage", MESSAGE), host="localhost", timeout_s=0.5)
     for health in (*(Answer(200, json.dumps(one).encode()) for one in (NO_DATABASE, WELL)), Answer(401, b""), None):
         waits = threading.Event()

@@ -104,10 +104,7 @@ def test_who_is_of_another_server_is_not_taken_for_a_user_of_the_same_name_here(
 
 def test_quotes_copied_from_the_page_are_left_out_of_paths_and_not_of_texts() -> None:
     made = request("join_room", from_='"romeo"', roomName='"balcony"', service='"conference"')
-    assert (made.path, made.query) == (
-        "/rest/api/restapi/v1/chat/ofchat-1/rooms/balcony",
-        (("service", "conference"),),
-    )
+    assert (made.path, made.query) == ("/rest/api/restapi/v1/chat/ofchat-1/rooms/balcony", (("service", "conference"),))
     assert request("set_presence", from_="romeo", show='"dnd"', status='"busy"').query == (
         ("show", "dnd"),
         ("status", '"busy"'),

@@ -49,8 +49,11 @@ async def test_a_message_keeps_its_own_id_and_an_iq_gets_none(opened: Opened) ->
         assert "id" not in json.loads((await bench.sent("iq", to="a@example.org", ping=True)).body)
 
 
-async def test_null_and_the_own_kind_are_as_if_they_were_not_given(opened: Opened) -> None:
-    async with opened() as bench:
+async def test_null_and_the_own_kind_are_as_if_they_were_not_given_and_members_of_fields_are_passed_on(
+    opened: Opened,
+) -> None:
+    async with opened(options={"Fields": ["receipt"]}) as bench:
+        assert json.loads((await bench.sent("message", **TO, receipt=True)).body)["receipt"] is True
         got = await bench.sent("message", to="a@example.org", body="x", subject=None, kind="message")
         refused = await bench.deliver("message", to="a@example.org", kind="presence")
     assert json.loads(got.body) == {"kind": "message", "id": JID, "to": "a@example.org", "body": "x"}
@@ -155,12 +158,6 @@ async def test_a_command_of_a_module_that_is_not_configured_says_which_option_na
     assert known.reason.cure == "Name the address of the module that brings it in the target's Options: AdminURL."
     assert other.reason.cure == "Name the address of the module that brings it in the target's Options: MsgURL."
     assert "AdminURL" not in unknown.reason.cure
-
-
-async def test_members_named_in_fields_are_passed_on(opened: Opened) -> None:
-    async with opened(options={"Fields": ["receipt"]}) as bench:
-        got = await bench.sent("message", **TO, receipt=True)
-    assert json.loads(got.body)["receipt"] is True
 
 
 async def test_a_secret_file_that_is_gone_makes_jobs_wait(opened: Opened, tmp_path: Any) -> None:

@@ -1,12 +1,9 @@
 """Commands that change rosters ask nothing of Prosody and tell nothing of its health; refreshes of many become jobs."""
 
 import attrs
-import pytest
 
-from restbroker.connectors.contract import Ports
-from restbroker.connectors.prosody_roster.connector import open_connector
 from restbroker.connectors.prosody_roster.options import Options
-from restbroker.errors import ConfigError, StoreRefused
+from restbroker.errors import StoreRefused
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Rejected
 from restbroker.rules.roster_change import Change, NotChanged
@@ -92,8 +89,3 @@ async def test_a_denied_probe_is_asked_once_for_all_who_meet_it_at_the_same_mome
         for _ in range(5):
             assert (await at.connector.probe(Link(at.prosody))).denied
     assert len(at.prosody.requests) == 1
-
-
-def test_without_rosters_there_is_no_connector() -> None:
-    with pytest.raises(ConfigError, match="needs rosters in Redis"):
-        open_connector(TARGET, Ports(lambda _: None, lambda: 0.0))

@@ -3,15 +3,13 @@
 import json
 from functools import partial
 
-import pytest
 import trio
 import trio.testing
 
-from restbroker.connectors.prosody_roster.request import together
 from restbroker.errors import StoreRefused
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
-from tests.unit.connectors.prosody_roster.conftest import TARGET, FakeRosters, Link, Opened, Prosody, Side
+from tests.unit.connectors.prosody_roster.conftest import FakeRosters, Link, Opened, Prosody, Side
 
 Collected = dict[str, Outcome | Exception]
 
@@ -36,11 +34,6 @@ async def all_of(side: Side, users: list[str]) -> Collected:
 
 def users(count: int) -> list[str]:
     return [f"user{number}" for number in range(count)]
-
-
-def test_a_flight_of_nobody_cannot_be_made() -> None:
-    with pytest.raises(ValueError, match="never answers"):
-        together(TARGET, [])
 
 
 async def test_one_user_is_posted_as_a_list_with_its_length(side: Opened, autojump_clock: object) -> None:
@@ -222,23 +215,6 @@ async def test_a_500_to_a_batch_is_narrowed_down_and_one_to_a_user_is_final(
         found = await all_of(at, users(2))
     assert all(isinstance(outcome, Rejected) and outcome.reason.status == 500 for outcome in found.values())
     assert len(at.prosody.requests) == 3
-
-
-async def test_a_proxy_that_is_busy_pauses_the_target(side: Opened, autojump_clock: object) -> None:
-    for status in (429, 502, 503):
-        async with side(prosody=Prosody(status=status)) as at:
-            outcome = await at.refresh("john")
-        assert isinstance(outcome, Deferred), status
-        assert (outcome.pause_target, outcome.counts, outcome.retry_after_s) == (True, False, 5.0), status
-
-
-async def test_an_answer_of_something_else_is_told_as_that(side: Opened, autojump_clock: object) -> None:
-    rows: list[bytes] = [b"<html>", b"[]", b'{"hello":1}', b"\xff"]
-    for body in rows:
-        async with side(prosody=Prosody(body=body)) as at:
-            outcome = await at.refresh("john")
-        assert isinstance(outcome, Deferred), body
-        assert (outcome.reason.code, outcome.pause_target) == ("NotTheModule", True), body
 
 
 async def test_who_failed_before_flies_alone_and_holds_nobody_up(side: Opened, autojump_clock: object) -> None:
