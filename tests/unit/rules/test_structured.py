@@ -1,10 +1,11 @@
 """Passwords deep inside arguments that have a structure of their own are found by their names, and masked."""
 
 import json
-import os
 import time
 from html import escape
 from urllib.parse import quote_plus, urlencode
+
+from hypothesis import settings
 
 from restbroker.rules import redact
 from restbroker.rules.hiding import MASK
@@ -12,7 +13,7 @@ from restbroker.rules.json_types import Json
 from tests.support.rows import rows
 
 # A megabyte, with `make fuzz`.
-SMALL = 125_000 if "FUZZ_EXAMPLES" in os.environ else 5_000
+SMALL = 125_000 if settings().max_examples > 1000 else 5_000
 PASSWORD = 'p4ss <w>"o\\rd" & more'
 FORM: Json = {"fields": [{"var": "accountjid", "value": "a@h"}, {"var": "password", "values": [PASSWORD]}]}
 PRIVATE: Json = [{"type": "text-private", "var": "pin", "value": PASSWORD}]
