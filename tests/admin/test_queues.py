@@ -70,15 +70,6 @@ def test_a_queue_is_cleared_and_a_dry_run_only_counts(client: Client) -> None:
     assert queues.clear(client, "rest", "ann") == 0
 
 
-def test_who_clears_or_resumes_can_say_why(client: Client) -> None:
-    stored.push(client, "rest", [job("j1")])
-    queues.clear(client, "rest", "ann", "sent twice")
-    queues.resume(client, "rest", "ann", "the server is back")
-    notes = [one.note for one in audit.listed(client, 5)]
-    told = [("resume", "the server is back"), ("clear", "sent twice"), ("clear", "sent twice")]
-    assert [(note.action, note.why) for note in notes] == told
-
-
 def test_a_queue_is_cleared_in_batches_and_what_is_pushed_meanwhile_stays(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,15 +96,6 @@ def test_a_clearing_that_is_stopped_is_written_down_as_such_and_the_same_call_ag
     assert (interrupted.state, interrupted.done) == ("interrupted", 10)
     assert queues.clear(client, "rest", "bob") == 15
     assert stored.sizes(client, ["rest"]) == {"rest": 0}
-
-
-def test_who_clears_for_long_is_seen_to_go_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queues, "BATCH", 10)
-    monkeypatch.setattr(queues, "_NOTE_EVERY_S", 0.0)
-    stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
-    assert queues.clear(client, "rest", "ann") == 25
-    noted = [(one.note.state, one.note.done) for one in audit.listed(client, 9)]
-    assert noted == [("ended", 25), ("going on", 20), ("going on", 10), ("begun", 0)]
 
 
 def test_a_key_that_is_no_list_is_not_cleared(client: Client) -> None:
@@ -182,14 +164,3 @@ def test_of_two_queues_that_are_shown_alike_none_is_taken_for_the_other(
     assert list(audit.listed(client, 10)) == []
     assert client.command("SMEMBERS", "ns:paused") == paused
     assert client.command("LLEN", b"ns:queue:" + odd) == 1
-
-
-def test_a_queue_may_be_called_as_such_a_name_is_shown(client: Client) -> None:
-    shown = "a\\xff"
-    client.command("SADD", "ns:queues", shown)
-    assert queues.pause(client, shown, "ann", "") is True
-    assert queues.resume(client, shown, "ann") is True
-    # It may be known by its pause alone.
-    client.command("SADD", "ns:paused", b"a\xff")
-    with pytest.raises(UsageError):
-        queues.resume(client, shown, "ann")

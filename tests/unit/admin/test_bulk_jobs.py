@@ -104,6 +104,7 @@ def test_a_job_id_has_24_hex_digits_and_names_its_row(row: int) -> None:
     assert row_of("f" * 16, jid) is None
 
 
-@pytest.mark.parametrize("jid", [None, 5, "", BATCH, BATCH + "x" * 8, BATCH + "0" * 9])
-def test_another_jobs_id_names_no_row(jid: Json) -> None:
-    assert row_of(BATCH, jid) is None
+def test_another_jobs_id_names_no_row() -> None:
+    rows: list[Json] = [None, 5, "", BATCH, BATCH + "x" * 8, BATCH + "0" * 9]
+    for jid in rows:
+        assert row_of(BATCH, jid) is None

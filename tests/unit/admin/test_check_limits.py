@@ -3,26 +3,15 @@
 import attrs
 
 from restbroker.admin.check import _in_words_of
-from restbroker.admin.check_limits import check_limits, check_tokens
+from restbroker.admin.check_limits import check_tokens
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
-from restbroker.config.target import Rate, Target, Url
+from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
 from restbroker.connectors import registry
 from restbroker.rules.findings import Finding
 
 TARGET = Target("two", "ejabberd", Url("http", "127.0.0.1", 1), ("q",))
-
-
-def test_limits_are_told_and_what_can_never_be_reached() -> None:
-    assert list(check_limits(TARGET)) == []
-    limited = attrs.evolve(TARGET, rate=Rate(200.0, 20), max_in_flight=10)
-    told, odd = check_limits(limited)
-    assert (told.level, told.area) == ("ok", "two")
-    assert "200 jobs a second" in told.message
-    assert "10 jobs are in hand" in told.message
-    assert (odd.level, odd.code) == ("note", "NeverReached")
-    assert len(list(check_limits(attrs.evolve(limited, concurrency=10)))) == 1
 
 
 def test_a_token_that_may_do_dangerous_things_is_named_with_what_it_may() -> None:

@@ -1,7 +1,6 @@
 """What `check` says about a Redis server that describes itself like this."""
 
 import attrs
-import pytest
 
 from restbroker.admin.judge_server import judge_server
 from restbroker.rules.findings import Finding, Level, ok, worst_cause
@@ -37,9 +36,8 @@ def test_a_server_that_is_as_it_should_be_has_nothing_but_ok() -> None:
     assert {finding.level for finding in judged().values()} == {"ok"}
 
 
-@pytest.mark.parametrize(
-    ("changes", "code", "level"),
-    [
+def test_what_endangers_jobs_is_found_with_its_weight() -> None:
+    rows: list[tuple[dict[str, object], str, Level]] = [
         ({"version": "6.2.14"}, "TooOld", "problem"),
         ({"version": "7.0.4", "is_valkey": True}, "TooOld", "problem"),
         ({"version": ""}, "TooOld", "problem"),
@@ -61,12 +59,11 @@ def test_a_server_that_is_as_it_should_be_has_nothing_but_ok() -> None:
         ({"used_memory_bytes": 2**33 - 1, "maxmemory_bytes": 0}, "NearlyFull", "warning"),
         ({"offset_s": 5.0}, "Clock", "warning"),
         ({"offset_s": -5.0}, "Clock", "warning"),
-    ],
-)
-def test_what_endangers_jobs_is_found_with_its_weight(changes: dict[str, object], code: str, level: Level) -> None:
-    found = judged(**changes)  # type: ignore[arg-type]  # offset_s is the one float among them
-    assert found[code].level == level
-    assert found[code].cure
+    ]
+    for changes, code, level in rows:
+        found = judged(**changes)  # type: ignore[arg-type]  # offset_s is the one float among them
+        assert found[code].level == level
+        assert found[code].cure
 
 
 def test_a_version_as_old_as_allowed_is_accepted() -> None:

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from restbroker.admin.migrate_job import Keep, Park, Plan, Retry, plan
 
 NOW_S = 1_795_170_000.25
@@ -46,30 +44,30 @@ def test_a_job_that_is_well_keeps_its_bytes() -> None:
     assert planned(well) == Retry(well, "rest", repaired=False)
 
 
-@pytest.mark.parametrize(
-    ("queue", "namespace", "expected"),
-    [
+def test_exactly_the_namespace_is_taken_off_a_queue() -> None:
+    rows: list[tuple[str, str, str]] = [
         ("rest", "", "rest"),
         ("rest", "ns", "rest"),
         ("ns:a:b", "ns", "a:b"),
         ("a:b", "", "a:b"),
         ("a:a:b", "a", "a:b"),
-    ],
-)
-def test_exactly_the_namespace_is_taken_off_a_queue(queue: str, namespace: str, expected: str) -> None:
-    one = planned(changed(queue=queue), namespace)
-    assert isinstance(one, Retry)
-    assert (one.queue, fields(one)["queue"]) == (expected, expected)
+    ]
+    for queue, namespace, expected in rows:
+        one = planned(changed(queue=queue), namespace)
+        assert isinstance(one, Retry)
+        assert (one.queue, fields(one)["queue"]) == (expected, expected)
 
 
-@pytest.mark.parametrize(("queue", "namespace"), [("ns:other", "ns"), ("ns:rest", ""), ("nsrest", "ns"), ("b", "")])
-def test_a_job_of_another_queue_is_left_alone(queue: str, namespace: str) -> None:
-    assert isinstance(planned(changed(queue=queue), namespace), Keep)
+def test_a_job_of_another_queue_is_left_alone() -> None:
+    rows: list[tuple[str, str]] = [("ns:other", "ns"), ("ns:rest", ""), ("nsrest", "ns"), ("b", "")]
+    for queue, namespace in rows:
+        assert isinstance(planned(changed(queue=queue), namespace), Keep)
 
 
-@pytest.mark.parametrize("failed_at", [None, "yesterday", True, []])
-def test_failed_at_is_always_there(failed_at: Any) -> None:
-    assert fields(planned(changed(failed_at=failed_at)))["failed_at"] == NOW_S
+def test_failed_at_is_always_there() -> None:
+    rows: list[Any] = [None, "yesterday", True, []]
+    for failed_at in rows:
+        assert fields(planned(changed(failed_at=failed_at)))["failed_at"] == NOW_S
 
 
 def test_a_job_without_a_jid_gets_one_of_its_own_and_the_same_at_a_second_attempt() -> None:
@@ -86,20 +84,18 @@ def test_a_nudge_makes_a_job_different_from_an_equal_one() -> None:
     assert len({fields(planned(b"no job", nudge=nudge))["failed_at"] for nudge in range(20)}) == 20
 
 
-@pytest.mark.parametrize(
-    ("raw", "code", "words"),
-    [
+def test_what_is_no_job_is_parked_whole_with_the_reason() -> None:
+    rows: list[tuple[bytes, str, str]] = [
         (b"", "UnreadablePayload", "not valid JSON"),
         (b"[1]", "UnreadablePayload", "not an object"),
         (b'"\\ud800"', "UnreadablePayload", "not valid JSON"),
         (b'{"queue":5}', "UnreadablePayload", "names no usable queue"),
         (b'{"args":[]}', "UnreadablePayload", "names no usable queue"),
         (b'{"queue":"rest","a":"' + b"x" * 1024 * 1024 + b'"}', "PayloadTooLarge", "1048576 are the limit"),
-    ],
-)
-def test_what_is_no_job_is_parked_whole_with_the_reason(raw: bytes, code: str, words: str) -> None:
-    one = planned(raw)
-    assert isinstance(one, Park)
-    parked = fields(one)
-    assert (parked["args"], parked["error_class"], parked["queue"]) == ([raw.decode()], code, "rest")
-    assert words in parked["error_message"]
+    ]
+    for raw, code, words in rows:
+        one = planned(raw)
+        assert isinstance(one, Park)
+        parked = fields(one)
+        assert (parked["args"], parked["error_class"], parked["queue"]) == ([raw.decode()], code, "rest")
+        assert words in parked["error_message"]

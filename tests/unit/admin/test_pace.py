@@ -25,14 +25,6 @@ def test_who_worked_for_a_millisecond_rests_as_long_as_he_worked() -> None:
     assert clock.rests == [pytest.approx(0.003), pytest.approx(0.0015)]
 
 
-def test_a_rest_does_not_last_for_long() -> None:
-    clock = Clock()
-    pace = clock.pace()
-    clock.worked_s = 9.0
-    pace.step()
-    assert clock.rests == [0.05]
-
-
 def test_what_is_paced_comes_whole_and_in_its_order_with_rests_between() -> None:
     clock = Clock()
     found = []
@@ -41,9 +33,3 @@ def test_what_is_paced_comes_whole_and_in_its_order_with_rests_between() -> None
         clock.worked_s += 0.001
     assert found == list(range(100))
     assert len(clock.rests) == 6
-
-
-def test_nobody_rests_who_only_waits() -> None:
-    clock = Clock()
-    assert list(paced("abc" * 50, clock.pace())) == list("abc" * 50)
-    assert clock.rests == []

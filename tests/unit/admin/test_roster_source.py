@@ -27,13 +27,15 @@ def test_contacts_that_only_one_side_sees_are_left_out_unless_they_are_wanted() 
     assert contacts_of([], one_sided=False) == ({}, 0)
 
 
-@pytest.mark.parametrize("entry", ["x", None, {"nick": "Ann"}, {"jid": "a@b/c", "subscription": "both"}])
-def test_an_entry_that_is_no_contact_is_refused(entry: Json) -> None:
-    with pytest.raises(BadRoster):
-        contacts_of([entry], one_sided=False)
+def test_an_entry_that_is_no_contact_is_refused() -> None:
+    rows: list[Json] = ["x", None, {"nick": "Ann"}, {"jid": "a@b/c", "subscription": "both"}]
+    for entry in rows:
+        with pytest.raises(BadRoster):
+            contacts_of([entry], one_sided=False)
 
 
-@pytest.mark.parametrize("answer", [None, "[", {}, 0])
-def test_an_answer_that_is_no_roster_is_not_taken_for_an_empty_one(answer: Json) -> None:
-    with pytest.raises(BadRoster):
-        contacts_of(answer, one_sided=False)
+def test_an_answer_that_is_no_roster_is_not_taken_for_an_empty_one() -> None:
+    rows: list[Json] = [None, "[", {}, 0]
+    for answer in rows:
+        with pytest.raises(BadRoster):
+            contacts_of(answer, one_sided=False)

@@ -111,30 +111,31 @@ def _more_workers(config: Config) -> Config:
     return attrs.evolve(config, targets=(attrs.evolve(config.targets[0], concurrency=3),))
 
 
-@pytest.mark.parametrize("change", [_more_workers, lambda c: attrs.evolve(c, dead_limit=5)])
-async def test_what_concerns_lanes_gives_a_plan(config: Config, change: Callable[[Config], Config]) -> None:
-    new = change(config)
-    note = Note("NoDomain", "JabberDomain is not given.", "Give it.")
-    desk = Desk(new, (note,))
-    reloader = desk.reloader(config)
-    assert await reloader.reload() is not None
-    assert desk.planned == desk.applied == [new]
-    assert desk.events == [ConfigReloaded(("ejabberd",)), Warned(note.code, note.message, note.cure)]
-    assert reloader.config is new
-    assert await reloader.reload() is None
+async def test_what_concerns_lanes_gives_a_plan(config: Config) -> None:
+    rows: list[Callable[[Config], Config]] = [_more_workers, lambda c: attrs.evolve(c, dead_limit=5)]
+    for change in rows:
+        new = change(config)
+        note = Note("NoDomain", "JabberDomain is not given.", "Give it.")
+        desk = Desk(new, (note,))
+        reloader = desk.reloader(config)
+        assert await reloader.reload() is not None
+        assert desk.planned == desk.applied == [new]
+        assert desk.events == [ConfigReloaded(("ejabberd",)), Warned(note.code, note.message, note.cure)]
+        assert reloader.config is new
+        assert await reloader.reload() is None
 
 
-@pytest.mark.parametrize(
-    "change", [lambda c: attrs.evolve(c, log_level="debug"), lambda c: attrs.evolve(c, show_bodies=True)]
-)
-async def test_what_does_not_concern_lanes_leaves_them_alone(
-    config: Config, change: Callable[[Config], Config]
-) -> None:
-    new = change(config)
-    desk = Desk(new)
-    assert await desk.reloader(config).reload() is None
-    assert (desk.applied, desk.planned) == ([new], [])
-    assert desk.events == [ConfigReloaded(("ejabberd",))]
+async def test_what_does_not_concern_lanes_leaves_them_alone(config: Config) -> None:
+    rows: list[Callable[[Config], Config]] = [
+        lambda c: attrs.evolve(c, log_level="debug"),
+        lambda c: attrs.evolve(c, show_bodies=True),
+    ]
+    for change in rows:
+        new = change(config)
+        desk = Desk(new)
+        assert await desk.reloader(config).reload() is None
+        assert (desk.applied, desk.planned) == ([new], [])
+        assert desk.events == [ConfigReloaded(("ejabberd",))]
 
 
 async def test_an_address_to_listen_on_counts_after_a_restart_and_that_is_said_once(config: Config) -> None:
@@ -153,22 +154,20 @@ async def test_a_worker_leaves_it_to_its_supervisor_to_say_what_needs_a_restart(
     assert desk.events == [ConfigReloaded(("ejabberd",))]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+async def test_another_redis_is_refused_as_a_whole(config: Config) -> None:
+    rows: list[Callable[[Config], Config]] = [
         lambda c: attrs.evolve(c, redis_url="redis://127.0.0.1:1/0"),
         lambda c: attrs.evolve(c, namespace="ns"),
         lambda c: attrs.evolve(c, redis_sentinels=(("127.0.0.1", 1),)),
-    ],
-)
-async def test_another_redis_is_refused_as_a_whole(config: Config, change: Callable[[Config], Config]) -> None:
-    desk = Desk(change(_more_workers(config)))
-    reloader = desk.reloader(config)
-    assert await reloader.reload() is None
-    (refused,) = desk.events
-    assert isinstance(refused, ConfigRefused)
-    assert "another Redis" in refused.message
-    assert (reloader.config, desk.applied, desk.planned) == (config, [], [])
+    ]
+    for change in rows:
+        desk = Desk(change(_more_workers(config)))
+        reloader = desk.reloader(config)
+        assert await reloader.reload() is None
+        (refused,) = desk.events
+        assert isinstance(refused, ConfigRefused)
+        assert "another Redis" in refused.message
+        assert (reloader.config, desk.applied, desk.planned) == (config, [], [])
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ EJABBERD = Target("ejabberd", "ejabberd", Url("http", "localhost", 5281, "/api")
 BOTH = (EJABBERD, MIM)
 
 
-@pytest.mark.parametrize(
-    ("command", "words", "found"),
-    [
+def test_two_words_are_one_name_where_a_target_has_it() -> None:
+    rows: list[tuple[str, list[str], object]] = [
         ("account", ["registerUser", "username=a"], ("account.registerUser", ["username=a"])),
         ("account registerUser", ["username=a"], ("account.registerUser", ["username=a"])),
         ("account.registerUser", ["username=a"], ("account.registerUser", ["username=a"])),
@@ -22,37 +21,31 @@ BOTH = (EJABBERD, MIM)
         ("register", ["user=a"], ("register", ["user=a"])),
         ("register", [], ("register", [])),
         ("checkAuth", [], ("checkAuth", [])),
-    ],
-)
-def test_two_words_are_one_name_where_a_target_has_it(command: str, words: list[str], found: object) -> None:
-    assert joined(BOTH, command, words) == found
+    ]
+    for command, words, found in rows:
+        assert joined(BOTH, command, words) == found
 
 
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [("account", ["registerUsr", "username=a"]), ("acount", ["registerUser"]), ("account registerUsr", [])],
-)
-def test_two_words_that_are_nearly_a_name_are_told_which(command: str, words: list[str]) -> None:
-    with pytest.raises(UsageError) as caught:
-        joined(BOTH, command, words)
-    assert "did you mean account.registerUser" in str(caught.value)
+def test_two_words_that_are_nearly_a_name_are_told_which() -> None:
+    rows: list[tuple[str, list[str]]] = [
+        ("account", ["registerUsr", "username=a"]),
+        ("acount", ["registerUser"]),
+        ("account registerUsr", []),
+    ]
+    for command, words in rows:
+        with pytest.raises(UsageError) as caught:
+            joined(BOTH, command, words)
+        assert "did you mean account.registerUser" in str(caught.value)
 
 
-def test_two_words_stay_two_where_no_target_has_such_names() -> None:
-    assert joined((EJABBERD,), "account", ["registerUser"]) == ("account", ["registerUser"])
-
-
-@pytest.mark.parametrize("command", ["account.registerUser", "account/registerUser"])
-def test_the_target_that_has_the_command_is_the_one(command: str) -> None:
-    target = target_of(BOTH, None, None, command)
-    assert target is MIM
-    spec = signatures_of(target, None, command, any_command=False).newest
-    assert spec is not None
-    assert spec.name == "account.registerUser"
-
-
-def test_a_command_of_the_other_target_goes_there() -> None:
-    assert target_of(BOTH, None, None, "register/v1") is EJABBERD
+def test_the_target_that_has_the_command_is_the_one() -> None:
+    rows: list[str] = ["account.registerUser", "account/registerUser"]
+    for command in rows:
+        target = target_of(BOTH, None, None, command)
+        assert target is MIM
+        spec = signatures_of(target, None, command, any_command=False).newest
+        assert spec is not None
+        assert spec.name == "account.registerUser"
 
 
 def test_a_misspelt_name_is_no_command() -> None:

@@ -19,9 +19,8 @@ def target(name: str, queue: str, version: str = "26.07") -> Target:
 OLD, NEW, FLAT = target("old", "q-old", "23.01"), target("new", "q-new"), target("ejabberd", "q-flat", "23.01")
 
 
-@pytest.mark.parametrize(
-    ("targets", "name", "queue", "command", "expected"),
-    [
+def test_the_target_is_the_named_one_or_the_queues_or_the_only_one_that_knows_it_or_the_flat_one() -> None:
+    rows: list[tuple[Sequence[Target], str | None, str | None, str, str]] = [
         ([OLD], None, None, "nothing_known", "old"),
         ([OLD, NEW], "new", None, "register", "new"),
         ([OLD, NEW], "new", "q-old", "register", "new"),
@@ -31,27 +30,24 @@ OLD, NEW, FLAT = target("old", "q-old", "23.01"), target("new", "q-new"), target
         ([NEW, FLAT], None, None, "register", "ejabberd"),
         ([NEW, FLAT], None, None, "nothing_known", "ejabberd"),
         ([NEW, FLAT], None, "another", "register", "ejabberd"),
-    ],
-)
-def test_the_target_is_the_named_one_or_the_queues_or_the_only_one_that_knows_it_or_the_flat_one(
-    targets: Sequence[Target], name: str | None, queue: str | None, command: str, expected: str
-) -> None:
-    assert target_of(targets, name, queue, command).name == expected
+    ]
+    for targets, name, queue, command, expected in rows:
+        assert target_of(targets, name, queue, command).name == expected
 
 
-@pytest.mark.parametrize("command", ["register", "nothing_known"])
-def test_where_it_is_not_clear_the_targets_are_named(command: str) -> None:
-    with pytest.raises(UsageError, match="--target: old, new"):
-        target_of([OLD, NEW], None, None, command)
+def test_where_it_is_not_clear_the_targets_are_named() -> None:
+    rows: list[str] = ["register", "nothing_known"]
+    for command in rows:
+        with pytest.raises(UsageError, match="--target: old, new"):
+            target_of([OLD, NEW], None, None, command)
 
 
 PROSODY = Target("chat", "prosody-rest", Url("http", "127.0.0.1", 1), ("q-chat",))
 ROSTERS = Target("rosters", "prosody-roster", Url("http", "127.0.0.1", 1), ("q-rosters",))
 
 
-@pytest.mark.parametrize(
-    ("targets", "command", "message", "cure"),
-    [
+def test_a_command_that_no_target_has_is_said_to_be_none_with_what_is_near() -> None:
+    rows: list[tuple[Sequence[Target], str, str, str]] = [
         (
             [PROSODY, ROSTERS],
             "ad_contact",
@@ -73,14 +69,11 @@ ROSTERS = Target("rosters", "prosody-roster", Url("http", "127.0.0.1", 1), ("q-r
             "No target has a command users.",
             "chat: Name the address of the module that brings it in the target's Options: AdminURL.",
         ),
-    ],
-)
-def test_a_command_that_no_target_has_is_said_to_be_none_with_what_is_near(
-    targets: Sequence[Target], command: str, message: str, cure: str
-) -> None:
-    with pytest.raises(UsageError) as refused:
-        target_of(targets, None, None, command)
-    assert (refused.value.message, refused.value.cure) == (message, cure)
+    ]
+    for targets, command, message, cure in rows:
+        with pytest.raises(UsageError) as refused:
+            target_of(targets, None, None, command)
+        assert (refused.value.message, refused.value.cure) == (message, cure)
 
 
 def test_a_command_that_only_an_option_brings_is_refused_with_the_option() -> None:
@@ -93,20 +86,14 @@ def test_a_command_that_only_an_option_brings_is_refused_with_the_option() -> No
     assert signatures_of(PROSODY, None, "msg", any_command=True).newest is None
 
 
-def test_a_target_that_does_not_exist_is_an_error() -> None:
-    with pytest.raises(UsageError, match="These are configured: old, new"):
-        target_of([OLD, NEW], "older", None, "register")
-
-
 def test_an_argument_that_is_optional_is_not_missed(capsys: pytest.CaptureFixture[str]) -> None:
     spec = CommandSpec("send", (ArgumentSpec("to", "string"), ArgumentSpec("thread", "string", optional=True)), "safe")
     fitted(Signatures("toy", "send", {"1": spec}), Typed({}, frozenset()), None, any_command=True)
     assert capsys.readouterr().err == "note: send also needs to.\n"
 
 
-@pytest.mark.parametrize(
-    ("kind", "command", "words", "missing"),
-    [
+def test_what_a_whole_catalogue_says_is_needed_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[tuple[str, str, dict[str, str], str]] = [
         ("openfire-rest", "create_user", {"username": "a"}, "password"),
         ("openfire-chat", "post_message", {"from": "a", "body": "x"}, "to"),
         ("openfire-chat", "list_users", {}, ""),
@@ -114,81 +101,62 @@ def test_an_argument_that_is_optional_is_not_missed(capsys: pytest.CaptureFixtur
         ("mongooseim", "account.countUsers", {"host": "a"}, ""),
         ("prosody-rest", "message", {"body": "x"}, "to"),
         ("prosody-roster", "add_contact", {"user": "a"}, "jid"),
-    ],
-)
-def test_what_a_whole_catalogue_says_is_needed_is_asked_for(
-    kind: str, command: str, words: dict[str, str], missing: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked = Target("one", kind, Url("http", "127.0.0.1", 1), ("q",))
-    signatures = signatures_of(asked, "6.8.0", command, any_command=False)
-    typed = Typed(dict(words), frozenset())
-    if missing:
-        with pytest.raises(UsageError, match=f"{command} also needs {missing}") as refused:
+    ]
+    for kind, command, words, missing in rows:
+        asked = Target("one", kind, Url("http", "127.0.0.1", 1), ("q",))
+        signatures = signatures_of(asked, "6.8.0", command, any_command=False)
+        typed = Typed(dict(words), frozenset())
+        if missing:
+            with pytest.raises(UsageError, match=f"{command} also needs {missing}") as refused:
+                fitted(signatures, typed, None, any_command=False)
+            assert "--any" in str(refused.value)
+        else:
             fitted(signatures, typed, None, any_command=False)
-        assert "--any" in str(refused.value)
-    else:
-        fitted(signatures, typed, None, any_command=False)
-    fitted(signatures, typed, None, any_command=True)
-    noted = f"note: {command} also needs {missing}.\n" if missing else ""
-    assert capsys.readouterr().err == noted
+        fitted(signatures, typed, None, any_command=True)
+        noted = f"note: {command} also needs {missing}.\n" if missing else ""
+        assert capsys.readouterr().err == noted
 
 
 AUTO = target("any", "q-any", "auto")
 CONTACT = {"localuser": "a", "localhost": "h", "user": "b", "host": "h", "nick": "n", "subs": "both"}
 
 
-@pytest.mark.parametrize(
-    ("place", "found", "given", "expected"),
-    [
+def test_arguments_are_judged_as_the_version_takes_them_that_runs_or_else_is_configured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows: list[tuple[Target, str | None, dict[str, str], dict[str, object]]] = [
         (AUTO, "23.01", {"group": "a"}, {"group": "a"}),
         (AUTO, "24.12", {"groups": "a,b"}, {"groups": ["a", "b"]}),
         (NEW, "23.01", {"group": "a"}, {"group": "a"}),
         (OLD, None, {"group": "a"}, {"group": "a"}),
         (AUTO, "26.07", {}, {}),
-    ],
-)
-def test_arguments_are_judged_as_the_version_takes_them_that_runs_or_else_is_configured(
-    place: Target,
-    found: str | None,
-    given: dict[str, str],
-    expected: dict[str, object],
+    ]
+    for place, found, given, expected in rows:
+        signatures = signatures_of(place, found, "add_rosteritem", any_command=False)
+        _, values = fitted(signatures, Typed({**CONTACT, **given}, frozenset()), None)
+        assert values == {**CONTACT, **expected}
+        assert (capsys.readouterr().err, signatures.differences()) == ("", "")
+
+
+def test_where_versions_differ_and_which_answers_is_not_known_it_is_said_what_each_takes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    signatures = signatures_of(place, found, "add_rosteritem", any_command=False)
-    _, values = fitted(signatures, Typed({**CONTACT, **given}, frozenset()), None)
-    assert values == {**CONTACT, **expected}
-    assert (capsys.readouterr().err, signatures.differences()) == ("", "")
-
-
-@pytest.mark.parametrize("found", [None, "nobody knows", "24.06"])
-@pytest.mark.parametrize(
-    ("given", "expected"), [({"group": "a"}, {"group": "a"}), ({"groups": "a,b"}, {"groups": ["a", "b"]})]
-)
-def test_where_versions_differ_and_which_answers_is_not_known_it_is_said_what_each_takes(
-    found: str | None, given: dict[str, str], expected: dict[str, object], capsys: pytest.CaptureFixture[str]
-) -> None:
-    signatures = signatures_of(AUTO, found, "add_rosteritem", any_command=False)
-    _, values = fitted(signatures, Typed({**CONTACT, **given}, frozenset()), None)
-    assert values == {**CONTACT, **expected}
-    told = capsys.readouterr().err
-    assert told.startswith("note: which version of ejabberd answers is not known, and they differ in add_rosteritem:")
-    assert "23.01 takes localuser, localhost, user, host, nick, group, subs; 24.12" in told
-    assert "localhost, user, host, nick, groups (list), subs. ServerVersion names it" in told
-
-
-def test_a_value_that_versions_take_in_another_type_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
-    given = {"user": "u", "host": "h", "resource": "r", "type": "t", "show": "s", "status": "", "priority": "5"}
-    signatures = signatures_of(AUTO, None, "set_presence", any_command=False)
-    assert fitted(signatures, Typed(given, frozenset()), None)[1]["priority"] == 5
-    assert "priority (integer)" in capsys.readouterr().err
-    old = signatures_of(AUTO, "23.01", "set_presence", any_command=False)
-    assert fitted(old, Typed(given, frozenset()), None)[1]["priority"] == "5"
-    assert capsys.readouterr().err == ""
-
-
-def test_what_all_versions_take_alike_needs_no_version(capsys: pytest.CaptureFixture[str]) -> None:
-    fitted(signatures_of(AUTO, None, "kick_user", any_command=False), Typed({"user": "a"}, frozenset()), "h")
-    assert capsys.readouterr().err == ""
+    rows_of_given: list[tuple[dict[str, str], dict[str, object]]] = [
+        ({"group": "a"}, {"group": "a"}),
+        ({"groups": "a,b"}, {"groups": ["a", "b"]}),
+    ]
+    rows_of_found: list[str | None] = [None, "nobody knows", "24.06"]
+    for given, expected in rows_of_given:
+        for found in rows_of_found:
+            signatures = signatures_of(AUTO, found, "add_rosteritem", any_command=False)
+            _, values = fitted(signatures, Typed({**CONTACT, **given}, frozenset()), None)
+            assert values == {**CONTACT, **expected}
+            told = capsys.readouterr().err
+            assert told.startswith(
+                "note: which version of ejabberd answers is not known, and they differ in add_rosteritem:"
+            )
+            assert "23.01 takes localuser, localhost, user, host, nick, group, subs; 24.12" in told
+            assert "localhost, user, host, nick, groups (list), subs. ServerVersion names it" in told
 
 
 def test_a_command_of_some_versions_passes_with_a_note_of_those_that_lack_it(

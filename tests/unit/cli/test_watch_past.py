@@ -1,11 +1,10 @@
 """What is kept of the looks, and how it is drawn and written."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.cli.watch.past import Past
-from restbroker.cli.watch.words import chart, lasting, milliseconds, rate
+from restbroker.cli.watch.words import chart
 from tests.support.figures import figures, queue
 
 
@@ -21,18 +20,19 @@ def test_one_look_has_no_rate_and_a_redis_that_was_emptied_neither() -> None:
     assert past.course().throughput == (10.0, 0.0)
 
 
-@pytest.mark.parametrize("looks", [2, 241, 500, 10_000])
-def test_the_charts_span_all_of_the_time_in_bounded_memory(looks: int) -> None:
-    past = Past()
-    for number in range(looks):
-        size = 999 if number == 1 else 5
-        past.add(number * 2.0, figures(processed=number * 8, queues=[queue("rest", size), queue("other", None)]))
-    course = past.course()
-    assert course.lasted_s == (looks - 1) * 2.0
-    assert len(course.throughput) == len(course.backlog) <= 240
-    assert set(course.throughput) == {4.0}
-    assert (course.backlog[0], course.backlog_now) == (999, 5 if looks > 2 else 999)
-    assert looks < 240 or len(course.throughput) >= 120
+def test_the_charts_span_all_of_the_time_in_bounded_memory() -> None:
+    rows: list[int] = [2, 241, 500, 10_000]
+    for looks in rows:
+        past = Past()
+        for number in range(looks):
+            size = 999 if number == 1 else 5
+            past.add(number * 2.0, figures(processed=number * 8, queues=[queue("rest", size), queue("other", None)]))
+        course = past.course()
+        assert course.lasted_s == (looks - 1) * 2.0
+        assert len(course.throughput) == len(course.backlog) <= 240
+        assert set(course.throughput) == {4.0}
+        assert (course.backlog[0], course.backlog_now) == (999, 5 if looks > 2 else 999)
+        assert looks < 240 or len(course.throughput) >= 120
 
 
 @given(st.lists(st.floats(0, 1e9), max_size=300), st.integers(-1, 100))
@@ -45,16 +45,3 @@ def test_a_chart_is_as_wide_as_there_is_room_and_shows_the_highest_in_full(value
 def test_what_is_more_than_nothing_is_seen_in_a_chart() -> None:
     assert chart([0, 1, 1000], 3) == "▁▂█"
     assert chart([5, 0, 0, 9, 0, 0], 2) == "▅█"
-
-
-@pytest.mark.parametrize(
-    ("duration_s", "text"),
-    [(0.0, "0.0 s"), (9.94, "9.9 s"), (12.3, "12 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172800, "2 d")],
-)
-def test_durations_are_short(duration_s: float, text: str) -> None:
-    assert lasting(duration_s) == text
-
-
-def test_numbers_are_short() -> None:
-    assert (rate(0.25), rate(99.9), rate(1234.5)) == ("0.2", "99.9", "1,234")
-    assert [milliseconds(value) for value in (None, 3.21, 41, 1500.0)] == ["-", "3.2 ms", "41 ms", "1.5 s"]

@@ -1,6 +1,5 @@
 """What the live screen says of figures, at any size."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,12 +34,6 @@ def shown(
 
 def said(seen: Figures, *wanted: str) -> list[str]:
     return [one.text for one in troubles(seen, wanted)]
-
-
-def test_a_source_that_is_not_read_is_told_once_for_all_its_users() -> None:
-    row: dict[str, Json] = {"source": "chat", "message": "No stream of ann.", "code": "OpenfireAway", "hint": "Wait."}
-    seen = figures(sources=[row, {**row, "message": "No stream of bob."}, {**row, "code": ""}])
-    assert said(seen, "rest") == ["Source chat: No stream of ann. (OpenfireAway)"]
 
 
 texts = st.text(max_size=40)
@@ -92,20 +85,6 @@ def test_whatever_there_is_it_fits_and_nothing_in_it_can_play_tricks(
     assert all(line.plain.isprintable() for line in lines)
 
 
-def test_a_quiet_system_has_a_line_for_each_thing_and_none_that_is_wrong() -> None:
-    lines = shown(figures(processed=1234567, failed=3, retry=12, dead=7))
-    assert lines[0].startswith("restbroker ")
-    assert lines[0].endswith("Redis 7.0.15 at 127.0.0.1:6379  every 2 s · q ends · 14:03:22")
-    assert lines[1] == "processed 1,234,567 · failed 3 · in hand 0"
-    assert lines[2] == "retries 12 · scheduled 0 · dead 7 · watched for 0.0 s"
-    assert lines[4] == "Nothing is wrong."
-    assert [line.split() for line in lines[9:11]] == [
-        ["TARGET", "STATE", "JOBS/S", "P50", "P99", "IN", "HAND", "PROCESSES"],
-        ["ejabberd", "open", "0.0", "-", "-", "0", "1"],
-    ]
-    assert [line.split() for line in lines[12:]] == [["QUEUE", "JOBS", "LATENCY"], ["rest", "0", "-"]]
-
-
 def test_rates_and_changes_are_those_since_the_look_before_and_since_the_beginning() -> None:
     past = Past()
     past.add(0.0, figures(processed=100, failed=1, dead=3, retry=9))
@@ -118,28 +97,8 @@ def test_rates_and_changes_are_those_since_the_look_before_and_since_the_beginni
     assert lines[6] == "jobs/s         812  ▂█  at most 812"
 
 
-def test_processes_of_one_target_are_one_row_with_the_state_of_the_worst() -> None:
-    slow = lane(78, rate_per_s=2.5, p50_ms=9.0, p99_ms=1500.0, in_hand=4, gate="closed", gate_reason="It hangs.")
-    seen = figures(lanes=[lane(77, rate_per_s=10.0, p50_ms=3.2, p99_ms=40.0, in_hand=20), slow])
-    row = next(line for line in shown(seen, width=120) if line.startswith("ejabberd "))
-    assert row.split(maxsplit=10) == [
-        "ejabberd",
-        "closed",
-        "1/2",
-        "12.5",
-        "9.0",
-        "ms",
-        "1.5",
-        "s",
-        "24",
-        "2",
-        "It hangs.",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("fields", "text"),
-    [
+def test_what_is_wrong_with_a_process_is_said_in_words() -> None:
+    rows: list[tuple[dict[str, Json], str]] = [
         ({"gate": "closed", "gate_reason": "It hangs."}, "ejabberd is closed: It hangs."),
         ({"gate": "denied"}, "ejabberd is denied"),
         ({"limited": "refused"}, "ejabberd: Redis refuses to give out or to settle jobs; see the log"),
@@ -152,23 +111,22 @@ def test_processes_of_one_target_are_one_row_with_the_state_of_the_worst() -> No
         ),
         ({"beat_age_s": 42.0}, "node:77 gave no sign of life for 42 s"),
         ({"dying": True, "in_hand": 3}, "node:77 is gone; the 3 jobs in its hand go back to their queues"),
-    ],
-)
-def test_what_is_wrong_with_a_process_is_said_in_words(fields: dict[str, Json], text: str) -> None:
-    assert said(figures(lanes=[lane(**fields)])) == [text]
+    ]
+    for fields, text in rows:
+        assert said(figures(lanes=[lane(**fields)])) == [text]
 
 
-@pytest.mark.parametrize("fields", [{"limited": "rate"}, {"limited": "in_flight"}, {"limit": 7}, {"quiet": True}])
-def test_what_was_asked_for_is_no_trouble_and_stands_in_the_row(fields: dict[str, Json]) -> None:
-    seen = figures(lanes=[lane(**fields)])
-    assert said(seen) == []
-    (row,) = [line for line in shown(seen, width=120) if line.startswith("ejabberd ")]
-    assert any(word in row for word in ("RateLimit", "MaxInFlight", "no more than 7", "quiet"))
+def test_what_was_asked_for_is_no_trouble_and_stands_in_the_row() -> None:
+    rows: list[dict[str, Json]] = [{"limited": "rate"}, {"limited": "in_flight"}, {"limit": 7}, {"quiet": True}]
+    for fields in rows:
+        seen = figures(lanes=[lane(**fields)])
+        assert said(seen) == []
+        (row,) = [line for line in shown(seen, width=120) if line.startswith("ejabberd ")]
+        assert any(word in row for word in ("RateLimit", "MaxInFlight", "no more than 7", "quiet"))
 
 
-@pytest.mark.parametrize(
-    ("found", "text"),
-    [
+def test_what_is_wrong_with_a_queue_of_ours_is_said_in_words() -> None:
+    rows: list[tuple[dict[str, Json], str | None]] = [
         (queue("rest", None), "Queue rest: its key is no list, so nothing is taken from it"),
         (queue("rest", 12, paused=True), "Queue rest is paused, 12 jobs wait"),
         (
@@ -183,18 +141,9 @@ def test_what_was_asked_for_is_no_trouble_and_stands_in_the_row(fields: dict[str
         (queue("rest", 12, 59.0), None),
         (queue("rest", 0, paused=True), None),
         (queue("ruby's", 10**6, 9999.0), None),
-    ],
-)
-def test_what_is_wrong_with_a_queue_of_ours_is_said_in_words(found: dict[str, Json], text: str | None) -> None:
-    assert said(figures(queues=[found]), "own") == ([] if text is None else [text])
-
-
-def test_jobs_that_wait_for_a_process_that_ends_or_is_quiet_have_nobody() -> None:
-    for state in ({"quiet": True}, {"finishing": True}, {"dying": True}):
-        assert "Queue rest: 2 jobs wait, and no process takes them" in said(
-            figures(lanes=[lane(**state)], queues=[queue("rest", 2)])
-        )
-    assert said(figures(lanes=[])) == ["No restbroker runs on this Redis"]
+    ]
+    for found, text in rows:
+        assert said(figures(queues=[found]), "own") == ([] if text is None else [text])
 
 
 def test_many_processes_that_say_the_same_have_one_line_and_the_grave_come_first() -> None:
@@ -231,11 +180,3 @@ def test_without_an_answer_it_says_so_and_the_last_figures_stay_greyed_with_thei
     assert [line.style for line in grey] == ["dim"] * 4
     assert shown(None, error=AWAY)[2] == "!! Redis at h:1 cannot be reached. Start it."
     assert shown(None)[2] == "Asking Redis …"
-
-
-def test_on_a_small_terminal_the_name_the_state_and_what_is_wrong_stay() -> None:
-    seen = figures(lanes=[lane(gate="closed", gate_reason="It hangs.", p50_ms=3.0, p99_ms=4.0)])
-    lines = shown(seen, 30, 8)
-    assert "!! ejabberd is closed: It han…" in lines
-    assert "TARGET    STATE   JOBS/S" in lines
-    assert "14:03:22" in lines[0]
