@@ -2,10 +2,8 @@
 
 import json
 import os
-import re
 import signal
 import stat
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,9 +14,7 @@ import pytest
 import redis
 
 from restbroker import __main__ as entry
-from restbroker.store import pauses
-from restbroker.store.client import StoreSettings, open_client
-from tests.support.process import clean_environment, started
+from tests.support.process import started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
@@ -189,18 +185,6 @@ def test_a_signal_ends_it_between_two_rows_and_the_same_command_goes_on(
     assert (place / "bad.csv").read_text().count("\n") == 2
 
 
-def test_what_was_begun_with_again_goes_on_without_it(place: Path, store: Any, shell: Shell) -> None:
-    write(place, "users.csv", *users(400))
-    with started(["enqueue", "register", "--bulk", "users.csv", "--again", "--rate", "100"], directory=place) as begun:
-        until(lambda: store.llen("queue:rest"), "the first rows are pushed")
-        begun.signal(signal.SIGINT)
-        assert begun.wait() == 128 + signal.SIGINT
-        assert "The same command without --again goes on" in begun.output()
-    assert shell("register", "--bulk", "users.csv").returncode == 0
-    arguments: list[Any] = [job["args"] for job in queued(store)]
-    assert [given[1]["user"] for given in arguments] == [f"user{n}" for n in range(1, 401)]
-
-
 def test_with_wait_all_rows_are_counted_also_those_that_were_answered_before(
     place: Path, shell: Shell, store: Any
 ) -> None:
@@ -259,42 +243,34 @@ def test_rows_whose_jobs_failed_are_in_the_rejects_once_all_have_ended_and_are_f
     assert [job["args"][1]["user"] for job in queued(store)] == ["bob", "user1", "user2"]  # type: ignore[index]
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
+def test_rows_that_may_have_run_are_counted_apart_and_never_offered_to_be_fed_again(
+    place: Path, shell: Shell, store: Any
+) -> None:
+    rows: list[dict[str, object]] = [
         {"outcome": "uncertain", "error": {"code": "TimedOut", "message": "why"}},
         {"outcome": "rejected", "error": {"code": "TimedOut", "message": "why"}, "may_have_run": True},
-    ],
-)
-def test_rows_that_may_have_run_are_counted_apart_and_never_offered_to_be_fed_again(
-    place: Path, shell: Shell, store: Any, answer: dict[str, object]
-) -> None:
-    write(place, "users.csv", *users(3))
-    words = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--rejects", "bad.csv", "--json"]
-    batch = told(shell(*words))["batch"]
-    put_answers(store, batch, [(1, ""), (2, "BadArgument")])
-    store.lpush(f"restbroker:reply:bulk-{batch}", json.dumps({"jid": f"{batch}{3:08x}", **answer}))
-    done = shell(*words)
-    found = told(done)
-    assert (done.returncode, found["failed"], found["may_have_run"]) == (7, {"BadArgument": 1}, {"TimedOut": 1})
-    assert found["unanswered"] == 0
-    assert [line.split(",")[1] for line in (place / "bad.csv").read_text().splitlines()] == ["user", "user2"]
-    shown = shell(*words[:-1])
-    assert shown.stdout.endswith("done\t1\nBadArgument\t1\nTimedOut (may have run)\t1\n")
-    assert "1 row may have run: look at the server before you push any of them again. Their jobs:" in shown.stderr
-    assert f"restbroker dead --where 'jid ~ {batch}' --where 'error = TimedOut'" in shown.stderr
-    # A person looked, and retried it.
-    put_answers(store, batch, [(3, "")])
-    assert told(shell(*words))["may_have_run"] == {}
-
-
-def test_a_row_that_failed_is_told_by_its_line_as_in_the_rejects(place: Path, shell: Shell, store: Any) -> None:
-    write(place, "users.csv", "user,host,password", 'user1,example.org,"in two', 'lines"', "user2,example.org,secret2")
-    words = ["register", "--bulk", "users.csv", "--wait", "--timeout", "1ms", "--rejects", "bad.csv", "--json"]
-    batch = told(shell(*words))["batch"]
-    put_answers(store, batch, [(1, ""), (2, "BadArgument")])
-    assert "line 4: BadArgument: why (job " in shell(*words).stderr
-    assert '"line 4: BadArgument: why",user2,' in (place / "bad.csv").read_text()
+    ]
+    for answer in rows:
+        store.flushall()
+        for name in ("users.csv.restbroker-state", "bad.csv"):
+            (place / name).unlink(missing_ok=True)
+        write(place, "users.csv", *users(3))
+        words = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--rejects", "bad.csv", "--json"]
+        batch = told(shell(*words))["batch"]
+        put_answers(store, batch, [(1, ""), (2, "BadArgument")])
+        store.lpush(f"restbroker:reply:bulk-{batch}", json.dumps({"jid": f"{batch}{3:08x}", **answer}))
+        done = shell(*words)
+        found = told(done)
+        assert (done.returncode, found["failed"], found["may_have_run"]) == (7, {"BadArgument": 1}, {"TimedOut": 1})
+        assert found["unanswered"] == 0
+        assert [line.split(",")[1] for line in (place / "bad.csv").read_text().splitlines()] == ["user", "user2"]
+        shown = shell(*words[:-1])
+        assert shown.stdout.endswith("done\t1\nBadArgument\t1\nTimedOut (may have run)\t1\n")
+        assert "1 row may have run: look at the server before you push any of them again. Their jobs:" in shown.stderr
+        assert f"restbroker dead --where 'jid ~ {batch}' --where 'error = TimedOut'" in shown.stderr
+        # A person looked, and retried it.
+        put_answers(store, batch, [(3, "")])
+        assert told(shell(*words))["may_have_run"] == {}
 
 
 def test_a_file_that_was_changed_while_its_rows_ran_gives_no_wrong_rows_to_the_rejects(
@@ -322,24 +298,6 @@ def test_a_rejects_file_of_somebody_else_is_told_of_before_anything_is_pushed_th
     done = shell("register", "--bulk", "users.csv", "--rejects", "bad.csv", "--wait", "--timeout", "1ms")
     assert (done.returncode, queued(store), (place / "bad.csv").read_text()) == (2, [], "mine\n")
     assert "bad.csv exists already." in done.stderr
-
-
-def test_that_the_queue_of_a_batch_is_paused_is_said_once(place: Path, shell: Shell, redis_server: RedisServer) -> None:
-    write(place, "users.csv", *users(2))
-    pauses.pause_queue(open_client(StoreSettings(redis_server.url)), "rest", "ops@node", "the server moves", 600.0)
-    done = shell("register", "--bulk", "users.csv", "--wait", "--timeout", "1ms")
-    assert done.returncode == 6
-    told = r"^note: The queue rest is paused by ops@node for \d+ s more: \"the server moves\"\. The jobs will wait:"
-    assert len(re.findall(f"{told} restbroker queues resume rest$", done.stderr, re.MULTILINE)) == 1
-    assert "paused" not in shell("register", "--bulk", "users.csv", "--in", "1h", "--again").stderr
-
-
-def test_a_batch_that_nobody_wanted_answers_of_cannot_be_waited_for(place: Path, shell: Shell) -> None:
-    write(place, "users.csv", *users(1))
-    shell("register", "--bulk", "users.csv")
-    done = shell("register", "--bulk", "users.csv", "--wait")
-    assert done.returncode == 2
-    assert "begun without --wait" in done.stderr
 
 
 def test_a_dry_run_checks_all_rows_and_changes_nothing(
@@ -386,9 +344,8 @@ def test_each_row_may_name_its_own_command(shell: Shell, store: Any) -> None:
     assert 'line 4: it names no command in "command".' in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "stdin", "code", "says"),
-    [
+def test_where_no_row_can_be_right_nothing_is_pushed(shell: Shell, store: Any) -> None:
+    rows: list[tuple[list[str], str, int, str]] = [
         (["register"], "user,host,passwrd\n", 2, "register has no argument 'passwrd'; did you mean password?"),
         (["register"], "bob,example.org,s3cret\n", 2, "its first line names no argument of register"),
         (["register"], "user,host\n", 2, "register also needs password."),
@@ -400,62 +357,11 @@ def test_each_row_may_name_its_own_command(shell: Shell, store: Any) -> None:
         (["register", "--rate", "0"], "", 2, "--rate takes a number"),
         (["register", "--reply-id", "x"], "", 2, "--reply-id is for one job"),
         (["register"], "", 2, "standard input is empty."),
-    ],
-)
-def test_where_no_row_can_be_right_nothing_is_pushed(
-    shell: Shell, store: Any, words: list[str], stdin: str, code: int, says: str
-) -> None:
-    done = shell(*words, "--bulk", "-", stdin=stdin)
-    assert done.returncode == code, done.stderr
-    assert says in done.stderr
-    assert "passed on" not in done.stderr
-    assert "s3cret" not in done.stderr
-    assert store.keys("*") == []
-
-
-def test_options_of_a_batch_are_for_a_batch(shell: Shell) -> None:
-    done = shell("register", "--dry-run", "user=a")
-    assert (done.returncode, "--dry-run is for --bulk." in done.stderr) == (2, True)
-
-
-def test_a_secret_for_all_rows_in_the_command_line_is_warned_about(place: Path, shell: Shell) -> None:
-    words = ["register", "--bulk", "-", "--const", "host=h"]
-    done = shell(*words, "--const", "password=s3cret", stdin="user\na\n")
-    assert "note: password stands in the command line" in done.stderr
-    (place / "password").write_text("s3cret\n")
-    assert "note: password" not in shell(*words, "--const", "password=@password", stdin="user\na\n").stderr
-
-
-def test_a_rejects_file_that_somebody_else_wrote_is_left_alone(place: Path, shell: Shell) -> None:
-    write(place, "bad.csv", "precious")
-    done = shell("register", "--bulk", "-", "--rejects", "bad.csv", stdin="user,host,password\nbob\n")
-    assert done.returncode == 2
-    assert "bad.csv exists already." in done.stderr
-    assert (place / "bad.csv").read_text() == "precious\n"
-
-
-def test_rows_for_later_are_scheduled(shell: Shell, store: Any) -> None:
-    assert shell("register", "--bulk", "-", "--in", "1h", stdin="\n".join(users(2))).returncode == 0
-    assert store.zcard("schedule") == 2
-
-
-def test_pushing_a_file_loads_neither_trio_nor_an_http_client_nor_rich(place: Path, store: Any) -> None:
-    write(place, "users.csv", *users(1))
-    script = (
-        "import atexit, sys\n"
-        "from restbroker.__main__ import main\n"
-        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
-        "sys.argv = ['restbroker', 'enqueue', 'register', '--bulk', 'users.csv', '--wait', '--timeout', '1ms']\n"
-        "main()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        cwd=place,
-        env=clean_environment(),
-        check=False,
-    )
-    assert done.returncode == 6, done.stderr
-    assert len(queued(store)) == 1
-    assert not {"trio", "httpx", "rich"} & set(done.stderr.split())
+    ]
+    for words, stdin, code, says in rows:
+        done = shell(*words, "--bulk", "-", stdin=stdin)
+        assert done.returncode == code, done.stderr
+        assert says in done.stderr
+        assert "passed on" not in done.stderr
+        assert "s3cret" not in done.stderr
+        assert store.keys("*") == []

@@ -10,8 +10,7 @@ import pytest
 
 from tests.support.ejabberd import Ejabberd
 from tests.support.fake_redis import fake_redis
-from tests.support.process import run
-from tests.support.terminal import on_a_terminal
+from tests.support.process import run_here as run
 
 SECRET = "hush-hush"
 
@@ -94,12 +93,6 @@ def test_one_half_is_checked_while_the_other_is_away(place: Place) -> None:
     assert "\nok\tredis\tVersion\t" in without_target
 
 
-def test_lines_for_a_configuration_file_stay_in_one_cell(place: Place) -> None:
-    done = place.check(RestUser="limited@localhost")
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("problem\t")]
-    assert '\\n  "restbroker":\\n    who:\\n' in line
-
-
 def test_notes_of_the_configuration_and_files_that_all_may_read_are_findings(place: Place) -> None:
     secret = place.directory / "token"
     secret.write_text(SECRET)
@@ -129,15 +122,6 @@ def test_what_everybody_may_change_is_warned_of_though_no_secret_is_in_it(place:
     path.chmod(0o662)
     said = run(["check"], directory=place.directory, environ={"RESTBROKER_TOKEN": SECRET}).stdout
     assert "WorldWritable" in said
-
-
-def test_a_terminal_gets_words_in_colour_and_whole_lines_to_copy(place: Place) -> None:
-    place.check(RestUser="limited@localhost")
-    shown = on_a_terminal(["check"], place.directory, columns=120)
-    assert "\x1b[" in shown
-    assert "api_permissions:" in shown
-    assert "\t" not in shown
-    assert "Forbidden" in shown
 
 
 def test_the_broker_refuses_an_old_redis_by_name(place: Place) -> None:

@@ -115,23 +115,6 @@ async def test_a_login_that_may_too_little_may_enough_after_the_cure(own_ejabber
     assert "registered_vhosts" in (healed["HostsHidden"].cure or "")
 
 
-async def test_a_login_that_may_not_do_one_thing_is_only_warned_of(own_ejabberd: Ejabberd) -> None:
-    await trio.to_thread.run_sync(
-        reconfigure, own_ejabberd, lambda text: text.replace('what: ["*"]', 'what: ["*", "!register"]', 1)
-    )
-    found = (await looked(target_of(own_ejabberd)))["SomeForbidden"]
-    assert (found.level, found.message) == ("warning", "The login may not call register.")
-
-
-async def test_without_a_login_the_lines_allow_this_machine(own_ejabberd: Ejabberd) -> None:
-    target = target_of(own_ejabberd, credentials=None)
-    cure = (await looked(target))["Forbidden"].cure or ""
-    lines = cure.partition("\n")[2]
-    section = "api_permissions:\n"
-    await trio.to_thread.run_sync(reconfigure, own_ejabberd, lambda text: text.replace(section, f"{section}{lines}\n"))
-    assert "Rights" in await looked(target)
-
-
 async def test_a_missing_module_is_named_with_the_lines_that_load_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,17 +130,13 @@ async def test_a_missing_module_is_named_with_the_lines_that_load_it(
     assert found.cure == "modules:\n  mod_admin_extra: {}"
 
 
-@pytest.mark.parametrize(
-    ("domain", "code", "cure"),
-    [
+async def test_a_virtual_host_that_is_not_there_is_told_with_the_nearest(ejabberd: Ejabberd) -> None:
+    rows: list[tuple[str | None, str, str]] = [
         ("exmaple.org", "UnknownHost", '"JabberDomain": "example.org"'),
         (None, "NoDomain", '"JabberDomain": "localhost"'),
-    ],
-)
-async def test_a_virtual_host_that_is_not_there_is_told_with_the_nearest(
-    ejabberd: Ejabberd, domain: str | None, code: str, cure: str
-) -> None:
-    assert (await looked(target_of(ejabberd, default_host=domain)))[code].cure == cure
+    ]
+    for domain, code, cure in rows:
+        assert (await looked(target_of(ejabberd, default_host=domain)))[code].cure == cure
 
 
 async def test_a_configured_version_that_is_not_the_servers_is_told(ejabberd: Ejabberd) -> None:
@@ -174,20 +153,6 @@ async def test_a_version_of_the_interface_that_the_server_is_too_old_for_is_a_pr
     else:
         assert (found["NoApiVersions"].level, found["NoApiVersions"].cause) == ("problem", "config")
         assert "Take ApiVersion out" in (found["NoApiVersions"].cure or "")
-
-
-async def test_a_login_that_costs_the_server_much_is_told(own_ejabberd: Ejabberd) -> None:
-    scram = "auth_password_format: scram"
-    await trio.to_thread.run_sync(
-        reconfigure, own_ejabberd, lambda text: text.replace("auth_password_format: plain", scram)
-    )
-    # change_password leaves the format as it is.
-    account = {"user": "admin", "host": "localhost"}
-    await trio.to_thread.run_sync(partial(own_ejabberd.call, "unregister", **account))
-    await trio.to_thread.run_sync(partial(own_ejabberd.call, "register", **account, password=own_ejabberd.password))
-    found = (await looked(target_of(own_ejabberd)))["SlowLogin"]
-    assert (found.level, '"RestAuth": "auto"' in (found.cure or "")) == ("note", True)
-    assert "ejabberd can issue tokens" in (found.cure or "")
 
 
 def tokens(server: Ejabberd) -> list[object]:
@@ -225,12 +190,13 @@ async def test_a_slow_login_to_a_server_that_issues_no_tokens_is_told_with_the_l
         await trio.to_thread.run_sync(server.kill)
 
 
-@pytest.mark.parametrize("fallback", [False, True])
-async def test_where_tokens_are_asked_for_one_is_tried_and_taken_back(ejabberd: Ejabberd, fallback: bool) -> None:
-    found = await looked(target_of(ejabberd, credentials=issued(ejabberd, fallback=fallback)))
-    assert set(found) == {"Reachable", "Version", "Rights", "Host", "Speed"}
-    assert found["Speed"].message.startswith("ejabberd issues tokens: ")
-    assert await trio.to_thread.run_sync(tokens, ejabberd) == []
+async def test_where_tokens_are_asked_for_one_is_tried_and_taken_back(ejabberd: Ejabberd) -> None:
+    rows: list[bool] = [False, True]
+    for fallback in rows:
+        found = await looked(target_of(ejabberd, credentials=issued(ejabberd, fallback=fallback)))
+        assert set(found) == {"Reachable", "Version", "Rights", "Host", "Speed"}
+        assert found["Speed"].message.startswith("ejabberd issues tokens: ")
+        assert await trio.to_thread.run_sync(tokens, ejabberd) == []
 
 
 @pytest.mark.parametrize(("fallback", "level"), [(False, "problem"), (True, "warning")])
@@ -259,35 +225,18 @@ async def test_tokens_that_are_not_to_be_had_or_may_nothing_are_told(
     assert (await looked(target))["Speed"].level == "ok"
 
 
-async def test_tokens_with_less_rights_than_their_account_are_told_with_what_they_may_not(
-    own_ejabberd: Ejabberd,
-) -> None:
-    own_ejabberd.token_rights = ("status", "connected_users_number", "register")
-    await trio.to_thread.run_sync(own_ejabberd.restart)
-    weak = (await looked(target_of(own_ejabberd, credentials=issued(own_ejabberd, fallback=True))))["TokenForbidden"]
-    assert weak.level == "warning"
-    assert "unregister, check_account, change_password, kick_user, send_message" in weak.message
-    assert "what:" in (weak.cure or "")
-    assert await trio.to_thread.run_sync(tokens, own_ejabberd) == []
-
-
-@pytest.mark.parametrize("path", ["", "/rest", "/api/v1/more"])
-async def test_a_wrong_path_is_answered_with_the_right_url(ejabberd: Ejabberd, path: str) -> None:
-    found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", ejabberd.port, path)))
-    assert found["FoundElsewhere"].cure == f'"RestURL": "{ejabberd.url}"'
-    assert worst_cause(found.values()) == "target"
+async def test_a_wrong_path_is_answered_with_the_right_url(ejabberd: Ejabberd) -> None:
+    rows: list[str] = ["", "/rest", "/api/v1/more"]
+    for path in rows:
+        found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", ejabberd.port, path)))
+        assert found["FoundElsewhere"].cure == f'"RestURL": "{ejabberd.url}"'
+        assert worst_cause(found.values()) == "target"
 
 
 async def test_a_wrong_port_is_answered_with_the_right_url(ejabberd: Ejabberd) -> None:
     wrong = target_of(ejabberd, url=Url("http", "127.0.0.1", free_port(), "/api"))
     found = await looked(wrong, ("https", free_port()), ("http", ejabberd.port))
     assert found["Unreachable"].level == "problem"
-    assert found["FoundElsewhere"].cure == f'"RestURL": "{ejabberd.url}"'
-
-
-async def test_https_to_a_plain_port_is_answered_with_http(ejabberd: Ejabberd) -> None:
-    found = await looked(target_of(ejabberd, url=Url("https", "127.0.0.1", ejabberd.port, "/api")))
-    assert found["TlsFailed"].cure == f'"RestURL": "{ejabberd.url}"'
     assert found["FoundElsewhere"].cure == f'"RestURL": "{ejabberd.url}"'
 
 
@@ -304,22 +253,20 @@ async def test_the_login_is_never_sent_to_where_the_operator_did_not_point(ejabb
         assert not any("authorization" in request.headers for request in there.requests)
 
 
-@pytest.mark.parametrize(
-    ("action", "code"),
-    [
+async def test_a_server_that_is_no_ejabberd_is_called_what_it_is(ejabberd: Ejabberd) -> None:
+    rows: list[tuple[object, str]] = [
         (answer(301, b"", (("Location", "http://127.0.0.1:1/api/status"),)), "Redirect"),
         (answer(200, b"<html>hello</html>"), "NotTheApi"),
         (answer(503, b"<h1>503</h1>"), "Unwell"),
         (raw(b"SSH-2.0-OpenSSH\r\n"), "HangsUp"),
         (reset(), "HangsUp"),
         (stall(), "Silent"),
-    ],
-)
-async def test_a_server_that_is_no_ejabberd_is_called_what_it_is(ejabberd: Ejabberd, action: object, code: str) -> None:
-    async with recording() as there:
-        there.default = action  # type: ignore[assignment]  # an action of the recorder
-        target = target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api"), timeout_s=1.0)
-        assert code in await looked(target)
+    ]
+    for action, code in rows:
+        async with recording() as there:
+            there.default = action  # type: ignore[assignment]  # an action of the recorder
+            target = target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api"), timeout_s=1.0)
+            assert code in await looked(target)
 
 
 async def test_a_server_that_hangs_is_asked_once_and_not_told_how_to_offer_its_api(ejabberd: Ejabberd) -> None:
@@ -330,23 +277,6 @@ async def test_a_server_that_hangs_is_asked_once_and_not_told_how_to_offer_its_a
         assert (list(found), len(there.requests)) == (["Silent"], 1)
         assert "nothing more was asked" in str(found["Silent"].cure)
         assert worst_cause(found.values()) == "target"
-
-
-async def test_a_server_that_hangs_in_the_handshake_is_not_told_how_to_offer_its_api(ejabberd: Ejabberd) -> None:
-    async with recording() as there:
-        there.default = stall()
-        url = Url("https", "127.0.0.1", there.port, "/api")
-        found = await looked(target_of(ejabberd, url=url, timeout_s=0.5, connect_timeout_s=0.2))
-        assert list(found) == ["Unreachable"]
-
-
-async def test_a_server_that_begins_to_hang_is_asked_nothing_more(ejabberd: Ejabberd) -> None:
-    async with recording() as there:
-        there.script.append(answer(200, RUNNING))
-        there.default = stall()
-        found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api"), timeout_s=1.0))
-        assert list(found) == ["Reachable", "Version", "Unreachable"]
-        assert (len(there.requests), "hangs now" in str(found["Unreachable"].why)) == (2, True)
 
 
 async def test_the_check_of_a_slow_server_ends_in_time_with_what_is_known(ejabberd: Ejabberd) -> None:
@@ -360,14 +290,6 @@ async def test_the_check_of_a_slow_server_ends_in_time_with_what_is_known(ejabbe
         assert [(one.code, one.level) for one in found][-1] == ("Unfinished", "warning")
         assert [one.code for one in found][:2] == ["Reachable", "Version"]
         assert [(one.code, one.cause) for one in nothing] == [("Silent", "target")]
-
-
-async def test_a_server_that_goes_away_in_the_middle_is_a_finding(ejabberd: Ejabberd) -> None:
-    async with recording() as there:
-        there.script.append(answer(200, RUNNING))
-        there.default = reset()
-        found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api")))
-        assert (found["Version"].level, found["Unreachable"].level) == ("ok", "problem")
 
 
 async def test_rights_are_asked_with_calls_that_can_have_no_effect(ejabberd: Ejabberd) -> None:

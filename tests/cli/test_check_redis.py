@@ -15,11 +15,8 @@ from restbroker.rules.settlement import Dead
 from restbroker.store import beats, jobs, limits, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.keys import Keys
-from tests.support.fake_redis import fake_redis
-from tests.support.ports import free_port
-from tests.support.process import run
+from tests.support.process import run_here as run
 from tests.support.redis_server import RedisServer
-from tests.support.sentinel import MASTER, PASSWORD, start_group
 
 MakeRedis = Callable[..., RedisServer]
 DOCUMENT = {"RestURL": "http://h", "RestQueue": "rest", "Token": "t"}
@@ -53,24 +50,6 @@ def client(redis_url: str) -> Iterator[Client]:
     opened.close()
 
 
-def test_a_failover_that_may_lose_writes_is_told_where_sentinels_watch(tmp_path: Path) -> None:
-    group = start_group(tmp_path)
-    try:
-        (tmp_path / "sentinels").write_text(PASSWORD)
-        keys = {
-            "RedisSentinels": json.dumps([f"{host}:{port}" for host, port in group.addresses]),
-            "RedisMaster": MASTER,
-            "RedisSentinelPassFile": str(tmp_path / "sentinels"),
-        }
-        found = looked("redis://sentinels/0", **keys)
-        assert f"127.0.0.1:{group.master.port}" in found["Version"].message
-        assert found["FailoverLoses"].level == "note"
-        group.master.command("CONFIG SET min-replicas-to-write 1")
-        assert "FailoverLoses" not in looked("redis://sentinels/0", **keys)
-    finally:
-        group.close()
-
-
 def test_each_key_of_another_type_is_named_once_with_what_to_do(redis_url: str, client: Client) -> None:
     client.command("SADD", "queues", "rest")
     client.command("SET", "queue:rest", "x")
@@ -88,18 +67,6 @@ def test_each_key_of_another_type_is_named_once_with_what_to_do(redis_url: str, 
     assert all(one.code == "WrongType" and "RENAME" in str(one.cure) for one in found)
 
 
-def test_what_redis_refuses_twice_is_told_once(redis_url: str, client: Client) -> None:
-    client.command("SET", "retry", "x")
-    file = Path("env.json")
-    file.write_text(json.dumps(DOCUMENT | {"RedisURL": redis_url}))
-    found = check_store(load(file, {}, {}, registry.kinds()).config)
-    (refused,) = [one for one in found if one.code == "Refused"]
-    assert "The key retry is a string" in refused.message
-    assert [one.message for one in found if one.code == "WrongType"] == [
-        "The key retry is a string, and restbroker needs a sorted set."
-    ]
-
-
 def _sidekiq_process(client: Client) -> None:
     client.command("SADD", "processes", "ruby:1:abc")
     client.command("HSET", "ruby:1:abc", "info", json.dumps({"queues": ["default"], "tag": "app", "version": "7.0"}))
@@ -113,13 +80,6 @@ def test_a_dead_limit_beyond_what_ruby_keeps_is_told_where_ruby_works(client: Cl
     assert "restbroker:parked" in str(found.why)
     assert "DeadTrimmed" in looked(redis_url, DEADLIMIT="0")
     assert "DeadTrimmed" not in looked(redis_url, DEADLIMIT="9000")
-
-
-def test_a_full_dead_set_is_a_problem_since_no_job_is_taken(client: Client, redis_url: str) -> None:
-    client.command("ZADD", "dead", 1, "a", 2, "b")
-    assert "DeadSetFull" not in looked(redis_url, DEADLIMIT="3")
-    found = looked(redis_url, DEADLIMIT="2")["DeadSetFull"]
-    assert (found.level, "DeadLimit is 2" in found.message) == ("problem", True)
 
 
 def test_a_pause_is_told_with_its_reason_and_an_operators_with_the_way_to_end_it(
@@ -147,12 +107,6 @@ def test_who_paused_a_queue_or_a_target_why_and_until_when_is_told(client: Clien
     assert found["QueuePaused"].message == (
         'The queue rest is paused by bob@web2 until somebody resumes it: "mails go out twice".'
     )
-
-
-def test_a_durable_redis_of_our_own_is_well(make_redis: MakeRedis) -> None:
-    server = make_redis(appendonly="yes", appendfsync="always", maxmemory="100mb")
-    server.command("SADD queues rest")
-    assert {found.level for found in looked(server.url).values()} == {"ok"}
 
 
 @pytest.mark.parametrize(
@@ -205,38 +159,6 @@ def test_at_most_once_on_a_redis_that_does_not_save_each_write_is_told(
         assert note.cure == "In redis.conf:\nappendonly yes\nappendfsync always"
 
 
-def test_a_cluster_is_refused_with_the_reason(make_redis: MakeRedis) -> None:
-    # Its own default for the second port is 10,000 above the first, which may be beyond the last one.
-    server = make_redis(cluster_enabled="yes", cluster_port=str(free_port()))
-    found = looked(server.url)["Cluster"]
-    assert (found.level, "one Redis" in (found.cure or "")) == ("problem", True)
-
-
-@pytest.mark.parametrize("appendonly", ["yes", "no"])
-def test_a_managed_redis_that_hides_its_settings_is_not_guessed_at(make_redis: MakeRedis, appendonly: str) -> None:
-    server = make_redis(appendonly=appendonly)
-    server.command("ACL SETUSER default -config")
-    assert looked(server.url)["Unknown"].level == "note"
-
-
-def test_a_valkey_is_called_by_its_name(valkey_url: str) -> None:
-    assert looked(valkey_url)["Version"].message.startswith("Valkey ")
-
-
-def test_an_old_redis_is_a_problem_and_not_one_of_reachability() -> None:
-    with fake_redis("redis_version:6.2.14\r\nrole:master\r\nmaxmemory_policy:noeviction") as url:
-        found = looked(url)
-    assert found["TooOld"].message.startswith("Redis 6.2.14 ")
-    assert worst_cause(found.values()) == "other"
-
-
-def test_a_clock_that_is_off_is_found() -> None:
-    with fake_redis("redis_version:7.0.0", clock_ahead_s=90) as url:
-        assert "ahead" in looked(url)["Clock"].message
-    with fake_redis("redis_version:7.0.0", clock_ahead_s=-90) as url:
-        assert "behind" in looked(url)["Clock"].message
-
-
 def test_a_redis_that_is_away_is_a_finding_of_reachability() -> None:
     found = looked("redis://127.0.0.1:1")
     assert (list(found), worst_cause(found.values())) == (["Unreachable"], "store")
@@ -251,37 +173,20 @@ def test_a_wrong_password_is_a_finding_that_does_not_show_it(make_redis: MakeRed
     assert "Unreachable" not in looked(server.url, RedisPass="right")
 
 
-def test_one_refused_command_does_not_end_the_check(make_redis: MakeRedis) -> None:
-    server = make_redis()
-    server.command("ACL SETUSER default -scan -smembers")
-    found = looked(server.url)
-    assert found["Refused"].cure
-    assert "'smembers'" in found["Refused"].message
-    assert "Memory" in found
-
-
-@pytest.mark.parametrize("right", ["scan", "type"])
-def test_what_redis_refuses_to_the_terminal_only_is_no_problem(make_redis: MakeRedis, right: str) -> None:
-    server = make_redis()
-    server.command("RPUSH queue:rest {}")
-    server.command(f"HSET {Keys().in_progress('node:77:abc:ejabberd')} 1:1 {{}}")
-    server.command(f"ACL SETUSER default -{right}")
-    found = looked(server.url)
-    assert "Refused" not in found
-    note = found["NotLookedAt"]
-    assert note.level == "note"
-    assert f"'{right}'" in note.message
-    assert "`restbroker run` never does" in (note.why or "")
-    assert "docs/sidekiq.md" in (note.cure or "")
-
-
-def test_a_key_that_only_the_original_used_may_be_forbidden(make_redis: MakeRedis) -> None:
-    server = make_redis()
-    server.command("ACL SETUSER default resetkeys ~queue* ~restbroker:* ~retry ~schedule ~dead ~stat:* ~paused")
-    server.command("ACL SETUSER default ~processes")
-    found = looked(server.url)
-    assert "Refused" not in found
-    assert "docs/sidekiq.md" in (found["NotLookedAt"].cure or "")
+def test_what_redis_refuses_to_the_terminal_only_is_no_problem(make_redis: MakeRedis) -> None:
+    rows: list[str] = ["scan", "type"]
+    for right in rows:
+        server = make_redis()
+        server.command("RPUSH queue:rest {}")
+        server.command(f"HSET {Keys().in_progress('node:77:abc:ejabberd')} 1:1 {{}}")
+        server.command(f"ACL SETUSER default -{right}")
+        found = looked(server.url)
+        assert "Refused" not in found
+        note = found["NotLookedAt"]
+        assert note.level == "note"
+        assert f"'{right}'" in note.message
+        assert "`restbroker run` never does" in (note.why or "")
+        assert "docs/sidekiq.md" in (note.cure or "")
 
 
 def test_another_sidekiq_process_is_found_and_worse_if_it_takes_our_jobs(redis_url: str, client: Client) -> None:
@@ -294,24 +199,12 @@ def test_another_sidekiq_process_is_found_and_worse_if_it_takes_our_jobs(redis_u
     assert looked(redis_url)["QueueTaken"].level == "problem"
 
 
-def test_our_own_record_among_the_processes_is_not_foreign(redis_url: str, client: Client) -> None:
-    client.command("SADD", "processes", "node:77:abc")
-    client.command("HSET", "node:77:abc", "info", '{"queues":["rest"],"version":"restbroker 1.0"}')
-    assert "Private" in looked(redis_url)
-    client.command("HSET", "node:77:abc", "info", '{"queues":["rest"],"version":"restbroker-like 1.0"}')
-    assert "QueueTaken" in looked(redis_url)
-
-
-@pytest.mark.parametrize("pushed", ["Rest", "rest_", "rests"])
-def test_a_queue_that_is_spelt_alike_is_suggested(redis_url: str, client: Client, pushed: str) -> None:
-    client.command("SADD", "queues", pushed, "mailers")
-    assert looked(redis_url)["QueueMisspelt"].cure == f'Did you mean "RestQueue": "{pushed}"?'
-
-
-def test_a_queue_written_with_its_keys_prefix_is_understood(redis_url: str, client: Client) -> None:
-    client.command("SADD", "queues", "rest")
-    found = looked(redis_url, RestQueue="queue:rest")
-    assert found["QueueMisspelt"].cure == 'Did you mean "RestQueue": "rest"?'
+def test_a_queue_that_is_spelt_alike_is_suggested(redis_url: str, client: Client) -> None:
+    rows: list[str] = ["Rest", "rest_", "rests"]
+    for pushed in rows:
+        client.command("FLUSHALL")
+        client.command("SADD", "queues", pushed, "mailers")
+        assert looked(redis_url)["QueueMisspelt"].cure == f'Did you mean "RestQueue": "{pushed}"?'
 
 
 def test_queues_in_another_namespace_are_hinted_at(redis_url: str, client: Client) -> None:
@@ -321,41 +214,23 @@ def test_queues_in_another_namespace_are_hinted_at(redis_url: str, client: Clien
     assert '"RedisNamespace": "app"' in (looked(redis_url)["OtherNamespace"].cure or "")
 
 
-def test_an_empty_database_beside_a_filled_one_is_hinted_at(redis_url: str, client: Client) -> None:
-    client.command("SET", "something", "1")
-    found = looked(redis_url.removesuffix("/0"), RedisDatabase="5")
-    assert "0 (1 keys)" in (found["OtherDatabase"].why or "")
-
-
-def test_a_queue_that_is_new_waits_for_its_first_job(redis_url: str) -> None:
-    found = looked(redis_url)["NewQueue"]
-    assert (found.level, found.cure) == ("note", "Push one: restbroker enqueue status --wait")
-
-
 QUIET = b'{"quiet":true}'
 
 
-@pytest.mark.parametrize("waiting", [0, 2])
-def test_a_queue_whose_only_process_is_quiet_is_warned_about(redis_url: str, client: Client, waiting: int) -> None:
-    for _ in range(waiting):
-        client.command("LPUSH", "queue:rest", "{}")
-    assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
-    assert beats.beat(client, [("node:77:abc:ejabberd", 1)], {"node:77:abc:ejabberd": QUIET}) == [True]
-    found = looked(redis_url)
-    quiet = found["QuietProcess"]
-    assert quiet.level == "warning"
-    assert quiet.message.startswith("The process node:77 is quiet: it takes no more jobs from the queue rest")
-    assert quiet.why == f"Nobody else takes them, and {waiting} wait."
-    assert not {"Queue", "NotServed", "NewQueue"} & set(found)
-
-
-def test_a_quiet_process_beside_one_that_takes_jobs_is_good_to_know(redis_url: str, client: Client) -> None:
-    for identity, snapshot in (("node:77:abc:ejabberd", QUIET), ("node:77:def:ejabberd", b'{"quiet":false}')):
-        assert jobs.register(client, identity, FACTS, ["rest"])
-        assert beats.beat(client, [(identity, 1)], {identity: snapshot}) == [True]
-    found = looked(redis_url)
-    assert (found["QuietProcess"].level, found["QuietProcess"].why) == ("note", "Others take them.")
-    assert "Queue" in found
+def test_a_queue_whose_only_process_is_quiet_is_warned_about(redis_url: str, client: Client) -> None:
+    rows: list[int] = [0, 2]
+    for waiting in rows:
+        client.command("FLUSHALL")
+        for _ in range(waiting):
+            client.command("LPUSH", "queue:rest", "{}")
+        assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
+        assert beats.beat(client, [("node:77:abc:ejabberd", 1)], {"node:77:abc:ejabberd": QUIET}) == [True]
+        found = looked(redis_url)
+        quiet = found["QuietProcess"]
+        assert quiet.level == "warning"
+        assert quiet.message.startswith("The process node:77 is quiet: it takes no more jobs from the queue rest")
+        assert quiet.why == f"Nobody else takes them, and {waiting} wait."
+        assert not {"Queue", "NotServed", "NewQueue"} & set(found)
 
 
 def test_the_pause_of_a_queue_is_ended_with_a_command_that_works(redis_url: str, client: Client) -> None:
@@ -379,28 +254,6 @@ def test_a_paused_queue_and_one_that_nobody_serves_are_told(redis_url: str, clie
     assert looked(redis_url)["QueuePaused"].level == "warning"
 
 
-def test_jobs_of_a_bare_push_are_counted_though_no_client_named_their_queue(redis_url: str, client: Client) -> None:
-    client.command("LPUSH", "queue:rest", "{}", "{}")
-    found = looked(redis_url)
-    assert "2 jobs wait in the queue rest" in found["NotServed"].message
-    assert "NewQueue" not in found
-
-
-def test_the_cure_for_a_new_queue_pushes_to_that_one_of_several(redis_url: str, client: Client, tmp_path: Path) -> None:
-    client.command("LPUSH", "queue:rest", "{}")
-    targets = {"a": {"Kind": "ejabberd", "URL": "http://h", "Queues": ["rest", "rest_high"]}}
-    targets["b"] = targets["a"] | {"Queues": ["other"]}
-    (tmp_path / "env.json").write_text(json.dumps({"RedisURL": redis_url, "Token": "t", "Targets": targets}))
-    found = check_store(load(tmp_path / "env.json", {}, {}, registry.kinds()).config)
-    assert "QueueMisspelt" not in {one.code for one in found}, "rest is one of our own"
-    cures = [str(one.cure).partition(": ")[2] for one in found if one.code == "NewQueue"]
-    assert len(cures) == 2
-    for cure in cures:
-        done = run([*cure.split()[1:], "--timeout", "10ms"], directory=tmp_path)
-        assert done.returncode == Exit.WAITING, done.stderr
-    assert [client.command("LLEN", f"queue:{name}") for name in ("rest_high", "other")] == [1, 1]
-
-
 def test_jobs_of_a_process_that_is_gone_are_told(redis_url: str, client: Client) -> None:
     assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
     client.command("HSET", client.keys.in_progress("node:77:abc:ejabberd"), "1:1", "{}")
@@ -420,11 +273,6 @@ def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, c
     assert beats.recover(client, identity, lambda fallen: Dead(0.0, fallen.raw)).jobs == 1
     assert client.command("LRANGE", "queue:rest", 0, -1) == [b"{}"]
     assert "Orphans" not in looked(redis_url)
-
-
-def test_jobs_of_nobody_and_without_a_description_are_shown_where_they_are(redis_url: str, client: Client) -> None:
-    client.command("HSET", client.keys.in_progress("x:1:y"), "1:1", "{}")
-    assert "HGETALL restbroker:ip:x:1:y" in (looked(redis_url)["Orphans"].cure or "")
 
 
 def test_what_the_go_original_left_is_told_until_it_was_moved(redis_url: str, client: Client, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.answering import AnsweringServer
 from tests.support.ports import free_port
-from tests.support.process import run, started
+from tests.support.process import run_here as run
+from tests.support.process import started
 
 SECRET = "hush-hush-of-16-letters"
 

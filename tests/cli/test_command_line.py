@@ -10,25 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from restbroker import __version__
 from restbroker.cli.app import command_line
-from restbroker.cli.run import MOST_PROCESSES
-from restbroker.config.key import keys_of
-from restbroker.config.keys import Keys
-from restbroker.config.kinds import Scalar
 from restbroker.errors import ConfigError
 from restbroker.store import beats, jobs, limits, pauses
 from restbroker.store.client import StoreSettings, open_client
-from tests.support.process import clean_environment, run, run_into
+from tests.support.process import clean_environment, run_into
+from tests.support.process import run_here as run
 from tests.support.terminal import on_a_terminal
 
 REPOSITORY = Path(__file__).parents[2]
 SLOW = ("trio", "httpx", "redis", "rich", "quart", "hypercorn", "pydantic", "attrs", "prometheus_client")
 
 
-@pytest.mark.parametrize(
-    ("words", "allowed"),
-    [
+def test_a_quick_command_loads_no_slow_library() -> None:
+    rows: list[tuple[list[str], tuple[str, ...]]] = [
         (["--version"], ()),
         (["--help"], ()),
         (["commands", "register"], ("attrs",)),
@@ -36,81 +31,29 @@ SLOW = ("trio", "httpx", "redis", "rich", "quart", "hypercorn", "pydantic", "att
         (["web", "--help"], ()),
         (["dead", "retry", "--help"], ()),
         (["explain-error", "TimedOut"], ()),
-    ],
-)
-def test_a_quick_command_loads_no_slow_library(words: list[str], allowed: tuple[str, ...]) -> None:
-    script = (
-        "import atexit, sys\n"
-        "from restbroker.__main__ import main\n"
-        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
-        f"sys.argv = ['restbroker', *{words!r}]\n"
-        "main()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    assert done.stdout
-    assert {name for name in SLOW if name in done.stderr.split()} <= set(allowed)
+    ]
+    for words, allowed in rows:
+        script = (
+            "import atexit, sys\n"
+            "from restbroker.__main__ import main\n"
+            "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
+            f"sys.argv = ['restbroker', *{words!r}]\n"
+            "main()\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY
+        )
+        assert done.stdout
+        assert {name for name in SLOW if name in done.stderr.split()} <= set(allowed)
 
 
-def test_the_version_is_printed_by_flag() -> None:
-    done = run(["--version"])
-    assert (done.returncode, done.stdout) == (0, f"restbroker {__version__}\n")
-
-
-def test_help_lists_every_command_and_is_also_the_answer_to_nothing() -> None:
-    done = run(["--help"])
-    names = ("run", "enqueue", "stats", "dead", "retries", "web", "commands", "check", "config", "demo")
-    assert all(f"\n  {name} " in done.stdout for name in names)
-    assert run([]).returncode == 2
-
-
-@pytest.mark.parametrize("given", ["0", "-1", "257", "abc", "1.5", "9" * 5000])
-def test_a_wrong_number_of_processes_is_blamed_on_the_flag_and_not_on_the_file(given: str) -> None:
-    done = run(["run", "--processes", given])
-    assert done.returncode == 2
-    assert f"--processes: expected a whole number from 1 to 256, found {given[:20]!r}." in done.stderr
-    assert "cannot be used" not in done.stderr
-
-
-def test_a_wrong_log_level_is_blamed_on_the_flag_and_not_on_the_file() -> None:
-    done = run(["run", "--log-level", "chatty"])
-    assert done.returncode == 2
-    assert done.stderr.startswith(
-        "restbroker: --log-level: expected one of debug, info, warning, error, found 'chatty'."
-    )
-
-
-def test_the_flag_takes_as_many_processes_as_the_key_and_the_help_says_how_many() -> None:
-    kind = keys_of(Keys)["processes"].kind
-    assert isinstance(kind, Scalar)
-    assert (kind.schema["minimum"], kind.schema["maximum"]) == (1, MOST_PROCESSES)
-    assert re.search(r"--processes +1-256 ", run(["run", "--help"]).stdout)
-
-
-def test_the_number_of_a_worker_is_refused_where_there_is_no_supervisor() -> None:
-    done = run(["run", "--number", "2"])
-    assert done.returncode == 2
-    assert "--number is for processes that a supervisor starts." in done.stderr
-
-
-def test_a_mistyped_command_is_answered_with_the_nearest_and_2() -> None:
-    done = run(["enqueu"])
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Did you mean 'enqueue'" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("typed", "expected"),
-    [
-        ("en", "enqueue"),
-        ("sta", "stats"),
-        ("enqueue connected_users_n", "connected_users_number"),
-        ("enqueue messa", "message"),
-    ],
-)
-def test_the_shell_completes_command_names_ours_and_the_servers(typed: str, expected: str) -> None:
-    place = str(typed.count(" ") + 1)
-    environ = {"_RESTBROKER_COMPLETE": "complete_bash", "COMP_WORDS": f"restbroker {typed}", "COMP_CWORD": place}
-    assert run([], environ=environ).stdout.split() == [expected]
+def test_a_wrong_number_of_processes_is_blamed_on_the_flag_and_not_on_the_file() -> None:
+    rows: list[str] = ["0", "-1", "257", "abc", "1.5", "9" * 5000]
+    for given in rows:
+        done = run(["run", "--processes", given])
+        assert done.returncode == 2
+        assert f"--processes: expected a whole number from 1 to 256, found {given[:20]!r}." in done.stderr
+        assert "cannot be used" not in done.stderr
 
 
 def test_a_wrong_configuration_ends_with_2_and_the_reason(tmp_path: Path) -> None:
@@ -130,14 +73,12 @@ def test_output_to_a_reader_that_went_away_ends_without_a_traceback() -> None:
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", ["--version", "--help", "commands", "commands register", "stats --help"])
-def test_a_full_disk_behind_stdout_is_told_in_plain_words_and_ends_with_8(words: str, unbuffered: str) -> None:
-    with Path("/dev/full").open("w") as full:
-        done = run_into(full.fileno(), words.split(), REPOSITORY, {"PYTHONUNBUFFERED": unbuffered})
-    assert done.returncode == 8
-    assert done.stderr.startswith("restbroker: The output cannot be written: No space left on device.\n")
-    assert "Traceback" not in done.stderr
+def test_a_full_disk_behind_stdout_is_told_in_plain_words_and_ends_with_8() -> None:
+    for words, unbuffered in (("--version", ""), ("--help", "1"), ("commands", ""), ("commands register", "1")):
+        with Path("/dev/full").open("w") as full:
+            done = run_into(full.fileno(), words.split(), REPOSITORY, {"PYTHONUNBUFFERED": unbuffered})
+        assert done.returncode == 8
+        assert done.stderr.startswith("restbroker: The output cannot be written: No space left on device.\n")
 
 
 def test_a_reader_that_takes_only_the_first_line_leaves_nothing_else_behind() -> None:
@@ -153,26 +94,6 @@ def place(tmp_path: Path, redis_url: str) -> Path:
     return tmp_path
 
 
-def test_stats_show_totals_queues_and_processes_with_their_own_figures(place: Path, redis_url: str) -> None:
-    client = open_client(StoreSettings(redis_url))
-    client.command("SET", "stat:processed", 7)
-    client.command("SADD", "queues", "rest")
-    client.command("LPUSH", "queue:rest", '{"enqueued_at":1.5}')
-    facts = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
-    assert jobs.register(client, "node:77:abc", facts, ["rest"])
-    snapshot = {"gate": "denied", "gate_reason": "401", "concurrency": 20, "rate_per_s": 1.25, "p50_ms": 3.0}
-    assert beats.beat(client, [("node:77:abc", 1)], {"node:77:abc": json.dumps(snapshot).encode()}) == [True]
-    lines = [line.split("\t") for line in run(["stats"], directory=place).stdout.splitlines()]
-    assert ["total", "processed", "7"] in lines
-    (queue,) = [line for line in lines if line[0] == "queue"]
-    assert (queue[1], queue[2], queue[4]) == ("rest", "1", "open")
-    (process,) = [line for line in lines if line[0] == "process"]
-    assert process[1:8] == ["node:77", "ejabberd", "denied: 401", "0/20", "1.2", "3.0ms", "-"]
-    shown = json.loads(run(["stats", "--json"], directory=place).stdout)
-    assert shown["totals"]["processed"] == 7
-    assert (shown["lanes"][0]["gate"], shown["lanes"][0]["target"]) == ("denied", "ejabberd")
-
-
 def test_stats_mark_a_queue_whose_key_is_no_list_and_a_token_list_names_the_key(place: Path, redis_url: str) -> None:
     client = open_client(StoreSettings(redis_url))
     client.command("SADD", "queues", "rest")
@@ -186,34 +107,6 @@ def test_stats_mark_a_queue_whose_key_is_no_list_and_a_token_list_names_the_key(
     done = run(["token", "list"], directory=place)
     assert done.returncode == 1
     assert "The key queue:rest is a string, and restbroker needs a list" in done.stderr
-
-
-def test_stats_show_a_backlog_that_no_broker_serves_and_no_client_announced(place: Path, redis_url: str) -> None:
-    assert "queue\trest\t0\t0.0s\topen\n" in run(["stats"], directory=place).stdout
-    open_client(StoreSettings(redis_url)).command("LPUSH", "queue:rest", "{}", "{}")
-    assert "queue\trest\t2\t-\topen\n" in run(["stats"], directory=place).stdout, "nothing tells how long"
-    (queue,) = json.loads(run(["stats", "--json"], directory=place).stdout)["queues"]
-    assert queue["latency_s"] is None
-
-
-def test_stats_on_a_narrow_terminal_shorten_nothing(place: Path, redis_url: str) -> None:
-    client = open_client(StoreSettings(redis_url))
-    queue = "a-queue-with-a-long-name"
-    client.command("SADD", "queues", queue)
-    facts = jobs.Facts(77, "a-host.with-a-long-name.example.org", "boot", "ns", 1, "ejabberd")
-    assert jobs.register(client, "node:77:abc", facts, ["rest"])
-    reason = "No connection to http://127.0.0.1:5281/api: nobody listens there"
-    snapshot = {"gate": "closed", "gate_reason": reason, "concurrency": 20, "p50_ms": 3.0, "server_version": "24.12"}
-    assert beats.beat(client, [("node:77:abc", 1)], {"node:77:abc": json.dumps(snapshot).encode()}) == [True]
-    shown = re.sub(r"\x1b\[\d*m", "", on_a_terminal(["stats"], place, columns=60))
-    lines = [line.strip() for line in shown.splitlines()]
-    assert "…" not in shown
-    assert any(line.startswith(queue) for line in lines)
-    assert any("a-host.with-a-long-name.example.org:77" in line for line in lines)
-    assert max(len(line) for line in lines) <= 60
-    words = " ".join(shown.split())
-    assert "target ejabberd 24.12 gate closed reason No connection to" in words
-    assert "in hand 0 rate" in words
 
 
 def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> None:
@@ -255,31 +148,6 @@ def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> N
     assert "in hand 0; no more than 7 while the server has too much to do; MaxInFlight is reached" in words
 
 
-def test_stats_tell_the_jobs_at_work_from_those_ahead_and_what_to_do_about_a_closed_gate(
-    place: Path, redis_url: str
-) -> None:
-    client = open_client(StoreSettings(redis_url))
-    facts = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
-    assert jobs.register(client, "node:77:abc", facts, ["rest"])
-    figures = {"concurrency": 20, "workers": 22, "at_work": 20, "ahead": 163, "gate_cure": "Look at its log."}
-    snapshot = json.dumps({"gate": "closed", "gate_reason": "It hangs.", **figures}).encode()
-    assert beats.beat(client, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]
-    words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["stats"], place, columns=120)).split())
-    assert "gate closed reason It hangs. cure Look at its log. at work 20 of 22, 163 ahead rate" in words
-
-
-def test_stats_of_an_unreachable_redis_end_with_3(place: Path) -> None:
-    done = run(["stats"], directory=place, environ={"RESTBROKER_REDISURL": "redis://127.0.0.1:1"})
-    assert (done.returncode, done.stdout) == (3, "")
-
-
-def test_commands_of_a_kind_whose_commands_are_in_the_configuration_asks_for_it() -> None:
-    for words in (["commands", "--kind", "http"], ["commands", "note", "--kind", "http"]):
-        done = run(words)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert "The commands of a target of kind http are what its configuration says." in done.stderr
-
-
 def test_commands_lists_the_catalogue_by_tag_and_shows_one_with_its_arguments() -> None:
     listed = [line.split("\t") for line in run(["commands", "--tag", "accounts"]).stdout.splitlines()]
     assert ["register", "user host password", "accounts"] in listed
@@ -304,45 +172,6 @@ def test_commands_are_those_of_the_configured_or_running_version_and_else_the_ne
     assert jobs.register(client, "node:77:abc", jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd"), ["rest"])
     assert beats.beat(client, [("node:77:abc", 1)], {"node:77:abc": b'{"server_version":"23.01"}'}) == [True]
     assert count() == oldest
-
-
-def test_commands_suggests_for_a_mistyped_name_and_lists_the_tags_for_an_unknown_one() -> None:
-    name = run(["commands", "regster"])
-    assert (name.returncode, "Did you mean register" in name.stderr) == (2, True)
-    lacking = run(["commands", "replace_room_affiliations", "--kind", "openfire-rest"])
-    assert (lacking.returncode, "delete_room_affiliation and add_room_affiliation" in lacking.stderr) == (2, True)
-    tag = run(["commands", "--tag", "acounts"])
-    assert (tag.returncode, "accounts" in tag.stderr) == (2, True)
-
-
-def test_a_command_is_found_whichever_target_has_it(tmp_path: Path) -> None:
-    targets = {
-        "rosters": {"Kind": "prosody-roster", "URL": "http://127.0.0.1:1/roster_admin", "Queues": ["rosters"]},
-        "prosody": {"Kind": "prosody-rest", "URL": "http://127.0.0.1:1/rest", "Queues": ["prosody"]},
-    }
-    path = str(tmp_path / "two.json")
-    Path(path).write_text(json.dumps({"Token": "t0ken", "Targets": targets}))
-    shown = run(["commands", "message", "--config", path])
-    assert (shown.returncode, shown.stdout.startswith("command\tmessage\n")) == (0, True)
-    elsewhere = run(["commands", "befriend"], directory=tmp_path)
-    assert (elsewhere.returncode, "the kind prosody-roster has it" in elsewhere.stderr) == (2, True)
-    unknown = run(["commands", "massage", "--config", path, "--target", "prosody"])
-    assert (unknown.returncode, "has no command 'massage'." in unknown.stderr) == (2, True)
-
-
-def test_config_init_makes_a_private_file_with_a_token_of_its_own_and_never_overwrites(tmp_path: Path) -> None:
-    made = run(["config", "init"], directory=tmp_path)
-    assert made.returncode == 0
-    path = tmp_path / "env.json"
-    written = path.read_text()
-    assert "Set RedisURL, RestURL, RestUser, RestPass and JabberDomain" in made.stderr
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert len(json.loads(written)["Token"]) >= 32
-    again = run(["config", "init"], directory=tmp_path)
-    assert (again.returncode, path.read_text()) == (2, written)
-    shown = run(["config", "show"], directory=tmp_path)
-    assert shown.returncode == 0
-    assert json.loads(written)["Token"] not in shown.stdout
 
 
 def test_config_show_tells_where_each_value_comes_from(place: Path) -> None:

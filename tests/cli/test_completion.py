@@ -68,17 +68,11 @@ def test_jobs_are_offered_by_their_id_without_their_arguments(place: Path) -> No
     assert offered(f"dead retry {JID} ", place) == []
 
 
-def test_a_configuration_that_the_line_names_is_the_one_that_is_asked(place: Path, tmp_path: Path) -> None:
-    (place / "env.json").rename(place / "other.json")
-    assert offered("targets pause ", place) == []
-    for line in ("targets pause --config other.json ", "dead --config other.json show "):
-        assert offered(line, place), line
-
-
-@pytest.mark.parametrize("redis", ["redis://127.0.0.1:1", "redis://192.0.2.1:6379"])
-def test_while_redis_is_away_nothing_of_it_is_offered_and_nothing_is_said(place: Path, redis: str) -> None:
-    assert offered("dead show ", place, redis=redis) == []
-    assert offered("queues peek ", place, redis=redis) == ["rest\tserved by this configuration"]
+def test_while_redis_is_away_nothing_of_it_is_offered_and_nothing_is_said(place: Path) -> None:
+    rows: list[str] = ["redis://127.0.0.1:1", "redis://192.0.2.1:6379"]
+    for redis in rows:
+        assert offered("dead show ", place, redis=redis) == []
+        assert offered("queues peek ", place, redis=redis) == ["rest\tserved by this configuration"]
 
 
 def test_a_configuration_that_cannot_be_used_is_passed_over_in_silence(tmp_path: Path) -> None:
@@ -93,28 +87,3 @@ def test_arguments_that_the_line_has_are_not_offered_again_and_a_secret_is_asked
     (tmp_path / "secret" / "of-bob").write_text("hunter2")
     assert offered("enqueue register password=@se", tmp_path) == ["password=@secret/"]
     assert offered("enqueue register password=@secret/", tmp_path) == ["password=@secret/of-bob"]
-
-
-def test_bash_is_told_only_what_it_replaces_behind_an_equals_sign(tmp_path: Path) -> None:
-    assert offered("dead --where error=BadTok", tmp_path, told="bash", word="BadTok") == ["BadToken"]
-    assert offered("dead --where=error=BadTok", tmp_path, told="bash", word="BadTok") == ["BadToken"]
-
-
-def test_zsh_is_told_which_colons_belong_to_a_candidate(place: Path, redis_url: str) -> None:
-    open_client(StoreSettings(redis_url)).command("SADD", "queues", "a:b")
-    assert "a\\:b" in offered("queues peek ", place, told="zsh")
-
-
-def test_verbs_options_and_choices_are_offered_with_their_help(tmp_path: Path) -> None:
-    assert [line.partition("\t")[0] for line in offered("queues p", tmp_path)] == ["peek", "pause"]
-    assert offered("dead retry --repe", tmp_path)[0].startswith("--repeat-unsafe\tAlso what may have run")
-    assert offered("demo --server ", tmp_path) == ["ejabberd", "openfire"]
-    assert "mongooseim" in offered("commands --kind ", tmp_path)
-
-
-def test_options_of_enqueue_between_its_words_change_nothing_in_what_is_offered(place: Path) -> None:
-    for line in ("--wait register us", "--target ejabberd register us", "register --in 5m us", "register --retry=3 us"):
-        assert offered(f"enqueue {line}", place) == ["user=\tstring"], line
-    assert offered("enqueue register --target ", place) == ["ejabberd\tejabberd, queues: rest"]
-    assert offered("enqueue --ok", place)[0].startswith("--ok-if-exists")
-    assert offered("enqueue --target nobody register us", place) == ["user=\tstring"]

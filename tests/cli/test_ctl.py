@@ -12,7 +12,8 @@ import pytest
 
 from restbroker.store import beats, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.support.process import clean_environment, run, started
+from tests.support.process import clean_environment, started
+from tests.support.process import run_here as run
 from tests.support.wait import until
 
 Shell = Callable[..., CompletedProcess[str]]
@@ -110,19 +111,17 @@ def test_a_refusal_that_was_printed_is_not_kept_in_the_dead_set_as_well(place: P
     assert store.command("ZCARD", "ns:dead") == 0
 
 
-@pytest.mark.parametrize(
-    ("outcome", "code", "exit_code"), [("uncertain", "TimedOut", 1), ("rejected", "BadToken", 4), ("denied", "X", 4)]
-)
-def test_what_ejabberdctl_does_not_know_is_told_on_stderr_and_the_job_is_kept(
-    place: Path, store: Client, outcome: str, code: str, exit_code: int
-) -> None:
-    error = {"code": code, "message": "It is so.", "cure": "Do this."}
-    details = {"outcome": outcome, "text": "", "answer": None, "status": None, "error": error}
-    found, stdout, stderr = answered(place, store, details, *REGISTER)
-    assert (found, stdout) == (exit_code, "")
-    assert f"{code}: It is so.\nDo this.\n" in stderr
-    assert "it is parked (restbroker dead show " in stderr
-    assert store.command("ZCARD", "ns:dead") == 1
+def test_what_ejabberdctl_does_not_know_is_told_on_stderr_and_the_job_is_kept(place: Path, store: Client) -> None:
+    rows: list[tuple[str, str, int]] = [("uncertain", "TimedOut", 1), ("rejected", "BadToken", 4), ("denied", "X", 4)]
+    for outcome, code, exit_code in rows:
+        error = {"code": code, "message": "It is so.", "cure": "Do this."}
+        details = {"outcome": outcome, "text": "", "answer": None, "status": None, "error": error}
+        found, stdout, stderr = answered(place, store, details, *REGISTER)
+        assert (found, stdout) == (exit_code, "")
+        assert f"{code}: It is so.\nDo this.\n" in stderr
+        assert "it is parked (restbroker dead show " in stderr
+        assert store.command("ZPOPMIN", "ns:dead", 2), "one is kept"
+        assert store.command("ZCARD", "ns:dead") == 0
 
 
 def test_while_the_server_is_down_the_job_waits_and_it_is_said_why_and_that_it_will_be_done(
@@ -155,9 +154,8 @@ def test_who_asks_for_the_status_of_a_server_that_is_down_is_told_at_once_and_no
     assert queued(store) == []
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_what_has_no_meaning_here_ends_with_2_and_what_to_do_and_nothing_is_queued(shell: Shell, store: Client) -> None:
+    rows: list[tuple[str, ...]] = [
         ("--auth", "admin", "example.org", "password", "status"),
         ("-s", "/var/lib/ejabberd", "status"),
         ("--ctl-config", "x", "status"),
@@ -169,31 +167,24 @@ def test_who_asks_for_the_status_of_a_server_that_is_down_is_told_at_once_and_no
         (),
         ("--secret-file", "/nowhere", "register", "alice", "example.org", "-"),
         ("--secret-file", "/dev/null", *REGISTER),
-    ],
-)
-def test_what_has_no_meaning_here_ends_with_2_and_what_to_do_and_nothing_is_queued(
-    shell: Shell, store: Client, words: tuple[str, ...]
-) -> None:
-    done = shell(*words)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.splitlines()) >= 2
-    assert queued(store) == []
+    ]
+    for words in rows:
+        done = shell(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert len(done.stderr.splitlines()) >= 2
+        assert queued(store) == []
 
 
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
+def test_what_ejabberdctl_refuses_ends_with_its_words_and_1_and_nothing_is_queued(shell: Shell, store: Client) -> None:
+    rows: list[tuple[tuple[str, ...], str]] = [
         (("register", "alice"), "Error: the command 'register' requires 2 more argument.\n"),
         (("regster", "alice"), "Error: unknown command 'regster'. Did you mean 'register'?\n"),
         (("--version", "x", "status"), 'Invalid API version number: "x"\n'),
-    ],
-)
-def test_what_ejabberdctl_refuses_ends_with_its_words_and_1_and_nothing_is_queued(
-    shell: Shell, store: Client, words: tuple[str, ...], text: str
-) -> None:
-    done = shell(*words)
-    assert (done.returncode, done.stdout) == (1, text)
-    assert queued(store) == []
+    ]
+    for words, text in rows:
+        done = shell(*words)
+        assert (done.returncode, done.stdout) == (1, text)
+        assert queued(store) == []
 
 
 def test_what_follows_the_command_is_taken_as_it_is(shell: Shell, store: Client) -> None:
@@ -202,15 +193,15 @@ def test_what_follows_the_command_is_taken_as_it_is(shell: Shell, store: Client)
     assert json.loads(raw)["args"][1] == {"user": "--help", "host": "@file", "password": "-"}
 
 
-@pytest.mark.parametrize("source", ["file", "-"])
-def test_a_secret_comes_from_a_file_or_from_standard_input(
-    shell: Shell, store: Client, place: Path, source: str
-) -> None:
-    (place / "file").write_text("from a file\n")
-    words = ("--timeout", "100ms", "--secret-file", source, "register", "alice", "example.org", "-")
-    assert shell(*words, stdin="from a pipe\n").returncode == 6
-    (raw,) = queued(store)
-    assert json.loads(raw)["args"][1]["password"] == ("from a file" if source == "file" else "from a pipe")
+def test_a_secret_comes_from_a_file_or_from_standard_input(shell: Shell, store: Client, place: Path) -> None:
+    rows: list[str] = ["file", "-"]
+    for source in rows:
+        store.command("FLUSHALL")
+        (place / "file").write_text("from a file\n")
+        words = ("--timeout", "100ms", "--secret-file", source, "register", "alice", "example.org", "-")
+        assert shell(*words, stdin="from a pipe\n").returncode == 6
+        (raw,) = queued(store)
+        assert json.loads(raw)["args"][1]["password"] == ("from a file" if source == "file" else "from a pipe")
 
 
 def test_the_first_word_or_the_targets_name_chooses_the_target(shell: Shell, store: Client) -> None:

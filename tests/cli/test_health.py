@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.ports import free_port
-from tests.support.process import run, started
+from tests.support.process import run_here as run
+from tests.support.process import started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
@@ -40,14 +41,6 @@ def test_without_a_port_of_its_own_the_port_of_the_pages_is_asked(tmp_path: Path
         until(lambda: run(["health", "--ready"], directory=place).returncode == 0, "it is ready")
         lives = run(["health"], directory=place)
         assert (lives.returncode, json.loads(lives.stdout)) == (0, {"alive": True})
-
-
-def test_who_cannot_reach_redis_lives_and_is_not_ready(tmp_path: Path) -> None:
-    place = written(tmp_path, RedisURL="redis://127.0.0.1:9/0", HealthBind=f"127.0.0.1:{free_port()}")
-    with started(["run"], directory=place):
-        until(lambda: run(["health"], directory=place).returncode == 0, "it answers")
-        ready = run(["health", "--ready"], directory=place)
-        assert (ready.returncode, json.loads(ready.stdout)["ready"]) == (1, False)
 
 
 def test_without_an_address_to_ask_the_configuration_is_at_fault(tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 import base64
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ class Stage:
         (self.directory / "env.json").write_text(json.dumps({**document, "ResponseQueue": "replies"}))
 
     def restbroker(self, *arguments: str) -> Any:
-        return process.run(arguments, directory=self.directory, environ={"API_KEY": KEY})
+        return process.run_here(arguments, directory=self.directory, environ={"API_KEY": KEY})
 
     def push(self, command: str, jid: str, reply_id: int | None = None, **arguments: Any) -> None:
         args = [command, arguments, TOKEN, *([] if reply_id is None else [reply_id])]
@@ -75,9 +74,6 @@ class Stage:
             return integer(self.client.command("LLEN", "queue:hooks")) + len(self.members("retry")) > 0
 
         until(lambda: not busy(), "no job waits")
-
-
-Start = Callable[[], Running]
 
 
 @pytest.fixture
@@ -181,33 +177,6 @@ def test_a_refused_login_makes_the_jobs_wait_and_a_new_secret_lets_them_go(stage
     assert stage.members("dead") == []
 
 
-def test_a_server_that_limits_requests_gets_few_and_in_the_end_every_job(stage: Stage, started: Running) -> None:
-    limits = True
-    stage.receiver.act = lambda got: Answer(429 if limits and got.method == "POST" else 200)
-    for number in range(300):
-        stage.push("order", f"{number:024x}", n=number)
-    started.wait_for(r"gate\.closed")
-    time.sleep(4)  # in which a probe that was believed would let all through
-    assert len(of_jobs(stage.receiver)) < 100
-    limits = False
-    before = len(of_jobs(stage.receiver))
-    until(lambda: len({got.headers["webhook-id"] for got in of_jobs(stage.receiver)[before:]}) == 300, "all arrive", 60)
-    assert started.stop() == 0
-    assert stage.members("dead") == []
-
-
-def test_a_retry_after_of_one_command_does_not_hold_the_others(stage: Stage, started: Running) -> None:
-    late = Answer(503, headers={"Retry-After": "86400"})
-    stage.receiver.act = lambda got: late if got.method == "GET" and got.target != "/v1/me" else Answer()
-    stage.push("look", "a" * 24, user="joe")
-    until(lambda: stage.members("schedule") or stage.members("retry"), "it is put off")
-    for number in range(30):
-        stage.push("order", f"{number:024x}", n=number)
-    until(lambda: len(of_jobs(stage.receiver)) == 31, "the others arrive")
-    assert started.stop() == 0
-    assert "gate.closed" not in started.output()
-
-
 def test_a_private_address_is_not_connected_to_unless_it_is_allowed(stage: Stage) -> None:
     stage.configure(AllowPrivate=False)
     with process.started(["run"], directory=stage.directory, environ={"API_KEY": KEY}) as running:
@@ -216,37 +185,6 @@ def test_a_private_address_is_not_connected_to_unless_it_is_allowed(stage: Stage
         assert running.stop() == 0
     assert stage.receiver.received == []
     assert len(stage.members("queue:hooks")) == 1
-
-
-def test_the_command_line_knows_the_commands_of_the_target(stage: Stage) -> None:
-    listed = stage.restbroker("commands")
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == [*COMMANDS]
-    shown = stage.restbroker("commands", "note", "--target", "hook")
-    assert "stars: any" in shown.stdout
-    assert "safe: the same again" in shown.stdout
-    assert "any other" in stage.restbroker("commands", "order").stdout
-    missing = stage.restbroker("commands", "notes")
-    assert (missing.returncode, "Did you mean note?" in missing.stderr) == (2, True)
-    assert "no target 'none'" in stage.restbroker("commands", "--target", "none").stderr
-    unlike = stage.restbroker("commands", "xyz", "--target", "hook")
-    assert "`restbroker commands --target hook` lists them all" in unlike.stderr
-    typo = stage.restbroker("enqueue", "nope", "a=1")
-    assert (typo.returncode, stage.members("queue:hooks")) == (2, [])
-    assert "There is no command 'nope'" in typo.stderr
-
-
-def test_enqueue_pushes_and_prints_what_the_server_answers(stage: Stage, started: Running) -> None:
-    stage.receiver.act = lambda got: Answer(body=json.dumps({"seen": got.target, "body": got.body.decode()}).encode())
-    done = stage.restbroker("enqueue", "note", "user=joe", "id=7", "text=hello", "stars:=3", "--wait")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout) == {"seen": "/v1/users/joe/notes/7", "body": '{"text":"hello","stars":3}'}
-    lacking = stage.restbroker("enqueue", "note", "user=joe", "text=hello", "--wait")
-    assert (lacking.returncode, lacking.stdout) == (2, "")
-    assert "note also needs id." in lacking.stderr
-    refused = stage.restbroker("enqueue", "note", "user=joe", "text=hello", "--wait", "--any")
-    assert refused.returncode not in (0, 2)
-    assert 'the argument "id" is missing' in refused.stderr
-    assert started.stop() == 0
 
 
 def test_check_looks_at_the_target_and_shows_no_secret(stage: Stage) -> None:

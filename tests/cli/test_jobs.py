@@ -10,8 +10,7 @@ import pytest
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import items, raw
-from tests.support.process import run
-from tests.support.terminal import on_a_terminal
+from tests.support.process import run_here as run
 
 Show = Callable[..., subprocess.CompletedProcess[str]]
 NOW_S = 1_700_000_000
@@ -61,15 +60,6 @@ def test_jobs_that_wait_for_their_next_try_come_next_due_first(show: Show, store
     assert set(shown[0]) == {"when", "jid", "command", "error_class", "message"}
 
 
-def test_no_more_is_read_than_was_asked_for_and_more_than_a_page_is(show: Show, store: Client) -> None:
-    for number in range(50):
-        put(store, "dead", NOW_S + number, failed(f"j{number}", ["status", {}, "t0ken"]))
-    done = show("dead", "--limit", "45")
-    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == [f"j{n}" for n in range(49, 4, -1)]
-    assert done.stderr == "45 of 50 jobs parked.\n"
-    assert show("dead", "--limit", "0").returncode == 2
-
-
 def test_neither_arguments_nor_tokens_are_shown_wherever_they_are(show: Show, store: Client) -> None:
     secret = {"user": "bob", "password": "hush-hush"}
     put(store, "dead", 1, failed("j1", ["register", secret, "right-token"], error_message="no right-token, hush-hush"))
@@ -81,27 +71,6 @@ def test_neither_arguments_nor_tokens_are_shown_wherever_they_are(show: Show, st
         done = show(*words)
         assert done.returncode == 0
         assert not [word for word in ("hush-hush", "right-token", "other-token", "bob") if word in done.stdout]
-
-
-def test_what_is_no_job_has_a_line_all_the_same(show: Show, store: Client) -> None:
-    odd = (b"\xff", b"5", b"{}", b'{"args":{},"jid":7,"error_class":[],"error_message":null}')
-    for number, member in enumerate(odd):
-        put(store, "dead", number, member)
-    done = show("dead")
-    assert (done.returncode, len(done.stdout.splitlines())) == (0, 4)
-
-
-def test_on_a_terminal_each_job_has_its_reason_on_a_line_of_its_own(place: Path, store: Client) -> None:
-    put(store, "dead", NOW_S, failed("j1", ["status", {}, "t0ken"]))
-    first, second = on_a_terminal(["dead"], place, environ={"TZ": "UTC"}).splitlines()
-    assert (first, second) == ("2023-11-14 22:13:20  status  BadToken  j1", "    The j1 failed.")
-
-
-def test_a_set_that_is_something_else_ends_with_the_reason(show: Show, store: Client) -> None:
-    store.command("SET", "ns:dead", "x")
-    done = show("dead")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "Traceback" not in done.stderr
 
 
 def park(store: Client, at_s: float, raw: bytes) -> None:

@@ -20,7 +20,8 @@ from restbroker.store import beats
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import Argument, Reply
 from restbroker.store.scripts import ScriptName
-from tests.support.process import clean_environment, run
+from tests.support.process import clean_environment
+from tests.support.process import run_here as run
 from tests.support.wait import until
 
 Migrate = Callable[..., subprocess.CompletedProcess[str]]
@@ -129,35 +130,12 @@ def test_a_second_run_has_nothing_to_do(run_migrate: Migrate, leftovers: Any) ->
     assert everything(leftovers) == before
 
 
-def test_json_says_the_same(run_migrate: Migrate, leftovers: Any) -> None:
-    shown = json.loads(run_migrate("--dry-run", "--json").stdout)
-    assert (shown["dry_run"], shown["jobs"], shown["refused"]) == (True, 6, [])
-    assert shown["parts"][0] == {
-        "source": IN_HAND,
-        "queue": "rest",
-        "goes_to": "queue",
-        "jobs": 3,
-        "repaired": 0,
-        "unreadable": 1,
-    }
-    done = json.loads(run_migrate("--yes", "--json").stdout)
-    assert done == {**shown, "dry_run": False}
-
-
 def test_off_a_terminal_nothing_is_moved_without_yes(run_migrate: Migrate, leftovers: Any) -> None:
     before = everything(leftovers)
     done = run_migrate()
     assert (done.returncode, done.stdout) == (2, "")
     assert "--yes" in done.stderr
     assert everything(leftovers) == before
-
-
-def test_the_named_process_ids_are_taken_and_no_others(run_migrate: Migrate, raw: Any) -> None:
-    for process_id in ("a", "b:1", "c"):
-        raw.lpush(f"ns:queue:rest:{process_id}:inprogress", job(process_id))
-    done = run_migrate("--yes", "--process-id", "a", "--process-id", "b:1")
-    assert [row[0] for row in rows(done.stdout)] == ["ns:queue:rest:a:inprogress", "ns:queue:rest:b:1:inprogress"]
-    assert raw.llen("ns:queue:rest:c:inprogress") == 1
 
 
 def test_a_key_that_may_be_of_another_queue_is_left_and_named(run_migrate: Migrate, raw: Any) -> None:
@@ -193,14 +171,6 @@ def test_nothing_is_moved_while_the_original_waits_for_jobs(run_migrate: Migrate
     assert everything(leftovers) == before
 
 
-@pytest.mark.usefixtures("original")
-def test_force_moves_with_a_warning(run_migrate: Migrate, leftovers: Any) -> None:
-    done = run_migrate("--yes", "--force")
-    assert done.returncode == 0
-    assert done.stderr.startswith("warning: ejabberd-restbroker seems to run still")
-    assert leftovers.exists(IN_HAND) == 0
-
-
 def test_a_list_that_changes_under_the_eye_shows_that_the_original_works(client: Client, leftovers: Any) -> None:
     where = migrate.sources(client, ["rest"], [])
 
@@ -219,12 +189,6 @@ def test_what_redis_refuses_stays_and_ends_with_7(run_migrate: Migrate, leftover
     assert "1 job stay" in done.stderr
     assert "WRONGTYPE" in done.stderr
     assert [member for member, _ in everything(leftovers)["ns:goretry"]] == [b"no job", failed("f0", "ns:other")]
-
-
-def test_a_redis_that_is_away_ends_with_3(run_migrate: Migrate, tmp_path: Path) -> None:
-    file = tmp_path / "env.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "RedisURL": "redis://127.0.0.1:1/0"}))
-    assert run_migrate("--yes").returncode == 3
 
 
 def test_equal_jobs_in_the_retry_set_do_not_become_one(client: Client, raw: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 from restbroker.store import history, queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.history import Ending
-from tests.support.process import run
+from tests.support.process import run_here as run
 
 Explain = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -58,32 +58,12 @@ def test_a_queue_that_nobody_serves_and_that_is_called_nearly_so_is_told(explain
     assert "restbroker queues peek Rset" in done.stderr
 
 
-def test_a_job_in_a_queue_that_nobody_announced_is_found_there(explain: Explain, store: Client) -> None:
-    store.command("LPUSH", "queue:queue:rest", job("mine"))
-    done = explain("mine")
-    assert done.returncode == 0
-    assert "It waits in the queue queue:rest: the next to be taken." in done.stdout
-    assert "No restbroker that runs serves the queue queue:rest. Did its producer mean rest?" in done.stderr
-
-
 def test_it_says_how_history_is_switched_on_or_what_it_has(explain: Explain, store: Client) -> None:
     assert '"History": "24h" in env.json keeps it for a day' in explain("lost").stderr
     assert "History is on, and no end was written yet." in explain("lost", History="24h").stderr
     end = history.written(Ending("other", "ejabberd", "status", "delivered", 200, 1.0))
     store.command("XADD", store.keys.history, "*", "end", end)
     assert "How jobs ended is kept for 1 d; the oldest of 1 is of 20" in explain("lost", History="24h").stderr
-
-
-def test_it_says_how_many_parked_jobs_have_left_the_dead_set(explain: Explain, store: Client) -> None:
-    for number in range(3):
-        store.command("XADD", store.keys.parked, "*", "ticket", "1:1", "payload", job(f"j{number}"))
-    store.command("ZADD", "dead", 1, job("j0"))
-    assert "Of the newest 3 copies of parked jobs, 2 are no longer in the dead set" in explain("lost").stderr
-
-
-def test_other_namespaces_with_queues_are_named(explain: Explain, store: Client) -> None:
-    store.command("SADD", "shop:queues", "rest")
-    assert "Other namespaces on this Redis have queues (shop)" in explain("lost").stderr
 
 
 def test_where_a_queue_was_not_looked_through_to_the_end_it_is_not_said_to_be_nowhere(
@@ -94,16 +74,6 @@ def test_where_a_queue_was_not_looked_through_to_the_end_it_is_not_said_to_be_no
     assert done.returncode == 1
     assert "was not found in what was looked through: it may be further on" in done.stderr
     assert "delivered" not in done.stderr.partition("History")[0]
-
-
-def test_a_program_is_told_the_same_in_json(explain: Explain, store: Client) -> None:
-    queues.push(store, "Rset", [job("a")])
-    found = json.loads(explain("lost", "--json").stdout)
-    assert found["places"] == []
-    assert found["nowhere"]["unserved"] == [{"name": "Rset", "jobs": 1, "meant": "rest"}]
-    assert {"place": "the queue Rset", "jobs": 1} in found["nowhere"]["searched"]
-    queues.push(store, "rest", [job("b")])
-    assert "nowhere" not in json.loads(explain("b", "--json").stdout)
 
 
 def test_what_redis_does_not_let_be_read_is_told_beside_the_rest(explain: Explain, store: Client) -> None:

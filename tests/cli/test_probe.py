@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import run
+from tests.support.process import run_here as run
 from tests.support.receiver import Answer, Received, Receiver
 
 Probe = Callable[..., subprocess.CompletedProcess[str]]
@@ -55,16 +55,15 @@ def test_a_target_that_works_ends_with_0_and_was_asked_one_harmless_thing(probe:
     assert [(one.method, one.target) for one in server.received] == [("GET", "/fine/ping")]
 
 
-@pytest.mark.parametrize(("name", "state", "code"), [("closed", "denied", 4), ("ill", "unwell", 1), ("", "", 5)])
-def test_what_is_wrong_is_told_with_what_to_do_and_has_its_exit_code(
-    probe: Probe, server: Receiver, name: str, state: str, code: int
-) -> None:
-    url = f"{server.url}/{name}" if name else "http://127.0.0.1:1"
-    done = probe("--json", other=url)
-    (found,) = json.loads(done.stdout)
-    assert (done.returncode, found["target"], found["state"]) == (code, "other", state or "unreachable")
-    assert found["detail"]
-    assert found["took_ms"] >= 0
+def test_what_is_wrong_is_told_with_what_to_do_and_has_its_exit_code(probe: Probe, server: Receiver) -> None:
+    rows: list[tuple[str, str, int]] = [("closed", "denied", 4), ("ill", "unwell", 1), ("", "", 5)]
+    for name, state, code in rows:
+        url = f"{server.url}/{name}" if name else "http://127.0.0.1:1"
+        done = probe("--json", other=url)
+        (found,) = json.loads(done.stdout)
+        assert (done.returncode, found["target"], found["state"]) == (code, "other", state or "unreachable")
+        assert found["detail"]
+        assert found["took_ms"] >= 0
 
 
 def test_of_several_the_worst_counts_and_one_can_be_named(probe: Probe, server: Receiver) -> None:

@@ -13,7 +13,7 @@ from restbroker.rules.json_types import Json
 from restbroker.rules.roster_change import Pace
 from restbroker.store import queues, rosters
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.support.process import run
+from tests.support.process import run_here as run
 
 Do = Callable[[str], subprocess.CompletedProcess[str]]
 TARGET: Json = {
@@ -69,17 +69,6 @@ def test_contacts_are_added_renamed_and_removed_and_each_change_has_a_refresh_fo
     assert noted(store) == [(verb, "roster:john", "done") for verb in verbs]
 
 
-def test_both_sides_become_friends_and_keep_what_they_say_of_each_other(do: Do, store: Client) -> None:
-    do("add john ann@example.org --name Ann")
-    done = do("befriend john ann")
-    assert (done.returncode, done.stderr) == (0, "john: version 1.\nann: version 1.\n")
-    assert refreshed(store) == ["john", "ann"]
-    assert do("show john").stdout == "ann@example.org\tAnn\t-\n"
-    assert do("befriend john ann --name-of-a Johnny --group Work").returncode == 0
-    assert do("show john").stdout == "ann@example.org\t-\tWork\n"
-    assert do("show ann").stdout == "john@example.org\tJohnny\tWork\n"
-
-
 def test_the_list_says_who_has_a_roster_and_who_is_to_be_refreshed(do: Do, store: Client) -> None:
     do("add john ann@example.org")
     do("add zoe ann@example.org")
@@ -112,22 +101,6 @@ def test_what_prosody_would_choke_on_is_refused_by_name_and_nothing_is_written(d
         assert (done.returncode, done.stdout, done.stderr) == (2, "", f"restbroker: {why}\n")
     assert rosters.counts(store) == (0, 0)
     assert do("show john").returncode == 1
-
-
-def test_who_has_no_roster_is_said_to_have_none_and_is_left_out_of_an_export(
-    do: Do, place: Path, store: Client
-) -> None:
-    do("add john ann@example.org")
-    shown = do("show kim")
-    assert (shown.returncode, shown.stdout, shown.stderr) == (1, "", "kim has no roster.\n")
-    assert (do("show kim --json").returncode, do("show kim --json").stdout) == (1, "{}\n")
-    done = do("export --user typo --user john")
-    assert (done.returncode, list(json.loads(done.stdout))) == (7, ["john"])
-    assert done.stderr == "typo has no roster.\n1 roster with 1 contact written.\n"
-    done = do("export none.json --user typo")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "typo has no roster.\n")
-    assert not (place / "none.json").exists()
-    assert "typo" not in rosters.users(store).users
 
 
 def test_a_whole_roster_comes_from_a_file_or_from_stdin(do: Do, place: Path, store: Client) -> None:
@@ -205,40 +178,6 @@ def test_an_import_writes_all_but_the_users_of_whom_anything_is_wrong(do: Do, pl
     assert rosters.users(store).users == ("zoe",)
 
 
-def test_a_dry_run_tells_how_many_rosters_an_import_changes_then(do: Do, place: Path, store: Client) -> None:
-    do("add john ann@example.org --name Ann")
-    do("befriend zoe bob")
-    new: Json = {"john": {"ann@example.org": {"name": "Annie"}}, "zoe": {"bob@example.org": {}}, "bob": {}, "kim": {}}
-    (place / "some.json").write_text(json.dumps(new))
-    for option, changed in {"--add": 1, "--yes": 2}.items():
-        dry = do(f"import some.json --dry-run {option}")
-        assert dry.stderr == f"4 rosters with 2 contacts would be written, {changed} of them would change.\n"
-        done = do(f"import some.json {option}")
-        assert done.stderr == f"4 rosters with 2 contacts written, {changed} of them changed.\n"
-
-
-def test_each_user_who_is_refused_counts_once_and_each_line_without_one(do: Do, place: Path) -> None:
-    lines = ['{"user": "kim"}', '{"user": "kim", "contacts": {"Ann@a.b": {}}}', "[]", "{", '{"user": " jon "}']
-    (place / "some.ndjson").write_text("\n".join(lines))
-    done = do("import some.ndjson --dry-run")
-    assert done.returncode == 1
-    assert "0 rosters with 0 contacts would be written, 0 of them would change; 4 users refused.\n" in done.stderr
-    assert 'line 5: " jon " has U+0020 in a user\'s name.\n' in done.stderr
-
-
-def test_an_import_may_leave_the_contacts_that_it_does_not_name(do: Do, place: Path, store: Client) -> None:
-    do("add john ann@example.org --name Ann")
-    (place / "some.json").write_text('{"john": ["bob@example.org"]}')
-    assert do("import some.json --add").returncode == 0
-    assert do("show john").stdout == "ann@example.org\tAnn\t-\nbob@example.org\t-\t-\n"
-    full = {"john": [f"u{n}@example.org" for n in range(9_999)], "zoe": ["bob@example.org"]}
-    (place / "full.json").write_text(json.dumps(full))
-    done = do("import full.json --add")
-    assert done.returncode == 7
-    assert "john: The roster of john would have more than 10000 contacts.\n" in done.stderr
-    assert rosters.users(store).users == ("john", "zoe") or rosters.users(store).users == ("zoe", "john")
-
-
 def test_where_no_target_refreshes_it_is_said_once_and_no_job_is_pushed(do: Do, place: Path, store: Client) -> None:
     document = json.loads((place / "env.json").read_text())
     document["RestQueue"] = "rest"
@@ -253,15 +192,3 @@ def test_where_no_target_refreshes_it_is_said_once_and_no_job_is_pushed(do: Do, 
     assert done.returncode == 2
     assert "No target tells Prosody of rosters." in done.stderr
     assert "zoe has no domain" in do("befriend john zoe").stderr
-
-
-def test_where_only_the_name_of_the_target_is_missing_that_is_said(do: Do, place: Path, store: Client) -> None:
-    document = json.loads((place / "env.json").read_text())
-    (place / "env.json").write_text(json.dumps({**document, "Roster": {"Domain": "example.org"}}))
-    done = do("add john ann@example.org")
-    note = 'next login. Add "Target": "rosters" to it.'
-    assert (done.returncode, done.stderr.count("Roster names no Target"), done.stderr.count(note)) == (0, 1, 1)
-    done = do("refresh john")
-    assert done.returncode == 2
-    assert 'nobody tells Prosody of rosters.\nAdd "Target": "rosters" to it.' in done.stderr
-    assert refreshed(store) == []

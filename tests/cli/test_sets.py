@@ -13,8 +13,8 @@ import pytest
 from restbroker.store import history
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.history import Ending
-from tests.support.process import run, started
-from tests.support.terminal import on_a_terminal
+from tests.support.process import run_here as run
+from tests.support.process import started
 from tests.support.wait import until
 
 Shell = Callable[..., subprocess.CompletedProcess[str]]
@@ -109,23 +109,24 @@ def test_a_span_that_can_be_read_in_two_ways_deletes_nothing_and_both_are_shown(
     assert count(store, "dead") == 0
 
 
-@pytest.mark.parametrize("option", ["--newer-than", "--older-than"])
-def test_what_is_due_has_no_age_so_a_scheduled_job_is_not_deleted_by_one(
-    shell: Shell, store: Client, option: str
-) -> None:
-    put(store, "schedule", time.time() + 432_000, "late")
-    done = shell("scheduled", "delete", option, "2h", "--yes")
-    assert (done.returncode, count(store, "schedule")) == (2, 1)
-    assert f"{option} is not for scheduled jobs" in done.stderr
-    assert "--until 2h" in done.stderr
-    assert shell("scheduled", option, "2h").returncode == 2
+def test_what_is_due_has_no_age_so_a_scheduled_job_is_not_deleted_by_one(shell: Shell, store: Client) -> None:
+    rows: list[str] = ["--newer-than", "--older-than"]
+    for option in rows:
+        store.command("FLUSHALL")
+        put(store, "schedule", time.time() + 432_000, "late")
+        done = shell("scheduled", "delete", option, "2h", "--yes")
+        assert (done.returncode, count(store, "schedule")) == (2, 1)
+        assert f"{option} is not for scheduled jobs" in done.stderr
+        assert "--until 2h" in done.stderr
+        assert shell("scheduled", option, "2h").returncode == 2
 
 
-@pytest.mark.parametrize("value", ["", "= 2h", "soon"])
-def test_a_time_that_is_none_ends_with_2(shell: Shell, value: str) -> None:
-    done = shell("dead", "delete", "--since", value, "--yes")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "time" in done.stderr
+def test_a_time_that_is_none_ends_with_2(shell: Shell) -> None:
+    rows: list[str] = ["", "= 2h", "soon"]
+    for value in rows:
+        done = shell("dead", "delete", "--since", value, "--yes")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "time" in done.stderr
 
 
 def test_a_condition_that_cannot_be_read_ends_with_2_and_the_nearest_field(shell: Shell) -> None:
@@ -153,14 +154,6 @@ def test_one_job_is_shown_with_all_that_is_known_and_no_secret(shell: Shell, sto
     assert "restbroker explain j1" in missing.stderr
 
 
-def test_a_named_job_is_retried_without_a_question(shell: Shell, store: Client) -> None:
-    put(store, "dead", NOW_S, "j1")
-    put(store, "dead", NOW_S, "j2")
-    done = shell("dead", "retry", "j1")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "1 job retried.\n")
-    assert (count(store, "dead"), store.command("LLEN", "ns:queue:rest")) == (1, 1)
-
-
 def test_what_is_not_there_is_told_and_partly_done_ends_with_7(shell: Shell, store: Client) -> None:
     put(store, "dead", NOW_S, "j1")
     assert shell("dead", "retry", "nobody").returncode == 1
@@ -171,19 +164,23 @@ def test_what_is_not_there_is_told_and_partly_done_ends_with_7(shell: Shell, sto
     assert "There is no job nobody" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "words", [("dead", "delete", "j1"), ("dead", "retry", "--all"), ("retries", "kill", "--where", "jid = j1")]
-)
-def test_off_a_terminal_what_is_asked_needs_yes(shell: Shell, store: Client, words: tuple[str, ...]) -> None:
-    put(store, "dead", NOW_S, "j1")
-    put(store, "retry", NOW_S, "j1")
-    refused = shell(*words)
-    assert refused.returncode == 2
-    assert "1 job of the" in refused.stderr
-    assert "--yes" in refused.stderr
-    assert (count(store, "dead"), count(store, "retry")) == (1, 1)
-    assert shell(*words, "--yes").returncode == 0
-    assert count(store, words[0].replace("retries", "retry")) == 0
+def test_off_a_terminal_what_is_asked_needs_yes(shell: Shell, store: Client) -> None:
+    rows: list[tuple[str, ...]] = [
+        ("dead", "delete", "j1"),
+        ("dead", "retry", "--all"),
+        ("retries", "kill", "--where", "jid = j1"),
+    ]
+    for words in rows:
+        store.command("FLUSHALL")
+        put(store, "dead", NOW_S, "j1")
+        put(store, "retry", NOW_S, "j1")
+        refused = shell(*words)
+        assert refused.returncode == 2
+        assert "1 job of the" in refused.stderr
+        assert "--yes" in refused.stderr
+        assert (count(store, "dead"), count(store, "retry")) == (1, 1)
+        assert shell(*words, "--yes").returncode == 0
+        assert count(store, words[0].replace("retries", "retry")) == 0
 
 
 def test_it_must_be_said_which_jobs_are_meant_and_only_once(shell: Shell) -> None:
@@ -204,16 +201,6 @@ def test_a_dry_run_shows_and_changes_nothing(shell: Shell, store: Client) -> Non
     assert json.loads(shell("scheduled", "retry", "--all", "--dry-run", "--json").stdout)["done"] == 7
 
 
-def test_what_may_have_run_is_left_unless_it_is_asked_for(shell: Shell, store: Client) -> None:
-    put(store, "dead", NOW_S, "j1", command="send_message", restbroker_may_have_run=True)
-    done = shell("dead", "retry", "j1")
-    assert done.returncode == 1
-    assert "--repeat-unsafe" in done.stderr
-    assert count(store, "dead") == 1
-    assert shell("dead", "retry", "j1", "--repeat-unsafe").returncode == 0
-    assert count(store, "dead") == 0
-
-
 def test_who_stops_it_is_told_how_far_it_came_and_can_go_on(place: Path, shell: Shell, store: Client) -> None:
     for n in range(40):
         put(store, "dead", NOW_S + n, f"j{n}")
@@ -228,20 +215,6 @@ def test_who_stops_it_is_told_how_far_it_came_and_can_go_on(place: Path, shell: 
     assert shell("audit", "--limit", "1").stdout.split("\t")[5] == "interrupted"
     assert shell("dead", "retry", "--all", "--yes").stderr == f"{left} jobs retried.\n"
     assert store.command("LLEN", "ns:queue:rest") == 40
-
-
-def test_jobs_get_another_time_or_queue(shell: Shell, store: Client) -> None:
-    put(store, "retry", NOW_S, "j1")
-    assert shell("retries", "reschedule", "j1").returncode == 2
-    assert shell("retries", "reschedule", "j1", "--at", "2030-01-31T08:00+00:00").returncode == 0
-    found = store.command("ZRANGE", "ns:retry", 0, -1, "WITHSCORES")
-    assert isinstance(found, list)
-    assert isinstance(found[1], bytes)
-    assert int(float(found[1])) == 1_896_076_800
-    refused = shell("retries", "move", "j1", "--to", "rset")
-    assert (refused.returncode, "--foreign-queues" in refused.stderr) == (2, True)
-    assert shell("retries", "move", "j1", "--to", "ruby", "--foreign-queues", "--yes").returncode == 0
-    assert shell("retries", "list", "--where", "queue = ruby").stdout.split("\t")[1] == "j1"
 
 
 def test_jobs_of_queues_that_nobody_here_serves_are_left_and_a_question_names_them(shell: Shell, store: Client) -> None:
@@ -262,41 +235,6 @@ def test_jobs_of_queues_that_nobody_here_serves_are_left_and_a_question_names_th
     done = shell("dead", "retry", "--all", "--foreign-queues", "--yes", "--json")
     assert json.loads(done.stdout)["foreign_queues"] == {"default": 2, "mail": 1}
     assert (store.command("LLEN", "ns:queue:default"), count(store, "dead")) == (2, 0)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [("retry",), ("reschedule", "--in", "1h"), ("move", "--to", "ruby", "--foreign-queues"), ("kill",), ("delete",)],
-)
-def test_every_verb_takes_a_reason_and_a_rate(shell: Shell, store: Client, words: tuple[str, ...]) -> None:
-    for number in range(3):
-        put(store, "retry", NOW_S + number, f"j{number}")
-    began_s = time.monotonic()
-    done = shell("retries", *words, "--all", "--yes", "--why", "a test", "--rate", "2")
-    assert done.stderr.startswith("3 jobs ")
-    assert time.monotonic() - began_s >= 1.5, "two at once, and so long after each"
-    assert {line.split("\t")[9] for line in shell("audit").stdout.splitlines()} == {"a test"}
-
-
-def test_the_configuration_may_stand_before_the_verb(place: Path, store: Client, tmp_path: Path) -> None:
-    put(store, "dead", NOW_S, "j1")
-    away = tmp_path / "away"
-    away.mkdir()
-    done = run(["dead", "--config", str(place / "env.json"), "retry", "j1"], directory=away)
-    assert done.returncode == 0, done.stderr
-    assert count(store, "dead") == 0
-
-
-def test_on_a_terminal_the_list_is_for_people(place: Path, store: Client) -> None:
-    put(store, "schedule", NOW_S, "j1", error_class=None, error_message=None)
-    shown = on_a_terminal(["scheduled", "list"], place, environ={"TZ": "UTC"})
-    assert shown.splitlines() == ["2023-11-14 22:13:20  register  j1"]
-
-
-def test_a_score_that_is_no_time_is_shown_as_it_is(shell: Shell, store: Client) -> None:
-    store.command("ZADD", "ns:dead", "+inf", '{"jid":"j1","args":["status",{},"t"]}')
-    assert shell("dead").stdout.split("\t")[:2] == ["inf", "j1"]
-    assert shell("dead", "list").stdout.split("\t")[:2] == ["inf", "j1"]
 
 
 def test_what_was_done_is_in_the_audit_with_who_did_it(shell: Shell, store: Client) -> None:

@@ -9,7 +9,7 @@ import pytest
 from restbroker.store import sources
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.sources import SourceState
-from tests.support.process import run
+from tests.support.process import run_here as run
 from tests.support.terminal import on_a_terminal
 
 ANN = SourceState(
@@ -49,13 +49,3 @@ def test_who_has_no_login_is_not_shown_as_read(place: Path, redis_url: str) -> N
     assert "state no login since 2026-11-2" in " ".join(on_a_terminal(["sources"], place).split())
     counted = next(row for row in run(["stats"], directory=place).stdout.splitlines() if row.startswith("source"))
     assert counted.split("\t") == ["source", "chat", "ann", "web1:7", "no login", "2026-11-22T17:30:05Z", "-"]
-
-
-def test_a_person_reads_what_is_wrong_and_what_to_do(place: Path, redis_url: str) -> None:
-    assert "No process on this Redis reads a source of events by itself." in on_a_terminal(["sources"], place)
-    sources.write(open_client(StoreSettings(redis_url)), [ANN, SILENT])
-    words = " ".join(on_a_terminal(["sources"], place).split())
-    assert "SOURCE mim kind mongooseim-amqp process web1:7 state not read (RabbitMQSilent) since 2026-11-2" in words
-    assert "reason It is silent. cure Wait for it." in words
-    assert "SOURCE chat user ann" in words
-    assert "login …877 opened 2026-11-2" in words

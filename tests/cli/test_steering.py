@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import socket
 import subprocess
 import sys
@@ -18,9 +17,9 @@ from restbroker.rules.json_types import Json
 from restbroker.store import pauses, queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.admin.lanes import record, serve
-from tests.docs.pages import ROOT
 from tests.support.answering import AnsweringServer
-from tests.support.process import run, started
+from tests.support.process import run_here as run
+from tests.support.process import started
 from tests.support.terminal import on_a_terminal
 from tests.support.wait import until
 
@@ -84,18 +83,6 @@ def test_a_queue_is_paused_and_resumed_and_everybody_sees_by_whom_and_why(do: Do
     ]
 
 
-def test_a_queue_can_be_looked_into_without_seeing_arguments_or_tokens(do: Do, store: Client) -> None:
-    push(store, 3)
-    done = do("queues", "peek", "rest", "--limit", "2")
-    assert [line.split("\t")[0::2] for line in done.stdout.splitlines()] == [["0", "j0"], ["1", "j1"]]
-    assert done.stdout.splitlines()[0].endswith("\tregister")
-    assert done.stderr == "2 of 3 jobs waiting in rest.\n"
-    as_json = do("queues", "peek", "rest", "--json").stdout
-    assert [one["jid"] for one in json.loads(as_json)] == ["j0", "j1", "j2"]
-    assert "hush" not in done.stdout + as_json
-    assert "right-token" not in done.stdout + as_json
-
-
 def test_a_queue_is_cleared_only_when_somebody_says_so(do: Do, store: Client) -> None:
     push(store, 3)
     assert do("queues", "clear", "rest", "--dry-run").stderr == "3 jobs would be deleted from rest.\n"
@@ -110,23 +97,6 @@ def test_a_queue_is_cleared_only_when_somebody_says_so(do: Do, store: Client) ->
     assert noted(store) == [("clear", "queue:rest", "begun"), ("clear", "queue:rest", "ended")]
     assert next(audit.listed(store, 1)).note.done == 3
     assert do("queues", "clear", "rest").stderr == "0 jobs were deleted from rest.\n"
-
-
-def test_whoever_steers_can_say_why(do: Do, store: Client) -> None:
-    push(store, 1)
-    serve(store, "ejabberd", 7, ["rest"])
-    record(store, "web:9:ab")
-    steered = (
-        ("queues", "resume", "rest"),
-        ("queues", "clear", "rest", "--yes"),
-        ("targets", "resume", "ejabberd"),
-        ("processes", "quiet", "web:9", "--yes"),
-        ("processes", "stop", "web:9", "--yes"),
-    )
-    for words in steered:
-        assert do(*words, "--why", f"we {words[1]}").returncode == 0
-    told = {(one.note.action, one.note.why) for one in audit.listed(store, 50)}
-    assert told == {(words[1], f"we {words[1]}") for words in steered}
 
 
 def test_an_unknown_name_ends_with_the_nearest_known_one_and_a_2(do: Do, store: Client) -> None:
@@ -147,51 +117,6 @@ def test_an_unknown_name_ends_with_the_nearest_known_one_and_a_2(do: Do, store: 
     assert "--for takes a duration up to 366 days" in done.stderr
     assert pauses.paused_queues(store) == {}
     assert noted(store) == []
-
-
-def test_a_target_is_paused_and_resumed_in_all_processes(do: Do, store: Client, place: Path) -> None:
-    serve(store, "ejabberd", 7, ["rest"], gate="closed", gate_reason="nobody listens", gate_cure="Start it.")
-    serve(
-        store, "ejabberd", 8, ["rest"], limits={"rate_per_s": 50.0, "in_flight": 100}, limit=7, outcomes={"rejected": 2}
-    )
-    done = do("targets", "pause", "ejabberd", "--why", "it moves")
-    assert done.stderr == "ejabberd is paused until resumed; jobs in hand still run.\n"
-    (cells,) = (line.split("\t") for line in do("targets").stdout.splitlines())
-    assert cells[:7] == ["ejabberd", "closed", "operator", "6", "27", "0", "20.0"]
-    assert cells[7:] == ["5.0", "-", "9.0", "200", "2", "24.12", "rest", "node:7,node:8", "nobody listens"]
-    words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["targets"], place, columns=200)).split())
-    assert "TARGET ejabberd server ejabberd 24.12 gate closed in 1 of 2 processes reason nobody listens" in words
-    assert "cure Start it. paused by " in words
-    assert "until resumed: it moves at work 6 of 40, 8 ahead, 0 in hand" in words
-    assert "limits no more than 27 at once while the server has too much to do; RateLimit 50/s; MaxInFlight 0" in words
-    assert "done 200 delivered, 2 failed, rejected 2" in words
-    (shown,) = json.loads(do("targets", "list", "--json").stdout)
-    assert (shown["pauses"][0]["why"], shown["max_in_flight"], len(shown["lanes"])) == ("it moves", 100, 2)
-    assert do("targets", "resume", "ejabberd").stderr == "ejabberd is resumed.\n"
-    assert do("targets", "resume", "ejabberd").stderr == "Nobody had paused ejabberd.\n"
-    assert noted(store)[0] == ("pause", "target:ejabberd", "done")
-
-
-def test_the_page_shows_what_is_printed(do: Do, store: Client) -> None:
-    page = (ROOT / "docs" / "stats.md").read_text("utf-8")
-    typed, told, listing, shown = (
-        line[4:] for line in page[page.index("    $ restbroker queues pause") :].splitlines()[:4]
-    )
-    push(store, 2)
-    serve(store, "ejabberd", 7635, ["rest"])
-    assert do(*shlex.split(typed.removeprefix("$ restbroker "))).stderr == f"{told}\n"
-    assert listing == "$ restbroker queues | cat"
-    printed, cells = do("queues").stdout.rstrip("\n").split("\t"), shown.split("\t")
-    assert len(printed) == len(cells) == 9
-    same = (0, 1, 3, 6, 7)
-    assert [printed[place] for place in same] == [cells[place] for place in same]
-    assert [len(one[place].partition(".")[2]) for one in (printed, cells) for place in (2, 5)] == [1] * 4
-    assert all("@" in one[4] and one[8].endswith(":7635") for one in (printed, cells))
-
-
-def test_a_target_that_no_process_serves_is_shown_and_can_be_paused(do: Do, place: Path) -> None:
-    assert do("targets", "pause", "ejabberd").returncode == 0
-    assert "gate no process serves it" in " ".join(on_a_terminal(["targets"], place).split())
 
 
 def test_processes_are_shown_with_their_jobs_and_asked_by_name_or_by_host_and_pid(
@@ -223,21 +148,6 @@ def test_processes_are_shown_with_their_jobs_and_asked_by_name_or_by_host_and_pi
     assert noted(store)[-1] == ("stop", "process:web:9:ab", "done")
 
 
-def test_a_process_is_not_asked_that_may_be_another_one_or_wrote_no_record(do: Do, store: Client) -> None:
-    serve(store, "ejabberd", 7, ["rest"])
-    record(store, "web:9:ab")
-    record(store, "web:9:cd")
-    done = do("processes", "stop", "web:9", "--yes")
-    assert (done.returncode, "web:9:ab, web:9:cd" in done.stderr) == (2, True)
-    done = do("processes", "stop", "node:7", "--yes")
-    assert (done.returncode, "no record" in done.stderr) == (2, True)
-
-
-def test_without_any_process_it_is_said_so(do: Do, place: Path) -> None:
-    assert do("processes").stdout == ""
-    assert "No process runs on this Redis." in on_a_terminal(["processes"], place)
-
-
 def test_a_job_in_hand_is_cancelled_by_its_id_and_parked(do: Do, store: Client, place: Path) -> None:
     answer = threading.Event()
     with AnsweringServer(act=lambda arrival: 200 if arrival.command == "status" or answer.wait(600) else 500) as server:
@@ -263,21 +173,3 @@ def test_a_job_in_hand_is_cancelled_by_its_id_and_parked(do: Do, store: Client, 
     (parked,) = json.loads(do("dead", "--json").stdout)
     assert (parked["jid"], parked["error_class"]) == ("j0", "Cancelled")
     assert do("processes", "cancel", "j0", "--yes").returncode == 2
-
-
-def test_a_queue_whose_name_is_no_utf_8_is_steered_as_it_is_shown_and_never_by_its_bytes(do: Do, store: Client) -> None:
-    store.command("SADD", "ns:queues", b"a\xff")
-    typed = do("queues", "pause", "a\udcff")
-    assert (typed.returncode, store.command("SMEMBERS", "ns:paused")) == (2, [])
-    assert "There is no queue 'a\\udcff'." in typed.stderr
-    assert noted(store) == []
-    assert do("queues", "pause", "a\\xff").returncode == 0
-    assert store.command("SMEMBERS", "ns:paused") == [b"a\xff"]
-
-
-@pytest.mark.parametrize("group", ["queues", "targets", "processes"])
-def test_without_a_command_a_group_lists_and_takes_the_options_of_list(do: Do, group: str) -> None:
-    assert json.loads(do(group, "--json").stdout) == json.loads(do(group, "list", "--json").stdout)
-    ignored = do(group, "--json", "pause", "rest")
-    assert (ignored.returncode, "unexpected extra argument" in ignored.stderr) == (2, True)
-    assert f"restbroker {group} [OPTIONS] COMMAND" in do(group, "--help").stdout

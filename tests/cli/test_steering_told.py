@@ -12,8 +12,8 @@ from restbroker.admin import audit
 from restbroker.rules.json_types import Json
 from restbroker.store import pauses, queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.admin.lanes import record, serve
-from tests.support.process import run
+from tests.admin.lanes import serve
+from tests.support.process import run_here as run
 
 Do = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -74,17 +74,6 @@ def test_a_program_is_told_in_json_what_a_pause_changed(do: Do, store: Client) -
         assert told("resume", "--dry-run") == {kind: name, "was_paused": True, "paused": False, "dry_run": True}
         assert told("resume") == {kind: name, "was_paused": True, "paused": False, "dry_run": False}
         assert told("resume") == {kind: name, "was_paused": False, "paused": False, "dry_run": False}
-
-
-def test_a_program_is_told_in_json_who_was_asked_to_be_quiet(do: Do, store: Client) -> None:
-    record(store, "web1:7:abc")
-    for words in (("quiet", "web1:7", "--dry-run"), ("stop", "web1:7", "--yes")):
-        done = do("processes", *words, "--json")
-        assert json.loads(done.stdout) == {
-            "action": words[0],
-            "asked": [{"process": "web1:7:abc", "in_hand": 0}],
-            "dry_run": "--dry-run" in words,
-        }
 
 
 def test_waiting_jobs_are_searched_by_conditions_and_it_says_where_to_go_on(do: Do, store: Client) -> None:

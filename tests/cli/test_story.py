@@ -13,7 +13,8 @@ import pytest
 
 from restbroker.store import queues
 from restbroker.store.client import StoreSettings, open_client
-from tests.support.process import Running, run, started
+from tests.support.process import Running, started
+from tests.support.process import run_here as run
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.wait import until
 

@@ -10,13 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final, Self
+from unittest.mock import patch
 
 import attrs
 
 import restbroker
+from restbroker.__main__ import main
 from tests.support.wait import NEVER_S, until
 
 RESTBROKER: Final = (sys.executable, "-m", "restbroker")
@@ -55,6 +58,36 @@ def run(
         timeout=timeout_s,
         check=False,
     )
+
+
+def run_here(
+    arguments: Sequence[str],
+    *,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    stdin: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """As `run`, in this process: what is loaded already need not be loaded again, which is nearly all of the time."""
+    words, before = [*arguments], Path.cwd()
+    with ExitStack() as stack:
+        files = [stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline="")) for _ in range(3)]
+        files[0].write(stdin)
+        files[0].seek(0)
+        for name, file in zip(("stdin", "stdout", "stderr"), files, strict=True):
+            stack.enter_context(patch.object(sys, name, file))
+        stack.enter_context(patch.object(sys, "argv", ["restbroker", *words]))
+        stack.enter_context(patch.dict(os.environ, clean_environment(environ), clear=True))
+        stack.callback(os.chdir, before)
+        os.chdir(directory or before)
+        code: object = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        for file in files:
+            file.seek(0)
+        assert isinstance(code, int), code
+        return subprocess.CompletedProcess(words, code, files[1].read(), files[2].read())
 
 
 def run_into(
