@@ -149,17 +149,14 @@ class Harness:
         self.report = lambda event: self.events.extend(one_by_one(event))
 
     def push(self, command: str = "safe", count: int = 1, first: int = 0, into: str = "rest", **fields: Any) -> None:
-        for number in range(first, first + count):
-            payload = {
-                "class": "Add",
-                "jid": f"jid-{command}-{number}",
-                "args": [command, {"n": number}, "t"],
-                **fields,
-            }
-            self.raw(json.dumps(payload).encode(), into)
+        payloads = [
+            {"class": "Add", "jid": f"jid-{command}-{number}", "args": [command, {"n": number}, "t"], **fields}
+            for number in range(first, first + count)
+        ]
+        self.raw(*(json.dumps(payload).encode() for payload in payloads), into=into)
 
-    def raw(self, payload: bytes, into: str = "rest") -> None:
-        self.client.command("LPUSH", f"queue:{into}", payload)
+    def raw(self, *payloads: bytes, into: str = "rest") -> None:
+        self.client.command("LPUSH", f"queue:{into}", *payloads)
 
     def size(self, key: str) -> int:
         kind = self.client.command("TYPE", key)

@@ -81,22 +81,19 @@ async def test_a_command_that_the_token_does_not_allow_is_parked_and_never_sent(
     assert harness.target.calls == []
 
 
-@pytest.mark.parametrize(
-    ("bound", "code"),
-    [
-        (Token("app", (Secret("secret-of-app"),), targets=("elsewhere-*",)), "TargetNotAllowed"),
-        (Token("app", (Secret("secret-of-app"),), queues=("elsewhere",)), "QueueNotAllowed"),
-    ],
-)
-async def test_a_job_in_a_place_that_its_token_does_not_allow_is_parked_and_never_sent(
-    harness: Harness, bound: Token, code: str
-) -> None:
-    push(harness, "secret-of-app", "once")
-    async with serving(harness, bound):
-        found = await parked(harness)
-    assert found["error_class"] == code
-    assert 'The token "app" does not allow' in found["error_message"]
-    assert "secret-of-app" not in found["error_message"]
+async def test_a_job_in_a_place_that_its_token_does_not_allow_is_parked_and_never_sent(harness: Harness) -> None:
+    bounds = {
+        "TargetNotAllowed": Token("app", (Secret("secret-of-app"),), targets=("elsewhere-*",)),
+        "QueueNotAllowed": Token("other", (Secret("secret-of-other"),), queues=("elsewhere",)),
+    }
+    for code, bound in bounds.items():
+        push(harness, f"secret-of-{bound.name}", "once", jid=code)
+    async with serving(harness, *bounds.values()):
+        await harness.until(lambda: harness.size("dead") == 2, "both are parked")
+    for found in harness.members("dead"):
+        assert found["error_class"] == found["jid"]
+        assert f'The token "{bounds[found["jid"]].name}" does not allow' in found["error_message"]
+        assert "secret-of" not in found["error_message"]
     assert harness.target.calls == []
 
 
@@ -139,9 +136,8 @@ LONG = "tok3n+SECRET" + "a7" * 20
 OWN: dict[str, Json] = {"user": "bob", "host": "example.org"}
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
+async def test_no_part_of_a_token_in_the_wrong_place_is_quoted(harness: Harness) -> None:
+    given: list[list[Json]] = [
         [LONG, OWN, LONG],
         [LONG, OWN, "check_account"],
         [f"x/{LONG}", OWN, LONG],
@@ -152,14 +148,14 @@ OWN: dict[str, Json] = {"user": "bob", "host": "example.org"}
         ["check_account", {"user": "bob", "host": f"{'h' * 60}.{LONG}"}, LONG],
         ["check_account", {**OWN, "u" * 20 + LONG: 1}, LONG],
         ["check_account", {**OWN, "u" * 60 + LONG: 1}, LONG],
-    ],
-)
-async def test_no_part_of_a_token_in_the_wrong_place_is_quoted(harness: Harness, args: list[Json]) -> None:
-    harness.raw(json.dumps({"class": "Add", "jid": "j1", "args": args}).encode())
+    ]
+    harness.raw(*(json.dumps({"class": "Add", "jid": "j1", "args": args}).encode() for args in given))
     async with serving(harness, Token("app", (Secret(LONG),), hosts=("example.org",))):
-        found = await parked(harness)
-    told = f"{found['error_class']} {found['error_message']} {found['restbroker_attempts']} {harness.events}"
-    assert found["error_class"] in ("BadEndpoint", "BadToken", "BadArguments", "HostNotAllowed")
+        await harness.until(lambda: harness.size("dead") == len(given), "all are parked")
+    told = str(harness.events)
+    for found in harness.members("dead"):
+        told += f"{found['error_class']} {found['error_message']} {found['restbroker_attempts']}"
+        assert found["error_class"] in ("BadEndpoint", "BadToken", "BadArguments", "HostNotAllowed")
     for text in (LONG, LONG.lower()):
         assert not any(text[start : start + 8] in told for start in range(len(text) - 7))
 
@@ -172,63 +168,58 @@ async def test_a_signed_job_is_let_in_though_its_secret_is_not_in_redis(harness:
     assert harness.size("dead") == 0
 
 
-@pytest.mark.parametrize(
-    ("token", "code"),
-    [
-        (SECRET, "SignatureNeeded"),
-        (signature(time.time(), jid="another"), "BadSignature"),
-        (signature(time.time(), secret="another"), "BadSignature"),
-        (signature(time.time()).replace(":app:", ":nobody:"), "BadSignature"),
-        (signature(time.time() - 8 * DAY_S), "UntimelySignature"),
-        (signature(time.time() + 3600), "UntimelySignature"),
-    ],
-    ids=["a bare secret", "of another job", "by another secret", "of an unknown token", "too old", "too early"],
-)
-async def test_a_job_whose_signature_is_missing_wrong_or_untimely_is_parked(
-    harness: Harness, token: str, code: str
-) -> None:
-    push(harness, token)
+async def test_a_job_whose_signature_is_missing_wrong_or_untimely_is_parked(harness: Harness) -> None:
+    now_s = time.time()
+    rows = {
+        "a bare secret": (SECRET, "SignatureNeeded"),
+        "of another job": (signature(now_s, jid="another"), "BadSignature"),
+        "by another secret": (signature(now_s, jid="by another secret", secret="another"), "BadSignature"),
+        "of nobody": (signature(now_s, jid="of nobody").replace(":app:", ":nobody:"), "BadSignature"),
+        "too old": (signature(now_s - 8 * DAY_S, jid="too old"), "UntimelySignature"),
+        "too early": (signature(now_s + 3600, jid="too early"), "UntimelySignature"),
+    }
+    for jid, (token, _) in rows.items():
+        push(harness, token, jid=jid)
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):
-        found = await parked(harness)
-    assert found["error_class"] == code
-    assert SECRET not in found["error_message"]
+        await harness.until(lambda: harness.size("dead") == len(rows), "all are parked")
+    parked_as = {found["jid"]: found["error_class"] for found in harness.members("dead")}
+    assert parked_as == {jid: code for jid, (_, code) in rows.items()}
+    assert not any(SECRET in found["error_message"] for found in harness.members("dead"))
     assert harness.target.calls == []
 
 
-@pytest.mark.parametrize(
-    ("age_s", "window_s", "words"),
-    [
+async def test_an_old_signature_is_told_in_units_that_fit(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (
         (90, 60, "is 90 s old, more than its Window of 1 min."),
         (30 * 60 + 1, 90, "is 30 min old, more than its Window of 90 s."),
         (36 * 3600, DAY_S, "is 36 h old, more than its Window of 1 day."),
         (8 * DAY_S, 7 * DAY_S, "is 8 days old, more than its Window of 7 days."),
         (1500 * DAY_S, 1800, "is 1500 days old, more than its Window of 30 min."),
-    ],
-)
-async def test_an_old_signature_is_told_in_units_that_fit(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch, age_s: float, window_s: float, words: str
-) -> None:
+    )
     now_s = 1_800_000_000.0
-    push(harness, signature(now_s - age_s))
+    tokens = []
+    for number, (age_s, window_s, _) in enumerate(rows):
+        tokens.append(Token(f"t{number}", (Secret(f"secret-{number}"),), signed=True, window_s=window_s))
+        push(harness, signature(now_s - age_s, jid=f"j{number}", secret=f"secret-{number}"), jid=f"j{number}")
     monkeypatch.setattr("restbroker.broker.delivery.admission.time.time", lambda: now_s)
-    async with serving(harness, Token("app", (Secret(SECRET),), signed=True, window_s=window_s)):
-        found = await parked(harness)
-    assert words in found["error_message"]
+    async with serving(harness, *tokens):
+        await harness.until(lambda: harness.size("dead") == len(rows), "all are parked")
+    told = {found["jid"]: found["error_message"] for found in harness.members("dead")}
+    assert not [words for number, (_, _, words) in enumerate(rows) if words not in told[f"j{number}"]]
 
 
-@pytest.mark.parametrize(("ahead_s", "code"), [
-    (60, None), (61, "UntimelySignature"), (-1800, None), (-1801, "UntimelySignature"),
-])  # fmt: skip
 async def test_a_signature_may_be_a_minute_ahead_of_the_clock_and_as_old_as_its_window(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch, ahead_s: int, code: str | None
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 1_800_000_000.0
-    push(harness, signature(now_s + ahead_s))
+    for ahead_s in (60, 61, -1800, -1801):
+        push(harness, signature(now_s + ahead_s, jid=str(ahead_s)), jid=str(ahead_s))
     monkeypatch.setattr("restbroker.broker.delivery.admission.time.time", lambda: now_s)
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True, window_s=1800)):
-        await done(harness)
-    assert [found["error_class"] for found in harness.members("dead")] == ([] if code is None else [code])
-    assert len(harness.target.calls) == (code is None)
+        await done(harness, 4)
+    parked_as = {found["jid"]: found["error_class"] for found in harness.members("dead")}
+    assert parked_as == dict.fromkeys(("61", "-1801"), "UntimelySignature")
+    assert len(harness.target.calls) == 2
 
 
 async def test_a_signed_job_without_a_jid_of_its_own_is_parked(harness: Harness) -> None:

@@ -71,8 +71,7 @@ async def test_a_wrong_token_is_parked_and_never_sent(harness: Harness) -> None:
 
 async def test_every_kind_of_rubbish_is_parked_as_an_object_and_the_good_job_after_it_runs(harness: Harness) -> None:
     rubbish = [b"", b"5", b"[1]", b"null", b"{x", b"\x00\xff", b'{"a":"\\ud800"}', b'{"a":NaN}', b'{"args":{}}', b"{}"]
-    for raw in rubbish:
-        harness.raw(raw)
+    harness.raw(*rubbish)
     harness.push()
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == len(rubbish) + 1, "all are settled")
@@ -81,23 +80,6 @@ async def test_every_kind_of_rubbish_is_parked_as_an_object_and_the_good_job_aft
     for entry in dead:
         assert {"class", "args", "jid", "queue", "error_class", "error_message", "failed_at"} <= set(entry)
     assert len(harness.target.calls) == 1
-
-
-async def test_deferred_goes_to_the_retry_set(harness: Harness) -> None:
-    harness.target.judge = lambda _call, _response: Deferred(WHY)
-    harness.push()
-    async with harness.broker():
-        await harness.until(lambda: harness.size("retry"), "it is in the retry set")
-    assert harness.members("retry")[0]["retry_count"] == 0
-
-
-async def test_a_due_retry_comes_back_and_is_delivered(harness: Harness) -> None:
-    payload = json.dumps({"class": "Add", "jid": "x", "queue": "rest", "args": ["safe", {}, "t"], "retry_count": 0})
-    harness.client.command("ZADD", "retry", 1.0, payload)
-    async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
-    assert len(harness.target.calls) == 1
-    assert harness.size("retry") == 0
 
 
 async def test_an_unreadable_due_entry_is_parked_and_the_next_one_moves(harness: Harness) -> None:
@@ -232,8 +214,7 @@ async def test_an_answer_that_redis_refuses_parks_the_job_and_its_neighbours_set
 
 async def test_identical_jobs_without_a_jid_that_all_fail_are_all_parked(harness: Harness) -> None:
     harness.target.judge = lambda _call, _response: Rejected(WHY)
-    for _ in range(300):
-        harness.raw(b'{"class":"Add","args":["safe",{},"t"]}')
+    harness.raw(*[b'{"class":"Add","args":["safe",{},"t"]}'] * 300)
     harness.concurrency = 20
     async with harness.broker():
         await harness.until(lambda: harness.size("dead") == 300, "300 are parked")
@@ -327,17 +308,6 @@ async def test_a_probe_with_a_bug_closes_the_gate_and_not_the_process(harness: H
     async with harness.broker():
         await harness.until(lambda: harness.of(GateClosed), "it is told")
     assert "ZeroDivisionError" in harness.of(GateClosed)[0].message
-
-
-@pytest.mark.parametrize("value", ["yes", "", "0"])
-async def test_a_pause_written_by_hand_pauses_and_ends_when_it_is_removed(harness: Harness, value: str) -> None:
-    harness.client.command("HSET", "restbroker:pause:t", "operator", value)
-    async with harness.broker():
-        harness.push()
-        await trio.sleep(0.5)
-        assert harness.target.calls == []
-        harness.client.command("DEL", "restbroker:pause:t")
-        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
 
 
 async def test_due_jobs_for_a_queue_that_refuses_them_do_not_hide_the_others(harness: Harness) -> None:

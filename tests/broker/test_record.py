@@ -103,35 +103,6 @@ async def test_weights_of_queues_are_shown_in_the_words_of_sidekiq(shown: Harnes
         shown.control.stop.set()
 
 
-async def test_jobs_in_hand_are_shown_under_their_command_and_without_secrets(
-    shown: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(record, "RECORD_S", 0.05)
-    held = Held()
-    shown.target, shown.token = Scripted(held), "the-token"
-    async with shown.broker():
-        shown.push(args=["safe", {"user": "bob", "password": "hunter22"}, "the-token"], count=2)
-        await shown.until(lambda: len(work(shown)) == 2, "both are shown")
-        assert work(shown) == work(shown, "workers")
-        payload = work(shown)[0]["payload"]
-        assert json.loads(payload)["display_class"] == "safe"
-        assert "bob" in payload
-        assert "hunter22" not in payload
-        assert "the-token" not in payload
-        assert work(shown)[0]["queue"] == "rest"
-        assert isinstance(work(shown)[0]["run_at"], int)
-        held.let.set()
-        await shown.until(lambda: not work(shown), "they are not shown any more")
-
-
-async def test_quiet_from_sidekiq_web_takes_no_more_jobs_and_shows_at_once(shown: Harness) -> None:
-    async with shown.broker():
-        await ask(shown, "TSTP")
-        await shown.until(lambda: process(shown)["quiet"] == "true", "it is quiet")
-        assert shown.control.quiet.is_set()
-        assert not shown.control.stop.is_set()
-
-
 async def test_a_job_in_hand_is_cancelled_by_the_name_under_which_it_is_shown(
     shown: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,25 +120,6 @@ async def test_a_job_in_hand_is_cancelled_by_the_name_under_which_it_is_shown(
         assert shown.size("dead") == 1
         assert not [event for event in shown.events if isinstance(event, Warned)]
         shown.control.at_once.set()
-
-
-async def test_stop_from_sidekiq_web_finishes_what_runs_and_is_shown_meanwhile(
-    shown: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(record, "RECORD_S", 0.05)
-    held = Held()
-    shown.target = Scripted(held)
-    async with shown.broker():
-        shown.push()
-        await shown.until(lambda: work(shown), "it runs")
-        await ask(shown, "TERM")
-        await shown.until(lambda: process(shown)["quiet"] == "true", "it stops")
-        assert len(work(shown)) == 1
-        held.let.set()
-        await shown.until(lambda: shown.ended is not None, "it has ended")
-        assert shown.control.why == "SIGTERM from Sidekiq Web"
-    assert shown.client.command("GET", "stat:processed") == b"1"
-    assert name(shown) is None
 
 
 async def test_a_dump_is_asked_for_under_both_names_that_sidekiq_uses(
@@ -199,13 +151,6 @@ async def test_a_foreign_key_in_the_way_of_the_record_is_told_once_and_delivery_
         await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"20", "all are delivered")
         await shown.until(lambda: shown.of(Warned), "it is told")
     assert [event.code for event in shown.of(Warned)] == ["RecordRefused"]
-
-
-async def test_what_was_executed_is_counted_for_the_metrics_page(shown: Harness) -> None:
-    async with shown.broker():
-        shown.push(count=3)
-        await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"3", "all are delivered")
-    assert shown.client.command("HGET", "j|20270115|8:0", "safe|p") == b"3"
 
 
 async def test_what_redis_refuses_of_the_executions_is_not_counted_twice_elsewhere(

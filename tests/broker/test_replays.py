@@ -137,7 +137,7 @@ async def test_what_was_done_from_another_queue_of_its_target_is_no_more_done_fr
         await settled(harness, 1)
         (waiting,) = harness.members("retry")
         well(harness)
-        harness.raw(rubyjson.dumps(waiting), waiting["queue"])
+        harness.raw(rubyjson.dumps(waiting), into=waiting["queue"])
         await settled(harness, 2)
         harness.raw(first)
         await settled(harness, 3)

@@ -19,26 +19,20 @@ def warned(harness: Harness) -> list[str]:
     return [event.code for event in harness.of(Warned)]
 
 
-@pytest.mark.parametrize(
-    ("outcome", "token", "zset"),
-    [
-        (Deferred(WHY), "t", "retry"),
-        (Deferred(WHY, counts=False), "t", "schedule"),
-        (Rejected(WHY), "t", "dead"),
-        (Rejected(WHY), "a wrong one", "dead"),
-    ],
-)
-async def test_what_is_stored_names_the_queue_that_it_was_taken_from_and_a_warning_says_so(
-    harness: Harness, outcome: Outcome, token: str, zset: str
-) -> None:
-    harness.target.judge = lambda _call, _response: outcome
-    for jid in ("one", "two"):
-        fields = {"class": "AdminWorker", "jid": jid, "queue": "default", "retry_queue": "default"}
-        harness.raw(json.dumps({**fields, "args": ["safe", {}, token]}).encode())
+async def test_what_is_stored_names_the_queue_that_it_was_taken_from_and_a_warning_says_so(harness: Harness) -> None:
+    outcomes: list[Outcome] = [Deferred(WHY), Deferred(WHY, counts=False), Rejected(WHY), Rejected(WHY)]
+    harness.target.judge = lambda call, _response: outcomes[int(str(call.command.arguments["n"]))]
+    for number in range(4):
+        fields = {"class": "AdminWorker", "jid": f"j{number}", "queue": "default", "retry_queue": "default"}
+        token = "a wrong one" if number == 3 else "t"
+        harness.raw(json.dumps({**fields, "args": ["safe", {"n": number}, token]}).encode())
     async with harness.broker():
-        await harness.until(lambda: harness.size(zset) == 2, "both are stored")
-    assert [entry["queue"] for entry in harness.members(zset)] == ["rest", "rest"]
-    assert warned(harness) == ["RetryQueueIgnored"] * 2
+        await harness.until(
+            lambda: [harness.size(zset) for zset in ("retry", "schedule", "dead")] == [1, 1, 2], "all are stored"
+        )
+    stored = [entry for zset in ("retry", "schedule", "dead") for entry in harness.members(zset)]
+    assert [entry["queue"] for entry in stored] == ["rest"] * 4
+    assert warned(harness) == ["RetryQueueIgnored"] * 4
     assert len({event.message for event in harness.of(Warned)}) == 1, "the log sums up what is said in the same words"
     assert not any("AdminWorker" in str(event) for event in harness.of(Warned))
 

@@ -137,9 +137,8 @@ async def test_a_job_without_a_jid_is_sealed_with_the_one_that_it_is_given(harne
     assert (await settled(harness, APP)).outcome == "delivered"
 
 
-@pytest.mark.parametrize(
-    ("later", "outcome", "code"),
-    [
+async def test_a_sealed_job_counts_as_its_token_would(harness: Harness) -> None:
+    rows = (
         (Token("app", (Secret("newer"), Secret(SECRET))), "delivered", None),
         (Token("app", (Secret(SECRET), Secret("older")), signed=True), "delivered", None),
         (Token("renamed", (Secret(SECRET),)), "delivered", None),
@@ -147,16 +146,15 @@ async def test_a_job_without_a_jid_is_sealed_with_the_one_that_it_is_given(harne
         (Token("app", (Secret("newer"),)), "rejected", "BadSignature"),
         (Token("app", (Secret(SECRET),), allow=("once",)), "rejected", "CommandNotAllowed"),
         (Token("app", (Secret(SECRET),), hosts=("example.org",)), "rejected", "HostNotAllowed"),
-    ],
-)
-async def test_a_sealed_job_counts_as_its_token_would(
-    harness: Harness, later: Token, outcome: str, code: str | None
-) -> None:
+    )
     push(harness)
     await stored(harness, "retry", APP, outcome=Deferred(WHY))
-    make_due(harness, "retry")
-    event = await settled(harness, later)
-    assert (event.outcome, event.code) == (outcome, code)
+    sealed = only_member(harness, "retry")
+    for later, outcome, code in rows:
+        harness.client.command("FLUSHDB")
+        harness.raw(sealed)
+        event = await settled(harness, later)
+        assert (event.outcome, event.code) == (outcome, code), later
 
 
 async def test_a_job_of_the_previous_secret_is_still_counted_as_such(harness: Harness) -> None:
@@ -184,20 +182,16 @@ async def test_a_sealed_job_is_of_no_use_for_another_command(harness: Harness) -
     assert (await settled(harness, APP)).code == "BadSignature"
 
 
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [({"jid": "j2"}, "BadSignature"), ({signing.ACCEPTED_FIELD: None}, "UntimelySignature")],
-)
-async def test_who_pushes_only_a_part_of_a_sealed_job_again_is_told_to_put_the_token_back(
-    harness: Harness, changes: dict[str, Any], code: str
-) -> None:
+async def test_who_pushes_only_a_part_of_a_sealed_job_again_is_told_to_put_the_token_back(harness: Harness) -> None:
     push(harness)
     found = await stored(harness, "dead", APP, outcome=Rejected(WHY))
-    harness.client.command("DEL", "dead")
-    harness.raw(json.dumps({**found, **changes}).encode())
-    again = await stored(harness, "dead", attrs.evolve(APP, window_s=-1.0))
-    assert again["error_class"] == code
-    assert "put the token back as the third argument, or push the whole entry again" in again["error_message"]
+    parts = ({"jid": "j2"}, "BadSignature"), ({signing.ACCEPTED_FIELD: None}, "UntimelySignature")
+    for changes, code in parts:
+        harness.client.command("DEL", "dead")
+        harness.raw(json.dumps({**found, **changes}).encode())
+        again = await stored(harness, "dead", attrs.evolve(APP, window_s=-1.0))
+        assert again["error_class"] == code
+        assert "put the token back as the third argument, or push the whole entry again" in again["error_message"]
 
 
 async def test_a_sealed_job_runs_though_tokens_swapped_their_names(harness: Harness) -> None:
@@ -219,22 +213,19 @@ async def test_what_is_put_off_and_what_could_not_be_answered_is_sealed_too(harn
     assert SECRET not in json.dumps(found)
 
 
-@pytest.mark.parametrize(
-    ("token", "fields", "code"),
-    [
+async def test_a_token_stays_where_it_is_wrong_or_the_original_must_know_it(harness: Harness) -> None:
+    rows: tuple[tuple[Token, dict[str, Any], str], ...] = (
         (attrs.evolve(APP, flat=True), {}, "ServerError"),
         (attrs.evolve(APP, signed=True), {}, "SignatureNeeded"),
         (attrs.evolve(APP, secrets=(Secret("another"),)), {}, "BadToken"),
         (APP, {"args": ["safe", 5, SECRET]}, "BadArguments"),
-    ],
-)
-async def test_a_token_stays_where_it_is_wrong_or_the_original_must_know_it(
-    harness: Harness, token: Token, fields: dict[str, Any], code: str
-) -> None:
-    push(harness, **fields)
-    found = await stored(harness, "dead", token, outcome=Rejected(WHY))
-    assert (found["error_class"], found["display_class"], found["args"][2]) == (code, "safe", SECRET)
-    assert signing.ACCEPTED_FIELD not in found
+    )
+    for token, fields, code in rows:
+        harness.client.command("FLUSHDB")
+        push(harness, **fields)
+        found = await stored(harness, "dead", token, outcome=Rejected(WHY))
+        assert (found["error_class"], found["display_class"], found["args"][2]) == (code, "safe", SECRET)
+        assert signing.ACCEPTED_FIELD not in found
 
 
 async def test_a_job_of_which_memory_lost_track_at_a_stop_is_stored_without_its_token_too(
@@ -269,9 +260,8 @@ async def test_a_signed_job_stays_as_it_was_signed(harness: Harness) -> None:
     assert found["args"][2] == signature
 
 
-@pytest.mark.parametrize(
-    ("payload", "name"),
-    [
+async def test_each_parked_job_has_its_commands_name_unless_its_producer_named_it(harness: Harness) -> None:
+    rows: tuple[tuple[dict[str, Any], str | None], ...] = (
         ({"args": ["safe", {}, SECRET], "display_class": "Welcome"}, "Welcome"),
         ({"args": ["safe", {}, SECRET], "display_class": {"a": 1}}, "safe"),
         ({"args": ["register/v1", {}, "wrong"]}, "register/v1"),
@@ -280,11 +270,10 @@ async def test_a_signed_job_stays_as_it_was_signed(harness: Harness) -> None:
         ({"args": ["safe", {}, "wrong"], "class": 5}, "safe"),
         ({"args": [{"job_class": "X"}]}, None),
         ({"args": ["no command", {}, SECRET]}, None),
-    ],
-)
-async def test_each_parked_job_has_its_commands_name_unless_its_producer_named_it(
-    harness: Harness, payload: dict[str, Any], name: str | None
-) -> None:
-    harness.raw(json.dumps({"class": "Add", "jid": "j1", **payload}).encode())
-    found = await stored(harness, "dead", APP, outcome=Rejected(WHY))
-    assert found.get("display_class") == name
+    )
+    for number, (payload, _) in enumerate(rows):
+        harness.raw(json.dumps({"class": "Add", "jid": f"j{number}", **payload}).encode())
+    async with serving(harness, APP, outcome=Rejected(WHY)):
+        await harness.until(lambda: harness.size("dead") == len(rows), "all are parked")
+    shown = {found["jid"]: found.get("display_class") for found in harness.members("dead")}
+    assert shown == {f"j{number}": name for number, (_, name) in enumerate(rows)}

@@ -8,7 +8,7 @@ import trio
 from restbroker.rules.outcome import Delivered
 from restbroker.store import beats
 from restbroker.store.replies import items, mapping, raw
-from restbroker.telemetry.events import BrokerStopped, IdentityFenced, JobFinished, JobsRecovered, StoreBack, StoreLost
+from restbroker.telemetry.events import BrokerStopped, JobFinished, JobsRecovered, StoreBack, StoreLost
 from restbroker.transport.errors import MaybeSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
@@ -42,7 +42,7 @@ async def test_a_drain_finishes_what_was_sent_and_puts_the_rest_back_in_order(ha
     assert harness.size("queue:rest") == 9
     order = [harness.client.command("RPOP", "queue:rest") for _ in range(9)]
     assert [b'"n": %d' % number in bytes(raw) for number, raw in zip(range(3, 12), order, strict=True)] == [True] * 9  # type: ignore[arg-type]
-    assert harness.of(BrokerStopped)[0].clean
+    assert (harness.of(BrokerStopped)[0].clean, harness.of(BrokerStopped)[0].left) == (True, 0)
     assert harness.client.command("KEYS", "restbroker:i*") == []
 
 
@@ -110,30 +110,6 @@ async def test_a_stop_while_the_target_is_away_puts_every_job_back(harness: Harn
     assert (harness.size("retry"), harness.size("dead")) == (0, 0)
 
 
-async def test_a_quiet_broker_takes_no_more_and_finishes_what_it_has(harness: Harness) -> None:
-    async with harness.broker():
-        harness.push()
-        await harness.until(lambda: harness.of(JobFinished), "the first is finished")
-        harness.control.quiet.set()
-        await trio.sleep(2.2)
-        harness.push("create")
-        await trio.sleep(0.3)
-        assert harness.size("queue:rest") == 1
-    assert len(harness.of(JobFinished)) == 1
-
-
-async def test_a_fenced_broker_goes_on_under_a_new_identity_and_no_job_is_lost(harness: Harness) -> None:
-    async with harness.broker():
-        await harness.until(lambda: beats.live(harness.client), "it beats")
-        (identity,) = beats.live(harness.client)
-        await harness.fence(identity)
-        await harness.until(lambda: harness.of(IdentityFenced) or identity not in beats.live(harness.client), "noticed")
-        harness.push(count=5)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "the jobs are done")
-        assert identity not in beats.live(harness.client)
-    assert harness.client.command("KEYS", "restbroker:ip:*") == []
-
-
 async def test_the_jobs_of_a_process_that_is_gone_come_back_at_once_on_the_same_host(harness: Harness) -> None:
     import attrs
 
@@ -191,14 +167,6 @@ async def test_a_stop_while_redis_is_away_says_how_many_jobs_are_left_for_recove
     assert not harness.ended.clean
     (key,) = items(harness.client.command("KEYS", "restbroker:ip:*"))
     assert jobs_in(mapping(harness.client.command("HGETALL", raw(key)))) == 3
-
-
-async def test_a_clean_stop_leaves_nothing_for_recovery(harness: Harness) -> None:
-    async with harness.broker():
-        harness.push(count=3)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are done")
-    (stopped,) = harness.of(BrokerStopped)
-    assert (stopped.clean, stopped.left) == (True, 0)
 
 
 async def test_an_unexpected_failure_ends_the_process_and_still_puts_every_job_somewhere(harness: Harness) -> None:

@@ -34,14 +34,9 @@ async def run_until(harness: Harness, plan: BrokerPlan, jobs: int) -> None:
         harness.control.stop.set()
 
 
-def push(harness: Harness, queue: str, count: int) -> None:
-    for number in range(count):
-        harness.push(first=number, into=queue)
-
-
 async def test_while_both_queues_have_jobs_each_gets_its_weight_s_share(harness: Harness) -> None:
-    push(harness, "heavy", 1200)
-    push(harness, "light", 1200)
+    harness.push(count=1200, into="heavy")
+    harness.push(count=1200, into="light")
     await run_until(harness, weighted(harness, heavy=3, light=1), 1200)
     shares = Counter(order(harness)[:1200])
     # Five standard deviations of 300 fetches.
@@ -49,26 +44,14 @@ async def test_while_both_queues_have_jobs_each_gets_its_weight_s_share(harness:
 
 
 async def test_a_queue_of_great_weight_that_is_never_empty_starves_no_light_one(harness: Harness) -> None:
-    push(harness, "heavy", 2000)
-    push(harness, "light", 5)
+    harness.push(count=2000, into="heavy")
+    harness.push(count=5, into="light")
     await run_until(harness, weighted(harness, heavy=20, light=1), 1500)
     assert "light" in order(harness)[:1500]
     assert harness.size("queue:heavy") > 0
 
 
-async def test_without_weights_the_first_queue_is_emptied_first(harness: Harness) -> None:
-    push(harness, "second", 50)
-    push(harness, "first", 50)
-    plan = weighted(harness, first=1, second=1)
-    strict = attrs.evolve(plan.lanes[0].target, weights={})
-    await run_until(harness, attrs.evolve(plan, lanes=[attrs.evolve(plan.lanes[0], target=strict)]), 100)
-    found = order(harness)
-    # A worker may be a little slower than another.
-    assert set(found[:45]) == {"first"}
-    assert set(found[55:]) == {"second"}
-
-
 async def test_an_empty_queue_of_great_weight_holds_a_light_one_up_for_no_time(harness: Harness) -> None:
-    push(harness, "light", 100)
+    harness.push(count=100, into="light")
     await run_until(harness, weighted(harness, heavy=1000, light=1), 100)
     assert Counter(order(harness)) == {"light": 100}
