@@ -64,19 +64,19 @@ async def test_the_first_job_after_a_group_is_not_left_to_those_that_follow(
     assert numbers(finished.take()) == [2]
 
 
-@pytest.mark.parametrize(("count", "more"), [(GROUP_ENOUGH, True), (2, False)])
 async def test_a_group_that_is_large_or_has_no_successors_is_not_waited_for(
-    count: int, more: bool, autojump_clock: trio.testing.MockClock
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
-    finished = Finished()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(finished.gathered)
-        await trio.testing.wait_all_tasks_blocked()
-        add(finished, [0], more=True)
-        await trio.testing.wait_all_tasks_blocked()
-        add(finished, range(1, count), more=more)
-    assert trio.current_time() == 0
-    assert len(finished.take()) == count
+    for count, more in ((GROUP_ENOUGH, True), (2, False)):
+        finished = Finished()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finished.gathered)
+            await trio.testing.wait_all_tasks_blocked()
+            add(finished, [0], more=True)
+            await trio.testing.wait_all_tasks_blocked()
+            add(finished, range(1, count), more=more)
+        assert trio.current_time() == 0
+        assert len(finished.take()) == count
 
 
 async def test_a_group_has_a_limit_and_the_rest_is_the_next_one() -> None:

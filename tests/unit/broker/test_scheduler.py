@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from restbroker.broker.upkeep.scheduler import Unserved, plan
 from restbroker.store.sets import Move
 
@@ -18,29 +16,24 @@ def test_a_job_without_a_queue_goes_where_rubys_client_would_push_it() -> None:
     assert plan(raw, 5.0, ()) == Move(raw, "default", None, 5.0)
 
 
-@pytest.mark.parametrize(
-    ("queue", "name"), [(b"5", "5"), (b"-7", "-7"), (b"1.50", "1.5"), (b"1e20", "1.0e+20"), (b"2e0", "2.0")]
-)
-def test_a_queue_that_is_a_number_is_the_one_of_which_ruby_would_make_a_text(queue: bytes, name: str) -> None:
-    raw = b'{"class":"A","args":[],"queue":' + queue + b"}"
-    assert plan(raw, 5.0, ()) == Move(raw, name, None, 5.0)
+def test_a_queue_that_is_a_number_is_the_one_of_which_ruby_would_make_a_text() -> None:
+    names = {b"5": "5", b"-7": "-7", b"1.50": "1.5", b"1e20": "1.0e+20", b"2e0": "2.0"}
+    for queue, name in names.items():
+        raw = b'{"class":"A","args":[],"queue":' + queue + b"}"
+        assert plan(raw, 5.0, ()) == Move(raw, name, None, 5.0)
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
+def test_what_only_ruby_can_read_moves_byte_for_byte_to_the_queue_that_it_names() -> None:
+    for raw in (
         b'{"class":"A","queue":"foreign","args":["\\q"]}',
         b'{"class":"A","queue": "foreign","args":[/* a comment */ 1]}',
         b'{"args":[' + b"9" * 4301 + b'],"queue" :"foreign"}',
-    ],
-)
-def test_what_only_ruby_can_read_moves_byte_for_byte_to_the_queue_that_it_names(raw: bytes) -> None:
-    assert plan(raw, 5.0, ()) == Move(raw, "foreign", None, 5.0)
+    ):
+        assert plan(raw, 5.0, ()) == Move(raw, "foreign", None, 5.0)
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
+def test_what_no_worker_could_read_is_parked_as_an_object() -> None:
+    for raw in (
         b"{x",
         b"5",
         b"[1]",
@@ -53,18 +46,16 @@ def test_what_only_ruby_can_read_moves_byte_for_byte_to_the_queue_that_it_names(
         b'{"queue":"q","args":[',
         b'"queue":"q"',
         b'{"a":"\\"queue\\":\\"q\\"",}',
-    ],
-)
-def test_what_no_worker_could_read_is_parked_as_an_object(raw: bytes) -> None:
-    move = plan(raw, 5.0, ())
-    assert isinstance(move, Move)
-    assert move.queue is None
-    assert move.new is not None
-    assert json.loads(move.new)["error_class"] == "UnreadablePayload"
+    ):
+        move = plan(raw, 5.0, ())
+        assert isinstance(move, Move), raw
+        assert move.queue is None, raw
+        assert move.new is not None
+        assert json.loads(move.new)["error_class"] == "UnreadablePayload"
 
 
-@pytest.mark.parametrize("field", ["restbroker_attempts", "restbroker_deferred", "restbroker_deferred_at"])
-@pytest.mark.parametrize("served", [(), ("rest",)])
-def test_what_restbroker_wrote_goes_to_a_served_queue_only(field: str, served: tuple[str, ...]) -> None:
-    raw = json.dumps({"queue": "rest", field: []}).encode()
-    assert plan(raw, 5.0, served) == (Move(raw, "rest", None, 5.0) if served else Unserved("rest"))
+def test_what_restbroker_wrote_goes_to_a_served_queue_only() -> None:
+    for field in ("restbroker_attempts", "restbroker_deferred", "restbroker_deferred_at"):
+        raw = json.dumps({"queue": "rest", field: []}).encode()
+        assert plan(raw, 5.0, ("rest",)) == Move(raw, "rest", None, 5.0)
+        assert plan(raw, 5.0, ()) == Unserved("rest")

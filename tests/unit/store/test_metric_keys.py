@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from restbroker.store.keys import Keys
 from tests.support.sidekiq_metrics import EIGHT, EIGHT_DAYS, SEVEN, moment
 
-KEYS = Keys("ns")
 # The years 2000 to 2099: a century is what Sidekiq 8 can tell apart.
 SECONDS = st.integers(946_684_800, 4_102_444_799)
 
@@ -24,21 +22,6 @@ def _far_from_utc() -> Iterator[None]:
         time.tzset()
         yield
     time.tzset()
-
-
-def test_versions_write_the_same_minute_differently() -> None:
-    at_s = int(datetime(2025, 2, 4, 8, 3, tzinfo=UTC).timestamp())
-    assert KEYS.executions_7(at_s) == "ns:j|20250204|8:3"
-    assert KEYS.executions_8(at_s) == "ns:j|250204|8:03"
-    assert KEYS.ten_minutes_8(at_s) == "ns:j|250204|8:0"
-    assert KEYS.histogram_7("add", at_s) == "ns:add-04-08:3"
-    assert KEYS.histogram_8("add", at_s) == "ns:h|add-4-8:3"
-
-
-@pytest.mark.parametrize(("minute", "tens"), [(0, "0"), (9, "0"), (10, "1"), (43, "4"), (59, "5")])
-def test_ten_minutes_are_named_by_their_first_digit(minute: int, tens: str) -> None:
-    at_s = int(datetime(2026, 12, 31, 23, minute, tzinfo=UTC).timestamp())
-    assert Keys().ten_minutes_8(at_s) == f"j|261231|23:{tens}"
 
 
 @given(SECONDS)
