@@ -1,7 +1,8 @@
 """An hour of the product in some seconds: what it leaves in Redis, tells /metrics, prints as JSON, answers and logs.
 
 `python -m tests.golden` writes and compares it. A real process on a real Redis meets a server that does as each job
-says, an event, a pause, a reload and its end. Of all this the names, types and shapes are kept, and no value.
+says, one that is away, Openfire's stand-in, events, a pause, reloads and its end; then two of a group meet a death of one
+of them and of Redis. Of all this the names, types and shapes are kept, and no value.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -21,12 +23,14 @@ from unittest import mock
 import attrs
 
 from restbroker.__main__ import main
+from restbroker.rules import arguments, signing
 from restbroker.rules.json_types import Json
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import items, mapping, names, raw
 from tests.golden import shapes
 from tests.support.answering import AnsweringServer, Arrival
+from tests.support.openfire.server import Openfire
 from tests.support.ports import free_port
 from tests.support.process import Running, clean_environment, started
 from tests.support.redis_server import RedisServer, redis_binary
@@ -34,6 +38,7 @@ from tests.support.scripted import Script
 from tests.support.wait import until
 
 _TOKEN: Final = "a token of the hour"
+_SECRET: Final = "a-long-enough-secret-of-32-letters"
 _PATH: Final = "/events"
 _EVENT: Final = {"kind": "message", "from": "ann@example.org/a", "to": "bot@example.org", "body": "hi", "id": "1"}
 
@@ -43,8 +48,11 @@ class Hour:
     """A broker at work with all that is beside it."""
 
     folder: Path
+    redis: RedisServer
     client: Client
     server: AnsweringServer
+    away: AnsweringServer
+    openfire: Openfire
     script: Script
     broker: Running
     stats: str
@@ -78,7 +86,8 @@ def hour() -> str:
         answers = _worked(one)
         lines = [*_keys(one), "", *_metrics(one), "", *_answered(one, answers), "", *_printed(one)]
         _ended(one)
-        return "\n".join([*lines, "", *_logged(one)]) + "\n"
+        group, more = _grouped(one, lines)
+        return "\n".join([*lines, "", *more, "", *_logged(one.broker, group)]) + "\n"
 
 
 @contextlib.contextmanager
@@ -86,44 +95,70 @@ def _begun(folder: Path) -> Iterator[Hour]:
     script = Script()
     with contextlib.ExitStack() as stack:
         (folder / "redis").mkdir()
-        redis = RedisServer(redis_binary(), folder / "redis").start()
+        redis = RedisServer(redis_binary(), folder / "redis", {"appendonly": "yes"}).start()
         stack.callback(redis.close)
         server = stack.enter_context(AnsweringServer(act=script, body=_body))
         stack.callback(script.released.set)
+        openfire = stack.enter_context(Openfire())
+        openfire.world.register("ann", "bob", password="a password")
+        openfire.heartbeat_s = 0.2
         client = stack.enter_context(contextlib.closing(open_client(StoreSettings(redis.url))))
-        port = free_port()
-        _configure(folder, redis.url, server.port, port)
-        command = (sys.executable, "-m", "tests.support.quick_record")
-        words = ["run", "--config", str(folder / "env.json"), "--json-logs", "--log-level", "debug"]
-        broker = stack.enter_context(started(words, directory=folder, command=command))
-        broker.wait_for(r'"broker\.started"')
-        broker.wait_for(r'"target\.found"')
-        yield Hour(folder, client, server, script, broker, f"127.0.0.1:{port}")
+        away, port = AnsweringServer(port=free_port()), free_port()
+        _configure(folder, redis.url, (server.port, away.port, port), openfire)
+        broker = stack.enter_context(_running(folder))
+        for found in ("broker.started", "target.found", "redis.rewrite", "source.opened", "gate.closed"):
+            broker.wait_for(f'"{found}"')
+        yield Hour(folder, redis, client, server, away, openfire, script, broker, f"127.0.0.1:{port}")
 
 
-def _configure(folder: Path, redis: str, server: int, stats: int) -> None:
+def _running(folder: Path, *words: str) -> contextlib.AbstractContextManager[Running]:
+    command = (sys.executable, "-m", "tests.support.quick_record")
+    said = ["run", "--config", str(folder / "env.json"), "--json-logs", "--log-level", "debug", *words]
+    return started(said, directory=folder, command=command)
+
+
+def _configure(folder: Path, redis: str, ports: tuple[int, int, int], openfire: Openfire) -> None:
+    server, away, stats = ports
+    (folder / "passwords").write_text("ann:a password\nbob:a password\n")
+    (folder / "passwords").chmod(0o600)
+    (folder / "users.csv").write_text("user\ndone1\ndone2\n")
+    (folder / "some.ndjson").write_text('{"user": "done"}\n{"no": "user"}\n')
     source: dict[str, Json] = {
         "Kind": "prosody-rest",
         "Path": _PATH,
         "Queue": "events",
         "Class": "Event",
-        "DropDuplicates": "60s",
+        "DropDuplicates": "1h",
+    }
+    talk: dict[str, Json] = {
+        "Kind": "openfire-sse",
+        "Queue": "talk",
+        "Class": "Event",
+        "Options": {"Target": "chat", "Users": ["ann", "bob"], "PasswordsFile": str(folder / "passwords")},
     }
     document: dict[str, Json] = {
         "RedisURL": redis, "RestURL": f"http://127.0.0.1:{server}/api", "RestUser": "admin@example.org",
         "RestPass": "pass-of-admin", "JabberDomain": "example.org", "RestQueue": "rest", "Token": _TOKEN,
         "ResponseQueue": "replies", "ResponseDetails": True, "RateLimit": "1000/s", "MaxInFlight": 50, "History": "1h",
         "RequestTimeout": "10m", "Concurrency": 4, "AtMostOnce": ["send_stanza"], "Stats": True, "StatsPort": stats,
-        "Tokens": {"app": {"Secret": "a-long-enough-secret-of-32-letters", "Allow": ["check_*"]}},
+        "Tokens": {"app": {"Secret": _SECRET, "Signed": True, "Allow": ["check_*"]}},
         "Targets": {
             "rosters": {
                 "Kind": "prosody-roster",
                 "URL": "http://127.0.0.1:1",
                 "Queues": ["rosters"],
                 "Options": {"WritesOnly": True},
-            }
+            },
+            "away": {"Kind": "ejabberd", "URL": f"http://127.0.0.1:{away}/api", "Queues": ["away"]},
+            "chat": {
+                "Kind": "openfire-chat",
+                "URL": openfire.chat_url,
+                "Domain": "example.org",
+                "Auth": {"Basic": {"User": "admin", "Pass": "secret"}},
+                "Queues": ["chat"],
+            },
         },
-        "Events": {"Listen": f"127.0.0.1:{free_port()}", "Sources": {"src": source}},
+        "Events": {"Listen": f"127.0.0.1:{free_port()}", "Sources": {"src": source, "talk": talk}},
     }  # fmt: skip
     (folder / "env.json").write_text(json.dumps(document))
 
@@ -153,6 +188,15 @@ def _worked(one: Hour) -> list[tuple[str, str]]:
         "1" * 24, ["set_roster", {"user": "ann", "contacts": {"bob@example.org": {"name": "Bob"}}}, _TOKEN], "rosters"
     )
     queues.push(one.client, "rest", [b"{x"])
+    one.push("5" * 24, _args("check_account", "waits"), "away")
+    for times in (1, 2, 3, 4, 5):  # of the warnings of copies the last are summed
+        one.push("6" * 24, _signed("6" * 24, "check_account", {"user": "signed", "host": "example.org"}))
+        one.broker.wait_for(f'"jid": ?"{"6" * 24}"', times=times)
+    _talked(one)
+    one.typed("queues", "pause", "rosters", "--for", "1s")
+    one.typed("enqueue", "check_account", "--bulk", "users.csv", "--const", "host=example.org", "--wait")
+    due = {"class": "Add", "queue": "rest", "jid": "7" * 24, "args": _args("check_account", "due")}
+    one.client.command("ZADD", "schedule", 1, json.dumps(due))
     one.wait("dead", 6)
     one.wait("retry", 2)
     one.wait("restbroker:rosters", 1)
@@ -166,16 +210,33 @@ def _worked(one: Hour) -> list[tuple[str, str]]:
     identity = next(iter(names(one.client.command("SMEMBERS", "processes"))))
     one.wait(f"{identity}:work", 1)
     until(lambda: "restbroker_target_held_back{" in _scraped(one), "it is known that a target is paused")
-    until(lambda: _is_told(one.client), "its process has told so")
+    until(lambda: _is_told(one.client), "its process has told so, and of heartbeats")
     one.broker.signal(signal.SIGHUP)
     one.broker.wait_for(r'"config\.unchanged"')
-    one.broker.wait_for(r'"jobs\.failed"')  # every ten seconds
+    for told in ("jobs.failed", "warnings", "pause.ended", "jobs.promoted"):  # the first two every ten seconds
+        one.broker.wait_for(f'"{told}"')
     return answers
+
+
+def _signed(jid: str, command: str, values: dict[str, Json]) -> list[Json]:
+    submission = arguments.read([command, values, ""])
+    assert isinstance(submission, arguments.Submission)
+    return [command, values, signing.sign(_SECRET, "app", int(time.time()), jid, submission)]
+
+
+def _talked(one: Hour) -> None:
+    """Bob writes to Ann, who is told of it."""
+    until(lambda: {"ann", "bob"} <= one.openfire.world.readers.keys(), "the events of both are read")
+    one.push("8" * 24, ["post_message", {"from": "bob", "to": "ann", "body": "hi"}, _TOKEN], "chat")
+    # That each of them is there, and what Bob says.
+    one.wait("queue:talk", 3)
 
 
 def _is_told(client: Client) -> bool:
     (key,) = names(client.command("KEYS", "restbroker:info:*:rosters"))
-    return b'"limited":"' in mapping(client.command("HGETALL", key)).get("snapshot", b"").replace(b" ", b"")
+    told = mapping(client.command("HGETALL", key)).get("snapshot", b"").replace(b" ", b"")
+    streams = mapping(client.command("HGETALL", "restbroker:sources")).values()
+    return b'"limited":"' in told and not any(b'"heartbeat_s":0.0' in one for one in streams)
 
 
 def _posted(one: Hour, body: str, path: str = _PATH) -> tuple[str, str]:
@@ -195,11 +256,15 @@ def _keys(one: Hour) -> Iterator[str]:
     yield "== keys in Redis, their types and what is in them"
     found: dict[tuple[str, str], list[Any]] = {}
     for key in names(one.client.command("KEYS", "*")):
+        if ":probe:" in key:  # there for a second now and then
+            continue
         kind = raw(one.client.command("TYPE", key)).decode()
         expires = " (expires)" if int(str(one.client.command("PTTL", key))) >= 0 else ""
         found.setdefault((shapes.named(key), f"{kind}{expires}"), []).extend(_held(one.client, kind, key))
     for key, kind in sorted(found):
-        yield from shapes.lines(f"{key}  {kind}: {shapes.of(*found[key, kind])}")
+        shape = shapes.of(*found[key, kind])
+        # What several minutes each have may be split in any way.
+        yield from shapes.lines(f"{key}  {kind}: {shape.replace('?:', ':') if 'MINUTE' in key else shape}")
 
 
 def _held(client: Client, kind: str, key: str) -> list[Any]:
@@ -215,8 +280,8 @@ def _held(client: Client, kind: str, key: str) -> list[Any]:
             return [_value(one) for one in items(client.command("ZRANGE", key, 0, -1))]
         case "hash":
             found = {name: _value(value) for name, value in mapping(client.command("HGETALL", key)).items()}
-            has_threads = key.endswith((":work", ":workers"))
-            return [{"THREAD": job} for job in found.values()] if has_threads else [found]
+            are_alike = key.endswith((":work", ":workers", ":sources"))
+            return [{"EACH": one} for one in found.values()] if are_alike else [found]
         case _:
             return [_pairs(items(items(entry)[1])) for entry in items(client.command("XRANGE", key, "-", "+"))]
 
@@ -256,6 +321,9 @@ _COMMANDS: Final = (
     *("roster list", "roster show ann", "commands register", "config show", "check"),
     *(f"dead retry {'e' * 24} --dry-run", f"retries kill {'c' * 24} --dry-run", "queues pause rest --dry-run"),
     *("targets resume rosters", "queues resume events", "scheduled delete later --yes", "queues clear events --dry-run --yes"),
+    "enqueue check_account --bulk users.csv --const host=example.org --dry-run",
+    "enqueue check_account --bulk users.csv --const host=example.org --again --wait",
+    "enqueue check_account --bulk some.ndjson --const host=example.org --rejects rejects.ndjson",
     "enqueue check_account user=done host=example.org --wait --timeout 60s",
     "enqueue check_account user=refused host=example.org --wait --timeout 60s",
 )  # fmt: skip
@@ -304,16 +372,54 @@ def _ended(one: Hour) -> None:
         lambda: any(b"2" * 24 in raw(job) for job in items(one.client.command("ZRANGE", "dead", 0, -1))), "it is parked"
     )
     one.script.released.set()
+    with one.away:
+        one.broker.wait_for(r'"gate\.opened"')
+    file = one.folder / "env.json"
+    right = file.read_text()
+    for text, told in (("{", "refused"), (right.replace('"Concurrency": 4', '"Concurrency": 5'), "reloaded")):
+        file.write_text(text)
+        one.broker.signal(signal.SIGHUP)
+        one.broker.wait_for(rf'"config\.{told}"')
     assert one.broker.stop() == 0, one.broker.output()
 
 
-def _logged(one: Hour) -> Iterator[str]:
+def _grouped(one: Hour, before: Sequence[str]) -> tuple[Running, list[str]]:
+    """Two processes, of which one dies with a job in hand; Redis dies too, and has nothing when it is back. What is told
+    then that was not told `before`.
+    """
+    one.script.released.clear()
+    with _running(one.folder, "--processes", "2") as group:
+        group.wait_for(r'"broker\.started"', times=2)
+        one.push("9" * 24, _args("check_account", "hangs again"))
+        (worker,) = until(lambda: names(one.client.command("KEYS", "*:work")), "one of them has it in hand")
+        os.kill(int(worker.split(":")[-3]), signal.SIGKILL)
+        group.wait_for(r'"jobs\.recovered"')
+        one.script.released.set()
+        group.wait_for(r'"broker\.started"', times=3)
+        until(lambda: "restbroker_worker_memory_bytes{" in _scraped(one), "its supervisor was told of a worker")
+        known = {line.split()[0] for line in before if line.strip()}
+        more = [line for line in (*_keys(one), *_metrics(one)) if line[2:3] > " " and line.split()[0] not in known]
+        one.redis.stop()
+        group.wait_for(r'"redis\.lost"', times=2)
+        one.redis.wipe()
+        one.redis.start()
+        group.wait_for(r'"redis\.back"', times=2)
+        group.wait_for(r'"fenced"', times=2)
+        group.signal(signal.SIGTSTP)
+        group.wait_for(r'"broker\.quiet"', times=2)
+        assert group.stop() == 0, group.output()
+    return group, ["== of a group, of which one died: what is new in Redis and /metrics", *more]
+
+
+def _logged(*brokers: Running) -> Iterator[str]:
     yield "== lines of the log, at all levels"
     rows: dict[str, list[dict[str, Any]]] = {}
-    for line in one.broker.output().splitlines():
+    for line in "\n".join(one.output() for one in brokers).splitlines():
         if not line.startswith("{"):  # of its start, before it logs
             continue
         said = json.loads(line)
+        if not said["event"].startswith("broker."):  # which of a group tells the others is by chance
+            said.pop("worker", None)
         rows.setdefault(f"{said.pop('event')} {said.pop('level')}", []).append(said)
     for event in sorted(rows):
         # What several lines of ten seconds each have may be split in any way.

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 _NAMES: Final = (
     (re.compile(r"[A-Za-z0-9._-]+:\d+:[0-9a-f]{8,}"), "PROCESS"),
-    (re.compile(r"\b\d{4}-\d{2}-\d{2}\b"), "DATE"),
+    (re.compile(r"\b\d{4}-\d{2}-\d{2}\b|(?<=:)2\d{7}\b"), "DATE"),
     (re.compile(r"\|\d{6,8}\|[\d:]+"), "|MINUTE"),
     (re.compile(r"\b\d{1,2}-\d{1,2}:\d{1,2}\b"), "MINUTE"),
-    (re.compile(r"\b[0-9a-f]{20,64}\b"), "HEX"),
+    (re.compile(r"\b[0-9a-f]{16,64}\b"), "HEX"),
     (re.compile(r"\b\d+:\d+\b"), "TICKET"),
     (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
 )
