@@ -80,7 +80,7 @@ tested: $(VENV)/.dev
 
 # What needs no root, no wheel, and no server but a Redis: an installed one, or the one that `make demo` brings.
 QUICK := tests/unit tests/broker tests/model/test_store_against_model.py tests/model/test_rosters_against_model.py \
-	tests/model/test_second_step.py tests/golden/test_fates.py
+	tests/model/test_second_step.py
 PYTEST := $(BIN)/python -m pytest -p tests.support.progress
 
 quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute (ARGS=tests/unit/rules)
