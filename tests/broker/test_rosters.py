@@ -131,9 +131,8 @@ async def test_a_call_waits_while_redis_is_away_and_landing_gives_up(
     rosters = of("home", redis.url)
     await rosters.change([CHANGE])
     redis.kill()
-    began_s = trio.current_time()
-    await rosters.landed("x", ["john"], [])
-    assert trio.current_time() - began_s < 10.0
+    with trio.fail_after(60):
+        await rosters.landed("x", ["john"], [])
     with trio.move_on_after(1.0) as scope:
         await rosters.claim(["john"], PACE)
     assert scope.cancelled_caught

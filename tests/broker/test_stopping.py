@@ -88,7 +88,7 @@ async def test_a_second_signal_does_not_wait_for_answers(harness: Harness) -> No
         began_s = time.monotonic()
         harness.control.stop.set()
         harness.control.at_once.set()
-    assert time.monotonic() - began_s < 15
+    assert time.monotonic() - began_s < 50
     assert harness.size("retry") == 1
 
 
@@ -105,7 +105,7 @@ async def test_a_stop_while_the_target_is_away_puts_every_job_back(harness: Harn
         harness.push(count=20)
         await harness.until(lambda: len(harness.target.calls) >= 5, "some were tried")
         began_s = time.monotonic()
-    assert time.monotonic() - began_s < 15
+    assert time.monotonic() - began_s < 50
     assert harness.size("queue:rest") == 20
     assert (harness.size("retry"), harness.size("dead")) == (0, 0)
 
@@ -175,7 +175,7 @@ async def test_an_unexpected_failure_ends_the_process_and_still_puts_every_job_s
 
     harness.target.judge = explode
     harness.push(count=5)
-    with trio.fail_after(10), pytest.raises(BaseExceptionGroup) as caught:
+    with trio.fail_after(60), pytest.raises(BaseExceptionGroup) as caught:
         async with harness.broker():
             await trio.sleep_forever()
     assert caught.group_contains(KeyboardInterrupt)

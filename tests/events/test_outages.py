@@ -21,6 +21,7 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.events import Arrival, Heard
 from tests.events.conftest import EVENT, MESSAGE, PATH, SOURCE, Hall, Open, sent
+from tests.support.process import Stopwatch
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
@@ -34,13 +35,14 @@ async def test_while_redis_is_frozen_the_server_hears_of_it_in_time(hall: Open) 
         assert (await one.post()).status_code == 202
         one.redis.suspend()
         try:
-            began_s = trio.current_time()
+            watch = Stopwatch.start()
             answer = await one.post()
-            took_s = trio.current_time() - began_s
+            took_s, passed_s = watch.took_s(), watch.passed_s()
         finally:
             one.redis.resume()
         assert answer.status_code == 503
-        assert PATIENCE_S - 0.1 <= took_s < PATIENCE_S + 3
+        assert took_s < PATIENCE_S + 3
+        assert passed_s >= PATIENCE_S - 0.1
         assert one.outcomes() == ["accepted", "unavailable"]
         (warned,) = one.warnings()
         assert warned.code == "EventNotTaken"
@@ -135,8 +137,8 @@ async def test_whoever_is_still_connected_a_stop_is_over_soon_after_the_grace(ha
         idle = await one.connect()
         half = await one.connect()
         await half.send_all(sent(b"", length=5))
-        began_s = trio.current_time()
-    assert trio.current_time() - began_s < 1 + GRACE_S
+        watch = Stopwatch.start()
+    assert watch.took_s() < 1 + GRACE_S
     for stream in (idle, half):
         await stream.aclose()
 

@@ -17,6 +17,7 @@ from restbroker.serving import connections, tls
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.serving.tls import Certificate
 from restbroker.telemetry.events import Event, Listening, Warned
+from tests.support.process import Stopwatch
 from tests.support.wait import until_async
 from tests.transport.authority import Authority, authority
 
@@ -178,7 +179,7 @@ async def test_who_does_not_begin_with_tls_is_dropped(
     monkeypatch.setattr(connections, "HANDSHAKE_S", 0.2)
     async with served(files) as (server, told), await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
         await stream.send_all(sent)
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             assert await stream.receive_some() == b""
     assert warnings(told) == []
 
@@ -191,8 +192,8 @@ async def test_a_stop_waits_neither_for_who_is_idle_nor_for_who_has_not_begun(
         idle = await trio.open_ssl_over_tcp_stream("localhost", port_of(server), ssl_context=trusting(ours.ca))
         await idle.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
         assert (await idle.receive_some()).startswith(b"HTTP/1.1 200")
-        began_s = trio.current_time()
-    assert trio.current_time() - began_s < 0.3 + GRACE_S / 2
+        watch = Stopwatch.start()
+    assert watch.took_s() < 0.3 + GRACE_S / 2
     for stream in (silent, idle):
         await trio.aclose_forcefully(stream)
 

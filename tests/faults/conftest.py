@@ -16,6 +16,7 @@ from tests.support.redis_line import Line, Tell
 from tests.support.redis_server import RedisServer
 from tests.support.shared import FAST_RETRIES
 from tests.support.tcp_proxy import TcpProxy
+from tests.support.wait import NEVER_S
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +46,7 @@ def make_bench(tmp_path: Path, ejabberd: Ejabberd) -> Iterator[Callable[[RedisSe
     with ExitStack() as stack:
 
         def make(redis: RedisServer) -> Bench:
-            client = open_client(StoreSettings(redis.url))
+            client = open_client(StoreSettings(redis.url), NEVER_S)
             stack.callback(client.close)
             proxy = stack.enter_context(CountingProxy(ejabberd.port))
             bench = Bench(tmp_path, redis, client, ejabberd, proxy)

@@ -171,7 +171,7 @@ class Stopwatch:
 
     def waited_s(self, *later: Running) -> float:
         """For a core; `later` were started meanwhile."""
-        return waited_for_a_core_s(*self.pids, *(one.process.pid for one in later)) - self._waited_s
+        return max(0.0, waited_for_a_core_s(*self.pids, *(one.process.pid for one in later)) - self._waited_s)
 
     def took_s(self, *later: Running) -> float:
         """What is left of the time that passed."""

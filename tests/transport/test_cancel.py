@@ -130,7 +130,7 @@ async def is_clean(client: LeanClient, server: Recorder) -> None:
     assert client._places.value == PLACES
     assert not client._deadlines._due
     assert not client._ramp._young
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         # The server may still be shaking hands with one that is gone.
         await wait_all_tasks_blocked()
         while server.open_connections != len(client._idle):  # noqa: ASYNC110 - nothing tells of it

@@ -189,7 +189,7 @@ async def test_a_file_that_hangs_is_refused_each_time_and_what_it_says_later_cou
     monkeypatch.setattr(reading, "_LOAD_S", 0.05)
     desk = Desk(config)
     reloader = attrs.evolve(desk.reloader(config), load=hung)
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         for _ in range(3):
             assert await reloader.reload() is None
     refused = [event for event in desk.events if isinstance(event, ConfigRefused)]
@@ -201,6 +201,6 @@ async def test_a_file_that_hangs_is_refused_each_time_and_what_it_says_later_cou
 async def test_a_reload_that_hangs_can_be_cancelled_at_once(config: Config, hung: Callable[[], Loaded]) -> None:
     desk = Desk(config)
     reloader = attrs.evolve(desk.reloader(config), load=hung)
-    with trio.fail_after(5), trio.move_on_after(0.05):
+    with trio.fail_after(60), trio.move_on_after(0.05):
         await reloader.reload()
     assert desk.events == []
