@@ -65,6 +65,12 @@ def test_every_mandatory_key_that_is_missing_is_named_at_once(load_keys: Load) -
     assert all(name in text for name in ("RestQueue: is missing", "Token: is missing", "RestPass: is missing"))
 
 
+def test_a_token_of_blanks_only_is_refused(load_keys: Load, tmp_path: Path) -> None:
+    assert "Token: is missing or empty" in problem(load_keys, Token="  ")
+    (tmp_path / "token").write_text("  \n")
+    assert "TokenFile: " in problem(load_keys, Token=None, TokenFile="token")
+
+
 def test_an_unknown_key_is_named_with_the_nearest_known_one_and_hides_no_other_mistake(load_keys: Load) -> None:
     text = problem(load_keys, RestQueu="x", Stat=True, Token="", Events={"Lisen": "x", "Sources": {"a": {"Kind": "b"}}})
     for place in (

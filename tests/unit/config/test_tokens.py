@@ -39,6 +39,7 @@ def test_a_variable_changes_one_member_of_one_token(write: Write) -> None:
 def test_what_is_wrong_in_a_token_is_told_with_its_place(refused: Refused) -> None:
     rows: list[tuple[dict[str, Json], str]] = [
         ({"SecretFile": "f"}, "Secret and Tokens.app.SecretFile: say the same thing in two ways; keep one."),
+        ({"Secret": "  "}, "Secret: is missing or empty"),
         ({"PreviousSecret": " "}, "PreviousSecret: is empty; take it out."),
         ({"Allow": ["a", "dangerous:"]}, 'Allow[1]: expected a command such as "register" or "get_*", or a word such'),
         ({"Signed": True}, "Secret: expected at least 16 characters for a token that signs, found fewer"),

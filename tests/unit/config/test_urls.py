@@ -71,7 +71,9 @@ def test_the_database_may_come_from_either_place_but_not_differ() -> None:
         redis_address("redis://h/4", 5)
 
 
-def test_a_redis_host_with_more_than_host_and_port_is_refused() -> None:
+def test_a_redis_host_is_read_with_or_without_its_port_and_refused_with_more() -> None:
+    read = {"h": "h:6379", "h:7000": "h:7000", "::1": "[::1]:6379", "[::1]:7000": "[::1]:7000"}
+    assert {written: redis_host(written) for written in read} == {name: f"redis://{url}" for name, url in read.items()}
     for written in ("h/1", "a@h", ":7000", "h:x", "h?db=1"):
         with pytest.raises(BadUrl):
             redis_host(written)

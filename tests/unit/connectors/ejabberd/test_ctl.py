@@ -172,6 +172,11 @@ def test_lists_within_a_line_have_the_versions_separator() -> None:
     assert printed(line, 200, body, catalogue="24.12", version="0").text == "r@c\tn\tone;two\n"
 
 
+def test_a_nodes_name_that_is_no_plain_word_is_quoted_as_erlang_does() -> None:
+    found = printed("list_cluster", 200, '["ejabberd@localhost","ejabberd@host-1"]')
+    assert found.text == "ejabberd@localhost\n'ejabberd@host-1'\n"
+
+
 def test_a_command_whose_module_is_not_loaded_is_unknown() -> None:
     answered = Answered("rejected", '"unknown_command"', None, 400, "UnknownCommand")
     found = MANNER.write(OLD, asked("get_vcard a b c"), answered)

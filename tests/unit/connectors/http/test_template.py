@@ -116,6 +116,11 @@ def test_a_path_that_cannot_be_one_is_told() -> None:
             template.parse_path(path)
 
 
+def test_a_path_may_be_empty_and_end_with_a_slash() -> None:
+    paths = {"": "", "/": "/", "a/é/": "/a/%C3%A9/"}
+    assert {text: template.fill_path(template.parse_path(text), {}) for text in paths} == paths
+
+
 def test_a_body_that_is_nested_too_deeply_is_told() -> None:
     deep: Any = "{a}"
     for _ in range(900):

@@ -195,11 +195,15 @@ async def test_what_openfire_answers_500_to_is_refused_with_what_to_write_instea
         assert "which a room does not have" in await say(
             "create_rooms_bulk", chatRooms=[{"roomName": "r", "naturalName": "", "description": "", "odd": 1}]
         )
+        lacking = [{"roomName": "r", "description": ""}]
+        assert '"naturalName" is missing' in await say("create_rooms_bulk", chatRooms=lacking)
         assert "XML cannot hold" in await say("broadcast_message", body="\x00")
         assert "host of this target" in await say("get_user", username="a", host="other.example")
         sent = await bench.sent("create_user", username="big\\20user", password="x")
-        looked = await bench.sent("lock_user", username="böb\\40", host="example.org")
+        looked = await bench.sent("lock_user", username="böb\\40", host="Example.ORG")
+        grouped = await bench.sent("add_user_to_groups", username="a", groupname=["g"])
     assert b"<username>big\\20user</username>" in sent.body
+    assert b"<groupname>g</groupname>" in grouped.body
     assert looked.target == f"{BASE}/lockouts/b%C3%B6b%5C40"
 
 

@@ -217,6 +217,14 @@ async def test_a_500_to_a_batch_is_narrowed_down_and_one_to_a_user_is_final(
     assert len(at.prosody.requests) == 3
 
 
+async def test_an_answer_of_something_else_is_told_as_that(side: Opened, autojump_clock: object) -> None:
+    for body in (b"<html>", b"[]", b'{"hello":1}', b"\xff"):
+        async with side(prosody=Prosody(body=body)) as at:
+            outcome = await at.refresh("john")
+        assert isinstance(outcome, Deferred), body
+        assert (outcome.reason.code, outcome.pause_target) == ("NotTheModule", True), body
+
+
 async def test_who_failed_before_flies_alone_and_holds_nobody_up(side: Opened, autojump_clock: object) -> None:
     async with side(prosody=Prosody(poisoned={"john"})) as at, trio.open_nursery() as nursery:
         nursery.start_soon(partial(at.refresh, "john", attempt=2))
