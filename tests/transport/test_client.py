@@ -60,6 +60,11 @@ async def pair(**changes: object) -> AsyncIterator[tuple[Transport, Recorder]]:
             await transport.aclose()
 
 
+async def all_closed(server: Recorder) -> None:
+    with trio.fail_after(20):
+        await server.all_closed.wait()
+
+
 async def test_a_request_is_sent_byte_for_byte_as_asked() -> None:
     async with pair(host_header="example.org") as (transport, server):
         response = await transport.send(post("/api/register", b'{"user":"john"}'))
@@ -232,8 +237,7 @@ async def test_a_time_out_after_sending_is_maybe_sent_and_the_connection_is_clos
         with pytest.raises(MaybeSent) as caught:
             await transport.send(post(timeout_s=0.5))
         assert caught.value.timed_out
-        with trio.fail_after(20):
-            await server.all_closed.wait()
+        await all_closed(server)
         assert (await transport.send(post())).status == 200
 
 
@@ -252,8 +256,7 @@ async def test_a_cancelled_caller_closes_its_connection_and_leaves_the_pool_righ
             nursery.start_soon(transport.send, post())
             await server.arrived.wait()
             nursery.cancel_scope.cancel()
-        with trio.fail_after(20):
-            await server.all_closed.wait()
+        await all_closed(server)
         assert (await transport.send(post())).status == 200
         assert server.connections == 2
 
@@ -262,8 +265,7 @@ async def test_a_keep_alive_connection_that_the_server_closed_is_not_used_again(
     async with pair() as (transport, server):
         server.script.append(recorder.hang_up_after(recorder.answer()))
         await transport.send(post())
-        with trio.fail_after(20):
-            await server.all_closed.wait()
+        await all_closed(server)
         assert (await transport.send(post())).status == 200
         assert server.connections == 2
 
@@ -324,8 +326,7 @@ async def test_a_long_body_is_cut_at_the_limit() -> None:
         server.script.append(recorder.endless(50 * MIB))
         response = await transport.send(post(body_limit_bytes=MIB))
         assert (len(response.body), response.truncated) == (MIB, True)
-        with trio.fail_after(20):
-            await server.all_closed.wait()
+        await all_closed(server)
         assert (await transport.send(post())).status == 200
 
 
@@ -356,8 +357,7 @@ async def test_a_closed_transport_sends_nothing() -> None:
     async with pair() as (transport, server):
         await transport.send(post())
         await transport.aclose()
-        with trio.fail_after(20):
-            await server.all_closed.wait()
+        await all_closed(server)
         with pytest.raises(NotSent, match="closed"):
             await transport.send(post())
 
@@ -375,8 +375,7 @@ async def test_a_connection_in_use_is_closed_after_its_exchange_when_the_transpo
         await server.arrived.wait()
         await transport.aclose()
         go.set()
-        with trio.fail_after(20):
-            await server.all_closed.wait()
+        await all_closed(server)
         assert server.open_connections == 0
 
 

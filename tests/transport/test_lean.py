@@ -22,7 +22,7 @@ from restbroker.transport.wire import PlainWire
 from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
-from tests.transport.test_client import MIB, pair, post, target
+from tests.transport.test_client import MIB, all_closed, pair, post, target
 
 
 @asynccontextmanager
@@ -130,8 +130,7 @@ async def test_the_watcher_cuts_off_what_is_late_and_nothing_else() -> None:
         with pytest.raises(MaybeSent) as caught:
             await transport.send(post(timeout_s=0.5))
         assert caught.value.timed_out
-        with trio.fail_after(20):
-            await server.all_closed.wait()
+        await all_closed(server)
         server.script.append(recorder.answer(after_s=0.3))
         assert (await transport.send(post(timeout_s=5.0))).status == 200
 

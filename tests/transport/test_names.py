@@ -23,7 +23,7 @@ from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
 from tests.transport.authority import authority, recording_tls
-from tests.transport.test_client import post, target
+from tests.transport.test_client import all_closed, post, target
 
 Address = tuple[int, int, int, str, tuple[str, int]]
 on_both = rows("engine", ["lean", "httpx"])
@@ -424,8 +424,7 @@ async def test_where_the_time_for_an_address_ends_as_it_is_connected_to_nothing_
         transport = open_transport(target(server.port, url=url, engine="httpx", public_only=True))
         with pytest.raises(NotSent, match=r"127\.0\.0\.3:\d+ failed"):
             await transport.send(post())
-        with trio.fail_after(20):
-            await server.all_closed.wait()
+        await all_closed(server)
         assert (server.connections, server.requests) == (1, [])
         await transport.aclose()
         nursery.cancel_scope.cancel()

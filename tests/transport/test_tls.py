@@ -21,7 +21,7 @@ from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
 from tests.transport.authority import Authority, authority, recording_tls
-from tests.transport.test_client import MIB, post, target
+from tests.transport.test_client import MIB, all_closed, post, target
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 on_both = rows("engine", ["lean", "httpx"])
@@ -120,8 +120,7 @@ async def test_a_server_that_closes_says_goodbye_and_is_not_used_again(ours: Aut
     async with pair(ours.served(), TlsFiles(ours.ca)) as (transport, server):
         server.script.append(recorder.hang_up_after(recorder.answer()))
         await transport.send(post())
-        with trio.fail_after(20):
-            await server.all_closed.wait()
+        await all_closed(server)
         assert (await transport.send(post())).status == 200
         assert server.connections == 2
 
@@ -152,8 +151,7 @@ async def test_a_time_out_and_a_cancelled_caller_close_the_connection(ours: Auth
         assert caught.value.timed_out
         with trio.move_on_after(1.0):
             await transport.send(post())
-        with trio.fail_after(20):
-            await server.all_closed.wait()
+        await all_closed(server)
         assert (await transport.send(post())).status == 200
         nursery.cancel_scope.cancel()
 

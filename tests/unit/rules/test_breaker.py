@@ -6,6 +6,11 @@ from restbroker.rules.breaker import MOST_COMMANDS, Breaker
 from tests.support.rows import rows
 
 
+@pytest.fixture
+def breaker() -> Breaker:
+    return Breaker()
+
+
 def opened(now_s: float = 100.0, retry_after_s: float = 0.0) -> Breaker:
     breaker = Breaker()
     breaker.trip(now_s, "503", retry_after_s)
@@ -22,22 +27,19 @@ def is_open_after(breaker: Breaker, moments: range, *, deferred: bool | None = N
     return not breaker.permits
 
 
-def test_it_opens_after_five_unsent_in_a_row() -> None:
-    breaker = Breaker()
+def test_it_opens_after_five_unsent_in_a_row(breaker: Breaker) -> None:
     assert not is_open_after(breaker, range(4))
     assert is_open_after(breaker, range(4, 5))
     assert (breaker.opened_at_s, breaker.reason) == (4, "5 jobs in a row could not be sent or were not answered")
 
 
-def test_an_answer_of_any_kind_ends_a_row_of_unsent() -> None:
-    breaker = Breaker()
+def test_an_answer_of_any_kind_ends_a_row_of_unsent(breaker: Breaker) -> None:
     for moment in range(0, 80, 8):
         assert not is_open_after(breaker, range(moment, moment + 4))
         breaker.answered(moment + 4, deferred=moment % 16 == 0)
 
 
-def test_it_opens_when_half_of_twenty_answers_are_deferred() -> None:
-    breaker = Breaker()
+def test_it_opens_when_half_of_twenty_answers_are_deferred(breaker: Breaker) -> None:
     for _ in range(10):
         breaker.answered(1.0, deferred=False)
     for _ in range(9):
@@ -48,15 +50,13 @@ def test_it_opens_when_half_of_twenty_answers_are_deferred() -> None:
     assert breaker.reason == "10 of 20 answers within 10 s were “not now”"
 
 
-def test_fewer_than_twenty_answers_never_open_it() -> None:
-    breaker = Breaker()
+def test_fewer_than_twenty_answers_never_open_it(breaker: Breaker) -> None:
     for _ in range(19):
         breaker.answered(1.0, deferred=True)
     assert breaker.permits
 
 
-def test_answers_older_than_ten_seconds_do_not_count() -> None:
-    breaker = Breaker()
+def test_answers_older_than_ten_seconds_do_not_count(breaker: Breaker) -> None:
     for _ in range(19):
         breaker.answered(0.0, deferred=True)
     breaker.answered(10.0, deferred=True)
@@ -66,8 +66,7 @@ def test_answers_older_than_ten_seconds_do_not_count() -> None:
     assert (before, breaker.permits) == (True, False)
 
 
-def test_a_success_never_opens_it() -> None:
-    breaker = Breaker()
+def test_a_success_never_opens_it(breaker: Breaker) -> None:
     for _ in range(19):
         breaker.answered(1.0, deferred=True)
     breaker.answered(1.0, deferred=False)
@@ -86,8 +85,7 @@ def test_only_a_probe_leads_back() -> None:
     assert breaker.permits
 
 
-def test_nothing_from_before_counts_after_closing() -> None:
-    breaker = Breaker()
+def test_nothing_from_before_counts_after_closing(breaker: Breaker) -> None:
     for _ in range(19):
         breaker.answered(1.0, deferred=True)
     for _ in range(4):
@@ -111,8 +109,7 @@ def test_a_probe_is_due_one_to_two_seconds_after_the_last_try(jitter: float, wai
     assert breaker.probe_due_s(110.0, jitter) == pytest.approx(wait_s)
 
 
-def test_a_first_probe_that_fails_opens_it_and_makes_the_next_one_wait() -> None:
-    breaker = Breaker()
+def test_a_first_probe_that_fails_opens_it_and_makes_the_next_one_wait(breaker: Breaker) -> None:
     breaker.probe_failed(50.0, "refused")
     assert breaker.opened_at_s == 50.0
     assert breaker.probe_due_s(50.0, 0.0) == 1.0
@@ -177,8 +174,9 @@ def test_whatever_happens_it_stays_consistent_and_small(steps: list[tuple[float,
         assert all(len(window.slices) <= 20 for window in breaker._commands.values())
 
 
-def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_forgiven_when_it_stays_well() -> None:
-    breaker = Breaker()
+def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_forgiven_when_it_stays_well(
+    breaker: Breaker,
+) -> None:
     now_s, waits = 100.0, []
     for _ in range(10):
         breaker.trip(now_s, "503")
@@ -192,8 +190,7 @@ def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_for
     assert breaker.probe_due_s(now_s + 10.0, 0.0) == 1.0
 
 
-def test_a_retry_after_holds_even_if_a_probe_finds_the_target_well() -> None:
-    breaker = Breaker()
+def test_a_retry_after_holds_even_if_a_probe_finds_the_target_well(breaker: Breaker) -> None:
     breaker.trip(100.0, "429", 60.0)
     assert breaker.held_for_s(159.0) == 1.0
     assert breaker.held_for_s(161.0) == 0.0
@@ -205,8 +202,7 @@ def asked(breaker: Breaker, now_s: float, command: str, fine: int, deferred: int
         breaker.answered(now_s, command, deferred=number >= fine)
 
 
-def test_one_sick_command_does_not_open_it_while_others_work() -> None:
-    breaker = Breaker()
+def test_one_sick_command_does_not_open_it_while_others_work(breaker: Breaker) -> None:
     for second in range(60):
         asked(breaker, second, "well", 2)
         asked(breaker, second, "sick", 0, 10)
@@ -215,15 +211,13 @@ def test_one_sick_command_does_not_open_it_while_others_work() -> None:
     assert not breaker.is_alone("well")
 
 
-def test_a_sick_command_opens_it_when_next_to_nothing_else_is_asked() -> None:
-    breaker = Breaker()
+def test_a_sick_command_opens_it_when_next_to_nothing_else_is_asked(breaker: Breaker) -> None:
     asked(breaker, 1.0, "well", 1)
     asked(breaker, 1.0, "sick", 0, 19)
     assert not breaker.permits
 
 
-def test_two_sick_commands_open_it() -> None:
-    breaker = Breaker()
+def test_two_sick_commands_open_it(breaker: Breaker) -> None:
     asked(breaker, 1.0, "well", 4)
     asked(breaker, 1.0, "sick", 0, 20)
     before = breaker.permits
@@ -231,15 +225,13 @@ def test_two_sick_commands_open_it() -> None:
     assert (before, breaker.permits) == (True, False)
 
 
-def test_many_commands_that_fail_once_each_open_it() -> None:
-    breaker = Breaker()
+def test_many_commands_that_fail_once_each_open_it(breaker: Breaker) -> None:
     for number in range(20):
         asked(breaker, 1.0, f"command-{number}", 0, 1)
     assert not breaker.permits
 
 
-def test_a_command_is_judged_by_its_last_ten_seconds() -> None:
-    breaker = Breaker()
+def test_a_command_is_judged_by_its_last_ten_seconds(breaker: Breaker) -> None:
     asked(breaker, 0.0, "well", 40)
     asked(breaker, 9.0, "sick", 0, 60)
     before = breaker.permits
@@ -247,8 +239,7 @@ def test_a_command_is_judged_by_its_last_ten_seconds() -> None:
     assert (before, breaker.permits) == (True, False)
 
 
-def test_one_slow_command_that_is_not_answered_does_not_open_it_while_others_work() -> None:
-    breaker = Breaker()
+def test_one_slow_command_that_is_not_answered_does_not_open_it_while_others_work(breaker: Breaker) -> None:
     asked(breaker, 1.0, "well", 10)
     for _ in range(10):
         breaker.unanswered(2.0, "slow")
@@ -257,16 +248,16 @@ def test_one_slow_command_that_is_not_answered_does_not_open_it_while_others_wor
     assert not breaker.permits, "now it is not one command any more"
 
 
-def test_five_unanswered_in_a_row_open_it_when_nothing_else_is_asked() -> None:
-    breaker = Breaker()
+def test_five_unanswered_in_a_row_open_it_when_nothing_else_is_asked(breaker: Breaker) -> None:
     for _ in range(5):
         assert breaker.permits
         breaker.unanswered(2.0, "slow")
     assert not breaker.permits
 
 
-def test_jobs_sent_at_once_that_time_out_at_once_do_not_open_it_if_others_were_answered_meanwhile() -> None:
-    breaker = Breaker()
+def test_jobs_sent_at_once_that_time_out_at_once_do_not_open_it_if_others_were_answered_meanwhile(
+    breaker: Breaker,
+) -> None:
     asked(breaker, 10.0, "c", 30)
     for _ in range(15):
         breaker.unanswered(10.1, "c", waited_s=1.0)
@@ -276,8 +267,7 @@ def test_jobs_sent_at_once_that_time_out_at_once_do_not_open_it_if_others_were_a
     assert not breaker.permits, "nobody was answered for half a second"
 
 
-def test_what_could_not_be_sent_counts_whatever_the_command_is() -> None:
-    breaker = Breaker()
+def test_what_could_not_be_sent_counts_whatever_the_command_is(breaker: Breaker) -> None:
     asked(breaker, 1.0, "well", 10)
     for _ in range(4):
         breaker.unanswered(2.0, "slow")
@@ -285,8 +275,7 @@ def test_what_could_not_be_sent_counts_whatever_the_command_is() -> None:
     assert not breaker.permits
 
 
-def test_commands_that_producers_make_up_take_no_memory() -> None:
-    breaker = Breaker()
+def test_commands_that_producers_make_up_take_no_memory(breaker: Breaker) -> None:
     for number in range(10_000):
         breaker.answered(number / 1000, f"{number}" * 100, deferred=False)
     assert len(breaker._commands) <= MOST_COMMANDS + 1
@@ -296,8 +285,7 @@ def test_commands_that_producers_make_up_take_no_memory() -> None:
     assert {"known", "new"} <= set(breaker._commands)
 
 
-def test_beyond_the_commands_that_are_told_apart_the_rule_still_holds() -> None:
-    breaker = Breaker()
+def test_beyond_the_commands_that_are_told_apart_the_rule_still_holds(breaker: Breaker) -> None:
     for number in range(200):
         breaker.answered(1.0, f"command-{number}", deferred=number % 5 > 0)
         if not breaker.permits:
@@ -305,8 +293,7 @@ def test_beyond_the_commands_that_are_told_apart_the_rule_still_holds() -> None:
     raise AssertionError("four of five answers were deferred, and it stayed closed")
 
 
-def test_what_was_not_now_long_ago_is_forgotten_to_the_last_answer() -> None:
-    breaker = Breaker()
+def test_what_was_not_now_long_ago_is_forgotten_to_the_last_answer(breaker: Breaker) -> None:
     asked(breaker, 0.0, "c", 11, 10)
     asked(breaker, 11.0, "c", 11, 9)
     assert breaker.permits
@@ -314,8 +301,7 @@ def test_what_was_not_now_long_ago_is_forgotten_to_the_last_answer() -> None:
     assert breaker.reason == "11 of 22 answers within 10 s were “not now”"
 
 
-def test_an_answer_counts_for_ten_seconds_from_the_half_second_in_which_it_came() -> None:
-    breaker = Breaker()
+def test_an_answer_counts_for_ten_seconds_from_the_half_second_in_which_it_came(breaker: Breaker) -> None:
     breaker.answered(0.2, deferred=False)
     asked(breaker, 0.5, "", 0, 18)
     asked(breaker, 10.2, "", 0, 1)
@@ -324,22 +310,19 @@ def test_an_answer_counts_for_ten_seconds_from_the_half_second_in_which_it_came(
     assert breaker.opened_at_s == 10.2
 
 
-def test_many_answers_at_once_take_no_memory() -> None:
-    breaker = Breaker()
+def test_many_answers_at_once_take_no_memory(breaker: Breaker) -> None:
     asked(breaker, 1.0, "c", 1000)
     assert [len(window.slices) for window in breaker._commands.values()] == [1]
 
 
-def test_what_is_not_answered_counts_as_not_now_though_others_are_answered() -> None:
-    breaker = Breaker()
+def test_what_is_not_answered_counts_as_not_now_though_others_are_answered(breaker: Breaker) -> None:
     for number in range(10):
         breaker.answered(number / 10, "c", deferred=False)
         breaker.unanswered(number / 10, "c")
     assert (breaker.opened_at_s, breaker.reason) == (0.9, "10 of 20 answers within 10 s were “not now”")
 
 
-def test_a_job_is_a_sign_of_silence_from_the_middle_of_its_time_on() -> None:
-    breaker = Breaker()
+def test_a_job_is_a_sign_of_silence_from_the_middle_of_its_time_on(breaker: Breaker) -> None:
     asked(breaker, 10.0, "c", 30)
     for _ in range(5):
         breaker.unanswered(10.4, "c", waited_s=1.0)
@@ -358,8 +341,7 @@ def test_two_slow_commands_in_one_row_open_it_whichever_came_first(commands: lis
     assert not breaker.permits
 
 
-def test_a_command_is_alone_from_five_answers_on() -> None:
-    breaker = Breaker()
+def test_a_command_is_alone_from_five_answers_on(breaker: Breaker) -> None:
     asked(breaker, 1.0, "well", 100)
     assert not breaker.is_alone("unheard")
     asked(breaker, 1.0, "sick", 0, 4)
@@ -368,8 +350,7 @@ def test_a_command_is_alone_from_five_answers_on() -> None:
     assert breaker.is_alone("sick")
 
 
-def test_a_tenth_of_the_answers_is_enough_to_tell_that_one_command_is_sick_and_less_is_not() -> None:
-    breaker = Breaker()
+def test_a_tenth_of_the_answers_is_enough_to_tell_that_one_command_is_sick_and_less_is_not(breaker: Breaker) -> None:
     asked(breaker, 1.0, "well", 2)
     asked(breaker, 1.0, "sick", 0, 18)
     assert breaker.permits
@@ -377,8 +358,7 @@ def test_a_tenth_of_the_answers_is_enough_to_tell_that_one_command_is_sick_and_l
     assert not breaker.permits
 
 
-def test_a_command_that_was_known_is_told_apart_although_producers_made_up_many_more() -> None:
-    breaker = Breaker()
+def test_a_command_that_was_known_is_told_apart_although_producers_made_up_many_more(breaker: Breaker) -> None:
     for number in range(2 * MOST_COMMANDS):
         asked(breaker, 1.0, f"command-{number}", 1)
     asked(breaker, 1.0, "command-0", 0, 10)
@@ -394,8 +374,7 @@ def test_without_a_retry_after_nothing_is_held() -> None:
     assert breaker.held_for_s(0.5) == 0.0
 
 
-def test_five_seconds_of_health_are_no_relapse() -> None:
-    breaker = Breaker()
+def test_five_seconds_of_health_are_no_relapse(breaker: Breaker) -> None:
     for round_s in range(0, 100, 10):
         breaker.trip(round_s, "503")
         assert breaker.probe_due_s(round_s, 0.0) == 1.0

@@ -1,7 +1,7 @@
 """What a settlement leaves in the payload of a job that is not done: its history, and what is known of it."""
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import pytest
@@ -41,6 +41,7 @@ WHY = Reason("ServerError", "it broke " + "x" * 300, "mend it", 500)
 ONCE = CommandSpec("send_message", (), "unsafe")
 KEY = "restbroker:reply:k"
 ASKED = (Reply(b"{}", key=KEY, ttl_s=5),)
+Kind = TypeVar("Kind")
 
 
 def job(**fields: Any) -> Job:
@@ -52,6 +53,12 @@ def job(**fields: Any) -> Job:
 def context(**changes: Any) -> Context:
     made = Context(Policy(SidekiqBackoff()), NOW_S, 0.0, 7, "b" * 24, 0.0123456, "cmd")
     return attrs.evolve(made, **changes)
+
+
+def settled(kind: type[Kind], entry: Job, spec: CommandSpec | None, outcome: Final, **changes: Any) -> Kind:
+    settlement = settle(entry, spec, outcome, context(**changes))
+    assert isinstance(settlement, kind)
+    return settlement
 
 
 def payload(settlement: object) -> dict[str, Any]:
@@ -95,8 +102,7 @@ def test_each_try_is_the_last_line_of_the_jobs_history(fields: dict[str, Any], o
 def test_whoever_waits_for_a_job_that_is_parked_is_told_why_in_the_servers_words(
     fields: dict[str, Any], outcome: Final, called: str
 ) -> None:
-    settlement = settle(job(**fields, reply_to=KEY), ONCE, outcome, context())
-    assert isinstance(settlement, Dead)
+    settlement = settled(Dead, job(**fields, reply_to=KEY), ONCE, outcome)
     (reply,) = settlement.replies
     told = json.loads(reply.payload)
     assert told == {
@@ -109,8 +115,7 @@ def test_whoever_waits_for_a_job_that_is_parked_is_told_why_in_the_servers_words
 
 @rows(("before", "times"), [(0, 1), (1, 2), (4, 5), (-3, 1), (-(10**9), 1), ("2", 1), (None, 1), (1.5, 1), (False, 1)])
 def test_a_job_that_is_put_off_counts_how_often_and_a_strange_count_begins_anew(before: object, times: int) -> None:
-    put_off = settle(job(restbroker_deferred=before), ONCE, Deferred(WHY, counts=False), context())
-    assert isinstance(put_off, Schedule)
+    put_off = settled(Schedule, job(restbroker_deferred=before), ONCE, Deferred(WHY, counts=False))
     assert payload(put_off)["restbroker_deferred"] == times
     assert "retry_count" not in payload(put_off)
 
@@ -119,8 +124,7 @@ def test_what_was_put_off_five_times_uses_up_tries_from_then_on() -> None:
     outcome = Deferred(WHY, counts=False, retry_after_s=100.0)
     assert isinstance(settle(job(restbroker_deferred=4), ONCE, outcome, context()), Schedule)
     crashed_once = attrs.evolve(job(restbroker_deferred=5, restbroker_uncertain=1), maybe_run=2)
-    sixth = settle(crashed_once, ONCE, outcome, context())
-    assert isinstance(sixth, Retry)
+    sixth = settled(Retry, crashed_once, ONCE, outcome)
     assert sixth.at_s - NOW_S == pytest.approx(100)
     assert (payload(sixth)["retry_count"], payload(sixth)["restbroker_uncertain"]) == (0, 2)
 
@@ -130,8 +134,7 @@ def test_a_job_is_put_off_for_two_seconds_or_for_what_the_server_asks_and_up_to_
     asked_s: float | None, jitter: float, after_s: float
 ) -> None:
     outcome = Deferred(WHY, counts=False, retry_after_s=asked_s)
-    put_off = settle(job(), ONCE, outcome, context(jitter=jitter))
-    assert isinstance(put_off, Schedule)
+    put_off = settled(Schedule, job(), ONCE, outcome, jitter=jitter)
     assert put_off.at_s - NOW_S == pytest.approx(after_s)
 
 
@@ -149,8 +152,7 @@ def test_equal_jobs_of_one_batch_stay_apart_in_a_set(outcome: Final) -> None:
 
 
 def test_under_at_most_once_an_unanswered_command_is_parked_and_none_that_may_have_run_is_sent() -> None:
-    settlement = settle(job(), CommandSpec("get", (), "safe"), Uncertain(WHY), context(at_most_once=True))
-    assert isinstance(settlement, Dead)
+    settlement = settled(Dead, job(), CommandSpec("get", (), "safe"), Uncertain(WHY), at_most_once=True)
     assert payload(settlement)["restbroker_may_have_run"] is True
     assert may_send(job(), ONCE, 2, at_most_once=True)
     assert not may_send(job(restbroker_uncertain=1), ONCE, 2, at_most_once=True)
@@ -189,8 +191,7 @@ def test_a_job_whose_reply_was_refused_was_delivered_and_says_how_to_cure_the_ke
 
 
 def test_what_is_perturbed_keeps_the_moment_at_which_it_first_failed() -> None:
-    settlement = settle(job(retry_count=0, failed_at=1.5), ONCE, Deferred(WHY), context())
-    assert isinstance(settlement, Retry)
+    settlement = settled(Retry, job(retry_count=0, failed_at=1.5), ONCE, Deferred(WHY))
     before, after = payload(settlement), payload(perturbed(settlement, 5))
     assert after["failed_at"] == before["failed_at"] == 1.5
     assert after["retried_at"] == pytest.approx(before["retried_at"] + 5e-6, abs=1e-7)
@@ -229,7 +230,6 @@ def test_what_is_due_is_due_at_the_same_moment_by_another_clock_and_nothing_else
 @rows(("negative", "called"), [(True, "negative"), (False, "delivered")])
 def test_whoever_waits_is_told_how_the_server_answered(*, negative: bool, called: str) -> None:
     outcome = Delivered("1", 1, 200, negative=negative, note="already done")
-    settlement = settle(job(reply_to=KEY), ONCE, outcome, context())
-    assert isinstance(settlement, Ack)
+    settlement = settled(Ack, job(reply_to=KEY), ONCE, outcome)
     told = json.loads(settlement.replies[0].payload)
     assert (told["outcome"], told["note"], told["answer"], told["status"]) == (called, "already done", 1, 200)

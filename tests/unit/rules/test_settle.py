@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import pytest
@@ -13,6 +13,7 @@ from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Unce
 from restbroker.rules.policy import Context, Policy
 from restbroker.rules.retry import SidekiqBackoff
 from restbroker.rules.settle import (
+    Final,
     begun,
     crashed,
     crowded,
@@ -34,6 +35,7 @@ ONCE = CommandSpec("send_message", (), "unsafe")
 CREATE = CommandSpec("register", (), "already_done")
 DONE = Delivered("0", 0, 200)
 NOT_NOW = Deferred(WHY, counts=False)
+Kind = TypeVar("Kind")
 
 
 def job(**fields: Any) -> Job:
@@ -49,6 +51,12 @@ def context(**changes: Any) -> Context:
     return attrs.evolve(made, **changes)
 
 
+def settled(kind: type[Kind], entry: Job, spec: CommandSpec | None, outcome: Final, **changes: Any) -> Kind:
+    settlement = settle(entry, spec, outcome, context(**changes))
+    assert isinstance(settlement, kind)
+    return settlement
+
+
 def payload(settlement: Retry | Dead | Schedule) -> dict[str, Any]:
     fields = json.loads(settlement.payload)
     assert isinstance(fields, dict)
@@ -60,8 +68,7 @@ def test_delivered_is_acknowledged() -> None:
 
 
 def test_a_reply_is_a_complete_job_with_the_answers_text_and_the_reply_id() -> None:
-    settlement = settle(job(), SAFE, Delivered('["a"]', ["a"], 200), context(reply_id="id-1"))
-    assert isinstance(settlement, Ack)
+    settlement = settled(Ack, job(), SAFE, Delivered('["a"]', ["a"], 200), reply_id="id-1")
     (reply,) = settlement.replies
     fields = json.loads(reply.payload)
     assert reply.queue == "replies"
@@ -74,8 +81,7 @@ def test_a_reply_is_a_complete_job_with_the_answers_text_and_the_reply_id() -> N
 
 def test_reply_details_are_a_third_element() -> None:
     policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True, reply_class="Answer")
-    settlement = settle(job(), SAFE, Delivered("[1]", [1], 200), context(policy=policy, reply_id=5))
-    assert isinstance(settlement, Ack)
+    settlement = settled(Ack, job(), SAFE, Delivered("[1]", [1], 200), policy=policy, reply_id=5)
     fields = json.loads(settlement.replies[0].payload)
     assert fields["class"] == "Answer"
     assert fields["args"][2] == {
@@ -84,12 +90,10 @@ def test_reply_details_are_a_third_element() -> None:
 
 
 def test_a_parked_job_is_answered_only_where_details_are_wanted() -> None:
-    plain = settle(job(), SAFE, Rejected(WHY, "no"), context(reply_id="x"))
-    assert isinstance(plain, Dead)
+    plain = settled(Dead, job(), SAFE, Rejected(WHY, "no"), reply_id="x")
     assert plain.replies == ()
     policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
-    detailed = settle(job(), SAFE, Rejected(WHY, "no"), context(policy=policy, reply_id="x"))
-    assert isinstance(detailed, Dead)
+    detailed = settled(Dead, job(), SAFE, Rejected(WHY, "no"), policy=policy, reply_id="x")
     body, _, details = json.loads(detailed.replies[0].payload)["args"]
     assert body == "no"
     assert (details["outcome"], details["status"]) == ("rejected", 500)
@@ -98,8 +102,7 @@ def test_a_parked_job_is_answered_only_where_details_are_wanted() -> None:
 
 def test_reply_to_gets_the_details_and_expires() -> None:
     waiting = job(reply_to="restbroker:reply:abc")
-    settlement = settle(waiting, SAFE, Delivered("0", 0, 200), context())
-    assert isinstance(settlement, Ack)
+    settlement = settled(Ack, waiting, SAFE, Delivered("0", 0, 200))
     (reply,) = settlement.replies
     assert (reply.key, reply.queue, reply.ttl_s) == ("restbroker:reply:abc", None, 3600)
     assert json.loads(reply.payload)["text"] == "0"
@@ -112,16 +115,14 @@ def test_reply_to_can_name_no_other_key(key: Any) -> None:
 
 def test_a_long_reply_is_cut_and_says_so() -> None:
     policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
-    settlement = settle(job(), SAFE, Delivered("ü" * 1_000_000, None, 200), context(policy=policy, reply_id="x"))
-    assert isinstance(settlement, Ack)
+    settlement = settled(Ack, job(), SAFE, Delivered("ü" * 1_000_000, None, 200), policy=policy, reply_id="x")
     text, _, details = json.loads(settlement.replies[0].payload)["args"]
     assert len(text.encode()) == 1024 * 1024
     assert details["truncated"] is True
 
 
 def test_rejected_is_parked_with_the_code_as_error_class_and_the_cure_in_its_message() -> None:
-    settlement = settle(job(), SAFE, Rejected(WHY), context())
-    assert isinstance(settlement, Dead)
+    settlement = settled(Dead, job(), SAFE, Rejected(WHY))
     fields = payload(settlement)
     assert settlement.at_s == NOW_S
     assert fields["error_class"] == "ServerError"
@@ -138,8 +139,7 @@ def test_retry_false_still_parks_the_failed_job() -> None:
 
 
 def test_deferred_goes_to_the_retry_set_with_sidekiqs_delay() -> None:
-    settlement = settle(job(), SAFE, Deferred(WHY), context())
-    assert isinstance(settlement, Retry)
+    settlement = settled(Retry, job(), SAFE, Deferred(WHY))
     assert settlement.at_s - NOW_S == pytest.approx(15)
     fields = payload(settlement)
     assert fields["retry_count"] == 0
@@ -179,8 +179,7 @@ def test_a_deferral_that_may_have_run_is_remembered_as_such_and_any_other_is_not
 
 @rows("spec", [SAFE, CREATE])
 def test_an_uncertain_command_that_is_repeat_safe_is_retried_as_often_as_the_job_allows(spec: CommandSpec) -> None:
-    settlement = settle(job(restbroker_uncertain=9), spec, Uncertain(WHY), context())
-    assert isinstance(settlement, Retry)
+    settlement = settled(Retry, job(restbroker_uncertain=9), spec, Uncertain(WHY))
     assert payload(settlement)["restbroker_uncertain"] == 10
 
 
@@ -197,8 +196,7 @@ def test_a_job_that_may_have_run_too_often_is_not_sent_again() -> None:
 
 
 def test_a_deferral_remembers_that_the_job_may_have_run() -> None:
-    settlement = settle(attrs.evolve(job(), maybe_run=1), SAFE, Deferred(WHY), context())
-    assert isinstance(settlement, Retry)
+    settlement = settled(Retry, attrs.evolve(job(), maybe_run=1), SAFE, Deferred(WHY))
     assert payload(settlement)["restbroker_uncertain"] == 1
 
 
@@ -216,8 +214,7 @@ def test_what_is_no_job_is_parked_as_an_object_that_keeps_it(raw: bytes) -> None
 
 
 def test_a_perturbed_settlement_has_other_bytes_and_the_same_place() -> None:
-    settlement = settle(job(), SAFE, Deferred(WHY), context())
-    assert isinstance(settlement, Retry)
+    settlement = settled(Retry, job(), SAFE, Deferred(WHY))
     other = perturbed(settlement, 5)
     assert isinstance(other, Retry)
     assert other.payload != settlement.payload
@@ -244,15 +241,13 @@ def test_what_is_put_off_remembers_that_it_may_have_run() -> None:
 
 
 def test_unknown_fields_survive_a_retry_in_their_order() -> None:
-    settlement = settle(job(bid="b1", cattr={"x": 1}), SAFE, Deferred(WHY), context())
-    assert isinstance(settlement, Retry)
+    settlement = settled(Retry, job(bid="b1", cattr={"x": 1}), SAFE, Deferred(WHY))
     names = list(payload(settlement))
     assert names.index("bid") < names.index("cattr") < names.index("error_class")
 
 
 def test_a_job_parked_as_uncertain_is_sent_again_when_a_person_retries_it_and_is_known_to_have_run_perhaps() -> None:
-    settlement = settle(job(restbroker_uncertain=2), ONCE, Uncertain(WHY), context())
-    assert isinstance(settlement, Dead)
+    settlement = settled(Dead, job(restbroker_uncertain=2), ONCE, Uncertain(WHY))
     again = read(settlement.payload, "q", "0" * 24)
     assert isinstance(again, Job)
     assert may_send(again, ONCE, 0)
