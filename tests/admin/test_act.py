@@ -7,13 +7,13 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.admin import act, audit, find
+from restbroker.admin import audit, find
 from restbroker.admin.act import BATCH, Action, Chosen, Progress, Rest, Verb, perform
 from restbroker.admin.find import Located
 from restbroker.admin.known import Known
 from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.rules.where import read
-from restbroker.store import paging, sets
+from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.server import time_s
@@ -278,24 +278,6 @@ def test_a_failure_in_the_future_is_told_since_it_cannot_have_been_since_this_be
     assert done(client, "retry", Action("delete", "ann"), Chosen(("j0",)), configured).done == 1
 
 
-def test_what_fails_meanwhile_is_told_from_the_future_though_redis_answers_late(
-    client: Client, configured: Known, put: Put, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def late(asked: Client) -> float:
-        now_s = time_s(asked)
-        time.sleep(0.3)
-        return now_s
-
-    for n in range(2 * BATCH):
-        put("retry", NOW_S + n, f"j{n}")
-    monkeypatch.setattr("restbroker.admin.act.time_s", late)
-    going = perform(client, "retry", Action("reschedule", "ann", at_s=NOW_S + 1e6), ALL, configured, dry_run=True)
-    next(going)
-    put("retry", NOW_S + 150.5, "j0", retried_at=time_s(client))
-    *_, last = going
-    assert last.refused == {}
-
-
 def test_what_was_stopped_goes_on_behind_what_was_looked_at(client: Client, configured: Known, put: Put) -> None:
     for n in range(3 * BATCH):
         put("dead", NOW_S + n, f"j{n}")
@@ -336,41 +318,6 @@ def test_a_rate_is_kept_by_pauses_between_small_batches(client: Client, configur
     pauses: list[float] = []
     found = done(client, "dead", RETRY, ALL, configured, rate_per_s=10.0, pause=pauses.append)
     assert (found.done, pauses) == (25, [1.0, 1.0, 0.5])
-
-
-def test_a_rate_bounds_what_is_done_not_what_is_looked_at(
-    client: Client, configured: Known, put: Put, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for n in range(3 * BATCH):
-        put("dead", NOW_S + n, f"j{n}", command="register" if n % 60 == 0 else "status")
-    pieces: list[int] = []
-    read_piece = paging.piece
-
-    def counted(client: Client, zset: SortedSet, place: Any, limit: int, *, newest_first: bool) -> Any:
-        pieces.append(limit)
-        return read_piece(client, zset, place, limit, newest_first=newest_first)
-
-    monkeypatch.setattr(paging, "piece", counted)
-    pauses: list[float] = []
-    steps = list(
-        perform(client, "dead", RETRY, where("command = register"), configured, rate_per_s=2.5, pause=pauses.append)
-    )
-    assert (steps[-1].done, steps[-1].looked_at) == (5, 3 * BATCH)
-    assert (round(sum(pauses), 6), max(pauses)) == (2.0, 0.8)
-    assert len(pieces) < 6
-    assert {one["jid"] for one in queued(client)} == {f"j{n}" for n in range(0, 3 * BATCH, 60)}
-
-
-def test_an_action_on_very_many_jobs_does_not_fill_the_record_with_its_steps(
-    client: Client, configured: Known, put: Put, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(act, "_NAMED_JIDS", BATCH)
-    monkeypatch.setattr(act, "_NOTE_EVERY_S", 3600.0)
-    for n in range(4 * BATCH):
-        put("dead", NOW_S + n, f"j{n}")
-    done(client, "dead", RETRY, ALL, configured)
-    notes = [(written.note.state, written.note.done) for written in audit.listed(client, 10)]
-    assert notes == [("ended", 4 * BATCH), ("going on", BATCH), ("begun", 0)]
 
 
 def test_a_job_that_could_not_be_looked_for_to_the_end_is_not_called_gone(
@@ -415,14 +362,6 @@ def test_an_outage_in_the_middle_leaves_what_is_done_done_and_a_trace(
     assert next(iter(audit.listed(client, 1))).note.state == "interrupted"
 
 
-def test_a_queue_that_is_no_list_keeps_its_jobs_where_they_are(client: Client, configured: Known, put: Put) -> None:
-    client.command("SET", "ns:queue:rest", "x")
-    put("dead", NOW_S, "j1")
-    found = done(client, "dead", RETRY, ALL, configured)
-    assert (found.done, len(members(client, "dead"))) == (0, 1)
-    assert "Redis refused" in next(iter(found.refused))
-
-
 def test_what_no_job_can_hold_is_refused_before_anything_is_done(client: Client, configured: Known, put: Put) -> None:
     rows: list[Action] = [Action("move", "ann", queue="a\udcff"), Action("kill", "ann", why="\udcff")]
     for action in rows:
@@ -447,3 +386,11 @@ def test_a_job_that_is_named_by_its_key_is_written_down_with_its_id(
     (jid,) = {jid for note in notes for jid in note.jids}
     assert jid in ("j1", "j2")
     assert {note.where for note in notes} == {f"{jid} {nowhere}"}
+
+
+def test_a_queue_that_is_no_list_keeps_its_jobs_where_they_are(client: Client, configured: Known, put: Put) -> None:
+    client.command("SET", "ns:queue:rest", "x")
+    put("dead", NOW_S, "j1")
+    found = done(client, "dead", RETRY, ALL, configured)
+    assert (found.done, len(members(client, "dead"))) == (0, 1)
+    assert "Redis refused" in next(iter(found.refused))

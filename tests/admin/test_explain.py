@@ -2,14 +2,11 @@
 
 import json
 
-import pytest
-
-from restbroker.admin import trimmed
 from restbroker.admin.act import Action, Chosen, perform
 from restbroker.admin.explain import Bounds, explain
 from restbroker.admin.known import Known
 from restbroker.admin.trimmed import copies
-from restbroker.store import history, parked, pauses, queues
+from restbroker.store import history, pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
 from restbroker.store.jobs import Facts, FetchRequest, fetch, register
@@ -48,16 +45,6 @@ def test_a_job_in_hand_is_found_with_its_process_and_since_when(client: Client, 
     assert (place.kind, place.name, place.since_s) == ("in hand", "web1:7", int(NOW_S))
 
 
-def test_a_job_in_hand_that_names_no_queue_is_of_the_one_that_it_was_taken_from(
-    client: Client, configured: Known
-) -> None:
-    take(client, 0)
-    client.command("LPUSH", "ns:queue:rest", '{"jid":"j1","class":"X","args":["status",{},"t"]}')
-    fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, 1, 1))
-    (place,) = explain(client, "j1", configured).places
-    assert (place.kind, place.entry.queue, place.entry.target) == ("in hand", "rest", "ejabberd")
-
-
 def test_what_has_left_the_dead_set_is_found_among_the_copies(client: Client, configured: Known) -> None:
     for n in range(50):
         client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job(f"j{n}"))
@@ -84,23 +71,6 @@ def test_copies_that_take_long_are_shown_one_after_the_other_and_none_is_left_ou
         assert found == [f"j{n}" for n in reversed(range(30))]
 
 
-def test_large_copies_are_shown_a_few_at_a_time_and_none_is_left_out(
-    client: Client, configured: Known, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (parked, trimmed):
-        monkeypatch.setattr(module, "MAX_BYTES", 500)
-    for n in range(30):
-        client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job(f"j{n}"))
-    found: list[str | None] = []
-    after: str | None = ""
-    while after is not None:
-        page = copies(client, configured, after)
-        assert len(page.shown) < 10
-        found += [one.entry.jid for one in page.shown]
-        after = page.after
-    assert found == [f"j{n}" for n in reversed(range(30))]
-
-
 def test_what_people_did_with_it_is_told(client: Client, configured: Known, put: Put) -> None:
     put("dead", NOW_S, "j1")
     put("dead", NOW_S, "j2")
@@ -123,14 +93,6 @@ def test_where_it_was_not_looked_to_the_end_is_said(client: Client, configured: 
     assert any("dead" in one for one in explain(client, "nobody", configured, Bounds(seconds=0)).unseen)
 
 
-def test_a_job_is_found_in_a_queue_whose_name_is_no_utf_8(client: Client, configured: Known) -> None:
-    client.command("SADD", "ns:queues", b"a\xff")
-    client.command("LPUSH", b"ns:queue:a\xff", job("j1"))
-    client.command("LPUSH", "ns:queue:a\\xff", job("j2"))
-    assert [place.name for place in explain(client, "j1", configured).places] == ["a\\xff"]
-    assert explain(client, "j2", configured).places == ()
-
-
 def test_how_a_job_ended_is_told_where_that_is_kept(client: Client, configured: Known) -> None:
     for jid in ("j1", "j2", "j1"):
         record = history.written(Ending(jid, "ejabberd", "register", "delivered", 200, 12.5))
@@ -151,14 +113,6 @@ def test_only_of_what_is_parked_or_nowhere_it_is_told_how_it_ended(client: Clien
         client.command("XADD", "ns:restbroker:history", "*", "end", record)
         put(zset, NOW_S, "j1")
         assert len(explain(client, "j1", configured).ends) == ends
-
-
-def test_ends_are_looked_through_as_far_as_is_asked_for(client: Client, configured: Known) -> None:
-    record = history.written(Ending("other", "ejabberd", "register", "delivered", 200, 12.5))
-    client.transaction([("XADD", "ns:restbroker:history", "*", "end", record) for _ in range(2500)])
-    assert explain(client, "j1", configured).unseen == ()
-    (unseen,) = explain(client, "j1", configured, Bounds(ends=2000)).unseen
-    assert unseen == "how jobs ended, behind the newest 2000"
 
 
 def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and_why(

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from restbroker.admin.find import Budget, Page, is_key, locate, one, page, waiting
+from restbroker.admin.find import Budget, Page, is_key, one, page, waiting
 from restbroker.admin.known import Known
 from restbroker.rules.redact import BODY_NAMES
 from restbroker.rules.where import Where, read
@@ -96,13 +96,6 @@ def test_a_search_that_used_up_its_budget_says_where_to_go_on(client: Client, co
     assert (found, rounds) == (["j7"], 3)
 
 
-def test_a_search_without_time_looks_at_one_job_and_goes_on(client: Client, configured: Known, put: Put) -> None:
-    for n in range(3):
-        put("dead", NOW_S + n, f"j{n}")
-    part = page(client, "dead", where("jid = j0"), configured, budget=Budget(seconds=0))
-    assert (part.entries, part.looked_at, part.after is not None) == ((), 1, True)
-
-
 SECRET = {"user": "bob", "password": "hush-hush", "host": "x"}
 
 
@@ -187,19 +180,6 @@ def test_a_job_id_may_look_like_a_key(client: Client, configured: Known, put: Pu
         assert found.jid == jid
         assert is_key(found.key)
         assert one(client, "dead", f"5.0-{'0' * 40}", configured) is None
-
-
-def test_a_job_id_of_odd_letters_is_found(client: Client, configured: Known) -> None:
-    client.command("ZADD", "ns:dead", 1, '{"jid": "j\\u00e9 \\"1\\"/*", "args": []}')
-    found = one(client, "dead", 'jé "1"/*', configured)
-    assert found is not None
-
-
-def test_who_has_no_time_is_told_that_not_everything_was_looked_at(client: Client, put: Put) -> None:
-    for n in range(3000):
-        put("dead", n, f"j{n}")
-    assert not locate(client, "dead", "nobody", 0.0).complete
-    assert locate(client, "dead", "nobody").complete
 
 
 def test_jobs_of_a_queue_are_listed_next_one_first_and_stay(client: Client, configured: Known) -> None:

@@ -80,14 +80,3 @@ def test_a_job_in_hand_is_cancelled_by_its_thread_and_written_down(client: Clien
     assert written.note.jids == ("j1",)
     with pytest.raises(RestbrokerError, match="no process"):
         processes.cancel(client, "node:8:ab", "0a1b", "ann")
-
-
-def test_numbers_that_no_process_has_are_not_taken_for_its_own(client: Client) -> None:
-    rows: list[Json] = [10**400, -(10**400), 1e300, True, "x", [1], {"a": 1}, None]
-    for value in rows:
-        client.command("FLUSHALL")
-        work: dict[str, Json] = {"a": {"queue": "q", "payload": "{}", "run_at": value}}
-        record(client, "web:9:ab", work, pid=value, concurrency=value, started_at=value)
-        (one,) = processes.processes(client, ())
-        assert (one.concurrency, one.started_at_s) == (0, None)
-        assert one.pid is None

@@ -54,13 +54,6 @@ def test_who_peeks_sees_the_next_jobs_first_and_neither_arguments_nor_tokens(cli
     assert list(queues.peek(client, "none", 5, ())) == []
 
 
-def test_what_cannot_be_read_is_peeked_at_as_no_job(client: Client) -> None:
-    stored.push(client, "rest", [b"{x t0ken"])
-    (found,) = queues.peek(client, "rest", 5, {"t0ken"})
-    assert (found.waited_s, found.job.jid) == (None, None)
-    assert "t0ken" not in repr(found)
-
-
 def test_a_queue_is_cleared_and_a_dry_run_only_counts(client: Client) -> None:
     stored.push(client, "rest", [job(f"j{n}") for n in range(3)])
     assert queues.clear(client, "rest", "ann", dry_run=True) == 3
@@ -96,13 +89,6 @@ def test_a_clearing_that_is_stopped_is_written_down_as_such_and_the_same_call_ag
     assert (interrupted.state, interrupted.done) == ("interrupted", 10)
     assert queues.clear(client, "rest", "bob") == 15
     assert stored.sizes(client, ["rest"]) == {"rest": 0}
-
-
-def test_a_key_that_is_no_list_is_not_cleared(client: Client) -> None:
-    client.command("SET", "ns:queue:rest", "precious")
-    with pytest.raises(UsageError, match="is a string, and restbroker needs a list: no job is in it"):
-        queues.clear(client, "rest", "ann")
-    assert client.command("GET", "ns:queue:rest") == b"precious"
 
 
 def test_an_unknown_name_is_told_with_the_nearest_one_or_with_those_that_there_are() -> None:
@@ -164,3 +150,10 @@ def test_of_two_queues_that_are_shown_alike_none_is_taken_for_the_other(
     assert list(audit.listed(client, 10)) == []
     assert client.command("SMEMBERS", "ns:paused") == paused
     assert client.command("LLEN", b"ns:queue:" + odd) == 1
+
+
+def test_a_key_that_is_no_list_is_not_cleared(client: Client) -> None:
+    client.command("SET", "ns:queue:rest", "precious")
+    with pytest.raises(UsageError, match="is a string, and restbroker needs a list: no job is in it"):
+        queues.clear(client, "rest", "ann")
+    assert client.command("GET", "ns:queue:rest") == b"precious"

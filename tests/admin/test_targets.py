@@ -37,14 +37,6 @@ def test_a_process_that_only_finishes_or_died_tells_nothing_of_the_target_but_it
     assert (one.at_work, one.in_hand, one.processes) == (6, 2, ("node:7", "node:8"))
 
 
-def test_a_target_that_nobody_serves_is_shown_if_it_is_wanted_or_paused(client: Client) -> None:
-    targets.pause(client, "paused", "ann", "it moves", 600.0)
-    paused, wanted = targets.targets(client, ["wanted"])
-    assert (wanted.name, wanted.gate, wanted.pauses, wanted.lanes) == ("wanted", None, (), ())
-    (pause,) = paused.pauses
-    assert (pause.reason, pause.who, pause.why) == ("operator", "ann", "it moves")
-
-
 def test_resuming_leaves_pauses_alone_that_nobody_made(client: Client) -> None:
     serve(client, "t", 7, ["rest"])
     targets.pause(client, "t", "ann", "")
@@ -54,11 +46,3 @@ def test_resuming_leaves_pauses_alone_that_nobody_made(client: Client) -> None:
     (one,) = targets.targets(client)
     assert [pause.reason for pause in one.pauses] == ["retry_after"]
     assert [one.note.why for one in audit.listed(client, 2)] == ["", "it is back"]
-
-
-def test_figures_of_another_version_are_left_out(client: Client) -> None:
-    serve(client, "t", 7, ["rest"], gate="ajar", limits=3, outcomes=[1], rate_per_s="fast", concurrency=True)
-    serve(client, "t", 8, ["rest"], limits=3, outcomes={"x": "y"}, rate_per_s="fast", concurrency=True, limited=5)
-    (one,) = targets.targets(client)
-    assert (one.gate, one.concurrency, one.rate_per_s, one.rate_limit_per_s) == ("open", 0, 0, None)
-    assert (one.outcomes, one.limited) == ({"x": 0}, ())

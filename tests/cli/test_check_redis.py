@@ -12,7 +12,7 @@ from restbroker.config.load import load
 from restbroker.connectors import registry
 from restbroker.rules.findings import Finding, worst_cause
 from restbroker.rules.settlement import Dead
-from restbroker.store import beats, jobs, limits, pauses
+from restbroker.store import beats, jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.keys import Keys
 from tests.support.process import run_here as run
@@ -27,15 +27,6 @@ def looked(url: str, **keys: str) -> dict[str, Finding]:
     document = {"RedisURL": url, "RestURL": "http://h", "RestQueue": "rest", "Token": "t", **keys}
     environ = {f"RESTBROKER_{name}": value for name, value in document.items()}
     return {found.code: found for found in check_store(load(None, environ, {}, registry.kinds()).config)}
-
-
-def resume(url: str, cure: str, **keys: str) -> None:
-    """Does what a cure says, as a person would."""
-    program, *words = cure.split()
-    assert program == "restbroker"
-    Path("env.json").write_text(json.dumps(DOCUMENT | {"RedisURL": url, **keys}))
-    done = run(words, directory=Path.cwd())
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(autouse=True)
@@ -80,20 +71,6 @@ def test_a_dead_limit_beyond_what_ruby_keeps_is_told_where_ruby_works(client: Cl
     assert "restbroker:parked" in str(found.why)
     assert "DeadTrimmed" in looked(redis_url, DEADLIMIT="0")
     assert "DeadTrimmed" not in looked(redis_url, DEADLIMIT="9000")
-
-
-def test_a_pause_is_told_with_its_reason_and_an_operators_with_the_way_to_end_it(
-    client: Client, redis_url: str
-) -> None:
-    assert "TargetPaused" not in looked(redis_url)
-    limits.pause(client, "ejabberd", "operator", None)
-    found = looked(redis_url)["TargetPaused"]
-    assert found.level == "warning"
-    assert found.message == "The target ejabberd is paused until somebody resumes it (operator)."
-    resume(redis_url, str(found.cure))
-    assert "TargetPaused" not in looked(redis_url)
-    limits.pause(client, "ejabberd", "retry_after", 600.0)
-    assert "s more (retry_after)" in looked(redis_url)["TargetPaused"].message
 
 
 def test_who_paused_a_queue_or_a_target_why_and_until_when_is_told(client: Client, redis_url: str) -> None:
@@ -207,13 +184,6 @@ def test_a_queue_that_is_spelt_alike_is_suggested(redis_url: str, client: Client
         assert looked(redis_url)["QueueMisspelt"].cure == f'Did you mean "RestQueue": "{pushed}"?'
 
 
-def test_queues_in_another_namespace_are_hinted_at(redis_url: str, client: Client) -> None:
-    client.command("SADD", "queues", "rest")
-    assert 'Remove "RedisNamespace"' in (looked(redis_url, RedisNamespace="other")["OtherNamespace"].cure or "")
-    client.command("RENAME", "queues", "app:queues")
-    assert '"RedisNamespace": "app"' in (looked(redis_url)["OtherNamespace"].cure or "")
-
-
 QUIET = b'{"quiet":true}'
 
 
@@ -231,16 +201,6 @@ def test_a_queue_whose_only_process_is_quiet_is_warned_about(redis_url: str, cli
         assert quiet.message.startswith("The process node:77 is quiet: it takes no more jobs from the queue rest")
         assert quiet.why == f"Nobody else takes them, and {waiting} wait."
         assert not {"Queue", "NotServed", "NewQueue"} & set(found)
-
-
-def test_the_pause_of_a_queue_is_ended_with_a_command_that_works(redis_url: str, client: Client) -> None:
-    client.command("SADD", "ns:paused", "rest")
-    client.command("SADD", "ns:queues", "rest")
-    cure = looked(redis_url, RedisNamespace="ns")["QueuePaused"].cure or ""
-    command, _, other = cure.partition(", ")
-    assert other == "or resume it in Sidekiq Web with Sidekiq Pro."
-    resume(redis_url, command, RedisNamespace="ns")
-    assert "QueuePaused" not in looked(redis_url, RedisNamespace="ns")
 
 
 def test_a_paused_queue_and_one_that_nobody_serves_are_told(redis_url: str, client: Client) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.answering import AnsweringServer
 from tests.support.ports import free_port
 from tests.support.process import run_here as run
 from tests.support.process import started
@@ -62,23 +61,3 @@ def test_a_service_with_another_secret_is_a_problem(tmp_path: Path, config: dict
         found = findings(written(tmp_path, config))
         assert broker.stop() == 0
     assert found == {"Roster": ("problem", "NotOurs"), "Events": ("problem", "NotOurs")}
-
-
-def test_what_is_not_restbroker_is_a_problem(tmp_path: Path, config: dict[str, Any]) -> None:
-    with AnsweringServer() as one, AnsweringServer() as other:
-        config["Roster"]["Listen"], config["Events"]["Listen"] = f"127.0.0.1:{one.port}", f"127.0.0.1:{other.port}"
-        found = findings(written(tmp_path, config))
-    assert found == {"Roster": ("problem", "NotOurs"), "Events": ("problem", "NotOurs")}
-
-
-def test_the_absence_is_told_once_and_what_is_fetched_from_elsewhere_is_looked_at_all_the_same(
-    tmp_path: Path, config: dict[str, Any]
-) -> None:
-    sources = config["Events"]["Sources"]
-    sources["b"] = sources["a"] | {"Path": "/events/b"}
-    fetched = {"Kind": "mongooseim-amqp", "Queue": "events", "Class": "Event"}
-    sources["c"] = fetched | {"Options": {"URL": "amqp://127.0.0.1:1/"}}
-    done = run(["check", "--json", "--config", written(tmp_path, config)])
-    found = [one for one in json.loads(done.stdout)["findings"] if one["area"] == "Events"]
-    assert [one["code"] for one in found].count("NotServing") == 1
-    assert "127.0.0.1:1" in " ".join(one["message"] for one in found if one["code"] != "NotServing")

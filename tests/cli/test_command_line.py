@@ -14,8 +14,8 @@ from restbroker.cli.app import command_line
 from restbroker.errors import ConfigError
 from restbroker.store import beats, jobs, limits, pauses
 from restbroker.store.client import StoreSettings, open_client
-from tests.support.process import clean_environment, run_into
 from tests.support.process import run_here as run
+from tests.support.process import run_into
 from tests.support.terminal import on_a_terminal
 
 REPOSITORY = Path(__file__).parents[2]
@@ -81,32 +81,11 @@ def test_a_full_disk_behind_stdout_is_told_in_plain_words_and_ends_with_8() -> N
         assert done.stderr.startswith("restbroker: The output cannot be written: No space left on device.\n")
 
 
-def test_a_reader_that_takes_only_the_first_line_leaves_nothing_else_behind() -> None:
-    script = ["sh", "-c", f"{sys.executable} -m restbroker commands | head -1"]
-    done = subprocess.run(script, capture_output=True, text=True, check=True, cwd=REPOSITORY, env=clean_environment())
-    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
-
-
 @pytest.fixture
 def place(tmp_path: Path, redis_url: str) -> Path:
     document = {"RedisURL": redis_url, "RestURL": "http://h", "RestQueue": "rest", "Token": "a-token"}
     (tmp_path / "env.json").write_text(json.dumps(document))
     return tmp_path
-
-
-def test_stats_mark_a_queue_whose_key_is_no_list_and_a_token_list_names_the_key(place: Path, redis_url: str) -> None:
-    client = open_client(StoreSettings(redis_url))
-    client.command("SADD", "queues", "rest")
-    client.command("SET", "queue:rest", "x")
-    shown = run(["stats"], directory=place)
-    assert ["queue", "rest", "-", "0.0s", "its key is no list"] in [
-        line.split("\t") for line in shown.stdout.splitlines()
-    ]
-    (queue,) = json.loads(run(["stats", "--json"], directory=place).stdout)["queues"]
-    assert (shown.returncode, queue["size"]) == (0, None)
-    done = run(["token", "list"], directory=place)
-    assert done.returncode == 1
-    assert "The key queue:rest is a string, and restbroker needs a list" in done.stderr
 
 
 def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> None:
@@ -148,16 +127,6 @@ def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> N
     assert "in hand 0; no more than 7 while the server has too much to do; MaxInFlight is reached" in words
 
 
-def test_commands_lists_the_catalogue_by_tag_and_shows_one_with_its_arguments() -> None:
-    listed = [line.split("\t") for line in run(["commands", "--tag", "accounts"]).stdout.splitlines()]
-    assert ["register", "user host password", "accounts"] in listed
-    shown = run(["commands", "register"]).stdout
-    assert "argument\tpassword: string, secret\n" in shown
-    assert "again\talready_done" in shown
-    described = json.loads(run(["commands", "register", "--json"]).stdout)
-    assert [argument["name"] for argument in described["arguments"]] == ["user", "host", "password"]
-
-
 def test_commands_are_those_of_the_configured_or_running_version_and_else_the_newest(
     place: Path, redis_url: str
 ) -> None:
@@ -172,19 +141,6 @@ def test_commands_are_those_of_the_configured_or_running_version_and_else_the_ne
     assert jobs.register(client, "node:77:abc", jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd"), ["rest"])
     assert beats.beat(client, [("node:77:abc", 1)], {"node:77:abc": b'{"server_version":"23.01"}'}) == [True]
     assert count() == oldest
-
-
-def test_config_show_tells_where_each_value_comes_from(place: Path) -> None:
-    environ = {"RESTBROKER_CONCURRENCY": "7", "RESTBROKER_REST_URL": "http://bob:hunter2@localhost:5281"}
-    done = run(["config", "show"], directory=place, environ=environ)
-    lines = done.stdout.splitlines()
-    assert "RestQueue\trest\tfile" in lines
-    assert "Concurrency\t7\tRESTBROKER_CONCURRENCY" in lines
-    assert "ConnectTimeout\t3s\tdefault" in lines
-    assert "Token\t…\tfile" in lines
-    assert "Stats\tfalse\tdefault" in lines
-    assert "RestURL\thttp://…@localhost:5281\tRESTBROKER_REST_URL" in lines
-    assert "note: The login is taken from RestURL." in done.stderr
 
 
 def test_config_show_hides_what_a_template_calls_a_secret_but_not_an_argument_s_place(place: Path) -> None:

@@ -5,8 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from restbroker.config.load import load
 from restbroker.config.target import Basic, Target
 from restbroker.connectors import registry
@@ -81,29 +79,29 @@ def test_ctrl_c_at_a_question_leaves_nothing(tmp_path: Path) -> None:
     assert private(tmp_path) == {}
 
 
-@pytest.mark.parametrize(
-    ("server", "kind", "login"),
-    [
+def test_a_script_says_it_all_by_options(tmp_path: Path) -> None:
+    rows: list[tuple[str, str, str | None]] = [
         ("ejabberd", "ejabberd", "admin@example.org"),
         ("prosody", "prosody-rest", "broker"),
         ("prosody-roster", "prosody-roster", None),
         ("mongooseim", "mongooseim", "admin"),
         ("openfire", "openfire-rest", "admin"),
         ("openfire-chat", "openfire-chat", "admin"),
-    ],
-)
-def test_a_script_says_it_all_by_options(tmp_path: Path, server: str, kind: str, login: str | None) -> None:
-    words = ["config", "init", "there.json", "--server", server, "--domain", "example.org", "--queue", "q", "--yes"]
-    if login is not None:
-        words += ["--login", login, "--password-file", "-"]
-    done = run(words, directory=tmp_path, stdin=f"{PASSWORD}\n")
-    assert (done.returncode, done.stdout) == (0, "")
-    target = made(tmp_path, "there.json")
-    assert (target.kind, target.queues) == (kind, ("q",))
-    assert target.credentials is None or password_of(target) == PASSWORD
-    assert set(private(tmp_path).values()) == {True}
-    assert "restbroker check --config there.json" in done.stderr
-    assert PASSWORD not in done.stderr
+    ]
+    for server, kind, login in rows:
+        words = ["config", "init", "there.json", "--server", server, "--domain", "example.org", "--queue", "q", "--yes"]
+        if login is not None:
+            words += ["--login", login, "--password-file", "-"]
+        done = run(words, directory=tmp_path, stdin=f"{PASSWORD}\n")
+        assert (done.returncode, done.stdout) == (0, "")
+        target = made(tmp_path, "there.json")
+        assert (target.kind, target.queues) == (kind, ("q",))
+        assert target.credentials is None or password_of(target) == PASSWORD
+        assert set(private(tmp_path).values()) == {True}
+        assert "restbroker check --config there.json" in done.stderr
+        assert PASSWORD not in done.stderr
+        for path in tmp_path.iterdir():
+            path.unlink()
 
 
 def test_a_password_that_is_in_a_file_already_stays_there(tmp_path: Path) -> None:

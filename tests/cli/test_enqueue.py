@@ -3,8 +3,6 @@
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,8 +15,8 @@ import pytest
 from restbroker.rules import rubyjson
 from restbroker.store import beats, jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.support.process import clean_environment, run_into, started
 from tests.support.process import run_here as run
+from tests.support.process import run_into, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
@@ -64,22 +62,6 @@ def job(store: Client) -> dict[str, object]:
     found = json.loads(raw)
     assert isinstance(found, dict)
     return found
-
-
-def test_pushing_loads_neither_trio_nor_an_http_client_nor_rich(place: Path, store: Client) -> None:
-    script = (
-        "import atexit, sys\n"
-        "from restbroker.__main__ import main\n"
-        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
-        "sys.argv = ['restbroker', 'enqueue', 'kick_user', 'user=richard', 'host=h']\n"
-        "main()\n"
-    )
-    environ = clean_environment()
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=place, env=environ, check=True
-    )
-    assert job(store)["args"] == ["kick_user", {"user": "richard", "host": "h"}, "a-token"], done.stderr
-    assert not {"trio", "httpx", "rich"} & set(done.stderr.split())
 
 
 def test_a_command_becomes_a_complete_sidekiq_job_written_as_ruby_writes_it(shell: Shell, store: Client) -> None:
@@ -354,20 +336,6 @@ def found_at(store: Client, version: str) -> None:
     assert beats.beat(store, [("host:1:abc", 1)], {"host:1:abc": snapshot}) == [True]
 
 
-def test_a_job_is_judged_by_the_version_that_the_running_process_found(shell: Shell, store: Client) -> None:
-    rows: list[tuple[str, str, Mapping[str, object]]] = [
-        ("23.01", "group=a", {"group": "a"}),
-        ("24.12", "groups=a,b", {"groups": ["a", "b"]}),
-    ]
-    for version, word, values in rows:
-        store.command("FLUSHALL")
-        found_at(store, version)
-        done = shell("add_rosteritem", *CONTACT, word)
-        assert (done.returncode, done.stderr) == (0, "")
-        arguments = cast("list[Mapping[str, object]]", job(store)["args"])[1]
-        assert {name: arguments[name] for name in values} == values
-
-
 def test_a_redis_that_only_lets_a_producer_push_stops_no_push(
     place: Path, make_redis: Callable[..., RedisServer]
 ) -> None:
@@ -382,8 +350,3 @@ def test_a_redis_that_only_lets_a_producer_push_stops_no_push(
     assert len(queued(store)) == 1
     assert "no running process" not in done.stderr
     assert "cannot be waited for" not in done.stderr
-
-
-def test_a_mistake_is_told_as_one_also_where_redis_is_away(shell: Shell) -> None:
-    done = shell("regster", environ={"RESTBROKER_REDIS_URL": "redis://127.0.0.1:1"})
-    assert (done.returncode, "did you mean register" in done.stderr) == (2, True)

@@ -5,13 +5,7 @@ import re
 from pathlib import Path
 
 from restbroker.cli import codes
-from restbroker.cli.exits import Exit
 from tests.support.process import run_here as run
-
-
-def test_every_exit_code_is_explained() -> None:
-    for code in Exit:
-        assert [row["what"] for row in codes.found(str(int(code)))] == ["an exit code"]
 
 
 def test_a_code_is_explained_in_each_place_where_it_has_a_meaning(tmp_path: Path) -> None:

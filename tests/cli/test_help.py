@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,9 @@ from typer.core import TyperGroup
 from restbroker.cli import help_pages, order
 from restbroker.cli.app import COMMANDS, load
 from restbroker.cli.examples import examples, walk
-from restbroker.cli.exits import MEANINGS
 from restbroker.connectors import registry
 from restbroker.rules import where
 from restbroker.rules.where import FIELDS
-from tests.docs.code_tables import table
-from tests.support.process import clean_environment
-from tests.support.process import run_here as run
 
 ADVICE = (
     "Give `restbroker {path}` two to four examples in restbroker/cli/examples.txt, below a line [{path}]: real command "
@@ -70,35 +64,6 @@ def _read(command: _click.Command, name: str, words: list[str]) -> dict[str, Any
     return _read(found, below, rest)
 
 
-def test_the_page_says_what_each_exit_code_means() -> None:
-    rows = table("docs/cli.md", "## Exit codes")
-    assert {int(code): meaning.replace(r"\|", "|") for code, meaning in rows} == dict(MEANINGS)
-
-
-def test_help_and_the_names_of_commands_load_no_library() -> None:
-    script = (
-        "import atexit, sys\n"
-        "from restbroker.__main__ import main\n"
-        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
-        "sys.argv = ['restbroker', 'enqueue', '--help']\n"
-        "main()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=clean_environment()
-    )
-    loaded = {name.partition(".")[0] for name in done.stderr.split()}
-    own = {name for name in done.stderr.split() if name.startswith("restbroker.")}
-    assert "Usage: restbroker enqueue" in done.stdout
-    assert loaded & {"typer", "attr", "attrs", "redis", "hiredis", "orjson", "rich", "trio", "shutil"} == set()
-    assert own == {
-        "restbroker.__main__",
-        "restbroker.cli",
-        "restbroker.cli.help_pages",
-        "restbroker.cli.output",
-        "restbroker.errors",
-    }
-
-
 def test_what_is_not_surely_a_question_for_help_is_left_to_the_command() -> None:
     rows: list[list[str]] = [
         ["dead", "--why", "--help"],
@@ -126,9 +91,3 @@ def test_a_narrow_terminal_and_a_page_that_may_be_old_are_left_to_the_command(
     assert help_pages.below(["token"]) == {}
     monkeypatch.setattr(help_pages, "FILE", tmp_path / "none.json")
     assert help_pages.ready(["dead", "--help"]) is None
-
-
-def test_the_ready_made_help_is_printed_as_the_command_prints_its_own() -> None:
-    ready = run(["roster", "import", "--help"]).stdout
-    # With an option before it, the question is answered by the command.
-    assert run(["roster", "import", "--json", "--help"]).stdout == ready

@@ -185,26 +185,3 @@ def test_a_private_address_is_not_connected_to_unless_it_is_allowed(stage: Stage
         assert running.stop() == 0
     assert stage.receiver.received == []
     assert len(stage.members("queue:hooks")) == 1
-
-
-def test_check_looks_at_the_target_and_shows_no_secret(stage: Stage) -> None:
-    well = stage.restbroker("check")
-    # None of its commands is one that AtMostOnce names by default.
-    assert "AtMostOnce" not in well.stdout
-    assert well.returncode == 0, well.stdout
-    assert "answers, and takes the login" in well.stdout
-    assert "Jobs may ask for look, note, order." in well.stdout
-    stage.receiver.act = lambda _: Answer(401)
-    key = stage.directory / "key"
-    key.write_text(KEY)
-    key.chmod(0o644)
-    stage.configure(Headers={"X-Api-Key": {"File": "key"}})
-    refused = stage.restbroker("check")
-    assert "can be read by everybody" in refused.stdout
-    assert refused.returncode != 0
-    assert "The login is refused (status 401)" in refused.stdout + refused.stderr
-    shown = stage.restbroker("config", "show")
-    assert shown.returncode == 0
-    for text in (well, refused, shown):
-        assert SECRETS[0] not in text.stdout + text.stderr
-        assert KEY not in text.stdout + text.stderr

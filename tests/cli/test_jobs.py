@@ -52,14 +52,6 @@ def test_parked_jobs_come_newest_first_with_their_reason(show: Show, store: Clie
     assert done.stderr == "3 jobs parked.\n"
 
 
-def test_jobs_that_wait_for_their_next_try_come_next_due_first(show: Show, store: Client) -> None:
-    for number in range(3):
-        put(store, "retry", NOW_S + number, failed(f"j{number}", ["status", {}, "t0ken"]))
-    shown = json.loads(show("retries", "--json", "--limit", "2").stdout)
-    assert [job["jid"] for job in shown] == ["j0", "j1"]
-    assert set(shown[0]) == {"when", "jid", "command", "error_class", "message"}
-
-
 def test_neither_arguments_nor_tokens_are_shown_wherever_they_are(show: Show, store: Client) -> None:
     secret = {"user": "bob", "password": "hush-hush"}
     put(store, "dead", 1, failed("j1", ["register", secret, "right-token"], error_message="no right-token, hush-hush"))
@@ -96,15 +88,6 @@ def test_parked_jobs_that_others_trimmed_are_shown_and_put_back_to_be_seen(show:
     assert [line.split("\t")[1] for line in show("dead", "--trimmed").stdout.splitlines()] == ["j2", "j0"]
     (noted,) = show("audit").stdout.splitlines()
     assert noted.split("\t")[2:6] == ["restore", "dead", "j1", "done"]
-
-
-@pytest.mark.parametrize("jid", ["j1", "nobody"])
-def test_a_job_that_was_not_trimmed_is_not_put_back(show: Show, store: Client, jid: str) -> None:
-    park(store, NOW_S, failed("j1", ["status", {}, "t0ken"]))
-    done = show("dead", "--restore", jid)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--trimmed" in done.stderr
-    assert store.command("ZCARD", "ns:dead") == 1
 
 
 def test_a_job_that_was_parked_again_after_a_retry_is_in_the_dead_set_and_not_put_beside_itself(

@@ -64,14 +64,3 @@ def test_what_is_wrong_is_told_with_what_to_do_and_has_its_exit_code(probe: Prob
         assert (done.returncode, found["target"], found["state"]) == (code, "other", state or "unreachable")
         assert found["detail"]
         assert found["took_ms"] >= 0
-
-
-def test_of_several_the_worst_counts_and_one_can_be_named(probe: Probe, server: Receiver) -> None:
-    urls = {"a": f"{server.url}/fine", "b": f"{server.url}/closed", "c": "http://127.0.0.1:1"}
-    done = probe(**urls)
-    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == ["ok", "denied", "unreachable"]
-    assert done.returncode == 4
-    assert probe("a", **urls).returncode == 0
-    assert probe("c", **urls).returncode == 5
-    wrong = probe("bb", **urls)
-    assert (wrong.returncode, "There is no target 'bb'." in wrong.stderr) == (2, True)

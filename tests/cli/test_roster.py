@@ -10,7 +10,6 @@ import pytest
 
 from restbroker.admin import audit
 from restbroker.rules.json_types import Json
-from restbroker.rules.roster_change import Pace
 from restbroker.store import queues, rosters
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.process import run_here as run
@@ -69,20 +68,6 @@ def test_contacts_are_added_renamed_and_removed_and_each_change_has_a_refresh_fo
     assert noted(store) == [(verb, "roster:john", "done") for verb in verbs]
 
 
-def test_the_list_says_who_has_a_roster_and_who_is_to_be_refreshed(do: Do, store: Client) -> None:
-    do("add john ann@example.org")
-    do("add zoe ann@example.org")
-    rosters.claim(store, ["john"], "h", 60_000, Pace(0, 0))
-    listed = do("list")
-    john, zoe = (line.split("\t") for line in listed.stdout.splitlines())
-    assert john == ["john", "1", "1", "17", "refreshing", "-"]
-    assert zoe[:5] == ["zoe", "1", "1", "17", "to be refreshed"]
-    assert listed.stderr == "2 rosters; 1 user to be refreshed.\n"
-    assert do("list --limit 1").stderr == "1 of 2 rosters; 1 user to be refreshed.\n"
-    (first,) = json.loads(do("list --limit 1 --json").stdout)
-    assert (first["user"], first["version"], first["dirty_s"]) == ("john", 1, None)
-
-
 def test_what_prosody_would_choke_on_is_refused_by_name_and_nothing_is_written(do: Do, store: Client) -> None:
     for line, why in {
         "add john Ann@example.org": "Ann@example.org is not in lower case.\nWrite ann@example.org.",
@@ -101,23 +86,6 @@ def test_what_prosody_would_choke_on_is_refused_by_name_and_nothing_is_written(d
         assert (done.returncode, done.stdout, done.stderr) == (2, "", f"restbroker: {why}\n")
     assert rosters.counts(store) == (0, 0)
     assert do("show john").returncode == 1
-
-
-def test_a_whole_roster_comes_from_a_file_or_from_stdin(do: Do, place: Path, store: Client) -> None:
-    do("add john bob@example.org")
-    (place / "john.json").write_text('{"ann@example.org": {"name": "Ann"}, "zoe@example.org": {}}')
-    dry = do("set john john.json --dry-run")
-    assert (dry.returncode, dry.stderr) == (0, "john would have 2 contacts: 2 new, 1 gone.\n")
-    assert do("set john john.json").stderr == "john: version 2.\n"
-    again = run(["roster", "set", "john", "-"], directory=place, stdin=do("show john --json").stdout)
-    assert (again.returncode, again.stderr) == (0, "john: version 2.\n")
-    (place / "team.json").write_text('{"john": {}, "zoe": {"ann@example.org": {"name": "Ann"}}}')
-    whole = do("set john team.json")
-    assert whole.returncode == 2
-    assert "`restbroker roster import team.json` takes it; `set` takes one roster." in whole.stderr
-    wrong = run(["roster", "set", "john", "-"], directory=place, stdin="{")
-    assert wrong.returncode == 2
-    assert "- is not JSON" in wrong.stderr
 
 
 def test_a_roster_is_deleted_after_a_question_only(do: Do, store: Client) -> None:
@@ -176,19 +144,3 @@ def test_an_import_writes_all_but_the_users_of_whom_anything_is_wrong(do: Do, pl
     told = json.loads(done.stdout)
     assert (told["written"], told["changed"], told["refused"][0]["user"]) == (1, 1, "john")
     assert rosters.users(store).users == ("zoe",)
-
-
-def test_where_no_target_refreshes_it_is_said_once_and_no_job_is_pushed(do: Do, place: Path, store: Client) -> None:
-    document = json.loads((place / "env.json").read_text())
-    document["RestQueue"] = "rest"
-    del document["Targets"]
-    (place / "env.json").write_text(json.dumps(document))
-    done = do("befriend john@a.b zoe@a.b")
-    assert (done.returncode, done.stderr.count("note: no target tells Prosody of it")) == (0, 1)
-    assert queues.names(store) == frozenset()
-    (place / "some.json").write_text('{"ann": [], "bob": ["ann@a.b"]}')
-    assert do("import some.json").stderr.count("note:") == 1
-    done = do("refresh john")
-    assert done.returncode == 2
-    assert "No target tells Prosody of rosters." in done.stderr
-    assert "zoe has no domain" in do("befriend john zoe").stderr

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from restbroker.admin import audit
-from restbroker.rules.json_types import Json
 from restbroker.store import pauses, queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.admin.lanes import serve
@@ -59,21 +58,6 @@ def test_a_dry_run_of_a_pause_or_its_end_changes_nothing(do: Do, store: Client) 
     assert pauses.paused_queues(store) == {}
     assert pauses.paused_targets(store, ["ejabberd"]).get("ejabberd", ()) == ()
     assert noted(store) == []
-
-
-def test_a_program_is_told_in_json_what_a_pause_changed(do: Do, store: Client) -> None:
-    push(store, 1)
-    for group, kind, name in (("queues", "queue", "rest"), ("targets", "target", "ejabberd")):
-
-        def told(*words: str, group: str = group, name: str = name) -> Json:
-            found: Json = json.loads(do(group, *words[:1], name, *words[1:], "--json").stdout)
-            return found
-
-        paused = {kind: name, "was_paused": False, "paused": True, "for_s": 3600.0, "dry_run": False}
-        assert told("pause", "--for", "1h") == paused
-        assert told("resume", "--dry-run") == {kind: name, "was_paused": True, "paused": False, "dry_run": True}
-        assert told("resume") == {kind: name, "was_paused": True, "paused": False, "dry_run": False}
-        assert told("resume") == {kind: name, "was_paused": False, "paused": False, "dry_run": False}
 
 
 def test_waiting_jobs_are_searched_by_conditions_and_it_says_where_to_go_on(do: Do, store: Client) -> None:

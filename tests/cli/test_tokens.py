@@ -77,16 +77,6 @@ def wait_in(store: Client, key: str, token: str, queue: str = "rest", **fields: 
     store.command("LPUSH", f"ns:{key}", job) if "queue:" in key else store.command("ZADD", f"ns:{key}", 1, job)
 
 
-def test_a_new_secret_is_printed_once_and_what_to_configure_beside_it(tmp_path: Path) -> None:
-    first, second = (run(["token", "new", "shop"], directory=tmp_path) for _ in range(2))
-    assert first.returncode == 0
-    assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", first.stdout)
-    assert first.stdout != second.stdout
-    assert first.stdout.strip() not in first.stderr
-    snippet = json.loads(first.stderr[first.stderr.index("{") :])
-    assert snippet == {"Tokens": {"shop": {"SecretFile": "/run/credentials/shop_token", "Allow": ["*"]}}}
-
-
 def test_a_new_secret_in_a_file_is_its_owners_alone_and_replaces_nothing(tmp_path: Path) -> None:
     done = run(["token", "new", "--file", "app_token"], directory=tmp_path)
     path = tmp_path / "app_token"
@@ -186,15 +176,6 @@ def test_a_token_that_signs_pushes_a_signature_for_the_time_at_which_the_job_may
         runs_at_s = float(scheduled[1]) if scheduled else job["created_at"]
         assert abs(found.signature.at_s - runs_at_s) <= 1
         assert SIGNING not in json.dumps(job)
-
-
-def test_a_job_that_is_too_much_for_a_signature_is_not_pushed(place: Path, shell: Shell, store: Client) -> None:
-    document = json.loads((place / "env.json").read_text())
-    del document["Tokens"]["few"]
-    (place / "env.json").write_text(json.dumps(document))
-    done = shell("enqueue", "status", "--any", f"x:={[1] * signing.VALUES_LIMIT}")
-    assert (done.returncode, "more than 10000 values" in done.stderr) == (2, True)
-    assert store.command("KEYS", "ns:*") == []
 
 
 def test_a_command_that_no_token_allows_ends_with_4_says_what_to_configure_and_pushes_nothing(

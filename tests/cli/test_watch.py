@@ -69,18 +69,6 @@ def test_in_a_pipe_each_look_is_a_block_of_the_same_lines_as_without_watch(place
     assert blocks[-1][3:] == plain
 
 
-def test_json_is_a_line_for_each_look_with_what_stats_tells_and_rates(place: Path, redis_url: str) -> None:
-    with watching(place, "--json") as process:
-        assert line(process)["per_s"] == {}
-        open_client(StoreSettings(redis_url)).command("SET", "stat:processed", 5000)
-        lines = [line(process), line(process), line(process)]
-    plain = json.loads(run(["stats", "--json"], directory=place).stdout)
-    last = lines[-1]
-    assert {name: last[name] for name in plain} == plain
-    assert last["error"] is None
-    assert [set(one["per_s"] or ()) for one in lines] == [{"processed", "failed"}] * 3
-
-
 def test_ctrl_c_ends_it_with_0_and_without_a_word(place: Path) -> None:
     with watching(place, every="1h") as process:
         assert process.stdout is not None

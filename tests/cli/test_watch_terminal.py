@@ -56,24 +56,6 @@ def test_what_changes_in_redis_is_seen_without_a_key_pressed(pane: Pane, redis_u
     pane.shows("processed 5,000", "dead 2 (+2)")
 
 
-def test_the_screen_fits_each_size_that_the_terminal_gets(pane: Pane, redis_url: str) -> None:
-    client = open_client(StoreSettings(redis_url))
-    client.command("SADD", "queues", *(f"queue-{number:02}" for number in range(60)))
-    for number in range(12):
-        tells(client, 70 + number, p50_ms=3.0, p99_ms=40.0, rate_per_s=1.5)
-    pane.type(f"{WATCH.replace('200ms', '1h')}")
-    wide = pane.shows("TARGET", "PROCESSES", "QUEUE")
-    assert len(wide.splitlines()) == 24
-    pane.resize(60, 20)
-    # What tmux has cut off is not what was drawn for the new size.
-    until(lambda: "restbroker" in pane.screen().partition("\n")[0], "it is drawn anew, and nothing has been scrolled")
-    narrow = pane.shows("QUEUE", "more", "server-70")
-    assert max(map(len, narrow.splitlines())) <= 60
-    assert len(narrow.splitlines()) == 20
-    pane.resize(130, 70)
-    pane.shows("server-81", "every 60 min")
-
-
 def test_redis_may_go_and_come_back_the_last_figures_stay_with_their_age(
     tmp_path: Path, make_redis: Callable[..., RedisServer]
 ) -> None:

@@ -78,6 +78,7 @@ def run_here(
         stack.enter_context(patch.object(sys, "argv", ["restbroker", *words]))
         stack.enter_context(patch.dict(os.environ, clean_environment(environ), clear=True))
         stack.callback(os.chdir, before)
+        stack.callback(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         os.chdir(directory or before)
         code: object = 0
         try:

@@ -35,14 +35,6 @@ def chosen(config: Config) -> str | None:
     return None if found is None else found.target.name
 
 
-def test_it_is_the_target_that_the_section_names(tmp_path: Path) -> None:
-    assert chosen(configured(tmp_path, Roster={"Target": "two"})) == "two"
-
-
-def test_a_section_that_names_none_only_serves(tmp_path: Path) -> None:
-    assert chosen(configured(tmp_path, Roster={})) is None
-
-
 def test_without_the_section_it_is_the_first_that_can(tmp_path: Path) -> None:
     assert chosen(configured(tmp_path)) == "one"
     assert chosen(configured(tmp_path, Targets={"writes": entry("w", WritesOnly=True)})) is None

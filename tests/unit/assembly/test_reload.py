@@ -148,12 +148,6 @@ async def test_an_address_to_listen_on_counts_after_a_restart_and_that_is_said_o
     assert late[0].message.startswith("StatsPort, HealthBind, Processes: ")
 
 
-async def test_a_worker_leaves_it_to_its_supervisor_to_say_what_needs_a_restart(config: Config) -> None:
-    desk = Desk(attrs.evolve(config, processes=4))
-    assert await attrs.evolve(desk.reloader(config), alone=False).reload() is None
-    assert desk.events == [ConfigReloaded(("ejabberd",))]
-
-
 async def test_another_redis_is_refused_as_a_whole(config: Config) -> None:
     rows: list[Callable[[Config], Config]] = [
         lambda c: attrs.evolve(c, redis_url="redis://127.0.0.1:1/0"),

@@ -86,14 +86,6 @@ async def test_a_reload_is_told_with_its_time_and_its_end_whatever_became_of_red
         nursery.cancel_scope.cancel()
 
 
-async def test_a_stop_that_nobody_saw_coming_is_told_at_the_end(address: str, told: Told) -> None:
-    async with trio.open_nursery() as nursery:
-        await nursery.start(Notifier(address, lambda: SERVING).run)
-        await until_async(lambda: told.has("READY=1"), "it is ready")
-        nursery.cancel_scope.cancel()
-    assert told.has("STOPPING=1")
-
-
 async def test_the_watchdog_hears_twice_in_each_of_its_spans(
     address: str, told: Told, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from restbroker.cli.arguments import Typed
-from restbroker.cli.order import Signatures, fitted, signatures_of, target_of
+from restbroker.cli.order import fitted, signatures_of, target_of
 from restbroker.config.target import Target, Url
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.errors import UsageError
-from restbroker.rules.command import ArgumentSpec, CommandSpec
 
 
 def target(name: str, queue: str, version: str = "26.07") -> Target:
@@ -74,22 +73,6 @@ def test_a_command_that_no_target_has_is_said_to_be_none_with_what_is_near() -> 
         with pytest.raises(UsageError) as refused:
             target_of(targets, None, None, command)
         assert (refused.value.message, refused.value.cure) == (message, cure)
-
-
-def test_a_command_that_only_an_option_brings_is_refused_with_the_option() -> None:
-    with pytest.raises(UsageError) as refused:
-        signatures_of(PROSODY, None, "msg", any_command=False)
-    assert (refused.value.message, refused.value.cure) == (
-        "The target chat has no command msg.",
-        "Name the address of the module that brings it in the target's Options: MsgURL.",
-    )
-    assert signatures_of(PROSODY, None, "msg", any_command=True).newest is None
-
-
-def test_an_argument_that_is_optional_is_not_missed(capsys: pytest.CaptureFixture[str]) -> None:
-    spec = CommandSpec("send", (ArgumentSpec("to", "string"), ArgumentSpec("thread", "string", optional=True)), "safe")
-    fitted(Signatures("toy", "send", {"1": spec}), Typed({}, frozenset()), None, any_command=True)
-    assert capsys.readouterr().err == "note: send also needs to.\n"
 
 
 def test_what_a_whole_catalogue_says_is_needed_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
