@@ -70,7 +70,7 @@ async def until(question: Callable[[], object], what: str, timeout_s: float) -> 
 async def test_a_server_that_is_down_for_two_days_costs_nothing_but_time(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stretch(monkeypatch, 300)
+    stretch(monkeypatch, 600)
     jids = [f"j{n}" for n in range(50)]
     world.start()
     world.start()
@@ -90,7 +90,7 @@ async def test_a_server_that_is_down_for_two_days_costs_nothing_but_time(
 async def test_a_job_that_always_fails_is_tried_26_times_in_20_days_when_sidekiq_would_and_then_parked(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stretch(monkeypatch, 300)
+    stretch(monkeypatch, 600)
     world.target.status = 500
     world.start()
     world.push("bad")
@@ -110,7 +110,7 @@ async def test_a_job_that_always_fails_is_tried_26_times_in_20_days_when_sidekiq
 async def test_scheduled_jobs_run_three_days_later_once_and_never_early(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stretch(monkeypatch, 300)
+    stretch(monkeypatch, 600)
     dues_s = {f"j{n}": 3 * DAY_S + 100 * n for n in range(20)}
     for jid, due_s in dues_s.items():
         job = {"class": "A", "jid": jid, "queue": "rest", "args": ["safe", {"jid": jid}, "t"]}

@@ -61,7 +61,7 @@ from restbroker.store.tickets import ticket_number
 from tests.model.pair import Pair, Slow, Snapshot
 from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, as_parked
 
-HISTORIES = int(os.environ.get("MODEL_HISTORIES", "250"))
+HISTORIES = int(os.environ.get("MODEL_HISTORIES", "150"))
 STEPS = 40
 LIMIT_BYTES, MOST_BYTES = 16, 40
 STORED, LARGE, NO_TEXT = b'"restbroker_": stored', "too large/größer".encode(), b"too large, \xff\xfe no text"
@@ -582,7 +582,8 @@ def test_in_every_history_the_store_does_what_the_reference_does_and_no_job_is_l
         machine,
         settings=settings(
             print_blob=True,
-            max_examples=HISTORIES,
+            # What the two do differently shows in few.
+            max_examples=HISTORIES if server.name == "redis_server" else HISTORIES // 3,
             stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=checks,
