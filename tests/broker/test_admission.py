@@ -63,15 +63,6 @@ async def done(harness: Harness, count: int = 1) -> None:
     await harness.until(lambda: len(harness.of(JobFinished)) >= count, "the jobs are finished")
 
 
-async def test_both_secrets_of_a_token_are_let_in_during_a_rotation(harness: Harness) -> None:
-    push(harness, "new", jid="j1")
-    push(harness, "old", jid="j2")
-    async with serving(harness, Token("app", (Secret("new"), Secret("old")))):
-        await done(harness, 2)
-    assert harness.size("dead") == 0
-    assert len(harness.target.calls) == 2
-
-
 async def test_a_command_that_the_token_does_not_allow_is_parked_and_never_sent(harness: Harness) -> None:
     push(harness, "secret-of-app", "once")
     async with serving(harness, Token("app", (Secret("secret-of-app"),), allow=("safe",))):
@@ -158,14 +149,6 @@ async def test_no_part_of_a_token_in_the_wrong_place_is_quoted(harness: Harness)
         assert found["error_class"] in ("BadEndpoint", "BadToken", "BadArguments", "HostNotAllowed")
     for text in (LONG, LONG.lower()):
         assert not any(text[start : start + 8] in told for start in range(len(text) - 7))
-
-
-async def test_a_signed_job_is_let_in_though_its_secret_is_not_in_redis(harness: Harness) -> None:
-    push(harness, signature(time.time()))
-    async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):
-        await done(harness)
-    assert [call.command.endpoint for call in harness.target.calls] == ["safe"]
-    assert harness.size("dead") == 0
 
 
 async def test_a_job_whose_signature_is_missing_wrong_or_untimely_is_parked(harness: Harness) -> None:

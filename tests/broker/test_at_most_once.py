@@ -48,21 +48,10 @@ async def test_a_job_that_may_have_run_is_parked_at_once(harness: Harness) -> No
     harness.target.answer = lost
     async with harness.broker():
         harness.push("once")
-        await harness.until(lambda: harness.size("dead"), "it is parked")
-    assert len(harness.target.calls) == 1
-    assert harness.members("dead")[0]["restbroker_may_have_run"] is True
-
-
-async def test_a_command_that_names_its_interface_s_version_is_held_too(harness: Harness) -> None:
-    async def lost(_request: Request) -> Response:
-        raise MaybeSent("reset")
-
-    harness.at_most_once = ("once",)
-    harness.target.answer = lost
-    async with harness.broker():
         harness.push("once/v1")
-        await harness.until(lambda: harness.size("dead"), "it is parked")
-    assert len(harness.target.calls) == 1
+        await harness.until(lambda: harness.size("dead") == 2, "both are parked")
+    assert len(harness.target.calls) == 2
+    assert [parked["restbroker_may_have_run"] for parked in harness.members("dead")] == [True, True]
 
 
 async def test_a_job_that_was_not_sent_is_tried_again_and_goes_back_unmarked_at_a_stop(harness: Harness) -> None:

@@ -119,18 +119,6 @@ def _assert_its_figures(name: str, one: Beside) -> None:
     assert {job["jid"] for job in one.members("dead")} == {f"{name}-dead-{number}" for number in range(DEAD)}
 
 
-def test_what_waits_and_what_died_is_shown_in_its_own_namespace_and_not_outside(pairs: Pairs) -> None:
-    pairs.inner.configure(OURS, Backoff="sidekiq")
-    pairs.inner.broker()
-    pairs.inner.push(OURS, ours("fails", OURS, 1), ours("dies", OURS, REFUSED))
-    pairs.inner.schedule(ours("later", OURS), 3600)
-    until(lambda: pairs.inner.unfinished() == {"retry": 1, "schedule": 1}, "each is where it belongs")
-    for zset, jid in (("retry", "fails"), ("dead", "dies"), ("schedule", "later")):
-        (entry,) = asked(pairs.inner, "sets.rb", set=zset)["entries"]
-        assert (entry["jid"], entry["queue"]) == (jid, OURS)
-        assert asked(pairs.outer, "sets.rb", set=zset)["size"] == 0
-
-
 def test_a_queue_that_is_paused_in_one_namespace_waits_there_and_is_served_in_the_other(pairs: Pairs) -> None:
     pairs.inner.client.command("SADD", f"{NAMESPACE}:paused", OURS)
     brokers = {name: one.broker() for name, one in pairs.both()}

@@ -110,21 +110,6 @@ def test_retry_now_costs_no_try_of_a_job_that_fails_again(failing: Citizen, web:
     assert _places(failing) == {user: ["retry"] for user in USERS}
 
 
-def test_retry_now_of_a_first_failure_that_fails_again_counts_as_the_first(citizen: Citizen, web: SidekiqWeb) -> None:
-    citizen.start()
-    citizen.push(job(USERS[0]))
-    citizen.wait_until_in("retry", 1)
-    (before,) = citizen.members("retry")
-    _press_checked(web, "/retries", "retry", USERS[:1])
-    citizen.wait_until_sent(2)
-    citizen.wait_until_in("retry", 1)
-    (after,) = citizen.members("retry")
-    assert (before["retry_count"], after["retry_count"]) == (0, 0)
-    assert after["failed_at"] == before["failed_at"]
-    assert "retried_at" not in before
-    assert after["retried_at"] > before["failed_at"]
-
-
 def test_delete_takes_the_checked_retries_away_for_good(failing: Citizen, web: SidekiqWeb) -> None:
     after = _press_checked(web, "/retries", "delete", USERS[:2])
     assert _shown(after, "/retries") == USERS[2:]

@@ -19,7 +19,6 @@ from restbroker.store.jobs import (
     FetchRequest,
     FinishRequest,
     Gone,
-    Limits,
     fetch,
     finish,
     held,
@@ -45,15 +44,6 @@ def test_a_refusal_names_the_key_that_is_of_another_type(server: Server, client:
     with pytest.raises(StoreRefused, match=told):
         client.transaction([("PING",), ("ZCARD", "ns:dead")])
     assert client.command("ECHO", "mine") == b"mine"
-
-
-def test_a_refused_fetch_names_the_keys_to_look_at(server: Server, lane: Lane) -> None:
-    server.raw.hset("ns:restbroker:rate:target", "a", "b")
-    limits = Limits(emission_us=10, burst=1)
-    with pytest.raises(StoreRefused) as caught:
-        fetch(lane.client, FetchRequest(lane.identity, "target", QUEUES, 0, 1, 0, limits))
-    assert "`restbroker check` names the key" in str(caught.value.cure)
-    assert "ns:restbroker:rate:target" in str(caught.value.cure)
 
 
 def test_a_fetch_and_a_finish_with_lost_replies_lose_and_double_nothing(server: Server, lane: Lane) -> None:

@@ -198,31 +198,6 @@ async def test_a_wait_can_be_cancelled_while_redis_is_frozen(make_redis: Callabl
         assert not await waiter.wait("a", 0.05)
 
 
-async def test_an_answer_that_is_overdue_ends_the_connection(
-    make_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "BLOCK_S", 0.2)
-    own = make_redis()
-    async with waiter_on(StoreSettings(own.url)) as waiter:
-        await asks(waiter)
-        own.suspend()
-        with pytest.raises(StoreUnavailable, match="did not answer in time"):
-            await waiter.wait("a", 60.0)
-        own.resume()
-        assert not await waiter.wait("a", 0.3), "its question is asked again, over a new connection"
-        own.command("LPUSH queue:a 1")
-        assert await waiter.wait("a", 20.0)
-
-
-async def test_a_wait_whose_connection_is_killed_fails_and_the_next_has_another(server: Server) -> None:
-    async with waiter_on(server.settings) as waiter:
-        await asks(waiter)
-        server.raw.client_kill_filter(_type="normal", skipme=True)
-        with pytest.raises(StoreUnavailable):
-            await waiter.wait("a", 1.0)
-        assert not await waiter.wait("a", 0.05)
-
-
 async def test_a_large_job_wakes_too_over_tls_as_well(over_tls: tuple[StoreSettings, RedisServer]) -> None:
     settings, own = over_tls
     raw = redis.Redis(port=own.port)

@@ -1,7 +1,6 @@
 """Taking and settling on Trio's own loop: it is what a thread would do, for whatever becomes of the answers."""
 
 import contextlib
-import select
 import socket
 import threading
 import time
@@ -141,18 +140,6 @@ async def test_what_the_others_answered_outlives_a_cancelled_load_of_one_script(
     ((codes, got),) = answers
     assert (codes, raws(got)) == ([Applied()], [b"2"])
     await calls.aclose()
-
-
-async def test_a_group_of_any_size_is_settled(server: Server, calls: Connection) -> None:
-    server.raw.lpush("ns:queue:a", *(str(number) for number in range(1200)))
-    base = 0
-    while got := raws(await calls.fetch(attrs.evolve(WANTED, base=base, want=500))):
-        base += len(got)
-    dead = [(f"{number}:1", Dead(1.0, b"x" * 500 + str(number).encode())) for number in range(1, 601)]
-    settled = attrs.evolve(settled_by(), items=[*dead, *((f"{number}:1", Ack()) for number in range(601, 1201))])
-    assert await calls.finish(settled, 0.0) == [Applied()] * 1200
-    assert (server.raw.zcard("ns:dead"), server.raw.get("ns:stat:processed")) == (600, b"1200")
-    assert await calls.finish(settled_by(), 0.0) == []
 
 
 async def test_a_connection_that_ended_is_noticed_before_anything_is_sent(server: Server, calls: Connection) -> None:
@@ -332,20 +319,6 @@ async def test_a_fetch_cancelled_before_its_turn_takes_nothing(server: Server, c
         release.set()
     assert scope.cancelled_caught
     assert server.raw.llen("ns:queue:a") == 1
-
-
-async def test_a_large_answer_is_read_in_pieces_that_let_others_run(server: Server, client: Client) -> None:
-    server.raw.set("large", b"x" * 1_000_000)
-    client.command("PING")
-    client.ask("GET", "large")
-    # All of it is in the kernel then, or on its heels.
-    await trio.sleep(0.2)
-    pieces = 0
-    while not (answers := client.answer()):
-        pieces += 1
-        assert select.select([client.descriptor], [], [], 1)[0]
-    assert answers == [b"x" * 1_000_000]
-    assert pieces >= 3
 
 
 async def test_jobs_of_any_size_come_whole(server: Server, calls: Connection) -> None:

@@ -96,6 +96,8 @@ def test_the_last_word_about_a_target_counts_and_other_reasons_stay(client: Clie
         assert operator.left_s == pytest.approx(600, abs=30)
         assert server.raw.pttl(TARGET) == pytest.approx(600_000, abs=30_000), "the key ends with the last of its pauses"
         assert set(limits.pauses(client, "t")) == {"denied", "operator"}
+    limits.pause(client, "t", "retry_after", 60.0)
+    assert server.raw.pttl(TARGET) > 500_000, "a shorter one takes nothing of it"
 
 
 def test_a_note_counts_only_for_the_pause_that_it_was_made_with(client: Client, server: Server) -> None:

@@ -204,14 +204,6 @@ def test_where_config_is_not_allowed_its_lines_are_unknown(client: Client, serve
         server.raw.execute_command("ACL", "DELUSER", "plain")
 
 
-def test_jobs_of_a_queue_come_in_the_order_in_which_they_are_taken_page_by_page(client: Client, server: Server) -> None:
-    queues.push(client, "a", [b"1", b"2", b"3", b"4"])
-    assert listed(client, "a", 0, 3) == [b"1", b"2", b"3"]
-    assert listed(client, "a", 3, 3) == [b"4"]
-    assert listed(client, "a", 4, 3) == listed(client, "none", 0, 3) == []
-    assert server.raw.llen("ns:queue:a") == 4
-
-
 def test_a_job_that_is_larger_than_any_that_runs_is_told_and_not_read(client: Client, server: Server) -> None:
     server.raw.rpush("ns:queue:q", b"3", b"x" * (MAX_BYTES + 1), b"1")
     (first,), (too_large,), (last,) = (listed(client, "q", skip, 10) for skip in range(3))
