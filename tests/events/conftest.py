@@ -78,13 +78,14 @@ Open = Callable[..., AbstractAsyncContextManager[Hall]]
 
 @pytest.fixture
 def hall(redis_server: RedisServer) -> Open:
-    """Opens one for these sources on the run's Redis, and ends it at the end of the block.
+    """Opens one for these sources on the run's Redis, which is empty then, and ends it at the end of the block.
 
     `hurried`: it waits for Redis no longer than a process does. On a busy machine Redis may take its time.
     """
 
     @asynccontextmanager
     async def opened(*sources: EventSource, hurried: bool = False, tls: CertFiles | None = None) -> AsyncIterator[Hall]:
+        redis_server.flush()
         told: list[Event] = []
         timeout_s = 1.0 if hurried else 10.0
 

@@ -56,12 +56,9 @@ def store(redis_server: RedisServer) -> Any:
         yield client
 
 
-@pytest.mark.parametrize("literal", [False, True])
-def test_what_the_pusher_posts_is_a_job(
-    redis_server: RedisServer, store: Client, tmp_path: Path, literal: bool
-) -> None:
+def test_what_the_pusher_posts_is_a_job(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
     configure(tmp_path, redis_server.url)
-    with started(["run"], directory=tmp_path) as broker, pusher(broker, literal=literal) as mim:
+    with started(["run"], directory=tmp_path) as broker, pusher(broker) as mim:
         assert mim.push("alice", "localhost", "bob", TEXT)
         (event,) = told(store)
         assert (event["type"], event["from"], event["to"]) == ("message", "alice@localhost", "bob")

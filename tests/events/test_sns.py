@@ -23,6 +23,7 @@ from restbroker.events.mongooseim_sns.options import Options, TopicKeys
 from restbroker.events.webhook import BODY_LIMIT_BYTES
 from tests.events.conftest import QUEUE, Hall, Open
 from tests.support.aws_signing import FORM, NAME, SECRET, signed_headers
+from tests.support.rows import rows
 from tests.transport.authority import Authority, authority
 
 TEXT: Final = "a text that nobody else may see"
@@ -122,7 +123,7 @@ async def test_what_is_published_is_a_job_on_the_queue_of_its_topic(publishing: 
     assert events[2]["raw"]["payload"] == PRESENCE
 
 
-@pytest.mark.parametrize(
+@rows(
     ("how", "expected"),
     [
         ({"secret": "another-secret-key"}, (403, "SignatureDoesNotMatch")),
@@ -153,7 +154,7 @@ async def test_a_body_that_was_changed_on_the_way_is_not_taken(publishing: Any) 
         assert one.hall.jobs() == []
 
 
-@pytest.mark.parametrize(
+@rows(
     ("is_signed", "length", "expected"),
     [(False, 10, b"403"), (False, 2 * BODY_LIMIT_BYTES, b"403"), (True, 2 * BODY_LIMIT_BYTES, b"413")],
 )
@@ -174,7 +175,7 @@ async def test_a_body_that_need_not_be_read_is_not_waited_for(
         assert b"text/xml" in answer
 
 
-@pytest.mark.parametrize(
+@rows(
     ("body", "expected"),
     [
         (form(Action="Subscribe"), (400, "InvalidParameter")),

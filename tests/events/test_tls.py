@@ -18,6 +18,7 @@ from restbroker.serving.runner import GRACE_S, Server
 from restbroker.serving.tls import Certificate
 from restbroker.telemetry.events import Event, Listening, Warned
 from tests.support.process import Stopwatch
+from tests.support.rows import rows
 from tests.support.wait import until_async
 from tests.transport.authority import Authority, authority
 
@@ -172,7 +173,7 @@ async def test_a_client_without_tls_is_told_of_and_one_that_only_looks_is_not(
     assert "https://" in (warned.cure or "")
 
 
-@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01"])
+@rows("sent", [b"", b"\x16\x03\x01"])
 async def test_who_does_not_begin_with_tls_is_dropped(
     files: CertFiles, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

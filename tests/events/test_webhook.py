@@ -19,6 +19,7 @@ from restbroker.events.webhook import BODY_LIMIT_BYTES
 from restbroker.rules.event import Filter
 from restbroker.store import queues
 from tests.events.conftest import MESSAGE, PATH, QUEUE, SOURCE, Open, sent
+from tests.support.rows import rows
 from tests.support.wait import until_async
 
 SECRET = "a-secret-of-many-letters"
@@ -63,7 +64,7 @@ async def test_the_probe_of_prosody_is_answered_with_what_it_is_to_send(hall: Op
     assert one.warnings() == []
 
 
-@pytest.mark.parametrize("kind", ["get", "set", None])
+@rows("kind", ["get", "set", None])
 async def test_an_iq_that_asks_is_refused_unless_it_is_wanted(hall: Open, kind: str | None) -> None:
     iq = {"kind": "iq", "from": "a@b/c", "to": "bots.example.org", "id": "q1", **({"type": kind} if kind else {})}
     wanted = attrs.evolve(SOURCE, name="wanted", path="/wanted", iq="accept")
@@ -78,7 +79,7 @@ async def test_an_iq_that_asks_is_refused_unless_it_is_wanted(hall: Open, kind: 
     assert one.outcomes() == ["refused", "accepted"]
 
 
-@pytest.mark.parametrize("kind", ["result", "error"])
+@rows("kind", ["result", "error"])
 async def test_an_iq_that_answers_is_an_event(hall: Open, kind: str) -> None:
     async with hall() as one:
         assert (await one.post({"kind": "iq", "type": kind, "id": "q1"})).status_code == 202
@@ -105,7 +106,7 @@ async def test_what_comes_again_is_dropped_where_that_is_configured(hall: Open) 
     assert one.outcomes() == ["accepted", "duplicate", "accepted"]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("body", "status", "outcome"),
     [
         (b"", 400, "malformed"),
@@ -158,7 +159,7 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-@pytest.mark.parametrize(
+@rows(
     ("query", "authorization"),
     [
         (f"?key={SECRET}", ""),
@@ -177,7 +178,7 @@ async def test_the_secret_may_stand_where_a_server_can_put_it(hall: Open, query:
     assert answer.status_code == 202
 
 
-@pytest.mark.parametrize(
+@rows(
     ("query", "authorization"),
     [
         ("", ""),
@@ -235,13 +236,13 @@ async def test_a_secret_in_a_file_may_change_and_is_soon_the_only_one(hall: Open
         await until_async(one.warnings, "there are warnings")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8081", "[::1]:8081", "127.0.0.2:1"])
+@rows("host", ["127.0.0.1", "localhost:8081", "[::1]:8081", "127.0.0.2:1"])
 async def test_without_a_secret_programs_of_this_machine_post(hall: Open, host: str) -> None:
     async with hall() as one:
         assert (await one.post(Host=host)).status_code == 202
 
 
-@pytest.mark.parametrize("host", ["evil.example.org", "evil.example.org:8081", "127.0.0.1.example.org", "[::1", ""])
+@rows("host", ["evil.example.org", "evil.example.org:8081", "127.0.0.1.example.org", "[::1", ""])
 async def test_without_a_secret_a_page_of_another_name_posts_nothing(hall: Open, host: str) -> None:
     async with hall() as one:
         assert (await one.post(Host=host)).status_code in (400, 401)

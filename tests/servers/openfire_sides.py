@@ -41,7 +41,8 @@ class Direct:
 
     async def send(self, request: Request) -> Response:
         self.sent.append(request)
-        return await self.ask(request)
+        self.said.append(await self.http.send(request))
+        return self.said[-1]
 
 
 @attrs.define(eq=False)

@@ -1,4 +1,4 @@
-"""Ten thousand accounts out of a file on a real ejabberd, by `restbroker enqueue --bulk`."""
+"""Thousands of accounts out of a file on a real ejabberd, by `restbroker enqueue --bulk`."""
 
 import json
 import signal
@@ -12,12 +12,12 @@ from tests.support.process import run, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
-USERS = 10_000
+USERS = 3_000
 BULK = ["enqueue", "register", "--bulk", "users.csv", "--const", "host=example.org", "--rejects", "rejects.csv"]
 WAITING = [*BULK, "--wait", "--timeout", "60s", "--json"]
 
 
-def test_ten_thousand_users_are_registered_once_each_though_it_is_killed_and_two_rows_are_bad(
+def test_thousands_of_users_are_registered_once_each_though_it_is_killed_and_two_rows_are_bad(
     tmp_path: Path, redis_server: RedisServer, own_ejabberd: Ejabberd
 ) -> None:
     store: Any = redis.Redis(port=redis_server.port)
@@ -33,7 +33,7 @@ def test_ten_thousand_users_are_registered_once_each_though_it_is_killed_and_two
     rows = [f"user{number},secret {number}" for number in range(USERS)]
     (tmp_path / "users.csv").write_text("\n".join(["user,password", *rows[:50], "bob", *rows[50:], "eve,", ""]))
     with started(["run"], directory=tmp_path):
-        with started([*WAITING, "--rate", "5000"], directory=tmp_path) as killed:
+        with started([*WAITING, "--rate", "600"], directory=tmp_path) as killed:
             until(
                 lambda: store.llen("queue:rest") + int(store.get("stat:processed") or 0) > USERS / 4, "some are there"
             )
@@ -63,7 +63,7 @@ def test_ten_thousand_users_are_registered_once_each_though_it_is_killed_and_two
         assert len(registered(own_ejabberd)) == USERS
         rejects = tmp_path / "rejects.csv"
         assert rejects.read_text() == (
-            '_error,user,password\n"line 52: 1 cell for 2 columns.",bob\n"line 10003: password is empty.",eve,\n'
+            '_error,user,password\n"line 52: 1 cell for 2 columns.",bob\n"line 3003: password is empty.",eve,\n'
         )
         rejects.write_text(rejects.read_text().replace(",bob\n", ",bob,b\n").replace(",eve,\n", ",eve,e\n"))
         again = ["rejects.csv" if word == "users.csv" else word for word in WAITING[:6]]

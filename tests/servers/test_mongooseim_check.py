@@ -16,6 +16,7 @@ from tests.support.mongooseim.faults import Kind
 from tests.support.mongooseim.server import MongooseIM
 from tests.support.ports import free_port
 from tests.support.receiver import Answer, Receiver
+from tests.support.rows import rows
 
 Look = Callable[..., Any]
 
@@ -53,7 +54,7 @@ async def test_a_server_that_is_well_is_told_with_who_we_are(look: Look, mim: Mo
     assert not mim.world.accounts
 
 
-@pytest.mark.parametrize(
+@rows(
     ("members", "code", "level", "cure"),
     [
         ({"Auth": {"Basic": {"User": "admin", "Pass": "wr0ng-secret"}}}, "LoginRefused", "problem", "login"),

@@ -174,14 +174,13 @@ def enqueue(place: Place, *words: str) -> str:
     return done.stdout
 
 
-def test_restbroker_loads_it_without_a_note_and_checks_it(place: Place, broker: Running) -> None:
+def test_restbroker_loads_it_without_a_note_checks_it_and_does_its_jobs(
+    place: Place, server: MongooseIM, broker: Running
+) -> None:
     shown = run(["config", "show", "--config", str(place.env)])
     assert (shown.returncode, shown.stderr) == (0, "")
     checked = run(["check", "--config", str(place.env)])
     assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def test_a_user_is_registered_and_a_message_sent(place: Place, server: MongooseIM, broker: Running) -> None:
     (place.env.parent / "password_file").write_text('alice "s" password')
     enqueue(place, "account.registerUser", "username=alice", "domain=localhost", "password=@password_file")
     assert server.world.accounts["alice@localhost"] == 'alice "s" password'
@@ -215,7 +214,14 @@ def test_both_sides_name_the_same_paths_topics_and_keys() -> None:
     assert {one["Queue"] for one in SOURCES.values()} == {"xmpp_events"}
 
 
-def test_what_is_published_to_sns_becomes_a_job(broker: Running, sns: SnsPusher, line: redis.Redis) -> None:
+def publish(rabbit: RabbitMQ, published: Sequence[Published]) -> None:
+    for one in published:
+        rabbit.publish(one.exchange, one.routing_key, one.body)
+
+
+def test_what_is_published_to_sns_posted_or_published_to_rabbitmq_becomes_a_job(
+    broker: Running, sns: SnsPusher, hook: HttpPusher, rabbit: RabbitMQ, line: redis.Redis
+) -> None:
     alice, room = Jid.read("alice@localhost/PC"), Jid.read("room@muc.localhost")
     sns.told(Sent(alice, Jid.read("bob@localhost"), "hello"))
     sns.wait()
@@ -231,8 +237,6 @@ def test_what_is_published_to_sns_becomes_a_job(broker: Running, sns: SnsPusher,
     sns.wait()
     assert [one.status for one in sns.tries] == [200] * 3
 
-
-def test_what_is_posted_becomes_a_job(broker: Running, hook: HttpPusher, line: redis.Redis) -> None:
     assert hook.push("alice", "localhost", "bob", "Hi, Bob!  Grüße")
     [event] = taken(line, 1)
     assert (event["type"], event["from"], event["to"], event["body"]) == (
@@ -242,13 +246,6 @@ def test_what_is_posted_becomes_a_job(broker: Running, hook: HttpPusher, line: r
         "Hi, Bob!  Grüße",
     )
 
-
-def publish(rabbit: RabbitMQ, published: Sequence[Published]) -> None:
-    for one in published:
-        rabbit.publish(one.exchange, one.routing_key, one.body)
-
-
-def test_what_is_published_to_rabbitmq_becomes_a_job(broker: Running, rabbit: RabbitMQ, line: redis.Redis) -> None:
     publish(rabbit, push_rabbit.chat("first.last@localhost/PC", "b.o.b@localhost", "hello"))
     rabbit.publish(
         "chat_msg",

@@ -15,6 +15,7 @@ from restbroker.connectors.openfire_chat.options import Settings
 from restbroker.rules.findings import Finding
 from tests.support.openfire.server import Openfire
 from tests.support.ports import free_port
+from tests.support.rows import rows
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ async def test_where_nothing_answers_the_usual_ports_are_tried_without_the_login
     assert [one.headers.get("authorization") for one in chat.asked] == [None]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("changed", "cure"),
     [
         ({"credentials": Basic("admin", Secret("wr0ng-one"))}, "an administrator's"),

@@ -1,5 +1,6 @@
 """The kind openfire-rest against the stand-in, which plays what was measured on two generations of the plugin."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,12 +12,12 @@ from restbroker.transport.errors import MaybeSent
 from tests.servers.openfire_rest import ROOM, made, opened
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
+from tests.support.rows import rows
 
 WAYS: Final[dict[str, dict[str, str]]] = {"basic": {}, "secret": {"Secret": "rest-secret"}}
 
 
-@pytest.mark.parametrize("write", ["xml", "json"])
-@pytest.mark.parametrize("dialect", ["1.2", "1.5", "1.12"])
+@rows(("dialect", "write"), product(("1.2", "1.5", "1.12"), ("xml", "json")))
 async def test_what_is_written_is_read_back_alike_in_every_dialect(tmp_path: Path, dialect: Any, write: str) -> None:
     with Openfire(dialect=dialect) as server:
         server.world.register("bob")
@@ -52,7 +53,7 @@ async def test_what_is_written_is_read_back_alike_in_every_dialect(tmp_path: Pat
     assert sessions == {"sessions": []}
 
 
-@pytest.mark.parametrize("write", ["xml", "json"])
+@rows("write", ["xml", "json"])
 async def test_people_and_sharing_of_a_group_survive_a_change_of_its_description(tmp_path: Path, write: str) -> None:
     people = ["alice@example.org", "bob@example.org", "carol@elsewhere.example"]
     with Openfire(dialect="1.12") as server:
@@ -84,7 +85,7 @@ async def test_the_session_is_kept_and_one_is_enough(tmp_path: Path) -> None:
         assert server.http_sessions == 1
 
 
-@pytest.mark.parametrize("mode", ["basic", "secret"])
+@rows("mode", ["basic", "secret"])
 async def test_each_way_to_log_in_works_in_its_own_mode_alone(tmp_path: Path, mode: Any) -> None:
     with Openfire(auth=mode) as server:
         async with opened(tmp_path, server) as basic, opened(tmp_path, server, Secret="rest-secret") as secret:
@@ -171,7 +172,7 @@ async def test_of_a_bulk_each_room_is_made_for_itself(tmp_path: Path) -> None:
     assert (first.note, second.note) == (None, None)
 
 
-@pytest.mark.parametrize(("dialect", "version"), [("1.2", "does not tell"), ("1.12", "1.12.0")])
+@rows(("dialect", "version"), [("1.2", "does not tell"), ("1.12", "1.12.0")])
 async def test_the_check_tells_dialect_and_version_and_the_base_path(
     tmp_path: Path, dialect: Any, version: str
 ) -> None:

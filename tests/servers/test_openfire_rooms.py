@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.servers.openfire_sides import Direct, Open, Side, sides_of
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer, redis_binary
+from tests.support.rows import rows
 from tests.support.wait import until_async
 
 ROLES = ["moderator", "participant", "visitor"]
@@ -58,6 +60,14 @@ def sides(tmp_path: Path, redis_server: RedisServer, chat: Openfire) -> Open:
     return sides_of(tmp_path, redis_server, chat)
 
 
+def anew(chat: Openfire, redis: RedisServer) -> None:
+    """Nobody is logged in, there is no room, and nothing was asked."""
+    chat.restart()
+    chat.world.services["conference"].clear()
+    chat.asked.clear()
+    redis.flush()
+
+
 def told(chat: Openfire) -> list[str]:
     """What was said in the room, for all to hear."""
     return [body for _, body, _ in chat.world.services["conference"]["balcony"].told]
@@ -81,10 +91,11 @@ def assert_refused(outcome: Outcome, code: str, *words: str) -> None:
         assert word in outcome.reason.text, outcome.reason.text
 
 
-@pytest.mark.parametrize(("command", "more"), [("post_to_room", "body"), ("invite_contact_to_room", "reason")])
+@rows(("command", "more"), [("post_to_room", "body"), ("invite_contact_to_room", "reason")])
 async def test_after_a_refused_join_nothing_is_said_by_any_broker_and_each_job_says_why(
-    chat: Openfire, sides: Open, command: str, more: str
+    chat: Openfire, sides: Open, redis_server: RedisServer, command: str, more: str
 ) -> None:
+    anew(chat, redis_server)
     given = {**IN, more: "Hm", **({"invitedJid": "juliet"} if more == "reason" else {})}
     async with sides(2) as (one, other):
         await one.done("create_room", {**ROOM, "membersOnly": True})
@@ -107,7 +118,7 @@ async def test_who_left_joins_again_before_a_post_whoever_had_him_leave(chat: Op
     assert sent(chat, "PUT") == 2
 
 
-@pytest.mark.parametrize(
+@rows(
     ("command", "how"),
     [
         ("add_room_outcast", NURSE),
@@ -125,8 +136,9 @@ async def test_who_left_joins_again_before_a_post_whoever_had_him_leave(chat: Op
     ],
 )
 async def test_whom_a_job_may_have_had_leave_joins_before_his_next_post(
-    chat: Openfire, sides: Open, command: str, how: Mapping[str, Json]
+    chat: Openfire, sides: Open, redis_server: RedisServer, command: str, how: Mapping[str, Json]
 ) -> None:
+    anew(chat, redis_server)
     async with sides(2) as (one, other):
         await one.done("create_room", ROOM)
         await one.done("post_to_room", says("before"))
@@ -136,7 +148,7 @@ async def test_whom_a_job_may_have_had_leave_joins_before_his_next_post(
     assert sent(chat, "PUT") == before + 1
 
 
-@pytest.mark.parametrize(
+@rows(
     ("command", "how"),
     [
         ("update_room", ROOM),
@@ -146,8 +158,9 @@ async def test_whom_a_job_may_have_had_leave_joins_before_his_next_post(
     ],
 )
 async def test_whom_a_job_leaves_in_the_room_does_not_leave_and_enter_it(
-    chat: Openfire, sides: Open, command: str, how: Mapping[str, Json]
+    chat: Openfire, sides: Open, redis_server: RedisServer, command: str, how: Mapping[str, Json]
 ) -> None:
+    anew(chat, redis_server)
     async with sides() as (side,):
         await side.done("create_room", ROOM)
         await side.done("post_to_room", says("before"))
@@ -266,10 +279,11 @@ async def test_a_login_in_between_has_him_join_by_the_new_one(chat: Openfire, si
     assert sent(chat, "PUT") == 2
 
 
-@pytest.mark.parametrize("command", ["join_room", "leave_room", "post_to_room"])
+@rows("command", ["join_room", "leave_room", "post_to_room"])
 async def test_whose_answer_was_lost_is_not_taken_for_somebody_in_the_room(
-    chat: Openfire, sides: Open, command: str
+    chat: Openfire, sides: Open, redis_server: RedisServer, command: str
 ) -> None:
+    anew(chat, redis_server)
     method = "DELETE" if command == "leave_room" else "PUT"
     async with sides(2) as (one, other):
         await one.done("create_room", ROOM)
@@ -319,7 +333,7 @@ async def test_where_rooms_are_not_joined_by_themselves_who_is_out_says_nothing(
     assert sent(chat, "POST") == 1
 
 
-@pytest.mark.parametrize(
+@rows(
     ("command", "how"),
     [
         ("add_room_outcast", NURSE),
@@ -332,8 +346,9 @@ async def test_where_rooms_are_not_joined_by_themselves_who_is_out_says_nothing(
     ],
 )
 async def test_where_rooms_are_not_joined_by_themselves_whom_a_job_may_have_had_leave_says_nothing_until_he_joins(
-    chat: Openfire, sides: Open, command: str, how: Mapping[str, Json]
+    chat: Openfire, sides: Open, redis_server: RedisServer, command: str, how: Mapping[str, Json]
 ) -> None:
+    anew(chat, redis_server)
     async with sides(2, Options={"JoinRooms": False}) as (one, other):
         await one.done("create_room", ROOM)
         await one.done("join_room", IN)
@@ -357,11 +372,11 @@ async def test_a_server_that_fails_at_a_join_has_the_post_tried_again_and_not_he
     assert told(chat) == ["once"]
 
 
-@pytest.mark.parametrize("joins", [True, False])
-@pytest.mark.parametrize("command", ["join_room", "post_to_room", "invite_contact_to_room"])
+@rows(("command", "joins"), product(("join_room", "post_to_room", "invite_contact_to_room"), (True, False)))
 async def test_a_room_that_is_not_there_is_not_made_by_a_typing_error(
-    chat: Openfire, sides: Open, command: str, joins: bool
+    chat: Openfire, sides: Open, redis_server: RedisServer, command: str, joins: bool
 ) -> None:
+    anew(chat, redis_server)
     more = {"post_to_room": {"body": "Hm"}, "invite_contact_to_room": {"invitedJid": "juliet"}}.get(command, {})
     async with sides(Options={"JoinRooms": joins}) as (side,):
         await side.done("create_room", ROOM)
@@ -413,10 +428,11 @@ async def test_where_nobody_can_say_whether_a_room_is_there_it_is_joined(chat: O
     assert told(chat) == ["heard"]
 
 
-@pytest.mark.parametrize("command", ["create_room", "update_room"])
+@rows("command", ["create_room", "update_room"])
 async def test_a_room_that_a_job_makes_or_sets_can_be_joined_unless_it_is_to_tell_nobodys_presence(
-    chat: Openfire, sides: Open, command: str
+    chat: Openfire, sides: Open, redis_server: RedisServer, command: str
 ) -> None:
+    anew(chat, redis_server)
     plain = {name: value for name, value in ROOM.items() if name != "broadcastPresenceRoles"}
     async with sides() as (side,):
         await side.done("create_room", plain)

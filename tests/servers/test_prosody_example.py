@@ -99,14 +99,13 @@ def test_prosody_loads_it(prosody_of_it: Prosody) -> None:
     assert "Error" not in log
 
 
-def test_restbroker_loads_it_without_a_note_and_checks_it(place: Place, broker: Running) -> None:
+def test_restbroker_loads_and_checks_it_and_two_users_become_contacts_without_a_new_login(
+    place: Place, broker: Running, clients: Clients
+) -> None:
     shown = run(["config", "show", "--config", str(place.env)])
     assert (shown.returncode, shown.stderr) == (0, "")
     checked = run(["check", "--config", str(place.env)])
     assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def test_two_users_become_contacts_and_see_each_other_without_a_new_login(place: Place, clients: Clients) -> None:
     john, aaron = clients.login("john"), clients.login("aaron")
     done = run(["roster", "befriend", "--config", str(place.env), "john", "aaron"])
     assert done.returncode == 0, done.stdout + done.stderr

@@ -169,16 +169,15 @@ def test_of_twenty_users_the_one_whose_service_fails_is_retried_alone_until_it_w
     assert broker.stop() == 0, broker.output()
 
 
-@pytest.mark.parametrize("answer", [b'{"ann@example.org":{"groups":["a list"]}}', "hang"], ids=["poisoned", "hanging"])
 def test_one_roster_that_stops_the_answer_costs_the_others_of_its_batch_nothing(
-    stage: Stage, broker: Running, clients: Clients, answer: Any
+    stage: Stage, broker: Running, clients: Clients
 ) -> None:
     users = names(5)
     stage.prosody.register(*users)
     online = {user: clients.login(user) for user in users}
     for user in users:
         stage.service.rosters[user] = {ANN: {}}
-    stage.service.answers["user3"] = answer
+    stage.service.answers["user3"] = b'{"ann@example.org":{"groups":["a list"]}}'
     stage.push("refresh", users)
     for user in users:
         if user != "user3":
@@ -191,26 +190,26 @@ def test_one_roster_that_stops_the_answer_costs_the_others_of_its_batch_nothing(
     assert broker.stop() == 0, broker.output()
 
 
-def test_a_thousand_changes_of_one_user_are_one_refresh_each_debounce_and_the_last_state_is_seen_last(
+def test_many_changes_of_one_user_are_one_refresh_each_debounce_and_the_last_state_is_seen_last(
     stage: Stage, broker: Running, clients: Clients, tell: Callable[[str], None]
 ) -> None:
     stage.prosody.register("john")
     john = clients.login("john")
     before = stage.service.asked["john"]
     jobs = []
-    for number in range(1000):
+    for number in range(300):
         args = ["add_contact", {"user": "john", "jid": f"friend{number}@example.org"}, TOKEN]
         job = {"class": "Add", "jid": f"{number:024x}", "queue": "writes", "args": args}
         jobs.append(json.dumps(job).encode())
     began_s = time.monotonic()
     queues.push(stage.client, "writes", jobs)
-    john.pushes.wait_for_number(1000, 60.0)
+    john.pushes.wait_for_number(300, 60.0)
     took_s = time.monotonic() - began_s
     stage.wait_until_idle()
     refreshes = stage.service.asked["john"] - before
     assert refreshes <= 2 + took_s / 0.2, "no more than one each Debounce"
-    assert {contact.jid for contact in john.pushes.all} == {f"friend{number}@example.org" for number in range(1000)}
-    tell(f"1,000 changes of one user: all pushed to the client after {took_s:.1f} s, by {refreshes} refreshes")
+    assert {contact.jid for contact in john.pushes.all} == {f"friend{number}@example.org" for number in range(300)}
+    tell(f"300 changes of one user: all pushed to the client after {took_s:.1f} s, by {refreshes} refreshes")
     assert broker.stop() == 0, broker.output()
 
 
@@ -222,16 +221,15 @@ def test_over_two_brokers_a_user_is_never_refreshed_twice_at_the_same_moment(sta
         for running in (one, other):
             running.wait_for(r"broker\.started")
         stage.service.peak, before = 0, stage.service.asked["john"]
-        until_s = time.monotonic() + 5.0
         number = 0
-        while time.monotonic() < until_s:
+        while stage.service.asked["john"] - before <= 4:
+            assert number < 10_000, "he is not refreshed"
             stage.push("refresh", ["john"])
             number += 1
             stage.push("add_contact", {"user": "john", "jid": f"friend{number}@example.org"}, queue="writes")
             time.sleep(0.02)
         stage.wait_until_idle()
         assert stage.service.peak == 1
-        assert stage.service.asked["john"] - before > 3
         assert one.stop() == other.stop() == 0
     assert len(clients.login("john").roster()) == number, "what the server saw last is what is in Redis"
 
@@ -308,7 +306,7 @@ def asked_for_more(stage: Stage, so_far: int) -> bool:
 def test_many_users_are_refreshed_with_few_requests_and_no_flood_at_the_roster_service(
     stage: Stage, broker: Running, tell: Callable[[str], None]
 ) -> None:
-    users = names(int(os.environ.get("ROSTER_USERS", "1000")))
+    users = names(int(os.environ.get("ROSTER_USERS", "400")))
     for first in range(0, len(users), 200):
         stage.prosody.appear(users[first : first + 200])
         until(partial(asked_for_more, stage, first), "they ask", 60)

@@ -87,17 +87,3 @@ def test_while_redis_is_away_nobody_loses_his_contacts_and_a_login_works_when_it
         assert json.loads(prosody.refresh("john")[1])["errors"] == 0
         assert [push.jid for push in john.pushes.wait_for_number(1)] == list(ZOE), "and nothing was taken away"
         alone.wait_for("code=RostersUnread")
-
-
-def test_forty_who_are_online_are_all_answered_at_once(
-    prosody: Prosody, serve: Serve, redis_server: RedisServer
-) -> None:
-    users = [f"user{number}" for number in range(40)]
-    put(redis_server, **dict.fromkeys(users, ANN))
-    with serve(prosody, redis_server):
-        prosody.appear(users)
-        until(lambda: prosody.sent().get("iq") == len(users), "all have their rosters")
-        put(redis_server, **dict.fromkeys(users, ZOE))
-        status, answer = prosody.refresh(*users, timeout_s=120)
-        assert (status, json.loads(answer)["errors"]) == (200, 0)
-        until(lambda: prosody.sent().get("push", 0) == 40, "each is told of the new contact")

@@ -24,6 +24,7 @@ from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.ports import free_port
 from tests.support.prosody import Prosody
+from tests.support.rows import rows
 
 HOST = "example.org"
 # The fixture makes its accounts from another loopback address.
@@ -121,7 +122,7 @@ def test_so_may_this_machine_by_its_address(ejabberd: Ejabberd) -> None:
     assert refused(ejabberd, None) == set(ALL) - MAY
 
 
-@pytest.mark.parametrize("fallback", [True, False])
+@rows("fallback", [True, False])
 def test_so_may_the_tokens_of_an_account_and_without_fallback_they_alone(ejabberd: Ejabberd, *, fallback: bool) -> None:
     take(ejabberd, Issued(Basic(ejabberd.limited, Secret(PASSWORD)), fallback))
     own = ejabberd.authorization("limited")
@@ -148,7 +149,7 @@ class Looks:
     msg: int
 
 
-@pytest.mark.parametrize(
+@rows(
     ("allow", "looks"),
     [
         (("message",), Looks(422, 404, 404)),

@@ -62,9 +62,8 @@ async def ask(side: Side, times: int = 1) -> list[Outcome]:
     return [await side.do("check_account", user="nobody", host=HOST) for _ in range(times)]
 
 
-@pytest.mark.parametrize("fallback", [False, True])
-async def test_many_workers_share_one_token(fresh: Ejabberd, fallback: bool) -> None:
-    async with side_of(fresh, login(fresh, fallback=fallback), concurrency=20) as side:
+async def test_many_workers_share_one_token(fresh: Ejabberd) -> None:
+    async with side_of(fresh, login(fresh), concurrency=20) as side:
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(ask, side, 5)

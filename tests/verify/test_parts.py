@@ -17,6 +17,7 @@ from restbroker.verify.result import Result
 from restbroker.verify.stand_in import StandIn
 from restbroker.verify.verdict import Verdict, judge
 from tests.support.redis_server import RedisServer
+from tests.support.rows import rows
 
 
 async def test_whoever_comes_while_the_server_goes_down_is_counted_too() -> None:
@@ -29,7 +30,7 @@ async def test_whoever_comes_while_the_server_goes_down_is_counted_too() -> None
                 await stream.receive_some()
 
     # Some of 60 come at the very moment, in one of ten rounds.
-    for seed in range(40):
+    for seed in range(20):
         rng = random.Random(seed)
         stand_in = StandIn(Ejabberd("u", "p", frozenset()), rng, slow=True)
         async with trio.open_nursery() as nursery:
@@ -46,7 +47,7 @@ def test_without_kills_nothing_breaks() -> None:
     assert plan(0, random.Random(1)) == []
 
 
-@pytest.mark.parametrize("kills", [1, 3, 100])
+@rows("kills", [1, 3, 100])
 def test_a_plan_has_all_its_kills_every_other_fault_and_begins_with_a_freeze(kills: int) -> None:
     faults = plan(kills, random.Random(1))
     assert faults.count("kill") == kills
@@ -78,7 +79,7 @@ def test_each_job_is_judged_by_what_redis_and_the_target_say() -> None:
 GOOD = Result(Verdict(9, 9, 9, 0, 3, 0, 0, 0), 3, 0, {}, {"kill": 2}, {"kill": [0.5, 1.5], "freeze": []}, 1.0, 7)
 
 
-@pytest.mark.parametrize(
+@rows(
     "bad",
     [
         attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, lost=1)),
@@ -86,16 +87,13 @@ GOOD = Result(Verdict(9, 9, 9, 0, 3, 0, 0, 0), 3, 0, {}, {"kill": 2}, {"kill": [
         attrs.evolve(GOOD, unfinished=1),
         attrs.evolve(GOOD, bound=2),
     ],
-    ids=["lost", "unexpected", "unfinished", "beyond the bound"],
 )
 def test_one_broken_promise_is_enough(bad: Result) -> None:
     assert GOOD.kept
     assert not bad.kept
 
 
-@pytest.mark.parametrize(
-    ("faults", "bound", "tested"), [({"kill": 2}, 3, True), ({"kill": 2}, 0, False), ({}, 0, True)]
-)
+@rows(("faults", "bound", "tested"), [({"kill": 2}, 3, True), ({"kill": 2}, 0, False), ({}, 0, True)])
 def test_a_run_whose_faults_met_no_job_says_that_nothing_was_tested_and_fails(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

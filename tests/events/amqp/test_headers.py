@@ -3,11 +3,11 @@
 import struct
 from collections.abc import Callable, Sequence
 
-import pytest
 from pika import BasicProperties
 
 from tests.events.amqp.conftest import CHAT, RECEIVED, Read, chat
 from tests.support.rabbitmq import RabbitMQ, as_bytes
+from tests.support.rows import rows
 
 
 class Raw(BasicProperties):
@@ -32,7 +32,7 @@ def tables_in_tables() -> bytes:
     return table
 
 
-@pytest.mark.parametrize("table", [a_time_of_no_calendar, tables_in_tables])
+@rows("table", [a_time_of_no_calendar, tables_in_tables])
 async def test_a_header_that_cannot_be_decoded_holds_up_nothing(
     reading: Read, rabbit: RabbitMQ, table: Callable[[], bytes]
 ) -> None:

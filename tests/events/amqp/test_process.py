@@ -41,11 +41,10 @@ def store(redis_server: RedisServer) -> Client:
     return open_client(StoreSettings(redis_server.url))
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_broker_reads_and_a_group_does_so_once(
-    rabbit: RabbitMQ, redis_server: RedisServer, store: Client, tmp_path: Path, processes: int
+def test_a_group_of_brokers_reads_once(
+    rabbit: RabbitMQ, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
-    configure(tmp_path, redis_server, rabbit.url(), Processes=processes, LogLevel="debug")
+    configure(tmp_path, redis_server, rabbit.url(), Processes=2, LogLevel="debug")
     with started(["run"], directory=tmp_path) as broker:
         until(lambda: consumers(rabbit) > 0, "the queue is read", 60)
         assert consumers(rabbit) == 1

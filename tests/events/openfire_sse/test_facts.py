@@ -13,6 +13,7 @@ from tests.events.openfire_sse.conftest import Read
 from tests.events.openfire_sse.test_relogin import another_process, logs_off
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
+from tests.support.rows import rows
 from tests.support.wait import until_async
 
 
@@ -20,9 +21,7 @@ class Stream:
     heartbeat_s = 7.0
 
 
-@pytest.mark.parametrize(
-    ("login", "shown"), [("ofchat-491368877", "…877"), ("ofchat-7", "…-7"), ("ofchat", "…"), ("x", "…"), ("", "")]
-)
+@rows(("login", "shown"), [("ofchat-491368877", "…877"), ("ofchat-7", "…-7"), ("ofchat", "…"), ("x", "…"), ("", "")])
 def test_of_an_id_the_end_is_shown_and_never_most_of_it(login: str, shown: str) -> None:
     facts = Facts()
     assert facts() == StreamFacts()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -20,6 +19,7 @@ from restbroker.transport.message import Request
 from restbroker.transport.stream import StreamEnded, open_stream
 from tests.events.openfire_sse.conftest import PASSWORD, Read
 from tests.support.openfire.server import Openfire
+from tests.support.rows import rows
 from tests.support.wait import until_async
 
 RECORDED: Final = Path(__file__).parents[2] / "recorded" / "openfire"
@@ -122,8 +122,7 @@ async def played(user: str, size: int | None) -> list[ServerEvent]:
     return events
 
 
-@pytest.mark.parametrize("size", [None, 1, 3, 100])
-@pytest.mark.parametrize("user", EVENTS)
+@rows(("user", "size"), [(user, size) for user in EVENTS for size in (None, 1, 3, 100)])
 async def test_a_recorded_stream_gives_the_events_that_it_tells_of_however_it_is_cut(
     user: str, size: int | None
 ) -> None:
@@ -132,9 +131,7 @@ async def test_a_recorded_stream_gives_the_events_that_it_tells_of_however_it_is
     assert [told(event, like) for event, like in zip(events, wanted, strict=True)] == wanted
 
 
-@pytest.mark.parametrize(
-    ("user", "is_over"), [("ann", False), ("bob", True), ("dave", True), ("eve", False), ("eve2", True)]
-)
+@rows(("user", "is_over"), [("ann", False), ("bob", True), ("dave", True), ("eve", False), ("eve2", True)])
 def test_the_last_that_is_told_of_a_session_is_that_it_ends_and_nothing_before_says_so(
     user: str, is_over: bool
 ) -> None:
@@ -144,9 +141,8 @@ def test_the_last_that_is_told_of_a_session_is_that_it_ends_and_nothing_before_s
     assert (any(before), last) == (False, is_over)
 
 
-@pytest.mark.parametrize("size", [1, 3, 100])
 async def test_all_recorded_streams_played_at_once_become_the_jobs_of_each_and_none_too_many(
-    reading: Read, openfire: Openfire, passwords: Path, size: int
+    reading: Read, openfire: Openfire, passwords: Path
 ) -> None:
     openfire.world.register(*EVENTS)
     # Nobody sees the others come, and no heartbeat falls into a line.
@@ -162,8 +158,8 @@ async def test_all_recorded_streams_played_at_once_become_the_jobs_of_each_and_n
         def play() -> None:
             while left:
                 for user, written in list(left.items()):
-                    assert streams[user].raw(written[:size])
-                    left[user] = written[size:]
+                    assert streams[user].raw(written[:3])
+                    left[user] = written[3:]
                     if not left[user]:
                         del left[user]
 

@@ -18,13 +18,14 @@ from restbroker.events.amqp.read import LIMIT_BYTES, Message
 from restbroker.events.amqp.settings import Exchange, Server, Settings
 from restbroker.events.amqp.topology import Login, Making, Queueing, Step, refused
 from restbroker.rules import redact
+from tests.support.rows import rows
 
 SOURCE = EventSource("rabbit", "mongooseim-amqp", None, "events", "XmppEvent")
 CHAT = Exchange("chat_msg", "chat", ("#.chat_msg_recv",))
 SETTINGS = Settings(Server(Secret("amqp://x:y@h")), (CHAT,), "restbroker.rabbit")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("text", "found"),
     [
         ("amqp://u:p@h", Address(is_tls=False, host="h", port=5672, vhost="/", user="u", password="p")),
@@ -39,7 +40,7 @@ def test_an_address_is_read(text: str, found: Address) -> None:
     assert address(text) == found
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     [
         "", "h", "http://u:secret@h", "amqp://", "amqp://u:secret@", "amqp://secret@h", "amqp://u:secret@h:0",
@@ -59,7 +60,7 @@ def test_no_form_of_an_address_shows_its_password(password: str) -> None:
     assert f"<{password}>" not in f"{found} {found!r}"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("step", "code", "found", "says"),
     [
         (Login("amqp://h:1", "u", "/"), 403, "RabbitMQDenied", "refuses the login of the user u"),

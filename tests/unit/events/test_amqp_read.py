@@ -12,6 +12,7 @@ from restbroker.events.amqp.settings import Carries
 from restbroker.events.contract import Malformed
 from restbroker.rules import rubyjson
 from restbroker.rules.event import ServerEvent, as_json
+from tests.support.rows import rows
 
 CARRIES: dict[str, Carries] = {"presence": "presence", "chat_msg": "chat", "groupchat_msg": "groupchat"}
 CHAT = {"to_user_id": "bob@localhost", "from_user_id": "alice@localhost/PC", "message": "hello"}
@@ -30,7 +31,7 @@ def test_a_message_has_each_member_and_says_how_it_was_published() -> None:
     assert event.raw == {"exchange": "chat_msg", "routing_key": "bob@localhost.chat_msg_recv", "payload": CHAT}
 
 
-@pytest.mark.parametrize(
+@rows(
     ("key", "server"),
     [
         ("alice@a.example.chat_msg_sent", "a.example"),
@@ -44,7 +45,7 @@ def test_the_server_is_that_of_the_side_on_which_it_was_seen(key: str, server: s
     assert told("chat_msg", key, payload).server == server
 
 
-@pytest.mark.parametrize("is_there", [True, False])
+@rows("is_there", [True, False])
 def test_a_presence_has_no_body_and_says_in_raw_whether_the_user_is_there(is_there: bool) -> None:
     payload = {"user_id": "bob@localhost/PC", "present": is_there}
     event = told("presence", "bob@localhost", payload)
@@ -53,7 +54,7 @@ def test_a_presence_has_no_body_and_says_in_raw_whether_the_user_is_there(is_the
     assert event.raw == {"exchange": "presence", "routing_key": "bob@localhost", "payload": payload}
 
 
-@pytest.mark.parametrize(
+@rows(
     ("key", "sender", "receiver"),
     [
         ("alice@localhost.groupchat_msg_sent", "alice@localhost/PC", "room@muc.localhost"),
@@ -72,7 +73,7 @@ def test_an_exchange_of_another_name_is_read_by_what_it_holds() -> None:
     assert told("other", "x", {"user_id": "a@b", "present": True}).type == "presence"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("exchange", "payload", "why"),
     [
         ("chat_msg", b"", "it is no JSON that Ruby can read"),

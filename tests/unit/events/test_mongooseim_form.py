@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from restbroker.events.contract import Malformed, Posted
 from restbroker.events.mongooseim_webhook.form import read
 from restbroker.events.mongooseim_webhook.hook import Pushed
+from tests.support.rows import rows
 
 CAPTURED = b"author=alice&server=localhost&receiver=bob&message="
 
@@ -18,7 +19,7 @@ def message(written: bytes) -> str:
     return read(CAPTURED + written)["message"]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("written", "text"),
     [
         (b"hello", "hello"),
@@ -37,7 +38,7 @@ def test_an_escaped_message_is_read_with_both_ways_of_writing_a_space(written: b
     assert message(written) == text
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     [
         "Hi, Bob!",
@@ -93,7 +94,7 @@ def test_a_message_is_an_event_whose_receiver_has_no_domain() -> None:
     assert event.raw == {"author": "alice", "server": "localhost", "receiver": "bob", "message": "Hi, Bob!"}
 
 
-@pytest.mark.parametrize(
+@rows(
     ("author", "server", "sender"),
     [
         ("alice", "", "alice"),
@@ -108,7 +109,7 @@ def test_of_the_sender_only_what_was_told_is_said(author: str, server: str, send
     assert (event.sender, event.receiver, event.server) == (sender, None, server or None)
 
 
-@pytest.mark.parametrize("name", ["author", "receiver", "message"])
+@rows("name", ["author", "receiver", "message"])
 def test_a_form_without_one_of_its_fields_is_malformed(name: str) -> None:
     left = b"&".join(part for part in (CAPTURED + b"secret").split(b"&") if not part.startswith(name.encode()))
     with pytest.raises(Malformed, match=f"its form has no field {name}") as caught:

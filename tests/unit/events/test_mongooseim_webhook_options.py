@@ -14,6 +14,7 @@ from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
 from restbroker.events.contract import Posted
 from restbroker.events.mongooseim_webhook.hook import open_hook
+from tests.support.rows import rows
 
 Configured = Callable[..., EventSource]
 WRITTEN = {"Kind": "mongooseim-webhook", "Path": "/mim", "Queue": "events", "Class": "Event"}
@@ -40,12 +41,12 @@ def test_the_longer_of_both_windows_counts(configured: Configured) -> None:
     assert configured(DropDuplicates="60s", Options={"Resend": "0s"}).window_s == 60.0
 
 
-@pytest.mark.parametrize("none", [0, 0.0, "0", "0s", "0ms", "0.0s"])
+@rows("none", [0, 0.0, "0", "0s", "0ms", "0.0s"])
 def test_resend_can_be_turned_off(configured: Configured, none: object) -> None:
     assert configured(Options={"Resend": none}).window_s is None
 
 
-@pytest.mark.parametrize("wrong", [-1, "-1s", "soon", True, False, [], "25h"])
+@rows("wrong", [-1, "-1s", "soon", True, False, [], "25h"])
 def test_resend_is_a_duration_or_nothing(configured: Configured, wrong: object) -> None:
     with pytest.raises(ConfigError, match=r"Events\.Sources\.mim\.Options\.Resend: expected a duration"):
         configured(Options={"Resend": wrong})

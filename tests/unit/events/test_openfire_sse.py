@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from typing import TypeAlias
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from restbroker.events.openfire_sse.settings import RawMode
 from restbroker.rules import rubyjson
 from restbroker.rules.event import EVENT_TYPES, EventType, ServerEvent, as_json
 from restbroker.transport.stream import Frame
+from tests.support.rows import rows
 from tests.unit.events.openfire_frames import (
     ANN,
     BOB,
@@ -72,7 +72,7 @@ CASES: list[tuple[str, str, Members, EventType, str | None, str | None, str | No
 ]
 
 
-@pytest.mark.parametrize(("name", "word", "members", "kind", "sender", "body", "room"), CASES)
+@rows(("name", "word", "members", "kind", "sender", "body", "room"), CASES)
 def test_each_event_of_the_table_becomes_one_in_the_common_form(
     name: str, word: str, members: Members, kind: EventType, sender: str | None, body: str | None, room: str | None
 ) -> None:
@@ -96,9 +96,7 @@ def test_an_offer_has_its_users_address_also_where_the_target_names_the_host() -
     assert (unknown.receiver, unknown.raw) == (None, {**offer, "event": "chatapi.assist", "user": "ann"})
 
 
-@pytest.mark.parametrize(
-    "body", ['he said "hi"', "two\nlines", r"C:\temp", '"', 'a "b", c', 'ends with "', "tab\there"]
-)
+@rows("body", ['he said "hi"', "two\nlines", r"C:\temp", '"', 'a "b", c', 'ends with "', "tab\there"])
 def test_a_text_that_breaks_the_json_is_read_all_the_same(body: str) -> None:
     event = read("chatapi.chat", concatenated(body))
     assert event is not None
@@ -137,9 +135,7 @@ def test_stanzas_are_events_where_they_are_wanted() -> None:
         assert (typed is None) == (mode == "stanzas")
 
 
-@pytest.mark.parametrize(
-    "xml", ["<message", "<other/>", '<!DOCTYPE a [<!ENTITY b "c">]><message from="a">&b;</message>', "\xff"]
-)
+@rows("xml", ["<message", "<other/>", '<!DOCTYPE a [<!ENTITY b "c">]><message from="a">&b;</message>', "\xff"])
 def test_what_is_no_stanza_is_handed_on_as_it_came(xml: str) -> None:
     written = base64.b64encode(xml.encode("latin-1")).decode()
     event = read("chatapi.xmpp", json.dumps({"xmpp": written}), "both")
@@ -149,7 +145,7 @@ def test_what_is_no_stanza_is_handed_on_as_it_came(xml: str) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@rows(
     ("name", "kind"),
     [("chatapi.chat", "message"), ("chatapi.assist", "offer"), ("chatapi.ask", "queue"), ("odd", "notify")],
 )
@@ -160,9 +156,7 @@ def test_what_cannot_be_read_is_handed_on_as_text_with_the_reason(name: str, kin
     assert event.raw == {"event": name, "user": "ann", "text": '{"body": "x"', "parse_error": "it is no JSON"}
 
 
-@pytest.mark.parametrize(
-    "text", ["[" * 5000, '{"a": NaN}', '{"a": 1e999}', "7", '{"a": "\\ud800"}', '{"a": ' + "9" * 5000 + "}", "{}{"]
-)
+@rows("text", ["[" * 5000, '{"a": NaN}', '{"a": 1e999}', "7", '{"a": "\\ud800"}', '{"a": ' + "9" * 5000 + "}", "{}{"])
 def test_json_that_no_job_can_hold_is_none(text: str) -> None:
     data = read_data(text)
     assert data.members is None

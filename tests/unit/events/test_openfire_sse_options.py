@@ -12,6 +12,7 @@ from restbroker.connectors import registry as targets
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
 from restbroker.events.openfire_sse.settings import Settings
+from tests.support.rows import rows
 
 OPTIONS = {"Target": "chat", "Users": ["Ann", "bob"], "PasswordsFile": "passwords"}
 CHAT = {
@@ -46,7 +47,7 @@ def test_a_source_has_its_target_and_names_as_the_server_folds_them(tmp_path: Pa
     assert (source.options.silence_s, source.options.lease_s, source.options.mode) == (25.0, 15.0, "typed")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("change", "problem"),
     [
         ({"Target": None}, "Options.Target: is missing or empty"),

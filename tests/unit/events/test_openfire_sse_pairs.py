@@ -2,13 +2,13 @@
 
 from random import Random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.events.openfire_sse.form import Form
 from restbroker.events.openfire_sse.pairs import MOST
 from restbroker.transport.stream import Frame
+from tests.support.rows import rows
 from tests.unit.events.openfire_frames import (
     ANN,
     BOB,
@@ -80,7 +80,7 @@ def test_what_is_kept_of_stanzas_is_bounded_and_a_large_one_is_paired_all_the_sa
     assert [event.id for event in events] == [None, "1"]
 
 
-@pytest.mark.parametrize(("word", "wanted"), [(None, "available"), ("unavailable", "unavailable"), ("error", "error")])
+@rows(("word", "wanted"), [(None, "available"), ("unavailable", "unavailable"), ("error", "error")])
 def test_a_presence_says_whether_somebody_comes_or_leaves_as_its_stanza_does(word: str | None, wanted: str) -> None:
     form = Form("chat", "ann", None, "typed")
     came, left = presence(word), presence("unavailable", f"{BOB}/other")
@@ -138,7 +138,7 @@ def test_a_message_that_invites_besides_is_told_as_both() -> None:
     assert [(event.type, event.body) for event in events] == [("message", "hi"), ("invitation", None)]
 
 
-@pytest.mark.parametrize("is_asked_first", [True, False])
+@rows("is_asked_first", [True, False])
 def test_what_an_asker_hears_is_one_event_with_its_data(is_asked_first: bool) -> None:
     heard = coded(
         f'<message type="groupchat" id="m1" from="{IN_ROOM}" to="{ANN}"><body>hi</body>'

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from restbroker.events.contract import Malformed, Posted, Told
 from restbroker.events.prosody_rest import stanzas
 from restbroker.rules.event import EVENT_TYPES
+from tests.support.rows import rows
 
 MESSAGE = {
     "kind": "message", "type": "chat", "from": "ann@example.org/phone", "to": "bot@bots.example.org", "id": "m1",
@@ -37,7 +38,7 @@ def test_a_message_of_a_room_names_the_room() -> None:
     assert (event.type, event.room, event.sender) == ("groupchat", "room@muc.example.org", "room@muc.example.org/Ann")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("kind", "word", "type_", "asks"),
     [
         ("message", None, "message", False),
@@ -58,7 +59,7 @@ def test_the_type_of_an_event_and_whether_it_asks(kind: str, word: str | None, t
     assert (found.event.type, found.asks) == (type_, asks)
 
 
-@pytest.mark.parametrize(
+@rows(
     "body",
     [b"", b"{", b"[]", b'"x"', b"null", b"{}", b'{"kind":"stream"}', b'{"kind":["iq"]}', b'{"kind":NaN}', b"\xff"],
 )
@@ -102,7 +103,7 @@ def test_a_question_that_nobody_answers_gets_an_error_in_a_200() -> None:
     assert (stanza["error"]["type"], stanza["error"]["condition"]) == ("cancel", "service-unavailable")
 
 
-@pytest.mark.parametrize("kind", ["message", "presence", "iq"])
+@rows("kind", ["message", "presence", "iq"])
 def test_what_could_not_be_taken_comes_back_as_an_error_to_wait_for(kind: str) -> None:
     answer = stanzas.not_now(told(kind=kind), 2)
     stanza = json.loads(answer.body)

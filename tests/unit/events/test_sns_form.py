@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from restbroker.events.contract import Malformed
 from restbroker.events.mongooseim_sns import answers, form
 from restbroker.rules import rubyjson
+from tests.support.rows import rows
 
 ARN: Final = "arn:aws:sns:eu-west-1:123456789012:user_message_sent"
 MESSAGE: Final = {"from_user_id": "ann@one.example", "to_user_id": "bob@two.example", "message": "hello"}
@@ -51,7 +52,7 @@ def test_a_message_of_a_room_names_the_room() -> None:
     assert (event.type, event.receiver, event.room) == ("groupchat", "den@muc.one.example", "den@muc.one.example")
 
 
-@pytest.mark.parametrize("is_there", [True, False])
+@rows("is_there", [True, False])
 def test_a_presence_has_no_text_and_says_whether_somebody_is_there(is_there: bool) -> None:
     told = {"user_id": "ann@one.example", "present": is_there}
     event = form.event(form.read(posted(told)), "presence", "mim", 1000.5)
@@ -83,7 +84,7 @@ def test_every_text_arrives_as_it_was_sent(text: str, sender: str, receiver: str
     assert rubyjson.loads(rubyjson.dumps(event.raw)) == event.raw
 
 
-@pytest.mark.parametrize(
+@rows(
     "body",
     [
         b"",
@@ -114,7 +115,7 @@ def test_what_is_no_publication_is_refused_without_a_word_of_it(body: bytes) -> 
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-@pytest.mark.parametrize(
+@rows(
     ("kind", "message"),
     [
         ("presence", MESSAGE),
