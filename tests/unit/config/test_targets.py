@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Issued, Rate
+from restbroker.config.target import Basic, Bearer, Rate
 from restbroker.rules.json_types import Json
 from tests.unit.config.conftest import Refused, Write
 
@@ -31,15 +31,6 @@ def document(targets: Mapping[str, Json], **keys: Json) -> dict[str, Json]:
     return {"Token": "a-token", "Targets": dict(targets), **keys}
 
 
-def test_queues_are_a_list_in_strict_order_or_weights(write: Write) -> None:
-    one, two = write(
-        document({"one": entry(), "two": entry(Queues={"//": "a comment", "high": 3, "low": 1})}),
-        {"RESTBROKER_TARGETS__TWO__QUEUES__LOW": "2"},
-    ).config.targets
-    assert (one.queues, dict(one.weights)) == (("a",), {})
-    assert (two.queues, dict(two.weights)) == (("high", "low"), {"high": 3, "low": 2})
-
-
 def test_what_is_wrong_in_a_target_is_told_with_its_place(refused: Refused) -> None:
     rows: list[tuple[dict[str, Json], str]] = [
         ({"RateLimit": {"Rate": "1/s", "Burst": 0}}, "RateLimit.Burst: expected a whole number from 1"),
@@ -57,20 +48,6 @@ def test_what_is_wrong_in_a_target_is_told_with_its_place(refused: Refused) -> N
         (problem,) = refused(document({"one": entry(**members)}))
         assert problem.startswith("Targets.one."), members
         assert expected in problem, (members, expected)
-
-
-def test_a_login_for_which_tokens_are_issued_is_taken_from_bearer_and_from_auto(write: Write) -> None:
-    login = {"User": "u", "Pass": "p"}
-    for member, fallback in (("Bearer", False), ("Auto", True)):
-        (target,) = write(document({"one": entry(Auth={member: login})})).config.targets
-        assert target.credentials == Issued(Basic("u", Secret("p")), fallback), (member, fallback)
-
-
-def test_two_ways_to_log_in_or_a_secret_beside_its_file_are_refused(refused: Refused) -> None:
-    both = {"Basic": {"User": "u", "Pass": "p", "PassFile": "f"}, "Bearer": {"Token": "t"}}
-    problems = "\n".join(refused(document({"one": entry(Auth=both)})))
-    assert "Targets.one.Auth.Basic and Targets.one.Auth.Bearer: say the same thing in two ways" in problems
-    assert "Targets.one.Auth.Basic.Pass and Targets.one.Auth.Basic.PassFile: say the same" in problems
 
 
 def test_every_problem_of_every_target_is_told_at_once(refused: Refused) -> None:
