@@ -24,7 +24,7 @@ from tests.support.wait import NEVER_S
 
 Set = Literal["retry", "schedule", "dead"]
 SETS: Sequence[Set] = ("retry", "schedule", "dead")
-FEW, MANY = 1000, 100_000
+FEW, MANY = 1000, 30_000
 FILL = """
 for n = 1, ARGV[1] do
   redis.call('ZADD', KEYS[1], n / 4, '{"class":"Add","queue":"rest","jid":"j' .. n .. '","args":["safe",{"n":1},"t"]}')
@@ -95,7 +95,7 @@ def pages(client: Client, zset: Set, count: int) -> Mapping[str, tuple[Page, Map
 
 
 @pytest.mark.parametrize("zset", SETS)
-def test_a_page_makes_redis_do_the_same_for_a_hundred_times_as_many_jobs(zset: Set, client: Client) -> None:
+def test_a_page_makes_redis_do_the_same_for_thirty_times_as_many_jobs(zset: Set, client: Client) -> None:
     few, many = (pages(client, zset, count) for count in (FEW, MANY))
     for name, (page, ran) in many.items():
         before, ran_before = few[name]

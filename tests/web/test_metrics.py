@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 
 import httpx
-import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
@@ -115,11 +114,11 @@ async def test_a_key_of_another_type_costs_only_what_it_is_about(harness: Harnes
     assert ("restbroker_set_jobs" in read, "restbroker_queue_jobs" in read) == (True, False)
 
 
-@pytest.mark.parametrize("method", ["POST", "OPTIONS"])
-async def test_other_methods_and_other_names_are_refused(method: str, site: Open) -> None:
+async def test_other_methods_and_other_names_are_refused(site: Open) -> None:
     async with site() as running:
         url = f"{running.stats.addresses[0]}/metrics"
-        assert (await running.client.request(method, url)).status_code == 405
+        for method in ("POST", "OPTIONS"):
+            assert (await running.client.request(method, url)).status_code == 405
         assert (await running.client.get(url, headers={"Host": "evil.example"})).status_code == 421
 
 

@@ -108,33 +108,37 @@ def test_what_quart_logs_by_itself_writes_no_address_and_tells_the_kind(capfd: p
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
-    "junk",
-    [
-        WEBSOCKET + b"\xff" * 20,
-        WEBSOCKET,
-        HTTP2 + b"\xff" * 200,
-        HTTP2 + b"\0\0\0\4\0\0\0\0\0\0\0\5\1\5\0\0\0\1\xff\xff\xff\xff\xff",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
-        b"GET /quick HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
-        b"POST /quick HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
-        b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /quick HTTP/1.1\r\nHost: [::1\r\n\r\n",
-    ],
-    ids=["websocket+", "websocket", "h2 junk", "h2 frames", "tls", "long header", "bad chunk", "bad path", "bad host"],
+JUNK = (
+    WEBSOCKET + b"\xff" * 20,
+    WEBSOCKET,
+    HTTP2 + b"\xff" * 200,
+    HTTP2 + b"\0\0\0\4\0\0\0\0\0\0\0\5\1\5\0\0\0\1\xff\xff\xff\xff\xff",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
+    b"GET /quick HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+    b"POST /quick HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
+    b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /quick HTTP/1.1\r\nHost: [::1\r\n\r\n",
 )
+
+
 async def test_what_a_stranger_sends_ends_neither_the_server_nor_the_process(
-    junk: bytes, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     stand = Stand()
     async with stand.server() as (url, _):
         port = int(url.rsplit(":", 1)[1])
-        for _ in range(2):
-            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-                with trio.move_on_after(0.3), contextlib.suppress(trio.BrokenResourceError):
-                    await stream.send_all(junk)
-                    while await stream.receive_some():
-                        pass
+
+        async def send(junk: bytes) -> None:
+            for _ in range(2):
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    with trio.move_on_after(0.3), contextlib.suppress(trio.BrokenResourceError):
+                        await stream.send_all(junk)
+                        while await stream.receive_some():
+                            pass
+
+        async with trio.open_nursery() as nursery:
+            for junk in JUNK:
+                nursery.start_soon(send, junk)
         assert (await get_at_last(f"{url}/quick")).json() == {"quick": True}
     codes = [event.code for event in stand.events if isinstance(event, Warned)]
     assert len(set(codes)) == len(codes), "each is told once"
@@ -224,19 +228,19 @@ HTTP2_QUICK = (
 )
 
 
-@pytest.mark.parametrize("first", [b"GET /quick", b"GET /nothing", b"HEAD /quick"])
-async def test_http2_behind_a_request_of_http1_is_not_answered_and_ends_the_connection(first: bytes) -> None:
+async def test_http2_behind_a_request_of_http1_is_not_answered_and_ends_the_connection() -> None:
     stand = Stand()
     async with stand.server() as (url, _):
         port = int(url.rsplit(":", 1)[1])
-        async with await trio.open_tcp_stream("127.0.0.1", port) as one:
-            await one.send_all(first + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-            received = b""
-            while b"\r\n\r\n" not in received:
-                received += await one.receive_some()
-            await one.send_all(HTTP2_QUICK)
-            received = await to_the_end(one)
-        assert ANSWERS not in received, received
+        for first in (b"GET /quick", b"GET /nothing", b"HEAD /quick"):
+            async with await trio.open_tcp_stream("127.0.0.1", port) as one:
+                await one.send_all(first + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+                received = b""
+                while b"\r\n\r\n" not in received:
+                    received += await one.receive_some()
+                await one.send_all(HTTP2_QUICK)
+                received = await to_the_end(one)
+            assert ANSWERS not in received, received
         # With no request before it, and in pieces.
         async with await trio.open_tcp_stream("127.0.0.1", port) as one:
             for place in range(0, len(HTTP2_QUICK), 7):
@@ -275,27 +279,30 @@ async def test_a_stop_does_not_wait_for_connections_that_are_only_kept(monkeypat
                 await client.get(f"{url}/quick")
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"",
-        b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /quick HTTP/1.1\r\nHost:",
-        HTTP2,
-        HTTP2 + b"\0\0\0\x04\0\0\0\0\0\0\0\x0d\x01\x01\0\0\0\x01\x82\x86\x04\x06/quick\x01\x01x",
-        HTTP2_QUICK,
-        b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n" + HTTP2,
-    ],
-    ids=["nothing", "one", "half", "HTTP/2, nothing", "HTTP/2, half", "HTTP/2, one", "HTTP/2 behind one"],
+HALVES = (
+    b"",
+    b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /quick HTTP/1.1\r\nHost:",
+    HTTP2,
+    HTTP2 + b"\0\0\0\x04\0\0\0\0\0\0\0\x0d\x01\x01\0\0\0\x01\x82\x86\x04\x06/quick\x01\x01x",
+    HTTP2_QUICK,
+    b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n" + HTTP2,
 )
-async def test_a_connection_that_sends_no_whole_request_is_closed(sent: bytes) -> None:
-    async with (
-        Stand().server(keep_alive_s=1.0) as (url, _),
-        await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1])) as stream,
-    ):
-        await stream.send_all(sent)
-        received = await to_the_end(stream)
-    assert (b'{"quick": true}' in received) == (b"\r\n\r\n" in sent.removeprefix(HTTP2) or sent == HTTP2_QUICK)
+"""Nothing, one, half of one; of HTTP/2 nothing, half, one; and HTTP/2 behind one."""
+
+
+async def test_a_connection_that_sends_no_whole_request_is_closed() -> None:
+    async with Stand().server(keep_alive_s=2.0) as (url, _), trio.open_nursery() as nursery:
+
+        async def come(sent: bytes) -> None:
+            async with await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1])) as stream:
+                await stream.send_all(sent)
+                received = await to_the_end(stream)
+            is_whole = b"\r\n\r\n" in sent.removeprefix(HTTP2) or sent == HTTP2_QUICK
+            assert (b'{"quick": true}' in received) == is_whole, sent
+
+        for sent in HALVES:
+            nursery.start_soon(come, sent)
 
 
 async def test_a_connection_of_http2_that_only_sends_pings_is_closed() -> None:
@@ -351,12 +358,12 @@ async def test_a_taken_port_is_told_once_and_delivery_goes_on_and_a_freed_one_is
             harness.control.stop.set()
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
-async def test_an_address_that_is_not_ours_is_told_too(host: str) -> None:
-    events: list[Event] = []
-    server = Server("/stats", "StatsPort", host, 0, Stand().app(), events.append)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(server.run)
-        nursery.cancel_scope.cancel()
-    assert [event.code for event in events if isinstance(event, Warned)] == ["CannotListen"]
-    assert server.addresses == ()
+async def test_an_address_that_is_not_ours_is_told_too() -> None:
+    for host in ("192.0.2.1", "no-such-host.invalid"):
+        events: list[Event] = []
+        server = Server("/stats", "StatsPort", host, 0, Stand().app(), events.append)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            nursery.cancel_scope.cancel()
+        assert [event.code for event in events if isinstance(event, Warned)] == ["CannotListen"]
+        assert server.addresses == ()

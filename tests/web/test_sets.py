@@ -1,5 +1,6 @@
 """The pages of jobs over real HTTP: found, understood, and told what to do, with everything asked twice."""
 
+import itertools
 import json
 import re
 import time
@@ -128,16 +129,16 @@ async def test_a_job_s_page_tells_what_happened_to_it(harness: Harness, site: Op
     assert "is not in the dead set" in gone.text
 
 
-@pytest.mark.parametrize("body", [b"no job", b'{"class":1}', b"\xff\xfe", b'[1,"<script>"]', b'{"args":"\\ud800"}'])
-async def test_what_is_no_job_is_shown_as_such_and_can_be_deleted(body: bytes, harness: Harness, site: Open) -> None:
-    harness.client.command("ZADD", "dead", 5, body)
+async def test_what_is_no_job_is_shown_as_such_and_can_be_deleted(harness: Harness, site: Open) -> None:
     async with site() as running:
-        listed = await page(running, "/dead")
-        key = listed.links_to("/dead/")[0].rpartition("/")[2]
-        assert (await running.get(f"/dead/{key}")).status_code == 200
-        answer = await send(running, "/dead/act", {"verb": "delete", "job": key, "confirmed": "yes"}, "/dead")
-    assert "1 done" in answer.text
-    assert harness.size("dead") == 0
+        for body in (b"no job", b'{"class":1}', b"\xff\xfe", b'[1,"<script>"]', b'{"args":"\\ud800"}'):
+            harness.client.command("ZADD", "dead", 5, body)
+            listed = await page(running, "/dead")
+            key = listed.links_to("/dead/")[0].rpartition("/")[2]
+            assert (await running.get(f"/dead/{key}")).status_code == 200
+            answer = await send(running, "/dead/act", {"verb": "delete", "job": key, "confirmed": "yes"}, "/dead")
+            assert "1 done" in answer.text
+            assert harness.size("dead") == 0
 
 
 async def test_a_dead_job_is_retried_after_a_second_look_and_delivered(harness: Harness, site: Open) -> None:
@@ -240,17 +241,17 @@ async def test_a_relative_day_means_in_each_slice_what_it_meant_when_it_was_aske
 async def test_a_rate_is_kept_between_slices_though_the_button_is_pressed_at_once(
     harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acting, "_SLICE_S", 1.0)
+    monkeypatch.setattr(acting, "_SLICE_S", 2.0)
     park(harness, 300)
     async with site() as running:
-        form = {"verb": "delete", "all": "yes", "confirmed": "yes", "rate": "200"}
+        form = {"verb": "delete", "all": "yes", "confirmed": "yes", "rate": "100"}
         began_s = time.monotonic()
         first = await send(running, "/dead/act", form, "/dead")
         second = await send(running, "/dead/act", form_of(first.text, "/dead/act").hidden, "/dead")
         took_s = time.monotonic() - began_s
     assert "200 done so far" in parse("", first.text).text
     assert "300 done." in parse("", second.text).text
-    assert took_s >= 0.99
+    assert took_s >= 1.99
 
 
 async def test_a_request_that_would_wait_long_for_its_rate_is_answered_and_does_nothing(
@@ -271,17 +272,15 @@ async def test_a_request_that_would_wait_long_for_its_rate_is_answered_and_does_
     assert harness.size("dead") == 3
 
 
-@pytest.mark.parametrize("rate", ["fast", "0", "1e9", "-1", "nan"])
-async def test_a_rate_that_is_none_is_asked_for_again_and_nothing_is_done(
-    rate: str, harness: Harness, site: Open
-) -> None:
+async def test_a_rate_that_is_none_is_asked_for_again_and_nothing_is_done(harness: Harness, site: Open) -> None:
     park(harness, 1)
     async with site() as running:
-        form = {"verb": "delete", "all": "yes", "confirmed": "yes", "rate": rate}
-        answer = await send(running, "/dead/act", form, "/dead")
-    assert answer.status_code == 400
-    assert "This is no rate." in answer.text
-    assert f'value="{rate}"' in answer.text
+        for rate in ("fast", "0", "1e9", "-1", "nan"):
+            form = {"verb": "delete", "all": "yes", "confirmed": "yes", "rate": rate}
+            answer = await send(running, "/dead/act", form, "/dead")
+            assert answer.status_code == 400
+            assert "This is no rate." in answer.text
+            assert f'value="{rate}"' in answer.text
     assert harness.size("dead") == 1
 
 
@@ -302,16 +301,19 @@ async def test_more_conditions_than_are_heard_and_such_as_no_page_can_show_do_no
     assert harness.size("dead") == 1
 
 
-@pytest.mark.parametrize("name", ["j0", "zzz-" + "0" * 40, "nan-" + "0" * 40, "", "1.0-" + "0" * 39])
 async def test_only_a_key_names_a_job_of_a_form_since_all_else_would_be_searched_for(
-    name: str, harness: Harness, site: Open
+    harness: Harness, site: Open
 ) -> None:
+    names = ("j0", "zzz-" + "0" * 40, "nan-" + "0" * 40, "", "1.0-" + "0" * 39)
     park(harness, 2)
     async with site() as running:
         key = (await page(running, "/dead")).links_to("/dead/")[0].rpartition("/")[2]
         form: dict[str, Any] = {"verb": "delete", "confirmed": "yes"}
         # Were it left out, the third would mean all jobs.
-        for more in ({"job": name}, {"job": [key, name]}, {"job": name, "all": "yes"}, {"job": [key] * 51}):
+        ways: list[tuple[dict[str, Any], ...]] = [
+            ({"job": name}, {"job": [key, name]}, {"job": name, "all": "yes"}) for name in names
+        ]
+        for more in (*itertools.chain(*ways), {"job": [key] * 51}):
             answer = await send(running, "/dead/act", {**form, **more}, "/dead")
             assert answer.status_code == 400
             assert "names a job as no page does" in answer.text
@@ -366,14 +368,12 @@ async def test_jobs_of_queues_that_nobody_here_serves_need_a_tick_of_their_own(h
     assert ("3 done" in done.text, harness.size("queue:default"), harness.size("dead")) == (True, 2, 0)
 
 
-@pytest.mark.parametrize("form", [{}, {"verb": "burn"}, {"verb": "delete"}, {"verb": "move", "all": "yes"}])
-async def test_a_form_that_does_not_say_what_or_which_does_nothing(
-    form: dict[str, str], harness: Harness, site: Open
-) -> None:
+async def test_a_form_that_does_not_say_what_or_which_does_nothing(harness: Harness, site: Open) -> None:
     park(harness, 1)
+    forms: tuple[dict[str, str], ...] = ({}, {"verb": "burn"}, {"verb": "delete"}, {"verb": "move", "all": "yes"})
     async with site() as running:
-        answer = await send(running, "/dead/act", {**form, "confirmed": "yes"}, "/dead")
-    assert answer.status_code == 400
+        for form in forms:
+            assert (await send(running, "/dead/act", {**form, "confirmed": "yes"}, "/dead")).status_code == 400, form
     assert harness.size("dead") == 1
 
 

@@ -132,12 +132,11 @@ async def test_a_job_with_numbers_that_json_libraries_refuse_does_not_break_the_
     assert body["jobs"]["rest"][0]["message"]["args"][1] == {"n": 123456789012345678901234567890}
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "", "localhost.evil"])
-async def test_a_page_that_points_its_own_name_at_us_is_refused(host: str, site: Open) -> None:
+async def test_a_page_that_points_its_own_name_at_us_is_refused(site: Open) -> None:
     async with site() as running:
-        answer = await running.get_stats(Host=host)
-    assert answer.status_code == 421
-    assert answer.json()["error"]["code"] == "UnknownHost"
+        for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "", "localhost.evil"):
+            answer = await running.get_stats(Host=host)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (421, "UnknownHost"), host
 
 
 async def test_no_other_site_may_read_the_answer_or_frame_it(site: Open) -> None:
@@ -151,13 +150,12 @@ async def test_no_other_site_may_read_the_answer_or_frame_it(site: Open) -> None
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-async def test_other_methods_are_refused(method: str, site: Open) -> None:
+async def test_other_methods_are_refused(site: Open) -> None:
     async with site() as running:
-        answer = await running.client.request(method, f"{running.stats.addresses[0]}/stats", content=b"x" * 1000)
-    assert answer.status_code == 405
-    assert answer.json()["error"]["code"] == "MethodNotAllowed"
-    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+            answer = await running.client.request(method, f"{running.stats.addresses[0]}/stats", content=b"x" * 1000)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (405, "MethodNotAllowed"), method
+            assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}, method
 
 
 async def test_other_addresses_are_not_found_in_json(site: Open) -> None:
