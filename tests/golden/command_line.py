@@ -23,6 +23,7 @@ from restbroker.__main__ import main
 from restbroker.cli.app import COMMANDS, command_line, load
 from restbroker.cli.exits import MEANINGS, Exit
 from restbroker.errors import RestbrokerError
+from tests.support.process import clean_environment
 
 _GIVEN: Final[Mapping[str, str]] = {
     "commands": "register", "ctl": "status", "enqueue": "register user=a host=b password=c", "explain": "a",
@@ -128,20 +129,25 @@ def _of(path: str, command: Any) -> Iterator[str]:
 
 
 def _end(words: Sequence[str]) -> str:
-    """The exit code, and of a failure by what kind of error."""
-    streams = io.TextIOWrapper(io.BytesIO()), io.TextIOWrapper(io.BytesIO())
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("RESTBROKER_")}
+    return typed(words)[0]
+
+
+def typed(words: Sequence[str]) -> tuple[str, str]:
+    """How a command ends that runs in this process: its exit code, or with what kind of error; and its stdout."""
+    streams = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO())
+    code = "0"
     with (
         mock.patch.object(sys, "argv", ["restbroker", *words]),
         mock.patch.object(sys, "stdin", io.StringIO()),
-        mock.patch.dict(os.environ, clean, clear=True),
+        mock.patch.dict(os.environ, clean_environment(), clear=True),
         contextlib.redirect_stdout(streams[0]),
         contextlib.redirect_stderr(streams[1]),
     ):
         try:
             main()
         except SystemExit as end:
-            return str(end.code or 0)
+            code = str(end.code or 0)
         except RestbrokerError as error:
-            return f"raises {type(error).__name__}"
-    return "0"
+            code = f"raises {type(error).__name__}"
+    streams[0].seek(0)
+    return code, streams[0].read()

@@ -7,7 +7,8 @@ classes are written once (see `table`). Always holds: what is found depends on n
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from sys import intern
 from tempfile import TemporaryDirectory
@@ -213,19 +214,22 @@ def _answers(body: Body | None, statuses: Iterable[int]) -> Iterator[tuple[str, 
         yield intern(str(status)), Response(status, body.headers, body.data, 0.0, truncated=body.is_cut)
 
 
-def points(written: str, share: int) -> Iterator[tuple[str, str, str, str]]:
+@cache
+def points(written: str, share: int) -> Sequence[tuple[str, str, str, str]]:
     """Of such a text body, label, status and fate, in part: of each label and span, one status in each `share`-th body;
     in each third of these where the span is long. Which, is the same each time; together they come to all statuses.
     """
     asked: Counter[str] = Counter()
+    found = []
     for number, (body, by_label) in enumerate(parsed(written).items()):
         for label, spans in by_label.items():
             for span, fate in spans:
                 statuses = statuses_of(span)
                 turn = number + crc32(f"{label}|{span}".encode())
                 if turn % (share if len(statuses) < _LONG else 3 * share) == 0 or body == SILENCE:
-                    yield body, label, statuses[asked[span] % len(statuses)], fate
+                    found.append((body, label, statuses[asked[span] % len(statuses)], fate))
                     asked[span] += 1
+    return found
 
 
 def differences(kind: Kind, written: str, share: int) -> Iterator[str]:

@@ -7,7 +7,6 @@ of them and of Redis. Of all this the names, types and shapes are kept, and no v
 
 import contextlib
 import http.client
-import io
 import json
 import os
 import re
@@ -16,23 +15,21 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any, Final
-from unittest import mock
 
 import attrs
 
-from restbroker.__main__ import main
 from restbroker.rules import arguments, signing
 from restbroker.rules.json_types import Json
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import items, mapping, names, raw
-from tests.golden import shapes
+from tests.golden import command_line, shapes
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.openfire.server import Openfire
 from tests.support.ports import free_port
-from tests.support.process import Running, clean_environment, started
+from tests.support.process import Running, started
 from tests.support.redis_server import RedisServer, redis_binary
 from tests.support.scripted import Script
 from tests.support.wait import until
@@ -74,8 +71,9 @@ class Hour:
 
     def typed(self, *words: str) -> str:
         """What a command prints; it must not fail."""
-        code, told = typed(self.folder, words)
-        assert code == 0, (words, code, told)
+        with contextlib.chdir(self.folder):
+            code, told = command_line.typed(words)
+        assert code == "0", (words, code, told)
         return told
 
 
@@ -333,29 +331,10 @@ _COMMANDS: Final = (
 def _printed(one: Hour) -> Iterator[str]:
     yield "== what commands print with --json, and how they end"
     for line in _COMMANDS:
-        code, told = typed(one.folder, [*line.split(), "--json"])
+        with contextlib.chdir(one.folder):
+            code, told = command_line.typed([*line.split(), "--json"])
         alike = shapes.of(*(shapes.parsed(text) for text in told.splitlines() if text))
         yield from shapes.lines(f"{shapes.named(line)}: {code}: {alike}")
-
-
-def typed(folder: Path, words: Sequence[str]) -> tuple[int, str]:
-    """The exit code and stdout of a command, run in this process."""
-    with (
-        TemporaryFile("w+", encoding="utf-8") as stdout,
-        contextlib.chdir(folder),
-        mock.patch.object(sys, "argv", ["restbroker", *words]),
-        mock.patch.object(sys, "stdin", io.StringIO()),
-        mock.patch.dict(os.environ, clean_environment(), clear=True),
-        contextlib.redirect_stdout(stdout),
-        contextlib.redirect_stderr(io.TextIOWrapper(io.BytesIO())),
-    ):
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        stdout.seek(0)
-        return code, stdout.read()
 
 
 def _answered(one: Hour, answers: Sequence[tuple[str, str]]) -> Iterator[str]:

@@ -11,6 +11,7 @@ Behind a class stand the calls that this is about: `-` the plain one, `m` one th
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Final, TypeAlias
 
 Table: TypeAlias = dict[str, dict[str, dict[str, str]]]
@@ -40,6 +41,7 @@ def text(table: Table) -> str:
     return "\n\n".join([f"{_CLASSES}{'; '.join(names)}", *blocks]) + "\n"
 
 
+@cache
 def parsed(written: str) -> dict[str, dict[str, Spans]]:
     """By body and label, the spans of such a text."""
     head, *blocks = written.rstrip("\n").split("\n\n")
