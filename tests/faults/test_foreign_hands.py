@@ -33,8 +33,7 @@ def done(bench: Bench) -> set[str]:
 
 def spoil(bench: Bench, key: str) -> None:
     """Makes a key one of a type that nobody expects there."""
-    bench.client.command("DEL", key)
-    bench.client.command("XADD", key, "*", "not", "ours")
+    bench.client.transaction([("DEL", key), ("XADD", key, "*", "not", "ours")])
 
 
 def victim(bench: Bench, goes_to: str) -> bytes:
@@ -126,21 +125,21 @@ def test_what_is_only_for_display_may_have_any_type(line: Line) -> None:
 LOOKED_AT = ["restbroker:pause:ejabberd", "restbroker:inflight:ejabberd", "restbroker:rate:ejabberd", "dead"]
 
 
-@pytest.mark.parametrize("key", LOOKED_AT)
-def test_where_a_fetch_must_look_another_type_stops_the_taking_loudly_until_it_is_mended(line: Line, key: str) -> None:
+def test_where_a_fetch_must_look_another_type_stops_the_taking_loudly_until_it_is_mended(line: Line) -> None:
     bench = line.bench
     line.configure(MaxInFlight=CONCURRENCY, RateLimit="1000/s")
-    spoil(bench, key)
     broker = bench.start()
     broker.wait_for(r"target\.found")
-    bench.push(neighbours(0))
-    broker.wait_for(rf"WARN.*FetchRefused.*WRONGTYPE.*restbroker check.*\b{key}\b")
-    until(lambda: limited(bench) == "refused", "`stats` says so")
-    until(lambda: line.ready() == 503, "/readyz says that nothing is taken")
-    bench.client.command("DEL", key)
-    bench.wait_until_finished()
-    until(lambda: line.ready() == 200, "/readyz says that jobs are taken")
-    assert done(bench) == {job_id(number) for number in range(NEIGHBOURS)}
+    for number, key in enumerate(LOOKED_AT):
+        spoil(bench, key)
+        bench.push(neighbours(number * NEIGHBOURS))
+        broker.wait_for(rf"WARN.*FetchRefused.*WRONGTYPE.*restbroker check.*\b{key}\b")
+        until(lambda: limited(bench) == "refused", "`stats` says so")
+        until(lambda: line.ready() == 503, "/readyz says that nothing is taken")
+        bench.client.command("DEL", key)
+        bench.wait_until_finished()
+        until(lambda: line.ready() == 200, "/readyz says that jobs are taken")
+    assert done(bench) == {job_id(number) for number in range(len(LOOKED_AT) * NEIGHBOURS)}
     assert all(len(sent) == 1 for sent in bench.proxy.of_jobs().values())
     line.assert_outages(0)
 
