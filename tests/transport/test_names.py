@@ -2,7 +2,8 @@
 
 import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -100,22 +101,33 @@ def silenced(stack: contextlib.ExitStack, address: str, port: int) -> None:
     filling.connect_ex((address, port))
 
 
+@asynccontextmanager
+async def reaching(
+    engine: Engine, served: Sequence[str], names: Names | None, host: str = NAME, **changes: object
+) -> AsyncIterator[tuple[Transport, list[Recorder]]]:
+    """A transport to this host, and a server at each of these addresses, on one port."""
+    trio.socket.set_custom_hostname_resolver(names)
+    async with trio.open_nursery() as nursery:
+        servers = [await serving(nursery, served[0])]
+        servers += [await serving(nursery, address, servers[0].port) for address in served[1:]]
+        url = Url("http", host, servers[0].port)
+        transport = open_transport(target(servers[0].port, url=url, engine=engine, **changes))
+        yield transport, servers
+        await transport.aclose()
+        nursery.cancel_scope.cancel()
+
+
 @on_both
 @public_or_not
 async def test_a_name_whose_first_address_refuses_is_reached_at_the_next(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, *, public_only: bool
 ) -> None:
-    async with trio.open_nursery() as nursery:
-        server = await serving(nursery, "127.0.0.3")
-        monkeypatch.setattr(dial, "is_public", lambda _address: True)
-        names = meaning(["127.0.0.2", "127.0.0.3"])
-        url = Url("http", NAME, server.port)
-        transport = open_transport(target(server.port, url=url, engine=engine, public_only=public_only))
+    monkeypatch.setattr(dial, "is_public", lambda _address: True)
+    names = Names(["127.0.0.2", "127.0.0.3"])
+    async with reaching(engine, ["127.0.0.3"], names, public_only=public_only) as (transport, (server,)):
         for _ in range(2):
             assert (await transport.send(post())).status == 200
         assert (server.connections, names.asked) == (1, 1)
-        await transport.aclose()
-        nursery.cancel_scope.cancel()
 
 
 @on_both
@@ -173,27 +185,20 @@ async def _expect_none_accepted(transport: Transport) -> None:
 async def test_what_was_sent_to_one_of_several_addresses_is_not_sent_to_the_next(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with trio.open_nursery() as nursery:
-        first = await serving(nursery, "127.0.0.2")
-        second = await serving(nursery, "127.0.0.3", first.port)
-        monkeypatch.setattr(dial, "is_public", lambda _address: True)
-        # On a busy machine even the first may need longer to accept.
-        for engine_of in (dial, stock):
-            monkeypatch.setattr(engine_of, "NEXT_S", 1.5)
-        meaning(["127.0.0.2", "127.0.0.3"])
-        url = Url("http", NAME, first.port)
-        transport = open_transport(target(first.port, url=url, engine=engine, public_only=True))
+    monkeypatch.setattr(dial, "is_public", lambda _address: True)
+    # On a busy machine even the first may need longer to accept.
+    for engine_of in (dial, stock):
+        monkeypatch.setattr(engine_of, "NEXT_S", 1.5)
+    both = ["127.0.0.2", "127.0.0.3"]
+    async with reaching(engine, both, Names(both), public_only=True) as (transport, (first, second)):
         first.script.append(recorder.reset())
         with pytest.raises(MaybeSent):
             await transport.send(post())
         assert (len(first.requests), second.connections) == (1, 0)
         first.script.append(recorder.answer(after_s=2.0))
-        assert (await transport.send(post(timeout_s=20.0))).status == 200, (
-            "the time for an address is not for its answer"
-        )
+        answer = await transport.send(post(timeout_s=20.0))
+        assert answer.status == 200, "the time for an address is not for its answer"
         assert (len(first.requests), second.connections) == (2, 0)
-        await transport.aclose()
-        nursery.cancel_scope.cancel()
 
 
 @on_both
@@ -227,12 +232,8 @@ async def test_a_name_that_cannot_be_one_was_not_sent() -> None:
 async def test_a_name_that_comes_to_mean_another_server_is_followed_after_the_connections_age(
     engine: Engine, mock_clock: MockClock
 ) -> None:
-    async with trio.open_nursery() as nursery:
-        first = await serving(nursery, "127.0.0.2")
-        second = await serving(nursery, "127.0.0.3", first.port)
-        names = meaning(["127.0.0.2"])
-        url = Url("http", NAME, first.port)
-        transport = open_transport(target(first.port, url=url, engine=engine, max_connection_age_s=10.0))
+    names, both = Names(["127.0.0.2"]), ["127.0.0.2", "127.0.0.3"]
+    async with reaching(engine, both, names, max_connection_age_s=10.0) as (transport, (first, second)):
         await transport.send(post())
         names.addresses = ["127.0.0.3"]
         await transport.send(post())
@@ -240,8 +241,6 @@ async def test_a_name_that_comes_to_mean_another_server_is_followed_after_the_co
         mock_clock.jump(10.05)
         await transport.send(post())
         assert (len(first.requests), len(second.requests), names.asked) == (2, 1, 2)
-        await transport.aclose()
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_unix_socket_with_a_full_backlog_is_waited_for(tmp_path: Path) -> None:
@@ -277,71 +276,50 @@ async def test_a_unix_socket_that_is_not_there_was_not_sent(tmp_path: Path) -> N
 
 
 @on_both
-async def test_a_target_that_must_be_public_is_not_reached_in_a_private_network(engine: Engine) -> None:
-    async with trio.open_nursery() as nursery:
-        server = await serving(nursery, "127.0.0.2")
-        meaning(["127.0.0.2"])
-        for host in (NAME, "127.0.0.2"):
-            url = Url("http", host, server.port)
-            transport = open_transport(target(server.port, url=url, engine=engine, public_only=True))
-            where = "127.0.0.2" if host != NAME else f"{NAME} is at 127.0.0.2, which"
-            with pytest.raises(NotSent, match=f"{where} is no public address, and .* AllowPrivate"):
-                await transport.send(post())
-            await transport.aclose()
-        assert server.requests == []
-        nursery.cancel_scope.cancel()
+@rows(("host", "where"), [(NAME, f"{NAME} is at 127.0.0.2, which"), ("127.0.0.2", "127.0.0.2")])
+async def test_a_target_that_must_be_public_is_not_reached_in_a_private_network(
+    engine: Engine, host: str, where: str
+) -> None:
+    names = Names(["127.0.0.2"])
+    async with reaching(engine, ["127.0.0.2"], names, host, public_only=True) as (transport, (server,)):
+        with pytest.raises(NotSent, match=f"{where} is no public address, and .* AllowPrivate"):
+            await transport.send(post())
+        assert server.connections == 0
 
 
 @on_both
 @rows("host", ["localhost", "2130706433", "0x7f.1", "127.1", "0", "::1", "::ffff:127.0.0.1"])
 async def test_no_way_to_write_a_private_address_leads_there(engine: Engine, host: str) -> None:
-    async with trio.open_nursery() as nursery:
-        server = await serving(nursery, "127.0.0.1")
-        url = Url("http", host, server.port)
-        transport = open_transport(target(server.port, url=url, engine=engine, public_only=True))
+    async with reaching(engine, ["127.0.0.1"], None, host, public_only=True) as (transport, (server,)):
         with pytest.raises(NotSent, match="no public address"):
             await transport.send(post())
-        await transport.aclose()
         assert server.connections == 0
-        nursery.cancel_scope.cancel()
 
 
 @on_both
 async def test_what_is_dialled_is_the_address_that_was_looked_at_whatever_the_name_means_by_then(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with trio.open_nursery() as nursery:
-        looked_at, rebound = await serving(nursery, "127.0.0.2"), await serving(nursery, "127.0.0.3")
-        names = Rebinding(["127.0.0.2"], after=["127.0.0.3"])
-        trio.socket.set_custom_hostname_resolver(names)
-        monkeypatch.setattr(dial, "is_public", lambda address: address == "127.0.0.2")
-        url = Url("http", NAME, looked_at.port)
-        transport = open_transport(target(looked_at.port, url=url, engine=engine, public_only=True))
+    monkeypatch.setattr(dial, "is_public", lambda address: address == "127.0.0.2")
+    names, both = Rebinding(["127.0.0.2"], after=["127.0.0.3"]), ["127.0.0.2", "127.0.0.3"]
+    async with reaching(engine, both, names, public_only=True) as (transport, (looked_at, rebound)):
         assert (await transport.send(post())).status == 200
         assert looked_at.requests[0].headers["host"] == f"{NAME}:{looked_at.port}"
         await transport.keep_none()
         with pytest.raises(NotSent, match="no public address"):
             await transport.send(post())
         assert (len(looked_at.requests), rebound.requests) == (1, [])
-        await transport.aclose()
-        nursery.cancel_scope.cancel()
 
 
 @on_both
 async def test_of_several_addresses_only_the_public_ones_are_dialled(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with trio.open_nursery() as nursery:
-        server = await serving(nursery, "127.0.0.3")
-        inner = await serving(nursery, "127.0.0.2", server.port)
-        meaning(["127.0.0.2", "127.0.0.3"])
-        monkeypatch.setattr(dial, "is_public", lambda address: address == "127.0.0.3")
-        url = Url("http", NAME, server.port)
-        transport = open_transport(target(server.port, url=url, engine=engine, public_only=True))
+    monkeypatch.setattr(dial, "is_public", lambda address: address == "127.0.0.3")
+    both = ["127.0.0.2", "127.0.0.3"]
+    async with reaching(engine, both, Names(both), public_only=True) as (transport, (inner, server)):
         assert (await transport.send(post())).status == 200
         assert (len(server.requests), inner.requests) == (1, [])
-        await transport.aclose()
-        nursery.cancel_scope.cancel()
 
 
 @on_both
@@ -415,16 +393,11 @@ async def test_where_the_time_for_an_address_ends_as_it_is_connected_to_nothing_
             progress.attempt.cancel()
         await told(progress, name, info)
 
-    async with trio.open_nursery() as nursery:
-        server = await serving(nursery, "127.0.0.2")
-        monkeypatch.setattr(dial, "is_public", lambda _address: True)
-        monkeypatch.setattr(Progress, "trace", trace)
-        meaning(["127.0.0.2", "127.0.0.3"])
-        url = Url("http", NAME, server.port)
-        transport = open_transport(target(server.port, url=url, engine="httpx", public_only=True))
+    monkeypatch.setattr(dial, "is_public", lambda _address: True)
+    monkeypatch.setattr(Progress, "trace", trace)
+    names = Names(["127.0.0.2", "127.0.0.3"])
+    async with reaching("httpx", ["127.0.0.2"], names, public_only=True) as (transport, (server,)):
         with pytest.raises(NotSent, match=r"127\.0\.0\.3:\d+ failed"):
             await transport.send(post())
         await all_closed(server)
         assert (server.connections, server.requests) == (1, [])
-        await transport.aclose()
-        nursery.cancel_scope.cancel()
