@@ -100,19 +100,17 @@ test: plan $(VENV)/.dev servers tested $(WHEELHOUSE)/.done ## Build the wheel an
 nightly: soak fuzz versions ## Soak, fuzz, the lowest and highest versions of what restbroker needs, and all tests in three orders: hours
 	@for order in 1 2 3; do $(MAKE) test || exit; done
 
-# pip alone cannot ask for the lowest versions: what pyproject.toml names as such is asked for by name.
+# pip cannot ask for the lowest versions: those that pyproject.toml names as such are put over the locked ones.
 LOWEST := import re, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	print(*(re.sub(">=", "==", need.partition(",")[0]) for need in project["dependencies"] + project["optional-dependencies"]["amqp"]), sep="\n")
-versions: $(BIN)/python
-	@mkdir -p build
-	@$(BIN)/python -c '$(LOWEST)' >build/lowest.txt; : >build/highest.txt
-	@for end in lowest highest; do \
-		echo "make quick, with the $$end versions that pyproject.toml allows" && \
-		$(PYTHON) -m venv --clear $(VENV)/$$end && $(VENV)/$$end/bin/python -m pip --disable-pip-version-check install --quiet \
-			--constraint build/$$end.txt --requirement requirements/build.in --requirement requirements/dev.in .[demo,amqp] && \
-		$(VENV)/$$end/bin/python -m pip --disable-pip-version-check list && touch $(VENV)/$$end/.dev && \
-		$(MAKE) quick VENV=$(VENV)/$$end || exit; \
-	done
+	needs = project["dependencies"] + project["optional-dependencies"]["amqp"]; \
+	print(*(re.sub(">=", "==", need.partition(",")[0]) for need in needs), sep="\n")
+versions: $(BIN)/python ## Run `make quick` with the lowest, then with the highest versions of libraries that pyproject.toml allows
+	@mkdir -p build && $(BIN)/python -c '$(LOWEST)' >build/lowest.txt
+	@$(MAKE) --no-print-directory venv VENV=$(VENV)/lowest && $(MAKE) --no-print-directory venv VENV=$(VENV)/highest
+	@$(VENV)/lowest/bin/python -m pip install --quiet --no-deps --requirement build/lowest.txt
+	@$(MAKE) --no-print-directory quick VENV=$(VENV)/lowest
+	@$(VENV)/highest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable .[demo,amqp]
+	@$(MAKE) --no-print-directory quick VENV=$(VENV)/highest
 
 image: $(VENV)/.dev ## Do the steps of contrib/image/Dockerfile without Docker, in trees of build/image, and try what they made (root)
 	@.ci/servers $(IMAGE_PACKAGES)
