@@ -75,13 +75,6 @@ def test_jobs_that_are_parked_together_share_no_score(lane: Lane) -> None:
     assert len({raw(score) for score in flat[1::2]}) == 250
 
 
-def test_a_living_lane_is_not_robbed(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane.client, lane.identity, 1, hwm=1)
-    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(0, 0, 0, 0, retired=False)
-    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
-
-
 def test_what_may_have_run_counts_once_per_dead_lane_up_to_hwm_and_for_three_days(
     client: Client, server: Server
 ) -> None:

@@ -11,13 +11,11 @@ from restbroker.store import beats, queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import (
     Applied,
-    Clash,
     Code,
     FetchAnswer,
     Fetched,
     FetchRequest,
     FinishRequest,
-    Gone,
     Paused,
     Refused,
     Taken,
@@ -26,9 +24,8 @@ from restbroker.store.jobs import (
     held,
     held_by_pieces,
     mark,
-    retire,
 )
-from tests.store.lanes import QUEUES, Lane, Server, as_parked, on_both, parked_payload
+from tests.store.lanes import QUEUES, Lane, Server, as_parked, on_both
 
 NOW_S = 1_700_000_000.25
 DAY = "2023-11-14"
@@ -48,17 +45,6 @@ def settle(lane: Lane, *items: tuple[str, Settlement], hwm: int = 0) -> list[Cod
     return finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, hwm, items), NOW_S)
 
 
-def contents(server: Server) -> dict[bytes, object]:
-    """Everything in the server, for comparing."""
-    dump = {}
-    for key in server.raw.keys("*"):
-        readers = {b"list": lambda k: server.raw.lrange(k, 0, -1), b"hash": server.raw.hgetall}
-        readers |= {b"set": server.raw.smembers, b"zset": lambda k: server.raw.zrange(k, 0, -1, withscores=True)}
-        readers |= {b"string": server.raw.get, b"stream": server.raw.xrange}
-        dump[key] = readers[server.raw.type(key)](key)
-    return dump
-
-
 def test_jobs_come_oldest_first_in_the_order_of_queues_with_rising_tickets(lane: Lane) -> None:
     queues.push(lane.client, "b", [b"b1", b"b2"])
     queues.push(lane.client, "a", [b"a1", b"a2"])
@@ -66,14 +52,6 @@ def test_jobs_come_oldest_first_in_the_order_of_queues_with_rising_tickets(lane:
     assert jobs == (Taken("8:1", 8, "a", b"a1"), Taken("9:1", 9, "a", b"a2"), Taken("10:2", 10, "b", b"b1"))
     assert held(lane.client, lane.identity).jobs == {"8:1": b"a1", "9:1": b"a2", "10:2": b"b1"}
     assert held(lane.client, lane.identity).last == 10
-
-
-def test_queues_asked_for_in_another_order_keep_their_registered_index(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"a1"])
-    queues.push(lane.client, "b", [b"b1"])
-    answer = ask(lane, names=("b", "a"))
-    assert isinstance(answer, Fetched)
-    assert [(job.ticket, job.queue) for job in answer.jobs] == [("1:2", "b"), ("2:1", "a")]
 
 
 def test_a_batch_is_at_most_500_jobs(lane: Lane) -> None:
@@ -177,29 +155,6 @@ def test_each_fate_lands_in_its_place_and_is_counted(lane: Lane, server: Server)
     assert held(lane.client, lane.identity).jobs == {}
 
 
-def test_a_settlement_sent_twice_changes_nothing(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2", b"3", b"4"])
-    take(lane)
-    items = (
-        ("1:1", Ack((Reply(b"r", queue="out"),))),
-        ("2:1", Retry(5.5, b"two")),
-        ("3:1", Dead(6.0, b"three")),
-        ("4:1", Back()),
-    )
-    assert settle(lane, *items) == [Applied()] * 4
-    before = contents(server)
-    assert settle(lane, *items) == [Gone()] * 4
-    assert contents(server) == before
-
-
-def test_replies_to_a_queue_go_first_in_first_out_and_name_the_queue(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    take(lane)
-    settle(lane, ("1:1", Ack((Reply(b"r1", queue="out"),))), ("2:1", Ack((Reply(b"r2", queue="out"),))))
-    assert [server.raw.rpop("ns:queue:out"), server.raw.rpop("ns:queue:out")] == [b"r1", b"r2"]
-    assert b"out" in server.raw.smembers("ns:queues")
-
-
 def test_a_reply_to_a_key_expires_and_makes_no_queue(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1"])
     take(lane)
@@ -261,15 +216,6 @@ def test_broken_counters_and_copies_do_not_hold_jobs_up(lane: Lane, server: Serv
     assert server.raw.zcard("ns:dead") == 1
 
 
-def test_two_equal_members_never_become_one(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"same", b"same"])
-    take(lane)
-    assert settle(lane, ("1:1", Retry(5.0, b"p")), ("2:1", Retry(5.0, b"p"))) == [Applied(), Clash()]
-    assert held(lane.client, lane.identity).jobs == {"2:1": b"same"}
-    assert settle(lane, ("2:1", Retry(5.0, b"p2"))) == [Applied()]
-    assert server.raw.zcard("ns:retry") == 2
-
-
 def test_what_goes_back_is_taken_again_in_its_first_order(lane: Lane) -> None:
     queues.push(lane.client, "a", [b"%d" % n for n in range(1200)])
     tickets: list[str] = []
@@ -277,28 +223,6 @@ def test_what_goes_back_is_taken_again_in_its_first_order(lane: Lane) -> None:
         tickets += [job.ticket for job in take(lane, base=len(tickets), want=min(500, 1100 - len(tickets)))]
     assert settle(lane, *((ticket, Back()) for ticket in tickets)) == [Applied()] * 1100
     assert [job.raw for job in take(lane, base=1100, want=500)] == [b"%d" % n for n in range(500)]
-
-
-def test_a_recovered_identity_cannot_settle_or_come_back_by_settling(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane)
-    beats.fence(lane.client, lane.identity, 0)
-    beats.recover(lane.client, lane.identity, as_parked)
-    before = contents(server)
-    assert settle(lane, ("1:1", Ack((Reply(b"r", queue="out"),))), hwm=1) == [Gone()]
-    assert contents(server) == before
-
-
-def test_an_identity_retires_only_with_nothing_in_hand(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane, hwm=1)
-    before = contents(server)
-    assert not retire(lane.client, lane.identity)
-    assert contents(server) == before
-    settle(lane, ("1:1", Ack()))
-    assert retire(lane.client, lane.identity)
-    assert retire(lane.client, lane.identity)
-    assert server.raw.keys("ns:restbroker:*") == []
 
 
 @on_both
@@ -344,18 +268,6 @@ def test_every_settlement_takes_the_mark_away(lane: Lane, server: Server) -> Non
     mark(lane.client, lane.identity, tickets)
     assert settle(lane, *zip(tickets, fates, strict=False)) == [Applied()] * 6
     assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"7:1"]
-
-
-def test_after_a_crash_a_marked_job_is_parked_and_an_unmarked_one_goes_back(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    take(lane, hwm=2)
-    mark(lane.client, lane.identity, ["1:1"])
-    beats.fence(lane.client, lane.identity, 0)
-    recovered = beats.recover(lane.client, lane.identity, as_parked)
-    assert (recovered.jobs, recovered.parked, recovered.retired) == (2, 1, True)
-    assert server.raw.zrange("ns:dead", 0, -1) == [parked_payload("a", b"1")]
-    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"2"]
-    assert beats.recover(lane.client, lane.identity, as_parked).jobs == 0
 
 
 def test_a_dead_set_of_the_wrong_type_keeps_a_marked_job_in_hand(lane: Lane, server: Server) -> None:

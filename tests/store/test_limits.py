@@ -220,16 +220,6 @@ def pass_time(server: Server, by_us: int) -> int:
     return by_us
 
 
-def test_jobs_in_hand_of_all_lanes_together_are_bounded(lane: Lane, server: Server) -> None:
-    other, bound = second(lane), Limits(in_flight=5)
-    assert taken(lane, bound, want=3) == 3
-    assert taken(other, bound) == 2
-    assert ask(other, bound) == Limited("in_flight", 25)
-    acknowledge(lane, 2)
-    assert taken(other, bound) == 2
-    assert server.raw.hgetall(IN_FLIGHT) == {b"h:1:abc:t": b"1", b"second": b"4"}
-
-
 def test_a_dead_lane_s_share_is_held_until_its_jobs_are_back(lane: Lane, server: Server) -> None:
     other, bound = second(lane), Limits(in_flight=3)
     assert taken(lane, bound) == 3
@@ -249,13 +239,6 @@ def test_a_recovery_that_redis_refuses_in_part_frees_the_rest(lane: Lane, server
     assert not beats.recover(lane.client, lane.identity, as_parked).retired
     assert server.raw.hgetall(IN_FLIGHT) == {b"h:1:abc:t": b"1"}
     assert taken(other, bound) == 2
-
-
-def test_a_lane_that_retires_leaves_no_share(lane: Lane, server: Server) -> None:
-    taken(lane, Limits(in_flight=5), want=2)
-    acknowledge(lane, 2)
-    assert retire(lane.client, lane.identity)
-    assert server.raw.exists(IN_FLIGHT) == 0
 
 
 def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fetch(lane: Lane, server: Server) -> None:

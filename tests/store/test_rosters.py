@@ -64,19 +64,6 @@ def test_a_change_is_written_with_its_version_its_mark_and_its_job(client: Clien
     assert rosters.counts(client) == (1, 1)
 
 
-def test_the_same_change_again_changes_marks_and_pushes_nothing(client: Client, server: Server) -> None:
-    whole = Change("john", {ANN: b"{}"}, whole=True)
-    for again in (whole, whole, put("john"), Change("john", drop=(BOB,)), Change("john")):
-        assert change(client, again) == {"john": 1}
-    assert len(jobs(server)) == 1
-    server.raw.delete(DIRTY)
-    assert change(client, whole) == {"john": 1}
-    assert server.raw.exists(DIRTY) == 0
-    assert change(client, Change("nobody", drop=(BOB,))) == {"nobody": 0}
-    assert change(client, Change("nobody", forget=True)) == {"nobody": 0}
-    assert rosters.users(client).users == ("john",)
-
-
 def test_each_kind_of_change_does_what_it_says(client: Client) -> None:
     change(client, Change("john", {ANN: b"{}", BOB: b"{}"}))
     assert change(client, Change("john", {ANN: b'{"name":"A"}', "c@a.b": b"{}"}, drop=(BOB, "d@a.b"))) == {"john": 2}
@@ -89,13 +76,6 @@ def test_each_kind_of_change_does_what_it_says(client: Client) -> None:
     assert rosters.users(client).users == ("john",), "a roster may be empty"
     assert change(client, Change("john", forget=True)) == {"john": 0}
     assert rosters.users(client).users == ()
-
-
-def test_who_is_only_to_be_there_keeps_name_and_groups(client: Client) -> None:
-    change(client, Change("john", {ANN: b'{"name":"Ann"}'}))
-    assert change(client, Change("john", {ANN: b"{}"}, needs="keep")) == {"john": 1}
-    assert change(client, Change("john", {ANN: b"{}", BOB: b"{}"}, needs="keep")) == {"john": 2}
-    assert rosters.read(client, ["john"]) == [{b"ann@a.b": b'{"name":"Ann"}', b"bob@a.b": b"{}"}]
 
 
 def test_what_is_put_and_dropped_at_once_stays(client: Client) -> None:
