@@ -9,14 +9,11 @@ from typing import Any, Final
 
 import pytest
 
-from restbroker.rules.event import own_mark
-from restbroker.store import events, queues
+from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.events.test_process import url_of
 from tests.support.mongooseim.push_http import HttpPusher
-from tests.support.pages import page
-from tests.support.ports import free_port
-from tests.support.process import Running, Stopwatch, run, started
+from tests.support.process import Running, run, started
 from tests.support.redis_server import RedisServer
 from tests.support.tcp_proxy import Loss, TcpProxy
 from tests.support.wait import until
@@ -89,35 +86,6 @@ def test_the_secret_may_follow_the_path_which_is_all_that_the_pusher_can_send(
     assert SECRET not in broker.output()
 
 
-def test_filters_routes_and_fields_do_on_this_side_what_else_is_erlang_on_the_server(
-    redis_server: RedisServer, store: Client, tmp_path: Path
-) -> None:
-    configure(
-        tmp_path,
-        redis_server.url,
-        Except={"Sender": ["Bot-*@localhost"], "Body": ["*[spam]*"]},
-        Fields={"tenant": "a"},
-        Routes=[
-            {"Only": {"Receiver": ["Support"]}, "Queue": "support", "Fields": {"desk": 1}, "Names": {"body": "text"}},
-            {"Except": {"Receiver": ["nobody"]}, "Omit": ["raw"]},
-        ],
-    )
-    with started(["run"], directory=tmp_path) as broker, pusher(broker) as mim:
-        for author, receiver, text in (
-            ("bot-1", "bob", "from a bot"),
-            ("alice", "bob", "buy [SPAM] now"),
-            ("alice", "support", "help"),
-            ("alice", "nobody", "x"),
-            ("alice", "bob", "hello"),
-        ):
-            assert mim.push(author, "localhost", receiver, text)
-        (plain,) = told(store)
-        (helped,) = told(store, "support")
-        assert broker.stop() == 0
-    assert (plain["body"], plain["tenant"], "raw" in plain) == ("hello", "a", False)
-    assert (helped["text"], helped["tenant"], helped["desk"], "body" in helped) == ("help", "a", 1, False)
-
-
 def test_the_same_bytes_within_a_second_are_one_event_and_later_another(
     redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
@@ -149,40 +117,6 @@ def test_what_the_pusher_posts_three_times_since_the_answer_was_lost_is_one_job(
             assert mim.push("alice", "localhost", "bob", "hello")
         assert broker.stop() == 0
     assert len(told(store)) == 1
-
-
-def test_while_redis_is_away_messages_are_answered_503_and_counted(
-    redis_server: RedisServer, store: Client, tmp_path: Path
-) -> None:
-    configure(tmp_path, redis_server.url, Options={"Patience": "200ms"})
-    port = free_port()
-    variables = {"RESTBROKER_STATS": "true", "RESTBROKER_STATS_PORT": str(port)}
-    with started(["run"], environ=variables, directory=tmp_path) as broker, pusher(broker) as mim:
-        until(lambda: mim.push("alice", "localhost", "bob", "x") and told(store), "one is taken")
-        redis_server.suspend()
-        try:
-            watch = Stopwatch.start(broker)
-            assert mim.push("alice", "localhost", "bob", "lost?")
-            took_s = watch.took_s()
-        finally:
-            redis_server.resume()
-        # The call that is on its way is bounded by its connection.
-        assert took_s < 5
-        until(lambda: mim.push("alice", "localhost", "bob", "new") and told(store)[-1]["body"] == "new", "it goes on")
-        figures = page(port, "/metrics").text
-        assert broker.stop() == 0
-    assert re.search(r'^restbroker_events_total{.*outcome="unavailable".*} [1-9]', figures, re.MULTILINE)
-    assert re.search(r'^restbroker_event_seconds_count{source="mim"} [1-9]', figures, re.MULTILINE)
-
-
-def test_what_a_target_sent_does_not_come_back(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
-    configure(tmp_path, redis_server.url, DropOwn="60s")
-    with started(["run"], directory=tmp_path) as broker, pusher(broker) as mim:
-        events.remember(store, own_mark("bot@localhost", "bob@other.example", "hello"), 60_000)
-        mim.push("bot", "localhost", "bob", "hello")
-        mim.push("bot", "localhost", "bob", "hello, again")
-        assert [event["body"] for event in told(store)] == ["hello, again"]
-        assert broker.stop() == 0
 
 
 def test_a_source_of_another_type_of_content_is_refused(redis_server: RedisServer, tmp_path: Path) -> None:

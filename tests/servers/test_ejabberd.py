@@ -22,6 +22,7 @@ from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 from tests.support.ejabberd import PASSWORD, Ejabberd
+from tests.support.rows import rows
 
 NUMBERS = count(1)
 HOST = "example.org"
@@ -154,7 +155,7 @@ async def test_a_room_that_exists_is_told_from_one_that_was_just_made(admin: Sid
     assert again.note == "already done"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("command", "given", "expected"),
     [
         ("register", {"user": "a", "host": HOST}, "BadArgument"),

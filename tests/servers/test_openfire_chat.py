@@ -635,7 +635,7 @@ async def test_nothing_is_said_without_a_name_where_the_login_is_no_administrato
         assert (await side.connector.probe(side.link)).ok, "so that the job is parked"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("command", "given", "why"),
     [
         ("post_message", {"to": JULIET, "body": "x"}, '"from" is missing'),

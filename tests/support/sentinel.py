@@ -89,11 +89,6 @@ class Group:
         """Has a sentinel move the master in good order, as soon as it thinks well enough of the replica."""
         until(lambda: self.sentinels[0].ask("FAILOVER", MASTER) == "OK", "the sentinel begins")
 
-    def known_master(self) -> int:
-        """The port that every sentinel names, 0 while they do not agree."""
-        named = {sentinel.ask("GET-MASTER-ADDR-BY-NAME", MASTER).split()[-1] for sentinel in self.sentinels}
-        return int(named.pop()) if len(named) == 1 else 0
-
     def close(self) -> None:
         """Ends every process."""
         for sentinel in self.sentinels:

@@ -137,10 +137,6 @@ class Client:
         """Sends presence, and returns when the server has shown it to this client itself."""
         self._run(self._appear())
 
-    def disappear(self) -> None:
-        """Tells that this session is not available; it stays."""
-        self._run(self._disappear())
-
     def say(self, to: str, body: str) -> None:
         """Sends a chat message."""
         self._run(self._say(to, body))
@@ -175,9 +171,6 @@ class Client:
         async with asyncio.timeout(_NEVER_S):
             await seen.wait()
         self._stream.remove_handler("own presence")
-
-    async def _disappear(self) -> None:
-        self._stream.send_presence(ptype="unavailable")
 
     async def _say(self, to: str, body: str) -> None:
         self._stream.send_message(mto=JID(to), mbody=body, mtype="chat")

@@ -15,8 +15,8 @@ from restbroker.events.amqp.connected import told
 from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.settings import Exchange, Server, Settings
 from restbroker.events.amqp.topology import Consuming, Trouble
-from restbroker.rules.event import Filter, ServerEvent, own_mark
-from restbroker.store import events, sets
+from restbroker.rules.event import Filter, ServerEvent
+from restbroker.store import sets
 from restbroker.telemetry.events import SourceOpened
 from tests.events.amqp.conftest import CHAT, KEPT, PRESENCE, QUEUE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
 from tests.support.process import Stopwatch
@@ -81,29 +81,6 @@ async def test_what_only_does_not_want_is_acknowledged_and_no_job(reading: Read,
         await until_async(lambda: found.outcomes() == ["ignored", "accepted"], "both are decided")
     # Nothing was given back when it ended.
     await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 0, "the queue is empty")
-
-
-async def test_with_drop_duplicates_a_message_that_is_published_again_is_dropped_and_a_presence_is_not(
-    reading: Read, rabbit: RabbitMQ
-) -> None:
-    async with reading(CHAT, PRESENCE, source={"window_s": 60.0}) as found:
-        for _ in range(3):
-            rabbit.publish("chat_msg", RECEIVED, chat("stored, and delivered at login"))
-        for there in (True, False, True):
-            rabbit.publish("presence", "bob@localhost", {"user_id": "bob@localhost/PC", "present": there})
-        await until_async(lambda: len(found.outcomes()) == 6, "all are decided", 60)
-        assert sorted(found.outcomes()) == ["accepted"] * 4 + ["duplicate"] * 2
-        assert len(found.jobs()) == 4
-
-
-async def test_what_this_broker_sent_itself_does_not_come_back(reading: Read, rabbit: RabbitMQ) -> None:
-    async with reading(CHAT, source={"own_s": 60.0}) as found:
-        events.remember(found.store, own_mark("alice@localhost", "bob@localhost", "from a job"), 60_000)
-        rabbit.publish("chat_msg", RECEIVED, chat("from a job"))
-        rabbit.publish("chat_msg", RECEIVED, chat("from a person"))
-        await found.has(1)
-        assert found.texts() == ["from a person"]
-        await until_async(lambda: found.outcomes() == ["own", "accepted"], "both are decided")
 
 
 async def test_exchanges_that_are_missing_are_made_as_configured(reading: Read, rabbit: RabbitMQ) -> None:
@@ -257,15 +234,6 @@ async def test_an_exchange_that_is_made_again_is_bound_again_and_one_that_is_gon
         await until_async(published, "it is bound", 60)
         await found.has(2)
         assert found.texts() == ["hello", "again"]
-
-
-async def test_an_exchange_that_is_made_again_otherwise_is_told(reading: Read, rabbit: RabbitMQ) -> None:
-    async with reading(CHAT) as found:
-        with rabbit.channel() as channel:
-            channel.exchange_delete("chat_msg")
-        rabbit.declare("chat_msg", durable=True)
-        told = await found.tells("RabbitMQDiffers")
-        assert "is not as configured (topic, not durable)" in told.message
 
 
 async def test_what_is_no_event_is_parked_with_the_reason_and_does_not_hold_up_what_comes_with_it(

@@ -17,21 +17,18 @@ LIES = {
 
 
 class Kind(enum.Enum):
-    """`CRASH`, `HANG`, `CUT`, `EMPTY` and `INTERNAL` are not executed, `LOST`, `SLOW` and `RACE` are.
+    """`CRASH`, `HANG`, `EMPTY` and `INTERNAL` are not executed, `LOST` and `RACE` are.
 
-    `CRASH`: 200 with `resolver_crash`. `HANG`: no answer; the connection is closed when it is released. `CUT`: closed
-    at once. `EMPTY`: 500 without a body. `INTERNAL`: 500, `internal_server_error`. `LOST`: closed without an answer.
-    `SLOW`: answered after `delay_s`. `RACE`: an `exists` is told as `cannot_register`, as it was to 22 of 95 who lost a
-    race.
+    `CRASH`: 200 with `resolver_crash`. `HANG`: no answer; the connection is closed when it is released. `EMPTY`: 500
+    without a body. `INTERNAL`: 500, `internal_server_error`. `LOST`: closed without an answer. `RACE`: an `exists` is
+    told as `cannot_register`, as it was to 22 of 95 who lost a race.
     """
 
     CRASH = enum.auto()
     HANG = enum.auto()
-    CUT = enum.auto()
     EMPTY = enum.auto()
     INTERNAL = enum.auto()
     LOST = enum.auto()
-    SLOW = enum.auto()
     RACE = enum.auto()
 
 
@@ -42,14 +39,13 @@ class Fault:
     kind: Kind
     operation: str = "*"
     times: int | None = 1
-    delay_s: float = 0.0
     reached: threading.Event = attrs.field(factory=threading.Event)
     release: threading.Event = attrs.field(factory=threading.Event)
 
 
 @attrs.define(eq=False)
 class Faults:
-    """All faults of a server. `database_away`: see `crash_after_s`, which took 20 to 27 s there.
+    """All faults of a server. `database_away`: what needs it crashes at once, and there after 20 to 27 s.
 
     `silent`: so many requests that need the database get no answer first; then those in `LIES` get that (measured on
     6.8.0 with accounts in an RDBMS, and little to do).
@@ -57,14 +53,13 @@ class Faults:
 
     listed: list[Fault] = attrs.field(factory=list)
     database_away: bool = False
-    crash_after_s: float = 0.0
     silent: int = 0
     _once_more: bool = False
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
-    def add(self, kind: Kind, operation: str = "*", *, times: int | None = 1, delay_s: float = 0.0) -> Fault:
+    def add(self, kind: Kind, operation: str = "*", *, times: int | None = 1) -> Fault:
         """The next requests of this operation go wrong like this."""
-        fault = Fault(kind, operation, times, delay_s)
+        fault = Fault(kind, operation, times)
         self.listed.append(fault)
         return fault
 

@@ -18,10 +18,6 @@ LARGEST: Final = 8_000_000
 _HEAD_END: Final = b"\r\n\r\n"
 
 
-class Incomplete(Exception):
-    """The body did not come in time."""
-
-
 @attrs.frozen
 class Asked:
     """One request. Header names are lower-case; `connection` counts accepted connections from 1."""
@@ -72,12 +68,11 @@ class Reader:
 
     line: socket.socket
     number: int
-    body_timeout_s: float
     idle_s: float
     _came: bytearray = attrs.field(factory=bytearray)
 
     def next(self) -> Asked | None:
-        """The next request; None when the client is gone or was idle for too long. Raises Incomplete."""
+        """The next request; None when the client is gone or was idle for too long."""
         self.line.settimeout(self.idle_s)
         while _HEAD_END not in self._came:
             if not self._more():
@@ -86,15 +81,12 @@ class Reader:
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ", 2)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        return Asked(method, target, headers, self._body(int(headers.get("content-length", "0"))), self.number)
-
-    def _body(self, length: int) -> bytes:
-        self.line.settimeout(self.body_timeout_s)
+        length = int(headers.get("content-length", "0"))
         while len(self._came) < length:
             if not self._more():
-                raise Incomplete
+                return None
         body, self._came = bytes(self._came[:length]), self._came[length:]
-        return body
+        return Asked(method, target, headers, body, self.number)
 
     def _more(self) -> bool:
         try:

@@ -9,7 +9,6 @@ import concurrent.futures
 import socket
 import ssl
 import threading
-import time
 from typing import Final, Self
 
 import attrs
@@ -62,7 +61,7 @@ class HttpPusher:
     """`path` is appended to `prefix` without anything between them; a leading `/` of it is left out.
 
     `trust`: the file of an authority's certificate, where the pool's host begins with https.
-    `sent`, `failed`: its two counters. `response_times_s`: of those that were sent.
+    `sent`, `failed`: its two counters.
     """
 
     port: int
@@ -76,7 +75,6 @@ class HttpPusher:
     literal: bool = False
     sent: int = 0
     failed: int = 0
-    response_times_s: list[float] = attrs.field(factory=list)
     _pool: concurrent.futures.ThreadPoolExecutor = attrs.field(init=False)
     _kept: list[socket.socket] = attrs.field(factory=list)
     """Connections that no worker uses just now."""
@@ -108,7 +106,6 @@ class HttpPusher:
         Where all workers are busy for too long it counts as failed, and is posted nevertheless.
         """
         form = (literal_body if self.literal else body)(author, server, receiver, message)
-        started_s = time.monotonic()
         try:
             was_sent = self._pool.submit(self._posted, form).result(self.call_timeout_s)
         except TimeoutError:
@@ -116,8 +113,6 @@ class HttpPusher:
         with self._lock:
             self.sent += was_sent
             self.failed += not was_sent
-            if was_sent:
-                self.response_times_s.append(time.monotonic() - started_s)
         return was_sent
 
     def request(self, form: bytes) -> bytes:

@@ -14,7 +14,6 @@ import json
 import socket
 import struct
 import threading
-import time
 from typing import Any, Final, Self
 
 import attrs
@@ -24,7 +23,7 @@ from tests.support.mongooseim import execution
 from tests.support.mongooseim.checking import Refused, Request
 from tests.support.mongooseim.execution import Caller, Endpoint, Run
 from tests.support.mongooseim.faults import Fault, Faults, Kind
-from tests.support.mongooseim.http import LARGEST, Asked, Incomplete, Reader, Said
+from tests.support.mongooseim.http import LARGEST, Asked, Reader, Said
 from tests.support.mongooseim.scalars import Jid
 from tests.support.mongooseim.world import World
 from tests.support.ports import free_port
@@ -52,17 +51,12 @@ class MongooseIM:
     faults: Faults = attrs.field(factory=Faults)
     unloaded: set[str] = attrs.field(factory=set)
     """Modules and services that are not there."""
-    costs_s: dict[str, float] = attrs.field(factory=dict)
-    """How long an operation holds one of `cores`; there registerUser costs 0.012."""
-    cores: int = 2
     idle_s: float = 5.0
-    body_timeout_s: float = 15.0
     asked: list[Asked] = attrs.field(factory=list)
     operations: list[str] = attrs.field(factory=list)
     """What was asked for and understood, as `category.operation`, in order."""
     connections: int = 0
     _schema: GraphQLSchema = attrs.field(init=False)
-    _free: threading.Semaphore = attrs.field(init=False)
     _door: socket.socket | None = None
     _lines: set[socket.socket] = attrs.field(factory=set)
     _gone: threading.Event = attrs.field(factory=threading.Event)
@@ -70,7 +64,6 @@ class MongooseIM:
 
     def __attrs_post_init__(self) -> None:
         self._schema = execution.schema_of(self.endpoint)
-        self._free = threading.Semaphore(self.cores)
 
     @property
     def url(self) -> str:
@@ -135,17 +128,14 @@ class MongooseIM:
             self._run(self._talk, line, self.connections, gone)
 
     def _talk(self, line: socket.socket, number: int, gone: threading.Event) -> None:
-        reader = Reader(line, number, self.body_timeout_s, self.idle_s)
+        reader = Reader(line, number, self.idle_s)
         try:
             for count in range(1, _REQUESTS_OF_A_CONNECTION + 1):
                 is_last = count == _REQUESTS_OF_A_CONNECTION
-                try:
-                    asked = reader.next()
-                    if asked is None or gone.is_set():
-                        return
-                    said = self._said(asked, gone)
-                except Incomplete:
-                    said, is_last = Said(500), True
+                asked = reader.next()
+                if asked is None or gone.is_set():
+                    return
+                said = self._said(asked, gone)
                 if gone.is_set():
                     return
                 line.sendall(said.bytes(is_last=is_last))
@@ -225,13 +215,8 @@ class MongooseIM:
             gone.wait()
             raise _NoAnswer
         crashes = away or _is(fault, Kind.CRASH)
-        if crashes:
-            gone.wait(self.faults.crash_after_s)
-        self._work(sum(self.costs_s.get(name, 0.0) for name in operations))
         run = Run(self.world, caller, frozenset(self.unloaded), crashes, races=_is(fault, Kind.RACE), lies=away)
         body = execution.run(self._schema, request, run)
-        if fault is not None and fault.kind is Kind.SLOW:
-            fault.release.wait(fault.delay_s)
         if _is(fault, Kind.LOST):
             raise _NoAnswer
         if "server.stop" in operations:
@@ -239,11 +224,6 @@ class MongooseIM:
             timer.daemon = True
             timer.start()
         return Said(200, _json(body))
-
-    def _work(self, cost_s: float) -> None:
-        if cost_s:
-            with self._free:
-                time.sleep(cost_s)
 
     def _before(self, fault: Fault | None) -> None:
         """What goes wrong before anything is executed. Raises Refused, or _NoAnswer."""
@@ -253,8 +233,6 @@ class MongooseIM:
         match fault.kind:
             case Kind.HANG:
                 fault.release.wait()
-                raise _NoAnswer
-            case Kind.CUT:
                 raise _NoAnswer
             case Kind.EMPTY:
                 raise Refused(500)

@@ -27,19 +27,17 @@ class Gone(Exception):
 
 
 class Kind(enum.Enum):
-    """`DELAY`, `LATE`, `LOST`, `BROKEN` and `TRUNCATED` are carried out, the others not.
+    """`DELAY`, `LATE`, `LOST` and `BROKEN` are carried out, the others not.
 
     `DELAY`: carried out after `delay_s`. `LATE`: answered `delay_s` after it was. `LOST`: carried out, then a reset.
-    `BROKEN`: carried out, then a 500 without a body. `TRUNCATED`: half of the body, then closed. `RESET`: a reset at
-    once. `HANG`: no answer; closed when the fault is released. `EMPTY`: 500 without a body. `DENIED`: 401. `REDIRECT`:
-    302 to the login page. `UNAVAILABLE`: 503.
+    `BROKEN`: carried out, then a 500 without a body. `RESET`: a reset at once. `HANG`: no answer; closed when the fault
+    is released. `EMPTY`: 500 without a body. `DENIED`: 401. `REDIRECT`: 302 to the login page. `UNAVAILABLE`: 503.
     """
 
     DELAY = enum.auto()
     LATE = enum.auto()
     LOST = enum.auto()
     BROKEN = enum.auto()
-    TRUNCATED = enum.auto()
     RESET = enum.auto()
     HANG = enum.auto()
     EMPTY = enum.auto()

@@ -63,15 +63,13 @@ class Said:
     reason: str = ""
     headers: tuple[tuple[str, str], ...] = ()
 
-    def bytes(
-        self, *, is_chunked: bool = False, is_last: bool = False, without_body: bool = False, cut_at: int | None = None
-    ) -> bytes:
-        """As it goes over the line; `cut_at` leaves out the rest of the body. A page of Jetty's own has its length."""
-        body = self.body[:cut_at]
+    def bytes(self, *, is_chunked: bool = False) -> bytes:
+        """As it goes over the line. A page of Jetty's own has its length."""
+        body = self.body
         length = [f"Content-Length: {len(self.body)}"]
         if is_chunked and self.body and self.content_type != "text/html":
             length = ["Transfer-Encoding: chunked"]
-            body = b"%X\r\n%b" % (len(self.body), body) + (b"\r\n0\r\n\r\n" if cut_at is None else b"")
+            body = b"%X\r\n%b" % (len(self.body), body) + b"\r\n0\r\n\r\n"
         lines = [
             f"HTTP/1.1 {self.status} {self.reason or HTTPStatus(self.status).phrase}",
             f"Date: {formatdate(usegmt=True)}",
@@ -79,9 +77,8 @@ class Said:
         lines += [f"{name}: {value}" for name, value in self.headers]
         lines += [f"Content-Type: {self.content_type}"] if self.content_type else []
         lines += [] if self.status == 204 else length
-        lines += ["Connection: close"] if is_last else []
         lines += ["Server: Jetty(9.2.z-SNAPSHOT)"]
-        return "\r\n".join(lines).encode("latin-1") + _HEAD_END + (b"" if without_body else body)
+        return "\r\n".join(lines).encode("latin-1") + _HEAD_END + body
 
 
 @attrs.define(eq=False)
@@ -105,30 +102,8 @@ class Reader:
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ", 2)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        if headers.get("expect", "").lower() == "100-continue":
-            self.line.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        chunked = "chunked" in headers.get("transfer-encoding", "").lower()
-        body = self._chunks() if chunked else self._take(int(headers.get("content-length", "0")))
+        body = self._take(int(headers.get("content-length", "0")))
         return None if body is None else Asked(self.port, method, target, headers, body, self.number)
-
-    def _chunks(self) -> bytes | None:
-        body = b""
-        while (size := self._line()) is not None:
-            piece = self._take(int(size.partition(b";")[0], 16))
-            if piece is None or self._line() is None:
-                return None
-            if not piece:
-                return body
-            body += piece
-        return None
-
-    def _line(self) -> bytes | None:
-        while b"\r\n" not in self._came:
-            if not self._more():
-                return None
-        line, _, rest = bytes(self._came).partition(b"\r\n")
-        self._came = bytearray(rest)
-        return line
 
     def _take(self, length: int) -> bytes | None:
         while len(self._came) < length:

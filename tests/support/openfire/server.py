@@ -86,11 +86,6 @@ class Openfire:
         """The Chat API, as its documentation's paths go on from it."""
         return f"http://127.0.0.1:{self.chat_port}/rest/api"
 
-    @property
-    def sse_root(self) -> str:
-        """What `/sse/USER` is put behind."""
-        return f"http://127.0.0.1:{self.chat_port}"
-
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -220,11 +215,8 @@ class Openfire:
             said = Said(500, reason="Server Error") if is_kind(fault, Kind.BROKEN) else said
         if gone.is_set():
             return False
-        is_cut = is_kind(fault, Kind.TRUNCATED)
-        is_head = asked.method == "HEAD"
-        cut_at = len(said.body) // 2 if is_cut else None
-        line.sendall(said.bytes(is_chunked=asked.port == "chat", without_body=is_head, cut_at=cut_at))
-        return not is_cut and asked.headers.get("connection", "").lower() != "close"
+        line.sendall(said.bytes(is_chunked=asked.port == "chat"))
+        return asked.headers.get("connection", "").lower() != "close"
 
     def _said(self, asked: Asked, line: socket.socket) -> Said | None:
         """The answer; None after an event stream, which was served here."""
@@ -268,8 +260,6 @@ class Openfire:
             except Bare as bare:
                 # A path that is there with other methods says more than one that is not.
                 missing = bare if bare.said.status != 404 else missing
-        if asked.method == "OPTIONS" and missing.said.status == 204:
-            raise missing
         if caller is None and not (found is not None and found[0].is_open):
             raise Bare(401)
         if found is None:

@@ -213,8 +213,6 @@ class World:
     """The names that `/sse/` leads to."""
     is_jammed: bool = False
     """Two connections had one name: no path is added any more until the next start."""
-    has_admin_account: bool = True
-    """Whether the plugin was told to make and change workgroups before the server's start."""
     has_uploads: bool = True
     """Whether there is a service that gives room for uploads."""
     login_s: float = 0.002
