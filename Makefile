@@ -79,8 +79,7 @@ tested: $(VENV)/.dev
 	@$(PIP) install --quiet --no-index --no-deps --target $(TESTED)/lib $(TESTED)/dist/*.whl
 
 # What needs no root, no wheel, and no server but a Redis: an installed one, or the one that `make demo` brings.
-QUICK := tests/unit tests/broker tests/model/test_store_against_model.py tests/model/test_rosters_against_model.py \
-	tests/model/test_second_step.py
+QUICK := tests/unit tests/broker tests/model/test_store_against_model.py tests/model/test_rosters_against_model.py
 PYTEST := $(BIN)/python -m pytest -p tests.support.progress
 
 quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute (ARGS=tests/unit/rules)
