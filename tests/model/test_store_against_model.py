@@ -61,7 +61,7 @@ from restbroker.store.tickets import ticket_number
 from tests.model.pair import Pair, Slow, Snapshot
 from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, as_parked
 
-HISTORIES = int(os.environ.get("MODEL_HISTORIES", "150"))
+HISTORIES = int(os.environ.get("MODEL_HISTORIES", "250"))
 STEPS = 40
 LIMIT_BYTES, MOST_BYTES = 16, 40
 STORED, LARGE, NO_TEXT = b'"restbroker_": stored', "too large/größer".encode(), b"too large, \xff\xfe no text"
