@@ -1,6 +1,6 @@
 """The entry point of `restbroker` and `python -m restbroker`.
 
-Always holds: what a person can act on ends as a message on stderr and an exit code of `cli.exits`; anything else is
+Always holds: what a person can act on ends as a message on stderr and an exit code of `console.exits`; anything else is
 a bug of restbroker and ends with its traceback.
 """
 
@@ -24,7 +24,8 @@ def main() -> None:
         import signal
 
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from restbroker.cli import help_pages, output
+    from restbroker.cli import help_pages
+    from restbroker.console import output
 
     page = help_pages.ready(sys.argv[1:])
     try:
@@ -52,7 +53,7 @@ def _tell_version() -> None:
         sys.stdout.write(f"restbroker {__version__}\n")
         sys.stdout.flush()
     except OSError as error:
-        from restbroker.cli.output import lost
+        from restbroker.console.output import lost
 
         _end(lost(error))
 
@@ -66,8 +67,8 @@ def _first(group: BaseExceptionGroup[RestbrokerError]) -> RestbrokerError:
 
 
 def _end(error: RestbrokerError) -> None:
-    from restbroker.cli.exits import code_of
-    from restbroker.cli.output import say_error
+    from restbroker.console.exits import code_of
+    from restbroker.console.output import say_error
 
     say_error(error)
     sys.exit(code_of(error))

@@ -14,9 +14,9 @@ from typer.core import TyperCommand, TyperGroup
 
 from restbroker import __version__
 from restbroker.cli import examples
-from restbroker.cli.exits import MEANINGS
 from restbroker.cli.shells import SCRIPTS
 from restbroker.cli.values import read_plainly
+from restbroker.console.exits import MEANINGS
 
 Arguments = list[str]
 

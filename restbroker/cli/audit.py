@@ -8,9 +8,9 @@ import typer
 
 from restbroker.admin.audit import Written, listed
 from restbroker.admin.connect import open_store
-from restbroker.cli import output
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.cli.times import local, utc
+from restbroker.console import output
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.times import local, utc
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)

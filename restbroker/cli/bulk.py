@@ -13,12 +13,12 @@ import typer
 
 from restbroker.admin.bulk import last_known
 from restbroker.admin.connect import open_store
-from restbroker.cli import arguments, output
 from restbroker.cli.bulk_batch import Asked, Batch, counted, makers_of, reader_of, require_right, wants_failed
 from restbroker.cli.bulk_input import opened
 from restbroker.cli.bulk_show import Rejects, Summary
-from restbroker.cli.exits import Exit
 from restbroker.config.core import Config
+from restbroker.console import arguments, output
+from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules import bulk_files
 from restbroker.rules.bulk_read import BadFile, Table

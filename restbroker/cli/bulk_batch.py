@@ -19,12 +19,12 @@ from restbroker.admin import bulk as admin
 from restbroker.admin.bulk_jobs import COMMAND_KEY
 from restbroker.admin.bulk_state import State
 from restbroker.admin.enqueue import Order
-from restbroker.cli import arguments, output
 from restbroker.cli.bulk_input import Input, batch_of, save
 from restbroker.cli.bulk_makers import Makers, wrong_header
 from restbroker.cli.bulk_show import Failures, Far, Gauge, Rejects, Summary, foreign, gauge
-from restbroker.cli.exits import Exit
 from restbroker.config.core import Config
+from restbroker.console import arguments, output
+from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
 from restbroker.rules import bulk_files
 from restbroker.rules.bulk_read import ERROR, Bad, Read, Row, Table

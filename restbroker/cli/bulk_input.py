@@ -21,7 +21,7 @@ import attrs
 from restbroker.admin import bulk_state
 from restbroker.admin.bulk_jobs import BATCH_DIGITS
 from restbroker.admin.bulk_state import State
-from restbroker.cli import output
+from restbroker.console import output
 from restbroker.errors import UsageError
 from restbroker.rules.bulk_read import Source
 

@@ -9,11 +9,11 @@ import attrs
 
 from restbroker.admin.bulk_jobs import Maker, Tokens
 from restbroker.admin.enqueue import Order, pause_of, serving
-from restbroker.cli import arguments, output
-from restbroker.cli.order import signatures_of, target_of
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.connectors import registry
+from restbroker.console import arguments, output
+from restbroker.console.order import signatures_of, target_of
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rules.bulk_check import Checker
 from restbroker.rules.coerce import coerce

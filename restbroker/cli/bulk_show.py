@@ -15,8 +15,8 @@ from typing import IO, Final, Protocol
 import attrs
 
 from restbroker.admin.bulk import NEGATIVE, Ended
-from restbroker.cli import output
-from restbroker.cli.exits import Exit
+from restbroker.console import output
+from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
 from restbroker.rules import bulk_files
 from restbroker.rules.bulk_read import Bad, Table

@@ -8,9 +8,9 @@ from typing import Annotated
 import attrs
 import typer
 
-from restbroker.cli import output
-from restbroker.cli.configured import ConfigOption, JsonOption, loaded, quietly
-from restbroker.cli.exits import Exit
+from restbroker.console import output
+from restbroker.console.configured import ConfigOption, JsonOption, loaded, quietly
+from restbroker.console.exits import Exit
 from restbroker.errors import ConfigError, UsageError
 from restbroker.rules.findings import Cause, Finding, worst_cause
 

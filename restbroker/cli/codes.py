@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from restbroker.cli.exits import MEANINGS
+from restbroker.console.exits import MEANINGS
 
 FILE: Final = Path(__file__).with_name("codes.json")
 _NO_CURE: Final = "Nothing."

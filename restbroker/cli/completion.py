@@ -106,7 +106,7 @@ def command_names(incomplete: str) -> list[str]:
 
 def _settings(context: Asked) -> Any:  # noqa: ANN401 - Config, whose module is imported when it is needed
     """The configuration that the line names, behind the verb or before it."""
-    # Not `cli.configured`, which needs Typer.
+    # Not `console.configured`, which needs Typer.
     from restbroker.config.load import load
     from restbroker.events import registry as sources
 
@@ -157,7 +157,7 @@ def _queues(context: Asked, _: str) -> Iterator[Offer]:
 def _jids(context: Asked, _: str) -> Iterator[Offer]:
     """The newest of the sets that the command is about, without those that the line has already."""
     from restbroker.admin import jobs
-    from restbroker.cli.jobs import tokens
+    from restbroker.console.jobs import tokens
 
     command = context.command_path.split()[1]
     sets = {command: _SETS[command]} if command in _SETS else _SETS
@@ -171,7 +171,7 @@ def _jids(context: Asked, _: str) -> Iterator[Offer]:
 
 def _in_hand(context: Asked, _: str) -> Iterator[Offer]:
     from restbroker.admin import processes
-    from restbroker.cli.jobs import tokens
+    from restbroker.console.jobs import tokens
 
     with _store(context) as (settings, client):
         for process in processes.processes(client, tokens(settings)):
@@ -182,7 +182,7 @@ def _in_hand(context: Asked, _: str) -> Iterator[Offer]:
 
 def _processes(context: Asked, _: str) -> Iterator[Offer]:
     from restbroker.admin import processes
-    from restbroker.cli.jobs import tokens
+    from restbroker.console.jobs import tokens
 
     with _store(context) as (settings, client):
         for process in processes.processes(client, tokens(settings)):

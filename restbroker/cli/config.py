@@ -9,11 +9,7 @@ from typing import Annotated
 
 import typer
 
-from restbroker.cli import output
-from restbroker.cli.asking import YesOption
 from restbroker.cli.config_init import Given, make
-from restbroker.cli.configured import ConfigOption, JsonOption, loaded, tell_notes
-from restbroker.cli.private_file import write_new
 from restbroker.config import reference
 from restbroker.config.keys import all_keys
 from restbroker.config.load import collect
@@ -21,6 +17,10 @@ from restbroker.config.mask import masked
 from restbroker.config.schema import schema as described
 from restbroker.config.setup import REDIS
 from restbroker.connectors import registry
+from restbroker.console import output
+from restbroker.console.asking import YesOption
+from restbroker.console.configured import ConfigOption, JsonOption, loaded, tell_notes
+from restbroker.console.private_file import write_new
 from restbroker.events import registry as sources
 from restbroker.rules.json_types import Json
 

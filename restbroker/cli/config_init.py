@@ -16,14 +16,14 @@ from typing import Final, TypeVar
 import attrs
 import typer
 
-from restbroker.cli import output
-from restbroker.cli.private_file import write_new
 from restbroker.config.judged import usual_login_of, usual_url_of
 from restbroker.config.key import Members
 from restbroker.config.load import load
 from restbroker.config.setup import FLAT, REDIS, Answers, Setup, secret_names, setup
 from restbroker.config.urls import BadUrl, RedisAddress, redis_address, rest_address, without_login
 from restbroker.connectors import registry
+from restbroker.console import output
+from restbroker.console.private_file import write_new
 from restbroker.errors import ConfigError, UsageError
 from restbroker.events import registry as sources
 

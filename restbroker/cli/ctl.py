@@ -14,13 +14,14 @@ import typer
 
 from restbroker.admin.connect import open_store
 from restbroker.admin.enqueue import Order, Serving, serving_if_told
-from restbroker.cli import ctl_wait, output
-from restbroker.cli.configured import ConfigOption, quietly
-from restbroker.cli.order import token_of
-from restbroker.cli.times import duration_s
+from restbroker.cli import ctl_wait
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.connectors import registry
+from restbroker.console import output
+from restbroker.console.configured import ConfigOption, quietly
+from restbroker.console.order import token_of
+from restbroker.console.times import duration_s
 from restbroker.errors import UsageError
 from restbroker.rules.command import Catalogue, Command, CommandSpec
 from restbroker.rules.ctl import Asked, Manner, Printed, Refused

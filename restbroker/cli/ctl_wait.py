@@ -17,8 +17,8 @@ import typer
 
 from restbroker.admin import ctl
 from restbroker.admin.enqueue import Order, Serving, push, serving_if_told, wait
-from restbroker.cli import output
-from restbroker.cli.exits import Exit, no
+from restbroker.console import output
+from restbroker.console.exits import Exit, no
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules.ctl import Answered, answered
 from restbroker.rules.json_types import Json

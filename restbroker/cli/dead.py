@@ -9,12 +9,12 @@ import typer
 
 from restbroker.admin.connect import open_store
 from restbroker.admin.trimmed import restore, trimmed
-from restbroker.cli import jobs, output
 from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
-from restbroker.cli.who import who
 from restbroker.config.core import Config
+from restbroker.console import jobs, output
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.who import who
 
 app = typer.Typer(add_completion=False)
 add_verbs(app, "dead")

@@ -17,13 +17,13 @@ import typer
 
 from restbroker.admin.connect import open_store
 from restbroker.admin.enqueue import Order, Serving, pause_of, push, serving_if_told, wait
-from restbroker.cli import arguments, output
 from restbroker.cli.completion import command_names
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.cli.exits import Exit, no
-from restbroker.cli.order import fitted, joined, signatures_of, target_of, token_of
-from restbroker.cli.times import at_s, duration_s
 from restbroker.config.core import Config
+from restbroker.console import arguments, output
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.exits import Exit, no
+from restbroker.console.order import fitted, joined, signatures_of, target_of, token_of
+from restbroker.console.times import at_s, duration_s
 from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json

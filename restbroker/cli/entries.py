@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from restbroker.admin.entry import Entry
-from restbroker.cli import output
-from restbroker.cli.times import local, utc
+from restbroker.console import output
+from restbroker.console.times import local, utc
 from restbroker.rules.json_types import Json
 
 

@@ -11,9 +11,9 @@ import typer
 from restbroker.admin.connect import open_store
 from restbroker.admin.events import Seen, Tail
 from restbroker.admin.names import require
-from restbroker.cli import output
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.cli.times import local, utc
+from restbroker.console import output
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.times import local, utc
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Watch what servers tell of.")
 

@@ -16,11 +16,12 @@ from restbroker.admin.explain import explain as look
 from restbroker.admin.known import known
 from restbroker.admin.names import nearest
 from restbroker.admin.nowhere import nowhere
-from restbroker.cli import entries, output
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.cli.exits import Exit
+from restbroker.cli import entries
 from restbroker.cli.nowhere import tell_nowhere
-from restbroker.cli.times import local, utc
+from restbroker.console import output
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.exits import Exit
+from restbroker.console.times import local, utc
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from restbroker.cli import codes, output
+from restbroker.cli import codes
+from restbroker.console import output
 from restbroker.errors import UsageError
 
 app = typer.Typer(add_completion=False)

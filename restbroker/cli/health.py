@@ -10,9 +10,9 @@ from typing import Annotated, Final
 
 import typer
 
-from restbroker.cli.configured import ConfigOption, quietly
-from restbroker.cli.exits import Exit
-from restbroker.cli.output import data
+from restbroker.console.configured import ConfigOption, quietly
+from restbroker.console.exits import Exit
+from restbroker.console.output import data
 from restbroker.errors import ConfigError
 
 app = typer.Typer(add_completion=False)

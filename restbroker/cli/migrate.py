@@ -9,9 +9,9 @@ import typer
 from restbroker.admin import migrate as admin
 from restbroker.admin.connect import open_store
 from restbroker.admin.migrate import Sources, Takeover, Watched
-from restbroker.cli import output
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.cli.exits import Exit
+from restbroker.console import output
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from restbroker.admin.explain import Story
 from restbroker.admin.nowhere import Kept, Nowhere, Unserved
-from restbroker.cli import output, steering
-from restbroker.cli.times import local
+from restbroker.console import output, steering
+from restbroker.console.times import local
 
 
 def tell_nowhere(story: Story, found: Nowhere) -> None:

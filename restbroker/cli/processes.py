@@ -12,14 +12,14 @@ from restbroker.admin import processes as admin
 from restbroker.admin.connect import open_store
 from restbroker.admin.names import require
 from restbroker.admin.processes import InHand, Process
-from restbroker.cli import output, steering
-from restbroker.cli.asking import YesOption, confirm
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.cli.exits import Exit
-from restbroker.cli.jobs import tokens
-from restbroker.cli.lists import ListsFirst
-from restbroker.cli.times import utc
-from restbroker.cli.who import who
+from restbroker.console import output, steering
+from restbroker.console.asking import YesOption, confirm
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.exits import Exit
+from restbroker.console.jobs import tokens
+from restbroker.console.lists import ListsFirst
+from restbroker.console.times import utc
+from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client

@@ -15,13 +15,14 @@ from restbroker.admin.connect import open_store
 from restbroker.admin.known import known
 from restbroker.admin.names import require
 from restbroker.admin.queues import Cleared, Queue, Waiting
-from restbroker.cli import choosing, entries, output, steering
-from restbroker.cli.asking import YesOption, confirm
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.cli.jobs import LimitOption, tokens
-from restbroker.cli.lists import ListsFirst
-from restbroker.cli.who import who
+from restbroker.cli import choosing, entries
 from restbroker.config.core import Config
+from restbroker.console import output, steering
+from restbroker.console.asking import YesOption, confirm
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.jobs import LimitOption, tokens
+from restbroker.console.lists import ListsFirst
+from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client

@@ -5,10 +5,10 @@ Always holds: without a verb nothing is changed.
 
 import typer
 
-from restbroker.cli import jobs
 from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
+from restbroker.console import jobs
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
 
 app = typer.Typer(add_completion=False)
 add_verbs(app, "retry")

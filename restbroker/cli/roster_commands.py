@@ -14,14 +14,14 @@ import attrs
 import typer
 
 from restbroker.admin import rosters as admin
-from restbroker.cli import output, steering
-from restbroker.cli.asking import YesOption, confirm
-from restbroker.cli.configured import ConfigOption, JsonOption
-from restbroker.cli.exits import Exit
-from restbroker.cli.jobs import LimitOption
-from restbroker.cli.lists import ListsFirst
 from restbroker.cli.roster_desk import Desk, counted, opened, require_refreshing, tell_if_nobody_refreshes, told
 from restbroker.cli.roster_files import export, import_, read_file
+from restbroker.console import output, steering
+from restbroker.console.asking import YesOption, confirm
+from restbroker.console.configured import ConfigOption, JsonOption
+from restbroker.console.exits import Exit
+from restbroker.console.jobs import LimitOption
+from restbroker.console.lists import ListsFirst
 from restbroker.errors import UsageError
 from restbroker.rules import roster_files, rubyjson
 from restbroker.rules.roster import (

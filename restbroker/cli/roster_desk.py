@@ -10,11 +10,11 @@ import attrs
 from restbroker.admin.connect import open_store
 from restbroker.admin.refreshing import Refreshing
 from restbroker.admin.rosters import Writer
-from restbroker.cli import output
-from restbroker.cli.configured import quietly
-from restbroker.cli.who import who
 from restbroker.config.core import Config
 from restbroker.config.roster import KIND
+from restbroker.console import output
+from restbroker.console.configured import quietly
+from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.rules.roster import BadRoster
 

@@ -15,13 +15,13 @@ import typer
 
 from restbroker.admin import rosters as admin
 from restbroker.admin.rosters import Imported
-from restbroker.cli import output, steering
-from restbroker.cli.asking import YesOption, confirm
-from restbroker.cli.configured import ConfigOption, JsonOption
-from restbroker.cli.exits import Exit
-from restbroker.cli.private_file import write_pieces
 from restbroker.cli.roster_desk import Desk, counted, opened, tell_if_nobody_refreshes, told
 from restbroker.config.target import Target
+from restbroker.console import output, steering
+from restbroker.console.asking import YesOption, confirm
+from restbroker.console.configured import ConfigOption, JsonOption
+from restbroker.console.exits import Exit
+from restbroker.console.private_file import write_pieces
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rules import roster_files
 from restbroker.rules.roster import BadRoster, Contact, read_user

@@ -8,10 +8,10 @@ from typing import Annotated, get_args
 
 import typer
 
-from restbroker.cli.configured import ConfigOption, loaded, tell_notes
-from restbroker.cli.exits import Exit
 from restbroker.config.core import Config, Loaded
 from restbroker.config.values import LogLevel
+from restbroker.console.configured import ConfigOption, loaded, tell_notes
+from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 

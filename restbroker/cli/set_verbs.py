@@ -14,9 +14,8 @@ from restbroker.admin.act import VERBS, Action
 from restbroker.admin.connect import open_store
 from restbroker.admin.entry import Entry
 from restbroker.admin.known import Known, known
-from restbroker.cli import choosing, entries, output
+from restbroker.cli import choosing, entries
 from restbroker.cli.acting import How, act
-from restbroker.cli.asking import YesOption
 from restbroker.cli.choosing import (
     AllOption,
     DryRunOption,
@@ -32,11 +31,13 @@ from restbroker.cli.choosing import (
     WhyOption,
     within,
 )
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.cli.jobs import LimitOption
-from restbroker.cli.times import at_s
-from restbroker.cli.who import who
 from restbroker.config.core import Config
+from restbroker.console import output
+from restbroker.console.asking import YesOption
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.jobs import LimitOption
+from restbroker.console.times import at_s
+from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.store.keys import SortedSet
 

@@ -10,9 +10,9 @@ import attrs
 import typer
 
 from restbroker.admin.connect import open_store
-from restbroker.cli import output
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.cli.times import local, utc
+from restbroker.console import output
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.times import local, utc
 from restbroker.rules.json_types import Json
 from restbroker.store.sources import SourceState, listed
 

@@ -8,11 +8,12 @@ import typer
 
 from restbroker.admin.connect import open_store
 from restbroker.admin.overview import Figures, figures
-from restbroker.cli import lanes, output
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli import lanes
 from restbroker.cli.lanes import text
-from restbroker.cli.times import duration_s, local, utc
 from restbroker.config.core import Config
+from restbroker.console import output
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.times import duration_s, local, utc
 from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 

@@ -11,12 +11,12 @@ from restbroker.admin import targets as admin
 from restbroker.admin.connect import open_store
 from restbroker.admin.names import require
 from restbroker.admin.targets import Target
-from restbroker.cli import output, steering
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.cli.exits import Exit
-from restbroker.cli.lists import ListsFirst
-from restbroker.cli.who import who
 from restbroker.config.core import Config
+from restbroker.console import output, steering
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.exits import Exit
+from restbroker.console.lists import ListsFirst
+from restbroker.console.who import who
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR

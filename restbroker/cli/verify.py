@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from restbroker.admin.connect import store_settings
-from restbroker.cli import output
-from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.cli.exits import Exit
 from restbroker.config.urls import BadUrl, redis_address
+from restbroker.console import output
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
 from restbroker.store.client import StoreSettings
 from restbroker.verify.result import Result

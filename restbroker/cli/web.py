@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from restbroker.cli.configured import ConfigOption, loaded, tell_notes
-from restbroker.cli.exits import Exit
 from restbroker.config.core import Loaded
+from restbroker.console.configured import ConfigOption, loaded, tell_notes
+from restbroker.console.exits import Exit
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)

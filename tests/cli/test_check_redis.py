@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from restbroker.admin.check_store import check_store
-from restbroker.cli.exits import Exit
 from restbroker.config.load import load
 from restbroker.connectors import registry
+from restbroker.console.exits import Exit
 from restbroker.rules.findings import Finding, worst_cause
 from restbroker.rules.settlement import Dead
 from restbroker.store import beats, jobs, pauses

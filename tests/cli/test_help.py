@@ -10,10 +10,11 @@ import pytest
 from typer import _click
 from typer.core import TyperGroup
 
-from restbroker.cli import help_pages, order
+from restbroker.cli import help_pages
 from restbroker.cli.app import COMMANDS, load
 from restbroker.cli.examples import examples, walk
 from restbroker.connectors import registry
+from restbroker.console import order
 from restbroker.rules import where
 from restbroker.rules.where import FIELDS
 

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from restbroker.cli.app import COMMANDS, command_line, load
 from restbroker.cli.examples import examples
-from restbroker.cli.exits import MEANINGS
+from restbroker.console.exits import MEANINGS
 from tests.docs.pages import ROOT
 
 FOLDER: Final = ROOT / "contrib" / "man"

@@ -14,11 +14,11 @@ from typer.core import TyperGroup
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.cli import app
 from restbroker.cli.app import COMMANDS
-from restbroker.cli.lists import ListsFirst
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.connectors import registry
+from restbroker.console.lists import ListsFirst
 from restbroker.events import registry as sources
 from restbroker.rules import arguments
 from restbroker.rules.arguments import Submission

@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 
 from restbroker.__main__ import main
 from restbroker.cli.app import COMMANDS, command_line, load
-from restbroker.cli.exits import MEANINGS, Exit
+from restbroker.console.exits import MEANINGS, Exit
 from restbroker.errors import RestbrokerError
 from tests.support.process import clean_environment
 

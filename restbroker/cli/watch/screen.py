@@ -13,12 +13,12 @@ from rich.text import Text
 
 from restbroker import __version__
 from restbroker.admin.overview import Figures
-from restbroker.cli.output import one_line
 from restbroker.cli.watch.past import Course
 from restbroker.cli.watch.table import Column, Row, cut, more, table
 from restbroker.cli.watch.targets import target_rows
 from restbroker.cli.watch.troubles import LONG_WAIT_S, Trouble, own_queues, troubles
 from restbroker.cli.watch.words import chart, lasting, milliseconds, number, rate
+from restbroker.console.output import one_line
 from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
 

@@ -9,7 +9,7 @@ import attrs
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from restbroker.cli.output import one_line
+from restbroker.console.output import one_line
 
 _GAP = 2
 _LEAST = 8

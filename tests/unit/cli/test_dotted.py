@@ -2,8 +2,8 @@
 
 import pytest
 
-from restbroker.cli.order import joined, signatures_of, target_of
 from restbroker.config.target import Target, Url
+from restbroker.console.order import joined, signatures_of, target_of
 from restbroker.errors import UsageError
 
 MIM = Target("mim", "mongooseim", Url("http", "localhost", 5551, "/api/graphql"), ("m",))

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from restbroker.cli.arguments import Typed
-from restbroker.cli.order import fitted, signatures_of, target_of
 from restbroker.config.target import Target, Url
 from restbroker.connectors.ejabberd.options import Options
+from restbroker.console.arguments import Typed
+from restbroker.console.order import fitted, signatures_of, target_of
 from restbroker.errors import UsageError
 
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from restbroker.cli import output
-from restbroker.cli.exits import Exit, code_of
+from restbroker.console import output
+from restbroker.console.exits import Exit, code_of
 from restbroker.errors import ConfigError, RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from restbroker.cli.who import who
+from restbroker.console.who import who
 
 
 def test_who_calls_sudo_is_meant_and_not_root(monkeypatch: pytest.MonkeyPatch) -> None:

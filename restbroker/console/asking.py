@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from restbroker.cli import output
-from restbroker.cli.exits import Exit
+from restbroker.console import output
+from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

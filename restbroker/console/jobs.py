@@ -12,9 +12,9 @@ import typer
 from restbroker.admin import jobs
 from restbroker.admin.connect import open_store
 from restbroker.admin.jobs import Stored
-from restbroker.cli import output
-from restbroker.cli.times import local, utc
 from restbroker.config.core import Config
+from restbroker.console import output
+from restbroker.console.times import local, utc
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import size
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from restbroker.cli import output, times
+from restbroker.console import output, times
 from restbroker.rules.json_types import Json
 from restbroker.store.pauses import Pause
 

@@ -11,11 +11,11 @@ from typing import Final
 import attrs
 import typer
 
-from restbroker.cli import arguments, output
-from restbroker.cli.exits import Exit
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
 from restbroker.connectors import registry
+from restbroker.console import arguments, output
+from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
 from restbroker.rules import endpoint, redact
 from restbroker.rules.auth import Wish, refusal

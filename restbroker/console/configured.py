@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from restbroker.cli.output import say
 from restbroker.config.core import Config, Loaded
 from restbroker.config.load import load
 from restbroker.connectors import registry
+from restbroker.console.output import say
 from restbroker.events import registry as sources
 from restbroker.rules.json_types import Json
 
