@@ -107,8 +107,8 @@ def enqueue(
         Order, retry=_retry(retry), reply_id=reply_id, wanted=wait_for_answer, ok_if_exists=ok_if_exists, at_s=due_s
     )
     if bulk is not None:
-        from restbroker.cli.bulk import run
-        from restbroker.cli.bulk_batch import Asked
+        from restbroker.bulk.command import run
+        from restbroker.bulk.command_batch import Asked
 
         common = order(command, {}, "", settings.tokens[0])
         asked = Asked(command, [*given, *(const or [])], bulk, common, target, queue, any_command, wait_s, rejects,

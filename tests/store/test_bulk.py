@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from restbroker.bulk import store as bulk
 from restbroker.errors import StoreNotNow, StoreRefused
-from restbroker.store import bulk
 from restbroker.store.client import Client
 from tests.store.lanes import Server, on_both
 

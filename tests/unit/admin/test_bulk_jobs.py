@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.admin.bulk_jobs import Maker, Tokens, jid_of, row_of
 from restbroker.admin.enqueue import Order, payload
+from restbroker.bulk.push_jobs import Maker, Tokens, jid_of, row_of
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.connectors import registry

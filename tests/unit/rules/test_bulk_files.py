@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules.bulk_csv import ODD_MARK
-from restbroker.rules.bulk_files import opened, rejected
-from restbroker.rules.bulk_read import LONGEST, Bad, BadFile, Read, Row, Table
+from restbroker.bulk.csv import ODD_MARK
+from restbroker.bulk.files import opened, rejected
+from restbroker.bulk.read import LONGEST, Bad, BadFile, Read, Row, Table
 from tests.support.rows import rows
 
 USERS = b"user,host,password\n"

@@ -7,8 +7,10 @@ becomes of the rows before it; what cannot be read is a `Bad` row with the line 
 import json
 import re
 
-from restbroker.rules import bulk_csv, bulk_ndjson, rubyjson
-from restbroker.rules.bulk_read import BOM, ENDS, ERROR, LONGEST, Bad, BadFile, Lines, Source, Table, TooLong
+from restbroker.bulk import csv as bulk_csv
+from restbroker.bulk import ndjson as bulk_ndjson
+from restbroker.bulk.read import BOM, ENDS, ERROR, LONGEST, Bad, BadFile, Lines, Source, Table, TooLong
+from restbroker.rules import rubyjson
 
 
 def opened(source: Source) -> Table:

@@ -1,4 +1,4 @@
-"""Rows of CSV, as spreadsheets and scripts write it. `rules.bulk_files` calls `table_of`.
+"""Rows of CSV, as spreadsheets and scripts write it. `bulk.files` calls `table_of`.
 
 Always holds: what is no proper CSV is a bad row and never a guess: where a quotation mark is not closed, nothing behind
 it is taken for a row.
@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.rules.bulk_read import (
+from restbroker.bulk.read import (
     ENDS,
     ERROR,
     LONGEST,

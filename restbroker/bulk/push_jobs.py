@@ -1,4 +1,5 @@
-"""Jobs out of rows: for each command its target's queue, the token that allows it, and the payload. `cli.bulk` asks.
+"""Jobs out of rows: for each command its target's queue, the token that allows it, and the payload. `bulk.command`
+asks.
 
 Always holds: a row's payload is, byte for byte, what `admin.enqueue.payload` would make of the same order; and its jid
 says which batch and which row it is of.

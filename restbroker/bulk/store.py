@@ -1,4 +1,4 @@
-"""Batches of `enqueue --bulk`: pushing rows, how far that got, and the answers to them. Used by `admin.bulk`.
+"""Batches of `enqueue --bulk`: pushing rows, how far that got, and the answers to them. Used by `bulk.push`.
 
 Always holds: a row is pushed together with the note that it was, so that it is pushed once however often somebody
 begins anew; an answer is counted together with being taken away; a batch that nobody touches any more is forgotten.

@@ -1,4 +1,4 @@
-"""The input of `enqueue --bulk`, and what its batch is called. Called by `cli.bulk`.
+"""The input of `enqueue --bulk`, and what its batch is called. Called by `bulk.command`.
 
 Always holds: the same file with the same command is the same batch, whoever pushes it again; the name of a batch tells
 nothing of what is in the file to who does not have the token's secret.
@@ -18,12 +18,12 @@ from typing import IO, Final
 
 import attrs
 
-from restbroker.admin import bulk_state
-from restbroker.admin.bulk_jobs import BATCH_DIGITS
-from restbroker.admin.bulk_state import State
+from restbroker.bulk import push_state as bulk_state
+from restbroker.bulk.push_jobs import BATCH_DIGITS
+from restbroker.bulk.push_state import State
+from restbroker.bulk.read import Source
 from restbroker.console import output
 from restbroker.errors import UsageError
-from restbroker.rules.bulk_read import Source
 
 STDIN: Final = "-"
 

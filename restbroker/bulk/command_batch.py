@@ -1,4 +1,4 @@
-"""One batch of `enqueue --bulk` on its way: begun or gone on with, pushed, waited for. Called by `cli.bulk`.
+"""One batch of `enqueue --bulk` on its way: begun or gone on with, pushed, waited for. Called by `bulk.command`.
 
 Always holds: what Redis says is pushed counts, not what a file says; a finished batch is pushed again on demand only.
 """
@@ -15,21 +15,21 @@ from typing import Final
 import attrs
 import typer
 
-from restbroker.admin import bulk as admin
-from restbroker.admin.bulk_jobs import COMMAND_KEY
-from restbroker.admin.bulk_state import State
 from restbroker.admin.enqueue import Order
-from restbroker.cli.bulk_input import Input, batch_of, save
-from restbroker.cli.bulk_makers import Makers, wrong_header
-from restbroker.cli.bulk_show import Failures, Far, Gauge, Rejects, Summary, foreign, gauge
+from restbroker.bulk import files as bulk_files
+from restbroker.bulk import push as admin
+from restbroker.bulk import store as bulk
+from restbroker.bulk.command_input import Input, batch_of, save
+from restbroker.bulk.command_makers import Makers, wrong_header
+from restbroker.bulk.command_show import Failures, Far, Gauge, Rejects, Summary, foreign, gauge
+from restbroker.bulk.push_jobs import COMMAND_KEY
+from restbroker.bulk.push_state import State
+from restbroker.bulk.read import ERROR, Bad, Read, Row, Table
 from restbroker.config.core import Config
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
-from restbroker.rules import bulk_files
-from restbroker.rules.bulk_read import ERROR, Bad, Read, Row, Table
 from restbroker.rules.json_types import Json
-from restbroker.store import bulk
 from restbroker.store.client import Client
 
 _SAVE_EVERY_S: Final = 1.0

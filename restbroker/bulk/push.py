@@ -1,4 +1,5 @@
-"""Pushes the rows of a batch in their order, counts the answers to them, and tells how far that is. `cli.bulk` asks.
+"""Pushes the rows of a batch in their order, counts the answers to them, and tells how far that is. `bulk.command`
+asks.
 
 Always holds: at most one chunk of rows is in memory; whoever stops asking stops it between two chunks, and whoever asks
 again goes on behind the last row that Redis has; a bad row costs no other.
@@ -13,13 +14,13 @@ from typing import Final
 
 import attrs
 
-from restbroker.admin.bulk_jobs import COMMAND_KEY, MOST_ROWS, Maker, jid_of, row_of
+from restbroker.bulk import store as bulk
+from restbroker.bulk.push_jobs import COMMAND_KEY, MOST_ROWS, Maker, jid_of, row_of
+from restbroker.bulk.read import Bad, Read, Row
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules import rubyjson
 from restbroker.rules.bulk_check import BadRow
-from restbroker.rules.bulk_read import Bad, Read, Row
 from restbroker.rules.json_types import Json
-from restbroker.store import bulk
 from restbroker.store.client import Client
 
 _CHUNK_ROWS: Final = 500

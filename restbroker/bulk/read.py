@@ -1,6 +1,6 @@
 """Rows as they are read from a file of jobs, good and bad, and the lines that they are made of.
 
-`rules.bulk_csv` and `rules.bulk_ndjson` read them, `rules.bulk_files` is the way in. Always holds: at most about
+`bulk.csv` and `bulk.ndjson` read them, `bulk.files` is the way in. Always holds: at most about
 `LONGEST` letters are held at a time.
 """
 

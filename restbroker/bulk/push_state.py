@@ -1,4 +1,4 @@
-"""The file in which a batch remembers what it is, beside its input. `cli.bulk` reads and writes it.
+"""The file in which a batch remembers what it is, beside its input. `bulk.command` reads and writes it.
 
 Always holds: nobody else may read it, and it is there as a whole or as it was before. It is a help, not the truth:
 Redis notes what is pushed together with the jobs.

@@ -1,4 +1,4 @@
-"""What `enqueue --bulk` shows: how far it is, the rejected rows, and the summary. Called by `cli.bulk`.
+"""What `enqueue --bulk` shows: how far it is, the rejected rows, and the summary. Called by `bulk.command`.
 
 Always holds: the rejects file has all that its rows had, so nobody but its owner may read it; a file that somebody else
 wrote is left alone; on stdout is the summary alone.
@@ -14,12 +14,12 @@ from typing import IO, Final, Protocol
 
 import attrs
 
-from restbroker.admin.bulk import NEGATIVE, Ended
+from restbroker.bulk import files as bulk_files
+from restbroker.bulk.push import NEGATIVE, Ended
+from restbroker.bulk.read import Bad, Table
 from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
-from restbroker.rules import bulk_files
-from restbroker.rules.bulk_read import Bad, Table
 
 _TELL_EVERY_S: Final = 5.0
 _MOST_TOLD: Final = 20

@@ -1,14 +1,14 @@
 """What makes the jobs of a command for `enqueue --bulk`: its target, its arguments as the server in use takes them.
 
-Called by `cli.bulk`. Always holds: a command is looked up once, however many rows name it.
+Called by `bulk.command`. Always holds: a command is looked up once, however many rows name it.
 """
 
 from collections.abc import Sequence
 
 import attrs
 
-from restbroker.admin.bulk_jobs import Maker, Tokens
 from restbroker.admin.enqueue import Order, pause_of, serving
+from restbroker.bulk.push_jobs import Maker, Tokens
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.connectors import registry

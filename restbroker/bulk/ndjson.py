@@ -1,4 +1,4 @@
-"""Rows of NDJSON: an object in each line. `rules.bulk_files` calls `rows_of`.
+"""Rows of NDJSON: an object in each line. `bulk.files` calls `rows_of`.
 
 Always holds: no member of an object is lost: one that names a member twice is a bad row.
 """
@@ -6,8 +6,8 @@ Always holds: no member of an object is lost: one that names a member twice is a
 import json
 from collections.abc import Iterator
 
+from restbroker.bulk.read import ERROR, Bad, Lines, Read, Row, TooLong, too_long
 from restbroker.rules import rubyjson
-from restbroker.rules.bulk_read import ERROR, Bad, Lines, Read, Row, TooLong, too_long
 from restbroker.rules.endpoint import kind_of
 from restbroker.rules.json_types import Json
 

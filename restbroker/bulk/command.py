@@ -11,17 +11,17 @@ from typing import NoReturn
 
 import typer
 
-from restbroker.admin.bulk import last_known
 from restbroker.admin.connect import open_store
-from restbroker.cli.bulk_batch import Asked, Batch, counted, makers_of, reader_of, require_right, wants_failed
-from restbroker.cli.bulk_input import opened
-from restbroker.cli.bulk_show import Rejects, Summary
+from restbroker.bulk import files as bulk_files
+from restbroker.bulk.command_batch import Asked, Batch, counted, makers_of, reader_of, require_right, wants_failed
+from restbroker.bulk.command_input import opened
+from restbroker.bulk.command_show import Rejects, Summary
+from restbroker.bulk.push import last_known
+from restbroker.bulk.read import BadFile, Table
 from restbroker.config.core import Config
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
-from restbroker.rules import bulk_files
-from restbroker.rules.bulk_read import BadFile, Table
 
 
 class Stopped(BaseException):
