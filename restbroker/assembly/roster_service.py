@@ -31,8 +31,8 @@ def roster_service(config: Roster | None, open_connection: "Callable[[], Connect
     """Nothing without the section. `open_connection` makes one with a short time-out."""
     if config is None:
         return RosterService()
-    from restbroker.roster.reader import Reader
-    from restbroker.roster.service import service
+    from restbroker.rosters.service.reader import Reader
+    from restbroker.rosters.service.service import service
     from restbroker.serving.plain import plain_app
     from restbroker.serving.runner import Server
 

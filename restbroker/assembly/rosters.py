@@ -14,17 +14,17 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 import attrs
 import trio
 
-from restbroker.admin.refreshing import Refreshing
 from restbroker.config.core import Config
 from restbroker.config.roster import KIND
 from restbroker.config.target import Target
 from restbroker.connectors.contract import Claimed
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.rosters import store as rosters
+from restbroker.rosters.refreshing import Refreshing
+from restbroker.rosters.store import Wanted
 from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
-from restbroker.store import rosters
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.store.rosters import Wanted
 
 P = ParamSpec("P")
 T = TypeVar("T")

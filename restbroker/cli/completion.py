@@ -190,7 +190,7 @@ def _processes(context: Asked, _: str) -> Iterator[Offer]:
 
 
 def _users(context: Asked, _: str) -> Iterator[Offer]:
-    from restbroker.admin import rosters
+    from restbroker.rosters import operate as rosters
 
     with _store(context) as (_config, client):
         yield from map(Offer, sorted(islice(rosters.users(client), _MOST)))

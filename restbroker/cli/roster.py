@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from restbroker.cli.roster_commands import app
 from restbroker.config.core import Loaded
 from restbroker.console.configured import ConfigOption, loaded, tell_notes
 from restbroker.console.exits import Exit
 from restbroker.errors import ConfigError
+from restbroker.rosters.command import app
 
 
 @app.command()

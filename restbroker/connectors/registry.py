@@ -38,7 +38,7 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
         "openfire-chat": "restbroker.connectors.openfire_chat",
         "openfire-rest": "restbroker.connectors.openfire_rest",
         "prosody-rest": "restbroker.connectors.prosody_rest",
-        "prosody-roster": "restbroker.connectors.prosody_roster",
+        "prosody-roster": "restbroker.rosters.refresh",
     }
 )
 

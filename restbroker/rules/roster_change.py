@@ -1,6 +1,6 @@
 """What may be done to rosters, what became of it, and when it is refreshed: values between a connector and the store.
 
-Always holds: pure data; `store.rosters` does it.
+Always holds: pure data; `rosters.store` does it.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Why = Literal["ABSENT", "PRESENT", "MANY", "LARGE"]
 
 @attrs.frozen
 class Change:
-    """What to do with one user's roster. `put`: JID → contact, as `rules.roster.as_stored` writes it.
+    """What to do with one user's roster. `put`: JID → contact, as `rosters.rules.as_stored` writes it.
 
     `whole`: what is put replaces all; `forget`: the roster goes, and its version. `needs`: what holds of each JID that
     is put, or nothing is done; or `keep`: what is there stays as it is.

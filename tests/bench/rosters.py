@@ -16,10 +16,10 @@ from pathlib import Path
 import attrs
 import redis
 
-from restbroker.rules.roster import Contact, as_stored
+from restbroker.rosters.rules import Contact, as_stored
+from restbroker.rosters.store import change
 from restbroker.rules.roster_change import Change
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.rosters import change
 from tests.support.bench import cpu_s
 from tests.support.process import Running, started
 from tests.support.prosody import Prosody, Traffic

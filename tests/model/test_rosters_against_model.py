@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
+from restbroker.rosters import store as rosters
+from restbroker.rosters.store import Claims, Wanted
 from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
-from restbroker.store import rosters
 from restbroker.store.client import Client, open_client
-from restbroker.store.rosters import Claims, Wanted
 from tests.store.lanes import Server
 
 HISTORIES = int(os.environ.get("MODEL_HISTORIES", "60"))

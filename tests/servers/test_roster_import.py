@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.store import rosters
+from restbroker.rosters import store as rosters
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.process import run

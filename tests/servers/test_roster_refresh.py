@@ -13,8 +13,9 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.rules.roster import as_prosody, roster_of
-from restbroker.store import queues, rosters
+from restbroker.rosters import store as rosters
+from restbroker.rosters.rules import as_prosody, roster_of
+from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer, items, raw
 from tests.support import process

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.rules.roster import Contact
-from tests.roster.conftest import put
+from restbroker.rosters.rules import Contact
+from tests.rosters.conftest import put
 from tests.support.process import Running, started
 from tests.support.prosody import Prosody
 from tests.support.redis_server import RedisServer

@@ -17,7 +17,7 @@ from restbroker.connectors import registry
 from restbroker.connectors.ejabberd.check.rights import trials
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.connectors.prosody_rest.settings import Place, Settings
-from restbroker.connectors.prosody_roster import request
+from restbroker.rosters.refresh import request
 from restbroker.rules.allowed import allowed
 from restbroker.rules.json_types import Json
 from tests.support import ejabberd as support

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from restbroker.admin.refreshing import Refreshing
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.connectors import registry
 from restbroker.errors import ConfigError
+from restbroker.rosters.refreshing import Refreshing
 from restbroker.rules import arguments, signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.command import Command

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules import roster
+from restbroker.rosters import rules as roster
+from restbroker.rosters.rules import BadRoster, Contact, read_contact, read_jid, read_roster, read_user
 from restbroker.rules.json_types import Json
-from restbroker.rules.roster import BadRoster, Contact, read_contact, read_jid, read_roster, read_user
 from tests.support.rows import rows
 
 JSON = (

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restbroker.rosters.files import BadFile, Format, Found, Refused, read, write
+from restbroker.rosters.rules import Contact
 from restbroker.rules.jid import unprintable
-from restbroker.rules.roster import Contact
-from restbroker.rules.roster_files import BadFile, Format, Found, Refused, read, write
 from tests.support.rows import rows
 
 FORMATS: tuple[Format, ...] = ("json", "ndjson", "csv")

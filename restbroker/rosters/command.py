@@ -1,0 +1,287 @@
+"""`restbroker roster`: the rosters in Redis that Prosody is served; looking, changing, importing and exporting.
+
+Always holds: nothing is changed when the command line has a mistake in it; where a target tells Prosody of rosters,
+whoever is changed gets a refresh job.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import attrs
+import typer
+
+from restbroker.console import output, steering
+from restbroker.console.asking import YesOption, confirm
+from restbroker.console.configured import ConfigOption, JsonOption
+from restbroker.console.exits import Exit
+from restbroker.console.jobs import LimitOption
+from restbroker.console.lists import ListsFirst
+from restbroker.errors import UsageError
+from restbroker.rosters import files as roster_files
+from restbroker.rosters import operate as admin
+from restbroker.rosters.command_connection import (
+    Desk,
+    counted,
+    opened,
+    require_refreshing,
+    tell_if_nobody_refreshes,
+    told,
+)
+from restbroker.rosters.command_files import export, import_, read_file
+from restbroker.rosters.files import BadFile, loads
+from restbroker.rosters.rules import (
+    BadRoster,
+    Contact,
+    address,
+    as_json,
+    as_stored,
+    read_contact,
+    read_jid,
+    read_roster,
+    read_user,
+    require_writable,
+)
+from restbroker.rosters.store import Known
+from restbroker.rules import rubyjson
+from restbroker.rules.roster_change import Change
+
+app = typer.Typer(
+    cls=ListsFirst, add_completion=False, help="Show and change the rosters that Prosody is served; import or export."
+)
+
+User = Annotated[str, typer.Argument(metavar="USER", help="Whose roster: john, or john@example.org.")]
+Jid = Annotated[str, typer.Argument(metavar="JID", help="The contact's address: ann@example.org.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="What the user sees the contact as.")]
+GroupOption = Annotated[list[str] | None, typer.Option("--group", help="A group of the contact; once for each.")]
+
+
+@app.callback()
+def roster() -> None:
+    """Show and change the rosters that Prosody is served; import or export. Without a command: list."""
+
+
+@app.command("list")
+def list_rosters(config: ConfigOption = None, limit: LimitOption = 100, json: JsonOption = False) -> None:
+    """Show who has a roster, with how many contacts, and whether Prosody has yet to be told of a change.
+
+    In a pipe each line is: user, contacts, version, bytes, state, for how long a change has been waiting (seconds).
+    """
+    with opened(config, only_looks=True) as desk:
+        found = list(islice(admin.listed(desk.writer.client), limit))
+        total, dirty = admin.counts(desk.writer.client)
+    if json:
+        output.as_json([attrs.asdict(one) for one in found])
+    else:
+        header = ("USER", "CONTACTS", "VERSION", "BYTES", "STATE", "WAITING")
+        output.table(header, map(_cells, found))
+    more = f"{len(found)} of " if len(found) < total else ""
+    output.say(f"{more}{counted(total, 'roster')}; {counted(dirty, 'user')} to be refreshed.")
+
+
+@app.command()
+def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show one roster. As JSON it is what `set` takes.
+
+    In a pipe each line is: JID, name, groups with commas between them.
+    """
+    with opened(config, only_looks=True) as desk, told():
+        found = admin.show(desk.writer.client, read_user(user, desk.domain), desk.domain)
+    if json:
+        output.as_json(as_json(found.contacts))
+    elif found.known.is_there:
+        ordered = sorted(found.contacts.items())
+        output.table(
+            ("JID", "NAME", "GROUPS"), ((jid, one.name or "-", steering.listed(one.groups)) for jid, one in ordered)
+        )
+    for bad in found.bad:
+        output.say(f"Not served: {bad}")
+    state = _state(found.known)
+    waits = "" if state == "-" else f", {state}"
+    if found.known.is_there:
+        output.say(f"{counted(len(found.contacts), 'contact')}, version {found.known.version}{waits}.")
+    else:
+        output.say(f"{found.known.user} has no roster{waits}.")
+    if not found.known.version:
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command("set")
+def set_roster(
+    user: User,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help='JSON: {"JID": {"name": …, "groups": […]}}; - is stdin.')
+    ],
+    config: ConfigOption = None,
+    dry_run: steering.DryRunOption = False,
+) -> None:
+    """Make this the whole roster of a user."""
+    with told():
+        contacts = _read(file)
+    with opened(config) as desk, told():
+        change = Change(read_user(user, desk.domain), _stored(contacts), whole=True)
+        require_writable(contacts, change.user, desk.domain)
+        if dry_run:
+            before = set(admin.show(desk.writer.client, change.user, desk.domain).contacts)
+            gone, new = len(before - set(contacts)), len(set(contacts) - before)
+            output.say(f"{change.user} would have {counted(len(contacts), 'contact')}: {new} new, {gone} gone.")
+            return
+        _change(desk, "set roster", change)
+
+
+@app.command()
+def add(user: User, jid: Jid, config: ConfigOption = None, name: NameOption = None, group: GroupOption = None) -> None:
+    """Add a contact; one that is there is replaced."""
+    with opened(config) as desk, told():
+        _change(desk, "add contact", Change(read_user(user, desk.domain), _contact(jid, name, group)))
+
+
+@app.command()
+def remove(
+    user: User,
+    jids: Annotated[list[str], typer.Argument(metavar="JID...", help="The contacts' addresses.")],
+    config: ConfigOption = None,
+) -> None:
+    """Remove contacts; those that are not there count as removed."""
+    with opened(config) as desk, told():
+        drop = tuple(dict.fromkeys(map(read_jid, jids)))
+        _change(desk, "remove contact", Change(read_user(user, desk.domain), drop=drop))
+
+
+@app.command()
+def rename(
+    user: User, jid: Jid, config: ConfigOption = None, name: NameOption = None, group: GroupOption = None
+) -> None:
+    """Replace the name and the groups of a contact who is there.
+
+    Prosody tells clients of it at their next login: a refresh makes it look only at who is new or gone.
+    """
+    with opened(config) as desk, told():
+        user = read_user(user, desk.domain)
+        _change(desk, "rename contact", Change(user, _contact(jid, name, group), needs="present"))
+
+
+@app.command()
+def befriend(
+    a: User,
+    b: User,
+    config: ConfigOption = None,
+    name_of_a: Annotated[str | None, typer.Option(help="What B sees A as.")] = None,
+    name_of_b: Annotated[str | None, typer.Option(help="What A sees B as.")] = None,
+    group: GroupOption = None,
+) -> None:
+    """Make two users contacts of each other, in one step.
+
+    Who is a contact already keeps name and groups, unless one of these is given.
+    """
+    with opened(config) as desk, told():
+        changes = [
+            _befriended(desk, a, b, name_of_b, group),
+            _befriended(desk, b, a, name_of_a, group),
+        ]
+        _require_two(changes)
+        _change(desk, "befriend", *changes)
+
+
+@app.command()
+def delete(
+    user: User, config: ConfigOption = None, yes: YesOption = False, dry_run: steering.DryRunOption = False
+) -> None:
+    """Forget a user's roster, and that he had one."""
+    with opened(config) as desk, told():
+        user = read_user(user, desk.domain)
+        found = admin.show(desk.writer.client, user, desk.domain).known
+        if not found.is_there:
+            output.say(f"{user} has no roster.")
+            return
+        if dry_run:
+            output.say(f"The roster of {user} with {counted(found.contacts, 'contact')} would be deleted.")
+            return
+        confirm(f"Delete the roster of {user} with {counted(found.contacts, 'contact')}?", yes=yes)
+        _change(desk, "delete roster", Change(user, forget=True))
+
+
+@app.command()
+def refresh(
+    users: Annotated[list[str] | None, typer.Argument(metavar="[USER]...", help="Whose roster.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Everybody who has a roster.")] = False,
+    config: ConfigOption = None,
+    dry_run: steering.DryRunOption = False,
+) -> None:
+    """Have Prosody told of rosters, whether they changed or not."""
+    if bool(users) == every:
+        raise UsageError("Name users, or say --all.", "For example: restbroker roster refresh john aaron")
+    with opened(config) as desk, told():
+        client = desk.writer.client
+        named = list(dict.fromkeys(read_user(user, desk.domain) for user in users or ())) or sorted(admin.users(client))
+        if not dry_run:
+            require_refreshing(desk)
+            desk.writer.refresh(named)
+    output.say(f"{counted(len(named), 'user')} {'would' if dry_run else 'will'} be refreshed.")
+
+
+app.command("import")(import_)
+app.command("export")(export)
+
+
+def _change(desk: Desk, verb: str, *changes: Change) -> None:
+    for one in changes:
+        require_writable(one.put, one.user, desk.domain)
+    versions = desk.writer.change(verb, changes)
+    for user, version in versions.items():
+        output.say(f"{user}: version {version}." if version else f"{user} has no roster any more.")
+    tell_if_nobody_refreshes(desk)
+
+
+def _read(file: Path) -> Mapping[str, Contact]:
+    raw = read_file(file)
+    try:
+        return read_roster(loads(raw))
+    except rubyjson.Unreadable as error:
+        raise UsageError(f"{file} is not JSON: {error}.", "`restbroker roster show USER --json` shows one.") from None
+    except BadRoster:
+        if _has_users(raw):
+            cure = f"`restbroker roster import {file}` takes it; `set` takes one roster."
+            raise UsageError(f"{file} has rosters of users, as `export` writes them.", cure) from None
+        raise
+
+
+def _has_users(raw: bytes) -> bool:
+    """Whether this is a whole file of rosters, with a contact in one of them."""
+    try:
+        return any(roster_files.read(raw, "json", None).rosters.values())
+    except BadFile:
+        return False
+
+
+def _contact(jid: str, name: str | None, groups: Sequence[str] | None) -> dict[str, bytes]:
+    checked = read_jid(jid)
+    return {checked: as_stored(read_contact({"name": name, "groups": list(groups or ())}, checked))}
+
+
+def _befriended(desk: Desk, user: str, other: str, name: str | None, groups: Sequence[str] | None) -> Change:
+    contact = _contact(address(other, desk.domain), name, groups)
+    return Change(read_user(user, desk.domain), contact, needs="" if name or groups else "keep")
+
+
+def _require_two(changes: Sequence[Change]) -> None:
+    if changes[0].user == changes[1].user:
+        raise UsageError(f"{changes[0].user} is on both sides.", "Name two users.")
+
+
+def _stored(contacts: Mapping[str, Contact]) -> dict[str, bytes]:
+    return {jid: as_stored(contact) for jid, contact in contacts.items()}
+
+
+def _cells(one: Known) -> tuple[str, ...]:
+    numbers = str(one.contacts), str(one.version), str(one.size_bytes)
+    waiting = steering.number(one.dirty_s)
+    if sys.stdout.isatty() and one.dirty_s is not None:
+        waiting = steering.span(one.dirty_s)
+    return one.user, *numbers, _state(one), waiting
+
+
+def _state(one: Known) -> str:
+    return "refreshing" if one.flying_s is not None else "to be refreshed" if one.dirty_s is not None else "-"

@@ -1,0 +1,84 @@
+"""What the verbs of `restbroker roster` share: whose rosters these are, and how errors are told."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from restbroker.admin.connect import open_store
+from restbroker.config.core import Config
+from restbroker.config.roster import KIND
+from restbroker.console import output
+from restbroker.console.configured import quietly
+from restbroker.console.who import who
+from restbroker.errors import UsageError
+from restbroker.rosters.operate import Writer
+from restbroker.rosters.refreshing import Refreshing
+from restbroker.rosters.rules import BadRoster
+
+_UNNAMED: Final = "Roster names no Target, so that nobody tells Prosody of {}"
+
+
+@attrs.frozen
+class Desk:
+    """A configuration in use. `domain` is that of the users; None: of any."""
+
+    settings: Config
+    writer: Writer
+    domain: str | None
+
+    @property
+    def unnamed(self) -> str | None:
+        """A target that could tell Prosody of rosters and is not named as the one that does."""
+        if self.settings.roster is None or self.settings.roster.target is not None:
+            return None
+        able = (target for target in self.settings.targets if target.kind == KIND and not target.is_local)
+        return next((target.name for target in able), None)
+
+
+@contextmanager
+def opened(path: Path | None, *, only_looks: bool = False) -> Iterator[Desk]:
+    """The rosters of a configuration. `only_looks`: nobody is refreshed. Raises `ConfigError`."""
+    settings = quietly(path)
+    refreshing = None if only_looks else Refreshing.of(settings)
+    domain = None if settings.roster is None else settings.roster.domain
+    if domain is None:
+        domain = next((target.default_host for target in settings.targets if target.kind == KIND), None)
+    with open_store(settings) as client:
+        yield Desk(settings, Writer(client, who(), refreshing), domain)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Raises `UsageError` for what is no part of a roster."""
+    try:
+        yield
+    except BadRoster as error:
+        raise UsageError(f"{error.entry} {error.why}.", error.cure or None) from None
+
+
+def tell_if_nobody_refreshes(desk: Desk) -> None:
+    """Says it, once for a command that changed something."""
+    if desk.writer.refreshing is not None:
+        return
+    if unnamed := desk.unnamed:
+        output.say(f"note: {_UNNAMED.format('it')}; clients see it at their next login. {_name_it(unnamed)}")
+        return
+    output.say("note: no target tells Prosody of it (Kind prosody-roster): clients see it at their next login.")
+
+
+def require_refreshing(desk: Desk) -> None:
+    """Raises `UsageError` where a target could tell Prosody of rosters, and only its name is missing in `Roster`."""
+    if desk.writer.refreshing is None and (unnamed := desk.unnamed):
+        raise UsageError(f"{_UNNAMED.format('rosters')}.", _name_it(unnamed))
+
+
+def _name_it(target: str) -> str:
+    return f'Add "Target": "{target}" to it.'
+
+
+def counted(count: int, what: str) -> str:
+    """`1 user`, `5 users`."""
+    return f"1 {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,242 @@
+"""`restbroker roster import` and `export`: rosters of many users from and to files, and out of a running ejabberd.
+
+Always holds: an import writes a user's roster as a whole or not at all, and tells of each that it refused.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Final, get_args
+
+import attrs
+import typer
+
+from restbroker.config.target import Target
+from restbroker.console import output, steering
+from restbroker.console.asking import YesOption, confirm
+from restbroker.console.configured import ConfigOption, JsonOption
+from restbroker.console.exits import Exit
+from restbroker.console.private_file import write_pieces
+from restbroker.errors import RestbrokerError, UsageError
+from restbroker.rosters import files as roster_files
+from restbroker.rosters import operate as admin
+from restbroker.rosters.command_connection import Desk, counted, opened, tell_if_nobody_refreshes, told
+from restbroker.rosters.files import BadFile, Format, Found, Refused
+from restbroker.rosters.operate import Imported
+from restbroker.rosters.rules import BadRoster, Contact, read_user
+
+_TELL_EVERY_S: Final = 2.0
+_MOST_TOLD: Final = 50
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="json, ndjson or csv. [default: as the file's name ends, else json]")
+]
+
+
+def import_(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="What `export` writes; - is stdin.")] = None,
+    format_: FormatOption = None,
+    from_target: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="Ask this ejabberd instead of reading a file.")
+    ] = None,
+    user: Annotated[list[str] | None, typer.Option(help="Of the ejabberd only this user; may be repeated.")] = None,
+    one_sided: Annotated[
+        bool, typer.Option("--one-sided", help="Of the ejabberd also contacts whose subscription is not both.")
+    ] = False,
+    add: Annotated[bool, typer.Option("--add", help="Leave contacts that are not named. [default: replace]")] = False,
+    config: ConfigOption = None,
+    yes: YesOption = False,
+    dry_run: steering.DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Write rosters of many users from a file, or from a running ejabberd.
+
+    Each user's roster is written as a whole, or not at all where anything of it is wrong; then this ends with 7. The
+    same import again does no harm.
+    """
+    if (file is None) == (from_target is None):
+        raise UsageError("Name a file or --from-target.", "For example: restbroker roster import rosters.csv")
+    if from_target is None and (user or one_sided):
+        raise UsageError("--user and --one-sided are for --from-target.", "Leave them out.")
+    with opened(config) as desk:
+        if file is not None:
+            found = _of_file(file, _format(file, format_), desk)
+        else:
+            found = _of_target(desk, _target(desk, from_target), user or [], one_sided=one_sided)
+        _tell_refused(found.refused)
+        source = from_target or str(file)
+        if dry_run:
+            changed = admin.changing(desk.writer.client, found.rosters, add=add)
+            done = Imported(len(found.rosters), changed=changed)
+        else:
+            done = _import(desk, found.rosters, source, add=add, yes=yes)
+    _conclude(found, done, dry_run=dry_run, as_json=json)
+    if not dry_run and done.changed:
+        tell_if_nobody_refreshes(desk)
+    refused = len(found.refused) + len(done.refused)
+    if refused:
+        raise typer.Exit(Exit.PARTLY if found.rosters else Exit.FAILED)
+
+
+def export(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="A new file; - is stdout.")] = Path("-"),
+    format_: FormatOption = None,
+    user: Annotated[list[str] | None, typer.Option(help="Only this user; may be repeated.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write all rosters to a file, which only you may read, or to stdout.
+
+    Where a named user has no roster this ends with 7, and with 1 where none of them has one.
+    """
+    form = _format(file, format_)
+    with opened(config, only_looks=True) as desk, told():
+        named = list(dict.fromkeys(read_user(name, desk.domain) for name in user or ()))
+        absent = admin.absent(desk.writer.client, named)
+        for name in absent:
+            output.say(f"{name} has no roster.")
+        only = [name for name in named if name not in absent]
+        if absent and not only:
+            raise typer.Exit(Exit.FAILED)
+        count = _Count()
+        pieces = roster_files.write(
+            form, count.passing(admin.exported(desk.writer.client, desk.domain, only, _tell_left_out))
+        )
+        if str(file) == "-":
+            output.pieces(pieces)
+        else:
+            write_pieces(file, pieces)
+    output.say(f"{counted(count.users, 'roster')} with {counted(count.contacts, 'contact')} written.")
+    if absent:
+        raise typer.Exit(Exit.PARTLY)
+
+
+def read_file(file: Path) -> bytes:
+    """What is in a file, or on stdin for `-`. Raises `UsageError`."""
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.", "Check the name and the rights.") from error
+
+
+@attrs.define
+class _Count:
+    users: int = 0
+    contacts: int = 0
+
+    def passing(
+        self, rosters: Iterable[tuple[str, Mapping[str, Contact]]]
+    ) -> Iterator[tuple[str, Mapping[str, Contact]]]:
+        for user, roster in rosters:
+            self.users += 1
+            self.contacts += len(roster)
+            yield user, roster
+
+
+def _format(file: Path, given: str | None) -> Format:
+    name = given or file.suffix.removeprefix(".").lower() or "json"
+    for form in get_args(Format):
+        if name == form:
+            known: Format = form
+            return known
+    message = f"Nothing is known of the format {name}." if given else f"The name {file} tells no format."
+    raise UsageError(message, f"Say --format and one of {', '.join(get_args(Format))}.")
+
+
+def _of_file(file: Path, form: Format, desk: Desk) -> Found:
+    try:
+        return roster_files.read(read_file(file), form, desk.domain)
+    except BadFile as error:
+        line = "" if error.line is None else f", line {error.line}"
+        raise UsageError(f"{file}{line} {error.why}.", error.cure or None) from None
+
+
+def _target(desk: Desk, name: str | None) -> Target:
+    targets = {target.name: target for target in desk.settings.targets if target.kind == "ejabberd"}
+    if name not in targets:
+        known = ", ".join(targets) or "none"
+        raise UsageError(f"There is no target {name} of kind ejabberd.", f"These are configured: {known}.")
+    return targets[name]
+
+
+def _of_target(desk: Desk, target: Target, users: list[str], *, one_sided: bool) -> Found:
+    # It loads Trio, which takes 100 ms.
+    from restbroker.rosters import source as roster_source
+
+    host = desk.domain or target.default_host
+    if host is None:
+        raise UsageError("Whose users these are is not known.", "Set Domain in Roster, or in the target.")
+    with told():
+        named = [read_user(user, host) for user in users]
+    try:
+        found = roster_source.fetch(target, host, named, one_sided=one_sided, tell=_Pace("asked for").tell)
+    except (roster_source.Unreachable, roster_source.Refusing) as error:
+        output.say_error(error)
+        is_gone = isinstance(error, roster_source.Unreachable)
+        raise typer.Exit(Exit.TARGET if is_gone else Exit.REFUSED) from None
+    if found.left_out:
+        contacts = counted(found.left_out, "contact")
+        output.say(f"{contacts} left out, whose subscription is not both; --one-sided takes them too.")
+    return found.found
+
+
+@attrs.define
+class _Pace:
+    """Tells how far something is, now and then, on a terminal."""
+
+    what: str
+    told_s: float = attrs.field(factory=time.monotonic)
+
+    def tell(self, done: int, total: int) -> None:
+        if sys.stderr.isatty() and time.monotonic() >= self.told_s + _TELL_EVERY_S:
+            self.told_s = time.monotonic()
+            output.say(f"… {done} of {counted(total, 'user')} {self.what}")
+
+
+def _import(desk: Desk, rosters: Mapping[str, Mapping[str, Contact]], source: str, *, add: bool, yes: bool) -> Imported:
+    if not rosters:
+        return Imported(0)
+    replaced = 0 if add else admin.replaced(desk.writer.client, list(rosters))
+    if replaced:
+        confirm(f"Replace the rosters of {counted(replaced, 'user')}?", yes=yes)
+    so_far, pace = Imported(len(rosters)), _Pace("written")
+    with closing(admin.importing(desk.writer, rosters, add=add, source=source)) as steps:
+        try:
+            for so_far in steps:
+                pace.tell(so_far.done, so_far.total)
+        except (KeyboardInterrupt, RestbrokerError):
+            output.say(f"{counted(so_far.done, 'roster')} written. The same command again goes on with the rest.")
+            raise
+    return so_far
+
+
+def _tell_refused(refused: Iterable[Refused]) -> None:
+    listed = list(refused)
+    for one in listed[:_MOST_TOLD]:
+        place = "" if one.line is None else f"line {one.line}: "
+        user = "" if one.what.startswith(one.user) else f"{one.user}: "
+        output.say(f"{place}{user}{one.what}")
+    if len(listed) > _MOST_TOLD:
+        output.say(f"… and {len(listed) - _MOST_TOLD} more.")
+
+
+def _tell_left_out(user: str, bad: BadRoster) -> None:
+    output.say(f"Left out of {user}'s: {bad}")
+
+
+def _conclude(found: Found, done: Imported, *, dry_run: bool, as_json: bool) -> None:
+    for user, why in done.refused:
+        output.say(f"{user}: {why}")
+    contacts = sum(map(len, found.rosters.values()))
+    # A line that names nobody counts by itself.
+    users_refused = len({one.user or one.line for one in found.refused} | {user for user, _ in done.refused})
+    if as_json:
+        refused = [attrs.asdict(one) for one in found.refused]
+        refused += [{"user": user, "what": why, "line": None} for user, why in done.refused]
+        output.as_json({"dry_run": dry_run, "users": len(found.rosters), "contacts": contacts, "written": done.done,
+                        "changed": done.changed, "refused": refused})  # fmt: skip
+    rosters = f"{counted(len(found.rosters) if dry_run else done.done, 'roster')}"
+    changed = f", {done.changed} of them {'would change' if dry_run else 'changed'}"
+    verb = "would be written" if dry_run else "written"
+    refused_too = f"; {counted(users_refused, 'user')} refused" if users_refused else ""
+    output.say(f"{rosters} with {counted(contacts, 'contact')} {verb}{changed}{refused_too}.")

@@ -1,0 +1,232 @@
+"""What people do with rosters: look, change, import and export. Called by `restbroker roster`.
+
+Always holds: a change by hand is written down first (`admin.audit`), like all that people do; where a target refreshes
+rosters, whoever is changed gets his refresh job in the same step.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+import attrs
+
+from restbroker.admin import audit
+from restbroker.admin.audit import Note, State
+from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.rosters import store
+from restbroker.rosters.refreshing import Refreshing
+from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, BadRoster, Contact, as_stored, roster_of
+from restbroker.rosters.store import Known, Wanted
+from restbroker.rules.roster_change import Change, Changed, NotChanged
+from restbroker.store.client import Client
+
+_USERS_AT_ONCE: Final = 100
+_CONTACTS_AT_ONCE: Final = 2000
+"""In one step, during which Redis does nothing else: some milliseconds."""
+_NOTE_EVERY_S: Final = 1.0
+
+
+@attrs.frozen
+class Shown:
+    """A user's roster, what is known of it, and what is wrong with entries that nobody can be served."""
+
+    known: Known
+    contacts: Mapping[str, Contact]
+    bad: tuple[BadRoster, ...] = ()
+
+
+@attrs.frozen
+class Imported:
+    """How far an import is: users written of `total`, how many of them changed, and who was refused and why."""
+
+    total: int
+    done: int = 0
+    changed: int = 0
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+@attrs.frozen
+class Writer:
+    """Whoever changes rosters: `who`, and which target is told; None: none is."""
+
+    client: Client
+    who: str
+    refreshing: Refreshing | None
+
+    def change(self, verb: str, changes: Sequence[Change]) -> Mapping[str, int]:
+        """Makes these changes or none; user → version. Raises `UsageError`, or `StoreUnavailable`: maybe."""
+        for one in changes:
+            audit.write(self.client, Note(who=self.who, action=verb, place=_place(one.user)))
+        done = self.written(changes)
+        if isinstance(done, NotChanged):
+            raise UsageError(f"{_why_not(done)} Nothing was changed.", _cure(done))
+        return done.versions
+
+    def refresh(self, users: Sequence[str]) -> None:
+        """Has Prosody told of these users' rosters. Raises `UsageError` where no target does that."""
+        if self.refreshing is None:
+            raise UsageError("No target tells Prosody of rosters.", 'Configure one of "Kind": "prosody-roster".')
+        where = f"{len(users)} named"
+        audit.write(self.client, Note(who=self.who, action="refresh", place="rosters", where=where))
+        for some in _in_batches(users, lambda _: 1):
+            wanted = self.wanted(some)
+            if wanted is not None:
+                store.mark(self.client, some, wanted)
+
+    def written(self, changes: Sequence[Change]) -> Changed | NotChanged:
+        """As `change`, without a note of it."""
+        return store.change(self.client, changes, self.wanted([one.user for one in changes]))
+
+    def wanted(self, users: Sequence[str]) -> Wanted | None:
+        """The jobs that refresh these users."""
+        if self.refreshing is None:
+            return None
+        return Wanted(self.refreshing.queue, self.refreshing.payloads(users, time.time()))
+
+
+def users(client: Client) -> Iterator[str]:
+    """Every user who has a roster, in no order."""
+    seen, cursor = set[str](), "0"
+    while cursor:
+        page = store.users(client, cursor)
+        yield from (user for user in page.users if user not in seen)
+        seen.update(page.users)
+        cursor = page.cursor
+
+
+def listed(client: Client) -> Iterator[Known]:
+    """What is known of every user who has a roster, sorted."""
+    for some in _in_batches(sorted(users(client)), lambda _: 1):
+        yield from store.known(client, some)
+
+
+def counts(client: Client) -> tuple[int, int]:
+    """How many users have a roster, and how many are to be refreshed."""
+    return store.counts(client)
+
+
+def show(client: Client, user: str, domain: str | None) -> Shown:
+    """The roster of one user of `domain`; empty, with version 0, if he has none."""
+    (known,) = store.known(client, [user])
+    (stored,) = store.read(client, [user])
+    contacts, bad = roster_of(stored, user, domain)
+    return Shown(known, contacts, bad)
+
+
+def exported(
+    client: Client, domain: str | None, only: Sequence[str], tell: Callable[[str, BadRoster], None]
+) -> Iterator[tuple[str, Mapping[str, Contact]]]:
+    """The rosters of these users of `domain`, of all if none is named; sorted.
+
+    `tell` hears of entries that are left out.
+    """
+    for some in _in_batches(list(only) or sorted(users(client)), lambda _: 1):
+        for user, stored in zip(some, store.read(client, some), strict=True):
+            contacts, left_out = roster_of(stored, user, domain)
+            for bad in left_out:
+                tell(user, bad)
+            yield user, contacts
+
+
+def absent(client: Client, names: Sequence[str]) -> list[str]:
+    """Which of these users have no roster."""
+    return [one.user for one in store.known(client, names) if not one.is_there]
+
+
+def replaced(client: Client, names: Sequence[str]) -> int:
+    """How many of these users have contacts now."""
+    return sum(one.contacts > 0 for one in store.known(client, names))
+
+
+def changing(client: Client, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool) -> int:
+    """How many of these rosters an import would make another one now; `add` as for it."""
+    count = 0
+    for some in _in_batches(list(rosters), lambda user: len(rosters[user])):
+        for known, stored in zip(store.known(client, some), store.read(client, some), strict=True):
+            wanted = {jid.encode(): as_stored(contact) for jid, contact in rosters[known.user].items()}
+            is_new = any(stored.get(jid) != contact for jid, contact in wanted.items())
+            count += is_new or (not add and (not known.version or not stored.keys() <= wanted.keys()))
+    return count
+
+
+def importing(
+    writer: Writer, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool, source: str
+) -> Generator[Imported, None, None]:
+    """Writes rosters, each user's as a whole or not at all; yields after each batch how far it came.
+
+    `add`: contacts that are not named stay. Who stops iterating stops it; the same again goes on. `source` is for the
+    note of it.
+    """
+    so_far = Imported(len(rosters))
+    note = Note(who=writer.who, action="import", place="rosters", state="begun", where=source)
+    note = attrs.evolve(note, run=audit.write(writer.client, note))
+    state: State = "interrupted"
+    noted_s = time.monotonic()
+    try:
+        for some in _in_batches(list(rosters), lambda user: len(rosters[user])):
+            so_far = _import(writer, {user: rosters[user] for user in some}, so_far, add=add)
+            if time.monotonic() >= noted_s + _NOTE_EVERY_S:
+                noted_s = time.monotonic()
+                audit.write(writer.client, attrs.evolve(note, state="going on", done=so_far.done))
+            yield so_far
+        state = "ended"
+    finally:
+        with suppress(StoreUnavailable, StoreRefused):
+            end = attrs.evolve(note, state=state, done=so_far.done, refused=len(so_far.refused))
+            audit.write(writer.client, end)
+
+
+def _import(writer: Writer, rosters: Mapping[str, Mapping[str, Contact]], so_far: Imported, *, add: bool) -> Imported:
+    before = {one.user: one.version for one in store.known(writer.client, list(rosters))}
+    changes = [
+        Change(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=not add)
+        for user, roster in rosters.items()
+    ]
+    done = writer.written(changes)
+    if isinstance(done, Changed):
+        results: list[Changed | NotChanged] = [done]
+    else:
+        # One of them would be too large; the others are written.
+        results = [writer.written([one]) for one in changes]
+    versions = {user: version for one in results if isinstance(one, Changed) for user, version in one.versions.items()}
+    refused = tuple((one.user, _why_not(one)) for one in results if isinstance(one, NotChanged))
+    return attrs.evolve(
+        so_far,
+        done=so_far.done + len(versions),
+        changed=so_far.changed + sum(version != before[user] for user, version in versions.items()),
+        refused=(*so_far.refused, *refused),
+    )
+
+
+def _in_batches(names: Sequence[str], contacts: Callable[[str], int]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    count = 0
+    for name in names:
+        if batch and (len(batch) >= _USERS_AT_ONCE or count + contacts(name) > _CONTACTS_AT_ONCE):
+            yield batch
+            batch, count = [], 0
+        batch.append(name)
+        count += contacts(name)
+    if batch:
+        yield batch
+
+
+def _why_not(refused: NotChanged) -> str:
+    match refused.why:
+        case "ABSENT":
+            return f"{refused.user} has no contact {refused.jid}."
+        case "PRESENT":
+            return f"{refused.user} has the contact {refused.jid} already."
+        case "MANY":
+            return f"The roster of {refused.user} would have more than {MOST_CONTACTS} contacts."
+        case "LARGE":
+            return f"The roster of {refused.user} would have more than {MOST_BYTES} bytes."
+
+
+def _cure(refused: NotChanged) -> str:
+    return f"`restbroker roster show {refused.user}` shows it."
+
+
+def _place(user: str) -> str:
+    return f"roster:{user}"

@@ -1,0 +1,53 @@
+"""What `restbroker check` looks at in a target of kind `prosody-roster`. The registry calls `check`.
+
+Always holds: nobody is refreshed, and nothing is changed.
+"""
+
+import trio
+
+from restbroker.config.target import Target
+from restbroker.rosters.refresh import judge, request
+from restbroker.rules.findings import Finding, ok
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent
+
+_WAIT = "Refreshes wait in Redis until it works."
+_LOOPBACK = ("localhost", "::1")
+
+
+async def check(target: Target) -> list[Finding]:
+    """Everything about this target. What a person can act on is a finding. Safe to cancel."""
+    if target.is_local:
+        return [ok(target.name, "Local", "Its commands are done in Redis: no server is asked.")]
+    return [await _answer(target), *_open_to_all(target)]
+
+
+async def _answer(target: Target) -> Finding:
+    http = open_transport(target)
+    try:
+        probe = judge.probed(await http.send(request.question(target)))
+    except (NotSent, MaybeSent) as error:
+        cure = "Check that Prosody runs with mod_http, and the target's URL."
+        return Finding("problem", target.name, "Unreachable", error.message, _WAIT, cure, "target")
+    finally:
+        with trio.CancelScope(shield=True):
+            await http.aclose()
+    message = f"{target.url}: {probe.detail}"
+    if probe.denied:
+        code = judge.MISSING.code if probe.detail == judge.MISSING.message else "LoginRefused"
+        return Finding("problem", target.name, code, message, _WAIT, probe.cure, "refused")
+    if not probe.ok:
+        return Finding("problem", target.name, "Unwell", message, _WAIT, probe.cure, "target")
+    return ok(target.name, "Reachable", f"{target.url}: {probe.detail}")
+
+
+def _open_to_all(target: Target) -> list[Finding]:
+    host = target.url.host
+    if target.url.socket is not None or target.credentials is not None:
+        return []
+    if host in _LOOPBACK or host.startswith("127."):
+        return []
+    message = f"{target.url} is not on this machine, and no login is configured for it."
+    why = "The module asks for no login: whoever reaches it can have any user refreshed."
+    cure = "Have Prosody listen on loopback only (http_interfaces), or put a proxy that asks for a login before it."
+    return [Finding("warning", target.name, "OpenRefresh", message, why, cure)]

@@ -1,0 +1,131 @@
+"""The connector for rosters: commands that change them in Redis, and refreshes that tell Prosody.
+
+Assembly opens it through the registry. Always holds: what changes a roster asks nothing of Prosody, and says nothing
+of its health; a refresh of several users becomes a job for each, so that each is retried, parked and shown by himself.
+"""
+
+from collections.abc import Callable
+from typing import Final, assert_never
+
+import attrs
+import orjson
+import trio
+
+from restbroker.config.target import Target
+from restbroker.connectors.contract import Connector, Link, Ports, Rosters
+from restbroker.errors import ConfigError, StoreRefused
+from restbroker.rosters.refresh import catalogue, judge, request, wishes
+from restbroker.rosters.refresh.flights import Flights
+from restbroker.rosters.refresh.options import options_of
+from restbroker.rosters.refresh.refresher import Refresher
+from restbroker.rosters.refresh.wishes import Refresh, Show, Write
+from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, as_json, roster_of
+from restbroker.rules.command import Call, Catalogue, CommandSpec
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
+from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
+
+_COUNTS_S: Final = 1.0
+"""So long a probe that was not let in says so for all jobs that ask."""
+_LANDING_S: Final = 5.0
+"""So much earlier than its claim ends a flight is given up."""
+_NOBODY_REFRESHES: Final = Reason(
+    "NoRefreshTarget",
+    "No target refreshes rosters: this one has WritesOnly.",
+    "Configure a target of this kind without WritesOnly, and name it in Roster.Target.",
+)
+_NEEDS_NOTHING: Final = Probe(ok=True, denied=False, version=None, detail="Its commands are done in Redis.")
+
+
+@attrs.define
+class RosterConnector:
+    """See `connectors.contract.Connector`."""
+
+    _target: Target
+    _rosters: Rosters
+    _refresher: Refresher
+    _found: Probe | None = None
+    _found_at_s: float = float("-inf")
+    _asking: trio.Lock = attrs.field(factory=trio.Lock)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The commands for rosters."""
+        return catalogue.for_version(None)
+
+    def spec(self, endpoint: str) -> CommandSpec | None:
+        """The command of this name; None if there is none: it is refused."""
+        return self.catalogue.commands.get(endpoint)
+
+    async def deliver(self, call: Call, link: Link) -> Outcome:  # noqa: ARG002  many share a request
+        """Refreshes, changes or shows. Raises `NotSent` or `MaybeSent`."""
+        wish = wishes.read(call.command, self._target.default_host)
+        if isinstance(wish, Reason):
+            return Rejected(wish)
+        try:
+            return await self._do(wish, call.attempt)
+        except StoreRefused as error:
+            return Deferred(Reason("RosterRefused", error.message, error.cure))
+
+    async def probe(self, link: Link) -> Probe:
+        """Asks whether the roster module is there; nothing, where no server is needed."""
+        if self._target.is_local:
+            return _NEEDS_NOTHING
+        async with self._asking:
+            found = self._found
+            if found is None or not found.denied or trio.current_time() - self._found_at_s >= _COUNTS_S:
+                found = judge.probed(await link.ask(request.question(self._target)))
+                self._found, self._found_at_s = found, trio.current_time()
+            return found
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Flies the refreshes."""
+        try:
+            await self._refresher.run(task_status=task_status)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._rosters.aclose()
+
+    async def _do(self, wish: wishes.Wish, attempt: int) -> Outcome:
+        match wish:
+            case Refresh((user,)) if not self._target.is_local:
+                return await self._refresher.wanted(user, attempt)
+            case Refresh(users):
+                return _done({"users": len(users)}) if await self._rosters.mark(users) else Rejected(_NOBODY_REFRESHES)
+            case Show(user, domain):
+                (stored,) = await self._rosters.read([user])
+                return _done(as_json(roster_of(stored, user, domain)[0]))
+            case Write(changes):
+                return await self._change(changes)
+            case _:
+                assert_never(wish)
+
+    async def _change(self, changes: tuple[Change, ...]) -> Outcome:
+        match await self._rosters.change(changes):
+            case Changed(versions):
+                return _done({"versions": dict(versions)})
+            case NotChanged(user, "ABSENT", jid):
+                # The job that adds it may be on its way: jobs of one queue are done side by side.
+                message = f"{user} has no contact {jid} to rename."
+                return Deferred(Reason("NoSuchContact", message, "Add the contact first."), max_attempts=3)
+            case NotChanged(user):
+                message = f"The roster of {user} would have more than {MOST_CONTACTS} contacts or {MOST_BYTES} bytes."
+                return Rejected(Reason("RosterTooLarge", message, "Remove others first."))
+            case other:
+                assert_never(other)
+
+
+def _done(body: dict[str, Json]) -> Delivered:
+    return Delivered(orjson.dumps(body).decode(), body, 200, by_us=True)
+
+
+def open_connector(target: Target, ports: Ports) -> Connector:
+    """The connector of this target; nothing is sent yet. Raises `ConfigError` where it is not given what it needs."""
+    rosters, http = ports.rosters, ports.http
+    if rosters is None or http is None:
+        raise ConfigError(f"The target {target.name} needs rosters in Redis.", "Please report this.")
+    options = options_of(target)
+    now_s: Callable[[], float] = ports.now_s
+    flights = Flights(target, http, now_s, rosters.lease_s - _LANDING_S)
+    pace = Pace(round(options.debounce_s * 1000), round(options.max_wait_s * 1000))
+    return RosterConnector(target, rosters, Refresher(rosters, flights.fly, options.batch_size, pace))

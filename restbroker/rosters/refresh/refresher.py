@@ -1,0 +1,190 @@
+"""Gathers the users whose refresh jobs wait, and has them flown in batches when it is their turn.
+
+The connector runs one per target and asks `wanted` for each job. Whose turn it is, Redis says: a user who was changed a
+moment ago waits until the changes calm down, and one in flight elsewhere until that has landed. Always holds: no user
+has two flights at once, since a slow old answer would undo a fast new one; a flight begins after each of its jobs was
+there, so that what they were pushed for is in it; a job that is cancelled takes no flight with it.
+"""
+
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.connectors.contract import Claimed, Rosters
+from restbroker.errors import StoreRefused
+from restbroker.rosters.refresh.flights import Result
+from restbroker.rules.outcome import Deferred, Delivered, Outcome, Reason, Rejected
+from restbroker.rules.roster_change import Pace
+from restbroker.transport.errors import MaybeSent, NotSent
+
+_GATHER_S: Final = 0.01
+"""So long jobs gather for the same question to Redis and the same flight."""
+_SOON_TRIES: Final = 3
+"""So many tries of a job follow each other soon. A change meanwhile needs no job of its own; later it does."""
+_ENDED: Final = NotSent("The broker stops.")
+
+
+@attrs.define(eq=False)
+class _Job:
+    """One that waits for the refresh of its user. `attempt`: which try it is. `is_gone`: it was cancelled."""
+
+    attempt: int
+    result: Result = _ENDED
+    is_gone: bool = False
+    done: trio.Event = attrs.field(factory=trio.Event)
+
+    def end(self, result: Result) -> None:
+        self.result = result
+        self.done.set()
+
+
+@attrs.define(eq=False)
+class _User:
+    """One whose refresh is wanted, not before `due_s`, by jobs that no question to Redis was asked for yet."""
+
+    due_s: float
+    jobs: list[_Job] = attrs.field(factory=list)
+
+
+@attrs.define(eq=False)
+class Refresher:
+    """`fly` refreshes users and gives each a result.
+
+    At least the debounce of `pace` is between the beginnings of two flights of a user: producers may push refreshes
+    themselves, which no mark in Redis gathers.
+    """
+
+    _rosters: Rosters
+    _fly: Callable[[Sequence[str]], Awaitable[Mapping[str, Result]]]
+    _batch_size: int
+    _pace: Pace
+    _wanted: dict[str, _User] = attrs.field(factory=dict)
+    _flying: set[str] = attrs.field(factory=set)
+    _began_s: dict[str, float] = attrs.field(factory=dict)
+    """When the latest flight of a user began, as long as that keeps the next one waiting."""
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+
+    async def wanted(self, user: str, attempt: int = 1) -> Outcome:
+        """The outcome of a flight of this user that begins after now. Raises `NotSent` or `MaybeSent`."""
+        job = _Job(attempt)
+        self._keep(user, [job])
+        self._changed.set()
+        try:
+            await job.done.wait()
+        finally:
+            self._forget(user, job)
+        match job.result:
+            case NotSent() as problem:
+                again = NotSent(problem.message, tls=problem.tls, timed_out=problem.timed_out)
+                raise again from problem.__cause__
+            case MaybeSent() as problem:
+                raise MaybeSent(problem.message, timed_out=problem.timed_out)
+            case outcome:
+                return outcome
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Flies until cancelled; what is in flight then is cut off, and its jobs go back to their queue."""
+        async with trio.open_nursery() as flights:
+            task_status.started()
+            while True:
+                await self._until_due()
+                await trio.sleep(_GATHER_S)
+                await self._take_off(flights)
+
+    async def _until_due(self) -> None:
+        while True:
+            self._changed = trio.Event()
+            due_s = min(map(self._due_s, self._wanted), default=math.inf)
+            if due_s <= trio.current_time():
+                return
+            with trio.move_on_at(due_s):
+                await self._changed.wait()
+
+    async def _take_off(self, flights: trio.Nursery) -> None:
+        now_s = trio.current_time()
+        self._began_s = {user: at_s for user, at_s in self._began_s.items() if at_s + self._spacing_s > now_s}
+        due = [user for user in self._wanted if self._due_s(user) <= now_s]
+        # A job that comes while Redis is asked waits for the next flight: it may stand for a change, and a mark, that
+        # the claim knows nothing of. Were it done with this one, nobody would ever take that mark away.
+        asked = {user: self._wanted.pop(user).jobs for user in due}
+        try:
+            claimed = await self._rosters.claim(due, self._pace) if due else Claimed("", ())
+        except trio.Cancelled:
+            _end(asked, _ENDED)
+            raise
+        except StoreRefused as error:
+            _end(asked, Deferred(Reason("RosterRefused", f"Redis refuses a refresh: {error.message}", error.cure)))
+            return
+        for user, jobs in asked.items():
+            left = [job for job in jobs if not job.is_gone]
+            if left and user in claimed.wait_s:
+                self._keep(user, left, claimed.wait_s[user])
+        for batch in self._batches({user: asked[user] for user in claimed.flying}):
+            self._flying.update(batch)
+            self._began_s.update(dict.fromkeys(batch, trio.current_time()))
+            flights.start_soon(self._flight, claimed.holder, batch)
+
+    async def _flight(self, holder: str, batch: Mapping[str, Sequence[_Job]]) -> None:
+        users, results = tuple(batch), dict[str, Result]()
+        try:
+            results.update(await self._fly(users))
+        finally:
+            again = [user for user in users if _comes_again(results.get(user, _ENDED), batch[user])]
+            with trio.CancelScope(shield=True):
+                await self._rosters.landed(holder, [user for user in users if user not in again], again)
+            self._flying.difference_update(users)
+            for user, jobs in batch.items():
+                _end({user: jobs}, results.get(user, _ENDED))
+            self._changed.set()
+
+    def _batches(self, asked: Mapping[str, Sequence[_Job]]) -> Iterator[Mapping[str, Sequence[_Job]]]:
+        """Who failed before flies alone: he may hold up others again, each time for two time-outs."""
+        failed = {user: jobs for user, jobs in asked.items() if any(job.attempt > 1 for job in jobs)}
+        fresh = [user for user in asked if user not in failed]
+        for first in range(0, len(fresh), self._batch_size):
+            yield {user: asked[user] for user in fresh[first : first + self._batch_size]}
+        yield from ({user: jobs} for user, jobs in failed.items())
+
+    @property
+    def _spacing_s(self) -> float:
+        return self._pace.debounce_ms / 1000
+
+    def _keep(self, user: str, jobs: Sequence[_Job], wait_s: float = 0.0) -> None:
+        due_s = trio.current_time() + wait_s
+        one = self._wanted.setdefault(user, _User(due_s))
+        one.jobs.extend(jobs)
+        one.due_s = max(one.due_s, due_s) if wait_s else one.due_s
+
+    def _due_s(self, user: str) -> float:
+        """When to ask for a user who is wanted; never while he is in flight."""
+        if user in self._flying:
+            return math.inf
+        return max(self._wanted[user].due_s, self._began_s.get(user, -math.inf) + self._spacing_s)
+
+    def _forget(self, user: str, job: _Job) -> None:
+        job.is_gone = True
+        one = self._wanted.get(user)
+        if one is not None and job in one.jobs:
+            one.jobs.remove(job)
+            if not one.jobs:
+                del self._wanted[user]
+
+
+def _comes_again(result: Result, jobs: Sequence[_Job]) -> bool:
+    """Whether one of these jobs is soon delivered again, so that a change until then is in it."""
+    match result:
+        case Delivered() | Rejected():
+            return False
+        case Deferred():
+            return any(job.attempt <= _SOON_TRIES and not job.is_gone for job in jobs)
+        case _:
+            return any(not job.is_gone for job in jobs)
+
+
+def _end(jobs_of: Mapping[str, Sequence[_Job]], result: Result) -> None:
+    for jobs in jobs_of.values():
+        for job in jobs:
+            job.end(result)

@@ -1,0 +1,1 @@
+"""Answers Prosody, which asks for the roster of one user at a time."""

@@ -1,0 +1,61 @@
+"""Takes the addresses apart under which rosters are asked for. Used by `rosters.service.service`.
+
+Prosody 0.12 puts the user into the address as he is called, `%` and `?` and UTF-8 with the rest (measured), and adds
+nothing; everybody else writes addresses with percent-encoding. So who asks is told by the header `User-Agent`. Always
+holds: what Prosody sends is never decoded, or a user `adm%69n` would get the roster of `admin`.
+"""
+
+from urllib.parse import unquote_to_bytes
+
+import attrs
+
+from restbroker.config.roster import USER
+from restbroker.rosters.rules import BadRoster, read_user
+
+_PROSODY = b"Prosody XMPP Server"
+_KEY = b"?key="
+
+
+@attrs.frozen
+class Addresses:
+    """Those of one service: what stands before and behind the user. `with_key`: a key is expected at the end."""
+
+    before: bytes
+    after: bytes
+    domain: str | None
+    with_key: bool
+
+    def split(self, target: bytes) -> tuple[bytes, bytes]:
+        """The address without its query, and the key in that. Without `with_key` there is no query: a `?` is the
+        user's, as Prosody sends him.
+        """
+        if not self.with_key:
+            return target, b""
+        # The last one: what comes before it may be the user's.
+        if _KEY in target:
+            path, _, key = target.rpartition(_KEY)
+            return path, key.partition(b"&")[0]
+        path, _, query = target.rpartition(b"?")
+        keys = [part.removeprefix(b"key=") for part in query.split(b"&") if part.startswith(b"key=")]
+        return path or target, keys[0] if keys else b""
+
+    def name(self, path: bytes) -> bytes | None:
+        """What stands in the user's place; None where something else is asked for."""
+        if not (path.startswith(self.before) and path.endswith(self.after)):
+            return None
+        name = path[len(self.before) : len(path) - len(self.after)]
+        return name if name and b"/" not in name else None
+
+    def user(self, name: bytes, agent: bytes) -> str | None:
+        """The user; None where nobody can be called so. `agent`: the header `User-Agent`."""
+        try:
+            text = (name if agent.startswith(_PROSODY) else unquote_to_bytes(name)).decode()
+            return read_user(text, self.domain)
+        except (UnicodeDecodeError, BadRoster):
+            return None
+
+
+def addresses(path: str, domain: str | None, *, with_key: bool) -> Addresses:
+    """Those under `path`, which has `USER` in it once."""
+    before, _, after = path.partition(USER)
+    return Addresses(before.encode(), after.encode(), domain, with_key)

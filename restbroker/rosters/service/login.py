@@ -1,0 +1,97 @@
+"""Whether who asks for a roster may. Used by `rosters.service.service`.
+
+Always holds: secrets are compared in constant time, and never leave this file; one that stands in a file is read anew
+after `READ_AGAIN_S`, or a second after the last time where what was given does not fit, in a thread: a slow disk must
+not hold up deliveries. One that cannot be read any more, or not within `_READ_S`, stays as it was.
+
+Prosody sends what stands in `http_roster_url` as it is written there, percent sequences too (measured), and nobody can
+write every secret into an address without them: so both forms fit.
+"""
+
+import binascii
+import hmac
+from base64 import b64decode
+from urllib.parse import unquote_to_bytes
+
+import attrs
+import trio
+
+from restbroker.config.roster import QueryKey
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic
+from restbroker.errors import ConfigError
+from restbroker.serving.plain import Asked
+from restbroker.telemetry.events import Report, Warned
+
+READ_AGAIN_S = 10.0
+_IN_DOUBT_S = 1.0
+_READ_S = 0.5
+_FIRST_S = 5.0
+"""How long a file may take: where its last secret is known, and where none is."""
+
+
+@attrs.define(eq=False)
+class Login:
+    """`auth`: what is asked for; None: nothing."""
+
+    auth: Basic | QueryKey | None
+    report: Report
+    _known: bytes = attrs.field(default=b"", repr=False)
+    """What has to be given; empty before it was read."""
+    _read_at_s: float = float("-inf")
+    _turn: trio.Lock = attrs.field(factory=trio.Lock)
+    _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    """Of its own: where a disk hangs, threads must not pile up, nor take the places of others."""
+
+    async def fits(self, asked: Asked, key: bytes) -> bool:
+        """Whether this request carries it, in its head or as this `key`. Raises `ConfigError` if it cannot be read."""
+        match self.auth:
+            case None:
+                return True
+            case QueryKey(value):
+                return await self._is(key, b"", value)
+            case Basic(user, password):
+                return await self._is(_basic(asked.header(b"authorization")), user.encode() + b":", password)
+
+    async def _is(self, given: bytes, before: bytes, secret: Secret) -> bool:
+        await self._read(before, secret, READ_AGAIN_S)
+        if self._equals(given):
+            return True
+        await self._read(before, secret, _IN_DOUBT_S)
+        return self._equals(given)
+
+    def _equals(self, given: bytes) -> bool:
+        as_written = hmac.compare_digest(given, self._known)
+        decoded = hmac.compare_digest(unquote_to_bytes(given), self._known)
+        return as_written or decoded
+
+    async def _read(self, before: bytes, secret: Secret, age_s: float) -> None:
+        """Reads the secret, unless what is known is younger. `before`: what is to be given with it."""
+        async with self._turn:
+            if self._known and (secret.path is None or trio.current_time() - self._read_at_s < age_s):
+                return
+            if secret.path is None:
+                self._known = before + secret.reveal().encode()
+                return
+            try:
+                with trio.move_on_after(_READ_S if self._known else _FIRST_S):
+                    text = await trio.to_thread.run_sync(secret.reveal, abandon_on_cancel=True, limiter=self._thread)
+                    self._known = before + text.encode()
+            except ConfigError as error:
+                self.report(Warned("LoginUnreadable", error.message, error.cure))
+                if not self._known:
+                    raise
+            if not self._known:
+                raise ConfigError("The file of the login for rosters does not answer.", "Check its file system.")
+            self._read_at_s = trio.current_time()
+
+
+def _basic(header: bytes) -> bytes:
+    """User and password of this header, as `user:password`; nothing where there are none."""
+    kind, _, given = header.partition(b" ")
+    if kind.lower() != b"basic":
+        return b""
+    try:
+        return b64decode(given.strip(), validate=True)
+    except binascii.Error:
+        return b""

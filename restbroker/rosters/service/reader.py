@@ -1,0 +1,214 @@
+"""Gathers what is asked for at the same time, and reads it from Redis in one go. A service; `rosters.service.service`
+asks it.
+
+Always holds: a roster is read after it was asked for, never before, so that a change which was made earlier is in it;
+who asked first is never answered after another who asked for the same user later, with what was read earlier: Prosody
+would keep what comes last. Redis is asked by one call at a time, for small rosters first; where it does not answer for
+`BOUND_S`, nobody waits for it any longer, and who waits for his turn gets his roster late rather than not at all, since
+Prosody ends his session without it; an outage is told once.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.rosters.service.reading import Found, Stored, chosen, read, written
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Report, Warned
+
+BOUND_S: Final = 1.8
+MOST: Final = 500
+"""So many users are read with one call, …"""
+_MOST_CONTACTS: Final = 10_000
+"""… or so many contacts: Redis and this process take some 10 ms for them."""
+_CONTACTS: Final = 1000
+"""About so many are written at once, before their users are answered: some milliseconds."""
+_STOPPING: Final = StoreUnavailable("Rosters are not served any more: the process stops.", "Ask again.")
+
+
+@attrs.define(eq=False)
+class _Wanted:
+    """One user's roster, for all who asked before it was read."""
+
+    read: trio.Event = attrs.field(factory=trio.Event)
+    done: trio.Event = attrs.field(factory=trio.Event)
+    answer: Found | RestbrokerError = _STOPPING
+
+    def end(self, answer: Found | RestbrokerError = _STOPPING) -> None:
+        """Answers all who wait."""
+        self.answer = answer
+        self.read.set()
+        self.done.set()
+
+
+@attrs.define(eq=False)
+class Reader:
+    """`domain`: the users'; None: it is not known. `calls` counts those of Redis."""
+
+    connection: Connection
+    report: Report
+    domain: str | None = None
+    calls: int = 0
+    _wanted: dict[str, _Wanted] = attrs.field(factory=dict)
+    _taken: dict[str, list[_Wanted]] = attrs.field(factory=dict)
+    """By user, those that are being read or written, the oldest first."""
+    _wake: trio.Event = attrs.field(factory=trio.Event)
+    _writing: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _is_stopping: bool = False
+    _is_away: bool = False
+    _heard_s: float = -math.inf
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Reads whenever something is wanted, until cancelled; then closes the connection."""
+        try:
+            async with trio.open_nursery() as nursery:
+                task_status.started()
+                while True:
+                    await self._wake.wait()
+                    self._wake = trio.Event()
+                    while self._wanted:
+                        await self._read_some(nursery)
+        finally:
+            self.stop()
+            await self.connection.aclose()
+
+    async def roster(self, user: str) -> bytes:
+        """The user's roster as JSON. Raises `RestbrokerError` where it cannot be read. To cancel it ends the wait."""
+        if self._is_stopping:
+            raise _STOPPING
+        wanted = self._wanted.setdefault(user, _Wanted())
+        self._wake.set()
+        await self._read(wanted)
+        await wanted.done.wait()
+        if isinstance(wanted.answer, RestbrokerError):
+            # A new one for each who waits.
+            raise RestbrokerError(wanted.answer.message, wanted.answer.cure)
+        return wanted.answer.body
+
+    def stop(self) -> None:
+        """Nobody waits any longer; all who ask from now on are told so."""
+        self._is_stopping = True
+        for wanted in (*self._wanted.values(), *chain.from_iterable(self._taken.values())):
+            wanted.end()
+        self._wanted, self._taken = {}, {}
+
+    async def _read(self, wanted: _Wanted) -> None:
+        """Waits until Redis told it. Raises `StoreUnavailable` where Redis tells nobody anything."""
+        asked_s = trio.current_time()
+        while not wanted.read.is_set():
+            until_s = max(asked_s, self._heard_s) + BOUND_S
+            if trio.current_time() >= until_s:
+                raise StoreUnavailable("Redis takes too long.")
+            with trio.move_on_at(until_s):
+                await wanted.read.wait()
+
+    async def _read_some(self, nursery: trio.Nursery) -> None:
+        batch = {user: self._wanted.pop(user) for user in await self._chosen()}
+        for user, wanted in batch.items():
+            self._taken.setdefault(user, []).append(wanted)
+        answers = await self._asked(tuple(batch))
+        stored: dict[str, Stored] = {}
+        for user, wanted in batch.items():
+            answer = answers[user]
+            if isinstance(answer, RestbrokerError):
+                self._end(user, wanted, answer)
+            else:
+                stored[user] = answer
+                wanted.read.set()
+        nursery.start_soon(self._write, batch, stored)
+
+    async def _chosen(self) -> Sequence[str]:
+        """Whose rosters to read now, of those that are asked for."""
+        users = tuple(islice(self._wanted, MOST))
+        if len(users) == 1:
+            return users
+        try:
+            found = await self.connection.call(chosen, users, _MOST_CONTACTS)
+        except RestbrokerError:
+            return users  # `_asked` finds out, and tells
+        self._heard_s = trio.current_time()
+        return found
+
+    async def _asked(self, users: Sequence[str]) -> Mapping[str, Stored | RestbrokerError]:
+        self.calls += 1
+        try:
+            try:
+                found = await self.connection.call(read, users)
+            except ConnectionEnded:  # since the last time; Redis itself may be well
+                found = await self.connection.call(read, users)
+        except RestbrokerError as error:
+            return dict.fromkeys(users, self._away(error))
+        # Others write to Redis too. Whatever is stumbled over there, a broker must not end for it.
+        except Exception as error:  # noqa: BLE001
+            return dict.fromkeys(users, _broken(error))
+        self._is_away = False
+        self._heard_s = trio.current_time()
+        return found
+
+    async def _write(self, batch: Mapping[str, _Wanted], stored: Mapping[str, Stored]) -> None:
+        for piece in _pieces(stored):
+            users = [user for user in piece if not batch[user].done.is_set()]
+            given, found = {user: stored[user] for user in users}, list[Found | RestbrokerError]()
+            try:
+                found += await trio.to_thread.run_sync(written, given, self.domain, limiter=self._writing)
+            except Exception as error:  # noqa: BLE001  as above
+                found = [_broken(error)] * len(users)
+            for user, one in zip(users, found, strict=True):
+                self._end(user, batch[user], one)
+
+    def _end(self, user: str, wanted: _Wanted, answer: Found | RestbrokerError) -> None:
+        if wanted.done.is_set():
+            return
+        waiting = self._taken.pop(user, [wanted])
+        place = waiting.index(wanted)
+        # What was read later holds for who asked earlier, too.
+        ended = [wanted] if isinstance(answer, RestbrokerError) else waiting[: place + 1]
+        if left := [one for one in waiting if one not in ended]:
+            self._taken[user] = left
+        for one in ended:
+            one.end(answer)
+        self._tell(user, answer)
+
+    def _away(self, error: RestbrokerError) -> RestbrokerError:
+        if not self._is_away:
+            self._is_away = True
+            what = f"Rosters are refused, as they cannot be read. {error.message}"
+            self.report(Warned("RostersUnread", what, error.cure))
+        return error
+
+    def _tell(self, user: str, answer: Found | RestbrokerError) -> None:
+        match answer:
+            case StoreRefused():
+                self._warn(f"The roster of {user} cannot be read. {answer.message}", answer.cure)
+            case Found(bad=(first, *more)):
+                left_out = f"and {len(more)} more are left out" if more else "is left out"
+                what = f"In the roster of {user} a contact {left_out}: {first.entry} {first.why}."
+                self._warn(what, "Somebody else wrote it. Take it out, or set it anew.")
+            case _:
+                pass
+
+    def _warn(self, message: str, cure: str | None) -> None:
+        self.report(Warned("RosterUnreadable", message, cure))
+
+
+def _broken(error: Exception) -> RestbrokerError:
+    return StoreRefused(f"Reading it failed with {type(error).__name__}.", "Please report this.")
+
+
+def _pieces(stored: Mapping[str, Stored]) -> Iterator[list[str]]:
+    """Users whose rosters are written together."""
+    piece: list[str] = []
+    contacts = 0
+    for user, one in stored.items():
+        piece.append(user)
+        contacts += len(one)
+        if contacts >= _CONTACTS:
+            yield piece
+            piece, contacts = [], 0
+    if piece:
+        yield piece

@@ -1,0 +1,63 @@
+"""Reads rosters from Redis, and writes them as Prosody takes them. `rosters.service.reader` calls it, in threads.
+
+Always holds: a user whose key or entries are not what we write spoils nobody else's roster. An entry that cannot be
+read is left out: with it Prosody would answer neither its user's login nor a refresh.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import TypeAlias
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.rosters import store as rosters
+from restbroker.rosters.rules import BadRoster, as_prosody, roster_of
+from restbroker.store.client import Client
+
+Stored: TypeAlias = Mapping[bytes, bytes]
+"""A roster as it lies in Redis."""
+
+
+@attrs.frozen
+class Found:
+    """A roster as JSON, and what is wrong with those of its entries that were left out."""
+
+    body: bytes
+    bad: tuple[BadRoster, ...] = ()
+
+
+def chosen(client: Client, users: Sequence[str], most: int) -> list[str]:
+    """Those to be read first: who has few contacts, as many as have `most` of them together; at least one.
+
+    Raises `StoreUnavailable`.
+    """
+    try:
+        sizes = rosters.sizes(client, users)
+    except StoreRefused:
+        return list(users)  # `read` finds out whose key is of another type
+    ordered = sorted(zip(sizes, users, strict=True))
+    together = accumulate(size for size, _ in ordered)
+    return [user for (_, user), sum_ in zip(ordered, together, strict=True) if sum_ <= most] or [ordered[0][1]]
+
+
+def read(client: Client, users: Sequence[str]) -> dict[str, Stored | StoreRefused]:
+    """The roster of each; one that nobody has is empty. Raises `StoreUnavailable`."""
+    try:
+        stored = rosters.read(client, users)
+    except StoreRefused as error:
+        if len(users) == 1:
+            return {users[0]: error}
+        # Somebody's key is of another type, say, and it is not told whose.
+        half = len(users) // 2
+        return {**read(client, users[:half]), **read(client, users[half:])}
+    return dict(zip(users, stored, strict=True))
+
+
+def written(stored: Mapping[str, Stored], domain: str | None) -> list[Found]:
+    """These users' rosters for Prosody. `domain`: theirs, where it is known."""
+    found: list[Found] = []
+    for user, one in stored.items():
+        roster, bad = roster_of(one, user, domain)
+        found.append(Found(as_prosody(roster), bad))
+    return found

@@ -1,0 +1,102 @@
+"""Answers `GET /roster/USER` for Prosody: the app that assembly serves.
+
+Always holds: each request is answered, or Prosody would wait for a quarter of an hour, and its user's client with it:
+within `BOUND_S` of `rosters.service.reader` where Redis does not answer, and after `longest_s` whatever it waits for. A
+user whom nobody knows has an empty roster, since Prosody ends a session for any status but 200; but whom Redis does not
+tell of has none, and gets 503: an empty one would take all contacts from a client. Nothing of an address is written
+anywhere: it may hold the key.
+"""
+
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.roster import QueryKey, Roster
+from restbroker.errors import ConfigError, RestbrokerError
+from restbroker.rosters.service.address import Addresses, addresses
+from restbroker.rosters.service.login import Login
+from restbroker.rosters.service.reader import Reader
+from restbroker.rosters.service.traffic import Traffic
+from restbroker.serving.plain import Answer, Asked, failed
+from restbroker.telemetry.events import Report, Warned
+
+_EMPTY: Final = Answer(200, b"{}")
+_LATER: Final = (b"retry-after", b"1")
+_BASIC: Final = (b"www-authenticate", b'Basic realm="restbroker", charset="UTF-8"')
+
+
+@attrs.frozen(eq=False)
+class Service:
+    """What is asked, and by whom. `longest_s`: an answer that comes later could undo that to a newer question."""
+
+    addresses: Addresses
+    login: Login
+    reader: Reader
+    traffic: Traffic
+    report: Report
+    longest_s: float
+
+    async def answer(self, asked: Asked) -> Answer:
+        """The roster, or why not. Never raises."""
+        began_s = trio.current_time()
+        found: Answer | None = None
+        with trio.move_on_after(self.longest_s):
+            found = await self._answer(asked)
+        if found is None:
+            found = _unavailable("This machine has too much to do.")
+        self.traffic.answered(found.status, trio.current_time() - began_s)
+        return found
+
+    async def _answer(self, asked: Asked) -> Answer:
+        if asked.method not in {"GET", "HEAD"}:
+            return failed(
+                405, "MethodNotAllowed", "Rosters are only read.", "Use GET.", (b"allow", b"GET, HEAD"), closing=True
+            )
+        path, key = self.addresses.split(asked.target)
+        try:
+            if not await self.login.fits(asked, key):
+                return self._denied()
+        except ConfigError:
+            return _unavailable("The login for rosters cannot be read; the log says why.")
+        name = self.addresses.name(path)
+        if name is None:
+            return self._elsewhere()
+        user = self.addresses.user(name, asked.header(b"user-agent"))
+        if user is None:
+            return _EMPTY
+        try:
+            return Answer(200, await self.reader.roster(user))
+        except RestbrokerError as error:
+            return _unavailable(error.message)
+
+    def _denied(self) -> Answer:
+        self.report(
+            Warned(
+                "RosterDenied",
+                "Somebody asked for a roster without the right login.",
+                "If it was Prosody: its http_roster_url needs what Auth of Roster says: USER:PASS@ or ?key=KEY.",
+            )
+        )
+        basic = () if self.addresses.with_key else (_BASIC,)
+        return failed(401, "LoginNeeded", "Rosters are given to who logs in.", "See Auth of Roster.", *basic)
+
+    def _elsewhere(self) -> Answer:
+        self.report(
+            Warned(
+                "RosterDenied",
+                "Somebody asked for a roster under another path than Path of Roster says.",
+                "If it was Prosody: make its http_roster_url fit, with %s in the place of the user.",
+            )
+        )
+        return failed(404, "NotFound", "There are no rosters under this path.", "See Path of Roster.")
+
+
+def service(config: Roster, reader: Reader, report: Report) -> Service:
+    """The one of this configuration, which `reader` reads for."""
+    where = addresses(config.path, config.domain, with_key=isinstance(config.auth, QueryKey))
+    return Service(where, Login(config.auth, report), reader, Traffic(reader), report, config.longest_s)
+
+
+def _unavailable(why: str) -> Answer:
+    return failed(503, "Unavailable", why, "Ask again.", _LATER)

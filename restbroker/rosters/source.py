@@ -1,0 +1,189 @@
+"""Fetches rosters out of a running ejabberd, over its configured target. Called by `restbroker roster import`.
+
+Always holds: it only looks (`registered_users`, `get_roster`); what it finds is checked like every other roster.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import attrs
+import trio
+
+from restbroker.config.target import Target
+from restbroker.connectors import registry
+from restbroker.connectors.contract import Connector, Ports
+from restbroker.errors import RestbrokerError
+from restbroker.rosters.files import Found, Refused
+from restbroker.rosters.rules import (
+    BadRoster,
+    Contact,
+    read_contact,
+    read_jid,
+    read_user,
+    require_fit,
+    require_writable,
+)
+from restbroker.rules.command import Call, Command
+from restbroker.rules.jid import shown
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Delivered, Denied
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response, Transport
+
+Tell: TypeAlias = Callable[[int, int], None]
+_AT_ONCE: Final = 20
+
+
+class Unreachable(RestbrokerError):
+    """The server did not answer; nothing was written."""
+
+
+class Refusing(RestbrokerError):
+    """The server does not let us ask; nothing was written."""
+
+
+@attrs.frozen
+class Fetched:
+    """What was found. `left_out`: contacts that only one side sees, which Prosody would make contacts of both."""
+
+    found: Found
+    left_out: int
+
+
+@attrs.frozen
+class _Link:
+    """Sends whatever it is asked to: nothing that is asked here changes anything."""
+
+    transport: Transport
+
+    async def ask(self, request: Request) -> Response:
+        return await self.transport.send(request)
+
+    async def send(self, request: Request) -> Response:
+        return await self.transport.send(request)
+
+
+@attrs.define
+class _Fetching:
+    connector: Connector
+    link: _Link
+    host: str
+    timeout_s: float
+    one_sided: bool
+    rosters: dict[str, Mapping[str, Contact]] = attrs.field(factory=dict)
+    refused: list[Refused] = attrs.field(factory=list)
+    left_out: int = 0
+
+    async def ask(self, command: str, **arguments: Json) -> Json:
+        """The answer. Raises `Unreachable`, `Refusing` or `RestbrokerError`."""
+        call = Call(Command(command, {**arguments, "host": self.host}), timeout_s=self.timeout_s)
+        try:
+            outcome = await self.connector.deliver(call, self.link)
+        except (NotSent, MaybeSent) as error:
+            raise Unreachable(error.message, "`restbroker check` looks at the target.") from error
+        match outcome:
+            case Delivered(body=body):
+                return body
+            case Denied(reason=reason):
+                raise Refusing(f"{command}: {reason.message}", reason.cure)
+            case other:
+                raise RestbrokerError(f"{command}: {other.reason.message}", other.reason.cure)
+
+    async def users(self) -> list[str]:
+        """Every account of the host."""
+        found = await self.ask("registered_users")
+        if not isinstance(found, list):
+            message = "The server's list of accounts cannot be read; it may be longer than an answer may be."
+            raise RestbrokerError(message, "Name users with --user, some thousands at a time.")
+        return [user for user in found if isinstance(user, str)]
+
+    async def take(self, name: str) -> None:
+        """One user's roster."""
+        answer = await self.ask("get_roster", user=name)
+        # Who does not exist has no contacts either (measured on 23.01 and 24.12), and a typing error is no roster.
+        if answer == [] and await self.ask("check_account", user=name) != 0:
+            self.refused.append(Refused(shown(name), f"{shown(name)} has no account on {self.host}."))
+            return
+        try:
+            user = read_user(name, self.host)
+            roster, left_out = contacts_of(answer, one_sided=self.one_sided)
+            require_writable(roster, user, self.host)
+        except BadRoster as error:
+            self.refused.append(Refused(shown(name), str(error)))
+            return
+        self.rosters[user] = roster
+        self.left_out += left_out
+
+
+def fetch(target: Target, host: str, users: Sequence[str], *, one_sided: bool, tell: Tell) -> Fetched:
+    """The rosters of these users of `host`, of all accounts if none is named. `tell` hears how far it is.
+
+    Raises `Unreachable`, `Refusing`, or `RestbrokerError` for another "no".
+    """
+    return trio.run(_fetch, target, host, users, one_sided, tell)
+
+
+def contacts_of(answer: Json, *, one_sided: bool) -> tuple[Mapping[str, Contact], int]:
+    """A roster as ejabberd's `get_roster` tells it, and how many contacts were left out. Raises `BadRoster`.
+
+    A contact's groups are a list in `groups`, or he is there once for each `group` (measured on 23.01).
+    """
+    names: dict[str, Json] = {}
+    groups: dict[str, list[Json]] = {}
+    left_out = set[str]()
+    if not isinstance(answer, list):
+        raise BadRoster("The server's answer", "is no list of contacts; it may be longer than an answer may be")
+    for entry in answer:
+        if not isinstance(entry, Mapping):
+            raise BadRoster("The server's answer", "has a contact that is no object")
+        jid = read_jid(entry.get("jid"))
+        if entry.get("subscription") != "both" and not one_sided:
+            left_out.add(jid)
+            continue
+        names[jid] = entry.get("nick")
+        listed = entry.get("groups")
+        more = listed if isinstance(listed, list) else [entry.get("group")]
+        groups.setdefault(jid, []).extend(group for group in more if group)
+    found = {jid: read_contact({"name": name, "groups": groups[jid]}, jid) for jid, name in names.items()}
+    require_fit(found)
+    return found, len(left_out)
+
+
+async def _fetch(target: Target, host: str, users: Sequence[str], one_sided: bool, tell: Tell) -> Fetched:  # noqa: FBT001 - trio.run passes by place
+    http = open_transport(target)
+    try:
+        connector = registry.open_connector(target, Ports(lambda _: None, time.time))
+        fetching = _Fetching(connector, _Link(http), host, target.timeout_s, one_sided)
+        names = list(users) or await fetching.users()
+        await _each(fetching, names, min(_AT_ONCE, target.concurrency), tell)
+    finally:
+        with trio.CancelScope(shield=True):
+            await http.aclose()
+    ordered = {user: fetching.rosters[user] for user in sorted(fetching.rosters)}
+    return Fetched(Found(ordered, tuple(fetching.refused)), fetching.left_out)
+
+
+async def _each(fetching: _Fetching, names: Sequence[str], at_once: int, tell: Tell) -> None:
+    ahead, done = iter(names), 0
+
+    async def work() -> None:
+        nonlocal done
+        for name in ahead:
+            await fetching.take(name)
+            done += 1
+            tell(done, len(names))
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in range(at_once):
+                nursery.start_soon(work)
+    except* RestbrokerError as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[RestbrokerError]) -> RestbrokerError:
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("a group is never empty")

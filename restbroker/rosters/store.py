@@ -1,0 +1,213 @@
+"""Rosters in Redis, and whose server has yet to hear of a change: writing, reading, and taking turns at refreshing.
+
+Used by the connector of rosters, the roster service and admin. Always holds: a change, the rise of its version, the
+user's mark and the job that refreshes him are one step (`roster_change.lua`), so that no crash comes between; nobody
+refreshes a user whom somebody else refreshes at that moment; a change during a refresh has another one follow.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final, cast, get_args
+
+import attrs
+
+from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS
+from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace, Why
+from restbroker.store.client import Client
+from restbroker.store.replies import Argument, Reply, integer, items, mapping, raw, text
+
+_AT_ONCE: Final = 100
+"""So many rosters are asked for in one go: each may be large."""
+_MARKED_AT_ONCE: Final = 1000
+"""Redis does nothing else meanwhile: 17 ms for so many (measured)."""
+
+
+@attrs.frozen
+class Wanted:
+    """How users are refreshed: the queue, and for each user a complete job."""
+
+    queue: str
+    payloads: Mapping[str, bytes]
+
+
+@attrs.frozen
+class Claims:
+    """Whose refresh begins with this; who is not due yet, and whom somebody else refreshes, with the ms until then."""
+
+    flying: tuple[str, ...] = ()
+    due_ms: Mapping[str, int] = attrs.Factory(dict)
+    busy_ms: Mapping[str, int] = attrs.Factory(dict)
+
+
+@attrs.frozen
+class Known:
+    """What is known of a user: version (0: no roster), contacts, bytes. `dirty_s`: since when a change waits for its
+    refresh; `flying_s`: for how long a refresh may still be under way. None: neither.
+    """
+
+    user: str
+    version: int
+    contacts: int
+    size_bytes: int
+    dirty_s: float | None = None
+    flying_s: float | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether he has a roster. Who wrote contacts past the broker has left no version."""
+        return bool(self.version or self.contacts)
+
+
+@attrs.frozen
+class Page:
+    """Some users with a roster, in no order, and where to go on; "" at the end. A user may be on two pages."""
+
+    users: tuple[str, ...]
+    cursor: str
+
+
+def change(client: Client, changes: Sequence[Change], wanted: Wanted | None) -> Changed | NotChanged:
+    """Does all changes or none, each of another user; whose roster is another one then is marked and gets his job.
+
+    None `wanted`: nobody refreshes. What alters nothing raises no version and pushes nothing, so that the same call
+    again is right, except under `absent`. Raises `StoreUnavailable`: it may have been done; ValueError: of one user
+    twice.
+    """
+    if len({one.user for one in changes}) < len(changes):
+        raise ValueError("two changes of one user")
+    if not changes:
+        return Changed({})
+    keys = client.keys
+    rosters = [keys.roster(one.user) for one in changes]
+    arguments = [part for one in changes for part in _written(one, wanted)]
+    code, *rest = items(_run(client, rosters, wanted, arguments))
+    if code == b"OK":
+        return Changed({one.user: integer(version) for one, version in zip(changes, rest, strict=True)})
+    return NotChanged(changes[integer(rest[0]) - 1].user, _why(text(code)), text(rest[1]))
+
+
+def mark(client: Client, users: Sequence[str], wanted: Wanted) -> None:
+    """Has users refreshed without a change: who is not marked yet is, and gets his job in the same step.
+
+    Raises `StoreUnavailable`: it may have been done, for all or some; the same call again is right.
+    """
+    for some in _in_pieces(users, _MARKED_AT_ONCE):
+        arguments = [part for user in some for part in (user, wanted.payloads[user], "mark", "", 0, 0)]
+        _run(client, [], wanted, arguments)
+
+
+def read(client: Client, users: Sequence[str]) -> list[Mapping[bytes, bytes]]:
+    """The roster of each of these, JID → contact as stored; empty where there is none."""
+    found: list[Mapping[bytes, bytes]] = []
+    for some in _in_pieces(users):
+        for reply in client.commands([("HGETALL", client.keys.roster(user)) for user in some]):
+            flat = [raw(part) for part in items(reply)]
+            found.append(dict(zip(flat[::2], flat[1::2], strict=True)))
+    return found
+
+
+def sizes(client: Client, users: Sequence[str]) -> list[int]:
+    """How many contacts each of these has."""
+    return [integer(reply) for reply in client.commands([("HLEN", client.keys.roster(user)) for user in users])]
+
+
+def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, pace: Pace) -> Claims:
+    """Begins the refreshes of those of these users who are due and whom nobody else refreshes; their marks go.
+
+    `holder` is new for each claim. Raises `StoreUnavailable`: they may have begun; asked again with the same `holder`,
+    it says the same, and nobody has them until `lease_ms` are over.
+    """
+    keys = client.keys
+    arguments: list[Argument] = [holder, lease_ms, pace.debounce_ms, pace.longest_ms, *users]
+    replies = items(client.run("roster_claim", [keys.roster_dirty, keys.roster_flights], arguments)) if users else []
+    answers = {user: integer(reply) for user, reply in zip(users, replies, strict=True)}
+    return Claims(
+        tuple(user for user, answer in answers.items() if answer == 0),
+        {user: answer for user, answer in answers.items() if answer > 0},
+        {user: -answer for user, answer in answers.items() if answer < 0},
+    )
+
+
+def landed(client: Client, holder: str, done: Collection[str], again: Collection[str] = ()) -> int:
+    """Ends refreshes that `holder` began; how many were still his. `again`: these failed, and their jobs come again.
+
+    Those get their marks back, so that changes until then push no jobs beside theirs.
+    """
+    users = {**dict.fromkeys(done, "0"), **dict.fromkeys(again, "1")}
+    if not users:
+        return 0
+    keys = client.keys
+    arguments = [holder, *(part for pair in users.items() for part in pair)]
+    return integer(client.run("roster_land", [keys.roster_dirty, keys.roster_flights], arguments))
+
+
+def users(client: Client, cursor: str = "0", count: int = 1000) -> Page:
+    """About `count` users who have a roster; the next page begins at its cursor. Who is there all the while is met."""
+    position, found = items(client.command("HSCAN", client.keys.rosters, cursor, "COUNT", count))
+    after = text(position)
+    return Page(tuple(mapping(found)), "" if after == "0" else after)
+
+
+def known(client: Client, names: Sequence[str]) -> list[Known]:
+    """What is known of each of these."""
+    return [one for some in _in_pieces(names) for one in _known(client, some)]
+
+
+def counts(client: Client) -> tuple[int, int]:
+    """How many users have a roster, and how many changes wait for their refresh."""
+    rosters, dirty = client.commands([("HLEN", client.keys.rosters), ("HLEN", client.keys.roster_dirty)])
+    return integer(rosters), integer(dirty)
+
+
+def _known(client: Client, names: Sequence[str]) -> Iterator[Known]:
+    keys = client.keys
+    time, versions, marks, flights, *sizes = client.commands(
+        [
+            ("TIME",),
+            *(("HMGET", key, *names) for key in (keys.rosters, keys.roster_dirty, keys.roster_flights)),
+            *(("HLEN", keys.roster(user)) for user in names),
+        ]
+    )
+    seconds, micros = items(time)
+    now_ms = integer(seconds) * 1000 + integer(micros) / 1000
+    for n, user in enumerate(names):
+        version, size_bytes = _numbers(items(versions)[n], 2)
+        since_ms, _ = _numbers(items(marks)[n], 2)
+        until_ms, _ = _numbers(items(flights)[n], 2)
+        dirty_s = max(0.0, now_ms - since_ms) / 1000 if since_ms else None
+        flying_s = (until_ms - now_ms) / 1000 if until_ms > now_ms else None
+        yield Known(user, version, integer(sizes[n]), size_bytes, dirty_s, flying_s)
+
+
+def _numbers(value: Reply, count: int) -> list[int]:
+    """The first numbers of a text; 0 for what is missing or something else."""
+    parts = raw(value).split(b" ")[:count] if value is not None else []
+    found = [int(part) if part.isdigit() and len(part) < 20 else 0 for part in parts]
+    return found + [0] * (count - len(found))
+
+
+def _run(client: Client, rosters: Sequence[str], wanted: Wanted | None, arguments: Sequence[Argument]) -> Reply:
+    keys = client.keys
+    queue = "" if wanted is None else wanted.queue
+    fixed = [keys.rosters, keys.roster_dirty, keys.queues, keys.queue(queue)]
+    return client.run("roster_change", [*fixed, *rosters], [MOST_CONTACTS, MOST_BYTES, queue, *arguments])
+
+
+def _written(one: Change, wanted: Wanted | None) -> Iterator[Argument]:
+    what = "forget" if one.forget else "whole" if one.whole else "write"
+    job = b"" if wanted is None else wanted.payloads[one.user]
+    fixed: Sequence[Argument] = one.user, job, what, one.needs, len(one.drop), len(one.put)
+    yield from (*fixed, *one.drop)
+    for jid, contact in one.put.items():
+        yield jid
+        yield contact
+
+
+def _in_pieces(names: Sequence[str], size: int = _AT_ONCE) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
+
+
+def _why(code: str) -> Why:
+    if code not in get_args(Why):
+        raise ValueError(f"the script roster_change answered {code}")
+    return cast("Why", code)

@@ -1,0 +1,118 @@
+"""Rosters served by real processes: by a broker, by the supervisor of a group, and alone."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from restbroker.rosters.rules import Contact
+from tests.rosters.conftest import put
+from tests.support.answering import AnsweringServer
+from tests.support.process import run, started
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+LISTENING = r"listening what=rosters addresses=(\S+)"
+PAGES = r"listening what=/stats addresses=(\S+)"
+ANN = {"ann@example.org": Contact("Ann")}
+Configured = Callable[..., Path]
+
+
+@pytest.fixture
+def configured(tmp_path: Path, redis_server: RedisServer) -> Configured:
+    """The configuration of a broker whose server is not there, with these members of Roster and keys besides."""
+
+    def write(roster: dict[str, object] | None, **keys: object) -> Path:
+        path = tmp_path / "env.json"
+        basic = {"RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t0ken-4711", "StatsPort": 0}
+        whole = None if roster is None else {"Listen": "127.0.0.1:0", **roster}
+        path.write_text(json.dumps({"RedisURL": redis_server.url, "Roster": whole, **basic, **keys}))
+        return path
+
+    put(redis_server, john=ANN)
+    return write
+
+
+def ask(url: str, **headers: str) -> httpx.Response:
+    return httpx.get(f"{url}/roster/john", trust_env=False, headers=headers)
+
+
+def test_rosters_are_served_without_a_broker_and_end_though_a_connection_is_open(
+    configured: Configured, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    with started(["roster", "serve", "--config", str(configured({}))], directory=tmp_path / "run") as alone:
+        url = alone.wait_for(LISTENING)[1]
+        with httpx.Client(trust_env=False) as prosody:
+            assert prosody.get(f"{url}/roster/john").json() == {"ann@example.org": {"name": "Ann"}}
+            alone.signal(signal.SIGHUP)
+            alone.wait_for("config.unchanged")
+            configured({"Path": "/other"})
+            alone.signal(signal.SIGHUP)
+            alone.wait_for('code=NeedsRestart message="Roster: the change does not count')
+            assert prosody.get(f"{url}/roster/john").status_code == 200
+            # Its connection is still open here.
+            alone.signal(signal.SIGINT)
+            assert alone.wait() == 0
+    assert redis_server.command("EXISTS processes restbroker:beats") == ":0\r\n"
+    assert "Traceback" not in alone.output()
+
+
+def test_without_the_section_there_is_nothing_to_serve_and_that_is_said(configured: Configured) -> None:
+    done = run(["roster", "serve", "--config", str(configured(None))])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'Add "Roster": {}' in done.stderr
+
+
+def test_metrics_are_served_beside_rosters_where_asked_for(configured: Configured, tmp_path: Path) -> None:
+    arguments = ["roster", "serve", "--stats", "--config", str(configured({"Auth": {"Key": {"Value": "k-4711"}}}))]
+    with started(arguments, directory=tmp_path / "run") as alone:
+        url, pages = alone.wait_for(LISTENING)[1], alone.wait_for(PAGES)[1]
+        assert ask(url).status_code == 401
+        assert httpx.get(f"{url}/roster/john?key=k-4711", trust_env=False).status_code == 200
+        metrics = httpx.get(f"{pages}/metrics", trust_env=False).text
+        assert alone.stop() == 0
+    assert 'restbroker_roster_requests_total{status="200"} 1.0' in metrics
+    assert 'restbroker_roster_request_seconds_bucket{le="+Inf"} 2.0' in metrics
+    assert "4711" not in metrics + alone.output()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_broker_and_a_group_serve_rosters_once_and_deliver_meanwhile(
+    processes: int, configured: Configured, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    with AnsweringServer() as server:
+        api = f"http://127.0.0.1:{server.port}/api"
+        config = configured({}, RestURL=api, Processes=processes, Stats=True)
+        with started(["run", "--config", str(config)], directory=tmp_path / "run") as broker:
+            url, pages = broker.wait_for(LISTENING)[1], broker.wait_for(PAGES)[1]
+            broker.wait_for("broker.started", times=processes)
+            assert ask(url).json() == {"ann@example.org": {"name": "Ann"}}
+            redis_server.command("""LPUSH queue:rest '{"class":"Add","args":["check_account",{},"t0ken-4711"]}'""")
+            until(lambda: len(server.arrivals) == 1, "the job is delivered")
+            metrics = httpx.get(f"{pages}/metrics", trust_env=False).text
+            assert broker.stop() == 0
+    assert broker.output().count("listening what=rosters") == 1
+    assert 'restbroker_roster_requests_total{status="200"} 1.0' in metrics
+    assert "restbroker_ready" in metrics
+
+
+def test_a_broker_leaves_rosters_to_others_where_it_is_told_so(configured: Configured, tmp_path: Path) -> None:
+    config = configured({"Serve": False})
+    with started(["run", "--config", str(config)], directory=tmp_path / "run") as broker:
+        broker.wait_for("broker.started")
+        assert broker.stop() == 0
+    assert "what=rosters" not in broker.output()
+
+
+def test_a_taken_port_stops_no_delivery_and_is_told_by_its_key(
+    configured: Configured, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    config = configured({"Listen": f"127.0.0.1:{redis_server.port}"})
+    with started(["run", "--config", str(config)], directory=tmp_path / "run") as broker:
+        broker.wait_for("code=PortTaken")
+        broker.wait_for("broker.started")
+        assert broker.stop() == 0
+    assert "change Listen of Roster" in broker.output()

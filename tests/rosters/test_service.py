@@ -1,0 +1,427 @@
+"""What Prosody gets for what it asks: users of any name, logins, and an answer in any case."""
+
+import base64
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import trio
+
+from restbroker.config.roster import QueryKey
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic
+from restbroker.rosters.rules import Contact
+from restbroker.rosters.service.login import Login
+from restbroker.rosters.service.reader import BOUND_S, MOST, Reader
+from restbroker.rosters.service.reading import Found, Stored, chosen, written
+from restbroker.serving.plain import Asked
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.store.keys import Keys
+from restbroker.telemetry.events import Event, Warned
+from restbroker.telemetry.series import Distribution
+from tests.rosters.conftest import Serve, Site, put, put_by
+from tests.support.process import Stopwatch
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
+
+ANN = {"ann@example.org": Contact("Ann", ("Work", "Zoo"))}
+ANN_AS_JSON = b'{"ann@example.org":{"name":"Ann","groups":{"Work":true,"Zoo":true}}}'
+HOURS_S = 3600
+
+
+async def test_a_roster_is_told_as_prosody_takes_it_and_an_unknown_user_has_an_empty_one(
+    serve: Serve, redis_server: RedisServer
+) -> None:
+    put(redis_server, john=ANN)
+    async with serve(redis_server) as site:
+        assert await site.ask(b"/roster/john") == (200, ANN_AS_JSON)
+        assert await site.ask(b"/roster/nobody") == (200, b"{}")
+        answer = await site.get("/roster/john@example.org")
+        assert (answer.content, answer.headers["content-type"]) == (ANN_AS_JSON, "application/json; charset=utf-8")
+        assert (await site.get("/roster/john@example.com")).content == b"{}"
+        assert (await site.client.head(f"{site.url}/roster/john")).headers["content-length"] == str(len(ANN_AS_JSON))
+        assert site.told() == []
+
+
+async def test_what_prosody_writes_raw_is_the_user_and_nobody_else(serve: Serve, redis_server: RedisServer) -> None:
+    users = ("50%off", "a%41", "adm%69n", "a+b", "jörg", "a?b", "a=b", "a\\20b", "ж%d0%b6", "a~!$*(),")
+    others = {name: {"other@example.org": Contact()} for name in ("aa", "admin", "a b", "a", "b", "жж")}
+    with open_client_of(redis_server) as client:
+        put_by(client, {**dict.fromkeys(users, ANN), **others})
+    key = QueryKey(Secret("k-4711"))
+    async with serve(redis_server) as site, serve(redis_server, auth=key) as keyed:
+        for user in users:
+            assert await site.ask(b"/roster/" + user.encode()) == (200, ANN_AS_JSON), user
+            assert await keyed.ask(b"/roster/%s?key=k-4711" % user.encode()) == (200, ANN_AS_JSON), user
+            encoded = await site.get("/roster/" + "".join(f"%{byte:02x}" for byte in user.encode()))
+            assert encoded.content == ANN_AS_JSON, f"who is not Prosody encodes {user}"
+
+
+def open_client_of(server: RedisServer) -> contextlib.closing[Client]:
+    return contextlib.closing(open_client(StoreSettings(server.url)))
+
+
+async def test_nobody_can_be_called_so_and_the_answer_is_an_empty_roster(
+    serve: Serve, redis_server: RedisServer
+) -> None:
+    names = (b"\xff", b"%FF", b"John", b"j%00n", b"a%20b", b"%2e%2e%2fadmin", b"x" * 5000, b"a@b@c", b"a&b")
+    async with serve(redis_server) as site:
+        for name in names:
+            for agent in (b"Prosody XMPP Server", b""):
+                assert await site.ask(b"/roster/" + name, agent=agent) == (200, b"{}"), name
+
+
+async def test_another_path_is_told_to_be_one_without_naming_it(serve: Serve, redis_server: RedisServer) -> None:
+    paths = (b"/", b"/roster/", b"/roster", b"/roster/a/b", b"/other/john", b"//roster/john", b"/Roster/john")
+    async with serve(redis_server) as site:
+        for path in paths:
+            status, body = await site.ask(path)
+            assert (status, json.loads(body)["error"]["code"]) == (404, "NotFound"), path
+    assert set(site.told()) == {"RosterDenied"}
+    assert "john" not in str(site.events)
+
+
+async def test_the_user_may_stand_within_the_path(serve: Serve, redis_server: RedisServer) -> None:
+    put(redis_server, john=ANN)
+    async with serve(redis_server, path="/{user}/roster.json") as site:
+        assert await site.ask(b"/john/roster.json") == (200, ANN_AS_JSON)
+        assert (await site.ask(b"/john"))[0] == 404
+
+
+async def test_rosters_are_only_read(serve: Serve, redis_server: RedisServer) -> None:
+    async with serve(redis_server) as site:
+        for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+            answer = await site.client.request(method, f"{site.url}/roster/john", content="ö".encode())
+            assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
+def basic(text: str) -> bytes:
+    return b"Authorization: Basic " + base64.b64encode(text.encode())
+
+
+async def test_user_and_password_are_asked_for_and_may_be_written_as_in_an_address(
+    serve: Serve, redis_server: RedisServer
+) -> None:
+    statuses = {
+        "prosody:s3c ret%": 200,
+        "prosody:s3c%20ret%25": 200,
+        "prosody:s3c+ret%": 401,
+        "prosody:": 401,
+        "prosody": 401,
+        ":s3c ret%": 401,
+        "other:s3c ret%": 401,
+    }
+    async with serve(redis_server, auth=Basic("prosody", Secret("s3c ret%"))) as site:
+        assert {given: (await site.ask(b"/roster/john", basic(given)))[0] for given in statuses} == statuses
+        refused = await site.get("/roster/john")
+    assert (refused.status_code, refused.headers["www-authenticate"][:5]) == (401, "Basic")
+
+
+async def test_a_key_is_asked_for_and_never_told(
+    serve: Serve, redis_server: RedisServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    statuses = {
+        b"/roster/john?key=4+7/1==": 200,
+        b"/roster/john?key=4%2B7%2F1%3D%3D": 200,
+        b"/roster/john?key=wrong?key=4+7/1==": 200,
+        b"/roster/john?x=1&key=4+7/1==": 200,
+        b"/roster/john?key=4+7/1==&x=1": 200,
+        b"/roster/john?key=4%207/1==": 401,
+        b"/roster/john?key=4+7/1=": 401,
+        b"/roster/john?key=": 401,
+        b"/roster/john": 401,
+        b"/roster/john?4+7/1==": 401,
+        b"/other?key=4+7/1==": 404,
+        b"/other": 401,
+    }
+    async with serve(redis_server, auth=QueryKey(Secret("4+7/1=="))) as site:
+        answers = {target: await site.ask(target) for target in statuses}
+        assert (await site.ask(b"/roster/john", basic("prosody:4+7/1==")))[0] == 401
+    assert {target: status for target, (status, _) in answers.items()} == statuses
+    told = f"{[body for _, body in answers.values()]} {site.events}"
+    assert "4+7" not in f"{told} {capfd.readouterr()}"
+    assert "4%2B7" not in told
+
+
+async def test_a_key_in_a_file_counts_anew_at_once_and_stays_while_the_file_cannot_be_read(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    path, events = tmp_path / "key", list[Event]()
+    path.write_text("first\n")
+    login = Login(QueryKey(Secret(path=path)), events.append)
+    asked = Asked("GET", b"/", [])
+    assert await login.fits(asked, b"first")
+    path.write_text("second\n")
+    mock_clock.jump(1)
+    assert await login.fits(asked, b"second"), "what does not fit is compared with the file as it is now"
+    path.unlink()
+    mock_clock.jump(HOURS_S)
+    assert await login.fits(asked, b"second")
+    assert not await login.fits(asked, b"first")
+    assert {event.code for event in events if isinstance(event, Warned)} == {"LoginUnreadable"}
+    assert "second" not in repr(login)
+
+
+async def test_while_a_file_hangs_the_key_that_was_read_before_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, goes_on, asked = tmp_path / "key", threading.Event(), Asked("GET", b"/", [])
+    path.write_text("first\n")
+    login = Login(QueryKey(Secret(path=path)), lambda _: None)
+    assert await login.fits(asked, b"first")
+    monkeypatch.setattr(Secret, "reveal", lambda _: str(goes_on.wait(60)))
+    login._read_at_s = float("-inf")
+    with trio.fail_after(20):
+        assert await login.fits(asked, b"first")
+        assert not await login.fits(asked, b"wrong")
+    goes_on.set()
+
+
+async def test_a_login_that_cannot_be_read_lets_nobody_in(
+    serve: Serve, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    async with serve(redis_server, auth=QueryKey(Secret(path=tmp_path / "gone"))) as site:
+        status, _ = await site.ask(b"/roster/john?key=k")
+    assert (status, site.told()) == (503, ["LoginUnreadable"])
+
+
+async def test_three_hundred_at_once_are_a_few_reads_and_each_gets_its_own(
+    serve: Serve, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A busy machine may take its time.
+    monkeypatch.setattr("restbroker.rosters.service.reader.BOUND_S", 60)
+    put(redis_server, **{f"user{number}": {f"friend{number}@example.org": Contact()} for number in range(300)})
+    got: dict[int, tuple[int, bytes]] = {}
+
+    async def ask(site: Site, number: int) -> None:
+        got[number] = await site.ask(b"/roster/user%d" % number)
+
+    async with serve(redis_server) as site:
+        async with trio.open_nursery() as nursery:
+            for number in range(300):
+                nursery.start_soon(ask, site, number)
+        samples = site.made.samples()()
+    assert got == {number: (200, b'{"friend%d@example.org":{}}' % number) for number in range(300)}
+    assert samples["restbroker_roster_requests_total"] == {("200",): 300}
+    told = samples["restbroker_roster_request_seconds"][()]
+    assert isinstance(told, Distribution)
+    assert sum(told.counts) == 300
+    assert sum(one.calls for one in site.made.services if isinstance(one, Reader)) < 100
+
+
+async def test_what_is_asked_for_together_is_one_read_and_a_change_before_a_question_is_in_its_answer(
+    redis_server: RedisServer,
+) -> None:
+    events = list[Event]()
+    reader = Reader(Connection(open_client(StoreSettings(redis_server.url))), events.append)
+    answers: list[bytes] = []
+
+    async def ask(user: str) -> None:
+        answers.append(await reader.roster(user))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(MOST):
+            nursery.start_soon(ask, f"user{number}")
+            nursery.start_soon(ask, f"user{number}")
+        await trio.testing.wait_all_tasks_blocked()
+        await nursery.start(reader.run)
+        await until_async(lambda: len(answers) == 2 * MOST, "all are answered")
+        assert reader.calls == 1
+        put(redis_server, user1=ANN)
+        assert await reader.roster("user1") == ANN_AS_JSON
+        nursery.cancel_scope.cancel()
+    assert answers == [b"{}"] * 2 * MOST
+    assert events == []
+
+
+async def test_who_waits_for_the_processor_gets_his_roster_late_rather_than_not_at_all(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(redis_server, john=ANN, mary=ANN)
+    goes_on = threading.Event()
+
+    def slowly(stored: Mapping[str, Stored], domain: str | None) -> list[Found]:
+        assert goes_on.wait(60)
+        return written(stored, domain)
+
+    monkeypatch.setattr("restbroker.rosters.service.reader.written", slowly)
+    monkeypatch.setattr("restbroker.rosters.service.reader.BOUND_S", 0.1)
+    reader = Reader(Connection(open_client(StoreSettings(redis_server.url))), lambda _: None)
+    answers: list[bytes] = []
+
+    async def ask(user: str) -> None:
+        answers.append(await reader.roster(user))
+
+    async with trio.open_nursery() as outer:
+        await outer.start(reader.run)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, "john")
+            await until_async(lambda: reader.calls == 1, "one is read")
+            nursery.start_soon(ask, "mary")
+            await until_async(lambda: reader.calls == 2, "the next one is read though the first is not written yet")
+            await trio.sleep(0.3)
+            goes_on.set()
+        outer.cancel_scope.cancel()
+    assert answers == [ANN_AS_JSON] * 2
+
+
+async def test_who_is_his_own_contact_in_redis_is_served_the_others_since_prosody_would_hang(
+    serve: Serve, redis_server: RedisServer
+) -> None:
+    put(redis_server, john={"ann@example.org": Contact("Ann"), "john@example.org": Contact()})
+    async with serve(redis_server) as site:
+        assert (await site.get("/roster/john")).json() == {"ann@example.org": {"name": "Ann"}}
+        assert site.told() == ["RosterUnreadable"]
+
+
+async def test_what_was_read_earlier_is_never_told_after_what_was_read_later(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(redis_server, john=ANN)
+    goes_on, calls = threading.Event(), iter(range(9))
+
+    def overtaken(stored: Mapping[str, Stored], domain: str | None) -> list[Found]:
+        if next(calls) == 0:
+            assert goes_on.wait(60)
+        return written(stored, domain)
+
+    monkeypatch.setattr("restbroker.rosters.service.reader.written", overtaken)
+    reader = Reader(Connection(open_client(StoreSettings(redis_server.url))), lambda _: None)
+    reader._writing.total_tokens = 2
+    told: list[bytes] = []
+
+    async def ask() -> None:
+        told.append(await reader.roster("john"))
+
+    async with trio.open_nursery() as outer:
+        await outer.start(reader.run)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await until_async(lambda: reader.calls == 1, "the older roster is read, and is being written")
+            put(redis_server, john={"bob@example.org": Contact("Bob")})
+            newest = await reader.roster("john")
+            await until_async(lambda: bool(told), "who asked earlier is answered, too")
+            goes_on.set()
+        assert await reader.roster("john") == newest
+        outer.cancel_scope.cancel()
+    assert json.loads(newest).keys() == {"ann@example.org", "bob@example.org"}
+    assert told == [newest]
+
+
+def test_small_rosters_are_read_before_large_ones_and_a_large_one_alone(redis_server: RedisServer) -> None:
+    large = {f"friend{number}@example.org": Contact() for number in range(30)}
+    put(redis_server, big=large, small=ANN, bigger={**large, **ANN}, little=ANN)
+    client = open_client(StoreSettings(redis_server.url))
+    assert chosen(client, ["bigger", "big", "small", "nobody", "little"], 20) == ["nobody", "little", "small"]
+    assert chosen(client, ["bigger", "big"], 20) == ["big"]
+    client.command("SET", Keys().roster("bigger"), "no roster")
+    assert chosen(client, ["big", "bigger"], 20) == ["big", "bigger"]
+    client.close()
+
+
+async def test_nobody_waits_longer_than_a_refresh_would(
+    serve: Serve, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(redis_server, john=ANN)
+    goes_on = threading.Event()
+
+    def slowly(stored: Mapping[str, Stored], domain: str | None) -> list[Found]:
+        assert goes_on.wait(60)
+        return written(stored, domain)
+
+    monkeypatch.setattr("restbroker.rosters.service.reader.written", slowly)
+    async with serve(redis_server, longest_s=0.2) as site:
+        assert (await site.get("/roster/john")).status_code == 503
+        goes_on.set()
+        await until_async(lambda: not site.made.services[0]._taken, "it is written")  # type: ignore[attr-defined]
+
+
+async def test_a_fault_of_ours_costs_one_answer_and_serving_goes_on(
+    serve: Serve, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_stored: object) -> NoReturn:
+        raise ZeroDivisionError("a secret text")
+
+    put(redis_server, john=ANN)
+    async with serve(redis_server) as site:
+        with monkeypatch.context() as patch:
+            patch.setattr("restbroker.rosters.service.reader.written", broken)
+            status, body = await site.ask(b"/roster/john")
+        assert (status, b"secret" in body) == (503, False)
+        assert await site.ask(b"/roster/john") == (200, ANN_AS_JSON)
+    assert site.told() == ["RosterUnreadable"]
+
+
+async def test_what_others_wrote_spoils_one_roster_only_and_is_told_by_its_user(
+    serve: Serve, redis_server: RedisServer
+) -> None:
+    put(redis_server, john=ANN, mary=ANN, odd=ANN)
+    with open_client_of(redis_server) as client:
+        client.command("SET", Keys().roster("text"), "x")
+        client.command("HSET", Keys().roster("odd"), "Bad@JID", "{}", "b@example.org", '{"name": 1}', "c", "rubbish")
+    users = ("john", "text", "mary", "odd")
+    got: dict[str, tuple[int, bytes]] = {}
+
+    async def ask(site: Site, user: str) -> None:
+        got[user] = await site.ask(b"/roster/" + user.encode())
+
+    async with serve(redis_server) as site, trio.open_nursery() as nursery:
+        for user in users:
+            nursery.start_soon(ask, site, user)
+    assert {user: status for user, (status, _) in got.items()} == {"john": 200, "text": 503, "mary": 200, "odd": 200}
+    assert got["odd"][1] == got["john"][1] == ANN_AS_JSON
+    told = [event.message for event in site.events if isinstance(event, Warned)]
+    assert site.told() == ["RosterUnreadable"] * 2
+    assert any("The roster of text cannot be read." in message for message in told)
+    assert any("In the roster of odd a contact and 2 more are left out:" in message for message in told)
+
+
+async def test_while_redis_hangs_or_is_gone_the_answer_is_503_in_time_and_never_an_empty_roster(
+    serve: Serve, make_redis: Callable[..., RedisServer]
+) -> None:
+    redis_server = make_redis()
+    put(redis_server, john=ANN)
+    async with serve(redis_server) as site:
+        assert (await site.ask(b"/roster/john"))[0] == 200
+        for harm in (redis_server.suspend, redis_server.kill):
+            harm()
+            for _ in range(3):
+                watch = Stopwatch.start()
+                status, body = await site.ask(b"/roster/john")
+                assert (status, json.loads(body)["error"]["code"]) == (503, "Unavailable")
+                assert watch.took_s() < BOUND_S + 1
+        redis_server.start()
+        assert await site.ask(b"/roster/john") == (200, b"{}"), "it came back empty"
+    assert site.told() == ["RostersUnread"]
+
+
+async def test_a_stop_waits_for_nobody_who_is_connected_or_waits_for_a_frozen_redis(
+    serve: Serve, make_redis: Callable[..., RedisServer]
+) -> None:
+    redis_server = make_redis()
+    statuses: list[int] = []
+
+    async def ask(site: Site) -> None:
+        statuses.append((await site.ask(b"/roster/john"))[0])
+
+    async with trio.open_nursery() as outer:
+        async with serve(redis_server) as site:
+            assert (await site.get("/roster/john")).status_code == 200
+            watch = Stopwatch.start()
+        assert watch.took_s() < 1, "a connection is kept open"
+        async with serve(redis_server) as site:
+            assert (await site.ask(b"/roster/john"))[0] == 200
+            redis_server.suspend()
+            outer.start_soon(ask, site)
+            reader = next(one for one in site.made.services if isinstance(one, Reader))
+            await until_async(lambda: reader.calls == 2, "it is asked for")
+            watch = Stopwatch.start()
+        took_s = watch.took_s()
+        redis_server.resume()
+    assert statuses == [503]
+    assert took_s < 2

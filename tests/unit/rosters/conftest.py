@@ -1,0 +1,212 @@
+"""A Prosody and rosters that do what a test says, on a clock that jumps; and a connector between them."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from restbroker.config.target import Target, Url
+from restbroker.connectors.contract import Claimed, Connector, Ports
+from restbroker.errors import StoreRefused
+from restbroker.rosters.refresh.connector import open_connector
+from restbroker.rosters.refresh.options import Options
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Outcome
+from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response, Sender
+
+TARGET = Target(
+    "rosters",
+    "prosody-roster",
+    Url("http", "127.0.0.1", 5280, "/roster_admin"),
+    ("rosters",),
+    default_host="example.org",
+    timeout_s=5.0,
+    options=Options(),
+)
+
+
+@attrs.define(eq=False)
+class Prosody:
+    """The transport and the server in one; answers as measured on 0.12.3 and 13.0.1. A refresh takes `takes_s`.
+
+    `fails`: users whose service answers an error. `poisoned`: users with whom no refresh is answered.
+    """
+
+    takes_s: float = 0.0
+    fails: set[str] = attrs.field(factory=set)
+    poisoned: set[str] = attrs.field(factory=set)
+    hangs: bool = False
+    refuses: bool = False
+    status: int = 200
+    body: bytes | None = None
+    requests: list[Request] = attrs.field(factory=list)
+    seen: list[tuple[str, ...]] = attrs.field(factory=list)
+    """The users of each refresh."""
+    flying: Counter[str] = attrs.field(factory=Counter)
+    fault: Exception | None = None
+
+    async def send(self, request: Request, sender: Sender | None = None) -> Response:
+        assert sender is None, "a flight is no single job's"
+        self.requests.append(request)
+        if self.fault is not None:
+            raise self.fault
+        if self.refuses:
+            raise NotSent("Connection refused")
+        with trio.move_on_after(request.timeout_s):
+            return await self._answer(request)
+        raise MaybeSent("Timed out", timed_out=True)
+
+    async def _answer(self, request: Request) -> Response:
+        if self.hangs:
+            await trio.sleep_forever()
+        if (request.method, request.path) == ("GET", "/roster_admin/refresh"):
+            return Response(404 if self.status == 404 else 301, {}, b"", 0.0)
+        is_alone = request.method == "GET"
+        users = [request.path.rpartition("/")[2]] if is_alone else json.loads(request.body)
+        self.seen.append(tuple(users))
+        with self._in_flight(users):
+            await trio.sleep(self.takes_s)
+            if not users or self.poisoned & set(users):
+                await trio.sleep_forever()
+        errors = len(self.fails & set(users))
+        body: dict[str, Json]
+        if is_alone:
+            body = {"status": "error" if errors else "ok", "message": "roster update complete"}
+        else:
+            body = {"updated": len(users), "message": "roster update complete", "status": "ok", "errors": errors}
+        return Response(self.status, {}, json.dumps(body).encode() if self.body is None else self.body, 0.0)
+
+    def _in_flight(self, users: Sequence[str]) -> Any:
+        return _InFlight(self.flying, users)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+
+    async def keep_none(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+@attrs.define
+class _InFlight:
+    flying: Counter[str]
+    users: Sequence[str]
+
+    def __enter__(self) -> None:
+        self.flying.update(self.users)
+        assert max(self.flying.values(), default=0) <= 1, "two flights of one user"
+
+    def __exit__(self, *_: object) -> None:
+        self.flying.subtract(self.users)
+
+
+@attrs.define(eq=False)
+class FakeRosters:
+    """`Rosters` in memory. `waits`: users to be asked for again, with the seconds; each is used up once."""
+
+    waits: dict[str, float] = attrs.field(factory=dict)
+    refuses: StoreRefused | None = None
+    stored: dict[str, dict[bytes, bytes]] = attrs.field(factory=dict)
+    result: Changed | NotChanged = attrs.field(factory=lambda: Changed({"john": 7}))
+    changes: list[Change] = attrs.field(factory=list)
+    marked: list[str] = attrs.field(factory=list)
+    claimed: list[tuple[str, ...]] = attrs.field(factory=list)
+    ended: list[str] = attrs.field(factory=list)
+    again: list[str] = attrs.field(factory=list)
+    while_asked: Callable[[], None] = lambda: None
+    """Called while a claim is on its way."""
+    refreshes: bool = True
+    lease_s: float = 30.0
+    closed: int = 0
+
+    async def change(self, changes: Sequence[Change]) -> Changed | NotChanged:
+        self._allow()
+        self.changes += changes
+        return self.result
+
+    async def mark(self, users: Sequence[str]) -> bool:
+        self._allow()
+        self.marked += users
+        return self.refreshes
+
+    async def read(self, users: Sequence[str]) -> Sequence[Mapping[bytes, bytes]]:
+        self._allow()
+        return [self.stored.get(user, {}) for user in users]
+
+    async def claim(self, users: Sequence[str], pace: Pace) -> Claimed:
+        assert pace == Pace(200, 1000)
+        self._allow()
+        self.claimed.append(tuple(users))
+        self.while_asked()
+        await trio.sleep(0.001)
+        waits = {user: self.waits.pop(user) for user in users if user in self.waits}
+        return Claimed(f"claim {len(self.claimed)}", tuple(user for user in users if user not in waits), waits)
+
+    async def landed(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
+        assert holder.startswith("claim ")
+        self.ended += [*done, *again]
+        self.again += again
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+    def _allow(self) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+
+
+@attrs.frozen
+class Side:
+    """A connector at work, and both of its ends."""
+
+    connector: Connector
+    prosody: Prosody
+    rosters: FakeRosters
+
+    async def deliver(self, command: str, arguments: Mapping[str, Json] | None = None, /, **more: Json) -> Outcome:
+        given = {**(arguments or {}), **more}
+        return await self.connector.deliver(Call(Command(command, given)), Link(self.prosody))
+
+    async def refresh(self, *users: str, attempt: int = 1) -> Outcome:
+        call = Call(Command("refresh", {"users": list(users)}), attempt)
+        return await self.connector.deliver(call, Link(self.prosody))
+
+
+@attrs.frozen
+class Link:
+    """May be used for probes only: a flight is no single job's."""
+
+    prosody: Prosody
+
+    async def ask(self, request: Request) -> Response:
+        return await self.prosody.send(request)
+
+    async def send(self, request: Request) -> Response:
+        raise AssertionError(request)
+
+
+Opened = Callable[..., Any]
+
+
+@pytest.fixture
+def side() -> Opened:
+    """A side whose connector runs inside the block."""
+
+    @asynccontextmanager
+    async def run(target: Target = TARGET, **ends: Any) -> AsyncIterator[Side]:
+        prosody, rosters = ends.get("prosody") or Prosody(), ends.get("rosters") or FakeRosters()
+        connector = open_connector(target, Ports(lambda _: None, lambda: 0.0, prosody, rosters))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(connector.run)
+            yield Side(connector, prosody, rosters)
+            nursery.cancel_scope.cancel()
+
+    return run

@@ -1,0 +1,320 @@
+"""Jobs become flights: few requests, one flight of a user at a time, and an outcome for each user alone."""
+
+import json
+from functools import partial
+
+import trio
+import trio.testing
+
+from restbroker.errors import StoreRefused
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.transport.errors import MaybeSent, NotSent
+from tests.unit.rosters.conftest import FakeRosters, Link, Opened, Prosody, Side
+
+Collected = dict[str, Outcome | Exception]
+
+# All on `autojump_clock`, which jumps when nobody has anything to do: time-outs cost nothing.
+
+
+async def all_of(side: Side, users: list[str]) -> Collected:
+    """The outcome of a job for each of these users, pushed at the same moment."""
+    found: Collected = {}
+
+    async def one(user: str) -> None:
+        try:
+            found[user] = await side.refresh(user)
+        except (NotSent, MaybeSent) as error:
+            found[user] = error
+
+    async with trio.open_nursery() as nursery:
+        for user in users:
+            nursery.start_soon(one, user)
+    return found
+
+
+def users(count: int) -> list[str]:
+    return [f"user{number}" for number in range(count)]
+
+
+async def test_one_user_is_posted_as_a_list_with_its_length(side: Opened, autojump_clock: object) -> None:
+    async with side() as at:
+        outcome = await at.refresh("john")
+    (request,) = at.prosody.requests
+    assert (request.method, request.path, request.body) == ("POST", "/roster_admin/refresh", b'["john"]')
+    assert request.timeout_s == 5.0
+    assert isinstance(outcome, Delivered)
+    assert outcome.body == {"updated": 1, "message": "roster update complete", "status": "ok", "errors": 0}
+    assert not outcome.by_us
+    assert at.rosters.ended == ["john"]
+
+
+async def test_jobs_that_come_together_fly_together_in_batches_of_at_most_fifty(
+    side: Opened, autojump_clock: object
+) -> None:
+    async with side() as at:
+        found = await all_of(at, users(120))
+    assert all(isinstance(outcome, Delivered) for outcome in found.values())
+    assert sorted(map(len, at.prosody.seen)) == [20, 50, 50]
+    assert sorted(user for batch in at.prosody.seen for user in batch) == sorted(users(120))
+    assert sorted(at.rosters.ended) == sorted(users(120))
+    assert len(at.rosters.claimed) == 1
+
+
+async def test_a_job_that_comes_during_a_flight_gets_the_next_one_and_never_a_second_beside_it(
+    side: Opened, autojump_clock: object
+) -> None:
+    async with side(prosody=Prosody(takes_s=2.0)) as at, trio.open_nursery() as nursery:
+        nursery.start_soon(at.refresh, "john")
+        await trio.sleep(1.0)
+        assert at.prosody.seen == [("john",)]
+        nursery.start_soon(at.refresh, "john")
+        nursery.start_soon(at.refresh, "aaron")
+        await trio.sleep(0.5)
+        assert at.prosody.seen == [("john",), ("aaron",)]
+    assert at.prosody.seen == [("john",), ("aaron",), ("john",)]
+
+
+async def test_a_job_that_comes_while_redis_is_asked_is_not_done_with_that_claim(
+    side: Opened, autojump_clock: object
+) -> None:
+    rosters = FakeRosters()
+    async with side(rosters=rosters) as at, trio.open_nursery() as nursery:
+
+        def push_once() -> None:
+            rosters.while_asked = lambda: None
+            nursery.start_soon(at.refresh, "john")
+
+        rosters.while_asked = push_once
+        nursery.start_soon(at.refresh, "john")
+    assert rosters.claimed == [("john",), ("john",)]
+    assert at.prosody.seen == [("john",), ("john",)]
+
+
+async def test_a_thousand_refreshes_of_one_user_within_a_second_are_a_handful_of_flights(
+    side: Opened, autojump_clock: object
+) -> None:
+    async with side(prosody=Prosody(takes_s=0.005)) as at, trio.open_nursery() as nursery:
+        for _ in range(50):
+            for _ in range(20):
+                nursery.start_soon(at.refresh, "john")
+            await trio.sleep(0.02)
+    assert 5 <= len(at.prosody.seen) <= 8
+
+
+async def test_who_is_not_due_yet_is_asked_for_again_when_redis_says(side: Opened, autojump_clock: object) -> None:
+    rosters = FakeRosters(waits={"john": 0.75})
+    async with side(rosters=rosters) as at:
+        began_s = trio.current_time()
+        await all_of(at, ["john", "aaron"])
+        took_s = trio.current_time() - began_s
+    assert at.prosody.seen == [("aaron",), ("john",)]
+    assert list(map(sorted, rosters.claimed)) == [["aaron", "john"], ["john"]]
+    assert 0.75 <= took_s <= 0.8
+
+
+async def test_of_a_batch_with_errors_each_user_is_looked_at_alone_and_the_culprit_named(
+    side: Opened, autojump_clock: object
+) -> None:
+    async with side(prosody=Prosody(fails={"user7"})) as at:
+        found = await all_of(at, users(20))
+    culprit = found.pop("user7")
+    assert all(isinstance(outcome, Delivered) for outcome in found.values())
+    assert isinstance(culprit, Deferred)
+    assert (culprit.reason.code, "of user7:" in culprit.reason.message, culprit.pause_target) == (
+        "RefreshFailed",
+        True,
+        False,
+    )
+    assert [request.method for request in at.prosody.requests] == ["POST"] * 21
+    assert sorted(json.loads(request.body) for request in at.prosody.requests[1:]) == sorted([u] for u in users(20))
+
+
+async def test_a_batch_that_is_never_answered_costs_the_poisoned_user_alone(
+    side: Opened, autojump_clock: object
+) -> None:
+    async with side(prosody=Prosody(poisoned={"user3"})) as at:
+        began_s = trio.current_time()
+        found = await all_of(at, users(50))
+        took_s = trio.current_time() - began_s
+    culprit = found.pop("user3")
+    assert all(isinstance(outcome, Delivered) for outcome in found.values())
+    assert isinstance(culprit, Deferred)
+    assert (culprit.reason.code, culprit.pause_target) == ("RefreshUnanswered", False)
+    assert "user3" in culprit.reason.message
+    assert 10.0 <= took_s <= 10.1, "the time-out of the batch, and that of the one user"
+
+
+async def test_a_single_refresh_that_is_not_answered_is_tried_once_more_at_once(
+    side: Opened, autojump_clock: object
+) -> None:
+    prosody = Prosody(poisoned={"john"})
+    async with side(prosody=prosody) as at, trio.open_nursery() as nursery:
+        found: list[Outcome] = []
+
+        async def job() -> None:
+            found.append(await at.refresh("john"))
+
+        nursery.start_soon(job)
+        await trio.sleep(4.0)
+        prosody.poisoned.clear()  # a client that had sent no presence when it began
+    assert isinstance(found[0], Delivered)
+    assert prosody.seen == [("john",), ("john",)]
+
+
+async def test_a_prosody_that_answers_nothing_is_an_outage_and_not_the_users_fault(
+    side: Opened, autojump_clock: object
+) -> None:
+    async with side(prosody=Prosody(hangs=True)) as at:
+        found = await all_of(at, users(50))
+    assert all(isinstance(error, MaybeSent) and error.timed_out for error in found.values())
+    assert [request.method for request in at.prosody.requests] == ["POST", "GET"], "nobody was asked for alone"
+
+
+async def test_a_refused_connection_leaves_every_job_unsent_and_its_user_marked(
+    side: Opened, autojump_clock: object
+) -> None:
+    async with side(prosody=Prosody(refuses=True)) as at:
+        found = await all_of(at, users(3))
+    assert all(isinstance(error, NotSent) for error in found.values())
+    assert sorted(at.rosters.ended) == users(3)
+    assert sorted(at.rosters.again) == users(3)
+
+
+async def test_a_prosody_that_goes_away_between_batch_and_single_leaves_the_jobs_unsent(
+    side: Opened, autojump_clock: object
+) -> None:
+    prosody = Prosody(poisoned={"user0"})
+    async with side(prosody=prosody) as at, trio.open_nursery() as nursery:
+        found: Collected = {}
+
+        async def jobs() -> None:
+            found.update(await all_of(at, users(3)))
+
+        nursery.start_soon(jobs)
+        await trio.sleep(4.0)
+        prosody.refuses = True
+    assert all(isinstance(error, NotSent) for error in found.values())
+
+
+async def test_a_missing_module_is_denied_with_what_to_configure(side: Opened, autojump_clock: object) -> None:
+    async with side(prosody=Prosody(status=404)) as at:
+        found = await all_of(at, users(3))
+        probe = await at.connector.probe(Link(at.prosody))
+    for outcome in found.values():
+        assert isinstance(outcome, Denied)
+        assert (outcome.reason.code, outcome.reason.status) == ("ModuleMissing", 404)
+        assert "HostHeader" in (outcome.reason.cure or "")
+        assert (probe.ok, probe.denied, probe.detail) == (False, True, outcome.reason.message)
+    assert len(at.prosody.requests) == 2
+
+
+async def test_a_500_to_a_batch_is_narrowed_down_and_one_to_a_user_is_final(
+    side: Opened, autojump_clock: object
+) -> None:
+    async with side(prosody=Prosody(status=500)) as at:
+        found = await all_of(at, users(2))
+    assert all(isinstance(outcome, Rejected) and outcome.reason.status == 500 for outcome in found.values())
+    assert len(at.prosody.requests) == 3
+
+
+async def test_an_answer_of_something_else_is_told_as_that(side: Opened, autojump_clock: object) -> None:
+    for body in (b"<html>", b"[]", b'{"hello":1}', b"\xff"):
+        async with side(prosody=Prosody(body=body)) as at:
+            outcome = await at.refresh("john")
+        assert isinstance(outcome, Deferred), body
+        assert (outcome.reason.code, outcome.pause_target) == ("NotTheModule", True), body
+
+
+async def test_who_failed_before_flies_alone_and_holds_nobody_up(side: Opened, autojump_clock: object) -> None:
+    async with side(prosody=Prosody(poisoned={"john"})) as at, trio.open_nursery() as nursery:
+        nursery.start_soon(partial(at.refresh, "john", attempt=2))
+        began_s = trio.current_time()
+        found = await all_of(at, users(3))
+        assert trio.current_time() - began_s < 1.0
+    assert all(isinstance(outcome, Delivered) for outcome in found.values())
+    assert ("john",) in at.prosody.seen
+
+
+async def test_who_failed_stays_marked_as_long_as_his_next_try_is_soon(side: Opened, autojump_clock: object) -> None:
+    rows: list[tuple[int, list[str]]] = [(1, ["john"]), (3, ["john"]), (4, [])]
+    for attempt, again in rows:
+        async with side(prosody=Prosody(fails={"john"})) as at:
+            await at.refresh("john", attempt=attempt)
+            await at.refresh("aaron", attempt=attempt)
+        assert at.rosters.again == again, (attempt, again)
+        assert at.rosters.ended == ["john", "aaron"], (attempt, again)
+
+
+async def test_a_job_that_is_cancelled_takes_no_flight_with_it(side: Opened, autojump_clock: object) -> None:
+    async with side(prosody=Prosody(takes_s=2.0)) as at:
+        async with trio.open_nursery() as nursery:
+            cancelled = trio.CancelScope()
+
+            async def impatient() -> None:
+                with cancelled:
+                    await at.refresh("john")
+
+            nursery.start_soon(impatient)
+            found: Collected = {}
+
+            async def patient() -> None:
+                found.update(await all_of(at, ["aaron"]))
+
+            nursery.start_soon(patient)
+            await trio.sleep(1.0)
+            cancelled.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+    assert isinstance(found["aaron"], Delivered)
+    assert list(map(sorted, at.prosody.seen)) == [["aaron", "john"]]
+    assert sorted(at.rosters.ended) == ["aaron", "john"]
+
+
+async def test_a_user_whose_only_job_is_cancelled_before_the_flight_is_not_flown(
+    side: Opened, autojump_clock: object
+) -> None:
+    rosters = FakeRosters(waits={"john": 1.0})
+    async with side(rosters=rosters) as at:
+        with trio.move_on_after(0.5):
+            await at.refresh("john")
+        await trio.sleep(5.0)
+    assert at.prosody.seen == []
+
+
+async def test_flights_land_when_the_broker_stops_in_the_middle(side: Opened, autojump_clock: object) -> None:
+    async with side(prosody=Prosody(takes_s=60.0)) as at:
+        with trio.move_on_after(1.0):
+            await at.refresh("john")
+    assert at.rosters.ended == ["john"]
+    assert at.rosters.closed == 1
+
+
+async def test_a_flight_is_given_up_before_its_claim_ends(side: Opened, autojump_clock: object) -> None:
+    slow = Prosody(poisoned=set(users(3)))
+    async with side(prosody=slow, rosters=FakeRosters(lease_s=12.0)) as at:
+        began_s = trio.current_time()
+        found = await all_of(at, users(3))
+        took_s = trio.current_time() - began_s
+    assert took_s <= 7.1
+    assert all(isinstance(error, MaybeSent) for error in found.values())
+
+
+async def test_where_redis_refuses_the_jobs_are_tried_again_later(side: Opened, autojump_clock: object) -> None:
+    rosters = FakeRosters(refuses=StoreRefused("NOPERM", "Allow it."))
+    async with side(rosters=rosters) as at:
+        outcome = await at.refresh("john")
+        rosters.refuses = None
+        assert isinstance(await at.refresh("john"), Delivered)
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason.code, outcome.reason.cure) == ("RosterRefused", "Allow it.")
+
+
+async def test_a_bug_costs_its_own_flight_and_no_other(side: Opened, autojump_clock: object) -> None:
+    prosody = Prosody(fault=ZeroDivisionError("a secret of the test"))
+    async with side(prosody=prosody) as at:
+        outcome = await at.refresh("john")
+        prosody.fault = None
+        await trio.sleep(1.0)
+        assert isinstance(await at.refresh("john"), Delivered)
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason.code, outcome.max_attempts) == ("Bug", 3)
+    assert "secret" not in outcome.reason.text

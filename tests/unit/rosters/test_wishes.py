@@ -1,0 +1,159 @@
+"""What jobs for rosters want is read in each form, and what Prosody would choke on is refused by name."""
+
+from restbroker.rosters.refresh import catalogue, wishes
+from restbroker.rosters.refresh.wishes import Refresh, Show, Wish, Write
+from restbroker.rules.command import Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Reason
+from restbroker.rules.roster_change import Change
+
+DOMAIN = "example.org"
+
+
+def wish(command: str, domain: str | None = DOMAIN, /, **arguments: Json) -> Wish:
+    found = wishes.read(Command(command, arguments), domain)
+    assert not isinstance(found, Reason), found
+    return found
+
+
+def refusal(command: str, domain: str | None = DOMAIN, /, **arguments: Json) -> Reason:
+    found = wishes.read(Command(command, arguments), domain)
+    assert isinstance(found, Reason), found
+    return found
+
+
+def test_a_command_for_one_user_is_one_change() -> None:
+    rows: list[tuple[str, dict[str, Json], Change]] = [
+        ("add_contact", {"jid": "ann@example.org"}, Change("john", {"ann@example.org": b"{}"})),
+        (
+            "add_contact",
+            {"jid": "ann@elsewhere.net", "name": "Ann", "groups": {"Work": True}},
+            Change("john", {"ann@elsewhere.net": b'{"name":"Ann","groups":["Work"]}'}),
+        ),
+        (
+            "rename_contact",
+            {"jid": "ann@example.org", "name": "Anna"},
+            Change("john", {"ann@example.org": b'{"name":"Anna"}'}, needs="present"),
+        ),
+        ("remove_contact", {"jid": "ann@example.org"}, Change("john", drop=("ann@example.org",))),
+        (
+            "set_roster",
+            {"contacts": {"ann@example.org": {"groups": ["b", "a"]}}},
+            Change("john", {"ann@example.org": b'{"groups":["a","b"]}'}, whole=True),
+        ),
+        ("set_roster", {"contacts": {}}, Change("john", {}, whole=True)),
+        ("delete_roster", {}, Change("john", forget=True)),
+    ]
+    for command, arguments, change in rows:
+        assert wish(command, user="john", **arguments) == Write((change,))
+        assert wish(command, user="john@example.org", host=DOMAIN, **arguments) == Write((change,))
+
+
+def test_nobody_becomes_his_own_contact() -> None:
+    def arguments(command: str, jid: str) -> dict[str, Json]:
+        return {"contacts": {"ann@example.org": {}, jid: {}}} if command == "set_roster" else {"jid": jid}
+
+    for command in ("add_contact", "rename_contact", "set_roster"):
+        own = refusal(command, user="john", **arguments(command, "john@example.org"))
+        assert (own.code, own.message) == ("BadRoster", "john@example.org is the user himself."), command
+        there = arguments(command, "john@elsewhere.net")
+        assert wish(command, user="john", **there)
+        # Whose domain nobody knows may be the same.
+        assert "may be the user himself" in refusal(command, None, user="john", **there).message
+        assert wish(command, None, user="john", **arguments(command, "john.doe@elsewhere.net"))
+
+
+def test_whom_prosody_asks_for_by_another_name_gets_no_contacts() -> None:
+    for user in ("john;x", "john#x"):
+        found = refusal("add_contact", user=user, jid="ann@example.org")
+        assert "Prosody asks for the roster of john instead" in found.message, user
+        assert wish("remove_contact", user=user, jid="ann@example.org")
+
+
+def test_who_is_his_own_contact_may_be_removed() -> None:
+    change = Change("john", drop=("john@example.org",))
+    assert wish("remove_contact", user="john", jid="john@example.org") == Write((change,))
+
+
+def test_befriending_changes_both_sides_at_once() -> None:
+    found = wish("befriend", a="john", b="ann@example.org", name_of_a="John", groups=["Friends"])
+    friend, named = b'{"groups":["Friends"]}', b'{"name":"John","groups":["Friends"]}'
+    assert found == Write((Change("john", {"ann@example.org": friend}), Change("ann", {"john@example.org": named})))
+
+
+def test_befriending_again_takes_no_name_and_no_group_away() -> None:
+    assert wish("befriend", a="john", b="ann") == Write(
+        (
+            Change("john", {"ann@example.org": b"{}"}, needs="keep"),
+            Change("ann", {"john@example.org": b"{}"}, needs="keep"),
+        )
+    )
+
+
+def test_befriending_needs_two_users_and_a_domain() -> None:
+    assert "both sides" in refusal("befriend", a="john", b="john@example.org").message
+    assert "argument b" in refusal("befriend", a="john").message
+    assert "no domain" in refusal("befriend", None, a="john", b="ann").message
+    assert isinstance(wish("befriend", None, a="john@one.org", b="ann@one.org"), Write)
+
+
+def test_a_refresh_names_each_user_once_by_his_local_part() -> None:
+    for users in (["john", "aaron", "john"], ["john@example.org", "aaron"]):
+        assert wish("refresh", users=users) == Refresh(("john", "aaron"))
+        assert wish("refresh", users="john") == Refresh(("john",)), users
+
+
+def test_a_refresh_of_nobody_is_refused() -> None:
+    rows: list[dict[str, Json]] = [{}, {"users": []}, {"users": None}, {"users": {}}, {"users": 7}]
+    assert [
+        arguments
+        for arguments in rows
+        if not (refusal("refresh", **arguments).message.startswith("The list of users is "))
+    ] == []
+
+
+def test_a_roster_is_asked_for_by_user() -> None:
+    assert wish("get_roster", user="john") == Show("john", DOMAIN)
+    assert "argument user" in refusal("get_roster").message
+
+
+def test_what_prosody_would_choke_on_is_refused_by_name() -> None:
+    rows: list[tuple[str, dict[str, Json], str]] = [
+        ("refresh", {"users": ["john", "Not OK"]}, "Not OK"),
+        ("refresh", {"users": ["john", None]}, "null"),
+        ("refresh", {"users": ["john@elsewhere.net"]}, "john@elsewhere.net"),
+        ("add_contact", {"user": "john", "jid": "bad@@jid"}, "bad@@jid"),
+        ("add_contact", {"user": "john", "jid": "ann@example.org", "name": 7}, "ann@example.org"),
+        ("add_contact", {"user": "john", "jid": "ann@example.org", "groups": [None]}, "ann@example.org"),
+        ("add_contact", {"user": "john", "jid": "ann@example.org", "name": "a\nb"}, "ann@example.org"),
+        ("set_roster", {"user": "john", "contacts": {"ann@example.org": None}}, "ann@example.org"),
+        ("set_roster", {"user": "john", "contacts": "ann"}, "roster"),
+        ("set_roster", {"user": "john"}, "contacts"),
+        ("remove_contact", {"user": "john"}, "jid"),
+        ("get_roster", {"user": "john", "host": "elsewhere.net"}, "elsewhere.net"),
+        ("get_roster", {"user": "john", "host": 7}, "host"),
+    ]
+    for command, arguments, named in rows:
+        reason = refusal(command, **arguments)
+        assert reason.code == "BadRoster", (command, arguments)
+        assert named in reason.message, (command, arguments)
+        assert reason.cure, (command, arguments)
+
+
+def test_contacts_that_came_as_their_text_are_refused_with_how_to_enqueue_them() -> None:
+    reason = refusal("set_roster", user="john", contacts='{"ann@example.org": {}}')
+    assert reason.message == "The roster is a text, neither an object nor a list."
+    assert "contacts:='{" in str(reason.cure)
+
+
+def test_an_unknown_command_or_argument_is_refused_with_what_exists() -> None:
+    assert refusal("refresch").cure == f"These exist: {', '.join(sorted(catalogue.for_version(None).commands))}."
+    reason = refusal("refresh", user="john")
+    assert (reason.code, reason.cure) == ("BadArgument", "It takes users, host.")
+
+
+def test_every_command_may_be_repeated_and_the_catalogue_is_whole() -> None:
+    found = catalogue.for_version(None)
+    assert found.is_whole
+    assert {spec.repeat for spec in found.commands.values()} == {"safe"}
+    assert [name for name, spec in found.commands.items() if spec.bare] == ["refresh"]
