@@ -16,12 +16,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import beat, health, lease
+from restbroker.broker import beat, breaker, health, lease
 from restbroker.broker.delivery import deliver
 from restbroker.broker.intake import fetcher, waiting
 from restbroker.broker.settling import committer
 from restbroker.broker.upkeep import pauses, reaper, rewrite, scheduler
-from restbroker.rules import breaker
 from restbroker.telemetry.events import IdentityFenced, JobsRecovered, PauseEnded
 from tests.model.target import SimulatedTarget
 from tests.model.world import BEGAN_AT_S, World, simulate

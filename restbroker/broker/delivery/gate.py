@@ -12,8 +12,8 @@ from typing import assert_never
 import attrs
 import trio
 
-from restbroker.rules.adaptive import CALM_S, Adaptive
-from restbroker.rules.breaker import Breaker
+from restbroker.broker.adaptive import CALM_S, Adaptive
+from restbroker.broker.breaker import Breaker
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.telemetry.events import GateClosed, GateOpened, Report, TargetFound
 

@@ -18,10 +18,10 @@ from restbroker.broker.intake.waiting import Waiting
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
+from restbroker.broker.queue_order import drawn
 from restbroker.broker.settling.committer import commit
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
-from restbroker.rules.queue_order import drawn
 from restbroker.store import beats, jobs
 from restbroker.store.tickets import MAX_BATCH, queue_of, ticket_number
 

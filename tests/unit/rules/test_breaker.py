@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules.breaker import MOST_COMMANDS, Breaker
+from restbroker.broker.breaker import MOST_COMMANDS, Breaker
 from tests.support.rows import rows
 
 
