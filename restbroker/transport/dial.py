@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from restbroker.config.target import Target
-from restbroker.rules.addresses import is_public
+from restbroker.transport.addresses import is_public
 from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.errors import NotSent, why_of
 from restbroker.transport.tls import TlsWire

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules.addresses import is_public
+from restbroker.transport.addresses import is_public
 from tests.support.rows import rows
 
 PRIVATE = [
