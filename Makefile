@@ -197,8 +197,8 @@ lint: $(VENV)/.dev ## Check style, types and who imports whom
 	$(BIN)/lint-imports --no-logo
 
 reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample, the codes of explain-error and the ready-made help anew
-	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.connectors import registry; \
-		from restbroker.connectors import reference as commands; \
+	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.servers import registry; \
+		from restbroker.servers.api import reference as commands; \
 		from restbroker.events import registry as sources; \
 		from restbroker.telemetry import reference as telemetry; \
 		reference.write(registry.kinds(), sources.kinds()); telemetry.write(); commands.write()'

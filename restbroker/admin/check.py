@@ -22,10 +22,10 @@ from restbroker.config.mask import masked
 from restbroker.config.roster import QueryKey
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Issued, Target
-from restbroker.connectors import registry
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
-from restbroker.rules.findings import Finding, Level, ok
+from restbroker.servers import registry
+from restbroker.servers.findings import Finding, Level, ok
 
 AREA = "config"
 _WARNINGS = frozenset({"ShortShutdown", "PlainLogin", "PlainRosters", "NoRosterTarget"})

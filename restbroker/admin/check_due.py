@@ -10,8 +10,8 @@ from typing import Final, Literal, TypeAlias
 
 from restbroker.config.core import Config
 from restbroker.rules import rubyjson
-from restbroker.rules.findings import Finding
 from restbroker.rules.unserved import OVERDUE_S, listed, unserved
+from restbroker.servers.findings import Finding
 from restbroker.store import sets
 from restbroker.store.client import Client
 

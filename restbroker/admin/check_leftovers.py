@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from restbroker.admin import migrate
 from restbroker.config.core import Config
-from restbroker.rules.findings import Finding
+from restbroker.servers.findings import Finding
 from restbroker.store import migration, survey
 from restbroker.store.client import Client
 from restbroker.store.stats import LaneView, overview

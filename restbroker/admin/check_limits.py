@@ -11,7 +11,7 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.rules.auth import reaches
 from restbroker.rules.command import DANGEROUS
-from restbroker.rules.findings import Finding, ok
+from restbroker.servers.findings import Finding, ok
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR, Pause, paused_targets
 from restbroker.store.sets import size

@@ -11,8 +11,8 @@ from restbroker.admin.check_leftovers import is_dead
 from restbroker.admin.names import nearest
 from restbroker.admin.overview import read_snapshot, takes_jobs
 from restbroker.config.core import Config
-from restbroker.connectors import registry
-from restbroker.rules.findings import Finding, ok
+from restbroker.servers import registry
+from restbroker.servers.findings import Finding, ok
 from restbroker.store import survey
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause, paused_queues

@@ -5,7 +5,7 @@ Always holds: nothing is asked for, and nothing is written.
 
 from collections.abc import Iterator
 
-from restbroker.rules.findings import Finding, ok
+from restbroker.servers.findings import Finding, ok
 from restbroker.store.client import Client
 from restbroker.store.rewrite import may_rewrite
 from restbroker.store.server import ServerFacts

@@ -21,7 +21,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.events import registry as sources
-from restbroker.rules.findings import Finding, ok
+from restbroker.servers.findings import Finding, ok
 from restbroker.store.sources import SourceState, listed
 
 _WAIT_S: Final = 5.0

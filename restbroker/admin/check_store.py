@@ -17,9 +17,9 @@ from restbroker.admin.connect import open_store
 from restbroker.admin.judge_server import judge_server
 from restbroker.config.core import Config
 from restbroker.config.target import Target
-from restbroker.connectors import registry
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.rules.findings import Finding, ok
+from restbroker.servers import registry
+from restbroker.servers.findings import Finding, ok
 from restbroker.store import survey
 from restbroker.store.client import Client
 from restbroker.store.key_types import misused

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from restbroker.rules.findings import Finding, ok
+from restbroker.servers.findings import Finding, ok
 from restbroker.store.server import NEWER_REDIS, TOO_OLD, ServerFacts
 
 AREA = "redis"

@@ -13,11 +13,11 @@ import attrs
 
 from restbroker.config.core import Config
 from restbroker.config.target import Target
-from restbroker.connectors import registry
 from restbroker.rules.command import CommandSpec
 from restbroker.rules.hiding import Spelled, spelled
 from restbroker.rules.redact import BODY_NAMES
 from restbroker.rules.settle import repeat_safe
+from restbroker.servers import registry
 
 # Producers can invent commands.
 _LIMIT: Final = 1000

@@ -10,9 +10,9 @@ import attrs
 from restbroker.admin.names import require
 from restbroker.admin.versions import running
 from restbroker.config.core import Config
-from restbroker.connectors import registry
-from restbroker.rules.allowed import allowed
 from restbroker.rules.auth import reaches
+from restbroker.servers import registry
+from restbroker.servers.allowed import allowed
 
 
 @attrs.frozen

@@ -35,9 +35,9 @@ from restbroker.broker.status.record import SidekiqRecord
 from restbroker.broker.status.status import Status
 from restbroker.config.core import Config, Loaded
 from restbroker.config.target import Target
-from restbroker.connectors import registry
-from restbroker.connectors.contract import Ports
 from restbroker.rules.policy import Policy
+from restbroker.servers import registry
+from restbroker.servers.contract import Ports
 from restbroker.store import scripts
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection, MasterWatch, Waiter

@@ -16,8 +16,8 @@ from restbroker.config.events import Events, EventSource
 from restbroker.telemetry.events import Report
 
 if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
-    from restbroker.events.contract import Inlet, Reader, Ways
     from restbroker.events.own import Own
+    from restbroker.servers.event_contract import Inlet, Reader, Ways
     from restbroker.store.connection import Connection
 
 
@@ -64,14 +64,14 @@ def event_services(
 
 def _ways(source: EventSource, inlet: "Inlet", open_connection: "Callable[[], Connection]", report: Report) -> "Ways":
     """What the source's reader may use: of a source that names a target also its users' logins."""
-    from restbroker.events.contract import Ways
+    from restbroker.servers.event_contract import Ways
 
     if source.target is None:
         return Ways(inlet, report)
     from restbroker.assembly.logins import logins_of
-    from restbroker.connectors import registry
-    from restbroker.connectors.contract import Ports
     from restbroker.events.leases import LeasesInRedis
+    from restbroker.servers import registry
+    from restbroker.servers.contract import Ports
     from restbroker.transport.client import open_transport
 
     http, book = open_transport(source.target), logins_of(source.target, open_connection)

@@ -28,7 +28,7 @@ _LONGEST_WAIT_S: Final = 1.0
 
 @attrs.define(eq=False)
 class LoginsInRedis:
-    """`connectors.contract.LoginBook` of the target of this name."""
+    """`servers.contract.LoginBook` of the target of this name."""
 
     _target: str
     _open: Callable[[], Connection]

@@ -15,7 +15,7 @@ from restbroker.broker.lane import Lane
 from restbroker.broker.status.record import rss_kib
 from restbroker.broker.status.status import Status
 from restbroker.config.core import Config
-from restbroker.connectors import registry
+from restbroker.servers import registry
 from restbroker.telemetry.counts import Counts, as_label
 from restbroker.telemetry.figures import Figures
 from restbroker.telemetry.latency import Histogram, added

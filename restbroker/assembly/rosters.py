@@ -17,12 +17,12 @@ import trio
 from restbroker.config.core import Config
 from restbroker.config.roster import KIND
 from restbroker.config.target import Target
-from restbroker.connectors.contract import Claimed
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.rosters import store as rosters
 from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.store import Wanted
-from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
+from restbroker.servers.contract import Claimed
+from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 
@@ -40,7 +40,7 @@ _BUSY_MS: Final = 50
 
 @attrs.define(eq=False)
 class RostersInRedis:
-    """`connectors.contract.Rosters`. `changed` makes the refresh jobs of changes, `marked` those of marks.
+    """`servers.contract.Rosters`. `changed` makes the refresh jobs of changes, `marked` those of marks.
 
     `prefix`: before each user in what Redis notes of refreshes.
     """

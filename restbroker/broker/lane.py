@@ -26,9 +26,9 @@ from restbroker.broker.lease import Lease
 from restbroker.broker.settling.finished import Finished
 from restbroker.broker.settling.recent import Recent
 from restbroker.config.target import Target
-from restbroker.connectors.contract import Connector
 from restbroker.errors import StoreRefused
 from restbroker.rules.policy import Policy
+from restbroker.servers.contract import Connector
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import IdentityFenced, Report, Warned

@@ -11,13 +11,13 @@ from restbroker.admin.enqueue import Order, pause_of, serving
 from restbroker.bulk.push_jobs import Maker, Tokens
 from restbroker.config.core import Config
 from restbroker.config.target import Target
-from restbroker.connectors import registry
 from restbroker.console import arguments, output
 from restbroker.console.order import signatures_of, target_of
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rules.bulk_check import Checker
 from restbroker.rules.coerce import coerce
 from restbroker.rules.command import CommandSpec
+from restbroker.servers import registry
 from restbroker.store.client import Client
 
 

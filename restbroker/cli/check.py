@@ -12,7 +12,7 @@ from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, loaded, quietly
 from restbroker.console.exits import Exit
 from restbroker.errors import ConfigError, UsageError
-from restbroker.rules.findings import Cause, Finding, worst_cause
+from restbroker.servers.findings import Cause, Finding, worst_cause
 
 app = typer.Typer(add_completion=False)
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, Protocol
 
 import attrs
 
-from restbroker.connectors import registry
+from restbroker.servers import registry
 
 _MOST: Final = 100
 _REDIS_S: Final = 1.0

@@ -16,13 +16,13 @@ from restbroker.config.load import collect
 from restbroker.config.mask import masked
 from restbroker.config.schema import schema as described
 from restbroker.config.setup import REDIS
-from restbroker.connectors import registry
 from restbroker.console import output
 from restbroker.console.asking import YesOption
 from restbroker.console.configured import ConfigOption, JsonOption, loaded, tell_notes
 from restbroker.console.private_file import write_new
 from restbroker.events import registry as sources
 from restbroker.rules.json_types import Json
+from restbroker.servers import registry
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, show or describe the configuration file.")
 

@@ -21,11 +21,11 @@ from restbroker.config.key import Members
 from restbroker.config.load import load
 from restbroker.config.setup import FLAT, REDIS, Answers, Setup, secret_names, setup
 from restbroker.config.urls import BadUrl, RedisAddress, redis_address, rest_address, without_login
-from restbroker.connectors import registry
 from restbroker.console import output
 from restbroker.console.private_file import write_new
 from restbroker.errors import ConfigError, UsageError
 from restbroker.events import registry as sources
+from restbroker.servers import registry
 
 T = TypeVar("T")
 _TOKEN_BYTES: Final = 24

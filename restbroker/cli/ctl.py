@@ -17,15 +17,15 @@ from restbroker.admin.enqueue import Order, Serving, serving_if_told
 from restbroker.cli import ctl_wait
 from restbroker.config.core import Config
 from restbroker.config.target import Target
-from restbroker.connectors import registry
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, quietly
 from restbroker.console.order import token_of
 from restbroker.console.times import duration_s
 from restbroker.errors import UsageError
 from restbroker.rules.command import Catalogue, Command, CommandSpec
-from restbroker.rules.ctl import Asked, Manner, Printed, Refused
 from restbroker.rules.json_types import Json
+from restbroker.servers import registry
+from restbroker.servers.ctl import Asked, Manner, Printed, Refused
 from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)

@@ -20,8 +20,8 @@ from restbroker.admin.enqueue import Order, Serving, push, serving_if_told, wait
 from restbroker.console import output
 from restbroker.console.exits import Exit, no
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
-from restbroker.rules.ctl import Answered, answered
 from restbroker.rules.json_types import Json
+from restbroker.servers.ctl import Answered, answered
 from restbroker.store.client import Client
 
 _PATIENCE_S: Final = 2.0

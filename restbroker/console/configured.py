@@ -12,10 +12,10 @@ import typer
 
 from restbroker.config.core import Config, Loaded
 from restbroker.config.load import load
-from restbroker.connectors import registry
 from restbroker.console.output import say
 from restbroker.events import registry as sources
 from restbroker.rules.json_types import Json
+from restbroker.servers import registry
 
 ConfigOption = Annotated[
     Path | None,

@@ -13,7 +13,6 @@ import typer
 
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
-from restbroker.connectors import registry
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
@@ -24,6 +23,7 @@ from restbroker.rules.coerce import coerce
 from restbroker.rules.command import Command, CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
+from restbroker.servers import registry
 
 _NO_COMMAND: Final = "no such command"
 

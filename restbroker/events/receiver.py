@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import attrs
 import trio
 
-from restbroker.events.contract import Reader
 from restbroker.events.deliver import Deliverer
+from restbroker.servers.event_contract import Reader
 from restbroker.serving.runner import Server
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from restbroker.config.events import EventSource
 from restbroker.config.key import Members
-from restbroker.events.contract import Hook, Reader, Ways
-from restbroker.rules.findings import Finding
+from restbroker.servers.event_contract import Hook, Reader, Ways
+from restbroker.servers.findings import Finding
 
 if TYPE_CHECKING:  # the command line gets the kinds without Redis
     from restbroker.store.sources import SourceState
@@ -25,10 +25,10 @@ if TYPE_CHECKING:  # the command line gets the kinds without Redis
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "mongooseim-amqp": "restbroker.events.amqp",
-        "mongooseim-sns": "restbroker.events.mongooseim_sns",
-        "mongooseim-webhook": "restbroker.events.mongooseim_webhook",
-        "openfire-sse": "restbroker.events.openfire_sse",
-        "prosody-rest": "restbroker.events.prosody_rest",
+        "mongooseim-sns": "restbroker.servers.mongooseim.sns",
+        "mongooseim-webhook": "restbroker.servers.mongooseim.webhook",
+        "openfire-sse": "restbroker.servers.openfire.stream",
+        "prosody-rest": "restbroker.servers.prosody.events",
     }
 )
 

@@ -17,7 +17,7 @@ import trio
 
 from restbroker.config.events import EventSource
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.events.contract import Problem, StreamFacts
+from restbroker.servers.event_contract import Problem, StreamFacts
 from restbroker.store import sources
 from restbroker.store.connection import Connection
 from restbroker.store.sources import Place, SourceState

@@ -20,9 +20,9 @@ from restbroker.config.events import EventSource
 from restbroker.config.judged import source_defaults_of
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.events import registry
-from restbroker.events.contract import Answer, Deliver, Forbidden, Hook, Malformed, Posted, SignedHook
 from restbroker.events.quota import Full, Quota
 from restbroker.events.secrets import Door, Fresh
+from restbroker.servers.event_contract import Answer, Deliver, Forbidden, Hook, Malformed, Posted, SignedHook
 from restbroker.telemetry.events import EventHandled, Report, Warned
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024

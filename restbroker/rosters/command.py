@@ -46,7 +46,7 @@ from restbroker.rosters.rules import (
 )
 from restbroker.rosters.store import Known
 from restbroker.rules import rubyjson
-from restbroker.rules.roster_change import Change
+from restbroker.servers.roster_change import Change
 
 app = typer.Typer(
     cls=ListsFirst, add_completion=False, help="Show and change the rosters that Prosody is served; import or export."

@@ -18,7 +18,7 @@ from restbroker.rosters import store
 from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, BadRoster, Contact, as_stored, roster_of
 from restbroker.rosters.store import Known, Wanted
-from restbroker.rules.roster_change import Change, Changed, NotChanged
+from restbroker.servers.roster_change import Change, Changed, NotChanged
 from restbroker.store.client import Client
 
 _USERS_AT_ONCE: Final = 100

@@ -15,10 +15,10 @@ from restbroker.config.core import Config
 from restbroker.config.roster import KIND
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
-from restbroker.connectors import registry
 from restbroker.errors import ConfigError
 from restbroker.rules.auth import Wish, refusal
 from restbroker.rules.command import Command
+from restbroker.servers import registry
 
 REFRESH: Final = "refresh"
 

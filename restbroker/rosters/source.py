@@ -11,8 +11,6 @@ import attrs
 import trio
 
 from restbroker.config.target import Target
-from restbroker.connectors import registry
-from restbroker.connectors.contract import Connector, Ports
 from restbroker.errors import RestbrokerError
 from restbroker.rosters.files import Found, Refused
 from restbroker.rosters.rules import (
@@ -28,6 +26,8 @@ from restbroker.rules.command import Call, Command
 from restbroker.rules.jid import shown
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Delivered, Denied
+from restbroker.servers import registry
+from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport

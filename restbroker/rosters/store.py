@@ -11,7 +11,7 @@ from typing import Final, cast, get_args
 import attrs
 
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS
-from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace, Why
+from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace, Why
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, Reply, integer, items, mapping, raw, text
 

@@ -9,8 +9,8 @@ import pytest
 
 from restbroker.admin.known import Known, known
 from restbroker.config.load import load
-from restbroker.connectors import registry
 from restbroker.rules import rubyjson
+from restbroker.servers import registry
 from restbroker.store.client import Client, StoreSettings, open_client
 
 Put: TypeAlias = Callable[..., bytes]

@@ -18,7 +18,7 @@ import redis
 
 from restbroker.rosters.rules import Contact, as_stored
 from restbroker.rosters.store import change
-from restbroker.rules.roster_change import Change
+from restbroker.servers.roster_change import Change
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.bench import cpu_s
 from tests.support.process import Running, started

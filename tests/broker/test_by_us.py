@@ -3,9 +3,9 @@
 import attrs
 import trio
 
-from restbroker.connectors.contract import Link
 from restbroker.rules.command import Call
 from restbroker.rules.outcome import Delivered, Outcome
+from restbroker.servers.contract import Link
 from restbroker.telemetry.events import GateClosed
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response

@@ -9,9 +9,9 @@ import attrs
 import pytest
 import trio
 
-from restbroker.connectors.contract import Link
 from restbroker.rules.command import Call
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason
+from restbroker.servers.contract import Link
 from restbroker.store import limits
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import GateClosed, GateOpened, JobFinished

@@ -11,8 +11,8 @@ import trio
 from restbroker.assembly.rosters import RostersInRedis, rosters_of
 from restbroker.config.core import Config
 from restbroker.config.load import load
-from restbroker.connectors import registry
-from restbroker.rules.roster_change import Change, Changed, Pace
+from restbroker.servers import registry
+from restbroker.servers.roster_change import Change, Changed, Pace
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.replies import items, raw

@@ -11,9 +11,9 @@ from restbroker.admin.act_job import MAY_HAVE_RUN, Action, plan
 from restbroker.admin.entry import Look
 from restbroker.admin.known import Known
 from restbroker.broker.delivery import worker
-from restbroker.connectors.contract import Link
 from restbroker.rules.command import Call
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
+from restbroker.servers.contract import Link
 from restbroker.store.keys import SortedSet
 from restbroker.store.replies import items, raw
 from restbroker.store.sets import Placing

@@ -12,11 +12,11 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Issued, Target, Url
-from restbroker.connectors.ejabberd.check import logins
-from restbroker.connectors.ejabberd.check.rights import trials
-from restbroker.connectors.ejabberd.check.server import check
-from restbroker.connectors.ejabberd.options import Options
-from restbroker.rules.findings import Finding, worst_cause
+from restbroker.servers.ejabberd.check import logins
+from restbroker.servers.ejabberd.check.rights import trials
+from restbroker.servers.ejabberd.check.server import check
+from restbroker.servers.ejabberd.options import Options
+from restbroker.servers.findings import Finding, worst_cause
 from tests.support import ejabberd as ejabberd_support
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port

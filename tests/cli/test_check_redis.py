@@ -8,10 +8,10 @@ import pytest
 
 from restbroker.admin.check_store import check_store
 from restbroker.config.load import load
-from restbroker.connectors import registry
 from restbroker.console.exits import Exit
-from restbroker.rules.findings import Finding, worst_cause
 from restbroker.rules.settlement import Dead
+from restbroker.servers import registry
+from restbroker.servers.findings import Finding, worst_cause
 from restbroker.store import beats, jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.keys import Keys

@@ -7,8 +7,8 @@ from typing import Any
 
 from restbroker.config.load import load
 from restbroker.config.target import Basic, Target
-from restbroker.connectors import registry
 from restbroker.events import registry as sources
+from restbroker.servers import registry
 from tests.support.dialogue import dialogue
 from tests.support.process import run_here as run
 

@@ -13,10 +13,10 @@ from typer.core import TyperGroup
 from restbroker.cli import help_pages
 from restbroker.cli.app import COMMANDS, load
 from restbroker.cli.examples import examples, walk
-from restbroker.connectors import registry
 from restbroker.console import order
 from restbroker.rules import where
 from restbroker.rules.where import FIELDS
+from restbroker.servers import registry
 
 ADVICE = (
     "Give `restbroker {path}` two to four examples in restbroker/cli/examples.txt, below a line [{path}]: real command "

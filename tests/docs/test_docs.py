@@ -17,11 +17,11 @@ from restbroker.cli.app import COMMANDS
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.connectors import registry
 from restbroker.console.lists import ListsFirst
 from restbroker.events import registry as sources
 from restbroker.rules import arguments
 from restbroker.rules.arguments import Submission
+from restbroker.servers import registry
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, name_of
 from tests.transport.authority import authority
 

@@ -6,9 +6,9 @@ import tomllib
 
 from restbroker.cli import codes, help_pages
 from restbroker.config import reference as options
-from restbroker.connectors import reference as commands
-from restbroker.connectors import registry
 from restbroker.events import registry as sources
+from restbroker.servers import registry
+from restbroker.servers.api import reference as commands
 from restbroker.telemetry import reference as telemetry
 from tests.docs import code_tables, help_texts, man_pages
 from tests.docs.pages import ROOT

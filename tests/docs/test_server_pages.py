@@ -13,10 +13,10 @@ import trio
 
 from restbroker.assembly.logins import logins_of
 from restbroker.config.load import load
-from restbroker.connectors import registry
-from restbroker.connectors.contract import Ports
 from restbroker.rules.command import Call, Command
 from restbroker.rules.outcome import Delivered
+from restbroker.servers import registry
+from restbroker.servers.contract import Ports
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.transport.client import open_transport

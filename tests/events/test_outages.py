@@ -11,11 +11,11 @@ import trio.testing
 from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.errors import StoreUnavailable
-from restbroker.events.contract import Verdict
 from restbroker.events.deliver import PATIENCE_S, Deliverer
 from restbroker.events.quota import AT_ONCE
 from restbroker.events.webhook import Webhooks
 from restbroker.rules.event import ServerEvent
+from restbroker.servers.event_contract import Verdict
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection

@@ -19,8 +19,8 @@ from restbroker.config.events import EventSource, Route, Shape
 from restbroker.config.secret import Secret
 from restbroker.config.target import CertFiles
 from restbroker.events import secrets
-from restbroker.events.mongooseim_sns.options import Options, TopicKeys
 from restbroker.events.webhook import BODY_LIMIT_BYTES
+from restbroker.servers.mongooseim.sns.options import Options, TopicKeys
 from tests.events.conftest import QUEUE, Hall, Open
 from tests.support.aws_signing import FORM, NAME, SECRET, signed_headers
 from tests.support.rows import rows

@@ -9,8 +9,8 @@ import trio
 
 from restbroker.config.events import EventSource
 from restbroker.events import states as events_states
-from restbroker.events.contract import StreamFacts
 from restbroker.events.states import StatesInRedis
+from restbroker.servers.event_contract import StreamFacts
 from restbroker.store import sources
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection

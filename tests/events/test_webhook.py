@@ -13,10 +13,10 @@ import trio
 from restbroker.config.judged import SourceDefaults
 from restbroker.config.secret import Secret
 from restbroker.events import registry
-from restbroker.events.contract import Answer, Forbidden, Posted, Told
-from restbroker.events.prosody_rest import stanzas
 from restbroker.events.webhook import BODY_LIMIT_BYTES
 from restbroker.rules.event import Filter
+from restbroker.servers.event_contract import Answer, Forbidden, Posted, Told
+from restbroker.servers.prosody.events import stanzas
 from restbroker.store import queues
 from tests.events.conftest import MESSAGE, PATH, QUEUE, SOURCE, Open, sent
 from tests.support.rows import rows

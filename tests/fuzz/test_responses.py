@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from restbroker.broker.delivery.link import ProbeLink
 from restbroker.config.target import Engine, Target, Url
-from restbroker.connectors.contract import Ports
-from restbroker.connectors.ejabberd.connector import open_connector
-from restbroker.connectors.ejabberd.options import Options
 from restbroker.rules.command import Call, Command
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Probe, Rejected, Uncertain, Unsent
+from restbroker.servers.contract import Ports
+from restbroker.servers.ejabberd.connector import open_connector
+from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.answer import HEAD_LIMIT_BYTES, AnswerReader, Garbled
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent

@@ -6,8 +6,8 @@ from typing import Final, TypeAlias
 import attrs
 import trio
 
-from restbroker.connectors.contract import Claimed, LoginBook, Rosters
-from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
+from restbroker.servers.contract import Claimed, LoginBook, Rosters
+from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store.logins import Asks, Ending, How, Known, On, Taken, Turn, Yours
 from restbroker.store.logins import Claimed as Noted
 from restbroker.store.rooms import Need, State, Stay

@@ -9,8 +9,8 @@ import yaml
 
 from restbroker.config.core import Config
 from restbroker.config.load import load
-from restbroker.connectors import registry
 from restbroker.events import registry as sources
+from restbroker.servers import registry
 from tests.docs.pages import ROOT
 
 COMPOSE: Final = ROOT / "contrib" / "compose"

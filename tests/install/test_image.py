@@ -7,8 +7,8 @@ from typing import Final
 
 from restbroker.cli.app import COMMANDS
 from restbroker.config.load import load
-from restbroker.connectors import registry
 from restbroker.events import registry as sources
+from restbroker.servers import registry
 from tests.docs.pages import ROOT
 
 IMAGE: Final = ROOT / "contrib" / "image"

@@ -13,8 +13,8 @@ from typing import Final
 import pytest
 
 from restbroker.config.load import load
-from restbroker.connectors import registry
 from restbroker.events import registry as sources
+from restbroker.servers import registry
 from tests.docs.pages import ROOT
 from tests.support.answering import AnsweringServer
 from tests.support.process import run, started

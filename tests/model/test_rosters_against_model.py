@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.rosters import store as rosters
 from restbroker.rosters.store import Claims, Wanted
-from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
+from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store.client import Client, open_client
 from tests.store.lanes import Server
 

@@ -9,9 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker.delivery import deliver
-from restbroker.connectors.contract import Link
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.servers.contract import Link
 from restbroker.telemetry.events import JobsRecovered
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response, Sender

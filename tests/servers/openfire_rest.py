@@ -10,11 +10,11 @@ import attrs
 
 from restbroker.config.load import load
 from restbroker.config.target import Target
-from restbroker.connectors import registry
-from restbroker.connectors.contract import Connector, Ports
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Delivered, Outcome
+from restbroker.servers import registry
+from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.client import open_transport
 from restbroker.transport.message import Request, Response, Transport
 from tests.support.openfire.server import Openfire

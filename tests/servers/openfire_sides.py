@@ -14,11 +14,11 @@ import trio
 
 from restbroker.assembly.logins import LoginsInRedis
 from restbroker.config.load import load
-from restbroker.connectors import registry
-from restbroker.connectors.contract import Connector, Ports
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Delivered, Outcome
+from restbroker.servers import registry
+from restbroker.servers.contract import Connector, Ports
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.transport.client import open_transport

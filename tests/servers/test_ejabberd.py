@@ -12,12 +12,12 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Credentials, Target, Url
-from restbroker.connectors.contract import Connector, Ports
-from restbroker.connectors.ejabberd.connector import open_connector
-from restbroker.connectors.ejabberd.options import Options
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Rejected
+from restbroker.servers.contract import Connector, Ports
+from restbroker.servers.ejabberd.connector import open_connector
+from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport

@@ -11,12 +11,12 @@ import attrs
 import pytest
 
 from restbroker.config.load import load
-from restbroker.connectors import registry
-from restbroker.connectors.contract import Connector, Ports
-from restbroker.connectors.mongooseim import schema
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain
+from restbroker.servers import registry
+from restbroker.servers.contract import Connector, Ports
+from restbroker.servers.mongooseim import schema
 from restbroker.store import queues
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import integer

@@ -9,9 +9,9 @@ import pytest
 
 from restbroker.config.load import load
 from restbroker.config.target import Target, Url
-from restbroker.connectors import registry
-from restbroker.connectors.mongooseim import check
-from restbroker.rules.findings import Finding
+from restbroker.servers import registry
+from restbroker.servers.findings import Finding
+from restbroker.servers.mongooseim import check
 from tests.support.mongooseim.faults import Kind
 from tests.support.mongooseim.server import MongooseIM
 from tests.support.ports import free_port

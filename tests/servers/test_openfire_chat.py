@@ -8,9 +8,9 @@ import httpx
 import pytest
 import trio
 
-from restbroker.connectors.openfire_chat import logins as chat_logins
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.servers.openfire.chat import logins as chat_logins
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers.openfire_sides import Open, Side, restart, sides_of
 from tests.support.openfire.faults import Kind

@@ -9,10 +9,10 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
-from restbroker.connectors import registry
-from restbroker.connectors.openfire_chat import check as looked
-from restbroker.connectors.openfire_chat.options import Settings
-from restbroker.rules.findings import Finding
+from restbroker.servers import registry
+from restbroker.servers.findings import Finding
+from restbroker.servers.openfire.chat import check as looked
+from restbroker.servers.openfire.chat.options import Settings
 from tests.support.openfire.server import Openfire
 from tests.support.ports import free_port
 from tests.support.rows import rows

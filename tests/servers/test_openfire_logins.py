@@ -12,10 +12,10 @@ import trio
 from restbroker.assembly.logins import LoginsInRedis
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
-from restbroker.connectors.contract import NoLogin, Ports
-from restbroker.connectors.openfire_chat.logins import Ended, SharedLogins, shared_logins
-from restbroker.connectors.openfire_chat.options import Settings
 from restbroker.rules.outcome import Denied, Rejected
+from restbroker.servers.contract import NoLogin, Ports
+from restbroker.servers.openfire.chat.logins import Ended, SharedLogins, shared_logins
+from restbroker.servers.openfire.chat.options import Settings
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.transport.errors import MaybeSent, NotSent

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from restbroker.connectors import registry
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Rejected
+from restbroker.servers import registry
 from restbroker.transport.errors import MaybeSent
 from tests.servers.openfire_rest import ROOM, made, opened
 from tests.support.openfire.faults import Kind

@@ -16,12 +16,12 @@ import pytest
 
 from restbroker.config.load import load
 from restbroker.config.target import Target
-from restbroker.connectors import registry
-from restbroker.connectors.contract import Connector, Ports
-from restbroker.connectors.jid import is_jid
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain
+from restbroker.servers import registry
+from restbroker.servers.api.jid import is_jid
+from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.client import open_transport
 from restbroker.transport.message import Request, Response, Transport
 from tests.support import process

@@ -13,13 +13,13 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Issued, Target, Url
 from restbroker.config.tokens import Token
-from restbroker.connectors import registry
-from restbroker.connectors.ejabberd.check.rights import trials
-from restbroker.connectors.ejabberd.options import Options
-from restbroker.connectors.prosody_rest.settings import Place, Settings
 from restbroker.rosters.refresh import request
-from restbroker.rules.allowed import allowed
 from restbroker.rules.json_types import Json
+from restbroker.servers import registry
+from restbroker.servers.allowed import allowed
+from restbroker.servers.ejabberd.check.rights import trials
+from restbroker.servers.ejabberd.options import Options
+from restbroker.servers.prosody.settings import Place, Settings
 from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.ports import free_port

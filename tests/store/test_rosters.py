@@ -8,7 +8,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.rosters import store as rosters
 from restbroker.rosters.store import Claims, Known, Wanted
-from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
+from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store.client import Client
 from tests.store.lanes import Server, on_both
 from tests.support.wait import until

@@ -10,8 +10,8 @@ from restbroker.config.events import EventSource
 from restbroker.config.judged import At, SourceDefaults
 from restbroker.config.key import Members, key
 from restbroker.config.review import Review
-from restbroker.connectors.ejabberd.options import Options
 from restbroker.events import registry
+from restbroker.servers.ejabberd.options import Options
 
 
 @attrs.frozen

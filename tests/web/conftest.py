@@ -21,8 +21,8 @@ from restbroker.broker import broker
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.config.load import load
-from restbroker.connectors import registry
 from restbroker.rules.hiding import spelled
+from restbroker.servers import registry
 from restbroker.serving.runner import Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection

@@ -100,7 +100,7 @@ def test_web_libraries_are_only_loaded_where_something_is_served(
         "from restbroker.assembly.build import plan_of\n"
         "from restbroker.assembly.services import Looks, web_services\n"
         "from restbroker.config.load import load\n"
-        "from restbroker.connectors import registry\n"
+        "from restbroker.servers import registry\n"
         "from restbroker.telemetry.figures import Figures\n"
         "import trio\n"
         "async def main():\n"

@@ -12,10 +12,10 @@ import attrs
 from restbroker.broker.delivery.slots import Slot, Slots
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
-from restbroker.connectors.contract import Connector
 from restbroker.rules import auth
 from restbroker.rules.command import Command, CommandSpec
 from restbroker.rules.outcome import Reason
+from restbroker.servers.contract import Connector
 
 _LIMIT = 500
 

@@ -7,9 +7,9 @@ import attrs
 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.connectors.contract import Connector
 from restbroker.errors import ConfigError
 from restbroker.rules.outcome import Probe, Reason
+from restbroker.servers.contract import Connector
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from restbroker.config.events import EventSource
 from restbroker.events.amqp.settings import INSTALL, Exchange, Settings
 from restbroker.events.amqp.topology import Trouble, described
-from restbroker.events.reported import reported
-from restbroker.rules.findings import Cause, Finding, ok
+from restbroker.servers.findings import Cause, Finding, ok
+from restbroker.servers.reported import reported
 from restbroker.store.sources import SourceState
 
 if TYPE_CHECKING:  # without pika there is none

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from typing import Final, assert_never
 
 from restbroker.events.amqp.settings import Carries
-from restbroker.events.contract import Malformed
 from restbroker.light import light
 from restbroker.rules import rubyjson
 from restbroker.rules.event import ServerEvent, bare, domain
 from restbroker.rules.json_types import Json
+from restbroker.servers.event_contract import Malformed
 
 LIMIT_BYTES: Final = 1024 * 1024
 """More than any stanza that MongooseIM takes (64 KiB unless it is configured otherwise)."""

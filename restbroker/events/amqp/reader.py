@@ -23,8 +23,8 @@ from restbroker.events.amqp.parked import parked
 from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.settings import INSTALL, Settings
 from restbroker.events.amqp.topology import Trouble, silent
-from restbroker.events.contract import Inlet, Malformed, Offer, States, Ways
 from restbroker.rules.event import ServerEvent
+from restbroker.servers.event_contract import Inlet, Malformed, Offer, States, Ways
 from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
 
 if TYPE_CHECKING:  # without pika there is none

@@ -7,7 +7,7 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.rosters.refresh import judge, request
-from restbroker.rules.findings import Finding, ok
+from restbroker.servers.findings import Finding, ok
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 

@@ -12,7 +12,6 @@ import orjson
 import trio
 
 from restbroker.config.target import Target
-from restbroker.connectors.contract import Connector, Link, Ports, Rosters
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.rosters.refresh import catalogue, judge, request, wishes
 from restbroker.rosters.refresh.flights import Flights
@@ -23,7 +22,8 @@ from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, as_json, roster_
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
-from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
+from restbroker.servers.contract import Connector, Link, Ports, Rosters
+from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
 
 _COUNTS_S: Final = 1.0
 """So long a probe that was not let in says so for all jobs that ask."""
@@ -39,7 +39,7 @@ _NEEDS_NOTHING: Final = Probe(ok=True, denied=False, version=None, detail="Its c
 
 @attrs.define
 class RosterConnector:
-    """See `connectors.contract.Connector`."""
+    """See `servers.contract.Connector`."""
 
     _target: Target
     _rosters: Rosters

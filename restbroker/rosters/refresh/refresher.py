@@ -13,11 +13,11 @@ from typing import Final
 import attrs
 import trio
 
-from restbroker.connectors.contract import Claimed, Rosters
 from restbroker.errors import StoreRefused
 from restbroker.rosters.refresh.flights import Result
 from restbroker.rules.outcome import Deferred, Delivered, Outcome, Reason, Rejected
-from restbroker.rules.roster_change import Pace
+from restbroker.servers.contract import Claimed, Rosters
+from restbroker.servers.roster_change import Pace
 from restbroker.transport.errors import MaybeSent, NotSent
 
 _GATHER_S: Final = 0.01

@@ -12,8 +12,8 @@ from typing import Final
 import orjson
 
 from restbroker.config.target import Issued, Target
-from restbroker.connectors.login import Headers, authorization
 from restbroker.errors import ConfigError
+from restbroker.servers.api.login import Headers, authorization
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request
 

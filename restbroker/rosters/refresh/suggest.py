@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator
 
 from restbroker.config.target import Target
-from restbroker.connectors.prosody import listening
-from restbroker.rules.allowed import Allowed
+from restbroker.servers.allowed import Allowed
+from restbroker.servers.prosody.common import listening
 
 
 def suggest(target: Target, _allowed: Allowed) -> str | None:

@@ -24,7 +24,7 @@ from restbroker.rules.command import Command
 from restbroker.rules.endpoint import kind_of, quoted
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
-from restbroker.rules.roster_change import Change
+from restbroker.servers.roster_change import Change
 
 _COMMANDS: Final = catalogue.for_version(None).commands
 _CONTACT: Final = ("name", "groups")

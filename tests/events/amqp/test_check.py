@@ -12,8 +12,8 @@ from restbroker.errors import ConfigError
 from restbroker.events import registry
 from restbroker.events.amqp.reader import open_reader
 from restbroker.events.amqp.settings import INSTALL, Exchange, Server, Settings
-from restbroker.events.contract import Ways
-from restbroker.rules.findings import Finding, worst_cause
+from restbroker.servers.event_contract import Ways
+from restbroker.servers.findings import Finding, worst_cause
 from restbroker.store.sources import SourceState
 from tests.events.amqp.conftest import CHAT, KEPT, RABBIT_QUEUE
 from tests.support.rabbitmq import LIMITED, RabbitMQ

@@ -17,9 +17,9 @@ from restbroker.assembly.events import event_services
 from restbroker.config.events import Events, EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
-from restbroker.connectors.openfire_chat.options import Settings as ChatSettings
-from restbroker.events.openfire_sse.settings import Settings
 from restbroker.events.receiver import Receiver
+from restbroker.servers.openfire.chat.options import Settings as ChatSettings
+from restbroker.servers.openfire.stream.settings import Settings
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection

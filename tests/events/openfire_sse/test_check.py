@@ -9,10 +9,10 @@ from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.target import Url
 from restbroker.errors import ConfigError
-from restbroker.events.contract import Ways
-from restbroker.events.openfire_sse.check import check
-from restbroker.events.openfire_sse.reader import open_reader
-from restbroker.events.openfire_sse.settings import Settings
+from restbroker.servers.event_contract import Ways
+from restbroker.servers.openfire.stream.check import check
+from restbroker.servers.openfire.stream.reader import open_reader
+from restbroker.servers.openfire.stream.settings import Settings
 from tests.events.openfire_sse.conftest import Read, chat, target
 from tests.support.openfire.server import Openfire
 from tests.support.ports import free_port

@@ -5,8 +5,8 @@ from typing import cast
 import pytest
 
 from restbroker.events import states
-from restbroker.events.contract import StreamFacts
-from restbroker.events.openfire_sse.facts import Facts
+from restbroker.servers.event_contract import StreamFacts
+from restbroker.servers.openfire.stream.facts import Facts
 from restbroker.store import sources
 from restbroker.transport.stream import EventStream
 from tests.events.openfire_sse.conftest import Read

@@ -14,10 +14,10 @@ from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target
 from restbroker.events import registry, states
-from restbroker.events.contract import Problem, StreamFacts
-from restbroker.events.openfire_sse.form import Form
-from restbroker.events.openfire_sse.settings import Settings
-from restbroker.events.openfire_sse.troubles import Teller, too_large, unanswered
+from restbroker.servers.event_contract import Problem, StreamFacts
+from restbroker.servers.openfire.stream.form import Form
+from restbroker.servers.openfire.stream.settings import Settings
+from restbroker.servers.openfire.stream.troubles import Teller, too_large, unanswered
 from restbroker.store import logins, sources
 from restbroker.store.logins import On, Turn, Yours
 from restbroker.store.sources import SourceState

@@ -12,9 +12,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from restbroker.config.target import Target, Url
-from restbroker.events.openfire_sse.form import Form
-from restbroker.events.openfire_sse.stanza import read_stanza
 from restbroker.rules.event import ServerEvent
+from restbroker.servers.openfire.stream.form import Form
+from restbroker.servers.openfire.stream.stanza import read_stanza
 from restbroker.transport.message import Request
 from restbroker.transport.stream import StreamEnded, open_stream
 from tests.events.openfire_sse.conftest import PASSWORD, Read

@@ -12,11 +12,11 @@ import pytest
 import trio
 
 from restbroker.assembly.logins import LoginsInRedis
-from restbroker.connectors.contract import Ports
-from restbroker.connectors.openfire_chat.logins import Ended, SharedLogins, shared_logins
 from restbroker.events import states
-from restbroker.events.openfire_sse import reader as sse_reader
-from restbroker.events.openfire_sse.shared import Shared
+from restbroker.servers.contract import Ports
+from restbroker.servers.openfire.chat.logins import Ended, SharedLogins, shared_logins
+from restbroker.servers.openfire.stream import reader as sse_reader
+from restbroker.servers.openfire.stream.shared import Shared
 from restbroker.store import sources
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection

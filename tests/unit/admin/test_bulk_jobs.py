@@ -9,12 +9,12 @@ from restbroker.admin.enqueue import Order, payload
 from restbroker.bulk.push_jobs import Maker, Tokens, jid_of, row_of
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.connectors import registry
 from restbroker.rules import signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.bulk_check import BadRow, Checker
 from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
+from restbroker.servers import registry
 
 BATCH = "0123456789abcdef"
 SPEC = registry.catalogue("ejabberd").commands["register"]

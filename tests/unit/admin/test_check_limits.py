@@ -6,7 +6,7 @@ from restbroker.admin.check_limits import check_tokens
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.connectors import registry
+from restbroker.servers import registry
 
 
 def test_a_token_that_may_do_dangerous_things_is_named_with_what_it_may() -> None:

@@ -3,7 +3,7 @@
 import attrs
 
 from restbroker.admin.judge_server import judge_server
-from restbroker.rules.findings import Finding, Level, ok, worst_cause
+from restbroker.servers.findings import Finding, Level, ok, worst_cause
 from restbroker.store.server import ServerFacts
 
 GOOD = ServerFacts(

@@ -10,7 +10,7 @@ from restbroker.assembly import build
 from restbroker.broker import broker
 from restbroker.broker.broker import Ended
 from restbroker.config.load import load
-from restbroker.connectors import registry
+from restbroker.servers import registry
 
 
 def test_full_collections_leave_out_what_was_loaded_before_the_broker_runs(

@@ -12,8 +12,8 @@ from restbroker.assembly.summaries import Summaries
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.config.core import Config, Loaded
 from restbroker.config.load import load
-from restbroker.connectors import registry
 from restbroker.errors import ConfigError
+from restbroker.servers import registry
 from restbroker.telemetry.events import Warned
 from restbroker.telemetry.log import LogSink
 

@@ -18,8 +18,8 @@ from restbroker.config.core import Config, Loaded, Note
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.connectors import registry
 from restbroker.errors import ConfigError
+from restbroker.servers import registry
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Event, Warned
 from restbroker.telemetry.figures import Figures
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from restbroker.config.target import Target, Url
-from restbroker.connectors.ejabberd.options import Options
 from restbroker.console.arguments import Typed
 from restbroker.console.order import fitted, signatures_of, target_of
 from restbroker.errors import UsageError
+from restbroker.servers.ejabberd.options import Options
 
 
 def target(name: str, queue: str, version: str = "26.07") -> Target:

@@ -18,10 +18,10 @@ from restbroker.config.keys import all_keys
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Issued
-from restbroker.connectors.ejabberd.options import Options
 from restbroker.errors import ConfigError
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import ExponentialBackoff
+from restbroker.servers.ejabberd.options import Options
 
 KINDS: Mapping[str, Members] = {"ejabberd": Options}
 MINIMAL: dict[str, Json] = {

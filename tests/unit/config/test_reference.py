@@ -13,8 +13,8 @@ from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKey
 from restbroker.config.reader import instance
 from restbroker.config.review import Review
 from restbroker.config.schema import schema as described
-from restbroker.connectors import registry
 from restbroker.events import registry as sources
+from restbroker.servers import registry
 
 INSIDE: tuple[Members, ...] = (TargetKeys, AuthKeys, BasicKeys, BearerKeys, TlsKeys, TokenKeys)
 REPOSITORY = Path(__file__).parents[3]

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from restbroker.events.openfire_sse.form import Form
 from restbroker.rules.event import ServerEvent
+from restbroker.servers.openfire.stream.form import Form
 from restbroker.transport.stream import Frame
 
 ANN: Final = "ann@example.org"

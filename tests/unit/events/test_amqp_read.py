@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from restbroker.events.amqp.read import LIMIT_BYTES, Message, read
 from restbroker.events.amqp.settings import Carries
-from restbroker.events.contract import Malformed
 from restbroker.rules import rubyjson
 from restbroker.rules.event import ServerEvent, as_json
+from restbroker.servers.event_contract import Malformed
 from tests.support.rows import rows
 
 CARRIES: dict[str, Carries] = {"presence": "presence", "chat_msg": "chat", "groupchat_msg": "groupchat"}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.events.contract import Malformed, Posted
-from restbroker.events.mongooseim_webhook.form import read
-from restbroker.events.mongooseim_webhook.hook import Pushed
+from restbroker.servers.event_contract import Malformed, Posted
+from restbroker.servers.mongooseim.webhook.form import read
+from restbroker.servers.mongooseim.webhook.hook import Pushed
 from tests.support.rows import rows
 
 CAPTURED = b"author=alice&server=localhost&receiver=bob&message="

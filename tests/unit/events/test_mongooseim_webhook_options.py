@@ -9,11 +9,11 @@ import pytest
 
 from restbroker.config.events import EventSource
 from restbroker.config.load import load
-from restbroker.connectors import registry
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
-from restbroker.events.contract import Posted
-from restbroker.events.mongooseim_webhook.hook import open_hook
+from restbroker.servers import registry
+from restbroker.servers.event_contract import Posted
+from restbroker.servers.mongooseim.webhook.hook import open_hook
 from tests.support.rows import rows
 
 Configured = Callable[..., EventSource]

@@ -8,11 +8,11 @@ from typing import TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.events.openfire_sse.data import read_data
-from restbroker.events.openfire_sse.form import Form
-from restbroker.events.openfire_sse.settings import RawMode
 from restbroker.rules import rubyjson
 from restbroker.rules.event import EVENT_TYPES, EventType, ServerEvent, as_json
+from restbroker.servers.openfire.stream.data import read_data
+from restbroker.servers.openfire.stream.form import Form
+from restbroker.servers.openfire.stream.settings import RawMode
 from restbroker.transport.stream import Frame
 from tests.support.rows import rows
 from tests.unit.events.openfire_frames import (

@@ -3,7 +3,7 @@
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from restbroker.events.openfire_sse.basket import AT_ONCE, Basket
+from restbroker.servers.openfire.stream.basket import AT_ONCE, Basket
 from tests.events.conftest import EVENT
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from restbroker.config.core import Loaded
 from restbroker.config.load import load
-from restbroker.connectors import registry as targets
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
-from restbroker.events.openfire_sse.settings import Settings
+from restbroker.servers import registry as targets
+from restbroker.servers.openfire.stream.settings import Settings
 from tests.support.rows import rows
 
 OPTIONS = {"Target": "chat", "Users": ["Ann", "bob"], "PasswordsFile": "passwords"}

@@ -5,8 +5,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.events.openfire_sse.form import Form
-from restbroker.events.openfire_sse.pairs import MOST
+from restbroker.servers.openfire.stream.form import Form
+from restbroker.servers.openfire.stream.pairs import MOST
 from restbroker.transport.stream import Frame
 from tests.support.rows import rows
 from tests.unit.events.openfire_frames import (

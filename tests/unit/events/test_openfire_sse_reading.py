@@ -6,7 +6,7 @@ from typing import Any, cast
 import trio
 import trio.testing
 
-from restbroker.events.openfire_sse.reading import Reading
+from restbroker.servers.openfire.stream.reading import Reading
 
 
 async def test_a_stream_that_was_left_is_not_ended_while_one_of_its_events_waits(

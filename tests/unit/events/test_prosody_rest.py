@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.events.contract import Malformed, Posted, Told
-from restbroker.events.prosody_rest import stanzas
 from restbroker.rules.event import EVENT_TYPES
+from restbroker.servers.event_contract import Malformed, Posted, Told
+from restbroker.servers.prosody.events import stanzas
 from tests.support.rows import rows
 
 MESSAGE = {

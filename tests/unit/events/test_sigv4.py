@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.events.mongooseim_sns.sigv4 import ALGORITHM, Expected, Request, Unsigned, judge_head, verify
+from restbroker.servers.mongooseim.sns.sigv4 import ALGORITHM, Expected, Request, Unsigned, judge_head, verify
 from tests.support.aws_signing import NAME, SECRET, signed_headers
 from tests.support.rows import rows
 

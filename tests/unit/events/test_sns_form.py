@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.events.contract import Malformed
-from restbroker.events.mongooseim_sns import answers, form
 from restbroker.rules import rubyjson
+from restbroker.servers.event_contract import Malformed
+from restbroker.servers.mongooseim.sns import answers, form
 from tests.support.rows import rows
 
 ARN: Final = "arn:aws:sns:eu-west-1:123456789012:user_message_sent"

@@ -11,14 +11,14 @@ import pytest
 import trio
 
 from restbroker.config.target import Target, Url
-from restbroker.connectors.contract import Claimed, Connector, Ports
 from restbroker.errors import StoreRefused
 from restbroker.rosters.refresh.connector import open_connector
 from restbroker.rosters.refresh.options import Options
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Outcome
-from restbroker.rules.roster_change import Change, Changed, NotChanged, Pace
+from restbroker.servers.contract import Claimed, Connector, Ports
+from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Sender
 

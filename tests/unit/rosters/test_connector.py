@@ -6,7 +6,7 @@ from restbroker.errors import StoreRefused
 from restbroker.rosters.refresh.options import Options
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Rejected
-from restbroker.rules.roster_change import Change, NotChanged
+from restbroker.servers.roster_change import Change, NotChanged
 from tests.unit.rosters.conftest import TARGET, FakeRosters, Link, Opened, Prosody
 
 LOCAL = attrs.evolve(TARGET, is_local=True, options=Options(writes_only=True))

@@ -4,7 +4,7 @@ import pytest
 
 from restbroker.rosters.refresh.options import Options
 from tests.support.receiver import Answer
-from tests.unit.connectors.conftest import Configured, Made, Problems, Usual
+from tests.unit.servers.conftest import Configured, Made, Problems, Usual
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from restbroker.rosters.refresh.wishes import Refresh, Show, Wish, Write
 from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
-from restbroker.rules.roster_change import Change
+from restbroker.servers.roster_change import Change
 
 DOMAIN = "example.org"
 

@@ -4,12 +4,12 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.connectors.ejabberd.catalogue import for_version
-from restbroker.connectors.prosody_rest import catalogue as prosody
-from restbroker.rules.allowed import allowed
 from restbroker.rules.auth import Wish, refusal
 from restbroker.rules.command import Command, CommandSpec
 from restbroker.rules.json_types import Json
+from restbroker.servers.allowed import allowed
+from restbroker.servers.ejabberd.catalogue import for_version
+from restbroker.servers.prosody import catalogue as prosody
 from tests.support.rows import rows
 
 CATALOGUE = for_version("24.12")

@@ -6,12 +6,12 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.connectors.ejabberd.catalogue import for_version
 from restbroker.rules import auth
 from restbroker.rules.auth import Wish
 from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
+from restbroker.servers.ejabberd.catalogue import for_version
 from tests.support.rows import rows
 
 

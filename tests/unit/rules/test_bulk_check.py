@@ -2,10 +2,10 @@
 
 import pytest
 
-from restbroker.connectors import registry
 from restbroker.rules.bulk_check import BadRow, Checker
 from restbroker.rules.command import ArgumentSpec, CommandSpec
 from restbroker.rules.json_types import Json
+from restbroker.servers import registry
 from tests.support.rows import rows
 
 COMMANDS = registry.catalogue("ejabberd", "24.12").commands

@@ -1,6 +1,6 @@
 """What `restbroker check` found, and which exit code follows."""
 
-from restbroker.rules.findings import CAUSES, Cause, Finding, ok, worst_cause
+from restbroker.servers.findings import CAUSES, Cause, Finding, ok, worst_cause
 from tests.support.rows import rows
 
 

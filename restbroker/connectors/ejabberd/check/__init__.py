@@ -1,5 +1,0 @@
-"""What `restbroker check` looks at in an ejabberd. The registry calls `check`."""
-
-from restbroker.connectors.ejabberd.check.server import check
-
-__all__ = ["check"]

@@ -1,0 +1,5 @@
+"""The servers: the contracts that the broker and the events see, the registry, and one folder for each server.
+
+`contract` is what a kind of target offers, `event_contract` what a source of events does; `registry` finds a kind by
+its name. Always holds: what belongs to one server is in its folder. May import `transport`, `store`, `config`, `job`.
+"""

@@ -1,0 +1,1 @@
+"""What the connectors of several servers share: functions that each composes as it needs them."""

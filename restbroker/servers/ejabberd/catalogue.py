@@ -1,0 +1,215 @@
+"""ejabberd's commands by server version, read from `catalogue.json.gz` when first needed.
+
+Used by the connector, the check, and the command line (through the registry). Always holds: loads no Trio.
+
+The file was made from `get_commands_spec/0` of every module of ejabberd 23.01 (Debian 12), 24.12 (Debian 13) and 26.07
+(compiled): static facts, so commands of modules that a server has not loaded are in it too. Its records: `name`, `api`
+(version of the interface), `servers` (which of the three have it), `args` (name and type), `result`, `tags`, and where
+they apply `fields` (name and type of each part of a tuple, in ejabberd's order: its JSON sorts them by name from
+Erlang/OTP 27 on; also the one of a list of atoms), `renames` (old and new name of an argument), `since`, and `user`: a
+command whose policy is "user" and that, called by an admin, takes `user` and `host` besides.
+"""
+
+import gzip
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, lru_cache
+from importlib import resources
+from typing import Final, Literal, NotRequired, TypedDict
+
+import attrs
+
+from restbroker.config.target import Target
+from restbroker.rules.command import (
+    DANGEROUS,
+    ArgumentSpec,
+    Catalogue,
+    CommandSpec,
+    ValueType,
+    possible_versions,
+)
+from restbroker.servers.ejabberd import knowledge
+from restbroker.servers.ejabberd.options import options_of
+
+_DANGERS: Final = knowledge.dangers()
+API_SINCE: Final = (24, 2)
+"""From this version on ejabberd takes the version of its interface from a path's end."""
+NO_API_VERSION: Final = "Take ApiVersion out of the configuration, or use ejabberd 24.02 or newer."
+"""What to do where `too_old` has found something."""
+_HOST_RIGHTS_SINCE: Final = (26, 7)
+"""From this version on an account may only name a `host` of which it is an administrator."""
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)")
+
+_TYPES: Final[dict[str, tuple[ValueType, Literal["string", "object"] | None]]] = {
+    "string": ("string", None),
+    "integer": ("integer", None),
+    "any": ("any", None),
+    "strings": ("list", "string"),
+    "objects": ("list", "object"),
+}
+
+
+class _Record(TypedDict):
+    name: str
+    api: int
+    servers: list[str]
+    args: list[tuple[str, str]]
+    result: str
+    fields: NotRequired[list[tuple[str, str]]]
+    tags: list[str]
+    renames: NotRequired[list[tuple[str, str]]]
+    since: NotRequired[str]
+    user: NotRequired[bool]
+
+
+class _File(TypedDict):
+    servers: list[str]
+    commands: list[_Record]
+
+
+@attrs.frozen(eq=False)
+class _Commands(Mapping[str, CommandSpec]):
+    """Commands by name, made when looked up: a shell command asks for one of several hundred."""
+
+    places: Mapping[str, int]
+
+    def __getitem__(self, name: str) -> CommandSpec:
+        return _spec(self.places[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+@lru_cache(maxsize=8)
+def for_version(version: str | None, api: int | None = None) -> Catalogue:
+    """The commands of the newest known server not newer than `version` ("24.12"); the newest if it is None or unknown.
+
+    `api` is the interface version that the URL or the endpoint pins; None means the newest, as the server sees it.
+    """
+    file = _read()
+    known = _known(file["servers"], version)
+    chosen: dict[str, tuple[int, int]] = {}
+    for place, record in enumerate(file["commands"]):
+        if known not in record["servers"] or (api is not None and record["api"] > api):
+            continue
+        found = record["api"], place
+        if record["name"] not in chosen or found[0] > chosen[record["name"]][0]:
+            chosen[record["name"]] = found
+    return Catalogue(known, _Commands({name: place for name, (_, place) in sorted(chosen.items())}), _DANGERS)
+
+
+def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalogue:
+    """The commands of the configured version, or with `auto` of the version that was found (None: the newest).
+
+    A version of the interface in the endpoint counts before `ApiVersion`, and that before one in the target's URL.
+    """
+    options = options_of(target)
+    version = found if options.server_version == "auto" else options.server_version
+    return for_version(version, _api(target, endpoint))
+
+
+def candidates(found: str | None, target: Target | None = None, endpoint: str = "") -> tuple[Catalogue, ...]:
+    """What the server may take, oldest first: of the version that was found, else of the configured one, else of each
+    that is known; see `possible_versions`.
+    """
+    configured = "auto" if target is None else options_of(target).server_version
+    api = None if target is None else _api(target, endpoint)
+    versions = possible_versions(_read()["servers"], _number, found or configured)
+    return tuple(for_version(version, api) for version in versions)
+
+
+def _api(target: Target, endpoint: str) -> int | None:
+    apis = (api_of(endpoint), options_of(target).api_version, api_of(target.url.path))
+    return next((api for api in apis if api is not None), None)
+
+
+def too_old(target: Target, version: str | None) -> str | None:
+    """Why commands cannot be posted to COMMAND/vN as `ApiVersion` wants it; None if they can, for all that is known.
+
+    Older ones answer 400 "Missing command name." to every such path (measured on 23.01), which says nothing of a job.
+    """
+    api, found = options_of(target).api_version, _number(version)
+    if api is None or found is None or found >= API_SINCE:
+        return None
+    return f"ejabberd {version} knows no versions of its API, and ApiVersion is {api}."
+
+
+def checks_hosts(version: str | None) -> bool:
+    """Whether this version refuses an account, as it would for want of rights, each command whose argument `host` names
+    a virtual host of which it is no administrator (access rule `configure`), or none that the server serves.
+    """
+    found = _number(version)
+    return found is not None and found >= _HOST_RIGHTS_SINCE
+
+
+def api_of(path: str) -> int | None:
+    """The interface version in which a URL's path or an endpoint ends (`/api/v1`, `register/v2`)."""
+    found = re.search(r"/v(\d{1,4})$", path)
+    return int(found[1]) if found else None
+
+
+def _known(servers: list[str], version: str | None) -> str:
+    asked = _number(version)
+    older = [server for server in servers if asked is not None and _ordered(server) <= asked]
+    if asked is None:
+        return servers[-1]
+    # A server older than all we know is most like the oldest.
+    return older[-1] if older else servers[0]
+
+
+def _number(version: str | None) -> tuple[int, int] | None:
+    found = _VERSION.search(version or "")
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _ordered(version: str) -> tuple[int, int]:
+    return _number(version) or (0, 0)
+
+
+@lru_cache(maxsize=1)
+def _read() -> _File:
+    packed = resources.files(__package__).joinpath("catalogue.json.gz").read_bytes()
+    file: _File = json.loads(gzip.decompress(packed))
+    return file
+
+
+@cache  # most commands are the same in several versions
+def _spec(place: int) -> CommandSpec:
+    record = _read()["commands"][place]
+    name = record["name"]
+    by_user = record.get("user", False)
+    return CommandSpec(
+        name=name,
+        arguments=tuple(_arguments(record)),
+        repeat=knowledge.repeat_of(name),
+        tags=frozenset(record["tags"])
+        | {DANGEROUS + danger.word for danger in _DANGERS if danger.names.fullmatch(name)},
+        result=record["result"],
+        api_version=record["api"],
+        fills_host=by_user,
+        fills_user=by_user,
+        secret_result=knowledge.has_secret_result(name),
+        beyond=knowledge.reaches_beyond(name),
+        timeout_s=knowledge.timeout_of(name),
+        since=record.get("since"),
+        fields=tuple((part, kind) for part, kind in record.get("fields", ())),
+    )
+
+
+def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
+    renames = record.get("renames", [])
+    for name, kind in record["args"]:
+        value_type, element = _TYPES[kind]
+        aliases = tuple(old for old, new in renames if new == name)
+        place = knowledge.place_of(record["name"], name)
+        # A list that is not given is empty to each version, and nothing else is (measured on 23.01, 24.12 and 26.07).
+        is_list = value_type == "list"
+        secret = knowledge.is_secret_argument(name)
+        yield ArgumentSpec(name, value_type, secret, aliases, element, place, optional=is_list)

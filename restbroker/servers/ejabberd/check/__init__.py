@@ -1,0 +1,5 @@
+"""What `restbroker check` looks at in an ejabberd. The registry calls `check`."""
+
+from restbroker.servers.ejabberd.check.server import check
+
+__all__ = ["check"]

@@ -1,0 +1,101 @@
+"""Judges a target's first answer: is it ejabberd's API, and does it take our login? Pure.
+
+Called by `check`. Always holds: each way in which a RestURL or a login can be wrong has its own cure.
+"""
+
+import shlex
+
+import attrs
+
+from restbroker.config.target import Bearer, Issued, Target
+from restbroker.servers.ejabberd.answer import Answer, is_stopped, read, read_location, version_in
+from restbroker.servers.findings import Finding, ok
+from restbroker.transport.message import Response
+
+
+@attrs.frozen
+class Entry:
+    """What the first answer told; if that is "ok", further questions make sense.
+
+    `elsewhere`: look for the API elsewhere. `version` is None where `status` is forbidden.
+    """
+
+    finding: Finding
+    elsewhere: bool = False
+    version: str | None = None
+
+
+def judge_entry(target: Target, response: Response) -> Entry:
+    """What the answer to `status` means."""
+    answer = read(response)
+    says = f"status {response.status}" + (f": {answer.words}" if answer.words else "")
+    match response.status:
+        case 200 if answer.is_json and isinstance(answer.body, str):
+            return _running(target, answer)
+        case 301 | 302 | 303 | 307 | 308:
+            return _redirect(target, response)
+        case 401:
+            return _login_refused(target, says)
+        case 403 if answer.code == 32:
+            return Entry(ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}."))
+        case 403:
+            why = "This is not how ejabberd refuses: something in front of it does."
+            cure = "Look at the proxy or firewall, and whether it lets this machine through."
+            return Entry(Finding("problem", target.name, "Refused", f"Refused ({says}).", why, cure, "refused"))
+        case 400 if answer.unmasked == "unknown_command":
+            return _unwell(target, says, "It is starting or stopping.")
+        case 408 | 425 | 429:
+            return _unwell(target, says, "Something in front of ejabberd, which never says this, limits requests.")
+        case status if status >= 500:
+            return _unwell(target, says, "ejabberd, or the proxy in front of it, does not work now.")
+        case _:
+            return _not_the_api(target, says)
+
+
+def _running(target: Target, answer: Answer) -> Entry:
+    version = version_in(answer)
+    if version is not None:
+        first = ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}, and takes the login.")
+        return Entry(first, version=version)
+    if is_stopped(answer):
+        return _unwell(target, answer.words, "The Erlang node runs, and ejabberd in it does not.")
+    return _not_the_api(target, f"status 200: {answer.words}")
+
+
+def _unwell(target: Target, says: str, why: str) -> Entry:
+    message = f"The server at {target.url} does not work now ({says})."
+    cure = "Try again in some seconds; then look at the server's log."
+    return Entry(Finding("problem", target.name, "Unwell", message, why, cure, "target"))
+
+
+def _not_the_api(target: Target, says: str) -> Entry:
+    message = f"What answers at {target.url} is not ejabberd's API ({says})."
+    why = "RestURL must lead to mod_http_api, with the path that its request handler has, e.g. /api."
+    cure = "Correct RestURL; see below."
+    return Entry(Finding("problem", target.name, "NotTheApi", message, why, cure, "target"), elsewhere=True)
+
+
+def _redirect(target: Target, response: Response) -> Entry:
+    where = read_location(response)
+    url = where.removesuffix("/").removesuffix("/status")
+    cure = f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address behind it."
+    message = f"The server at {target.url} redirects to {where or 'nowhere'}."
+    why = "restbroker follows no redirect: it would send the login, and perhaps a command twice, to somewhere else."
+    return Entry(Finding("problem", target.name, "Redirect", message, why, cure, "target"), elsewhere=True)
+
+
+def _login_refused(target: Target, says: str) -> Entry:
+    login = target.credentials.login if isinstance(target.credentials, Issued) else target.credentials
+    if login is None or isinstance(login, Bearer):
+        why = "A bearer token expires, and needs the Erlang application oauth2 (Debian: erlang-p1-oauth2)."
+        cure = "Make a new token (ejabberdctl oauth_issue_token USER@HOST 31536000 ejabberd:admin), or use RestUser."
+    elif "@" not in login.user:
+        why = "ejabberd wants the whole address of an account, and RestUser has no @."
+        cure = f'"RestUser": "{login.user}@{target.default_host or "example.org"}"'
+    else:
+        why = "The account does not exist on that server, or RestPass is not its password."
+        # curl asks for the password: no command line shows it.
+        way = [] if target.url.socket is None else ["--unix-socket", target.url.socket]
+        cure = f"Try: {shlex.join(['curl', *way, '--user', login.user, '--data', '{}', f'{target.url}/status'])}"
+    message = f"ejabberd does not take the login ({says})."
+    return Entry(Finding("problem", target.name, "LoginRefused", message, why, cure, "refused"))

@@ -1,0 +1,83 @@
+"""Judges whether the server has the target's domain, and finds a host of it to ask about rights with. Pure.
+
+Called by `check`. Always holds: exactly one finding; a server that does not tell its hosts is not guessed at.
+"""
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import attrs
+
+from restbroker.config.target import Basic, Issued, Target
+from restbroker.servers.ejabberd.answer import hosts_in
+from restbroker.servers.ejabberd.check import ejabberd_yml
+from restbroker.servers.findings import Finding, ok
+from restbroker.transport.message import Response
+
+NOWHERE = "restbroker.invalid"
+"""No server has this host (RFC 2606)."""
+
+
+@attrs.frozen
+class TrialHost:
+    """The host to ask about rights with. `is_served`: the server surely has it."""
+
+    name: str
+    is_served: bool
+
+
+def trial_host(target: Target, response: Response) -> TrialHost:
+    """The target's domain, else the account's, which is there since the login was taken, else any of the server's.
+
+    `response` is the answer to `registered_vhosts`.
+    """
+    served = hosts_in(response)
+    own = _own_host(target)
+    if served is None:
+        return TrialHost(own or target.default_host or NOWHERE, is_served=own is not None)
+    found = next((host for host in (target.default_host, own, *served) if host in served), None)
+    return TrialHost(found or NOWHERE, is_served=found is not None)
+
+
+def _own_host(target: Target) -> str | None:
+    credentials = target.credentials
+    login = credentials.login if isinstance(credentials, Issued) else credentials
+    return login.user.rpartition("@")[2].lower() if isinstance(login, Basic) and "@" in login.user else None
+
+
+def judge_hosts(target: Target, response: Response, version: str | None) -> Finding:
+    """What the answer to `registered_vhosts` means. `version` is the server's, None if it does not tell."""
+    name, domain = target.name, target.default_host
+    served = hosts_in(response)
+    if served is None:
+        message = "Whether the server knows JabberDomain cannot be told: the login may not call registered_vhosts."
+        lines = ejabberd_yml.permissions(target, ["registered_vhosts"])
+        why = "With ejabberd 26.07 and newer a job for a host that the server does not have counts as forbidden then."
+        return Finding("note", name, "HostsHidden", message, why, lines)
+    if domain is None:
+        why = "Jobs must name their host."
+        if version is not None and _number(version) >= (24, 12) and target.host_header not in served:
+            why += " And ejabberd logs a warning for each request, since the Host header names none of its hosts."
+        cure = f'"JabberDomain": "{served[0]}"' if served else None
+        message = f"The server has the virtual hosts {_some(served)}; JabberDomain names none."
+        return Finding("note", name, "NoDomain", message, why, cure)
+    if domain in served:
+        return ok(name, "Host", f"The server has the virtual host {domain}.")
+    nearest = get_close_matches(domain, served, n=1, cutoff=0.6) or served[:1]
+    return Finding(
+        "problem",
+        name,
+        "UnknownHost",
+        f"The server has no virtual host {domain}; it has {_some(served)}.",
+        "Commands for a host that it does not have are refused, and their jobs parked.",
+        f'"JabberDomain": "{nearest[0]}"' if nearest else None,
+    )
+
+
+def _some(hosts: Sequence[str]) -> str:
+    return ", ".join(hosts[:5]) + (f" and {len(hosts) - 5} more" if len(hosts) > 5 else "")
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

@@ -1,0 +1,138 @@
+"""Looks at what the login costs ejabberd, whether it issues tokens, and whether they may do what the login may.
+
+Called by `check.server` once the login was let in. Always holds: with a login alone nothing changes on the server;
+where the configuration has tokens asked for, one is, lives for a minute at most, and is revoked.
+"""
+
+import time
+from typing import Final
+
+import attrs
+
+from restbroker.config.target import Basic, Bearer, Issued, Login, Target
+from restbroker.servers.ejabberd.answer import read
+from restbroker.servers.ejabberd.check import ejabberd_yml
+from restbroker.servers.ejabberd.check.rights import trials
+from restbroker.servers.ejabberd.issuing import NoToken, asking, judge
+from restbroker.servers.ejabberd.request import question
+from restbroker.servers.findings import Finding, Level, ok
+from restbroker.transport.message import Transport
+
+SLOW_LOGIN_S: Final = 0.004
+SAMPLES: Final = 5
+NO_SCOPE: Final = "restbroker:none"
+"""ejabberd looks at a token's scope last, so that all but this was right when it refuses it (measured on 23.01)."""
+TRIAL_LIFE_S: Final = 60
+AUTO: Final = '"RestAuth": "auto" (in Targets: Auth.Auto in place of Auth.Basic)'
+
+
+async def check_login(target: Target, http: Transport, host: str) -> list[Finding]:
+    """What the login costs with each request, and what a token would gain or gains. Raises `NotSent`, `MaybeSent`.
+
+    Rights are asked with this virtual host.
+    """
+    match target.credentials:
+        case Basic() as login:
+            return [await _basic(target, login, http)]
+        case Issued(login, fallback):
+            return [await _issued(target, login, http, host, fallback=fallback)]
+        case _:
+            return []
+
+
+async def _basic(target: Target, login: Basic, http: Transport) -> Finding:
+    with_login_s = await _fastest_s(target, login, http)
+    login_s = with_login_s - await _fastest_s(attrs.evolve(target, credentials=None), None, http)
+    if login_s < SLOW_LOGIN_S:
+        return ok(target.name, "Speed", f"It answers in {with_login_s * 1000:.1f} ms.")
+    message = (
+        f"The login takes ejabberd {login_s * 1000:.0f} ms with each request; a bearer token would take less than 1 ms."
+    )
+    why = (
+        "That is what a SCRAM-stored password costs with HTTP Basic: at most about 130 requests/s for each of its cores"
+        " (measured on 24.12: 6.6 ms, 50 times as much as with a bearer token)."
+    )
+    by_address = ejabberd_yml.permissions(attrs.evolve(target, credentials=None), ["*"])
+    instead = f"Or allow this machine by its address:\n{by_address}"
+    refused = await _why_no_token(target, login, http)
+    if refused is None:
+        rights = ejabberd_yml.token_permissions(login.user, ["*"])
+        cure = f"{AUTO}; ejabberd can issue tokens, which need rights of their own:\n{rights}\n{instead}"
+    else:
+        why += f" {refused.message}"
+        cure = f"{_cure(login, refused)}\nThen {AUTO}. {instead}"
+    return Finding("note", target.name, "SlowLogin", message, why, cure)
+
+
+async def _why_no_token(target: Target, login: Basic, http: Transport) -> NoToken | None:
+    """Why ejabberd would issue none; None if it would. Asks with a scope that it does not know."""
+    response = await http.send(asking(target, login, NO_SCOPE, TRIAL_LIFE_S))
+    found = judge(response, 0.0)
+    return found if isinstance(found, NoToken) and read(response).unmasked != "invalid_scope" else None
+
+
+async def _issued(target: Target, login: Basic, http: Transport, host: str, *, fallback: bool) -> Finding:
+    level: Level = "warning" if fallback else "problem"
+    found = judge(await http.send(asking(target, login, life_s=TRIAL_LIFE_S)), 0.0)
+    if isinstance(found, NoToken):
+        why = "The configuration asks for tokens. " + _meanwhile(level)
+        return Finding(level, target.name, "NoToken", found.message, why, _cure(login, found), "refused")
+    try:
+        finding = await _with_token(target, login, found.login, http, level)
+        if finding.level != "ok":
+            return finding
+        lacking = await _lacking(target, login, found.login, http, host)
+        return _forbidden(target, login, lacking, fallback=fallback) if lacking else finding
+    finally:
+        await http.send(question(target, "oauth_revoke_token", {"token": found.login.token.reveal()}))
+
+
+async def _with_token(target: Target, login: Basic, token: Bearer, http: Transport, level: Level) -> Finding:
+    commands = ("status", "connected_users_number")
+    statuses = [(await http.send(question(target, command, login=token))).status for command in commands]
+    if not any(status == 200 for status in statuses):
+        message = f"The token that ejabberd issues may call none of {' and '.join(commands)} (status {statuses[0]})."
+        why = "Tokens have only the rights that api_permissions gives under `oauth`. " + _meanwhile(level)
+        lines = ejabberd_yml.token_permissions(login.user, ["*"])
+        return Finding(level, target.name, "TokenForbidden", message, why, lines, "refused")
+    basic_ms = await _fastest_s(target, login, http) * 1000
+    token_ms = await _fastest_s(target, token, http) * 1000
+    says = f"ejabberd issues tokens: it answers in {token_ms:.1f} ms with one, in {basic_ms:.1f} ms with the password."
+    return ok(target.name, "Speed", says)
+
+
+async def _lacking(target: Target, login: Basic, token: Bearer, http: Transport, host: str) -> list[str]:
+    """The commands that the account may call, and its token may not."""
+    asked = trials(host)
+
+    async def is_forbidden(command: str, login: Login) -> bool:
+        return (await http.send(question(target, command, asked[command], login))).status == 403
+
+    return [name for name in asked if await is_forbidden(name, token) and not await is_forbidden(name, login)]
+
+
+def _forbidden(target: Target, login: Basic, lacking: list[str], *, fallback: bool) -> Finding:
+    message = f"The login may call {', '.join(lacking)}, and the token that ejabberd issues for it may not."
+    then = "after a job for one of them, all jobs go out with the password for ten minutes"
+    why = "Tokens have only the rights that api_permissions gives under `oauth`: "
+    why += f"{then if fallback else 'jobs for these commands would be parked'}."
+    lines = ejabberd_yml.token_permissions(login.user, ["*"])
+    return Finding("warning", target.name, "TokenForbidden", message, why, lines)
+
+
+def _meanwhile(level: Level) -> str:
+    return "Jobs go out with the password meanwhile." if level == "warning" else "Jobs wait in Redis meanwhile."
+
+
+def _cure(login: Basic, why: NoToken) -> str:
+    return f"{why.cure}\n{ejabberd_yml.tokens(login.user)}" if "badpass" in why.message else why.cure
+
+
+async def _fastest_s(target: Target, login: Login, http: Transport) -> float:
+    """Seconds of the fastest of some harmless requests."""
+    fastest_s = float("inf")
+    for _ in range(SAMPLES):
+        began_s = time.perf_counter()
+        await http.send(question(target, "status", {"zz_probe": 1}, login))
+        fastest_s = min(fastest_s, time.perf_counter() - began_s)
+    return fastest_s

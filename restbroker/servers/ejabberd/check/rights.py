@@ -1,0 +1,128 @@
+"""Which commonly needed commands the login may call, asked with calls that cannot have an effect.
+
+Called by `check.server`, and by `check.logins` for a token. Always holds: a right that an answer does not tell of is
+"not known", and no warning is made of it.
+
+ejabberd looks at the form of a command's arguments, then at the rights, then at what the arguments say. From 26.07 on
+an account has no right to a host that the server does not serve, so that one which it serves must be asked with; on
+such a host only a user whom no server can have is out of harm's way (measured on 23.01, 24.12 and 26.07).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import attrs
+
+from restbroker.config.target import Target
+from restbroker.rules.json_types import Json
+from restbroker.servers.ejabberd import catalogue
+from restbroker.servers.ejabberd.answer import read
+from restbroker.servers.ejabberd.check import ejabberd_yml
+from restbroker.servers.ejabberd.check.hosts import TrialHost
+from restbroker.servers.ejabberd.request import question
+from restbroker.servers.findings import Finding, ok
+from restbroker.transport.message import Response, Transport
+
+_OF_26_07: Final = "export_db_ext"
+"""A command that every 26.07 has, and no older ejabberd: who may not ask for the version learns so much of it."""
+_NOBODY: Final = "@"
+"""A user's name has no @ in it: nothing is found, made, changed or ended under this one."""
+
+
+@attrs.frozen
+class Rights:
+    """Names of commands. One that the server has not is in none of these.
+
+    `by_host`: an account has them on hosts of which it is an administrator.
+    """
+
+    allowed: Sequence[str]
+    forbidden: Sequence[str]
+    unknown: Sequence[str]
+    by_host: bool
+
+
+UNKNOWN_ARGUMENT: Final[Mapping[str, Json]] = {"zz_probe": 1}
+"""No command has it, so that ejabberd refuses before anything runs, and before it looks at the rights."""
+
+
+def trials(host: str) -> Mapping[str, Mapping[str, Json]]:
+    """The commands, each with arguments that let it get as far as the rights and no further."""
+    person: Mapping[str, Json] = {"user": _NOBODY, "host": host}
+    return {
+        "register": {**person, "password": "restbroker-check"},
+        "unregister": person,
+        "check_account": person,
+        "change_password": {**person, "newpass": "restbroker-check"},
+        "kick_user": person,
+        "send_message": {"type": "chat", "from": "@", "to": "@", "subject": "", "body": ""},
+        "connected_users_number": {},
+    }
+
+
+async def ask_rights(target: Target, http: Transport, host: TrialHost, version: str | None) -> Rights:
+    """Asks for each command. `version` is None where the login may not even ask for `status`.
+
+    Raises `NotSent` and `MaybeSent`.
+    """
+    by_host = target.credentials is not None and await _checks_hosts(target, http, version)
+    # A refusal is then of the host, or of the command.
+    is_doubtful = by_host and not host.is_served
+    found: dict[str, list[str]] = {"allowed": [], "forbidden": [] if version else ["status"], "unknown": []}
+    for command, arguments in trials(host.name).items():
+        response = await http.send(question(target, command, arguments))
+        if not is_missing(response):
+            found[_judge(command, response, is_doubtful=is_doubtful and "host" in arguments)].append(command)
+    return Rights(**found, by_host=by_host)
+
+
+async def _checks_hosts(target: Target, http: Transport, version: str | None) -> bool:
+    if version is not None:
+        return catalogue.checks_hosts(version)
+    return not is_missing(await http.send(question(target, _OF_26_07, UNKNOWN_ARGUMENT)))
+
+
+def is_missing(response: Response) -> bool:
+    """Whether the server has no such command. A 404 of a command itself is a text: "unknown_user"."""
+    answer = read(response)
+    return answer.unmasked == "unknown_command" or (response.status == 404 and not isinstance(answer.body, str))
+
+
+def judge_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
+    """The one finding that these rights are."""
+    name = target.name
+    unknown = f" Whether it may call {', '.join(rights.unknown)} is not known." if rights.unknown else ""
+    if not rights.forbidden:
+        may = f"The login may call {', '.join(rights.allowed)}." if rights.allowed else ""
+        return ok(name, "Rights", f"{may}{unknown}".strip())
+    lines, besides = ejabberd_yml.permissions(target, rights.forbidden), ""
+    if rights.by_host:
+        besides = f" ejabberd 26.07 and newer also want an account to be administrator of the host, here {host.name}."
+        lines = f"{lines}\n\n{ejabberd_yml.administrator(target)}"
+    if {"status", "connected_users_number"} <= set(rights.forbidden):
+        message = f"The login may call neither status nor connected_users_number; also not: {_rest(rights.forbidden)}."
+        why = "restbroker asks these to see whether the server is well. Without them it pauses this target."
+        return Finding("problem", name, "Forbidden", message + unknown, why + besides, lines, "refused")
+    message = f"The login may not call {', '.join(rights.forbidden)}."
+    why = "Jobs for these commands would be parked. If they are not needed, all is well."
+    return Finding("warning", name, "SomeForbidden", message + unknown, why + besides, lines)
+
+
+def _judge(command: str, response: Response, *, is_doubtful: bool) -> Literal["allowed", "forbidden", "unknown"]:
+    answer = read(response)
+    match response.status:
+        case 403:
+            return "unknown" if is_doubtful else "forbidden"
+        case 400:
+            # Of what a version says of the name before it looks at the rights, nothing follows.
+            return "allowed" if command == "send_message" and "Bad value" in answer.unmasked else "unknown"
+        case 401 | 408 | 425 | 429:
+            return "unknown"
+        case status if status >= 500:
+            return "allowed" if answer.code == 10001 else "unknown"
+        case _:
+            return "allowed"
+
+
+def _rest(forbidden: Sequence[str]) -> str:
+    return ", ".join(one for one in forbidden if one not in ("status", "connected_users_number")) or "nothing else"

@@ -1,0 +1,150 @@
+"""Looks at one ejabberd: reachable, its API at all, login, rights, version, virtual host.
+
+Called by `registry.check`. Always holds: nothing changes on the server. What a command would need is first asked with
+an argument that no command has, which ejabberd refuses before anything runs; and rights, which it checks after the form
+of the arguments, with calls that cannot have an effect (see `check.rights`). The one exception: where tokens are
+configured to be asked for, one is, lives for a minute at most, and is revoked.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from restbroker.config.target import Target
+from restbroker.errors import ConfigError
+from restbroker.servers.ejabberd import catalogue
+from restbroker.servers.ejabberd.check import ejabberd_yml
+from restbroker.servers.ejabberd.check.entry import Entry, judge_entry
+from restbroker.servers.ejabberd.check.find_api import PORTS, find_api
+from restbroker.servers.ejabberd.check.hosts import judge_hosts, trial_host
+from restbroker.servers.ejabberd.check.logins import check_login
+from restbroker.servers.ejabberd.check.no_answer import gone, is_silent, unfinished, unreachable, unusable_login
+from restbroker.servers.ejabberd.check.rights import UNKNOWN_ARGUMENT, ask_rights, is_missing, judge_rights
+from restbroker.servers.ejabberd.options import options_of
+from restbroker.servers.ejabberd.request import question
+from restbroker.servers.findings import Finding, ok
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Transport
+
+LIMIT_S: Final = 30.0
+"""For all questions together, some thirty; ejabberd needs some milliseconds for each."""
+
+MODULES: Final[Mapping[str, Sequence[str]]] = {
+    "mod_admin_extra": ("check_account", "send_message", "change_password", "kick_user", "add_rosteritem", "set_vcard"),
+    "mod_muc_admin": ("create_room", "set_room_affiliation"),
+}
+"""Commands that are commonly needed, and what brings them."""
+
+
+async def check(target: Target, ports: Sequence[tuple[str, int]] = PORTS, limit_s: float = LIMIT_S) -> list[Finding]:
+    """Everything about this target. Never raises what a person can act on: that is a finding.
+
+    `ports` is where the API is looked for when it does not answer. Ends after `limit_s` seconds with what is known by
+    then. Safe to cancel.
+    """
+    found: list[Finding] = []
+    with trio.move_on_after(limit_s) as limit:
+        await _look(target, ports, found)
+    if limit.cancelled_caught:
+        found.append(unfinished(target, limit_s, answered=bool(found)))
+    return found
+
+
+async def _look(target: Target, ports: Sequence[tuple[str, int]], found: list[Finding]) -> None:
+    elsewhere = True
+    timed_out = False
+    try:
+        async with _opened(target) as http:
+            entry = judge_entry(target, await http.send(question(target, "status")))
+            found.append(entry.finding)
+            elsewhere = entry.elsewhere
+            if entry.finding.level == "ok":
+                await _inside(target, http, entry, found)
+    except ConfigError as error:
+        found.append(unusable_login(target, error))
+        return
+    except (NotSent, MaybeSent) as error:
+        found.append(unreachable(target, error))
+        elsewhere, timed_out = not is_silent(error), error.timed_out
+    if elsewhere:
+        urls = await find_api(target, ports)
+        # A server that is too slow, or behind a firewall, may well offer the API.
+        if urls or not timed_out:
+            found.append(_suggestion(target, urls))
+
+
+@asynccontextmanager
+async def _opened(target: Target) -> AsyncIterator[Transport]:
+    http = open_transport(target)
+    try:
+        yield http
+    finally:
+        await http.aclose()
+
+
+def _suggestion(target: Target, urls: Sequence[object]) -> Finding:
+    if urls:
+        shown = ", ".join(map(str, urls))
+        message = f"ejabberd's API answers at {shown}."
+        return Finding("note", target.name, "FoundElsewhere", message, None, f'"RestURL": "{urls[0]}"')
+    url = target.url
+    ports = ", ".join(map(str, dict.fromkeys([url.port, *(port for _, port in PORTS)])))
+    tried = f"ports {ports}" if url.socket is None else "this socket"
+    message = f"Nothing on {url.host} answers as ejabberd's API does (tried: {tried}; paths /api, / and /rest)."
+    why = "ejabberd offers it only when its configuration says so; after a change: ejabberdctl reload_config."
+    return Finding("note", target.name, "FoundNowhere", message, why, ejabberd_yml.listen(target.url))
+
+
+async def _inside(target: Target, http: Transport, entry: Entry, found: list[Finding]) -> None:
+    try:
+        found += _version(target, entry.version)
+        found += await _modules(target, http)
+        hosts = await http.send(question(target, "registered_vhosts"))
+        host = trial_host(target, hosts)
+        rights = await ask_rights(target, http, host, entry.version)
+        found.append(judge_rights(target, rights, host))
+        if not any(finding.level == "problem" for finding in found):
+            found.append(judge_hosts(target, hosts, entry.version))
+            found += await check_login(target, http, host.name)
+    except (NotSent, MaybeSent) as error:
+        found.append(gone(target, error))
+
+
+def _version(target: Target, version: str | None) -> Iterator[Finding]:
+    wanted = options_of(target).server_version
+    if version is None:
+        return
+    message: str | None
+    if wanted not in ("auto", version):
+        message = f"ServerVersion says {wanted}, and the server is {version}."
+        why = "Commands and their arguments are those of the configured version."
+        yield Finding("warning", target.name, "OtherVersion", message, why, '"ServerVersion": "auto"')
+    if (message := catalogue.too_old(target, version)) is not None:
+        why = "Every job would be refused; restbroker takes none for this target."
+        yield Finding("problem", target.name, "NoApiVersions", message, why, catalogue.NO_API_VERSION, "config")
+    known = catalogue.for_target(target, version).version
+    yield ok(target.name, "Version", f"It is ejabberd {version}; commands as of {known}.")
+
+
+async def _modules(target: Target, http: Transport) -> list[Finding]:
+    """Which commands are missing, asked with an argument that none has."""
+    missing: dict[str, list[str]] = {}
+    for module, commands in MODULES.items():
+        for command in commands:
+            response = await http.send(question(target, command, UNKNOWN_ARGUMENT))
+            if is_missing(response):
+                missing.setdefault(module, []).append(command)
+    return [
+        Finding(
+            "warning",
+            target.name,
+            "ModuleMissing",
+            f"The server has no {', '.join(commands)}.",
+            f"The module {module}, which brings them, is not loaded. Jobs for them would be parked.",
+            ejabberd_yml.module(module),
+        )
+        for module, commands in missing.items()
+    ]

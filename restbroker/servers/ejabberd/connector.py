@@ -1,0 +1,229 @@
+"""The connector for ejabberd's `mod_http_api`: one command is one POST.
+
+Assembly opens it through the registry. Always holds: a command is sent once per delivery, and again, twice at most,
+only where the server refused it for its token, before it looked at it; what the connector asks besides (a token, the
+probe, whether the server is stopping) changes nothing else on the server.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.target import Basic, Login, Target
+from restbroker.rules.command import Call, Catalogue, CommandSpec
+from restbroker.rules.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.servers.contract import Connector, Link, Ports
+from restbroker.servers.ejabberd import catalogue
+from restbroker.servers.ejabberd.answer import hosts_in, is_stopped, read, version_in
+from restbroker.servers.ejabberd.issuing import NoToken
+from restbroker.servers.ejabberd.options import options_of
+from restbroker.servers.ejabberd.outcomes import (
+    CHECK_URL,
+    could_be_stopping,
+    is_unknown_command,
+    judge,
+    on_host,
+    stopping,
+    unknown,
+)
+from restbroker.servers.ejabberd.request import Route, build, headers_of, host_of, question, route
+from restbroker.servers.ejabberd.session import Session, ready
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response
+
+FORBIDDEN_IN_A_ROW: Final = 20
+"""So many refusals without a success between them mean that the account lost its rights, not that a command lacks."""
+FORBIDDEN_AT_FIRST: Final = 3
+"""As many for an account that nothing has worked for yet: an account may be allowed to call one command only."""
+
+_ROUTES_LIMIT: Final = 500
+"""Producers can invent endpoints."""
+
+CHECK_LOGIN: Final = "Correct the target's user and password (RestUser, RestPass), or its token (RestToken)."
+CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see ejabberd's log."
+
+
+@attrs.define
+class EjabberdConnector:
+    """See `servers.contract.Connector`. Holds what the server told of itself and how it treats our account."""
+
+    _target: Target
+    _now_s: Callable[[], float]
+    _session: Session
+    _version: str | None = None
+    _worked: bool = False
+    _forbidden: int = 0
+    _routes: dict[str, Route] = attrs.field(factory=dict)
+    """By endpoint, as of the version that is known now."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The commands of the configured or probed version; of the newest before the first probe."""
+        return catalogue.for_target(self._target, self._version)
+
+    def spec(self, endpoint: str) -> CommandSpec | None:
+        """The command of an endpoint such as `register` or `register/v1`; None outside the catalogue."""
+        return (self._routes.get(endpoint) or self._find(endpoint)).spec
+
+    async def deliver(self, call: Call, link: Link) -> Outcome:
+        """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        endpoint = call.command.endpoint
+        way = self._routes.get(endpoint) or self._find(endpoint)
+        if (headers := self._session.fixed) is not None:
+            response = await link.send(build(call, way, headers))
+        else:
+            found = await self._exchange(partial(_with_login, call, way), link.send, link)
+            if isinstance(found, NoToken):
+                return _no_token(found)
+            response = found
+        outcome = judge(call, way.spec, response, self._now_s())
+        if isinstance(outcome, Denied) and outcome.reason.code == "CommandForbidden":
+            outcome = await self._look_at_host(outcome, host_of(call, way), link)
+        self._learn(outcome, response.status)
+        if way.spec is None or not could_be_stopping(outcome):
+            return outcome
+        if not await self._has_sessions(link):
+            return stopping(response.status)
+        if is_unknown_command(response):
+            return unknown("unknown_command, though the server is up", response.status)
+        return outcome
+
+    async def probe(self, link: Link) -> Probe:
+        """Asks for `status`, and for `connected_users_number` where that is forbidden. Changes nothing."""
+        response = await self._ask("status", link)
+        if not isinstance(response, NoToken) and response.status == 403:
+            response = await self._ask("connected_users_number", link)
+        if isinstance(response, NoToken):
+            return _without_token(response)
+        return self._judge_probe(response)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Has no background work; sleeps until cancelled."""
+        task_status.started()
+        await trio.sleep_forever()
+
+    def _learn(self, outcome: Outcome, status: int) -> None:
+        if 200 <= status < 300:
+            self._worked, self._forbidden = True, 0
+        elif status == 403 and isinstance(outcome, Denied):
+            self._forbidden += 1
+
+    async def _look_at_host(self, denied: Denied, host: str | None, link: Link) -> Denied | Rejected:
+        """What was forbidden, told apart from a host that the server does not have, where it says the same of both."""
+        version = self._version or options_of(self._target).server_version
+        if host is None or self._target.credentials is None or not catalogue.checks_hosts(version):
+            return denied
+        try:
+            response = await self._ask("registered_vhosts", link)
+        except (NotSent, MaybeSent):
+            return denied  # the command itself was answered
+        return on_host(denied, host, None if isinstance(response, NoToken) else hosts_in(response))
+
+    async def _ask(self, command: str, link: Link) -> Response | NoToken:
+        return await self._exchange(lambda login: question(self._target, command, login=login), link.ask, link)
+
+    async def _exchange(
+        self, make: Callable[[Login], Request], send: Callable[[Request], Awaitable[Response]], link: Link
+    ) -> Response | NoToken:
+        """Sends a request with the login that counts now, and again with another one where a token is refused."""
+        login = await self._session.login(link)
+        if isinstance(login, NoToken):
+            return login
+        response = await send(ready(make, login))
+        for first in (True, False):
+            if response.status not in (401, 403):
+                break
+            other = await self._session.another(login, response.status, link, first=first)
+            if other is None:
+                break
+            refused, login = response.status, other
+            response = await send(ready(make, login))
+            if isinstance(login, Basic):
+                self._session.compare(refused, response.status)
+        if login is not None and login is self._session.unproven:
+            self._session.answered(response.status)
+        return response
+
+    def _find(self, endpoint: str) -> Route:
+        known = catalogue.for_target(self._target, self._version, endpoint)
+        if len(self._routes) >= _ROUTES_LIMIT:
+            self._routes.clear()
+        spec = known.commands.get(endpoint.partition("/")[0])
+        found = self._routes[endpoint] = route(endpoint, spec, self._target)
+        return found
+
+    async def _has_sessions(self, link: Link) -> bool:
+        """Whether the session manager is up. It is the first to go when ejabberd stops (measured, 23.01 and 24.12),
+        so what a command is refused beside it, it is refused for good.
+        """
+        try:
+            response = await self._ask("connected_users_number", link)
+        except (NotSent, MaybeSent):
+            # The command itself was answered, so this failure must not be taken for its own.
+            return False
+        return not isinstance(response, NoToken) and response.status in (200, 403)
+
+    def _judge_probe(self, response: Response) -> Probe:
+        answer = read(response)
+        says = f"status {response.status}: {answer.words}" if answer.words else f"status {response.status}"
+        match response.status:
+            case 200 if answer.is_json:
+                self._found(version_in(answer))
+                if (why := catalogue.too_old(self._target, self._version)) is not None:
+                    return _denied(why, catalogue.NO_API_VERSION)
+                cure = CHECK_LOG if is_stopped(answer) else None
+                return Probe(cure is None, denied=False, version=self._version, detail=answer.words, cure=cure)
+            case 401:
+                return _denied(f"The credentials are not accepted ({says}).", CHECK_LOGIN)
+            case 403:
+                return self._judge_forbidden(says)
+            case 200 | 404 | 301 | 302 | 303 | 307 | 308:
+                return _denied(f"This is not the API ({says}).", CHECK_URL)
+            case _:
+                detail = f"The server does not work now ({says})."
+                return Probe(ok=False, denied=False, version=None, detail=detail, cure=CHECK_LOG)
+
+    def _found(self, version: str | None) -> None:
+        if version is not None and version != self._version:
+            self._version = version
+            self._routes.clear()
+
+    def _judge_forbidden(self, says: str) -> Probe:
+        """Both questions are forbidden: to an account that may little, or to one that may nothing (any more)."""
+        if self._forbidden < (FORBIDDEN_IN_A_ROW if self._worked else FORBIDDEN_AT_FIRST):
+            detail = "The account may not ask for status, but it may call other commands."
+            return Probe(ok=True, denied=False, version=self._version, detail=detail)
+        cure = "Allow `status` for restbroker's account or address in ejabberd's api_permissions."
+        return _denied(f"The account may call nothing tried yet ({says}).", cure)
+
+
+def _with_login(call: Call, way: Route, login: Login) -> Request:
+    return build(call, way, headers_of(login))
+
+
+def _no_token(why: NoToken) -> Denied | Deferred:
+    # Without the status: it is no answer to the command, and a 403 would be taken for one.
+    reason = Reason("NoToken", why.message, why.cure)
+    return Denied(reason) if why.denied else Deferred(reason, counts=False, pause_target=True)
+
+
+def _denied(detail: str, cure: str) -> Probe:
+    # Only secret files are read again while it runs.
+    wait = "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file;"
+    wait += " a change in env.json needs a reload (SIGHUP) or a restart."
+    return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
+
+
+def _without_token(why: NoToken) -> Probe:
+    if why.denied:
+        return _denied(why.message, why.cure)
+    return Probe(ok=False, denied=False, version=None, detail=why.message, cure=CHECK_LOG)
+
+
+def open_connector(target: Target, ports: Ports) -> Connector:
+    """The connector of this target; nothing is sent yet. The catalogue is read now, as the store's scripts are."""
+    catalogue.for_target(target, None)
+    return EjabberdConnector(target, ports.now_s, Session(target, ports.report))

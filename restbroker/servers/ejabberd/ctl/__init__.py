@@ -1,0 +1,12 @@
+"""`restbroker ctl` for ejabberd: what `ejabberdctl` takes, and what it prints.
+
+Reached through the registry. Always holds: loads no Trio.
+"""
+
+from typing import Final
+
+from restbroker.servers.ctl import Manner
+from restbroker.servers.ejabberd.ctl.reading import read
+from restbroker.servers.ejabberd.ctl.writing import write
+
+MANNER: Final = Manner("ejabberdctl", read, write, asks_state="status")

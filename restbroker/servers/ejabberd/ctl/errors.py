@@ -1,0 +1,97 @@
+"""What `ejabberdctl` prints of a refusal, from what the API tells of it.
+
+Always holds: the exit code is ejabberdctl's. The API tells the words of a refusal and not in which form ejabberd's
+code had them, which `ejabberdctl` shows; the tables say that for each command, as measured on 23.01.
+"""
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Final, Literal, TypeAlias
+
+import orjson
+
+from restbroker.rules.json_types import Json
+from restbroker.servers.ctl import Answered, Printed
+from restbroker.servers.ejabberd import knowledge
+
+_ATOM: Final = re.compile(r"[a-z][A-Za-z0-9_@]*", re.ASCII)
+_EXTENDED: Final[Mapping[int, str]] = {409: "conflict", 404: "not_exists"}
+_OTHERWISE: Final = "cannot_register"
+"""The one error with a number of its own that is neither (23.01)."""
+_FALSE: Final = frozenset({*knowledge.QUESTIONS})
+_OF_TEXT: Final[Mapping[str, str]] = {
+    "backup": "cannot_backup",
+    "dump": "cannot_dump",
+    "dump_table": "cannot_dump",
+    "load": "cannot_load",
+    "install_fallback": "cannot_fallback",
+    "import_file": "cannot_import_file",
+    "import_dir": "cannot_import_dir",
+}
+"""The first word of a failure whose text follows it."""
+
+Form: TypeAlias = Literal["thrown", "returned", "binary"]
+_FORMS: Final[tuple[tuple[Form, tuple[str, ...]], ...]] = (
+    ("binary", ("send_message", "send_stanza", "bookmarks_to_pep")),
+    # What must not be taken for a command about rooms.
+    ("returned", ("destroy_rooms_file", "create_rooms_file")),
+    ("thrown", ("create_room*", "destroy_room*", "change_room_*", "get_room_*", "set_room_*", "get_subscribers")),
+    ("thrown", ("subscribe_room*", "unsubscribe_room", "send_direct_invitation", "muc_*", "rooms_*", "get_user_*")),
+    ("thrown", ("delete_rosteritem", "add_rosteritem", "get_vcard*", "set_vcard*", "set_nickname", "change_password")),
+    ("thrown", ("check_password_hash", "srg_*")),
+)
+_UNHANDLED: Final = "Unhandled exception occurred executing the command:\n** {words}\n"
+
+
+def failed(name: str, answered: Answered) -> Printed | None:
+    """What it prints and ends with; None where the refusal is not one that it knows (a login, a token, a proxy)."""
+    if answered.outcome == "negative" or answered.code == "CommandFailed":
+        return Printed(f"Error: {'false' if name in _FALSE else 'error'}\n", 1)
+    if answered.status in (None, 401, 403) or answered.outcome == "uncertain":
+        return None
+    match _parsed(answered.text):
+        case {"code": int(code), "message": str(message)} if code:
+            kind = _EXTENDED.get(answered.status or 0, _OTHERWISE)
+            return Printed(f"Error: {kind}: {message}\n", 1)
+        case {"message": str(message)}:
+            return Printed(f"Error: {_OF_TEXT.get(name, 'error')}\n{message}\n", 1)
+        case "internal_error" | "400 Bad Request" as words:
+            return Printed(_UNHANDLED.format(words=words), 1)
+        case str(words):
+            return Printed(_refusal(name, words, answered.status or 0), 1)
+        case _:
+            return None
+
+
+def atom(text: str) -> str:
+    """The text as Erlang shows a name of its own."""
+    if _ATOM.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _refusal(name: str, words: str, status: int) -> str:
+    form = next((form for form, names in _FORMS if any(fnmatchcase(name, one) for one in names)), "returned")
+    term = words if _ATOM.fullmatch(words) else _quoted(words)
+    if status == 404:
+        return f"{{not_found,{_quoted(words)}}}\n"
+    if form != "thrown":
+        term = f"<<{term}>>" if form == "binary" and term != words else term
+        return f"Error: error\nError: {term}\n"
+    bare = term == words and not words.endswith("_not_found")
+    return f"{term}\n" if bare else f"{{error,{term}}}\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _parsed(text: str) -> Json:
+    try:
+        found: Json = orjson.loads(text)
+    except ValueError:
+        return None
+    return found

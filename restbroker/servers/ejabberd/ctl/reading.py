@@ -1,0 +1,138 @@
+"""Reads `register alice example.org secret`: arguments by their place, as the catalogue lists them.
+
+Always holds: what `ejabberdctl` refuses before it asks ejabberd is refused with its words and exit code; nothing else
+becomes a job. Compared with ejabberdctl 23.01 by tests/servers/test_ctl.py; how 24.02 and newer take lists of objects
+was read in its source, and has no program here to be compared with.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from restbroker.errors import UsageError
+from restbroker.rules import rubyjson
+from restbroker.rules.coerce import coerce
+from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec
+from restbroker.rules.json_types import Json
+from restbroker.servers.ctl import Asked, Printed, Refused
+from restbroker.servers.ejabberd.catalogue import API_SINCE
+
+_ON_THE_MACHINE: Final = frozenset(
+    {
+        *("start", "foreground", "foreground-quiet", "live", "iexlive", "debug", "iexdebug", "etop", "ping"),
+        *("stopped", "mnesia", "mnesia_info_ctl"),
+    }
+)
+_OF_THE_SERVER: Final = frozenset({"stop", "restart"})
+_USER: Final = (ArgumentSpec("user", "string"), ArgumentSpec("host", "string"))
+_PARTS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
+    ("options", 2): ("name", "value"),
+    ("users", 2): ("jid", "nick"),
+    ("users", 3): ("user", "host", "nick"),
+    ("affiliations", 2): ("jid", "affiliation"),
+}
+"""The names of what `a:b` stands for, by argument and number of parts."""
+
+
+def read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Asked | Printed | Refused:
+    """The command, or what ejabberdctl prints in its place."""
+    if version is not None and re.fullmatch(r"[+-]?[0-9]{1,9}", version) is None:
+        return Printed(f'Invalid API version number: "{version}"\n', 1)
+    if not words:
+        return Refused("No command is given.", "For example: restbroker ctl registered_users example.org")
+    written, given = words[0], words[1:]
+    if (refused := _not_ours(written)) is not None:
+        return refused
+    name = written.replace("-", "_")
+    spec = catalogue.commands.get(name)
+    if spec is None:
+        return unknown(catalogue, written)
+    takes = (*(_USER if spec.fills_user else ()), *spec.arguments)
+    if len(takes) != len(given):
+        return _miscounted(written, takes, len(given))
+    try:
+        arguments = _typed(spec, takes, given, as_json=not has_versions(catalogue))
+    except UsageError as error:
+        # ejabberdctl shows what broke inside of it; its exit code is this.
+        return Printed(f"Error: {error.message}\n", 1)
+    pinned = version is not None and has_versions(catalogue)
+    return Asked(name, f"{name}/v{int(version or 0)}" if pinned else name, arguments, written)
+
+
+def unknown(catalogue: Catalogue, written: str) -> Printed:
+    """What ejabberdctl says of a command that there is not."""
+    others = [name for name in catalogue.commands if name != written.replace("-", "_")]
+    near = min(others, key=lambda name: (_distance(written, name), name))
+    return Printed(f"Error: unknown command '{written}'. Did you mean '{near}'?\n", 1)
+
+
+def has_versions(catalogue: Catalogue) -> bool:
+    """Whether this ejabberd has several versions of its interface: then it also takes lists in another form."""
+    year, _, month = catalogue.version.partition(".")
+    return (int(year), int(month)) >= API_SINCE
+
+
+def _not_ours(word: str) -> Refused | None:
+    if word == "help":
+        return Refused("ejabberd's own help is not ours.", "`restbroker commands` lists its commands, with NAME one.")
+    if word in _ON_THE_MACHINE:
+        cure = f"Run ejabberdctl {word} there, or what starts its service (systemctl)."
+        return Refused(f"{word} is about the Erlang node, on the machine of ejabberd.", cure)
+    if word in _OF_THE_SERVER:
+        cure = f"Run systemctl or ejabberdctl {word} there; `restbroker enqueue {word}` sends it as a command."
+        return Refused(f"A {word} that waits for a server which is down would {word} it once it is up.", cure)
+    return None
+
+
+def _miscounted(written: str, takes: Sequence[ArgumentSpec], given: int) -> Printed:
+    usage = " ".join([f"usage: restbroker ctl {written}", *(argument.name for argument in takes)])
+    short = len(takes) - given
+    says = f"{short} more argument" if short > 0 else f"{-short} less argument"
+    return Printed(f"Error: the command '{written}' requires {says}.\n", 1, note=usage)
+
+
+def _typed(
+    spec: CommandSpec, takes: Sequence[ArgumentSpec], given: Sequence[str], *, as_json: bool
+) -> Mapping[str, Json]:
+    values: dict[str, Json] = {}
+    for argument, text in zip(takes, given, strict=True):
+        match argument.type:
+            case "list" if as_json:
+                values[argument.name] = _json(argument, text)
+            case "list" if argument.element == "object":
+                values[argument.name] = [_object(argument, part) for part in _split(text, ",")]
+            case "list":
+                values[argument.name] = list(_split(text, ","))
+            case _:
+                values[argument.name] = text
+    return coerce(spec, values)
+
+
+def _split(text: str, sign: str) -> Sequence[str]:
+    # As Erlang's string:tokens: nothing between two signs is no part.
+    return [part.strip() for part in text.split(sign) if part]
+
+
+def _object(argument: ArgumentSpec, text: str) -> Json:
+    parts = _split(text, ":")
+    names = _PARTS.get((argument.name, len(parts)))
+    if names is None:
+        raise UsageError(f"the argument {argument.name} is a list such as a:b,c:d.", "")
+    return dict(zip(names, parts, strict=True))
+
+
+def _json(argument: ArgumentSpec, text: str) -> Json:
+    try:
+        return rubyjson.loads(text.encode("utf-8", "surrogateescape"))
+    except rubyjson.Unreadable:
+        raise UsageError(f"the argument {argument.name} must be JSON.", "") from None
+
+
+def _distance(one: str, other: str) -> int:
+    """How many letters to add, take away or change (Levenshtein): what ejabberdctl suggests by."""
+    row = list(range(len(other) + 1))
+    for above, letter in enumerate(one, start=1):
+        left, row[0] = row[0], above
+        for at, found in enumerate(other, start=1):
+            left, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, left + (letter != found))
+    return row[-1]

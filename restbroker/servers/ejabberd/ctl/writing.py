@@ -1,0 +1,151 @@
+"""Prints an answer of ejabberd's API as `ejabberdctl` prints the same result.
+
+Always holds: only stdout and the exit code are made here; what the API does not tell is written nowhere, or in the
+words of docs/ctl.md. Columns stand in the catalogue's order, never in the answer's: with Erlang/OTP 27 ejabberd sorts
+them by name. Compared with ejabberdctl 23.01, result by result, by tests/servers/test_ctl.py, and with what the
+ejabberdctl of 24.12 and 26.07 printed, as recorded.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
+from typing import Final
+
+from restbroker.rules.command import Catalogue, CommandSpec
+from restbroker.rules.json_types import Json
+from restbroker.servers.ctl import Answered, Asked, Printed
+from restbroker.servers.ejabberd.catalogue import api_of
+from restbroker.servers.ejabberd.ctl.errors import atom, failed
+from restbroker.servers.ejabberd.ctl.reading import has_versions, unknown
+
+FAILURE: Final = 1
+"""What a command answers that failed and says nothing of why."""
+_STATUS: Final = re.compile(r"(The node \S+ is \w+)\. Status: (\w+?)\s*(ejabberd \S+ is running in that node)\s*")
+_ERLANG_LISTS: Final = frozenset({"displayed_groups"})
+"""Values of `srg_get_info` that are lists: the API joins them with line breaks, ejabberdctl shows the list."""
+_UNKNOWN: Final = ("", "")
+_OTHER_COLUMNS: Final = (
+    "note: this server's answer has other columns than are known of its version; they stand as it sent them, which need"
+    " not be ejabberdctl's order."
+)
+
+
+def write(catalogue: Catalogue, asked: Asked, answered: Answered) -> Printed | None:
+    """What ejabberdctl prints of it; None where there is nothing of the server's to print.
+
+    `asked` was read with this catalogue.
+    """
+    if answered.code == "UnknownCommand":
+        return unknown(catalogue, asked.written)
+    spec = catalogue.commands[asked.name]
+    if answered.code == "CommandFailed" and spec.result == "integer":
+        # ejabberdctl takes this 1 for a number like any other.
+        return Printed(f"{FAILURE}\n")
+    if not answered.is_done or _is_no(spec, answered):
+        return failed(asked.name, answered)
+    if spec.result == "rescode" or answered.status != 200:
+        # Another status: done, since an earlier try of this job had done it.
+        return Printed()
+    text = _text(spec, answered, _separator(catalogue, asked))
+    return Printed(f"{text}\n" if text else "", note=_note(spec, answered.answer))
+
+
+def _is_no(spec: CommandSpec, answered: Answered) -> bool:
+    return answered.outcome == "negative" and spec.result == "rescode"
+
+
+def _text(spec: CommandSpec, answered: Answered, separator: str) -> str:
+    body = answered.answer
+    if body is None and answered.text.strip() != "null":
+        return answered.text
+    match spec.result:
+        case "list":
+            return "\n".join(_line(spec, item, separator) for item in _items(body))
+        case "tuple" if isinstance(body, Mapping):
+            return _tuple(spec, body, separator)
+        case "restuple" | "string" if spec.name == "status":
+            return _status(str(_bare(body)))
+        case "atom":
+            return atom(_plain(_bare(body), separator))
+        case _:
+            return _plain(_bare(body), separator)
+
+
+def _items(body: Json) -> Sequence[Json]:
+    """The list's items: what the API makes an object of was a list of name and value."""
+    if isinstance(body, Mapping):
+        return [[name, value] for name, value in body.items()]
+    return body if isinstance(body, list) else [body]
+
+
+def _line(spec: CommandSpec, item: Json, separator: str) -> str:
+    match item:
+        case {"key": str(key), "value": str(value)} if spec.name == "srg_get_info" and key in _ERLANG_LISTS:
+            listed = ",".join(f'"{name}"' for name in value.split("\n") if name)
+            return f"{key}\t[{listed}]"
+        case _:
+            return _tuple(spec, item, separator)
+
+
+def _tuple(spec: CommandSpec, item: Json, separator: str) -> str:
+    return "\t".join(_column(field, value, separator) for field, value in _columns(spec, item))
+
+
+def _columns(spec: CommandSpec, item: Json) -> Iterable[tuple[tuple[str, str], Json]]:
+    """Each column's value behind its name and type, which are empty where they are not known."""
+    match item:
+        case Mapping() if {*item} == {name for name, _ in spec.fields}:
+            return [(field, item[field[0]]) for field in spec.fields]
+        case Mapping():
+            return [(_UNKNOWN, value) for value in item.values()]
+        case _:
+            return zip(chain(spec.fields, repeat(_UNKNOWN)), item if isinstance(item, list) else [item], strict=False)
+
+
+def _column(field: tuple[str, str], value: Json, separator: str) -> str:
+    match field:
+        case (_, "atom"):
+            return atom(_plain(value, separator))
+        case ("scope" | "scopes", "string"):
+            # A list of binaries as Erlang shows one, of which the API makes lines.
+            return "[" + ",".join(f'<<"{scope}">>' for scope in str(value).split("\n")) + "]"
+        case _:
+            return _plain(value, separator)
+
+
+def _note(spec: CommandSpec, body: Json) -> str | None:
+    """What is to be known of columns whose order the catalogue cannot tell."""
+    tuples = [body] if spec.result == "tuple" else body if spec.result == "list" and isinstance(body, list) else []
+    names = {name for name, _ in spec.fields}
+    is_known = all({*one} == names for one in tuples if isinstance(one, Mapping))
+    return None if is_known else _OTHER_COLUMNS
+
+
+def _plain(value: Json, separator: str) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return separator.join(_plain(item, separator) for item in value)
+        case None:
+            return ""
+        case _:
+            return str(value)
+
+
+def _bare(body: Json) -> Json:
+    """A scalar without the envelope that ejabberd up to 23.10 puts it in (`{"num_sessions":3}`)."""
+    if isinstance(body, Mapping) and len(body) == 1:
+        (body,) = body.values()
+    return body
+
+
+def _status(text: str) -> str:
+    return _STATUS.sub(r"\1 with status: \2\n\3", text)
+
+
+def _separator(catalogue: Catalogue, asked: Asked) -> str:
+    """What stands between the items of a list within a line."""
+    if not has_versions(catalogue):
+        return "\n"
+    return ";" if api_of(asked.endpoint) == 0 else ","

@@ -1,0 +1,100 @@
+"""The request for a token that ejabberd issues, and what its answer means. Pure, but for reading secrets.
+
+Called by the session and the check. Always holds: no message holds a token.
+
+Traps, all measured on 23.01: `oauth_issue_token` answers 500 "internal_error" while the Erlang application
+`oauth2` is missing, and 400 "badpass" while `oauth_access` does not allow the account, as by default; a token has only
+the rights that `api_permissions` gives under `oauth`.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Bearer, Target
+from restbroker.rules.json_types import Json
+from restbroker.servers.ejabberd.answer import parse, read
+from restbroker.servers.ejabberd.outcomes import CHECK_URL
+from restbroker.servers.ejabberd.request import question
+from restbroker.transport.message import Request, Response
+
+SCOPE: Final = "ejabberd:admin"
+"""The one scope that stands for every command; what a token may do is then up to `api_permissions`."""
+LIFE_S: Final = 3600
+"""Short, since ejabberd keeps a token in its database until then, whoever has it."""
+RENEW_AFTER: Final = 0.75
+"""The share of its life after which a token is exchanged; the rest is for servers that are down."""
+
+
+@attrs.frozen
+class Token:
+    """A token and the moments (of Trio's clock, in seconds) from which on it is to be exchanged, and useless."""
+
+    login: Bearer
+    renew_at_s: float
+    ends_at_s: float
+
+
+@attrs.frozen
+class NoToken:
+    """Why there is none. `denied`: the server works, and a person must do something."""
+
+    message: str
+    cure: str
+    denied: bool
+
+
+def asking(target: Target, login: Basic, scope: str = SCOPE, life_s: int = LIFE_S) -> Request:
+    """The request for a token. Raises `ConfigError` as `request.headers_of` does.
+
+    A list of one scope suits every version of the interface: where `scopes` is a text (v0), ejabberd joins it.
+    """
+    arguments: Mapping[str, Json] = {"jid": login.user, "ttl": life_s, "scopes": [scope]}
+    return question(target, "oauth_issue_token", arguments, login)
+
+
+def judge(response: Response, now_s: float) -> Token | NoToken:
+    """The token in this answer, or why there is none. `now_s` is when it was asked for."""
+    if response.status == 200:
+        return _token(response, now_s)
+    answer = read(response)
+    says = f"status {response.status}: {answer.words}" if answer.words else f"status {response.status}"
+    message = f"ejabberd issues no token for the login ({says})."
+    passing = response.status in (408, 425, 429) or answer.unmasked == "unknown_command"
+    if passing or (response.status >= 500 and answer.unmasked != "internal_error"):
+        return NoToken(message, "See ejabberd's log.", denied=False)
+    return NoToken(message, _cure(response.status, answer.unmasked), denied=True)
+
+
+def _token(response: Response, now_s: float) -> Token | NoToken:
+    _, body, _ = parse(response.body)
+    text = body.get("token") if isinstance(body, Mapping) else None
+    life = re.match(r"\d{1,9}", str(body.get("expires_in", ""))) if isinstance(body, Mapping) else None
+    if not isinstance(text, str) or not re.fullmatch(r"[!-~]+", text):
+        # The answer is not shown: it may hold a token in a form that is not known here.
+        message = "ejabberd's answer to oauth_issue_token holds no token."
+        return NoToken(message, CHECK_URL, denied=True)
+    life_s = int(life[0]) if life else LIFE_S
+    return Token(Bearer(Secret(text)), now_s + life_s * RENEW_AFTER, now_s + life_s)
+
+
+def _cure(status: int, words: str) -> str:
+    if status == 401:
+        return "Correct the target's user (a whole JID) and password (RestUser, RestPass)."
+    if status == 403:
+        return "Allow oauth_issue_token for the account in ejabberd's api_permissions."
+    if words == "badpass":
+        return "Let the account have tokens: `oauth_access` in ejabberd.yml names an access rule that allows it."
+    if words == "internal_error":
+        return "Install the Erlang application oauth2 (Debian: erlang-p1-oauth2), then restart ejabberd."
+    return CHECK_URL
+
+
+def not_taken() -> NoToken:
+    """Why there is none after one that was refused."""
+    message = "ejabberd does not take a token that it has issued a short time ago."
+    cure = "See its log; behind a balancer, its nodes must share their database."
+    return NoToken(message, cure, denied=True)

@@ -1,0 +1,267 @@
+"""Judges ejabberd's answers: status, code and words to an outcome. Pure; the connector calls `judge`.
+
+Always holds: every answer has an outcome, nothing here raises, and no message holds a secret argument's value.
+
+HTTP's classes do not fit ejabberd: it answers 500 to a wrong host name, 400 while it stops, and 200 when it failed.
+Measured on 23.01 and 24.12 unless said otherwise.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from restbroker.rules import redact
+from restbroker.rules.command import Call, CommandSpec
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.servers.ejabberd import knowledge
+from restbroker.servers.ejabberd.answer import Answer, parse, read, read_location
+from restbroker.transport.message import Response
+from restbroker.transport.retry_after import retry_after_s
+
+INTERNAL_ERROR_ATTEMPTS: Final = 3
+_STOPPING: Final = "ServerStopping"
+_SURE: Final = frozenset({"AlreadyExists", "BadArgument", "UnknownCommand"})
+"""Refusals that ejabberd makes before it looks at anything that could be stopping, or that only a living one makes."""
+_ANSWER_BY_CODE: Final = knowledge.QUESTIONS | knowledge.FAIL_BY_RESULT
+
+CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
+CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
+CHECK_OBJECT: Final = "Check the name, or create what it names first."
+CHECK_NAME: Final = "Check the command's name, the server's version, and that the module that brings it is loaded."
+
+_HOST_LIMIT: Final = 255
+_FOREIGN: Final = "A host of another server, as a contact's, 26.07 and newer take from a login by address only."
+
+# What a refusal says, its code, and what to do. The first row that is found counts.
+_REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
+    (re.compile("nknown virtual host|nknown_host"), "UnknownHost", "Correct the host, or add it to ejabberd's hosts."),
+    (re.compile("missing argument|unknown argument|duplicate", re.IGNORECASE), "BadArgument", CHECK_ARGUMENTS),
+    (re.compile("is not in format"), "BadArgument", CHECK_ARGUMENTS),
+    (
+        re.compile("alformed|unacceptable|invalid_|Bad value|unclosed token|bad_jid", re.IGNORECASE),
+        "BadArgument",
+        CHECK_ARGUMENTS,
+    ),
+    (re.compile("already exists"), "AlreadyExists", "Nothing to do, unless another one was meant."),
+    (re.compile("unknown_user|not_found|doesn't exist|no_session|error_no_", re.IGNORECASE), "NotFound", CHECK_OBJECT),
+    (re.compile("Missing command name"), "UnknownCommand", CHECK_NAME),
+)
+# Failures of the database behind a code that otherwise means "never".
+_PASSING: Final = re.compile("atabase failure|db_failure|timeout|try again", re.IGNORECASE)
+
+
+def judge(call: Call, spec: CommandSpec | None, response: Response, now_s: float = 0.0) -> Outcome:
+    """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
+    status = response.status
+    if 200 <= status < 300:
+        return _success(call, spec, response)
+    answer = _read(call, spec, response)
+    if 300 <= status < 400:
+        where = read_location(response) or "elsewhere"
+        # Concerns every job: the probe meets the same, and the lane pauses instead of parking them all.
+        return Denied(Reason("Redirected", f"The server redirects to {where}.", CHECK_URL, status), answer.text)
+    if status in (408, 425, 429, 503):
+        return _not_now(answer, response, now_s)
+    if 400 <= status < 500:
+        return _client_error(call, spec, answer, status)
+    if 500 <= status < 600:
+        return _server_error(answer, response, now_s)
+    return Rejected(Reason("OddAnswer", f"The server answered with status {status}.", CHECK_URL, status), answer.text)
+
+
+def is_unknown_command(response: Response) -> bool:
+    """Whether ejabberd knows the word but has no such command now: module not loaded, or the server is stopping."""
+    return response.status == 400 and read(response).unmasked == "unknown_command"
+
+
+def could_be_stopping(outcome: Outcome) -> bool:
+    """Whether a server that is stopping may have said this. A stopping 23.01 refuses good jobs in many ways: 400
+    "unknown_command" and "Invalid 'service'", 500 "internal_error", 200 with 1 (measured, under load).
+    """
+    match outcome:
+        case Rejected(reason):
+            return reason.code not in _SURE
+        case Deferred(reason, _, _, max_attempts, _, _):
+            return max_attempts is not None or reason.code == _STOPPING
+        case _:
+            return False
+
+
+def stopping(status: int) -> Deferred:
+    """What a refusal means while the session manager is gone."""
+    cure = "It goes on by itself."
+    reason = Reason(
+        _STOPPING, "ejabberd is stopping or starting, and its answers are not to be relied on.", cure, status
+    )
+    return Deferred(reason, counts=False, pause_target=True)
+
+
+def on_host(denied: Denied, host: str, served: Sequence[str] | None) -> Denied | Rejected:
+    """What it means that 26.07 or newer forbids an account a command with this host; the server has those that are
+    `served` (None: it does not tell).
+
+    It says the same of a host that it does not serve, also for a name in capitals, and of one of which the account is
+    no administrator: it looks at that before it looks at anything else.
+    """
+    reason, shown = denied.reason, repr(host[:_HOST_LIMIT])
+    if served is not None and host not in served:
+        message = f"The server has no virtual host {shown}; it has {', '.join(served[:5])}."
+        cure = f"Correct the host, or add it to ejabberd's hosts. {_FOREIGN}"
+        return Rejected(Reason("UnknownHost", message, cure, reason.status), denied.text)
+    also = f"The account must also be an administrator of {shown} (access rule configure)"
+    also += "." if served is not None else ", and the server must have it: allow registered_vhosts, to be told."
+    return attrs.evolve(denied, reason=attrs.evolve(reason, cure=f"{reason.cure} {also}"))
+
+
+def unknown(answer_text: str, status: int) -> Rejected:
+    """A command that this server does not have."""
+    return Rejected(Reason("UnknownCommand", f"The server says: {answer_text}", CHECK_NAME, status), answer_text)
+
+
+def _read(call: Call, spec: CommandSpec | None, response: Response) -> Answer:
+    return read(response, redact.secret_values(spec, call.command.arguments))
+
+
+def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcome:
+    # Nothing is masked here: the text is what the producer asked for.
+    text, body, is_json = parse(response.body)
+    if not is_json and not response.truncated:
+        # ejabberd answers every command with JSON. If the probe meets the same, the whole target is wrong.
+        found = "a page that is no JSON" if text.strip() else "nothing in it"
+        message = f"Status {response.status} with {found}: this is not ejabberd's API."
+        return Denied(Reason("NotTheApi", message, CHECK_URL, response.status), _read(call, spec, response).text)
+    if _result(body) == 1 and _answers_by_code(call, spec):
+        return _said_one(call, spec, response, text, body)
+    if response.truncated:
+        return Delivered(text, body, response.status, note="answer truncated")
+    return Delivered(text, body, response.status)
+
+
+def _answers_by_code(call: Call, spec: CommandSpec | None) -> bool:
+    return (spec is not None and spec.result == "rescode") or _command(call) in _ANSWER_BY_CODE
+
+
+def _said_one(call: Call, spec: CommandSpec | None, response: Response, text: str, body: Json) -> Outcome:
+    name, status = _command(call), response.status
+    if name in knowledge.QUESTIONS:
+        return Delivered(text, body, status, negative=True)
+    if name in knowledge.ALREADY_BY_RESULT and call.maybe_run:
+        return Delivered(text, body, status, note="already done")
+    cure = "Check the arguments and ejabberd's log; it gives no reason to its clients."
+    reason = Reason("CommandFailed", f"ejabberd answered 1 to {name}: it failed.", cure, status)
+    return Rejected(reason, _read(call, spec, response).text)
+
+
+def _result(body: Json) -> int | None:
+    if isinstance(body, dict) and len(body) == 1:
+        # Interface version 0 wraps scalars: {"res": 1}.
+        body = next(iter(body.values()))
+    return body if isinstance(body, int) and not isinstance(body, bool) else None
+
+
+def _client_error(call: Call, spec: CommandSpec | None, answer: Answer, status: int) -> Outcome:
+    match status:
+        case 400:
+            return _bad_request(call, spec, answer)
+        case 401:
+            cure = "Check the target's user (RestUser, a whole JID: admin@example.org) and its password, or its token."
+            return Denied(Reason("LoginRefused", _says(answer, status), cure, status), answer.text)
+        case 403:
+            cure = f"Allow {_command(call)} for restbroker's account or address in ejabberd's api_permissions."
+            return Denied(Reason("CommandForbidden", _says(answer, status), cure, status), answer.text)
+        case 404:
+            return _not_found(answer)
+        case 409:
+            return _conflict(call, answer)
+        case 413:
+            cure = "The job is too large for the server, or for a proxy before it: send less, or raise their limit."
+            return Rejected(Reason("Refused", _says(answer, status), cure, status), answer.text)
+        case _:
+            return Rejected(Reason("Refused", _says(answer, status), CHECK_ARGUMENTS, status), answer.text)
+
+
+def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
+    if answer.unmasked == "unknown_command":
+        if spec is None:
+            return unknown(answer.words, 400)
+        # For about 1 s of each graceful stop, open connections get this for commands that exist.
+        return stopping(400)
+    if answer.unmasked == "400 Bad Request":
+        # 24.12 says this also after a command has run, when it cannot encode the result (interface version 0).
+        message = 'ejabberd answered only "400 Bad Request"; the command may or may not have run.'
+        cure = "Look at the server whether it ran. With ejabberd 24.12, use a newer interface version than v0."
+        return Rejected(Reason("BadRequest", message, cure, 400), answer.text)
+    return _refusal(call, answer, 400)
+
+
+def _refusal(call: Call, answer: Answer, status: int) -> Outcome:
+    if _was_done(call, answer):
+        return Delivered(answer.text, answer.body, status, note="already done")
+    return _permanent(answer, status)
+
+
+def _was_done(call: Call, answer: Answer) -> bool:
+    name = _command(call)
+    pattern = knowledge.ALREADY.get(name)
+    wanted = call.maybe_run or (call.ok_if_exists and name in knowledge.CREATES)
+    return wanted and pattern is not None and pattern.search(answer.unmasked) is not None
+
+
+def _not_found(answer: Answer) -> Outcome:
+    if not answer.is_json:
+        # No answer of the API. If the probe meets the same, the whole target is wrong, not this job.
+        return Denied(Reason("WrongUrl", _says(answer, 404), CHECK_URL, 404), answer.text)
+    if answer.code in (40, 44):
+        return unknown(answer.words, 404)
+    return Rejected(Reason("NotFound", _says(answer, 404), CHECK_OBJECT, 404), answer.text)
+
+
+def _conflict(call: Call, answer: Answer) -> Outcome:
+    if call.maybe_run or call.ok_if_exists:
+        return Delivered(answer.text, answer.body, 409, note="already done")
+    cure = 'Nothing to do, unless another one was meant; "ok_if_exists": true in the job makes this count as done.'
+    return Rejected(Reason("AlreadyExists", _says(answer, 409), cure, 409), answer.text)
+
+
+def _not_now(answer: Answer, response: Response, now_s: float) -> Outcome:
+    # ejabberd itself sends none of these (read in its source): they come from what is in front of it.
+    reason = Reason("ServerBusy", _says(answer, response.status), "It goes on by itself.", response.status)
+    wait_s = retry_after_s(response, now_s)
+    return Deferred(reason, wait_s, counts=False, pause_target=True, text=answer.text)
+
+
+def _server_error(answer: Answer, response: Response, now_s: float) -> Outcome:
+    status = response.status
+    if answer.code == 10001 and _PASSING.search(answer.unmasked) is None:
+        return _permanent(answer, status)
+    reason = Reason("ServerError", _says(answer, status), "See ejabberd's log.", status)
+    if answer.unmasked == "internal_error":
+        # A crash through bad arguments and a busy room's time-out look the same.
+        return Deferred(reason, max_attempts=INTERNAL_ERROR_ATTEMPTS, text=answer.text)
+    if status == 504:
+        cure = "Give the proxy in front of ejabberd a longer time-out than restbroker's."
+        return Uncertain(Reason("GatewayTimeout", _says(answer, status) + " It may have run.", cure, status))
+    wait_s = retry_after_s(response, now_s)
+    return Deferred(reason, wait_s, pause_target=status == 502, text=answer.text)
+
+
+def _permanent(answer: Answer, status: int) -> Rejected:
+    for pattern, code, cure in _REFUSALS:
+        if pattern.search(answer.unmasked):
+            return Rejected(Reason(code, _says(answer, status), cure, status), answer.text)
+    return Rejected(Reason("Refused", _says(answer, status), CHECK_ARGUMENTS, status), answer.text)
+
+
+def _says(answer: Answer, status: int) -> str:
+    return (
+        f"The server says: {answer.words}"
+        if answer.words
+        else f"The server answered with status {status} and no words."
+    )
+
+
+def _command(call: Call) -> str:
+    return call.command.endpoint.partition("/")[0]

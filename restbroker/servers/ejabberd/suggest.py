@@ -1,0 +1,101 @@
+"""The `api_permissions` of `ejabberd.yml` that let a target's login do what the tokens allow, and no more. Pure.
+
+The registry calls `suggest`. Always holds: the lines are a whole block that ejabberd 23.01 accepts (tried), which takes
+names of commands that the server has not. What restbroker asks by itself is allowed too, and named as that.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, assert_never
+
+from restbroker.config.target import Basic, Bearer, Issued, Target
+from restbroker.config.urls import is_loopback
+from restbroker.servers.allowed import Allowed
+from restbroker.servers.ejabberd.issuing import SCOPE
+
+PROBES: Final = ("status", "connected_users_number")
+"""What the probe asks for, to see whether the server works."""
+_ACCOUNTS: Final = (*PROBES, "registered_vhosts")
+"""Also whether it has the host of a job that it refused: 26.07 does not tell an account."""
+_TOKENS: Final = ("oauth_issue_token", "oauth_revoke_token")
+_ACCOUNT: Final = "THE TOKEN'S ACCOUNT"
+
+
+def suggest(target: Target, allowed: Allowed) -> str:
+    """The lines, with what is to be known of them."""
+    return "\n".join((*_remarks(target, allowed), *_settings(target, allowed)))
+
+
+def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
+    yield f"# ejabberd.yml, for the target {target.name}; after the change: ejabberdctl reload_config"
+    yield "# Rights add up: take the login out of all other entries of api_permissions and the acls that they name."
+    if target.credentials is not None:
+        yield "# Before ejabberd 26.07 the account needs no other right; from then on it must also be an administrator"
+        yield "# (access rule configure) of each host that its commands name."
+    if allowed.all_others:
+        yield '# A token\'s Allow has "*". Commands of modules that restbroker does not know must be added by hand.'
+    if allowed.hosts:
+        hosts = ", ".join(allowed.hosts)
+        yield f"# ejabberd cannot bind a command to hosts: that jobs keep to {hosts} is seen to by restbroker alone."
+
+
+def _settings(target: Target, allowed: Allowed) -> Iterator[str]:
+    match target.credentials:
+        case Basic(user, _):
+            yield "api_permissions:"
+            yield from _permission(target, "", _of_account(user), allowed.commands, _ACCOUNTS)
+        case Issued(Basic(user, _), fallback):
+            yield from _may_have_tokens(user)
+            yield "api_permissions:"
+            commands, own = (allowed.commands, (*_ACCOUNTS, *_TOKENS)) if fallback else ((), _TOKENS)
+            yield from _permission(target, "", _of_account(user), commands, own)
+            yield from _permission(target, "'s tokens", _of_tokens(user), allowed.commands, _ACCOUNTS)
+        case Bearer():
+            yield "api_permissions:"
+            yield from _permission(target, "'s token", _of_tokens(_ACCOUNT), allowed.commands, _ACCOUNTS)
+        case None:
+            address = "127.0.0.1/32" if is_loopback(target.url.host) else "THIS MACHINE'S ADDRESS"
+            yield "api_permissions:"
+            yield from _permission(target, "", [f'ip: "{address}"'], allowed.commands, PROBES)
+        case _:
+            assert_never(target.credentials)
+
+
+def _permission(
+    target: Target, what: str, who: Iterable[str], commands: Sequence[str], own: Sequence[str]
+) -> Iterator[str]:
+    yield f"  {json.dumps(f'restbroker {target.name}{what}')}:"
+    yield "    from: mod_http_api"
+    yield "    who:"
+    yield from (f"      {line}" for line in who)
+    yield "    what:"
+    yield "      # restbroker itself asks for these."
+    yield from (f"      - {json.dumps(name)}" for name in own)
+    jobs = [name for name in commands if name not in own]
+    if jobs:
+        yield "      # Jobs may ask for these."
+        yield from (f"      - {json.dumps(name)}" for name in jobs)
+
+
+def _of_account(user: str) -> list[str]:
+    return ["access:", "  - allow:", f"    - user: {json.dumps(user)}"]
+
+
+def _of_tokens(user: str) -> list[str]:
+    return [
+        "oauth:",
+        f'  - scope: "{SCOPE}"',
+        "  - access:",
+        "    - allow:",
+        f"      - user: {json.dumps(user)}",
+    ]
+
+
+def _may_have_tokens(user: str) -> list[str]:
+    return [
+        "oauth_access: restbroker",
+        "access_rules:",
+        "  restbroker:",
+        "    allow:",
+        f"      - user: {json.dumps(user)}",
+    ]

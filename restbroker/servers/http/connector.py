@@ -1,0 +1,151 @@
+"""The connector for any HTTP API: one command is one request, as its recipe says.
+
+Assembly opens it through the registry. Always holds: what the configuration does not have is refused before anything is
+sent; no redirect is followed; the probe changes nothing. A server that is busy is left alone for a while, a minute at
+most, by the probe too; a login that is refused is asked about once for all jobs that meet it.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.target import Target
+from restbroker.errors import ConfigError
+from restbroker.rules.command import Call, Catalogue, CommandSpec
+from restbroker.rules.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.servers.contract import Connector, Link, Ports
+from restbroker.servers.http.outcomes import BUSY, BUSY_S, REFUSED, judge
+from restbroker.servers.http.recipes import Settings, settings_of
+from restbroker.servers.http.request import build, question
+from restbroker.servers.http.template import Unfit
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response
+from restbroker.transport.retry_after import retry_after_s
+
+LONGEST_BUSY_S: Final = 60.0
+"""So long at most a 429 or 503 keeps the probe from calling the server well. A job heeds all of a Retry-After; others
+must not wait a day for what one command met."""
+LET_IN_S: Final = 10.0
+"""So long a probe that was let in says that a 401 or 403 is about the command, not about the login."""
+_DENIED_S: Final = 1.0
+"""So long one that was not let in says so for all jobs."""
+_NOT_IMPLEMENTED: Final = 501
+
+
+@attrs.define
+class HttpConnector:
+    """See `servers.contract.Connector`."""
+
+    _target: Target
+    _settings: Settings
+    _now_s: Callable[[], float]
+    _busy_until_s: float = float("-inf")
+    _found: Probe | None = None
+    _found_at_s: float = float("-inf")
+    _asking: trio.Lock = attrs.field(factory=trio.Lock)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The commands of the configuration."""
+        return self._settings.catalogue
+
+    def spec(self, endpoint: str) -> CommandSpec | None:
+        """The command of this name; None if there is none: it is refused."""
+        return self._settings.catalogue.commands.get(endpoint)
+
+    async def deliver(self, call: Call, link: Link) -> Outcome:
+        """Sends the request. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        recipe = self._settings.recipes.get(call.command.endpoint)
+        if recipe is None:
+            message = f"The target {self._target.name} has no command {call.command.endpoint}."
+            cure = "Correct the name, or add the command to the target's Options.Commands."
+            return Rejected(Reason("UnknownCommand", message, cure))
+        try:
+            signing = [secret.reveal() for secret in self._settings.signing]
+            request = build(call, recipe, self._target, self._settings, signing, self._now_s())
+        except Unfit as unfit:
+            shown = f"restbroker commands --target {self._target.name} {recipe.spec.name}"
+            cure = f"Correct that argument; `{shown}` lists what the command takes."
+            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}.", cure))
+        except ConfigError as error:
+            # As unsent, the job waits until the secret file is back; for a while, if others need none of it.
+            raise NotSent(str(error)) from error
+        response = await link.send(request)
+        outcome = judge(call, recipe, response, self._now_s(), signing)
+        self._learn(response, outcome)
+        if response.status in REFUSED and isinstance(outcome, Rejected) and await self._is_shut_out(link):
+            return Denied(outcome.reason, outcome.text)
+        return outcome
+
+    async def probe(self, link: Link) -> Probe:
+        """Asks what `Probe` says, else for the head of the URL; nothing while the server wants to be left alone."""
+        async with self._asking:
+            now_s = trio.current_time()
+            if self._busy_until_s > now_s:
+                left = f"The server is busy, and is left alone for {self._busy_until_s - now_s:.0f} s more."
+                return Probe(ok=False, denied=False, version=None, detail=left, cure="It goes on by itself.")
+            if self._found is not None and self._found.denied and now_s - self._found_at_s < _DENIED_S:
+                return self._found
+            return await self._ask(link)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Has no background work; sleeps until cancelled."""
+        task_status.started()
+        await trio.sleep_forever()
+
+    def _learn(self, response: Response, outcome: Outcome) -> None:
+        if isinstance(outcome, Delivered):
+            self._busy_until_s = float("-inf")
+        elif response.status in BUSY:
+            asked_s = retry_after_s(response, self._now_s())
+            wait_s = BUSY_S if asked_s is None else min(asked_s, LONGEST_BUSY_S)
+            self._busy_until_s = max(self._busy_until_s, trio.current_time() + wait_s)
+
+    async def _is_shut_out(self, link: Link) -> bool:
+        """Whether the probe, if one is configured, is not let in either: it is the login, or nothing can tell yet."""
+        if self._settings.probe is None:
+            return False
+        async with self._asking:
+            found = self._found
+            counts_s = LET_IN_S if found is not None and found.ok else _DENIED_S
+            if found is None or trio.current_time() - self._found_at_s >= counts_s:
+                try:
+                    found = await self._ask(link)
+                except (NotSent, MaybeSent):
+                    # The command itself was answered, so this must not be taken for its own; the broker asks again.
+                    return True
+            return not found.ok
+
+    async def _ask(self, link: Link) -> Probe:
+        request = ready(self._target, self._settings)
+        found = judge_probe(await link.ask(request), is_asked=self._settings.probe is not None)
+        self._found, self._found_at_s = found, trio.current_time()
+        return found
+
+
+def ready(target: Target, settings: Settings) -> Request:
+    """The probe's request. Raises `NotSent` in place of `ConfigError`."""
+    try:
+        return question(target, settings)
+    except ConfigError as error:
+        raise NotSent(str(error)) from error
+
+
+def judge_probe(response: Response, *, is_asked: bool) -> Probe:
+    """What the answer to a probe means. `is_asked`: to a configured one, which tells more."""
+    status = response.status
+    if 200 <= status < 300 or (not is_asked and (status < 500 or status == _NOT_IMPLEMENTED)):
+        return Probe(ok=True, denied=False, version=None, detail=f"It answers (status {status}).")
+    if status in REFUSED:
+        cure = "Correct the target's login (Auth, Headers). Jobs wait in Redis; a secret's file is read anew by itself."
+        return Probe(ok=False, denied=True, version=None, detail=f"The login is refused (status {status}).", cure=cure)
+    detail = f"The server does not work now (status {status})."
+    cure = "See its log. If the status is right for it, correct Probe in the target's Options."
+    return Probe(ok=False, denied=False, version=None, detail=detail, cure=cure)
+
+
+def open_connector(target: Target, ports: Ports) -> Connector:
+    """The connector of this target; nothing is sent yet."""
+    return HttpConnector(target, settings_of(target), ports.now_s)

@@ -1,0 +1,282 @@
+"""The options that a target of kind `http` takes: what is sent for each command, how it is signed, what answers mean.
+
+The loader makes an instance, which makes `recipes.Settings` of itself: those are the finished target's options. Always
+holds: no Trio is loaded here; a template that is broken, a secret that cannot be read and a header that must not be
+given are problems that name their place.
+"""
+# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeVar
+
+import attrs
+
+from restbroker.config import values
+from restbroker.config.judged import At
+from restbroker.config.key import key
+from restbroker.config.kinds import MapOf, ObjectOf
+from restbroker.config.logins import tell_plain
+from restbroker.config.review import Review, at
+from restbroker.config.secret import Secret
+from restbroker.config.target import Issued, Target
+from restbroker.errors import ConfigError
+from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec
+from restbroker.rules.json_types import Json
+from restbroker.servers.http import forms, signature, template
+from restbroker.servers.http.recipes import Recipe, Settings, header_value, secrets_of
+from restbroker.servers.http.template import BadTemplate, Template, Text
+
+T = TypeVar("T")
+_BODILESS: Final = frozenset({"GET", "HEAD", "DELETE"})
+_REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_OURS: Final = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"}
+    | {"idempotency-key", "traceparent", "webhook-id", "webhook-timestamp", "webhook-signature"}
+)
+"""Headers that the client and the connector write by themselves."""
+_SECRET_NAME: Final = re.compile("auth|cookie|key|pass|secret|token|session|credential|signature")
+
+Given = str | tuple[str, str]
+"""A secret as written: its text, or where it is ("File" or "Env") and that one's name."""
+
+_NOTHING: Mapping[str, Given] = MappingProxyType({})
+_NO_QUERY: Mapping[str, str] = MappingProxyType({})
+
+
+def _statuses(name: str, meaning: str, *shown: int | str) -> tuple[range, ...]:
+    default = tuple(range(int(str(one)[0]) * 100, int(str(one)[0]) * 100 + 100) if isinstance(one, str) else
+                    range(one, one + 1) for one in shown)  # fmt: skip
+    found: tuple[range, ...] = key(name, forms.statuses(), meaning, default, shown=list(shown))
+    return found
+
+
+@attrs.frozen(kw_only=True)
+class CommandKeys:
+    """One command."""
+
+    method: str = key("Method", values.choice(*forms.METHODS), "The request's method.", "POST")
+    path: str = key("Path", values.text(), "Appended to the target's URL; a template.", "", shown=None)
+    query: Mapping[str, str] = key(
+        "Query", forms.query(), "What follows the path; each value is a template.", _NO_QUERY, shown=None
+    )
+    body: Json = key(
+        "Body",
+        values.anything(),
+        "A JSON value whose texts are templates. Without it: an object of the arguments that Path and Query leave.",
+    )
+    encoding: Literal["json", "form", "none"] | None = key(
+        "Encoding",
+        values.choice("json", "form", "none"),
+        "Of the body. Without it, GET, HEAD and DELETE have none.",
+        shown="json",
+    )
+    headers: Mapping[str, Given] = key(
+        "Headers", forms.headers(), "More headers, or others than the target's.", _NOTHING, shown=None, secret=True
+    )
+    success: tuple[range, ...] = _statuses("Success", "Statuses that mean that it is done.", "2xx")
+    retry: tuple[range, ...] = _statuses(
+        "Retry", "Statuses after which it is sent again; all others park the job.", 408, 425, 429, 500, 502, 503, 504
+    )
+    idempotent: bool = key(
+        "Idempotent",
+        values.switch(),
+        "It does no harm to send it twice, since the receiver knows a repetition by `Idempotency-Key` or `webhook-id`,"
+        " which are the jid. GET, HEAD, PUT and DELETE need not say so.",
+        False,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class ProbeKeys:
+    """How the target is asked whether it works."""
+
+    method: str = key("Method", values.choice("GET", "HEAD"), "The request's method.", "GET")
+    path: str = key("Path", values.text(), "Appended to the target's URL; no template.", "", shown=None)
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What is written under `Options`."""
+
+    commands: Mapping[str, CommandKeys] = key(
+        "Commands",
+        MapOf("commands by name", ObjectOf("object", CommandKeys), forms.COMMAND, "a command's name"),
+        "What jobs may ask for; nothing else is sent.",
+        MappingProxyType({}),
+        shown=None,
+        mandatory="always",
+    )
+    headers: Mapping[str, Given] = key(
+        "Headers", forms.headers(), "Headers of every request.", _NOTHING, shown=None, secret=True
+    )
+    signing: tuple[Given, ...] = key(
+        "SigningSecrets",
+        forms.secrets(),
+        "Sign each request as Standard Webhooks does, with each of these (`whsec_…`); several during a rotation.",
+        (),
+        shown=None,
+        secret=True,
+    )
+    probe: ProbeKeys | None = key(
+        "Probe",
+        ObjectOf("object", ProbeKeys),
+        "What to ask to see whether the target works and takes the login: 2xx, or 401 and 403. Without it: HEAD of the"
+        " URL, where every status below 500 means that it works.",
+    )
+    allow_private: bool = key(
+        "AllowPrivate",
+        values.switch(),
+        "Connect to addresses of private networks too: loopback, 10.0.0.0/8, link-local, …",
+        False,
+    )
+
+    def judged(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.judged`."""
+        settings = _made(self, target, at, review)
+        secrets = secrets_of(settings)
+        return attrs.evolve(target, options=settings, secrets=secrets, public_only=not self.allow_private)
+
+
+def _made(options: Options, target: Target, place_of: At, review: Review) -> Settings:
+    """The settings in these options of a target."""
+    place = place_of("Options")
+    if not options.commands:
+        review.refuse(at(place, "Commands"), "is missing or empty; it says what is sent for each command.")
+    if isinstance(target.credentials, Issued):
+        review.refuse(
+            place_of("Auth"), "asks for tokens that the server issues, which is ejabberd's; use Basic or Token."
+        )
+    if target.url.socket is not None and not options.allow_private:
+        review.refuse(place_of("URL"), "is a unix socket, which is no public address; say AllowPrivate in Options.")
+    has_login = target.credentials is not None
+    recipes = {
+        name: _recipe(name, keys, at(place, f"Commands.{name}"), review, has_login=has_login)
+        for name, keys in options.commands.items()
+    }
+    hidden = _hidden(options.headers)
+    recipes = {name: attrs.evolve(one, hidden=one.hidden | hidden) for name, one in recipes.items()}
+    if not has_login and any(recipe.hidden for recipe in recipes.values()):
+        tell_plain(target.url, review)
+    return Settings(
+        MappingProxyType(recipes),
+        Catalogue(target.name, {name: recipe.spec for name, recipe in recipes.items()}, is_whole=True),
+        _headers(options.headers, at(place, "Headers"), review, has_login=has_login),
+        tuple(_signing(options.signing, at(place, "SigningSecrets"), review)),
+        None if options.probe is None else (options.probe.method, _probe_path(options.probe.path, place, review)),
+    )
+
+
+def _recipe(name: str, keys: CommandKeys, place: str, review: Review, *, has_login: bool) -> Recipe:
+    path = _parsed(template.parse_path, keys.path, at(place, "Path"), review) or ()
+    query = {
+        item: _parsed(template.parse_text, text, at(place, f"Query.{item}"), review) or Text(())
+        for item, text in keys.query.items()
+    }
+    encoding = keys.encoding or ("none" if keys.method in _BODILESS else "json")
+    body = None if keys.body is None else _parsed(template.parse_value, keys.body, at(place, "Body"), review)
+    if body is not None and encoding == "none":
+        review.refuse(at(place, "Body"), f"is given, and a {keys.method} has none; say Encoding, or take it out.")
+    if encoding == "form" and not isinstance(body, Mapping | None):
+        review.refuse(at(place, "Body"), "must be an object where Encoding is form.")
+    if any(status in retry for success in keys.success for status in success for retry in keys.retry):
+        review.refuse(at(place, "Retry"), "has a status that is in Success too.")
+    is_safe = keys.idempotent or keys.method in _REPEATABLE
+    spec = CommandSpec(
+        name=name,
+        arguments=_arguments((path, tuple(query.values()), body)),
+        repeat="safe" if is_safe else "unsafe",
+        tags=frozenset({keys.method.lower()}),
+        takes_more=keys.body is None and encoding != "none",
+        # Nobody knows what its arguments mean there: a token that is bound to hosts must not ask for it.
+        beyond=True,
+    )
+    headers = _headers(keys.headers, at(place, "Headers"), review, has_login=has_login)
+    return Recipe(
+        spec,
+        keys.method,
+        path,
+        query,
+        body,
+        encoding,
+        headers,
+        keys.success,
+        keys.retry,
+        has_key=keys.idempotent,
+        hidden=_hidden(keys.headers),
+    )
+
+
+def _arguments(parts: Template) -> tuple[ArgumentSpec, ...]:
+    """Every argument once, in the order of the request. What one place can do without another may need."""
+    optional: dict[str, bool] = {}
+    for name, may_be_missing in template.names_in(parts):
+        optional[name] = optional.get(name, True) and may_be_missing
+    return tuple(ArgumentSpec(name, "any", optional=may) for name, may in optional.items())
+
+
+def _parsed(parse: Callable[[Any], T], written: object, place: str, review: Review) -> T | None:
+    try:
+        return parse(written)
+    except BadTemplate as bad:
+        review.refuse(place, str(bad))
+        return None
+
+
+def _probe_path(text: str, place: str, review: Review) -> str:
+    path = _parsed(template.parse_path, text, at(place, "Probe.Path"), review) or ()
+    if any(True for _ in template.names_in(path)):
+        review.refuse(at(place, "Probe.Path"), "has an argument; a probe has none.")
+        return ""
+    return template.fill_path(path, {})
+
+
+def _headers(given: Mapping[str, Given], place: str, review: Review, *, has_login: bool) -> Mapping[str, Secret]:
+    """By their names in lower case."""
+    found: dict[str, Secret] = {}
+    for name, written in given.items():
+        where, lower = at(place, name), name.lower()
+        if lower in _OURS:
+            review.refuse(where, "is a header that restbroker writes by itself; take it out.")
+        elif lower == "authorization" and has_login:
+            review.refuse(where, "is given beside a login; keep one of the two.")
+        elif (secret := _tried(written, where, review, header_value)) is not None:
+            found[lower] = secret
+    return MappingProxyType(found)
+
+
+def _hidden(given: Mapping[str, Given]) -> frozenset[str]:
+    """Those that are elsewhere, or have a secret's name; `Accept` and the like are none."""
+    return frozenset(
+        name.lower()
+        for name, written in given.items()
+        if not isinstance(written, str) or _SECRET_NAME.search(name.lower())
+    )
+
+
+def _signing(given: tuple[Given, ...], place: str, review: Review) -> Iterator[Secret]:
+    for number, written in enumerate(given):
+        secret = _tried(written, f"{place}[{number}]", review, lambda one: signature.key_of(one.reveal()))
+        if secret is not None:
+            yield secret
+
+
+def _tried(written: Given, place: str, review: Review, use: Callable[[Secret], object]) -> Secret | None:
+    """The secret, used once; None and a problem if that does not work."""
+    match written:
+        case ("Env", name) if name not in review.environ:
+            review.refuse(place, f"names the variable {name}, which is not set.")
+            return None
+        case ("Env", name):
+            secret = Secret(review.environ[name])
+        case (_, file):
+            secret = Secret(path=review.base / file)
+        case text:
+            secret = Secret(text)
+    try:
+        use(secret)
+    except ConfigError as error:
+        review.refuse(place, error.message)
+        return None
+    return secret

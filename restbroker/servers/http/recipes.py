@@ -1,0 +1,70 @@
+"""What is sent for each command of a target of kind `http`: `options` makes it ready, the connector reads it.
+
+Always holds: secrets are in `Secret`s, and one in a file is read anew when it is needed.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Target
+from restbroker.errors import ConfigError
+from restbroker.rules.command import Catalogue, CommandSpec
+from restbroker.servers.http.template import Path, Template, Text
+
+_VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?", re.ASCII)
+
+
+@attrs.frozen
+class Recipe:
+    """One command. `body` None: there is none, or it is what the path and the query leave (`spec.takes_more`)."""
+
+    spec: CommandSpec
+    method: str
+    path: Path
+    query: Mapping[str, Text]
+    body: Template
+    encoding: str
+    headers: Mapping[str, Secret]
+    success: tuple[range, ...]
+    retry: tuple[range, ...]
+    has_key: bool
+    """It carries an `Idempotency-Key`."""
+    hidden: frozenset[str]
+    """The headers, in lower case, whose values are secret; with those of the target."""
+
+
+@attrs.frozen
+class Settings:
+    """The options of a target of kind `http`. `probe`: method and path, where one is configured."""
+
+    recipes: Mapping[str, Recipe]
+    catalogue: Catalogue
+    headers: Mapping[str, Secret] = MappingProxyType({})
+    signing: tuple[Secret, ...] = ()
+    probe: tuple[str, str] | None = None
+
+
+def settings_of(target: Target) -> Settings:
+    """The target's; without any command if it was not configured."""
+    return target.options if isinstance(target.options, Settings) else Settings({}, Catalogue("", {}, is_whole=True))
+
+
+def secrets_of(settings: Settings) -> tuple[Secret, ...]:
+    """All of them."""
+    own = (secret for recipe in settings.recipes.values() for secret in recipe.headers.values())
+    return (*settings.headers.values(), *settings.signing, *own)
+
+
+def header_value(secret: Secret) -> str:
+    """Raises `ConfigError` if it cannot be read or put into a header."""
+    value = secret.reveal()
+    if not _VALUE.fullmatch(value):
+        raise ConfigError(
+            "A header's value is empty or has characters beyond visible ASCII.", "Put the value alone into its place."
+        )
+    return value

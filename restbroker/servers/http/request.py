@@ -1,0 +1,101 @@
+"""Makes the HTTP request of a job, and of a probe. Pure, but for reading secrets.
+
+Called by the connector. Always holds: what a job's arguments cannot make is refused before anything is sent; the
+method, the headers and the shape of the path are the configuration's.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import urlencode
+
+from restbroker.config.target import Issued, Target
+from restbroker.rules.command import Call
+from restbroker.rules.endpoint import quoted
+from restbroker.rules.json_types import Json
+from restbroker.servers.api.login import Headers, authorization
+from restbroker.servers.http import signature, template
+from restbroker.servers.http.recipes import Recipe, Settings, header_value
+from restbroker.servers.http.template import Placeholder, Text, Unfit
+from restbroker.transport.message import Request
+
+_TYPES: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
+
+
+def build(
+    call: Call, recipe: Recipe, target: Target, settings: Settings, signing: Sequence[str], now_s: float
+) -> Request:
+    """The request, signed with each of the secrets in `signing`. Raises `Unfit` for what the job gives, `ConfigError`
+    for a secret that cannot be used.
+    """
+    given = _arguments(call, recipe)
+    path = target.url.path + template.fill_path(recipe.path, given)
+    query = tuple(template.fill_pairs(recipe.query, given))
+    body = _body(recipe, given)
+    headers = {"content-type": _TYPES[recipe.encoding]} if recipe.encoding in _TYPES else {}
+    headers |= dict(_fixed(target, settings))
+    headers |= {name: header_value(secret) for name, secret in recipe.headers.items()}
+    own = signature.stable_id(call.jid)
+    if recipe.has_key:
+        headers["idempotency-key"] = own
+    if signing:
+        keys = [signature.key_of(secret) for secret in signing]
+        headers |= dict(signature.headers(keys, own, int(now_s), body))
+    return Request(
+        recipe.method,
+        path or "/",
+        call.timeout_s,
+        query,
+        (*headers.items(), *call.headers),
+        body,
+        repeatable=recipe.spec.repeat == "safe",
+    )
+
+
+def question(target: Target, settings: Settings) -> Request:
+    """The probe. Raises `ConfigError`."""
+    method, path = settings.probe or ("HEAD", "")
+    headers = tuple(_fixed(target, settings))
+    path = target.url.path + path or "/"
+    return Request(method, path, target.timeout_s, (), headers, body_limit_bytes=65_536, repeatable=True)
+
+
+def _fixed(target: Target, settings: Settings) -> Headers:
+    login = None if isinstance(target.credentials, Issued) else target.credentials
+    given = ((name, header_value(secret)) for name, secret in settings.headers.items())
+    return (*((name.lower(), value) for name, value in authorization(login)), *given)
+
+
+def _arguments(call: Call, recipe: Recipe) -> Mapping[str, Json]:
+    given = call.command.arguments
+    if call.host is not None and "host" not in given and recipe.spec.argument("host") is not None:
+        given = {**given, "host": call.host}
+    if not recipe.spec.takes_more:
+        for name in given:
+            if recipe.spec.argument(name) is None:
+                raise Unfit(f"there is an argument {quoted(name)}, which the command does not take")
+    return given
+
+
+def _body(recipe: Recipe, given: Mapping[str, Json]) -> bytes:
+    parts = recipe.body
+    if recipe.spec.takes_more:
+        left = (name for name in given if recipe.spec.argument(name) is None)
+        parts = {name: Text((Placeholder(name, optional=False),)) for name in left}
+    match recipe.encoding, parts:
+        case "json", _:
+            return _json(template.fill_value(parts, given))
+        case "form", Mapping():
+            return urlencode(template.fill_pairs(parts, given)).encode("ascii")
+        case _:
+            return b""
+
+
+def _json(value: Json) -> bytes:
+    try:
+        # Not orjson, which refuses integers beyond 64 bits and lone surrogates; both are JSON and pass unchanged.
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except ValueError:
+        raise Unfit(
+            "there is a number among the arguments that JSON does not have (NaN, thousands of digits)"
+        ) from None

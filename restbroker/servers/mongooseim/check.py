@@ -1,0 +1,135 @@
+"""What `restbroker check` looks at in a target of kind `mongooseim`. The registry calls `check`.
+
+Always holds: nothing changes on the server: who the login is, the version, and the number of users in the domain are
+all that is asked.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.target import Target
+from restbroker.errors import ConfigError
+from restbroker.servers.findings import Cause, Finding, ok
+from restbroker.servers.mongooseim import asking, schema
+from restbroker.servers.mongooseim.answer import read
+from restbroker.servers.mongooseim.asking import Health
+from restbroker.servers.mongooseim.options import options_of
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Response, Transport
+
+_WAIT: Final = "Jobs for this target wait in Redis until it works."
+_SHIPPED_HOST: Final = "localhost"
+_LOOPBACK: Final = ("localhost", "::1")
+
+
+async def check(target: Target) -> list[Finding]:
+    """Everything about this target. What a person can act on is a finding. Safe to cancel."""
+    try:
+        response = await _asked(target)
+        if response.status == 404 and await _would_answer(target):
+            return [_other_host(target)]
+    except (NotSent, MaybeSent) as error:
+        return [_unreachable(target, error)]
+    except ConfigError as error:
+        return [Finding("problem", target.name, "BadLogin", error.message, _WAIT, error.cure, "config")]
+    found = asking.judge_health(target, response)
+    if not found.probe.ok:
+        return [_unwell(target, found)]
+    return [_well(target, found), *_version(target, found), *_domain(target, response), *_open_to_all(target)]
+
+
+async def _asked(target: Target) -> Response:
+    request = asking.health(target, target.default_host, target.timeout_s)
+    async with _opened(target) as http:
+        return await http.send(request)
+
+
+async def _would_answer(target: Target) -> bool:
+    """Whether it is the Host that makes a server say 404, as its shipped listener for admins does."""
+    if target.host_header == _SHIPPED_HOST:
+        return False
+    other = await _asked(attrs.evolve(target, host_header=_SHIPPED_HOST))
+    return other.status != 404
+
+
+@asynccontextmanager
+async def _opened(target: Target) -> AsyncIterator[Transport]:
+    http = open_transport(target)
+    try:
+        yield http
+    finally:
+        with trio.CancelScope(shield=True):
+            await http.aclose()
+
+
+def _well(target: Target, found: Health) -> Finding:
+    who = f" ({found.who})" if found.who else ""
+    return ok(target.name, "Reachable", f"{target.url}: {found.probe.detail}{who}")
+
+
+def _unwell(target: Target, found: Health) -> Finding:
+    message, cure = f"{target.url}: {found.probe.detail}", found.probe.cure
+    cause: Cause = "refused" if found.code == "LoginRefused" else "target"
+    return Finding("problem", target.name, found.code, message, _WAIT, cure, cause)
+
+
+def _other_host(target: Target) -> Finding:
+    message = f'{target.url} answers to the Host "{_SHIPPED_HOST}" alone.'
+    cure = f'"HostHeader": "{_SHIPPED_HOST}"'
+    return Finding("problem", target.name, "OtherHost", message, _WAIT, cure, "target")
+
+
+def _version(target: Target, found: Health) -> Iterator[Finding]:
+    wanted, version = options_of(target).server_version, found.probe.version
+    if version is None:
+        return
+    if wanted != "auto" and schema.known(wanted) != schema.known(version):
+        message = f"ServerVersion says {wanted}, and the server is {version}."
+        why = "Operations and their arguments are those of the configured version."
+        yield Finding("warning", target.name, "OtherVersion", message, why, '"ServerVersion": "auto"')
+    counted = schema.known(version if wanted == "auto" else wanted)
+    yield ok(target.name, "Version", f"It is MongooseIM {version}; operations as of {counted}.")
+
+
+def _domain(target: Target, response: Response) -> Iterator[Finding]:
+    domain, kind = target.default_host, options_of(target).schema
+    if kind == "user":
+        return
+    if domain is None:
+        message = "No Domain is given: each job must name the domain that it is about."
+        why = "And the probe cannot see whether the server reaches its database, until a job met that it does not."
+        yield Finding(
+            "note", target.name, "NoDomain", message, why, f'"Domain": "example.org" in Targets.{target.name}'
+        )
+    elif any(problem.code == "domain_not_found" for problem in read(response.body).problems):
+        message = f"The server does not serve {domain}, which Domain says."
+        why = "Jobs that name no domain of their own would be refused."
+        yield Finding("warning", target.name, "UnknownHost", message, why, "Correct Domain, or add it to the server.")
+    else:
+        yield ok(target.name, "Domain", f"It serves {domain}.")
+
+
+def _open_to_all(target: Target) -> Iterator[Finding]:
+    url = target.url
+    is_local = url.socket is not None or url.host in _LOOPBACK or url.host.startswith("127.")
+    if target.credentials is None and not is_local:
+        message = f"{url} is not on this machine, and takes everybody for an admin."
+        why = "Its listener has no username and password: whoever reaches it can do anything there."
+        cure = 'In mongooseim.toml, for that handler:\nusername = "admin"\npassword = "…"'
+        yield Finding("warning", target.name, "OpenAdmin", message, why, cure)
+
+
+def _unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
+    if isinstance(error, NotSent) and error.tls:
+        cure = "Look at the server's certificate, and at TLS.CAFile."
+        return Finding("problem", target.name, "TlsFailed", error.message, _WAIT, cure, "target")
+    if isinstance(error, MaybeSent) and error.timed_out:
+        cure = "Look at the server's log and its database: it answers at once to what needs none."
+        return Finding("problem", target.name, "Silent", error.message, _WAIT, cure, "target")
+    cure = "Check that MongooseIM runs, its listener (listen.http), and the target's URL."
+    return Finding("problem", target.name, "Unreachable", error.message, _WAIT, cure, "target")

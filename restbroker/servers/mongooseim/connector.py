@@ -1,0 +1,191 @@
+"""The connector for MongooseIM's GraphQL API: one command is one POST of one operation.
+
+Assembly opens it through the registry. Always holds: an operation is sent once per delivery; what its types do not
+allow is refused before anything is sent; what the connector asks besides (the probe, whether an account exists, whether
+the server is well) changes nothing on the server.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.target import Target
+from restbroker.errors import ConfigError
+from restbroker.rules.command import Call, Catalogue, CommandSpec
+from restbroker.rules.outcome import Outcome, Probe, Reason, Rejected
+from restbroker.servers.contract import Connector, Link, Ports, Sent
+from restbroker.servers.mongooseim import asking, catalogue, knowledge, schema
+from restbroker.servers.mongooseim.answer import Answer, read
+from restbroker.servers.mongooseim.echo import message_of
+from restbroker.servers.mongooseim.options import options_of
+from restbroker.servers.mongooseim.outcomes import (
+    NOTHING,
+    Found,
+    is_doubtful,
+    judge,
+    question_after,
+    unanswered_without_database,
+    without_database,
+)
+from restbroker.servers.mongooseim.request import build
+from restbroker.servers.mongooseim.schema import Operation
+from restbroker.servers.mongooseim.values import Unfit
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response
+
+_WHO: Final = {"admin": "an admin", "domain_admin": "a domain admin", "user": "a user"}
+_NO_OTHER: Final = "`restbroker commands --target {target}` lists them; see the target's Schema and ServerVersion."
+
+
+@attrs.define
+class MongooseimConnector:
+    """See `servers.contract.Connector`. Holds the server's version, and a domain to ask it about."""
+
+    _target: Target
+    _now_s: Callable[[], float]
+    _sent: Sent | None
+    _version: str | None = None
+    _domain: str | None = None
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The commands of the configured or probed version; of the newest before the first probe."""
+        return catalogue.for_target(self._target, self._version)
+
+    def spec(self, endpoint: str) -> CommandSpec | None:
+        """The command of `account.registerUser` or `account/registerUser`; None if there is none: it is refused."""
+        known = self.catalogue
+        return known.commands.get(known.name_in(endpoint))
+
+    async def deliver(self, call: Call, link: Link) -> Outcome:
+        """Sends the operation. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        spec = self.spec(call.command.endpoint)
+        if spec is None:
+            return self._unknown(call.command.endpoint)
+        operation = self._operation(spec.name)
+        if call.maybe_run and spec.name == knowledge.REGISTER and "username" not in call.command.arguments:
+            return _NO_SECOND
+        try:
+            request = build(call, operation, self._target)
+        except Unfit as unfit:
+            cure = f"`restbroker commands --target {self._target.name} {spec.name}` lists what the command takes."
+            end = "" if str(unfit).endswith("?") else "."
+            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}{end}", cure))
+        except ConfigError as error:
+            # As unsent, the job waits until the secret file is back.
+            raise NotSent(str(error)) from error
+        if self._sent is not None and (message := message_of(spec.name, call.command.arguments, self._target)):
+            await self._sent.remember(*message)
+        try:
+            response = await link.send(request)
+        except MaybeSent as problem:
+            # As most commands meet a database that is away; nothing else tells of it while there is little to do.
+            if problem.timed_out and await self._lacks_database(call, link):
+                return unanswered_without_database()
+            raise
+        answer = read(response.body)
+        found = NOTHING
+        if answer.problems or response.status >= 500:
+            found = await self._found(call, operation, answer, response, link)
+        outcome = judge(call, operation, spec, answer, response, found, self._now_s())
+        if found.is_well is None and is_doubtful(call, outcome) and not await self._is_well(call, link):
+            return without_database(response.status)
+        return outcome
+
+    async def probe(self, link: Link) -> Probe:
+        """Asks who we are, for the version, and for something that only its database knows. Changes nothing."""
+        domain = self._target.default_host or self._domain
+        request = ready(lambda: asking.health(self._target, domain, self._target.timeout_s))
+        found = asking.judge_health(self._target, await link.ask(request)).probe
+        if found.version is not None:
+            self._version = found.version
+        return found
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Has no background work; sleeps until cancelled."""
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            if self._sent is not None:
+                with trio.CancelScope(shield=True):
+                    await self._sent.aclose()
+
+    def _operation(self, name: str) -> Operation | None:
+        return schema.operations(options_of(self._target).schema, self.catalogue.version).get(name)
+
+    def _unknown(self, endpoint: str) -> Rejected:
+        everywhere = catalogue.for_version(None)
+        name = everywhere.name_in(endpoint)
+        if (spec := everywhere.commands.get(name)) is None:
+            message = f"The target {self._target.name} has no command {name}."
+        else:
+            kind, version = options_of(self._target).schema, self.catalogue.version
+            who = _WHO[kind]
+            message = f"MongooseIM {version} has no {name} for {who}; admins have it since {spec.since}."
+        return Rejected(Reason("UnknownCommand", message, _NO_OTHER.format(target=self._target.name)))
+
+    async def _found(
+        self, call: Call, operation: Operation | None, answer: Answer, response: Response, link: Link
+    ) -> Found:
+        """What is asked after an answer that leaves something open."""
+        match question_after(operation, answer, response):
+            case "health":
+                return Found(is_well=await self._is_well(call, link))
+            case "user" if operation is not None and (user := asking.user_of(call, operation.name)) is not None:
+                return Found(user_exists=await self._exists(user, link))
+            case _:
+                return NOTHING
+
+    async def _is_well(self, call: Call, link: Link) -> bool:
+        health = await self._health(call, link)
+        return health is not None and health.probe.ok
+
+    async def _lacks_database(self, call: Call, link: Link) -> bool:
+        """Whether the server says so: a question without an answer, or one that is refused, tells nothing of it."""
+        health = await self._health(call, link)
+        return health is not None and health.code == "DatabaseAway"
+
+    async def _health(self, call: Call, link: Link) -> asking.Health | None:
+        """How the server is; None without an answer."""
+        domain = self._target.default_host or asking.domain_in(call.command.arguments) or self._domain
+        # The next probes ask about it too, or they would find a server well that is not.
+        self._domain = domain
+        timeout_s = min(asking.HEALTH_S, self._target.timeout_s)
+        try:
+            response = await link.ask(ready(lambda: asking.health(self._target, domain, timeout_s)))
+        except (NotSent, MaybeSent):
+            # Of the question, not of the job: it must not be taken for the job's own.
+            return None
+        return asking.judge_health(self._target, response)
+
+    async def _exists(self, user: str, link: Link) -> bool | None:
+        try:
+            return asking.judge_exists(await link.ask(ready(lambda: asking.exists(self._target, user))))
+        except (NotSent, MaybeSent):
+            return None
+
+
+def ready(make: Callable[[], Request]) -> Request:
+    """The request that this makes. Raises `NotSent` in place of `ConfigError`."""
+    try:
+        return make()
+    except ConfigError as error:
+        raise NotSent(str(error)) from error
+
+
+def open_connector(target: Target, ports: Ports) -> Connector:
+    """The connector of this target; nothing is sent yet. The catalogue is read now, as the store's scripts are."""
+    catalogue.for_target(target, None)
+    return MongooseimConnector(target, ports.now_s, ports.sent)
+
+
+_NO_SECOND: Final = Rejected(
+    Reason(
+        "Uncertain",
+        "It may have run, and is not sent again: without a username each sending makes another account.",
+        "Look at the server which accounts it has; push the job with a username.",
+    )
+)

@@ -1,0 +1,113 @@
+"""`restbroker ctl` for MongooseIM: what `mongooseimctl` takes (`account registerUser --domain D`), and what it prints.
+
+Reached through the registry. Always holds: loads no Trio; what mongooseimctl refuses before it asks the server is
+refused with its words and exit code. Read in its source (6.x) and checked against the catalogue: there is no program
+here to be compared with.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import orjson
+
+from restbroker.errors import UsageError
+from restbroker.rules import rubyjson
+from restbroker.rules.coerce import coerce
+from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec
+from restbroker.rules.json_types import Json
+from restbroker.servers.ctl import Answered, Asked, Manner, Printed, Refused
+
+_ON_THE_MACHINE: Final = frozenset(
+    {
+        *("start", "stop", "restart", "status", "live", "foreground", "debug", "ping", "started", "stopped", "help"),
+        *("join_cluster", "leave_cluster", "remove_from_cluster", "bootstrap", "version", "print_install_dir"),
+    }
+)
+_FAILED: Final = 1
+_HELP: Final = "--help"
+
+
+def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Asked | Printed | Refused:
+    if version is not None:
+        return Refused("mongooseimctl has no --version.", "Leave it out.")
+    if not words:
+        return Refused("No command is given.", "For example: restbroker ctl account countUsers --domain example.org")
+    category, given = words[0], words[1:]
+    if category in _ON_THE_MACHINE:
+        cure = "Run mongooseimctl there, or ask the server: restbroker ctl server status"
+        return Refused(f"{category} is about the Erlang node, on the machine of MongooseIM.", cure)
+    if category == "graphql":
+        return _own(given)
+    known = sorted(name for name in catalogue.commands if name.startswith(f"{category}."))
+    if not known:
+        return _refused("Unknown category", "`restbroker commands --kind mongooseim` lists all.")
+    operations = " ".join(name.partition(".")[2] for name in known)
+    if not given:
+        return Printed(note=f"usage: restbroker ctl {category} OPERATION …, with one of: {operations}")
+    spec = catalogue.commands.get(f"{category}.{given[0]}")
+    if spec is None:
+        return _refused(f"Unknown command '{given[0]}'", f"There are: {operations}")
+    return _asked(spec, given[0], given[1:])
+
+
+def _own(given: Sequence[str]) -> Asked | Printed:
+    if len(given) != 1:
+        return Printed("This command requires one string type argument!\n", _FAILED)
+    return Asked("graphql", "graphql", {"query": given[0]}, "graphql")
+
+
+def _asked(spec: CommandSpec, word: str, given: Sequence[str]) -> Asked | Printed:
+    usage = " ".join(["usage: restbroker ctl", spec.name.replace(".", " "), *map(_flag, spec.arguments)])
+    if [*given] == [_HELP]:
+        return Printed(note=usage)
+    values: dict[str, Json] = {}
+    for flag, text in zip(given[::2], given[1::2], strict=False):
+        name = flag.removeprefix("--")
+        if name == flag:
+            return _refused("Could not parse the command arguments", usage)
+        argument = next((one for one in spec.arguments if one.name == name), None)
+        if argument is None:
+            return _refused(f"Unknown argument '{name}' for command '{word}'", usage)
+        try:
+            values[name] = _value(spec, argument, text)
+        except (UsageError, rubyjson.Unreadable):
+            shown = "…" if argument.secret else text
+            return _refused(f"Invalid value '{shown}' of argument '{name}' for command '{word}'", usage)
+    if len(given) % 2:
+        return _refused("Could not parse the command arguments", usage)
+    missing = [one.name for one in spec.arguments if not one.optional and one.name not in values]
+    if missing:
+        listed = ", ".join(f"'{name}'" for name in missing)
+        return _refused(f"Missing mandatory arguments for command '{word}': {listed}", usage)
+    return Asked(spec.name, spec.name, values, spec.name.replace(".", " "))
+
+
+def _value(spec: CommandSpec, argument: ArgumentSpec, text: str) -> Json:
+    if argument.type in ("list", "any"):
+        return rubyjson.loads(text.encode("utf-8", "surrogateescape"))
+    return coerce(spec, {argument.name: text})[argument.name]
+
+
+def _flag(argument: ArgumentSpec) -> str:
+    shown = f"--{argument.name} {argument.type.upper()}"
+    return f"[{shown}]" if argument.optional else shown
+
+
+def _refused(says: str, usage: str) -> Printed:
+    return Printed(f"{says}\n\n", _FAILED, note=usage)
+
+
+def _write(_catalogue: Catalogue, _asked: Asked, answered: Answered) -> Printed | None:
+    """The answer of the GraphQL endpoint, written as mongooseimctl writes its own."""
+    try:
+        body: Json = orjson.loads(answered.text)
+    except ValueError:
+        return None
+    if not isinstance(body, Mapping) or not {"data", "errors"} & body.keys():
+        return None
+    text = json.dumps(body, ensure_ascii=False, indent=2, separators=(",", " : "))
+    return Printed(f"{text}\n", _FAILED if "errors" in body else 0)
+
+
+MANNER: Final = Manner("mongooseimctl", _read, _write)

@@ -1,0 +1,61 @@
+"""The GraphQL text of an operation with certain arguments. Pure, and made once for each.
+
+Called by `request`. Always holds: values never stand in the text, since MongooseIM does not unescape its strings
+(measured); an argument that is not given is not in it, so that the server's own default counts; the selection covers
+the whole result, as far as its types are known.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from restbroker.servers.mongooseim import schema
+from restbroker.servers.mongooseim.schema import Operation, Type
+
+
+@lru_cache(maxsize=1000)
+def document(operation: Operation, given: tuple[str, ...]) -> str:
+    """The document for these arguments, all of which the operation has."""
+    declared = ",".join(f"${name}:{operation.arguments[name].text}" for name in given)
+    passed = ",".join(f"{name}:${name}" for name in given)
+    *category, field = operation.path
+    text = f"{field}{f'({passed})' if given else ''}{selection(operation.returns)}"
+    text = f"{category[0]}{{{text}}}" if category else text
+    return f"{'query' if operation.is_query else 'mutation'}{f'({declared})' if given else ''}{{{text}}}"
+
+
+def selection(result: Type) -> str:
+    """What is asked for of a result of this type; empty for a scalar."""
+    return _selection(result.name, ())
+
+
+def _selection(name: str, above: tuple[str, ...]) -> str:
+    members = schema.members_of_union(name)
+    inside = _of_union(members, (*above, name)) if members else _of_object(name, (*above, name))
+    text = " ".join(inside)
+    return f"{{{text}}}" if text else ""
+
+
+def _of_object(name: str, above: tuple[str, ...]) -> Iterator[str]:
+    for field, kind in schema.fields_of_object(name).items():
+        if kind.name in above:
+            continue  # or it would have no end
+        inside = _selection(kind.name, above)
+        if inside or not _has_members(kind.name):
+            yield field + inside
+
+
+def _of_union(members: tuple[str, ...], above: tuple[str, ...]) -> Iterator[str]:
+    """A member of the same name and another type, as `result` of mnesia.systemInfo, is told under a name of its own."""
+    taken: dict[str, str] = {}
+    yield "__typename"
+    for member in members:
+        parts = []
+        for field, kind in schema.fields_of_object(member).items():
+            other = taken.setdefault(field, kind.text) != kind.text
+            alias = f"{field}{'List' if kind.item else kind.name}:" if other else ""
+            parts.append(alias + field + _selection(kind.name, above))
+        yield f"... on {member}{{{' '.join(parts)}}}"
+
+
+def _has_members(name: str) -> bool:
+    return bool(schema.fields_of_object(name) or schema.members_of_union(name))

@@ -1,0 +1,50 @@
+"""Which message of a job MongooseIM will tell of: what is sent comes back as an event of its pushers (measured). Pure.
+
+Called by the connector before it sends, where a source of events drops what is the broker's own. Always holds: only
+what has passed `values` comes here, so that XML has no document type in it.
+"""
+
+from collections.abc import Mapping
+from xml.etree import ElementTree as ET
+
+from restbroker.config.target import Basic, Target
+from restbroker.rules.json_types import Json
+from restbroker.servers.mongooseim import knowledge
+
+Message = tuple[str, str, str]
+"""Sender, receiver and body."""
+
+
+def message_of(name: str, given: Mapping[str, Json], target: Target) -> Message | None:
+    """The message that this operation sends; None: none that comes back, or none that can be told."""
+    if name == knowledge.STANZA:
+        return _in_stanza(given.get("stanza"))
+    if name not in knowledge.MESSAGES:
+        return None
+    # A user's operations send in his name.
+    sender = given.get("from") or _user(target)
+    receiver, body = given.get(knowledge.MESSAGES[name]), given.get("body")
+    return _message(sender, receiver, body)
+
+
+def _user(target: Target) -> str | None:
+    return target.credentials.user if isinstance(target.credentials, Basic) else None
+
+
+def _in_stanza(stanza: Json) -> Message | None:
+    if not isinstance(stanza, str):
+        return None
+    try:
+        root = ET.fromstring(stanza)  # noqa: S314 - no document type, so nothing to expand
+    except ET.ParseError:
+        return None
+    body = next((part.text for part in root if part.tag.rpartition("}")[2] == "body"), None)
+    return _message(root.get("from"), root.get("to"), body) if root.tag.rpartition("}")[2] == "message" else None
+
+
+def _message(sender: Json, receiver: Json, body: Json) -> Message | None:
+    match sender, receiver, body:
+        case str(), str(), str() if sender and receiver and body:
+            return sender, receiver, body
+        case _:
+            return None

@@ -1,0 +1,99 @@
+"""The options that a target of kind `mongooseim` takes beyond those of every target. No Trio is loaded here."""
+# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import ClassVar, Final
+
+import attrs
+
+from restbroker.config import values
+from restbroker.config.judged import At, Defaults
+from restbroker.config.key import key
+from restbroker.config.review import Review
+from restbroker.config.target import Basic, Target
+from restbroker.servers.mongooseim import knowledge
+from restbroker.servers.mongooseim.schema import Schema
+
+_BROADCASTS: Final = "announce_*"
+_SLOTS: Final[Mapping[str, int]] = MappingProxyType({knowledge.REGISTER: 2})
+"""It costs the server 12 ms of a processor (measured): more than it has only lengthen the wait."""
+
+
+@attrs.frozen
+class Options:
+    """`schema`: which of the server's three endpoints the URL leads to. `server_version`: whose operations to expect,
+    e.g. "6.5.0"; "auto" asks the server.
+    """
+
+    USUAL_URL: ClassVar[str] = "http://localhost:5551/api/graphql"
+
+    DEFAULTS: ClassVar = Defaults(idle_expiry_s=4.0, domain_is_host=False)
+    """MongooseIM closes a connection after 5 s, and its listeners may want a Host that is none of its domains."""
+
+    schema: Schema = key(
+        "Schema",
+        values.choice("admin", "domain_admin", "user"),
+        "Which endpoint the URL leads to: an admin's, a domain admin's or a user's.",
+        "admin",
+    )
+    server_version: str = key(
+        "ServerVersion",
+        values.text(),
+        "The server's version, e.g. 6.5.0; auto: ask the server, which tells it to an admin alone.",
+        "auto",
+    )
+
+    def judged(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.judged`."""
+        match target.credentials:
+            case Basic(user, _):
+                self._judge_user(user, at, review)
+            case None if self.schema == "admin":
+                cure = f"Give {at('Auth')} with Basic, unless its listener has no username and password."
+                review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
+            case _:
+                review.refuse(at("Auth"), "must be Basic: MongooseIM takes no other login.")
+        if self.server_version != "auto" and not self.server_version[:1].isdigit():
+            review.refuse(at("Options.ServerVersion"), 'is neither "auto" nor a version such as "6.5.0".')
+        return attrs.evolve(
+            target,
+            default_host=target.default_host or self._own_domain(target),
+            slots=_with_slots(target.slots),
+            at_most_once=_with_broadcasts(target.at_most_once),
+        )
+
+    def _judge_user(self, user: str, at: At, review: Review) -> None:
+        local, _, domain = user.rpartition("@")
+        if self.schema == "domain_admin" and local != "admin":
+            review.refuse(at("Auth"), "is no domain admin's: the user is admin@ and the domain.")
+        elif self.schema == "user" and not (local and domain):
+            review.refuse(at("Auth"), "is no user's: the user is a whole JID, such as bot@example.org.")
+
+    def _own_domain(self, target: Target) -> str | None:
+        """Of a domain admin, the domain that he is one of; a user's operations name none."""
+        match target.credentials:
+            case Basic(user, _) if self.schema == "domain_admin":
+                return user.rpartition("@")[2]
+            case _:
+                return None
+
+
+def options_of(target: Target) -> Options:
+    """The target's options; the defaults if it has none."""
+    return target.options if isinstance(target.options, Options) else Options()
+
+
+def _with_slots(slots: Mapping[str, int]) -> Mapping[str, int]:
+    """What the operator says counts first."""
+    missing = {
+        name: places for name, places in _SLOTS.items() if not any(fnmatchcase(name, pattern) for pattern in slots)
+    }
+    return {**slots, **missing}
+
+
+def _with_broadcasts(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Who holds broadcasts, as the default does, holds MongooseIM's, which is called otherwise."""
+    own = knowledge.BROADCAST
+    return (*patterns, own) if _BROADCASTS in patterns and own not in patterns else patterns

@@ -1,0 +1,93 @@
+"""Makes the HTTP request of a job, and those of the connector's own questions. Pure, but for reading secrets.
+
+Called by the connector. Always holds: it is a POST, since MongooseIM would run a mutation from a GET's address too;
+`Content-Type` is `application/json` with nothing behind it, or the answer is 415 (both measured); values are variables.
+`Host` is the transport's part (`target.host_header`).
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+
+from restbroker.config.target import Issued, Target
+from restbroker.rules.command import Call
+from restbroker.rules.json_types import Json
+from restbroker.servers.api.login import Headers, authorization
+from restbroker.servers.mongooseim import knowledge, own, values
+from restbroker.servers.mongooseim.document import document
+from restbroker.servers.mongooseim.schema import Operation, type_of
+from restbroker.servers.mongooseim.values import Unfit
+from restbroker.transport.message import Request
+
+_HEADERS: Final = (("Content-Type", "application/json"), ("Accept", "application/json"))
+_ANSWER_LIMIT_BYTES: Final = 65_536
+"""Of an answer to a question of ours."""
+_OWN: Final = {"query": type_of("NonEmptyString!")}
+
+
+def build(call: Call, operation: Operation | None, target: Target) -> Request:
+    """The request; None for `operation`: the job brings its own document. Raises `Unfit` for what the job gives,
+    `ConfigError` for a secret that cannot be used.
+    """
+    if operation is None:
+        body, is_query = _own_document(call)
+    else:
+        given = arguments_of(call, operation)
+        text = document(operation, tuple(name for name in operation.arguments if name in given))
+        body = _encode({"query": text, "variables": given})
+        is_query = knowledge.repeat_of(operation.name, is_query=operation.is_query) == "safe"
+    headers = (*headers_of(target), *call.headers)
+    return Request("POST", target.url.path or "/", call.timeout_s, (), headers, body, repeatable=is_query)
+
+
+def arguments_of(call: Call, operation: Operation) -> Mapping[str, Json]:
+    """The job's arguments as the operation takes them. Raises `Unfit`.
+
+    MongooseIM drops what is null (measured): so it is here, where the operation can do without.
+    """
+    types = operation.arguments
+    given = {name: value for name, value in call.command.arguments.items() if value is not None or name not in types}
+    domain = types.get("domain")
+    if domain is not None and domain.required and "domain" not in given:
+        host = given.pop("host", call.host)
+        if host is not None:
+            given["domain"] = host
+    values.check(given, types, operation.name)
+    return given
+
+
+def question(target: Target, text: str, variables: Mapping[str, Json], timeout_s: float) -> Request:
+    """A query of the connector's own, which does no harm. Raises `ConfigError`."""
+    body = _encode({"query": text, "variables": dict(variables)})
+    path = target.url.path or "/"
+    return Request("POST", path, timeout_s, (), headers_of(target), body, _ANSWER_LIMIT_BYTES, repeatable=True)
+
+
+def headers_of(target: Target) -> Headers:
+    """Those of every request. Raises `ConfigError` when the login's secret cannot be read or used."""
+    login = None if isinstance(target.credentials, Issued) else target.credentials
+    return (*_HEADERS, *authorization(login))
+
+
+def _own_document(call: Call) -> tuple[bytes, bool]:
+    given = call.command.arguments
+    for name in given:
+        if name not in ("query", "variables"):
+            raise Unfit(f'the command {knowledge.OWN} takes "query" and "variables" alone')
+    values.check({"query": given.get("query")}, _OWN, knowledge.OWN)
+    variables = given.get("variables")
+    if not isinstance(variables, dict | None):
+        raise Unfit('the argument "variables" is not an object')
+    text = str(given["query"])
+    is_query = own.kind_of(text) == "query"
+    return _encode({"query": text, "variables": variables or {}}), is_query
+
+
+def _encode(members: Mapping[str, Json]) -> bytes:
+    try:
+        # Copied: orjson leaves 4 KiB behind a short text, for as long as the request is under way.
+        return b"%b" % orjson.dumps(members)
+    except TypeError:  # integers beyond 64 bits
+        return json.dumps(members, separators=(",", ":")).encode("ascii")

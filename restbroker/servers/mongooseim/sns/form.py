@@ -1,0 +1,109 @@
+"""Takes apart what MongooseIM publishes: a form with a topic and, as JSON, the event. Pure.
+
+Called by `hook` once the signature is known to be right. Always holds: an event has the JIDs, text and topic that were
+sent, and nothing is invented; what is refused is refused with a text that repeats nothing of it.
+
+What is sent was measured with MongooseIM 6.8: `Action=Publish`, `Version`, `TopicArn`, `MessageStructure=json`,
+`Message`, and `MessageAttributes.entry.N` where a `plugin_module` there makes some. JIDs are bare and have their host,
+unless that module makes other names of them. A topic has one kind of event: nothing else tells a message from one of a
+room.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+import attrs
+
+from restbroker.rules import rubyjson
+from restbroker.rules.event import EventType, ServerEvent, bare, domain
+from restbroker.rules.json_types import Json
+from restbroker.servers.event_contract import Malformed
+
+CONTENT_TYPE: Final = "application/x-www-form-urlencoded"
+_ARN: Final = re.compile(r"arn:[\w-]*:sns:[\w-]*:\w*:([\w-]{1,256}(?:\.fifo)?)", re.ASCII)
+_ATTRIBUTE: Final = re.compile(r"MessageAttributes\.entry\.([0-9]{1,3})\.Name", re.ASCII)
+_MOST_FIELDS: Final = 100
+
+
+@attrs.frozen
+class Published:
+    """What was published on a topic. `arn`: the topic's whole name, of which `topic` is the last part."""
+
+    arn: str
+    topic: str
+    message: Mapping[str, Json] = attrs.field(repr=False)
+    attributes: Mapping[str, Json] = attrs.field(repr=False)
+
+
+def read(body: bytes) -> Published:
+    """The form. Raises `Malformed`."""
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=_MOST_FIELDS,
+        )
+    except ValueError:
+        # Its text quotes what was sent.
+        raise Malformed("it is no form, or not in UTF-8") from None
+    fields = dict(pairs)
+    if fields.get("Action") != "Publish":
+        raise Malformed("its Action is not Publish, and nothing else is done here")
+    arn = fields.get("TopicArn", "")
+    named = _ARN.fullmatch(arn)
+    if named is None:
+        raise Malformed("its TopicArn names no topic")
+    return Published(arn, named[1], _message(fields.get("Message", "")), dict(_attributes(fields)))
+
+
+def event(published: Published, kind: EventType, source: str, now_s: float) -> ServerEvent:
+    """The event, as one of this type. Raises `Malformed` where it is none."""
+    match kind, dict(published.message):
+        case "presence", {"user_id": str(sender), "present": bool()}:
+            receiver = text = None
+        case (
+            ("message" | "groupchat"),
+            {"from_user_id": str(sender), "to_user_id": str(receiver), "message": str(text)},
+        ):
+            pass
+        case _:
+            raise Malformed(f"it does not hold what MongooseIM tells of a {kind}; see to the Type of its topic")
+    return ServerEvent(
+        type=kind,
+        sender=sender,
+        receiver=receiver,
+        id=None,
+        body=text,
+        room=bare(receiver) if kind == "groupchat" and receiver is not None else None,
+        # It tells of what its own users sent.
+        server=domain(sender) if "@" in sender else None,
+        source=source,
+        received_at_s=now_s,
+        raw={
+            "topic_arn": published.arn,
+            "attributes": dict(published.attributes),
+            "payload": dict(published.message),
+        },
+    )
+
+
+def _message(text: str) -> Mapping[str, Json]:
+    try:
+        message = rubyjson.loads(text.encode())
+    except rubyjson.Unreadable as error:
+        # Its text quotes nothing but single characters and numbers.
+        raise Malformed(f"its Message is no JSON that Ruby can read ({error})") from None
+    if not isinstance(message, dict):
+        raise Malformed("its Message is no JSON object")
+    return message
+
+
+def _attributes(fields: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    """What a `plugin_module` of MongooseIM adds, as it writes it: everything is a text."""
+    for field, name in fields.items():
+        if found := _ATTRIBUTE.fullmatch(field):
+            yield name, fields.get(f"MessageAttributes.entry.{found[1]}.Value.StringValue")

@@ -1,0 +1,108 @@
+"""MongooseIM's backend `sns` of mod_event_pusher: what it publishes, and what it makes of answers. A `SignedHook`.
+
+Always holds: nothing of a request counts before its signature is known to be right; every answer is what erlcloud can
+read, which MongooseIM publishes with. Measured with MongooseIM 6.8: it posts to / over TLS, and takes an answer that is
+no success, or none, for a reason to publish again: `publish_retry_count` times, each after twice the time of the last.
+Each is signed anew, by the second: the same signature twice may be two messages.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import ClassVar, Final, NoReturn
+from uuid import uuid4
+
+import attrs
+
+from restbroker.config.events import EventSource
+from restbroker.servers.event_contract import Answer, Forbidden, Malformed, Posted, Told
+from restbroker.servers.mongooseim.sns import answers, form
+from restbroker.servers.mongooseim.sns.options import Options, options_of
+from restbroker.servers.mongooseim.sns.sigv4 import Expected, Request, Unsigned, judge_head, verify
+
+_SERVICE: Final = "sns"
+_PATH: Final = b"/"
+"""What is signed, whatever a reverse proxy made of it; which source is meant was clear by then."""
+_CODES: Final[Mapping[HTTPStatus, str]] = {
+    HTTPStatus.NOT_FOUND: "NotFound",
+    HTTPStatus.METHOD_NOT_ALLOWED: "InvalidAction",
+    HTTPStatus.REQUEST_TIMEOUT: "RequestTimeout",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "InternalFailure",
+    HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
+}
+"""Amazon's words; what is not here is an `InvalidParameter`."""
+
+
+@attrs.frozen
+class SnsHook:
+    """That of one source."""
+
+    CONTENT_TYPE: ClassVar[str] = form.CONTENT_TYPE
+
+    source: EventSource
+    options: Options
+
+    @property
+    def _expected(self) -> Expected:
+        return Expected(self.options.access_key or "", _SERVICE, self.options.skew_s)
+
+    def judge_head(self, headers: Mapping[bytes, bytes], now_s: float) -> None:
+        """Raises `Forbidden` for what cannot be signed with the key."""
+        try:
+            judge_head(headers.items(), self._expected, now_s)
+        except Unsigned as error:
+            _forbid(error)
+
+    def read(self, posted: Posted, source: str, now_s: float) -> Told:
+        """The event. Raises `Malformed` or `Forbidden`."""
+        request = Request(posted.method, _PATH, posted.query, posted.headers.items(), posted.body)
+        if not all(posted.secrets) or len(posted.secrets) != 1:
+            _forbid(Unsigned("InvalidClientTokenId", "the key cannot be read here"))
+        try:
+            verify(request, posted.secrets[0], self._expected, now_s)
+        except Unsigned as error:
+            _forbid(error)
+        published = form.read(posted.body)
+        topic = self.options.topics.get(published.topic)
+        if topic is None or topic.type is None:
+            raise Malformed(f"its topic is none of {', '.join(sorted(self.options.topics))} (Topics)")
+        event = form.event(published, topic.type, source, now_s)
+        if topic.queue is None and topic.job_class is None:
+            return Told(event)
+        queue, job_class = topic.queue or self.source.queue, topic.job_class or self.source.job_class
+        # The source's filters and what its jobs look like still count; its Routes do not.
+        return Told(event, source=attrs.evolve(self.source, queue=queue, job_class=job_class, routes=()))
+
+    def probed(self) -> Answer:
+        """Somebody is there."""
+        return Answer(HTTPStatus.OK, headers={"Allow": "OPTIONS, POST"})
+
+    def taken(self, told: Told) -> Answer:  # noqa: ARG002  each is confirmed in the same way
+        """It is published."""
+        return answers.published(_new_name())
+
+    def refused(self, told: Told) -> Answer:
+        """Nothing that it publishes asks."""
+        return self.taken(told)
+
+    def not_now(self, told: Told, retry_after_s: int) -> Answer:  # noqa: ARG002  see above
+        """MongooseIM publishes it again, after a time of its own."""
+        return self.problem(HTTPStatus.SERVICE_UNAVAILABLE, f"It could not be taken. Try again in {retry_after_s} s.")
+
+    def problem(self, status: HTTPStatus, detail: str) -> Answer:
+        """As Amazon says it."""
+        return answers.error(status, _CODES.get(status, "InvalidParameter"), detail, _new_name())
+
+
+def open_hook(source: EventSource) -> SnsHook:
+    """What the registry asks for."""
+    return SnsHook(source, options_of(source))
+
+
+def _forbid(error: Unsigned) -> NoReturn:
+    status = HTTPStatus.BAD_REQUEST if error.fault == "IncompleteSignature" else HTTPStatus.FORBIDDEN
+    why = f"{error.why} ({error.fault})."
+    raise Forbidden(why, answers.error(status, error.fault, why, _new_name())) from None
+
+
+def _new_name() -> str:
+    return str(uuid4())

@@ -1,0 +1,79 @@
+"""The listener of `mongooseim.toml` that offers what the tokens allow, as far as MongooseIM can be told. Pure.
+
+The registry calls `suggest`. Always holds: no password is written. `allowed_categories` is as narrow as a listener can
+be: it takes or leaves a category as a whole. (The key was read in MongooseIM's source, and not tried.)
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+from restbroker.config.target import Basic, Target
+from restbroker.config.urls import is_loopback
+from restbroker.servers.allowed import Allowed
+from restbroker.servers.mongooseim import knowledge
+from restbroker.servers.mongooseim.options import options_of
+
+_WHO: Final = "checkAuth"
+_SERVER: Final = "server"
+_ACCOUNT: Final = "account"
+
+
+def suggest(target: Target, allowed: Allowed) -> str:
+    """The lines, with what is to be known of them."""
+    return "\n".join((*_remarks(target, allowed), *_listener(target, allowed)))
+
+
+def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
+    schema = options_of(target).schema
+    yield f"# mongooseim.toml, for the target {target.name}; in the place of a listener at this port; then restart"
+    if schema != "admin":
+        yield f"# The rights are those of the account that logs in; the schema {schema} has no login of its own."
+    if knowledge.OWN in allowed.commands:
+        yield f"# A token allows {knowledge.OWN}, documents of any kind, so that no category can be left out."
+    else:
+        yield "# A category is allowed as a whole. Which of its operations jobs may ask for, the tokens' Allow says:"
+        yield from (f"#   {line}" for line in _by_category(allowed))
+    if allowed.hosts and schema == "admin":
+        hosts = ", ".join(allowed.hosts)
+        yield f"# An admin's listener has no domains: that jobs keep to {hosts} is seen to by restbroker alone."
+
+
+def _by_category(allowed: Allowed) -> Iterator[str]:
+    operations: dict[str, list[str]] = {}
+    for name in allowed.commands:
+        category, _, operation = name.partition(".")
+        operations.setdefault(category, []).append(operation)
+    for category, names in operations.items():
+        yield f"{category}: {', '.join(names)}"
+
+
+def _listener(target: Target, allowed: Allowed) -> Iterator[str]:
+    url, schema = target.url, options_of(target).schema
+    yield "[[listen.http]]"
+    yield f'  ip_address = "{"127.0.0.1" if is_loopback(url.host) else "THE ADDRESS THAT RESTBROKER REACHES"}"'
+    yield f"  port = {url.port}"
+    yield "  transport.num_acceptors = 10"
+    if url.scheme == "https":
+        yield '  tls.certfile = "THE CERTIFICATE, WITH ITS KEY"'
+    yield ""
+    yield "  [[listen.http.handlers.mongoose_graphql_handler]]"
+    yield f"    host = {json.dumps(target.host_header or url.host)}"
+    yield f"    path = {json.dumps(url.path or '/')}"
+    yield f"    schema_endpoint = {json.dumps(schema)}"
+    if schema == "admin" and isinstance(target.credentials, Basic):
+        yield f"    username = {json.dumps(target.credentials.user)}"
+        yield '    password = "THE TARGET\'S PASSWORD"'
+    if knowledge.OWN not in allowed.commands:
+        yield f"    allowed_categories = {json.dumps(_categories(target, allowed))}"
+
+
+def _categories(target: Target, allowed: Allowed) -> list[str]:
+    """Those of the commands, and those of which restbroker itself asks: who it is, the version, and the database."""
+    schema = options_of(target).schema
+    own = {_WHO}
+    if schema == "admin":
+        own.add(_SERVER)
+    if schema != "user":
+        own.add(_ACCOUNT)
+    return sorted(own | {name.partition(".")[0] for name in allowed.commands})

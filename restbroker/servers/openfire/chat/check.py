@@ -1,0 +1,174 @@
+"""What `restbroker check` looks at in a target of kind `openfire-chat`. The registry calls `check`.
+
+Always holds: nothing changes on the server, nobody is logged in, and the login is sent to no address but the target's.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.passwords import passwords_in
+from restbroker.config.target import Target, Url
+from restbroker.errors import ConfigError
+from restbroker.servers.api.texts import parsed
+from restbroker.servers.findings import Finding, ok
+from restbroker.servers.openfire.chat.connector import judge_probe, ready
+from restbroker.servers.openfire.chat.headers import accepting
+from restbroker.servers.openfire.chat.options import BASE, settings_of
+from restbroker.servers.openfire.chat.refusals import CHECK_ENABLED
+from restbroker.servers.openfire.chat.trust import CURE, MESSAGE, is_administrator, trust_question
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response, Transport
+
+_WAIT: Final = "Jobs for this target wait in Redis until it works."
+_PORTS: Final = (("http", 7070), ("https", 7443))
+"""Of http-bind, where the Chat API is."""
+_CONSOLE: Final = (9090, 9091)
+_LOOK_AT_LOGIN: Final = (
+    "It does so where it cannot make a JID of the login: give the administrator's name alone, without a domain."
+    " Else see Openfire's log (error.log)."
+)
+_LOOK_S: Final = 1.5
+_CONNECT_S: Final = 0.7
+
+
+async def check(target: Target) -> list[Finding]:
+    """Everything about this target. What a person can act on is a finding. Safe to cancel."""
+    try:
+        async with _open(target) as http:
+            response = await http.send(ready(target))
+            found = _judged(target, response)
+            trust = await _trust(target, http) if found.level == "ok" else []
+    except (NotSent, MaybeSent) as error:
+        if isinstance(error.__cause__, ConfigError):
+            return [_bad_login(target, error.__cause__)]
+        return [await _elsewhere(target, _unreachable(target, error))]
+    if found.code == "NotTheApi":
+        return [await _elsewhere(target, found)]
+    return [found, *trust, *_passwords(target)] if found.level == "ok" else [found]
+
+
+@asynccontextmanager
+async def _open(target: Target) -> AsyncIterator[Transport]:
+    http = open_transport(target)
+    try:
+        yield http
+    finally:
+        with trio.CancelScope(shield=True):
+            await http.aclose()
+
+
+def _judged(target: Target, response: Response) -> Finding:
+    probe, name, status = judge_probe(response), target.name, response.status
+    message = f"{target.url}: {probe.detail}"
+    if probe.ok:
+        return ok(name, "Reachable", message)
+    if probe.denied and status == 403:
+        return Finding("problem", name, "PluginDisabled", message, _WAIT, CHECK_ENABLED, "target")
+    if probe.denied:
+        return Finding("problem", name, "LoginRefused", message, _WAIT, _login_cure(target), "refused")
+    if status < 500:
+        return Finding(
+            "problem", name, "NotTheApi", f"{message}{_console(target, response)}", _WAIT, probe.cure, "target"
+        )
+    return Finding("problem", name, "Unwell", message, _WAIT, probe.cure, "target")
+
+
+async def _trust(target: Target, http: Transport) -> list[Finding]:
+    """Whether users can be logged in without their passwords."""
+    if target.credentials is None:
+        return []
+    answer = await http.send(trust_question(target))
+    if answer.status == 500:
+        why = "Jobs that act as a user without a password of his own are refused: his login fails."
+        message = "Openfire answers 500 to the question whether the target's login is an administrator's."
+        return [Finding("problem", target.name, "NotAdministrator", message, why, _LOOK_AT_LOGIN, "refused")]
+    if is_administrator(answer) is not False:
+        return []
+    if settings_of(target).passwords is None:
+        why = "Jobs that act as a user are denied: he would have no name."
+        return [Finding("problem", target.name, "NotAdministrator", MESSAGE, why, CURE, "refused")]
+    why = "Jobs that act as a user who is not in the file of passwords are denied: he would have no name."
+    return [Finding("warning", target.name, "NotAdministrator", MESSAGE, why, CURE)]
+
+
+def _console(target: Target, response: Response) -> str:
+    """Whether it is Openfire's console that answers."""
+    if "login.jsp" in response.headers.get("location", "") or target.url.port in _CONSOLE:
+        return (
+            " This is Openfire's admin console, whose plugins are other APIs: a target of kind openfire-rest is there."
+        )
+    return ""
+
+
+def _login_cure(target: Target) -> str:
+    if target.credentials is not None:
+        return "Check that the account exists and is an administrator's, its password, and the plugin's allowedIPs."
+    if settings_of(target).secret is not None:
+        return "Check the plugin's secret (plugin.ofchat.secret) and its allowedIPs."
+    return "Give Auth with Basic (an administrator's), or Options.Secret."
+
+
+async def _elsewhere(target: Target, found: Finding) -> Finding:
+    """The same, with the address where the Chat API answers, if that is one of the usual ones."""
+    for url in await _answering(target.url, target):
+        return attrs.evolve(found, cure=f'It answers there: "URL": "{url}"')
+    return found
+
+
+async def _answering(own: Url, target: Target) -> list[Url]:
+    """The usual addresses where it asks for a login or answers; it is asked without one."""
+    if own.socket is not None:
+        return []
+    places = dict.fromkeys([(own.scheme, own.port), *_PORTS])
+    urls = [attrs.evolve(own, scheme=scheme, port=port, path=BASE) for scheme, port in places]
+    answering: dict[int, Url] = {}
+    async with trio.open_nursery() as nursery:
+        for rank, url in enumerate(urls):
+            if url != own:
+                nursery.start_soon(_try, target, url, rank, answering)
+    return [answering[rank] for rank in sorted(answering)]
+
+
+async def _try(target: Target, url: Url, rank: int, answering: dict[int, Url]) -> None:
+    there = attrs.evolve(target, url=url, credentials=None, connect_timeout_s=_CONNECT_S)
+    path = f"{url.path}/restapi/v1/system/statistics/sessions"
+    request = Request("GET", path, _LOOK_S, (), (accepting("application/json"),), b"", 65_536)
+    try:
+        async with _open(there) as http:
+            response = await http.send(request)
+    except (NotSent, MaybeSent):
+        return  # nobody there, or somebody who does not speak HTTP
+    # A 401 of this API is empty and asks for nothing (measured on the REST API plugin).
+    refuses = response.status == 401 and not response.body and "www-authenticate" not in response.headers
+    if refuses or (response.status == 200 and isinstance(parsed(response.body), dict)):
+        answering[rank] = url
+
+
+def _passwords(target: Target) -> list[Finding]:
+    passwords = settings_of(target).passwords
+    if passwords is None or passwords.path is None:
+        return []
+    try:
+        count = len(passwords_in(passwords))
+    except ConfigError as error:
+        return [_bad_login(target, error)]
+    return [ok(target.name, "Passwords", f"{count} users are logged in with their own passwords.")]
+
+
+def _bad_login(target: Target, error: ConfigError) -> Finding:
+    return Finding("problem", target.name, "BadLogin", error.message, _WAIT, error.cure, "config")
+
+
+def _unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
+    is_plain = target.url.scheme == "https" and target.url.port == 7070
+    hint = "Port 7070 speaks no TLS as Openfire comes: https is on 7443. " if is_plain else ""
+    if isinstance(error, NotSent) and error.tls:
+        cure = f"{hint}Look at the server's certificate, and at TLS.CAFile."
+        return Finding("problem", target.name, "TlsFailed", error.message, _WAIT, cure, "target")
+    cure = f"{hint}Check that Openfire runs with http-bind enabled and the plugin ofchat, and the target's URL."
+    return Finding("problem", target.name, "Unreachable", error.message, _WAIT, cure, "target")

@@ -1,0 +1,264 @@
+"""The connector for Openfire's Chat API: a command is one request, mostly as a user on the stream of his login.
+
+Assembly opens it through the registry. Always holds: a command is sent again within a delivery only after a 400, which
+means that it was not done, and only once; the id of a stream leaves this folder in no answer, note or message.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.target import Basic, Target
+from restbroker.errors import ConfigError, StoreRefused
+from restbroker.rules.command import Call, Catalogue, CommandSpec
+from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
+from restbroker.servers.api.jid import is_local
+from restbroker.servers.api.texts import parsed
+from restbroker.servers.contract import Connector, Link, NoLogin, Ports
+from restbroker.servers.openfire.chat import catalogue, ways
+from restbroker.servers.openfire.chat.logins import Ended, SharedLogins, as_unsent, shared_logins
+from restbroker.servers.openfire.chat.options import settings_of
+from restbroker.servers.openfire.chat.outcomes import is_empty, judge, offer_gone
+from restbroker.servers.openfire.chat.refusals import CHECK_ENABLED, CHECK_LOGIN, CHECK_URL
+from restbroker.servers.openfire.chat.request import Asked, build, question
+from restbroker.servers.openfire.chat.rooms import Rooms
+from restbroker.servers.openfire.chat.values import Unfit
+from restbroker.servers.openfire.chat.ways import FROM, Way
+from restbroker.store.logins import Asks, Off
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response
+
+_CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see Openfire's log."
+
+_MAY_BE_DONE: Final = (404, 500, 504)
+"""Of what ends a session: an earlier try may have deleted the user, or this one before it failed."""
+
+
+@attrs.frozen
+class ChatConnector:
+    """See `servers.contract.Connector`. `_logins` and `_rooms` are None where no job is delivered."""
+
+    _target: Target
+    _now_s: Callable[[], float]
+    _logins: SharedLogins | None
+    _rooms: Rooms | None
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The commands of ofchat."""
+        return catalogue.for_target(self._target, None)
+
+    def spec(self, endpoint: str) -> CommandSpec | None:
+        """The command of this name; None if there is none: it is refused."""
+        return self.catalogue.commands.get(endpoint)
+
+    async def deliver(self, call: Call, link: Link) -> Outcome:
+        """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        name = call.command.endpoint
+        way, spec = ways.ways(settings_of(self._target).paths).get(name), self.spec(name)
+        if way is None or spec is None:
+            message = f"The target {self._target.name} has no command {name}."
+            cure = f"`restbroker commands --target {self._target.name}` lists them."
+            return Rejected(Reason("UnknownCommand", message, cure))
+        try:
+            asked = build(call, way, self._target)
+            return await self._do(call, way, spec, asked, link)
+        except Unfit as unfit:
+            cure = f"`restbroker commands --target {self._target.name} {name}` lists what the command takes."
+            end = "" if str(unfit).endswith("?") else "."
+            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}{end}", cure))
+        except ConfigError as error:
+            # As unsent, the job waits until the secret file is back.
+            raise NotSent(str(error)) from error
+        except NoLogin as refused:
+            return refused.outcome
+        except StoreRefused as error:
+            return Deferred(Reason("LoginNotShared", error.message, error.cure), of_job=True)
+
+    async def probe(self, link: Link) -> Probe:
+        """Asks how many sessions there are. Changes nothing."""
+        return judge_probe(await link.ask(ready(self._target)))
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Has no background work; sleeps until cancelled."""
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            if self._logins is not None:
+                with trio.CancelScope(shield=True):
+                    await self._logins.aclose()
+
+    async def _do(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+        if way.name == ways.LOGIN:
+            return await self._log_in(asked)
+        if way.name == ways.LOGOFF:
+            return await self._log_off(call, way, spec, asked, link)
+        if not asked.user:
+            return await self._without_stream(call, way, spec, asked, link)
+        if way.name in ways.OF_ROOM:
+            return await self._inside().do(call, way, spec, asked, link)
+        stream = await as_unsent(self._own().stream, asked.user)
+        response = await link.send(asked.of(stream))
+        if response.status == 400:
+            return await self._again(call, way, spec, asked, link, stream, response)
+        if way.name == ways.CONTACTS and response.status == 200 and is_empty(parsed(response.body)):
+            # As for an unknown stream, which is no error there (read).
+            fresh = await as_unsent(self._own().renew, asked.user, stream)
+            if fresh != stream:
+                stream, response = fresh, await link.send(asked.of(fresh))
+        return judge(call, way, spec, response, self._now_s(), stream)
+
+    async def _without_stream(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+        name, request = _whose(way, asked), asked.of("")
+        if way.name in ways.EXPELS:
+            response = await self._inside().expel(way, asked, link)
+        elif not name:
+            response = await link.send(request)
+        elif way.name in ways.KICKS:
+            response = await self._kicked(name, request, link)
+        else:
+            response = await self._asked(way, name, request, link)
+        return judge(call, way, spec, response, self._now_s(), "")
+
+    async def _kicked(self, name: str, request: Request, link: Link) -> Response:
+        """Also what may have ended his session, as one that was not answered, has his stream looked at."""
+        may_be_done = True
+        try:
+            response = await link.send(request)
+            may_be_done = 200 <= response.status < 300 or response.status in _MAY_BE_DONE
+        except NotSent:
+            may_be_done = False
+            raise
+        finally:
+            if may_be_done:
+                await self._own().kicked(name)
+        return response
+
+    async def _asked(self, way: Way, name: str, request: Request, link: Link) -> Response:
+        """A question, or what ends one, with what is noted of its name. What may have begun counts as begun."""
+        logins = self._own()
+        if way.name == ways.REVOKE:
+            known = await logins.known(name)
+            response = await link.send(request)
+            # Where nobody can be asked later whether it is over, a 400 says so: there was none.
+            can_look = isinstance(self._target.credentials, Basic)
+            is_over = 200 <= response.status < 300 or (response.status == 400 and not can_look)
+        else:
+            known = await as_unsent(logins.ask, name)
+            try:
+                response = await link.send(request)
+            except NotSent:
+                await logins.end(name, known)
+                raise
+            # The connection that an upload made is closed with its answer, another when its question is over (read).
+            is_over = way.name == ways.UPLOAD and 200 <= response.status < 300
+        if is_over and isinstance(known, Asks):
+            await logins.asked(name, known)
+        return response
+
+    async def _again(
+        self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link, stale: str, response: Response
+    ) -> Outcome:
+        """After a 400, which an unknown stream gets too: sends once more by what is the user's stream now.
+
+        Twice at most: what another process left in Redis may be older than the server's last start as well.
+        """
+        for _ in range(2):
+            fresh = await as_unsent(self._own().renew, asked.user, stale)
+            if fresh == stale:
+                break
+            stale = fresh
+            # Also of an offer: the other stream may be known to the server for long, and to us not yet.
+            response = await link.send(asked.of(fresh))
+            if response.status != 400:
+                break
+        return self._refused(call, way, spec, response, stale)
+
+    def _refused(self, call: Call, way: Way, spec: CommandSpec, response: Response, stream: str) -> Outcome:
+        """The outcome of the last answer, with what an offer's end may come from."""
+        outcome = judge(call, way, spec, response, self._now_s(), stream)
+        return offer_gone(outcome, maybe_run=call.maybe_run) if way.name in ways.OFFERS else outcome
+
+    async def _log_in(self, asked: Asked) -> Outcome:
+        password, totp = (asked.given.get(name) for name in ("password", "totp"))
+        # An empty one is none: the target's login logs him in.
+        given = (str(password) if password else None, None if totp is None else str(totp))
+        await as_unsent(self._own().login, str(asked.given[FROM]), *given)
+        return Delivered("", None, 200)
+
+    async def _log_off(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+        logins = self._own()
+        while True:
+            match await logins.off(asked.user, lambda stream: link.send(asked.of(stream))):
+                case Ended(stream, response):
+                    return judge(call, way, spec, response, self._now_s(), stream)
+                case Off():
+                    return Delivered("", None, 200, note="already done", by_us=True)
+                case None:
+                    # He may have a stream that was forgotten here: a login gives its id.
+                    await as_unsent(logins.stream, asked.user)
+
+    def _inside(self) -> Rooms:
+        if self._rooms is None:
+            raise ConfigError(f"The target {self._target.name} needs logins in Redis.", "Please report this.")
+        return self._rooms
+
+    def _own(self) -> SharedLogins:
+        if self._logins is None:
+            raise ConfigError(f"The target {self._target.name} needs logins in Redis.", "Please report this.")
+        return self._logins
+
+
+def _whose(way: Way, asked: Asked) -> str:
+    """Whose session ends by it, or who asks; "" where that is nobody whom a login could have."""
+    if way.name in ways.KICKS:
+        return str(asked.given["username"])
+    if way.name not in (ways.ASK, ways.REVOKE, ways.UPLOAD):
+        return ""
+    name = str(asked.given.get("userID", asked.given.get("userId", "")))
+    return name if is_local(name) else ""
+
+
+def ready(target: Target) -> Request:
+    """The probe's request. Raises `NotSent` in place of `ConfigError`."""
+    try:
+        return question(target)
+    except ConfigError as error:
+        raise NotSent(str(error)) from error
+
+
+def judge_probe(response: Response) -> Probe:
+    """What the answer to the probe means."""
+    status = response.status
+    match status:
+        case 200 if isinstance(parsed(response.body), dict):
+            return Probe(ok=True, denied=False, version=None, detail="The Chat API answers, and takes the login.")
+        case 401:
+            return _denied(f"The login is refused (status {status}).", CHECK_LOGIN)
+        case 403:
+            return _denied(f"The plugin is switched off (status {status}).", CHECK_ENABLED)
+        case _ if status in (200, 404, 405) or 300 <= status < 400:
+            # While Openfire starts, its plugins are not there yet: it may be that.
+            detail = f"The Chat API is not there (status {status}): Openfire starts, or the URL leads elsewhere."
+            return Probe(ok=False, denied=False, version=None, detail=detail, cure=CHECK_URL)
+        case _:
+            detail = f"The server does not work now (status {status})."
+            return Probe(ok=False, denied=False, version=None, detail=detail, cure=_CHECK_LOG)
+
+
+def _denied(detail: str, cure: str) -> Probe:
+    # Only secret files are read again while it runs.
+    wait = "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file;"
+    wait += " a change in env.json needs a reload (SIGHUP) or a restart."
+    return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
+
+
+def open_connector(target: Target, ports: Ports) -> Connector:
+    """The connector of this target; nothing is sent yet."""
+    if ports.logins is None or ports.http is None:
+        return ChatConnector(target, ports.now_s, None, None)
+    logins = shared_logins(target, ports)
+    return ChatConnector(target, ports.now_s, logins, Rooms(target, ports.logins, logins, ports.now_s))

@@ -1,0 +1,229 @@
+"""What a user does in a room: he joins and leaves it, posts and invites, on the stream of his login.
+
+The connector uses it. Always holds: a post is sent only by a login whose join of that room was answered with 200, or of
+which nothing is known where rooms are not to be joined; one process at a time has a user join or leave a room, and the
+others wait; a command is sent again within a delivery only after a 400, which means that it was not done. Nobody
+joins, or says anything in, a room of which the server says that it is not there: the plugin would make one that nobody
+else can enter (measured), or answer 200 to what nobody hears.
+
+The plugin remembers each room that a stream asked for, and from then on answers 200 to what is said there: also where
+the room refused him, where he left, or was banned (measured). So Redis has to know who is in a room.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Final, assert_never
+
+import attrs
+import trio
+
+from restbroker.config.target import Target
+from restbroker.errors import StoreRefused
+from restbroker.rules.command import Call, CommandSpec
+from restbroker.rules.jid import folded
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Outcome, Rejected
+from restbroker.servers.contract import Link, LoginBook
+from restbroker.servers.openfire.chat import ways
+from restbroker.servers.openfire.chat.logins import SharedLogins, as_unsent
+from restbroker.servers.openfire.chat.options import settings_of
+from restbroker.servers.openfire.chat.outcomes import NOT_IN_ROOM, ended, join_refused, judge, no_such_room
+from restbroker.servers.openfire.chat.request import Asked, joining, room_of, room_question
+from restbroker.servers.openfire.chat.values import user_name
+from restbroker.servers.openfire.chat.ways import Way
+from restbroker.store.logins import Busy, Turn, Yours
+from restbroker.store.rooms import Need, State, Stay
+from restbroker.transport.message import Request, Response
+
+_TRIES: Final = 3
+"""On what was the user's stream here, in Redis, and after a login: both may be older than the server's last start. So
+often he joins a room that has him leave at once.
+"""
+_LATER_S: Final = 5.0
+"""So much longer than the requests' time-outs others wait for who joins or leaves, before they take him for dead."""
+_LOOK_S: Final = 0.05
+_LONGEST_LOOK_S: Final = 0.5
+_RELEASE_S: Final = 1.0
+
+
+@attrs.frozen
+class _Job:
+    """One delivery."""
+
+    call: Call
+    way: Way
+    spec: CommandSpec
+    asked: Asked
+    link: Link
+
+
+@attrs.frozen
+class _Answer:
+    """`is_join`: of the join before the command, which was not sent then. `has_joined`: he joined just before it."""
+
+    response: Response
+    is_join: bool = False
+    has_joined: bool = False
+
+
+class _NoRoom(Exception):
+    """Nothing is to be said there. `outcome`: of the job."""
+
+    def __init__(self, outcome: Rejected) -> None:
+        super().__init__("The command was not sent.")
+        self.outcome = outcome
+
+
+@attrs.frozen
+class Rooms:
+    """The commands of one target that users do in rooms."""
+
+    _target: Target
+    _book: LoginBook
+    _logins: SharedLogins
+    _now_s: Callable[[], float]
+
+    async def do(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+        """Delivers one. Raises as a connector's `deliver`."""
+        job = _Job(call, way, spec, asked, link)
+        wanted = need = self._need(way)
+        stream, is_renewed = await as_unsent(self._logins.stream, asked.user), False
+        for others in reversed(range(_TRIES)):
+            try:
+                answer = await self._tried(job, stream, need)
+            except _NoRoom as none:
+                return none.outcome
+            outcome = self._judged(job, answer, stream, is_renewed=is_renewed)
+            if answer.response.status != 400 or not others:
+                return outcome
+            # An unknown stream gets it too.
+            fresh = await as_unsent(self._logins.renew, asked.user, stream)
+            is_new = fresh != stream
+            if not is_new and (need != "need" or answer.is_join or answer.has_joined):
+                return outcome
+            # On a stream that lives, it is the server that does not know him to be in the room.
+            need = wanted if is_new else "again"
+            stream, is_renewed = fresh, is_renewed or is_new
+        raise AssertionError("the last try is the outcome")
+
+    def _need(self, way: Way) -> Need:
+        if way.name not in ways.IN_ROOM:
+            return "again"
+        return "need" if settings_of(self._target).joins else "look"
+
+    def _judged(self, job: _Job, answer: _Answer, stream: str, *, is_renewed: bool) -> Outcome:
+        response = answer.response
+        if is_renewed and job.way.name == ways.LEAVE and response.status == 400:
+            return ended(response.status)
+        # A join may be sent again; what was to follow it was not sent.
+        spec = attrs.evolve(job.spec, repeat="safe") if answer.is_join else job.spec
+        outcome = judge(job.call, job.way, spec, response, self._now_s(), stream)
+        is_refused = response.status == 400 and (answer.is_join or job.way.name == ways.JOIN)
+        return join_refused(outcome) if is_refused else outcome
+
+    async def _tried(self, job: _Job, stream: str, need: Need) -> _Answer:
+        """One try, by this stream. Raises `_NoRoom`."""
+        stay = Stay(room_of(job.asked), user_name(job.asked.user), stream)
+        command, has_joined = job.asked.of(stream), False
+        for _ in range(_TRIES):
+            match await self._turn(job, stay, "need" if has_joined else need):
+                case Turn() as turn if job.way.name not in ways.IN_ROOM:
+                    return _Answer(await self._held(job, stay, turn, command))
+                case Turn() as turn:
+                    join = joining(job.call, job.asked, self._target).of(stream)
+                    response = await self._held(job, stay, turn, join)
+                    if not 200 <= response.status < 300:
+                        return _Answer(response, is_join=True)
+                    # Asked once more: somebody may have had him leave meanwhile, as a room that lets nobody stay.
+                    has_joined = True
+                case "out":
+                    raise _NoRoom(NOT_IN_ROOM)
+                case "":
+                    await self._make_sure(job)
+                    return _Answer(await job.link.send(command))
+                case "in":
+                    # Others may have deleted it since he joined: what he says there would be answered with 200, too.
+                    if not has_joined:
+                        await self._make_sure(job)
+                    return _Answer(await job.link.send(command), has_joined=has_joined)
+                case other:
+                    assert_never(other)
+        raise _NoRoom(NOT_IN_ROOM)
+
+    async def _turn(self, job: _Job, stay: Stay, need: Need) -> State | Turn:
+        """What is known, or the turn; waits while others have it."""
+        wait_s = _LOOK_S
+        while True:
+            # For the question whether the room is there, and for the join.
+            turn = Turn(secrets.token_hex(8), round((2 * job.call.timeout_s + _LATER_S) * 1000))
+            match await self._book.room_take(stay, turn, need):
+                case Yours():
+                    return turn
+                case Busy(left_ms):
+                    await trio.sleep(min(left_ms / 1000, wait_s))
+                    wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
+                case state:
+                    return state
+
+    async def _held(self, job: _Job, stay: Stay, turn: Turn, request: Request) -> Response:
+        """Has him join or leave, and notes what came of it. Raises `_NoRoom`."""
+        try:
+            if job.way.name != ways.LEAVE:
+                await self._make_sure(job)
+            # What comes before a post or an invitation has no effect that would count.
+            response = await (job.link.ask if job.way.name in ways.IN_ROOM else job.link.send)(request)
+        except BaseException:
+            # The next one need not wait until the lease ends.
+            with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
+                await self._book.room_put(stay, turn.holder, "")
+            raise
+        is_done = 200 <= response.status < 300
+        done: State = "out" if job.way.name == ways.LEAVE else "in"
+        state: State = done if is_done else "out" if response.status == 400 else ""
+        await self._book.room_put(stay, turn.holder, state)
+        return response
+
+    async def _make_sure(self, job: _Job) -> None:
+        """Asks whether the room is there. Raises `_NoRoom` where the server says that it is not."""
+        response = await job.link.ask(room_question(job.call, job.asked, self._target))
+        missing = no_such_room(response, room_of(job.asked))
+        if missing is not None:
+            # Nobody is in one of that name that comes later.
+            with suppress(StoreRefused):
+                await self._book.room_lose(room_of(job.asked), "", is_out=False)
+            raise _NoRoom(missing)
+
+    async def expel(self, way: Way, asked: Asked, link: Link) -> Response:
+        """Sends what may have users leave a room. Raises `StoreRefused` only where it was not sent.
+
+        It is noted before, which holds whatever becomes of the answer and of Redis, and after: he may join meanwhile.
+        """
+        await self._note(way, asked, is_done=True)
+        try:
+            response = await link.send(asked.of(""))
+        except BaseException:
+            with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
+                await self._note(way, asked, is_done=True)
+            raise
+        with suppress(StoreRefused):
+            await self._note(way, asked, is_done=200 <= response.status < 300)
+        return response
+
+    async def _note(self, way: Way, asked: Asked, *, is_done: bool) -> None:
+        for jid in _leaving(way, asked.given):
+            _, at, host = jid.partition("/")[0].rpartition("@")
+            if not at or folded(host) == folded(self._target.default_host or host):
+                await self._book.room_lose(room_of(asked), user_name(jid), is_out=is_done)
+
+
+def _leaving(way: Way, given: Mapping[str, Json]) -> Iterator[str]:
+    """Whom a command may have leave the room; "": everybody."""
+    if way.name in ways.SETS_ROOM:
+        if given.get("membersOnly") or given.get("outcastGroups"):
+            yield ""
+        outcasts = given.get("outcasts")
+        for one in outcasts if isinstance(outcasts, list) else ():
+            yield str(one)
+    else:
+        yield str(given.get("jid", ""))

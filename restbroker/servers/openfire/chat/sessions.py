@@ -1,0 +1,136 @@
+"""What the server is asked about a user's session: to log him in or off, and whether his name has a connection.
+
+Used by `logins`, which sees to it that one at a time does. Always holds: nobody is logged in without a password by who
+is not known to be an administrator; an id is in no text.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import quote
+
+import attrs
+import trio
+
+from restbroker.config.passwords import passwords_in
+from restbroker.config.target import Basic, Target
+from restbroker.errors import ConfigError
+from restbroker.rules.outcome import Outcome
+from restbroker.servers.contract import NoLogin
+from restbroker.servers.openfire.chat.headers import accepting, authorized
+from restbroker.servers.openfire.chat.options import settings_of
+from restbroker.servers.openfire.chat.refusals import LOGGED_IN, NO_PASSWORD, judge_login
+from restbroker.servers.openfire.chat.request import question
+from restbroker.servers.openfire.chat.trust import is_administrator, no_administrator, trust_question
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response
+
+_NO_PATH: Final = 404
+_UNKNOWN: Final = 400
+_LOOKS: Final = 20
+_LOOK_S: Final = 0.05
+"""So often, and so soon again, it is looked whether a connection that is being ended is over."""
+_STREAM: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
+"""`ofchat` and a number, which may have a minus (read)."""
+
+
+@attrs.define(eq=False)
+class Sessions:
+    """Of one target. All raise `NotSent` and `MaybeSent`."""
+
+    _target: Target
+    _send: Callable[[Request], Awaitable[Response]]
+    _now_s: Callable[[], float]
+    _is_trusted: bool = False
+    """Whether the target's login was found to be an administrator's."""
+
+    async def log_in(self, name: str, password: str | None, totp: str | None) -> str:
+        """His stream. Raises `NoLogin`."""
+        try:
+            request = self._login(name, password, totp)
+        except ConfigError as error:
+            # As unsent, the job waits until the secret file is back.
+            raise NotSent(str(error)) from error
+        if not request.body:
+            await self._make_sure()
+        response = await self._send(request)
+        stream = response.body.decode("ascii", "replace").strip()
+        if response.status == 200 and _STREAM.fullmatch(stream):
+            return stream
+        raise NoLogin(judge_login(response, self._now_s(), [request.body.decode(), *(one for _, one in request.query)]))
+
+    async def log_off(self, stream: str) -> Response:
+        """The answer."""
+        return await self._post(stream, "logoff")
+
+    async def end(self, name: str, stream: str) -> None:
+        """Logs it off, which another may do as well. Raises `NoLogin` where the server does not do that now."""
+        response = await self.log_off(stream)
+        if not await self.is_over(name, response) and response.status != _UNKNOWN:
+            raise NoLogin(self.not_ended(response))
+
+    async def is_over(self, name: str, response: Response) -> bool:
+        """Whether a logoff that was answered so left nothing. Where nobody can look, who is unknown has nothing.
+
+        The plugin forgets a stream first and ends its connection then (read): it is unknown to a second logoff before.
+        """
+        return not await self.is_taken(name) if response.status == _UNKNOWN else 200 <= response.status < 300
+
+    async def is_taken(self, name: str) -> bool:
+        """Whether the name has a connection, and keeps it for a moment, as far as one can look."""
+        for _ in range(_LOOKS):
+            if not await self.has_path(name):
+                return False
+            await trio.sleep(_LOOK_S)
+        return True
+
+    def not_ended(self, response: Response) -> Outcome:
+        """What a job gets where a logoff that was answered so left something."""
+        return LOGGED_IN if response.status == _UNKNOWN else judge_login(response, self._now_s(), ())
+
+    async def has_path(self, name: str) -> bool | None:
+        """Whether the name has a connection. None where nobody can look.
+
+        An administrator may ask whether a name has a path: it is looked at before whose it is (measured).
+        """
+        if not isinstance(self._target.credentials, Basic):
+            return None
+        headers = (("Accept", "text/plain"), *authorized(self._target))
+        path = f"/sse/{quote(name, safe='')}"
+        response = await self._send(Request("GET", path, self._target.timeout_s, (), headers, repeatable=True))
+        return response.status != _NO_PATH
+
+    async def present(self, stream: str) -> None:
+        """Makes him available. Raises `NoLogin`."""
+        response = await self._post(stream, "presence")
+        if not 200 <= response.status < 300:
+            raise NoLogin(judge_login(response, self._now_s(), (stream,)))
+
+    async def _post(self, stream: str, what: str) -> Response:
+        path = f"{self._target.url.path}/restapi/v1/chat/{quote(stream, safe='')}/{what}"
+        headers = (("Accept", "application/json"), *authorized(self._target))
+        return await self._send(Request("POST", path, self._target.timeout_s, (), headers, repeatable=True))
+
+    async def _make_sure(self) -> None:
+        """That a login without a password gives the user's own stream. Asked until it was found so, then no more."""
+        if self._is_trusted:
+            return
+        found = is_administrator(await self._send(trust_question(self._target)))
+        if found is False:
+            known = await self._send(question(self._target))
+            raise NoLogin(judge_login(known, self._now_s(), ()) if known.status == 401 else no_administrator())
+        self._is_trusted = found is True
+
+    def _login(self, name: str, password: str | None, totp: str | None) -> Request:
+        target = self._target
+        passwords = settings_of(target).passwords
+        if password is None and passwords is not None:
+            password = passwords_in(passwords).get(name)
+        if password is None and not isinstance(target.credentials, Basic):
+            # The secret is nobody's, and with it he would be somebody without a name (read).
+            raise NoLogin(NO_PASSWORD)
+        headers = (accepting("text/plain"), ("Content-Type", "text/plain; charset=UTF-8"), *authorized(target))
+        query = () if totp is None else (("totp", totp),)
+        path = f"{target.url.path}/restapi/v1/chat/{quote(name, safe='')}/login"
+        body = (password or "").encode()
+        return Request("POST", path, target.timeout_s, query, headers, body, 65_536, repeatable=True)

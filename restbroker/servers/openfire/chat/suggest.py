@@ -1,0 +1,26 @@
+"""The settings of Openfire's Chat API, the plugin ofchat, that let a target in and nobody else. Pure.
+
+The registry calls `suggest`. Always holds: no secret is written. (Properties: the plugin's own, read in its sources.)
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from restbroker.config.target import Target
+from restbroker.servers.allowed import Allowed
+from restbroker.servers.openfire.chat.options import settings_of
+from restbroker.servers.openfire.properties import addresses, remarks
+
+_PLUGIN: Final = "plugin.ofchat"
+
+
+def suggest(target: Target, allowed: Allowed) -> str:
+    """What to set, with what is to be known of it."""
+    return "\n".join((*remarks(target, allowed), *_properties(target)))
+
+
+def _properties(target: Target) -> Iterator[str]:
+    yield f"{_PLUGIN}.enabled = true"
+    if settings_of(target).secret is not None:
+        yield f"{_PLUGIN}.secret = THE TARGET'S SECRET"
+    yield addresses(target, _PLUGIN)

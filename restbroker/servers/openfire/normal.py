@@ -1,0 +1,175 @@
+"""Brings the dialects of JSON of Openfire's plugins into one: that of the REST API plugin 1.7.1 and newer. Pure.
+
+Called by the judges of both kinds for what a command asked for, so that it gets the same reply from both. Always holds:
+lists are lists, with none or one in them as well; numbers and booleans are typed; dates are epoch milliseconds; what is
+null is left out; `ressource` is `resource`; and what is not known here stays as it came. Up to 1.2 a list is `{"user":
+[...]}`, one alone an object, none is missing, and all values are texts; so it is in the Chat API, which is made of that
+version. 1.3 to 1.6 have some of the names in the singular (measured on 1.2.5, 1.3.10 and ofchat 0.9.6; what is newer
+was read, as was what the Chat API alone has and is in no list of recorded answers).
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from restbroker.rules.hiding import MASK, Spelled
+from restbroker.rules.json_types import Json
+from restbroker.servers.openfire.rest.entities import AFFILIATIONS, ENTITIES
+
+_LOGIN: Final = r"ofchat-?[0-9]+(?![\w@])"
+LOGINS: Final[Spelled] = frozenset({("ofchat", _LOGIN)})
+"""The ids of all logins at the Chat API (read): each lets its holder act as the user whose it is."""
+
+_Scalar = Literal["whole", "flag", "date"]
+
+
+@attrs.frozen
+class _List:
+    """`old`: how a dialect calls the list, or in 1.2 the element inside."""
+
+    old: str
+    of: "_Shape | None" = None
+
+
+_Member: TypeAlias = _Scalar | _List
+_Shape: TypeAlias = Mapping[str, _Member]
+"""What is known of an object's members; all others are texts."""
+
+_PAIR: Final[_Shape] = {}
+_USER: Final[_Shape] = {"properties": _List("property", _PAIR)}
+_GROUP: Final[_Shape] = {"admins": _List("admin"), "members": _List("member"), "shared": "flag"}
+_LISTED_GROUP: Final[_Shape] = {"shared": "flag"}
+_ITEM: Final[_Shape] = {"subscriptionType": "whole", "groups": _List("group")}
+_SESSION: Final[_Shape] = {"priority": "whole", "secure": "flag", "creationDate": "date", "lastActionDate": "date"}
+
+
+# Of the Chat API alone.
+_ASKER: Final[_Shape] = {"queuePosition": "whole", "estimatedTime": "whole", "joinDate": "date"}
+_QUEUE: Final[_Shape] = {
+    "users": _List("user", _ASKER),
+    "oldestEntry": "date",
+    **dict.fromkeys(("averageWaitTime", "maxChats", "currentChats"), "whole"),
+}
+_BOOKMARK: Final[_Shape] = {
+    "bookmarkID": "whole",
+    "globalBookmark": "flag",
+    "users": _List("user"),
+    "groups": _List("group"),
+    "properties": _List("property", _PAIR),
+}
+_SIP: Final[_Shape] = dict.fromkeys(("enabled", "useStun", "promptCredentials"), "flag")
+_BLAST: Final[_Shape] = {
+    "recipients": _List("recipient"),
+    **dict.fromkeys(("ackRequired", "highImportance", "sendlater"), "flag"),
+}
+_COUNTS: Final = ("recipientsCount", "sentCount", "recieveCount", "readCount", "respondCount", "errorCount")
+_SENT_BLAST: Final[_Shape] = {**dict.fromkeys(_COUNTS, "whole"), "completed": "flag"}
+
+
+def _room() -> _Shape:
+    found: dict[str, _Member] = {}
+    for field in ENTITIES["MUCRoomEntity"].fields:
+        match field.form:
+            case "whole" | "flag" | "date":
+                found[field.name] = field.form
+            case "texts":
+                found[field.name] = _List(field.element)
+            case _:
+                pass
+    return found
+
+
+_ROOM: Final = _room()
+_SHAPES: Final[Mapping[str, _Shape]] = MappingProxyType(
+    {
+        "UserEntities": {"users": _List("user", _USER)},
+        "UserEntity": _USER,
+        "GroupEntities": {"groups": _List("group", _LISTED_GROUP)},
+        "GroupEntity": _GROUP,
+        "UserGroupsEntity": {"groupnames": _List("groupname")},
+        "RosterEntities": {"rosterItem": _List("rosterItem", _ITEM)},
+        "MUCRoomEntities": {"chatRooms": _List("chatRoom", _ROOM)},
+        "MUCRoomEntity": _ROOM,
+        "ParticipantEntities": {"participants": _List("participant", {})},
+        "OccupantEntities": {"occupants": _List("occupant", {})},
+        "SessionEntities": {"sessions": _List("session", _SESSION)},
+        "SessionsCount": {"localSessions": "whole", "clusterSessions": "whole"},
+        "SystemProperties": {"property": _List("property", _PAIR)},
+        "SystemProperty": _PAIR,
+        "MUCRoomMessageEntities": {"message": _List("message", {})},
+        "MsgArchiveEntity": {"count": "whole"},
+        **{name: {name: _List(element)} for name, element in AFFILIATIONS.items()},
+        "AskQueue": {"inQueue": "flag", "available": "flag", "queuePosition": "whole", "queueRemainingTime": "whole"},
+        "AssistEntity": {},
+        "AssistQueues": {"queues": _List("queue", _QUEUE)},
+        "WorkgroupEntities": {"workgroups": _List("workgroup")},
+        "Bookmark": _BOOKMARK,
+        "Bookmarks": {"bookmarks": _List("bookmark", _BOOKMARK)},
+        "Conversations": {"conversations": _List("conversation", {})},
+        "SipAccount": _SIP,
+        "SipAccounts": {"accounts": _List("account", _SIP)},
+        "BlastGroups": {"groups": _List("group", {"users": _List("user", {})})},
+        "MessageBlastEntities": {"blasts": _List("blast", _BLAST)},
+        "MessageBlastSentEntities": {"sentblasts": _List("sentblast", _SENT_BLAST)},
+    }
+)
+
+
+def without_logins(answer: str, body: bytes) -> bytes:
+    """Such an answer without the logins of others: in a list of sessions they stand as addresses."""
+    return re.sub(_LOGIN.encode(), MASK.encode(), body) if answer == "SessionEntities" else body
+
+
+def normal(answer: str, body: Json) -> Json:
+    """The body as the newest version would have it. `answer`: what it is, in the plugin's words, or of a room's
+    affiliations, which.
+    """
+    shape = _SHAPES.get(answer)
+    return body if shape is None or not isinstance(body, dict) else _object(body, shape)
+
+
+def _object(body: Mapping[str, Json], shape: _Shape) -> Json:
+    found: dict[str, Json] = {}
+    for name, value in body.items():
+        # 1.2 marks an attribute of XML.
+        plain = name.removeprefix("@").replace("ressource", "resource")
+        if value is not None:
+            found[plain] = value
+    for name, member in shape.items():
+        match member:
+            case _List(old, of):
+                found[name] = _list(found.pop(name, found.pop(old, None) if old != name else None), old, of)
+            case kind:
+                if name in found:
+                    found[name] = _scalar(found[name], kind)
+    return found
+
+
+def _list(value: Json, old: str, of: _Shape | None) -> Json:
+    if isinstance(value, dict) and value.keys() == {old}:
+        value = value[old]
+    if value is None:
+        return []
+    entries = value if isinstance(value, list) else [value]
+    return [one if of is None or not isinstance(one, dict) else _object(one, of) for one in entries]
+
+
+def _scalar(value: Json, kind: _Scalar) -> Json:
+    if not isinstance(value, str):
+        return value
+    match kind:
+        case "flag" if value in ("true", "false"):
+            return value == "true"
+        case "whole" if value.removeprefix("-").isdecimal() and value.isascii() and len(value) <= 18:
+            return int(value)
+        case "date":
+            try:
+                return round(datetime.fromisoformat(value).timestamp() * 1000)
+            except ValueError:
+                return value
+        case _:
+            return value

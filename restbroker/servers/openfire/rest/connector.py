@@ -1,0 +1,130 @@
+"""The connector for Openfire's REST API plugin: a command is a request.
+
+Assembly opens it through the registry. Always holds: a command is sent once per delivery; what Openfire was seen to
+answer 500 to is refused before anything is sent; a redirect is never followed, which would end at a page with 200.
+"""
+
+from collections.abc import Callable, Mapping
+
+import attrs
+import trio
+
+from restbroker.config.target import Target
+from restbroker.errors import ConfigError
+from restbroker.rules.command import Call, Catalogue, CommandSpec
+from restbroker.rules.outcome import Denied, Outcome, Probe, Reason, Rejected
+from restbroker.servers.contract import Connector, Link, Ports
+from restbroker.servers.openfire.rest import asking, catalogue, groups
+from restbroker.servers.openfire.rest.answer import session_in
+from restbroker.servers.openfire.rest.outcomes import CHECK_URL, judge
+from restbroker.servers.openfire.rest.request import READY, STATISTICS, build, question, writes_json
+from restbroker.servers.openfire.rest.values import Unfit
+from restbroker.servers.openfire.rest.ways import Way, ways
+from restbroker.servers.openfire.rest.writing import Dialect
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Response
+
+_STATISTICS = "session_statistics"
+
+
+@attrs.define
+class OpenfireConnector:
+    """See `servers.contract.Connector`. Holds the session that the server keeps for us, and its dialect."""
+
+    _target: Target
+    catalogue: Catalogue
+    _now_s: Callable[[], float]
+    _ways: Mapping[str, Way] = attrs.field(factory=ways)
+    _dialect: Dialect | None = None
+    _session: str | None = None
+    """Without one the server makes a session for each request (measured)."""
+    _asking: trio.Lock = attrs.field(factory=trio.Lock)
+
+    def spec(self, endpoint: str) -> CommandSpec | None:
+        """The command of this name; None if there is none: it is refused."""
+        return self.catalogue.commands.get(endpoint)
+
+    async def deliver(self, call: Call, link: Link) -> Outcome:
+        """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        endpoint = call.command.endpoint
+        way, spec = self._ways.get(endpoint), self.spec(endpoint)
+        if way is None or spec is None:
+            return _unknown(endpoint, self._target.name, self.catalogue.lacking.get(endpoint))
+        try:
+            if writes_json(way, self._target) and self._dialect is None:
+                refused = await self._learn_dialect(call, link)
+                if refused is not None:
+                    return refused
+            request = build(call, way, self._target, self._dialect, self._session)
+            if groups.is_incomplete(call):
+                whole = await self._completed(call, link)
+                if not isinstance(whole, Call):
+                    return whole
+                request = build(whole, way, self._target, self._dialect, self._session)
+        except Unfit as unfit:
+            cure = f"`restbroker commands --target {self._target.name} {endpoint}` lists what the command takes."
+            end = "" if str(unfit).endswith("?") else "."
+            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}{end}", cure))
+        except ConfigError as error:
+            # As unsent, the job waits until the secret file is back.
+            raise NotSent(str(error)) from error
+        response = await link.send(request)
+        self._remember(response)
+        return judge(call, way, spec, response, self._now_s())
+
+    async def probe(self, link: Link) -> Probe:
+        """Asks whether the server is ready, where it can tell, and for the number of sessions. Changes nothing."""
+        try:
+            ready, sessions = question(self._target, READY), question(self._target, STATISTICS, self._session)
+        except ConfigError as error:
+            raise NotSent(str(error)) from error
+        if asking.is_starting(await link.ask(ready)):
+            return asking.starting()
+        response = await link.ask(sessions)
+        self._remember(response)
+        found = asking.judge_health(response)
+        # It may be another version than before the outage.
+        self._dialect = found.dialect
+        return found.probe
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Has no background work; sleeps until cancelled."""
+        task_status.started()
+        await trio.sleep_forever()
+
+    async def _completed(self, call: Call, link: Link) -> Call | Outcome:
+        """Reads the group that this call replaces. What is wrong comes back, and then nothing is sent."""
+        question = groups.question(call)
+        name = question.command.endpoint
+        response = await link.ask(build(question, self._ways[name], self._target, None, self._session))
+        self._remember(response)
+        return groups.completed(call, self.catalogue.commands[name], response, self._now_s())
+
+    async def _learn_dialect(self, call: Call, link: Link) -> Outcome | None:
+        """Asks for the dialect, once for all jobs that wait for it. What is wrong with the target comes back."""
+        async with self._asking:
+            if self._dialect is not None:
+                return None
+            response = await link.ask(question(self._target, STATISTICS, self._session, call.timeout_s))
+            self._remember(response)
+            self._dialect = asking.dialect_in(response)
+        if self._dialect is not None:
+            return None
+        if response.status != 200:
+            return judge(call, self._ways[_STATISTICS], self.catalogue.commands[_STATISTICS], response, self._now_s())
+        message = "The number of sessions is none: this is not the REST API plugin."
+        return Denied(Reason("NotTheApi", message, CHECK_URL, 200))
+
+    def _remember(self, response: Response) -> None:
+        if (session := session_in(response)) is not None:
+            self._session = session
+
+
+def _unknown(endpoint: str, target: str, instead: str | None) -> Rejected:
+    cure = instead or f"`restbroker commands --target {target}` lists them."
+    return Rejected(Reason("UnknownCommand", f"The target {target} has no command {endpoint}.", cure))
+
+
+def open_connector(target: Target, ports: Ports) -> Connector:
+    """The connector of this target; nothing is sent yet."""
+    return OpenfireConnector(target, catalogue.for_target(target, None), ports.now_s)

@@ -1,0 +1,72 @@
+"""Completes a job that updates a group, since the plugin replaces the whole of it. Pure.
+
+Called by the connector. Always holds: what the job leaves out is sent as the server has it. Since 1.8.1 whoever is not
+listed is removed, and a group is shared only where that is said (read in the sources of 1.8.1 to 1.12.0; a request
+without the lists gets 500, measured on 1.10.2). An empty list is sent only where the job or the server has one.
+"""
+
+from typing import Final
+
+import attrs
+
+from restbroker.rules.command import Call, Command, CommandSpec
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.servers.api.texts import parsed
+from restbroker.servers.openfire.normal import normal
+from restbroker.servers.openfire.rest.outcomes import CHECK_URL, judge
+from restbroker.servers.openfire.rest.ways import GET_GROUP, UPDATE_GROUP, ways
+from restbroker.transport.message import Response
+
+_REPLACED: Final = ("admins", "members", "shared")
+_GIVE_ALL: Final = "Give admins, members and shared in the job, so that the group need not be read."
+
+
+def is_incomplete(call: Call) -> bool:
+    """Whether the group must be read before this call may be sent."""
+    given = call.command.arguments
+    return call.command.endpoint == UPDATE_GROUP and any(given.get(name) is None for name in _REPLACED)
+
+
+def question(call: Call) -> Call:
+    """The call that reads the group; `call` has passed as a request."""
+    return attrs.evolve(call, command=Command(GET_GROUP, {"groupName": call.command.arguments["groupName"]}))
+
+
+def completed(call: Call, spec: CommandSpec, response: Response, now_s: float) -> Call | Outcome:
+    """The call with what it leaves out; an outcome where the group could not be read. `spec` is that of the question,
+    `response` its answer.
+    """
+    outcome = judge(question(call), ways()[GET_GROUP], spec, response, now_s)
+    match outcome:
+        case Delivered() if response.truncated:
+            message = "The group is larger than what is read of an answer, and who is not listed would be removed."
+            return Rejected(Reason("CommandFailed", message, _GIVE_ALL, response.status))
+        case Delivered(body=dict() as group) if _same_name(group.get("name"), call.command.arguments["groupName"]):
+            return _with(call, response)
+        case Delivered():
+            message = f"Status {response.status} with something that is not the group that was asked for."
+            return Denied(Reason("NotTheApi", message, CHECK_URL, response.status))
+        case Uncertain(reason):
+            # What was asked changes nothing.
+            return Deferred(reason)
+        case Deferred():
+            return attrs.evolve(outcome, maybe_run=False)
+        case _:
+            return outcome
+
+
+def _same_name(one: Json, other: Json) -> bool:
+    # What keeps Openfire's groups may not tell capitals from small letters.
+    return isinstance(one, str) and isinstance(other, str) and one.casefold() == other.casefold()
+
+
+def _with(call: Call, response: Response) -> Call:
+    """What the answer does not have stays out: a version that does not write it does not read it either."""
+    raw = parsed(response.body)
+    group = normal("GroupEntity", raw)
+    if not isinstance(raw, dict) or not isinstance(group, dict):
+        return call
+    kept = {name: group[name] for name in _REPLACED if raw.get(name) is not None}
+    written = {name: value for name, value in call.command.arguments.items() if value is not None}
+    return attrs.evolve(call, command=Command(call.command.endpoint, {**kept, **written}))

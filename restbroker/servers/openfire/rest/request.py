@@ -1,0 +1,126 @@
+"""Makes the HTTP request of a job, and of a probe. Pure, but for reading secrets.
+
+Called by the connector and the check. Always holds: there is exactly one `Accept`, without which 1.2 answers 500 in
+place of a refusal (measured); the login is sent at once, since nobody asks for it; a path's parts are encoded, and a
+slash in one is refused (500, measured); the text of the shared secret stands in a query only where nothing else is
+taken.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import quote
+
+from restbroker.config.target import Target
+from restbroker.rules.command import Call
+from restbroker.rules.json_types import Json
+from restbroker.servers.api.login import Headers
+from restbroker.servers.openfire.rest import writing
+from restbroker.servers.openfire.rest.entities import ENTITIES, with_roles
+from restbroker.servers.openfire.rest.settings import login_of, secret_text, settings_of
+from restbroker.servers.openfire.rest.values import Unfit, fit
+from restbroker.servers.openfire.rest.ways import CREATE_GROUP, NEW_NAME, Way
+from restbroker.servers.openfire.rest.writing import Dialect
+from restbroker.transport.message import Request
+
+JSON: Final = "application/json"
+XML: Final = "application/xml"
+STATISTICS: Final = "/system/statistics/sessions"
+READY: Final = "/system/readiness/server"
+YAML: Final = "application/yaml"
+_ACCEPTS: Final[Mapping[str, str]] = {"xml": XML, "yaml": YAML}
+_LIMIT_BYTES: Final = 65_536
+_DOTS: Final = frozenset({".", ".."})
+_READ_UNSEEN: Final[Mapping[str, Json]] = MappingProxyType({"admins": [], "members": []})
+"""Without one of these the plugin makes no group: it answers 500 (since 1.8.1; measured on 1.10.2)."""
+
+
+def build(call: Call, way: Way, target: Target, dialect: Dialect | None, cookie: str | None) -> Request:
+    """The request. `dialect`: of the server, where that must be known. Raises `Unfit` for what the job gives,
+    `ConfigError` for a secret that cannot be used.
+    """
+    given = fit(way, call.command.arguments, target.default_host)
+    path = "".join(f"/{_segment(part, given)}" for part in way.path.strip("/").split("/"))
+    query = tuple((name, _text(given[name])) for name in way.query if name in given)
+    headers: Headers = (("Accept", _ACCEPTS.get(way.answer, JSON)), *_login(way, target), *_cookie(cookie))
+    body = b""
+    if way.login == "parameter":
+        query = _with_secret(query, target)
+    if (entity := way.entity) is not None:
+        members = {**_READ_UNSEEN, **_members(way, given)} if way.name == CREATE_GROUP else _members(way, given)
+        is_json = dialect is not None and writes_json(way, target)
+        body = writing.json(entity, members, dialect) if dialect and is_json else writing.xml(entity, members)
+        headers = (*headers, ("Content-Type", JSON if is_json else XML))
+    return Request(
+        way.method,
+        target.url.path + path,
+        call.timeout_s,
+        query,
+        (*headers, *call.headers),
+        body,
+        repeatable=way.method == "GET" and way.repeat == "safe",
+    )
+
+
+def writes_json(way: Way, target: Target) -> bool:
+    """Whether its body is written as JSON, for which the server's dialect must be known."""
+    entity = way.entity
+    return entity is not None and not entity.xml_only and settings_of(target).write == "json"
+
+
+def question(
+    target: Target, path: str, cookie: str | None = None, timeout_s: float | None = None, accept: str = JSON
+) -> Request:
+    """A harmless GET below the target's path. Raises `ConfigError`."""
+    headers: Headers = (("Accept", accept), *login_of(target), *_cookie(cookie))
+    return Request(
+        "GET",
+        target.url.path + path,
+        timeout_s or target.timeout_s,
+        (),
+        headers,
+        body_limit_bytes=_LIMIT_BYTES,
+        repeatable=True,
+    )
+
+
+def _login(way: Way, target: Target) -> Headers:
+    return login_of(target) if way.login == "header" else ()
+
+
+def _cookie(cookie: str | None) -> Headers:
+    return () if cookie is None else (("Cookie", f"JSESSIONID={cookie}"),)
+
+
+def _with_secret(query: tuple[tuple[str, str], ...], target: Target) -> tuple[tuple[str, str], ...]:
+    secret = settings_of(target).secret
+    if secret is None or any(name == "secret" for name, _ in query):
+        return query
+    return (*query, ("secret", secret_text(secret)))
+
+
+def _members(way: Way, given: Mapping[str, Json]) -> Mapping[str, Json]:
+    if way.entity is ENTITIES["MUCRoomEntity"]:
+        given = with_roles(given)
+    if way.same is None:
+        return given
+    field, argument = way.same
+    return {**given, field: given.get(NEW_NAME, given[argument])}
+
+
+def _segment(part: str, given: Mapping[str, Json]) -> str:
+    if not part.startswith("{"):
+        return part
+    name = part[1:-1]
+    text = str(given[name])
+    if "/" in text:
+        raise Unfit(f'the argument "{name}" has a slash, which Openfire takes in no path')
+    if text in _DOTS:
+        raise Unfit(f'the argument "{name}" consists of dots, which a path cannot hold')
+    return quote(text, safe="@")
+
+
+def _text(value: Json) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

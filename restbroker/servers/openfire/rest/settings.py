@@ -1,0 +1,58 @@
+"""What a target of kind `openfire-rest` says beyond every target. `options` makes one of what is written.
+
+Used by the connector and the check. Always holds: no Trio is loaded here.
+"""
+
+import re
+from typing import Final, Literal
+
+import attrs
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Issued, Target
+from restbroker.errors import ConfigError
+from restbroker.servers.api.login import Headers, authorization
+
+Form = Literal["xml", "json"]
+"""How bodies are written."""
+
+BASE: Final = "/plugins/restapi/v1"
+"""Where the plugin is on the port of Openfire's console."""
+_VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
+
+
+@attrs.frozen
+class Settings:
+    """`secret`: the plugin's shared secret, where it counts instead of a login."""
+
+    secret: Secret | None = None
+    write: Form = "xml"
+
+
+def settings_of(target: Target) -> Settings:
+    """The target's; the defaults if it has none."""
+    return target.options if isinstance(target.options, Settings) else Settings()
+
+
+def login_of(target: Target) -> Headers:
+    """The header that logs in. Raises `ConfigError` when its secret cannot be read or used."""
+    secret = settings_of(target).secret
+    if secret is not None:
+        # As it is: "Bearer" before it gets 401 (measured).
+        return (("Authorization", secret_text(secret)),)
+    match target.credentials:
+        case Issued():  # refused when the configuration is loaded
+            return ()
+        case login:
+            return authorization(login)
+
+
+def secret_text(secret: Secret) -> str:
+    """The shared secret. Raises `ConfigError`."""
+    text = secret.reveal()
+    if not _VISIBLE.fullmatch(text):
+        raise ConfigError(
+            "The shared secret cannot be put into a header: it is empty or has characters beyond visible ASCII.",
+            "Put the secret alone into the setting or its file, without spaces and line breaks.",
+        )
+    return text

@@ -1,0 +1,31 @@
+"""The settings of Openfire's REST API plugin that let a target in and nobody else. Pure.
+
+The registry calls `suggest`. Always holds: no secret is written. (Properties: the plugin's own, read in its sources.)
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from restbroker.config.target import Target
+from restbroker.servers.allowed import Allowed
+from restbroker.servers.openfire.properties import addresses, remarks
+from restbroker.servers.openfire.rest.settings import settings_of
+
+_PLUGIN: Final = "plugin.restapi"
+
+
+def suggest(target: Target, allowed: Allowed) -> str:
+    """What to set, with what is to be known of it."""
+    return "\n".join((*remarks(target, allowed), *_properties(target)))
+
+
+def _properties(target: Target) -> Iterator[str]:
+    yield f"{_PLUGIN}.enabled = true"
+    if settings_of(target).secret is not None:
+        yield f"{_PLUGIN}.httpAuth = secret"
+        yield f"{_PLUGIN}.secret = THE TARGET'S SECRET"
+    else:
+        yield f"{_PLUGIN}.httpAuth = basic"
+    yield addresses(target, _PLUGIN)
+    yield "# Since Openfire 4.7.5, or its console answers in the plugin's place:"
+    yield "adminConsole.access.allow-wildcards-in-excludes = true"

@@ -1,0 +1,227 @@
+"""Makes events of what comes over a user's stream. Called by `listener`, for one frame after the other.
+
+Always holds: whatever comes, it becomes an event, or is one that is not wanted; `raw` has all that came. The names of
+frames and the members of their data, as the plugin's source has them:
+
+| frame | type in its data | event |
+|---|---|---|
+| chatapi.xmpp | none; the stanza in base64 | `stanza`, or the truth about a frame that follows |
+| chatapi.chat | chat, normal, headline; error | `message`, or `chatstate` with a `state`; `error` |
+| chatapi.presence | presence | `presence` |
+| chatapi.muc | groupchat; invitationReceived | `groupchat`; `invitation` |
+| chatapi.ask | offer; groupchat; all else | `invitation`: the room is there; `groupchat`; `queue` |
+| chatapi.assist | offerReceived; offerRevoked | `offer`; `offer-revoked` |
+| chatapi.notify, any other | | `notify` |
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import attrs
+
+from restbroker.rules.event import EventType, ServerEvent, bare, domain
+from restbroker.rules.json_types import Json
+from restbroker.servers.openfire.stream.data import read_data
+from restbroker.servers.openfire.stream.pairs import Pair, Pairs
+from restbroker.servers.openfire.stream.settings import RawMode
+from restbroker.servers.openfire.stream.stanza import Stanza, read_stanza
+from restbroker.transport.stream import Frame
+
+_STANZAS: Final = "chatapi.xmpp"
+_UNREAD: Final[Mapping[str, EventType]] = {
+    "chatapi.chat": "message",
+    "chatapi.presence": "presence",
+    "chatapi.muc": "groupchat",
+    "chatapi.ask": "queue",
+    "chatapi.assist": "offer",
+}
+"""What an event counts as that cannot be read."""
+_WORKGROUPS: Final = "workgroup."
+_NULL: Final = "null"
+"""What the plugin writes for a text that is not there (measured)."""
+_UNKNOWN: Final = "unknown"
+"""A presence without its stanza, or with two that may be its own."""
+
+
+def _nobody(room: str) -> None:
+    del room
+
+
+@attrs.define(eq=False)
+class Form:
+    """Of one stream. `host`: the domain of its user, if that is configured. `on_out` is called with each room that has
+    him leave, or says that he is not in it.
+    """
+
+    source: str
+    user: str
+    host: str | None
+    mode: RawMode
+    on_out: Callable[[str], None] = _nobody
+    is_ending: bool = False
+    """Whether a stanza said that the user's session may be over: what was on its way may still come behind it."""
+    _pairs: Pairs = attrs.field(factory=Pairs)
+
+    def read(self, frame: Frame, now_s: float) -> ServerEvent | None:
+        """The event; None: it is not wanted in this mode."""
+        if frame.name == _STANZAS:
+            return self._of_stanza(frame, now_s)
+        if self.mode == "stanzas":
+            return None
+        pair = self._pairs.of(frame)
+        # Invitations come twice, and so does what somebody hears who asks an expert (measured).
+        return None if pair is not None and pair.is_told else self._typed(frame, pair, now_s)
+
+    def _of_stanza(self, frame: Frame, now_s: float) -> ServerEvent | None:
+        data = read_data(frame.data)
+        coded = (data.members or {}).get("xmpp")
+        stanza = read_stanza(coded) if isinstance(coded, str) else None
+        if stanza is not None:
+            self.is_ending = self.is_ending or stanza.ends
+            self._pairs.add(stanza)
+            if stanza.expels is not None:
+                self.on_out(stanza.expels)
+        if self.mode == "typed":
+            return None
+        raw = self._raw(frame, data.members, data.fault)
+        if stanza is None:
+            return self._event("stanza", raw, now_s)
+        is_room = stanza.word == "groupchat" and stanza.sender is not None
+        return self._event(
+            "stanza",
+            {**raw, "stanza": stanza.xml},
+            now_s,
+            sender=stanza.sender,
+            receiver=stanza.receiver,
+            id=stanza.id,
+            body=stanza.body,
+            room=bare(stanza.sender or "") if is_room else None,
+        )
+
+    def _typed(self, frame: Frame, pair: Pair | None, now_s: float) -> ServerEvent:
+        data = read_data(frame.data)
+        members = data.members or {}
+        kind = _type(frame.name, members) if data.members is not None else _UNREAD.get(frame.name, "notify")
+        raw = self._raw(frame, data.members, data.fault)
+        sender, receiver, body = _text(members, "from"), _text(members, "to"), _body(kind, members)
+        named = _text(members, "id") if kind in ("offer", "offer-revoked") else None
+        if pair is not None and pair.says != "presence":
+            stanza = pair.stanza
+            sender, receiver, named = stanza.sender, stanza.receiver, stanza.id
+            if pair.says == "message":
+                kind, body = _message_type(stanza.word), stanza.body
+                raw.setdefault("data", _data(stanza.data))
+            else:
+                kind = "invitation"
+                raw |= _invited(stanza)
+                body = stanza.invitation.reason if stanza.invitation is not None else body
+        if kind == "presence":
+            # The plugin does not say whether somebody comes or goes (measured).
+            raw["presence"] = _UNKNOWN if pair is None or not pair.is_certain else pair.stanza.word or "available"
+        return self._event(
+            kind,
+            raw,
+            now_s,
+            sender=sender or _text(members, "inviter"),
+            receiver=receiver or self._whose(_text(members, "workgroup")),
+            id=named,
+            body=body,
+            room=_room(kind, members, sender),
+        )
+
+    def _event(self, kind: EventType, raw: Json, now_s: float, **said: str | None) -> ServerEvent:
+        receiver = said.get("receiver") or self._whose(None)
+        return ServerEvent(
+            type=kind,
+            sender=said.get("sender"),
+            receiver=receiver,
+            id=said.get("id"),
+            body=said.get("body"),
+            room=said.get("room"),
+            server=None if receiver is None else domain(receiver),
+            source=self.source,
+            received_at_s=now_s,
+            raw=raw,
+        )
+
+    def _raw(self, frame: Frame, members: Mapping[str, Json] | None, fault: str | None) -> dict[str, Json]:
+        raw: dict[str, Json] = {"event": frame.name, "user": self.user}
+        if members is None:
+            return {**raw, "text": frame.data, "parse_error": fault}
+        return {**members, **raw} if fault is None else {**members, **raw, "parse_error": fault}
+
+    def _whose(self, workgroup: str | None) -> str | None:
+        """The user's JID where the server does not say it: an offer tells of its workgroup only."""
+        host = self.host
+        if host is None and workgroup is not None and domain(workgroup).startswith(_WORKGROUPS):
+            host = domain(workgroup).removeprefix(_WORKGROUPS)
+        return None if host is None else f"{self.user}@{host}"
+
+
+def _type(name: str, members: Mapping[str, Json]) -> EventType:
+    match name, members.get("type"):
+        case "chatapi.chat", "error":
+            return "error"
+        case "chatapi.chat", _:
+            return "chatstate" if "state" in members and "body" not in members else "message"
+        case "chatapi.presence", _:
+            return "presence"
+        case "chatapi.muc", "invitationReceived":
+            return "invitation"
+        case ("chatapi.muc", _) | ("chatapi.ask", "groupchat"):
+            return "groupchat"
+        case "chatapi.ask", "offer":
+            return "invitation"
+        case "chatapi.ask", _:
+            return "queue"
+        case "chatapi.assist", "offerRevoked":
+            return "offer-revoked"
+        case "chatapi.assist", _:
+            return "offer"
+        case _:
+            return "notify"
+
+
+def _data(text: str | None) -> Json:
+    """As `data` is read in the frames that have it: not in what an asker is told first."""
+    return None if text is None else (read_data(f'{{"data": {text}}}').members or {}).get("data", text)
+
+
+def _invited(stanza: Stanza) -> dict[str, Json]:
+    """What the plugin's two frames say between them, whichever came first."""
+    invitation = stanza.invitation
+    if invitation is None:
+        return {}
+    said = {"inviter": invitation.inviter, "reason": invitation.reason, "password": invitation.password}
+    return {"room": stanza.sender, **{name: _NULL if text is None else text for name, text in said.items()}}
+
+
+def _message_type(word: str | None) -> EventType:
+    match word:
+        case "groupchat" | "error":
+            return word
+        case _:
+            return "message"
+
+
+def _body(kind: EventType, members: Mapping[str, Json]) -> str | None:
+    if kind in ("invitation", "offer-revoked"):
+        return _text(members, "reason")
+    body = members.get("body")
+    return body if isinstance(body, str) else None
+
+
+def _room(kind: EventType, members: Mapping[str, Json], sender: str | None) -> str | None:
+    match kind:
+        case "groupchat":
+            return None if sender is None else bare(sender)
+        case "invitation":
+            room = _text(members, "room") or _text(members, "mucRoom")
+            return None if room is None else bare(room)
+        case _:
+            return None
+
+
+def _text(members: Mapping[str, Json], name: str) -> str | None:
+    value = members.get(name)
+    return value if isinstance(value, str) and value != _NULL else None

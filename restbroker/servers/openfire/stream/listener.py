@@ -1,0 +1,320 @@
+"""Reads the stream of one user, one connection after the other, for as long as the lease is this process'. `reader`
+makes one for each.
+
+Always holds: a stream is asked for under a lease that is valid by our own clock, and what is asked for when it ran out
+meanwhile is read only once Redis says that the lease is still ours: the server gives events to whoever opened last. A
+new stream is open before the old one is left, so that nothing falls in between; what an old one still holds is read.
+Only one whose login ended is left first: nothing more is sent there.
+"""
+
+import math
+import random
+from typing import Final
+from urllib.parse import quote
+
+import attrs
+import trio
+
+from restbroker.errors import StoreRefused
+from restbroker.rules.event import ServerEvent
+from restbroker.servers.contract import NoLogin
+from restbroker.servers.openfire.stream.access import headers_of
+from restbroker.servers.openfire.stream.facts import Facts
+from restbroker.servers.openfire.stream.form import Form
+from restbroker.servers.openfire.stream.reading import Reading
+from restbroker.servers.openfire.stream.shared import Shared
+from restbroker.servers.openfire.stream.state import StreamState
+from restbroker.servers.openfire.stream.troubles import (
+    NOT_LOGGED_IN,
+    Trouble,
+    jammed,
+    no_stream,
+    not_logged_in,
+    refused,
+    too_large,
+    unanswered,
+)
+from restbroker.store.logins import Known, On
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request
+from restbroker.transport.stream import EventStream, Frame, StreamEnded, open_stream
+
+_OK: Final = 200
+_EACH_BYTES: Final = 2048
+"""What an event takes in memory besides its text, roughly."""
+_LEAST_PAUSE_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 5.0
+"""Between two tries: doubled each time, until a stream is open."""
+_PROVEN_S: Final = 2.0
+"""A stream that lasted so long, or brought anything, is one: what answers and ends at once is none."""
+_LOOK_S: Final = 1.0
+"""So often it is looked whether somebody who is logged off, or asks nothing, has a stream by now."""
+_ENDING_S: Final = 2.0
+"""So long after the user's session seems to be over another stream is opened: a job that ended it is noted by then."""
+_ENDS: Final = 2
+"""So many streams may end at once before an operator is told: a login or a restart may end one."""
+
+
+@attrs.define(eq=False)
+class Listener:
+    """That of one user. The reader calls `renewed`, `disturbed`, `noted` and `lost`."""
+
+    shared: Shared
+    user: str
+    is_asking: bool = False
+    """Whether a stream may have been asked for that is not known yet to be ours."""
+    facts: Facts = attrs.field(factory=Facts)
+    _opening: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _until_s: float = 0.0
+    _is_lost: bool = False
+    _renewal: trio.Event = attrs.field(factory=trio.Event)
+    _wake: trio.Event = attrs.field(factory=trio.Event)
+    _heard_at_s: float = 0.0
+    _is_held_up: bool = False
+    """Whether the basket is full: then what comes waits in the connection, which must not be left."""
+    _is_proven: bool = False
+    _ends: int = 0
+    """So many streams ended one after the other before they were proven."""
+    _announced: str = attrs.field(default="", repr=False)
+    state: StreamState = attrs.field(factory=StreamState)
+    _afresh: str = attrs.field(default="", repr=False)
+    """The login that took the place of one that led nowhere: there is one try for each stream."""
+
+    def renewed(self, until_s: float) -> None:
+        """The lease is ours until then, on Trio's clock."""
+        self._until_s = until_s
+        renewal, self._renewal = self._renewal, trio.Event()
+        renewal.set()
+
+    def disturbed(self) -> None:
+        """Another process may have opened a stream of this user late: ours may get nothing any more."""
+        self._heard_at_s = -math.inf
+        self._wake.set()
+
+    def noted(self, known: Known, was: Known) -> None:
+        """As `StreamState.note`."""
+        self.state.note(known, was)
+        if self.state.is_outdated:
+            self._wake.set()
+
+    def lost(self) -> None:
+        """The lease is another's: nothing is opened any more, and what has come already is read."""
+        self._is_lost = True
+        self._opening.cancel()
+
+    async def run(self) -> None:
+        """Until the lease is lost and what came before is read, or cancelled."""
+        async with trio.open_nursery() as nursery:
+            reading: Reading | None = None
+            with self._opening:
+                while True:
+                    login = self.state.login
+                    stream = await self._opened(login.stream if reading and isinstance(login, On) else "")
+                    if reading is not None:
+                        is_taken = self._heard_at_s == -math.inf
+                        self.state.replaces(login, reading.heard_s, is_over=reading.over.is_set(), is_taken=is_taken)
+                        reading.leave()
+                    self._begun()
+                    reading = Reading(stream, self.state.opened_s)
+                    nursery.start_soon(self._read, reading)
+                    await self._watched(reading.over)
+                    if self.state.is_outdated:
+                        self.state.breaks_off(reading.heard_s)
+                        reading.leave()
+                        reading = None
+                    elif reading.over.is_set():
+                        self.state.breaks_off(reading.heard_s)
+                        reading = None
+                        if not self._is_proven:
+                            await self._ended_at_once()
+            if reading is not None:
+                reading.leave()
+
+    def _begun(self) -> None:
+        """A stream is open."""
+        self.state.begins(self.shared.now_s())
+        self._afresh = ""
+        self._heard_at_s = trio.current_time()
+        self._is_proven = False
+
+    async def _ended_at_once(self) -> None:
+        """Waits longer each time; the server is not to be asked without end."""
+        self._ends += 1
+        if self._ends > _ENDS:
+            shared = self.shared
+            shared.teller.tell(self.user, unanswered(f"{shared.target.url} ends each stream of {self.user} at once."))
+        pause_s = min(_LEAST_PAUSE_S * 2**self._ends, _LONGEST_PAUSE_S)
+        await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
+
+    def _prove(self) -> None:
+        self._is_proven, self._ends = True, 0
+        self.shared.teller.well(self.user, f"{self.shared.target.url.origin}/sse")
+        if (gap := self.state.gap()) is not None:
+            self.shared.teller.gap(self.user, gap)
+
+    async def _watched(self, over: trio.Event) -> None:
+        """Returns when the stream ended, or is quiet for so long that another is to be opened."""
+        opened_at_s = trio.current_time()
+        while not over.is_set() and not self.state.is_outdated:
+            if not self._is_proven and trio.current_time() - opened_at_s >= _PROVEN_S:
+                self._prove()
+            left_s = self._heard_at_s + self.shared.quiet_s - trio.current_time()
+            if left_s <= 0 and not self._is_held_up:
+                return
+            self._wake = trio.Event()
+            with trio.move_on_after(max(left_s, _LOOK_S) if self._is_proven else _LOOK_S):
+                await self._wake.wait()
+
+    async def _read(self, reading: Reading) -> None:
+        shared, stream = self.shared, reading.stream
+        form = Form(shared.source, self.user, shared.target.default_host, shared.settings.mode, self._expelled)
+        try:
+            with reading.scope:
+                while True:
+                    frame = await stream.next()
+                    reading.heard_s = max(reading.heard_s, stream.sent_after_s)
+                    if not (self._is_proven or reading.is_left):
+                        self._prove()
+                    event = self._event(form, frame)
+                    if event is not None:
+                        self._is_held_up, self.facts.event_s = True, shared.now_s()
+                        reading.hold()
+                        await shared.basket.put(event, _EACH_BYTES + len(frame.data.encode()))
+                        reading.go_on()
+                        self._is_held_up = False
+                    self._heard_at_s = trio.current_time()
+                    if form.is_ending and not reading.is_left:
+                        self._heard_at_s -= max(shared.quiet_s - _ENDING_S, 0.0)
+                        self._wake.set()
+        except StreamEnded as ended:
+            if ended.reason == "large":
+                shared.teller.tell(self.user, too_large(self.user, shared.settings.limit_bytes))
+            elif ended.reason == "other":
+                shared.teller.tell(self.user, no_stream(shared.target, self.user))
+            elif ended.reason == "silent":
+                why = f"{shared.target.url} sends nothing to {self.user}, not even a heartbeat."
+                shared.teller.tell(self.user, unanswered(why))
+        finally:
+            await stream.aclose()
+            reading.over.set()
+            self._wake.set()
+
+    def _expelled(self, room: str) -> None:
+        self.shared.expelled[0].send_nowait((self.user, room))
+
+    def _event(self, form: Form, frame: Frame) -> ServerEvent | None:
+        try:
+            return form.read(frame, self.shared.now_s())
+        # Whatever it holds: what somebody sends a user must not end a broker.
+        except Exception as error:  # noqa: BLE001
+            self.shared.teller.unreadable(self.user, frame.name, type(error).__name__)
+            return None
+
+    async def _opened(self, doubted: str) -> EventStream:
+        """A stream that is ours, however long that takes. `doubted`: a login that somebody else may have ended."""
+        pause_s, stale, is_again = _LEAST_PAUSE_S, "", False
+        while True:
+            await self._valid()
+            try:
+                looked_s = self.shared.now_s()
+                known = await self._login(stale or doubted, leads_nowhere=bool(stale))
+                doubted = ""
+                stream = None if known is None else await self._ask(known)
+                if stream is not None:
+                    self.facts.opened(stream, known or "", self.shared.now_s())
+                    return await self._ours(stream)
+                if not known:
+                    if known is None:
+                        self.state.has_no_login(looked_s)
+                    else:
+                        self.state.asks_nothing()
+                    self.facts.ended()
+                    self.shared.teller.rests(self.user, "no login" if known is None else "no question")
+                    await trio.sleep(_LOOK_S)
+                    continue
+                # What is known of his login may be older than the server's last start, or of a session that was ended.
+                is_tried, stale = known in (stale, self._afresh), known
+                if is_tried and is_again:
+                    raise jammed(self.shared.target, self.user)
+                # Once it may be a kick or a logoff of this moment.
+                is_again = is_tried
+                if not is_tried:
+                    continue
+            except Trouble as trouble:
+                self.shared.teller.tell(self.user, trouble)
+            await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _valid(self) -> None:
+        """Returns when the lease is ours by our own clock."""
+        while self._is_lost or trio.current_time() >= self._until_s:
+            await self._renewal.wait()
+
+    async def _ours(self, stream: EventStream) -> EventStream:
+        """The stream, which took its time to open, once it is sure that the lease is ours still."""
+        try:
+            await self._valid()
+        except BaseException:
+            await stream.aclose()
+            raise
+        self.is_asking = False
+        return stream
+
+    async def _login(self, stale: str, *, leads_nowhere: bool) -> str | None:
+        """His stream's id, another than the stale one if the server gives one; "": he needs none. None: he is off.
+
+        `leads_nowhere`: the server gave no stream for it. Raises `Trouble`.
+        """
+        shared = self.shared
+        try:
+            if self.user in shared.settings.askers:
+                (self.state.login,) = await shared.logins.noted([self.user])
+                return ""
+            known = await shared.logins.watched(self.user, stale, afresh=leads_nowhere and stale != self._afresh)
+        except NoLogin as error:
+            raise not_logged_in(self.user, error) from None
+        except (NotSent, MaybeSent, StoreRefused) as error:
+            raise unanswered(error.message) from None
+        self.state.login = None if known is None else On(known)
+        self._afresh = (known or "") if leads_nowhere else self._afresh
+        return known
+
+    async def _ask(self, known: str) -> EventStream | None:
+        """His stream; None where the server knows none of this login. Raises `Trouble`."""
+        shared, settings = self.shared, self.shared.settings
+        path, headers = f"/sse/{quote(self.user, safe='')}", await headers_of(self.user, settings.passwords)
+        request = Request("GET", path, shared.target.timeout_s, headers=headers)
+        await self._valid()
+        self.is_asking = True
+        try:
+            stream = await open_stream(
+                shared.target, request, silence_s=settings.silence_s, limit_bytes=settings.limit_bytes
+            )
+        except NotSent as error:
+            raise unanswered(error.message) from None
+        try:
+            if stream.status == _OK and await self._is_announced(known):
+                return stream
+        except BaseException:
+            await stream.aclose()
+            raise
+        await stream.aclose()
+        self.is_asking = False
+        if stream.status in (_OK, NOT_LOGGED_IN):
+            return None
+        raise refused(shared.target, self.user, stream.status)
+
+    async def _is_announced(self, known: str) -> bool:
+        """Makes him available, once for each login that his streams are opened under here: a job may have set him away.
+
+        False: the server does not know the login. Raises `Trouble`.
+        """
+        if known and known != self._announced and self.shared.settings.announces:
+            try:
+                await self.shared.logins.present(self.user)
+            except NoLogin:
+                return False
+            except (NotSent, MaybeSent, StoreRefused) as error:
+                raise unanswered(error.message) from None
+            self._announced = known
+        return True

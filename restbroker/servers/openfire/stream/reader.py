@@ -1,0 +1,219 @@
+"""Reads the streams of a source's users: keeps the leases, and has Redis take what comes. Assembly runs it.
+
+Always holds: of all processes one reads a user's stream, and another goes on within the time of a lease when that one
+dies; while Redis is away, streams that are open are read on until the basket is full, and none is opened: nobody could
+have taken a lease meanwhile, or had, so that the server gives him the events. What came by the end of the process is
+pushed if Redis takes it at once; then the leases end, so that another need not wait.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.events import EventSource
+from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.rules.event import ServerEvent
+from restbroker.servers.event_contract import Leases, Offer, Ways
+from restbroker.servers.openfire.stream.basket import Basket
+from restbroker.servers.openfire.stream.listener import Listener
+from restbroker.servers.openfire.stream.settings import Settings
+from restbroker.servers.openfire.stream.shared import Shared
+from restbroker.servers.openfire.stream.troubles import Teller
+from restbroker.store.leases import Lease, Mine, Others
+from restbroker.telemetry.events import EventHandled, Report, Warned
+
+_RENEWALS: Final = 3
+"""So often a lease is renewed while it lasts."""
+_SOON_S: Final = 0.05
+_WATCH_S: Final = 1.0
+"""So often it is looked whether another process' lease ended before its time, as at a stop."""
+_LOGINS_S: Final = 0.5
+"""So often it is looked whether a user has another login than the one that his stream was opened under."""
+_AGAIN_S: Final = 0.5
+"""So soon Redis is asked again that did not answer."""
+_PATIENCE_S: Final = 2.0
+"""So long Redis may take before an operator is told, and at the end."""
+_PAUSE_S: Final = 1.0
+
+
+def open_reader(source: EventSource, ways: Ways) -> "StreamReader":
+    """Of one source. Raises `ConfigError` where it was not given what it needs."""
+    assert isinstance(source.options, Settings)  # noqa: S101  as its options judged it
+    if source.target is None or ways.leases is None or ways.logins is None:
+        raise ConfigError(f"The source {source.name} needs its target, and leases and logins in Redis.")
+    teller = Teller(source.name, ways.report, ways.states)
+    basket = Basket(source.options.buffer_bytes, partial(_tell_of_full, source.name, ways.report))
+    shared = Shared(source.name, source.options, source.target, ways.logins, basket, teller)
+    return StreamReader(shared, source, ways, ways.leases)
+
+
+@attrs.define(eq=False)
+class StreamReader:
+    """All streams of one source that this process has the leases of."""
+
+    shared: Shared
+    source: EventSource
+    ways: Ways
+    leases: Leases
+    _listeners: dict[str, Listener] = attrs.field(factory=dict)
+    _late: dict[str, int] = attrs.field(factory=dict)
+    _waits: bool = False
+    _in_hand: list[ServerEvent] = attrs.field(factory=list)
+    """What was taken out of the basket and is not known to be in Redis."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Until cancelled."""
+        task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hand_over)
+                nursery.start_soon(self._watch_logins)
+                nursery.start_soon(self._note_expelled)
+                await self._keep_leases(nursery)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._hand_over_the_rest()
+                await self.leases.end(tuple(self._listeners))
+                await self.leases.aclose()
+                await self.shared.logins.aclose()
+                if self.ways.http is not None:
+                    await self.ways.http.aclose()
+
+    async def _keep_leases(self, nursery: trio.Nursery) -> None:
+        settings = self.shared.settings
+        while True:
+            asked_s = trio.current_time()
+            try:
+                found = await self.leases.hold(settings.everybody, settings.lease_s)
+            except (StoreUnavailable, StoreRefused) as error:
+                self._tell_of_redis(error.message)
+                await trio.sleep(_AGAIN_S)
+                continue
+            late = self._noted(found, asked_s + settings.lease_s, nursery)
+            if late:
+                await self.leases.end(late)
+            left_s = [lease.left_ms / 1000 + _SOON_S for lease in found.values() if isinstance(lease, Others)]
+            await trio.sleep(min(settings.lease_s / _RENEWALS, *left_s, _WATCH_S if left_s else math.inf))
+
+    async def _watch_logins(self) -> None:
+        """Another login ends what a stream brings, and the server does not tell. While Redis is away, this waits."""
+        while True:
+            await trio.sleep(_LOGINS_S)
+            was = {user: (listener, listener.state.login) for user, listener in self._listeners.items()}
+            try:
+                known = await self.shared.logins.noted(list(was))
+            except StoreRefused:
+                continue  # told where the leases are renewed
+            for (listener, login), one in zip(was.values(), known, strict=True):
+                listener.noted(one, login)
+
+    async def _note_expelled(self) -> None:
+        """The plugin answers 200 to what somebody says in a room that had him leave: he is to join it first."""
+        async for user, room in self.shared.expelled[1]:
+            while True:
+                try:
+                    await self.shared.logins.expelled(user, room)
+                    break
+                except StoreRefused:
+                    await trio.sleep(_AGAIN_S)  # told where the leases are renewed
+
+    def _noted(self, found: Mapping[str, Lease], until_s: float, nursery: trio.Nursery) -> list[str]:
+        """Starts and ends listeners; of which users a stream may have been opened too late."""
+        late: list[str] = []
+        for user, lease in found.items():
+            listener = self._listeners.get(user)
+            match lease:
+                case Mine(times):
+                    if listener is None:
+                        listener = self._started(user, nursery)
+                    elif times != self._late.get(user):
+                        listener.disturbed()
+                    self._late[user] = times
+                    listener.renewed(until_s)
+                case Others():
+                    if listener is not None:
+                        del self._listeners[user]
+                        listener.lost()
+                        self.shared.teller.left(user)
+                        if listener.is_asking:
+                            late.append(user)
+        return late
+
+    def _started(self, user: str, nursery: trio.Nursery) -> Listener:
+        listener = self._listeners[user] = Listener(self.shared, user)
+        self.shared.teller.began(user, listener.facts)
+        nursery.start_soon(listener.run)
+        return listener
+
+    async def _hand_over(self) -> None:
+        while True:
+            self._in_hand = await self.shared.basket.take()
+            await self._offered()
+
+    async def _hand_over_the_rest(self) -> None:
+        basket = self.shared.basket
+        with trio.move_on_after(_PATIENCE_S):
+            await self._offered()
+            while events := basket.rest():
+                self._in_hand = events
+                await self._offered()
+        if lost := len(self._in_hand) + len(basket):
+            what = f"{lost} events of the source {self.source.name} are lost: Redis did not take them by the end."
+            cure = "Openfire keeps no events: have Redis work while restbroker stops."
+            self.ways.report(Warned("EventsLost", what, cure))
+
+    async def _offered(self) -> None:
+        """Until Redis has all that is in hand, or knows that nobody wants it."""
+        while self._in_hand:
+            offer = self.ways.inlet.offer(self.source, self._in_hand)
+            try:
+                await self._waited(offer)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await offer.leave()
+                self._in_hand = self._undecided(offer)
+            if self._in_hand:
+                self._tell_of_redis(_why(offer))
+                await trio.sleep(_PAUSE_S)
+        self._waits = False
+
+    def _undecided(self, offer: Offer) -> list[ServerEvent]:
+        left: list[ServerEvent] = []
+        for event, verdict in zip(self._in_hand, offer.verdicts(), strict=True):
+            if isinstance(verdict, str):
+                self.ways.report(EventHandled(self.source.name, verdict))
+            else:
+                left.append(event)
+        return left
+
+    async def _waited(self, offer: Offer) -> None:
+        with trio.move_on_after(_PATIENCE_S) as patience:
+            await offer.done()
+        if patience.cancelled_caught:
+            self._tell_of_redis(_why(offer))
+            await offer.done()
+
+    def _tell_of_redis(self, why: str) -> None:
+        """Once, until it is over."""
+        if self._waits:
+            return
+        self._waits = True
+        what = f"Events of the source {self.source.name} wait: {why}"
+        cure = "Openfire keeps none: those that restbroker has read by then are lost when it stops."
+        self.ways.report(Warned("EventsWait", what, cure))
+
+
+def _tell_of_full(source: str, report: Report, size_bytes: int) -> None:
+    what = (
+        f"Source {source}: {size_bytes} bytes of events wait in memory, and no stream is read until Redis takes some."
+        " Nothing is lost by that, but Openfire has those wait who send to these users."
+    )
+    report(Warned("EventsHeld", what, "Have Redis work; or let more wait: the source's Buffer."))
+
+
+def _why(offer: Offer) -> str:
+    return next((one.message for one in offer.verdicts() if isinstance(one, Exception)), "Redis does not answer.")

@@ -1,0 +1,44 @@
+"""What the listeners of a source share. Made by `reader`, for each `listener`.
+
+Always holds: one for each source.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.target import Target
+from restbroker.servers.contract import Logins
+from restbroker.servers.openfire.stream.basket import Basket
+from restbroker.servers.openfire.stream.settings import Settings
+from restbroker.servers.openfire.stream.troubles import Teller
+
+QUIET_S: Final = 600.0
+"""After so long without an event the stream is opened anew: another reader may have taken it, which nobody tells."""
+
+
+def _channel() -> tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]]:
+    # Nobody comes into a room while Redis is away, so that few are told to leave one.
+    return trio.open_memory_channel(math.inf)
+
+
+@attrs.define(eq=False)
+class Shared:
+    """What the listeners of a source share."""
+
+    source: str
+    settings: Settings
+    target: Target
+    logins: Logins
+    basket: Basket
+    teller: Teller
+    now_s: Callable[[], float] = time.time
+    quiet_s: float = QUIET_S
+    expelled: tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]] = attrs.field(
+        factory=_channel
+    )
+    """Users and the rooms that had them leave."""

@@ -1,0 +1,112 @@
+"""The stanzas that mod_rest posts (`rest_callback_url`), and what it makes of answers. A `Hook`, which `hook` opens.
+
+Always holds: pure; an answer that is no success has a type that mod_rest does not read as a stanza, or is one. What is
+said of mod_rest was read in its source (Debian 13's prosody-modules, of April 2025, and a copy of January 2024), and of
+messages and iqs measured with the former under Prosody 0.12.3 (tests/servers/test_prosody_events.py):
+
+- 202 and 204 mean that the stanza is consumed. To an iq that asks, mod_rest then sends an empty result by itself, which
+  tells its sender that all went well; so one that nobody answers is refused with an error in a 200.
+- Any other status: the body is read as a stanza if its type is one that mod_rest knows, text/plain included, which it
+  would send to the user as a message; if not, the status decides (503: service-unavailable, of type cancel). JSON with
+  a member `error` and without `type` becomes an error to the sender of a message or presence. With `"type": "error"`
+  it would not, since Prosody replies to no error.
+- OPTIONS is asked once, when the module is loaded; `Accept` in the answer to it chooses what is posted.
+- Nothing is posted twice: the sender is told, and may try again.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+import orjson
+
+from restbroker.rules import rubyjson
+from restbroker.rules.event import EventType, ServerEvent, bare, domain
+from restbroker.rules.json_types import Json
+from restbroker.servers.event_contract import Answer, Malformed, Posted, Told
+
+CONTENT_TYPE: Final = "application/json"
+_KINDS: Final = ("message", "presence", "iq")
+_TAKEN: Final = Answer(202)
+_PROBED: Final = Answer(200, headers={"Accept": CONTENT_TYPE, "Allow": "OPTIONS, POST"})
+
+
+def read(posted: Posted, source: str, now_s: float) -> Told:
+    """The stanza as an event. Raises `Malformed`."""
+    try:
+        stanza = rubyjson.loads(posted.body)
+    except rubyjson.Unreadable as error:
+        # Its text quotes nothing but single characters and numbers.
+        raise Malformed(f"it is no JSON that Ruby can read ({error})") from None
+    if not isinstance(stanza, dict):
+        raise Malformed("it is no JSON object")
+    kind = stanza.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise Malformed(f"its kind is none of {', '.join(_KINDS)}")
+    sender, receiver = _text(stanza, "from"), _text(stanza, "to")
+    word = _text(stanza, "type")
+    event = ServerEvent(
+        type=_type(kind, word),
+        sender=sender,
+        receiver=receiver,
+        id=_text(stanza, "id"),
+        body=_text(stanza, "body"),
+        room=bare(sender) if word == "groupchat" and sender is not None else None,
+        server=domain(receiver) if receiver is not None else None,
+        source=source,
+        received_at_s=now_s,
+        raw=stanza,
+    )
+    return Told(event, asks=kind == "iq" and word not in ("result", "error"))
+
+
+def probed() -> Answer:
+    """The server is to post JSON."""
+    return _PROBED
+
+
+def taken(told: Told) -> Answer:  # noqa: ARG001  every stanza is confirmed in the same way
+    """The stanza is consumed."""
+    return _TAKEN
+
+
+def refused(told: Told) -> Answer:
+    """The sender of the iq gets an error."""
+    return _error(200, told, "cancel", "service-unavailable", "Nobody answers such questions here.")
+
+
+def not_now(told: Told, retry_after_s: int) -> Answer:
+    """The sender gets the error that Prosody also sends when nobody listens here; it is of the type wait."""
+    answer = _error(503, told, "wait", "recipient-unavailable", "This could not be taken. Try again later.")
+    return Answer(answer.status, answer.body, answer.content_type, {"Retry-After": str(retry_after_s)})
+
+
+def problem(status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG001  as `Hook` has it
+    """In a type that mod_rest does not read as a stanza: by the status it knows."""
+    return None
+
+
+def _error(status: int, told: Told, kind: str, condition: str, text: str) -> Answer:
+    stanza = told.event.raw
+    name = stanza["kind"] if isinstance(stanza, Mapping) else "message"
+    error = {"type": kind, "condition": condition, "text": text}
+    return Answer(status, orjson.dumps({"kind": name, "error": error}), CONTENT_TYPE)
+
+
+def _type(kind: str, word: str | None) -> EventType:
+    match kind, word:
+        case _, "error":
+            return "error"
+        case "message", "groupchat":
+            return "groupchat"
+        case "message", _:
+            return "message"
+        case "presence", _:
+            return "presence"
+        case _:
+            return "iq"
+
+
+def _text(stanza: Mapping[str, Json], member: str) -> str | None:
+    value = stanza.get(member)
+    return value if isinstance(value, str) else None

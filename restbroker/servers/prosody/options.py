@@ -1,0 +1,131 @@
+"""The options that a target of kind `prosody-rest` takes: the modules beside mod_rest, and how long an iq may take.
+
+The loader makes an instance, which makes `settings.Settings` of itself: those are the finished target's options. Always
+holds: no Trio is loaded here.
+"""
+
+import re
+from typing import ClassVar, Final
+
+import attrs
+
+from restbroker.config import values
+from restbroker.config.judged import At
+from restbroker.config.key import key
+from restbroker.config.kinds import ListOf, Scalar
+from restbroker.config.logins import checked_bearer, tell_plain
+from restbroker.config.review import Review
+from restbroker.config.target import Issued, Target
+from restbroker.config.urls import BadUrl, rest_address
+from restbroker.rules.json_types import Json
+from restbroker.servers.prosody.settings import Place, Settings, admin_place, msg_place, own, rest_place
+from restbroker.servers.prosody.ways import Api
+
+_BROADCAST: Final = "announcement"
+_BROADCASTS: Final = "announce_*"
+_FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
+
+
+def _field() -> Scalar:
+    expected = "a member's name"
+
+    def read(value: Json) -> str:
+        if not isinstance(value, str) or _FIELD.fullmatch(value) is None:
+            raise values.BadValue(expected, value)
+        return value
+
+    return Scalar("name", {"type": "string", "pattern": f"^{_FIELD.pattern}$"}, read, str)
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What is written under `Options`."""
+
+    USUAL_URL: ClassVar[str] = "http://127.0.0.1:5280/rest"
+
+    admin_url: str | None = key(
+        "AdminURL",
+        values.text(),
+        "Where mod_http_admin_api is, for announcements, invites and users; of the same server and port as URL.",
+    )
+    admin_token: str | None = key(
+        "AdminToken", values.text(), "The bearer token for it, where Auth has none or another.", secret=True
+    )
+    admin_token_file: str | None = key(
+        "AdminTokenFile", values.text(), "A file that holds that token.", instead_of=("AdminToken",)
+    )
+    msg_url: str | None = key(
+        "MsgURL",
+        values.text(),
+        "Where mod_post_msg is, for the command `msg`; of the same server and port as URL. Needs Auth with Basic.",
+    )
+    iq_timeout: float | None = key(
+        "IqTimeout",
+        values.duration(),
+        "How long an iq may take, where that is longer than RequestTimeout. mod_rest waits 300 s at most.",
+    )
+    fields: tuple[str, ...] = key(
+        "Fields",
+        ListOf("list of names", _field(), 'a list of names such as ["receipt"]'),
+        "Members of stanzas that your mod_rest knows and restbroker does not: it refuses others, since mod_rest leaves"
+        " them out without a word.",
+        (),
+        shown=None,
+    )
+
+    def judged(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.judged`."""
+        if isinstance(target.credentials, Issued):
+            review.refuse(at("Auth"), "asks for tokens that the server issues, as ejabberd does; use Basic or a token.")
+        elif target.credentials is None:
+            cure = f"Give {at('Auth')}: mod_rest takes an account's password, or a token."
+            review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
+        place = at("Options")
+        token = review.secret(f"{place}.AdminToken", self.admin_token, self.admin_token_file)
+        checked_bearer(f"{place}.AdminToken", token, review)
+        if token is not None and target.credentials is None:
+            tell_plain(target.url, review)
+        places: dict[Api, Place] = {"rest": rest_place(target)}
+        if (path := _path(self.admin_url, target, f"{place}.AdminURL", review)) is not None:
+            if (admin := admin_place(target, path, token)) is None:
+                review.refuse(f"{place}.AdminToken", "is missing: mod_http_admin_api takes bearer tokens alone.")
+            else:
+                places["admin"] = admin
+        elif token is not None and self.admin_url is None:
+            review.refuse(f"{place}.AdminURL", "is missing; AdminToken is for it.")
+        if (path := _path(self.msg_url, target, f"{place}.MsgURL", review)) is not None:
+            if (msg := msg_place(target, path)) is None:
+                review.refuse(
+                    f"{place}.MsgURL", f"needs {at('Auth')} with Basic, and the account's domain in User or Domain."
+                )
+            else:
+                places["msg"] = msg
+        return attrs.evolve(
+            target,
+            options=Settings(places, own(target), self.iq_timeout, self.fields),
+            secrets=() if token is None else (token,),
+            at_most_once=_with_broadcasts(target.at_most_once),
+        )
+
+
+def _path(written: str | None, target: Target, place: str, review: Review) -> str | None:
+    """The path of another API on the target's server."""
+    if written is None:
+        return None
+    try:
+        address = rest_address(written)
+    except BadUrl as bad:
+        review.refuse(place, str(bad))
+        return None
+    if address.credentials is not None:
+        review.refuse(place, "has a login in it; take that out.")
+    elif (address.url.origin, address.url.socket) != (target.url.origin, target.url.socket):
+        review.refuse(place, f"is not on {target.url.origin}, where URL is; make a target of its own for it.")
+    else:
+        return address.url.path
+    return None
+
+
+def _with_broadcasts(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Who holds broadcasts, as the default does, holds the one of mod_http_admin_api, which is called otherwise."""
+    return (*patterns, _BROADCAST) if _BROADCASTS in patterns and _BROADCAST not in patterns else patterns

@@ -1,0 +1,54 @@
+"""What Prosody has to load for a target, so that it offers what the tokens allow. Pure.
+
+The registry calls `suggest`. Always holds: a module of which no token allows a command is not loaded for it; what a
+module does beyond the tokens is said.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from restbroker.config.target import Target
+from restbroker.servers.allowed import Allowed
+from restbroker.servers.prosody.common import listening
+from restbroker.servers.prosody.settings import own, settings_of
+from restbroker.servers.prosody.ways import WAYS, Api
+
+_MODULES: Final[Mapping[Api, str]] = {"rest": "rest", "admin": "http_admin_api", "msg": "post_msg"}
+
+
+def suggest(target: Target, allowed: Allowed) -> str:
+    """The lines, with what is to be known of them."""
+    return "\n".join((*_remarks(target, allowed), *_host(target, allowed)))
+
+
+def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
+    yield f"-- Prosody's configuration, for the target {target.name}; after the change: restart Prosody"
+    yield "-- A module is offered as a whole: which of its commands jobs may ask for, the tokens' Allow says."
+    yield "-- The account that logs in to mod_rest sends in its own name; it must be no administrator (admins)"
+    yield "-- unless jobs shall send iqs that only one may."
+    if "admin" in _needed(target, allowed):
+        yield "-- mod_http_admin_api takes an administrator's token: in 0.12 with the scope prosody:scope:admin, in 13"
+        yield "-- with the account's role (prosody:operator for who is in admins). It needs mod_groups_internal."
+    if allowed.hosts:
+        yield f"-- That jobs keep to {', '.join(allowed.hosts)} is seen to by restbroker alone."
+
+
+def _host(target: Target, allowed: Allowed) -> Iterator[str]:
+    yield from listening(target)
+    yield f"VirtualHost {json.dumps(own(target) or target.host_header or 'THE VIRTUAL HOST')}"
+    yield "    modules_enabled = {"
+    for api, commands in _needed(target, allowed).items():
+        what = ", ".join(commands) or "restbroker asks it whether Prosody works"
+        yield f"        {json.dumps(_MODULES[api])}; -- {what}"
+    yield "    }"
+
+
+def _needed(target: Target, allowed: Allowed) -> Mapping[Api, list[str]]:
+    """The commands of each module; mod_rest is needed without any, since the probe asks it."""
+    found: dict[Api, list[str]] = {"rest": []}
+    for name in allowed.commands:
+        way = WAYS.get(name)
+        if way is not None and way.api in settings_of(target).places:
+            found.setdefault(way.api, []).append(name)
+    return found

@@ -1,0 +1,30 @@
+"""What the processes that read a source say is wrong, as findings of the check. Called by the checks of the kinds.
+
+Always holds: what the check has found by itself is not said again, and of many users a few are named.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from restbroker.servers.findings import Cause, Finding
+from restbroker.store.sources import SourceState
+
+_MOST: Final = 10
+
+
+def reported(
+    states: Sequence[SourceState], known: Sequence[Finding], why: str, causes: Mapping[str, Cause]
+) -> Iterator[Finding]:
+    """One finding for each process and user of `states` where nothing is read, but for what is `known`."""
+    troubled = [state for state in states if state.code and not any(_says(one, state) for one in known)]
+    for number, state in enumerate(troubled[:_MOST], start=1):
+        since = f"{datetime.fromtimestamp(state.since_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        more = len(troubled) - _MOST if number == _MOST else 0
+        others = f" So it is with {more} more." if more > 0 else ""
+        message = f"Source {state.source}: {state.message} {state.process} says so, since {since}.{others}"
+        yield Finding("problem", "Events", state.code, message, why, state.hint, causes.get(state.code, "other"))
+
+
+def _says(finding: Finding, state: SourceState) -> bool:
+    return finding.code == state.code and (not state.user or state.message in finding.message)

@@ -1,0 +1,136 @@
+"""A target of a kind, what becomes of a configuration with it, and its connector beside a small server.
+
+Each folder says what is usual for its kind.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from restbroker.config.core import Loaded
+from restbroker.config.load import load
+from restbroker.config.target import Target
+from restbroker.errors import ConfigError
+from restbroker.rules.command import Call, Command
+from restbroker.rules.outcome import Delivered, Outcome
+from restbroker.servers import registry
+from restbroker.servers.contract import Connector, Ports
+from restbroker.transport.client import open_transport
+from restbroker.transport.message import Request, Response, Transport
+from tests.support.receiver import Answer, Received, Receiver
+
+JID = "0123456789abcdef01234567"
+
+Act = Callable[[Received], Answer]
+Configured = Callable[..., Loaded]
+Made = Callable[..., Target]
+Problems = Callable[..., list[str]]
+Opened = Callable[..., Any]
+
+
+@attrs.frozen
+class Usual:
+    """What tests of a kind rely on: its target's name and members, where its server is, and what that says."""
+
+    name: str
+    entry: Mapping[str, Any]
+    path: str
+    act: Act
+    host: str | None = None
+    """The host that a job names."""
+
+
+@attrs.frozen
+class Direct:
+    """A link that sends at once."""
+
+    http: Transport
+
+    async def ask(self, request: Request) -> Response:
+        return await self.http.send(request)
+
+    send = ask
+
+
+@attrs.frozen
+class Bench:
+    """A connector and the server that it sends to."""
+
+    connector: Connector
+    link: Direct
+    server: Receiver
+    host: str | None
+
+    async def deliver(self, command: str = "do", of: Mapping[str, Any] | None = None, /, **arguments: Any) -> Outcome:
+        """`of`: what else is known of the job."""
+        known = {"jid": JID, "host": self.host, **(of or {})}
+        return await self.connector.deliver(Call(Command(command, arguments), **known), self.link)
+
+    async def sent(self, command: str = "do", /, **arguments: Any) -> Received:
+        assert isinstance(await self.deliver(command, **arguments), Delivered)
+        return self.server.received[-1]
+
+
+def answering(status: int, body: bytes = b"", **headers: str) -> Act:
+    """Says this to everything."""
+    return lambda _: Answer(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+@pytest.fixture
+def configured(tmp_path: Path, usual: Usual) -> Configured:
+    """Loads a target of these options; `members` are beside them in its entry."""
+
+    def run(
+        options: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, **members: Any
+    ) -> Loaded:
+        entry = {"Queues": ["q"], **usual.entry, "Options": options, **members}
+        file = tmp_path / "env.json"
+        file.write_text(json.dumps({"Token": "t", "Targets": {usual.name: entry}}))
+        return load(file, environ or {}, {}, registry.kinds())
+
+    return run
+
+
+@pytest.fixture
+def made(configured: Configured) -> Made:
+    """The target alone."""
+    return lambda *args, **members: configured(*args, **members).config.targets[0]
+
+
+@pytest.fixture
+def problems(configured: Configured, usual: Usual) -> Problems:
+    """What is wrong with it, one a line, without the place of the target."""
+
+    def run(*args: Any, **members: Any) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            configured(*args, **members)
+        lines = caught.value.message.splitlines()[1:]
+        return [line.strip().removeprefix(f"Targets.{usual.name}.") for line in lines]
+
+    return run
+
+
+@pytest.fixture
+def opened(made: Made, usual: Usual) -> Opened:
+    """A bench: `act` is what the server answers. Options may be made of its URL."""
+
+    @asynccontextmanager
+    async def run(
+        act: Act = usual.act, /, options: Any = None, environ: Any = None, *, path: str = usual.path, **members: Any
+    ) -> AsyncIterator[Bench]:
+        with Receiver(act) as server:
+            given = options(server.url) if callable(options) else options
+            target = made(given, environ, URL=server.url + path, **members)
+            http = open_transport(target)
+            try:
+                ports = Ports(lambda _: None, lambda: 1_700_000_000.0)
+                yield Bench(registry.open_connector(target, ports), Direct(http), server, usual.host)
+            finally:
+                await http.aclose()
+
+    return run

@@ -1,0 +1,143 @@
+"""What the catalogue says of ejabberd's versions."""
+
+from restbroker.config.target import Target, Url
+from restbroker.servers.ejabberd.catalogue import api_of, for_version, too_old
+from restbroker.servers.ejabberd.options import Options
+
+
+def test_the_newest_entry_that_is_not_newer_is_chosen() -> None:
+    rows: list[tuple[str | None, str]] = [
+        (None, "26.07"),
+        ("unknown", "26.07"),
+        ("23.01-1", "23.01"),
+        ("24.02", "23.01"),
+        ("25.03", "24.12"),
+        ("27.01", "26.07"),
+        ("18.06", "23.01"),
+    ]
+    assert [(asked, found) for asked, found in rows if for_version(asked).version != found] == []
+
+
+def test_an_argument_changes_its_type_with_the_version() -> None:
+    def groups(version: str, api: int | None = None) -> tuple[str, str | None]:
+        argument = for_version(version, api).commands["add_rosteritem"].arguments[5]
+        return argument.name, argument.element
+
+    assert groups("23.01") == ("group", None)
+    assert groups("24.12") == ("groups", "string")
+    assert groups("24.12", 0) == ("group", None)
+
+
+def test_a_pinned_interface_version_hides_newer_commands() -> None:
+    assert "unban_account" in for_version("24.12").commands
+    assert "unban_account" not in for_version("24.12", 1).commands
+
+
+def test_a_renamed_argument_is_known_under_both_names() -> None:
+    spec = for_version("24.12").commands["create_room"]
+    old, new = spec.argument("name"), spec.argument("room")
+    assert old is not None
+    assert old == new
+
+
+def test_commands_of_policy_user_take_host_and_user() -> None:
+    spec = for_version("24.12").commands["get_roster"]
+    assert (spec.arguments, spec.fills_host, spec.fills_user) == ((), True, True)
+
+
+def test_what_would_happen_twice_is_unsafe_to_repeat_and_what_reads_or_sets_is_safe() -> None:
+    commands = for_version("26.07").commands
+    unsafe = [
+        "send_message",
+        "send_stanza",
+        "send_stanza_c2s",
+        "announce_send_all",
+        "stop",
+        "backup",
+        "oauth_issue_token",
+    ]
+    safe = ["get_roster", "check_account", "set_vcard", "unregister", "srg_user_add", "status"]
+    assert [name for name in unsafe if commands[name].repeat != "unsafe"] == []
+    assert [name for name in safe if commands[name].repeat != "safe"] == []
+
+
+def test_answers_and_arguments_that_are_credentials_are_marked() -> None:
+    commands = for_version("26.07").commands
+    told = ["oauth_issue_token", "get_cookie", "generate_invite", "register"]
+    assert [commands[name].secret_result for name in told] == [True, True, True, False]
+    assert [argument.name for argument in commands["register"].arguments if argument.secret] == ["password"]
+
+
+def test_purges_have_a_long_time_out_and_their_status_has_none() -> None:
+    commands = for_version("24.12").commands
+    assert commands["delete_old_messages"].timeout_s == 300.0
+    assert commands["delete_old_messages_status"].timeout_s is None
+    assert commands["register"].timeout_s is None
+
+
+def test_the_interface_version_is_read_from_the_end_of_a_path() -> None:
+    rows: list[tuple[str, int | None]] = [
+        ("/api", None),
+        ("/api/v2", 2),
+        ("register/v0", 0),
+        ("register", None),
+        ("/v2/api", None),
+    ]
+    assert [(path, api) for path, api in rows if api_of(path) != api] == []
+
+
+TOUCHES_THE_SERVER = {
+    *("cluster", "mnesia", "modules", "erlang", "db", "sql", "config"),
+    *("internal", "documentation", "ejabberdctl", "server"),
+}
+"""ejabberd's own tags (23.01 to 26.07) of commands that are about the server itself."""
+HARMLESS = {
+    # Which version, which hosts, and what was said.
+    *("status", "registered_vhosts", "echo", "echo3"),
+    # A user's own messages.
+    *("get_mam_messages", "get_offline_messages"),
+}
+
+
+def test_what_ejabberd_tags_as_about_the_server_or_takes_a_file_of_it_is_dangerous() -> None:
+    for version in ("23.01", "24.12", "26.07"):
+        catalogue = for_version(version)
+        about_it = {name for name, spec in catalogue.commands.items() if spec.tags & TOUCHES_THE_SERVER} - HARMLESS
+        assert {name for name in about_it if not catalogue.dangerous_in(name)} == set(), version
+        places = ("file", "dir", "in", "out")
+        takes = {name for name, spec in catalogue.commands.items() if any(map(spec.argument, places))}
+        assert len(takes) > 15, version
+        assert {name for name in takes if "files" not in catalogue.dangerous_in(name).get(name, ())} == set(), version
+
+
+def test_dangers_are_known_by_name_and_shown_as_tags() -> None:
+    rows: list[tuple[str, set[str]]] = [
+        ("backup", {"files", "database"}),
+        ("join_cluster", {"cluster"}),
+        ("mnesia_table_clear", {"database"}),
+        ("module_install", {"code"}),
+        ("stop", {"server"}),
+        ("push_roster_all", {"files"}),
+        ("register", set()),
+        ("send_message", set()),
+    ]
+    for command, words in rows:
+        catalogue = for_version("26.07")
+        assert catalogue.dangerous_in(command).get(command, frozenset()) == words
+        assert {tag for tag in catalogue.commands[command].tags if ":" in tag} == {
+            f"dangerous:{word}" for word in words
+        }
+
+
+def test_a_server_is_too_old_for_a_configured_interface_version_before_24_02() -> None:
+    rows: list[tuple[str | None, int | None, bool]] = [
+        ("23.01", 1, True),
+        ("23.10-1", 0, True),
+        ("24.02", 1, False),
+        ("26.07", 3, False),
+        (None, 1, False),
+        ("23.01", None, False),
+    ]
+    for version, api, old in rows:
+        target = Target("t", "ejabberd", Url("http", "127.0.0.1", 1), ("rest",), options=Options(api_version=api))
+        assert (too_old(target, version) is not None) is old

@@ -1,0 +1,127 @@
+"""What `check` makes of a target's first answer, of no answer, and of the lines it proposes."""
+
+import json
+from base64 import b64encode
+
+import attrs
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Bearer, Credentials, Target, Url
+from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
+from restbroker.servers.ejabberd.check import ejabberd_yml
+from restbroker.servers.ejabberd.check.entry import judge_entry
+from restbroker.servers.ejabberd.check.find_api import is_api
+from restbroker.servers.ejabberd.check.no_answer import unreachable
+from restbroker.servers.findings import Cause
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Response
+
+TARGET = Target(
+    "t", "ejabberd", Url("https", "h", 443, "/api"), ("rest",), Basic("bob@h", Secret("hush")), default_host="h"
+)
+RUNNING = "The node n@h is started. Status: startedejabberd 23.01-1 is running in that node"
+FORBIDDEN = {"status": "error", "code": 32, "message": "AccessRules: Account does not have the right."}
+
+
+def response(status: int, body: object, **headers: str) -> Response:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Response(status, headers, raw, 0.0)
+
+
+def test_a_running_ejabberd_is_usable_and_tells_its_version_and_a_forbidden_status_is_still_ejabberd() -> None:
+    entry = judge_entry(TARGET, response(200, RUNNING))
+    assert (entry.finding.level, entry.version) == ("ok", "23.01")
+    entry = judge_entry(TARGET, response(403, FORBIDDEN))
+    assert (entry.finding.level, entry.version) == ("ok", None)
+
+
+def test_each_wrong_answer_has_its_name_and_cure() -> None:
+    rows: list[tuple[Response, str, Cause, bool]] = [
+        (response(200, b"<html>hello</html>"), "NotTheApi", "target", True),
+        (response(200, {"app": "other"}), "NotTheApi", "target", True),
+        (response(404, b"<h1>404 Not Found</h1>"), "NotTheApi", "target", True),
+        (response(301, b"", location="https://h/api/status?x=1"), "Redirect", "target", True),
+        (response(401, {"code": 10, "message": "You are not authorized"}), "LoginRefused", "refused", False),
+        (response(403, b"<h1>403 Forbidden</h1>"), "Refused", "refused", False),
+        (response(400, "unknown_command"), "Unwell", "target", False),
+        (response(200, "The node n@h is stopped. Status: stopped"), "Unwell", "target", False),
+    ]
+    for answer, code, cause, elsewhere in rows:
+        entry = judge_entry(TARGET, answer)
+        finding = entry.finding
+        assert (finding.code, finding.cause, finding.level) == (code, cause, "problem"), (answer, code)
+        assert entry.elsewhere == elsewhere, (answer, code)
+        assert finding.why, (answer, code)
+        assert finding.cure, (answer, code)
+
+
+def test_a_redirect_names_the_url_behind_it_without_a_login() -> None:
+    finding = judge_entry(TARGET, response(302, b"", location="https://x:y@other/api/status?z=1")).finding
+    assert finding.cure == '"RestURL": "https://other/api"'
+    assert "x:y" not in repr(finding)
+
+
+def test_each_silence_has_its_name_and_cure() -> None:
+    rows: list[tuple[NotSent | MaybeSent, str, str]] = [
+        (NotSent("No connection"), "Unreachable", "runs"),
+        (MaybeSent("No whole answer", timed_out=True), "Silent", "load and log"),
+        (NotSent("No connection in time", timed_out=True), "Unreachable", "runs"),
+        (MaybeSent("The connection broke"), "HangsUp", "runs"),
+        (NotSent("TLS: CERTIFICATE_VERIFY_FAILED", tls=True), "TlsFailed", "CA"),
+        (NotSent("TLS: UNEXPECTED_EOF", tls=True), "TlsFailed", '"RestURL": "http://h:443/api"'),
+    ]
+    for error, code, says in rows:
+        finding = unreachable(TARGET, error)
+        assert (finding.code, finding.cause) == (code, "target"), (error, code)
+        assert says in (finding.cure or ""), (error, code)
+
+
+def test_only_ejabberds_own_way_to_complain_is_taken_for_its_api() -> None:
+    rows: list[tuple[Response, bool]] = [
+        (response(400, "Request have unknown arguments: [zz_probe]"), True),
+        (response(403, FORBIDDEN), True),
+        (response(401, {"code": 10}), True),
+        (response(404, b"<h1>404 Not Found</h1>"), False),
+        (response(401, {"error": "login"}), False),
+        (response(200, {"unknown argument": 1}), False),
+    ]
+    assert [(answer, expected) for answer, expected in rows if is_api(answer) is not expected] == []
+
+
+def test_the_lines_for_rights_name_whoever_logs_in() -> None:
+    rows: list[tuple[Credentials, str, str]] = [
+        (Basic("bob@h", Secret("hush")), "h", '- user: "bob@h"'),
+        (Bearer(Secret("hush")), "h", '- scope: "ejabberd:admin"'),
+        (None, "127.0.0.1", 'ip: "127.0.0.1/32"'),
+        (None, "h", "THIS MACHINE'S ADDRESS"),
+    ]
+    for credentials, host, who in rows:
+        target = attrs.evolve(TARGET, credentials=credentials, url=Url("http", host, 5281))
+        lines = ejabberd_yml.permissions(target, ["register"])
+        assert who in lines, (credentials, host)
+        assert lines.endswith('    what:\n      - "register"'), (credentials, host)
+        assert "hush" not in lines, (credentials, host)
+
+
+def test_the_lines_that_offer_the_api_open_no_more_than_the_url_needs() -> None:
+    assert 'ip: "127.0.0.1"' in ejabberd_yml.listen(Url("http", "localhost", 5281, "/api"))
+    remote = ejabberd_yml.listen(Url("https", "xmpp.example.org", 5443))
+    assert 'port: 5443\n    ip: "::"\n    module: ejabberd_http\n    tls: true\n' in remote
+    assert "/api: mod_http_api" in remote
+
+
+def test_a_password_that_is_a_word_of_the_answer_is_not_shown_and_hides_no_version() -> None:
+    said = (("Authorization", "Basic " + b64encode(b"admin@h:ejabberd").decode()),)
+    answer = read(attrs.evolve(response(200, RUNNING), said=said))
+    assert (version_in(answer), is_stopped(answer)) == ("23.01", False)
+    assert "ejabberd" not in answer.words + answer.text
+
+
+def test_each_refused_login_is_told_what_to_try_and_no_command_line_shows_the_password() -> None:
+    def cure(credentials: Credentials) -> str:
+        found = judge_entry(attrs.evolve(TARGET, credentials=credentials), response(401, "no")).finding.cure
+        return found or ""
+
+    assert cure(TARGET.credentials) == "Try: curl --user bob@h --data '{}' https://h:443/api/status"
+    assert cure(Basic("bob", Secret("hush"))) == '"RestUser": "bob@h"'
+    assert "oauth_issue_token" in cure(Bearer(Secret("hush")))

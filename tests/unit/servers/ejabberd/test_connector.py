@@ -1,0 +1,206 @@
+"""What the connector does between request and outcome, with a link that answers as scripted."""
+
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+import pytest
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Bearer, Login, Target, Url
+from restbroker.rules.command import Call, Command
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.servers.contract import Connector, Ports
+from restbroker.servers.ejabberd.connector import FORBIDDEN_AT_FIRST, FORBIDDEN_IN_A_ROW, open_connector
+from restbroker.servers.ejabberd.options import Options
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response
+
+TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), options=Options())
+STARTED = b'"The node nonode@nohost is started. Status: startedejabberd 24.12 is running in that node"'
+UNKNOWN = Response(400, {}, b'"unknown_command"', 0.0)
+FORBIDDEN = Response(403, {}, b'{"status":"error","code":32,"message":"no"}', 0.0)
+
+
+@attrs.define
+class ScriptedLink:
+    """Gives the next answer of the script to each request, and keeps how and what it was asked."""
+
+    answers: deque[Response | Exception]
+    asked: list[str] = attrs.Factory(list)
+    headers: list[Mapping[str, str]] = attrs.Factory(list)
+
+    async def ask(self, request: Request) -> Response:
+        return self._next("ask", request)
+
+    async def send(self, request: Request) -> Response:
+        return self._next("send", request)
+
+    def _next(self, how: str, request: Request) -> Response:
+        self.asked.append(f"{how} {request.path}")
+        self.headers.append(dict(request.headers))
+        answer = self.answers.popleft()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def opened(target: Target = TARGET) -> Connector:
+    """A connector as assembly makes it."""
+    return open_connector(target, Ports(lambda _: None, lambda: 0.0))
+
+
+def answering(*answers: Response | Exception) -> ScriptedLink:
+    """A link with this script."""
+    return ScriptedLink(deque(answers))
+
+
+def ok(body: bytes = b"0") -> Response:
+    """A plain success."""
+    return Response(200, {}, body, 0.0)
+
+
+KICK = Call(Command("kick_user", {"user": "a", "host": "x"}))
+
+
+async def test_an_unknown_command_beside_a_living_session_manager_is_rejected() -> None:
+    link = answering(UNKNOWN, ok(b"3"))
+    outcome = await opened().deliver(KICK, link)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "UnknownCommand"
+    assert link.asked == ["send /api/kick_user", "ask /api/connected_users_number"]
+
+
+INVALID_SERVICE = Response(400, {}, b"\"Invalid 'service'\"", 0.0)
+INTERNAL_ERROR = Response(500, {}, b'"internal_error"', 0.0)
+SAID_ONE = Response(200, {}, b"1", 0.0)
+
+
+async def test_what_a_stopping_server_refuses_is_put_off_and_what_a_living_one_refuses_is_not() -> None:
+    refusal_rows: list[Response] = [INVALID_SERVICE, INTERNAL_ERROR, SAID_ONE]
+    for name in ["create_room", "add_rosteritem", "set_last"]:
+        for refusal in refusal_rows:
+            call = Call(Command(name, {}))
+            outcome = await opened().deliver(call, answering(refusal, UNKNOWN))
+            assert isinstance(outcome, Deferred), name
+            assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True), name
+            outcome = await opened().deliver(call, answering(refusal, ok(b"3")))
+            assert isinstance(outcome, Rejected) or (isinstance(outcome, Deferred) and outcome.counts), name
+
+
+async def test_what_only_a_living_server_says_or_is_in_no_catalogue_is_believed_without_asking() -> None:
+    for call, answer, kind in (
+        (KICK, ok(), Delivered),
+        (KICK, Response(409, {}, b'"exists"', 0.0), Rejected),
+        (Call(Command("a_command_of_ours", {})), UNKNOWN, Rejected),
+    ):
+        link = answering(answer)
+        assert isinstance(await opened().deliver(call, link), kind)
+        assert link.asked == [f"send /api/{call.command.endpoint}"]
+
+
+async def test_a_secret_file_that_is_gone_leaves_the_job_unsent(tmp_path: Path) -> None:
+    target = attrs.evolve(TARGET, credentials=Bearer(Secret(path=tmp_path / "gone")))
+    for go in (opened(target).deliver(KICK, answering()), opened(target).probe(answering())):
+        with pytest.raises(NotSent, match="gone cannot be read") as caught:
+            await go
+        assert not caught.value.by_request, go
+
+
+async def test_a_secret_from_a_file_is_read_anew_for_each_job(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    for credentials in (Bearer(Secret(path=path)), Basic("a", Secret(path=path))):
+        path.write_text("first")
+        connector, link = opened(attrs.evolve(TARGET, credentials=credentials)), answering(ok(), ok())
+        await connector.deliver(KICK, link)
+        path.write_text("second")
+        await connector.deliver(KICK, link)
+        first, second = (headers["Authorization"] for headers in link.headers)
+        assert first != second, credentials
+
+
+async def test_the_version_that_the_probe_finds_chooses_the_catalogue() -> None:
+    connector = opened()
+    assert connector.spec("list_banned") is not None
+    probe = await connector.probe(answering(ok(STARTED)))
+    assert (probe.ok, probe.denied, probe.version) == (True, False, "24.12")
+    assert connector.catalogue.version == "24.12"
+    assert connector.spec("list_banned") is None
+
+
+async def test_the_probe_tells_unwell_from_denied() -> None:
+    rows: list[tuple[Response, bool, bool]] = [
+        (ok(b'"The node n is started. Status: started\\nejabberd is not running in that node."'), False, False),
+        (ok(b"<html>Welcome</html>"), False, True),
+        (Response(401, {}, b"", 0.0), False, True),
+        (Response(404, {}, b"<h1>404 Not Found</h1>", 0.0), False, True),
+        (Response(302, {}, b"", 0.0), False, True),
+        (UNKNOWN, False, False),
+        (Response(500, {}, b'"internal_error"', 0.0), False, False),
+        (Response(503, {}, b"", 0.0), False, False),
+        (Response(429, {}, b"", 0.0), False, False),
+    ]
+    for answer, is_ok, denied in rows:
+        probe = await opened().probe(answering(answer))
+        assert (probe.ok, probe.denied) == (is_ok, denied), (answer, is_ok)
+        assert probe.detail, (answer, is_ok)
+        assert probe.cure, (answer, is_ok)
+
+
+async def test_an_account_that_may_not_ask_for_status_is_asked_for_something_else() -> None:
+    link = answering(FORBIDDEN, ok(b"3"))
+    probe = await opened().probe(link)
+    assert (probe.ok, probe.denied, probe.version) == (True, False, None)
+    assert link.asked == ["ask /api/status", "ask /api/connected_users_number"]
+
+
+async def test_an_account_that_may_call_little_is_let_work_and_one_that_may_no_longer_call_anything_is_denied() -> None:
+    for worked, often in ((False, FORBIDDEN_AT_FIRST), (True, FORBIDDEN_IN_A_ROW)):
+        connector = opened()
+        if worked:
+            await connector.deliver(KICK, answering(ok()))
+        assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).ok, (worked, often)
+        for _ in range(often):
+            assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied), (worked, often)
+        assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).denied, worked
+
+
+VHOSTS = ok(b'["example.org","localhost"]')
+
+
+async def to_a_26_07(host: str, *hosts: Response | Exception) -> tuple[Outcome, list[str]]:
+    """What becomes of a command for this host that is refused, and what was asked after it."""
+    connector = opened(attrs.evolve(TARGET, credentials=Basic("a@localhost", Secret("p"))))
+    await connector.probe(answering(ok(STARTED.replace(b"24.12", b"26.07"))))
+    link = answering(FORBIDDEN, *hosts)
+    return await connector.deliver(Call(Command("register", {"user": "a"}), host=host), link), link.asked[1:]
+
+
+async def test_a_host_that_26_07_does_not_serve_is_called_so_though_it_says_forbidden() -> None:
+    for host in ["nowhere.example", "LOCALHOST"]:
+        outcome, asked = await to_a_26_07(host, VHOSTS, ok(b"3"))
+        assert isinstance(outcome, Rejected), host
+        assert (outcome.reason.code, outcome.reason.status) == ("UnknownHost", 403), host
+        assert outcome.reason.message == f"The server has no virtual host '{host}'; it has example.org, localhost."
+        assert "api_permissions" not in (outcome.reason.cure or ""), host
+        assert asked[0] == "ask /api/registered_vhosts", host
+
+
+async def test_what_26_07_forbids_on_a_host_that_is_served_or_may_be_stays_forbidden() -> None:
+    rows: list[Response | Exception] = [FORBIDDEN, NotSent("refused"), MaybeSent("reset"), VHOSTS]
+    for hosts in rows:
+        outcome, _ = await to_a_26_07("localhost", hosts)
+        assert isinstance(outcome, Denied), hosts
+        assert outcome.reason.code == "CommandForbidden", hosts
+        assert "Allow register for restbroker's account" in (outcome.reason.cure or ""), hosts
+        if isinstance(hosts, Response):
+            assert "an administrator of 'localhost' (access rule configure)" in (outcome.reason.cure or ""), hosts
+
+
+async def test_where_a_host_is_no_matter_of_rights_nothing_more_is_asked() -> None:
+    of_24_12: tuple[bytes, Login] = (b"24.12", Basic("a@localhost", Secret("p")))
+    for version, credentials in (of_24_12, (b"26.07", None)):
+        connector = opened(attrs.evolve(TARGET, credentials=credentials))
+        await connector.probe(answering(ok(STARTED.replace(b"24.12", version))))
+        assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied), version

@@ -1,0 +1,200 @@
+"""What `restbroker ctl` takes and prints for ejabberd, beside what its own ejabberdctl printed of the same.
+
+The recordings (tests/recorded/ejabberd/ctl-VERSION.jsonl) are of Debian's ejabberd 23.01 and 24.12 and of 26.07: a line
+of a shell, the API's answer to the same at the same time, what ejabberdctl printed, and what it ended with. `before` is
+what it printed while the command ran. A token that is new for each call, and the counters of `list_cluster_detailed`,
+are those of the API's answer.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, TypedDict
+
+import attrs
+
+from restbroker.rules.command import Call, Catalogue, Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Delivered, Outcome, Rejected
+from restbroker.servers.ctl import Answered, Asked, Printed, Refused
+from restbroker.servers.ejabberd.catalogue import for_version
+from restbroker.servers.ejabberd.ctl import MANNER
+from restbroker.servers.ejabberd.outcomes import judge
+from restbroker.transport.message import Response
+
+OLD: Final = for_version("23.01")
+NEW: Final = for_version("24.12")
+
+
+class Recorded(TypedDict):
+    """One line of a shell; the answer of the API to the same; what ejabberdctl printed, and ended with."""
+
+    line: str
+    status: int
+    body: str
+    stdout: str
+    exit: int
+
+
+RECORDED: Final[list[tuple[str, Recorded]]] = [
+    (version, json.loads(line))
+    for version in ("23.01", "24.12", "26.07")
+    for line in (Path(__file__).parents[3] / f"recorded/ejabberd/ctl-{version}.jsonl").read_text("utf-8").splitlines()
+]
+
+
+def known(catalogue: str, version: str | None) -> Catalogue:
+    """As the command line chooses it."""
+    return for_version(catalogue, None if version is None or catalogue == "23.01" else int(version))
+
+
+def asked(words: str, *, catalogue: str = "23.01", version: str | None = None) -> Asked:
+    found = MANNER.read(known(catalogue, version), shlex.split(words), version)
+    assert isinstance(found, Asked), found
+    return found
+
+
+def told(outcome: Outcome) -> Answered:
+    """The outcome as a job's reply tells it, once it is not tried again."""
+    match outcome:
+        case Delivered():
+            word = "negative" if outcome.negative else "delivered"
+            return Answered(word, outcome.text, outcome.body, outcome.status, "")
+        case _:
+            assert not hasattr(outcome, "counts") or outcome.reason.status == 500
+            word = "rejected" if isinstance(outcome, Rejected) else "failed"
+            reason = outcome.reason
+            return Answered(word, getattr(outcome, "text", "") or "", None, reason.status, reason.code)
+
+
+def printed(words: str, status: int, body: str, *, catalogue: str = "23.01", version: str | None = None) -> Printed:
+    one = asked(words, catalogue=catalogue, version=version)
+    call = Call(Command(one.endpoint, one.arguments))
+    commands = known(catalogue, version)
+    outcome = judge(call, commands.commands[one.name], Response(status, {}, body.encode(), 0.0))
+    found = MANNER.write(commands, one, told(outcome))
+    assert found is not None
+    return found
+
+
+def test_an_answer_of_the_api_is_printed_as_ejabberdctl_printed_the_same() -> None:
+    wrong = []
+    for catalogue, recorded in RECORDED:
+        words, version = recorded["line"], None
+        if words.startswith("--version"):
+            _, version, words = words.split(" ", 2)
+        found = printed(words, recorded["status"], recorded["body"], catalogue=catalogue, version=version)
+        ordered = _in_any_order if catalogue == "26.07" else str
+        wanted = Printed(ordered(recorded["stdout"]), recorded["exit"])
+        if attrs.evolve(found, text=ordered(found.text)) != wanted:
+            wrong.append((catalogue, recorded["line"], found, wanted))
+    assert wrong == []
+    assert len(RECORDED) > 150
+
+
+def _in_any_order(text: str) -> str:
+    """The same for lists that differ in their order: the API of 26.07 sorts them, ejabberdctl does not."""
+    lines = ["\t".join(",".join(sorted(part.split(","))) for part in line.split("\t")) for line in text.split("\n")]
+    return "\n".join(sorted(lines))
+
+
+def test_columns_that_are_not_known_of_a_version_are_printed_as_sent_and_that_is_told() -> None:
+    found = printed("get_last alice localhost", 200, '{"status":"ONLINE","when":"2026"}', catalogue="24.12")
+    assert found.text == "ONLINE\t2026\n"
+    assert "other columns than are known of its version" in str(found.note)
+
+
+def test_what_ejabberdctl_refuses_by_itself_is_refused_with_its_words_and_nothing_is_asked() -> None:
+    rows: list[tuple[str, str]] = [
+        ("regster a b c", "Error: unknown command 'regster'. Did you mean 'register'?\n"),
+        ("nonsense", "Error: unknown command 'nonsense'. Did you mean 'compile'?\n"),
+        ("register a", "Error: the command 'register' requires 2 more argument.\n"),
+        ("register a b c d", "Error: the command 'register' requires 1 less argument.\n"),
+        ("delete_old_users many", 'Error: delete_old_users: days must be an integer, not "many".\n'),
+    ]
+    for line, text in rows:
+        found = MANNER.read(OLD, shlex.split(line), None)
+        assert isinstance(found, Printed), (line, text)
+        assert (found.text, found.code) == (text, 1), (line, text)
+
+
+def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use() -> None:
+    for word in ("start", "stop", "restart", "foreground", "live", "debug", "etop", "ping", "mnesia", "help"):
+        found = MANNER.read(OLD, [word], None)
+        assert isinstance(found, Refused), word
+        assert found.cure, word
+
+
+def test_arguments_are_read_in_the_catalogues_order_and_in_the_versions_form() -> None:
+    rows: list[tuple[str, str, Mapping[str, Json]]] = [
+        ("check-account alice localhost", "23.01", {"user": "alice", "host": "localhost"}),
+        ("delete_old_messages -3", "23.01", {"days": -3}),
+        ("set_vcard2_multi a h ORG UNIT '[\"A\"]'", "23.01", {"contents": ["A"]}),
+        ("set_vcard2_multi a h ORG UNIT 'A, B,'", "24.12", {"contents": ["A", "B"]}),
+        ('create_room_with_opts r s h \'{"a":"b"}\'', "23.01", {"options": {"a": "b"}}),
+        (
+            "create_room_with_opts r s h members_only:true,title:Hello",
+            "24.12",
+            {"options": [{"name": "members_only", "value": "true"}, {"name": "title", "value": "Hello"}]},
+        ),
+        (
+            "subscribe_room_many alice:example.org:al,bob:example.org:bo r s n1,n2",
+            "24.12",
+            {
+                "users": [
+                    {"user": "alice", "host": "example.org", "nick": "al"},
+                    {"user": "bob", "host": "example.org", "nick": "bo"},
+                ],
+                "nodes": ["n1", "n2"],
+            },
+        ),
+        ("add_rosteritem a h b h B 'x,y' both", "24.12", {"groups": ["x", "y"]}),
+        ("add_rosteritem a h b h B 'x;y' both", "23.01", {"group": "x;y"}),
+    ]
+    for line, catalogue, arguments in rows:
+        found = asked(line, catalogue=catalogue)
+        assert {name: found.arguments[name] for name in arguments} == arguments, (line, catalogue)
+
+
+def test_a_version_of_the_interface_is_asked_for_where_the_server_has_several() -> None:
+    assert asked("status", version="1").endpoint == "status"
+    assert asked("status", catalogue="24.12", version="1").endpoint == "status/v1"
+    found = MANNER.read(NEW, ["status"], "x")
+    assert found == Printed('Invalid API version number: "x"\n', 1)
+
+
+def test_lists_within_a_line_have_the_versions_separator() -> None:
+    body = '[{"roomjid":"r@c","usernick":"n","nodes":["one","two"]}]'
+    line = "get_user_subscriptions alice localhost"
+    assert printed(line, 200, body).text == "r@c\tn\tone\ntwo\n"
+    assert printed(line, 200, body, catalogue="24.12").text == "r@c\tn\tone,two\n"
+    assert printed(line, 200, body, catalogue="24.12", version="0").text == "r@c\tn\tone;two\n"
+
+
+def test_a_nodes_name_that_is_no_plain_word_is_quoted_as_erlang_does() -> None:
+    found = printed("list_cluster", 200, '["ejabberd@localhost","ejabberd@host-1"]')
+    assert found.text == "ejabberd@localhost\n'ejabberd@host-1'\n"
+
+
+def test_a_command_whose_module_is_not_loaded_is_unknown() -> None:
+    answered = Answered("rejected", '"unknown_command"', None, 400, "UnknownCommand")
+    found = MANNER.write(OLD, asked("get_vcard a b c"), answered)
+    assert found == Printed("Error: unknown command 'get_vcard'. Did you mean 'get_vcard2'?\n", 1)
+
+
+def test_what_ejabberdctl_cannot_meet_is_not_printed_in_its_words() -> None:
+    rows: list[tuple[str, int | None, str]] = [
+        ("rejected", None, "BadToken"),
+        ("rejected", 403, "CommandForbidden"),
+        ("denied", 401, "LoginRefused"),
+        ("uncertain", None, "TimedOut"),
+    ]
+    for outcome, status, code in rows:
+        answered = Answered(outcome, "<html>", None, status, code)
+        assert MANNER.write(OLD, asked("status"), answered) is None, (outcome, status)
+
+
+def test_what_an_earlier_try_had_done_counts_as_done() -> None:
+    answered = Answered("delivered", '{"code":10090}', {"code": 10090}, 409, "")
+    assert MANNER.write(OLD, asked("register a b c"), answered) == Printed()

@@ -1,0 +1,202 @@
+"""Which answer of ejabberd becomes which outcome. Bodies are as measured on 23.01 and 24.12."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from itertools import product
+from typing import assert_never
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain, Unsent
+from restbroker.servers.api.login import authorization
+from restbroker.servers.ejabberd import catalogue
+from restbroker.servers.ejabberd.outcomes import judge
+from restbroker.transport.message import Response
+
+COMMANDS = catalogue.for_version("24.12").commands
+PAGE = b"<?xml version='1.0'?><html><head><title>x</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+
+
+def judged(
+    command: str,
+    status: int,
+    body: bytes | Json,
+    arguments: Mapping[str, Json] | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    maybe_run: bool = False,
+    ok_if_exists: bool = False,
+    truncated: bool = False,
+    now_s: float = 0.0,
+    password: str = "",
+) -> Outcome:
+    """The outcome of this answer; a body that is not bytes is sent as JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    call = Call(Command(command, arguments or {}), maybe_run=maybe_run, ok_if_exists=ok_if_exists)
+    login = authorization(Basic("admin@localhost", Secret(password)))
+    response = Response(status, headers or {}, data, 0.1, truncated, login)
+    return judge(call, COMMANDS.get(command.partition("/")[0]), response, now_s)
+
+
+def error(code: int, message: str) -> Json:
+    """An error as ejabberd's API words it."""
+    return {"status": "error", "code": code, "message": message}
+
+
+def in_short(outcome: Outcome) -> str:
+    """The outcome's kind and what tells it from others of its kind."""
+    match outcome:
+        case Delivered():
+            return f"Delivered {'no' if outcome.negative else outcome.note or 'yes'}"
+        case Deferred():
+            details = [outcome.reason.code, "counts" if outcome.counts else "free"]
+            details += ["pauses"] if outcome.pause_target else []
+            details += [f"max {outcome.max_attempts}"] if outcome.max_attempts else []
+            return "Deferred " + " ".join(details)
+        case Rejected() | Uncertain() | Unsent() | Denied():
+            return f"{type(outcome).__name__} {outcome.reason.code}"
+        case _:
+            assert_never(outcome)
+
+
+DUPLICATE = error(10090, "User a@localhost already registered")
+
+
+def test_each_answer_has_its_outcome() -> None:
+    rows: list[tuple[str, int, bytes | Json, str]] = [
+        ("register", 200, "User a@localhost successfully registered", "Delivered yes"),
+        ("check_account", 200, 1, "Delivered no"),
+        ("create_room", 200, {"res": 1}, "Rejected CommandFailed"),
+        ("register", 200, PAGE, "Denied NotTheApi"),
+        ("register", 307, b"", "Denied Redirected"),
+        ("register", 400, "Request have missing argument: password", "Rejected BadArgument"),
+        ("send_stanza", 400, "unclosed token", "Rejected BadArgument"),
+        ("get_vcard", 400, "error_no_vcard_found", "Rejected NotFound"),
+        ("subscribe_room", 400, "Subscriptions are not allowed", "Rejected Refused"),
+        ("register", 400, "unknown_command", "Deferred ServerStopping free pauses"),
+        ("a_command_of_ours", 400, "unknown_command", "Rejected UnknownCommand"),
+        ("register", 403, error(32, "AccessRules: …"), "Denied CommandForbidden"),
+        ("change_password", 404, "unknown_user", "Rejected NotFound"),
+        ("register", 404, b"<html><h1>404 Not Found</h1></html>", "Denied WrongUrl"),
+        ("register", 409, DUPLICATE, "Rejected AlreadyExists"),
+        ("register", 429, b"", "Deferred ServerBusy free pauses"),
+        ("register", 500, error(10001, "Can't register user a: Database failure"), "Deferred ServerError counts"),
+        ("register", 500, error(10001, "Can't register user a: Malformed username"), "Rejected BadArgument"),
+        ("add_rosteritem", 500, "internal_error", "Deferred ServerError counts max 3"),
+        ("register", 502, PAGE, "Deferred ServerError counts pauses"),
+        ("register", 504, PAGE, "Uncertain GatewayTimeout"),
+        ("register", 999, b"", "Rejected OddAnswer"),
+    ]
+    assert [row for row in rows if in_short(judged(*row[:3])) != row[3]] == []
+
+
+def test_what_an_earlier_sending_did_counts_as_done_and_another_refusal_of_it_does_not() -> None:
+    done: list[tuple[str, int, Json]] = [
+        ("register", 409, DUPLICATE),
+        ("a_command_of_ours", 409, DUPLICATE),
+        ("create_room_with_opts", 400, "Room already exists"),
+        ("destroy_room", 400, "Room doesn't exists"),
+        ("ban_account", 200, 1),
+    ]
+    found = {in_short(judged(*row, maybe_run=True)) for row in done}
+    assert found == {"Delivered already done"}
+    refused: list[tuple[str, int, Json]] = [
+        ("create_room", 400, "Unknown virtual host"),
+        ("send_message", 400, "Room already exists"),
+        ("create_room", 200, 1),
+    ]
+    assert {type(judged(*row, maybe_run=True)) for row in refused} == {Rejected}
+
+
+def test_a_word_of_ejabberds_is_understood_though_it_is_the_logins_password() -> None:
+    rows: list[tuple[int, Json, str, str]] = [
+        (400, "Room already exists", "exists", "Delivered already done"),
+        (400, "Unknown virtual host", "virtual", "Rejected UnknownHost"),
+        (400, "unknown_command", "unknown_command", "Deferred ServerStopping free pauses"),
+        (500, error(10001, "Database failure"), "failure", "Deferred ServerError counts"),
+        (500, "internal_error", "internal_error", "Deferred ServerError counts max 3"),
+    ]
+    for status, body, password, expected in rows:
+        outcome = judged("create_room", status, body, maybe_run=True, password=password)
+        assert in_short(outcome) == expected, (status, body)
+        assert isinstance(outcome, Delivered) or password not in f"{outcome.reason.message} {outcome}", (status, body)
+
+
+def test_the_answer_is_delivered_as_sent_and_parsed_and_one_that_was_cut_says_so() -> None:
+    outcome = judged("get_roster", 200, '[{"jid": "ä@x"}]'.encode())
+    assert outcome == Delivered('[{"jid": "ä@x"}]', [{"jid": "ä@x"}], 200)
+    outcome = judged("connected_users", 200, b'["a@x", "b', truncated=True)
+    assert outcome == Delivered('["a@x", "b', None, 200, note="answer truncated")
+
+
+def test_a_retry_after_of_seconds_or_a_date_is_understood_up_to_a_day_and_no_other() -> None:
+    date = format_datetime(datetime.fromtimestamp(1_000_090, UTC), usegmt=True)
+    wanted = {"7": 7.0, date: 90.0, "999999999": 86400.0}
+    wanted_or_none = wanted | dict.fromkeys(["", "soon", "-5", "1e9", "Mon, 99 Foo 2020"])
+    for text, wait_s in wanted_or_none.items():
+        outcome = judged("register", 503, b"", headers={"retry-after": text}, now_s=1_000_000.0)
+        assert isinstance(outcome, Deferred), (text, wait_s)
+        assert outcome.retry_after_s == wait_s, text
+
+
+def test_byte_lists_are_shown_as_text_and_of_a_page_its_heading() -> None:
+    outcome = judged("set_last", 400, "Arg <<70,114,195,164>> is not in format integer")
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.message == 'The server says: Arg "Frä" is not in format integer'
+    busy = judged("register", 502, PAGE)
+    assert isinstance(busy, Deferred)
+    assert busy.reason.message == "The server says: x"
+
+
+def test_a_secret_that_the_server_echoes_is_masked() -> None:
+    names = ("password", "newpass", "Secret", "access_token", "pass")
+    secrets: tuple[Json, ...] = ("hunter2", 'a"b\\c', "pÄss", 4711, ["hunter2", {"x": "y9z"}])
+    for name, secret in product(names, secrets):
+        for leaf in ["hunter2", "y9z"] if isinstance(secret, list) else [str(secret)]:
+            numbers = ",".join(str(byte) for byte in leaf.encode())
+            for body in (error(0, f"Bad {leaf}!"), f"Arg {leaf} is bad", f"Arg <<{numbers}>> is bad"):
+                outcome = judged("whatever", 400, orjson.dumps(body), {name: secret})
+                assert isinstance(outcome, Rejected), (name, secret)
+                assert leaf not in f"{outcome.reason.message} {outcome.text}", name
+                assert "***" in outcome.reason.message, (name, leaf)
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+_errors = st.fixed_dictionaries({}, optional={"code": _json, "message": _json, "status": _json})
+_bodies = (
+    st.binary(max_size=200)
+    | st.sampled_from([b"[" * depth for depth in (100, 5000, 100_000)])
+    | _json.map(lambda body: json.dumps(body).encode())
+    | _errors.map(lambda body: json.dumps(body).encode())
+)
+
+
+@given(
+    command=st.sampled_from([*sorted(COMMANDS), "a_command_of_ours"]),
+    status=st.integers(100, 999),
+    body=_bodies,
+    password=_json,
+    retry_after=st.none() | st.text(max_size=40),
+    maybe_run=st.booleans(),
+    truncated=st.booleans(),
+)
+def test_judging_never_raises(
+    command: str, status: int, body: bytes, password: Json, retry_after: str | None, maybe_run: bool, truncated: bool
+) -> None:
+    headers = {} if retry_after is None else {"retry-after": retry_after}
+    arguments = {"password": password}
+    outcome = judged(command, status, body, arguments, headers=headers, maybe_run=maybe_run, truncated=truncated)
+    assert in_short(outcome)
+    assert isinstance(outcome, Delivered) <= (status < 300 or maybe_run)

@@ -1,0 +1,409 @@
+"""Which login the connector's requests carry, with a link that plays a server that issues tokens."""
+
+import base64
+import json
+from collections.abc import Awaitable, Callable
+from itertools import cycle
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Credentials, Issued, Target, Url
+from restbroker.rules.command import Call, Command
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome
+from restbroker.servers.contract import Connector, Ports
+from restbroker.servers.ejabberd.connector import open_connector
+from restbroker.servers.ejabberd.issuing import NoToken, Token, judge
+from restbroker.servers.ejabberd.session import PAUSE_S, SHORT_PAUSE_S, WEAK_PAUSE_S
+from restbroker.telemetry.events import Event, Warned
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response
+
+LOGIN = Basic("admin@example.org", Secret("hush"))
+AUTO = Issued(LOGIN, fallback=True)
+ONLY = Issued(LOGIN, fallback=False)
+KICK = Call(Command("kick_user", {"user": "a", "host": "x"}))
+BASIC = "Basic " + base64.b64encode(b"admin@example.org:hush").decode()
+OK = Response(200, {}, b"0", 0.0)
+REFUSED = Response(401, {}, b'{"status":"error","code":10,"message":"Oauth Token is invalid or expired."}', 0.0)
+FORBIDDEN = Response(403, {}, b'{"status":"error","code":32,"message":"no"}', 0.0)
+BROKEN = Response(500, {}, b'"internal_error"', 0.0)
+ASK = "oauth_issue_token"
+
+
+@attrs.define
+class Server:
+    """A link to a server that issues the tokens t1, t2, …; `answers` says what it answers to a login.
+
+    `seen` has the login and the command of each request; a token's login is its number.
+    """
+
+    issue: Response | Exception | None = None
+    answers: Callable[[str], Response] = lambda _: OK
+    issued: int = 0
+    seen: list[str] = attrs.Factory(list)
+    hold: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
+
+    async def ask(self, request: Request) -> Response:
+        return await self.send(request) if not request.path.endswith(ASK) else await self._issue(request)
+
+    async def send(self, request: Request) -> Response:
+        login = dict(request.headers)["Authorization"].replace(BASIC, "basic").removeprefix("Bearer ")
+        self.seen.append(f"{login} {request.path.rpartition('/')[2]}")
+        await trio.lowlevel.checkpoint()
+        return self.answers(login)
+
+    async def _issue(self, request: Request) -> Response:
+        assert dict(request.headers)["Authorization"] == BASIC
+        assert json.loads(request.body) == {"jid": LOGIN.user, "ttl": 3600, "scopes": ["ejabberd:admin"]}
+        self.seen.append("ask")
+        await self.hold()
+        if isinstance(self.issue, Exception):
+            raise self.issue
+        self.issued += 1
+        return self.issue or issued(f"t{self.issued}")
+
+    def asked(self) -> int:
+        """How often it was asked for a token."""
+        return self.seen.count("ask")
+
+
+def issued(token: str, expires_in: str = "3600 seconds") -> Response:
+    """As ejabberd answers."""
+    body = {"token": token, "scopes": "ejabberd:admin", "expires_in": expires_in}
+    return Response(200, {}, json.dumps(body).encode(), 0.0)
+
+
+def opened(credentials: Credentials, told: list[Event] | None = None) -> Connector:
+    """A connector as assembly makes it; `told` gets what it reports."""
+    heard: list[Event] = [] if told is None else told
+    target = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), credentials)
+    return open_connector(target, Ports(heard.append, lambda: 0.0))
+
+
+def refusing(*tokens: str) -> Callable[[str], Response]:
+    """Answers 401 to these."""
+    return lambda login: REFUSED if login in tokens else OK
+
+
+async def test_without_a_token_auto_uses_basic_and_asks_again_after_a_pause(mock_clock: trio.testing.MockClock) -> None:
+    rows: list[Response | Exception] = [
+        BROKEN,
+        FORBIDDEN,
+        Response(400, {}, b'"badpass"', 0.0),
+        Response(503, {}, b"", 0.0),
+        Response(200, {}, b"[]", 0.0),
+        Response(200, {}, b'{"token":"a b"}', 0.0),
+        NotSent("refused"),
+        MaybeSent("timed out", timed_out=True),
+    ]
+    for answer in rows:
+        server, connector = Server(issue=answer), opened(AUTO)
+        for _ in range(3):
+            assert isinstance(await connector.deliver(KICK, server), Delivered), answer
+        assert server.seen == ["ask", *["basic kick_user"] * 3], answer
+        server.issue = issued("late")
+        mock_clock.jump(PAUSE_S + 1)
+        await connector.deliver(KICK, server)
+        assert server.seen[-2:] == ["ask", "late kick_user"], answer
+
+
+async def test_a_token_is_renewed_before_it_ends_while_others_go_on_with_the_old_one(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    for credentials in (AUTO, ONLY):
+        server, connector, go = Server(), opened(credentials), trio.Event()
+        await connector.deliver(KICK, server)
+        await connector.probe(server)
+        assert server.seen == ["ask", "t1 kick_user", "t1 status"], credentials
+        mock_clock.jump(3600 * 0.74)
+        await connector.deliver(KICK, server)
+        assert server.asked() == 1, credentials
+        mock_clock.jump(3600 * 0.02)
+        server.hold = go.wait
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connector.deliver, KICK, server)
+            await trio.testing.wait_all_tasks_blocked()
+            await connector.deliver(KICK, server)
+            assert server.seen[-2:] == ["ask", "t1 kick_user"], credentials
+            go.set()
+        await connector.deliver(KICK, server)
+        assert server.seen[-2:] == ["t2 kick_user", "t2 kick_user"], credentials
+
+
+async def test_a_token_that_could_not_be_renewed_is_used_until_it_ends(mock_clock: trio.testing.MockClock) -> None:
+    server, connector = Server(), opened(AUTO)
+    await connector.deliver(KICK, server)
+    server.issue = BROKEN
+    for _ in range(59):
+        mock_clock.jump(60)
+        await connector.deliver(KICK, server)
+    assert "basic kick_user" not in server.seen
+    mock_clock.jump(61)
+    await connector.deliver(KICK, server)
+    assert server.seen[-2:] == ["ask", "basic kick_user"]
+    assert server.asked() <= 1 + 16
+
+
+async def test_many_workers_that_need_a_token_wait_for_one_request() -> None:
+    server, connector = Server(hold=trio.testing.wait_all_tasks_blocked), opened(ONLY)
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(connector.deliver, KICK, server)
+    assert server.seen == ["ask", *["t1 kick_user"] * 20]
+
+
+async def test_no_worker_waits_for_a_token_where_basic_will_do() -> None:
+    server, connector, go = Server(), opened(AUTO), trio.Event()
+    server.hold = go.wait
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connector.deliver, KICK, server)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(3):
+            await connector.deliver(KICK, server)
+        assert server.seen == ["ask", *["basic kick_user"] * 3]
+        go.set()
+    assert server.seen[-1] == "t1 kick_user"
+
+
+async def test_when_who_asks_for_a_token_is_cancelled_the_next_one_asks() -> None:
+    for credentials in (AUTO, ONLY):
+        server, connector = Server(hold=trio.sleep_forever), opened(credentials)
+        with trio.CancelScope() as first:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connector.deliver, KICK, server)
+                await trio.testing.wait_all_tasks_blocked()
+                first.cancel()
+        server.hold = trio.lowlevel.checkpoint
+        await connector.deliver(KICK, server)
+        assert server.seen == ["ask", "ask", "t1 kick_user"], credentials
+
+
+async def test_a_token_that_worked_and_is_refused_is_replaced_at_once() -> None:
+    for credentials in (AUTO, ONLY):
+        told: list[Event] = []
+        server, connector = Server(), opened(credentials, told)
+        await connector.deliver(KICK, server)
+        server.answers = refusing("t1")
+        for _ in range(2):
+            assert isinstance(await connector.deliver(KICK, server), Delivered), credentials
+        assert server.seen == ["ask", *["t1 kick_user"] * 2, "ask", *["t2 kick_user"] * 2], credentials
+        assert told == [], credentials
+
+
+async def test_workers_that_meet_a_revoked_token_together_use_basic_while_one_of_them_asks() -> None:
+    server, connector = Server(), opened(AUTO)
+    await connector.deliver(KICK, server)
+    go = trio.Event()
+    server.answers, server.hold = refusing("t1"), go.wait
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(connector.deliver, KICK, server)
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.seen.count("basic kick_user") == 4
+        go.set()
+    assert server.asked() == 2
+    assert server.seen[-1] == "t2 kick_user"
+
+
+async def test_basic_is_used_where_the_token_after_a_refused_one_is_not_to_be_had_or_refused_too(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    rows: list[Response | Exception | None] = [None, BROKEN, NotSent("refused")]
+    for issue in rows:
+        server, connector = Server(), opened(AUTO)
+        await connector.deliver(KICK, server)
+        server.answers, server.issue = refusing("t1", "t2"), issue
+        for _ in range(3):
+            assert isinstance(await connector.deliver(KICK, server), Delivered), issue
+        assert server.seen[1:4] == ["t1 kick_user", "t1 kick_user", "ask"], issue
+        assert server.seen[4:] == [*(["t2 kick_user"] if issue is None else []), *["basic kick_user"] * 3]
+        server.issue = None
+        server.issued = 2
+        mock_clock.jump(PAUSE_S + 1)
+        await connector.deliver(KICK, server)
+        assert server.seen[-2:] == ["ask", "t3 kick_user"], issue
+
+
+async def test_tokens_that_every_second_node_refuses_become_no_loop_of_requests(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    for credentials in (AUTO, ONLY):
+        turn = cycle((OK, REFUSED))
+        server = Server(answers=lambda login, turn=turn: OK if login == "basic" else next(turn))  # type: ignore[misc]  # bound now
+        connector = opened(credentials)
+        for _ in range(600):
+            await connector.deliver(KICK, server)
+            mock_clock.jump(0.1)
+        assert server.asked() <= (4 if credentials.fallback else 62)
+
+
+async def test_it_is_told_once_for_each_cause_that_basic_is_used_for_want_of_a_token(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    told: list[Event] = []
+    server, connector = Server(issue=BROKEN), opened(AUTO, told)
+
+    async def some_minutes() -> list[str]:
+        told.clear()
+        for _ in range(5):
+            await connector.deliver(KICK, server)
+            mock_clock.jump(PAUSE_S + 1)
+        return [f"{event.code} {event.cure}" for event in told if isinstance(event, Warned)]
+
+    assert ["erlang-p1-oauth2" in one for one in await some_minutes()] == [True]
+    server.issue = Response(400, {}, b'"badpass"', 0.0)
+    assert ["oauth_access" in one for one in await some_minutes()] == [True]
+    # What passes by itself is told by the gate.
+    server.issue = Response(503, {}, b"", 0.0)
+    assert await some_minutes() == []
+    server.issue = None
+    assert await some_minutes() == []
+    mock_clock.jump(3600)
+    server.issue = Response(400, {}, b'"badpass"', 0.0)
+    assert len(await some_minutes()) == 1
+
+
+async def test_it_is_told_once_that_tokens_are_refused_or_may_not_what_their_account_may(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    for answer, code in ((REFUSED, "TokenRefused"), (FORBIDDEN, "TokenForbidden")):
+        told: list[Event] = []
+        server = Server(answers=lambda login, answer=answer: OK if login == "basic" else answer)  # type: ignore[misc]  # bound now
+        connector = opened(AUTO, told)
+        for _ in range(4):
+            await connector.deliver(KICK, server)
+            mock_clock.jump(WEAK_PAUSE_S + 1)
+        assert server.asked() == 4, (answer, code)
+        assert [event.code for event in told if isinstance(event, Warned)] == [code], (answer, code)
+
+
+async def test_a_command_is_sent_with_two_tokens_at_most_and_then_with_basic(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    def refuse_all_tokens(login: str) -> Response:
+        mock_clock.jump(PAUSE_S + 1)  # so slow that a third one could be asked for
+        return OK if login == "basic" else REFUSED
+
+    server, connector = Server(), opened(AUTO)
+    await connector.deliver(KICK, server)
+    server.answers = refuse_all_tokens
+    assert isinstance(await connector.deliver(KICK, server), Delivered)
+    assert server.seen[2:] == ["t1 kick_user", "ask", "t2 kick_user", "basic kick_user"]
+
+
+async def test_a_login_that_is_refused_in_every_form_is_denied_without_a_loop() -> None:
+    for credentials in (AUTO, ONLY):
+        server, connector = Server(answers=lambda _: REFUSED), opened(credentials)
+        outcomes = [await connector.deliver(KICK, server) for _ in range(10)]
+        assert {type(outcome) for outcome in outcomes} == {Denied}, credentials
+        assert (await connector.probe(server)).denied, credentials
+        assert server.asked() == 1, credentials
+        assert len(server.seen) <= 13, credentials
+
+
+async def test_workers_that_meet_an_ended_token_together_ask_for_one_new_one(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    server, connector = Server(), opened(ONLY)
+    await connector.deliver(KICK, server)
+    mock_clock.jump(SHORT_PAUSE_S * 2)
+    server.answers = refusing("t1")
+    outcomes: list[Outcome] = []
+
+    async def deliver() -> None:
+        outcomes.append(await connector.deliver(KICK, server))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(deliver)
+    assert {type(outcome) for outcome in outcomes} == {Delivered}
+    assert server.asked() == 2
+
+
+async def test_rights_that_the_token_lacks_are_those_of_basic_for_some_minutes(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    server, connector = Server(answers=lambda login: OK if login == "basic" else FORBIDDEN), opened(AUTO)
+    for _ in range(5):
+        assert isinstance(await connector.deliver(KICK, server), Delivered)
+    assert server.seen == ["ask", "t1 kick_user", *["basic kick_user"] * 5]
+    mock_clock.jump(WEAK_PAUSE_S - 1)
+    await connector.deliver(KICK, server)
+    assert server.asked() == 1
+    mock_clock.jump(2)
+    await connector.deliver(KICK, server)
+    assert server.asked() == 2
+
+
+async def test_a_command_that_is_forbidden_to_both_is_denied_and_the_token_kept() -> None:
+    server, connector = Server(answers=lambda _: FORBIDDEN), opened(AUTO)
+    outcome = await connector.deliver(KICK, server)
+    assert isinstance(outcome, Denied)
+    assert outcome.reason.code == "CommandForbidden"
+    server.answers = refusing()
+    await connector.deliver(KICK, server)
+    assert server.seen == ["ask", "t1 kick_user", "basic kick_user", "t1 kick_user"]
+
+
+async def test_where_a_token_is_needed_and_not_to_be_had_nothing_is_sent() -> None:
+    rows: list[tuple[Response, type[Outcome], str]] = [
+        (BROKEN, Denied, "erlang-p1-oauth2"),
+        (Response(400, {}, b'"badpass"', 0.0), Denied, "oauth_access"),
+        (FORBIDDEN, Denied, "Allow oauth_issue_token"),
+        (REFUSED, Denied, "password"),
+        (Response(302, {"location": "/x"}, b"", 0.0), Denied, "RestURL"),
+        (Response(400, {}, b'"unknown_command"', 0.0), Deferred, "log"),
+        (Response(503, {}, b"", 0.0), Deferred, "log"),
+    ]
+    for answer, kind, cure in rows:
+        server, connector = Server(issue=answer), opened(ONLY)
+        outcome = await connector.deliver(KICK, server)
+        assert isinstance(outcome, Denied | Deferred), (answer, kind)
+        assert type(outcome) is kind, (answer, kind)
+        assert outcome.reason.code == "NoToken", (answer, kind)
+        assert cure in (outcome.reason.cure or ""), (answer, kind)
+        probe = await connector.probe(server)
+        assert (probe.ok, probe.denied) == (False, kind is Denied), (answer, kind)
+        assert server.seen == ["ask"], (answer, kind)
+
+
+async def test_whoever_waited_for_a_token_of_a_server_that_is_gone_is_unsent_too() -> None:
+    server = Server(issue=NotSent("refused"), hold=trio.testing.wait_all_tasks_blocked)
+    connector = opened(ONLY)
+    unsent: list[str] = []
+
+    async def deliver() -> None:
+        with pytest.raises((NotSent, MaybeSent)) as caught:
+            await connector.deliver(KICK, server)
+        unsent.append(str(caught.value))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(deliver)
+    assert len(unsent) == 5
+    assert server.seen == ["ask"]
+
+
+async def test_no_text_holds_the_token() -> None:
+    server, connector = Server(issue=issued("ToKeN")), opened(AUTO)
+    await connector.deliver(KICK, server)
+    server.answers = lambda _: REFUSED
+    shown = repr(connector) + repr(await connector.deliver(KICK, server)) + repr(await connector.probe(server))
+    assert "ToKeN" not in shown
+    assert "hush" not in shown
+    assert "ToKeN" not in repr(judge(issued("ToKeN"), 0.0))
+    other = judge(Response(200, {}, b'{"tokens":"ToKeN"}', 0.0), 0.0)
+    assert isinstance(other, NoToken)
+    assert "ToKeN" not in other.message + repr(other)
+
+
+def test_a_token_lives_as_long_as_the_server_says() -> None:
+    rows: list[tuple[str, int]] = [("1000 seconds", 1000), ("", 3600), ("soon", 3600), ("-5 seconds", 3600)]
+    for text, life_s in rows:
+        found = judge(issued("t", text), 100.0)
+        assert isinstance(found, Token), (text, life_s)
+        assert (found.renew_at_s, found.ends_at_s) == (100 + life_s * 0.75, 100 + life_s), (text, life_s)

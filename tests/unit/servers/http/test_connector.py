@@ -1,0 +1,303 @@
+"""What is sent for a job, as a real receiver gets it, and what its answers mean."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from standardwebhooks.webhooks import Webhook
+
+from restbroker.rules.outcome import Delivered, Denied, Outcome, Rejected
+from restbroker.servers import registry
+from restbroker.transport.errors import NotSent
+from tests.support.receiver import Answer, Received, Receiver
+from tests.unit.servers.conftest import JID, Made, Opened, answering
+
+SECRETS = ["whsec_" + base64.b64encode(bytes([number] * 32)).decode() for number in (1, 2)]
+CANARY = "c4n4ry-s3cr3t"
+engines = pytest.mark.parametrize("engine", ["lean", "httpx"])
+
+
+@engines
+async def test_method_path_query_body_and_headers_are_what_the_command_says(opened: Opened, engine: str) -> None:
+    command = {
+        "Method": "PUT",
+        "Path": "users/{user}/notes",
+        "Query": {"mode": "{mode}", "tag": "{tags?}", "v": "2"},
+        "Body": {"text": "Hi {user}", "count": "{count}", "deep": [{"all": "{more}"}]},
+        "Headers": {"Accept": "text/plain", "X-Own": "1"},
+    }
+    options = {"Commands": {"do": command}, "Headers": {"Accept": "application/json", "X-Key": {"Env": "KEY"}}}
+    login = {"Basic": {"User": "joe", "Pass": "päss"}}
+    async with opened(options, environ={"KEY": CANARY}, Engine=engine, Auth=login, HostHeader="api.example") as bench:
+        got = await bench.sent(user="ä b@x", mode="a&b", tags=["x", "y/z"], count=3, more={"k": None})
+    assert (got.method, got.target) == ("PUT", "/v1/users/%C3%A4%20b%40x/notes?mode=a%26b&tag=x&tag=y%2Fz&v=2")
+    assert json.loads(got.body) == {"text": "Hi ä b@x", "count": 3, "deep": [{"all": {"k": None}}]}
+    assert got.headers["content-type"] == "application/json"
+    assert got.headers["authorization"] == "Basic " + base64.b64encode("joe:päss".encode()).decode()
+    assert (got.headers["accept"], got.headers["x-own"], got.headers["x-key"]) == ("text/plain", "1", CANARY)
+    assert got.headers["host"] == "api.example"
+    assert not {"webhook-id", "idempotency-key"} & got.headers.keys()
+
+
+async def test_without_a_body_template_the_arguments_that_are_left_are_the_body(opened: Opened) -> None:
+    options = {"Commands": {"do": {"Path": "{user}"}, "form": {"Encoding": "form"}}}
+    async with opened(options) as bench:
+        got = await bench.sent(user="joe", n=1, deep={"a": [True]})
+        assert (got.target, json.loads(got.body)) == ("/v1/joe", {"n": 1, "deep": {"a": [True]}})
+        form = await bench.sent("form", a="x y&z", b=[1, 2], c=True)
+    assert (form.body, form.headers["content-type"]) == (
+        b"a=x+y%26z&b=1&b=2&c=true",
+        "application/x-www-form-urlencoded",
+    )
+
+
+async def test_a_method_without_a_body_sends_none_unless_the_encoding_is_given(opened: Opened) -> None:
+    for method in ("GET", "DELETE", "HEAD"):
+        plain = {"Method": method, "Path": "x", "Query": {"q": "{q}"}}
+        options = {"Commands": {"do": plain, "json": {"Method": method, "Encoding": "json"}}}
+        async with opened(options) as bench:
+            got, encoded = await bench.sent(q="a"), await bench.sent("json", q="a")
+        assert (got.method, got.target, got.body) == (method, "/v1/x?q=a", b"")
+        assert "content-type" not in got.headers, method
+        assert (encoded.method, encoded.body) == (method, b'{"q":"a"}')
+
+
+@engines
+async def test_each_secret_verifies_the_bytes_that_came_and_the_id_is_the_jobs(
+    opened: Opened, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"Commands": {"do": {}, "once": {"Idempotent": True}}, "SigningSecrets": SECRETS}
+    async with opened(options, Engine=engine) as bench:
+        first, again = [await bench.sent(text='grüße\u2028 "{}', n=2**70) for _ in range(2)]
+        key = (await bench.sent("once")).headers["idempotency-key"]
+        odd = await bench.deliver("do", {"jid": "a.b\r\nX: y"})
+    assert isinstance(odd, Delivered)
+    assert (first.headers["webhook-id"], again.headers["webhook-id"], key) == (JID, JID, JID)
+    assert first.body == again.body
+    # The library knows no other clock than the machine's; the time that was signed is checked for itself.
+    assert first.headers["webhook-timestamp"] == "1700000000"
+    monkeypatch.setattr(Webhook, "_Webhook__verify_timestamp", lambda _, text: _at(text))
+    for secret in SECRETS:
+        assert Webhook(secret).verify(first.body, dict(first.headers)) == {"text": 'grüße\u2028 "{}', "n": 2**70}
+
+
+def _at(text: str) -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(int(text), UTC)
+
+
+async def test_what_the_arguments_cannot_make_is_rejected_before_it_is_sent(opened: Opened) -> None:
+    rows: list[tuple[dict[str, Any], str]] = [
+        ({"user": "a/b"}, 'the argument "user" has a slash'),
+        ({"user": "a", "other": 1}, "there is an argument 'other', which the command does not take"),
+        ({"user": "a", "n": float("nan")}, "there is a number among the arguments that JSON does not have"),
+    ]
+    async with opened({"Commands": {"do": {"Path": "{user}", "Body": {"n": "{n?}"}}}}) as bench:
+        for arguments, why in rows:
+            outcome = await bench.deliver(**arguments)
+            assert isinstance(outcome, Rejected), why
+            assert (outcome.reason.code, why in outcome.reason.message) == ("BadArgument", True), why
+        assert bench.server.received == []
+
+
+async def test_an_unknown_command_is_rejected_and_a_missing_host_is_the_targets_domain(opened: Opened) -> None:
+    async with opened({"Commands": {"do": {"Path": "{host}"}}}) as bench:
+        for name in ("undo", "do/v1"):
+            outcome = await bench.deliver(name)
+            assert isinstance(outcome, Rejected)
+            assert (outcome.reason.code, bench.connector.spec(name)) == ("UnknownCommand", None)
+        assert isinstance(await bench.deliver("do", {"host": "example.org"}), Delivered)
+        assert [one.target for one in bench.server.received] == ["/v1/example.org"]
+
+
+async def test_a_secrets_file_is_read_anew_and_while_it_is_gone_jobs_wait(opened: Opened, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("one")
+    async with opened({"Commands": {"do": {}}, "Headers": {"X-Key": {"File": "key"}}}) as bench:
+        assert (await bench.sent()).headers["x-key"] == "one"
+        file.write_text("two\n")
+        assert (await bench.sent()).headers["x-key"] == "two"
+        for broken in ("", "a\nb", "é"):
+            file.write_text(broken)
+            with pytest.raises(NotSent):
+                await bench.deliver()
+            with pytest.raises(NotSent):
+                await bench.connector.probe(bench.link)
+        assert len(bench.server.received) == 2
+
+
+async def test_the_lists_say_what_a_status_means(opened: Opened) -> None:
+    meant = {
+        **dict.fromkeys((200, 204, 404), "Delivered"),
+        418: "Deferred ServerError",
+        500: "Deferred ServerError",
+        429: "Deferred ServerBusy",
+        504: "Uncertain GatewayTimeout",
+        302: "Rejected Redirected",
+        400: "Rejected Refused",
+        501: "Rejected Refused",
+        401: "Rejected LoginRefused",
+        403: "Rejected CommandForbidden",
+    }
+    found = {}
+    options = {"Commands": {"do": {"Success": ["2xx", 404], "Retry": [418, 429, 500, 504]}}}
+    for status in meant:
+        async with opened(options, answering(status, b'{"message":"so"}', Location="/x")) as bench:
+            outcome = await bench.deliver()
+            assert len(bench.server.received) == 1, status
+        found[status] = type(outcome).__name__ + (f" {outcome.reason.code}" if hasattr(outcome, "reason") else "")
+        assert getattr(outcome, "body", None) == ({"message": "so"} if status in (200, 404) else None)
+    assert found == meant
+
+
+async def test_a_busy_server_is_not_called_well_by_its_probe_for_a_while(
+    opened: Opened, mock_clock: trio.testing.MockClock
+) -> None:
+    busy = True
+
+    def act(got: Received) -> Answer:
+        return Answer(429, headers={"Retry-After": "9999"}) if busy and got.method == "POST" else Answer()
+
+    async with opened({"Commands": {"do": {}}}, act) as bench:
+        probe = bench.connector.probe
+        assert (await probe(bench.link)).ok
+        await bench.deliver()
+        asked = len(bench.server.received)
+        assert not (await probe(bench.link)).ok
+        assert len(bench.server.received) == asked
+        mock_clock.jump(61)
+        assert (await probe(bench.link)).ok
+        await bench.deliver()
+        busy = False
+        await bench.deliver()
+        assert (await probe(bench.link)).ok
+
+
+@pytest.mark.parametrize(("status", "kind"), [(200, Rejected), (403, Denied), (302, Denied), (500, Denied)])
+async def test_a_refused_login_is_asked_about_once_for_all_jobs_and_only_a_probe_that_is_let_in_clears_it(
+    opened: Opened, status: int, kind: type[Outcome]
+) -> None:
+    # A proxy says 403 while what is behind it starts.
+    def act(got: Received) -> Answer:
+        return Answer(403 if got.method == "POST" else status)
+
+    outcomes: list[Outcome] = []
+    async with opened({"Commands": {"do": {}}, "Probe": {"Path": "me"}}, act) as bench:
+
+        async def one() -> None:
+            outcomes.append(await bench.deliver())
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(one)
+        assert {type(outcome) for outcome in outcomes} == {kind}
+        assert [got.target for got in bench.server.of("GET")] == ["/v1/me"]
+        assert (await bench.connector.probe(bench.link)).denied == (status == 403)
+
+
+async def test_what_an_answer_to_the_probe_means(opened: Opened) -> None:
+    rows: list[tuple[dict[str, Any], int, bool, bool]] = [
+        ({}, 200, True, False),
+        ({}, 404, True, False),
+        ({}, 401, True, False),
+        ({}, 500, False, False),
+        ({"Probe": {"Path": "me"}}, 204, True, False),
+        ({"Probe": {"Path": "me"}}, 401, False, True),
+        ({"Probe": {"Path": "me"}}, 404, False, False),
+        ({"Probe": {"Path": "me"}}, 302, False, False),
+        ({"Probe": {"Path": "me", "Method": "HEAD"}}, 503, False, False),
+    ]
+    for options, status, ok, denied in rows:
+        async with opened({"Commands": {"do": {}}, **options}, answering(status)) as bench:
+            found = await bench.connector.probe(bench.link)
+            (asked,) = bench.server.received
+        assert (found.ok, found.denied, found.version) == (ok, denied, None), (options, status)
+        probe = options.get("Probe")
+        assert (asked.method, asked.target) == (
+            ("HEAD", "/v1") if probe is None else (probe.get("Method", "GET"), "/v1/me")
+        )
+
+
+async def test_the_probe_carries_the_login_and_the_headers_and_no_signature(opened: Opened) -> None:
+    options = {"Commands": {"do": {}}, "Headers": {"X-Key": "k"}, "SigningSecrets": SECRETS}
+    async with opened(options, Auth={"Bearer": {"Token": CANARY}}) as bench:
+        await bench.connector.probe(bench.link)
+        (asked,) = bench.server.received
+    assert (asked.headers["authorization"], asked.headers["x-key"]) == (f"Bearer {CANARY}", "k")
+    assert "webhook-id" not in asked.headers
+
+
+async def test_what_is_secret_is_in_no_refusal_though_the_server_sends_it_back(opened: Opened) -> None:
+    for status in (400, 500, 302):
+
+        def act(got: Received, status: int = status) -> Answer:
+            said = json.dumps(dict(got.headers) | {"message": f"{got.headers['x-key']} {got.headers['authorization']}"})
+            return Answer(status, said.encode(), {"Location": f"/x/{got.headers['x-key']}"})
+
+        options = {
+            "Commands": {"do": {"Headers": {"X-Token": f"{CANARY}-text"}}},
+            "Headers": {"X-Key": {"Env": "KEY"}, "Accept": "application/json"},
+        }
+        login = {"Basic": {"User": "joe", "Pass": "p4ssw0rd"}}
+        async with opened(options, act, environ={"KEY": f'{CANARY}"/é'[:-1]}, Auth=login) as bench:
+            outcome = await bench.deliver(password="0wn-s3cr3t")
+        told = repr(outcome)
+        assert CANARY not in told, status
+        assert base64.b64encode(b"joe:p4ssw0rd").decode() not in told, status
+        assert "p4ssw0rd" not in told, status
+
+
+async def test_what_is_answered_to_what_was_done_is_passed_on_as_it_came_though_a_secret_is_an_everyday_word(
+    opened: Opened,
+) -> None:
+    options = {"Commands": {"do": {}}, "Headers": {"X-Auth-Version": "2", "X-Key": {"Env": "KEY"}}}
+    said = b'{"id":2,"admin":true,"owner":"joe"}'
+    login = {"Basic": {"User": "joe", "Pass": "admin"}}
+    async with opened(options, answering(200, said), environ={"KEY": "2"}, Auth=login) as bench:
+        outcome = await bench.deliver()
+    assert outcome == Delivered(said.decode(), {"id": 2, "admin": True, "owner": "joe"}, 200)
+
+
+async def test_a_signing_secret_is_in_no_refusal_though_the_receiver_tells_what_it_expected(opened: Opened) -> None:
+    key = base64.b64decode(SECRETS[0].removeprefix("whsec_"))
+    ways = (key.hex(), base64.urlsafe_b64encode(key).decode(), base64.b64encode(key).decode().rstrip("="))
+    said = json.dumps({"error": f"expected {SECRETS[0]}, or {SECRETS[1].removeprefix('whsec_')}", "too": ways})
+    for status in (400, 500):
+        options = {"Commands": {"do": {}}, "SigningSecrets": SECRETS}
+        async with opened(options, answering(status, said.encode())) as bench:
+            told = repr(await bench.deliver())
+        assert "expected whsec_***=, or ***=" in told, status
+        assert not [way for way in (*ways, *(secret.removeprefix("whsec_")[:-1] for secret in SECRETS)) if way in told]
+
+
+async def test_no_part_of_a_secret_is_left_where_a_long_refusal_is_cut(opened: Opened) -> None:
+    options = {"Commands": {"do": {}}, "Headers": {"X-Key": {"Env": "KEY"}}}
+    for shift in range(0, len(CANARY), 4):
+        said = b"x" * shift + f"{CANARY} ".encode() * 5000
+        async with opened(options, answering(400, said), environ={"KEY": CANARY}) as bench:
+            outcome = await bench.deliver()
+        assert isinstance(outcome, Rejected), shift
+        assert set((outcome.text or "").lstrip("x")) == {"*", " "}, shift
+
+
+async def test_the_check_tells_what_the_probe_met(opened: Opened, made: Made) -> None:
+    for options, act, level, code in (
+        ({}, answering(404), "note", "LoginUnknown"),
+        ({"Probe": {"Path": "me"}}, answering(200), "ok", "Reachable"),
+        ({"Probe": {"Path": "me"}}, answering(401), "problem", "LoginRefused"),
+        ({}, answering(503), "problem", "Unwell"),
+    ):
+        with Receiver(act) as receiver:
+            whole = {"AllowPrivate": True, "Commands": {"b": {}, "a": {}}, "SigningSecrets": SECRETS, **options}
+            found = {one.code: one for one in await registry.check(made(whole, URL=receiver.url))}
+        assert found[code].level == level, (options, act)
+        assert found["Commands"].message == "Jobs may ask for a, b.", (options, act)
+        assert found["Signed"].message.startswith("Each request is signed with 2 secrets"), (options, act)
+    gone = {one.code: one for one in await registry.check(made({**whole}, URL=receiver.url))}
+    assert (gone["Unreachable"].level, gone["Unreachable"].cause) == ("problem", "target")
+    guarded = await registry.check(made({"Commands": {"a": {}}}, URL=receiver.url))
+    assert "127.0.0.1 is no public address, and the target's Options do not say AllowPrivate" in guarded[-1].message

@@ -1,0 +1,143 @@
+"""What the options of a target of kind `http` are read as, and what is said of those that cannot be used."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from restbroker.config.keys import all_keys
+from restbroker.config.mask import masked
+from restbroker.config.tokens import Token
+from restbroker.rules.auth import Wish, refusal
+from restbroker.rules.command import Command, CommandSpec
+from restbroker.servers import registry
+from restbroker.servers.http.recipes import Settings, settings_of
+from tests.unit.servers.conftest import Configured, Made, Problems
+
+SECRET = "whsec_" + "QUJD" * 10
+CANARY = "c4n4ry-s3cr3t"
+
+
+def spec(made: Made, **keys: Any) -> CommandSpec:
+    return settings_of(made({"Commands": {"do": keys}})).catalogue.commands["do"]
+
+
+def test_the_commands_of_the_configuration_are_the_catalogue_and_there_are_no_others(made: Made) -> None:
+    target = made({"Commands": {"add": {"Path": "users/{user}", "Query": {"q": "{mode}"}, "Body": {"n": "{n?}"}}}})
+    catalogue = registry.catalogue_of(target, None)
+    assert (catalogue.is_whole, catalogue.version, list(catalogue.commands)) == (True, "hook", ["add"])
+    assert [argument.name for argument in catalogue.commands["add"].arguments] == ["user", "mode", "n"]
+    assert registry.catalogue("http").commands == {}
+
+
+def test_what_may_be_sent_twice_and_what_takes_any_argument(made: Made) -> None:
+    rows: list[tuple[dict[str, Any], str, bool]] = [
+        ({}, "unsafe", True),
+        ({"Method": "PATCH"}, "unsafe", True),
+        ({"Idempotent": True}, "safe", True),
+        ({"Body": {"a": "{a}"}}, "unsafe", False),
+        ({"Method": "PUT"}, "safe", True),
+        ({"Method": "DELETE"}, "safe", False),
+        ({"Method": "GET"}, "safe", False),
+        ({"Encoding": "none"}, "unsafe", False),
+        ({"Encoding": "form"}, "unsafe", True),
+    ]
+    for keys, repeat, takes_more in rows:
+        found = spec(made, **keys)
+        assert (found.repeat, found.takes_more) == (repeat, takes_more), (keys, repeat)
+
+
+def test_a_token_that_is_bound_to_hosts_may_ask_for_nothing(made: Made) -> None:
+    rows: list[dict[str, Any]] = [{}, {"host": "a.example"}, {"user": "joe@b.example"}]
+    for arguments in rows:
+        target = made({"Commands": {"do": {"Path": "{host}/{user}"}}}, Domain="a.example")
+        catalogue = registry.catalogue_of(target, None)
+        dangers = catalogue.dangerous_in("do")
+        wish = Wish(Command("do", arguments), catalogue.commands["do"], dangers, target.default_host, "t", "q")
+        found = refusal(Token("bound", (), hosts=("a.example",)), wish)
+        assert found is not None, arguments
+        assert (found.code, found.cure) == ("HostNotAllowed", "Push with a token without Hosts."), arguments
+        assert refusal(Token("free", ()), wish) is None, arguments
+
+
+def test_a_secret_header_that_others_can_read_on_its_way_is_noted(configured: Configured) -> None:
+    rows: list[tuple[str, dict[str, Any], bool]] = [
+        ("http://api.example.org", {"X-Api-Key": "k"}, True),
+        ("http://api.example.org", {"Accept": {"Env": "E"}}, True),
+        ("http://api.example.org", {"Accept": "a/b"}, False),
+        ("https://api.example.org", {"X-Api-Key": "k"}, False),
+        ("http://127.0.0.1", {"X-Api-Key": "k"}, False),
+    ]
+    for url, headers, noted in rows:
+        for options in ({"Commands": {"a": {}}, "Headers": headers}, {"Commands": {"a": {"Headers": headers}}}):
+            codes = [note.code for note in configured(options, {"E": "x"}, URL=url).notes]
+            assert codes == ["PlainLogin"] * noted, (url, headers)
+
+
+def test_what_cannot_be_used_is_told_with_its_place(problems: Problems) -> None:
+    rows: list[tuple[dict[str, Any], str]] = [
+        ({}, "Commands: is missing or empty; it says what is sent for each command."),
+        ({"Commands": {"a": {"Path": "x/{b"}}}, 'Commands.a.Path: has a "{" that belongs to no {name}; write "{{" for'),
+        ({"Commands": {"a": {"Query": {"\ud800": ""}}}}, "Commands.a.Query.?: expected a name without blanks and"),
+        ({"Commands": {"a": {"Body": [{"x": "{y z}"}]}}}, 'Commands.a.Body: has a "{" that belongs to no {name}'),
+        ({"Commands": {"a": {"Method": "GET", "Body": {}}}}, "Commands.a.Body: is given, and a GET has none; say Enc"),
+        ({"Commands": {"a": {"Encoding": "form", "Body": []}}}, "Commands.a.Body: must be an object where Encoding"),
+        ({"Commands": {"a": {"Success": [200, "5xx"]}}}, "Commands.a.Retry: has a status that is in Success too."),
+        ({"Commands": {"a": {"Headers": {"content-LENGTH": "1"}}}}, "Commands.a.Headers.content-LENGTH: is a header"),
+        ({"Commands": {"a": {}}, "Headers": {"X": "a\r\nHost: b"}}, "Headers.X: expected a text without line breaks"),
+        ({"Commands": {"a": {}}, "Headers": {"X": {"Env": "NONE"}}}, "Headers.X: names the variable NONE, which is"),
+        ({"Commands": {"a": {}}, "Headers": {"X": {"File": "none"}}}, "Headers.X: The secret file"),
+        ({"Commands": {"a": {}}, "Probe": {"Path": "x/{y}"}}, "Probe.Path: has an argument; a probe has none."),
+    ]
+    for options, problem in rows:
+        (found,) = problems(options)
+        assert found.startswith(problem), options
+
+
+def test_what_belongs_to_ejabberd_or_contradicts_itself_is_refused(problems: Problems) -> None:
+    one: dict[str, Any] = {"Commands": {"a": {}}}
+    auto = {"Auto": {"User": "u", "Pass": "p"}}
+    assert problems(one, Auth=auto) == [
+        "Auth: asks for tokens that the server issues, which is ejabberd's; use Basic or Token."
+    ]
+    assert problems({**one, "Headers": {"Authorization": "x"}}, Auth={"Bearer": {"Token": "t0ken"}}) == [
+        "Headers.Authorization: is given beside a login; keep one of the two."
+    ]
+
+
+def test_secrets_come_from_files_variables_and_texts_and_are_shown_nowhere(
+    configured: Configured, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text(f"{CANARY}-1\n")
+    options = {
+        "Commands": {"a": {"Headers": {"X-Three": f"{CANARY}-3"}}},
+        "Headers": {"X-One": {"File": "key"}, "X-Two": {"Env": "TWO"}},
+        "SigningSecrets": [SECRET, {"Env": "SIGN"}],
+    }
+    loaded = configured(options, {"TWO": f"{CANARY}-2", "SIGN": SECRET + "QUJD"})
+    settings = loaded.config.targets[0].options
+    assert isinstance(settings, Settings)
+    assert [settings.headers[name].reveal() for name in ("x-one", "x-two")] == [f"{CANARY}-1", f"{CANARY}-2"]
+    assert settings.recipes["a"].headers["x-three"].reveal() == f"{CANARY}-3"
+    assert [one.reveal() for one in settings.signing] == [SECRET, SECRET + "QUJD"]
+    assert CANARY not in repr(loaded)
+    assert SECRET not in repr(loaded)
+    written = json.loads((tmp_path / "env.json").read_text())["Targets"]
+    shown = json.dumps(masked(all_keys()["targets"], written, registry.kinds()))
+    assert CANARY not in shown
+    assert SECRET not in shown
+    assert '{"File": "key"}' in shown
+    assert '{"Env": "SIGN"}' in shown
+
+
+def test_a_wrong_secret_is_not_quoted(problems: Problems) -> None:
+    for wrong in (5, [CANARY], {"x": CANARY}, f"{CANARY}\n"):
+        for options in ({"Headers": {"X": wrong}}, {"SigningSecrets": [wrong]}):
+            assert CANARY not in "".join(problems({"Commands": {"a": {}}, **options})), wrong
+
+
+def test_only_public_addresses_are_connected_to_unless_a_variable_or_the_options_allow_others(
+    configured: Configured,
+) -> None:
+    environ = {"RESTBROKER_TARGETS__HOOK__OPTIONS__ALLOWPRIVATE": "true"}
+    assert configured({"Commands": {"a": {}}}).config.targets[0].public_only
+    assert not configured({"Commands": {"a": {}}}, environ).config.targets[0].public_only

@@ -1,0 +1,35 @@
+"""A target of kind `mongooseim`, and what its server says."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.receiver import Answer, Received
+from tests.unit.servers.conftest import Act, Usual
+
+BASIC = {"Basic": {"User": "admin", "Pass": "b4sic-s3cr3t"}}
+
+
+@pytest.fixture
+def usual() -> Usual:
+    """Of this kind."""
+    url = "http://localhost:5551/api/graphql"
+    entry = {"Kind": "mongooseim", "URL": url, "Auth": BASIC, "Domain": "localhost"}
+    return Usual("chat", entry, "/api/graphql", lambda _: Answer(), "localhost")
+
+
+def says(*bodies: Any, status: int = 200) -> Act:
+    """Says one after the other; the last one from then on."""
+    left = list(bodies)
+
+    def act(_: Received) -> Answer:
+        body = left.pop(0) if len(left) > 1 else left[0]
+        return body if isinstance(body, Answer) else Answer(status, json.dumps(body).encode())
+
+    return act
+
+
+def refusal(code: str, message: str = "It is so", *path: str | int, **more: Any) -> dict[str, Any]:
+    """An error as GraphQL writes it."""
+    return {"message": message, "path": list(path), "extensions": {"code": code, **more}}

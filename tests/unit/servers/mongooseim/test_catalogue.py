@@ -1,0 +1,137 @@
+"""What the catalogue says of MongooseIM's operations, for each kind of login and each version."""
+
+import attrs
+
+from restbroker.config.target import Target, Url
+from restbroker.rules import auth
+from restbroker.rules.auth import Wish
+from restbroker.rules.command import Command
+from restbroker.rules.json_types import Json
+from restbroker.servers.mongooseim.catalogue import for_target, for_version
+from restbroker.servers.mongooseim.options import Options
+from restbroker.servers.mongooseim.schema import Schema, fields_of_input, operations
+
+ALL = for_version(None)
+URL = Url("http", "localhost", 5551, "/api/graphql")
+
+
+def of(schema: Schema, version: str = "auto", found: str | None = None) -> set[str]:
+    target = Target("mim", "mongooseim", URL, ("q",), options=Options(schema, version))
+    return set(for_target(target, found).commands)
+
+
+def test_a_version_has_what_came_until_then() -> None:
+    rows: list[tuple[str | None, str, int]] = [
+        (None, "6.8.0", 132),
+        ("nonsense", "6.8.0", 132),
+        ("5.1.0", "6.0.0", 115),
+        ("6.5.0", "6.2.0", 117),
+        ("6.8.0-12-gabc", "6.8.0", 132),
+        ("7.0.0", "6.8.0", 132),
+    ]
+    for asked, found, commands in rows:
+        catalogue = for_version(asked)
+        assert (catalogue.version, len(catalogue.commands)) == (found, commands), asked
+
+
+def test_who_logs_in_decides_what_there_is() -> None:
+    assert "server.stop" in of("admin")
+    assert "server.stop" not in of("domain_admin")
+    assert "account.registerUser" in of("domain_admin")
+    assert "account.unregister" in of("user")
+    assert "account.registerUser" not in of("user")
+    assert all("graphql" in of(schema) for schema in ("admin", "domain_admin", "user"))
+
+
+def test_the_configured_version_counts_before_the_one_that_was_found() -> None:
+    assert "broadcast.startBroadcast" in of("admin", "6.8.0", "6.0.0")
+    assert "broadcast.startBroadcast" not in of("admin", "auto", "6.0.0")
+
+
+def test_a_domain_that_must_be_given_is_known_as_host_too() -> None:
+    spec = ALL.commands["account.registerUser"]
+    assert spec.argument("host") is spec.argument("domain")
+    # Without one it is about all domains: that must not become one of them silently.
+    assert ALL.commands["session.countSessions"].argument("host") is None
+
+
+def test_what_only_asks_may_be_asked_again_and_what_would_happen_twice_may_not() -> None:
+    queries = {name for name, spec in ALL.commands.items() if "query" in spec.tags}
+    assert {ALL.commands[name].repeat for name in queries} == {"safe"}
+    sent = ("stanza.sendMessage", "muc.sendMessageToRoom", "broadcast.startBroadcast", "graphql", "token.requestToken")
+    assert {ALL.commands[name].repeat for name in sent} == {"unsafe"}
+    assert [one.name for one in ALL.commands["account.registerUser"].arguments if one.secret] == ["password"]
+
+
+def test_what_touches_the_server_itself_is_dangerous() -> None:
+    words = {
+        **dict.fromkeys(("server.stop", "server/stop", "Server.Stop", "server.setLoglevel"), "server"),
+        **dict.fromkeys(("domain.removeDomain", "domain.setDomainPassword"), "server"),
+        "server.joinCluster": "cluster",
+        "server.getCookie": "code",
+        "mnesia.backup": "database files",
+        **dict.fromkeys(("account.importUsers", "gdpr.retrievePersonalData"), "files"),
+        "graphql": "cluster code database files server",
+        **dict.fromkeys(("account.registerUser", "domain.domainDetails", "server.status"), ""),
+    }
+    assert {name: " ".join(sorted(set().union(*ALL.dangerous_in(name).values()))) for name in words} == words
+    shown = {name: {tag for tag in ALL.commands[name].tags if ":" in tag} for name in words if name in ALL.commands}
+    assert shown == {name: {f"dangerous:{word}" for word in words[name].split()} for name in shown}
+    # Nor is any that names a file or a machine for everybody.
+    places = ("files", "path", "node", "resultFilepath")
+    takes = {spec.name for spec in ALL.commands.values() if any(map(spec.argument, places))}
+    assert {command for command in takes if not ALL.dangerous_in(command)} == set()
+
+
+@attrs.frozen
+class Bound:
+    """A token that may do everything on these hosts."""
+
+    hosts: tuple[str, ...]
+    name: str = "bound"
+    allow: tuple[str, ...] = ("*", "dangerous:*")
+    targets: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+
+
+def allowed(host: str, command: str, arguments: dict[str, Json], default: str | None = None) -> bool:
+    wish = Wish(Command(command, arguments), ALL.commands[command], ALL.dangerous_in(command), default, "t", "q")
+    return auth.refusal(Bound((host,)), wish) is None
+
+
+def test_a_token_that_is_bound_to_a_domain_reaches_no_other() -> None:
+    rows: list[tuple[str, dict[str, Json], dict[str, Json]]] = [
+        ("account.registerUser", {"domain": "a.example"}, {"domain": "b.example"}),
+        ("account.removeUser", {"user": "x@a.example"}, {"user": "x@b.example"}),
+        ("muc.createInstantRoom", {"room": "r@a.example", "owner": "x@a.example"}, {"room": "r@b.example"}),
+        ("muc_light.createRoom", {"mucDomain": "a.example", "owner": "x@a.example"}, {"mucDomain": "b.example"}),
+        ("roster.addContacts", {"user": "x@a.example", "contacts": []}, {"contacts": [{"jid": "x@b.example"}]}),
+        ("roster.subscribeToAll", {"user": {"jid": "x@a.example"}}, {"user": {"jid": "x@b.example"}}),
+        ("roster.deleteContacts", {"user": "x@a.example"}, {"user": "x@a.example", "contacts": ["x@b.example"]}),
+        ("stanza.sendMessage", {"from": "x@a.example", "to": "y@a.example"}, {"from": "x@b.example"}),
+        ("broadcast.startBroadcast", {"domain": "a.example"}, {"domain": "a.example", "senderJid": "x@b.example"}),
+        ("inbox.flushDomainBin", {"domain": "a.example"}, {}),
+    ]
+    for command, mine, theirs in rows:
+        assert allowed("a.example", command, mine)
+        assert not allowed("a.example", command, theirs)
+
+
+def test_a_domain_that_the_target_fills_in_counts_for_a_token_and_what_names_none_is_not_for_it() -> None:
+    names_none = ("graphql", "stanza.sendStanza", "server.status", "inbox.flushGlobalBin", "session.listSessions")
+    assert not any(allowed("localhost", command, {}, default="localhost") for command in names_none)
+    assert allowed("localhost", "account.countUsers", {}, default="localhost")
+    assert not allowed("a.example", "account.countUsers", {}, default="localhost")
+
+
+def test_all_that_an_operation_takes_is_known() -> None:
+    for schema in ("admin", "user"):
+        for operation in operations(schema, "6.8.0").values():
+            assert all(kind.name in KNOWN or fields_of_input(kind.name) for kind in operation.arguments.values())
+
+
+KNOWN = {
+    *("String", "Int", "PosInt", "NonNegInt", "NonEmptyString", "JID", "BareJID", "FullJID", "UserName", "RoomName"),
+    *("DomainName", "ResourceName", "NodeName", "DateTime", "XmlElement", "BroadcastRecipientGroup", "PresenceType"),
+    *("PresenceShow", "MUCAffiliation", "MUCRole", "LogLevel", "SubAction", "MutualSubAction"),
+}

@@ -1,0 +1,251 @@
+"""What is sent for a job, what is asked besides, and what the probe makes of the answers."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.rules.command import Call, Command
+from restbroker.rules.outcome import Deferred, Delivered, Probe, Rejected, Uncertain
+from restbroker.servers.mongooseim.asking import user_of
+from restbroker.transport.errors import MaybeSent, NotSent
+from tests.support.receiver import Answer, Received
+from tests.unit.servers.conftest import Bench, Opened
+from tests.unit.servers.mongooseim.conftest import refusal, says
+
+DONE = {"data": {"account": {"registerUser": {"jid": "alice@localhost", "message": "done"}}}}
+WHO = {"authStatus": "AUTHORIZED", "authType": "ADMIN", "domain": None}
+RUNS = {"status": {"statusCode": "RUNNING", "version": "6.8.0-12-gabc"}}
+WELL = {"data": {"checkAuth": WHO, "server": RUNS, "account": {"countUsers": 3}}}
+CRASHED = {"data": {"account": {"registerUser": None}}, "errors": [refusal("resolver_crash")]}
+NO_DATABASE = {"data": {"checkAuth": WHO, "server": RUNS, "account": {"countUsers": None}},
+               "errors": [refusal("resolver_crash", "No", "account", "countUsers")]}  # fmt: skip
+
+
+def asked(bench: Bench) -> list[str]:
+    """The documents that came, in order."""
+    return [json.loads(one.body)["query"] for one in bench.server.received]
+
+
+async def test_a_job_becomes_one_post_with_variables(opened: Opened) -> None:
+    async with opened(says(DONE)) as bench:
+        outcome = await bench.deliver("account.registerUser", username='a"b', domain="localhost", password="$x }")
+        assert isinstance(outcome, Rejected)  # a quote is in no user's name
+        outcome = await bench.deliver("account.registerUser", username="alice", domain="localhost", password='"} $x')
+        assert isinstance(outcome, Delivered)
+        (got,) = bench.server.received
+    assert (got.method, got.target) == ("POST", "/api/graphql")
+    assert got.headers["content-type"] == "application/json"
+    assert json.loads(got.body) == {
+        "query": "mutation($domain:DomainName!,$username:UserName,$password:String!)"
+        "{account{registerUser(domain:$domain,username:$username,password:$password){jid message}}}",
+        "variables": {"username": "alice", "domain": "localhost", "password": '"} $x'},
+    }
+
+
+async def test_a_domain_that_is_missing_is_filled_in_where_one_is_needed(opened: Opened) -> None:
+    given: list[dict[str, Any]] = [{}, {"host": "localhost"}, {"domain": "localhost"}, {"domain": None}]
+    async with opened(says(DONE)) as bench:
+        for one in given:
+            await bench.deliver("account.registerUser", username="alice", password="p", **one)
+        await bench.deliver("session.countSessions")
+        *filled, last = (json.loads(got.body) for got in bench.server.received)
+    assert [one["variables"]["domain"] for one in filled] == ["localhost"] * len(given)
+    assert last == {"query": "query{session{countSessions}}", "variables": {}}
+
+
+async def test_what_the_types_do_not_allow_is_refused_unsent(opened: Opened) -> None:
+    rows: list[tuple[str, dict[str, Any], str]] = [
+        ("account.registerUser", {"username": "a@b", "password": "p"}, 'the argument "username" is a text, but not'),
+        ("account.registerUser", {"username": "a"}, 'the argument "password" is missing'),
+        ("account.registerUser", {"domain": "b", "host": "b", "password": "p"}, "there is an argument 'host'"),
+        ("account.registerUser", {"domain": "b", "pasword": "p"}, "does not have; did you mean password?"),
+        ("server.setLoglevel", {"level": "LOUD"}, 'the argument "level" is a text, but not one of NONE'),
+        ("graphql", {"query": "subscription { a }"}, "is a subscription"),
+        ("graphql", {"query": "{ a }", "variables": []}, 'the argument "variables" is not an object'),
+        ("graphql", {"variables": {}}, 'the argument "query" is missing'),
+        ("graphql", {"query": "{ a }", "operationName": "x"}, 'takes "query" and "variables" alone'),
+    ]
+    async with opened(says(DONE)) as bench:
+        for command, arguments, told in rows:
+            outcome = await bench.deliver(command, **arguments)
+            assert isinstance(outcome, Rejected), told
+            assert outcome.reason.code == "BadArgument", told
+            assert told in outcome.reason.message
+        assert bench.server.received == []
+
+
+async def test_what_the_server_does_not_have_is_refused_unsent(opened: Opened) -> None:
+    rows: list[tuple[dict[str, str] | None, str, str]] = [
+        (None, "account.fly", "The target chat has no command account.fly."),
+        (
+            {"ServerVersion": "6.2.0"},
+            "blocklist.addUser",
+            "MongooseIM 6.2.0 has no blocklist.addUser for an admin; admins have it since 6.6.0.",
+        ),
+        (
+            {"Schema": "user"},
+            "account.registerUser",
+            "MongooseIM 6.8.0 has no account.registerUser for a user; admins have it since 6.0.0.",
+        ),
+    ]
+    for options, command, told in rows:
+        login = {"Basic": {"User": "bot@localhost", "Pass": "p"}}
+        async with opened(says(DONE), options, Auth=login) as bench:
+            outcome = await bench.deliver(command)
+            assert bench.server.received == [], (options, command)
+        assert isinstance(outcome, Rejected), (options, command)
+        assert outcome.reason.code == "UnknownCommand", (options, command)
+        assert outcome.reason.message.startswith(told), (options, command)
+
+
+async def test_a_document_of_the_jobs_own_is_sent_as_it_is(opened: Opened) -> None:
+    document = "query($d: DomainName!) { account { countUsers(domain: $d) } }"
+    async with opened(says({"data": {"account": {"countUsers": 1}}})) as bench:
+        outcome = await bench.deliver("graphql", query=document, variables={"d": "localhost"})
+        (got,) = bench.server.received
+    assert isinstance(outcome, Delivered)
+    assert json.loads(got.body) == {"query": document, "variables": {"d": "localhost"}}
+
+
+async def test_a_registration_without_a_name_is_not_sent_twice(opened: Opened) -> None:
+    async with opened(says(DONE)) as bench:
+        outcome = await bench.deliver("account.registerUser", {"maybe_run": True}, password="p")
+        assert bench.server.received == []
+        assert isinstance(await bench.deliver("account.registerUser", password="p"), Delivered)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "Uncertain"
+
+
+async def test_after_cannot_register_the_account_is_asked_for(opened: Opened) -> None:
+    rows: list[tuple[bool, str]] = [(True, "AlreadyExists"), (False, "Refused")]
+    for exists, code in rows:
+        refused = {"data": {"account": {"registerUser": None}}, "errors": [refusal("cannot_register", "not_allowed")]}
+        found = {"data": {"account": {"checkUser": {"exist": exists}}}}
+        async with opened(says(refused, found)) as bench:
+            outcome = await bench.deliver("account.registerUser", username="alice", password="p")
+            asked = json.loads(bench.server.received[1].body)
+        assert asked["variables"] == {"user": "alice@localhost"}, (exists, code)
+        assert isinstance(outcome, Rejected), (exists, code)
+        assert outcome.reason.code == code, (exists, code)
+
+
+async def test_after_a_crash_the_server_is_asked_how_it_is(opened: Opened) -> None:
+    rows: list[tuple[Any, str]] = [
+        (NO_DATABASE, "DatabaseAway"),
+        (WELL, "ServerError"),
+        (Answer(500, b""), "DatabaseAway"),
+    ]
+    for health, code in rows:
+        async with opened(says(CRASHED, health)) as bench:
+            outcome = await bench.deliver("account.registerUser", username="alice", password="p")
+            assert "countUsers" in asked(bench)[1], (health, code)
+        assert isinstance(outcome, Deferred), (health, code)
+        assert outcome.reason.code == code, (health, code)
+
+
+async def test_a_domain_that_a_crash_was_about_is_asked_about_from_then_on(opened: Opened) -> None:
+    async with opened(says(CRASHED, CRASHED, WELL), Domain=None) as bench:
+        assert (await bench.connector.probe(bench.link)).ok is False
+        await bench.deliver("account.registerUser", username="alice", domain="b.example", password="p")
+        await bench.connector.probe(bench.link)
+        first, _, _, last = (json.loads(one.body) for one in bench.server.received)
+    assert "countUsers" not in first["query"]
+    assert last["variables"] == {"domain": "b.example"}
+
+
+async def test_the_probe_tells_a_server_that_is_well_from_others(opened: Opened) -> None:
+    rows: list[tuple[Any, bool, bool, str]] = [
+        (WELL, True, False, "MongooseIM 6.8.0-12-gabc answers"),
+        (NO_DATABASE, False, False, "cannot reach its database"),
+        ({"data": None, "errors": [refusal("internal", "Odd")]}, False, False, "Odd"),
+        ({"data": {"checkAuth": {"authStatus": "UNAUTHORIZED"}}}, False, True, "not that of an admin"),
+        ({"data": {"checkAuth": WHO, "server": {"status": {"statusCode": "NOT_RUNNING"}}}}, False, False, "does not"),
+        ({"data": {"checkAuth": WHO}, "errors": [refusal("domain_not_found")]}, True, False, "takes the login"),
+        (Answer(401, json.dumps({"errors": [refusal("wrong_credentials")]}).encode()), False, True, "refused"),
+        (Answer(404, b""), False, True, "this Host"),
+        (Answer(200, b"<html>"), False, True, "not MongooseIM's API"),
+        (Answer(302, b"", {"location": "https://example.org"}), False, True, "redirects"),
+        (Answer(503, b"busy"), False, False, "busy"),
+    ]
+    for answer, ok, denied, told in rows:
+        async with opened(says(answer)) as bench:
+            probe: Probe = await bench.connector.probe(bench.link)
+        assert (probe.ok, probe.denied) == (ok, denied), (answer, ok)
+        assert told in probe.detail, (answer, ok)
+        assert (probe.cure is None) == ok, (answer, ok)
+
+
+async def test_the_version_that_the_probe_finds_chooses_the_operations(opened: Opened) -> None:
+    old = {"status": {"statusCode": "RUNNING", "version": "6.2.1"}}
+    async with opened(says({"data": {"checkAuth": WHO, "server": old, "account": {"countUsers": 1}}})) as bench:
+        assert bench.connector.spec("blocklist.addUser") is not None
+        assert (await bench.connector.probe(bench.link)).version == "6.2.1"
+        assert bench.connector.spec("blocklist.addUser") is None
+
+
+async def test_who_is_no_admin_asks_for_what_he_may(opened: Opened) -> None:
+    rows: list[tuple[str, str, str]] = [
+        ("domain_admin", "admin@localhost", "status"),
+        ("user", "bot@localhost", "countUsers"),
+    ]
+    for schema, user, absent in rows:
+        login = {"Basic": {"User": user, "Pass": "p"}}
+        async with opened(says(WELL), {"Schema": schema}, Auth=login) as bench:
+            assert (await bench.connector.probe(bench.link)).ok, (schema, user)
+            (text,) = asked(bench)
+        assert absent not in text, (schema, user)
+
+
+async def test_a_password_file_that_is_gone_leaves_the_job_unsent(opened: Opened, tmp_path: Path) -> None:
+    secret = tmp_path / "pass"
+    secret.write_text("p")
+    async with opened(says(DONE), Auth={"Basic": {"User": "admin", "PassFile": str(secret)}}) as bench:
+        secret.unlink()
+        with pytest.raises(NotSent):
+            await bench.deliver("account.registerUser", username="alice", password="p")
+        with pytest.raises(NotSent):
+            await bench.connector.probe(bench.link)
+
+
+def test_the_account_of_a_call() -> None:
+    rows: list[tuple[str, dict[str, str], str | None]] = [
+        ("account.removeUser", {"user": "a@b"}, "a@b"),
+        ("account.registerUser", {"username": "a", "domain": "b"}, "a@b"),
+        ("account.registerUser", {"username": "a", "host": "b"}, "a@b"),
+        ("account.registerUser", {"username": "a"}, "a@localhost"),
+        ("account.registerUser", {"domain": "b"}, None),
+    ]
+    assert [
+        (name, arguments, user)
+        for name, arguments, user in rows
+        if user_of(Call(Command(name, arguments), host="localhost"), name) != user
+    ] == []
+
+
+MESSAGE = {"from": "alice@localhost", "to": "bob@localhost", "body": "x"}
+
+
+async def test_a_job_timed_out_for_its_database_only_where_the_server_then_says_that_it_is_away(opened: Opened) -> None:
+    call = Call(Command("stanza.sendMessage", MESSAGE), host="localhost", timeout_s=0.5)
+    for health in (*(Answer(200, json.dumps(one).encode()) for one in (NO_DATABASE, WELL)), Answer(401, b""), None):
+        waits = threading.Event()
+
+        def act(received: Received, health: Answer | None = health, waits: threading.Event = waits) -> Answer:
+            if health is None or b"sendMessage" in received.body:
+                waits.wait(30)
+            return health or Answer(200, b"")
+
+        async with opened(act, RequestTimeout="1s") as bench:
+            try:
+                if health is None or b"resolver_crash" not in health.body:
+                    with pytest.raises(MaybeSent):
+                        await bench.connector.deliver(call, bench.link)
+                else:
+                    outcome = await bench.connector.deliver(call, bench.link)
+                    assert isinstance(outcome, Uncertain), health
+                    assert (outcome.reason.code, outcome.pause_target) == ("DatabaseAway", True), health
+            finally:
+                waits.set()

@@ -1,0 +1,118 @@
+"""What `restbroker ctl` takes and prints for MongooseIM: mongooseimctl's forms, for each operation of the catalogue."""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from restbroker.rules.command import ArgumentSpec, CommandSpec
+from restbroker.rules.json_types import Json
+from restbroker.servers.ctl import Answered, Asked, Printed, Refused
+from restbroker.servers.mongooseim.catalogue import for_version
+from restbroker.servers.mongooseim.ctl import MANNER
+
+NEWEST: Final = for_version(None)
+OPERATIONS: Final = [spec for name, spec in NEWEST.commands.items() if "." in name]
+
+
+def read(*words: str) -> Asked | Printed | Refused:
+    return MANNER.read(NEWEST, words, None)
+
+
+def flags(spec: CommandSpec) -> list[str]:
+    return [word for argument in spec.arguments for word in (f"--{argument.name}", _text(argument))]
+
+
+def _text(argument: ArgumentSpec) -> str:
+    match argument.type:
+        case "integer":
+            return "7"
+        case "list" | "any":
+            return '["a"]'
+        case _:
+            return "some text"
+
+
+def _value(argument: ArgumentSpec) -> Json:
+    text = _text(argument)
+    return text if argument.type == "string" else json.loads(text)
+
+
+def test_each_operation_is_taken_in_two_words_with_a_flag_for_each_argument() -> None:
+    wrong = []
+    for spec in OPERATIONS:
+        found = read(*spec.name.split("."), *flags(spec))
+        values = {argument.name: _value(argument) for argument in spec.arguments}
+        if not isinstance(found, Asked) or (found.name, found.endpoint, found.arguments) != (
+            spec.name,
+            spec.name,
+            values,
+        ):
+            wrong.append((spec.name, found))
+    assert wrong == []
+
+
+def test_each_operation_says_which_arguments_it_lacks() -> None:
+    wrong = []
+    for spec in OPERATIONS:
+        category, operation = spec.name.split(".")
+        found = read(category, operation)
+        missing = ", ".join(f"'{argument.name}'" for argument in spec.arguments if not argument.optional)
+        says = Printed(f"Missing mandatory arguments for command '{operation}': {missing}\n\n", 1)
+        is_right = isinstance(found, Printed) and (found.text, found.code) == (says.text, says.code)
+        if not (is_right if missing else isinstance(found, Asked)):
+            wrong.append((spec.name, found))
+    assert wrong == []
+
+
+def test_what_mongooseimctl_refuses_by_itself_is_refused_with_its_words() -> None:
+    rows: list[tuple[Sequence[str], str, int]] = [
+        (("nothing", "here"), "Unknown category\n\n", 1),
+        (("account", "nothing"), "Unknown command 'nothing'\n\n", 1),
+        (("account", "countUsers", "example.org"), "Could not parse the command arguments\n\n", 1),
+        (("account", "countUsers", "--name", "x"), "Unknown argument 'name' for command 'countUsers'\n\n", 1),
+        (
+            ("account", "listUsers", "--limit", "x"),
+            "Invalid value 'x' of argument 'limit' for command 'listUsers'\n\n",
+            1,
+        ),
+        (("graphql",), "This command requires one string type argument!\n", 1),
+        (("account",), "", 0),
+        (("account", "countUsers", "--help"), "", 0),
+    ]
+    for words, text, code in rows:
+        found = read(*words)
+        assert isinstance(found, Printed), (words, text)
+        assert found.text.startswith(text), (words, text)
+        assert found.code == code, (words, text)
+
+
+def test_a_document_of_ones_own_is_taken() -> None:
+    found = read("graphql", "query { checkAuth { authStatus } }")
+    assert isinstance(found, Asked)
+    assert (found.name, found.arguments) == ("graphql", {"query": "query { checkAuth { authStatus } }"})
+
+
+def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use() -> None:
+    for word in ("start", "stop", "status", "join_cluster", "live"):
+        found = read(word)
+        assert isinstance(found, Refused), word
+        assert found.cure, word
+
+
+def test_the_answer_is_printed_as_mongooseimctl_writes_json() -> None:
+    one = read("account", "countUsers", "--domain", "example.org")
+    assert isinstance(one, Asked)
+    text = '{"data":{"account":{"countUsers":3}}}'
+    found = MANNER.write(NEWEST, one, Answered("delivered", text, json.loads(text), 200, ""))
+    assert found == Printed('{\n  "data" : {\n    "account" : {\n      "countUsers" : 3\n    }\n  }\n}\n', 0)
+
+
+def test_an_answer_with_errors_ends_with_1_and_a_page_is_not_taken_for_one() -> None:
+    one = read("account", "countUsers", "--domain", "example.org")
+    assert isinstance(one, Asked)
+    text = '{"errors":[{"message":"no"}]}'
+    found = MANNER.write(NEWEST, one, Answered("rejected", text, None, 200, "NotFound"))
+    assert found is not None
+    assert found.code == 1
+    assert MANNER.write(NEWEST, one, Answered("denied", "<html>", None, 404, "WrongUrl")) is None
+    assert MANNER.write(NEWEST, one, Answered("uncertain", "", None, None, "TimedOut")) is None

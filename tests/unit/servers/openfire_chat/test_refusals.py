@@ -1,0 +1,88 @@
+"""What a real ofchat refused becomes: its code, and what people are told, in its own words where it has some."""
+
+import json
+from pathlib import Path
+
+from restbroker.rules.command import Call, Command
+from restbroker.rules.outcome import Outcome, Rejected
+from restbroker.servers.openfire.chat import catalogue
+from restbroker.servers.openfire.chat.outcomes import judge
+from restbroker.servers.openfire.chat.refusals import judge_login
+from restbroker.servers.openfire.chat.ways import ways
+from restbroker.transport.message import Response
+
+RECORDED = Path(__file__).parents[3] / "recorded" / "openfire" / "ofchat-0.9.6.jsonl"
+REFUSED = [
+    (one["command"], one["body"])
+    for one in map(json.loads, RECORDED.read_text("utf-8").splitlines())
+    if one["status"] == 400 and not one.get("cut")
+]
+
+
+def answered(body: str) -> Response:
+    headers = {"content-type": "application/json"} if body else {}
+    return Response(400, headers, body.encode(), 0.0)
+
+
+def judged(command: str, body: str) -> Outcome:
+    if command == "chat_login":
+        return judge_login(answered(body), 0.0, ())
+    spec = catalogue.for_version(None).commands[command]
+    return judge(Call(Command(command, {})), ways("source")[command], spec, answered(body), 0.0, "")
+
+
+def test_each_refusal_says_what_openfire_says_or_that_it_does_not_say_why() -> None:
+    assert len(REFUSED) > 25
+    for command, body in REFUSED:
+        outcome = judged(command, body)
+        assert isinstance(outcome, Rejected), (command, body)
+        error = json.loads(body) if body.endswith("}") else {}
+        words = [error.get(name) for name in ("message", "ressource")]
+        told = [one for one in words if one not in (None, "Exception", "Error")]
+        assert all(one in outcome.reason.message for one in told), (command, body)
+        if outcome.reason.code == "Refused" and command != "send_push":
+            assert ("does not say why" in outcome.reason.text) is (not told), (command, body)
+
+
+def test_a_question_that_is_not_taken_says_why() -> None:
+    rows: list[tuple[str, str]] = [
+        ("demo@workgroup.example.org: XMPPError: service-unavailable - cancel", "WorkgroupOffline"),
+        ("hate@workgroup.example.org: XMPPError: not-authorized - auth", "NoSuchWorkgroup"),
+        ("Timeout error, no agent available", "NobodyAccepted"),
+    ]
+    for words, code in rows:
+        (body,) = [body for command, body in REFUSED if command == "ask" and words in body]
+        outcome = judged("ask", body)
+        assert isinstance(outcome, Rejected), (words, code)
+        assert outcome.reason.code == code, (words, code)
+
+
+def test_a_push_that_nobody_subscribed_to_is_not_said_to_have_come_to_somebody() -> None:
+    outcome = judged("send_push", "")
+    assert isinstance(outcome, Rejected)
+    assert "may have got it" not in outcome.reason.text
+    assert "without a subscription" in outcome.reason.text
+
+
+def test_a_refused_login_is_told_in_openfires_words_without_the_password() -> None:
+    def told(ressource: str) -> str:
+        body = {"exception": "IllegalArgumentException", "message": "Exception", "ressource": ressource}
+        outcome = judge_login(answered(json.dumps(body)), 0.0, ("hunter2xyz", "", "123456"))
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason.code == "UserLoginRefused"
+        return outcome.reason.message
+
+    assert told("Exception").endswith("Openfire does not say why.")
+    assert "Illegal JID: admin@example.org@example.org" in told("Illegal JID: admin@example.org@example.org")
+    shown = told("no login of hunter2xyz with 123456")
+    assert "no login of *** with ***" in shown
+
+
+def test_no_refusal_tells_a_login_of_anybody() -> None:
+    for status in (400, 404, 409, 500, 503):
+        body = '{"exception":"X","message":"streams:\\nofchat-416662711","ressource":"ofchat696464824"}'
+        response = Response(status, {"content-type": "application/json"}, body.encode(), 0.0)
+        spec = catalogue.for_version(None).commands["list_sessions"]
+        outcome = judge(Call(Command("list_sessions", {})), ways("source")["list_sessions"], spec, response, 0.0, "")
+        assert "streams" in repr(outcome), status
+        assert "ofchat" not in repr(outcome), status

@@ -1,0 +1,187 @@
+"""What jobs give becomes what the Chat API reads: paths, quotes, bodies, the two forms of paths; or is refused."""
+
+import json
+from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Target, Url
+from restbroker.rules.command import Call, Command
+from restbroker.rules.hiding import MASK
+from restbroker.rules.json_types import Json
+from restbroker.rules.redact import arguments
+from restbroker.servers.openfire.chat.options import Paths, Settings
+from restbroker.servers.openfire.chat.request import build
+from restbroker.servers.openfire.chat.values import Unfit, user_name
+from restbroker.servers.openfire.chat.ways import ways
+from restbroker.transport.message import Request
+
+PRINTED = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters="\ufffe\uffff"))
+
+
+def request(name: str, paths: Paths = "source", /, stream: str = "ofchat-1", **given_: Json) -> Request:
+    arguments = {key.rstrip("_"): value for key, value in given_.items()}
+    settings = Settings(Secret("sh4red"), paths=paths)
+    url, login = Url("http", "h", 7070, "/rest/api"), Basic("admin", Secret("secret"))
+    target = Target("c", "openfire-chat", url, ("q",), login, default_host="example.org", options=settings)
+    return build(Call(Command(name, arguments)), ways(paths)[name], target).of(stream)
+
+
+def body_type(made: Request) -> str:
+    return dict(made.headers).get("Content-Type", "")
+
+
+@given(PRINTED)
+def test_any_name_in_the_path_is_one_segment_that_reads_the_same(name: str) -> None:
+    try:
+        made = request("get_group", groupName=name)
+    except Unfit:
+        assert "/" in name or name.strip() in ("", ".", "..")
+        return
+    segments = made.path.split("/")
+    assert len(segments) == 7
+    is_quoted = len(name) > 2 and name[0] == name[-1] and name[0] in "\"'"
+    assert unquote(segments[-1]) == (name[1:-1] if is_quoted else name)
+    assert made.path.isascii()
+
+
+@given(PRINTED)
+def test_any_text_is_sent_as_the_body_of_a_message(text: str) -> None:
+    sent = request("post_message", from_="romeo", to="juliet@example.org", body=text).body.decode()
+    if text.lstrip().startswith("{"):
+        assert json.loads(sent) == {"body": text}
+    else:
+        assert sent == text
+
+
+def test_json_may_be_given_as_its_text() -> None:
+    text = '{"body": "Hi", "mood": 1}'
+    assert request("ask_send", userId="romeo", body=text).body.decode() == text
+    assert request("ask_send", userId="romeo", body={"body": "Hi"}).body == b'{"body":"Hi"}'
+    assert request("uport_register", body='{"name": "n"}').body == b'{"name": "n"}'
+    assert request("uport_register", body={"name": "n"}).body == b'{"name":"n"}'
+
+
+@given(PRINTED, st.lists(PRINTED))
+def test_a_contact_is_xml_that_reads_the_same(nickname: str, groups: list[str]) -> None:
+    made = request("add_contact", from_="romeo", jid="nurse", nickname=nickname, groups=list(groups))
+    root = ET.fromstring(made.body)  # noqa: S314  our own
+    assert body_type(made) == "application/xml"
+    assert (root.findtext("jid"), root.findtext("nickname")) == ("nurse@example.org", nickname)
+    assert [one.text or "" for one in root.findall("groups/group")] == groups
+
+
+def test_a_room_of_another_server_is_not_taken_for_one_of_the_same_name_here() -> None:
+    rows: list[tuple[str, str | None]] = [
+        ("balcony@muc", "muc"),
+        ("balcony@muc.example.org", "muc"),
+        ("balcony@MUC.chat.Example.org", "muc.chat"),
+        ("balcony@conference.elsewhere.example", None),
+        ("balcony@example.org", None),
+        ("balcony@badexample.org", None),
+    ]
+    for room, service in rows:
+        if service is None:
+            with pytest.raises(Unfit, match=r"roomName.*Domain"):
+                request("join_room", from_="romeo", roomName=room)
+        else:
+            made = request("join_room", from_="romeo", roomName=room)
+            assert (made.path.rpartition("/")[2], made.query) == ("balcony", (("service", service),)), (room, service)
+
+
+def test_who_is_of_another_server_is_not_taken_for_a_user_of_the_same_name_here() -> None:
+    for command in ("list_contacts", "chat_login", "chat_logoff"):
+        for name in ("romeo", "romeo@example.org", "romeo@EXAMPLE.org/phone"):
+            request(command, from_=name)
+        with pytest.raises(Unfit, match=r"from.*Domain"):
+            request(command, from_="romeo@elsewhere.example")
+
+
+def test_quotes_copied_from_the_page_are_left_out_of_paths_and_not_of_texts() -> None:
+    made = request("join_room", from_='"romeo"', roomName='"balcony"', service='"conference"')
+    assert (made.path, made.query) == ("/rest/api/restapi/v1/chat/ofchat-1/rooms/balcony", (("service", "conference"),))
+    assert request("set_presence", from_="romeo", show='"dnd"', status='"busy"').query == (
+        ("show", "dnd"),
+        ("status", '"busy"'),
+    )
+
+
+def test_the_documented_paths_name_no_stream() -> None:
+    made = request("accept_offer", "documented", from_="nurse", workgroup="love", offerId="o1")
+    assert (made.method, made.path) == ("PUT", "/rest/api/restapi/v1/chat/assists/love/o1")
+    made = request("reject_offer", "documented", workgroup="love", offerId="o1")
+    assert (made.method, made.path) == ("DELETE", "/rest/api/restapi/v1/chat/assists/love/o1")
+    made = request("add_contact", "documented", jid="nurse@example.org", nickname="N")
+    assert (made.method, made.path) == ("POST", "/rest/api/restapi/v1/chat/contacts/nurse%40example.org")
+    assert b"<nickname>N</nickname>" in made.body
+    made = request("accept_offer", from_="nurse", workgroup="love", offerId="o1")
+    assert made.path == "/rest/api/restapi/v1/chat/ofchat-1/offer/o1"
+
+
+def test_lists_may_be_texts_with_commas_and_are_written_as_each_entity_wants_them() -> None:
+    assert request("create_workgroup", name="love", description="", members=["nurse", "friar"]).body == (
+        b'{"name":"love","description":"","members":"nurse,friar"}'
+    )
+    assert request("update_workgroup", workgroup="love", members="nurse, friar").body == b"nurse,friar"
+    assert request("update_workgroup", workgroup="love", members=["nurse"]).body == b"nurse,"
+    made = request("add_user_to_groups", username="romeo", groupnames="a, b")
+    assert made.body == b"<groups><groupname>a</groupname><groupname>b</groupname></groups>"
+
+
+def test_the_old_user_service_gets_the_secret() -> None:
+    assert request("legacy_userservice", type="add", username="romeo").query == (
+        ("type", "add"),
+        ("username", "romeo"),
+        ("secret", "sh4red"),
+    )
+
+
+def test_a_stream_is_one_segment_and_in_no_repr() -> None:
+    for stream in ("ofchat-1", "ofchat/1", "a b"):
+        made = request("chat_logoff", stream=stream, from_="romeo")
+        assert len(made.path.split("/")) == 8, stream
+        assert unquote(made.path.split("/")[6]) == stream
+
+
+def test_users_properties_and_numbers_are_taken_in_the_forms_that_people_write() -> None:
+    made = request("create_user", username="peter", password="pw", properties=[{"key": "a", "value": "b"}])
+    assert b'<properties><property key="a" value="b"/></properties>' in made.body
+    assert request("get_bookmark", bookmarkID=7).path.endswith("/bookmarks/7")
+    with pytest.raises(Unfit, match="an object such as"):
+        request("create_user", username="peter", password="pw", properties={"a": 1})
+    with pytest.raises(Unfit, match="a whole number"):
+        request("create_room", roomName="a", naturalName="a", description="a", maxUsers=True)
+    with pytest.raises(Unfit, match="did you mean roomName"):
+        request("delete_room", roomname="a")
+
+
+def test_what_people_say_to_each_other_is_shown_of_no_command() -> None:
+    said = {"question": "Wherefore?", "textBody": "a", "htmlBody": "b", "messagehtml": "c", "stanza": "d", "body": "e"}
+    assert set(arguments(None, said, show_bodies=False).values()) == {MASK}
+
+
+def test_who_acts_is_the_name_before_the_at_and_the_slash() -> None:
+    assert [user_name(who) for who in ("Romeo", "romeo@example.org/a@b", "romeo/a")] == ["romeo"] * 3
+
+
+def test_who_acts_leads_nowhere_else() -> None:
+    for who in ("../admin", "..@example.org", "./x", "/x", ".", "", " "):
+        with pytest.raises(Unfit, match='"from" is empty, or only dots'):
+            request("chat_login", from_=who)
+
+
+def test_what_the_plugin_refuses_without_is_asked_for_before_anything_is_sent() -> None:
+    rows: list[tuple[str, dict[str, Json], list[str]]] = [
+        ("create_workgroup", {"name": "love", "members": "nurse"}, ["description"]),
+        ("send_blast", {"message": "m", "recipients": ["a@b.c"]}, ["title", "replyTo", "sender"]),
+    ]
+    for command, has, needed in rows:
+        for name in needed:
+            rest: dict[str, Any] = {**has, **{other: "x" for other in needed if other != name}}
+            with pytest.raises(Unfit, match=f'"{name}" is missing'):
+                request(command, **rest)

@@ -1,0 +1,106 @@
+"""What `check` finds in a target of kind `openfire-rest`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from restbroker.config.target import Target, Url
+from restbroker.servers import registry
+from restbroker.servers.findings import Finding
+from restbroker.servers.openfire.rest import check as checking
+from restbroker.transport.errors import NotSent
+from tests.support.receiver import Answer, Received, Receiver
+from tests.unit.servers.conftest import Made
+from tests.unit.servers.openfire_rest.conftest import BASE, empty
+
+DESCRIPTION = b"openapi: 3.0.1\ninfo:\n  title: REST API\n  version: 1.12.0\npaths: {}\n"
+
+
+def serving(received: Received) -> Answer:
+    """A server of the newest plugin, under its usual path."""
+    match received.target.removeprefix(BASE):
+        case "/system/statistics/sessions":
+            return Answer(200, b'{"localSessions":0,"clusterSessions":0}')
+        case "/openapi.yaml":
+            return Answer(200, DESCRIPTION)
+        case "/system/readiness/server":
+            return Answer(200, b"")
+        case _:
+            return Answer(404, b"")
+
+
+async def found(made: Made, act: Callable[[Received], Answer], path: str = BASE, **members: object) -> list[Finding]:
+    with Receiver(act) as server:
+        return await registry.check(made(URL=server.url + path, **members))
+
+
+async def test_a_well_server_tells_its_dialect_and_version(made: Made) -> None:
+    findings = await found(made, serving)
+    assert [(one.level, one.code) for one in findings] == [("ok", "Reachable"), ("ok", "Version")]
+    assert "its JSON is that of 1.3 or newer" in findings[0].message
+    assert findings[1].message == "REST API plugin 1.12.0."
+
+
+async def test_an_old_server_has_no_version_to_tell(made: Made) -> None:
+    def act(received: Received) -> Answer:
+        is_known = received.target.endswith("/statistics/sessions")
+        return Answer(200, b'{"clusterSessions":"0","localSessions":"0"}') if is_known else Answer(404, b"")
+
+    reachable, version = await found(made, act)
+    assert "up to 1.2" in reachable.message
+    assert version.message == "A REST API plugin that does not tell its version; bodies are written as xml."
+
+
+async def test_a_server_that_is_not_ready_is_a_problem(made: Made) -> None:
+    def act(received: Received) -> Answer:
+        return Answer(503, b"") if "readiness" in received.target else serving(received)
+
+    assert [one.code for one in await found(made, act)] == ["Reachable", "Unwell", "Version"]
+
+
+async def test_what_is_wrong_comes_with_what_to_do(made: Made) -> None:
+    rows: list[tuple[int, str, str]] = [
+        (401, "LoginRefused", "excludes the other"),
+        (403, "PluginDisabled", "plugin.restapi.enabled"),
+        (302, "Redirected", "adminConsole.access.allow-wildcards-in-excludes"),
+        (404, "NotTheApi", BASE),
+        (500, "Unwell", "log"),
+    ]
+    for status, code, says in rows:
+        (finding,) = await found(made, empty(status))
+        assert (finding.level, finding.code) == ("problem", code), (status, code)
+        assert finding.cure is not None, (status, code)
+        assert says in finding.cure, (status, code)
+
+
+async def test_a_wrong_path_is_told_with_the_right_one(made: Made) -> None:
+    (finding,) = await found(made, serving, "/rest/api")
+    assert finding.code == "OtherPath"
+    assert finding.cure is not None
+    assert finding.cure.endswith(f'{BASE}"')
+
+
+def test_the_port_of_web_clients_is_told_with_that_of_the_console() -> None:
+    target = Target("fire", "openfire-rest", Url("https", "of.example.org", 7443, BASE), ("q",))
+    # A test cannot listen on that port of every machine.
+    finding = checking._chat_port(target)
+    assert (finding.code, finding.cure) == ("OtherPort", f'"URL": "https://of.example.org:9091{BASE}"')
+
+
+async def test_a_server_that_is_away_and_a_secret_file_that_is_gone_are_told(made: Made, tmp_path: Path) -> None:
+    (away,) = await registry.check(made(URL=f"http://127.0.0.1:1{BASE}"))
+    file = tmp_path / "secret"
+    file.write_text("s")
+    target = made({"SecretFile": str(file)}, Auth=None)
+    file.unlink()
+    (gone,) = await registry.check(target)
+    assert (away.code, gone.code) == ("Unreachable", "BadLogin")
+
+
+async def test_tls_on_the_port_without_is_told_where_it_is() -> None:
+    # A test cannot listen on that port of every machine.
+    for port, cure in ((9090, "https is on 9091"), (9091, "Check that Openfire runs")):
+        target = Target("fire", "openfire-rest", Url("https", "of.example.org", port, BASE), ("q",))
+        finding = checking._unreachable(target, NotSent("It did not answer with TLS."))
+        assert finding.code == "Unreachable", (port, cure)
+        assert finding.cure is not None, (port, cure)
+        assert cure in finding.cure.partition(".")[0], (port, cure)

@@ -1,0 +1,297 @@
+"""What Openfire gets for a job, and what is refused before anything is sent."""
+
+import base64
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.config.target import Target, Url
+from restbroker.rules.command import Call, Command
+from restbroker.rules.outcome import Deferred, Delivered, Denied
+from restbroker.servers.openfire.rest.request import build
+from restbroker.servers.openfire.rest.values import Unfit
+from restbroker.servers.openfire.rest.ways import ways
+from restbroker.transport.errors import NotSent
+from tests.support.receiver import Answer, Received
+from tests.unit.servers.conftest import Opened, answering
+from tests.unit.servers.openfire_rest.conftest import BASE, SECRET, empty, refused
+
+USER = {"username": "alice", "password": "p4ssw0rd"}
+NEW = b'{"localSessions":1,"clusterSessions":1}'
+OLD = b'{"clusterSessions":"1","localSessions":"1"}'
+TARGET = Target("fire", "openfire-rest", Url("http", "127.0.0.1", 9090, BASE), ("q",))
+
+
+def speaking(sessions: bytes, status: int = 201) -> Callable[[Received], Answer]:
+    """A server of the dialect in which it tells how many sessions there are."""
+
+    def act(received: Received) -> Answer:
+        if received.target.endswith("/statistics/sessions"):
+            return Answer(200, sessions, {"Content-Type": "application/json"})
+        return Answer(404 if "readiness" in received.target else status, b"")
+
+    return act
+
+
+async def test_a_user_is_made_with_xml_one_accept_and_a_login_that_nobody_asked_for(opened: Opened) -> None:
+    async with opened() as bench:
+        got = await bench.sent("create_user", **USER, name="Al & Co", properties={"a": 'b"\n'})
+    login = base64.b64encode(b"admin:b4sic-s3cr3t").decode()
+    assert (got.method, got.target, got.headers["authorization"]) == ("POST", f"{BASE}/users", f"Basic {login}")
+    assert (got.headers["accept"], got.headers["content-type"]) == ("application/json", "application/xml")
+    assert got.headers["content-length"] == str(len(got.body))
+    assert got.body.decode() == (
+        "<user><username>alice</username><name>Al &amp; Co</name><password>p4ssw0rd</password>"
+        '<properties><property key="a" value="b&quot;&#10;"/></properties></user>'
+    )
+
+
+async def test_a_secret_file_that_is_gone_leaves_the_job_unsent(opened: Opened, tmp_path: Any) -> None:
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    async with opened(options={"SecretFile": str(file)}, Auth=None) as bench:
+        file.unlink()
+        with pytest.raises(NotSent):
+            await bench.deliver("lock_user", username="alice")
+        with pytest.raises(NotSent):
+            await bench.connector.probe(bench.link)
+
+
+async def test_the_session_of_an_answer_is_kept_and_the_newest_counts(opened: Opened) -> None:
+    numbers = iter(("node01abc.node0", "two"))
+
+    def act(received: Received) -> Answer:
+        cookie = next(numbers, None) if received.headers.get("cookie") != "JSESSIONID=two" else None
+        return Answer(200, b"", {"Set-Cookie": f"JSESSIONID={cookie};Path=/plugins;HttpOnly"} if cookie else {})
+
+    async with opened(act) as bench:
+        seen = [(await bench.sent("unlock_user", username="alice")).headers.get("cookie") for _ in range(4)]
+    assert seen == [None, "JSESSIONID=node01abc.node0", "JSESSIONID=two", "JSESSIONID=two"]
+
+
+async def test_json_is_written_in_the_dialect_that_the_server_was_asked_for_once(opened: Opened) -> None:
+    rows: list[tuple[bytes, Any, Any, str]] = [
+        (OLD, {"property": [{"@key": "a", "@value": "b"}]}, {"group": ["Friends"]}, "@key"),
+        (NEW, [{"key": "a", "value": "b"}], ["Friends"], "key"),
+    ]
+    for sessions, properties, roster_groups, key in rows:
+        async with opened(speaking(sessions), options={"Write": "json"}) as bench:
+            user = await bench.sent("create_user", **USER, properties={"a": "b"})
+            item = await bench.sent("add_roster_item", username="alice", jid="bob@example.org", groups=["Friends"])
+            pair = await bench.sent("create_system_property", key="x.y", value="1")
+            groups = await bench.sent("add_user_to_groups", username="alice", groupnames=["a"])
+            asked = [one for one in bench.server.received if "statistics" in one.target]
+        assert len(asked) == 1, (sessions, properties)
+        assert user.headers["content-type"] == "application/json", (sessions, properties)
+        assert json.loads(user.body) == {**USER, "properties": properties}, (sessions, properties)
+        assert json.loads(item.body) == {"jid": "bob@example.org", "groups": roster_groups}, (sessions, properties)
+        assert key in json.loads(pair.body), (sessions, properties)
+        # Its name in JSON changed with 1.7.1, which the dialect does not tell.
+        assert (groups.headers["content-type"], groups.body) == (
+            "application/xml",
+            b"<groups><groupname>a</groupname></groups>",
+        )
+
+
+async def test_where_the_dialect_cannot_be_asked_for_nothing_is_sent(opened: Opened) -> None:
+    answers = {401: "LoginRefused", 302: "Redirected", 404: "WrongUrl", 503: "ServerBusy", 200: "NotTheApi"}
+    for status, code in answers.items():
+        async with opened(empty(status), options={"Write": "json"}) as bench:
+            outcome = await bench.deliver("create_user", **USER)
+            assert isinstance(outcome, Denied | Deferred), (status, code)
+            assert outcome.reason.code == code, (status, code)
+            assert [one.method for one in bench.server.received] == ["GET"], (status, code)
+
+
+async def test_a_group_of_which_the_rest_is_not_known_is_not_replaced(opened: Opened) -> None:
+    rows: list[tuple[int, bytes, str]] = [
+        (200, b'{"name":"another","members":[],"admins":[],"shared":false}', "NotTheApi"),
+        (302, b"", "Redirected"),
+        (404, b'{"message":"Could not find group","exception":"GroupNotFoundException"}', "NotFound"),
+        (500, b"", "ServerError"),
+        (504, b"", "GatewayTimeout"),
+    ]
+    for status, body, code in rows:
+        async with opened(answering(status, body, Content_Type="application/json")) as bench:
+            outcome = await bench.deliver("update_group", groupName="G", description="e", members=["alice"])
+            assert [one.method for one in bench.server.received] == ["GET"], (status, body)
+        assert outcome.reason.code == code, (status, body)
+        assert not getattr(outcome, "maybe_run", False), (status, body)
+
+
+async def test_what_a_job_says_of_a_group_counts_and_the_rest_is_sent_as_it_was_read(opened: Opened) -> None:
+    group = b'{"name":"G","description":"d","admins":["dan@example.org"],"members":["bob@example.org"],"shared":true}'
+
+    def act(received: Received) -> Answer:
+        return Answer(200, group if received.method == "GET" else b"", {"Content-Type": "application/json"})
+
+    async with opened(act) as bench:
+        sent = await bench.sent("update_group", groupName="G", description="e", members=[], shared=None)
+        whole = await bench.sent("update_group", groupName="G", description="", members=[], admins=[], shared=False)
+        assert [one.method for one in bench.server.received] == ["GET", "PUT", "PUT"]
+    assert sent.body.decode() == (
+        "<group><name>G</name><description>e</description><admins><admin>dan@example.org</admin></admins>"
+        "<members></members><shared>true</shared></group>"
+    )
+    assert b"<admins></admins><members></members><shared>false</shared>" in whole.body
+
+
+async def test_a_rename_puts_the_new_name_into_the_body_and_the_old_into_the_path(opened: Opened) -> None:
+    async with opened(empty(200)) as bench:
+        renamed = await bench.sent("update_user", username="alice", newUsername="alicia")
+        same = await bench.sent("update_roster_item", username="alice", rosterJid="bob@example.org", nickname="B")
+        differ = await refused(bench, "update_group", groupName="a", name="b", description="")
+    assert (renamed.target, renamed.body) == (f"{BASE}/users/alice", b"<user><username>alicia</username></user>")
+    assert same.target == f"{BASE}/users/alice/roster/bob@example.org"
+    assert same.body == b"<rosterItem><jid>bob@example.org</jid><nickname>B</nickname></rosterItem>"
+    assert differ == 'the arguments "name" and "groupName" differ, and must be the same.'
+
+
+async def test_query_lists_and_flags_are_written_as_openfire_reads_them(opened: Opened) -> None:
+    room = {"roomName": "lobby", "naturalName": "Lobby", "description": ""}
+    async with opened() as bench:
+        made = await bench.sent(
+            "create_room",
+            **room,
+            persistent=True,
+            broadcastPresenceRoles=["visitor"],
+            owners=["a@b"],
+            servicename="my conf",
+            creationDate=1795156933140,
+        )
+    assert made.target == f"{BASE}/chatrooms?servicename=my%20conf"
+    assert made.body.decode() == (
+        "<chatRoom><roomName>lobby</roomName><naturalName>Lobby</naturalName><description></description>"
+        "<creationDate>2026-11-20T06:42:13.140+00:00</creationDate><persistent>true</persistent>"
+        "<broadcastPresenceRoles><broadcastPresenceRole>visitor</broadcastPresenceRole></broadcastPresenceRoles>"
+        "<owners><owner>a@b</owner></owners></chatRoom>"
+    )
+
+
+async def test_what_openfire_answers_500_to_is_refused_with_what_to_write_instead(opened: Opened) -> None:
+    async with opened() as bench:
+        say = partial(refused, bench)
+        blank = await say("create_user", username="big user", password="x")
+        assert blank == 'the argument "username" has a blank, which no name may have: write \\20 for it.'
+        mail = await say("create_user", username="a@example.org", password="x")
+        assert mail == 'the argument "username" has the character @, which no name may have: write \\40 for it.'
+        assert "longer than the 64" in await say("create_user", username="a" * 65, password="x")
+        assert "is empty" in await say("create_user", username="", password="x")
+        assert '"password" is empty' in await say("create_user", username="a", password="")
+        assert '"password" is missing' in await say("create_user", username="a")
+        assert "did you mean email" in await say("create_user", **USER, emial="x")
+        assert "a slash" in await say("get_group", groupName="a/b")
+        assert "write \\2f" in await say("get_user", username="a/b")
+        assert "dots" in await say("get_group", groupName="..")
+        assert "a JID" in await say("add_roster_item", username="a", jid="not a jid")
+        assert "owners, admins" in await say("add_room_affiliation", roomName="r", affiliation="kings", jid="a@b")
+        assert '{"key": "value"}' in await say("create_user", **USER, properties=[{"value": "x"}])
+        assert "which a room does not have" in await say(
+            "create_rooms_bulk", chatRooms=[{"roomName": "r", "naturalName": "", "description": "", "odd": 1}]
+        )
+        lacking = [{"roomName": "r", "description": ""}]
+        assert '"naturalName" is missing' in await say("create_rooms_bulk", chatRooms=lacking)
+        assert "XML cannot hold" in await say("broadcast_message", body="\x00")
+        assert "host of this target" in await say("get_user", username="a", host="other.example")
+        sent = await bench.sent("create_user", username="big\\20user", password="x")
+        looked = await bench.sent("lock_user", username="böb\\40", host="Example.ORG")
+        grouped = await bench.sent("add_user_to_groups", username="a", groupname=["g"])
+    assert b"<username>big\\20user</username>" in sent.body
+    assert b"<groupname>g</groupname>" in grouped.body
+    assert looked.target == f"{BASE}/lockouts/b%C3%B6b%5C40"
+
+
+async def test_a_subscription_is_a_number_or_a_word(opened: Opened) -> None:
+    contact = {"username": "alice", "jid": "bob@example.org"}
+    async with opened() as bench:
+        for given_, sent in ((3, 3), ("3", 3), ("both", 3), (-1, -1), ("remove", -1), ("none", 0)):
+            got = await bench.sent("add_roster_item", **contact, subscriptionType=given_)
+            assert f"<subscriptionType>{sent}</subscriptionType>".encode() in got.body
+        for odd in (4, -2, True, "all", 1.5):
+            assert "from -1 to 3" in await refused(bench, "add_roster_item", **contact, subscriptionType=odd)
+
+
+async def test_the_shared_secret_is_the_whole_header_but_for_the_old_user_service_in_whose_query_it_is(
+    opened: Opened,
+) -> None:
+    def act(_: Received) -> Answer:
+        return Answer(200, b"<result>ok</result>", {"Content-Type": "text/xml"})
+
+    async with opened(act, options={"Secret": SECRET}, Auth=None) as bench:
+        got = await bench.sent("legacy_userservice", type="delete", username="alice")
+        assert await bench.deliver("lock_user", username="alice")
+        assert bench.server.received[-1].headers["authorization"] == SECRET
+    assert got.target == f"{BASE}/userservice?type=delete&username=alice&secret={SECRET}"
+    assert "authorization" not in got.headers
+
+
+async def test_the_probe_asks_for_readiness_and_for_the_number_of_sessions(opened: Opened) -> None:
+    async with opened(speaking(NEW)) as bench:
+        probe = await bench.connector.probe(bench.link)
+        paths = [one.target.removeprefix(BASE) for one in bench.server.received]
+    assert (probe.ok, probe.denied, paths) == (True, False, ["/system/readiness/server", "/system/statistics/sessions"])
+
+
+async def test_the_probe_tells_what_is_wrong(opened: Opened) -> None:
+    rows: list[tuple[int, bool, str]] = [
+        (503, False, "not ready"),
+        (302, False, "not there yet, or barred"),
+        (500, False, "does not work now"),
+        (401, True, "login is refused"),
+        (403, True, "switched off"),
+        (404, True, "not the REST API plugin"),
+        (200, True, "not the REST API plugin"),
+    ]
+    for status, denied, says in rows:
+        async with opened(empty(status)) as bench:
+            probe = await bench.connector.probe(bench.link)
+        assert (probe.ok, probe.denied) == (False, denied), (status, denied)
+        assert says in probe.detail, (status, denied)
+        assert probe.cure, (status, denied)
+
+
+async def test_an_unknown_command_is_parked_with_where_to_look(opened: Opened) -> None:
+    async with opened() as bench:
+        outcome = await bench.deliver("post_message")
+        of_lists = await bench.deliver("add_room_affiliations", roomName="r", affiliation="owners", owners=["a@b"])
+    assert "`restbroker commands --target fire` lists them." in outcome.reason.text
+    assert not isinstance(outcome, Delivered)
+    assert "push add_room_affiliation for each" in of_lists.reason.text
+    assert bench.server.received == []
+
+
+SEGMENTS = {name: (way, part) for name, way in ways().items() for part in way.path.split("/") if part == "{groupName}"}
+
+
+@given(st.sampled_from(sorted(SEGMENTS)), st.text(min_size=1, max_size=40))
+def test_a_name_in_the_path_is_refused_or_stands_there_as_it_was_given(command: str, name: str) -> None:
+    way = ways()[command]
+    known = {"username": "a", "groupName": name, "description": ""}
+    arguments = {key: value for key, value in known.items() if key in way.forms}
+    try:
+        request = build(Call(Command(command, arguments)), way, TARGET, None, None)
+    except Unfit:
+        return
+    parts = request.path.removeprefix(BASE).split("/")
+    wanted = [name if part == "{groupName}" else "a" if part == "{username}" else part for part in way.path.split("/")]
+    assert [unquote(part) for part in parts] == wanted
+    assert request.path.isascii()
+    assert set("/?#\r\n ") & set(request.path.replace("/", "")) == set()
+
+
+@given(st.text(max_size=70))
+def test_a_user_name_is_refused_or_escaped_once(name: str) -> None:
+    way = ways()["get_user"]
+    try:
+        request = build(Call(Command("get_user", {"username": name})), way, TARGET, None, None)
+    except Unfit:
+        return
+    assert unquote_to_bytes(request.path.removeprefix(f"{BASE}/users/")).decode() == name
+    assert 0 < len(name) <= 64
+    assert not set(" @/\"&'<>:") & set(name)

@@ -1,0 +1,69 @@
+"""What is written is what a reader of XML or JSON gets back, whatever stands in it."""
+
+import json
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.servers.openfire.rest import writing
+from restbroker.servers.openfire.rest.entities import ENTITIES
+from restbroker.servers.openfire.rest.values import Unfit, fit
+from restbroker.servers.openfire.rest.ways import ways
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=20)
+LINES = st.text(st.sampled_from("a<>&\"'\r\n\t ]"), max_size=12)
+ANY = TEXT | LINES
+
+
+def parsed(body: bytes) -> ET.Element:
+    return ET.fromstring(body.decode())  # noqa: S314  our own
+
+
+@given(ANY, ANY, st.dictionaries(ANY.filter(bool), ANY, max_size=3))
+def test_texts_and_properties_come_back_from_xml(name: str, email: str, properties: dict[str, str]) -> None:
+    arguments: Any = {"username": "a", "password": "p", "name": name, "email": email, "properties": properties}
+    given_ = fit(ways()["create_user"], arguments, None)
+    root = parsed(writing.xml(ENTITIES["UserEntity"], given_))
+    assert (root.findtext("name"), root.findtext("email")) == (name, email)
+    assert {one.get("key"): one.get("value") for one in root.iter("property")} == properties
+
+
+@given(st.lists(ANY, max_size=4), st.booleans(), st.integers(0, 2**31))
+def test_lists_flags_and_numbers_come_back_from_xml(owners: list[str], flag: bool, most: int) -> None:
+    room: Any = {"roomName": "r", "naturalName": "", "description": "", "owners": owners}
+    given_ = fit(ways()["create_room"], {**room, "persistent": flag, "maxUsers": most}, None)
+    root = parsed(writing.xml(ENTITIES["MUCRoomEntity"], given_))
+    assert [one.text or "" for one in root.findall("owners/owner")] == owners
+    assert (root.findtext("persistent"), root.findtext("maxUsers")) == (str(flag).lower(), str(most))
+
+
+@given(ANY, st.dictionaries(ANY.filter(bool), ANY, max_size=3))
+def test_json_of_the_two_dialects_holds_the_same(name: str, properties: dict[str, str]) -> None:
+    arguments: Any = {"username": "a", "password": "p", "name": name, "properties": properties}
+    given_ = fit(ways()["create_user"], arguments, None)
+    old, new = (json.loads(writing.json(ENTITIES["UserEntity"], given_, dialect)) for dialect in ("1.2", "1.3"))
+    assert old["name"] == new["name"] == name
+    assert [(one["@key"], one["@value"]) for one in old["properties"]["property"]] == list(properties.items())
+    assert [(one["key"], one["value"]) for one in new["properties"]] == list(properties.items())
+
+
+def test_a_date_is_a_text_or_the_milliseconds_that_openfire_answers_and_nothing_else() -> None:
+    def found(date: Any) -> Any:
+        room = {"roomName": "r", "naturalName": "", "description": "", "creationDate": date}
+        return fit(ways()["create_room"], room, None)["creationDate"]
+
+    assert [found(date) for date in ("2026-01-31T12:00:00Z", "2026-01-31")] == ["2026-01-31T12:00:00Z", "2026-01-31"]
+    assert all(str(found(date)).endswith("+00:00") for date in (0, 1795156933140))
+    odd: tuple[Any, ...] = ("yesterday", "", True, 10**30, [], 1.5)
+    for date in odd:
+        with pytest.raises(Unfit, match="2026-01-31T12:00:00Z"):
+            found(date)
+
+
+def test_what_is_no_vcard_is_refused() -> None:
+    for vcard in ("", "<iq/>", 1, '<!DOCTYPE x [<!ENTITY a "b">]><vCard/>'):
+        with pytest.raises(Unfit, match="vCard"):
+            fit(ways()["set_vcard"], {"username": "a", "vcard": vcard}, None)

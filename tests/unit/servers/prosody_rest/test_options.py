@@ -1,0 +1,103 @@
+"""What the options of a target of kind `prosody-rest` are read as, and what is said of those that cannot be used."""
+
+from restbroker.config.keys import all_keys
+from restbroker.config.mask import masked
+from restbroker.config.target import Basic, Bearer
+from restbroker.config.tokens import Token
+from restbroker.rules.auth import Wish, refusal
+from restbroker.rules.command import Command
+from restbroker.rules.json_types import Json
+from restbroker.servers import registry
+from restbroker.servers.prosody.settings import settings_of
+from tests.unit.servers.conftest import Configured, Made, Problems
+
+ADMIN = "http://127.0.0.1:5280/admin_api/"
+MSG = "http://127.0.0.1:5280/msg"
+CANARY = "c4n4ry-s3cr3t"
+
+
+def test_a_target_has_the_commands_of_the_modules_that_it_names(made: Made) -> None:
+    alone = registry.catalogue_of(made(), None)
+    whole = registry.catalogue_of(made({"AdminURL": ADMIN, "AdminToken": "t", "MsgURL": MSG}), None)
+    assert list(alone.commands) == ["message", "presence", "iq", "iq_get", "ping", "version", "disco", "items"]
+    assert (alone.version, alone.is_whole) == ("chat", True)
+    assert set(whole.commands) == set(registry.catalogue("prosody-rest").commands) > set(alone.commands)
+
+
+def test_each_module_has_its_own_login(made: Made) -> None:
+    places = settings_of(made({"AdminURL": ADMIN, "AdminToken": "t", "MsgURL": MSG})).places
+    assert {api: place.path for api, place in places.items()} == {"rest": "/rest", "admin": "/admin_api", "msg": "/msg"}
+    rest, admin, msg = (places[api].login for api in ("rest", "admin", "msg"))
+    assert isinstance(rest, Basic)
+    assert isinstance(msg, Basic)
+    assert isinstance(admin, Bearer)
+    assert (rest.user, msg.user, admin.token.reveal()) == ("broker", "broker@example.org", "t")
+
+
+def test_what_cannot_be_used_is_refused_by_its_place(problems: Problems) -> None:
+    rows: list[tuple[Json, dict[str, Json], str]] = [
+        ({"AdminURL": ADMIN}, {}, "Options.AdminToken: is missing: mod_http_admin_api takes bearer tokens alone."),
+        ({"AdminToken": "t"}, {}, "Options.AdminURL: is missing; AdminToken is for it."),
+        ({"AdminURL": "http://other:5280/admin_api", "AdminToken": "t"}, {}, "Options.AdminURL: is not on http://127"),
+        ({"AdminURL": "http://u:p@127.0.0.1:5280/a", "AdminToken": "t"}, {}, "Options.AdminURL: has a login in it"),
+        ({"AdminURL": "ftp://x", "AdminToken": "t"}, {}, "Options.AdminURL: The URL begins with http://"),
+        ({"MsgURL": MSG}, {"Auth": {"Bearer": {"Token": "b"}}}, "Options.MsgURL: needs Targets.chat.Auth with Basic"),
+        ({"MsgURL": MSG}, {"Domain": None}, "Options.MsgURL: needs Targets.chat.Auth with Basic"),
+        ({}, {"Auth": {"Auto": {"User": "u", "Pass": "p"}}}, "Auth: asks for tokens that the server issues"),
+        ({"Fields": ["a b"]}, {}, "Options.Fields[0]: expected a member's name"),
+        ({"AdminURL": ADMIN, "AdminToken": "a b"}, {}, "Options.AdminToken: must be printable ASCII"),
+    ]
+    for options, members, problem in rows:
+        assert any(line.startswith(problem) for line in problems(options, **members)), problems(options, **members)
+
+
+def test_an_admin_token_that_goes_unencrypted_over_a_network_is_noted_once(configured: Configured) -> None:
+    url = "http://prosody.example.org:5280"
+    options = {"AdminURL": f"{url}/admin_api", "AdminToken": "t"}
+    for auth in (None, {"Bearer": {"Token": "b"}}):
+        codes = [note.code for note in configured(options, URL=f"{url}/rest", Auth=auth).notes]
+        assert codes.count("PlainLogin") == 1, auth
+
+
+def test_the_admin_token_is_a_secret_and_shown_nowhere(configured: Configured) -> None:
+    loaded = configured({"AdminURL": ADMIN, "AdminToken": CANARY})
+    (target,) = loaded.config.targets
+    assert [secret.reveal() for secret in target.secrets] == [CANARY]
+    assert CANARY not in repr(target) + repr(loaded)
+    written: Json = {"chat": {"Kind": "prosody-rest", "Options": {"AdminToken": CANARY}}}
+    assert CANARY not in repr(masked(all_keys()["targets"], written, registry.kinds()))
+
+
+def test_a_token_that_is_bound_to_hosts_reaches_only_addresses_of_theirs(configured: Configured) -> None:
+    rows: list[tuple[str, dict[str, Json], bool]] = [
+        ("message", {"to": "a@example.org", "body": "x"}, True),
+        ("message", {"to": "a@elsewhere.org", "body": "x"}, False),
+        ("message", {"to": "a@example.org", "from": "b@elsewhere.org"}, False),
+        ("iq", {"to": "a@example.org", "ping": True}, False),
+        ("iq_get", {"to": "a@example.org", "disco": True}, True),
+        ("ping", {"to": "example.org"}, True),
+        ("announcement", {"body": "x", "recipients": "all"}, True),
+        ("announcement", {"body": "x", "recipients": ["a@elsewhere.org"]}, False),
+        ("delete_user", {"username": "romeo"}, True),
+        ("delete_user", {"username": "romeo", "host": "elsewhere.org"}, False),
+    ]
+    for command, arguments, is_allowed in rows:
+        target = configured({"AdminURL": ADMIN, "AdminToken": "t"}).config.targets[0]
+        catalogue = registry.catalogue_of(target, None)
+        wish = Wish(Command(command, arguments), catalogue.commands[command], {}, target.default_host, "t", "q")
+        token = Token("bound", (), allow=("*",), hosts=("example.org",))
+        assert (refusal(token, wish) is None) == is_allowed, (command, arguments)
+
+
+def test_only_what_does_no_harm_twice_counts_as_safe() -> None:
+    commands = registry.catalogue("prosody-rest").commands
+    unsafe = {name for name, spec in commands.items() if spec.repeat == "unsafe"}
+    assert unsafe == {"message", "presence", "iq", "msg", "announcement", "invite", "invite_reset"}
+
+
+def test_answers_with_invites_are_credentials_and_so_is_an_invites_id() -> None:
+    commands = registry.catalogue("prosody-rest").commands
+    assert {name for name, spec in commands.items() if spec.secret_result} == {"invite", "invite_reset", "invites"}
+    identity = commands["delete_invite"].argument("id")
+    assert identity is not None
+    assert identity.secret

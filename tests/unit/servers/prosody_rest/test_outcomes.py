@@ -1,0 +1,223 @@
+"""What each answer of mod_rest and of the modules beside it means for the job."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain
+from restbroker.servers.prosody.catalogue import for_version
+from restbroker.servers.prosody.outcomes import judge
+from restbroker.servers.prosody.ways import WAYS
+from restbroker.transport.message import Response
+
+SPECS = for_version(None).commands
+PASSWORD = "s3cr3t-p4ssw0rd"
+RECORDED = Path(__file__).parents[3] / "recorded" / "prosody"
+# As mod_http_errors of 0.12.3 writes it (measured).
+PAGE = """<!DOCTYPE html>
+<html>
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body{{margin-top:14%;text-align:center}}
+</style>
+</head>
+<body>
+<h1> {title}</h1>
+<p>You&apos;re not allowed to do that.</p>
+
+<p class="extra">{extra}</p>
+</body>
+</html>
+"""
+
+
+def answer(
+    status: int,
+    body: Json | bytes = b"",
+    command: str = "message",
+    *,
+    arguments: Mapping[str, Json] | None = None,
+    headers: Mapping[str, str] | None = None,
+    **call: Any,
+) -> Outcome:
+    """What this answer to a command means."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    given_ = {"to": "juliet@localhost"} if arguments is None else arguments
+    response = Response(status, headers or {}, raw, 0.01)
+    return judge(Call(Command(command, given_), **call), WAYS[command], SPECS[command], response, 1000.0)
+
+
+def error(kind: str | None, condition: str | None, text: str | None = None) -> Json:
+    """The stanza of an XMPP error, as mod_rest writes it."""
+    members = {"type": kind, "condition": condition, "text": text}
+    told = {name: value for name, value in members.items() if value is not None}
+    return {"kind": "message", "type": "error", "from": "juliet@localhost", "id": "1", "error": told}
+
+
+def page(title: str, extra: str) -> bytes:
+    return PAGE.format(title=title, extra=extra).encode()
+
+
+def reason_of(outcome: Outcome) -> Any:
+    assert not isinstance(outcome, Delivered)
+    return outcome.reason
+
+
+def test_an_error_that_is_for_good_parks_the_job_with_its_condition_text_and_a_cure() -> None:
+    for kind in ("cancel", "modify", "auth"):
+        outcome = answer(200, error(kind, "service-unavailable", "No such user"))
+        assert isinstance(outcome, Rejected), kind
+        assert outcome.reason.code == "StanzaRefused", kind
+        assert outcome.reason.message == f"The answer is the error service-unavailable (type {kind}): No such user"
+        assert outcome.reason.cure == "Check that the account exists, and that it takes that when it is offline.", kind
+        assert outcome.text is not None, kind
+        assert "service-unavailable" in outcome.text, kind
+
+
+def expected(words: str, kind: str) -> str:
+    """The fate of what was recorded: by its words alone, which were read by a person."""
+    is_done, is_failed = "successfully" in words, "could not be" in words or kind == "error"
+    return "partly" if is_done and is_failed else "failed" if is_failed else "done"
+
+
+def test_what_prosody_says_of_several_accounts_is_done_failed_or_partly_done_as_its_words_tell() -> None:
+    for version in ("0.12.3", "13.0.1"):
+        lines = (RECORDED / "adhoc_notes.jsonl").read_text("utf-8").splitlines()
+        recorded = [one for one in map(json.loads, lines) if one["version"] == version]
+        notes = [(one, one["answer"]["command"]["note"]) for one in recorded if "command" in one["answer"]]
+        assert {expected(note["text"], note["type"]) for _, note in notes} == {"partly", "failed", "done"}, version
+        for one, note in notes:
+            arguments = {"to": "example.org", "type": "set", "command": one["command"]}
+            outcome = answer(one["status"], one["answer"], "iq", arguments=arguments)
+            match expected(note["text"], note["type"]):
+                case "failed":
+                    reason = reason_of(outcome)
+                    assert (type(outcome), reason.code) == (Rejected, "CommandFailed"), version
+                    assert reason.message == "The ad-hoc command failed: " + " ".join(note["text"].split()), version
+                case "partly":
+                    assert isinstance(outcome, Delivered), version
+                    names, bad = one["command"]["data"]["accountjids"], note["text"].partition("could not be")[2]
+                    assert outcome.note == f"partly done: {len(bad.splitlines()) - 1} of {len(names)} failed", version
+                case _:
+                    assert isinstance(outcome, Delivered), version
+                    assert outcome.note is None, version
+
+
+def test_a_report_in_unknown_words_is_done_with_a_note_and_no_account_is_taken_for_a_heading() -> None:
+    ways = [f"The following accounts were {way}:\na@h\n" for way in ("successfully deleted", "skipped")]
+    odd = "The following accounts were successfully disconnected:\na@h/The following accounts could not be x:\n"
+    unknown = "a note in unknown words: see the answer"
+    notes = {"Gone: a@h": unknown, "".join(ways): unknown, "".join(reversed(ways)): unknown, odd: None}
+    for text, noted in notes.items():
+        node = f"http://jabber.org/protocol/admin#{'end-user-session' if text == odd else 'delete-user'}"
+        stanza: Json = {"type": "result", "command": {"node": node, "note": {"type": "info", "text": text}}}
+        outcome = answer(200, stanza, "iq")
+        assert isinstance(outcome, Delivered), (text, noted)
+        assert outcome.note == noted, text
+
+
+def test_what_each_status_means_depends_on_the_module() -> None:
+    rows: list[tuple[int, str, type, str]] = [
+        (301, "message", Denied, "Redirected"),
+        (301, "users", Rejected, "Redirected"),
+        (400, "announcement", Rejected, "BadArgument"),
+        (401, "message", Denied, "LoginRefused"),
+        (401, "msg", Rejected, "LoginRefused"),
+        (404, "message", Denied, "WrongUrl"),
+        (404, "user", Rejected, "NotFound"),
+        (429, "message", Deferred, "ServerBusy"),
+        (504, "message", Uncertain, "GatewayTimeout"),
+    ]
+    for status, command, outcome, code in rows:
+        found = answer(status, b"", command, arguments={})
+        assert isinstance(found, outcome), (status, command)
+        assert (reason_of(found).code, reason_of(found).status) == (code, status)
+        assert reason_of(found).cure, (status, command)
+
+
+def test_prosodys_pages_are_read_for_what_they_say() -> None:
+    refused = reason_of(answer(403, page("403 Forbidden", "Credentials not accepted")))
+    assert (refused.code, refused.message) == ("LoginRefused", "Status 403: Credentials not accepted")
+    bare = PAGE.replace('<p class="extra">{extra}</p>', "").format(title="404 Not Found").encode()
+    assert reason_of(answer(404, bare)).message == "Status 404: Not Found"
+
+
+def test_an_iq_that_nobody_answered_is_asked_again_unless_it_may_have_changed_something() -> None:
+    unanswered = page("Internal Server Error", "IQ stanza timed out")
+    asks: Mapping[str, Json] = {"to": "a@localhost", "disco": True}
+    assert isinstance(answer(500, unanswered, "ping"), Deferred)
+    assert isinstance(answer(500, unanswered, "iq", arguments=asks), Deferred)
+    for status, body in ((500, unanswered), (504, b""), (200, error("wait", "remote-server-timeout"))):
+        outcome = answer(status, body, "iq", arguments={"to": "a@localhost", "type": "set"})
+        assert isinstance(outcome, Uncertain), status
+        assert outcome.reason.code == "StanzaUnanswered", (status, body)
+    assert isinstance(answer(200, error("wait", "remote-server-timeout")), Deferred)
+
+
+def test_a_retry_after_is_heeded_and_what_prosody_fails_over_is_sent_three_times_at_most() -> None:
+    outcome = answer(503, headers={"retry-after": "7"})
+    assert isinstance(outcome, Deferred)
+    assert (outcome.retry_after_s, outcome.counts) == (7.0, False)
+    broken = answer(500, page("Internal Server Error", ""))
+    assert isinstance(broken, Deferred)
+    assert broken.max_attempts == 3
+
+
+def test_no_secret_of_the_call_or_its_login_is_in_what_people_see() -> None:
+    arguments: Mapping[str, Json] = {"to": "a@localhost", "register": {"username": "u", "password": PASSWORD}}
+    said = (("Authorization", "Basic YnJva2VyOmwwZ2luLXMzY3IzdA=="),)
+    text = f"{PASSWORD} and l0gin-s3cr3t"
+    for status, body in ((200, json.dumps(error("cancel", PASSWORD, text))), (403, page("x", text).decode())):
+        response = Response(status, {}, body.encode(), 0.0, said=said)
+        outcome = judge(Call(Command("iq", arguments)), WAYS["iq"], SPECS["iq"], response)
+        assert isinstance(outcome, Rejected | Denied), (status, body)
+        shown = outcome.reason.text + str(outcome.text)
+        assert PASSWORD not in shown, (status, body)
+        assert "l0gin-s3cr3t" not in shown, (status, body)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "error", "condition", "text", "xmpp", "command", "note"]), inner)
+    ),
+    max_leaves=12,
+)
+_TYPES = st.sampled_from(["wait", "cancel", "modify", "auth", "continue", "error", ""])
+_ERRORS = st.fixed_dictionaries(
+    {"type": st.just("error"), "error": st.fixed_dictionaries({"type": _TYPES | _JSON, "condition": _JSON})}
+)
+
+
+@given(
+    st.integers(100, 699),
+    st.binary(max_size=60) | _JSON.map(lambda one: json.dumps(one).encode()),
+    st.sampled_from(sorted(WAYS)),
+)
+def test_every_answer_has_an_outcome(status: int, body: bytes, command: str) -> None:
+    outcome = answer(status, body, command)
+    assert isinstance(outcome, get_args(Outcome))
+    assert isinstance(outcome, Delivered) <= (200 <= status < 300)
+
+
+@given(_ERRORS, st.sampled_from(["message", "presence", "iq", "ping"]))
+def test_no_error_within_a_200_counts_as_done_but_a_warning(stanza: dict[str, Any], command: str) -> None:
+    outcome = answer(200, stanza, command)
+    match stanza["error"]["type"]:
+        case "wait":
+            assert isinstance(outcome, Deferred)
+        case "cancel" | "modify" | "auth":
+            assert isinstance(outcome, Rejected)
+        case "continue":
+            assert isinstance(outcome, Delivered)
+        case _:
+            assert isinstance(outcome, Rejected | Deferred)

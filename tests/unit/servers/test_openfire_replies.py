@@ -1,0 +1,145 @@
+"""The same command gets the same reply from both kinds of Openfire's targets, by what real servers answered."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Delivered
+from restbroker.servers import registry
+from restbroker.servers.openfire.chat import outcomes as of_chat
+from restbroker.servers.openfire.chat.ways import ways as chat_ways
+from restbroker.servers.openfire.rest import outcomes as of_rest
+from restbroker.servers.openfire.rest.ways import ways as rest_ways
+from restbroker.transport.message import Response
+
+Kind = Literal["openfire-chat", "openfire-rest"]
+RECORDED = Path(__file__).parents[2] / "recorded" / "openfire"
+CHAT, REST = chat_ways("source"), rest_ways()
+SHARED = sorted(CHAT.keys() & REST.keys())
+LEGACY = {"legacy_userservice", "legacy_userservice_post"}
+UNRECORDED = {"get_system_property"}
+"""What nobody recorded of the dialect of the Chat API: the measured token did not allow it."""
+MAY_LACK = {"email", "properties", "shared", "subject"}
+"""What an answer has only where there is one, or since a newer version."""
+
+
+@attrs.frozen
+class Answer:
+    """One that was recorded, with what was cut off it left out."""
+
+    command: str
+    status: int
+    type: str | None
+    body: str
+    cut: bool = False
+
+    def of(self, kind: Kind) -> Delivered:
+        """The reply of a target of this kind that answers so."""
+        headers = {} if self.type is None else {"content-type": self.type}
+        response = Response(self.status, headers, self.body.encode(), 0.0, truncated=self.cut)
+        call, spec = Call(Command(self.command, {})), registry.catalogue(kind).commands[self.command]
+        if kind == "openfire-rest":
+            outcome = of_rest.judge(call, REST[self.command], spec, response)
+        else:
+            outcome = of_chat.judge(call, CHAT[self.command], spec, response, 0.0, "")
+        assert isinstance(outcome, Delivered), outcome
+        return outcome
+
+
+def closed(text: str) -> str:
+    """JSON of which the beginning alone is left, without the members that are not whole."""
+    while text:
+        text = text[: max(text.rfind(","), 0)]
+        for end in ("}", "}]}", "]}", "}}"):
+            try:
+                return json.dumps(json.loads(text + end))
+            except ValueError:
+                pass
+    raise ValueError
+
+
+def recorded(*names: str) -> list[Answer]:
+    """Those of commands that were done."""
+    lines = [line for name in names for line in (RECORDED / f"{name}.jsonl").read_text("utf-8").splitlines()]
+    found = [Answer(**json.loads(line)) for line in lines]
+    return [attrs.evolve(one, body=closed(one.body)) if one.cut else one for one in found if one.status < 300]
+
+
+OLD, NEW = recorded("ofchat-0.9.6", "restapi-1.2.5"), recorded("restapi-1.3.10")
+
+
+def test_one_answer_is_one_reply_whichever_kind_the_target_is_of() -> None:
+    for command in [name for name in SHARED if name not in LEGACY]:
+        answers = [one for one in (*OLD, *NEW) if one.command == command]
+        assert answers or not CHAT[command].answer or command in UNRECORDED
+        for answer in answers:
+            ours, theirs = answer.of("openfire-chat"), answer.of("openfire-rest")
+            assert (ours.text, ours.body) == (theirs.text, theirs.body), command
+
+
+def test_a_list_of_sessions_tells_nobody_s_login_also_where_it_is_cut() -> None:
+    for end in ('"}]}', ""):
+        for kind in ("openfire-chat", "openfire-rest"):
+            listed = next(one for one in OLD if one.command == "list_sessions")
+            raw = json.dumps(json.loads(listed.body)).removesuffix("}]}") + ', "hostName": "ofchat-416662711' + end
+            assert "ofchat1" in listed.body, end
+            delivered = attrs.evolve(listed, body=raw, cut=not end).of(kind)
+            assert "ofchat" not in delivered.text, end
+            assert "ofchat" not in repr(delivered.body), end
+            assert "visitor" in delivered.text, end
+
+
+def test_a_reply_has_the_same_shape_from_both_kinds() -> None:
+    for command in [name for name in SHARED if CHAT[name].answer and name not in LEGACY | UNRECORDED]:
+        ours = [one for one in OLD if one.command == command]
+        theirs = [one for one in NEW if one.command == command]
+        assert ours, command
+        assert theirs, command
+        for one in ours:
+            for other in theirs:
+                assert_alike(one.of("openfire-chat").body, other.of("openfire-rest").body, is_cut=one.cut or other.cut)
+
+
+def assert_alike(one: Json, other: Json, *, is_cut: bool) -> None:
+    """Of values in one place: what has members has the same ones, and each is a text, a number or the like in both."""
+    assert type(one) is type(other), (one, other)
+    match one, other:
+        case dict(), dict():
+            assert is_cut or (one.keys() ^ other.keys()) <= MAY_LACK
+            for name in one.keys() & other.keys():
+                assert_alike(one[name], other[name], is_cut=is_cut)
+        case list(), list():
+            for first in one:
+                for second in other:
+                    assert_alike(first, second, is_cut=is_cut)
+        case _:
+            pass
+
+
+def test_what_the_chat_api_alone_tells_is_brought_into_the_same_form() -> None:
+    contact: dict[str, Json] = {
+        "jid": "juliet@example.org",
+        "nickname": "J",
+        "subscriptionType": 3,
+        "groups": ["Friends", "Work"],
+    }
+    subscriber: Json = {"username": "ann", "name": "ann", "email": "ann@example.org", "properties": []}
+    replies: dict[str, Json] = {
+        "list_contacts": {"rosterItem": [{**contact, "show": "available"}]},
+        "list_push_subscribers": {"users": [subscriber]},
+        "list_workgroups": {"workgroups": ["love@workgroup.example.org"]},
+        "list_assist_queues": {"queues": []},
+        "get_conversations": {"conversations": []},
+        "get_sent_blast": {"groups": [{"name": "Conversations", "users": []}]},
+        "list_scheduled_blasts": {"blasts": []},
+        "list_sent_blasts": {"sentblasts": []},
+        "get_bookmark": {"bookmarkID": 7, "globalBookmark": False, "users": [], "groups": [], "properties": []},
+        "search_profiles": [],
+    }
+    last = {one.command: one.of("openfire-chat") for one in OLD if one.command in replies}
+    assert {command: delivered.body for command, delivered in last.items()} == replies
+    assert {command: json.loads(delivered.text) for command, delivered in last.items()} == replies
