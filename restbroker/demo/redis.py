@@ -17,9 +17,9 @@ from pathlib import Path
 import trio
 
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.standins.broker import end, last_words
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.trial.broker import end, last_words
 
 VARIABLE = "RESTBROKER_REDIS_SERVER"
 _START_TIMEOUT_S = 30.0

@@ -11,10 +11,10 @@ from typing import Final, Protocol
 import attrs
 
 from restbroker.rules.json_types import Json
-from restbroker.trial import openfire
-from restbroker.trial.ejabberd import Ejabberd
-from restbroker.trial.openfire import Openfire
-from restbroker.trial.server import Arrival, Exchange
+from restbroker.standins import openfire
+from restbroker.standins.ejabberd import Ejabberd
+from restbroker.standins.openfire import Openfire
+from restbroker.standins.server import Arrival, Exchange
 
 DOMAIN: Final = "example.org"
 QUEUE: Final = "rest"

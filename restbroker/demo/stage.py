@@ -19,12 +19,12 @@ from restbroker.demo.scene import QUEUE, Scene, StandIn
 from restbroker.demo.voice import Voice
 from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
+from restbroker.standins.broker import COMMAND, end, last_words, spawn, without_settings
+from restbroker.standins.server import Arrival, Server
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.replies import Reply
-from restbroker.trial.broker import COMMAND, end, last_words, spawn, without_settings
-from restbroker.trial.server import Arrival, Server
 
 REPLIES = "rest_replies"
 TOKEN = "demo-token"  # noqa: S105 - it opens a Redis that lives for the length of the demo

@@ -13,9 +13,9 @@ import trio
 from restbroker.demo.scene import PASSWORD, QUEUE
 from restbroker.demo.stage import REPLIES, TOKEN, Stage
 from restbroker.rules.json_types import Json
+from restbroker.standins.broker import end
+from restbroker.standins.server import Arrival
 from restbroker.store.replies import integer, items, raw
-from restbroker.trial.broker import end
-from restbroker.trial.server import Arrival
 
 _REPLY_ID = "message-7"
 _WAITING = 5

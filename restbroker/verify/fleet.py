@@ -16,9 +16,9 @@ import trio
 
 from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
+from restbroker.standins.broker import last_words, spawn, without_settings
 from restbroker.store.client import StoreSettings
 from restbroker.store.connection import Connection
-from restbroker.trial.broker import last_words, spawn, without_settings
 from restbroker.verify import scratch
 from restbroker.verify.wire import Wire
 from restbroker.verify.workload import DOMAIN, QUEUE, USER

@@ -17,10 +17,10 @@ import attrs
 import trio
 
 from restbroker.errors import StoreUnavailable
+from restbroker.standins.ejabberd import Ejabberd
 from restbroker.store import queues
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.trial.ejabberd import Ejabberd
 from restbroker.verify import scratch
 from restbroker.verify.faults import Breaker, plan
 from restbroker.verify.fleet import Fleet

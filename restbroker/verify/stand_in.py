@@ -11,8 +11,8 @@ from typing import Final
 import attrs
 import trio
 
-from restbroker.trial.ejabberd import Ejabberd
-from restbroker.trial.server import Exchange, Server
+from restbroker.standins.ejabberd import Ejabberd
+from restbroker.standins.server import Exchange, Server
 
 _QUICK_S: Final = (0.0, 0.02)
 _SLOW_S: Final = (0.3, 0.8)

@@ -9,7 +9,7 @@ import pytest
 
 from restbroker.demo import demo
 from restbroker.errors import RestbrokerError
-from restbroker.trial import broker
+from restbroker.standins import broker
 from tests.docs.pages import ROOT
 from tests.support import process
 from tests.support.ports import accepts

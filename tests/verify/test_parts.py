@@ -9,8 +9,8 @@ import trio
 import typer
 
 from restbroker.cli.verify import verify
+from restbroker.standins.ejabberd import Ejabberd
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.trial.ejabberd import Ejabberd
 from restbroker.verify import scratch
 from restbroker.verify.faults import plan
 from restbroker.verify.result import Result

@@ -1,8 +1,8 @@
 """A stand-in for ejabberd: the few commands that the demo and the crash test use, answered as ejabberd 23.01 does.
 
-Behind a `trial.server.Server`. Answers and their order of checks were measured on ejabberd 23.01 (Debian 12), and
-tests/trial compares both; of requests only those that a broker sends are known, with a JSON object. Always holds: keeps
-everything in memory.
+Behind a `standins.server.Server`. Answers and their order of checks were measured on ejabberd 23.01 (Debian 12), and
+tests/standins compares both; of requests only those that a broker sends are known, with a JSON object. Always holds:
+keeps everything in memory.
 
 A trap of the real server that the stand-in shares: it checks that the command exists, then who asks, then the
 arguments; so a wrong password on an unknown command is a 404.
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from restbroker.rules.json_types import Json
-from restbroker.trial.server import Arrival, Exchange
+from restbroker.standins.server import Arrival, Exchange
 
 Arguments: TypeAlias = Mapping[str, str]
 Answer: TypeAlias = tuple[int, Json]

@@ -1,7 +1,7 @@
 """A stand-in for Openfire's REST API plugin: the few requests that the demo makes, answered as plugin 1.3.10 does.
 
-Behind a `trial.server.Server`. Statuses, headers and bodies were measured on 1.3.10 with an Openfire 4.1.6; of requests
-only those that a broker sends are known. Always holds: keeps everything in memory.
+Behind a `standins.server.Server`. Statuses, headers and bodies were measured on 1.3.10 with an Openfire 4.1.6; of
+requests only those that a broker sends are known. Always holds: keeps everything in memory.
 
 Traps of the real server that the stand-in shares: what is written has an empty body and no `Content-Type`; a user
 without a name is a 500 without a word; a 401 does not say how to log in; each answer sets a cookie until it is kept.
@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 import attrs
 
 from restbroker.rules.json_types import Json
-from restbroker.trial.server import Arrival, Exchange
+from restbroker.standins.server import Arrival, Exchange
 
 BASE: Final = "/plugins/restapi/v1"
 Arguments: TypeAlias = dict[str, Json]

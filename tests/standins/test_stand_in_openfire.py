@@ -9,8 +9,8 @@ import httpx
 import pytest
 import trio
 
-from restbroker.trial.openfire import BASE, Openfire
-from restbroker.trial.server import Server
+from restbroker.standins.openfire import BASE, Openfire
+from restbroker.standins.server import Server
 
 ADMIN = ("admin", "secret")
 XML = "application/xml"

@@ -1,0 +1,4 @@
+"""What the demo and the crash test both need: stand-ins for servers, and brokers as child processes.
+
+Always holds: a stand-in answers as its server was recorded to answer. May import `serving` and what is below it.
+"""
