@@ -122,7 +122,7 @@ soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAUL
 	@SHARED_S=$${SHARED_S:-300} SHARED_KILLS=$${SHARED_KILLS:-30} $(BIN)/python -m pytest \
 		tests/sidekiq/test_shared_redis.py -o faulthandler_timeout=0
 	@VERIFY_JOBS=$${VERIFY_JOBS:-20000} VERIFY_KILLS=$${VERIFY_KILLS:-100} $(BIN)/python -m pytest \
-		tests/verify/test_verify.py -k test_a_run_breaks -o faulthandler_timeout=0
+		tests/crashtest/test_verify.py -k test_a_run_breaks -o faulthandler_timeout=0
 
 # Not `npm ci`: it refuses a lock that leaves out the optional packages of other platforms.
 $(VENV)/bench/.done: $(BIN)/python requirements/bench.lock benchmarks/workers/package-lock.json

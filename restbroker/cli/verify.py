@@ -13,9 +13,9 @@ from restbroker.config.urls import BadUrl, redis_address
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
+from restbroker.crashtest.result import Result
 from restbroker.errors import UsageError
 from restbroker.store.client import StoreSettings
-from restbroker.verify.result import Result
 
 app = typer.Typer(add_completion=False)
 
@@ -37,7 +37,7 @@ def verify(
     a job was lost, unexpected, unfinished, or too many ran twice, or when nothing that broke held a job.
     """
     settings = _settings(config, redis)
-    from restbroker.verify.run import RunPlan, run  # Trio takes its time: not for `--help`
+    from restbroker.crashtest.run import RunPlan, run  # Trio takes its time: not for `--help`
 
     def tell(progress: str) -> None:
         if sys.stderr.isatty():

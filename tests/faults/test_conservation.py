@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 
-from restbroker.verify.verdict import judge
+from restbroker.crashtest.verdict import judge
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.process import freeze
 from tests.support.shared import FAST_RETRIES

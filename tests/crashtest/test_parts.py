@@ -9,13 +9,13 @@ import trio
 import typer
 
 from restbroker.cli.verify import verify
+from restbroker.crashtest import scratch
+from restbroker.crashtest.faults import plan
+from restbroker.crashtest.result import Result
+from restbroker.crashtest.stand_in import StandIn
+from restbroker.crashtest.verdict import Verdict, judge
 from restbroker.standins.ejabberd import Ejabberd
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.verify import scratch
-from restbroker.verify.faults import plan
-from restbroker.verify.result import Result
-from restbroker.verify.stand_in import StandIn
-from restbroker.verify.verdict import Verdict, judge
 from tests.support.redis_server import RedisServer
 from tests.support.rows import rows
 
@@ -102,7 +102,7 @@ def test_a_run_whose_faults_met_no_job_says_that_nothing_was_tested_and_fails(
     tested: bool,
 ) -> None:
     found = attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, duplicated=0), faults=faults, bound=bound)
-    monkeypatch.setattr("restbroker.verify.run.run", lambda *_: found)
+    monkeypatch.setattr("restbroker.crashtest.run.run", lambda *_: found)
     with pytest.raises(typer.Exit) as ended:
         verify(redis="redis://127.0.0.1:1/0", kills=2)
     assert ended.value.exit_code == (0 if tested else 1)

@@ -16,18 +16,18 @@ from pathlib import Path
 import attrs
 import trio
 
+from restbroker.crashtest import scratch
+from restbroker.crashtest.faults import Breaker, plan
+from restbroker.crashtest.fleet import Fleet
+from restbroker.crashtest.result import Result
+from restbroker.crashtest.stand_in import StandIn
+from restbroker.crashtest.verdict import judge
+from restbroker.crashtest.workload import DOMAIN, QUEUE, USER, job_id, payload
 from restbroker.errors import StoreUnavailable
 from restbroker.standins.ejabberd import Ejabberd
 from restbroker.store import queues
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.verify import scratch
-from restbroker.verify.faults import Breaker, plan
-from restbroker.verify.fleet import Fleet
-from restbroker.verify.result import Result
-from restbroker.verify.stand_in import StandIn
-from restbroker.verify.verdict import judge
-from restbroker.verify.workload import DOMAIN, QUEUE, USER, job_id, payload
 
 _PUSH_BATCH = 100
 _TIMEOUT_S = 10.0

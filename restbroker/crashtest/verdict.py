@@ -1,6 +1,6 @@
 """What a crash test found, in the words of Jepsen's total-queue checker.
 
-Used by `verify.run` and by the fault tests. Always holds: "ran" is taken in the strictest sense. A sending that was
+Used by `crashtest.run` and by the fault tests. Always holds: "ran" is taken in the strictest sense. A sending that was
 not answered counts as one that ran, so duplicates are never too few.
 """
 

@@ -1,7 +1,7 @@
 """The namespace of one run in the user's Redis: refused where it would do harm, filled, looked at, removed.
 
-Used by `verify.run` and `verify.faults`. Always holds: no key outside of the namespace is written, and `sweep` removes
-nothing else; it looks at every key's name (SCAN), as nothing else can prove that none remains.
+Used by `crashtest.run` and `crashtest.faults`. Always holds: no key outside of the namespace is written, and `sweep`
+removes nothing else; it looks at every key's name (SCAN), as nothing else can prove that none remains.
 """
 
 import json
@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from restbroker.crashtest.workload import QUEUE
 from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.store import beats, jobs
 from restbroker.store.client import Client
 from restbroker.store.replies import integer, items, raw
 from restbroker.store.server import NEWER_REDIS, TOO_OLD, server
-from restbroker.verify.workload import QUEUE
 
 PREFIX: Final = "restbroker-verify-"
 _COPIES: Final = 4

@@ -1,4 +1,4 @@
-"""What a run breaks, in which order, and how many jobs that may make run twice. Used by `verify.run`.
+"""What a run breaks, in which order, and how many jobs that may make run twice. Used by `crashtest.run`.
 
 Always holds: the same seed gives the same order; each fault counts the jobs in the hands of what it breaks before
 anybody can take them over, so the bound on duplicates is never too low.
@@ -14,10 +14,10 @@ from typing import Literal, TypeAlias, assert_never
 import attrs
 import trio
 
+from restbroker.crashtest import scratch
+from restbroker.crashtest.fleet import Broker, Fleet
+from restbroker.crashtest.stand_in import StandIn
 from restbroker.store.connection import Connection
-from restbroker.verify import scratch
-from restbroker.verify.fleet import Broker, Fleet
-from restbroker.verify.stand_in import StandIn
 
 Fault: TypeAlias = Literal["kill", "freeze", "cut", "reset", "restart"]
 

@@ -1,12 +1,12 @@
-"""What a run found, and whether that is what restbroker promises. Made by `verify.run`, shown by `cli.verify`."""
+"""What a run found, and whether that is what restbroker promises. Made by `crashtest.run`, shown by `cli.verify`."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 
 import attrs
 
+from restbroker.crashtest.verdict import Verdict
 from restbroker.rules.json_types import Json
-from restbroker.verify.verdict import Verdict
 
 _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
 """Why a command that must not run twice may be parked here."""

@@ -1,7 +1,7 @@
 """The server that the jobs of a run go to: the stand-in ejabberd, which breaks when it is told to.
 
-Used by `verify.run` and `verify.faults`. It is the judge of what ran how often. Always holds: a request is noted before
-anything can break it, and counts as answered before its first byte is sent.
+Used by `crashtest.run` and `crashtest.faults`. It is the judge of what ran how often. Always holds: a request is noted
+before anything can break it, and counts as answered before its first byte is sent.
 """
 
 import random

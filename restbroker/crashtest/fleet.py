@@ -1,4 +1,4 @@
-"""The broker processes of a run. Used by `verify.run` and `verify.faults`.
+"""The broker processes of a run. Used by `crashtest.run` and `crashtest.faults`.
 
 Always holds: each is `restbroker run` as people run it, sees none of the user's RESTBROKER_* settings, reads its
 secrets from a file that only the user can read, and none outlives `kill`.
@@ -14,14 +14,14 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import attrs
 import trio
 
+from restbroker.crashtest import scratch
+from restbroker.crashtest.wire import Wire
+from restbroker.crashtest.workload import DOMAIN, QUEUE, USER
 from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
 from restbroker.standins.broker import last_words, spawn, without_settings
 from restbroker.store.client import StoreSettings
 from restbroker.store.connection import Connection
-from restbroker.verify import scratch
-from restbroker.verify.wire import Wire
-from restbroker.verify.workload import DOMAIN, QUEUE, USER
 
 _START_TIMEOUT_S: Final = 30.0
 _STOP_TIMEOUT_S: Final = 30.0

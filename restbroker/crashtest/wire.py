@@ -1,4 +1,4 @@
-"""A wire between one broker and Redis that can be cut. Used by `verify.fleet` and `verify.faults`.
+"""A wire between one broker and Redis that can be cut. Used by `crashtest.fleet` and `crashtest.faults`.
 
 A wire instead of CLIENT KILL: it needs no right to CLIENT, and cannot reach anybody else's connections. Always holds:
 listens on loopback only, passes bytes unchanged and unread.

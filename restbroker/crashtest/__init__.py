@@ -1,0 +1,4 @@
+"""`restbroker verify`: the crash test that people run against their own Redis. Called by `cli.verify`.
+
+Always holds: nothing outside its own namespace in that Redis is written. May import `standins` and what is below it.
+"""
