@@ -13,7 +13,6 @@ import attrs
 import trio
 
 from restbroker import __version__
-from restbroker.admin.connect import store_settings
 from restbroker.assembly.reading import OTHER_REDIS, Told, read, warnings_of
 from restbroker.assembly.roster_service import beside, served_here
 from restbroker.assembly.sdnotify import notifiers
@@ -23,6 +22,7 @@ from restbroker.broker.service import Service
 from restbroker.broker.signals import STOP, dump
 from restbroker.broker.status.view import View
 from restbroker.config.core import Config, Loaded
+from restbroker.operate.connect import store_settings
 from restbroker.telemetry.events import ConfigReloaded, ConfigUnchanged
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.series import Making

@@ -12,7 +12,6 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from restbroker.admin.connect import store_settings
 from restbroker.assembly.events import event_services, sent_by
 from restbroker.assembly.logins import logins_of
 from restbroker.assembly.measures import Measures, commands
@@ -35,6 +34,7 @@ from restbroker.broker.status.record import SidekiqRecord
 from restbroker.broker.status.status import Status
 from restbroker.config.core import Config, Loaded
 from restbroker.config.target import Target
+from restbroker.operate.connect import store_settings
 from restbroker.rules.policy import Policy
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports

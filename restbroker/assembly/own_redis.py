@@ -17,7 +17,7 @@ _TIMEOUT_S = 1.0
 
 def own_redis(config: Config) -> tuple[list[Service], "Callable[[], Connection]"]:
     """What finds the master, if that is to be run, and what makes a connection with a short time-out."""
-    from restbroker.admin.connect import store_settings
+    from restbroker.operate.connect import store_settings
     from restbroker.store.client import open_client
     from restbroker.store.connection import Connection, MasterWatch
     from restbroker.store.sentinel import open_sentinels

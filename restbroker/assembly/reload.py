@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
-from restbroker.admin.connect import store_settings
 from restbroker.assembly.reading import AT_START, OTHER_REDIS, Told, read, warnings_of
 from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
 from restbroker.config.core import Config, Loaded
 from restbroker.errors import ConfigError
+from restbroker.operate.connect import store_settings
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Report
 
 _BESIDE = ("log_level", "show_bodies", *AT_START)

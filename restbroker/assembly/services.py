@@ -59,8 +59,8 @@ def site_services(current: Callable[[], Config], looks: Looks, report: Report) -
 def _site(
     current: Callable[[], Config], open_connection: "Callable[[], Connection]", looks: Looks, report: Report
 ) -> tuple[Service, Service]:
-    from restbroker.admin import measures
-    from restbroker.admin.known import known
+    from restbroker.operate import measures
+    from restbroker.operate.known import known
     from restbroker.serving.runner import Server
     from restbroker.web import figures
     from restbroker.web.desk import Desk

@@ -11,7 +11,6 @@ from typing import NoReturn
 
 import typer
 
-from restbroker.admin.connect import open_store
 from restbroker.bulk import files as bulk_files
 from restbroker.bulk.command_batch import Asked, Batch, counted, makers_of, reader_of, require_right, wants_failed
 from restbroker.bulk.command_input import opened
@@ -22,6 +21,7 @@ from restbroker.config.core import Config
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
+from restbroker.operate.connect import open_store
 
 
 class Stopped(BaseException):

@@ -15,7 +15,6 @@ from typing import Final
 import attrs
 import typer
 
-from restbroker.admin.enqueue import Order
 from restbroker.bulk import files as bulk_files
 from restbroker.bulk import push as admin
 from restbroker.bulk import store as bulk
@@ -29,6 +28,7 @@ from restbroker.config.core import Config
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
+from restbroker.operate.enqueue import Order
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 

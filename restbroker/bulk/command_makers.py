@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import attrs
 
-from restbroker.admin.enqueue import Order, pause_of, serving
 from restbroker.bulk.push_jobs import Maker, Tokens
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.console import arguments, output
 from restbroker.console.order import signatures_of, target_of
 from restbroker.errors import RestbrokerError, UsageError
+from restbroker.operate.enqueue import Order, pause_of, serving
 from restbroker.rules.bulk_check import Checker
 from restbroker.rules.coerce import coerce
 from restbroker.rules.command import CommandSpec

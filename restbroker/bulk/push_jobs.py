@@ -1,8 +1,8 @@
 """Jobs out of rows: for each command its target's queue, the token that allows it, and the payload. `bulk.command`
 asks.
 
-Always holds: a row's payload is, byte for byte, what `admin.enqueue.payload` would make of the same order; and its jid
-says which batch and which row it is of.
+Always holds: a row's payload is, byte for byte, what `operate.enqueue.payload` would make of the same order; and its
+jid says which batch and which row it is of.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from typing import Final
 import attrs
 import orjson
 
-from restbroker.admin.enqueue import Order, payload
 from restbroker.config.tokens import Token
 from restbroker.errors import UsageError
+from restbroker.operate.enqueue import Order, payload
 from restbroker.rules import rubyjson
 from restbroker.rules.auth import Wish, refusal, refused_command, refused_place
 from restbroker.rules.bulk_check import BadRow, Checker

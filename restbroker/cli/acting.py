@@ -12,16 +12,16 @@ from typing import Final
 import attrs
 import typer
 
-from restbroker.admin.act import Action, Chosen, Progress, Verb, perform
-from restbroker.admin.act_job import FOREIGN
-from restbroker.admin.connect import open_store
-from restbroker.admin.known import Known
 from restbroker.cli import entries
 from restbroker.config.core import Config
 from restbroker.console import output
 from restbroker.console.asking import confirm
 from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError
+from restbroker.operate.act import Action, Chosen, Progress, Verb, perform
+from restbroker.operate.act_job import FOREIGN
+from restbroker.operate.connect import open_store
+from restbroker.operate.known import Known
 from restbroker.rules.json_types import Json
 from restbroker.rules.unserved import listed
 from restbroker.store.client import Client

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from restbroker.admin.audit import Written, listed
-from restbroker.admin.connect import open_store
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.times import local, utc
+from restbroker.operate.audit import Written, listed
+from restbroker.operate.connect import open_store
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)

@@ -67,7 +67,7 @@ def check(
 
 
 def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> None:
-    from restbroker.admin.suggest import suggestions
+    from restbroker.operate.suggest import suggestions
 
     found = suggestions(quietly(config), targets)
     if as_json:
@@ -82,7 +82,7 @@ def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> 
 
 
 def _findings(config: ConfigOption) -> Sequence[Finding]:
-    from restbroker.admin import check as admin
+    from restbroker.operate import check as admin
 
     try:
         return admin.check(loaded(config))

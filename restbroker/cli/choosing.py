@@ -9,10 +9,10 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from restbroker.admin.act import Chosen
-from restbroker.admin.known import Known
 from restbroker.errors import UsageError
-from restbroker.rules import where as rule
+from restbroker.operate import where as rule
+from restbroker.operate.act import Chosen
+from restbroker.operate.known import Known
 from restbroker.store.keys import SortedSet
 
 Jids = Annotated[list[str] | None, typer.Argument(metavar="[JID]...", help="Job ids.")]

@@ -11,12 +11,12 @@ from typing import Annotated
 
 import typer
 
-from restbroker.admin.versions import running
 from restbroker.cli.completion import command_names
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.order import Signatures, knows
 from restbroker.errors import ConfigError, UsageError
+from restbroker.operate.versions import running
 from restbroker.rules.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.rules.json_types import Json
 from restbroker.servers import registry

@@ -122,7 +122,7 @@ def _settings(context: Asked) -> Any:  # noqa: ANN401 - Config, whose module is 
 @contextmanager
 def _store(context: Asked) -> Iterator[tuple[Any, Any]]:
     """The configuration, and a client that does not wait for long."""
-    from restbroker.admin.connect import open_store
+    from restbroker.operate.connect import open_store
 
     settings = _settings(context)
     # Only a thread is not held up by a resolver that does not answer. Whoever pressed Tab has waited long enough then.
@@ -156,8 +156,8 @@ def _queues(context: Asked, _: str) -> Iterator[Offer]:
 
 def _jids(context: Asked, _: str) -> Iterator[Offer]:
     """The newest of the sets that the command is about, without those that the line has already."""
-    from restbroker.admin import jobs
     from restbroker.console.jobs import tokens
+    from restbroker.operate import jobs
 
     command = context.command_path.split()[1]
     sets = {command: _SETS[command]} if command in _SETS else _SETS
@@ -170,8 +170,8 @@ def _jids(context: Asked, _: str) -> Iterator[Offer]:
 
 
 def _in_hand(context: Asked, _: str) -> Iterator[Offer]:
-    from restbroker.admin import processes
     from restbroker.console.jobs import tokens
+    from restbroker.operate import processes
 
     with _store(context) as (settings, client):
         for process in processes.processes(client, tokens(settings)):
@@ -181,8 +181,8 @@ def _in_hand(context: Asked, _: str) -> Iterator[Offer]:
 
 
 def _processes(context: Asked, _: str) -> Iterator[Offer]:
-    from restbroker.admin import processes
     from restbroker.console.jobs import tokens
+    from restbroker.operate import processes
 
     with _store(context) as (settings, client):
         for process in processes.processes(client, tokens(settings)):
@@ -204,7 +204,7 @@ def _sources(context: Asked, _: str) -> Iterator[Offer]:
 def _conditions(context: Asked, typed: str) -> Iterator[Offer]:
     """`error=`, and behind it what may stand there; this form needs no quotes."""
     from restbroker.cli import codes
-    from restbroker.rules import where
+    from restbroker.operate import where
 
     field, sign, _ = typed.partition("=")
     if not sign:

@@ -12,8 +12,6 @@ from typing import Annotated, Final, NoReturn
 import attrs
 import typer
 
-from restbroker.admin.connect import open_store
-from restbroker.admin.enqueue import Order, Serving, serving_if_told
 from restbroker.cli import ctl_wait
 from restbroker.config.core import Config
 from restbroker.config.target import Target
@@ -22,6 +20,8 @@ from restbroker.console.configured import ConfigOption, quietly
 from restbroker.console.order import token_of
 from restbroker.console.times import duration_s
 from restbroker.errors import UsageError
+from restbroker.operate.connect import open_store
+from restbroker.operate.enqueue import Order, Serving, serving_if_told
 from restbroker.rules.command import Catalogue, Command, CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.servers import registry

@@ -15,11 +15,11 @@ from typing import Final, NoReturn
 import attrs
 import typer
 
-from restbroker.admin import ctl
-from restbroker.admin.enqueue import Order, Serving, push, serving_if_told, wait
 from restbroker.console import output
 from restbroker.console.exits import Exit, no
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.operate import ctl
+from restbroker.operate.enqueue import Order, Serving, push, serving_if_told, wait
 from restbroker.rules.json_types import Json
 from restbroker.servers.ctl import Answered, answered
 from restbroker.store.client import Client

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from restbroker.admin.connect import open_store
-from restbroker.admin.trimmed import restore, trimmed
 from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
 from restbroker.config.core import Config
 from restbroker.console import jobs, output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.who import who
+from restbroker.operate.connect import open_store
+from restbroker.operate.trimmed import restore, trimmed
 
 app = typer.Typer(add_completion=False)
 add_verbs(app, "dead")

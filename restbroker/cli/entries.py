@@ -8,9 +8,9 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-from restbroker.admin.entry import Entry
 from restbroker.console import output
 from restbroker.console.times import local, utc
+from restbroker.operate.entry import Entry
 from restbroker.rules.json_types import Json
 
 

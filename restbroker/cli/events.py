@@ -8,12 +8,12 @@ from typing import Annotated, Final
 
 import typer
 
-from restbroker.admin.connect import open_store
-from restbroker.admin.events import Seen, Tail
-from restbroker.admin.names import require
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.times import local, utc
+from restbroker.operate.connect import open_store
+from restbroker.operate.events import Seen, Tail
+from restbroker.operate.names import require
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Watch what servers tell of.")
 

@@ -10,18 +10,18 @@ from typing import Annotated, Final, assert_never
 import attrs
 import typer
 
-from restbroker.admin.connect import open_store
-from restbroker.admin.explain import Bounds, End, Kind, Place, Story
-from restbroker.admin.explain import explain as look
-from restbroker.admin.known import known
-from restbroker.admin.names import nearest
-from restbroker.admin.nowhere import nowhere
 from restbroker.cli import entries
 from restbroker.cli.nowhere import tell_nowhere
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
 from restbroker.console.times import local, utc
+from restbroker.operate.connect import open_store
+from restbroker.operate.explain import Bounds, End, Kind, Place, Story
+from restbroker.operate.explain import explain as look
+from restbroker.operate.known import known
+from restbroker.operate.names import nearest
+from restbroker.operate.nowhere import nowhere
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)

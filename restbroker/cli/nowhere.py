@@ -6,10 +6,10 @@ Always holds: where it was looked for is data, on stdout; what may have become o
 import shlex
 from collections.abc import Iterator
 
-from restbroker.admin.explain import Story
-from restbroker.admin.nowhere import Kept, Nowhere, Unserved
 from restbroker.console import output, steering
 from restbroker.console.times import local
+from restbroker.operate.explain import Story
+from restbroker.operate.nowhere import Kept, Nowhere, Unserved
 
 
 def tell_nowhere(story: Story, found: Nowhere) -> None:

@@ -8,10 +8,6 @@ from typing import Annotated
 import attrs
 import typer
 
-from restbroker.admin import processes as admin
-from restbroker.admin.connect import open_store
-from restbroker.admin.names import require
-from restbroker.admin.processes import InHand, Process
 from restbroker.console import output, steering
 from restbroker.console.asking import YesOption, confirm
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
@@ -21,6 +17,10 @@ from restbroker.console.lists import ListsFirst
 from restbroker.console.times import utc
 from restbroker.console.who import who
 from restbroker.errors import UsageError
+from restbroker.operate import processes as admin
+from restbroker.operate.connect import open_store
+from restbroker.operate.names import require
+from restbroker.operate.processes import InHand, Process
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 

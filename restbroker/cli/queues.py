@@ -9,12 +9,6 @@ from typing import Annotated, Final
 import attrs
 import typer
 
-from restbroker.admin import find
-from restbroker.admin import queues as admin
-from restbroker.admin.connect import open_store
-from restbroker.admin.known import known
-from restbroker.admin.names import require
-from restbroker.admin.queues import Cleared, Queue, Waiting
 from restbroker.cli import choosing, entries
 from restbroker.config.core import Config
 from restbroker.console import output, steering
@@ -24,6 +18,12 @@ from restbroker.console.jobs import LimitOption, tokens
 from restbroker.console.lists import ListsFirst
 from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
+from restbroker.operate import find
+from restbroker.operate import queues as admin
+from restbroker.operate.connect import open_store
+from restbroker.operate.known import known
+from restbroker.operate.names import require
+from restbroker.operate.queues import Cleared, Queue, Waiting
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 

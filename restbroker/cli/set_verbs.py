@@ -9,11 +9,6 @@ from typing import Annotated, Final
 import attrs
 import typer
 
-from restbroker.admin import find
-from restbroker.admin.act import VERBS, Action
-from restbroker.admin.connect import open_store
-from restbroker.admin.entry import Entry
-from restbroker.admin.known import Known, known
 from restbroker.cli import choosing, entries
 from restbroker.cli.acting import How, act
 from restbroker.cli.choosing import (
@@ -39,6 +34,11 @@ from restbroker.console.jobs import LimitOption
 from restbroker.console.times import at_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
+from restbroker.operate import find
+from restbroker.operate.act import VERBS, Action
+from restbroker.operate.connect import open_store
+from restbroker.operate.entry import Entry
+from restbroker.operate.known import Known, known
 from restbroker.store.keys import SortedSet
 
 InOption = Annotated[str | None, typer.Option("--in", help="After this time, e.g. 5m.")]

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 import attrs
 import typer
 
-from restbroker.admin.connect import open_store
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.times import local, utc
+from restbroker.operate.connect import open_store
 from restbroker.rules.json_types import Json
 from restbroker.store.sources import SourceState, listed
 

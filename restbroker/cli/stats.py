@@ -6,8 +6,6 @@ from typing import Annotated, cast
 
 import typer
 
-from restbroker.admin.connect import open_store
-from restbroker.admin.overview import Figures, figures
 from restbroker.cli import lanes
 from restbroker.cli.lanes import text
 from restbroker.config.core import Config
@@ -15,6 +13,8 @@ from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.times import duration_s, local, utc
 from restbroker.errors import UsageError
+from restbroker.operate.connect import open_store
+from restbroker.operate.overview import Figures, figures
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)

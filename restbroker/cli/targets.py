@@ -7,16 +7,16 @@ from typing import Annotated, Final
 import attrs
 import typer
 
-from restbroker.admin import targets as admin
-from restbroker.admin.connect import open_store
-from restbroker.admin.names import require
-from restbroker.admin.targets import Target
 from restbroker.config.core import Config
 from restbroker.console import output, steering
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
 from restbroker.console.who import who
+from restbroker.operate import targets as admin
+from restbroker.operate.connect import open_store
+from restbroker.operate.names import require
+from restbroker.operate.targets import Target
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR

@@ -71,9 +71,9 @@ def list_tokens(
 
 def _rows(settings: Config, limit: int) -> tuple[list[dict[str, Json]], int]:
     # The Redis library is slow to import, and `token new` does without.
-    from restbroker.admin.connect import open_store
-    from restbroker.admin.tokens import waiting
     from restbroker.broker.delivery.tokens import Tokens
+    from restbroker.operate.connect import open_store
+    from restbroker.operate.tokens import waiting
     from restbroker.store.tokens import last_used
 
     with open_store(settings) as client:

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from restbroker.admin.connect import store_settings
 from restbroker.config.urls import BadUrl, redis_address
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
 from restbroker.crashtest.result import Result
 from restbroker.errors import UsageError
+from restbroker.operate.connect import store_settings
 from restbroker.store.client import StoreSettings
 
 app = typer.Typer(add_completion=False)

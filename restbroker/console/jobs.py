@@ -9,12 +9,12 @@ from typing import Annotated, Final
 
 import typer
 
-from restbroker.admin import jobs
-from restbroker.admin.connect import open_store
-from restbroker.admin.jobs import Stored
 from restbroker.config.core import Config
 from restbroker.console import output
 from restbroker.console.times import local, utc
+from restbroker.operate import jobs
+from restbroker.operate.connect import open_store
+from restbroker.operate.jobs import Stored
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import size
 

@@ -7,13 +7,13 @@ from typing import Final
 
 import attrs
 
-from restbroker.admin.connect import open_store
 from restbroker.config.core import Config
 from restbroker.config.roster import KIND
 from restbroker.console import output
 from restbroker.console.configured import quietly
 from restbroker.console.who import who
 from restbroker.errors import UsageError
+from restbroker.operate.connect import open_store
 from restbroker.rosters.operate import Writer
 from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.rules import BadRoster

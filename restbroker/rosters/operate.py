@@ -1,7 +1,7 @@
 """What people do with rosters: look, change, import and export. Called by `restbroker roster`.
 
-Always holds: a change by hand is written down first (`admin.audit`), like all that people do; where a target refreshes
-rosters, whoever is changed gets his refresh job in the same step.
+Always holds: a change by hand is written down first (`operate.audit`), like all that people do; where a target
+refreshes rosters, whoever is changed gets his refresh job in the same step.
 """
 
 import time
@@ -11,9 +11,9 @@ from typing import Final
 
 import attrs
 
-from restbroker.admin import audit
-from restbroker.admin.audit import Note, State
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.operate import audit
+from restbroker.operate.audit import Note, State
 from restbroker.rosters import store
 from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, BadRoster, Contact, as_stored, roster_of

@@ -10,12 +10,12 @@ from typing import Final, Self
 
 import attrs
 
-from restbroker.admin.enqueue import Order, payload
 from restbroker.config.core import Config
 from restbroker.config.roster import KIND
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
+from restbroker.operate.enqueue import Order, payload
 from restbroker.rules.auth import Wish, refusal
 from restbroker.rules.command import Command
 from restbroker.servers import registry

@@ -1,7 +1,8 @@
 """What tokens allow all together, as the names of commands: for a server's own configuration to allow as much.
 
-`admin.suggest` makes it for `restbroker check --suggest`; connectors write it in their server's words. Always holds: a
-command is in it only if a token's job for it can be let in (`rules.auth`); a dangerous one needs to be allowed as such.
+`operate.suggest` makes it for `restbroker check --suggest`; connectors write it in their server's words. Always holds:
+a command is in it only if a token's job for it can be let in (`rules.auth`); a dangerous one needs to be allowed as
+such.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What people did, as a stream that everybody on this Redis writes to. Used by `admin.audit`.
+"""What people did, as a stream that everybody on this Redis writes to. Used by `operate.audit`.
 
 Always holds: the newest 100,000 entries or so are kept; their times are Redis' own; nothing is ever changed.
 """

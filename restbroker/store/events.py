@@ -1,4 +1,4 @@
-"""Events of servers: a job in Redis for each, and a short memory of what came. Used by `events` and `admin.events`.
+"""Events of servers: a job in Redis for each, and a short memory of what came. Used by `events` and `operate.events`.
 
 What is no event is parked. Always holds: a queue's name is in the set of queues before its first job; an event is
 pushed, or known to have been pushed, or refused, each for itself; the memory holds the newest 1,000 or so, and no text

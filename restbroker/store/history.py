@@ -1,6 +1,6 @@
 """How jobs ended that are nowhere any more, as a stream: what was delivered, and what vanished as it asked itself.
 
-Written by `finish.lua`, together with the settlement, where `History` asks for it; read by `admin.explain`. Always
+Written by `finish.lua`, together with the settlement, where `History` asks for it; read by `operate.explain`. Always
 holds: the stream is bounded by time and by count; it has neither arguments nor a token.
 """
 

@@ -1,6 +1,6 @@
 """Writes executions where the Metrics page of Sidekiq Web looks for them, and reads them back for the pages.
 
-`add` is called with the process's record, `read` by `admin.history`.
+`add` is called with the process's record, `read` by `operate.history`.
 
 Always holds: what Redis cannot take now is refused as a whole, and everything expires. For display: a full Redis
 refuses it. Sidekiq 6.5 to 7 and 8 read other keys, so both are written; versions up to 6.4 have no such page.

@@ -1,6 +1,6 @@
 """What the Go original (go-workers) leaves in Redis, and moving it to where restbroker and Sidekiq look.
 
-Used by `admin.migrate`, and by the check to warn of it. Always holds: a job is at its old place or at its new one,
+Used by `operate.migrate`, and by the check to warn of it. Always holds: a job is at its old place or at its new one,
 never both, never neither, whatever breaks half way; what was moved already is not moved again. The original's keys and
 formats were measured on its last revision (2017-12) with Redis 7.0.
 """

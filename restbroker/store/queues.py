@@ -75,7 +75,7 @@ def unreadable(client: Client) -> Mapping[str, bytes]:
 def odd_names(replies: Iterable[Reply]) -> Mapping[str, bytes]:
     """Those of these sets of names that are no UTF-8, by how they are shown."""
     found = (raw(name) for reply in replies for name in items(reply))
-    # Of two that are shown alike, the one that nothing is done to (`admin.names`).
+    # Of two that are shown alike, the one that nothing is done to (`operate.names`).
     return {shown: name for name in sorted(found, key=is_like_shown) if (shown := text(name)).encode() != name}
 
 

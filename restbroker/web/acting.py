@@ -19,14 +19,13 @@ import trio
 from quart import Response, request
 from werkzeug.datastructures import MultiDict
 
-from restbroker.admin import act, find
-from restbroker.admin.act import Action, Chosen, Progress, Rest, Verb
-from restbroker.admin.act_job import FOREIGN, MAY_HAVE_RUN
-from restbroker.admin.known import Known
-from restbroker.admin.pace import Pace
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
-from restbroker.rules import where
+from restbroker.operate import act, find, where
+from restbroker.operate.act import Action, Chosen, Progress, Rest, Verb
+from restbroker.operate.act_job import FOREIGN, MAY_HAVE_RUN
+from restbroker.operate.known import Known
+from restbroker.operate.pace import Pace
 from restbroker.rules.unserved import listed
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -107,14 +106,14 @@ class Asked:
         return rate
 
     def chosen(self, known: Known) -> Chosen:
-        """The same for `admin.act`. Raises `UsageError`."""
+        """The same for `operate.act`. Raises `UsageError`."""
         if self.names:
             return Chosen(self.names)
         wanted = where.read(self.typed, time.time(), ahead=self.zset != "dead", hidden=known.hidden)
         return Chosen((), wanted, self.rest)
 
     def action(self, who: str, known: Known) -> Action:
-        """The same for `admin.act`. Raises `UsageError` where the time is none, or nobody here serves the queue."""
+        """The same for `operate.act`. Raises `UsageError` where the time is none, or nobody here serves the queue."""
         at_s = moment_s(self.time, time.time()) if self.verb == "reschedule" else None
         if self.verb == "move" and self.queue not in known.targets and not self.foreign_queues:
             raise UsageError(

@@ -10,8 +10,8 @@ from typing import TypeVar
 import attrs
 import trio
 
-from restbroker.admin.known import Known
 from restbroker.errors import ConnectionEnded, StoreUnavailable
+from restbroker.operate.known import Known
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 

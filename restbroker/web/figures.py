@@ -12,10 +12,10 @@ from typing import TypeAlias, cast
 
 import attrs
 
-from restbroker.admin import overview, targets
-from restbroker.admin import processes as operated
-from restbroker.admin.known import Known
 from restbroker.broker.status.view import Running
+from restbroker.operate import overview, targets
+from restbroker.operate import processes as operated
+from restbroker.operate.known import Known
 from restbroker.rules import display, hiding, redact, rubyjson
 from restbroker.rules.command import CommandSpec
 from restbroker.rules.hiding import Spelled

@@ -10,11 +10,11 @@ from typing import Final
 import attrs
 from quart import Response, request
 
-from restbroker.admin import audit, processes, trimmed
-from restbroker.admin.audit import Written
-from restbroker.admin.explain import Bounds, Story, explain
-from restbroker.admin.trimmed import Copies
 from restbroker.errors import UsageError
+from restbroker.operate import audit, processes, trimmed
+from restbroker.operate.audit import Written
+from restbroker.operate.explain import Bounds, Story, explain
+from restbroker.operate.trimmed import Copies
 from restbroker.rules import hiding
 from restbroker.rules.hiding import Spelled
 from restbroker.store.client import Client

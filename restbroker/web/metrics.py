@@ -22,8 +22,8 @@ from prometheus_client.utils import floatToGoString
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from restbroker.admin import measures
 from restbroker.errors import ConnectionEnded, RestbrokerError
+from restbroker.operate import measures
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.series import METRICS, Distribution, Labels, Making, Metric, Samples, Value

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from restbroker import __version__
-from restbroker.admin.pace import Pace, paced
+from restbroker.operate.pace import Pace, paced
 from restbroker.web import assets, views, words
 from restbroker.web.charts import HEIGHT, WIDTH
 from restbroker.web.settings import Settings

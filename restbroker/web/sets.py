@@ -1,7 +1,7 @@
 """The pages of the retry, schedule and dead sets, of one job, and of what waits in a queue.
 
 `web.site` serves them. Always holds: a page costs the same however large the set is; what is shown of a job comes from
-`admin.entry`, without secrets; nothing is changed by looking.
+`operate.entry`, without secrets; nothing is changed by looking.
 """
 
 import json
@@ -13,17 +13,16 @@ from urllib.parse import urlencode
 import attrs
 from quart import Response, request
 
-from restbroker.admin import find
-from restbroker.admin.act_job import VERBS
-from restbroker.admin.audit import Written
-from restbroker.admin.entry import Entry
-from restbroker.admin.explain import acts_with
-from restbroker.admin.find import Budget, Page
-from restbroker.admin.known import Known
-from restbroker.admin.names import require
-from restbroker.admin.queues import queues
 from restbroker.errors import StoreRefused, UsageError
-from restbroker.rules import where
+from restbroker.operate import find, where
+from restbroker.operate.act_job import VERBS
+from restbroker.operate.audit import Written
+from restbroker.operate.entry import Entry
+from restbroker.operate.explain import acts_with
+from restbroker.operate.find import Budget, Page
+from restbroker.operate.known import Known
+from restbroker.operate.names import require
+from restbroker.operate.queues import queues
 from restbroker.serving.app import Refuse
 from restbroker.store import sets
 from restbroker.store.client import Client

@@ -14,10 +14,10 @@ from urllib.parse import unquote
 import attrs
 from quart import Response, request
 
-from restbroker.admin import processes, queues, targets, trimmed
-from restbroker.admin.names import exact
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
+from restbroker.operate import processes, queues, targets, trimmed
+from restbroker.operate.names import exact
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.web import words

@@ -10,7 +10,7 @@ from typing import cast
 
 import attrs
 
-from restbroker.admin.history import percentile_ms
+from restbroker.operate.history import percentile_ms
 from restbroker.rules.json_types import Json
 from restbroker.web import words
 from restbroker.web.charts import Chart, Series, chart

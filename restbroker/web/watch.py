@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 import attrs
 import trio
 
-from restbroker.admin.history import History
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
+from restbroker.operate.history import History
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
@@ -44,7 +44,7 @@ class Backlog:
 
 @attrs.frozen
 class Seen:
-    """One look. `figures` as `web.figures` makes them; `minutes` as `admin.history` has them."""
+    """One look. `figures` as `web.figures` makes them; `minutes` as `operate.history` has them."""
 
     at_s: float
     figures: Mapping[str, Json]

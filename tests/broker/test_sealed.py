@@ -10,7 +10,6 @@ import attrs
 import pytest
 import trio
 
-from restbroker.admin import tokens as admin_tokens
 from restbroker.broker import broker
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.lane import Lane
@@ -18,6 +17,7 @@ from restbroker.broker.settling import leftovers
 from restbroker.broker.signals import Control
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
+from restbroker.operate import tokens as admin_tokens
 from restbroker.rules import signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.command import Command

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from restbroker.admin.act_job import MAY_HAVE_RUN, Action, plan
-from restbroker.admin.entry import Look
-from restbroker.admin.known import Known
 from restbroker.broker.delivery import worker
+from restbroker.operate.act_job import MAY_HAVE_RUN, Action, plan
+from restbroker.operate.entry import Look
+from restbroker.operate.known import Known
 from restbroker.rules.command import Call
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.contract import Link

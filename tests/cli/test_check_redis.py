@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.admin.check_store import check_store
 from restbroker.config.load import load
 from restbroker.console.exits import Exit
+from restbroker.operate.check_store import check_store
 from restbroker.rules.settlement import Dead
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, worst_cause

@@ -14,8 +14,8 @@ from restbroker.cli import help_pages
 from restbroker.cli.app import COMMANDS, load
 from restbroker.cli.examples import examples, walk
 from restbroker.console import order
-from restbroker.rules import where
-from restbroker.rules.where import FIELDS
+from restbroker.operate import where
+from restbroker.operate.where import FIELDS
 from restbroker.servers import registry
 
 ADVICE = (

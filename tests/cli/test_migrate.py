@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import redis
 
-from restbroker.admin import migrate
 from restbroker.errors import StoreUnavailable
+from restbroker.operate import migrate
 from restbroker.rules.job import digest
 from restbroker.store import beats
 from restbroker.store.client import Client, StoreSettings, open_client

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.admin import audit
+from restbroker.operate import audit
 from restbroker.rosters import store as rosters
 from restbroker.rules.json_types import Json
 from restbroker.store import queues

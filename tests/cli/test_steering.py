@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.admin import audit
+from restbroker.operate import audit
 from restbroker.rules.json_types import Json
 from restbroker.store import pauses, queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.admin.lanes import record, serve
+from tests.operate.lanes import record, serve
 from tests.support.answering import AnsweringServer
 from tests.support.process import run_here as run
 from tests.support.process import started

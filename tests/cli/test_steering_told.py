@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.admin import audit
+from restbroker.operate import audit
 from restbroker.store import pauses, queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.admin.lanes import serve
+from tests.operate.lanes import serve
 from tests.support.process import run_here as run
 
 Do = Callable[..., subprocess.CompletedProcess[str]]

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from restbroker.admin.overview import read_snapshot
+from restbroker.operate.overview import read_snapshot
 from restbroker.rules.json_types import Json
 from restbroker.store import beats
 from restbroker.store.replies import items, raw, text

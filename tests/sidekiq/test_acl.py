@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from restbroker.admin.check_store import ONLY_ASKED_HERE
+from restbroker.operate.check_store import ONLY_ASKED_HERE
 from restbroker.rules.json_types import Json
 from restbroker.store.replies import items, text
 from tests.docs.pages import ROOT

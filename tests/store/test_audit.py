@@ -1,6 +1,6 @@
 """What people did is written down, in an order, and read back."""
 
-from restbroker.admin.audit import MOST_JIDS, Note, listed, write
+from restbroker.operate.audit import MOST_JIDS, Note, listed, write
 from restbroker.store.client import Client
 from tests.store.lanes import Server
 

@@ -1,6 +1,6 @@
-"""Figures as `restbroker.admin.overview` makes them, for tests of what is made of them."""
+"""Figures as `restbroker.operate.overview` makes them, for tests of what is made of them."""
 
-from restbroker.admin.overview import Figures
+from restbroker.operate.overview import Figures
 from restbroker.rules.json_types import Json
 
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from restbroker.admin import audit
+from restbroker.operate import audit
 from restbroker.store import history, pauses, queues, sources
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
 from restbroker.store.sources import SourceState
-from tests.admin.lanes import record, serve
+from tests.operate.lanes import record, serve
 from tests.support.every_key import WORDS, made
 
 JID: Final = "j1"

@@ -14,13 +14,13 @@ import httpx
 import pytest
 import trio
 
-from restbroker.admin.known import Known
-from restbroker.admin.measures import shared
 from restbroker.assembly.measures import Measures
 from restbroker.broker import broker
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.config.load import load
+from restbroker.operate.known import Known
+from restbroker.operate.measures import shared
 from restbroker.rules.hiding import spelled
 from restbroker.servers import registry
 from restbroker.serving.runner import Server

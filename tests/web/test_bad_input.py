@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trio
 
-from restbroker.admin.overview import SNAPSHOT_FIELDS
+from restbroker.operate.overview import SNAPSHOT_FIELDS
 from restbroker.store import beats, jobs
 from restbroker.telemetry.events import Warned
 from restbroker.transport.message import Request, Response

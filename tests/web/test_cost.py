@@ -10,16 +10,15 @@ from typing import Literal
 import attrs
 import pytest
 
-from restbroker.admin import find, measures
-from restbroker.admin.find import Budget, Page
-from restbroker.admin.history import History
-from restbroker.admin.known import Known
-from restbroker.rules import where
+from restbroker.operate import find, measures, where
+from restbroker.operate.find import Budget, Page
+from restbroker.operate.history import History
+from restbroker.operate.known import Known
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.paging import Cursor
 from restbroker.store.replies import Argument, text
 from restbroker.web.figures import glance
-from tests.admin.lanes import record, serve
+from tests.operate.lanes import record, serve
 from tests.support.wait import NEVER_S
 
 Set = Literal["retry", "schedule", "dead"]

@@ -7,8 +7,8 @@ from typing import Final
 import attrs
 from quart_trio import QuartTrio
 
-from restbroker.admin.known import Known
 from restbroker.broker.status.status import Status
+from restbroker.operate.known import Known
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, Warned

@@ -15,8 +15,8 @@ import attrs
 import pytest
 import trio
 
-from restbroker.admin import find
-from restbroker.admin.known import Known
+from restbroker.operate import find
+from restbroker.operate.known import Known
 from restbroker.serving import runner
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished, StoreLost

@@ -3,12 +3,12 @@
 import json
 import re
 
-from restbroker.admin import audit
+from restbroker.operate import audit
 from restbroker.rules.json_types import Json
 from restbroker.store import history, pauses, queues
 from restbroker.store.history import Ending
-from tests.admin.lanes import record, serve
 from tests.broker.conftest import Harness
+from tests.operate.lanes import record, serve
 from tests.support.html_page import Page, parse
 from tests.web.conftest import Open, Site
 from tests.web.test_sets import form_of, job, page, park, send

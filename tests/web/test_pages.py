@@ -13,8 +13,8 @@ from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.metrics import Tally
 from restbroker.web.render import LIVE
 from restbroker.web.settings import Settings
-from tests.admin.lanes import serve
 from tests.broker.conftest import Harness
+from tests.operate.lanes import serve
 from tests.support.html_page import Page, parse
 from tests.support.redis_server import RedisServer
 from tests.web.conftest import Open, Site

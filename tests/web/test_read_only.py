@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from restbroker.admin import audit
+from restbroker.operate import audit
 from restbroker.rules.json_types import Json
 from restbroker.web.settings import Settings
-from tests.admin.lanes import record
 from tests.broker.conftest import Harness
+from tests.operate.lanes import record
 from tests.support.html_page import parse
 from tests.web.conftest import Open
 from tests.web.test_sets import park, send

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
-from restbroker.admin import audit, queues
-from restbroker.admin.known import Known
+from restbroker.operate import audit, queues
+from restbroker.operate.known import Known
 from restbroker.rules.hiding import spelled
 from restbroker.telemetry.events import JobFinished
 from restbroker.web import acting, steering

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection
 
 import attrs
 
-from restbroker.admin.overview import Figures, figures
 from restbroker.cli.watch.past import Course, Past
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.operate.overview import Figures, figures
 from restbroker.store.client import Client
 from restbroker.store.server import product
 

@@ -6,7 +6,7 @@ time: when there are too many spans, each two become one.
 
 import attrs
 
-from restbroker.admin.overview import Figures
+from restbroker.operate.overview import Figures
 
 _MOST_SPANS = 240
 

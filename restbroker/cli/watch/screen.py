@@ -12,7 +12,6 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from restbroker import __version__
-from restbroker.admin.overview import Figures
 from restbroker.cli.watch.past import Course
 from restbroker.cli.watch.table import Column, Row, cut, more, table
 from restbroker.cli.watch.targets import target_rows
@@ -20,6 +19,7 @@ from restbroker.cli.watch.troubles import LONG_WAIT_S, Trouble, own_queues, trou
 from restbroker.cli.watch.words import chart, lasting, milliseconds, number, rate
 from restbroker.console.output import one_line
 from restbroker.errors import RestbrokerError
+from restbroker.operate.overview import Figures
 from restbroker.rules.json_types import Json
 
 _ROOMY = 22

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator, Mapping
 
 import attrs
 
-from restbroker.admin.overview import Figures, takes_jobs
 from restbroker.cli import lanes
 from restbroker.cli.watch.words import jobs, lasting, waiting
+from restbroker.operate.overview import Figures, takes_jobs
 from restbroker.rules.json_types import Json
 
 LONG_WAIT_S = 60.0

@@ -15,10 +15,10 @@ from typing import TypeAlias
 
 import attrs
 
-from restbroker.admin.overview import Figures
 from restbroker.cli.watch.looks import Look, Looks
 from restbroker.cli.watch.words import lasting
 from restbroker.console import output
+from restbroker.operate.overview import Figures
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 

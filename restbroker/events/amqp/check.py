@@ -1,4 +1,4 @@
-"""Looks at what a source of the kind `mongooseim-amqp` needs in RabbitMQ. Called by `admin.check_services`.
+"""Looks at what a source of the kind `mongooseim-amqp` needs in RabbitMQ. Called by `operate.check_services`.
 
 Always holds: nothing is made, changed or consumed; no finding holds a login. What is there is declared once more with
 what is configured, since a passive look does not compare; what differs is refused, and the rest left as it is.

@@ -3,11 +3,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restbroker.admin.overview import Figures
 from restbroker.cli.watch.past import Course, Past
 from restbroker.cli.watch.screen import View, screen
 from restbroker.cli.watch.troubles import troubles
 from restbroker.errors import StoreUnavailable
+from restbroker.operate.overview import Figures
 from restbroker.rules.json_types import Json
 from tests.support.figures import figures, lane, pause, queue
 

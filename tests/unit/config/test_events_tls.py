@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from restbroker.admin.check import check_config
 from restbroker.config.target import CertFiles
+from restbroker.operate.check import check_config
 from tests.transport.authority import Authority, authority
 from tests.unit.config.conftest import Refused, Write
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.admin.check import check_config
 from restbroker.assembly.reading import warnings_of
 from restbroker.config.core import Loaded
 from restbroker.config.load import load
@@ -14,6 +13,7 @@ from restbroker.config.roster import Roster
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
+from restbroker.operate.check import check_config
 from restbroker.rules.json_types import Json
 from tests.support.kinds import KINDS, SOURCES, Other
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.errors import UsageError
+from restbroker.operate.where import FIELDS, TIMES, bound, fixed, older, read
 from restbroker.rules.json_types import Json
-from restbroker.rules.where import FIELDS, TIMES, bound, fixed, older, read
 from tests.support.rows import rows
 
 NOW_S = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()

@@ -18,7 +18,7 @@ from typing import Final
 import attrs
 from selenium.webdriver.chrome.webdriver import WebDriver
 
-from restbroker.admin import queues as admin
+from restbroker.operate import queues as admin
 from restbroker.store import metrics, queues
 from restbroker.telemetry.metrics import BUCKETS, Executions
 from tests.support.answering import Arrival

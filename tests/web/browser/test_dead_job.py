@@ -2,7 +2,7 @@
 
 import pytest
 
-from restbroker.admin import audit
+from restbroker.operate import audit
 from tests.support.wait import until
 from tests.web.browser.both import with_and_without_scripts
 from tests.web.browser.stage import MESSAGE, Stage

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from restbroker.admin import queues
+from restbroker.operate import queues
 from restbroker.store import sources
 from restbroker.store.sources import SourceState
 from tests.support.scripted import jid_of, job

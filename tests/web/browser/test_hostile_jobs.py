@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 from selenium.webdriver.common.by import By
 
-from restbroker.admin import audit
+from restbroker.operate import audit
 from tests.support.shared import TOKEN
 from tests.web.browser import looks
 from tests.web.browser.stage import Stage

@@ -1,4 +1,4 @@
-"""Looks at what a source of the kind `openfire-sse` needs of its server. Called by `admin.check_services`.
+"""Looks at what a source of the kind `openfire-sse` needs of its server. Called by `operate.check_services`.
 
 Always holds: nothing is read or changed there: a stream that were opened would take the events of a running broker. So
 one is asked for with a header `Accept` that the server refuses (measured), after it has looked at the login.

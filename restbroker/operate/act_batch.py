@@ -1,0 +1,76 @@
+"""Carries out what is planned for some jobs of a set, in one step. Called by `operate.act`.
+
+Always holds: a job that cannot go where it should stays where it is, and the reason is told.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeAlias, assert_never
+
+from restbroker.operate.act_job import FOREIGN, Action, Left, foreign_queue
+from restbroker.operate.entry import Look
+from restbroker.rules import hiding
+from restbroker.store import sets
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
+from restbroker.store.keys import SortedSet
+from restbroker.store.sets import Placing
+
+Outcome: TypeAlias = Code | Left
+
+_MOST_CLASHES: Final = 5
+_TWIN: Final = "An equal job is there already."
+
+
+def carry_out(
+    client: Client,
+    zset: SortedSet,
+    looks: Sequence[Look],
+    plan: Callable[[Look], Placing | Left],
+    before: Callable[[], None],
+) -> list[Outcome]:
+    """What became of each. `plan` is asked again, for other bytes, where a set holds an equal job already; `before` is
+    called before anything is changed.
+
+    Raises `StoreUnavailable`: any of them may have been done.
+    """
+    outcomes: dict[int, Outcome] = {}
+    pending = list(range(len(looks)))
+    for _ in range(_MOST_CLASHES):
+        going: list[tuple[int, Placing]] = []
+        for number in pending:
+            planned = plan(looks[number])
+            if isinstance(planned, Left):
+                outcomes[number] = planned
+            else:
+                going.append((number, planned))
+        if going:
+            before()
+        codes = sets.place(client, zset, [placing for _, placing in going])
+        outcomes |= {number: code for (number, _), code in zip(going, codes, strict=True)}
+        pending = [number for number, _ in going if isinstance(outcomes[number], Clash)]
+    return [outcomes[number] for number in range(len(looks))]
+
+
+def led_away(looks: Sequence[Look], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
+    """Of those that were done, or were left for this reason, the queues that this configuration does not serve, without
+    a token that a producer put into a name.
+    """
+    for look, outcome in zip(looks, outcomes, strict=True):
+        queue = foreign_queue(look, action) if isinstance(outcome, Applied) or outcome == FOREIGN else None
+        if queue is not None:
+            yield hiding.without(queue, look.known.secrets)
+
+
+def why_left(outcome: Outcome) -> str | None:
+    """Why a job stays where it is; "": it is where it should be. None: it does not stay there."""
+    match outcome:
+        case Left(why):
+            return why
+        case Clash():
+            return _TWIN
+        case Refused(text):
+            return f"Redis refused: {text}"
+        case Applied() | Gone():
+            return None
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,201 @@
+"""What becomes of one job that a person retries, deletes, kills, reschedules or moves. Called by `operate.act`; pure.
+
+Always holds: what goes to a queue or a set is written as Ruby writes it, so that Sidekiq finds it again; what is no job
+is only ever deleted; unless that was asked for, nothing is led to a queue that this configuration does not serve, and
+what may have run, and does harm when it runs twice, is not sent again.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias, assert_never, get_args
+
+import attrs
+
+from restbroker.errors import UsageError
+from restbroker.operate.entry import Look
+from restbroker.rules import retry, rubyjson, signing
+from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
+from restbroker.rules.json_types import Json
+from restbroker.rules.repair import fractional, repaired
+from restbroker.store.keys import SortedSet
+from restbroker.store.paging import digest_of
+from restbroker.store.sets import Placing
+
+Verb: TypeAlias = Literal["retry", "delete", "kill", "reschedule", "move"]
+VERBS: Final[Mapping[SortedSet, tuple[Verb, ...]]] = {
+    "retry": get_args(Verb),
+    "schedule": get_args(Verb),
+    "dead": ("retry", "delete", "reschedule", "move"),
+}
+"""What makes sense in each set."""
+REPLAYS: Final = frozenset({"retry", "reschedule"})
+
+
+@attrs.frozen
+class Action:
+    """What is to be done, and who wants it. `at_s` (epoch seconds) is for `reschedule`, `queue` for `move`.
+
+    `retry` runs a job now. `reschedule` gives it another time; a parked job then waits in the retry set. `why` is
+    written down, and into a job that is killed. `repeat_unsafe`: also what may have run and is not safe to repeat.
+    `foreign_queues`: also what leads to a queue that this configuration does not serve.
+    """
+
+    verb: Verb
+    who: str
+    at_s: float | None = None
+    queue: str | None = None
+    why: str = ""
+    repeat_unsafe: bool = False
+    foreign_queues: bool = False
+
+
+@attrs.frozen
+class Left:
+    """It stays where it is. `why` is for people; "": it is where it should be already."""
+
+    why: str
+
+
+NOT_A_JOB: Final = Left("It is no job that anybody could run: it can only be deleted.")
+NO_QUEUE: Final = Left("It names no queue: it can only be deleted, or moved to one.")
+FOREIGN: Final = Left(
+    "No target of this configuration serves the queue that it leads to: whoever takes it there does with it what its"
+    " class and arguments say. If that is meant, add --foreign-queues."
+)
+MAY_HAVE_RUN: Final = Left(
+    "It may have run already, and its command is not known to be safe to repeat: look at the server whether it was"
+    " done, then delete it, or retry it with --repeat-unsafe."
+)
+SIGNED_FOR_A_QUEUE: Final = Left(
+    "Its signature is for the queue that it was pushed to, and no broker let it in yet: it would be parked as"
+    " BadSignature elsewhere. Sign and push it anew, for the other queue."
+)
+
+
+def require_sense(zset: SortedSet, action: Action) -> None:
+    """Raises `UsageError` for what makes no sense in this set."""
+    if action.verb not in VERBS[zset]:
+        raise UsageError(f"Jobs of the {zset} set cannot be told to {action.verb}.", f"Try: {', '.join(VERBS[zset])}.")
+    if action.verb == "reschedule" and action.at_s is None:
+        raise UsageError("It is not said for when.", "Give the new time.")
+    if action.verb == "move" and not action.queue:
+        raise UsageError("It is not said where to.", "Name the queue.")
+    try:
+        f"{action.queue}{action.why}".encode()
+    except UnicodeEncodeError:
+        # Bytes of a command line arrive so; no job can hold them.
+        raise UsageError("What was given is no UTF-8: the queue, or the reason.", "Give it as UTF-8.") from None
+
+
+def plan(look: Look, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Left:
+    """Where the job goes. `unique` (microseconds) keeps equal jobs, and the scores of one action, apart."""
+    if action.verb == "delete":
+        return Placing(look.raw)
+    fields = look.fields
+    if fields is None or not look.is_job:
+        return NOT_A_JOB
+    if not action.foreign_queues and foreign_queue(look, action) is not None:
+        return FOREIGN
+    match action.verb:
+        case "retry":
+            return _refusal(look, action) or _retried(look, fields, zset, now_s)
+        case "kill":
+            return _killed(look, fields, action, now_s, unique)
+        case "reschedule":
+            return _rescheduled(look, fields, zset, action, unique)
+        case "move":
+            return _moved(look, fields, zset, action)
+        case _:
+            assert_never(action.verb)
+
+
+def foreign_queue(look: Look, action: Action) -> str | None:
+    """The queue that this leads the job to, at once or when it is due, if this configuration does not serve it."""
+    queue = action.queue if action.verb == "move" else look.queue if action.verb in REPLAYS else None
+    return queue if queue and look.known.target(queue) is None else None
+
+
+def _refusal(look: Look, action: Action) -> Left | None:
+    if look.queue is None:
+        return NO_QUEUE
+    return MAY_HAVE_RUN if look.may_have_run and not look.repeat_safe and not action.repeat_unsafe else None
+
+
+def _retried(look: Look, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placing:
+    """As Sidekiq's `SortedEntry#retry`, or `add_to_queue` for what is scheduled."""
+    again = _decided(fields, look) if zset == "schedule" else _counted_back(_decided(fields, look), look)
+    again.pop("at", None)
+    again["enqueued_at"] = fractional(now_s)
+    return Placing(look.raw, queue=look.queue, new=rubyjson.dumps(again))
+
+
+def _killed(look: Look, fields: Mapping[str, Json], action: Action, now_s: float, unique: int) -> Placing | Left:
+    moment_s = retry.stamp(now_s, unique)
+    dead = repaired(_decided(fields, look), look.queue or "default")
+    said = f"{action.who} killed it" + (f": {action.why}" if action.why else ".")
+    if not isinstance(dead.get("error_class"), str):
+        dead |= {"error_class": "Killed", "error_message": said[: retry.ERROR_MESSAGE_LIMIT]}
+    if not isinstance(dead.get("failed_at"), float):
+        dead["failed_at"] = moment_s
+    entry: dict[str, Json] = {"at": moment_s, "status": None, "outcome": "killed", "code": "Killed", "ms": 0.0}
+    dead[retry.ATTEMPTS_FIELD] = retry.attempts(fields, {**entry, "excerpt": said[:200]})
+    return Placing(look.raw, zset="dead", new=rubyjson.dumps(dead), score=now_s + unique / 1e6)
+
+
+def _rescheduled(
+    look: Look, fields: Mapping[str, Json], zset: SortedSet, action: Action, unique: int
+) -> Placing | Left:
+    # Sidekiq Web takes out all entries of one score to act on one of them.
+    at_s = (action.at_s or 0.0) + unique / 1e6
+    if zset != "dead":
+        return Placing(look.raw, zset=zset, score=at_s)
+    refusal = _refusal(look, action)
+    if refusal is not None:
+        return refusal
+    again = repaired(_counted_back(_decided(fields, look), look), look.queue or "default")
+    return Placing(look.raw, zset="retry", new=rubyjson.dumps(again), score=at_s)
+
+
+def _moved(look: Look, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placing | Left:
+    if is_there(look, action):
+        return Left("")
+    if (bound := _bound(look, fields, action)) is not None:
+        return bound
+    return Placing(look.raw, zset=zset, new=rubyjson.dumps({**fields, "queue": action.queue}))
+
+
+def _bound(look: Look, fields: Mapping[str, Json], action: Action) -> Left | None:
+    """Why a job whose signature covers its queue cannot be moved to this one; None: it can."""
+    if signing.bound(fields) is None:
+        return None
+    first = signing.accepted_in(fields)
+    if first is None:
+        return SIGNED_FOR_A_QUEUE
+    target = look.known.target(first)
+    if target is not None and target == look.known.target(action.queue):
+        return None
+    return Left(f"Its signature is for the queue {first}: it can be moved to queues of the same target only.")
+
+
+def is_there(look: Look, action: Action) -> bool:
+    """Whether it has been moved, by this action or before it: it stays in its set, and may be met again."""
+    fields = look.fields
+    if action.verb != "move" or fields is None or not look.is_job:
+        return False
+    return "queue" in fields and look.queue == action.queue
+
+
+def _decided(fields: Mapping[str, Json], look: Look) -> dict[str, Json]:
+    """A person decided: how often it may have run is counted anew, that it may have is kept; and it has a job id."""
+    again = dict(fields)
+    if again.pop(UNCERTAIN_FIELD, None):
+        again[MAY_HAVE_RUN_FIELD] = True
+    if look.jid is None:
+        again["jid"] = digest_of(look.raw)[:24]
+    return again
+
+
+def _counted_back(fields: dict[str, Json], look: Look) -> dict[str, Json]:
+    """A retry that a person asks for costs no try."""
+    if look.count is not None:
+        fields["retry_count"] = max(look.count - 1, -1)
+    return fields

@@ -1,0 +1,100 @@
+"""Who did what, and when: each action of a person is written down before it begins and while it goes on.
+
+Called by `operate.act` and whatever else changes something for a person; read by `restbroker audit`, `operate.explain`
+and the pages. Always holds: nothing is done of which there is no entry, since the first one is written before; so an
+action that a crash cut short has an entry `begun` and none that ends it. How far it came is written behind what was
+done: an entry before it would claim what was not. No entry holds a secret: whoever writes one leaves them out.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal, TypeAlias, get_args
+
+import attrs
+
+from restbroker.rules.hiding import EXCERPT_LIMIT, text
+from restbroker.store import audit as store
+from restbroker.store.client import Client
+
+State: TypeAlias = Literal["begun", "going on", "ended", "interrupted", "done"]
+"""`done`: the whole of a small action, in one entry; the others are of an action that has several."""
+MOST_JIDS: Final = 100
+"""In one entry."""
+_PAGE: Final = 200
+_STATES: Final[Mapping[str, State]] = {state: state for state in get_args(State)}
+
+
+@attrs.frozen(kw_only=True)
+class Note:
+    """What is written. `place` is what it was about: a set, `queue:NAME`, `target:NAME`, `process:NAME`.
+
+    `run` is the name of the entry that began the action, "" in that one itself. `where`: the conditions, or `all`, or
+    how many were named. `done`, `refused`, `gone`: jobs so far. `jids`: of those that were done since the last entry.
+    """
+
+    who: str
+    action: str
+    place: str
+    state: State = "done"
+    run: str = ""
+    where: str = ""
+    why: str = ""
+    done: int = 0
+    refused: int = 0
+    gone: int = 0
+    jids: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Written:
+    """A note as it was written. `at_s`: Redis' clock, epoch seconds."""
+
+    name: str
+    at_s: float
+    note: Note
+
+
+def write(client: Client, note: Note) -> str:
+    """Writes it; the entry's name, which is the `run` of those that follow.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    shown = {
+        name: text(value, (), EXCERPT_LIMIT) for name, value in attrs.asdict(note).items() if isinstance(value, str)
+    }
+    numbers = {"done": note.done, "refused": note.refused, "gone": note.gone}
+    jids = " ".join(text(jid, (), 64).replace(" ", "_") for jid in note.jids[:MOST_JIDS])
+    return store.append(client, {**{name: word for name, word in shown.items() if word}, **numbers, "jids": jids})
+
+
+def listed(client: Client, limit: int, before: str = "") -> Iterator[Written]:
+    """At most `limit` notes, newest first; those older than the entry `before` if one is given.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    while limit > 0:
+        page = store.newest(client, min(_PAGE, limit), before)
+        yield from (Written(entry.name, entry.at_s, _note(entry)) for entry in page)
+        if len(page) < min(_PAGE, limit):
+            return
+        limit, before = limit - len(page), page[-1].name
+
+
+def _note(entry: store.Entry) -> Note:
+    fields = entry.fields
+    return Note(
+        who=fields.get("who", ""),
+        action=fields.get("action", ""),
+        place=fields.get("place", ""),
+        state=_STATES.get(fields.get("state", ""), "done"),
+        run=fields.get("run", ""),
+        where=fields.get("where", ""),
+        why=fields.get("why", ""),
+        done=_number(fields.get("done", "")),
+        refused=_number(fields.get("refused", "")),
+        gone=_number(fields.get("gone", "")),
+        jids=tuple(fields.get("jids", "").split()),
+    )
+
+
+def _number(word: str) -> int:
+    return int(word) if word.isascii() and word.isdigit() and len(word) < 15 else 0

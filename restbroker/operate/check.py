@@ -1,0 +1,147 @@
+"""Looks at everything that must be right for jobs to arrive: configuration, Redis, what is served, each target.
+
+Called by `restbroker check`. Always holds: each part is looked at whatever became of the others; nothing is changed
+anywhere; no finding holds a secret.
+"""
+
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import attrs
+import trio
+
+from restbroker.config.core import Config, Loaded, Note
+from restbroker.config.keys import all_keys
+from restbroker.config.load import collect
+from restbroker.config.mask import masked
+from restbroker.config.roster import QueryKey
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Bearer, Issued, Target
+from restbroker.errors import ConfigError
+from restbroker.events import registry as sources
+from restbroker.operate.check_limits import check_limits, check_tokens
+from restbroker.operate.check_services import check_services
+from restbroker.operate.check_store import check_store
+from restbroker.servers import registry
+from restbroker.servers.findings import Finding, Level, ok
+
+AREA = "config"
+_WARNINGS = frozenset({"ShortShutdown", "PlainLogin", "PlainRosters", "NoRosterTarget"})
+_MEMBERS: Mapping[str, str] = {
+    "RestURL": "URL",
+    "RestUser": "Auth.Basic.User",
+    "RestPass": "Auth.Basic.Pass",
+    "RestToken": "Auth.Bearer.Token",
+    "JabberDomain": "Domain",
+    "ServerVersion": "Options.ServerVersion",
+    "ApiVersion": "Options.ApiVersion",
+}
+_FLAT = re.compile(rf"\b({'|'.join(_MEMBERS)})\b")
+"""Flat keys in what is found, and the members of a target that stand for them."""
+
+
+def check(loaded: Loaded) -> list[Finding]:
+    """Everything. Takes some seconds when something is down."""
+    return [
+        *check_config(loaded),
+        *check_store(loaded.config),
+        *check_services(loaded.config),
+        *trio.run(_check_targets, loaded.config.targets),
+    ]
+
+
+def unloadable(error: ConfigError) -> Finding:
+    """The finding that ends the check: without a configuration there is nothing to look at."""
+    return Finding("problem", AREA, "Unusable", error.message, "Nothing else can be checked.", error.cure, "config")
+
+
+async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
+    """In the order of the configuration, but asked at once: each that is down takes seconds."""
+    found: dict[str, list[Finding]] = {target.name: [] for target in targets}
+
+    async def look(target: Target) -> None:
+        seen = [*check_limits(target), *await registry.check(target)]
+        found[target.name] = [_in_words_of(target, finding) for finding in seen]
+
+    async with trio.open_nursery() as nursery:
+        for target in targets:
+            nursery.start_soon(look, target)
+    return [finding for findings in found.values() for finding in findings]
+
+
+def _in_words_of(target: Target, finding: Finding) -> Finding:
+    """Names the keys as they are for a target of `Targets`; the flat ones are only those of the first kind's own."""
+    if target.name == registry.KINDS[0]:
+        return finding
+
+    def named(text: str | None) -> str | None:
+        return None if text is None else _FLAT.sub(lambda found: f"Targets.{target.name}.{_MEMBERS[found[0]]}", text)
+
+    message = named(finding.message) or ""
+    return attrs.evolve(finding, message=message, why=named(finding.why), cure=named(finding.cure))
+
+
+def check_config(loaded: Loaded) -> Iterator[Finding]:
+    """The configuration's notes, and whether others may read its secrets."""
+    place = "the environment" if loaded.path is None else str(loaded.path)
+    yield ok(AREA, "Loaded", f"The configuration is read from {place}.")
+    yield from (_noted(note) for note in loaded.notes)
+    yield from check_tokens(loaded.config)
+    for path in sorted(_secret_files(loaded.config)):
+        yield from _open_to_all(path, f"The secret in {path}")
+    if loaded.path is not None:
+        holds = _holds_secrets(loaded.path)
+        subject = f"{loaded.path} holds secrets, and it" if holds else str(loaded.path)
+        yield from _open_to_all(loaded.path, subject, may_be_read=not holds)
+
+
+def _noted(note: Note) -> Finding:
+    level: Level = "warning" if note.code in _WARNINGS else "note"
+    return Finding(level, AREA, note.code, note.message, None, note.cure)
+
+
+def _open_to_all(path: Path, subject: str, *, may_be_read: bool = False) -> Iterator[Finding]:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return  # read a moment ago; if it is gone now, the target or Redis says so
+    why = "Who does that can give commands to the server, or take jobs."
+    if mode & stat.S_IROTH and not may_be_read:
+        message = f"{subject} can be read by everybody on this machine (mode {mode:04o})."
+        yield Finding("warning", AREA, "WorldReadable", message, why, f"chmod 640 {path}")
+    if mode & stat.S_IWOTH:
+        message = f"{subject} can be changed by everybody on this machine (mode {mode:04o})."
+        yield Finding("warning", AREA, "WorldWritable", message, why, f"chmod o-w {path}")
+
+
+def _secret_files(config: Config) -> set[Path]:
+    secrets: list[Secret | None] = [
+        config.redis_password,
+        config.redis_sentinel_password,
+        *(secret for token in config.tokens for secret in token.secrets),
+    ]
+    roster = None if config.roster is None else config.roster.auth
+    for credentials in (roster, *(target.credentials for target in config.targets)):
+        match credentials:
+            case Basic(_, password) | Issued(Basic(_, password), _):
+                secrets.append(password)
+            case Bearer(secret) | QueryKey(secret):
+                secrets.append(secret)
+            case None:
+                pass
+    secrets += [secret for target in config.targets for secret in target.secrets]
+    if config.events is not None:
+        secrets += [secret for source in config.events.sources for secret in (source.secret, *source.secrets)]
+    keys = {target.tls.key or target.tls.cert for target in config.targets}
+    if config.events is not None and config.events.tls is not None:
+        keys.add(config.events.tls.key or config.events.tls.cert)
+    return {path for path in (*keys, *(secret.path for secret in secrets if secret is not None)) if path is not None}
+
+
+def _holds_secrets(path: Path) -> bool:
+    """Whether the file itself has one, and not only the environment."""
+    given, kinds, of_sources = collect(path, {}, {}).given, registry.kinds(), sources.kinds()
+    keys = [key for key in all_keys().values() if key.name in given]
+    return any(masked(key, given[key.name], kinds, of_sources) != given[key.name] for key in keys)

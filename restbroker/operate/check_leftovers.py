@@ -1,0 +1,72 @@
+"""Looks for jobs that nobody works on: those of processes that are gone, and what the Go original left.
+
+Called by `operate.check_store`. Always holds: nothing is written, and no more keys are looked at than the store's own
+searches do.
+"""
+
+from collections.abc import Iterator
+
+from restbroker.config.core import Config
+from restbroker.operate import migrate
+from restbroker.servers.findings import Finding
+from restbroker.store import migration, survey
+from restbroker.store.client import Client
+from restbroker.store.stats import LaneView, overview
+from restbroker.store.survey import Orphan
+
+AREA = "redis"
+SILENT_S = 30.0
+"""A process that has not beaten for so long is dead: it beats every 2.5 s and is fenced after 20 s."""
+
+
+def check_leftovers(client: Client) -> Iterator[Finding]:
+    """Jobs in the hands of processes that are gone. Raises `StoreUnavailable` or `StoreRefused`."""
+    seen = overview(client)
+    living = any(not is_dead(lane) for lane in seen.lanes)
+    yield from (_left_by(lane, living=living) for lane in seen.lanes if lane.in_hand and is_dead(lane))
+    dead = survey.orphans(client, {lane.identity for lane in seen.lanes})
+    yield from (_orphan(client, one) for one in dead)
+
+
+def check_original(client: Client, config: Config) -> Iterator[Finding]:
+    """What the Go original had in hand or would try again. Raises `StoreUnavailable` or `StoreRefused`."""
+    where = migrate.sources(client, config.queues, ())
+    states = migration.states(client, where.lists)
+    sizes = {client.keys.go_in_progress(*one): state.size for one, state in zip(where.lists, states, strict=True)}
+    sizes[client.keys.go_retry] = migration.retry_count(client)
+    left = [f"{jobs} in {key}" for key, jobs in sizes.items() if jobs]
+    if left:
+        shown = ", ".join(left[:5]) + (f" and {len(left) - 5} more lists" if len(left) > 5 else "")
+        yield Finding(
+            "warning",
+            AREA,
+            "OriginalLeft",
+            f"The Go original (ejabberd-restbroker) has jobs here: {shown}.",
+            "restbroker does not look there: while the original does not run, they wait for nobody.",
+            "Stop the original, then: restbroker migrate (with --dry-run it only tells what would be moved)",
+        )
+
+
+def is_dead(lane: LaneView) -> bool:
+    """Whether it is fenced or silent for so long that it cannot come back."""
+    return lane.dying or lane.age_s is None or lane.age_s > SILENT_S
+
+
+def _left_by(lane: LaneView, *, living: bool) -> Finding:
+    message = f"{lane.in_hand} jobs are in the hands of {lane.identity}, which is gone."
+    if living:
+        return Finding("note", AREA, "Recovering", message, "A running restbroker gives them back within 25 s.", None)
+    why = "They wait until a running restbroker gives them back to their queue."
+    return Finding("warning", AREA, "LeftBehind", message, why, "Start `restbroker run`; it takes about 25 s.")
+
+
+def _orphan(client: Client, orphan: Orphan) -> Finding:
+    key = client.keys.in_progress(orphan.identity)
+    message = f"{orphan.jobs} jobs are in {key}, which belongs to nobody."
+    why = "No process looks there: its entry was removed by hand, by another program, or lost in a failover."
+    cure = (
+        f"Have them given back by a running restbroker: HSET {client.keys.dying} {orphan.identity} 0"
+        if orphan.described
+        else f"Push each job of HGETALL {key} (all fields but last and hwm) to its queue, then DEL {key}."
+    )
+    return Finding("warning", AREA, "Orphans", message, why, cure)

@@ -1,0 +1,104 @@
+"""Looks at what bounds the targets, what the tokens allow, and what of it others undo. Called by `check` and its parts.
+
+Always holds: nothing is written; what is meant so is a note, what keeps jobs waiting or loses them is more.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping
+
+from restbroker.config.core import Config
+from restbroker.config.target import Target
+from restbroker.operate import pauses
+from restbroker.rules.auth import reaches
+from restbroker.rules.command import DANGEROUS
+from restbroker.servers.findings import Finding, ok
+from restbroker.store.client import Client
+from restbroker.store.pauses import OPERATOR, Pause, paused_targets
+from restbroker.store.sets import size
+
+RUBY_DEAD_LIMIT = 9_999
+"""So many jobs Ruby's Sidekiq leaves in the dead set (`dead_max_jobs` 10,000; versions 5 to 8)."""
+
+
+def check_tokens(config: Config) -> Iterator[Finding]:
+    """What tokens allow beyond ordinary commands, and tokens that are of no use."""
+    for token in config.tokens:
+        if not any(reaches(token, target.name, target.queues) for target in config.targets):
+            yield Finding(
+                "warning",
+                "config",
+                "TokenFitsNowhere",
+                f'No queue of any target fits both Targets and Queues of the token "{token.name}".',
+                "Every job that carries it is parked.",
+                f"Correct the names in Tokens.{token.name}, or take the token out.",
+            )
+        words = [word for word in token.allow if word.startswith(DANGEROUS)]
+        if words:
+            yield Finding(
+                "note",
+                "config",
+                "DangerousAllowed",
+                f'Jobs with the token "{token.name}" may run commands that touch the server: {", ".join(words)}.',
+                "Whoever can push with it can stop the server, or read and overwrite its files, as far as they go.",
+                f"If that is not meant so, remove them from Tokens.{token.name}.Allow.",
+            )
+
+
+def check_limits(target: Target) -> Iterator[Finding]:
+    """The limits of a target, and whether one of them makes another one pointless."""
+    told = []
+    if target.rate is not None:
+        told.append(f"{target.rate.per_s:g} jobs a second are started (up to {target.rate.burst} at once after a rest)")
+    if target.max_in_flight is not None:
+        told.append(f"{target.max_in_flight} jobs are in hand")
+    if told:
+        yield ok(target.name, "Limits", f"At most {' and '.join(told)}, over all processes.")
+    if target.max_in_flight is not None and target.max_in_flight < target.concurrency:
+        message = f"MaxInFlight ({target.max_in_flight}) is lower than Concurrency ({target.concurrency})."
+        why = "So many requests at once are never reached, not even by one process."
+        yield Finding("note", target.name, "NeverReached", message, why, "Lower Concurrency, or raise MaxInFlight.")
+
+
+def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
+    """Targets that get no jobs because somebody, or the server itself, asked for a pause."""
+    found = paused_targets(client, [target.name for target in config.targets])
+    for target in config.targets:
+        yield from (_pause(target.name, pause) for pause in found.get(target.name, ()))
+
+
+def _pause(name: str, pause: Pause) -> Finding:
+    reason = pause.reason
+    message = pauses.of_target(name, pause)
+    cure = f"restbroker targets resume {shlex.quote(name)}" if reason == OPERATOR else None
+    return Finding("warning", "redis", "TargetPaused", message, _PAUSES.get(reason, "Its jobs wait."), cure)
+
+
+def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Finding]:
+    """Whether parked jobs are safe in the dead set. `ruby`: a Sidekiq process works on this database, and trims it."""
+    parked, limit = size(client, "dead"), config.dead_limit
+    if limit and parked >= limit:
+        yield Finding(
+            "problem",
+            "redis",
+            "DeadSetFull",
+            f"{parked} jobs are in the dead set, and DeadLimit is {limit}.",
+            "No job is taken, so that none that fails gets lost in the crowd.",
+            "Look through them (restbroker dead), retry or delete what is there, or raise DeadLimit.",
+        )
+    if ruby and (limit == 0 or limit > RUBY_DEAD_LIMIT):
+        yield Finding(
+            "warning",
+            "redis",
+            "DeadTrimmed",
+            f"Sidekiq trims the dead set to {RUBY_DEAD_LIMIT} jobs, and DeadLimit is {limit or 'off'}.",
+            f"Of more parked jobs the oldest vanish from it. Copies stay in {client.keys.parked} for a while"
+            " (restbroker dead --trimmed).",
+            f'"DeadLimit": {RUBY_DEAD_LIMIT // 1000 * 1000} stops before; a database of its own cures it.',
+        )
+
+
+_PAUSES: Mapping[str, str] = {
+    "operator": "Somebody paused it: its jobs wait.",
+    "denied": "The server refused restbroker's own login: its jobs wait.",
+    "retry_after": "The server asked for it (Retry-After): its jobs wait.",
+}

@@ -1,0 +1,106 @@
+"""Looks at the configured queues: is each known, served, not paused, or do producers push elsewhere?
+
+Called by `operate.check_store`. Always holds: nothing is written.
+"""
+
+import shlex
+from collections.abc import Iterator
+
+from restbroker.config.core import Config
+from restbroker.operate import pauses
+from restbroker.operate.check_leftovers import is_dead
+from restbroker.operate.names import nearest
+from restbroker.operate.overview import read_snapshot, takes_jobs
+from restbroker.servers import registry
+from restbroker.servers.findings import Finding, ok
+from restbroker.store import survey
+from restbroker.store.client import Client
+from restbroker.store.pauses import Pause, paused_queues
+from restbroker.store.server import ServerFacts
+from restbroker.store.stats import Overview, QueueView, overview
+
+AREA = "redis"
+
+
+def check_queues(client: Client, config: Config, facts: ServerFacts) -> Iterator[Finding]:
+    """Each queue of each target. Raises `StoreUnavailable` or `StoreRefused`."""
+    seen = overview(client, config.queues)
+    known = {queue.name: queue for queue in seen.queues if queue.seen}
+    paused = paused_queues(client)
+    for name in config.queues:
+        if name in known:
+            yield from _known_queue(known[name], paused.get(name), seen)
+        else:
+            yield _new_queue(client, config, facts, name, tuple(known))
+
+
+def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Iterator[Finding]:
+    lanes = [
+        (lane.registered.facts, read_snapshot(lane.registered.snapshot))
+        for lane in seen.lanes
+        if not is_dead(lane) and lane.registered is not None and queue.name in lane.registered.queues
+    ]
+    served = any(takes_jobs(snapshot) for _, snapshot in lanes)
+    quiet = sorted({f"{facts.hostname}:{facts.pid}" for facts, snapshot in lanes if snapshot.get("quiet") is True})
+    yield from (_quiet(queue, process, served=served) for process in quiet)
+    if pause is not None:
+        message = pauses.of_queue(queue.name, pause)
+        why = "Nothing more is taken from this queue; jobs in hand still run."
+        cure = f"restbroker queues resume {shlex.quote(queue.name)}, or resume it in Sidekiq Web with Sidekiq Pro."
+        yield Finding("warning", AREA, "QueuePaused", message, why, cure)
+    elif queue.size is None:
+        return  # its key is named by `check_store`
+    elif quiet and not served:
+        return
+    elif queue.size and not served:
+        message = f"{_waiting(queue)} in the queue {queue.name} and no restbroker serves it."
+        yield Finding("note", AREA, "NotServed", message, "They wait until one does.", "Start `restbroker run`.")
+    else:
+        yield ok(AREA, "Queue", f"The queue {queue.name} is known; {_waiting(queue)}.")
+
+
+def _waiting(queue: QueueView) -> str:
+    return "1 job waits" if queue.size == 1 else f"{queue.size} jobs wait"
+
+
+def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:
+    # Whoever replaces processes one by one makes each quiet first: then others take the jobs.
+    return Finding(
+        "note" if served else "warning",
+        AREA,
+        "QuietProcess",
+        f"The process {process} is quiet: it takes no more jobs from the queue {queue.name} until it is restarted.",
+        "Others take them." if served else f"Nobody else takes them, and {queue.size or 0} wait.",
+        "Restart it there, e.g.: systemctl restart restbroker",
+    )
+
+
+def _new_queue(client: Client, config: Config, facts: ServerFacts, name: str, known: tuple[str, ...]) -> Finding:
+    message = f"Nothing was ever pushed to the queue {name} here."
+    meant = nearest(name, (other for other in known if other not in config.queues))
+    if meant is not None:
+        why = f"There is a queue {meant}, so that the producers may mean another one."
+        return Finding("warning", AREA, "QueueMisspelt", message, why, f'Did you mean "RestQueue": "{meant}"?')
+    others = sorted(survey.namespaces(client) - {config.namespace})
+    if others and not known:
+        shown = ", ".join(other or "none" for other in others[:5])
+        why = f'Other namespaces have queues ({shown}), and "{config.namespace}" has none.'
+        cure = f'"RedisNamespace": "{others[0]}"' if others[0] else 'Remove "RedisNamespace".'
+        return Finding("warning", AREA, "OtherNamespace", message, why, f"If the producers push there: {cure}")
+    number = _database(config.redis_url)
+    if facts.databases and number not in facts.databases:
+        filled = ", ".join(f"{one} ({keys} keys)" for one, keys in sorted(facts.databases.items()))
+        why = f"Database {number} is empty, and others are not: {filled}."
+        cure = "If the producers push there, write its number after the last slash of RedisURL."
+        return Finding("warning", AREA, "OtherDatabase", message, why, cure)
+    where = "" if len(config.targets) == 1 and name == config.targets[0].queues[0] else f" --queue {shlex.quote(name)}"
+    target = next(target for target in config.targets if name in target.queues)
+    command = "status" if "status" in registry.catalogue_of(target, None).commands else "COMMAND"
+    cure = f"Push one: restbroker enqueue {command} --wait{where}"
+    return Finding("note", AREA, "NewQueue", message, "That is so until the first job.", cure)
+
+
+def _database(url: str) -> int:
+    # The loader writes every address in one of two forms: …/N and unix://…?db=N.
+    tail = url.rpartition("db=")[2] if url.startswith("unix:") else url.partition("?")[0].rpartition("/")[2]
+    return int(tail) if tail.isdigit() else 0

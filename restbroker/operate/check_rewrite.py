@@ -1,0 +1,32 @@
+"""Looks whether Redis may be asked to write its append-only file again. Called by `operate.check_store`.
+
+Always holds: nothing is asked for, and nothing is written.
+"""
+
+from collections.abc import Iterator
+
+from restbroker.servers.findings import Finding, ok
+from restbroker.store.client import Client
+from restbroker.store.rewrite import may_rewrite
+from restbroker.store.server import ServerFacts
+
+_AREA = "redis"
+
+
+def check_rewrite(client: Client, facts: ServerFacts) -> Iterator[Finding]:
+    """What a power loss of Redis may cost besides what was not saved."""
+    if not facts.aof_enabled:
+        return
+    if may_rewrite(client):
+        message = "This user may have Redis write its append-only file again (BGREWRITEAOF), as run does at each start."
+        yield ok(_AREA, "TornFile", f"{message} What a power loss cut in the middle does no harm then.")
+        return
+    yield Finding(
+        "warning",
+        _AREA,
+        "TornFile",
+        "This user may not have Redis write its append-only file again (BGREWRITEAOF).",
+        "A power loss may cut the file inside a script; the second start after it then loses the jobs of that script.",
+        "redis-cli ACL SETUSER USER +bgrewriteaof, with the name of this user. Where that cannot be: run"
+        " redis-check-aof --fix on the file before each start of Redis after a crash of its machine.",
+    )

@@ -1,0 +1,153 @@
+"""Looks whether what others reach restbroker by is there: rosters for Prosody, the paths for events, and whence others
+are fetched; what the processes say that fetch them is read in Redis.
+
+Called by `operate.check`. Always holds: no event is posted, and what is read of a roster is thrown away; the secrets go
+to the configured address only, and into no finding.
+"""
+
+import base64
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Final
+from urllib.parse import quote
+
+from restbroker.config.core import Config
+from restbroker.config.events import Events, EventSource
+from restbroker.config.roster import USER, QueryKey, Roster
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic
+from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.events import registry as sources
+from restbroker.operate.connect import open_store
+from restbroker.servers.findings import Finding, ok
+from restbroker.store.sources import SourceState, listed
+
+_WAIT_S: Final = 5.0
+_USER: Final = "restbroker-check"
+_ANYWHERE: Final[Mapping[str, str]] = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  only looked for
+
+
+def check_services(config: Config) -> Iterator[Finding]:
+    """What is configured to be served here."""
+    if config.roster is not None:
+        yield _roster(config.roster)
+    if config.events is not None:
+        is_read = any(source.path is None for source in config.events.sources)
+        yield from _events(config.events, _states(config) if is_read else ())
+
+
+def _roster(roster: Roster) -> Finding:
+    area, where = "Roster", _named(roster.bind)
+    path = roster.path.replace(USER, _USER)
+    headers: dict[str, str] = {}
+    try:
+        match roster.auth:
+            case Basic(user, password):
+                login = base64.b64encode(f"{user}:{password.reveal()}".encode()).decode()
+                headers["Authorization"] = f"Basic {login}"
+            case QueryKey(value):
+                path = f"{path}?key={quote(value.reveal(), safe='')}"
+            case None:
+                pass
+        status = _status(roster.bind, "GET", path, headers)
+    except ConfigError:
+        return _unreadable(area)
+    except (OSError, HTTPException) as error:
+        why = "Prosody asks there at each login, and its client waits in vain for contacts."
+        who = "`restbroker run` serves them" if roster.served else "`restbroker roster serve` serves them"
+        cure = f"{who}, with this configuration; start it, or see its log."
+        return Finding("warning", area, "NotServing", f"Nobody serves rosters at {where}: {_why(error)}.", why, cure)
+    if status == 200:
+        return ok(area, "Serving", f"Rosters are served at {where}.")
+    return _other(area, where, status)
+
+
+def _states(config: Config) -> list[SourceState]:
+    """How the reading of sources stands, as the processes say."""
+    # What Redis says instead is a finding of `check_store`.
+    with suppress(StoreUnavailable, StoreRefused), open_store(config) as client:
+        return listed(client)
+    return []
+
+
+def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
+    area, where = "Events", _named(events.listen)
+    is_told = False
+    for source in events.sources:
+        if source.path is None:
+            yield from sources.check(source, [one for one in states if one.source == source.name])
+            continue
+        try:
+            status = _status(events.listen, "OPTIONS", source.path, _shown(source), is_secured=events.tls is not None)
+        except ConfigError:
+            yield _unreadable(area)
+            continue
+        except (OSError, HTTPException) as error:
+            if is_told:
+                continue
+            is_told = True
+            why = "What servers post meanwhile is refused, and most post nothing a second time."
+            cure = "`restbroker run` takes them, with this configuration; start it, or see its log."
+            message = f"Nobody takes events at {where}: {_why(error)}."
+            yield Finding("warning", area, "NotServing", message, why, cure)
+            continue
+        if status == 200:
+            yield ok(area, "Serving", f"Events of the source {source.name} are taken at {where}.")
+        else:
+            yield _other(area, where, status, f" for the source {source.name}")
+
+
+def _shown(source: EventSource) -> Mapping[str, str]:
+    return {} if source.secret is None else {"Authorization": f"Bearer {_ascii(source.secret)}"}
+
+
+def _ascii(secret: Secret) -> str:
+    return secret.reveal().encode().decode("latin-1")
+
+
+def _status(
+    bind: tuple[str, int], method: str, path: str, headers: Mapping[str, str], *, is_secured: bool = False
+) -> int:
+    """Raises `OSError` or `HTTPException` when nobody answers."""
+    host, port = bind
+    where = _ANYWHERE.get(host, host)
+    if is_secured:
+        connection: HTTPConnection = HTTPSConnection(where, port, timeout=_WAIT_S, context=_unverified())
+    else:
+        connection = HTTPConnection(where, port, timeout=_WAIT_S)
+    try:
+        connection.request(method, path, headers={"Connection": "close", **headers})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def _unverified() -> ssl.SSLContext:
+    """The address is our own, and the certificate has the name that others know it by."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _other(area: str, where: str, status: int, what: str = "") -> Finding:
+    message = f"What answers at {where}{what} says {status}."
+    why = "It is another program, or a restbroker with another configuration or without its Redis."
+    cure = "See what listens there (ss -ltnp), and restart restbroker after a change."
+    return Finding("problem", area, "NotOurs", message, why, cure)
+
+
+def _unreadable(area: str) -> Finding:
+    message = "The secret cannot be read, so it was not looked whether somebody answers."
+    return Finding("note", area, "NotLookedAt", message, None, "Run this as a user who may read it.")
+
+
+def _named(bind: tuple[str, int]) -> str:
+    host, port = bind
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _why(error: OSError | HTTPException) -> str:
+    words = error.strerror if isinstance(error, OSError) else None
+    return words or str(error) or type(error).__name__

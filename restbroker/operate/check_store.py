@@ -1,0 +1,177 @@
+"""Looks at Redis: the server, who else uses it; with what its neighbours here find, all of Redis.
+
+Called by `operate.check`. Always holds: nothing is written, and one question that Redis refuses does not end the
+others.
+"""
+
+import fnmatch
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from restbroker.config.core import Config
+from restbroker.config.target import Target
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.operate.check_due import check_due
+from restbroker.operate.check_leftovers import check_leftovers, check_original
+from restbroker.operate.check_limits import check_dead, check_pauses
+from restbroker.operate.check_queues import check_queues
+from restbroker.operate.check_rewrite import check_rewrite
+from restbroker.operate.connect import open_store
+from restbroker.operate.judge_server import judge_server
+from restbroker.servers import registry
+from restbroker.servers.findings import Finding, ok
+from restbroker.store import survey
+from restbroker.store.client import Client
+from restbroker.store.key_types import misused
+from restbroker.store.server import ServerFacts, server, setting, time_s
+from restbroker.store.survey import Process
+
+AREA = "redis"
+ONLY_ASKED_HERE = frozenset(
+    {
+        *("scan", "type", "lindex", "lrange", "zrange", "zcount", "zscan", "zmscore", "xrevrange", "blpop"),
+        *("lpos", "ltrim"),
+        *("client|list", "client|info"),
+    }
+)
+"""What `run` never asks Redis, and commands of the terminal do. Redis names what it refuses in quotes."""
+
+
+def check_store(config: Config) -> list[Finding]:
+    """Everything about Redis. Never raises what a person can act on: that is a finding."""
+    found: list[Finding] = []
+    with open_store(config) as client:
+        try:
+            facts = server(client)
+            found += judge_server(facts, client.address, _offset_s(client))
+            if facts.cluster_enabled:
+                return found
+            found += check_rewrite(client, facts)
+            found += _at_most_once(config, facts)
+            found += _failover(client, config)
+            found += _each(
+                lambda: _key_types(client, config),
+                lambda: _neighbours(client, config),
+                lambda: check_pauses(client, config),
+                lambda: check_queues(client, config, facts),
+                lambda: check_leftovers(client),
+                lambda: check_due(client, config),
+            )
+            found += _each(lambda: check_original(client, config), asked_by_run=False)
+        except StoreUnavailable as error:
+            why = "Without Redis nothing is taken, and producers cannot push."
+            found.append(Finding("problem", AREA, "Unreachable", error.message, why, error.cure, "store"))
+        except StoreRefused as error:
+            found.append(_refused(error))
+    # Several questions may meet the same refusal.
+    return list(dict.fromkeys(found))
+
+
+def _each(*questions: Callable[[], Iterable[Finding]], asked_by_run: bool = True) -> Iterator[Finding]:
+    for question in questions:
+        try:
+            yield from question()
+        except StoreRefused as error:
+            yield _refused(error, asked_by_run=asked_by_run)
+
+
+def _refused(error: StoreRefused, *, asked_by_run: bool = True) -> Finding:
+    if asked_by_run and ONLY_ASKED_HERE.isdisjoint(re.findall(r"'([\w|]+)'", error.message.lower())):
+        why = "restbroker asks Redis the same while it runs."
+        return Finding("problem", AREA, "Refused", error.message, why, error.cure)
+    why = "Only the terminal's commands ask this, `restbroker run` never does. A part of Redis was not looked at."
+    cure = error.cure
+    if "permission" in error.message:
+        cure = 'What to grant this Redis user for them: docs/sidekiq.md, "A Redis user", the second command.'
+    return Finding("note", AREA, "NotLookedAt", error.message, why, cure)
+
+
+def _offset_s(client: Client) -> float:
+    """How far Redis' clock is ahead of ours in seconds, at least: the time the question took is in its favour."""
+    before_s = time.time()
+    redis_s = time_s(client)
+    after_s = time.time()
+    return min(0.0, redis_s - before_s) if redis_s < after_s else redis_s - after_s
+
+
+def _that_fit(target: Target) -> Iterator[str]:
+    """The patterns of `AtMostOnce` that a command may fit."""
+    catalogue = registry.catalogue_of(target, None)
+    for pattern in target.at_most_once:
+        if not catalogue.is_whole or fnmatch.filter(catalogue.commands, pattern):
+            yield pattern
+
+
+def _at_most_once(config: Config, facts: ServerFacts) -> Iterator[Finding]:
+    saved = facts.aof_enabled and facts.appendfsync == "always"
+    names = ", ".join(sorted({name for target in config.targets for name in _that_fit(target)}))
+    if names and not saved:
+        yield Finding(
+            "note",
+            AREA,
+            "MarksNotSaved",
+            f"AtMostOnce names commands ({names}), and Redis is not known to save each write before it answers.",
+            "A crash of Redis may lose the mark that a command is on its way: it can then be sent a second time.",
+            "In redis.conf:\nappendonly yes\nappendfsync always",
+        )
+
+
+def _failover(client: Client, config: Config) -> Iterator[Finding]:
+    if config.redis_sentinels and setting(client, "min-replicas-to-write") == "0":
+        yield Finding(
+            "note",
+            AREA,
+            "FailoverLoses",
+            "Redis takes writes while no replica is there to have them (min-replicas-to-write 0).",
+            "A failover loses what was not replicated. A master that was cut off or replaced takes jobs for seconds"
+            " more and then forgets them.",
+            "With two replicas or more, in each redis.conf:\nmin-replicas-to-write 1\nmin-replicas-max-lag 10",
+        )
+
+
+def _key_types(client: Client, config: Config) -> Iterator[Finding]:
+    """Keys of another type than needed: whatever touches them is refused by Redis."""
+    for one in misused(client, [target.name for target in config.targets], config.queues):
+        yield Finding(
+            "problem",
+            AREA,
+            "WrongType",
+            f"{one.what}.",
+            "Redis refuses whatever touches it: jobs are not taken, not settled or not counted.",
+            one.cure,
+        )
+
+
+def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
+    foreign = [one for one in survey.processes(client) if not one.is_restbroker]
+    yield from check_dead(client, config, ruby=bool(foreign))
+    if not foreign:
+        yield ok(AREA, "Private", "No other Sidekiq process uses this database.")
+        return
+    thieves = [one for one in foreign if not set(config.queues).isdisjoint(one.queues)]
+    if thieves:
+        yield Finding(
+            "problem",
+            AREA,
+            "QueueTaken",
+            f"Sidekiq takes jobs from the same queue: {_listed(thieves)}.",
+            "Its workers do not know these jobs' classes: what it takes fails there and never reaches the server.",
+            f"Remove {', '.join(sorted(config.queues))} from that process' queues (sidekiq.yml), or choose another"
+            " RestQueue.",
+        )
+    yield Finding(
+        "warning",
+        AREA,
+        "SharedDatabase",
+        f"Other Sidekiq processes use this database: {_listed(foreign)}.",
+        "They trim the dead set to 9,999 jobs and 180 days, also parked commands; and a process of open-source"
+        " Sidekiq that is killed while it moves a due job out of the retry or schedule set loses that job.",
+        "Give restbroker and its producers a database of their own: RedisURL, its number after the last slash.",
+    )
+
+
+def _listed(found: list[Process]) -> str:
+    shown = [f"{one.identity} ({', '.join(one.queues[:5]) or 'no queues'})" for one in found[:3]]
+    more = len(found) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")

@@ -1,0 +1,220 @@
+"""Pushes one command as a complete Sidekiq job, signed or with its token, and waits for its answer.
+
+Called by `restbroker enqueue`. Always holds: what is pushed is what a Ruby client would push (byte for byte as Ruby
+writes JSON, times as float seconds, which Sidekiq 5 to 8 all read as seconds), so that Sidekiq Web can show, delete
+and reschedule it.
+"""
+
+import shlex
+from collections.abc import Mapping
+from contextlib import suppress
+
+import attrs
+
+from restbroker.config.tokens import Token
+from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable, UsageError
+from restbroker.operate import pauses
+from restbroker.operate.overview import read_snapshot, takes_jobs
+from restbroker.rules import rubyjson, signing
+from restbroker.rules.arguments import Submission
+from restbroker.rules.command import Command
+from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
+from restbroker.rules.json_types import Json
+from restbroker.rules.repair import fractional
+from restbroker.store import beats, queues
+from restbroker.store.client import Client
+from restbroker.store.pauses import OPERATOR, paused_queues, paused_targets
+
+PAUSED = "it is paused; restbroker stats says why, and for how long."
+
+_LIMITS: Mapping[str, str] = {
+    "dead": "the dead set is full (DeadLimit). Look through it (restbroker dead), retry or delete what is there, or"
+    " raise DeadLimit.",
+    "paused": PAUSED,
+    "refused": "Redis refuses to give out or to settle jobs; restbroker check says why.",
+}
+"""What holds all jobs of a target back for longer than a moment."""
+
+JOB_CLASS = "Restbroker"
+"""Nothing looks the class up; Sidekiq Web shows `display_class` in its place."""
+
+
+@attrs.frozen
+class Order:
+    """One job to push. `at_s` (epoch seconds) schedules it; `wanted`: somebody will wait for the answer.
+
+    `reply_to`: the key that it goes to; None: one of the job's own.
+    """
+
+    command: str
+    arguments: Mapping[str, Json]
+    queue: str
+    token: Token
+    retry: bool | int = True
+    reply_id: str | None = None
+    wanted: bool = False
+    ok_if_exists: bool = False
+    at_s: float | None = None
+    reply_to: str | None = None
+
+
+def payload(order: Order, jid: str, now_s: float) -> bytes:
+    """The job's bytes. Raises `UsageError` for arguments that JSON cannot hold, and for a job that is too large.
+
+    A scheduled job has neither `at` nor `enqueued_at`: Sidekiq 7 and later add the latter when it becomes due.
+    """
+    moment_s = fractional(now_s)
+    fields: dict[str, Json] = {
+        "class": JOB_CLASS,
+        "display_class": order.command,
+        "args": None,
+        "jid": jid,
+        "queue": order.queue,
+        "retry": order.retry,
+        "created_at": moment_s,
+    }
+    if order.ok_if_exists:
+        fields["ok_if_exists"] = True
+    if order.wanted:
+        fields["reply_to"] = order.reply_to or f"restbroker:reply:{jid}"
+    if order.at_s is None:
+        fields["enqueued_at"] = moment_s
+    try:
+        args: list[Json] = [order.command, dict(order.arguments), _token(order, jid, now_s)]
+        fields["args"] = args if order.reply_id is None else [*args, order.reply_id]
+        raw = rubyjson.dumps(fields)
+    except ValueError as error:
+        raise UsageError(f"The arguments cannot be written as JSON: {error}.", "Check the values.") from error
+    if len(raw) > PAYLOAD_LIMIT_BYTES:
+        message = f"The job would have {len(raw)} bytes; {PAYLOAD_LIMIT_BYTES} are the limit, and it would be parked."
+        raise UsageError(message, "Send less in one job.")
+    return raw
+
+
+def _token(order: Order, jid: str, now_s: float) -> str:
+    """The secret or, for a token whose jobs are signed, a signature for the time at which the job may run."""
+    secret = order.token.secrets[0].reveal()
+    if not order.token.signed:
+        return secret
+    at_s = int(now_s if order.at_s is None else order.at_s)
+    # An empty reply id means none, as it does to the broker.
+    submission = Submission(Command(order.command, order.arguments), None, order.reply_id or None)
+    if not signing.is_signable(submission):
+        message = f"The job has more than {signing.VALUES_LIMIT} values, and a signature cannot stand for so many."
+        raise UsageError(message, "Send less in one job, or use a token that is not Signed.")
+    queue = order.queue if order.token.queue_signed else None
+    return signing.sign(secret, order.token.name, at_s, jid, submission, queue)
+
+
+def push(client: Client, order: Order, jid: str, now_s: float) -> None:
+    """Pushes or schedules the job. Raises `StoreNotNow`: it was not pushed; other errors of the store: perhaps."""
+    raw = payload(order, jid, now_s)
+    try:
+        if order.at_s is None:
+            queues.push(client, order.queue, [raw])
+        else:
+            queues.schedule(client, raw, order.at_s)
+    except (ConnectionEnded, StoreNotNow) as error:
+        raise StoreNotNow(f"{error.message} The job was not queued.", error.cure) from error
+    except StoreUnavailable as error:
+        raise StoreUnavailable(
+            f"{error.message} The job {jid} may have been queued or not.", "Look for it before you push it again."
+        ) from error
+
+
+@attrs.frozen
+class Serving:
+    """A living process for a queue: its server's version, and why that gets no jobs now and what to do, if told.
+
+    `quiet`: it was told to take no more jobs; nothing but a restart changes that.
+    """
+
+    server_version: str | None
+    held_up: str | None
+    quiet: bool
+
+
+_UNKNOWN = Serving(server_version=None, held_up=None, quiet=False)
+"""Redis does not tell: a process may serve the queue, and nobody knows of which version its server is."""
+
+
+def serving(client: Client, queue: str) -> Serving | None:
+    """A living process for this queue, a quiet one if there is no other; None: nobody. Raises `StoreUnavailable`.
+
+    A process whose record is damaged, or refused, may be one: nothing is known of it. Raises `StoreRefused` where Redis
+    does not tell who lives.
+    """
+    found: Serving | None = None
+    for identity in beats.live(client):
+        try:
+            known = beats.facts(client, identity)
+        except StoreRefused:
+            found = _UNKNOWN
+            continue
+        if known is None or queue not in known.queues:
+            continue
+        snapshot = read_snapshot(known.snapshot)
+        if takes_jobs(snapshot):
+            gate = [text for name in ("gate_reason", "gate_cure") if (text := _text(snapshot, name))]
+            why = "\n".join(gate) or _LIMITS.get(_text(snapshot, "limited") or "")
+            return Serving(_text(snapshot, "server_version"), why, quiet=False)
+        if snapshot.get("quiet") is True and found is not _UNKNOWN:
+            process = f"{known.facts.hostname}:{known.facts.pid}"
+            why = f"the process {process} is quiet: it takes no more jobs until it is restarted."
+            found = Serving(_text(snapshot, "server_version"), why, quiet=True)
+    return found
+
+
+def serving_if_told(client: Client, queue: str) -> Serving | None:
+    """The same for those who push: where Redis refuses to tell a producer, a process may serve the queue."""
+    try:
+        return serving(client, queue)
+    except StoreRefused:
+        return _UNKNOWN
+
+
+@attrs.frozen
+class Paused:
+    """A person's pause of `what`, "queue" or "target", of this name: by whom and why."""
+
+    what: str
+    name: str
+    told: str
+
+    @property
+    def onward(self) -> str:
+        """The command that ends it."""
+        return f"restbroker {self.what}s resume {shlex.quote(self.name)}"
+
+
+def pause_of(client: Client, queue: str, target: str) -> Paused | None:
+    """What a person paused of these two; None: neither, or Redis does not tell. Raises `StoreUnavailable`."""
+    with suppress(StoreRefused):
+        if (pause := paused_queues(client).get(queue)) is not None:
+            return Paused("queue", queue, pauses.of_queue(queue, pause))
+    with suppress(StoreRefused):
+        for pause in paused_targets(client, [target]).get(target, ()):
+            if pause.reason == OPERATOR:
+                return Paused("target", target, pauses.of_target(target, pause))
+    return None
+
+
+def _text(snapshot: Mapping[str, Json], name: str) -> str | None:
+    value = snapshot.get(name)
+    return value if isinstance(value, str) else None
+
+
+def wait(client: Client, jid: str, timeout_s: float) -> Mapping[str, Json] | None:
+    """The answer to a job pushed with `wanted`, within `timeout_s` seconds; None: not yet, it is still queued.
+
+    The keys are jid, command, text, status, outcome, answer, error, attempts and duration_ms. Raises
+    `StoreUnavailable` or `StoreRefused` when it cannot wait, and `RestbrokerError` for an answer that cannot be read;
+    when interrupted, the answer stays in Redis until it expires.
+    """
+    raw = queues.wait_reply(client, jid, timeout_s)
+    if raw is None:
+        return None
+    details = rubyjson.object_of(raw)
+    if details is None:
+        raise RestbrokerError(f"The answer to {jid} is no JSON object.", "Something else wrote to its reply key.")
+    return details

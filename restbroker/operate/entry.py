@@ -1,0 +1,280 @@
+"""One job of a set or a queue, as a person may see it, and whether conditions hold for it.
+
+Called by `find`, `act` and `explain`. Always holds: what is shown has neither tokens nor secret arguments, and message
+texts only under `ShowBodies`; a condition that holds for what is hidden holds for nobody, so that nothing can be
+guessed by searching; what is costly (taking secrets out of texts) is done only where it is asked for.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Final
+
+import attrs
+
+from restbroker.operate.known import Known
+from restbroker.operate.where import TIMES, Condition, Where
+from restbroker.rules import arguments, hiding, redact, rubyjson
+from restbroker.rules.arguments import Submission
+from restbroker.rules.display import command_of
+from restbroker.rules.hiding import MASK
+from restbroker.rules.job import UNCERTAIN_FIELD, ran_before
+from restbroker.rules.json_types import Json
+from restbroker.rules.repair import seconds
+from restbroker.rules.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, UNREADABLE_CLASS, read_count
+from restbroker.rules.settle import DEFERRED_AT_FIELD
+from restbroker.store.paging import digest_of
+
+_WORD_LIMIT: Final = 200
+_TEXT_LIMIT: Final = 2000
+_WHOLE: Final = 1_048_576
+_SHOWN_BYTES: Final = 65_536
+"""Of larger jobs the arguments are not shown, nor texts that are longer."""
+_TRY_FIELDS: Final = ("at", "status", "outcome", "code", "ms", "excerpt")
+_LARGEST: Final = 10**18
+_RAN: Final = ("uncertain", "delivered")
+"""Outcomes of tries after which a command may have run, or has. No set: a producer may have put a list there."""
+
+
+@attrs.frozen
+class Entry:
+    """One job as it may be shown. Times are epoch seconds; None where the job does not tell.
+
+    `key` names it again, in its set, and tells nothing of it. `at_s`: when it was parked, is due, or was pushed.
+    `attempts`: how often it was tried. `arguments`: an object by name, or what is there instead; secrets are masked.
+    `history`: the last tries, oldest first: at, status, outcome, code, ms, excerpt. `is_job` False: these bytes are no
+    job, or one that was wrapped since nobody could read it. `target`: None if none of the configuration serves the
+    queue. `repeat_safe`: to send it again does no harm even if it ran.
+    """
+
+    key: str
+    at_s: float
+    jid: str | None
+    queue: str | None
+    target: str | None
+    command: str | None
+    arguments: Json
+    error_class: str | None
+    message: str | None
+    attempts: int
+    retry_count: int | None
+    failed_at_s: float | None
+    retried_at_s: float | None
+    enqueued_at_s: float | None
+    created_at_s: float | None
+    may_have_run: bool
+    repeat_safe: bool
+    is_job: bool
+    history: tuple[Mapping[str, Json], ...] = ()
+    size_bytes: int = 0
+
+
+@attrs.frozen(eq=False, slots=False)
+class Look:
+    """A job's bytes, looked at as far as needed. `in_queue`: the list that it is in, or was taken from."""
+
+    raw: bytes = attrs.field(repr=False)
+    score: float
+    known: Known = attrs.field(repr=False)
+    in_queue: str | None = None
+
+    @cached_property
+    def fields(self) -> Mapping[str, Json] | None:
+        """None: it is no job."""
+        return rubyjson.object_of(self.raw)
+
+    @property
+    def key(self) -> str:
+        """Names it again without telling anything of it."""
+        return f"{self.score!r}-{digest_of(self.raw)}"
+
+    @property
+    def jid(self) -> str | None:
+        """The job's own."""
+        return self._text("jid")
+
+    @property
+    def queue(self) -> str | None:
+        """The queue that it is in, or that a set leads to (as a poller has it, `default` where none is named)."""
+        named = (self.fields or {}).get("queue", "default")
+        return self.in_queue or (named if isinstance(named, str) and named else None)
+
+    @property
+    def is_job(self) -> bool:
+        """Whether a broker could read it."""
+        return self.fields is not None and self.fields.get("class") != UNREADABLE_CLASS
+
+    @cached_property
+    def command(self) -> str | None:
+        """What it asks for, where that is plain."""
+        return command_of(self.fields or {})
+
+    @property
+    def count(self) -> int | None:
+        """Sidekiq's count of retries; None before the first failure."""
+        return read_count(self.fields or {})
+
+    @property
+    def attempts(self) -> int:
+        """How often it was tried, as far as it tells: a person's `retry` takes one off the count, not off the tries."""
+        tries = sum(one.get("outcome") != "killed" for one in self._tries)
+        return 0 if self.count is None else max(self.count + 1, 1, tries)
+
+    @property
+    def may_have_run(self) -> bool:
+        """Whether the server may have done it already."""
+        fields = self.fields or {}
+        uncertain = fields.get(UNCERTAIN_FIELD)
+        known = ran_before(fields) or (isinstance(uncertain, int) and uncertain > 0)
+        return known or any(one.get("outcome") in _RAN for one in self._tries)
+
+    @property
+    def repeat_safe(self) -> bool:
+        """Whether to send it again does no harm even if it ran."""
+        return self.known.repeats(self.queue, self.command)
+
+    def matches(self, where: Where) -> bool:
+        """Whether all conditions hold for the job as it may be seen."""
+        # As it is first: it is cheap, and what does not hold for that, but for unequal, cannot be seen to hold.
+        return all(one.op == "!=" or one.holds(self._found(one)) for one in where) and all(
+            one.holds(self._seen(one)) for one in where
+        )
+
+    def moment(self, field: str) -> float | None:
+        """One of its times."""
+        return seconds((self.fields or {}).get(field))
+
+    @property
+    def last_failure_s(self) -> float:
+        """When it failed or was put off last; 0 if never."""
+        moments = (self.moment(name) for name in ("retried_at", "failed_at", DEFERRED_AT_FIELD))
+        return max((moment for moment in moments if moment is not None), default=0.0)
+
+    def entry(self) -> Entry:
+        """All that may be shown."""
+        return Entry(
+            key=self.key,
+            at_s=self.score,
+            jid=self._shown(self.jid, _WORD_LIMIT),
+            queue=self._shown(self.queue, _WORD_LIMIT),
+            target=self.known.target(self.queue),
+            command=self._shown(self.command, _WORD_LIMIT),
+            arguments=self._shown_arguments(),
+            error_class=self._shown(self._text("error_class"), _WORD_LIMIT),
+            message=self._message,
+            attempts=self.attempts,
+            retry_count=self.count,
+            failed_at_s=self.moment("failed_at"),
+            retried_at_s=self.moment("retried_at"),
+            enqueued_at_s=self.moment("enqueued_at"),
+            created_at_s=self.moment("created_at"),
+            may_have_run=self.may_have_run,
+            repeat_safe=self.repeat_safe,
+            is_job=self.is_job,
+            history=tuple(self._cleaned(one) for one in self._tries),
+            size_bytes=len(self.raw),
+        )
+
+    @property
+    def _tries(self) -> list[dict[str, Json]]:
+        listed = (self.fields or {}).get(ATTEMPTS_FIELD)
+        return [one for one in listed if isinstance(one, dict)][-ATTEMPTS_KEPT:] if isinstance(listed, list) else []
+
+    @property
+    def _message(self) -> str | None:
+        if self.fields is None:
+            return "This entry is no job: not a JSON object."
+        return self._shown(self._text("error_message"), _TEXT_LIMIT)
+
+    @cached_property
+    def _arguments(self) -> Mapping[str, Json]:
+        """By name; none where they cannot be told."""
+        fields = self.fields or {}
+        read = arguments.read(fields.get("args")) if self.is_job else None
+        if isinstance(read, Submission):
+            read = arguments.named(read, self.known.spec(self.queue, self.command))
+        return read.command.arguments if isinstance(read, Submission) else {}
+
+    @cached_property
+    def _hide(self) -> hiding.Hide:
+        spec = self.known.spec(self.queue, self.command)
+        own = redact.secrets_of(self.fields or {}) | redact.secret_values(spec, self._arguments)
+        return hiding.hiding(own, self.known.secrets)
+
+    def _text(self, name: str) -> str | None:
+        value = (self.fields or {}).get(name)
+        return value if isinstance(value, str) and value else None
+
+    def _shown(self, text: str | None, limit: int) -> str | None:
+        if text is None:
+            return None
+        if len(text) > _SHOWN_BYTES:
+            # A part of it could end within a secret, which nothing would find then.
+            return f"(not shown: it has {len(text):,} characters)"
+        return self._hide(text, limit)
+
+    def _cleaned(self, one: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Of what a producer may have put there, only what a try has."""
+        return {name: self._told(one[name]) for name in _TRY_FIELDS if name in one}
+
+    def _told(self, value: Json) -> Json:
+        match value:
+            case str():
+                return self._shown(value, _WORD_LIMIT)
+            case int() | float() if -_LARGEST < value < _LARGEST:
+                return hiding.everywhere(value, self._hide, _WORD_LIMIT)
+            case None:
+                return None
+            case _:
+                return "…"
+
+    def _shown_arguments(self) -> Json:
+        if len(self.raw) > _SHOWN_BYTES:
+            return f"(not shown: the job has {len(self.raw)} bytes)"
+        if self._arguments:
+            spec = self.known.spec(self.queue, self.command)
+            shown: Json = redact.arguments(spec, self._arguments, show_bodies=self.known.show_bodies)
+        else:
+            listed = redact.job(self.fields or {}, show_bodies=self.known.show_bodies, hide=self._hide)["args"]
+            shown = listed[1] if isinstance(listed, list) and len(listed) > 1 and self.command is not None else listed
+        return hiding.everywhere(shown, self._hide, _TEXT_LIMIT)
+
+    def _found(self, condition: Condition) -> Json:
+        """What the condition is about, as it is."""
+        if condition.argument is not None:
+            return self._arguments.get(condition.argument)
+        match condition.field:
+            case "at":
+                return self.score
+            case field if field in TIMES:
+                return self.moment(field)
+            case "attempts":
+                return self.attempts
+            case "command":
+                return self.command
+            case "queue":
+                return self.queue
+            case "target":
+                return self.known.target(self.queue)
+            case "error":
+                return self._text("error_class")
+            case "message":
+                return self._text("error_message")
+            case _:
+                return self.jid
+
+    def _seen(self, condition: Condition) -> Json:
+        """The same, as it may be shown."""
+        found = self._found(condition)
+        name = condition.argument
+        if name is not None and found is not None:
+            spec = self.known.spec(self.queue, self.command)
+            shown = redact.arguments(spec, {name: found}, show_bodies=self.known.show_bodies)[name]
+            return hiding.everywhere(shown, self._hide, _WHOLE)
+        if condition.field in ("jid", "command", "message", "error") and isinstance(found, str):
+            return self._plain(found) if condition.field != "message" else self._hide(found, _WHOLE)
+        return found
+
+    def _plain(self, text: str) -> str:
+        """For a word: its job's own secrets are not looked for, which would cost much for each of a million."""
+        shown = hiding.without(text, self.known.secrets)
+        return text if shown == text else MASK

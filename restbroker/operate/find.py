@@ -1,0 +1,217 @@
+"""Finding jobs in the retry, schedule and dead sets, and in queues, by conditions, page by page.
+
+Called by the command line and the pages. Always holds: changes nothing; reads no more than its budget allows and then
+says where to go on; what a page costs has nothing to do with how deep it lies or how large the set is.
+"""
+
+import math
+import re
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+from restbroker.operate.entry import Entry, Look
+from restbroker.operate.jobs import PAGE
+from restbroker.operate.known import Known
+from restbroker.operate.names import exact
+from restbroker.operate.pace import Pace
+from restbroker.operate.where import Where
+from restbroker.store import paging, queues
+from restbroker.store.client import Client
+from restbroker.store.keys import QueueName, SortedSet
+from restbroker.store.paging import Cursor, Member, Piece, digest_of
+
+SLICE: Final = 200
+"""Members looked at with one question to Redis; fewer where they are large."""
+_KEY: Final = re.compile(r"([0-9a-z.+-]{1,40})-([0-9a-f]{40})", re.ASCII)
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_:.-]+", re.ASCII)
+
+
+@attrs.frozen
+class Budget:
+    """How much a search may look at before it says where to go on.
+
+    `gives_way`: it is not alone in its process, and rests as long as it works.
+    """
+
+    entries: int = 50_000
+    seconds: float = 2.0
+    gives_way: bool = False
+
+
+@attrs.frozen
+class Page:
+    """What was found. `after` leads to the next page, None: the end was reached. `total`: size of the whole set.
+
+    `looked_at`: how many jobs were looked at for it. A page may be empty and have an `after`: the budget was used up.
+    """
+
+    entries: tuple[Entry, ...]
+    after: str | None
+    looked_at: int
+    total: int
+
+
+@attrs.frozen
+class Located:
+    """A job's bytes and score, if it was found. `complete` False: time was up before everything was looked at."""
+
+    member: Member | None
+    complete: bool = True
+
+
+def is_key(name: str) -> bool:
+    """Whether this is the key of an entry, which is found without a search, not a job id."""
+    return _named(name) is not None
+
+
+def page(
+    client: Client,
+    zset: SortedSet,
+    where: Where,
+    known: Known,
+    *,
+    after: str | None = None,
+    limit: int = PAGE,
+    budget: Budget | None = None,
+) -> Page:
+    """At most `limit` jobs for which all conditions hold, behind the place `after` of an earlier page.
+
+    Parked jobs come newest first, the others next due first. Raises `UsageError` for an `after` that is none,
+    `StoreUnavailable`, `StoreRefused`.
+    """
+    allowed = budget or Budget()
+    deadline = time.monotonic() + allowed.seconds
+    pace = Pace() if allowed.gives_way else None
+    place = Cursor.of(after) if after else None
+    entries: list[Entry] = []
+    looked_at = 0
+    while True:
+        wanted = min(SLICE if where else limit - len(entries), allowed.entries - looked_at)
+        part = paging.piece(client, zset, place, max(wanted, 1), newest_first=zset == "dead")
+        for number, (raw, score) in enumerate(part.members, start=1):
+            looked_at += 1
+            look = Look(raw, score, known)
+            if pace is not None:
+                pace.step()
+            if look.matches(where):
+                entries.append(look.entry())
+            if len(entries) >= limit or looked_at >= allowed.entries or time.monotonic() >= deadline:
+                return Page(tuple(entries), _more(client, zset, part, number), looked_at, part.size)
+        if not part.members:
+            return Page(tuple(entries), None, looked_at, part.size)
+        place = part.behind()
+
+
+def waiting(
+    client: Client,
+    queue: str,
+    where: Where,
+    known: Known,
+    *,
+    after: str | None = None,
+    limit: int = PAGE,
+    budget: Budget | None = None,
+) -> Page:
+    """The same for the jobs that wait in a queue, next one first; they stay where they are.
+
+    `after` is a number of jobs: those that are taken meanwhile shift what follows. Raises as `page`.
+    """
+    allowed = budget or Budget()
+    deadline = time.monotonic() + allowed.seconds
+    pace = Pace() if allowed.gives_way else None
+    start = int(after) if after is not None and after.isascii() and after.isdigit() and len(after) < 12 else 0
+    own = exact(client, queue)
+    total = queues.size(client, own) or 0
+    entries: list[Entry] = []
+    looked_at = 0
+    for raw in _listed(client, own, start):
+        looked_at += 1
+        look = Look(raw, 0.0, known, queue)
+        look = attrs.evolve(look, score=look.moment("enqueued_at") or look.moment("created_at") or 0.0)
+        if pace is not None:
+            pace.step()
+        if look.matches(where):
+            entries.append(look.entry())
+        if len(entries) >= limit or looked_at >= allowed.entries or time.monotonic() >= deadline:
+            place = start + looked_at
+            return Page(tuple(entries), str(place) if place < total else None, looked_at, total)
+    return Page(tuple(entries), None, looked_at, total)
+
+
+def one(client: Client, zset: SortedSet, name: str, known: Known, seconds: float = 10.0) -> Entry | None:
+    """The job of this key or job id; None if there is none (any more), or none was found in `seconds`.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    found = locate(client, zset, name, seconds).member
+    return None if found is None else Look(*found, known).entry()
+
+
+def locate(client: Client, zset: SortedSet, name: str, seconds: float = 10.0) -> Located:
+    """The same, with the job's bytes, for who acts on it. Raises as `one`."""
+    key = _named(name)
+    if key is not None:
+        return _of_key(client, zset, *key, time.monotonic() + seconds)
+    return of_jid(client, zset, name, seconds)
+
+
+def of_jid(client: Client, zset: SortedSet, jid: str, seconds: float) -> Located:
+    """A job of this id, whatever the id looks like. Raises as `one`."""
+    deadline = time.monotonic() + seconds
+    # JSON may write other characters in several ways; then each entry that has any jid is looked at.
+    word = jid if _PLAIN.fullmatch(jid) else '"jid"'
+    for members in paging.containing(client, zset, word):
+        for raw, score in members:
+            if Look(raw, score, _NOTHING).jid == jid:
+                return Located((raw, score))
+        if time.monotonic() >= deadline:
+            return Located(None, complete=False)
+    return Located(None)
+
+
+_NOTHING: Final = Known({})
+
+
+def _of_key(client: Client, zset: SortedSet, score: float, digest: str, deadline: float) -> Located:
+    place: Cursor | None = Cursor(score, 0)
+    while time.monotonic() < deadline:
+        part = paging.piece(client, zset, place, SLICE, newest_first=False)
+        for raw, at in part.members:
+            if at != score:
+                return Located(None)
+            if digest_of(raw) == digest:
+                return Located((raw, at))
+        if not part.members:
+            return Located(None)
+        place = part.behind()
+    return Located(None, complete=False)
+
+
+def _named(name: str) -> tuple[float, str] | None:
+    """The score and the digest that a key is made of; None: it is no key."""
+    found = _KEY.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        score = float(found[1])
+    except ValueError:
+        return None
+    return None if math.isnan(score) else (score, found[2])
+
+
+def _more(client: Client, zset: SortedSet, part: Piece, number: int) -> str | None:
+    """Where the next page begins, unless nothing comes any more."""
+    behind = part.behind(number)
+    rest = number < len(part.members)
+    if not rest and not paging.piece(client, zset, behind, 1, newest_first=zset == "dead").members:
+        return None
+    return str(behind)
+
+
+def _listed(client: Client, queue: QueueName, start: int) -> Iterator[bytes]:
+    while listed := queues.listed(client, queue, start, PAGE):
+        yield from listed
+        start += len(listed)

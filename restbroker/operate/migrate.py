@@ -1,0 +1,241 @@
+"""Takes over what the Go original left in Redis: the jobs that it had in hand, and those that it would try again.
+
+Called by `restbroker migrate`. Always holds: jobs of other queues than the configured ones stay where they are; what
+cannot be read is parked or left to the broker to park, never dropped; doing it again moves the rest and nothing twice.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Literal, TypeAlias
+
+import attrs
+
+from restbroker.operate.jobs import PAGE
+from restbroker.operate.migrate_job import Keep, Park, Plan, Retry, plan
+from restbroker.rules import job
+from restbroker.store import migration
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Clash, Code, Refused
+from restbroker.store.migration import Transfer
+from restbroker.store.server import time_s
+
+DEFAULT_PROCESS_ID = "1"
+"""The original's own default; most installations never changed it (its README asks for a text, and shows none)."""
+_WATCH_EVERY_S = 0.1
+_MOST_CLASHES = 20
+
+GoesTo = Literal["queue", "retry", "dead", "stays"]
+_WAYS: tuple[GoesTo, ...] = ("queue", "retry", "dead", "stays")
+
+
+@attrs.frozen
+class Sources:
+    """Where to look: the configured queues, and each list of jobs in hand as queue and process id.
+
+    `unclear`: keys that may belong to one of the queues or to another one; they are left alone. `complete`: Redis had
+    few enough keys to look at all of them.
+    """
+
+    queues: tuple[str, ...]
+    lists: tuple[tuple[str, str], ...]
+    unclear: tuple[str, ...]
+    complete: bool
+
+
+@attrs.frozen
+class Part:
+    """Some jobs with one way to go. `queue` is None where nothing tells it; `source` is the key that they are in.
+
+    `repaired` must be changed so that Sidekiq and its web pages can read them. `unreadable` are no jobs: those in hand
+    go back byte for byte, and the broker parks them; those of the retry set are parked at once.
+    """
+
+    source: str
+    queue: str | None
+    goes_to: GoesTo
+    jobs: int
+    repaired: int
+    unreadable: int
+
+
+@attrs.frozen
+class Takeover:
+    """What would be moved, or was. `refused`: what Redis said, and how many jobs stay where they are because of it."""
+
+    parts: tuple[Part, ...]
+    refused: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def moving(self) -> int:
+        """How many jobs are moved."""
+        return sum(part.jobs for part in self.parts if part.goes_to != "stays")
+
+
+@attrs.frozen
+class Watched:
+    """Signs that the original still runs. `blind`: Redis does not say who is connected, only the lists were watched."""
+
+    signs: tuple[str, ...]
+    blind: bool
+
+
+_Place: TypeAlias = tuple[str, str | None, GoesTo]
+
+
+@attrs.define
+class _Tally:
+    jobs: Counter[_Place] = attrs.field(factory=Counter)
+    repaired: Counter[_Place] = attrs.field(factory=Counter)
+    unreadable: Counter[_Place] = attrs.field(factory=Counter)
+    refused: Counter[str] = attrs.field(factory=Counter)
+
+    def add(self, source: str, planned: Plan) -> None:
+        """Counts one member of the retry set."""
+        match planned:
+            case Retry():
+                place: _Place = (source, planned.queue, "retry")
+                self.repaired[place] += planned.repaired
+            case Park():
+                place = (source, None, "dead")
+                self.unreadable[place] += 1
+            case Keep():
+                place = (source, planned.queue, "stays")
+        self.jobs[place] += 1
+
+    def takeover(self) -> Takeover:
+        """The whole: jobs in hand, then what goes to be retried, what is parked, and what stays."""
+        places = sorted(self.jobs, key=lambda place: (_WAYS.index(place[2]), place[0], place[1] or ""))
+        parts = [Part(*place, self.jobs[place], self.repaired[place], self.unreadable[place]) for place in places]
+        return Takeover(tuple(parts), tuple(self.refused.items()))
+
+
+def sources(client: Client, queues: Sequence[str], process_ids: Collection[str]) -> Sources:
+    """The lists of jobs in hand: those of `process_ids`, or, if none are given, of every process id that is found."""
+    known = set(queues) | migration.queue_names(client)
+    lists: list[tuple[str, str]] = []
+    unclear: list[str] = []
+    complete = True
+    for queue in queues:
+        if process_ids:
+            lists += [(queue, process_id) for process_id in sorted(process_ids)]
+            continue
+        search = migration.process_ids(client, queue)
+        complete = complete and search.complete
+        for process_id in sorted({*search.found, DEFAULT_PROCESS_ID}):
+            if ":" not in process_id:
+                lists.append((queue, process_id))
+            elif not _of_another(queue, process_id, known):
+                unclear.append(client.keys.go_in_progress(queue, process_id))
+    return Sources(tuple(queues), tuple(lists), tuple(unclear), complete)
+
+
+def watch(client: Client, where: Sources, watch_s: float, pause: Callable[[float], None] = time.sleep) -> Watched:
+    """Whether the original seems to run still, after `watch_s` seconds at most.
+
+    It shows no sign of life in Redis, so that only what it does can be seen: taking jobs, and lists that change.
+    """
+    before = migration.states(client, where.lists)
+    deadline_s = time.monotonic() + watch_s
+    blind = False
+    while True:
+        found = migration.fetchers(client)
+        blind = found is None
+        after = migration.states(client, where.lists)
+        changed = [pair for pair, old, new in zip(where.lists, before, after, strict=True) if old != new]
+        signs = [f"a client at {one} takes jobs with BRPOPLPUSH" for one in found or ()]
+        signs += [f"{client.keys.go_in_progress(*pair)} changes" for pair in changed]
+        if signs or time.monotonic() >= deadline_s:
+            return Watched(tuple(signs), blind)
+        pause(_WATCH_EVERY_S)
+
+
+def look(client: Client, where: Sources) -> Takeover:
+    """What `move` would do; changes nothing. Raises `StoreUnavailable`."""
+    tally = _Tally()
+    for (queue, process_id), state in zip(where.lists, migration.states(client, where.lists), strict=True):
+        if state.size:
+            place: _Place = (client.keys.go_in_progress(queue, process_id), queue, "queue")
+            tally.jobs[place] = state.size
+            tally.unreadable[place] = _unreadable(client, queue, process_id)
+    now_s = time_s(client)
+    skip = 0
+    while page := migration.retries(client, skip, PAGE):
+        for raw in page:
+            tally.add(client.keys.go_retry, plan(raw, where.queues, client.keys.namespace, now_s))
+        skip += len(page)
+    return tally.takeover()
+
+
+def move(client: Client, where: Sources) -> Takeover:
+    """Moves everything; what is returned tells what was moved. Raises `StoreUnavailable` half way: call it again."""
+    tally = _Tally()
+    for (queue, process_id), state in zip(where.lists, migration.states(client, where.lists), strict=True):
+        if state.size:
+            place: _Place = (client.keys.go_in_progress(queue, process_id), queue, "queue")
+            unreadable = _unreadable(client, queue, process_id)
+            given = migration.give_back(client, queue, process_id, state.size)
+            tally.jobs[place], tally.unreadable[place] = given.moved, min(unreadable, given.moved)
+            if given.refused is not None:
+                tally.refused[given.refused] += state.size - given.moved
+    skip = 0
+    while page := migration.retries(client, skip, PAGE):
+        skip += _move_page(client, page, where.queues, tally)
+    return tally.takeover()
+
+
+def _move_page(client: Client, page: Sequence[bytes], queues: Sequence[str], tally: _Tally) -> int:
+    """Moves these members of the retry set; how many of them stay there."""
+    source, now_s, stay = client.keys.go_retry, time_s(client), 0
+    pending = list(page)
+    for nudge in range(_MOST_CLASHES):
+        planned = {raw: plan(raw, queues, client.keys.namespace, now_s, nudge) for raw in pending}
+        pending = []
+        for raw, code in _transferred(client, planned, now_s):
+            match code:
+                case Applied():
+                    tally.add(source, planned[raw])
+                case Clash():
+                    pending.append(raw)
+                case Refused(text):
+                    tally.refused[text] += 1
+                    stay += 1
+                case None:
+                    tally.add(source, planned[raw])
+                    stay += 1
+                case _:  # Gone: somebody else has moved it
+                    pass
+        if not pending:
+            return stay
+    tally.refused["an equal job is there already"] += len(pending)
+    return stay + len(pending)
+
+
+def _transferred(client: Client, planned: dict[bytes, Plan], now_s: float) -> Iterator[tuple[bytes, Code | None]]:
+    """What became of each; None for those that stay on purpose."""
+    transfers: list[Transfer] = []
+    for raw, one in planned.items():
+        match one:
+            case Retry():
+                transfers.append(Transfer(raw, one.payload))
+            case Park():
+                # A score of its own for each: Sidekiq Web takes out all entries of one score to act on one of them.
+                transfers.append(Transfer(raw, one.payload, now_s + len(transfers) / 1e6))
+            case Keep():
+                yield raw, None
+    codes = migration.transfer(client, transfers)
+    yield from zip((one.old for one in transfers), codes, strict=True)
+
+
+def _unreadable(client: Client, queue: str, process_id: str) -> int:
+    """How many of these jobs in hand are none. The original keeps such entries for ever (measured)."""
+    count = skip = 0
+    while page := migration.in_progress(client, queue, process_id, skip, PAGE):
+        count += sum(isinstance(job.read(raw, queue, ""), job.NotAJob) for raw in page)
+        skip += len(page)
+    return count
+
+
+def _of_another(queue: str, process_id: str, known: Collection[str]) -> bool:
+    """Whether a longer name of a known queue explains this key better."""
+    return any(f"{queue}:{process_id}".startswith(f"{name}:") for name in known if name.startswith(f"{queue}:"))

@@ -1,0 +1,69 @@
+"""What becomes of one member of the Go original's retry set. Called by `operate.migrate`; pure.
+
+Always holds: what goes to `retry` is shown by Sidekiq Web, survives Ruby's poller and has a jid. What go-workers
+writes there does neither: its `failed_at` and `retried_at` are dates as text ("2006-01-02 15:04:05 UTC", measured),
+which end the pages of Sidekiq Web with an error, and its `queue` begins with the namespace.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import attrs
+
+from restbroker.rules import job, rubyjson
+from restbroker.rules.outcome import Reason
+from restbroker.rules.repair import repaired, seconds
+from restbroker.rules.retry import stamp, wrap_unreadable
+
+
+@attrs.frozen
+class Retry:
+    """Goes to `retry`. `repaired`: its bytes had to change."""
+
+    payload: bytes
+    queue: str
+    repaired: bool
+
+
+@attrs.frozen
+class Park:
+    """Goes to the dead set, wrapped: it is no job."""
+
+    payload: bytes
+
+
+@attrs.frozen
+class Keep:
+    """Stays, since it belongs to a queue that is not ours: another go-workers program may share the set."""
+
+    queue: str
+
+
+Plan: TypeAlias = Retry | Park | Keep
+
+
+def plan(raw: bytes, queues: Sequence[str], namespace: str, now_s: float, nudge: int = 0) -> Plan:
+    """What to do with a member. `nudge` (microseconds) makes it different from an equal one that is there already."""
+    # From the bytes, so that a second attempt makes the same one.
+    spare = hashlib.sha1(raw, usedforsecurity=False).hexdigest()[:24]
+    read = job.read(raw, queues[0], spare)
+    if isinstance(read, job.NotAJob):
+        return _park(raw, queues, spare, read.reason, now_s + nudge / 1e6)
+    named = read.fields.get("queue")
+    if not isinstance(named, str) or not named:
+        message = "An entry of the retry set names no usable queue."
+        return _park(raw, queues, spare, Reason("UnreadablePayload", message), now_s + nudge / 1e6)
+    queue = named.removeprefix(f"{namespace}:") if namespace else named
+    if queue not in queues:
+        return Keep(queue)
+    fields = repaired(read.fields, queue)
+    fields["jid"] = read.jid
+    failed_at = seconds(fields.get("failed_at"))
+    fields["failed_at"] = stamp(round(now_s if failed_at is None else failed_at, 6), nudge)
+    payload = rubyjson.dumps(fields)
+    return Retry(payload, queue, payload != raw)
+
+
+def _park(raw: bytes, queues: Sequence[str], jid: str, reason: Reason, now_s: float) -> Park:
+    return Park(rubyjson.dumps(wrap_unreadable(raw, queues[0], jid, reason.code, reason.text, now_s)))

@@ -1,0 +1,243 @@
+"""Processes as an operator sees and steers them: restbroker's and Ruby's Sidekiq on the same Redis.
+
+Called by `restbroker processes` and the pages. Always holds: requests go the way of Sidekiq's own API, so that each
+process takes them as if Sidekiq Web had asked; jobs in hand are shown without arguments and without a token.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+
+import attrs
+
+from restbroker.errors import RestbrokerError
+from restbroker.operate import audit
+from restbroker.operate.audit import Note
+from restbroker.operate.jobs import Stored, shown
+from restbroker.rules import hiding, rubyjson
+from restbroker.rules.json_types import Json
+from restbroker.store import processes as stored
+from restbroker.store import stats
+from restbroker.store.client import Client
+from restbroker.store.processes import Request, Seen
+from restbroker.store.queues import LEAST_MILLISECONDS
+from restbroker.store.stats import LaneView, Overview
+
+_NAMES = ("display_class", "wrapped", "class")
+"""What Sidekiq Web shows of a job is the first of these that it has; the second is what an ActiveJob wraps."""
+_WORD_LIMIT = 120
+_LARGEST = 10**15
+"""What is higher is none of the numbers that processes tell of themselves."""
+_ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
+
+
+@attrs.frozen
+class InHand:
+    """A job that a process has in delivery: `job.at_s` says since when (epoch seconds); `name` is its command or class.
+
+    None: it does not tell. `thread` names it among those of its process.
+    """
+
+    thread: str
+    queue: str
+    name: str | None
+    job: Stored
+
+
+@attrs.frozen
+class Process:
+    """One process. `name` is `host:pid:nonce`, by which it is asked; `host:pid` where it wrote no record: it cannot be.
+
+    `version` is what it says of itself (`restbroker 1.2`, `7.3.0`; None before Sidekiq 7). `in_hand`: how many jobs
+    Redis lists as its own, for Ruby's how many it says; of `jobs` it shows a thousand at most. `beat_age_s`: since its
+    last sign of life.
+    """
+
+    name: str
+    host: str
+    pid: int | None
+    tag: str | None
+    version: str | None
+    is_restbroker: bool
+    has_record: bool
+    started_at_s: float | None
+    beat_age_s: float | None
+    quiet: bool
+    concurrency: int
+    in_hand: int
+    rss_kib: int | None
+    rtt_us: int | None
+    targets: tuple[str, ...]
+    queues: tuple[str, ...]
+    jobs: tuple[InHand, ...] = attrs.field(repr=False)
+
+
+def processes(
+    client: Client, secrets: Collection[str], *, with_jobs: bool = True, seen: Overview | None = None
+) -> list[Process]:
+    """Every process that lives, by name; none of `secrets` is shown. `seen`: what was read already.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    seen = seen or stats.overview(client)
+    lanes: dict[str, list[LaneView]] = {}
+    for lane in seen.lanes:
+        if lane.registered is not None and not lane.dying:
+            facts = lane.registered.facts
+            lanes.setdefault(f"{facts.hostname}:{facts.pid}", []).append(lane)
+    records = stored.seen(client, with_work=with_jobs)
+    found = [_recorded(one, lanes.pop(one.short_name, ()), seen.now_s, secrets) for one in records]
+    found += [_unrecorded(name, own) for name, own in lanes.items()]
+    return sorted(found, key=lambda one: one.name)
+
+
+def quiet(client: Client, process: str, who: str, why: str = "") -> None:
+    """Has a process take no more jobs, for good; what it has in hand it finishes. It obeys within five seconds or so.
+
+    Raises `RestbrokerError` if there is no such process.
+    """
+    _ask(client, process, "TSTP", who, why)
+
+
+def stop(client: Client, process: str, who: str, why: str = "") -> None:
+    """Has a process finish what it has in hand, within its time-out, and end. As `quiet` otherwise.
+
+    A worker of `run --processes` is started again by its supervisor, and so are most services.
+    """
+    _ask(client, process, "TERM", who, why)
+
+
+def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -> None:
+    """Has a process of restbroker end the delivery of the job that it shows as `thread` (`InHand`), in five seconds.
+
+    The job is parked as `Cancelled`, with whether it may have run; if it ends by itself before, it is settled as ever.
+    Raises `RestbrokerError` if there is no such process, or Ruby runs it.
+    """
+    found = next((one for one in stored.seen(client) if one.name == process), None)
+    if found is None:
+        raise _gone(process)
+    if not _is_own(found.info):
+        raise RestbrokerError(
+            f"The process {process} is none of restbroker's: it cannot cancel one of its jobs.",
+            "Stop it, or wait until the job ends.",
+        )
+    # As it is shown there, masked.
+    shown_jobs = _jobs({name: raw for name, raw in found.work.items() if name == thread}, (), is_restbroker=True)
+    jids = tuple(one.job.jid for one in shown_jobs if one.job.jid is not None)
+    place, where = f"process:{process}", f"thread {thread}"
+    audit.write(client, Note(who=who, action="cancel", place=place, where=where, why=why, jids=jids))
+    stored.ask(client, process, f"{stored.CANCEL}{thread}")
+
+
+def _ask(client: Client, process: str, request: Request, who: str, why: str) -> None:
+    _require(client, process)
+    audit.write(client, Note(who=who, action=_ACTIONS[request], place=f"process:{process}", why=why))
+    stored.ask(client, process, request)
+
+
+def _require(client: Client, process: str) -> None:
+    if not stored.is_there(client, process):
+        raise _gone(process)
+
+
+def _gone(process: str) -> RestbrokerError:
+    return RestbrokerError(
+        f"There is no process {process} any more.", "restbroker processes lists those that there are."
+    )
+
+
+def _is_own(info: Mapping[str, Json]) -> bool:
+    """Whether this is the record of a process of restbroker, by what it says of itself."""
+    return (_text(info, "version") or "").startswith("restbroker ")
+
+
+def _recorded(one: Seen, lanes: Sequence[LaneView], now_s: float, secrets: Collection[str]) -> Process:
+    info = one.info
+    version, pid = _text(info, "version"), info.get("pid")
+    own = bool(lanes) or _is_own(info)
+    return Process(
+        name=one.name,
+        host=_text(info, "hostname") or one.name.partition(":")[0],
+        pid=pid if isinstance(pid, int) and not isinstance(pid, bool) and abs(pid) < _LARGEST else None,
+        tag=_text(info, "tag"),
+        version=version,
+        is_restbroker=own,
+        has_record=True,
+        started_at_s=_number(info, "started_at"),
+        beat_age_s=None if one.beat_at_s is None else max(0.0, now_s - one.beat_at_s),
+        quiet=one.quiet,
+        concurrency=int(_number(info, "concurrency") or 0),
+        in_hand=sum(lane.in_hand for lane in lanes) if lanes else one.busy,
+        rss_kib=one.rss_kib,
+        rtt_us=one.rtt_us,
+        targets=_targets(lanes),
+        queues=one.queues,
+        jobs=tuple(_jobs(one.work, secrets, is_restbroker=own)),
+    )
+
+
+def _unrecorded(name: str, lanes: Sequence[LaneView]) -> Process:
+    """One that may not write for Sidekiq Web, or has just begun."""
+    host, _, pid = name.rpartition(":")
+    ages = [lane.age_s for lane in lanes if lane.age_s is not None]
+    queues = {queue: None for lane in lanes if lane.registered is not None for queue in lane.registered.queues}
+    return Process(
+        name=name,
+        host=host,
+        pid=int(pid),
+        tag=None,
+        version=None,
+        is_restbroker=True,
+        has_record=False,
+        started_at_s=None,
+        beat_age_s=min(ages, default=None),
+        quiet=False,
+        concurrency=0,
+        in_hand=sum(lane.in_hand for lane in lanes),
+        rss_kib=None,
+        rtt_us=None,
+        targets=_targets(lanes),
+        queues=tuple(queues),
+        jobs=(),
+    )
+
+
+def _targets(lanes: Sequence[LaneView]) -> tuple[str, ...]:
+    return tuple(sorted({lane.registered.facts.target for lane in lanes if lane.registered is not None}))
+
+
+def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker: bool) -> list[InHand]:
+    """The oldest first. Others may write there too: what cannot be read is left out."""
+    found: list[InHand] = []
+    for thread, raw in work.items():
+        with suppress(rubyjson.Unreadable, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            found.append(_in_hand(thread, raw, secrets, is_restbroker=is_restbroker))
+    return sorted(found, key=lambda one: one.job.at_s)
+
+
+def _in_hand(thread: str, raw: bytes, secrets: Collection[str], *, is_restbroker: bool) -> InHand:
+    fields = rubyjson.object_of(raw) or {}
+    payload = fields["payload"]
+    # From Sidekiq 7 on it is a text in the text.
+    job = payload.encode() if isinstance(payload, str) else rubyjson.dumps(payload)
+    run_at = fields["run_at"]
+    if isinstance(run_at, bool) or not isinstance(run_at, int | float):
+        raise TypeError(run_at)
+    found = shown(job, run_at / 1000 if run_at >= LEAST_MILLISECONDS else run_at, secrets)
+    if not is_restbroker:
+        # What the arguments of a job for Ruby begin with is no command.
+        found = attrs.evolve(found, command=None)
+    known = rubyjson.object_of(job) or {}
+    name = next((one for one in map(known.get, _NAMES) if isinstance(one, str) and one), None)
+    return InHand(thread, str(fields["queue"]), name and hiding.text(name, secrets, _WORD_LIMIT), found)
+
+
+def _text(fields: Mapping[str, Json], name: str) -> str | None:
+    found = fields.get(name)
+    return found[:_WORD_LIMIT] if isinstance(found, str) and found else None
+
+
+def _number(fields: Mapping[str, Json], name: str) -> float | None:
+    found = fields.get(name)
+    if isinstance(found, int | float) and not isinstance(found, bool) and abs(found) < _LARGEST:
+        return float(found)
+    return None

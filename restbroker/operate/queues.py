@@ -1,0 +1,199 @@
+"""Queues as an operator sees and steers them: what waits, who serves it, who paused it; pausing, looking, clearing.
+
+Called by `restbroker queues` and the pages. Always holds: a queue is paused for all processes, Ruby's too, through
+Sidekiq Pro's set; looking changes nothing and shows neither arguments nor a token; cleared jobs are gone for good, and
+counted; a name that is no UTF-8 is given as it is shown, and nothing is done where two are shown so (`names.exact`).
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Final
+
+import attrs
+
+from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.operate import audit
+from restbroker.operate.audit import Note, State
+from restbroker.operate.jobs import PAGE, Stored, shown
+from restbroker.operate.names import exact
+from restbroker.store import pauses, processes, stats
+from restbroker.store import queues as stored
+from restbroker.store.client import Client
+from restbroker.store.key_types import types
+from restbroker.store.keys import QueueName
+from restbroker.store.misuse import Misused
+from restbroker.store.pauses import Pause
+from restbroker.store.processes import Seen
+from restbroker.store.replies import text
+from restbroker.store.server import time_s
+from restbroker.store.stats import Overview
+
+BATCH: Final = 1000
+"""Jobs that are deleted between two moments at which clearing a queue can be stopped."""
+_NOTE_EVERY_S: Final = 1.0
+
+
+@attrs.frozen
+class Queue:
+    """A queue: jobs waiting (None: its key is no list), and how long the next one has been (None: it does not tell).
+
+    `targets` and `processes` (`host:pid`, Ruby's too) serve it now; `pause` is None where jobs are taken.
+    """
+
+    name: str
+    size: int | None
+    latency_s: float | None
+    pause: Pause | None
+    targets: tuple[str, ...]
+    processes: tuple[str, ...]
+
+
+@attrs.frozen
+class Waiting:
+    """A job in a queue: `place` 0 is taken next; how long it has been waiting, None if it does not tell."""
+
+    place: int
+    waited_s: float | None
+    job: Stored
+
+
+@attrs.frozen
+class Cleared:
+    """How far a queue is cleared, which had `total` jobs. `ended` is False as long as it goes on."""
+
+    total: int
+    done: int = 0
+    ended: bool = False
+
+
+def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
+    """Every queue that Redis, a process or `wanted` knows, or that is paused.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    records, paused = processes.seen(client, with_work=False), pauses.paused_queues(client)
+    seen = stats.overview(client, {*wanted, *paused, *(queue for one in records for queue in one.queues)})
+    targets, serving = _served(seen), _serving(seen, records)
+    return [
+        Queue(
+            one.name,
+            one.size,
+            one.latency_s,
+            paused.get(one.name),
+            tuple(sorted(targets.get(one.name, ()))),
+            tuple(sorted(serving.get(one.name, ()))),
+        )
+        for one in seen.queues
+    ]
+
+
+def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = None) -> bool:
+    """Has no process take jobs of a queue; None: until `resume`. Jobs in hand still run. It replaces an earlier pause.
+
+    False: it was paused already. Raises `StoreUnavailable`: it may be paused; the same call again is right.
+    """
+    own = exact(client, queue)
+    audit.write(client, Note(who=who, action="pause", place=_place(queue), where=lasting(for_s), why=why))
+    return pauses.pause_queue(client, own, who, why, for_s)
+
+
+def resume(client: Client, queue: str, who: str, why: str = "") -> bool:
+    """Has jobs of a queue taken again, whoever paused it. False: it was not paused."""
+    own = exact(client, queue)
+    audit.write(client, Note(who=who, action="resume", place=_place(queue), why=why))
+    return pauses.resume_queue(client, own)
+
+
+def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip: int = 0) -> Iterator[Waiting]:
+    """At most `limit` jobs behind the first `skip`, the one to be taken next first; none of `secrets` is shown."""
+    own = exact(client, queue)
+    now_s = time_s(client)
+    start, end = skip, skip + limit
+    while start < end and (page := stored.listed(client, own, start, min(PAGE, end - start))):
+        for place, raw in enumerate(page, start):
+            waited_s = stored.waited_s(raw, now_s)
+            yield Waiting(place, waited_s, shown(raw, now_s - (waited_s or 0.0), secrets))
+        start += len(page)
+
+
+def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool = False) -> int:
+    """Deletes all jobs that wait in a queue, as `clearing` does; how many. `dry_run`: only counts."""
+    if dry_run:
+        return _size(client, exact(client, queue))
+    done = 0
+    for step in clearing(client, queue, who, why):
+        done = step.done
+    return done
+
+
+def clearing(client: Client, queue: str, who: str, why: str = "") -> Generator[Cleared, None, None]:
+    """Deletes all jobs that wait in a queue now, the oldest first; yields after each batch how far it came.
+
+    They are gone: nothing keeps a copy. Jobs in hand still run; what is pushed meanwhile stays. Who stops iterating
+    stops it, and the same call again goes on with the rest. Raises `UsageError` if the key is no list;
+    `StoreUnavailable` and `StoreRefused`: what was deleted until then is gone, and perhaps a batch more.
+    """
+    own = exact(client, queue)
+    so_far = Cleared(_size(client, own))
+    last = stored.newest(client, own)
+    if last is not None:
+        note = Note(who=who, action="clear", place=_place(queue), state="begun", where="all", why=why)
+        note = attrs.evolve(note, run=audit.write(client, note))
+        state: State = "interrupted"
+        left, noted_s = 1, time.monotonic()
+        try:
+            while left:
+                count, left = stored.clear(client, own, last, BATCH)
+                so_far = attrs.evolve(so_far, done=so_far.done + count)
+                if left and time.monotonic() >= noted_s + _NOTE_EVERY_S:
+                    audit.write(client, attrs.evolve(note, state="going on", done=so_far.done))
+                    noted_s = time.monotonic()
+                state = state if left else "ended"
+                yield so_far
+        finally:
+            # An outage of Redis is told by what ended it.
+            with suppress(StoreUnavailable, StoreRefused):
+                audit.write(client, attrs.evolve(note, state=state, done=so_far.done))
+    yield attrs.evolve(so_far, ended=True)
+
+
+def _size(client: Client, queue: QueueName) -> int:
+    """How many jobs wait in it. Raises `UsageError` if the key is no list."""
+    size = stored.size(client, queue)
+    if size is None:
+        key = client.keys.queue_of(queue)
+        odd = Misused(text(key) if isinstance(key, bytes) else key, "list", types(client, [key]).get(key))
+        raise UsageError(f"{odd.what}: no job is in it.", odd.cure)
+    return size
+
+
+def lasting(for_s: float | None) -> str:
+    """How long a pause is meant to last, for the record of what people did."""
+    return "until resumed" if for_s is None else f"for {for_s:g} s"
+
+
+def _place(queue: str) -> str:
+    return f"queue:{queue}"
+
+
+def _served(seen: Overview) -> Mapping[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for lane in seen.lanes:
+        if lane.registered is not None and not lane.dying:
+            for queue in lane.registered.queues:
+                found[queue].add(lane.registered.facts.target)
+    return found
+
+
+def _serving(seen: Overview, records: Iterable[Seen]) -> Mapping[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for lane in seen.lanes:
+        if lane.registered is not None and not lane.dying:
+            for queue in lane.registered.queues:
+                found[queue].add(f"{lane.registered.facts.hostname}:{lane.registered.facts.pid}")
+    for one in records:
+        for queue in one.queues:
+            found[queue].add(one.short_name)
+    return found

@@ -1,0 +1,42 @@
+"""What the servers' own configuration should say, so that it allows what the tokens allow and no more.
+
+Called by `restbroker check --suggest`. Always holds: no server is asked, nothing is changed, and no text has a secret.
+"""
+
+from collections.abc import Collection
+
+import attrs
+
+from restbroker.config.core import Config
+from restbroker.operate.names import require
+from restbroker.operate.versions import running
+from restbroker.rules.auth import reaches
+from restbroker.servers import registry
+from restbroker.servers.allowed import allowed
+
+
+@attrs.frozen
+class Suggestion:
+    """`text`: lines for a file of that server, or what to set there; None: a target of this kind needs nothing."""
+
+    target: str
+    kind: str
+    text: str | None
+
+
+def suggestions(config: Config, targets: Collection[str] = ()) -> list[Suggestion]:
+    """One for each target, or for each of these. Commands are those of the version that a running process found.
+
+    Raises `UsageError` for a target that is not configured.
+    """
+    known = [target.name for target in config.targets]
+    for name in targets:
+        require("target", name, known)
+    found = []
+    for target in config.targets:
+        if not targets or target.name in targets:
+            catalogue = registry.catalogue_of(target, running(config, target))
+            tokens = [token for token in config.tokens if reaches(token, target.name, target.queues)]
+            text = registry.suggest(target, allowed(tokens, catalogue))
+            found.append(Suggestion(target.name, target.kind, text))
+    return found

@@ -1,0 +1,157 @@
+"""Targets as an operator sees and steers them, over all processes: how they are, what bounds them, who paused them.
+
+Called by `restbroker targets` and the pages. Always holds: a pause holds in all processes, and jobs in hand still run;
+what processes say of themselves is up to a beat old, and another version's perhaps, so that any of it may be missing.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import cast
+
+import attrs
+
+from restbroker.operate import audit
+from restbroker.operate.audit import Note
+from restbroker.operate.overview import figures
+from restbroker.operate.queues import lasting
+from restbroker.rules.json_types import Json
+from restbroker.store import pauses
+from restbroker.store.client import Client
+from restbroker.store.pauses import Pause
+
+_WORST_FIRST = ("denied", "closed", "open")
+_LARGEST = 1e15
+
+
+@attrs.frozen
+class Target:
+    """A target over all its processes, which are `lanes` (rows as of `overview.figures`, without those that died).
+
+    `gate` (open, closed, denied), `reason`, `cure` and `closed_for_s` are of the worst of them, `closed_in` says in how
+    many it is not open; None: no process serves it, or none tells. `pauses`: why it gets no jobs anywhere.
+    `concurrency`, `limit` (how many it is given at once now), `at_work`, `ahead`, `in_hand`, `rate_per_s`, `delivered`
+    and `failed` (since each process' start) are sums. `p50_ms` to `p99_ms`, of the last minute, are those of the
+    process that fares worst. `rate_limit_per_s` and `max_in_flight` hold for all together. `limited`: what held a
+    process' last fetch back. `outcomes`: how many tries ended as which, where processes tell.
+    """
+
+    name: str
+    kind: str | None
+    gate: str | None
+    closed_in: int
+    reason: str | None
+    cure: str | None
+    closed_for_s: float | None
+    pauses: tuple[Pause, ...]
+    concurrency: int
+    limit: int
+    rate_limit_per_s: float | None
+    max_in_flight: int | None
+    limited: tuple[str, ...]
+    at_work: int
+    ahead: int
+    in_hand: int
+    rate_per_s: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    delivered: int
+    failed: int
+    outcomes: Mapping[str, int]
+    versions: tuple[str, ...]
+    queues: tuple[str, ...]
+    processes: tuple[str, ...]
+    lanes: tuple[Mapping[str, Json], ...] = attrs.field(repr=False)
+
+
+def targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
+    """Every target that a process serves, that somebody paused, or that is `wanted`. Raises `StoreUnavailable`."""
+    return of_lanes(client, figures(client, ())["lanes"], wanted)
+
+
+def of_lanes(client: Client, lanes: Iterable[Mapping[str, Json]], wanted: Collection[str] = ()) -> list[Target]:
+    """The same of these rows, which `overview.figures` made. Raises `StoreUnavailable`."""
+    by_name: dict[str, list[Mapping[str, Json]]] = {name: [] for name in wanted}
+    for lane in lanes:
+        if isinstance(name := lane["target"], str):
+            by_name.setdefault(name, []).append(lane)
+    paused = pauses.paused_targets(client, by_name)
+    names = sorted(by_name.keys() | paused.keys())
+    return [_target(name, by_name.get(name, ()), paused.get(name, ())) for name in names]
+
+
+def pause(client: Client, target: str, who: str, why: str, for_s: float | None = None) -> None:
+    """Has no process take jobs for a target; None: until `resume`. Jobs in hand still run. It replaces an earlier one.
+
+    Raises `StoreUnavailable`: it may be paused; the same call again is right.
+    """
+    audit.write(client, Note(who=who, action="pause", place=f"target:{target}", where=lasting(for_s), why=why))
+    pauses.pause_target(client, target, who, why, for_s)
+
+
+def resume(client: Client, target: str, who: str, why: str = "") -> bool:
+    """Ends a person's pause of a target; it stays paused for other reasons. False: nobody had paused it."""
+    audit.write(client, Note(who=who, action="resume", place=f"target:{target}", why=why))
+    return pauses.resume_target(client, target)
+
+
+def _target(name: str, all_lanes: Sequence[Mapping[str, Json]], paused: tuple[Pause, ...]) -> Target:
+    lanes = [lane for lane in all_lanes if not lane["dying"]]
+    # One that only finishes what it has tells nothing of the target, but its jobs count.
+    telling = [lane for lane in lanes if lane["gate"] in _WORST_FIRST and lane["finishing"] is not True]
+    bounds = [_members(lane, "limits") for lane in telling]
+    worst = min(telling, key=lambda lane: _WORST_FIRST.index(str(lane["gate"])), default={})
+    return Target(
+        name=name,
+        kind=next((str(lane["kind"]) for lane in telling if lane["kind"] is not None), None),
+        gate=_word(worst.get("gate")),
+        closed_in=sum(lane["gate"] != "open" for lane in telling),
+        reason=_word(worst.get("gate_reason")),
+        cure=_word(worst.get("gate_cure")),
+        closed_for_s=max(_numbers([worst], "closed_for_s"), default=None),
+        pauses=paused,
+        concurrency=int(sum(_numbers(telling, "concurrency"))),
+        limit=int(sum(_numbers(telling, "limit"))),
+        rate_limit_per_s=min(_numbers(bounds, "rate_per_s"), default=None),
+        max_in_flight=min(map(int, _numbers(bounds, "in_flight")), default=None),
+        limited=_words(lane["limited"] for lane in telling),
+        at_work=int(sum(_numbers(lanes, "at_work"))),
+        ahead=int(sum(_numbers(lanes, "ahead"))),
+        # Also what died in hand: it is about to go back.
+        in_hand=int(sum(_numbers(all_lanes, "in_hand"))),
+        rate_per_s=sum(_numbers(telling, "rate_per_s")),
+        p50_ms=max(_numbers(telling, "p50_ms"), default=None),
+        p95_ms=max(_numbers(telling, "p95_ms"), default=None),
+        p99_ms=max(_numbers(telling, "p99_ms"), default=None),
+        delivered=int(sum(_numbers(telling, "delivered"))),
+        failed=int(sum(_numbers(telling, "failed"))),
+        outcomes=_outcomes(telling),
+        versions=_words(lane["server_version"] for lane in telling),
+        queues=_words(queue for lane in lanes for queue in cast("list[Json]", lane["queues"])),
+        processes=_words(lane["process"] for lane in lanes),
+        lanes=tuple(lanes),
+    )
+
+
+def _numbers(rows: Sequence[Mapping[str, Json]], field: str) -> list[float]:
+    found = (row.get(field) for row in rows)
+    numbers = [one for one in found if isinstance(one, int | float) and not isinstance(one, bool)]
+    # Another version, or another hand, may have written anything.
+    return [one for one in numbers if -_LARGEST < one < _LARGEST]
+
+
+def _outcomes(rows: Sequence[Mapping[str, Json]]) -> dict[str, int]:
+    told = [_members(row, "outcomes") for row in rows]
+    return {name: int(sum(_numbers(told, name))) for name in sorted({name for one in told for name in one})}
+
+
+def _members(row: Mapping[str, Json], field: str) -> Mapping[str, Json]:
+    found = row.get(field)
+    return found if isinstance(found, dict) else {}
+
+
+def _words(found: Iterable[Json]) -> tuple[str, ...]:
+    return tuple(sorted({one for one in found if isinstance(one, str)}))
+
+
+def _word(found: Json) -> str | None:
+    return found if isinstance(found, str) else None

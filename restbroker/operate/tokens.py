@@ -1,0 +1,70 @@
+"""Which tokens the jobs that wait carry. Called by `restbroker token list`.
+
+Always holds: reads page by page and never a whole queue, changes nothing, and shows no secret. While jobs come and go
+a few may be counted twice or not at all.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from restbroker.broker.delivery.tokens import Tokens
+from restbroker.operate.jobs import PAGE, read
+from restbroker.rules import arguments, rubyjson, signing
+from restbroker.rules.arguments import Submission
+from restbroker.rules.json_types import Json
+from restbroker.store import queues, sets
+from restbroker.store.client import Client
+
+
+@attrs.frozen
+class Waiting:
+    """Jobs by the name of their token; None stands for an unknown one. `previous`: those of a secret that is replaced.
+
+    `skipped`: jobs beyond the limit, that nobody looked at.
+    """
+
+    jobs: Counter[str | None]
+    previous: Counter[str]
+    skipped: int
+
+
+def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -> Waiting:
+    """Looks at the next `limit` jobs of each queue, of the retry set and of the schedule set.
+
+    Of the sets only what goes to one of these queues counts. Raises `StoreUnavailable`.
+    """
+    jobs: Counter[str | None] = Counter()
+    previous: Counter[str] = Counter()
+    for queue, fields in _jobs(client, served, limit):
+        submission = arguments.read(fields.get("args"))
+        read = submission if isinstance(submission, Submission) else None
+        given = arguments.addressed(fields.get("args"))[0] if read is None else read.token
+        jid = fields.get("jid")
+        first = signing.accepted_in(fields) or queue
+        proof = tokens.proof(given, jid if isinstance(jid, str) else "", read, first)
+        jobs[None if proof is None else proof.token.name] += 1
+        if proof is not None and proof.is_previous:
+            previous[proof.token.name] += 1
+    sizes = [
+        *(size or 0 for size in queues.sizes(client, served).values()),
+        sets.size(client, "retry"),
+        sets.size(client, "schedule"),
+    ]
+    return Waiting(jobs, previous, sum(max(size - limit, 0) for size in sizes))
+
+
+def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[tuple[str, dict[str, Json]]]:
+    """Each with its queue. What is no job is left out: it would be parked whatever its token."""
+    for queue in served:
+        skip = 0
+        while skip < limit and (page := queues.listed(client, queue, skip, min(PAGE, limit - skip))):
+            yield from ((queue, fields) for raw in page if (fields := rubyjson.object_of(raw)) is not None)
+            skip += len(page)
+    for kind in ("retry", "schedule"):
+        for raw, _ in read(client, kind, limit, newest_first=False):
+            fields = rubyjson.object_of(raw)
+            named = None if fields is None else fields.get("queue")
+            if fields is not None and isinstance(named, str) and named in served:
+                yield named, fields

@@ -1,0 +1,175 @@
+"""Parked jobs that are no longer in the dead set: finding them among the copies, and putting one back.
+
+Called by `restbroker dead` and the pages. Always holds: reads page by page, shows no token, and puts a job back where
+it is seen, not where it is run, and never beside itself.
+"""
+
+import sys
+import time
+from collections.abc import Collection, Iterator
+from itertools import islice
+from typing import Final
+
+import attrs
+
+from restbroker.errors import UsageError
+from restbroker.operate import audit, find
+from restbroker.operate.audit import Note
+from restbroker.operate.entry import Entry, Look
+from restbroker.operate.jobs import PAGE, Stored, read, shown
+from restbroker.operate.known import Known
+from restbroker.rules import rubyjson
+from restbroker.rules.job import MAY_HAVE_RUN_FIELD
+from restbroker.store import parked
+from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
+from restbroker.store.parked import Copy
+from restbroker.store.tickets import MAX_BYTES
+
+_PAGES: Final = 50
+"""So many pages of copies are looked through for one of those that are missing."""
+
+
+def trimmed(client: Client, limit: int, secrets: Collection[str]) -> list[Stored]:
+    """At most `limit` of them, newest first; none of `secrets` is shown. Raises `StoreUnavailable`."""
+    return [shown(copy.payload, copy.at_s, secrets) for copy in islice(_missing(client), limit)]
+
+
+@attrs.frozen
+class Copied:
+    """A copy of a parked job. `name` is its place among the copies; `is_there`: the dead set has just these bytes."""
+
+    name: str
+    entry: Entry
+    is_there: bool
+
+
+@attrs.frozen
+class Copies:
+    """Some of them, newest first. `after` leads to those that follow; None: there are none."""
+
+    shown: tuple[Copied, ...]
+    after: str | None
+
+
+def copies(
+    client: Client, known: Known, before: str = "", *, only_missing: bool = False, seconds: float = 2.0
+) -> Copies:
+    """The newest `PAGE` copies of those older than the copy `before` if given; with `only_missing` of the next
+    thousand those that the dead set does not have. Fewer where that takes so many seconds, but one.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    until_s = time.monotonic() + seconds
+    shown: list[Copied] = []
+    for _ in range(_PAGES if only_missing else 1):
+        page = parked.newest(client, PAGE, before)
+        missing = {copy.entry for copy in parked.missing(client, page)}
+        for copy in page:
+            if copy.entry in missing or not only_missing:
+                entry = Look(copy.payload, copy.at_s, known).entry()
+                shown.append(Copied(copy.entry, entry, copy.entry not in missing))
+                if time.monotonic() >= until_s:
+                    return Copies(tuple(shown), copy.entry)
+        if len(page) < PAGE and sum(len(copy.payload) for copy in page) < MAX_BYTES:
+            return Copies(tuple(shown), None)
+        before = page[-1].entry
+        if len(shown) >= PAGE or time.monotonic() >= until_s:
+            break
+    return Copies(tuple(shown), before)
+
+
+def newest(client: Client, jid: str, seconds: float = 10.0) -> Copy:
+    """The newest copy of a job that is not in the dead set, which `restore` would put back. Changes nothing.
+
+    Raises `UsageError` if there is none, if the job waits for its next try (whoever retries all would run it twice), or
+    if that cannot be told in so many seconds. Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    until_s = time.monotonic() + seconds
+    if _is_in(client, "retry", jid, until_s):
+        raise UsageError(
+            f"The job {jid} waits for its next try; put back beside it, it could run twice.",
+            "restbroker retries lists those that wait; if it fails for good, it is parked again by itself.",
+        )
+    found = None if _is_in(client, "dead", jid, until_s) else _copy_of(client, jid, until_s)
+    if found is None:
+        raise _nothing(jid)
+    return found
+
+
+def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 10.0) -> None:
+    """Puts the newest copy of a job back into the dead set, and writes down who did.
+
+    It says that it may have run: it may have been retried and delivered since it was parked.
+
+    Raises as `newest`; `StoreUnavailable` if it may be back all the same.
+    """
+    found = newest(client, jid, seconds)
+    audit.write(client, Note(who=who, action="restore", place="dead", where=jid, why=why, jids=(jid,)))
+    fields = rubyjson.object_of(found.payload)
+    if fields is not None:
+        found = attrs.evolve(found, payload=rubyjson.dumps({**fields, MAY_HAVE_RUN_FIELD: True}))
+    if not parked.restore(client, found):
+        raise _nothing(jid)
+
+
+def _is_in(client: Client, zset: SortedSet, jid: str, until_s: float) -> bool:
+    located = find.of_jid(client, zset, jid, until_s - time.monotonic())
+    if not located.complete:
+        raise _too_late(jid, f"the {zset} set")
+    return located.member is not None
+
+
+def _copy_of(client: Client, jid: str, until_s: float) -> Copy | None:
+    page = parked.newest(client, PAGE)
+    while page:
+        for copy in page:
+            if _jid(copy.payload) == jid:
+                return copy
+        if time.monotonic() >= until_s:
+            raise _too_late(jid, "the copies")
+        page = parked.newest(client, PAGE, before=page[-1].entry)
+    return None
+
+
+def _nothing(jid: str) -> UsageError:
+    return UsageError(
+        f"There is no copy of a parked job {jid} that the dead set does not have already.",
+        "restbroker dead --trimmed lists those that there are.",
+    )
+
+
+def _too_late(jid: str, where: str) -> UsageError:
+    return UsageError(
+        f"There was no time to look for the job {jid} in all of {where}; nothing was done.",
+        "Try again when less is going on; restbroker dead --restore looks for longer than the pages do.",
+    )
+
+
+def _missing(client: Client) -> Iterator[Copy]:
+    """The newest copy of each job that the dead set does not have, newest first.
+
+    A job that was retried and parked again is there with other bytes than its older copies have.
+    """
+    known: set[str] | None = None
+    page = parked.newest(client, PAGE)
+    while page:
+        for copy in parked.missing(client, page):
+            known = _jids(client, "dead") if known is None else known
+            jid = _jid(copy.payload)
+            if jid is None or jid not in known:
+                yield copy
+            if jid is not None:
+                known.add(jid)
+        page = parked.newest(client, PAGE, before=page[-1].entry)
+
+
+def _jids(client: Client, zset: SortedSet) -> set[str]:
+    """Of all jobs in one of Sidekiq's sets."""
+    members = read(client, zset, sys.maxsize, newest_first=True)
+    return {jid for payload, _ in members if (jid := _jid(payload)) is not None}
+
+
+def _jid(payload: bytes) -> str | None:
+    jid = (rubyjson.object_of(payload) or {}).get("jid")
+    return jid if isinstance(jid, str) else None

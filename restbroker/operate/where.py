@@ -1,0 +1,320 @@
+"""Conditions on jobs, `FIELD OP VALUE`, as the command line's `--where` and the pages' filters take them.
+
+`operate.find` reads them and asks `Condition.holds`; repeated conditions all must hold. Always holds: what looks like a
+secret's name is refused, since a password could be guessed letter by letter with it, and a value that is masked
+satisfies no condition.
+
+Times: an ISO date or time (UTC where no zone is given), `today` or `yesterday`. A day stands for its beginning with `<`
+and `>`, and for the whole of it with `=` and `!=`. A span (`90s`, `15m`, `2h`, `3d`, `1w`) is refused: `failed_at < 2m`
+is true of what is older than two minutes, and is read as the opposite; `older` and `bound` make conditions of spans. In
+texts `*` stands for anything with `=` and `!=`. A value may stand in quotes.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from restbroker.errors import UsageError
+from restbroker.rules import rubyjson
+from restbroker.rules.hiding import MASK, SECRET_NAME
+from restbroker.rules.json_types import Json
+
+Op: TypeAlias = Literal["=", "!=", "~", "<", ">"]
+
+_OPS: Final[dict[str, Op]] = {"=": "=", "!=": "!=", "~": "~", "<": "<", ">": ">"}
+TEXTS: Final = ("jid", "command", "queue", "target", "error", "message")
+NUMBERS: Final = ("attempts",)
+TIMES: Final = ("at", "failed_at", "enqueued_at")
+FIELDS: Final = (*TEXTS, *NUMBERS, *TIMES)
+ARGUMENT: Final = "arg."
+"""Before the name of an argument that is called as one of the fields, or nearly."""
+
+_FORM: Final = re.compile(r"\s*([^\s=!~<>]*)\s*(!=|=|~|<|>)\s*(.*?)\s*", re.DOTALL)
+_NAME: Final = re.compile(r"[\w.-]{1,100}")
+_SPAN: Final = re.compile(r"([+-]?)(\d{1,9}(?:\.\d{1,3})?)([smhdw])", re.ASCII)
+_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DAY_S: Final = 86_400.0
+_VALUE_LIMIT: Final = 500
+_SIDES: Final[tuple[Op, Op]] = ("<", ">")
+EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > yesterday'."
+"""As the command line takes them."""
+OPTIONS: Final = "; for dead and retries also"
+"""Before the options in a cure, which the command line has and a page has not."""
+
+
+@attrs.frozen
+class Span:
+    """A stretch of time in epoch seconds, `end_s` excluded; a moment begins and ends at once."""
+
+    begin_s: float
+    end_s: float
+
+
+Value: TypeAlias = str | float | Span
+
+
+@attrs.frozen
+class Condition:
+    """One condition. `field` is one of FIELDS or, behind `arg.`, the name of an argument; `text` is what was typed."""
+
+    field: str
+    op: Op
+    value: Value
+    text: str
+
+    @property
+    def argument(self) -> str | None:
+        """The argument that it is about; None for a field."""
+        return self.field.removeprefix(ARGUMENT) if self.field.startswith(ARGUMENT) else None
+
+    def holds(self, found: Json) -> bool:
+        """Whether it holds for what a job has there: None where it has nothing. Nothing holds for what is masked."""
+        if found == MASK:
+            return False
+        match self.value:
+            case Span():
+                return self._holds_time(found)
+            case float():
+                return self._holds_number(found)
+            case str():
+                return self._holds_text(found)
+
+    def _holds_time(self, found: Json) -> bool:
+        assert isinstance(self.value, Span)  # noqa: S101 - `holds` looked
+        begin_s, end_s = self.value.begin_s, self.value.end_s
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            return self.op == "!="
+        within = begin_s <= found < end_s or found == begin_s
+        match self.op:
+            case "<":
+                return found < begin_s
+            case ">":
+                return found >= begin_s if end_s > begin_s else found > begin_s
+            case "!=":
+                return not within
+            case _:
+                return within
+
+    def _holds_number(self, found: Json) -> bool:
+        number = _number(found) if isinstance(found, int | float | str) else None
+        if number is None:
+            return self.op == "!="
+        match self.op:
+            case "<":
+                return number < self.value  # type: ignore[operator]  # `holds` looked
+            case ">":
+                return number > self.value  # type: ignore[operator]
+            case "!=":
+                return number != self.value
+            case _:
+                return number == self.value
+
+    def _holds_text(self, found: Json) -> bool:
+        assert isinstance(self.value, str)  # noqa: S101 - `holds` looked
+        if found is None:
+            return self.op == "!="
+        text = found if isinstance(found, str) else _as_text(found)
+        match self.op:
+            case "~":
+                return self.value.casefold() in text.casefold()
+            case "!=":
+                return not _fits(self.value, text)
+            case _:
+                return _fits(self.value, text)
+
+
+Where: TypeAlias = tuple[Condition, ...]
+"""All of them must hold; none of them: every job is meant."""
+
+
+def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Sequence[str] = ()) -> Where:
+    """The conditions that were typed. Raises `UsageError`, which says what is wrong and what is allowed.
+
+    `ahead`: `at` is when a job is due, so that `2h` is two hours from now. `hidden`: arguments whose values are shown
+    to nobody (message texts, unless `ShowBodies`).
+    """
+    return tuple(_read(one, now_s, ahead=ahead, hidden=hidden) for one in typed if one.strip())
+
+
+def bound(field: str, op: Literal["<", ">"], value: str, now_s: float, *, ahead: bool = False) -> str:
+    """A condition on a time, for an option that says before or after which: here `value` may be a span as well.
+
+    So long ago, or with `ahead` for `at` from now on; a sign says which. Raises `UsageError`.
+    """
+    span = _time(field, _unquoted(value), now_s, ahead=ahead and field == "at")
+    return fixed(Condition(field, op, span, f"{field} {op} {value}"))
+
+
+def older(field: str, length: str, now_s: float, *, is_older: bool) -> str | None:
+    """A condition on a time that lies longer ago than a span, or not so long; None: that is no span."""
+    found = _SPAN.fullmatch(length)
+    if found is None or found[1]:
+        return None
+    return bound(field, "<" if is_older else ">", length, now_s)
+
+
+def fixed(condition: Condition) -> str:
+    """The condition as a text that means the same whenever it is read: a date in the place of `2h` or `yesterday`."""
+    match condition.value:
+        case Span(begin_s, end_s):
+            with suppress(ValueError, OverflowError, OSError):  # beyond all dates, as nothing is
+                begin = datetime.fromtimestamp(begin_s, UTC)
+                moment = begin.date().isoformat() if end_s > begin_s else begin.isoformat().replace("+00:00", "Z")
+                return f"{condition.field} {condition.op} {moment}"
+        case _:
+            pass
+    return condition.text
+
+
+def _read(typed: str, now_s: float, *, ahead: bool, hidden: Sequence[str]) -> Condition:
+    found = _FORM.fullmatch(typed)
+    if found is None or not found[1]:
+        raise UsageError(f"{_quoted(typed)} is no condition: FIELD OP VALUE, where OP is = != ~ < or >.", EXAMPLE)
+    name, op, value = found[1], _OPS[found[2]], found[3]
+    if value.startswith(("=", "~", "<", ">")):
+        wrong = f"There is no operator {found[2]}{value[0]}"
+        raise UsageError(f"{wrong}; there are = != ~ < and >.", EXAMPLE)
+    if len(value) > _VALUE_LIMIT:
+        raise UsageError(f"The value for {_shown(name)} is longer than {_VALUE_LIMIT} characters.", "Give less of it.")
+    field = _field(name, hidden)
+    meant = _value(field, op, _unquoted(value), now_s, ahead=ahead and field == "at")
+    return Condition(field, op, meant, f"{name} {op} {value}")
+
+
+def _unquoted(value: str) -> str:
+    """The value without quotes around it: many a language of searches has them there."""
+    quote, inside = value[:1], value[1:-1]
+    is_quoted = len(value) > 1 and quote in ("'", '"') and value.endswith(quote) and quote not in inside
+    return inside if is_quoted else value
+
+
+def _field(name: str, hidden: Sequence[str]) -> str:
+    if name in FIELDS:
+        return name
+    plain = name.removeprefix(ARGUMENT)
+    if _NAME.fullmatch(plain) is None:
+        raise UsageError(f"{_shown(name)} can be no field.", f"These exist: {', '.join(FIELDS)}, or any argument.")
+    if SECRET_NAME.search(plain.lower()):
+        raise UsageError(
+            f"{_shown(plain)} looks like the name of a secret, and jobs cannot be searched by secrets.",
+            "Somebody could guess one so, letter by letter. Use another field.",
+        )
+    if plain.lower() in hidden:
+        raise UsageError(
+            f"{_shown(plain)} is a message text, and those are hidden.",
+            "With ShowBodies in the configuration they are shown, and can be searched.",
+        )
+    near = get_close_matches(name.lower(), FIELDS, n=1, cutoff=0.75)
+    if near and not name.startswith(ARGUMENT):
+        raise UsageError(
+            f"There is no field {_shown(name)}; did you mean {near[0]}?",
+            f"These exist: {', '.join(FIELDS)}. For an argument of that name write {ARGUMENT}{_shown(name)}.",
+        )
+    return f"{ARGUMENT}{plain}"
+
+
+def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Value:
+    if field in TIMES:
+        if op == "~":
+            raise UsageError(f"{field} is a time, which contains nothing: use = != < or >.", EXAMPLE)
+        span = _time(field, value, now_s, ahead=ahead)
+        if _SPAN.fullmatch(value) is not None:
+            raise _two_ways(field, op, value, span, now_s)
+        return span
+    if field in TEXTS:
+        if op in ("<", ">"):
+            raise UsageError(f"{field} is a text, which is neither less nor more: use = != or ~.", EXAMPLE)
+        return value
+    if field in NUMBERS or op in ("<", ">"):
+        number = _number(value)
+        if number is None or op == "~":
+            allowed = "= != < >" if field in NUMBERS else "a number behind < and >"
+            raise UsageError(f"{_quoted(value)} is no number for {_shown(field)}.", f"It takes {allowed}.")
+        return number
+    return value
+
+
+def _time(field: str, value: str, now_s: float, *, ahead: bool) -> Span:
+    span = _span(value, now_s, ahead=ahead)
+    if span is None:
+        raise UsageError(
+            f"{_quoted(value)} is no time for {field}.", "Give 2026-11-20, 2026-11-20T08:00, today or yesterday."
+        )
+    return span
+
+
+def _two_ways(field: str, op: Op, value: str, span: Span, now_s: float) -> UsageError:
+    """Why a span is refused, with what may have been meant instead."""
+    whole = Span(math.floor(span.begin_s), math.floor(span.begin_s))
+    before, after = (fixed(Condition(field, sign, whole, f"{field} {sign} TIME")) for sign in _SIDES)
+    length = value.lstrip("+-")
+    message = f"{field} {op} {value} can be read in two ways: {length} is a length of time, and {field} a moment."
+    if span.begin_s > now_s:
+        return UsageError(message, f"Within {length} from now: {before}; later: {after}.")
+    options = f"{OPTIONS} --older-than {length} and --newer-than {length}"
+    return UsageError(message, f"Older than {length}: {before}; newer: {after}{options}.")
+
+
+def _span(value: str, now_s: float, *, ahead: bool) -> Span | None:
+    if value in ("today", "yesterday"):
+        midnight = datetime.fromtimestamp(now_s, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        begin_s = (midnight - timedelta(days=value == "yesterday")).timestamp()
+        return Span(begin_s, begin_s + _DAY_S)
+    if (found := _SPAN.fullmatch(value)) is not None:
+        length_s = float(found[2]) * _UNITS_S[found[3]]
+        forward = ahead if not found[1] else found[1] == "+"
+        moment_s = now_s + length_s if forward else now_s - length_s
+        return Span(moment_s, moment_s)
+    try:
+        moment = datetime.fromisoformat(value)
+        begin_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return Span(begin_s, begin_s + _DAY_S if _DAY.fullmatch(value) else begin_s)
+
+
+def _number(value: str | float) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _as_text(found: Json) -> str:
+    """What is no text as JSON has it: true, 5, ["a","b"]."""
+    return rubyjson.dumps(found).decode()
+
+
+def _fits(pattern: str, text: str) -> bool:
+    """Whether the text is the pattern, in which `*` stands for anything."""
+    if "*" not in pattern:
+        return pattern == text
+    first, *middle, last = pattern.split("*")
+    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
+        return False
+    # The first place is the best one for each part, so that no text takes long.
+    place, end = len(first), len(text) - len(last)
+    for part in middle:
+        place = text.find(part, place, end)
+        if place < 0:
+            return False
+        place += len(part)
+    return True
+
+
+def _quoted(typed: str) -> str:
+    return repr(typed) if len(typed) <= 80 else f"{typed[:60]!r}…"
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= 60 and name.isprintable() else repr(name[:60])

@@ -1,0 +1,73 @@
+"""Admin's tests run on a real Redis, with a configuration of two targets."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from restbroker.config.load import load
+from restbroker.operate.known import Known, known
+from restbroker.rules import rubyjson
+from restbroker.servers import registry
+from restbroker.store.client import Client, StoreSettings, open_client
+
+Put: TypeAlias = Callable[..., bytes]
+NOW_S = 1_700_000_000.5
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    opened = open_client(StoreSettings(redis_url, namespace="ns"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Known:
+    document: dict[str, Any] = {
+        "RestQueue": "rest",
+        "Token": "right-token",
+        "Targets": {"other": {"Kind": "ejabberd", "URL": "http://127.0.0.1:1/api", "Queues": ["other"]}},
+    }
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return known(load(tmp_path / "env.json", {}, {}, registry.kinds()).config)
+
+
+def job(jid: str, command: str = "register", arguments: Any = None, **more: Any) -> bytes:
+    """A failed job's bytes, as restbroker writes them."""
+    fields: dict[str, Any] = {
+        "class": "Add",
+        "args": [command, {"user": jid} if arguments is None else arguments, "right-token"],
+        "jid": jid,
+        "queue": "rest",
+        "retry": True,
+        "created_at": NOW_S,
+        "enqueued_at": NOW_S,
+        "error_message": "It failed.",
+        "error_class": "ServerError",
+        "failed_at": NOW_S,
+        "retry_count": 0,
+        **more,
+    }
+    return rubyjson.dumps({name: value for name, value in fields.items() if value is not None})
+
+
+@pytest.fixture
+def put(client: Client) -> Put:
+    """Puts a job into a set: `put("dead", 5, "j1", command="status")`; its bytes."""
+
+    def putting(zset: str, at_s: float, jid: str, command: str = "register", **more: Any) -> bytes:
+        raw = job(jid, command, **more)
+        client.command("ZADD", f"ns:{zset}", at_s, raw)
+        return raw
+
+    return putting
+
+
+def fields_of(raw: Any) -> dict[str, Any]:
+    """What a job's bytes say."""
+    assert isinstance(raw, bytes)
+    found: dict[str, Any] = json.loads(raw)
+    return found

@@ -1,0 +1,216 @@
+"""Finding jobs: pages, conditions, what is shown and what cannot be guessed."""
+
+import json
+from typing import Any
+
+from restbroker.operate.find import Budget, Page, is_key, one, page, waiting
+from restbroker.operate.known import Known
+from restbroker.operate.where import Where, read
+from restbroker.rules.redact import BODY_NAMES
+from restbroker.store import queues
+from restbroker.store.client import Client
+from tests.operate.conftest import NOW_S, Put, job
+
+
+def where(*typed: str) -> Where:
+    return read(typed, NOW_S)
+
+
+def jids(found: Page) -> list[str | None]:
+    return [entry.jid for entry in found.entries]
+
+
+def test_parked_jobs_come_newest_first_page_by_page_and_the_last_page_says_so(
+    client: Client, configured: Known, put: Put
+) -> None:
+    for n in range(5):
+        put("dead", NOW_S + n, f"j{n}")
+    first = page(client, "dead", (), configured, limit=3)
+    assert (jids(first), first.total) == (["j4", "j3", "j2"], 5)
+    assert first.after is not None
+    put("dead", NOW_S + 9, "new")
+    second = page(client, "dead", (), configured, after=first.after, limit=3)
+    assert (jids(second), second.after) == (["j1", "j0"], None)
+    whole = page(client, "dead", (), configured, limit=6)
+    assert (len(whole.entries), whole.after) == (6, None)
+
+
+def test_what_a_producer_wrote_as_tries_shows_no_token_at_any_depth(
+    client: Client, configured: Known, put: Put
+) -> None:
+    tries = [{"at": 1, "outcome": {"by": ["right-token"]}, "code": "x", "right-token": 1, "excerpt": "right-token"}]
+    put("dead", NOW_S, "j1", restbroker_attempts=[*tries, {"ms": 10**400}, "no try"])
+    (entry,) = page(client, "dead", (), configured).entries
+    assert "right-token" not in repr(entry)
+    assert [dict(one) for one in entry.history] == [
+        {"at": 1, "outcome": "…", "code": "x", "excerpt": "***"},
+        {"ms": "…"},
+    ]
+
+
+def test_a_job_that_a_person_retried_was_tried_as_often_as_its_tries_say(
+    client: Client, configured: Known, put: Put
+) -> None:
+    tries = [{"outcome": outcome} for outcome in ("rejected", "rejected", "killed")]
+    put("dead", NOW_S, "j1", retry_count=0, restbroker_attempts=tries)
+    (entry,) = page(client, "dead", (), configured).entries
+    assert entry.attempts == 2
+
+
+def test_each_field_finds_its_jobs(client: Client, configured: Known, put: Put) -> None:
+    put("dead", NOW_S, "a", command="send_message", arguments={"to": "bob@x", "n": 5})
+    put("dead", NOW_S + 1, "b", queue="other", error_class="BadToken", retry_count=4, failed_at=NOW_S - 90_000)
+    put("dead", NOW_S + 2, "c", queue="foreign", error_message="TIMED out.", enqueued_at=int(NOW_S * 1000) - 7_200_000)
+    for typed, expected in {
+        "jid = a": ["a"],
+        "command = send_*": ["a"],
+        "queue = other": ["b"],
+        "target = other": ["b"],
+        "target != ejabberd": ["c", "b"],
+        "error = BadToken": ["b"],
+        "error = 'BadToken'": ["b"],
+        "error != BadToken": ["c", "a"],
+        "message ~ timed": ["c"],
+        "attempts > 1": ["b"],
+        "failed_at < 2023-11-14T22:00": ["b"],
+        "enqueued_at < '2023-11-14T22:00'": ["c"],
+        "at = 2023-11-14": ["c", "b", "a"],
+        "to = bob@x": ["a"],
+        "n > 4": ["a"],
+        "user = b": ["b"],
+    }.items():
+        assert jids(page(client, "dead", where(typed), configured)) == expected, typed
+    assert jids(page(client, "dead", where("queue = rest", "n = 5"), configured)) == ["a"]
+
+
+def test_a_search_that_used_up_its_budget_says_where_to_go_on(client: Client, configured: Known, put: Put) -> None:
+    for n in range(50):
+        put("dead", NOW_S + n, f"j{n}")
+    found, after, rounds = list[str | None](), None, 0
+    while True:
+        part = page(client, "dead", where("jid = j7"), configured, after=after, budget=Budget(entries=20))
+        assert part.looked_at <= 20
+        found, after, rounds = found + jids(part), part.after, rounds + 1
+        if after is None:
+            break
+    assert (found, rounds) == (["j7"], 3)
+
+
+SECRET = {"user": "bob", "password": "hush-hush", "host": "x"}
+
+
+def test_no_secret_is_shown_in_any_field(client: Client, configured: Known) -> None:
+    odd: list[Any] = [
+        job("j1", arguments=SECRET, error_message="no right-token, hush-hush"),
+        job("right-token", "right-token", SECRET),
+        job("j3", args=json.dumps(["register", SECRET, "other-token"]), error_message="other-token"),
+        job("j4", arguments=[["password", "hush-hush"], ["user", "bob"]]),
+        job("j5", arguments={"text": "right-token", "deep": {"token": "hush-hush"}}),
+        job("j6", "register?password=hush-hush"),
+        job("j7", arguments=SECRET, restbroker_attempts=[{"excerpt": "right-token said hush-hush"}]),
+        b"right-token is no job",
+        b'["right-token"]',
+        b"\xff",
+    ]
+    for n, raw in enumerate(odd):
+        client.command("ZADD", "ns:dead", n, raw)
+    shown = repr(page(client, "dead", (), configured).entries)
+    assert not [word for word in ("hush-hush", "right-token", "other-token") if word in shown]
+    assert shown.count("Entry(") == len(odd)
+
+
+def test_message_texts_are_shown_and_found_only_with_show_bodies(client: Client, configured: Known, put: Put) -> None:
+    put("dead", 1, "j1", command="send_message", arguments={"body": "love letter", "to": "x"})
+    (entry,) = page(client, "dead", (), configured).entries
+    assert entry.arguments == {"body": "***", "to": "x"}
+    assert jids(page(client, "dead", where("body ~ love"), configured)) == []
+    assert jids(page(client, "dead", where("body != love"), configured)) == []
+    assert set(configured.hidden) == BODY_NAMES
+    shows = Known(configured.targets, configured.secrets, show_bodies=True)
+    assert jids(page(client, "dead", where("body ~ love"), shows)) == ["j1"]
+    assert shows.hidden == ()
+
+
+def test_nobody_can_guess_a_secret_by_searching(client: Client, configured: Known) -> None:
+    raw = job("j1", arguments={"user": "bob", "password": "hush-hush"}, error_message="wrong: hush-hush, right-token")
+    client.command("ZADD", "ns:dead", 1, raw)
+    for typed in ("message ~ hush", "message ~ right-token", "message = *hush*", "jid = right*"):
+        assert jids(page(client, "dead", where(typed), configured)) == [], typed
+    assert jids(page(client, "dead", where("message != *hush*"), configured)) == ["j1"]
+    assert jids(page(client, "dead", where("message ~ wrong"), configured)) == ["j1"]
+
+
+def test_what_is_no_job_is_an_entry_all_the_same(client: Client, configured: Known) -> None:
+    for n, raw in enumerate((b"5", b"{}", b'{"args":{},"jid":7,"queue":[],"error_class":[],"retry_count":"x"}')):
+        client.command("ZADD", "ns:dead", n, raw)
+    entries = page(client, "dead", (), configured).entries
+    assert [entry.is_job for entry in entries] == [True, True, False]
+    assert page(client, "dead", where("message ~ x", "attempts > 0"), configured).entries == ()
+
+
+def test_a_large_job_is_listed_without_its_arguments_and_found_by_them(
+    client: Client, configured: Known, put: Put
+) -> None:
+    put("dead", 1, "big", arguments={"name": "x" * 100_000, "n": 7})
+    (entry,) = page(client, "dead", where("n = 7"), configured).entries
+    assert isinstance(entry.arguments, str)
+    assert "bytes" in entry.arguments
+
+
+def test_a_job_is_found_again_by_its_key_and_by_its_job_id(client: Client, configured: Known, put: Put) -> None:
+    for n in range(30):
+        put("dead", 5 if n < 20 else n, f"j{n}")
+    for entry in page(client, "dead", (), configured, limit=30).entries:
+        assert one(client, "dead", entry.key, configured) == entry
+        assert entry.jid is not None
+        assert one(client, "dead", entry.jid, configured) == entry
+        assert entry.jid not in entry.key
+    assert one(client, "dead", "nobody", configured) is None
+    assert one(client, "retry", "j1", configured) is None
+
+
+def test_a_job_id_may_look_like_a_key(client: Client, configured: Known, put: Put) -> None:
+    rows: list[str] = ["nan-" + "0" * 40, "e-" + "0" * 40]
+    for jid in rows:
+        client.command("FLUSHALL")
+        put("dead", 5, jid)
+        assert not is_key(jid)
+        found = one(client, "dead", jid, configured)
+        assert found is not None
+        assert found.jid == jid
+        assert is_key(found.key)
+        assert one(client, "dead", f"5.0-{'0' * 40}", configured) is None
+
+
+def test_jobs_of_a_queue_are_listed_next_one_first_and_stay(client: Client, configured: Known) -> None:
+    queues.push(client, "rest", [job(f"j{n}", retry_count=None, failed_at=None) for n in range(50)])
+    first = waiting(client, "rest", (), configured, limit=30)
+    assert jids(first) == [f"j{n}" for n in range(30)]
+    second = waiting(client, "rest", (), configured, after=first.after, limit=30)
+    assert (jids(second)[0], second.after) == ("j30", None)
+    assert jids(waiting(client, "rest", where("jid = j44"), configured)) == ["j44"]
+    assert waiting(client, "none", (), configured).entries == ()
+    assert client.command("LLEN", "ns:queue:rest") == 50
+
+
+def test_what_was_sent_is_known_from_marks_counts_and_tries(client: Client, configured: Known, put: Put) -> None:
+    put("dead", 1, "marked", command="send_message", restbroker_may_have_run=True)
+    put("dead", 2, "counted", restbroker_uncertain=1)
+    put("dead", 3, "tried", restbroker_attempts=[{"outcome": "uncertain"}, {"outcome": "failed"}])
+    put("dead", 4, "failed", restbroker_attempts=[{"outcome": "failed"}])
+    found = {
+        entry.jid: (entry.may_have_run, entry.repeat_safe) for entry in page(client, "dead", (), configured).entries
+    }
+    assert found == {
+        "marked": (True, False), "counted": (True, True), "tried": (True, True), "failed": (False, True),
+    }  # fmt: skip
+
+
+def test_what_nobody_serves_or_is_sent_at_most_once_is_not_safe_to_repeat(configured: Known) -> None:
+    assert configured.repeats("rest", "register")
+    assert not configured.repeats("rest", "send_message")
+    assert not configured.repeats("foreign", "register")
+    assert not configured.repeats("rest", "no_such_command")
+    assert not configured.repeats("rest", None)
+    target = configured.targets["rest"]
+    assert target.at_most_once, "the default names broadcasts"

@@ -1,0 +1,82 @@
+"""Processes as an operator sees and steers them: restbroker's and Ruby's."""
+
+import json
+
+import pytest
+
+from restbroker.errors import RestbrokerError
+from restbroker.operate import audit, processes
+from restbroker.rules.json_types import Json
+from restbroker.store import queues
+from restbroker.store.client import Client
+from restbroker.store.jobs import FetchRequest, fetch
+from tests.operate.lanes import record, serve
+
+
+def test_a_process_of_restbroker_is_shown_with_its_targets_and_its_jobs(client: Client) -> None:
+    serve(client, "t", 7, ["rest"])
+    queues.push(client, "rest", [b"1", b"2", b"3"])
+    fetch(client, FetchRequest("node:7:abc:t", "t", ("rest",), 0, 3, 0))
+    payload: Json = {"class": "Add", "display_class": "register", "jid": "j1", "args": ["register", {}, "***"]}
+    work: dict[str, Json] = {"b": {"queue": "rest", "payload": json.dumps(payload), "run_at": 1_700_000_100}}
+    work |= {"a": {"queue": "rest", "payload": json.dumps({"class": "Add", "args": ["***"]}), "run_at": 1_700_000_050}}
+    record(client, "node:7:xyz", work, version="restbroker 0.1", tag="restbroker", queues=["rest"])
+    (one,) = processes.processes(client, {"t0ken"})
+    assert (one.name, one.host, one.pid, one.tag) == ("node:7:xyz", "node", 7, "restbroker")
+    assert (one.is_restbroker, one.has_record, one.targets, one.queues) == (True, True, ("t",), ("rest",))
+    assert (one.in_hand, one.concurrency, one.rss_kib, one.rtt_us, one.quiet) == (3, 5, 4096, 90, False)
+    assert one.started_at_s == 1_700_000_000.5
+    assert one.beat_age_s is not None
+    assert one.beat_age_s < 5
+    assert [(job.thread, job.queue, job.name, job.job.jid, job.job.at_s) for job in one.jobs] == [
+        ("a", "rest", "Add", None, 1_700_000_050),
+        ("b", "rest", "register", "j1", 1_700_000_100),
+    ]
+    assert processes.processes(client, (), with_jobs=False)[0].jobs == ()
+
+
+def test_rubys_processes_are_shown_too_and_nothing_of_their_arguments(client: Client) -> None:
+    old: Json = {"class": "Mailer", "jid": "j1", "args": ["a-private-word", "t0ken"]}
+    new = {"class": "Wrapper", "wrapped": "MailJob", "jid": "t0ken", "args": ["a-private-word"]}
+    work: dict[str, Json] = {"a": {"queue": "q", "payload": old, "run_at": 1_700_000_000}}
+    work |= {"b": {"queue": "q", "payload": json.dumps(new), "run_at": 1_700_000_001_000}}
+    work |= {"c": {"queue": "q"}, "d": {"queue": "q", "payload": "{x", "run_at": "now"}, "e": {}}
+    record(client, "web:9:ab", work, version="7.3.2", queues=["q", "q"])
+    (one,) = processes.processes(client, {"t0ken"})
+    assert (one.is_restbroker, one.version, one.in_hand, one.queues) == (False, "7.3.2", 5, ("q",))
+    assert [(job.name, job.job.command, job.job.at_s) for job in one.jobs] == [
+        ("Mailer", None, 1_700_000_000),
+        ("MailJob", None, 1_700_000_001),
+    ]
+    assert "a-private-word" not in repr(one.jobs)
+    assert "t0ken" not in repr(one.jobs)
+
+
+def test_a_process_without_a_record_is_shown_and_cannot_be_asked(client: Client) -> None:
+    serve(client, "t", 7, ["rest"])
+    (one,) = processes.processes(client, ())
+    assert (one.name, one.host, one.pid, one.has_record, one.targets) == ("node:7", "node", 7, False, ("t",))
+    with pytest.raises(RestbrokerError, match="no process node:7"):
+        processes.stop(client, "node:7", "ann")
+    assert client.command("KEYS", "*-signals") == []
+
+
+def test_requests_go_the_way_of_sidekiqs_own_api(client: Client) -> None:
+    record(client, "web:9:ab")
+    processes.quiet(client, "web:9:ab", "ann")
+    processes.stop(client, "web:9:ab", "ann")
+    assert client.command("LRANGE", "ns:web:9:ab-signals", 0, -1) == [b"TERM", b"TSTP"]
+    assert client.command("TTL", "ns:web:9:ab-signals") == 60
+
+
+def test_a_job_in_hand_is_cancelled_by_its_thread_and_written_down(client: Client) -> None:
+    payload = json.dumps({"class": "Add", "jid": "j1", "args": ["register", {}, "***"]})
+    job: Json = {"queue": "rest", "payload": payload, "run_at": 1_700_000_000}
+    record(client, "node:7:ab", {"0a1b": job, "other": job}, version="restbroker 1.0")
+    processes.cancel(client, "node:7:ab", "0a1b", "ann")
+    assert client.command("LRANGE", "ns:node:7:ab-signals", 0, -1) == [b"CANCEL 0a1b"]
+    (written,) = audit.listed(client, 5)
+    assert (written.note.who, written.note.action, written.note.place) == ("ann", "cancel", "process:node:7:ab")
+    assert written.note.jids == ("j1",)
+    with pytest.raises(RestbrokerError, match="no process"):
+        processes.cancel(client, "node:8:ab", "0a1b", "ann")

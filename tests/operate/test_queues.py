@@ -1,0 +1,159 @@
+"""Queues as an operator sees and steers them."""
+
+import json
+import time
+
+import pytest
+
+from restbroker.errors import UsageError
+from restbroker.operate import audit, queues
+from restbroker.operate.names import require
+from restbroker.operate.queues import Cleared, Queue
+from restbroker.rules.json_types import Json
+from restbroker.store import queues as stored
+from restbroker.store.client import Client
+from tests.operate.lanes import record, serve
+
+
+def job(jid: str, **changed: Json) -> bytes:
+    fields = {"class": "Add", "jid": jid, "args": ["register", {"password": "hush-hush"}, "t0ken"], **changed}
+    return json.dumps(fields).encode()
+
+
+def test_each_queue_is_shown_with_who_serves_it_and_who_paused_it(client: Client) -> None:
+    stored.push(client, "rest", [job("j1", enqueued_at=time.time() - 60)])
+    serve(client, "ejabberd", 7, ["rest", "slow"])
+    serve(client, "other", 8, ["slow"])
+    record(client, "web:9:ab", queues=["rest", "mailers"], version="7.3.2")
+    assert queues.pause(client, "rest", "ann", "moving", None) is True
+    mailers, rest, slow, wanted = queues.queues(client, ["wanted"])
+    assert (rest.name, rest.size, rest.targets, rest.processes) == ("rest", 1, ("ejabberd",), ("node:7", "web:9"))
+    assert rest.latency_s is not None
+    assert 60 <= rest.latency_s < 70
+    assert rest.pause is not None
+    assert (rest.pause.who, rest.pause.why, rest.pause.left_s) == ("ann", "moving", None)
+    assert (slow.targets, slow.processes, slow.pause) == (("ejabberd", "other"), ("node:7", "node:8"), None)
+    assert (mailers.name, mailers.targets, mailers.processes) == ("mailers", (), ("web:9",))
+    assert wanted == Queue("wanted", 0, 0.0, None, (), ())
+    assert queues.resume(client, "rest", "ann") is True
+    assert queues.resume(client, "rest", "ann") is False
+
+
+def test_who_peeks_sees_the_next_jobs_first_and_neither_arguments_nor_tokens(client: Client) -> None:
+    stored.push(client, "rest", [job(f"j{n}", enqueued_at=time.time() - 100 + n) for n in range(50)])
+    found = list(queues.peek(client, "rest", 45, {"t0ken"}))
+    assert [one.place for one in found] == list(range(45))
+    assert [one.job.jid for one in found] == [f"j{n}" for n in range(45)]
+    assert found[0].job.command == "register"
+    assert found[0].waited_s is not None
+    assert found[0].waited_s > found[44].waited_s > 50  # type: ignore[operator]
+    assert "hush-hush" not in repr(found)
+    assert "t0ken" not in repr(found)
+    assert [one.job.jid for one in queues.peek(client, "rest", 5, (), skip=48)] == ["j48", "j49"]
+    assert stored.sizes(client, ["rest"]) == {"rest": 50}
+    assert list(queues.peek(client, "none", 5, ())) == []
+
+
+def test_a_queue_is_cleared_and_a_dry_run_only_counts(client: Client) -> None:
+    stored.push(client, "rest", [job(f"j{n}") for n in range(3)])
+    assert queues.clear(client, "rest", "ann", dry_run=True) == 3
+    assert stored.sizes(client, ["rest"]) == {"rest": 3}
+    assert queues.clear(client, "rest", "ann") == 3
+    assert stored.sizes(client, ["rest"]) == {"rest": 0}
+    assert queues.clear(client, "rest", "ann") == 0
+
+
+def test_a_queue_is_cleared_in_batches_and_what_is_pushed_meanwhile_stays(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "BATCH", 10)
+    stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
+    steps = queues.clearing(client, "rest", "ann")
+    assert next(steps) == Cleared(25, 10)
+    stored.push(client, "rest", [job("later")])
+    assert list(steps) == [Cleared(25, 20), Cleared(25, 25), Cleared(25, 25, ended=True)]
+    assert [one.job.jid for one in queues.peek(client, "rest", 5, ())] == ["later"]
+    ended, begun = audit.listed(client, 5)
+    assert (begun.note.state, ended.note.state, ended.note.done, ended.note.run) == ("begun", "ended", 25, begun.name)
+
+
+def test_a_clearing_that_is_stopped_is_written_down_as_such_and_the_same_call_again_goes_on(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "BATCH", 10)
+    stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
+    steps = queues.clearing(client, "rest", "ann")
+    next(steps)
+    steps.close()
+    interrupted = next(audit.listed(client, 1)).note
+    assert (interrupted.state, interrupted.done) == ("interrupted", 10)
+    assert queues.clear(client, "rest", "bob") == 15
+    assert stored.sizes(client, ["rest"]) == {"rest": 0}
+
+
+def test_an_unknown_name_is_told_with_the_nearest_one_or_with_those_that_there_are() -> None:
+    require("queue", "rest", {"rest"})
+    with pytest.raises(UsageError) as told:
+        require("queue", "rets", {"rest", "mailers"})
+    assert told.value.cure == "Did you mean rest?"
+    with pytest.raises(UsageError) as told:
+        require("queue", "x", {f"queue-{n:02}" for n in range(12)})
+    assert str(told.value.cure).endswith("queue-09 and 2 more.")
+    with pytest.raises(UsageError) as told:
+        require("queue", "x", ())
+    assert "RedisURL" in str(told.value.cure)
+
+
+def test_a_queue_whose_name_is_no_utf_8_is_shown_with_its_jobs_and_steered_by_how_it_is_shown(client: Client) -> None:
+    client.command("SADD", "ns:queues", b"a\xff")
+    pushed = json.dumps({"class": "Add", "jid": "j1", "enqueued_at": time.time() - 60})
+    client.command("LPUSH", b"ns:queue:a\xff", pushed, "2", "3")
+    (one,) = [one for one in queues.queues(client) if one.name == "a\\xff"]
+    assert one.size == 3
+    assert one.latency_s == pytest.approx(60, abs=20)
+    assert [waiting.job.jid for waiting in queues.peek(client, one.name, 1, ())] == ["j1"]
+    assert queues.pause(client, one.name, "ann", "why") is True
+    assert client.command("SMEMBERS", "ns:paused") == [b"a\xff"]
+    (one,) = [one for one in queues.queues(client) if one.pause is not None]
+    assert (one.name, one.size, one.pause and one.pause.who) == ("a\\xff", 3, "ann")
+    assert queues.resume(client, one.name, "ann") is True
+    assert queues.clear(client, one.name, "ann", dry_run=True) == 3
+    assert queues.clear(client, one.name, "ann") == 3
+    assert client.command("EXISTS", b"ns:queue:a\xff") == 0
+    client.command("SET", b"ns:queue:a\xff", "x")
+    with pytest.raises(UsageError, match="is a string, and restbroker needs a list"):
+        queues.clear(client, one.name, "ann")
+
+
+@pytest.mark.parametrize("other", [
+    ("LPUSH", "ns:queue:a\\xff", "another's"), ("SADD", "ns:queues", "a\\xff"), ("SADD", "ns:paused", "a\\xff"),
+    ("SADD", "ns:queues", b"a\\xff\xff"),
+])  # fmt: skip
+def test_of_two_queues_that_are_shown_alike_none_is_taken_for_the_other(
+    client: Client, other: tuple[str | bytes, ...]
+) -> None:
+    shown = "a\\xff\\xff" if other[-1] == b"a\\xff\xff" else "a\\xff"
+    odd = b"a\xff\xff" if len(shown) > len("a\\xff") else b"a\xff"
+    client.command("SADD", "ns:queues", odd)
+    client.command("LPUSH", b"ns:queue:" + odd, "1")
+    client.command(*other)
+    paused = client.command("SMEMBERS", "ns:paused")
+    for act in (
+        lambda: queues.pause(client, shown, "ann", ""),
+        lambda: queues.resume(client, shown, "ann"),
+        lambda: queues.clear(client, shown, "ann"),
+        lambda: queues.clear(client, shown, "ann", dry_run=True),
+        lambda: list(queues.peek(client, shown, 5, ())),
+    ):
+        with pytest.raises(UsageError, match="More than one queue may be meant by"):
+            act()
+    assert list(audit.listed(client, 10)) == []
+    assert client.command("SMEMBERS", "ns:paused") == paused
+    assert client.command("LLEN", b"ns:queue:" + odd) == 1
+
+
+def test_a_key_that_is_no_list_is_not_cleared(client: Client) -> None:
+    client.command("SET", "ns:queue:rest", "precious")
+    with pytest.raises(UsageError, match="is a string, and restbroker needs a list: no job is in it"):
+        queues.clear(client, "rest", "ann")
+    assert client.command("GET", "ns:queue:rest") == b"precious"

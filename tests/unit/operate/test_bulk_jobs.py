@@ -1,0 +1,110 @@
+"""A row's job is what `enqueue` would push for it, and says which row it is of."""
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.bulk.push_jobs import Maker, Tokens, jid_of, row_of
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
+from restbroker.operate.enqueue import Order, payload
+from restbroker.rules import signing
+from restbroker.rules.arguments import Submission
+from restbroker.rules.bulk_check import BadRow, Checker
+from restbroker.rules.command import Command
+from restbroker.rules.json_types import Json
+from restbroker.servers import registry
+
+BATCH = "0123456789abcdef"
+SPEC = registry.catalogue("ejabberd").commands["register"]
+PLAIN = Token("plain", (Secret('a "token" {},"],"jid":"'),))
+SIGNED = Token("signed", (Secret("secret"),), signed=True)
+BOUND = Token("bound", (Secret("bound"),), hosts=("example.org",))
+OTHER = Token("other", (Secret("other"),), allow=("kick_user",))
+
+
+def maker(*tokens: Token, **order: object) -> Maker:
+    common = Order("register", {}, "rest", PLAIN, **order)  # type: ignore[arg-type]
+    return Maker(Checker(SPEC, {}, None), Tokens(tokens, SPEC, {}, None, "ejabberd", "rest"), common)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    arguments=st.dictionaries(st.text(max_size=6), JSON, max_size=4),
+    token=st.sampled_from([PLAIN, SIGNED]),
+    order=st.fixed_dictionaries(
+        {},
+        optional={
+            "retry": st.sampled_from([True, False, 3]),
+            "wanted": st.just(True),
+            "ok_if_exists": st.just(True),
+            "at_s": st.just(4e9 + 0.5),
+            "reply_to": st.just("restbroker:reply:bulk-x"),
+        },
+    ),
+    row=st.integers(1, 2**32 - 1),
+)
+def test_it_is_byte_for_byte_what_one_enqueue_makes(
+    arguments: dict[str, Json], token: Token, order: dict[str, object], row: int
+) -> None:
+    made = maker(token, **order)
+    one = attrs.evolve(made.order, arguments=arguments, token=token)
+    for now_s in (1795165609.25, 1795165610.5):
+        assert made.payload(arguments, jid_of(BATCH, row), now_s) == payload(one, jid_of(BATCH, row), now_s)
+
+
+def test_for_a_token_that_demands_it_the_signature_covers_the_queue() -> None:
+    token = attrs.evolve(SIGNED, queue_signed=True)
+    arguments: dict[str, Json] = {"user": "a"}
+    for queue in ("rest", "low"):
+        raw = payload(Order("register", arguments, queue, token), jid_of(BATCH, 1), 1.5)
+        submission = Submission(Command("register", arguments), None, None)
+        assert signing.sign("secret", "signed", 1, jid_of(BATCH, 1), submission, queue).encode() in raw
+
+
+def test_what_no_job_can_hold_is_refused() -> None:
+    for token in (PLAIN, SIGNED):
+        made = maker(token)
+        for value in ("\ud800", float("nan"), "x" * 2**20):
+            with pytest.raises(BadRow):
+                made.payload({"user": value}, jid_of(BATCH, 1), 1.5)
+
+
+def test_the_first_token_that_allows_a_row_is_the_rows() -> None:
+    made = maker(OTHER, BOUND, PLAIN)
+    assert b'"bound"]' in made.payload({"user": "a", "host": "example.org", "password": "b"}, jid_of(BATCH, 1), 1.5)
+    assert b'a \\"token\\"' in made.payload({"user": "a", "host": "x", "password": "b"}, jid_of(BATCH, 1), 1.5)
+    with pytest.raises(BadRow, match=r"HostNotAllowed: The token \"bound\" does not allow register on the host"):
+        maker(OTHER, BOUND).payload({"host": "x"}, jid_of(BATCH, 1), 1.5)
+    assert not made.tokens.refused("register")
+    assert [reason.code for reason in maker(OTHER).tokens.refused("register")] == ["CommandNotAllowed"]
+
+
+def test_a_row_is_not_given_a_token_that_counts_in_other_queues() -> None:
+    elsewhere = Token("elsewhere", (Secret("elsewhere"),), queues=("low",))
+    abroad = Token("abroad", (Secret("abroad"),), targets=("prosody",))
+    made = maker(elsewhere, abroad, PLAIN).payload({"user": "a"}, jid_of(BATCH, 1), 1.5)
+    assert b'a \\"token\\"' in made
+    refused = maker(elsewhere, abroad).tokens.refused("register")
+    assert [reason.code for reason in refused] == ["QueueNotAllowed", "TargetNotAllowed"]
+
+
+@given(st.integers(1, 2**32 - 1))
+def test_a_job_id_has_24_hex_digits_and_names_its_row(row: int) -> None:
+    jid = jid_of(BATCH, row)
+    assert len(jid) == 24
+    assert row_of(BATCH, jid) == row
+    assert row_of("f" * 16, jid) is None
+
+
+def test_another_jobs_id_names_no_row() -> None:
+    rows: list[Json] = [None, 5, "", BATCH, BATCH + "x" * 8, BATCH + "0" * 9]
+    for jid in rows:
+        assert row_of(BATCH, jid) is None

@@ -1,0 +1,31 @@
+"""What `check` says of limits and tokens, and how it names the keys of a target."""
+
+import attrs
+
+from restbroker.config.load import load
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
+from restbroker.operate.check_limits import check_tokens
+from restbroker.servers import registry
+
+
+def test_a_token_that_may_do_dangerous_things_is_named_with_what_it_may() -> None:
+    environ = {"RESTBROKER_RESTQUEUE": "q", "RESTBROKER_TOKEN": "t0ken", "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
+    config = load(None, environ, {}, registry.kinds()).config
+    assert list(check_tokens(config)) == []
+    admin = Token("admin", (Secret("hush"),), ("*", "dangerous:backup"))
+    (found,) = check_tokens(attrs.evolve(config, tokens=(*config.tokens, admin)))
+    assert (found.level, found.code) == ("note", "DangerousAllowed")
+    assert '"admin"' in found.message
+    assert "dangerous:backup" in found.message
+    assert "hush" not in str(found)
+
+
+def test_a_token_that_no_queue_can_be_used_with_is_named() -> None:
+    environ = {"RESTBROKER_RESTQUEUE": "q", "RESTBROKER_TOKEN": "t0ken", "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
+    config = load(None, environ, {}, registry.kinds()).config
+    token = Token("app", (Secret("hush"),), targets=("ejabberd",), queues=("q*",))
+    assert list(check_tokens(attrs.evolve(config, tokens=(token,)))) == []
+    (found,) = check_tokens(attrs.evolve(config, tokens=(attrs.evolve(token, queues=("r",)),)))
+    assert (found.level, found.code) == ("warning", "TokenFitsNowhere")
+    assert '"app"' in found.message

@@ -1,0 +1,80 @@
+"""What `check` says about a Redis server that describes itself like this."""
+
+import attrs
+
+from restbroker.operate.judge_server import judge_server
+from restbroker.servers.findings import Finding, Level, ok, worst_cause
+from restbroker.store.server import ServerFacts
+
+GOOD = ServerFacts(
+    run_id="r",
+    role="master",
+    version="7.0.15",
+    is_valkey=False,
+    time_s=0.0,
+    maxmemory_bytes=2**30,
+    used_memory_bytes=2**20,
+    policy="noeviction",
+    aof_enabled=True,
+    appendfsync="always",
+    cluster_enabled=False,
+    save="",
+    disk_ok=True,
+    total_memory_bytes=2**33,
+    databases={0: 1},
+)
+
+
+def judged(offset_s: float = 0.0, **changes: object) -> dict[str, Finding]:
+    facts = attrs.evolve(GOOD, **changes)  # type: ignore[arg-type]  # the tests name real fields
+    found = {finding.code: finding for finding in judge_server(facts, "h:1", offset_s)}
+    assert all(finding.level == "ok" or finding.why for finding in found.values())
+    return found
+
+
+def test_a_server_that_is_as_it_should_be_has_nothing_but_ok() -> None:
+    assert {finding.level for finding in judged().values()} == {"ok"}
+
+
+def test_what_endangers_jobs_is_found_with_its_weight() -> None:
+    rows: list[tuple[dict[str, object], str, Level]] = [
+        ({"version": "6.2.14"}, "TooOld", "problem"),
+        ({"version": "7.0.4", "is_valkey": True}, "TooOld", "problem"),
+        ({"version": ""}, "TooOld", "problem"),
+        ({"cluster_enabled": True}, "Cluster", "problem"),
+        ({"role": "slave"}, "Replica", "problem"),
+        ({"disk_ok": False}, "DiskFailed", "problem"),
+        ({"appendfsync": "everysec"}, "SavedEachSecond", "note"),
+        ({"appendfsync": "no"}, "SavedSometime", "warning"),
+        ({"appendfsync": None}, "Unknown", "note"),
+        ({"aof_enabled": False, "save": "3600 1"}, "SnapshotsOnly", "warning"),
+        ({"aof_enabled": False, "save": ""}, "NotSaved", "warning"),
+        ({"aof_enabled": False, "save": None}, "Unknown", "note"),
+        ({"policy": "allkeys-lru"}, "Eviction", "problem"),
+        ({"policy": "allkeys-lru", "maxmemory_bytes": 0}, "Eviction", "warning"),
+        ({"policy": "volatile-ttl"}, "Eviction", "warning"),
+        ({"used_memory_bytes": 2**30 - 1}, "NearlyFull", "warning"),
+        ({"used_memory_bytes": 2**30}, "Full", "problem"),
+        ({"used_memory_bytes": 2**30, "policy": "volatile-lru"}, "NearlyFull", "warning"),
+        ({"used_memory_bytes": 2**33 - 1, "maxmemory_bytes": 0}, "NearlyFull", "warning"),
+        ({"offset_s": 5.0}, "Clock", "warning"),
+        ({"offset_s": -5.0}, "Clock", "warning"),
+    ]
+    for changes, code, level in rows:
+        found = judged(**changes)  # type: ignore[arg-type]  # offset_s is the one float among them
+        assert found[code].level == level
+        assert found[code].cure
+
+
+def test_a_version_as_old_as_allowed_is_accepted() -> None:
+    assert judged(version="7.0.0")["Version"].level == "ok"
+    assert judged(version="7.2.4", is_valkey=True)["Version"].message == "Valkey 7.2.4 answers at h:1."
+
+
+def test_the_gravest_cause_decides_and_only_problems_count() -> None:
+    def problem(cause: str) -> Finding:
+        return attrs.evolve(Finding("problem", "a", "c", "m"), cause=cause)  # type: ignore[arg-type]  # one of CAUSES
+
+    assert worst_cause([ok("a", "c", "m"), Finding("warning", "a", "c", "m", cause="store")]) is None
+    assert worst_cause([problem("other"), problem("target"), problem("refused"), problem("store")]) == "store"
+    assert worst_cause([problem("other"), problem("target")]) == "target"

@@ -1,0 +1,101 @@
+"""What becomes of members of the Go original's retry set, as go-workers writes them."""
+
+import json
+from typing import Any
+
+from restbroker.operate.migrate_job import Keep, Park, Plan, Retry, plan
+
+NOW_S = 1_795_170_000.25
+# Measured on the original: keys sorted, dates as text, the queue with its namespace.
+FAILED = (
+    b'{"args":["register",{"user":"bob"},"t0ken"],"class":"Add","enqueued_at":1795156514.25,"error_message":"boom",'
+    b'"failed_at":"2026-11-20 06:35:15 UTC","jid":"27866f8c269d653c56ca53e7","queue":"ns:rest","retried_at":'
+    b'"2026-11-20 06:35:55 UTC","retry":true,"retry_count":1,"unknown":{"b":1,"a":2}}'
+)
+
+
+def planned(raw: bytes, namespace: str = "ns", queues: tuple[str, ...] = ("rest", "a:b"), nudge: int = 0) -> Plan:
+    return plan(raw, queues, namespace, NOW_S, nudge)
+
+
+def fields(one: Plan) -> dict[str, Any]:
+    assert isinstance(one, Retry | Park)
+    value: dict[str, Any] = json.loads(one.payload)
+    return value
+
+
+def changed(**changes: Any) -> bytes:
+    return json.dumps({**json.loads(FAILED), **changes}, separators=(",", ":")).encode()
+
+
+def test_a_job_as_the_original_writes_it_becomes_one_that_sidekiq_web_shows() -> None:
+    one = planned(FAILED)
+    assert one == Retry(
+        FAILED.replace(b'"2026-11-20 06:35:15 UTC"', b"1795156515.0000005")
+        .replace(b'"2026-11-20 06:35:55 UTC"', b"1795156555.0000005")
+        .replace(b"ns:rest", b"rest"),
+        "rest",
+        repaired=True,
+    )
+
+
+def test_a_job_that_is_well_keeps_its_bytes() -> None:
+    well = changed(queue="rest", failed_at=1795156515.5, retried_at=1795156555.5)
+    assert planned(well) == Retry(well, "rest", repaired=False)
+
+
+def test_exactly_the_namespace_is_taken_off_a_queue() -> None:
+    rows: list[tuple[str, str, str]] = [
+        ("rest", "", "rest"),
+        ("rest", "ns", "rest"),
+        ("ns:a:b", "ns", "a:b"),
+        ("a:b", "", "a:b"),
+        ("a:a:b", "a", "a:b"),
+    ]
+    for queue, namespace, expected in rows:
+        one = planned(changed(queue=queue), namespace)
+        assert isinstance(one, Retry)
+        assert (one.queue, fields(one)["queue"]) == (expected, expected)
+
+
+def test_a_job_of_another_queue_is_left_alone() -> None:
+    rows: list[tuple[str, str]] = [("ns:other", "ns"), ("ns:rest", ""), ("nsrest", "ns"), ("b", "")]
+    for queue, namespace in rows:
+        assert isinstance(planned(changed(queue=queue), namespace), Keep)
+
+
+def test_failed_at_is_always_there() -> None:
+    rows: list[Any] = [None, "yesterday", True, []]
+    for failed_at in rows:
+        assert fields(planned(changed(failed_at=failed_at)))["failed_at"] == NOW_S
+
+
+def test_a_job_without_a_jid_gets_one_of_its_own_and_the_same_at_a_second_attempt() -> None:
+    first, again, other = (
+        fields(planned(changed(jid=None, args=args)))["jid"] for args in (["status"], ["status"], ["stop"])
+    )
+    assert first == again
+    assert first != other
+    assert len(first) == 24
+
+
+def test_a_nudge_makes_a_job_different_from_an_equal_one() -> None:
+    assert len({fields(planned(FAILED, nudge=nudge))["failed_at"] for nudge in range(20)}) == 20
+    assert len({fields(planned(b"no job", nudge=nudge))["failed_at"] for nudge in range(20)}) == 20
+
+
+def test_what_is_no_job_is_parked_whole_with_the_reason() -> None:
+    rows: list[tuple[bytes, str, str]] = [
+        (b"", "UnreadablePayload", "not valid JSON"),
+        (b"[1]", "UnreadablePayload", "not an object"),
+        (b'"\\ud800"', "UnreadablePayload", "not valid JSON"),
+        (b'{"queue":5}', "UnreadablePayload", "names no usable queue"),
+        (b'{"args":[]}', "UnreadablePayload", "names no usable queue"),
+        (b'{"queue":"rest","a":"' + b"x" * 1024 * 1024 + b'"}', "PayloadTooLarge", "1048576 are the limit"),
+    ]
+    for raw, code, words in rows:
+        one = planned(raw)
+        assert isinstance(one, Park)
+        parked = fields(one)
+        assert (parked["args"], parked["error_class"], parked["queue"]) == ([raw.decode()], code, "rest")
+        assert words in parked["error_message"]

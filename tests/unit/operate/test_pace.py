@@ -1,0 +1,35 @@
+"""How a thread that computes lets others go on, with a clock of its own."""
+
+import pytest
+
+from restbroker.operate.pace import Pace, paced
+
+
+class Clock:
+    """CPU time that a test spends."""
+
+    def __init__(self) -> None:
+        self.worked_s = 0.0
+        self.rests: list[float] = []
+
+    def pace(self) -> Pace:
+        return Pace(lambda: self.worked_s, self.rests.append)
+
+
+def test_who_worked_for_a_millisecond_rests_as_long_as_he_worked() -> None:
+    clock = Clock()
+    pace = clock.pace()
+    for worked_s in (0.0, 0.0005, 0.003, 0.0031, 0.0045):
+        clock.worked_s = worked_s
+        pace.step()
+    assert clock.rests == [pytest.approx(0.003), pytest.approx(0.0015)]
+
+
+def test_what_is_paced_comes_whole_and_in_its_order_with_rests_between() -> None:
+    clock = Clock()
+    found = []
+    for item in paced(range(100), clock.pace()):
+        found.append(item)
+        clock.worked_s += 0.001
+    assert found == list(range(100))
+    assert len(clock.rests) == 6
