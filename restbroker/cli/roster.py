@@ -36,6 +36,6 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     tell_notes(found)
     # Trio and the web libraries take long to import: not for `--help` or a wrong configuration.
-    from restbroker.assembly.alone import run_rosters
+    from restbroker.app.alone import run_rosters
 
     run_rosters(found.config, load, json_logs=json_logs, stats=stats)

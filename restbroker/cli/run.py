@@ -72,7 +72,7 @@ def _as_broker(
     line: socket.socket | None = None,
     number: int | None = None,
 ) -> int:
-    from restbroker.assembly.build import run as serve
+    from restbroker.app.build import run as serve
 
     ended = serve(config, load, json_logs=json_logs, line=line, worker=number)
     if ended.second_signal is not None:
@@ -81,7 +81,7 @@ def _as_broker(
 
 
 def _as_supervisor(config: Config, load: Callable[[], Loaded], *, json_logs: bool) -> int:
-    from restbroker.assembly.group import run as supervise
+    from restbroker.app.group import run as supervise
 
     # The very same interpreter, options of Python's own and arguments.
     command = [sys.executable, *sys.orig_argv[1:], _WORKER, _NUMBER]

@@ -108,7 +108,7 @@ def probe(
     """
     import trio
 
-    from restbroker.assembly.probing import probed
+    from restbroker.app.probing import probed
 
     settings = quietly(config)
     for name in names or ():

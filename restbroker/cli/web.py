@@ -34,6 +34,6 @@ def web(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     tell_notes(found)
     # Trio and the web libraries take long to import: not for `--help` or a wrong configuration.
-    from restbroker.assembly.alone import run as serve
+    from restbroker.app.alone import run as serve
 
     serve(found.config, load, json_logs=json_logs)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from restbroker.assembly.rosters import RostersInRedis, rosters_of
+from restbroker.app.rosters import RostersInRedis, rosters_of
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.servers import registry

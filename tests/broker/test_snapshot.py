@@ -2,7 +2,7 @@
 
 import trio
 
-from restbroker.assembly.snapshot import snapshot
+from restbroker.app.snapshot import snapshot
 from restbroker.broker.lane import Lane
 from restbroker.telemetry.figures import Figures
 from restbroker.transport.message import Request, Response

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 import trio
 
-from restbroker.assembly.logins import logins_of
+from restbroker.app.logins import logins_of
 from restbroker.config.load import load
 from restbroker.rules.command import Call, Command
 from restbroker.rules.outcome import Delivered

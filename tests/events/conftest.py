@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trio
 
-from restbroker.assembly.events import event_services
+from restbroker.app.events import event_services
 from restbroker.config.events import Events, EventSource
 from restbroker.config.target import CertFiles
 from restbroker.events.receiver import Receiver

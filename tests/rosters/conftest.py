@@ -9,7 +9,7 @@ import httpx
 import pytest
 import trio
 
-from restbroker.assembly.roster_service import RosterService, roster_service
+from restbroker.app.roster_service import RosterService, roster_service
 from restbroker.config.roster import Roster
 from restbroker.rosters.rules import Contact, as_stored
 from restbroker.serving.runner import Server

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import trio
 
-from restbroker.assembly.logins import LoginsInRedis
+from restbroker.app.logins import LoginsInRedis
 from restbroker.config.load import load
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json

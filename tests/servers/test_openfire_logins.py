@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.assembly.logins import LoginsInRedis
+from restbroker.app.logins import LoginsInRedis
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
 from restbroker.rules.outcome import Denied, Rejected

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import trio
 
-from restbroker.assembly.measures import Measures
+from restbroker.app.measures import Measures
 from restbroker.broker import broker
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status

@@ -97,8 +97,8 @@ def test_web_libraries_are_only_loaded_where_something_is_served(
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from restbroker.assembly.build import plan_of\n"
-        "from restbroker.assembly.services import Looks, web_services\n"
+        "from restbroker.app.build import plan_of\n"
+        "from restbroker.app.services import Looks, web_services\n"
         "from restbroker.config.load import load\n"
         "from restbroker.servers import registry\n"
         "from restbroker.telemetry.figures import Figures\n"

@@ -10,7 +10,7 @@ import pika.exceptions
 import pytest
 import trio
 
-from restbroker.assembly.events import event_services
+from restbroker.app.events import event_services
 from restbroker.config.events import Events, EventSource
 from restbroker.config.secret import Secret
 from restbroker.events.amqp.settings import Exchange, Server, Settings

@@ -13,7 +13,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.assembly.events import event_services
+from restbroker.app.events import event_services
 from restbroker.config.events import Events, EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url

@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.assembly.logins import LoginsInRedis
+from restbroker.app.logins import LoginsInRedis
 from restbroker.events import states
 from restbroker.servers.contract import Ports
 from restbroker.servers.openfire.chat.logins import Ended, SharedLogins, shared_logins

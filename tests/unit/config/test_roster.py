@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.assembly.reading import warnings_of
+from restbroker.app.reading import warnings_of
 from restbroker.config.core import Loaded
 from restbroker.config.load import load
 from restbroker.config.roster import Roster

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.assembly import build
+from restbroker.app import build
 from restbroker.broker import broker
 from restbroker.broker.broker import Ended
 from restbroker.config.load import load

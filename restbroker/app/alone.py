@@ -13,11 +13,11 @@ import attrs
 import trio
 
 from restbroker import __version__
-from restbroker.assembly.reading import OTHER_REDIS, Told, read, warnings_of
-from restbroker.assembly.roster_service import beside, served_here
-from restbroker.assembly.sdnotify import notifiers
-from restbroker.assembly.services import Looks, site_services
-from restbroker.assembly.summaries import Summaries
+from restbroker.app.reading import OTHER_REDIS, Told, read, warnings_of
+from restbroker.app.roster_service import beside, served_here
+from restbroker.app.sdnotify import notifiers
+from restbroker.app.services import Looks, site_services
+from restbroker.app.summaries import Summaries
 from restbroker.broker.service import Service
 from restbroker.broker.signals import STOP, dump
 from restbroker.broker.status.view import View

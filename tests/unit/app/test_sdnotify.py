@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.assembly.sdnotify import Notifier, notifiers
+from restbroker.app.sdnotify import Notifier, notifiers
 from restbroker.broker.status.view import View
 from tests.support.wait import until_async
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from restbroker.assembly.own_redis import own_redis
+from restbroker.app.own_redis import own_redis
 from restbroker.broker.service import Service
 from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource
@@ -68,7 +68,7 @@ def _ways(source: EventSource, inlet: "Inlet", open_connection: "Callable[[], Co
 
     if source.target is None:
         return Ways(inlet, report)
-    from restbroker.assembly.logins import logins_of
+    from restbroker.app.logins import logins_of
     from restbroker.events.leases import LeasesInRedis
     from restbroker.servers import registry
     from restbroker.servers.contract import Ports

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from restbroker.assembly.own_redis import own_redis
+from restbroker.app.own_redis import own_redis
 from restbroker.broker.service import Service
 from restbroker.broker.status.view import Running, View
 from restbroker.config.core import Config

@@ -2,7 +2,7 @@
 
 import trio
 
-from restbroker.assembly.measures import Measures
+from restbroker.app.measures import Measures
 from restbroker.broker.status.status import Status
 from restbroker.telemetry.counts import Counts
 from restbroker.telemetry.events import JobFinished

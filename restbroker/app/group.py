@@ -12,12 +12,12 @@ import attrs
 import trio
 
 from restbroker import __version__
-from restbroker.assembly.events import events_here
-from restbroker.assembly.reading import Told, read, warnings_of
-from restbroker.assembly.roster_service import RosterService, beside, served_here, with_brokers
-from restbroker.assembly.sdnotify import notifiers
-from restbroker.assembly.services import Looks, site_services, web_services
-from restbroker.assembly.summaries import Summaries
+from restbroker.app.events import events_here
+from restbroker.app.reading import Told, read, warnings_of
+from restbroker.app.roster_service import RosterService, beside, served_here, with_brokers
+from restbroker.app.sdnotify import notifiers
+from restbroker.app.services import Looks, site_services, web_services
+from restbroker.app.summaries import Summaries
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.broker.service import Service
 from restbroker.config.core import Config, Loaded

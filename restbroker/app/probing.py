@@ -10,7 +10,7 @@ from typing import Final, Literal
 import attrs
 import trio
 
-from restbroker.assembly.build import plan_of
+from restbroker.app.build import plan_of
 from restbroker.broker.delivery.link import probe, unreachable
 from restbroker.broker.lane import LanePlan
 from restbroker.config.core import Config

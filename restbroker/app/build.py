@@ -12,16 +12,16 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from restbroker.assembly.events import event_services, sent_by
-from restbroker.assembly.logins import logins_of
-from restbroker.assembly.measures import Measures, commands
-from restbroker.assembly.reload import Reloader
-from restbroker.assembly.roster_service import RosterService, beside, roster_service, with_brokers
-from restbroker.assembly.rosters import rosters_of
-from restbroker.assembly.sdnotify import notifiers
-from restbroker.assembly.services import Looks, web_services
-from restbroker.assembly.snapshot import snapshot
-from restbroker.assembly.summaries import Summaries
+from restbroker.app.events import event_services, sent_by
+from restbroker.app.logins import logins_of
+from restbroker.app.measures import Measures, commands
+from restbroker.app.reload import Reloader
+from restbroker.app.roster_service import RosterService, beside, roster_service, with_brokers
+from restbroker.app.rosters import rosters_of
+from restbroker.app.sdnotify import notifiers
+from restbroker.app.services import Looks, web_services
+from restbroker.app.snapshot import snapshot
+from restbroker.app.summaries import Summaries
 from restbroker.broker import broker
 from restbroker.broker.broker import Ended
 from restbroker.broker.delivery.tokens import Tokens

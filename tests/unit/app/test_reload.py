@@ -9,9 +9,9 @@ import attrs
 import pytest
 import trio
 
-from restbroker.assembly import reading
-from restbroker.assembly.build import plan_of
-from restbroker.assembly.reload import Reloader
+from restbroker.app import reading
+from restbroker.app.build import plan_of
+from restbroker.app.reload import Reloader
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.plan import BrokerPlan
 from restbroker.config.core import Config, Loaded, Note

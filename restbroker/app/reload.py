@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
-from restbroker.assembly.reading import AT_START, OTHER_REDIS, Told, read, warnings_of
+from restbroker.app.reading import AT_START, OTHER_REDIS, Told, read, warnings_of
 from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
 from restbroker.config.core import Config, Loaded

@@ -7,8 +7,8 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.assembly.group import _GroupReloader
-from restbroker.assembly.summaries import Summaries
+from restbroker.app.group import _GroupReloader
+from restbroker.app.summaries import Summaries
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.config.core import Config, Loaded
 from restbroker.config.load import load
