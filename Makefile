@@ -82,7 +82,7 @@ tested: $(VENV)/.dev
 QUICK := tests/unit tests/broker tests/model/test_store_against_model.py tests/model/test_rosters_against_model.py
 PYTEST := $(BIN)/python -m pytest -p tests.support.progress
 
-quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute (ARGS=tests/unit/rules)
+quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute (ARGS=tests/unit/job)
 	@MODEL_HISTORIES=$${MODEL_HISTORIES:-10} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20} $(PYTEST) -p no:randomly \
 		$(if $(filter tests/%,$(ARGS)),,$(QUICK)) $(ARGS)
 
@@ -177,7 +177,7 @@ screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of S
 
 fuzz: $(VENV)/.dev servers ## Try many more histories, payloads, answers and configurations (FUZZ_EXAMPLES, MODEL_HISTORIES)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-2000} MODEL_HISTORIES=$${MODEL_HISTORIES:-4000} $(BIN)/python -m pytest \
-		tests/fuzz tests/unit/rules tests/model/test_store_against_model.py -o faulthandler_timeout=0
+		tests/fuzz tests/unit/job tests/model/test_store_against_model.py -o faulthandler_timeout=0
 
 # mutmut forks, so what it imports is installed beside what the tests need.
 $(VENV)/mutants/.done: $(BIN)/python requirements/dev.lock requirements/mutants.lock
@@ -186,8 +186,8 @@ $(VENV)/mutants/.done: $(BIN)/python requirements/dev.lock requirements/mutants.
 		-r requirements/dev.lock -r requirements/mutants.lock
 	@touch $@
 
-MUTANTS ?= rules store lua
-mutants: $(VENV)/mutants/.done servers ## Look which changes of rules/ and store/ no test notices: hours (MUTANTS=rules, ARGS="restbroker.rules.job*")
+MUTANTS ?= job store lua
+mutants: $(VENV)/mutants/.done servers ## Look which changes of job/ and store/ no test notices: hours (MUTANTS=job, ARGS="restbroker.job.job*")
 	@MODEL_HISTORIES=$${MODEL_HISTORIES:-60} PYTHON=$(abspath $(VENV)/mutants/bin) tests/mutants/run "$(MUTANTS)" $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and who imports whom

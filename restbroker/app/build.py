@@ -34,8 +34,8 @@ from restbroker.broker.status.record import SidekiqRecord
 from restbroker.broker.status.status import Status
 from restbroker.config.core import Config, Loaded
 from restbroker.config.target import Target
+from restbroker.job.policy import Policy
 from restbroker.operate.connect import store_settings
-from restbroker.rules.policy import Policy
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
 from restbroker.store import scripts

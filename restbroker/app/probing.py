@@ -14,7 +14,7 @@ from restbroker.app.build import plan_of
 from restbroker.broker.delivery.link import probe, unreachable
 from restbroker.broker.lane import LanePlan
 from restbroker.config.core import Config
-from restbroker.rules.outcome import Probe
+from restbroker.job.outcome import Probe
 from restbroker.telemetry.figures import Figures
 from restbroker.transport.errors import MaybeSent, NotSent
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from restbroker.broker.lane import Lane
 from restbroker.config.target import Target
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.telemetry.figures import Figures
 
 

@@ -14,7 +14,7 @@ import trio
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.store import beats, tokens
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection

@@ -9,9 +9,9 @@ import attrs
 import trio
 
 from restbroker.broker.delivery.tokens import Proof
-from restbroker.rules.job import Job, memory_bytes
-from restbroker.rules.policy import Context
-from restbroker.rules.settlement import Fingerprint, Settlement
+from restbroker.job.job import Job, memory_bytes
+from restbroker.job.policy import Context
+from restbroker.job.settlement import Fingerprint, Settlement
 from restbroker.telemetry.events import JobFinished
 
 

@@ -27,7 +27,7 @@ from restbroker.broker.settling.finished import Finished
 from restbroker.broker.settling.recent import Recent
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused
-from restbroker.rules.policy import Policy
+from restbroker.job.policy import Policy
 from restbroker.servers.contract import Connector
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import Limits

@@ -7,7 +7,7 @@ import attrs
 from restbroker.broker.lane import Lane, LanePlan
 from restbroker.broker.service import Service
 from restbroker.broker.status.status import Status
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.store.connection import Connection, Waiter
 from restbroker.telemetry.events import Report
 

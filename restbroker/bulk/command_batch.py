@@ -28,8 +28,8 @@ from restbroker.config.core import Config
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
+from restbroker.job.json_types import Json
 from restbroker.operate.enqueue import Order
-from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 
 _SAVE_EVERY_S: Final = 1.0

@@ -13,10 +13,10 @@ from restbroker.config.target import Target
 from restbroker.console import arguments, output
 from restbroker.console.order import signatures_of, target_of
 from restbroker.errors import RestbrokerError, UsageError
+from restbroker.job.argument_check import Checker
+from restbroker.job.coerce import coerce
+from restbroker.job.command import CommandSpec
 from restbroker.operate.enqueue import Order, pause_of, serving
-from restbroker.rules.bulk_check import Checker
-from restbroker.rules.coerce import coerce
-from restbroker.rules.command import CommandSpec
 from restbroker.servers import registry
 from restbroker.store.client import Client
 

@@ -26,8 +26,8 @@ from restbroker.bulk.read import (
     TooLong,
     too_long,
 )
-from restbroker.rules.cells import guarded, unguarded
-from restbroker.rules.json_types import Json
+from restbroker.job.cells import guarded, unguarded
+from restbroker.job.json_types import Json
 
 _SEPARATORS: Final = (",", ";", "\t", "|")
 # An unquoted cell has no quotation mark; in a quoted one each stands twice (RFC 4180).
@@ -57,7 +57,7 @@ def table_of(first: str, lines: Lines, mark: str) -> Table:
 
 
 def guarded_row(text: str, separator: str) -> str:
-    """The row's letters with its cells guarded (`rules.cells`); what is no proper row stays as it is."""
+    """The row's letters with its cells guarded (`job.cells`); what is no proper row stays as it is."""
     form = _Form(separator, (), None)
     if form.proper().fullmatch(text) is None:
         return text

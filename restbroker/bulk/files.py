@@ -10,7 +10,7 @@ import re
 from restbroker.bulk import csv as bulk_csv
 from restbroker.bulk import ndjson as bulk_ndjson
 from restbroker.bulk.read import BOM, ENDS, ERROR, LONGEST, Bad, BadFile, Lines, Source, Table, TooLong
-from restbroker.rules import rubyjson
+from restbroker.job import rubyjson
 
 
 def opened(source: Source) -> Table:

@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 
 from restbroker.bulk.read import ERROR, Bad, Lines, Read, Row, TooLong, too_long
-from restbroker.rules import rubyjson
-from restbroker.rules.endpoint import kind_of
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.endpoint import kind_of
+from restbroker.job.json_types import Json
 
 
 def rows_of(lines: Lines) -> Iterator[Read]:

@@ -18,9 +18,9 @@ from restbroker.bulk import store as bulk
 from restbroker.bulk.push_jobs import COMMAND_KEY, MOST_ROWS, Maker, jid_of, row_of
 from restbroker.bulk.read import Bad, Read, Row
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
-from restbroker.rules import rubyjson
-from restbroker.rules.bulk_check import BadRow
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.argument_check import BadRow
+from restbroker.job.json_types import Json
 from restbroker.store.client import Client
 
 _CHUNK_ROWS: Final = 500

@@ -13,14 +13,14 @@ import orjson
 
 from restbroker.config.tokens import Token
 from restbroker.errors import UsageError
+from restbroker.job import rubyjson
+from restbroker.job.argument_check import BadRow, Checker
+from restbroker.job.auth import Wish, refusal, refused_command, refused_place
+from restbroker.job.command import Command, CommandSpec
+from restbroker.job.job import PAYLOAD_LIMIT_BYTES
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason
 from restbroker.operate.enqueue import Order, payload
-from restbroker.rules import rubyjson
-from restbroker.rules.auth import Wish, refusal, refused_command, refused_place
-from restbroker.rules.bulk_check import BadRow, Checker
-from restbroker.rules.command import Command, CommandSpec
-from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Reason
 
 BATCH_DIGITS: Final = 16
 _ROW_DIGITS: Final = 8

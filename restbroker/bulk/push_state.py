@@ -15,8 +15,8 @@ from typing import Final
 import attrs
 
 from restbroker.errors import UsageError
-from restbroker.rules import rubyjson
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.json_types import Json
 
 SUFFIX: Final = ".restbroker-state"
 _VERSION: Final = 1

@@ -9,8 +9,8 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 import attrs
 
+from restbroker.job.json_types import Json
 from restbroker.light import light
-from restbroker.rules.json_types import Json
 
 Form = Literal["csv", "ndjson"]
 ERROR: Final = "_error"

@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.reply import BATCH_PREFIX
+from restbroker.job.reply import BATCH_PREFIX
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, integer, items, mapping, raw, text
 from restbroker.store.settling import as_score

@@ -18,12 +18,12 @@ from restbroker.console import output
 from restbroker.console.asking import confirm
 from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError
+from restbroker.job.json_types import Json
+from restbroker.job.unserved import listed
 from restbroker.operate.act import Action, Chosen, Progress, Verb, perform
 from restbroker.operate.act_job import FOREIGN
 from restbroker.operate.connect import open_store
 from restbroker.operate.known import Known
-from restbroker.rules.json_types import Json
-from restbroker.rules.unserved import listed
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import size

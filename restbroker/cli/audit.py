@@ -9,9 +9,9 @@ import typer
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.times import local, utc
+from restbroker.job.json_types import Json
 from restbroker.operate.audit import Written, listed
 from restbroker.operate.connect import open_store
-from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)
 

@@ -16,9 +16,9 @@ from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.order import Signatures, knows
 from restbroker.errors import ConfigError, UsageError
+from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
+from restbroker.job.json_types import Json
 from restbroker.operate.versions import running
-from restbroker.rules.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
-from restbroker.rules.json_types import Json
 from restbroker.servers import registry
 
 app = typer.Typer(add_completion=False)

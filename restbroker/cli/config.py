@@ -21,7 +21,7 @@ from restbroker.console.asking import YesOption
 from restbroker.console.configured import ConfigOption, JsonOption, loaded, tell_notes
 from restbroker.console.private_file import write_new
 from restbroker.events import registry as sources
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.servers import registry
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, show or describe the configuration file.")

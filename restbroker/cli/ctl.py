@@ -20,10 +20,10 @@ from restbroker.console.configured import ConfigOption, quietly
 from restbroker.console.order import token_of
 from restbroker.console.times import duration_s
 from restbroker.errors import UsageError
+from restbroker.job.command import Catalogue, Command, CommandSpec
+from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.enqueue import Order, Serving, serving_if_told
-from restbroker.rules.command import Catalogue, Command, CommandSpec
-from restbroker.rules.json_types import Json
 from restbroker.servers import registry
 from restbroker.servers.ctl import Asked, Manner, Printed, Refused
 from restbroker.store.client import Client

@@ -18,9 +18,9 @@ import typer
 from restbroker.console import output
 from restbroker.console.exits import Exit, no
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.job.json_types import Json
 from restbroker.operate import ctl
 from restbroker.operate.enqueue import Order, Serving, push, serving_if_told, wait
-from restbroker.rules.json_types import Json
 from restbroker.servers.ctl import Answered, answered
 from restbroker.store.client import Client
 

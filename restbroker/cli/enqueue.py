@@ -23,10 +23,10 @@ from restbroker.console.exits import Exit, no
 from restbroker.console.order import fitted, joined, signatures_of, target_of, token_of
 from restbroker.console.times import at_s, duration_s
 from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
+from restbroker.job.command import Command
+from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.enqueue import Order, Serving, pause_of, push, serving_if_told, wait
-from restbroker.rules.command import Command
-from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from restbroker.console import output
 from restbroker.console.times import local, utc
+from restbroker.job.json_types import Json
 from restbroker.operate.entry import Entry
-from restbroker.rules.json_types import Json
 
 
 def write(found: Sequence[Entry], *, as_json: bool) -> None:

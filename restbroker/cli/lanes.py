@@ -6,7 +6,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 _LIMITS = {
     "rate": "RateLimit is reached",

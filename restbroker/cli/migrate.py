@@ -10,10 +10,10 @@ from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError, UsageError
+from restbroker.job.json_types import Json
 from restbroker.operate import migrate as admin
 from restbroker.operate.connect import open_store
 from restbroker.operate.migrate import Sources, Takeover, Watched
-from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.server import require_supported
 

@@ -17,11 +17,11 @@ from restbroker.console.lists import ListsFirst
 from restbroker.console.times import utc
 from restbroker.console.who import who
 from restbroker.errors import UsageError
+from restbroker.job.json_types import Json
 from restbroker.operate import processes as admin
 from restbroker.operate.connect import open_store
 from restbroker.operate.names import require
 from restbroker.operate.processes import InHand, Process
-from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 
 app = typer.Typer(

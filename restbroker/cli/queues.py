@@ -18,13 +18,13 @@ from restbroker.console.jobs import LimitOption, tokens
 from restbroker.console.lists import ListsFirst
 from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
+from restbroker.job.json_types import Json
 from restbroker.operate import find
 from restbroker.operate import queues as admin
 from restbroker.operate.connect import open_store
 from restbroker.operate.known import known
 from restbroker.operate.names import require
 from restbroker.operate.queues import Cleared, Queue, Waiting
-from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 
 app = typer.Typer(

@@ -13,7 +13,7 @@ from restbroker.config.values import LogLevel
 from restbroker.console.configured import ConfigOption, loaded, tell_notes
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 app = typer.Typer(add_completion=False)
 

@@ -12,8 +12,8 @@ import typer
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.times import local, utc
+from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
-from restbroker.rules.json_types import Json
 from restbroker.store.sources import SourceState, listed
 
 app = typer.Typer(add_completion=False)

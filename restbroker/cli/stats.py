@@ -13,9 +13,9 @@ from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.times import duration_s, local, utc
 from restbroker.errors import UsageError
+from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.overview import Figures, figures
-from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)
 

@@ -13,11 +13,11 @@ from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
 from restbroker.console.who import who
+from restbroker.job.json_types import Json
 from restbroker.operate import targets as admin
 from restbroker.operate.connect import open_store
 from restbroker.operate.names import require
 from restbroker.operate.targets import Target
-from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR
 

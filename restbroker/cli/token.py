@@ -17,7 +17,7 @@ from restbroker.config.tokens import Token
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.private_file import write_new
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make a token, or list those of the configuration.")
 

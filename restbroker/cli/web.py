@@ -9,7 +9,7 @@ import typer
 from restbroker.config.core import Loaded
 from restbroker.console.configured import ConfigOption, loaded, tell_notes
 from restbroker.console.exits import Exit
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 app = typer.Typer(add_completion=False)
 

@@ -18,7 +18,7 @@ from restbroker.config.key import Members
 from restbroker.config.keys import Keys
 from restbroker.config.review import Review
 from restbroker.config.target import Target
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 
 def build(

@@ -19,9 +19,9 @@ from restbroker.config.target import Target
 from restbroker.config.tls import cert_files
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import describe
-from restbroker.rules.event import EVENT_MEMBERS, Filter
-from restbroker.rules.json_types import Json
-from restbroker.rules.redact import BODY_NAMES
+from restbroker.job.event import EVENT_MEMBERS, Filter
+from restbroker.job.json_types import Json
+from restbroker.job.redact import BODY_NAMES
 
 LEAST_SECRET = 16
 _MUST = "each source needs Kind, Queue and Class"

@@ -20,7 +20,7 @@ from restbroker.config.target import Credentials, Target
 from restbroker.config.tls import tls_files
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
 from restbroker.config.values import describe
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 DEFAULT_REST = "http://localhost:5281"
 # The flat key that stands for a member, where it is called otherwise.

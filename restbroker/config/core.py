@@ -13,7 +13,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
 from restbroker.config.tokens import Token
 from restbroker.config.values import LogLevel
-from restbroker.rules.retry import Backoff
+from restbroker.job.retry import Backoff
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from restbroker.config.files import text_of
 from restbroker.errors import ConfigError
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 SYSTEM_FILE = Path("/etc/restbroker/env.json")
 VARIABLE = "RESTBROKER_CONFIG"

@@ -15,8 +15,8 @@ from restbroker.config import forms, values
 from restbroker.config.events import IqRule
 from restbroker.config.key import key
 from restbroker.config.kinds import ObjectOf, OptionsOf
-from restbroker.rules.event import EVENT_TYPES
-from restbroker.rules.json_types import Json
+from restbroker.job.event import EVENT_TYPES
+from restbroker.job.json_types import Json
 
 DEFAULT_LISTEN = ("127.0.0.1", 8081)
 

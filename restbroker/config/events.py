@@ -12,8 +12,8 @@ import attrs
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import CertFiles, Target
-from restbroker.rules.event import Filter
-from restbroker.rules.json_types import Json
+from restbroker.job.event import Filter
+from restbroker.job.json_types import Json
 
 _NO_FILTER = Filter()
 IqRule = Literal["refuse", "accept"]

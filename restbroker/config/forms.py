@@ -12,8 +12,8 @@ import attrs
 from restbroker.config.kinds import ListOf, MapOf, ObjectOf, Scalar
 from restbroker.config.target import Rate
 from restbroker.config.values import PATTERN, BadValue, choice, json_or_text, text, whole, word
-from restbroker.rules.event import EVENT_MEMBERS, EVENT_TYPES
-from restbroker.rules.json_types import Json
+from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES
+from restbroker.job.json_types import Json
 
 SENTINEL_PORT = 26379
 _MOST_PER_S = 1_000_000

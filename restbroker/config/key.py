@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from restbroker.config.kinds import Kind
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 
 @attrs.frozen

@@ -19,8 +19,8 @@ from restbroker.config.objects import TargetKeys, TokenKeys
 from restbroker.config.roster_keys import RosterKeys
 from restbroker.config.target import Engine, Rate
 from restbroker.config.values import LogLevel
-from restbroker.rules.json_types import Json
-from restbroker.rules.retry import Backoff
+from restbroker.job.json_types import Json
+from restbroker.job.retry import Backoff
 
 _COUNT = values.whole(0, 1_000_000)
 _UNREAD = values.anything()

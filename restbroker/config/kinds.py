@@ -10,7 +10,7 @@ from typing import Literal
 
 import attrs
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ from restbroker.config.names import fold
 from restbroker.config.review import Review
 from restbroker.config.variables import overlay
 from restbroker.errors import ConfigError
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 
 @attrs.frozen

@@ -13,8 +13,8 @@ from restbroker.config.key import NO_KINDS, Key, Members
 from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.names import spellings
 from restbroker.config.urls import without_login
-from restbroker.rules.hiding import SECRET_NAME
-from restbroker.rules.json_types import Json
+from restbroker.job.hiding import SECRET_NAME
+from restbroker.job.json_types import Json
 
 MASK = "…"
 _ARGUMENT = re.compile(r"\{[^{}]*\}")

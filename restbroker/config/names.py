@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from restbroker.config.document import is_comment
 from restbroker.config.key import Key, Members, keys_of
 from restbroker.config.review import Review, at, shown
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 
 def spellings(members: Members) -> dict[str, Key]:

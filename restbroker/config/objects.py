@@ -14,7 +14,7 @@ from restbroker.config import forms, values
 from restbroker.config.key import key
 from restbroker.config.kinds import ObjectOf, OptionsOf
 from restbroker.config.target import Engine, Rate
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 _NO_SLOTS: Mapping[str, int] = MappingProxyType({})
 

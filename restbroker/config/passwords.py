@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
-from restbroker.rules.jid import folded
+from restbroker.job.jid import folded
 
 
 def passwords_in(secret: Secret) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Sc
 from restbroker.config.names import fold
 from restbroker.config.review import Review, at, shown
 from restbroker.config.values import BadValue, describe
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 

@@ -16,7 +16,7 @@ from restbroker.config.keys import Keys
 from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TlsKeys, TokenKeys
 from restbroker.config.roster_keys import QueryKeyKeys, RosterAuthKeys, RosterKeys
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 SAMPLE_SECRET = "change-me"  # noqa: S105  a placeholder
 

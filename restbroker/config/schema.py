@@ -10,7 +10,7 @@ from restbroker.config.key import NO_KINDS, Key, Members, keys_of
 from restbroker.config.keys import Keys
 from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.reference import meaning
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 
 def schema(kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> dict[str, Json]:

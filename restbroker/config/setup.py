@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from restbroker.config.urls import BadUrl, redis_address, rest_address
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 FLAT: Final = "ejabberd"
 """The kind that the flat keys mean."""

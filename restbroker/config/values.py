@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from restbroker.config.kinds import ListOf, Scalar
-from restbroker.rules import hiding
-from restbroker.rules.json_types import Json
-from restbroker.rules.retry import Backoff, ExponentialBackoff, SidekiqBackoff
+from restbroker.job import hiding
+from restbroker.job.json_types import Json
+from restbroker.job.retry import Backoff, ExponentialBackoff, SidekiqBackoff
 
 DAY_S = 86_400.0
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)

@@ -16,7 +16,7 @@ from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Sc
 from restbroker.config.names import nearest, spellings
 from restbroker.config.review import Review, at
 from restbroker.config.values import anything, json_or_text
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 PREFIX = "RESTBROKER_"
 _OTHER_VARIABLES = ("CONFIG", "REDIS_SERVER")

@@ -12,8 +12,8 @@ from pathlib import Path
 import attrs
 
 from restbroker.errors import UsageError
-from restbroker.rules import rubyjson
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.json_types import Json
 
 _PAIR = re.compile(r"([^:=]+)(:=|=)(.*)", re.DOTALL)
 HOW = "Write name=text, name:=JSON, name=@FILE, or name=- to read standard input."
@@ -30,7 +30,7 @@ class Typed:
 def read(words: Sequence[str]) -> Typed:
     """The arguments of `user=richard`, `days:=30`, `password=@file`, `body=-`. Raises `UsageError`.
 
-    Texts stay texts here; what a command takes as integer or list is made so by `rules.coerce`. A text from a file
+    Texts stay texts here; what a command takes as integer or list is made so by `job.coerce`. A text from a file
     or from standard input loses one final line break, which no editor lets one leave out. On a terminal, `-` asks
     without showing what is typed.
     """

@@ -14,7 +14,7 @@ from restbroker.config.core import Config, Loaded
 from restbroker.config.load import load
 from restbroker.console.output import say
 from restbroker.events import registry as sources
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.servers import registry
 
 ConfigOption = Annotated[

@@ -16,13 +16,13 @@ from restbroker.config.tokens import Token
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
-from restbroker.rules import endpoint, redact
-from restbroker.rules.auth import Wish, refusal
-from restbroker.rules.bulk_check import Checker
-from restbroker.rules.coerce import coerce
-from restbroker.rules.command import Command, CommandSpec
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Reason
+from restbroker.job import endpoint, redact
+from restbroker.job.argument_check import Checker
+from restbroker.job.auth import Wish, refusal
+from restbroker.job.coerce import coerce
+from restbroker.job.command import Command, CommandSpec
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason
 from restbroker.servers import registry
 
 _NO_COMMAND: Final = "no such command"

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from restbroker.console import output, times
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.store.pauses import Pause
 
 _MOST_DAYS = 366

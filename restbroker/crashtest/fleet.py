@@ -18,7 +18,7 @@ from restbroker.crashtest import scratch
 from restbroker.crashtest.wire import Wire
 from restbroker.crashtest.workload import DOMAIN, QUEUE, USER
 from restbroker.errors import RestbrokerError
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.standins.broker import last_words, spawn, without_settings
 from restbroker.store.client import StoreSettings
 from restbroker.store.connection import Connection

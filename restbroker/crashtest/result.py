@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from restbroker.crashtest.verdict import Verdict
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
 """Why a command that must not run twice may be parked here."""

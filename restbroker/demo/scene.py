@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.standins import openfire
 from restbroker.standins.ejabberd import Ejabberd
 from restbroker.standins.openfire import Openfire

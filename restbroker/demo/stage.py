@@ -18,7 +18,7 @@ from restbroker.demo import redis
 from restbroker.demo.scene import QUEUE, Scene, StandIn
 from restbroker.demo.voice import Voice
 from restbroker.errors import RestbrokerError
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.standins.broker import COMMAND, end, last_words, spawn, without_settings
 from restbroker.standins.server import Arrival, Server
 from restbroker.store import queues

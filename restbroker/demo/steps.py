@@ -12,7 +12,7 @@ import trio
 
 from restbroker.demo.scene import PASSWORD, QUEUE
 from restbroker.demo.stage import REPLIES, TOKEN, Stage
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.standins.broker import end
 from restbroker.standins.server import Arrival
 from restbroker.store.replies import integer, items, raw

@@ -18,7 +18,7 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.events.jobs import arrival, route_of
-from restbroker.rules.event import ServerEvent
+from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Verdict
 from restbroker.store import events as store
 from restbroker.store.connection import Connection

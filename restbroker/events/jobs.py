@@ -8,10 +8,10 @@ import hashlib
 from collections.abc import Mapping
 
 from restbroker.config.events import EventSource, Route, Shape
-from restbroker.rules import rubyjson
-from restbroker.rules.event import ServerEvent, as_json, own_mark
-from restbroker.rules.json_types import Json
-from restbroker.rules.repair import fractional
+from restbroker.job import rubyjson
+from restbroker.job.event import ServerEvent, as_json, own_mark
+from restbroker.job.json_types import Json
+from restbroker.job.repair import fractional
 from restbroker.store.events import Arrival
 
 

@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.config.events import Events
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.rules.event import own_mark
+from restbroker.job.event import own_mark
 from restbroker.store import events as store
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report, Warned

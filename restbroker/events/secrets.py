@@ -19,7 +19,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.urls import is_loopback
 from restbroker.errors import ConfigError
-from restbroker.rules import auth
+from restbroker.job import auth
 from restbroker.telemetry.events import Report, Warned
 
 _READ_AGAIN_S: Final = 5.0

@@ -16,6 +16,7 @@ from typing import Final, Self
 import attrs
 
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.job import hiding
 from restbroker.operate import audit, find
 from restbroker.operate.act_batch import Outcome, carry_out, led_away, why_left
 from restbroker.operate.act_job import VERBS, Action, Left, Verb, is_there, plan, require_sense
@@ -23,7 +24,6 @@ from restbroker.operate.audit import Note, State
 from restbroker.operate.entry import Entry, Look
 from restbroker.operate.known import Known
 from restbroker.operate.where import Where, fixed
-from restbroker.rules import hiding
 from restbroker.store import paging, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone

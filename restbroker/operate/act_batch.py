@@ -6,9 +6,9 @@ Always holds: a job that cannot go where it should stays where it is, and the re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias, assert_never
 
+from restbroker.job import hiding
 from restbroker.operate.act_job import FOREIGN, Action, Left, foreign_queue
 from restbroker.operate.entry import Look
-from restbroker.rules import hiding
 from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused

@@ -11,11 +11,11 @@ from typing import Final, Literal, TypeAlias, assert_never, get_args
 import attrs
 
 from restbroker.errors import UsageError
+from restbroker.job import retry, rubyjson, signing
+from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
+from restbroker.job.json_types import Json
+from restbroker.job.repair import fractional, repaired
 from restbroker.operate.entry import Look
-from restbroker.rules import retry, rubyjson, signing
-from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
-from restbroker.rules.json_types import Json
-from restbroker.rules.repair import fractional, repaired
 from restbroker.store.keys import SortedSet
 from restbroker.store.paging import digest_of
 from restbroker.store.sets import Placing

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
-from restbroker.rules.hiding import EXCERPT_LIMIT, text
+from restbroker.job.hiding import EXCERPT_LIMIT, text
 from restbroker.store import audit as store
 from restbroker.store.client import Client
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
 from restbroker.config.core import Config
-from restbroker.rules import rubyjson
-from restbroker.rules.unserved import OVERDUE_S, listed, unserved
+from restbroker.job import rubyjson
+from restbroker.job.unserved import OVERDUE_S, listed, unserved
 from restbroker.servers.findings import Finding
 from restbroker.store import sets
 from restbroker.store.client import Client

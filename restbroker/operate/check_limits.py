@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 
 from restbroker.config.core import Config
 from restbroker.config.target import Target
+from restbroker.job.auth import reaches
+from restbroker.job.command import DANGEROUS
 from restbroker.operate import pauses
-from restbroker.rules.auth import reaches
-from restbroker.rules.command import DANGEROUS
 from restbroker.servers.findings import Finding, ok
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR, Pause, paused_targets

@@ -5,7 +5,7 @@ Always holds: a job that may have run stays where it is.
 
 from typing import Final
 
-from restbroker.rules import rubyjson
+from restbroker.job import rubyjson
 from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied

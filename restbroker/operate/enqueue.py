@@ -13,14 +13,14 @@ import attrs
 
 from restbroker.config.tokens import Token
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable, UsageError
+from restbroker.job import rubyjson, signing
+from restbroker.job.arguments import Submission
+from restbroker.job.command import Command
+from restbroker.job.job import PAYLOAD_LIMIT_BYTES
+from restbroker.job.json_types import Json
+from restbroker.job.repair import fractional
 from restbroker.operate import pauses
 from restbroker.operate.overview import read_snapshot, takes_jobs
-from restbroker.rules import rubyjson, signing
-from restbroker.rules.arguments import Submission
-from restbroker.rules.command import Command
-from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
-from restbroker.rules.json_types import Json
-from restbroker.rules.repair import fractional
 from restbroker.store import beats, queues
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR, paused_queues, paused_targets

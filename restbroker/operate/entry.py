@@ -11,17 +11,17 @@ from typing import Final
 
 import attrs
 
+from restbroker.job import arguments, hiding, redact, rubyjson
+from restbroker.job.arguments import Submission
+from restbroker.job.display import command_of
+from restbroker.job.hiding import MASK
+from restbroker.job.job import UNCERTAIN_FIELD, ran_before
+from restbroker.job.json_types import Json
+from restbroker.job.repair import seconds
+from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, UNREADABLE_CLASS, read_count
+from restbroker.job.settle import DEFERRED_AT_FIELD
 from restbroker.operate.known import Known
 from restbroker.operate.where import TIMES, Condition, Where
-from restbroker.rules import arguments, hiding, redact, rubyjson
-from restbroker.rules.arguments import Submission
-from restbroker.rules.display import command_of
-from restbroker.rules.hiding import MASK
-from restbroker.rules.job import UNCERTAIN_FIELD, ran_before
-from restbroker.rules.json_types import Json
-from restbroker.rules.repair import seconds
-from restbroker.rules.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, UNREADABLE_CLASS, read_count
-from restbroker.rules.settle import DEFERRED_AT_FIELD
 from restbroker.store.paging import digest_of
 
 _WORD_LIMIT: Final = 200

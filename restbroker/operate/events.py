@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from restbroker.rules import rubyjson
+from restbroker.job import rubyjson
 from restbroker.store import events
 from restbroker.store.client import Client
 

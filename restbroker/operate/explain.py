@@ -12,6 +12,8 @@ from typing import Final, Literal, TypeAlias, TypeVar
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.job import hiding, rubyjson
+from restbroker.job.json_types import Json
 from restbroker.operate import audit, find, pauses
 from restbroker.operate.audit import Written
 from restbroker.operate.enqueue import PAUSED, Serving, serving
@@ -19,8 +21,6 @@ from restbroker.operate.entry import Entry, Look
 from restbroker.operate.jobs import PAGE
 from restbroker.operate.known import Known
 from restbroker.operate.pace import Pace
-from restbroker.rules import hiding, rubyjson
-from restbroker.rules.json_types import Json
 from restbroker.store import beats, history, jobs, parked, processes, queues, survey
 from restbroker.store.client import Client
 from restbroker.store.history import Ending

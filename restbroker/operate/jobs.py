@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 import attrs
 
-from restbroker.rules import hiding, redact, rubyjson
+from restbroker.job import hiding, redact, rubyjson
 from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet

@@ -13,10 +13,10 @@ import attrs
 
 from restbroker.config.core import Config
 from restbroker.config.target import Target
-from restbroker.rules.command import CommandSpec
-from restbroker.rules.hiding import Spelled, spelled
-from restbroker.rules.redact import BODY_NAMES
-from restbroker.rules.settle import repeat_safe
+from restbroker.job.command import CommandSpec
+from restbroker.job.hiding import Spelled, spelled
+from restbroker.job.redact import BODY_NAMES
+from restbroker.job.settle import repeat_safe
 from restbroker.servers import registry
 
 # Producers can invent commands.

@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from restbroker.job import job
 from restbroker.operate.jobs import PAGE
 from restbroker.operate.migrate_job import Keep, Park, Plan, Retry, plan
-from restbroker.rules import job
 from restbroker.store import migration
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Refused

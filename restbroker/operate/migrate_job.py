@@ -11,10 +11,10 @@ from typing import TypeAlias
 
 import attrs
 
-from restbroker.rules import job, rubyjson
-from restbroker.rules.outcome import Reason
-from restbroker.rules.repair import repaired, seconds
-from restbroker.rules.retry import stamp, wrap_unreadable
+from restbroker.job import job, rubyjson
+from restbroker.job.outcome import Reason
+from restbroker.job.repair import repaired, seconds
+from restbroker.job.retry import stamp, wrap_unreadable
 
 
 @attrs.frozen

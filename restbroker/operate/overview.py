@@ -11,8 +11,8 @@ from typing import TypedDict
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.rules import rubyjson
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
 from restbroker.store.sources import SourceState, listed

@@ -10,11 +10,11 @@ from contextlib import suppress
 import attrs
 
 from restbroker.errors import RestbrokerError
+from restbroker.job import hiding, rubyjson
+from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.operate.audit import Note
 from restbroker.operate.jobs import Stored, shown
-from restbroker.rules import hiding, rubyjson
-from restbroker.rules.json_types import Json
 from restbroker.store import processes as stored
 from restbroker.store import stats
 from restbroker.store.client import Client

@@ -8,9 +8,9 @@ from collections.abc import Collection
 import attrs
 
 from restbroker.config.core import Config
+from restbroker.job.auth import reaches
 from restbroker.operate.names import require
 from restbroker.operate.versions import running
-from restbroker.rules.auth import reaches
 from restbroker.servers import registry
 from restbroker.servers.allowed import allowed
 

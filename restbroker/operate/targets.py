@@ -9,11 +9,11 @@ from typing import cast
 
 import attrs
 
+from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.operate.audit import Note
 from restbroker.operate.overview import figures
 from restbroker.operate.queues import lasting
-from restbroker.rules.json_types import Json
 from restbroker.store import pauses
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause

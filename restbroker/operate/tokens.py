@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from restbroker.broker.delivery.tokens import Tokens
+from restbroker.job import arguments, rubyjson, signing
+from restbroker.job.arguments import Submission
+from restbroker.job.json_types import Json
 from restbroker.operate.jobs import PAGE, read
-from restbroker.rules import arguments, rubyjson, signing
-from restbroker.rules.arguments import Submission
-from restbroker.rules.json_types import Json
 from restbroker.store import queues, sets
 from restbroker.store.client import Client
 

@@ -13,13 +13,13 @@ from typing import Final
 import attrs
 
 from restbroker.errors import UsageError
+from restbroker.job import rubyjson
+from restbroker.job.job import MAY_HAVE_RUN_FIELD
 from restbroker.operate import audit, find
 from restbroker.operate.audit import Note
 from restbroker.operate.entry import Entry, Look
 from restbroker.operate.jobs import PAGE, Stored, read, shown
 from restbroker.operate.known import Known
-from restbroker.rules import rubyjson
-from restbroker.rules.job import MAY_HAVE_RUN_FIELD
 from restbroker.store import parked
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet

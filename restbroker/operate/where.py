@@ -21,9 +21,9 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from restbroker.errors import UsageError
-from restbroker.rules import rubyjson
-from restbroker.rules.hiding import MASK, SECRET_NAME
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.hiding import MASK, SECRET_NAME
+from restbroker.job.json_types import Json
 
 Op: TypeAlias = Literal["=", "!=", "~", "<", ">"]
 

@@ -20,6 +20,7 @@ from restbroker.console.exits import Exit
 from restbroker.console.jobs import LimitOption
 from restbroker.console.lists import ListsFirst
 from restbroker.errors import UsageError
+from restbroker.job import rubyjson
 from restbroker.rosters import files as roster_files
 from restbroker.rosters import operate as admin
 from restbroker.rosters.command_connection import (
@@ -45,7 +46,6 @@ from restbroker.rosters.rules import (
     require_writable,
 )
 from restbroker.rosters.store import Known
-from restbroker.rules import rubyjson
 from restbroker.servers.roster_change import Change
 
 app = typer.Typer(

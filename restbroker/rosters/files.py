@@ -14,6 +14,11 @@ from typing import Final, Literal, assert_never
 import attrs
 import orjson
 
+from restbroker.job import rubyjson
+from restbroker.job.cells import guarded, unguarded
+from restbroker.job.endpoint import kind_of
+from restbroker.job.jid import shown, visible
+from restbroker.job.json_types import Json
 from restbroker.rosters.rules import (
     BadRoster,
     Contact,
@@ -26,11 +31,6 @@ from restbroker.rosters.rules import (
     require_new,
     require_writable,
 )
-from restbroker.rules import rubyjson
-from restbroker.rules.cells import guarded, unguarded
-from restbroker.rules.endpoint import kind_of
-from restbroker.rules.jid import shown, visible
-from restbroker.rules.json_types import Json
 
 Format = Literal["json", "ndjson", "csv"]
 COLUMNS: Final = ("user", "jid", "name", "groups")

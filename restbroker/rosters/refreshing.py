@@ -15,9 +15,9 @@ from restbroker.config.roster import KIND
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
+from restbroker.job.auth import Wish, refusal
+from restbroker.job.command import Command
 from restbroker.operate.enqueue import Order, payload
-from restbroker.rules.auth import Wish, refusal
-from restbroker.rules.command import Command
 from restbroker.servers import registry
 
 REFRESH: Final = "refresh"

@@ -15,8 +15,8 @@ from typing import Final, NoReturn
 import attrs
 import orjson
 
-from restbroker.rules.endpoint import kind_of
-from restbroker.rules.jid import (
+from restbroker.job.endpoint import kind_of
+from restbroker.job.jid import (
     BadAddress,
     is_plain,
     named,
@@ -27,7 +27,7 @@ from restbroker.rules.jid import (
     unprintable,
     visible,
 )
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 MOST_CONTACTS: Final = 10_000
 """Of one user. Prosody answers nobody while it takes in a roster: 10,000 contacts hold it up for 4 s (measured)."""

@@ -12,6 +12,10 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import RestbrokerError
+from restbroker.job.command import Call, Command
+from restbroker.job.jid import shown
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered, Denied
 from restbroker.rosters.files import Found, Refused
 from restbroker.rosters.rules import (
     BadRoster,
@@ -22,10 +26,6 @@ from restbroker.rosters.rules import (
     require_fit,
     require_writable,
 )
-from restbroker.rules.command import Call, Command
-from restbroker.rules.jid import shown
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Denied
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.client import open_transport

@@ -1,7 +1,7 @@
 """What tokens allow all together, as the names of commands: for a server's own configuration to allow as much.
 
 `operate.suggest` makes it for `restbroker check --suggest`; connectors write it in their server's words. Always holds:
-a command is in it only if a token's job for it can be let in (`rules.auth`); a dangerous one needs to be allowed as
+a command is in it only if a token's job for it can be let in (`job.auth`); a dangerous one needs to be allowed as
 such.
 """
 
@@ -11,8 +11,8 @@ from typing import Final
 
 import attrs
 
-from restbroker.rules.auth import Grant, refused_command
-from restbroker.rules.command import DANGEROUS, Catalogue, CommandSpec
+from restbroker.job.auth import Grant, refused_command
+from restbroker.job.command import DANGEROUS, Catalogue, CommandSpec
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 

@@ -11,8 +11,8 @@ from typing import Protocol
 import attrs
 import trio
 
-from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.outcome import Outcome, Probe
+from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.outcome import Outcome, Probe
 from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store.logins import Asks, Busy, Ending, How, Known, On, Taken, Turn, Yours
 from restbroker.store.logins import Claimed as Noted

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from restbroker.rules.command import Catalogue
-from restbroker.rules.json_types import Json
+from restbroker.job.command import Catalogue
+from restbroker.job.json_types import Json
 
 
 @attrs.frozen

@@ -13,8 +13,8 @@ import attrs
 
 from restbroker.config.events import EventSource
 from restbroker.errors import RestbrokerError
+from restbroker.job.event import ServerEvent
 from restbroker.light import light
-from restbroker.rules.event import ServerEvent
 from restbroker.telemetry.events import Report
 
 if TYPE_CHECKING:  # the command line gets the kinds without Trio, Redis and HTTP

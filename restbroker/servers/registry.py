@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from restbroker.config.key import Members
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.rules.command import Catalogue
+from restbroker.job.command import Catalogue
 from restbroker.servers.allowed import Allowed
 from restbroker.servers.ctl import Manner
 from restbroker.servers.findings import Finding

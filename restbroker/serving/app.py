@@ -15,7 +15,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.serving.strict import Strict
 from restbroker.telemetry.events import Report, Warned
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.standins.server import Arrival, Exchange
 
 Arguments: TypeAlias = Mapping[str, str]

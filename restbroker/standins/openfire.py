@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 
 import attrs
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.standins.server import Arrival, Exchange
 
 BASE: Final = "/plugins/restapi/v1"

@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 import trio
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 _MOST_BYTES: Final = 65536
 

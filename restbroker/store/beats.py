@@ -13,7 +13,7 @@ from typing import TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.settlement import Dead, Fallen, ResponseQueue
+from restbroker.job.settlement import Dead, Fallen, ResponseQueue
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused, as_code
 from restbroker.store.holding import Held, listed, pieces

@@ -5,7 +5,7 @@ Always holds: what is not remembered was not done, or was forgotten; never the o
 
 from collections.abc import Sequence
 
-from restbroker.rules.settlement import Fingerprint
+from restbroker.job.settlement import Fingerprint
 from restbroker.store.client import Client
 
 

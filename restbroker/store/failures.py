@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from redis import exceptions as redis_errors
 
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
-from restbroker.rules import hiding
+from restbroker.job import hiding
 from restbroker.store.misuse import Misused
 
 _REPLICA = (

@@ -10,9 +10,9 @@ from typing import Literal, TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.job.job import PAYLOAD_LIMIT_BYTES
+from restbroker.job.settlement import ResponseQueue
 from restbroker.light import light
-from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
-from restbroker.rules.settlement import ResponseQueue
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.holding import Held, held, held_by_pieces

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 import attrs
 import orjson
 
-from restbroker.rules import rubyjson
+from restbroker.job import rubyjson
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName
 from restbroker.store.limits import until_us_of

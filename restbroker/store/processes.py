@@ -13,8 +13,8 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from restbroker.rules import rubyjson
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, items, mapping, names, raw
 

@@ -13,9 +13,9 @@ from typing import TypeAlias, assert_never
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.reply import is_reply_key
-from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Settlement
-from restbroker.rules.settlement import Reply as Answer
+from restbroker.job.reply import is_reply_key
+from restbroker.job.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Settlement
+from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Code, Gone, Refused, as_code
 from restbroker.store.history import Records

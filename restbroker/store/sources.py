@@ -11,8 +11,8 @@ from typing import Final, TypeAlias
 import attrs
 import orjson
 
-from restbroker.rules import rubyjson
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, as_fields, integer, items, mapping, raw
 

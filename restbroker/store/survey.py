@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import attrs
 
-from restbroker.rules import rubyjson
+from restbroker.job import rubyjson
 from restbroker.store.client import Client
 from restbroker.store.jobs import jobs_among
 from restbroker.store.keys import Keys

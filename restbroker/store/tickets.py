@@ -13,7 +13,7 @@ MAX_BATCH = 500
 """Jobs per script call, clamped in `fetch` too: Lua's unpack fails beyond about 8,000 values, after the pop."""
 
 MAX_BYTES = 4 * 1024 * 1024
-"""Bytes of jobs per call, though always one job: the largest that restbroker stores (`rules.job`). They must arrive
+"""Bytes of jobs per call, though always one job: the largest that restbroker stores (`job.job`). They must arrive
 within the connection's time-out, and whoever reads them must have room."""
 
 

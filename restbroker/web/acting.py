@@ -21,12 +21,12 @@ from werkzeug.datastructures import MultiDict
 
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
+from restbroker.job.unserved import listed
 from restbroker.operate import act, find, where
 from restbroker.operate.act import Action, Chosen, Progress, Rest, Verb
 from restbroker.operate.act_job import FOREIGN, MAY_HAVE_RUN
 from restbroker.operate.known import Known
 from restbroker.operate.pace import Pace
-from restbroker.rules.unserved import listed
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.web.desk import Desk

@@ -13,13 +13,13 @@ from typing import TypeAlias, cast
 import attrs
 
 from restbroker.broker.status.view import Running
+from restbroker.job import display, hiding, redact, rubyjson
+from restbroker.job.command import CommandSpec
+from restbroker.job.hiding import Spelled
+from restbroker.job.json_types import Json
 from restbroker.operate import overview, targets
 from restbroker.operate import processes as operated
 from restbroker.operate.known import Known
-from restbroker.rules import display, hiding, redact, rubyjson
-from restbroker.rules.command import CommandSpec
-from restbroker.rules.hiding import Spelled
-from restbroker.rules.json_types import Json
 from restbroker.store import processes, stats
 from restbroker.store.client import Client
 from restbroker.store.stats import Overview

@@ -14,7 +14,7 @@ from quart import Response
 from quart_trio import QuartTrio
 
 from restbroker.broker.status.view import View
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.serving.app import answer, new_app
 from restbroker.telemetry.events import Report
 

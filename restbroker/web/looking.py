@@ -11,12 +11,12 @@ import attrs
 from quart import Response, request
 
 from restbroker.errors import UsageError
+from restbroker.job import hiding
+from restbroker.job.hiding import Spelled
 from restbroker.operate import audit, processes, trimmed
 from restbroker.operate.audit import Written
 from restbroker.operate.explain import Bounds, Story, explain
 from restbroker.operate.trimmed import Copies
-from restbroker.rules import hiding
-from restbroker.rules.hiding import Spelled
 from restbroker.store.client import Client
 from restbroker.web.desk import Desk
 from restbroker.web.sets import PAGE, SETS, address, readable

@@ -13,7 +13,7 @@ import trio
 from quart import Response
 
 from restbroker.errors import ConnectionEnded, RestbrokerError
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.serving.app import failure, text_answer
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection

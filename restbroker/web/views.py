@@ -10,8 +10,8 @@ from typing import cast
 
 import attrs
 
+from restbroker.job.json_types import Json
 from restbroker.operate.history import percentile_ms
-from restbroker.rules.json_types import Json
 from restbroker.web import words
 from restbroker.web.charts import Chart, Series, chart
 from restbroker.web.watch import State

@@ -14,8 +14,8 @@ import attrs
 import trio
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
+from restbroker.job.json_types import Json
 from restbroker.operate.history import History
-from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.metrics import Minute

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from restbroker.rules.settlement import Ack, Retry, Settlement
+from restbroker.job.settlement import Ack, Retry, Settlement
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.jobs import Applied, Facts, Fetched, FetchRequest, FinishRequest, Limits, fetch, finish, register

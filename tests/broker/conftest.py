@@ -21,11 +21,11 @@ from restbroker.broker.status.status import Status
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
-from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Outcome, Probe, Reason
-from restbroker.rules.policy import Policy
-from restbroker.rules.retry import SidekiqBackoff
+from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered, Outcome, Probe, Reason
+from restbroker.job.policy import Policy
+from restbroker.job.retry import SidekiqBackoff
 from restbroker.servers.contract import Link
 from restbroker.store import beats
 from restbroker.store.client import Client, StoreSettings, open_client

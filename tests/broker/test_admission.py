@@ -15,10 +15,10 @@ from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.signals import Control
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.rules import arguments, signing
-from restbroker.rules.arguments import Submission
-from restbroker.rules.command import CommandSpec
-from restbroker.rules.json_types import Json
+from restbroker.job import arguments, signing
+from restbroker.job.arguments import Submission
+from restbroker.job.command import CommandSpec
+from restbroker.job.json_types import Json
 from restbroker.store import tokens as store_tokens
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response

@@ -3,8 +3,8 @@
 import attrs
 import trio
 
-from restbroker.rules.command import Call
-from restbroker.rules.outcome import Delivered, Outcome
+from restbroker.job.command import Call
+from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers.contract import Link
 from restbroker.telemetry.events import GateClosed
 from restbroker.transport.errors import NotSent

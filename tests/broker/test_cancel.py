@@ -3,7 +3,7 @@
 import trio
 
 from restbroker.broker.status.view import Running
-from restbroker.rules.job import MAY_HAVE_RUN_FIELD
+from restbroker.job.job import MAY_HAVE_RUN_FIELD
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok

@@ -9,8 +9,8 @@ import attrs
 import pytest
 import trio
 
-from restbroker.rules.command import Call
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason
+from restbroker.job.command import Call
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason
 from restbroker.servers.contract import Link
 from restbroker.store import limits
 from restbroker.store.client import StoreSettings, open_client

@@ -11,7 +11,7 @@ from restbroker.broker.delivery.link import NotNow, NotOurs, WorkerLink
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import Lease, boot_time_s
-from restbroker.rules.outcome import Reason
+from restbroker.job.outcome import Reason
 from restbroker.store import jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection

@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from restbroker.broker.upkeep.samehost import own_facts
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
-from restbroker.rules.policy import Policy
-from restbroker.rules.retry import SidekiqBackoff
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.job.policy import Policy
+from restbroker.job.retry import SidekiqBackoff
 from restbroker.store import beats, jobs
 from restbroker.store.replies import items
 from restbroker.telemetry.events import GateClosed, GateOpened, JobFinished, Warned

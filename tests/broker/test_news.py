@@ -3,8 +3,8 @@
 import io
 from collections import Counter
 
-from restbroker.rules.hiding import MASK
-from restbroker.rules.outcome import Delivered, Outcome, Reason, Rejected
+from restbroker.job.hiding import MASK
+from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected
 from restbroker.telemetry.events import Event, JobFinished, JobsDelivered
 from restbroker.telemetry.log import LogSink
 from tests.broker.conftest import Harness

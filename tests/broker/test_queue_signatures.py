@@ -8,8 +8,8 @@ import attrs
 from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.rules import rubyjson, signing
-from restbroker.rules.outcome import Deferred, Delivered, Reason
+from restbroker.job import rubyjson, signing
+from restbroker.job.outcome import Deferred, Delivered, Reason
 from restbroker.store import jobs
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.broker.test_admission import DAY_S, SECRET, parked, serving, signature

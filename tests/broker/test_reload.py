@@ -7,7 +7,7 @@ import trio
 
 from restbroker.broker import broker, life
 from restbroker.broker.signals import Control
-from restbroker.rules.outcome import Delivered
+from restbroker.job.outcome import Delivered
 from restbroker.store import beats
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import BrokerStarted, BrokerStopped, GateClosed, JobFinished, StoreBack, StoreLost

@@ -8,8 +8,8 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.rules import rubyjson
-from restbroker.rules.outcome import Deferred, Delivered, Reason
+from restbroker.job import rubyjson
+from restbroker.job.outcome import Deferred, Delivered, Reason
 from restbroker.store import beats
 from restbroker.telemetry.events import BrokerStarted, JobFinished, Warned
 from restbroker.transport.message import Request, Response

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from restbroker.broker.upkeep.samehost import own_facts
-from restbroker.rules.outcome import Deferred, Outcome, Reason, Rejected
+from restbroker.job.outcome import Deferred, Outcome, Reason, Rejected
 from restbroker.store import jobs
 from restbroker.telemetry.events import Warned
 from tests.broker.conftest import Harness

@@ -17,11 +17,11 @@ from restbroker.broker.settling import leftovers
 from restbroker.broker.signals import Control
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
+from restbroker.job import signing
+from restbroker.job.arguments import Submission
+from restbroker.job.command import Command
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.operate import tokens as admin_tokens
-from restbroker.rules import signing
-from restbroker.rules.arguments import Submission
-from restbroker.rules.command import Command
-from restbroker.rules.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.store.replies import items, raw
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response

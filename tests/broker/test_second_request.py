@@ -8,11 +8,11 @@ import pytest
 import trio
 
 from restbroker.broker.delivery import worker
+from restbroker.job.command import Call
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.operate.act_job import MAY_HAVE_RUN, Action, plan
 from restbroker.operate.entry import Look
 from restbroker.operate.known import Known
-from restbroker.rules.command import Call
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.contract import Link
 from restbroker.store.keys import SortedSet
 from restbroker.store.replies import items, raw

@@ -5,7 +5,7 @@ import time
 import pytest
 import trio
 
-from restbroker.rules.outcome import Delivered
+from restbroker.job.outcome import Delivered
 from restbroker.store import beats
 from restbroker.store.replies import items, mapping, raw
 from restbroker.telemetry.events import BrokerStopped, JobFinished, JobsRecovered, StoreBack, StoreLost

@@ -8,8 +8,8 @@ import trio
 from restbroker.broker.intake import suspects
 from restbroker.broker.upkeep.reaper import _park, _poison, _waits
 from restbroker.broker.upkeep.samehost import own_facts
-from restbroker.rules.command import Call
-from restbroker.rules.job import digest
+from restbroker.job.command import Call
+from restbroker.job.job import digest
 from restbroker.store import beats, jobs
 from restbroker.telemetry.events import JobFinished, Warned
 from restbroker.transport.message import Request, Response

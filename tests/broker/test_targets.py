@@ -2,7 +2,7 @@
 
 import trio
 
-from restbroker.rules.outcome import Delivered
+from restbroker.job.outcome import Delivered
 from restbroker.store import beats, jobs
 from restbroker.telemetry.events import BrokerStarted, BrokerStopped, GateClosed, IdentityFenced, JobFinished
 from restbroker.transport.errors import NotSent

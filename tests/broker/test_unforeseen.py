@@ -10,8 +10,8 @@ from restbroker.broker.delivery import worker
 from restbroker.broker.delivery.admission import Admitted, admit
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.rules.job import Job
-from restbroker.rules.outcome import Reason
+from restbroker.job.job import Job
+from restbroker.job.outcome import Reason
 from restbroker.telemetry.events import JobFinished
 from tests.broker.conftest import Harness
 

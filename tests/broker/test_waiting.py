@@ -11,7 +11,7 @@ from restbroker.broker.intake.waiting import Waiting
 from restbroker.broker.lane import Lane
 from restbroker.broker.settling import committer
 from restbroker.broker.settling.recent import KEPT_S
-from restbroker.rules.settlement import Ack
+from restbroker.job.settlement import Ack
 from restbroker.store import jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter

@@ -8,8 +8,8 @@ import pytest
 
 from restbroker.config.load import load
 from restbroker.console.exits import Exit
+from restbroker.job.settlement import Dead
 from restbroker.operate.check_store import check_store
-from restbroker.rules.settlement import Dead
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, worst_cause
 from restbroker.store import beats, jobs, pauses

@@ -12,7 +12,7 @@ from typing import cast
 
 import pytest
 
-from restbroker.rules import rubyjson
+from restbroker.job import rubyjson
 from restbroker.store import beats, jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.process import run_here as run

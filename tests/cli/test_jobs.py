@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import items, raw
 from tests.support.process import run_here as run

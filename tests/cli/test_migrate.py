@@ -14,8 +14,8 @@ import pytest
 import redis
 
 from restbroker.errors import StoreUnavailable
+from restbroker.job.job import digest
 from restbroker.operate import migrate
-from restbroker.rules.job import digest
 from restbroker.store import beats
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import Argument, Reply

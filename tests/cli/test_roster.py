@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.rosters import store as rosters
-from restbroker.rules.json_types import Json
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.process import run_here as run

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from restbroker.job.json_types import Json
 from restbroker.operate import audit
-from restbroker.rules.json_types import Json
 from restbroker.store import pauses, queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.operate.lanes import record, serve

@@ -15,8 +15,8 @@ import pytest
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.rules import arguments, signing
-from restbroker.rules.arguments import Submission
+from restbroker.job import arguments, signing
+from restbroker.job.arguments import Submission
 from restbroker.store import tokens as store_tokens
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.process import clean_environment

@@ -19,8 +19,8 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.console.lists import ListsFirst
 from restbroker.events import registry as sources
-from restbroker.rules import arguments
-from restbroker.rules.arguments import Submission
+from restbroker.job import arguments
+from restbroker.job.arguments import Submission
 from restbroker.servers import registry
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, name_of
 from tests.transport.authority import authority

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.rules import arguments
-from restbroker.rules.arguments import Submission
+from restbroker.job import arguments
+from restbroker.job.arguments import Submission
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import Reply
 from tests.docs.pages import ROOT, blocks

@@ -13,8 +13,8 @@ import trio
 
 from restbroker.app.logins import logins_of
 from restbroker.config.load import load
-from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Delivered
+from restbroker.job.command import Call, Command
+from restbroker.job.outcome import Delivered
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
 from restbroker.store.client import StoreSettings, open_client

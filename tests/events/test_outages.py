@@ -14,7 +14,7 @@ from restbroker.errors import StoreUnavailable
 from restbroker.events.deliver import PATIENCE_S, Deliverer
 from restbroker.events.quota import AT_ONCE
 from restbroker.events.webhook import Webhooks
-from restbroker.rules.event import ServerEvent
+from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Verdict
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.store.client import StoreSettings, open_client

@@ -6,7 +6,7 @@ import trio
 from restbroker.config.events import Events
 from restbroker.events.deliver import Deliverer
 from restbroker.events.own import Own, own_of
-from restbroker.rules.event import ServerEvent
+from restbroker.job.event import ServerEvent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, Warned

@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
+from restbroker.job.json_types import Json
 from restbroker.operate.overview import read_snapshot
-from restbroker.rules.json_types import Json
 from restbroker.store import beats
 from restbroker.store.replies import items, raw, text
 from tests.support.bench import CONCURRENCY, REPLIES, Bench, job_id, payload

@@ -19,7 +19,7 @@ import trio.testing
 
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.upkeep.rewrite import Rewrite
-from restbroker.rules.settlement import Ack
+from restbroker.job.settlement import Ack
 from restbroker.store import jobs, rewrite
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection

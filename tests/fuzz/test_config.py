@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from restbroker.config.keys import all_keys
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.servers.ejabberd.options import Options
 from tests.fuzz.effort import FUZZING
 

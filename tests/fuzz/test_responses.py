@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from restbroker.broker.delivery.link import ProbeLink
 from restbroker.config.target import Engine, Target, Url
-from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Probe, Rejected, Uncertain, Unsent
+from restbroker.job.command import Call, Command
+from restbroker.job.outcome import Deferred, Delivered, Denied, Probe, Rejected, Uncertain, Unsent
 from restbroker.servers.contract import Ports
 from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.options import Options

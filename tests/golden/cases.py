@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 _RECORDED: Final = Path(__file__).parents[1] / "recorded"
 _JSON: Final = {"content-type": "application/json"}

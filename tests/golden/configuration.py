@@ -20,7 +20,7 @@ from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.servers import registry
 from tests.golden.documents import DOCUMENTS
 from tests.golden.keys import BASES, EVERYWHERE, MORE, Base

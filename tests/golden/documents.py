@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 _TOKEN: Final[dict[str, Json]] = {"Token": "t0ken-of-app"}
 _FLAT: Final[dict[str, Json]] = {"RestURL": "http://127.0.0.1:5281/api", "RestQueue": "rest", **_TOKEN}

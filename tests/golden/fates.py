@@ -22,12 +22,12 @@ import trio.testing
 from restbroker.broker.delivery.gate import Gate
 from restbroker.config.load import load
 from restbroker.config.target import Target
-from restbroker.rules.command import Call, Command, CommandSpec
-from restbroker.rules.job import Job, read
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Rejected, Uncertain, Unsent
-from restbroker.rules.policy import Context, Policy
-from restbroker.rules.retry import SidekiqBackoff
-from restbroker.rules.settle import settle
+from restbroker.job.command import Call, Command, CommandSpec
+from restbroker.job.job import Job, read
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Rejected, Uncertain, Unsent
+from restbroker.job.policy import Context, Policy
+from restbroker.job.retry import SidekiqBackoff
+from restbroker.job.settle import settle
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.errors import MaybeSent, NotSent

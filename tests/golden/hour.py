@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import attrs
 
-from restbroker.rules import arguments, signing
-from restbroker.rules.json_types import Json
+from restbroker.job import arguments, signing
+from restbroker.job.json_types import Json
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import items, mapping, names, raw

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 EVERYWHERE: Final[Sequence[Json]] = (
     *(None, True, False, 0, -1, 2.5, "", "x", "5", "10s", " a b ", "é", [], ["a", "b"], {}, {"a": 1}),

@@ -4,7 +4,7 @@ import pytest
 
 from restbroker.config.schema import schema
 from restbroker.events import registry as sources
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.servers import registry
 from tests.golden.keys import BASES
 from tests.golden.parts import DATA, QUICK

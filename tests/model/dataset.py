@@ -8,8 +8,8 @@ from collections import defaultdict
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.job import digest
-from restbroker.rules.settlement import Fingerprint
+from restbroker.job.job import digest
+from restbroker.job.settlement import Fingerprint
 from restbroker.store.beats import Registered
 from restbroker.store.codes import Applied, Clash, Code, Refused
 

@@ -14,8 +14,8 @@ from typing import Literal
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
-from restbroker.rules.settlement import Fallen, Fingerprint, ResponseQueue
+from restbroker.job.job import PAYLOAD_LIMIT_BYTES
+from restbroker.job.settlement import Fallen, Fingerprint, ResponseQueue
 from restbroker.store.beats import Park, Recovered, Registered
 from restbroker.store.codes import Applied, Code, Gone, Refused
 from restbroker.store.jobs import (

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason
+from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason
 from restbroker.servers.contract import Link
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response, Sender

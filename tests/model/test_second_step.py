@@ -9,8 +9,8 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker.delivery import deliver
-from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Link
 from restbroker.telemetry.events import JobsRecovered
 from restbroker.transport.errors import NotSent

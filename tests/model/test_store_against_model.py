@@ -23,8 +23,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.rules.job import digest
-from restbroker.rules.settlement import (
+from restbroker.job.job import digest
+from restbroker.job.settlement import (
     Ack,
     Back,
     Dead,

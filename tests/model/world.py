@@ -23,11 +23,11 @@ from restbroker.broker.status.status import Status
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
-from restbroker.rules import signing
-from restbroker.rules.arguments import Submission
-from restbroker.rules.command import Command
-from restbroker.rules.policy import Policy
-from restbroker.rules.retry import SidekiqBackoff
+from restbroker.job import signing
+from restbroker.job.arguments import Submission
+from restbroker.job.command import Command
+from restbroker.job.policy import Policy
+from restbroker.job.retry import SidekiqBackoff
 from restbroker.store import beats, done, jobs, limits, pauses, probing, rewrite, server, sets, tokens
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.probing import Yours

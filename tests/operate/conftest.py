@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from restbroker.config.load import load
+from restbroker.job import rubyjson
 from restbroker.operate.known import Known, known
-from restbroker.rules import rubyjson
 from restbroker.servers import registry
 from restbroker.store.client import Client, StoreSettings, open_client
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.store import beats, jobs, processes
 from restbroker.store.client import Client
 

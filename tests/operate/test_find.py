@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
+from restbroker.job.redact import BODY_NAMES
 from restbroker.operate.find import Budget, Page, is_key, one, page, waiting
 from restbroker.operate.known import Known
 from restbroker.operate.where import Where, read
-from restbroker.rules.redact import BODY_NAMES
 from restbroker.store import queues
 from restbroker.store.client import Client
 from tests.operate.conftest import NOW_S, Put, job

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from restbroker.errors import RestbrokerError
+from restbroker.job.json_types import Json
 from restbroker.operate import audit, processes
-from restbroker.rules.json_types import Json
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, fetch

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from restbroker.errors import UsageError
+from restbroker.job.json_types import Json
 from restbroker.operate import audit, queues
 from restbroker.operate.names import require
 from restbroker.operate.queues import Cleared, Queue
-from restbroker.rules.json_types import Json
 from restbroker.store import queues as stored
 from restbroker.store.client import Client
 from tests.operate.lanes import record, serve

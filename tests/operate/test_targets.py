@@ -1,7 +1,7 @@
 """Targets as an operator sees and steers them, over all processes."""
 
+from restbroker.job.json_types import Json
 from restbroker.operate import audit, targets
-from restbroker.rules.json_types import Json
 from restbroker.store import beats, limits, queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, fetch

@@ -10,9 +10,9 @@ import attrs
 
 from restbroker.config.load import load
 from restbroker.config.target import Target
-from restbroker.rules.command import Call, Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Outcome
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.client import open_transport

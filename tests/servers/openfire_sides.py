@@ -14,9 +14,9 @@ import trio
 
 from restbroker.app.logins import LoginsInRedis
 from restbroker.config.load import load
-from restbroker.rules.command import Call, Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Outcome
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.store.client import StoreSettings, open_client

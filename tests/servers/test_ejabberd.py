@@ -12,9 +12,9 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Credentials, Target, Url
-from restbroker.rules.command import Call, Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Rejected
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Rejected
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.options import Options

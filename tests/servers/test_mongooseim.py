@@ -11,9 +11,9 @@ import attrs
 import pytest
 
 from restbroker.config.load import load
-from restbroker.rules.command import Call, Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.mongooseim import schema

@@ -8,8 +8,8 @@ import httpx
 import pytest
 import trio
 
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
 from restbroker.servers.openfire.chat import logins as chat_logins
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers.openfire_sides import Open, Side, restart, sides_of

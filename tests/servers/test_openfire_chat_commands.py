@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Rejected
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered, Rejected
 from restbroker.servers import registry
 from tests.servers.openfire_recorded import is_recorded, recorded
 from tests.servers.openfire_sides import Side, sides_of

@@ -12,7 +12,7 @@ import trio
 from restbroker.app.logins import LoginsInRedis
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
-from restbroker.rules.outcome import Denied, Rejected
+from restbroker.job.outcome import Denied, Rejected
 from restbroker.servers.contract import NoLogin, Ports
 from restbroker.servers.openfire.chat.logins import Ended, SharedLogins, shared_logins
 from restbroker.servers.openfire.chat.options import Settings

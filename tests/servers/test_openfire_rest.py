@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Denied, Rejected
 from restbroker.servers import registry
 from restbroker.transport.errors import MaybeSent
 from tests.servers.openfire_rest import ROOM, made, opened

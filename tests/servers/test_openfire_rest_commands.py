@@ -6,7 +6,7 @@ Beside the stand-in, which knows the plugin's paths, and nothing of our catalogu
 from pathlib import Path
 from typing import Any, Final
 
-from restbroker.rules.outcome import Denied, Outcome
+from restbroker.job.outcome import Denied, Outcome
 from restbroker.servers import registry
 from tests.servers.openfire_recorded import is_recorded, recorded
 from tests.servers.openfire_rest import ROOM, Side, opened

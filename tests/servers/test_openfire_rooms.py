@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Outcome, Rejected
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 from tests.servers.openfire_sides import Direct, Open, Side, sides_of

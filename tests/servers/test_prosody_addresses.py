@@ -3,7 +3,7 @@
 import subprocess
 import unicodedata
 
-from restbroker.rules.jid import BadAddress, read_domain, read_local
+from restbroker.job.jid import BadAddress, read_domain, read_local
 
 PREPARED = """
 package.path = "/usr/lib/prosody/?.lua;" .. package.path

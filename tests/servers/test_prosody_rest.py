@@ -16,9 +16,9 @@ import pytest
 
 from restbroker.config.load import load
 from restbroker.config.target import Target
-from restbroker.rules.command import Call, Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain
 from restbroker.servers import registry
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.contract import Connector, Ports

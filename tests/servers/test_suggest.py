@@ -13,8 +13,8 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Issued, Target, Url
 from restbroker.config.tokens import Token
+from restbroker.job.json_types import Json
 from restbroker.rosters.refresh import request
-from restbroker.rules.json_types import Json
 from restbroker.servers import registry
 from restbroker.servers.allowed import allowed
 from restbroker.servers.ejabberd.check.rights import trials

@@ -10,7 +10,7 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Issued, Url
-from restbroker.rules.outcome import Delivered, Denied, Outcome
+from restbroker.job.outcome import Delivered, Denied, Outcome
 from tests.servers.test_ejabberd import HOST, Side, code, side_of
 from tests.support.ejabberd import PASSWORD, Ejabberd
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from tests.support.answering import Arrival
 from tests.support.pictures import IMAGES, finish, run
 from tests.support.scripted import Citizen, job

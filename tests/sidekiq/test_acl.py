@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
+from restbroker.job.json_types import Json
 from restbroker.operate.check_store import ONLY_ASKED_HERE
-from restbroker.rules.json_types import Json
 from restbroker.store.replies import items, text
 from tests.docs.pages import ROOT
 from tests.support import process

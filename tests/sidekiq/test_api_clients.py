@@ -2,7 +2,7 @@
 
 import time
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from tests.support.scripted import QUEUE, Citizen
 from tests.support.several import target
 from tests.support.shared import FAST_RETRIES, TOKEN

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from restbroker.rules.job import MAY_HAVE_RUN_FIELD
-from restbroker.rules.json_types import Json
+from restbroker.job.job import MAY_HAVE_RUN_FIELD
+from restbroker.job.json_types import Json
 from restbroker.store.replies import items, raw
 from tests.support.scripted import QUEUE, Citizen, jid_of, job
 from tests.support.shared import FAST_RETRIES

@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from restbroker.rules.event import EventType, ServerEvent, as_json
+from restbroker.job.event import EventType, ServerEvent, as_json
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import pytest
 
-from restbroker.rules import rubyjson
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.json_types import Json
 from restbroker.store import queues
 from tests.support.beside_ruby import TOKENS, Beside, beside_ruby, ours, rubys
 from tests.support.shared import TOKEN

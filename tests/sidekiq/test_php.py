@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from tests.support.beside_ruby import REFUSED, Beside, beside_ruby
 from tests.support.ruby import SCRIPTS
 from tests.support.shared import TOKEN

@@ -14,8 +14,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from restbroker.rules import rubyjson
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.json_types import Json
 from tests.support.beside_ruby import REFUSED, TOKENS, Beside, beside_ruby, check, ours, rubys
 from tests.support.sidekiq_process import SidekiqProcess, executions, how_many
 from tests.support.wait import until

@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 import pytest
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.store.replies import items, raw
 from tests.support.answering import Arrival
 from tests.support.html_page import Page

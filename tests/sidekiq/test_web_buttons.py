@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import pytest
 
-from restbroker.rules import signing
-from restbroker.rules.arguments import Submission
-from restbroker.rules.command import Command
-from restbroker.rules.json_types import Json
+from restbroker.job import signing
+from restbroker.job.arguments import Submission
+from restbroker.job.command import Command
+from restbroker.job.json_types import Json
 from tests.support.html_page import Page
 from tests.support.scripted import QUEUE, Citizen, jid_of, job
 from tests.support.sidekiq_web import SidekiqWeb

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.rules.settlement import Dead, Fallen
+from restbroker.job.settlement import Dead, Fallen
 from restbroker.store.client import Client, StoreSettings
 from restbroker.store.jobs import Facts
 from tests.support.redis_server import RedisServer

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.settlement import Ack, Dead, Fallen
+from restbroker.job.settlement import Ack, Dead, Fallen
 from restbroker.store import beats, queues
 from restbroker.store.beats import Recovered
 from restbroker.store.client import Client

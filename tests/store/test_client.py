@@ -10,7 +10,7 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
-from restbroker.rules.settlement import Ack, Reply
+from restbroker.job.settlement import Ack, Reply
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.jobs import (

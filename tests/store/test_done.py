@@ -3,7 +3,7 @@
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.settlement import Ack, Back, Dead, Drop, Fingerprint, Reply, Retry, Settlement
+from restbroker.job.settlement import Ack, Back, Dead, Drop, Fingerprint, Reply, Retry, Settlement
 from restbroker.store import queues
 from restbroker.store.codes import Applied, Gone, Refused
 from restbroker.store.done import done

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.settlement import Ack, Dead, Reply, Retry
+from restbroker.job.settlement import Ack, Dead, Reply, Retry
 from restbroker.store import beats, limits, queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Gone, Refused

@@ -3,7 +3,7 @@
 import pytest
 
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.rules.settlement import Ack, Dead, Reply, Settlement
+from restbroker.job.settlement import Ack, Dead, Reply, Settlement
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.codes import Applied, Code, Gone, Refused

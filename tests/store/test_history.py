@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Settlement
+from restbroker.job.settlement import Ack, Back, Dead, Drop, Reply, Retry, Settlement
 from restbroker.store import history, queues
 from restbroker.store.codes import Applied, Gone, Refused
 from restbroker.store.history import Ending, Records

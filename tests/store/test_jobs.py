@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
+from restbroker.job.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
 from restbroker.store import beats, queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import (

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable
 
-from restbroker.rules import rubyjson
-from restbroker.rules.job import PAYLOAD_LIMIT_BYTES, NotAJob, read, too_large
-from restbroker.rules.policy import Context, Policy
-from restbroker.rules.retry import SidekiqBackoff
-from restbroker.rules.settle import settle_unreadable
-from restbroker.rules.settlement import Back, Dead
+from restbroker.job import rubyjson
+from restbroker.job.job import PAYLOAD_LIMIT_BYTES, NotAJob, read, too_large
+from restbroker.job.policy import Context, Policy
+from restbroker.job.retry import SidekiqBackoff
+from restbroker.job.settle import settle_unreadable
+from restbroker.job.settlement import Back, Dead
 from restbroker.store import queues, sets
 from restbroker.store.codes import Applied, Clash, Gone
 from restbroker.store.jobs import Fetched, FetchRequest, FinishRequest, Taken, fetch, finish, held, held_by_pieces

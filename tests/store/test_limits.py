@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.settlement import Ack, Back, Dead
+from restbroker.job.settlement import Ack, Back, Dead
 from restbroker.store import beats, limits, queues
 from restbroker.store.client import Client, open_client
 from restbroker.store.jobs import (

@@ -5,7 +5,7 @@ import threading
 import pytest
 import redis
 
-from restbroker.rules.job import digest
+from restbroker.job.job import digest
 from restbroker.store import beats, migration, scan
 from restbroker.store.client import Client, open_client
 from restbroker.store.codes import Applied, Clash, Gone, Refused

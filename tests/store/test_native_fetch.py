@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
-from restbroker.rules.settlement import Ack, Dead
+from restbroker.job.settlement import Ack, Dead
 from restbroker.store import connection, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection

@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from restbroker.rules.settlement import Dead, Fallen, Reply, ResponseQueue
+from restbroker.job.settlement import Dead, Fallen, Reply, ResponseQueue
 from restbroker.store import beats, queues
 from restbroker.store.beats import Recovered
 from restbroker.store.client import Client

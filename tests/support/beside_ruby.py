@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import attrs
 
-from restbroker.rules import rubyjson
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.json_types import Json
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.keys import SortedSet

@@ -1,7 +1,7 @@
 """Figures as `restbroker.operate.overview` makes them, for tests of what is made of them."""
 
+from restbroker.job.json_types import Json
 from restbroker.operate.overview import Figures
-from restbroker.rules.json_types import Json
 
 
 def lane(number: int = 77, target: str = "ejabberd", /, **fields: Json) -> dict[str, Json]:

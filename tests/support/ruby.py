@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 SCRIPTS: Final = Path(__file__).parents[1] / "sidekiq"
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import attrs
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer, items, mapping, names, raw

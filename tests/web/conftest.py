@@ -19,9 +19,9 @@ from restbroker.broker import broker
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.config.load import load
+from restbroker.job.hiding import spelled
 from restbroker.operate.known import Known
 from restbroker.operate.measures import shared
-from restbroker.rules.hiding import spelled
 from restbroker.servers import registry
 from restbroker.serving.runner import Server
 from restbroker.store.client import StoreSettings, open_client

@@ -3,8 +3,8 @@
 import json
 import re
 
+from restbroker.job.json_types import Json
 from restbroker.operate import audit
-from restbroker.rules.json_types import Json
 from restbroker.store import history, pauses, queues
 from restbroker.store.history import Ending
 from tests.broker.conftest import Harness

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from restbroker.job.json_types import Json
 from restbroker.operate import audit
-from restbroker.rules.json_types import Json
 from restbroker.web.settings import Settings
 from tests.broker.conftest import Harness
 from tests.operate.lanes import record

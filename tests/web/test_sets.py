@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
+from restbroker.job.hiding import spelled
 from restbroker.operate import audit, queues
 from restbroker.operate.known import Known
-from restbroker.rules.hiding import spelled
 from restbroker.telemetry.events import JobFinished
 from restbroker.web import acting, steering
 from tests.broker.conftest import Harness

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from restbroker.rules.command import ArgumentSpec, CommandSpec
+from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response

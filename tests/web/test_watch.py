@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from restbroker.errors import RestbrokerError
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, Warned

@@ -15,13 +15,13 @@ from restbroker.broker.delivery.tokens import Proof
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.config.tokens import Token
+from restbroker.job import arguments, display, hiding, hosts, retry, sealing, signing
+from restbroker.job.arguments import Submission
+from restbroker.job.job import EFFECTED_FIELD, Job
+from restbroker.job.outcome import Reason
+from restbroker.job.settlement import Fingerprint
+from restbroker.job.signing import Signature
 from restbroker.light import light
-from restbroker.rules import arguments, display, hiding, hosts, retry, sealing, signing
-from restbroker.rules.arguments import Submission
-from restbroker.rules.job import EFFECTED_FIELD, Job
-from restbroker.rules.outcome import Reason
-from restbroker.rules.settlement import Fingerprint
-from restbroker.rules.signing import Signature
 from restbroker.telemetry.events import Warned
 
 # Who never signed finds a signature in what he took out of "dead".

@@ -12,9 +12,9 @@ import attrs
 from restbroker.broker.delivery.slots import Slot, Slots
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
-from restbroker.rules import auth
-from restbroker.rules.command import Command, CommandSpec
-from restbroker.rules.outcome import Reason
+from restbroker.job import auth
+from restbroker.job.command import Command, CommandSpec
+from restbroker.job.outcome import Reason
 from restbroker.servers.contract import Connector
 
 _LIMIT = 500

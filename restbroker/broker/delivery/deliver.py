@@ -17,11 +17,11 @@ from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
 from restbroker.errors import StoreRefused
+from restbroker.job import hiding, redact
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
+from restbroker.job.settle import Final, reason_of
 from restbroker.light import light
-from restbroker.rules import hiding, redact
-from restbroker.rules.command import Call, CommandSpec
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
-from restbroker.rules.settle import Final, reason_of
 from restbroker.store.limits import charge
 from restbroker.transport.errors import MaybeSent, NotSent
 

@@ -14,7 +14,7 @@ import trio
 
 from restbroker.broker.adaptive import CALM_S, Adaptive
 from restbroker.broker.breaker import Breaker
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.telemetry.events import GateClosed, GateOpened, Report, TargetFound
 
 _DENIED_WAIT_S = 5.0

@@ -8,7 +8,7 @@ import attrs
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.errors import ConfigError
-from restbroker.rules.outcome import Probe, Reason
+from restbroker.job.outcome import Probe, Reason
 from restbroker.servers.contract import Connector
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport

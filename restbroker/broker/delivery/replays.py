@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from restbroker.broker.health import StoreHealth
-from restbroker.rules.settlement import Fingerprint
+from restbroker.job.settlement import Fingerprint
 from restbroker.store import done
 from restbroker.store.connection import Connection
 

@@ -16,10 +16,10 @@ import attrs
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
-from restbroker.rules import auth, hiding, signing
-from restbroker.rules.arguments import Submission
-from restbroker.rules.json_types import Json
-from restbroker.rules.signing import Signature
+from restbroker.job import auth, hiding, signing
+from restbroker.job.arguments import Submission
+from restbroker.job.json_types import Json
+from restbroker.job.signing import Signature
 from restbroker.telemetry.events import Report, Warned
 
 _LOOK_S: Final = 1.0

@@ -19,13 +19,13 @@ from restbroker.broker.item import Hand, Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.settling import news
 from restbroker.errors import StoreRefused
-from restbroker.rules import arguments, rubyjson, settle
-from restbroker.rules.command import Call, CommandSpec
-from restbroker.rules.job import EFFECTED_FIELD, Job, NotAJob, digest, read, spare_jid, too_large
-from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
-from restbroker.rules.policy import Context
-from restbroker.rules.settle import Final
-from restbroker.rules.settlement import Ack, Back, Fingerprint, Settlement
+from restbroker.job import arguments, rubyjson, settle
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, digest, read, spare_jid, too_large
+from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
+from restbroker.job.policy import Context
+from restbroker.job.settle import Final
+from restbroker.job.settlement import Ack, Back, Fingerprint, Settlement
 from restbroker.telemetry.events import Warned
 
 

@@ -17,8 +17,8 @@ from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.settling.committer import commit
 from restbroker.errors import StoreRefused
-from restbroker.rules.job import digest
-from restbroker.rules.settlement import Back
+from restbroker.job.job import digest
+from restbroker.job.settlement import Back
 from restbroker.store import jobs
 from restbroker.telemetry.events import Warned
 

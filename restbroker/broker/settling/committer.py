@@ -17,8 +17,8 @@ from restbroker.broker.lane import Lane
 from restbroker.broker.settling import news
 from restbroker.broker.settling.finished import group_size
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.rules import settle
-from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule, by_other_clock, goes_back_as_it_came
+from restbroker.job import settle
+from restbroker.job.settlement import Ack, Dead, Drop, Retry, Schedule, by_other_clock, goes_back_as_it_came
 from restbroker.store import beats, jobs
 
 _REFUSED_WAIT_S = 5.0

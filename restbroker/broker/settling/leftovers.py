@@ -13,8 +13,8 @@ from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.settling.committer import commit
 from restbroker.errors import StoreRefused
-from restbroker.rules.job import Job
-from restbroker.rules.settlement import Back
+from restbroker.job.job import Job
+from restbroker.job.settlement import Back
 from restbroker.store import jobs
 from restbroker.store.tickets import queue_of, ticket_number
 

@@ -10,11 +10,11 @@ from functools import partial
 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.rules import hiding
-from restbroker.rules.job import spare_jid
-from restbroker.rules.outcome import Delivered
-from restbroker.rules.settle import Final
-from restbroker.rules.settlement import Ack, Drop, Settlement
+from restbroker.job import hiding
+from restbroker.job.job import spare_jid
+from restbroker.job.outcome import Delivered
+from restbroker.job.settle import Final
+from restbroker.job.settlement import Ack, Drop, Settlement
 from restbroker.store import history
 from restbroker.store.history import Ending, Records
 from restbroker.telemetry.events import JobFinished, JobsDelivered

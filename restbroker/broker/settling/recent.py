@@ -13,7 +13,7 @@ from typing import assert_never
 
 import attrs
 
-from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Settlement, goes_back_as_it_came
+from restbroker.job.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Settlement, goes_back_as_it_came
 
 KEPT_S = 10.0
 KEPT_BYTES = 32 * 1024 * 1024

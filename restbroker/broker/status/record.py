@@ -27,9 +27,9 @@ from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.broker.status.view import Running, Serving
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
-from restbroker.rules import display, hiding, rubyjson
-from restbroker.rules.hiding import Spelled
-from restbroker.rules.json_types import Json
+from restbroker.job import display, hiding, rubyjson
+from restbroker.job.hiding import Spelled
+from restbroker.job.json_types import Json
 from restbroker.store import metrics, processes
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection

@@ -15,7 +15,7 @@ from restbroker.broker.lane import Lane
 from restbroker.broker.lease import Lease
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import Phase, Running, Serving, View
-from restbroker.rules.job import spare_jid
+from restbroker.job.job import spare_jid
 
 
 @attrs.define(eq=False)

@@ -8,8 +8,8 @@ from typing import Literal
 
 import attrs
 
-from restbroker.rules.command import CommandSpec
-from restbroker.rules.job import Job
+from restbroker.job.command import CommandSpec
+from restbroker.job.job import Job
 
 Phase = Literal["starting", "serving", "quiet", "stopping"]
 

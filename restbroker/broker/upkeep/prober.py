@@ -20,7 +20,7 @@ from restbroker.broker.delivery.link import probe, unreachable
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.lane import Lane
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.rules.outcome import Probe, Reason
+from restbroker.job.outcome import Probe, Reason
 from restbroker.store import limits, probing
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection

@@ -20,8 +20,8 @@ from restbroker.broker.health import StoreHealth
 from restbroker.broker.lease import FENCE_AFTER_S
 from restbroker.broker.upkeep.samehost import Host, is_gone
 from restbroker.errors import StoreRefused
-from restbroker.rules import display, hiding, retry, rubyjson, settle
-from restbroker.rules.settlement import Dead, Fallen
+from restbroker.job import display, hiding, retry, rubyjson, settle
+from restbroker.job.settlement import Dead, Fallen
 from restbroker.store import beats, server
 from restbroker.store.beats import Park, Registered
 from restbroker.store.connection import Connection

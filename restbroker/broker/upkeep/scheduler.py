@@ -19,9 +19,9 @@ import trio
 
 from restbroker.broker.health import StoreHealth
 from restbroker.errors import StoreRefused
-from restbroker.rules import retry, rubyjson
-from restbroker.rules.json_types import Json
-from restbroker.rules.unserved import OVERDUE_S, listed, unserved
+from restbroker.job import retry, rubyjson
+from restbroker.job.json_types import Json
+from restbroker.job.unserved import OVERDUE_S, listed, unserved
 from restbroker.store import sets
 from restbroker.store.codes import Applied, Clash, Refused
 from restbroker.store.connection import Connection

@@ -19,8 +19,8 @@ from restbroker.cli.watch.troubles import LONG_WAIT_S, Trouble, own_queues, trou
 from restbroker.cli.watch.words import chart, lasting, milliseconds, number, rate
 from restbroker.console.output import one_line
 from restbroker.errors import RestbrokerError
+from restbroker.job.json_types import Json
 from restbroker.operate.overview import Figures
-from restbroker.rules.json_types import Json
 
 _ROOMY = 22
 """From so many lines on there are empty ones between the parts."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from restbroker.cli import lanes
+from restbroker.job.json_types import Json
 from restbroker.operate.overview import Figures
-from restbroker.rules.json_types import Json
 
 _RANKS = {"closed": 0, "denied": 0, "paused": 1, "quiet": 2, "finishing": 3, "unknown": 3}
 

@@ -11,8 +11,8 @@ import attrs
 
 from restbroker.cli import lanes
 from restbroker.cli.watch.words import jobs, lasting, waiting
+from restbroker.job.json_types import Json
 from restbroker.operate.overview import Figures, takes_jobs
-from restbroker.rules.json_types import Json
 
 LONG_WAIT_S = 60.0
 """From then on it is said that a job waits."""

@@ -18,8 +18,8 @@ import attrs
 from restbroker.cli.watch.looks import Look, Looks
 from restbroker.cli.watch.words import lasting
 from restbroker.console import output
+from restbroker.job.json_types import Json
 from restbroker.operate.overview import Figures
-from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 
 Rows: TypeAlias = Callable[[Figures], Iterable[Sequence[str]]]

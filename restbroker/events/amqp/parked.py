@@ -1,7 +1,7 @@
 """The job that stands for a message which is no event, for the dead set: an operator sees it, with the reason.
 
 Called by `reader`. Always holds: pure; the message is in it byte for byte, as text or in base64, unless it is of more
-than 1 MiB: then its beginning; whoever may not see message texts does not see it (`raw`, see `rules.redact`).
+than 1 MiB: then its beginning; whoever may not see message texts does not see it (`raw`, see `job.redact`).
 """
 
 import base64
@@ -9,9 +9,9 @@ from typing import Final
 
 from restbroker.config.events import EventSource
 from restbroker.events.amqp.read import LIMIT_BYTES, Message
-from restbroker.rules import rubyjson
-from restbroker.rules.json_types import Json
-from restbroker.rules.repair import fractional
+from restbroker.job import rubyjson
+from restbroker.job.json_types import Json
+from restbroker.job.repair import fractional
 
 ERROR_CLASS: Final = "MalformedEvent"
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from typing import Final, assert_never
 
 from restbroker.events.amqp.settings import Carries
+from restbroker.job import rubyjson
+from restbroker.job.event import ServerEvent, bare, domain
+from restbroker.job.json_types import Json
 from restbroker.light import light
-from restbroker.rules import rubyjson
-from restbroker.rules.event import ServerEvent, bare, domain
-from restbroker.rules.json_types import Json
 from restbroker.servers.event_contract import Malformed
 
 LIMIT_BYTES: Final = 1024 * 1024

@@ -23,7 +23,7 @@ from restbroker.events.amqp.parked import parked
 from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.settings import INSTALL, Settings
 from restbroker.events.amqp.topology import Trouble, silent
-from restbroker.rules.event import ServerEvent
+from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Inlet, Malformed, Offer, States, Ways
 from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
 

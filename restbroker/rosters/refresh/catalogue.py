@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from restbroker.config.target import Target
-from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec
+from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 
 REFRESH: Final = "refresh"
 _USER: Final = ArgumentSpec("user", "string", place="name")

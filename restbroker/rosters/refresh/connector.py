@@ -13,15 +13,15 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
+from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
 from restbroker.rosters.refresh import catalogue, judge, request, wishes
 from restbroker.rosters.refresh.flights import Flights
 from restbroker.rosters.refresh.options import options_of
 from restbroker.rosters.refresh.refresher import Refresher
 from restbroker.rosters.refresh.wishes import Refresh, Show, Write
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, as_json, roster_of
-from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Connector, Link, Ports, Rosters
 from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
 

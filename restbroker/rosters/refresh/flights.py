@@ -11,8 +11,8 @@ import attrs
 import trio
 
 from restbroker.config.target import Target
+from restbroker.job.outcome import Deferred, Outcome, Reason
 from restbroker.rosters.refresh import judge, request
-from restbroker.rules.outcome import Deferred, Outcome, Reason
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Transport
 

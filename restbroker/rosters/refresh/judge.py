@@ -8,8 +8,8 @@ from typing import Final
 
 import orjson
 
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.transport.message import Response
 from restbroker.transport.retry_after import retry_after_s
 

@@ -14,8 +14,8 @@ import attrs
 import trio
 
 from restbroker.errors import StoreRefused
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.rosters.refresh.flights import Result
-from restbroker.rules.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.servers.contract import Claimed, Rosters
 from restbroker.servers.roster_change import Pace
 from restbroker.transport.errors import MaybeSent, NotSent

@@ -8,6 +8,10 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from restbroker.job.command import Command
+from restbroker.job.endpoint import kind_of, quoted
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason
 from restbroker.rosters.refresh import catalogue
 from restbroker.rosters.rules import (
     BadRoster,
@@ -20,10 +24,6 @@ from restbroker.rosters.rules import (
     read_user,
     require_writable,
 )
-from restbroker.rules.command import Command
-from restbroker.rules.endpoint import kind_of, quoted
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Reason
 from restbroker.servers.roster_change import Change
 
 _COMMANDS: Final = catalogue.for_version(None).commands

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from restbroker.rules.command import DANGEROUS, CommandSpec, Repeat
+from restbroker.job.command import DANGEROUS, CommandSpec, Repeat
 from restbroker.servers import registry
 
 PAGE: Final = Path("docs") / "servers" / "openfire-commands.md"

@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 NO_XML: Final = "a control character or half of one, which XML cannot hold"
 """What a value has that does not fit."""

@@ -12,8 +12,8 @@ from typing import Final
 import attrs
 import orjson
 
-from restbroker.rules import hiding
-from restbroker.rules.json_types import Json
+from restbroker.job import hiding
+from restbroker.job.json_types import Json
 from restbroker.transport.message import Response
 
 WORDS_LIMIT: Final = 300

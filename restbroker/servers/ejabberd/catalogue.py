@@ -21,14 +21,7 @@ from typing import Final, Literal, NotRequired, TypedDict
 import attrs
 
 from restbroker.config.target import Target
-from restbroker.rules.command import (
-    DANGEROUS,
-    ArgumentSpec,
-    Catalogue,
-    CommandSpec,
-    ValueType,
-    possible_versions,
-)
+from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType, possible_versions
 from restbroker.servers.ejabberd import knowledge
 from restbroker.servers.ejabberd.options import options_of
 

@@ -13,8 +13,8 @@ import attrs
 import trio
 
 from restbroker.config.target import Basic, Login, Target
-from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.answer import hosts_in, is_stopped, read, version_in

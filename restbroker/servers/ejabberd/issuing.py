@@ -15,7 +15,7 @@ import attrs
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Target
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.servers.ejabberd.answer import parse, read
 from restbroker.servers.ejabberd.outcomes import CHECK_URL
 from restbroker.servers.ejabberd.request import question

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final
 
-from restbroker.rules.command import Danger, Place, Repeat
+from restbroker.job.command import Danger, Place, Repeat
 
 # The first line that matches counts. `get_*` has exceptions, therefore the reads are spelt out where they are few.
 _REPEAT: Final[tuple[tuple[Repeat, tuple[str, ...]], ...]] = (

@@ -12,10 +12,10 @@ from typing import Final
 
 import attrs
 
-from restbroker.rules import redact
-from restbroker.rules.command import Call, CommandSpec
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.job import redact
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
 from restbroker.servers.ejabberd import knowledge
 from restbroker.servers.ejabberd.answer import Answer, parse, read, read_location
 from restbroker.transport.message import Response

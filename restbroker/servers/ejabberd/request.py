@@ -13,8 +13,8 @@ import attrs
 import orjson
 
 from restbroker.config.target import Credentials, Issued, Login, Target
-from restbroker.rules.command import Call, CommandSpec
-from restbroker.rules.json_types import Json
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.ejabberd.catalogue import api_of
 from restbroker.servers.ejabberd.options import Options

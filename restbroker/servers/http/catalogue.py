@@ -1,7 +1,7 @@
 """The commands of a target of kind `http` are those of its configuration. Through the registry; loads no Trio."""
 
 from restbroker.config.target import Target
-from restbroker.rules.command import Catalogue
+from restbroker.job.command import Catalogue
 from restbroker.servers.http.recipes import settings_of
 
 

@@ -6,7 +6,7 @@ Always holds: only the probe is sent, which changes nothing there.
 import trio
 
 from restbroker.config.target import Target
-from restbroker.rules.outcome import Probe
+from restbroker.job.outcome import Probe
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.http.connector import judge_probe, ready
 from restbroker.servers.http.recipes import Settings, settings_of

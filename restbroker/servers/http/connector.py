@@ -13,8 +13,8 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.http.outcomes import BUSY, BUSY_S, REFUSED, judge
 from restbroker.servers.http.recipes import Settings, settings_of

@@ -9,7 +9,7 @@ from typing import Final
 
 from restbroker.config.kinds import ListOf, MapOf, Scalar
 from restbroker.config.values import BadValue, is_plain, json_or_text, text
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 COMMAND: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,63}", re.ASCII)

@@ -22,8 +22,8 @@ from restbroker.config.review import Review, at
 from restbroker.config.secret import Secret
 from restbroker.config.target import Issued, Target
 from restbroker.errors import ConfigError
-from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec
-from restbroker.rules.json_types import Json
+from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
+from restbroker.job.json_types import Json
 from restbroker.servers.http import forms, signature, template
 from restbroker.servers.http.recipes import Recipe, Settings, header_value, secrets_of
 from restbroker.servers.http.template import BadTemplate, Template, Text

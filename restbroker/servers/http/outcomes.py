@@ -12,10 +12,10 @@ from typing import Final
 
 import orjson
 
-from restbroker.rules import hiding, redact
-from restbroker.rules.command import Call
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Outcome, Reason, Rejected, Uncertain
+from restbroker.job import hiding, redact
+from restbroker.job.command import Call
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected, Uncertain
 from restbroker.servers.http import signature
 from restbroker.servers.http.recipes import Recipe
 from restbroker.transport.message import Response

@@ -13,7 +13,7 @@ import attrs
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.rules.command import Catalogue, CommandSpec
+from restbroker.job.command import Catalogue, CommandSpec
 from restbroker.servers.http.template import Path, Template, Text
 
 _VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?", re.ASCII)

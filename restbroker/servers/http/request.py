@@ -10,9 +10,9 @@ from typing import Final
 from urllib.parse import urlencode
 
 from restbroker.config.target import Issued, Target
-from restbroker.rules.command import Call
-from restbroker.rules.endpoint import quoted
-from restbroker.rules.json_types import Json
+from restbroker.job.command import Call
+from restbroker.job.endpoint import quoted
+from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.http import signature, template
 from restbroker.servers.http.recipes import Recipe, Settings, header_value

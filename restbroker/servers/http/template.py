@@ -14,9 +14,9 @@ from urllib.parse import quote, unquote
 
 import attrs
 
-from restbroker.rules.endpoint import kind_of
-from restbroker.rules.json_types import Json
-from restbroker.rules.rubyjson import MAX_NESTING
+from restbroker.job.endpoint import kind_of
+from restbroker.job.json_types import Json
+from restbroker.job.rubyjson import MAX_NESTING
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_.-]{0,63})(\?)?\}|[{}]|[^{}]+")
 _UNFIT_IN_PATH: Final = re.compile(r"[/\\\x00-\x1f\x7f]")

@@ -13,9 +13,9 @@ from typing import Final
 import attrs
 
 from restbroker.config.target import Basic, Target
-from restbroker.rules.command import Call
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Probe
+from restbroker.job.command import Call
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Probe
 from restbroker.servers.mongooseim import knowledge
 from restbroker.servers.mongooseim.answer import Answer, Problem, Shown, read, show, version_in
 from restbroker.servers.mongooseim.options import options_of

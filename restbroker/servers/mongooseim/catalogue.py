@@ -9,14 +9,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from restbroker.config.target import Target
-from restbroker.rules.command import (
-    DANGEROUS,
-    ArgumentSpec,
-    Catalogue,
-    CommandSpec,
-    ValueType,
-    possible_versions,
-)
+from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType, possible_versions
 from restbroker.servers.mongooseim import knowledge, schema
 from restbroker.servers.mongooseim.options import options_of
 from restbroker.servers.mongooseim.schema import Operation, Schema, Type

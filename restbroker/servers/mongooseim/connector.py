@@ -13,8 +13,8 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.outcome import Outcome, Probe, Reason, Rejected
+from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.outcome import Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Connector, Link, Ports, Sent
 from restbroker.servers.mongooseim import asking, catalogue, knowledge, schema
 from restbroker.servers.mongooseim.answer import Answer, read

@@ -12,10 +12,10 @@ from typing import Final
 import orjson
 
 from restbroker.errors import UsageError
-from restbroker.rules import rubyjson
-from restbroker.rules.coerce import coerce
-from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.coerce import coerce
+from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
+from restbroker.job.json_types import Json
 from restbroker.servers.ctl import Answered, Asked, Manner, Printed, Refused
 
 _ON_THE_MACHINE: Final = frozenset(

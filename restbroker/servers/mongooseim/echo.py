@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
 from restbroker.config.target import Basic, Target
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.servers.mongooseim import knowledge
 
 Message = tuple[str, str, str]

@@ -12,7 +12,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from restbroker.rules.command import Danger, Place, Repeat
+from restbroker.job.command import Danger, Place, Repeat
 
 OWN: Final = "graphql"
 """The command that sends a document of the job's own."""

@@ -13,10 +13,10 @@ from typing import Final, Literal
 import attrs
 import orjson
 
-from restbroker.rules import hiding, redact
-from restbroker.rules.command import Call, CommandSpec
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.job import hiding, redact
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
 from restbroker.servers.mongooseim import knowledge
 from restbroker.servers.mongooseim.answer import Answer, Problem, Shown, show
 from restbroker.servers.mongooseim.refusals import LATER, refused

@@ -12,8 +12,8 @@ from typing import Final
 import orjson
 
 from restbroker.config.target import Issued, Target
-from restbroker.rules.command import Call
-from restbroker.rules.json_types import Json
+from restbroker.job.command import Call
+from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.mongooseim import knowledge, own, values
 from restbroker.servers.mongooseim.document import document

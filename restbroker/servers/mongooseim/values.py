@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Final
 from xml.parsers import expat
 
-from restbroker.rules.endpoint import kind_of, quoted
-from restbroker.rules.json_types import Json
+from restbroker.job.endpoint import kind_of, quoted
+from restbroker.job.json_types import Json
 from restbroker.servers.api import jid
 from restbroker.servers.mongooseim import schema
 from restbroker.servers.mongooseim.schema import Type

@@ -16,8 +16,8 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from restbroker.rules.hiding import MASK, Spelled
-from restbroker.rules.json_types import Json
+from restbroker.job.hiding import MASK, Spelled
+from restbroker.job.json_types import Json
 from restbroker.servers.openfire.rest.entities import AFFILIATIONS, ENTITIES
 
 _LOGIN: Final = r"ofchat-?[0-9]+(?![\w@])"

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from restbroker.config.target import Target
-from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec, Place, ValueType
+from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec, Place, ValueType
 from restbroker.servers.prosody.settings import Settings, settings_of
 from restbroker.servers.prosody.ways import WAYS, Api, Form, Way, more_fields
 

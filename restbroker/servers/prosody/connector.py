@@ -11,8 +11,8 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.outcome import Outcome, Probe, Reason, Rejected
+from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.outcome import Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.prosody import catalogue

@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 REPORTS: Final = frozenset({"delete-user", "end-user-session", "disable-user", "reenable-user"})
 """The commands that report so: the end of their nodes."""

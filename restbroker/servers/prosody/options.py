@@ -17,7 +17,7 @@ from restbroker.config.logins import checked_bearer, tell_plain
 from restbroker.config.review import Review
 from restbroker.config.target import Issued, Target
 from restbroker.config.urls import BadUrl, rest_address
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.servers.prosody.settings import Place, Settings, admin_place, msg_place, own, rest_place
 from restbroker.servers.prosody.ways import Api
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from restbroker.rules import hiding, redact
-from restbroker.rules.command import Call, CommandSpec
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.job import hiding, redact
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.prosody import notes
 from restbroker.servers.prosody.answer import Answer, read, stanza_in

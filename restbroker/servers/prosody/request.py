@@ -16,10 +16,10 @@ from urllib.parse import quote
 import orjson
 
 from restbroker.config.target import Target
-from restbroker.rules.command import Call
-from restbroker.rules.endpoint import kind_of, quoted
-from restbroker.rules.hosts import plain
-from restbroker.rules.json_types import Json
+from restbroker.job.command import Call
+from restbroker.job.endpoint import kind_of, quoted
+from restbroker.job.hosts import plain
+from restbroker.job.json_types import Json
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.texts import NO_XML, fits_xml

@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 import attrs
 
-from restbroker.rules.command import Repeat
-from restbroker.rules.json_types import Json
+from restbroker.job.command import Repeat
+from restbroker.job.json_types import Json
 
 Api = Literal["rest", "admin", "msg"]
 """mod_rest, mod_http_admin_api, mod_post_msg."""

@@ -15,7 +15,7 @@ from restbroker.events.amqp.connected import told
 from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.settings import Exchange, Server, Settings
 from restbroker.events.amqp.topology import Consuming, Trouble
-from restbroker.rules.event import Filter, ServerEvent
+from restbroker.job.event import Filter, ServerEvent
 from restbroker.store import sets
 from restbroker.telemetry.events import SourceOpened
 from tests.events.amqp.conftest import CHAT, KEPT, PRESENCE, QUEUE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read

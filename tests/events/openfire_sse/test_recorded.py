@@ -12,7 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from restbroker.config.target import Target, Url
-from restbroker.rules.event import ServerEvent
+from restbroker.job.event import ServerEvent
 from restbroker.servers.openfire.stream.form import Form
 from restbroker.servers.openfire.stream.stanza import read_stanza
 from restbroker.transport.message import Request

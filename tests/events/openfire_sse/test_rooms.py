@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Rejected
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Rejected
 from restbroker.servers.openfire.stream.stanza import read_stanza
 from tests.events.openfire_sse.conftest import Read, Reading
 from tests.servers.openfire_sides import Open, sides_of

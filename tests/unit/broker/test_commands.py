@@ -13,9 +13,9 @@ from restbroker.broker.delivery.slots import Slots
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
-from restbroker.rules import auth
-from restbroker.rules.auth import Wish
-from restbroker.rules.command import Command
+from restbroker.job import auth
+from restbroker.job.auth import Wish
+from restbroker.job.command import Command
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.registry import open_connector

@@ -8,7 +8,7 @@ import trio.testing
 
 from restbroker.broker.delivery.gate import Gate
 from restbroker.broker.upkeep.prober import Prober
-from restbroker.rules.outcome import Deferred, Delivered, Probe, Reason, Rejected, Uncertain, Unsent
+from restbroker.job.outcome import Deferred, Delivered, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.telemetry.events import Event, GateClosed, GateOpened, TargetFound
 from restbroker.transport.errors import NotSent
 from tests.support.alone import Nobody

@@ -7,7 +7,7 @@ import trio.testing
 from restbroker.broker.health import FIRST_CHANGE_S, LONGEST_CHANGE_S, StoreHealth
 from restbroker.broker.settling.recent import KEPT_S, Recent
 from restbroker.errors import ConnectionEnded, StoreUnavailable
-from restbroker.rules.settlement import Ack
+from restbroker.job.settlement import Ack
 from restbroker.telemetry.events import Event, StoreBack, StoreLost, StoreLostOtherwise
 
 

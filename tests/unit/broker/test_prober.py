@@ -10,7 +10,7 @@ import trio.testing
 from restbroker.broker.delivery.gate import Gate
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.upkeep.prober import Others, OverRedis, Prober, decode, encode
-from restbroker.rules.outcome import Deferred, Probe, Reason, Unsent
+from restbroker.job.outcome import Deferred, Probe, Reason, Unsent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.probing import LONGEST_TEXT_BYTES, Busy, Told, Turn, Yours

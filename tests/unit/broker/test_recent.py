@@ -1,7 +1,7 @@
 """Settlements are remembered for some seconds and within some memory, and no longer."""
 
 from restbroker.broker.settling.recent import DOUBTED_S, KEPT_BYTES, KEPT_S, Recent
-from restbroker.rules.settlement import Ack, Back, Reply
+from restbroker.job.settlement import Ack, Back, Reply
 
 
 def test_a_settlement_is_remembered_for_ten_seconds() -> None:

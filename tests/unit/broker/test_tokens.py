@@ -8,9 +8,9 @@ import pytest
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.rules import arguments, signing
-from restbroker.rules.arguments import Submission
-from restbroker.rules.json_types import Json
+from restbroker.job import arguments, signing
+from restbroker.job.arguments import Submission
+from restbroker.job.json_types import Json
 from restbroker.telemetry.events import Event, Warned
 
 

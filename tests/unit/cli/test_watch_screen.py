@@ -7,8 +7,8 @@ from restbroker.cli.watch.past import Course, Past
 from restbroker.cli.watch.screen import View, screen
 from restbroker.cli.watch.troubles import troubles
 from restbroker.errors import StoreUnavailable
+from restbroker.job.json_types import Json
 from restbroker.operate.overview import Figures
-from restbroker.rules.json_types import Json
 from tests.support.figures import figures, lane, pause, queue
 
 AWAY = StoreUnavailable("Redis at h:1 cannot be reached.", "Start it.")

@@ -9,7 +9,7 @@ import pytest
 from restbroker.config.core import Loaded
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from tests.support.kinds import KINDS, SOURCES
 
 Write = Callable[..., Loaded]

@@ -16,7 +16,7 @@ from restbroker.config.keys import Keys, all_keys
 from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from tests.support.kinds import KINDS, SOURCES
 
 SECRET = "hunter2"

@@ -7,8 +7,8 @@ from restbroker.config.events import EventSource, Route, Shape
 from restbroker.config.judged import source_defaults_of
 from restbroker.config.key import Members
 from restbroker.events import registry
-from restbroker.rules.event import Filter
-from restbroker.rules.redact import BODY_NAMES
+from restbroker.job.event import Filter
+from restbroker.job.redact import BODY_NAMES
 from tests.support.kinds import Fetched
 from tests.unit.config.conftest import Refused, Write
 

@@ -19,8 +19,8 @@ from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Issued
 from restbroker.errors import ConfigError
-from restbroker.rules.json_types import Json
-from restbroker.rules.retry import ExponentialBackoff
+from restbroker.job.json_types import Json
+from restbroker.job.retry import ExponentialBackoff
 from restbroker.servers.ejabberd.options import Options
 
 KINDS: Mapping[str, Members] = {"ejabberd": Options}

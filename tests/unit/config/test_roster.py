@@ -13,8 +13,8 @@ from restbroker.config.roster import Roster
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
+from restbroker.job.json_types import Json
 from restbroker.operate.check import check_config
-from restbroker.rules.json_types import Json
 from tests.support.kinds import KINDS, SOURCES, Other
 
 SERVED: dict[str, Json] = {"RestURL": "http://127.0.0.1/api", "RestQueue": "rest", "Token": "t0ken"}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from restbroker.config.secret import Secret
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from tests.unit.config.conftest import Refused, Write
 
 SERVED: dict[str, Json] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Rate
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from tests.unit.config.conftest import Refused, Write
 
 FLAT: dict[str, Json] = {"RestURL": "http://127.0.0.1:5281/api", "RestQueue": "rest", "JabberDomain": "example.org"}

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from restbroker.rules.event import ServerEvent
+from restbroker.job.event import ServerEvent
 from restbroker.servers.openfire.stream.form import Form
 from restbroker.transport.stream import Frame
 

@@ -17,7 +17,7 @@ from restbroker.events.amqp.parked import parked
 from restbroker.events.amqp.read import LIMIT_BYTES, Message
 from restbroker.events.amqp.settings import Exchange, Server, Settings
 from restbroker.events.amqp.topology import Login, Making, Queueing, Step, refused
-from restbroker.rules import redact
+from restbroker.job import redact
 from tests.support.rows import rows
 
 SOURCE = EventSource("rabbit", "mongooseim-amqp", None, "events", "XmppEvent")

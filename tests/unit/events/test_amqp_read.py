@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from restbroker.events.amqp.read import LIMIT_BYTES, Message, read
 from restbroker.events.amqp.settings import Carries
-from restbroker.rules import rubyjson
-from restbroker.rules.event import ServerEvent, as_json
+from restbroker.job import rubyjson
+from restbroker.job.event import ServerEvent, as_json
 from restbroker.servers.event_contract import Malformed
 from tests.support.rows import rows
 

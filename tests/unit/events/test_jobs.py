@@ -7,9 +7,9 @@ import attrs
 
 from restbroker.config.events import EventSource, Route, Shape
 from restbroker.events.jobs import arrival, route_of
-from restbroker.rules import redact
-from restbroker.rules.event import Filter, ServerEvent, own_mark
-from restbroker.rules.json_types import Json
+from restbroker.job import redact
+from restbroker.job.event import Filter, ServerEvent, own_mark
+from restbroker.job.json_types import Json
 from restbroker.store.events import Arrival
 
 SOURCE = EventSource("prosody", "prosody-rest", "/e", "events", "Chat::Event")

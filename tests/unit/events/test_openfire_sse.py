@@ -8,8 +8,8 @@ from typing import TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules import rubyjson
-from restbroker.rules.event import EVENT_TYPES, EventType, ServerEvent, as_json
+from restbroker.job import rubyjson
+from restbroker.job.event import EVENT_TYPES, EventType, ServerEvent, as_json
 from restbroker.servers.openfire.stream.data import read_data
 from restbroker.servers.openfire.stream.form import Form
 from restbroker.servers.openfire.stream.settings import RawMode

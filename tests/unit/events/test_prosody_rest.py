@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules.event import EVENT_TYPES
+from restbroker.job.event import EVENT_TYPES
 from restbroker.servers.event_contract import Malformed, Posted, Told
 from restbroker.servers.prosody.events import stanzas
 from tests.support.rows import rows

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules import rubyjson
+from restbroker.job import rubyjson
 from restbroker.servers.event_contract import Malformed
 from restbroker.servers.mongooseim.sns import answers, form
 from tests.support.rows import rows

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from restbroker.bulk.push_jobs import Maker, Tokens, jid_of, row_of
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
+from restbroker.job import signing
+from restbroker.job.argument_check import BadRow, Checker
+from restbroker.job.arguments import Submission
+from restbroker.job.command import Command
+from restbroker.job.json_types import Json
 from restbroker.operate.enqueue import Order, payload
-from restbroker.rules import signing
-from restbroker.rules.arguments import Submission
-from restbroker.rules.bulk_check import BadRow, Checker
-from restbroker.rules.command import Command
-from restbroker.rules.json_types import Json
 from restbroker.servers import registry
 
 BATCH = "0123456789abcdef"

@@ -9,10 +9,10 @@ import pytest
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
+from restbroker.job import arguments, signing
+from restbroker.job.arguments import Submission
+from restbroker.job.command import Command
 from restbroker.rosters.refreshing import Refreshing
-from restbroker.rules import arguments, signing
-from restbroker.rules.arguments import Submission
-from restbroker.rules.command import Command
 from restbroker.servers import registry
 
 SECRET = "a secret of at least 16 letters"

@@ -2,9 +2,9 @@
 
 import pytest
 
+from restbroker.job.json_types import Json
 from restbroker.rosters.rules import BadRoster, Contact
 from restbroker.rosters.source import contacts_of
-from restbroker.rules.json_types import Json
 
 
 def test_groups_are_a_list_or_each_in_an_entry_of_its_own() -> None:

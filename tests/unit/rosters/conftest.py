@@ -12,11 +12,11 @@ import trio
 
 from restbroker.config.target import Target, Url
 from restbroker.errors import StoreRefused
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Outcome
 from restbroker.rosters.refresh.connector import open_connector
 from restbroker.rosters.refresh.options import Options
-from restbroker.rules.command import Call, Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Outcome
 from restbroker.servers.contract import Claimed, Connector, Ports
 from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.transport.errors import MaybeSent, NotSent

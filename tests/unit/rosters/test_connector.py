@@ -3,9 +3,9 @@
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Rejected
 from restbroker.rosters.refresh.options import Options
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Rejected
 from restbroker.servers.roster_change import Change, NotChanged
 from tests.unit.rosters.conftest import TARGET, FakeRosters, Link, Opened, Prosody
 

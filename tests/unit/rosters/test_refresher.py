@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.unit.rosters.conftest import FakeRosters, Link, Opened, Prosody, Side
 

@@ -1,10 +1,10 @@
 """What jobs for rosters want is read in each form, and what Prosody would choke on is refused by name."""
 
+from restbroker.job.command import Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason
 from restbroker.rosters.refresh import catalogue, wishes
 from restbroker.rosters.refresh.wishes import Refresh, Show, Wish, Write
-from restbroker.rules.command import Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Reason
 from restbroker.servers.roster_change import Change
 
 DOMAIN = "example.org"

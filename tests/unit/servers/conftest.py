@@ -16,8 +16,8 @@ from restbroker.config.core import Loaded
 from restbroker.config.load import load
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Delivered, Outcome
+from restbroker.job.command import Call, Command
+from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.client import open_transport

@@ -6,9 +6,9 @@ from typing import Literal
 
 import attrs
 
-from restbroker.rules.command import Call, Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered
 from restbroker.servers import registry
 from restbroker.servers.openfire.chat import outcomes as of_chat
 from restbroker.servers.openfire.chat.ways import ways as chat_ways

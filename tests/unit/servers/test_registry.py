@@ -11,7 +11,7 @@ import pytest
 from restbroker.config.load import load
 from restbroker.config.target import Target, Url
 from restbroker.errors import ConfigError
-from restbroker.rules.command import Catalogue
+from restbroker.job.command import Catalogue
 from restbroker.servers import registry
 from restbroker.servers.allowed import Allowed
 from restbroker.servers.contract import Ports
@@ -28,7 +28,7 @@ class Options:
 """,
     "catalogue": """
 from restbroker.servers.allowed import Allowed
-from restbroker.rules.command import Catalogue
+from restbroker.job.command import Catalogue
 
 def for_version(version):
     return Catalogue(version or "2", {})

@@ -13,9 +13,9 @@ import pytest
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
-from restbroker.rules.command import Call, Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Outcome, Probe, Unsent
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered, Outcome, Probe, Unsent
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
 from restbroker.servers.openfire.chat.options import Settings

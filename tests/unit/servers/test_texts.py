@@ -1,6 +1,6 @@
 """What XML can hold, and what JSON is in an answer."""
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.servers.api.texts import fits_xml, parsed
 
 

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import attrs
 
 from restbroker.config.target import Target
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.answer import read
 from restbroker.servers.ejabberd.check import ejabberd_yml

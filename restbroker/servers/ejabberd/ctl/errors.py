@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import orjson
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.servers.ctl import Answered, Printed
 from restbroker.servers.ejabberd import knowledge
 

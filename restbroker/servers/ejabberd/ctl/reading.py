@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from restbroker.errors import UsageError
-from restbroker.rules import rubyjson
-from restbroker.rules.coerce import coerce
-from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.coerce import coerce
+from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
+from restbroker.job.json_types import Json
 from restbroker.servers.ctl import Asked, Printed, Refused
 from restbroker.servers.ejabberd.catalogue import API_SINCE
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Final
 
-from restbroker.rules.command import Catalogue, CommandSpec
-from restbroker.rules.json_types import Json
+from restbroker.job.command import Catalogue, CommandSpec
+from restbroker.job.json_types import Json
 from restbroker.servers.ctl import Answered, Asked, Printed
 from restbroker.servers.ejabberd.catalogue import api_of
 from restbroker.servers.ejabberd.ctl.errors import atom, failed

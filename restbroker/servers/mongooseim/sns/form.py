@@ -16,9 +16,9 @@ from urllib.parse import parse_qsl
 
 import attrs
 
-from restbroker.rules import rubyjson
-from restbroker.rules.event import EventType, ServerEvent, bare, domain
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.event import EventType, ServerEvent, bare, domain
+from restbroker.job.json_types import Json
 from restbroker.servers.event_contract import Malformed
 
 CONTENT_TYPE: Final = "application/x-www-form-urlencoded"

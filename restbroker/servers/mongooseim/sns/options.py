@@ -19,7 +19,7 @@ from restbroker.config.key import key
 from restbroker.config.kinds import MapOf, ObjectOf
 from restbroker.config.review import Review
 from restbroker.config.review import at as place_of
-from restbroker.rules.event import EventType
+from restbroker.job.event import EventType
 
 _TOPIC: Final = re.compile(r"[A-Za-z0-9_-]{1,256}(?:\.fifo)?", re.ASCII)
 _ACCESS_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)

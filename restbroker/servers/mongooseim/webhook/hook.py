@@ -12,8 +12,8 @@ from typing import Final
 import attrs
 
 from restbroker.config.events import EventSource
-from restbroker.rules.event import ServerEvent
-from restbroker.rules.json_types import Json
+from restbroker.job.event import ServerEvent
+from restbroker.job.json_types import Json
 from restbroker.servers.event_contract import Answer, Hook, Malformed, Posted, Told
 from restbroker.servers.mongooseim.webhook import form
 

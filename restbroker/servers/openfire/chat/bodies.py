@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import orjson
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 Form = Literal[
     "text",

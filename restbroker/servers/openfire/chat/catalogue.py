@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from restbroker.config.target import Target
-from restbroker.rules.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Danger, Place, ValueType
-from restbroker.rules.outcome import Reason
+from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Danger, Place, ValueType
+from restbroker.job.outcome import Reason
 from restbroker.servers.openfire.chat import ways as known
 from restbroker.servers.openfire.chat.bodies import Form
 from restbroker.servers.openfire.chat.options import Paths, settings_of

@@ -12,8 +12,8 @@ import trio
 
 from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError, StoreRefused
-from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
+from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.jid import is_local
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.contract import Connector, Link, NoLogin, Ports

@@ -15,8 +15,8 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
-from restbroker.rules.jid import folded
-from restbroker.rules.outcome import Denied, Rejected
+from restbroker.job.jid import folded
+from restbroker.job.outcome import Denied, Rejected
 from restbroker.servers.contract import LoginBook, Logins, NoLogin, Ports
 from restbroker.servers.openfire.chat.refusals import ASKS, LOGGED_IN
 from restbroker.servers.openfire.chat.sessions import Sessions

@@ -12,11 +12,11 @@ from typing import Final
 import attrs
 import orjson
 
-from restbroker.rules import hiding, redact
-from restbroker.rules.command import Call, CommandSpec
-from restbroker.rules.endpoint import quoted
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Denied, Outcome, Reason, Rejected
+from restbroker.job import hiding, redact
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.endpoint import quoted
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.chat import ways
 from restbroker.servers.openfire.chat.refusals import CHECK_URL, Said, refused_by_all, said

@@ -9,8 +9,8 @@ from typing import Final
 
 import attrs
 
-from restbroker.rules import hiding
-from restbroker.rules.outcome import Deferred, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.job import hiding
+from restbroker.job.outcome import Deferred, Denied, Outcome, Reason, Rejected, Uncertain
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import LOGINS
 from restbroker.transport.message import Response

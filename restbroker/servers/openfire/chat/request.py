@@ -13,9 +13,9 @@ import attrs
 import orjson
 
 from restbroker.config.target import Target
-from restbroker.rules.command import Call
-from restbroker.rules.jid import folded
-from restbroker.rules.json_types import Json
+from restbroker.job.command import Call
+from restbroker.job.jid import folded
+from restbroker.job.json_types import Json
 from restbroker.servers.openfire.chat import ways
 from restbroker.servers.openfire.chat.bodies import as_json, written
 from restbroker.servers.openfire.chat.headers import accepting, authorized

@@ -20,10 +20,10 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused
-from restbroker.rules.command import Call, CommandSpec
-from restbroker.rules.jid import folded
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Outcome, Rejected
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.jid import folded
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Outcome, Rejected
 from restbroker.servers.contract import Link, LoginBook
 from restbroker.servers.openfire.chat import ways
 from restbroker.servers.openfire.chat.logins import SharedLogins, as_unsent

@@ -15,7 +15,7 @@ import trio
 from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError
-from restbroker.rules.outcome import Outcome
+from restbroker.job.outcome import Outcome
 from restbroker.servers.contract import NoLogin
 from restbroker.servers.openfire.chat.headers import accepting, authorized
 from restbroker.servers.openfire.chat.options import settings_of

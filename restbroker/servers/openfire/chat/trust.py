@@ -10,7 +10,7 @@ Who is none is logged in as somebody without a name, and the plugin says 200 to 
 from typing import Final
 
 from restbroker.config.target import Target
-from restbroker.rules.outcome import Denied, Reason
+from restbroker.job.outcome import Denied, Reason
 from restbroker.servers.openfire.chat.headers import accepting, authorized
 from restbroker.transport.message import Request, Response
 

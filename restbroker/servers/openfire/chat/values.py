@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Final
 
-from restbroker.rules.endpoint import kind_of, quoted
-from restbroker.rules.jid import folded
-from restbroker.rules.json_types import Json
+from restbroker.job.endpoint import kind_of, quoted
+from restbroker.job.jid import folded
+from restbroker.job.json_types import Json
 from restbroker.servers.api.jid import is_jid, is_local
 from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.openfire.chat.bodies import SUBSCRIPTIONS, Form

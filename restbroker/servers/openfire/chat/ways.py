@@ -15,7 +15,7 @@ from typing import Final, Literal, NotRequired, TypedDict
 
 import attrs
 
-from restbroker.rules.command import Repeat
+from restbroker.job.command import Repeat
 from restbroker.servers.openfire.chat.bodies import Form, form_of
 from restbroker.servers.openfire.chat.options import Paths
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.rules import hiding
+from restbroker.job import hiding
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import LOGINS
 from restbroker.transport.message import Response

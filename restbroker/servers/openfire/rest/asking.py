@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.rules.outcome import Probe
+from restbroker.job.outcome import Probe
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.rest.answer import read
 from restbroker.servers.openfire.rest.outcomes import BARRED, CHECK_ENABLED, CHECK_LOGIN, CHECK_URL, redirects

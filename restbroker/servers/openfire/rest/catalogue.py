@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from restbroker.config.target import Target
-from restbroker.rules.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Danger, ValueType
+from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Danger, ValueType
 from restbroker.servers.openfire.rest.entities import Form
 from restbroker.servers.openfire.rest.ways import Way, ways
 

@@ -11,8 +11,8 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.outcome import Denied, Outcome, Probe, Reason, Rejected
+from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.outcome import Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.openfire.rest import asking, catalogue, groups
 from restbroker.servers.openfire.rest.answer import session_in

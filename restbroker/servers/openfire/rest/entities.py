@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import attrs
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 
 Form = Literal[
     "text",

@@ -9,9 +9,9 @@ from typing import Final
 
 import attrs
 
-from restbroker.rules.command import Call, Command, CommandSpec
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.job.command import Call, Command, CommandSpec
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import normal
 from restbroker.servers.openfire.rest.outcomes import CHECK_URL, judge

@@ -15,10 +15,10 @@ from typing import Final
 import attrs
 import orjson
 
-from restbroker.rules import redact
-from restbroker.rules.command import Call, CommandSpec
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.job import redact
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import normal, without_logins
 from restbroker.servers.openfire.rest.answer import Answer, location, read

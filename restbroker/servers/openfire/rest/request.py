@@ -12,8 +12,8 @@ from typing import Final
 from urllib.parse import quote
 
 from restbroker.config.target import Target
-from restbroker.rules.command import Call
-from restbroker.rules.json_types import Json
+from restbroker.job.command import Call
+from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers
 from restbroker.servers.openfire.rest import writing
 from restbroker.servers.openfire.rest.entities import ENTITIES, with_roles

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Final
 
-from restbroker.rules.endpoint import kind_of, quoted
-from restbroker.rules.hosts import plain
-from restbroker.rules.json_types import Json
+from restbroker.job.endpoint import kind_of, quoted
+from restbroker.job.hosts import plain
+from restbroker.job.json_types import Json
 from restbroker.servers.api.jid import is_jid, is_local
 from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.openfire.rest.entities import AFFILIATIONS, ENTITIES, Field, Form, with_roles

@@ -14,7 +14,7 @@ from typing import Final, Literal, NotRequired, TypedDict
 
 import attrs
 
-from restbroker.rules.command import Repeat
+from restbroker.job.command import Repeat
 from restbroker.servers.openfire.rest.entities import ENTITIES, Entity, Form
 
 LoggedIn = Literal["header", "none", "parameter"]

@@ -10,7 +10,7 @@ from typing import Literal
 
 import orjson
 
-from restbroker.rules.json_types import Json
+from restbroker.job.json_types import Json
 from restbroker.servers.openfire.rest.entities import ENTITIES, Entity, Field
 
 Dialect = Literal["1.2", "1.3"]

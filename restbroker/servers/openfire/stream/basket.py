@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 import trio
 
-from restbroker.rules.event import ServerEvent
+from restbroker.job.event import ServerEvent
 
 AT_ONCE: Final = 200
 _BYTES_AT_ONCE: Final = 1024 * 1024

@@ -10,8 +10,8 @@ from typing import Final, NoReturn
 
 import attrs
 
-from restbroker.rules import rubyjson
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.json_types import Json
 
 _NAMES: Final = (
     *("type", "to", "from", "body", "data", "state", "status", "show", "room", "inviter", "url", "reason", "password"),

@@ -19,8 +19,8 @@ from typing import Final
 
 import attrs
 
-from restbroker.rules.event import EventType, ServerEvent, bare, domain
-from restbroker.rules.json_types import Json
+from restbroker.job.event import EventType, ServerEvent, bare, domain
+from restbroker.job.json_types import Json
 from restbroker.servers.openfire.stream.data import read_data
 from restbroker.servers.openfire.stream.pairs import Pair, Pairs
 from restbroker.servers.openfire.stream.settings import RawMode

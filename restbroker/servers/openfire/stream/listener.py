@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.event import ServerEvent
+from restbroker.job.event import ServerEvent
 from restbroker.servers.contract import NoLogin
 from restbroker.servers.openfire.stream.access import headers_of
 from restbroker.servers.openfire.stream.facts import Facts

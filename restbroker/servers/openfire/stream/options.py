@@ -19,7 +19,7 @@ from restbroker.config.passwords import passwords_in
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
-from restbroker.rules.jid import folded
+from restbroker.job.jid import folded
 from restbroker.servers.openfire.stream.settings import BUFFER_BYTES, LEASE_S, SILENCE_S, RawMode, Settings
 
 _USER: Final = re.compile(r"[^\s/@:]{1,64}")

@@ -16,7 +16,7 @@ import trio
 
 from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
-from restbroker.rules.event import ServerEvent
+from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Leases, Offer, Ways
 from restbroker.servers.openfire.stream.basket import Basket
 from restbroker.servers.openfire.stream.listener import Listener

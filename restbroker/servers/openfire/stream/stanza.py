@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 
 import attrs
 
-from restbroker.rules.event import domain
-from restbroker.rules.jid import folded
+from restbroker.job.event import domain
+from restbroker.job.jid import folded
 
 _STREAM_ERROR: Final = "{http://etherx.jabber.org/streams}error"
 _KINDS: Final = frozenset({"message", "presence", "iq", "error"})

@@ -20,9 +20,9 @@ from typing import Final
 
 import orjson
 
-from restbroker.rules import rubyjson
-from restbroker.rules.event import EventType, ServerEvent, bare, domain
-from restbroker.rules.json_types import Json
+from restbroker.job import rubyjson
+from restbroker.job.event import EventType, ServerEvent, bare, domain
+from restbroker.job.json_types import Json
 from restbroker.servers.event_contract import Answer, Malformed, Posted, Told
 
 CONTENT_TYPE: Final = "application/json"

@@ -9,8 +9,8 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Login, Target, Url
-from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.job.command import Call, Command
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.ejabberd.connector import FORBIDDEN_AT_FIRST, FORBIDDEN_IN_A_ROW, open_connector
 from restbroker.servers.ejabberd.options import Options

@@ -14,9 +14,9 @@ from typing import Final, TypedDict
 
 import attrs
 
-from restbroker.rules.command import Call, Catalogue, Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Outcome, Rejected
+from restbroker.job.command import Call, Catalogue, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered, Outcome, Rejected
 from restbroker.servers.ctl import Answered, Asked, Printed, Refused
 from restbroker.servers.ejabberd.catalogue import for_version
 from restbroker.servers.ejabberd.ctl import MANNER

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
-from restbroker.rules.command import Call, Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain, Unsent
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain, Unsent
 from restbroker.servers.api.login import authorization
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.outcomes import judge

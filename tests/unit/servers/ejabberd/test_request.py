@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from restbroker.config.secret import Secret
 from restbroker.config.target import Bearer, Credentials, Target, Url
 from restbroker.errors import ConfigError
-from restbroker.rules.command import Call, Command
-from restbroker.rules.json_types import Json
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.request import build, headers_of, question, route

@@ -12,8 +12,8 @@ import trio.testing
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Credentials, Issued, Target, Url
-from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome
+from restbroker.job.command import Call, Command
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.issuing import NoToken, Token, judge

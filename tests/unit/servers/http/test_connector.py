@@ -9,7 +9,7 @@ import pytest
 import trio
 from standardwebhooks.webhooks import Webhook
 
-from restbroker.rules.outcome import Delivered, Denied, Outcome, Rejected
+from restbroker.job.outcome import Delivered, Denied, Outcome, Rejected
 from restbroker.servers import registry
 from restbroker.transport.errors import NotSent
 from tests.support.receiver import Answer, Received, Receiver

@@ -7,8 +7,8 @@ from typing import Any
 from restbroker.config.keys import all_keys
 from restbroker.config.mask import masked
 from restbroker.config.tokens import Token
-from restbroker.rules.auth import Wish, refusal
-from restbroker.rules.command import Command, CommandSpec
+from restbroker.job.auth import Wish, refusal
+from restbroker.job.command import Command, CommandSpec
 from restbroker.servers import registry
 from restbroker.servers.http.recipes import Settings, settings_of
 from tests.unit.servers.conftest import Configured, Made, Problems

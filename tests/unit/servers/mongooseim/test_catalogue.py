@@ -3,10 +3,10 @@
 import attrs
 
 from restbroker.config.target import Target, Url
-from restbroker.rules import auth
-from restbroker.rules.auth import Wish
-from restbroker.rules.command import Command
-from restbroker.rules.json_types import Json
+from restbroker.job import auth
+from restbroker.job.auth import Wish
+from restbroker.job.command import Command
+from restbroker.job.json_types import Json
 from restbroker.servers.mongooseim.catalogue import for_target, for_version
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.schema import Schema, fields_of_input, operations

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Deferred, Delivered, Probe, Rejected, Uncertain
+from restbroker.job.command import Call, Command
+from restbroker.job.outcome import Deferred, Delivered, Probe, Rejected, Uncertain
 from restbroker.servers.mongooseim.asking import user_of
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.support.receiver import Answer, Received

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from restbroker.rules.command import ArgumentSpec, CommandSpec
-from restbroker.rules.json_types import Json
+from restbroker.job.command import ArgumentSpec, CommandSpec
+from restbroker.job.json_types import Json
 from restbroker.servers.ctl import Answered, Asked, Printed, Refused
 from restbroker.servers.mongooseim.catalogue import for_version
 from restbroker.servers.mongooseim.ctl import MANNER

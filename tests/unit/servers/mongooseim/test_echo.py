@@ -8,8 +8,8 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
-from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Delivered, Rejected
+from restbroker.job.command import Call, Command
+from restbroker.job.outcome import Delivered, Rejected
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.mongooseim.echo import message_of

@@ -7,9 +7,9 @@ from typing import Any, get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules.command import Call, Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
 from restbroker.servers.mongooseim.answer import read
 from restbroker.servers.mongooseim.catalogue import for_version
 from restbroker.servers.mongooseim.outcomes import CRASH_ATTEMPTS, NOTHING, Found, judge, question_after

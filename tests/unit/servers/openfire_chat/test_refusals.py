@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Outcome, Rejected
+from restbroker.job.command import Call, Command
+from restbroker.job.outcome import Outcome, Rejected
 from restbroker.servers.openfire.chat import catalogue
 from restbroker.servers.openfire.chat.outcomes import judge
 from restbroker.servers.openfire.chat.refusals import judge_login

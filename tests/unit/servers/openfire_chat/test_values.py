@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
-from restbroker.rules.command import Call, Command
-from restbroker.rules.hiding import MASK
-from restbroker.rules.json_types import Json
-from restbroker.rules.redact import arguments
+from restbroker.job.command import Call, Command
+from restbroker.job.hiding import MASK
+from restbroker.job.json_types import Json
+from restbroker.job.redact import arguments
 from restbroker.servers.openfire.chat.options import Paths, Settings
 from restbroker.servers.openfire.chat.request import build
 from restbroker.servers.openfire.chat.values import Unfit, user_name

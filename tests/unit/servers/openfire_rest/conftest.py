@@ -2,7 +2,7 @@
 
 import pytest
 
-from restbroker.rules.outcome import Rejected
+from restbroker.job.outcome import Rejected
 from tests.support.receiver import Answer
 from tests.unit.servers.conftest import Act, Bench, Usual
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.config.target import Target, Url
-from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Deferred, Delivered, Denied
+from restbroker.job.command import Call, Command
+from restbroker.job.outcome import Deferred, Delivered, Denied
 from restbroker.servers.openfire.rest.request import build
 from restbroker.servers.openfire.rest.values import Unfit
 from restbroker.servers.openfire.rest.ways import ways

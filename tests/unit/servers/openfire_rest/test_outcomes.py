@@ -8,9 +8,9 @@ from typing import Any, get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules.command import Call, Command
-from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
 from restbroker.servers.openfire.rest.catalogue import for_version
 from restbroker.servers.openfire.rest.outcomes import BROKEN_ATTEMPTS, REDIRECTED_ATTEMPTS, judge
 from restbroker.servers.openfire.rest.ways import ways

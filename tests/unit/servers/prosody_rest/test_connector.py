@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Rejected
+from restbroker.job.command import Call, Command
+from restbroker.job.outcome import Rejected
 from restbroker.servers.prosody.connector import judge_probe
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Response

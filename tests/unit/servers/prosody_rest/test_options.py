@@ -4,9 +4,9 @@ from restbroker.config.keys import all_keys
 from restbroker.config.mask import masked
 from restbroker.config.target import Basic, Bearer
 from restbroker.config.tokens import Token
-from restbroker.rules.auth import Wish, refusal
-from restbroker.rules.command import Command
-from restbroker.rules.json_types import Json
+from restbroker.job.auth import Wish, refusal
+from restbroker.job.command import Command
+from restbroker.job.json_types import Json
 from restbroker.servers import registry
 from restbroker.servers.prosody.settings import settings_of
 from tests.unit.servers.conftest import Configured, Made, Problems

@@ -1,0 +1,5 @@
+"""The job, and what is decided about it: payload, arguments, tokens, retries, outcome, reply, masking of secrets.
+
+Used by every room above. Always holds: pure, with no I/O, no clock and no randomness of its own; everything here is a
+function of its arguments. May import `errors` and `light` alone.
+"""

@@ -1,0 +1,159 @@
+"""Whether the arguments of a row are what its command takes. Pure; `enqueue --bulk` asks before it pushes a row.
+
+Always holds: what passes names only arguments that the command has, gives each that it needs, and has their types; no
+reason shows a value of a secret argument. A cell of a table that is empty is an empty text, or nothing: of an argument
+that may be left out it is left out, and where nobody can have meant an empty text (a number, a secret, a name, a host)
+the row is refused.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Final, assert_never
+
+import attrs
+
+from restbroker.errors import UsageError
+from restbroker.job import rubyjson
+from restbroker.job.coerce import coerce
+from restbroker.job.command import ArgumentSpec, CommandSpec, ValueType
+from restbroker.job.endpoint import kind_of
+from restbroker.job.json_types import Json
+
+_SEEN_LIMIT: Final = 100
+
+
+class BadRow(ValueError):
+    """Why a row cannot be pushed: the text completes "line 5: …"."""
+
+
+@attrs.define(eq=False)
+class Checker:
+    """The rules of one command. `const`: what all rows have. `default_host` fills a missing `host`.
+
+    `spec` None: nothing is known of the command, and any arguments pass.
+    """
+
+    spec: CommandSpec | None
+    const: Mapping[str, Json]
+    default_host: str | None
+    _seen: dict[tuple[str, ...], str | None] = attrs.field(factory=dict)
+
+    def names(self, names: Iterable[str]) -> str | None:
+        """What is wrong with these names, for all rows that have them; None: nothing."""
+        given = tuple(names)
+        if given not in self._seen:
+            if len(self._seen) >= _SEEN_LIMIT:
+                self._seen.clear()
+            self._seen[given] = self._wrong_names(given)
+        return self._seen[given]
+
+    def arguments(self, values: dict[str, Json], *, are_cells: bool) -> dict[str, Json]:
+        """The command's arguments. `values` may be changed. Raises `BadRow`."""
+        if are_cells and "" in values.values():
+            values = {name: cell for name, cell in values.items() if cell or not self._is_left_out(name)}
+        given = tuple(values)
+        wrong = self._seen[given] if given in self._seen else self.names(given)
+        if wrong is not None:
+            raise BadRow(wrong)
+        for name, argument in self._converted if are_cells else self._typed:
+            if name in values:
+                values[name] = self._value(argument, name, values[name])
+        return {**values, **self.const} if self.const else values
+
+    @cached_property
+    def _typed(self) -> Sequence[tuple[str, ArgumentSpec]]:
+        arguments = () if self.spec is None else self.spec.arguments
+        return [(name, one) for one in arguments for name in (one.name, *one.aliases) if one.type != "any"]
+
+    @cached_property
+    def _converted(self) -> Sequence[tuple[str, ArgumentSpec]]:
+        return [(name, argument) for name, argument in self._typed if argument.type != "string"]
+
+    def _is_left_out(self, name: str) -> bool:
+        """Whether an empty cell gives nothing. Raises `BadRow` where it can mean neither that nor an empty text."""
+        spec = self.spec
+        argument = None if spec is None else spec.argument(name)
+        if argument is None:
+            return spec is not None and name in ("user", "host")
+        if argument.optional or (argument.place == "host" and name == "host" and self.default_host is not None):
+            return True
+        if argument.type == "integer" or argument.secret or argument.place is not None:
+            raise BadRow(f"{name} is empty.")
+        return False
+
+    def _wrong_names(self, given: tuple[str, ...]) -> str | None:
+        if twice := next((name for name in given if name in self.const), None):
+            return f"{twice} is given for all rows already."
+        spec = self.spec
+        if spec is None:
+            return None
+        names = {*given, *self.const}
+        for name in () if spec.takes_more else sorted(names):
+            if spec.argument(name) is None and not (name in ("user", "host") and (spec.fills_user or spec.fills_host)):
+                return _unknown(spec, name)
+        missing = []
+        for argument in spec.arguments:
+            found = [name for name in (argument.name, *argument.aliases) if name in names]
+            if len(found) > 1:
+                return f"{' and '.join(found)} are the same argument."
+            is_filled = argument.optional or (
+                self.default_host is not None and "host" in (argument.name, *argument.aliases)
+            )
+            if not found and not is_filled:
+                missing.append(argument.name)
+        return f"{spec.name} also needs {', '.join(missing)}." if missing else None
+
+    def _value(self, argument: ArgumentSpec, name: str, value: Json) -> Json:
+        if isinstance(value, str):
+            if argument.type == "string":
+                return value
+            if argument.type == "list" and value.startswith("["):
+                value = _parsed(name, value)
+            else:
+                assert self.spec is not None  # noqa: S101 - where the argument is from
+                try:
+                    return coerce(self.spec, {name: value})[name]
+                except UsageError as error:
+                    raise BadRow(error.message) from None
+        if not _fits(argument, value):
+            raise BadRow(f"{name} must be {_WANTED[argument.type]}, not {kind_of(value)}.")
+        return value
+
+
+def _fits(argument: ArgumentSpec, value: Json) -> bool:
+    match argument.type:
+        case "any":
+            return True
+        case "string":
+            return isinstance(value, str)
+        case "integer":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "list":
+            kind = {"object": dict, "string": str, None: object}[argument.element]
+            return isinstance(value, list) and all(isinstance(one, kind) for one in value)
+        case _:
+            assert_never(argument.type)
+
+
+def _parsed(name: str, text: str) -> Json:
+    try:
+        return rubyjson.loads(text.encode("utf-8", "surrogateescape"))
+    except rubyjson.Unreadable:
+        raise BadRow(f"{name} begins as a JSON list and is none.") from None
+
+
+def _unknown(spec: CommandSpec, name: str) -> str:
+    known = [argument.name for argument in spec.arguments]
+    near = get_close_matches(name, known, n=1)
+    shown = ascii(name[:40])
+    meant = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'none'}."
+    return f"{spec.name} has no argument {shown}; {meant}"
+
+
+_WANTED: Final[Mapping[ValueType, str]] = {
+    "any": "anything",
+    "string": "a text",
+    "integer": "an integer",
+    "list": "a list of the right things",
+}

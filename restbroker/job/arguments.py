@@ -1,0 +1,162 @@
+"""A job's `args` as producers write them: `[endpoint, arguments, token, reply_id?]` in all its shapes.
+
+The worker calls `read`. Always holds: values pass unchanged, and what is refused is refused with a reason that names
+what was found. The shapes come from the Go original (both of its revisions), its README's PHP example, and the
+clients listed in `docs/producers.md`.
+"""
+
+from typing import Final
+
+import attrs
+
+from restbroker.job import endpoint as endpoints
+from restbroker.job import rubyjson
+from restbroker.job.command import Command, CommandSpec
+from restbroker.job.endpoint import Hide, as_it_is, kind_of, quoted
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason
+from restbroker.light import light
+
+_SHAPE = "Jobs carry [endpoint, arguments, token] and, if an answer is wanted, a reply id as the fourth element."
+_ARGUMENTS = (
+    'Give the arguments as an object such as {"user": "richard"}, as a list of [key, value] pairs, '
+    "as a list of one-key objects, or as the JSON text of one of these."
+)
+
+
+BARE: Final = ""
+"""The name under which a bare list stands."""
+
+
+@light
+class Submission:
+    """What a producer asked for. `reply_id` is None where no reply is wanted; `token` is not checked yet.
+
+    `is_bare`: the arguments are a list of texts, under the name `BARE`; which argument that is, the command must say.
+    """
+
+    command: Command
+    token: Json
+    reply_id: str | int | float | None
+    is_bare: bool = False
+
+
+def read(args: Json, hide: Hide = as_it_is) -> Submission | Reason:
+    """The submission in `args`, or why there is none.
+
+    `args` may itself be the JSON text of a list (some Node producers do that). A fifth element is ignored. `hide` takes
+    secrets out of what is quoted of the endpoint.
+    """
+    if isinstance(args, str):
+        args = _parsed(args)
+    if not isinstance(args, list):
+        return Reason("BadArguments", f'"args" is {kind_of(args)}, not a list.', _SHAPE)
+    if args and isinstance(args[0], dict) and "job_class" in args[0]:
+        return Reason("BadArguments", "This is an ActiveJob wrapper, not a restbroker job.", _SHAPE)
+    if len(args) < 3:
+        return Reason("BadArguments", f'"args" has {len(args)} of at least 3 elements.', _SHAPE)
+    endpoint = endpoints.check(args[0], hide)
+    if isinstance(endpoint, Reason):
+        return endpoint
+    arguments = args[1] if isinstance(args[1], dict) else _arguments(args[1])
+    if isinstance(arguments, Reason):
+        return arguments
+    reply_id = _reply_id(args[3]) if len(args) > 3 else None
+    if isinstance(reply_id, Reason):
+        return reply_id
+    if isinstance(arguments, list):
+        return Submission(Command(endpoint, {BARE: arguments}), args[2], reply_id, is_bare=True)
+    return Submission(Command(endpoint, arguments), args[2], reply_id)
+
+
+def named(submission: Submission, spec: CommandSpec | None) -> Submission | Reason:
+    """The submission with its bare list under the name of the command's argument; why not, if it takes none."""
+    if not submission.is_bare:
+        return submission
+    if spec is None or spec.bare is None:
+        return _refuse(_odd_entry(1, "a text"))
+    command = submission.command
+    given = {spec.bare: command.arguments[BARE]}
+    return attrs.evolve(submission, command=Command(command.endpoint, given), is_bare=False)
+
+
+def token(args: Json) -> Json:
+    """The token of `args`, whatever else is in it; None where there is none."""
+    listed = _parsed(args) if isinstance(args, str) else args
+    return listed[2] if isinstance(listed, list) and len(listed) > 2 else None
+
+
+def addressed(args: Json) -> tuple[Json, str | int | float | None]:
+    """The token and the reply id of `args` that cannot be read otherwise, as far as they can be told."""
+    listed = _parsed(args) if isinstance(args, str) else args
+    if not isinstance(listed, list) or len(listed) < 4:
+        return None, None
+    reply_id = _reply_id(listed[3])
+    return listed[2], None if isinstance(reply_id, Reason) else reply_id
+
+
+def _parsed(text: str) -> Json:
+    try:
+        return rubyjson.loads(text.encode("utf-8"))
+    except rubyjson.Unreadable:
+        return text
+
+
+def _arguments(given: Json) -> dict[str, Json] | list[Json] | Reason:
+    """By name; a list of texts as it is."""
+    value = _parsed(given) if isinstance(given, str) else given
+    match value:
+        case None:
+            return {}
+        case dict():
+            return value
+        case list() if value and all(isinstance(item, str) for item in value):
+            return value
+        case list():
+            return _from_list(value)
+        case _:
+            return _refuse(f"The arguments (second element) are {_found(given)}.")
+
+
+def _found(given: Json) -> str:
+    return "a text that is no JSON of an object or list" if isinstance(given, str) else kind_of(given)
+
+
+def _from_list(items: list[Json]) -> dict[str, Json] | Reason:
+    arguments: dict[str, Json] = {}
+    for position, item in enumerate(items, start=1):
+        match item:
+            case [str(key), value]:
+                pass
+            case dict() if len(item) == 1:
+                ((key, value),) = item.items()
+            case _:
+                return _refuse(_odd_entry(position, kind_of(item)))
+        if key in arguments:
+            return _refuse(f"The argument list names {quoted(key)} twice.")
+        arguments[key] = value
+    return arguments
+
+
+def _odd_entry(position: int, kind: str) -> str:
+    return f"Entry {position} of the argument list is {kind}, neither a [key, value] pair nor an object with one key."
+
+
+def _refuse(message: str) -> Reason:
+    return Reason("BadArguments", message, _ARGUMENTS)
+
+
+def _reply_id(given: Json) -> str | int | float | None | Reason:
+    match given:
+        case None | "":
+            return None
+        case bool() | list() | dict():
+            return Reason(
+                "BadReplyId",
+                f"The reply id (fourth element) is {kind_of(given)}.",
+                "Give a text or a number, or leave it out if no reply is wanted.",
+            )
+        case str() | int() | float():
+            return given
+        case _:
+            return None

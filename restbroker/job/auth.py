@@ -1,0 +1,163 @@
+"""What a token allows: which command, on which target, queue and hosts, and whether it touches the server itself.
+
+The broker's admission calls it for each job, `restbroker enqueue` before it pushes one. Always holds: a refusal names
+the token (never its secret), what was refused, and what to put into the configuration.
+"""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+import attrs
+
+from restbroker.job import hosts
+from restbroker.job.command import DANGEROUS, Command, CommandSpec
+from restbroker.job.endpoint import quoted
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason
+
+
+class Grant(Protocol):
+    """What is allowed: commands, hosts, targets and queues by patterns (of the last three none: any)."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102  see above
+    @property
+    def allow(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def hosts(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def targets(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def queues(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+@attrs.frozen
+class Wish:
+    """What a job asks for, and what is known of it. `spec` is None outside the catalogue.
+
+    `dangers`: the segments of its endpoint that are dangerous commands, each with what of the server itself it touches
+    (`Catalogue.dangerous_in`). `default_host` fills a missing `host`. `target` and `queue` are where the job goes.
+    """
+
+    command: Command
+    spec: CommandSpec | None
+    dangers: Mapping[str, frozenset[str]]
+    default_host: str | None
+    target: str
+    queue: str
+
+
+def which(given: Json, secrets: Sequence[bytes]) -> int | None:
+    """The place of the secret (in UTF-8) that `given` equals; None if there is none. An empty one never matches.
+
+    Compares with all of them in constant time, so that nothing can be learnt from how long it takes.
+    """
+    if not isinstance(given, str) or not given:
+        return None
+    offered, found = given.encode("utf-8"), None
+    for place, secret in enumerate(secrets):
+        if hmac.compare_digest(offered, secret) and found is None:
+            found = place
+    return found
+
+
+def refusal(grant: Grant, wish: Wish) -> Reason | None:
+    """Why the token does not allow this; None if it does."""
+    command = wish.command
+    refused = refused_place(grant, wish.target, wish.queue)
+    refused = refused or refused_command(grant, command.endpoint, wish.spec, wish.dangers)
+    return refused or refused_hosts(grant, command, wish.spec, wish.default_host)
+
+
+def refused_place(grant: Grant, target: str, queue: str) -> Reason | None:
+    """The part of `refusal` that depends on where the job was pushed."""
+    if grant.targets and not _fits(target, grant.targets):
+        return Reason(
+            "TargetNotAllowed",
+            f'The token "{grant.name}" does not allow jobs for the target {target}.',
+            "Push with a token that allows it, or add the target to the token's Targets in Tokens.",
+        )
+    if grant.queues and not _fits(queue, grant.queues):
+        return Reason(
+            "QueueNotAllowed",
+            f'The token "{grant.name}" does not allow jobs in the queue {quoted(queue)}.',
+            "Push with a token that allows it, or add the queue to the token's Queues in Tokens.",
+        )
+    return None
+
+
+def reaches(grant: Grant, target: str, queues: Sequence[str]) -> bool:
+    """Whether the token allows jobs in any of these queues of the target."""
+    return any(refused_place(grant, target, queue) is None for queue in queues)
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    # A queue's name may hold a bracket, which stands for itself.
+    return any(fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns)
+
+
+def refused_command(
+    grant: Grant, endpoint: str, spec: CommandSpec | None, dangers: Mapping[str, frozenset[str]]
+) -> Reason | None:
+    """The part of `refusal` that is the same for all jobs of an endpoint."""
+    return _refuse_dangers(grant, endpoint, dangers) or _refuse_name(grant, _name(endpoint, spec), dangers)
+
+
+def refused_hosts(grant: Grant, command: Command, spec: CommandSpec | None, default_host: str | None) -> Reason | None:
+    """The part of `refusal` that depends on a job's arguments."""
+    if not grant.hosts:
+        return None
+    name = _name(command.endpoint, spec)
+    if spec is None:
+        named: frozenset[str] | hosts.Unclear = hosts.Unclear("the catalogue does not have it")
+    else:
+        named = hosts.named(spec, command.arguments, default_host)
+    if isinstance(named, hosts.Unclear):
+        otherwise = "" if spec is not None and spec.beyond else ", or name the host in the command's own arguments"
+        return Reason(
+            "HostNotAllowed",
+            f'The token "{grant.name}" is bound to hosts, and it cannot be told which hosts {name} is about, since '
+            f"{named.why}.",
+            f"Push with a token without Hosts{otherwise}.",
+        )
+    patterns = [hosts.plain(pattern) for pattern in grant.hosts]
+    foreign = sorted(host for host in named if not any(fnmatchcase(host, pattern) for pattern in patterns))
+    if not foreign:
+        return None
+    return Reason(
+        "HostNotAllowed",
+        f'The token "{grant.name}" does not allow {name} on the host {quoted(foreign[0])}.',
+        "Add the host to the token's Hosts in Tokens, or push with a token that allows it.",
+    )
+
+
+def _name(endpoint: str, spec: CommandSpec | None) -> str:
+    return endpoint.partition("/")[0] if spec is None else spec.name
+
+
+def _refuse_dangers(grant: Grant, endpoint: str, dangers: Mapping[str, frozenset[str]]) -> Reason | None:
+    dared = [pattern.removeprefix(DANGEROUS) for pattern in grant.allow if pattern.startswith(DANGEROUS)]
+    for segment, words in dangers.items():
+        if words <= set(dared) or any(fnmatchcase(segment, pattern) for pattern in dared):
+            continue
+        where = "" if endpoint.partition("/")[0] == segment else f" (in {endpoint})"
+        return Reason(
+            "DangerousCommand",
+            f'{segment}{where} touches the server itself ({", ".join(sorted(words))}), and the token "{grant.name}" '
+            "does not allow that.",
+            f'If jobs shall do that, add "{DANGEROUS}{segment}" to the token\'s Allow in Tokens; "*" never includes '
+            "it.",
+        )
+    return None
+
+
+def _refuse_name(grant: Grant, name: str, dangers: Mapping[str, frozenset[str]]) -> Reason | None:
+    if name in dangers or any(fnmatchcase(name, pattern) for pattern in grant.allow):
+        return None
+    return Reason(
+        "CommandNotAllowed",
+        f'The token "{grant.name}" does not allow the command {name}.',
+        f'Add "{name}" to the token\'s Allow in Tokens, or push with a token that allows it.',
+    )

@@ -1,0 +1,174 @@
+"""What can be asked of a server: commands, their arguments, and a server's catalogue of them.
+
+Used by connectors (which bring a catalogue), the worker (which makes a `Call` of a job) and the command line.
+Always holds: a catalogue is facts about a server version; what to do with them is decided elsewhere.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal
+
+import attrs
+
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason
+from restbroker.light import light
+
+Repeat = Literal["safe", "already_done", "unsafe"]
+"""May a command be sent again when the first sending may have run?
+
+`safe`: yes, the effect is the same. `already_done`: yes, the server then says so (409 of `register`).
+`unsafe`: it would happen twice (a message).
+"""
+
+ValueType = Literal["string", "integer", "list", "any"]
+
+Place = Literal["host", "jid", "jids", "name"]
+"""How an argument says which virtual host a command is about.
+
+`host`: it is one. `jid`: one JID, whose domain it is. `jids`: JIDs in a list, in objects, or in one text. `name`: a
+name of something on a host that another argument gives; with an `@` it is a JID.
+"""
+
+DANGEROUS = "dangerous:"
+"""How the tags begin that say what of the server itself a command touches."""
+
+
+@attrs.frozen
+class ArgumentSpec:
+    """One named argument. `secret`: its value never reaches logs, pages or messages.
+
+    `place`: how it says which virtual host the command is about; None if it does not. `optional`: nobody misses it.
+    """
+
+    name: str
+    type: ValueType
+    secret: bool = False
+    aliases: tuple[str, ...] = ()
+    element: Literal["string", "object"] | None = None
+    """What a list holds; None unless `type` is "list"."""
+    place: Place | None = None
+    optional: bool = False
+
+
+@attrs.frozen
+class CommandSpec:
+    """One command of one server version.
+
+    `result` is the name of the result's shape as the server's own catalogue calls it (ejabberd: `rescode`,
+    `restuple`, …). `fields`: name and type of each part of the result, or of each item of its list, in the server's
+    order, where that matters. `api_version` is the version of the command's interface (ejabberd: 0 to 3).
+    `fills_host` and `fills_user`: the command takes these although its arguments do not list them
+    (ejabberd's policy `user`). `beyond`: what it does may reach other hosts than its arguments name. `takes_more`: it
+    takes whatever else a job gives. `timeout_s`: how long it may take, where that is longer than the target's time-out.
+    `bare`: the argument that a job may give as a bare list of texts in the place of all (`["refresh", ["john"]]`).
+    `unanswered`: code and cure of a job that was sent and not answered, where the command has its own.
+    """
+
+    name: str
+    arguments: tuple[ArgumentSpec, ...]
+    repeat: Repeat
+    tags: frozenset[str] = frozenset()
+    result: str = ""
+    api_version: int = 0
+    fills_host: bool = False
+    fills_user: bool = False
+    secret_result: bool = False
+    beyond: bool = False
+    takes_more: bool = False
+    timeout_s: float | None = None
+    since: str | None = None
+    bare: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
+    unanswered: Reason | None = None
+
+    def argument(self, name: str) -> ArgumentSpec | None:
+        """The argument of this name or alias; None if the command has none."""
+        return next((a for a in self.arguments if name == a.name or name in a.aliases), None)
+
+
+@attrs.frozen
+class Danger:
+    """Names of commands, of whichever version, that touch what `word` says: files, cluster, database, code, server."""
+
+    word: str
+    names: re.Pattern[str]
+
+
+@attrs.frozen
+class Catalogue:
+    """The commands of one server version. `version` is the server's own text, e.g. "24.12".
+
+    `dangers` holds for every version: a server may have commands that are newer than what is known of it. But not one
+    whose catalogue `is_whole`: there is no command beside these. `is_dotted`: its names have a dot (MongooseIM's
+    `account.registerUser`), for which a slash may stand.
+    """
+
+    version: str
+    commands: Mapping[str, CommandSpec]
+    dangers: tuple[Danger, ...] = ()
+    is_whole: bool = False
+    lacking: Mapping[str, str] = MappingProxyType({})
+    """Commands that are not sent to this target though people know them, each with what to do, as a sentence."""
+    is_dotted: bool = False
+
+    def name_in(self, endpoint: str) -> str:
+        """The command's name in an endpoint, which may say more behind it (ejabberd's `register/v1`)."""
+        return endpoint.replace("/", ".") if self.is_dotted else endpoint.partition("/")[0]
+
+    def dangerous_in(self, endpoint: str) -> Mapping[str, frozenset[str]]:
+        """Each segment that is a dangerous command's name, as it was written, with what that touches.
+
+        Each segment counts: which one is the command is the server's choice (`register/v1`, but also `v1/register`).
+        """
+        segments = [self.name_in(endpoint)] if self.is_dotted else endpoint.split("/")
+        found = {segment: self._dangers(segment.lower().replace("-", "_")) for segment in segments}
+        return {segment: words for segment, words in found.items() if words}
+
+    def _dangers(self, name: str) -> frozenset[str]:
+        return frozenset(danger.word for danger in self.dangers if danger.names.fullmatch(name))
+
+
+def possible_versions(
+    known: Sequence[str], number: Callable[[str | None], tuple[int, ...] | None], version: str | None
+) -> Sequence[str]:
+    """Those of the known versions (oldest first) whose commands a server of this version may have.
+
+    One, where it is known; the two beside it, where it lies between them; all, where `version` is None or no version.
+    """
+    asked = number(version)
+    if asked is None:
+        return known
+    numbers = [(one, number(one) or ()) for one in known]
+    same = [one for one, found in numbers if found == asked]
+    older = [one for one, found in numbers if found < asked]
+    newer = [one for one, found in numbers if found > asked]
+    return same or [*older[-1:], *newer[:1]]
+
+
+@light
+class Command:
+    """What a job asks for. `endpoint` is checked and safe to put into a path (see `job.endpoint`)."""
+
+    endpoint: str
+    arguments: Mapping[str, Json]
+
+
+@light
+class Call:
+    """One delivery of a command.
+
+    `attempt` counts deliveries from 1; `maybe_run` says that an earlier sending may have been executed.
+    `host` is what a missing `host` argument becomes; None leaves it missing. `headers` are passed on as they are.
+    `ok_if_exists`: a create that finds its object counts as done. `jid` is the job's, the same for each attempt.
+    """
+
+    command: Command
+    attempt: int = 1
+    maybe_run: bool = False
+    host: str | None = None
+    timeout_s: float = 10.0
+    ok_if_exists: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+    jid: str = ""

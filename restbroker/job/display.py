@@ -1,0 +1,172 @@
+"""What Sidekiq Web shows of a job: its command as its name, and a copy of a job in hand that anybody may look at.
+
+`broker.record` shows jobs in hand with `payload`; `named` is for everything that goes to `retry`, `schedule` and
+`dead`. Sidekiq from 6.4 on shows `display_class` in the place of the class; before, every job is an "Add". Always
+holds: what `payload` makes is a small object that every version of Sidekiq reads, whatever the job is made of, and no
+secret is in it, in whichever field a producer put one.
+"""
+
+from collections.abc import Mapping
+from itertools import islice
+
+import attrs
+
+from restbroker.job import endpoint, hiding, redact, repair, retry, rubyjson
+from restbroker.job.command import CommandSpec
+from restbroker.job.hiding import MASK, Hide, Spelled
+from restbroker.job.json_types import Json
+
+DISPLAY_FIELD = "display_class"
+LIMIT_BYTES = 4096
+
+# Longer ones are not looked through for secrets, and not shown.
+_LONGEST_TEXT = 8192
+# More of them in one job are not looked for either: then only its command and its times are shown.
+_MOST_SECRETS = 40
+_MOST_CHARACTERS = 4096
+_LONGEST_NUMBER = 10**20
+# Sidekiq 5 and 6 take the arguments of these apart, and those of the first even as YAML.
+_TAKEN_APART = ("Sidekiq::Extensions::Delayed", "ActiveJob::", "Sidekiq::ActiveJob::")
+_TIMES = ("created_at", "enqueued_at", "failed_at", "retried_at")
+_TEXTS = ("class", "jid", "error_class", "error_message")
+
+
+@attrs.frozen
+class _Limits:
+    """How much of a job is shown: entries of each list and object, levels of them, and characters of each text."""
+
+    entries: int
+    levels: int
+    characters: int
+
+
+# Tried one after the other, until the whole is small enough.
+_LIMITS = (_Limits(20, 8, 300), _Limits(8, 4, 60), _Limits(4, 1, 40))
+
+
+def command_of(fields: Mapping[str, Json]) -> str | None:
+    """The command that a job's `args` name, whatever else is in them; None if they name none."""
+    args = fields.get("args")
+    if fields.get("class") == retry.UNREADABLE_CLASS:
+        return None
+    if isinstance(args, str):
+        try:
+            args = rubyjson.loads(args.encode())
+        except ValueError:
+            return None
+    checked = endpoint.check(args[0]) if isinstance(args, list) and args else None
+    return checked if isinstance(checked, str) else None
+
+
+def named(fields: Mapping[str, Json], command: str | None) -> Mapping[str, Json]:
+    """The payload with its command as its name, unless its producer gave it one or there is no command."""
+    given = fields.get(DISPLAY_FIELD)
+    # Sidekiq Web takes it for HTML.
+    fit = isinstance(given, str) and bool(given) and repair.without_tags(given) == given
+    return fields if command is None or fit else {**fields, DISPLAY_FIELD: command}
+
+
+def payload(
+    fields: Mapping[str, Json],
+    command: str,
+    queue: str,
+    secrets: Spelled,
+    spec: CommandSpec | None = None,
+    *,
+    show_bodies: bool = False,
+) -> bytes:
+    """A job as anybody may see it, in at most `LIMIT_BYTES`: for display only, it cannot be pushed again.
+
+    `command` may be empty where it is not known yet, `spec` is what the catalogue says of it; `secrets` are masked in
+    every field, and so are the job's own. Never raises for JSON values, of whatever shape.
+    """
+    own = redact.secrets_of(fields, spec)
+    if len(own) > _MOST_SECRETS or sum(map(len, own)) > _MOST_CHARACTERS:
+        return bare(fields, command, queue, secrets)
+    name = named(fields, command or command_of(fields)).get(DISPLAY_FIELD)
+    hide = hiding.hiding(own, secrets)
+    try:
+        for limits in _LIMITS:
+            raw = rubyjson.dumps(_shown(fields, name, queue, hide, limits, spec, show_bodies=show_bodies))
+            if len(raw) <= LIMIT_BYTES:
+                return raw
+    except ValueError:  # args that are JSON text, nested too deep behind the objects around them
+        pass
+    return bare(fields, command, queue, secrets)
+
+
+def bare(fields: Mapping[str, Json], command: str, queue: str, secrets: Spelled) -> bytes:
+    """A job of which nothing is shown but its command and its times: where looking through it would take too long."""
+    hide = hiding.hiding((), secrets)
+    shown: dict[str, Json] = {"class": repair.UNNAMED_CLASS}
+    if command:
+        shown[DISPLAY_FIELD] = repair.without_tags(hide(command, _LIMITS[-1].characters))
+    shown["queue"] = repair.without_tags(hide(queue, _LIMITS[-1].characters))
+    return rubyjson.dumps({**shown, "args": [MASK], **_numbers(fields)})
+
+
+def _shown(
+    fields: Mapping[str, Json],
+    name: Json,
+    queue: str,
+    hide: Hide,
+    limits: _Limits,
+    spec: CommandSpec | None,
+    *,
+    show_bodies: bool,
+) -> dict[str, Json]:
+    characters = limits.characters
+    cut = {key: _cut(fields[key], limits, limits.levels) for key in (*_TEXTS, "args", "tags") if key in fields}
+    masked = redact.job(cut, spec, show_bodies=show_bodies, hide=hide)
+    texts = {key: hide(value, characters) for key, value in masked.items() if key in _TEXTS and isinstance(value, str)}
+    shown: dict[str, Json] = {"class": repair.UNNAMED_CLASS}
+    shown |= {key: repair.without_tags(text) for key, text in texts.items()}
+    if str(shown["class"]).startswith(_TAKEN_APART):
+        shown["class"] = repair.UNNAMED_CLASS
+    if isinstance(name, str):
+        shown[DISPLAY_FIELD] = repair.without_tags(hide(_cut_text(name), characters))
+    shown["queue"] = repair.without_tags(hide(queue, characters))
+    shown["args"] = hiding.everywhere(masked["args"], hide, characters)
+    tags = masked.get("tags")
+    if isinstance(tags, list):
+        shown["tags"] = [repair.without_tags(hide(tag, characters)) for tag in tags if isinstance(tag, str)]
+    return {**shown, **_numbers(fields)}
+
+
+def _numbers(fields: Mapping[str, Json]) -> dict[str, Json]:
+    given = fields.get("retry")
+    rule = retry.read_rule(fields)
+    moments = {name: repair.seconds(fields.get(name)) for name in _TIMES}
+    shown: dict[str, Json] = {name: moment_s for name, moment_s in moments.items() if moment_s is not None}
+    shown["retry"] = given if isinstance(given, bool) else min(rule.max_retries, 1_000_000)
+    count = retry.read_count(fields)
+    return shown if count is None else {**shown, "retry_count": count}
+
+
+def _cut(value: Json, limits: _Limits, levels: int) -> Json:
+    """Few enough entries to look through, whatever there is."""
+    match value:
+        case str():
+            return _cut_text(value)
+        case list() | dict() if levels == 0 and value:
+            return "…"
+        case list():
+            entries = [_cut(item, limits, levels - 1) for item in value[: limits.entries]]
+            more = len(value) - limits.entries
+            return [*entries, f"… ({more} more)"] if more > 0 else entries
+        case dict():
+            members = {
+                _cut_text(key): _cut(item, limits, levels - 1) if len(key) <= _LONGEST_TEXT else MASK
+                for key, item in islice(value.items(), limits.entries)
+            }
+            more = len(value) - limits.entries
+            return {**members, "…": f"({more} more)"} if more > 0 else members
+        case int() if abs(value) > _LONGEST_NUMBER:
+            return "…"
+        case _:
+            return value
+
+
+def _cut_text(text: str) -> str:
+    # Not a part of it: that could end within a secret, which nothing would find then.
+    return text if len(text) <= _LONGEST_TEXT else f"… ({len(text)} characters)"

@@ -1,0 +1,81 @@
+"""Which endpoints a job may name. The worker asks before anything is sent.
+
+Always holds: an endpoint that passes can be appended to a target's path without escaping it.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeAlias
+
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason
+
+_SAFE = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*", re.ASCII)
+_LIMIT_CHARACTERS = 256
+_SHOWN_CHARACTERS = 40
+_QUOTED_CHARACTERS = 80
+Hide: TypeAlias = Callable[[str, int], str]
+"""Takes secrets out of a text, and cuts it to so many characters."""
+
+
+def as_it_is(text: str, limit: int) -> str:
+    """The text cut: for who shows nothing of it, or knows no secrets."""
+    return text[:limit]
+
+
+def check(endpoint: Json, hide: Hide = as_it_is) -> str | Reason:
+    """The endpoint itself if it is a safe relative path, else why it is refused.
+
+    `hide` is asked before any of it is quoted: the end of a token that was cut is not known for one any more.
+
+    Safe means segments of letters, digits and `_ . ~ -`, joined by single slashes: no `..`, no query, no fragment,
+    no escapes, nothing absolute. (The Go original sent `../../admin/x?y=1` as it was.)
+    """
+    if not isinstance(endpoint, str):
+        return _refuse(f"The endpoint (first argument) is {kind_of(endpoint)}, not a text.")
+    if len(endpoint) > _LIMIT_CHARACTERS:
+        return _refuse(f"The endpoint is {len(endpoint)} characters long; {_LIMIT_CHARACTERS} is the limit.")
+    if _is_safe(endpoint):
+        return endpoint
+    # Only as far as it is plain: what follows may hold a password ("register?user=…&password=…"). And no long text,
+    # which is a token in the wrong place rather than a command.
+    plain = re.match(r"[A-Za-z0-9_/.~-]*", hide(endpoint, _LIMIT_CHARACTERS), re.ASCII)
+    shown = plain[0] if plain is not None and 0 < len(plain[0]) <= _SHOWN_CHARACTERS else None
+    begins = "" if shown is None else f", which begins with {shown!r},"
+    return _refuse(f"The endpoint{begins} is not a plain command name.")
+
+
+# Asked for every job, and mostly about the same few.
+@lru_cache(maxsize=500)
+def _is_safe(endpoint: str) -> bool:
+    return _SAFE.fullmatch(endpoint) is not None
+
+
+def _refuse(message: str) -> Reason:
+    return Reason("BadEndpoint", message, 'Name the command alone, for example "register": no slash before it, no "?".')
+
+
+def kind_of(value: Json) -> str:
+    """What a JSON value is, in words for an error message."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case dict():
+            return "an object"
+        case _:
+            return "a list"
+
+
+def quoted(text: str) -> str:
+    """A text in an error message, in quotes; a long one is not shown.
+
+    It is not cut: of a cut secret nobody would know that it is one.
+    """
+    return repr(text) if len(text) <= _QUOTED_CHARACTERS else f"(of {len(text)} characters)"

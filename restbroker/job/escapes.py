@@ -1,0 +1,83 @@
+"""Reads what somebody wrote in place of characters, and knows where each stood.
+
+Used by `job.hiding`. Always holds: nothing here raises, and the time grows with the length alone.
+"""
+
+import contextlib
+import json
+import re
+from bisect import bisect_right
+from html import unescape
+from typing import TypeAlias
+
+Places: TypeAlias = list[tuple[int, int, int, int]]
+"""Of each escape its beginning and end in the decoded line, and in the line."""
+# What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang), in JSON, Ruby, Erlang, XML and
+# HTML; and UTF-8 that was read as Latin-1.
+ESCAPED = re.compile(
+    r"""(?P<bytes>(?:%[0-9A-Fa-f]{2})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\[0-9]{3})+)"""
+    r"""|(?P<units>(?:\\u[0-9A-Fa-f]{4})+)|\\[ux]\{(?P<point>[0-9A-Fa-f]{1,6})\}|\\(?P<plain>["'/\\bfnrt])"""
+    r"""|(?P<entity>&(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?)"""
+    r"""|(?P<misread>[\xc2-\xf4][\x80-\xbf]{1,3})"""
+)
+_PLAIN = dict(zip("\"'/\\bfnrt", "\"'/\\\b\f\n\r\t", strict=True))
+
+
+def decoded(line: str) -> tuple[str, Places]:
+    """The line without escapes, and of each its place there, and in the line."""
+    parts: list[str] = []
+    places = []
+    end = size = 0
+    for found in ESCAPED.finditer(line):
+        meaning = _meaning(found)
+        parts += [line[end : found.start()], meaning]
+        size += found.start() - end + len(meaning)
+        end = found.end()
+        places.append((size - len(meaning), size, found.start(), end))
+    return "".join([*parts, line[end:]]), places
+
+
+def _meaning(found: re.Match[str]) -> str:
+    text = found[0]
+    with contextlib.suppress(ValueError):  # then it is none
+        match found.lastgroup:
+            case "bytes":
+                return text_of(_bytes(text))
+            case "units":
+                return str(json.loads(f'"{text}"'))
+            case "plain":
+                return _PLAIN[text[1]]
+            case "point":
+                return chr(int(found["point"], 16))
+            case "entity":
+                return unescape(text)
+            case _:
+                return text.encode("latin-1").decode()
+    return text
+
+
+def _bytes(text: str) -> bytes:
+    if text[:2] == "\\x" or text[0] == "%":
+        return bytes.fromhex(text.replace("\\x", "").replace("%", ""))
+    # Lua's are decimal, all others octal.
+    numbers = text.split("\\")[1:]
+    return bytes(int(one, 10 if set(text) & set("89") else 8) for one in numbers)
+
+
+def text_of(raw: bytes) -> str:
+    """As UTF-8, else as Latin-1."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def place_of(span: tuple[int, int], places: Places) -> tuple[int, int]:
+    """Where in the line it is that was found there in the decoded one; of what was escaped together, all."""
+    start, last = span[0], span[1] - 1
+    ends = []
+    for at, is_end in ((start, False), (last, True)):
+        number = bisect_right(places, at, key=lambda one: one[0]) - 1
+        first, after, began, ended = places[number] if number >= 0 else (0, 0, 0, 0)
+        ends.append((ended if is_end else began) if first <= at < after else ended + at - after + is_end)
+    return ends[0], ends[1]

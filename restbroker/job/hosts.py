@@ -1,0 +1,127 @@
+"""Which virtual hosts a command is about, as its arguments say it. For tokens that are bound to hosts.
+
+`job.auth` calls `named`. Always holds: where it cannot be told, that is said; nothing is guessed in favour of a job.
+Case, compatible forms of letters and invisible characters do not count, as in XMPP's own preparation of addresses
+(RFC 6122: nodeprep, nameprep, resourceprep).
+"""
+
+import re
+import stringprep
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import assert_never
+
+import attrs
+
+from restbroker.job.command import CommandSpec, Place
+from restbroker.job.endpoint import kind_of, quoted
+from restbroker.job.json_types import Json
+
+# Texts with several names in them: `a@x:b@y`, `a,b`, and the two characters \n of ejabberd up to 23.10.
+_BETWEEN = re.compile(r"[\s,;:|\\]+")
+# Where mod_announce takes messages for everybody, and for everybody on all hosts, whichever host they are sent to.
+_ANNOUNCE = "announce"
+_EVERYWHERE = "all-hosts"
+
+
+@attrs.frozen
+class Unclear:
+    """It cannot be told which hosts the command is about. `why` completes "…, since"."""
+
+    why: str
+
+
+def plain(host: str) -> str:
+    """A host's name, or another part of a JID, in the form in which it is compared.
+
+    Without what a server maps to nothing (RFC 3454, table B.1: the soft hyphen, the zero width space, …).
+    """
+    if host.isascii():
+        return host.lower()
+    visible = "".join(character for character in host if not stringprep.in_table_b1(character))
+    return unicodedata.normalize("NFKC", visible).casefold()
+
+
+def named(spec: CommandSpec, arguments: Mapping[str, Json], default: str | None) -> frozenset[str] | Unclear:
+    """Every host that the command is about, in plain form; `default` is what fills a missing `host`."""
+    if spec.beyond:
+        return Unclear("it may reach other hosts than its arguments name")
+    found: set[str] = set()
+    for name, value in arguments.items():
+        place = _place(spec, name)
+        if isinstance(place, Unclear):
+            return place
+        for host in () if place is None else _hosts(place, value):
+            if isinstance(host, Unclear):
+                return Unclear(f"its argument {name} is {host.why}")
+            found.add(host)
+    if default is not None and _takes_default(spec, arguments):
+        found.add(plain(default))
+    return frozenset(found) if found else Unclear("it names no host, and may be about all of them")
+
+
+def _place(spec: CommandSpec, name: str) -> Place | None | Unclear:
+    argument = spec.argument(name)
+    if argument is not None:
+        return argument.place
+    if name == "host" and spec.fills_host:
+        return "host"
+    if name == "user" and spec.fills_user:
+        return "name"
+    return Unclear(f"nothing is known of its argument {quoted(name)}")
+
+
+def _takes_default(spec: CommandSpec, arguments: Mapping[str, Json]) -> bool:
+    argument = spec.argument("host")
+    names = ("host",) if argument is None else (argument.name, *argument.aliases)
+    return (spec.fills_host or argument is not None) and not any(name in arguments for name in names)
+
+
+def _hosts(place: Place, value: Json) -> Iterator[str | Unclear]:
+    match place:
+        case "host":
+            yield (
+                plain(value)
+                if isinstance(value, str) and plain(value)
+                else Unclear(f"{kind_of(value)}, not a host's name")
+            )
+        case "jid":
+            yield _domain(value) if isinstance(value, str) and value else Unclear(f"{kind_of(value)}, not a JID")
+        case "jids" | "name":
+            yield from _within(value)
+        case _:
+            assert_never(place)
+
+
+def _within(value: Json) -> Iterator[str | Unclear]:
+    """The hosts in a value that may hold JIDs at any depth: objects, lists, or several in one text."""
+    match value:
+        case str():
+            yield from (_domain(part) for part in _BETWEEN.split(value) if "@" in plain(part))
+        case list():
+            for item in value:
+                yield from _within(item)
+        case dict():
+            for key, item in value.items():
+                yield from _hosts("host", item) if key == "host" else _within([key, item])
+        case _:
+            pass
+
+
+def _domain(jid: str) -> str | Unclear:
+    bare, _, resource = jid.partition("/")
+    before, _, after = bare.rpartition("@")
+    local, domain = plain(before), plain(after)
+    if not domain or any(sign in part for part in (local, domain) for sign in "@/"):
+        return Unclear("no JID")
+    if _reaches_everybody(local, resource):
+        return Unclear("an address that may be the one for everybody on all hosts")
+    return domain
+
+
+def _reaches_everybody(local: str, resource: str) -> bool:
+    """Whether this may be mod_announce's address for all hosts; all but plain text of a host's own resource may be."""
+    mapped = plain(resource)
+    if local and not mapped.startswith(_ANNOUNCE):
+        return False
+    return _EVERYWHERE in mapped or not (resource.isascii() and resource.isprintable())

@@ -1,0 +1,156 @@
+"""One Sidekiq-format payload, read as tolerantly as producers need and no more.
+
+The worker calls `read` with what the store fetched. Always holds: `raw` is what Redis has, `fields` its parsed form
+in the same order; nothing is encoded back unless a field must change.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+import attrs
+
+from restbroker.job import retry, rubyjson
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason
+from restbroker.light import light
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+PAYLOAD_LIMIT_BYTES = 1024 * 1024
+# What was stored here once was within the limit before, and grew by its history; numbers such as 1e14 become longer.
+_STORED_LIMIT_BYTES = 4 * PAYLOAD_LIMIT_BYTES
+_STORED_SIGN = b'"restbroker_'
+# Python writes all of a text as wide as its widest letter: an emoji makes four bytes of each.
+_LETTER_BYTES = 4
+# Measured with Python 3.11: lists and objects in which nothing is take the most.
+_VALUE_BYTES = 64
+_BEFORE_VALUES = b"[{,:"
+_WEIGHED_FROM_BYTES = 16 * 1024
+# What was parked for its size must not be wrapped once more, at nearly twice the length, each time a person retries it.
+_WRAPPED = f'"class":"{retry.UNREADABLE_CLASS}"'.encode()
+UNCERTAIN_FIELD = "restbroker_uncertain"
+"""How often this job was sent without an answer, kept in the payload across retries."""
+_MOST_UNCERTAIN = 1_000_000
+MAY_HAVE_RUN_FIELD = "restbroker_may_have_run"
+"""What remains of that count in a parked job: a person who retries it decides, and the count begins anew."""
+EFFECTED_FIELD = "restbroker_effected"
+"""A part of what this job asks for was done, and the server said so: it meets that part when it is sent again."""
+
+
+@light
+class Job:
+    """A readable payload. `jid` is the payload's own, or one made for it; `queue` is where it was taken from.
+
+    `attempt`: which execution this is, from 1. `maybe_run`: how often it may have run without an answer, over retries
+    and crashes; it begins anew when a person retries a parked job.
+    """
+
+    raw: bytes
+    fields: Mapping[str, Json]
+    jid: str
+    queue: str
+    attempt: int
+    maybe_run: int
+    reply_to: str | None
+
+    @property
+    def rule(self) -> retry.RetryRule:
+        """What it says about its failures."""
+        return retry.read_rule(self.fields)
+
+    @property
+    def may_have_run(self) -> bool:
+        """Whether any earlier sending may have been executed, or one was in part."""
+        return self.maybe_run > 0 or ran_before(self.fields)
+
+    @property
+    def ok_if_exists(self) -> bool:
+        """The producer said that a create which finds its object counts as done."""
+        return self.fields.get("ok_if_exists") is True
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace context to pass on, if it has the form that the W3C gives it."""
+        value = self.fields.get("traceparent")
+        return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
+
+
+@attrs.frozen
+class NotAJob:
+    """Bytes in a queue that are no job: parked, wrapped so that Sidekiq Web can show them.
+
+    `is_kept`: only the store has them, and wraps them itself; `raw` is empty.
+    """
+
+    raw: bytes
+    jid: str
+    queue: str
+    reason: Reason
+    is_kept: bool = False
+
+
+def ran_before(fields: Mapping[str, Json]) -> bool:
+    """Whether a payload says that it may have run before the sendings that are counted, or ran in part."""
+    return fields.get(MAY_HAVE_RUN_FIELD) is True or fields.get(EFFECTED_FIELD) is True
+
+
+def spare_jid(identity: str, ticket: str) -> str:
+    """A jid for a payload without one: 24 hex digits, the same for the same ticket."""
+    return hashlib.sha1(f"{identity}/{ticket}".encode(), usedforsecurity=False).hexdigest()[:24]
+
+
+def digest(raw: bytes) -> str:
+    """The name under which a payload is counted after crashes."""
+    return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+
+
+def memory_bytes(raw: bytes) -> int:
+    """About how much memory a payload takes in hand, where it is read as well: `[[],[],…]` twenty times its bytes.
+
+    Of a small one, of which as many are read at once as there are workers, it is its bytes.
+    """
+    if len(raw) < _WEIGHED_FROM_BYTES:
+        return len(raw)
+    text_bytes = len(raw) if raw.isascii() and b"\\u" not in raw else _LETTER_BYTES * len(raw)
+    return text_bytes + _VALUE_BYTES * (len(raw) - len(raw.translate(None, _BEFORE_VALUES)))
+
+
+def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJob:
+    """The job in `raw`; `spare` becomes its jid if it has none, `recovered` counts its runs before crashes.
+
+    Never raises: what is no JSON object, is too large or holds what Ruby cannot read comes back as `NotAJob`.
+    """
+    if len(raw) > PAYLOAD_LIMIT_BYTES and not _was_stored(raw):
+        return attrs.evolve(too_large(len(raw), queue, spare), raw=raw, is_kept=False)
+    try:
+        fields = rubyjson.loads(raw)
+    except rubyjson.Unreadable as error:
+        return NotAJob(raw, spare, queue, Reason("UnreadablePayload", f"The payload is not valid JSON: {error}.", _FIX))
+    if not isinstance(fields, dict):
+        return NotAJob(raw, spare, queue, Reason("UnreadablePayload", "The payload is JSON, but not an object.", _FIX))
+    return _job(raw, fields, queue, spare, recovered)
+
+
+_FIX = 'Push a Sidekiq job: an object with "class", "args" and "jid".'
+
+
+def too_large(size_bytes: int, queue: str, spare: str) -> NotAJob:
+    """What a payload of so many bytes is that the store kept to itself."""
+    message = f"The payload has {size_bytes} bytes; {PAYLOAD_LIMIT_BYTES} are the limit."
+    return NotAJob(b"", spare, queue, Reason("PayloadTooLarge", message, "Send less in one job."), is_kept=True)
+
+
+def _was_stored(raw: bytes) -> bool:
+    return len(raw) <= _STORED_LIMIT_BYTES and (_WRAPPED in raw or _STORED_SIGN in raw)
+
+
+def _job(raw: bytes, fields: dict[str, Json], queue: str, spare: str, recovered: int) -> Job:
+    jid = fields.get("jid")
+    if not isinstance(jid, str) or not jid:
+        jid = spare
+    reply_to = fields.get("reply_to")
+    uncertain = fields.get(UNCERTAIN_FIELD)
+    maybe_run = recovered + (min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0)
+    count = retry.read_count(fields)
+    attempt = 1 if count is None else count + 2
+    return Job(raw, fields, jid, queue, attempt, maybe_run, reply_to if isinstance(reply_to, str) else None)

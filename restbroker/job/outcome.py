@@ -1,0 +1,114 @@
+"""What became of a delivery: the six outcomes, and the probe's answer.
+
+Connectors return an outcome; `job.settle` turns it into a settlement. Always holds: a `Reason.code` is stable
+(it becomes `error_class` in Sidekiq's sets) and a `Reason.message` holds no secret.
+"""
+
+from typing import TypeAlias
+
+import attrs
+
+from restbroker.job.json_types import Json
+from restbroker.light import light
+
+
+@attrs.frozen
+class Reason:
+    """Why something did not work: `code` for machines, `message` for people, `cure` for what to do."""
+
+    code: str
+    message: str
+    cure: str | None = None
+    status: int | None = None
+
+    @property
+    def text(self) -> str:
+        """What happened and what to do, as Sidekiq's `error_message` has it."""
+        ended = self.message if self.message.endswith((".", "!", "?", "…")) else f"{self.message}."
+        return ended if self.cure is None else f"{ended} {self.cure}"
+
+
+@light
+class Delivered:
+    """The server did it. `text` is the answer's text as sent, `body` the same parsed (None if it is no JSON).
+
+    `negative`: the server answered "no" to a question (ejabberd's `check_account` with 1).
+    `note`: how, where it is not plain ("already done", "answer truncated").
+    `by_us`: the server was not asked, so that nothing follows about its health.
+    """
+
+    text: str
+    body: Json
+    status: int
+    negative: bool = False
+    note: str | None = None
+    by_us: bool = False
+
+
+@attrs.frozen
+class Rejected:
+    """Repeating cannot cure it. The job is parked. `text` is the server's answer, if there was one."""
+
+    reason: Reason
+    text: str | None = None
+
+
+@attrs.frozen
+class Deferred:
+    """Not now. `counts`: it uses up a try. `retry_after_s`: what the server asked for, in seconds.
+
+    `max_attempts` bounds the tries below what the job allows (ejabberd's 500 "internal_error": 3).
+    `pause_target`: the whole target is unwell (starting, stopping, overloaded), not this command. `of_job`: the target
+    is well and answered as it should; it is somebody behind it who is not to be reached, say. `maybe_run`: it answered
+    that it failed, and may have done it all the same; the command may be repeated, or it would be `Uncertain`.
+    """
+
+    reason: Reason
+    retry_after_s: float | None = None
+    counts: bool = True
+    max_attempts: int | None = None
+    pause_target: bool = False
+    text: str | None = None
+    of_job: bool = False
+    maybe_run: bool = False
+
+
+@attrs.frozen
+class Uncertain:
+    """Sent and not answered: it may or may not have run. `pause_target`: since the target is found to be unwell."""
+
+    reason: Reason
+    pause_target: bool = False
+
+
+@attrs.frozen
+class Unsent:
+    """Nothing was sent. The worker keeps the job until the gate opens; no try is used up."""
+
+    reason: Reason
+
+
+@attrs.frozen
+class Denied:
+    """401, or a 403 that may concern the broker itself. The connector's probe decides."""
+
+    reason: Reason
+    text: str | None = None
+
+
+Outcome: TypeAlias = Delivered | Rejected | Deferred | Uncertain | Unsent | Denied
+
+
+@attrs.frozen
+class Probe:
+    """A harmless question to the target. `ok`: it works for us; `denied`: it works, but not for us.
+
+    `version` is the server's version text where it tells one; `detail` says in words what was found, `cure` what to do
+    where it does not work.
+    """
+
+    ok: bool
+    denied: bool
+    version: str | None
+    detail: str
+    cure: str | None = None

@@ -1,0 +1,49 @@
+"""What settling goes by: the operator's choices, and the facts of one settling."""
+
+import attrs
+
+from restbroker.job.retry import Backoff
+from restbroker.job.settlement import ResponseQueue
+from restbroker.light import light
+
+
+@attrs.frozen
+class Policy:
+    """The operator's choices. `reply_queue` None: there is no response queue.
+
+    `reply_details`: replies carry a third element with status and error, and parked jobs are answered too.
+    `uncertain_retries`: how often a command that is not repeat-safe is sent again after an unanswered sending.
+    """
+
+    backoff: Backoff
+    reply_queue: str | None = None
+    reply_details: bool = False
+    reply_class: str = "Add"
+    uncertain_retries: int = 2
+
+    @property
+    def responses(self) -> ResponseQueue | None:
+        """Where reply jobs of parked jobs go, if there are any."""
+        if self.reply_queue is None or not self.reply_details:
+            return None
+        return ResponseQueue(self.reply_queue, self.reply_class)
+
+
+@light
+class Context:
+    """The facts of one settling. `jitter` is in [0, 1); `unique` keeps equal jobs apart, in microseconds.
+
+    `reply_jid` is the same whenever the same ticket is settled again; only a job with a `reply_id` needs one.
+    `duration_s` is the delivery's. `queues` are those of the job's target: a `retry_queue` counts among them only.
+    """
+
+    policy: Policy
+    now_s: float
+    jitter: float
+    unique: int
+    reply_jid: str
+    duration_s: float = 0.0
+    command: str = ""
+    reply_id: str | int | float | None = None
+    at_most_once: bool = False
+    queues: tuple[str, ...] = ()

@@ -1,0 +1,123 @@
+"""The answers a producer gets: the reply job on the response queue, and the details for whoever waits.
+
+`job.settle` calls `make_replies`. Always holds: a reply is made for a delivered job that named a reply id, for a
+parked one only where details are wanted, and for `reply_to` whenever the job has come to its end.
+"""
+
+import re
+
+from restbroker.job import rubyjson
+from restbroker.job.job import Job
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason
+from restbroker.job.policy import Context
+from restbroker.job.settlement import Reply
+from restbroker.light import light
+
+REPLY_LIMIT_BYTES = 1024 * 1024
+REPLY_TTL_S = 3600
+BATCH_PREFIX = "restbroker:reply:bulk-"
+"""How the keys begin that a batch's answers go to, all to one."""
+BATCH_TTL_S = 86_400
+"""Whoever waits for a batch may be cut off, and come back the next morning."""
+_REPLY_LEVELS = 4
+_LONGEST_LETTER_BYTES = 4
+_REPLY_KEY = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
+@light
+class Answer:
+    """What is told. `outcome` is delivered, negative, rejected, failed or uncertain; `error` None if it was done."""
+
+    outcome: str
+    text: str
+    body: Json
+    status: int | None
+    error: Reason | None
+    note: str | None = None
+
+
+def is_reply_key(name: str) -> bool:
+    """Whether a producer may ask for an answer in this key. Anything else would let it write into any key."""
+    return _REPLY_KEY.fullmatch(name) is not None
+
+
+def failed_answer(outcome: str, reason: Reason, text: str | None) -> Answer:
+    """The answer for a job that will not be done."""
+    return Answer(outcome, text or "", None, reason.status, reason)
+
+
+def is_answered(job: Job, reply_id: Json) -> bool:
+    """Whether anybody asks for an answer; if not, `make_replies` makes none."""
+    return reply_id is not None or job.reply_to is not None
+
+
+def make_replies(job: Job, answer: Answer, context: Context) -> tuple[Reply, ...]:
+    """None, one or two replies: the reply job on the response queue, and the details under `reply_to`."""
+    replies: list[Reply] = []
+    policy = context.policy
+    wanted = answer.error is None or policy.reply_details
+    if wanted and context.reply_id is not None and policy.reply_queue is not None:
+        replies.append(Reply(_reply_job(job, answer, context, policy.reply_queue), queue=policy.reply_queue))
+    if job.reply_to is not None and is_reply_key(job.reply_to):
+        text, truncated = _limited(answer.text)
+        details = {"jid": job.jid, "command": context.command, "text": text}
+        payload = rubyjson.dumps({**details, **_details(job, answer, context, truncated)})
+        ttl_s = BATCH_TTL_S if job.reply_to.startswith(BATCH_PREFIX) else REPLY_TTL_S
+        replies.append(Reply(payload, key=job.reply_to, ttl_s=ttl_s))
+    return tuple(replies)
+
+
+def _reply_job(job: Job, answer: Answer, context: Context, queue: str) -> bytes:
+    text, truncated = _limited(answer.text)
+    args: list[Json] = [text, context.reply_id]
+    if context.policy.reply_details:
+        args.append(_details(job, answer, context, truncated))
+    now_s = round(context.now_s, 3) + 0.0001
+    return rubyjson.dumps(
+        {
+            "class": context.policy.reply_class,
+            "args": args,
+            "jid": context.reply_jid,
+            "queue": queue,
+            "retry": True,
+            "created_at": now_s,
+            "enqueued_at": now_s,
+        }
+    )
+
+
+def _details(job: Job, answer: Answer, context: Context, truncated: bool) -> dict[str, Json]:  # noqa: FBT001 - private
+    error = answer.error
+    details: dict[str, Json] = {
+        "status": answer.status,
+        "outcome": answer.outcome,
+        "answer": None if truncated or not _can_be_written(answer.body) else answer.body,
+        "error": None if error is None else {"code": error.code, "message": error.message, "cure": error.cure},
+        "attempts": job.attempt,
+        "duration_ms": round(context.duration_s * 1000, 1),
+    }
+    if answer.note is not None:
+        details["note"] = answer.note
+    if truncated:
+        details["truncated"] = True
+    if error is not None and job.may_have_run:
+        details["may_have_run"] = True
+    return details
+
+
+def _can_be_written(body: Json) -> bool:
+    """Whether Ruby could read it: it may nest too deeply, above all within a reply."""
+    try:
+        return rubyjson.nests_at_most(rubyjson.MAX_NESTING - _REPLY_LEVELS, rubyjson.dumps(body))
+    except ValueError:
+        return False
+
+
+def _limited(text: str) -> tuple[str, bool]:
+    if len(text) <= REPLY_LIMIT_BYTES // _LONGEST_LETTER_BYTES:
+        return text, False
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= REPLY_LIMIT_BYTES:
+        return text, False
+    return raw[:REPLY_LIMIT_BYTES].decode("utf-8", "ignore"), True

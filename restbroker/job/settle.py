@@ -1,0 +1,306 @@
+"""From an outcome to a settlement: the whole table of what follows from what, in pure functions.
+
+The worker calls `settle` for every job it finished with, the committer `reply_refused` and `perturbed` when Redis
+objects, the reaper `crashed` and `poisoned` for what a dead process had in hand. Always holds: every job gets exactly
+one settlement, and nothing vanishes unless the job itself says `"dead": false`.
+"""
+
+from codecs import BOM_UTF8
+from collections.abc import Callable, Mapping
+from typing import assert_never
+
+import attrs
+
+from restbroker.job import arguments, display, retry, rubyjson
+from restbroker.job.command import CommandSpec
+from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob, digest, read, spare_jid
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
+from restbroker.job.policy import Context, Policy
+from restbroker.job.repair import is_fit, repaired
+from restbroker.job.reply import Answer, failed_answer, is_answered, make_replies
+from restbroker.job.settlement import Ack, Back, Dead, Drop, Fallen, Retry, Schedule, Settlement
+
+DEFERRED_FIELD = "restbroker_deferred"
+"""How often this job was put off without using up a try."""
+FREE_DEFERRALS = 5
+"""So often may a job be put off for nothing; then each "not now" is a try, or one sick command would never end."""
+DEFERRED_AT_FIELD = "restbroker_deferred_at"
+CROWDED_FIELD = "restbroker_crowded"
+"""How often this job found its slot full."""
+_CROWDED_LIMIT = 20
+_CROWDED_LONGEST_S = 60.0
+
+
+Final = Delivered | Rejected | Deferred | Uncertain
+"""The outcomes that end a delivery. `Unsent` and `Denied` never do: the worker keeps the job."""
+Specs = Callable[[str], CommandSpec | None]
+"""What a target says of the command of this name."""
+
+
+def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context) -> Settlement:
+    """What to do with `job`. `spec` is the command's, None outside the catalogue (then it is not repeat-safe)."""
+    match outcome:
+        case Delivered():
+            return Ack(make_replies(job, _delivered(outcome), context))
+        case Rejected(reason, text):
+            return _parked(job, reason, text, context)
+        case Deferred():
+            return _deferred(job, outcome, context)
+        case Uncertain(reason):
+            return _uncertain(job, spec, reason, context)
+        case _:
+            assert_never(outcome)
+
+
+def reason_of(spec: CommandSpec | None, reason: Reason) -> Reason:
+    """Why nobody knows whether this command has run: the same, or with the command's own code and cure."""
+    if spec is None or spec.unanswered is None:
+        return reason
+    return attrs.evolve(reason, code=spec.unanswered.code, cure=spec.unanswered.cure)
+
+
+def unanswered(job: Job, reply_id: Json) -> Ack | None:
+    """The settlement of a delivered job whose answer nobody wants; it depends on nothing else. None: somebody does."""
+    return None if is_answered(job, reply_id) else _ACK
+
+
+_ACK = Ack()
+
+
+def cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bool) -> Settlement:
+    """Parks a job that a person cancelled while it was in hand; whoever retries it learns that it may have run."""
+    if not was_sent:
+        return _parked(job, reason, None, context, "cancelled")
+    return _parked(attrs.evolve(job, maybe_run=job.maybe_run + 1), reason, None, context, "uncertain")
+
+
+def begun(job: Job) -> Back:
+    """Gives a job back of which a part was done, and the rest not sent: no try, and as `job` says what is known."""
+    fields = {**job.fields, "jid": job.jid}
+    if job.maybe_run:
+        fields[UNCERTAIN_FIELD] = job.maybe_run
+    return Back(rubyjson.dumps(fields))
+
+
+def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
+    """Parks bytes that are no job, wrapped as one that Sidekiq Web can show."""
+    fields = retry.wrap_unreadable(
+        entry.raw, entry.queue, entry.jid, entry.reason.code, entry.reason.text, context.now_s
+    )
+    if entry.is_kept:
+        fields["args"] = []
+    return Dead(context.now_s, rubyjson.dumps(fields), wraps=entry.is_kept)
+
+
+def crashed(fallen: Fallen, now_s: float, specs: Specs = lambda _: None) -> Dead:
+    """The settlement of a job that was about to be sent, at most once, when its process died."""
+    return _after_crash(fallen, now_s, lambda command: reason_of(specs(command), _CRASHED))
+
+
+def poisoned(fallen: Fallen, now_s: float) -> Dead:
+    """The settlement of a job whose process died again and again, at last with nothing else in hand."""
+    return _after_crash(fallen, now_s, lambda _: _POISON)
+
+
+def leads_back(raw: bytes, queue: str) -> bool:
+    """Whether a set leads the job in these bytes back to `queue`: it names it, and nothing in it has to be repaired.
+
+    Ruby's poller, which may take it from there, would lose one without a class, and show one with odd fields.
+    """
+    fields = None if raw.startswith(BOM_UTF8) else rubyjson.object_of(raw)
+    return fields is not None and is_fit(fields, queue)
+
+
+def _after_crash(fallen: Fallen, now_s: float, reason_for: Callable[[str], Reason]) -> Dead:
+    spare = digest(fallen.raw)[:24]
+    entry = read(fallen.raw, fallen.queue, spare)
+    if isinstance(entry, NotAJob):
+        reason = reason_for("")
+        fields = retry.wrap_unreadable(fallen.raw, fallen.queue, spare, reason.code, reason.text, now_s)
+        return Dead(now_s, rubyjson.dumps(fields))
+    command = display.command_of(entry.fields)
+    reason = reason_for(command or "")
+    job = attrs.evolve(entry, fields=display.named(entry.fields, command), maybe_run=entry.maybe_run + 1)
+    context = _of_the_fallen(fallen, job, now_s, command or "")
+    replies = make_replies(job, failed_answer("uncertain", reason, None), context)
+    return Dead(now_s, rubyjson.dumps(_parked_fields(job, reason, context, "uncertain")), replies)
+
+
+def _of_the_fallen(fallen: Fallen, job: Job, now_s: float, command: str) -> Context:
+    policy = Policy(retry.SidekiqBackoff())
+    if fallen.responses is not None:
+        names = fallen.responses
+        policy = attrs.evolve(policy, reply_queue=names.name, reply_details=True, reply_class=names.job_class)
+    # Its token was found right: a job whose token is wrong is parked before it is marked, and crashes nothing.
+    reply_id = arguments.addressed(job.fields.get("args"))[1]
+    reply_jid = spare_jid(fallen.identity, fallen.ticket)
+    return Context(policy, now_s, 0.0, 0, reply_jid, command=command, reply_id=reply_id, queues=fallen.queues)
+
+
+_CRASHED = Reason(
+    "Uncertain",
+    "The process died when the command was about to be sent or on its way; it may have run, and AtMostOnce holds it.",
+    "Look at the server whether it was done. A retry sends it again.",
+)
+
+
+_POISON = Reason(
+    "Poison",
+    "Processes died again and again while this job was in hand, at last three times with no other job beside it.",
+    "Look at the logs of restbroker at these times. A retry sends it again, alone.",
+)
+
+
+def may_send(job: Job, spec: CommandSpec | None, uncertain_retries: int, *, at_most_once: bool = False) -> bool:
+    """Whether a job that may have run already may be sent once more."""
+    if at_most_once:
+        return job.maybe_run == 0
+    return job.maybe_run <= uncertain_retries or repeat_safe(spec)
+
+
+def repeat_safe(spec: CommandSpec | None) -> bool:
+    """Whether sending a command twice does no harm."""
+    return spec is not None and spec.repeat != "unsafe"
+
+
+def reply_refused(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, context: Context) -> Settlement:
+    """The settlement without its reply, for a reply that Redis refuses; `text` is Redis' error.
+
+    A delivered job is parked, since repeating its push would fail for ever and its answer must not vanish silently.
+    """
+    if not isinstance(settlement, Ack):
+        return attrs.evolve(settlement, replies=())
+    reason = Reason(
+        "ReplyRefused",
+        f"The server did it, but Redis refused the answer: {text}",
+        "Look at the key that the answer goes to. A retry sends the command again.",
+    )
+    return Dead(context.now_s, rubyjson.dumps(_parked_fields(job, reason, context, "delivered")))
+
+
+def perturbed(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
+    """The same settlement a few microseconds later, for a set that already holds an equal member."""
+    fields = rubyjson.loads(settlement.payload)
+    assert isinstance(fields, dict)  # noqa: S101 - our own payload
+    for name in (DEFERRED_AT_FIELD, "retried_at", "failed_at"):
+        value = fields.get(name)
+        if isinstance(value, float):
+            fields[name] = retry.stamp(value, step)
+            break
+    return attrs.evolve(settlement, payload=rubyjson.dumps(fields))
+
+
+def crowded(job: Job, context: Context) -> Schedule:
+    """Puts a job off since its slot is full here: no try, however often it happens, but each time for longer.
+
+    Each round costs Redis work and a share of the rate limit, and the job comes before others when it is due.
+    """
+    before = job.fields.get(CROWDED_FIELD)
+    times = min(before if isinstance(before, int) and before > 0 else 0, _CROWDED_LIMIT) + 1
+    return _postponed(job, {**job.fields, CROWDED_FIELD: times}, min(2.0**times, _CROWDED_LONGEST_S), context)
+
+
+def _delivered(outcome: Delivered) -> Answer:
+    kind = "negative" if outcome.negative else "delivered"
+    return Answer(kind, outcome.text, outcome.body, outcome.status, None, outcome.note)
+
+
+def _parked(job: Job, reason: Reason, text: str | None, context: Context, outcome: str = "rejected") -> Settlement:
+    replies = make_replies(job, failed_answer(outcome, reason, text), context)
+    if not job.rule.to_dead:
+        return Drop(replies)
+    return Dead(context.now_s, rubyjson.dumps(_parked_fields(job, reason, context, outcome)), replies)
+
+
+def _deferred(job: Job, outcome: Deferred, context: Context) -> Settlement:
+    reason = outcome.reason
+    if not outcome.counts:
+        return _put_off(job, outcome, context)
+    if outcome.max_attempts is not None and job.attempt >= outcome.max_attempts:
+        return _parked(job, reason, outcome.text, context, "failed")
+    times = job.maybe_run + outcome.maybe_run
+    return _retried(job, reason, outcome.text, context, outcome.retry_after_s, times, "failed")
+
+
+def _put_off(job: Job, outcome: Deferred, context: Context) -> Settlement:
+    before = job.fields.get(DEFERRED_FIELD)
+    times = (before if isinstance(before, int) and before > 0 else 0) + 1
+    if outcome.max_attempts is not None and times >= outcome.max_attempts:
+        return _parked(job, outcome.reason, outcome.text, context, "failed")
+    if times > FREE_DEFERRALS:
+        wait_s = outcome.retry_after_s
+        return _retried(job, outcome.reason, outcome.text, context, wait_s, job.maybe_run, "failed")
+    delay_s = outcome.retry_after_s if outcome.retry_after_s is not None else 2.0
+    return _postponed(job, {**job.fields, DEFERRED_FIELD: times}, delay_s, context)
+
+
+def _postponed(job: Job, fields: Mapping[str, Json], delay_s: float, context: Context) -> Schedule:
+    fixed = repaired({**fields, "jid": job.jid}, retry.read_queue(fields, job.queue, context.queues))
+    # Also keeps equal jobs apart: a set holds each member once.
+    fixed[DEFERRED_AT_FIELD] = retry.stamp(context.now_s, context.unique)
+    if job.maybe_run:
+        fixed[UNCERTAIN_FIELD] = job.maybe_run
+    return Schedule(context.now_s + delay_s + 3.0 * context.jitter, rubyjson.dumps(fixed))
+
+
+def _uncertain(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
+    times = job.maybe_run + 1
+    if context.at_most_once or (not repeat_safe(spec) and times > context.policy.uncertain_retries):
+        return _parked(attrs.evolve(job, maybe_run=times), reason, None, context, "uncertain")
+    return _retried(job, reason, None, context, None, times, "uncertain")
+
+
+def _retried(
+    job: Job,
+    reason: Reason,
+    text: str | None,
+    context: Context,
+    retry_after_s: float | None,
+    maybe_run: int,
+    outcome: str,
+) -> Settlement:
+    job = attrs.evolve(job, maybe_run=maybe_run)
+    failed = _fail(job, reason, context)
+    if failed.retry_at_s is None:
+        return _parked(job, reason, text, context, outcome)
+    at_s = failed.retry_at_s
+    if retry_after_s is not None:
+        at_s = max(at_s, context.now_s + retry_after_s)
+    return Retry(at_s, rubyjson.dumps(_with_history(job, failed.fields, reason, context, outcome)))
+
+
+def _parked_fields(job: Job, reason: Reason, context: Context, outcome: str) -> dict[str, Json]:
+    fields = _with_history(job, _fail(job, reason, context).fields, reason, context, outcome)
+    if fields.pop(UNCERTAIN_FIELD, None):
+        fields[MAY_HAVE_RUN_FIELD] = True
+    return fields
+
+
+def _fail(job: Job, reason: Reason, context: Context) -> retry.Failed:
+    return retry.fail(
+        {**job.fields, "jid": job.jid},
+        job.rule,
+        now_s=context.now_s,
+        queue=retry.read_queue(job.fields, job.queue, context.queues),
+        error_class=reason.code,
+        error_message=reason.text,
+        jitter=context.jitter,
+        backoff=context.policy.backoff,
+        unique=context.unique,
+    )
+
+
+def _with_history(job: Job, fields: dict[str, Json], reason: Reason, context: Context, outcome: str) -> dict[str, Json]:
+    attempt: dict[str, Json] = {
+        "at": round(context.now_s, 3),
+        "status": reason.status,
+        "outcome": outcome,
+        "code": reason.code,
+        "ms": round(context.duration_s * 1000, 1),
+        "excerpt": reason.message[:200],
+    }
+    fields["restbroker_attempts"] = retry.attempts(job.fields, attempt)
+    if job.maybe_run:
+        fields[UNCERTAIN_FIELD] = job.maybe_run
+    return fields

@@ -1,0 +1,128 @@
+"""What the store is told to do with a job in hand. Made by `job.settle`, executed by `store.settling`; of a dead
+process' jobs by `store.beats`.
+
+Always holds: exactly one settlement per ticket, and it is idempotent in the store.
+"""
+
+from typing import TypeAlias
+
+import attrs
+
+from restbroker.light import light
+
+
+@light
+class Reply:
+    """One answer to push, atomically with the settlement. `payload` is the bytes to push.
+
+    Either a complete Sidekiq job for `queue` (then the queue's name is added to the set of queues), or the
+    detailed answer for the list `key`, which expires after `ttl_s` seconds. Exactly one of `queue`, `key` is set;
+    both are names without a namespace.
+    """
+
+    payload: bytes
+    queue: str | None = None
+    key: str | None = None
+    ttl_s: int = 0
+
+
+@attrs.frozen
+class ResponseQueue:
+    """Where reply jobs of parked jobs go, and their class; a target without details has none."""
+
+    name: str
+    job_class: str
+
+
+@attrs.frozen
+class Fallen:
+    """A job that a dead identity had in hand. `responses` and `queues`, its target's, as it wrote them at its start."""
+
+    identity: str
+    ticket: str
+    queue: str
+    raw: bytes
+    responses: ResponseQueue | None = None
+    queues: tuple[str, ...] = ()
+
+
+@light
+class Fingerprint:
+    """What stays of a signed job that is done, for `keep_s` seconds, so that a copy of it is not done again.
+
+    `text` is of its signature, `queue` the one from which it was let in first.
+    """
+
+    queue: str
+    text: str
+    keep_s: float
+
+
+@light
+class Ack:
+    """Done: counted as processed. `fingerprint`: what is remembered of a signed job."""
+
+    replies: tuple[Reply, ...] = ()
+    fingerprint: Fingerprint | None = None
+
+
+@attrs.frozen
+class Retry:
+    """To the retry set, due at `at_s` (epoch seconds): counted as processed and failed."""
+
+    at_s: float
+    payload: bytes
+    replies: tuple[Reply, ...] = ()
+
+
+@attrs.frozen
+class Dead:
+    """To the dead set, `at_s` (epoch seconds) now: counted as processed and failed.
+
+    `wraps`: the store puts the job's own bytes, which nobody else has, into the empty `args` of the payload.
+    """
+
+    at_s: float
+    payload: bytes
+    replies: tuple[Reply, ...] = ()
+    wraps: bool = False
+
+
+@attrs.frozen
+class Drop:
+    """Gone because the job itself says `"dead": false`: counted as processed and failed."""
+
+    replies: tuple[Reply, ...] = ()
+
+
+@attrs.frozen
+class Schedule:
+    """To the schedule set, due at `at_s` (epoch seconds): not a try, not counted."""
+
+    at_s: float
+    payload: bytes
+
+
+@attrs.frozen
+class Back:
+    """Back to the end of its queue that is taken from first: nothing was sent, not counted.
+
+    `payload` in the place of what came, where more is known of the job by now; empty: as it came.
+    """
+
+    payload: bytes = b""
+
+
+Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Back
+
+
+def goes_back_as_it_came(settlement: Settlement | None) -> bool:
+    """Whether the very bytes that came are in their queue again."""
+    return isinstance(settlement, Back) and not settlement.payload
+
+
+def by_other_clock(settlement: Settlement, ahead_s: float) -> Settlement:
+    """The same, due at the same moment by a clock that is ahead of ours by `ahead_s` seconds (behind: negative)."""
+    if isinstance(settlement, Retry | Schedule):
+        return attrs.evolve(settlement, at_s=settlement.at_s + ahead_s)
+    return settlement

@@ -1,0 +1,34 @@
+"""Which entries of Sidekiq's sets wait for a queue that this configuration does not serve.
+
+The scheduler leaves them where they are, `check` counts them, and people's verbs ask before they push there. Always
+holds: only what restbroker wrote is judged; entries of other programs, which share the sets, are theirs.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from restbroker.job import retry
+from restbroker.job.json_types import Json
+from restbroker.job.settle import DEFERRED_AT_FIELD, DEFERRED_FIELD
+
+OVERDUE_S: Final = 60.0
+"""For so long a restbroker of another configuration may be about to move what is due: nothing is said of it."""
+_WRITTEN: Final = (retry.ATTEMPTS_FIELD, DEFERRED_FIELD, DEFERRED_AT_FIELD)
+_NAMED: Final = 5
+_NAME_LIMIT: Final = 100
+
+
+def unserved(fields: Mapping[str, Json], served: Collection[str]) -> str | None:
+    """The queue of an entry that restbroker wrote, if it is not among `served`; None: it may go to its queue."""
+    queue = fields.get("queue")
+    if not isinstance(queue, str) or queue in served or not any(name in fields for name in _WRITTEN):
+        return None
+    return queue
+
+
+def listed(jobs: Mapping[str, int]) -> str:
+    """Queues and how many jobs each has, the most first: "'default' (10), 'mail' (2)"."""
+    most = sorted(jobs, key=lambda queue: (-jobs[queue], queue))
+    named = ", ".join(f"{queue[:_NAME_LIMIT]!r} ({jobs[queue]})" for queue in most[:_NAMED])
+    more = len(most) - _NAMED
+    return f"{named} and {more} more" if more > 0 else named

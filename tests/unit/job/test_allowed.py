@@ -1,0 +1,100 @@
+"""What tokens allow all together is what at least one of them lets in, and nothing else."""
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.job.auth import Wish, refusal
+from restbroker.job.command import Command, CommandSpec
+from restbroker.job.json_types import Json
+from restbroker.servers.allowed import allowed
+from restbroker.servers.ejabberd.catalogue import for_version
+from restbroker.servers.prosody import catalogue as prosody
+from tests.support.rows import rows
+
+CATALOGUE = for_version("24.12")
+PATTERNS = st.sampled_from(
+    ("*", "register", "get_*", "*room*", "check_?ccount", "stop", "dangerous:stop", "dangerous:files", "dangerous:*"),
+)
+
+
+@attrs.frozen
+class Grant:
+    allow: tuple[str, ...] = ("*",)
+    hosts: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    name: str = "app"
+
+
+GRANTS = st.lists(
+    st.builds(
+        Grant,
+        st.lists(PATTERNS, min_size=1, max_size=4).map(tuple),
+        st.sampled_from(((), ("example.org",), ("*.example.org", "localhost"))),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+def good_arguments(spec: CommandSpec) -> dict[str, Json]:
+    """Arguments that say which host each is about, where they can."""
+    values: dict[str | None, Json] = {
+        "host": "example.org",
+        "jid": "a@example.org",
+        "jids": "a@example.org",
+        "name": "a",
+    }
+    named: dict[str, Json] = {one.name: values[one.place] for one in spec.arguments if one.place is not None}
+    return {**named, "host": "example.org"} if spec.fills_host else named
+
+
+@given(GRANTS)
+def test_a_command_is_allowed_if_and_only_if_some_token_lets_a_job_for_it_in(grants: list[Grant]) -> None:
+    hosts = {"*.example.org": "muc.example.org", "example.org": "example.org", "localhost": "localhost"}
+    found = set(allowed(grants, CATALOGUE).commands)
+    for name, spec in CATALOGUE.commands.items():
+        let_in = False
+        for grant in grants:
+            host = hosts[grant.hosts[0]] if grant.hosts else "example.org"
+            text = {key: _at(value, host) for key, value in good_arguments(spec).items()}
+            wish = Wish(Command(name, text), spec, CATALOGUE.dangerous_in(name), None, "t", "q")
+            let_in = let_in or refusal(grant, wish) is None
+        # A job that names a host may be let in only where the catalogue knows how.
+        assert (name in found) >= let_in, name
+        if name in found and not any(argument.place == "name" for argument in spec.arguments):
+            assert let_in, name
+
+
+def _at(value: Json, host: str) -> Json:
+    return value.replace("example.org", host) if isinstance(value, str) else value
+
+
+def test_what_touches_the_server_itself_is_left_out_unless_a_token_says_so() -> None:
+    assert "stop" not in allowed([Grant()], CATALOGUE).commands
+    assert "stop" in allowed([Grant(), Grant(("dangerous:stop",))], CATALOGUE).commands
+    assert allowed([Grant(("dangerous:stop",))], CATALOGUE).commands == ("stop",)
+
+
+def test_a_command_that_only_the_server_knows_is_allowed_by_its_full_name() -> None:
+    assert allowed([Grant(("my_command", "my_*", "dangerous:files"))], CATALOGUE).commands[0] != "files"
+    assert "my_command" in allowed([Grant(("my_command",))], CATALOGUE).commands
+    assert allowed([Grant(("my_command",), ("example.org",))], CATALOGUE).commands == ()
+    assert allowed([Grant(("my_command",))], prosody.for_version(None)).commands == ()
+
+
+@rows(
+    ("grants", "hosts", "others"),
+    [
+        ([Grant()], (), True),
+        ([Grant(("get_*",))], (), False),
+        ([Grant(hosts=("b", "a")), Grant(hosts=("a",))], ("a", "b"), False),
+        ([Grant(hosts=("a",)), Grant(("register",))], (), False),
+    ],
+)
+def test_hosts_are_told_where_every_token_is_bound_to_some(
+    grants: list[Grant], hosts: tuple[str, ...], *, others: bool
+) -> None:
+    found = allowed(grants, CATALOGUE)
+    assert (found.hosts, found.all_others) == (hosts, others)

@@ -1,0 +1,73 @@
+"""Texts from a command line become the types that a command takes."""
+
+import pytest
+
+from restbroker.errors import UsageError
+from restbroker.job.coerce import coerce
+from restbroker.job.command import ArgumentSpec, CommandSpec
+from restbroker.job.json_types import Json
+from tests.support.rows import rows
+
+SPEC = CommandSpec(
+    "c",
+    (
+        ArgumentSpec("text", "string"),
+        ArgumentSpec("days", "integer", aliases=("age",)),
+        ArgumentSpec("pin", "integer", secret=True),
+        ArgumentSpec("groups", "list", element="string"),
+        ArgumentSpec("options", "list", element="object"),
+        ArgumentSpec("anything", "any"),
+    ),
+    "unsafe",
+)
+
+
+@rows(
+    ("given", "expected"),
+    [
+        ({"days": "30"}, {"days": 30}),
+        ({"age": "-1"}, {"age": -1}),
+        ({"days": "9" * 30}, {"days": int("9" * 30)}),
+        ({"text": "30"}, {"text": "30"}),
+        ({"anything": "30"}, {"anything": "30"}),
+        ({"groups": "a, b,c"}, {"groups": ["a", "b", "c"]}),
+        ({"groups": "a"}, {"groups": ["a"]}),
+        ({"groups": ""}, {"groups": []}),
+        ({"unknown": "30"}, {"unknown": "30"}),
+        ({"days": 1.5, "groups": 7, "text": None}, {"days": 1.5, "groups": 7, "text": None}),
+        ({"groups": ["a,b"]}, {"groups": ["a,b"]}),
+    ],
+)
+def test_texts_get_the_commands_types(given: dict[str, Json], expected: dict[str, Json]) -> None:
+    assert coerce(SPEC, given) == expected
+
+
+@rows("text", ["", "abc", "1.5", "1_000", " 7", "7\n", "٣", "0x10"])
+def test_a_text_that_is_no_integer_is_an_error_that_names_the_argument(text: str) -> None:
+    with pytest.raises(UsageError, match="c: days must be an integer"):
+        coerce(SPEC, {"days": text})
+
+
+def test_the_error_about_a_secret_does_not_show_it() -> None:
+    with pytest.raises(UsageError) as caught:
+        coerce(SPEC, {"pin": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_list_of_objects_is_asked_for_as_json() -> None:
+    with pytest.raises(UsageError, match="options:="):
+        coerce(SPEC, {"options": "a,b"})
+
+
+@rows(("given", "shown", "cure"), [
+    ({"days": "abc"}, 'must be an integer, not "abc".', "days=30"),
+    ({"days": "x" * 50}, f'must be an integer, not "{"x" * 40}".', "days=30"),
+    ({"pin": "hunter2"}, "must be an integer, not something else.", "pin=30"),
+    ({"options": "a"}, "c: options is a list of objects", "options:="),
+])  # fmt: skip
+def test_what_is_wrong_is_shown_with_a_way_to_write_it(given: dict[str, Json], shown: str, cure: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        coerce(SPEC, given)
+    assert shown in caught.value.message
+    assert caught.value.cure is not None
+    assert cure in caught.value.cure

@@ -1,0 +1,275 @@
+"""What Sidekiq Web gets to see of a job: small, always readable, without secrets."""
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.job import display, hiding, rubyjson
+from restbroker.job.command import ArgumentSpec, CommandSpec
+from restbroker.job.hiding import MASK
+from restbroker.job.json_types import Json
+from tests.support.rows import rows
+
+TOKEN = "t0ken-of-the-app"
+PASSWORD = "hunter2-hunter2"
+SECRET_PIN = "4711-0815"
+texts = st.text(max_size=12) | st.sampled_from([TOKEN, f"x{TOKEN}y", f"a {TOKEN}", PASSWORD, f"({PASSWORD})"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(texts, inner, max_size=6),
+    max_leaves=12,
+)
+names = st.sampled_from(
+    [
+        *("class", "display_class", "args", "jid", "queue", "retry", "retry_count", "tags", "created_at"),
+        *("enqueued_at", "failed_at", "error_message", "error_class", "other", "at", "dead", "error_backtrace"),
+    ]
+)
+args = st.tuples(
+    values, st.dictionaries(texts, values, max_size=4).map(lambda given: {"password": PASSWORD, **given}), values
+).map(list)
+payloads = st.dictionaries(names, values, max_size=8).flatmap(
+    lambda fields: st.one_of(
+        st.just(fields),
+        args.map(lambda given: {**fields, "args": given}),
+        args.map(lambda given: {**fields, "args": json.dumps(given)}),
+    )
+)
+
+
+def shown(fields: dict[str, Json], command: str = "safe", **options: Any) -> dict[str, Any]:
+    raw = display.payload(fields, command, "rest", hiding.spelled((TOKEN,)), **options)
+    found = json.loads(raw)
+    assert isinstance(found, dict)
+    return found
+
+
+@given(payloads, texts, texts)
+def test_whatever_the_job_is_made_of_what_is_shown_is_small_readable_and_holds_no_token(
+    fields: dict[str, Json], command: str, queue: str
+) -> None:
+    raw = display.payload(fields, command, queue, hiding.spelled((TOKEN, "")))
+    assert rubyjson.dumps(rubyjson.loads(raw)) == raw
+    assert len(raw) <= display.LIMIT_BYTES
+    assert TOKEN.encode() not in raw
+
+
+@given(args, texts, payloads)
+def test_a_password_argument_is_masked_in_every_field(
+    given_args: list[Json], text: str, fields: dict[str, Json]
+) -> None:
+    raw = display.payload({**fields, "args": given_args, "class": text, "jid": text}, text, "rest", frozenset())
+    assert PASSWORD.encode() not in raw
+
+
+@rows(
+    "given_arguments",
+    [
+        {"pin": SECRET_PIN, "user": "bob"},
+        {"code": [SECRET_PIN]},
+        [["user", "bob"], ["pin", SECRET_PIN]],
+        [{"code": {"deep": SECRET_PIN}}],
+        json.dumps({"pin": SECRET_PIN}),
+        json.dumps([["pin", SECRET_PIN]]),
+        {"pin": SECRET_PIN, "note": f"it is {SECRET_PIN}"},
+    ],
+)
+def test_what_the_catalogue_calls_secret_is_masked_in_whichever_form_the_arguments_are(given_arguments: Json) -> None:
+    spec = CommandSpec("set", (ArgumentSpec("pin", "string", secret=True, aliases=("code",)),), "safe")
+    fields: dict[str, Json] = {"args": ["set", given_arguments, "t"], "error_message": f"no {SECRET_PIN}", "tags": []}
+    raw = display.payload(fields, "set", "rest", frozenset(), spec, show_bodies=True)
+    assert SECRET_PIN.encode() not in raw
+    assert b"***" in raw
+
+
+@given(payloads)
+def test_every_field_is_as_each_version_of_sidekiq_reads_it(fields: dict[str, Json]) -> None:
+    found = shown(fields)
+    assert isinstance(found["class"], str)
+    assert isinstance(found["args"], list)
+    assert all(isinstance(tag, str) for tag in found.get("tags", []))
+    assert all(isinstance(found.get(name, ""), str) for name in ("jid", "display_class", "error_message"))
+    times = ("created_at", "enqueued_at", "failed_at", "retried_at")
+    assert all(isinstance(found.get(name, 0.5), float) for name in times)
+    assert isinstance(found["retry"], bool | int)
+    assert isinstance(found.get("retry_count", 0), int)
+
+
+@given(payloads, st.text("<script>/x", max_size=20))
+def test_no_name_is_markup_which_sidekiq_web_would_run(fields: dict[str, Json], text: str) -> None:
+    tainted: dict[str, Json] = {**fields, "class": text, "display_class": text, "jid": text, "tags": [text]}
+    found = shown(tainted, command=text)
+    names = [found["class"], found.get("display_class", ""), found["jid"], found["queue"], *found["tags"]]
+    assert not [name for name in names if "<" in name or ">" in name]
+    assert display.named({"display_class": "<b>x</b>"}, "register")["display_class"] == "register"
+
+
+def test_an_ordinary_job_is_shown_with_its_command_and_masked_secrets() -> None:
+    fields: dict[str, Json] = {
+        "class": "Add",
+        "jid": "a" * 24,
+        "queue": "elsewhere",
+        "args": ["register", {"user": "bob", "password": PASSWORD, "body": "hello"}, TOKEN, "order-7"],
+        "retry": 5,
+        "retry_count": 1,
+        "failed_at": 1_700_000_000.5,
+        "error_message": f"no {PASSWORD} for {TOKEN}",
+        "created_at": 1_700_000_000,
+        "tags": ["night"],
+        "cattr": {"secret": "x"},
+    }
+    assert shown(fields, "register") == {
+        "class": "Add",
+        "display_class": "register",
+        "jid": "a" * 24,
+        "queue": "rest",
+        "args": ["register", {"user": "bob", "password": MASK, "body": MASK}, MASK, "order-7"],
+        "retry": 5,
+        "retry_count": 1,
+        "failed_at": 1_700_000_000.5,
+        "error_message": f"no {MASK} for {MASK}",
+        "created_at": 1_700_000_000.0000005,
+        "tags": ["night"],
+    }
+    assert shown(fields, "register", show_bodies=True)["args"][1]["body"] == "hello"
+
+
+def test_a_name_that_the_producer_gave_its_job_stays() -> None:
+    assert shown({"display_class": "Welcome", "args": []})["display_class"] == "Welcome"
+
+
+def test_a_job_that_was_not_read_yet_is_named_by_its_args() -> None:
+    assert shown({"args": ["kick_user", "nonsense"]}, command="")["display_class"] == "kick_user"
+    assert "display_class" not in shown({"args": [{"job_class": "X"}]}, command="")
+
+
+@rows(
+    "many",
+    [
+        {"x": "ü" * 1_000_000},
+        {f"n{number}": "y" * 5000 for number in range(200)},
+        [["name", "x" * 9000]] * 500,
+        {"x" * 9000: "s3cret-s3cret"},
+        {f"password{number}": f"s3cret-s3cret{number}" for number in range(1000)},
+    ],
+)
+def test_large_arguments_are_cut(many: Json) -> None:
+    fields: dict[str, Json] = {"class": "Add", "args": ["register", many, TOKEN], "error_message": "ü" * 10_000}
+    raw = display.payload(fields, "register", "rest", hiding.spelled((TOKEN,)))
+    assert len(raw) <= display.LIMIT_BYTES
+    assert json.loads(raw)["display_class"] == "register"
+    assert b"s3cret" not in raw
+
+
+def test_a_number_that_is_the_token_is_masked() -> None:
+    found = json.loads(
+        display.payload({"args": ["x", {"n": 123456789}, "-"]}, "x", "q", hiding.spelled(("123456789",)))
+    )
+    assert found["args"][1] == {"n": MASK}
+
+
+@rows("name", ["Sidekiq::Extensions::DelayedMailer", "ActiveJob::QueueAdapters::X::JobWrapper"])
+def test_classes_whose_arguments_sidekiq_takes_apart_are_not_shown_as_such(name: str) -> None:
+    assert shown({"class": name, "args": ["--- !ruby/object:X {}"]})["class"] == "Restbroker::Job"
+
+
+@rows(
+    ("given_args", "command"),
+    [
+        (["register", {}, "t"], "register"),
+        ('["register/v1", {}, "t"]', "register/v1"),
+        (["register"], "register"),
+        ([{"job_class": "X"}], None),
+        (["../x", {}, "t"], None),
+        ([], None),
+        ("{", None),
+        (None, None),
+    ],
+)
+def test_the_command_is_told_from_args_of_any_form(given_args: Json, command: str | None) -> None:
+    assert display.command_of({"args": given_args}) == command
+
+
+def test_a_payload_is_named_by_its_command_unless_its_producer_named_it() -> None:
+    assert display.named({"a": 1}, "register") == {"a": 1, "display_class": "register"}
+    assert display.named({"display_class": ""}, "register") == {"display_class": "register"}
+    assert display.named({"display_class": "Mine"}, "register") == {"display_class": "Mine"}
+    assert display.named({"a": 1}, None) == {"a": 1}
+
+
+@rows("levels", [90, 97, 98, 99, 100])
+def test_arguments_as_text_of_any_depth_are_shown_or_left_out(levels: int) -> None:
+    nested = '{"user":"bob","x":' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
+    assert shown({"class": "Add", "args": ["safe", nested, TOKEN]})["display_class"] == "safe"
+
+
+def test_of_a_job_with_secrets_of_any_length_only_its_command_and_times_are_shown() -> None:
+    fields: dict[str, Json] = {"class": "Add", "args": ["safe", {"password": "p!&" * 2000}, TOKEN], "created_at": 1.5}
+    found = shown(fields)
+    assert (found["display_class"], found["args"], found["created_at"]) == ("safe", [MASK], 1.5)
+
+
+def test_of_a_job_with_many_secrets_command_and_queue_are_shown_masked_and_short() -> None:
+    secrets: dict[str, Json] = {f"password{number}": f"s3cret-s3cret{number}" for number in range(1000)}
+    found = shown({"class": "Add", "args": ["safe", secrets, TOKEN]}, command=f"safe {TOKEN} " + "x" * 100)
+    assert set(found) == {"class", "display_class", "queue", "args", "retry"}
+    assert (found["class"], found["queue"], found["args"]) == ("Restbroker::Job", "rest", [MASK])
+    assert found["display_class"].startswith(f"safe {MASK} xxx")
+    assert len(found["display_class"]) <= 41
+    long = json.loads(display.bare({}, "c", "q" * 100, frozenset()))
+    assert len(long["queue"]) <= 41
+
+
+def test_bytes_that_were_parked_as_no_job_name_no_command() -> None:
+    assert display.command_of({"class": "Restbroker::Unreadable", "args": ["register"]}) is None
+
+
+def lists(levels: int, value: Json = 1) -> Json:
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def objects(levels: int, value: Json = 1) -> Json:
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@rows(("given_value", "seen"), [
+    (list(range(20)), list(range(20))),
+    (list(range(21)), [*range(20), "… (1 more)"]),
+    (list(range(30)), [*range(20), "… (10 more)"]),
+    ({str(n): n for n in range(20)}, {str(n): n for n in range(20)}),
+    ({str(n): n for n in range(21)}, {**{str(n): n for n in range(20)}, "…": "(1 more)"}),
+    (lists(6), lists(6)),
+    (lists(7), lists(6, "…")),
+    (objects(6), objects(6)),
+    (objects(7), objects(6, "…")),
+    ([[[[[[[]]]]]]], [[[[[[[]]]]]]]),
+    (["y" * 8193], ["… (8193 characters)"]),
+    ([10**20, 10**20 + 1, -(10**20) - 1], [10**20, "…", "…"]),
+])  # fmt: skip
+def test_so_much_of_arguments_is_shown_and_of_the_rest_that_it_is_there(given_value: Json, seen: Json) -> None:
+    assert shown({"args": ["safe", {"x": given_value}, TOKEN]})["args"][1] == {"x": seen}
+
+
+def test_a_long_text_is_shown_up_to_its_limit() -> None:
+    found = shown({"args": ["safe", {"x": "y" * 8192}, TOKEN]})["args"][1]["x"]
+    assert found.startswith("y" * 299)
+    assert len(found) <= 301
+
+
+@rows(("given_retry", "seen"), [(True, True), (False, False), (7, 7), (10**9, 1_000_000), ("x", 25)])
+def test_how_often_a_job_is_retried_is_shown_as_its_producer_wrote_it(given_retry: Json, seen: Json) -> None:
+    found = shown({"args": ["safe"], "retry": given_retry})["retry"]
+    assert (found, type(found)) == (seen, type(seen))
+
+
+def test_of_forty_secrets_each_is_masked_and_the_rest_is_shown() -> None:
+    secrets: dict[str, Json] = {f"password{number}": f"s3cret-s3cret{number:02}" for number in range(39)}
+    raw = display.payload({"args": ["safe", {**secrets, "x": 5}, "the-token-of-it"]}, "safe", "q", frozenset())
+    assert b"s3cret-s3cret" not in raw
+    assert json.loads(raw)["args"] != [MASK]

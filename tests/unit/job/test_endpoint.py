@@ -1,0 +1,36 @@
+"""What is told of an endpoint that is refused: enough to find the mistake, and nothing that may be a secret."""
+
+from restbroker.job.endpoint import check, quoted
+from restbroker.job.outcome import Reason
+from tests.support.rows import rows
+
+
+@rows(("endpoint", "shown"), [
+    ("register?user=bob&password=p", ", which begins with 'register',"),
+    ("a b", ", which begins with 'a',"),
+    ("x" * 40 + "?", f", which begins with '{'x' * 40}',"),
+    ("x" * 41 + "?", ""),
+    ("?register", ""),
+    ("/register", ", which begins with '/register',"),
+])  # fmt: skip
+def test_of_an_endpoint_as_much_is_shown_as_is_plain_and_short(endpoint: str, shown: str) -> None:
+    reason = check(endpoint)
+    assert isinstance(reason, Reason)
+    assert reason.message == f"The endpoint{shown} is not a plain command name."
+
+
+def test_an_endpoint_has_256_characters_at_most() -> None:
+    assert check("x" * 256) == "x" * 256
+    reason = check("x" * 257)
+    assert isinstance(reason, Reason)
+    assert "257 characters long; 256 is the limit" in reason.message
+
+
+def test_an_endpoint_ends_with_its_last_plain_character() -> None:
+    for end in ("\n", "/", "/.", "/.."):
+        assert isinstance(check(f"register{end}"), Reason)
+
+
+def test_a_text_is_quoted_whole_or_not_at_all() -> None:
+    assert quoted("x" * 80) == repr("x" * 80)
+    assert quoted("x" * 81) == "(of 81 characters)"

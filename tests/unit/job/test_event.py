@@ -1,0 +1,115 @@
+"""An event has one shape, whatever server it is from, and is wanted or not by what the configuration says."""
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.job.event import EVENT_MEMBERS, Filter, ServerEvent, as_json, bare, domain, own_mark
+from tests.support.rows import rows
+
+EVENT = ServerEvent(
+    "message", "ann@example.org/phone", "Bot-1@bots.example.org", "m1", "hello", None, "bots.example.org", "p", 1.5,
+    {"kind": "message"},
+)  # fmt: skip
+
+
+def test_the_argument_of_its_job_has_each_member() -> None:
+    assert tuple(as_json(EVENT)) == EVENT_MEMBERS
+    assert as_json(EVENT) == {
+        "type": "message",
+        "from": "ann@example.org/phone",
+        "to": "Bot-1@bots.example.org",
+        "id": "m1",
+        "body": "hello",
+        "room": None,
+        "server": "bots.example.org",
+        "source": "p",
+        "received_at": 1.5,
+        "raw": {"kind": "message"},
+    }
+
+
+@rows(
+    ("types", "sender", "receiver", "wanted"),
+    [
+        ((), (), (), True),
+        (("presence", "message"), (), (), True),
+        (("presence",), (), (), False),
+        ((), ("ann@example.org",), (), True),
+        ((), ("bob@*", "*@example.org"), (), True),
+        ((), ("ann",), (), False),
+        ((), (), ("bot-*",), True),
+        ((), (), ("BOT-?@*",), True),
+        ((), (), ("*.org/phone",), False),
+        (("message",), ("ann@*",), ("robot-*",), False),
+    ],
+)
+def test_who_is_wanted_is_said_by_types_and_patterns(
+    types: tuple[str, ...], sender: tuple[str, ...], receiver: tuple[str, ...], wanted: bool
+) -> None:
+    assert Filter(types, sender, receiver).fits(EVENT) is wanted
+
+
+def test_an_event_of_nobody_fits_no_pattern() -> None:
+    nobody = ServerEvent("presence", None, None, None, None, None, None, "p", 1.0, {})
+    assert Filter().fits(nobody)
+    for one in (Filter(sender=("*",)), Filter(receiver=("*",)), Filter(body=("*",))):
+        assert not one.fits(nobody)
+        assert not one.touches(nobody)
+
+
+def test_all_members_of_a_filter_have_to_fit_and_any_of_them_touches() -> None:
+    both = Filter(sender=("ann@*",), body=("bye",))
+    assert not both.fits(EVENT)
+    assert both.touches(EVENT)
+    assert not Filter().touches(EVENT)
+
+
+@rows(
+    ("pattern", "body", "fits"),
+    [
+        ("HELLO", "hello", True),
+        ("hell", "hello", False),
+        ("*line*", "a\nLine\nof many", True),
+        ("[urgent]*", "[Urgent] now", True),
+        ("[urgent]*", "u now", False),
+        ("straße", "STRASSE", True),
+        ("a.c", "abc", False),
+    ],
+)
+def test_a_body_is_compared_whatever_its_case_and_lines(pattern: str, body: str, fits: bool) -> None:
+    assert Filter(body=(pattern,)).fits(attrs.evolve(EVENT, body=body)) is fits
+
+
+@rows(
+    ("pattern", "sender"),
+    [
+        ("Alice@Example.org", "alice@example.org"),
+        ("straße@*", "strasse@example.org"),
+        ("Ａnn@*", "ann@example.org"),
+        ("[::1]", "[::1]"),
+        ("Ö@*", "ö@x"),
+    ],
+)
+def test_a_jid_is_compared_as_servers_fold_it(pattern: str, sender: str) -> None:
+    assert Filter(sender=(pattern,)).fits(attrs.evolve(EVENT, sender=sender))
+
+
+@given(st.text(), st.text())
+def test_whatever_patterns_and_jids_are_nothing_is_raised(pattern: str, jid: str) -> None:
+    event = attrs.evolve(EVENT, sender=jid, receiver=jid, body=jid)
+    Filter(sender=(pattern,), receiver=(pattern,), body=(pattern,)).fits(event)
+    # What has neither wildcards nor a resource fits itself.
+    if not {*"*?/"} & {*jid}:
+        assert Filter(sender=(jid,), body=(jid,)).fits(event)
+
+
+def test_what_is_sent_is_known_again_though_the_server_drops_resource_and_domain() -> None:
+    mark = own_mark("Bot@a.example", "bob@b.example", "hi")
+    assert own_mark("bot@a.example/phone", "bob", "hi") == mark
+    assert len({mark, own_mark("x@a.example", "bob", "hi"), own_mark("bot@a.example", "x", "hi")}) == 3
+    assert own_mark("bot@a.example", "bob", "Hi") != mark
+
+
+def test_parts_of_a_jid() -> None:
+    assert [bare("a@b/c/d"), bare("b"), domain("a@b/c@d"), domain("b/c")] == ["a@b", "b", "b", "b"]

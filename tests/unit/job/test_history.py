@@ -1,0 +1,235 @@
+"""What a settlement leaves in the payload of a job that is not done: its history, and what is known of it."""
+
+import json
+from typing import Any, TypeVar
+
+import attrs
+import pytest
+
+from restbroker.job.command import CommandSpec
+from restbroker.job.job import Job, digest, read
+from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
+from restbroker.job.policy import Context, Policy
+from restbroker.job.retry import SidekiqBackoff
+from restbroker.job.settle import (
+    Final,
+    crashed,
+    leads_back,
+    may_send,
+    perturbed,
+    poisoned,
+    reply_refused,
+    settle,
+    unanswered,
+)
+from restbroker.job.settlement import (
+    Ack,
+    Back,
+    Dead,
+    Drop,
+    Fallen,
+    Reply,
+    ResponseQueue,
+    Retry,
+    Schedule,
+    by_other_clock,
+)
+from tests.support.rows import rows
+
+NOW_S = 1_700_000_000.123456
+WHY = Reason("ServerError", "it broke " + "x" * 300, "mend it", 500)
+ONCE = CommandSpec("send_message", (), "unsafe")
+KEY = "restbroker:reply:k"
+ASKED = (Reply(b"{}", key=KEY, ttl_s=5),)
+Kind = TypeVar("Kind")
+
+
+def job(**fields: Any) -> Job:
+    entry = read(json.dumps({"class": "Add", "args": [], "queue": "elsewhere", **fields}).encode(), "q", "0" * 24)
+    assert isinstance(entry, Job)
+    return entry
+
+
+def context(**changes: Any) -> Context:
+    made = Context(Policy(SidekiqBackoff()), NOW_S, 0.0, 7, "b" * 24, 0.0123456, "cmd")
+    return attrs.evolve(made, **changes)
+
+
+def settled(kind: type[Kind], entry: Job, spec: CommandSpec | None, outcome: Final, **changes: Any) -> Kind:
+    settlement = settle(entry, spec, outcome, context(**changes))
+    assert isinstance(settlement, kind)
+    return settlement
+
+
+def payload(settlement: object) -> dict[str, Any]:
+    assert isinstance(settlement, Retry | Dead | Schedule)
+    fields = json.loads(settlement.payload)
+    assert isinstance(fields, dict)
+    return fields
+
+
+PARKED: list[tuple[dict[str, Any], Final, str]] = [
+    ({}, Rejected(WHY, "words"), "rejected"),
+    ({"retry": False}, Deferred(WHY, text="words"), "failed"),
+    ({"retry_count": 1, "failed_at": 1.5}, Deferred(WHY, max_attempts=3, text="words"), "failed"),
+    ({"restbroker_deferred": 2}, Deferred(WHY, counts=False, max_attempts=3, text="words"), "failed"),
+    ({"restbroker_deferred": 5, "retry": 0}, Deferred(WHY, counts=False, text="words"), "failed"),
+    ({"restbroker_uncertain": 2}, Uncertain(WHY), "uncertain"),
+    ({"restbroker_uncertain": 1}, Rejected(WHY, "words"), "rejected"),
+]
+KEPT: list[tuple[dict[str, Any], Final, str]] = [
+    ({}, Deferred(WHY), "failed"),
+    ({"restbroker_deferred": 5}, Deferred(WHY, counts=False), "failed"),
+    ({}, Uncertain(WHY), "uncertain"),
+]
+
+
+@rows(("fields", "outcome", "called"), PARKED + KEPT)
+def test_each_try_is_the_last_line_of_the_jobs_history(fields: dict[str, Any], outcome: Final, called: str) -> None:
+    earlier = {"code": "Earlier"}
+    settlement = settle(job(**fields, restbroker_attempts=[earlier]), ONCE, outcome, context())
+    assert isinstance(settlement, Dead if (fields, outcome, called) in PARKED else Retry)
+    assert payload(settlement)["restbroker_attempts"] == [
+        earlier,
+        {
+            "at": 1_700_000_000.123, "status": 500, "outcome": called, "code": "ServerError", "ms": 12.3,
+            "excerpt": "it broke " + "x" * 191,
+        },
+    ]  # fmt: skip
+
+
+@rows(("fields", "outcome", "called"), PARKED)
+def test_whoever_waits_for_a_job_that_is_parked_is_told_why_in_the_servers_words(
+    fields: dict[str, Any], outcome: Final, called: str
+) -> None:
+    settlement = settled(Dead, job(**fields, reply_to=KEY), ONCE, outcome)
+    (reply,) = settlement.replies
+    told = json.loads(reply.payload)
+    assert told == {
+        "jid": "0" * 24, "command": "cmd", "text": "" if called == "uncertain" else "words", "status": 500,
+        "outcome": called, "answer": None, "attempts": told["attempts"], "duration_ms": 12.3,
+        "error": {"code": "ServerError", "message": WHY.message, "cure": "mend it"},
+        **({"may_have_run": True} if "restbroker_uncertain" in fields else {}),
+    }  # fmt: skip
+
+
+@rows(("before", "times"), [(0, 1), (1, 2), (4, 5), (-3, 1), (-(10**9), 1), ("2", 1), (None, 1), (1.5, 1), (False, 1)])
+def test_a_job_that_is_put_off_counts_how_often_and_a_strange_count_begins_anew(before: object, times: int) -> None:
+    put_off = settled(Schedule, job(restbroker_deferred=before), ONCE, Deferred(WHY, counts=False))
+    assert payload(put_off)["restbroker_deferred"] == times
+    assert "retry_count" not in payload(put_off)
+
+
+def test_what_was_put_off_five_times_uses_up_tries_from_then_on() -> None:
+    outcome = Deferred(WHY, counts=False, retry_after_s=100.0)
+    assert isinstance(settle(job(restbroker_deferred=4), ONCE, outcome, context()), Schedule)
+    crashed_once = attrs.evolve(job(restbroker_deferred=5, restbroker_uncertain=1), maybe_run=2)
+    sixth = settled(Retry, crashed_once, ONCE, outcome)
+    assert sixth.at_s - NOW_S == pytest.approx(100)
+    assert (payload(sixth)["retry_count"], payload(sixth)["restbroker_uncertain"]) == (0, 2)
+
+
+@rows(("asked_s", "jitter", "after_s"), [(None, 0.0, 2), (None, 0.5, 3.5), (30.0, 0.0, 30), (0.0, 0.5, 1.5)])
+def test_a_job_is_put_off_for_two_seconds_or_for_what_the_server_asks_and_up_to_three_more(
+    asked_s: float | None, jitter: float, after_s: float
+) -> None:
+    outcome = Deferred(WHY, counts=False, retry_after_s=asked_s)
+    put_off = settled(Schedule, job(), ONCE, outcome, jitter=jitter)
+    assert put_off.at_s - NOW_S == pytest.approx(after_s)
+
+
+def test_what_is_put_off_leads_back_to_its_queue_under_its_jid_and_remembers_what_may_have_run() -> None:
+    put_off = settle(job(restbroker_uncertain=1), ONCE, Deferred(WHY, counts=False), context())
+    fields = payload(put_off)
+    assert (fields["queue"], fields["jid"], fields["restbroker_uncertain"]) == ("q", "0" * 24, 1)
+    assert "restbroker_uncertain" not in payload(settle(job(), ONCE, Deferred(WHY, counts=False), context()))
+
+
+@rows("outcome", [Deferred(WHY, counts=False), Deferred(WHY), Rejected(WHY)])
+def test_equal_jobs_of_one_batch_stay_apart_in_a_set(outcome: Final) -> None:
+    one, other = (settle(job(), ONCE, outcome, context(unique=number)) for number in (1, 2))
+    assert payload(one) != payload(other)
+
+
+def test_under_at_most_once_an_unanswered_command_is_parked_and_none_that_may_have_run_is_sent() -> None:
+    settlement = settled(Dead, job(), CommandSpec("get", (), "safe"), Uncertain(WHY), at_most_once=True)
+    assert payload(settlement)["restbroker_may_have_run"] is True
+    assert may_send(job(), ONCE, 2, at_most_once=True)
+    assert not may_send(job(restbroker_uncertain=1), ONCE, 2, at_most_once=True)
+
+
+@rows("parked", [crashed, poisoned])
+def test_what_a_crash_parks_says_so_in_its_history_and_may_have_run(parked: Any) -> None:
+    raw = b'{"args":[],"queue":"elsewhere"}'
+    dead = parked(Fallen("life", "7:1", "q", raw), NOW_S)
+    fields = json.loads(dead.payload)
+    assert (fields["jid"], fields["queue"]) == (digest(raw)[:24], "q")
+    assert fields["restbroker_may_have_run"] is True
+    (line,) = fields["restbroker_attempts"]
+    assert (line["outcome"], line["ms"], line["status"]) == ("uncertain", 0.0, None)
+    assert (fields["failed_at"], dead.at_s, dead.replies) == (NOW_S, NOW_S, ())
+    unreadable = parked(Fallen("life", "7:1", "q", b"{x", ResponseQueue("r", "Add")), NOW_S)
+    wrapped = json.loads(unreadable.payload)
+    assert (wrapped["jid"], wrapped["queue"]) == (digest(b"{x")[:24], "q")
+    assert (unreadable.at_s, unreadable.replies) == (NOW_S, ())
+
+
+@rows("settlement", [Retry(5.0, b"{}", ASKED), Dead(5.0, b"{}", ASKED), Drop(ASKED)])
+def test_a_refused_reply_changes_nothing_else_about_a_job_that_failed(settlement: Retry | Dead | Drop) -> None:
+    assert reply_refused(job(), settlement, "WRONGTYPE", context()) == attrs.evolve(settlement, replies=())
+
+
+def test_a_job_whose_reply_was_refused_was_delivered_and_says_how_to_cure_the_key() -> None:
+    settlement = reply_refused(job(), Ack(ASKED), "WRONGTYPE of k", context())
+    assert isinstance(settlement, Dead)
+    assert (settlement.at_s, settlement.replies) == (NOW_S, ())
+    fields = payload(settlement)
+    assert fields["error_class"] == "ReplyRefused"
+    assert fields["restbroker_attempts"][0]["outcome"] == "delivered"
+    assert "WRONGTYPE of k" in fields["error_message"]
+    assert "Look at the key" in fields["error_message"]
+
+
+def test_what_is_perturbed_keeps_the_moment_at_which_it_first_failed() -> None:
+    settlement = settled(Retry, job(retry_count=0, failed_at=1.5), ONCE, Deferred(WHY))
+    before, after = payload(settlement), payload(perturbed(settlement, 5))
+    assert after["failed_at"] == before["failed_at"] == 1.5
+    assert after["retried_at"] == pytest.approx(before["retried_at"] + 5e-6, abs=1e-7)
+
+
+def test_only_a_job_that_asks_for_no_answer_needs_no_settlement_of_its_own() -> None:
+    assert unanswered(job(), None) == Ack()
+    assert unanswered(job(), 5) is None
+    assert unanswered(job(reply_to=KEY), None) is None
+    assert unanswered(job(reply_to=KEY), 5) is None
+
+
+@rows(("raw", "leads"), [
+    (b'{"queue":"q",CLASS}', True), (b'{"queue":"q",CLASS,"created_at":1795380927123}', True),
+    (b'{"queue":"other",CLASS}', False), (b"{CLASS}", False), (b'"q"', False), (b"{x", False),
+    (b'{"queue":"q"}', False), (b'{"queue":"q","class":"A","args":"[]"}', False), (b'{"queue":"q","args":[]}', False),
+    (b'\xef\xbb\xbf{"queue":"q",CLASS}', False), (b'{"queue":"q",CLASS,"at":"soon"}', False),
+    (b'{"queue":"q",CLASS,"tags":"x"}', False), (b'{"queue":"q",CLASS,"created_at":"x"}', False),
+])  # fmt: skip
+def test_a_set_leads_a_job_back_that_names_its_queue_and_that_rubys_poller_would_not_lose(
+    raw: bytes, *, leads: bool
+) -> None:
+    assert leads_back(raw.replace(b"CLASS", b'"class":"A","args":[]'), "q") is leads
+
+
+def test_what_is_due_is_due_at_the_same_moment_by_another_clock_and_nothing_else_changes() -> None:
+    assert by_other_clock(Retry(100.0, b"{}"), 2.5) == Retry(102.5, b"{}")
+    assert by_other_clock(Schedule(100.0, b"{}"), -2.5) == Schedule(97.5, b"{}")
+    assert [by_other_clock(one, 2.5) for one in (Dead(100.0, b"{}"), Ack(), Back())] == [
+        Dead(100.0, b"{}"),
+        Ack(),
+        Back(),
+    ]
+
+
+@rows(("negative", "called"), [(True, "negative"), (False, "delivered")])
+def test_whoever_waits_is_told_how_the_server_answered(*, negative: bool, called: str) -> None:
+    outcome = Delivered("1", 1, 200, negative=negative, note="already done")
+    settlement = settled(Ack, job(reply_to=KEY), ONCE, outcome)
+    told = json.loads(settlement.replies[0].payload)
+    assert (told["outcome"], told["note"], told["answer"], told["status"]) == (called, "already done", 1, 200)

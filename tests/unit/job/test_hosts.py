@@ -1,0 +1,82 @@
+"""Which hosts a command is about, as far as it can be told: of what cannot be told, nothing is guessed."""
+
+from restbroker.job.command import ArgumentSpec, CommandSpec, Place
+from restbroker.job.hosts import Unclear, named, plain
+from restbroker.job.json_types import Json
+from tests.support.rows import rows
+
+LISTS_ITS_OWN = CommandSpec("c", (ArgumentSpec("host", "string", place="host"),), "safe")
+FILLS_HOST = CommandSpec("c", (), "safe", fills_host=True)
+FILLS_BOTH = CommandSpec("c", (), "safe", fills_host=True, fills_user=True)
+
+
+def about(place: Place, value: Json) -> frozenset[str] | Unclear:
+    """What is told of a command whose one argument has this place."""
+    return named(CommandSpec("c", (ArgumentSpec("at", "any", place=place),), "safe"), {"at": value}, None)
+
+
+def test_a_default_host_fills_in_only_where_the_job_names_none_by_whichever_name() -> None:
+    filled = CommandSpec("get_roster", (), "safe", fills_host=True)
+    assert named(filled, {}, "default.org") == frozenset({"default.org"})
+    assert named(filled, {"host": "a.org"}, "default.org") == frozenset({"a.org"})
+    aliased = CommandSpec("users", (ArgumentSpec("vhost", "string", aliases=("host",), place="host"),), "safe")
+    assert named(aliased, {}, "default.org") == frozenset({"default.org"})
+    assert named(aliased, {"vhost": "a.org"}, "default.org") == frozenset({"a.org"})
+    assert named(aliased, {"host": "a.org"}, "default.org") == frozenset({"a.org"})
+
+
+def test_a_default_host_is_compared_in_plain_form_too() -> None:
+    assert named(FILLS_HOST, {}, "Default.ORG") == frozenset({"default.org"})
+
+
+@rows(("spec", "name"), [
+    (LISTS_ITS_OWN, "user"), (FILLS_HOST, "user"), (FILLS_BOTH, "users"), (FILLS_BOTH, "User"), (FILLS_BOTH, "jid"),
+])  # fmt: skip
+def test_of_an_argument_that_is_neither_listed_nor_filled_in_nothing_is_known(spec: CommandSpec, name: str) -> None:
+    for value in ("admin", "admin@a.org"):
+        found = named(spec, {"host": "a.org", name: value}, None)
+        assert found == Unclear(f"nothing is known of its argument {name!r}")
+
+
+def test_a_host_that_is_neither_listed_nor_filled_in_names_none() -> None:
+    no_host = CommandSpec("c", (ArgumentSpec("user", "string", place="name"),), "safe", fills_user=True)
+    assert named(no_host, {"host": "a.org"}, None) == Unclear("nothing is known of its argument 'host'")
+    assert isinstance(named(no_host, {"user": "bob"}, "default.org"), Unclear), "nothing takes the default"
+
+
+def test_a_user_that_is_filled_in_may_name_another_host() -> None:
+    assert named(FILLS_BOTH, {"host": "a.org", "user": "bob"}, None) == frozenset({"a.org"})
+    assert named(FILLS_BOTH, {"host": "a.org", "user": "bob@b.org"}, None) == frozenset({"a.org", "b.org"})
+
+
+def test_what_may_reach_other_hosts_is_not_bound_by_the_one_it_names() -> None:
+    beyond = CommandSpec("c", LISTS_ITS_OWN.arguments, "safe", beyond=True)
+    assert isinstance(named(beyond, {"host": "a.org"}, None), Unclear)
+
+
+@rows("between", [":", ",", ";", "|", "\\", "\\n", " ", "\t", "\n", "\u00a0", ", "])
+def test_each_of_several_names_in_a_text_counts_whatever_stands_between_them(between: str) -> None:
+    text = f"a@a.org/x{between}b@b.org"
+    assert about("name", text) == about("jids", text) == frozenset({"a.org", "b.org"})
+
+
+@rows("value", [
+    "", "\u00ad", "a@", "a@\u00ad", "/x", "\uff20", "b.org\uff0f.a.org", "b.org\uff20a.org", "x\uff0fy@a.org", "a@b@c",
+    "a.org/announce/all-hosts", "a.org/all-hosts", "a.org/\n", "a.org/\u00e4", "\u00ad@a.org/all-hosts", 5, None,
+    ["b@a.org"], {"host": "a.org"},
+])  # fmt: skip
+def test_what_is_no_plain_jid_is_unclear(value: Json) -> None:
+    assert isinstance(about("jid", value), Unclear)
+
+
+@rows("value", ["", "\u00ad", 5, None, ["a.org"], {"host": "a.org"}])
+def test_what_is_no_name_of_a_host_is_unclear(value: Json) -> None:
+    assert isinstance(about("host", value), Unclear)
+    assert isinstance(about("jids", [{"host": value}, "b@a.org"]), Unclear)
+
+
+@rows(("one", "other"), [
+    ("A.org", "a.org"), ("Stra\u00dfe.de", "STRASSE.de"), ("\u00c4.de", "a\u0308.de"), ("\uff41.org", "a.org"),
+])  # fmt: skip
+def test_names_that_a_server_takes_for_one_are_one(one: str, other: str) -> None:
+    assert plain(one) == plain(other)

@@ -1,0 +1,127 @@
+"""Addresses as servers keep them. What Prosody itself makes of each letter is compared in tests/servers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.job.jid import BadAddress, Bare, is_plain, read_bare, shown, unprintable
+from tests.support.rows import rows
+
+ANYTHING = st.text(max_size=12) | st.text("aA@/. -[]:\u00e9\u0130\u05d0\u00df\u212b\udc80\x00", max_size=12)
+
+
+def tried(text: str) -> Bare | BadAddress:
+    try:
+        return read_bare(text)
+    except BadAddress as error:
+        return error
+
+
+@rows(
+    ("text", "local", "domain"),
+    [
+        ("ann@example.org", "ann", "example.org"),
+        ("example.org", None, "example.org"),
+        ("j.o_h-n+1@a_b.c", "j.o_h-n+1", "a_b.c"),
+        ("%3f?#@localhost", "%3f?#", "localhost"),
+        ("jörg@münchen.example", "jörg", "münchen.example"),
+        ("李@例子.測試", "李", "例子.測試"),
+        ("a@[::1]", "a", "[::1]"),
+        ("a@127.0.0.1", "a", "127.0.0.1"),
+        ("דנה@example.org", "דנה", "example.org"),
+    ],
+)
+def test_an_address_in_a_servers_own_form_is_taken_apart(text: str, local: str | None, domain: str) -> None:
+    assert read_bare(text) == Bare(local, domain)
+    assert str(Bare(local, domain)) == text
+
+
+@rows(
+    ("text", "why", "cure"),
+    [
+        ("Ann@example.org", "is not in lower case", "Write ann@example.org."),
+        ("ann@Example.org", "is not in lower case", "Write ann@example.org."),
+        ("JÖRG@A.B", "is not in lower case", "Write jörg@a.b."),
+        ("Ann@a..b", "is not in lower case", ""),
+        ("ŞULE@a.b", "is not in lower case", "Write şule@a.b."),
+        ("straße@a.b", "is not in the form in which servers keep it", "Write strasse@a.b."),
+        ("ﬁn@a.b", "is not in the form in which servers keep it", "Write fin@a.b."),
+        ("a\u0308@a.b", "is not in the form in which servers keep it", "Write ä@a.b."),
+        ("a\u00ad@a.b", "is not in the form in which servers keep it", "Write a@a.b."),
+        ("a@ex。org", "is not in the form in which servers keep it", "Write a@ex.org."),
+        ("Ꙁ@a.b", "is not in lower case", "Write ꙁ@a.b."),
+        ("ann@a.b/phone", "has a resource", "Write ann@a.b."),
+    ],
+)
+def test_what_a_server_would_rewrite_is_refused_with_what_to_write(text: str, why: str, cure: str) -> None:
+    with pytest.raises(BadAddress) as refused:
+        read_bare(text)
+    assert (refused.value.why, refused.value.cure) == (why, cure)
+
+
+@rows(
+    ("text", "why"),
+    [
+        ("", "has no domain"),
+        ("@a.b", "has nothing before the @"),
+        ("a@", "has no domain"),
+        ("a@@b", "has more than one @"),
+        ("a b@c.d", "has U+0020 in a user's name"),
+        ("a'b@c.d", "has ' in a user's name"),
+        ("a:b@c.d", "has : in a user's name"),
+        ("a\n@c.d", "has the character U+000A, which no address may have"),
+        ("a@c.d\x7f", "has the character U+007F, which no address may have"),
+        ("a\udc80@c.d", "has the character U+DC80, which no address may have"),
+        ("a\u0378@c.d", "has the character U+0378, which no address may have"),
+        ("a@c..d", "has an empty part in its domain"),
+        ("a@c.d.", "has an empty part in its domain"),
+        ("a@-c.d", "has a domain that no server can have"),
+        ("a@[::x", "has a domain in brackets that is no IPv6 address"),
+        ("a@c d", "has a domain that no server can have"),
+        ("a@[x]", "has a domain in brackets that is no IPv6 address"),
+        ("a\u06dd@c.d", "has characters that no address may have, or in such an order"),
+        ("אa@c.d", "has characters that no address may have, or in such an order"),
+        ("אࢴ1@c.d", "has characters that no address may have, or in such an order"),
+        ("\u08b4a@c.d", "mixes letters that are written from left to right with others"),
+        ("a@" + "c" * 64, "has a part of more than 63 bytes in its domain"),
+        ("a" * 1024 + "@c.d", "has a part of more than 1023 bytes"),
+        ("é" * 512 + "@c.d", "has a part of more than 1023 bytes"),
+    ],
+)
+def test_what_no_server_can_have_is_refused(text: str, why: str) -> None:
+    with pytest.raises(BadAddress) as refused:
+        read_bare(text)
+    assert refused.value.why == why
+
+
+@given(ANYTHING)
+def test_what_is_taken_is_small_whole_and_visible(text: str) -> None:
+    bare = tried(text)
+    if isinstance(bare, BadAddress):
+        assert unprintable(bare.why + bare.cure) is None
+        return
+    assert str(bare) == text
+    assert text == text.lower()
+    assert unprintable(text) is None
+    assert "/" not in text
+    assert text.count("@") == (bare.local is not None)
+    text.encode()
+
+
+@given(ANYTHING)
+def test_what_an_error_says_to_write_is_taken(text: str) -> None:
+    refused = tried(text)
+    if isinstance(refused, BadAddress) and refused.instead:
+        again = tried(refused.instead)
+        assert isinstance(again, Bare) or again.instead not in (text, refused.instead), "it comes nearer each time"
+
+
+@given(st.from_regex(r"[a-z0-9_.+@/-]{1,40}", fullmatch=True) | ANYTHING)
+def test_what_looks_plain_is_taken_by_the_tables_too(text: str) -> None:
+    if is_plain(text):
+        assert str(read_bare(text)) == text
+
+
+def test_a_text_is_shown_in_one_line_without_what_a_terminal_obeys() -> None:
+    assert shown("a\x1b[1m\nb\udc80") == "a\\u001b[1m\\u000ab\\udc80"
+    assert shown("a" * 90) == "a" * 80 + "…"

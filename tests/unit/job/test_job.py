@@ -1,0 +1,168 @@
+"""Payloads as real producers write them are read; what is no job comes back with a reason."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.job.job import PAYLOAD_LIMIT_BYTES, Job, NotAJob, digest, memory_bytes, read, spare_jid
+from restbroker.job.json_types import Json
+from restbroker.job.retry import wrap_unreadable
+from restbroker.job.rubyjson import dumps
+from tests.support.rows import rows
+
+SPARE = "0" * 24
+
+
+def job(fields: dict[str, Json], recovered: int = 0) -> Job:
+    entry = read(json.dumps(fields).encode(), "q", SPARE, recovered)
+    assert isinstance(entry, Job), entry
+    return entry
+
+
+@rows(
+    "raw",
+    [
+        b"",
+        b"{x",
+        b"5",
+        b"[1]",
+        b"null",
+        b'"text"',
+        b"\x00",
+        b'{"a":"\xff"}',
+        b'{"a":"\\ud800"}',
+        b'{"a":NaN}',
+        b"{} {}",
+    ],
+)
+def test_what_is_no_job_comes_back_with_a_reason(raw: bytes) -> None:
+    entry = read(raw, "q", SPARE)
+    assert isinstance(entry, NotAJob)
+    assert entry.reason.code == "UnreadablePayload"
+    assert entry.raw == raw
+
+
+def test_a_payload_over_the_limit_is_no_job() -> None:
+    entry = read(b'{"a":"' + b"x" * PAYLOAD_LIMIT_BYTES + b'"}', "q", SPARE)
+    assert isinstance(entry, NotAJob)
+    assert entry.reason.code == "PayloadTooLarge"
+
+
+@rows("stored", ["restbroker_attempts", "restbroker_deferred_at"])
+def test_a_job_that_grew_over_the_limit_while_it_was_stored_is_still_a_job(stored: str) -> None:
+    grown = b'{"pad":"' + b"x" * PAYLOAD_LIMIT_BYTES + b'","%s":[]}' % stored.encode()
+    assert isinstance(read(grown, "q", SPARE), Job)
+
+
+def test_what_was_parked_for_its_size_is_not_wrapped_once_more() -> None:
+    raw = b"x" * 3 * PAYLOAD_LIMIT_BYTES
+    wrapped = wrap_unreadable(raw, "q", SPARE, "PayloadTooLarge", "too large", 1.5)
+    # Ruby's client puts its defaults first.
+    entry = read(dumps({"retry": True, **wrapped}), "q", SPARE)
+    assert isinstance(entry, Job)
+    assert entry.fields["args"] == [raw.decode()]
+
+
+def test_a_stored_job_has_a_limit_too() -> None:
+    grown = b'{"restbroker_attempts":[],"pad":"' + b"x" * 8 * PAYLOAD_LIMIT_BYTES + b'"}'
+    assert isinstance(read(grown, "q", SPARE), NotAJob)
+
+
+def test_the_longest_payload_stays_below_the_limit_of_stored_jobs_when_it_is_written_anew() -> None:
+    # Numbers grow most: 1e14 becomes 100000000000000.0.
+    raw = b'{"restbroker_attempts":[' + b"1e14," * (PAYLOAD_LIMIT_BYTES // 5 - 8) + b"0]}"
+    entry = read(raw, "q", SPARE)
+    assert isinstance(entry, Job)
+    assert isinstance(read(dumps(dict(entry.fields)), "q", SPARE), Job)
+
+
+@given(st.binary(max_size=200))
+def test_reading_never_raises(raw: bytes) -> None:
+    assert isinstance(read(raw, "q", SPARE), Job | NotAJob)
+
+
+@rows("jid", [None, 5, "", [], "missing"])
+def test_a_job_without_a_usable_jid_gets_the_spare_one(jid: Json) -> None:
+    fields: dict[str, Json] = {"args": []} if jid == "missing" else {"args": [], "jid": jid}
+    assert job(fields).jid == SPARE
+
+
+def test_the_queue_is_the_one_it_was_taken_from() -> None:
+    assert job({"queue": "elsewhere"}).queue == "q"
+
+
+@rows(("count", "attempt"), [(None, 1), (0, 2), (3, 5), (-1, 1)])
+def test_the_attempt_follows_from_the_retry_count(count: int | None, attempt: int) -> None:
+    assert job({"retry_count": count, "failed_at": 1700000000.5}).attempt == attempt
+
+
+def test_runs_before_a_crash_and_unanswered_ones_add_up() -> None:
+    assert job({"restbroker_uncertain": 2}, recovered=1).maybe_run == 3
+
+
+@rows(("given_count", "counts"), [(1, 1), (-1, 0), ("2", 0), (None, 0), ([], 0)])
+def test_a_senseless_uncertain_count_counts_as_none(given_count: Json, counts: int) -> None:
+    assert job({"restbroker_uncertain": given_count}).maybe_run == counts
+
+
+def test_only_true_means_ok_if_exists() -> None:
+    assert job({"ok_if_exists": True}).ok_if_exists
+    assert not job({"ok_if_exists": "yes"}).ok_if_exists
+
+
+@rows("value", ["a\r\nX: y", "ü", 5])
+def test_a_trace_context_that_could_break_a_header_is_not_passed_on(value: Json) -> None:
+    assert job({"traceparent": value}).traceparent is None
+
+
+def test_the_spare_jid_is_the_same_for_the_same_ticket() -> None:
+    assert spare_jid("id", "1:1") == spare_jid("id", "1:1") != spare_jid("id", "2:1")
+    assert len(spare_jid("id", "1:1")) == 24
+
+
+def test_a_trace_context_of_the_right_form_is_passed_on_and_any_other_text_is_not() -> None:
+    good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert job({"traceparent": good}).traceparent == good
+    assert job({"traceparent": f" {good}"}).traceparent is None
+    assert job({"traceparent": "x" * 100_000}).traceparent is None
+
+
+@rows("sign", [b'"class":"Restbroker::Unreadable"', b'"restbroker_attempts":[]'])
+def test_no_word_in_a_payload_lets_one_in_of_any_size(sign: bytes) -> None:
+    raw = b"{" + sign + b',"args":["' + b"x" * 4 * PAYLOAD_LIMIT_BYTES + b'"]}'
+    assert isinstance(read(raw, "q", SPARE), NotAJob)
+
+
+def test_what_is_no_job_keeps_its_bytes_its_place_and_says_what_to_do() -> None:
+    too_large = b'{"a":"' + b"x" * PAYLOAD_LIMIT_BYTES + b'"}'
+    for raw, found in ((b"{x", "not valid JSON"), (b"5", "not an object"), (too_large, "1048584 bytes; 1048576 are")):
+        entry = read(raw, "q", SPARE)
+        assert isinstance(entry, NotAJob)
+        assert (entry.raw, entry.queue, entry.jid) == (raw, "q", SPARE)
+        assert found in entry.reason.message
+        assert entry.reason.cure
+
+
+def test_a_payload_of_just_the_longest_length_is_a_job_before_and_after_it_was_stored() -> None:
+    for limit_bytes, start in ((PAYLOAD_LIMIT_BYTES, b'{"a":"'), (4 * PAYLOAD_LIMIT_BYTES, b'{"restbroker_a":"')):
+        longest = start + b"x" * (limit_bytes - len(start) - 2) + b'"}'
+        assert isinstance(read(longest, "q", SPARE), Job)
+        assert isinstance(read(longest + b" ", "q", SPARE), NotAJob)
+
+
+def test_a_payload_is_counted_under_the_name_that_the_scripts_give_it() -> None:
+    # Redis' sha1hex("abc"), and the example of FIPS 180.
+    assert digest(b"abc") == "a9993e364706816aba3e25717850c26c9cd0d89d"
+
+
+@rows(("letter", "times"), [
+    (b"x", 1), ("\U0001f600".encode(), 4), (b"\\ud83d\\ude00", 4), (b"[", 65),
+])  # fmt: skip
+def test_a_large_payload_counts_with_what_python_makes_of_its_letters_and_lists(letter: bytes, times: int) -> None:
+    raw = letter * 100_000 if times > 4 else letter + b"x" * 100_000
+    assert memory_bytes(raw) == times * len(raw)
+
+
+def test_a_small_payload_counts_with_its_bytes() -> None:
+    assert memory_bytes(b"[\xf0\x9f\x98\x80]") == 6

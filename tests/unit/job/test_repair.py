@@ -1,0 +1,61 @@
+"""What becomes fit for Sidekiq's sets, and what need not change."""
+
+import time
+
+import pytest
+
+from restbroker.job import rubyjson
+from restbroker.job.json_types import Json
+from restbroker.job.repair import fractional, listed, repaired, seconds
+from tests.support.rows import rows
+
+
+@rows(("given", "moment_s"), [
+    (0.5, 0.5), (0.25, 0.25), ("0.5", 0.5), (1e11, 1e8 + 5e-7), (99_999_999_999.5, 99_999_999_999.5),
+    (99_999_999_999_500.5, 99_999_999_999.5005),
+    (-0.5, None), (1e14, None), (1.0005e14, None), (True, None), ([], None),
+])  # fmt: skip
+def test_a_time_is_in_seconds_or_milliseconds_and_of_a_year_that_can_be_meant(
+    given: Json, moment_s: float | None
+) -> None:
+    assert seconds(given) == (None if moment_s is None else pytest.approx(moment_s, abs=1e-6))
+
+
+def test_the_first_second_of_1970_is_a_time() -> None:
+    assert seconds(0) == 5e-7
+
+
+def test_a_time_is_told_to_the_microsecond() -> None:
+    assert fractional(0.12345649) == 0.123456
+
+
+@rows("text", ["5", '"text"', "{}", "null", "{"])
+def test_args_as_text_that_are_no_list_are_one_argument(text: str) -> None:
+    assert listed(text) is None
+    assert repaired({"args": text}, "q")["args"] == [text]
+
+
+def test_arguments_that_nest_too_deep_stay_text_also_where_no_token_follows() -> None:
+    deep = "[" * 95 + "]" * 95
+    assert listed(f'["register",{deep}]') == ["register", deep]
+    assert rubyjson.dumps(repaired({"args": f'["register",{deep}]'}, "q")["args"])
+
+
+@rows(("given", "stays"), [(60, True), (1_000_000_000, True), (1_000_000_001, False), ("60", False)])
+def test_a_retry_for_that_sidekiq_takes_stays(given: Json, *, stays: bool) -> None:
+    assert ("retry_for" in repaired({"retry_for": given}, "q")) is stays
+
+
+@rows("text", [
+    "2026-01-02 03:04:05 UTC", "2026-01-02T03:04:05", "2026-01-02T03:04:05Z", "2026-01-02 04:04:05 +0100",
+])  # fmt: skip
+def test_a_date_as_text_is_of_its_zone_and_else_utc_wherever_the_broker_runs(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert seconds(text) == pytest.approx(1_767_323_045, abs=1e-3)
+    finally:
+        monkeypatch.undo()
+        time.tzset()

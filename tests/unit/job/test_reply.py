@@ -1,0 +1,81 @@
+"""The answers that producers get."""
+
+import json
+from typing import Any
+
+import pytest
+
+from restbroker.job.job import Job, read
+from restbroker.job.json_types import Json
+from restbroker.job.policy import Context, Policy
+from restbroker.job.reply import REPLY_LIMIT_BYTES, Answer, make_replies
+from restbroker.job.retry import SidekiqBackoff
+from restbroker.job.rubyjson import MAX_NESTING, loads
+from tests.support.rows import rows
+
+DETAILED = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
+
+
+def told(answer: Answer, now_s: float = 1_700_000_000.0) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The reply job, and the details for who waits."""
+    entry = read(b'{"args":[],"jid":"j","retry_count":1,"failed_at":1.5,"reply_to":"restbroker:reply:k"}', "q", "0")
+    assert isinstance(entry, Job)
+    to_queue, to_key = make_replies(entry, answer, Context(DETAILED, now_s, 0.0, 0, "r", 0.0123456, "cmd", "id"))
+    assert loads(to_queue.payload) == json.loads(to_queue.payload)
+    return json.loads(to_queue.payload), json.loads(to_key.payload)
+
+
+def nested(levels: int) -> Json:
+    body: Json = 1
+    for _ in range(levels):
+        body = [body]
+    return body
+
+
+def test_both_answers_tell_the_same() -> None:
+    by_queue, by_key = told(Answer("negative", "[1]", [1], 200, None, "already done"))
+    details = {
+        "status": 200, "outcome": "negative", "answer": [1], "error": None, "attempts": 3, "duration_ms": 12.3,
+        "note": "already done",
+    }  # fmt: skip
+    assert by_queue["args"] == ["[1]", "id", details]
+    assert by_key == {"jid": "j", "command": "cmd", "text": "[1]", **details}
+
+
+@rows(("now_s", "written_s"), [(1_700_000_000.0, 1_700_000_000.0001), (1_700_000_000.1239, 1_700_000_000.1241)])
+def test_a_replys_times_never_are_whole_numbers_of_seconds_or_milliseconds(now_s: float, written_s: float) -> None:
+    by_queue, _ = told(Answer("delivered", "", None, 200, None), now_s)
+    assert by_queue["created_at"] == by_queue["enqueued_at"] == pytest.approx(written_s, abs=1e-6)
+
+
+@rows("body", [nested(MAX_NESTING - 3), [float("nan")]])
+def test_an_answer_that_ruby_could_not_read_comes_as_text_only(body: Json) -> None:
+    by_queue, by_key = told(Answer("delivered", "text", body, 200, None))
+    assert by_queue["args"][2]["answer"] is None
+    assert (by_key["answer"], by_key["text"]) == (None, "text")
+
+
+def test_an_answer_that_just_nests_within_rubys_limit_comes_parsed() -> None:
+    body = nested(MAX_NESTING - 4)
+    assert told(Answer("delivered", "text", body, 200, None))[1]["answer"] == body
+
+
+@rows("text", ["x" * REPLY_LIMIT_BYTES, "ü" * (REPLY_LIMIT_BYTES // 2), "x"])
+def test_a_text_of_just_the_longest_length_is_complete(text: str) -> None:
+    _, by_key = told(Answer("delivered", text, [1], 200, None))
+    assert (by_key["text"], by_key["answer"]) == (text, [1])
+    assert "truncated" not in by_key
+
+
+@rows("letter", ["ü", "€"])
+def test_a_text_is_cut_between_letters_and_its_parsed_form_left_out(letter: str) -> None:
+    _, by_key = told(Answer("delivered", "x" + letter * REPLY_LIMIT_BYTES, [1], 200, None))
+    cut = by_key["text"]
+    assert set(cut[1:]) == {letter}
+    assert REPLY_LIMIT_BYTES - 3 < len(cut.encode()) <= REPLY_LIMIT_BYTES
+    assert (by_key["answer"], by_key["truncated"]) == (None, True)
+
+
+def test_half_a_surrogate_pair_in_a_long_text_is_replaced() -> None:
+    _, by_key = told(Answer("delivered", "\ud800" + "x" * REPLY_LIMIT_BYTES, None, 200, None))
+    assert by_key["text"].startswith("?x")

@@ -1,0 +1,358 @@
+"""From outcome to settlement: each row of the table."""
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import attrs
+import pytest
+
+from restbroker.job.command import CommandSpec
+from restbroker.job.job import Job, NotAJob, read, spare_jid
+from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
+from restbroker.job.policy import Context, Policy
+from restbroker.job.retry import SidekiqBackoff
+from restbroker.job.settle import (
+    Final,
+    begun,
+    crashed,
+    crowded,
+    may_send,
+    perturbed,
+    poisoned,
+    reply_refused,
+    settle,
+    settle_unreadable,
+)
+from restbroker.job.settlement import Ack, Dead, Drop, Fallen, ResponseQueue, Retry, Schedule
+from tests.support.rows import rows
+
+Parked = Callable[[Fallen, float], Dead]
+NOW_S = 1_700_000_000.25
+WHY = Reason("ServerError", "it broke", "mend it", 500)
+SAFE = CommandSpec("check_account", (), "safe")
+ONCE = CommandSpec("send_message", (), "unsafe")
+CREATE = CommandSpec("register", (), "already_done")
+DONE = Delivered("0", 0, 200)
+NOT_NOW = Deferred(WHY, counts=False)
+Kind = TypeVar("Kind")
+
+
+def job(**fields: Any) -> Job:
+    payload = {"class": "Add", "args": ["cmd", {}, "t"], "jid": "a" * 24, "queue": "q", **fields}
+    entry = read(json.dumps(payload).encode(), "q", "0" * 24)
+    assert isinstance(entry, Job)
+    return entry
+
+
+def context(**changes: Any) -> Context:
+    policy = changes.pop("policy", Policy(SidekiqBackoff(), reply_queue="replies"))
+    made = Context(policy, NOW_S, 0.0, 7, "b" * 24, 0.0123, "cmd")
+    return attrs.evolve(made, **changes)
+
+
+def settled(kind: type[Kind], entry: Job, spec: CommandSpec | None, outcome: Final, **changes: Any) -> Kind:
+    settlement = settle(entry, spec, outcome, context(**changes))
+    assert isinstance(settlement, kind)
+    return settlement
+
+
+def payload(settlement: Retry | Dead | Schedule) -> dict[str, Any]:
+    fields = json.loads(settlement.payload)
+    assert isinstance(fields, dict)
+    return fields
+
+
+def test_delivered_is_acknowledged() -> None:
+    assert settle(job(), SAFE, DONE, context()) == Ack()
+
+
+def test_a_reply_is_a_complete_job_with_the_answers_text_and_the_reply_id() -> None:
+    settlement = settled(Ack, job(), SAFE, Delivered('["a"]', ["a"], 200), reply_id="id-1")
+    (reply,) = settlement.replies
+    fields = json.loads(reply.payload)
+    assert reply.queue == "replies"
+    assert fields["class"] == "Add"
+    assert fields["args"] == ['["a"]', "id-1"]
+    assert (fields["jid"], fields["queue"], fields["retry"]) == ("b" * 24, "replies", True)
+    assert isinstance(fields["enqueued_at"], float)
+    assert isinstance(fields["created_at"], float)
+
+
+def test_reply_details_are_a_third_element() -> None:
+    policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True, reply_class="Answer")
+    settlement = settled(Ack, job(), SAFE, Delivered("[1]", [1], 200), policy=policy, reply_id=5)
+    fields = json.loads(settlement.replies[0].payload)
+    assert fields["class"] == "Answer"
+    assert fields["args"][2] == {
+        "status": 200, "outcome": "delivered", "answer": [1], "error": None, "attempts": 1, "duration_ms": 12.3,
+    }  # fmt: skip
+
+
+def test_a_parked_job_is_answered_only_where_details_are_wanted() -> None:
+    plain = settled(Dead, job(), SAFE, Rejected(WHY, "no"), reply_id="x")
+    assert plain.replies == ()
+    policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
+    detailed = settled(Dead, job(), SAFE, Rejected(WHY, "no"), policy=policy, reply_id="x")
+    body, _, details = json.loads(detailed.replies[0].payload)["args"]
+    assert body == "no"
+    assert (details["outcome"], details["status"]) == ("rejected", 500)
+    assert details["error"] == {"code": "ServerError", "message": "it broke", "cure": "mend it"}
+
+
+def test_reply_to_gets_the_details_and_expires() -> None:
+    waiting = job(reply_to="restbroker:reply:abc")
+    settlement = settled(Ack, waiting, SAFE, Delivered("0", 0, 200))
+    (reply,) = settlement.replies
+    assert (reply.key, reply.queue, reply.ttl_s) == ("restbroker:reply:abc", None, 3600)
+    assert json.loads(reply.payload)["text"] == "0"
+
+
+@rows("key", ["dead", "restbroker:beats", "restbroker:reply:", "restbroker:reply:a b", 5])
+def test_reply_to_can_name_no_other_key(key: Any) -> None:
+    assert settle(job(reply_to=key), SAFE, DONE, context()) == Ack()
+
+
+def test_a_long_reply_is_cut_and_says_so() -> None:
+    policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
+    settlement = settled(Ack, job(), SAFE, Delivered("ü" * 1_000_000, None, 200), policy=policy, reply_id="x")
+    text, _, details = json.loads(settlement.replies[0].payload)["args"]
+    assert len(text.encode()) == 1024 * 1024
+    assert details["truncated"] is True
+
+
+def test_rejected_is_parked_with_the_code_as_error_class_and_the_cure_in_its_message() -> None:
+    settlement = settled(Dead, job(), SAFE, Rejected(WHY))
+    fields = payload(settlement)
+    assert settlement.at_s == NOW_S
+    assert fields["error_class"] == "ServerError"
+    assert fields["error_message"] == "it broke. mend it"
+    assert isinstance(fields["failed_at"], float)
+
+
+def test_a_job_that_says_dead_false_is_dropped_when_it_fails() -> None:
+    assert settle(job(dead=False), SAFE, Rejected(WHY), context()) == Drop()
+
+
+def test_retry_false_still_parks_the_failed_job() -> None:
+    assert isinstance(settle(job(retry=False), SAFE, Deferred(WHY), context()), Dead)
+
+
+def test_deferred_goes_to_the_retry_set_with_sidekiqs_delay() -> None:
+    settlement = settled(Retry, job(), SAFE, Deferred(WHY))
+    assert settlement.at_s - NOW_S == pytest.approx(15)
+    fields = payload(settlement)
+    assert fields["retry_count"] == 0
+    assert fields["restbroker_attempts"][0]["code"] == "ServerError"
+
+
+def test_retry_after_puts_a_retry_off_but_never_brings_it_forward() -> None:
+    later = settle(job(), SAFE, Deferred(WHY, retry_after_s=100), context())
+    sooner = settle(job(), SAFE, Deferred(WHY, retry_after_s=1), context())
+    assert isinstance(later, Retry)
+    assert isinstance(sooner, Retry)
+    assert later.at_s - NOW_S == pytest.approx(100)
+    assert sooner.at_s - NOW_S == pytest.approx(15)
+
+
+def test_a_bounded_deferral_is_parked_when_its_times_are_used_up() -> None:
+    outcome = Deferred(WHY, counts=False, max_attempts=3)
+    assert isinstance(settle(job(restbroker_deferred=1), SAFE, outcome, context()), Schedule)
+    assert isinstance(settle(job(restbroker_deferred=2), SAFE, outcome, context()), Dead)
+
+
+def test_a_deferral_with_few_attempts_is_parked_earlier_than_the_job_allows() -> None:
+    outcome = Deferred(WHY, max_attempts=3)
+    assert isinstance(settle(job(retry_count=0, failed_at=1.5), SAFE, outcome, context()), Retry)
+    assert isinstance(settle(job(retry_count=1, failed_at=1.5), SAFE, outcome, context()), Dead)
+
+
+def test_a_deferral_that_may_have_run_is_remembered_as_such_and_any_other_is_not() -> None:
+    outcome = Deferred(WHY, max_attempts=3, maybe_run=True)
+    remembered = settle(job(), SAFE, outcome, context())
+    other = settle(job(), SAFE, Deferred(WHY, max_attempts=3), context())
+    assert isinstance(remembered, Retry)
+    assert isinstance(other, Retry)
+    assert payload(remembered)["restbroker_uncertain"] == 1
+    assert "restbroker_uncertain" not in payload(other)
+
+
+@rows("spec", [SAFE, CREATE])
+def test_an_uncertain_command_that_is_repeat_safe_is_retried_as_often_as_the_job_allows(spec: CommandSpec) -> None:
+    settlement = settled(Retry, job(restbroker_uncertain=9), spec, Uncertain(WHY))
+    assert payload(settlement)["restbroker_uncertain"] == 10
+
+
+@rows("spec", [ONCE, None])
+def test_an_uncertain_command_that_is_not_repeat_safe_gets_two_more_sends(spec: CommandSpec | None) -> None:
+    fates = [type(settle(job(restbroker_uncertain=n), spec, Uncertain(WHY), context())) for n in range(4)]
+    assert fates == [Retry, Retry, Dead, Dead]
+
+
+def test_a_job_that_may_have_run_too_often_is_not_sent_again() -> None:
+    assert may_send(job(restbroker_uncertain=2), ONCE, 2)
+    assert not may_send(job(restbroker_uncertain=3), ONCE, 2)
+    assert may_send(job(restbroker_uncertain=3), SAFE, 2)
+
+
+def test_a_deferral_remembers_that_the_job_may_have_run() -> None:
+    settlement = settled(Retry, attrs.evolve(job(), maybe_run=1), SAFE, Deferred(WHY))
+    assert payload(settlement)["restbroker_uncertain"] == 1
+
+
+@rows("raw", [b"5", b"[1]", b"{x", b"\x00\xff", b""])
+def test_what_is_no_job_is_parked_as_an_object_that_keeps_it(raw: bytes) -> None:
+    entry = NotAJob(raw, "c" * 24, "q", Reason("UnreadablePayload", "why", "Mend it."))
+    settlement = settle_unreadable(entry, context())
+    assert isinstance(settlement, Dead)
+    fields = payload(settlement)
+    assert settlement.at_s == NOW_S
+    assert fields["error_class"] == "UnreadablePayload"
+    assert fields["error_message"] == "why. Mend it."
+    assert (fields["jid"], fields["queue"]) == ("c" * 24, "q")
+    assert isinstance(fields["args"], list)
+
+
+def test_a_perturbed_settlement_has_other_bytes_and_the_same_place() -> None:
+    settlement = settled(Retry, job(), SAFE, Deferred(WHY))
+    other = perturbed(settlement, 5)
+    assert isinstance(other, Retry)
+    assert other.payload != settlement.payload
+    assert other.at_s == settlement.at_s
+    assert payload(other)["failed_at"] == pytest.approx(payload(settlement)["failed_at"], abs=1e-3)
+
+
+@rows("fields", [{}, {"failed_at": 5.5, "retried_at": 6.5}])
+def test_what_is_put_off_is_perturbed_in_the_time_at_which_it_was(fields: dict[str, float]) -> None:
+    for put_off in (crowded(job(**fields), context()), settle(job(**fields), SAFE, NOT_NOW, context())):
+        assert isinstance(put_off, Schedule)
+        other = perturbed(put_off, 5)
+        assert isinstance(other, Schedule)
+        before, after = payload(put_off), payload(other)
+        assert before.pop("restbroker_deferred_at") != after.pop("restbroker_deferred_at")
+        assert (before, put_off.at_s) == (after, other.at_s)
+
+
+def test_what_is_put_off_remembers_that_it_may_have_run() -> None:
+    entry = attrs.evolve(job(), maybe_run=2)
+    for put_off in (crowded(entry, context()), settle(entry, SAFE, NOT_NOW, context())):
+        assert isinstance(put_off, Schedule)
+        assert payload(put_off)["restbroker_uncertain"] == 2
+
+
+def test_unknown_fields_survive_a_retry_in_their_order() -> None:
+    settlement = settled(Retry, job(bid="b1", cattr={"x": 1}), SAFE, Deferred(WHY))
+    names = list(payload(settlement))
+    assert names.index("bid") < names.index("cattr") < names.index("error_class")
+
+
+def test_a_job_parked_as_uncertain_is_sent_again_when_a_person_retries_it_and_is_known_to_have_run_perhaps() -> None:
+    settlement = settled(Dead, job(restbroker_uncertain=2), ONCE, Uncertain(WHY))
+    again = read(settlement.payload, "q", "0" * 24)
+    assert isinstance(again, Job)
+    assert may_send(again, ONCE, 0)
+    assert again.may_have_run
+
+
+def test_a_job_whose_slot_is_full_waits_longer_each_time_and_uses_up_no_try() -> None:
+    entry, waits = job(retry_count=3), []
+    for _ in range(30):
+        put_off = crowded(entry, context())
+        waits.append(put_off.at_s - NOW_S)
+        fields = payload(put_off)
+        assert fields["retry_count"] == 3
+        entry = job(**fields)
+    assert waits == [2, 4, 8, 16, 32, *[60] * 25]
+
+
+@rows(("count", "waits_s"), [("3", 2), (-1, 2), (None, 2), (1.5, 2), (False, 2), (10**30, 60)])
+def test_a_strange_count_of_full_slots_begins_anew_or_waits_as_long_as_any(count: object, waits_s: int) -> None:
+    assert crowded(job(restbroker_crowded=count), context()).at_s == NOW_S + waits_s
+
+
+@rows("parked", [crashed, poisoned])
+def test_what_a_crash_parks_has_its_commands_name_where_its_args_can_be_read(parked: Parked) -> None:
+    named = payload(parked(fallen(b'{"jid":"j","args":["register",5,"t"]}'), NOW_S))
+    assert (named["display_class"], named["args"]) == ("register", ["register", 5, "t"])
+    own = payload(parked(fallen(b'{"jid":"j","args":["register",{},"t"],"display_class":"Mine"}'), NOW_S))
+    assert own["display_class"] == "Mine"
+    assert "display_class" not in payload(parked(fallen(b"{x"), NOW_S))
+
+
+@rows(("parked", "code"), [(crashed, "Uncertain"), (poisoned, "Poison")])
+def test_what_a_crash_parks_is_answered_as_any_parked_job(parked: Parked, code: str) -> None:
+    asked = {"jid": "j", "args": ["register", {}, "t", "id-1"], "retry_count": 1, "reply_to": "restbroker:reply:w"}
+    by_job, by_key = parked(fallen(json.dumps(asked).encode(), ResponseQueue("replies", "Mine")), NOW_S).replies
+    job = json.loads(by_job.payload)
+    assert (by_job.queue, job["queue"], job["class"], job["args"][:2]) == ("replies", "replies", "Mine", ["", "id-1"])
+    assert job["jid"] == spare_jid("life", "7:1"), "the same however often it is parked"
+    details = json.loads(by_key.payload)
+    assert (by_key.key, by_key.ttl_s, details["jid"], details["command"]) == (
+        "restbroker:reply:w",
+        3600,
+        "j",
+        "register",
+    )
+    assert details.items() >= job["args"][2].items()
+    assert (details["outcome"], details["error"]["code"], details["attempts"]) == ("uncertain", code, 3)
+    assert (details["status"], details["answer"], details["text"]) == (None, None, "")
+    assert details["error"]["cure"]
+
+
+def test_what_a_crash_parks_has_its_commands_own_words_where_its_target_is_known() -> None:
+    asked = fallen(b'{"jid":"j","args":["ask",{},"t"]}')
+    spec = CommandSpec("ask", (), "unsafe", unanswered=Reason("AskUnanswered", "", "Ask whether it waits."))
+    named = payload(crashed(asked, NOW_S, {"ask": spec}.get))
+    assert named["error_class"] == "AskUnanswered"
+    assert named["error_message"].endswith("AtMostOnce holds it. Ask whether it waits.")
+    assert payload(crashed(asked, NOW_S, {"tell": spec}.get))["error_class"] == "Uncertain"
+
+
+@rows("parked", [crashed, poisoned])
+def test_without_details_what_a_crash_parks_is_answered_only_where_somebody_waits(parked: Parked) -> None:
+    assert parked(fallen(b'{"args":["register",{},"t","id-1"]}'), NOW_S).replies == ()
+    (reply,) = parked(fallen(b'{"args":[5,{},"t","id-1"],"reply_to":"restbroker:reply:w"}'), NOW_S).replies
+    assert json.loads(reply.payload)["command"] == ""
+    batch = b'{"args":["register",{},"t"],"reply_to":"restbroker:reply:bulk-1"}'
+    assert [reply.ttl_s for reply in parked(fallen(batch), NOW_S).replies] == [86_400]
+    assert parked(fallen(b'{"args":["register",{},"t"],"reply_to":"queue:rest"}'), NOW_S).replies == ()
+
+
+def fallen(raw: bytes, responses: ResponseQueue | None = None, queues: tuple[str, ...] = ()) -> Fallen:
+    return Fallen("life", "7:1", "q", raw, responses, queues)
+
+
+def stored_for(retry_queue: str) -> list[dict[str, Any]]:
+    """A job with this `retry_queue`, of a target that serves "q" and "slow", each way that it is stored."""
+    entry, facts = job(retry_queue=retry_queue, queue="default"), context(queues=("q", "slow"))
+    orphan = fallen(entry.raw, queues=facts.queues)
+    outcomes = (Rejected(WHY), Deferred(WHY), NOT_NOW, Uncertain(WHY))
+    settled = [settle(entry, ONCE, outcome, facts) for outcome in outcomes]
+    settled += [crowded(entry, facts), reply_refused(entry, Ack(), "no", facts), crashed(orphan, NOW_S)]
+    settled.append(poisoned(orphan, NOW_S))
+    return [payload(one) for one in settled if isinstance(one, Retry | Dead | Schedule)]
+
+
+@rows(("named", "again"), [("default", "q"), ("slow", "slow"), ("q", "q"), ("", "q")])
+def test_a_retry_queue_counts_only_where_the_same_target_serves_it(named: str, again: str) -> None:
+    assert [(fields["queue"], fields["retry_queue"]) for fields in stored_for(named)] == [(again, named)] * 8
+
+
+def test_reply_jobs_of_parked_jobs_have_a_place_only_with_details() -> None:
+    policy = Policy(SidekiqBackoff(), "replies", reply_details=True, reply_class="Mine")
+    assert policy.responses == ResponseQueue("replies", "Mine")
+    assert attrs.evolve(policy, reply_details=False).responses is None
+    assert attrs.evolve(policy, reply_queue=None).responses is None
+
+
+def test_a_job_of_which_a_part_is_done_has_run_and_is_sent_however_seldom_it_may_be_repeated() -> None:
+    entry = job(restbroker_effected=True, retry=3)
+    assert (entry.may_have_run, entry.maybe_run) == (True, 0)
+    assert may_send(entry, ONCE, 0)
+    back = read(begun(entry).payload, "q", "0" * 24)
+    assert isinstance(back, Job)
+    assert (back.fields, back.may_have_run, back.maybe_run, back.attempt) == (entry.fields, True, 0, 1)
+    crashed_once = attrs.evolve(entry, maybe_run=1, jid="c" * 24)
+    again = read(begun(crashed_once).payload, "q", "0" * 24)
+    assert isinstance(again, Job)
+    assert (again.maybe_run, again.jid) == (1, "c" * 24)

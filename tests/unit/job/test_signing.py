@@ -1,0 +1,238 @@
+"""A signature fits one job however the job is written, and nothing else."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from restbroker.job import arguments, rubyjson, signing
+from restbroker.job.arguments import Submission
+from restbroker.job.json_types import Json
+from restbroker.job.signing import Signature
+from tests.support.rows import rows
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(st.characters(codec="utf-8")),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+KEYS = st.text(st.characters(codec="utf-8"))
+
+
+def submitted(given_arguments: Json, endpoint: str = "register", reply_id: Json = None) -> Submission:
+    found = arguments.read([endpoint, given_arguments, "", reply_id])
+    assert isinstance(found, Submission)
+    return found
+
+
+def signed(given_arguments: Json, jid: str = "j1", secret: str = "s3cret") -> Signature:
+    signature = signing.read(signing.sign(secret, "app", 1795165609, jid, submitted(given_arguments)))
+    assert signature is not None
+    return signature
+
+
+def fits(signature: Signature, submission: Submission, jid: str = "j1", *secrets: str) -> bool:
+    return place(signature, secrets or ("s3cret",), jid, submission) is not None
+
+
+def place(signature: Signature, secrets: Sequence[str], jid: str, submission: Submission) -> int | None:
+    content = signing.content(signature, jid, submission, "q")
+    return None if content is None else signing.which(signature, secrets, content)
+
+
+def written_out(value: Any) -> str:
+    """The canonical text as its description says it, one value after the other."""
+    match value:
+        case dict():
+            return "{" + ",".join(f"{written_out(key)}:{written_out(value[key])}" for key in sorted(value)) + "}"
+        case list():
+            return "[" + ",".join(written_out(item) for item in value) + "]"
+        case str():
+            return '"' + "".join(escaped(character) for character in value) + '"'
+        case float():
+            text = format(Decimal(repr(value)), "f")
+            return "0" if not value else text.rstrip("0").rstrip(".") if "." in text else text
+        case None | True | False:
+            return {None: "null", True: "true", False: "false"}[value]
+        case _:
+            return str(value)
+
+
+def escaped(character: str) -> str:
+    short = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    return short.get(character) or (f"\\u{ord(character):04x}" if character < " " else character)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
+def test_each_form_of_the_arguments_verifies(values: dict[str, Any]) -> None:
+    signature = signed(values)
+    assert fits(signature, submitted([[key, value] for key, value in values.items()]))
+    assert fits(signature, submitted([{key: value} for key, value in values.items()]))
+    assert fits(signature, submitted(json.dumps(values)))
+    assert fits(signature, submitted(dict(reversed(values.items()))))
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
+def test_a_job_that_ruby_wrote_anew_verifies(values: dict[str, Any]) -> None:
+    again = rubyjson.loads(rubyjson.dumps(values))
+    escaped = rubyjson.loads(json.dumps(values, indent=1).encode())
+    assert fits(signed(values), submitted(again))
+    assert fits(signed(values), submitted(escaped))
+
+
+ANY_TEXT = st.text(st.characters() | st.sampled_from('"\\/\b\f\n\r\t\x00\x1f\x7f\u2028\u2029\ud800\udfff\uffff😀.5e+7'))
+ANY_VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(-(10**4299), 10**4299) | NUMBERS | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(ANY_VALUES)
+@example({"a": True, "b": [None, False, 1, 2**64, -(10**4299)], "\ud800": "\udfff", "\U0001f600": 0, "\uffee": -0.0})
+@example({"a": "1.5", "b": "2e-7", "é": '/"\\\n\x1f\x7f\u2028😀', "c": [1.0, -0.0, 1e-7, 1e22]})
+@example([[]])
+def test_the_canonical_text_is_the_same_whichever_way_it_is_made(value: Any) -> None:
+    assert signing.canonical(value) == written_out(value)
+
+
+@rows(
+    "large",
+    [
+        [1] * signing.VALUES_LIMIT,
+        [1e307] * signing.VALUES_LIMIT,
+        [[[]]] * (signing.VALUES_LIMIT // 2 + 1),
+        {str(key): None for key in range(signing.VALUES_LIMIT)},
+        {"a": [{"b": {}}] * (signing.VALUES_LIMIT // 2)},
+        [10**4299] * 100,
+    ],
+)
+def test_no_signature_stands_for_more_values_than_can_be_looked_at_without_delay(large: Json) -> None:
+    submission = submitted({"x": large})
+    assert not signing.is_signable(submission)
+    assert signing.content(signed({}), "j1", submission, "q") is None
+
+
+def test_a_signature_stands_for_as_many_values_as_the_limit_and_for_any_text() -> None:
+    values: Json = {"x": [1.5] * (signing.VALUES_LIMIT - 2), "y": "\n" * 1_000_000}
+    assert fits(signed(values), submitted(values))
+
+
+def test_of_large_contents_only_the_first_secrets_are_tried() -> None:
+    values: Json = {"x": "y" * 1_000_000}
+    content = signing.content(signed(values), "j1", submitted(values), "q")
+    assert content is not None
+    others = [f"other-{number}" for number in range(15)]
+    assert signing.which(signed(values), [*others, "s3cret"], content) == 15
+    assert signing.which(signed(values), [*others, "other", "s3cret"], content) is None
+    assert place(signed({}), [*others * 10, "s3cret"], "j1", submitted({})) == 150
+
+
+def test_a_signature_fits_no_other_job() -> None:
+    values: Json = {"user": "bob", "host": "example.org"}
+    signature = signed(values)
+    assert fits(signature, submitted(values))
+    assert not fits(signature, submitted(values), "j2")
+    assert not fits(signature, submitted(values, "unregister"))
+    assert not fits(signature, submitted(values, reply_id="r"))
+    assert not fits(signature, submitted({"user": "bob", "host": "example.com"}))
+    assert not fits(signature, submitted({"user": "bob"}))
+    assert not fits(signature, submitted(values), "j1", "another", "")
+
+
+@rows("replace", [("app", "apq"), ("1795165609", "1795165610"), ("v1:", "v2:")])
+def test_a_signature_whose_own_parts_were_changed_fits_nothing(replace: tuple[str, str]) -> None:
+    signature = signing.read(signed({}).text.replace(*replace))
+    assert signature is None or not fits(signature, submitted({}))
+
+
+@rows("given_text", [None, 1, "", "v1:app:1", "v1:APP:1:" + "0" * 64, "v1:app:1:" + "0" * 63 + "G"])
+def test_other_texts_are_no_signatures(given_text: Json) -> None:
+    assert signing.read(given_text) is None
+
+
+def test_a_signature_is_of_a_name_up_to_32_characters_and_a_time_up_to_12_digits() -> None:
+    end = "0" * 64
+    assert signing.read(f"v1:{'a' * 32}:{'1' * 12}:{end}") == Signature(
+        f"v1:{'a' * 32}:{'1' * 12}:{end}", "a" * 32, 111111111111
+    )
+    for text in (f"v1:{'a' * 33}:1:{end}", f"v1::1:{end}", f"v1:a:{'1' * 13}:{end}", f"v1:a::{end}", f"v1:a:1:{end}\n"):
+        assert signing.read(text) is None
+    for hexadecimal in (end[1:], end + "0", "A" * 64):
+        assert signing.read(f"v1:a:1:{hexadecimal}") is None
+    assert signing.read(f"v1:a:\u0661:{end}") is None, "digits of another script"
+
+
+def test_an_acceptance_fits_one_signature_and_one_secret() -> None:
+    one, other = signed({}), signed({"a": 1})
+    fields: Json = {signing.ACCEPTED_FIELD: signing.acceptance("s3cret", one, "a:q")}
+    assert isinstance(fields, dict)
+    assert signing.accepted_in(fields) == "a:q"
+    elsewhere = str(fields[signing.ACCEPTED_FIELD]).replace("a:q", "other")
+    assert not signing.is_accepted({signing.ACCEPTED_FIELD: elsewhere}, "s3cret", one)
+    assert signing.is_accepted(fields, "s3cret", one)
+    assert not signing.is_accepted(fields, "s3cret", other)
+    assert not signing.is_accepted(fields, "another", one)
+    assert not signing.is_accepted({signing.ACCEPTED_FIELD: True}, "s3cret", one)
+    assert not signing.is_accepted({}, "s3cret", one)
+
+
+def test_a_signature_is_over_the_text_that_its_description_gives() -> None:
+    text = '["v1","app",1795165609,"j1","register",{"a":1},null]'
+    made = hmac.new(b"s3cret", text.encode(), hashlib.sha256).hexdigest()
+    assert signed({"a": 1}).text == f"v1:app:1795165609:{made}"
+
+
+def test_a_signature_that_covers_the_queue_fits_in_that_queue_alone() -> None:
+    submission = submitted({"a": 1})
+    text = '["v1q","app",1795165609,"j1","register",{"a":1},null,"r\u00e9st"]'
+    made = hmac.new(b"s3cret", text.encode(), hashlib.sha256).hexdigest()
+    signature = signing.read(signing.sign("s3cret", "app", 1795165609, "j1", submission, "r\u00e9st"))
+    assert signature == Signature(f"v1q:app:1795165609:{made}", "app", 1795165609, covers_queue=True)
+    for queue, fit in (("r\u00e9st", 0), ("rest", None), ("", None)):
+        content = signing.content(signature, "j1", submission, queue)
+        assert content is not None
+        assert signing.which(signature, ["s3cret"], content) == fit
+    plain = signing.read(signature.text.replace("v1q", "v1"))
+    assert plain is not None
+    assert not fits(plain, submission)
+
+
+def test_an_acceptance_that_waits_in_redis_counts_with_every_version() -> None:
+    made = hmac.new(b"s3cret", b"accepted:" + signed({}).text.encode(), hashlib.sha256).hexdigest()
+    assert signing.is_accepted({signing.ACCEPTED_FIELD: made}, "s3cret", signed({}))
+
+
+def test_of_contents_of_any_size_two_secrets_are_tried() -> None:
+    values: Json = {"x": "y" * 9_000_000}
+    content = signing.content(signed(values), "j1", submitted(values), "q")
+    assert content is not None
+    assert signing.which(signed(values), ["other", "s3cret"], content) == 1
+    assert signing.which(signed(values), ["other", "another", "s3cret"], content) is None
+
+
+def test_an_empty_secret_verifies_nothing_not_even_what_was_signed_with_it() -> None:
+    assert not fits(signed({}, secret=""), submitted({}), "j1", "")
+    assert place(signed({}), ["", "s3cret"], "j1", submitted({})) == 1
+
+
+def test_every_signature_is_compared_with_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    signature, compared = signed({}), []
+
+    def compare(offered: bytes, made: bytes) -> bool:
+        compared.append((offered, made))
+        return offered == made
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
+    assert place(signature, ["s3cret", "another"], "j1", submitted({})) == 0
+    assert [offered for offered, _ in compared] == [signature.text.encode()] * 2
+    assert compared[0][1] != compared[1][1]

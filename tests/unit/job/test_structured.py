@@ -1,0 +1,237 @@
+"""Passwords deep inside arguments that have a structure of their own are found by their names, and masked."""
+
+import json
+import time
+from html import escape
+from urllib.parse import quote_plus, urlencode
+
+from hypothesis import settings
+
+from restbroker.job import redact
+from restbroker.job.hiding import MASK
+from restbroker.job.json_types import Json
+from tests.support.rows import rows
+
+# A megabyte, with `make fuzz`.
+SMALL = 125_000 if settings().max_examples > 1000 else 5_000
+PASSWORD = 'p4ss <w>"o\\rd" & more'
+FORM: Json = {"fields": [{"var": "accountjid", "value": "a@h"}, {"var": "password", "values": [PASSWORD]}]}
+PRIVATE: Json = [{"type": "text-private", "var": "pin", "value": PASSWORD}]
+CALL = f"mutation {{ account {{ registerUser(user: $u, password: {json.dumps(PASSWORD)}) {{ message }} }} }}"
+XML = f"<iq><x:password a='1'>{escape(PASSWORD, quote=False)}</x:password></iq>"
+CDATA = f"<iq><password><![CDATA[{PASSWORD}]]></password></iq>"
+QUOTED_FIELD = f'<x><field var="password"><value>{escape(PASSWORD)}</value></field></x>'
+FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value></field></x>"
+
+
+@rows(
+    "value",
+    [
+        {"node": "add-user", "data": {"password": PASSWORD, "password-verify": PASSWORD}},
+        json.dumps({"node": "add-user", "data": {"password": PASSWORD}}),
+        json.dumps({"inner": json.dumps([["password", PASSWORD]])}),
+        {"node": "add-user", "form": FORM},
+        json.dumps(FORM),
+        {"form": PRIVATE},
+        [{"name": "Authorization", "value": PASSWORD}, {"key": "api_key", "val": PASSWORD}],
+        ["password", [PASSWORD]],
+        {"room": "r", "service": "s", "option": "password", "value": PASSWORD},
+        {"from": "a", "propertyName": "imap.password", "value": PASSWORD},
+        [{"header": "Authorization", "value": PASSWORD}, {"property": "ldap.adminPassword", "value": PASSWORD}],
+        f"error: password={json.dumps(PASSWORD)}",
+        f"<iq x:password='{escape(PASSWORD)}'/>",
+        f"https://h/cb#access_token={quote_plus(PASSWORD)}",
+        f"user[name]=bob&user[password]={quote_plus(PASSWORD)}",
+        urlencode({"user[name]": "bob", "user[password]": PASSWORD}),
+        f"https://h/x?u=1&user.password={quote_plus(PASSWORD)}",
+        f'{{"user"=>"a", "password"=>{json.dumps(PASSWORD)}, "password_hint"=>["x"]}}',
+        f"login(password={quote_plus(PASSWORD)})",
+        CALL,
+        {"query": CALL, "variables": {"u": "x"}},
+        {"query": "mutation ($p: P!) { register(password: $p) }", "variables": {"p": PASSWORD}},
+        {"query": "mutation ($p: P!) { register(password: $p) }", "variables": json.dumps({"p": PASSWORD})},
+        XML,
+        CDATA,
+        FIELD,
+        f"<x><field type='text-private' var='pin'><value>{escape(PASSWORD)}</value></field></x>",
+        f"<auth user='u' password='{escape(PASSWORD)}'/>",
+        json.dumps(json.dumps({"password": PASSWORD})),
+        [{"Name": "password", "Value": PASSWORD}],
+        f"<message><json>{escape(json.dumps({'password': PASSWORD}))}</json></message>",
+        f"<x><password kind='plain'><value>{escape(PASSWORD)}</value></password></x>",
+        f"mutation ($password: String! = {json.dumps(PASSWORD)}) {{ register(password: $password) }}",
+        f"user=a&password={quote_plus(PASSWORD)}&x=1",
+        f"user: a\npassword: {PASSWORD}\n",
+        f"https://h/x?user=a&password={quote_plus(PASSWORD)}",
+        {"url": f"https://h/x?password={quote_plus(PASSWORD)}&x=1"},
+        f"HTTP/1.1 302 Found\nLocation: /x?password={quote_plus(PASSWORD)}\nX-Url: /y",
+        f"X-Url: /x?token={quote_plus(PASSWORD)}",
+        f"mutation {{ a(password: [{json.dumps(PASSWORD)}]) }}",
+        f'mutation {{ a(credentials: {{user: ["u"], key: {json.dumps(PASSWORD)}}}) }}',
+        {"query": "mutation ($p: P!) { a(secret: {v: $p}) }", "variables": {"p": PASSWORD}},
+        f"password = {PASSWORD}",
+        f"users:\n  - password: {PASSWORD}\n",
+        f"console.password: {PASSWORD}",
+        {"properties": {"property": [{"@key": "console.password", "@value": PASSWORD}]}},
+        [{"name": "password", "content": PASSWORD}],
+        f'{{"a": 1}}\n{{"name": "password", "value": {json.dumps(PASSWORD)}}}',
+        f'{{"a": 1}}\n["password", {json.dumps(PASSWORD)}]',
+        f'{{"a": 1}} {{"password": [{json.dumps(PASSWORD)}]}}',
+        f"<password>\n  {escape(PASSWORD)}\n</password>",
+        f"<item name='password' value='{escape(PASSWORD)}'/>",
+        f"<x><property key='console.password'>{escape(PASSWORD)}</property></x>",
+        f"<property><name>password</name>\n<value>{escape(PASSWORD)}</value></property>",
+        f"<field type='text-private'><value>{escape(PASSWORD)}</value></field>",
+        f'in the middle of words: {{"password": {json.dumps(PASSWORD)}, "x',
+        f"mutation {{ stanza {{ sendStanza(stanza: {json.dumps(QUOTED_FIELD)}) {{ id }} }} }}",
+        f'mutation {{ stanza {{ sendStanza(stanza: """{QUOTED_FIELD}""") {{ id }} }} }}',
+        f"<message><json>{escape(json.dumps(FORM))}</json></message>",
+        f"<message><json><![CDATA[{json.dumps(['password', PASSWORD])}]]></json></message>",
+        f"<forwarded><body>{escape(FIELD)}</body></forwarded>",
+    ],
+)
+def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(value: Json) -> None:
+    given: dict[str, Json] = {"to": "example.org", "command": value}
+    assert PASSWORD in redact.secret_values(None, given)
+    shown = json.dumps(redact.arguments(None, given, show_bodies=True), ensure_ascii=False)
+    assert MASK in shown
+    for part in ("p4ss", "more"):
+        assert part not in shown
+    of_job = redact.job({"class": "Add", "args": ["iq", given, "t"]}, show_bodies=True)
+    assert "p4ss" not in json.dumps(of_job)
+
+
+@rows(
+    "named",
+    [
+        {"room": "r", "option": "password", "value": PASSWORD},
+        {"query": "mutation ($p: P!) { register(password: $p) }", "variables": {"p": PASSWORD}},
+    ],
+)
+def test_what_one_argument_tells_of_another_is_heard_in_every_form_of_a_list(named: dict[str, Json]) -> None:
+    pairs: Json = [[name, value] for name, value in named.items()]
+    objects: Json = [{name: value} for name, value in named.items()]
+    for given in (pairs, objects, json.dumps(pairs), json.dumps(objects)):
+        fields: dict[str, Json] = {"class": "Add", "args": ["c", given, "t"], "error_message": PASSWORD}
+        assert PASSWORD in redact.secrets_of(fields)
+        shown = redact.job(fields, show_bodies=True)
+        assert "p4ss" not in json.dumps(shown)
+        assert "register" in json.dumps(shown) or '"r"' in json.dumps(shown)
+
+
+@rows(
+    ("text", "secret"),
+    [
+        ("user=a&password=it's-p4ss&x=1", "it's-p4ss"),
+        ("https://h/x?u=1&password=pa$$p4ss", "pa$$p4ss"),
+        ("https://h/x?password=$p4ss&u=1", "$p4ss"),
+        ("user: a\npassword: $2y$10$p4ss/abc\n", "$2y$10$p4ss/abc"),
+        ("user: a\npassword: 'it''s-p4ss'\n", "it's-p4ss"),
+        ("<x password='a>p4ss'/>", "a>p4ss"),
+        ('<item name="password" value="it\'s-p4ss"/>', "it's-p4ss"),
+        ("<item name='password' value='say \"p4ss\"'/>", 'say "p4ss"'),
+        ("<field label='a > b' var='password'><value>p4ss</value></field>", "p4ss"),
+    ],
+)
+def test_a_sign_that_is_left_as_it_is_ends_no_secret(text: str, secret: str) -> None:
+    assert secret in redact.secret_values(None, {"command": text})
+    shown = redact.arguments(None, {"command": text}, show_bodies=True)
+    assert "p4ss" not in json.dumps(shown)
+
+
+def test_the_credentials_of_a_header_are_found_without_their_scheme() -> None:
+    assert "p4ss.4711" in redact.secret_values(None, {"headers": {"Authorization": "Bearer p4ss.4711"}})
+
+
+@rows(
+    "value",
+    [
+        {"fields": [{"var": "accountjid", "value": "a@h"}]},
+        [{"name": "Cookie Monster", "jid": "monster@example.org"}],
+        "Please change your password, and mind the token: it is yours.",
+        "<message><body>my password</body></message>",
+        {"query": "{ account { listUsers(domain: $d) } }", "variables": {"d": "example.org"}},
+        '{"a": [1, 2, {"b": null}]}',
+        "<x><field var='password'><desc>of yours</desc></field><field var='nick'><value>b</value></field></x>",
+        "<x><name>password</name><name>nick</name><value>b</value><item name='a' value='token'/></x>",
+    ],
+)
+def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
+    assert redact.arguments(None, {"command": value}, show_bodies=True) == {"command": value}
+    assert redact.secret_values(None, {"command": value}) == frozenset()
+
+
+@rows(
+    "piece",
+    [
+        'password:"\\',
+        'password="""',
+        "password = '",
+        "password ",
+        "password-",
+        "<password",
+        "<field var='password'>",
+        "<a name='password' value='b'/>",
+        "<name>password</name>",
+        "<a a=",
+        "<password><![CDATA[",
+        '{"password":',
+        "[",
+        "password:$p ",
+        "password=x&",
+        "password: x\n",
+        "password:String=",
+        "\npassword:",
+        "\n- password = ",
+        "password:[",
+        'password:{"',
+        "{\n",
+        '{"password":[1]}\n',
+        "&quot;",
+        '<pass>"pass',
+    ],
+)
+def test_the_time_to_look_through_a_text_grows_with_its_length_and_not_faster(piece: str) -> None:
+    small, large = ("password " + piece * (size // len(piece)) for size in (SMALL, 8 * SMALL))
+    assert look_through_s(large) < 24 * min(look_through_s(small) for _ in range(3)), "eight times as long"
+
+
+def look_through_s(text: str) -> float:
+    """The CPU time that it takes."""
+    began_s = time.process_time()
+    redact.secret_values(None, {"command": text, "query": text, "variables": {}})
+    return time.process_time() - began_s
+
+
+@rows(
+    "text",
+    [
+        "password <" + "a" * 300_000,
+        'password:["' + '\\"' * 150_000,
+        'password:["' + '"\\' * 150_000,
+        'password:["' + "\\" * 300_001,
+        "{password\n" + "{\n" * 150_000,
+        "{password\n" + "{}\n" * 100_000,
+        "password &#" + "9" * 300_000,
+        "password " + "&#" * 150_000,
+        "password " + "&#0" * 100_000,
+    ],
+)
+def test_no_text_with_one_beginning_takes_long_to_look_through(text: str) -> None:
+    assert look_through_s(text) < 3.0
+
+
+@rows("number", ["9" * 5000, "0" * 5000 + "34", "00" + "9" * 9])
+def test_an_escape_of_any_number_is_read_as_others_are(number: str) -> None:
+    text = f"&#{number};<password>s3cret&#x21;</password>"
+    assert "s3cret!" in redact.secret_values(None, {"command": text})
+    assert redact.arguments(None, {"command": text}, show_bodies=True)["command"] == text.replace("s3cret&#x21;", "***")
+
+
+def test_a_text_that_goes_on_behind_a_line_break_in_it_is_found_whole() -> None:
+    assert {"a\\\nb", "c"} <= redact.secret_values(None, {"command": 'password: ["a\\\nb", "c"]'})
+
+
+def test_a_text_with_more_texts_in_it_than_are_looked_through_is_masked_as_a_whole() -> None:
+    text = " ".join(['"no\\"pass"'] * 300) + ' "<a b=\\"password\\" password=\\"s3cret\\"/>"'
+    assert redact.arguments(None, {"command": text}, show_bodies=True)["command"] == MASK

@@ -1,0 +1,243 @@
+"""The conditions of `--where`: what is understood, what holds, and what is refused and how."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.errors import UsageError
+from restbroker.job.json_types import Json
+from restbroker.operate.where import FIELDS, TIMES, bound, fixed, older, read
+from tests.support.rows import rows
+
+NOW_S = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+HOUR_S, DAY_S = 3600.0, 86_400.0
+
+
+def holds(typed: str, found: Json, *, ahead: bool = False) -> bool:
+    (condition,) = read([typed], NOW_S, ahead=ahead)
+    return condition.holds(found)
+
+
+@rows("typed", ["command=register", "command = register", "  command  =register  "])
+def test_blanks_around_the_operator_do_not_count(typed: str) -> None:
+    (condition,) = read([typed], NOW_S)
+    assert (condition.field, condition.op, condition.value) == ("command", "=", "register")
+    assert condition.text == "command = register"
+
+
+@rows(
+    ("typed", "found", "expected"),
+    [
+        ("command = register", "register", True),
+        ("command = Register", "register", False),
+        ("command = reg*", "register", True),
+        ("command = *is*r", "register", True),
+        ("command = *er*er", "register", False),
+        ("command = r*r", "r", False),
+        ("command != reg*", "register", False),
+        ("command != register", None, True),
+        ("command = register", None, False),
+        ("message ~ TIMED out", "It timed OUT.", True),
+        ("message ~ x", None, False),
+        ("message ~ straße", "STRASSE 5", True),
+        ("attempts > 2", 3, True),
+        ("attempts < 3", 3, False),
+        ("attempts = 3", 3, True),
+        ("attempts != 3", None, True),
+        ("age = 5", 5, True),
+        ("age > 4.5", 5, True),
+        ("age > 4.5", "5", True),
+        ("age > 4.5", "old", False),
+        ("flag = true", True, True),
+        ("groups ~ ops", ["dev", "ops"], True),
+        ("user = ", "", True),
+        ("arg.queue = a", "a", True),
+    ],
+)
+def test_what_holds_of_texts_and_numbers(typed: str, found: Json, expected: bool) -> None:
+    assert holds(typed, found) is expected
+
+
+@rows(
+    ("typed", "ago_s", "expected"),
+    [
+        ("failed_at = 2026-11-20T10:00", 2 * HOUR_S, True),
+        ("failed_at < '2026-11-20T11:30'", HOUR_S, True),
+        ("failed_at > yesterday", 30 * HOUR_S, True),
+        ("failed_at < yesterday", 37 * HOUR_S, True),
+        ("failed_at = yesterday", 13 * HOUR_S, True),
+        ("failed_at = yesterday", 11 * HOUR_S, False),
+        ("failed_at = today", 11 * HOUR_S, True),
+        ("failed_at != today", 11 * HOUR_S, False),
+        ("failed_at = 2026-11-20", HOUR_S, True),
+        ("failed_at > 2026-11-20T11:30", HOUR_S, False),
+        ("failed_at < 2026-11-20T13:30+02:00", HOUR_S, True),
+    ],
+)
+def test_times_are_dates_and_words(typed: str, ago_s: float, expected: bool) -> None:
+    assert holds(typed, NOW_S - ago_s) is expected
+
+
+def test_a_bound_may_be_a_span_which_is_ahead_for_what_is_still_due_unless_a_sign_says_otherwise() -> None:
+    assert bound("at", "<", "2h", NOW_S, ahead=True) == "at < 2026-11-20T14:00:00Z"
+    assert bound("at", ">", "-2h", NOW_S, ahead=True) == "at > 2026-11-20T10:00:00Z"
+    assert bound("at", ">", "2h", NOW_S) == "at > 2026-11-20T10:00:00Z"
+    assert bound("failed_at", ">", "2h", NOW_S, ahead=True) == "failed_at > 2026-11-20T10:00:00Z", "it is past"
+    assert bound("at", "<", "yesterday", NOW_S) == "at < 2026-11-19"
+
+
+@rows(("length", "found"), [("2m", "11:58:00"), ("1.5h", "10:30:00"), ("90s", "11:58:30")])
+def test_what_is_older_or_newer_than_a_span_is_said_with_a_date(length: str, found: str) -> None:
+    assert older("at", length, NOW_S, is_older=True) == f"at < 2026-11-20T{found}Z"
+    assert older("at", length, NOW_S, is_older=False) == f"at > 2026-11-20T{found}Z"
+
+
+@rows("length", ["-2m", "+2m", "yesterday", "2026-11-20", "2", ""])
+def test_what_is_no_span_is_older_than_nothing(length: str) -> None:
+    assert older("at", length, NOW_S, is_older=True) is None
+
+
+@rows(
+    "typed",
+    ["failed_at < 2m", "failed_at > 2m", "failed_at<'2m'", "failed_at > -2m", "failed_at = 2m", "failed_at != 2m"],
+)
+def test_a_span_behind_a_comparison_is_refused_with_both_things_that_may_be_meant(typed: str) -> None:
+    with pytest.raises(UsageError, match="can be read in two ways: 2m is a length of time") as refused:
+        read([typed], NOW_S, ahead=True)
+    assert refused.value.cure == (
+        "Older than 2m: failed_at < 2026-11-20T11:58:00Z; newer: failed_at > 2026-11-20T11:58:00Z; for dead and retries"
+        " also --older-than 2m and --newer-than 2m."
+    )
+
+
+def test_a_span_that_lies_ahead_is_refused_with_both_sides_of_that_moment() -> None:
+    with pytest.raises(UsageError) as refused:
+        read(["at < 2h"], NOW_S + 0.25, ahead=True)
+    assert refused.value.cure == ("Within 2h from now: at < 2026-11-20T14:00:00Z; later: at > 2026-11-20T14:00:00Z.")
+
+
+@rows(
+    ("typed", "value"),
+    [
+        ("error = 'BadToken'", "BadToken"),
+        ('error = "BadToken"', "BadToken"),
+        ("error='Bad*'", "Bad*"),
+        ("user = ''", ""),
+        ("user = ' a '", " a "),
+        ("user = '=a'", "=a"),
+        ('message ~ "it\'s"', "it's"),
+        ("message ~ 'it's'", "'it's'"),
+        ("message ~ '", "'"),
+        ("message ~ it's", "it's"),
+    ],
+)
+def test_a_value_may_stand_in_quotes(typed: str, value: str) -> None:
+    (condition,) = read([typed], NOW_S)
+    assert condition.value == value
+    assert read([fixed(condition)], NOW_S) == (condition,)
+
+
+@rows("op", ["=", "!=", "~"])
+def test_what_is_masked_satisfies_nothing(op: str) -> None:
+    assert not holds(f"user {op} *", "***")
+    assert not holds(f"user {op} anything", "***")
+
+
+@rows("name", ["password", "newpass", "token", "arg.password", "X-API-Key", "secretword"])
+def test_nobody_can_search_by_secrets(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be searched by secrets"):
+        read([f"{name} = a*"], NOW_S)
+
+
+def test_hidden_texts_cannot_be_searched_unless_they_are_shown() -> None:
+    with pytest.raises(UsageError, match="hidden"):
+        read(["body ~ love"], NOW_S, hidden=("body",))
+    assert read(["body ~ love"], NOW_S)
+
+
+@rows(
+    ("typed", "said"),
+    [
+        ("command", "no condition"),
+        ("= x", "no condition"),
+        ("comand = x", "did you mean command"),
+        ("attempts >= 5", "no operator >="),
+        ("command < x", "neither less nor more"),
+        ("at ~ 5", "contains nothing"),
+        ("at < soon", "no time"),
+        ("attempts > many", "no number"),
+        ("attempts ~ 5", "no number"),
+        ("a,b = 5", "can be no field"),
+        (f"command = {'x' * 501}", "longer than"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_is_allowed(typed: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        read([typed], NOW_S)
+    assert caught.value.cure
+
+
+def test_an_argument_that_is_called_like_a_field_has_a_prefix() -> None:
+    (condition,) = read(["arg.comand = x"], NOW_S)
+    assert (condition.argument, condition.field) == ("comand", "arg.comand")
+    assert read(["user = x"], NOW_S)[0].argument == "user"
+    assert read(["jid = x"], NOW_S)[0].argument is None
+
+
+def test_blank_conditions_are_none() -> None:
+    assert read(["", "  "], NOW_S) == ()
+
+
+@given(st.text(max_size=60), st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20))
+def test_any_text_is_a_condition_or_refused_in_words(typed: str, found: Json) -> None:
+    try:
+        conditions = read([typed], NOW_S)
+    except UsageError:
+        return
+    for condition in conditions:
+        condition.holds(found if found == found else None)  # noqa: PLR0124 - JSON has no NaN
+
+
+@given(st.sampled_from(sorted(set(FIELDS) - set(TIMES) - {"attempts"})), st.text(max_size=30), st.text(max_size=30))
+def test_equal_and_unequal_are_opposites(field: str, value: str, found: str) -> None:
+    if found == "***" or value.lstrip()[:1] in set("=~<>"):
+        return
+    assert holds(f"{field} = {value}", found) is not holds(f"{field} != {value}", found)
+
+
+@given(
+    st.sampled_from(TIMES),
+    st.sampled_from("<>="),
+    st.one_of(
+        st.sampled_from(["today", "yesterday", "2026-11-20", "0099-01-31", "2026-11-20T08:00+01:00"]),
+        st.builds("{}{}{}".format, st.sampled_from(["", "-", "+"]), st.integers(0, 100), st.sampled_from("smhdw")),
+    ),
+    st.booleans(),
+)
+def test_a_condition_that_is_fixed_means_at_any_time_what_it_meant_when_it_was_read(
+    field: str, op: str, moment: str, ahead: bool
+) -> None:
+    try:
+        (meant,) = read([f"{field} {op} {moment}"], NOW_S, ahead=ahead)
+    except UsageError:
+        assert moment[-1] in "smhdw"
+        return
+    (later,) = read([fixed(meant)], NOW_S + 5 * DAY_S, ahead=ahead)
+    assert (later.field, later.op, later.value) == (meant.field, meant.op, meant.value)
+    assert fixed(later) == fixed(meant)
+
+
+@rows("typed", ["user = 2h", "attempts > 2", "arg.at = today"])
+def test_what_is_no_time_or_beyond_all_dates_stays_as_it_was_typed(typed: str) -> None:
+    (condition,) = read([typed], NOW_S)
+    assert fixed(condition) == typed
+    assert bound("at", "<", "999999999w", NOW_S) == "at < 999999999w"
+
+
+def test_a_time_that_is_fixed_is_written_as_people_read_it() -> None:
+    assert [fixed(one) for one in read(["failed_at = 2026-11-20T10:00", "at = yesterday"], NOW_S)] == [
+        "failed_at = 2026-11-20T10:00:00Z",
+        "at = 2026-11-19",
+    ]
