@@ -34,7 +34,9 @@ def below(words: Sequence[str]) -> Mapping[str, str]:
 
 def size() -> int:
     """Of all the files that help is made of, in bytes."""
-    return sum(entry.stat().st_size for entry in os.scandir(FILE.parent) if entry.name.endswith((".py", ".txt")))
+    rooms = (FILE.parent, *(FILE.parents[1] / room for room in ("bulk", "console", "rosters")))
+    files = (entry for room in rooms for entry in os.scandir(room))
+    return sum(entry.stat().st_size for entry in files if entry.name.endswith((".py", ".txt")))
 
 
 def flags(path: str) -> Collection[str]:
