@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from restbroker.bulk.csv import ODD_MARK
@@ -77,6 +77,7 @@ def test_any_bytes_are_rows_or_why_they_are_none_and_rejects_of_rejects_stay_the
 
 
 @given(st.binary(max_size=200).map(lambda raw: raw.replace(b"\r", b"")))
+@example(b"{}")
 def test_any_ndjson_is_rows_or_why_they_are_none(raw: bytes) -> None:
     raw = b'{"user":"first"}\n' + raw
     found = reads(raw)
