@@ -27,6 +27,19 @@ def test_rooms_import_only_those_below_them_in_the_picture() -> None:
     assert [one for one in used if one[1] != one[2] and floors[one[2]] <= floors[one[1]]] == []
 
 
+def test_a_registry_names_folders_that_are_there_and_that_it_may_know() -> None:
+    known = {"servers/registry.py": {"servers", "rosters"}, "events/registry.py": {"servers", "events"}}
+    place = ROOT / "restbroker"
+    named = {
+        (str(file.relative_to(place)), name)
+        for file in place.rglob("*.py")
+        for name in re.findall(r'"restbroker\.(?!invalid")([\w.]+)"', file.read_text("utf-8"))
+    }
+    assert {file for file, _ in named} == set(known)
+    assert [(file, name) for file, name in named if name.partition(".")[0] not in known[file]] == []
+    assert [name for _, name in named if not place.joinpath(*name.split("."), "__init__.py").exists()] == []
+
+
 def test_each_file_and_function_that_the_page_names_exists() -> None:
     found = {
         f"/{file}": file.read_text("utf-8") for end in ("py", "lua") for file in ROOT.glob(f"restbroker/**/*.{end}")
