@@ -115,6 +115,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Citizen,
 
 def test_no_page_breaks_and_no_retry_loses_the_job(running: tuple[Citizen, SidekiqWeb]) -> None:
     citizen, web = running
+    citizen.script.mended.clear()
+    citizen.client.command("DEL", "retry", "dead", "schedule")
     citizen.push(*ODD.values())
     # So many failures close the lane now and then, for a second or two.
     until(lambda: _kept(citizen) == len(ODD), "each job failed, or was refused", 60)

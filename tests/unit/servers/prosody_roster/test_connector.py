@@ -7,7 +7,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Rejected
 from restbroker.rosters.refresh.options import Options
 from restbroker.servers.roster_change import Change, NotChanged
-from tests.unit.rosters.conftest import TARGET, FakeRosters, Link, Opened, Prosody
+from tests.unit.servers.prosody_roster.conftest import TARGET, FakeRosters, Link, Opened, Prosody
 
 LOCAL = attrs.evolve(TARGET, is_local=True, options=Options(writes_only=True))
 
