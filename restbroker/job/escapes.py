@@ -12,10 +12,11 @@ from typing import TypeAlias
 
 Places: TypeAlias = list[tuple[int, int, int, int]]
 """Of each escape its beginning and end in the decoded line, and in the line."""
-# What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang), in JSON, Ruby, Erlang, XML and
-# HTML; and UTF-8 that was read as Latin-1.
+# What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang, and Erlang's lists of them), in
+# JSON, Ruby, Erlang, XML and HTML; and UTF-8 that was read as Latin-1.
 ESCAPED = re.compile(
     r"""(?P<bytes>(?:%[0-9A-Fa-f]{2})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\[0-9]{3})+)"""
+    r"""|(?P<list><<[0-9]{1,3}(?:,\s*+[0-9]{1,3})*+>>)"""
     r"""|(?P<units>(?:\\u[0-9A-Fa-f]{4})+)|\\[ux]\{(?P<point>[0-9A-Fa-f]{1,6})\}|\\(?P<plain>["'/\\bfnrt])"""
     r"""|(?P<entity>&(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?)"""
     r"""|(?P<misread>[\xc2-\xf4][\x80-\xbf]{1,3})"""
@@ -43,6 +44,8 @@ def _meaning(found: re.Match[str]) -> str:
         match found.lastgroup:
             case "bytes":
                 return text_of(_bytes(text))
+            case "list":
+                return text_of(bytes(int(one) for one in text[2:-2].split(",")))
             case "units":
                 return str(json.loads(f'"{text}"'))
             case "plain":

@@ -1,8 +1,9 @@
 """Takes secrets that are known out of texts, in whichever spelling servers echo them.
 
 Called by connectors and the broker for messages and excerpts, by `job.redact` and `job.display` for jobs. Always
-holds: no secret of six characters or more leaves here (plain, in base64, escaped as URLs, JSON, XML and bytes are), and
-no text that is hidden for people can start a new line in a log.
+holds: no secret of six characters or more leaves here (plain, in base64, escaped as URLs, JSON, XML and bytes are), nor
+six characters of one that a server cut (before or behind `...`), and no text that is hidden for people can start a new
+line in a log.
 
 A shorter secret is masked in texts only where it stands as a whole word, with no letter, digit or underscore beside it.
 A part of a longer word is mostly there by chance: the password "bob" in "bobby@example.org". A mask there would hide
@@ -16,9 +17,11 @@ import contextlib
 import json
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from html import escape
+from itertools import chain
 from typing import TypeAlias
 from urllib.parse import quote, quote_plus
 
@@ -44,7 +47,11 @@ _CREDENTIALS = re.compile(r"(?i)\b(basic|bearer)\s+[a-z0-9+/=._~-]{4,}|(?<=://)[
 # Parts of a header's value: in quotes, or between blanks and the like; and the name of a pair ("=" at the end pads).
 _QUOTED = re.compile(r"""(["'])(.*?)\1""")
 _BETWEEN = re.compile(r"[\s;,]+")
-_PAIR = re.compile(r"[^=]+=(?!=*$)")
+_PAIR = re.compile(r"\A[^=]++=(?!=*\Z)")
+# A header's value, which is more than a secret alone: with its scheme, or in pairs, as of a cookie.
+_HEADER = re.compile(r"(?i)(?:basic|bearer|token|digest|apikey) +\S|[\w.-]++=\S")
+# Where somebody cut a text: PHP and Python, JavaScript behind the quotes, Jackson.
+_CUT_MARK = re.compile(r"""["']?\[?(?:\.{3,}+|\u2026)\]?|["']?\[truncated""")
 # What servers write as numbers in JSON beside what it asks for (Go and Rails, Flask, Gson, others), and in HTML (Rails
 # and Java, PHP, Jinja and Go, Go's templates, ASP.NET).
 _JSON = [{ord(one): f"\\u{ord(one):04x}" for one in written} for written in ("<>&", "<>&'", "<>&'=", "<>&'+")]
@@ -132,7 +139,7 @@ def hiding(secrets: Iterable[str], known: Spelled = frozenset()) -> Hide:
     def hide(message: str, limit: int) -> str:
         nonlocal looks
         # A large job may have 200,000 texts, nearly all too short.
-        sought = hidden if len(message) >= shortest else []
+        sought = hidden if len(message) >= shortest or _CUT_MARK.search(message) else []
         looks += len(sought) + (4 * len(message) if sought else 0)
         if looks > _MOST_LOOKS:
             return MASK
@@ -178,10 +185,36 @@ def _spans(line: str, hidden: list[_Spelling], rounds: int) -> list[tuple[int, i
     """Where in the line a secret is, as it stands there or as somebody escaped it."""
     present = [pattern for spelling, pattern in hidden if spelling in line]
     found = [one.span() for one in re.finditer("|".join(present), line)] if present else []
+    found += [span for span in _cut_off(line, hidden) if span[0] < span[1]]
     if rounds and escapes.ESCAPED.search(line):
         decoded, places = escapes.decoded(line)
         found += [escapes.place_of(span, places) for span in _spans(decoded, hidden, rounds - 1)]
     return found
+
+
+def _cut_off(line: str, hidden: list[_Spelling]) -> Iterator[tuple[int, int]]:
+    """Where somebody left a beginning of a secret, or an end: `sesame-47...`, `...same-4711`."""
+    edges = [0, *chain.from_iterable(mark.span() for mark in _CUT_MARK.finditer(line)), len(line)]
+    if len(edges) == 2:
+        return
+    spellings = sorted(spelling for spelling, _ in hidden)
+    backwards = sorted(spelling[::-1] for spelling in spellings)
+    first, last = ({one[:_SHORTEST_ANYWHERE] for one in each} for each in (spellings, backwards))
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if end < len(line):
+            yield end - _begun(line[max(start, end - _CUT) : end], spellings, first), end
+        if start:
+            yield start, start + _begun(line[start : min(start + _CUT, end)][::-1], backwards, last)
+
+
+def _begun(text: str, spellings: list[str], first: set[str]) -> int:
+    """How much of the text's end begins a spelling; `first` has the first characters of each."""
+    for at in range(len(text) - _SHORTEST_ANYWHERE + 1):
+        if text[at : at + _SHORTEST_ANYWHERE] in first:
+            place = bisect_left(spellings, text[at:])
+            if place < len(spellings) and spellings[place].startswith(text[at:]):
+                return len(text) - at
+    return 0
 
 
 def _longest_first(hidden: Spelled) -> list[_Spelling]:
@@ -191,17 +224,25 @@ def _longest_first(hidden: Spelled) -> list[_Spelling]:
 
 @lru_cache(maxsize=64)  # a target has one or two, at most some dozen
 def _login(header: str) -> Spelled:
-    scheme, _, credentials = header.partition(" ")
-    if scheme.lower() == "basic":
-        parts = [credentials]
-        # Not so in a header that an operator wrote by hand.
-        with contextlib.suppress(ValueError):
-            parts.append(escapes.text_of(base64.b64decode(credentials)).partition(":")[2])
-        return spelled(parts)
-    behind = credentials.strip() if scheme.isalpha() else header
-    long = {part for part in _parts(behind) if len(part) >= _SHORTEST_ANYWHERE}
+    alone = _alone(header)
     # Each for itself: together a ticket of many kilobytes would be too many characters.
-    return spelled([header]) | spelled({behind, *long})
+    return spelled(alone) if header[:6].lower() == "basic " else spelled([header]) | spelled(alone)
+
+
+def parts_of(secret: str) -> set[str]:
+    """What a server may repeat alone of a secret that is a header's value; nothing of any other."""
+    return _alone(secret) if _HEADER.match(secret) else set()
+
+
+def _alone(header: str) -> set[str]:
+    scheme, _, credentials = header.partition(" ")
+    if scheme.lower() != "basic":
+        behind = credentials.strip() if scheme.isalpha() else header
+        return {behind} | {part for part in _parts(behind) if len(part) >= _SHORTEST_ANYWHERE}
+    # Not so in a header that somebody wrote by hand.
+    with contextlib.suppress(ValueError):
+        return {credentials.strip(), escapes.text_of(base64.b64decode(credentials)).partition(":")[2]}
+    return {credentials.strip()}
 
 
 def _parts(value: str) -> Iterator[str]:

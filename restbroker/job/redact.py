@@ -29,17 +29,18 @@ among it.
 _NAMING = frozenset(
     {
         *("var", "name", "key", "field", "option", "property", "propertyname", "propertykey"),
-        *("setting", "variable", "attribute", "parameter", "param", "header"),
+        *("setting", "variable", "attribute", "parameter", "param", "header", "path"),
     }
 )
-_VALUES = frozenset({"value", "values", "val", "content"})
-"""The members of an object that is a field of a form: what names it, and what it holds; with "@", of XML as JSON."""
+_VALUES = frozenset({"value", "values", "val", "content", "", "#text"})
+"""The members of an object that is a field of a form: what names it, and what it holds. In XML as JSON attributes have
+"@" or "@_" before their names or stand in "$", and the text is "#text" or "_".
+"""
+_ATTRIBUTES = "$"
 _VARIABLES = "variables"
 _NOTHING: frozenset[str] = frozenset()
 _NAME = re.compile(r"""[^\s=<>{}"'&?,;]{1,80}""")
 _QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
-_CREDENTIALS = re.compile(r"(?i)\A(?:basic|bearer|token) +(\S+)\Z")
-"""Of a header's value, which a server may repeat without the scheme."""
 _MOST_WITHIN = 65_536
 """A text of so many characters is looked through for texts within it, and these for more; one with many is masked."""
 _LONG = 100
@@ -140,7 +141,7 @@ def _is_named(name: str) -> bool:
 
 
 def _bare(name: str) -> str:
-    return name.lower().removeprefix("@")
+    return name.lower().removeprefix("@").removeprefix("_")
 
 
 def _is_a_name(text: str) -> bool:
@@ -152,8 +153,13 @@ def _members(
     spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str]
 ) -> Iterator[tuple[str, Json, bool]]:
     """Each, and whether it is secret: by its name, or as the value of a field that another member names."""
-    names = [value for name, value in values.items() if _bare(name) in _NAMING]
-    is_field = values.get("type") == structured.PRIVATE or any(isinstance(one, str) and _is_named(one) for one in names)
+    attributes = values.get(_ATTRIBUTES)
+    told = [*values.items(), *(attributes.items() if isinstance(attributes, dict) else ())]
+    is_field = any(
+        (_bare(name) == "type" and value == structured.PRIVATE)
+        or (_bare(name) in _NAMING and isinstance(value, str) and _is_named(value))
+        for name, value in told
+    )
     for name, value in values.items():
         yield name, value, name in also or _is_secret(spec, name) or (is_field and _bare(name) in _VALUES)
 
@@ -203,8 +209,8 @@ def _collect(value: Json, found: set[str], *, secret: bool, also: frozenset[str]
                 _collect(inner, found, secret=secret, also=also)
         case str() | int() | float() if secret and not isinstance(value, bool):
             found.add(str(value))
-            found.update(_CREDENTIALS.findall(str(value)))
             if isinstance(value, str):
+                found.update(hiding.parts_of(value))
                 # A server may quote a secret within it alone: the password in a document of GraphQL.
                 _collect_text(value, found, also)
         case str():

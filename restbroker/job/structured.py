@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Final
 from urllib.parse import unquote_plus
 
-from restbroker.job.hiding import SECRET_NAME
+from restbroker.job.hiding import SECRET_NAME, parts_of
 
 PRIVATE: Final = "text-private"
 """The type of a data form's field that is a password (XEP-0004), whatever the field is called."""
@@ -37,10 +37,25 @@ _UNQUOTED: Final = (
     re.compile(r"""(?m)(?:(?<=[?#&;,({\[\s])|^)([\w.%-]++(?:\[[\w-]*+\])*+)=([^\s&;"'<>][^\s&;"<>]*+)"""),
     # A variable of GraphQL alone is none; a password may begin as one, and a hash does.
     re.compile(
-        r"""(?m)^[ \t]*+(?:-[ \t]++)?+([\w.-]+)[ \t]*+[:=][ \t]*+"""
+        r"""(?m)^[ \t]*+(?:-[ \t]++)?+[:"']?([\w.-]++)["']?[ \t]*+[:=][ \t]*+"""
         r"""((?:[^\s"'<>${}\[\],]|\$(?!\w++[ \t,)}\]]*+$))[^\n]*)$"""
     ),
 )
+# `{name: a, password: x}` of YAML, `{ password = x }`: what stands between braces, and one of it.
+_BRACES: Final = re.compile(r"[{}]([^{}\n]*+)(?=\})")
+_IN_BRACES: Final = re.compile(r"""(?:\A|,)\s*+[:"']?([\w.-]++)["']?[ \t]*+[:=][ \t]++([^\s"'<>$\[\],][^,]*+)""")
+# A field: `- name: password` of YAML with its value on the next line, and `a[name]=password&a[value]=x` of a form.
+_FIELDS: Final = (
+    re.compile(
+        r"""(?m)^[ \t]*+(?:-[ \t]++)?+["']?(?:var|name|key)["']?[ \t]*+:[ \t]*+["']?([\w.#-]++)["']?,?[ \t]*+\r?\n"""
+        r"""[ \t]*+["']?(value)s?["']?[ \t]*+:[ \t]*+([^\s{}\[\]|>$][^\n]*)$"""
+    ),
+    re.compile(
+        r"""(?:(?<![\w-])|(?<=%5[Bb]))(?:var|name|key)(?:\]|%5[Dd])?=([\w.%+-]++)"""
+        r"""&([\w.%\[\]-]++)=([^\s&;"'<>][^\s&;"<>]*+)"""
+    ),
+)
+_PLAIN: Final = frozenset({"true", "false", "null"})
 # XML allows `>` and the other kind of quotes in an attribute.
 _TAG: Final = re.compile(r"""<(/?)([\w.:-]++)((?:[^<>"']|"[^"<]*"|'[^'<]*'|["'])*+)>([^<]*)""")
 _ATTRIBUTE: Final = re.compile(r"""(?<![\w:-])([\w-]+)\s*=\s*(?:"([^"<]*)"|'([^'<]*)')""")
@@ -80,6 +95,8 @@ def texts_in(text: str) -> Iterator[str]:
     for found in _TAG.finditer(_without_cdata(text)) if "<" in text else ():
         if may_hold_secrets(found[4]):
             yield unescape(found[4])
+    if "&lt;" in text and "<" not in text:
+        yield unescape(text)
 
 
 def variables_in(text: str) -> frozenset[str]:
@@ -99,17 +116,31 @@ def _assigned(text: str) -> Iterator[str]:
         if value not in seen and value[0] != "$":
             seen.add(value)
             yield from _readings(value)
-    for found in chain.from_iterable(pattern.finditer(text) for pattern in _UNQUOTED):
-        name, value = found[1], found[2].strip()
-        if value not in seen and SECRET_NAME.search(name.lower()):
+    for name, given in _unquoted(text):
+        value = given.strip()
+        if value not in seen and SECRET_NAME.search(name.lower()) and value.rstrip(",") not in _PLAIN:
             seen.add(value)
             yield value
             yield unquote_plus(value)
             # Where it stands in quotes: `'/x?password=x'`.
             yield value.partition("'")[0]
-            yield unquote_plus(value.rstrip(")]}"))
-            # Of `Bearer x`.
+            yield unquote_plus(value.rstrip(")]},"))
+            # Of `Bearer x` and cookies.
             yield value.rpartition(" ")[2]
+            yield from parts_of(value)
+            if value[0] in "\"'":
+                yield from _readings(value.rstrip(","))
+
+
+def _unquoted(text: str) -> Iterator[tuple[str, str]]:
+    """Names with what is given to them, which no quotes end."""
+    for pattern in _UNQUOTED:
+        yield from pattern.findall(text)
+    for inside in _BRACES.findall(text):
+        yield from _IN_BRACES.findall(inside)
+    for name, member, value in chain.from_iterable(pattern.findall(text) for pattern in _FIELDS):
+        if member.lower().rstrip("[]").removesuffix("%5d").endswith(("value", "values", "val", "content")):
+            yield name, value
 
 
 def _given(text: str) -> Iterator[str]:
@@ -152,6 +183,8 @@ def _in_xml(text: str) -> Iterator[str]:
         if closing:
             named = "" if named == local else named
             inside = "" if inside == local else inside
+            if inside:
+                yield from _of_xml(behind)
             continue
         has = {key: double or single for key, double, single in _ATTRIBUTE.findall(attributes)}
         if not _NAMING.isdisjoint(has) or has.get("type") == PRIVATE:
@@ -163,14 +196,19 @@ def _in_xml(text: str) -> Iterator[str]:
         if attributes.endswith("/"):
             named = "" if named == local else named
         else:
-            inside = inside or (local if SECRET_NAME.search(local) else "")
-            held += [behind] if inside or (named and (named == local or local in _VALUES)) else []
+            inside = inside or (local if SECRET_NAME.search(local) or (named and local in _VALUES) else "")
+            held += [behind] if named == local and not inside else []
+        held += [behind] if inside else []
         for one in held:
-            if one.strip():
-                yield one
-                yield unescape(one)
-                # Of a text on lines of its own.
-                yield unescape(one).strip()
+            yield from _of_xml(one)
+
+
+def _of_xml(one: str) -> Iterator[str]:
+    if one.strip():
+        yield one
+        yield unescape(one)
+        # Of a text on lines of its own.
+        yield unescape(one).strip()
 
 
 def _names_a_secret(attributes: Mapping[str, str]) -> bool:

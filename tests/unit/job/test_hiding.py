@@ -228,6 +228,10 @@ WAYS: dict[str, Callable[[str], str]] = {
     "as Python's bytes": of_bytes("\\x{:02x}"),
     "as Lua's bytes": of_bytes("\\{:03}"),
     "as Erlang's bytes": of_bytes("\\{:03o}"),
+    "as Erlang's list of bytes": lambda text: f"<<{of_bytes('{},')(text)[:-1]}>>",
+    "as Erlang's list on lines in JSON": lambda text: json.dumps(
+        f"<<{of_bytes('{},')(text)[:-1]}>>".replace(",", ",\n ")
+    )[1:-1],
     "as UTF-8 that was read as Latin-1": lambda text: text.encode().decode("latin-1"),
     "as Latin-1 that was read as UTF-8": lambda text: text.encode("latin-1").decode("utf-8", "replace"),
     "without what ASCII has not": lambda text: text.encode("ascii", "replace").decode(),
@@ -263,6 +267,36 @@ def test_a_secret_is_found_in_the_base64_of_json_that_escapes_it(is_ascii: bool)
 @given(st.text(st.sampled_from('a%&\\u0041;#xc3\u00c3\u00a4"{}n'), max_size=40), st.text(max_size=3))
 def test_what_is_no_secret_stays_as_it_came_whatever_it_looks_like(text: str, more: str) -> None:
     assert hiding.taken_out(text + more, hiding.spelled(["sesame-4711"])) == text + more
+
+
+@rows(
+    ("told", "shown"),
+    [
+        ("set('bob', 's\u00e9same-47...')", "set('bob', '***...')"),
+        ("s\u00e9same-47\u2026 is wrong", "***\u2026 is wrong"),
+        ("...ame-4711' is wrong", "...***' is wrong"),
+        ("\u2026ame-4711, ...same-4711", "\u2026***, ...***"),
+        ('"password":"s\u00e9same-47"[truncated 9 chars]', '"password":"***"[truncated 9 chars]'),
+        (r'{"a": "\"s\u00e9same-47\"[truncated 9 chars]"}', r'{"a": "\"***\"[truncated 9 chars]"}'),
+        ("{'s\u00e9same-4...-4711'}, s\u00e9sames\u00e9same-4[...]", "{'***...-4711'}, s\u00e9same***[...]"),
+        ("'s\u00e9same-'... 4 more characters", "'***'... 4 more characters"),
+        ("s%C3%A9same-4&hellip;", "***&hellip;"),
+        (
+            "s\u00e9sam... and s\u00e9same-47 and the rest... -4711",
+            "s\u00e9sam... and s\u00e9same-47 and the rest... -4711",
+        ),
+    ],
+)
+def test_what_is_left_of_a_secret_that_a_server_cut_is_masked(told: str, shown: str) -> None:
+    assert hiding.text(told, ["s\u00e9same-4711"]) == shown
+    assert hiding.text(told, ["another-s\u00e9same"]) == told
+
+
+def test_beginnings_of_a_secret_without_end_are_soon_looked_through() -> None:
+    def look(number: int) -> None:
+        hiding.text("a" * 50_000 + "b..." + "aaaaaaa..." * 5_000, [f"{'a' * 4_000}{number}"])
+
+    assert cpu_s(look) < 20 * cpu_s(lambda _number: sum(range(1_000_000)))
 
 
 @rows("way", WAYS)

@@ -88,6 +88,24 @@ FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value>
         f"<message><json>{escape(json.dumps(FORM))}</json></message>",
         f"<message><json><![CDATA[{json.dumps(['password', PASSWORD])}]]></json></message>",
         f"<forwarded><body>{escape(FIELD)}</body></forwarded>",
+        [{"@_var": "password", "value": PASSWORD}],
+        [{"$": {"var": "password"}, "value": [PASSWORD]}],
+        [{"$": {"name": "password"}, "_": PASSWORD}],
+        [{"@type": "text-private", "@var": "pin", "value": PASSWORD}],
+        [{"op": "replace", "path": "/password", "value": PASSWORD}],
+        f'user: a\n"password": {PASSWORD}\n',
+        f":name: bob\n:password: {PASSWORD}\n",
+        f"user: {{name: a, password: {PASSWORD}}}",
+        f"- name: password\n  value: {PASSWORD}\n",
+        f"- name: 'password'\n  value: '{PASSWORD}'\n",
+        f"fields[0][name]=password&fields[0][value]={quote_plus(PASSWORD)}&x=1",
+        urlencode({"fields[0][name]": "password", "fields[0][value]": PASSWORD}),
+        f"name=password&value={quote_plus(PASSWORD)}",
+        escape(f"<x><password>{escape(PASSWORD)}</password></x>"),
+        escape(FIELD),
+        f"<member><name>password</name><value><string>{escape(PASSWORD)}</string></value></member>",
+        f"<password>p4ss<b>\n</b>{escape(PASSWORD)}</password>",
+        f"<password><b/>{escape(PASSWORD)}</password>",
     ],
 )
 def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(value: Json) -> None:
@@ -127,6 +145,8 @@ def test_what_one_argument_tells_of_another_is_heard_in_every_form_of_a_list(nam
         ("https://h/x?password=$p4ss&u=1", "$p4ss"),
         ("user: a\npassword: $2y$10$p4ss/abc\n", "$2y$10$p4ss/abc"),
         ("user: a\npassword: 'it''s-p4ss'\n", "it's-p4ss"),
+        ('- name: password\n  value: "a+p4ss\\n"\n', "a+p4ss\n"),
+        ("{user = a, password = a+p4ss}", "a+p4ss"),
         ("<x password='a>p4ss'/>", "a>p4ss"),
         ('<item name="password" value="it\'s-p4ss"/>', "it's-p4ss"),
         ("<item name='password' value='say \"p4ss\"'/>", 'say "p4ss"'),
@@ -139,8 +159,26 @@ def test_a_sign_that_is_left_as_it_is_ends_no_secret(text: str, secret: str) -> 
     assert "p4ss" not in json.dumps(shown)
 
 
-def test_the_credentials_of_a_header_are_found_without_their_scheme() -> None:
-    assert "p4ss.4711" in redact.secret_values(None, {"headers": {"Authorization": "Bearer p4ss.4711"}})
+@rows(
+    "headers",
+    [
+        {"Authorization": "Bearer p4ss.4711"},
+        {"Authorization": "Basic Ym9iOnA0c3MuNDcxMQ=="},
+        {"Authorization": 'Token token="p4ss.4711"'},
+        {"Cookie": "lang=de; sid=p4ss.4711"},
+        [["Cookie", "sid=p4ss.4711; lang=de"]],
+        ["Cookie: sid=p4ss.4711; lang=de", "Accept: text/plain"],
+        "X: y\r\nAuthorization: Basic Ym9iOnA0c3MuNDcxMQ==\r\n",
+    ],
+)
+def test_the_secret_of_a_header_is_found_without_what_stands_beside_it(headers: Json) -> None:
+    found = redact.secret_values(None, {"headers": headers})
+    assert "p4ss.4711" in found
+    assert not {"bob", "de", "sid", "lang"} & found
+
+
+def test_a_secret_that_is_no_header_is_not_taken_apart() -> None:
+    assert redact.secret_values(None, {"password": "correct horse battery"}) == {"correct horse battery"}
 
 
 @rows(
@@ -154,6 +192,14 @@ def test_the_credentials_of_a_header_are_found_without_their_scheme() -> None:
         '{"a": [1, 2, {"b": null}]}',
         "<x><field var='password'><desc>of yours</desc></field><field var='nick'><value>b</value></field></x>",
         "<x><name>password</name><name>nick</name><value>b</value><item name='a' value='token'/></x>",
+        "password_protected: true\nmembers: 5",
+        '{"password": null,\n"passwordProtected": false,\n"a',
+        "mutation { muc { change(config: {passwordProtected: true, maxUsers: 5}) { jid } } }",
+        "Hello {name}, your password: see below, and {more}",
+        "username=password&value=5",
+        "- name: nick\n  value: b\n- name: password\n",
+        [{"op": "replace", "path": "/nick", "value": "b"}, {"$": {"var": "nick"}, "value": ["b"]}],
+        "<member><name>password</name><value/></member><member><name>nick</name><value><i>b</i></value></member>",
     ],
 )
 def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
@@ -189,6 +235,14 @@ def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
         '{"password":[1]}\n',
         "&quot;",
         '<pass>"pass',
+        "{password: x, ",
+        "{a: b}",
+        "name=password&",
+        "name=password&value=x&",
+        "- name: password\n",
+        '"password": ',
+        "&lt;password&gt;",
+        "<name>password</name><value><i>",
     ],
 )
 def test_the_time_to_look_through_a_text_grows_with_its_length_and_not_faster(piece: str) -> None:
@@ -215,6 +269,10 @@ def look_through_s(text: str) -> float:
         "password &#" + "9" * 300_000,
         "password " + "&#" * 150_000,
         "password " + "&#0" * 100_000,
+        "password: token " + "a" * 300_000,
+        "password: Basic " + "=" * 300_000,
+        "password {" + "a, " * 100_000,
+        "password name=" + "name" * 75_000,
     ],
 )
 def test_no_text_with_one_beginning_takes_long_to_look_through(text: str) -> None:
