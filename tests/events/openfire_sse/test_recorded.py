@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -141,8 +142,9 @@ def test_the_last_that_is_told_of_a_session_is_that_it_ends_and_nothing_before_s
     assert (any(before), last) == (False, is_over)
 
 
+@pytest.mark.parametrize("size", [1, 3, 100])
 async def test_all_recorded_streams_played_at_once_become_the_jobs_of_each_and_none_too_many(
-    reading: Read, openfire: Openfire, passwords: Path
+    reading: Read, openfire: Openfire, passwords: Path, size: int
 ) -> None:
     openfire.world.register(*EVENTS)
     # Nobody sees the others come, and no heartbeat falls into a line.
@@ -158,8 +160,8 @@ async def test_all_recorded_streams_played_at_once_become_the_jobs_of_each_and_n
         def play() -> None:
             while left:
                 for user, written in list(left.items()):
-                    assert streams[user].raw(written[:3])
-                    left[user] = written[3:]
+                    assert streams[user].raw(written[:size])
+                    left[user] = written[size:]
                     if not left[user]:
                         del left[user]
 
