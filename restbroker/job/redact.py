@@ -224,13 +224,13 @@ def _collect_text(text: str, found: set[str], also: frozenset[str], levels: int 
         return
     match _parsed(text) if text.lstrip()[:1] in ("{", "[", '"') else None:
         case dict() | list() | str() as parsed:
-            _collect(parsed, found, secret=False, also=also)
+            _collect_parsed(parsed, text, found, also)
         case _:
             for line in text.splitlines() if text.lstrip()[:1] in ("{", "[") else ():
                 # Of several documents of JSON, one on each line. Most lines are none, and to find that out takes long.
                 is_one = line.rstrip()[-1:] in ("}", "]") and (also or structured.may_hold_secrets(line))
                 if is_one and isinstance(document := _parsed(line), dict | list):
-                    _collect(document, found, secret=False, also=also)
+                    _collect_parsed(document, line, found, also)
             for one in structured.secrets_in(text):
                 found.add(one)
                 if len(found) > hiding.MOST_SECRETS:  # then all is masked, whatever else there is
@@ -244,6 +244,13 @@ def _collect_text(text: str, found: set[str], also: frozenset[str], levels: int 
                 _collect_text(inner, within, _NOTHING, levels - 1)
                 # As they stand there, where it is of JSON.
                 found |= within | {json.dumps(one, ensure_ascii=False)[1:-1] for one in within}
+
+
+def _collect_parsed(parsed: Json, text: str, found: set[str], also: frozenset[str]) -> None:
+    try:
+        _collect(parsed, found, secret=False, also=also)
+    except RecursionError:  # Texts of JSON within each other, of which each is as deep as may be.
+        found.add(text)
 
 
 def _listed(args: Json) -> list[Json] | None:

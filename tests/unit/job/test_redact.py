@@ -287,3 +287,16 @@ def test_secrets_are_found_without_a_token_too_and_none_in_what_was_no_job() -> 
     assert redact.secrets_of(fields) == {"hunter2-hunter2"}
     assert redact.secrets_of({**fields, "class": "Restbroker::Unreadable"}) == set()
     assert redact.job({**fields, "error_message": "no hunter2-hunter2"})["error_message"] == f"no {MASK}"
+
+
+def test_deep_texts_of_json_within_each_other_break_nothing_and_hide_no_secret_beside_them() -> None:
+    value: Json = {"password": "far-within"}
+    for _ in range(11):
+        for _ in range(97):
+            value = [value]
+        value = json.dumps(value)
+    for stanza in (value, f"{value}\n{value}", [value, value]):
+        args: Json = ["send_stanza", {"stanza": stanza, "password": "sesame-4711"}, "token-4711"]
+        fields: dict[str, Json] = {"class": "Add", "args": args, "error_message": "no sesame-4711"}
+        assert {"sesame-4711", "token-4711"} <= redact.secrets_of(fields)
+        assert "4711" not in json.dumps(redact.job(fields, show_bodies=True))
