@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - a broker's lanes
 """Redis knows of every job that may have been started, or a crash would take one for never sent."""
 
 import trio

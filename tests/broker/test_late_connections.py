@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """A connection may come long after it was asked for: what must not be sent any more by then is not."""
 
 import json

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - a supervisor whose workers are no processes
 """What the supervisor of `run --processes` does with workers that crash, hang or never start: small programs here."""
 
 import signal

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - privates of Typer: its groups
 """The examples in every `--help`, and what the group's help says of exit codes."""
 
 import re

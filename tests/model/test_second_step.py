@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - a broker's lanes
 """A command of two requests, of which the second cannot be sent for an hour: whole brokers, on the mock clock."""
 
 import json

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - a broker's lanes
 """Whole brokers on the reference instead of Redis, and on Trio's mock clock: days pass in seconds.
 
 A `World` is one Redis, one target and the processes on them. Always holds: nothing here uses a thread or a real clock,

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - an interval that is over without waiting for it, or an address that is otherwise
 """What Prosody gets for what it asks: users of any name, logins, and an answer in any case."""
 
 import base64

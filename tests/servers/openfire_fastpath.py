@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - one step of many, which others need a server for
 """Fastpath as a state machine: a user asks, experts are offered the question, and a room brings the two together.
 
 The pure half of the tests of Openfire's workgroups: it walks as a server does and says which events are due. The tables

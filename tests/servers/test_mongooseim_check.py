@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - one step of many, which others need a server for
 """What the check finds out about a MongooseIM, beside the stand-in for it."""
 
 import json

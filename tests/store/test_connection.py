@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """Threads under Trio: waits take nothing, end when cancelled, and leave nobody behind."""
 
 import sys

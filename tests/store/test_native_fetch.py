@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """Taking and settling on Trio's own loop: it is what a thread would do, for whatever becomes of the answers."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - an interval that is over without waiting for it, or an address that is otherwise
 """Sentinels lead to the master and to nobody else, and what they said is told without their password."""
 
 import re

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """How long a wait takes, and when an answer is overdue: by a clock that stands until nothing else is to be done."""
 
 import gc

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - privates of slixmpp: its reader
 """XMPP clients (slixmpp) that log in to a real server and tell what comes to them. For tests beside a real Prosody.
 
 slixmpp lives on asyncio, so all clients of one `Clients` run in a thread of its own; everything here may be called from

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - privates of Trio: its TLS
 """An authority of the tests' own, and a server on loopback that shows a certificate of it."""
 
 import contextlib

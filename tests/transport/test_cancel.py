@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """A request cancelled at whatever place it waits leaves nothing behind: no socket, no place taken, no deadline."""
 
 import ssl

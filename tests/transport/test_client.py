@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """What the transport promises, proved for both engines against a server that records and misbehaves."""
 
 import gc

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """What the lean client does beyond what every transport promises: stale connections, deadlines by one task, age."""
 
 import socket

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """Where a server is: several addresses, dead ones, names that come to mean another server, unix sockets."""
 
 import contextlib

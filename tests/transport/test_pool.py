@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """The lean client's pool: nobody who waits for a connection is overtaken, and none that nobody needs stays open."""
 
 import random

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """Connections are opened a few at a time, more where the server keeps up, and nobody who waits is forgotten."""
 
 import random

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """Pages under load, over real sockets: two hundred streams, readers that do not read, a Redis that goes, and stops.
 
 Nothing is timed but the CPU. Where something has to be quick, what it could wait for is made to last long.

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - an interval that is over without waiting for it, or an address that is otherwise
 """The pages over real HTTP: what they show, what they never do, and what they say when Redis is away."""
 
 import re

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - what is kept stays bounded, and no door tells how much it is
 import pytest
 
 from restbroker.telemetry.events import BrokerQuiet, JobFinished, JobsDelivered
