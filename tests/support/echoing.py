@@ -28,7 +28,6 @@ class Asked:
 
     @property
     def everything(self) -> str:
-        """All that a talkative server could repeat, in one line."""
         return f"refused {self.authorization} that is {self.login} for {self.body.decode()}"
 
 

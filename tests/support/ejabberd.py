@@ -121,7 +121,6 @@ class Ejabberd:
     tokens: bool = True
     """Whether it issues bearer tokens; without a word about it in its configuration, ejabberd does not."""
     token_rights: tuple[str, ...] = ("*",)
-    """The commands that a bearer token of the admin may call."""
     without: tuple[str, ...] = ()
     """Erlang applications that it shall not find, as if their packages were missing."""
     by: tuple[str, ...] = ()
@@ -130,12 +129,10 @@ class Ejabberd:
 
     @property
     def url(self) -> str:
-        """The URL under which commands are found."""
         return f"http://127.0.0.1:{self.port}/api"
 
     @property
     def admin(self) -> str:
-        """The admin's JID."""
         return f"{ADMIN}@{self.hosts[0]}"
 
     @property
@@ -166,7 +163,6 @@ class Ejabberd:
             self._wait()
 
     def kill(self) -> None:
-        """Ends it at once (SIGKILL)."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -187,11 +183,9 @@ class Ejabberd:
             return response.status, response.read().decode("utf-8", "replace")
 
     def authorization(self, user: str = ADMIN) -> str:
-        """The value of an Authorization header for an account of the first host."""
         return "Basic " + base64.b64encode(f"{user}@{self.hosts[0]}:{self.password}".encode()).decode()
 
     def log_tail(self) -> str:
-        """The last lines of what it printed and logged."""
         lines: list[str] = []
         for path in (self.directory / "output.log", self.directory / "ejabberd.log"):
             if path.exists():
@@ -247,7 +241,6 @@ class Ejabberd:
 
 
 def say(line: str) -> None:
-    """A line to whoever started this, at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

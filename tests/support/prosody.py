@@ -63,10 +63,8 @@ class Prosody:
     directory: Path
     host: str = "example.org"
     port: int = attrs.Factory(free_port)
-    """Where the modules serve HTTP."""
     c2s_port: int = attrs.Factory(free_port)
     roster_port: int = attrs.Factory(free_port)
-    """Where it looks for the roster service."""
     hook_port: int = attrs.Factory(free_port)
     """Where it posts what is sent to the host `hook.<host>`."""
     roster_path: str = "/roster/%s"
@@ -81,7 +79,6 @@ class Prosody:
         "http_admin_api",
         "post_msg",
     )
-    """The modules under test that are loaded."""
     included: str | None = None
     """A file of its own that its configuration includes, as Debian's does with conf.d: the hosts, in the place of those
     that are described here."""
@@ -89,22 +86,18 @@ class Prosody:
 
     @property
     def url(self) -> str:
-        """Where all its HTTP services are found."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def roster_admin_url(self) -> str:
-        """The URL of a target of kind prosody-roster."""
         return f"{self.url}/roster_admin"
 
     @property
     def rest_url(self) -> str:
-        """The URL of a target of kind prosody-rest."""
         return f"{self.url}/rest"
 
     @property
     def hook_host(self) -> str:
-        """The host that stands for whoever takes the events."""
         return f"hook.{self.host}"
 
     def start(self) -> Self:
@@ -123,13 +116,11 @@ class Prosody:
         return self
 
     def stop(self) -> None:
-        """Stops it gracefully (SIGTERM) and waits."""
         if self.process is not None:
             self.process.terminate()
             self._wait()
 
     def kill(self) -> None:
-        """Ends it at once (SIGKILL)."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
@@ -145,7 +136,6 @@ class Prosody:
         self.act("reset")
 
     def register(self, *users: str, password: str = PASSWORD) -> None:
-        """Makes accounts."""
         self.act("register", dict.fromkeys(users, password))
 
     def turn(self, **switches: object) -> None:
@@ -153,7 +143,6 @@ class Prosody:
         self.act("turn", switches)
 
     def token(self, user: str, scope: str = "") -> str:
-        """A bearer token of this account."""
         token: str = self.act("token", {"user": user, **({"scope": scope} if scope else {})})
         return token
 
@@ -178,7 +167,6 @@ class Prosody:
         return dict(self.act("sent") or {})
 
     def online(self) -> Mapping[str, int]:
-        """How many sessions each user has who has one."""
         return dict(self.act("online") or {})
 
     def traffic(self) -> Traffic:
@@ -186,7 +174,6 @@ class Prosody:
         return Traffic(**self.act("traffic"))
 
     def act(self, name: str, argument: object = None) -> Any:
-        """Calls an act of mod_test_control."""
         status, text = self.call("POST", f"/test_control/{name}", json.dumps(argument))
         assert status == 200, f"{name}: {status} {text}"
         return json.loads(text).get("answer")
@@ -210,7 +197,6 @@ class Prosody:
         return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
     def log_tail(self) -> str:
-        """The last lines of what it printed and logged."""
         lines: list[str] = []
         for path in (self.directory / "output.log", self.directory / "prosody.log"):
             if path.exists():

@@ -103,13 +103,11 @@ class RabbitMQ:
         return self
 
     def stop(self) -> None:
-        """Stops it gracefully (SIGTERM) and waits."""
         if self.process is not None:
             self.process.terminate()
             self._wait()
 
     def kill(self) -> None:
-        """Ends it at once (SIGKILL)."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -153,7 +151,6 @@ class RabbitMQ:
 
     @contextmanager
     def channel(self) -> Iterator[BlockingChannel]:
-        """A channel on a connection of its own."""
         connection = pika.BlockingConnection(pika.URLParameters(self.url()))
         try:
             yield connection.channel()
@@ -162,7 +159,6 @@ class RabbitMQ:
                 connection.close()
 
     def declare(self, *exchanges: str, kind: str = "topic", durable: bool = False) -> None:
-        """Makes exchanges as MongooseIM makes them when it starts."""
         with self.channel() as channel:
             for exchange in exchanges:
                 channel.exchange_declare(exchange, kind, durable=durable)
@@ -191,7 +187,6 @@ class RabbitMQ:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
 
     def exists(self, exchange: str) -> bool:
-        """Whether there is such an exchange."""
         with self.channel() as channel:
             try:
                 channel.exchange_declare(exchange, passive=True)
@@ -200,12 +195,10 @@ class RabbitMQ:
             return True
 
     def log(self) -> str:
-        """What it printed and logged."""
         path = self.directory / "output.log"
         return path.read_text("utf-8", "replace") if path.exists() else ""
 
     def log_tail(self) -> str:
-        """The last lines of that."""
         return "\n".join(self.log().splitlines()[-LOG_TAIL_LINES:])
 
     def _ready(self) -> bool:

@@ -42,11 +42,9 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
     def of(self, method: str) -> list[Received]:
-        """The requests with this method."""
         return [one for one in list(self.received) if one.method == method]
 
     def __enter__(self) -> Self:

@@ -47,7 +47,6 @@ class RosterService:
 
     @property
     def asked(self) -> Counter[str]:
-        """How often each user's roster was asked for."""
         return Counter(get.user for get in list(self.gets))
 
     def __enter__(self) -> Self:

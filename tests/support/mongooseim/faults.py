@@ -58,13 +58,11 @@ class Faults:
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def add(self, kind: Kind, operation: str = "*", *, times: int | None = 1) -> Fault:
-        """The next requests of this operation go wrong like this."""
         fault = Fault(kind, operation, times)
         self.listed.append(fault)
         return fault
 
     def of(self, operation: str) -> Fault | None:
-        """The fault that this request meets, used up by that."""
         with self._lock:
             for fault in self.listed:
                 if fault.operation in ("*", operation) and fault.times != 0:
@@ -80,13 +78,11 @@ class Faults:
             return crashes
 
     def is_silent(self) -> bool:
-        """Whether this request, which the database is away for, gets no answer."""
         with self._lock:
             silent = self.silent > 0
             self.silent -= silent
             return silent
 
     def release(self) -> None:
-        """Nobody hangs any longer."""
         for fault in self.listed:
             fault.release.set()

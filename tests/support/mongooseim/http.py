@@ -30,12 +30,10 @@ class Asked:
 
     @property
     def path(self) -> str:
-        """Without the query."""
         return urlsplit(self.target).path
 
     @property
     def query(self) -> dict[str, str]:
-        """What stands behind the question mark."""
         return {name: values[-1] for name, values in parse_qs(urlsplit(self.target).query).items()}
 
     @property
@@ -53,7 +51,6 @@ class Said:
     typed: bool = True
 
     def bytes(self, *, is_last: bool) -> bytes:
-        """As it goes over the line."""
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
         lines += ["connection: close"] if is_last else []
         lines += [f"content-length: {len(self.body)}"]

@@ -67,7 +67,6 @@ class MongooseIM:
 
     @property
     def url(self) -> str:
-        """The endpoint, under the name that the server as shipped listens to."""
         return f"http://localhost:{self.port}{PATH}"
 
     def __enter__(self) -> Self:

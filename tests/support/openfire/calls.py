@@ -68,7 +68,6 @@ class Call:
         return self.segments[name]
 
     def asks(self, name: str, default: str = "") -> str:
-        """A value of the query."""
         return self.asked.query.get(name, default)
 
     def read(self, shape: Shape) -> dict[str, Any]:
@@ -85,7 +84,6 @@ class Call:
 
     @property
     def text(self) -> str:
-        """The body as it is."""
         return self.asked.body.decode()
 
 
@@ -128,7 +126,6 @@ class Routes:
         return added
 
     def put(self, route: Route) -> None:
-        """Adds one."""
         self._listed.append(route)
         self._listed.sort(key=lambda one: -one.literal)
 

@@ -68,14 +68,12 @@ class Faults:
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def add(self, kind: Kind, pattern: str = "*", *, times: int | None = 1, delay_s: float = 0.0) -> Fault:
-        """The next requests that fit go wrong like this."""
         fault = Fault(kind, pattern, times, delay_s)
         with self._lock:
             self.listed.append(fault)
         return fault
 
     def of(self, line: str) -> Fault | None:
-        """The fault that this request meets, used up by that."""
         with self._lock:
             for fault in self.listed:
                 if fault.times != 0 and fnmatch.fnmatchcase(line, fault.pattern):
@@ -84,19 +82,16 @@ class Faults:
         return None
 
     def clear(self) -> None:
-        """Nothing goes wrong any more, and nobody hangs."""
         self.release()
         with self._lock:
             self.listed.clear()
 
     def release(self) -> None:
-        """Nobody hangs any longer."""
         for fault in self.listed:
             fault.release.set()
 
 
 def is_kind(fault: Fault | None, kind: Kind) -> bool:
-    """Whether the request meets this."""
     return fault is not None and fault.kind is kind
 
 

@@ -29,17 +29,14 @@ class Asked:
 
     @property
     def path(self) -> str:
-        """Without the query, encoded as it came."""
         return urlsplit(self.target).path
 
     @property
     def query(self) -> dict[str, str]:
-        """What stands behind the question mark."""
         return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True))
 
     @property
     def line(self) -> str:
-        """Method and path, which faults are matched with."""
         return f"{self.method} {self.path}"
 
     @property
@@ -64,7 +61,6 @@ class Said:
     headers: tuple[tuple[str, str], ...] = ()
 
     def bytes(self, *, is_chunked: bool = False) -> bytes:
-        """As it goes over the line. A page of Jetty's own has its length."""
         body = self.body
         length = [f"Content-Length: {len(self.body)}"]
         if is_chunked and self.body and self.content_type != "text/html":

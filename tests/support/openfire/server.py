@@ -53,7 +53,6 @@ class Openfire:
     faults: Faults = attrs.field(factory=Faults)
     is_enabled: bool = True
     is_allowed: bool = True
-    """Whether the client's address is one of the allowed ones."""
     starting_s: float = 0.0
     """How long every answer is a 302 after the start: 0.9 s there."""
     redirects: bool = False
@@ -78,12 +77,10 @@ class Openfire:
 
     @property
     def rest_url(self) -> str:
-        """The REST API plugin."""
         return f"http://127.0.0.1:{self.rest_port}{REST}"
 
     @property
     def chat_url(self) -> str:
-        """The Chat API, as its documentation's paths go on from it."""
         return f"http://127.0.0.1:{self.chat_port}/rest/api"
 
     def __enter__(self) -> Self:
@@ -125,7 +122,6 @@ class Openfire:
         self._end(abruptly=False)
 
     def kill(self) -> None:
-        """The same, and connections are reset."""
         self._end(abruptly=True)
 
     def _end(self, *, abruptly: bool) -> None:
@@ -148,7 +144,6 @@ class Openfire:
                 line.shutdown(socket.SHUT_RD)
 
     def cut(self, username: str) -> None:
-        """The user's event stream ends in the middle of an event."""
         with self.world.lock:
             reader = self.world.readers[username]
             reader.raw(b'event: chatapi.chat\r\ndata: {"type": "chat", "bo')
