@@ -10,8 +10,9 @@ from urllib.parse import unquote
 
 import attrs
 
+from tests.support.lines import Asked
 from tests.support.openfire.forms import Dialect, Entity, Listed, as_json, as_xml
-from tests.support.openfire.http import Asked, Said
+from tests.support.openfire.http import Said
 from tests.support.openfire.reading import Malformed, Misfit, Shape, read
 from tests.support.openfire.world import World
 
