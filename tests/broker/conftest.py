@@ -18,6 +18,7 @@ from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
+from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
@@ -27,12 +28,12 @@ from restbroker.job.outcome import Delivered, Outcome, Probe, Reason
 from restbroker.job.policy import Policy
 from restbroker.job.retry import SidekiqBackoff
 from restbroker.servers.contract import Link
-from restbroker.store import beats
+from restbroker.store import beats, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import Event, Report
-from restbroker.transport.errors import NotSent
+from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Sender
 from tests.support.redis_server import RedisServer
 from tests.support.told import one_by_one
@@ -60,6 +61,7 @@ class Scripted:
     judge: Callable[[Call, Response], Outcome] = lambda _call, response: Delivered(response.body.decode(), 0, 200)
     probe_answer: Probe | NotSent | ZeroDivisionError = FINE
     calls: list[Call] = attrs.field(factory=list)
+    sent: list[Request] = attrs.field(factory=list)
     probes: int = 0
     catalogue: Catalogue = attrs.field(factory=lambda: Catalogue("1.0", SPECS))
     before: Callable[[Call], None] = lambda _call: None
@@ -80,6 +82,7 @@ class Scripted:
         if sender is not None:
             sender.may_send()
             sender.sending()
+        self.sent.append(request)
         response = await (self.answers.popleft() if self.answers else self.answer)(request)
         if sender is not None and not 200 <= response.status < 300:
             sender.refused()
@@ -113,6 +116,25 @@ class Scripted:
 
 async def ok(_request: Request) -> Response:
     return Response(200, {}, b"0", 0.0)
+
+
+async def refuse(_request: Request) -> Response:
+    raise NotSent("refused")
+
+
+async def lost(_request: Request) -> Response:
+    raise MaybeSent("reset")
+
+
+@attrs.frozen
+class Held:
+    """Answers once it is let."""
+
+    let: trio.Event = attrs.field(factory=trio.Event)
+
+    async def __call__(self, request: Request) -> Response:
+        await self.let.wait()
+        return await ok(request)
 
 
 @attrs.define(eq=False)
@@ -177,6 +199,20 @@ class Harness:
             await until_async(found, what, timeout_s)
         except AssertionError as error:
             raise AssertionError(f"{error}\n" + "\n".join(map(str, self.events[-30:]))) from None
+
+    def crashed(self, count: int = 1, *, marked: bool = False) -> None:
+        """So many jobs were in the hands of a process of this host that is gone; all of them may have been started."""
+        facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
+        assert jobs.register(self.client, "dead-one", facts, self.queues)
+        fetched = jobs.fetch(self.client, jobs.FetchRequest("dead-one", "t", self.queues[:1], 0, count, count))
+        assert isinstance(fetched, jobs.Fetched)
+        if marked:
+            jobs.mark(self.client, "dead-one", ["1:1"])
+
+    def on(self, redis: RedisServer) -> RedisServer:
+        """It is on this Redis from now on."""
+        self.redis, self.client = redis, open_client(StoreSettings(redis.url))
+        return redis
 
     async def fence(self, identity: str) -> None:
         """Takes its rights away; it may beat between the look and the fence, which then has no effect."""

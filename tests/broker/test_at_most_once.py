@@ -3,12 +3,10 @@
 import attrs
 
 from restbroker.broker.upkeep.reaper import _park
-from restbroker.broker.upkeep.samehost import own_facts
-from restbroker.store import beats, jobs
+from restbroker.store import beats
 from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished, JobsRecovered, Warned
-from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness, ok
+from tests.broker.conftest import Harness, ok, refuse
 
 
 async def test_a_job_is_marked_before_it_is_sent_and_unmarked_when_it_is_settled(harness: Harness) -> None:
@@ -40,24 +38,7 @@ async def test_many_jobs_are_marked_together_and_each_is_delivered_once(harness:
     assert len(harness.target.calls) == 300
 
 
-async def test_a_job_that_may_have_run_is_parked_at_once(harness: Harness) -> None:
-    async def lost(_request: Request) -> Response:
-        raise MaybeSent("reset")
-
-    harness.at_most_once = ("once",)
-    harness.target.answer = lost
-    async with harness.broker():
-        harness.push("once")
-        harness.push("once/v1")
-        await harness.until(lambda: harness.size("dead") == 2, "both are parked")
-    assert len(harness.target.calls) == 2
-    assert [parked["restbroker_may_have_run"] for parked in harness.members("dead")] == [True, True]
-
-
 async def test_a_job_that_was_not_sent_is_tried_again_and_goes_back_unmarked_at_a_stop(harness: Harness) -> None:
-    async def refuse(_request: Request) -> Response:
-        raise NotSent("refused")
-
     harness.at_most_once = ("once",)
     harness.target.answer = refuse
     async with harness.broker():
@@ -68,12 +49,8 @@ async def test_a_job_that_was_not_sent_is_tried_again_and_goes_back_unmarked_at_
 
 
 async def test_after_a_crash_a_marked_job_is_parked_and_never_sent_and_an_unmarked_one_runs(harness: Harness) -> None:
-    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "dead-one", facts, ["rest"])
     harness.push("once", count=2)
-    fetched = jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 2, 2))
-    assert isinstance(fetched, jobs.Fetched)
-    jobs.mark(harness.client, "dead-one", ["1:1"])
+    harness.crashed(2, marked=True)
     harness.at_most_once = ("once",)
     async with harness.broker():
         await harness.until(lambda: harness.of(JobsRecovered), "it is recovered")
@@ -114,11 +91,8 @@ async def test_who_waits_for_a_job_that_is_parked_for_its_process_is_answered_on
 
 
 async def test_an_answer_that_redis_refuses_after_a_crash_is_told_of(harness: Harness) -> None:
-    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "dead-one", facts, ["rest"])
     harness.push("once", reply_to="restbroker:reply:waits")
-    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 1, 1))
-    jobs.mark(harness.client, "dead-one", ["1:1"])
+    harness.crashed(marked=True)
     harness.client.command("SET", "restbroker:reply:waits", "no list")
     async with harness.broker():
         await harness.until(lambda: harness.of(Warned), "it is told of")
@@ -135,17 +109,10 @@ async def test_a_job_that_is_in_other_hands_by_now_is_not_sent(harness: Harness)
         harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
 
     harness.target.before = steal
-    sent: list[str] = []
-
-    async def answer(request: Request) -> Response:
-        sent.append(request.path)
-        return await ok(request)
-
-    harness.target.answer = answer
     async with harness.broker():
         harness.push("once")
         await harness.until(lambda: harness.target.calls, "it is taken up")
         harness.target.before = lambda _call: None
         harness.push("safe")
         await harness.until(lambda: harness.of(JobFinished), "the lane goes on")
-    assert sent == ["/safe"]
+    assert [request.path for request in harness.target.sent] == ["/safe"]

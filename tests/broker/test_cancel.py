@@ -5,20 +5,13 @@ import trio
 from restbroker.broker.status.view import Running
 from restbroker.job.job import MAY_HAVE_RUN_FIELD
 from restbroker.telemetry.events import JobFinished
-from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness, ok
+from tests.broker.conftest import Harness, Held
 
 
 def hold(harness: Harness) -> trio.Event:
     """Every request is sent, and answered once the event is set."""
-    let = trio.Event()
-
-    async def answer(request: Request) -> Response:
-        await let.wait()
-        return await ok(request)
-
-    harness.target.answer = answer
-    return let
+    harness.target.answer = held = Held()
+    return held.let
 
 
 def running(harness: Harness, jid: str) -> Running:
@@ -91,17 +84,6 @@ async def test_a_job_in_a_slot_gives_its_place_to_the_next(harness: Harness) -> 
         let.set()
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "it is delivered")
     assert [parked["jid"] for parked in harness.members("dead")] == ["jid-once-0"]
-
-
-async def test_a_job_under_at_most_once_is_cancelled_like_others_and_leaves_no_mark(harness: Harness) -> None:
-    harness.at_most_once = ("once",)
-    hold(harness)
-    harness.push("once")
-    async with harness.broker():
-        await until_running(harness, 1)
-        assert harness.status.cancel(running(harness, "jid-once-0").thread) is True
-        await harness.until(lambda: harness.size("dead") == 1, "it is parked")
-        assert harness.client.command("KEYS", "restbroker:sent:*") == []
 
 
 async def test_what_nobody_has_in_hand_is_not_cancelled(harness: Harness) -> None:

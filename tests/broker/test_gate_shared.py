@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from itertools import pairwise
 
 import attrs
@@ -10,30 +9,19 @@ import pytest
 import trio
 
 from restbroker.job.command import Call
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason
 from restbroker.servers.contract import Link
 from restbroker.store import limits
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.telemetry.events import GateClosed, GateOpened, JobFinished
 from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
-from tests.broker.conftest import FINE, Harness, Scripted, ok
-
-DENIED = Probe(ok=False, denied=True, version=None, detail="401")
-
-
-async def refused(_request: Request) -> Response:
-    raise NotSent("refused")
+from restbroker.transport.message import Response
+from tests.broker.conftest import FINE, Harness, Scripted, ok, refuse
 
 
 def busy(retry_after_s: float) -> Callable[[Call, Response], Outcome]:
     """A target that asks to be left alone for a while."""
     reason = Reason("ServerBusy", "429", status=429)
     return lambda _call, _response: Deferred(reason, retry_after_s, counts=False, pause_target=True)
-
-
-def denies(_call: Call, _response: Response) -> Outcome:
-    return Denied(Reason("TargetDenied", "401", status=401))
 
 
 def fine(_call: Call, _response: Response) -> Outcome:
@@ -92,7 +80,7 @@ def pair(harness: Harness) -> Iterator[Pair]:
 
 
 async def test_a_target_that_two_processes_find_dead_sees_one_probe_every_second_or_two(pair: Pair) -> None:
-    dead = Dead(refused)
+    dead = Dead(refuse)
     pair.one.target = pair.two.target = dead
     async with AsyncExitStack() as stack:
         for side in (pair.one, pair.two):
@@ -101,22 +89,6 @@ async def test_a_target_that_two_processes_find_dead_sees_one_probe_every_second
     shared = dead.probed_at_s[2:]
     assert min(after - before for before, after in pairwise(shared)) >= 0.95
     assert shared[-1] - shared[0] <= 5 * 4.0
-
-
-async def test_both_open_when_one_of_them_finds_the_target_well(pair: Pair) -> None:
-    async with pair.running():
-        pair.answer(NotSent("refused"))
-        for side in (pair.one, pair.two):
-            side.target.answer = refused
-        pair.one.push(count=40)
-        for side in (pair.one, pair.two):
-            await side.until(partial(side.of, GateClosed), "it closes")
-        pair.answer(FINE)
-        for side in (pair.one, pair.two):
-            side.target.answer = ok
-        for side in (pair.one, pair.two):
-            await side.until(partial(side.of, GateOpened), "it opens")
-        await pair.one.until(lambda: len(pair.one.of(JobFinished) + pair.two.of(JobFinished)) == 40, "all are done")
 
 
 async def test_a_retry_after_that_one_process_was_given_is_kept_by_the_others_too(pair: Pair) -> None:
@@ -130,34 +102,4 @@ async def test_a_retry_after_that_one_process_was_given_is_kept_by_the_others_to
         pair.one.push("create", count=10)
         await pair.one.until(lambda: pair.sent >= sent + 10, "all are delivered")
         assert trio.current_time() - began_s >= 3
-        assert pair.pauses() == {}
-
-
-async def test_a_denial_stops_the_others_until_it_is_over_and_leaves_an_operators_pause_alone(pair: Pair) -> None:
-    async with pair.running():
-        limits.pause(pair.one.client, "t", "operator", None)
-        pair.answer(DENIED, denies)
-        limits.resume(pair.one.client, "t", "operator")
-        pair.one.push()
-        await pair.one.until(lambda: "denied" in pair.pauses(), "it is written down")
-        left_s = pair.pauses()["denied"]
-        assert left_s is not None
-        assert 10 < left_s <= 15
-        limits.pause(pair.one.client, "t", "operator", None)
-        sent = pair.sent
-        pair.one.push("create", count=10)
-        pair.answer(FINE)
-        await pair.one.until(lambda: "denied" not in pair.pauses(), "it is taken back")
-        assert pair.pauses() == {"operator": None}
-        assert pair.sent <= sent + 1, "only the job in hand"
-        limits.resume(pair.one.client, "t", "operator")
-        await pair.one.until(lambda: pair.sent >= sent + 10, "all are delivered")
-
-
-async def test_a_process_that_was_never_let_in_stops_nobody(pair: Pair) -> None:
-    pair.one.target.probe_answer, pair.one.target.judge = DENIED, denies
-    async with pair.running():
-        await pair.one.until(lambda: pair.one.of(GateClosed), "it is denied")
-        pair.two.push(count=10)
-        await pair.two.until(lambda: len(pair.two.of(JobFinished)) == 10, "the other delivers")
         assert pair.pauses() == {}

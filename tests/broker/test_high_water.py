@@ -1,9 +1,7 @@
-# ruff: noqa: SLF001 - a broker's lanes
 """Redis knows of every job that may have been started, or a crash would take one for never sent."""
 
 import trio
 
-from restbroker.broker.item import Item
 from restbroker.store import beats
 from restbroker.store.replies import integer
 from restbroker.telemetry.events import JobFinished
@@ -34,32 +32,3 @@ async def test_no_job_is_sent_whose_ticket_lies_above_the_mark_in_redis(harness:
             await harness.until(lambda start=start: len(harness.of(JobFinished)) > start, "it goes on")  # type: ignore[misc]
         await harness.until(lambda: len(harness.of(JobFinished)) == 1200, "all are delivered")
     assert above == []
-
-
-async def test_no_more_may_start_than_the_pace_needs_and_never_100_more_than_there_are_workers(
-    harness: Harness,
-) -> None:
-    harness.concurrency = 20
-    async with harness.broker():
-        await harness.until(harness.status.serving, "it serves")
-        (lane,) = harness.status._lanes
-        assert lane.high_water == 20
-        lane.pace.settled(35, 0.0)
-        assert lane.high_water == 70
-        lane.pace.settled(1000, 0.0)
-        assert lane.high_water == 120
-        for _ in range(4):
-            lane.pace.settled(1, 0.0)
-        assert lane.high_water == 20
-
-
-async def test_a_mark_beyond_the_last_ticket_that_redis_knew_allows_none_that_come_later(harness: Harness) -> None:
-    async with harness.broker():
-        await harness.until(harness.status.serving, "it serves")
-        (lane,) = harness.status._lanes
-        lane.told(50, 10)
-        lane.handover.put([Item(f"{number}:1", number, "rest", b"{}") for number in (10, 11)])
-        assert lane.handover.is_ready
-        first = await lane.handover.take()
-        assert first is not None
-        assert (first.number, lane.handover.is_blocked) == (10, True)

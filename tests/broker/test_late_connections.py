@@ -18,8 +18,7 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
-from tests.broker.conftest import FINE, Harness, ok
+from tests.broker.conftest import FINE, Harness, Held
 from tests.support.redis_server import RedisServer
 
 
@@ -44,13 +43,8 @@ def lane_of(harness: Harness) -> Lane:
 
 
 async def test_what_gets_its_connection_while_the_gate_is_closed_waits_until_it_opens(harness: Harness) -> None:
-    turns, sent = Turns(), []
-
-    async def answer(request: Request) -> Response:
-        sent.append(request)
-        return await ok(request)
-
-    harness.target.answer, harness.target.connected = answer, turns.connected
+    turns = Turns()
+    harness.target.connected = turns.connected
     async with harness.broker():
         harness.push(count=3)
         await harness.until(lambda: turns.waiting == 3, "all wait for connections")
@@ -59,10 +53,10 @@ async def test_what_gets_its_connection_while_the_gate_is_closed_waits_until_it_
         gate.close(Reason("TargetUnreachable", "It is down."))
         turns.come.set()
         await harness.until(lambda: turns.waiting == 0 and gate.waiting == 3, "they wait at the gate")
-        assert sent == []
+        assert harness.target.sent == []
         harness.target.probe_answer = FINE
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
-    assert len(sent) == 3
+    assert len(harness.target.sent) == 3
 
 
 async def test_what_waits_for_a_connection_at_a_stop_goes_back_to_its_queue(harness: Harness) -> None:
@@ -117,24 +111,18 @@ async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_
 async def test_a_job_whose_lease_has_run_out_waits_unmarked_and_is_sent_once_there_is_a_new_one(
     harness: Harness, at_most_once: tuple[str, ...]
 ) -> None:
-    sent: list[Request] = []
-
-    async def answer(request: Request) -> Response:
-        sent.append(request)
-        return await ok(request)
-
-    harness.target.answer, harness.at_most_once = answer, at_most_once
+    harness.at_most_once = at_most_once
     async with harness.broker():
         await harness.until(harness.status.serving, "it serves")
         lane = lane_of(harness)
         run_out(lane)
         harness.push("safe")
         await harness.until(lambda: harness.target.calls and lane.gate.room == harness.concurrency, "it was not sent")
-        assert sent == []
+        assert harness.target.sent == []
         assert harness.client.command("KEYS", "restbroker:sent:*") == []
         lane.lease.confirm(boot_time_s())
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")
-    assert len(sent) == 1
+    assert len(harness.target.sent) == 1
 
 
 @attrs.define(eq=False)
@@ -174,20 +162,12 @@ class _Told(Connection):
 async def test_after_an_outage_that_the_committer_sat_out_nothing_is_fetched_before_it_was_compared(
     harness: Harness, make_redis: Callable[..., RedisServer]
 ) -> None:
-    redis = make_redis()
-    harness.redis, harness.client = redis, open_client(StoreSettings(redis.url))
+    redis = harness.on(make_redis())
     harness.concurrency, harness.at_most_once = 2, ("once",)
     what = Forgetful(harness, redis)
     harness.connect = what.connect
-    sent: list[Request] = []
-    first, others = trio.Event(), trio.Event()
-
-    async def answer(request: Request) -> Response:
-        sent.append(request)
-        await (first if len(sent) == 1 else others).wait()
-        return await ok(request)
-
-    harness.target.answer = answer
+    harness.target.answers.append(first := Held())
+    harness.target.answer = others = Held()
     async with harness.broker():
         await harness.until(lambda: harness.target.probes, "it serves")
         payloads = [json.dumps({"class": "Add", "jid": f"j{n}", "args": ["once", {"n": n}, "t"]}) for n in range(3)]
@@ -195,10 +175,10 @@ async def test_after_an_outage_that_the_committer_sat_out_nothing_is_fetched_bef
         harness.client.command("LPUSH", "queue:rest", *payloads)
         assert redis.command("SAVE").startswith("+OK")
         harness.client.command("SREM", "paused", "rest")
-        await harness.until(lambda: len(sent) == 2, "two are sent")
-        first.set()
+        await harness.until(lambda: len(harness.target.sent) == 2, "two are sent")
+        first.let.set()
         await harness.until(lambda: what.killed, "the first is being settled")
-        others.set()
+        others.let.set()
         await harness.until(lambda: harness.size("queue:rest") == 0 and not lane_of(harness).in_hand, "all is done")
     # The fourth was pushed after Redis was saved.
-    assert len(sent) == 3
+    assert len(harness.target.sent) == 3

@@ -77,24 +77,11 @@ async def test_a_byte_is_acted_on_as_the_signal_of_that_number(line: Line) -> No
         assert not line.control.at_once.is_set()
 
 
-async def test_a_second_stop_ends_the_drain_and_says_which_signal_it_was(line: Line) -> None:
-    async with line.running():
-        line.ask(signal.SIGTERM, signal.SIGINT)
-        await line.control.at_once.wait()
-        assert line.control.second == signal.SIGINT
-
-
 async def test_a_supervisor_that_is_gone_makes_it_drain(line: Line) -> None:
     async with line.running():
         line.ours.close()
         await line.control.stop.wait()
         assert (line.control.why, line.control.second) == ("the supervisor is gone", None)
-
-
-async def test_one_that_was_gone_before_the_start_makes_it_drain_too(line: Line) -> None:
-    line.ours.close()
-    async with line.running():
-        assert line.control.stop.is_set()
 
 
 async def test_changes_are_told_and_so_is_a_reload_that_is_over(line: Line) -> None:

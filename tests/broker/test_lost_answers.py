@@ -4,11 +4,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 import pytest
 import trio
 
-from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import beats, jobs
 from restbroker.store.client import StoreSettings, open_client
@@ -16,8 +14,7 @@ from restbroker.store.connection import Connection
 from restbroker.store.exchange import exchange
 from restbroker.telemetry.events import GateClosed, JobFinished, StoreBack, StoreLost, Warned
 from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
-from tests.broker.conftest import FINE, Harness, ok
+from tests.broker.conftest import FINE, Harness, Held, ok, refuse
 from tests.support.redis_server import RedisServer
 
 Both = tuple[list[jobs.Code] | StoreRefused, jobs.FetchAnswer | StoreRefused]
@@ -153,20 +150,13 @@ async def test_a_registration_whose_answer_is_lost_is_made_under_another_identit
 async def test_settlements_that_redis_forgot_in_a_restart_are_written_again_and_nothing_runs_twice(
     harness: Harness, make_redis: Callable[..., RedisServer]
 ) -> None:
-    redis = make_redis()
-    harness.redis, harness.client = redis, open_client(StoreSettings(redis.url))
-    gate = trio.Event()
-
-    async def answer(_request: Request) -> Response:
-        await gate.wait()
-        return Response(200, {}, b"0", 0.0)
-
-    harness.target.answer = answer
+    redis = harness.on(make_redis())
+    harness.target.answer = answer = Held()
     async with harness.broker():
         harness.push("once", count=3)
         await harness.until(lambda: len(harness.target.calls) == 3, "three are on their way")
         redis.command("SAVE")
-        gate.set()
+        answer.let.set()
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")
         redis.kill()
         redis.start()
@@ -179,8 +169,7 @@ async def test_settlements_that_redis_forgot_in_a_restart_are_written_again_and_
 async def test_settled_jobs_that_redis_has_in_their_queue_again_are_known_to_have_run(
     harness: Harness, make_redis: Callable[..., RedisServer]
 ) -> None:
-    redis = make_redis()
-    harness.redis, harness.client = redis, open_client(StoreSettings(redis.url))
+    redis = harness.on(make_redis())
     async with harness.broker():
         await harness.until(lambda: harness.target.probes, "it serves")
         harness.client.command("SADD", "paused", "rest")
@@ -199,17 +188,7 @@ async def test_settled_jobs_that_redis_has_in_their_queue_again_are_known_to_hav
 async def test_what_a_worker_holds_and_redis_has_in_its_queue_again_runs_once(
     harness: Harness, make_redis: Callable[..., RedisServer]
 ) -> None:
-    redis = make_redis()
-    harness.redis, harness.client = redis, open_client(StoreSettings(redis.url))
-    sent: list[Request] = []
-
-    async def refuse(_request: Request) -> Response:
-        raise NotSent("refused")
-
-    async def work(request: Request) -> Response:
-        sent.append(request)
-        return await ok(request)
-
+    redis = harness.on(make_redis())
     harness.target.answer = refuse
     async with harness.broker():
         await harness.until(lambda: harness.target.probes, "it serves")
@@ -224,9 +203,10 @@ async def test_what_a_worker_holds_and_redis_has_in_its_queue_again_runs_once(
         redis.start()
         harness.client.command("SREM", "paused", "rest")
         await harness.until(lambda: not harness.status.running(), "they are let go")
-        harness.target.answer, harness.target.probe_answer = work, FINE
+        harness.target.sent.clear()
+        harness.target.answer, harness.target.probe_answer = ok, FINE
         await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"3", "all are settled")
-    assert len(sent) == 3
+    assert len(harness.target.sent) == 3
 
 
 def held(harness: Harness) -> int:
@@ -262,19 +242,6 @@ def commands(harness: Harness) -> int:
     return int(re.search(r"total_commands_processed:(\d+)", info)[1])  # type: ignore[index]
 
 
-async def test_a_full_redis_with_nothing_to_do_is_no_outage(harness: Harness) -> None:
-    async with harness.broker():
-        await harness.until(lambda: harness.target.probes, "it serves")
-        harness.client.command("CONFIG", "SET", "maxmemory", "1")
-        try:
-            await trio.sleep(4)
-        finally:
-            harness.client.command("CONFIG", "SET", "maxmemory", "0")
-        harness.push()
-        await harness.until(lambda: harness.of(JobFinished), "it goes on")
-    assert harness.of(StoreLost) == []
-
-
 async def test_settlements_that_redis_refuses_stop_the_intake_and_are_written_once_it_is_mended(
     harness: Harness,
 ) -> None:
@@ -290,10 +257,8 @@ async def test_settlements_that_redis_refuses_stop_the_intake_and_are_written_on
 
 
 async def test_a_recovered_job_whose_fetch_got_lost_is_still_known_to_have_run_perhaps(harness: Harness) -> None:
-    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "dead-one", facts, ["rest"])
     harness.push("create", count=3)
-    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 3, 3))
+    harness.crashed(3)
     left = lose(harness, jobs.fetch, jobs.fetch)
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
@@ -302,22 +267,14 @@ async def test_a_recovered_job_whose_fetch_got_lost_is_still_known_to_have_run_p
 
 
 async def test_a_fenced_lane_leaves_the_counts_of_its_jobs_to_those_who_have_them_now(harness: Harness) -> None:
-    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "dead-one", facts, ["rest"])
     harness.push("create")
-    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 1, 1))
-    gate = trio.Event()
-
-    async def answer(_request: Request) -> Response:
-        await gate.wait()
-        return Response(200, {}, b"0", 0.0)
-
-    harness.target.answer = answer
+    harness.crashed()
+    harness.target.answer = held = Held()
     async with harness.broker():
         await harness.until(lambda: harness.target.calls, "it is on its way for the second time")
         (identity,) = beats.live(harness.client)
         harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
-        gate.set()
+        held.let.set()
         harness.push("safe")
         await harness.until(lambda: harness.of(JobFinished), "the lane goes on")
     assert list(beats.maybe_run(harness.client).values()) == [1]

@@ -13,10 +13,10 @@ from restbroker.job.policy import Policy
 from restbroker.job.retry import SidekiqBackoff
 from restbroker.store import beats, jobs
 from restbroker.store.replies import items
-from restbroker.telemetry.events import GateClosed, GateOpened, JobFinished, Warned
+from restbroker.telemetry.events import GateClosed, JobFinished, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import FINE, Harness, ok
+from tests.broker.conftest import FINE, Harness, lost, ok
 
 WHY = Reason("Why", "because")
 
@@ -90,29 +90,6 @@ async def test_an_unreadable_due_entry_is_parked_and_the_next_one_moves(harness:
     assert harness.members("dead")[0]["error_class"] == "UnreadablePayload"
 
 
-async def test_while_the_target_is_away_jobs_wait_untouched_and_run_when_it_is_back(harness: Harness) -> None:
-    async def refuse(_request: Request) -> Response:
-        raise NotSent("refused")
-
-    target = harness.target
-    target.answer = refuse
-    async with harness.broker():
-        await harness.until(lambda: target.probes, "the target was asked")
-        target.probe_answer = NotSent("refused")
-        harness.push(count=50)
-        await harness.until(lambda: harness.of(GateClosed), "the gate closes")
-        sent = len(target.calls)
-        await trio.sleep(1.5)
-        assert len(target.calls) - sent <= 3, "no hot loop while the gate is closed"
-        target.answer = ok
-        target.probe_answer = FINE
-        await harness.until(lambda: len(harness.of(JobFinished)) == 50, "all are delivered")
-    assert harness.of(GateOpened)
-    assert (harness.size("retry"), harness.size("dead"), harness.size("queue:rest")) == (0, 0, 0)
-    assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
-    assert harness.client.command("GET", "stat:failed") is None
-
-
 async def test_a_broker_that_is_denied_waits_loudly_and_resumes_by_itself(harness: Harness) -> None:
     target = harness.target
     denied = Denied(Reason("TargetDenied", "401"))
@@ -139,9 +116,6 @@ async def test_a_command_that_alone_is_forbidden_is_parked(harness: Harness) -> 
 
 
 async def test_sent_and_unanswered_is_uncertain_and_counted_in_the_payload(harness: Harness) -> None:
-    async def lost(_request: Request) -> Response:
-        raise MaybeSent("reset")
-
     harness.target.answers.append(lost)
     harness.push("once")
     async with harness.broker():
@@ -210,14 +184,6 @@ async def test_an_answer_that_redis_refuses_parks_the_job_and_its_neighbours_set
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 6, "all are settled")
     assert [entry["error_class"] for entry in harness.members("dead")] == ["ReplyRefused"]
-
-
-async def test_identical_jobs_without_a_jid_that_all_fail_are_all_parked(harness: Harness) -> None:
-    harness.target.judge = lambda _call, _response: Rejected(WHY)
-    harness.raw(*[b'{"class":"Add","args":["safe",{},"t"]}'] * 300)
-    harness.concurrency = 20
-    async with harness.broker():
-        await harness.until(lambda: harness.size("dead") == 300, "300 are parked")
 
 
 async def test_a_rejection_is_parked_with_the_secret_arguments_masked(harness: Harness) -> None:
@@ -353,20 +319,6 @@ async def test_five_lost_connections_in_a_row_close_the_gate_however_well_it_wen
     assert harness.size("retry") <= 5 + harness.concurrency
 
 
-async def test_an_answer_that_nests_too_deeply_for_ruby_is_passed_on_as_text(harness: Harness) -> None:
-    deep: list[object] = []
-    for _ in range(98):
-        deep = [deep]
-    text = json.dumps(deep)
-    harness.target.judge = lambda _call, _response: Delivered(text, deep, 200)  # type: ignore[arg-type]
-    harness.policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
-    harness.push(args=["safe", {}, "t", "id"])
-    async with harness.broker():
-        await harness.until(lambda: harness.size("queue:replies"), "it is answered")
-    (reply,) = harness.entries("queue:replies")
-    assert (reply["args"][0], reply["args"][2]["answer"]) == (text, None)
-
-
 async def test_the_token_in_a_wrong_place_is_shown_nowhere(harness: Harness) -> None:
     harness.token = "a-long-secret-token"
     harness.push(args=["a-long-secret-token", {}, "x"])
@@ -381,10 +333,8 @@ async def test_the_token_in_a_wrong_place_is_shown_nowhere(harness: Harness) -> 
 
 
 async def test_once_a_recovered_job_is_done_equal_bytes_are_another_job(harness: Harness) -> None:
-    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "dead-one", facts, ["rest"])
     harness.push("once")
-    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 1, 1))
+    harness.crashed()
     async with harness.broker():
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")
         await harness.until(lambda: not beats.maybe_run(harness.client), "its count is gone")

@@ -67,13 +67,6 @@ async def test_what_went_otherwise_is_told_of_by_itself(harness: Harness) -> Non
     )  # fmt: skip
 
 
-async def test_a_delivered_job_whose_reply_redis_refuses_is_told_of_as_parked(harness: Harness) -> None:
-    harness.client.command("SET", "queue:replies", "no list")
-    harness.raw(b'{"class":"Add","jid":"j","args":["safe",{"n":0},"t","reply"]}')
-    (event,) = [event for event in await settled(harness, 1) if isinstance(event, JobFinished)]
-    assert (event.outcome, event.fate, event.code, event.command) == ("delivered", "dead", "ReplyRefused", "safe")
-
-
 async def test_a_token_in_the_wrong_place_is_not_told_and_no_time_is_lost_with_it(harness: Harness) -> None:
     harness.token = "secret-token"
     for jid, command in enumerate(("secret-token", "a-secret-token", "safe", "safe")):

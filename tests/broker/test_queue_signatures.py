@@ -5,12 +5,10 @@ from typing import Any
 
 import attrs
 
-from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import rubyjson, signing
 from restbroker.job.outcome import Deferred, Delivered, Reason
-from restbroker.store import jobs
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.broker.test_admission import DAY_S, SECRET, parked, serving, signature
 
@@ -124,11 +122,8 @@ async def test_what_was_not_let_in_yet_waits_for_its_own_queue_whatever_its_retr
 
 async def test_what_a_dead_process_was_about_to_send_can_be_retried(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
-    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "dead-one", facts, ["rest", "slow"])
     push(harness, bound(), retry_queue="slow")
-    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 1, 1))
-    jobs.mark(harness.client, "dead-one", ["1:1"])
+    harness.crashed(marked=True)
     async with serving(harness, APP):
         found = await parked(harness)
         assert (found["error_class"], found["queue"]) == ("Uncertain", "rest")

@@ -6,27 +6,20 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import GateClosed, JobFinished, Warned
 from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness, ok
+from tests.broker.conftest import Harness, Held, ok, refuse
 
 
 async def test_without_the_right_to_run_scripts_what_was_done_is_kept_and_settled_once_it_is_back(
     harness: Harness,
 ) -> None:
-    answers = trio.Event()
-
-    async def answer(request: Request) -> Response:
-        await answers.wait()
-        return await ok(request)
-
-    harness.target.answer = answer
+    harness.target.answer = held = Held()
     watcher = open_client(StoreSettings(harness.redis.url))
     async with harness.broker():
         harness.push("once", count=3)
         await harness.until(lambda: len(harness.target.calls) == 3, "all are on their way")
         watcher.command("ACL", "SETUSER", "default", "-evalsha")
         try:
-            answers.set()
+            held.let.set()
             await harness.until(lambda: "StoreRefused" in codes(harness), "it is told")
             await trio.sleep(1)
         finally:
@@ -41,9 +34,6 @@ async def test_without_the_right_to_run_scripts_what_was_done_is_kept_and_settle
 
 
 async def test_a_late_start_that_cannot_be_charged_waits_until_the_key_is_mended(harness: Harness) -> None:
-    async def refuse(_request: Request) -> Response:
-        raise NotSent("refused")
-
     harness.limits = Limits(emission_us=1000, burst=10)
     harness.target.answer = refuse
     async with harness.broker():

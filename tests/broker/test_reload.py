@@ -13,19 +13,8 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import BrokerStarted, BrokerStopped, GateClosed, JobFinished, StoreBack, StoreLost
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness, Scripted, ok
+from tests.broker.conftest import Harness, Held, Scripted, ok
 from tests.support.redis_server import RedisServer
-
-
-class Held:
-    """A target that answers when it is told to."""
-
-    def __init__(self) -> None:
-        self.go = trio.Event()
-
-    async def answer(self, _request: Request) -> Response:
-        await self.go.wait()
-        return Response(200, {}, b"0", 0.0)
 
 
 async def taken_over(harness: Harness, by: Scripted) -> None:
@@ -39,7 +28,7 @@ async def taken_over(harness: Harness, by: Scripted) -> None:
 
 async def test_what_was_sent_is_finished_by_the_old_life_while_the_new_one_works(harness: Harness) -> None:
     held = Held()
-    old, new = Scripted(held.answer), Scripted(ok)
+    old, new = Scripted(held), Scripted(ok)
     harness.target = old
     harness.push("once", count=20)
     async with harness.broker():
@@ -50,7 +39,7 @@ async def test_what_was_sent_is_finished_by_the_old_life_while_the_new_one_works
         assert len(beats.live(harness.client)) == 2
         assert not old.closed
         assert not old.keeps, "its server may take no more connections than the old life has"
-        held.go.set()
+        held.let.set()
         await harness.until(lambda: old.closed, "the old life ends")
         assert len(beats.live(harness.client)) == 1
     sent = [call.command.arguments["n"] for call in (*old.calls, *new.calls)]
@@ -62,7 +51,7 @@ async def test_what_was_sent_is_finished_by_the_old_life_while_the_new_one_works
 
 async def test_the_pages_show_the_new_lanes_and_what_the_old_ones_still_do(harness: Harness) -> None:
     held = Held()
-    old, new = Scripted(held.answer), Scripted(ok)
+    old, new = Scripted(held), Scripted(ok)
     harness.target = old
     harness.push(count=2)
     status = harness.status
@@ -73,13 +62,13 @@ async def test_the_pages_show_the_new_lanes_and_what_the_old_ones_still_do(harne
         await harness.until(lambda: status.view().finishing == 2, "they run under the old configuration")
         assert status.view().unready is None
         assert [running.queue for running in status.running()] == ["rest", "rest"]
-        held.go.set()
+        held.let.set()
         await harness.until(lambda: status.view().finishing == 0, "they are done")
         assert status.view().phase == "serving"
 
 
 async def test_a_stop_bounds_old_and_new_lives_together(harness: Harness) -> None:
-    old, new = Scripted(Held().answer), Scripted(Held().answer)
+    old, new = Scripted(Held()), Scripted(Held())
     harness.target = old
     harness.shutdown_timeout_s = 0.2
     harness.push("once", count=3)
@@ -112,46 +101,6 @@ async def test_a_dead_target_hands_its_jobs_to_the_one_that_takes_its_place(harn
     assert len(new.calls) == 10
 
 
-async def test_of_many_reloads_the_last_one_counts_every_older_life_ends_and_it_is_ready_all_the_time(
-    harness: Harness,
-) -> None:
-    targets = [Scripted(ok) for _ in range(6)]
-    harness.target = targets[0]
-    said: set[str | None] = set()
-
-    async def watch() -> None:
-        while True:
-            said.add(harness.status.view().unready)
-            await trio.sleep(0.001)
-
-    async with harness.broker(), trio.open_nursery() as beside:
-        await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
-        beside.start_soon(watch)
-        for target in targets[1:]:
-            harness.push(count=20)
-            await taken_over(harness, target)
-        await harness.until(lambda: [one.closed for one in targets] == [True] * 5 + [False], "the older ones end")
-        harness.push(count=20, first=20)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 120, "all jobs are done")
-        assert len(targets[5].calls) >= 20
-        assert len(beats.live(harness.client)) == 1
-        beside.cancel_scope.cancel()
-    assert said == {None}
-
-
-async def test_nothing_new_leaves_everything_as_it_is(harness: Harness) -> None:
-    async with harness.broker():
-        await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
-        before = set(beats.live(harness.client))
-        signal = harness.control.reload
-        signal.set()
-        await harness.until(lambda: harness.control.reload is not signal, "the signal is seen")
-        harness.push(count=5)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "jobs are delivered")
-        assert set(beats.live(harness.client)) == before
-    assert len(harness.of(BrokerStarted)) == 1
-
-
 async def test_a_stop_wins_over_a_reload_that_hangs(harness: Harness) -> None:
     asked = trio.Event()
 
@@ -177,7 +126,7 @@ async def test_a_replaced_life_waits_for_redis_with_what_was_answered(
     monkeypatch.setattr(life, "_END_S", 0.05)
     redis = make_redis(appendonly="yes", appendfsync="always")
     held = Held()
-    old, new = Scripted(held.answer, judge=lambda *_: Delivered("0", 0, 200)), Scripted(ok)
+    old, new = Scripted(held, judge=lambda *_: Delivered("0", 0, 200)), Scripted(ok)
     harness = Harness(redis, open_client(StoreSettings(redis.url)), old)
     harness.push("once", count=3)
     async with harness.broker():
@@ -185,7 +134,7 @@ async def test_a_replaced_life_waits_for_redis_with_what_was_answered(
         await taken_over(harness, new)
         harness.client.close()
         redis.kill()
-        held.go.set()
+        held.let.set()
         await harness.until(lambda: harness.of(StoreLost), "Redis is missed")
         # Longer than both bounds of an ordinary end together.
         await trio.sleep(0.5)

@@ -3,12 +3,9 @@
 import json
 from typing import Any
 
-import attrs
 import pytest
 
-from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.job.outcome import Deferred, Outcome, Reason, Rejected
-from restbroker.store import jobs
 from restbroker.telemetry.events import Warned
 from tests.broker.conftest import Harness
 
@@ -53,12 +50,11 @@ async def test_a_queue_of_the_same_target_is_where_it_is_tried_again(harness: Ha
 async def test_what_a_dead_process_was_about_to_send_is_parked_for_a_queue_of_its_target(
     harness: Harness, named: str, queue: str, codes: list[str]
 ) -> None:
-    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "dead-one", facts, ["rest", "slow"])
     fields: dict[str, Any] = {"jid": "j", "args": ["once", {}, "t"], "retry_queue": named}
     harness.raw(json.dumps(fields).encode())
-    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 1, 1))
-    jobs.mark(harness.client, "dead-one", ["1:1"])
+    harness.queues = ("rest", "slow")
+    harness.crashed(marked=True)
+    harness.queues = ("rest",)
     async with harness.broker():
         await harness.until(lambda: harness.size("dead") == 1, "it is parked")
         await harness.until(lambda: warned(harness) == codes, "it is said")

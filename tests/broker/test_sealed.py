@@ -1,34 +1,28 @@
 """What lies in `retry`, `schedule` and `dead`: under its command's name, without its token, and let in again."""
 
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
 import pytest
-import trio
 
-from restbroker.broker import broker
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.lane import Lane
 from restbroker.broker.settling import leftovers
-from restbroker.broker.signals import Control
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import signing
-from restbroker.job.arguments import Submission
-from restbroker.job.command import Command
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.operate import tokens as admin_tokens
 from restbroker.store.replies import items, raw
 from restbroker.telemetry.events import JobFinished
-from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness
+from tests.broker import test_admission
+from tests.broker.conftest import Harness, Held
+from tests.broker.test_admission import SECRET
 from tests.support import ruby
 
-SECRET = "the-apps-secret"
 APP = Token("app", (Secret(SECRET),))
 WHY = Reason("ServerError", "it broke")
 ODD: dict[str, Any] = {
@@ -46,13 +40,8 @@ async def serving(harness: Harness, *tokens: Token, outcome: Outcome | None = No
     """A broker with these tokens, and what its server says; stopped at the end of the block."""
     harness.target.judge = lambda _call, _response: outcome or Delivered("0", 0, 200)
     harness.target.closed = False
-    plan = harness.plan()
-    lanes = [attrs.evolve(lane, tokens=Tokens(tokens)) for lane in plan.lanes]
-    control = Control()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(broker.run, attrs.evolve(plan, lanes=lanes), control)
+    async with test_admission.serving(harness, *tokens):
         yield
-        control.stop.set()
 
 
 def push(harness: Harness, command: str = "safe", token: str = SECRET, **fields: Any) -> None:
@@ -101,14 +90,6 @@ async def test_a_job_that_failed_waits_without_its_token_and_is_delivered_when_i
     make_due(harness, "retry")
     assert (await settled(harness, APP)).outcome == "delivered"
     assert [call.command.arguments for call in harness.target.calls] == [ODD, ODD]
-
-
-async def test_a_job_that_keeps_failing_is_sealed_once(harness: Harness) -> None:
-    push(harness)
-    first = await stored(harness, "retry", APP, outcome=Deferred(WHY))
-    put_back(harness, "retry")
-    second = await stored(harness, "retry", APP, outcome=Deferred(WHY))
-    assert (second["args"], second["retry_count"]) == (first["args"], 1)
 
 
 async def test_a_parked_job_may_be_retried_by_a_person_when_its_signature_is_old(harness: Harness) -> None:
@@ -165,14 +146,6 @@ async def test_a_job_of_the_previous_secret_is_still_counted_as_such(harness: Ha
     assert (found.jobs, found.previous) == ({"app": 1}, {"app": 1})
 
 
-async def test_a_job_that_its_token_does_not_allow_yet_runs_when_it_does(harness: Harness) -> None:
-    push(harness)
-    found = await stored(harness, "dead", attrs.evolve(APP, allow=("once",)))
-    assert (found["error_class"], SECRET in json.dumps(found)) == ("CommandNotAllowed", False)
-    put_back(harness, "dead")
-    assert (await settled(harness, APP)).outcome == "delivered"
-
-
 async def test_a_sealed_job_is_of_no_use_for_another_command(harness: Harness) -> None:
     push(harness)
     found = await stored(harness, "retry", APP, outcome=Deferred(WHY))
@@ -192,14 +165,6 @@ async def test_who_pushes_only_a_part_of_a_sealed_job_again_is_told_to_put_the_t
         again = await stored(harness, "dead", attrs.evolve(APP, window_s=-1.0))
         assert again["error_class"] == code
         assert "put the token back as the third argument, or push the whole entry again" in again["error_message"]
-
-
-async def test_a_sealed_job_runs_though_tokens_swapped_their_names(harness: Harness) -> None:
-    push(harness)
-    await stored(harness, "retry", APP, outcome=Deferred(WHY))
-    make_due(harness, "retry")
-    swapped = (attrs.evolve(APP, secrets=(Secret("another"),)), attrs.evolve(APP, name="old"))
-    assert (await settled(harness, *swapped)).outcome == "delivered"
 
 
 async def test_what_is_put_off_and_what_could_not_be_answered_is_sealed_too(harness: Harness) -> None:
@@ -237,12 +202,8 @@ async def test_a_job_of_which_memory_lost_track_at_a_stop_is_stored_without_its_
         lane.in_hand.clear()
         return await settle(lane)
 
-    async def silent(_request: Request) -> Response:
-        await trio.sleep_forever()
-        raise AssertionError
-
     monkeypatch.setattr(leftovers, "settle", forgetful)
-    harness.target.answer = silent
+    harness.target.answer = Held()
     harness.shutdown_timeout_s = 0.0
     push(harness)
     async with serving(harness, APP):
@@ -250,14 +211,6 @@ async def test_a_job_of_which_memory_lost_track_at_a_stop_is_stored_without_its_
     (found,) = harness.members("retry")
     assert found["error_class"] == "CutOff"
     assert SECRET not in json.dumps(found)
-
-
-async def test_a_signed_job_stays_as_it_was_signed(harness: Harness) -> None:
-    submission = Submission(Command("safe", {}), None, None)
-    signature = signing.sign(SECRET, "app", int(time.time()), "j1", submission)
-    push(harness, args=["safe", {}, signature])
-    found = await stored(harness, "dead", APP, outcome=Rejected(WHY))
-    assert found["args"][2] == signature
 
 
 async def test_each_parked_job_has_its_commands_name_unless_its_producer_named_it(harness: Harness) -> None:

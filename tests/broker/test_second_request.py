@@ -20,9 +20,7 @@ from restbroker.store.sets import Placing
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness, ok
-
-AWAY = NotSent("refused")
+from tests.broker.conftest import Harness, ok, refuse
 
 
 def status(code: int) -> Callable[[Request], Awaitable[Response]]:
@@ -30,10 +28,6 @@ def status(code: int) -> Callable[[Request], Awaitable[Response]]:
         return Response(code, {}, b"0", 0.0)
 
     return answer
-
-
-async def away(_request: Request) -> Response:
-    raise AWAY
 
 
 async def two(call: Call, link: Link) -> Outcome:
@@ -83,7 +77,7 @@ async def test_the_second_request_is_sent_again_as_that_of_a_job_that_has_run_an
     harness: Harness,
 ) -> None:
     harness.target.way = two
-    harness.target.answers = deque([ok, away, status(409), away, status(409), ok])
+    harness.target.answers = deque([ok, refuse, status(409), refuse, status(409), ok])
     async with harness.broker():
         harness.push("once")
         await harness.until(lambda: harness.of(JobFinished), "it is done")
@@ -100,7 +94,7 @@ async def test_a_request_that_is_sent_again_since_its_first_sending_was_refused_
         return Rejected(Reason("AlreadyExists", "409")) if found.status == 409 else Delivered("0", 0, 200)
 
     harness.target.way = login_again
-    harness.target.answers = deque([status(401), away, status(401), status(409)])
+    harness.target.answers = deque([status(401), refuse, status(401), status(409)])
     async with harness.broker():
         harness.push("create")
         await harness.until(lambda: harness.size("dead"), "it is parked")
@@ -133,7 +127,7 @@ async def test_a_question_between_two_requests_that_is_not_answered_leaves_the_j
 async def test_a_stop_writes_into_the_queue_that_a_part_is_done_and_the_next_process_goes_on(harness: Harness) -> None:
     harness.target.way, harness.shutdown_timeout_s = two, 0.2
     harness.target.answers = deque([ok])
-    harness.target.answer = away
+    harness.target.answer = refuse
     async with harness.broker():
         harness.push("once", retry=3)
         await harness.until(lambda: len(harness.target.calls) > 1, "the second request is not sent")
@@ -187,7 +181,7 @@ async def test_a_job_over_which_the_broker_fails_behind_its_second_request_is_pa
 async def test_a_person_who_cancels_a_job_that_was_begun_reads_that_it_may_have_run(harness: Harness) -> None:
     harness.target.way = two
     harness.target.answers = deque([ok])
-    harness.target.answer = away
+    harness.target.answer = refuse
     async with harness.broker():
         harness.push("once")
         await harness.until(lambda: len(harness.target.calls) > 1, "the second request is not sent")
@@ -199,7 +193,7 @@ async def test_a_person_who_cancels_a_job_that_was_begun_reads_that_it_may_have_
     assert "may have run" in parked["error_message"]
 
 
-@pytest.mark.parametrize("second", [away, status(403)])
+@pytest.mark.parametrize("second", [refuse, status(403)])
 async def test_under_at_most_once_a_command_is_not_begun_again(
     harness: Harness, second: Callable[[Request], Awaitable[Response]]
 ) -> None:

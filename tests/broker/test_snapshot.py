@@ -1,23 +1,14 @@
 """What a process tells of a target with its beat, for `restbroker stats`."""
 
-import trio
-
 from restbroker.app.snapshot import snapshot
 from restbroker.broker.lane import Lane
 from restbroker.telemetry.figures import Figures
-from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness, ok
+from tests.broker.conftest import Harness, Held
 
 
 async def test_jobs_that_the_server_has_are_told_from_those_that_wait_in_the_process(harness: Harness) -> None:
     lanes: list[Lane] = []
-    answered = trio.Event()
-
-    async def slowly(request: Request) -> Response:
-        await answered.wait()
-        return await ok(request)
-
-    harness.target.answer = slowly
+    harness.target.answer = held = Held()
     harness.snapshot = lambda lane: lanes.append(lane) or {}  # type: ignore[func-returns-value]
     harness.push(count=30)
     async with harness.broker():
@@ -27,7 +18,7 @@ async def test_jobs_that_the_server_has_are_told_from_those_that_wait_in_the_pro
         assert told["limits"] == {"concurrency": 3, "now": 3, "rate_per_s": None, "burst": None, "in_flight": None}
         assert told["gate_code"] is None
         assert told["ahead"] == len(lanes[0].in_hand) - 3
-        answered.set()
+        held.let.set()
         await harness.until(lambda: not lanes[0].in_hand, "all are settled")
         told = snapshot(lanes[0], Figures())
         assert (told["at_work"], told["ahead"]) == (0, 0)

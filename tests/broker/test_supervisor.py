@@ -20,7 +20,7 @@ from restbroker.broker.group.leash import Told
 from restbroker.broker.group.supervisor import Supervisor, Worker
 from restbroker.broker.group.turns import Turns
 from restbroker.broker.status.view import View, together
-from restbroker.telemetry.events import Event, GroupFailed, GroupStopping, Warned
+from restbroker.telemetry.events import Event, GroupFailed, Warned
 from tests.support.wait import until_async
 
 READY = View("serving", store_up=True, beat_fresh=True, closed={})
@@ -86,14 +86,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "LONGEST_WAIT_S", 0.04)
 
 
-async def test_what_is_asked_of_the_group_is_asked_of_each_worker_and_all_end() -> None:
-    async with running(group(*OBEYS, count=3)) as one:
-        await one.serve()
-        assert len(one.supervisor.pids()) == 3
-    assert one.code == 0
-    assert one.told() == []
-
-
 async def test_a_crashed_worker_is_started_again_after_waits_that_double_up_to_a_limit() -> None:
     crash = "number == 2 and os.kill(os.getpid(), signal.SIGKILL)"
     async with running(group(SAY_READY, crash, *OBEYS, count=2)) as one:
@@ -115,18 +107,6 @@ async def test_a_worker_that_lived_for_a_minute_begins_anew_with_the_shortest_wa
     assert "ended with 1" in one.told()[0]
 
 
-async def test_a_worker_that_was_stopped_alone_is_started_again() -> None:
-    async with running(group(SAY_READY, "sys.exit(line.recv(1)[0] - signal.SIGTERM)")) as one:
-        await one.serve()
-        before = one.supervisor.pids()
-        one.workers()[0].ask(signal.SIGTERM)
-        await until_async(one.told, "it is told")
-        await one.serve()
-        assert one.supervisor.pids().isdisjoint(before)
-    assert one.code == 0
-    assert "was stopped, and not by the group" in one.told()[0]
-
-
 @pytest.mark.parametrize(("how", "code"), [("sys.exit(2)", 2), ("os.kill(os.getpid(), signal.SIGKILL)", 137)])
 async def test_a_group_whose_workers_cannot_start_ends_with_their_code(how: str, code: int) -> None:
     one = group(how, count=2)
@@ -138,19 +118,6 @@ async def test_a_group_whose_workers_cannot_start_ends_with_their_code(how: str,
     assert failed.code == code
     assert " before any worker of the group was ready" in failed.message
     assert ("dmesg" in failed.cure) == (code == 137)
-
-
-async def test_a_group_that_served_goes_on_though_every_successor_fails_before_it_is_ready(tmp_path: Path) -> None:
-    broken = tmp_path / "broken"
-    async with running(group(f"os.path.exists({str(broken)!r}) and sys.exit(2)", *OBEYS, count=2)) as one:
-        await one.serve()
-        broken.touch()
-        one.kill()
-        await until_async(lambda: sum("ended with 2" in told for told in one.told()) >= 4, "they fail")
-        broken.unlink()
-        await one.serve()
-    assert one.code == 0
-    assert one.events[-1] == GroupStopping("SIGTERM")
 
 
 async def test_when_no_worker_is_left_one_is_started_at_once_and_the_others_wait(
@@ -262,14 +229,6 @@ async def test_a_second_signal_is_passed_on_and_what_hangs_then_is_killed(monkey
     assert one.code == 128 + signal.SIGKILL
 
 
-async def test_a_second_signal_is_in_the_exit_code_whatever_the_workers_say() -> None:
-    async with running(group(SAY_READY, "line.recv(1); line.recv(1); sys.exit(0)")) as one:
-        await one.serve()
-        one.supervisor._act(signal.SIGTERM)
-        one.supervisor._act(signal.SIGINT)
-    assert one.code == 128 + signal.SIGINT
-
-
 async def test_a_reload_is_over_when_every_worker_has_reloaded_or_is_gone() -> None:
     done = Told(READY, 1).line()
     # One that is started again in the place of one with an odd process id is asked to stop, and not to reload.
@@ -315,35 +274,6 @@ async def test_a_worker_that_says_nothing_for_long_counts_as_hung_and_the_group_
     assert one.view().unready == "No answer from worker 1 (pid 4711)."
     one._workers[1].heard_at_s = None
     assert one.is_alive()
-
-
-async def test_a_worker_that_hangs_is_told_once_with_number_and_pid_and_again_when_it_answers(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    one = group(count=2)
-    began_s = trio.current_time()
-    for number in (1, 2):
-        one.supervisor._workers[number] = worker_of(100 + number, READY, heard_at_s=began_s)
-
-    async def speak(number: int) -> None:
-        while True:
-            one.supervisor._workers[number].heard_at_s = trio.current_time()
-            await trio.sleep(1)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(one.supervisor._hangs.watch)
-        nursery.start_soon(speak, 1)
-        await trio.sleep(HUNG_S - 1)
-        assert one.told() == []
-        # Between two looks: Trio runs those that are due at once in any order.
-        await trio.sleep(60.25)
-        (told,) = one.told()
-        nursery.start_soon(speak, 2)
-        await trio.sleep(60)
-        nursery.cancel_scope.cancel()
-    assert told.startswith("Worker 2 (pid 102) has not answered for 1")
-    assert [event.code for event in one.events if isinstance(event, Warned)] == ["WorkerHangs", "WorkerAnswers"]
-    assert one.told()[1] == "Worker 2 (pid 102) answers again, after 69 s."
 
 
 async def test_of_a_worker_that_hung_and_is_gone_nothing_more_is_told(

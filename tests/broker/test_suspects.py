@@ -1,7 +1,5 @@
 """A job that crashes processes is found and parked; the jobs beside it are delivered."""
 
-from collections import Counter
-
 import pytest
 import trio
 
@@ -21,36 +19,6 @@ def crash(harness: Harness) -> None:
     for identity, counter in beats.live(harness.client).items():
         assert beats.fence(harness.client, identity, counter)
         beats.recover(harness.client, identity, _park, _poison, _waits)
-
-
-def crashing_on(harness: Harness, number: int) -> Counter[int]:
-    """Makes every delivery of one job a crash; returns the deliveries of the others."""
-    delivered: Counter[int] = Counter()
-
-    def before(call: Call) -> None:
-        n = call.command.arguments["n"]
-        assert isinstance(n, int)
-        if n == number:
-            crash(harness)
-        else:
-            delivered[n] += 1
-
-    harness.target.before = before
-    return delivered
-
-
-async def test_one_crasher_among_300_is_poison_and_no_other_is_parked(harness: Harness) -> None:
-    harness.concurrency = 20
-    delivered = crashing_on(harness, 40)
-    harness.push("safe", count=300)
-    async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "the crasher is parked")
-        await harness.until(lambda: len(delivered) == 299 and not harness.size("queue:rest"), "all others run")
-    (parked,) = harness.members("dead")
-    assert (parked["jid"], parked["error_class"]) == ("jid-safe-40", "Poison")
-    assert parked["restbroker_may_have_run"] is True
-    assert harness.size("retry") == 0
-    assert max(delivered.values()) <= 3, "twice among others, and once more"
 
 
 async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> None:

@@ -1,24 +1,12 @@
 """Several targets in one broker: what befalls one lane, and what the others notice of it."""
 
-import trio
-
 from restbroker.job.outcome import Delivered
 from restbroker.store import beats, jobs
 from restbroker.telemetry.events import BrokerStarted, BrokerStopped, GateClosed, IdentityFenced, JobFinished
 from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness, Scripted, ok
+from tests.broker.conftest import Harness, Held, Scripted, ok, refuse
 
 JOBS = 300
-
-
-async def refuse(_request: Request) -> Response:
-    raise NotSent("refused")
-
-
-async def never(_request: Request) -> Response:
-    await trio.sleep_forever()
-    raise AssertionError
 
 
 def done(harness: Harness, target: str) -> list[JobFinished]:
@@ -26,12 +14,7 @@ def done(harness: Harness, target: str) -> list[JobFinished]:
 
 
 async def test_while_one_target_is_dead_and_one_slow_the_third_finishes_all_its_jobs(harness: Harness) -> None:
-    answers = trio.Event()
-
-    async def late(_request: Request) -> Response:
-        await answers.wait()
-        return Response(200, {}, b"0", 0.0)
-
+    late = Held()
     harness.target = Scripted(refuse, probe_answer=NotSent("refused"))
     harness.others = {"slow": Scripted(late), "well": Scripted(ok)}
     for queue in ("rest", "slow", "well"):
@@ -40,27 +23,12 @@ async def test_while_one_target_is_dead_and_one_slow_the_third_finishes_all_its_
         await harness.until(lambda: len(done(harness, "well")) == JOBS, "the third does all its jobs")
         assert done(harness, "slow") == done(harness, "t") == []
         await harness.until(lambda: len(harness.others["slow"].calls) == harness.concurrency, "the slow one is busy")
-        answers.set()
+        late.let.set()
         await harness.until(lambda: len(done(harness, "slow")) == JOBS, "the slow one goes on")
     assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
     assert harness.size("queue:rest") == JOBS
     assert harness.size("retry") == harness.size("dead") == 0
     assert {event.target for event in harness.of(GateClosed)} == {"t"}
-
-
-async def test_each_target_has_an_identity_with_its_own_queues_and_all_are_gone_at_the_end(harness: Harness) -> None:
-    harness.others = {"two": Scripted(ok)}
-    async with harness.broker():
-        await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
-        known = [beats.facts(harness.client, identity) for identity in beats.live(harness.client)]
-        assert {(one.facts.target, one.queues) for one in known if one is not None} == {
-            ("t", ("rest",)),
-            ("two", ("two",)),
-        }
-    started = harness.of(BrokerStarted)[0]
-    assert (started.targets, started.queues, started.concurrency) == (("t", "two"), ("rest", "two"), 6)
-    assert harness.of(BrokerStopped)[0].clean
-    assert harness.client.command("KEYS", "restbroker:i*") == []
 
 
 async def test_a_process_that_lost_the_rights_of_one_lane_goes_on_with_new_ones_for_all(harness: Harness) -> None:
@@ -79,8 +47,8 @@ async def test_a_process_that_lost_the_rights_of_one_lane_goes_on_with_new_ones_
 
 
 async def test_a_stop_puts_back_the_jobs_of_each_lane_to_its_own_queue(harness: Harness) -> None:
-    harness.target = Scripted(never)
-    harness.others = {"two": Scripted(never, judge=lambda _call, _response: Delivered("0", 0, 200))}
+    harness.target = Scripted(Held())
+    harness.others = {"two": Scripted(Held(), judge=lambda _call, _response: Delivered("0", 0, 200))}
     harness.shutdown_timeout_s = 0.1
     harness.push("once", count=20)
     harness.push("once", count=20, into="two")
@@ -94,18 +62,13 @@ async def test_a_stop_puts_back_the_jobs_of_each_lane_to_its_own_queue(harness: 
 
 async def test_the_limits_of_a_target_hold_for_it_alone(harness: Harness) -> None:
     harness.limits = jobs.Limits(in_flight=1)
-    waits = trio.Event()
-
-    async def wait(_request: Request) -> Response:
-        await waits.wait()
-        return Response(200, {}, b"0", 0.0)
-
-    harness.target = Scripted(wait)
+    held = Held()
+    harness.target = Scripted(held)
     harness.others = {"two": Scripted(ok)}
     harness.push(count=3)
     harness.push(count=20, into="two")
     async with harness.broker():
         await harness.until(lambda: len(done(harness, "two")) == 20, "the other one is not held up")
         assert len(harness.target.calls) == 1
-        waits.set()
+        held.let.set()
         await harness.until(lambda: len(done(harness, "t")) == 3, "its jobs follow one by one")

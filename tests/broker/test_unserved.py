@@ -109,11 +109,3 @@ async def test_all_of_one_moment_are_passed_over_as_well(harness: Harness, looks
         due(harness, 7, jid="again")
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "whatever comes is delivered", 60)
     assert max(polls(looks)[2:5]) <= 2
-
-
-async def test_entries_of_other_programs_move_byte_for_byte(harness: Harness) -> None:
-    raw = b'{ "queue":"theirs", "class":"A", "n": 1.0 }'
-    harness.client.command("ZADD", "schedule", 1, raw)
-    async with harness.broker():
-        await harness.until(lambda: harness.size("queue:theirs") == 1, "it is in its queue")
-    assert harness.client.command("LRANGE", "queue:theirs", 0, -1) == [raw]

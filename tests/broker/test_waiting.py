@@ -1,23 +1,18 @@
 """An idle lane waits for all its queues, and asks for no more than there is."""
 
-from collections.abc import AsyncIterator, Collection
-from itertools import pairwise
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
 
 from restbroker.broker.intake import waiting as module
 from restbroker.broker.intake.waiting import Waiting
-from restbroker.broker.lane import Lane
 from restbroker.broker.settling import committer
-from restbroker.broker.settling.recent import KEPT_S
-from restbroker.job.settlement import Ack
 from restbroker.store import jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
 from restbroker.telemetry.events import JobFinished
-from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness, ok
+from tests.broker.conftest import Harness
 from tests.support.redis_server import RedisServer
 
 QUEUES = ("a", "b", "c")
@@ -60,37 +55,6 @@ async def test_a_job_costs_an_idle_broker_one_fetch(harness: Harness) -> None:
         assert fetches == 1
 
 
-async def test_a_job_is_sent_before_the_next_is_waited_for(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    wait = Waiting.wait
-
-    async def noted(waiting: Waiting, unreadable: Collection[str]) -> None:
-        order.append("waits")
-        await wait(waiting, unreadable)
-
-    async def answer(request: Request) -> Response:
-        order.append("sends")
-        return await ok(request)
-
-    class Noting(Connection):
-        async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
-            got = await super().fetch(request)
-            order.extend("takes" for _ in getattr(got, "jobs", ()))
-            return got
-
-    monkeypatch.setattr(Waiting, "wait", noted)
-    harness.connect = lambda settings: Noting(open_client(settings))
-    harness.target.answer = answer
-    async with harness.broker():
-        # Often enough for it to be no luck: Trio takes those who can run in any order.
-        for done in range(1, 13):
-            harness.push("safe", first=done)
-            await harness.until(lambda done=done: len(harness.of(JobFinished)) == done, "it is settled")  # type: ignore[misc]
-    assert order.count("sends") == 12
-    followers = {after for before, after in pairwise(order) if before == "takes"}
-    assert followers == {"sends"}
-
-
 async def test_a_job_in_any_queue_ends_the_wait_and_the_other_questions_stay(
     waiting: Waiting, redis_server: RedisServer
 ) -> None:
@@ -121,34 +85,3 @@ async def test_a_queue_that_cannot_be_waited_for_does_not_hide_the_others(
             nursery.start_soon(waiting.wait, ())
             await trio.sleep(0.1)
             redis_server.command("LPUSH queue:b 1")
-
-
-async def test_what_may_not_be_started_yet_waits_for_no_job_to_come(harness: Harness) -> None:
-    harness.concurrency, harness.slots = 1, {"once": 1}
-    released = trio.Event()
-
-    async def answer(request: Request) -> Response:
-        if request.path.startswith("/once"):
-            await released.wait()
-        return await ok(request)
-
-    harness.target.answer = answer
-    # One batch: the first holds the slot, the second waits for it without being settled, and so the third lies
-    # above the high-water mark.
-    harness.push("once", count=2)
-    harness.push("safe")
-    async with harness.broker():
-        await harness.until(lambda: harness.target.calls, "the first is on its way")
-        await harness.until(lambda: harness.of(JobFinished), "the last is delivered")
-        released.set()
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are")
-
-
-async def test_an_idle_lane_forgets_what_it_settled(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes: list[Lane] = []
-    harness.snapshot = lambda lane: lanes.append(lane) or {}  # type: ignore[func-returns-value]
-    async with harness.broker():
-        harness.push("safe")
-        await harness.until(lambda: lanes and lanes[0].recent.get("1:1") == Ack(), "it is settled, and remembered")
-        monkeypatch.setattr(committer, "_UNNOTICED_S", -KEPT_S - 1)
-        await harness.until(lambda: lanes[0].recent.get("1:1") is None, "it is forgotten")

@@ -25,7 +25,6 @@ from restbroker.store.jobs import (
     rejoin,
 )
 from restbroker.store.replies import items, raw
-from restbroker.store.server import server as ask_server
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
 from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, on_both, parked_payload
@@ -43,14 +42,6 @@ def today() -> str:
 
 def sha(job: bytes) -> str:
     return hashlib.sha1(job, usedforsecurity=False).hexdigest()
-
-
-def test_a_beat_raises_the_counter_and_keeps_a_snapshot(lane: Lane) -> None:
-    assert beats.beat(lane.client, [(lane.identity, 7)], {lane.identity: b'{"jobs":1}'}) == [True]
-    assert beats.live(lane.client) == {lane.identity: 7}
-    found = beats.facts(lane.client, lane.identity)
-    assert found is not None
-    assert (found.facts, found.queues, found.snapshot) == (FACTS, QUEUES, b'{"jobs":1}')
 
 
 def test_a_dead_lane_s_jobs_come_again_in_their_first_order(lane: Lane) -> None:
@@ -91,28 +82,9 @@ def test_what_may_have_run_counts_once_per_dead_lane_up_to_hwm_and_for_three_day
     assert 250_000 < server.raw.ttl(f"ns:restbroker:recovered:{today()}") <= 259_200
 
 
-def test_a_queue_that_is_no_list_keeps_its_jobs_in_hand_and_the_others_go_back(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    queues.push(lane.client, "b", [b"2"])
-    take(lane.client, lane.identity, 2, hwm=2)
-    server.raw.set("ns:queue:a", "x")
-    beats.fence(lane.client, lane.identity, 0)
-    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(1, 1, 0, 1, retired=False)
-    server.raw.delete("ns:queue:a")
-    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(1, 1, 0, 0, retired=True)
-
-
 def test_scripts_that_redis_forgot_are_loaded_again(lane: Lane, server: Server) -> None:
     server.raw.script_flush()
     assert beats.beat(lane.client, [(lane.identity, 1), ("nobody", 1), (lane.identity, 2)], {}) == [True, False, True]
-
-
-@on_both
-def test_the_server_tells_what_it_is(client: Client, server: Server) -> None:
-    facts = ask_server(client)
-    assert facts.is_valkey == (server.name == "valkey_server")
-    assert facts.supported
-    assert (facts.role, len(facts.run_id), facts.appendfsync) == ("master", 40, "everysec")
 
 
 def test_a_queue_whose_key_is_no_list_has_no_size_and_hides_no_other(lane: Lane, server: Server) -> None:
@@ -271,15 +243,6 @@ def test_a_fenced_lane_isolates_nothing(lane: Lane) -> None:
     assert isolate(lane.client, lane.identity, "1:1") == Fenced()
 
 
-@on_both
-def test_a_full_redis_lets_counts_of_crashes_be_forgotten(client: Client, server: Server) -> None:
-    queues.push(client, "a", [b"1"])
-    crash(client, "one", alone=False)
-    server.raw.config_set("maxmemory", 1)
-    beats.forget(client, [sha(b"1")])
-    assert beats.maybe_run(client) == {}
-
-
 def test_a_field_that_is_no_job_of_ours_is_told_and_the_others_go_back(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1"])
     take(lane.client, lane.identity, 1, hwm=1)
@@ -372,39 +335,11 @@ def test_a_crash_while_another_process_works_is_still_the_jobs_own(client: Clien
     assert [crash(client, life, alone=True).parked for life in ("one", "two", "three")] == [0, 0, 1]
 
 
-def test_what_cannot_go_back_is_told_with_the_key_to_look_at(lane: Lane, server: Server) -> None:
-    server.raw.hset("ns:restbroker:ip:h:1:abc:t", mapping={"1:9": b"x", "odd": b"y"})
-    assert beats.fence(lane.client, lane.identity, 0)
-    with pytest.raises(StoreRefused, match="odd, 1:9") as caught:
-        beats.recover(lane.client, lane.identity, as_parked)
-    assert "ns:restbroker:ip:h:1:abc:t" in (caught.value.cure or "")
-    server.raw.delete("ns:restbroker:info:h:1:abc:t")
-    with pytest.raises(StoreRefused, match="holds 1 jobs") as caught:
-        beats.recover(lane.client, lane.identity, as_parked)
-    assert "ns:restbroker:ip:h:1:abc:t" in (caught.value.cure or "")
-
-
 def test_counts_are_forgotten_also_where_news_of_it_cannot_be_written(lane: Lane, server: Server) -> None:
     server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"x": "1/0/0:a", "!x": "1/0/0:", "y": "1/0/0:a"})
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
     beats.forget(lane.client, ["x"])
     assert beats.maybe_run(lane.client) == {"y": 1}
-
-
-def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_score(
-    lane: Lane, server: Server
-) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane.client, lane.identity, 1, hwm=1)
-    mark(lane.client, lane.identity, ["1:1"])
-    assert beats.fence(lane.client, lane.identity, 0)
-    server.raw.zadd("ns:dead", {parked_payload("a", b"1"): 5.5})
-    found = beats.recover(lane.client, lane.identity, as_parked)
-    assert (found.jobs, found.parked, found.retired) == (0, 0, False)
-    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(parked_payload("a", b"1"), 5.5)]
-    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
-    server.raw.delete("ns:dead")
-    assert beats.recover(lane.client, lane.identity, as_parked).parked == 1, "its mark is still there"
 
 
 def test_a_job_that_cannot_wait_in_the_schedule_set_goes_back_to_its_queue(client: Client, server: Server) -> None:
@@ -456,3 +391,30 @@ def test_a_lane_without_a_response_queue_says_so(lane: Lane, server: Server) -> 
     spoilt = beats.facts(lane.client, lane.identity)
     assert spoilt is not None
     assert (spoilt.responses, spoilt.queues) == (None, QUEUES)
+
+
+def test_a_queue_that_is_no_list_keeps_its_jobs_in_hand_and_the_others_go_back(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    queues.push(lane.client, "b", [b"2"])
+    take(lane.client, lane.identity, 2, hwm=2)
+    server.raw.set("ns:queue:a", "x")
+    beats.fence(lane.client, lane.identity, 0)
+    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(1, 1, 0, 1, retired=False)
+    server.raw.delete("ns:queue:a")
+    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(1, 1, 0, 0, retired=True)
+
+
+def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_score(
+    lane: Lane, server: Server
+) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane.client, lane.identity, 1, hwm=1)
+    mark(lane.client, lane.identity, ["1:1"])
+    assert beats.fence(lane.client, lane.identity, 0)
+    server.raw.zadd("ns:dead", {parked_payload("a", b"1"): 5.5})
+    found = beats.recover(lane.client, lane.identity, as_parked)
+    assert (found.jobs, found.parked, found.retired) == (0, 0, False)
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(parked_payload("a", b"1"), 5.5)]
+    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
+    server.raw.delete("ns:dead")
+    assert beats.recover(lane.client, lane.identity, as_parked).parked == 1, "its mark is still there"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from restbroker.bulk import store as bulk
-from restbroker.errors import StoreNotNow, StoreRefused
+from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from tests.store.lanes import Server, on_both
 
@@ -58,15 +58,6 @@ def test_what_redis_refuses_is_pushed_to_no_queue(client: Client, server: Server
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"before"]
     assert server.raw.get("ns:queue:b") == b"precious"
     assert bulk.known(client, BATCH) is None
-
-
-@on_both
-def test_a_full_redis_takes_no_row(client: Client, server: Server) -> None:
-    server.raw.config_set("maxmemory", 1)
-    with pytest.raises(StoreNotNow):
-        bulk.push(client, BATCH, 0, 1, {"a": [b"1"]}, None)
-    server.raw.config_set("maxmemory", 0)
-    assert bulk.push(client, BATCH, 0, 1, {"a": [b"1"]}, None) == 1
 
 
 def test_rows_for_later_are_scheduled(client: Client, server: Server) -> None:

@@ -5,20 +5,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.store import queues
 from restbroker.store.client import Client
-from tests.store.lanes import Server, on_both
-
-
-@on_both
-def test_a_batch_is_what_would_be_taken_next(client: Client, server: Server) -> None:
-    queues.push(client, "a", [b"1", b"2", b"3", b"4", b"5"])
-    last = queues.newest(client, "a")
-    assert last == b"5"
-    assert queues.clear(client, "a", last, 2) == (2, 3)
-    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"5", b"4", b"3"]
-    assert queues.clear(client, "a", last, 10) == (3, 0)
-    assert server.raw.keys("ns:queue:a") == []
-    assert queues.clear(client, "a", last, 10) == (0, 0)
-    assert queues.newest(client, "a") is None
+from tests.store.lanes import Server
 
 
 def test_what_is_pushed_meanwhile_stays_and_what_is_taken_meanwhile_costs_no_other_job(

@@ -10,22 +10,9 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
-from restbroker.job.settlement import Ack, Reply
-from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.jobs import (
-    Duplicate,
-    Fenced,
-    FetchRequest,
-    FinishRequest,
-    Gone,
-    fetch,
-    finish,
-    held,
-)
 from restbroker.store.replies import integer
-from tests.store.lanes import NAMESPACE, QUEUES, Lane, Server, on_both
-from tests.store.proxy import LossyProxy
+from tests.store.lanes import Server, on_both
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
@@ -44,34 +31,6 @@ def test_a_refusal_names_the_key_that_is_of_another_type(server: Server, client:
     with pytest.raises(StoreRefused, match=told):
         client.transaction([("PING",), ("ZCARD", "ns:dead")])
     assert client.command("ECHO", "mine") == b"mine"
-
-
-def test_a_fetch_and_a_finish_with_lost_replies_lose_and_double_nothing(server: Server, lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    request = FetchRequest(lane.identity, "t", QUEUES, 0, 2, 1)
-    items = [("1:1", Ack((Reply(b"r", queue="out"),))), ("2:1", Ack())]
-    with LossyProxy(server.process.port) as proxy:
-        # No option of the URL has redis-py send anything again, or wait for long.
-        options = "socket_timeout=500&retry_on_timeout=yes"
-        client = open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}?{options}", namespace=NAMESPACE))
-        finishing = FinishRequest(lane.identity, "t", QUEUES, 2, items)
-        # Redis learns the scripts first: the answer to lose is not NOSCRIPT.
-        assert fetch(client, FetchRequest("nobody", "t", QUEUES, 0, 0, 0)) == Fenced()
-        assert finish(client, FinishRequest("nobody", "t", QUEUES, 0, items), 1.0) == [Gone(), Gone()]
-        proxy.sent.clear()
-        proxy.lose_next = True
-        with pytest.raises(StoreUnavailable):
-            fetch(client, request)
-        assert len(proxy.sent) == 1
-        assert fetch(client, request) == Duplicate(2)
-        assert held(client, lane.identity).jobs == {"1:1": b"1", "2:1": b"2"}
-        proxy.lose_next = True
-        with pytest.raises(StoreUnavailable):
-            finish(client, finishing, 1.0)
-        assert finish(client, finishing, 1.0) == [Gone(), Gone()]
-        client.close()
-    assert server.raw.lrange("ns:queue:out", 0, -1) == [b"r"]
-    assert server.raw.get("ns:stat:processed") == b"2"
 
 
 def test_a_refused_connection_is_unavailable_and_the_next_call_connects_again(

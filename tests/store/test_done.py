@@ -2,8 +2,7 @@
 
 import pytest
 
-from restbroker.errors import StoreRefused
-from restbroker.job.settlement import Ack, Back, Dead, Drop, Fingerprint, Reply, Retry, Settlement
+from restbroker.job.settlement import Ack, Fingerprint, Reply, Settlement
 from restbroker.store import queues
 from restbroker.store.codes import Applied, Gone, Refused
 from restbroker.store.done import done
@@ -45,27 +44,12 @@ def test_a_job_that_is_done_leaves_its_fingerprint_once_and_with_its_answer(lane
     assert [int(server.raw.get(f"ns:stat:{name}") or 0) for name in ("processed", "failed")] == [3, 0]
 
 
-def test_nothing_else_leaves_one(lane: Lane, server: Server) -> None:
-    tickets = take(lane, 5)
-    others: list[Settlement] = [Ack(), Retry(5.0, b"again"), Dead(5.0, b"parked"), Drop(), Back()]
-    assert settle(lane, *zip(tickets, others, strict=True)) == [Applied()] * 5
-    assert server.raw.keys("ns:restbroker:done:*") == []
-
-
 def test_a_job_that_redis_refuses_to_settle_was_not_done(lane: Lane, server: Server) -> None:
     (ticket,) = take(lane, 1)
     server.raw.set("ns:queue:out", "no list")
     (code,) = settle(lane, (ticket, Ack((Reply(b"r", queue="out"),), fingerprint())))
     assert isinstance(code, Refused)
     assert done(lane.client, [fingerprint()]) == [False]
-
-
-def test_a_job_is_settled_though_its_fingerprint_cannot_be_written(lane: Lane, server: Server) -> None:
-    tickets = take(lane, 2)
-    server.raw.set(KEY, "no sorted set")
-    assert settle(lane, (tickets[0], Ack((), fingerprint())), (tickets[1], Ack())) == [Applied()] * 2
-    with pytest.raises(StoreRefused, match="WRONGTYPE"):
-        done(lane.client, [fingerprint()])
 
 
 @on_both

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.job.settlement import Ack, Dead, Reply, Retry
+from restbroker.job.settlement import Ack, Retry
 from restbroker.store import beats, limits, queues
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied, Clash, Gone, Refused
+from restbroker.store.codes import Applied, Clash, Gone
 from restbroker.store.jobs import (
     Fetched,
     FetchRequest,
@@ -88,24 +88,6 @@ def test_shares_of_all_who_live_or_die_count_and_what_is_nobodys_or_no_number_do
     assert bounded(lane, 6) == "in_flight"
     assert bounded(lane, 8) == 2
     assert server.raw.hget(SHARES, lane.identity) == b"2"
-
-
-def test_a_share_that_is_wrong_is_put_right_when_nothing_is_taken(lane: Lane, server: Server) -> None:
-    assert bounded(lane, 5) == 0
-    assert not server.raw.exists(SHARES), "a lane that has nothing writes none"
-    server.raw.hset(SHARES, lane.identity, 5)
-    assert bounded(lane, 3) == 0
-    assert server.raw.hget(SHARES, lane.identity) == b"0"
-
-
-def test_what_may_have_started_is_no_job_in_hand(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2", b"3", b"4"])
-    bound = Limits(in_flight=3)
-    fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 2, 2, bound))
-    answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 2, 9, 2, bound))
-    assert isinstance(answer, Fetched)
-    assert [job.raw for job in answer.jobs] == [b"3"]
-    assert server.raw.hget(SHARES, lane.identity) == b"3"
 
 
 def test_of_more_moves_than_one_call_takes_each_has_its_code(client: Client, server: Server) -> None:
@@ -202,30 +184,6 @@ def test_a_rate_that_is_no_number_holds_nobody_back(lane: Lane, server: Server) 
     assert limits.charge(lane.client, "t", Limits(emission_us=1_000_000, burst=1)) == 0
 
 
-def test_the_first_that_may_have_started_is_confirmed_by_a_settlement(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    assert bounded(lane, 0) == 2
-    assert held(lane.client, lane.identity).hwm == 0
-    request = FinishRequest(lane.identity, "t", QUEUES, 2, [("1:1", Ack())])
-    assert finish(lane.client, request, 1_700_000_000.0) == [Applied()]
-    assert (held(lane.client, lane.identity).hwm, held(lane.client, lane.identity).last) == (2, 2)
-
-
-def test_when_a_later_reply_is_refused_the_earlier_ones_are_taken_back(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    assert bounded(lane, 0) == 1
-    server.raw.lpush("ns:queue:replies", b"older")
-    server.raw.set("ns:restbroker:reply:k", "no list")
-    replies = (Reply(b"one", queue="replies"), Reply(b"two", queue="more"), Reply(b"three", key="restbroker:reply:k"))
-    request = FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", Dead(5.0, b"parked", replies))])
-    (code,) = finish(lane.client, request, 1_700_000_000.0)
-    assert isinstance(code, Refused)
-    assert server.raw.lrange("ns:queue:replies", 0, -1) == [b"older"]
-    assert (server.raw.llen("ns:queue:more"), server.raw.zcard("ns:dead")) == (0, 0)
-    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
-    assert server.raw.get("ns:stat:processed") is None
-
-
 def test_a_member_that_is_in_a_set_already_keeps_its_score(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1"])
     assert bounded(lane, 0) == 1
@@ -233,17 +191,3 @@ def test_a_member_that_is_in_a_set_already_keeps_its_score(lane: Lane, server: S
     request = FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", Retry(9.5, b"equal"))])
     assert finish(lane.client, request, 1_700_000_000.0) == [Clash()]
     assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"equal", 5.5)]
-
-
-def test_a_share_is_counted_right_also_when_a_settlement_confirms_first_and_when_nothing_is_left(
-    lane: Lane, server: Server
-) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    assert bounded(lane, 5) == 2
-    request = FinishRequest(lane.identity, "t", QUEUES, 2, [("1:1", Ack())])
-    assert finish(lane.client, request, 1_700_000_000.0) == [Applied()]
-    assert server.raw.hget(SHARES, lane.identity) == b"1"
-    server.raw.delete("ns:restbroker:ip:h:1:abc:t")
-    assert finish(lane.client, request, 1_700_000_000.0) == [Gone()]
-    assert server.raw.hget(SHARES, lane.identity) == b"0"
-    assert not server.raw.exists("ns:restbroker:ip:h:1:abc:t"), "a hash that is gone does not come back"

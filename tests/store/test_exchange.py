@@ -2,19 +2,17 @@
 
 import pytest
 
-from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.job.settlement import Ack, Dead, Reply, Settlement
+from restbroker.errors import StoreRefused
+from restbroker.job.settlement import Ack, Settlement
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.codes import Applied, Code, Gone, Refused
+from restbroker.store.codes import Applied, Gone
 from restbroker.store.exchange import exchange
 from restbroker.store.jobs import (
-    Duplicate,
     FetchAnswer,
     Fetched,
     FetchRequest,
     FinishRequest,
-    Limited,
     Limits,
     fetch,
     finish,
@@ -62,30 +60,6 @@ def test_jobs_are_settled_and_others_taken_in_one_round_trip(working: Lane, serv
     assert held(working.client, working.identity).jobs == {"2:1": b"2", "3:1": b"3", "4:1": b"4"}
 
 
-def test_the_places_of_what_is_settled_are_free_for_what_is_taken(working: Lane) -> None:
-    limits = Limits(in_flight=2)
-    assert fetch(working.client, wanted(working, limits=limits)) == Limited("in_flight", 25)
-    codes, answer = exchange(working.client, finished(working, ("2:1", Ack())), NOW_S, wanted(working, limits=limits))
-    assert codes == [Applied()]
-    assert taken(answer) == [b"3"]
-
-
-def test_a_lost_answer_settles_once_and_the_jobs_that_were_taken_are_found_again(working: Lane, server: Server) -> None:
-    both = finished(working, ("1:1", Ack((Reply(b"r", queue="out"),))), ("2:1", Ack()))
-    with LossyProxy(server.process.port) as proxy:
-        client = through(proxy, working)
-        client.command("PING")
-        proxy.lose_next = True
-        with pytest.raises(StoreUnavailable):
-            exchange(client, both, NOW_S, wanted(working))
-        assert finish(client, both, NOW_S) == [Gone(), Gone()]
-        assert fetch(client, wanted(working)) == Duplicate(4)
-        client.close()
-    assert held(working.client, working.identity).jobs == {"3:1": b"3", "4:1": b"4"}
-    assert server.raw.lrange("ns:queue:out", 0, -1) == [b"r"]
-    assert server.raw.get("ns:stat:processed") == b"2"
-
-
 @on_both
 def test_scripts_that_redis_forgot_run_once_each(working: Lane, server: Server) -> None:
     queues.push(working.client, "a", [b"5", b"6", b"7", b"8"])
@@ -118,19 +92,6 @@ def test_settlements_that_redis_refuses_leave_the_fetch(working: Lane, server: S
     assert isinstance(codes, StoreRefused)
     assert taken(answer) == [b"3", b"4"]
     assert held(working.client, working.identity).jobs.keys() == {"1:1", "2:1", "3:1", "4:1"}
-
-
-def test_one_settlement_that_redis_refuses_holds_up_nothing_else(working: Lane, server: Server) -> None:
-    server.raw.set("ns:dead", "a text")
-    settled = finished(working, ("1:1", Dead(1.0, b"{}")), ("2:1", Ack()))
-    codes, answer = exchange(working.client, settled, NOW_S, wanted(working))
-    assert [type(code) for code in codes_of(codes)] == [Refused, Applied]
-    assert taken(answer) == [b"3", b"4"]
-
-
-def codes_of(codes: list[Code] | StoreRefused) -> list[Code]:
-    assert not isinstance(codes, StoreRefused)
-    return codes
 
 
 def through(proxy: LossyProxy, lane: Lane) -> Client:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from restbroker.job.settlement import Ack, Back, Dead, Drop, Reply, Retry, Settlement
+from restbroker.job.settlement import Ack, Reply, Settlement
 from restbroker.store import history, queues
-from restbroker.store.codes import Applied, Gone, Refused
+from restbroker.store.codes import Applied
 from restbroker.store.history import Ending, Records
 from restbroker.store.jobs import Fetched, FetchRequest, FinishRequest, fetch, finish
 from tests.store.lanes import QUEUES, Lane, Server, on_both
@@ -29,29 +29,6 @@ def settle(lane: Lane, items: Sequence[tuple[str, Settlement]], *records: bytes)
 def kept(lane: Lane) -> list[bytes]:
     """The records, oldest first."""
     return [entry.record for entry in reversed(history.newest(lane.client, 1000))]
-
-
-@on_both
-def test_what_is_settled_is_written_once_in_whichever_order_it_is_settled(lane: Lane, server: Server) -> None:
-    tickets = take(lane, 6)
-    settlements: list[Settlement] = [
-        Back(), Drop(), Ack((Reply(b"r", queue="out"),)), Ack(), Retry(5.0, b"again"), Dead(5.0, b"parked"),
-    ]  # fmt: skip
-    items = list(zip(tickets, settlements, strict=True))
-    records = (b"", b"dropped", b"answered", b"done", b"", b"")
-    assert settle(lane, items, *records) == [Applied()] * 6
-    assert sorted(kept(lane)) == [b"answered", b"done", b"dropped"]
-    assert settle(lane, items, *records) == [Gone()] * 6
-    assert len(kept(lane)) == 3
-    assert 0 < server.raw.pttl(KEY) <= LONG_MS
-
-
-def test_what_redis_refuses_to_settle_has_not_ended(lane: Lane, server: Server) -> None:
-    (ticket,) = take(lane, 1)
-    server.raw.set("ns:queue:out", "no list")
-    (code,) = settle(lane, [(ticket, Ack((Reply(b"r", queue="out"),)))], b"done")
-    assert isinstance(code, Refused)
-    assert kept(lane) == []
 
 
 def test_more_jobs_than_one_call_takes_are_all_written(lane: Lane) -> None:

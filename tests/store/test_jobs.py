@@ -1,6 +1,7 @@
 """Fetching and settling: every row of the script contracts."""
 
 import time
+from typing import get_args
 
 import pytest
 import redis
@@ -25,6 +26,7 @@ from restbroker.store.jobs import (
     held_by_pieces,
     mark,
 )
+from restbroker.store.scripts import ScriptName, script
 from tests.store.lanes import QUEUES, Lane, Server, as_parked, on_both
 
 NOW_S = 1_700_000_000.25
@@ -45,15 +47,6 @@ def settle(lane: Lane, *items: tuple[str, Settlement], hwm: int = 0) -> list[Cod
     return finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, hwm, items), NOW_S)
 
 
-def test_jobs_come_oldest_first_in_the_order_of_queues_with_rising_tickets(lane: Lane) -> None:
-    queues.push(lane.client, "b", [b"b1", b"b2"])
-    queues.push(lane.client, "a", [b"a1", b"a2"])
-    jobs = take(lane, base=7, want=3)
-    assert jobs == (Taken("8:1", 8, "a", b"a1"), Taken("9:1", 9, "a", b"a2"), Taken("10:2", 10, "b", b"b1"))
-    assert held(lane.client, lane.identity).jobs == {"8:1": b"a1", "9:1": b"a2", "10:2": b"b1"}
-    assert held(lane.client, lane.identity).last == 10
-
-
 def test_a_batch_is_at_most_500_jobs(lane: Lane) -> None:
     queues.push(lane.client, "a", [b"%d" % n for n in range(700)])
     assert len(take(lane, want=5000)) == 500
@@ -69,16 +62,6 @@ def test_a_paused_queue_is_left_alone_and_named(lane: Lane, server: Server) -> N
     assert [job.raw for job in answer.jobs] == [b"2"]
 
 
-def test_a_paused_target_gets_nothing_and_is_told_when_to_ask(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    for operator in (0, server.now_us() + 10**9):
-        server.raw.hset("ns:restbroker:pause:t", mapping={"operator": operator, "retry_after": 1})
-        assert ask(lane) == Paused(1000)
-    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
-    server.raw.hdel("ns:restbroker:pause:t", "operator")
-    assert len(take(lane)) == 1, "the other pause is over"
-
-
 def test_a_paused_target_is_told_the_millisecond_in_which_its_pause_ends(lane: Lane, server: Server) -> None:
     for _ in range(20):
         until_us = server.now_us() + 990_000
@@ -88,25 +71,6 @@ def test_a_paused_target_is_told_the_millisecond_in_which_its_pause_ends(lane: L
         after_us = server.now_us()
         assert isinstance(answer, Paused)
         assert until_us - after_us <= 1000 * answer.for_ms < until_us - before_us + 1000
-
-
-def test_queues_that_were_not_registered_are_named_and_left_alone(lane: Lane, server: Server) -> None:
-    for name in ("a", "other", "third"):
-        queues.push(lane.client, name, [b"1"])
-    answer = ask(lane, names=("other", "a", "third"))
-    assert isinstance(answer, Fetched)
-    assert answer.bad == {"other", "third"}
-    assert [job.ticket for job in answer.jobs] == ["1:1"]
-    assert queues.sizes(lane.client, ["other", "third"]) == {"other": 1, "third": 1}
-
-
-def test_a_queue_that_is_no_list_is_named_and_the_others_are_served(lane: Lane, server: Server) -> None:
-    server.raw.set("ns:queue:a", "x")
-    queues.push(lane.client, "b", [b"1"])
-    answer = ask(lane)
-    assert isinstance(answer, Fetched)
-    assert answer.bad == {"a"}
-    assert [job.raw for job in answer.jobs] == [b"1"]
 
 
 def test_an_in_progress_key_of_another_type_costs_no_job(lane: Lane, server: Server) -> None:
@@ -164,22 +128,6 @@ def test_a_reply_to_a_key_expires_and_makes_no_queue(lane: Lane, server: Server)
     assert server.raw.smembers("ns:queues") == {b"a"}
 
 
-@on_both
-def test_a_reply_that_redis_refuses_holds_up_only_its_own_job(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2", b"3"])
-    take(lane)
-    server.raw.set("ns:restbroker:reply:bad", "x")
-    bad = Dead(5.0, b"two", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:bad", ttl_s=9)))
-    first, second, third = settle(lane, ("1:1", Ack()), ("2:1", bad), ("3:1", Ack()))
-    assert (first, third) == (Applied(), Applied())
-    assert isinstance(second, Refused)
-    assert "WRONGTYPE" in second.text
-    assert held(lane.client, lane.identity).jobs == {"2:1": b"2"}
-    assert server.raw.exists("ns:dead", "ns:queue:out", "ns:restbroker:parked") == 0
-    assert server.raw.get("ns:stat:processed") == b"2"
-    assert settle(lane, ("2:1", Dead(5.0, b"two"))) == [Applied()]
-
-
 def test_a_reply_may_not_go_into_a_foreign_key(lane: Lane) -> None:
     queues.push(lane.client, "a", [b"1"])
     take(lane)
@@ -187,24 +135,6 @@ def test_a_reply_may_not_go_into_a_foreign_key(lane: Lane) -> None:
         [code] = settle(lane, ("1:1", Ack((Reply(b"r", key=key, ttl_s=9),))))
         assert isinstance(code, Refused), key
     assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
-
-
-def test_a_destination_of_another_type_keeps_the_job_in_hand_with_its_mark(lane: Lane, server: Server) -> None:
-    fates: dict[str, Settlement] = {
-        "retry": Retry(1.0, b"p"),
-        "dead": Dead(1.0, b"p"),
-        "schedule": Schedule(1.0, b"p"),
-        "queue:a": Back(),
-    }
-    queues.push(lane.client, "a", [b"1", *[b"good"] * len(fates)])
-    take(lane)
-    mark(lane.client, lane.identity, ["1:1"])
-    for number, (name, fate) in enumerate(fates.items(), 2):
-        server.raw.set(f"ns:{name}", "x")
-        bad, good = settle(lane, ("1:1", fate), (f"{number}:1", Ack()))
-        assert (isinstance(bad, Refused), good) == (True, Applied()), name
-    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
-    assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"1:1"]
 
 
 def test_broken_counters_and_copies_do_not_hold_jobs_up(lane: Lane, server: Server) -> None:
@@ -242,6 +172,14 @@ def test_a_full_redis_is_drained(lane: Lane, server: Server) -> None:
     assert beats.recover(lane.client, lane.identity, as_parked).retired
 
 
+def test_a_full_redis_refuses_the_scripts_that_bring_more_into_it_and_no_other() -> None:
+    heads = {name: script(name).source.partition(b"\n")[0] for name in get_args(ScriptName)}
+    brings = {"bulk_push", "hear", "roster_change"}
+    assert {name for name, head in heads.items() if head == b"#!lua"} == brings
+    rest = {name: head for name, head in heads.items() if name not in brings}
+    assert set(rest.values()) == {b"#!lua flags=allow-oom", b"#!lua flags=no-writes"}
+
+
 def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server, lane: Lane) -> None:
     queues.push(client, "a", [b"1", b"2", b"3"])
     queues.schedule(client, b"later", time.time())
@@ -251,35 +189,6 @@ def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server
     beats.fence(client, lane.identity, 1)
     beats.recover(client, lane.identity, as_parked)
     assert [key for key in server.raw.keys("*") if not key.startswith(b"ns:")] == []
-
-
-def test_jobs_in_hand_are_marked_and_others_are_not(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    take(lane)
-    assert mark(lane.client, lane.identity, ["1:1", "9:1"]) == [True, False]
-    assert mark(lane.client, lane.identity, ["1:1"]) == [True], "sent twice"
-    assert server.raw.hgetall(f"ns:restbroker:sent:{lane.identity}") == {b"1:1": b"once"}
-
-
-def test_every_settlement_takes_the_mark_away(lane: Lane, server: Server) -> None:
-    fates: tuple[Settlement, ...] = (Ack(), Back(), Drop(), Dead(1.5, b"d"), Retry(1.5, b"r"), Schedule(1.5, b"s"))
-    queues.push(lane.client, "a", [b"%d" % number for number in range(7)])
-    tickets = [job.ticket for job in take(lane)]
-    mark(lane.client, lane.identity, tickets)
-    assert settle(lane, *zip(tickets, fates, strict=False)) == [Applied()] * 6
-    assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"7:1"]
-
-
-def test_a_dead_set_of_the_wrong_type_keeps_a_marked_job_in_hand(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane)
-    mark(lane.client, lane.identity, ["1:1"])
-    beats.fence(lane.client, lane.identity, 0)
-    server.raw.set("ns:dead", "a text")
-    refused = beats.recover(lane.client, lane.identity, as_parked)
-    assert (refused.jobs, refused.refused, refused.retired) == (0, 1, False)
-    server.raw.delete("ns:dead")
-    assert beats.recover(lane.client, lane.identity, as_parked).parked == 1
 
 
 def test_what_is_in_hand_is_read_by_pieces_without_what_is_settled_meanwhile(lane: Lane, server: Server) -> None:
@@ -294,3 +203,37 @@ def test_what_is_in_hand_is_read_by_pieces_without_what_is_settled_meanwhile(lan
     rest = [job for piece in pieces for job in piece.values()]
     assert 0 < len(first) < 50
     assert sorted([*first, *rest, settled]) == sorted(pushed)
+
+
+@on_both
+def test_a_reply_that_redis_refuses_holds_up_only_its_own_job(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2", b"3"])
+    take(lane)
+    server.raw.set("ns:restbroker:reply:bad", "x")
+    bad = Dead(5.0, b"two", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:bad", ttl_s=9)))
+    first, second, third = settle(lane, ("1:1", Ack()), ("2:1", bad), ("3:1", Ack()))
+    assert (first, third) == (Applied(), Applied())
+    assert isinstance(second, Refused)
+    assert "WRONGTYPE" in second.text
+    assert held(lane.client, lane.identity).jobs == {"2:1": b"2"}
+    assert server.raw.exists("ns:dead", "ns:queue:out", "ns:restbroker:parked") == 0
+    assert server.raw.get("ns:stat:processed") == b"2"
+    assert settle(lane, ("2:1", Dead(5.0, b"two"))) == [Applied()]
+
+
+def test_a_destination_of_another_type_keeps_the_job_in_hand_with_its_mark(lane: Lane, server: Server) -> None:
+    fates: dict[str, Settlement] = {
+        "retry": Retry(1.0, b"p"),
+        "dead": Dead(1.0, b"p"),
+        "schedule": Schedule(1.0, b"p"),
+        "queue:a": Back(),
+    }
+    queues.push(lane.client, "a", [b"1", *[b"good"] * len(fates)])
+    take(lane)
+    mark(lane.client, lane.identity, ["1:1"])
+    for number, (name, fate) in enumerate(fates.items(), 2):
+        server.raw.set(f"ns:{name}", "x")
+        bad, good = settle(lane, ("1:1", fate), (f"{number}:1", Ack()))
+        assert (isinstance(bad, Refused), good) == (True, Applied()), name
+    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
+    assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"1:1"]

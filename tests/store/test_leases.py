@@ -58,12 +58,6 @@ def test_what_somebody_else_wrote_there_counts_as_no_lease(client: Client, serve
     assert leases.hold(client, "of", "b", LONG_MS, ["ann"]) == {"ann": Mine()}
 
 
-def test_a_full_redis_grants_leases(client: Client, server: Server) -> None:
-    server.raw.config_set("maxmemory", 1)
-    assert leases.hold(client, "of", "a", LONG_MS, ["ann"]) == {"ann": Mine()}
-    assert leases.end(client, "of", "a", ["ann"]) == 1
-
-
 CALLS: list[tuple[Callable[[Client], object], object]] = [
     (lambda client: leases.hold(client, "of", "a", LONG_MS, ["ann"]), {"ann": Mine()}),
     (lambda client: leases.end(client, "of", "late", ["ann"]), 0),

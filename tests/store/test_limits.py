@@ -17,7 +17,6 @@ from restbroker.store.jobs import (
     FinishRequest,
     Limited,
     Limits,
-    Paused,
     fetch,
     finish,
     held,
@@ -230,17 +229,6 @@ def test_a_dead_lane_s_share_is_held_until_its_jobs_are_back(lane: Lane, server:
     assert taken(other, bound) == 3
 
 
-def test_a_recovery_that_redis_refuses_in_part_frees_the_rest(lane: Lane, server: Server) -> None:
-    other, bound = second(lane), Limits(in_flight=3)
-    queues.push(lane.client, "b", [b"b"])
-    fetch(lane.client, FetchRequest(lane.identity, "t", ("b", "a"), 0, 3, 2, bound))
-    beats.fence(lane.client, lane.identity, 0)
-    server.raw.set("ns:queue:b", "no list")
-    assert not beats.recover(lane.client, lane.identity, as_parked).retired
-    assert server.raw.hgetall(IN_FLIGHT) == {b"h:1:abc:t": b"1"}
-    assert taken(other, bound) == 2
-
-
 def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fetch(lane: Lane, server: Server) -> None:
     bound = Limits(in_flight=5)
     taken(lane, bound, want=3)
@@ -300,28 +288,6 @@ def test_a_rate_that_cannot_be_written_down_is_told_and_costs_no_job(lane: Lane,
     acknowledge(lane, 3)
 
 
-def test_a_full_redis_still_pauses_and_limits(lane: Lane, server: Server) -> None:
-    server.raw.config_set("maxmemory", 1)
-    assert taken(lane, Limits(60_000_000, 3, 2)) == 2
-    acknowledge(lane, 1)
-    assert limits.charge(lane.client, "t", SLOW) == 0
-    limits.pause(lane.client, "t", "denied", 60)
-    assert isinstance(ask(lane, SLOW), Paused)
-
-
-def test_a_pause_lasts_as_long_as_its_longest_reason(lane: Lane, server: Server) -> None:
-    limits.pause(lane.client, "t", "operator", None)
-    limits.pause(lane.client, "t", "retry_after", 60)
-    left = limits.pauses(lane.client, "t")
-    assert left["operator"] is None
-    assert 59 < (left["retry_after"] or 0) <= 60
-    limits.resume(lane.client, "t", "operator")
-    assert limits.pauses(lane.client, "t").keys() == {"retry_after"}
-    assert isinstance(ask(lane, Limits()), Paused)
-    limits.resume(lane.client, "t", "retry_after")
-    assert taken(lane, Limits()) == 10
-
-
 @on_both
 def test_a_pause_of_one_reason_gets_longer_and_never_shorter(client: Client, server: Server) -> None:
     server.raw.hset(PAUSE, "retry_after", 1)
@@ -340,3 +306,14 @@ def test_a_pause_that_somebody_wrote_by_hand_has_no_end(client: Client, server: 
     assert limits.pauses(client, "t") == {"operator": None}
     limits.pause(client, "t", "operator", 5)
     assert limits.pauses(client, "t") == {"operator": None}
+
+
+def test_a_recovery_that_redis_refuses_in_part_frees_the_rest(lane: Lane, server: Server) -> None:
+    other, bound = second(lane), Limits(in_flight=3)
+    queues.push(lane.client, "b", [b"b"])
+    fetch(lane.client, FetchRequest(lane.identity, "t", ("b", "a"), 0, 3, 2, bound))
+    beats.fence(lane.client, lane.identity, 0)
+    server.raw.set("ns:queue:b", "no list")
+    assert not beats.recover(lane.client, lane.identity, as_parked).retired
+    assert server.raw.hgetall(IN_FLIGHT) == {b"h:1:abc:t": b"1"}
+    assert taken(other, bound) == 2

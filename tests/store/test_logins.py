@@ -195,11 +195,5 @@ def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(server:
     assert not server.raw.exists(LEASE)
 
 
-def test_a_full_redis_still_lets_users_be_logged_in_and_off(client: Client, server: Server) -> None:
-    server.raw.config_set("maxmemory", 1)
-    log_in(client, "new")
-    log_off(client, "new")
-
-
 def test_no_repr_shows_a_stream() -> None:
     assert "ofchat" not in repr((On("ofchat1"), Off("ofchat1"), Doubted("ofchat1"), Yours("ofchat1")))

@@ -76,17 +76,6 @@ def test_jobs_that_cannot_go_back_stay_in_hand(client: Client, server: Server) -
         server.raw.delete(*keys)
 
 
-@on_both
-def test_a_redis_that_is_full_lets_jobs_go_back(client: Client, server: Server) -> None:
-    jobs = in_hand(server, 5)
-    server.raw.zadd("ns:goretry", {"old": 5})
-    server.raw.config_set("maxmemory", 1)
-    assert migration.give_back(client, "a", "1", 5) == GivenBack(5, None)
-    assert migration.transfer(client, [Transfer(b"old", b"new")]) == [Applied()]
-    server.raw.config_set("maxmemory", 0)
-    assert taken_first(server) == jobs
-
-
 def test_process_ids_are_found_whatever_the_queues_are_called(client: Client, server: Server) -> None:
     for key in (
         "a:1:inprogress",

@@ -152,20 +152,6 @@ async def test_a_connection_that_ended_is_noticed_before_anything_is_sent(server
     assert raws(await calls.fetch(WANTED)) == [b"1"]
 
 
-async def test_after_a_lost_answer_the_next_fetch_tells_of_the_jobs_that_were_taken(server: Server) -> None:
-    with LossyProxy(server.process.port) as proxy:
-        calls = await lane_on(StoreSettings(f"redis://127.0.0.1:{proxy.port}/0", namespace=NAMESPACE))
-        await calls.fetch(WANTED)
-        server.raw.lpush("ns:queue:a", "1", "2")
-        proxy.lose_next = True
-        with pytest.raises(StoreUnavailable):
-            await calls.fetch(WANTED)
-        assert await calls.fetch(WANTED) == Duplicate(2)
-        held = await calls.call(jobs.held, WANTED.identity)
-        assert list(held.jobs.values()) == [b"1", b"2"]
-        await calls.aclose()
-
-
 async def test_of_two_answers_of_which_one_came_none_is_taken_for_a_later_calls(server: Server) -> None:
     with LossyProxy(server.process.port) as proxy:
         calls = await lane_on(StoreSettings(f"redis://127.0.0.1:{proxy.port}/0", namespace=NAMESPACE))
@@ -320,13 +306,6 @@ async def test_a_fetch_cancelled_before_its_turn_takes_nothing(server: Server, c
         release.set()
     assert scope.cancelled_caught
     assert server.raw.llen("ns:queue:a") == 1
-
-
-async def test_jobs_of_any_size_come_whole(server: Server, calls: Connection) -> None:
-    sent = [bytes([65 + n]) * size for n, size in enumerate((1, 300_000, 2, 300_000, 100))]
-    for raw in sent:
-        server.raw.lpush("ns:queue:a", raw)
-    assert raws(await calls.fetch(WANTED)) == sent
 
 
 async def test_a_fetch_that_fails_halfway_leaves_no_answer_for_the_next(

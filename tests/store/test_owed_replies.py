@@ -73,12 +73,6 @@ def test_a_job_that_cannot_be_parked_is_not_answered_before_it_is(owing: Lane, s
     assert (server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")) == (1, 1)
 
 
-def test_a_full_redis_takes_the_answers_to_what_a_crash_parks(owing: Lane, server: Server) -> None:
-    server.raw.config_set("maxmemory", 1)
-    assert beats.recover(owing.client, owing.identity, as_owed) == Recovered(2, 2, 1, 0, retired=True)
-    assert (server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")) == (1, 1)
-
-
 def test_a_poisonous_job_is_answered_when_it_is_parked_and_at_no_crash_before(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1"])
     answered = []

@@ -57,12 +57,6 @@ def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(server:
     assert server.raw.keys("ns:restbroker:lease:*") == []
 
 
-def test_a_full_redis_still_grants_turns(client: Client, server: Server) -> None:
-    server.raw.config_set("maxmemory", 1)
-    assert probing.turn(client, "n", "a", LONG_MS) == Yours()
-    assert probing.tell(client, "n", "a", b"x", LONG_MS)
-
-
 def test_what_is_told_has_an_end_a_limit_and_no_repr(client: Client, server: Server) -> None:
     assert probing.turn(client, "n", "a", LONG_MS) == Yours()
     with pytest.raises(ValueError, match="too long"):

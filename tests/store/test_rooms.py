@@ -118,13 +118,6 @@ def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(server:
     assert_each_may_be_sent_twice(server, CALLS)
 
 
-def test_a_full_redis_still_has_users_join_and_leave(client: Client, server: Server) -> None:
-    server.raw.config_set("maxmemory", 1)
-    end(client, "in")
-    end(client, "out")
-    rooms.lose(client, "of", STAY.room, "", is_out=True)
-
-
 def test_no_login_is_in_redis_or_in_a_text(client: Client, server: Server) -> None:
     end(client, "in")
     assert b"ofchat" not in repr(server.raw.hgetall(KEY)).encode()

@@ -7,10 +7,10 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.rosters import store as rosters
-from restbroker.rosters.store import Claims, Known, Wanted
+from restbroker.rosters.store import Known, Wanted
 from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store.client import Client
-from tests.store.lanes import Server, on_both
+from tests.store.lanes import Server
 from tests.support.wait import until
 
 AT_ONCE = Pace(0, 0)
@@ -62,38 +62,6 @@ def test_a_change_is_written_with_its_version_its_mark_and_its_job(client: Clien
     assert john.dirty_s is not None
     assert attrs.evolve(john, dirty_s=None) == Known("john", 1, 2, 7 + 14 + 7 + 2)
     assert rosters.counts(client) == (1, 1)
-
-
-def test_each_kind_of_change_does_what_it_says(client: Client) -> None:
-    change(client, Change("john", {ANN: b"{}", BOB: b"{}"}))
-    assert change(client, Change("john", {ANN: b'{"name":"A"}', "c@a.b": b"{}"}, drop=(BOB, "d@a.b"))) == {"john": 2}
-    assert rosters.read(client, ["john"]) == [{b"ann@a.b": b'{"name":"A"}', b"c@a.b": b"{}"}]
-    assert change(client, Change("john", {BOB: b"{}"}, whole=True)) == {"john": 3}
-    assert rosters.read(client, ["john"]) == [{b"bob@a.b": b"{}"}]
-    assert rosters.known(client, ["john"])[0].size_bytes == 9
-    assert change(client, Change("john", whole=True)) == {"john": 4}
-    assert rosters.read(client, ["john"]) == [{}]
-    assert rosters.users(client).users == ("john",), "a roster may be empty"
-    assert change(client, Change("john", forget=True)) == {"john": 0}
-    assert rosters.users(client).users == ()
-
-
-def test_what_is_put_and_dropped_at_once_stays(client: Client) -> None:
-    change(client, Change("john", {ANN: b"{}"}, drop=(ANN, ANN)))
-    assert change(client, Change("john", {ANN: b"{}"}, drop=(ANN,))) == {"john": 1}
-    assert change(client, Change("john", drop=(ANN, ANN))) == {"john": 2}
-    assert rosters.known(client, ["john"])[0].size_bytes == 0
-
-
-def test_both_sides_change_or_neither(client: Client, server: Server) -> None:
-    assert change(client, put("ann", BOB), put("bob", ANN)) == {"ann": 1, "bob": 1}
-    assert jobs(server) == [b"job of ann", b"job of bob"]
-    both = [put("ann", "c@a.b"), Change("bob", {"c@a.b": b"{}"}, needs="present")]
-    assert rosters.change(client, both, WANTED) == NotChanged("bob", "ABSENT", "c@a.b")
-    assert rosters.read(client, ["ann", "bob"]) == [{b"bob@a.b": b"{}"}, {b"ann@a.b": b"{}"}]
-    both[1] = Change("bob", {ANN: b"{}"}, needs="absent")
-    assert rosters.change(client, both, WANTED) == NotChanged("bob", "PRESENT", ANN)
-    assert len(jobs(server)) == 2
     with pytest.raises(ValueError, match="two changes of one user"):
         rosters.change(client, [put("ann"), put("ann", BOB)], WANTED)
 
@@ -115,52 +83,6 @@ def test_a_roster_that_would_be_too_large_is_not_written(client: Client, monkeyp
 def test_where_nobody_refreshes_there_is_neither_mark_nor_job(client: Client, server: Server) -> None:
     assert rosters.change(client, [put("john")], None) == Changed({"john": 1})
     assert set(server.raw.keys()) == {b"ns:restbroker:rosters", b"ns:restbroker:roster:of:john"}
-
-
-def test_a_thousand_changes_in_a_row_push_a_handful_of_jobs(client: Client, server: Server) -> None:
-    flights = 0
-    for n in range(1000):
-        change(client, put("john", f"u{n}@a.b"))
-        if n % 250 == 0:
-            holder = f"h{n}"
-            flights += len(rosters.claim(client, ["john"], holder, LEASE_MS, AT_ONCE).flying)
-            rosters.landed(client, holder, ["john"])
-    assert flights == 4
-    assert len(jobs(server)) == 5
-    assert rosters.known(client, ["john"])[0].version == 1000
-
-
-def test_a_change_during_a_refresh_has_another_one_follow(client: Client, server: Server) -> None:
-    change(client, put("john"))
-    assert rosters.claim(client, ["john"], "h1", LEASE_MS, AT_ONCE) == Claims(("john",))
-    assert rosters.known(client, ["john"])[0].dirty_s is None
-    change(client, put("john", BOB))
-    assert len(jobs(server)) == 2
-    assert rosters.landed(client, "h1", ["john"]) == 1
-    assert rosters.known(client, ["john"])[0].dirty_s is not None
-    assert rosters.claim(client, ["john"], "h2", LEASE_MS, AT_ONCE).flying == ("john",)
-
-
-def test_nobody_refreshes_a_user_whom_somebody_else_refreshes(client: Client, server: Server) -> None:
-    assert rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE).flying == ("ann",)
-    change(client, put("ann"))
-    both = rosters.claim(client, ["ann", "bob"], "h2", LEASE_MS, AT_ONCE)
-    assert both.flying == ("bob",)
-    assert 0 < both.busy_ms["ann"] <= LEASE_MS
-    assert server.raw.hexists(DIRTY, "ann"), "the mark stays for who comes next"
-    assert rosters.landed(client, "h2", ["ann", "bob"]) == 1, "another one's flight does not end"
-    assert rosters.claim(client, ["ann"], "h3", LEASE_MS, AT_ONCE).busy_ms
-    flying_s = rosters.known(client, ["ann"])[0].flying_s
-    assert flying_s is not None
-    assert 50 < flying_s <= 60
-
-
-def test_a_flight_whose_lease_ended_is_taken_over_and_its_holder_ends_nothing(client: Client) -> None:
-    assert rosters.claim(client, ["ann"], "h1", 1, AT_ONCE).flying == ("ann",)
-    until(lambda: rosters.claim(client, ["ann"], "h2", LEASE_MS, AT_ONCE).flying, "the lease ends")
-    assert rosters.landed(client, "h1", ["ann"], again=["bob"]) == 0
-    assert rosters.claim(client, ["ann"], "h3", LEASE_MS, AT_ONCE).busy_ms
-    assert rosters.known(client, ["bob"])[0].dirty_s is None
 
 
 def test_a_user_is_due_a_while_after_his_last_change_but_not_long_after_his_first(
@@ -207,27 +129,6 @@ def test_a_mark_whose_job_was_taken_away_by_hand_has_it_pushed_again_ever_more_r
     assert len(jobs(server)) == pushed + 1
 
 
-def test_whose_job_comes_again_is_marked_so_that_changes_push_none_beside_it(client: Client, server: Server) -> None:
-    change(client, put("ann"), put("bob"))
-    assert rosters.claim(client, ["ann", "bob"], "h1", LEASE_MS, AT_ONCE).flying == ("ann", "bob")
-    assert rosters.landed(client, "h1", ["bob"], again=["ann"]) == 2
-    change(client, put("ann", BOB), put("bob", BOB))
-    assert jobs(server) == [b"job of ann", b"job of bob", b"job of bob"]
-
-
-def test_a_claim_and_an_end_that_are_sent_twice_say_the_same_and_do_no_harm(client: Client, server: Server) -> None:
-    change(client, put("ann"))
-    first = rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE)
-    change(client, put("ann", BOB))
-    assert rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE) == first
-    assert server.raw.hexists(DIRTY, "ann"), "the later change keeps its mark"
-    server.raw.delete(DIRTY)
-    assert rosters.landed(client, "h1", [], again=["ann"]) == 1
-    server.raw.delete(DIRTY)
-    assert rosters.landed(client, "h1", [], again=["ann"]) == 0
-    assert server.raw.exists(DIRTY) == 0
-
-
 def test_users_are_refreshed_without_a_roster_however_many_they_are(client: Client, server: Server) -> None:
     change(client, put("u7"))
     names = [f"u{n}" for n in range(3000)]
@@ -263,15 +164,3 @@ def test_a_key_of_another_type_ends_a_change_before_anything_is_written(client: 
         with pytest.raises(StoreRefused):
             rosters.change(client, [put("ann"), put("bob")], WANTED)
         assert server.raw.keys() == [f"ns:{key}".encode()]
-
-
-@on_both
-def test_a_full_redis_refuses_changes_and_lets_refreshes_begin_and_end(client: Client, server: Server) -> None:
-    change(client, put("ann"))
-    server.raw.config_set("maxmemory", 1)
-    with pytest.raises(Exception, match="memory"):
-        rosters.change(client, [put("ann", BOB)], WANTED)
-    assert rosters.claim(client, ["ann"], "h", LEASE_MS, AT_ONCE).flying == ("ann",)
-    assert rosters.landed(client, "h", ["ann"]) == 1
-    server.raw.config_set("maxmemory", 0)
-    assert rosters.read(client, ["ann"]) == [{b"ann@a.b": b"{}"}]

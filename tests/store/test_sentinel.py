@@ -17,7 +17,7 @@ from restbroker.store.sentinel import Place, Sentinels, open_sentinels
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.sentinel import MASTER, PASSWORD, Group, Sentinel, start_group
-from tests.support.wait import NEVER_S, until, until_async
+from tests.support.wait import NEVER_S, until_async
 
 Make = Callable[..., RedisServer]
 
@@ -169,24 +169,6 @@ def test_a_master_that_refuses_the_login_or_a_user_who_may_not_ask_for_the_role_
     with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{group.master.port} does not accept the login") as caught:
         client.command("PING")
     assert "hunter2" not in str(caught.value)
-
-
-def test_after_a_failover_each_call_finds_the_new_master(group: Group) -> None:
-    client = client_of(*group.addresses)
-    client.command("SET", "x", "y")
-    assert client.command("WAIT", 1, 2000) == 1
-    group.master.kill()
-
-    def moved() -> bool:
-        try:
-            return client.command("SET", "z", "1") is not None
-        except StoreUnavailable:
-            return False
-
-    until(moved, "a write is done")
-    assert client.address == f"127.0.0.1:{group.replica.port}"
-    assert client.command("GET", "x") == b"y"
-    client.close()
 
 
 async def test_who_asks_and_who_waits_leaves_a_master_that_was_replaced_before_anything_is_sent(group: Group) -> None:

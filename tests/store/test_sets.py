@@ -4,73 +4,9 @@ import pytest
 
 from restbroker.store import queues
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied, Clash, Gone, Refused
-from restbroker.store.sets import Move, due, promote
+from restbroker.store.codes import Applied, Clash, Refused
+from restbroker.store.sets import Move, promote
 from tests.store.lanes import Server, on_both
-
-
-@on_both
-def test_only_what_is_due_by_redis_clock_is_listed(client: Client, server: Server) -> None:
-    seconds, _ = server.raw.time()
-    server.raw.zadd("ns:retry", {"late": seconds - 5, "later": seconds - 9.5, "not yet": seconds + 60})
-    found = due(client, "retry", 10)
-    assert found.members == [(b"later", seconds - 9.5), (b"late", seconds - 5)]
-    assert abs(found.now_s - seconds) < 5
-    assert due(client, "retry", 1).members == [(b"later", seconds - 9.5)]
-
-
-def test_a_due_job_goes_to_the_head_of_its_queue_changed_or_not(client: Client, server: Server) -> None:
-    queues.push(client, "a", [b"waits"])
-    server.raw.zadd("ns:retry", {"one": 1, "two": 2})
-    assert promote(client, "retry", [Move(b"one", "a"), Move(b"two", "b", b"two!")]) == [Applied(), Applied()]
-    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"one", b"waits"]
-    assert server.raw.lrange("ns:queue:b", 0, -1) == [b"two!"]
-    assert server.raw.smembers("ns:queues") == {b"a", b"b"}
-    assert server.raw.zcard("ns:retry") == 0
-
-
-def test_promoting_twice_moves_once(client: Client, server: Server) -> None:
-    server.raw.zadd("ns:schedule", {"one": 1, "bad": 2})
-    moves = [Move(b"one", "a"), Move(b"bad", None, b"wrapped", 9.0)]
-    assert promote(client, "schedule", moves) == [Applied(), Applied()]
-    assert promote(client, "schedule", moves) == [Gone(), Gone()]
-    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"one"]
-    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"wrapped", 9.0)]
-    assert [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")] == [b"wrapped"]
-
-
-def test_a_member_that_cannot_be_placed_stays_with_its_score(client: Client, server: Server) -> None:
-    score = 1700000000.123456
-    server.raw.zadd("ns:retry", {"one": score, "two": score, "three": 1})
-    server.raw.set("ns:queue:a", "x")
-    server.raw.zadd("ns:dead", {"wrapped": 1})
-    refused, clash, moved = promote(
-        client, "retry", [Move(b"one", "a"), Move(b"two", None, b"wrapped", 2.0), Move(b"three", "b")]
-    )
-    assert isinstance(refused, Refused)
-    assert (clash, moved) == (Clash(), Applied())
-    assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"one", score), (b"two", score)]
-    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"wrapped", 1.0)]
-    server.raw.delete("ns:dead")
-    server.raw.set("ns:dead", "no set")
-    (refused,) = promote(client, "retry", [Move(b"two", None, b"wrapped", 2.0)])
-    assert isinstance(refused, Refused)
-    assert server.raw.zscore("ns:retry", "two") == score
-
-
-def test_ten_thousand_unreadable_members_do_not_hide_a_good_one(client: Client, server: Server) -> None:
-    server.raw.zadd("ns:retry", {f"{{{n}": n for n in range(10_000)} | {"good": 20_000})
-    rounds = 0
-    while (found := due(client, "retry", 1000)).members:
-        rounds += 1
-        assert rounds <= 11
-        moves = [
-            Move(old, "a") if old == b"good" else Move(old, None, b'{"was":%d}' % score, found.now_s)
-            for old, score in found.members
-        ]
-        assert set(promote(client, "retry", moves)) == {Applied()}
-    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"good"]
-    assert server.raw.zcard("ns:dead") == 10_000
 
 
 def test_a_pushed_queue_is_named_and_served_oldest_first(client: Client, server: Server) -> None:
@@ -114,6 +50,25 @@ def test_an_answer_is_taken_once_and_waited_for_only_so_long(client: Client, ser
 def test_an_answer_s_name_cannot_be_any_key(client: Client) -> None:
     with pytest.raises(ValueError, match="is not a key for answers"):
         queues.wait_reply(client, "../x", 0.1)
+
+
+def test_a_member_that_cannot_be_placed_stays_with_its_score(client: Client, server: Server) -> None:
+    score = 1700000000.123456
+    server.raw.zadd("ns:retry", {"one": score, "two": score, "three": 1})
+    server.raw.set("ns:queue:a", "x")
+    server.raw.zadd("ns:dead", {"wrapped": 1})
+    refused, clash, moved = promote(
+        client, "retry", [Move(b"one", "a"), Move(b"two", None, b"wrapped", 2.0), Move(b"three", "b")]
+    )
+    assert isinstance(refused, Refused)
+    assert (clash, moved) == (Clash(), Applied())
+    assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"one", score), (b"two", score)]
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"wrapped", 1.0)]
+    server.raw.delete("ns:dead")
+    server.raw.set("ns:dead", "no set")
+    (refused,) = promote(client, "retry", [Move(b"two", None, b"wrapped", 2.0)])
+    assert isinstance(refused, Refused)
+    assert server.raw.zscore("ns:retry", "two") == score
 
 
 def test_where_no_queue_can_be_named_the_member_stays_with_its_score(client: Client, server: Server) -> None:

@@ -39,29 +39,6 @@ def sentinels() -> Watched:
     return Watched("jobs", [], {}, {})
 
 
-async def test_of_two_calls_one_waits_for_the_other(server: Server) -> None:
-    calls = Connection(open_client(server.settings))
-    begun, let = threading.Event(), threading.Event()
-    order: list[str] = []
-
-    def first(_client: Client) -> None:
-        begun.set()
-        assert let.wait(60)
-        order.append("first")
-
-    def second(_client: Client) -> None:
-        order.append("second")
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(calls.call, first)
-        await until_async(begun.is_set, "the first one runs")
-        nursery.start_soon(calls.call, second)
-        await trio.testing.wait_all_tasks_blocked(0.05)
-        let.set()
-    assert order == ["first", "second"]
-    await calls.aclose()
-
-
 async def test_threads_of_others_hold_up_no_call_no_wait_and_no_look(server: Server, sentinels: Watched) -> None:
     others = trio.to_thread.current_default_thread_limiter()
     others.total_tokens = 1

@@ -42,23 +42,6 @@ async def test_a_wait_takes_as_long_as_it_may_and_a_moment_at_least(
         assert trio.current_time() - began_s == pytest.approx(takes_s)
 
 
-async def test_a_wait_looks_twice_a_second_for_what_may_have_happened(
-    server: Server, waiter: Waiter, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await connected(server, waiter, mock_clock)
-    looks: list[float] = []
-    wait_readable = trio.lowlevel.wait_readable
-
-    async def noted(descriptor: int) -> None:
-        looks.append(trio.current_time() - began_s)
-        await wait_readable(descriptor)
-
-    monkeypatch.setattr(trio.lowlevel, "wait_readable", noted)
-    began_s = trio.current_time()
-    assert not await waiter.wait("a", 1.7)
-    assert looks == pytest.approx([0, 0.5, 1.0, 1.5])
-
-
 async def test_redis_has_a_second_more_to_answer_than_its_question_lasts(
     server: Server, waiter: Waiter, mock_clock: trio.testing.MockClock
 ) -> None:

@@ -85,16 +85,6 @@ async def test_what_came_while_nobody_waited_is_there_later_and_wakes_nobody_unt
             wire.close()
 
 
-async def test_more_than_one_read_takes_comes_whole() -> None:
-    async with kept() as arrivals, trio.open_nursery() as nursery:
-        with wired(arrivals) as (wire, there):
-            nursery.start_soon(trio.to_thread.run_sync, lambda: there.sendall(bytes(1_000_000)))
-            size_bytes = 0
-            while size_bytes < 1_000_000:
-                size_bytes += len(await wire.receive())
-            wire.close()
-
-
 async def test_a_broken_connection_says_so_to_who_waits() -> None:
     async with kept() as arrivals:
         with socket.create_server(("127.0.0.1", 0)) as server:

@@ -104,13 +104,6 @@ async def test_query_and_encoded_path_are_kept() -> None:
     )
 
 
-async def test_connections_are_kept_and_the_last_used_is_used_first() -> None:
-    async with pair() as (transport, server):
-        for _ in range(5):
-            await transport.send(post())
-        assert server.connections == 1
-
-
 async def test_none_is_kept_once_others_need_them_more_and_what_is_still_to_be_sent_is_sent() -> None:
     async with pair() as (transport, server):
         server.script.append(recorder.stall())
@@ -277,14 +270,6 @@ async def test_an_idle_connection_expires() -> None:
         await trio.sleep(0.1)  # the passing of time is what is tested
         await transport.send(post())
         assert server.connections == 2
-
-
-async def test_a_connection_that_became_old_while_idle_is_not_used() -> None:
-    async with pair(max_connection_age_s=0.1) as (transport, server):
-        await transport.send(post())
-        await trio.sleep(0.15)  # the passing of time is what is tested
-        await transport.send(post())
-        assert [request.connection for request in server.requests] == [1, 2]
 
 
 async def test_a_connection_is_used_for_its_age_only() -> None:

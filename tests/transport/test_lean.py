@@ -2,6 +2,7 @@
 """What the lean client does beyond what every transport promises: stale connections, deadlines by one task, age."""
 
 import socket
+import struct
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,14 +16,13 @@ from restbroker.config.target import Url
 from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.client import open_transport
 from restbroker.transport.deadlines import Deadlines
-from restbroker.transport.errors import MaybeSent
+from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.head import Heads
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
 from restbroker.transport.wire import PlainWire
 from tests.support import recorder
 from tests.support.recorder import Recorder
-from tests.support.rows import rows
 from tests.transport.test_client import MIB, all_closed, pair, post, target
 
 
@@ -117,6 +117,34 @@ async def test_a_new_connection_that_ends_before_an_answer_is_not_tried_anew() -
         assert len(server.requests) == 1
 
 
+async def test_where_nothing_left_a_new_connection_nothing_was_sent() -> None:
+    @attrs.define
+    class Reset:
+        """Has the server reset the connection between the dialling and the first byte."""
+
+        listening: socket.socket
+
+        def may_send(self) -> None:
+            pass
+
+        def sending(self) -> None:
+            there, _ = self.listening.accept()
+            there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            there.close()
+
+        def refused(self) -> None:
+            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        transport = open_transport(target(listening.getsockname()[1], engine="lean"))
+        with pytest.raises(NotSent, match=r"No connection to .*reset"):
+            await transport.send(post(repeatable=True), Reset(listening))
+        with pytest.raises(NotSent, match="Nothing could be sent within 0 s") as late:
+            await transport.send(post(timeout_s=0.0))
+        assert late.value.timed_out
+        await transport.aclose()
+
+
 async def test_a_kept_connection_that_breaks_within_an_answer_is_not_tried_anew() -> None:
     async with kept() as (transport, server):
         await transport.send(post())
@@ -134,15 +162,6 @@ async def test_the_watcher_cuts_off_what_is_late_and_nothing_else() -> None:
         await all_closed(server)
         server.script.append(recorder.answer(after_s=0.3))
         assert (await transport.send(post(timeout_s=5.0))).status == 200
-
-
-async def test_a_caller_that_is_cancelled_is_watched_no_more() -> None:
-    async with kept(concurrency=0) as (transport, server):
-        server.script.append(recorder.stall())
-        with trio.move_on_after(0.05):
-            await transport.send(post(timeout_s=0.1))
-        server.script.append(recorder.answer(after_s=0.3))
-        assert (await transport.send(post())).status == 200
 
 
 async def test_a_deadline_is_kept_when_the_watcher_ends_before_it() -> None:
@@ -256,24 +275,6 @@ async def test_an_answer_that_comes_before_the_whole_request_went_is_read() -> N
         nursery.cancel_scope.cancel()
 
 
-async def test_many_at_once_each_get_their_own_answer() -> None:
-    async def echo(stream: trio.abc.Stream) -> bool:
-        return await recorder.answer(body=server.requests[-1].body)(stream)
-
-    async with kept(concurrency=20) as (transport, server), trio.open_nursery() as nursery:
-        server.default = echo
-        answered: dict[bytes, bytes] = {}
-
-        async def send(number: int) -> None:
-            body = b"%d" % number * 1000
-            answered[body] = (await transport.send(post(body=body))).body
-
-        for number in range(200):
-            nursery.start_soon(send, number)
-    assert len(answered) == 200
-    assert all(sent == got for sent, got in answered.items())
-
-
 async def test_a_socket_that_takes_little_at_a_time_gets_the_whole_request() -> None:
     here, there = socket.socketpair()
     here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -329,15 +330,4 @@ async def test_nothing_wakes_the_watcher_while_nobody_is_watched(autojump_clock:
         assert first.expired_at_s is not None
         assert 1001 <= first.expired_at_s - began_s <= 1001.2
         assert second.expired_at_s is None
-        nursery.cancel_scope.cancel()
-
-
-@rows(("concurrency", "listens"), [(7, False), (8, True)])
-async def test_one_task_listens_for_all_where_connections_are_more_than_a_few(concurrency: int, listens: bool) -> None:
-    async with pair(engine="lean", concurrency=concurrency) as (transport, _), trio.open_nursery() as nursery:
-        assert isinstance(transport, LeanClient)
-        await nursery.start(transport.run)
-        await trio.testing.wait_all_tasks_blocked()
-        assert transport._arrivals.is_kept is listens
-        assert (await transport.send(post())).status == 200
         nursery.cancel_scope.cancel()

@@ -124,12 +124,6 @@ async def test_beyond_the_first_four_each_connects_a_moment_after_the_other(auto
     assert began_s[19] - began_s[0] >= 15.9 * GAP_S
 
 
-async def test_a_server_that_answers_at_once_needs_no_more_than_four_at_a_time(autojump_clock: MockClock) -> None:
-    ramp = new()
-    assert await come_up(ramp, 200, 0.002) < 0.2
-    assert ramp.connects.limit == START
-
-
 @rows("trouble", ["late", "broken"])
 async def test_trouble_halves_how_many_may_connect(autojump_clock: MockClock, trouble: str) -> None:
     ramp = new()

@@ -102,15 +102,6 @@ async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes
     assert numbers(finished.take()) == [1, 2, 3]
 
 
-async def test_putting_back_wakes_the_committer(autojump_clock: trio.testing.MockClock) -> None:
-    finished = Finished()
-    with trio.fail_after(1):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(finished.gathered)
-            await trio.testing.wait_all_tasks_blocked()
-            finished.put_back([item(1)])
-
-
 async def test_it_ends_once_closed_and_empty(autojump_clock: trio.testing.MockClock) -> None:
     finished = Finished()
     with trio.fail_after(1):

@@ -71,19 +71,6 @@ async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_c
     assert kinds(events) == ["GateClosed"]
 
 
-async def test_a_pause_that_the_server_asks_for_is_kept(autojump_clock: trio.testing.MockClock) -> None:
-    gate = made([])
-    target = Target(FINE)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(gate, target.ask, Nobody()).run)
-        await gate.opened()
-        gate.observe(Deferred(Reason("Busy", "later"), retry_after_s=60, counts=False, pause_target=True))
-        began_s = trio.current_time()
-        await gate.opened()
-        assert trio.current_time() - began_s >= 60
-        nursery.cancel_scope.cancel()
-
-
 async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.MockClock) -> None:
     for denied in (True, False):
         events: list[Event] = []
@@ -123,14 +110,6 @@ async def test_a_stop_ends_the_wait_for_a_closed_gate(autojump_clock: trio.testi
         await trio.testing.wait_all_tasks_blocked()
         gate.stop()
     assert results == [False]
-
-
-async def test_successes_between_failures_keep_it_open() -> None:
-    gate = made([])
-    for _ in range(100):
-        gate.observe(Delivered("0", 0, 200))
-        gate.observe(UNSENT)
-    assert gate.breaker.permits
 
 
 async def test_answers_that_are_about_jobs_alone_never_close_it() -> None:

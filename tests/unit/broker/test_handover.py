@@ -11,14 +11,6 @@ def items(first: int, last: int) -> list[Item]:
     return [Item(f"{number}:1", number, "q", b"{}") for number in range(first, last + 1)]
 
 
-async def test_jobs_come_out_one_by_one_in_the_order_of_their_tickets() -> None:
-    handover = HandOver()
-    handover.put(items(1, 3))
-    handover.allow(3)
-    taken = [await handover.take() for _ in range(3)]
-    assert [item.number for item in taken if item] == [1, 2, 3]
-
-
 async def test_a_job_above_the_high_water_mark_waits_until_it_is_allowed(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -35,27 +27,6 @@ async def test_a_job_above_the_high_water_mark_waits_until_it_is_allowed(
     assert second.number == 2
 
 
-async def test_one_batch_keeps_all_idle_workers_busy(autojump_clock: trio.testing.MockClock) -> None:
-    handover = HandOver()
-    busy: list[int] = []
-
-    async def worker() -> None:
-        item = await handover.take()
-        assert item is not None
-        busy.append(item.number)
-        await trio.sleep(1)
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(5):
-            nursery.start_soon(worker)
-        await trio.testing.wait_all_tasks_blocked()
-        assert handover.idle_workers == 5
-        handover.put(items(1, 5))
-        handover.allow(5)
-        await trio.testing.wait_all_tasks_blocked()
-        assert sorted(busy) == [1, 2, 3, 4, 5]
-
-
 async def test_a_closed_hand_over_starts_nothing_more() -> None:
     handover = HandOver()
     handover.put(items(1, 3))
@@ -63,15 +34,6 @@ async def test_a_closed_hand_over_starts_nothing_more() -> None:
     handover.close()
     assert await handover.take() is None
     assert len(handover) == 0
-
-
-async def test_a_cancelled_take_loses_no_job(autojump_clock: trio.testing.MockClock) -> None:
-    handover = HandOver()
-    with trio.move_on_after(1):
-        await handover.take()
-    handover.put(items(1, 1))
-    handover.allow(1)
-    assert await handover.take() is not None
 
 
 async def test_more_jobs_are_wanted_when_half_of_the_reserve_is_left(autojump_clock: trio.testing.MockClock) -> None:

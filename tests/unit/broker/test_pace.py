@@ -3,29 +3,11 @@
 from restbroker.broker.intake.pace import Pace
 
 
-def test_an_idle_lane_keeps_the_least() -> None:
-    assert Pace().reserve(100.0) == 4
-
-
-def test_what_was_settled_in_the_last_25_ms_is_kept_ready() -> None:
-    pace = Pace()
-    pace.settled(1, 100.0)
-    pace.settled(30, 100.015)
-    assert pace.reserve(100.016) == 31
-    assert pace.reserve(100.030) == 31
-
-
-def test_a_burst_is_forgotten_50_ms_later() -> None:
-    pace = Pace()
-    pace.settled(50, 100.0)
-    assert pace.reserve(100.0) == 50
-    assert pace.reserve(100.06) == 4
-
-
-def test_no_lane_keeps_more_than_the_most() -> None:
-    pace = Pace()
-    pace.settled(1000, 100.0)
-    assert pace.reserve(100.0) == 200
+def test_what_was_settled_in_the_last_25_to_50_ms_is_kept_ready_but_4_at_least_and_200_at_most() -> None:
+    for settled, reserve in ((0, 4), (31, 31), (1000, 200)):
+        pace = Pace()
+        pace.settled(settled, 100.015)
+        assert [pace.reserve(at_s) for at_s in (100.016, 100.030, 100.08)] == [reserve, reserve, 4]
 
 
 def test_what_may_start_before_redis_is_told_follows_the_largest_of_the_last_four_groups() -> None:

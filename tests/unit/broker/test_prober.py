@@ -10,7 +10,7 @@ import trio.testing
 from restbroker.broker.delivery.gate import Gate
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.upkeep.prober import Others, OverRedis, Prober, decode, encode
-from restbroker.job.outcome import Deferred, Probe, Reason, Unsent
+from restbroker.job.outcome import Probe, Reason, Unsent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.probing import LONGEST_TEXT_BYTES, Busy, Told, Turn, Yours
@@ -188,18 +188,6 @@ async def test_a_prober_that_died_does_not_keep_its_turn(autojump_clock: trio.te
         closed_at_s = trio.current_time()
         await gate.opened()
         assert 14 <= trio.current_time() - closed_at_s <= 16
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_retry_after_pauses_the_target_for_all(autojump_clock: trio.testing.MockClock) -> None:
-    board, target = Board(), Target()
-    async with trio.open_nursery() as nursery:
-        gate = started(nursery, target, Seen(board, "p"))
-        await gate.opened()
-        gate.observe(Deferred(Reason("Busy", "429"), retry_after_s=60, counts=False, pause_target=True))
-        await gate.opened()
-        assert board.pauses == [("retry_after", 60.0)]
-        assert set(board.resumed) == {"denied"}, "at the start; what the target asked for is kept"
         nursery.cancel_scope.cancel()
 
 

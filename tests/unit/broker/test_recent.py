@@ -47,10 +47,6 @@ def test_of_a_group_that_is_too_large_the_last_ones_are_remembered() -> None:
     assert [number for number in range(102) if recent.get(f"{number}:1") is not None] == [101]
 
 
-def test_what_was_never_settled_is_not_remembered() -> None:
-    assert Recent().get("1:1") is None
-
-
 def test_after_an_outage_settled_and_lost_jobs_are_known_to_have_run_once_each_and_for_a_minute() -> None:
     recent = Recent()
     recent.add(["1:1", "2:1", "3:1"], [Ack(), Back(), Back(b"more")], [b"settled", b"put back", b"begun"], 100.0)

@@ -34,13 +34,6 @@ def test_what_a_worker_counted_stays_when_it_is_gone_and_what_it_had_does_not() 
     assert samples["restbroker_worker_starts_total"] == {(): 3}
 
 
-def test_a_worker_that_never_told_anything_leaves_nothing() -> None:
-    sums = Sums(1)
-    sums.started(11)
-    sums.ended(11)
-    assert (jobs(sums), sums.samples()["restbroker_workers"]) == (0, {(): 0})
-
-
 def test_the_processor_time_of_a_worker_that_is_gone_is_told_no_more() -> None:
     sums = Sums(1)
     sums.started(11)

@@ -35,16 +35,6 @@ def submission() -> Submission:
     return found
 
 
-def test_a_rotated_token_file_counts_without_a_restart(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    path.write_text("old\n")
-    tokens = Tokens([Token("t", (Secret(path=path),))])
-    assert name_of(tokens, "old") == "t"
-    path.write_text("new\n")
-    assert name_of(tokens, "new") == "t"
-    assert name_of(tokens, "old") is None
-
-
 def test_replaced_secrets_are_kept_out_of_messages_still_and_not_without_end(tmp_path: Path) -> None:
     path, clock = tmp_path / "token", Clock()
     path.write_text("secret-0")
@@ -130,15 +120,6 @@ def test_an_unusable_file_leaves_its_last_value_in_force_with_one_warning_and_no
     assert len(events) == 2
 
 
-def test_a_token_file_that_changes_amid_a_flood_of_bad_tokens_counts_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    path.write_text("old")
-    tokens = Tokens([Token("t", (Secret(path=path),))])
-    assert name_of(tokens, "bad") is None
-    path.write_text("newer")
-    assert name_of(tokens, "newer") == "t"
-
-
 def test_a_flood_of_bad_tokens_reads_no_file_that_looks_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,11 +136,6 @@ def test_a_flood_of_bad_tokens_reads_no_file_that_looks_unchanged(
     monkeypatch.setattr(Path, "read_text", counted)
     assert [name_of(tokens, f"bad-{number}") for number in range(100)] == [None] * 100
     assert len(reads) <= 2
-
-
-def test_a_token_of_the_configuration_is_compared_as_it_is() -> None:
-    assert name_of(Tokens([Token("t", (Secret("abc"),))]), "abc") == "t"
-    assert name_of(Tokens([Token("t", (Secret("abc"),))]), "ab") is None
 
 
 def test_each_of_several_tokens_is_found_with_both_its_secrets() -> None:

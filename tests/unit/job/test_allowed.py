@@ -84,15 +84,12 @@ def test_a_command_that_only_the_server_knows_is_allowed_by_its_full_name() -> N
     assert allowed([Grant(("my_command",))], prosody.for_version(None)).commands == ()
 
 
-@rows(
-    ("grants", "hosts", "others"),
-    [
-        ([Grant()], (), True),
-        ([Grant(("get_*",))], (), False),
-        ([Grant(hosts=("b", "a")), Grant(hosts=("a",))], ("a", "b"), False),
-        ([Grant(hosts=("a",)), Grant(("register",))], (), False),
-    ],
-)
+@rows(("grants", "hosts", "others"), [
+    ([Grant()], (), True),
+    ([Grant(("get_*",))], (), False),
+    ([Grant(hosts=("b", "a")), Grant(hosts=("a",))], ("a", "b"), False),
+    ([Grant(hosts=("a",)), Grant(("register",))], (), False),
+])  # fmt: skip
 def test_hosts_are_told_where_every_token_is_bound_to_some(
     grants: list[Grant], hosts: tuple[str, ...], *, others: bool
 ) -> None:

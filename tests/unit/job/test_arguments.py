@@ -34,16 +34,13 @@ def refusal(args: Json) -> Reason:
     return read
 
 
-@rows(
-    ("producer", "shape"),
-    [
-        ("an object, as Ruby and PHP push it", dict(WANTED)),
-        ("pairs, as the original's README asks for", [["user", "richard"], ["days", 30]]),
-        ("one-key objects", [{"user": "richard"}, {"days": 30}]),
-        ("JSON text, as the original's last revision needs it", json.dumps(WANTED)),
-        ("JSON text of pairs", json.dumps([["user", "richard"], ["days", 30]])),
-    ],
-)
+@rows(("producer", "shape"), [
+    ("an object, as Ruby and PHP push it", dict(WANTED)),
+    ("pairs, as the original's README asks for", [["user", "richard"], ["days", 30]]),
+    ("one-key objects", [{"user": "richard"}, {"days": 30}]),
+    ("JSON text, as the original's last revision needs it", json.dumps(WANTED)),
+    ("JSON text of pairs", json.dumps([["user", "richard"], ["days", 30]])),
+])  # fmt: skip
 def test_every_argument_shape_gives_the_same_command(producer: str, shape: Json) -> None:
     assert submission(["cmd", shape, "t"]).command == Command("cmd", WANTED), producer
 
@@ -82,31 +79,28 @@ def test_args_may_be_the_json_text_of_a_list() -> None:
     assert submission(json.dumps(["cmd", WANTED, "t"])).command == Command("cmd", WANTED)
 
 
-@rows(
-    ("args", "found"),
-    [
-        (None, "null"),
-        ({}, "an object"),
-        ("x", "a text"),
-        (7, "a number"),
-        ([], "0 of at least 3"),
-        (["cmd", {}], "2 of at least 3"),
-        ([5, {}, "t"], "is a number, not a text"),
-        ([None, {}, "t"], "is null, not a text"),
-        ([True, {}, "t"], "is a boolean, not a text"),
-        ([{}, {}, "t"], "is an object, not a text"),
-        ([[], {}, "t"], "is a list, not a text"),
-        (["cmd", {}, "t", []], "is a list"),
-        (["cmd", 5, "t"], "a number"),
-        (["cmd", "no json", "t"], "no JSON"),
-        (["cmd", "5", "t"], "no JSON of an object or list"),
-        (["cmd", [1], "t"], "Entry 1"),
-        (["cmd", [["a", 1, 2]], "t"], "a list"),
-        (["cmd", [{"a": 1, "b": 2}], "t"], "an object"),
-        (["cmd", [["a", 1], ["a", 2]], "t"], "'a' twice"),
-        (["cmd", [["a" * 81, 1], ["a" * 81, 2]], "t"], "names (of 81 characters) twice"),
-    ],
-)
+@rows(("args", "found"), [
+    (None, "null"),
+    ({}, "an object"),
+    ("x", "a text"),
+    (7, "a number"),
+    ([], "0 of at least 3"),
+    (["cmd", {}], "2 of at least 3"),
+    ([5, {}, "t"], "is a number, not a text"),
+    ([None, {}, "t"], "is null, not a text"),
+    ([True, {}, "t"], "is a boolean, not a text"),
+    ([{}, {}, "t"], "is an object, not a text"),
+    ([[], {}, "t"], "is a list, not a text"),
+    (["cmd", {}, "t", []], "is a list"),
+    (["cmd", 5, "t"], "a number"),
+    (["cmd", "no json", "t"], "no JSON"),
+    (["cmd", "5", "t"], "no JSON of an object or list"),
+    (["cmd", [1], "t"], "Entry 1"),
+    (["cmd", [["a", 1, 2]], "t"], "a list"),
+    (["cmd", [{"a": 1, "b": 2}], "t"], "an object"),
+    (["cmd", [["a", 1], ["a", 2]], "t"], "'a' twice"),
+    (["cmd", [["a" * 81, 1], ["a" * 81, 2]], "t"], "names (of 81 characters) twice"),
+])  # fmt: skip
 def test_what_is_refused_names_what_was_found(args: Json, found: str) -> None:
     reason = refusal(args)
     assert reason.code in {"BadArguments", "BadEndpoint", "BadReplyId"}
@@ -121,24 +115,21 @@ def test_an_activejob_wrapper_is_refused_by_name() -> None:
     assert "[endpoint, arguments, token]" in (refused.cure or "")
 
 
-@rows(
-    "endpoint",
-    [
-        "",
-        "/lead",
-        "a//b",
-        "../../admin/x?y=1#f",
-        "a/../b",
-        "..",
-        "a?b",
-        "a#b",
-        "a b",
-        "a\nb",
-        "ü",
-        "http://x/y",
-        "%2e%2e",
-    ],
-)
+@rows("endpoint", [
+    "",
+    "/lead",
+    "a//b",
+    "../../admin/x?y=1#f",
+    "a/../b",
+    "..",
+    "a?b",
+    "a#b",
+    "a b",
+    "a\nb",
+    "ü",
+    "http://x/y",
+    "%2e%2e",
+])  # fmt: skip
 def test_an_endpoint_that_could_leave_the_api_is_refused(endpoint: str) -> None:
     assert refusal([endpoint, {}, "t"]).code == "BadEndpoint"
 

@@ -62,38 +62,35 @@ def test_an_empty_secret_never_matches_even_if_one_is_configured() -> None:
     assert auth.which("", [b""]) is None
 
 
-@rows(
-    ("allow", "endpoint", "expected"),
-    [
-        (("*",), "register", None),
-        (("*",), "of_a_module_that_nobody_knows", None),
-        (("register",), "register", None),
-        (("register",), "register/v1", None),
-        (("srg_*", "send_*"), "send_message", None),
-        (("register",), "unregister", "CommandNotAllowed"),
-        (("REGISTER",), "register", "CommandNotAllowed"),
-        ((), "register", "CommandNotAllowed"),
-        (("dangerous:*",), "register", "CommandNotAllowed"),
-        (("*",), "backup", "DangerousCommand"),
-        (("backup",), "backup", "DangerousCommand"),
-        (("*",), "backup/v1", "DangerousCommand"),
-        (("*",), "v1/backup", "DangerousCommand"),
-        (("*",), "Backup", "DangerousCommand"),
-        (("*",), "dump-table", "DangerousCommand"),
-        (("dangerous:backup",), "backup", None),
-        (("dangerous:backup",), "restore", "DangerousCommand"),
-        (("dangerous:*",), "backup", None),
-        (("dangerous:mnesia_*",), "mnesia_info", None),
-        (("dangerous:cluster",), "join_cluster", None),
-        (("dangerous:files",), "backup", "DangerousCommand"),
-        (("dangerous:files", "dangerous:database"), "backup", None),
-        (("*", "dangerous:backup"), "v1/backup", None),
-        (("dangerous:backup",), "v1/backup", "CommandNotAllowed"),
-        (("dangerous:backup",), "backup/stop", "DangerousCommand"),
-        (("dangerous:mnesia_*",), "mnesia_info/stop", "DangerousCommand"),
-        (("*", "dangerous:check_account"), "check_account/stop", "DangerousCommand"),
-    ],
-)
+@rows(("allow", "endpoint", "expected"), [
+    (("*",), "register", None),
+    (("*",), "of_a_module_that_nobody_knows", None),
+    (("register",), "register", None),
+    (("register",), "register/v1", None),
+    (("srg_*", "send_*"), "send_message", None),
+    (("register",), "unregister", "CommandNotAllowed"),
+    (("REGISTER",), "register", "CommandNotAllowed"),
+    ((), "register", "CommandNotAllowed"),
+    (("dangerous:*",), "register", "CommandNotAllowed"),
+    (("*",), "backup", "DangerousCommand"),
+    (("backup",), "backup", "DangerousCommand"),
+    (("*",), "backup/v1", "DangerousCommand"),
+    (("*",), "v1/backup", "DangerousCommand"),
+    (("*",), "Backup", "DangerousCommand"),
+    (("*",), "dump-table", "DangerousCommand"),
+    (("dangerous:backup",), "backup", None),
+    (("dangerous:backup",), "restore", "DangerousCommand"),
+    (("dangerous:*",), "backup", None),
+    (("dangerous:mnesia_*",), "mnesia_info", None),
+    (("dangerous:cluster",), "join_cluster", None),
+    (("dangerous:files",), "backup", "DangerousCommand"),
+    (("dangerous:files", "dangerous:database"), "backup", None),
+    (("*", "dangerous:backup"), "v1/backup", None),
+    (("dangerous:backup",), "v1/backup", "CommandNotAllowed"),
+    (("dangerous:backup",), "backup/stop", "DangerousCommand"),
+    (("dangerous:mnesia_*",), "mnesia_info/stop", "DangerousCommand"),
+    (("*", "dangerous:check_account"), "check_account/stop", "DangerousCommand"),
+])  # fmt: skip
 def test_a_command_needs_a_pattern_and_a_dangerous_one_says_so(
     allow: tuple[str, ...], endpoint: str, expected: str | None
 ) -> None:
@@ -108,76 +105,70 @@ def test_a_command_of_a_newer_server_is_dangerous_on_an_older_one_too() -> None:
 ONE = Grant(hosts=("example.org", "*.example.org"))
 
 
-@rows(
-    ("endpoint", "arguments"),
-    [
-        ("register", {"user": "bob", "host": "example.org", "password": "p@evil.org"}),
-        ("register", {"user": "bob", "host": "EXAMPLE.org", "password": "x"}),
-        ("muc_online_rooms", {"service": "conference.example.org"}),
-        ("muc_online_rooms", {"host": "conference.example.org"}),
-        ("send_message", {"type": "chat", "from": "a@example.org/x@evil.org", "to": "b@example.org", "body": "c@d.e"}),
-        ("send_message", {"from": "example.org", "to": "example.org/announce/online", "body": ""}),
-        ("send_message", {"from": "a@example.org/Büro", "to": "r@conference.example.org/Zoë", "body": ""}),
-        ("register", {"user": "bob", "host": "exam\u00adple.org", "password": "x"}),
-        ("get_roster", {"user": "bob", "host": "example.org"}),
-        (
-            "srg_create",
-            {"group": "g", "host": "example.org", "label": "", "description": "a@b.c", "display": ["g", "h"]},
-        ),
-        ("subscribe_room_many", {"users": [{"jid": "a@example.org", "nick": "n"}], "room": "r@conference.example.org"}),
-    ],
-)
+@rows(("endpoint", "arguments"), [
+    ("register", {"user": "bob", "host": "example.org", "password": "p@evil.org"}),
+    ("register", {"user": "bob", "host": "EXAMPLE.org", "password": "x"}),
+    ("muc_online_rooms", {"service": "conference.example.org"}),
+    ("muc_online_rooms", {"host": "conference.example.org"}),
+    ("send_message", {"type": "chat", "from": "a@example.org/x@evil.org", "to": "b@example.org", "body": "c@d.e"}),
+    ("send_message", {"from": "example.org", "to": "example.org/announce/online", "body": ""}),
+    ("send_message", {"from": "a@example.org/Büro", "to": "r@conference.example.org/Zoë", "body": ""}),
+    ("register", {"user": "bob", "host": "exam\u00adple.org", "password": "x"}),
+    ("get_roster", {"user": "bob", "host": "example.org"}),
+    (
+        "srg_create",
+        {"group": "g", "host": "example.org", "label": "", "description": "a@b.c", "display": ["g", "h"]},
+    ),
+    ("subscribe_room_many", {"users": [{"jid": "a@example.org", "nick": "n"}], "room": "r@conference.example.org"}),
+])  # fmt: skip
 def test_a_token_bound_to_hosts_may_do_what_stays_on_them(endpoint: str, arguments: dict[str, Any]) -> None:
     assert refused(ONE, endpoint, **arguments) is None
 
 
-@rows(
-    ("endpoint", "arguments"),
-    [
-        ("register", {"user": "bob", "host": "evil.org", "password": "x"}),
-        ("register", {"user": "bob", "host": "notexample.org", "password": "x"}),
-        ("register", {"user": "bob", "host": "example.org ", "password": "x"}),
-        ("register", {"user": "bob@evil.org", "host": "example.org", "password": "x"}),
-        ("register", {"user": "bob", "host": ["example.org", "evil.org"], "password": "x"}),
-        ("register", {"user": "bob", "host": None, "password": "x"}),
-        ("register", {"user": "bob", "host": "", "password": "x"}),
-        ("register", {"user": "bob", "host": {"a": "example.org"}, "password": "x"}),
-        ("register", {"user": "bob", "password": "x"}),
-        ("register", {"user": "bob", "host": "example.org", "HOST": "evil.org", "password": "x"}),
-        ("muc_online_rooms", {"service": "global"}),
-        ("muc_online_rooms", {"service": "conference.example.org", "host": "evil.org"}),
-        ("add_rosteritem", {"localuser": "a", "localhost": "example.org", "user": "b", "host": "evil.org"}),
-        ("add_rosteritem", {"localuser": "a", "localserver": "evil.org", "user": "b", "host": "example.org"}),
-        ("send_message", {"from": "a@evil.org", "to": "b@example.org"}),
-        ("send_message", {"from": "a@example.org", "to": "b@evil.org/example.org"}),
-        ("send_message", {"from": "a@example.org", "to": "b@x@example.org"}),
-        ("send_message", {"from": "a@example.org", "to": ["b@example.org"]}),
-        ("send_message", {"from": "a@example.org", "to": "example.org/announce/all-hosts/online"}),
-        ("send_message", {"from": "a@example.org", "to": "@evil.org"}),
-        ("send_message", {"from": "a@example.org", "to": "example.org/ａnnounce/all－hosts/online"}),
-        ("send_message", {"from": "a@example.org", "to": "example.org/\x7f"}),
-        ("send_message", {"from": "a@example.org", "to": "b\uff20evil.org\uff0f.example.org"}),
-        ("send_message", {"from": "a@example.org", "to": "\u00ad"}),
-        ("send_stanza", {"from": "a@example.org", "to": "b@example.org", "stanza": "<message/>"}),
-        ("srg_user_add", {"user": "a", "host": "example.org", "group": "g", "grouphost": "evil.org"}),
-        ("srg_create", {"group": "g", "host": "example.org", "display": ["g", "h@evil.org"]}),
-        ("srg_create", {"group": "g", "host": "example.org", "display": "g\\nh@evil.org"}),
-        (
-            "send_direct_invitation",
-            {"room": "r", "service": "conference.example.org", "users": "a@example.org:b@evil.org"},
-        ),
-        ("subscribe_room_many", {"users": [{"jid": "a@evil.org", "nick": "n"}], "room": "r@conference.example.org"}),
-        ("subscribe_room_many", {"users": {"a\uff20evil.org": "n"}, "room": "r@conference.example.org"}),
-        ("subscribe_room_many", {"users": {"a@evil.org": "n"}, "room": "r@conference.example.org"}),
-        ("subscribe_room_many", {"users": [{"user": "a", "host": "evil.org"}], "room": "r@conference.example.org"}),
-        ("get_roster", {"user": "bob"}),
-        ("delete_old_users", {"days": 30}),
-        ("registered_vhosts", {}),
-        ("status", {}),
-        ("process_rosteritems", {"action": "delete", "users": "a@example.org", "contacts": "b@example.org"}),
-        ("of_a_module_that_nobody_knows", {"host": "example.org"}),
-    ],
-)
+@rows(("endpoint", "arguments"), [
+    ("register", {"user": "bob", "host": "evil.org", "password": "x"}),
+    ("register", {"user": "bob", "host": "notexample.org", "password": "x"}),
+    ("register", {"user": "bob", "host": "example.org ", "password": "x"}),
+    ("register", {"user": "bob@evil.org", "host": "example.org", "password": "x"}),
+    ("register", {"user": "bob", "host": ["example.org", "evil.org"], "password": "x"}),
+    ("register", {"user": "bob", "host": None, "password": "x"}),
+    ("register", {"user": "bob", "host": "", "password": "x"}),
+    ("register", {"user": "bob", "host": {"a": "example.org"}, "password": "x"}),
+    ("register", {"user": "bob", "password": "x"}),
+    ("register", {"user": "bob", "host": "example.org", "HOST": "evil.org", "password": "x"}),
+    ("muc_online_rooms", {"service": "global"}),
+    ("muc_online_rooms", {"service": "conference.example.org", "host": "evil.org"}),
+    ("add_rosteritem", {"localuser": "a", "localhost": "example.org", "user": "b", "host": "evil.org"}),
+    ("add_rosteritem", {"localuser": "a", "localserver": "evil.org", "user": "b", "host": "example.org"}),
+    ("send_message", {"from": "a@evil.org", "to": "b@example.org"}),
+    ("send_message", {"from": "a@example.org", "to": "b@evil.org/example.org"}),
+    ("send_message", {"from": "a@example.org", "to": "b@x@example.org"}),
+    ("send_message", {"from": "a@example.org", "to": ["b@example.org"]}),
+    ("send_message", {"from": "a@example.org", "to": "example.org/announce/all-hosts/online"}),
+    ("send_message", {"from": "a@example.org", "to": "@evil.org"}),
+    ("send_message", {"from": "a@example.org", "to": "example.org/ａnnounce/all－hosts/online"}),
+    ("send_message", {"from": "a@example.org", "to": "example.org/\x7f"}),
+    ("send_message", {"from": "a@example.org", "to": "b\uff20evil.org\uff0f.example.org"}),
+    ("send_message", {"from": "a@example.org", "to": "\u00ad"}),
+    ("send_stanza", {"from": "a@example.org", "to": "b@example.org", "stanza": "<message/>"}),
+    ("srg_user_add", {"user": "a", "host": "example.org", "group": "g", "grouphost": "evil.org"}),
+    ("srg_create", {"group": "g", "host": "example.org", "display": ["g", "h@evil.org"]}),
+    ("srg_create", {"group": "g", "host": "example.org", "display": "g\\nh@evil.org"}),
+    (
+        "send_direct_invitation",
+        {"room": "r", "service": "conference.example.org", "users": "a@example.org:b@evil.org"},
+    ),
+    ("subscribe_room_many", {"users": [{"jid": "a@evil.org", "nick": "n"}], "room": "r@conference.example.org"}),
+    ("subscribe_room_many", {"users": {"a\uff20evil.org": "n"}, "room": "r@conference.example.org"}),
+    ("subscribe_room_many", {"users": {"a@evil.org": "n"}, "room": "r@conference.example.org"}),
+    ("subscribe_room_many", {"users": [{"user": "a", "host": "evil.org"}], "room": "r@conference.example.org"}),
+    ("get_roster", {"user": "bob"}),
+    ("delete_old_users", {"days": 30}),
+    ("registered_vhosts", {}),
+    ("status", {}),
+    ("process_rosteritems", {"action": "delete", "users": "a@example.org", "contacts": "b@example.org"}),
+    ("of_a_module_that_nobody_knows", {"host": "example.org"}),
+])  # fmt: skip
 def test_a_token_bound_to_hosts_may_do_nothing_that_may_reach_others(endpoint: str, arguments: dict[str, Any]) -> None:
     assert code(refused(ONE, endpoint, **arguments)) == "HostNotAllowed"
 
@@ -186,19 +177,16 @@ INVISIBLE = [chr(code) for code in sorted(stringprep.b1_set)]
 
 
 @rows("character", INVISIBLE)
-@rows(
-    "to",
-    [
-        "example.org/announce/all{}-hosts/motd",
-        "example.org/{}announce/all-hosts/motd",
-        "example.org/announce/all-hosts/motd{}",
-        "{}@example.org/announce/all-hosts/motd",
-        "admin@example.org/ann{}ounce/all-hosts/motd",
-        "exam{}ple.org/announce/all-{}hosts/motd",
-        "ev{}il.org",
-        "b@ev{}il.org/x",
-    ],
-)
+@rows("to", [
+    "example.org/announce/all{}-hosts/motd",
+    "example.org/{}announce/all-hosts/motd",
+    "example.org/announce/all-hosts/motd{}",
+    "{}@example.org/announce/all-hosts/motd",
+    "admin@example.org/ann{}ounce/all-hosts/motd",
+    "exam{}ple.org/announce/all-{}hosts/motd",
+    "ev{}il.org",
+    "b@ev{}il.org/x",
+])  # fmt: skip
 def test_what_a_server_maps_to_nothing_leads_to_no_other_host(character: str, to: str) -> None:
     grant = Grant(hosts=("example.org", "[!e]*"))
     for address in (to.replace("{}", character), character + to.replace("{}", character)):
@@ -223,10 +211,6 @@ def test_a_token_for_all_hosts_still_has_to_be_told_which() -> None:
     assert code(refused(grant, "register", user="bob", host="evil.org", unknown="x")) == "HostNotAllowed"
 
 
-def test_the_case_of_a_pattern_for_hosts_does_not_count() -> None:
-    assert refused(Grant(hosts=("*.Example.ORG",)), "register", user="b", host="a.example.org") is None
-
-
 def test_of_a_host_so_long_that_it_may_be_a_secret_nothing_is_shown() -> None:
     reason = refused(ONE, "register", user="b", host="h" * 81)
     assert reason is not None
@@ -240,18 +224,15 @@ def test_a_dangerous_command_that_is_allowed_still_stays_on_the_hosts() -> None:
     assert code(refused(grant, "stop")) == "HostNotAllowed"
 
 
-@rows(
-    ("grant", "endpoint", "arguments", "words"),
-    [
-        (Grant(("send_*",)), "register", {}, ("register", 'Add "register"')),
-        (Grant(), "backup", {"file": "/x"}, ("backup", "database, files", 'add "dangerous:backup"')),
-        (Grant(), "v1/stop", {}, ("stop (in v1/stop) touches", 'add "dangerous:stop"')),
-        (Grant(), "check_account/Stop", {}, ("Stop (in check_account/Stop) touches", 'add "dangerous:Stop"')),
-        (ONE, "kick_user", {"user": "bob", "host": "evil.org"}, ("kick_user", "'evil.org'", "Hosts")),
-        (ONE, "status", {}, ("status", "all of them", "without Hosts")),
-        (ONE, "register", {"host": 5}, ("register", "its argument host is a number", "Hosts")),
-    ],
-)
+@rows(("grant", "endpoint", "arguments", "words"), [
+    (Grant(("send_*",)), "register", {}, ("register", 'Add "register"')),
+    (Grant(), "backup", {"file": "/x"}, ("backup", "database, files", 'add "dangerous:backup"')),
+    (Grant(), "v1/stop", {}, ("stop (in v1/stop) touches", 'add "dangerous:stop"')),
+    (Grant(), "check_account/Stop", {}, ("Stop (in check_account/Stop) touches", 'add "dangerous:Stop"')),
+    (ONE, "kick_user", {"user": "bob", "host": "evil.org"}, ("kick_user", "'evil.org'", "Hosts")),
+    (ONE, "status", {}, ("status", "all of them", "without Hosts")),
+    (ONE, "register", {"host": 5}, ("register", "its argument host is a number", "Hosts")),
+])  # fmt: skip
 def test_a_refusal_names_the_token_what_it_refuses_and_what_to_configure(
     grant: Grant, endpoint: str, arguments: dict[str, Any], words: tuple[str, ...]
 ) -> None:
@@ -262,19 +243,16 @@ def test_a_refusal_names_the_token_what_it_refuses_and_what_to_configure(
     assert all(word in shown for word in words), shown
 
 
-@rows(
-    ("grant", "wanted"),
-    [
-        (Grant(), None),
-        (Grant(targets=("e?", "us")), None),
-        (Grant(targets=("us", "EU")), "TargetNotAllowed"),
-        (Grant(queues=("rest", "low*")), None),
-        (Grant(queues=("low[1]",)), None),
-        (Grant(queues=("low1", "rest")), "QueueNotAllowed"),
-        (Grant(targets=("us",), queues=("rest",)), "TargetNotAllowed"),
-        (Grant(targets=("eu",), queues=("rest",)), "QueueNotAllowed"),
-    ],
-)
+@rows(("grant", "wanted"), [
+    (Grant(), None),
+    (Grant(targets=("e?", "us")), None),
+    (Grant(targets=("us", "EU")), "TargetNotAllowed"),
+    (Grant(queues=("rest", "low*")), None),
+    (Grant(queues=("low[1]",)), None),
+    (Grant(queues=("low1", "rest")), "QueueNotAllowed"),
+    (Grant(targets=("us",), queues=("rest",)), "TargetNotAllowed"),
+    (Grant(targets=("eu",), queues=("rest",)), "QueueNotAllowed"),
+])  # fmt: skip
 def test_a_token_is_good_where_its_targets_and_queues_say(grant: Grant, wanted: str | None) -> None:
     assert code(refused(grant, "status")) == wanted
     assert auth.reaches(grant, "eu", ["other", "low[1]"]) is (wanted is None)

@@ -38,20 +38,17 @@ def test_a_list_is_texts_with_commas_or_json() -> None:
     assert wrong == "groups must be a list of the right things, not a list."
 
 
-@rows(
-    ("given", "wrong"),
-    [
-        ({"user": "a", "password": "b"}, "register also needs host."),
-        ({}, "register also needs user, host, password."),
-        (
-            {"user": "a", "host": "h", "passwrd": "b"},
-            "register has no argument 'passwrd'; did you mean password?",
-        ),
-        ({"user": "a", "host": "h", "password": ""}, "password is empty."),
-        ({"user": "", "host": "h", "password": "b"}, "user is empty."),
-        ({"user": "a", "host": "", "password": "b"}, "host is empty."),
-    ],
-)
+@rows(("given", "wrong"), [
+    ({"user": "a", "password": "b"}, "register also needs host."),
+    ({}, "register also needs user, host, password."),
+    (
+        {"user": "a", "host": "h", "passwrd": "b"},
+        "register has no argument 'passwrd'; did you mean password?",
+    ),
+    ({"user": "a", "host": "h", "password": ""}, "password is empty."),
+    ({"user": "", "host": "h", "password": "b"}, "user is empty."),
+    ({"user": "a", "host": "", "password": "b"}, "host is empty."),
+])  # fmt: skip
 def test_what_is_missing_unknown_or_empty_is_named(given: dict[str, Json], wrong: str) -> None:
     assert why("register", given) == wrong
 

@@ -93,39 +93,33 @@ def test_a_file_is_known_by_its_first_letter_and_its_columns_by_their_separator(
     assert table(b"user\n").columns == ("user",)
 
 
-@rows(
-    ("raw", "why"),
-    [
-        (b"", "is empty"),
-        (b"\xef\xbb\xbf \n\n", "is empty"),
-        (b"[{}]", "is a JSON list"),
-        ("user,host\n".encode("utf-16"), "is UTF-16, or no text"),
-        (b"user,\n", "has a column without a name"),
-        (b"user,user\n", "names the column 'user' twice"),
-        (b"user, host\n", "has blanks around the name of its column 'host'"),
-        (b"us\xe9r,host\n", "is not UTF-8 in its first line"),
-        (b'"user,host\n', "has a first line that is not CSV (unexpected end of data)"),
-        (b"x" * (LONGEST + 1), "begins with a line of more than 1 MiB"),
-    ],
-)
+@rows(("raw", "why"), [
+    (b"", "is empty"),
+    (b"\xef\xbb\xbf \n\n", "is empty"),
+    (b"[{}]", "is a JSON list"),
+    ("user,host\n".encode("utf-16"), "is UTF-16, or no text"),
+    (b"user,\n", "has a column without a name"),
+    (b"user,user\n", "names the column 'user' twice"),
+    (b"user, host\n", "has blanks around the name of its column 'host'"),
+    (b"us\xe9r,host\n", "is not UTF-8 in its first line"),
+    (b'"user,host\n', "has a first line that is not CSV (unexpected end of data)"),
+    (b"x" * (LONGEST + 1), "begins with a line of more than 1 MiB"),
+])  # fmt: skip
 def test_a_file_of_which_no_row_can_be_right_is_refused(raw: bytes, why: str) -> None:
     with pytest.raises(BadFile) as caught:
         table(raw)
     assert caught.value.why == why
 
 
-@rows(
-    ("row", "why"),
-    [
-        (b"a,b", "2 cells for 3 columns."),
-        (b"a,b,c,d", "4 cells for 3 columns."),
-        (b'a"b,c,d', ODD_MARK),
-        (b'"a"b,c,d', ODD_MARK),
-        (b"\xff,b,c", "not UTF-8: save the whole file as UTF-8 (in a spreadsheet: CSV UTF-8)."),
-        (b"a,\0,c", "a NUL in it."),
-        (b"x" * (2 * LONGEST), "more than 1 MiB."),
-    ],
-)
+@rows(("row", "why"), [
+    (b"a,b", "2 cells for 3 columns."),
+    (b"a,b,c,d", "4 cells for 3 columns."),
+    (b'a"b,c,d', ODD_MARK),
+    (b'"a"b,c,d', ODD_MARK),
+    (b"\xff,b,c", "not UTF-8: save the whole file as UTF-8 (in a spreadsheet: CSV UTF-8)."),
+    (b"a,\0,c", "a NUL in it."),
+    (b"x" * (2 * LONGEST), "more than 1 MiB."),
+])  # fmt: skip
 def test_a_bad_row_is_named_by_its_line_and_costs_no_other(row: bytes, why: str) -> None:
     found = [
         one for one in reads(USERS + b'1,"2\n2",3\n\n' + row + b"\n4,5,6\n") if isinstance(one, Row) or not one.more

@@ -22,22 +22,19 @@ SPEC = CommandSpec(
 )
 
 
-@rows(
-    ("given", "expected"),
-    [
-        ({"days": "30"}, {"days": 30}),
-        ({"age": "-1"}, {"age": -1}),
-        ({"days": "9" * 30}, {"days": int("9" * 30)}),
-        ({"text": "30"}, {"text": "30"}),
-        ({"anything": "30"}, {"anything": "30"}),
-        ({"groups": "a, b,c"}, {"groups": ["a", "b", "c"]}),
-        ({"groups": "a"}, {"groups": ["a"]}),
-        ({"groups": ""}, {"groups": []}),
-        ({"unknown": "30"}, {"unknown": "30"}),
-        ({"days": 1.5, "groups": 7, "text": None}, {"days": 1.5, "groups": 7, "text": None}),
-        ({"groups": ["a,b"]}, {"groups": ["a,b"]}),
-    ],
-)
+@rows(("given", "expected"), [
+    ({"days": "30"}, {"days": 30}),
+    ({"age": "-1"}, {"age": -1}),
+    ({"days": "9" * 30}, {"days": int("9" * 30)}),
+    ({"text": "30"}, {"text": "30"}),
+    ({"anything": "30"}, {"anything": "30"}),
+    ({"groups": "a, b,c"}, {"groups": ["a", "b", "c"]}),
+    ({"groups": "a"}, {"groups": ["a"]}),
+    ({"groups": ""}, {"groups": []}),
+    ({"unknown": "30"}, {"unknown": "30"}),
+    ({"days": 1.5, "groups": 7, "text": None}, {"days": 1.5, "groups": 7, "text": None}),
+    ({"groups": ["a,b"]}, {"groups": ["a,b"]}),
+])  # fmt: skip
 def test_texts_get_the_commands_types(given: dict[str, Json], expected: dict[str, Json]) -> None:
     assert coerce(SPEC, given) == expected
 
@@ -46,17 +43,6 @@ def test_texts_get_the_commands_types(given: dict[str, Json], expected: dict[str
 def test_a_text_that_is_no_integer_is_an_error_that_names_the_argument(text: str) -> None:
     with pytest.raises(UsageError, match="c: days must be an integer"):
         coerce(SPEC, {"days": text})
-
-
-def test_the_error_about_a_secret_does_not_show_it() -> None:
-    with pytest.raises(UsageError) as caught:
-        coerce(SPEC, {"pin": "hunter2"})
-    assert "hunter2" not in str(caught.value)
-
-
-def test_a_list_of_objects_is_asked_for_as_json() -> None:
-    with pytest.raises(UsageError, match="options:="):
-        coerce(SPEC, {"options": "a,b"})
 
 
 @rows(("given", "shown", "cure"), [

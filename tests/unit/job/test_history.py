@@ -16,7 +16,6 @@ from restbroker.job.settle import (
     crashed,
     leads_back,
     may_send,
-    perturbed,
     poisoned,
     reply_refused,
     settle,
@@ -188,13 +187,6 @@ def test_a_job_whose_reply_was_refused_was_delivered_and_says_how_to_cure_the_ke
     assert fields["restbroker_attempts"][0]["outcome"] == "delivered"
     assert "WRONGTYPE of k" in fields["error_message"]
     assert "Look at the key" in fields["error_message"]
-
-
-def test_what_is_perturbed_keeps_the_moment_at_which_it_first_failed() -> None:
-    settlement = settled(Retry, job(retry_count=0, failed_at=1.5), ONCE, Deferred(WHY))
-    before, after = payload(settlement), payload(perturbed(settlement, 5))
-    assert after["failed_at"] == before["failed_at"] == 1.5
-    assert after["retried_at"] == pytest.approx(before["retried_at"] + 5e-6, abs=1e-7)
 
 
 def test_only_a_job_that_asks_for_no_answer_needs_no_settlement_of_its_own() -> None:

@@ -20,22 +20,10 @@ def job(fields: dict[str, Json], recovered: int = 0) -> Job:
     return entry
 
 
-@rows(
-    "raw",
-    [
-        b"",
-        b"{x",
-        b"5",
-        b"[1]",
-        b"null",
-        b'"text"',
-        b"\x00",
-        b'{"a":"\xff"}',
-        b'{"a":"\\ud800"}',
-        b'{"a":NaN}',
-        b"{} {}",
-    ],
-)
+@rows("raw", [
+    b"", b"{x", b"5", b"[1]", b"null", b'"text"', b"\x00", b'{"a":"\xff"}', b'{"a":"\\ud800"}', b'{"a":NaN}',
+    b"{} {}",
+])  # fmt: skip
 def test_what_is_no_job_comes_back_with_a_reason(raw: bytes) -> None:
     entry = read(raw, "q", SPARE)
     assert isinstance(entry, NotAJob)
@@ -62,11 +50,6 @@ def test_what_was_parked_for_its_size_is_not_wrapped_once_more() -> None:
     entry = read(dumps({"retry": True, **wrapped}), "q", SPARE)
     assert isinstance(entry, Job)
     assert entry.fields["args"] == [raw.decode()]
-
-
-def test_a_stored_job_has_a_limit_too() -> None:
-    grown = b'{"restbroker_attempts":[],"pad":"' + b"x" * 8 * PAYLOAD_LIMIT_BYTES + b'"}'
-    assert isinstance(read(grown, "q", SPARE), NotAJob)
 
 
 def test_the_longest_payload_stays_below_the_limit_of_stored_jobs_when_it_is_written_anew() -> None:

@@ -22,32 +22,11 @@ json_values = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
     max_leaves=6,
 )
-payloads = st.dictionaries(
-    st.sampled_from(
-        [
-            "class",
-            "args",
-            "jid",
-            "queue",
-            "retry",
-            "retry_for",
-            "retry_queue",
-            "retry_count",
-            "dead",
-            "failed_at",
-            "retried_at",
-            "created_at",
-            "enqueued_at",
-            "at",
-            "tags",
-            "error_backtrace",
-            "error_message",
-            "restbroker_attempts",
-            "extra",
-        ]
-    ),
-    json_values,
+FIELDS = (
+    "class args jid queue retry retry_for retry_queue retry_count dead failed_at retried_at created_at enqueued_at at "
+    "tags error_backtrace error_message restbroker_attempts extra"
 )
+payloads = st.dictionaries(st.sampled_from(FIELDS.split()), json_values)
 
 
 def failed(
@@ -70,57 +49,51 @@ def written(fields: dict[str, Json]) -> dict[str, Json]:
     return failed(fields).fields
 
 
-@rows(
-    ("fields", "rule"),
-    [
-        ({}, RetryRule(25)),
-        ({"retry": True}, RetryRule(25)),
-        ({"retry": None}, RetryRule(25)),
-        ({"retry": "true"}, RetryRule(25)),
-        ({"retry": "false"}, RetryRule(25)),
-        ({"retry": "3"}, RetryRule(25)),
-        ({"retry": 3.7}, RetryRule(25)),
-        ({"retry": []}, RetryRule(25)),
-        ({"retry": 3}, RetryRule(3)),
-        ({"retry": 1}, RetryRule(1)),
-        ({"retry": 0}, RetryRule(0)),
-        ({"retry": -1}, RetryRule(0)),
-        ({"retry": False}, RetryRule(0)),
-        ({"retry": False, "retry_for": 60}, RetryRule(0)),
-        ({"retry": 3, "retry_for": 60}, RetryRule(3, 60.0)),
-        ({"retry_for": 1.5}, RetryRule(25, 1.5)),
-        ({"retry_for": "60"}, RetryRule(25)),
-        ({"retry_for": True}, RetryRule(25)),
-        ({"retry_for": 1_700_000_000}, RetryRule(25)),
-        ({"dead": False}, RetryRule(25, None, to_dead=False)),
-        ({"dead": None}, RetryRule(25)),
-        ({"dead": "false"}, RetryRule(25)),
-        ({"dead": 0}, RetryRule(25)),
-    ],
-)
+@rows(("fields", "rule"), [
+    ({}, RetryRule(25)),
+    ({"retry": True}, RetryRule(25)),
+    ({"retry": None}, RetryRule(25)),
+    ({"retry": "true"}, RetryRule(25)),
+    ({"retry": "false"}, RetryRule(25)),
+    ({"retry": "3"}, RetryRule(25)),
+    ({"retry": 3.7}, RetryRule(25)),
+    ({"retry": []}, RetryRule(25)),
+    ({"retry": 3}, RetryRule(3)),
+    ({"retry": 1}, RetryRule(1)),
+    ({"retry": 0}, RetryRule(0)),
+    ({"retry": -1}, RetryRule(0)),
+    ({"retry": False}, RetryRule(0)),
+    ({"retry": False, "retry_for": 60}, RetryRule(0)),
+    ({"retry": 3, "retry_for": 60}, RetryRule(3, 60.0)),
+    ({"retry_for": 1.5}, RetryRule(25, 1.5)),
+    ({"retry_for": "60"}, RetryRule(25)),
+    ({"retry_for": True}, RetryRule(25)),
+    ({"retry_for": 1_700_000_000}, RetryRule(25)),
+    ({"dead": False}, RetryRule(25, None, to_dead=False)),
+    ({"dead": None}, RetryRule(25)),
+    ({"dead": "false"}, RetryRule(25)),
+    ({"dead": 0}, RetryRule(25)),
+])  # fmt: skip
 def test_every_form_of_retry_is_read_as_sidekiq_reads_it(fields: dict[str, Json], rule: RetryRule) -> None:
     assert retry.read_rule(fields) == rule
 
 
-@rows(
-    ("fields", "before", "after"),
-    [
-        ({}, None, 0),
-        ({"retry_count": None}, None, 0),
-        ({"retry_count": True}, None, 0),
-        ({"retry_count": "x"}, None, 0),
-        ({"retry_count": {}}, None, 0),
-        ({"retry_count": 0}, None, 0),
-        ({"retry_count": 0, "failed_at": None}, None, 0),
-        ({"retry_count": 0, "failed_at": 1.5}, 0, 1),
-        ({"retry_count": -1, "failed_at": 1.5}, -1, 0),
-        ({"retry_count": -9, "failed_at": 1.5}, -1, 0),
-        ({"retry_count": "2"}, 2, 3),
-        ({"retry_count": 2.0}, 2, 3),
-        ({"retry_count": 10**30}, 1000, 1001),
-        ({"retry_count": "9" * 5000}, None, 0),
-    ],
-)
+@rows(("fields", "before", "after"), [
+    ({}, None, 0),
+    ({"retry_count": None}, None, 0),
+    ({"retry_count": True}, None, 0),
+    ({"retry_count": "x"}, None, 0),
+    ({"retry_count": {}}, None, 0),
+    ({"retry_count": 0}, None, 0),
+    ({"retry_count": 0, "failed_at": None}, None, 0),
+    ({"retry_count": 0, "failed_at": 1.5}, 0, 1),
+    ({"retry_count": -1, "failed_at": 1.5}, -1, 0),
+    ({"retry_count": -9, "failed_at": 1.5}, -1, 0),
+    ({"retry_count": "2"}, 2, 3),
+    ({"retry_count": 2.0}, 2, 3),
+    ({"retry_count": 10**30}, 1000, 1001),
+    ({"retry_count": "9" * 5000}, None, 0),
+])  # fmt: skip
 def test_every_form_of_retry_count_goes_on_from_where_it_was(
     fields: dict[str, Json], before: int | None, after: int
 ) -> None:
@@ -151,21 +124,18 @@ def test_a_later_failure_keeps_failed_at_and_sets_retried_at() -> None:
     assert again.retry_at_s == NOW_S + 3**4 + 15
 
 
-@rows(
-    ("fields", "dead"),
-    [
-        ({"retry": True, "failed_at": 1.5, "retry_count": 23}, False),
-        ({"retry": True, "failed_at": 1.5, "retry_count": 24}, True),
-        ({"retry": 0}, True),
-        ({"retry": -1}, True),
-        ({"retry": False}, True),
-        ({"retry": 1}, False),
-        ({"retry": 1, "failed_at": 1.5, "retry_count": 0}, True),
-        ({"retry_for": 60, "failed_at": NOW_S - 59, "retry_count": 99}, False),
-        ({"retry_for": 60, "failed_at": NOW_S - 61, "retry_count": 0}, True),
-        ({"retry_for": 60}, False),
-    ],
-)
+@rows(("fields", "dead"), [
+    ({"retry": True, "failed_at": 1.5, "retry_count": 23}, False),
+    ({"retry": True, "failed_at": 1.5, "retry_count": 24}, True),
+    ({"retry": 0}, True),
+    ({"retry": -1}, True),
+    ({"retry": False}, True),
+    ({"retry": 1}, False),
+    ({"retry": 1, "failed_at": 1.5, "retry_count": 0}, True),
+    ({"retry_for": 60, "failed_at": NOW_S - 59, "retry_count": 99}, False),
+    ({"retry_for": 60, "failed_at": NOW_S - 61, "retry_count": 0}, True),
+    ({"retry_for": 60}, False),
+])  # fmt: skip
 def test_the_tries_end_where_sidekiq_ends_them(fields: dict[str, Json], dead: bool) -> None:
     assert (failed(fields).retry_at_s is None) is dead
 
@@ -185,21 +155,18 @@ def test_exponential_backoff_has_full_jitter_and_a_cap() -> None:
     assert retry.delay_s(backoff, 3, 0.0) == 0
 
 
-@rows(
-    ("value", "seconds"),
-    [
-        (1700000000.5, 1700000000.5),
-        (1700000000, 1700000000.0000005),
-        (1700000000.0, 1700000000.0000005),
-        (1700000000123, 1700000000.123),
-        (1700000000123.0, 1700000000.123),
-        ("2006-01-02 15:04:05 UTC", 1136214245.0000005),
-        ("2006-01-02 15:04:05 +0000 UTC", 1136214245.0000005),
-        ("2006-01-02T15:04:05.5Z", 1136214245.5),
-        ("2006-01-02T16:04:05.5+01:00", 1136214245.5),
-        ("1700000000.5", 1700000000.5),
-    ],
-)
+@rows(("value", "seconds"), [
+    (1700000000.5, 1700000000.5),
+    (1700000000, 1700000000.0000005),
+    (1700000000.0, 1700000000.0000005),
+    (1700000000123, 1700000000.123),
+    (1700000000123.0, 1700000000.123),
+    ("2006-01-02 15:04:05 UTC", 1136214245.0000005),
+    ("2006-01-02 15:04:05 +0000 UTC", 1136214245.0000005),
+    ("2006-01-02T15:04:05.5Z", 1136214245.5),
+    ("2006-01-02T16:04:05.5+01:00", 1136214245.5),
+    ("1700000000.5", 1700000000.5),
+])  # fmt: skip
 def test_times_become_seconds_with_a_fraction(value: Json, seconds: float) -> None:
     fields = written({"created_at": value, "enqueued_at": value, "failed_at": value, "retry_count": 3})
     assert [fields["created_at"], fields["enqueued_at"], fields["failed_at"]] == [seconds] * 3
@@ -213,29 +180,26 @@ def test_times_that_are_none_go_away_and_failed_at_becomes_now(value: Json) -> N
     assert fields["failed_at"] == NOW_S
 
 
-@rows(
-    ("fields", "name", "value"),
-    [
-        ({"tags": "a"}, "tags", None),
-        ({"tags": ["a"]}, "tags", ["a"]),
-        ({"error_backtrace": ["a"]}, "error_backtrace", None),
-        ({"error_backtrace": "eJ"}, "error_backtrace", None),
-        ({"display_class": ["a"]}, "display_class", None),
-        ({"display_class": "a"}, "display_class", "a"),
-        ({"encrypt": True}, "encrypt", None),
-        ({"encrypt": True, "args": [1]}, "encrypt", True),
-        ({"at": 1}, "at", None),
-        ({"retry_for": "1"}, "retry_for", None),
-        ({"retry_queue": "slow", "queue": "other"}, "queue", "q"),
-        ({}, "class", "Restbroker::Job"),
-        ({"class": 5}, "class", "Restbroker::Job"),
-        ({}, "args", []),
-        ({"args": {"a": 1e20}}, "args", ['{"a":1.0e+20}']),
-        ({"args": '["x", {}]'}, "args", ["x", {}]),
-        ({"args": "x"}, "args", ["x"]),
-        ({"args": "[" * 99 + "]" * 99}, "args", ["[" * 99 + "]" * 99]),
-    ],
-)
+@rows(("fields", "name", "value"), [
+    ({"tags": "a"}, "tags", None),
+    ({"tags": ["a"]}, "tags", ["a"]),
+    ({"error_backtrace": ["a"]}, "error_backtrace", None),
+    ({"error_backtrace": "eJ"}, "error_backtrace", None),
+    ({"display_class": ["a"]}, "display_class", None),
+    ({"display_class": "a"}, "display_class", "a"),
+    ({"encrypt": True}, "encrypt", None),
+    ({"encrypt": True, "args": [1]}, "encrypt", True),
+    ({"at": 1}, "at", None),
+    ({"retry_for": "1"}, "retry_for", None),
+    ({"retry_queue": "slow", "queue": "other"}, "queue", "q"),
+    ({}, "class", "Restbroker::Job"),
+    ({"class": 5}, "class", "Restbroker::Job"),
+    ({}, "args", []),
+    ({"args": {"a": 1e20}}, "args", ['{"a":1.0e+20}']),
+    ({"args": '["x", {}]'}, "args", ["x", {}]),
+    ({"args": "x"}, "args", ["x"]),
+    ({"args": "[" * 99 + "]" * 99}, "args", ["[" * 99 + "]" * 99]),
+])  # fmt: skip
 def test_what_sidekiq_cannot_show_or_move_is_repaired(fields: dict[str, Json], name: str, value: Json) -> None:
     assert written(fields).get(name) == value
 
@@ -245,18 +209,15 @@ _MAIL = "ActionMailer::MailDeliveryJob"
 
 
 @rows("wrapper", [_WRAPPER, "Sidekiq::ActiveJob::Wrapper"])
-@rows(
-    ("wrapped", "args"),
-    [
-        ("Job", []),
-        ("Job", [5]),
-        ("Job", ["send_message", {}, "t"]),
-        ("Job", [{"arguments": None}]),
-        (None, [{}]),
-        (_MAIL, [{"arguments": [1, 2, 3]}]),
-        (_MAIL, [{"arguments": [1, 2, 3, "x"]}]),
-    ],
-)
+@rows(("wrapped", "args"), [
+    ("Job", []),
+    ("Job", [5]),
+    ("Job", ["send_message", {}, "t"]),
+    ("Job", [{"arguments": None}]),
+    (None, [{}]),
+    (_MAIL, [{"arguments": [1, 2, 3]}]),
+    (_MAIL, [{"arguments": [1, 2, 3, "x"]}]),
+])  # fmt: skip
 def test_an_active_job_that_would_break_pages_loses_its_wrapper_but_shows_it(
     wrapper: str, wrapped: Json, args: Json
 ) -> None:
@@ -298,15 +259,12 @@ def test_a_long_or_broken_message_is_cut_and_scrubbed() -> None:
     assert failed({}, message="a\ud800" + "b" * 20_000).fields["error_message"] == "a\ufffd" + "b" * 9_998
 
 
-@rows(
-    ("raw", "args"),
-    [
-        (b"{x", ["{x"]),
-        (b"5", ["5"]),
-        (b"\x00", ["\0"]),
-        (b"\xff\xfe", [base64.b64encode(b"\xff\xfe").decode(), "base64, because the payload is not UTF-8"]),
-    ],
-)
+@rows(("raw", "args"), [
+    (b"{x", ["{x"]),
+    (b"5", ["5"]),
+    (b"\x00", ["\0"]),
+    (b"\xff\xfe", [base64.b64encode(b"\xff\xfe").decode(), "base64, because the payload is not UTF-8"]),
+])  # fmt: skip
 def test_bytes_that_are_no_job_are_wrapped_as_one_that_failed_now_and_is_never_retried(
     raw: bytes, args: list[Json]
 ) -> None:

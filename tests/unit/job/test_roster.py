@@ -66,42 +66,39 @@ def test_what_says_nothing_of_a_contact_is_left_out() -> None:
         assert read_contact(document) == Contact()
 
 
-@rows(
-    ("document", "why"),
-    [
-        (None, "The roster is null, neither an object nor a list."),
-        ("a@b.c", "The roster is a text, neither an object nor a list."),
-        ([None], 'Contact 1 of the list has no "jid".'),
-        (["a@b.c", {}], 'Contact 2 of the list has no "jid".'),
-        ([{"jid": 7}], "The JID of a contact is a number, not a text."),
-        (["a@b.c", "a@b.c"], "a@b.c is there twice. Each contact may be there once."),
-        ({"A@b.c": {}}, "A@b.c is not in lower case. Write a@b.c."),
-        ({"a@b.c/d": {}}, "a@b.c/d has a resource. Write a@b.c."),
-        ({"a@@b": {}}, "a@@b has more than one @."),
-        ({"": {}}, "The empty JID has no domain."),
-        ({"pending": {}}, "pending has no domain. Write pending@ and the domain."),
-        ({"a\n@b.c": {}}, "a\\u000a@b.c has the character U+000A, which no address may have."),
-        ({"a@b.c": None}, 'a@b.c is null, not an object. For example {"name": "Ann"}, or {}.'),
-        ({"a@b.c": True}, 'a@b.c is a boolean, not an object. For example {"name": "Ann"}, or {}.'),
-        ({"a@b.c": {"name": 7}}, "a@b.c has a name that is a number, not a text."),
-        ({"a@b.c": {"name": True}}, "a@b.c has a name that is a boolean, not a text."),
-        ({"a@b.c": {"name": "a\x07"}}, "a@b.c has the character U+0007 in its name. Write it without."),
-        ({"a@b.c": {"name": "\ufffe"}}, "a@b.c has the character U+FFFE in its name. Write it without."),
-        ({"a@b.c": {"name": "\udc80"}}, "a@b.c has the character U+DC80 in its name. Write it without."),
-        ({"a@b.c": {"name": "é" * 513}}, "a@b.c has a name of more than 1024 bytes."),
-        ({"a@b.c": {"groups": "Work"}}, 'a@b.c has a text for a group. Groups are a list of names: ["Work"].'),
-        ({"a@b.c": {"groups": [None]}}, 'a@b.c has null for a group. Groups are a list of names: ["Work"].'),
-        ({"a@b.c": {"groups": [""]}}, 'a@b.c has an empty text for a group. Groups are a list of names: ["Work"].'),
-        (
-            {"a@b.c": {"groups": {"Work": False}}},
-            "a@b.c has a group that is false. Leave it out: what is named is a group.",
-        ),
-        ({"a@b.c": {"groups": ["a\tb"]}}, "a@b.c has the character U+0009 in its group. Write it without."),
-        ({"a@b.c": {"groups": [str(n) for n in range(101)]}}, "a@b.c has 101 groups; 100 are the limit."),
-        ({"a@b.c": {"ask": "subscribe"}}, NO_MEMBER.format("ask")),
-        ({"a@b.c": {"subscription": "from"}}, NO_MEMBER.format("subscription")),
-    ],
-)
+@rows(("document", "why"), [
+    (None, "The roster is null, neither an object nor a list."),
+    ("a@b.c", "The roster is a text, neither an object nor a list."),
+    ([None], 'Contact 1 of the list has no "jid".'),
+    (["a@b.c", {}], 'Contact 2 of the list has no "jid".'),
+    ([{"jid": 7}], "The JID of a contact is a number, not a text."),
+    (["a@b.c", "a@b.c"], "a@b.c is there twice. Each contact may be there once."),
+    ({"A@b.c": {}}, "A@b.c is not in lower case. Write a@b.c."),
+    ({"a@b.c/d": {}}, "a@b.c/d has a resource. Write a@b.c."),
+    ({"a@@b": {}}, "a@@b has more than one @."),
+    ({"": {}}, "The empty JID has no domain."),
+    ({"pending": {}}, "pending has no domain. Write pending@ and the domain."),
+    ({"a\n@b.c": {}}, "a\\u000a@b.c has the character U+000A, which no address may have."),
+    ({"a@b.c": None}, 'a@b.c is null, not an object. For example {"name": "Ann"}, or {}.'),
+    ({"a@b.c": True}, 'a@b.c is a boolean, not an object. For example {"name": "Ann"}, or {}.'),
+    ({"a@b.c": {"name": 7}}, "a@b.c has a name that is a number, not a text."),
+    ({"a@b.c": {"name": True}}, "a@b.c has a name that is a boolean, not a text."),
+    ({"a@b.c": {"name": "a\x07"}}, "a@b.c has the character U+0007 in its name. Write it without."),
+    ({"a@b.c": {"name": "\ufffe"}}, "a@b.c has the character U+FFFE in its name. Write it without."),
+    ({"a@b.c": {"name": "\udc80"}}, "a@b.c has the character U+DC80 in its name. Write it without."),
+    ({"a@b.c": {"name": "é" * 513}}, "a@b.c has a name of more than 1024 bytes."),
+    ({"a@b.c": {"groups": "Work"}}, 'a@b.c has a text for a group. Groups are a list of names: ["Work"].'),
+    ({"a@b.c": {"groups": [None]}}, 'a@b.c has null for a group. Groups are a list of names: ["Work"].'),
+    ({"a@b.c": {"groups": [""]}}, 'a@b.c has an empty text for a group. Groups are a list of names: ["Work"].'),
+    (
+        {"a@b.c": {"groups": {"Work": False}}},
+        "a@b.c has a group that is false. Leave it out: what is named is a group.",
+    ),
+    ({"a@b.c": {"groups": ["a\tb"]}}, "a@b.c has the character U+0009 in its group. Write it without."),
+    ({"a@b.c": {"groups": [str(n) for n in range(101)]}}, "a@b.c has 101 groups; 100 are the limit."),
+    ({"a@b.c": {"ask": "subscribe"}}, NO_MEMBER.format("ask")),
+    ({"a@b.c": {"subscription": "from"}}, NO_MEMBER.format("subscription")),
+])  # fmt: skip
 def test_one_bad_entry_is_refused_by_name(document: Json, why: str) -> None:
     good: Json = {"good@b.c": {}, **document} if isinstance(document, dict) else document
     assert refusal(good) == why
@@ -165,32 +162,26 @@ def test_whoever_put_it_there_nobody_is_served_himself_as_a_contact() -> None:
     assert [one.entry for one in bad] == ["john@x.y", "john@z.y"]
 
 
-@rows(
-    ("text", "domain", "user"),
-    [
-        ("john", None, "john"),
-        ("john", "a.b", "john"),
-        ("john@a.b", "a.b", "john"),
-        ("john@c.d", None, "john"),
-        ("jörg", None, "jörg"),
-    ],
-)
+@rows(("text", "domain", "user"), [
+    ("john", None, "john"),
+    ("john", "a.b", "john"),
+    ("john@a.b", "a.b", "john"),
+    ("john@c.d", None, "john"),
+    ("jörg", None, "jörg"),
+])  # fmt: skip
 def test_a_user_may_be_named_with_the_domain_or_without(text: str, domain: str | None, user: str) -> None:
     assert read_user(text, domain) == user
 
 
-@rows(
-    ("text", "domain", "why"),
-    [
-        (None, None, "The user is null, not a text."),
-        ("", None, "The empty user has nothing before the @."),
-        ("@a.b", None, "@a.b has nothing before the @."),
-        ("John", "a.b", "John is not in lower case. Write john."),
-        ("john@c.d", "a.b", "john@c.d is not a user of a.b. Rosters are kept for users of that domain only."),
-        ("john@a.b/c", "a.b", "john@a.b/c has a domain that no server can have."),
-        ("a b", None, '"a b" has U+0020 in a user\'s name.'),
-    ],
-)
+@rows(("text", "domain", "why"), [
+    (None, None, "The user is null, not a text."),
+    ("", None, "The empty user has nothing before the @."),
+    ("@a.b", None, "@a.b has nothing before the @."),
+    ("John", "a.b", "John is not in lower case. Write john."),
+    ("john@c.d", "a.b", "john@c.d is not a user of a.b. Rosters are kept for users of that domain only."),
+    ("john@a.b/c", "a.b", "john@a.b/c has a domain that no server can have."),
+    ("a b", None, '"a b" has U+0020 in a user\'s name.'),
+])  # fmt: skip
 def test_who_cannot_be_a_user_is_refused(text: Json, domain: str | None, why: str) -> None:
     with pytest.raises(BadRoster) as refused:
         read_user(text, domain)

@@ -54,21 +54,18 @@ def test_groups_have_semicolons_between_them_or_are_a_list_in_json() -> None:
     assert found == {"ann@a.b": Contact("Ann", ("Friends", "Work")), "bob@a.b": Contact(None, ("a;b",))}
 
 
-@rows(
-    ("line", "what"),
-    [
-        ("john,Ann@a.b,,", "Ann@a.b is not in lower case. Write ann@a.b."),
-        (
-            "john,john@a.b,,",
-            "john@a.b is the user himself. Leave it out: Prosody hangs over a user's own address.",
-        ),
-        ("john,,Ann,", "The empty JID has no domain."),
-        ("john,bob@a.b,,", "bob@a.b is there twice. Each contact may be there once."),
-        ("john,ann@a.b,", "This line has 3 columns, and the first one 4."),
-        ("john,ann@a.b,,[x", "ann@a.b has groups that begin as a JSON list and are none. Write Work;Friends."),
-        ("john,ann@a.b,a\x01,", "ann@a.b has the character U+0001 in its name. Write it without."),
-    ],
-)
+@rows(("line", "what"), [
+    ("john,Ann@a.b,,", "Ann@a.b is not in lower case. Write ann@a.b."),
+    (
+        "john,john@a.b,,",
+        "john@a.b is the user himself. Leave it out: Prosody hangs over a user's own address.",
+    ),
+    ("john,,Ann,", "The empty JID has no domain."),
+    ("john,bob@a.b,,", "bob@a.b is there twice. Each contact may be there once."),
+    ("john,ann@a.b,", "This line has 3 columns, and the first one 4."),
+    ("john,ann@a.b,,[x", "ann@a.b has groups that begin as a JSON list and are none. Write Work;Friends."),
+    ("john,ann@a.b,a\x01,", "ann@a.b has the character U+0001 in its name. Write it without."),
+])  # fmt: skip
 def test_of_a_user_with_one_bad_line_nothing_is_taken(line: str, what: str) -> None:
     found = csv(f"john,bob@a.b,,\nzoe,ann@a.b,,\n{line}\njohn,carl@a.b,,\n")
     assert found == Found({"zoe": {"ann@a.b": Contact()}}, (Refused("john", what, 4),))
@@ -111,13 +108,10 @@ def test_in_a_file_of_whole_rosters_nobody_is_his_own_contact(form: Format) -> N
     assert [one.user for one in found.refused] == ["john"]
 
 
-@rows(
-    ("line", "what"),
-    [
-        (b'{"user":"a","user":"b","contacts":{}}', "This line is not JSON: user stands twice in one object."),
-        (b'{"user":"a","contacts":{"\\ud800@b.c":{}}}', "This line is not JSON: "),
-    ],
-)
+@rows(("line", "what"), [
+    (b'{"user":"a","user":"b","contacts":{}}', "This line is not JSON: user stands twice in one object."),
+    (b'{"user":"a","contacts":{"\\ud800@b.c":{}}}', "This line is not JSON: "),
+])  # fmt: skip
 def test_a_line_that_cannot_be_read_says_why(line: bytes, what: str) -> None:
     (refused,) = read(line, "ndjson", None).refused
     assert refused.what.startswith(what)
@@ -130,30 +124,27 @@ def test_a_roster_that_is_too_large_is_refused_alone() -> None:
     assert found.refused == (Refused("john", "The roster has 10001 contacts; 10000 are the limit.", 2),)
 
 
-@rows(
-    ("raw", "form", "why", "line"),
-    [
-        (b"\xff", "json", "is not UTF-8: byte 0xff at byte 0", None),
-        (b"[1", "json", "is not JSON: unexpected end of data: line 1 column 3 (char 2)", None),
-        (b"[]", "json", "is a list, not an object of users", None),
-        (b'{"john": {}, "john": {}}', "json", "is not JSON: john stands twice in one object", None),
-        (b'{"a": {"b@c.d": {}, "b@c.d": {}}}', "json", "is not JSON: b@c.d stands twice in one object", None),
-        (b"", "csv", "is empty", None),
-        (b"\r\n", "csv", "is empty", None),
-        (b"a,b\n", "csv", 'has no line that names its columns: "a,b"', 1),
-        (b"\nuser,jid\n", "csv", 'has no line that names its columns: ""', 1),
-        (b"john,ann@a.b,Ann\n", "csv", 'has no line that names its columns: "john,ann@a.b,Ann"', 1),
-        (b"user;jid\njohn;ann@a.b\n", "csv", 'has semicolons between its columns: "user;jid"', 1),
-        (b"User\tJID\r\n", "csv", 'has tabs between its columns: "User\\u0009JID"', 1),
-        (b"User,JID\n", "csv", 'names its columns otherwise: "User,JID"', 1),
-        (b"user, jid\n", "csv", 'names its columns otherwise: "user, jid"', 1),
-        (b"user,jid,jid\n", "csv", 'names a column twice: "user,jid,jid"', 1),
-        (b"user,jid,nick\n", "csv", 'has a column "nick": "user,jid,nick"', 1),
-        (b"user,name\n", "csv", 'has no column jid: "user,name"', 1),
-        (b"name\n", "csv", 'has no column user and no column jid: "name"', 1),
-        (b'user,jid\n"a"b,c\n', "csv", "is not CSV: ',' expected after '\"'", 2),
-    ],
-)
+@rows(("raw", "form", "why", "line"), [
+    (b"\xff", "json", "is not UTF-8: byte 0xff at byte 0", None),
+    (b"[1", "json", "is not JSON: unexpected end of data: line 1 column 3 (char 2)", None),
+    (b"[]", "json", "is a list, not an object of users", None),
+    (b'{"john": {}, "john": {}}', "json", "is not JSON: john stands twice in one object", None),
+    (b'{"a": {"b@c.d": {}, "b@c.d": {}}}', "json", "is not JSON: b@c.d stands twice in one object", None),
+    (b"", "csv", "is empty", None),
+    (b"\r\n", "csv", "is empty", None),
+    (b"a,b\n", "csv", 'has no line that names its columns: "a,b"', 1),
+    (b"\nuser,jid\n", "csv", 'has no line that names its columns: ""', 1),
+    (b"john,ann@a.b,Ann\n", "csv", 'has no line that names its columns: "john,ann@a.b,Ann"', 1),
+    (b"user;jid\njohn;ann@a.b\n", "csv", 'has semicolons between its columns: "user;jid"', 1),
+    (b"User\tJID\r\n", "csv", 'has tabs between its columns: "User\\u0009JID"', 1),
+    (b"User,JID\n", "csv", 'names its columns otherwise: "User,JID"', 1),
+    (b"user, jid\n", "csv", 'names its columns otherwise: "user, jid"', 1),
+    (b"user,jid,jid\n", "csv", 'names a column twice: "user,jid,jid"', 1),
+    (b"user,jid,nick\n", "csv", 'has a column "nick": "user,jid,nick"', 1),
+    (b"user,name\n", "csv", 'has no column jid: "user,name"', 1),
+    (b"name\n", "csv", 'has no column user and no column jid: "name"', 1),
+    (b'user,jid\n"a"b,c\n', "csv", "is not CSV: ',' expected after '\"'", 2),
+])  # fmt: skip
 def test_a_file_that_cannot_be_read_at_all_is_refused_as_a_whole(
     raw: bytes, form: Format, why: str, line: int | None
 ) -> None:
@@ -162,18 +153,15 @@ def test_a_file_that_cannot_be_read_at_all_is_refused_as_a_whole(
     assert (refused.value.why, refused.value.line) == (why, line)
 
 
-@rows(
-    ("raw", "cure"),
-    [
-        (b"user,jid\n\xe9,ann@a.b", "Save it as UTF-8 (in a spreadsheet: CSV UTF-8)."),
-        (b"user;jid", "Save it with commas between them. The first line names the columns: user,jid,name,groups"),
-        (
-            b"User,JID",
-            "Write them in lower case and without blanks. The first line names the columns: user,jid,name,groups",
-        ),
-        (b"", "Its first line names the columns: user,jid,name,groups"),
-    ],
-)
+@rows(("raw", "cure"), [
+    (b"user,jid\n\xe9,ann@a.b", "Save it as UTF-8 (in a spreadsheet: CSV UTF-8)."),
+    (b"user;jid", "Save it with commas between them. The first line names the columns: user,jid,name,groups"),
+    (
+        b"User,JID",
+        "Write them in lower case and without blanks. The first line names the columns: user,jid,name,groups",
+    ),
+    (b"", "Its first line names the columns: user,jid,name,groups"),
+])  # fmt: skip
 def test_what_a_spreadsheet_did_is_said_with_its_cure(raw: bytes, cure: str) -> None:
     with pytest.raises(BadFile) as refused:
         read(raw, "csv", None)

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from restbroker.job.command import CommandSpec
-from restbroker.job.job import Job, NotAJob, read, spare_jid
+from restbroker.job.job import Job, read, spare_jid
 from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context, Policy
 from restbroker.job.retry import SidekiqBackoff
@@ -22,7 +22,6 @@ from restbroker.job.settle import (
     poisoned,
     reply_refused,
     settle,
-    settle_unreadable,
 )
 from restbroker.job.settlement import Ack, Dead, Drop, Fallen, ResponseQueue, Retry, Schedule
 from tests.support.rows import rows
@@ -61,10 +60,6 @@ def payload(settlement: Retry | Dead | Schedule) -> dict[str, Any]:
     fields = json.loads(settlement.payload)
     assert isinstance(fields, dict)
     return fields
-
-
-def test_delivered_is_acknowledged() -> None:
-    assert settle(job(), SAFE, DONE, context()) == Ack()
 
 
 def test_a_reply_is_a_complete_job_with_the_answers_text_and_the_reply_id() -> None:
@@ -111,14 +106,6 @@ def test_reply_to_gets_the_details_and_expires() -> None:
 @rows("key", ["dead", "restbroker:beats", "restbroker:reply:", "restbroker:reply:a b", 5])
 def test_reply_to_can_name_no_other_key(key: Any) -> None:
     assert settle(job(reply_to=key), SAFE, DONE, context()) == Ack()
-
-
-def test_a_long_reply_is_cut_and_says_so() -> None:
-    policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
-    settlement = settled(Ack, job(), SAFE, Delivered("ü" * 1_000_000, None, 200), policy=policy, reply_id="x")
-    text, _, details = json.loads(settlement.replies[0].payload)["args"]
-    assert len(text.encode()) == 1024 * 1024
-    assert details["truncated"] is True
 
 
 def test_rejected_is_parked_with_the_code_as_error_class_and_the_cure_in_its_message() -> None:
@@ -198,19 +185,6 @@ def test_a_job_that_may_have_run_too_often_is_not_sent_again() -> None:
 def test_a_deferral_remembers_that_the_job_may_have_run() -> None:
     settlement = settled(Retry, attrs.evolve(job(), maybe_run=1), SAFE, Deferred(WHY))
     assert payload(settlement)["restbroker_uncertain"] == 1
-
-
-@rows("raw", [b"5", b"[1]", b"{x", b"\x00\xff", b""])
-def test_what_is_no_job_is_parked_as_an_object_that_keeps_it(raw: bytes) -> None:
-    entry = NotAJob(raw, "c" * 24, "q", Reason("UnreadablePayload", "why", "Mend it."))
-    settlement = settle_unreadable(entry, context())
-    assert isinstance(settlement, Dead)
-    fields = payload(settlement)
-    assert settlement.at_s == NOW_S
-    assert fields["error_class"] == "UnreadablePayload"
-    assert fields["error_message"] == "why. Mend it."
-    assert (fields["jid"], fields["queue"]) == ("c" * 24, "q")
-    assert isinstance(fields["args"], list)
 
 
 def test_a_perturbed_settlement_has_other_bytes_and_the_same_place() -> None:

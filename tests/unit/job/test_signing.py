@@ -105,17 +105,14 @@ def test_the_canonical_text_is_the_same_whichever_way_it_is_made(value: Any) -> 
     assert signing.canonical(value) == written_out(value)
 
 
-@rows(
-    "large",
-    [
-        [1] * signing.VALUES_LIMIT,
-        [1e307] * signing.VALUES_LIMIT,
-        [[[]]] * (signing.VALUES_LIMIT // 2 + 1),
-        {str(key): None for key in range(signing.VALUES_LIMIT)},
-        {"a": [{"b": {}}] * (signing.VALUES_LIMIT // 2)},
-        [10**4299] * 100,
-    ],
-)
+@rows("large", [
+    [1] * signing.VALUES_LIMIT,
+    [1e307] * signing.VALUES_LIMIT,
+    [[[]]] * (signing.VALUES_LIMIT // 2 + 1),
+    {str(key): None for key in range(signing.VALUES_LIMIT)},
+    {"a": [{"b": {}}] * (signing.VALUES_LIMIT // 2)},
+    [10**4299] * 100,
+])  # fmt: skip
 def test_no_signature_stands_for_more_values_than_can_be_looked_at_without_delay(large: Json) -> None:
     submission = submitted({"x": large})
     assert not signing.is_signable(submission)

@@ -27,55 +27,49 @@ def test_blanks_around_the_operator_do_not_count(typed: str) -> None:
     assert condition.text == "command = register"
 
 
-@rows(
-    ("typed", "found", "expected"),
-    [
-        ("command = register", "register", True),
-        ("command = Register", "register", False),
-        ("command = reg*", "register", True),
-        ("command = *is*r", "register", True),
-        ("command = *er*er", "register", False),
-        ("command = r*r", "r", False),
-        ("command != reg*", "register", False),
-        ("command != register", None, True),
-        ("command = register", None, False),
-        ("message ~ TIMED out", "It timed OUT.", True),
-        ("message ~ x", None, False),
-        ("message ~ straße", "STRASSE 5", True),
-        ("attempts > 2", 3, True),
-        ("attempts < 3", 3, False),
-        ("attempts = 3", 3, True),
-        ("attempts != 3", None, True),
-        ("age = 5", 5, True),
-        ("age > 4.5", 5, True),
-        ("age > 4.5", "5", True),
-        ("age > 4.5", "old", False),
-        ("flag = true", True, True),
-        ("groups ~ ops", ["dev", "ops"], True),
-        ("user = ", "", True),
-        ("arg.queue = a", "a", True),
-    ],
-)
+@rows(("typed", "found", "expected"), [
+    ("command = register", "register", True),
+    ("command = Register", "register", False),
+    ("command = reg*", "register", True),
+    ("command = *is*r", "register", True),
+    ("command = *er*er", "register", False),
+    ("command = r*r", "r", False),
+    ("command != reg*", "register", False),
+    ("command != register", None, True),
+    ("command = register", None, False),
+    ("message ~ TIMED out", "It timed OUT.", True),
+    ("message ~ x", None, False),
+    ("message ~ straße", "STRASSE 5", True),
+    ("attempts > 2", 3, True),
+    ("attempts < 3", 3, False),
+    ("attempts = 3", 3, True),
+    ("attempts != 3", None, True),
+    ("age = 5", 5, True),
+    ("age > 4.5", 5, True),
+    ("age > 4.5", "5", True),
+    ("age > 4.5", "old", False),
+    ("flag = true", True, True),
+    ("groups ~ ops", ["dev", "ops"], True),
+    ("user = ", "", True),
+    ("arg.queue = a", "a", True),
+])  # fmt: skip
 def test_what_holds_of_texts_and_numbers(typed: str, found: Json, expected: bool) -> None:
     assert holds(typed, found) is expected
 
 
-@rows(
-    ("typed", "ago_s", "expected"),
-    [
-        ("failed_at = 2026-11-20T10:00", 2 * HOUR_S, True),
-        ("failed_at < '2026-11-20T11:30'", HOUR_S, True),
-        ("failed_at > yesterday", 30 * HOUR_S, True),
-        ("failed_at < yesterday", 37 * HOUR_S, True),
-        ("failed_at = yesterday", 13 * HOUR_S, True),
-        ("failed_at = yesterday", 11 * HOUR_S, False),
-        ("failed_at = today", 11 * HOUR_S, True),
-        ("failed_at != today", 11 * HOUR_S, False),
-        ("failed_at = 2026-11-20", HOUR_S, True),
-        ("failed_at > 2026-11-20T11:30", HOUR_S, False),
-        ("failed_at < 2026-11-20T13:30+02:00", HOUR_S, True),
-    ],
-)
+@rows(("typed", "ago_s", "expected"), [
+    ("failed_at = 2026-11-20T10:00", 2 * HOUR_S, True),
+    ("failed_at < '2026-11-20T11:30'", HOUR_S, True),
+    ("failed_at > yesterday", 30 * HOUR_S, True),
+    ("failed_at < yesterday", 37 * HOUR_S, True),
+    ("failed_at = yesterday", 13 * HOUR_S, True),
+    ("failed_at = yesterday", 11 * HOUR_S, False),
+    ("failed_at = today", 11 * HOUR_S, True),
+    ("failed_at != today", 11 * HOUR_S, False),
+    ("failed_at = 2026-11-20", HOUR_S, True),
+    ("failed_at > 2026-11-20T11:30", HOUR_S, False),
+    ("failed_at < 2026-11-20T13:30+02:00", HOUR_S, True),
+])  # fmt: skip
 def test_times_are_dates_and_words(typed: str, ago_s: float, expected: bool) -> None:
     assert holds(typed, NOW_S - ago_s) is expected
 
@@ -118,21 +112,18 @@ def test_a_span_that_lies_ahead_is_refused_with_both_sides_of_that_moment() -> N
     assert refused.value.cure == ("Within 2h from now: at < 2026-11-20T14:00:00Z; later: at > 2026-11-20T14:00:00Z.")
 
 
-@rows(
-    ("typed", "value"),
-    [
-        ("error = 'BadToken'", "BadToken"),
-        ('error = "BadToken"', "BadToken"),
-        ("error='Bad*'", "Bad*"),
-        ("user = ''", ""),
-        ("user = ' a '", " a "),
-        ("user = '=a'", "=a"),
-        ('message ~ "it\'s"', "it's"),
-        ("message ~ 'it's'", "'it's'"),
-        ("message ~ '", "'"),
-        ("message ~ it's", "it's"),
-    ],
-)
+@rows(("typed", "value"), [
+    ("error = 'BadToken'", "BadToken"),
+    ('error = "BadToken"', "BadToken"),
+    ("error='Bad*'", "Bad*"),
+    ("user = ''", ""),
+    ("user = ' a '", " a "),
+    ("user = '=a'", "=a"),
+    ('message ~ "it\'s"', "it's"),
+    ("message ~ 'it's'", "'it's'"),
+    ("message ~ '", "'"),
+    ("message ~ it's", "it's"),
+])  # fmt: skip
 def test_a_value_may_stand_in_quotes(typed: str, value: str) -> None:
     (condition,) = read([typed], NOW_S)
     assert condition.value == value
@@ -157,22 +148,19 @@ def test_hidden_texts_cannot_be_searched_unless_they_are_shown() -> None:
     assert read(["body ~ love"], NOW_S)
 
 
-@rows(
-    ("typed", "said"),
-    [
-        ("command", "no condition"),
-        ("= x", "no condition"),
-        ("comand = x", "did you mean command"),
-        ("attempts >= 5", "no operator >="),
-        ("command < x", "neither less nor more"),
-        ("at ~ 5", "contains nothing"),
-        ("at < soon", "no time"),
-        ("attempts > many", "no number"),
-        ("attempts ~ 5", "no number"),
-        ("a,b = 5", "can be no field"),
-        (f"command = {'x' * 501}", "longer than"),
-    ],
-)
+@rows(("typed", "said"), [
+    ("command", "no condition"),
+    ("= x", "no condition"),
+    ("comand = x", "did you mean command"),
+    ("attempts >= 5", "no operator >="),
+    ("command < x", "neither less nor more"),
+    ("at ~ 5", "contains nothing"),
+    ("at < soon", "no time"),
+    ("attempts > many", "no number"),
+    ("attempts ~ 5", "no number"),
+    ("a,b = 5", "can be no field"),
+    (f"command = {'x' * 501}", "longer than"),
+])  # fmt: skip
 def test_what_is_wrong_is_named_with_what_is_allowed(typed: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         read([typed], NOW_S)

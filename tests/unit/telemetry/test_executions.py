@@ -4,10 +4,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.telemetry.events import BrokerQuiet, JobFinished, JobsDelivered
+from restbroker.telemetry.events import JobFinished, JobsDelivered
 from restbroker.telemetry.executions import BACKLOG_MINUTES, NAMES_PER_MINUTE, TAKEN_AT_ONCE, ExecutionCounts
 from restbroker.telemetry.metrics import Executions
-from tests.support.rows import rows
 
 MINUTE_S = 1_700_000_040
 
@@ -37,34 +36,22 @@ def everything(counts: ExecutionCounts) -> tuple[Executions, ...]:
     return tuple(taken)
 
 
-def test_a_delivered_job_is_processed_with_its_time() -> None:
-    counts = ExecutionCounts(Clock())
-    counts(finished(duration_s=0.025))
-    assert counts.take() == (Executions(MINUTE_S, "add", 1, 0, 25, (0, 1, *(0,) * 24)),)
-
-
-@rows("fate", ["retry", "dead", "drop"])
-def test_a_failed_job_is_processed_and_failed_without_its_time(fate: str) -> None:
-    counts = ExecutionCounts(Clock())
-    counts(finished(fate=fate))
-    assert counts.take() == (Executions(MINUTE_S, "add", 1, 1, 0, (0,) * 26),)
-
-
-@rows("fate", ["schedule", "back"])
-def test_what_was_no_try_is_not_counted(fate: str) -> None:
-    counts = ExecutionCounts(Clock())
-    counts(finished(fate=fate))
-    counts(BrokerQuiet("SIGTSTP"))
+def test_what_became_of_a_job_says_what_is_counted_of_it_once() -> None:
+    done, failed = (
+        Executions(MINUTE_S, "add", 1, 0, 25, (0, 1, *(0,) * 24)),
+        Executions(MINUTE_S, "add", 1, 1, 0, (0,) * 26),
+    )
+    rows = {
+        "ack": (done,),
+        **dict.fromkeys(("retry", "dead", "drop"), (failed,)),
+        **dict.fromkeys(("schedule", "back"), ()),
+    }
+    counts, found = ExecutionCounts(Clock()), {}
+    for fate in rows:
+        counts(finished(fate=fate))
+        found[fate] = counts.take()
+    assert found == rows
     assert counts.take() == ()
-
-
-def test_what_was_taken_is_forgotten() -> None:
-    counts = ExecutionCounts(Clock())
-    counts(finished())
-    assert len(counts.take()) == 1
-    assert counts.take() == ()
-    counts(finished())
-    assert processed(counts.take()) == {(MINUTE_S, "add"): 1}
 
 
 def test_each_minute_and_command_is_counted_by_itself_and_the_oldest_comes_first() -> None:

@@ -1,7 +1,7 @@
 # ruff: noqa: SLF001 - what is kept stays bounded, and no door tells how much it is
 import pytest
 
-from restbroker.telemetry.events import BrokerQuiet, JobFinished, JobsDelivered
+from restbroker.telemetry.events import JobFinished, JobsDelivered
 from restbroker.telemetry.figures import Figures
 from restbroker.telemetry.latency import added
 
@@ -20,12 +20,6 @@ class Clock:
 
 def finished(target: str = "ejabberd", outcome: str = "delivered", duration_s: float = 0.01) -> JobFinished:
     return JobFinished(target, "q", "c", "j", outcome, "ack", 1, duration_s)
-
-
-def test_nothing_reported_is_a_snapshot_of_nothing() -> None:
-    figures = Figures(Clock())
-    figures(BrokerQuiet("SIGTSTP"))
-    assert figures.snapshot("ejabberd") == {"delivered": 0, "failed": 0, "outcomes": {"delivered": 0}, **NOTHING_LATELY}
 
 
 def test_each_target_has_its_own_figures() -> None:
@@ -61,14 +55,6 @@ def test_the_rate_is_that_of_the_last_ten_whole_seconds() -> None:
     clock.now_s = 1050.0
     assert figures.snapshot("ejabberd")["rate_per_s"] == 0
     assert len(figures._targets["ejabberd"].per_second) <= 11
-
-
-def test_counts_stay_when_latencies_are_forgotten() -> None:
-    clock = Clock()
-    figures = Figures(clock)
-    figures(finished())
-    clock.now_s += 1000
-    assert figures.snapshot("ejabberd") == {"delivered": 1, "failed": 0, "outcomes": {"delivered": 1}, **NOTHING_LATELY}
 
 
 def test_jobs_told_of_together_count_as_if_each_had_been_told() -> None:

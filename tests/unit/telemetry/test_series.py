@@ -1,11 +1,10 @@
 """The list of metrics keeps Prometheus' rules, and several processes' values become those of one."""
 
 import json
-import re
 
 from restbroker.telemetry import series
 from restbroker.telemetry.latency import Histogram
-from restbroker.telemetry.series import METRICS, PROCESS, REDIS, Distribution, Metric, Samples
+from restbroker.telemetry.series import METRICS, PROCESS, Distribution, Samples
 from tests.support.rows import rows
 
 BUCKETS = len(METRICS["restbroker_redis_call_seconds"].limits_s) + 1
@@ -13,20 +12,6 @@ BUCKETS = len(METRICS["restbroker_redis_call_seconds"].limits_s) + 1
 
 def calls(*counts: int) -> Distribution:
     return Distribution((*counts, *(0,) * (BUCKETS - len(counts))), sum(counts) / 10)
-
-
-@rows("metric", METRICS.values())
-def test_names_keep_the_rules_of_prometheus(metric: Metric) -> None:
-    assert re.fullmatch(r"restbroker_[a-z]+(_[a-z]+)*", metric.name)
-    assert (metric.kind == "counter") == metric.name.endswith("_total")
-    assert not metric.name.endswith(("_ms", "_milliseconds", "_kib", "_mb"))
-    assert (metric.kind == "histogram") == bool(metric.limits_s)
-    assert metric.meaning.endswith(".")
-    assert not {"le", "job", "instance"} & set(metric.labels)
-
-
-def test_each_metric_is_in_the_list_once() -> None:
-    assert len(METRICS) == len(PROCESS) + len(REDIS)
 
 
 @rows("limit_s", sorted({limit for metric in PROCESS for limit in metric.limits_s}))
