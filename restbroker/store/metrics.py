@@ -90,9 +90,9 @@ def _histogram(reply: Reply) -> tuple[int, ...]:
 
 
 def _counts(keys: Keys, one: Executions) -> list[Sequence[Argument]]:
-    fields = [("p", one.processed), ("f", one.failed)]
+    fields = [(field, number) for field, number in (("p", one.processed), ("f", one.failed)) if number]
     if one.processed > one.failed:
-        # Of failures alone Sidekiq writes no time either: a mean over no successes is no number.
+        # Of failures alone Sidekiq writes no time either: a mean over no successes is no number. Less than 1 ms is 0.
         fields.append(("ms", one.total_ms))
     hashes = (
         (keys.executions_7(one.minute_s), _MINUTE_TTL_S),
@@ -101,7 +101,7 @@ def _counts(keys: Keys, one: Executions) -> list[Sequence[Argument]]:
     )
     commands: list[Sequence[Argument]] = []
     for key, ttl_s in hashes:
-        commands += [("HINCRBY", key, f"{one.command}|{field}", number) for field, number in fields if number]
+        commands += [("HINCRBY", key, f"{one.command}|{field}", number) for field, number in fields]
         commands.append(("EXPIRE", key, ttl_s))
     return commands
 

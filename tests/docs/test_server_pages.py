@@ -21,9 +21,9 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.transport.client import open_transport
 from tests.docs.pages import ROOT, blocks
-from tests.servers.openfire_rest import Direct
 from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, Ejabberd
+from tests.support.link import Direct
 from tests.support.receiver import Answer, Receiver
 from tests.support.redis_server import RedisServer
 

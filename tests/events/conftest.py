@@ -45,7 +45,6 @@ class Hall:
 
     @property
     def url(self) -> str:
-        """The URL of the app."""
         assert self.receiver.server is not None
         return self.receiver.server.addresses[0]
 
@@ -57,19 +56,15 @@ class Hall:
         )
 
     async def connect(self) -> trio.SocketStream:
-        """A connection of the test's own."""
         return await trio.open_tcp_stream("127.0.0.1", int(self.url.rpartition(":")[2]))
 
     def jobs(self, queue: str = QUEUE) -> list[dict[str, Any]]:
-        """The jobs in the queue, the first that came first."""
         return [json.loads(job) for job in queues.listed(self.store, queue, 0, 100_000)]
 
     def outcomes(self) -> list[str]:
-        """What was told of events, in its order."""
         return [event.outcome for event in self.events if isinstance(event, EventHandled)]
 
     def warnings(self) -> list[Warned]:
-        """What was warned of."""
         return [event for event in self.events if isinstance(event, Warned)]
 
 

@@ -43,7 +43,6 @@ def pusher(broker: Running, path: str = PATH, **more: Any) -> HttpPusher:
 
 
 def told(store: Client, queue: str = QUEUE) -> list[dict[str, Any]]:
-    """The events in the queue, the first that came first."""
     return [json.loads(job)["args"][0] for job in queues.listed(store, queue, 0, 100_000)]
 
 

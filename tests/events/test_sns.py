@@ -92,7 +92,6 @@ def publishing(hall: Open, ours: Authority) -> Any:
 
 
 def said(answer: httpx.Response) -> tuple[int, str]:
-    """The status and the code of an error, as erlcloud looks for it."""
     root = ET.fromstring(answer.content.decode("ascii"))  # noqa: S314  it is ours
     assert answer.headers["content-type"] == "text/xml"
     return answer.status_code, root.findtext("{*}Error/{*}Code") or root.tag.rpartition("}")[2]

@@ -106,7 +106,6 @@ def warnings(told: list[Event]) -> list[Warned]:
 
 
 async def shown(server: Server, context: ssl.SSLContext) -> bytes:
-    """The certificate that a new connection is shown."""
     stream = await trio.open_ssl_over_tcp_stream("localhost", port_of(server), ssl_context=context)
     async with stream:
         await stream.do_handshake()

@@ -16,24 +16,10 @@ from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.client import open_transport
-from restbroker.transport.message import Request, Response, Transport
+from tests.support.link import Direct
 from tests.support.openfire.server import Openfire
 
 ROOM = {"roomName": "lobby", "naturalName": "Lobby", "description": "d"}
-
-
-@attrs.frozen
-class Direct:
-    """A link that sends at once; `said` has every answer."""
-
-    http: Transport
-    said: list[Response] = attrs.field(factory=list)
-
-    async def ask(self, request: Request) -> Response:
-        self.said.append(await self.http.send(request))
-        return self.said[-1]
-
-    send = ask
 
 
 @attrs.frozen

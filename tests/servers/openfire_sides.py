@@ -22,27 +22,10 @@ from restbroker.servers.contract import Connector, Ports
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.transport.client import open_transport
-from restbroker.transport.message import Request, Response, Transport
+from restbroker.transport.message import Transport
+from tests.support.link import Direct
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
-
-
-class Direct:
-    """A link that sends at once; `sent` has what was to be an effect, `said` every answer."""
-
-    def __init__(self, http: Transport) -> None:
-        self.http = http
-        self.sent: list[Request] = []
-        self.said: list[Response] = []
-
-    async def ask(self, request: Request) -> Response:
-        self.said.append(await self.http.send(request))
-        return self.said[-1]
-
-    async def send(self, request: Request) -> Response:
-        self.sent.append(request)
-        self.said.append(await self.http.send(request))
-        return self.said[-1]
 
 
 @attrs.define(eq=False)

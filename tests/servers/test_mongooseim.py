@@ -22,8 +22,8 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import integer
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent
-from restbroker.transport.message import Request, Response, Transport
 from tests.support import census, process
+from tests.support.link import Direct
 from tests.support.mongooseim.faults import Kind
 from tests.support.mongooseim.server import MongooseIM
 from tests.support.mongooseim.world import Domain
@@ -32,18 +32,6 @@ from tests.support.wait import until
 
 ALICE, BOB = "alice@localhost", "bob@localhost"
 JOBS = 200
-
-
-@attrs.frozen
-class Direct:
-    """A link that sends at once."""
-
-    http: Transport
-
-    async def ask(self, request: Request) -> Response:
-        return await self.http.send(request)
-
-    send = ask
 
 
 @attrs.frozen

@@ -10,8 +10,8 @@ from restbroker.job.outcome import Denied, Outcome
 from restbroker.servers import registry
 from tests.servers.openfire_recorded import is_recorded, recorded
 from tests.servers.openfire_rest import ROOM, Side, opened
+from tests.support.lines import Asked
 from tests.support.openfire.forms import Dialect
-from tests.support.openfire.http import Asked
 from tests.support.openfire.server import REST, Openfire
 from tests.support.openfire.world import Group
 

@@ -13,7 +13,8 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
-from tests.servers.openfire_sides import Direct, Open, Side, sides_of
+from tests.servers.openfire_sides import Open, Side, sides_of
+from tests.support.link import Direct
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer, redis_binary

@@ -23,26 +23,14 @@ from restbroker.servers import registry
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.client import open_transport
-from restbroker.transport.message import Request, Response, Transport
 from tests.support import process
+from tests.support.link import Direct
 from tests.support.prosody import PASSWORD, Prosody, original_modules
 from tests.support.roster_service import RosterService
 from tests.support.xmpp import Client, Clients
 
 ADMIN = "prosody:scope:admin"
 with_switches = pytest.mark.skipif(original_modules() is not None, reason="original modules have no switches")
-
-
-@attrs.frozen
-class Direct:
-    """A link that sends at once."""
-
-    http: Transport
-
-    async def ask(self, request: Request) -> Response:
-        return await self.http.send(request)
-
-    send = ask
 
 
 @attrs.frozen

@@ -37,7 +37,6 @@ def job_id(number: int) -> str:
 
 
 def payload(number: int, command: str, reply_id: str | None = None, /, **arguments: object) -> bytes:
-    """One job as a Sidekiq client pushes it."""
     args: list[object] = [command, arguments, TOKEN]
     jid = job_id(number)
     fields = {"class": "Add", "args": args if reply_id is None else [*args, reply_id], "jid": jid, "queue": QUEUE}
@@ -90,16 +89,13 @@ class Bench:
             queues.push(self.client, QUEUE, payloads[start : start + 500])
 
     def queued(self) -> int:
-        """How many jobs wait in the queue."""
         return integer(self.client.command("LLEN", f"queue:{QUEUE}"))
 
     def replies(self) -> list[Any]:
-        """The arguments of every reply, the oldest first."""
         found = items(self.client.command("LRANGE", f"queue:{REPLIES}", 0, -1))
         return [json.loads(raw(reply))["args"] for reply in reversed(found)]
 
     def members(self, zset: str) -> list[Any]:
-        """The jobs in a sorted set."""
         return [json.loads(raw(member)) for member in items(self.client.command("ZRANGE", zset, 0, -1))]
 
     def in_hand(self) -> dict[str, list[str]]:
@@ -116,7 +112,6 @@ class Bench:
         return held
 
     def held(self) -> int:
-        """How many jobs are in anybody's hands."""
         return sum(len(jobs) for jobs in self.in_hand().values())
 
     def places(self) -> Counter[str]:
@@ -129,15 +124,12 @@ class Bench:
         return found
 
     def unfinished(self) -> int:
-        """How many jobs are neither finished nor parked."""
         return census.unfinished(self.client, [QUEUE]).total()
 
     def wait_until_finished(self, timeout_s: float = 60.0) -> None:
-        """Returns when every job is finished or parked."""
         until(lambda: self.unfinished() == 0, "every job is finished or parked", timeout_s)
 
     def wait_until_sent(self, count: int, timeout_s: float = 60.0) -> None:
-        """Returns when the proxy has seen this many requests of jobs."""
         looked_at = found = 0
 
         def sent() -> bool:
@@ -170,6 +162,5 @@ def share_at_rest(pid: int, watched_s: float, most: float, look: Callable[[], ob
 
 
 def cpu_s(pid: int) -> float:
-    """The CPU time of a process so far, all its threads together."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

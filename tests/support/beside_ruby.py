@@ -64,7 +64,6 @@ class ObedientServer:
         self.http = AnsweringServer(self._act)
 
     def executions(self) -> Counter[str]:
-        """How often each job came."""
         return Counter(arrival.arguments["user"] for arrival in list(self.http.arrivals))
 
     def _act(self, arrival: Arrival) -> int:
@@ -90,7 +89,6 @@ class Beside:
 
     @property
     def witness(self) -> Path:
-        """What the Ruby processes executed."""
         return self.directory / "witness"
 
     def configure(self, *served: str, **keys: object) -> None:
@@ -101,21 +99,18 @@ class Beside:
         (self.directory / "env.json").write_text(json.dumps({**document, "Backoff": FAST_RETRIES, **keys}))
 
     def broker(self) -> Running:
-        """Starts restbroker."""
         command = ["run", "--config", str(self.directory / "env.json")]
         running = self.stack.enter_context(process.started(command, directory=self.directory))
         running.wait_for(r"broker\.started")
         return running
 
     def ruby(self, *served: str, poll_s: float = 1.0) -> SidekiqProcess:
-        """Starts Ruby's Sidekiq for these queues."""
         neighbour = sidekiq_process(
             self.client, self.redis_url, self.directory, *served, poll_s=poll_s, namespace=self.namespace
         )
         return self.stack.enter_context(neighbour)
 
     def push(self, queue: str, *payloads: bytes) -> None:
-        """Pushes jobs."""
         queues.push(self.client, queue, payloads)
 
     def schedule(self, payload: bytes, in_s: float) -> None:
@@ -126,11 +121,9 @@ class Beside:
         assert queues.schedule(self.client, rubyjson.dumps(later), time.time() + in_s)
 
     def members(self, zset: SortedSet) -> list[dict[str, Any]]:
-        """The jobs in a sorted set."""
         return [json.loads(member) for member, _ in listed(self.client, zset, 0, 100_000, newest_first=False)]
 
     def queued(self, queue: str) -> list[bytes]:
-        """The jobs in a queue, the next one to be taken first."""
         return queues.listed(self.client, queue, 0, 100_000)
 
     def number(self, key: str) -> int:

@@ -46,7 +46,6 @@ class Exchange:
 
     @property
     def maybe_run(self) -> bool:
-        """Whether the server was given it and no whole answer came."""
         return self.forwarded and self.status is None
 
     @property
@@ -93,7 +92,6 @@ class CountingProxy:
 
     @property
     def is_open(self) -> bool:
-        """Whether a client can connect now."""
         return self._door is not None
 
     def of_jobs(self) -> dict[str, list[Exchange]]:
@@ -140,7 +138,6 @@ class CountingProxy:
         return None
 
     def _doubt(self) -> None:
-        """Has the door's keeper look whether the server is still there."""
         if self._canary is not None:
             _shut(self._canary)
 
@@ -242,6 +239,5 @@ def _shut(one: socket.socket) -> None:
 
 
 def _reset(client: socket.socket) -> None:
-    """Makes the coming close a TCP reset."""
     with contextlib.suppress(OSError):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

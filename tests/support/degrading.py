@@ -30,7 +30,6 @@ class Degrading:
     _busy: int = 0
 
     async def serve(self, stream: trio.abc.Stream) -> None:
-        """Serves one connection."""
         async with stream:
             try:
                 while (request := await read_request(stream, 0)) is not None:

@@ -41,7 +41,6 @@ class Dialogue:
         return not hidden
 
     def interrupt(self, question: str) -> None:
-        """Waits for the question, and presses Ctrl-C."""
         self._until(question)
         os.write(self.ours, b"\x03")
 

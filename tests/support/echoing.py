@@ -6,14 +6,14 @@ nobody else's secrets are in it.
 
 import base64
 import json
-import socketserver
-import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, Self
 from urllib.parse import quote
 
 import attrs
+
+from tests.support.receiver import Received, Receiver
 
 _NO_LENGTH: Final = "transfer-encoding: chunked"
 
@@ -28,7 +28,6 @@ class Asked:
 
     @property
     def everything(self) -> str:
-        """All that a talkative server could repeat, in one line."""
         return f"refused {self.authorization} that is {self.login} for {self.body.decode()}"
 
 
@@ -79,35 +78,25 @@ class EchoServer:
     """
 
     knows: str = ""
-    port: int = 0
     asked: set[str] = attrs.field(factory=set)
-    _server: socketserver.ThreadingTCPServer | None = None
+    _http: Receiver = attrs.field(init=False)
+
+    @property
+    def port(self) -> int:
+        return self._http.port
 
     def __enter__(self) -> Self:
-        ours = self
-
-        class Handler(socketserver.StreamRequestHandler):
-            def handle(self) -> None:
-                path = self.rfile.readline().decode().split(" ")[1]
-                headers: dict[str, str] = {}
-                while line := self.rfile.readline().decode("latin-1").strip():
-                    name, _, value = line.partition(":")
-                    headers[name.lower()] = value.strip()
-                body = self.rfile.read(int(headers.get("content-length", "0")))
-                _, way, probe, command = path.split("/")
-                ours.asked.add(path)
-                is_well = probe == "well" and command not in ("register", "note")
-                self.wfile.write(_WELL if is_well else WAYS[way](_asked(headers, body, ours.knows)))
-
-        server = _Server(("127.0.0.1", self.port), Handler)
-        self._server, self.port = server, server.server_address[1]
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self._http = Receiver(self._answer).__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.shutdown()
-        self._server.server_close()
+        self._http.__exit__()
+
+    def _answer(self, received: Received) -> bytes:
+        _, way, probe, command = received.target.split("/")
+        self.asked.add(received.target)
+        is_well = probe == "well" and command not in ("register", "note")
+        return _WELL if is_well else WAYS[way](_asked(received.headers, received.body, self.knows))
 
 
 def _asked(headers: Mapping[str, str], body: bytes, knows: str) -> Asked:
@@ -119,12 +108,3 @@ def _asked(headers: Mapping[str, str], body: bytes, knows: str) -> Asked:
     kind, _, rest = authorization.partition(" ")
     login = base64.b64decode(rest).decode().partition(":")[2] if kind == "Basic" else rest or kind
     return Asked(authorization, login, body)
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = 128
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that closes first is none of ours."""

@@ -1,8 +1,8 @@
 """A real ejabberd in a folder of its own, on loopback ports: started, stopped, killed, restarted.
 
 For tests; and `python -m tests.support.ejabberd --port 5281 --domain example.org` keeps one running until Ctrl-C.
-Always holds: no ejabberdctl, no epmd, no node name and no other user are involved, so it works in any container; a
-missing ejabberd is a failure that says how to install it, never a skip; nothing listens beyond loopback.
+Always holds: no ejabberdctl, no epmd and no node name are involved; a missing ejabberd is a failure that says how to
+install it, never a skip; nothing listens beyond loopback.
 
 Works with Debian's ejabberd 23.01 and 24.12 (tried). Traps: bearer tokens need Debian's erlang-p1-oauth2, which the
 package does not bring along; installing ejabberd leaves an `epmd` on all interfaces, which nothing here needs.
@@ -15,25 +15,19 @@ import http.client
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 import attrs
 
+from tests.support.daemon import Daemon, keep
 from tests.support.ports import free_port
-from tests.support.wait import until
 
 ADMIN: Final = "admin"
 LIMITED: Final = "limited"
 PASSWORD: Final = "test password ☂"
-START_TIMEOUT_S: Final = 60.0
-LOG_TAIL_LINES: Final = 30
 
 CONFIG: Final = """\
 hosts: {hosts}
@@ -107,12 +101,13 @@ def libraries() -> Path:
 
 
 @attrs.define
-class Ejabberd:
+class Ejabberd(Daemon):
     """One server. The accounts `admin` (may everything) and `limited` (may little), both with `password`,
     are on the first of `hosts`.
     """
 
-    directory: Path
+    name: ClassVar = "ejabberd"
+    logs: ClassVar = ("output.log", "ejabberd.log")
     hosts: tuple[str, ...] = ("localhost", "example.org")
     port: int = attrs.Factory(free_port)
     password: str = PASSWORD
@@ -121,21 +116,17 @@ class Ejabberd:
     tokens: bool = True
     """Whether it issues bearer tokens; without a word about it in its configuration, ejabberd does not."""
     token_rights: tuple[str, ...] = ("*",)
-    """The commands that a bearer token of the admin may call."""
     without: tuple[str, ...] = ()
     """Erlang applications that it shall not find, as if their packages were missing."""
     by: tuple[str, ...] = ()
     """The command that starts it, in the place of `erl`; such a server can be killed, and not stopped."""
-    process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """The URL under which commands are found."""
         return f"http://127.0.0.1:{self.port}/api"
 
     @property
     def admin(self) -> str:
-        """The admin's JID."""
         return f"{ADMIN}@{self.hosts[0]}"
 
     @property
@@ -144,38 +135,12 @@ class Ejabberd:
         return f"{LIMITED}@{self.hosts[0]}"
 
     def start(self) -> Self:
-        """Starts it on the spool that is there, and returns when it answers; about 1 s, 5 s with cold disks."""
-        assert self.process is None, "this ejabberd runs already"
-        self._write_config()
-        process = self.process = self._spawn()
-        try:
-            until(lambda: process.poll() is not None or self._ready(), "ejabberd answers", START_TIMEOUT_S)
-            assert process.poll() is None, f"ejabberd did not start:\n{self.log_tail()}"
-            for user in (ADMIN, LIMITED):
-                status, text = self.call("register", user=user, host=self.hosts[0], password=self.password)
-                assert status in (200, 409), f"{user} could not be registered: {text}"
-        except BaseException:
-            self.kill()
-            raise
+        """With its accounts; about 1 s, 5 s with cold disks."""
+        super().start()
+        for user in (ADMIN, LIMITED):
+            status, text = self.call("register", user=user, host=self.hosts[0], password=self.password)
+            assert status in (200, 409), f"{user} could not be registered: {text}"
         return self
-
-    def stop(self) -> None:
-        """Stops it gracefully (SIGTERM) and waits; takes 1 to 2 s, in which it answers oddly."""
-        if self.process is not None:
-            self.process.terminate()
-            self._wait()
-
-    def kill(self) -> None:
-        """Ends it at once (SIGKILL)."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self._wait()
-
-    def restart(self) -> None:
-        """Stops it gracefully and starts it again on the same port and spool."""
-        self.stop()
-        self.start()
 
     def call(self, command: str, /, **arguments: object) -> tuple[int, str]:
         """Calls a command with all rights and returns the status and the answer's text. Raises OSError."""
@@ -187,16 +152,7 @@ class Ejabberd:
             return response.status, response.read().decode("utf-8", "replace")
 
     def authorization(self, user: str = ADMIN) -> str:
-        """The value of an Authorization header for an account of the first host."""
         return "Basic " + base64.b64encode(f"{user}@{self.hosts[0]}:{self.password}".encode()).decode()
-
-    def log_tail(self) -> str:
-        """The last lines of what it printed and logged."""
-        lines: list[str] = []
-        for path in (self.directory / "output.log", self.directory / "ejabberd.log"):
-            if path.exists():
-                lines += path.read_text("utf-8", "replace").splitlines()[-LOG_TAIL_LINES:]
-        return "\n".join(lines)
 
     def _ready(self) -> bool:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -204,7 +160,6 @@ class Ejabberd:
         return False
 
     def _write_config(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
         config = CONFIG.format(
             port=self.port,
             hosts=json.dumps(self.hosts),
@@ -217,19 +172,11 @@ class Ejabberd:
         (self.directory / "ejabberd.yml").write_text(config, encoding="utf-8")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
+        self._write_config()
         hidden = [word for name in self.without for word in ("-eval", f"code:del_path({name})")]
         spool = json.dumps(str(self.directory / "spool"))  # an Erlang string: the quotes are part of it
-        with (self.directory / "output.log").open("ab") as output:
-            return subprocess.Popen(
-                self.by or ["erl", "+K", "true", "-mnesia", "dir", spool, *hidden, "-s", "ejabberd", "-noinput"],
-                cwd=self.directory,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # `erl` is a shell script that becomes the emulator; its helpers share the group. Ctrl-C is ours.
-                start_new_session=True,
-            )
+        erl = ("erl", "+K", "true", "-mnesia", "dir", spool, *hidden, "-s", "ejabberd", "-noinput")
+        return self._run(*(self.by or erl), env=self._environment())
 
     def _environment(self) -> Mapping[str, str]:
         return {
@@ -240,17 +187,6 @@ class Ejabberd:
             "HOME": str(self.directory),
         }
 
-    def _wait(self) -> None:
-        if self.process is not None:
-            self.process.wait(timeout=30)
-            self.process = None
-
-
-def say(line: str) -> None:
-    """A line to whoever started this, at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
 
 def main() -> None:
     """Keeps an ejabberd running until Ctrl-C or SIGTERM."""
@@ -259,20 +195,10 @@ def main() -> None:
     parser.add_argument("--domain", default="example.org")
     parser.add_argument("--password", default="test")
     given = parser.parse_args()
-    # Set anew: a shell has what a script starts in the background ignore Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="ejabberd-") as directory:
-        server = Ejabberd(Path(directory), (given.domain, "localhost"), given.port, given.password)
-        try:
-            server.start()
-            say(f"ejabberd answers at {server.url} to {server.admin}, password {server.password}. Ctrl-C ends it.")
-            while server.process is not None and server.process.poll() is None:
-                time.sleep(1)
-            say(f"ejabberd ended by itself:\n{server.log_tail()}")
-        except KeyboardInterrupt:
-            server.stop()
-        finally:
-            server.kill()
+    keep(
+        lambda folder: Ejabberd(folder, (given.domain, "localhost"), given.port, given.password),
+        lambda one: [f"ejabberd answers at {one.url} to {one.admin}, password {one.password}. Ctrl-C ends it."],
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ _NAMED: Final = {"process", "work", "workers", "signals"}
 
 
 def made(words: Mapping[str, object] = WORDS) -> Iterator[str]:
-    """Each key, with these words in it."""
     keys = Keys()
     for name, found in inspect.getmembers(Keys):
         if name.startswith("_") or name in {"namespace", "queue_of", "wanted_type"}:
@@ -28,7 +27,6 @@ def made(words: Mapping[str, object] = WORDS) -> Iterator[str]:
 
 
 def _arguments(method: str, found: object, words: Mapping[str, object]) -> Iterator[dict[str, object]]:
-    """What to call it with."""
     assert callable(found)
     wanted = list(inspect.signature(found).parameters)[1:]
     several: dict[str, tuple[object, ...]] = {

@@ -5,7 +5,6 @@ from restbroker.operate.overview import Figures
 
 
 def lane(number: int = 77, target: str = "ejabberd", /, **fields: Json) -> dict[str, Json]:
-    """One target in one process that is well, but for these fields."""
     usual: dict[str, Json] = {
         "identity": f"node:{number}:abc",
         "process": f"node:{number}",
@@ -44,14 +43,12 @@ def lane(number: int = 77, target: str = "ejabberd", /, **fields: Json) -> dict[
 def pause(
     reason: str = "operator", left_s: Json = None, who: str | None = None, why: str | None = None
 ) -> dict[str, Json]:
-    """One pause of a queue or a target."""
     return {"reason": reason, "left_s": left_s, "who": who, "why": why, "since_s": None}
 
 
 def queue(
     name: str = "rest", size: int | None = 0, latency_s: float | None = 0.0, /, **fields: Json
 ) -> dict[str, Json]:
-    """One queue."""
     return {"name": name, "size": size, "latency_s": latency_s, "paused": False, "pause": None, **fields}
 
 

@@ -21,7 +21,6 @@ class Form:
     buttons: list[tuple[str, str]] = attrs.field(factory=list)
 
     def filled(self, button: str, check: Sequence[str]) -> dict[str, str | list[str]]:
-        """What a browser sends for this button and these boxes."""
         values = dict(self.buttons)
         assert button in values, f"{self.action or 'the form'} has no button {button!r}, but {sorted(values)}"
         names = {value: name for name, value in self.boxes}
@@ -69,7 +68,6 @@ class Page:
 
 
 def parse(url: str, html: str) -> Page:
-    """Reads a page."""
     reader = _Reader(Page(url, html))
     reader.feed(html)
     reader.close()

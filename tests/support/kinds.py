@@ -28,7 +28,6 @@ class Fetched:
     token: str | None = key("Token", values.text(), "A secret.", secret=True)
 
     def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
-        """Depth is mandatory here."""
         if self.depth is None:
             review.refuse(at("Options.Depth"), "is missing.")
         return source

@@ -29,7 +29,6 @@ KINDS: Final = {"none": "no key", "zset": "sorted set"}
 
 
 def job(jid: str, **more: object) -> bytes:
-    """As it lies in a queue or a set."""
     fields = {"class": "Add", "queue": "rest", "jid": jid, "args": ["safe", {"user": "u"}, "t"]}
     return json.dumps({**fields, "error_class": "ServerError", "error_message": "It failed.", **more}).encode()
 

@@ -21,7 +21,6 @@ def finish(picture: Path) -> None:
 
 
 def run(program: str, *arguments: str) -> None:
-    """Runs a program to its end, or ends this one with how to install it."""
     if shutil.which(program) is None:
         sys.exit(f"{program} is not installed; `make screenshots` installs it, or: sudo apt-get install {program}")
     subprocess.run([program, *arguments], check=True, capture_output=True, timeout=60)

@@ -132,7 +132,6 @@ class Running:
         return match
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal."""
         self.process.send_signal(number)
 
     def wait(self, timeout_s: float = NEVER_S) -> int:
@@ -143,7 +142,6 @@ class Running:
             raise AssertionError(f"It did not end in {timeout_s:g} s:\n{self.output()}") from None
 
     def stop(self, timeout_s: float = NEVER_S) -> int:
-        """Asks it to end (SIGTERM) and returns the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout_s)
 
@@ -167,7 +165,6 @@ class Stopwatch:
         return cls(pids, time.monotonic(), waited_for_a_core_s(*pids))
 
     def passed_s(self) -> float:
-        """By the clock on the wall."""
         return time.monotonic() - self._began_s
 
     def waited_s(self, *later: Running) -> float:
@@ -175,7 +172,6 @@ class Stopwatch:
         return max(0.0, waited_for_a_core_s(*self.pids, *(one.process.pid for one in later)) - self._waited_s)
 
     def took_s(self, *later: Running) -> float:
-        """What is left of the time that passed."""
         return self.passed_s() - self.waited_s(*later)
 
 

@@ -41,7 +41,6 @@ class Progress:
     lines: int = 0
 
     def pytest_report_header(self) -> str:
-        """Says what comes first, and takes its time."""
         return "reading the tests; each worker reads all of them"
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -50,7 +49,6 @@ class Progress:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        """Begins to count once the first worker knows what there is."""
         if not self.total:
             self._begin(len(ids))
 
@@ -66,12 +64,10 @@ class Progress:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Leaves the summary to pytest."""
         session.config.pluginmanager.unregister(self)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logfinish(self) -> None:
-        """Counts a test."""
         self.done += 1
         now_s, line = time.monotonic(), self.done * _LINES // max(self.total, 1)
         passed_s, is_last = now_s - self.shown_s, self.done == self.total

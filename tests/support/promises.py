@@ -15,12 +15,10 @@ Promises: TypeAlias = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 def promises() -> Mapping[str, Promises]:
-    """All of them, by page."""
     return tomllib.loads(FILE.read_text("utf-8"))
 
 
 def proofs_of(page: Promises) -> frozenset[str]:
-    """All tests of a page."""
     return frozenset(test for by_promise in page.values() for tests in by_promise.values() for test in tests)
 
 
@@ -36,20 +34,17 @@ class Proofs:
     missing: Sequence[str] = ()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Notes what ran, on whichever worker."""
         if report.when == "call" and not report.skipped:
             self.ran.add(report.nodeid.partition("[")[0])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fails the run."""
         if session.exitstatus == pytest.ExitCode.OK and _is_whole(session.config):
             self.missing = sorted(self.needed - self.ran)
             if self.missing:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Tells which."""
         if self.missing:
             terminalreporter.section("tests that prove a promise and did not run (tests/promises.toml)", red=True)
         for test in self.missing:
@@ -57,7 +52,6 @@ class Proofs:
 
 
 def _is_whole(config: pytest.Config) -> bool:
-    """Whether nobody asked for some of the tests."""
     some = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "collectonly")
     return config.args_source is not pytest.Config.ArgsSource.ARGS and not any(
         config.getoption(name, None) for name in some

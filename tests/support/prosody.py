@@ -1,8 +1,8 @@
 """A real Prosody in a folder of its own, on loopback ports: started, stopped, killed, restarted.
 
 For tests; and `python -m tests.support.prosody --port 5280 --domain example.org` keeps one running until Ctrl-C.
-Always holds: no prosodyctl, no service manager and no other user are involved, so it works in any container; a missing
-Prosody is a failure that says how to install it, never a skip; nothing listens beyond loopback.
+Always holds: no prosodyctl is involved; a missing Prosody is a failure that says how to install it, never a skip;
+nothing listens beyond loopback.
 
 Debian packages neither mod_http_roster_admin nor (for Prosody 0.12) mod_rest, mod_http_admin_api and mod_post_msg: our
 own stand-ins in prosody_modules/ take their places, with their oddities as switches (`turn`). PROSODY_MODULES names a
@@ -18,25 +18,19 @@ import http.client
 import json
 import os
 import shutil
-import signal
 import subprocess
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final
 
 import attrs
 
-from tests.support.ejabberd import say
+from tests.support.daemon import Daemon, keep
 from tests.support.ports import accepts, free_port
 from tests.support.prosody_config import CONFIG, HOOK, HOST, INCLUDE
-from tests.support.wait import until
 
 PASSWORD: Final = "test password ☂"
 STAND_INS: Final = Path(__file__).with_name("prosody_modules")
-START_TIMEOUT_S: Final = 60.0
-LOG_TAIL_LINES: Final = 30
 
 
 def original_modules() -> Path | None:
@@ -57,16 +51,15 @@ class Traffic:
 
 
 @attrs.define
-class Prosody:
+class Prosody(Daemon):
     """One server. It has no accounts but those that `register` makes."""
 
-    directory: Path
+    name: ClassVar = "Prosody"
+    logs: ClassVar = ("output.log", "prosody.log")
     host: str = "example.org"
     port: int = attrs.Factory(free_port)
-    """Where the modules serve HTTP."""
     c2s_port: int = attrs.Factory(free_port)
     roster_port: int = attrs.Factory(free_port)
-    """Where it looks for the roster service."""
     hook_port: int = attrs.Factory(free_port)
     """Where it posts what is sent to the host `hook.<host>`."""
     roster_path: str = "/roster/%s"
@@ -81,71 +74,31 @@ class Prosody:
         "http_admin_api",
         "post_msg",
     )
-    """The modules under test that are loaded."""
     included: str | None = None
     """A file of its own that its configuration includes, as Debian's does with conf.d: the hosts, in the place of those
     that are described here."""
-    process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Where all its HTTP services are found."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def roster_admin_url(self) -> str:
-        """The URL of a target of kind prosody-roster."""
         return f"{self.url}/roster_admin"
 
     @property
     def rest_url(self) -> str:
-        """The URL of a target of kind prosody-rest."""
         return f"{self.url}/rest"
 
     @property
     def hook_host(self) -> str:
-        """The host that stands for whoever takes the events."""
         return f"hook.{self.host}"
-
-    def start(self) -> Self:
-        """Starts it on the data that is there, and returns when it answers; well below 1 s."""
-        assert self.process is None, "this Prosody runs already"
-        self.directory.mkdir(parents=True, exist_ok=True)
-        config = self.directory / "prosody.cfg.lua"
-        config.write_text(self._config(), encoding="utf-8")
-        process = self.process = self._spawn(config)
-        try:
-            until(lambda: process.poll() is not None or self._ready(), "Prosody answers", START_TIMEOUT_S)
-            assert process.poll() is None, f"Prosody did not start:\n{self.log_tail()}"
-        except BaseException:
-            self.kill()
-            raise
-        return self
-
-    def stop(self) -> None:
-        """Stops it gracefully (SIGTERM) and waits."""
-        if self.process is not None:
-            self.process.terminate()
-            self._wait()
-
-    def kill(self) -> None:
-        """Ends it at once (SIGKILL)."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            self._wait()
-
-    def restart(self) -> None:
-        """Stops it gracefully and starts it again on the same ports and data; accounts stay, sessions end."""
-        self.stop()
-        self.start()
 
     def reset(self) -> None:
         """As it was after its start: nobody online, no accounts, all switches as they are by default."""
         self.act("reset")
 
     def register(self, *users: str, password: str = PASSWORD) -> None:
-        """Makes accounts."""
         self.act("register", dict.fromkeys(users, password))
 
     def turn(self, **switches: object) -> None:
@@ -153,7 +106,6 @@ class Prosody:
         self.act("turn", switches)
 
     def token(self, user: str, scope: str = "") -> str:
-        """A bearer token of this account."""
         token: str = self.act("token", {"user": user, **({"scope": scope} if scope else {})})
         return token
 
@@ -178,7 +130,6 @@ class Prosody:
         return dict(self.act("sent") or {})
 
     def online(self) -> Mapping[str, int]:
-        """How many sessions each user has who has one."""
         return dict(self.act("online") or {})
 
     def traffic(self) -> Traffic:
@@ -186,7 +137,6 @@ class Prosody:
         return Traffic(**self.act("traffic"))
 
     def act(self, name: str, argument: object = None) -> Any:
-        """Calls an act of mod_test_control."""
         status, text = self.call("POST", f"/test_control/{name}", json.dumps(argument))
         assert status == 200, f"{name}: {status} {text}"
         return json.loads(text).get("answer")
@@ -208,14 +158,6 @@ class Prosody:
     def authorization(self, user: str, password: str = PASSWORD) -> str:
         """The value of an Authorization header: what comes before the @ for mod_rest, a bare JID for mod_post_msg."""
         return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-    def log_tail(self) -> str:
-        """The last lines of what it printed and logged."""
-        lines: list[str] = []
-        for path in (self.directory / "output.log", self.directory / "prosody.log"):
-            if path.exists():
-                lines += path.read_text("utf-8", "replace").splitlines()[-LOG_TAIL_LINES:]
-        return "\n".join(lines)
 
     def _ready(self) -> bool:
         with contextlib.suppress(OSError, http.client.HTTPException, AssertionError):
@@ -241,24 +183,13 @@ class Prosody:
             hook_url=f"http://{self.hook_login}127.0.0.1:{self.hook_port}{self.hook_path}",
         )
 
-    def _spawn(self, config: Path) -> subprocess.Popen[bytes]:
+    def _spawn(self) -> subprocess.Popen[bytes]:
         assert shutil.which("prosody"), (
             "Prosody is not installed; `make test` installs it, or: sudo apt-get install prosody"
         )
-        with (self.directory / "output.log").open("ab") as output:
-            return subprocess.Popen(
-                ["prosody", "--config", str(config), "-F"],
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                process_group=0,  # Ctrl-C is ours
-            )
-
-    def _wait(self) -> None:
-        if self.process is not None:
-            self.process.wait(timeout=30)
-            self.process = None
+        config = self.directory / "prosody.cfg.lua"
+        config.write_text(self._config(), encoding="utf-8")
+        return self._run("prosody", "--config", str(config), "-F")
 
 
 def main() -> None:
@@ -272,21 +203,14 @@ def main() -> None:
     parser.add_argument("--password", default="test")
     parser.add_argument("users", nargs="*", default=["john", "aaron"], help="accounts to make")
     given = parser.parse_args()
-    # Set anew: a shell has what a script starts in the background ignore Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="prosody-") as directory:
-        server = Prosody(Path(directory), given.domain, given.port, given.c2s_port, given.roster_port, given.hook_port)
-        try:
-            server.start().register(*given.users, password=given.password)
-            say(f"Prosody answers at {server.url}; accounts {', '.join(given.users)} at {server.host}, ")
-            say(f"password {given.password}. Ctrl-C ends it.")
-            while server.process is not None and server.process.poll() is None:
-                time.sleep(1)
-            say(f"Prosody ended by itself:\n{server.log_tail()}")
-        except KeyboardInterrupt:
-            server.stop()
-        finally:
-            server.kill()
+
+    def words(server: Prosody) -> list[str]:
+        server.register(*given.users, password=given.password)
+        accounts = f"accounts {', '.join(given.users)} at {server.host}, password {given.password}"
+        return [f"Prosody answers at {server.url}; {accounts}. Ctrl-C ends it."]
+
+    ports = given.port, given.c2s_port, given.roster_port, given.hook_port
+    keep(lambda folder: Prosody(folder, given.domain, *ports), words)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """A real RabbitMQ in a folder of its own, on loopback ports: started, stopped, killed, restarted, published to.
 
-For tests; and `python -m tests.support.rabbitmq --port 5672` keeps one running until Ctrl-C. Always holds: no
-service manager and no other user are involved, so it works in any container; its epmd is its own and
-ends with it; a missing RabbitMQ is a failure that says how to install it, never a skip; nothing listens beyond
-loopback.
+For tests; and `python -m tests.support.rabbitmq --port 5672` keeps one running until Ctrl-C. Always holds: its epmd is
+its own and ends with it; a missing RabbitMQ is a failure that says how to install it, never a skip; nothing listens
+beyond loopback.
 
 Works with Debian's rabbitmq-server 3.10.8 (tried). Users and what they may do stand in a file of definitions, which is
 loaded at each start: `USER` may do everything in the virtual host `/`, `LIMITED` may read only.
@@ -16,29 +15,24 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
-import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final
 
 import attrs
 import pika
 import pika.exceptions
 from pika.adapters.blocking_connection import BlockingChannel
 
-from tests.support.ejabberd import say
+from tests.support.daemon import Daemon, keep
 from tests.support.ports import accepts, free_port
 from tests.support.wait import until
 
 USER: Final = "restbroker"
 LIMITED: Final = "reader"
 PASSWORD: Final = "a password of RabbitMQ's"
-START_TIMEOUT_S: Final = 300.0
-LOG_TAIL_LINES: Final = 30
 _SCRIPT: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Not Debian's wrapper in /usr/sbin, which becomes the user rabbitmq."""
 _CONFIG: Final = """\
@@ -73,62 +67,20 @@ class Certificate:
 
 
 @attrs.define
-class RabbitMQ:
+class RabbitMQ(Daemon):
     """One server. `certificate`: it also speaks TLS, at `tls_port`."""
 
-    directory: Path
+    name: ClassVar = "RabbitMQ"
     certificate: Certificate | None = None
     port: int = attrs.Factory(free_port)
     tls_port: int = attrs.Factory(free_port)
     _dist_port: int = attrs.Factory(free_port)
     _epmd_port: int = attrs.Factory(free_port)
     _epmd: subprocess.Popen[bytes] | None = None
-    process: subprocess.Popen[bytes] | None = None
 
     def url(self, user: str = USER, password: str = PASSWORD) -> str:
         """The URL of the virtual host `/`."""
         return f"amqp://{user}:{password.replace(' ', '%20')}@127.0.0.1:{self.port}/%2F"
-
-    def start(self) -> Self:
-        """Starts it on the data that is there, and returns when it takes connections; 4 to 8 s."""
-        assert self.process is None, "this RabbitMQ runs already"
-        self._write_config()
-        process = self.process = self._spawn()
-        try:
-            until(lambda: process.poll() is not None or self._ready(), "RabbitMQ answers", START_TIMEOUT_S)
-            assert process.poll() is None, f"RabbitMQ did not start:\n{self.log_tail()}"
-        except BaseException:
-            self.kill()
-            raise
-        return self
-
-    def stop(self) -> None:
-        """Stops it gracefully (SIGTERM) and waits."""
-        if self.process is not None:
-            self.process.terminate()
-            self._wait()
-
-    def kill(self) -> None:
-        """Ends it at once (SIGKILL)."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self._wait()
-
-    def restart(self) -> None:
-        """Stops it gracefully and starts it again on the same ports and data."""
-        self.stop()
-        self.start()
-
-    def freeze(self) -> None:
-        """Suspends it (SIGSTOP): connections stay open and nothing answers."""
-        assert self.process is not None, "this RabbitMQ does not run"
-        os.killpg(self.process.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Lets it go on after `freeze`."""
-        assert self.process is not None, "this RabbitMQ does not run"
-        os.killpg(self.process.pid, signal.SIGCONT)
 
     def suspend(self, queue: str) -> None:
         """Has a quorum queue answer nobody, as one that waits for its other nodes."""
@@ -153,7 +105,6 @@ class RabbitMQ:
 
     @contextmanager
     def channel(self) -> Iterator[BlockingChannel]:
-        """A channel on a connection of its own."""
         connection = pika.BlockingConnection(pika.URLParameters(self.url()))
         try:
             yield connection.channel()
@@ -162,7 +113,6 @@ class RabbitMQ:
                 connection.close()
 
     def declare(self, *exchanges: str, kind: str = "topic", durable: bool = False) -> None:
-        """Makes exchanges as MongooseIM makes them when it starts."""
         with self.channel() as channel:
             for exchange in exchanges:
                 channel.exchange_declare(exchange, kind, durable=durable)
@@ -191,7 +141,6 @@ class RabbitMQ:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
 
     def exists(self, exchange: str) -> bool:
-        """Whether there is such an exchange."""
         with self.channel() as channel:
             try:
                 channel.exchange_declare(exchange, passive=True)
@@ -200,13 +149,8 @@ class RabbitMQ:
             return True
 
     def log(self) -> str:
-        """What it printed and logged."""
         path = self.directory / "output.log"
         return path.read_text("utf-8", "replace") if path.exists() else ""
-
-    def log_tail(self) -> str:
-        """The last lines of that."""
-        return "\n".join(self.log().splitlines()[-LOG_TAIL_LINES:])
 
     def _ready(self) -> bool:
         if not accepts(self.port):
@@ -216,7 +160,6 @@ class RabbitMQ:
         return False
 
     def _write_config(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
         text = _CONFIG.format(port=self.port, directory=self.directory)
         if self.certificate is not None:
             text += _TLS.format(port=self.tls_port, **attrs.asdict(self.certificate))
@@ -228,6 +171,7 @@ class RabbitMQ:
         assert _SCRIPT.exists(), (
             "RabbitMQ is not installed; `make test` installs it, or: sudo apt-get install rabbitmq-server"
         )
+        self._write_config()
         environment = self._environment()
         # One of its own in the foreground: the one that `erl` would start outlives it.
         self._epmd = subprocess.Popen(
@@ -239,17 +183,7 @@ class RabbitMQ:
             start_new_session=True,
         )
         until(lambda: accepts(self._epmd_port), "epmd answers")
-        with (self.directory / "output.log").open("ab") as output:
-            return subprocess.Popen(
-                [str(_SCRIPT)],
-                cwd=self.directory,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # The script becomes the emulator; its helpers share the group. Ctrl-C is ours.
-                start_new_session=True,
-            )
+        return self._run(str(_SCRIPT), env=environment)
 
     def _environment(self) -> dict[str, str]:
         kept = {key: os.environ[key] for key in ("PATH", "LANG", "TZ") if key in os.environ}
@@ -272,14 +206,9 @@ class RabbitMQ:
         }
 
     def _wait(self) -> None:
-        assert self.process is not None, "this RabbitMQ was never started"
         try:
-            self.process.wait(timeout=60)
+            super()._wait()
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(timeout=30)
-            self.process = None
             if self._epmd is not None:
                 self._epmd.kill()
                 self._epmd.wait(timeout=30)
@@ -327,20 +256,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Runs a RabbitMQ of its own until Ctrl-C.")
     parser.add_argument("--port", type=int, default=5672)
     given = parser.parse_args()
-    # Set anew: a shell has what a script starts in the background ignore Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="rabbitmq-") as directory:
-        server = RabbitMQ(Path(directory), port=given.port)
-        try:
-            server.start()
-            say(f"RabbitMQ answers at {server.url()}. Ctrl-C ends it.")
-            while server.process is not None and server.process.poll() is None:
-                time.sleep(1)
-            say(f"RabbitMQ ended by itself:\n{server.log_tail()}")
-        except KeyboardInterrupt:
-            server.stop()
-        finally:
-            server.kill()
+    keep(
+        lambda folder: RabbitMQ(folder, port=given.port),
+        lambda server: [f"RabbitMQ answers at {server.url()}. Ctrl-C ends it."],
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """A small HTTP server in threads of the test that takes any request, keeps it byte for byte, and answers as it is told.
 
-For tests of the kind `http`: what comes is what a receiver of webhooks gets. Always holds: a request is kept before it
-is answered.
+Always holds: a request is kept before it is answered.
 """
 
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Self, TypeAlias
 
 import attrs
 
@@ -20,6 +19,10 @@ class Received:
     target: str
     headers: Mapping[str, str]
     body: bytes
+    client: int = 0
+    """The port that it came from."""
+    number: int = 1
+    """Which one of its connection it is."""
 
 
 @attrs.frozen
@@ -31,22 +34,24 @@ class Answer:
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
+Act: TypeAlias = Callable[[Received], Answer | bytes]
+"""What is said to a request. Bytes go out as they are, then the connection is closed."""
+
+
 @attrs.define(eq=False)
 class Receiver:
     """Serves while its `with` block runs. `act` says what to answer. A port that is not given is chosen."""
 
-    act: Callable[[Received], Answer] = lambda _received: Answer()
+    act: Act = lambda _received: Answer()
     received: list[Received] = attrs.field(factory=list)
     port: int = 0
     _server: ThreadingHTTPServer | None = None
 
     @property
     def url(self) -> str:
-        """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
     def of(self, method: str) -> list[Received]:
-        """The requests with this method."""
         return [one for one in list(self.received) if one.method == method]
 
     def __enter__(self) -> Self:
@@ -54,14 +59,25 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Head and body go out in two writes: with Nagle's algorithm each answer would take 40 ms.
             disable_nagle_algorithm = True
+            count = 0
 
             def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                length = int(self.headers.get("Content-Length", "0"))
+                body = self.rfile.read(length)
+                if len(body) < length:  # the client was killed while it sent
+                    self.close_connection = True
+                    return
+                self.count += 1
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                received = Received(self.command, self.path, headers, body)
+                received = Received(self.command, self.path, headers, body, self.client_address[1], self.count)
                 ours.received.append(received)
                 answer = ours.act(received)
+                if isinstance(answer, bytes):
+                    self.close_connection = True
+                    self.wfile.write(answer)
+                    return
                 self.send_response(answer.status)
                 for name, value in {**answer.headers, "Content-Length": str(len(answer.body))}.items():
                     self.send_header(name, value)
@@ -87,7 +103,7 @@ class Receiver:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 128
+    request_queue_size = 1024
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up in the middle is what some tests are about."""

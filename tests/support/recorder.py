@@ -33,7 +33,6 @@ class Recorded:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Header names in lower case."""
         lines = self.head.decode("latin-1").split("\r\n")[1:]
         return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name}
 
@@ -140,8 +139,6 @@ def raw(data: bytes, *, keep: bool = False) -> Action:
 
 
 def reset() -> Action:
-    """No answer, but a TCP reset."""
-
     async def act(stream: trio.abc.Stream) -> bool:
         assert isinstance(stream, trio.SocketStream)
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -170,8 +167,6 @@ def hang_up_after(first: Action) -> Action:
 
 
 def endless(size_bytes: int) -> Action:
-    """A body of this size in small pieces."""
-
     async def act(stream: trio.abc.Stream) -> bool:
         await stream.send_all(f"HTTP/1.1 200 OK\r\nContent-Length: {size_bytes}\r\n\r\n".encode())
         sent = 0

@@ -56,7 +56,6 @@ class Line:
         self.bench.wait_until_sent(LOAD // 6)
 
     def push(self, count: int) -> None:
-        """Each registers a user of its own, and asks for a reply."""
         self.bench.push([self.job(number) for number in range(self.pushed, self.pushed + count)])
         self.pushed += count
 
@@ -65,11 +64,9 @@ class Line:
         return payload(number, "register", f"reply-{number}", **fields)
 
     def ready(self) -> int:
-        """What /readyz says."""
         return page(self.health_port, "/readyz").status_code
 
     def outages(self) -> list[tuple[int, int]]:
-        """How many beginnings and ends of outages each broker has told."""
         outputs = [broker.output() for broker in self.bench.brokers]
         return [(one.count(" redis.lost "), one.count(" redis.back ")) for one in outputs]
 
@@ -77,7 +74,6 @@ class Line:
         until(lambda: self.ready() == 503, "/readyz says that Redis is away")
 
     def watch_cpu(self, watched_s: float) -> None:
-        """The broker must be as good as idle for so long."""
         statuses = set()
 
         def look() -> None:
@@ -88,7 +84,6 @@ class Line:
         assert statuses == {503}
 
     def wait_until_back(self) -> None:
-        """Redis is back just now."""
         watch = Stopwatch.start(self.broker)
         until(lambda: self.ready() == 200, "/readyz says that Redis is back")
         took_s = watch.took_s()
@@ -96,7 +91,6 @@ class Line:
         assert took_s <= BACK_WITHIN_S
 
     def assert_each_is_answered_once(self) -> None:
-        """And nothing is left anywhere in Redis."""
         self.bench.wait_until_finished()
         until(lambda: len(self.bench.replies()) >= self.pushed, "every job is answered")
         assert sorted(reply_id for _, reply_id in self.bench.replies()) == sorted(
@@ -109,11 +103,9 @@ class Line:
         assert {job: len(sent) for job, sent in sendings.items()} == {job_id(n): 1 for n in range(self.pushed)}
 
     def assert_outages(self, count: int) -> None:
-        """As every broker tells them."""
         assert set(self.outages()) == {(count, count)}, self.broker.output()
 
     def assert_it_goes_on(self) -> None:
-        """Redis is back just now, from one outage that cost nothing but time."""
         self.wait_until_back()
         self.assert_each_is_answered_once()
         self.assert_each_was_sent_once()

@@ -52,11 +52,9 @@ class RedisServer:
 
     @property
     def running(self) -> bool:
-        """Whether the process lives (it may be suspended)."""
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> Self:
-        """Starts it on the data that is there, and returns when it answers."""
         process = self.launch()
         try:
             until(lambda: process.poll() is not None or self._ready(), f"{self.binary.name} answers")
@@ -102,14 +100,12 @@ class RedisServer:
         self.start()
 
     def wipe(self) -> None:
-        """Removes the data of a stopped server."""
         assert not self.running, "stop the server first"
         for name in _DATA:
             path = self.directory / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def flush(self) -> None:
-        """Empties every database and forgets cached scripts."""
         assert self.command("FLUSHALL SYNC").startswith("+OK")
         assert self.command("SCRIPT FLUSH SYNC").startswith("+OK")
 
@@ -124,12 +120,10 @@ class RedisServer:
                 return ""
 
     def log(self) -> str:
-        """What it has logged so far."""
         path = self.directory / "server.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def close(self) -> None:
-        """Ends the process, in whatever state it is."""
         self.kill()
 
     def _spawn(self) -> subprocess.Popen[bytes]:

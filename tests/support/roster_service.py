@@ -8,10 +8,11 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import attrs
+
+from tests.support.receiver import Received, Receiver
 
 Way = Literal["hang", "close", "cut"]
 """Never answers until the block ends; hangs up without a word; hangs up in the middle of the body."""
@@ -43,69 +44,38 @@ class RosterService:
     _open: int = 0
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
     _over: threading.Event = attrs.field(factory=threading.Event)
-    _server: ThreadingHTTPServer | None = None
+    _http: Receiver = attrs.field(init=False)
 
     @property
     def asked(self) -> Counter[str]:
-        """How often each user's roster was asked for."""
         return Counter(get.user for get in list(self.gets))
 
     def __enter__(self) -> Self:
-        ours = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_GET(self) -> None:
-                ours._serve(self)
-
-            def log_message(self, *_: object) -> None:
-                """Tests read what they need from `gets`."""
-
-        server = _Server(("127.0.0.1", self.port), Handler)
-        self._server = server
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self._http = Receiver(self._serve, port=self.port).__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._server is not None
         self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._http.__exit__()
 
-    def _serve(self, handler: BaseHTTPRequestHandler) -> None:
-        user = handler.path.partition("?")[0].rpartition("/")[2]
+    def _serve(self, received: Received) -> bytes:
+        user = received.target.partition("?")[0].rpartition("/")[2]
         with self._lock:
-            self.gets.append(Get(user, handler.path, {name.lower(): value for name, value in handler.headers.items()}))
+            self.gets.append(Get(user, received.target, received.headers))
             self._open += 1
             self.peak = max(self.peak, self._open)
         try:
-            self._answer(handler, self.answers.get(user, 200), json.dumps(self.rosters.get(user, {})).encode(), user)
+            return self._answer(self.answers.get(user, 200), json.dumps(self.rosters.get(user, {})).encode(), user)
         finally:
             with self._lock:
                 self._open -= 1
 
-    def _answer(self, handler: BaseHTTPRequestHandler, how: Any, body: bytes, user: str) -> None:
+    def _answer(self, how: Way | int | bytes, body: bytes, user: str) -> bytes:
         self.before(user)
-        handler.close_connection = True
         if how == "hang":
             self._over.wait()
-            return
-        if how == "close":
-            return
-        if isinstance(how, bytes):
-            body = how
-        handler.send_response(how if isinstance(how, int) else 200)
-        handler.send_header("Content-Length", str(len(body) + 10 * (how == "cut")))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 1024
-    allow_reuse_address = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up in the middle is what some tests are about."""
+        if how in ("hang", "close"):
+            return b""
+        body = how if isinstance(how, bytes) else body
+        status, length = how if isinstance(how, int) else 200, len(body) + 10 * (how == "cut")
+        return f"HTTP/1.1 {status} Words\r\nContent-Length: {length}\r\n\r\n".encode() + body

@@ -21,7 +21,6 @@ class Walk:
 
     @contextmanager
     def row(self, row: object) -> Iterator[None]:
-        """Notes a failure, and goes on."""
         try:
             yield
         except (Exception, pytest.fail.Exception) as failure:  # noqa: BLE001 - whatever it is, the row is wrong

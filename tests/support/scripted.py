@@ -43,7 +43,6 @@ class Script:
     mended: threading.Event = attrs.field(factory=threading.Event)
 
     def __call__(self, arrival: Arrival) -> int:
-        """The status for one request of a job."""
         user = str(arrival.arguments.get("user", ""))
         if user.startswith("hangs"):
             self.released.wait(_LONGEST_HANG_S)
@@ -91,7 +90,6 @@ class Citizen:
 
     @property
     def config(self) -> Path:
-        """Its env.json."""
         return self.directory / "env.json"
 
     def configure(self, **keys: object) -> None:
@@ -132,15 +130,12 @@ class Citizen:
         return done.stdout
 
     def push(self, *payloads: bytes, queue: str = QUEUE) -> None:
-        """Pushes jobs, the first one first."""
         queues.push(self.client, queue, payloads)
 
     def listed(self) -> list[str]:
-        """Who is on Sidekiq's list of processes."""
         return sorted(names(self.client.command("SMEMBERS", "processes")))
 
     def identity(self, running: Running, timeout_s: float = NEVER_S) -> str:
-        """A broker's name among Sidekiq's processes, once it is on their list."""
         pid = str(running.process.pid)
 
         def found() -> list[str]:
@@ -153,31 +148,24 @@ class Citizen:
         return {name: value.decode() for name, value in mapping(self.client.command("HGETALL", identity)).items()}
 
     def wait_until_recorded(self, identity: str, field: str, value: str, timeout_s: float = NEVER_S) -> None:
-        """Returns when a process' record says so."""
         until(lambda: self.record(identity).get(field) == value, f"{field} is {value} in its record", timeout_s)
 
     def times_sent(self) -> Counter[str]:
-        """How often each user's job came to the server."""
         return Counter(str(arrival.arguments.get("user")) for arrival in list(self.server.arrivals))
 
     def wait_until_sent(self, count: int, timeout_s: float = NEVER_S) -> None:
-        """Returns when the server has seen this many requests of jobs."""
         until(lambda: len(self.server.arrivals) >= count, f"{count} requests of jobs arrive", timeout_s)
 
     def members(self, zset: str) -> list[dict[str, Any]]:
-        """The jobs in a sorted set, lowest score first."""
         return [json.loads(raw(member)) for member in items(self.client.command("ZRANGE", zset, 0, -1))]
 
     def wait_until_in(self, zset: str, count: int, timeout_s: float = NEVER_S) -> None:
-        """Returns when a sorted set has this many members."""
         until(lambda: self.size(zset) == count, f"{zset} has {count} jobs", timeout_s)
 
     def size(self, zset: str) -> int:
-        """How many members a sorted set has."""
         return integer(self.client.command("ZCARD", zset))
 
     def queued(self, queue: str = QUEUE) -> int:
-        """How many jobs wait in a queue."""
         return integer(self.client.command("LLEN", f"queue:{queue}"))
 
     def in_hand(self) -> int:
@@ -185,7 +173,6 @@ class Citizen:
         return self._unfinished()[census.IN_HAND]
 
     def wait_until_idle(self, timeout_s: float = NEVER_S) -> None:
-        """Returns when no job is queued or in anybody's hands."""
         busy = {QUEUE, census.IN_HAND}
         until(lambda: not busy & self._unfinished().keys(), "no job is queued or in hand", timeout_s)
 

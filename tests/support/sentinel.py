@@ -54,12 +54,10 @@ class Sentinel:
         return subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
 
     def log(self) -> str:
-        """What it has logged so far."""
         path = self.directory / "sentinel.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def close(self) -> None:
-        """Ends the process, in whatever state it is."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(timeout=30)
@@ -74,7 +72,6 @@ class Group:
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
-        """Host and port of each sentinel."""
         return tuple(("127.0.0.1", sentinel.port) for sentinel in self.sentinels)
 
     @property
@@ -90,7 +87,6 @@ class Group:
         until(lambda: self.sentinels[0].ask("FAILOVER", MASTER) == "OK", "the sentinel begins")
 
     def close(self) -> None:
-        """Ends every process."""
         for sentinel in self.sentinels:
             sentinel.close()
         for server in self.servers:

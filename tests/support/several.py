@@ -22,7 +22,6 @@ from tests.support.wait import until
 
 
 def target(port: int, queue: str, **more: object) -> dict[str, object]:
-    """A target of env.json."""
     return {"Kind": "ejabberd", "URL": f"http://127.0.0.1:{port}/api", "Queues": [queue], **more}
 
 
@@ -36,11 +35,9 @@ class Several:
 
     @property
     def command(self) -> list[str]:
-        """The arguments that start the broker."""
         return ["run", "--config", str(self.path)]
 
     def configure(self, targets: Mapping[str, Mapping[str, object]], **more: object) -> None:
-        """Writes env.json."""
         document = {"RedisURL": self.redis_url, "Token": TOKEN, "Targets": targets, **more}
         self.path.write_text(json.dumps(document))
 
@@ -56,12 +53,10 @@ class Several:
         return +found
 
     def wait_until_finished(self, timeout_s: float = 60.0) -> None:
-        """Returns when every job is done."""
         until(lambda: not self.unfinished(), "every job is done", timeout_s)
 
 
 def times_done(*servers: AnsweringServer) -> Counter[int]:
-    """How often each job came to any of these servers."""
     return Counter(_number(arrival.arguments) for server in servers for arrival in list(server.arrivals))
 
 

@@ -11,5 +11,4 @@ NO_JOB: Final = frozenset({"last", "hwm"})
 
 
 def jobs_in(hand: Mapping[str, bytes]) -> int:
-    """How many jobs the hash of an identity's jobs in progress has."""
     return len(hand.keys() - NO_JOB)

@@ -30,7 +30,6 @@ class Shell:
     terminal: int
 
     def completed(self, line: str) -> str:
-        """What stands in the line after these keys and Tab."""
         # The shell takes what is typed meanwhile when it is done with the Tab. Split, so that it is not found in what
         # the terminal shows of the typing.
         keys = f"{line}\t{_TO_BEGIN}echo '{_MARK[:2]}''{_MARK[2:]}<{_TO_END}>'\r"
@@ -82,7 +81,6 @@ def install(shell: str, home: Path) -> str:
 
 @contextmanager
 def opened(shell: str, home: Path, directory: Path) -> Iterator[Shell]:
-    """The shell, ready to be typed into."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         # fish ends without a controlling terminal.

@@ -32,7 +32,6 @@ class Reader:
         return [self.counts(now - timedelta(seconds=self.step_s * back)) for back in range(steps)]
 
     def found(self, redis: Any, prefix: str, now: datetime, steps: int) -> list[Found]:
-        """What it finds, from now back. Fields are split at the first "|"."""
         every: list[Found] = []
         for key in self.keys(now, steps):
             classes: Found = {}
@@ -65,5 +64,4 @@ EIGHT_DAYS = Reader(600, _tens, None)
 
 
 def moment(at_s: float) -> datetime:
-    """Epoch seconds as the readers have them."""
     return datetime.fromtimestamp(at_s, UTC)

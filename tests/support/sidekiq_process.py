@@ -40,13 +40,11 @@ class SidekiqProcess:
         return [json.loads(found[1]) for found in _MOVED.finditer(self.running.output())]
 
     def kill(self) -> None:
-        """Ends it at once (SIGKILL)."""
         self.running.process.kill()
         self.running.wait()
 
 
 def executions(witness: Path) -> list[dict[str, Any]]:
-    """The payload of each execution that a witness file tells, in order."""
     text = witness.read_text(encoding="utf-8") if witness.exists() else ""
     return [json.loads(line) for line in text.splitlines()]
 

@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 
 def spellings(secret: str) -> set[str]:
-    """All of them."""
     quoted = json.dumps(secret)[1:-1]
     plain = {secret, quoted, json.dumps(secret, ensure_ascii=False)[1:-1], json.dumps(quoted)[1:-1]}
     # Behind one, two or no other bytes, without the characters that mix with those of the neighbours.

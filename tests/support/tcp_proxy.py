@@ -39,7 +39,6 @@ class Hold:
     release: threading.Event = attrs.field(factory=threading.Event)
 
     def wait(self) -> None:
-        """Holds, once."""
         self.reached.set()
         self.release.wait(_HELD_S)
 

@@ -27,7 +27,6 @@ class Pane:
     socket: Path
 
     def type(self, line: str) -> None:
-        """Types a line, with the return key."""
         self._tmux("send-keys", "-l", line)
         self.press("Enter")
 
@@ -44,12 +43,9 @@ class Pane:
         return self._tmux("capture-pane", "-p", *(["-e"] if styled else []))
 
     def asked(self, what: str) -> str:
-        """One of tmux' variables, e.g. alternate_on, cursor_flag."""
         return self._tmux("display-message", "-p", f"#{{{what}}}").strip()
 
     def shows(self, *texts: str) -> str:
-        """The screen as soon as it has all these texts on it."""
-
         def found() -> str | None:
             screen = self.screen()
             return screen if all(text in screen for text in texts) else None

@@ -6,5 +6,4 @@ from restbroker.telemetry.events import Event, JobsDelivered, OneEvent
 
 
 def one_by_one(event: Event) -> Iterable[OneEvent]:
-    """The event, or those of its jobs."""
     return event.each() if isinstance(event, JobsDelivered) else (event,)

@@ -67,14 +67,12 @@ class Told(Generic[T]):
     _grown: threading.Condition = attrs.field(factory=threading.Condition)
 
     def add(self, one: T) -> None:
-        """Tells of one more."""
         with self._grown:
             self._all.append(one)
             self._grown.notify_all()
 
     @property
     def all(self) -> list[T]:
-        """All that came so far."""
         with self._grown:
             return list(self._all)
 
@@ -93,7 +91,6 @@ class Told(Generic[T]):
         return found[0]
 
     def wait_for_number(self, number: int, timeout_s: float = _NEVER_S) -> list[T]:
-        """All that came, as soon as there are so many."""
         return self.wait_for(lambda all_: all_ if len(all_) >= number else [], f"{number} of them came", timeout_s)
 
     async def awaited(self, wanted: Callable[[list[T]], R], what: str, timeout_s: float = _NEVER_S) -> R:
@@ -122,12 +119,10 @@ class Client:
     _stream: _Stream
     _run: Callable[[Coroutine[Any, Any, Any]], Any]
     pushes: Told[Contact] = attrs.field(factory=Told)
-    """Roster pushes, one contact each."""
     presences: Told[Presence] = attrs.field(factory=Told)
     """From others; not the user's own."""
     messages: Told[Message] = attrs.field(factory=Told)
     ended: threading.Event = attrs.field(factory=threading.Event)
-    """Set when the session has ended, by whomever."""
 
     def roster(self, timeout_s: float = _NEVER_S) -> dict[str, Contact]:
         """Asks the server for the roster, which also means that pushes come from now on. Raises TimeoutError."""
@@ -139,7 +134,6 @@ class Client:
         self._run(self._appear())
 
     def say(self, to: str, body: str) -> None:
-        """Sends a chat message."""
         self._run(self._say(to, body))
 
     def ask(
@@ -150,7 +144,6 @@ class Client:
         return answer
 
     def logout(self) -> None:
-        """Ends the session."""
         self._run(self._logout())
 
     async def _ask_roster(self, timeout_s: float) -> dict[str, Contact]:

@@ -71,27 +71,21 @@ class Reading:
     stop: Callable[[], None]
 
     def jobs(self, queue: str = QUEUE) -> list[dict[str, Any]]:
-        """The jobs in the queue, the first that came first."""
         return [json.loads(job) for job in queues.listed(self.store, queue, 0, 100_000)]
 
     def texts(self) -> list[str]:
-        """The texts of the messages that are jobs, the first that came first."""
         return [job["args"][0]["body"] for job in self.jobs()]
 
     def outcomes(self) -> list[str]:
-        """What was told of events, in its order."""
         return [event.outcome for event in self.events if isinstance(event, EventHandled)]
 
     def warnings(self, code: str = "") -> list[Warned]:
-        """What was warned of."""
         return [event for event in self.events if isinstance(event, Warned) and event.code.startswith(code)]
 
     async def has(self, count: int) -> None:
-        """Returns when there are so many jobs."""
         await until_async(lambda: len(self.jobs()) >= count, f"{count} jobs are there", 60)
 
     async def tells(self, code: str) -> Warned:
-        """The first warning of this code, when it comes."""
         return (await until_async(lambda: self.warnings(code), f"{code} is told", 60))[0]
 
 
@@ -141,7 +135,6 @@ def reading(redis_server: RedisServer, rabbit: RabbitMQ) -> Read:
 
 
 def consumers(rabbit: RabbitMQ) -> int:
-    """How many read from the queue."""
     with rabbit.channel() as channel:
         try:
             return int(channel.queue_declare(RABBIT_QUEUE, passive=True).method.consumer_count)
@@ -150,5 +143,4 @@ def consumers(rabbit: RabbitMQ) -> int:
 
 
 async def is_read(rabbit: RabbitMQ, by: int = 1) -> None:
-    """Returns when so many read from the queue."""
     await until_async(lambda: consumers(rabbit) == by, f"{by} read from the queue", 60)

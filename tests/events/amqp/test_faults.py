@@ -56,7 +56,6 @@ class Publishers:
             thread.join(60)
 
     def reach(self, count: int) -> None:
-        """Returns when so many are confirmed."""
         until(lambda: len(self.confirmed) >= count, f"{count} are confirmed", 600)
 
     def _publish(self, name: str) -> None:

@@ -131,7 +131,6 @@ def test_a_queue_that_does_not_answer_is_named_on_the_page_in_the_check_and_in_s
 
 
 def findings(place: Path) -> dict[str, dict[str, str]]:
-    """What the check finds, by its codes."""
     shown = json.loads(run(["check", "--json"], directory=place).stdout)
     return {finding["code"]: finding for finding in shown["findings"]}
 

@@ -43,7 +43,6 @@ def openfire() -> Iterator[Openfire]:
 
 
 def chat(server: Openfire, method: str, path: str, body: str = "") -> str:
-    """What the Chat API answers to its administrator."""
     login = base64.b64encode(b"admin:secret").decode()
     headers = {"Authorization": f"Basic {login}", "Content-Type": "text/plain", "Accept": "application/json"}
     if path.endswith("/login"):
@@ -55,13 +54,11 @@ def chat(server: Openfire, method: str, path: str, body: str = "") -> str:
 
 
 def say(server: Openfire, sender: str, receiver: str, text: str) -> None:
-    """A message of a user, who is logged in for it."""
     stream = chat(server, "POST", f"/chat/{sender}/login")
     chat(server, "POST", f"/chat/{quote(stream)}/messages/{receiver}@{server.world.domain}", text)
 
 
 def target(server: Openfire) -> Target:
-    """The stand-in as a target."""
     url = Url("http", "127.0.0.1", server.chat_port, "/rest/api")
     login = Basic("admin", Secret("secret"))
     return Target("chat", "openfire-chat", url, ("chat",), credentials=login, options=ChatSettings(), timeout_s=5.0)
@@ -77,31 +74,24 @@ class Reading:
     stop: Callable[[], None]
 
     def jobs(self) -> list[dict[str, Any]]:
-        """The events in the queue, the first that came first."""
         found: list[bytes] = []
         while page := queues.listed(self.store, QUEUE, len(found), 100_000):
             found += page
         return [json.loads(job)["args"][0] for job in found]
 
     def texts(self) -> list[str]:
-        """Of the messages among them."""
         return [job["body"] for job in self.jobs() if job["type"] == "message"]
 
     def outcomes(self) -> list[str]:
-        """What was told of events, in its order."""
         return [event.outcome for event in self.events if isinstance(event, EventHandled)]
 
     def warnings(self, code: str = "") -> list[Warned]:
-        """What was warned of."""
         return [event for event in self.events if isinstance(event, Warned) and event.code.startswith(code)]
 
     def gaps(self) -> list[Gap]:
-        """What the warnings name."""
         return gaps_in("\n".join(warning.message for warning in self.warnings("OpenfireGap")))
 
     async def reads(self, *users: str, count: int = 1) -> None:
-        """Returns when each of these has so many streams open."""
-
         def have() -> bool:
             found = [one.username for one in list(self.server.world.open_readers)]
             return all(found.count(user) == count for user in users)
@@ -119,11 +109,9 @@ class Reading:
         await until_async(have, f"{users} are heard", 60)
 
     async def has(self, *texts: str) -> None:
-        """Returns when these are the messages."""
         await until_async(lambda: self.texts() == list(texts), f"{texts} are jobs", 60)
 
     async def tells(self, code: str) -> Warned:
-        """The first warning of this code, when it comes."""
         return (await until_async(lambda: self.warnings(code), f"{code} is told", 60))[0]
 
 

@@ -38,7 +38,6 @@ async def test_a_thousand_messages_and_presences_at_once_are_jobs_that_lack_noth
         await trio.to_thread.run_sync(tell)
 
         def friendly() -> dict[str, str]:
-            """Of whom a presence is a job, and what it says."""
             told = [job for job in reader.jobs() if job["type"] == "presence" and job["from"].startswith("friend")]
             return {job["from"].partition("@")[0]: job["raw"]["presence"] for job in told}
 

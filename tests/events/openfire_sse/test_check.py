@@ -19,7 +19,6 @@ from tests.support.ports import free_port
 
 
 def source(server: Openfire, passwords: Path, *users: str) -> EventSource:
-    """A source of these users."""
     settings = Settings(users, (), Secret(path=passwords))
     return EventSource("o", "openfire-sse", None, "q", "C", options=settings, target=target(server), has_ids=False)
 

@@ -50,7 +50,6 @@ Event = tuple[str, ...]
 
 
 def event_of(user: str, said: Mapping[str, Any]) -> Event:
-    """What the server writes, or what became of it."""
     if said["type"] in ("offer", "invitationReceived"):
         return user, "invited", str(said.get("mucRoom") or said["room"])
     return user, *(f"{name}={said[name]}" for name in _SAID if name in said)
@@ -94,7 +93,6 @@ class Told:
 
 
 def jobs(talk: Talk) -> Counter[Event]:
-    """The same of what became jobs."""
     return Counter(event_of(event["raw"]["user"], event["raw"]) for event in talk.heard())
 
 
@@ -115,7 +113,6 @@ class Line:
         return 0, ""
 
     def send(self, path: str, body: str = "") -> None:
-        """Until the server has done it."""
         while self._ask(f"{quote(self.stream)}/{path}", body)[0] != 200:
             status, text = self._ask(f"{self.user}/login")
             self.stream = text if status == 200 else "none"
@@ -139,7 +136,6 @@ class Meanwhile:
     asked: list[str] = attrs.field(factory=list)
 
     def steps(self) -> Iterator[Callable[[], object]]:
-        """In their order."""
         do, fault = self.talk.do, self.talk.server.faults.add
         off, on = (partial(self.job, name) for name in ("chat_logoff", "chat_login"))
         yield from (partial(off, "bob"), partial(on, "bob"), partial(self.kicks, "ann"))
@@ -157,7 +153,6 @@ class Meanwhile:
         yield from (partial(self.ends_elsewhere, "ann"), partial(off, _EXPERT), partial(on, _EXPERT))
 
     def job(self, command: str, user: str) -> None:
-        """Of his, and who is logged in by it is read then."""
         self.talk.do(command, from_=user)
         if command == "chat_login":
             self.talk.listening(user)
@@ -171,25 +166,21 @@ class Meanwhile:
         self.talk.listening(user)
 
     def ends_elsewhere(self, user: str) -> None:
-        """Somebody else logs him off, and a job of his finds out."""
         chat(self.talk.server, "POST", f"/chat/{self.talk.server.world.of_user[user].id}/logoff")
         self.talk.do("set_presence", from_=user, show="available")
         self.talk.listening(user)
 
     def asks(self) -> None:
-        """A question, of which the one who asks it is told."""
         more = {"emailAddress": "eve@mail.example", "question": "How?", "workgroup": "help"}
         self.asked.append(self.talk.push("ask", userID=_ASKER, **more))
         self.talk.listening(_ASKER)
 
     def accepts(self) -> None:
-        """The expert takes it."""
         offer = self.talk.told(_EXPERT, "offer", id=next(iter(self.talk.server.world.assists.values())).id)
         self.talk.do("accept_offer", from_=_EXPERT, offerId=offer["id"])
         assert self.talk.answer(self.asked.pop())["outcome"] == "delivered"
 
     def talks(self) -> None:
-        """Both in the room."""
         self.talk.do("ask_join", userId=_ASKER)
         room, _, _ = self.talk.told(_EXPERT, "invitation")["room"].partition("@")
         self.talk.do("join_room", from_=_EXPERT, roomName=room)
@@ -204,7 +195,6 @@ class Meanwhile:
             assert self.talk.answer(self.asked.pop())["outcome"] == "delivered"
 
     def restarts(self) -> None:
-        """The server, which forgets the question."""
         self.talk.server.restart()
         assert self.talk.answer(self.asked.pop())["error"]["code"] == "AskUnanswered"
         self.talk.listening()
@@ -235,7 +225,6 @@ def accounted(told: Told, talk: Talk) -> None:
 
 
 def counted(talk: Talk) -> int:
-    """How many gaps the brokers count."""
     total = 0
     for broker in talk.brokers:
         address = broker.wait_for(r"listening what=/stats addresses=(\S+)")[1]

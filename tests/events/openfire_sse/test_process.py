@@ -29,7 +29,6 @@ MANY: Final = 4000
 def configure(
     place: Path, redis: RedisServer, server: Openfire, passwords: Path, lease_s: float = LEASE_S, **more: Any
 ) -> None:
-    """One broker with the stand-in as its target and its source."""
     source = {
         "Kind": "openfire-sse",
         "Queue": QUEUE,
@@ -60,7 +59,6 @@ def store(redis_server: RedisServer) -> Iterator[Client]:
 
 
 def texts(store: Client) -> list[str]:
-    """Of the messages that are jobs."""
     events = [json.loads(job)["args"][0] for job in queues.listed(store, QUEUE, 0, 10_000)]
     return [event["body"] for event in events if event["type"] == "message"]
 
@@ -71,20 +69,17 @@ def notified(store: Client) -> int:
 
 
 def holder(store: Client, user: str) -> bytes | None:
-    """Who has the lease of this user."""
     entry = store.command("HGET", store.keys.sse("openfire"), user)
     return entry.split(b" ")[2] if isinstance(entry, bytes) else None
 
 
 def read(server: Openfire, *users: str, count: int = 1) -> bool:
-    """Whether each of these has so many streams open."""
     found = [one.username for one in list(server.world.open_readers)]
     return all(found.count(user) == count for user in users)
 
 
 @contextmanager
 def two(place: Path, server: Openfire, store: Client) -> Iterator[tuple[Running, Running]]:
-    """A process that reads, and one that waits for its leases."""
     with started(["run"], directory=place) as first:
         until(lambda: read(server, "ann", "bob"), "the streams are open", 60)
         mine = holder(store, "ann")

@@ -44,7 +44,6 @@ class Turns:
     count: int = 0
 
     async def run(self) -> None:
-        """Until cancelled."""
         while True:
             await trio.sleep(_TURN_S)
             self.count += 1
@@ -52,7 +51,6 @@ class Turns:
 
 @asynccontextmanager
 async def another_process(openfire: Openfire, redis: RedisServer) -> AsyncIterator[SharedLogins]:
-    """The logins as a process has them that does jobs, and reads nothing."""
     book = LoginsInRedis("chat", lambda: Connection(open_client(StoreSettings(redis.url))))
     http = open_transport(target(openfire))
     logins = shared_logins(target(openfire), Ports(lambda _: None, time.time, http, logins=book))
@@ -295,7 +293,6 @@ async def test_a_question_that_is_asked_while_another_one_ends_has_the_stream_op
 
 
 def logoffs(openfire: Openfire) -> int:
-    """How often the server was asked to log somebody off."""
     return sum(asked.path.endswith("/logoff") for asked in list(openfire.asked))
 
 

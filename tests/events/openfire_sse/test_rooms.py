@@ -46,7 +46,6 @@ def joins(openfire: Openfire) -> int:
 
 
 async def is_out(reader: Reading, user: str = "ann") -> None:
-    """Returns when it is noted."""
     await until_async(lambda: reader.store.command("HGET", KEY, user) == b"out *", "it is noted", 60)
 
 

@@ -224,7 +224,6 @@ def _loaded(needed: Mapping[str, Any], unloaded: frozenset[str]) -> None:
 
 
 def _of_user(name: str, arguments: dict[str, Any], run_: Run) -> tuple[str, dict[str, Any]]:
-    """A user's own operation, as the one of an administrator on this user."""
     assert run_.caller.jid is not None
     key = _OF_A_USER.get(name) or ("user" if name.startswith(("roster.", "session.")) else None)
     if key is None:

@@ -42,7 +42,6 @@ def escaped(text: str) -> str:
 
 
 def body(author: str, server: str, receiver: str, message: str) -> bytes:
-    """The form, with its fields in their order."""
     fields = {"author": author, "server": server, "receiver": receiver, "message": message}
     return "&".join(f"{name}={escaped(value)}" for name, value in fields.items()).encode()
 
@@ -77,7 +76,6 @@ class HttpPusher:
     failed: int = 0
     _pool: concurrent.futures.ThreadPoolExecutor = attrs.field(init=False)
     _kept: list[socket.socket] = attrs.field(factory=list)
-    """Connections that no worker uses just now."""
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def __attrs_post_init__(self) -> None:
@@ -90,7 +88,6 @@ class HttpPusher:
         self.close()
 
     def close(self) -> None:
-        """Returns when nothing is on its way any longer."""
         self._pool.shutdown()
         while self._kept:
             self._kept.pop().close()
@@ -116,7 +113,6 @@ class HttpPusher:
         return was_sent
 
     def request(self, form: bytes) -> bytes:
-        """All bytes of the request."""
         target = self.prefix + self.path.removeprefix("/")
         head = f"POST {target} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nContent-Length: {len(form)}\r\n"
         return f"{head}content-type: application/x-www-form-urlencoded\r\n\r\n".encode() + form

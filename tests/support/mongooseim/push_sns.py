@@ -33,7 +33,6 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 
 def signed(host: str, body: bytes, access_key: str, secret: str, at_s: float) -> dict[str, str]:
-    """The headers of the request, with its signature of the fourth version."""
     moment = datetime.fromtimestamp(at_s, UTC).strftime("%Y%m%dT%H%M%SZ")
     digest = hashlib.sha256(body).hexdigest()
     headers = f"host:{host}\nx-amz-content-sha256:{digest}\nx-amz-date:{moment}\n"
@@ -103,7 +102,6 @@ class SnsPusher:
             self.publish(sent.kind, {**ids, "message": sent.body})
 
     def presence(self, user: str, *, present: bool) -> None:
-        """Somebody came or went."""
         self.publish("presence", {"user_id": Jid.read(user).bare, "present": present})
 
     def publish(self, kind: str, content: Mapping[str, Any]) -> None:
@@ -113,12 +111,10 @@ class SnsPusher:
         thread.start()
 
     def wait(self, timeout_s: float = 30.0) -> None:
-        """Returns when nothing is on its way any longer."""
         for thread in list(self._threads):
             thread.join(timeout_s)
 
     def body(self, kind: str, content: Mapping[str, Any]) -> bytes:
-        """The form."""
         fields = {
             "Action": "Publish",
             "Version": "2010-03-31",

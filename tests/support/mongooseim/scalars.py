@@ -27,7 +27,6 @@ class Jid:
 
     @property
     def bare(self) -> str:
-        """Without the resource."""
         return f"{self.node}@{self.domain}" if self.node else self.domain
 
     def __str__(self) -> str:
@@ -137,7 +136,6 @@ def _shown(value: object) -> object:
 
 
 def install(schema: GraphQLSchema) -> None:
-    """Gives the scalars of this schema their rules."""
     for name, read in _READERS.items():
         scalar = schema.get_type(name)
         if isinstance(scalar, GraphQLScalarType):

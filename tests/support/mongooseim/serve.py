@@ -5,7 +5,7 @@ import signal
 import threading
 from typing import get_args
 
-from tests.support.ejabberd import say
+from tests.support.daemon import say
 from tests.support.mongooseim.execution import Endpoint
 from tests.support.mongooseim.server import MongooseIM
 from tests.support.mongooseim.world import Domain

@@ -9,21 +9,21 @@ Always holds: nothing of restbroker is imported; a request is in `asked` before 
 
 import base64
 import binascii
-import contextlib
 import json
 import socket
-import struct
 import threading
+from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any, Final, Self
 
 import attrs
 from graphql import GraphQLSchema
 
+from tests.support.lines import HEAD_END, Asked, Doors, Fault, Gone, Reader, is_kind
 from tests.support.mongooseim import execution
 from tests.support.mongooseim.checking import Refused, Request
 from tests.support.mongooseim.execution import Caller, Endpoint, Run
-from tests.support.mongooseim.faults import Fault, Faults, Kind
-from tests.support.mongooseim.http import LARGEST, Asked, Reader, Said
+from tests.support.mongooseim.faults import Faults, Kind
 from tests.support.mongooseim.scalars import Jid
 from tests.support.mongooseim.world import World
 from tests.support.ports import free_port
@@ -32,10 +32,25 @@ PATH: Final = "/api/graphql"
 _ACCEPTED: Final = frozenset({"*/*", "application/*", "text/*", "application/json", "text/html"})
 _REQUESTS_OF_A_CONNECTION: Final = 1000
 _STOPS_AFTER_S: Final = 0.6
+_LARGEST: Final = 8_000_000
+"""7.5 MB were taken, more than 8 MB not."""
 
 
-class _NoAnswer(Exception):
-    """The connection is closed without a word."""
+@attrs.frozen
+class Said:
+    """One answer. `typed` leaves the content type out where that server does."""
+
+    status: int
+    body: bytes = b""
+    typed: bool = True
+
+    def bytes(self, *, is_last: bool) -> bytes:
+        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
+        lines += ["connection: close"] if is_last else []
+        lines += [f"content-length: {len(self.body)}"]
+        lines += ["content-type: application/json"] if self.typed and self.body else []
+        lines += [f"date: {formatdate(usegmt=True)}", "server: Cowboy", "vary: accept"]
+        return "\r\n".join(lines).encode() + HEAD_END + self.body
 
 
 @attrs.define(eq=False)
@@ -55,20 +70,21 @@ class MongooseIM:
     asked: list[Asked] = attrs.field(factory=list)
     operations: list[str] = attrs.field(factory=list)
     """What was asked for and understood, as `category.operation`, in order."""
-    connections: int = 0
     _schema: GraphQLSchema = attrs.field(init=False)
-    _door: socket.socket | None = None
-    _lines: set[socket.socket] = attrs.field(factory=set)
-    _gone: threading.Event = attrs.field(factory=threading.Event)
-    _threads: list[threading.Thread] = attrs.field(factory=list)
+    _doors: Doors = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._schema = execution.schema_of(self.endpoint)
+        self._doors = Doors(self._talk)
 
     @property
     def url(self) -> str:
-        """The endpoint, under the name that the server as shipped listens to."""
         return f"http://localhost:{self.port}{PATH}"
+
+    @property
+    def connections(self) -> int:
+        """How many were accepted."""
+        return self._doors.connections
 
     def __enter__(self) -> Self:
         self.start()
@@ -76,76 +92,33 @@ class MongooseIM:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        for thread in self._threads:
-            thread.join(5)
+        self._doors.join()
 
     def start(self) -> None:
         """Listens; the first request is answered at once, as there."""
-        self._gone = threading.Event()
-        self._door = socket.create_server(("127.0.0.1", self.port), backlog=256)
-        self._run(self._serve, self._door, self._gone)
+        self._doors.begin()
+        self._doors.open("graphql", self.port)
 
     def stop(self) -> None:
         """As after SIGTERM: refuses at once, and no connection lives on."""
-        self._end(abruptly=False)
+        self._doors.end(self.faults.release, abruptly=False)
 
     def kill(self, *, lost_s: float | None = None) -> int:
         """As after SIGKILL: connections are reset, and Mnesia loses what was just written; returns how much."""
-        self._end(abruptly=True)
+        self._doors.end(self.faults.release, abruptly=True)
         return self.world.lose() if lost_s is None else self.world.lose(lost_s)
 
-    def _end(self, *, abruptly: bool) -> None:
-        if self._door is not None:
-            with contextlib.suppress(OSError):
-                self._door.shutdown(socket.SHUT_RDWR)
-            self._door.close()
-            self._door = None
-        lines = list(self._lines)
-        for line in lines if abruptly else ():
-            # Before anybody wakes: whoever closes it then, with nothing to linger for, sends a reset.
-            with contextlib.suppress(OSError):
-                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._gone.set()
-        self.faults.release()
-        for line in lines:
-            with contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RD)
-
-    def _run(self, target: Any, *arguments: Any) -> None:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _serve(self, door: socket.socket, gone: threading.Event) -> None:
-        while not gone.is_set():
-            try:
-                line, _ = door.accept()
-            except OSError:
+    def _talk(self, line: socket.socket, port: str, gone: threading.Event) -> None:
+        reader = Reader(line, port)
+        line.settimeout(self.idle_s)
+        for count in range(1, _REQUESTS_OF_A_CONNECTION + 1):
+            asked = reader.next()
+            if asked is None or gone.is_set():
                 return
-            self.connections += 1
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._lines.add(line)
-            self._run(self._talk, line, self.connections, gone)
-
-    def _talk(self, line: socket.socket, number: int, gone: threading.Event) -> None:
-        reader = Reader(line, number, self.idle_s)
-        try:
-            for count in range(1, _REQUESTS_OF_A_CONNECTION + 1):
-                is_last = count == _REQUESTS_OF_A_CONNECTION
-                asked = reader.next()
-                if asked is None or gone.is_set():
-                    return
-                said = self._said(asked, gone)
-                if gone.is_set():
-                    return
-                line.sendall(said.bytes(is_last=is_last))
-                if is_last:
-                    return
-        except (OSError, _NoAnswer):
-            return
-        finally:
-            self._lines.discard(line)
-            line.close()
+            said = self._said(asked, gone)
+            if gone.is_set():
+                return
+            line.sendall(said.bytes(is_last=count == _REQUESTS_OF_A_CONNECTION))
 
     def _said(self, asked: Asked, gone: threading.Event) -> Said:
         self.asked.append(asked)
@@ -213,12 +186,12 @@ class MongooseIM:
         away = needs_database and self.faults.meets_no_database()
         if away and "checkAuth" not in operations and self.faults.is_silent():
             gone.wait()
-            raise _NoAnswer
-        crashes = away or _is(fault, Kind.CRASH)
-        run = Run(self.world, caller, frozenset(self.unloaded), crashes, races=_is(fault, Kind.RACE), lies=away)
+            raise Gone
+        crashes = away or is_kind(fault, Kind.CRASH)
+        run = Run(self.world, caller, frozenset(self.unloaded), crashes, races=is_kind(fault, Kind.RACE), lies=away)
         body = execution.run(self._schema, request, run)
-        if _is(fault, Kind.LOST):
-            raise _NoAnswer
+        if is_kind(fault, Kind.LOST):
+            raise Gone
         if "server.stop" in operations:
             timer = threading.Timer(_STOPS_AFTER_S, self.stop)
             timer.daemon = True
@@ -226,22 +199,18 @@ class MongooseIM:
         return Said(200, _json(body))
 
     def _before(self, fault: Fault | None) -> None:
-        """What goes wrong before anything is executed. Raises Refused, or _NoAnswer."""
+        """What goes wrong before anything is executed. Raises Refused, or Gone."""
         if fault is None:
             return
         fault.reached.set()
         match fault.kind:
             case Kind.HANG:
                 fault.release.wait()
-                raise _NoAnswer
+                raise Gone
             case Kind.EMPTY:
                 raise Refused(500)
             case Kind.INTERNAL:
                 raise Refused(500, "internal_server_error", "Unexpected internal server error")
-
-
-def _is(fault: Fault | None, kind: Kind) -> bool:
-    return fault is not None and fault.kind is kind
 
 
 def _pair(given: str) -> tuple[str, str]:
@@ -260,7 +229,7 @@ def _json(body: Any) -> bytes:
 
 def _document(asked: Asked) -> Any:
     """The request in a body, or in a URL: the server runs mutations from there too."""
-    if len(asked.body) > LARGEST:
+    if len(asked.body) > _LARGEST:
         raise Refused(500)
     try:
         given: Any = dict(asked.query) if asked.method == "GET" else json.loads(asked.body)

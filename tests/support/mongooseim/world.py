@@ -85,7 +85,6 @@ class World:
     rooms: dict[str, Room] = attrs.field(factory=dict)
     messages: list[Sent] = attrs.field(factory=list)
     kept: dict[tuple[str, str], object] = attrs.field(factory=dict)
-    """What else was set, by what it is and whose."""
     told: list[Callable[[Sent], object]] = attrs.field(factory=list)
     lock: threading.RLock = attrs.field(factory=threading.RLock)
     _writes: list[_Write] = attrs.field(factory=list)
@@ -95,7 +94,6 @@ class World:
         self.accounts.update(dict.fromkeys(jids, password))
 
     def wrote(self, undo: Callable[[], object]) -> None:
-        """Notes a write to Mnesia that is just being done."""
         self._writes.append(_Write(time.monotonic(), undo))
 
     def lose(self, younger_than_s: float = LOST_S) -> int:
@@ -110,21 +108,17 @@ class World:
             return len(lost)
 
     def is_served(self, domain: str) -> bool:
-        """Whether accounts may be made there."""
         return domain in self.domains and self.domains[domain].enabled
 
     def is_account(self, jid: Jid) -> bool:
-        """Whether somebody has it."""
         return jid.bare in self.accounts
 
     def route(self, sent: Sent) -> None:
-        """A stanza goes its way, and the event pushers are told."""
         self.messages.append(sent)
         for tell in self.told:
             tell(sent)
 
     def resources(self, jid: Jid) -> list[str]:
-        """The sessions of a user."""
         return sorted(full for full in self.sessions if full.partition("/")[0] == jid.bare)
 
 

@@ -36,7 +36,6 @@ def of_stream(world: World, given: str) -> Caller | None:
 
 
 def of_basic(world: World, given: str, encoding: str = "utf-8") -> Caller | None:
-    """Somebody with his password."""
     name, password = _pair(given, encoding)
     account = world.account(name)
     if account is None or account.is_locked or account.password != password:

@@ -10,8 +10,9 @@ from urllib.parse import unquote
 
 import attrs
 
+from tests.support.lines import Asked
 from tests.support.openfire.forms import Dialect, Entity, Listed, as_json, as_xml
-from tests.support.openfire.http import Asked, Said
+from tests.support.openfire.http import Said
 from tests.support.openfire.reading import Malformed, Misfit, Shape, read
 from tests.support.openfire.world import World
 
@@ -68,7 +69,6 @@ class Call:
         return self.segments[name]
 
     def asks(self, name: str, default: str = "") -> str:
-        """A value of the query."""
         return self.asked.query.get(name, default)
 
     def read(self, shape: Shape) -> dict[str, Any]:
@@ -85,7 +85,6 @@ class Call:
 
     @property
     def text(self) -> str:
-        """The body as it is."""
         return self.asked.body.decode()
 
 
@@ -128,7 +127,6 @@ class Routes:
         return added
 
     def put(self, route: Route) -> None:
-        """Adds one."""
         self._listed.append(route)
         self._listed.sort(key=lambda one: -one.literal)
 

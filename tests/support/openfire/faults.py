@@ -5,25 +5,13 @@ was carried out is what the fault's kind says.
 """
 
 import enum
-import fnmatch
-import struct
 import threading
 from typing import Final
 
-import attrs
-
+from tests.support.lines import Fault, Gone, is_kind
 from tests.support.openfire.http import Said
 
-RESET: Final = struct.pack("ii", 1, 0)
-"""What a socket lingers with so that it sends a reset."""
 LOGIN_PAGE: Final = Said(302, headers=(("Location", "/login.jsp?url=%2Fplugins%2Frestapi"),))
-
-
-class Gone(Exception):
-    """The connection ends without an answer; `reset` when it is torn down."""
-
-    def __init__(self, *, reset: bool = False) -> None:
-        self.reset = reset
 
 
 class Kind(enum.Enum):
@@ -44,60 +32,6 @@ class Kind(enum.Enum):
     DENIED = enum.auto()
     REDIRECT = enum.auto()
     UNAVAILABLE = enum.auto()
-
-
-@attrs.define(eq=False)
-class Fault:
-    """For the next `times` requests that fit `pattern` (as file names are matched; None: for all of them)."""
-
-    kind: Kind
-    pattern: str = "*"
-    times: int | None = 1
-    delay_s: float = 0.0
-    reached: threading.Event = attrs.field(factory=threading.Event)
-    carried_out: threading.Event = attrs.field(factory=threading.Event)
-    """Of those that are carried out before they go wrong."""
-    release: threading.Event = attrs.field(factory=threading.Event)
-
-
-@attrs.define(eq=False)
-class Faults:
-    """All faults of a server."""
-
-    listed: list[Fault] = attrs.field(factory=list)
-    _lock: threading.Lock = attrs.field(factory=threading.Lock)
-
-    def add(self, kind: Kind, pattern: str = "*", *, times: int | None = 1, delay_s: float = 0.0) -> Fault:
-        """The next requests that fit go wrong like this."""
-        fault = Fault(kind, pattern, times, delay_s)
-        with self._lock:
-            self.listed.append(fault)
-        return fault
-
-    def of(self, line: str) -> Fault | None:
-        """The fault that this request meets, used up by that."""
-        with self._lock:
-            for fault in self.listed:
-                if fault.times != 0 and fnmatch.fnmatchcase(line, fault.pattern):
-                    fault.times = None if fault.times is None else fault.times - 1
-                    return fault
-        return None
-
-    def clear(self) -> None:
-        """Nothing goes wrong any more, and nobody hangs."""
-        self.release()
-        with self._lock:
-            self.listed.clear()
-
-    def release(self) -> None:
-        """Nobody hangs any longer."""
-        for fault in self.listed:
-            fault.release.set()
-
-
-def is_kind(fault: Fault | None, kind: Kind) -> bool:
-    """Whether the request meets this."""
-    return fault is not None and fault.kind is kind
 
 
 def before(fault: Fault | None, gone: threading.Event) -> Said | None:

@@ -80,7 +80,6 @@ def listed(root: str, items: list[Any]) -> Listed:
 
 
 def as_json(dialect: Dialect, given: Entity | Listed) -> bytes:
-    """The body of an answer."""
     match given, dialect:
         case Listed(), "1.2":
             shown: Any = _many_of_oldest(given.item, list(given.items), {})
@@ -93,7 +92,6 @@ def as_json(dialect: Dialect, given: Entity | Listed) -> bytes:
 
 
 def _many_of_oldest(item: str, items: list[Any], none: Any) -> Any:
-    """One as itself, several as a list, under the items' name."""
     shown = [_value("1.2", "", one) for one in items]
     return {item: shown[0] if len(shown) == 1 else shown} if shown else none
 
@@ -127,7 +125,6 @@ def _iso(moment: datetime) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A scalar as text."""
     match value:
         case datetime():
             return _iso(value)
@@ -138,7 +135,6 @@ def as_text(value: Any) -> str:
 
 
 def as_xml(given: Entity | Listed) -> bytes:
-    """The same as XML."""
     match given:
         case Listed():
             inner = "".join(_element(given.item, one) for one in given.items)

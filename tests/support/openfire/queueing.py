@@ -21,18 +21,15 @@ _METADATA: Final = {"username": "userID", "email": "emailAddress", "question": "
 
 
 def jid(world: World, workgroup: Workgroup | str) -> str:
-    """A workgroup's address."""
     name = workgroup if isinstance(workgroup, str) else workgroup.name
     return f"{name}@workgroup.{world.domain}"
 
 
 def new_id() -> str:
-    """As Fastpath's session ids look."""
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
 
 
 def url(world: World, assist: Assist) -> str:
-    """The meeting of a question."""
     return f"https://{world.domain}:7443/meet/{assist.id}"
 
 
@@ -50,7 +47,6 @@ def offer(world: World, workgroup: Workgroup) -> None:
 
 
 def offer_soon(world: World, assist: Assist) -> None:
-    """As Fastpath offers a question that has just come."""
     _later(world, world.offer_delay_s, _again, assist)
 
 
@@ -132,7 +128,6 @@ def _too_late(world: World, workgroup: Workgroup, assist: Assist, number: int) -
 
 
 def revoke(world: World, workgroup: Workgroup, assist: Assist, reason: str) -> None:
-    """Takes the offer away from the expert who has it."""
     expert, assist.offered_to = assist.offered_to, None
     stream = world.of_user.get(expert or "")
     if stream is None:
@@ -189,6 +184,5 @@ def leave(world: World, stream: Stream, workgroup: Workgroup) -> None:
 
 
 def left(world: World, stream: Stream) -> None:
-    """An expert's stream is over."""
     for name in list(stream.workgroups):
         leave(world, stream, world.workgroups[name])

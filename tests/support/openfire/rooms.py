@@ -48,7 +48,6 @@ def _within(call: Call) -> Room:
 
 
 def make_room(world: World, service: str, name: str, settings: dict[str, Any]) -> Room:
-    """A room, or other settings for the one that is there."""
     rooms = world.services.setdefault(service, {})
     # Whose presence is told is nobody's where that is not said.
     settings.setdefault("broadcastPresenceRoles", [])
@@ -63,7 +62,6 @@ def make_room(world: World, service: str, name: str, settings: dict[str, Any]) -
 
 
 def open_room(world: World, name: str) -> Room:
-    """A room that is kept, for everybody, as a client makes one."""
     return make_room(
         world, "conference", name, {"persistent": True, "publicRoom": True, "broadcastPresenceRoles": [*ROLES]}
     )

@@ -5,7 +5,7 @@ import signal
 import threading
 from typing import get_args
 
-from tests.support.ejabberd import say
+from tests.support.daemon import say
 from tests.support.openfire.forms import Dialect
 from tests.support.openfire.server import Openfire
 

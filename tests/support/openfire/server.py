@@ -7,21 +7,21 @@ goes wrong, `server.world` what it knows, `server.asked` what came.
 Always holds: nothing of restbroker is imported; a request is in `asked` before it is answered; the ports stay the same.
 """
 
-import contextlib
 import functools
 import secrets
 import socket
 import threading
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 from urllib.parse import unquote
 
 import attrs
 
+from tests.support.lines import Asked, Doors, Faults, Reader, is_kind
 from tests.support.openfire import access, chat, fastpath, generic, queueing, rest, rooms, system
 from tests.support.openfire.calls import Bare, Call, Caller, Failed, Routes, error, written
-from tests.support.openfire.faults import LOGIN_PAGE, RESET, Faults, Gone, Kind, after, before, is_kind
+from tests.support.openfire.faults import LOGIN_PAGE, Kind, after, before
 from tests.support.openfire.forms import Dialect
-from tests.support.openfire.http import Asked, Reader, Said
+from tests.support.openfire.http import Said
 from tests.support.openfire.sse import Emitter
 from tests.support.openfire.world import World
 from tests.support.ports import free_port
@@ -53,7 +53,6 @@ class Openfire:
     faults: Faults = attrs.field(factory=Faults)
     is_enabled: bool = True
     is_allowed: bool = True
-    """Whether the client's address is one of the allowed ones."""
     starting_s: float = 0.0
     """How long every answer is a 302 after the start: 0.9 s there."""
     redirects: bool = False
@@ -67,23 +66,17 @@ class Openfire:
     join_timeout_s: float = 5.0
     """How long a join of a room waits that tells nobody's presence."""
     asked: list[Asked] = attrs.field(factory=list)
-    connections: int = 0
     http_sessions: int = 0
     """How often a client came without a cookie."""
-    _doors: list[socket.socket] = attrs.field(factory=list)
-    _lines: set[socket.socket] = attrs.field(factory=set)
-    _gone: threading.Event = attrs.field(factory=threading.Event)
+    _doors: Doors = attrs.field(init=False)
     _is_up: threading.Event = attrs.field(factory=threading.Event)
-    _threads: list[threading.Thread] = attrs.field(factory=list)
 
     @property
     def rest_url(self) -> str:
-        """The REST API plugin."""
         return f"http://127.0.0.1:{self.rest_port}{REST}"
 
     @property
     def chat_url(self) -> str:
-        """The Chat API, as its documentation's paths go on from it."""
         return f"http://127.0.0.1:{self.chat_port}/rest/api"
 
     def __enter__(self) -> Self:
@@ -92,10 +85,10 @@ class Openfire:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        for thread in self._threads:
-            thread.join(5)
+        self._doors.join()
 
     def __attrs_post_init__(self) -> None:
+        self._doors = Doors(self._talk)
         self.world.at_end.append(functools.partial(queueing.left, self.world))
 
     def start(self) -> None:
@@ -106,49 +99,32 @@ class Openfire:
             # Once more: a request that was under way when it stopped may have logged somebody in since.
             if self.world.starts:
                 self.world.forget()
-        self._gone = gone = threading.Event()
+        gone = self._doors.begin()
         self._is_up = up = threading.Event()
-        self._listen("rest", self.rest_port, gone)
+        self._doors.open("rest", self.rest_port)
         if self.starting_s:
-            self._run(self._come_up, gone, up)
+            self._doors.run(self._come_up, gone, up)
         else:
-            self._listen("chat", self.chat_port, gone)
-            up.set()
+            self._come_up(gone, up)
 
     def _come_up(self, gone: threading.Event, up: threading.Event) -> None:
         if not gone.wait(self.starting_s):
-            self._listen("chat", self.chat_port, gone)
+            self._doors.open("chat", self.chat_port)
             up.set()
 
     def stop(self) -> None:
         """Refuses at once; event streams end, sessions and queues are lost."""
-        self._end(abruptly=False)
+        self._doors.end(self._forget, abruptly=False)
 
     def kill(self) -> None:
-        """The same, and connections are reset."""
-        self._end(abruptly=True)
+        self._doors.end(self._forget, abruptly=True)
 
-    def _end(self, *, abruptly: bool) -> None:
-        self._gone.set()
-        for door in self._doors:
-            with contextlib.suppress(OSError):
-                door.shutdown(socket.SHUT_RDWR)
-            door.close()
-        self._doors.clear()
-        lines = list(self._lines)
-        for line in lines if abruptly else ():
-            # Before anybody wakes: whoever closes it then, with nothing to linger for, sends a reset.
-            with contextlib.suppress(OSError):
-                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    def _forget(self) -> None:
         self.faults.release()
         with self.world.lock:
             self.world.forget()
-        for line in lines:
-            with contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RD)
 
     def cut(self, username: str) -> None:
-        """The user's event stream ends in the middle of an event."""
         with self.world.lock:
             reader = self.world.readers[username]
             reader.raw(b'event: chatapi.chat\r\ndata: {"type": "chat", "bo')
@@ -166,41 +142,12 @@ class Openfire:
             threading.Event().wait(down_s)
         self.start()
 
-    def _listen(self, port: str, number: int, gone: threading.Event) -> None:
-        door = socket.create_server(("127.0.0.1", number), backlog=256)
-        self._doors.append(door)
-        self._run(self._serve, door, port, gone)
-
-    def _run(self, target: Any, *arguments: Any) -> None:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _serve(self, door: socket.socket, port: str, gone: threading.Event) -> None:
-        while not gone.is_set():
-            try:
-                line, _ = door.accept()
-            except OSError:
+    def _talk(self, line: socket.socket, port: str, gone: threading.Event) -> None:
+        reader = Reader(line, port)
+        line.settimeout(self.idle_s)
+        while (asked := reader.next()) is not None and not gone.is_set():
+            if not self._answered(line, asked, gone):
                 return
-            self.connections += 1
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._lines.add(line)
-            self._run(self._talk, line, port, self.connections, gone)
-
-    def _talk(self, line: socket.socket, port: str, number: int, gone: threading.Event) -> None:
-        reader = Reader(line, port, number, self.idle_s)
-        try:
-            while (asked := reader.next()) is not None and not gone.is_set():
-                if not self._answered(line, asked, gone):
-                    return
-        except OSError:
-            return
-        except Gone as ended:
-            if ended.reset:
-                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        finally:
-            self._lines.discard(line)
-            line.close()
 
     def _answered(self, line: socket.socket, asked: Asked, gone: threading.Event) -> bool:
         """Answers; whether the connection goes on."""

@@ -43,7 +43,6 @@ class Emitter:
     _ended: threading.Event = attrs.field(factory=threading.Event)
 
     def begin(self) -> None:
-        """The answer's head."""
         self._write(_HEAD)
 
     def run(self) -> None:
@@ -76,7 +75,6 @@ class Emitter:
         return not self._ended.is_set()
 
     def raw(self, written: bytes) -> bool:
-        """Writes bytes as they are."""
         return self._write(written)
 
     def end(self) -> None:
@@ -85,7 +83,6 @@ class Emitter:
 
     @property
     def is_ended(self) -> bool:
-        """Whether anything can still come."""
         return self._ended.is_set()
 
     def _write(self, written: bytes) -> bool:

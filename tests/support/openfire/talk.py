@@ -20,7 +20,6 @@ _SPACED = ("body", "state", "show", "reason", "oldestEntry", "timestamp", "posit
 
 
 def address(world: World, room: Room) -> str:
-    """The room's JID."""
     return f"{room.name}@{room.service}.{world.domain}"
 
 
@@ -35,7 +34,6 @@ def joined(**fields: Any) -> str:
 
 
 def stanza(world: World, username: str, raw: str) -> None:
-    """The event of a raw stanza."""
     coded = base64.b64encode(raw.replace("<message ", '<message xmlns="jabber:client" ', 1).encode()).decode()
     world.tell(username, "chatapi.xmpp", f'{{"xmpp": "{coded}"}}')
 
@@ -47,7 +45,6 @@ def _message(kind: str | None, to: str | None, sender: str, inner: str, ident: s
 
 
 def _id(world: World) -> str:
-    """As Smack numbers what it sends."""
     return f"XyyJN-{next(world.ids)}"
 
 
@@ -180,8 +177,6 @@ def _seen(world: World, username: str, to: str, sender: str, of: Stream | None) 
 
 
 def occupant(world: World, stream: Stream) -> Occupant:
-    """A stream in a room."""
-
     def hears(speaker: str, body: str, data: str) -> None:
         _heard(world, stream, speaker, body, data)
 
@@ -199,7 +194,6 @@ def _heard(world: World, stream: Stream, speaker: str, body: str, data: str) -> 
 
 
 def heard_as(world: World, to: str, speaker: str, body: str, data: str) -> str:
-    """The stanza of what is said in a room."""
     return _message("groupchat", to, speaker, _body(body) + _properties(data), _id(world))
 
 
@@ -225,7 +219,6 @@ def leave(world: World, room: Room, nick: str) -> None:
 
 
 def say(world: World, room: Room, nick: str, text: str) -> None:
-    """A message to everybody in the room, its speaker too."""
     body, data = understood(text) if text.startswith("{") and text.endswith("}") else (text, "null")
     if body is None:
         return
@@ -265,7 +258,6 @@ def invite(world: World, room: Room, to: str, reason: str, inviter: str | None =
 
 
 def invitation(where: str, to: str, by: str, reason: str) -> str:
-    """The stanza of one."""
     inner = (
         f'<x xmlns="http://jabber.org/protocol/muc#user"><invite from={quoteattr(by)}>'
         f"<reason>{escape(reason)}</reason></invite></x>"
@@ -275,7 +267,6 @@ def invitation(where: str, to: str, by: str, reason: str) -> str:
 
 
 def broadcast(world: World, body: str) -> None:
-    """A message of the server to everybody who is there."""
     for stream in list(world.of_user.values()):
         stanza(world, stream.username, _message(None, None, world.domain, _body(body)))
         _typed(world, stream.username, ("normal", "null", world.domain), body, "null")
@@ -291,7 +282,6 @@ def end(world: World, stream: Stream) -> None:
 
 
 def _end_session(world: World, stream: Stream) -> None:
-    """He leaves his rooms, and his contacts see that he is away."""
     for where in list(stream.joined):
         room = world.room(where)
         if room is not None:

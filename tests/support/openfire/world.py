@@ -70,7 +70,6 @@ class Contact:
     groups: list[str] = attrs.field(factory=list)
 
     def fields(self) -> dict[str, Any]:
-        """As both APIs write it."""
         return {
             "jid": self.jid,
             "nickname": self.nickname,
@@ -87,7 +86,6 @@ class Occupant:
     hears: Callable[[str, str, str], None]
     """Called with the speaker's address in the room, the body and the data as JSON."""
     sees: Callable[[str, bool], None]
-    """Called with the address of who came (or left)."""
 
 
 @attrs.define(eq=False)
@@ -106,7 +104,6 @@ class Room:
 
     @property
     def is_persistent(self) -> bool:
-        """Whether it outlives its last occupant and the server."""
         return bool(self.settings.get("persistent"))
 
     @property
@@ -115,12 +112,10 @@ class Room:
         return list(self.settings.get("broadcastPresenceRoles", ROLES))
 
     def role(self, jid: str) -> str:
-        """What somebody is in it, or would be."""
         is_head = any(jid.partition("/")[0] in self.affiliated[kind] for kind in ("owners", "admins"))
         return "moderator" if is_head else "participant"
 
     def entity(self) -> Entity:
-        """As the plugin writes it."""
         given = self.settings
         fields: dict[str, Any] = {
             "roomName": self.name,
@@ -154,7 +149,6 @@ class Stream:
     show: str | None = None
     status: str | None = None
     contacts: frozenset[str] = frozenset()
-    """Who was in the user's roster at the login."""
     joined: set[str] = attrs.field(factory=set)
     offers: set[str] = attrs.field(factory=set)
     workgroups: set[str] = attrs.field(factory=set)
@@ -214,21 +208,16 @@ class World:
     is_jammed: bool = False
     """Two connections had one name: no path is added any more until the next start."""
     has_uploads: bool = True
-    """Whether there is a service that gives room for uploads."""
     login_s: float = 0.002
     """Between looking whether somebody is logged in and logging him in: logins are not atomic there."""
     logins: list[str] = attrs.field(factory=list)
-    """Each login that made a new stream, by user, in order."""
     login_requests: list[str] = attrs.field(factory=list)
     """The user of each login that was granted, whether or not it made a stream, in order."""
     lost: list[tuple[str, str]] = attrs.field(factory=list)
-    """Events that nobody read, as (user, data)."""
     workgroups: dict[str, Workgroup] = attrs.field(factory=dict)
     assists: dict[str, Assist] = attrs.field(factory=dict)
-    """Questions by who asked them."""
     ask_timeout_s: float = 180.0
     offer_delay_s: float = 1.5
-    """Between a question and its first offer."""
     offer_timeout_s: float = 20.0
     offers_again_s: float = 20.0
     """When somebody who rejected a question, or let it lapse, is asked again."""
@@ -240,10 +229,8 @@ class World:
     threads: int = 0
     """So many of the server's threads write to a stream at once."""
     ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(139))
-    """Of the stanzas that users send."""
     timers: list[threading.Timer] = attrs.field(factory=list)
     at_end: list[Callable[[Stream], None]] = attrs.field(factory=list)
-    """Called with each stream that ends."""
     lock: threading.RLock = attrs.field(factory=threading.RLock)
     changed: threading.Condition = attrs.field(init=False)
 
@@ -252,22 +239,18 @@ class World:
         self.accounts.setdefault("admin", Account("admin", "secret", "Administrator", "admin@example.com"))
 
     def register(self, *names: str, password: str = "secret") -> None:
-        """Accounts, all with one password."""
         for name in names:
             self.accounts[name] = Account(name, password)
 
     def befriend(self, one: str, other: str) -> None:
-        """Each is in the other's roster, and sees his presence."""
         for owner, contact in ((one, other), (other, one)):
             jid = f"{contact}@{self.domain}"
             self.rosters.setdefault(owner, {})[jid] = Contact(jid, None, 3)
 
     def account(self, name: str) -> Account | None:
-        """A user by name or by bare JID of this domain."""
         return self.accounts.get(name.removesuffix(f"@{self.domain}").casefold())
 
     def consult(self, name: str, *members: str) -> None:
-        """A workgroup with its experts, none of whom is there yet."""
         self.workgroups[name] = Workgroup(name, "", list(members))
 
     def opened(self, username: str, *, anonymous: bool = False) -> Stream:
@@ -311,17 +294,14 @@ class World:
         self.readers.pop(username, None)
 
     def tell(self, username: str, name: str, data: str) -> None:
-        """An event to the reader of this user that was opened last."""
         reader = self.readers.get(username)
         if reader is None or not reader.event(name, data, self.threads):
             self.lost.append((username, data))
 
     def is_served(self, username: str) -> bool:
-        """Whether an event stream of this user can be opened."""
         return username in self.paths
 
     def end_readers(self, username: str | None = None) -> None:
-        """The event streams of a user (of everybody) end."""
         for reader in [one for one in self.open_readers if username in (None, one.username)]:
             reader.end()
             self.open_readers.remove(reader)
@@ -329,17 +309,14 @@ class World:
                 del self.readers[reader.username]
 
     def room(self, address: str) -> Room | None:
-        """A room by its address."""
         name, _, host = address.casefold().partition("@")
         return self.services.get(host.removesuffix(f".{self.domain}"), {}).get(name)
 
     def rooms(self) -> Iterator[Room]:
-        """All of them."""
         for rooms in self.services.values():
             yield from list(rooms.values())
 
     def forget(self) -> None:
-        """What a restart takes away."""
         self.end_readers()
         for kept in (self.streams, self.of_user, self.asking, self.assists, self.paths):
             kept.clear()
@@ -360,11 +337,9 @@ class World:
 
 
 def is_name(name: str) -> bool:
-    """Whether Openfire takes this as a user's name."""
     return 0 < len(name) <= 64 and not _NOT_IN_NAMES & set(name)
 
 
 def is_jid(jid: str) -> bool:
-    """Whether Openfire takes this as an address."""
     node, at, host = jid.partition("/")[0].rpartition("@")
     return bool(host) and " " not in host and (not at or (bool(node) and not set(" \"&'/:<>@") & set(node)))

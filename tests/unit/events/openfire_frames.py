@@ -18,12 +18,10 @@ IN_ROOM: Final = f"{ROOM}/bob"
 
 
 def concatenated(body: str, sender: str = FULL) -> str:
-    """A message's data as the plugin writes it."""
     return f'{{"type": "chat", "to":"{ANN}", "from":"{sender}", "data":null, "body": "{body}"}}'
 
 
 def coded(xml: str) -> Frame:
-    """The frame of a stanza."""
     return Frame("chatapi.xmpp", f'{{"xmpp": "{base64.b64encode(xml.encode()).decode()}"}}')
 
 
@@ -34,7 +32,6 @@ def stanza(body: str, sender: str = FULL, ident: str = "m1", word: str = "chat")
 
 
 def message(body: str, sender: str = FULL) -> Frame:
-    """What the plugin makes of it."""
     return Frame("chatapi.chat", concatenated(body, sender))
 
 
@@ -46,12 +43,10 @@ def presence(word: str | None = None, sender: str = FULL) -> tuple[Frame, Frame]
 
 
 def all_of(form: Form, frames: Iterable[Frame]) -> list[ServerEvent]:
-    """What becomes of frames that come one after the other."""
     return [event for frame in frames if (event := form.read(frame, 1.0)) is not None]
 
 
 def presences(events: Iterable[ServerEvent]) -> list[object]:
-    """Whether their users came or left."""
     return [event.raw.get("presence") for event in events if isinstance(event.raw, dict)]
 
 

@@ -28,12 +28,10 @@ from tests.unit.events.openfire_frames import (
 
 
 def read(name: str, data: str, mode: RawMode = "typed", host: str | None = None) -> ServerEvent | None:
-    """What becomes of one frame."""
     return Form("chat", "ann", host, mode).read(Frame(name, data), 1000.5)
 
 
 def found(name: str, members: Mapping[str, object]) -> ServerEvent:
-    """What becomes of one with these members."""
     event = read(name, json.dumps(members))
     assert event is not None
     return event

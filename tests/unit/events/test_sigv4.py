@@ -30,7 +30,6 @@ _QUERIES: Final = st.lists(st.tuples(_WORDS, _WORDS), max_size=4).map(
 def made(
     url: str = f"https://{HOST}/", body: bytes = BODY, method: str = "POST", at_s: float = NOW_S, **more: Any
 ) -> Request:
-    """A request as botocore signs it."""
     headers = signed_headers(url, body, method=method, at_s=at_s, **more)
     path, _, query = url.removeprefix(f"https://{HOST}").partition("?")
     return Request(method, path.encode(), query.encode(), encoded(headers), body)
@@ -41,7 +40,6 @@ def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 def replaced(request: Request, name: str, old: str, new: str) -> Request:
-    """With another text in one of its headers."""
     headers = [
         (key, value.replace(old.encode(), new.encode()) if key.decode().lower() == name else value)
         for key, value in request.headers
@@ -55,7 +53,6 @@ def without(request: Request, name: str) -> Request:
 
 
 def refusal(request: Request, key: bytes = KEY, expected: Expected = EXPECTED) -> str:
-    """What it is refused for."""
     with pytest.raises(Unsigned) as caught:
         verify(request, key, expected, NOW_S)
     return caught.value.fault

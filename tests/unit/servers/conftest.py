@@ -21,7 +21,7 @@ from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.client import open_transport
-from restbroker.transport.message import Request, Response, Transport
+from tests.support.link import Direct
 from tests.support.receiver import Answer, Received, Receiver
 
 JID = "0123456789abcdef01234567"
@@ -43,18 +43,6 @@ class Usual:
     act: Act
     host: str | None = None
     """The host that a job names."""
-
-
-@attrs.frozen
-class Direct:
-    """A link that sends at once."""
-
-    http: Transport
-
-    async def ask(self, request: Request) -> Response:
-        return await self.http.send(request)
-
-    send = ask
 
 
 @attrs.frozen

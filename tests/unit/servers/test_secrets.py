@@ -21,9 +21,10 @@ from restbroker.servers.contract import Ports
 from restbroker.servers.openfire.chat.options import Settings
 from restbroker.servers.openfire.chat.refusals import WORDS_LIMIT
 from restbroker.transport.client import open_transport
+from tests.support.link import Direct
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.spellings import found_in
-from tests.unit.servers.conftest import Act, Direct, answering
+from tests.unit.servers.conftest import Act, answering
 
 LOGIN, SHARED, JOBS = "l0gin/p4ss+<word>", "sh4red-s3cr3t", 'j0b/p4ss "w" s3cret'
 SECRETS = {"login": LOGIN, "shared secret": SHARED, "of the job": JOBS}

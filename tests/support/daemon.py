@@ -1,0 +1,137 @@
+"""What the real servers of the tests have in common: a process in a folder of its own, which is started, stopped,
+killed and restarted, or kept up until Ctrl-C.
+
+Always holds: neither a service manager nor another user is involved, so it works in any container.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Final, Self, TypeVar
+
+import attrs
+
+from tests.support.wait import until
+
+START_TIMEOUT_S: Final = 300.0
+_TAIL_LINES: Final = 30
+
+
+@attrs.define
+class Daemon:
+    """One server, which a subclass spawns and asks."""
+
+    name: ClassVar[str]
+    logs: ClassVar[tuple[str, ...]] = ("output.log",)
+    directory: Path
+    process: subprocess.Popen[bytes] | None = attrs.field(default=None, init=False)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        raise NotImplementedError
+
+    def _ready(self) -> bool:
+        raise NotImplementedError
+
+    def start(self) -> Self:
+        """Starts it on the data that is there, and returns when it answers."""
+        assert self.process is None, f"this {self.name} runs already"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        process = self.process = self._spawn()
+        try:
+            until(lambda: process.poll() is not None or self._ready(), f"{self.name} answers", START_TIMEOUT_S)
+            assert process.poll() is None, f"{self.name} did not start:\n{self.log_tail()}"
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stops it gracefully (SIGTERM) and waits."""
+        if self.process is not None:
+            self.process.terminate()
+            self._wait()
+
+    def kill(self) -> None:
+        """Ends it at once (SIGKILL)."""
+        if self.process is not None:
+            self._signal(signal.SIGKILL)
+            self._wait()
+
+    def restart(self) -> None:
+        """Stops it gracefully and starts it again on the same ports and data."""
+        self.stop()
+        self.start()
+
+    def freeze(self) -> None:
+        """Suspends it (SIGSTOP): connections stay open and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets it go on after `freeze`."""
+        self._signal(signal.SIGCONT)
+
+    def log_tail(self) -> str:
+        """The last lines of what it printed and logged."""
+        files = [self.directory / name for name in self.logs]
+        found = [path.read_text("utf-8", "replace").splitlines()[-_TAIL_LINES:] for path in files if path.exists()]
+        return "\n".join(line for lines in found for line in lines)
+
+    def _run(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        with (self.directory / "output.log").open("ab") as output:
+            return subprocess.Popen(
+                command,
+                cwd=self.directory,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # A shell script may become the server; its helpers share the group. Ctrl-C is ours.
+                start_new_session=True,
+            )
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.process is not None, f"this {self.name} does not run"
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def _wait(self) -> None:
+        assert self.process is not None, f"this {self.name} does not run"
+        try:
+            self.process.wait(timeout=60)
+        finally:
+            self._signal(signal.SIGKILL)
+            self.process.wait(timeout=30)
+            self.process = None
+
+
+D = TypeVar("D", bound=Daemon)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def keep(made: Callable[[Path], D], words: Callable[[D], Sequence[str]]) -> None:
+    """Keeps a server running until Ctrl-C or SIGTERM."""
+    # Set anew: a shell has what a script starts in the background ignore Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="server-") as directory, contextlib.suppress(KeyboardInterrupt):
+        server = made(Path(directory))
+        try:
+            server.start()
+            for line in words(server):
+                say(line)
+            while server.process is not None and server.process.poll() is None:
+                time.sleep(1)
+            say(f"{server.name} ended by itself:\n{server.log_tail()}")
+        except KeyboardInterrupt:
+            server.stop()
+        finally:
+            server.kill()
