@@ -13,7 +13,6 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Issued, Target, Url
 from restbroker.servers.ejabberd.check import logins
-from restbroker.servers.ejabberd.check.rights import trials
 from restbroker.servers.ejabberd.check.server import check
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.findings import Finding, worst_cause
@@ -95,12 +94,6 @@ async def test_the_check_changes_nothing_on_the_server(ejabberd: Ejabberd) -> No
     assert await trio.to_thread.run_sync(state) == before
 
 
-async def test_a_wrong_password_is_refused(ejabberd: Ejabberd) -> None:
-    found = await looked(target_of(ejabberd, credentials=Basic(ejabberd.admin, Secret("hush"))))
-    assert list(found) == ["LoginRefused"]
-    assert worst_cause(found.values()) == "refused"
-
-
 async def test_a_login_that_may_too_little_may_enough_after_the_cure(own_ejabberd: Ejabberd) -> None:
     target = target_of(own_ejabberd, own_ejabberd.limited)
     found = (await looked(target))["Forbidden"]
@@ -130,18 +123,14 @@ async def test_a_missing_module_is_named_with_the_lines_that_load_it(
     assert found.cure == "modules:\n  mod_admin_extra: {}"
 
 
-async def test_a_virtual_host_that_is_not_there_is_told_with_the_nearest(ejabberd: Ejabberd) -> None:
-    rows: list[tuple[str | None, str, str]] = [
-        ("exmaple.org", "UnknownHost", '"JabberDomain": "example.org"'),
-        (None, "NoDomain", '"JabberDomain": "localhost"'),
+async def test_what_the_server_has_otherwise_than_configured_is_told_with_the_nearest(ejabberd: Ejabberd) -> None:
+    rows: list[tuple[dict[str, object], str, str]] = [
+        ({"default_host": "exmaple.org"}, "UnknownHost", '"JabberDomain": "example.org"'),
+        ({"default_host": None}, "NoDomain", '"JabberDomain": "localhost"'),
+        ({"options": Options(server_version="19.05")}, "OtherVersion", '"ServerVersion": "auto"'),
     ]
-    for domain, code, cure in rows:
-        assert (await looked(target_of(ejabberd, default_host=domain)))[code].cure == cure
-
-
-async def test_a_configured_version_that_is_not_the_servers_is_told(ejabberd: Ejabberd) -> None:
-    found = await looked(target_of(ejabberd, options=Options(server_version="19.05")))
-    assert found["OtherVersion"].cure == '"ServerVersion": "auto"'
+    for changes, code, cure in rows:
+        assert (await looked(target_of(ejabberd, **changes)))[code].cure == cure  # type: ignore[arg-type]
 
 
 async def test_a_version_of_the_interface_that_the_server_is_too_old_for_is_a_problem(ejabberd: Ejabberd) -> None:
@@ -233,16 +222,14 @@ async def test_a_wrong_path_is_answered_with_the_right_url(ejabberd: Ejabberd) -
         assert worst_cause(found.values()) == "target"
 
 
-async def test_a_wrong_port_is_answered_with_the_right_url(ejabberd: Ejabberd) -> None:
+async def test_a_wrong_port_is_answered_with_the_right_url_or_with_the_lines_that_offer_the_api(
+    ejabberd: Ejabberd,
+) -> None:
     wrong = target_of(ejabberd, url=Url("http", "127.0.0.1", free_port(), "/api"))
     found = await looked(wrong, ("https", free_port()), ("http", ejabberd.port))
     assert found["Unreachable"].level == "problem"
     assert found["FoundElsewhere"].cure == f'"RestURL": "{ejabberd.url}"'
-
-
-async def test_a_server_that_is_down_is_answered_with_the_lines_that_offer_the_api(ejabberd: Ejabberd) -> None:
-    found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", free_port(), "/api")))
-    assert "mod_http_api" in (found["FoundNowhere"].cure or "")
+    assert "mod_http_api" in ((await looked(wrong))["FoundNowhere"].cure or "")
 
 
 async def test_the_login_is_never_sent_to_where_the_operator_did_not_point(ejabberd: Ejabberd) -> None:
@@ -290,10 +277,3 @@ async def test_the_check_of_a_slow_server_ends_in_time_with_what_is_known(ejabbe
         assert [(one.code, one.level) for one in found][-1] == ("Unfinished", "warning")
         assert [one.code for one in found][:2] == ["Reachable", "Version"]
         assert [(one.code, one.cause) for one in nothing] == [("Silent", "target")]
-
-
-async def test_rights_are_asked_with_calls_that_can_have_no_effect(ejabberd: Ejabberd) -> None:
-    for command, arguments in trials("localhost").items():
-        status, text = await trio.to_thread.run_sync(partial(ejabberd.call, command, **arguments))
-        assert status != 403, text
-        assert "success" not in text

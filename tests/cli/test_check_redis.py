@@ -11,7 +11,7 @@ from restbroker.console.exits import Exit
 from restbroker.job.settlement import Dead
 from restbroker.operate.check_store import check_store
 from restbroker.servers import registry
-from restbroker.servers.findings import Finding, worst_cause
+from restbroker.servers.findings import Finding
 from restbroker.store import beats, jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.keys import Keys
@@ -23,10 +23,13 @@ DOCUMENT = {"RestURL": "http://h", "RestQueue": "rest", "Token": "t"}
 FACTS = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
 
 
+def findings(url: str, **keys: str) -> list[Finding]:
+    environ = {f"RESTBROKER_{name}": value for name, value in {**DOCUMENT, "RedisURL": url, **keys}.items()}
+    return [*check_store(load(None, environ, {}, registry.kinds()).config)]
+
+
 def looked(url: str, **keys: str) -> dict[str, Finding]:
-    document = {"RedisURL": url, "RestURL": "http://h", "RestQueue": "rest", "Token": "t", **keys}
-    environ = {f"RESTBROKER_{name}": value for name, value in document.items()}
-    return {found.code: found for found in check_store(load(None, environ, {}, registry.kinds()).config)}
+    return {found.code: found for found in findings(url, **keys)}
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +49,7 @@ def test_each_key_of_another_type_is_named_once_with_what_to_do(redis_url: str, 
     client.command("SET", "queue:rest", "x")
     client.command("HSET", "restbroker:rate:ejabberd", "a", "b")
     client.command("SET", "restbroker:audit", "x")
-    file = Path("env.json")
-    file.write_text(json.dumps(DOCUMENT | {"RedisURL": redis_url}))
-    found = [one for one in check_store(load(file, {}, {}, registry.kinds()).config) if one.level == "problem"]
+    found = [one for one in findings(redis_url) if one.level == "problem"]
     assert {one.message for one in found} == {
         "The key queue:rest is a string, and restbroker needs a list.",
         "The key restbroker:rate:ejabberd is a hash, and restbroker needs a string.",
@@ -136,11 +137,6 @@ def test_at_most_once_on_a_redis_that_does_not_save_each_write_is_told(
         assert note.cure == "In redis.conf:\nappendonly yes\nappendfsync always"
 
 
-def test_a_redis_that_is_away_is_a_finding_of_reachability() -> None:
-    found = looked("redis://127.0.0.1:1")
-    assert (list(found), worst_cause(found.values())) == (["Unreachable"], "store")
-
-
 def test_a_wrong_password_is_a_finding_that_does_not_show_it(make_redis: MakeRedis) -> None:
     server = make_redis(appendonly="yes")
     server.command("CONFIG SET requirepass right")
@@ -164,16 +160,6 @@ def test_what_redis_refuses_to_the_terminal_only_is_no_problem(make_redis: MakeR
         assert f"'{right}'" in note.message
         assert "`restbroker run` never does" in (note.why or "")
         assert "docs/sidekiq.md" in (note.cure or "")
-
-
-def test_another_sidekiq_process_is_found_and_worse_if_it_takes_our_jobs(redis_url: str, client: Client) -> None:
-    client.command("SADD", "processes", "web:1:abc", "gone:2:def")
-    client.command("HSET", "web:1:abc", "info", '{"queues":["default"],"version":"7.2.0"}')
-    found = looked(redis_url)
-    assert found["SharedDatabase"].message == "Other Sidekiq processes use this database: web:1:abc (default)."
-    assert "QueueTaken" not in found
-    client.command("HSET", "web:1:abc", "info", '{"queues":["default","rest"]}')
-    assert looked(redis_url)["QueueTaken"].level == "problem"
 
 
 def test_a_queue_that_is_spelt_alike_is_suggested(redis_url: str, client: Client) -> None:

@@ -13,7 +13,8 @@ import pytest
 from restbroker.cli.app import command_line
 from restbroker.errors import ConfigError
 from restbroker.store import beats, jobs, limits, pauses
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.client import Client
+from tests.cli.conftest import Shell
 from tests.support.process import run_here as run
 from tests.support.process import run_into
 from tests.support.terminal import on_a_terminal
@@ -56,15 +57,6 @@ def test_a_wrong_number_of_processes_is_blamed_on_the_flag_and_not_on_the_file()
         assert "cannot be used" not in done.stderr
 
 
-def test_a_wrong_configuration_ends_with_2_and_the_reason(tmp_path: Path) -> None:
-    (tmp_path / "env.json").write_text('{"RestQueu": "x"}')
-    for command in ("run", "stats", "enqueue status"):
-        done = run(command.split(), directory=tmp_path)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert "did you mean RestQueue?" in done.stderr
-        assert "Traceback" not in done.stderr
-
-
 def test_output_to_a_reader_that_went_away_ends_without_a_traceback() -> None:
     read, write = os.pipe()
     os.close(read)
@@ -81,42 +73,34 @@ def test_a_full_disk_behind_stdout_is_told_in_plain_words_and_ends_with_8() -> N
         assert done.stderr.startswith("restbroker: The output cannot be written: No space left on device.\n")
 
 
-@pytest.fixture
-def place(tmp_path: Path, redis_url: str) -> Path:
-    document = {"RedisURL": redis_url, "RestURL": "http://h", "RestQueue": "rest", "Token": "a-token"}
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    return tmp_path
-
-
-def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> None:
-    client = open_client(StoreSettings(redis_url))
+def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store: Client) -> None:
     own = {"one": {"limit": 7, "limited": "in_flight"}, "two": {"limit": 20, "limited": "dead"}, "three": {}}
     own["four"] = {"limited": "refused"}
     for target, more in own.items():
         facts = jobs.Facts(77, "node", "boot", "ns", 1, target)
-        assert jobs.register(client, f"node:77:abc:{target}", facts, [target])
+        assert jobs.register(store, f"node:77:abc:{target}", facts, [target])
         snapshot = json.dumps({"gate": "open", "concurrency": 20, "finishing": target == "three", **more}).encode()
-        assert beats.beat(client, [(f"node:77:abc:{target}", 1)], {f"node:77:abc:{target}": snapshot}) == [True]
-    limits.pause(client, "one", "operator", None)
-    limits.pause(client, "two", "retry_after", 600.0)
-    lines = [line.split("\t") for line in run(["stats"], directory=place).stdout.splitlines()]
+        assert beats.beat(store, [(f"node:77:abc:{target}", 1)], {f"node:77:abc:{target}": snapshot}) == [True]
+    limits.pause(store, "one", "operator", None)
+    limits.pause(store, "two", "retry_after", 600.0)
+    lines = [line.split("\t") for line in shell("stats").stdout.splitlines()]
     assert {line[2]: re.sub(r"\d\d\d s", "N s", line[3]) for line in lines if line[0] == "process"} == {
         "one": "open: paused: operator until resumed; MaxInFlight is reached",
         "two": "open: paused: retry_after for N s more; none is taken, since the dead set is full (DeadLimit)",
         "three": "finishing what it has",
         "four": "open: Redis refuses to give out or to settle jobs; see the log",
     }
-    shown = {row["target"]: row for row in json.loads(run(["stats", "--json"], directory=place).stdout)["lanes"]}
+    shown = {row["target"]: row for row in json.loads(shell("stats", "--json").stdout)["lanes"]}
     assert shown["one"]["paused"] == {"operator": None}
     assert 500 < shown["two"]["paused"]["retry_after"] <= 600
     assert (shown["one"]["limit"], shown["three"]["finishing"]) == (7, True)
     words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["stats"], place, columns=120)).split())
     assert "paused operator until resumed" in words
-    pauses.pause_target(client, "one", "ann", "it moves", None)
-    pauses.pause_queue(client, "one", "bob", "", 600.0)
-    pauses.pause_queue(client, "two", "bob", "too many", None)
-    client.command("SADD", "paused", "three")
-    lines = [line.split("\t") for line in run(["stats"], directory=place).stdout.splitlines()]
+    pauses.pause_target(store, "one", "ann", "it moves", None)
+    pauses.pause_queue(store, "one", "bob", "", 600.0)
+    pauses.pause_queue(store, "two", "bob", "too many", None)
+    store.command("SADD", "ns:paused", "three")
+    lines = [line.split("\t") for line in shell("stats").stdout.splitlines()]
     assert ["queue", "two", "0", "0.0s", "paused: by bob (too many)"] in lines
     assert ["queue", "three", "0", "0.0s", "paused"] in lines
     assert any(
@@ -128,34 +112,37 @@ def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> N
 
 
 def test_commands_are_those_of_the_configured_or_running_version_and_else_the_newest(
-    place: Path, redis_url: str
+    shell: Shell, store: Client
 ) -> None:
     def count(**environ: str) -> int:
         variables = {f"RESTBROKER_{name}": value for name, value in environ.items()}
-        return len(run(["commands"], directory=place, environ=variables).stdout.splitlines())
+        return len(shell("commands", environ=variables).stdout.splitlines())
 
     newest, oldest = count(), count(SERVERVERSION="23.01")
     assert oldest < newest
     assert count(REDISURL="redis://127.0.0.1:1") == newest
-    client = open_client(StoreSettings(redis_url))
-    assert jobs.register(client, "node:77:abc", jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd"), ["rest"])
-    assert beats.beat(client, [("node:77:abc", 1)], {"node:77:abc": b'{"server_version":"23.01"}'}) == [True]
+    assert jobs.register(store, "node:77:abc", jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd"), ["rest"])
+    assert beats.beat(store, [("node:77:abc", 1)], {"node:77:abc": b'{"server_version":"23.01"}'}) == [True]
     assert count() == oldest
 
 
-def test_config_show_hides_what_a_template_calls_a_secret_but_not_an_argument_s_place(place: Path) -> None:
+def test_config_show_hides_what_a_template_calls_a_secret_but_not_an_argument_s_place(
+    place: Path, shell: Shell
+) -> None:
     query: dict[str, str] = {"api_key": "hunter2", "page": "1", "password": "{password}"}
     order = {"Path": "orders", "Method": "PUT", "Query": query, "Body": {"auth": [{"token": "hunter2", "n": 1}]}}
     entry = {"Kind": "http", "URL": "https://a.example.org", "Queues": ["q"], "Options": {"Commands": {"order": order}}}
     path = place / "env.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "Targets": {"one": entry}}))
-    done = run(["config", "show", "--json"], directory=place)
+    done = shell("config", "show", "--json")
     assert "hunter2" not in done.stdout + done.stderr
     shown = json.loads(done.stdout)["Targets"]["value"]["one"]["Options"]["Commands"]["order"]
     assert shown == {**order, "Query": {**query, "api_key": "…"}, "Body": {"auth": [{"token": "…", "n": 1}]}}
 
 
-def test_config_show_tells_what_is_inside_of_targets_and_tokens_without_their_secrets(place: Path) -> None:
+def test_config_show_tells_what_is_inside_of_targets_and_tokens_without_their_secrets(
+    place: Path, shell: Shell
+) -> None:
     path = place / "env.json"
     auth = {"Basic": {"User": "admin", "Pass": "hunter2"}}
     entry = {"Kind": "ejabberd", "URL": "http://u:hunter2@127.0.0.1", "Queues": ["q"], "Auth": auth}
@@ -163,7 +150,7 @@ def test_config_show_tells_what_is_inside_of_targets_and_tokens_without_their_se
     # One line, as a secret's file must be.
     path.write_text(json.dumps({**json.loads(path.read_text()), "Targets": {"one": entry}, "Tokens": tokens}))
     environ = {"RESTBROKER_TARGETS__ONE__CONCURRENCY": "7"}
-    done = run(["config", "show", "--json"], directory=place, environ=environ)
+    done = shell("config", "show", "--json", environ=environ)
     assert "hunter2" not in done.stdout + done.stderr
     shown = json.loads(done.stdout)
     target = {**entry, "URL": "http://…@127.0.0.1", "Auth": {"Basic": {"User": "admin", "Pass": "…"}}, "Concurrency": 7}
@@ -183,8 +170,3 @@ def test_a_configuration_that_may_not_be_read_is_told_in_our_own_words(
     with pytest.raises(ConfigError, match=r"env\.json cannot be used"):
         command_line().main(["stats", "--config", str(path)], standalone_mode=False)
     assert "Usage" not in capsys.readouterr().err
-
-
-def test_config_schema_is_json_that_knows_every_key() -> None:
-    schema = json.loads(run(["config", "schema"]).stdout)
-    assert {"RestQueue", "Token", "Backoff"} <= set(schema["properties"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.client import Client
 from tests.support import shells
 from tests.support.process import run
 
@@ -27,15 +27,15 @@ LINES = {
 
 
 @pytest.fixture
-def place(tmp_path: Path, redis_url: str) -> Path:
-    document = {"RedisURL": redis_url, "RestURL": "http://h", "RestQueue": "rest", "Token": "a-token"}
-    (tmp_path / "env.json").write_text(json.dumps(document | {"JabberDomain": "example.org"}))
-    client = open_client(StoreSettings(redis_url))
+def keys() -> dict[str, str]:
+    return {"JabberDomain": "example.org"}
+
+
+@pytest.fixture(autouse=True)
+def _filled(store: Client) -> None:
     job = {"class": "Add", "jid": JID, "args": ["register", {"user": "bob", "password": "hunter2"}, "a-token"]}
-    client.command("ZADD", "dead", int(time.time()), json.dumps(job | {"error_class": "AlreadyExists"}))
-    client.command("SADD", "queues", "rest", "rest_other", "rest$(touch run)", "rest 2", "rest\x1b[2J")
-    client.close()
-    return tmp_path
+    store.command("ZADD", "ns:dead", int(time.time()), json.dumps(job | {"error_class": "AlreadyExists"}))
+    store.command("SADD", "ns:queues", "rest", "rest_other", "rest$(touch run)", "rest 2", "rest\x1b[2J")
 
 
 def offered(line: str, directory: Path, *, told: str = "fish", word: str = "", redis: str | None = None) -> list[str]:

@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from restbroker.config.load import load
 from restbroker.config.target import Basic, Target
@@ -156,14 +155,3 @@ def test_variables_of_the_shell_do_not_count_in_what_is_made(tmp_path: Path) -> 
     done = run(["config", "init", "--server", "ejabberd"], directory=tmp_path, environ={"RESTBROKER_RESTQUEUE": "x y"})
     assert done.returncode == 0
     assert made(tmp_path).queues == ("rest",)
-
-
-def test_what_was_made_runs_through_the_check(tmp_path: Path, redis_url: str) -> None:
-    assert (
-        run(["config", "init", "--redis", redis_url, "--url", "http://127.0.0.1:1/api"], directory=tmp_path).returncode
-        == 0
-    )
-    done = run(["check", "--json"], directory=tmp_path)
-    found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
-    assert {one["code"] for one in found if one["area"] == "config" and one["level"] == "problem"} == set()
-    assert done.returncode == 5

@@ -1,34 +1,26 @@
 """`restbroker ctl` as a process against a real Redis; the server's answers are played."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from subprocess import CompletedProcess
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from restbroker.store import beats, jobs
-from restbroker.store.client import Client, StoreSettings, open_client
-from tests.support.process import run_here as run
+from restbroker.store.client import Client
+from tests.cli.conftest import Shell
 from tests.support.process import started
 from tests.support.wait import until
 
-Shell = Callable[..., CompletedProcess[str]]
 REGISTER = ("register", "alice", "example.org", "secret")
 
 
 @pytest.fixture
-def place(tmp_path: Path, redis_url: str) -> Path:
-    """A directory with an env.json for the run's Redis, of an ejabberd and a MongooseIM."""
-    document = {
-        "RedisURL": redis_url,
-        "RedisNamespace": "ns",
-        "RestURL": "http://127.0.0.1:1/api",
+def keys() -> Mapping[str, Any]:
+    return {
         "RestUser": "admin@example.org",
         "RestPass": "a-password",
-        "RestQueue": "rest",
-        "Token": "a-token",
         "Targets": {
             "other": {
                 "Kind": "mongooseim",
@@ -39,21 +31,6 @@ def place(tmp_path: Path, redis_url: str) -> Path:
             }
         },
     }
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    return tmp_path
-
-
-@pytest.fixture
-def shell(place: Path) -> Shell:
-    def ctl(*words: str, stdin: str = "") -> CompletedProcess[str]:
-        return run(["ctl", *words], directory=place, stdin=stdin)
-
-    return ctl
-
-
-@pytest.fixture
-def store(redis_url: str) -> Client:
-    return open_client(StoreSettings(redis_url, namespace="ns"))
 
 
 def queued(store: Client, queue: str = "rest") -> list[bytes]:
@@ -110,7 +87,7 @@ def test_while_the_server_is_down_the_job_waits_and_it_is_said_why_and_that_it_w
     shell: Shell, store: Client
 ) -> None:
     serve(store, b'{"gate":"closed","gate_reason":"Nobody listens there.","gate_cure":"Start it."}')
-    done = shell("--timeout", "3s", *REGISTER)
+    done = shell("ctl", "--timeout", "3s", *REGISTER)
     (raw,) = queued(store)
     jid = json.loads(raw)["jid"]
     assert (done.returncode, done.stdout) == (6, "")
@@ -119,7 +96,7 @@ def test_while_the_server_is_down_the_job_waits_and_it_is_said_why_and_that_it_w
     assert json.loads(raw)["args"] == [
         "register",
         {"user": "alice", "host": "example.org", "password": "secret"},
-        "a-token",
+        "right-token",
     ]
 
 
@@ -138,7 +115,7 @@ def test_what_has_no_meaning_here_ends_with_2_and_what_to_do_and_nothing_is_queu
         ("--secret-file", "/dev/null", *REGISTER),
     ]
     for words in rows:
-        done = shell(*words)
+        done = shell("ctl", *words)
         assert (done.returncode, done.stdout) == (2, "")
         assert len(done.stderr.splitlines()) >= 2
         assert queued(store) == []
@@ -151,7 +128,7 @@ def test_what_ejabberdctl_refuses_ends_with_its_words_and_1_and_nothing_is_queue
         (("--version", "x", "status"), 'Invalid API version number: "x"\n'),
     ]
     for words, text in rows:
-        done = shell(*words)
+        done = shell("ctl", *words)
         assert (done.returncode, done.stdout) == (1, text)
         assert queued(store) == []
 
@@ -162,14 +139,14 @@ def test_a_secret_comes_from_a_file_or_from_standard_input(shell: Shell, store: 
         store.command("FLUSHALL")
         (place / "file").write_text("from a file\n")
         words = ("--timeout", "100ms", "--secret-file", source, "register", "alice", "example.org", "-")
-        assert shell(*words, stdin="from a pipe\n").returncode == 6
+        assert shell("ctl", *words, stdin="from a pipe\n").returncode == 6
         (raw,) = queued(store)
         assert json.loads(raw)["args"][1]["password"] == ("from a file" if source == "file" else "from a pipe")
 
 
 def test_the_first_word_or_the_targets_name_chooses_the_target(shell: Shell, store: Client) -> None:
     words = ("account", "countUsers", "--domain", "example.org")
-    assert shell("--timeout", "100ms", *words).returncode == 6
-    assert shell("--timeout", "100ms", "--target", "other", *words).returncode == 6
+    assert shell("ctl", "--timeout", "100ms", *words).returncode == 6
+    assert shell("ctl", "--timeout", "100ms", "--target", "other", *words).returncode == 6
     found = [json.loads(raw)["args"] for raw in queued(store, "mongooseim")]
-    assert found == [["account.countUsers", {"domain": "example.org"}, "a-token"]] * 2
+    assert found == [["account.countUsers", {"domain": "example.org"}, "right-token"]] * 2

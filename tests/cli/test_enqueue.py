@@ -7,50 +7,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import cast
 
-import pytest
-
 from restbroker.job import rubyjson
-from restbroker.store import beats, jobs, pauses
+from restbroker.store import jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
+from tests.cli.conftest import Shell
 from tests.support.process import run_here as run
 from tests.support.process import run_into, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
-Shell = Callable[..., CompletedProcess[str]]
 CONTACT = ("localuser=a", "localhost=h", "user=b", "host=h", "nick=n", "subs=both")
-
-
-@pytest.fixture
-def place(tmp_path: Path, redis_url: str) -> Path:
-    """A directory with an env.json for the run's Redis."""
-    document = {
-        "RedisURL": redis_url,
-        "RedisNamespace": "ns",
-        "RestURL": "http://127.0.0.1:1/api",
-        "RestUser": "admin",
-        "RestPass": "a-password",
-        "RestQueue": "rest",
-        "Token": "a-token",
-    }
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    return tmp_path
-
-
-@pytest.fixture
-def shell(place: Path) -> Shell:
-    def enqueue(*words: str, stdin: str = "", environ: Mapping[str, str] | None = None) -> CompletedProcess[str]:
-        return run(["enqueue", *words], directory=place, stdin=stdin, environ=environ)
-
-    return enqueue
-
-
-@pytest.fixture
-def store(redis_url: str) -> Client:
-    return open_client(StoreSettings(redis_url, namespace="ns"))
 
 
 def queued(store: Client, queue: str = "rest") -> list[bytes]:
@@ -66,7 +34,7 @@ def job(store: Client) -> dict[str, object]:
 
 def test_a_command_becomes_a_complete_sidekiq_job_written_as_ruby_writes_it(shell: Shell, store: Client) -> None:
     before_s = time.time()
-    done = shell("register", "user=richärd", "host=example.org", "password=a/b")
+    done = shell("enqueue", "register", "user=richärd", "host=example.org", "password=a/b")
     assert done.returncode == 0
     (raw,) = queued(store)
     found = json.loads(raw)
@@ -75,7 +43,7 @@ def test_a_command_becomes_a_complete_sidekiq_job_written_as_ruby_writes_it(shel
     assert re.fullmatch("[0-9a-f]{24}", found["jid"])
     assert list(found) == ["class", "display_class", "args", "jid", "queue", "retry", "created_at", "enqueued_at"]
     arguments = {"user": "richärd", "host": "example.org", "password": "a/b"}
-    assert found["args"] == ["register", arguments, "a-token"]
+    assert found["args"] == ["register", arguments, "right-token"]
     assert (found["class"], found["display_class"], found["queue"]) == ("Restbroker", "register", "rest")
     assert found["retry"] is True
     assert before_s - 1 < found["enqueued_at"] < time.time() + 1
@@ -85,16 +53,18 @@ def test_a_command_becomes_a_complete_sidekiq_job_written_as_ruby_writes_it(shel
 
 def test_arguments_come_as_json_from_files_and_from_standard_input(shell: Shell, store: Client, place: Path) -> None:
     (place / "body.txt").write_text("two\nlines\n")
-    done = shell("send_message", "type=chat", "from:=null", 'to:="@x"', "subject=-", "body=@body.txt", stdin="hello\n")
+    done = shell(
+        "enqueue", "send_message", "type=chat", "from:=null", 'to:="@x"', "subject=-", "body=@body.txt", stdin="hello\n"
+    )
     assert done.returncode == 0
     arguments = {"type": "chat", "from": None, "to": "@x", "subject": "hello", "body": "two\nlines"}
-    assert job(store)["args"] == ["send_message", arguments, "a-token"]
+    assert job(store)["args"] == ["send_message", arguments, "right-token"]
 
 
 def test_options_end_up_in_the_job(shell: Shell, store: Client) -> None:
-    assert shell("status", "--retry", "3", "--reply-id", "r1", "--ok-if-exists").returncode == 0
+    assert shell("enqueue", "status", "--retry", "3", "--reply-id", "r1", "--ok-if-exists").returncode == 0
     found = job(store)
-    assert (found["retry"], found["ok_if_exists"], found["args"]) == (3, True, ["status", {}, "a-token", "r1"])
+    assert (found["retry"], found["ok_if_exists"], found["args"]) == (3, True, ["status", {}, "right-token", "r1"])
 
 
 def test_a_later_job_goes_to_the_schedule_set_without_at_and_enqueued_at(shell: Shell, store: Client) -> None:
@@ -105,7 +75,7 @@ def test_a_later_job_goes_to_the_schedule_set_without_at_and_enqueued_at(shell: 
     ]
     for words, due_s in rows:
         store.command("FLUSHALL")
-        assert shell("status", *words).returncode == 0
+        assert shell("enqueue", "status", *words).returncode == 0
         raw, score = cast("list[bytes]", store.command("ZRANGE", "ns:schedule", 0, -1, "WITHSCORES"))
         assert abs(float(score) - due_s()) < 30
         assert not {"at", "enqueued_at"} & set(json.loads(raw))
@@ -140,7 +110,7 @@ def test_a_mistake_on_the_command_line_ends_with_2_and_pushes_nothing(shell: She
         (("status", "--colour"), "No such option"),
     ]
     for words, expected in rows:
-        done = shell(*words)
+        done = shell("enqueue", *words)
         assert (done.returncode, done.stdout) == (2, "")
         assert expected.lower() in done.stderr.lower()
         assert "Traceback" not in done.stderr
@@ -148,46 +118,26 @@ def test_a_mistake_on_the_command_line_ends_with_2_and_pushes_nothing(shell: She
 
 
 def test_a_secret_in_the_command_line_is_warned_about_but_not_one_from_standard_input(shell: Shell) -> None:
-    noted = shell("register", "user=a", "host=h", "password=x").stderr
+    noted = shell("enqueue", "register", "user=a", "host=h", "password=x").stderr
     assert "password stands in the command line" in noted
     assert "use password=- or password=@FILE." in noted
-    assert "stands in the command line" not in shell("register", "user=a", "host=h", "password=-", stdin="x\n").stderr
-
-
-def test_what_the_running_version_refuses_is_refused_before_the_push(shell: Shell, store: Client) -> None:
-    rows: list[tuple[str, Sequence[str], str | None]] = [
-        ("23.01", ("groups=a",), "add_rosteritem has no argument 'groups'; did you mean group?"),
-        ("23.01", (), "add_rosteritem also needs group."),
-        ("24.12", ("group=a",), "add_rosteritem has no argument 'group'; did you mean groups?"),
-        ("24.12", (), None),
-        ("24.06", (), None),
-        ("24.06", ("nobody=a",), "add_rosteritem has no argument 'nobody'"),
-    ]
-    for version, words, reason in rows:
-        store.command("FLUSHALL")
-        found_at(store, version)
-        done = shell("add_rosteritem", *CONTACT, *words)
-        assert (done.returncode, len(queued(store))) == ((0, 1) if reason is None else (2, 0)), done.stderr
-        assert reason is None or reason in done.stderr
+    assert (
+        "stands in the command line"
+        not in shell("enqueue", "register", "user=a", "host=h", "password=-", stdin="x\n").stderr
+    )
 
 
 def test_it_is_noted_when_no_living_process_serves_the_queue(shell: Shell, store: Client) -> None:
-    assert "no running process serves the queue rest" in shell("status").stderr
+    assert "no running process serves the queue rest" in shell("enqueue", "status").stderr
     facts = jobs.Facts(1, "host", "boot", "ns", 1, "ejabberd")
     assert jobs.register(store, "host:1:abc", facts, ["rest"])
-    assert shell("status").stderr == ""
-
-
-def test_an_unreachable_redis_ends_with_3(shell: Shell) -> None:
-    done = shell("status", environ={"RESTBROKER_REDIS_URL": "redis://127.0.0.1:1"})
-    assert (done.returncode, done.stdout) == (3, "")
-    assert "127.0.0.1:1" in done.stderr
+    assert shell("enqueue", "status").stderr == ""
 
 
 def test_a_redis_that_refuses_writes_says_that_the_job_was_not_queued(shell: Shell, store: Client) -> None:
     store.command("CONFIG", "SET", "maxmemory", "1")
     try:
-        done = shell("status")
+        done = shell("enqueue", "status")
     finally:
         store.command("CONFIG", "SET", "maxmemory", "0")
     assert (done.returncode, done.stdout, queued(store)) == (3, "", [])
@@ -233,41 +183,29 @@ def test_the_exit_code_tells_how_the_command_went(place: Path, store: Client) ->
 
 
 def test_no_answer_in_time_ends_with_6_and_the_job_stays_queued(shell: Shell, store: Client) -> None:
-    done = shell("status", "--wait", "--timeout", "100ms")
+    done = shell("enqueue", "status", "--wait", "--timeout", "100ms")
     assert (done.returncode, done.stdout) == (6, "")
     assert "still queued" in done.stderr
     assert len(queued(store)) == 1
 
 
 def test_no_answer_in_time_is_also_told_as_json(shell: Shell, store: Client) -> None:
-    done = shell("status", "--wait", "--timeout", "100ms", "--json")
+    done = shell("enqueue", "status", "--wait", "--timeout", "100ms", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (6, {"jid": job(store)["jid"], "outcome": "queued"})
-
-
-def test_while_waiting_it_is_said_once_why_the_server_gets_no_jobs_and_what_to_do(place: Path, store: Client) -> None:
-    assert jobs.register(store, "host:1:abc", jobs.Facts(1, "host", "boot", "ns", 1, "ejabberd"), ["rest"])
-    snapshot = b'{"gate":"closed","gate_reason":"Nobody listens there.","gate_cure":"Start it."}'
-    assert beats.beat(store, [("host:1:abc", 1)], {"host:1:abc": snapshot}) == [True]
-    with started(["enqueue", "status", "--wait", "--timeout", "5s"], directory=place) as process:
-        process.wait_for("^The server gets no jobs now: Nobody listens there.$")
-        process.wait_for("^Start it.$")
-        assert process.process.poll() is None
-        assert process.wait() == 6
-        assert process.output().count("Nobody listens there") == 1
 
 
 def test_that_the_queue_is_paused_is_said_at_once_and_once_more_where_nothing_came(shell: Shell, store: Client) -> None:
     pauses.pause_queue(store, "rest", "ops@node", "the server moves", 600.0)
-    pushed = shell("status")
+    pushed = shell("enqueue", "status")
     assert (pushed.returncode, len(queued(store))) == (0, 1)
     told = r"note: The queue rest is paused by ops@node for \d+ s more: \"the server moves\"\. The job will wait:"
     assert re.search(f"^{told} restbroker queues resume rest$", pushed.stderr, re.MULTILINE)
-    done = shell("status", "--wait", "--timeout", "100ms")
+    done = shell("enqueue", "status", "--wait", "--timeout", "100ms")
     assert done.returncode == 6
     assert len(re.findall(told, done.stderr)) == 1
     assert "it is still queued and will be done once the queue rest is resumed." in done.stderr
     assert pauses.resume_queue(store, "rest")
-    assert "paused" not in shell("status").stderr
+    assert "paused" not in shell("enqueue", "status").stderr
 
 
 def test_a_right_to_wait_that_is_missing_is_told_with_the_job_that_was_queued(
@@ -324,16 +262,9 @@ def test_ctrl_c_while_waiting_says_that_the_job_is_still_queued(place: Path, sto
 
 def test_a_job_that_would_be_too_large_is_not_pushed(shell: Shell, store: Client, place: Path) -> None:
     (place / "body.txt").write_text("x" * 1024 * 1024)
-    done = shell("send_message", "type=chat", "from=a@b", "to=a@b", "subject=", "body=@body.txt")
+    done = shell("enqueue", "send_message", "type=chat", "from=a@b", "to=a@b", "subject=", "body=@body.txt")
     assert (done.returncode, "are the limit" in done.stderr) == (2, True)
     assert queued(store) == []
-
-
-def found_at(store: Client, version: str) -> None:
-    """A process serves the queue, and found this version of its server."""
-    assert jobs.register(store, "host:1:abc", jobs.Facts(1, "host", "boot", "ns", 1, "ejabberd"), ["rest"])
-    snapshot = json.dumps({"gate": "open", "server_version": version}).encode()
-    assert beats.beat(store, [("host:1:abc", 1)], {"host:1:abc": snapshot}) == [True]
 
 
 def test_a_redis_that_only_lets_a_producer_push_stops_no_push(

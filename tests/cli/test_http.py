@@ -162,21 +162,6 @@ def test_what_is_refused_is_parked_with_its_reason_and_nothing_secret_is_left_in
     assert KEY not in json.dumps([stage.members("dead"), stage.members("queue:replies")])
 
 
-def test_a_refused_login_makes_the_jobs_wait_and_a_new_secret_lets_them_go(stage: Stage) -> None:
-    file = stage.directory / "key"
-    file.write_text("wrong")
-    stage.receiver.act = lambda got: Answer(200 if got.headers["x-api-key"] == KEY else 401)
-    stage.configure(Headers={"X-Api-Key": {"File": "key"}})
-    with process.started(["run"], directory=stage.directory) as running:
-        running.wait_for(r"gate\.closed.*TargetDenied")
-        stage.push("order", "a" * 24, n=1)
-        assert of_jobs(stage.receiver) == []
-        file.write_text(KEY)
-        until(lambda: of_jobs(stage.receiver), "it is delivered")
-        assert running.stop() == 0
-    assert stage.members("dead") == []
-
-
 def test_a_private_address_is_not_connected_to_unless_it_is_allowed(stage: Stage) -> None:
     stage.configure(AllowPrivate=False)
     with process.started(["run"], directory=stage.directory, environ={"API_KEY": KEY}) as running:

@@ -17,7 +17,7 @@ from restbroker.errors import StoreUnavailable
 from restbroker.job.job import digest
 from restbroker.operate import migrate
 from restbroker.store import beats
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.replies import Argument, Reply
 from restbroker.store.scripts import ScriptName
 from tests.support.process import clean_environment
@@ -34,13 +34,6 @@ def raw(redis_url: str) -> Iterator[Any]:
     """Redis as the original sees it."""
     with redis.Redis.from_url(redis_url, socket_timeout=20) as opened:
         yield opened
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    opened = open_client(StoreSettings(redis_url, namespace="ns"))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -114,10 +107,10 @@ def test_everything_of_our_queue_moves_once_and_the_same_table_tells(run_migrate
     assert IN_HAND not in found
 
 
-def test_jobs_that_were_in_hand_may_have_run(run_migrate: Migrate, leftovers: Any, client: Client) -> None:
+def test_jobs_that_were_in_hand_may_have_run(run_migrate: Migrate, leftovers: Any, store: Client) -> None:
     run_migrate("--yes")
     moved = (job("h0"), job("h1"), b"")
-    assert beats.maybe_run(client) == {mark + digest(raw): 1 for raw in moved for mark in ("", "!")}
+    assert beats.maybe_run(store) == {mark + digest(raw): 1 for raw in moved for mark in ("", "!")}
 
 
 def test_a_second_run_has_nothing_to_do(run_migrate: Migrate, leftovers: Any) -> None:
@@ -151,7 +144,7 @@ def test_a_key_that_may_be_of_another_queue_is_left_and_named(run_migrate: Migra
 
 @pytest.fixture
 def original(leftovers: Any, redis_url: str) -> Iterator[None]:
-    """A client that waits for jobs as go-workers does."""
+    """A store that waits for jobs as go-workers does."""
     with redis.Redis.from_url(redis_url, socket_timeout=60) as waiting:
         thread = threading.Thread(target=waiting.brpoplpush, args=("ns:queue:idle", "ns:x"), kwargs={"timeout": 50})
         thread.start()
@@ -171,15 +164,15 @@ def test_nothing_is_moved_while_the_original_waits_for_jobs(run_migrate: Migrate
     assert everything(leftovers) == before
 
 
-def test_a_list_that_changes_under_the_eye_shows_that_the_original_works(client: Client, leftovers: Any) -> None:
-    where = migrate.sources(client, ["rest"], [])
+def test_a_list_that_changes_under_the_eye_shows_that_the_original_works(store: Client, leftovers: Any) -> None:
+    where = migrate.sources(store, ["rest"], [])
 
     def acknowledge_one_and_take_one(_: float) -> None:
         leftovers.lrem(IN_HAND, -1, job("h0"))
         leftovers.lpush(IN_HAND, job("h2"))
 
-    assert migrate.watch(client, where, 0.0).signs == ()
-    assert migrate.watch(client, where, 5.0, acknowledge_one_and_take_one).signs == (f"{IN_HAND} changes",)
+    assert migrate.watch(store, where, 0.0).signs == ()
+    assert migrate.watch(store, where, 5.0, acknowledge_one_and_take_one).signs == (f"{IN_HAND} changes",)
 
 
 def test_what_redis_refuses_stays_and_ends_with_7(run_migrate: Migrate, leftovers: Any) -> None:
@@ -191,30 +184,30 @@ def test_what_redis_refuses_stays_and_ends_with_7(run_migrate: Migrate, leftover
     assert [member for member, _ in everything(leftovers)["ns:goretry"]] == [b"no job", failed("f0", "ns:other")]
 
 
-def test_equal_jobs_in_the_retry_set_do_not_become_one(client: Client, raw: Any) -> None:
+def test_equal_jobs_in_the_retry_set_do_not_become_one(store: Client, raw: Any) -> None:
     raw.zadd("ns:goretry", {failed("r0"): 1})
-    where = migrate.sources(client, ["rest"], [])
-    assert migrate.move(client, where).moving == 1
+    where = migrate.sources(store, ["rest"], [])
+    assert migrate.move(store, where).moving == 1
     raw.zadd("ns:goretry", {failed("r0"): 1})
-    assert migrate.move(client, where).moving == 1
+    assert migrate.move(store, where).moving == 1
     assert [json.loads(member)["jid"] for member, _ in everything(raw)["ns:retry"]] == ["r0", "r0"]
 
 
-def test_more_than_a_page_moves_while_foreign_jobs_lie_between(client: Client, raw: Any) -> None:
+def test_more_than_a_page_moves_while_foreign_jobs_lie_between(store: Client, raw: Any) -> None:
     ours = {failed(f"r{number}"): number for number in range(0, 200, 2)}
     theirs = {failed(f"f{number}", "ns:other"): number for number in range(1, 200, 2)}
     raw.zadd("ns:goretry", {**ours, **theirs})
-    report = migrate.move(client, migrate.sources(client, ["rest"], []))
+    report = migrate.move(store, migrate.sources(store, ["rest"], []))
     assert (report.moving, raw.zcard("ns:retry"), raw.zcard("ns:goretry")) == (100, 100, 100)
 
 
 @pytest.mark.parametrize("nth", range(1, 6))
 def test_an_answer_that_gets_lost_costs_and_doubles_nothing(
-    client: Client, raw: Any, monkeypatch: pytest.MonkeyPatch, nth: int
+    store: Client, raw: Any, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
     raw.lpush(IN_HAND, *[job(f"h{number}") for number in range(250)])
     raw.zadd("ns:goretry", {failed(f"r{number}"): number for number in range(50)})
-    where, really, calls = migrate.sources(client, ["rest"], []), Client.run, []
+    where, really, calls = migrate.sources(store, ["rest"], []), Client.run, []
 
     def losing(self: Client, name: ScriptName, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
         reply = really(self, name, keys, arguments)
@@ -225,8 +218,8 @@ def test_an_answer_that_gets_lost_costs_and_doubles_nothing(
 
     monkeypatch.setattr(Client, "run", losing)
     with pytest.raises(StoreUnavailable):
-        migrate.move(client, where)
-    migrate.move(client, where)
+        migrate.move(store, where)
+    migrate.move(store, where)
     assert everything(raw)["ns:queue:rest"] == [job(f"h{number}") for number in reversed(range(250))]
     jids = [json.loads(member)["jid"] for member, _ in everything(raw)["ns:retry"]]
     assert jids == [f"r{number}" for number in range(50)]

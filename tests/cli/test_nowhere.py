@@ -1,46 +1,21 @@
 """`restbroker explain` of a job that is nowhere: where it was looked for, and where it may be instead."""
 
 import json
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
-import pytest
 
 from restbroker.store import history, queues
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.history import Ending
-from tests.support.process import run_here as run
-
-Explain = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[Client]:
-    client = open_client(StoreSettings(redis_url))
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def explain(tmp_path: Path, redis_url: str) -> Explain:
-    def asked(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        document = {"RedisURL": redis_url, "RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t" * 20}
-        (tmp_path / "env.json").write_text(json.dumps({**document, **more}))
-        return run(["explain", *words], directory=tmp_path)
-
-    return asked
+from tests.cli.conftest import Shell
 
 
 def job(jid: str) -> bytes:
     return json.dumps({"class": "Add", "jid": jid, "args": ["status", {}, "t"]}).encode()
 
 
-def test_it_says_where_it_looked_and_through_how_many_jobs(explain: Explain, store: Client) -> None:
+def test_it_says_where_it_looked_and_through_how_many_jobs(shell: Shell, store: Client) -> None:
     queues.push(store, "rest", [job("a"), job("b")])
-    store.command("ZADD", "dead", 1, job("c"))
-    done = explain("lost")
+    store.command("ZADD", "ns:dead", 1, job("c"))
+    done = shell("explain", "lost")
     rows = dict(line.split("\t") for line in done.stdout.splitlines())
     assert done.returncode == 1
     assert rows["the dead set"] == "1"
@@ -49,36 +24,37 @@ def test_it_says_where_it_looked_and_through_how_many_jobs(explain: Explain, sto
     assert "The job lost is in none of these: it was delivered" in done.stderr
 
 
-def test_a_queue_that_nobody_serves_and_that_is_called_nearly_so_is_told(explain: Explain, store: Client) -> None:
+def test_a_queue_that_nobody_serves_and_that_is_called_nearly_so_is_told(shell: Shell, store: Client) -> None:
     queues.push(store, "Rset", [job("a"), job("b")])
     queues.push(store, "mailers", [job("c")])
-    done = explain("lost")
+    done = shell("explain", "lost")
     assert "Nobody serves the queue Rset, and 2 jobs wait there. Did its producer mean rest?" in done.stderr
     assert "Nobody serves the queue mailers, and 1 job waits there.\n" in done.stderr
     assert "restbroker queues peek Rset" in done.stderr
 
 
-def test_it_says_how_history_is_switched_on_or_what_it_has(explain: Explain, store: Client) -> None:
-    assert '"History": "24h" in env.json keeps it for a day' in explain("lost").stderr
-    assert "History is on, and no end was written yet." in explain("lost", History="24h").stderr
+def test_it_says_how_history_is_switched_on_or_what_it_has(shell: Shell, store: Client) -> None:
+    assert '"History": "24h" in env.json keeps it for a day' in shell("explain", "lost").stderr
+    kept = {"RESTBROKER_HISTORY": "24h"}
+    assert "History is on, and no end was written yet." in shell("explain", "lost", environ=kept).stderr
     end = history.written(Ending("other", "ejabberd", "status", "delivered", 200, 1.0))
     store.command("XADD", store.keys.history, "*", "end", end)
-    assert "How jobs ended is kept for 1 d; the oldest of 1 is of 20" in explain("lost", History="24h").stderr
+    assert "How jobs ended is kept for 1 d; the oldest of 1 is of 20" in shell("explain", "lost", environ=kept).stderr
 
 
 def test_where_a_queue_was_not_looked_through_to_the_end_it_is_not_said_to_be_nowhere(
-    explain: Explain, store: Client
+    shell: Shell, store: Client
 ) -> None:
     queues.push(store, "rest", [job(f"j{number}") for number in range(30)])
-    done = explain("j29", "--jobs", "10")
+    done = shell("explain", "j29", "--jobs", "10")
     assert done.returncode == 1
     assert "was not found in what was looked through: it may be further on" in done.stderr
     assert "delivered" not in done.stderr.partition("History")[0]
 
 
-def test_what_redis_does_not_let_be_read_is_told_beside_the_rest(explain: Explain, store: Client) -> None:
-    store.command("SET", "dead", "no set")
-    done = explain("lost")
+def test_what_redis_does_not_let_be_read_is_told_beside_the_rest(shell: Shell, store: Client) -> None:
+    store.command("SET", "ns:dead", "no set")
+    done = shell("explain", "lost")
     assert done.returncode == 1
     assert "The job lost is nowhere that could be read." in done.stderr
     assert "copies of parked jobs\t0" in done.stdout

@@ -1,14 +1,12 @@
 """A key of another type, which somebody else wrote: every command names it and what to do, or does without it."""
 
-import json
-from pathlib import Path
 from typing import Final
 
 import pytest
 
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import StoreSettings, open_client
+from tests.cli.conftest import Shell
 from tests.support.odd_types import JID, KEYS, fill, spoil, told
-from tests.support.process import run_here as run
 
 COMMANDS: Final = (
     "stats", "sources", "queues", "queues peek rest", "queues pause rest", "queues resume rest",
@@ -23,24 +21,22 @@ _BEFORE: Final = {"explain nobody": 1}
 
 
 @pytest.fixture
-def client(redis_url: str, tmp_path: Path) -> Client:
-    document = {"RedisURL": redis_url, "RestQueue": "rest", "Token": "right-token", "RestURL": "http://127.0.0.1:1"}
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    found = open_client(StoreSettings(redis_url))
-    fill(found)
-    return found
+def keys() -> dict[str, str]:
+    return {"RedisNamespace": ""}
 
 
-def test_each_command_shows_what_it_can_or_names_the_key(client: Client, tmp_path: Path) -> None:
+def test_each_command_shows_what_it_can_or_names_the_key(redis_url: str, shell: Shell) -> None:
+    client = open_client(StoreSettings(redis_url))
+    fill(client)
     wrong = []
     for words in COMMANDS:
-        done = run(words.split(), directory=tmp_path)
+        done = shell(*words.split())
         assert done.returncode == _BEFORE.get(words, 0), f"{words}: {done.stderr}"
     for key in (key for key in KEYS if not key.startswith(NEVER_SHOWN)):
         for words in COMMANDS:
             dump = client.command("DUMP", key)
             kind = spoil(client, key)
-            done = run(words.split(), directory=tmp_path)
+            done = shell(*words.split())
             code, err = done.returncode, " ".join(done.stderr.split())
             is_told = code == _BEFORE.get(words, 0) or all(word in err for word in told(kind, key))
             is_named = "WRONGTYPE" not in err or f"The key {key} is a " in err

@@ -3,8 +3,9 @@
 import json
 import shlex
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,8 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.rosters import store as rosters
 from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
-from tests.support.process import run_here as run
+from restbroker.store.client import Client
+from tests.cli.conftest import Shell
 
 Do = Callable[[str], subprocess.CompletedProcess[str]]
 TARGET: Json = {
@@ -25,20 +26,13 @@ TARGET: Json = {
 
 
 @pytest.fixture
-def place(tmp_path: Path, redis_url: str) -> Path:
-    document = {"RedisURL": redis_url, "RedisNamespace": "ns", "Token": "right-token", "Targets": {"rosters": TARGET}}
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    return tmp_path
+def keys() -> Mapping[str, Any]:
+    return {"RestURL": None, "RestQueue": None, "Targets": {"rosters": TARGET}}
 
 
 @pytest.fixture
-def store(redis_url: str) -> Client:
-    return open_client(StoreSettings(redis_url, namespace="ns"))
-
-
-@pytest.fixture
-def do(place: Path) -> Do:
-    return lambda line: run(["roster", *shlex.split(line)], directory=place)
+def do(shell: Shell) -> Do:
+    return lambda line: shell("roster", *shlex.split(line))
 
 
 def refreshed(store: Client) -> list[str]:

@@ -2,40 +2,18 @@
 
 import json
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from restbroker.store import history
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.history import Ending
-from tests.support.process import run_here as run
+from tests.cli.conftest import Shell
 from tests.support.process import started
 from tests.support.wait import until
 
-Shell = Callable[..., subprocess.CompletedProcess[str]]
 NOW_S = 1_700_000_000
-
-
-@pytest.fixture
-def place(tmp_path: Path, redis_url: str) -> Path:
-    document = {"RedisURL": redis_url, "RedisNamespace": "ns", "RestQueue": "rest", "Token": "right-token"}
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    return tmp_path
-
-
-@pytest.fixture
-def store(redis_url: str) -> Client:
-    return open_client(StoreSettings(redis_url, namespace="ns"))
-
-
-@pytest.fixture
-def shell(place: Path) -> Shell:
-    return lambda *words: run(words, directory=place)
 
 
 def put(store: Client, zset: str, at_s: float, jid: str, command: str = "register", **more: Any) -> None:
@@ -121,14 +99,6 @@ def test_what_is_due_has_no_age_so_a_scheduled_job_is_not_deleted_by_one(shell: 
         assert shell("scheduled", option, "2h").returncode == 2
 
 
-def test_a_time_that_is_none_ends_with_2(shell: Shell) -> None:
-    rows: list[str] = ["", "= 2h", "soon"]
-    for value in rows:
-        done = shell("dead", "delete", "--since", value, "--yes")
-        assert (done.returncode, done.stdout) == (2, "")
-        assert "time" in done.stderr
-
-
 def test_a_condition_that_cannot_be_read_ends_with_2_and_the_nearest_field(shell: Shell) -> None:
     done = shell("dead", "list", "--where", "comand = x")
     assert (done.returncode, done.stdout) == (2, "")
@@ -184,21 +154,10 @@ def test_off_a_terminal_what_is_asked_needs_yes(shell: Shell, store: Client) -> 
 
 
 def test_it_must_be_said_which_jobs_are_meant_and_only_once(shell: Shell) -> None:
-    for words in ((), ("j1", "--all"), ("--all", "--where", "jid = x")):
+    rows = dict.fromkeys(((), ("j1", "--all"), ("--all", "--where", "jid = x")), "in one way")
+    for words, told in {**rows, ("--since", "soon", "--yes"): "time"}.items():
         done = shell("dead", "delete", *words)
-        assert done.returncode == 2
-        assert "in one way" in done.stderr
-
-
-def test_a_dry_run_shows_and_changes_nothing(shell: Shell, store: Client) -> None:
-    for n in range(7):
-        put(store, "schedule", NOW_S + n, f"j{n}")
-    done = shell("scheduled", "delete", "--where", "user != j0", "--dry-run")
-    assert done.returncode == 0
-    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == ["j1", "j2", "j3", "j4", "j5"]
-    assert "6 jobs of 7 in the schedule set would be deleted, the first 5 of them above." in done.stderr
-    assert count(store, "schedule") == 7
-    assert json.loads(shell("scheduled", "retry", "--all", "--dry-run", "--json").stdout)["done"] == 7
+        assert (done.returncode, done.stdout, told in done.stderr) == (2, "", True)
 
 
 def test_who_stops_it_is_told_how_far_it_came_and_can_go_on(place: Path, shell: Shell, store: Client) -> None:
@@ -237,18 +196,6 @@ def test_jobs_of_queues_that_nobody_here_serves_are_left_and_a_question_names_th
     assert (store.command("LLEN", "ns:queue:default"), count(store, "dead")) == (2, 0)
 
 
-def test_what_was_done_is_in_the_audit_with_who_did_it(shell: Shell, store: Client) -> None:
-    put(store, "dead", NOW_S, "j1")
-    shell("dead", "delete", "--where", "error = ServerError", "--why", "a test", "--yes")
-    lines = [line.split("\t") for line in shell("audit").stdout.splitlines()]
-    assert [line[5] for line in lines] == ["ended", "going on", "begun"]
-    assert "@" in lines[0][1]
-    assert lines[1][2:5] == ["delete", "dead", "error = ServerError"]
-    shown = json.loads(shell("audit", "--json", "--limit", "2").stdout)
-    assert [one["state"] for one in shown] == ["ended", "going on"]
-    assert (shown[1]["jids"], shown[1]["why"], shown[1]["done"]) == (["j1"], "a test", 1)
-
-
 def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) -> None:
     put(store, "dead", NOW_S, "j1", error_class="BadToken")
     told = shell("explain", "j1")
@@ -269,8 +216,3 @@ def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) ->
     ended = shell("explain", "j2")
     assert ended.returncode == 0
     assert ended.stdout.endswith("  delivered  status 200  12.5 ms  register (ejabberd)\n")
-    (shown,) = json.loads(shell("explain", "j2", "--json").stdout)["ends"]
-    assert (shown["outcome"], shown["status"], shown["took_ms"], shown["code"]) == ("delivered", 200, 12.5, None)
-    nowhere = shell("explain", "nobody")
-    assert (nowhere.returncode, nowhere.stdout.partition("\n")[0]) == (1, "the dead set\t0")
-    assert "delivered" in nowhere.stderr

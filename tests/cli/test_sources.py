@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 
 import attrs
-import pytest
 
 from restbroker.store import sources
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.sources import SourceState
-from tests.support.process import run_here as run
+from tests.cli.conftest import Shell
 from tests.support.terminal import on_a_terminal
 
 ANN = SourceState(
@@ -20,32 +19,24 @@ SILENT = SourceState(
 )
 
 
-@pytest.fixture
-def place(tmp_path: Path, redis_url: str) -> Path:
-    keys = {"RedisURL": redis_url, "RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t"}
-    (tmp_path / "env.json").write_text(json.dumps(keys))
-    return tmp_path
-
-
-def test_each_source_and_stream_has_a_line_those_first_that_are_not_read(place: Path, redis_url: str) -> None:
-    client = open_client(StoreSettings(redis_url))
-    sources.write(client, [ANN, SILENT])
-    lines = [line.split("\t") for line in run(["sources"], directory=place).stdout.splitlines()]
+def test_each_source_and_stream_has_a_line_those_first_that_are_not_read(shell: Shell, store: Client) -> None:
+    sources.write(store, [ANN, SILENT])
+    lines = [line.split("\t") for line in shell("sources").stdout.splitlines()]
     since = "2026-11-22T17:30:05Z"
     assert lines[0] == ["mim", "-", "web1:7", "RabbitMQSilent", since, "-", "-", "-", "-", "It is silent."]
     assert lines[1][:7] == ["chat", "ann", "web1:7", "read", since, "…877", "2026-11-22T17:30:00Z"]
     assert lines[1][7:] == ["-", "2033-05-18T03:33:20Z", "-"]
-    silent, ann = json.loads(run(["sources", "--json"], directory=place).stdout)
+    silent, ann = json.loads(shell("sources", "--json").stdout)
     assert (silent["code"], silent["hint"], silent["user"]) == ("RabbitMQSilent", "Wait for it.", None)
     assert (ann["login"], ann["code"], ann["event_s"], ann["heartbeat_s"]) == ("…877", None, None, 2e9)
 
 
-def test_who_has_no_login_is_not_shown_as_read(place: Path, redis_url: str) -> None:
+def test_who_has_no_login_is_not_shown_as_read(place: Path, shell: Shell, store: Client) -> None:
     off = attrs.evolve(ANN, message="no login", login="", opened_s=0.0)
-    sources.write(open_client(StoreSettings(redis_url)), [off])
-    (line,) = run(["sources"], directory=place).stdout.splitlines()
+    sources.write(store, [off])
+    (line,) = shell("sources").stdout.splitlines()
     assert line.split("\t")[1:7] == ["ann", "web1:7", "no login", "2026-11-22T17:30:05Z", "-", "-"]
     assert line.endswith("\t-")
     assert "state no login since 2026-11-2" in " ".join(on_a_terminal(["sources"], place).split())
-    counted = next(row for row in run(["stats"], directory=place).stdout.splitlines() if row.startswith("source"))
+    counted = next(row for row in shell("stats").stdout.splitlines() if row.startswith("source"))
     assert counted.split("\t") == ["source", "chat", "ann", "web1:7", "no login", "2026-11-22T17:30:05Z", "-"]

@@ -3,44 +3,21 @@
 import json
 import re
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.store import pauses, queues
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
+from tests.cli.conftest import Shell
 from tests.operate.lanes import record, serve
 from tests.support.answering import AnsweringServer
-from tests.support.process import run_here as run
 from tests.support.process import started
 from tests.support.terminal import on_a_terminal
 from tests.support.wait import until
-
-Do = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def place(tmp_path: Path, redis_url: str) -> Path:
-    document = {"RedisURL": redis_url, "RedisNamespace": "ns", "RestQueue": "rest", "Token": "right-token"}
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    return tmp_path
-
-
-@pytest.fixture
-def store(redis_url: str) -> Client:
-    return open_client(StoreSettings(redis_url, namespace="ns"))
-
-
-@pytest.fixture
-def do(place: Path) -> Do:
-    return lambda *words: run(words, directory=place)
 
 
 def push(store: Client, count: int) -> None:
@@ -57,13 +34,15 @@ def noted(store: Client) -> list[tuple[str, str, str]]:
     return [(note.action, note.place, note.state) for note in reversed(found)]
 
 
-def test_a_queue_is_paused_and_resumed_and_everybody_sees_by_whom_and_why(do: Do, store: Client, place: Path) -> None:
+def test_a_queue_is_paused_and_resumed_and_everybody_sees_by_whom_and_why(
+    shell: Shell, store: Client, place: Path
+) -> None:
     push(store, 2)
     serve(store, "ejabberd", 7, ["rest"])
-    done = do("queues", "pause", "rest", "--for", "90m", "--why", "the server moves")
+    done = shell("queues", "pause", "rest", "--for", "90m", "--why", "the server moves")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "rest is paused for 1 h 30 min; jobs in hand still run.\n"
-    (cells,) = (line.split("\t") for line in do("queues").stdout.splitlines())
+    (cells,) = (line.split("\t") for line in shell("queues").stdout.splitlines())
     assert cells[:2] == ["rest", "2"]
     assert 60 <= float(cells[2]) < 100
     assert cells[3] == "paused"
@@ -72,10 +51,10 @@ def test_a_queue_is_paused_and_resumed_and_everybody_sees_by_whom_and_why(do: Do
     assert cells[6:] == ["the server moves", "ejabberd", "node:7"]
     words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["queues", "list"], place, columns=200)).split())
     assert re.search(r"rest 2 1 min( \d+ s)? paused by \S+ for 1 h (30|29) min more: the server moves ejabberd", words)
-    (shown,) = json.loads(do("queues", "list", "--json").stdout)
+    (shown,) = json.loads(shell("queues", "list", "--json").stdout)
     assert (shown["pause"]["why"], shown["targets"]) == ("the server moves", ["ejabberd"])
-    assert do("queues", "resume", "rest").stderr == "rest is resumed.\n"
-    assert do("queues", "resume", "rest").stderr == "rest was not paused.\n"
+    assert shell("queues", "resume", "rest").stderr == "rest is resumed.\n"
+    assert shell("queues", "resume", "rest").stderr == "rest was not paused.\n"
     assert noted(store) == [
         ("pause", "queue:rest", "done"),
         ("resume", "queue:rest", "done"),
@@ -83,23 +62,23 @@ def test_a_queue_is_paused_and_resumed_and_everybody_sees_by_whom_and_why(do: Do
     ]
 
 
-def test_a_queue_is_cleared_only_when_somebody_says_so(do: Do, store: Client) -> None:
+def test_a_queue_is_cleared_only_when_somebody_says_so(shell: Shell, store: Client) -> None:
     push(store, 3)
-    assert do("queues", "clear", "rest", "--dry-run").stderr == "3 jobs would be deleted from rest.\n"
-    refused = do("queues", "clear", "rest")
+    assert shell("queues", "clear", "rest", "--dry-run").stderr == "3 jobs would be deleted from rest.\n"
+    refused = shell("queues", "clear", "rest")
     assert refused.returncode == 2
     assert "nobody to ask" in refused.stderr
     assert "--yes" in refused.stderr
     assert noted(store) == []
-    done = do("queues", "clear", "rest", "--yes", "--json")
+    done = shell("queues", "clear", "rest", "--yes", "--json")
     assert json.loads(done.stdout) == {"queue": "rest", "jobs": 3, "dry_run": False}
     assert done.stderr == "3 jobs were deleted from rest.\n"
     assert noted(store) == [("clear", "queue:rest", "begun"), ("clear", "queue:rest", "ended")]
     assert next(audit.listed(store, 1)).note.done == 3
-    assert do("queues", "clear", "rest").stderr == "0 jobs were deleted from rest.\n"
+    assert shell("queues", "clear", "rest").stderr == "0 jobs were deleted from rest.\n"
 
 
-def test_an_unknown_name_ends_with_the_nearest_known_one_and_a_2(do: Do, store: Client) -> None:
+def test_an_unknown_name_ends_with_the_nearest_known_one_and_a_2(shell: Shell, store: Client) -> None:
     serve(store, "prosody", 7, ["other"])
     record(store, "web:9:ab", queues=["q"])
     for words, cure in [
@@ -110,9 +89,9 @@ def test_an_unknown_name_ends_with_the_nearest_known_one_and_a_2(do: Do, store: 
         (("targets", "resume", "ejabbered"), "Did you mean ejabberd?"),
         (("processes", "stop", "web:9:abc", "--yes"), "Did you mean web:9:ab?"),
     ]:
-        done = do(*words)
+        done = shell(*words)
         assert (done.returncode, cure in done.stderr) == (2, True), done.stderr
-    done = do("queues", "pause", "rest", "--for", "soon")
+    done = shell("queues", "pause", "rest", "--for", "soon")
     assert done.returncode == 2
     assert "--for takes a duration up to 366 days" in done.stderr
     assert pauses.paused_queues(store) == {}
@@ -120,7 +99,7 @@ def test_an_unknown_name_ends_with_the_nearest_known_one_and_a_2(do: Do, store: 
 
 
 def test_processes_are_shown_with_their_jobs_and_asked_by_name_or_by_host_and_pid(
-    do: Do, store: Client, place: Path
+    shell: Shell, store: Client, place: Path
 ) -> None:
     payload = json.dumps({"class": "Add", "display_class": "register", "jid": "j1", "args": ["register", {}, "***"]})
     job: Json = {"queue": "rest", "payload": payload, "run_at": 1_700_000_000}
@@ -128,7 +107,7 @@ def test_processes_are_shown_with_their_jobs_and_asked_by_name_or_by_host_and_pi
     serve(store, "ejabberd", 7, ["rest"])
     record(store, "node:7:abc", work, version="restbroker 1.0", tag="restbroker", queues=["rest"])
     record(store, "web:9:ab", queues=["q"], version="7.3.2")
-    lines = [line.split("\t") for line in do("processes").stdout.splitlines()]
+    lines = [line.split("\t") for line in shell("processes").stdout.splitlines()]
     assert [line[:7] for line in lines] == [
         ["node:7:abc", "restbroker 1.0", "running", "0", "5", "4096", "2023-11-14T22:13:20Z"],
         ["web:9:ab", "7.3.2", "running", "0", "5", "4096", "2023-11-14T22:13:20Z"],
@@ -138,17 +117,19 @@ def test_processes_are_shown_with_their_jobs_and_asked_by_name_or_by_host_and_pi
     assert "PROCESS node:7:abc program restbroker 1.0 [restbroker] state running targets ejabberd" in words
     assert "jobs 2023-11-14T22:13:20Z rest register j1" in words
     assert "and 2 more (--json has them)" in words
-    assert do("processes", "quiet", "web:9", "--dry-run").stderr == "1 process with 0 jobs in hand would be quieted.\n"
-    assert do("processes", "stop", "web:9").returncode == 2
+    assert (
+        shell("processes", "quiet", "web:9", "--dry-run").stderr == "1 process with 0 jobs in hand would be quieted.\n"
+    )
+    assert shell("processes", "stop", "web:9").returncode == 2
     assert noted(store) == []
-    assert do("processes", "quiet", "web:9", "node:7:abc", "--yes").returncode == 0
-    assert do("processes", "stop", "web:9:ab", "--yes").stderr == "web:9:ab begins to stop within some seconds.\n"
+    assert shell("processes", "quiet", "web:9", "node:7:abc", "--yes").returncode == 0
+    assert shell("processes", "stop", "web:9:ab", "--yes").stderr == "web:9:ab begins to stop within some seconds.\n"
     assert store.command("LRANGE", "ns:web:9:ab-signals", 0, -1) == [b"TERM", b"TSTP"]
     assert store.command("LRANGE", "ns:node:7:abc-signals", 0, -1) == [b"TSTP"]
     assert noted(store)[-1] == ("stop", "process:web:9:ab", "done")
 
 
-def test_a_job_in_hand_is_cancelled_by_its_id_and_parked(do: Do, store: Client, place: Path) -> None:
+def test_a_job_in_hand_is_cancelled_by_its_id_and_parked(shell: Shell, store: Client, place: Path) -> None:
     answer = threading.Event()
     with AnsweringServer(act=lambda arrival: 200 if arrival.command == "status" or answer.wait(600) else 500) as server:
         document = json.loads((place / "env.json").read_text())
@@ -158,9 +139,9 @@ def test_a_job_in_hand_is_cancelled_by_its_id_and_parked(do: Do, store: Client, 
         with started(["run"], directory=place, command=(sys.executable, "-m", "tests.support.quick_record")) as broker:
             push(store, 2)
             until(lambda: len(server.arrivals) == 2, "both are sent", 120.0)
-            until(lambda: do("processes", "cancel", "j0", "--dry-run").returncode == 0, "the record shows it")
-            assert do("processes", "cancel", "j0").returncode == 2
-            done = do("processes", "cancel", "j0", "--why", "it hangs", "--yes")
+            until(lambda: shell("processes", "cancel", "j0", "--dry-run").returncode == 0, "the record shows it")
+            assert shell("processes", "cancel", "j0").returncode == 2
+            done = shell("processes", "cancel", "j0", "--why", "it hangs", "--yes")
             assert (done.returncode, "j0 is in hand no more" in done.stderr) == (0, True), done.stderr
             # It may have timed out by itself meanwhile.
             assert "parked, done, or waits for its next try: restbroker explain j0" in done.stderr
@@ -170,6 +151,30 @@ def test_a_job_in_hand_is_cancelled_by_its_id_and_parked(do: Do, store: Client, 
             answer.set()
             until(lambda: store.command("GET", "ns:stat:processed") == b"2", "the other one is delivered")
             assert broker.stop() == 0, broker.output()
-    (parked,) = json.loads(do("dead", "--json").stdout)
+    (parked,) = json.loads(shell("dead", "--json").stdout)
     assert (parked["jid"], parked["error_class"]) == ("j0", "Cancelled")
-    assert do("processes", "cancel", "j0", "--yes").returncode == 2
+    assert shell("processes", "cancel", "j0", "--yes").returncode == 2
+
+
+def test_a_dry_run_of_a_pause_or_its_end_changes_nothing(shell: Shell, store: Client) -> None:
+    push(store, 1)
+    serve(store, "ejabberd", 7, ["rest"])
+    for group, name in (("queues", "rest"), ("targets", "ejabberd")):
+        paused = shell(group, "pause", name, "--for", "1h", "--dry-run")
+        assert paused.stderr.startswith(f"{name} would be paused for 1 h;")
+        assert "paused" in shell(group, "resume", name, "--dry-run").stderr
+    assert pauses.paused_queues(store) == {}
+    assert pauses.paused_targets(store, ["ejabberd"]).get("ejabberd", ()) == ()
+    assert noted(store) == []
+
+
+def test_waiting_jobs_are_searched_by_conditions_and_it_says_where_to_go_on(shell: Shell, store: Client) -> None:
+    push(store, 30)
+    done = shell("queues", "peek", "rest", "--where", "jid = j1*", "--limit", "2")
+    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == ["j1", "j10"]
+    assert "hush" not in done.stdout
+    after = done.stderr.split("--after ")[1].strip()
+    (last,) = json.loads(shell("queues", "peek", "rest", "--where", "jid = j19", "--after", after, "--json").stdout)
+    assert (last["jid"], last["arguments"]) == ("j19", {"password": "***"})
+    assert shell("queues", "peek", "rest", "--where", "comand = x").returncode == 2
+    assert shell("queues", "peek", "rest", "--after", "5").returncode == 2

@@ -5,7 +5,7 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, cast
@@ -18,11 +18,11 @@ from restbroker.config.tokens import Token
 from restbroker.job import arguments, signing
 from restbroker.job.arguments import Submission
 from restbroker.store import tokens as store_tokens
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
+from tests.cli.conftest import Shell
 from tests.support.process import clean_environment
 from tests.support.process import run_here as run
 
-Shell = Callable[..., CompletedProcess[str]]
 OLD, NEW, SIGNING = "the-old-secret-of-app", "the-new-secret-of-app", "the-secret-that-signs"
 TOKENS: Mapping[str, Any] = {
     "few": {"Secret": "the-secret-of-few", "Allow": ["status"]},
@@ -37,32 +37,9 @@ TOKENS: Mapping[str, Any] = {
 
 
 @pytest.fixture
-def place(tmp_path: Path, redis_url: str) -> Path:
-    """A directory with an env.json for the run's Redis and three tokens."""
-    document = {
-        "RedisURL": redis_url,
-        "RedisNamespace": "ns",
-        "RestURL": "http://127.0.0.1:1/api",
-        "JabberDomain": "example.org",
-        "RestQueue": "rest",
-        "Tokens": TOKENS,
-    }
+def keys(tmp_path: Path) -> Mapping[str, Any]:
     (tmp_path / "app.secret").write_text(NEW + "\n")
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    return tmp_path
-
-
-@pytest.fixture
-def shell(place: Path) -> Shell:
-    def restbroker(*words: str) -> CompletedProcess[str]:
-        return run([*words], directory=place)
-
-    return restbroker
-
-
-@pytest.fixture
-def store(redis_url: str) -> Client:
-    return open_client(StoreSettings(redis_url, namespace="ns"))
+    return {"JabberDomain": "example.org", "Token": None, "Tokens": TOKENS}
 
 
 def pushed(store: Client) -> dict[str, Any]:

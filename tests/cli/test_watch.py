@@ -9,24 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.client import Client
+from tests.cli.conftest import Shell
 from tests.support.process import clean_environment, run_into, started
-from tests.support.process import run_here as run
 from tests.support.redis_server import RedisServer
 from tests.support.wait import NEVER_S, until
-
-
-def configured(place: Path, url: str) -> Path:
-    document = {"RedisURL": url, "RestURL": "http://h", "RestQueue": "rest", "Token": "a-token"}
-    (place / "env.json").write_text(json.dumps(document))
-    return place
-
-
-@pytest.fixture
-def place(tmp_path: Path, redis_url: str) -> Path:
-    return configured(tmp_path, redis_url)
 
 
 @contextmanager
@@ -54,10 +41,12 @@ def line(process: subprocess.Popen[str]) -> dict[str, dict[str, object] | None]:
     return found
 
 
-def test_in_a_pipe_each_look_is_a_block_of_the_same_lines_as_without_watch(place: Path, redis_url: str) -> None:
+def test_in_a_pipe_each_look_is_a_block_of_the_same_lines_as_without_watch(
+    place: Path, store: Client, shell: Shell
+) -> None:
     with watching(place) as process:
         first = block(process)
-        open_client(StoreSettings(redis_url)).command("SET", "stat:processed", 5000)
+        store.command("SET", "ns:stat:processed", 5000)
         blocks = [block(process), block(process), block(process)]
     assert [cells[0] for cells in first] == ["time", *["total"] * 5, "queue"]
     assert ["total", "processed", "5000"] in blocks[-1]
@@ -65,7 +54,7 @@ def test_in_a_pipe_each_look_is_a_block_of_the_same_lines_as_without_watch(place
     rates = [float(found[1][2]) for found in blocks]
     assert max(rates) > 1000
     assert rates[-1] == 0.0
-    plain = [row.split("\t") for row in run(["stats"], directory=place).stdout.splitlines()]
+    plain = [row.split("\t") for row in shell("stats").stdout.splitlines()]
     assert blocks[-1][3:] == plain
 
 
@@ -99,10 +88,12 @@ def test_into_a_file_it_keeps_its_beat_and_a_full_disk_ends_it(place: Path) -> N
 
 
 def test_while_redis_is_away_each_line_says_so_and_the_next_looks_find_it_again(
-    tmp_path: Path, make_redis: Callable[..., RedisServer]
+    place: Path, make_redis: Callable[..., RedisServer]
 ) -> None:
     server = make_redis()
-    with watching(configured(tmp_path, server.url)) as blocks, watching(tmp_path, "--json") as lines:
+    file = place / "env.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "RedisURL": server.url}))
+    with watching(place) as blocks, watching(place, "--json") as lines:
         assert ["total", "processed", "0"] in block(blocks)
         assert line(lines)["totals"]
         server.kill()
@@ -115,13 +106,13 @@ def test_while_redis_is_away_each_line_says_so_and_the_next_looks_find_it_again(
         assert next(True for _ in range(50) if line(lines)["totals"])
 
 
-def test_a_beat_that_cannot_be_kept_is_refused(place: Path) -> None:
+def test_a_beat_that_cannot_be_kept_is_refused(shell: Shell) -> None:
     rows: list[tuple[list[str], str]] = [
         (["--every", "2s"], "--every says how often --watch looks."),
         (["--watch", "--every", "often"], "--every takes a duration up to 24 hours"),
         (["--watch", "--every", "0.1s"], "--every takes 200ms at least."),
     ]
     for words, told in rows:
-        done = run(["stats", *words], directory=place)
+        done = shell("stats", *words)
         assert (done.returncode, done.stdout) == (2, "")
         assert told in done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from restbroker.store import beats, jobs
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from tests.support.redis_server import RedisServer
 from tests.support.tmux import Pane, shell
 from tests.support.wait import until
@@ -17,20 +17,9 @@ WATCH = f"{sys.executable} -m restbroker stats --watch --every 200ms"
 
 
 @pytest.fixture
-def place(tmp_path: Path, redis_url: str) -> Path:
-    configured(tmp_path, redis_url)
-    return tmp_path
-
-
-@pytest.fixture
 def pane(place: Path) -> Iterator[Pane]:
     with shell(place) as pane:
         yield pane
-
-
-def configured(place: Path, url: str) -> None:
-    document = {"RedisURL": url, "RestURL": "http://h", "RestQueue": "rest", "Token": "a-token"}
-    (place / "env.json").write_text(json.dumps(document))
 
 
 def tells(client: Client, number: int, **snapshot: object) -> None:
@@ -42,38 +31,35 @@ def tells(client: Client, number: int, **snapshot: object) -> None:
     assert beats.beat(client, [(identity, 1)], {identity: raw}) == [True]
 
 
-def test_what_changes_in_redis_is_seen_without_a_key_pressed(pane: Pane, redis_url: str) -> None:
-    client = open_client(StoreSettings(redis_url))
+def test_what_changes_in_redis_is_seen_without_a_key_pressed(pane: Pane, store: Client) -> None:
     pane.type(WATCH)
     screen = pane.shows("!! No restbroker runs on this Redis.", "processed 0", "q ends", "watched for")
     assert len(screen.splitlines()) <= 24
-    tells(client, 77, gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")
+    tells(store, 77, gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")
     pane.shows("!! server-77 is closed: Nobody listens there. Start it.")
-    client.command("LPUSH", "queue:rest", *(['{"enqueued_at":1.5}'] * 1234))
+    store.command("LPUSH", "ns:queue:rest", *(['{"enqueued_at":1.5}'] * 1234))
     pane.shows("rest   1,234", "of 1,234 jobs has been waiting for")
-    client.command("SET", "stat:processed", 5000)
-    client.command("ZADD", "dead", 1, "{}", 2, "[]")
+    store.command("SET", "ns:stat:processed", 5000)
+    store.command("ZADD", "ns:dead", 1, "{}", 2, "[]")
     pane.shows("processed 5,000", "dead 2 (+2)")
 
 
 def test_redis_may_go_and_come_back_the_last_figures_stay_with_their_age(
-    tmp_path: Path, make_redis: Callable[..., RedisServer]
+    pane: Pane, make_redis: Callable[..., RedisServer]
 ) -> None:
     server = make_redis()
-    configured(tmp_path, server.url)
-    open_client(StoreSettings(server.url)).command("SET", "stat:processed", 4321)
-    with shell(tmp_path) as pane:
-        pane.type(WATCH)
-        pane.shows("processed 4,321")
-        server.kill()
-        pane.shows("cannot be reached", "processed 4,321", "old.")
-        figures = next(line for line in pane.screen(styled=True).splitlines() if "processed" in line)
-        assert "\x1b[2m" in figures, "greyed"
-        server.start()
-        pane.shows("processed 0")
-        assert "old." not in pane.screen()
-        pane.press("q")
-        pane.shows("ready>")
+    server.command("SET ns:stat:processed 4321")
+    pane.type(f"RESTBROKER_REDISURL={server.url} {WATCH}")
+    pane.shows("processed 4,321")
+    server.kill()
+    pane.shows("cannot be reached", "processed 4,321", "old.")
+    figures = next(line for line in pane.screen(styled=True).splitlines() if "processed" in line)
+    assert "\x1b[2m" in figures, "greyed"
+    server.start()
+    pane.shows("processed 0")
+    assert "old." not in pane.screen()
+    pane.press("q")
+    pane.shows("ready>")
 
 
 def test_the_terminal_is_as_it_was_after_the_end(pane: Pane, place: Path) -> None:

@@ -1,0 +1,48 @@
+"""What the commands stand on: a folder with an env.json for the run's Redis, a shell there, and a client."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.support.process import run_here
+
+Shell = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def keys() -> Mapping[str, Any]:
+    """What env.json has besides, or has not (None); a file of tests may have its own."""
+    return {}
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str, keys: Mapping[str, Any]) -> Path:
+    """The folder."""
+    document: dict[str, Any] = {
+        "RedisURL": redis_url,
+        "RedisNamespace": "ns",
+        "RestURL": "http://127.0.0.1:1/api",
+        "RestQueue": "rest",
+        "Token": "right-token",
+    }
+    document = {key: value for key, value in (document | {**keys}).items() if value is not None}
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+@pytest.fixture
+def shell(place: Path) -> Shell:
+    """Runs a command there: `shell("dead", "--json", stdin="")`."""
+    return lambda *words, **more: run_here(words, directory=place, **more)
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Client]:
+    with closing(open_client(StoreSettings(redis_url, namespace="ns"))) as client:
+        yield client
