@@ -5,7 +5,7 @@ import re
 
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
-from restbroker.store import history, pauses, queues
+from restbroker.store import history
 from restbroker.store.history import Ending
 from tests.broker.conftest import Harness
 from tests.operate.lanes import record, serve
@@ -98,27 +98,6 @@ async def test_a_job_s_story_tells_how_it_ended_where_that_is_kept(harness: Harn
     assert not re.search("<script>alert|[\x1b\u202e\u2028]", shown.html)
 
 
-async def test_a_waiting_job_s_story_tells_who_paused_its_queue_and_why(harness: Harness, site: Open) -> None:
-    pauses.pause_queue(harness.client, "other", "ann@web1", f"it moves {HOSTILE}", 600.0)
-    queues.push(harness.client, "other", [job("j1")])
-    async with site() as running:
-        shown = await page(running, "/job?jid=j1")
-    assert "The queue other is paused by ann@web1 for " in shown.text
-    assert "it moves <script>alert(1)</script>" in shown.text
-    assert "<script>alert" not in shown.html
-
-
-async def test_a_job_s_page_tells_what_people_did_with_it(harness: Harness, site: Open) -> None:
-    harness.client.command("ZADD", "schedule", 9e9, job("j0"))
-    async with site() as running:
-        form = {"verb": "reschedule", "all": "yes", "confirmed": "yes", "time": "2100-01-01T00:00", "why": "later"}
-        await send(running, "/scheduled/act", form, "/scheduled")
-        listed = await page(running, "/scheduled")
-        shown = await page(running, listed.links_to("/scheduled/")[0])
-    assert "What people did with it" in shown.text
-    assert shown.row("reschedule schedule")[3:] == ["all later", "1"]
-
-
 async def test_what_people_did_is_listed_newest_first_and_found_by_a_word(harness: Harness, site: Open) -> None:
     for number in range(60):
         note = audit.Note(who=f"ann{number}@web1", action="pause", place=f"queue:{HOSTILE}", why=HOSTILE)
@@ -175,19 +154,6 @@ async def test_a_copy_is_found_among_those_that_are_there_and_put_back_with_the_
     assert (note.action, note.where, note.why) == ("restore", "gone", "Ruby trimmed it")
     assert again.status_code == 400
     assert "There is no copy of a parked job gone" in again.text
-
-
-async def test_a_job_that_waits_for_its_next_try_is_not_put_back_beside_itself(harness: Harness, site: Open) -> None:
-    harness.client.command("XADD", "restbroker:parked", "*", "payload", job("waits"))
-    harness.client.command("ZADD", "retry", 9e9, job("waits", retry_count=0))
-    async with site() as running:
-        for answer in (
-            await running.get("/steer?do=restore-job&name=waits"),
-            await send(running, "/steer", {"do": "restore-job", "name": "waits"}),
-        ):
-            assert answer.status_code == 400
-            assert "it could run twice" in answer.text
-    assert harness.size("dead") == 0
 
 
 async def test_a_target_is_shown_as_one_over_all_processes_and_in_each(harness: Harness, site: Open) -> None:

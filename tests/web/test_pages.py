@@ -141,20 +141,6 @@ async def test_a_source_that_is_not_read_is_told_on_top_with_its_code_since_when
     assert "101 more are not shown" in listed.text
 
 
-async def test_a_source_that_is_read_is_listed_and_no_alarm(harness: Harness, site: Open) -> None:
-    since_s = time.time() - 7200
-    off = SourceState("chat", "openfire-sse", "web1:7", "ann", since_s, message="no login")
-    sources.write(harness.client, [SourceState("mim", "mongooseim-amqp", "web1:7", since_s=since_s), off])
-    async with site() as running:
-        listed = await page(running, "/sources")
-        figures = (await running.get("/stats")).json()
-    assert "mim read 2 h – – mongooseim-amqp web1:7" in listed.text
-    assert "chat ann no login 2 h – – openfire-sse web1:7" in listed.text
-    assert "Source mim" not in listed.text
-    assert "Source chat" not in listed.text
-    assert [(row["source"], row["code"]) for row in figures["sources"]] == [("chat", ""), ("mim", "")]
-
-
 async def test_a_pause_is_told_below_what_broke_in_a_milder_tone_with_who_why_and_until_when(
     harness: Harness, site: Open
 ) -> None:
@@ -167,17 +153,6 @@ async def test_a_pause_is_told_below_what_broke_in_a_milder_tone_with_who_why_an
     assert "Queue rest is paused. by bob, tidying, 50 min more" in found.text
     tones = re.findall(r'<li class="(alarm[^"]*)"><strong>(\w+ \w+)', found.html)
     assert tones[-3:] == [("alarm", "Target down"), ("alarm warn", "Target t"), ("alarm warn", "Queue rest")]
-
-
-async def test_a_paused_target_is_not_held_by_its_pause_too(harness: Harness, site: Open) -> None:
-    serve(harness.client, "still", 7, ["jam"], limited="paused", paused={"operator": None})
-    serve(harness.client, "slow", 8, ["flow"], limited="rate")
-    pauses.pause_target(harness.client, "still", "ann@web1", "it moves", None)
-    async with site() as running:
-        shown = await page(running, "/targets")
-    assert "still jam paused by ann@web1, it moves" in shown.text
-    assert "held by rate" in shown.text
-    assert "held by paused" not in shown.text
 
 
 async def test_without_redis_a_page_says_so_and_goes_on_by_itself(
@@ -272,15 +247,6 @@ async def test_a_queue_that_does_not_move_says_why_and_how_much_waits(harness: H
     assert "jam dead 1,200 – target closed" in shown.text
     assert "flow fine 1 – open" in shown.text
     assert "nobody-s 1 – nobody serves it" in shown.text
-
-
-async def test_a_waiting_job_leads_to_its_story(harness: Harness, site: Open) -> None:
-    harness.client.command("SADD", "queues", "other")
-    harness.client.command("LPUSH", "queue:other", '{"class":"Add","jid":"j1","args":["safe",{},"t"]}')
-    async with site() as running:
-        waiting = await page(running, "/queue?name=other")
-        (link,) = waiting.links_to("/job?")
-        assert "It waits in the queue other" in (await page(running, link)).text
 
 
 async def test_a_queue_that_nobody_knows_has_no_page_but_one_that_is_empty_served_or_paused_has(

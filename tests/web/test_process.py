@@ -3,7 +3,6 @@
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,37 +33,6 @@ def test_stats_and_health_are_served_and_end_with_the_process(configured: Callab
     assert ready.status_code in {200, 503}
     assert "Traceback" not in broker.output()
     assert "Running on" not in broker.output()
-
-
-@pytest.mark.parametrize("processes", ["1", "2"])
-def test_two_hundred_open_streams_end_whole_when_the_process_stops(
-    processes: str, configured: Callable[..., Path], tmp_path: Path, tell: Callable[[str], None]
-) -> None:
-    config = configured(Stats=True, StatsPort=0)
-    arguments = ["run", "--config", str(config), "--processes", processes]
-    with started(arguments, directory=tmp_path / "run") as broker, ExitStack() as streams:
-        url = httpx.URL(broker.wait_for(r"listening what=/stats addresses=(\S+)")[1])
-        followers = [streams.enter_context(socket.create_connection((url.host, url.port or 0))) for _ in range(200)]
-        for follower in followers:
-            follower.settimeout(60)
-            follower.sendall(b"GET /live?page=overview HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        until(lambda: all(b" 200 " in follower.recv(200, socket.MSG_PEEK) for follower in followers), "all follow")
-        began_s = time.monotonic()
-        assert broker.stop() == 0
-        tell(f"{processes} at work: a stop beside 200 open pages took {time.monotonic() - began_s:.2f} s")
-        for follower in followers:
-            with follower.makefile("rb") as answer:
-                assert answer.read().endswith(b"0\r\n\r\n")
-
-
-def test_a_taken_port_does_not_keep_a_process_from_starting(
-    configured: Callable[..., Path], tmp_path: Path, redis_server: RedisServer
-) -> None:
-    config = configured(Stats=True, StatsPort=redis_server.port)
-    with started(["run", "--config", str(config)], directory=tmp_path / "run") as broker:
-        broker.wait_for("code=PortTaken")
-        broker.wait_for("broker.started")
-        assert broker.stop() == 0
 
 
 def test_more_connections_than_there_are_descriptors_cost_waiting_only_and_are_told_once(

@@ -5,7 +5,7 @@ import json
 import re
 import time
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -103,30 +103,6 @@ async def test_jobs_are_found_by_conditions_that_a_link_keeps(harness: Harness, 
         r"Older than 2h: failed_at &lt; 20[\d-]+T[\d:]+Z; newer: failed_at &gt; 20[\d-]+T[\d:]+Z\.<", span.text
     )
     assert "--older-than" not in span.text
-
-
-async def test_no_secret_of_a_job_is_on_its_pages(harness: Harness, site: Open) -> None:
-    park(harness, 1, note="a-token-of-4711", error_message="refused sesame-4711 and a-token-of-4711")
-    async with site() as running:
-        listed = await running.get("/dead")
-        one = await running.get(parse("", listed.text).links_to("/dead/")[0])
-    assert "***" in one.text
-    for answer in (listed, one):
-        assert "-4711" not in answer.text
-
-
-async def test_a_job_s_page_tells_what_happened_to_it(harness: Harness, site: Open) -> None:
-    tries = [{"at": 1_700_000_000, "outcome": "deferred", "code": "ServerError", "status": 500, "ms": 1234}]
-    park(harness, 1, restbroker_attempts=tries, restbroker_may_have_run=True)
-    async with site() as running:
-        listed = await page(running, "/dead")
-        shown = await page(running, listed.links_to("/dead/")[0])
-        gone = await running.get("/dead/1.0-" + "0" * 40)
-    assert "It failed for j0." in shown.text
-    assert '"user": "j0"' in shown.text
-    assert ["2023-11-14 22:13:20", "deferred ServerError", "500", "1.2 s", ""] in shown.rows
-    assert gone.status_code == 404
-    assert "is not in the dead set" in gone.text
 
 
 async def test_what_is_no_job_is_shown_as_such_and_can_be_deleted(harness: Harness, site: Open) -> None:
@@ -238,22 +214,6 @@ async def test_a_relative_day_means_in_each_slice_what_it_meant_when_it_was_aske
     assert harness.size("dead") == 0
 
 
-async def test_a_rate_is_kept_between_slices_though_the_button_is_pressed_at_once(
-    harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(acting, "_SLICE_S", 2.0)
-    park(harness, 300)
-    async with site() as running:
-        form = {"verb": "delete", "all": "yes", "confirmed": "yes", "rate": "100"}
-        began_s = time.monotonic()
-        first = await send(running, "/dead/act", form, "/dead")
-        second = await send(running, "/dead/act", form_of(first.text, "/dead/act").hidden, "/dead")
-        took_s = time.monotonic() - began_s
-    assert "200 done so far" in parse("", first.text).text
-    assert "300 done." in parse("", second.text).text
-    assert took_s >= 1.99
-
-
 async def test_a_request_that_would_wait_long_for_its_rate_is_answered_and_does_nothing(
     harness: Harness, site: Open
 ) -> None:
@@ -325,29 +285,25 @@ class TestMoving:
     def known(self, harness: Harness) -> Known:
         return Known({"other": harness.plan().lanes[0].target}, spelled(["t"]))
 
-    async def test_jobs_get_another_queue_that_is_served(self, harness: Harness, site: Open) -> None:
+    async def test_jobs_get_another_queue_and_one_that_nobody_serves_where_that_was_asked_for(
+        self, harness: Harness, site: Open
+    ) -> None:
         park(harness, 3)
         async with site() as running:
             asked = await send(running, "/dead/act", {"verb": "move", "all": "yes"}, "/dead")
             form = form_of(asked.text, "/dead/act").hidden
             wrong = await send(running, "/dead/act", {**form, "queue": "elsewhere"}, "/dead")
+            ticked = {**form, "queue": "ruby", "foreign_queues": "yes"}
+            foreign = await send(running, "/dead/act", ticked, "/dead")
+            moved = {fields["queue"] for fields in harness.members("dead")}
             done = await send(running, "/dead/act", {**form, "queue": "other"}, "/dead")
         assert "This would move 3 jobs." in parse("", asked.text).text
         assert wrong.status_code == 400
         assert "Served are: other." in wrong.text
         assert ("foreign_queues", "yes") in form_of(wrong.text, "/dead/act").boxes
+        assert ("3 done" in foreign.text, moved) == (True, {"ruby"})
         assert "3 done" in done.text
         assert {fields["queue"] for fields in harness.members("dead")} == {"other"}
-
-    async def test_jobs_get_a_queue_that_nobody_serves_where_that_was_asked_for_apart(
-        self, harness: Harness, site: Open
-    ) -> None:
-        park(harness, 1)
-        async with site() as running:
-            form = {"verb": "move", "all": "yes", "confirmed": "yes", "queue": "ruby", "foreign_queues": "yes"}
-            done = await send(running, "/dead/act", form, "/dead")
-        assert "1 done" in done.text
-        assert {fields["queue"] for fields in harness.members("dead")} == {"ruby"}
 
 
 async def test_jobs_of_queues_that_nobody_here_serves_need_a_tick_of_their_own(harness: Harness, site: Open) -> None:
@@ -385,26 +341,6 @@ async def test_what_waits_in_a_queue_is_shown_and_stays_there(harness: Harness, 
     assert ["first" in " ".join(row) for row in shown.rows] == [True, False]
     assert "0 in all" in nothing.text
     assert harness.size("queue:other") == 2
-
-
-async def test_the_page_of_a_paused_queue_says_so_and_has_its_buttons(harness: Harness, site: Open) -> None:
-    harness.client.command("LPUSH", "queue:other", job("first"))
-    async with site() as running:
-        at_work = await page(running, "/queue?name=other")
-        queues.pause(harness.client, "other", "ann", "the server is moved", 3600.0)
-        paused = await page(running, "/queue?name=other")
-        question = await page(running, paused.links_to("/steer")[0])
-        await send(running, "/steer", form_of(question.html, "/steer").hidden)
-        after = await page(running, "/queue?name=other")
-        queues.pause(harness.client, "rest", "ann", "", None)
-        empty = await page(running, "/queue?name=rest")
-    steps = [[parse_qs(urlsplit(link).query)["do"][0] for link in one.links_to("/steer")] for one in (at_work, paused)]
-    assert steps == [["pause-queue", "clear-queue"], ["resume-queue", "clear-queue"]]
-    for words in ("This queue is paused", "by ann", "the server is moved", "more"):
-        assert words in paused.text
-    assert "paused" not in at_work.text + after.text
-    assert "until somebody resumes it" in empty.text
-    assert [parse_qs(urlsplit(link).query)["do"] for link in empty.links_to("/steer")] == [["resume-queue"]]
 
 
 @pytest.mark.parametrize("kind", ["queue", "target"])

@@ -9,7 +9,6 @@ import trio
 
 from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import SPECS, Harness
 from tests.support.redis_server import RedisServer
@@ -48,25 +47,6 @@ async def test_the_fields_of_the_original_are_there_with_their_types(slow: Harne
     assert answer.text.startswith('{\n  "processed": 7,')
 
 
-async def test_a_served_queue_is_listed_before_it_ever_got_a_job(site: Open) -> None:
-    async with site() as running:
-        body = (await running.get_stats()).json()
-    assert (body["jobs"], body["enqueued"]) == ({"rest": []}, {"rest": "0"})
-
-
-async def test_sets_targets_and_processes_are_shown_besides(harness: Harness, site: Open) -> None:
-    harness.client.command("ZADD", "schedule", 9e9, "{}")
-    harness.client.command("ZADD", "dead", 1, "{}", 2, "[]")
-    async with site() as running:
-        harness.push()
-        await harness.until(lambda: harness.of(JobFinished), "a job is done")
-        body = (await running.get_stats()).json()
-    assert (body["scheduled"], body["dead"]) == (1, 2)
-    assert [(target["target"], target["dying"]) for target in body["targets"]] == [("t", False)]
-    assert body["version"] == 1
-    assert [process["targets"] for process in body["processes"]] == [["t"]]
-
-
 async def test_neither_tokens_nor_secrets_nor_message_texts_are_shown(slow: Harness, site: Open) -> None:
     arguments = {"user": "john", "password": "sesame-4711", "body": "a private word"}
     payload = {"class": "Add", "jid": "j1", "args": ["safe", arguments, "t"], "note": "kept"}
@@ -99,20 +79,6 @@ async def test_what_the_catalogue_calls_secret_is_not_shown_whatever_it_is_calle
     assert shown == [masked, [["user", "john"], ["pin", "***"]], masked]
 
 
-async def test_a_token_is_shown_nowhere_in_a_job_whichever_field_has_it(slow: Harness, site: Open) -> None:
-    slow.token = token = "a-token-of-4711"
-    arguments = {"user": "john", "note": f"uses {token}", token: 1}
-    payload = {"class": "Add", "jid": "j1", "args": ["safe", arguments, token, None, token], "tags": [token]}
-    slow.raw(json.dumps({**payload, "note": {"by": [token]}}).encode())
-    async with site() as running:
-        await slow.until(lambda: len(slow.target.calls) == 1, "it is in delivery")
-        answer = await running.get_stats()
-    assert "4711" not in answer.text
-    message = answer.json()["jobs"]["rest"][0]["message"]
-    assert message["args"][1]["note"] == "uses ***"
-    assert (message["tags"], message["note"]) == (["***"], {"by": ["***"]})
-
-
 async def test_a_secret_argument_is_shown_in_no_other_field_either(slow: Harness, site: Open) -> None:
     arguments = {"user": "john", "password": "sesame-4711", "note": "his is sesame-4711"}
     payload = {"class": "Add", "args": ["safe", arguments, "t"], "jid": "j-sesame-4711", "tags": ["sesame-4711"]}
@@ -137,6 +103,7 @@ async def test_a_page_that_points_its_own_name_at_us_is_refused(site: Open) -> N
         for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "", "localhost.evil"):
             answer = await running.get_stats(Host=host)
             assert (answer.status_code, answer.json()["error"]["code"]) == (421, "UnknownHost"), host
+            assert (await running.get_metrics(Host=host)).status_code == 421, host
 
 
 async def test_no_other_site_may_read_the_answer_or_frame_it(site: Open) -> None:
@@ -154,15 +121,10 @@ async def test_other_methods_are_refused(site: Open) -> None:
     async with site() as running:
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
             answer = await running.client.request(method, f"{running.stats.addresses[0]}/stats", content=b"x" * 1000)
+            metrics = await running.client.request(method, f"{running.stats.addresses[0]}/metrics")
+            assert metrics.status_code == 405, method
             assert (answer.status_code, answer.json()["error"]["code"]) == (405, "MethodNotAllowed"), method
             assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}, method
-
-
-async def test_other_addresses_are_not_found_in_json(site: Open) -> None:
-    async with site() as running:
-        answer = await running.client.get(f"{running.stats.addresses[0]}/%3Cscript%3E")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NotFound")
-    assert answer.json()["error"]["cure"] == "Ask for /, /healthz, /metrics, /readyz or /stats."
 
 
 async def test_without_redis_it_says_so_at_once(

@@ -29,6 +29,11 @@ def answered(port: int, request: bytes) -> bytes:
         return answer.read()
 
 
+async def asked(port: int, request: bytes) -> bytes:
+    with trio.fail_after(NEVER_S):
+        return await trio.to_thread.run_sync(answered, port, request, abandon_on_cancel=True)
+
+
 def upgraded(port: int, path: str) -> bytes:
     """What comes back, to its end."""
     lines = [
@@ -86,8 +91,7 @@ async def test_a_handshake_of_websocket_that_is_none_ends_its_connection_and_kee
         for server, request_ in product((running.stats, running.health), _NO_HANDSHAKES):
             port = int(server.addresses[0].rsplit(":", 1)[1])
             for _ in range(5):
-                with trio.fail_after(NEVER_S):
-                    answer = await trio.to_thread.run_sync(answered, port, request_, abandon_on_cancel=True)
+                answer = await asked(port, request_)
                 assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 403 ")), answer
             await until_async(lambda port=port: not open_at(port), "all are closed here, too")  # type: ignore[misc]
         assert (await running.get("/")).status_code == 200, "the server goes on"
@@ -125,8 +129,7 @@ async def test_a_request_that_could_be_two_is_answered_once_and_ends_the_connect
         for server, head in product((running.stats, running.health), _TWO):
             port = int(server.addresses[0].rsplit(":", 1)[1])
             request = head + b"Host: localhost\r\n\r\n" + _HIDDEN
-            with trio.fail_after(NEVER_S):
-                answer = await trio.to_thread.run_sync(answered, port, request, abandon_on_cancel=True)
+            answer = await asked(port, request)
             assert answer.startswith(b"HTTP/1.1 400 "), answer
             assert b"\r\nconnection: close\r\n" in answer.lower()
             assert answer.count(b"HTTP/1.1 ") == 1, answer
@@ -138,7 +141,7 @@ async def test_a_doubtful_request_is_refused_also_where_its_body_waits_to_be_ask
         # Of four answers one was lost.
         for server in (running.stats, running.health) * 16:
             port = int(server.addresses[0].rsplit(":", 1)[1])
-            answer = await trio.to_thread.run_sync(answered, port, request + b"\r\n" + _HIDDEN, abandon_on_cancel=True)
+            answer = await asked(port, request + b"\r\n" + _HIDDEN)
             assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"100", b"400"], answer
 
 
@@ -166,13 +169,11 @@ async def test_an_offer_of_http2_is_not_taken_so_that_no_proxy_lets_the_rest_pas
         for server, path in ((running.stats, b"/login"), (running.stats, b"/"), (running.health, b"/readyz")):
             port = int(server.addresses[0].rsplit(":", 1)[1])
             request = b"GET " + path + b" HTTP/1.1\r\n" + offer
-            with trio.fail_after(NEVER_S):
-                answer = await trio.to_thread.run_sync(answered, port, request, abandon_on_cancel=True)
+            answer = await asked(port, request)
             assert answer == b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n", path
         for more in (b"Content-Length: 0\r\n", _LENGTH, _CHUNKED):
             request = b"POST /login HTTP/1.1\r\n" + more + offer + (b"hello" if more == _LENGTH else b"0\r\n\r\n")
-            with trio.fail_after(NEVER_S):
-                answer = await trio.to_thread.run_sync(answered, port, request, abandon_on_cancel=True)
+            answer = await asked(port, request)
             assert answer.startswith(b"HTTP/1.1 400 "), more
             assert len(re.findall(rb"HTTP/1.1 \d", answer)) == 1, more
         assert (await running.get("/")).status_code == 200, "the server goes on"

@@ -5,7 +5,7 @@ import pytest
 from restbroker.operate import audit
 from tests.support.wait import until
 from tests.web.browser.both import with_and_without_scripts
-from tests.web.browser.stage import MESSAGE, Stage
+from tests.web.browser.stage import Stage
 from tests.web.browser.visitor import Visitor
 
 pytestmark = with_and_without_scripts
@@ -60,34 +60,3 @@ def test_a_dead_job_is_found_understood_replayed_and_seen_delivered(
     assert jid not in stage.jids("dead")
     note = next(one.note for one in audit.listed(stage.citizen.client, 20) if one.note.state == "begun")
     assert (note.action, note.why, note.who) == ("retry", "the host is there now", "web@127.0.0.1 (web)")
-
-
-def test_what_may_have_run_and_must_not_twice_is_sent_again_only_where_a_box_is_ticked(
-    stage: Stage, visitor: Visitor, has_scripts: bool
-) -> None:
-    user = f"vanishes-{has_scripts:d}"
-    jid = stage.push(user, "send_message", arguments=MESSAGE)
-    stage.wait_until_in("dead", jid)
-    stage.citizen.script.mended.set()
-
-    visitor.open("/dead")
-    assert "may have run" in visitor.row(jid)
-    visitor.follow(jid)
-    assert "Its command is not known to be safe to repeat: look at the server first." in visitor.sees("Arguments")
-    assert MESSAGE["body"] not in visitor.text()
-    page = visitor.path
-
-    visitor.press("Retry")
-    visitor.sees("This would retry 0 jobs.")
-    visitor.press("Retry")
-    assert "1 stay where they are: they may have run already" in visitor.sees("0 done.")
-    assert stage.citizen.times_sent()[user] == 1
-
-    visitor.open(page)
-    visitor.press("Retry")
-    visitor.sees("This would retry 0 jobs.")
-    visitor.tick("Also 1 that may have run already")
-    visitor.press("Retry")
-    visitor.sees("1 done.")
-    stage.wait_until_sent(user, 2)
-    assert jid not in stage.jids("dead")

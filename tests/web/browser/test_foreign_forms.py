@@ -22,24 +22,6 @@ def is_paused(stage: Stage) -> bool:
     return stage.citizen.client.command("SMEMBERS", "paused") != []
 
 
-def test_a_form_with_a_wrong_mark_is_refused_with_what_to_do(stage: Stage, visitor: Visitor) -> None:
-    visitor.open(QUESTION)
-    visitor.driver.execute_script("document.querySelector('[name=mark]').value = 'x'.repeat(64)")
-    visitor.press("Pause the queue")
-    assert "Load the page again." in visitor.sees("This form is too old, or it is not one of ours.")
-    assert not is_paused(stage)
-
-
-def test_the_mark_of_one_visitor_is_none_of_another_s(stage: Stage, visitor: Visitor) -> None:
-    stolen = marked(visitor)
-    visitor.driver.delete_all_cookies()
-    assert marked(visitor) != stolen
-    visitor.driver.execute_script("document.querySelector('[name=mark]').value = arguments[0]", stolen)
-    visitor.press("Pause the queue")
-    visitor.sees("This form is too old, or it is not one of ours.")
-    assert not is_paused(stage)
-
-
 def test_a_form_of_another_site_is_refused_even_with_the_right_mark(stage: Stage, visitor: Visitor) -> None:
     fields = {"mark": marked(visitor), "do": "pause-queue", "name": "rest"}
     hidden = "".join(f'<input type=hidden name={name} value="{escape(value)}">' for name, value in fields.items())

@@ -120,14 +120,6 @@ def test_what_strangers_wrote_is_text_on_the_page_of_its_job(stage: Stage, visit
         assert len(visitor.driver.page_source) < 50_000
 
 
-def test_what_is_too_large_or_no_job_is_said_to_be(stage: Stage, visitor: Visitor) -> None:
-    visitor.open("/dead")
-    visitor.follow("large")
-    assert "(not shown: the job has 10" in visitor.sees("First failure")
-    visitor.open("/dead")
-    assert "This entry is no job: not a JSON object." in visitor.text()
-
-
 def test_words_without_an_end_make_no_page_wider_than_a_phone(visitor: Visitor) -> None:
     for path in (
         "/queues",
@@ -153,8 +145,3 @@ def test_a_list_and_a_stream_of_evil_names_go_on(stage: Stage, visitor: Visitor)
     visitor.until(lambda: visitor.row("> too"), "the new queue comes by the stream")
     assert visitor.is_marked()
     is_harmless(visitor, stage)
-
-
-def test_the_broker_delivers_beside_all_of_it(stage: Stage) -> None:
-    stage.push("beside")
-    stage.wait_until_sent("beside")

@@ -32,15 +32,6 @@ def watch(visitor: Visitor, path: str = "/") -> None:
     visitor.mark()
 
 
-def test_delivered_jobs_change_the_numbers_of_an_open_page(stage: Stage, visitor: Visitor) -> None:
-    watch(visitor)
-    before = visitor.total("Processed")
-    for number in range(5):
-        stage.push(f"counted{number}")
-    visitor.until(lambda: visitor.total("Processed") >= before + 5, "five more are done")
-    assert visitor.is_marked()
-
-
 def test_a_job_in_hand_is_seen_to_come_and_to_go(stage: Stage, visitor: Visitor) -> None:
     watch(visitor)
     stage.push("hangs-once")

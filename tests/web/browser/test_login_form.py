@@ -63,15 +63,6 @@ def test_a_page_that_is_open_when_its_visitor_logs_out_elsewhere_goes_to_the_log
     visitor.sees("Password")
 
 
-def test_the_cookie_is_out_of_reach_of_scripts_and_stays_on_this_site(visitor: Visitor) -> None:
-    visitor.open("/queues")
-    log_in(visitor)
-    visitor.sees("Queues")
-    assert visitor.driver.execute_script("return document.cookie") == ""
-    (cookie,) = visitor.driver.get_cookies()
-    assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/")
-
-
 def test_the_form_is_for_everybody_and_complains_of_nothing(visitor: Visitor) -> None:
     visitor.open("/login")
     looks.speaks_to_screen_readers(visitor)

@@ -55,36 +55,6 @@ def test_only_what_is_ticked_is_deleted(stage: Stage, visitor: Visitor) -> None:
     assert set(jids) & stage.jids("schedule") == {jids[1]}
 
 
-def test_more_than_a_page_of_dead_jobs_is_deleted_at_once(stage: Stage, visitor: Visitor) -> None:
-    for number in range(120):
-        stage.lay("dead", f"many{number}", time.time() + number / 1000)
-    find(visitor, "dead", "user = many*")
-    assert len(visitor.rows()) == 50
-    visitor.follow("Next page")
-    visitor.until(lambda: "after=" in visitor.path, "the next page is open")
-    visitor.tick("all that match")
-    visitor.press("Delete")
-    visitor.sees("This would delete 120 jobs.")
-    visitor.press("Delete")
-    visitor.sees("120 done.")
-    visitor.follow("Back to the list")
-    visitor.sees("No job matches.")
-
-
-def test_a_rate_has_an_action_go_on_in_small_steps_until_all_is_done(stage: Stage, visitor: Visitor) -> None:
-    for number in range(4):
-        stage.lay("dead", f"slow{number}", time.time() + number / 1000)
-    find(visitor, "dead", "user = slow*")
-    visitor.tick("all that match")
-    visitor.press("Delete")
-    visitor.sees("This would delete 4 jobs.")
-    visitor.fill("At most so many jobs a second", "1")
-    visitor.press("Delete")
-    assert "At most 1 jobs a second: the next ones at" in visitor.sees("3 done so far")
-    visitor.press("Go on with the rest")
-    visitor.sees("4 done")
-
-
 def test_a_job_is_moved_to_a_queue_that_nobody_serves_only_where_a_box_is_ticked(
     stage: Stage, visitor: Visitor
 ) -> None:
@@ -100,41 +70,6 @@ def test_a_job_is_moved_to_a_queue_that_nobody_serves_only_where_a_box_is_ticked
     visitor.sees("1 done.")
     (moved,) = [member for member in stage.citizen.members("schedule") if member["jid"] == jid]
     assert moved["queue"] == "ruby"
-
-
-def test_a_job_that_somebody_trimmed_is_put_back_into_the_dead_set_and_says_why_in_the_record(
-    stage: Stage, visitor: Visitor
-) -> None:
-    jid = stage.push("refused")
-    stage.wait_until_in("dead", jid)
-    stage.citizen.client.command("DEL", "dead")
-    visitor.open("/dead")
-    visitor.follow("Copies of parked jobs")
-    visitor.tick("Only those that are not there as they were")
-    visitor.press("Show")
-    visitor.until(lambda: "only=missing" in visitor.path, "only those are shown")
-    visitor.follow(f"Restore {jid}")
-    visitor.sees("it does not run")
-    visitor.fill("Why", f"{jid} was trimmed")
-    visitor.press("Restore the job")
-    stage.wait_until_in("dead", jid)
-    visitor.open("/audit")
-    assert "restore dead" in visitor.row(f"{jid} was trimmed")
-
-
-def test_jobs_are_given_up_with_the_reason_that_was_typed(stage: Stage, visitor: Visitor) -> None:
-    jid = stage.lay("retry", "given", time.time() + FAR_S)
-    find(visitor, "retries", f"jid = {jid}")
-    visitor.tick(f"Choose {jid}")
-    visitor.press("Kill")
-    visitor.sees("This would kill 1 job.")
-    visitor.fill("Why", "nobody needs it")
-    visitor.press("Kill")
-    visitor.sees("1 done.")
-    assert jid not in stage.jids("retry")
-    visitor.open("/dead")
-    visitor.follow(jid)
-    assert "nobody needs it" in visitor.sees("First failure")
 
 
 def test_a_job_gets_another_time_and_a_word_that_is_none_is_asked_for_again(stage: Stage, visitor: Visitor) -> None:

@@ -57,19 +57,6 @@ def test_a_queue_is_paused_and_resumed_by_keyboard_alone(stage: Stage, visitor: 
     assert stage.citizen.client.command("SMEMBERS", "paused") == []
 
 
-def test_a_length_that_is_none_is_asked_for_again_and_nothing_is_paused(stage: Stage, visitor: Visitor) -> None:
-    visitor.open("/queues")
-    visitor.follow(f"Pause queue {QUEUE}")
-    visitor.fill("For how long", "a while")
-    visitor.fill("Why", "kept")
-    visitor.press("Pause the queue")
-    visitor.sees("This is no time")
-    assert visitor.has('input[value="kept"]')
-    visitor.follow("Do nothing")
-    visitor.sees("open")
-    assert stage.citizen.client.command("SMEMBERS", "paused") == []
-
-
 def test_a_process_is_told_to_be_quiet_and_then_to_stop(stage: Stage, visitor: Visitor) -> None:
     citizen = stage.citizen
     another = citizen.start()
@@ -93,39 +80,6 @@ def test_a_process_is_told_to_be_quiet_and_then_to_stop(stage: Stage, visitor: V
     visitor.open("/audit")
     assert "stop" in visitor.row(f"{process} is updated")
     assert "quiet" in visitor.row(f"{process} is quieted")
-
-
-def test_a_job_in_hand_is_cancelled_and_parked_with_whether_it_may_have_run(stage: Stage, visitor: Visitor) -> None:
-    user = "hangs-here"
-    jid = stage.push(user)
-    stage.wait_until_sent(user)
-    stage.citizen.wait_until_recorded(stage.citizen.identity(stage.broker), "busy", "1")
-    visitor.open("/in-hand")
-    assert QUEUE in visitor.row(jid)
-    visitor.follow(f"Cancel {jid}")
-    assert jid in visitor.sees("The server may have done it nevertheless.")
-    visitor.fill("Why", f"{user} and does not end")
-    visitor.press("Cancel the job")
-    stage.wait_until_in("dead", jid)
-    visitor.open("/dead")
-    row = visitor.row(jid)
-    assert "Cancelled" in row
-    assert "may have run" in row
-    visitor.open("/audit")
-    assert "web@127.0.0.1 (web)" in visitor.row(f"{user} and does not end")
-
-
-def test_a_queue_is_cleared_after_the_page_said_how_much_waits_in_it(stage: Stage, visitor: Visitor) -> None:
-    stage.citizen.push(b"{}", b"{}", b"{}", queue="tidy")
-    visitor.open("/steer?do=clear-queue&name=tidy")
-    visitor.sees("Jobs that wait in it: 3.")
-    assert stage.citizen.queued("tidy") == 3
-    visitor.fill("Why", "sent by mistake")
-    visitor.press("Clear the queue")
-    visitor.until(lambda: visitor.path == "/queues", "the page of queues is open again")
-    assert stage.citizen.queued("tidy") == 0
-    visitor.open("/audit")
-    assert "clear queue:tidy" in visitor.row("sent by mistake")
 
 
 def quiet_row(visitor: Visitor, named: str) -> str:
