@@ -15,9 +15,3 @@ def test_a_command_pushed_from_a_shell_arrives_at_ejabberd_with_its_host(bench: 
     assert json.loads(call.body) == {"user": "richard", "host": "example.org"}
     assert call.status == 200
     assert bench.places() == {}
-
-
-def test_a_shell_that_waits_gets_ejabberds_number(bench: Bench) -> None:
-    bench.start()
-    asked = run(["enqueue", "--wait", "connected_users_number"], directory=bench.directory)
-    assert (asked.returncode, asked.stdout) == (0, "0\n"), asked.stderr

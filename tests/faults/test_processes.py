@@ -20,7 +20,7 @@ from restbroker.store.replies import items, mapping, raw
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.pages import page
 from tests.support.ports import free_port
-from tests.support.process import Running, Stopwatch, freeze, run, started
+from tests.support.process import Running, Stopwatch, freeze, started
 from tests.support.redis_line import Tell
 from tests.support.redis_server import RedisServer
 from tests.support.several import Several, target, times_done
@@ -226,17 +226,6 @@ def test_sighup_reloads_every_worker_and_a_refused_file_reaches_none(group: Grou
     assert "config.unchanged" not in running.output()
 
 
-def test_a_key_that_needs_a_restart_alone_is_not_said_to_be_no_change_by_the_workers(group: Group) -> None:
-    group.configure(Processes=2)
-    with group.started(count=2) as running:
-        group.configure(Processes=3)
-        running.signal(signal.SIGHUP)
-        running.wait_for(r"config\.reloaded", times=2)
-        assert running.stop() == 0
-    assert len(re.findall(r"code=NeedsRestart message=\"Processes: ", running.output())) == 1
-    assert "config.unchanged" not in running.output()
-
-
 def test_a_worker_that_hangs_is_named_until_it_answers_again(group: Group) -> None:
     with group.started("--processes", "2", count=2) as running:
         victim = workers(running)[0]
@@ -251,19 +240,6 @@ def test_a_worker_that_hangs_is_named_until_it_answers_again(group: Group) -> No
     assert re.fullmatch(rf"No answer from worker \d \(pid {victim}\)\.", str(answer["reason"]))
     assert running.output().count("code=WorkerHangs") == 1
     assert "PortTaken" not in running.output(), "the supervisor alone serves the pages"
-
-
-def test_sigttin_prints_the_tasks_of_each_process_with_its_name_on_every_line(group: Group) -> None:
-    with group.started("--processes", "2", count=2) as running:
-        running.signal(signal.SIGTTIN)
-        for number, pid in enumerate(sorted(workers(running)), 1):
-            running.wait_for(rf"^worker=[12] pid={pid}: .*Fetcher", times=1)
-            running.wait_for(rf"^worker={number} pid=\d+: .*Fetcher")
-        running.wait_for(rf"^supervisor pid={running.process.pid}: .*_keep", times=2)
-        assert running.stop() == 0
-    of_log = re.compile(r"note: |20\d\d-")
-    dumped = [line for line in running.output().splitlines() if not of_log.match(line)]
-    assert all(re.match(r"(worker=[12]|supervisor) pid=\d+: ", line) for line in dumped)
 
 
 def test_a_stop_while_redis_is_away_ends_with_1_and_says_what_is_left(group: Group, redis_server: RedisServer) -> None:
@@ -343,15 +319,6 @@ def test_a_group_that_served_outlives_its_workers_and_a_file_that_cannot_be_used
     assert len(re.findall("code=StartRefused", running.output())) == 1
     assert len(re.findall(r"group\.(started pid=\d+ version=\S+ processes=2|stopping|stopped)", running.output())) == 3
     assert {int(number) for number in re.findall(r" worker=(\d+)", running.output())} == {1, 2}
-
-
-def test_a_configuration_that_cannot_be_used_ends_the_group_at_once(group: Group) -> None:
-    group.configure(Processes=2, Concurreny="many")
-    done = run(group.several.command)
-    assert done.returncode == 2
-    assert done.stderr.count("Concurrency") == 1
-    group.configure()
-    assert run([*group.several.command, "--worker"]).returncode == 2
 
 
 def test_a_worker_stopped_in_sidekiq_web_is_started_again_and_jobs_in_hand_are_on_the_stats_page(group: Group) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from restbroker.config.target import Target, Url
 from restbroker.transport.client import open_transport
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.errors import MaybeSent
 from restbroker.transport.message import Request, Response
 from tests.support.counting_proxy import CountingProxy
-from tests.support.recorder import answer, recording, reset
+from tests.support.recorder import recording, reset
 from tests.support.wait import until, until_async
 
 ASK = Request("POST", "/api/status", 5.0, body=b"{}", headers=(("traceparent", "job-1"),))
@@ -33,17 +33,6 @@ async def send(port: int) -> Response:
         await transport.aclose()
 
 
-async def test_an_answered_request_counts_as_done() -> None:
-    async with recording() as server:
-        server.script.append(answer(200, b"1"))
-        with CountingProxy(server.port) as proxy:
-            await until_async(lambda: proxy.is_open, "the proxy listens")
-            response = await send(proxy.port)
-            (exchange,) = proxy.of_jobs()["job-1"]
-    assert (response.status, response.body) == (200, b"1")
-    assert (exchange.done, exchange.maybe_run, exchange.body) == (True, False, b"{}")
-
-
 async def test_a_server_that_resets_after_the_request_leaves_it_uncertain() -> None:
     async with recording() as server:
         server.script.append(reset())
@@ -53,16 +42,6 @@ async def test_a_server_that_resets_after_the_request_leaves_it_uncertain() -> N
                 await send(proxy.port)
             (exchange,) = proxy.of_jobs()["job-1"]
     assert (exchange.done, exchange.maybe_run) == (False, True)
-
-
-async def test_while_the_server_is_down_the_proxy_refuses_so_that_nothing_was_sent() -> None:
-    async with recording() as server:
-        with CountingProxy(server.port) as proxy:
-            await until_async(lambda: proxy.is_open, "the proxy listens")
-    with CountingProxy(server.port) as proxy:
-        with pytest.raises(NotSent):
-            await send(proxy.port)
-        assert proxy.exchanges == []
 
 
 def test_a_connection_accepted_before_the_death_was_known_is_reset_unforwarded() -> None:
@@ -76,18 +55,3 @@ def test_a_connection_accepted_before_the_death_was_known_is_reset_unforwarded()
                 client.recv(1)
             until(lambda: not proxy.is_open, "the proxy closes its door")
         assert proxy.exchanges == []
-
-
-def test_the_door_opens_again_on_the_same_port_when_the_server_is_back() -> None:
-    with silent_server() as first:
-        port = first.getsockname()[1]
-        proxy = CountingProxy(port)
-        with proxy:
-            until(lambda: proxy.is_open, "the proxy listens")
-            canary, _ = first.accept()
-            first.close()
-            canary.close()
-            until(lambda: not proxy.is_open, "the proxy closes its door")
-            with socket.create_server(("127.0.0.1", port)):
-                until(lambda: proxy.is_open, "the proxy listens again")
-                socket.create_connection(("127.0.0.1", proxy.port)).close()

@@ -13,7 +13,7 @@ import pytest
 from restbroker.store.replies import integer
 from restbroker.store.scripts import ScriptName, script
 from tests.support.bench import CONCURRENCY
-from tests.support.redis_line import LOAD, Line, pause
+from tests.support.redis_line import Line, pause
 from tests.support.tcp_proxy import Loss
 from tests.support.wait import until
 
@@ -122,24 +122,6 @@ def test_a_full_redis_is_drained(own_line: Line) -> None:
     own_line.assert_each_is_answered_once()
     own_line.assert_each_was_sent_once()
     own_line.assert_outages(0)
-
-
-def test_scripts_that_redis_forgets_all_the_time_are_loaded_again(line: Line) -> None:
-    line.push(LOAD)
-    line.bench.start()
-    flushes = 0
-
-    def forgotten_and_finished() -> bool:
-        nonlocal flushes
-        flushes += 1
-        line.bench.client.command("SCRIPT", "FLUSH", "SYNC")
-        return line.bench.unfinished() == 0
-
-    until(forgotten_and_finished, "every job is finished")
-    line.tell(f"{line.name}: {flushes} times")
-    line.assert_each_is_answered_once()
-    line.assert_each_was_sent_once()
-    line.assert_outages(0)
 
 
 def test_connections_that_are_killed_all_the_time_lose_and_repeat_nothing(line: Line) -> None:

@@ -138,33 +138,6 @@ def test_what_must_not_run_twice_is_finished_by_the_life_that_sent_it(several: S
     assert times_done(server) == dict.fromkeys(range(20), 1)
 
 
-def test_another_redis_needs_a_restart_and_nothing_else_of_that_file_counts(several: Several, tmp_path: Path) -> None:
-    with AnsweringServer() as server:
-        several.configure({"one": target(server.port, "o")})
-        with started(several.command, directory=tmp_path / "run") as broker:
-            broker.wait_for(r"broker\.started")
-            several.configure({"one": target(server.port, "other")}, RedisURL="redis://127.0.0.1:1/0")
-            reload(broker, r"ERROR +config\.refused .*another Redis.*Restart", 1)
-            several.push("o", range(5))
-            several.wait_until_finished()
-            assert broker.stop() == 0
-    assert len(server.arrivals) == 5
-
-
-def test_a_log_level_counts_at_once_and_a_port_at_the_next_start(several: Several, tmp_path: Path) -> None:
-    with AnsweringServer() as server:
-        several.configure({"one": target(server.port, "o")})
-        with started(several.command, directory=tmp_path / "run") as broker:
-            broker.wait_for(r"broker\.started")
-            several.configure({"one": target(server.port, "o")}, LogLevel="debug", Stats=True, StatsPort=0)
-            reload(broker, r"config\.reloaded", 1)
-            broker.wait_for(r'warning code=NeedsRestart message="Stats, StatsPort: .*Restart')
-            several.push("o", range(1))
-            broker.wait_for(r"DEBUG +job\.done")
-            assert broker.stop() == 0
-            assert broker.output().count("broker.started") == 1
-
-
 def test_through_a_rotation_the_old_token_counts_until_its_previous_file_is_taken_out(
     several: Several, tmp_path: Path
 ) -> None:

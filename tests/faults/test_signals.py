@@ -40,12 +40,6 @@ def assert_left_nothing_of_itself(bench: Bench) -> None:
         assert bench.client.command("HLEN", key) == 0
 
 
-def wait_for_a_beat(bench: Bench) -> None:
-    """A sign that the broker lives on, and that time passed in which it could have taken a job."""
-    beats = bench.client.command("HVALS", "restbroker:beats")
-    until(lambda: bench.client.command("HVALS", "restbroker:beats") != beats, "it beats on")
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_first_signal_drains_and_exits_0(bench: Bench, number: signal.Signals) -> None:
     broker = busy(bench)
@@ -74,31 +68,6 @@ def test_a_second_signal_ends_it_at_once_and_says_which(bench: Bench, number: si
     assert {job["error_class"] for job in bench.members("retry")} == {"CutOff"}
     assert len(bench.members("retry")) == CONCURRENCY
     assert bench.queued() == JOBS - CONCURRENCY
-
-
-def test_quiet_takes_no_more_jobs_until_a_restart_and_says_so(bench: Bench) -> None:
-    broker = bench.start()
-    broker.wait_for(r"target\.found")
-    broker.signal(signal.SIGTSTP)
-    assert "restart" in broker.wait_for(r"broker\.quiet.*").group()
-    # What it asked for before may still be on its way.
-    wait_for_a_beat(bench)
-    bench.push([payload(0, "check_account", user="richard")])
-    broker.signal(signal.SIGTSTP)
-    wait_for_a_beat(bench)
-    assert bench.queued() == 1
-    assert broker.stop() == 0
-    assert bench.queued() == 1
-
-
-def test_sigttin_prints_every_task_and_the_broker_goes_on(bench: Bench) -> None:
-    broker = bench.start()
-    broker.signal(signal.SIGTTIN)
-    for task in ("worker", "Committer", "Fetcher", "Beat", "Reaper", "Scheduler"):
-        broker.wait_for(rf"{task}.*\.py:\d+")
-    bench.push([payload(0, "check_account", user="richard")])
-    bench.wait_until_finished()
-    assert broker.stop() == 0
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])

@@ -8,7 +8,7 @@ import pytest
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.ports import free_port
-from tests.support.process import run, started
+from tests.support.process import started
 from tests.support.several import Several, target, times_done
 from tests.support.wait import until
 
@@ -53,22 +53,3 @@ def test_the_third_target_finishes_all_jobs_while_one_is_dead_and_one_slow(sever
     assert len(done) == 10 + 10 + JOBS
     assert set(done.values()) == {1}
     assert len(back.arrivals) == 10
-
-
-def test_stats_and_check_tell_of_each_target(several: Several, tmp_path: Path) -> None:
-    with AnsweringServer() as one, AnsweringServer() as two:
-        several.configure({"one": target(one.port, "o", MaxInFlight=7), "two": target(two.port, "t", RateLimit="50/s")})
-        with started(several.command, directory=tmp_path / "run") as broker:
-            broker.wait_for(r"target\.found target=one")
-            broker.wait_for(r"target\.found target=two")
-            shown = until(lambda: _rows(several, "stats", "open"), "both lanes are open")
-            assert [row[2] for row in shown] == ["one", "two"]
-            assert broker.stop() == 0
-    areas = {line.split("\t")[1] for line in run(["check", "--config", str(several.path)]).stdout.splitlines()}
-    assert areas == {"config", "redis", "one", "two"}
-
-
-def _rows(several: Several, command: str, gate: str) -> list[list[str]]:
-    lines = run([command, "--config", str(several.path)]).stdout.splitlines()
-    rows = sorted(line.split("\t") for line in lines if line.startswith("process"))
-    return rows if [row[3] for row in rows] == [gate, gate] else []

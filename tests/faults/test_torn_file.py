@@ -208,14 +208,6 @@ def test_a_rewriting_that_fails_is_told_of_once_and_asked_for_again(redis: Redis
     assert [event for event in told if isinstance(event, StoreRewrite)] == [StoreRewrite()]
 
 
-def test_whether_it_may_be_asked_for_is_found_out_without_asking(redis: RedisServer) -> None:
-    for rights, may in (("+@all", True), ("+@all -bgrewriteaof", False), ("+@all -multi", True)):
-        redis.command(f"ACL SETUSER u reset on >p ~* {rights}")
-        with contextlib.closing(open_client(StoreSettings(f"redis://u:p@127.0.0.1:{redis.port}/0"))) as client:
-            assert rewrite.may_rewrite(client) is may
-    assert "aof_rewrites:0" in redis.command("INFO persistence")
-
-
 def test_of_two_brokers_one_has_each_run_of_redis_write_its_file_again(own_line: Line) -> None:
     line, redis = own_line, own_line.bench.redis
     line.under_load(brokers=2)

@@ -140,25 +140,6 @@ def test_with_the_rights_that_the_page_adds_a_person_can_use_every_command(citiz
         assert refused(citizen) == [], arguments
 
 
-def test_with_the_rights_of_run_alone_check_finds_no_problem_and_a_waiting_person_is_told_the_job(
-    citizen: Citizen,
-) -> None:
-    where = ["--config", str(citizen.config)]
-    checked = process.run(["check", *where], directory=citizen.directory)
-    assert checked.returncode == 0, checked.stdout
-    unseen = [line.split("\t") for line in checked.stdout.splitlines() if "\tNotLookedAt\t" in line]
-    assert unseen
-    assert all(level == "note" and "docs/sidekiq.md" in line[-1] for level, *line in unseen)
-    citizen.start()
-    waited = process.run(
-        ["enqueue", "--target", OTHER, "--wait", "check_account", "user=once1", "host=example.org", *where],
-        directory=citizen.directory,
-    )
-    assert waited.returncode == 6, waited.stderr
-    assert "was queued, do not push it again; its answer cannot be waited for." in waited.stderr
-    until(lambda: "once1" in citizen.times_sent(), "it is done all the same")
-
-
 def test_what_check_takes_for_the_terminals_own_is_what_the_page_adds() -> None:
     assert {right[1:] for right in acl_commands()[1] if right.startswith("+")} == ONLY_ASKED_HERE
 

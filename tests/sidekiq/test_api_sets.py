@@ -190,23 +190,6 @@ def test_a_scheduled_job_added_to_the_queue_is_delivered_at_once(citizen: Citize
     assert citizen.size("schedule") == 1
 
 
-def test_a_retry_added_to_the_queue_uses_a_try(citizen: Citizen) -> None:
-    failed(citizen, "fails1")
-    citizen.ask("sets.rb", set="retry", call="add_to_queue", jid=jid_of("fails1"))
-    until(lambda: citizen.times_sent()["fails1"] == 2, "it is tried again")
-    citizen.wait_until_in("retry", 1)
-    assert citizen.members("retry")[0]["retry_count"] == 1
-
-
-def test_a_deleted_entry_is_gone_and_the_others_stay(citizen: Citizen) -> None:
-    failed(citizen, "fails1", "fails2", "refused1", "refused2")
-    jids = {"schedule": scheduled(citizen, "good1", "good2")}
-    jids |= {"retry": [jid_of("fails1"), jid_of("fails2")], "dead": [jid_of("refused1"), jid_of("refused2")]}
-    for zset, (first, second) in jids.items():
-        citizen.ask("sets.rb", set=zset, call="delete", jid=first)
-        assert [entry["jid"] for entry in citizen.ask("sets.rb", set=zset)["entries"]] == [second]
-
-
 def test_a_killed_retry_is_in_the_dead_set_unchanged_and_no_longer_tried(citizen: Citizen) -> None:
     entries = failed(citizen, "fails1", "fails2")
     citizen.ask("sets.rb", set="retry", call="kill", jid=jid_of("fails1"))

@@ -113,12 +113,3 @@ def test_a_job_of_php_without_retries_is_parked_when_it_fails_and_not_lost(besid
         assert (dead["retry"], dead["retry_count"]) == (False, 0)
         assert dead["error_message"]
     assert len(delivered(beside)) == 2
-
-
-def test_a_job_of_php_with_retries_is_tried_again(beside: Beside) -> None:
-    beside.broker()
-    push(beside, ["register", {**PARAMETERS, "failures": 2}, TOKEN], retry=True)
-    until(lambda: len(beside.server.http.arrivals) == 3, "it comes three times")
-    beside.wait_until_finished()
-    assert delivered(beside) == [{"command": "register", **PARAMETERS, "failures": 2}] * 3
-    assert beside.members("dead") == []

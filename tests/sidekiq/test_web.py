@@ -251,12 +251,6 @@ def test_the_dead_stand_under_their_commands_names(web: SidekiqWeb) -> None:
     assert _names(web, "/morgue", 3) == expected
 
 
-def test_scheduled_jobs_of_restbrokers_stand_under_their_commands_names_and_others_as_they_were_pushed(
-    web: SidekiqWeb,
-) -> None:
-    assert _names(web, "/scheduled", 3) == {"Add": 31, "send_message": 1}
-
-
 def test_the_details_of_a_retry_tell_the_whole_error_as_text(web: SidekiqWeb) -> None:
     for user, words in WORDS.items():
         details = web.open(_link(web, "/retries", jid_of(user)))

@@ -63,16 +63,6 @@ def waiting(citizen: Citizen) -> Citizen:
     return citizen
 
 
-def test_retry_now_sends_the_checked_jobs_and_leaves_the_others(failing: Citizen, web: SidekiqWeb) -> None:
-    failing.script.mended.set()
-    after = _press_checked(web, "/retries", "retry", USERS[:2])
-    assert _shown(after, "/retries") == USERS[2:]
-    failing.wait_until_sent(len(USERS) + 2)
-    failing.wait_until_idle()
-    assert failing.times_sent() == Counter([*USERS, *USERS[:2]])
-    assert _places(failing) == {user: ["retry"] for user in USERS[2:]}
-
-
 def test_retry_now_has_a_signed_job_done_and_only_then_is_a_copy_of_it_none(citizen: Citizen, web: SidekiqWeb) -> None:
     secret = "a-secret-of-enough-length"
     citizen.configure(Tokens={"app": {"Secret": secret, "Signed": "queue"}})
@@ -108,27 +98,6 @@ def test_retry_now_costs_no_try_of_a_job_that_fails_again(failing: Citizen, web:
     assert after["retried_at"] > before["retried_at"]
     assert after["failed_at"] == before["failed_at"]
     assert _places(failing) == {user: ["retry"] for user in USERS}
-
-
-def test_delete_takes_the_checked_retries_away_for_good(failing: Citizen, web: SidekiqWeb) -> None:
-    after = _press_checked(web, "/retries", "delete", USERS[:2])
-    assert _shown(after, "/retries") == USERS[2:]
-    assert _places(failing) == {user: ["retry"] for user in USERS[2:]}
-    assert failing.times_sent() == Counter(USERS)
-
-
-def test_kill_moves_the_checked_retries_to_the_dead_where_they_can_be_retried(
-    failing: Citizen, web: SidekiqWeb
-) -> None:
-    _press_checked(web, "/retries", "kill", USERS[:2])
-    assert _places(failing) == {user: ["dead" if user in USERS[:2] else "retry"] for user in USERS}
-    assert _shown(web.open("/morgue"), "/morgue") == USERS[:2]
-    failing.script.mended.set()
-    _press_checked(web, "/morgue", "retry", USERS[:2])
-    failing.wait_until_sent(len(USERS) + 2)
-    failing.wait_until_idle()
-    assert failing.times_sent() == Counter([*USERS, *USERS[:2]])
-    assert _places(failing) == {user: ["retry"] for user in USERS[2:]}
 
 
 @pytest.mark.parametrize(("button", "place"), [("retry", None), ("delete", None), ("kill", "dead")])
@@ -174,17 +143,6 @@ def test_delete_takes_the_checked_scheduled_jobs_away(scheduled: Citizen, web: S
     assert not scheduled.times_sent()
 
 
-def test_the_buttons_of_a_scheduled_jobs_details_reach_this_job_only(scheduled: Citizen, web: SidekiqWeb) -> None:
-    _press_in_details(web, "/scheduled", LATER[4], "delete")
-    after = _press_in_details(web, "/scheduled", LATER[3], "add_to_queue")
-    others = [user for user in LATER if user not in LATER[3:5]]
-    assert _shown(after, "/scheduled") == others
-    scheduled.wait_until_sent(1)
-    scheduled.wait_until_idle()
-    assert scheduled.times_sent() == Counter([LATER[3]])
-    assert _places(scheduled) == {user: ["schedule"] for user in others}
-
-
 def test_the_morgues_buttons_reach_the_checked_jobs(parked: Citizen, web: SidekiqWeb) -> None:
     parked.script.mended.set()
     after = _press_checked(web, "/morgue", "delete", REFUSED[:2])
@@ -223,18 +181,6 @@ def test_delete_of_a_queues_job_takes_this_one_and_the_others_are_done(waiting: 
     waiting.wait_until_sent(5)
     waiting.wait_until_idle()
     assert waiting.times_sent() == Counter(f"user{number}" for number in (0, 1, 3, 4, 5))
-
-
-def test_delete_of_a_queue_empties_it_and_what_comes_later_is_done(waiting: Citizen, web: SidekiqWeb) -> None:
-    page = web.open("/queues")
-    web.press(page, page.form(f"/queues/{QUEUE}"), "delete")
-    assert waiting.queued() == 0
-    waiting.client.command("SREM", "paused", QUEUE)
-    waiting.push(job("later"))
-    waiting.wait_until_sent(1)
-    waiting.wait_until_idle()
-    assert waiting.times_sent() == Counter(["later"])
-    assert web.open("/queues").row(QUEUE)[:2] == [QUEUE, "0"]
 
 
 def _press_checked(web: SidekiqWeb, path: str, button: str, users: Sequence[str]) -> Page:
