@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import attrs
 import pytest
 
 from benchmarks.drain import drain
-from benchmarks.peers import PEERS, Bench
+from benchmarks.peers import PEERS
 from benchmarks.run import Run
 from benchmarks.surroundings import Surroundings, surroundings
 
@@ -32,11 +31,3 @@ def test_a_drain_counts_each_job_once(run: Run) -> None:
     assert found.jobs_per_s > 0
     assert found.memory_mib > 10
     assert run.around.redis.llen("queue:rest") == 0
-
-
-def test_a_candidate_that_sends_more_requests_than_jobs_is_refused(run: Run) -> None:
-    def enqueue(bench: Bench, count: int) -> None:
-        RESTBROKER.enqueue(bench, 2 * count)
-
-    with pytest.raises(SystemExit, match="restbroker sent"):
-        drain(attrs.evolve(RESTBROKER, enqueue=enqueue), run.bench(), 400)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.docs.layout import reindented
 from tests.docs.pages import PAGES, ROOT
 
 FETCHED: Final = re.compile(
@@ -27,12 +26,3 @@ def test_every_page_is_on_the_site_and_it_fetches_nothing_from_elsewhere(tmp_pat
         assert "<h1" in (tmp_path / name.relative_to(ROOT)).with_suffix(".html").read_text("utf-8"), page
     shown = [file for end in ("html", "css") for file in tmp_path.rglob(f"*.{end}")]
     assert [file for file in shown if FETCHED.search(file.read_text("utf-8"))] == []
-
-
-def test_what_belongs_to_an_item_of_a_list_stays_in_it_and_code_is_left_alone() -> None:
-    shown = "Do this:\n1. **First**\n\n       a command\n\n   - one\n     more\n2. Then\nlazily\n\nEnd."
-    assert reindented(shown) == (
-        "Do this:\n\n1. **First**\n\n        a command\n\n\n    - one\n        more\n2. Then\n    lazily\n\nEnd."
-    )
-    code = "```yaml\nhosts:\n  - example.org\n```\n\n    - no list\n"
-    assert reindented(code) == code
