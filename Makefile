@@ -83,6 +83,7 @@ QUICK := tests/unit tests/broker tests/model/test_store_against_model.py tests/m
 PYTEST := $(BIN)/python -m pytest -p tests.support.progress
 
 quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute (ARGS=tests/unit/job)
+	@echo "make quick: $(or $(ARGS),$(QUICK))"
 	@MODEL_HISTORIES=$${MODEL_HISTORIES:-10} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20} $(PYTEST) -p no:randomly \
 		$(if $(filter tests/%,$(ARGS)),,$(QUICK)) $(ARGS)
 

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from restbroker.broker import broker
 from restbroker.broker.delivery.tokens import Tokens
@@ -245,7 +246,7 @@ async def test_a_job_that_came_in_time_and_was_refused_for_something_else_may_be
         await harness.until(lambda: len(harness.target.calls) == 1, "it is sent")
 
 
-async def test_the_last_use_of_a_token_is_written_with_the_beat(harness: Harness) -> None:
+async def test_the_last_use_of_a_token_is_written_with_the_beat(harness: Harness, hurry: MockClock) -> None:
     push(harness, "one")
     before_s = time.time()
     async with serving(harness, Token("app", (Secret("one"),)), Token("unused", (Secret("two"),))):
@@ -255,7 +256,9 @@ async def test_the_last_use_of_a_token_is_written_with_the_beat(harness: Harness
     assert before_s - 1 <= found["app"] <= time.time() + 1
 
 
-async def test_a_key_of_another_type_in_the_place_of_last_uses_stops_nothing(harness: Harness) -> None:
+async def test_a_key_of_another_type_in_the_place_of_last_uses_stops_nothing(
+    harness: Harness, hurry: MockClock
+) -> None:
     harness.client.command("SET", "restbroker:tokens", "x")
     push(harness, "one", jid="j1")
     async with serving(harness, Token("app", (Secret("one"),))):

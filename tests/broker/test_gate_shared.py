@@ -85,21 +85,22 @@ async def test_a_target_that_two_processes_find_dead_sees_one_probe_every_second
     async with AsyncExitStack() as stack:
         for side in (pair.one, pair.two):
             await stack.enter_async_context(side.broker())
-        await pair.one.until(lambda: len(dead.probed_at_s) >= 8, "six probes after those of the start", 60.0)
+        await pair.one.until(lambda: len(dead.probed_at_s) >= 5, "three probes after those of the start")
     shared = dead.probed_at_s[2:]
     assert min(after - before for before, after in pairwise(shared)) >= 0.95
-    assert shared[-1] - shared[0] <= 5 * 4.0
+    assert shared[-1] - shared[0] <= 2 * 4.0
 
 
 async def test_a_retry_after_that_one_process_was_given_is_kept_by_the_others_too(pair: Pair) -> None:
+    sent_at_s: list[float] = []
     async with pair.running():
-        pair.answer(FINE, busy(4.0))
+        for side in (pair.one, pair.two):
+            side.target.before = lambda _call: sent_at_s.append(trio.current_time())
+        pair.answer(FINE, busy(2.0))
         pair.one.push()
         await pair.one.until(lambda: "retry_after" in pair.pauses(), "it is written down")
-        sent = pair.sent
         pair.answer(FINE)
-        began_s = trio.current_time()
         pair.one.push("create", count=10)
-        await pair.one.until(lambda: pair.sent >= sent + 10, "all are delivered")
-        assert trio.current_time() - began_s >= 3
+        await pair.one.until(lambda: len(sent_at_s) >= 11, "all are delivered")
+        assert sent_at_s[1] - sent_at_s[0] >= 1.9
         assert pair.pauses() == {}

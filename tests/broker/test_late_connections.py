@@ -7,6 +7,7 @@ from collections.abc import Callable
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from restbroker.broker.delivery.link import NotNow, NotOurs, WorkerLink
 from restbroker.broker.item import Item
@@ -42,7 +43,9 @@ def lane_of(harness: Harness) -> Lane:
     return lane
 
 
-async def test_what_gets_its_connection_while_the_gate_is_closed_waits_until_it_opens(harness: Harness) -> None:
+async def test_what_gets_its_connection_while_the_gate_is_closed_waits_until_it_opens(
+    harness: Harness, hurry: MockClock
+) -> None:
     turns = Turns()
     harness.target.connected = turns.connected
     async with harness.broker():
@@ -109,7 +112,7 @@ async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_
 
 @pytest.mark.parametrize("at_most_once", [(), ("safe",)])
 async def test_a_job_whose_lease_has_run_out_waits_unmarked_and_is_sent_once_there_is_a_new_one(
-    harness: Harness, at_most_once: tuple[str, ...]
+    harness: Harness, at_most_once: tuple[str, ...], hurry: MockClock
 ) -> None:
     harness.at_most_once = at_most_once
     async with harness.broker():

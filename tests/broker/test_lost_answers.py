@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import beats, jobs
@@ -107,7 +108,7 @@ async def test_the_lost_answer_of_an_exchange_settles_once_and_what_was_taken_is
 
 @pytest.mark.parametrize("half", ["finish", "fetch"])
 async def test_a_half_of_an_exchange_that_redis_refuses_is_told_and_done_once_it_is_mended(
-    harness: Harness, half: str
+    harness: Harness, half: str, hurry: MockClock
 ) -> None:
     refusals = 3
 
@@ -121,7 +122,7 @@ async def test_a_half_of_an_exchange_that_redis_refuses_is_told_and_done_once_it
                 return StoreRefused("no"), await self.fetch(wanted)
             return await self.finish(finished, now_s), StoreRefused("no")
 
-    harness.connect = lambda settings: Refusing(open_client(settings))
+    harness.connect = lambda settings: Refusing(open_client(settings, harness.patience_s))
     harness.concurrency = 5
     pushed = 0
 
@@ -148,7 +149,7 @@ async def test_a_registration_whose_answer_is_lost_is_made_under_another_identit
 
 
 async def test_settlements_that_redis_forgot_in_a_restart_are_written_again_and_nothing_runs_twice(
-    harness: Harness, make_redis: Callable[..., RedisServer]
+    harness: Harness, make_redis: Callable[..., RedisServer], hurry: MockClock
 ) -> None:
     redis = harness.on(make_redis())
     harness.target.answer = answer = Held()
@@ -167,7 +168,7 @@ async def test_settlements_that_redis_forgot_in_a_restart_are_written_again_and_
 
 
 async def test_settled_jobs_that_redis_has_in_their_queue_again_are_known_to_have_run(
-    harness: Harness, make_redis: Callable[..., RedisServer]
+    harness: Harness, make_redis: Callable[..., RedisServer], hurry: MockClock
 ) -> None:
     redis = harness.on(make_redis())
     async with harness.broker():
@@ -186,7 +187,7 @@ async def test_settled_jobs_that_redis_has_in_their_queue_again_are_known_to_hav
 
 
 async def test_what_a_worker_holds_and_redis_has_in_its_queue_again_runs_once(
-    harness: Harness, make_redis: Callable[..., RedisServer]
+    harness: Harness, make_redis: Callable[..., RedisServer], hurry: MockClock
 ) -> None:
     redis = harness.on(make_redis())
     harness.target.answer = refuse
@@ -217,15 +218,17 @@ def held(harness: Harness) -> int:
         return -1
 
 
-async def test_a_redis_that_only_answers_reads_is_one_outage_and_no_hot_loop(harness: Harness) -> None:
+async def test_a_redis_that_only_answers_reads_is_one_outage_and_no_hot_loop(
+    harness: Harness, hurry: MockClock
+) -> None:
     async with harness.broker():
         await harness.until(lambda: harness.target.probes, "it serves")
         harness.client.command("CONFIG", "SET", "min-replicas-to-write", "1")
         try:
             await harness.until(lambda: harness.of(StoreLost), "the outage is noticed")
             before = commands(harness)
-            await trio.sleep(1.5)
-            assert commands(harness) - before < 100
+            await trio.sleep(5)
+            assert commands(harness) - before < 300
             # An answer that a busy machine delayed is an outage too.
             assert len([one for one in harness.of(StoreLost) if "refuses" in one.message]) == 1
             assert len(harness.of(StoreBack)) < len(harness.of(StoreLost))
@@ -243,13 +246,13 @@ def commands(harness: Harness) -> int:
 
 
 async def test_settlements_that_redis_refuses_stop_the_intake_and_are_written_once_it_is_mended(
-    harness: Harness,
+    harness: Harness, hurry: MockClock
 ) -> None:
     harness.client.command("SET", "dead", "a text")
     harness.push(count=300, args=["safe", {}, "wrong"])
     async with harness.broker():
         await harness.until(lambda: harness.of(Warned), "it is told")
-        await trio.sleep(1)
+        await trio.sleep(8)
         assert harness.size("queue:rest") > 150, "no more are taken"
         harness.client.command("DEL", "dead")
         await harness.until(lambda: harness.size("dead") == 300, "all are parked")

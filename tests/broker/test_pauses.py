@@ -1,11 +1,15 @@
 """Pauses that end by themselves while a broker runs."""
 
+from trio.testing import MockClock
+
 from restbroker.store import pauses
 from restbroker.telemetry.events import PauseEnded, Warned
 from tests.broker.conftest import Harness
 
 
-async def test_a_queue_that_was_paused_for_a_while_is_served_again_and_the_log_says_so(harness: Harness) -> None:
+async def test_a_queue_that_was_paused_for_a_while_is_served_again_and_the_log_says_so(
+    harness: Harness, hurry: MockClock
+) -> None:
     pauses.pause_queue(harness.client, "rest", "ann", "for a moment", 0.3)
     harness.push(count=1)
     async with harness.broker():

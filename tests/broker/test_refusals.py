@@ -1,6 +1,7 @@
 """What Redis refuses while the broker runs, for want of rights or since a key is of another type, ends nothing."""
 
 import trio
+from trio.testing import MockClock
 
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.jobs import Limits
@@ -10,7 +11,7 @@ from tests.broker.conftest import Harness, Held, ok, refuse
 
 
 async def test_without_the_right_to_run_scripts_what_was_done_is_kept_and_settled_once_it_is_back(
-    harness: Harness,
+    harness: Harness, hurry: MockClock
 ) -> None:
     harness.target.answer = held = Held()
     watcher = open_client(StoreSettings(harness.redis.url))
@@ -33,7 +34,9 @@ async def test_without_the_right_to_run_scripts_what_was_done_is_kept_and_settle
     assert harness.ended.clean
 
 
-async def test_a_late_start_that_cannot_be_charged_waits_until_the_key_is_mended(harness: Harness) -> None:
+async def test_a_late_start_that_cannot_be_charged_waits_until_the_key_is_mended(
+    harness: Harness, hurry: MockClock
+) -> None:
     harness.limits = Limits(emission_us=1000, burst=10)
     harness.target.answer = refuse
     async with harness.broker():
@@ -49,7 +52,9 @@ async def test_a_late_start_that_cannot_be_charged_waits_until_the_key_is_mended
     assert codes(harness).count("ChargeRefused") == 1
 
 
-async def test_what_is_refused_before_it_is_sent_is_no_sign_of_life_of_the_target(harness: Harness) -> None:
+async def test_what_is_refused_before_it_is_sent_is_no_sign_of_life_of_the_target(
+    harness: Harness, hurry: MockClock
+) -> None:
     sent_before = 0
 
     async def refuse_by_turns() -> None:

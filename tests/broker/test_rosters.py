@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from restbroker.app.rosters import RostersInRedis, rosters_of
 from restbroker.config.core import Config
@@ -125,8 +126,9 @@ async def test_a_landing_is_told_though_the_connection_ended_meanwhile(client: C
 
 
 async def test_a_call_waits_while_redis_is_away_and_landing_gives_up(
-    make_redis: Callable[..., RedisServer], of: Of
+    make_redis: Callable[..., RedisServer], of: Of, mock_clock: MockClock
 ) -> None:
+    mock_clock.rate = 10
     redis = make_redis()
     rosters = of("home", redis.url)
     await rosters.change([CHANGE])

@@ -72,7 +72,7 @@ async def test_a_stop_while_the_target_is_away_puts_every_job_back(harness: Harn
 
 
 async def test_a_broker_lives_through_an_outage_of_redis_and_settles_what_it_finished(harness: Harness) -> None:
-    harness.target.answer = slow = Held()
+    harness.target.answer, harness.patience_s = (slow := Held()), 1.0
     async with harness.broker():
         harness.push(count=3)
         await harness.until(lambda: len(harness.target.sent) == 3, "three are on their way")

@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from restbroker.broker.intake import suspects
 from restbroker.broker.upkeep.reaper import _park, _poison, _waits
@@ -91,7 +92,7 @@ def dead_with_job(harness: Harness, identity: str, *, push: bool = True) -> byte
 
 
 async def test_between_two_slow_suspects_the_others_have_their_turn(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, hurry: MockClock
 ) -> None:
     monkeypatch.setattr(suspects, "_PATIENCE_S", 0.3)
     harness.push("once", count=6)

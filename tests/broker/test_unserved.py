@@ -6,6 +6,7 @@ import time
 from typing import Any, Literal
 
 import pytest
+from trio.testing import MockClock
 
 from restbroker.store import sets
 from restbroker.store.client import Client
@@ -52,7 +53,7 @@ def polls(looks: list[str]) -> list[int]:
 
 
 async def test_they_stay_in_their_set_and_one_page_of_them_is_looked_at_in_a_poll(
-    harness: Harness, looks: list[str]
+    harness: Harness, looks: list[str], hurry: MockClock
 ) -> None:
     fill(harness)
     due(harness, MANY + 1, jid="behind")
@@ -67,7 +68,9 @@ async def test_they_stay_in_their_set_and_one_page_of_them_is_looked_at_in_a_pol
     assert (harness.size("retry"), harness.size("queue:theirs")) == (MANY, 0)
 
 
-async def test_each_queue_of_them_is_named_once_with_their_number(harness: Harness, looks: list[str]) -> None:
+async def test_each_queue_of_them_is_named_once_with_their_number(
+    harness: Harness, looks: list[str], hurry: MockClock
+) -> None:
     fill(harness, 150)
     due(harness, 5, queue="default")
     due(harness, 5, queue="default", jid="second")
@@ -80,7 +83,7 @@ async def test_each_queue_of_them_is_named_once_with_their_number(harness: Harne
 
 
 async def test_what_another_configuration_may_be_about_to_move_is_not_told_of(
-    harness: Harness, looks: list[str]
+    harness: Harness, looks: list[str], hurry: MockClock
 ) -> None:
     due(harness, time.time() - 1, queue="theirs")
     async with harness.broker():
@@ -88,7 +91,7 @@ async def test_what_another_configuration_may_be_about_to_move_is_not_told_of(
     assert (harness.of(Warned), harness.size("retry")) == ([], 1)
 
 
-async def test_what_comes_to_lie_among_them_is_found(harness: Harness, looks: list[str]) -> None:
+async def test_what_comes_to_lie_among_them_is_found(harness: Harness, looks: list[str], hurry: MockClock) -> None:
     fill(harness, 250)
     async with harness.broker():
         await harness.until(lambda: len(polls(looks)) > 1, "it knows what stays", 60)
@@ -97,7 +100,7 @@ async def test_what_comes_to_lie_among_them_is_found(harness: Harness, looks: li
     assert harness.size("retry") == 250
 
 
-async def test_all_of_one_moment_are_passed_over_as_well(harness: Harness, looks: list[str]) -> None:
+async def test_all_of_one_moment_are_passed_over_as_well(harness: Harness, looks: list[str], hurry: MockClock) -> None:
     for number in range(250):
         due(harness, 7, queue="theirs", jid=str(number))
     due(harness, 8, jid="behind")

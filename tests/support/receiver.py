@@ -92,7 +92,7 @@ class Receiver:
             setattr(Handler, f"do_{method}", Handler.handle_any)
         server = _Server(("127.0.0.1", self.port), Handler)
         self._server, self.port = server, server.server_address[1]
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -26,10 +26,10 @@ def until(question: Callable[[], T], what: str, timeout_s: float = NEVER_S) -> T
 
 
 async def until_async(question: Callable[[], T], what: str, timeout_s: float = NEVER_S) -> T:
-    """As `until`, inside Trio; `question` itself must not block. Cancelling ends the wait."""
-    deadline_s = trio.current_time() + timeout_s
+    """As `until`, inside Trio, whatever its clock; `question` itself must not block. Cancelling ends the wait."""
+    deadline_s = time.monotonic() + timeout_s
     while not (answer := question()):
-        if trio.current_time() > deadline_s:
+        if time.monotonic() > deadline_s:
             raise AssertionError(f"In {timeout_s:g} s this did not happen: {what}")
         await trio.sleep(_PAUSE_S)
     return answer

@@ -47,7 +47,9 @@ def told(address: str) -> Iterator[Told]:
         yield Told(receiver)
 
 
-async def test_ready_is_told_once_it_serves_then_each_new_status_and_the_stop(address: str, told: Told) -> None:
+async def test_ready_is_told_once_it_serves_then_each_new_status_and_the_stop(
+    address: str, told: Told, autojump_clock: trio.testing.MockClock
+) -> None:
     view = STARTING
     async with trio.open_nursery() as nursery:
         await nursery.start(Notifier(address, lambda: view).run)
@@ -131,7 +133,9 @@ async def test_a_socket_that_comes_late_and_has_no_path_is_told_what_it_missed()
         nursery.cancel_scope.cancel()
 
 
-async def test_a_socket_that_nobody_reads_holds_nothing_up(address: str, told: Told) -> None:
+async def test_a_socket_that_nobody_reads_holds_nothing_up(
+    address: str, told: Told, autojump_clock: trio.testing.MockClock
+) -> None:
     looks: list[None] = []
 
     def view() -> View:

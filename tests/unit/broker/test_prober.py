@@ -102,13 +102,13 @@ async def test_a_dead_target_sees_one_probe_every_second_or_two_however_many_pro
 ) -> None:
     board, target = Board(), Target(NotSent("refused"))
     began_s = trio.current_time()
-    with trio.move_on_after(3600):
+    with trio.move_on_after(600):
         async with trio.open_nursery() as nursery:
             for number in range(10):
                 started(nursery, target, Seen(board, f"p{number}"))
     shared = [at_s for at_s in target.asked_at_s if at_s > began_s]
     assert len(target.asked_at_s) - len(shared) == 10, "each asks once by itself when it starts"
-    assert 1500 <= len(shared) <= 3600
+    assert 250 <= len(shared) <= 600
     assert min(after - before for before, after in pairwise(shared)) >= 1.0
 
 

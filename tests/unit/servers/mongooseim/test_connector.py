@@ -229,7 +229,7 @@ MESSAGE = {"from": "alice@localhost", "to": "bob@localhost", "body": "x"}
 
 
 async def test_a_job_timed_out_for_its_database_only_where_the_server_then_says_that_it_is_away(opened: Opened) -> None:
-    call = Call(Command("stanza.sendMessage", MESSAGE), host="localhost", timeout_s=0.5)
+    call = Call(Command("stanza.sendMessage", MESSAGE), host="localhost", timeout_s=0.25)
     for health in (*(Answer(200, json.dumps(one).encode()) for one in (NO_DATABASE, WELL)), Answer(401, b""), None):
         waits = threading.Event()
 
