@@ -30,14 +30,6 @@ def test_a_broker_is_asked_where_it_listens_as_long_as_it_runs(tmp_path: Path, r
     assert gone.stdout.startswith("No answer from ")
 
 
-def test_without_a_port_of_its_own_the_port_of_the_pages_is_asked(tmp_path: Path, redis_server: RedisServer) -> None:
-    place = written(tmp_path, RedisURL=redis_server.url, Stats=True, StatsPort=free_port())
-    with started(["run"], directory=place):
-        until(lambda: run(["health", "--ready"], directory=place).returncode == 0, "it is ready")
-        lives = run(["health"], directory=place)
-        assert (lives.returncode, json.loads(lives.stdout)) == (0, {"alive": True})
-
-
 def test_without_an_address_to_ask_the_configuration_is_at_fault(tmp_path: Path) -> None:
     done = run(["health"], directory=written(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")

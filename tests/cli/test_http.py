@@ -160,13 +160,3 @@ def test_what_is_refused_is_parked_with_its_reason_and_nothing_secret_is_left_in
         assert KEY.encode() not in raw(stage.client.command("DUMP", raw(key)))
     # What is long is dumped compressed.
     assert KEY not in json.dumps([stage.members("dead"), stage.members("queue:replies")])
-
-
-def test_a_private_address_is_not_connected_to_unless_it_is_allowed(stage: Stage) -> None:
-    stage.configure(AllowPrivate=False)
-    with process.started(["run"], directory=stage.directory, environ={"API_KEY": KEY}) as running:
-        running.wait_for(r"gate\.closed.*127\.0\.0\.1 is no public address, and .* AllowPrivate")
-        stage.push("order", "a" * 24, n=1)
-        assert running.stop() == 0
-    assert stage.receiver.received == []
-    assert len(stage.members("queue:hooks")) == 1

@@ -62,21 +62,10 @@ def test_redis_may_go_and_come_back_the_last_figures_stay_with_their_age(
     pane.shows("ready>")
 
 
-def test_the_terminal_is_as_it_was_after_the_end(pane: Pane, place: Path) -> None:
+def test_the_terminal_is_as_it_was_after_ctrl_z_and_after_the_end_and_fg_goes_on(pane: Pane, place: Path) -> None:
     before = modes(pane, place)
     pane.type("clear; echo be''fore")
     pane.shows("before")
-    pane.type(f"{WATCH}; echo ended with $?")
-    pane.shows("processed 0")
-    assert (pane.asked("alternate_on"), pane.asked("cursor_flag")) == ("1", "0")
-    pane.press("q")
-    assert "processed" not in pane.shows("before", "ended with 0")
-    assert (pane.asked("alternate_on"), pane.asked("cursor_flag")) == ("0", "1")
-    assert modes(pane, place) == before
-
-
-def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_goes_on(pane: Pane, place: Path) -> None:
-    before = modes(pane, place)
     pane.type(WATCH)
     pane.shows("processed 0")
     pane.type("what means nothing")
@@ -88,7 +77,8 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_goes_on(pane: Pane, place
     pane.shows("processed 0")
     assert pane.asked("alternate_on") == "1"
     pane.press("q")
-    pane.shows("ended with 0")
+    assert "processed" not in pane.shows("before", "ended with 0")
+    assert (pane.asked("alternate_on"), pane.asked("cursor_flag")) == ("0", "1")
     assert modes(pane, place) == before
 
 

@@ -145,18 +145,6 @@ def test_a_killed_worker_s_jobs_are_done_by_the_others_and_it_is_started_again(g
     assert group.beating() == set()
 
 
-def test_a_second_signal_ends_every_worker_at_once_and_is_in_the_exit_code(group: Group) -> None:
-    group.server.act = answering_after(20)
-    with group.started("--processes", "2", count=2) as running:
-        group.several.push("q", range(40))
-        until(lambda: len(group.server.arrivals) == 2 * CONCURRENCY, "all are on their way")
-        running.signal(signal.SIGTERM)
-        running.wait_for(r"broker\.stopping.*why=\"SIGTERM from the supervisor\"", times=2)
-        running.signal(signal.SIGTERM)
-        assert running.wait() == 128 + signal.SIGTERM
-    assert group.several.unfinished() == {"retry": 2 * CONCURRENCY, "q": 40 - 2 * CONCURRENCY}
-
-
 def as_a_terminal_does(running: Running) -> None:
     """The whole process group of the foreground gets Ctrl-C."""
     os.killpg(running.process.pid, signal.SIGINT)

@@ -10,8 +10,6 @@ import pytest
 
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.process import started
-from tests.support.redis_server import RedisServer
-from tests.support.wait import until
 
 LISTENING = r"listening what=/stats addresses=(\S+)"
 
@@ -64,27 +62,6 @@ def test_jobs_in_hand_of_every_process_are_shown_without_what_a_ruby_process_tel
     assert one["message"]["args"] == ["check_account", {"user": "bob", "password": "***"}, "***"]
     assert "4711" not in answer.text
     assert "sesame" not in answer.text
-
-
-def ask(url: str) -> httpx.Response:
-    return httpx.get(f"{url}/", headers={"Accept": "text/html"}, trust_env=False)
-
-
-def test_a_redis_that_is_away_is_told_on_the_page_until_it_is_back(
-    configured: Callable[..., Path], tmp_path: Path, make_redis: Callable[..., RedisServer]
-) -> None:
-    server = make_redis()
-    server.kill()
-    with started(
-        ["web", "--config", str(configured(StatsPort=0, RedisURL=server.url))], directory=tmp_path / "run"
-    ) as alone:
-        url = alone.wait_for(LISTENING)[1]
-        away = ask(url)
-        server.start()
-        until(lambda: ask(url).status_code == 200, "the page shows Redis again")
-        assert alone.stop() == 0
-    assert away.status_code == 503
-    assert "cannot be reached" in away.text
 
 
 def test_a_hangup_has_the_configuration_count_anew_and_ends_nothing(

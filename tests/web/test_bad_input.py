@@ -207,16 +207,6 @@ async def test_a_field_of_nearly_a_megabyte_is_not_on_a_page(harness: Harness, s
     assert_nothing_failed(harness)
 
 
-async def test_a_page_of_jobs_of_a_megabyte_is_made_of_as_many_as_its_time_allows(harness: Harness, site: Open) -> None:
-    long = "x" * LONG_BYTES
-    for number in range(30):
-        harness.client.command("ZADD", "dead", number, as_json({**PLAIN, "jid": f"j{number}", "padding": long}))
-    async with site() as running:
-        pages = await every_page(running, "/dead")
-    assert [row[-1] for page in pages for row in page.rows] == [f"j{number}" for number in reversed(range(30))]
-    assert_nothing_failed(harness)
-
-
 async def test_jobs_of_a_megabyte_in_delivery_are_cut_in_the_figures(harness: Harness, site: Open) -> None:
     async def never(_request: Request) -> Response:
         await trio.sleep_forever()

@@ -8,7 +8,7 @@ from restbroker.operate import audit
 from restbroker.store import history
 from restbroker.store.history import Ending
 from tests.broker.conftest import Harness
-from tests.operate.lanes import record, serve
+from tests.operate.lanes import record
 from tests.support.html_page import Page, parse
 from tests.web.conftest import Open, Site
 from tests.web.test_sets import form_of, job, page, park, send
@@ -154,18 +154,3 @@ async def test_a_copy_is_found_among_those_that_are_there_and_put_back_with_the_
     assert (note.action, note.where, note.why) == ("restore", "gone", "Ruby trimmed it")
     assert again.status_code == 400
     assert "There is no copy of a parked job gone" in again.text
-
-
-async def test_a_target_is_shown_as_one_over_all_processes_and_in_each(harness: Harness, site: Open) -> None:
-    for pid in (7, 8):
-        serve(harness.client, "other", pid, ["other"], outcomes={"delivered": 5, "rejected": 1}, p95_ms=7.0)
-    serve(harness.client, "other", 9, ["other"], gate="denied", gate_reason="401", gate_cure="Mend the login.")
-    async with site() as running:
-        shown = await page(running, "/targets")
-    whole, *lanes = [row for row in shown.rows if "24.12" in " ".join(row)]
-    assert whole[0].startswith("denied in 1 of 3 processes 401")
-    assert "Mend the login." in whole[0]
-    assert whole[2] == "60 of 60"
-    assert whole[4:7] == ["5 ms", "7 ms", "9 ms"]
-    assert whole[7] == "delivered 10 rejected 2"
-    assert len(lanes) == 3

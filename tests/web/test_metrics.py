@@ -1,16 +1,13 @@
 """GET /metrics over real HTTP, read by prometheus-client's own parsers."""
 
 import time
-from collections.abc import Callable
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.series import METRICS
 from tests.broker.conftest import Harness
-from tests.support.redis_server import RedisServer
 from tests.web.conftest import Open
 
 Read = dict[str, dict[tuple[str, ...], float]]
@@ -82,26 +79,6 @@ async def test_no_text_of_a_producer_becomes_a_label(harness: Harness, site: Ope
     assert ("t", "other") in {labels[:2] for labels in values(text)["restbroker_jobs_total"]}
     assert "s3cret" not in text
     assert "<script" not in text
-
-
-async def test_without_redis_it_tells_what_the_process_knows(
-    make_redis: Callable[..., RedisServer], site: Open, harness: Harness
-) -> None:
-    harness.redis = make_redis()
-    harness.client = open_client(StoreSettings(harness.redis.url))
-    async with site() as running:
-        harness.push()
-        await harness.until(lambda: done(harness) == 1, "it is done")
-        harness.redis.suspend()
-        frozen = values((await running.get_metrics()).text)
-        harness.redis.resume()
-        harness.redis.kill()
-        gone = values((await running.get_metrics()).text)
-        harness.redis.start()
-        back = values((await running.get_metrics()).text)
-    assert [read["restbroker_redis_up"][()] for read in (frozen, gone, back)] == [0, 0, 1]
-    assert gone["restbroker_jobs_total"] == {("t", "safe", "delivered"): 1}
-    assert "restbroker_queue_jobs" not in gone
 
 
 async def test_a_key_of_another_type_costs_only_what_it_is_about(harness: Harness, site: Open) -> None:

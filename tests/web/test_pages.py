@@ -3,12 +3,10 @@
 
 import re
 import time
-from collections.abc import Callable
 
 import pytest
 
 from restbroker.store import metrics, pauses, sources
-from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.metrics import Tally
@@ -17,7 +15,6 @@ from restbroker.web.settings import Settings
 from tests.broker.conftest import Harness
 from tests.operate.lanes import serve
 from tests.support.html_page import Page, parse
-from tests.support.redis_server import RedisServer
 from tests.web.conftest import Open, Site
 
 ADDRESSES = ["/" if name == "overview" else f"/{name}" for name in LIVE]
@@ -153,27 +150,6 @@ async def test_a_pause_is_told_below_what_broke_in_a_milder_tone_with_who_why_an
     assert "Queue rest is paused. by bob, tidying, 50 min more" in found.text
     tones = re.findall(r'<li class="(alarm[^"]*)"><strong>(\w+ \w+)', found.html)
     assert tones[-3:] == [("alarm", "Target down"), ("alarm warn", "Target t"), ("alarm warn", "Queue rest")]
-
-
-async def test_without_redis_a_page_says_so_and_goes_on_by_itself(
-    make_redis: Callable[..., RedisServer], site: Open, harness: Harness
-) -> None:
-    harness.redis = make_redis()
-    harness.client = open_client(StoreSettings(harness.redis.url))
-    async with site() as running:
-        assert (await running.get("/")).status_code == 200
-        harness.redis.kill()
-        running.watch._looked_at_s = float("-inf")
-        answer = await running.get("/")
-        harness.redis.start()
-        running.watch._looked_at_s = float("-inf")
-        later = await running.get("/")
-    found = parse("/", answer.text)
-    assert answer.status_code == 503
-    assert "cannot be reached" in found.text
-    assert "What is shown is from" in found.text
-    assert later.status_code == 200
-    assert "What is shown is from" not in later.text
 
 
 async def test_files_are_kept_by_browsers_until_they_change(site: Open) -> None:

@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from restbroker.job.hiding import spelled
-from restbroker.operate import audit, queues
+from restbroker.operate import audit
 from restbroker.operate.known import Known
 from restbroker.telemetry.events import JobFinished
-from restbroker.web import acting, steering
+from restbroker.web import acting
 from tests.broker.conftest import Harness
 from tests.support.html_page import Form, Page, parse
 from tests.web.conftest import HTML, Open, Site
@@ -412,20 +412,6 @@ async def test_a_queue_is_cleared_after_it_was_said_how_much_waits(harness: Harn
     assert answer.status_code == 303
     assert harness.size("queue:other") == 0
     assert [(one.note.done, one.note.why) for one in audit.listed(harness.client, 1)] == [(3, "sent twice")]
-
-
-async def test_a_queue_that_takes_long_to_clear_is_cleared_in_part_and_shown_again(
-    harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(steering, "_CLEAR_S", 0.0)
-    harness.client.command("SADD", "queues", "other")
-    harness.client.command("LPUSH", "queue:other", *range(queues.BATCH + 5))
-    async with site() as running:
-        for left in (5, 0):
-            answer = await send(running, "/steer", {"do": "clear-queue", "name": "other"}, "/queues")
-            assert (answer.status_code, harness.size("queue:other")) == (303, left)
-    notes = [(one.note.state, one.note.done) for one in audit.listed(harness.client, 9)]
-    assert [note for note in notes if note[0] != "begun"] == [("ended", 5), ("interrupted", queues.BATCH)]
 
 
 async def test_a_process_that_is_gone_is_not_asked(harness: Harness, site: Open) -> None:

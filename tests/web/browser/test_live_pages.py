@@ -8,7 +8,7 @@ import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 
 from tests.support.ports import free_port
-from tests.web.browser.stage import TARGET, Stage, staged
+from tests.web.browser.stage import Stage, staged
 from tests.web.browser.visitor import Visitor, visiting
 
 PAUSE: Final = '[aria-label="Pause queue rest"]'
@@ -52,19 +52,6 @@ def test_what_somebody_uses_is_not_taken_from_under_his_fingers(stage: Stage, vi
     visitor.driver.execute_script("window.held.blur()")
     visitor.until(lambda: visitor.row("novelty"), "the new queue is shown once nobody uses the table")
     assert visitor.is_marked()
-
-
-def test_an_outage_of_redis_is_told_on_an_open_page_which_goes_on_by_itself(own: Stage, driver: WebDriver) -> None:
-    with visiting(driver, own.site) as visitor:
-        watch(visitor)
-        own.citizen.redis.kill()
-        visitor.sees("cannot be reached")
-        assert "What is shown is from" in visitor.text()
-        own.citizen.redis.start()
-        visitor.until(lambda: "What is shown is from" not in visitor.text(), "the page goes on")
-        visitor.until(lambda: TARGET in visitor.text("#part-targets"), "the broker is back on the page")
-        assert visitor.is_marked()
-        assert visitor.complaints() == []
 
 
 def test_a_page_that_loses_its_broker_says_so_and_goes_on_with_the_next_one(own: Stage, driver: WebDriver) -> None:
