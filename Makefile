@@ -203,20 +203,20 @@ reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/
 		from restbroker.events import registry as sources; \
 		from restbroker.telemetry import reference as telemetry; \
 		reference.write(registry.kinds(), sources.kinds()); telemetry.write(); commands.write()'
-	@PYTHONPATH=. $(BIN)/python -m tests.docs.code_tables
-	@PYTHONPATH=. $(BIN)/python -m tests.docs.help_texts
+	@PYTHONPATH=. $(BIN)/python -m tools.code_tables
+	@PYTHONPATH=. $(BIN)/python -m tools.help_texts
 
 site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" shows it on port 8000 instead
 	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --quiet)
 
 man: $(VENV)/.dev ## Write the manual pages in contrib/man anew
-	@PYTHONPATH=. $(BIN)/python -m tests.docs.man_pages
+	@PYTHONPATH=. $(BIN)/python -m tools.man_pages
 
 recipes: $(VENV)/.dev servers ## Type every command of docs/recipes.md and README, and write down anew what they print
 	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/test_recipes.py
 
 house: ## Print the size of each room, the longest files, and calls with many positional arguments
-	@$(PYTHON) tests/house.py
+	@$(PYTHON) tools/house.py
 
 format: $(VENV)/.dev ## Format the code and mend what ruff can
 	$(BIN)/ruff format .
@@ -240,4 +240,4 @@ locks: ## Pin the newest versions anew (needs uv); UPGRADE=1 raises all of them
 clean: ## Remove what was made
 	rm -rf benchmarks/workers/node_modules
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find restbroker tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find restbroker tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,10 +10,10 @@ import pytest
 from restbroker.demo import demo
 from restbroker.errors import RestbrokerError
 from restbroker.standins import broker
-from tests.docs.pages import ROOT
 from tests.support import process
 from tests.support.ports import accepts
 from tests.support.redis_server import redis_binary
+from tools.pages import ROOT
 
 
 def environment(folder: Path) -> Mapping[str, str]:

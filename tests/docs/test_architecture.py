@@ -2,7 +2,7 @@
 
 import re
 
-from tests.docs.pages import ROOT
+from tools.pages import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 NAMED = re.compile(r"`([\w/]+\.(?:py|lua))`(?:, `(?!\w+\.py)(?:\w+\.)?(\w+)`)?")

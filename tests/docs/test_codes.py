@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 from restbroker.cli import codes
-from tests.docs.pages import ROOT
+from tools.pages import ROOT
 
 # Which argument of what is a code; what is no text there is passed on by one that got it so.
 PLACES = dict.fromkeys(("Reason", "Warned", "Trouble", "complain", "_complain", "_warn_once", "note"), 0)

@@ -22,8 +22,8 @@ from restbroker.events import registry as sources
 from restbroker.job import arguments
 from restbroker.job.arguments import Submission
 from restbroker.servers import registry
-from tests.docs.pages import PAGES, ROOT, anchors, blocks, name_of
 from tests.transport.authority import authority
+from tools.pages import PAGES, ROOT, anchors, blocks, name_of
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|lua|rb|lock))(?:::\w+)?`")

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from restbroker.telemetry.series import METRICS
 from restbroker.web.metrics import written
-from tests.docs.pages import ROOT
+from tools.pages import ROOT
 
 DASHBOARD: Final[dict[str, Any]] = json.loads((ROOT / "examples" / "grafana-dashboard.json").read_text("utf-8"))
 ALERTS: Final[dict[str, Any]] = yaml.safe_load((ROOT / "examples" / "prometheus-alerts.yml").read_text("utf-8"))

@@ -10,8 +10,8 @@ from restbroker.events import registry as sources
 from restbroker.servers import registry
 from restbroker.servers.api import reference as commands
 from restbroker.telemetry import reference as telemetry
-from tests.docs import code_tables, help_texts, man_pages
-from tests.docs.pages import ROOT
+from tools import code_tables, help_texts, man_pages
+from tools.pages import ROOT
 
 
 def test_what_make_reference_and_make_man_write_is_up_to_date() -> None:

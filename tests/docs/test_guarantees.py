@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from tests.docs.pages import ROOT
 from tests.support.process import clean_environment
 from tests.support.promises import promises, proofs_of
+from tools.pages import ROOT
 
 PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 PRODUCT = re.compile(r"`((?:restbroker|contrib)/[\w./]+)`")

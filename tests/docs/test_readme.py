@@ -15,9 +15,9 @@ from restbroker.job import arguments
 from restbroker.job.arguments import Submission
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import Reply
-from tests.docs.pages import ROOT, blocks
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.process import clean_environment, started
+from tools.pages import ROOT, blocks
 
 README = ROOT / "README.md"
 PRODUCERS = ROOT / "docs" / "producers.md"

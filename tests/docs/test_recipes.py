@@ -17,7 +17,6 @@ import pytest
 
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import items
-from tests.docs.pages import ROOT
 from tests.docs.surroundings import PATIENCE_S, REDIS, SERVER, Server, desk
 from tests.docs.transcripts import Names, Recipe, difference, recipes, rewritten
 from tests.support.answering import AnsweringServer, Arrival
@@ -25,6 +24,7 @@ from tests.support.ejabberd import Ejabberd
 from tests.support.process import started
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import until
+from tools.pages import ROOT
 
 PAGES: Final = (ROOT / "README.md", ROOT / "docs" / "recipes.md")
 RECIPES: Final = [recipe for page in PAGES for recipe in recipes(page)]

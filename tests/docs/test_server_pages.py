@@ -20,12 +20,12 @@ from restbroker.servers.contract import Ports
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.transport.client import open_transport
-from tests.docs.pages import ROOT, blocks
 from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.link import Direct
 from tests.support.receiver import Answer, Receiver
 from tests.support.redis_server import RedisServer
+from tools.pages import ROOT, blocks
 
 SECRETS: Final = {"shop": "b", "signing": "whsec_" + "QUJD" * 10}
 USER_MADE: Final = Answer(200, b'{"data":{"account":{"registerUser":{"jid":"a@b"}}}}')

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.docs.pages import ROOT
+from tools.pages import ROOT
 
 
 @attrs.frozen

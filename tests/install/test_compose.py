@@ -6,13 +6,13 @@ from typing import Final
 
 import pytest
 
-from tests.docs.pages import ROOT
 from tests.install.manifests import COMPOSE, composed, loaded, texts
 from tests.support import ejabberd
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.ports import free_port
 from tests.support.process import run, started
 from tests.support.redis_server import RedisServer
+from tools.pages import ROOT
 
 SETTINGS: Final = (COMPOSE / "env.json").read_text("utf-8")
 SECRETS: Final = {"token": "a-token", "password": PASSWORD}

@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 
 from restbroker import __version__
-from tests.docs.pages import ROOT
 from tests.install.conftest import Built
+from tools.pages import ROOT
 
 WHEELHOUSE: Final = ROOT / "build" / "wheelhouse"
 """`make test` fills it; `make build/wheelhouse/.done` does it alone."""

@@ -9,7 +9,7 @@ from restbroker.cli.app import COMMANDS
 from restbroker.config.load import load
 from restbroker.events import registry as sources
 from restbroker.servers import registry
-from tests.docs.pages import ROOT
+from tools.pages import ROOT
 
 IMAGE: Final = ROOT / "contrib" / "image"
 TEXT: Final = (IMAGE / "Dockerfile").read_text("utf-8")

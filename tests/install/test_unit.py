@@ -15,10 +15,10 @@ import pytest
 from restbroker.config.load import load
 from restbroker.events import registry as sources
 from restbroker.servers import registry
-from tests.docs.pages import ROOT
 from tests.support.answering import AnsweringServer
 from tests.support.process import run, started
 from tests.support.redis_server import RedisServer
+from tools.pages import ROOT
 
 UNIT: Final = ROOT / "contrib" / "restbroker.service"
 CREDENTIALS: Final = ROOT / "contrib" / "restbroker.service.d" / "credentials.conf"

@@ -19,7 +19,6 @@ import pytest
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer
-from tests.docs.pages import ROOT, blocks
 from tests.support import census
 from tests.support.ejabberd import Ejabberd
 from tests.support.mongooseim.server import MongooseIM
@@ -31,6 +30,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import until
 from tests.support.xmpp import Clients
+from tools.pages import ROOT, blocks
 
 EXAMPLE: Final = ROOT / "examples" / "four"
 ENV: Final[dict[str, Any]] = json.loads((EXAMPLE / "env.json").read_text("utf-8"))

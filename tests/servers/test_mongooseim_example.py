@@ -17,7 +17,6 @@ import pytest
 import redis
 from pika.exceptions import ChannelClosedByBroker
 
-from tests.docs.pages import ROOT
 from tests.support.mongooseim import push_rabbit
 from tests.support.mongooseim.push_http import HttpPusher
 from tests.support.mongooseim.push_rabbit import Published
@@ -33,6 +32,7 @@ from tests.support.ruby import environment
 from tests.support.sidekiq_process import sidekiq_command
 from tests.support.wait import until
 from tests.transport.authority import authority
+from tools.pages import ROOT
 
 EXAMPLE: Final = ROOT / "examples" / "mongooseim"
 ENV: Final[dict[str, Any]] = json.loads((EXAMPLE / "env.json").read_text("utf-8"))

@@ -15,13 +15,13 @@ import attrs
 import pytest
 import redis
 
-from tests.docs.pages import ROOT
 from tests.support.ports import free_port
 from tests.support.process import Running, run, started
 from tests.support.prosody import PASSWORD, Prosody
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 from tests.support.xmpp import Client, Clients
+from tools.pages import ROOT
 
 EXAMPLE: Final = ROOT / "examples" / "prosody"
 SECRETS: Final = ("token", "roster_key", "events_key", "prosody_password")

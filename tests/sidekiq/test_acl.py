@@ -16,12 +16,12 @@ import pytest
 from restbroker.job.json_types import Json
 from restbroker.operate.check_store import ONLY_ASKED_HERE
 from restbroker.store.replies import items, text
-from tests.docs.pages import ROOT
 from tests.support import process
 from tests.support.redis_server import RedisServer
 from tests.support.scripted import QUEUE, Citizen, jid_of, job, ready
 from tests.support.shared import FAST_RETRIES, TOKEN
 from tests.support.wait import until
+from tools.pages import ROOT
 
 OTHER: Final = "other"
 DONE_BY_A_PERSON: Final = (

@@ -14,12 +14,12 @@ from restbroker.job.event import EventType, ServerEvent, as_json
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer
-from tests.docs.pages import ROOT
 from tests.support import process
 from tests.support.process import Running
 from tests.support.ruby import environment
 from tests.support.sidekiq_process import sidekiq_command
 from tests.support.wait import until
+from tools.pages import ROOT
 
 EXAMPLE: Final = ROOT / "examples" / "mongooseim"
 QUEUE: Final = "xmpp_events"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import httpx
 
-from tests.docs.pages import ROOT, blocks
 from tests.support.ports import free_port
 from tests.support.process import started
 from tests.support.redis_server import RedisServer
 from tests.support.ruby import environment
 from tests.support.wait import until
+from tools.pages import ROOT, blocks
 
 PAGE = ROOT / "docs" / "sidekiq.md"
 

@@ -1,10 +1,10 @@
-"""The Markdown pages of the repository, and what can be taken out of them. For the tests of this folder."""
+"""The Markdown pages of the repository, and what can be taken out of them: for what makes some, and for tests."""
 
 import re
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 
 _FENCED = re.compile(r'^([ ]*)```(\w+)(?: title="[^"\n]+")?\n(.*?)^[ ]*```$', re.MULTILINE | re.DOTALL)

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from restbroker.cli.app import COMMANDS, command_line, load
 from restbroker.cli.examples import examples
 from restbroker.console.exits import MEANINGS
-from tests.docs.pages import ROOT
+from tools.pages import ROOT
 
 FOLDER: Final = ROOT / "contrib" / "man"
 _TOP: Final = "restbroker"

@@ -10,7 +10,7 @@ from posixpath import join, normpath
 from typing import Final
 
 from restbroker.cli.codes import FILE
-from tests.docs.pages import ROOT
+from tools.pages import ROOT
 
 _NAME: Final = re.compile(r"`([A-Za-z][\w.]*)`")
 _LINK: Final = re.compile(r"\[([^\]]*)\]\(([^)\s]*)\)")

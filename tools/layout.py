@@ -15,7 +15,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from tests.docs.pages import PAGES, ROOT, anchor
+from tools.pages import PAGES, ROOT, anchor
 
 LIST: Final = "docs/decisions/README.md"
 """The list of the decisions; a forge lists that folder by itself."""
