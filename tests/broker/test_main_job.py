@@ -17,7 +17,7 @@ from restbroker.store.replies import items
 from restbroker.telemetry.events import GateClosed, JobFinished, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import FINE, Harness, lost, ok
+from tests.broker.conftest import FINE, Harness, lost
 
 WHY = Reason("Why", "because")
 
@@ -307,23 +307,6 @@ async def test_a_401_that_stays_while_the_probe_is_let_in_parks_the_job(harness:
         harness.push()
         await harness.until(lambda: harness.size("dead"), "it is parked")
     assert len(harness.target.calls) == 3
-
-
-async def test_five_lost_connections_in_a_row_close_the_gate_however_well_it_went_before(
-    harness: Harness, hurry: MockClock
-) -> None:
-    async def answer(request: Request) -> Response:
-        if len(harness.target.calls) <= 300:
-            return await ok(request)
-        harness.target.probe_answer = NotSent("refused")
-        raise MaybeSent("closed")
-
-    harness.target.answer = answer
-    harness.push("safe", count=500)
-    async with harness.broker():
-        await harness.until(lambda: harness.of(GateClosed), "the gate closes")
-        await trio.sleep(5)
-    assert harness.size("retry") <= 5 + harness.concurrency
 
 
 async def test_the_token_in_a_wrong_place_is_shown_nowhere(harness: Harness) -> None:

@@ -67,15 +67,6 @@ async def test_a_copy_of_a_job_that_was_done_is_not_sent_and_nobody_is_answered_
     assert {event.fate for event in harness.of(JobFinished)} == {"ack"}
 
 
-async def test_another_broker_knows_it_too(harness: Harness) -> None:
-    raw = job(signature(time.time()))
-    for count in (1, 2):
-        harness.raw(raw)
-        async with serving(harness, APP):
-            await settled(harness, count)
-    assert outcomes(harness) == ["delivered", "duplicate"]
-
-
 async def test_the_same_job_signed_anew_is_another_order(harness: Harness) -> None:
     now_s = time.time()
     for age_s in (2, 1):
@@ -85,16 +76,9 @@ async def test_the_same_job_signed_anew_is_another_order(harness: Harness) -> No
     assert outcomes(harness) == ["delivered", "delivered"]
 
 
-async def test_a_job_that_carries_its_token_is_done_as_often_as_it_is_pushed(harness: Harness) -> None:
-    for _ in range(3):
-        harness.raw(job(SECRET))
-    async with serving(harness, ANY):
-        await settled(harness, 3)
-    assert outcomes(harness) == ["delivered"] * 3
-    assert harness.client.command("KEYS", "restbroker:done:*") == []
-
-
-async def test_it_is_done_as_often_also_where_all_of_them_had_to_wait_for_another_try(harness: Harness) -> None:
+async def test_a_job_that_carries_its_token_is_done_as_often_as_it_is_pushed_also_after_another_try(
+    harness: Harness,
+) -> None:
     failing(harness)
     async with serving(harness, ANY):
         for count in (1, 2, 3):
@@ -104,10 +88,10 @@ async def test_it_is_done_as_often_also_where_all_of_them_had_to_wait_for_anothe
         assert len({fields["args"][2] for fields in waiting}) == 3
         well(harness)
         harness.client.command("DEL", "retry")
-        for fields in waiting:
-            harness.raw(rubyjson.dumps(fields))
-        await settled(harness, 6)
-    assert outcomes(harness)[3:] == ["delivered"] * 3
+        for raw in (*map(rubyjson.dumps, waiting), *[job(SECRET)] * 3):
+            harness.raw(raw)
+        await settled(harness, 9)
+    assert outcomes(harness)[3:] == ["delivered"] * 6
 
 
 async def test_what_failed_is_tried_again_and_only_then_remembered(harness: Harness) -> None:

@@ -34,16 +34,6 @@ async def test_what_is_stored_names_the_queue_that_it_was_taken_from_and_a_warni
     assert not any("AdminWorker" in str(event) for event in harness.of(Warned))
 
 
-async def test_a_queue_of_the_same_target_is_where_it_is_tried_again(harness: Harness) -> None:
-    harness.queues = ("rest", "slow")
-    harness.target.judge = lambda _call, _response: Deferred(WHY)
-    harness.push(retry_queue="slow")
-    async with harness.broker():
-        await harness.until(lambda: harness.size("retry") == 1, "it failed")
-    assert [entry["queue"] for entry in harness.members("retry")] == ["slow"]
-    assert warned(harness) == []
-
-
 @pytest.mark.parametrize(
     ("named", "queue", "codes"), [("default", "rest", ["RetryQueueIgnored"]), ("slow", "slow", [])]
 )
@@ -59,11 +49,3 @@ async def test_what_a_dead_process_was_about_to_send_is_parked_for_a_queue_of_it
         await harness.until(lambda: harness.size("dead") == 1, "it is parked")
         await harness.until(lambda: warned(harness) == codes, "it is said")
     assert [(entry["error_class"], entry["queue"]) for entry in harness.members("dead")] == [("Uncertain", queue)]
-
-
-async def test_its_token_leaves_it_as_any_other_job_s_does(harness: Harness) -> None:
-    harness.target.judge = lambda _call, _response: Deferred(WHY)
-    harness.push(retry_queue="of-somebody-else")
-    async with harness.broker():
-        await harness.until(lambda: harness.size("retry") == 1, "it failed")
-    assert harness.members("retry")[0]["args"][2] != "t"

@@ -76,12 +76,6 @@ def make_due(harness: Harness, key: str) -> None:
     harness.client.command("ZADD", key, "XX", 1.0, only_member(harness, key))
 
 
-def put_back(harness: Harness, key: str) -> None:
-    member = only_member(harness, key)
-    harness.client.command("DEL", key)
-    harness.raw(member)
-
-
 async def test_a_job_that_failed_waits_without_its_token_and_is_delivered_when_it_is_due(harness: Harness) -> None:
     push(harness)
     found = await stored(harness, "retry", APP, outcome=Deferred(WHY))
@@ -92,14 +86,6 @@ async def test_a_job_that_failed_waits_without_its_token_and_is_delivered_when_i
     assert [call.command.arguments for call in harness.target.calls] == [ODD, ODD]
 
 
-async def test_a_parked_job_may_be_retried_by_a_person_when_its_signature_is_old(harness: Harness) -> None:
-    push(harness)
-    found = await stored(harness, "dead", APP, outcome=Rejected(WHY))
-    assert SECRET not in json.dumps(found)
-    put_back(harness, "dead")
-    assert (await settled(harness, attrs.evolve(APP, window_s=-1.0))).outcome == "delivered"
-
-
 @pytest.mark.parametrize("key", ["retry", "dead"])
 async def test_ruby_may_take_a_sealed_job_out_and_write_it_anew(harness: Harness, key: str) -> None:
     push(harness)
@@ -108,14 +94,6 @@ async def test_ruby_may_take_a_sealed_job_out_and_write_it_anew(harness: Harness
     assert harness.size(key) == 0
     assert (await settled(harness, attrs.evolve(APP, window_s=-1.0))).outcome == "delivered"
     assert [call.command.arguments for call in harness.target.calls] == [ODD, ODD]
-
-
-async def test_a_job_without_a_jid_is_sealed_with_the_one_that_it_is_given(harness: Harness) -> None:
-    harness.raw(json.dumps({"args": json.dumps(["safe", [["n", 1]], SECRET])}).encode())
-    found = await stored(harness, "retry", APP, outcome=Deferred(WHY))
-    assert SECRET not in json.dumps(found)
-    make_due(harness, "retry")
-    assert (await settled(harness, APP)).outcome == "delivered"
 
 
 async def test_a_sealed_job_counts_as_its_token_would(harness: Harness) -> None:

@@ -237,3 +237,11 @@ def test_a_destination_of_another_type_keeps_the_job_in_hand_with_its_mark(lane:
         assert (isinstance(bad, Refused), good) == (True, Applied()), name
     assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
     assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"1:1"]
+
+
+def test_jobs_in_hand_are_marked_and_others_are_not(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    take(lane)
+    assert mark(lane.client, lane.identity, ["1:1", "9:1"]) == [True, False]
+    assert mark(lane.client, lane.identity, ["1:1"]) == [True], "sent twice"
+    assert server.raw.hgetall(f"ns:restbroker:sent:{lane.identity}") == {b"1:1": b"once"}

@@ -12,30 +12,22 @@ from tests.support.wait import until
 LONG_MS = 60_000
 
 
-def test_of_one_name_there_is_one_holder_who_may_renew_it(client: Client) -> None:
+def test_of_one_name_of_a_source_there_is_one_holder_who_may_renew_and_end_it(client: Client) -> None:
     assert leases.hold(client, "of", "a", LONG_MS, ["ann", "bob"]) == {"ann": Mine(), "bob": Mine()}
+    assert leases.hold(client, "of another", "b", LONG_MS, ["ann"]) == {"ann": Mine()}
     other = leases.hold(client, "of", "b", LONG_MS, ["ann", "eve"])
     assert isinstance(left := other["ann"], Others)
     assert 0 < left.left_ms <= LONG_MS
     assert other["eve"] == Mine()
     assert leases.hold(client, "of", "a", LONG_MS, ["ann"]) == {"ann": Mine()}
-
-
-def test_sources_have_leases_of_their_own(client: Client) -> None:
-    assert leases.hold(client, "one", "a", LONG_MS, ["ann"]) == {"ann": Mine()}
-    assert leases.hold(client, "two", "b", LONG_MS, ["ann"]) == {"ann": Mine()}
+    assert leases.end(client, "of", "a", ["ann", "bob", "nobody"]) == 2
+    assert leases.hold(client, "of", "b", LONG_MS, ["ann"]) == {"ann": Mine()}
 
 
 def test_a_lease_that_nobody_renews_is_another_ones(client: Client) -> None:
     leases.hold(client, "of", "a", 50, ["ann"])
     until(lambda: leases.hold(client, "of", "b", LONG_MS, ["ann"])["ann"] == Mine(), "the lease runs out")
     assert isinstance(leases.hold(client, "of", "a", LONG_MS, ["ann"])["ann"], Others)
-
-
-def test_what_its_holder_ends_is_free_at_once(client: Client) -> None:
-    leases.hold(client, "of", "a", LONG_MS, ["ann", "bob"])
-    assert leases.end(client, "of", "a", ["ann", "bob", "nobody"]) == 2
-    assert leases.hold(client, "of", "b", LONG_MS, ["ann"]) == {"ann": Mine()}
 
 
 def test_who_ends_what_is_another_ones_disturbs_him_and_he_learns_it(client: Client) -> None:

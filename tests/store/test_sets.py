@@ -78,3 +78,13 @@ def test_where_no_queue_can_be_named_the_member_stays_with_its_score(client: Cli
     assert isinstance(code, Refused)
     assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"due", 1.5)]
     assert not server.raw.exists("ns:queue:a")
+
+
+def test_a_due_job_goes_to_the_head_of_its_queue_changed_or_not(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"waits"])
+    server.raw.zadd("ns:retry", {"one": 1, "two": 2})
+    assert promote(client, "retry", [Move(b"one", "a"), Move(b"two", "b", b"two!")]) == [Applied(), Applied()]
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"one", b"waits"]
+    assert server.raw.lrange("ns:queue:b", 0, -1) == [b"two!"]
+    assert server.raw.smembers("ns:queues") == {b"a", b"b"}
+    assert server.raw.zcard("ns:retry") == 0

@@ -192,15 +192,6 @@ def test_a_head_may_have_so_many_bytes_and_no_more() -> None:
         reader.feed(start + b"a" * HEAD_LIMIT_BYTES)
 
 
-def test_a_reader_reads_one_answer_after_the_other() -> None:
-    reader = AnswerReader()
-    for body in (b"first", b"", b"third"):
-        reader.begin(MIB, is_head=False)
-        assert reader.feed(OK + b"\r\nX: y\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        assert (reader.status, reader.body, reader.keep) == (200, body, True)
-        assert reader.headers == {"x": "y", "content-length": str(len(body))}
-
-
 def test_a_trailer_is_no_header() -> None:
     reader = begun()
     chunks = b"1\r\n0\r\n0\r\nRetry-After: 9\r\n\r\n"

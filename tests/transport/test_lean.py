@@ -275,27 +275,6 @@ async def test_an_answer_that_comes_before_the_whole_request_went_is_read() -> N
         nursery.cancel_scope.cancel()
 
 
-async def test_a_socket_that_takes_little_at_a_time_gets_the_whole_request() -> None:
-    here, there = socket.socketpair()
-    here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    wire = PlainWire(here, Arrivals())
-    got = 0
-
-    async def read() -> None:
-        nonlocal got
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(there))
-        while got < MIB:
-            got += len(await stream.receive_some())
-        await stream.aclose()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(read)
-        await wire.send_all(bytes(MIB))
-    assert got == MIB
-    wire.close()
-    wire.close()
-
-
 async def test_a_wire_that_was_closed_while_its_task_was_about_to_run_says_so() -> None:
     here, there = socket.socketpair()
     wire = PlainWire(here, Arrivals())

@@ -173,24 +173,6 @@ async def full() -> Waiters:
     return Waiters(ramp, spare)
 
 
-async def test_what_is_given_goes_to_the_first_in_line(autojump_clock: MockClock) -> None:
-    waiters = await full()
-    ramp = waiters.ramp
-    ramp.give("nobody wants it")
-    assert waiters.spare == ["nobody wants it"]
-    async with trio.open_nursery() as nursery:
-        for who in range(10):
-            nursery.start_soon(waiters.wait, who)
-            await wait_all_tasks_blocked()
-        assert ramp.waiting == 10
-        for who in range(3):
-            ramp.give(f"c{who}")
-        await wait_all_tasks_blocked()
-        assert sorted(waiters.served) == [(0, "c0"), (1, "c1"), (2, "c2")]
-        nursery.cancel_scope.cancel()
-    assert ramp.waiting == 0
-
-
 async def test_who_only_may_connect_gets_no_connection_of_others(autojump_clock: MockClock) -> None:
     waiters = await full()
     ramp = waiters.ramp

@@ -13,7 +13,7 @@ from restbroker.config.target import Engine, TlsFiles, Url
 from restbroker.config.tls import context_of
 from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.client import open_transport
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Transport
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import PlainWire
@@ -21,7 +21,7 @@ from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
 from tests.transport.authority import Authority, authority, recording_tls
-from tests.transport.test_client import MIB, all_closed, post, target
+from tests.transport.test_client import MIB, post, target
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 on_both = rows("engine", ["lean", "httpx"])
@@ -114,46 +114,6 @@ async def test_the_urls_host_is_asked_for_whatever_the_host_header_says(ours: Au
         await transport.send(post())
         assert server.requests[0].headers["host"] == "example.org"
     assert asked == ["localhost"]
-
-
-async def test_a_server_that_closes_says_goodbye_and_is_not_used_again(ours: Authority) -> None:
-    async with pair(ours.served(), TlsFiles(ours.ca)) as (transport, server):
-        server.script.append(recorder.hang_up_after(recorder.answer()))
-        await transport.send(post())
-        await all_closed(server)
-        assert (await transport.send(post())).status == 200
-        assert server.connections == 2
-
-
-async def test_what_comes_unasked_behind_an_answer_is_no_answer_to_the_next_request(ours: Authority) -> None:
-    async with pair(ours.served(), TlsFiles(ours.ca)) as (transport, server):
-        sent = trio.Event()
-
-        async def twice(stream: trio.abc.Stream) -> bool:
-            await recorder.answer()(stream)
-            await recorder.answer(body=b"wrong")(stream)
-            sent.set()
-            return True
-
-        server.script.append(twice)
-        assert (await transport.send(post())).body == b"0"
-        await sent.wait()
-        assert (await transport.send(post())).body == b"0"
-        assert server.connections == 2
-
-
-async def test_a_time_out_and_a_cancelled_caller_close_the_connection(ours: Authority) -> None:
-    async with pair(ours.served(), TlsFiles(ours.ca)) as (transport, server), trio.open_nursery() as nursery:
-        await nursery.start(transport.run)
-        server.script.extend([recorder.stall(), recorder.stall()])
-        with pytest.raises(MaybeSent) as caught:
-            await transport.send(post(timeout_s=1.0))
-        assert caught.value.timed_out
-        with trio.move_on_after(1.0):
-            await transport.send(post())
-        await all_closed(server)
-        assert (await transport.send(post())).status == 200
-        nursery.cancel_scope.cancel()
 
 
 @rows("how", ["closes", "resets"])

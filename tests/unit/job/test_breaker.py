@@ -187,26 +187,20 @@ def test_one_sick_command_does_not_open_it_while_others_work(breaker: Breaker) -
     assert not breaker.is_alone("well")
 
 
-def test_two_sick_commands_open_it(breaker: Breaker) -> None:
-    asked(breaker, 1.0, "well", 4)
-    asked(breaker, 1.0, "sick", 0, 20)
-    before = breaker.permits
-    asked(breaker, 1.0, "ill", 0, 4)
-    assert (before, breaker.permits) == (True, False)
-
-
-def test_many_commands_that_fail_once_each_open_it(breaker: Breaker) -> None:
-    for number in range(20):
-        asked(breaker, 1.0, f"command-{number}", 0, 1)
+@rows("steps", [
+    [(1.0, "well", 4, 0), (1.0, "sick", 0, 20), (1.0, "ill", 0, 4)],
+    [(1.0, "well", 2, 0), (1.0, "sick", 0, 18), (1.0, "sick", 0, 1)],
+    [(0.0, "well", 40, 0), (9.0, "sick", 0, 60), (11.0, "sick", 0, 1)],
+    [(1.0, f"command-{number}", 0, 1) for number in range(20)],
+])  # fmt: skip
+def test_it_opens_with_a_second_sick_command_or_where_others_are_under_a_tenth_of_the_last_ten_seconds(
+    steps: list[tuple[float, str, int, int]],
+) -> None:
+    breaker = Breaker()
+    for step in steps:
+        assert breaker.permits
+        asked(breaker, *step)
     assert not breaker.permits
-
-
-def test_a_command_is_judged_by_its_last_ten_seconds(breaker: Breaker) -> None:
-    asked(breaker, 0.0, "well", 40)
-    asked(breaker, 9.0, "sick", 0, 60)
-    before = breaker.permits
-    asked(breaker, 11.0, "sick", 0, 1)
-    assert (before, breaker.permits) == (True, False)
 
 
 def test_one_slow_command_that_is_not_answered_does_not_open_it_while_others_work(breaker: Breaker) -> None:
@@ -296,14 +290,6 @@ def test_a_command_is_alone_from_five_answers_on(breaker: Breaker) -> None:
     assert not breaker.is_alone("sick")
     asked(breaker, 1.0, "sick", 0, 1)
     assert breaker.is_alone("sick")
-
-
-def test_a_tenth_of_the_answers_is_enough_to_tell_that_one_command_is_sick_and_less_is_not(breaker: Breaker) -> None:
-    asked(breaker, 1.0, "well", 2)
-    asked(breaker, 1.0, "sick", 0, 18)
-    assert breaker.permits
-    asked(breaker, 1.0, "sick", 0, 1)
-    assert not breaker.permits
 
 
 def test_a_command_that_was_known_is_told_apart_although_producers_made_up_many_more(breaker: Breaker) -> None:
