@@ -21,7 +21,7 @@ from restbroker.config.urls import is_loopback
 from restbroker.config.values import describe
 from restbroker.job.event import EVENT_MEMBERS, Filter
 from restbroker.job.json_types import Json
-from restbroker.job.redact import BODY_NAMES
+from restbroker.job.names import BODY_NAMES
 
 LEAST_SECRET = 16
 _MUST = "each source needs Kind, Queue and Class"

@@ -13,8 +13,8 @@ from restbroker.config.key import NO_KINDS, Key, Members
 from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.names import spellings
 from restbroker.config.urls import without_login
-from restbroker.job.hiding import SECRET_NAME
 from restbroker.job.json_types import Json
+from restbroker.job.names import is_secret
 
 MASK = "…"
 _ARGUMENT = re.compile(r"\{[^{}]*\}")
@@ -56,7 +56,7 @@ def _named(name: str, value: Json) -> Json:
             return {inner: _named(inner, one) for inner, one in value.items()}
         case list():
             return [_named(name, one) for one in value]
-        case str() if SECRET_NAME.search(name.lower()) and _ARGUMENT.fullmatch(value) is None:
+        case str() if is_secret(name) and _ARGUMENT.fullmatch(value) is None:
             return MASK
         case _:
             return value

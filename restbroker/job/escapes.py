@@ -14,7 +14,7 @@ Places: TypeAlias = list[tuple[int, int, int, int]]
 """Of each escape its beginning and end in the decoded line, and in the line."""
 # What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang, and Erlang's lists of them), in
 # JSON, Ruby, Erlang, XML and HTML; and UTF-8 that was read as Latin-1.
-ESCAPED = re.compile(
+_ESCAPED = re.compile(
     r"""(?P<bytes>(?:%[0-9A-Fa-f]{2})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\[0-9]{3})+)"""
     r"""|(?P<list><<[0-9]{1,3}(?:,\s*+[0-9]{1,3})*+>>)"""
     r"""|(?P<units>(?:\\u[0-9A-Fa-f]{4})+)|\\[ux]\{(?P<point>[0-9A-Fa-f]{1,6})\}|\\(?P<plain>["'/\\bfnrt])"""
@@ -29,8 +29,10 @@ def decoded(line: str) -> tuple[str, Places]:
     parts: list[str] = []
     places = []
     end = size = 0
-    for found in ESCAPED.finditer(line):
+    for found in _ESCAPED.finditer(line):
         meaning = _meaning(found)
+        if meaning == found[0]:  # it was none
+            continue
         parts += [line[end : found.start()], meaning]
         size += found.start() - end + len(meaning)
         end = found.end()

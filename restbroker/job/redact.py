@@ -8,35 +8,17 @@ unless they are asked for.
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 import attrs
 
-from restbroker.job import hiding, rubyjson, signing, structured
+from restbroker.job import headers, hiding, names, rubyjson, signing, structured
 from restbroker.job.command import CommandSpec
-from restbroker.job.hiding import EXCERPT_LIMIT, MASK, SECRET_NAME, Hide
+from restbroker.job.hiding import EXCERPT_LIMIT, MASK, Hide
 from restbroker.job.json_types import Json
+from restbroker.job.names import BODY_NAMES, NAMING, PRIVATE, VALUES, bare
 from restbroker.job.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
-BODY_NAMES = frozenset(
-    {
-        *("body", "elementstring", "html", "htmlbody", "message", "messagebody", "messagehtml", "messagesubject"),
-        *("question", "raw", "stanza", "subject", "text", "textbody"),
-    }
-)
-"""Arguments that are message texts, in small letters; of an event, `raw` is what its server sent, texts under any name
-among it.
-"""
-_NAMING = frozenset(
-    {
-        *("var", "name", "key", "field", "option", "property", "propertyname", "propertykey"),
-        *("setting", "variable", "attribute", "parameter", "param", "header", "path"),
-    }
-)
-_VALUES = frozenset({"value", "values", "val", "content", "", "#text"})
-"""The members of an object that is a field of a form: what names it, and what it holds. In XML as JSON attributes have
-"@" or "@_" before their names or stand in "$", and the text is "#text" or "_".
-"""
-_ATTRIBUTES = "$"
 _VARIABLES = "variables"
 _NOTHING: frozenset[str] = frozenset()
 _NAME = re.compile(r"""[^\s=<>{}"'&?,;]{1,80}""")
@@ -133,35 +115,27 @@ def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> f
 
 def _is_secret(spec: CommandSpec | None, name: str) -> bool:
     argument = spec.argument(name) if spec else None
-    return (argument is not None and argument.secret) or _is_named(name)
-
-
-def _is_named(name: str) -> bool:
-    return SECRET_NAME.search(name.lower()) is not None
-
-
-def _bare(name: str) -> str:
-    return name.lower().removeprefix("@").removeprefix("_")
+    return (argument is not None and argument.secret) or names.is_secret(name)
 
 
 def _is_a_name(text: str) -> bool:
     """Of a pair: a name alone, and no text that has one in it."""
-    return _NAME.fullmatch(text) is not None and _is_named(text)
+    return _NAME.fullmatch(text) is not None and names.is_secret(text)
 
 
 def _members(
     spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str]
 ) -> Iterator[tuple[str, Json, bool]]:
     """Each, and whether it is secret: by its name, or as the value of a field that another member names."""
-    attributes = values.get(_ATTRIBUTES)
-    told = [*values.items(), *(attributes.items() if isinstance(attributes, dict) else ())]
+    attributes = (inner for name, inner in values.items() if names.holds_attributes(name) and isinstance(inner, dict))
+    told = chain(values.items(), *(inner.items() for inner in attributes))
     is_field = any(
-        (_bare(name) == "type" and value == structured.PRIVATE)
-        or (_bare(name) in _NAMING and isinstance(value, str) and _is_named(value))
+        (bare(name) == "type" and value == PRIVATE)
+        or (bare(name) in NAMING and isinstance(value, str) and names.is_secret(value))
         for name, value in told
     )
     for name, value in values.items():
-        yield name, value, name in also or _is_secret(spec, name) or (is_field and _bare(name) in _VALUES)
+        yield name, value, name in also or _is_secret(spec, name) or (is_field and bare(name) in VALUES)
 
 
 def _bound(values: Mapping[str, Json]) -> frozenset[str]:
@@ -210,7 +184,7 @@ def _collect(value: Json, found: set[str], *, secret: bool, also: frozenset[str]
         case str() | int() | float() if secret and not isinstance(value, bool):
             found.add(str(value))
             if isinstance(value, str):
-                found.update(hiding.parts_of(value))
+                found.update(headers.parts_of(value))
                 # A server may quote a secret within it alone: the password in a document of GraphQL.
                 _collect_text(value, found, also)
         case str():
@@ -346,4 +320,4 @@ def _path(target: str, hide: Hide) -> str:
 
 
 def _query_item(found: re.Match[str]) -> str:
-    return f"{found[1]}{found[2]}={MASK}" if SECRET_NAME.search(found[2].lower()) else found[0]
+    return f"{found[1]}{found[2]}={MASK}" if names.is_secret(found[2]) else found[0]

@@ -14,16 +14,13 @@ from itertools import chain
 from typing import Final
 from urllib.parse import unquote_plus
 
-from restbroker.job.hiding import SECRET_NAME, parts_of
+from restbroker.job import fields
+from restbroker.job.headers import parts_of
+from restbroker.job.names import NAMING, PRIVATE, VALUES, is_secret
 
-PRIVATE: Final = "text-private"
-"""The type of a data form's field that is a password (XEP-0004), whatever the field is called."""
 # `password: "x"`, `password='x'` (also `'it''s'` of YAML and SQL), `password: $name`, and `$password: String = "x"`; in
 # JSON that is cut or within more text, `"password": "x"`, and of Ruby `"password"=>"x"`.
-_ASSIGNED: Final = re.compile(
-    r"""(?<![\w-])([\w-]+)["']?\s*[:=]>?\s*(?:([\w!\[\]]++)\s*=\s*)?"""
-    r"""("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|(?:'[^']*+')++|\$\w+)"""
-)
+_ASSIGNED: Final = re.compile(rf"""(?<![\w-])([\w-]+)["']?\s*[:=]>?\s*(?:([\w!\[\]]++)\s*=\s*)?({fields.QUOTED})""")
 # `password: ["x"]`, `credentials: {key: "x"}`: what stands between the brackets.
 _OPENED: Final = re.compile(r"""(?<![\w-])([\w-]+)["']?\s*[:=]>?\s*(?=[\[{])""")
 # A text that nothing ends goes on to the end: to look at each of its quotes anew would take hours of a large one.
@@ -44,24 +41,12 @@ _UNQUOTED: Final = (
 # `{name: a, password: x}` of YAML, `{ password = x }`: what stands between braces, and one of it.
 _BRACES: Final = re.compile(r"[{}]([^{}\n]*+)(?=\})")
 _IN_BRACES: Final = re.compile(r"""(?:\A|,)\s*+[:"']?([\w.-]++)["']?[ \t]*+[:=][ \t]++([^\s"'<>$\[\],][^,]*+)""")
-# A field: `- name: password` of YAML with its value on the next line, and `a[name]=password&a[value]=x` of a form.
-_FIELDS: Final = (
-    re.compile(
-        r"""(?m)^[ \t]*+(?:-[ \t]++)?+["']?(?:var|name|key)["']?[ \t]*+:[ \t]*+["']?([\w.#-]++)["']?,?[ \t]*+\r?\n"""
-        r"""[ \t]*+["']?(value)s?["']?[ \t]*+:[ \t]*+([^\s{}\[\]|>$][^\n]*)$"""
-    ),
-    re.compile(
-        r"""(?:(?<![\w-])|(?<=%5[Bb]))(?:var|name|key)(?:\]|%5[Dd])?=([\w.%+-]++)"""
-        r"""&([\w.%\[\]-]++)=([^\s&;"'<>][^\s&;"<>]*+)"""
-    ),
-)
+_DECLARED: Final = re.compile(r"\$\w++(?=\s*+:)")
+"""Variables of a document of GraphQL; anything else may begin with the same sign."""
 _PLAIN: Final = frozenset({"true", "false", "null"})
 # XML allows `>` and the other kind of quotes in an attribute.
 _TAG: Final = re.compile(r"""<(/?)([\w.:-]++)((?:[^<>"']|"[^"<]*"|'[^'<]*'|["'])*+)>([^<]*)""")
 _ATTRIBUTE: Final = re.compile(r"""(?<![\w:-])([\w-]+)\s*=\s*(?:"([^"<]*)"|'([^'<]*)')""")
-_NAMING: Final = frozenset({"var", "name", "key"})
-_VALUES: Final = frozenset({"value", "val", "content"})
-"""Attributes and elements of XML: what names a field or a setting, and what it holds."""
 _ZEROS: Final = re.compile("&#0{3,}")
 _NO_CHARACTER: Final = re.compile("&#[0-9]{10,};?")
 """Python makes a number of the digits, and refuses so many that it would take long."""
@@ -71,7 +56,7 @@ _CDATA: Final = "<![CDATA["
 
 def may_hold_secrets(text: str) -> bool:
     """Whether to look closer: hardly any text has a secret's name in it."""
-    return SECRET_NAME.search(text.lower()) is not None or PRIVATE in text
+    return is_secret(text) or PRIVATE in text
 
 
 def secrets_in(text: str) -> Iterator[str]:
@@ -101,8 +86,8 @@ def texts_in(text: str) -> Iterator[str]:
 
 def variables_in(text: str) -> frozenset[str]:
     """The names of the variables that a GraphQL document gives as something secret: `p` of `password: $p`."""
-    assigned = _given(text) if "$" in text else ()
-    return frozenset(value[1:] for value in assigned if value[0] == "$")
+    given = chain(_given(text), fields.values_in(text)) if "$" in text else ()
+    return frozenset(value[1:] for value in given if value[0] == "$")
 
 
 def unescape(text: str) -> str:
@@ -111,47 +96,31 @@ def unescape(text: str) -> str:
 
 
 def _assigned(text: str) -> Iterator[str]:
-    seen: set[str] = set()
-    for value in _given(text):
-        if value not in seen and value[0] != "$":
+    seen: set[str] = set(_DECLARED.findall(text)) if "$" in text else set()
+    for value in chain(_given(text), _unquoted(text), fields.values_in(text)):
+        if value not in seen:
             seen.add(value)
-            yield from _readings(value)
-    for name, given in _unquoted(text):
-        value = given.strip()
-        if value not in seen and SECRET_NAME.search(name.lower()) and value.rstrip(",") not in _PLAIN:
-            seen.add(value)
-            yield value
-            yield unquote_plus(value)
-            # Where it stands in quotes: `'/x?password=x'`.
-            yield value.partition("'")[0]
-            yield unquote_plus(value.rstrip(")]},"))
-            # Of `Bearer x` and cookies.
-            yield value.rpartition(" ")[2]
-            yield from parts_of(value)
-            if value[0] in "\"'":
-                yield from _readings(value.rstrip(","))
+            yield from _readings(value) if value[0] in "\"'" else _bare_readings(value)
 
 
-def _unquoted(text: str) -> Iterator[tuple[str, str]]:
-    """Names with what is given to them, which no quotes end."""
-    for pattern in _UNQUOTED:
-        yield from pattern.findall(text)
-    for inside in _BRACES.findall(text):
-        yield from _IN_BRACES.findall(inside)
-    for name, member, value in chain.from_iterable(pattern.findall(text) for pattern in _FIELDS):
-        if member.lower().rstrip("[]").removesuffix("%5d").endswith(("value", "values", "val", "content")):
-            yield name, value
+def _unquoted(text: str) -> Iterator[str]:
+    """What is given to something with a secret's name, and what no quotes end."""
+    found = chain.from_iterable(pattern.findall(text) for pattern in _UNQUOTED)
+    braced = (pair for inside in _BRACES.findall(text) for pair in _IN_BRACES.findall(inside))
+    for name, value in chain(found, braced):
+        if is_secret(name) and value.strip().rstrip(",") not in _PLAIN:
+            yield value.strip()
 
 
 def _given(text: str) -> Iterator[str]:
     """What is given to something with a secret's name: texts with their quotes, and variables."""
     for name, kind, value in _ASSIGNED.findall(text):
         # What stands where a variable has its type may be the name: `error: password="x"`, `n:password="x"`.
-        if SECRET_NAME.search(f"{name} {kind}".lower()):
+        if is_secret(f"{name} {kind}"):
             yield value
     end = 0
     for found in _OPENED.finditer(text):
-        if found.start() < end or not SECRET_NAME.search(found[1].lower()):
+        if found.start() < end or not is_secret(found[1]):
             continue
         depth = 0
         for part in _BETWEEN.finditer(text, found.end()):
@@ -165,13 +134,25 @@ def _given(text: str) -> Iterator[str]:
 
 
 def _readings(quoted: str) -> Iterator[str]:
-    """What stands between the quotes, and what it means, as a text of JSON or of XML."""
-    plain = quoted[3:-3] if quoted.startswith('"""') else quoted[1:-1]
+    """What stands between the quotes, of which the last may be cut off, and what it means, as a text of JSON or XML."""
+    mark = '"""' if quoted.startswith('"""') else quoted[0]
+    plain = quoted.removeprefix(mark).removesuffix(mark)
     yield plain
     yield plain.replace("''", "'")
     yield unescape(plain)
     with contextlib.suppress(ValueError):
         yield str(json.loads(f'"{plain}"'))
+
+
+def _bare_readings(value: str) -> Iterator[str]:
+    yield value
+    yield unquote_plus(value)
+    # Where it stands in quotes: `'/x?password=x'`.
+    yield value.partition("'")[0]
+    yield unquote_plus(value.rstrip(")]},"))
+    # Of `Bearer x` and cookies.
+    yield value.rpartition(" ")[2]
+    yield from parts_of(value)
 
 
 def _in_xml(text: str) -> Iterator[str]:
@@ -186,17 +167,17 @@ def _in_xml(text: str) -> Iterator[str]:
             if inside:
                 yield from _of_xml(behind)
             continue
-        has = {key: double or single for key, double, single in _ATTRIBUTE.findall(attributes)}
-        if not _NAMING.isdisjoint(has) or has.get("type") == PRIVATE:
+        has = {key.lower(): double or single for key, double, single in _ATTRIBUTE.findall(attributes)}
+        if not NAMING.isdisjoint(has) or has.get("type") == PRIVATE:
             named = local if _names_a_secret(has) else ""
-        elif local in _NAMING and behind.strip():
+        elif local in NAMING and behind.strip():
             # `<name>password</name><value>x</value>`, until another is named.
-            named = _SIBLING if SECRET_NAME.search(behind.lower()) else ""
-        held = [value for key, value in has.items() if named == local and key in _VALUES]
+            named = _SIBLING if is_secret(behind) else ""
+        held = [value for key, value in has.items() if named == local and key in VALUES]
         if attributes.endswith("/"):
             named = "" if named == local else named
         else:
-            inside = inside or (local if SECRET_NAME.search(local) or (named and local in _VALUES) else "")
+            inside = inside or (local if is_secret(local) or (named and local in VALUES) else "")
             held += [behind] if named == local and not inside else []
         held += [behind] if inside else []
         for one in held:
@@ -212,8 +193,8 @@ def _of_xml(one: str) -> Iterator[str]:
 
 
 def _names_a_secret(attributes: Mapping[str, str]) -> bool:
-    names = (value for key, value in attributes.items() if key in _NAMING)
-    return attributes.get("type") == PRIVATE or any(SECRET_NAME.search(name.lower()) for name in names)
+    names = (value for key, value in attributes.items() if key in NAMING)
+    return attributes.get("type") == PRIVATE or any(is_secret(name) for name in names)
 
 
 def _without_cdata(text: str) -> str:

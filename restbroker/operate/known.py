@@ -15,7 +15,7 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.job.command import CommandSpec
 from restbroker.job.hiding import Spelled, spelled
-from restbroker.job.redact import BODY_NAMES
+from restbroker.job.names import BODY_NAMES
 from restbroker.job.settle import repeat_safe
 from restbroker.servers import registry
 

@@ -22,8 +22,9 @@ import attrs
 
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
-from restbroker.job.hiding import MASK, SECRET_NAME
+from restbroker.job.hiding import MASK
 from restbroker.job.json_types import Json
+from restbroker.job.names import is_secret
 
 Op: TypeAlias = Literal["=", "!=", "~", "<", ">"]
 
@@ -201,7 +202,7 @@ def _field(name: str, hidden: Sequence[str]) -> str:
     plain = name.removeprefix(ARGUMENT)
     if _NAME.fullmatch(plain) is None:
         raise UsageError(f"{_shown(name)} can be no field.", f"These exist: {', '.join(FIELDS)}, or any argument.")
-    if SECRET_NAME.search(plain.lower()):
+    if is_secret(plain):
         raise UsageError(
             f"{_shown(plain)} looks like the name of a secret, and jobs cannot be searched by secrets.",
             "Somebody could guess one so, letter by letter. Use another field.",

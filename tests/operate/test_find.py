@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from restbroker.job.redact import BODY_NAMES
+from restbroker.job.names import BODY_NAMES
 from restbroker.operate.find import Budget, Page, is_key, one, page, waiting
 from restbroker.operate.known import Known
 from restbroker.operate.where import Where, read

@@ -8,7 +8,7 @@ from restbroker.config.judged import source_defaults_of
 from restbroker.config.key import Members
 from restbroker.events import registry
 from restbroker.job.event import Filter
-from restbroker.job.redact import BODY_NAMES
+from restbroker.job.names import BODY_NAMES
 from tests.support.kinds import Fetched
 from tests.unit.config.conftest import Refused, Write
 

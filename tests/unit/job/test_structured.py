@@ -104,6 +104,38 @@ FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value>
     f"<member><name>password</name><value><string>{escape(PASSWORD)}</string></value></member>",
     f"<password>p4ss<b>\n</b>{escape(PASSWORD)}</password>",
     f"<password><b/>{escape(PASSWORD)}</password>",
+    f'mutation {{ set(options: [{{key: "password", value: {json.dumps(PASSWORD)}}}]) }}',
+    f'words {{value:{json.dumps(PASSWORD)}, key:"password"}}',
+    f'config(name: "password", value: {json.dumps(PASSWORD)})',
+    f'{{"fields":[{{"var":"nick","values":["b"]}},{{"var":"password","values":[{json.dumps(PASSWORD)}]}},{{"v',
+    f'{{"$":{{"var":"password"}},"value":[{json.dumps(PASSWORD)}],"x',
+    f'{{"type":"text-private","var":"pin","value":{json.dumps(PASSWORD)[:-1]}',
+    f'{{"user":"a","password":{json.dumps(PASSWORD)[:-1]}',
+    f'{{\n  "name": "password",\n  "label": "{{",\n  "value": {json.dumps(PASSWORD)},\n',
+    f'{{:name=>"password", :value=>{json.dumps(PASSWORD)}}}',
+    f'Name="password" Value="{escape(PASSWORD)}"',
+    *(
+        {"query": f"mutation ($b: String) {{ set(options: [{{{field}}}]) }}", "variables": {"b": PASSWORD}}
+        for field in ('key:"password", value:$b', 'value: $b, name: "password"')
+    ),
+    f"- {{name: password, value: {PASSWORD}}}\n",
+    f"- name: password\n  type: string\n  value: {PASSWORD}\n",
+    f"- value: {PASSWORD}\n  name: password\n",
+    f"- name: password\n  values:\n    - {PASSWORD}\n",
+    f"name=password\nvalue={PASSWORD}",
+    urlencode({"fields[0][var]": "password", "fields[0][values][0]": PASSWORD}),
+    urlencode({"fields[0][type]": "text-private", "fields[0][var]": "pin", "fields[0][value]": PASSWORD}),
+    urlencode({"fields[0][value]": PASSWORD, "fields[0][label]": "Yours", "fields[0][var]": "password"}),
+    f"https://h/x?option=password&value={quote_plus(PASSWORD)}",
+    f"name=password; value={quote_plus(PASSWORD)}",
+    f'<Param Name="password" Value="{escape(PASSWORD)}"/>',
+    f'<Setting Name="password"><Value>{escape(PASSWORD)}</Value></Setting>',
+    f'<item property="password" value="{escape(PASSWORD)}"/>',
+    f'<item option="password">{escape(PASSWORD)}</item>',
+    f"<Option>password</Option><Value>{escape(PASSWORD)}</Value>",
+    [{"@attributes": {"var": "password"}, "value": PASSWORD}],
+    [{"_attributes": {"type": "text-private", "var": "pin"}, "value": {"_text": PASSWORD}}],
+    [{"_attributes": {"name": "password"}, "_cdata": PASSWORD}, {"$": {"name": "password"}, "$t": PASSWORD}],
 ])  # fmt: skip
 def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(value: Json) -> None:
     given: dict[str, Json] = {"to": "example.org", "command": value}
@@ -158,6 +190,9 @@ def test_a_sign_that_is_left_as_it_is_ends_no_secret(text: str, secret: str) -> 
     [["Cookie", "sid=p4ss.4711; lang=de"]],
     ["Cookie: sid=p4ss.4711; lang=de", "Accept: text/plain"],
     "X: y\r\nAuthorization: Basic Ym9iOnA0c3MuNDcxMQ==\r\n",
+    {"Authorization": "ApiKey bob:p4ss.4711"},
+    {"Authorization": "ApiKey Ym9iOnA0c3MuNDcxMQ=="},
+    {"Cookie": "lang=de; connect.sid=s%3Ap4ss.4711"},
 ])  # fmt: skip
 def test_the_secret_of_a_header_is_found_without_what_stands_beside_it(headers: Json) -> None:
     found = redact.secret_values(None, {"headers": headers})
@@ -186,6 +221,10 @@ def test_a_secret_that_is_no_header_is_not_taken_apart() -> None:
     "- name: nick\n  value: b\n- name: password\n",
     [{"op": "replace", "path": "/nick", "value": "b"}, {"$": {"var": "nick"}, "value": ["b"]}],
     "<member><name>password</name><value/></member><member><name>nick</name><value><i>b</i></value></member>",
+    "name: password\n" + "words\n" * 300 + "value: b\n",
+    "[{name: password}, {name: nick, value: b}]",
+    "fields[0][var]=password&fields[1][var]=nick&fields[1][value]=b",
+    {"field": {"@attributes": {"var": "nick"}, "value": "b"}, "note": "password"},
 ])  # fmt: skip
 def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
     assert redact.arguments(None, {"command": value}, show_bodies=True) == {"command": value}
@@ -226,6 +265,18 @@ def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
     '"password": ',
     "&lt;password&gt;",
     "<name>password</name><value><i>",
+    "{",
+    "}",
+    "name:password ",
+    'name:"',
+    'name:"\\',
+    'value:["',
+    "value:'",
+    "{value:x ",
+    "- value: x\n- name: password\n",
+    "a[",
+    "fields[0][var]=password&",
+    "$p:",
 ])  # fmt: skip
 def test_the_time_to_look_through_a_text_grows_with_its_length_and_not_faster(piece: str) -> None:
     small, large = ("password " + piece * (size // len(piece)) for size in (SMALL, 8 * SMALL))

@@ -1,0 +1,139 @@
+"""How a secret may be written: in whichever spelling servers echo it, and the pattern that finds that in a text.
+
+Used by `job.hiding`; what somebody escaped otherwise `job.escapes` reads. Always holds: a secret of six characters or
+more is found anywhere (plain, in base64, escaped as URLs, JSON, XML and bytes are).
+
+A shorter secret is masked in texts only where it stands as a whole word, with no letter, digit or underscore beside it.
+A part of a longer word is mostly there by chance: the password "bob" in "bobby@example.org". A mask there would hide
+nothing, and "***by" next to the name would tell the password. As a whole word it is masked even at the risk of such a
+guess, since a server that quotes a password quotes it whole. In base64, which nobody takes for a word, four characters
+are enough. Where its argument is shown, it is masked in any case.
+"""
+
+import base64
+import contextlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from html import escape
+from typing import TypeAlias
+from urllib.parse import quote, quote_plus
+
+SHORTEST_ANYWHERE = 6
+_SHORTEST_BASE64 = 4
+SURROGATE = re.compile("[\ud800-\udfff]")
+Spelling: TypeAlias = tuple[str, str]
+"""How a secret may be written, and the pattern that finds it where it is to be masked."""
+# What servers write as numbers in JSON beside what it asks for (Go and Rails, Flask, Gson, others), and in HTML (Rails
+# and Java, PHP, Jinja and Go, Go's templates, ASP.NET).
+_JSON = [{ord(one): f"\\u{ord(one):04x}" for one in written} for written in ("<>&", "<>&'", "<>&'=", "<>&'+")]
+_ASP_JSON = {ord(one): f"\\u{ord(one):04X}" for one in "<>&'+`"}
+_HTML = [
+    {ord('"'): quotation, ord("'"): apostrophe, ord("+"): plus}
+    for quotation, apostrophe, plus in (
+        ("&quot;", "&#39;", "+"),
+        ("&quot;", "&#039;", "+"),
+        ("&#34;", "&#39;", "+"),
+        ("&#34;", "&#39;", "&#43;"),
+        ("&quot;", "&#x27;", "&#x2B;"),
+    )
+]
+# What is left as it is in a URL, by those who encode all, but slashes, as browsers' scripts do, and as paths need.
+_LEFT = ("", "/", "!'()*", "!$&'()*+,;=:@")
+_DELIMITERS = re.compile(r"[/!$&'()*+,;=:@]")
+# A word begins behind an escape as well, though that ends with a letter or digit.
+_WORD = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}})|(?<=%25[0-9A-Fa-f]{{2}})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{{4}})){}(?!\w)"
+
+
+def spellings(secret: str) -> Iterator[Spelling]:
+    """All of one secret."""
+    whole = "{}" if len(secret) >= SHORTEST_ANYWHERE else _WORD
+    for spelling in _escaped(secret):
+        yield spelling, whole.format(re.escape(spelling))
+    forms = {" ".join(secret.split())} - {secret, ""}
+    if not secret.isascii():
+        forms |= _forms(secret)
+    for form in forms:
+        yield form, whole.format(re.escape(form))
+    # Of a text of JSON, as which it came, too.
+    escaped = (json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False))
+    coded = {form.encode("utf-8", "replace") for form in (secret, *forms, *escaped)}
+    with contextlib.suppress(UnicodeError):
+        coded.add(unicodedata.normalize("NFC", secret).encode("latin-1"))
+    for spelling in (one for raw in coded for one in _base64(raw)):
+        yield spelling, re.escape(spelling)
+
+
+def _forms(secret: str) -> set[str]:
+    """The same text as other programs have it: in other code points, and with what they could not read or write."""
+    composed = unicodedata.normalize("NFC", secret)
+    found = {composed, *(unicodedata.normalize(form, secret) for form in ("NFD", "NFKC", "NFKD"))}
+    for coding in ("latin-1", "ascii"):
+        lossy = composed.encode(coding, "replace").decode("utf-8", "replace")
+        # Of a text without Latin letters nothing is left to find.
+        found |= {lossy} if any(one.isalnum() for one in lossy) else set()
+    return found | {one.replace(" ", "+") for one in found}
+
+
+def _escaped(secret: str) -> set[str]:
+    if not secret.strip():
+        return set()
+    if secret.isascii() and secret.isalnum():
+        return {secret}
+    raw = secret.encode("utf-8", "replace")
+    ascii_json = json.dumps(secret)[1:-1]
+    upper_json = re.sub(r"\\u[0-9a-f]{4}", lambda found: "\\u" + found[0][2:].upper(), ascii_json)
+    plain_json = json.dumps(secret, ensure_ascii=False)[1:-1]
+    html = escape(secret, quote=False)
+    variants = {
+        secret,
+        ascii_json,
+        ascii_json.replace("/", "\\/"),
+        upper_json,
+        plain_json,
+        plain_json.replace("/", "\\/"),
+        *(quoted.translate(table) for quoted in (ascii_json, plain_json) for table in _JSON),
+        upper_json.translate(_ASP_JSON).replace('\\"', "\\u0022"),
+        json.dumps(ascii_json)[1:-1],  # of a server that quotes in its own JSON what it was sent
+        escape(secret),
+        html,
+        *(html.translate(table) for table in _HTML),
+        *(once := _percent_encoded(raw)),
+        # Of a server that encodes its own URL once more, as to return there after a login.
+        *(twice for one in once for twice in _encoded_again(one)),
+    }
+    # What lone surrogates became in the text, too.
+    return {SURROGATE.sub("\ufffd", variant) for variant in variants} if SURROGATE.search(secret) else variants
+
+
+def _percent_encoded(raw: bytes) -> set[str]:
+    found = {quote_plus(raw), *(quote(raw, safe=safe) for safe in _LEFT)}
+    return found | {re.sub("%..", lambda one: one[0].lower(), variant) for variant in found}
+
+
+def _encoded_again(once: str) -> set[str]:
+    twice = once.replace("%", "%25")
+    present = set(_DELIMITERS.findall(once))
+    found = {twice}
+    for left in _LEFT if present else ():
+        for form in ("02X", "02x"):
+            again = twice
+            for one in present.difference(left):
+                again = again.replace(one, f"%{ord(one):{form}}")
+            found.add(again)
+    return found
+
+
+def _base64(raw: bytes) -> set[str]:
+    # In base64 of "user:secret" the secret has one of three alignments. The characters at its ends mix with those of
+    # its neighbours: what lies between is searched for.
+    found = set()
+    for offset in range(3):
+        size = offset + len(raw)
+        first = -(-offset * 8 // 6)
+        last = size * 8 // 6
+        coded = base64.b64encode(b"\0" * offset + raw).decode()[first:last]
+        if len(coded) >= _SHORTEST_BASE64:
+            found |= {coded, coded.translate(str.maketrans("+/", "-_")), quote(coded, safe="")}
+    return found
