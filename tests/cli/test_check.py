@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -13,13 +13,6 @@ from tests.support.fake_redis import fake_redis
 from tests.support.process import run_here as run
 
 SECRET = "hush-hush"
-
-
-@pytest.fixture(scope="module")
-def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
-    server = Ejabberd(tmp_path_factory.mktemp("ejabberd")).start()
-    yield server
-    server.kill()
 
 
 @attrs.frozen
@@ -91,17 +84,6 @@ def test_one_half_is_checked_while_the_other_is_away(place: Place) -> None:
     assert "\nok\tejabberd\tRights\t" in without_redis
     without_target = place.check(RestURL="http://127.0.0.1:1").stdout
     assert "\nok\tredis\tVersion\t" in without_target
-
-
-def test_notes_of_the_configuration_and_files_that_all_may_read_are_findings(place: Place) -> None:
-    secret = place.directory / "token"
-    secret.write_text(SECRET)
-    secret.chmod(0o644)
-    done = place.check(Token="", TokenFile="token", ShutdownTimeout="5s")
-    lines = [line.split("\t") for line in done.stdout.splitlines()]
-    codes = {line[2]: line[0] for line in lines}
-    assert codes["ShortShutdown"] == "warning"
-    assert codes["WorldReadable"] == "warning"
 
 
 def test_a_configuration_that_all_may_read_is_warned_of_if_it_holds_a_secret(place: Place) -> None:

@@ -31,13 +31,6 @@ def _many_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logins, "SAMPLES", 40)
 
 
-@pytest.fixture(scope="module")
-def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
-    server = Ejabberd(tmp_path_factory.mktemp("ejabberd")).start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def own_ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
     server = Ejabberd(tmp_path_factory.mktemp("own-ejabberd")).start()

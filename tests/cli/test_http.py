@@ -128,35 +128,3 @@ def test_a_retry_keeps_the_id_and_the_body_and_is_signed_anew(stage: Stage, star
     for got in (first, *others):
         Webhook(SECRETS[0]).verify(got.body, dict(got.headers))
         assert (got.headers["webhook-id"], got.headers["idempotency-key"], got.body) == ("a" * 24, "a" * 24, first.body)
-
-
-def test_what_is_refused_is_parked_with_its_reason_and_nothing_secret_is_left_in_redis(
-    stage: Stage, started: Running
-) -> None:
-    def act(got: Received) -> Answer:
-        if got.method != "GET" or got.target == "/v1/me":
-            return Answer(200, b'{"message": "yes"}')
-        return Answer(404, json.dumps({"message": f"no, {got.headers['x-api-key']}"}).encode())
-
-    stage.receiver.act = act
-    stage.push("look", "1" * 24, 7, user="joe")
-    stage.push("note", "2" * 24, 8, user="joe", text="x")
-    stage.push("unheard_of", "3" * 24, 9)
-    stage.push("note", "4" * 24, 10, user="..", id=1, text="x")
-    stage.push("order", "5" * 24, 11, n=1)
-    until(lambda: len(stage.members("dead")) == 4 and stage.members("queue:replies"), "they are parked")
-    assert started.stop() == 0
-    parked = {job["jid"][0]: (job["error_class"], job["error_message"]) for job in stage.members("dead")}
-    assert parked["1"][0] == "NotFound"
-    assert parked["1"][1].startswith("Status 404: no, ***.")
-    why = 'The request cannot be made: the argument "id" is missing. Correct that argument;'
-    listing = "`restbroker commands --target hook note` lists what the command takes."
-    assert parked["2"] == ("BadArgument", f"{why} {listing}")
-    assert parked["3"][0] == "UnknownCommand"
-    assert parked["4"][0] == "BadArgument"
-    assert [got.target for got in of_jobs(stage.receiver) if got.method == "PUT"] == []
-    assert [job["args"] for job in stage.members("queue:replies")] == [['{"message": "yes"}', 11]]
-    for key in items(stage.client.command("KEYS", "*")):
-        assert KEY.encode() not in raw(stage.client.command("DUMP", raw(key)))
-    # What is long is dumped compressed.
-    assert KEY not in json.dumps([stage.members("dead"), stage.members("queue:replies")])

@@ -40,21 +40,3 @@ def test_it_says_how_history_is_switched_on_or_what_it_has(shell: Shell, store: 
     end = history.written(Ending("other", "ejabberd", "status", "delivered", 200, 1.0))
     store.command("XADD", store.keys.history, "*", "end", end)
     assert "How jobs ended is kept for 1 d; the oldest of 1 is of 20" in shell("explain", "lost", environ=kept).stderr
-
-
-def test_where_a_queue_was_not_looked_through_to_the_end_it_is_not_said_to_be_nowhere(
-    shell: Shell, store: Client
-) -> None:
-    queues.push(store, "rest", [job(f"j{number}") for number in range(30)])
-    done = shell("explain", "j29", "--jobs", "10")
-    assert done.returncode == 1
-    assert "was not found in what was looked through: it may be further on" in done.stderr
-    assert "delivered" not in done.stderr.partition("History")[0]
-
-
-def test_what_redis_does_not_let_be_read_is_told_beside_the_rest(shell: Shell, store: Client) -> None:
-    store.command("SET", "ns:dead", "no set")
-    done = shell("explain", "lost")
-    assert done.returncode == 1
-    assert "The job lost is nowhere that could be read." in done.stderr
-    assert "copies of parked jobs\t0" in done.stdout

@@ -3,8 +3,6 @@
 import json
 import re
 import socket
-import sys
-import threading
 import time
 from pathlib import Path
 
@@ -14,10 +12,7 @@ from restbroker.store import pauses, queues
 from restbroker.store.client import Client
 from tests.cli.conftest import Shell
 from tests.operate.lanes import record, serve
-from tests.support.answering import AnsweringServer
-from tests.support.process import started
 from tests.support.terminal import on_a_terminal
-from tests.support.wait import until
 
 
 def push(store: Client, count: int) -> None:
@@ -127,33 +122,6 @@ def test_processes_are_shown_with_their_jobs_and_asked_by_name_or_by_host_and_pi
     assert store.command("LRANGE", "ns:web:9:ab-signals", 0, -1) == [b"TERM", b"TSTP"]
     assert store.command("LRANGE", "ns:node:7:abc-signals", 0, -1) == [b"TSTP"]
     assert noted(store)[-1] == ("stop", "process:web:9:ab", "done")
-
-
-def test_a_job_in_hand_is_cancelled_by_its_id_and_parked(shell: Shell, store: Client, place: Path) -> None:
-    answer = threading.Event()
-    with AnsweringServer(act=lambda arrival: 200 if arrival.command == "status" or answer.wait(600) else 500) as server:
-        document = json.loads((place / "env.json").read_text())
-        document |= {"RestURL": f"http://127.0.0.1:{server.port}/api", "RestUser": "admin@localhost", "RestPass": "x"}
-        document |= {"RequestTimeout": "10m"}
-        (place / "env.json").write_text(json.dumps(document))
-        with started(["run"], directory=place, command=(sys.executable, "-m", "tests.support.quick_record")) as broker:
-            push(store, 2)
-            until(lambda: len(server.arrivals) == 2, "both are sent", 120.0)
-            until(lambda: shell("processes", "cancel", "j0", "--dry-run").returncode == 0, "the record shows it")
-            assert shell("processes", "cancel", "j0").returncode == 2
-            done = shell("processes", "cancel", "j0", "--why", "it hangs", "--yes")
-            assert (done.returncode, "j0 is in hand no more" in done.stderr) == (0, True), done.stderr
-            # It may have timed out by itself meanwhile.
-            assert "parked, done, or waits for its next try: restbroker explain j0" in done.stderr
-            assert noted(store)[-1][0] == "cancel"
-            note = next(audit.listed(store, 1)).note
-            assert (note.jids, note.why) == (("j0",), "it hangs")
-            answer.set()
-            until(lambda: store.command("GET", "ns:stat:processed") == b"2", "the other one is delivered")
-            assert broker.stop() == 0, broker.output()
-    (parked,) = json.loads(shell("dead", "--json").stdout)
-    assert (parked["jid"], parked["error_class"]) == ("j0", "Cancelled")
-    assert shell("processes", "cancel", "j0", "--yes").returncode == 2
 
 
 def test_a_dry_run_of_a_pause_or_its_end_changes_nothing(shell: Shell, store: Client) -> None:

@@ -22,7 +22,6 @@ from tests.support.pages import page
 from tests.support.ports import free_port
 from tests.support.process import Running, Stopwatch, freeze, started
 from tests.support.redis_line import Tell
-from tests.support.redis_server import RedisServer
 from tests.support.several import Several, target, times_done
 from tests.support.shared import TOKEN, jobs_in
 from tests.support.wait import NEVER_S, until
@@ -230,26 +229,6 @@ def test_a_worker_that_hangs_is_named_until_it_answers_again(group: Group) -> No
     assert "PortTaken" not in running.output(), "the supervisor alone serves the pages"
 
 
-def test_a_stop_while_redis_is_away_ends_with_1_and_says_what_is_left(group: Group, redis_server: RedisServer) -> None:
-    release = threading.Event()
-    group.server.act = lambda _arrival: 200 if release.wait(60) else 500
-    group.configure(ShutdownTimeout=1)
-    with group.started("--processes", "2", count=2) as running:
-        pids = workers(running)
-        group.several.push("q", range(40))
-        until(lambda: len(group.server.arrivals) == 2 * CONCURRENCY, "both work")
-        redis_server.suspend()
-        try:
-            assert running.stop() == 1
-        finally:
-            redis_server.resume()
-            release.set()
-        listed = sum(map(group.in_hand, pids))
-    left = [int(number) for number in re.findall(r"broker\.stopped worker=\d .* left=(\d+) message=", running.output())]
-    assert len(left) == 2
-    assert sum(left) == listed >= 2 * CONCURRENCY
-
-
 def test_without_their_supervisor_workers_finish_what_they_have_and_end(group: Group) -> None:
     group.server.act = answering_after(1)
     with group.started("--processes", "2", count=2) as running:
@@ -287,26 +266,6 @@ def test_the_jobs_of_a_group_of_which_every_worker_died_are_given_back_soon(grou
         tell(f"jobs of a group that died as a whole for the fourth time were back after {took_s:.2f} s")
         group.several.wait_until_finished()
         assert running.stop() == 0
-
-
-def test_a_group_that_served_outlives_its_workers_and_a_file_that_cannot_be_used(group: Group) -> None:
-    group.server.act = answering_after(0.02)
-    with group.started("--processes", "2", count=2) as running:
-        good = group.several.path.read_text()
-        group.several.path.write_text("{")
-        for pid in workers(running):
-            _kill(pid, signal.SIGKILL)
-        running.wait_for(r"code=WorkerEnded", times=2)
-        running.wait_for(r"code=StartRefused")
-        group.several.push("q", range(40))
-        group.several.path.write_text(good)
-        group.several.wait_until_finished()
-        running.wait_for(r"broker\.started", times=4, timeout_s=60)
-        group.wait_until_ready()
-        assert running.stop() == 0
-    assert len(re.findall("code=StartRefused", running.output())) == 1
-    assert len(re.findall(r"group\.(started pid=\d+ version=\S+ processes=2|stopping|stopped)", running.output())) == 3
-    assert {int(number) for number in re.findall(r" worker=(\d+)", running.output())} == {1, 2}
 
 
 def test_a_worker_stopped_in_sidekiq_web_is_started_again_and_jobs_in_hand_are_on_the_stats_page(group: Group) -> None:

@@ -5,8 +5,6 @@ Ruby's poller parses and writes each anew, with a new `enqueued_at`; restbroker'
 
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -14,7 +12,7 @@ import pytest
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
 from restbroker.store import queues
-from tests.support.beside_ruby import TOKENS, Beside, beside_ruby, ours, rubys
+from tests.support.beside_ruby import TOKENS, Beside, ours, rubys
 from tests.support.shared import TOKEN
 from tests.support.sidekiq_process import SLOW_POLL_S, executions, how_many
 from tests.support.wait import until
@@ -31,11 +29,9 @@ ODD: dict[str, list[Json]] = {
 }
 
 
-@pytest.fixture
-def beside(tmp_path: Path, redis_url: str) -> Iterator[Beside]:
-    with beside_ruby(tmp_path, redis_url) as one:
-        one.configure(OURS, Backoff=NOT_SOON)
-        yield one
+@pytest.fixture(autouse=True)
+def _configured(beside: Beside) -> None:
+    beside.configure(OURS, Backoff=NOT_SOON)
 
 
 def make_due(beside: Beside, zset: Literal["retry", "schedule"]) -> None:

@@ -1,9 +1,6 @@
 """What `restbroker check` says of the Sidekiq processes on its Redis: real ones of Ruby, and restbroker's own."""
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from restbroker.store import survey
 from tests.support.beside_ruby import Beside, beside_ruby, check
@@ -11,13 +8,6 @@ from tests.support.sidekiq_process import SLOW_POLL_S, sidekiq_process
 from tests.support.wait import until
 
 OURS, RUBYS = "rest", "default"
-
-
-@pytest.fixture
-def beside(tmp_path: Path, redis_url: str) -> Iterator[Beside]:
-    with beside_ruby(tmp_path, redis_url) as one:
-        one.configure(OURS)
-        yield one
 
 
 def test_a_ruby_process_is_told_with_its_queues_and_what_it_does_to_dead_and_due_jobs(beside: Beside) -> None:

@@ -8,26 +8,17 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from restbroker.job.json_types import Json
-from tests.support.beside_ruby import REFUSED, Beside, beside_ruby
+from tests.support.beside_ruby import REFUSED, Beside
 from tests.support.ruby import SCRIPTS
 from tests.support.shared import TOKEN
 from tests.support.wait import until
 
 QUEUE = "rest"
-
-
-@pytest.fixture
-def beside(tmp_path: Path, redis_url: str, request: pytest.FixtureRequest) -> Iterator[Beside]:
-    with beside_ruby(tmp_path, redis_url, getattr(request, "param", "")) as one:
-        one.configure(QUEUE)
-        yield one
 
 
 def push(one: Beside, args: list[Json], *, retry: Json = False, in_s: float | None = None) -> bytes:

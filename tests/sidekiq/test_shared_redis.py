@@ -8,15 +8,14 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import attrs
 import pytest
 
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
-from tests.support.beside_ruby import REFUSED, TOKENS, Beside, beside_ruby, check, ours, rubys
+from tests.support.beside_ruby import REFUSED, TOKENS, Beside, check, ours, rubys
 from tests.support.sidekiq_process import SidekiqProcess, executions, how_many
 from tests.support.wait import until
 
@@ -82,11 +81,9 @@ QUICK = [Kind("plain", 8), Kind("later", 8, in_s=1.0), Kind("once", 1, failures=
 """Jobs of Ruby that are soon done: its own retries wait for 1 to 10 s."""
 
 
-@pytest.fixture
-def beside(tmp_path: Path, redis_url: str) -> Iterator[Beside]:
-    with beside_ruby(tmp_path, redis_url) as one:
-        one.configure(OURS, **TOKENS)
-        yield one
+@pytest.fixture(autouse=True)
+def _configured(beside: Beside) -> None:
+    beside.configure(OURS, **TOKENS)
 
 
 @attrs.frozen

@@ -5,7 +5,7 @@ import trio
 
 from restbroker.broker.status.status import Status
 from restbroker.broker.status.view import View
-from restbroker.telemetry.events import BrokerStopping, GateClosed, GateOpened, StoreBack, StoreLost
+from restbroker.telemetry.events import BrokerStopping, GateClosed, GateOpened
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from restbroker.web.health import Health, health_app
@@ -70,22 +70,6 @@ async def test_the_port_of_the_pages_says_the_same_and_to_a_page_of_another_name
         own.json() == same.json() == {"ready": True, "phase": "serving", "closed_targets": {"t": "TargetUnreachable"}}
     )
     assert (foreign.status_code, foreign.json()) == (200, {"ready": True, "phase": "serving"})
-
-
-async def test_an_outage_of_redis_makes_it_unready_until_redis_is_back(harness: Harness, site: Open) -> None:
-    async with site() as running:
-        await until_ready(running, 200)
-        harness.redis.suspend()
-        try:
-            await harness.until(lambda: harness.of(StoreLost), "the outage is noticed")
-            lost = await running.get_ready()
-        finally:
-            harness.redis.resume()
-        await harness.until(lambda: harness.of(StoreBack), "Redis is back")
-        await until_ready(running, 200)
-    assert lost.status_code == 503
-    assert lost.json()["reason"] == f"Redis at 127.0.0.1:{harness.redis.port} did not answer in time."
-    assert lost.text.count("\n") == 1
 
 
 async def test_a_redis_that_refuses_writes_is_named_as_such_there_and_in_the_figures(

@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
-"""Pages under load, over real sockets: two hundred streams, readers that do not read, a Redis that goes, and stops.
+"""Streams of changes, and pages under load, over real sockets: two hundred, readers that do not read, and stops.
 
 Nothing is timed but the CPU. Where something has to be quick, what it could wait for is made to last long.
 """
@@ -9,8 +9,8 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
 import pytest
@@ -21,7 +21,7 @@ from restbroker.operate.known import Known
 from restbroker.serving import runner
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished, StoreLost
-from restbroker.web.live import MOST_STREAMS
+from restbroker.web.live import MOST_STREAMS, Stream, Streams
 from restbroker.web.render import Renderer
 from restbroker.web.watch import State
 from tests.broker.conftest import Harness
@@ -265,3 +265,38 @@ async def test_a_search_beside_a_broker_may_rest_behind_every_job(
     assert steps["searched"] == 500
     find.page(harness.client, "dead", (), Known({}))
     assert steps["searched"] == 500, "the shell's commands are alone in their process"
+
+
+@asynccontextmanager
+async def following(running: Site, page: str) -> AsyncIterator[Reader]:
+    async with await connect(running) as stream:
+        reader = Reader(stream)
+        await reader.begin(page)
+        assert reader.status == b"200"
+        yield reader
+
+
+async def test_a_page_hears_of_a_change_without_asking_and_only_of_what_changed(harness: Harness, site: Open) -> None:
+    with trio.fail_after(LONG_S):
+        async with site() as running, following(running, "queues") as follower:
+            await follower.until(lambda parts: "rest" in parts.get("queues", ""))
+            assert set(follower.parts) == {"banner", "alarms", "queues"}
+            follower.parts.clear()
+            harness.client.command("SADD", "queues", "other")
+            harness.client.command("LPUSH", "queue:other", *["{}"] * 17)
+            await follower.until(lambda parts: ">17<" in parts.get("queues", ""))
+    assert "banner" not in follower.parts
+
+
+async def test_a_stream_ends_with_the_login(site: Open) -> None:
+    async with site() as running:
+        stream = Stream(Streams(running.watch, lambda _page, _state: {}), "overview", lambda: False)
+        async with stream as chunks:
+            assert [chunk async for chunk in chunks] == []
+
+
+async def test_only_pages_that_change_can_be_followed(site: Open) -> None:
+    async with site() as running:
+        for address in ("/live", "/live?page=", "/live?page=login", "/live?page=../stats"):
+            assert (await running.get(address)).status_code == 404
+        assert (await running.client.head(f"{running.stats.addresses[0]}/live?page=overview")).status_code == 404

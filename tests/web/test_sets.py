@@ -13,7 +13,6 @@ import pytest
 from restbroker.job.hiding import spelled
 from restbroker.operate import audit
 from restbroker.operate.known import Known
-from restbroker.telemetry.events import JobFinished
 from restbroker.web import acting
 from tests.broker.conftest import Harness
 from tests.support.html_page import Form, Page, parse
@@ -115,24 +114,6 @@ async def test_what_is_no_job_is_shown_as_such_and_can_be_deleted(harness: Harne
             answer = await send(running, "/dead/act", {"verb": "delete", "job": key, "confirmed": "yes"}, "/dead")
             assert "1 done" in answer.text
             assert harness.size("dead") == 0
-
-
-async def test_a_dead_job_is_retried_after_a_second_look_and_delivered(harness: Harness, site: Open) -> None:
-    park(harness, 3)
-    async with site() as running:
-        listed = await page(running, "/dead?where=user+%3D+j1")
-        key = listed.links_to("/dead/")[0].rpartition("/")[2]
-        asked = await send(running, "/dead/act", {"verb": "retry", "job": key}, "/dead")
-        assert harness.size("dead") == 3
-        form = form_of(asked.text, "/dead/act")
-        done = await send(running, "/dead/act", {**form.hidden, "why": "mended"}, "/dead")
-        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
-    assert "This would retry 1 job." in parse("", asked.text).text
-    assert "1 done" in done.text
-    assert harness.size("dead") == 2
-    notes = [one.note for one in audit.listed(harness.client, 10)]
-    assert [(note.action, note.state, note.why) for note in notes][-1] == ("retry", "begun", "mended")
-    assert notes[0].who == "web@127.0.0.1 (web)"
 
 
 async def test_all_that_match_are_counted_before_and_meant_by_the_second_form(harness: Harness, site: Open) -> None:

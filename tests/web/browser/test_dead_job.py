@@ -4,7 +4,7 @@ import pytest
 
 from restbroker.operate import audit
 from tests.support.wait import until
-from tests.web.browser.both import with_and_without_scripts
+from tests.web.browser.conftest import with_and_without_scripts
 from tests.web.browser.stage import Stage
 from tests.web.browser.visitor import Visitor
 

@@ -4,7 +4,7 @@ import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 
 from tests.web.browser import looks
-from tests.web.browser.both import with_and_without_scripts
+from tests.web.browser.conftest import with_and_without_scripts
 from tests.web.browser.visitor import Visitor
 
 PASSWORD = "sesame-4711"

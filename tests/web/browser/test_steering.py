@@ -4,7 +4,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.support.scripted import CONCURRENCY, QUEUE
-from tests.web.browser.both import with_and_without_scripts
+from tests.web.browser.conftest import with_and_without_scripts
 from tests.web.browser.stage import TARGET, Stage
 from tests.web.browser.visitor import Visitor
 
