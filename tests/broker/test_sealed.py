@@ -21,7 +21,6 @@ from restbroker.telemetry.events import JobFinished
 from tests.broker import test_admission
 from tests.broker.conftest import Harness, Held
 from tests.broker.test_admission import SECRET
-from tests.support import ruby
 
 APP = Token("app", (Secret(SECRET),))
 WHY = Reason("ServerError", "it broke")
@@ -86,12 +85,12 @@ async def test_a_job_that_failed_waits_without_its_token_and_is_delivered_when_i
     assert [call.command.arguments for call in harness.target.calls] == [ODD, ODD]
 
 
-@pytest.mark.parametrize("key", ["retry", "dead"])
-async def test_ruby_may_take_a_sealed_job_out_and_write_it_anew(harness: Harness, key: str) -> None:
+async def test_a_parked_job_may_be_retried_by_a_person_when_its_signature_is_old(harness: Harness) -> None:
     push(harness)
-    await stored(harness, key, APP, outcome=Deferred(WHY) if key == "retry" else Rejected(WHY))
-    ruby.ask("sets.rb", harness.redis.url, set=key, jid="j1", call="retry")
-    assert harness.size(key) == 0
+    await stored(harness, "dead", APP, outcome=Rejected(WHY))
+    member = only_member(harness, "dead")
+    harness.client.command("DEL", "dead")
+    harness.raw(member)
     assert (await settled(harness, attrs.evolve(APP, window_s=-1.0))).outcome == "delivered"
     assert [call.command.arguments for call in harness.target.calls] == [ODD, ODD]
 

@@ -262,7 +262,16 @@ PRODUCERS: Final = [
     _raw("Sidekiq 8: whole milliseconds", job(created_at=1_700_000_000_250, enqueued_at=1_700_000_000_251).decode()),
 ]
 
+# What Ruby writes in another way than most, also where a signature counts every argument.
+_WRITTEN_ANEW: Final[dict[str, Any]] = {
+    "floats": [1e15, 1.5e-7, -0.0, 1e300, 2.0],
+    "large": [2**70, -(2**63)],
+    "text": 'é/\u2028\U0001f600"\\\u0001',
+    "none": [{}, [], None, ""],
+}
+
 TEXTS: Final = [
+    _row("arguments of every kind", args=[COMMAND, {"user": "USER", **_WRITTEN_ANEW}, TOKEN]),
     _raw(
         "numbers beyond 64 bits",
         plain_with('"big":[9007199254740993,18446744073709551616,-123456789012345678901234567890]').decode(),
