@@ -27,7 +27,7 @@ help: ## List what can be made
 
 # A lock names every file's hash; --no-deps and --no-build-isolation keep pip from fetching anything beside it.
 define install
-	@echo "Installing $(1) into $(VENV)"
+	@echo "Installing $(1) into $(VENV) (a minute or two)"
 	@$(PIP) install --quiet --require-hashes -r $(1)
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 endef
@@ -80,7 +80,8 @@ tested: $(VENV)/.dev
 
 # What needs no root, no wheel, and no server but a Redis: an installed one, or the one that `make demo` brings.
 QUICK := tests/unit tests/broker tests/model/test_store_against_model.py tests/model/test_rosters_against_model.py
-PYTEST := $(BIN)/python -m pytest -p tests.support.progress
+# -u: in a pipe or a file, too, each line comes when it is written.
+PYTEST := $(BIN)/python -u -m pytest -p tests.support.progress
 
 quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute (ARGS=tests/unit/job)
 	@echo "make quick: $(or $(ARGS),$(QUICK))"
