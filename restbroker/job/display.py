@@ -1,13 +1,15 @@
 """What Sidekiq Web shows of a job: its command as its name, and a copy of a job in hand that anybody may look at.
 
 `broker.record` shows jobs in hand with `payload`; `named` is for everything that goes to `retry`, `schedule` and
-`dead`. Sidekiq from 6.4 on shows `display_class` in the place of the class; before, every job is an "Add". Always
-holds: what `payload` makes is a small object that every version of Sidekiq reads, whatever the job is made of, and no
-secret is in it, in whichever field a producer put one.
+`dead`. `or_why` is for whoever shows a job, wherever: no job ends or breaks what shows it. Sidekiq from 6.4 on shows
+`display_class` in the place of the class; before, every job is an "Add". Always holds: what `payload` makes is a small
+object that every version of Sidekiq reads, whatever the job is made of, and no secret is in it, in whichever field a
+producer put one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
+from typing import TypeVar
 
 import attrs
 
@@ -16,6 +18,7 @@ from restbroker.job.command import CommandSpec
 from restbroker.job.hiding import MASK, Hide, Spelled
 from restbroker.job.json_types import Json
 
+T = TypeVar("T")
 DISPLAY_FIELD = "display_class"
 LIMIT_BYTES = 4096
 
@@ -40,8 +43,20 @@ class _Limits:
     characters: int
 
 
+# What a job that no rule foresaw can raise. Not memory that runs out, nor what ends or cancels a task.
+_ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 # Tried one after the other, until the whole is small enough.
 _LIMITS = (_Limits(20, 8, 300), _Limits(8, 4, 60), _Limits(4, 1, 40))
+
+
+def or_why(show: Callable[[], T], instead: Callable[[str], T]) -> T:
+    """What `show` makes of a job; if it cannot, what `instead` makes of a line that says so, and why."""
+    try:
+        return show()
+    except _ODD as error:
+        # Not its words: they may hold a part of the job.
+        why = "it nests too deep" if isinstance(error, RecursionError) else type(error).__name__
+    return instead(f"(not shown: {why})")
 
 
 def command_of(fields: Mapping[str, Json]) -> str | None:
@@ -78,31 +93,34 @@ def payload(
     """A job as anybody may see it, in at most `LIMIT_BYTES`: for display only, it cannot be pushed again.
 
     `command` may be empty where it is not known yet, `spec` is what the catalogue says of it; `secrets` are masked in
-    every field, and so are the job's own. Never raises for JSON values, of whatever shape.
+    every field, and so are the job's own.
     """
-    own = redact.secrets_of(fields, spec)
-    if len(own) > _MOST_SECRETS or sum(map(len, own)) > _MOST_CHARACTERS:
-        return bare(fields, command, queue, secrets)
-    name = named(fields, command or command_of(fields)).get(DISPLAY_FIELD)
-    hide = hiding.hiding(own, secrets)
-    try:
+
+    def whole() -> bytes:
+        own = redact.secrets_of(fields, spec)
+        if len(own) > _MOST_SECRETS or sum(map(len, own)) > _MOST_CHARACTERS:
+            return bare(fields, command, queue, secrets)
+        name = named(fields, command or command_of(fields)).get(DISPLAY_FIELD)
+        hide = hiding.hiding(own, secrets)
         for limits in _LIMITS:
             raw = rubyjson.dumps(_shown(fields, name, queue, hide, limits, spec, show_bodies=show_bodies))
             if len(raw) <= LIMIT_BYTES:
                 return raw
-    except ValueError:  # args that are JSON text, nested too deep behind the objects around them
-        pass
-    return bare(fields, command, queue, secrets)
+        return bare(fields, command, queue, secrets)
+
+    return or_why(whole, lambda line: bare(fields, command, queue, secrets, line))
 
 
-def bare(fields: Mapping[str, Json], command: str, queue: str, secrets: Spelled) -> bytes:
-    """A job of which nothing is shown but its command and its times: where looking through it would take too long."""
+def bare(fields: Mapping[str, Json], command: str, queue: str, secrets: Spelled, args: str = MASK) -> bytes:
+    """A job of which nothing is shown but its command and its times: where looking through it would take too long, or
+    cannot be done. `args`: what stands for the rest.
+    """
     hide = hiding.hiding((), secrets)
     shown: dict[str, Json] = {"class": repair.UNNAMED_CLASS}
     if command:
         shown[DISPLAY_FIELD] = repair.without_tags(hide(command, _LIMITS[-1].characters))
     shown["queue"] = repair.without_tags(hide(queue, _LIMITS[-1].characters))
-    return rubyjson.dumps({**shown, "args": [MASK], **_numbers(fields)})
+    return rubyjson.dumps({**shown, "args": [args], **_numbers(fields)})
 
 
 def _shown(

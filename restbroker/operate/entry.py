@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.job import arguments, hiding, redact, rubyjson
+from restbroker.job import arguments, display, hiding, redact, rubyjson
 from restbroker.job.arguments import Submission
 from restbroker.job.display import command_of
 from restbroker.job.hiding import MASK
@@ -134,10 +134,7 @@ class Look:
 
     def matches(self, where: Where) -> bool:
         """Whether all conditions hold for the job as it may be seen."""
-        # As it is first: it is cheap, and what does not hold for that, but for unequal, cannot be seen to hold.
-        return all(one.op == "!=" or one.holds(self._found(one)) for one in where) and all(
-            one.holds(self._seen(one)) for one in where
-        )
+        return display.or_why(lambda: self._matches(where), lambda _line: False)
 
     def moment(self, field: str) -> float | None:
         """One of its times."""
@@ -151,6 +148,39 @@ class Look:
 
     def entry(self) -> Entry:
         """All that may be shown."""
+        return display.or_why(self._entry, self._unshown)
+
+    def _matches(self, where: Where) -> bool:
+        # As it is first: it is cheap, and what does not hold for that, but for unequal, cannot be seen to hold.
+        return all(one.op == "!=" or one.holds(self._found(one)) for one in where) and all(
+            one.holds(self._seen(one)) for one in where
+        )
+
+    def _unshown(self, line: str) -> Entry:
+        """What can be told of a job that cannot be shown."""
+        return Entry(
+            key=self.key,
+            at_s=self.score,
+            jid=None,
+            queue=None,
+            target=None,
+            command=None,
+            arguments=None,
+            error_class=None,
+            message=line,
+            attempts=0,
+            retry_count=None,
+            failed_at_s=None,
+            retried_at_s=None,
+            enqueued_at_s=None,
+            created_at_s=None,
+            may_have_run=True,
+            repeat_safe=False,
+            is_job=True,
+            size_bytes=len(self.raw),
+        )
+
+    def _entry(self) -> Entry:
         return Entry(
             key=self.key,
             at_s=self.score,

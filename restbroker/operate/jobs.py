@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 import attrs
 
-from restbroker.job import hiding, redact, rubyjson
+from restbroker.job import display, hiding, redact, rubyjson
 from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -50,6 +50,10 @@ def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> 
 
 def shown(raw: bytes, at_s: float, secrets: Collection[str]) -> Stored:
     """What may be shown of a job's bytes."""
+    return display.or_why(lambda: _shown(raw, at_s, secrets), lambda line: Stored(at_s, None, None, None, line))
+
+
+def _shown(raw: bytes, at_s: float, secrets: Collection[str]) -> Stored:
     fields = rubyjson.object_of(raw)
     if fields is None:
         return Stored(at_s, None, None, None, "This entry is no job: not a JSON object.")

@@ -152,8 +152,12 @@ def _message(one: Running, secrets: Spelled, *, show_bodies: bool) -> Json:
 
 def _masked(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spelled, *, show_bodies: bool) -> Json:
     """A producer may have written its token, or a secret argument, anywhere in a job."""
-    hide = hiding.hiding(redact.secrets_of(fields, spec), secrets)
-    return hiding.everywhere(redact.job(fields, spec, show_bodies=show_bodies, hide=hide), hide, sys.maxsize)
+
+    def shown() -> Json:
+        hide = hiding.hiding(redact.secrets_of(fields, spec), secrets)
+        return hiding.everywhere(redact.job(fields, spec, show_bodies=show_bodies, hide=hide), hide, sys.maxsize)
+
+    return display.or_why(shown, lambda line: line)
 
 
 def _processes(lanes: Sequence[Mapping[str, Json]]) -> list[Json]:

@@ -4,12 +4,14 @@ import json
 from typing import Any
 
 from restbroker.job.names import BODY_NAMES
+from restbroker.operate import jobs
 from restbroker.operate.find import Budget, Page, is_key, one, page, waiting
 from restbroker.operate.known import Known
 from restbroker.operate.where import Where, read
 from restbroker.store import queues
 from restbroker.store.client import Client
 from tests.operate.conftest import NOW_S, Put, job
+from tests.support.stack import little_room
 
 
 def where(*typed: str) -> Where:
@@ -214,3 +216,26 @@ def test_what_nobody_serves_or_is_sent_at_most_once_is_not_safe_to_repeat(config
     assert not configured.repeats("rest", None)
     target = configured.targets["rest"]
     assert target.at_most_once, "the default names broadcasts"
+
+
+def test_a_job_that_cannot_be_shown_is_a_line_that_says_why_and_hides_none_beside_it(
+    client: Client, configured: Known, put: Put
+) -> None:
+    deep: Any = "hunter2-hunter2"
+    for _ in range(90):
+        deep = {"a": deep}
+    raw = put("dead", NOW_S, "deep", arguments={"x": deep})
+    put("dead", NOW_S - 1, "j2")
+    with little_room(130):
+        found = page(client, "dead", (), configured)
+        listed = list(jobs.listed(client, "dead", 9, ()))
+        searched = page(client, "dead", where("argument.x ~ hunter"), configured)
+    line = "(not shown: it nests too deep)"
+    assert [(one.jid, one.message) for one in found.entries] == [(None, line), ("j2", "It failed.")]
+    assert [(one.jid, one.message) for one in listed] == [(None, line), ("j2", "It failed.")]
+    assert (found.entries[0].size_bytes, is_key(found.entries[0].key), found.entries[0].may_have_run) == (
+        len(raw),
+        True,
+        True,
+    )
+    assert searched.entries == ()

@@ -11,6 +11,7 @@ from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.hiding import MASK
 from restbroker.job.json_types import Json
 from tests.support.rows import rows
+from tests.support.stack import little_room
 
 TOKEN = "t0ken-of-the-app"
 PASSWORD = "hunter2-hunter2"
@@ -273,3 +274,11 @@ def test_of_forty_secrets_each_is_masked_and_the_rest_is_shown() -> None:
     raw = display.payload({"args": ["safe", {**secrets, "x": 5}, "the-token-of-it"]}, "safe", "q", frozenset())
     assert b"s3cret-s3cret" not in raw
     assert json.loads(raw)["args"] != [MASK]
+
+
+def test_of_a_job_that_cannot_be_shown_a_line_says_so_and_why_and_its_command_and_times_are_there() -> None:
+    fields: dict[str, Json] = {"args": ["safe", objects(90, "hunter2-hunter2"), TOKEN], "created_at": 1.5}
+    with little_room(130):
+        found = shown(fields)
+    assert found["args"] == ["(not shown: it nests too deep)"]
+    assert (found["display_class"], found["created_at"]) == ("safe", 1.5)
