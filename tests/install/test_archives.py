@@ -26,13 +26,6 @@ def test_the_wheel_has_every_file_of_the_package_and_nothing_else(built: Built) 
     assert f"{INFO}/licenses/LICENSE" in names
 
 
-def test_the_wheel_is_for_every_machine_and_gives_one_program(built: Built) -> None:
-    assert built.wheel.name == f"restbroker-{__version__}-py3-none-any.whl"
-    with zipfile.ZipFile(built.wheel) as archive:
-        entries = archive.read(f"{INFO}/entry_points.txt").decode()
-    assert entries.split() == ["[console_scripts]", "restbroker", "=", "restbroker.__main__:main"]
-
-
 def test_the_source_archive_is_the_tree(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}

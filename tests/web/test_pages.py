@@ -104,17 +104,6 @@ async def test_charts_are_drawn_of_what_all_processes_did(harness: Harness, site
     assert "backlog: of the last minute, from this page&#39;s own memory." in answer.text
 
 
-async def test_a_closed_gate_a_pause_and_a_queue_of_another_type_are_told_on_top(harness: Harness, site: Open) -> None:
-    harness.client.command("SADD", "paused", "rest")
-    harness.client.command("SADD", "queues", "odd")
-    harness.client.command("SET", "queue:odd", "no list")
-    async with site() as running:
-        found = await page(running, "/")
-    assert "Queue rest is paused." in found.text
-    assert '<li class="alarm"><strong>Queue odd cannot be read' in found.html
-    assert "Queue odd cannot be read: its key is no list." in found.text
-
-
 async def test_a_source_that_is_not_read_is_told_on_top_with_its_code_since_when_and_what_to_do(
     harness: Harness, site: Open
 ) -> None:

@@ -314,16 +314,6 @@ async def test_a_form_that_does_not_say_what_or_which_does_nothing(harness: Harn
     assert harness.size("dead") == 1
 
 
-async def test_what_waits_in_a_queue_is_shown_and_stays_there(harness: Harness, site: Open) -> None:
-    harness.client.command("LPUSH", "queue:other", job("first"), job("second"))
-    async with site() as running:
-        shown = await page(running, "/queue?name=other")
-        nothing = await page(running, "/queue?name=rest")
-    assert ["first" in " ".join(row) for row in shown.rows] == [True, False]
-    assert "0 in all" in nothing.text
-    assert harness.size("queue:other") == 2
-
-
 @pytest.mark.parametrize("kind", ["queue", "target"])
 async def test_what_is_paused_says_by_whom_and_why_until_it_is_resumed(kind: str, harness: Harness, site: Open) -> None:
     name = {"queue": "rest", "target": "t"}[kind]

@@ -2,7 +2,6 @@
 
 import time
 
-from restbroker.store.replies import items, raw
 from tests.web.browser.stage import Stage
 from tests.web.browser.visitor import Visitor
 
@@ -70,20 +69,3 @@ def test_a_job_is_moved_to_a_queue_that_nobody_serves_only_where_a_box_is_ticked
     visitor.sees("1 done.")
     (moved,) = [member for member in stage.citizen.members("schedule") if member["jid"] == jid]
     assert moved["queue"] == "ruby"
-
-
-def test_a_job_gets_another_time_and_a_word_that_is_none_is_asked_for_again(stage: Stage, visitor: Visitor) -> None:
-    jid = stage.lay("schedule", "later", time.time() + FAR_S)
-    find(visitor, "scheduled", f"jid = {jid}")
-    visitor.tick("all that match")
-    visitor.press("Reschedule")
-    visitor.sees("This would reschedule 1 job.")
-    visitor.fill("For when", "soon")
-    visitor.press("Reschedule")
-    visitor.sees("This is no time.")
-    visitor.fill("For when", "2h")
-    visitor.press("Reschedule")
-    visitor.sees("1 done.")
-    now_s = time.time()
-    soon = items(stage.citizen.client.command("ZRANGEBYSCORE", "schedule", now_s + 7100, now_s + 7300))
-    assert [member for member in soon if jid.encode() in raw(member)]
