@@ -1,8 +1,9 @@
 """What takes events in, inside the test: real Hypercorn on loopback, real Redis, httpx as the server that posts."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -20,6 +21,7 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, EventHandled, Warned
 from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
 
 PATH: Final = "/events/prosody"
 QUEUE: Final = "xmpp_events"
@@ -33,15 +35,60 @@ EVENT: Final = ServerEvent("message", "a@b/c", "bot@d", "m1", "a text", None, "d
 
 
 @attrs.define(eq=False)
-class Hall:
-    """Where events come in, with a client that posts there, and one that looks into Redis."""
+class Taking:
+    """What takes events in, with a client that looks into Redis."""
+
+    receiver: Receiver
+    store: Client
+    events: list[Event]
+    stop: Callable[[], None]
+
+    def jobs(self, queue: str = QUEUE) -> list[dict[str, Any]]:
+        return jobs_in(self.store, queue)
+
+    def texts(self) -> list[str]:
+        return [job["args"][0]["body"] for job in self.jobs()]
+
+    def outcomes(self) -> list[str]:
+        return [event.outcome for event in self.events if isinstance(event, EventHandled)]
+
+    def warnings(self, code: str = "") -> list[Warned]:
+        return [event for event in self.events if isinstance(event, Warned) and event.code.startswith(code)]
+
+    async def tells(self, code: str) -> Warned:
+        """The first warning of this code, when it comes."""
+        return (await until_async(lambda: self.warnings(code), f"{code} is told", 60))[0]
+
+
+@asynccontextmanager
+async def taking(events: Events, url: str, timeout_s: float = 10.0, looked_at: str = "") -> AsyncIterator[Taking]:
+    """Takes events in until the end of the block; `looked_at`: where Redis is for the test, if elsewhere."""
+    told: list[Event] = []
+
+    def connection() -> Connection:
+        return Connection(open_client(StoreSettings(url), timeout_s))
+
+    (receiver,) = event_services(events, connection, told.append)
+    assert isinstance(receiver, Receiver)
+    scope = trio.CancelScope()
+
+    async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+        with scope:
+            await receiver.run(task_status=task_status)
+
+    with closing(open_client(StoreSettings(looked_at or url))) as store:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve)
+            yield Taking(receiver, store, told, scope.cancel)
+            scope.cancel()
+
+
+@attrs.define(eq=False)
+class Hall(Taking):
+    """Where events are posted, with a client that does so."""
 
     redis: RedisServer
-    store: Client
-    receiver: Receiver
     client: httpx.AsyncClient
-    stop: Callable[[], None]
-    events: list[Event]
 
     @property
     def url(self) -> str:
@@ -58,15 +105,6 @@ class Hall:
     async def connect(self) -> trio.SocketStream:
         return await trio.open_tcp_stream("127.0.0.1", int(self.url.rpartition(":")[2]))
 
-    def jobs(self, queue: str = QUEUE) -> list[dict[str, Any]]:
-        return [json.loads(job) for job in queues.listed(self.store, queue, 0, 100_000)]
-
-    def outcomes(self) -> list[str]:
-        return [event.outcome for event in self.events if isinstance(event, EventHandled)]
-
-    def warnings(self) -> list[Warned]:
-        return [event for event in self.events if isinstance(event, Warned)]
-
 
 Open = Callable[..., AbstractAsyncContextManager[Hall]]
 
@@ -81,35 +119,44 @@ def hall(redis_server: RedisServer) -> Open:
     @asynccontextmanager
     async def opened(*sources: EventSource, hurried: bool = False, tls: CertFiles | None = None) -> AsyncIterator[Hall]:
         redis_server.flush()
-        told: list[Event] = []
-        timeout_s = 1.0 if hurried else 10.0
-
-        def connection() -> Connection:
-            return Connection(open_client(StoreSettings(redis_server.url), timeout_s))
-
-        (receiver,) = event_services(Events(("127.0.0.1", 0), sources or (SOURCE,), tls), connection, told.append)
-        assert isinstance(receiver, Receiver)
-        if not hurried:
-            receiver.deliverer.patience_s = 20.0
-        store = open_client(StoreSettings(redis_server.url))
-        scope = trio.CancelScope()
-
-        async def serve(*, task_status: trio.TaskStatus[None]) -> None:
-            with scope:
-                await receiver.run(task_status=task_status)
-
+        events = Events(("127.0.0.1", 0), sources or (SOURCE,), tls)
         # A connection of its own for each request, as Prosody makes one.
         once = httpx.Limits(max_keepalive_connections=0)
         async with (
             httpx.AsyncClient(timeout=60, trust_env=False, limits=once) as client,
-            trio.open_nursery() as nursery,
+            taking(events, redis_server.url, 1.0 if hurried else 10.0) as it,
         ):
-            await nursery.start(serve)
-            yield Hall(redis_server, store, receiver, client, scope.cancel, told)
-            scope.cancel()
-        store.close()
+            if not hurried:
+                it.receiver.deliverer.patience_s = 20.0
+            yield Hall(it.receiver, it.store, it.events, it.stop, redis_server, client)
 
     return opened
+
+
+def written(place: Path, redis_url: str, events: Mapping[str, Any], **more: Any) -> None:
+    """Writes env.json with these `Events`, whose sources have the usual queue and class. `more`: its other keys."""
+    usual = {"Queue": QUEUE, "Class": "XmppEvent"}
+    sources = {name: usual | source for name, source in events["Sources"].items()}
+    document = {"RedisURL": redis_url, "RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t"}
+    (place / "env.json").write_text(json.dumps({**document, "Events": {**events, "Sources": sources}, **more}))
+
+
+@pytest.fixture
+def store(redis_server: RedisServer) -> Iterator[Client]:
+    with closing(open_client(StoreSettings(redis_server.url))) as client:
+        yield client
+
+
+def jobs_in(store: Client, queue: str = QUEUE) -> list[dict[str, Any]]:
+    """The first that came first."""
+    found: list[bytes] = []
+    while page := queues.listed(store, queue, len(found), 100_000):
+        found += page
+    return [json.loads(job) for job in found]
+
+
+def events_in(store: Client, queue: str = QUEUE) -> list[dict[str, Any]]:
+    return [job["args"][0] for job in jobs_in(store, queue)]
 
 
 def sent(body: bytes, *, path: str = PATH, length: int | None = None, **headers: str) -> bytes:

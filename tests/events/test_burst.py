@@ -9,10 +9,9 @@ from typing import Final
 
 import trio
 
-from restbroker.store import queues
-from restbroker.store.client import StoreSettings, open_client
-from tests.events.conftest import sent
-from tests.events.test_process import MESSAGE, QUEUE, configure, url_of
+from restbroker.store.client import Client
+from tests.events.conftest import events_in, sent
+from tests.events.test_process import MESSAGE, configure, url_of
 from tests.support.process import started
 from tests.support.redis_server import RedisServer
 
@@ -21,7 +20,7 @@ CONNECTIONS: Final = 100
 
 
 async def test_of_a_burst_of_events_each_becomes_a_job(
-    redis_server: RedisServer, tmp_path: Path, tell: Callable[[str], None]
+    redis_server: RedisServer, store: Client, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     configure(tmp_path, redis_server)
     took_s: list[float] = []
@@ -39,10 +38,7 @@ async def test_of_a_burst_of_events_each_becomes_a_job(
                 nursery.start_soon(several, first)
         whole_s = trio.current_time() - began_s
         assert await trio.to_thread.run_sync(broker.stop) == 0
-    store = open_client(StoreSettings(redis_server.url))
-    found = {json.loads(job)["args"][0]["id"] for job in queues.listed(store, QUEUE, 0, 2 * EVENTS)}
-    assert found >= {str(number) for number in range(EVENTS)}
-    store.close()
+    assert {event["id"] for event in events_in(store)} >= {str(number) for number in range(EVENTS)}
     cuts = statistics.quantiles(took_s, n=100)
     median_ms, most_ms, last_ms = cuts[49] * 1000, cuts[98] * 1000, max(took_s) * 1000
     tell(

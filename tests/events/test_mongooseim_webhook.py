@@ -1,16 +1,13 @@
 """MongooseIM's event pusher posts to a process: each message is a job once, filtered and routed, or counted as lost."""
 
-import json
 import re
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
-from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
+from tests.events.conftest import QUEUE, events_in, written
 from tests.events.test_process import url_of
 from tests.support.mongooseim.push_http import HttpPusher
 from tests.support.process import Running, run, started
@@ -19,7 +16,6 @@ from tests.support.tcp_proxy import Loss, TcpProxy
 from tests.support.wait import until
 
 PATH: Final = "/events/mim"
-QUEUE: Final = "chat"
 SECRET: Final = "a-secret-of-many-letters"
 TEXT: Final = "Hi, Bob! & Zo\xeb <3 100%\n \U0001f600"
 # On a busy machine Redis may take its time.
@@ -27,36 +23,19 @@ PATIENT: Final = {"Patience": "20s"}
 
 
 def configure(place: Path, redis_url: str, **more: Any) -> None:
-    source = {"Kind": "mongooseim-webhook", "Path": PATH, "Queue": QUEUE, "Class": "ChatEvent", "Options": PATIENT}
-    document = {
-        "RedisURL": redis_url,
-        "RestURL": "http://127.0.0.1:1/api",
-        "RestQueue": "rest",
-        "Token": "t",
-        "Events": {"Listen": "127.0.0.1:0", "Sources": {"mim": source | more}},
-    }
-    (place / "env.json").write_text(json.dumps(document))
+    source = {"Kind": "mongooseim-webhook", "Path": PATH, "Options": PATIENT}
+    written(place, redis_url, {"Listen": "127.0.0.1:0", "Sources": {"mim": source | more}})
 
 
 def pusher(broker: Running, path: str = PATH, **more: Any) -> HttpPusher:
     return HttpPusher(int(url_of(broker).rpartition(":")[2]), path, request_timeout_s=30.0, **more)
 
 
-def told(store: Client, queue: str = QUEUE) -> list[dict[str, Any]]:
-    return [json.loads(job)["args"][0] for job in queues.listed(store, queue, 0, 100_000)]
-
-
-@pytest.fixture
-def store(redis_server: RedisServer) -> Any:
-    with closing(open_client(StoreSettings(redis_server.url))) as client:
-        yield client
-
-
 def test_what_the_pusher_posts_is_a_job(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
     configure(tmp_path, redis_server.url)
     with started(["run"], directory=tmp_path) as broker, pusher(broker) as mim:
         assert mim.push("alice", "localhost", "bob", TEXT)
-        (event,) = told(store)
+        (event,) = events_in(store)
         assert (event["type"], event["from"], event["to"]) == ("message", "alice@localhost", "bob")
         assert (event["body"], event["server"], event["source"], event["id"]) == (TEXT, "localhost", "mim", None)
         assert event["raw"] == {"author": "alice", "server": "localhost", "receiver": "bob", "message": TEXT}
@@ -76,10 +55,10 @@ def test_the_secret_may_follow_the_path_which_is_all_that_the_pusher_can_send(
             with pusher(broker, path) as stranger:
                 # It takes any status for a success.
                 assert stranger.push("mallory", "localhost", "bob", "x")
-        assert told(store) == []
+        assert events_in(store) == []
         with pusher(broker, f"{PATH}/{SECRET}") as mim:
             mim.push("alice", "localhost", "bob", "hello")
-        assert [event["from"] for event in told(store)] == ["alice@localhost"]
+        assert [event["from"] for event in events_in(store)] == ["alice@localhost"]
         broker.wait_for("EventUnauthorized")
         assert broker.stop() == 0
     assert SECRET not in broker.output()
@@ -93,11 +72,11 @@ def test_the_same_bytes_within_a_second_are_one_event_and_later_another(
         for _ in range(3):
             mim.push("alice", "localhost", "bob", "hello")
         mim.push("alice", "localhost", "bob", "Hello")
-        assert [event["body"] for event in told(store)] == ["hello", "Hello"]
+        assert [event["body"] for event in events_in(store)] == ["hello", "Hello"]
 
         def came_again() -> bool:
             mim.push("alice", "localhost", "bob", "hello")
-            return len(told(store)) == 3
+            return len(events_in(store)) == 3
 
         until(came_again, "it is another message after a second")
         assert broker.stop() == 0
@@ -115,7 +94,7 @@ def test_what_the_pusher_posts_three_times_since_the_answer_was_lost_is_one_job(
             assert proxy.losses == []
             assert mim.push("alice", "localhost", "bob", "hello")
         assert broker.stop() == 0
-    assert len(told(store)) == 1
+    assert len(events_in(store)) == 1
 
 
 def test_a_source_of_another_type_of_content_is_refused(redis_server: RedisServer, tmp_path: Path) -> None:

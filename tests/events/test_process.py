@@ -13,7 +13,8 @@ from typing import Any, Final
 import pytest
 
 from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
+from tests.events.conftest import PATH, QUEUE, events_in, jobs_in, written
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.pages import page
 from tests.support.ports import free_port
@@ -21,24 +22,13 @@ from tests.support.process import Running, run, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
-PATH: Final = "/events/prosody"
-QUEUE: Final = "xmpp_events"
 TEXT: Final = "a text that nobody else may see"
 MESSAGE: Final = {"kind": "message", "from": "ann@example.org/phone", "to": "bot@bots.example.org", "body": TEXT}
 
 
 def configure(place: Path, redis: RedisServer, **more: Any) -> None:
-    document = {
-        "RedisURL": redis.url,
-        "RestURL": "http://127.0.0.1:1/api",
-        "RestQueue": "rest",
-        "Token": "t",
-        "Events": {
-            "Listen": "127.0.0.1:0",
-            "Sources": {"prosody": {"Kind": "prosody-rest", "Path": PATH, "Queue": QUEUE, "Class": "XmppEvent"}},
-        },
-    }
-    (place / "env.json").write_text(json.dumps(document | more))
+    events = {"Listen": "127.0.0.1:0", "Sources": {"prosody": {"Kind": "prosody-rest", "Path": PATH}}}
+    written(place, redis.url, events, **more)
 
 
 def url_of(broker: Running) -> str:
@@ -60,13 +50,8 @@ def confirmed(url: str, number: int) -> bool:
     return bool(until(lambda: posted(url, number) == 202, "it is taken"))
 
 
-@pytest.fixture
-def store(redis_server: RedisServer) -> Client:
-    return open_client(StoreSettings(redis_server.url))
-
-
 def ids(store: Client) -> list[str]:
-    return [json.loads(job)["args"][0]["id"] for job in queues.listed(store, QUEUE, 0, 100_000)]
+    return [event["id"] for event in events_in(store)]
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -165,7 +150,7 @@ def test_the_terminal_shows_what_came_and_what_comes_without_its_text(
         shown = run(["events", "tail", "--once", "--last", "2"], directory=tmp_path)
         assert shown.returncode == 0, shown.stderr
         lines = [line.split("\t") for line in shown.stdout.splitlines()]
-        jids = [json.loads(job)["jid"] for job in queues.listed(store, QUEUE, 0, 10)]
+        jids = [job["jid"] for job in jobs_in(store)]
         expected = ["prosody", "message", MESSAGE["from"], MESSAGE["to"], "-", QUEUE]
         assert [line[1:] for line in lines] == [[*expected, jid] for jid in jids[1:]]
         as_json = run(["events", "tail", "--once", "--json", "--source", "prosody"], directory=tmp_path)

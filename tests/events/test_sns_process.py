@@ -10,8 +10,8 @@ import botocore.exceptions
 import botocore.session
 import pytest
 
-from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
+from tests.events.conftest import jobs_in, written
 from tests.support.aws_signing import NAME, SECRET
 from tests.support.mongooseim.push_sns import SnsPusher
 from tests.support.ports import free_port
@@ -29,40 +29,16 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return authority(tmp_path_factory.mktemp("authority"))
 
 
-@pytest.fixture
-def store(redis_server: RedisServer) -> Iterator[Client]:
-    client = open_client(StoreSettings(redis_server.url))
-    yield client
-    client.close()
-
-
 def configure(place: Path, redis: RedisServer, ours: Authority, *, listen: str = "127.0.0.1:0", **more: Any) -> None:
     (place / "key").write_text(SECRET)
     certificate, key = ours.pair("server")
-    source = {
-        "Kind": "mongooseim-sns",
-        "Queue": QUEUE,
-        "Class": "XmppEvent",
-        "Options": {
-            "AccessKey": NAME,
-            "SecretKeyFile": "key",
-            "Topics": {
-                "user_presence_updated": {"Type": "presence"},
-                "user_message_sent": {"Type": "message"},
-                "user_messagegroup_sent": {"Type": "groupchat", "Queue": "rooms"},
-            },
-        },
-    }
-    sources = {"mim": source | more}
-    section = {"Listen": listen, "CertFile": str(certificate), "KeyFile": str(key), "Sources": sources}
-    document = {
-        "RedisURL": redis.url,
-        "RestURL": "http://127.0.0.1:1/api",
-        "RestQueue": "rest",
-        "Token": "t",
-        "Events": section,
-    }
-    (place / "env.json").write_text(json.dumps(document))
+    kinds = {"presence_updated": "presence", "message_sent": "message", "messagegroup_sent": "groupchat"}
+    topics = {f"user_{name}": {"Type": kind} for name, kind in kinds.items()}
+    topics["user_messagegroup_sent"]["Queue"] = "rooms"
+    options = {"AccessKey": NAME, "SecretKeyFile": "key", "Topics": topics}
+    section = {"Listen": listen, "CertFile": str(certificate), "KeyFile": str(key)}
+    sources = {"mim": {"Kind": "mongooseim-sns", "Options": options, **more}}
+    written(place, redis.url, {**section, "Sources": sources})
 
 
 def host_of(broker: Running) -> str:
@@ -77,10 +53,6 @@ def pushing(broker: Running, ours: Authority, **how: Any) -> Iterator[SnsPusher]
         yield pusher
 
 
-def jobs(store: Client, queue: str = QUEUE) -> list[dict[str, Any]]:
-    return [json.loads(job) for job in queues.listed(store, queue, 0, 100_000)]
-
-
 def test_what_mongooseim_publishes_arrives_as_jobs_with_whole_addresses(
     redis_server: RedisServer, store: Client, ours: Authority, tmp_path: Path
 ) -> None:
@@ -92,10 +64,10 @@ def test_what_mongooseim_publishes_arrives_as_jobs_with_whole_addresses(
             pusher.publish("groupchat", {**ids, "to_user_id": "den@muc.one.example", "message": TEXT})
             pusher.presence("ann@one.example/phone", present=False)
             pusher.wait()
-        found = [job["args"][0] for job in jobs(store) + jobs(store, "rooms")]
+        found = [job["args"][0] for job in jobs_in(store) + jobs_in(store, "rooms")]
         shown = run(["events", "tail", "--once", "--json"], directory=tmp_path)
         peeked = run(["queues", "peek", QUEUE], directory=tmp_path)
-        explained = run(["explain", jobs(store)[0]["jid"], "--json"], directory=tmp_path)
+        explained = run(["explain", jobs_in(store)[0]["jid"], "--json"], directory=tmp_path)
         configured = run(["config", "show", "--json"], directory=tmp_path)
         assert explained.returncode == 0, explained.stderr
         assert broker.stop() == 0
@@ -131,7 +103,7 @@ def test_an_event_that_redis_missed_is_published_again_and_lands_once(
                 redis.start()
             pusher.wait(60)
         client = open_client(StoreSettings(redis.url))
-        found = sorted(job["args"][0]["body"] for job in jobs(client))
+        found = sorted(job["args"][0]["body"] for job in jobs_in(client))
         client.close()
         assert broker.stop() == 0
     assert pusher.dropped == []
@@ -165,7 +137,7 @@ def test_amazons_own_client_publishes_and_understands_every_answer(
         with pytest.raises(botocore.exceptions.ClientError, match="InvalidParameter"):
             client(SECRET).list_topics()
         assert broker.stop() == 0
-    assert [job["args"][0]["type"] for job in jobs(store)] == ["presence"]
+    assert [job["args"][0]["type"] for job in jobs_in(store)] == ["presence"]
 
 
 def test_the_check_looks_at_it_over_tls_and_publishes_nothing(
@@ -180,4 +152,4 @@ def test_the_check_looks_at_it_over_tls_and_publishes_nothing(
         assert broker.stop() == 0
     assert "NotServing" in absent.stdout
     assert f"Events of the source mim are taken at 127.0.0.1:{port}" in there.stdout
-    assert jobs(store) == []
+    assert jobs_in(store) == []

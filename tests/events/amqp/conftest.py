@@ -1,6 +1,5 @@
 """What reads from a real RabbitMQ, inside the test: the way into a real Redis, with a server of the run's own."""
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
@@ -8,23 +7,16 @@ from typing import Any, Final
 import attrs
 import pika.exceptions
 import pytest
-import trio
 
-from restbroker.app.events import event_services
 from restbroker.config.events import Events, EventSource
 from restbroker.config.secret import Secret
 from restbroker.events.amqp.settings import Exchange, Server, Settings
-from restbroker.events.receiver import Receiver
-from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Event, EventHandled, Warned
+from tests.events.conftest import QUEUE, Taking, taking
 from tests.support.rabbitmq import Certificate, RabbitMQ
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 from tests.transport.authority import Authority, authority
 
-QUEUE: Final = "xmpp_events"
 RABBIT_QUEUE: Final = "restbroker.rabbit"
 CHAT: Final = Exchange("chat_msg", "chat", ("#.chat_msg_recv",))
 PRESENCE: Final = Exchange("presence", "presence", ("#",))
@@ -63,30 +55,11 @@ def rabbit(shared_rabbit: RabbitMQ) -> RabbitMQ:
 
 
 @attrs.define(eq=False)
-class Reading:
-    """A source that is read, with a client that looks into Redis."""
-
-    store: Client
-    events: list[Event]
-    stop: Callable[[], None]
-
-    def jobs(self, queue: str = QUEUE) -> list[dict[str, Any]]:
-        return [json.loads(job) for job in queues.listed(self.store, queue, 0, 100_000)]
-
-    def texts(self) -> list[str]:
-        return [job["args"][0]["body"] for job in self.jobs()]
-
-    def outcomes(self) -> list[str]:
-        return [event.outcome for event in self.events if isinstance(event, EventHandled)]
-
-    def warnings(self, code: str = "") -> list[Warned]:
-        return [event for event in self.events if isinstance(event, Warned) and event.code.startswith(code)]
+class Reading(Taking):
+    """A source that is read."""
 
     async def has(self, count: int) -> None:
         await until_async(lambda: len(self.jobs()) >= count, f"{count} jobs are there", 60)
-
-    async def tells(self, code: str) -> Warned:
-        return (await until_async(lambda: self.warnings(code), f"{code} is told", 60))[0]
 
 
 Read = Callable[..., AbstractAsyncContextManager[Reading]]
@@ -105,31 +78,15 @@ def reading(redis_server: RedisServer, rabbit: RabbitMQ) -> Read:
         server: Server | None = None,
         **more: Any,
     ) -> AsyncIterator[Reading]:
-        told: list[Event] = []
         where = server or Server(Secret(rabbit.url()))
         settings = Settings(where, exchanges or (CHAT,), RABBIT_QUEUE, **more)
         fixed: dict[str, Any] = {"options": settings, "has_ids": False}
         made = EventSource("rabbit", "mongooseim-amqp", None, QUEUE, "XmppEvent", **fixed, **(source or {}))
 
-        def connection() -> Connection:
-            return Connection(open_client(StoreSettings(redis_server.url), timeout_s))
-
-        (receiver,) = event_services(Events(("127.0.0.1", 0), (made,)), connection, told.append)
-        assert isinstance(receiver, Receiver)
-        store = open_client(StoreSettings(redis_server.url))
-        scope = trio.CancelScope()
-
-        async def serve(*, task_status: trio.TaskStatus[None]) -> None:
-            with scope:
-                await receiver.run(task_status=task_status)
-
-        async with trio.open_nursery() as nursery:
-            await nursery.start(serve)
+        async with taking(Events(("127.0.0.1", 0), (made,)), redis_server.url, timeout_s) as it:
             if ready:
                 await is_read(rabbit)
-            yield Reading(store, told, scope.cancel)
-            scope.cancel()
-        store.close()
+            yield Reading(it.receiver, it.store, it.events, it.stop)
 
     return opened
 

@@ -5,7 +5,6 @@ to refuse what no queue gets.
 """
 
 import contextlib
-import json
 import signal
 import threading
 import time
@@ -18,9 +17,9 @@ import attrs
 import pika.exceptions
 import pytest
 
-from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
-from tests.events.amqp.conftest import QUEUE, RABBIT_QUEUE, RECEIVED, chat
+from restbroker.store.client import Client
+from tests.events.amqp.conftest import RABBIT_QUEUE, RECEIVED, chat, consumers
+from tests.events.conftest import events_in, written
 from tests.support.process import started
 from tests.support.rabbitmq import RabbitMQ, as_bytes
 from tests.support.redis_server import RedisServer
@@ -83,32 +82,21 @@ def own_rabbit(tmp_path: Path) -> Iterator[RabbitMQ]:
 
 def configure(place: Path, redis_port: int, url: str) -> None:
     options = {"URL": url, "RabbitQueue": RABBIT_QUEUE, "Prefetch": PREFETCH, "Exchanges": {"chat_msg": {}}}
-    source = {"Kind": "mongooseim-amqp", "Queue": QUEUE, "Class": "XmppEvent", "Options": options}
-    document = {
-        "RedisURL": f"redis://127.0.0.1:{redis_port}/0",
-        "RestURL": "http://127.0.0.1:1/api",
-        "RestQueue": "rest",
-        "Token": "t",
-        "Events": {"Sources": {"rabbit": source}},
-    }
-    (place / "env.json").write_text(json.dumps(document))
-
-
-def is_bound(rabbit: RabbitMQ) -> bool:
-    with contextlib.suppress(pika.exceptions.AMQPError), rabbit.channel() as channel:
-        return int(channel.queue_declare(RABBIT_QUEUE, passive=True).method.consumer_count) > 0
-    return False
+    source = {"Kind": "mongooseim-amqp", "Options": options}
+    written(place, f"redis://127.0.0.1:{redis_port}/0", {"Sources": {"rabbit": source}})
 
 
 def is_read(rabbit: RabbitMQ) -> None:
-    until(lambda: is_bound(rabbit), "the queue is read", 300)
+    def is_bound() -> bool:
+        with contextlib.suppress(pika.exceptions.AMQPError):
+            return consumers(rabbit) > 0
+        return False
+
+    until(is_bound, "the queue is read", 300)
 
 
 def texts(store: Client) -> Counter[str]:
-    found: list[bytes] = []
-    while page := queues.listed(store, QUEUE, len(found), 1_000_000):
-        found += page
-    return Counter(json.loads(job)["args"][0]["body"] for job in found)
+    return Counter(event["body"] for event in events_in(store))
 
 
 def all_of(confirmed: list[str], store: Client, tell: Tell, what: str) -> int:
@@ -122,9 +110,8 @@ def all_of(confirmed: list[str], store: Client, tell: Tell, what: str) -> int:
 
 
 def test_rabbitmq_is_killed_and_restarted_and_redis_cut_under_ten_thousand_events_and_none_is_lost(
-    own_rabbit: RabbitMQ, redis_server: RedisServer, tmp_path: Path, tell: Tell
+    own_rabbit: RabbitMQ, redis_server: RedisServer, store: Client, tmp_path: Path, tell: Tell
 ) -> None:
-    store = open_client(StoreSettings(redis_server.url))
     with TcpProxy(redis_server.port) as proxy:
         configure(tmp_path, proxy.port, own_rabbit.url())
         with started(["run"], directory=tmp_path) as broker:
@@ -160,9 +147,8 @@ def test_rabbitmq_is_killed_and_restarted_and_redis_cut_under_ten_thousand_event
 
 
 def test_a_broker_is_killed_and_what_it_had_in_hand_comes_to_the_next_one(
-    own_rabbit: RabbitMQ, redis_server: RedisServer, tmp_path: Path, tell: Tell
+    own_rabbit: RabbitMQ, redis_server: RedisServer, store: Client, tmp_path: Path, tell: Tell
 ) -> None:
-    store = open_client(StoreSettings(redis_server.url))
     configure(tmp_path, redis_server.port, own_rabbit.url())
     kills = 3
     with Publishers(own_rabbit, 4_000) as publishers:

@@ -6,11 +6,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
-from tests.events.amqp.conftest import KEPT, QUEUE, RABBIT_QUEUE, RECEIVED, chat, consumers
+from restbroker.store.client import Client
+from tests.events.amqp.conftest import KEPT, RABBIT_QUEUE, RECEIVED, chat, consumers
+from tests.events.conftest import jobs_in, written
 from tests.support.html_page import parse
 from tests.support.pages import page
 from tests.support.process import Stopwatch, run, started
@@ -25,20 +23,7 @@ def configure(place: Path, redis: RedisServer, url: str, **more: Any) -> None:
     (place / "url").write_text(url)
     (place / "url").chmod(0o600)
     options = {"URLFile": "url", "RabbitQueue": RABBIT_QUEUE, "Exchanges": {"chat_msg": {}}}
-    source = {"Kind": "mongooseim-amqp", "Queue": QUEUE, "Class": "XmppEvent", "Options": options}
-    document = {
-        "RedisURL": redis.url,
-        "RestURL": "http://127.0.0.1:1/api",
-        "RestQueue": "rest",
-        "Token": "t",
-        "Events": {"Sources": {"rabbit": source}},
-    }
-    (place / "env.json").write_text(json.dumps(document | more))
-
-
-@pytest.fixture
-def store(redis_server: RedisServer) -> Client:
-    return open_client(StoreSettings(redis_server.url))
+    written(place, redis.url, {"Sources": {"rabbit": {"Kind": "mongooseim-amqp", "Options": options}}}, **more)
 
 
 def test_a_group_of_brokers_reads_once(
@@ -49,7 +34,7 @@ def test_a_group_of_brokers_reads_once(
         until(lambda: consumers(rabbit) > 0, "the queue is read", 60)
         assert consumers(rabbit) == 1
         rabbit.publish("chat_msg", RECEIVED, chat(TEXT))
-        until(lambda: queues.listed(store, QUEUE, 0, 10), "it is a job", 60)
+        until(lambda: jobs_in(store), "it is a job", 60)
         shown = run(["events", "tail", "--once", "--json"], directory=tmp_path)
         (noted,) = [json.loads(line) for line in shown.stdout.splitlines()]
         assert (noted["source"], noted["from"], noted["to"]) == ("rabbit", "alice@localhost", "bob@localhost")

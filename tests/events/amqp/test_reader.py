@@ -18,7 +18,8 @@ from restbroker.events.amqp.topology import Consuming, Trouble
 from restbroker.job.event import Filter, ServerEvent
 from restbroker.store import sets
 from restbroker.telemetry.events import SourceOpened
-from tests.events.amqp.conftest import CHAT, KEPT, PRESENCE, QUEUE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
+from tests.events.amqp.conftest import CHAT, KEPT, PRESENCE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
+from tests.events.conftest import QUEUE
 from tests.support.process import Stopwatch
 from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ, as_bytes
 from tests.support.redis_server import RedisServer

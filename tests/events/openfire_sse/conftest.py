@@ -1,7 +1,6 @@
 """What reads streams of events from the stand-in of Openfire, inside the test: the way into a real Redis."""
 
 import base64
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -11,25 +10,18 @@ from urllib.request import Request, urlopen
 
 import attrs
 import pytest
-import trio
 
-from restbroker.app.events import event_services
 from restbroker.config.events import Events, EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
-from restbroker.events.receiver import Receiver
 from restbroker.servers.openfire.chat.options import Settings as ChatSettings
 from restbroker.servers.openfire.stream.settings import Settings
-from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Event, EventHandled, Warned
+from tests.events.conftest import QUEUE, Taking, taking
 from tests.servers.openfire_talk import Gap, gaps_in
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
-QUEUE: Final = "xmpp_events"
 PASSWORD: Final = "secret"
 
 
@@ -65,28 +57,17 @@ def target(server: Openfire) -> Target:
 
 
 @attrs.define(eq=False)
-class Reading:
-    """A source that is read, with a client that looks into Redis."""
+class Reading(Taking):
+    """A source that is read."""
 
     server: Openfire
-    store: Client
-    events: list[Event]
-    stop: Callable[[], None]
 
-    def jobs(self) -> list[dict[str, Any]]:
-        found: list[bytes] = []
-        while page := queues.listed(self.store, QUEUE, len(found), 100_000):
-            found += page
-        return [json.loads(job)["args"][0] for job in found]
+    def jobs(self, queue: str = QUEUE) -> list[dict[str, Any]]:
+        """The events in the queue."""
+        return [job["args"][0] for job in super().jobs(queue)]
 
     def texts(self) -> list[str]:
         return [job["body"] for job in self.jobs() if job["type"] == "message"]
-
-    def outcomes(self) -> list[str]:
-        return [event.outcome for event in self.events if isinstance(event, EventHandled)]
-
-    def warnings(self, code: str = "") -> list[Warned]:
-        return [event for event in self.events if isinstance(event, Warned) and event.code.startswith(code)]
 
     def gaps(self) -> list[Gap]:
         return gaps_in("\n".join(warning.message for warning in self.warnings("OpenfireGap")))
@@ -111,9 +92,6 @@ class Reading:
     async def has(self, *texts: str) -> None:
         await until_async(lambda: self.texts() == list(texts), f"{texts} are jobs", 60)
 
-    async def tells(self, code: str) -> Warned:
-        return (await until_async(lambda: self.warnings(code), f"{code} is told", 60))[0]
-
 
 Read = Callable[..., AbstractAsyncContextManager[Reading]]
 
@@ -134,30 +112,15 @@ def reading(redis_server: RedisServer, openfire: Openfire, passwords: Path) -> R
     async def opened(
         *users: str, ready: bool = True, url: str | None = None, source: dict[str, Any] | None = None, **more: Any
     ) -> AsyncIterator[Reading]:
-        told: list[Event] = []
         written: dict[str, Any] = {"users": users, "askers": (), "passwords": Secret(path=passwords), **more}
         fixed: dict[str, Any] = {"options": Settings(**written), "has_ids": False, "target": target(openfire)}
         made = EventSource("openfire", "openfire-sse", None, QUEUE, "XmppEvent", **(fixed | (source or {})))
 
-        def connection() -> Connection:
-            return Connection(open_client(StoreSettings(url or redis_server.url), 1.0 if url else 10.0))
-
-        (receiver,) = event_services(Events(("127.0.0.1", 0), (made,)), connection, told.append)
-        assert isinstance(receiver, Receiver)
-        store = open_client(StoreSettings(redis_server.url))
-        scope = trio.CancelScope()
-
-        async def serve(*, task_status: trio.TaskStatus[None]) -> None:
-            with scope:
-                await receiver.run(task_status=task_status)
-
-        async with trio.open_nursery() as nursery:
-            await nursery.start(serve)
-            found = Reading(openfire, store, told, scope.cancel)
+        events = Events(("127.0.0.1", 0), (made,))
+        async with taking(events, url or redis_server.url, 1.0 if url else 10.0, redis_server.url) as it:
+            found = Reading(it.receiver, it.store, it.events, it.stop, openfire)
             if ready:
                 await found.reads(*users)
             yield found
-            scope.cancel()
-        store.close()
 
     return opened

@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
-from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
-from tests.events.openfire_sse.conftest import QUEUE, say
+from restbroker.store.client import Client
+from tests.events.conftest import QUEUE, events_in
+from tests.events.openfire_sse.conftest import say
 from tests.support.openfire.server import Openfire
 from tests.support.process import Running, Stopwatch, run, started
 from tests.support.redis_server import RedisServer
@@ -51,21 +49,13 @@ def configure(
     (place / "env.json").write_text(json.dumps(document | more))
 
 
-@pytest.fixture
-def store(redis_server: RedisServer) -> Iterator[Client]:
-    opened = open_client(StoreSettings(redis_server.url))
-    yield opened
-    opened.close()
-
-
 def texts(store: Client) -> list[str]:
-    events = [json.loads(job)["args"][0] for job in queues.listed(store, QUEUE, 0, 10_000)]
-    return [event["body"] for event in events if event["type"] == "message"]
+    return [event["body"] for event in events_in(store) if event["type"] == "message"]
 
 
 def notified(store: Client) -> int:
     """How many events without a text are jobs."""
-    return sum(json.loads(job)["args"][0]["type"] == "notify" for job in queues.listed(store, QUEUE, 0, 10_000))
+    return sum(event["type"] == "notify" for event in events_in(store))
 
 
 def holder(store: Client, user: str) -> bytes | None:
