@@ -8,8 +8,8 @@ from restbroker.config.load import load
 from restbroker.config.target import Basic, Target
 from restbroker.events import registry as sources
 from restbroker.servers import registry
-from tests.support.dialogue import dialogue
 from tests.support.process import run_here as run
+from tests.support.terminal import dialogue
 
 PASSWORD = "hush hush ☂"
 

@@ -1,8 +1,6 @@
 """MongooseIM's event pusher posts to a process: each message is a job once, filtered and routed, or counted as lost."""
 
 import re
-from contextlib import closing
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,13 +93,3 @@ def test_what_the_pusher_posts_three_times_since_the_answer_was_lost_is_one_job(
             assert mim.push("alice", "localhost", "bob", "hello")
         assert broker.stop() == 0
     assert len(events_in(store)) == 1
-
-
-def test_a_source_of_another_type_of_content_is_refused(redis_server: RedisServer, tmp_path: Path) -> None:
-    configure(tmp_path, redis_server.url)
-    with started(["run"], directory=tmp_path) as broker:
-        with closing(HTTPConnection(url_of(broker).removeprefix("http://"), timeout=30)) as connection:
-            connection.request("POST", PATH, b"{}", {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            assert (answer.status, answer.headers["accept"]) == (415, "application/x-www-form-urlencoded")
-        assert broker.stop() == 0

@@ -79,13 +79,6 @@ async def test_an_iq_that_asks_is_refused_unless_it_is_wanted(hall: Open, kind: 
     assert one.outcomes() == ["refused", "accepted"]
 
 
-@rows("kind", ["result", "error"])
-async def test_an_iq_that_answers_is_an_event(hall: Open, kind: str) -> None:
-    async with hall() as one:
-        assert (await one.post({"kind": "iq", "type": kind, "id": "q1"})).status_code == 202
-        assert len(one.jobs()) == 1
-
-
 async def test_what_nobody_wants_is_taken_and_dropped_but_a_question_is_refused(hall: Open) -> None:
     picky = attrs.evolve(SOURCE, only=Filter(("message",), (), ("bot@*",)), iq="accept")
     async with hall(picky) as one:

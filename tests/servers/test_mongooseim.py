@@ -423,7 +423,7 @@ def test_every_account_is_made_though_the_server_dies_in_the_middle(
         with process.started(["run"], directory=place) as broker:
             until(lambda: done() > JOBS // 10, "some are done", 60.0)
             # With nothing lost by Mnesia, which a broker could not help.
-            mim.kill(lost_s=0.0)
+            mim.kill()
             mim.start()
             until(lambda: done() == JOBS, "all are done", 120.0)
             assert integer(client.command("ZCARD", "dead")) == 0, broker.output()

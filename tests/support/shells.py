@@ -4,19 +4,18 @@ Always holds: the shell has an empty home, and a `restbroker` on its PATH that i
 """
 
 import os
-import pty
-import select
 import shlex
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 
+from tests.support import terminal
 from tests.support.process import clean_environment
+from tests.support.terminal import Terminal
 
 _COMMANDS: Mapping[str, tuple[str, ...]] = {"bash": ("bash", "-i"), "zsh": ("zsh", "-i"), "fish": ("fish", "-i")}
 _TO_BEGIN, _TO_END = "\x01", "\x05"
@@ -27,24 +26,14 @@ _MARK = "LINE:"
 class Shell:
     """An interactive shell."""
 
-    terminal: int
+    terminal: Terminal
 
     def completed(self, line: str) -> str:
         # The shell takes what is typed meanwhile when it is done with the Tab. Split, so that it is not found in what
         # the terminal shows of the typing.
-        keys = f"{line}\t{_TO_BEGIN}echo '{_MARK[:2]}''{_MARK[2:]}<{_TO_END}>'\r"
-        os.write(self.terminal, keys.encode())
-        shown = self.until(lambda text: _MARK in text and ">" in text.split(_MARK)[-1])
-        return shown.split(f"{_MARK}<")[-1].split(">")[0]
-
-    def until(self, holds: Callable[[str], bool], timeout_s: float = 60.0) -> str:
-        """What the terminal shows from now on, until this holds for it."""
-        text, deadline = "", time.monotonic() + timeout_s
-        while not holds(text):
-            ready, _, _ = select.select([self.terminal], [], [], max(deadline - time.monotonic(), 0.0))
-            assert ready, text
-            text += os.read(self.terminal, 65536).decode(errors="replace")
-        return text
+        self.terminal.type(f"{line}\t{_TO_BEGIN}echo '{_MARK[:2]}''{_MARK[2:]}<{_TO_END}>'\r")
+        self.terminal.until(f"{_MARK}<")
+        return self.terminal.until(">")
 
 
 def home(folder: Path) -> Path:
@@ -81,19 +70,6 @@ def install(shell: str, home: Path) -> str:
 
 @contextmanager
 def opened(shell: str, home: Path, directory: Path) -> Iterator[Shell]:
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        # fish ends without a controlling terminal.
-        ("setsid", "--ctty", *_COMMANDS[shell]),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=directory,
-        env=environment(home),
-    ) as process:
-        os.close(theirs)
-        try:
-            yield Shell(ours)
-        finally:
-            process.kill()
-            os.close(ours)
+    # fish ends without a controlling terminal.
+    with terminal.opened(_COMMANDS[shell], directory, environment(home)) as own:
+        yield Shell(own)

@@ -88,24 +88,21 @@ def test_an_exchange_and_a_queue_that_differ_are_problems_of_the_configuration(r
     assert worst_cause(findings) == "config"
 
 
-def test_a_login_that_is_refused_is_told_without_its_password(rabbit: RabbitMQ) -> None:
-    (one,) = found(rabbit.url(password="wrong-password"))
-    assert (one.level, one.code, one.cause) == ("problem", "RabbitMQDenied", "refused")
-    assert "wrong-password" not in f"{one}"
-    rabbit.declare("chat_msg")
-    denied = found(rabbit.url(user=LIMITED))
-    assert "permission configure for chat_msg" in str(denied[1].cure)
-
-
-def test_a_wrong_password_is_told_from_a_virtual_host_that_is_missing(rabbit: RabbitMQ) -> None:
+def test_a_wrong_password_a_missing_virtual_host_and_a_missing_permission_are_told_apart_without_the_password(
+    rabbit: RabbitMQ,
+) -> None:
     (login,) = found(rabbit.url(password="wrong-password"))
+    assert (login.level, login.code, login.cause) == ("problem", "RabbitMQDenied", "refused")
     assert "refuses the login of the user restbroker (ACCESS_REFUSED" in login.message
     assert "the password" in str(login.cure)
+    assert "wrong-password" not in f"{login}"
     (place,) = found(rabbit.url().replace("%2F", "nowhere"))
     assert (place.code, place.cause) == ("RabbitMQDenied", "refused")
     assert "does not let the user restbroker into the virtual host nowhere (NOT_ALLOWED" in place.message
     assert "the password" not in str(place.cure)
     assert "rabbitmqctl add_vhost" in str(place.cure)
+    rabbit.declare("chat_msg")
+    assert "permission configure for chat_msg" in str(found(rabbit.url(user=LIMITED))[1].cure)
 
 
 def test_a_server_that_does_not_answer_is_told() -> None:

@@ -10,12 +10,6 @@ import attrs
 
 from tests.support import lines
 
-LIES = {
-    "stanza.sendMessage": ("unknown_user", "User does not exist"),
-    "token.revokeToken": ("internal_server_error", "Internal server error"),
-}
-"""What becomes of an operation whose database is away, when the server takes the error for an answer."""
-
 
 class Kind(enum.Enum):
     """`CRASH`, `HANG`, `EMPTY` and `INTERNAL` are not executed, `LOST` and `RACE` are.
@@ -37,8 +31,7 @@ class Kind(enum.Enum):
 class Faults(lines.Faults):
     """All faults of a server. `database_away`: what needs it crashes at once, and there after 20 to 27 s.
 
-    `silent`: so many requests that need the database get no answer first; then those in `LIES` get that (measured on
-    6.8.0 with accounts in an RDBMS, and little to do).
+    `silent`: so many requests that need the database get no answer first (measured on 6.8.0 with accounts in an RDBMS).
     """
 
     database_away: bool = False

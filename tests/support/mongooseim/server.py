@@ -30,10 +30,9 @@ from tests.support.ports import free_port
 
 PATH: Final = "/api/graphql"
 _ACCEPTED: Final = frozenset({"*/*", "application/*", "text/*", "application/json", "text/html"})
-_REQUESTS_OF_A_CONNECTION: Final = 1000
-_STOPS_AFTER_S: Final = 0.6
 _LARGEST: Final = 8_000_000
 """7.5 MB were taken, more than 8 MB not."""
+_REQUESTS_OF_A_CONNECTION: Final = 1000
 
 
 @attrs.frozen
@@ -103,10 +102,9 @@ class MongooseIM:
         """As after SIGTERM: refuses at once, and no connection lives on."""
         self._doors.end(self.faults.release, abruptly=False)
 
-    def kill(self, *, lost_s: float | None = None) -> int:
-        """As after SIGKILL: connections are reset, and Mnesia loses what was just written; returns how much."""
+    def kill(self) -> None:
+        """As after SIGKILL: connections are reset."""
         self._doors.end(self.faults.release, abruptly=True)
-        return self.world.lose() if lost_s is None else self.world.lose(lost_s)
 
     def _talk(self, line: socket.socket, port: str, gone: threading.Event) -> None:
         reader = Reader(line, port)
@@ -137,15 +135,17 @@ class MongooseIM:
             return Said(refused.status, _json(error), typed=refused.status != 401)
 
     def _answer(self, asked: Asked, gone: threading.Event) -> Said:
-        if asked.method not in ("GET", "POST"):
+        if asked.method != "POST":
             return Said(405)
         caller = self._caller(asked.headers.get("authorization"))
-        wanted = {part.partition(";")[0].strip() for part in asked.headers.get("accept", "*/*").split(",")}
+        wanted = {part.partition(";")[0].strip() for part in asked.accept.split(",")}
         if not wanted & _ACCEPTED:
             return Said(406)
-        if asked.method == "POST" and asked.headers.get("content-type") != "application/json":
+        if asked.content_type != "application/json":
             return Said(415)
-        request = execution.read(self._schema, _document(asked))
+        if len(asked.body) > _LARGEST:
+            return Said(500)
+        request = execution.read(self._schema, json.loads(asked.body))
         execution.permitted(self._schema, request, caller)
         return self._executed(request, caller, gone)
 
@@ -188,14 +188,10 @@ class MongooseIM:
             gone.wait()
             raise Gone
         crashes = away or is_kind(fault, Kind.CRASH)
-        run = Run(self.world, caller, frozenset(self.unloaded), crashes, races=is_kind(fault, Kind.RACE), lies=away)
+        run = Run(self.world, caller, frozenset(self.unloaded), crashes, races=is_kind(fault, Kind.RACE))
         body = execution.run(self._schema, request, run)
         if is_kind(fault, Kind.LOST):
             raise Gone
-        if "server.stop" in operations:
-            timer = threading.Timer(_STOPS_AFTER_S, self.stop)
-            timer.daemon = True
-            timer.start()
         return Said(200, _json(body))
 
     def _before(self, fault: Fault | None) -> None:
@@ -225,16 +221,3 @@ def _pair(given: str) -> tuple[str, str]:
 
 def _json(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _document(asked: Asked) -> Any:
-    """The request in a body, or in a URL: the server runs mutations from there too."""
-    if len(asked.body) > _LARGEST:
-        raise Refused(500)
-    try:
-        given: Any = dict(asked.query) if asked.method == "GET" else json.loads(asked.body)
-        if isinstance(given, dict) and isinstance(given.get("variables"), str):
-            given["variables"] = json.loads(given["variables"] or "{}")
-    except ValueError:
-        raise Refused(400, "invalid_json_body", "The request JSON body is invalid") from None
-    return given

@@ -9,15 +9,14 @@ import time
 from typing import Any, Final
 
 from tests.support.openfire import queueing, talk
-from tests.support.openfire.calls import Answer, Bare, Call, Failed, Routes
+from tests.support.openfire.calls import DONE, Answer, Bare, Call, Failed, Routes
 from tests.support.openfire.chat import refused, stream_of
-from tests.support.openfire.forms import Entity, Nil, listed
+from tests.support.openfire.forms import Nil, listed
 from tests.support.openfire.http import Said
 from tests.support.openfire.reading import ASSIST, WORKGROUP
 from tests.support.openfire.world import Assist, Occupant, Room, Stream, Workgroup, World
 
 ROUTES: Final = Routes()
-_DONE: Final = Said(200)
 
 
 @ROUTES.add("POST", "/ask")
@@ -40,7 +39,7 @@ def _ask(call: Call) -> Answer:
     queueing.tell_queue(world, workgroup)
     queueing.offer_soon(world, assist)
     _wait(world, assist)
-    return Entity("assist", {**given, **_met(world, assist), "chatroom": Nil})
+    return {**given, **_met(world, assist), "chatroom": Nil}
 
 
 def _not_queued(call: Call, error: str) -> Failed:
@@ -87,14 +86,13 @@ def _of(call: Call) -> Assist:
 def _status(call: Call) -> Answer:
     assist = _of(call)
     queue = call.world.workgroups[assist.workgroup].queue
-    fields = {
+    return {
         "available": bool(call.world.workgroups[assist.workgroup].agents),
         "inQueue": assist in queue,
         "queuePosition": queue.index(assist) if assist in queue else -1,
         "queueRemainingTime": 15 if assist in queue else -1,
         "workgroupJID": queueing.jid(call.world, assist.workgroup),
     }
-    return Entity("askQueue", fields)
 
 
 def _room_of(call: Call) -> tuple[Assist, Room]:
@@ -122,7 +120,7 @@ def _join(call: Call) -> Answer:
 
     if assist.user not in room.occupants:
         talk.enter(world, room, assist.user, Occupant(to, hears, sees))
-    return _DONE
+    return DONE
 
 
 @ROUTES.add("PUT", "/ask/{user}")
@@ -130,7 +128,7 @@ def _send(call: Call) -> Answer:
     assist, room = _room_of(call)
     if assist.user in room.occupants:
         talk.say(call.world, room, assist.user, call.text)
-    return _DONE
+    return DONE
 
 
 @ROUTES.add("DELETE", "/ask/{user}")
@@ -149,7 +147,7 @@ def _take_back(call: Call) -> Answer:
     assist.is_revoked = True
     world.disconnected(assist.user)
     world.changed.notify_all()
-    return _DONE
+    return DONE
 
 
 @ROUTES.add("GET", "/chat/{stream}/assists")
@@ -204,14 +202,12 @@ def _come(call: Call) -> Answer:
         raise
     if stream.username not in workgroup.members:
         raise refused()
-    if workgroup.name in stream.workgroups:
-        queueing.void_soon(call.world, stream, workgroup)
     stream.workgroups.add(workgroup.name)
     if stream.username not in workgroup.agents:
         workgroup.agents.append(stream.username)
     queueing.tell_queue(call.world, workgroup)
     queueing.offer(call.world, workgroup)
-    return _DONE
+    return DONE
 
 
 @ROUTES.add("DELETE", "/chat/{stream}/assists/{workgroup}")
@@ -220,7 +216,7 @@ def _go(call: Call) -> Answer:
     if workgroup.name not in stream.workgroups:
         raise refused()
     queueing.leave(call.world, stream, workgroup)
-    return _DONE
+    return DONE
 
 
 def _offered(call: Call) -> tuple[Stream, Assist | None]:
@@ -237,7 +233,7 @@ def _offered(call: Call) -> tuple[Stream, Assist | None]:
 def _accept(call: Call) -> Answer:
     stream, assist = _offered(call)
     if assist is None:
-        return _DONE
+        return DONE
     world, workgroup = call.world, call.world.workgroups[assist.workgroup]
     people: dict[str, list[str]] = {
         "owners": [queueing.jid(world, workgroup)],
@@ -256,7 +252,7 @@ def _accept(call: Call) -> Answer:
     queueing.tell_asker(world, assist, raw, talk.joined(type="offer", **more, mucRoom=where), again)
     talk.invite(world, room, stream.jid.partition("/")[0], room.name, by)
     world.changed.notify_all()
-    return _DONE
+    return DONE
 
 
 @ROUTES.add("DELETE", "/chat/{stream}/offer/{offer}")
@@ -265,20 +261,18 @@ def _reject(call: Call) -> Answer:
     if assist is not None:
         queueing.refuse(call.world, assist)
         queueing.offer(call.world, call.world.workgroups[assist.workgroup])
-    return _DONE
+    return DONE
 
 
 @ROUTES.add("POST", "/ask/admin")
 def _create(call: Call) -> Answer:
     given = call.read(WORKGROUP)
     name = given.get("name", "")
-    if "description" not in given:
-        raise refused("java.lang.IllegalArgumentException: Adding text to an XML document must not be null")
-    if not name or "members" not in given:
+    if not name or not {"description", "members"} <= given.keys():
         raise refused("Error")
     # 200 also where it is there; what becomes of its members then was not measured.
     call.world.workgroups.setdefault(name, Workgroup(name, given["description"], given["members"].split(",")))
-    return _DONE
+    return DONE
 
 
 @ROUTES.add("POST", "/ask/admin/{workgroup}")
@@ -286,10 +280,10 @@ def _update(call: Call) -> Answer:
     # Without a comma and a blank it is a list of nobody (read).
     members = call.text.split(",") if "," in call.text else []
     _workgroup(call).members = call.text.split(" ") if " " in call.text else [one for one in members if one]
-    return _DONE
+    return DONE
 
 
 @ROUTES.add("DELETE", "/ask/admin/{workgroup}")
 def _delete(call: Call) -> Answer:
     del call.world.workgroups[_workgroup(call).name]
-    return _DONE
+    return DONE

@@ -1,21 +1,19 @@
-"""The answers of Openfire's REST API plugin in its three JSON dialects, and in XML, which is one for all.
+"""The answers of Openfire's REST API plugin in its three JSON dialects.
 
 "1.2" is what plugin 1.2.5 was measured to write, "1.5" what 1.3.10 was; "1.12" is from the plugin's sources.
 Used by the stand-in's handlers, which know entities only; reading.py is the other direction. Always holds: an entity
-is written in the order of its fields.
+(a dict) is written in the order of its fields.
 """
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
-from xml.sax.saxutils import escape, quoteattr
 
 import attrs
 
 Dialect: TypeAlias = Literal["1.2", "1.5", "1.12"]
 
-_DECLARED: Final = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
 ITEMS: Final = {
     "properties": "property",
     "groups": "group",
@@ -49,45 +47,36 @@ class Pair:
 
 
 @attrs.frozen
-class Entity:
-    """One thing that is written: `root` is its element in XML; a list has the items' element and its two newer keys."""
-
-    root: str
-    fields: Mapping[str, Any] = attrs.field(factory=dict)
-
-
-@attrs.frozen
 class Listed:
-    """A list that is written: its root, the items' element, its key in "1.5" and in "1.12"."""
+    """A list that is written: the items' element in "1.2", its key in "1.5" and in "1.12"."""
 
-    root: str
     item: str
     key: str
     newest: str
     items: tuple[Any, ...]
 
 
-def listed(root: str, items: list[Any]) -> Listed:
-    """A list of the plugin, by its root in XML; the roster and others keep the items' name as their key."""
+def listed(name: str, items: list[Any]) -> Listed:
+    """A list of the plugin; the roster and others keep the items' name as their key."""
     item, key, newest = {
         "roster": ("rosterItem", "rosterItem", "rosterItem"),
         "properties": ("property", "property", "property"),
         "messages": ("message", "message", "message"),
         "chatServices": ("chatService", "chatService", "chatService"),
         "groupnames": ("groupname", "groupname", "groupnames"),
-    }.get(root, (root.removesuffix("s"), root, root))
-    return Listed("groups" if root == "groupnames" else root, item, key, newest, tuple(items))
+    }.get(name, (name.removesuffix("s"), name, name))
+    return Listed(item, key, newest, tuple(items))
 
 
-def as_json(dialect: Dialect, given: Entity | Listed) -> bytes:
+def as_json(dialect: Dialect, given: Mapping[str, Any] | Listed) -> bytes:
     match given, dialect:
         case Listed(), "1.2":
             shown: Any = _many_of_oldest(given.item, list(given.items), {})
         case Listed(), _:
             key = given.key if dialect == "1.5" else given.newest
             shown = {key: [_value(dialect, "", one) for one in given.items]}
-        case Entity(), _:
-            shown = _value(dialect, "", given.fields)
+        case _:
+            shown = _value(dialect, "", given)
     return json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -125,35 +114,4 @@ def _iso(moment: datetime) -> str:
 
 
 def as_text(value: Any) -> str:
-    match value:
-        case datetime():
-            return _iso(value)
-        case bool():
-            return "true" if value else "false"
-        case _:
-            return str(value)
-
-
-def as_xml(given: Entity | Listed) -> bytes:
-    match given:
-        case Listed():
-            inner = "".join(_element(given.item, one) for one in given.items)
-            text = f"<{given.root}>{inner}</{given.root}>" if inner else f"<{given.root}/>"
-        case Entity():
-            text = _element(given.root, given.fields)
-    return (_DECLARED + text).encode()
-
-
-def _element(name: str, value: Any) -> str:
-    match value:
-        case Pair():
-            return f"<{name} key={quoteattr(value.key or '')} value={quoteattr(value.value or '')}/>"
-        case Mapping():
-            shown = {key: one for key, one in value.items() if one not in (None, Null, Nil)}
-            inner = "".join(_element(key, one) for key, one in shown.items())
-        case list():
-            inner = "".join(_element(ITEMS[name], one) for one in value)
-            return f"<{name}>{inner}</{name}>" if inner else f"<{name}/>"
-        case _:
-            inner = escape(as_text(value))
-    return f"<{name}>{inner}</{name}>"
+    return str(value).lower() if isinstance(value, bool) else str(value)

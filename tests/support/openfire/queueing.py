@@ -50,21 +50,6 @@ def offer_soon(world: World, assist: Assist) -> None:
     _later(world, world.offer_delay_s, _again, assist)
 
 
-def void_soon(world: World, stream: Stream, workgroup: Workgroup) -> None:
-    """The plugin sets an expert who comes again offline and online: a moment later the offer that he has is void, and
-    he is not told (measured).
-    """
-    for assist in workgroup.queue:
-        if assist.offered_to == stream.username:
-            _later(world, world.offer_void_s, _voided, assist, assist.offers)
-
-
-def _voided(world: World, assist: Assist, number: int) -> None:
-    with world.lock:
-        if assist.offers == number and assist.offered_to is not None:
-            refuse(world, assist)
-
-
 def _may_be_asked(world: World, assist: Assist, expert: str) -> bool:
     is_late = assist.not_before_s.get(expert, 0.0) <= time.monotonic()
     return is_late and world.of_user[expert].show != "dnd"

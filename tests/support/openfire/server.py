@@ -116,24 +116,10 @@ class Openfire:
         """Refuses at once; event streams end, sessions and queues are lost."""
         self._doors.end(self._forget, abruptly=False)
 
-    def kill(self) -> None:
-        self._doors.end(self._forget, abruptly=True)
-
     def _forget(self) -> None:
         self.faults.release()
         with self.world.lock:
             self.world.forget()
-
-    def cut(self, username: str) -> None:
-        with self.world.lock:
-            reader = self.world.readers[username]
-            reader.raw(b'event: chatapi.chat\r\ndata: {"type": "chat", "bo')
-            self.world.end_readers(username)
-
-    def mute(self, username: str) -> None:
-        """The user's reader is told nothing from now on, but beats: as after somebody else opened a stream of his."""
-        with self.world.lock:
-            self.world.readers[username].is_mute = True
 
     def restart(self, down_s: float = 0.0) -> None:
         """Stops and starts again."""
@@ -217,7 +203,7 @@ class Openfire:
             with self.world.lock:
                 answer = route.handler(call)
         except Failed as failed:
-            return error(asked, dialect, failed)
+            return error(dialect, failed)
         return answer if isinstance(answer, Said) else written(asked, dialect, answer)
 
     def _caller(self, asked: Asked) -> Caller | None:

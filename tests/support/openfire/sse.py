@@ -43,14 +43,14 @@ class Emitter:
     _ended: threading.Event = attrs.field(factory=threading.Event)
 
     def begin(self) -> None:
-        self._write(_HEAD)
+        self.raw(_HEAD)
 
     def run(self) -> None:
         """Heartbeats until it ends or the other side is gone."""
         while not self._ended.wait(self.heartbeat_s):
             with self._order:
                 self._let_go(0)
-            if not self._write(b"\r\n"):
+            if not self.raw(b"\r\n"):
                 return
 
     def event(self, name: str, data: str, threads: int = 0) -> bool:
@@ -64,18 +64,15 @@ class Emitter:
         written = frame(name, data)
         with self._order:
             if name == STANZAS or (not threads and not self._late):
-                return self._write(written)
+                return self.raw(written)
             self._late.append(written)
             return self._let_go(threads)
 
     def _let_go(self, threads: int) -> bool:
         while len(self._late) > threads:
-            if not self._write(self._late.pop(self._chance.randrange(len(self._late)))):
+            if not self.raw(self._late.pop(self._chance.randrange(len(self._late)))):
                 return False
         return not self._ended.is_set()
-
-    def raw(self, written: bytes) -> bool:
-        return self._write(written)
 
     def end(self) -> None:
         """The end of the stream, which looks the same whatever its reason."""
@@ -85,7 +82,7 @@ class Emitter:
     def is_ended(self) -> bool:
         return self._ended.is_set()
 
-    def _write(self, written: bytes) -> bool:
+    def raw(self, written: bytes) -> bool:
         with self._lock:
             if self._ended.is_set():
                 return False

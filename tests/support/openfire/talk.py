@@ -117,14 +117,6 @@ def chat_state(world: World, sender: Stream, to: str, state: str) -> None:
     world.tell(stream.username, "chatapi.chat", joined(type="normal", to=to, from_=sender.jid, state=state))
 
 
-def notify(world: World, stream: Stream, payload: str) -> None:
-    """What the administrator has a session told, whatever it is: nobody puts it between quotes."""
-    sender = f"admin@{world.domain}"
-    stanza(world, stream.username, _message("headline", stream.jid, sender, _properties(payload)))
-    data = joined(type="notify", to=stream.jid, from_=sender, data=payload)
-    world.tell(stream.username, "chatapi.notify", data)
-
-
 def presence(world: World, stream: Stream, show: str | None, status: str | None) -> None:
     """Tells the contacts that may know, and himself; who was away hears who is there."""
     if stream.is_kicked:

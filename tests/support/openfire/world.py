@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from tests.support.openfire.forms import Entity, Null, Pair
+from tests.support.openfire.forms import Null, Pair
 from tests.support.openfire.reading import ROOM_FLAGS
 from tests.support.openfire.sse import Emitter
 
@@ -35,18 +35,15 @@ class Account:
     vcard: str | None = None
     offline: list[Callable[["Stream"], None]] = attrs.field(factory=list)
 
-    def entity(self) -> Entity:
+    def entity(self) -> dict[str, Any]:
         """As the plugin writes it; it never tells a password."""
-        return Entity(
-            "user",
-            {
-                "username": self.username,
-                "name": self.name,
-                "email": self.email,
-                "password": Null,
-                "properties": [Pair(key, value) for key, value in self.properties.items()],
-            },
-        )
+        return {
+            "username": self.username,
+            "name": self.name,
+            "email": self.email,
+            "password": Null,
+            "properties": [Pair(key, value) for key, value in self.properties.items()],
+        }
 
 
 @attrs.define(eq=False)
@@ -115,7 +112,7 @@ class Room:
         is_head = any(jid.partition("/")[0] in self.affiliated[kind] for kind in ("owners", "admins"))
         return "moderator" if is_head else "participant"
 
-    def entity(self) -> Entity:
+    def entity(self) -> dict[str, Any]:
         given = self.settings
         fields: dict[str, Any] = {
             "roomName": self.name,
@@ -131,7 +128,7 @@ class Room:
             **{name: list(self.affiliated[name]) for name in AFFILIATIONS},
             **{f"{name[:-1]}Groups": list(given.get(f"{name[:-1]}Groups", [])) for name in AFFILIATIONS},
         }
-        return Entity("chatRoom", fields)
+        return fields
 
 
 @attrs.define(eq=False)
@@ -221,8 +218,6 @@ class World:
     offer_timeout_s: float = 20.0
     offers_again_s: float = 20.0
     """When somebody who rejected a question, or let it lapse, is asked again."""
-    offer_void_s: float = 1.0
-    """Between a second join of a workgroup and the end of the offer that its expert has."""
     join_timeout_s: float = 5.0
     """So long a join waits to be told that the user is in the room."""
     starts: int = 0

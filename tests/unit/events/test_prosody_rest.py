@@ -85,16 +85,6 @@ def test_any_bytes_are_an_event_or_malformed(body: bytes) -> None:
     assert found.event.type in EVENT_TYPES
 
 
-def test_the_probe_asks_for_json() -> None:
-    answer = stanzas.probed()
-    assert (answer.status, answer.headers["Accept"]) == (200, "application/json")
-
-
-def test_what_is_taken_is_answered_202_without_a_body() -> None:
-    answer = stanzas.taken(told(**MESSAGE))
-    assert (answer.status, answer.body, answer.content_type) == (202, b"", "")
-
-
 def test_a_question_that_nobody_answers_gets_an_error_in_a_200() -> None:
     # A 202 would become an empty result, which says that all went well.
     answer = stanzas.refused(told(kind="iq", type="get"))
