@@ -313,3 +313,12 @@ def test_five_seconds_of_health_are_no_relapse(breaker: Breaker) -> None:
         breaker.trip(round_s, "503")
         assert breaker.probe_due_s(round_s, 0.0) == 1.0
         breaker.probe_ok(round_s + 5)
+
+
+def test_an_answer_counts_for_ten_seconds_from_the_half_second_in_which_it_came(breaker: Breaker) -> None:
+    breaker.answered(0.2, deferred=False)
+    asked(breaker, 0.5, "", 0, 18)
+    asked(breaker, 10.2, "", 0, 1)
+    assert breaker.permits, "the answer at 0.2 s is forgotten"
+    asked(breaker, 10.2, "", 0, 1)
+    assert breaker.opened_at_s == 10.2
