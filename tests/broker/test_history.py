@@ -40,3 +40,10 @@ async def test_a_token_in_the_wrong_place_is_masked_there_too(harness: Harness) 
     async with harness.broker():
         await harness.until(lambda: harness.of(JobFinished), "it is settled")
     assert list(kept(harness)) == ["***"]
+
+
+async def test_without_history_nothing_is_kept(harness: Harness) -> None:
+    harness.push()
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "it is settled")
+    assert harness.client.command("EXISTS", "restbroker:history") == 0

@@ -100,3 +100,10 @@ async def test_each_job_that_was_let_in_and_died_has_a_line_and_refusals_as_they
     assert sum(" code=BadToken " in line for line in failed) == 1
     assert "jobs.failed target=t code=BadToken count=4" in stream.getvalue()
     assert "jobs.failed target=t code=NotFound" not in stream.getvalue()
+
+
+async def test_a_delivered_job_whose_reply_redis_refuses_is_told_of_as_parked(harness: Harness) -> None:
+    harness.client.command("SET", "queue:replies", "no list")
+    harness.raw(b'{"class":"Add","jid":"j","args":["safe",{"n":0},"t","reply"]}')
+    (event,) = [event for event in await settled(harness, 1) if isinstance(event, JobFinished)]
+    assert (event.outcome, event.fate, event.code, event.command) == ("delivered", "dead", "ReplyRefused", "safe")

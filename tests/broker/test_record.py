@@ -219,3 +219,22 @@ async def test_no_more_than_so_many_jobs_are_shown(shown: Harness, monkeypatch: 
         await shown.until(lambda: len(shown.status.running()) == 3, "three run")
         await shown.until(lambda: len(work(shown)) == 2, "two are shown")
         held.let.set()
+
+
+async def test_names_whose_record_has_expired_are_pruned_at_the_start(shown: Harness) -> None:
+    shown.client.command("SADD", "processes", "gone:1:abc")
+    async with shown.broker():
+        await shown.until(lambda: process(shown), "the record is there")
+        assert shown.client.command("SISMEMBER", "processes", "gone:1:abc") == 0
+
+
+async def test_of_a_large_job_only_its_command_is_shown(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "RECORD_S", 0.05)
+    held = Held()
+    shown.target = Scripted(held)
+    async with shown.broker():
+        shown.push(args=["safe", {"body": "x" * 100_000, "user": "bob"}, "t"])
+        await shown.until(lambda: work(shown), "it is shown")
+        payload = json.loads(work(shown)[0]["payload"])
+        assert (payload["display_class"], payload["args"]) == ("safe", ["***"])
+        held.let.set()

@@ -164,3 +164,16 @@ def test_a_key_of_another_type_ends_a_change_before_anything_is_written(client: 
         with pytest.raises(StoreRefused):
             rosters.change(client, [put("ann"), put("bob")], WANTED)
         assert server.raw.keys() == [f"ns:{key}".encode()]
+
+
+def test_a_claim_and_an_end_that_are_sent_twice_say_the_same_and_do_no_harm(client: Client, server: Server) -> None:
+    change(client, put("ann"))
+    first = rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE)
+    change(client, put("ann", BOB))
+    assert rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE) == first
+    assert server.raw.hexists(DIRTY, "ann"), "the later change keeps its mark"
+    server.raw.delete(DIRTY)
+    assert rosters.landed(client, "h1", [], again=["ann"]) == 1
+    server.raw.delete(DIRTY)
+    assert rosters.landed(client, "h1", [], again=["ann"]) == 0
+    assert server.raw.exists(DIRTY) == 0

@@ -58,19 +58,6 @@ async def test_a_server_that_does_not_answer_is_connected_to_slowly(autojump_clo
     assert abs(trio.current_time() - began_s - 2 * PATIENCE_S) < 0.001
 
 
-async def test_a_cancelled_wait_takes_no_turn(autojump_clock: MockClock) -> None:
-    ramp = new()
-    for who in range(START):
-        await ramp.begin(who)
-    with trio.move_on_after(PATIENCE_S / 2) as scope:
-        await ramp.begin("late")
-    assert scope.cancelled_caught
-    ramp.end(0)
-    began_s = trio.current_time()
-    await ramp.begin("next")
-    assert trio.current_time() == began_s
-
-
 async def test_an_end_without_a_beginning_does_nothing() -> None:
     ramp = new()
     ramp.end("nobody")
@@ -209,38 +196,6 @@ async def test_whose_connection_was_not_fit_is_the_first_again(autojump_clock: M
             ramp.give(given)
             await wait_all_tasks_blocked()
     assert (got, waiters.served) == (["bad", "good"], [(1, "next")])
-
-
-async def test_what_is_given_to_one_that_is_cancelled_goes_to_the_next(autojump_clock: MockClock) -> None:
-    waiters = await full()
-    ramp = waiters.ramp
-    scopes = [trio.CancelScope() for _ in range(3)]
-    async with trio.open_nursery() as nursery:
-        for who, scope in enumerate(scopes):
-            nursery.start_soon(waiters.wait, who, scope)
-            await wait_all_tasks_blocked()
-        ramp.give("a")
-        scopes[0].cancel()
-        scopes[1].cancel()
-        # It is still in line, since it has not run.
-        ramp.give("b")
-        await wait_all_tasks_blocked()
-        ramp.give("c")
-    assert waiters.served == [(0, "a"), (2, "b")]
-    assert waiters.spare == ["c"]
-
-
-async def test_a_waiter_that_is_cancelled_when_its_patience_ends_leaves_the_turn_to_the_next(
-    autojump_clock: MockClock,
-) -> None:
-    waiters = await full()
-    async with trio.open_nursery() as nursery:
-        until_s = trio.current_time() + PATIENCE_S
-        nursery.start_soon(waiters.wait, 0, trio.CancelScope(deadline=until_s))
-        await wait_all_tasks_blocked()
-        nursery.start_soon(waiters.wait, 1)
-    assert {who for who, _ in waiters.served} - {0} == {1}
-    assert trio.current_time() == pytest.approx(until_s)
 
 
 @rows("gone", [(0, 5), (5, 0), (0, 4, 5), (5, 4, 3, 0), (0, 1, 2)])

@@ -149,3 +149,12 @@ async def test_it_is_busy_from_the_first_job_until_the_committer_waits_again(
         seen.append(finished.is_busy)
         finished.close()
     assert seen == [False, True, True, False]
+
+
+async def test_putting_back_wakes_the_committer(autojump_clock: trio.testing.MockClock) -> None:
+    finished = Finished()
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finished.gathered)
+            await trio.testing.wait_all_tasks_blocked()
+            finished.put_back([item(1)])

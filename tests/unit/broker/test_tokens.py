@@ -198,3 +198,20 @@ def test_a_signature_of_a_name_that_no_token_has_any_more_counts_for_the_token_w
 def test_no_secret_is_in_a_representation() -> None:
     tokens = Tokens([Token("t", (Secret("s3cret-text"),))])
     assert "s3cret-text" not in f"{tokens!r} {tokens.proof('s3cret-text')!r}"
+
+
+def test_a_bad_token_has_a_changed_file_read_at_once_and_a_second_later_one_that_looks_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, clock = tmp_path / "token", Clock()
+    path.write_text("old")
+    tokens = Tokens([Token("t", (Secret(path=path),))], now_s=clock.now_s)
+    assert name_of(tokens, "bad") is None
+    path.write_text("newer")
+    assert [name_of(tokens, given) for given in ("newer", "old")] == ["t", None]
+    monkeypatch.setattr("restbroker.broker.delivery.tokens._looks", lambda _path: (1, 3, 0, 0))
+    assert name_of(tokens, "bad") is None
+    path.write_text("newest")
+    assert name_of(tokens, "newest") is None
+    clock.at_s += 1.0
+    assert name_of(tokens, "newest") == "t"
