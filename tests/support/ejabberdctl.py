@@ -33,7 +33,9 @@ def start(directory: Path) -> Node:
     directory.mkdir(parents=True, exist_ok=True)
     found = shutil.which("ejabberdctl") or "/usr/sbin/ejabberdctl"
     program = _executable(directory / "theirs", Path(found).read_text().replace("INSTALLUSER=ejabberd", "INSTALLUSER="))
-    (directory / "ejabberdctl.cfg").write_text(f"ERL_DIST_PORT={free_port()}\n")
+    # Of a node that takes more than 7 s to answer, since the machine is busy, it would say that it is down.
+    patience = 'ERL_OPTIONS="-kernel net_setuptime 120"'
+    (directory / "ejabberdctl.cfg").write_text(f"ERL_DIST_PORT={free_port()}\n{patience}\n")
     (directory / "inetrc").write_text('{lookup,["file","native"]}.\n{host,{127,0,0,1},["localhost"]}.\n')
     (directory / "programs").mkdir()
     text = _WRAPPER.format(directory=directory, program=program)
