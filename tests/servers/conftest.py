@@ -33,7 +33,7 @@ def shared_prosody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prosody
 
 @pytest.fixture
 def prosody(shared_prosody: Prosody) -> Prosody:
-    """The run's Prosody: nobody online, no accounts, all switches as they are by default."""
+    """The run's Prosody: nobody online and no accounts."""
     shared_prosody.reset()
     return shared_prosody
 

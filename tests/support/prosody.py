@@ -5,8 +5,8 @@ Always holds: no prosodyctl is involved; a missing Prosody is a failure that say
 nothing listens beyond loopback.
 
 Debian packages neither mod_http_roster_admin nor (for Prosody 0.12) mod_rest, mod_http_admin_api and mod_post_msg: our
-own stand-ins in prosody_modules/ take their places, with their oddities as switches (`turn`). PROSODY_MODULES names a
-folder with original modules: what is in there is loaded in their place. Works with Prosody 0.12.3 (tried).
+own stand-ins in prosody_modules/ take their places. PROSODY_MODULES names a folder with original modules: what is in
+there is loaded in their place. Works with Prosody 0.12.3 (tried).
 
 Rosters are fetched from `roster_port`, and events posted to `hook_port`: whoever serves them listens there.
 """
@@ -95,31 +95,15 @@ class Prosody(Daemon):
         return f"hook.{self.host}"
 
     def reset(self) -> None:
-        """As it was after its start: nobody online, no accounts, all switches as they are by default."""
+        """As it was after its start: nobody online and no accounts."""
         self.act("reset")
 
     def register(self, *users: str, password: str = PASSWORD) -> None:
         self.act("register", dict.fromkeys(users, password))
 
-    def turn(self, **switches: object) -> None:
-        """Turns switches of the stand-ins; None sets one back. Their names are at the top of each module."""
-        self.act("turn", switches)
-
     def token(self, user: str, scope: str = "") -> str:
         token: str = self.act("token", {"user": user, **({"scope": scope} if scope else {})})
         return token
-
-    def reload(self, module: str, host: str = "") -> None:
-        """As an operator's `module:reload`."""
-        self.act("reload", {"name": module, "host": host or self.host})
-
-    def load(self, module: str) -> None:
-        """As an operator's `module:load`."""
-        self.act("load", {"name": module})
-
-    def unload(self, module: str) -> None:
-        """As an operator's `module:unload`."""
-        self.act("unload", {"name": module})
 
     def appear(self, users: Sequence[str]) -> None:
         """Lets these users be online without a client: they ask for their rosters, and count what is sent to them."""

@@ -2,7 +2,7 @@
 -- real clients, and are fetched anew when a refresh asks for it. Loaded by tests/support/prosody.py.
 --
 -- It is written from what the original was seen to do under Prosody 0.12.3 and 13.0.1, not from its code; where nothing
--- was seen, a comment says "assumed". Each oddity is a switch, which a test turns through mod_test_control.
+-- was seen, a comment says "assumed".
 --
 -- Needs in the VirtualHost: modules_disabled = { "roster" }, storage = { roster = "memory" }.
 
@@ -12,35 +12,6 @@ local http = require "net.http";
 
 local service_url = module:get_option_string("http_roster_url", "http://localhost/%s");
 local users = prosody.hosts[module.host].sessions; -- the users who are online
-
-local defaults = {
-	-- [], {} and "x" are never answered; "ok": as if there were nothing to do.
-	empty_refresh = "unanswered";
-	-- One user with bad data, and the whole POST is never answered; "error": he counts as an error instead.
-	bad_data = "unanswered";
-	-- A contact comes or goes for a client without presence: pushed, and never answered; "ok".
-	no_presence = "unanswered";
-	-- After a JSON array nothing works for that user until all his sessions end; "never": no after-effect.
-	poison_stays = "array";
-	-- 500 for a body that is not JSON.
-	invalid_json = 500;
-	-- A number, which names nobody; "map": user to reason.
-	errors_as = "number";
-	-- "none": replies of the service apply as they land, so that a stale one undoes a newer; "asked": stale ones are dropped.
-	order = "none";
-	-- How many GETs at once in one refresh; 0: all of them.
-	concurrency = 0;
-	-- true: refreshes are worked off, and never answered.
-	silent = false;
-	-- What GET /refresh/USER says, "ok" or "error", whatever happened; "as it was".
-	verdict = "as it was";
-};
-local turned = module:shared("/*/test_control/switches");
-
-local function switch(name)
-	if turned[name] == nil then return defaults[name]; end
-	return turned[name];
-end
 
 module:add_feature("jabber:iq:roster");
 
@@ -140,49 +111,33 @@ local function apply(user, roster)
 	return told;
 end
 
-local asked = 0; -- how many refreshes there were, to know the order of two of one user
-
 -- Fetches a user's roster and applies it; `done` gets nil, or why it failed, and is never called where nothing is said.
 local function refresh(username, done)
 	local user = type(username) == "string" and users[username];
 	if not user then return done(); end
-	asked = asked + 1;
-	local number = asked;
 	fetch(username, function (verdict, roster)
 		if verdict == "refused" then return done("the service refused"); end
 		if users[username] ~= user then return done(); end -- he left meanwhile: assumed
-		if verdict == "array" and switch("poison_stays") == "array" then user.poisoned = true; end
-		if verdict ~= "ok" or user.poisoned then
-			if switch("bad_data") == "error" then done("bad data"); end
-			return;
-		end
-		if switch("order") == "asked" and number < (user.refreshed or 0) then return done(); end
-		user.refreshed = number;
-		if apply(user, roster) or switch("no_presence") == "ok" then done(); end
+		if verdict == "array" then user.poisoned = true; end -- until all his sessions end
+		if verdict ~= "ok" or user.poisoned then return; end
+		-- A stale reply that lands late undoes a newer one.
+		if apply(user, roster) then done(); end
 	end);
 end
 
--- Refreshes all of them, in the order given, as many at once as `concurrency` says; `done` gets errors by name.
+-- Refreshes all of them at once; `done` gets the number of errors.
 local function refresh_all(usernames, done)
-	local errors, waiting, next_one, running = {}, #usernames, 1, 0;
-	local function go_on()
-		local most = switch("concurrency");
-		while next_one <= #usernames and (most == 0 or running < most) do
-			local username = usernames[next_one];
-			next_one, running = next_one + 1, running + 1;
-			refresh(username, function (problem)
-				running, waiting = running - 1, waiting - 1;
-				if problem then errors[#errors + 1] = { tostring(username), problem }; end
-				if waiting == 0 then return done(errors); end
-				go_on();
-			end);
-		end
+	local errors, waiting = 0, #usernames;
+	for _, username in ipairs(usernames) do
+		refresh(username, function (problem)
+			waiting = waiting - 1;
+			if problem then errors = errors + 1; end
+			if waiting == 0 then done(errors); end
+		end);
 	end
-	go_on();
 end
 
 local function respond(response, answer)
-	if switch("silent") then return; end
 	response.headers.content_type = "application/json";
 	response:send(json.encode(answer));
 end
@@ -195,24 +150,14 @@ local function handle_many(event)
 		return true;
 	end
 	local usernames = json.decode(request.body or "");
-	if usernames == nil or usernames == json.null then return switch("invalid_json"); end
-	if type(usernames) ~= "table" or #usernames == 0 then
-		if switch("empty_refresh") == "ok" then
-			respond(response, { status = "ok", message = "roster update complete", updated = 0, errors = 0 });
-		end
-		return true;
-	end
+	if usernames == nil or usernames == json.null then return 500; end
+	if type(usernames) ~= "table" or #usernames == 0 then return true; end -- never answered
 	refresh_all(usernames, function (errors)
-		local shown = #errors;
-		if switch("errors_as") == "map" then
-			shown = {};
-			for _, one in ipairs(errors) do shown[one[1]] = one[2]; end
-		end
 		respond(response, {
 			status = "ok";
 			message = "roster update complete";
-			updated = #usernames - #errors; -- that errors are left out is assumed; users who are offline do count
-			errors = shown;
+			updated = #usernames - errors; -- that errors are left out is assumed; users who are offline do count
+			errors = errors; -- a number, which names nobody
 		});
 	end);
 	return true;
@@ -222,9 +167,7 @@ local function handle_one(event, username)
 	local response = event.response;
 	response.on_destroy = function () end;
 	refresh(username, function (problem)
-		local verdict = switch("verdict");
-		if verdict == "as it was" then verdict = problem and "error" or "ok"; end
-		respond(response, { status = verdict, message = "roster update complete" });
+		respond(response, { status = problem and "error" or "ok", message = "roster update complete" });
 	end);
 	return true;
 end

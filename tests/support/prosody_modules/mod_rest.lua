@@ -19,20 +19,6 @@ local hook_type = module:get_option_string("rest_callback_content_type", "applic
 local largest = 256 * 1024;
 local iq_timeout_s, iq_timeout_most_s = 120, 300;
 
-local defaults = {
-	-- What an iq that nobody answers becomes: "stanza", a 200 with an error in it (assumed), or "504".
-	iq_timeout = "stanza";
-	-- A condition: every stanza is answered with this error, of the type `error_type`, in a 200.
-	error = "";
-	error_type = "wait";
-};
-local turned = module:shared("/*/test_control/switches");
-
-local function switch(name)
-	if turned["rest_"..name] == nil then return defaults[name]; end
-	return turned["rest_"..name];
-end
-
 local function check_basic(coded)
 	local user, password = (base64.decode(coded) or ""):match("^([^:]*):(.*)$");
 	-- The local part only: a whole JID is refused.
@@ -68,11 +54,8 @@ local function ask(iq, response, timeout_s)
 	end, function (problem)
 		if problem.context and problem.context.stanza then
 			respond(response, problem.context.stanza);
-		elseif switch("iq_timeout") == "stanza" then
-			respond(response, st.error_reply(iq, problem.type, problem.condition, problem.text));
 		else
-			response.status_code = 504;
-			response:send("");
+			respond(response, st.error_reply(iq, problem.type, problem.condition, problem.text)); -- assumed
 		end
 	end);
 	return true;
@@ -97,11 +80,6 @@ end
 local function send(stanza, event, who)
 	stanza.attr.from = stanza.attr.from or who;
 	if jid.bare(stanza.attr.from) ~= who then return 403; end
-	if switch("error") ~= "" then
-		stanza.attr.to = stanza.attr.to or who;
-		respond(event.response, st.error_reply(stanza, switch("error_type"), switch("error"), "as the test wants it"));
-		return true;
-	end
 	if stanza.name ~= "iq" then return deliver(stanza, event.response, who); end
 	if stanza.attr.type == "result" or stanza.attr.type == "error" then return 422; end -- assumed
 	stanza.attr.to = stanza.attr.to or who; -- assumed

@@ -1,5 +1,5 @@
--- What tests do with a running Prosody, over HTTP on loopback (tests/support/prosody.py): accounts, tokens, switches of
--- the stand-in modules, a fresh start, and users who are online without a client. Never part of a real configuration.
+-- What tests do with a running Prosody, over HTTP on loopback (tests/support/prosody.py): accounts, tokens, a
+-- fresh start, and users who are online without a client. Never part of a real configuration.
 --
 -- It touches nothing of the modules under test, so it serves beside the original ones as well.
 
@@ -7,10 +7,8 @@ local json = require "util.json";
 local st = require "util.stanza";
 local usermanager = require "core.usermanager";
 local sessionmanager = require "core.sessionmanager";
-local modulemanager = require "core.modulemanager";
 
 local host = module.host;
-local switches = module:shared("/*/test_control/switches");
 local sent = module:shared("sent"); -- stanzas to users without a client: kind to number
 
 -- What goes over HTTP: requests of modules to services (asked, open, the most that were open), and those that came.
@@ -41,17 +39,8 @@ function acts.register(accounts)
 	for username, password in pairs(accounts) do assert(usermanager.create_user(username, password, host)); end
 end
 
--- { name: value, … }; null sets one back.
-function acts.turn(changes)
-	for name, value in pairs(changes) do
-		if value == json.null then value = nil; end
-		switches[name] = value;
-	end
-end
-
--- Ends all sessions, sets back all switches, forgets all accounts.
+-- Ends all sessions, forgets all accounts.
 function acts.reset()
-	for name in pairs(switches) do switches[name] = nil; end
 	for kind in pairs(sent) do sent[kind] = nil; end
 	local open = {};
 	for _, user in pairs(prosody.hosts[host].sessions) do
@@ -67,21 +56,6 @@ end
 function acts.token(wanted)
 	local jid = wanted.user.."@"..host;
 	return assert(module:depends("tokenauth").create_jid_token(jid, jid, wanted.scope));
-end
-
--- { name, host? }: as an operator's `module:reload`.
-function acts.reload(wanted)
-	assert(modulemanager.reload(wanted.host or host, wanted.name));
-end
-
--- { name, host? }
-function acts.unload(wanted)
-	assert(modulemanager.unload(wanted.host or host, wanted.name));
-end
-
--- { name, host? }
-function acts.load(wanted)
-	assert(modulemanager.load(wanted.host or host, wanted.name));
 end
 
 -- Who is online: user to number of sessions.
