@@ -99,14 +99,6 @@ def test_a_broker_and_a_group_serve_rosters_once_and_deliver_meanwhile(
     assert "restbroker_ready" in metrics
 
 
-def test_a_broker_leaves_rosters_to_others_where_it_is_told_so(configured: Configured, tmp_path: Path) -> None:
-    config = configured({"Serve": False})
-    with started(["run", "--config", str(config)], directory=tmp_path / "run") as broker:
-        broker.wait_for("broker.started")
-        assert broker.stop() == 0
-    assert "what=rosters" not in broker.output()
-
-
 def test_a_taken_port_stops_no_delivery_and_is_told_by_its_key(
     configured: Configured, tmp_path: Path, redis_server: RedisServer
 ) -> None:

@@ -44,8 +44,6 @@ EXPERT: Final = (
     Arrow("talking", "post_to_room", "talking"),
     Arrow("talking", "leave_room", "ready"),
 )
-EVENTS: Final = frozenset({"notify-queue", "offer", "offerReceived", "offerRevoked", "invitationReceived"})
-"""By the word in the server's data; what else moves somebody is a command."""
 
 
 class NoSuchArrow(Exception):
@@ -79,23 +77,10 @@ class Desk:
     rejected: frozenset[str] = frozenset()
     """Who does not want the question that is waiting."""
 
-    def permitted(self) -> Iterator[Step]:
-        """All that somebody can do now."""
-        for who, here in self.states.items():
-            yield from (Step(who, arrow.by) for arrow in self._table(who) if arrow.here == here and _is_job(arrow))
-
     def after(self, step: Step) -> tuple["Desk", tuple[Due, ...]]:
         """What is so then, and what was told on the way. Raises NoSuchArrow."""
         moved = self._moved(step.who, step.command)
         return moved._told(moved._due(step))
-
-    def lapsed(self) -> tuple["Desk", tuple[Due, ...]]:
-        """As `after`: the expert who has the offer lets its time pass."""
-        return self._told(Due(who, "offerRevoked") for who in self._offered())
-
-    def restarted(self) -> "Desk":
-        """The server has forgotten streams, workgroups' members, the question and the room; nobody is told."""
-        return opened(self.asker, self.experts)
 
     def _due(self, step: Step) -> Iterator[Due]:
         match step.command:
@@ -143,54 +128,27 @@ class Desk:
         return ASKER if who == self.asker else EXPERT
 
 
+def _walk(steps: str) -> Sequence[Step]:
+    return [Step(*step.split()) for step in steps.split(", ")]
+
+
 WALKS: Final[Mapping[str, Sequence[Step]]] = {
-    "the next expert takes what the first rejects": (
-        Step("bob", "join_workgroup"),
-        Step("cid", "join_workgroup"),
-        Step("ann", "ask"),
-        Step("bob", "reject_offer"),
-        Step("cid", "accept_offer"),
-        Step("cid", "join_room"),
-        Step("ann", "ask_join"),
-        Step("ann", "ask_send"),
-        Step("cid", "post_to_room"),
-        Step("cid", "leave_room"),
-        Step("cid", "leave_workgroup"),
-        Step("bob", "leave_workgroup"),
-        Step("ann", "ask_revoke"),
+    "the next expert takes what the first rejects": _walk(
+        "bob join_workgroup, cid join_workgroup, ann ask, bob reject_offer, cid accept_offer, cid join_room,"
+        " ann ask_join, ann ask_send, cid post_to_room, cid leave_room, cid leave_workgroup,"
+        " bob leave_workgroup, ann ask_revoke"
     ),
-    "who asks takes it back and asks again": (
-        Step("bob", "join_workgroup"),
-        Step("ann", "ask"),
-        Step("ann", "ask_revoke"),
-        Step("ann", "ask"),
-        Step("bob", "accept_offer"),
-        Step("ann", "ask_join"),
-        Step("bob", "join_room"),
-        Step("bob", "post_to_room"),
+    "who asks takes it back and asks again": _walk(
+        "bob join_workgroup, ann ask, ann ask_revoke, ann ask, bob accept_offer, ann ask_join, bob join_room,"
+        " bob post_to_room"
     ),
-    "an expert comes after the question": (
-        Step("bob", "join_workgroup"),
-        Step("ann", "ask"),
-        Step("bob", "reject_offer"),
-        Step("cid", "join_workgroup"),
-        Step("cid", "accept_offer"),
-        Step("ann", "ask_revoke"),
+    "an expert comes after the question": _walk(
+        "bob join_workgroup, ann ask, bob reject_offer, cid join_workgroup, cid accept_offer, ann ask_revoke"
     ),
 }
-"""Between them they go along every arrow but those that only the server's own time decides."""
-TIMED: Final = frozenset(
-    {
-        Arrow("ready", "notify-queue", "ready"),
-        Arrow("accepted", "offerRevoked", "ready"),
-    }
-)
+"""Between them they go along every arrow but two, which only the server's own time decides."""
 
 
 def opened(asker: str, experts: Sequence[str]) -> Desk:
     """Nobody has come yet."""
     return Desk(asker, tuple(experts), {asker: "out", **dict.fromkeys(experts, "away")})
-
-
-def _is_job(arrow: Arrow) -> bool:
-    return arrow.by not in EVENTS

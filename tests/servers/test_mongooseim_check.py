@@ -1,7 +1,6 @@
 # ruff: noqa: SLF001 - one step of many, which others need a server for
 """What the check finds out about a MongooseIM, beside the stand-in for it."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from restbroker.config.target import Target, Url
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding
 from restbroker.servers.mongooseim import check
+from tests.servers.sides import target_of
 from tests.support.mongooseim.faults import Kind
 from tests.support.mongooseim.server import MongooseIM
 from tests.support.ports import free_port
@@ -34,10 +34,7 @@ def look(tmp_path: Path) -> Look:
 
     async def run(**members: Any) -> dict[str, Finding]:
         login = {"Basic": {"User": "admin", "Pass": "secret"}}
-        entry = {"Kind": "mongooseim", "Domain": "localhost", "Auth": login, "Queues": ["mim"], **members}
-        file = tmp_path / "target.json"
-        file.write_text(json.dumps({"Token": "t", "Targets": {"mim": entry}}))
-        target = load(file, {}, {}, registry.kinds()).config.targets[0]
+        target = target_of(tmp_path, {"Kind": "mongooseim", "Domain": "localhost", "Auth": login, **members})
         return {found.code: found for found in await registry.check(target)}
 
     return run
@@ -79,47 +76,27 @@ async def test_what_is_wrong_with_a_target_is_told_with_its_cure(
     assert "wr0ng" not in repr(found)
 
 
-async def test_a_listener_for_another_host_is_told_with_the_host(look: Look, mim: MongooseIM) -> None:
-    url = mim.url.replace("localhost", "127.0.0.1")
-    (found,) = (await look(URL=url)).values()
-    assert (found.code, found.cure) == ("OtherHost", '"HostHeader": "localhost"')
-    assert "Reachable" in await look(URL=url, HostHeader="localhost")
+async def test_what_is_not_the_api_or_does_not_answer_is_told_and_nothing_else(look: Look, mim: MongooseIM) -> None:
+    async def only(url: str = mim.url, **members: Any) -> tuple[str, str | None]:
+        (found,) = (await look(URL=url, **members)).values()
+        return found.code, found.cause
 
-
-async def test_a_path_that_is_not_the_apis_is_told(look: Look, mim: MongooseIM) -> None:
-    (found,) = (await look(URL=mim.url.replace("/api/", "/rest/"))).values()
-    assert found.code == "NotTheApi"
-
-
-async def test_the_endpoint_of_another_schema_is_told(look: Look) -> None:
+    loopback = mim.url.replace("localhost", "127.0.0.1")
+    (other,) = (await look(URL=loopback)).values()
+    assert (other.code, other.cure) == ("OtherHost", '"HostHeader": "localhost"')
+    assert "Reachable" in await look(URL=loopback, HostHeader="localhost")
+    assert (await only(mim.url.replace("/api/", "/rest/")))[0] == "NotTheApi"
+    assert await only(f"http://localhost:{free_port()}/api/graphql") == ("Unreachable", "target")
+    with Receiver(lambda _: Answer(200, b"<html>Welcome</html>")) as another:
+        assert (await only(another.url + "/api/graphql"))[0] == "NotTheApi"
     with MongooseIM(endpoint="user") as server:
         server.world.register("admin@localhost")
         login = {"Basic": {"User": "admin@localhost", "Pass": "secret"}}
-        (found,) = (await look(URL=server.url, Auth=login)).values()
-    assert found.code == "OtherSchema"
-
-
-async def test_a_database_that_is_away_is_told(look: Look, mim: MongooseIM) -> None:
-    mim.faults.database_away = True
-    (found,) = (await look(URL=mim.url)).values()
-    assert (found.code, found.level, found.cause) == ("DatabaseAway", "problem", "target")
-
-
-async def test_a_server_that_says_nothing_is_told(look: Look, mim: MongooseIM) -> None:
+        assert (await only(server.url, Auth=login))[0] == "OtherSchema"
     mim.faults.add(Kind.HANG)
-    (found,) = (await look(URL=mim.url, RequestTimeout="300ms")).values()
-    assert found.code == "Silent"
-
-
-async def test_no_server_is_told(look: Look) -> None:
-    (found,) = (await look(URL=f"http://localhost:{free_port()}/api/graphql")).values()
-    assert (found.code, found.cause) == ("Unreachable", "target")
-
-
-async def test_another_server_is_told(look: Look) -> None:
-    with Receiver(lambda _: Answer(200, b"<html>Welcome</html>")) as other:
-        (found,) = (await look(URL=other.url + "/api/graphql")).values()
-    assert found.code == "NotTheApi"
+    assert (await only(RequestTimeout="300ms"))[0] == "Silent"
+    mim.faults.database_away = True
+    assert await only() == ("DatabaseAway", "target")
 
 
 async def test_a_password_that_cannot_be_read_is_told(look: Look, mim: MongooseIM, tmp_path: Path) -> None:

@@ -205,15 +205,6 @@ def taken(line: redis.Redis, count: int) -> list[dict[str, Any]]:
     return [one["args"][0] for one in every]
 
 
-def test_both_sides_name_the_same_paths_topics_and_keys() -> None:
-    connection, path = http_fragment()
-    assert connection["path_prefix"] + path == SOURCES["http"]["Path"] + "/HOOK-SECRET"
-    options = SOURCES["sns"]["Options"]
-    assert sns_fragment()["access_key_id"] == options["AccessKey"]
-    assert {sns_fragment()[f"{name}_topic"] for name in TOPICS.values()} == set(options["Topics"])
-    assert {one["Queue"] for one in SOURCES.values()} == {"xmpp_events"}
-
-
 def publish(rabbit: RabbitMQ, published: Sequence[Published]) -> None:
     for one in published:
         rabbit.publish(one.exchange, one.routing_key, one.body)

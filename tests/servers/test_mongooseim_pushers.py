@@ -1,9 +1,8 @@
 """What plays MongooseIM's event pushers sends the bytes that MongooseIM 6.8 sent."""
 
-import json
 import socket
 
-from tests.support.mongooseim import push_http, push_rabbit, push_sns
+from tests.support.mongooseim import push_http
 from tests.support.mongooseim.push_http import HttpPusher
 
 
@@ -39,36 +38,3 @@ content-type: application/x-www-form-urlencoded\r
 \r
 author=alice&server=localhost&receiver=bob&message=Hi%2C+Bob%21"""
             )
-
-
-def test_a_request_to_sns_is_signed_as_amazons_own_library_signs_it() -> None:
-    """The signature was made by botocore."""
-    headers = push_sns.signed("gw.example:8443", b"Action=Publish", "AK", "SECRET", 1_700_000_000)
-    assert headers["authorization"] == (
-        "AWS4-HMAC-SHA256 Credential=AK/20231114/us-east-1/sns/aws4_request, "
-        "SignedHeaders=host;x-amz-content-sha256;x-amz-date, "
-        "Signature=816a5ef07edf363b70ffee0f2e64eed78ef4323978659d0ebc3dfc6257407e3d"
-    )
-
-
-def test_events_are_published_to_rabbitmq_with_the_keys_and_members_of_there() -> None:
-    for one in push_rabbit.chat("first.last@localhost/PC", "bob@localhost", "Grüße"):
-        key = "first.last@localhost.chat_msg_sent" if "sent" in one.routing_key else "bob@localhost.chat_msg_recv"
-        assert (one.exchange, one.routing_key) == ("chat_msg", key)
-        assert "Grüße".encode() in one.body
-        assert json.loads(one.body) == {
-            "to_user_id": "bob@localhost",
-            "from_user_id": "first.last@localhost/PC",
-            "message": "Grüße",
-        }
-    occupants = {"a": "alice@localhost/PC", "b": "bob@localhost/PC"}
-    published = push_rabbit.groupchat("alice@localhost/PC", "room@muc.localhost", "a", occupants, "hi")
-    assert [(one.routing_key, one.payload["to_user_id"], one.payload["from_user_id"]) for one in published] == [
-        ("alice@localhost.groupchat_msg_sent", "room@muc.localhost", "alice@localhost/PC"),
-        ("room@muc.localhost.groupchat_msg_recv", "room@muc.localhost", "room@muc.localhost/a"),
-        ("alice@localhost.groupchat_msg_recv", "alice@localhost/PC", "room@muc.localhost/a"),
-        ("bob@localhost.groupchat_msg_recv", "bob@localhost/PC", "room@muc.localhost/a"),
-    ]
-    gone = push_rabbit.presence("bob@localhost/PC", present=False)
-    assert (gone.exchange, gone.routing_key) == ("presence", "bob@localhost")
-    assert json.loads(gone.body) == {"user_id": "bob@localhost/PC", "present": False}

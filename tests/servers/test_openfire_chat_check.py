@@ -15,7 +15,6 @@ from restbroker.servers.openfire.chat import check as looked
 from restbroker.servers.openfire.chat.options import Settings
 from tests.support.openfire.server import Openfire
 from tests.support.ports import free_port
-from tests.support.rows import rows
 
 
 @pytest.fixture
@@ -47,53 +46,37 @@ async def test_a_server_that_works_is_well_and_nobody_is_logged_in(chat: Openfir
     assert not chat.world.logins
 
 
-async def test_the_port_of_the_console_is_told_from_that_of_the_chat_api(chat: Openfire) -> None:
-    for is_up in (True, False):
-        chat.redirects = not is_up
-        found = await only(target(chat, port=chat.rest_port))
-        assert (found.level, found.code) == ("problem", "NotTheApi")
-        assert found.cure is not None
-        assert f'"URL": "{chat.chat_url}"' in found.cure
+async def test_what_is_wrong_is_told_with_its_cure(chat: Openfire) -> None:
+    wrong = Secret("wr0ng-one")
+    here = f'"URL": "{chat.chat_url}"'
+    rows: list[tuple[Target, str, str]] = [
+        (target(chat, port=chat.rest_port), "NotTheApi", here),
+        (target(chat, "/api"), "NotTheApi", here),
+        (target(chat, port=free_port()), "Unreachable", chat.chat_url),
+        (target(chat, credentials=Basic("admin", wrong)), "LoginRefused", "an administrator's"),
+        (target(chat, credentials=None, options=Settings(wrong)), "LoginRefused", "plugin.ofchat.secret"),
+        (target(chat, credentials=None), "LoginRefused", "Give Auth"),
+    ]
+    for asked, code, cure in rows:
+        chat.asked.clear()
+        found = await only(asked)
+        assert (found.level, found.code) == ("problem", code)
+        assert cure in (found.cure or ""), code
+        assert "wr0ng" not in repr(found), code
+        if code == "Unreachable":
+            # The usual ports are tried without the login.
+            assert [one.headers.get("authorization") for one in chat.asked] == [None]
+    chat.redirects = True
+    found = await only(target(chat, port=chat.rest_port))
+    assert here in (found.cure or "")
     assert "admin console" in found.message
-
-
-async def test_another_path_is_told_where_the_api_is(chat: Openfire) -> None:
-    found = await only(target(chat, "/api"))
-    assert found.code == "NotTheApi"
-    assert found.cure is not None
-    assert f'"URL": "{chat.chat_url}"' in found.cure
-
-
-async def test_where_nothing_answers_the_usual_ports_are_tried_without_the_login(chat: Openfire) -> None:
-    found = await only(target(chat, port=free_port()))
-    assert found.code == "Unreachable"
-    assert found.cure is not None
-    assert chat.chat_url in found.cure
-    assert [one.headers.get("authorization") for one in chat.asked] == [None]
-
-
-@rows(
-    ("changed", "cure"),
-    [
-        ({"credentials": Basic("admin", Secret("wr0ng-one"))}, "an administrator's"),
-        ({"credentials": None, "options": Settings(Secret("wr0ng-one"))}, "plugin.ofchat.secret"),
-        ({"credentials": None}, "Give Auth"),
-    ],
-)
-async def test_a_login_that_is_refused_says_what_to_correct(chat: Openfire, changed: dict[str, Any], cure: str) -> None:
-    found = await only(target(chat, **changed))
-    assert (found.code, found.cause) == ("LoginRefused", "refused")
-    assert found.cure is not None
-    assert cure in found.cure
-    assert "wr0ng" not in repr(found)
-
-
-async def test_a_plugin_that_is_switched_off_is_no_refused_login(chat: Openfire) -> None:
-    chat.is_enabled = False
+    chat.redirects, chat.is_enabled = False, False
     found = await only(target(chat))
-    assert (found.level, found.code, found.cause) == ("problem", "PluginDisabled", "target")
-    assert found.cure is not None
-    assert "plugin.ofchat.enabled" in found.cure
+    assert (found.code, found.cause) == ("PluginDisabled", "target")
+    assert "plugin.ofchat.enabled" in (found.cure or "")
+    chat.stop()
+    found = await only(target(chat))
+    assert (found.code, found.cause) == ("Unreachable", "target")
 
 
 async def test_a_file_of_passwords_is_looked_at(chat: Openfire, tmp_path: Path) -> None:
@@ -127,9 +110,3 @@ async def test_a_whole_jid_as_login_which_takes_the_probe_and_no_users_login_is_
     assert [(one.level, one.code) for one in found] == [("ok", "Reachable"), ("problem", "NotAdministrator")]
     assert found[1].cure is not None
     assert "name alone" in found[1].cure
-
-
-async def test_a_server_that_stopped_is_not_reached(chat: Openfire) -> None:
-    chat.stop()
-    found = await only(target(chat))
-    assert (found.code, found.cause) == ("Unreachable", "target")

@@ -11,7 +11,8 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Rejected
 from restbroker.servers import registry
 from tests.servers.openfire_recorded import is_recorded, recorded
-from tests.servers.openfire_sides import Side, sides_of
+from tests.servers.openfire_sides import sides_of
+from tests.servers.sides import Side
 from tests.support.openfire.server import Openfire
 from tests.support.openfire.world import Group
 from tests.support.redis_server import RedisServer

@@ -135,13 +135,6 @@ async def test_after_a_restart_of_the_server_each_user_is_logged_in_once(redis_s
         assert [await logins.stream("juliet") for logins in all_of_them] == ["ofchat-102"] * 3
 
 
-async def test_a_stream_that_lives_is_the_same_after_renewing(redis_server: RedisServer) -> None:
-    async with processes(redis_server, Openfire()) as open_one:
-        logins = open_one()
-        stream = await logins.stream("juliet")
-        assert await logins.renew("juliet", stream) == stream
-
-
 async def test_an_administrator_logs_users_in_with_nothing_or_with_their_own_passwords(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
@@ -196,16 +189,6 @@ async def test_nobody_is_logged_in_without_a_password_by_who_is_no_administrator
         assert len(server.asked) == 2
         server.admin_status = 404
         await logins.stream("romeo")
-
-
-async def test_whether_the_login_is_an_administrators_is_asked_until_it_is_known(redis_server: RedisServer) -> None:
-    server = Openfire(admin_status=503)
-    async with processes(redis_server, server) as open_one:
-        logins = open_one()
-        for status, asked in ((503, 1), (404, 2), (401, 2)):
-            server.admin_status = status
-            await logins.login("juliet")
-            assert server.asked_of_admin == asked
 
 
 async def test_who_cannot_log_a_user_in_lets_the_next_try_at_once(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
-from tests.servers.openfire_sides import Open, Side, sides_of
+from tests.servers.openfire_sides import Open, sides_of
+from tests.servers.sides import Side
 from tests.support.link import Direct
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
@@ -240,19 +241,6 @@ async def test_whom_a_job_banned_that_was_cut_off_joins_before_a_post(chat: Open
     assert told(chat) == ["before"]
 
 
-async def test_who_was_banned_says_nothing_and_the_job_says_so_until_the_ban_is_lifted(
-    chat: Openfire, sides: Open
-) -> None:
-    async with sides() as (side,):
-        await side.done("create_room", ROOM)
-        await side.done("join_room", IN)
-        await side.done("add_room_outcast", NURSE)
-        assert_refused(await side.call("post_to_room", says("banned")), "JoinRefused", "a ban")
-        await side.done("delete_room_outcast", NURSE)
-        await side.done("post_to_room", says("back"))
-    assert told(chat) == ["back"]
-
-
 async def test_of_many_posts_at_once_by_two_brokers_one_joins_and_all_are_heard(chat: Openfire, sides: Open) -> None:
     # Each join has him leave and enter: what is said in between is lost, with a 200.
     async with sides(2) as brokers:
@@ -397,15 +385,6 @@ async def test_a_room_is_the_same_in_great_letters_though_the_plugin_remembers_i
         await side.done("post_to_room", {**says("great"), "roomName": "Balcony@Conference.example.org"})
         await side.done("post_to_room", {**says("small again"), "roomName": "balcony"})
     assert told(chat) == ["small", "great", "small again"]
-
-
-async def test_a_deleted_room_is_said_to_be_gone_by_each_post_of_who_was_in_it(chat: Openfire, sides: Open) -> None:
-    async with sides(2) as (one, other):
-        await one.done("create_room", ROOM)
-        await one.done("post_to_room", says("before"))
-        await other.done("delete_room", {"roomName": "balcony"})
-        for side in (one, other):
-            assert_refused(await side.call("post_to_room", says("after")), "NoSuchRoom")
 
 
 async def test_a_room_that_others_delete_is_said_to_be_gone_and_is_joined_again_once_there_is_another(

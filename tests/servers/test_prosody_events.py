@@ -82,15 +82,6 @@ def test_a_message_to_a_bot_is_a_job_with_all_that_is_known_of_it(
     assert john.messages.all == []
 
 
-def test_a_burst_of_messages_loses_none(
-    prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
-) -> None:
-    with broker(tmp_path, redis_server, prosody):
-        for number in range(200):
-            john.say(f"bot@{prosody.hook_host}", str(number))
-        assert {event["body"] for event in awaited(store, 200)} == {str(number) for number in range(200)}
-
-
 def test_a_question_is_refused_so_that_nobody_takes_silence_for_an_answer(
     prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
 ) -> None:

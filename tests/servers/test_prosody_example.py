@@ -82,15 +82,6 @@ def clients(prosody_of_it: Prosody, broker: Running) -> Iterator[Clients]:
         yield clients
 
 
-def test_the_two_sides_name_the_same_ports_and_paths() -> None:
-    lua = (EXAMPLE / "restbroker.cfg.lua").read_text("utf-8")
-    roster, source = ENV["Roster"], ENV["Events"]["Sources"]["prosody"]
-    assert f"http://{roster['Listen']}{roster['Path'].replace('{user}', '%s')}?key=" in lua
-    assert f'@{ENV["Events"]["Listen"]}{source["Path"]}"' in lua
-    assert {target["HostHeader"] for target in ENV["Targets"].values()} == {roster["Domain"]}
-    assert f'VirtualHost "{roster["Domain"]}"' in lua
-
-
 def test_prosody_loads_it(prosody_of_it: Prosody) -> None:
     assert prosody_of_it.refresh("nobody")[0] == 200
     assert prosody_of_it.call("POST", "/rest", "{}")[0] == 401

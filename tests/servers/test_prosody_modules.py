@@ -5,15 +5,12 @@ PROSODY_MODULES=/path` holds the originals to the same.
 """
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.support.prosody import Prosody
-from tests.support.receiver import Answer, Receiver
 from tests.support.roster_service import RosterService
-from tests.support.wait import until
 from tests.support.xmpp import Client, Clients
 
 JSON = "application/json"
@@ -58,12 +55,6 @@ def test_an_error_of_xmpp_is_a_200_with_its_type_and_condition(prosody: Prosody,
     assert (reply["error"]["type"], reply["error"]["condition"]) == ("cancel", "service-unavailable")
 
 
-def test_without_a_recipient_it_is_a_202_and_nothing_happens(prosody: Prosody, aaron: Client) -> None:
-    for document in ({**HELLO, "to": "@@"}, {"kind": "message", "body": "to nobody"}, {**HELLO, "body": "the next"}):
-        assert post(prosody, document)[0] == 202
-    assert [message.body for message in aaron.messages.wait_for_number(1)] == ["the next"]
-
-
 def test_whom_it_does_not_know(prosody: Prosody, john: Client) -> None:
     status, text = post(prosody, HELLO, Authorization="", Accept=JSON)
     assert status == 401
@@ -94,44 +85,6 @@ def test_an_iq_that_nobody_answers_ends_after_the_time_that_a_header_gives(proso
     assert (status, reply["error"]["type"], reply["error"]["condition"]) == (200, "wait", "remote-server-timeout")
 
 
-# The web hook: what is sent to the host of the component, or to anybody at it.
-
-
-def bodies(hook: Receiver) -> list[Any]:
-    return [json.loads(received.body) for received in hook.of("POST")]
-
-
-def saying(status: int) -> Callable[[object], Answer]:
-    return lambda _received: Answer(status, b"")
-
-
-def test_an_iq_to_the_hook_is_always_answered(prosody: Prosody, john: Client) -> None:
-    for status in (202, 204):
-        with Receiver(saying(status), port=prosody.hook_port):
-            assert john.ask(f"bot@{prosody.hook_host}", "<ping xmlns='urn:xmpp:ping'/>") == ("result", None)
-
-
-def test_a_hook_that_says_no_is_an_error_for_the_sender(prosody: Prosody, john: Client) -> None:
-    refusals = {404: "item-not-found", 500: "internal-server-error"}
-    for number, (status, condition) in enumerate(refusals.items(), 1):
-        with Receiver(saying(status), port=prosody.hook_port):
-            john.say(f"bot@{prosody.hook_host}", "hi")
-            assert john.messages.wait_for_number(number)[-1].condition == condition
-            ping = "<ping xmlns='urn:xmpp:ping'/>"
-            assert john.ask(f"bot@{prosody.hook_host}", ping) == ("error", condition)
-
-
-def test_a_hook_that_is_not_there_is_an_error_for_the_sender_and_the_stanza_is_not_sent_again(
-    prosody: Prosody, john: Client
-) -> None:
-    john.say(f"bot@{prosody.hook_host}", "lost")
-    assert john.messages.wait_for_number(1)[0].condition == "recipient-unavailable"
-    with Receiver(lambda _received: Answer(202, b""), port=prosody.hook_port) as hook:
-        john.say(f"bot@{prosody.hook_host}", "kept")
-        until(lambda: hook.received, "the hook is called")
-        assert [event["body"] for event in bodies(hook)] == ["kept"]
-
-
 # mod_post_msg
 
 
@@ -145,19 +98,6 @@ def test_post_msg_sends_json_forms_and_text(prosody: Prosody, aaron: Client) -> 
     assert send(prosody, "/aaron@example.org", "two", "text/plain") == 201
     assert send(prosody, "/", "to=aaron%40example.org&body=three", "application/x-www-form-urlencoded") == 201
     assert [message.body for message in aaron.messages.wait_for_number(3)] == ["one", "two", "three"]
-
-
-def test_post_msg_wants_the_whole_jid_and_exact_types(prosody: Prosody, aaron: Client) -> None:
-    to = "/aaron@example.org"
-    assert prosody.call("POST", f"/msg{to}", "{}", {"Content-Type": JSON})[0] == 401
-    assert send(prosody, to, '{"body": "x"}', user="aaron@wrong.example") == 401
-    assert send(prosody, to, '{"body": "x"}', user="john") == 500
-    broken = {"Content-Type": JSON, "Authorization": "Basic ???"}
-    assert prosody.call("POST", f"/msg{to}", "{}", broken)[0] == 500
-    assert send(prosody, to, "{no JSON") == 400
-    assert send(prosody, to, '{"body": "x"}', "application/json; charset=utf-8") == 415
-    assert send(prosody, "/", '{"body": "to nobody"}') == 422
-    assert prosody.call("GET", "/msg")[0] in {301, 404}
 
 
 # mod_http_admin_api

@@ -135,59 +135,30 @@ def test_a_contact_that_a_job_adds_is_pushed_to_the_client_and_one_that_it_remov
     assert stage.size("dead") == stage.size("retry") == 0
 
 
-def test_two_who_are_befriended_see_each_other_at_once(stage: Stage, broker: Running, clients: Clients) -> None:
-    stage.prosody.register("john", "aaron")
-    john, aaron = clients.login("john"), clients.login("aaron")
-    stage.push("befriend", {"a": "john", "b": "aaron"})
-    assert john.pushes.wait_for_number(1)[0].jid == AARON
-    assert aaron.pushes.wait_for_number(1)[0].jid == "john@example.org"
-    assert [one.kind for one in john.presences.wait_for_number(1)] == ["available"]
-    assert [one.kind for one in aaron.presences.wait_for_number(1)] == ["available"]
-    assert broker.stop() == 0, broker.output()
-
-
-def test_of_twenty_users_the_one_whose_service_fails_is_retried_alone_until_it_works(
-    stage: Stage, broker: Running, clients: Clients
+@pytest.mark.parametrize(
+    ("answer", "number", "code"),
+    [(503, 20, "RefreshFailed"), (b'{"ann@example.org":{"groups":["a list"]}}', 5, "RefreshUnanswered")],
+)
+def test_one_roster_that_fails_or_stops_the_answer_is_retried_alone_and_costs_the_others_of_its_batch_nothing(
+    stage: Stage, broker: Running, clients: Clients, answer: int | bytes, number: int, code: str
 ) -> None:
-    users = names(20)
+    users = names(number)
     stage.prosody.register(*users)
     online = {user: clients.login(user) for user in users}
-    stage.service.answers["user7"] = 503
+    stage.service.answers["user3"] = answer
     for user in users:
         stage.service.rosters[user] = {ANN: {}}
-    stage.push("refresh", users)
-    for user in users:
-        if user != "user7":
-            assert online[user].pushes.wait_for_number(1)[0].jid == ANN
-    (job,) = until(lambda: [one for one in stage.jobs("retry") if one["retry_count"] >= 1], "it is tried again")
-    assert (job["error_class"], "user7" in job["error_message"]) == ("RefreshFailed", True)
-    asked = stage.service.asked
-    assert online["user7"].pushes.all == []
-    del stage.service.answers["user7"]
-    assert online["user7"].pushes.wait_for_number(1)[0].jid == ANN
-    stage.wait_until_idle()
-    assert stage.service.asked - asked == {"user7": stage.service.asked["user7"] - asked["user7"]}
-    assert broker.stop() == 0, broker.output()
-
-
-def test_one_roster_that_stops_the_answer_costs_the_others_of_its_batch_nothing(
-    stage: Stage, broker: Running, clients: Clients
-) -> None:
-    users = names(5)
-    stage.prosody.register(*users)
-    online = {user: clients.login(user) for user in users}
-    for user in users:
-        stage.service.rosters[user] = {ANN: {}}
-    stage.service.answers["user3"] = b'{"ann@example.org":{"groups":["a list"]}}'
     stage.push("refresh", users)
     for user in users:
         if user != "user3":
             assert online[user].pushes.wait_for_number(1)[0].jid == ANN
-    (job,) = until(lambda: stage.jobs("retry"), "the poisoned one waits for its next try")
-    assert (job["error_class"], "user3" in job["error_message"]) == ("RefreshUnanswered", True)
+    (job,) = until(lambda: [one for one in stage.jobs("retry") if one["retry_count"] >= 1], "it is tried again")
+    assert (job["error_class"], "user3" in job["error_message"]) == (code, True)
+    asked = stage.service.asked
     del stage.service.answers["user3"]
     assert online["user3"].pushes.wait_for_number(1)[0].jid == ANN
     stage.wait_until_idle()
+    assert set(stage.service.asked - asked) == {"user3"}
     assert broker.stop() == 0, broker.output()
 
 
@@ -274,20 +245,6 @@ def test_rosters_change_while_prosody_is_down_and_their_refreshes_end_when_it_is
         stage.wait_until_idle()
         assert stage.size("dead") == 0
         assert again.stop() == 0
-
-
-def test_a_missing_module_is_told_once_and_the_jobs_wait(stage: Stage) -> None:
-    stage.configure(URL=f"{stage.prosody.url}/elsewhere")
-    stage.prosody.register("john")
-    with stage.broker() as broker:
-        broker.wait_for("HostHeader")
-        stage.push("refresh", ["john"])
-        stage.push("refresh", ["aaron"])
-        time.sleep(2.0)  # nothing is to happen
-        assert stage.size("queue:rosters") == 2
-        assert broker.output().count("ModuleMissing") + broker.output().count("TargetDenied") <= 1
-        assert broker.stop() == 0, broker.output()
-    assert stage.size("dead") == stage.size("retry") == 0
 
 
 def test_the_check_finds_the_module_or_says_what_to_configure(stage: Stage) -> None:

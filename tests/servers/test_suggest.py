@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import attrs
 import pytest
@@ -24,7 +25,6 @@ from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.ports import free_port
 from tests.support.prosody import Prosody
-from tests.support.rows import rows
 
 HOST = "example.org"
 # The fixture makes its accounts from another loopback address.
@@ -117,86 +117,66 @@ def test_an_account_may_call_what_the_tokens_allow_and_nothing_else(ejabberd: Ej
     assert refused(ejabberd, None) == set(ALL)
 
 
-def test_so_may_this_machine_by_its_address(ejabberd: Ejabberd) -> None:
+def issued(server: Ejabberd, own: str | None) -> str:
+    wanted: dict[str, Json] = {"jid": server.limited, "ttl": 60, "scopes": "ejabberd:admin"}
+    if own is None:
+        return f"Bearer {json.loads(server.call('oauth_issue_token', **wanted)[1])['token']}"
+    return f"Bearer {json.loads(asked(server, 'oauth_issue_token', wanted, own)[1])['token']}"
+
+
+def test_so_may_this_machine_by_its_address_and_the_tokens_of_an_account_without_fallback_they_alone(
+    ejabberd: Ejabberd,
+) -> None:
     take(ejabberd, None)
     assert refused(ejabberd, None) == set(ALL) - MAY
-
-
-@rows("fallback", [True, False])
-def test_so_may_the_tokens_of_an_account_and_without_fallback_they_alone(ejabberd: Ejabberd, *, fallback: bool) -> None:
-    take(ejabberd, Issued(Basic(ejabberd.limited, Secret(PASSWORD)), fallback))
     own = ejabberd.authorization("limited")
-    wanted: dict[str, Json] = {"jid": ejabberd.limited, "ttl": 60, "scopes": "ejabberd:admin"}
-    status, body = asked(ejabberd, "oauth_issue_token", wanted, own)
-    assert status == 200, body
-    assert refused(ejabberd, f"Bearer {json.loads(body)['token']}") == set(ALL) - ACCOUNT_MAY
-    assert refused(ejabberd, own) == set(ALL) - ACCOUNT_MAY if fallback else set(ALL)
-
-
-def test_so_may_a_token_of_ones_own_once_its_account_is_filled_in(ejabberd: Ejabberd) -> None:
+    for fallback in (True, False):
+        take(ejabberd, Issued(Basic(ejabberd.limited, Secret(PASSWORD)), fallback))
+        assert refused(ejabberd, issued(ejabberd, own)) == set(ALL) - ACCOUNT_MAY
+        assert refused(ejabberd, own) == (set(ALL) - ACCOUNT_MAY if fallback else set(ALL))
+    # A token of one's own, once its account is filled in.
     take(ejabberd, Bearer(Secret("t")), {"THE TOKEN'S ACCOUNT": ejabberd.limited})
-    wanted = {"jid": ejabberd.limited, "ttl": 60, "scopes": "ejabberd:admin"}
-    issued = json.loads(ejabberd.call("oauth_issue_token", **wanted)[1])
-    assert refused(ejabberd, f"Bearer {issued['token']}") == set(ALL) - ACCOUNT_MAY
+    assert refused(ejabberd, issued(ejabberd, None)) == set(ALL) - ACCOUNT_MAY
 
 
-@attrs.frozen
-class Looks:
-    """What answers at the paths of Prosody's modules: 404 where the module is not loaded."""
+def looks(folder: Path, target: Target, *allow: str) -> tuple[int, ...]:
+    """What a Prosody that takes what is suggested answers for its modules rest, http_admin_api, post_msg and the one of
+    rosters: 404 where one is not loaded.
+    """
+    text = registry.suggest(target, allowed([token(*allow)], registry.catalogue_of(target, None)))
+    assert text is not None
+    server = Prosody(folder, HOST, target.url.port, included=text)
+    host = {"Host": HOST}
+    question = request.question(attrs.evolve(target, url=attrs.evolve(target.url, path="/roster_admin")))
+    try:
+        server.start().register("john")
+        own = {**host, "Authorization": server.authorization("john"), "Content-Type": "application/json"}
+        return (
+            server.call("POST", "/rest", "{}", own)[0],
+            server.call("GET", "/admin_api/users", headers=host)[0],
+            server.call("POST", "/msg/john@example.org", "hi", host)[0],
+            server.call(question.method, question.path, headers=host)[0],
+        )
+    finally:
+        server.kill()
 
-    rest: int
-    admin: int
-    msg: int
 
-
-@rows(
-    ("allow", "looks"),
-    [
-        (("message",), Looks(422, 404, 404)),
-        (("users", "msg"), Looks(422, 401, 401)),
-    ],
-)
-def test_prosody_loads_the_modules_whose_commands_the_tokens_allow(
-    tmp_path: Path, allow: tuple[str, ...], looks: Looks
-) -> None:
-    port = free_port()
+def test_prosody_loads_the_modules_whose_commands_the_tokens_allow(tmp_path: Path) -> None:
     login = Basic("john", Secret(PASSWORD))
     places = {
         "rest": Place("/rest", login),
         "admin": Place("/admin_api", Bearer(Secret("t"))),
         "msg": Place("/msg", login),
     }
-    url = Url("http", "127.0.0.1", port, "/rest")
     settings = Settings(places)  # type: ignore[arg-type]  # the literals are lost in a variable
-    target = Target("prosody", "prosody-rest", url, ("p",), login, HOST, HOST, options=settings)
-    text = registry.suggest(target, allowed([token(*allow)], registry.catalogue_of(target, None)))
-    assert text is not None
-    server = Prosody(tmp_path / "prosody", HOST, port, included=text)
-    try:
-        server.start().register("john")
-        john = {"Host": HOST, "Authorization": server.authorization("john")}
-        host = {"Host": HOST}
-        statuses = Looks(
-            server.call("POST", "/rest", "{}", {**john, "Content-Type": "application/json"})[0],
-            server.call("GET", "/admin_api/users", headers=host)[0],
-            server.call("POST", "/msg/john@example.org", "hi", host)[0],
-        )
-    finally:
-        server.kill()
-    assert statuses == looks
 
+    def target(kind: str, **more: Any) -> Target:
+        url = Url("http", "127.0.0.1", free_port(), "/rest")
+        return Target("prosody", kind, url, ("p",), host_header=HOST, default_host=HOST, **more)
 
-def test_prosody_takes_its_rosters_from_restbroker_as_suggested(tmp_path: Path) -> None:
-    port = free_port()
-    url = Url("http", "127.0.0.1", port, "/roster_admin")
-    target = Target("rosters", "prosody-roster", url, ("r",), host_header=HOST, default_host=HOST)
-    text = registry.suggest(target, allowed([token("*")], registry.catalogue_of(target, None)))
-    assert text is not None
-    server = Prosody(tmp_path / "prosody", HOST, port, included=text)
-    try:
-        server.start()
-        question = request.question(target)
-        assert server.call(question.method, question.path, headers={"Host": HOST})[0] != 404
-        assert server.call("POST", "/rest", "{}", {"Host": HOST})[0] == 404
-    finally:
-        server.kill()
+    rest = target("prosody-rest", credentials=login, options=settings)
+    assert looks(tmp_path / "one", rest, "message") == (422, 404, 404, 404)
+    assert looks(tmp_path / "more", rest, "users", "msg") == (422, 401, 401, 404)
+    *others, rosters = looks(tmp_path / "rosters", target("prosody-roster"), "*")
+    assert others == [404] * 3
+    assert rosters != 404

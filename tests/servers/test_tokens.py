@@ -11,7 +11,8 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Issued, Url
 from restbroker.job.outcome import Delivered, Denied, Outcome
-from tests.servers.test_ejabberd import HOST, Side, code, side_of
+from tests.servers.sides import Side
+from tests.servers.test_ejabberd import NOBODY, side_of
 from tests.support.ejabberd import PASSWORD, Ejabberd
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -59,17 +60,7 @@ def cpu_s(server: Ejabberd) -> float:
 
 async def ask(side: Side, times: int = 1) -> list[Outcome]:
     """Asks for nobody's account so often, one after the other."""
-    return [await side.do("check_account", user="nobody", host=HOST) for _ in range(times)]
-
-
-async def test_many_workers_share_one_token(fresh: Ejabberd) -> None:
-    async with side_of(fresh, login(fresh), concurrency=20) as side:
-        async with trio.open_nursery() as nursery:
-            for _ in range(20):
-                nursery.start_soon(ask, side, 5)
-        assert (await side.probe()).ok
-        assert await ask(side) == [NO]
-    assert len(await trio.to_thread.run_sync(tokens, fresh)) == 1
+    return [await side.call("check_account", NOBODY) for _ in range(times)]
 
 
 async def test_a_token_costs_the_server_a_fraction_of_basic(fresh: Ejabberd) -> None:
@@ -107,26 +98,6 @@ async def test_a_token_that_was_given_is_used_as_it_is(fresh: Ejabberd) -> None:
         assert isinstance(outcome, Denied)
         assert (await side.probe()).denied
     assert await trio.to_thread.run_sync(tokens, fresh) == [token]
-
-
-async def test_an_account_that_may_not_issue_tokens_works_with_basic(fresh: Ejabberd) -> None:
-    async with side_of(fresh, login(fresh, fresh.limited)) as side:
-        assert await ask(side, 3) == [NO] * 3
-    async with side_of(fresh, login(fresh, fresh.limited, fallback=False)) as side:
-        (outcome,) = await ask(side)
-        assert isinstance(outcome, Denied)
-        assert (code(outcome), outcome.reason.status) == ("NoToken", None)
-        assert (await side.probe()).denied
-    assert await trio.to_thread.run_sync(tokens, fresh) == []
-
-
-async def test_a_wrong_password_is_denied_with_and_without_basic(fresh: Ejabberd) -> None:
-    wrong = Basic(fresh.admin, Secret("wrong"))
-    for fallback, expected in ((True, "LoginRefused"), (False, "NoToken")):
-        async with side_of(fresh, Issued(wrong, fallback)) as side:
-            (outcome,) = await ask(side)
-            assert isinstance(outcome, Denied)
-            assert (code(outcome), (await side.probe()).denied) == (expected, True)
 
 
 @pytest.mark.parametrize(

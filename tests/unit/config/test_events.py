@@ -120,14 +120,6 @@ def test_options_of_a_source_judge_the_whole_of_it_and_are_read_first(refused: R
     assert unknown == "Events.Sources.one.Options.Depht: is no key of Events.Sources.one.Options; did you mean Depth?"
 
 
-def test_what_has_no_use_for_a_kind_is_refused(refused: Refused) -> None:
-    problems = refused(events(one=FETCHED | {"Path": "/x", "Secret": "s3cret"}))
-    assert problems == [
-        "Events.Sources.one.Path: has no use: a source of the kind fetched fetches by itself.",
-        "Events.Sources.one.Secret: has no use for the kind fetched; see its Options.",
-    ]
-
-
 def test_each_kind_has_options_and_a_hook_or_a_reader() -> None:
     for kind in registry.KINDS:
         options = registry.kinds()[kind]

@@ -17,7 +17,7 @@ from restbroker.config.key import Members
 from restbroker.config.keys import all_keys
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Issued
+from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 from restbroker.job.retry import ExponentialBackoff
@@ -63,12 +63,6 @@ def codes(loaded: Loaded) -> list[str]:
 def test_every_mandatory_key_that_is_missing_is_named_at_once(load_keys: Load) -> None:
     text = problem(load_keys, RestQueue=None, Token="", RestPass=None)
     assert all(name in text for name in ("RestQueue: is missing", "Token: is missing", "RestPass: is missing"))
-
-
-def test_a_token_of_blanks_only_is_refused(load_keys: Load, tmp_path: Path) -> None:
-    assert "Token: is missing or empty" in problem(load_keys, Token="  ")
-    (tmp_path / "token").write_text("  \n")
-    assert "TokenFile: " in problem(load_keys, Token=None, TokenFile="token")
 
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one_and_hides_no_other_mistake(load_keys: Load) -> None:
@@ -164,33 +158,6 @@ def test_the_file_is_looked_up_by_flag_then_variable_then_working_directory(
         for path, environ in ((Path("flag.json"), variable), (None, variable), (None, {}))
     ]
     assert [loaded.config.targets[0].queues[0] for loaded in found] == ["flag.json", "variable.json", "env.json"]
-
-
-def test_credentials_follow_from_what_is_given_and_from_rest_auth(load_keys: Load) -> None:
-    bearer = Bearer(Secret("abc"))
-    none = {"RestUser": None, "RestPass": None}
-    assert load_keys(**none, RestToken="abc").config.targets[0].credentials == bearer
-    assert load_keys(RestToken="abc", RestAuth="bearer").config.targets[0].credentials == bearer
-    assert "RestAuth: say basic or bearer" in problem(load_keys, RestToken="abc")
-    assert "which needs RestToken, or RestUser" in problem(load_keys, **none, RestAuth="bearer")
-    assert "RestUser: is missing" in problem(load_keys, RestUser=None)
-    without = load_keys(**none)
-    assert (without.config.targets[0].credentials, codes(without)) == (None, ["NoCredentials"])
-
-
-def test_tokens_that_the_server_issues_are_asked_for_only_where_the_operator_says_so(load_keys: Load) -> None:
-    login = Basic("admin@example.org", Secret("a-password"))
-    for rest_auth, expected in (
-        (None, login),
-        ("basic", login),
-        ("bearer", Issued(login, fallback=False)),
-        ("auto", Issued(login, fallback=True)),
-    ):
-        assert load_keys(RestAuth=rest_auth).config.targets[0].credentials == expected
-    none = {"RestUser": None, "RestPass": None, "RestAuth": "auto"}
-    assert load_keys(**none, RestToken="abc").config.targets[0].credentials == Bearer(Secret("abc"))
-    assert load_keys(**none).config.targets[0].credentials is None
-    assert "RestAuth: say basic or bearer" in problem(load_keys, RestToken="abc", RestAuth="auto")
 
 
 def test_a_missing_url_and_a_missing_scheme_are_filled_in_with_a_note(load_keys: Load) -> None:

@@ -46,10 +46,6 @@ def test_a_roster_is_answered_before_any_refresh_gives_up(write: Write) -> None:
     assert section(write({}, Targets=targets)).longest_s == 1.6
 
 
-def test_the_domain_is_that_of_the_target_unless_it_is_given(write: Write) -> None:
-    assert section(write({"Target": "rosters"})).domain == "example.org"
-
-
 def test_a_path_that_names_no_user_is_refused(write: Write) -> None:
     assert section(write({"Path": "/a/b/"})).path == "/a/b/{user}"
     for path in ("/", "/r?user={user}", "/r/{user}/{user}", "/r/x{user}"):
@@ -87,28 +83,13 @@ def test_a_login_that_cannot_be_used_is_refused_by_its_place_without_the_secret(
         assert "4711" not in caught.value.message, auth
 
 
-def test_a_target_that_cannot_refresh_is_refused(write: Write) -> None:
-    rows: list[tuple[str, str]] = [
-        ("other", "there is no target 'other'; these are configured: ejabberd, rosters."),
-        ("ejabberd", "the target 'ejabberd' is of kind ejabberd; only prosody-roster refreshes rosters."),
-    ]
-    for target, problem in rows:
-        with pytest.raises(ConfigError) as caught:
-            write({"Target": target})
-        assert f"Roster.Target: {problem}" in caught.value.message, (target, problem)
-
-
-def test_a_target_that_is_not_named_is_noted(write: Write) -> None:
+def test_a_target_that_cannot_refresh_is_refused_and_one_that_is_not_named_is_noted(write: Write) -> None:
+    with pytest.raises(ConfigError, match="'ejabberd' is of kind ejabberd; only prosody-roster refreshes rosters"):
+        write({"Target": "ejabberd"})
     (note,) = [note for note in write({}).notes if note.code == "NoRosterTarget"]
     assert note.cure == 'Add "Target": "rosters" to it.'
     assert "NoRosterTarget" not in [note.code for note in write({"Target": "rosters"}).notes]
     assert "NoRosterTarget" not in [note.code for note in write({}, Targets={}).notes]
-
-
-def test_a_target_that_could_not_be_made_is_the_one_problem(write: Write) -> None:
-    with pytest.raises(ConfigError) as caught:
-        write({"Target": "rosters"}, Targets={"rosters": {**REFRESH, "URL": "ftp://x"}})
-    assert "Roster.Target" not in caught.value.message
 
 
 def test_others_may_not_read_its_secret_file_unnoticed(write: Write, tmp_path: Path) -> None:

@@ -40,11 +40,6 @@ def test_a_host_that_sentinel_makes_useless_is_noted_only_where_one_is_written(w
         assert [note.code for note in write({**SERVED, **SENTINEL, **written}).notes] == codes
 
 
-def test_a_sentinel_is_no_url(refused: Refused) -> None:
-    (problem,) = refused({**SERVED, **SENTINEL, "RedisSentinels": ["redis://s1"]})
-    assert problem.startswith("RedisSentinels[0]: expected a host with or without a port")
-
-
 def test_a_password_for_sentinels_alone_is_refused_and_so_is_one_beside_its_file(refused: Refused) -> None:
     (problem,) = refused({**SERVED, "RedisSentinelPass": "hunter2"})
     assert problem.startswith("RedisSentinelPass: is given without RedisSentinels")

@@ -36,21 +36,6 @@ def test_a_variable_changes_one_member_of_one_token(write: Write) -> None:
     assert [(token.name, revealed(token), token.allow) for token in tokens] == [("app-2", ["12345"], ("get_*",))]
 
 
-def test_what_is_wrong_in_a_token_is_told_with_its_place(refused: Refused) -> None:
-    rows: list[tuple[dict[str, Json], str]] = [
-        ({"SecretFile": "f"}, "Secret and Tokens.app.SecretFile: say the same thing in two ways; keep one."),
-        ({"Secret": "  "}, "Secret: is missing or empty"),
-        ({"PreviousSecret": " "}, "PreviousSecret: is empty; take it out."),
-        ({"Allow": ["a", "dangerous:"]}, 'Allow[1]: expected a command such as "register" or "get_*", or a word such'),
-        ({"Signed": True}, "Secret: expected at least 16 characters for a token that signs, found fewer"),
-        ({"Scret": "x"}, "Scret: is no key of Tokens.app; did you mean Secret?"),
-    ]
-    for members, expected in rows:
-        (problem,) = refused({**SERVED, "Tokens": {"app": {"Secret": "hunter2", **members}}})
-        assert problem.startswith(f"Tokens.app.{expected}"), (members, expected)
-        assert "hunter2" not in problem, members
-
-
 def test_a_signed_tokens_previous_secret_must_be_long_too(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "old").write_text("short\n")
     written: dict[str, Json] = {"Secret": LONG, "PreviousSecretFile": "old", "Signed": True}
@@ -58,17 +43,11 @@ def test_a_signed_tokens_previous_secret_must_be_long_too(refused: Refused, tmp_
     assert problem.startswith("Tokens.app.PreviousSecretFile: expected at least 16 characters")
 
 
-def test_no_secret_belongs_to_two_tokens(refused: Refused) -> None:
-    both: dict[str, Json] = {"a": {"Secret": "same"}, "b": {"Secret": "other", "PreviousSecret": "same"}}
-    (problem,) = refused({**SERVED, "Tokens": both})
-    assert problem == "Tokens.b.PreviousSecret: is the same secret as Tokens.a.Secret; each token needs its own."
-    (problem,) = refused({**SERVED, "Token": "same", "Tokens": {"a": {"Secret": "same"}}})
-    assert problem == "Tokens.a.Secret: is the same secret as Token; each token needs its own."
-
-
 def test_the_name_of_the_flat_token_is_taken_and_some_token_must_be_given(refused: Refused) -> None:
     (problem,) = refused({**SERVED, "Token": "flat", "Tokens": {"default": {"Secret": "one"}}})
     assert problem.startswith("Tokens.default: is the name of the token that Token gives")
+    (problem,) = refused({**SERVED, "Token": "same", "Tokens": {"a": {"Secret": "other", "PreviousSecret": "same"}}})
+    assert problem == "Tokens.a.PreviousSecret: is the same secret as Token; each token needs its own."
     empty: tuple[dict[str, Json], ...] = ({}, {"Tokens": {}}, {"Tokens": {"_": "a comment"}})
     for none in empty:
         (problem,) = refused({**SERVED, **none})

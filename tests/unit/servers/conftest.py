@@ -17,7 +17,7 @@ from restbroker.config.load import load
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Call, Command
-from restbroker.job.outcome import Delivered, Outcome
+from restbroker.job.outcome import Deferred, Delivered, Outcome
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.client import open_transport
@@ -62,6 +62,17 @@ class Bench:
     async def sent(self, command: str = "do", /, **arguments: Any) -> Received:
         assert isinstance(await self.deliver(command, **arguments), Delivered)
         return self.server.received[-1]
+
+
+def fate(outcome: Outcome) -> str:
+    """Its kind, and what tells it from others of its kind."""
+    if isinstance(outcome, Delivered):
+        return f"Delivered {'no' if outcome.negative else outcome.note or ''}".rstrip()
+    words = [type(outcome).__name__, outcome.reason.code]
+    if isinstance(outcome, Deferred):
+        words += ["free"] * (not outcome.counts) + ["pauses"] * outcome.pause_target
+        words += [f"max {outcome.max_attempts}"] * bool(outcome.max_attempts) + ["maybe run"] * outcome.maybe_run
+    return " ".join(words)
 
 
 def answering(status: int, body: bytes = b"", **headers: str) -> Act:

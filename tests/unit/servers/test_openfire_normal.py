@@ -2,6 +2,8 @@
 Chat API on ofchat 0.9.6.
 """
 
+import json
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -9,151 +11,9 @@ from hypothesis import strategies as st
 
 from restbroker.servers.openfire.normal import normal
 
-CAROL = {"username": "carol", "name": "Carol", "properties": [{"key": "a", "value": "b"}]}
-ERIN = {"username": "erin", "name": "", "properties": []}
-DATES = {"creationDate": 1795156932932, "modificationDate": 1795156932932}
-ROOM: dict[str, Any] = {"roomName": "lobby", "naturalName": "Lobby", **DATES, "maxUsers": 0, "persistent": True}
-LISTS = (
-    *("broadcastPresenceRoles", "owners", "admins", "members", "outcasts"),
-    *("ownerGroups", "adminGroups", "memberGroups", "outcastGroups"),
-)
-
-Case = tuple[str, Any, list[Any]]
-CASES: list[Case] = [
-    ("SessionsCount", {"localSessions": 2, "clusterSessions": 0}, [{"localSessions": "2", "clusterSessions": "0"}]),
-    (
-        "UserEntity",
-        CAROL,
-        [
-            {"username": "carol", "name": "Carol", "properties": {"property": {"@key": "a", "@value": "b"}}},
-            {**CAROL, "password": None},
-        ],
-    ),
-    ("UserEntity", ERIN, [{"username": "erin", "name": "", "properties": None}, {"username": "erin", "name": ""}]),
-    ("UserEntities", {"users": []}, [{}, {"users": []}]),
-    (
-        "UserEntities",
-        {"users": [ERIN, CAROL]},
-        [
-            {
-                "user": [
-                    {"username": "erin", "name": "", "properties": None},
-                    {"username": "carol", "name": "Carol", "properties": {"property": [{"@key": "a", "@value": "b"}]}},
-                ]
-            }
-        ],
-    ),
-    (
-        "RosterEntities",
-        {"rosterItem": [{"jid": "b@c", "nickname": "B", "subscriptionType": 3, "groups": ["Friends"]}]},
-        [
-            {"rosterItem": {"jid": "b@c", "nickname": "B", "subscriptionType": "3", "groups": {"group": "Friends"}}},
-            {"rosterItem": [{"jid": "b@c", "nickname": "B", "subscriptionType": 3, "groups": ["Friends"]}]},
-        ],
-    ),
-    (
-        "GroupEntity",
-        {"name": "G", "description": "d", "admins": [], "members": ["a"]},
-        [{"name": "G", "description": "d", "admins": None, "members": {"member": "a"}}],
-    ),
-    (
-        "GroupEntities",
-        {"groups": [{"name": "G", "description": ""}]},
-        [{"group": {"name": "G", "description": ""}}, {"groups": [{"name": "G", "description": ""}]}],
-    ),
-    ("UserGroupsEntity", {"groupnames": ["a"]}, [{"groupname": "a"}, {"groupname": ["a"]}, {"groupnames": ["a"]}]),
-    ("UserGroupsEntity", {"groupnames": []}, [{}, {"groupname": []}]),
-    (
-        "SystemProperties",
-        {"property": [{"key": "x", "value": "1"}]},
-        [{"property": {"@key": "x", "@value": "1"}}, {"property": [{"key": "x", "value": "1"}]}],
-    ),
-    (
-        "MUCRoomEntities",
-        {"chatRooms": [{**ROOM, **{name: [] for name in LISTS}}]},
-        [
-            {
-                "chatRoom": {
-                    "roomName": "lobby",
-                    "naturalName": "Lobby",
-                    "creationDate": "2026-11-20T06:42:12.932Z",
-                    "modificationDate": "2026-11-20T06:42:12.932Z",
-                    "maxUsers": "0",
-                    "persistent": "true",
-                    "owners": None,
-                }
-            },
-            {"chatRooms": [ROOM]},
-        ],
-    ),
-    (
-        "SessionEntities",
-        {"sessions": [{"username": "a", "resource": "r", "priority": -1, "secure": False}]},
-        [{"session": {"username": "a", "ressource": "r", "priority": "-1", "secure": "false"}}],
-    ),
-    (
-        "OccupantEntities",
-        {"occupants": [{"jid": "a@b"}]},
-        [{"occupant": {"jid": "a@b"}}, {"occupants": [{"jid": "a@b"}]}],
-    ),
-    ("members", {"members": ["a@b"]}, [{"member": "a@b"}, {"members": ["a@b"]}]),
-    (
-        "MUCRoomMessageEntities",
-        {"message": [{"from": "a@b", "body": "Hi"}]},
-        [{"message": {"from": "a@b", "body": "Hi"}}],
-    ),
-    (
-        "AssistQueues",
-        {
-            "queues": [
-                {
-                    "name": "Default Queue",
-                    "status": "open",
-                    "oldestEntry": 1795156932932,
-                    "averageWaitTime": 0,
-                    "maxChats": 4,
-                    "currentChats": 0,
-                    "users": [{"userID": "v@e", "queuePosition": 1, "estimatedTime": 15, "joinDate": 1795156932932}],
-                }
-            ]
-        },
-        [
-            {
-                "queue": {
-                    "name": "Default Queue",
-                    "status": "open",
-                    "oldestEntry": "2026-11-20T06:42:12.932Z",
-                    "averageWaitTime": "0",
-                    "maxChats": "4",
-                    "currentChats": "0",
-                    "users": {
-                        "user": {
-                            "userID": "v@e",
-                            "queuePosition": "1",
-                            "estimatedTime": "15",
-                            "joinDate": "2026-11-20T06:42:12.932Z",
-                        }
-                    },
-                }
-            }
-        ],
-    ),
-    ("AssistEntity", {"groupchat": "r@c"}, [{"groupchat": "r@c", "chatroom": None}]),
-    (
-        "SipAccounts",
-        {"accounts": [{"username": "a", "enabled": True}]},
-        [{"account": {"username": "a", "enabled": "true"}}],
-    ),
-    (
-        "MessageBlastEntities",
-        {"blasts": [{"recipients": ["a"], "sendlater": True}]},
-        [{"blast": {"recipients": "a", "sendlater": "true"}}],
-    ),
-    (
-        "MessageBlastSentEntities",
-        {"sentblasts": [{"readCount": 2, "completed": False}]},
-        [{"sentblast": {"readCount": "2", "completed": "false"}}],
-    ),
+CASES: list[tuple[str, Any, list[Any]]] = [
+    (one["answer"], one["newest"], one["said"])
+    for one in map(json.loads, Path(__file__).with_name("openfire_normal.jsonl").read_text("utf-8").splitlines())
 ]
 
 

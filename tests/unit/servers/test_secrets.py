@@ -21,6 +21,7 @@ from restbroker.servers.contract import Ports
 from restbroker.servers.openfire.chat.options import Settings
 from restbroker.servers.openfire.chat.refusals import WORDS_LIMIT
 from restbroker.transport.client import open_transport
+from restbroker.transport.errors import NotSent
 from tests.support.link import Direct
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.spellings import found_in
@@ -78,8 +79,8 @@ def repeating(status: int, *, is_page: bool) -> Any:
     return act
 
 
-def target_of(kind: str, url: str, file: Path, login: str = LOGIN) -> Target:
-    entry = {"Kind": kind, "URL": url, "Domain": "example.org", "Queues": ["q"], **CASES[kind].entry}
+def target_of(kind: str, url: str, file: Path, login: str = LOGIN, **changed: Any) -> Target:
+    entry = {"Kind": kind, "URL": url, "Domain": "example.org", "Queues": ["q"], **CASES[kind].entry, **changed}
     if kind == "http":
         del entry["Domain"]
     file.write_text(json.dumps({"Token": "t", "Targets": {"t": entry}}).replace(LOGIN, login))
@@ -117,6 +118,25 @@ async def test_no_refusal_shows_a_secret_though_the_server_repeats_the_whole_req
             continue
         told = f"{outcome.reason.message}\n{outcome.reason.cure}\n{getattr(outcome, 'text', None)}"
         assert found_in(told, SECRETS) == [], (status, is_page)
+
+
+async def test_a_secret_file_that_is_gone_leaves_the_job_unsent_and_fails_the_probe(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    basic = {"Auth": {"Basic": {"User": "admin@example.org", "PassFile": str(file)}}}
+    filed: dict[str, dict[str, Any]] = dict.fromkeys(("ejabberd", "mongooseim", "prosody-rest"), basic)
+    filed["openfire-rest"] = {"Options": {"SecretFile": str(file)}}
+    for kind, login in filed.items():
+        file.write_text("p")
+        target = target_of(kind, "http://127.0.0.1:1", tmp_path / "env.json", **login)
+        file.unlink()
+        http, case = open_transport(target), CASES[kind]
+        connector = registry.open_connector(target, Ports(lambda _: None, lambda: 1_700_000_000.0))
+        call = Call(Command(case.command, case.arguments))
+        for go in (connector.deliver(call, Direct(http)), connector.probe(Direct(http))):
+            with pytest.raises(NotSent, match="cannot be read") as caught:
+                await go
+            assert not caught.value.by_request, kind
+        await http.aclose()
 
 
 @pytest.mark.parametrize("kind", sorted(CASES))

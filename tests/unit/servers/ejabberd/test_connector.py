@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
-import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Login, Target, Url
 from restbroker.job.command import Call, Command
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.job.outcome import Deferred, Denied, Outcome, Rejected
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.ejabberd.connector import FORBIDDEN_AT_FIRST, FORBIDDEN_IN_A_ROW, open_connector
 from restbroker.servers.ejabberd.options import Options
@@ -64,14 +63,6 @@ def ok(body: bytes = b"0") -> Response:
 KICK = Call(Command("kick_user", {"user": "a", "host": "x"}))
 
 
-async def test_an_unknown_command_beside_a_living_session_manager_is_rejected() -> None:
-    link = answering(UNKNOWN, ok(b"3"))
-    outcome = await opened().deliver(KICK, link)
-    assert isinstance(outcome, Rejected)
-    assert outcome.reason.code == "UnknownCommand"
-    assert link.asked == ["send /api/kick_user", "ask /api/connected_users_number"]
-
-
 INVALID_SERVICE = Response(400, {}, b"\"Invalid 'service'\"", 0.0)
 INTERNAL_ERROR = Response(500, {}, b'"internal_error"', 0.0)
 SAID_ONE = Response(200, {}, b"1", 0.0)
@@ -87,25 +78,6 @@ async def test_what_a_stopping_server_refuses_is_put_off_and_what_a_living_one_r
             assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True), name
             outcome = await opened().deliver(call, answering(refusal, ok(b"3")))
             assert isinstance(outcome, Rejected) or (isinstance(outcome, Deferred) and outcome.counts), name
-
-
-async def test_what_only_a_living_server_says_or_is_in_no_catalogue_is_believed_without_asking() -> None:
-    for call, answer, kind in (
-        (KICK, ok(), Delivered),
-        (KICK, Response(409, {}, b'"exists"', 0.0), Rejected),
-        (Call(Command("a_command_of_ours", {})), UNKNOWN, Rejected),
-    ):
-        link = answering(answer)
-        assert isinstance(await opened().deliver(call, link), kind)
-        assert link.asked == [f"send /api/{call.command.endpoint}"]
-
-
-async def test_a_secret_file_that_is_gone_leaves_the_job_unsent(tmp_path: Path) -> None:
-    target = attrs.evolve(TARGET, credentials=Bearer(Secret(path=tmp_path / "gone")))
-    for go in (opened(target).deliver(KICK, answering()), opened(target).probe(answering())):
-        with pytest.raises(NotSent, match="gone cannot be read") as caught:
-            await go
-        assert not caught.value.by_request, go
 
 
 async def test_a_secret_from_a_file_is_read_anew_for_each_job(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.issuing import NoToken, Token, judge
-from restbroker.servers.ejabberd.session import PAUSE_S, SHORT_PAUSE_S, WEAK_PAUSE_S
+from restbroker.servers.ejabberd.session import PAUSE_S, WEAK_PAUSE_S
 from restbroker.telemetry.events import Event, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
@@ -156,19 +156,6 @@ async def test_many_workers_that_need_a_token_wait_for_one_request() -> None:
     assert server.seen == ["ask", *["t1 kick_user"] * 20]
 
 
-async def test_no_worker_waits_for_a_token_where_basic_will_do() -> None:
-    server, connector, go = Server(), opened(AUTO), trio.Event()
-    server.hold = go.wait
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(connector.deliver, KICK, server)
-        await trio.testing.wait_all_tasks_blocked()
-        for _ in range(3):
-            await connector.deliver(KICK, server)
-        assert server.seen == ["ask", *["basic kick_user"] * 3]
-        go.set()
-    assert server.seen[-1] == "t1 kick_user"
-
-
 async def test_when_who_asks_for_a_token_is_cancelled_the_next_one_asks() -> None:
     for credentials in (AUTO, ONLY):
         server, connector = Server(hold=trio.sleep_forever), opened(credentials)
@@ -303,25 +290,6 @@ async def test_a_login_that_is_refused_in_every_form_is_denied_without_a_loop() 
         assert (await connector.probe(server)).denied, credentials
         assert server.asked() == 1, credentials
         assert len(server.seen) <= 13, credentials
-
-
-async def test_workers_that_meet_an_ended_token_together_ask_for_one_new_one(
-    mock_clock: trio.testing.MockClock,
-) -> None:
-    server, connector = Server(), opened(ONLY)
-    await connector.deliver(KICK, server)
-    mock_clock.jump(SHORT_PAUSE_S * 2)
-    server.answers = refusing("t1")
-    outcomes: list[Outcome] = []
-
-    async def deliver() -> None:
-        outcomes.append(await connector.deliver(KICK, server))
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(20):
-            nursery.start_soon(deliver)
-    assert {type(outcome) for outcome in outcomes} == {Delivered}
-    assert server.asked() == 2
 
 
 async def test_rights_that_the_token_lacks_are_those_of_basic_for_some_minutes(

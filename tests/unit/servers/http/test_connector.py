@@ -130,30 +130,6 @@ async def test_a_secrets_file_is_read_anew_and_while_it_is_gone_jobs_wait(opened
         assert len(bench.server.received) == 2
 
 
-async def test_the_lists_say_what_a_status_means(opened: Opened) -> None:
-    meant = {
-        **dict.fromkeys((200, 204, 404), "Delivered"),
-        418: "Deferred ServerError",
-        500: "Deferred ServerError",
-        429: "Deferred ServerBusy",
-        504: "Uncertain GatewayTimeout",
-        302: "Rejected Redirected",
-        400: "Rejected Refused",
-        501: "Rejected Refused",
-        401: "Rejected LoginRefused",
-        403: "Rejected CommandForbidden",
-    }
-    found = {}
-    options = {"Commands": {"do": {"Success": ["2xx", 404], "Retry": [418, 429, 500, 504]}}}
-    for status in meant:
-        async with opened(options, answering(status, b'{"message":"so"}', Location="/x")) as bench:
-            outcome = await bench.deliver()
-            assert len(bench.server.received) == 1, status
-        found[status] = type(outcome).__name__ + (f" {outcome.reason.code}" if hasattr(outcome, "reason") else "")
-        assert getattr(outcome, "body", None) == ({"message": "so"} if status in (200, 404) else None)
-    assert found == meant
-
-
 async def test_a_busy_server_is_not_called_well_by_its_probe_for_a_while(
     opened: Opened, mock_clock: trio.testing.MockClock
 ) -> None:

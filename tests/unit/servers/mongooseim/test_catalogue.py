@@ -34,20 +34,6 @@ def test_a_version_has_what_came_until_then() -> None:
         assert (catalogue.version, len(catalogue.commands)) == (found, commands), asked
 
 
-def test_who_logs_in_decides_what_there_is() -> None:
-    assert "server.stop" in of("admin")
-    assert "server.stop" not in of("domain_admin")
-    assert "account.registerUser" in of("domain_admin")
-    assert "account.unregister" in of("user")
-    assert "account.registerUser" not in of("user")
-    assert all("graphql" in of(schema) for schema in ("admin", "domain_admin", "user"))
-
-
-def test_the_configured_version_counts_before_the_one_that_was_found() -> None:
-    assert "broadcast.startBroadcast" in of("admin", "6.8.0", "6.0.0")
-    assert "broadcast.startBroadcast" not in of("admin", "auto", "6.0.0")
-
-
 def test_a_domain_that_must_be_given_is_known_as_host_too() -> None:
     spec = ALL.commands["account.registerUser"]
     assert spec.argument("host") is spec.argument("domain")

@@ -2,15 +2,14 @@
 
 import json
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from restbroker.job.command import Call, Command
-from restbroker.job.outcome import Deferred, Delivered, Probe, Rejected, Uncertain
+from restbroker.job.outcome import Delivered, Probe, Rejected, Uncertain
 from restbroker.servers.mongooseim.asking import user_of
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.errors import MaybeSent
 from tests.support.receiver import Answer, Received
 from tests.unit.servers.conftest import Bench, Opened
 from tests.unit.servers.mongooseim.conftest import refusal, says
@@ -132,20 +131,6 @@ async def test_after_cannot_register_the_account_is_asked_for(opened: Opened) ->
         assert outcome.reason.code == code, (exists, code)
 
 
-async def test_after_a_crash_the_server_is_asked_how_it_is(opened: Opened) -> None:
-    rows: list[tuple[Any, str]] = [
-        (NO_DATABASE, "DatabaseAway"),
-        (WELL, "ServerError"),
-        (Answer(500, b""), "DatabaseAway"),
-    ]
-    for health, code in rows:
-        async with opened(says(CRASHED, health)) as bench:
-            outcome = await bench.deliver("account.registerUser", username="alice", password="p")
-            assert "countUsers" in asked(bench)[1], (health, code)
-        assert isinstance(outcome, Deferred), (health, code)
-        assert outcome.reason.code == code, (health, code)
-
-
 async def test_a_domain_that_a_crash_was_about_is_asked_about_from_then_on(opened: Opened) -> None:
     async with opened(says(CRASHED, CRASHED, WELL), Domain=None) as bench:
         assert (await bench.connector.probe(bench.link)).ok is False
@@ -197,17 +182,6 @@ async def test_who_is_no_admin_asks_for_what_he_may(opened: Opened) -> None:
             assert (await bench.connector.probe(bench.link)).ok, (schema, user)
             (text,) = asked(bench)
         assert absent not in text, (schema, user)
-
-
-async def test_a_password_file_that_is_gone_leaves_the_job_unsent(opened: Opened, tmp_path: Path) -> None:
-    secret = tmp_path / "pass"
-    secret.write_text("p")
-    async with opened(says(DONE), Auth={"Basic": {"User": "admin", "PassFile": str(secret)}}) as bench:
-        secret.unlink()
-        with pytest.raises(NotSent):
-            await bench.deliver("account.registerUser", username="alice", password="p")
-        with pytest.raises(NotSent):
-            await bench.connector.probe(bench.link)
 
 
 def test_the_account_of_a_call() -> None:

@@ -1,7 +1,7 @@
 """What each answer of MongooseIM means for the job."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from hypothesis import given
@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected
 from restbroker.servers.mongooseim.answer import read
 from restbroker.servers.mongooseim.catalogue import for_version
 from restbroker.servers.mongooseim.outcomes import CRASH_ATTEMPTS, NOTHING, Found, judge, question_after
 from restbroker.servers.mongooseim.schema import operations
 from restbroker.transport.message import Response
+from tests.unit.servers.conftest import fate
 from tests.unit.servers.mongooseim.conftest import refusal
 
 OPERATIONS = operations("admin", "6.8.0")
@@ -46,42 +47,35 @@ def failed(command: str, *errors: Json, data: Json = None) -> Json:
     return {"data": data or {category: {name: None}}, "errors": list(errors)}
 
 
-def test_a_refusal_within_a_200_is_known_by_its_code() -> None:
-    rows: list[tuple[str, str, str]] = [
-        (REGISTER, "exists", "AlreadyExists"),
-        ("account.banUser", "user_does_not_exist", "NotFound"),
-        ("account.listUsers", "domain_not_found", "UnknownHost"),
-        ("stanza.sendStanza", "no_sender", "BadArgument"),
-        ("muc.deleteRoom", "never_heard_of", "Refused"),
-        ("muc.deleteRoom", "category_disabled", "CommandForbidden"),
+def test_each_refusal_has_its_fate() -> None:
+    well, ill, again = {"found": Found(is_well=True)}, {"found": Found(is_well=False)}, {"maybe_run": True}
+    rows: list[tuple[str, str, dict[str, Any], str]] = [
+        (REGISTER, "exists", {}, "Rejected AlreadyExists"),
+        (REGISTER, "exists", again, "Delivered already done"),
+        (REGISTER, "exists", {"ok_if_exists": True}, "Delivered already done"),
+        ("domain.addDomain", "duplicate", again, "Delivered already done"),
+        ("domain.removeDomain", "not_found", again, "Delivered already done"),
+        ("roster.deleteContact", "contact_not_found", again, "Delivered already done"),
+        ("session.kickUserSession", "no_session", again, "Delivered already done"),
+        ("muc.deleteRoom", "room_not_found", again, "Delivered already done"),
+        ("muc.deleteRoom", "room_not_found", {}, "Rejected NotFound"),
+        ("account.listUsers", "domain_not_found", {}, "Rejected UnknownHost"),
+        ("stanza.sendStanza", "no_sender", {}, "Rejected BadArgument"),
+        ("muc.deleteRoom", "never_heard_of", {}, "Rejected Refused"),
+        ("muc.deleteRoom", "category_disabled", {}, "Rejected CommandForbidden"),
+        ("token.revokeToken", "rpc_error", well, "Deferred ServerError maybe run"),
+        ("token.revokeToken", "mnesia_error", ill, "Deferred DatabaseAway free pauses"),
+        ("stanza.sendMessage", "temporarily_unavailable", well, "Rejected Refused"),
+        (REGISTER, "resolver_crash", well, "Deferred ServerError max 3"),
+        (REGISTER, "resolver_crash", ill, "Deferred DatabaseAway free pauses"),
+        (REGISTER, "internal_server_error", {**well, "status": 500}, "Deferred ServerError max 3"),
+        (REGISTER, "input_coercion", {"status": 400}, "Rejected BadArgument"),
+        (REGISTER, "unknown_field", {"status": 400}, "Rejected UnknownCommand"),
+        ("graphql", "unknown_field", {"status": 400}, "Rejected BadArgument"),
+        (REGISTER, "wrong_credentials", {"status": 401}, "Denied LoginRefused"),
     ]
-    for command, code, ours in rows:
-        outcome = answer(command, failed(command, refusal(code, "Because")))
-        assert isinstance(outcome, Rejected), code
-        assert (outcome.reason.code, outcome.reason.message) == (ours, f"The server says: {code}: Because")
-        assert outcome.reason.cure, code
-
-
-def test_a_400_is_about_the_job_or_its_own_document_and_a_401_about_the_login_or_the_operation() -> None:
-    refused: list[tuple[str, int, str, Sequence[str], str]] = [
-        (REGISTER, 400, "input_coercion", (), "Rejected BadArgument"),
-        (REGISTER, 400, "unknown_field", (), "Rejected UnknownCommand"),
-        ("graphql", 400, "unknown_field", (), "Rejected BadArgument"),
-        (REGISTER, 401, "wrong_credentials", (), "Denied LoginRefused"),
-        (REGISTER, 401, "no_permissions", ("ROOT",), "Denied LoginRefused"),
-        (REGISTER, 401, "no_permissions", ("ROOT", "account", "registerUser"), "Rejected CommandForbidden"),
-    ]
-    for command, status, code, path, fate in refused:
-        outcome = answer(command, {"errors": [refusal(code, "No", *path)]}, status)
-        assert isinstance(outcome, Rejected | Denied), code
-        assert f"{type(outcome).__name__} {outcome.reason.code}" == fate, (command, status)
-
-
-def test_no_is_an_answer() -> None:
-    for name, member in (("checkUser", "exist"), ("checkPassword", "correct")):
-        outcome = answer(f"account.{name}", {"data": {"account": {name: {member: False, "message": "no"}}}})
-        assert isinstance(outcome, Delivered), name
-        assert outcome.negative, name
+    found = [(*row[:3], fate(answer(row[0], failed(row[0], refusal(row[1])), **row[2]))) for row in rows]
+    assert [row for row in found if row not in rows] == []
 
 
 def test_a_module_that_is_not_loaded_is_named() -> None:
@@ -93,23 +87,6 @@ def test_a_module_that_is_not_loaded_is_named() -> None:
         "UnknownCommand",
         "Load mod_muc in MongooseIM for that domain.",
     )
-
-
-def test_what_says_that_it_is_so_already_is_done_by_a_job_that_may_have_run() -> None:
-    rows: list[tuple[str, str]] = [
-        (REGISTER, "exists"),
-        ("domain.addDomain", "duplicate"),
-        ("domain.removeDomain", "not_found"),
-        ("roster.deleteContact", "contact_not_found"),
-        ("session.kickUserSession", "no_session"),
-        ("muc.deleteRoom", "room_not_found"),
-    ]
-    for command, code in rows:
-        body = failed(command, refusal(code))
-        outcome = answer(command, body, maybe_run=True)
-        assert isinstance(outcome, Delivered), (command, code)
-        assert outcome.note == "already done", (command, code)
-        assert isinstance(answer(command, body), Rejected)
 
 
 def test_who_lost_a_race_for_a_name_is_told_so_and_an_account_that_is_gone_was_removed() -> None:
@@ -131,30 +108,6 @@ def test_who_lost_a_race_for_a_name_is_told_so_and_an_account_that_is_gone_was_r
         assert unknown.max_attempts == CRASH_ATTEMPTS, (command, said)
 
 
-def test_a_list_that_was_done_in_part_is_delivered_with_a_note() -> None:
-    command = "roster.addContacts"
-    data = {"roster": {"addContacts": ["Contact added", None, None]}}
-    errors = [
-        refusal("user_not_exist", "No", "roster", "addContacts", 1),
-        refusal("x", "No", "roster", "addContacts", 2),
-    ]
-    outcome = answer(command, failed(command, *errors, data=data))
-    assert isinstance(outcome, Delivered)
-    assert outcome.note == "partly done: 2 of 3 failed (user_not_exist, x)"
-    assert isinstance(outcome.body, dict)
-    assert outcome.body["errors"] == errors
-
-
-def test_a_document_of_two_operations_is_judged_by_whether_any_was_done() -> None:
-    error = refusal("exists", "No", "b", "account")
-    half: Json = {"data": {"account": {"a": {"jid": "a@b"}, "b": None}}, "errors": [error]}
-    outcome = answer("graphql", half, arguments={"query": "…"})
-    assert isinstance(outcome, Delivered)
-    assert outcome.note == "partly done: 1 failed (exists)"
-    none: Json = {"data": {"account": {"a": None, "b": None}}, "errors": [error]}
-    assert isinstance(answer("graphql", none, arguments={"query": "…"}), Rejected)
-
-
 def test_a_password_that_the_server_says_is_masked_in_the_reply_too_and_for_a_document_of_ones_own() -> None:
     said: Json = {"data": {"account": {"checkPassword": {"message": f"Password '{PASSWORD}' for alice@localhost"}}}}
     document: Mapping[str, Json] = {"query": "…", "variables": {"password": PASSWORD}}
@@ -163,48 +116,6 @@ def test_a_password_that_the_server_says_is_masked_in_the_reply_too_and_for_a_do
         assert PASSWORD not in outcome.text + json.dumps(outcome.body)
         assert "alice@localhost" in outcome.text
         assert isinstance(outcome.body, dict)
-
-
-def test_a_crash_or_a_500_waits_for_the_database_or_is_tried_a_few_times() -> None:
-    crashed = failed(REGISTER, refusal("resolver_crash"))
-    internal: Json = {"errors": [refusal("internal_server_error")]}
-    for body, status in ((crashed, 200), (b"", 500), (internal, 500)):
-        for well in (True, False):
-            outcome = answer(REGISTER, body, status, found=Found(is_well=well))
-            assert isinstance(outcome, Deferred), (status, well)
-            assert (outcome.counts, outcome.pause_target) == (well, not well), (status, well)
-            assert outcome.max_attempts == (CRASH_ATTEMPTS if well else None), (status, well)
-            assert status != 200 or outcome.reason.code == ("ServerError" if well else "DatabaseAway"), (body, status)
-
-
-def test_what_the_server_failed_at_itself_is_tried_again_where_it_may_be_repeated() -> None:
-    for code in ("temporarily_unavailable", "internal_server_error", "rpc_error", "mnesia_error"):
-        revoked, sent = (failed(name, refusal(code)) for name in ("token.revokeToken", "stanza.sendMessage"))
-        later = answer("token.revokeToken", revoked, found=Found(is_well=True))
-        assert isinstance(later, Deferred), code
-        fate = (later.reason.code, later.maybe_run, later.counts, later.max_attempts)
-        assert fate == ("ServerError", True, True, None), code
-        away = answer("token.revokeToken", revoked, found=Found(is_well=False))
-        assert isinstance(away, Deferred), code
-        assert (away.reason.code, away.counts, away.pause_target) == ("DatabaseAway", False, True), code
-        once = answer("stanza.sendMessage", sent, found=Found(is_well=True))
-        assert isinstance(once, Rejected), code
-        assert "may have been done" in (once.reason.cure or ""), code
-
-
-def test_a_crash_beside_what_a_document_of_ones_own_did_is_no_reason_to_send_it_again() -> None:
-    data: Json = {"stanza": {"sendMessage": {"id": "1"}}, "account": {"registerUser": None}}
-    body: Json = {"data": data, "errors": [refusal("resolver_crash")]}
-    for is_well in (True, False):
-        outcome = answer("graphql", body, arguments={"query": "…"}, found=Found(is_well=is_well))
-        assert isinstance(outcome, Delivered), is_well
-        assert outcome.note == "partly done: 1 failed (resolver_crash)", is_well
-
-
-def test_a_busy_proxy_says_when() -> None:
-    outcome = answer(REGISTER, b"", 503, headers={"retry-after": "7"})
-    assert isinstance(outcome, Deferred)
-    assert (outcome.retry_after_s, outcome.counts, outcome.pause_target) == (7.0, False, True)
 
 
 def test_no_message_shows_a_secret_that_the_server_says() -> None:

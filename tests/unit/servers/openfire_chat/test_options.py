@@ -25,13 +25,6 @@ def loaded(base: Path, **members: Any) -> tuple[Target, set[str]]:
     return found.config.targets[0], {note.code for note in found.notes}
 
 
-def test_what_the_operator_says_counts_first(tmp_path: Path) -> None:
-    target, _ = loaded(tmp_path, Auth=ADMIN, Slots={"a*": 9}, AtMostOnce=[], Concurrency=2)
-    assert target.slots == {"a*": 9, "irma_reveal": 2}
-    assert target.at_most_once == ("ask",), "nobody would take a second question for the same"
-    assert target.concurrency == 2
-
-
 def test_the_path_is_found_in_what_people_write_and_another_left_as_it_is(tmp_path: Path) -> None:
     def path(written: str) -> str:
         return loaded(tmp_path, Auth=ADMIN, URL=f"http://127.0.0.1:7070{written}")[0].url.path

@@ -21,6 +21,9 @@ from restbroker.servers.openfire.chat.values import Unfit, user_name
 from restbroker.servers.openfire.chat.ways import ways
 from restbroker.transport.message import Request
 
+JULIET, PETER = "juliet@example.org", {"username": "peter", "password": "pw"}
+NEEDED = ("title", "replyTo", "sender")
+BLAST: dict[str, Any] = {"message": "m", "recipients": ["a@b.c"], **dict.fromkeys(NEEDED, "x")}
 PRINTED = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters="\ufffe\uffff"))
 
 
@@ -149,15 +152,9 @@ def test_a_stream_is_one_segment_and_in_no_repr() -> None:
 
 
 def test_users_properties_and_numbers_are_taken_in_the_forms_that_people_write() -> None:
-    made = request("create_user", username="peter", password="pw", properties=[{"key": "a", "value": "b"}])
+    made = request("create_user", **PETER, properties=[{"key": "a", "value": "b"}])
     assert b'<properties><property key="a" value="b"/></properties>' in made.body
     assert request("get_bookmark", bookmarkID=7).path.endswith("/bookmarks/7")
-    with pytest.raises(Unfit, match="an object such as"):
-        request("create_user", username="peter", password="pw", properties={"a": 1})
-    with pytest.raises(Unfit, match="a whole number"):
-        request("create_room", roomName="a", naturalName="a", description="a", maxUsers=True)
-    with pytest.raises(Unfit, match="did you mean roomName"):
-        request("delete_room", roomname="a")
 
 
 def test_what_people_say_to_each_other_is_shown_of_no_command() -> None:
@@ -175,13 +172,29 @@ def test_who_acts_leads_nowhere_else() -> None:
             request("chat_login", from_=who)
 
 
-def test_what_the_plugin_refuses_without_is_asked_for_before_anything_is_sent() -> None:
-    rows: list[tuple[str, dict[str, Json], list[str]]] = [
-        ("create_workgroup", {"name": "love", "members": "nurse"}, ["description"]),
-        ("send_blast", {"message": "m", "recipients": ["a@b.c"]}, ["title", "replyTo", "sender"]),
+def test_what_the_server_would_not_explain_is_refused_before_anything_is_sent() -> None:
+    romeo = {"from": "romeo"}
+    rows: list[tuple[str, dict[str, Any], str]] = [
+        ("post_message", {"to": JULIET, "body": "x"}, '"from" is missing'),
+        ("set_presence", {"from": "romeo montague"}, '"from" has a blank'),
+        ("chat_login", {"from": "r" * 65}, "longer than the 64 characters"),
+        ("post_message", {**romeo, "to": "a b@c", "body": "x"}, '"to" is a text, but not a JID'),
+        ("post_message", {**romeo, "to": JULIET, "text": "x"}, "'text', which post_message does not have"),
+        ("post_message", {**romeo, "to": JULIET, "body": "a\x00b"}, "control character"),
+        ("set_presence", {**romeo, "show": "busy"}, "one of available"),
+        ("post_chat_state", {**romeo, "to": JULIET, "state": "typing"}, "one of composing"),
+        ("join_room", {**romeo, "roomName": "a/b"}, "slash"),
+        ("join_room", {**romeo, "roomName": ".."}, "only dots"),
+        ("join_room", {**romeo, "roomName": "a@muc.example.org", "service": "conference"}, "another service"),
+        ("chat_login", {**romeo, "username": "juliet"}, "given twice"),
+        ("update_contact", {**romeo, "rosterJid": "a@b.c", "jid": "d@b.c"}, "must be the same"),
+        ("add_contact", {**romeo, "jid": "a@b.c", "subscriptionType": 7}, "from -1 to 3"),
+        ("create_workgroup", {"name": "love", "members": "nurse"}, '"description" is missing'),
+        *(("send_blast", {key: BLAST[key] for key in BLAST if key != name}, f'"{name}" is missing') for name in NEEDED),
+        ("create_user", {**PETER, "properties": {"a": 1}}, "an object such as"),
+        ("create_room", {"roomName": "a", "naturalName": "a", "description": "a", "maxUsers": True}, "a whole number"),
+        ("delete_room", {"roomname": "a"}, "did you mean roomName"),
     ]
-    for command, has, needed in rows:
-        for name in needed:
-            rest: dict[str, Any] = {**has, **{other: "x" for other in needed if other != name}}
-            with pytest.raises(Unfit, match=f'"{name}" is missing'):
-                request(command, **rest)
+    for command, given_, why in rows:
+        with pytest.raises(Unfit, match=why):
+            request(command, **given_)

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +16,6 @@ from restbroker.job.outcome import Deferred, Delivered, Denied
 from restbroker.servers.openfire.rest.request import build
 from restbroker.servers.openfire.rest.values import Unfit
 from restbroker.servers.openfire.rest.ways import ways
-from restbroker.transport.errors import NotSent
 from tests.support.receiver import Answer, Received
 from tests.unit.servers.conftest import Opened, answering
 from tests.unit.servers.openfire_rest.conftest import BASE, SECRET, empty, refused
@@ -50,17 +48,6 @@ async def test_a_user_is_made_with_xml_one_accept_and_a_login_that_nobody_asked_
         "<user><username>alice</username><name>Al &amp; Co</name><password>p4ssw0rd</password>"
         '<properties><property key="a" value="b&quot;&#10;"/></properties></user>'
     )
-
-
-async def test_a_secret_file_that_is_gone_leaves_the_job_unsent(opened: Opened, tmp_path: Any) -> None:
-    file = tmp_path / "secret"
-    file.write_text(SECRET)
-    async with opened(options={"SecretFile": str(file)}, Auth=None) as bench:
-        file.unlink()
-        with pytest.raises(NotSent):
-            await bench.deliver("lock_user", username="alice")
-        with pytest.raises(NotSent):
-            await bench.connector.probe(bench.link)
 
 
 async def test_the_session_of_an_answer_is_kept_and_the_newest_counts(opened: Opened) -> None:

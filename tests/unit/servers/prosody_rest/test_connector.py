@@ -4,12 +4,9 @@ import base64
 import json
 from typing import Any
 
-import pytest
-
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Rejected
 from restbroker.servers.prosody.connector import judge_probe
-from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Response
 from tests.support.receiver import Received
 from tests.unit.servers.conftest import JID, Opened, answering
@@ -158,17 +155,6 @@ async def test_a_command_of_a_module_that_is_not_configured_says_which_option_na
     assert known.reason.cure == "Name the address of the module that brings it in the target's Options: AdminURL."
     assert other.reason.cure == "Name the address of the module that brings it in the target's Options: MsgURL."
     assert "AdminURL" not in unknown.reason.cure
-
-
-async def test_a_secret_file_that_is_gone_makes_jobs_wait(opened: Opened, tmp_path: Any) -> None:
-    file = tmp_path / "pass"
-    file.write_text("p")
-    async with opened(Auth={"Basic": {"User": "broker", "PassFile": str(file)}}) as bench:
-        file.unlink()
-        with pytest.raises(NotSent):
-            await bench.deliver("message", **TO, body="x")
-        with pytest.raises(NotSent):
-            await bench.connector.probe(bench.link)
 
 
 VERSION = json.dumps({"type": "result", "kind": "iq", "version": {"name": "Prosody", "version": "0.12.3"}}).encode()

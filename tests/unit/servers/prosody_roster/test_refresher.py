@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from restbroker.errors import StoreRefused
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.unit.servers.prosody_roster.conftest import FakeRosters, Link, Opened, Prosody, Side
 
@@ -88,17 +88,6 @@ async def test_a_job_that_comes_while_redis_is_asked_is_not_done_with_that_claim
         nursery.start_soon(at.refresh, "john")
     assert rosters.claimed == [("john",), ("john",)]
     assert at.prosody.seen == [("john",), ("john",)]
-
-
-async def test_a_thousand_refreshes_of_one_user_within_a_second_are_a_handful_of_flights(
-    side: Opened, autojump_clock: object
-) -> None:
-    async with side(prosody=Prosody(takes_s=0.005)) as at, trio.open_nursery() as nursery:
-        for _ in range(50):
-            for _ in range(20):
-                nursery.start_soon(at.refresh, "john")
-            await trio.sleep(0.02)
-    assert 5 <= len(at.prosody.seen) <= 8
 
 
 async def test_who_is_not_due_yet_is_asked_for_again_when_redis_says(side: Opened, autojump_clock: object) -> None:
@@ -206,23 +195,6 @@ async def test_a_missing_module_is_denied_with_what_to_configure(side: Opened, a
         assert "HostHeader" in (outcome.reason.cure or "")
         assert (probe.ok, probe.denied, probe.detail) == (False, True, outcome.reason.message)
     assert len(at.prosody.requests) == 2
-
-
-async def test_a_500_to_a_batch_is_narrowed_down_and_one_to_a_user_is_final(
-    side: Opened, autojump_clock: object
-) -> None:
-    async with side(prosody=Prosody(status=500)) as at:
-        found = await all_of(at, users(2))
-    assert all(isinstance(outcome, Rejected) and outcome.reason.status == 500 for outcome in found.values())
-    assert len(at.prosody.requests) == 3
-
-
-async def test_an_answer_of_something_else_is_told_as_that(side: Opened, autojump_clock: object) -> None:
-    for body in (b"<html>", b"[]", b'{"hello":1}', b"\xff"):
-        async with side(prosody=Prosody(body=body)) as at:
-            outcome = await at.refresh("john")
-        assert isinstance(outcome, Deferred), body
-        assert (outcome.reason.code, outcome.pause_target) == ("NotTheModule", True), body
 
 
 async def test_who_failed_before_flies_alone_and_holds_nobody_up(side: Opened, autojump_clock: object) -> None:
