@@ -28,21 +28,19 @@ def test_an_argument_changes_its_type_with_the_version() -> None:
     assert groups("24.12", 0) == ("group", None)
 
 
-def test_a_pinned_interface_version_hides_newer_commands() -> None:
-    assert "unban_account" in for_version("24.12").commands
-    assert "unban_account" not in for_version("24.12", 1).commands
-
-
-def test_a_renamed_argument_is_known_under_both_names() -> None:
-    spec = for_version("24.12").commands["create_room"]
-    old, new = spec.argument("name"), spec.argument("room")
-    assert old is not None
-    assert old == new
-
-
-def test_commands_of_policy_user_take_host_and_user() -> None:
-    spec = for_version("24.12").commands["get_roster"]
-    assert (spec.arguments, spec.fills_host, spec.fills_user) == ((), True, True)
+def test_what_the_catalogue_says_of_single_commands() -> None:
+    commands = for_version("24.12").commands
+    assert "unban_account" in commands
+    assert "unban_account" not in for_version("24.12", 1).commands, "of a pinned version of the interface"
+    room, roster = commands["create_room"], commands["get_roster"]
+    assert room.argument("name") == room.argument("room") is not None, "a renamed argument"
+    assert (roster.arguments, roster.fills_host, roster.fills_user) == ((), True, True), "of policy user"
+    timeouts_s = {"delete_old_messages": 300.0, "delete_old_messages_status": None, "register": None}
+    assert {name: commands[name].timeout_s for name in timeouts_s} == timeouts_s
+    told = {"oauth_issue_token": True, "get_cookie": True, "generate_invite": True, "register": False}
+    newest = for_version("26.07").commands
+    assert {name: newest[name].secret_result for name in told} == told
+    assert [argument.name for argument in newest["register"].arguments if argument.secret] == ["password"]
 
 
 def test_what_would_happen_twice_is_unsafe_to_repeat_and_what_reads_or_sets_is_safe() -> None:
@@ -59,20 +57,6 @@ def test_what_would_happen_twice_is_unsafe_to_repeat_and_what_reads_or_sets_is_s
     safe = ["get_roster", "check_account", "set_vcard", "unregister", "srg_user_add", "status"]
     assert [name for name in unsafe if commands[name].repeat != "unsafe"] == []
     assert [name for name in safe if commands[name].repeat != "safe"] == []
-
-
-def test_answers_and_arguments_that_are_credentials_are_marked() -> None:
-    commands = for_version("26.07").commands
-    told = ["oauth_issue_token", "get_cookie", "generate_invite", "register"]
-    assert [commands[name].secret_result for name in told] == [True, True, True, False]
-    assert [argument.name for argument in commands["register"].arguments if argument.secret] == ["password"]
-
-
-def test_purges_have_a_long_time_out_and_their_status_has_none() -> None:
-    commands = for_version("24.12").commands
-    assert commands["delete_old_messages"].timeout_s == 300.0
-    assert commands["delete_old_messages_status"].timeout_s is None
-    assert commands["register"].timeout_s is None
 
 
 def test_the_interface_version_is_read_from_the_end_of_a_path() -> None:

@@ -4,9 +4,10 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Rejected
+from restbroker.job.outcome import Delivered, Rejected
 from restbroker.rosters.refresh.options import Options
 from restbroker.servers.roster_change import Change, NotChanged
+from tests.unit.servers.conftest import fate
 from tests.unit.servers.prosody_roster.conftest import TARGET, FakeRosters, Link, Opened, Prosody
 
 LOCAL = attrs.evolve(TARGET, is_local=True, options=Options(writes_only=True))
@@ -60,28 +61,21 @@ async def test_where_only_writes_are_done_a_refresh_is_passed_on_and_the_probe_a
     assert lost.reason.code == "NoRefreshTarget"
 
 
-async def test_who_is_no_contact_yet_is_renamed_when_he_is_one(side: Opened) -> None:
-    refusal = NotChanged("john", "ABSENT", "ann@example.org")
-    async with side(rosters=FakeRosters(result=refusal)) as at:
-        outcome = await at.deliver("rename_contact", user="john", jid="ann@example.org", name="Ann")
-    assert isinstance(outcome, Deferred)
-    assert (outcome.reason.code, outcome.max_attempts) == ("NoSuchContact", 3)
-    assert "ann@example.org" in outcome.reason.message
-
-
-async def test_a_contact_too_many_is_rejected_with_the_limit(side: Opened) -> None:
-    for why in ("MANY", "LARGE"):
-        async with side(rosters=FakeRosters(result=NotChanged("john", why, ""))) as at:
-            outcome = await at.deliver("add_contact", user="john", jid="ann@example.org")
-        assert isinstance(outcome, Rejected), why
-        assert (outcome.reason.code, "of john" in outcome.reason.message) == ("RosterTooLarge", True), why
-
-
-async def test_where_redis_refuses_a_change_the_job_is_tried_again(side: Opened) -> None:
-    async with side(rosters=FakeRosters(refuses=StoreRefused("No right.", "Allow it."))) as at:
-        outcome = await at.deliver("delete_roster", user="john")
-    assert isinstance(outcome, Deferred)
-    assert (outcome.reason.code, outcome.reason.cure, outcome.pause_target) == ("RosterRefused", "Allow it.", False)
+async def test_what_redis_does_not_change_is_told_with_why(side: Opened) -> None:
+    absent, refused = NotChanged("john", "ABSENT", "ann@example.org"), StoreRefused("No right.", "Allow it.")
+    rows: list[tuple[FakeRosters, str, str, str]] = [
+        (FakeRosters(result=absent), "rename_contact", "Deferred NoSuchContact max 3", "ann@example.org"),
+        (FakeRosters(result=NotChanged("john", "MANY", "")), "add_contact", "Rejected RosterTooLarge", "of john"),
+        (FakeRosters(result=NotChanged("john", "LARGE", "")), "add_contact", "Rejected RosterTooLarge", "of john"),
+        (FakeRosters(refuses=refused), "delete_roster", "Deferred RosterRefused", "Allow it."),
+    ]
+    for rosters, command, wanted, says in rows:
+        contact: dict[str, Json] = {} if command == "delete_roster" else {"jid": "ann@example.org"}
+        given = {**contact, "name": "Ann"} if command == "rename_contact" else contact
+        async with side(rosters=rosters) as at:
+            outcome = await at.deliver(command, {"user": "john", **given})
+        assert fate(outcome) == wanted
+        assert says in str(outcome), wanted
 
 
 async def test_a_denied_probe_is_asked_once_for_all_who_meet_it_at_the_same_moment(side: Opened) -> None:
