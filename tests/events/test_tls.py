@@ -210,20 +210,7 @@ async def test_a_reader_that_takes_nothing_is_dropped_with_tls_too(
         assert (await posted(server, trusting(ours.ca))).status_code == 200
 
 
-async def test_a_renewed_certificate_counts_for_new_connections(
-    ours: Authority, files: CertFiles, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tls, "_LOOK_AGAIN_S", 0.0)
-    context = trusting(ours.ca)
-    async with served(files) as (server, told):
-        first = await shown(server, context)
-        put(ours, "client", files)
-        second = await shown(server, context)
-    assert first != second
-    assert [warned.code for warned in warnings(told)] == []
-
-
-async def test_a_certificate_that_cannot_be_used_leaves_the_last_in_force(
+async def test_a_renewed_certificate_counts_for_new_connections_and_one_that_cannot_be_used_for_none(
     ours: Authority, files: CertFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tls, "_LOOK_AGAIN_S", 0.0)

@@ -52,7 +52,7 @@ _ENDS_WITH_THE_SERVER: Final = {
 
 @pytest.fixture
 def server() -> Iterator[Openfire]:
-    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0, offer_delay_s=0.2, offer_timeout_s=100.0) as server:
+    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0, offer_delay_s=0.2) as server:
         open_room(server.world, ROOM)
         yield server
 

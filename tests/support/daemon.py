@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar, Final, Self, TypeVar
 
@@ -135,3 +137,16 @@ def keep(made: Callable[[Path], D], words: Callable[[D], Sequence[str]]) -> None
             server.stop()
         finally:
             server.kill()
+
+
+def watch(server: AbstractContextManager[object], words: str, told: Callable[[], Sequence[str]]) -> None:
+    """Keeps a stand-in running until Ctrl-C or SIGTERM, and prints what it is told of as that grows."""
+    ended, shown = threading.Event(), 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with server:
+        say(words)
+        while not ended.wait(0.2):
+            for line in told()[shown:]:
+                say(line)
+                shown += 1

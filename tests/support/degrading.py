@@ -11,7 +11,7 @@ from typing import Literal
 import attrs
 import trio
 
-from tests.support.recorder import answer, read_request
+from tests.support.recorder import answer, listening, read_request
 
 _STATUS = b'"The node ejabberd@localhost is started. Status: started ejabberd 24.12 is running in that node"'
 Beyond = Literal["refuses", "hangs"]
@@ -58,12 +58,5 @@ class Degrading:
 async def degrading(units: int, best_per_s: float, beyond: Beyond) -> AsyncIterator[Degrading]:
     """Such a server on a free loopback port, until the end of the block."""
     server = Degrading(units, best_per_s, beyond)
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(_listen, server)
-        server.port = listeners[0].socket.getsockname()[1]
+    async with listening(server.serve) as server.port:
         yield server
-        nursery.cancel_scope.cancel()
-
-
-async def _listen(server: Degrading, *, task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
-    await trio.serve_tcp(server.serve, 0, host="127.0.0.1", task_status=task_status)

@@ -10,6 +10,7 @@ import struct
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import attrs
 import trio
@@ -81,18 +82,19 @@ class Recorder:
 
 
 @asynccontextmanager
-async def recording() -> AsyncIterator[Recorder]:
-    """A recorder on a free loopback port, until the end of the block."""
-    recorder = Recorder()
+async def listening(serve: Callable[[trio.abc.Stream], Awaitable[None]]) -> AsyncIterator[int]:
+    """Serves connections to a free loopback port, which it yields, until the end of the block."""
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(_listen, recorder)
-        recorder.port = listeners[0].socket.getsockname()[1]
-        yield recorder
+        (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        yield listener.socket.getsockname()[1]
         nursery.cancel_scope.cancel()
 
 
-async def _listen(recorder: Recorder, *, task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
-    await trio.serve_tcp(recorder.serve, 0, host="127.0.0.1", task_status=task_status)
+@asynccontextmanager
+async def recording() -> AsyncIterator[Recorder]:
+    recorder = Recorder()
+    async with listening(recorder.serve) as recorder.port:
+        yield recorder
 
 
 async def read_request(stream: trio.abc.Stream, number: int) -> Recorded | None:

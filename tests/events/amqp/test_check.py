@@ -85,6 +85,7 @@ def test_an_exchange_and_a_queue_that_differ_are_problems_of_the_configuration(r
         channel.queue_declare(RABBIT_QUEUE, durable=True)
     findings = found(rabbit.url())
     assert [one.code for one in findings] == ["RabbitMQ", "RabbitMQDiffers", "RabbitMQDiffers"]
+    assert "Its type has to be quorum" in str(findings[2].cure)
     assert worst_cause(findings) == "config"
 
 

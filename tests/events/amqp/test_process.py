@@ -44,22 +44,6 @@ def test_a_group_of_brokers_reads_once(
     until(lambda: consumers(rabbit) == 0, "nobody reads any more")
 
 
-def test_what_is_no_event_is_in_the_dead_set_that_is_shown_without_its_text(
-    rabbit: RabbitMQ, redis_server: RedisServer, tmp_path: Path
-) -> None:
-    configure(tmp_path, redis_server, rabbit.url())
-    with started(["run"], directory=tmp_path) as broker:
-        until(lambda: consumers(rabbit) > 0, "the queue is read", 60)
-        rabbit.publish("chat_msg", RECEIVED, {"message": TEXT})
-        broker.wait_for("EventParked")
-        listed = run(["dead", "list"], directory=tmp_path)
-        assert "MalformedEvent" in listed.stdout
-        assert "its from_user_id is missing" in listed.stdout
-        whole = run(["dead", "list", "--json"], directory=tmp_path).stdout
-        assert broker.stop() == 0
-        assert TEXT not in listed.stdout + whole + broker.output()
-
-
 def test_a_password_is_in_no_output(rabbit: RabbitMQ, redis_server: RedisServer, tmp_path: Path) -> None:
     configure(tmp_path, redis_server, rabbit.url(password="wrong-password"))
     with started(["run"], directory=tmp_path) as broker:

@@ -115,13 +115,6 @@ async def test_an_exchange_that_is_not_to_be_made_is_waited_for(reading: Read, r
         assert [one.code for one in found.warnings()] == ["RabbitMQDiffers", "RabbitMQBack"]
 
 
-async def test_a_queue_of_another_type_is_told(reading: Read, rabbit: RabbitMQ) -> None:
-    with rabbit.channel() as channel:
-        channel.queue_declare(RABBIT_QUEUE, durable=True)
-    async with reading(CHAT, ready=False) as found:
-        assert "Its type has to be quorum" in str((await found.tells("RabbitMQDiffers")).cure)
-
-
 async def test_a_queue_that_does_not_answer_is_named_and_nothing_is_back_before_it_delivers(
     reading: Read, rabbit: RabbitMQ
 ) -> None:

@@ -238,7 +238,7 @@ def counted(talk: Talk) -> int:
 @pytest.fixture
 def openfire() -> Iterator[Openfire]:
     """With an expert, and senders whose presence both friends see."""
-    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0, offer_timeout_s=100.0, send_timeout_s=60.0) as server:
+    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0, send_timeout_s=60.0) as server:
         senders = [f"sender{number}" for number in range(_SENDERS)]
         server.world.register(*senders)
         server.world.consult("help", _EXPERT)

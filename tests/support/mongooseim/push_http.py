@@ -71,7 +71,6 @@ class HttpPusher:
     workers: int = 10
     request_timeout_s: float = 2.0
     call_timeout_s: float = 5.0
-    literal: bool = False
     sent: int = 0
     failed: int = 0
     _pool: concurrent.futures.ThreadPoolExecutor = attrs.field(init=False)
@@ -102,7 +101,7 @@ class HttpPusher:
 
         Where all workers are busy for too long it counts as failed, and is posted nevertheless.
         """
-        form = (literal_body if self.literal else body)(author, server, receiver, message)
+        form = body(author, server, receiver, message)
         try:
             was_sent = self._pool.submit(self._posted, form).result(self.call_timeout_s)
         except TimeoutError:

@@ -1,11 +1,9 @@
 """Keeps a stand-in for MongooseIM running until Ctrl-C: `python -m tests.support.mongooseim.serve`."""
 
 import argparse
-import signal
-import threading
 from typing import get_args
 
-from tests.support.daemon import say
+from tests.support.daemon import watch
 from tests.support.mongooseim.execution import Endpoint
 from tests.support.mongooseim.server import MongooseIM
 from tests.support.mongooseim.world import Domain
@@ -22,19 +20,10 @@ def main() -> None:
     parser.add_argument("--domain", action="append", default=[], help="served beside localhost")
     parser.add_argument("accounts", nargs="*", metavar="JID", help="accounts, each with the password `secret`")
     given = parser.parse_args()
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     server = MongooseIM(given.endpoint, given.user, given.password, given.host, given.port)
     server.world.domains.update({domain: Domain() for domain in given.domain})
     server.world.register(*given.accounts)
-    shown = 0
-    with server:
-        say(f"MongooseIM's stand-in answers at {server.url}")
-        while not ended.wait(0.2):
-            for name in server.operations[shown:]:
-                say(name)
-                shown += 1
+    watch(server, f"MongooseIM's stand-in answers at {server.url}", lambda: server.operations)
 
 
 if __name__ == "__main__":

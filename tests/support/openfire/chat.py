@@ -75,7 +75,7 @@ def _message(call: Call) -> Answer:
 
 @ROUTES.add("POST", _OF + "/chatstate/{state}/{to}")
 def _chat_state(call: Call) -> Answer:
-    talk.chat_state(call.world, stream_of(call), call["to"], call["state"])
+    stream_of(call)
     return DONE
 
 

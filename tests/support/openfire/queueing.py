@@ -59,14 +59,12 @@ def _offered(world: World, workgroup: Workgroup, assist: Assist, expert: str) ->
     workgroup.agents.remove(expert)
     workgroup.agents.append(expert)
     assist.offered_to = expert
-    assist.offers += 1
     world.of_user[expert].offers.add(assist.id)
     asked = {key: assist.given[name] for key, name in _METADATA.items()}
     iq = f'<iq type="set" from="{jid(world, workgroup)}"><offer {_SPACE} id="{assist.id}"/></iq>'
     talk.stanza(world, expert, iq)
     fields = {"workgroup": jid(world, workgroup), "id": assist.id, "from_": asker(world, assist)}
     world.tell(expert, "chatapi.assist", talk.joined(type="offerReceived", **fields, metaData=json.dumps(asked)))
-    _later(world, world.offer_timeout_s, _too_late, workgroup, assist, assist.offers)
 
 
 def refuse(world: World, assist: Assist) -> None:
@@ -100,16 +98,6 @@ def tell_asker(world: World, assist: Assist, raw: str, data: str, again: str | N
     world.tell(assist.user, "chatapi.ask", data)
     if again is not None:
         world.tell(assist.user, "chatapi.muc", again)
-
-
-def _too_late(world: World, workgroup: Workgroup, assist: Assist, number: int) -> None:
-    with world.lock:
-        if assist in workgroup.queue and assist.offers == number and assist.offered_to is not None:
-            expert = assist.offered_to
-            revoke(world, workgroup, assist, "The offer has timed out")
-            assist.offered_to = expert
-            refuse(world, assist)
-            offer(world, workgroup)
 
 
 def revoke(world: World, workgroup: Workgroup, assist: Assist, reason: str) -> None:

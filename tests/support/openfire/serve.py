@@ -1,11 +1,9 @@
 """Keeps a stand-in for Openfire running until Ctrl-C: `python -m tests.support.openfire.serve`."""
 
 import argparse
-import signal
-import threading
 from typing import get_args
 
-from tests.support.daemon import say
+from tests.support.daemon import watch
 from tests.support.openfire.forms import Dialect
 from tests.support.openfire.server import Openfire
 
@@ -20,24 +18,15 @@ def main() -> None:
     parser.add_argument("--heartbeat", type=float, default=10.0, help="seconds between two of an event stream")
     parser.add_argument("accounts", nargs="*", metavar="NAME", help="users, each with the password `secret`")
     given = parser.parse_args()
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     server = Openfire(given.dialect, given.auth, rest_port=given.rest_port, chat_port=given.chat_port)
     server.heartbeat_s = given.heartbeat
     server.world.register(*given.accounts)
-    shown = 0
-    with server:
-        login = "as admin with the password secret"
-        other = "" if given.auth == "basic" else f", there with the secret {server.rest_secret} alone"
-        say(
-            f"Openfire's stand-in answers at {server.rest_url}{other}, and at {server.chat_url}, {login} or with the"
-            f" secret {server.chat_secret}"
-        )
-        while not ended.wait(0.2):
-            for asked in server.asked[shown:]:
-                say(asked.line)
-                shown += 1
+    other = "" if given.auth == "basic" else f", there with the secret {server.rest_secret} alone"
+    words = (
+        f"Openfire's stand-in answers at {server.rest_url}{other}, and at {server.chat_url}, as admin with the password"
+        f" secret or with the secret {server.chat_secret}"
+    )
+    watch(server, words, lambda: [asked.line for asked in server.asked])
 
 
 if __name__ == "__main__":

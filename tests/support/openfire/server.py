@@ -62,7 +62,6 @@ class Openfire:
     send_timeout_s: float = 5.0
     ask_timeout_s: float = 180.0
     offer_delay_s: float = 1.5
-    offer_timeout_s: float = 20.0
     join_timeout_s: float = 5.0
     """How long a join of a room waits that tells nobody's presence."""
     asked: list[Asked] = attrs.field(factory=list)
@@ -93,8 +92,8 @@ class Openfire:
 
     def start(self) -> None:
         """Listens. For `starting_s` there is the web console only, and then the plugins."""
-        self.world.ask_timeout_s, self.world.offer_timeout_s = self.ask_timeout_s, self.offer_timeout_s
-        self.world.offer_delay_s, self.world.join_timeout_s = self.offer_delay_s, self.join_timeout_s
+        self.world.ask_timeout_s, self.world.offer_delay_s = self.ask_timeout_s, self.offer_delay_s
+        self.world.join_timeout_s = self.join_timeout_s
         with self.world.lock:
             # Once more: a request that was under way when it stopped may have logged somebody in since.
             if self.world.starts:

@@ -4,7 +4,6 @@ Used by the stand-in's server and world. Always holds: frames end with CRLF, dat
 (unescaped), and what is written after the other side left is lost.
 """
 
-import random
 import re
 import socket
 import threading
@@ -35,10 +34,6 @@ class Emitter:
     heartbeat_s: float = 10.0
     is_mute: bool = False
     """Heartbeats only, as the stream of somebody whose other reader came later."""
-    _late: list[bytes] = attrs.field(factory=list)
-    """Frames that other threads of the server have not written yet."""
-    _chance: random.Random = attrs.field(factory=lambda: random.Random(1))
-    _order: threading.Lock = attrs.field(factory=threading.Lock)
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
     _ended: threading.Event = attrs.field(factory=threading.Event)
 
@@ -48,31 +43,12 @@ class Emitter:
     def run(self) -> None:
         """Heartbeats until it ends or the other side is gone."""
         while not self._ended.wait(self.heartbeat_s):
-            with self._order:
-                self._let_go(0)
             if not self.raw(b"\r\n"):
                 return
 
-    def event(self, name: str, data: str, threads: int = 0) -> bool:
-        """Writes an event; whether that was possible.
-
-        With `threads` as many of the server's write at once: each writes the stanza, and a while later what is made of
-        it, in any order.
-        """
-        if self.is_mute:
-            return True
-        written = frame(name, data)
-        with self._order:
-            if name == STANZAS or (not threads and not self._late):
-                return self.raw(written)
-            self._late.append(written)
-            return self._let_go(threads)
-
-    def _let_go(self, threads: int) -> bool:
-        while len(self._late) > threads:
-            if not self.raw(self._late.pop(self._chance.randrange(len(self._late)))):
-                return False
-        return not self._ended.is_set()
+    def event(self, name: str, data: str) -> bool:
+        """Writes an event; whether that was possible."""
+        return self.is_mute or self.raw(frame(name, data))
 
     def end(self) -> None:
         """The end of the stream, which looks the same whatever its reason."""

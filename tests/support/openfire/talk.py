@@ -106,17 +106,6 @@ def _given(world: World, account: Account, told: Any) -> None:
         told(stream)
 
 
-def chat_state(world: World, sender: Stream, to: str, state: str) -> None:
-    """What somebody is doing at his keyboard; nobody keeps it for later."""
-    account = world.account(to)
-    stream = None if account is None else world.of_user.get(account.username)
-    if stream is None or state not in ("composing", "paused", "active", "inactive", "gone"):
-        return
-    inner = f'<{state} xmlns="http://jabber.org/protocol/chatstates"/>'
-    stanza(world, stream.username, _message(None, to, sender.jid, inner, _id(world)))
-    world.tell(stream.username, "chatapi.chat", joined(type="normal", to=to, from_=sender.jid, state=state))
-
-
 def presence(world: World, stream: Stream, show: str | None, status: str | None) -> None:
     """Tells the contacts that may know, and himself; who was away hears who is there."""
     if stream.is_kicked:

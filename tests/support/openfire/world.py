@@ -168,7 +168,6 @@ class Assist:
     """Whether its asker is told anything: not one who had a stream when he asked, whose path is taken."""
     not_before_s: dict[str, float] = attrs.field(factory=dict)
     """When those who rejected it, or let it lapse, may be asked again."""
-    offers: int = 0
     since: datetime = attrs.field(factory=lambda: datetime.now(UTC))
 
 
@@ -215,14 +214,11 @@ class World:
     assists: dict[str, Assist] = attrs.field(factory=dict)
     ask_timeout_s: float = 180.0
     offer_delay_s: float = 1.5
-    offer_timeout_s: float = 20.0
     offers_again_s: float = 20.0
     """When somebody who rejected a question, or let it lapse, is asked again."""
     join_timeout_s: float = 5.0
     """So long a join waits to be told that the user is in the room."""
     starts: int = 0
-    threads: int = 0
-    """So many of the server's threads write to a stream at once."""
     ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(139))
     timers: list[threading.Timer] = attrs.field(factory=list)
     at_end: list[Callable[[Stream], None]] = attrs.field(factory=list)
@@ -290,7 +286,7 @@ class World:
 
     def tell(self, username: str, name: str, data: str) -> None:
         reader = self.readers.get(username)
-        if reader is None or not reader.event(name, data, self.threads):
+        if reader is None or not reader.event(name, data):
             self.lost.append((username, data))
 
     def is_served(self, username: str) -> bool:
