@@ -18,7 +18,6 @@ from restbroker.store.replies import integer
 from tests.servers import sides
 from tests.servers.sides import Side, in_short
 from tests.support import census, process
-from tests.support.mongooseim.faults import Kind
 from tests.support.mongooseim.server import MongooseIM
 from tests.support.mongooseim.world import Domain
 from tests.support.shared import FAST_RETRIES
@@ -138,16 +137,6 @@ async def test_refusals(side: Open, mim: MongooseIM) -> None:
             if in_short(outcome) != f"Rejected {code}":
                 wrong.append((command, code, outcome))
     assert not wrong
-
-
-async def test_who_loses_a_race_for_a_name_is_told_that_it_exists(side: Open, mim: MongooseIM) -> None:
-    mim.faults.add(Kind.RACE, "account.registerUser", times=2)
-    async with side(mim) as ours:
-        assert (
-            in_short(await ours.do("account.registerUser", username="alice", password="p")) == "Rejected AlreadyExists"
-        )
-        again = await ours.call("account.registerUser", {"username": "alice", "password": "p"}, maybe_run=True)
-    assert in_short(again) == "Delivered already done"
 
 
 async def test_a_domain_admin_rules_his_own_domain_alone(side: Open) -> None:

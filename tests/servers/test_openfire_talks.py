@@ -3,7 +3,6 @@
 import itertools
 import re
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,7 +18,7 @@ from tests.servers.openfire_talk import Answer, Talk, talking
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.rooms import open_room
 from tests.support.openfire.server import Openfire
-from tests.support.process import Stopwatch, started
+from tests.support.process import started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
@@ -106,40 +105,6 @@ def test_two_users_chat_by_jobs_and_events_alone(redis_server: RedisServer, serv
         assert [data for _, data in server.world.lost if '"body"' in data] == []
         assert talk.parked() == []
         assert re.search(r"ofchat-?\d", "".join(broker.output() for broker in talk.brokers)) is None
-
-
-def test_the_login_by_one_of_two_brokers_is_followed_by_the_stream_of_the_other_within_two_seconds(
-    redis_server: RedisServer, server: Openfire, tmp_path: Path
-) -> None:
-    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
-        talk.listening()
-        readers = until(lambda: [one for one in talk.brokers if "source.opened" in one.output()], "one reads", 60)
-        for reader in readers:
-            reader.signal(signal.SIGTSTP)  # and does no jobs any more
-            reader.wait_for("broker.quiet")
-        (other,) = (one for one in talk.brokers if one not in readers)
-
-        def hears(number: int) -> float:
-            """A message that takes the same way, by the one broker to the server and back by the other."""
-            began_s = time.monotonic()
-            talk.do("post_message", from_="ann", to=talk.jid("bob"), body=f"Hello {number}")
-            talk.told("bob", "message", body=f"Hello {number}")
-            return time.monotonic() - began_s
-
-        usual_s, beyond_s = hears(-1), list[float]()
-        for number in range(5):
-            talk.do("chat_logoff", from_="bob")
-            talk.do("chat_login", from_="bob")
-            watch = Stopwatch.start(*talk.brokers)
-            talk.listening("bob")
-            took_s = watch.took_s()
-            # What is slow without a login as well is none of its doing.
-            usual_s = max(usual_s, hears(number))
-            beyond_s.append(took_s - usual_s)
-        assert min(beyond_s) < 2.0
-        assert Counter(server.world.logins) == {"ann": 1, "bob": 6}
-        assert other.output().count("command=chat_login") == 5
-        until(lambda: len(talk.gaps()) >= 5, "each gap is in the log", 60)
 
 
 def test_what_is_said_while_the_server_is_down_is_sent_once_and_heard_as_far_as_the_server_has_whom_to_tell(
