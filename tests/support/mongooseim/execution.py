@@ -56,7 +56,6 @@ class Run:
     caller: Caller
     unloaded: frozenset[str] = frozenset()
     crashes: bool = False
-    races: bool = False
 
 
 @functools.cache
@@ -136,7 +135,7 @@ def run(schema: GraphQLSchema, request: Request, run_: Run) -> dict[str, Any]:
     )
     body: dict[str, Any] = {"data": _reversed(result.data)}
     if result.errors:
-        body["errors"] = [_error(one, run_) for one in result.errors]
+        body["errors"] = [_error(one) for one in result.errors]
     return body
 
 
@@ -150,12 +149,11 @@ def _reversed(data: Any) -> Any:
     return data
 
 
-def _error(error: GraphQLError, run_: Run) -> dict[str, Any]:
+def _error(error: GraphQLError) -> dict[str, Any]:
     path = list(error.path or ())
     match error.original_error:
         case Refusal(code, message, more):
-            told = "cannot_register" if run_.races and code == "exists" else code
-            return {"extensions": {"code": told, **more}, "message": message, "path": path}
+            return {"extensions": {"code": code, **more}, "message": message, "path": path}
     return {"extensions": {"code": "resolver_crash"}, "message": "Unexpected internal resolver crash", "path": path}
 
 

@@ -1,7 +1,6 @@
-"""What goes wrong at the stand-in when a test says so: crashes, silence, lost answers, a race, a database that is away.
+"""What goes wrong at the stand-in when a test says so: silence, a database that is away.
 
-A test puts a `Fault` into the server's list; each request of its operation uses one up. Always holds: whether the
-operation was executed is what the fault's kind says.
+A test puts a `Fault` into the server's list; each request of its operation uses one up.
 """
 
 import enum
@@ -12,19 +11,9 @@ from tests.support import lines
 
 
 class Kind(enum.Enum):
-    """`CRASH`, `HANG`, `EMPTY` and `INTERNAL` are not executed, `LOST` and `RACE` are.
+    """`HANG`: no answer, and nothing is executed; the connection is closed when it is released."""
 
-    `CRASH`: 200 with `resolver_crash`. `HANG`: no answer; the connection is closed when it is released. `EMPTY`: 500
-    without a body. `INTERNAL`: 500, `internal_server_error`. `LOST`: closed without an answer. `RACE`: an `exists` is
-    told as `cannot_register`, as it was to 22 of 95 who lost a race.
-    """
-
-    CRASH = enum.auto()
     HANG = enum.auto()
-    EMPTY = enum.auto()
-    INTERNAL = enum.auto()
-    LOST = enum.auto()
-    RACE = enum.auto()
 
 
 @attrs.define(eq=False)

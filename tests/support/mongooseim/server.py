@@ -19,11 +19,11 @@ from typing import Any, Final, Self
 import attrs
 from graphql import GraphQLSchema
 
-from tests.support.lines import HEAD_END, Asked, Doors, Fault, Gone, Reader, is_kind
+from tests.support.lines import HEAD_END, Asked, Doors, Gone, Reader
 from tests.support.mongooseim import execution
 from tests.support.mongooseim.checking import Refused, Request
 from tests.support.mongooseim.execution import Caller, Endpoint, Run
-from tests.support.mongooseim.faults import Faults, Kind
+from tests.support.mongooseim.faults import Faults
 from tests.support.mongooseim.scalars import Jid
 from tests.support.mongooseim.world import World
 from tests.support.ports import free_port
@@ -181,32 +181,17 @@ class MongooseIM:
         operations = execution.names(request)
         self.operations += operations
         fault = next(filter(None, map(self.faults.of, operations)), None)
-        self._before(fault)
+        if fault is not None:
+            fault.reached.set()
+            fault.release.wait()
+            raise Gone
         needs_database = not all(name == "checkAuth" or name.startswith("server.") for name in operations)
         away = needs_database and self.faults.meets_no_database()
         if away and "checkAuth" not in operations and self.faults.is_silent():
             gone.wait()
             raise Gone
-        crashes = away or is_kind(fault, Kind.CRASH)
-        run = Run(self.world, caller, frozenset(self.unloaded), crashes, races=is_kind(fault, Kind.RACE))
-        body = execution.run(self._schema, request, run)
-        if is_kind(fault, Kind.LOST):
-            raise Gone
-        return Said(200, _json(body))
-
-    def _before(self, fault: Fault | None) -> None:
-        """What goes wrong before anything is executed. Raises Refused, or Gone."""
-        if fault is None:
-            return
-        fault.reached.set()
-        match fault.kind:
-            case Kind.HANG:
-                fault.release.wait()
-                raise Gone
-            case Kind.EMPTY:
-                raise Refused(500)
-            case Kind.INTERNAL:
-                raise Refused(500, "internal_server_error", "Unexpected internal server error")
+        run = Run(self.world, caller, frozenset(self.unloaded), crashes=away)
+        return Said(200, _json(execution.run(self._schema, request, run)))
 
 
 def _pair(given: str) -> tuple[str, str]:
