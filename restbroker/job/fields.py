@@ -21,10 +21,17 @@ QUOTED: Final = (
 # What opens or closes a group, an item of a list of YAML, and the name of a member with what stands behind it.
 _TOKEN: Final = re.compile(
     r"""(?P<opens>[{(])|(?P<closes>[})])|(?m:^)(?P<item>[ \t]*+-[ \t])"""
-    r"""|(?<![\w.%-])(?P<word>[\w-]{1,16}+)["']?(?P<sign>[ \t]*+(?:=>|[:=])(?:[ \t]*+(?:\r?\n[ \t]*+-[ \t]++)?+))"""
+    r"""|(?<![\w.%$-])(?P<word>[\w-]{1,16}+)["']?(?P<sign>[ \t]*+(?:=>|[:=])(?:[ \t]*+(?:\r?\n[ \t]*+-[ \t]++)?+))"""
 )
+# What a field is called; where blanks may be part of it, nothing else stands behind it.
+_CALLED: Final = re.compile(rf"""{QUOTED}|[^\s=<>{{}}\[\]()"'&?,;]++""")
+_CALLED_ALONE: Final = re.compile(rf"""(?:{QUOTED}|[^\s=<>{{}}\[\]()"'&?,;]++)(?![ \t]*+[^\s=<>{{}}\[\]()"'&?,;])""")
+# What it holds, in a query or the like, within brackets, in a list or on a line.
 _IN_QUERY: Final = re.compile(rf"""{QUOTED}|[^\s&;"'<>{{\[][^\s&;"<>]*+""")
-_IN_GROUP: Final = re.compile(rf"""{QUOTED}|[^\s"'<>{{}}\[\],|][^\n,}}\]]*+""")
+_WITHIN: Final = {
+    opening: re.compile(rf"""{QUOTED}|[^\s"'<>{{}}\[\]|][^\n,{closing}]*+""")
+    for opening, closing in (("{", "}"), ("(", ")"), ("[", "\\]"))
+}
 _ON_LINE: Final = re.compile(rf"""{QUOTED}|[^\s"'<>{{}}\[\],|][^\n]*+""")
 _ALONE: Final = re.compile(r"(?m)[^\n=]*+$")
 _LISTED: Final = re.compile(r"\[\s*+")
@@ -106,38 +113,46 @@ def values_in(text: str) -> Iterator[str]:
 
 def _of_pairs(text: str) -> Iterator[str]:
     fields = _Fields()
-    depth = at = 0
+    opened: list[str] = []
+    at = 0
     while found := _TOKEN.search(text, at):
         at = found.end()
         match found.lastgroup:
             case "opens":
-                depth += 1
-            case "closes" if depth:
-                yield from fields.close(depth)
-                depth -= 1
+                opened.append(found[0])
+            case "closes" if opened:
+                yield from fields.close(len(opened))
+                opened.pop()
             case "item":
-                fields.known.pop(depth, None)
+                fields.known.pop(len(opened), None)
             case "sign":
                 word = bare(found["word"])
                 if word not in VALUES and word not in NAMING and word != "type":
                     continue
+                depth = len(opened)
                 if not depth and at - fields.at(0).end > _NEAR:
                     fields.known.pop(0)
-                for value, end in _values(text, found, is_grouped=depth > 0):
+                for value, end in _values(text, found, word, opened[-1:]):
                     at = end
                     yield from fields.take(depth, word, value)
                     fields.at(depth).end = end
 
 
-def _values(text: str, name: re.Match[str], *, is_grouped: bool) -> Iterator[tuple[str, int]]:
-    """What is given to a name, each text of a list, and where it ends."""
+def _values(text: str, name: re.Match[str], word: str, opened: list[str]) -> Iterator[tuple[str, int]]:
+    """What is given to a name within these brackets, each text of a list, and where it ends."""
     at = name.end()
     if listed := _LISTED.match(text, at):
         at = listed.end()
+    is_line = not name.start() or text[name.start() - 1] == "\n"
     # `=` with no blanks: of a query or the like, but for a line of its own.
-    is_line = (not name.start() or text[name.start() - 1] == "\n") and _ALONE.match(text, at)
-    is_item = name["sign"] == "=" and not is_line
-    form = _IN_QUERY if is_item else _IN_GROUP if is_grouped or listed else _ON_LINE
+    is_item = name["sign"] == "=" and not (is_line and _ALONE.match(text, at))
+    if word not in VALUES:
+        form = _CALLED if is_item or opened else _CALLED_ALONE
+    elif is_item:
+        form = _IN_QUERY
+    else:
+        within = "[" if listed else "".join(opened)
+        form = _WITHIN[within] if within else _ON_LINE
     while found := form.match(text, at):
         yield found[0].rstrip(), found.end()
         if not listed:

@@ -17,10 +17,13 @@ from urllib.parse import unquote_plus
 from restbroker.job import fields
 from restbroker.job.headers import parts_of
 from restbroker.job.names import NAMING, PRIVATE, VALUES, is_secret
+from restbroker.job.spellings import SHORTEST_ANYWHERE
 
 # `password: "x"`, `password='x'` (also `'it''s'` of YAML and SQL), `password: $name`, and `$password: String = "x"`; in
 # JSON that is cut or within more text, `"password": "x"`, and of Ruby `"password"=>"x"`.
 _ASSIGNED: Final = re.compile(rf"""(?<![\w-])([\w-]+)["']?\s*[:=]>?\s*(?:([\w!\[\]]++)\s*=\s*)?({fields.QUOTED})""")
+# `["password", "x"]`, also where the JSON around it is cut.
+_PAIRED: Final = re.compile(rf"""\[\s*+"([\w.-]{{1,80}}+)"\s*+,\s*+({fields.QUOTED})(?=\s*+(?:\]|\Z))""")
 # `password: ["x"]`, `credentials: {key: "x"}`: what stands between the brackets.
 _OPENED: Final = re.compile(r"""(?<![\w-])([\w-]+)["']?\s*[:=]>?\s*(?=[\[{])""")
 # A text that nothing ends goes on to the end: to look at each of its quotes anew would take hours of a large one.
@@ -118,6 +121,7 @@ def _given(text: str) -> Iterator[str]:
         # What stands where a variable has its type may be the name: `error: password="x"`, `n:password="x"`.
         if is_secret(f"{name} {kind}"):
             yield value
+    yield from (value for name, value in _PAIRED.findall(text) if is_secret(name))
     end = 0
     for found in _OPENED.finditer(text):
         if found.start() < end or not is_secret(found[1]):
@@ -150,6 +154,9 @@ def _bare_readings(value: str) -> Iterator[str]:
     # Where it stands in quotes: `'/x?password=x'`.
     yield value.partition("'")[0]
     yield unquote_plus(value.rstrip(")]},"))
+    # With more behind it: `x, user: y`, `x # words`, `x#fragment`.
+    parts = (value.partition(sign)[0].rstrip() for sign in ",#")
+    yield from (part for part in parts if len(part) >= SHORTEST_ANYWHERE)
     # Of `Bearer x` and cookies.
     yield value.rpartition(" ")[2]
     yield from parts_of(value)
