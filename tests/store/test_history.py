@@ -53,6 +53,7 @@ def test_what_is_too_old_goes_with_the_next_that_comes(lane: Lane, server: Serve
     assert found[-1] == b"new"
     # Redis drops whole nodes of a hundred.
     assert len(found) <= 101
+    assert 0 < server.raw.pttl(KEY) <= LONG_MS
 
 
 def test_a_history_of_another_type_costs_no_settlement(lane: Lane, server: Server) -> None:

@@ -245,3 +245,13 @@ def test_jobs_in_hand_are_marked_and_others_are_not(lane: Lane, server: Server) 
     assert mark(lane.client, lane.identity, ["1:1", "9:1"]) == [True, False]
     assert mark(lane.client, lane.identity, ["1:1"]) == [True], "sent twice"
     assert server.raw.hgetall(f"ns:restbroker:sent:{lane.identity}") == {b"1:1": b"once"}
+
+
+def test_a_paused_target_gets_nothing_and_is_told_when_to_ask(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    for operator in (0, server.now_us() + 10**9):
+        server.raw.hset("ns:restbroker:pause:t", mapping={"operator": operator, "retry_after": 1})
+        assert ask(lane) == Paused(1000)
+    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
+    server.raw.hdel("ns:restbroker:pause:t", "operator")
+    assert len(take(lane)) == 1, "the other pause is over"

@@ -5,7 +5,7 @@ import pytest
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Refused
-from restbroker.store.sets import Move, promote
+from restbroker.store.sets import Move, due, promote
 from tests.store.lanes import Server, on_both
 
 
@@ -88,3 +88,13 @@ def test_a_due_job_goes_to_the_head_of_its_queue_changed_or_not(client: Client, 
     assert server.raw.lrange("ns:queue:b", 0, -1) == [b"two!"]
     assert server.raw.smembers("ns:queues") == {b"a", b"b"}
     assert server.raw.zcard("ns:retry") == 0
+
+
+@on_both
+def test_only_what_is_due_by_redis_clock_is_listed(client: Client, server: Server) -> None:
+    seconds, _ = server.raw.time()
+    server.raw.zadd("ns:retry", {"late": seconds - 5, "later": seconds - 9.5, "not yet": seconds + 60})
+    found = due(client, "retry", 10)
+    assert found.members == [(b"later", seconds - 9.5), (b"late", seconds - 5)]
+    assert abs(found.now_s - seconds) < 5
+    assert due(client, "retry", 1).members == [(b"later", seconds - 9.5)]

@@ -10,7 +10,7 @@ import trio.testing
 from restbroker.broker.delivery.gate import Gate
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.upkeep.prober import Others, OverRedis, Prober, decode, encode
-from restbroker.job.outcome import Probe, Reason, Unsent
+from restbroker.job.outcome import Deferred, Probe, Reason, Unsent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.probing import LONGEST_TEXT_BYTES, Busy, Told, Turn, Yours
@@ -248,3 +248,15 @@ async def test_without_redis_each_process_probes_by_itself_and_the_outage_is_tol
         await others.resume("denied")
     assert [type(event) for event in events] == [StoreLost]
     await store.aclose()
+
+
+async def test_a_retry_after_pauses_the_target_for_all(autojump_clock: trio.testing.MockClock) -> None:
+    board, target = Board(), Target()
+    async with trio.open_nursery() as nursery:
+        gate = started(nursery, target, Seen(board, "p"))
+        await gate.opened()
+        gate.observe(Deferred(Reason("Busy", "429"), retry_after_s=60, counts=False, pause_target=True))
+        await gate.opened()
+        assert board.pauses == [("retry_after", 60.0)]
+        assert set(board.resumed) == {"denied"}, "at the start; what the target asked for is kept"
+        nursery.cancel_scope.cancel()

@@ -191,3 +191,19 @@ def test_a_refusal_just_a_second_later_costs_a_fifth_again_down_to_one() -> None
     small = Adaptive(2)
     small.refused(1.0, 5)
     assert small.limit == 1
+
+
+def test_it_begins_at_its_ceiling_and_stays_there_while_all_is_well() -> None:
+    limit = Adaptive(20)
+    ready(limit, 1.0, 1000)
+    assert limit.limit == 20
+
+
+def test_after_an_outage_that_left_the_limit_as_it_was_a_step_takes_as_many_answers_as_ever() -> None:
+    limit = Adaptive(20)
+    limit.refused(1.0, 19)
+    limit.restart(15)
+    ready(limit, 1.5, 15)
+    assert limit.limit == 16
+    ready(limit, 1.5, 1)
+    assert limit.limit == 17

@@ -16,6 +16,7 @@ from restbroker.job.settle import (
     crashed,
     leads_back,
     may_send,
+    perturbed,
     poisoned,
     reply_refused,
     settle,
@@ -225,3 +226,10 @@ def test_whoever_waits_is_told_how_the_server_answered(*, negative: bool, called
     settlement = settled(Ack, job(reply_to=KEY), ONCE, outcome)
     told = json.loads(settlement.replies[0].payload)
     assert (told["outcome"], told["note"], told["answer"], told["status"]) == (called, "already done", 1, 200)
+
+
+def test_what_is_perturbed_keeps_the_moment_at_which_it_first_failed() -> None:
+    settlement = settled(Retry, job(retry_count=0, failed_at=1.5), ONCE, Deferred(WHY))
+    before, after = payload(settlement), payload(perturbed(settlement, 5))
+    assert after["failed_at"] == before["failed_at"] == 1.5
+    assert after["retried_at"] == pytest.approx(before["retried_at"] + 5e-6, abs=1e-7)

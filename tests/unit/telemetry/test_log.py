@@ -313,3 +313,12 @@ def test_jobs_told_of_together_are_in_the_summary_and_at_debug_each_has_its_line
             in written
         )
     assert asked == 1, "what nobody writes is not made"
+
+
+def test_after_ten_seconds_a_failure_is_told_in_full_again() -> None:
+    log, stream = sink()
+    log(FAILED)
+    log.tick(1700000010.25)
+    log(FAILED)
+    assert stream.getvalue().count("job.failed") == 2
+    assert "jobs.failed" not in stream.getvalue()
