@@ -117,10 +117,10 @@ image: $(VENV)/.dev ## Do the steps of contrib/image/Dockerfile without Docker, 
 	@.ci/servers $(IMAGE_PACKAGES)
 	@PIP="$(PIP)" contrib/image/try.sh build/image
 
-soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAULT_JOBS, FAULT_ROUNDS, VERIFY_JOBS, …)
+soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAULT_JOBS, FAULT_ROUNDS, FAULT_SOAK, VERIFY_JOBS, …)
 	@FAULT_JOBS=$${FAULT_JOBS:-40000} FAULT_ROUNDS=$${FAULT_ROUNDS:-15} $(BIN)/python -m pytest \
 		tests/faults/test_conservation.py -o faulthandler_timeout=0
-	@FAULT_SOAK=1 $(BIN)/python -m pytest tests/faults/test_redis.py -o faulthandler_timeout=0
+	@FAULT_SOAK=$${FAULT_SOAK:-600} $(BIN)/python -m pytest tests/faults/test_redis.py -o faulthandler_timeout=0
 	@SHARED_S=$${SHARED_S:-300} SHARED_KILLS=$${SHARED_KILLS:-30} $(BIN)/python -m pytest \
 		tests/sidekiq/test_shared_redis.py -o faulthandler_timeout=0
 	@VERIFY_JOBS=$${VERIFY_JOBS:-20000} VERIFY_KILLS=$${VERIFY_KILLS:-100} $(BIN)/python -m pytest \
@@ -178,8 +178,9 @@ screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of S
 	@PYTHONPATH=. $(BIN)/python -m tests.web.browser.screenshots
 
 fuzz: $(VENV)/.dev servers ## Try many more histories, payloads, answers and configurations (FUZZ_EXAMPLES, MODEL_HISTORIES)
-	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-2000} MODEL_HISTORIES=$${MODEL_HISTORIES:-4000} $(BIN)/python -m pytest \
-		tests/fuzz tests/unit/job tests/model/test_store_against_model.py -o faulthandler_timeout=0
+	@echo "make fuzz: $${FUZZ_EXAMPLES:-2000} examples of each rule, $${MODEL_HISTORIES:-4000} histories of the store: 15 minutes of CPU"
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-2000} MODEL_HISTORIES=$${MODEL_HISTORIES:-4000} $(PYTEST) -o faulthandler_timeout=0 \
+		--numprocesses $$(nproc) --dist worksteal tests/fuzz tests/unit/job tests/model/test_store_against_model.py $(ARGS)
 
 # mutmut forks, so what it imports is installed beside what the tests need.
 $(VENV)/mutants/.done: $(BIN)/python requirements/dev.lock requirements/mutants.lock
