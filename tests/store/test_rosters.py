@@ -103,6 +103,13 @@ def test_a_user_is_due_a_while_after_his_last_change_but_not_long_after_his_firs
     assert rosters.claim(client, ["ann"], "h2", LEASE_MS, LATE).flying == ("ann",), "no change is in the future"
 
 
+def test_a_refresh_is_ended_by_nobody_but_who_began_it(client: Client) -> None:
+    assert rosters.claim(client, ["ann"], "h", LEASE_MS, AT_ONCE).flying == ("ann",)
+    assert rosters.landed(client, "h2", ["ann"]) == 0
+    assert rosters.claim(client, ["ann"], "h2", LEASE_MS, AT_ONCE).busy_ms.keys() == {"ann"}
+    assert rosters.landed(client, "h", ["ann"]) == 1
+
+
 def test_changes_push_the_mark_on_and_leave_its_beginning(client: Client, server: Server) -> None:
     change(client, put("ann"))
     first = server.raw.hget(DIRTY, "ann").split()
