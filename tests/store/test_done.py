@@ -52,6 +52,12 @@ def test_a_job_that_redis_refuses_to_settle_was_not_done(lane: Lane, server: Ser
     assert done(lane.client, [fingerprint()]) == [False]
 
 
+def test_a_job_is_settled_though_its_fingerprint_cannot_be_written(lane: Lane, server: Server) -> None:
+    one, two = take(lane, 2)
+    server.raw.set(KEY, "no sorted set")
+    assert settle(lane, (one, Ack((), fingerprint())), (two, Ack())) == [Applied()] * 2
+
+
 @on_both
 def test_a_fingerprint_is_kept_as_long_as_asked_for_and_the_whole_of_them_as_long_as_the_last(
     lane: Lane, server: Server

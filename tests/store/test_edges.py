@@ -101,6 +101,8 @@ def test_due_is_told_by_redis_clock_to_the_microsecond(client: Client) -> None:
     assert moments == sorted(moments)
     assert any(moment % 1 for moment in moments)
     assert abs(moments[0] - time_s(client)) < 5
+    client.command("ZADD", client.keys.sorted_set("retry"), moments[0], "due", moments[0] + 3600, "later")
+    assert [member for member, _ in due(client, "retry", 2).members] == [b"due"]
 
 
 def test_the_day_of_the_counters_is_that_of_utc_wherever_the_broker_runs(

@@ -85,6 +85,12 @@ def test_a_paused_target_is_fetched_for_by_nobody_until_somebody_resumes_it(lane
     assert server.raw.exists(TARGET, "ns:restbroker:pauses:targets") == 0
 
 
+def test_a_pause_ends_by_redis_clock(client: Client, server: Server) -> None:
+    began_us = server.now_us()
+    pauses.pause_target(client, "t", "ann", "", 60.0)
+    assert began_us <= int(server.raw.hget(TARGET, "operator")) - 60_000_000 <= server.now_us()
+
+
 def test_the_last_word_about_a_target_counts_and_other_reasons_stay(client: Client, server: Server) -> None:
     limits.pause(client, "t", "denied", 60.0)
     for first_s in (None, 6000.0, 60.0):
