@@ -9,6 +9,7 @@ from restbroker.config.mask import masked
 from restbroker.config.tokens import Token
 from restbroker.job.auth import Wish, refusal
 from restbroker.job.command import Command, CommandSpec
+from restbroker.job.json_types import Json
 from restbroker.servers import registry
 from restbroker.servers.http.recipes import Settings, settings_of
 from tests.unit.servers.conftest import Configured, Made, Problems
@@ -141,3 +142,11 @@ def test_only_public_addresses_are_connected_to_unless_a_variable_or_the_options
     environ = {"RESTBROKER_TARGETS__HOOK__OPTIONS__ALLOWPRIVATE": "true"}
     assert configured({"Commands": {"a": {}}}).config.targets[0].public_only
     assert not configured({"Commands": {"a": {}}}, environ).config.targets[0].public_only
+
+
+def test_a_text_in_a_query_whose_name_says_that_it_is_a_secret_is_not_shown() -> None:
+    query: Json = {"api_key": CANARY, "user": "{user}"}
+    written: Json = {"one": {"Options": {"Commands": {"a": {"Query": query}}}}}
+    shown = json.dumps(masked(all_keys()["targets"], written, registry.kinds()))
+    assert CANARY not in shown
+    assert "{user}" in shown
