@@ -61,15 +61,10 @@ def check_user(world: World, user: Jid) -> Any:
     return {"exist": exists, "message": f"User {user.bare} {'exists' if exists else 'does not exist'}"}
 
 
-def list_users(world: World, domain: str, limit: int | None = None, index: int | None = None) -> Any:
+def count_users(world: World, domain: str) -> Any:
     if domain not in world.domains:
         raise Refusal("domain_not_found", "Given domain does not exist", {"domain": domain})
-    found = sorted(jid for jid in world.accounts if jid.endswith(f"@{domain}"))[index or 0 :]
-    return found[:limit]
-
-
-def count_users(world: World, domain: str) -> Any:
-    return len(list_users(world, domain))
+    return sum(jid.endswith(f"@{domain}") for jid in world.accounts)
 
 
 def kick_session(world: World, user: Jid, reason: str | None = None) -> Any:
@@ -159,7 +154,6 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "account.banUser": ban,
     "account.checkPassword": check_password,
     "account.checkUser": check_user,
-    "account.listUsers": list_users,
     "account.countUsers": count_users,
     "session.kickUserSession": kick_session,
     "domain.addDomain": add_domain,

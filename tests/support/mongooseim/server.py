@@ -141,7 +141,7 @@ class MongooseIM:
         wanted = {part.partition(";")[0].strip() for part in asked.accept.split(",")}
         if not wanted & _ACCEPTED:
             return Said(406)
-        if asked.content_type != "application/json":
+        if asked.headers.get("content-type") != "application/json":
             return Said(415)
         if len(asked.body) > _LARGEST:
             return Said(500)
