@@ -1,6 +1,7 @@
 """An idle lane waits for all its queues, and asks for no more than there is."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ from restbroker.store.connection import Connection, Waiter
 from restbroker.telemetry.events import JobFinished
 from tests.broker.conftest import Harness
 from tests.support.redis_server import RedisServer
+from tests.support.wait import NEVER_S, until_async
 
 QUEUES = ("a", "b", "c")
 
@@ -58,14 +60,17 @@ async def test_a_job_costs_an_idle_broker_one_fetch(harness: Harness) -> None:
 async def test_a_job_in_any_queue_ends_the_wait_and_the_other_questions_stay(
     waiting: Waiting, redis_server: RedisServer
 ) -> None:
+    def blocked(count: int) -> bool:
+        return f"blocked_clients:{count}\r" in redis_server.command("INFO clients")
+
     for queue in (*QUEUES, *QUEUES):
-        with trio.fail_after(20):
+        with trio.fail_after(NEVER_S):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(waiting.wait, ())
-                await trio.sleep(0.05)
+                await until_async(partial(blocked, 3), "each queue is waited for")
                 redis_server.command(f"LPUSH queue:{queue} 1")
         redis_server.command(f"DEL queue:{queue}")
-        assert "blocked_clients:2" in redis_server.command("INFO clients")
+        assert blocked(2)
 
 
 async def test_a_queue_that_is_left_out_ends_no_wait(waiting: Waiting, redis_server: RedisServer) -> None:
