@@ -131,7 +131,7 @@ class Life:
         async with trio.open_nursery() as keep:
             keep.start_soon(self._beat, Beat(lanes, self._open(), self._lease, self.plan.snapshot))
             keep.start_soon(self._watch_fences, lanes)
-            keep.start_soon(self._watch_stop)
+            keep.start_soon(self._watch_stop, lanes)
             keep.start_soon(cancel_on, self.replaced, self._intake_scope)
             try:
                 await self._work(lanes)
@@ -215,8 +215,11 @@ class Life:
         names = tuple(target.name for target in targets)
         self.plan.report(BrokerStarted(os.getpid(), __version__, names, queues, concurrency))
 
-    async def _watch_stop(self) -> None:
+    async def _watch_stop(self, lanes: Sequence[Lane]) -> None:
         await self.control.stop.wait()
+        # Intake may have to wait for Redis before it ends, and no worker may start another job meanwhile.
+        for lane in lanes:
+            lane.handover.close()
         timeout_s = self.plan.shutdown_timeout_s
         bound(self._work_scope, timeout_s)
         bound(self._commit_scope, timeout_s + _END_S)

@@ -116,8 +116,8 @@ def test_hands_are_full_at_the_first_fault_however_long_brokers_take_to_start(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys, time\n'run' in sys.orig_argv and time.sleep(2)\n")
     path = os.pathsep.join([str(tmp_path), process.clean_environment()["PYTHONPATH"]])
-    arguments = ["verify", "--redis", redis_server.url, "--jobs", "1000", "--kills", "1", "--json"]
-    ran = process.run(arguments, environ={"PYTHONPATH": path}, timeout_s=120)
+    arguments = ["verify", "--redis", redis_server.url, "--jobs", "4000", "--kills", "1", "--json"]
+    ran = process.run(arguments, environ={"PYTHONPATH": path}, timeout_s=300)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert json.loads(ran.stdout)["recovery_s"]["freeze"]["count"] == 1
 
