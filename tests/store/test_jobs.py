@@ -47,6 +47,14 @@ def settle(lane: Lane, *items: tuple[str, Settlement], hwm: int = 0) -> list[Cod
     return finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, hwm, items), NOW_S)
 
 
+def test_a_settlement_confirms_what_may_have_started_where_no_fetch_did(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    take(lane)
+    for ticket, hwm in (("1:1", 50), ("2:1", 1)):
+        assert settle(lane, (ticket, Ack()), hwm=hwm) == [Applied()]
+        assert held(lane.client, lane.identity).hwm == 2, "no more than were fetched, and it never falls"
+
+
 def test_a_batch_is_at_most_500_jobs(lane: Lane) -> None:
     queues.push(lane.client, "a", [b"%d" % n for n in range(700)])
     assert len(take(lane, want=5000)) == 500
