@@ -98,7 +98,8 @@ test: plan $(VENV)/.dev servers tested $(WHEELHOUSE)/.done ## Build the wheel an
 	@PYTHONSAFEPATH=1 PYTHONPATH=$(TESTED)/lib:$(CURDIR) TESTED_FROM=$(TESTED)/lib $(PYTEST) -o pythonpath= \
 		--numprocesses $$(($$(nproc) + 1)) --dist worksteal --durations 10 $(ARGS)
 
-nightly: soak fuzz versions ## Soak, fuzz, the lowest and highest versions of what restbroker needs, and all tests in three orders: hours
+nightly: soak fuzz versions ## Soak, fuzz, the lowest and highest versions of what restbroker needs, all golden files whole, and all tests in three orders: hours
+	@$(BIN)/python -m tests.golden
 	@for order in 1 2 3; do $(MAKE) test || exit; done
 
 # pip cannot ask for the lowest versions: those that pyproject.toml names as such are put over the locked ones.

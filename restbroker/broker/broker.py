@@ -1,4 +1,4 @@
-"""The broker: signals, services, and one life after the other. Assembly calls `run`.
+"""The broker: signals, services, and one life after the other. `app` calls `run`.
 
 Always holds: the signal receiver is open until the very end; a process that was fenced goes on under new identities; a
 new configuration is served by a new life, beside which the older one finishes what it has in hand; an exception that

@@ -1,6 +1,6 @@
 """What serves one target inside a process: its plan, and the state that its tasks share during one life.
 
-Assembly makes the `LanePlan`, each life of the broker a fresh `Lane` under a new identity. Always holds: what Redis
+`app` makes the `LanePlan`, each life of the broker a fresh `Lane` under a new identity. Always holds: what Redis
 lists as this lane's is in `in_hand`, or is about to be adopted by a reconcile.
 """
 

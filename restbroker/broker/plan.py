@@ -1,4 +1,4 @@
-"""What a broker is made of. Assembly makes it of a configuration; every life of that configuration uses the same."""
+"""What a broker is made of. `app` makes it of a configuration; every life of that configuration uses the same."""
 
 from collections.abc import Callable, Mapping, Sequence
 

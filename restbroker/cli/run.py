@@ -1,4 +1,4 @@
-"""`restbroker run`: the broker itself, in one process or several. Everything it does is in `assembly` and below."""
+"""`restbroker run`: the broker itself, in one process or several. Everything it does is in `app` and below."""
 
 import signal
 import socket

@@ -1,6 +1,6 @@
 """The finished, checked configuration, and what the operator should know of it.
 
-Made by `config.load`; assembly and the command line get a `Config`. Always holds: no `repr` shows a secret.
+Made by `config.load`; `app` and the command line get a `Config`. Always holds: no `repr` shows a secret.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Where events of servers are taken in, and what becomes of them.
 
-Made by `config.load`; used by `events` and assembly. Always holds: no two sources have one path, none pushes into a
+Made by `config.load`; used by `events` and `app`. Always holds: no two sources have one path, none pushes into a
 queue that a target serves, and whoever others can reach has a secret, or requests that are signed.
 """
 

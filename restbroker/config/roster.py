@@ -1,6 +1,6 @@
 """Where and how rosters are served, and which target tells Prosody that one has changed.
 
-Made by `config.load`; used by assembly and the commands for rosters. Always holds: who can be reached from other
+Made by `config.load`; used by `app` and the commands for rosters. Always holds: who can be reached from other
 machines asks for a login.
 """
 

@@ -1,6 +1,6 @@
 """One target: a server to deliver to, with its address, credentials, limits and queues.
 
-Made by `config.load`; used by assembly, lanes and connectors. Always holds: the URL is absolute, has no query and no
+Made by `config.load`; used by `app`, lanes and connectors. Always holds: the URL is absolute, has no query and no
 user in it, and its path has no trailing slash.
 """
 

@@ -1,4 +1,5 @@
-"""`restbroker verify`: the crash test that people run against their own Redis. Called by `cli.verify`.
+"""`restbroker verify`: the crash test that people run against their own Redis.
 
-Always holds: nothing outside its own namespace in that Redis is written. May import `standins` and what is below it.
+Offers its command to `cli.verify`. Always holds: nothing outside its own namespace in that Redis is written. May import
+`standins` and what is below it.
 """

@@ -1,6 +1,6 @@
 """Has Redis take events: what comes together goes together, in one call. Every event source calls `Deliverer.deliver`.
 
-Assembly makes one for a process and runs it beside the sources. Always holds: who is told "accepted" has a job in
+`app` makes one for a process and runs it beside the sources. Always holds: who is told "accepted" has a job in
 Redis; after `PATIENCE_S`, or the source's own time, no push is begun for him, and one that is on its way then is
 bounded by its connection; what nobody waits for any more is not pushed. A push whose answer was lost is made again
 while somebody waits; Redis knows by then what it has.

@@ -1,6 +1,6 @@
 """The leases in Redis as a reader uses them: `contract.Leases`, for one source, over a connection of its own.
 
-Assembly makes one where a source reads streams. Always holds: nothing is connected before the first call; nobody waits
+`app` makes one where a source reads streams. Always holds: nothing is connected before the first call; nobody waits
 for Redis for longer than the connection's time-out.
 """
 

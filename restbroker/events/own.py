@@ -1,6 +1,6 @@
 """Remembers in Redis what this broker sends, so that it does not come back as an event: `servers.contract.Sent`.
 
-Assembly makes one for each target, where a source has `DropOwn`; `hear.lua` looks it up. Always holds: nothing is
+`app` makes one for each target, where a source has `DropOwn`; `hear.lua` looks it up. Always holds: nothing is
 connected before the first message; nobody waits for Redis for longer than the connection's time-out; what cannot be
 remembered is sent all the same, with a warning.
 """

@@ -1,4 +1,4 @@
-"""Runs what takes events in (the app that servers post to, the readers), with what pushes for it. Assembly makes it.
+"""Runs what takes events in (the app that servers post to, the readers), with what pushes for it. `app` makes it.
 
 Always holds: while the process stops, what came by then is still pushed and confirmed, within the time that a web app
 has for its end.

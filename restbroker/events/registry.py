@@ -1,6 +1,6 @@
 """The kinds of event sources: one folder and one line here for each. Everybody else reaches a kind through this.
 
-Called by the command line, the check, `webhook` and assembly. Always holds: a folder's module is imported only when
+Called by the command line, the check, `webhook` and `app`. Always holds: a folder's module is imported only when
 what it brings is asked for, and neither this file nor `options` loads Trio. A folder has
 
 - `options`: the attrs class `Options`, what a source of this kind takes beyond the common keys, each field a key; it

@@ -1,6 +1,6 @@
 """Keeps in Redis how the reading of this process' sources stands, for `check`, the pages and `stats`.
 
-Assembly makes one for a process that reads sources, and runs it beside them. Always holds: who tells of a state never
+`app` makes one for a process that reads sources, and runs it beside them. Always holds: who tells of a state never
 waits, and Redis being away stops nobody; Redis is written to once a second at most, and each `REFRESH_S` where nothing
 changes, so that a state counts while its process lives; what is stored holds what the log was told.
 """

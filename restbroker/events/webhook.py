@@ -1,6 +1,6 @@
 """The web app that servers post their events to: each source has its path.
 
-Assembly runs it with `serving.runner`. It is plain ASGI, without Quart: events share the loop with the deliveries, and
+`app` runs it with `serving.runner`. It is plain ASGI, without Quart: events share the loop with the deliveries, and
 most of what a request costs would be the framework. Always holds: 202 is answered only when Redis has the job, or none
 is wanted; who does not show the secret learns nothing, and nothing of him is read; what is held in memory is bounded;
 no answer and no line of the log repeats what was sent; a failure here is answered with 500 and ends nothing.

@@ -1,4 +1,4 @@
-"""From the configuration to the store. Used by the command line's commands; assembly takes the settings from here."""
+"""From the configuration to the store. Used by the command line's commands; `app` takes the settings from here."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

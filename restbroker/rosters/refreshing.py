@@ -1,6 +1,6 @@
 """Which target tells Prosody that rosters changed, and the refresh jobs that it is to be given.
 
-Used by assembly for brokers and by the commands for rosters. Always holds: a job is complete, as `restbroker enqueue`
+Used by `app` for brokers and by the commands for rosters. Always holds: a job is complete, as `restbroker enqueue`
 pushes it, with the first token that allows a refresh; it names one user, so that each is retried and parked by himself.
 """
 

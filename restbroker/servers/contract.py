@@ -1,6 +1,6 @@
 """What the broker asks of a server's connector, and what a connector may ask of the broker.
 
-`broker/delivery` calls `deliver` for a job, and `probe` as the target's prober does; assembly opens connectors through
+`broker/delivery` calls `deliver` for a job, and `probe` as the target's prober does; `app` opens connectors through
 the registry. Always holds: a connector touches Redis through its `Ports` only, tells people something only by
 `Ports.report`, and lets `NotSent` and `MaybeSent` pass unless it knows better.
 """

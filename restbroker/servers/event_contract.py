@@ -1,4 +1,4 @@
-"""What one kind of event source has to offer. `registry` has the kinds, `webhook` and assembly use them.
+"""What one kind of event source has to offer. `registry` has the kinds, `webhook` and `app` use them.
 
 A kind that servers post to is a `Hook`. A kind that fetches by itself (a broker's queue, a stream of a server) is a
 `Reader`, which offers what it got to an `Inlet` and tells the server only then that it has it. Always holds: no

@@ -1,6 +1,6 @@
 """The kinds of servers: one folder and one line here for each. Everybody else reaches a server's code through this.
 
-Called by the command line, the check and assembly. Always holds: a folder's module is imported only when what it
+Called by the command line, the check and `app`. Always holds: a folder's module is imported only when what it
 brings is asked for, and neither this file nor `options` and `catalogue` load Trio or an HTTP client. A folder has
 
 - `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key; it

@@ -1,4 +1,4 @@
-"""Runs one web app for as long as the process lives, on Hypercorn or plainly. Assembly makes a `Server` for each app.
+"""Runs one web app for as long as the process lives, on Hypercorn or plainly. `app` makes a `Server` for each app.
 
 Always holds: nothing that happens here stops the delivery of jobs, but for a flood of connections: while it uses up the
 process' file descriptors, jobs wait. A taken port is told once and tried again until it is free; and what breaks

@@ -1,4 +1,5 @@
 """What the demo and the crash test both need: stand-ins for servers, and brokers as child processes.
 
-Always holds: a stand-in answers as its server was recorded to answer. May import `serving` and what is below it.
+Offers `server` and `broker`. Always holds: a stand-in answers as its server was recorded to answer. May import
+`serving` and what is below it.
 """

@@ -1,7 +1,7 @@
 """A broker as a child process: `restbroker run` as people run it.
 
-Used by `demo` and `verify`. Always holds: a child has a process group of its own. Ctrl-C comes to whoever started it,
-who then ends it in good order.
+Used by `demo` and `crashtest`. Always holds: a child has a process group of its own. Ctrl-C comes to whoever started
+it, who then ends it in good order.
 """
 
 import subprocess

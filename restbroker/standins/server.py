@@ -1,6 +1,6 @@
 """A small HTTP server that goes down, comes up again, and hangs up on a request: what a stand-in needs.
 
-Used by `demo` and `verify`. Always holds: listens on loopback only; while it is down its port refuses connections as
+Used by `demo` and `crashtest`. Always holds: listens on loopback only; while it is down its port refuses connections as
 that of a stopped server does; a request that is not answered ends in a reset, so that its client cannot know whether
 it was executed.
 """

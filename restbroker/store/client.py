@@ -1,4 +1,4 @@
-"""One connection to Redis, with types. Used by every file of the store; opened by assembly and the command line.
+"""One connection to Redis, with types. Used by every file of the store; opened by `app` and the command line.
 
 Always holds: nothing is ever sent twice behind the caller's back. By default redis-py 8.1 sends a command again up to
 10 times when its reply is lost (measured): a fetch then takes jobs that nobody knows of. The one repetition here is

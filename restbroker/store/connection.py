@@ -1,6 +1,6 @@
 """Redis for Trio: a connection with its worker thread, the wait for a job, the watch for a new master.
 
-The only file here that knows Trio. Used by lanes, the beat, the scheduler, the reaper and assembly. Always holds: no
+The only file here that knows Trio. Used by lanes, the beat, the scheduler, the reaper and `app`. Always holds: no
 thread that sends commands outlives its call, since it might still take jobs; so a call cannot be cancelled, only
 bounded by the socket's time-out. What takes and settles jobs, or takes events in, is such a call too, without the
 thread: its way there and back is half of what an idle broker needs for a job, and a tenth of what a busy one does. A

@@ -1,6 +1,6 @@
 """Which stream a user of a server has, where acting as a user needs one: one login for all processes.
 
-Used by assembly for connectors and readers of events. Always holds: one at a time logs a user in, and the others get
+Used by `app` for connectors and readers of events. Always holds: one at a time logs a user in, and the others get
 what came of it; who dies at it is followed by another when its lease ends, by Redis' clock; a name is logged in, or it
 asks, and never both; each call may be repeated after a lost answer. A stream is as good as a password: it is in no
 repr, no text of an error, and no log.

@@ -1,6 +1,6 @@
 """Which users of a server are in which room by their present logins, as its answers to their joins and leavings said.
 
-Used by assembly for connectors whose server says of no message whether it came into the room. Always holds: what is
+Used by `app` for connectors whose server says of no message whether it came into the room. Always holds: what is
 known ends with the user's login, and a week after anybody asked; one process at a time has a user join or leave a room,
 by Redis' clock; what nobody knows is no "in"; each call may be repeated after a lost answer. A login is here as a mark
 that gives nothing away.

@@ -1,6 +1,6 @@
 """Counts what happened since the start, for /metrics.
 
-A sink: assembly reports to it where `Stats` is on, and asks for its `samples`. Always holds: no label is a text that a
+A sink: `app` reports to it where `Stats` is on, and asks for its `samples`. Always holds: no label is a text that a
 producer chose, and there are never more than some hundred, whatever producers and servers say; jobs that come together
 cost what their commands cost, not what they do.
 """

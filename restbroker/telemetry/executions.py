@@ -1,6 +1,6 @@
 """Counts settled jobs for Sidekiq's Metrics page, per minute and command, until they are written to Redis.
 
-A sink: assembly reports to it; whoever writes the process's record calls `take`, and `give_back` when Redis is away.
+A sink: `app` reports to it; whoever writes the process's record calls `take`, and `give_back` when Redis is away.
 Always holds: memory is bounded, whatever names producers invent and however long Redis is away; a job costs a
 fifth of a microsecond, where it comes with others of its command.
 """

@@ -1,6 +1,6 @@
 """The figures of a process, per target, for its snapshot: what the stats page and `stats` add up.
 
-A sink: assembly reports to it; whoever writes the process's snapshot calls `snapshot`. Always holds: memory is bounded
+A sink: `app` reports to it; whoever writes the process's snapshot calls `snapshot`. Always holds: memory is bounded
 by the number of targets, and a job costs a fifth of a microsecond, where it comes with others of its command.
 """
 

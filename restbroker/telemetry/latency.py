@@ -1,6 +1,6 @@
 """How long things took: a histogram of fixed size, and one that forgets what is older than a minute.
 
-Used by `telemetry.log` for its summaries, by `telemetry.figures`, and by assembly for /metrics. Always holds: memory is
+Used by `telemetry.log` for its summaries, by `telemetry.figures`, and by `app` for /metrics. Always holds: memory is
 bounded, a duration costs well under a microsecond, and a percentile is within 5 % of the true one, between 10 µs and 40
 minutes; 1, 2 and 5 of each power of ten are limits of buckets, so that coarser ones are made of these without a loss.
 """

@@ -1,6 +1,6 @@
 """The log: events as lines on standard error.
 
-A sink: assembly reports to it and calls `tick` every ten seconds and once at the end. Always holds: neither raises
+A sink: `app` reports to it and calls `tick` every ten seconds and once at the end. Always holds: neither raises
 nor waits for anything but the stream; a stream that is gone is ignored, since jobs matter more than words; no line
 holds a line break or another control character.
 

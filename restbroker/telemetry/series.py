@@ -1,6 +1,6 @@
 """What /metrics says: each metric once, with its meaning, and the values of one moment.
 
-Assembly and `telemetry.counts` make values, `broker.group` adds up those of workers, `web.metrics` writes them,
+`app` and `telemetry.counts` make values, `broker.group` adds up those of workers, `web.metrics` writes them,
 `telemetry.reference` makes a page of the list. Always holds: a value without a metric of this list is never shown; what
 a worker of another version says is read leniently.
 """

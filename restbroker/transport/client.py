@@ -1,4 +1,4 @@
-"""Opens the HTTP client of one target. Assembly does, for lanes and connectors; `check` does for itself.
+"""Opens the HTTP client of one target. `app` does, for lanes and connectors; `check` does for itself.
 
 Always holds: nothing outside this room knows which engine is inside; one test suite runs over both.
 """

@@ -1,6 +1,6 @@
 """`/healthz` and `/readyz`: for supervisors and load balancers, without login.
 
-Assembly makes an app of them alone when `HealthBind` is set; `web.site` has them beside the pages. Always holds: the
+`app` makes an app of them alone when `HealthBind` is set; `web.site` has them beside the pages. Always holds: the
 answers say how the process is, why Redis cannot be
 used (with its address, without a secret), and name targets that are down, and nothing else; no request to Redis or to a
 target is made for them.

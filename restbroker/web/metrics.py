@@ -1,6 +1,6 @@
 """`GET /metrics`: the figures for Prometheus, in its text format or as OpenMetrics, whichever it asks for.
 
-Assembly adds it to the app of /stats, whose guards it has. Always holds: it answers while Redis is away, with what the
+`app` adds it to the app of /stats, whose guards it has. Always holds: it answers while Redis is away, with what the
 process itself knows, after a bounded time; labels are names of the configuration and words of ours; the text is made in
 a thread, so that deliveries go on meanwhile.
 

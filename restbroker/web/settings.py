@@ -1,4 +1,4 @@
-"""How the pages are to be served: what the configuration says of them, in one value. Assembly makes it."""
+"""How the pages are to be served: what the configuration says of them, in one value. `app` makes it."""
 
 import attrs
 

@@ -1,4 +1,4 @@
-"""The web app: pages for people, `/stats` for programs, one login for both. Assembly makes it when `Stats` is on.
+"""The web app: pages for people, `/stats` for programs, one login for both. `app` makes it when `Stats` is on.
 
 Always holds: every request passes the guard first; no page asks Redis over the connections that deliver; a browser is
 told to load nothing from elsewhere and to run nothing but our one script.

@@ -1,6 +1,6 @@
 """What people do with queues, targets, processes, jobs in hand and copies: a page that asks, then the doing.
 
-`web.site` serves it. Always holds: nothing is done without a second, marked form, and all of it goes through `admin`,
+`web.site` serves it. Always holds: nothing is done without a second, marked form, and all of it goes through `operate`,
 which writes down who did what.
 """
 

@@ -1,6 +1,6 @@
 """What the pages show: one look at Redis for all who watch, and the backlog of the last hours, kept in memory.
 
-Assembly makes one for the pages' own connection and runs it as a service. Always holds: however many look, Redis is
+`app` makes one for the pages' own connection and runs it as a service. Always holds: however many look, Redis is
 asked by one at a time, not again within a second, and a tenth of the time at most; whatever lies there ends no broker;
 nobody waits for a Redis that does not answer longer than its connection's time-out; what is kept is bounded.
 """

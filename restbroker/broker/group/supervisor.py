@@ -1,6 +1,6 @@
 """`run --processes N`: one process that delivers nothing and keeps N workers alive, each a whole `restbroker run`.
 
-Assembly runs it. Always holds: what is asked of the supervisor by a signal is asked of every worker, also of those that
+`app` runs it. Always holds: what is asked of the supervisor by a signal is asked of every worker, also of those that
 start later; a worker that ended is started again unless the group is to end; when the supervisor dies, however, its
 workers end too (see `leash`); a group of which any worker was ever ready ends by a signal only, whatever becomes of its
 workers or of the configuration; no job depends on the supervisor, since workers give back what a dead one had.

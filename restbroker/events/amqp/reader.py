@@ -1,4 +1,4 @@
-"""Has each event that RabbitMQ delivers become a job, and acknowledges it then. Assembly runs one for each source.
+"""Has each event that RabbitMQ delivers become a job, and acknowledges it then. `app` runs one for each source.
 
 The connection is in a thread (`link`); here is what it brings, batch after batch. Always holds: what is acknowledged
 has its job in Redis, is not wanted, or is in the dead set since it is no event; while Redis takes nothing, nothing is

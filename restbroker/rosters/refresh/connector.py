@@ -1,6 +1,6 @@
 """The connector for rosters: commands that change them in Redis, and refreshes that tell Prosody.
 
-Assembly opens it through the registry. Always holds: what changes a roster asks nothing of Prosody, and says nothing
+`app` opens it through the registry. Always holds: what changes a roster asks nothing of Prosody, and says nothing
 of its health; a refresh of several users becomes a job for each, so that each is retried, parked and shown by himself.
 """
 

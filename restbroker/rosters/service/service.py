@@ -1,4 +1,4 @@
-"""Answers `GET /roster/USER` for Prosody: the app that assembly serves.
+"""Answers `GET /roster/USER` for Prosody: the app that `app` serves.
 
 Always holds: each request is answered, or Prosody would wait for a quarter of an hour, and its user's client with it:
 within `BOUND_S` of `rosters.service.reader` where Redis does not answer, and after `longest_s` whatever it waits for. A

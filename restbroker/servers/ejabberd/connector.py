@@ -1,6 +1,6 @@
 """The connector for ejabberd's `mod_http_api`: one command is one POST.
 
-Assembly opens it through the registry. Always holds: a command is sent once per delivery, and again, twice at most,
+`app` opens it through the registry. Always holds: a command is sent once per delivery, and again, twice at most,
 only where the server refused it for its token, before it looked at it; what the connector asks besides (a token, the
 probe, whether the server is stopping) changes nothing else on the server.
 """

@@ -1,6 +1,6 @@
 """The connector for any HTTP API: one command is one request, as its recipe says.
 
-Assembly opens it through the registry. Always holds: what the configuration does not have is refused before anything is
+`app` opens it through the registry. Always holds: what the configuration does not have is refused before anything is
 sent; no redirect is followed; the probe changes nothing. A server that is busy is left alone for a while, a minute at
 most, by the probe too; a login that is refused is asked about once for all jobs that meet it.
 """

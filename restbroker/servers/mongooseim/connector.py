@@ -1,6 +1,6 @@
 """The connector for MongooseIM's GraphQL API: one command is one POST of one operation.
 
-Assembly opens it through the registry. Always holds: an operation is sent once per delivery; what its types do not
+`app` opens it through the registry. Always holds: an operation is sent once per delivery; what its types do not
 allow is refused before anything is sent; what the connector asks besides (the probe, whether an account exists, whether
 the server is well) changes nothing on the server.
 """

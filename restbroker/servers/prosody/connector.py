@@ -1,6 +1,6 @@
 """The connector for Prosody's mod_rest, and for mod_http_admin_api and mod_post_msg beside it: a command is a request.
 
-Assembly opens it through the registry. Always holds: a stanza is sent once per delivery; what mod_rest would drop
+`app` opens it through the registry. Always holds: a stanza is sent once per delivery; what mod_rest would drop
 without a word is refused before anything is sent; the probe changes nothing.
 """
 

@@ -1,6 +1,6 @@
 """The connector for Openfire's Chat API: a command is one request, mostly as a user on the stream of his login.
 
-Assembly opens it through the registry. Always holds: a command is sent again within a delivery only after a 400, which
+`app` opens it through the registry. Always holds: a command is sent again within a delivery only after a 400, which
 means that it was not done, and only once; the id of a stream leaves this folder in no answer, note or message.
 """
 

@@ -1,6 +1,6 @@
 """The connector for Openfire's REST API plugin: a command is a request.
 
-Assembly opens it through the registry. Always holds: a command is sent once per delivery; what Openfire was seen to
+`app` opens it through the registry. Always holds: a command is sent once per delivery; what Openfire was seen to
 answer 500 to is refused before anything is sent; a redirect is never followed, which would end at a page with 200.
 """
 

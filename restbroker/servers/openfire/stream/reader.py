@@ -1,4 +1,4 @@
-"""Reads the streams of a source's users: keeps the leases, and has Redis take what comes. Assembly runs it.
+"""Reads the streams of a source's users: keeps the leases, and has Redis take what comes. `app` runs it.
 
 Always holds: of all processes one reads a user's stream, and another goes on within the time of a lease when that one
 dies; while Redis is away, streams that are open are read on until the basket is full, and none is opened: nobody could

@@ -46,7 +46,7 @@ class ScriptedLink:
 
 
 def opened(target: Target = TARGET) -> Connector:
-    """A connector as assembly makes it."""
+    """A connector as `app` makes it."""
     return open_connector(target, Ports(lambda _: None, lambda: 0.0))
 
 

@@ -78,7 +78,7 @@ def issued(token: str, expires_in: str = "3600 seconds") -> Response:
 
 
 def opened(credentials: Credentials, told: list[Event] | None = None) -> Connector:
-    """A connector as assembly makes it; `told` gets what it reports."""
+    """A connector as `app` makes it; `told` gets what it reports."""
     heard: list[Event] = [] if told is None else told
     target = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), credentials)
     return open_connector(target, Ports(heard.append, lambda: 0.0))
