@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody ruby-sqlite3 \
+PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody faketime ruby-sqlite3 \
 	ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
 	nginx-light libnginx-mod-http-echo rabbitmq-server tmux chromium chromium-driver fonts-dejavu-core \
 	zsh fish mandoc systemd strace nodejs golang-go
