@@ -19,6 +19,7 @@ from typing import ClassVar, Final, Self, TypeVar
 
 import attrs
 
+from tests.support.ports import accepts
 from tests.support.wait import until
 
 START_TIMEOUT_S: Final = 300.0
@@ -120,8 +121,11 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def keep(made: Callable[[Path], D], words: Callable[[D], Sequence[str]]) -> None:
-    """Keeps a server running until Ctrl-C or SIGTERM."""
+def keep(made: Callable[[Path], D], words: Callable[[D], Sequence[str]], *ports: int) -> None:
+    """Keeps a server running on these ports until Ctrl-C or SIGTERM."""
+    for port in ports:
+        if accepts(port):  # who has it would answer in the server's place
+            sys.exit(f"Port {port} of 127.0.0.1 is in use; nothing was started. --help says how to give another one.")
     # Set anew: a shell has what a script starts in the background ignore Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="server-") as directory, contextlib.suppress(KeyboardInterrupt):
@@ -132,7 +136,7 @@ def keep(made: Callable[[Path], D], words: Callable[[D], Sequence[str]]) -> None
                 say(line)
             while server.process is not None and server.process.poll() is None:
                 time.sleep(1)
-            say(f"{server.name} ended by itself:\n{server.log_tail()}")
+            sys.exit(f"{server.name} ended by itself:\n{server.log_tail()}")
         except KeyboardInterrupt:
             server.stop()
         finally:

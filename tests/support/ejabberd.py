@@ -198,6 +198,7 @@ def main() -> None:
     keep(
         lambda folder: Ejabberd(folder, (given.domain, "localhost"), given.port, given.password),
         lambda one: [f"ejabberd answers at {one.url} to {one.admin}, password {one.password}. Ctrl-C ends it."],
+        given.port,
     )
 
 

@@ -194,7 +194,7 @@ def main() -> None:
         return [f"Prosody answers at {server.url}; {accounts}. Ctrl-C ends it."]
 
     ports = given.port, given.c2s_port, given.roster_port, given.hook_port
-    keep(lambda folder: Prosody(folder, given.domain, *ports), words)
+    keep(lambda folder: Prosody(folder, given.domain, *ports), words, *ports)
 
 
 if __name__ == "__main__":

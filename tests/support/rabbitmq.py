@@ -259,6 +259,7 @@ def main() -> None:
     keep(
         lambda folder: RabbitMQ(folder, port=given.port),
         lambda server: [f"RabbitMQ answers at {server.url()}. Ctrl-C ends it."],
+        given.port,
     )
 
 
