@@ -181,7 +181,8 @@ screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of S
 fuzz: $(VENV)/.dev servers ## Try many more histories, payloads, answers and configurations (FUZZ_EXAMPLES, MODEL_HISTORIES)
 	@echo "make fuzz: $${FUZZ_EXAMPLES:-2000} examples of each rule, $${MODEL_HISTORIES:-4000} histories of the store: 15 minutes of CPU"
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-2000} MODEL_HISTORIES=$${MODEL_HISTORIES:-4000} $(PYTEST) -o faulthandler_timeout=0 \
-		--numprocesses $$(nproc) --dist worksteal tests/fuzz tests/unit/job tests/model/test_store_against_model.py $(ARGS)
+		--numprocesses $$(nproc) --dist worksteal tests/fuzz \
+		tests/unit/{job,broker,bulk,operate,rosters,transport,servers/test_allowed.py} tests/model/test_store_against_model.py $(ARGS)
 
 # mutmut forks, so what it imports is installed beside what the tests need.
 $(VENV)/mutants/.done: $(BIN)/python requirements/dev.lock requirements/mutants.lock

@@ -1,7 +1,7 @@
 """A server that is asked for more than it can do: the limit settles where it does most, and few jobs pay for it.
 
-The same is proved without a clock in tests/unit/job/test_adaptive.py. Where the broker or this test had to wait for a
-core for long, answers came in bursts: then it is enough here that the limit neither collapses nor stays where it was.
+The same is proved without a clock in tests/unit/broker/test_adaptive.py. Where the broker or this test had to wait for
+a core for long, answers came in bursts: then it is enough here that the limit neither collapses nor stays where it was.
 """
 
 import json

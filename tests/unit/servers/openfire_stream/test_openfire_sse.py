@@ -15,7 +15,7 @@ from restbroker.servers.openfire.stream.form import Form
 from restbroker.servers.openfire.stream.settings import RawMode
 from restbroker.transport.stream import Frame
 from tests.support.rows import rows
-from tests.unit.events.openfire_frames import (
+from tests.unit.servers.openfire_stream.openfire_frames import (
     ANN,
     BOB,
     FULL,
