@@ -48,6 +48,7 @@ $(VENV)/.dev: $(BIN)/python requirements/dev.lock pyproject.toml
 	@touch $@ $(VENV)/.demo
 
 wheel: ## Build dist/restbroker-….whl, with the build's tools in an environment of its own
+	@echo "Building the wheel, with the locked tools in $(VENV)/build"
 	@$(PYTHON) -m venv --clear $(VENV)/build
 	@$(VENV)/build/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/build.lock
 	@rm -rf dist
@@ -83,7 +84,7 @@ QUICK := tests/unit tests/broker tests/model/test_store_against_model.py tests/m
 # -u: in a pipe or a file, too, each line comes when it is written.
 PYTEST := $(BIN)/python -u -m pytest -p tests.support.progress
 
-quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute (ARGS=tests/unit/job)
+quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute of CPU (ARGS=tests/unit/job)
 	@echo "make quick: $(or $(ARGS),$(QUICK))"
 	@MODEL_HISTORIES=$${MODEL_HISTORIES:-10} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20} $(PYTEST) -p no:randomly \
 		$(if $(filter tests/%,$(ARGS)),,$(QUICK)) $(ARGS)
@@ -211,7 +212,9 @@ reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/
 	@PYTHONPATH=. $(BIN)/python -m tools.help_texts
 
 site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" shows it on port 8000 instead
+	@echo "Making the site of README and docs"
 	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --quiet)
+	@$(if $(ARGS),,echo build/site/index.html)
 
 man: $(VENV)/.dev ## Write the manual pages in contrib/man anew
 	@PYTHONPATH=. $(BIN)/python -m tools.man_pages
