@@ -34,8 +34,8 @@ def _lines(story: Story, found: Nowhere) -> Iterator[str]:
         yield f"Other namespaces on this Redis have queues ({names}): RedisNamespace says which one is looked at."
     if found.copies.left:
         yield (
-            f"Of the newest {found.copies.looked_at} copies of parked jobs, {found.copies.left} are no longer in the"
-            " dead set: retried, deleted, or trimmed by Sidekiq. A copy of this job is not among those that are kept."
+            f"Copies of parked jobs that have left the dead set (retried, deleted, or trimmed by Sidekiq):"
+            f" {found.copies.left} of the newest {found.copies.looked_at}. None that is kept is of this job."
         )
     yield from _kept(found.kept)
     yield (

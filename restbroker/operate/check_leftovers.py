@@ -53,7 +53,8 @@ def is_dead(lane: LaneView) -> bool:
 
 
 def _left_by(lane: LaneView, *, living: bool) -> Finding:
-    message = f"{lane.in_hand} jobs are in the hands of {lane.identity}, which is gone."
+    jobs = "1 job is" if lane.in_hand == 1 else f"{lane.in_hand} jobs are"
+    message = f"{jobs} in the hands of {lane.identity}, which is gone."
     if living:
         return Finding("note", AREA, "Recovering", message, "A running restbroker gives them back within 25 s.", None)
     why = "They wait until a running restbroker gives them back to their queue."

@@ -109,8 +109,9 @@ def _searched(seen: Overview | None) -> Iterator[Searched]:
     yield Searched("the dead set", seen.dead)
     yield Searched("the retry set", seen.retry)
     yield Searched("the schedule set", seen.schedule)
-    processes_ = len({lane.identity.rpartition(":")[0] for lane in seen.lanes})
-    yield Searched(f"in the hands of {processes_} processes", sum(lane.in_hand for lane in seen.lanes))
+    number = len({lane.identity.rpartition(":")[0] for lane in seen.lanes})
+    hands = "1 process" if number == 1 else f"{number} processes"
+    yield Searched(f"in the hands of {hands}", sum(lane.in_hand for lane in seen.lanes))
     yield from (Searched(f"the queue {queue.name}", queue.size) for queue in seen.queues)
 
 

@@ -204,7 +204,7 @@ def test_jobs_of_a_process_that_is_gone_are_told(redis_url: str, client: Client)
     assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
     client.command("HSET", client.keys.in_progress("node:77:abc:ejabberd"), "1:1", "{}")
     found = looked(redis_url)["LeftBehind"]
-    assert (found.level, found.message[:7]) == ("warning", "1 jobs ")
+    assert (found.level, found.message[:8]) == ("warning", "1 job is")
 
 
 def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, client: Client) -> None:

@@ -6,6 +6,7 @@ from restbroker.store import history, queues
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
 from tests.cli.conftest import Shell
+from tests.operate.lanes import serve
 
 
 def job(jid: str) -> bytes:
@@ -15,10 +16,12 @@ def job(jid: str) -> bytes:
 def test_it_says_where_it_looked_and_through_how_many_jobs(shell: Shell, store: Client) -> None:
     queues.push(store, "rest", [job("a"), job("b")])
     store.command("ZADD", "ns:dead", 1, job("c"))
+    serve(store, "ejabberd", 7, ["rest"])
     done = shell("explain", "lost")
     rows = dict(line.split("\t") for line in done.stdout.splitlines())
     assert done.returncode == 1
     assert rows["the dead set"] == "1"
+    assert rows["in the hands of 1 process"] == "0"
     assert rows["the retry set"] == rows["the schedule set"] == rows["copies of parked jobs"] == "0"
     assert rows["the queue rest"] == "2"
     assert "The job lost is in none of these: it was delivered" in done.stderr
