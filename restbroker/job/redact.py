@@ -12,11 +12,12 @@ from itertools import chain
 
 import attrs
 
-from restbroker.job import headers, hiding, names, rubyjson, signing, structured
+from restbroker.job import endpoint, headers, hiding, names, rubyjson, signing, structured
 from restbroker.job.command import CommandSpec
 from restbroker.job.hiding import EXCERPT_LIMIT, MASK, Hide
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES, NAMING, PRIVATE, VALUES, bare
+from restbroker.job.outcome import Reason
 from restbroker.job.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
 _VARIABLES = "variables"
@@ -241,6 +242,17 @@ def _parsed(raw: str) -> Json:
 
 def _secrets_of(args: list[Json], spec: CommandSpec | None) -> frozenset[str]:
     found: set[str] = set()
+    _collect_behind(args, spec, found)
+    if args and isinstance(endpoint.check(args[0]), Reason):
+        first = _in_json(args[0])
+        _collect(first, found, secret=False)
+        if isinstance(first, list):
+            _collect_behind(first, spec, found)
+    return frozenset(found)
+
+
+def _collect_behind(args: list[Json], spec: CommandSpec | None, found: set[str]) -> None:
+    """What is secret behind the endpoint."""
     if len(args) > 1:
         given = _parsed(args[1]) if isinstance(args[1], str) else args[1]
         named, others = _named(given)
@@ -248,7 +260,6 @@ def _secrets_of(args: list[Json], spec: CommandSpec | None) -> frozenset[str]:
         _collect(others, found, secret=False)
     if len(args) > 2 and signing.read(args[2]) is None:
         _collect(args[2], found, secret=True)
-    return frozenset(found)
 
 
 def _named(given: Json) -> tuple[dict[str, Json], Json]:
@@ -284,8 +295,8 @@ def _pair(one: Json) -> tuple[str, Json] | None:
 def _args(args: list[Json], spec: CommandSpec | None, hide: Hide, mask: _Mask) -> list[Json]:
     # The second is looked at below.
     shown = [None if place == 1 else _nested(item, mask) for place, item in enumerate(args)]
-    if args and isinstance(args[0], str):
-        shown[0] = _path(args[0], hide)
+    if args:
+        shown[0] = _first(args[0], hide, mask)
     if len(args) > 1:
         parsed = _parsed(args[1]) if isinstance(args[1], str) else args[1]
         is_broken = parsed is None and isinstance(args[1], str)
@@ -315,8 +326,20 @@ def _entry(one: Json, shown: dict[str, Json], spec: CommandSpec | None, mask: _M
     return {pair[0]: value} if isinstance(one, dict) else [pair[0], value]
 
 
-def _path(target: str, hide: Hide) -> str:
-    return hide(_QUERY_ITEM.sub(_query_item, target), EXCERPT_LIMIT)
+def _first(first: Json, hide: Hide, mask: _Mask) -> Json:
+    """What stands in the endpoint's place, where a job in a wrong shape may have all its arguments."""
+    inner = _in_json(first)
+    shown = inner if isinstance(endpoint.check(first), str) else _nested(inner, mask)
+    if not isinstance(shown, str):
+        shown = hiding.everywhere(shown, hide, EXCERPT_LIMIT)
+        return rubyjson.dumps(shown).decode() if isinstance(first, str) else shown
+    return hide(_QUERY_ITEM.sub(_query_item, shown), EXCERPT_LIMIT)
+
+
+def _in_json(first: Json) -> Json:
+    """What a text of JSON holds; anything else as it is."""
+    parsed = _parsed(first) if isinstance(first, str) and first.lstrip()[:1] in ("{", "[", '"') else None
+    return first if parsed is None else parsed
 
 
 def _query_item(found: re.Match[str]) -> str:

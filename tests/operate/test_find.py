@@ -109,6 +109,8 @@ def test_no_secret_is_shown_in_any_field(client: Client, configured: Known) -> N
         job("j4", arguments=[["password", "hush-hush"], ["user", "bob"]]),
         job("j5", arguments={"text": "right-token", "deep": {"token": "hush-hush"}}),
         job("j6", "register?password=hush-hush"),
+        job("j8", args=[json.dumps({"command": "register", "args": SECRET, "token": "other-token"})]),
+        job("j9", args=[json.dumps(["register", SECRET, "other-token"])], error_message="other-token"),
         job("j7", arguments=SECRET, restbroker_attempts=[{"excerpt": "right-token said hush-hush"}]),
         b"right-token is no job",
         b'["right-token"]',

@@ -251,6 +251,21 @@ def test_a_job_is_shown_without_token_and_secrets(args: Json, shown: Json) -> No
     assert redact.job({"class": "Add", "args": args, "jid": "j"}) == {"class": "Add", "args": shown, "jid": "j"}
 
 
+@rows("args", [
+    [json.dumps({"command": "register", "args": {"password": "Pa5s-word"}})],
+    [{"command": "register", "password": "Pa5s-word"}],
+    [json.dumps(["register", {"password": "Pa5s-word"}, "Pa5s-token"])],
+    [["register", [["password", "Pa5s-word"]], "Pa5s-token"]],
+    ["<password>Pa5s-word</password>", {}, "t"],
+])  # fmt: skip
+def test_what_stands_in_the_endpoints_place_is_looked_through_too(args: Json) -> None:
+    for given_args in (args, json.dumps(args)):
+        shown = redact.job({"class": "Add", "args": given_args, "error_message": "no Pa5s-word"})
+        told = json.dumps(shown)
+        assert "Pa5s" not in told
+        assert "register" in told or "<password>" in told
+
+
 def test_a_signature_is_shown_and_what_only_looks_like_one_is_not() -> None:
     signature = "v1:app:1795165609:" + "0" * 64
     shown = redact.job({"args": ["kick_user", {"user": "bob"}, signature], "error_message": f"of {signature}"})
