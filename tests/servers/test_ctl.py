@@ -52,6 +52,7 @@ ejabberdctl srg_get_info group localhost
 # Rooms.
 ejabberdctl create_room room conference.localhost localhost
 ejabberdctl create_room room conference.localhost localhost
+ejabberdctl change_room_option room conference.localhost persistent true
 ejabberdctl set_room_affiliation room conference.localhost alice@localhost owner
 ejabberdctl get_room_affiliations room conference.localhost
 ejabberdctl get_room_occupants nothing conference.localhost
