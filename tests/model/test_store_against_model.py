@@ -582,8 +582,7 @@ def test_in_every_history_the_store_does_what_the_reference_does_and_no_job_is_l
         machine,
         settings=settings(
             print_blob=True,
-            # What the two do differently shows in few.
-            max_examples=HISTORIES if server.name == "redis_server" else HISTORIES // 3,
+            max_examples=HISTORIES,
             stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=checks,
