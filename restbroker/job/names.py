@@ -25,9 +25,9 @@ NAMING: Final = frozenset(
         *("setting", "variable", "attribute", "parameter", "param", "header", "path"),
     }
 )
-VALUES: Final = frozenset({"value", "values", "val", "content", "text", "cdata", "t", ""})
+VALUES: Final = frozenset({"value", "values", "val", "content", "text", "cdata", "cdata-section", "t", "0", ""})
 """The members of a field: what names it, and what it holds. See `bare`."""
-_ATTRIBUTES: Final = frozenset({"$", "@", "@attributes", "_attributes", "attributes"})
+_ATTRIBUTES: Final = frozenset({"$", "@", ":@", "@attributes", "_attributes", "attributes"})
 
 
 def is_secret(name: str) -> bool:
@@ -37,9 +37,9 @@ def is_secret(name: str) -> bool:
 
 def bare(word: str) -> str:
     """A member's name as `NAMING` and `VALUES` have it: programs that make JSON of XML put a sign before it, or have
-    nothing but a sign for a text (`@var`, `_text`, `#text`, `$t`, `_`).
+    nothing but a sign for a text (`@var`, `-var`, `_text`, `__content__`, `#text`, `$t`, `_`).
     """
-    return word.lower().lstrip("@_#$")
+    return word.lower().lstrip("@_#$-").rstrip("_")
 
 
 def holds_attributes(word: str) -> bool:

@@ -41,8 +41,13 @@ _UNQUOTED: Final = (
         r"""((?:[^\s"'<>${}\[\],]|\$(?!\w++[ \t,)}\]]*+$))[^\n]*)$"""
     ),
 )
+# `password:` with a list of YAML on the lines below.
+_BELOW: Final = re.compile(
+    r"""(?m)^[ \t]*+(?:-[ \t]++)?+[:"']?([\w.-]++)["']?[ \t]*+:[ \t]*+\r?\n((?:[ \t]*+-[ \t]++[^\n]*+(?:\n|\Z))++)"""
+)
+_LISTED: Final = re.compile(r"[,\[\]{}\n]")
 # `{name: a, password: x}` of YAML, `{ password = x }`: what stands between braces, and one of it.
-_BRACES: Final = re.compile(r"[{}]([^{}\n]*+)(?=\})")
+_BRACES: Final = re.compile(r"[{}]([^{}\n]*+)(?=[{}])")
 _IN_BRACES: Final = re.compile(r"""(?:\A|,)\s*+[:"']?([\w.-]++)["']?[ \t]*+[:=][ \t]++([^\s"'<>$\[\],][^,]*+)""")
 _DECLARED: Final = re.compile(r"\$\w++(?=\s*+:)")
 """Variables of a document of GraphQL; anything else may begin with the same sign."""
@@ -85,6 +90,8 @@ def texts_in(text: str) -> Iterator[str]:
             yield unescape(found[4])
     if "&lt;" in text and "<" not in text:
         yield unescape(text)
+    # Between any two single quotes, since one may be an apostrophe.
+    yield from (unescape(one) for one in text.split("'")[1:-1] if may_hold_secrets(one))
 
 
 def variables_in(text: str) -> frozenset[str]:
@@ -122,6 +129,9 @@ def _given(text: str) -> Iterator[str]:
         if is_secret(f"{name} {kind}"):
             yield value
     yield from (value for name, value in _PAIRED.findall(text) if is_secret(name))
+    for name, lines in _BELOW.findall(text):
+        items = (line.strip().lstrip("- \t") for line in lines.splitlines() if is_secret(name))
+        yield from (item if item[0] in "\"'" else item.rpartition(": ")[2] for item in items if item)
     end = 0
     for found in _OPENED.finditer(text):
         if found.start() < end or not is_secret(found[1]):
@@ -135,6 +145,15 @@ def _given(text: str) -> Iterator[str]:
                 yield value
             if depth <= 0:
                 break
+        yield from _bare_items(text[found.end() : end])
+
+
+def _bare_items(inside: str) -> Iterator[str]:
+    """What a list or an object of YAML holds that has no quotes in it."""
+    for item in () if '"' in inside or "'" in inside else _LISTED.split(inside):
+        value = item.rpartition(": ")[2].strip()
+        if value and value[0] != "$" and value not in _PLAIN:
+            yield value
 
 
 def _readings(quoted: str) -> Iterator[str]:
@@ -154,8 +173,8 @@ def _bare_readings(value: str) -> Iterator[str]:
     # Where it stands in quotes: `'/x?password=x'`.
     yield value.partition("'")[0]
     yield unquote_plus(value.rstrip(")]},"))
-    # With more behind it: `x, user: y`, `x # words`, `x#fragment`.
-    parts = (value.partition(sign)[0].rstrip() for sign in ",#")
+    # With more behind it: `x, user: y`, `x # words`, `x ; words`, `x#fragment`.
+    parts = (value.partition(sign)[0].rstrip() for sign in ",#;")
     yield from (part for part in parts if len(part) >= SHORTEST_ANYWHERE)
     # Of `Bearer x` and cookies.
     yield value.rpartition(" ")[2]

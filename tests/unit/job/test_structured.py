@@ -139,6 +139,9 @@ FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value>
     f"<Option>password</Option><Value>{escape(PASSWORD)}</Value>",
     [{"@attributes": {"var": "password"}, "value": PASSWORD}],
     [{"_attributes": {"type": "text-private", "var": "pin"}, "value": {"_text": PASSWORD}}],
+    [{"@attributes": {"name": "password"}, "0": PASSWORD}, {"-var": "password", "value": PASSWORD}],
+    [{"$": {"name": "password"}, "__content__": PASSWORD}, {":@": {"@_name": "password"}, "#text": PASSWORD}],
+    [{"-name": "password", "#cdata-section": PASSWORD}],
     [{"_attributes": {"name": "password"}, "_cdata": PASSWORD}, {"$": {"name": "password"}, "$t": PASSWORD}],
 ])  # fmt: skip
 def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(value: Json) -> None:
@@ -181,6 +184,19 @@ def test_what_one_argument_tells_of_another_is_heard_in_every_form_of_a_list(nam
     ('<item name="password" value="it\'s-p4ss"/>', "it's-p4ss"),
     ("<item name='password' value='say \"p4ss\"'/>", 'say "p4ss"'),
     ("<field label='a > b' var='password'><value>p4ss</value></field>", "p4ss"),
+    ("CONFIG='{\"password\":\"p4ss4711\"}'", "p4ss4711"),
+    ("body: '{\"password\":\"p4ss4711\"}'", "p4ss4711"),
+    ("<a data='{\"password\":\"p4ss4711\"}'/>", "p4ss4711"),
+    ("<a data='{&quot;password&quot;:&quot;p4ss4711&quot;}'/>", "p4ss4711"),
+    ("it's ['A=b', 'PASSWORD=p4ss4711']", "p4ss4711"),
+    ("a: ['password: p4ss4711']", "p4ss4711"),
+    ("password:\n  - p4ss4711\n", "p4ss4711"),
+    ("passwords:\n- b\n- 'p4ss: 4711'\n", "p4ss: 4711"),
+    ("password: [p4ss4711]", "p4ss4711"),
+    ("passwords: [b, p4ss4711]", "p4ss4711"),
+    ("secrets: {a: p4ss4711, b: c}", "p4ss4711"),
+    ("{user: bob, password: p4ss4711, opts: {a: b}}", "p4ss4711"),
+    ("password = p4ss4711 ; comment", "p4ss4711"),
 ])  # fmt: skip
 def test_a_sign_that_is_left_as_it_is_ends_no_secret(text: str, secret: str) -> None:
     assert secret in redact.secret_values(None, {"command": text})
@@ -283,6 +299,11 @@ def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
     "a[",
     "fields[0][var]=password&",
     "$p:",
+    "'",
+    "'password: x",
+    "password:\n- x\n",
+    "password: [x, y: z], ",
+    "{password: x",
 ])  # fmt: skip
 def test_the_time_to_look_through_a_text_grows_with_its_length_and_not_faster(piece: str) -> None:
     small, large = ("password " + piece * (size // len(piece)) for size in (SMALL, 8 * SMALL))
