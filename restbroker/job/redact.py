@@ -110,8 +110,10 @@ def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> f
     """The secrets in a payload's `args`, whatever form these have: the token, and arguments that are secret by their
     names or by what the catalogue says of its command (`spec`).
     """
-    listed = None if fields.get("class") == UNREADABLE_CLASS else _listed(fields.get("args"))
-    return frozenset() if listed is None else _secrets_of(listed, spec)
+    if fields.get("class") == UNREADABLE_CLASS:
+        return frozenset()
+    listed = _listed(fields.get("args"))
+    return _secrets_of([fields.get("args")] if listed is None else listed, spec)
 
 
 def _is_secret(spec: CommandSpec | None, name: str) -> bool:

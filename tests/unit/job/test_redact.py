@@ -266,6 +266,12 @@ def test_what_stands_in_the_endpoints_place_is_looked_through_too(args: Json) ->
         assert "register" in told or "<password>" in told
 
 
+def test_the_secrets_of_arguments_that_are_no_list_are_in_no_error_message() -> None:
+    args: Json = {"command": "register", "password": "Pa5s-word"}
+    for one in (args, json.dumps(args)):
+        assert "Pa5s" not in json.dumps(redact.job({"class": "Add", "args": one, "error_message": "no Pa5s-word"}))
+
+
 def test_a_signature_is_shown_and_what_only_looks_like_one_is_not() -> None:
     signature = "v1:app:1795165609:" + "0" * 64
     shown = redact.job({"args": ["kick_user", {"user": "bob"}, signature], "error_message": f"of {signature}"})
