@@ -126,7 +126,8 @@ def everywhere(value: Json, hide: Hide, limit: int) -> Json:
 
 
 def _without(line: str, hidden: list[Spelling], rounds: int) -> str:
-    return _masked(_CREDENTIALS.sub(MASK, line), hidden, rounds)
+    # What is known first: whatever looks like credentials may end within it, and leave the rest.
+    return _CREDENTIALS.sub(MASK, _masked(line, hidden, rounds))
 
 
 def _masked(line: str, hidden: list[Spelling], rounds: int) -> str:

@@ -171,6 +171,20 @@ def test_the_headers_that_a_connector_knows_to_be_secret_are_so_beside_those_cal
     assert hiding.without(text, hiding.said(headers, frozenset({"x-auth"}))) == f"{MASK} {MASK} third-value"
 
 
+@pytest.mark.parametrize(
+    ("told", "secret"),
+    [
+        ("no Bearer 4711|SESAMEquartz here", "4711|SESAMEquartz"),
+        (r"Basic YWRtaW46UXU\/WX5afn4+OWExWD5hY2JaMVg=", "YWRtaW46UXU/WX5afn4+OWExWD5hY2JaMVg="),
+        ("http://admin:SESAME@QUARTZ@h/", "SESAME@QUARTZ"),
+    ],
+)
+def test_what_looks_like_credentials_and_ends_within_a_secret_leaves_nothing_of_it(told: str, secret: str) -> None:
+    shown = hiding.text(told, [secret])
+    assert MASK in shown
+    assert not any(secret[-length:] in shown for length in range(4, len(secret)))
+
+
 def test_of_basic_the_password_is_known_and_not_the_user() -> None:
     coded = base64.b64encode(b"administrator:sekret12345").decode()
     known = hiding.said([("Authorization", f"Basic {coded}")])
