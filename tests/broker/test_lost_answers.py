@@ -155,7 +155,7 @@ async def test_settlements_that_redis_forgot_in_a_restart_are_written_again_and_
     harness.target.answer = answer = Held()
     async with harness.broker():
         harness.push("once", count=3)
-        await harness.until(lambda: len(harness.target.calls) == 3, "three are on their way")
+        await harness.until(lambda: len(harness.target.sent) == 3, "three are on their way")
         redis.command("SAVE")
         answer.let.set()
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")

@@ -17,7 +17,7 @@ async def test_without_the_right_to_run_scripts_what_was_done_is_kept_and_settle
     watcher = open_client(StoreSettings(harness.redis.url))
     async with harness.broker():
         harness.push("once", count=3)
-        await harness.until(lambda: len(harness.target.calls) == 3, "all are on their way")
+        await harness.until(lambda: len(harness.target.sent) == 3, "all are on their way")
         watcher.command("ACL", "SETUSER", "default", "-evalsha")
         try:
             held.let.set()

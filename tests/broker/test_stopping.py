@@ -34,7 +34,7 @@ async def test_what_is_not_answered_at_the_deadline_is_uncertain_and_not_pushed_
     harness.shutdown_timeout_s = 0.2
     harness.push("once", count=3)
     async with harness.broker():
-        await harness.until(lambda: len(harness.target.calls) == 3, "three are on their way")
+        await harness.until(lambda: len(harness.target.sent) == 3, "three are on their way")
     assert harness.size("queue:rest") == 0
     entries = harness.members("retry")
     assert [entry["error_class"] for entry in entries] == ["CutOff"] * 3
@@ -49,7 +49,7 @@ async def test_a_command_that_has_words_of_its_own_for_no_answer_says_them_when_
     harness.shutdown_timeout_s, harness.at_most_once = 0.2, ("ask",)
     harness.push("ask", count=2)
     async with harness.broker():
-        await harness.until(lambda: len(harness.target.calls) == 2, "both are on their way")
+        await harness.until(lambda: len(harness.target.sent) == 2, "both are on their way")
     entries = harness.members("dead")
     assert [entry["error_class"] for entry in entries] == ["AskUnanswered"] * 2
     said = sorted(entry["error_message"] for entry in entries)

@@ -53,7 +53,7 @@ async def test_a_stop_puts_back_the_jobs_of_each_lane_to_its_own_queue(harness: 
     harness.push("once", count=20)
     harness.push("once", count=20, into="two")
     async with harness.broker():
-        await harness.until(lambda: len(harness.target.calls) == 3 == len(harness.others["two"].calls), "all are busy")
+        await harness.until(lambda: len(harness.target.sent) == 3 == len(harness.others["two"].sent), "all are busy")
     assert harness.size("queue:rest") == harness.size("queue:two") == 17
     assert sorted(job["queue"] for job in harness.members("retry")) == ["rest"] * 3 + ["two"] * 3
     stopped = harness.of(BrokerStopped)[0]
