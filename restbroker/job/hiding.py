@@ -126,18 +126,27 @@ def everywhere(value: Json, hide: Hide, limit: int) -> Json:
 
 
 def _without(line: str, hidden: list[Spelling], rounds: int) -> str:
-    # What is known first: whatever looks like credentials may end within it, and leave the rest.
-    return _CREDENTIALS.sub(MASK, _masked(line, hidden, rounds))
+    # Both in the text as it came: either may end within the other, and would leave its rest.
+    found = [one.span() for one in _CREDENTIALS.finditer(line)]
+    return _covered(line, found + _known(line, hidden, rounds))
 
 
 def _masked(line: str, hidden: list[Spelling], rounds: int) -> str:
+    return _covered(line, _known(line, hidden, rounds))
+
+
+def _covered(line: str, spans: list[tuple[int, int]]) -> str:
+    """The line with a mask for each span, one where they overlap."""
     shown, end = [], 0
-    most = rounds if len(line) <= _MOST_DECODED else 0
-    for start, after in sorted(_spans(line, hidden, most)) if hidden else ():
+    for start, after in sorted(spans):
         if start >= end:
             shown += [line[end:start], MASK]
         end = max(end, after)
     return "".join([*shown, line[end:]])
+
+
+def _known(line: str, hidden: list[Spelling], rounds: int) -> list[tuple[int, int]]:
+    return _spans(line, hidden, rounds if len(line) <= _MOST_DECODED else 0) if hidden else []
 
 
 def _spans(line: str, hidden: list[Spelling], rounds: int) -> list[tuple[int, int]]:
