@@ -10,6 +10,7 @@ beside its successor and a job that is cut off may have run.
 
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -39,7 +40,7 @@ from restbroker.broker.upkeep.rewrite import Rewrite
 from restbroker.broker.upkeep.scheduler import Scheduler
 from restbroker.store import jobs
 from restbroker.store.connection import Connection
-from restbroker.store.server import require_supported
+from restbroker.store.server import require_supported, time_s
 from restbroker.telemetry.events import BrokerStarted, Event, GateClosed, GateOpened
 
 _END_S = 5.0
@@ -113,6 +114,9 @@ class Life:
             nursery.start_soon(cancel_on, self.control.stop, nursery.cancel_scope)
             nursery.start_soon(cancel_on, self.replaced, nursery.cancel_scope)
             await self.health.insist(lanes[0].store, require_supported)
+            # The first job that fails is due by Redis' clock, too.
+            asked_at_s = time.time()
+            self.health.saw_clock(await self.health.insist(lanes[0].store, time_s), asked_at_s, time.time())
             for lane in lanes:
                 await self._register_one(lane)
             registered = True

@@ -1,11 +1,17 @@
-"""A job's `retry_queue`: no way to a queue that its target does not serve, whatever becomes of the job."""
+"""Where and when a job is tried again: only in a queue of its target, whatever `retry_queue` says, by Redis' clock."""
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
 
 from restbroker.job.outcome import Deferred, Outcome, Reason, Rejected
+from restbroker.store import sets
+from restbroker.store.client import open_client
+from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Warned
 from tests.broker.conftest import Harness
 
@@ -49,3 +55,24 @@ async def test_what_a_dead_process_was_about_to_send_is_parked_for_a_queue_of_it
         await harness.until(lambda: harness.size("dead") == 1, "it is parked")
         await harness.until(lambda: warned(harness) == codes, "it is said")
     assert [(entry["error_class"], entry["queue"]) for entry in harness.members("dead")] == [("Uncertain", queue)]
+
+
+async def test_the_first_job_that_fails_is_due_by_redis_clock_even_before_the_scheduler_has_seen_it(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_s, own_time_s = time.time(), time.time
+    monkeypatch.setattr(time, "time", lambda: own_time_s() + 3600)
+
+    class Unscheduled(Connection):
+        async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            if function is sets.due:
+                await trio.sleep_forever()
+            return await super().call(function, *args, **kwargs)
+
+    harness.connect = lambda settings: Unscheduled(open_client(settings, harness.patience_s))
+    harness.target.judge = lambda *_: Deferred(WHY)
+    harness.push()
+    async with harness.broker():
+        await harness.until(lambda: harness.size("retry"), "it is to be tried again")
+    ((_, score),) = sets.listed(harness.client, "retry", 0, 1, newest_first=False)
+    assert began_s < score < began_s + 1800

@@ -201,6 +201,7 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
             patch.setattr(module, name, _through(name))
     patch.setattr(server, "server", lambda _reference: FACTS)
     patch.setattr(life, "require_supported", lambda _reference: None)
+    patch.setattr(life, "time_s", lambda _reference: now_s())
     patch.setattr(tokens, "remember", lambda _reference, _used: None)
     patch.setattr(rewrite, "append_only_file", lambda _reference: AppendOnlyFile("r", False, True, False, False))
     # Every process probes by itself here, as where Redis does not let it ask the others.
