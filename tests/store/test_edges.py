@@ -48,12 +48,14 @@ def test_an_identity_of_which_anything_is_left_is_not_created_again(client: Clie
         assert server.raw.hlen(f"ns:restbroker:{key}") == 1
 
 
-def test_a_beat_keeps_the_last_snapshot_where_it_brings_none(lane: Lane) -> None:
+def test_a_beat_tells_its_time_and_keeps_the_last_snapshot_where_it_brings_none(lane: Lane) -> None:
+    began_s = int(time_s(lane.client))
     beats.beat(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
     beats.beat(lane.client, [(lane.identity, 2)], {})
     found = beats.facts(lane.client, lane.identity)
     assert found is not None
     assert found.snapshot == b"{}"
+    assert began_s <= (found.beat_at_s or 0) <= time_s(lane.client)
 
 
 def test_a_record_that_cannot_be_written_costs_nobody_the_lease(lane: Lane, server: Server) -> None:

@@ -214,9 +214,12 @@ def test_what_is_in_hand_is_read_by_pieces_without_what_is_settled_meanwhile(lan
 
 
 @on_both
-def test_a_reply_that_redis_refuses_holds_up_only_its_own_job(lane: Lane, server: Server) -> None:
+def test_a_reply_that_redis_refuses_holds_up_only_its_own_job_whose_other_replies_are_taken_back(
+    lane: Lane, server: Server
+) -> None:
     queues.push(lane.client, "a", [b"1", b"2", b"3"])
     take(lane)
+    server.raw.lpush("ns:queue:out", "older")
     server.raw.set("ns:restbroker:reply:bad", "x")
     bad = Dead(5.0, b"two", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:bad", ttl_s=9)))
     first, second, third = settle(lane, ("1:1", Ack()), ("2:1", bad), ("3:1", Ack()))
@@ -224,7 +227,8 @@ def test_a_reply_that_redis_refuses_holds_up_only_its_own_job(lane: Lane, server
     assert isinstance(second, Refused)
     assert "WRONGTYPE" in second.text
     assert held(lane.client, lane.identity).jobs == {"2:1": b"2"}
-    assert server.raw.exists("ns:dead", "ns:queue:out", "ns:restbroker:parked") == 0
+    assert server.raw.lrange("ns:queue:out", 0, -1) == [b"older"]
+    assert server.raw.exists("ns:dead", "ns:restbroker:parked", "ns:stat:failed") == 0
     assert server.raw.get("ns:stat:processed") == b"2"
     assert settle(lane, ("2:1", Dead(5.0, b"two"))) == [Applied()]
 

@@ -74,6 +74,13 @@ def test_jobs_that_cannot_go_back_stay_in_hand(client: Client, server: Server) -
         assert (given.moved, "WRONGTYPE" in (given.refused or "")) == (0, True)
         assert server.raw.lrange(IN_HAND, 0, -1) == jobs[::-1]
         server.raw.delete(*keys)
+    server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-rpush"])
+    try:
+        given = migration.give_back(client, "a", "1", 3)
+    finally:
+        server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
+    assert (given.moved, given.refused is None) == (0, False), "they may be taken but not pushed"
+    assert server.raw.lrange(IN_HAND, 0, -1) == jobs[::-1]
 
 
 def test_process_ids_are_found_whatever_the_queues_are_called(client: Client, server: Server) -> None:
