@@ -221,14 +221,15 @@ def test_a_reply_that_redis_refuses_holds_up_only_its_own_job_whose_other_replie
     take(lane)
     server.raw.lpush("ns:queue:out", "older")
     server.raw.set("ns:restbroker:reply:bad", "x")
-    bad = Dead(5.0, b"two", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:bad", ttl_s=9)))
+    replies = (Reply(b"r", queue="out"), Reply(b"r", queue="more"), Reply(b"r", key="restbroker:reply:bad", ttl_s=9))
+    bad = Dead(5.0, b"two", replies)
     first, second, third = settle(lane, ("1:1", Ack()), ("2:1", bad), ("3:1", Ack()))
     assert (first, third) == (Applied(), Applied())
     assert isinstance(second, Refused)
     assert "WRONGTYPE" in second.text
     assert held(lane.client, lane.identity).jobs == {"2:1": b"2"}
     assert server.raw.lrange("ns:queue:out", 0, -1) == [b"older"]
-    assert server.raw.exists("ns:dead", "ns:restbroker:parked", "ns:stat:failed") == 0
+    assert server.raw.exists("ns:dead", "ns:queue:more", "ns:restbroker:parked", "ns:stat:failed") == 0
     assert server.raw.get("ns:stat:processed") == b"2"
     assert settle(lane, ("2:1", Dead(5.0, b"two"))) == [Applied()]
 

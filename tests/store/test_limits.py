@@ -42,9 +42,9 @@ def taken(lane: Lane, bound: Limits, *, want: int = 10) -> int:
     return len(answer.jobs)
 
 
-def acknowledge(lane: Lane, count: int) -> None:
+def acknowledge(lane: Lane, count: int, hwm: int = 0) -> None:
     tickets = sorted(held(lane.client, lane.identity).jobs)[:count]
-    request = FinishRequest(lane.identity, "t", QUEUES, 0, [(ticket, Ack()) for ticket in tickets])
+    request = FinishRequest(lane.identity, "t", QUEUES, hwm, [(ticket, Ack()) for ticket in tickets])
     assert finish(lane.client, request, 1.0) == [Applied()] * count
 
 
@@ -235,12 +235,17 @@ def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fet
     server.raw.hset(IN_FLIGHT, lane.identity, 0)
     assert taken(lane, bound) == 2
     server.raw.hset(IN_FLIGHT, lane.identity, 99)
-    acknowledge(lane, 1)
+    acknowledge(lane, 1, hwm=1)
     assert server.raw.hget(IN_FLIGHT, lane.identity) == b"4"
     server.raw.delete(IN_FLIGHT)
     server.raw.delete("ns:queue:a")
     assert taken(lane, bound) == 0
     assert server.raw.hget(IN_FLIGHT, lane.identity) == b"4"
+
+
+def test_where_one_job_may_be_in_flight_it_is_one(lane: Lane) -> None:
+    assert taken(lane, Limits(in_flight=1)) == 1
+    assert isinstance(ask(lane, Limits(in_flight=1)), Limited)
 
 
 def test_the_smallest_of_all_bounds_counts_and_only_what_it_lets_through_is_paid(lane: Lane) -> None:
