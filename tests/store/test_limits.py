@@ -15,6 +15,7 @@ from restbroker.store.jobs import (
     Fetched,
     FetchRequest,
     FinishRequest,
+    Gone,
     Limited,
     Limits,
     fetch,
@@ -241,6 +242,10 @@ def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fet
     server.raw.delete("ns:queue:a")
     assert taken(lane, bound) == 0
     assert server.raw.hget(IN_FLIGHT, lane.identity) == b"4"
+    server.raw.delete(f"ns:restbroker:ip:{lane.identity}")
+    request = FinishRequest(lane.identity, "t", QUEUES, 1, [("1:1", Ack())])
+    assert finish(lane.client, request, 1.0) == [Gone()]
+    assert server.raw.hget(IN_FLIGHT, lane.identity) == b"0", "nothing is left"
 
 
 def test_where_one_job_may_be_in_flight_it_is_one(lane: Lane) -> None:
