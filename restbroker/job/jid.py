@@ -117,7 +117,7 @@ def folded(text: str) -> str:
     if text.isascii() or len(text) > 3 * LONGEST_PART_BYTES:
         return text.lower()
     try:
-        return idna.nameprep(text)
+        return _mapped(text)
     except UnicodeError:
         return text.lower()
 
@@ -169,8 +169,7 @@ def _prepared(text: str) -> str:
     if bad := unprintable(text) or next((one for one in text if unicodedata.category(one) == "Cn"), None):
         raise BadAddress(f"has the character {named(bad)}, which no address may have")
     try:
-        # Twice: a letter that is made small may be put together anew.
-        prepared = idna.nameprep(idna.nameprep(text))
+        prepared = _mapped(text)
     except UnicodeError:
         raise BadAddress("has characters that no address may have, or in such an order") from None
     if _mixes_directions(prepared):
@@ -178,6 +177,13 @@ def _prepared(text: str) -> str:
     if len(prepared.encode()) > LONGEST_PART_BYTES:
         raise BadAddress(f"has a part of more than {LONGEST_PART_BYTES} bytes")
     return prepared
+
+
+def _mapped(text: str) -> str:
+    """Raises `UnicodeError`."""
+    # What mends CVE-2026-17084 in Python leaves younger letters large; before, Python made them small by itself.
+    # Twice: a letter that is made small may be put together anew.
+    return idna.nameprep(idna.nameprep(text).lower())
 
 
 def _mixes_directions(text: str) -> bool:

@@ -1,10 +1,12 @@
 """Addresses as servers keep them. What Prosody itself makes of each letter is compared in tests/servers."""
 
+import stringprep
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.job.jid import BadAddress, Bare, is_plain, read_bare, shown, unprintable
+from restbroker.job.jid import BadAddress, Bare, folded, is_plain, read_bare, shown, unprintable
 from tests.support.rows import rows
 
 ANYTHING = st.text(max_size=12) | st.text("aA@/. -[]:\u00e9\u0130\u05d0\u00df\u212b\udc80\x00", max_size=12)
@@ -51,6 +53,22 @@ def test_what_a_server_would_rewrite_is_refused_with_what_to_write(text: str, wh
     with pytest.raises(BadAddress) as refused:
         read_bare(text)
     assert (refused.value.why, refused.value.cure) == (why, cure)
+
+
+@rows(("text", "cure"), [
+    ("Ꙁ@a.b", "Write ꙁ@a.b."),
+    ("ẞ@a.b", "Write ss@a.b."),
+    ("Ϲ@a.b", "Write σ@a.b."),
+])  # fmt: skip
+def test_a_letter_younger_than_the_tables_is_made_small_whichever_python_it_is(
+    text: str, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As Debian's Python has it since 3.11.2-6+deb12u9.
+    monkeypatch.setitem(stringprep.b3_exceptions, ord(text[0]), text[0])
+    with pytest.raises(BadAddress) as refused:
+        read_bare(text)
+    assert refused.value.cure == cure
+    assert folded(text) == cure.removeprefix("Write ").removesuffix(".")
 
 
 @rows(("text", "why"), [
