@@ -101,9 +101,9 @@ def payload(
         if len(own) > _MOST_SECRETS or sum(map(len, own)) > _MOST_CHARACTERS:
             return bare(fields, command, queue, secrets)
         name = named(fields, command or command_of(fields)).get(DISPLAY_FIELD)
-        hide = hiding.hiding(own, secrets)
+        hides = redact.hides_of(own, secrets)
         for limits in _LIMITS:
-            raw = rubyjson.dumps(_shown(fields, name, queue, hide, limits, spec, show_bodies=show_bodies))
+            raw = rubyjson.dumps(_shown(fields, name, queue, hides, limits, spec, show_bodies=show_bodies))
             if len(raw) <= LIMIT_BYTES:
                 return raw
         return bare(fields, command, queue, secrets)
@@ -127,15 +127,16 @@ def _shown(
     fields: Mapping[str, Json],
     name: Json,
     queue: str,
-    hide: Hide,
+    hides: tuple[Hide, Hide],
     limits: _Limits,
     spec: CommandSpec | None,
     *,
     show_bodies: bool,
 ) -> dict[str, Json]:
+    hide = hides[1]
     characters = limits.characters
     cut = {key: _cut(fields[key], limits, limits.levels) for key in (*_TEXTS, "args", "tags") if key in fields}
-    masked = redact.job(cut, spec, show_bodies=show_bodies, hide=hide)
+    masked = redact.job(cut, spec, show_bodies=show_bodies, hides=hides)
     texts = {key: hide(value, characters) for key, value in masked.items() if key in _TEXTS and isinstance(value, str)}
     shown: dict[str, Json] = {"class": repair.UNNAMED_CLASS}
     shown |= {key: repair.without_tags(text) for key, text in texts.items()}

@@ -1,15 +1,20 @@
 """Reads what somebody wrote in place of characters, and knows where each stood.
 
-Used by `job.hiding`. Always holds: nothing here raises, and the time grows with the length alone.
+Used by `job.hiding` and `job.names`. Always holds: nothing here raises, and the time grows with the length alone.
 """
 
 import contextlib
 import json
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from html import unescape
 from typing import TypeAlias
 
+MOST_ROUNDS = 4
+"""Escaped so often, one within the other, a text is read."""
+MOST_CHARACTERS = 65_536
+"""Of a longer text no escapes are read: it takes long where it is made for that."""
 Places: TypeAlias = list[tuple[int, int, int, int]]
 """Of each escape its beginning and end in the decoded line, and in the line."""
 # What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang, and Erlang's lists of them), in
@@ -38,6 +43,16 @@ def decoded(line: str) -> tuple[str, Places]:
         end = found.end()
         places.append((size - len(meaning), size, found.start(), end))
     return "".join([*parts, line[end:]]), places
+
+
+def forms(text: str) -> Iterator[str]:
+    """The text, and what it means where it is escaped, up to four times; of a long one only itself."""
+    yield text
+    for _ in range(MOST_ROUNDS if len(text) <= MOST_CHARACTERS else 0):
+        meaning, places = decoded(text)
+        if not places:
+            return
+        yield (text := meaning)
 
 
 def _meaning(found: re.Match[str]) -> str:

@@ -2,21 +2,24 @@
 
 Called by connectors and the broker for messages and excerpts, by `job.redact` and `job.display` for jobs. Always
 holds: no secret of six characters or more leaves here (plain, in base64, escaped as URLs, JSON, XML and bytes are), nor
-six characters of one that a server cut (before or behind `...`), and no text that is hidden for people can start a new
-line in a log.
+six characters of one that a server cut (before or behind `...`), nor six characters in a row of a text that names a
+secret; and no text that is hidden for people can start a new line in a log.
 """
 
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from typing import TypeAlias
 
+import attrs
+
 from restbroker.job import escapes, headers
+from restbroker.job.escapes import MOST_CHARACTERS, MOST_ROUNDS
 from restbroker.job.json_types import Json
 from restbroker.job.names import is_secret
-from restbroker.job.spellings import SHORTEST_ANYWHERE, SURROGATE, Spelling, spellings
+from restbroker.job.spellings import SHORTEST_ANYWHERE, SURROGATE, Spelling, coded, spellings
 
 MASK = "***"
 EXCERPT_LIMIT = 500
@@ -31,18 +34,51 @@ _UNSEEMLY = re.compile("[\\s\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2
 _CREDENTIALS = re.compile(r"(?i)\b(basic|bearer)\s+[a-z0-9+/=._~-]{4,}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
 # Where somebody cut a text, also behind its quotes or in brackets: `...`, ` (...)`, `[truncated 9 chars]`.
 _CUT_MARK = re.compile(r"""["']?\s?[\[(<]?(?:\.{2,}+|[\u2025\u2026]|truncated)[\])>]?\s?""")
-_MOST_ROUNDS = 4
-"""Escaped so often, one within the other, a secret is found."""
-_MOST_DECODED = 65_536
-"""Of a longer text no escapes are read but those that are known: it takes long where it is made for that."""
 _CUT = 1024
 Spelled: TypeAlias = frozenset[Spelling]
+_IN_PIECES = ""
+_SHOWN = "(?!)"
+"""In a pattern's place: any six characters in a row of it are masked, or none that are of this."""
+_SHORT = re.compile(r"(?<!\w)(?=\w*\d)\w{3,5}(?!\w)")
+"""Shorter words with a digit, as a PIN is, are masked where they stand alone."""
+_CODED = re.compile(r"(?i)(?<!\w)(?:basic|apikey) +[a-z0-9+/=]{8,}")
+_NAMES = frozenset(
+    name[at : at + SHORTEST_ANYWHERE]
+    for name in ("password", "secret", "cookie", "credentials", "authorization")
+    for at in range(len(name) - SHORTEST_ANYWHERE + 1)
+)
+"""Pieces that are no secret, so that errors may name them."""
 _ANYTHING: Spelled = frozenset({("", "(?s:.+)")})
 Hide: TypeAlias = Callable[[str, int], str]
 """Takes secrets out of a text, and cuts it to so many characters."""
 
 
-def text(message: str, secrets: Iterable[str], limit: int = EXCERPT_LIMIT) -> str:
+@attrs.frozen
+class Text:
+    """A text that names a secret, nobody knows where in it. `shown`: words that other arguments show."""
+
+    text: str
+    shown: frozenset[str] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+
+Secret: TypeAlias = str | Text
+
+
+@attrs.frozen
+class _Sought:
+    """What is masked: spellings, the longest first, and pieces of six characters of texts."""
+
+    spellings: list[Spelling]
+    pieces: frozenset[str]
+
+
+_NOTHING = _Sought([], frozenset())
+
+
+def text(message: str, secrets: Iterable[Secret], limit: int = EXCERPT_LIMIT) -> str:
     """The message on one line without the secrets, at most `limit` characters, "…" at the end where it was cut.
 
     `Basic` and `Bearer` credentials and passwords in URLs go as well.
@@ -50,12 +86,13 @@ def text(message: str, secrets: Iterable[str], limit: int = EXCERPT_LIMIT) -> st
     return hiding(secrets)(message, limit)
 
 
-def spelled(secrets: Iterable[str]) -> Spelled:
-    """All spellings of these secrets, for `hiding`: each takes 0.2 ms. Of very many: anything at all."""
+def spelled(secrets: Iterable[Secret]) -> Spelled:
+    """All spellings of these secrets, and pieces of texts that name one: each takes 0.2 ms. Of very many: anything."""
     sought = frozenset(secrets)
     if len(sought) > MOST_SECRETS or sum(map(len, sought)) > _MOST_CHARACTERS:
         return _ANYTHING
-    return frozenset(spelling for secret in sought for spelling in spellings(secret))
+    each = (_of_text(secret) if isinstance(secret, Text) else spellings(secret) for secret in sought)
+    return frozenset(chain.from_iterable(each))
 
 
 def said(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -> Spelled:
@@ -68,40 +105,40 @@ def said(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -
     return frozenset[Spelling]().union(*logins)
 
 
-def without(message: str, known: Spelled, rounds: int = _MOST_ROUNDS) -> str:
+def without(message: str, known: Spelled, rounds: int = MOST_ROUNDS) -> str:
     """The whole message as it came, but for what is known and for credentials. `rounds`: so often escapes are read."""
-    return _without(message, _longest_first(known), rounds)
+    return _without(message, _sought(known), rounds)
 
 
 def taken_out(message: str, known: Spelled) -> str:
     """The whole message as it came, but for what is known. What only looks like a credential stays."""
-    return _masked(message, _longest_first(known), _MOST_ROUNDS)
+    return _masked(message, _sought(known), MOST_ROUNDS)
 
 
 def beginning(text: str, known: Spelled) -> str:
     """A masked text that was cut, without its end: the beginning of a secret may be left there."""
-    longest = max((len(spelling) for spelling, _ in known), default=0)
+    longest = max((len(spelling) for spelling, pattern in known if pattern != _IN_PIECES), default=0)
     # Eight characters may stand for one; a secret that is long, as a ticket, has few of which this is so.
     return text[: max(0, len(text) - max(longest, min(8 * longest, _CUT)))]
 
 
-def hiding(secrets: Iterable[str], known: Spelled = frozenset()) -> Hide:
+def hiding(secrets: Iterable[Secret], known: Spelled = frozenset()) -> Hide:
     """What `text` does, for the texts of one job or answer: their spellings are made once, or `known` already.
 
     Of very many texts with very many secrets the last are hidden as a whole.
     """
-    hidden = _longest_first(known | spelled(secrets))
-    shortest = len(hidden[-1][0]) if hidden else 0
+    hidden = _sought(known | spelled(secrets))
+    shortest = min(map(len, chain((one for one, _ in hidden.spellings[-1:]), islice(hidden.pieces, 1))), default=0)
     looks = 0
 
     def hide(message: str, limit: int) -> str:
         nonlocal looks
         # A large job may have 200,000 texts, nearly all too short.
-        sought = hidden if len(message) >= shortest or _CUT_MARK.search(message) else []
-        looks += len(sought) + (4 * len(message) if sought else 0)
+        sought = hidden if len(message) >= shortest or _CUT_MARK.search(message) else _NOTHING
+        looks += len(sought.spellings) + (4 * len(message) if sought is hidden else 0)
         if looks > _MOST_LOOKS:
             return MASK
-        line = _without(SURROGATE.sub("\ufffd", message), sought, _MOST_ROUNDS)
+        line = _without(SURROGATE.sub("\ufffd", message), sought, MOST_ROUNDS)
         # Once more, since a secret with blanks in it may only come about now.
         line = _without(_UNSEEMLY.sub(" ", line).strip(), sought, 0)
         return line if len(line) <= limit else line[: max(limit - 1, 0)] + "…"
@@ -125,13 +162,13 @@ def everywhere(value: Json, hide: Hide, limit: int) -> Json:
             return value
 
 
-def _without(line: str, hidden: list[Spelling], rounds: int) -> str:
+def _without(line: str, hidden: _Sought, rounds: int) -> str:
     # Both in the text as it came: either may end within the other, and would leave its rest.
     found = [one.span() for one in _CREDENTIALS.finditer(line)]
     return _covered(line, found + _known(line, hidden, rounds))
 
 
-def _masked(line: str, hidden: list[Spelling], rounds: int) -> str:
+def _masked(line: str, hidden: _Sought, rounds: int) -> str:
     return _covered(line, _known(line, hidden, rounds))
 
 
@@ -145,27 +182,33 @@ def _covered(line: str, spans: list[tuple[int, int]]) -> str:
     return "".join([*shown, line[end:]])
 
 
-def _known(line: str, hidden: list[Spelling], rounds: int) -> list[tuple[int, int]]:
-    return _spans(line, hidden, rounds if len(line) <= _MOST_DECODED else 0) if hidden else []
+def _known(line: str, hidden: _Sought, rounds: int) -> list[tuple[int, int]]:
+    return _spans(line, hidden, rounds if len(line) <= MOST_CHARACTERS else 0) if hidden != _NOTHING else []
 
 
-def _spans(line: str, hidden: list[Spelling], rounds: int) -> list[tuple[int, int]]:
+def _spans(line: str, hidden: _Sought, rounds: int) -> list[tuple[int, int]]:
     """Where in the line a secret is, as it stands there or as somebody escaped it."""
-    present = [pattern for spelling, pattern in hidden if spelling in line]
-    found = [one.span() for one in re.finditer("|".join(present), line)] if present else []
+    present = [pattern for spelling, pattern in hidden.spellings if spelling in line]
+    # Each for itself: two may overlap.
+    found = [one.span() for pattern in present for one in re.finditer(pattern, line)]
     found += [span for span in _cut_off(line, hidden) if span[0] < span[1]]
+    if hidden.pieces:
+        ends = range(SHORTEST_ANYWHERE, len(line) + 1)
+        found += [
+            (end - SHORTEST_ANYWHERE, end) for end in ends if line[end - SHORTEST_ANYWHERE : end] in hidden.pieces
+        ]
     decoded, places = escapes.decoded(line) if rounds else (line, [])
     if places:
         found += [escapes.place_of(span, places) for span in _spans(decoded, hidden, rounds - 1)]
     return found
 
 
-def _cut_off(line: str, hidden: list[Spelling]) -> Iterator[tuple[int, int]]:
+def _cut_off(line: str, hidden: _Sought) -> Iterator[tuple[int, int]]:
     """Where somebody left a beginning of a secret, or an end: `sesame-47...`, `...same-4711`."""
     edges = [0, *chain.from_iterable(mark.span() for mark in _CUT_MARK.finditer(line)), len(line)]
     if len(edges) == 2:
         return
-    spellings = sorted(spelling for spelling, _ in hidden)
+    spellings = sorted(spelling for spelling, _ in hidden.spellings)
     backwards = sorted(spelling[::-1] for spelling in spellings)
     first, last = ({one[:SHORTEST_ANYWHERE] for one in each} for each in (spellings, backwards))
     for start, end in zip(edges[::2], edges[1::2], strict=True):
@@ -185,9 +228,35 @@ def _begun(text: str, spellings: list[str], first: set[str]) -> int:
     return 0
 
 
-def _longest_first(hidden: Spelled) -> list[Spelling]:
-    """Masking a short one first would leave the rest of a longer one that contains it."""
-    return sorted(hidden, key=lambda one: len(one[0]), reverse=True)
+def _of_text(told: Text) -> Iterator[Spelling]:
+    """What is masked of a text that names a secret: nobody knows where in it that stands."""
+    short: set[str] = set()
+    for form in escapes.forms(told.text):
+        short.update(_SHORT.findall(form))
+        short.update(chain.from_iterable(headers.alone(header) for header in _CODED.findall(form)))
+        # In a form "+" is a blank.
+        for whole in {form, form.replace("+", " "), *coded(form.encode("utf-8", "replace"))}:
+            yield whole, _IN_PIECES
+    if len(short) > MOST_SECRETS:
+        yield from _ANYTHING
+        return
+    yield from chain.from_iterable(map(spellings, short - told.shown))
+    yield from ((word, _SHOWN) for word in told.shown)
+
+
+@lru_cache(maxsize=8)  # asked two or three times about the same answer
+def _sought(known: Spelled) -> _Sought:
+    # Masking a short one first would leave the rest of a longer one that contains it.
+    whole = sorted((one for one in known if one[1] not in (_IN_PIECES, _SHOWN)), key=lambda one: -len(one[0]))
+    sought, shown = (
+        frozenset[str]().union(*(_pieces(text) for text, pattern in known if pattern == marked))
+        for marked in (_IN_PIECES, _SHOWN)
+    )
+    return _Sought(whole, sought - shown - _NAMES)
+
+
+def _pieces(text: str) -> set[str]:
+    return {text[end - SHORTEST_ANYWHERE : end] for end in range(SHORTEST_ANYWHERE, len(text) + 1)}
 
 
 @lru_cache(maxsize=64)  # a target has one or two, at most some dozen

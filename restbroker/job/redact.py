@@ -5,48 +5,50 @@ holds: what the catalogue or an argument's name says to be secret is masked wher
 unless they are asked for.
 """
 
-import json
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 
 import attrs
 
-from restbroker.job import endpoint, headers, hiding, names, rubyjson, signing, structured
+from restbroker.job import endpoint, headers, hiding, names, rubyjson, signing
 from restbroker.job.command import CommandSpec
-from restbroker.job.hiding import EXCERPT_LIMIT, MASK, Hide
+from restbroker.job.hiding import EXCERPT_LIMIT, MASK, Hide, Secret, Spelled
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES, NAMING, PRIVATE, VALUES, bare
 from restbroker.job.outcome import Reason
 from restbroker.job.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
 _VARIABLES = "variables"
-_NOTHING: frozenset[str] = frozenset()
-_NAME = re.compile(r"""[^\s=<>{}"'&?,;]{1,80}""")
-_QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
-_MOST_WITHIN = 65_536
-"""A text of so many characters is looked through for texts within it, and these for more; one with many is masked."""
-_LONG = 100
-"""So many characters more of a secret take as long as another secret."""
+_OWN = ("class", "jid", "queue", "retry_queue", "display_class", "error_class", "error_message")
+"""Sidekiq's fields of a job that are texts, and no producer's."""
+_NAME = re.compile(r"[\w.\[\]-]{1,80}")
+_WORD = re.compile(r"[^\s@/]+(?:[@/]\S+)?")
+_SHORTEST_WORD = 3
+_MOST_WORDS = 100
 
 
 @attrs.define(eq=False)
-class _Mask:
-    """How the texts of one job are shown. `left`: so many secrets are still taken out of texts, each of which may take
-    half a millisecond; behind them a text with one is not shown.
-    """
+class _Found:
+    """What was found in a job's arguments: `secrets`, `texts` that name one, and the `words` of what is shown."""
 
-    show_bodies: bool
-    left: int = hiding.MOST_SECRETS
+    secrets: set[str] = attrs.field(factory=set)
+    texts: set[str] = attrs.field(factory=set)
+    words: set[str] = attrs.field(factory=set)
 
-    def text(self, text: str, also: frozenset[str]) -> str:
-        """Without the secrets that its structure names, as they stand in it."""
-        found: set[str] = set()
-        _collect_text(text, found, also)
-        if not found:
-            return text
-        self.left -= sum(1 + len(one) // _LONG for one in found)
-        return MASK if self.left < 0 else hiding.without(text, hiding.spelled(found))
+    def all(self) -> frozenset[Secret]:
+        """The secrets, and the texts with the words that are shown anyway: errors speak of them."""
+        shown = frozenset(self.words)
+        return frozenset(chain(self.secrets, (hiding.Text(text, shown) for text in self.texts)))
+
+    def add(self, text: str) -> None:
+        """A text that is not secret by its own name."""
+        if names.names_a_secret(text):
+            self.texts.add(text)
+        elif len(self.words) < _MOST_WORDS:
+            found = (word[0] for word in islice(_WORD.finditer(text), _MOST_WORDS - len(self.words)))
+            self.words.update(word for word in found if len(word) >= _SHORTEST_WORD)
 
 
 def arguments(
@@ -55,28 +57,35 @@ def arguments(
     """The arguments as they may be shown: secrets masked, message texts too unless `show_bodies`.
 
     What is secret is said by the catalogue (`spec`) and by names (`pass*`, `newpass`, `secret`, `token`, …, and those
-    in `also`), at any depth: in objects and lists, in pairs and fields of forms, and in texts of JSON, GraphQL and XML.
+    in `also`), at any depth: in objects and lists, in pairs and fields of forms. Of a text that names a secret, in
+    whichever notation, nothing is shown.
     """
-    return _arguments(spec, values, _Mask(show_bodies), also)
+    shown = _arguments(spec, values, also, show_bodies=show_bodies)
+    return {_open_name(name): value for name, value in shown.items()}
 
 
 def _arguments(
-    spec: CommandSpec | None, values: Mapping[str, Json], mask: _Mask, also: frozenset[str] = _NOTHING
+    spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str] = frozenset(), *, show_bodies: bool
 ) -> dict[str, Json]:
-    bound = _bound(values)
+    """The same by the names as they are."""
     return {
         name: MASK
-        if is_secret or (name.lower() in BODY_NAMES and not mask.show_bodies)
-        else _nested(value, mask, bound if name == _VARIABLES else _NOTHING)
+        if is_secret or (name.lower() in BODY_NAMES and not show_bodies)
+        else _nested(value, show_bodies=show_bodies)
         for name, value, is_secret in _members(spec, values, also)
     }
 
 
-def secret_values(spec: CommandSpec | None, values: Mapping[str, Json]) -> frozenset[str]:
-    """Every secret in the arguments as text, to be taken out of whatever the server answers."""
-    found: set[str] = set()
+def _open_name(name: str) -> str:
+    """But for one that holds more than a name."""
+    return MASK if names.names_a_secret(name) else name
+
+
+def secret_values(spec: CommandSpec | None, values: Mapping[str, Json]) -> frozenset[Secret]:
+    """Every secret in the arguments, to be taken out of whatever the server answers; of a text that names one, all."""
+    found = _Found()
     _collect_members(spec, values, found)
-    return frozenset(found)
+    return found.all()
 
 
 def job(
@@ -84,29 +93,39 @@ def job(
     spec: CommandSpec | None = None,
     *,
     show_bodies: bool = False,
-    hide: Hide | None = None,
+    hides: tuple[Hide, Hide] | None = None,
 ) -> dict[str, Json]:
     """A payload as it may be shown: token and secret arguments masked, whatever form its `args` have.
 
     `spec`: what the catalogue says of its command, where that is known. The secrets are taken out of its error message
-    and attempts too, by `hide` if it is given. A wrapped unreadable payload shows no args. A signature in the token's
-    place is shown: it says whose the job is, and is of no use for any other.
+    and attempts too, by the first of `hides` if they are given, and by the second out of its endpoint. A wrapped
+    unreadable payload shows no args. A signature in the token's place is shown: it says whose the job is, and is of no
+    use for any other.
     """
-    mask = _Mask(show_bodies)
-    shown = _arguments(None, {**fields, "args": None}, mask)
+    own = {name: value for name, value in fields.items() if name in _OWN and isinstance(value, str)}
+    shown = {
+        **fields,
+        **arguments(None, {**fields, **dict.fromkeys(own), "args": None}, show_bodies=show_bodies),
+        **own,
+    }
     listed = _listed(fields.get("args"))
-    hide = hide or hiding.hiding(secrets_of(fields, spec))
+    hide, hide_words = hides or hides_of(secrets_of(fields, spec))
     if listed is None or fields.get("class") == UNREADABLE_CLASS:
         shown["args"] = [MASK]
     else:
-        shown["args"] = _args(listed, spec, hide, mask)
+        shown["args"] = _args(listed, spec, hide_words, show_bodies=show_bodies)
     for name in ("error_message", ATTEMPTS_FIELD):
         if name in shown:
             shown[name] = hiding.everywhere(shown[name], hide, EXCERPT_LIMIT)
     return shown
 
 
-def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> frozenset[str]:
+def hides_of(secrets: frozenset[Secret], known: Spelled = frozenset()) -> tuple[Hide, Hide]:
+    """What hides them in answers, and in what else is shown of their job: a piece of a text is there by chance."""
+    return hiding.hiding(secrets, known), hiding.hiding((one for one in secrets if isinstance(one, str)), known)
+
+
+def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> frozenset[Secret]:
     """The secrets in a payload's `args`, whatever form these have: the token, and arguments that are secret by their
     names or by what the catalogue says of its command (`spec`).
     """
@@ -123,111 +142,94 @@ def _is_secret(spec: CommandSpec | None, name: str) -> bool:
 
 def _is_a_name(text: str) -> bool:
     """Of a pair: a name alone, and no text that has one in it."""
-    return _NAME.fullmatch(text) is not None and names.is_secret(text)
+    return _NAME.fullmatch(text) is not None and names.has_a_name(text)
 
 
 def _members(
-    spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str]
+    spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str] = frozenset()
 ) -> Iterator[tuple[str, Json, bool]]:
-    """Each, and whether it is secret: by its name, or as the value of a field that another member names."""
+    """Each, and whether it is secret: by its name, as the value of a field that another member names, or as the
+    variables of a document that names a secret.
+    """
     attributes = (inner for name, inner in values.items() if names.holds_attributes(name) and isinstance(inner, dict))
-    told = chain(values.items(), *(inner.items() for inner in attributes))
-    is_field = any(
-        (bare(name) == "type" and value == PRIVATE)
-        or (bare(name) in NAMING and isinstance(value, str) and names.is_secret(value))
-        for name, value in told
-    )
+    told = list(chain(values.items(), *(inner.items() for inner in attributes)))
+    is_field = any(_names_its_value(name, value) for name, value in told)
+    is_bound = _VARIABLES in values and any(isinstance(one, str) and names.has_a_name(one) for _, one in told)
     for name, value in values.items():
-        yield name, value, name in also or _is_secret(spec, name) or (is_field and bare(name) in VALUES)
+        is_value = (is_field and bare(name) in VALUES) or (is_bound and name == _VARIABLES)
+        yield name, value, is_value or name in also or _is_secret(spec, name)
 
 
-def _bound(values: Mapping[str, Json]) -> frozenset[str]:
-    """The variables that a GraphQL document beside them gives as secrets."""
-    document = values.get("query") if _VARIABLES in values else None
-    return structured.variables_in(document) if isinstance(document, str) else _NOTHING
+def _names_its_value(name: str, value: Json) -> bool:
+    """Whether a member says that its field is secret."""
+    # Programs that make JSON of XML make a list of an element that could come twice.
+    text = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if not isinstance(text, str):
+        return False
+    return (bare(name) == "type" and text == PRIVATE) or (bare(name) in NAMING and names.has_a_name(text))
 
 
-def _nested(value: Json, mask: _Mask, also: frozenset[str] = _NOTHING) -> Json:
+def _nested(value: Json, *, show_bodies: bool) -> Json:
     match value:
         case dict():
-            return _arguments(None, value, mask, also)
+            return arguments(None, value, show_bodies=show_bodies)
         case [str(name), _] if _is_a_name(name):
-            return [name, MASK]
+            return [_nested(name, show_bodies=show_bodies), MASK]
         case [str(name), inner] if not isinstance(inner, list | dict) and name.lower() in BODY_NAMES:
             # May be a pair of name and value.
-            return [name, _nested(inner, mask) if mask.show_bodies else MASK]
+            return [name, _nested(inner, show_bodies=show_bodies) if show_bodies else MASK]
         case list():
-            return [_nested(item, mask, also) for item in value]
-        case str():
-            return mask.text(value, also)
+            return [_nested(item, show_bodies=show_bodies) for item in value]
+        case str() if names.names_a_secret(value):
+            return MASK
         case _:
             return value
 
 
-def _collect_members(
-    spec: CommandSpec | None, values: Mapping[str, Json], found: set[str], also: frozenset[str] = _NOTHING
-) -> None:
-    bound = _bound(values)
-    for name, value, is_secret in _members(spec, values, also):
-        _collect(value, found, secret=is_secret, also=bound if name == _VARIABLES else _NOTHING)
+def _collect_members(spec: CommandSpec | None, values: Mapping[str, Json], found: _Found) -> None:
+    for name, value, is_secret in _members(spec, values):
+        found.add(name)
+        words = set(found.words)
+        _collect(value, found, secret=is_secret)
+        if name.lower() in BODY_NAMES:
+            found.words = words  # It is not shown.
 
 
-def _collect(value: Json, found: set[str], *, secret: bool, also: frozenset[str] = _NOTHING) -> None:
+def _collect(value: Json, found: _Found, *, secret: bool) -> None:
     match value:
         case dict() if secret:
             for inner in value.values():
                 _collect(inner, found, secret=True)
         case dict():
-            _collect_members(None, value, found, also)
+            _collect_members(None, value, found)
         case [str(name), inner] if not secret and _is_a_name(name):
+            found.add(name)
             _collect(inner, found, secret=True)
         case list():
             for inner in value:
-                _collect(inner, found, secret=secret, also=also)
-        case str() | int() | float() if secret and not isinstance(value, bool):
-            found.add(str(value))
-            if isinstance(value, str):
-                found.update(headers.parts_of(value))
-                # A server may quote a secret within it alone: the password in a document of GraphQL.
-                _collect_text(value, found, also)
+                _collect(inner, found, secret=secret)
+        case str() if secret:
+            _collect_secret(value, found)
+        case int() | float() if secret and not isinstance(value, bool):
+            found.secrets.add(str(value))
         case str():
-            _collect_text(value, found, also)
+            found.add(value)
         case _:
             pass
 
 
-def _collect_text(text: str, found: set[str], also: frozenset[str], levels: int = 2) -> None:
-    if not (also or structured.may_hold_secrets(text)):
-        return
-    match _parsed(text) if text.lstrip()[:1] in ("{", "[", '"') else None:
-        case dict() | list() | str() as parsed:
-            _collect_parsed(parsed, text, found, also)
-        case _:
-            for line in text.splitlines() if text.lstrip()[:1] in ("{", "[") else ():
-                # Of several documents of JSON, one on each line. Most lines are none, and to find that out takes long.
-                is_one = line.rstrip()[-1:] in ("}", "]") and (also or structured.may_hold_secrets(line))
-                if is_one and isinstance(document := _parsed(line), dict | list):
-                    _collect_parsed(document, line, found, also)
-            for one in structured.secrets_in(text):
-                found.add(one)
-                if len(found) > hiding.MOST_SECRETS:  # then all is masked, whatever else there is
-                    return
-            inside = structured.texts_in(text) if levels and len(text) <= _MOST_WITHIN else ()
-            for number, inner in enumerate(inside):
-                if number == hiding.MOST_SECRETS:
-                    found.add(text)
-                    return
-                within: set[str] = set()
-                _collect_text(inner, within, _NOTHING, levels - 1)
-                # As they stand there, where it is of JSON.
-                found |= within | {json.dumps(one, ensure_ascii=False)[1:-1] for one in within}
-
-
-def _collect_parsed(parsed: Json, text: str, found: set[str], also: frozenset[str]) -> None:
-    try:
-        _collect(parsed, found, secret=False, also=also)
-    except RecursionError:  # Texts of JSON within each other, of which each is as deep as may be.
-        found.add(text)
+def _collect_secret(text: str, found: _Found) -> None:
+    found.secrets.add(text)
+    found.secrets.update(headers.parts_of(text))
+    if names.names_a_secret(text):
+        # A server may quote a secret within it alone: the password in a document of GraphQL.
+        found.texts.add(text)
+    inner = _in_json(text)
+    if isinstance(inner, dict | list):
+        with contextlib.suppress(
+            RecursionError
+        ):  # Texts of JSON within each other, of which each is as deep as may be.
+            _collect(inner, found, secret=True)
 
 
 def _listed(args: Json) -> list[Json] | None:
@@ -242,26 +244,30 @@ def _parsed(raw: str) -> Json:
         return None
 
 
-def _secrets_of(args: list[Json], spec: CommandSpec | None) -> frozenset[str]:
-    found: set[str] = set()
+def _secrets_of(args: list[Json], spec: CommandSpec | None) -> frozenset[Secret]:
+    found = _Found()
     _collect_behind(args, spec, found)
     if args and isinstance(endpoint.check(args[0]), Reason):
         first = _in_json(args[0])
+        _collect(args[0], found, secret=False)
         _collect(first, found, secret=False)
         if isinstance(first, list):
             _collect_behind(first, spec, found)
-    return frozenset(found)
+    return found.all()
 
 
-def _collect_behind(args: list[Json], spec: CommandSpec | None, found: set[str]) -> None:
+def _collect_behind(args: list[Json], spec: CommandSpec | None, found: _Found) -> None:
     """What is secret behind the endpoint."""
     if len(args) > 1:
         given = _parsed(args[1]) if isinstance(args[1], str) else args[1]
         named, others = _named(given)
+        if given is None and isinstance(args[1], str):
+            found.add(args[1])
         _collect_members(spec, named, found)
         _collect(others, found, secret=False)
     if len(args) > 2 and signing.read(args[2]) is None:
         _collect(args[2], found, secret=True)
+    _collect(args[3:], found, secret=False)
 
 
 def _named(given: Json) -> tuple[dict[str, Json], Json]:
@@ -294,55 +300,51 @@ def _pair(one: Json) -> tuple[str, Json] | None:
             return None
 
 
-def _args(args: list[Json], spec: CommandSpec | None, hide: Hide, mask: _Mask) -> list[Json]:
+def _args(args: list[Json], spec: CommandSpec | None, hide: Hide, *, show_bodies: bool) -> list[Json]:
     # The second is looked at below.
-    shown = [None if place == 1 else _nested(item, mask) for place, item in enumerate(args)]
+    shown = [None if place == 1 else _nested(item, show_bodies=show_bodies) for place, item in enumerate(args)]
     if args:
-        shown[0] = _first(args[0], hide, mask)
+        shown[0] = _first(args[0], hide, show_bodies=show_bodies)
     if len(args) > 1:
         parsed = _parsed(args[1]) if isinstance(args[1], str) else args[1]
         is_broken = parsed is None and isinstance(args[1], str)
-        shown[1] = MASK if is_broken else _given(parsed, spec, mask)
+        shown[1] = MASK if is_broken else _given(parsed, spec, show_bodies=show_bodies)
     if len(args) > 2 and signing.read(args[2]) is None:
         shown[2] = MASK
     return shown
 
 
-def _given(given: Json, spec: CommandSpec | None, mask: _Mask) -> Json:
+def _given(given: Json, spec: CommandSpec | None, *, show_bodies: bool) -> Json:
     """A job's arguments in the form that they have."""
     named, others = _named(given)
-    shown = _arguments(spec, named, mask)
     if isinstance(given, dict):
-        return shown
+        return arguments(spec, named, show_bodies=show_bodies)
+    shown = _arguments(spec, named, show_bodies=show_bodies)
     if not named or not isinstance(given, list):
-        return _nested(others, mask)
-    return [_entry(one, shown, spec, mask) for one in given]
+        return _nested(others, show_bodies=show_bodies)
+    return [_entry(one, shown, spec, show_bodies=show_bodies) for one in given]
 
 
-def _entry(one: Json, shown: dict[str, Json], spec: CommandSpec | None, mask: _Mask) -> Json:
+def _entry(one: Json, shown: dict[str, Json], spec: CommandSpec | None, *, show_bodies: bool) -> Json:
     pair = _pair(one)
     # Each once: a name that comes twice is refused.
     if pair is None or pair[0] not in shown:
-        return _nested(one, mask) if pair is None or not _is_secret(spec, pair[0]) else MASK
+        return _nested(one, show_bodies=show_bodies) if pair is None or not _is_secret(spec, pair[0]) else MASK
     value = shown.pop(pair[0])
-    return {pair[0]: value} if isinstance(one, dict) else [pair[0], value]
+    name = _open_name(pair[0])
+    return {name: value} if isinstance(one, dict) else [name, value]
 
 
-def _first(first: Json, hide: Hide, mask: _Mask) -> Json:
+def _first(first: Json, hide: Hide, *, show_bodies: bool) -> Json:
     """What stands in the endpoint's place, where a job in a wrong shape may have all its arguments."""
+    if isinstance(endpoint.check(first), str):
+        return hide(str(first), EXCERPT_LIMIT)
     inner = _in_json(first)
-    shown = inner if isinstance(endpoint.check(first), str) else _nested(inner, mask)
-    if not isinstance(shown, str):
-        shown = hiding.everywhere(shown, hide, EXCERPT_LIMIT)
-        return rubyjson.dumps(shown).decode() if isinstance(first, str) else shown
-    return hide(_QUERY_ITEM.sub(_query_item, shown), EXCERPT_LIMIT)
+    shown = hiding.everywhere(_nested(inner, show_bodies=show_bodies), hide, EXCERPT_LIMIT)
+    return shown if isinstance(shown, str) or not isinstance(first, str) else rubyjson.dumps(shown).decode()
 
 
-def _in_json(first: Json) -> Json:
+def _in_json(text: Json) -> Json:
     """What a text of JSON holds; anything else as it is."""
-    parsed = _parsed(first) if isinstance(first, str) and first.lstrip()[:1] in ("{", "[", '"') else None
-    return first if parsed is None else parsed
-
-
-def _query_item(found: re.Match[str]) -> str:
-    return f"{found[1]}{found[2]}={MASK}" if names.is_secret(found[2]) else found[0]
+    parsed = _parsed(text) if isinstance(text, str) and text.lstrip()[:1] in ("{", "[", '"') else None
+    return text if parsed is None else parsed

@@ -58,10 +58,10 @@ def spellings(secret: str) -> Iterator[Spelling]:
         yield form, whole.format(re.escape(form))
     # Of a text of JSON, as which it came, too.
     escaped = (json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False))
-    coded = {form.encode("utf-8", "replace") for form in (secret, *forms, *escaped)}
+    raws = {form.encode("utf-8", "replace") for form in (secret, *forms, *escaped)}
     with contextlib.suppress(UnicodeError):
-        coded.add(unicodedata.normalize("NFC", secret).encode("latin-1"))
-    for spelling in (one for raw in coded for one in _base64(raw)):
+        raws.add(unicodedata.normalize("NFC", secret).encode("latin-1"))
+    for spelling in (one for raw in raws for one in coded(raw)):
         yield spelling, re.escape(spelling)
 
 
@@ -125,7 +125,8 @@ def _encoded_again(once: str) -> set[str]:
     return found
 
 
-def _base64(raw: bytes) -> set[str]:
+def coded(raw: bytes) -> set[str]:
+    """The same in base64, wherever it begins in what is encoded."""
     # In base64 of "user:secret" the secret has one of three alignments. The characters at its ends mix with those of
     # its neighbours: what lies between is searched for.
     found = set()
@@ -133,7 +134,7 @@ def _base64(raw: bytes) -> set[str]:
         size = offset + len(raw)
         first = -(-offset * 8 // 6)
         last = size * 8 // 6
-        coded = base64.b64encode(b"\0" * offset + raw).decode()[first:last]
-        if len(coded) >= _SHORTEST_BASE64:
-            found |= {coded, coded.translate(str.maketrans("+/", "-_")), quote(coded, safe="")}
+        text = base64.b64encode(b"\0" * offset + raw).decode()[first:last]
+        if len(text) >= _SHORTEST_BASE64:
+            found |= {text, text.translate(str.maketrans("+/", "-_")), quote(text, safe="")}
     return found

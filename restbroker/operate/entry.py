@@ -187,9 +187,9 @@ class Look:
             jid=self._shown(self.jid, _WORD_LIMIT),
             queue=self._shown(self.queue, _WORD_LIMIT),
             target=self.known.target(self.queue),
-            command=self._shown(self.command, _WORD_LIMIT),
+            command=self._shown(self.command, _WORD_LIMIT, self._hides[1]),
             arguments=self._shown_arguments(),
-            error_class=self._shown(self._text("error_class"), _WORD_LIMIT),
+            error_class=self._shown(self._text("error_class"), _WORD_LIMIT, self._hides[1]),
             message=self._message,
             attempts=self.attempts,
             retry_count=self.count,
@@ -225,22 +225,22 @@ class Look:
         return read.command.arguments if isinstance(read, Submission) else {}
 
     @cached_property
-    def _hide(self) -> hiding.Hide:
+    def _hides(self) -> tuple[hiding.Hide, hiding.Hide]:
         spec = self.known.spec(self.queue, self.command)
-        own = redact.secrets_of(self.fields or {}) | redact.secret_values(spec, self._arguments)
-        return hiding.hiding(own, self.known.secrets)
+        own = redact.secrets_of(self.fields or {}, spec) | redact.secret_values(spec, self._arguments)
+        return redact.hides_of(own, self.known.secrets)
 
     def _text(self, name: str) -> str | None:
         value = (self.fields or {}).get(name)
         return value if isinstance(value, str) and value else None
 
-    def _shown(self, text: str | None, limit: int) -> str | None:
+    def _shown(self, text: str | None, limit: int, hide: hiding.Hide | None = None) -> str | None:
         if text is None:
             return None
         if len(text) > _SHOWN_BYTES:
             # A part of it could end within a secret, which nothing would find then.
             return f"(not shown: it has {len(text):,} characters)"
-        return self._hide(text, limit)
+        return (hide or self._hides[0])(text, limit)
 
     def _cleaned(self, one: Mapping[str, Json]) -> Mapping[str, Json]:
         """Of what a producer may have put there, only what a try has."""
@@ -251,7 +251,7 @@ class Look:
             case str():
                 return self._shown(value, _WORD_LIMIT)
             case int() | float() if -_LARGEST < value < _LARGEST:
-                return hiding.everywhere(value, self._hide, _WORD_LIMIT)
+                return hiding.everywhere(value, self._hides[0], _WORD_LIMIT)
             case None:
                 return None
             case _:
@@ -260,13 +260,13 @@ class Look:
     def _shown_arguments(self) -> Json:
         if len(self.raw) > _SHOWN_BYTES:
             return f"(not shown: the job has {len(self.raw)} bytes)"
+        spec = self.known.spec(self.queue, self.command)
         if self._arguments:
-            spec = self.known.spec(self.queue, self.command)
             shown: Json = redact.arguments(spec, self._arguments, show_bodies=self.known.show_bodies)
         else:
-            listed = redact.job(self.fields or {}, show_bodies=self.known.show_bodies, hide=self._hide)["args"]
+            listed = redact.job(self.fields or {}, spec, show_bodies=self.known.show_bodies, hides=self._hides)["args"]
             shown = listed[1] if isinstance(listed, list) and len(listed) > 1 and self.command is not None else listed
-        return hiding.everywhere(shown, self._hide, _TEXT_LIMIT)
+        return hiding.everywhere(shown, self._hides[1], _TEXT_LIMIT)
 
     def _found(self, condition: Condition) -> Json:
         """What the condition is about, as it is."""
@@ -298,10 +298,10 @@ class Look:
         name = condition.argument
         if name is not None and found is not None:
             spec = self.known.spec(self.queue, self.command)
-            shown = redact.arguments(spec, {name: found}, show_bodies=self.known.show_bodies)[name]
-            return hiding.everywhere(shown, self._hide, _WHOLE)
+            (shown,) = redact.arguments(spec, {name: found}, show_bodies=self.known.show_bodies).values()
+            return hiding.everywhere(shown, self._hides[1], _WHOLE)
         if condition.field in ("jid", "command", "message", "error") and isinstance(found, str):
-            return self._plain(found) if condition.field != "message" else self._hide(found, _WHOLE)
+            return self._plain(found) if condition.field != "message" else self._hides[0](found, _WHOLE)
         return found
 
     def _plain(self, text: str) -> str:

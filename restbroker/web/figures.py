@@ -154,8 +154,8 @@ def _masked(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spell
     """A producer may have written its token, or a secret argument, anywhere in a job."""
 
     def shown() -> Json:
-        hide = hiding.hiding(redact.secrets_of(fields, spec), secrets)
-        return hiding.everywhere(redact.job(fields, spec, show_bodies=show_bodies, hide=hide), hide, sys.maxsize)
+        hides = redact.hides_of(redact.secrets_of(fields, spec), secrets)
+        return hiding.everywhere(redact.job(fields, spec, show_bodies=show_bodies, hides=hides), hides[1], sys.maxsize)
 
     return display.or_why(shown, lambda line: line)
 

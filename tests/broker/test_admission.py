@@ -105,6 +105,18 @@ async def test_a_token_bound_to_hosts_names_a_user_only_where_the_command_is_kno
     assert [call.command.endpoint for call in harness.target.calls] == ["own"]
 
 
+async def test_a_refusal_quotes_no_secret_that_stands_in_a_host(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SPECS, "own", CommandSpec("own", (), "safe", fills_host=True))
+    args = ["own", {"host": "example.com?password=hunter22"}, SECRET]
+    harness.raw(json.dumps({"class": "Add", "jid": "j", "args": args}).encode())
+    async with serving(harness, Token("app", (Secret(SECRET),), hosts=("example.org",))):
+        found = await parked(harness)
+    assert found["error_class"] == "HostNotAllowed"
+    assert "hunter22" not in found["error_message"]
+
+
 async def test_a_refusal_is_answered_to_who_knew_the_token_and_to_nobody_else(harness: Harness) -> None:
     harness.policy = attrs.evolve(harness.policy, reply_details=True)
     push(harness, "secret-of-app", "once", "j1")

@@ -1,4 +1,4 @@
-"""Admin's tests run on a real Redis, with a configuration of two targets."""
+"""Admin's tests run on a real Redis, with a configuration of three targets."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -29,7 +29,15 @@ def configured(tmp_path: Path) -> Known:
     document: dict[str, Any] = {
         "RestQueue": "rest",
         "Token": "right-token",
-        "Targets": {"other": {"Kind": "ejabberd", "URL": "http://127.0.0.1:1/api", "Queues": ["other"]}},
+        "Targets": {
+            "other": {"Kind": "ejabberd", "URL": "http://127.0.0.1:1/api", "Queues": ["other"]},
+            "openfire": {
+                "Kind": "openfire-rest",
+                "URL": "http://127.0.0.1:1/plugins/restapi/v1",
+                "Queues": ["openfire"],
+                "Options": {"Secret": "its-secret"},
+            },
+        },
     }
     (tmp_path / "env.json").write_text(json.dumps(document))
     return known(load(tmp_path / "env.json", {}, {}, registry.kinds()).config)

@@ -99,6 +99,7 @@ def test_a_search_that_used_up_its_budget_says_where_to_go_on(client: Client, co
 
 
 SECRET = {"user": "bob", "password": "hush-hush", "host": "x"}
+OF = {"propertyKey": "a", "value": "hush-hush"}
 
 
 def test_no_secret_is_shown_in_any_field(client: Client, configured: Known) -> None:
@@ -112,6 +113,8 @@ def test_no_secret_is_shown_in_any_field(client: Client, configured: Known) -> N
         job("j8", args=[json.dumps({"command": "register", "args": SECRET, "token": "other-token"})]),
         job("j9", args=[json.dumps(["register", SECRET, "other-token"])], error_message="other-token"),
         job("j7", arguments=SECRET, restbroker_attempts=[{"excerpt": "right-token said hush-hush"}]),
+        job("j10", queue="openfire", args=["update_system_property", OF, "right-token"], error_message="no hush-hush"),
+        job("j11", queue="openfire", args=["update_system_property", OF, "right-token", {"odd": 1}]),
         b"right-token is no job",
         b'["right-token"]',
         b"\xff",

@@ -15,7 +15,7 @@ from restbroker.broker.delivery.tokens import Proof
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.config.tokens import Token
-from restbroker.job import arguments, display, hiding, hosts, retry, sealing, signing
+from restbroker.job import arguments, display, hiding, hosts, redact, retry, sealing, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.job import EFFECTED_FIELD, Job
 from restbroker.job.outcome import Reason
@@ -84,7 +84,7 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
     if isinstance(submission, Reason):
         token, reply_id = arguments.addressed(args)
         item.reply_id = None if tokens.proof(token) is None else reply_id
-        return submission
+        return _without_secrets(submission, job)
     queue = _let_in_from(lane, job)
     proof = tokens.proof(submission.token, _own_jid(job), submission, queue)
     if proof is None:
@@ -105,12 +105,17 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
     known = lane.commands.of(item.command)
     asked = arguments.named(submission, known.spec) if submission.is_bare else submission
     if isinstance(asked, Reason):
-        return asked
+        return _without_secrets(asked, job)
     refused = known.refusal(proof.token, asked.command, item.queue)
     if refused is not None:
-        return refused
+        return _without_secrets(refused, job)
     tokens.used[proof.token.name] = now_s
     return Admitted(accepted, asked, known)
+
+
+def _without_secrets(reason: Reason, job: Job) -> Reason:
+    """What is wrong with arguments, which it may quote."""
+    return attrs.evolve(reason, message=hiding.text(reason.message, redact.secrets_of(job.fields)))
 
 
 def _let_in_from(lane: Lane, job: Job) -> str:

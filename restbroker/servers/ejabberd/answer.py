@@ -53,7 +53,7 @@ def parse(body: bytes) -> tuple[str, Json, bool]:
         return text, None, False
 
 
-def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
+def read(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Answer:
     """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
     text, body, is_json = parse(response.body)
     known = hiding.said(response.said) | hiding.spelled(secrets)

@@ -89,7 +89,7 @@ def read(body: bytes) -> Answer:
     return Answer(is_answer=True, data=data if isinstance(data, dict) else {}, problems=problems, body=found)
 
 
-def show(response: Response, secrets: Iterable[str] = ()) -> Shown:
+def show(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Shown:
     """The answer without these secrets and the login, wherever the server echoes them."""
     known = hiding.said(response.said) | hiding.spelled(secrets)
     text = hiding.without(response.body[:_TEXT_LIMIT].decode("utf-8", "replace"), known)

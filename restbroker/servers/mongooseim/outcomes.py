@@ -162,7 +162,9 @@ def _success(case: _Case) -> Outcome:
 def _done(case: _Case, note: str | None = None) -> Delivered:
     text, body = case.response.body.decode("utf-8", "replace"), case.answer.body
     if case.name in knowledge.ECHOING or case.operation is None:
-        secrets = redact.secret_values(case.spec, case.call.command.arguments)
+        # A document's own words, and those of other texts, are its producer's, as the answer is.
+        values = {name: one for name, one in case.call.command.arguments.items() if name != "query"}
+        secrets = [one for one in redact.secret_values(case.spec, values) if isinstance(one, str)]
         text = hiding.without(text, hiding.spelled(secrets), rounds=0)
         body = _parsed(text)
     member = knowledge.QUESTIONS.get(case.name)

@@ -137,6 +137,15 @@ def test_an_ordinary_job_is_shown_with_its_command_and_masked_secrets() -> None:
     assert shown(fields, "register", show_bodies=True)["args"][1]["body"] == "hello"
 
 
+def test_words_that_a_text_with_a_password_shares_with_the_rest_of_its_job_are_shown() -> None:
+    stanza = "<register user='bobby@example.org' password='hunter22'/>"
+    given_arguments: dict[str, Json] = {"register_as": "bobby@example.org", "register_to": "a", "stanza": stanza}
+    fields: dict[str, Json] = {"args": ["register", given_arguments, "t"], "error_message": "register: not hunter22"}
+    found = shown(fields, "register", show_bodies=True)
+    assert found["args"] == ["register", {**given_arguments, "stanza": MASK}, MASK]
+    assert (found["display_class"], "hunter22" in found["error_message"]) == ("register", False)
+
+
 def test_a_name_that_the_producer_gave_its_job_stays() -> None:
     assert shown({"display_class": "Welcome", "args": []})["display_class"] == "Welcome"
 

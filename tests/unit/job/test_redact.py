@@ -48,18 +48,9 @@ def test_arguments_of_secret_names_are_masked_at_any_depth(name: str) -> None:
 )
 def test_of_two_texts_the_one_with_the_secret_is_masked(first: str, second: str) -> None:
     given_values: dict[str, Json] = {"l": [first, second]}
-    masked: Json = [first.replace("Pa5s-word", MASK), second.replace("Pa5s-word", MASK)]
+    masked: Json = [MASK if "Pa5s-word" in one else one for one in (first, second)]
     assert redact.arguments(None, given_values, show_bodies=True) == {"l": masked}
-    assert redact.secret_values(None, given_values) == {"Pa5s-word"}
-
-
-def test_of_thousands_of_texts_with_secrets_the_last_are_hidden_as_a_whole() -> None:
-    """Each takes half a millisecond: 26 s of a job of a mebibyte (measured)."""
-    texts: list[Json] = [f"n={n}, password=Pa5s-{n}" for n in range(1000)]
-    shown = redact.arguments(None, {"l": [*texts, "other"]}, show_bodies=True)["l"]
-    assert isinstance(shown, list)
-    assert "Pa5s" not in json.dumps(shown)
-    assert (shown[99], shown[-2], shown[-1]) == (f"n=99, password={MASK}", MASK, "other")
+    assert "Pa5s" not in hiding.text("no Pa5s-word", redact.secret_values(None, given_values))
 
 
 def test_a_text_that_speaks_of_a_password_does_not_hide_the_next() -> None:
@@ -68,11 +59,56 @@ def test_a_text_that_speaks_of_a_password_does_not_hide_the_next() -> None:
     assert redact.secret_values(None, given_values) == frozenset()
 
 
+def test_of_what_a_text_that_names_a_secret_says_errors_repeat_only_what_other_arguments_show() -> None:
+    text = "<iq to='bob@example.org'><password>Pa5s-word</password></iq>"
+    found = redact.secret_values(None, {"stanza": text, "user": "bob@example.org", "reason": "Pa5s-wards"})
+    told = "bob@example.org: no <password>Pa5s-word</password>"
+    assert hiding.text(told, found) == f"bob@example.org: no {MASK}"
+    assert hiding.text(told, redact.secret_values(None, {"stanza": text})) == f"{MASK}: no {MASK}"
+
+
+def test_a_secret_that_begins_with_a_shown_word_or_stands_in_a_hidden_message_is_no_shown_word() -> None:
+    stanza = "<iq><password>bobsmith99</password><pin>hunter22</pin></iq>"
+    found = redact.secret_values(None, {"user": "bobsmith", "body": "It is hunter22", "stanza": stanza})
+    told = hiding.text("bobsmith: bobsmith99 and hunter22 are too weak", found)
+    assert told == f"bobsmith: bob{MASK} and {MASK} are too weak"
+
+
+def test_words_that_are_shown_take_no_long_time_to_leave_however_many_there_are() -> None:
+    words = " ".join(f"{number:06}" for number in range(100_000))
+    began_s = time.process_time()
+    found = redact.secret_values(None, {"note": words, "stanza": "password: " + "a b c d " * 2000})
+    assert "b c d" not in hiding.text("no b c d a b c d", found)
+    assert time.process_time() - began_s < 3.0
+
+
+def test_of_a_text_with_more_short_words_than_are_looked_for_no_message_is_shown() -> None:
+    words = "".join(f"<i>a{number:03}</i>" for number in range(hiding.MOST_SECRETS))
+    found = redact.secret_values(None, {"stanza": f"<x>{words}<password>z4711</password></x>"})
+    assert hiding.text("wrong z4711 here", found) == MASK
+
+
+@rows("value", [
+    {'{"user": "b", "password": "Pa5s-word"}': ""},
+    {"rows": [{"<password>Pa5s-word</password>": 1}]},
+    '{"password": "Pa5s-word"',
+])  # fmt: skip
+def test_the_name_of_a_member_and_what_cannot_be_read_hold_no_secret_that_is_shown(value: Json) -> None:
+    fields: dict[str, Json] = {"args": ["c", value, "t", ["token=Pa5s-word"]], "error_message": "near Pa5s-word"}
+    assert "Pa5s" not in json.dumps(redact.job(fields))
+
+
+def test_what_names_a_secret_and_is_no_argument_is_shown_but_for_the_jobs_own_secrets() -> None:
+    message = "the password is too short (8 characters), not a1b2c3"
+    fields: dict[str, Json] = {"class": "Accounts::PasswordReset", "args": ["c", {"password": "a1b2c3"}, "t"]}
+    shown = redact.job({**fields, "error_message": message})
+    assert (shown["class"], shown["error_message"]) == (fields["class"], message.replace("a1b2c3", MASK))
+
+
 def test_what_is_secret_as_a_whole_may_be_quoted_in_part() -> None:
     document = 'mutation { account { registerUser(username: "b", password: "Pa5s-word") { message } } }'
     spec = CommandSpec("graphql", (ArgumentSpec("query", "string", secret=True),), "unsafe")
     found = redact.secret_values(spec, {"query": document})
-    assert found == {document, "Pa5s-word"}
     told = 'Input coercion failed for type Password with value <<"Pa5s-word">>'
     assert "Pa5s-word" not in hiding.text(told, found)
 
@@ -228,7 +264,7 @@ def test_a_spelling_that_a_short_and_a_long_secret_share_is_masked_everywhere() 
 def test_secrets_in_paths_and_queries_are_masked() -> None:
     endpoint = "/users/joe/gehe%69m!x?api_key=123&user=joe&token=t"
     shown = redact.job({"args": [endpoint, {"password": "geheim!x"}, "gehe%69m!x"]})
-    assert shown["args"] == [f"/users/joe/{MASK}?api_key={MASK}&user=joe&token={MASK}", {"password": MASK}, MASK]
+    assert shown["args"] == [MASK, {"password": MASK}, MASK]
 
 
 @rows(
@@ -263,7 +299,6 @@ def test_what_stands_in_the_endpoints_place_is_looked_through_too(args: Json) ->
         shown = redact.job({"class": "Add", "args": given_args, "error_message": "no Pa5s-word"})
         told = json.dumps(shown)
         assert "Pa5s" not in told
-        assert "register" in told or "<password>" in told
 
 
 def test_the_secrets_of_arguments_that_are_no_list_are_in_no_error_message() -> None:

@@ -155,7 +155,7 @@ def _refused(call: Call, way: Way, response: Response, shown: Said) -> Outcome:
         case 400 if may_be_done and (way.name == ways.LOGOFF or call.maybe_run):
             return Delivered(shown.text, None, status, note=DONE_BEFORE)
         case 400:
-            return Rejected(_reason_of_400(way, shown), shown.text)
+            return Rejected(_reason_of_400(way, response, shown), shown.text)
         case 404 if _is_of_command(way, response):
             if may_be_done and call.maybe_run:
                 return Delivered(shown.text, None, status, note=DONE_BEFORE)
@@ -182,10 +182,10 @@ def _is_of_command(way: Way, response: Response) -> bool:
             return 404 in way.errors and "text/html" not in response.headers.get("content-type", "")
 
 
-def _reason_of_400(way: Way, shown: Said) -> Reason:
+def _reason_of_400(way: Way, response: Response, shown: Said) -> Reason:
     if way.name == ways.ASK:
         for words, reason in _REFUSED_QUESTIONS:
-            if words in shown.text:
+            if words.encode() in response.body:
                 return attrs.evolve(reason, message=shown.says(400), status=400)
     if way.name == "send_push":
         return Reason("Refused", shown.says(400), _PUSH_REFUSED, 400)

@@ -85,7 +85,7 @@ class Said:
         return f"Openfire answered with status {status} and no words."
 
 
-def said(response: Response, secrets: Iterable[str] = ()) -> Said:
+def said(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Said:
     """The answer as people may see it, with these secrets and the login masked wherever the server echoes them."""
     known = hiding.said(response.said) | hiding.spelled(secrets) | LOGINS
     text = hiding.without(response.body[:_TEXT_LIMIT].decode("utf-8", "replace"), known)
@@ -122,7 +122,7 @@ def refused_by_all(response: Response, now_s: float, shown: Said, *, may_run_twi
             return None
 
 
-def judge_login(response: Response, now_s: float, secrets: Iterable[str]) -> Outcome:
+def judge_login(response: Response, now_s: float, secrets: Iterable[hiding.Secret]) -> Outcome:
     """The outcome of a job whose user could not be logged in. Of the answers only a 400's is shown, without these
     secrets: another one may be a stream's id.
     """

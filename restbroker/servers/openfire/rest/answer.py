@@ -48,7 +48,7 @@ class Answer:
         return f"Openfire answered with status {status} and no words."
 
 
-def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
+def read(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Answer:
     """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
     known = hiding.said(response.said) | hiding.spelled(secrets) | LOGINS
     raw = response.body[:_TEXT_LIMIT].decode("utf-8", "replace")

@@ -118,6 +118,14 @@ def test_a_password_that_the_server_says_is_masked_in_the_reply_too_and_for_a_do
         assert isinstance(outcome.body, dict)
 
 
+def test_the_answer_to_a_document_that_names_a_password_is_whole() -> None:
+    said: Json = {"data": {"account": {"registerUser": {"message": "user registered", "jid": "bob@localhost"}}}}
+    query = 'mutation { account { registerUser(username: "bob", password: "s3cret-pw") { message jid } } }'
+    outcome = answer("graphql", said, arguments={"query": query, "variables": {"domain": "localhost"}})
+    assert isinstance(outcome, Delivered)
+    assert outcome.body == said
+
+
 def test_no_message_shows_a_secret_that_the_server_says() -> None:
     error = refusal("user_does_not_exist", f"User a@b or {PASSWORD} or hush-hush does not exist")
     outcome = answer("account.checkPassword", failed("account.checkPassword", error))
