@@ -45,7 +45,7 @@ def run(
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
     stdin: str = "",
-    timeout_s: float = 60.0,
+    timeout_s: float = NEVER_S,
 ) -> subprocess.CompletedProcess[str]:
     """Runs `python -m restbroker` to its end; raises TimeoutExpired after `timeout_s` seconds, the process killed."""
     return subprocess.run(
@@ -103,7 +103,7 @@ def run_into(
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=90.0,
+        timeout=NEVER_S,
         check=False,
     )
 

@@ -12,7 +12,7 @@ import trio
 
 T = TypeVar("T")
 _PAUSE_S = 0.01
-NEVER_S = 60.0
+NEVER_S = 180.0
 
 
 def until(question: Callable[[], T], what: str, timeout_s: float = NEVER_S) -> T:

@@ -25,7 +25,7 @@ from tests.support.prosody import PASSWORD
 
 T = TypeVar("T")
 R = TypeVar("R")
-_NEVER_S: Final = 60.0
+_NEVER_S: Final = 180.0
 _ROSTER: Final = "{jabber:iq:roster}"
 _CLIENT: Final = "{jabber:client}"
 
