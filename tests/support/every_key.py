@@ -18,7 +18,8 @@ _NAMED: Final = {"process", "work", "workers", "signals"}
 def made(words: Mapping[str, object] = WORDS) -> Iterator[str]:
     keys = Keys()
     for name, found in inspect.getmembers(Keys):
-        if name.startswith("_") or name in {"namespace", "queue_of", "wanted_type"}:
+        # mutmut's variants begin with xǁ.
+        if name.startswith(("_", "xǁ")) or name in {"namespace", "queue_of", "wanted_type"}:
             continue
         if isinstance(found, property):
             yield getattr(keys, name)
