@@ -309,6 +309,9 @@ def test_a_pause_of_one_reason_gets_longer_and_never_shorter(client: Client, ser
     for forever_s in (None, 5):
         limits.pause(client, "t", "retry_after", forever_s)
         assert (limits.pauses(client, "t"), server.raw.ttl(PAUSE)) == ({"retry_after": None}, -1)
+    limits.pause(client, "t", "operator", None)
+    limits.resume(client, "t", "retry_after")
+    assert limits.pauses(client, "t") == {"operator": None}, "the other reason stays"
 
 
 def test_a_pause_that_somebody_wrote_by_hand_has_no_end(client: Client, server: Server) -> None:
