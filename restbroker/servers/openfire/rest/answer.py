@@ -57,8 +57,9 @@ def read(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Answer:
         text = hiding.beginning(text, known)
     hide = hiding.hiding((), known)
     parts = _error(response, text)
-    exception = parts.get("exception", "")
-    said = ", ".join(part for part in (exception, parts.get("message", ""), parts.get("resource", "")) if part)
+    said = ", ".join(parts[name] for name in ("exception", "message", "resource") if parts.get(name))
+    # It decides the job's fate, which no secret that looks like it may change.
+    exception = _error(response, raw).get("exception", "")
     return Answer(text, hide(said or _page(text), WORDS_LIMIT), exception, hide)
 
 

@@ -68,6 +68,7 @@ def test_each_answer_has_its_fate() -> None:
     exists, gone = error("UserAlreadyExistsException"), error("UserNotFoundException")
     good, bad = ({"roomName": name, "message": f"m-{name}"} for name in ("Success", "Failure"))
     again: dict[str, Any] = {"maybe_run": True}
+    named: dict[str, Any] = {"arguments": {"password": "UserAlreadyExistsException"}}
 
     def old(kind: str) -> dict[str, Any]:
         return {"arguments": {"type": kind}}
@@ -75,6 +76,7 @@ def test_each_answer_has_its_fate() -> None:
     rows: list[tuple[str, int, Json | bytes, dict[str, Any], str]] = [
         ("create_user", 409, exists, {"attempt": 2}, "Rejected AlreadyExists"),  # a redirect did nothing
         ("create_user", 409, exists, again, "Delivered already exists after a retry"),
+        ("create_user", 409, exists, again | named, "Delivered already exists after a retry"),
         ("create_user", 409, exists, {"ok_if_exists": True}, "Delivered already done"),
         ("delete_user", 404, gone, {"attempt": 2}, "Rejected NotFound"),
         ("delete_user", 404, gone, again, "Delivered already done"),
