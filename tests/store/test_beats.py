@@ -44,10 +44,11 @@ def sha(job: bytes) -> str:
     return hashlib.sha1(job, usedforsecurity=False).hexdigest()
 
 
-def test_a_dead_lane_s_jobs_come_again_in_their_first_order(lane: Lane) -> None:
+def test_a_dead_lane_s_jobs_come_again_in_their_first_order_and_a_living_one_is_not_robbed(lane: Lane) -> None:
     queues.push(lane.client, "a", [b"%d" % n for n in range(450)])
     queues.push(lane.client, "b", [b"b1"])
     take(lane.client, lane.identity, 451, hwm=300)
+    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(0, 0, 0, 0, retired=False)
     beats.fence(lane.client, lane.identity, 0)
     assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(451, 300, 0, 0, retired=True)
     register(lane.client, "new", FACTS, QUEUES)

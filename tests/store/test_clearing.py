@@ -12,9 +12,12 @@ def test_what_is_pushed_meanwhile_stays_and_what_is_taken_meanwhile_costs_no_oth
     client: Client, server: Server
 ) -> None:
     queues.push(client, "a", [b"1", b"2", b"3", b"4"])
+    assert (queues.newest(client, "a"), queues.newest(client, "b")) == (b"4", None)
     queues.push(client, "a", [b"later"])
     assert server.raw.rpop("ns:queue:a") == b"1"
-    assert queues.clear(client, "a", b"4", 10) == (3, 0)
+    assert queues.clear(client, "a", b"4", 2) == (2, 1)
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"later", b"4"], "what would be taken next goes first"
+    assert queues.clear(client, "a", b"4", 10) == (1, 0)
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"later"]
 
 

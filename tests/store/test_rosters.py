@@ -62,6 +62,7 @@ def test_a_change_is_written_with_its_version_its_mark_and_its_job(client: Clien
     assert john.dirty_s is not None
     assert attrs.evolve(john, dirty_s=None) == Known("john", 1, 2, 7 + 14 + 7 + 2)
     assert rosters.counts(client) == (1, 1)
+    assert rosters.users(client).users == ("john",)
     with pytest.raises(ValueError, match="two changes of one user"):
         rosters.change(client, [put("ann"), put("ann", BOB)], WANTED)
 
