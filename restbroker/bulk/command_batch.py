@@ -16,7 +16,7 @@ import attrs
 import typer
 
 from restbroker.bulk import files as bulk_files
-from restbroker.bulk import push as admin
+from restbroker.bulk import push
 from restbroker.bulk import store as bulk
 from restbroker.bulk.command_input import Input, batch_of, save
 from restbroker.bulk.command_makers import Makers, wrong_header
@@ -145,7 +145,7 @@ class Batch:
         is_finished = is_own and notes.get("complete") == "1" and path is not None and path.exists()
         return Rejects(self.table, path, begun=is_own, is_finished=is_finished)
 
-    def _push(self, reader: admin.Reader, shown: Gauge) -> None:
+    def _push(self, reader: push.Reader, shown: Gauge) -> None:
         before, began_s, sent = self.known.row, time.monotonic(), 0
         digest = hashlib.sha256()
         for chunk in reader.chunks():
@@ -153,7 +153,7 @@ class Batch:
             if chunk.last > before:
                 if self.asked.rate is not None:
                     time.sleep(max(0.0, began_s + sent / self.asked.rate - time.monotonic()))
-                admin.push(self.client, reader.batch, chunk, before, self.asked.order.at_s)
+                push.push(self.client, reader.batch, chunk, before, self.asked.order.at_s)
                 before, sent = chunk.last, sent + chunk.rows
             self._remember(chunk.last, digest.hexdigest())
             self._hear(reader, shown)
@@ -171,14 +171,14 @@ class Batch:
             self.state = attrs.evolve(state, row=row, rows=rows if self.found.digest is None else "")
             save(self.found, self.state)
 
-    def _finish(self, reader: admin.Reader) -> None:
+    def _finish(self, reader: push.Reader) -> None:
         assert self.state is not None  # noqa: S101 - it has begun
         bulk.note(self.client, reader.batch, {"complete": "1"})
         self.known = bulk.known(self.client, reader.batch) or self.known
         self.state = attrs.evolve(self.state, row=self.known.row, is_complete=True)
         save(self.found, self.state)
 
-    def _hear(self, reader: admin.Reader, shown: Gauge, *, is_read: bool = False) -> int:
+    def _hear(self, reader: push.Reader, shown: Gauge, *, is_read: bool = False) -> int:
         """Counts answers that have come, and shows how far it is."""
         heard = 0
         now_s = time.monotonic()
@@ -187,7 +187,7 @@ class Batch:
         if self.waits and (is_read or is_due):
             self._heard_s = now_s
             while True:
-                count, ended = admin.hear(self.client, reader.batch)
+                count, ended = push.hear(self.client, reader.batch)
                 self.failures.tell(ended, reader.line_of)
                 heard += count
                 if not count:
@@ -198,7 +198,7 @@ class Batch:
         shown.show(Far(reader.good + reader.bad, share, answered, self.known.pushed, is_read))
         return heard
 
-    def _wait(self, shown: Gauge, reader: admin.Reader) -> bulk.Known:
+    def _wait(self, shown: Gauge, reader: push.Reader) -> bulk.Known:
         """Until all rows have ended, or none has for as long as somebody waits."""
         heard_s, nap_s = time.monotonic(), 0.02
         while self.waits:
@@ -256,10 +256,10 @@ def makers_of(settings: Config, asked: Asked, typed: arguments.Typed, client: Cl
     return Makers(settings, asked.target, asked.queue, typed, asked.any_command, order, client)
 
 
-def reader_of(makers: Makers, asked: Asked, table: Table, rejects: Rejects, batch: str) -> admin.Reader:
+def reader_of(makers: Makers, asked: Asked, table: Table, rejects: Rejects, batch: str) -> push.Reader:
     """What reads the rows."""
     command = None if asked.command == EACH_ITS_OWN else asked.command
-    return admin.Reader(batch, table.rows, makers, command, table.form == "csv", rejects, rate=asked.rate)
+    return push.Reader(batch, table.rows, makers, command, table.form == "csv", rejects, rate=asked.rate)
 
 
 def require_right(makers: Makers, asked: Asked, table: Table) -> None:

@@ -82,12 +82,12 @@ def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> 
 
 
 def _findings(config: ConfigOption) -> Sequence[Finding]:
-    from restbroker.operate import check as admin
+    from restbroker.operate import check as operate_check
 
     try:
-        return admin.check(loaded(config))
+        return operate_check.check(loaded(config))
     except ConfigError as error:
-        return [admin.unloadable(error)]
+        return [operate_check.unloadable(error)]
 
 
 def _fields(finding: Finding) -> dict[str, str | None]:

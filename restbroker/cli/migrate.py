@@ -11,7 +11,7 @@ from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job.json_types import Json
-from restbroker.operate import migrate as admin
+from restbroker.operate import migrate as operate_migrate
 from restbroker.operate.connect import open_store
 from restbroker.operate.migrate import Sources, Takeover, Watched
 from restbroker.store.client import Client
@@ -45,10 +45,10 @@ def migrate(
     settings = quietly(config)
     with open_store(settings) as client:
         require_supported(client)
-        where = admin.sources(client, settings.queues, process_id or [])
+        where = operate_migrate.sources(client, settings.queues, process_id or [])
         _tell_left_out(where)
-        _mind(admin.watch(client, where, WATCH_S), only_warn=dry_run or force)
-        seen = admin.look(client, where)
+        _mind(operate_migrate.watch(client, where, WATCH_S), only_warn=dry_run or force)
+        seen = operate_migrate.look(client, where)
         if dry_run or not seen.moving:
             _show(seen, dry_run=dry_run, as_json=json)
             output.say(f"{output.jobs(seen.moving)} would be moved." if seen.moving else "There is nothing to move.")
@@ -99,7 +99,7 @@ def _ask(seen: Takeover, *, as_json: bool) -> None:
 
 def _move(client: Client, where: Sources) -> Takeover:
     try:
-        return admin.move(client, where)
+        return operate_migrate.move(client, where)
     except RestbrokerError:
         output.say("What was moved until now is moved. Run the command again for the rest; nothing moves twice.")
         raise

@@ -18,7 +18,7 @@ from restbroker.console.times import utc
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
-from restbroker.operate import processes as admin
+from restbroker.operate import processes as operate_processes
 from restbroker.operate.connect import open_store
 from restbroker.operate.names import require
 from restbroker.operate.processes import InHand, Process
@@ -48,7 +48,7 @@ def list_processes(config: ConfigOption = None, json: JsonOption = False) -> Non
     """
     settings = quietly(config)
     with open_store(settings) as client:
-        found = admin.processes(client, tokens(settings))
+        found = operate_processes.processes(client, tokens(settings))
     if json:
         output.as_json([attrs.asdict(one) for one in found])
     elif sys.stdout.isatty():
@@ -76,7 +76,7 @@ def quiet(
         chosen = _chosen(client, names)
         agreed = _agreed(chosen, "Quiet", "quieted", yes=yes, dry_run=dry_run)
         for one in chosen if agreed else ():
-            admin.quiet(client, one.name, who(), why)
+            operate_processes.quiet(client, one.name, who(), why)
             output.say(f"{one.name} takes no more jobs within some seconds, until it is started anew.")
     if json:
         output.as_json(_asked("quiet", chosen, dry_run=dry_run))
@@ -97,7 +97,7 @@ def stop(
         chosen = _chosen(client, names)
         agreed = _agreed(chosen, "Stop", "stopped", yes=yes, dry_run=dry_run)
         for one in chosen if agreed else ():
-            admin.stop(client, one.name, who(), why)
+            operate_processes.stop(client, one.name, who(), why)
             output.say(f"{one.name} begins to stop within some seconds.")
     if json:
         output.as_json(_asked("stop", chosen, dry_run=dry_run))
@@ -126,7 +126,7 @@ def cancel(
             return
         confirm(f"Cancel {_job(found[0][1])}?", yes=yes)
         for process, one in found:
-            admin.cancel(client, process, one.thread, who(), why)
+            operate_processes.cancel(client, process, one.thread, who(), why)
         if not _ended(client, jid, secrets):
             output.say(f"{jid} is in hand still: its process was asked, and did not obey yet.")
             raise typer.Exit(Exit.WAITING)
@@ -146,13 +146,13 @@ def _ended(client: Client, jid: str, secrets: Collection[str]) -> bool:
 
 def _in_hand(client: Client, jid: str, secrets: Collection[str]) -> list[tuple[str, InHand]]:
     """The processes of restbroker that show this job, and how."""
-    found = admin.processes(client, secrets)
+    found = operate_processes.processes(client, secrets)
     return [(one.name, job) for one in found if one.is_restbroker for job in one.jobs if job.job.jid == jid]
 
 
 def _chosen(client: Client, names: Sequence[str]) -> list[Process]:
     """The processes of these names. Raises `UsageError` if one is unknown, or cannot be asked."""
-    found = {one.name: one for one in admin.processes(client, (), with_jobs=False)}
+    found = {one.name: one for one in operate_processes.processes(client, (), with_jobs=False)}
     chosen: dict[str, Process] = {}
     for name in names:
         fit = [one for one in found.values() if name in (one.name, one.name.rpartition(":")[0])]

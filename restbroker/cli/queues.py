@@ -20,7 +20,7 @@ from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import find
-from restbroker.operate import queues as admin
+from restbroker.operate import queues as operate_queues
 from restbroker.operate.connect import open_store
 from restbroker.operate.known import known
 from restbroker.operate.names import require
@@ -49,7 +49,7 @@ def list_queues(config: ConfigOption = None, json: JsonOption = False) -> None:
     """
     settings = quietly(config)
     with open_store(settings) as client:
-        found = admin.queues(client, settings.queues)
+        found = operate_queues.queues(client, settings.queues)
     if json:
         output.as_json([attrs.asdict(one) for one in found])
     elif sys.stdout.isatty():
@@ -80,7 +80,7 @@ def peek(
         raise UsageError("--after goes with --where.", "Without conditions, raise --limit.")
     with open_store(settings) as client:
         one = _known(client, settings, name)
-        found = list(admin.peek(client, name, limit, tokens(settings)))
+        found = list(operate_queues.peek(client, name, limit, tokens(settings)))
     if json:
         output.as_json([_fields(waiting) for waiting in found])
     else:
@@ -116,7 +116,7 @@ def pause(
     with open_store(settings) as client:
         before = _known(client, settings, name).pause
         if not dry_run:
-            admin.pause(client, name, who(), why, for_s)
+            operate_queues.pause(client, name, who(), why, for_s)
     done = "would be" if dry_run else "is"
     words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in hand still run."
     fields: dict[str, Json] = {"queue": name, "was_paused": before is not None, "paused": True, "for_s": for_s}
@@ -136,7 +136,7 @@ def resume(
     with open_store(settings) as client:
         was = _known(client, settings, name).pause is not None
         if not dry_run:
-            was = admin.resume(client, name, who(), why)
+            was = operate_queues.resume(client, name, who(), why)
     done = "would be" if dry_run else "is"
     words = f"{name} {done} resumed." if was else f"{name} was not paused."
     steering.tell(words, {"queue": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
@@ -158,7 +158,7 @@ def clear(
     settings = quietly(config)
     with open_store(settings) as client:
         _known(client, settings, name)
-        count = admin.clear(client, name, who(), dry_run=True)
+        count = operate_queues.clear(client, name, who(), dry_run=True)
         if not dry_run and count:
             confirm(f"Delete {output.jobs(count)} in {name}? They are gone then.", yes=yes)
             count = _clear(client, name, why)
@@ -171,7 +171,7 @@ def _clear(client: Client, name: str, why: str) -> int:
     """How many jobs were deleted; who stops it, or meets an outage, is told how far it came."""
     so_far = Cleared(0)
     told_s = time.monotonic()
-    with closing(admin.clearing(client, name, who(), why)) as steps:
+    with closing(operate_queues.clearing(client, name, who(), why)) as steps:
         try:
             for so_far in steps:
                 if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:
@@ -185,7 +185,7 @@ def _clear(client: Client, name: str, why: str) -> int:
 
 def _known(client: Client, settings: Config, name: str) -> Queue:
     """The queue of this name. Raises `UsageError` if nobody knows one."""
-    found = {one.name: one for one in admin.queues(client, settings.queues)}
+    found = {one.name: one for one in operate_queues.queues(client, settings.queues)}
     require("queue", name, found)
     return found[name]
 

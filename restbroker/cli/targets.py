@@ -14,7 +14,7 @@ from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
 from restbroker.console.who import who
 from restbroker.job.json_types import Json
-from restbroker.operate import targets as admin
+from restbroker.operate import targets as operate_targets
 from restbroker.operate.connect import open_store
 from restbroker.operate.names import require
 from restbroker.operate.targets import Target
@@ -44,7 +44,7 @@ def list_targets(config: ConfigOption = None, json: JsonOption = False) -> None:
     """
     settings = quietly(config)
     with open_store(settings) as client:
-        found = admin.targets(client, _names(settings))
+        found = operate_targets.targets(client, _names(settings))
     if json:
         output.as_json([attrs.asdict(one) for one in found])
     elif sys.stdout.isatty():
@@ -69,7 +69,7 @@ def pause(
     with open_store(settings) as client:
         was = _is_paused(client, settings, name)
         if not dry_run:
-            admin.pause(client, name, who(), why, for_s)
+            operate_targets.pause(client, name, who(), why, for_s)
     done = "would be" if dry_run else "is"
     words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in hand still run."
     fields: dict[str, Json] = {"target": name, "was_paused": was, "paused": True, "for_s": for_s}
@@ -89,7 +89,7 @@ def resume(
     with open_store(settings) as client:
         was = _is_paused(client, settings, name)
         if not dry_run:
-            was = admin.resume(client, name, who(), why)
+            was = operate_targets.resume(client, name, who(), why)
     done = "would be" if dry_run else "is"
     words = f"{name} {done} resumed." if was else f"Nobody had paused {name}."
     steering.tell(words, {"target": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
@@ -133,7 +133,7 @@ def _names(settings: Config) -> list[str]:
 
 def _is_paused(client: Client, settings: Config, name: str) -> bool:
     """Whether a person paused it. Raises `UsageError` for a target that nobody knows."""
-    found = {one.name: one for one in admin.targets(client, _names(settings))}
+    found = {one.name: one for one in operate_targets.targets(client, _names(settings))}
     require("target", name, found)
     return any(pause_.reason == OPERATOR for pause_ in found[name].pauses)
 

@@ -22,7 +22,7 @@ from restbroker.console.lists import ListsFirst
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.rosters import files as roster_files
-from restbroker.rosters import operate as admin
+from restbroker.rosters import operate
 from restbroker.rosters.command_connection import (
     Desk,
     counted,
@@ -70,8 +70,8 @@ def list_rosters(config: ConfigOption = None, limit: LimitOption = 100, json: Js
     In a pipe each line is: user, contacts, version, bytes, state, for how long a change has been waiting (seconds).
     """
     with opened(config, only_looks=True) as desk:
-        found = list(islice(admin.listed(desk.writer.client), limit))
-        total, dirty = admin.counts(desk.writer.client)
+        found = list(islice(operate.listed(desk.writer.client), limit))
+        total, dirty = operate.counts(desk.writer.client)
     if json:
         output.as_json([attrs.asdict(one) for one in found])
     else:
@@ -88,7 +88,7 @@ def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> N
     In a pipe each line is: JID, name, groups with commas between them.
     """
     with opened(config, only_looks=True) as desk, told():
-        found = admin.show(desk.writer.client, read_user(user, desk.domain), desk.domain)
+        found = operate.show(desk.writer.client, read_user(user, desk.domain), desk.domain)
     if json:
         output.as_json(as_json(found.contacts))
     elif found.known.is_there:
@@ -124,7 +124,7 @@ def set_roster(
         change = Change(read_user(user, desk.domain), _stored(contacts), whole=True)
         require_writable(contacts, change.user, desk.domain)
         if dry_run:
-            before = set(admin.show(desk.writer.client, change.user, desk.domain).contacts)
+            before = set(operate.show(desk.writer.client, change.user, desk.domain).contacts)
             gone, new = len(before - set(contacts)), len(set(contacts) - before)
             output.say(f"{change.user} would have {counted(len(contacts), 'contact')}: {new} new, {gone} gone.")
             return
@@ -192,7 +192,7 @@ def delete(
     """Forget a user's roster, and that he had one."""
     with opened(config) as desk, told():
         user = read_user(user, desk.domain)
-        found = admin.show(desk.writer.client, user, desk.domain).known
+        found = operate.show(desk.writer.client, user, desk.domain).known
         if not found.is_there:
             output.say(f"{user} has no roster.")
             return
@@ -215,7 +215,9 @@ def refresh(
         raise UsageError("Name users, or say --all.", "For example: restbroker roster refresh john aaron")
     with opened(config) as desk, told():
         client = desk.writer.client
-        named = list(dict.fromkeys(read_user(user, desk.domain) for user in users or ())) or sorted(admin.users(client))
+        named = list(dict.fromkeys(read_user(user, desk.domain) for user in users or ())) or sorted(
+            operate.users(client)
+        )
         if not dry_run:
             require_refreshing(desk)
             desk.writer.refresh(named)

@@ -21,7 +21,7 @@ from restbroker.console.exits import Exit
 from restbroker.console.private_file import write_pieces
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rosters import files as roster_files
-from restbroker.rosters import operate as admin
+from restbroker.rosters import operate
 from restbroker.rosters.command_connection import Desk, counted, opened, tell_if_nobody_refreshes, told
 from restbroker.rosters.files import BadFile, Format, Found, Refused
 from restbroker.rosters.operate import Imported
@@ -67,7 +67,7 @@ def import_(
         _tell_refused(found.refused)
         source = from_target or str(file)
         if dry_run:
-            changed = admin.changing(desk.writer.client, found.rosters, add=add)
+            changed = operate.changing(desk.writer.client, found.rosters, add=add)
             done = Imported(len(found.rosters), changed=changed)
         else:
             done = _import(desk, found.rosters, source, add=add, yes=yes)
@@ -92,7 +92,7 @@ def export(
     form = _format(file, format_)
     with opened(config, only_looks=True) as desk, told():
         named = list(dict.fromkeys(read_user(name, desk.domain) for name in user or ()))
-        absent = admin.absent(desk.writer.client, named)
+        absent = operate.absent(desk.writer.client, named)
         for name in absent:
             output.say(f"{name} has no roster.")
         only = [name for name in named if name not in absent]
@@ -100,7 +100,7 @@ def export(
             raise typer.Exit(Exit.FAILED)
         count = _Count()
         pieces = roster_files.write(
-            form, count.passing(admin.exported(desk.writer.client, desk.domain, only, _tell_left_out))
+            form, count.passing(operate.exported(desk.writer.client, desk.domain, only, _tell_left_out))
         )
         if str(file) == "-":
             output.pieces(pieces)
@@ -196,11 +196,11 @@ class _Pace:
 def _import(desk: Desk, rosters: Mapping[str, Mapping[str, Contact]], source: str, *, add: bool, yes: bool) -> Imported:
     if not rosters:
         return Imported(0)
-    replaced = 0 if add else admin.replaced(desk.writer.client, list(rosters))
+    replaced = 0 if add else operate.replaced(desk.writer.client, list(rosters))
     if replaced:
         confirm(f"Replace the rosters of {counted(replaced, 'user')}?", yes=yes)
     so_far, pace = Imported(len(rosters)), _Pace("written")
-    with closing(admin.importing(desk.writer, rosters, add=add, source=source)) as steps:
+    with closing(operate.importing(desk.writer, rosters, add=add, source=source)) as steps:
         try:
             for so_far in steps:
                 pace.tell(so_far.done, so_far.total)
