@@ -202,8 +202,9 @@ def test_it_begins_at_its_ceiling_and_stays_there_while_all_is_well() -> None:
 def test_after_an_outage_that_left_the_limit_as_it_was_a_step_takes_as_many_answers_as_ever() -> None:
     limit = Adaptive(20)
     limit.refused(1.0, 19)
+    ready(limit, 2.0, 15)
     limit.restart(15)
-    ready(limit, 1.5, 15)
-    assert limit.limit == 16
-    ready(limit, 1.5, 1)
+    ready(limit, 2.5, 15)
+    assert limit.limit == 16, "what was answered before the outage no longer counts"
+    ready(limit, 2.5, 1)
     assert limit.limit == 17
