@@ -1,7 +1,8 @@
 """An idle lane waits for all its queues, and asks for no more than there is."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import trio
@@ -13,7 +14,8 @@ from restbroker.store import jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
 from restbroker.telemetry.events import JobFinished
-from tests.broker.conftest import Harness
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, ok
 from tests.support.redis_server import RedisServer
 from tests.support.wait import NEVER_S, until_async
 
@@ -55,6 +57,36 @@ async def test_a_job_costs_an_idle_broker_one_fetch(harness: Harness) -> None:
             await harness.until(lambda done=done: len(harness.of(JobFinished)) == done, "it is settled")  # type: ignore[misc]
             await trio.sleep(0.2)
         assert fetches == 1
+
+
+async def test_a_job_is_sent_before_the_next_is_waited_for(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    wait = Waiting.wait
+
+    async def noted(waiting: Waiting, unreadable: Collection[str]) -> None:
+        order.append("waits")
+        await wait(waiting, unreadable)
+
+    async def answer(request: Request) -> Response:
+        order.append("sends")
+        return await ok(request)
+
+    class Noting(Connection):
+        async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
+            got = await super().fetch(request)
+            order.extend("takes" for _ in getattr(got, "jobs", ()))
+            return got
+
+    monkeypatch.setattr(Waiting, "wait", noted)
+    harness.connect = lambda settings: Noting(open_client(settings))
+    harness.target.answer = answer
+    async with harness.broker():
+        # Often enough for it to be no luck: Trio takes those who can run in any order.
+        for done in range(1, 13):
+            harness.push("safe", first=done)
+            await harness.until(lambda done=done: len(harness.of(JobFinished)) == done, "it is settled")  # type: ignore[misc]
+    assert order.count("sends") == 12
+    assert {after for before, after in pairwise(order) if before == "takes"} == {"sends"}
 
 
 async def test_a_job_in_any_queue_ends_the_wait_and_the_other_questions_stay(
