@@ -9,7 +9,7 @@ import trio.testing
 from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
 from restbroker.transport.errors import MaybeSent, NotSent
-from tests.unit.servers.prosody_roster.conftest import FakeRosters, Link, Opened, Prosody, Side
+from tests.unit.rosters.refresh.conftest import FakeRosters, Link, Opened, Prosody, Side
 
 Collected = dict[str, Outcome | Exception]
 

@@ -7,8 +7,8 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Rejected
 from restbroker.rosters.refresh.options import Options
 from restbroker.servers.roster_change import Change, NotChanged
+from tests.unit.rosters.refresh.conftest import TARGET, FakeRosters, Link, Opened, Prosody
 from tests.unit.servers.conftest import fate
-from tests.unit.servers.prosody_roster.conftest import TARGET, FakeRosters, Link, Opened, Prosody
 
 LOCAL = attrs.evolve(TARGET, is_local=True, options=Options(writes_only=True))
 
