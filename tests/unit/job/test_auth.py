@@ -1,11 +1,12 @@
 """A token lets in who knows it, and only what it allows: commands, hosts, and nothing dangerous unless it says so."""
 
 import stringprep
+from functools import partial
 from typing import Any
 
-import attrs
 import pytest
 
+from restbroker.config.tokens import Token
 from restbroker.job import auth
 from restbroker.job.auth import Wish
 from restbroker.job.command import Command
@@ -14,17 +15,10 @@ from restbroker.job.outcome import Reason
 from restbroker.servers.ejabberd.catalogue import for_version
 from tests.support.rows import rows
 
-
-@attrs.frozen
-class Grant:
-    allow: tuple[str, ...] = ("*",)
-    hosts: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    queues: tuple[str, ...] = ()
-    name: str = "app"
+token = partial(Token, "app", ())
 
 
-def refused(grant: Grant, endpoint: str, default_host: str | None = None, **arguments: Any) -> Reason | None:
+def refused(grant: Token, endpoint: str, default_host: str | None = None, **arguments: Any) -> Reason | None:
     catalogue = for_version("24.12")
     spec = catalogue.commands.get(endpoint.partition("/")[0])
     command = Command(endpoint, arguments)
@@ -94,7 +88,7 @@ def test_an_empty_secret_never_matches_even_if_one_is_configured() -> None:
 def test_a_command_needs_a_pattern_and_a_dangerous_one_says_so(
     allow: tuple[str, ...], endpoint: str, expected: str | None
 ) -> None:
-    assert code(refused(Grant(allow), endpoint)) == expected
+    assert code(refused(token(allow), endpoint)) == expected
 
 
 def test_a_command_of_a_newer_server_is_dangerous_on_an_older_one_too() -> None:
@@ -102,7 +96,7 @@ def test_a_command_of_a_newer_server_is_dangerous_on_an_older_one_too() -> None:
     assert for_version("23.01").dangerous_in("export_db") == {"export_db": {"files", "database"}}
 
 
-ONE = Grant(hosts=("example.org", "*.example.org"))
+ONE = token(hosts=("example.org", "*.example.org"))
 
 
 @rows(("endpoint", "arguments"), [
@@ -188,7 +182,7 @@ INVISIBLE = [chr(code) for code in sorted(stringprep.b1_set)]
     "b@ev{}il.org/x",
 ])  # fmt: skip
 def test_what_a_server_maps_to_nothing_leads_to_no_other_host(character: str, to: str) -> None:
-    grant = Grant(hosts=("example.org", "[!e]*"))
+    grant = token(hosts=("example.org", "[!e]*"))
     for address in (to.replace("{}", character), character + to.replace("{}", character)):
         found = refused(grant, "send_message", **{"from": "a@example.org", "to": address, "body": ""})
         assert code(found) == "HostNotAllowed", ascii(address)
@@ -205,7 +199,7 @@ def test_the_host_that_is_filled_in_counts_as_if_the_job_had_named_it() -> None:
 
 
 def test_a_token_for_all_hosts_still_has_to_be_told_which() -> None:
-    grant = Grant(hosts=("*",))
+    grant = token(hosts=("*",))
     assert refused(grant, "register", user="bob", host="evil.org", password="x") is None
     assert code(refused(grant, "status")) == "HostNotAllowed"
     assert code(refused(grant, "register", user="bob", host="evil.org", unknown="x")) == "HostNotAllowed"
@@ -218,23 +212,23 @@ def test_of_a_host_so_long_that_it_may_be_a_secret_nothing_is_shown() -> None:
 
 
 def test_a_dangerous_command_that_is_allowed_still_stays_on_the_hosts() -> None:
-    grant = Grant(("dangerous:*",), ("example.org",))
+    grant = token(("dangerous:*",), ("example.org",))
     assert refused(grant, "convert_to_scram", host="example.org") is None
     assert code(refused(grant, "convert_to_scram", host="evil.org")) == "HostNotAllowed"
     assert code(refused(grant, "stop")) == "HostNotAllowed"
 
 
 @rows(("grant", "endpoint", "arguments", "words"), [
-    (Grant(("send_*",)), "register", {}, ("register", 'Add "register"')),
-    (Grant(), "backup", {"file": "/x"}, ("backup", "database, files", 'add "dangerous:backup"')),
-    (Grant(), "v1/stop", {}, ("stop (in v1/stop) touches", 'add "dangerous:stop"')),
-    (Grant(), "check_account/Stop", {}, ("Stop (in check_account/Stop) touches", 'add "dangerous:Stop"')),
+    (token(("send_*",)), "register", {}, ("register", 'Add "register"')),
+    (token(), "backup", {"file": "/x"}, ("backup", "database, files", 'add "dangerous:backup"')),
+    (token(), "v1/stop", {}, ("stop (in v1/stop) touches", 'add "dangerous:stop"')),
+    (token(), "check_account/Stop", {}, ("Stop (in check_account/Stop) touches", 'add "dangerous:Stop"')),
     (ONE, "kick_user", {"user": "bob", "host": "evil.org"}, ("kick_user", "'evil.org'", "Hosts")),
     (ONE, "status", {}, ("status", "all of them", "without Hosts")),
     (ONE, "register", {"host": 5}, ("register", "its argument host is a number", "Hosts")),
 ])  # fmt: skip
 def test_a_refusal_names_the_token_what_it_refuses_and_what_to_configure(
-    grant: Grant, endpoint: str, arguments: dict[str, Any], words: tuple[str, ...]
+    grant: Token, endpoint: str, arguments: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     reason = refused(grant, endpoint, **arguments)
     assert reason is not None
@@ -244,26 +238,26 @@ def test_a_refusal_names_the_token_what_it_refuses_and_what_to_configure(
 
 
 @rows(("grant", "wanted"), [
-    (Grant(), None),
-    (Grant(targets=("e?", "us")), None),
-    (Grant(targets=("us", "EU")), "TargetNotAllowed"),
-    (Grant(queues=("rest", "low*")), None),
-    (Grant(queues=("low[1]",)), None),
-    (Grant(queues=("low1", "rest")), "QueueNotAllowed"),
-    (Grant(targets=("us",), queues=("rest",)), "TargetNotAllowed"),
-    (Grant(targets=("eu",), queues=("rest",)), "QueueNotAllowed"),
+    (token(), None),
+    (token(targets=("e?", "us")), None),
+    (token(targets=("us", "EU")), "TargetNotAllowed"),
+    (token(queues=("rest", "low*")), None),
+    (token(queues=("low[1]",)), None),
+    (token(queues=("low1", "rest")), "QueueNotAllowed"),
+    (token(targets=("us",), queues=("rest",)), "TargetNotAllowed"),
+    (token(targets=("eu",), queues=("rest",)), "QueueNotAllowed"),
 ])  # fmt: skip
-def test_a_token_is_good_where_its_targets_and_queues_say(grant: Grant, wanted: str | None) -> None:
+def test_a_token_is_good_where_its_targets_and_queues_say(grant: Token, wanted: str | None) -> None:
     assert code(refused(grant, "status")) == wanted
     assert auth.reaches(grant, "eu", ["other", "low[1]"]) is (wanted is None)
 
 
 def test_a_refused_place_names_the_token_the_place_and_the_key() -> None:
-    elsewhere = refused(Grant(targets=("us",)), "status")
+    elsewhere = refused(token(targets=("us",)), "status")
     assert elsewhere is not None
     assert 'The token "app" does not allow jobs for the target eu.' in elsewhere.text
     assert "Targets in Tokens" in elsewhere.text
-    elsewhere = refused(Grant(queues=("rest",)), "status")
+    elsewhere = refused(token(queues=("rest",)), "status")
     assert elsewhere is not None
     assert "low[1]" in elsewhere.message
     assert "Queues in Tokens" in elsewhere.text

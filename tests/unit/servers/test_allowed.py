@@ -1,9 +1,11 @@
 """What tokens allow all together is what at least one of them lets in, and nothing else."""
 
-import attrs
+from functools import partial
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restbroker.config.tokens import Token
 from restbroker.job.auth import Wish, refusal
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
@@ -18,18 +20,12 @@ PATTERNS = st.sampled_from(
 )
 
 
-@attrs.frozen
-class Grant:
-    allow: tuple[str, ...] = ("*",)
-    hosts: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    queues: tuple[str, ...] = ()
-    name: str = "app"
+token = partial(Token, "app", ())
 
 
 GRANTS = st.lists(
     st.builds(
-        Grant,
+        token,
         st.lists(PATTERNS, min_size=1, max_size=4).map(tuple),
         st.sampled_from(((), ("example.org",), ("*.example.org", "localhost"))),
     ),
@@ -51,7 +47,7 @@ def good_arguments(spec: CommandSpec) -> dict[str, Json]:
 
 
 @given(GRANTS)
-def test_a_command_is_allowed_if_and_only_if_some_token_lets_a_job_for_it_in(grants: list[Grant]) -> None:
+def test_a_command_is_allowed_if_and_only_if_some_token_lets_a_job_for_it_in(grants: list[Token]) -> None:
     hosts = {"*.example.org": "muc.example.org", "example.org": "example.org", "localhost": "localhost"}
     found = set(allowed(grants, CATALOGUE).commands)
     for name, spec in CATALOGUE.commands.items():
@@ -72,26 +68,26 @@ def _at(value: Json, host: str) -> Json:
 
 
 def test_what_touches_the_server_itself_is_left_out_unless_a_token_says_so() -> None:
-    assert "stop" not in allowed([Grant()], CATALOGUE).commands
-    assert "stop" in allowed([Grant(), Grant(("dangerous:stop",))], CATALOGUE).commands
-    assert allowed([Grant(("dangerous:stop",))], CATALOGUE).commands == ("stop",)
+    assert "stop" not in allowed([token()], CATALOGUE).commands
+    assert "stop" in allowed([token(), token(("dangerous:stop",))], CATALOGUE).commands
+    assert allowed([token(("dangerous:stop",))], CATALOGUE).commands == ("stop",)
 
 
 def test_a_command_that_only_the_server_knows_is_allowed_by_its_full_name() -> None:
-    assert allowed([Grant(("my_command", "my_*", "dangerous:files"))], CATALOGUE).commands[0] != "files"
-    assert "my_command" in allowed([Grant(("my_command",))], CATALOGUE).commands
-    assert allowed([Grant(("my_command",), ("example.org",))], CATALOGUE).commands == ()
-    assert allowed([Grant(("my_command",))], prosody.for_version(None)).commands == ()
+    assert allowed([token(("my_command", "my_*", "dangerous:files"))], CATALOGUE).commands[0] != "files"
+    assert "my_command" in allowed([token(("my_command",))], CATALOGUE).commands
+    assert allowed([token(("my_command",), ("example.org",))], CATALOGUE).commands == ()
+    assert allowed([token(("my_command",))], prosody.for_version(None)).commands == ()
 
 
 @rows(("grants", "hosts", "others"), [
-    ([Grant()], (), True),
-    ([Grant(("get_*",))], (), False),
-    ([Grant(hosts=("b", "a")), Grant(hosts=("a",))], ("a", "b"), False),
-    ([Grant(hosts=("a",)), Grant(("register",))], (), False),
+    ([token()], (), True),
+    ([token(("get_*",))], (), False),
+    ([token(hosts=("b", "a")), token(hosts=("a",))], ("a", "b"), False),
+    ([token(hosts=("a",)), token(("register",))], (), False),
 ])  # fmt: skip
 def test_hosts_are_told_where_every_token_is_bound_to_some(
-    grants: list[Grant], hosts: tuple[str, ...], *, others: bool
+    grants: list[Token], hosts: tuple[str, ...], *, others: bool
 ) -> None:
     found = allowed(grants, CATALOGUE)
     assert (found.hosts, found.all_others) == (hosts, others)
