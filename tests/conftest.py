@@ -1,6 +1,6 @@
-"""Fixtures for every test: real Redis and Valkey servers, one of each per run, emptied before each test.
+"""Fixtures for every test: real Redis and Valkey servers, one of each per run, emptied before each test; an ejabberd.
 
-A test that stops, kills or fills a server asks for `make_redis` and breaks one of its own.
+A test that stops, kills or fills a server asks for `make_redis` or `own_ejabberd` and breaks one of its own.
 """
 
 import gc
@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from tests.support import process
+from tests.support.ejabberd import Ejabberd
 from tests.support.promises import Proofs, promises, proofs_of
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
 
@@ -140,3 +141,18 @@ def make_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
     yield make
     for server in servers:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    """The run's ejabberd, with what other tests left there."""
+    server = Ejabberd(tmp_path_factory.mktemp("ejabberd")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    server = Ejabberd(tmp_path_factory.mktemp("own-ejabberd")).start()
+    yield server
+    server.kill()

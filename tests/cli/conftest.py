@@ -10,18 +10,9 @@ from typing import Any
 import pytest
 
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.support.ejabberd import Ejabberd
 from tests.support.process import run_here
 
 Shell = Callable[..., CompletedProcess[str]]
-
-
-@pytest.fixture(scope="session")
-def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
-    """For all tests of this folder, which leave it as it is."""
-    server = Ejabberd(tmp_path_factory.mktemp("ejabberd")).start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture

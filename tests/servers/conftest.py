@@ -1,27 +1,12 @@
-"""One ejabberd and one Prosody for all tests of this folder; a test that stops or kills one asks for one of its own."""
+"""One Prosody for all tests of this folder; a test that stops or kills one asks for one of its own."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.ejabberd import Ejabberd
 from tests.support.prosody import Prosody
 from tests.support.roster_service import RosterService
 from tests.support.xmpp import Clients
-
-
-@pytest.fixture(scope="session")
-def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
-    server = Ejabberd(tmp_path_factory.mktemp("ejabberd")).start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def own_ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
-    server = Ejabberd(tmp_path_factory.mktemp("own-ejabberd")).start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """The stand-in answers every request of this list as a real ejabberd 23.01 (Debian 12's) does, byte for byte."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -40,16 +40,9 @@ EXCHANGES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
-    server = Ejabberd(tmp_path_factory.mktemp("ejabberd")).start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
-async def stand_in(nursery: trio.Nursery, ejabberd: Ejabberd) -> AsyncIterator[Server]:
-    server = Server(StandIn(ejabberd.admin, PASSWORD, frozenset(ejabberd.hosts), online=0).handle)
+async def stand_in(nursery: trio.Nursery, own_ejabberd: Ejabberd) -> AsyncIterator[Server]:
+    server = Server(StandIn(own_ejabberd.admin, PASSWORD, frozenset(own_ejabberd.hosts), online=0).handle)
     await nursery.start(server.run)
     yield server
     nursery.cancel_scope.cancel()
@@ -65,7 +58,7 @@ async def answers(url: str, user: str) -> list[tuple[str, bytes, int, str, str]]
     return given
 
 
-async def test_the_stand_in_answers_as_ejabberd_does(ejabberd: Ejabberd, stand_in: Server) -> None:
-    real = await answers(ejabberd.url, ejabberd.admin)
-    ours = await answers(f"http://127.0.0.1:{stand_in.port}/api", ejabberd.admin)
+async def test_the_stand_in_answers_as_ejabberd_does(own_ejabberd: Ejabberd, stand_in: Server) -> None:
+    real = await answers(own_ejabberd.url, own_ejabberd.admin)
+    ours = await answers(f"http://127.0.0.1:{stand_in.port}/api", own_ejabberd.admin)
     assert ours == real
