@@ -37,7 +37,7 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
     supervisor = Supervisor(command, config.processes, log)
     # Not `is_alive`: a group that has no worker tries to start one, and systemd could do no more than end that.
     systemd = notifiers(os.environ, supervisor.view, lambda: not supervisor.hangs())
-    reloader = _GroupReloader(config, load, log, supervisor, systemd)
+    reloader = GroupReloader(config, load, log, supervisor, systemd)
 
     # Of what it counts itself there are only events: it takes them in for all.
     counts = Counts(lambda _target: ())
@@ -72,7 +72,7 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
 
 
 @attrs.define(eq=False)
-class _GroupReloader:
+class GroupReloader:
     """`config` is what the pages show. What only a restart can change is told here, all else by the workers."""
 
     config: Config

@@ -1,6 +1,7 @@
 """A broker inside the test: real Redis, real lanes, and a target that does what the test says."""
 
 import json
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
+from restbroker.job import settle
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Probe, Reason
@@ -221,6 +223,16 @@ class Harness:
     async def fence(self, identity: str) -> None:
         """Takes its rights away; it may beat between the look and the fence, which then has no effect."""
         await self.until(lambda: beats.fence(self.client, identity, beats.live(self.client)[identity]), "it is fenced")
+
+    def recover(self, identity: str) -> None:
+        """Gives back the jobs of one that is fenced, as a reaper does."""
+        beats.recover(
+            self.client,
+            identity,
+            lambda fallen: settle.crashed(fallen, time.time(), lambda _: None),
+            lambda fallen: settle.poisoned(fallen, time.time()),
+            lambda queue, raw: settle.leads_back(raw, queue),
+        )
 
     @asynccontextmanager
     async def broker(self) -> AsyncIterator[None]:

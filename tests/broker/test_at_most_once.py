@@ -2,7 +2,6 @@
 
 import attrs
 
-from restbroker.broker.upkeep.reaper import _park
 from restbroker.store import beats
 from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished, JobsRecovered, Warned
 from restbroker.transport.message import Request, Response
@@ -76,7 +75,7 @@ async def test_who_waits_for_a_job_that_is_parked_for_its_process_is_answered_on
     async def crash(request: Request) -> Response:
         (identity,) = beats.live(harness.client)
         await harness.fence(identity)
-        beats.recover(harness.client, identity, _park)
+        harness.recover(identity)
         return await ok(request)
 
     harness.target.answer = crash

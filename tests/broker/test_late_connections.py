@@ -1,4 +1,3 @@
-# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """A connection may come long after it was asked for: what must not be sent any more by then is not."""
 
 import json
@@ -39,7 +38,7 @@ class Turns:
 
 
 def lane_of(harness: Harness) -> Lane:
-    (lane,) = harness.status._lanes
+    (lane,) = harness.status.lanes
     return lane
 
 

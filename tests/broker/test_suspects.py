@@ -5,7 +5,6 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker.intake import suspects
-from restbroker.broker.upkeep.reaper import _park, _poison, _waits
 from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.job.command import Call
 from restbroker.job.job import digest
@@ -19,7 +18,7 @@ def crash(harness: Harness) -> None:
     """What a reaper sees and does after a crash: it fences the identity and gives its jobs back."""
     for identity, counter in beats.live(harness.client).items():
         assert beats.fence(harness.client, identity, counter)
-        beats.recover(harness.client, identity, _park, _poison, _waits)
+        harness.recover(identity)
 
 
 async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> None:
@@ -86,7 +85,7 @@ def dead_with_job(harness: Harness, identity: str, *, push: bool = True) -> byte
     jobs.register(harness.client, identity, own_facts("t"), ["rest"])
     jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 1, 1))
     assert beats.fence(harness.client, identity, 0)
-    beats.recover(harness.client, identity, _park, _poison, _waits)
+    harness.recover(identity)
     assert digest(raw) in beats.maybe_run(harness.client)
     return raw
 
@@ -101,7 +100,7 @@ async def test_between_two_slow_suspects_the_others_have_their_turn(
         jobs.register(harness.client, identity, own_facts("t"), ["rest"])
         jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 6, 6))
         beats.fence(harness.client, identity, 0)
-        beats.recover(harness.client, identity, _park, _poison, _waits)
+        harness.recover(identity)
     released = trio.Event()
 
     async def answer(request: Request) -> Response:

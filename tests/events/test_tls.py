@@ -1,4 +1,4 @@
-# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
+# ruff: noqa: SLF001 - how long the server waits for one who does not read, and that it drops him
 """A server of ours speaks TLS: real handshakes, clients that fail, certificates that are renewed, a stop."""
 
 import shutil

@@ -1,4 +1,3 @@
-# ruff: noqa: SLF001 - a broker's lanes
 """A command of two requests, of which the second cannot be sent for an hour: whole brokers, on the mock clock."""
 
 import json
@@ -60,7 +59,7 @@ class Rooms:
         self.made.append(jid)
         if self.refusal == "gate":
             for process in self.gates:
-                for lane in process.status._lanes:
+                for lane in process.status.lanes:
                     lane.gate.close(Reason("TargetUnwell", "It stops."))
         return 200
 

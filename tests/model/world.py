@@ -1,4 +1,3 @@
-# ruff: noqa: SLF001 - a broker's lanes
 """Whole brokers on the reference instead of Redis, and on Trio's mock clock: days pass in seconds.
 
 A `World` is one Redis, one target and the processes on them. Always holds: nothing here uses a thread or a real clock,
@@ -148,8 +147,7 @@ class Process:
     @property
     def identities(self) -> set[str]:
         """What it calls itself now."""
-        lanes = self.status._lanes
-        return {lane.identity for lane in lanes}
+        return {lane.identity for lane in self.status.lanes}
 
     async def run(self) -> None:
         """Until stopped or killed."""

@@ -1,4 +1,4 @@
-# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
+# ruff: noqa: SLF001 - whether a wait has asked yet, and where threads stand
 """Threads under Trio: waits take nothing, end when cancelled, and leave nobody behind."""
 
 import sys

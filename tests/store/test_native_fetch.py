@@ -1,4 +1,4 @@
-# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
+# ruff: noqa: SLF001 - a connection's socket, and whether Redis still owes it an answer
 """Taking and settling on Trio's own loop: it is what a thread would do, for whatever becomes of the answers."""
 
 import contextlib

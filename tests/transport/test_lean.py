@@ -1,4 +1,4 @@
-# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
+# ruff: noqa: SLF001 - a client that listens as with many connections though it has one, and a server that moves meanwhile
 """What the lean client does beyond what every transport promises: stale connections, deadlines by one task, age."""
 
 import socket

@@ -1,4 +1,4 @@
-# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
+# ruff: noqa: SLF001 - every command of a client goes through here, and nothing else counts the round trips
 """What pages, looks and scrapes ask of Redis: it does not grow with what lies there.
 
 Nothing here is timed: counted are the round trips of the client, and the commands that Redis itself has run, those of

@@ -1,4 +1,4 @@
-# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
+# ruff: noqa: SLF001 - whether and how long the server waits for one who does not read
 """Streams of changes, and pages under load, over real sockets: two hundred, readers that do not read, and stops.
 
 Nothing is timed but the CPU. Where something has to be quick, what it could wait for is made to last long.

@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.app.group import _GroupReloader
+from restbroker.app.group import GroupReloader
 from restbroker.app.summaries import Summaries
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.config.core import Config, Loaded
@@ -27,9 +27,9 @@ class Desk:
     next: Config | ConfigError
     written: io.StringIO = attrs.field(factory=io.StringIO)
 
-    def reloader(self, config: Config) -> _GroupReloader:
+    def reloader(self, config: Config) -> GroupReloader:
         log = LogSink(stream=self.written)
-        return _GroupReloader(config, self._load, log, Supervisor([], 2, log), [])
+        return GroupReloader(config, self._load, log, Supervisor([], 2, log), [])
 
     def _load(self) -> Loaded:
         if isinstance(self.next, ConfigError):

@@ -1,4 +1,4 @@
-# ruff: noqa: SLF001 - an interval that is over without waiting for it, or an address that is otherwise
+# ruff: noqa: SLF001 - with which login and patience they will be asked, where none runs
 """How sentinels and the master that they name are asked: with whose login, and for how long."""
 
 from pathlib import Path
