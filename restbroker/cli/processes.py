@@ -191,14 +191,15 @@ def _asked(verb: str, chosen: Sequence[Process], *, dry_run: bool) -> dict[str, 
 def _facts(one: Process) -> Iterator[Sequence[str]]:
     """For people."""
     yield "program", " ".join(word for word in (one.version or "", f"[{one.tag}]" if one.tag else "") if word) or "-"
-    yield "state", "quiet" if one.quiet else "running"
+    # Of one that was killed there is still the record for a minute.
+    heard = "" if one.beat_age_s is None else f", last heard of {one.beat_age_s:.1f} s ago"
+    yield "state", f"{'quiet' if one.quiet else 'running'}{heard}"
     if one.targets:
         yield "targets", steering.listed(one.targets)
     yield "queues", steering.listed(one.queues)
     yield "in hand", f"{one.in_hand} of {one.concurrency}" if one.concurrency else str(one.in_hand)
     yield "memory", "-" if one.rss_kib is None else f"{one.rss_kib / 1024:.1f} MiB"
     yield "started", _time(one.started_at_s)
-    yield "beat", "-" if one.beat_age_s is None else f"{one.beat_age_s:.1f} s ago"
     for place, job in enumerate(one.jobs[:_SHOWN_JOBS]):
         yield "jobs" if place == 0 else "", _job(job)
     if len(one.jobs) > _SHOWN_JOBS:
