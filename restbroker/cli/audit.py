@@ -1,7 +1,8 @@
 """`restbroker audit`: who did what with this Redis' jobs, newest first. Always holds: it changes nothing."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -15,20 +16,23 @@ from restbroker.operate.connect import open_store
 
 app = typer.Typer(add_completion=False)
 
+_MOST = 100_000
+
 
 @app.command()
 def audit(
     config: ConfigOption = None,
-    limit: Annotated[int, typer.Option(help="How many entries at most.", min=1, max=100_000)] = 20,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=_MOST)] = 20,
     json: JsonOption = False,
 ) -> None:
     """Show who did what: actions of this command line and of the pages, newest first.
 
-    An action that has an entry "begun", and none that ends it, goes on still or was cut short. In a pipe each line is:
-    when (UTC), who, action, place, which jobs, state, done, refused, gone, why.
+    Each action is shown once, as its last entry tells of it; "begun" or "going on" is one that goes on still or was cut
+    short. --json prints every entry. In a pipe each line is: when (UTC), who, action, place, which jobs, state, done,
+    refused, gone, why.
     """
     with open_store(quietly(config)) as client:
-        found = list(listed(client, limit))
+        found = list(listed(client, limit) if json else islice(_latest(listed(client, _MOST)), limit))
     if json:
         output.as_json([_fields(written) for written in found])
     elif sys.stdout.isatty():
@@ -59,7 +63,17 @@ def _fields(written: Written) -> dict[str, Json]:
     }
 
 
-def _draw(found: Sequence[Written]) -> None:
+def _latest(entries: Iterable[Written]) -> Iterator[Written]:
+    """Of each action the newest entry; they come newest first."""
+    runs: set[str] = set()
+    for written in entries:
+        run = written.note.run or written.name
+        if run not in runs:
+            runs.add(run)
+            yield written
+
+
+def _draw(found: Iterable[Written]) -> None:
     """For people: a line or two for each."""
     for written in found:
         note = written.note

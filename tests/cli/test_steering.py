@@ -6,6 +6,8 @@ import socket
 import time
 from pathlib import Path
 
+import attrs
+
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.store import pauses, queues
@@ -123,6 +125,19 @@ def test_processes_are_shown_with_their_jobs_and_asked_by_name_or_by_host_and_pi
     assert store.command("LRANGE", "ns:web:9:ab-signals", 0, -1) == [b"TERM", b"TSTP"]
     assert store.command("LRANGE", "ns:node:7:abc-signals", 0, -1) == [b"TSTP"]
     assert noted(store)[-1] == ("stop", "process:web:9:ab", "done")
+
+
+def test_an_action_is_listed_once_with_its_last_state(shell: Shell, store: Client, place: Path) -> None:
+    begun = audit.Note(who="ann", action="retry", place="dead", state="begun")
+    run = audit.write(store, begun)
+    audit.write(store, attrs.evolve(begun, state="going on", run=run, done=1))
+    audit.write(store, attrs.evolve(begun, place="retry"))
+    audit.write(store, attrs.evolve(begun, state="ended", run=run, done=2))
+    lines = [line.split("\t")[3:7] for line in shell("audit", "--limit", "2").stdout.splitlines()]
+    assert lines == [["dead", "-", "ended", "2"], ["retry", "-", "begun", "0"]]
+    drawn = re.sub(r"\x1b\[\d*m", "", on_a_terminal(["audit"], place, columns=200))
+    assert re.findall(r"retry \w+ .*done", drawn) == ["retry dead  ended  2 done", "retry retry  begun  0 done"]
+    assert len(json.loads(shell("audit", "--json").stdout)) == 4
 
 
 def test_a_dry_run_of_a_pause_or_its_end_changes_nothing(shell: Shell, store: Client) -> None:
