@@ -11,10 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from restbroker.console.exits import MEANINGS
+from restbroker.console.exits import MEANINGS, Exit
 
 FILE: Final = Path(__file__).with_name("codes.json")
-_NO_CURE: Final = "Nothing."
+_EXIT_CURES: Final[Mapping[int, str]] = {
+    Exit.OK: "Nothing.",
+    Exit.WAITING: "`restbroker explain JID` tells what became of the job.",
+}
 
 Explained = Mapping[str, str]
 """`code`, `what` it is a code of, its `meaning`, what to do (`cure`), and the `page` with more."""
@@ -48,6 +51,6 @@ def _exit(code: int) -> Explained:
         "code": f"{code:d}",
         "what": "an exit code",
         "meaning": MEANINGS[code],
-        "cure": _NO_CURE if code == 0 else "stderr says why.",
+        "cure": _EXIT_CURES.get(code, "stderr says why."),
         "page": "docs/cli.md",
     }

@@ -26,7 +26,7 @@ class Exit(IntEnum):
     TARGET = 5
     """The target cannot be reached."""
     WAITING = 6
-    """Timed out waiting; the job is still queued, or in hand."""
+    """There was no answer in time, or none could be read or printed; the job is queued, or in hand still."""
     PARTLY = 7
     """Some of several things failed."""
     OUTPUT = 8
@@ -42,7 +42,7 @@ MEANINGS: Final[Mapping[int, str]] = {
     Exit.STORE: "Redis cannot be reached.",
     Exit.REFUSED: "The token, or the login at the server, was not accepted.",
     Exit.TARGET: "The server cannot be reached.",
-    Exit.WAITING: "Timed out waiting; the job is still queued, or in hand.",
+    Exit.WAITING: "No answer in time: the job is queued or running. Do not push it again.",
     Exit.PARTLY: "Some of several things failed.",
     Exit.OUTPUT: "stdout cannot be written; what was asked may have been done.",
     128 + signal.SIGINT: "Ended by Ctrl-C; what was queued stays queued.",
