@@ -24,9 +24,10 @@ from restbroker.servers import registry
 app = typer.Typer(add_completion=False)
 
 _REPEATS: Mapping[Repeat, str] = {
-    "safe": "the same again, so it is repeated after a time-out",
-    "already_done": "the server says that it was done, which then counts as done",
-    "unsafe": "it would happen twice, so after a time-out it is repeated only a few times (UncertainRetries)",
+    "safe": "doing it twice is as doing it once, so it is sent again after a time-out",
+    "already_done": "it is sent again after a time-out; if the server then says that it was done already, that counts "
+    "as done",
+    "unsafe": "it might happen twice, so after a time-out it is sent again only a few times (UncertainRetries)",
 }
 
 
@@ -128,7 +129,7 @@ def _show(spec: CommandSpec, *, as_json: bool) -> None:
         *([("argument", f"{filled}: filled in where missing")] if filled else []),
         *([("argument", "any other")] if spec.takes_more else []),
         ("result", spec.result + (" (a credential: kept out of logs)" if spec.secret_result else "")),
-        ("again", f"{spec.repeat}: {_REPEATS[spec.repeat]}"),
+        ("again", f"{_REPEATS[spec.repeat]} [{spec.repeat}]"),
         ("tags", " ".join(sorted(spec.tags))),
         *([("allowed by", f'"{DANGEROUS}{spec.name}" in a token\'s Allow, not by "*"')] if _is_dangerous(spec) else []),
         *([("time-out", f"{spec.timeout_s:g}s")] if spec.timeout_s is not None else []),
