@@ -39,8 +39,8 @@ def health(
         bind = settings.stats_bind, settings.stats_port
     if bind is None or bind[1] == 0:
         raise ConfigError(
-            "Neither HealthBind nor the port of the pages (Stats, StatsPort) can be asked: none is set.",
-            'Set one, e.g. "HealthBind": "127.0.0.1:8090", and start the broker anew.',
+            "The broker has no port to ask: the configuration sets neither HealthBind nor Stats (the pages).",
+            'Add "HealthBind": "127.0.0.1:8090" to the configuration, and start the broker anew.',
         )
     status, said = _asked(_reached(bind[0]), bind[1], "/readyz" if ready else "/healthz")
     data(said)
