@@ -35,7 +35,7 @@ endef
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "restbroker needs Python 3.11 or newer; say which one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
-	@echo "Making $(VENV)"
+	@echo "Making $(VENV) (some seconds)"
 	@$(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
 
@@ -48,7 +48,7 @@ $(VENV)/.dev: $(BIN)/python requirements/dev.lock pyproject.toml
 	@touch $@ $(VENV)/.demo
 
 wheel: ## Build dist/restbroker-….whl, with the build's tools in an environment of its own
-	@echo "Building the wheel, with the locked tools in $(VENV)/build"
+	@echo "Building the wheel, with the locked tools in $(VENV)/build (up to half a minute)"
 	@$(PYTHON) -m venv --clear $(VENV)/build
 	@$(VENV)/build/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/build.lock
 	@rm -rf dist
@@ -66,7 +66,7 @@ servers: ## Install the servers that the tests run, where missing
 # Every package of demo.lock as a file, for installing where nothing can be fetched.
 WHEELHOUSE := build/wheelhouse
 $(WHEELHOUSE)/.done: $(BIN)/python requirements/demo.lock
-	@echo "Downloading the packages of demo.lock, for the tests of installing without a network"
+	@echo "Downloading the packages of demo.lock, for the tests of installing without a network (up to a minute)"
 	@rm -rf $(WHEELHOUSE)
 	@$(PIP) download --quiet --only-binary :all: --require-hashes --dest $(WHEELHOUSE) -r requirements/demo.lock
 	@touch $@
@@ -74,7 +74,7 @@ $(WHEELHOUSE)/.done: $(BIN)/python requirements/demo.lock
 # The wheel, unpacked: what the tests run instead of the tree's own folder.
 TESTED := $(abspath build/tested)
 tested: $(VENV)/.dev
-	@echo "Building the wheel"
+	@echo "Building the wheel (up to half a minute)"
 	@rm -rf $(TESTED)
 	@$(PIP) wheel --quiet --no-deps --no-build-isolation -w $(TESTED)/dist .
 	@$(PIP) install --quiet --no-index --no-deps --target $(TESTED)/lib $(TESTED)/dist/*.whl
@@ -112,6 +112,7 @@ versions: $(BIN)/python ## Run `make quick` with the lowest, then with the highe
 	@$(MAKE) --no-print-directory venv VENV=$(VENV)/lowest && $(MAKE) --no-print-directory venv VENV=$(VENV)/highest
 	@$(VENV)/lowest/bin/python -m pip install --quiet --no-deps --requirement build/lowest.txt
 	@$(MAKE) --no-print-directory quick VENV=$(VENV)/lowest
+	@echo "Installing the highest versions into $(VENV)/highest (a minute or two)"
 	@$(VENV)/highest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable .[demo,amqp]
 	@$(MAKE) --no-print-directory quick VENV=$(VENV)/highest
 
@@ -197,6 +198,7 @@ mutants: $(VENV)/mutants/.done servers ## Look which changes of job/ and store/ 
 	@MODEL_HISTORIES=$${MODEL_HISTORIES:-60} PYTHON=$(abspath $(VENV)/mutants/bin) tests/mutants/run "$(MUTANTS)" $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and who imports whom
+	@echo "make lint: ruff, mypy, which says nothing for a minute or so (the first time two), and who imports whom"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
