@@ -25,11 +25,14 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# A dot every three seconds beside what says nothing by itself.
+DOTS = while sleep 3 >/dev/null && kill -0 $$$$ 2>/dev/null; do printf .; done & trap "kill $$!; echo" EXIT;
+
 # A lock names every file's hash; --no-deps and --no-build-isolation keep pip from fetching anything beside it.
 define install
-	@echo "Installing $(1) into $(VENV) (a minute or two)"
-	@$(PIP) install --quiet --require-hashes -r $(1)
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@printf "Installing $(1) into $(VENV) (a minute or two) "; $(DOTS) \
+		$(PIP) install --quiet --require-hashes -r $(1) \
+		&& $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 endef
 
 $(BIN)/python:
@@ -66,9 +69,9 @@ servers: ## Install the servers that the tests run, where missing
 # Every package of demo.lock as a file, for installing where nothing can be fetched.
 WHEELHOUSE := build/wheelhouse
 $(WHEELHOUSE)/.done: $(BIN)/python requirements/demo.lock
-	@echo "Downloading the packages of demo.lock, for the tests of installing without a network (up to a minute)"
 	@rm -rf $(WHEELHOUSE)
-	@$(PIP) download --quiet --only-binary :all: --require-hashes --dest $(WHEELHOUSE) -r requirements/demo.lock
+	@printf "Downloading the packages of demo.lock, for the tests of installing without a network (up to a minute) "; $(DOTS) \
+		$(PIP) download --quiet --only-binary :all: --require-hashes --dest $(WHEELHOUSE) -r requirements/demo.lock
 	@touch $@
 
 # The wheel, unpacked: what the tests run instead of the tree's own folder.
@@ -90,12 +93,13 @@ quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its 
 		$(if $(filter tests/%,$(ARGS)),,$(QUICK)) $(ARGS)
 
 plan:
-	@echo "make test: tools into $(VENV), servers by apt-get, the wheel; then all tests, 15 to 25 minutes on two cores."
+	@echo "make test: servers by apt-get (1.5 GB, as root or with sudo) and tools into $(VENV), where missing; the wheel;"
+	@echo "then all tests, 15 to 25 minutes on two cores."
 
 # Most tests wait for servers most of the time: one worker more than there are cores keeps those busy.
 # The wheel comes first in every path, and the working directory in none (tests/install/test_tested.py looks).
 # PROSODY_MODULES=/path has original modules of Prosody in it, which take the places of our stand-ins.
-test: plan $(VENV)/.dev servers tested $(WHEELHOUSE)/.done ## Build the wheel and run every test on it, in random order (ARGS="-k word" picks some)
+test: plan servers $(VENV)/.dev tested $(WHEELHOUSE)/.done ## Build the wheel and run every test on it, in random order (ARGS="-k word" picks some)
 	@PYTHONSAFEPATH=1 PYTHONPATH=$(TESTED)/lib:$(CURDIR) TESTED_FROM=$(TESTED)/lib $(PYTEST) -o pythonpath= \
 		--numprocesses $$(($$(nproc) + 1)) --dist worksteal --durations 10 $(ARGS)
 
@@ -198,10 +202,10 @@ mutants: $(VENV)/mutants/.done servers ## Look which changes of job/ and store/ 
 	@MODEL_HISTORIES=$${MODEL_HISTORIES:-60} PYTHON=$(abspath $(VENV)/mutants/bin) tests/mutants/run "$(MUTANTS)" $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and who imports whom
-	@echo "make lint: ruff, mypy, which says nothing for a minute or so (the first time two), and who imports whom"
+	@echo "make lint: ruff, mypy (a minute or so, the first time two), and who imports whom"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@printf "$(BIN)/mypy "; $(DOTS) $(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
 reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample, the codes of explain-error and the ready-made help anew
