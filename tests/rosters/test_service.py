@@ -210,12 +210,15 @@ async def test_what_is_asked_for_together_is_one_read_and_a_change_before_a_ques
     assert events == []
 
 
-def held(monkeypatch: pytest.MonkeyPatch, calls: int = 1000) -> threading.Event:
-    """Holds the first rosters up that are written, until this is set."""
+def held(monkeypatch: pytest.MonkeyPatch, calls: int = 1000, is_held: threading.Event | None = None) -> threading.Event:
+    """Holds the first rosters up that are written, until this is set; `is_held` is once the first one is."""
     goes_on, left = threading.Event(), iter(range(calls))
+    is_held = is_held or threading.Event()
 
     def slowly(stored: Mapping[str, Stored], domain: str | None) -> list[Found]:
-        assert next(left, None) is None or goes_on.wait(60)
+        is_free = next(left, None) is None
+        is_held.set()
+        assert is_free or goes_on.wait(60)
         return written(stored, domain)
 
     monkeypatch.setattr("restbroker.rosters.service.reader.written", slowly)
@@ -260,7 +263,7 @@ async def test_what_was_read_earlier_is_never_told_after_what_was_read_later(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(redis_server, john=ANN)
-    goes_on = held(monkeypatch, calls=1)
+    goes_on = held(monkeypatch, calls=1, is_held=(is_held := threading.Event()))
     reader = Reader(Connection(open_client(StoreSettings(redis_server.url))), lambda _: None)
     reader._writing.total_tokens = 2
     told: list[bytes] = []
@@ -272,7 +275,7 @@ async def test_what_was_read_earlier_is_never_told_after_what_was_read_later(
         await outer.start(reader.run)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
-            await until_async(lambda: reader.calls == 1, "the older roster is read, and is being written")
+            await until_async(is_held.is_set, "the older roster is read, and is being written")
             put(redis_server, john={"bob@example.org": Contact("Bob")})
             newest = await reader.roster("john")
             await until_async(lambda: bool(told), "who asked earlier is answered, too")
