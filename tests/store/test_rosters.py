@@ -7,7 +7,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.rosters import store as rosters
-from restbroker.rosters.store import Known, Wanted
+from restbroker.rosters.store import Claims, Known, Wanted
 from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
 from restbroker.store.client import Client
 from tests.store.lanes import Server
@@ -58,13 +58,35 @@ def test_a_change_is_written_with_its_version_its_mark_and_its_job(client: Clien
     assert rosters.read(client, ["john", "nobody"]) == [{b"ann@a.b": b'{"name":"Ann"}', b"bob@a.b": b"{}"}, {}]
     assert jobs(server) == [b"job of john"]
     assert server.raw.smembers("ns:queues") == {b"rosters"}
-    (john,) = rosters.known(client, ["john"])
+    john, nobody = rosters.known(client, ["john", "nobody"])
+    assert nobody == Known("nobody", 0, 0, 0)
     assert john.dirty_s is not None
     assert attrs.evolve(john, dirty_s=None) == Known("john", 1, 2, 7 + 14 + 7 + 2)
     assert rosters.counts(client) == (1, 1)
     assert rosters.users(client).users == ("john",)
     with pytest.raises(ValueError, match="two changes of one user"):
         rosters.change(client, [put("ann"), put("ann", BOB)], WANTED)
+
+
+def test_each_kind_of_change_does_what_it_says(client: Client) -> None:
+    change(client, Change("john", {ANN: b"{}", BOB: b"{}"}))
+    assert change(client, Change("john", {BOB: b"{}"}, whole=True)) == {"john": 2}
+    assert rosters.read(client, ["john"]) == [{b"bob@a.b": b"{}"}]
+    assert change(client, Change("john", {BOB: b"[]", ANN: b"{}"}, needs="keep")) == {"john": 3}
+    assert rosters.read(client, ["john"]) == [{b"ann@a.b": b"{}", b"bob@a.b": b"{}"}]
+    assert change(client, Change("john", forget=True)) == {"john": 0}
+    assert rosters.users(client).users == ()
+
+
+def test_both_sides_change_or_neither(client: Client) -> None:
+    assert change(client, put("ann", BOB), put("bob", ANN)) == {"ann": 1, "bob": 1}
+    for one, told in (
+        (Change("bob", {"c@a.b": b"{}"}, needs="present"), NotChanged("bob", "ABSENT", "c@a.b")),
+        (Change("bob", {ANN: b"{}"}, needs="absent"), NotChanged("bob", "PRESENT", ANN)),
+    ):
+        assert rosters.change(client, [put("ann", "c@a.b"), one], WANTED) == told
+    assert rosters.read(client, ["ann", "bob"]) == [{b"bob@a.b": b"{}"}, {b"ann@a.b": b"{}"}]
+    assert rosters.change(client, [], WANTED) == Changed({})
 
 
 def test_a_roster_that_would_be_too_large_is_not_written(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,8 +128,8 @@ def test_a_user_is_due_a_while_after_his_last_change_but_not_long_after_his_firs
 
 
 def test_a_refresh_is_ended_by_nobody_but_who_began_it(client: Client) -> None:
-    assert rosters.claim(client, ["ann"], "h", LEASE_MS, AT_ONCE).flying == ("ann",)
-    assert rosters.landed(client, "h2", ["ann"]) == 0
+    assert rosters.claim(client, ["ann"], "h", LEASE_MS, AT_ONCE) == Claims(("ann",))
+    assert rosters.landed(client, "h2", ["ann"]) == rosters.landed(client, "h", []) == 0
     assert 0 < rosters.claim(client, ["ann"], "h2", LEASE_MS, AT_ONCE).busy_ms["ann"] <= LEASE_MS
     assert 0 < (rosters.known(client, ["ann"])[0].flying_s or 0) <= LEASE_MS / 1000
     assert rosters.landed(client, "h", ["ann"]) == 1
