@@ -88,7 +88,7 @@ def _source(
         return None
     given: Mapping[str, Json] = written.options if isinstance(written.options, Mapping) else {}
     problems = len(review.problems)
-    own = reader.unfolded(options, given, at(where, "Options"), review)
+    own: object = reader.read(options, given, at(where, "Options"), review)
     source = EventSource(
         name=name,
         kind=written.kind,

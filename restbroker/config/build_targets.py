@@ -142,7 +142,7 @@ def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> 
     given: Mapping[str, Json] = keys.options if isinstance(keys.options, Mapping) else {}
     problems = len(review.problems)
     defaults = defaults_of(kinds[keys.kind])
-    options = reader.unfolded(kinds[keys.kind], given, written.at("Options"), review)
+    options = reader.read(kinds[keys.kind], given, written.at("Options"), review)
     target = Target(
         name=written.name,
         kind=keys.kind,

@@ -1,206 +1,51 @@
-"""The forms of values that only some objects have: rates, slots, queues, what a token allows, paths, Sentinels.
+"""The types of values that several keys have, or that need a reader of their own, each with its form.
 
-Used by `config.objects`, `config.roster_keys` and `config.keys`, beside the common ones of `config.values`. Always
-holds: as there.
+Used by the classes of keys. Always holds: as in `config.form`.
 """
 
 import re
 from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
 
-import attrs
-
-from restbroker.config.kinds import ListOf, MapOf, ObjectOf, Scalar
+from restbroker.config.form import ANYTHING, Form, Items, Names, choice, duration, lower_json, text, whole, word
 from restbroker.config.target import Rate
-from restbroker.config.values import PATTERN, BadValue, choice, json_or_text, text, whole, word
-from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES
+from restbroker.config.values import BadValue, seconds
+from restbroker.job.event import EVENT_MEMBERS, EventType
 from restbroker.job.json_types import Json
+from restbroker.job.retry import Backoff, ExponentialBackoff, SidekiqBackoff
 
 SENTINEL_PORT = 26379
 _MOST_PER_S = 1_000_000
 _RATE = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)/(s|min|h)", re.ASCII)
-_EXPECTED = f'a rate such as "200/s", "6000/min" or "100/h", at most {_MOST_PER_S}/s'
+_EXPECTED_RATE = f'a rate such as "200/s", "6000/min" or "100/h", at most {_MOST_PER_S}/s'
 _PER_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
-_NAME = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
-_QUEUE = re.compile(r"\S(?:.{0,198}\S)?")
-_QUEUE_EXPECTED = "a queue's name, without blanks around it and control characters"
-_HOST = re.compile(r"[^\s/@:]{1,255}")
-_OWN_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)
-_USER_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)", re.ASCII)
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", re.ASCII)
-_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+", re.ASCII)
-_CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_:.\\]{0,199}", re.ASCII)
-_MEMBER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
-_MEMBER_EXPECTED = "a name of letters, digits and _, such as tenant"
-_EVENT_MEMBER = re.compile("|".join(EVENT_MEMBERS))
-_EVENT_MEMBER_EXPECTED = f"a member of events: {', '.join(EVENT_MEMBERS)}"
-_PLAIN_VALUE: Mapping[str, Json] = {"type": ["string", "number", "boolean"]}
-_ADDRESS = re.compile(r"[^\s/]{1,1000}")
-_TARGETS = re.compile(r"[a-z0-9*?-]{1,32}", re.ASCII)
-_ALLOWED = re.compile(rf"{PATTERN.pattern}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)", re.ASCII)
+_BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", re.ASCII)
 _SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?", re.ASCII)
+_COMMAND = re.compile(r"[A-Za-z0-9_./?*-]{1,100}", re.ASCII)
+_ALLOWED = re.compile(rf"{_COMMAND.pattern}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)", re.ASCII)
+_USER_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)", re.ASCII)
+_QUEUE = re.compile(r"\S(?:.{0,198}\S)?")
+_EXPECTED_QUEUE = "a queue's name, without blanks around it and control characters"
+_MEMBER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+_EXPECTED_MEMBER = "a name of letters, digits and _, such as tenant"
 
 
-def named(members: type[attrs.AttrsInstance], what: str) -> MapOf:
-    """Objects by name. The names are shown in logs and metrics; a variable's `_` stands for their `-`."""
-    expected = "a name of 1 to 32 of a-z, 0-9 and -"
-    return MapOf(f"{what} by name", ObjectOf("object", members), _NAME, expected, _dashed)
+def _address(value: Json, pattern: re.Pattern[str], expected: str, port: int = 0) -> tuple[str, int]:
+    """Host and port of `host:port` or `[::1]:port`; the port in its place where it may be left out."""
+    parts = pattern.fullmatch(value) if isinstance(value, str) else None
+    found = int(parts[3] or port) if parts is not None else 0
+    if parts is None or not (1 if port else 0) <= found <= 65535:
+        raise BadValue(expected, value)
+    return parts[1] or parts[2], found
 
 
-def _dashed(part: str) -> str:
-    return part.lower().replace("_", "-")
-
-
-def slots() -> MapOf:
-    """How many at once, by command."""
-    expected = "a command, perhaps with * and ?, without blanks"
-    return MapOf("numbers by command", whole(1, 1000), PATTERN, expected)
-
-
-def queues() -> ListOf:
-    """Names of queues, or their weights by name."""
-    weights = MapOf("weights by name", whole(1, 1000), _QUEUE, _QUEUE_EXPECTED)
-    return ListOf(
-        "list of names, or weights by name",
-        queue(),
-        'a list of queues such as ["high", "rest"], or their weights such as {"high": 3, "rest": 1}',
-        weights,
-    )
-
-
-def queue() -> Scalar:
-    """The name of one queue."""
-    return word("name", _QUEUE, _QUEUE_EXPECTED)
-
-
-def path() -> Scalar:
-    """A path that we serve."""
-    return word("path", _PATH, 'a path such as "/events/prosody", without a slash at its end')
-
-
-def job_class() -> Scalar:
-    """The class of jobs that we make."""
-    return word("class", _CLASS, 'a class such as "XmppEvent" or "Chat::Event"')
-
-
-def event_types() -> ListOf:
-    """Types of events."""
-    return ListOf("list of types", choice(*EVENT_TYPES), 'a list of types such as ["message", "groupchat"]')
-
-
-def addresses() -> ListOf:
-    """JIDs without their resource, with wildcards."""
-    item = word("JID", _ADDRESS, 'a JID without a resource, perhaps with * and ?, such as "bot-*" or "*@example.org"')
-    return ListOf("list of JIDs", item, 'a list of JIDs such as ["bot-*", "support@example.org"]')
-
-
-def texts() -> ListOf:
-    """Texts, with wildcards."""
-    return ListOf("list of texts", text("a text, perhaps with * and ?"), 'a list of texts such as ["*urgent*"]')
-
-
-def routes(members: type[attrs.AttrsInstance]) -> ListOf:
-    """Where events go, each with the keys of this class."""
-    return ListOf("list of objects", ObjectOf("object", members), "a list of routes, each an object")
-
-
-def fields() -> MapOf:
-    """Values that events have besides."""
-    return MapOf("values by name", Scalar("value", _PLAIN_VALUE, _read_plain, json_or_text), _MEMBER, _MEMBER_EXPECTED)
-
-
-def names() -> MapOf:
-    """Other names for the members of events."""
-    return MapOf("names by member", word("name", _MEMBER, _MEMBER_EXPECTED), _EVENT_MEMBER, _EVENT_MEMBER_EXPECTED)
-
-
-def members() -> ListOf:
-    """Some of the members of events."""
-    return ListOf("list of members", choice(*EVENT_MEMBERS), f"a list of members: {', '.join(EVENT_MEMBERS)}")
-
-
-def _read_plain(value: Json) -> Json:
-    if not isinstance(value, str | int | float | bool):
-        raise BadValue("a text, a number, true or false", value)
-    return value
-
-
-def hosts() -> ListOf:
-    """Virtual hosts, with wildcards."""
-    item = word("host", _HOST, 'a virtual host such as "example.org" or "*.example.org"')
-    return ListOf("list of hosts", item, 'a list of virtual hosts such as ["example.org"]')
-
-
-def some_targets() -> ListOf:
-    """Names of targets, with wildcards."""
-    expected = 'a target such as "ejabberd" or "eu-*"'
-    return ListOf("list of names", word("name", _TARGETS, expected), 'a list of targets such as ["ejabberd"]')
-
-
-def some_queues() -> ListOf:
-    """Names of queues, with wildcards."""
-    return ListOf("list of names", queue(), 'a list of queues such as ["rest", "low-*"]')
-
-
-def signed() -> Scalar:
-    """Whether a token's jobs are signed, and whether for one queue each."""
-    expected = 'true or false (written without quotes), or "queue"'
-
-    def read(value: Json) -> bool | str:
-        if not isinstance(value, bool) and value != "queue":
-            raise BadValue(expected, value)
-        return "queue" if value == "queue" else bool(value)
-
-    schema: dict[str, Json] = {"enum": [True, False, "queue"]}
-    return Scalar('true, false or "queue"', schema, read, lambda text: json_or_text(text.strip().lower()))
-
-
-def own_names() -> ListOf:
-    """Names under which a page of ours may be asked for."""
-    item = word("name", _OWN_NAME, 'a name without a port such as "ops.example.org"')
-    return ListOf("list of names", item, 'a list of names such as ["ops.example.org"]')
-
-
-def prefix() -> Scalar:
-    """The path that a reverse proxy puts before ours; empty: none."""
-    return word("path", _PREFIX, 'a path such as "/restbroker", without a slash at its end')
-
-
-def user_path() -> Scalar:
-    """The path of what is asked for by user."""
-    return word("path", _USER_PATH, 'a path such as "/roster/{user}"')
-
-
-def allowed() -> ListOf:
-    """What a token's jobs may ask for."""
-    item = word("name", _ALLOWED, 'a command such as "register" or "get_*", or a word such as "dangerous:backup"')
-    return ListOf("list of names", item, 'a list of commands such as ["*"] or ["register", "dangerous:backup"]')
-
-
-def sentinels() -> ListOf:
-    """Addresses of Sentinels, as `(host, port)`."""
-    schema: dict[str, Json] = {"type": "string", "pattern": f"^{_SENTINEL.pattern}$"}
-    expected = f'a list of Sentinels such as ["10.0.0.1:{SENTINEL_PORT}", "10.0.0.2"]'
-    return ListOf("list of host:port", Scalar("host:port", schema, _read_sentinel, str), expected)
+def _read_bind(value: Json) -> tuple[str, int]:
+    return _address(value, _BIND, 'an address and port such as "127.0.0.1:8090" or "[::1]:8090"')
 
 
 def _read_sentinel(value: Json) -> tuple[str, int]:
-    parts = _SENTINEL.fullmatch(value) if isinstance(value, str) else None
-    port = int(parts[3] or SENTINEL_PORT) if parts is not None else 0
-    if parts is None or not 1 <= port <= 65535:
-        raise BadValue('a host with or without a port, such as "10.0.0.1:26379" or "[::1]"', value)
-    return parts[1] or parts[2], port
-
-
-def rate() -> Scalar:
-    """How many jobs a second may start: `"200/s"`, or an object of `Rate` and `Burst`."""
-    short: dict[str, Json] = {"type": "string", "pattern": f"^{_RATE.pattern}$"}
-    whole_form: dict[str, Json] = {
-        "type": "object",
-        "properties": {"Rate": short, "Burst": {"type": "integer", "minimum": 1, "maximum": _MOST_PER_S}},
-        "required": ["Rate"],
-        "additionalProperties": False,
-    }
-    return Scalar("rate", {"anyOf": [short, whole_form]}, _read_rate, json_or_text)
+    expected = 'a host with or without a port, such as "10.0.0.1:26379" or "[::1]"'
+    return _address(value, _SENTINEL, expected, SENTINEL_PORT)
 
 
 def _read_rate(value: Json) -> Rate:
@@ -209,7 +54,7 @@ def _read_rate(value: Json) -> Rate:
         # What a tenth of a second holds: workers that ask now and then still reach the whole rate.
         return Rate(per_s, max(1, int(per_s / 10)))
     if not {"Rate"} <= set(value) <= {"Rate", "Burst"}:
-        raise BadValue(f"{_EXPECTED}, or an object of Rate and, if wanted, Burst", value)
+        raise BadValue(f"{_EXPECTED_RATE}, or an object of Rate and, if wanted, Burst", value)
     per_s = _per_s(value["Rate"], "Rate")
     burst = value.get("Burst")
     if burst is None:
@@ -223,5 +68,207 @@ def _per_s(value: Json, where: str) -> float:
     parts = _RATE.fullmatch(value) if isinstance(value, str) else None
     per_s = float(parts[1]) / _PER_S[parts[2]] if parts is not None else 0.0
     if not 0 < per_s <= _MOST_PER_S:
-        raise BadValue(_EXPECTED, value, where)
+        raise BadValue(_EXPECTED_RATE, value, where)
     return per_s
+
+
+def read_backoff(value: Json) -> Backoff:
+    """The back-off rule of a `Backoff` key."""
+    if value == "sidekiq":
+        return SidekiqBackoff()
+    if not isinstance(value, Mapping) or not set(value) <= {"Base", "Factor", "Cap"}:
+        raise BadValue('"sidekiq" or an object of "Base", "Factor" and "Cap"', value)
+    base_s, cap_s = _wait("Base", value.get("Base", 1)), _wait("Cap", value.get("Cap", 3600))
+    factor = value.get("Factor", 2)
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= 100:
+        raise BadValue("a number from 1 to 100", factor, "Factor")
+    if cap_s < base_s:
+        raise BadValue("a duration that is not shorter than Base", value.get("Cap", 3600), "Cap")
+    return ExponentialBackoff(base_s=base_s, factor=float(factor), cap_s=cap_s)
+
+
+def _wait(name: str, value: Json) -> float:
+    try:
+        return seconds(value)
+    except BadValue as bad:
+        raise BadValue(bad.expected, bad.found, name) from None
+
+
+def _read_plain(value: Json) -> Json:
+    if not isinstance(value, str | int | float | bool):
+        raise BadValue("a text, a number, true or false", value)
+    return value
+
+
+def _read_signed(value: Json) -> bool | str:
+    if not isinstance(value, bool) and value != "queue":
+        raise BadValue('true or false (written without quotes), or "queue"', value)
+    return "queue" if value == "queue" else bool(value)
+
+
+def _object(properties: Mapping[str, Json], **more: Json) -> dict[str, Json]:
+    return {"type": "object", "properties": properties, **more, "additionalProperties": False}
+
+
+_RATE_TEXT: dict[str, Json] = {"type": "string", "pattern": f"^{_RATE.pattern}$"}
+_BURST: dict[str, Json] = {"type": "integer", "minimum": 1, "maximum": _MOST_PER_S}
+_RATE_SCHEMA: dict[str, Json] = {
+    "anyOf": [_RATE_TEXT, _object({"Rate": _RATE_TEXT, "Burst": _BURST}, required=["Rate"])]
+}
+_WAIT = duration().schema
+_FACTOR: dict[str, Json] = {"type": "number", "minimum": 1, "maximum": 100}
+_BACKOFF_SCHEMA: dict[str, Json] = {
+    "anyOf": [{"const": "sidekiq"}, _object({"Base": _WAIT, "Factor": _FACTOR, "Cap": _WAIT})]
+}
+
+Unread: TypeAlias = Annotated[Any, ANYTHING]
+Duration: TypeAlias = Annotated[float, duration()]
+Month: TypeAlias = Annotated[float, duration(30)]
+"""A duration of a month at most."""
+Thousand: TypeAlias = Annotated[int, whole(1, 1000)]
+Bind: TypeAlias = Annotated[
+    tuple[str, int], Form("host:port", {"type": "string", "pattern": r"^.+:\d{1,5}$"}, _read_bind, str)
+]
+"""An address to listen on."""
+Sentinels: TypeAlias = Annotated[
+    tuple[tuple[str, int], ...],
+    Items(
+        "list of host:port",
+        f'a list of Sentinels such as ["10.0.0.1:{SENTINEL_PORT}", "10.0.0.2"]',
+        Form("host:port", {"type": "string", "pattern": f"^{_SENTINEL.pattern}$"}, _read_sentinel, str),
+    ),
+]
+BackoffRule: TypeAlias = Annotated[Backoff, Form("backoff", _BACKOFF_SCHEMA, read_backoff)]
+RateLimit: TypeAlias = Annotated[Rate, Form("rate", _RATE_SCHEMA, _read_rate)]
+Commands: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items(
+        "list of names",
+        'a list of commands such as ["announce_*", "send_message"]',
+        word("name", _COMMAND, 'a command such as "send_message" or "announce_*"'),
+    ),
+]
+Slots: TypeAlias = Annotated[
+    Mapping[str, Thousand], Names("numbers by command", _COMMAND, "a command, perhaps with * and ?, without blanks")
+]
+"""How many at once, by command."""
+Allowed: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items(
+        "list of names",
+        'a list of commands such as ["*"] or ["register", "dangerous:backup"]',
+        word("name", _ALLOWED, 'a command such as "register" or "get_*", or a word such as "dangerous:backup"'),
+    ),
+]
+"""What a token's jobs may ask for."""
+Signed: TypeAlias = Annotated[
+    bool | Literal["queue"], Form('true, false or "queue"', {"enum": [True, False, "queue"]}, _read_signed, lower_json)
+]
+Queue: TypeAlias = Annotated[str, word("name", _QUEUE, _EXPECTED_QUEUE)]
+SomeQueues: TypeAlias = Annotated[
+    tuple[Queue, ...], Items("list of names", 'a list of queues such as ["rest", "low-*"]')
+]
+Queues: TypeAlias = Annotated[
+    tuple[Queue, ...] | Annotated[Mapping[str, Thousand], Names("weights by name", _QUEUE, _EXPECTED_QUEUE)],
+    Items(
+        "list of names, or weights by name",
+        'a list of queues such as ["high", "rest"], or their weights such as {"high": 3, "rest": 1}',
+    ),
+]
+SomeTargets: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items(
+        "list of names",
+        'a list of targets such as ["ejabberd"]',
+        word("name", re.compile(r"[a-z0-9*?-]{1,32}", re.ASCII), 'a target such as "ejabberd" or "eu-*"'),
+    ),
+]
+Hosts: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items(
+        "list of hosts",
+        'a list of virtual hosts such as ["example.org"]',
+        word("host", re.compile(r"[^\s/@:]{1,255}"), 'a virtual host such as "example.org" or "*.example.org"'),
+    ),
+]
+OwnNames: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items(
+        "list of names",
+        'a list of names such as ["ops.example.org"]',
+        word("name", re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII), 'a name without a port such as "ops.example.org"'),
+    ),
+]
+"""Names under which a page of ours may be asked for."""
+Prefix: TypeAlias = Annotated[
+    str,
+    word(
+        "path",
+        re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", re.ASCII),
+        'a path such as "/restbroker", without a slash at its end',
+    ),
+]
+"""The path that a reverse proxy puts before ours; empty: none."""
+Path: TypeAlias = Annotated[
+    str,
+    word(
+        "path",
+        re.compile(r"(?:/[A-Za-z0-9._~-]+)+", re.ASCII),
+        'a path such as "/events/prosody", without a slash at its end',
+    ),
+]
+"""A path that we serve."""
+UserPath: TypeAlias = Annotated[str, word("path", _USER_PATH, 'a path such as "/roster/{user}"')]
+"""The path of what is asked for by user."""
+JobClass: TypeAlias = Annotated[
+    str,
+    word(
+        "class",
+        re.compile(r"[A-Za-z_][A-Za-z0-9_:.\\]{0,199}", re.ASCII),
+        'a class such as "XmppEvent" or "Chat::Event"',
+    ),
+]
+"""The class of jobs that we make."""
+EventTypes: TypeAlias = Annotated[
+    tuple[EventType, ...], Items("list of types", 'a list of types such as ["message", "groupchat"]')
+]
+Addresses: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items(
+        "list of JIDs",
+        'a list of JIDs such as ["bot-*", "support@example.org"]',
+        word(
+            "JID",
+            re.compile(r"[^\s/]{1,1000}"),
+            'a JID without a resource, perhaps with * and ?, such as "bot-*" or "*@example.org"',
+        ),
+    ),
+]
+"""JIDs without their resource, with wildcards."""
+Texts: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items("list of texts", 'a list of texts such as ["*urgent*"]', text("a text, perhaps with * and ?")),
+]
+Fields: TypeAlias = Annotated[
+    Mapping[str, Annotated[Any, Form("value", {"type": ["string", "number", "boolean"]}, _read_plain)]],
+    Names("values by name", _MEMBER, _EXPECTED_MEMBER),
+]
+"""Values that events have besides."""
+MemberNames: TypeAlias = Annotated[
+    Mapping[str, Annotated[str, word("name", _MEMBER, _EXPECTED_MEMBER)]],
+    Names("names by member", re.compile("|".join(EVENT_MEMBERS)), f"a member of events: {', '.join(EVENT_MEMBERS)}"),
+]
+"""Other names for the members of events."""
+EventMembers: TypeAlias = Annotated[
+    tuple[str, ...], Items("list of members", f"a list of members: {', '.join(EVENT_MEMBERS)}", choice(*EVENT_MEMBERS))
+]
+
+
+def named(what: str) -> Names:
+    """Objects by name. The names are shown in logs and metrics; a variable's `_` stands for their `-`."""
+    pattern = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
+    return Names(f"{what} by name", pattern, "a name of 1 to 32 of a-z, 0-9 and -", _dashed)
+
+
+def _dashed(part: str) -> str:
+    return part.lower().replace("_", "-")

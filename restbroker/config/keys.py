@@ -4,26 +4,23 @@
 is inside of `Targets` and `Tokens` is in `config.objects`, of `Roster` in `config.roster_keys`, of `Events` in
 `config.event_keys`. Always holds: keys beyond these are an error.
 """
-# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Annotated, Literal
 
 import attrs
 
-from restbroker.config import forms, values
+from restbroker.config import forms
 from restbroker.config.event_keys import EventsKeys
+from restbroker.config.form import whole
 from restbroker.config.key import Key, key, keys_of, same
-from restbroker.config.kinds import ObjectOf
 from restbroker.config.objects import TargetKeys, TokenKeys
 from restbroker.config.roster_keys import RosterKeys
 from restbroker.config.target import Engine, Rate
 from restbroker.config.values import LogLevel
-from restbroker.job.json_types import Json
-from restbroker.job.retry import Backoff
+from restbroker.job.retry import SidekiqBackoff
 
-_COUNT = values.whole(0, 1_000_000)
-_UNREAD = values.anything()
 _NO_TARGETS: Mapping[str, TargetKeys] = MappingProxyType({})
 _NO_TOKENS: Mapping[str, TokenKeys] = MappingProxyType({})
 
@@ -34,7 +31,6 @@ class Keys:
 
     redis_url: str | None = key(
         "RedisURL",
-        values.text(),
         "Where Redis is: redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path for a socket;"
         " redis://user@host where RedisPass or RedisPassFile gives the password.",
         shown="redis://localhost:6379/0",
@@ -42,142 +38,108 @@ class Keys:
     )
     redis_url_file: str | None = key(
         "RedisURLFile",
-        values.text(),
         "A file that holds the URL, for one with a password; read once, at the start.",
         instead_of=("RedisURL",),
     )
     redis_host: str | None = key(
         "RedisHost",
-        values.text(),
         "The older form of RedisURL: host or host:port.",
         secret=True,
         instead_of=("RedisURL", "RedisURLFile"),
     )
-    redis_database: int | None = key("RedisDatabase", values.whole(0, 999_999), "The database's number.", shown=0)
-    redis_pass: str | None = key("RedisPass", values.text(), "The password for Redis.", secret=True)
+    redis_database: Annotated[int, whole(0, 999_999)] | None = key("RedisDatabase", "The database's number.", shown=0)
+    redis_pass: str | None = key("RedisPass", "The password for Redis.", secret=True)
     redis_pass_file: str | None = key(
-        "RedisPassFile", values.text(), "A file that holds the password for Redis.", instead_of=("RedisPass",)
+        "RedisPassFile", "A file that holds the password for Redis.", instead_of=("RedisPass",)
     )
-    redis_sentinels: tuple[tuple[str, int], ...] = key(
+    redis_sentinels: forms.Sentinels = key(
         "RedisSentinels",
-        forms.sentinels(),
         "Sentinels that name the current Redis; RedisURL then says all but its host and port (docs/failover.md).",
         (),
         shown=None,
     )
     redis_master: str | None = key(
-        "RedisMaster", values.text(), "The name under which Sentinel knows that Redis.", mandatory="with RedisSentinels"
+        "RedisMaster", "The name under which Sentinel knows that Redis.", mandatory="with RedisSentinels"
     )
     redis_sentinel_pass: str | None = key(
-        "RedisSentinelPass", values.text(), "The password for the Sentinels themselves.", secret=True
+        "RedisSentinelPass", "The password for the Sentinels themselves.", secret=True
     )
     redis_sentinel_pass_file: str | None = key(
-        "RedisSentinelPassFile", values.text(), "A file that holds that password.", instead_of=("RedisSentinelPass",)
+        "RedisSentinelPassFile", "A file that holds that password.", instead_of=("RedisSentinelPass",)
     )
     redis_namespace: str | None = key(
-        "RedisNamespace", values.text(), "A prefix: `ns` makes every key `ns:KEY`, as redis-namespace does."
+        "RedisNamespace", "A prefix: `ns` makes every key `ns:KEY`, as redis-namespace does."
     )
-    redis_pool_count: Json = key(
-        "RedisPoolCount", _UNREAD, "Was the size of a pool.", ignored="connections to Redis are counted by need"
+    redis_pool_count: forms.Unread = key(
+        "RedisPoolCount", "Was the size of a pool.", ignored="connections to Redis are counted by need"
     )
-    process_id: Json = key(
-        "ProcessID", _UNREAD, "Was the process's name.", ignored="every process makes its own unique identity"
+    process_id: forms.Unread = key(
+        "ProcessID", "Was the process's name.", ignored="every process makes its own unique identity"
     )
-    max_idle_connections: Json = key(
+    max_idle_connections: forms.Unread = key(
         "MaxIdleConnections",
-        _UNREAD,
         "Was the number of idle connections kept.",
         ignored="one connection per worker is kept (Concurrency)",
     )
 
     rest_url: str | None = key(
         "RestURL",
-        values.text(),
         "The server's HTTP API. A command's name is appended: RestURL/register. For ejabberd usually …/api.",
         shown="http://localhost:5281",
         secret=True,
         of_target="URL",
     )
-    rest_auth: str | None = key(
+    rest_auth: Literal["auto", "basic", "bearer"] | None = key(
         "RestAuth",
-        values.choice("auto", "basic", "bearer"),
         "How to log in; without it, by what is given. basic: RestUser. bearer: RestToken, else a token that the server"
         " issues for RestUser. auto: RestUser, and such a token in its place while the server issues one.",
         of_target="Auth",
     )
-    rest_user: str | None = key(
-        "RestUser", values.text(), "The user for HTTP Basic, e.g. admin@example.org.", of_target="Auth"
-    )
-    rest_pass: str | None = key(
-        "RestPass", values.text(), "The password for HTTP Basic.", secret=True, of_target="Auth"
-    )
+    rest_user: str | None = key("RestUser", "The user for HTTP Basic, e.g. admin@example.org.", of_target="Auth")
+    rest_pass: str | None = key("RestPass", "The password for HTTP Basic.", secret=True, of_target="Auth")
     rest_pass_file: str | None = key(
-        "RestPassFile",
-        values.text(),
-        "A file that holds that password.",
-        instead_of=("RestPass",),
-        of_target="Auth",
+        "RestPassFile", "A file that holds that password.", instead_of=("RestPass",), of_target="Auth"
     )
-    rest_token: str | None = key(
-        "RestToken", values.text(), "A bearer token for the server.", secret=True, of_target="Auth"
-    )
+    rest_token: str | None = key("RestToken", "A bearer token for the server.", secret=True, of_target="Auth")
     rest_token_file: str | None = key(
-        "RestTokenFile",
-        values.text(),
-        "A file that holds that token.",
-        instead_of=("RestToken",),
-        of_target="Auth",
+        "RestTokenFile", "A file that holds that token.", instead_of=("RestToken",), of_target="Auth"
     )
     server_version: str | None = key(
-        "ServerVersion",
-        values.text(),
-        "The server's version, e.g. 24.12; auto: ask the server.",
-        shown="auto",
-        of_target="Options",
+        "ServerVersion", "The server's version, e.g. 24.12; auto: ask the server.", shown="auto", of_target="Options"
     )
-    api_version: int | None = key(
+    api_version: Annotated[int, whole(0, 9999)] | None = key(
         "ApiVersion",
-        values.whole(0, 9999),
         "The version of the API to which commands are posted, as COMMAND/vN, where a job names none; needs ejabberd"
         " 24.02 or newer.",
         of_target="Options",
     )
     jabber_domain: str | None = same(TargetKeys, "Domain", "JabberDomain")
     host_header: str | None = key(
-        "HostHeader", values.text(), "The Host header, where it is not JabberDomain.", of_target="HostHeader"
+        "HostHeader", "The Host header, where it is not JabberDomain.", of_target="HostHeader"
     )
-    jabber_rest_host: Json = key(
-        "JabberRestHost", _UNREAD, "Was derived from RestURL.", ignored="use HostHeader to set the Host header"
+    jabber_rest_host: forms.Unread = key(
+        "JabberRestHost", "Was derived from RestURL.", ignored="use HostHeader to set the Host header"
     )
 
     rest_queue: str | None = key(
-        "RestQueue",
-        values.text(),
-        "The queue to take jobs from, without `queue:`.",
-        mandatory="without Targets",
-        of_target="Queues",
+        "RestQueue", "The queue to take jobs from, without `queue:`.", mandatory="without Targets", of_target="Queues"
     )
     token: str | None = key(
-        "Token",
-        values.text(),
-        "The token that each job must carry.",
-        secret=True,
-        mandatory="or TokenFile or Tokens",
+        "Token", "The token that each job must carry.", secret=True, mandatory="or TokenFile or Tokens"
     )
-    token_file: str | None = key("TokenFile", values.text(), "A file that holds that token.", instead_of=("Token",))
-    tokens: Mapping[str, TokenKeys] = key(
+    token_file: str | None = key("TokenFile", "A file that holds that token.", instead_of=("Token",))
+    tokens: Annotated[Mapping[str, TokenKeys], forms.named("tokens")] = key(
         "Tokens",
-        forms.named(TokenKeys, "tokens"),
         "Several tokens, each with what it allows. Token is the one of the name `default`.",
         _NO_TOKENS,
         shown=None,
         secret=True,
     )
-    response_queue: str | None = key("ResponseQueue", values.text(), "The queue for answers to jobs with a reply id.")
+    response_queue: str | None = key("ResponseQueue", "The queue for answers to jobs with a reply id.")
     response_details: bool = key(
-        "ResponseDetails", values.switch(), "Answers get a third argument with status, outcome and error.", False
+        "ResponseDetails", "Answers get a third argument with status, outcome and error.", False
     )
-    response_class: str = key("ResponseClass", values.text(), "The class of the jobs that carry answers.", "Add")
+    response_class: str = key("ResponseClass", "The class of the jobs that carry answers.", "Add")
 
     concurrency: int = same(TargetKeys, "Concurrency", aliases=("Concurreny",))
     request_timeout: float = same(TargetKeys, "RequestTimeout")
@@ -189,9 +151,8 @@ class Keys:
     max_in_flight: int | None = same(TargetKeys, "MaxInFlight")
     slots: Mapping[str, int] = same(TargetKeys, "Slots")
     at_most_once: tuple[str, ...] = same(TargetKeys, "AtMostOnce")
-    targets: Mapping[str, TargetKeys] = key(
+    targets: Annotated[Mapping[str, TargetKeys], forms.named("targets")] = key(
         "Targets",
-        forms.named(TargetKeys, "targets"),
         "Several servers. The flat keys (RestURL, RestQueue, Concurrency, …) make the one of the name `ejabberd`.",
         _NO_TARGETS,
         shown=None,
@@ -200,90 +161,69 @@ class Keys:
 
     events: EventsKeys | None = key(
         "Events",
-        ObjectOf("object", EventsKeys),
         "Take in what servers tell of by themselves, each event as a job for your application (docs/events.md).",
         secret=True,
     )
 
-    shutdown_timeout: float = key(
-        "ShutdownTimeout", values.duration(), "How long a stop waits for running requests.", 25.0, shown="25s"
+    shutdown_timeout: forms.Duration = key(
+        "ShutdownTimeout", "How long a stop waits for running requests.", 25.0, shown="25s"
     )
-    backoff: Backoff = key(
+    backoff: forms.BackoffRule = key(
         "Backoff",
-        values.backoff(),
         'Waits between tries: "sidekiq" (n⁴ + 15 s + jitter) or {"Base": "1s", "Factor": 2, "Cap": "1h"}.',
-        values.read_backoff("sidekiq"),
+        SidekiqBackoff(),
         shown="sidekiq",
     )
-    uncertain_retries: int = key(
+    uncertain_retries: Annotated[int, whole(0, 1_000_000)] = key(
         "UncertainRetries",
-        _COUNT,
         "How often a command that must not run twice is sent again after a time-out without an answer.",
         2,
     )
-    dead_limit: int = key(
-        "DeadLimit",
-        values.whole(0, 10_000_000),
-        "Nothing is fetched while the dead set holds so many jobs; 0: no limit.",
-        100_000,
+    dead_limit: Annotated[int, whole(0, 10_000_000)] = key(
+        "DeadLimit", "Nothing is fetched while the dead set holds so many jobs; 0: no limit.", 100_000
     )
-    history: float | None = key(
+    history: forms.Month | None = key(
         "History",
-        values.duration(30),
         "So long it is kept in Redis how jobs ended, of a million at most (docs/jobs.md); without it, not at all.",
     )
 
-    processes: int = key(
+    processes: Annotated[int, whole(1, 256)] = key(
         "Processes",
-        values.whole(1, 256),
         "How many processes `run` starts, each with Concurrency, under one supervisor (docs/operations.md).",
         1,
     )
 
-    stats: bool = key("Stats", values.switch(), "Serve the web pages and /stats (docs/web.md).", False)
-    stats_port: int = key("StatsPort", values.whole(0, 65535), "Where; 0 takes any free port.", 8080)
+    stats: bool = key("Stats", "Serve the web pages and /stats (docs/web.md).", False)
+    stats_port: Annotated[int, whole(0, 65535)] = key("StatsPort", "Where; 0 takes any free port.", 8080)
     stats_bind: str = key(
-        "StatsBind", values.text(), "The address that they are served on; without a login, a loopback one.", "127.0.0.1"
+        "StatsBind", "The address that they are served on; without a login, a loopback one.", "127.0.0.1"
     )
     stats_user: str | None = key(
-        "StatsUser", values.text(), "Who may log in to the pages.", mandatory="for a StatsBind that others reach"
+        "StatsUser", "Who may log in to the pages.", mandatory="for a StatsBind that others reach"
     )
-    stats_pass: str | None = key("StatsPass", values.text(), "That user's password.", secret=True)
-    stats_pass_file: str | None = key(
-        "StatsPassFile", values.text(), "A file that holds that password.", instead_of=("StatsPass",)
+    stats_pass: str | None = key("StatsPass", "That user's password.", secret=True)
+    stats_pass_file: str | None = key("StatsPassFile", "A file that holds that password.", instead_of=("StatsPass",))
+    stats_hosts: forms.OwnNames = key(
+        "StatsHosts", "Names beside StatsBind under which the pages may be asked for.", (), shown=None
     )
-    stats_hosts: tuple[str, ...] = key(
-        "StatsHosts",
-        forms.own_names(),
-        "Names beside StatsBind under which the pages may be asked for.",
-        (),
-        shown=None,
+    stats_prefix: forms.Prefix = key(
+        "StatsPrefix", "The path under which a reverse proxy offers the pages, e.g. /restbroker.", ""
     )
-    stats_prefix: str = key(
-        "StatsPrefix",
-        forms.prefix(),
-        "The path under which a reverse proxy offers the pages, e.g. /restbroker.",
-        "",
-    )
-    stats_read_only: bool = key("StatsReadOnly", values.switch(), "The pages show, and change nothing.", False)
+    stats_read_only: bool = key("StatsReadOnly", "The pages show, and change nothing.", False)
     roster: RosterKeys | None = key(
         "Roster",
-        ObjectOf("object", RosterKeys),
         "Serve rosters from Redis to Prosody (docs/roster-service.md). All of its members have defaults.",
         secret=True,
     )
-    health_bind: tuple[str, int] | None = key(
-        "HealthBind", values.bind(), "host:port that serves /healthz and /readyz alone, without login."
+    health_bind: forms.Bind | None = key(
+        "HealthBind", "host:port that serves /healthz and /readyz alone, without login."
     )
-    log_level: LogLevel = key("LogLevel", values.choice("debug", "info", "warning", "error"), "What is logged.", "info")
+    log_level: LogLevel = key("LogLevel", "What is logged.", "info")
     show_bodies: bool = key(
-        "ShowBodies",
-        values.switch(),
-        "Do not mask message texts in logs, pages and Sidekiq Web's Busy page.",
-        False,
+        "ShowBodies", "Do not mask message texts in logs, pages and Sidekiq Web's Busy page.", False
     )
 
 
-def all_keys() -> dict[str, Key]:
+def all_keys() -> Mapping[str, Key]:
     """Every key of the file by the name of its field in `Keys`, in the order of the reference page."""
     return keys_of(Keys)

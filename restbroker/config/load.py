@@ -14,7 +14,7 @@ from restbroker.config.build import build
 from restbroker.config.core import Loaded
 from restbroker.config.key import NO_KINDS, Members, rivals
 from restbroker.config.keys import Keys
-from restbroker.config.names import fold
+from restbroker.config.names import fold, refuse_doubles
 from restbroker.config.review import Review
 from restbroker.config.variables import overlay
 from restbroker.errors import ConfigError
@@ -54,9 +54,9 @@ def load(
     """
     collected = collect(path, environ, overrides)
     review = collected.review
-    keys = reader.instance(Keys, collected.given, "", review)
+    keys = reader.read_folded(Keys, collected.given, "", review)
     # What cannot be read would be judged as missing; a name that is no key hides nothing else.
-    config = build(keys, collected.given, kinds, sources, review) if review.is_readable else None
+    config = build(keys, collected.given, kinds, sources, review) if keys is not None and review.is_readable else None
     if config is None:
         raise _unusable(review.problems, collected.path)
     return Loaded(config, tuple(review.notes), collected.path)
@@ -69,7 +69,7 @@ def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[st
     given: dict[str, Json] = {}
     if found is not None:
         given = _redis_url(fold(Keys, document.read(found), "", review), review)
-        reader.refuse_doubles(Keys, given, "", review)
+        refuse_doubles(Keys, given, "", review)
     in_file = frozenset(given)
     variables = overlay(environ, given, review)
     if found is None and not variables:
@@ -92,7 +92,7 @@ def _redis_url(given: dict[str, Json], review: Review) -> dict[str, Json]:
 
 def _lay_over(given: dict[str, Json], above: Mapping[str, Json], review: Review) -> None:
     """A flag or variable for one way to say a thing replaces the other way below it."""
-    reader.refuse_doubles(Keys, above, "", review)
+    refuse_doubles(Keys, above, "", review)
     for pair in rivals(Keys):
         if any(name in above for name in pair):
             for name in pair:

@@ -7,10 +7,10 @@ compares it with what is shown.
 
 import re
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, item_of, look
 from restbroker.config.key import NO_KINDS, Key, Members
-from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.names import spellings
 from restbroker.config.urls import without_login
 from restbroker.job.json_types import Json
@@ -25,23 +25,25 @@ _Options: TypeAlias = Mapping[str, Mapping[str, Members]]
 
 def masked(key: Key, value: Json, kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> Json:
     """The value as it may be shown; `kinds` and `sources` as for `config.load`."""
-    return _shown(key, key.kind, value, {"targets": kinds, "sources": sources})
+    return _shown(key, key.type, value, {"targets": kinds, "sources": sources})
 
 
-def _shown(key: Key, kind: Kind, value: Json, options: _Options) -> Json:
-    match kind, value:
-        case ObjectOf(_, members), Mapping():
-            return _members(spellings(members), value, options)
-        case OptionsOf(_, of), Mapping():
+def _shown(key: Key, annotation: Any, value: Json, options: _Options) -> Json:  # noqa: ANN401  a type
+    bare, said = look(annotation)
+    match said, value:
+        case None, Mapping():
+            return _members(spellings(bare), value, options)
+        case OptionsOf(of), Mapping():
             # Which kind it is does not matter: what is secret for one is shown for none.
             known = [(name, of) for members in options[of].values() for name, of in spellings(members).items()]
             return _members(dict(sorted(known, key=lambda pair: pair[1].secret)), value, options)
-        case MapOf(_, Scalar() as entry), Mapping():
-            return {name: _named(name, _shown(key, entry, inner, options)) for name, inner in value.items()}
-        case MapOf(_, entry), Mapping():
-            return {name: _shown(key, entry, inner, options) for name, inner in value.items()}
-        case ListOf(_, item), list():
-            return [_shown(key, item, inner, options) for inner in value]
+        case Names(), Mapping():
+            entry = entry_of(bare)
+            entries = {name: _shown(key, entry, inner, options) for name, inner in value.items()}
+            is_single = isinstance(look(entry)[1], Form)
+            return {name: _named(name, inner) for name, inner in entries.items()} if is_single else entries
+        case Items(), list():
+            return [_shown(key, item_of(bare, said), inner, options) for inner in value]
         case _:
             pass
     if not key.secret or _says_where(value):
@@ -70,6 +72,6 @@ def _says_where(value: Json) -> bool:
 
 def _members(known: Mapping[str, Key], value: Mapping[str, Json], options: _Options) -> dict[str, Json]:
     return {
-        name: _shown(known[name.lower()], known[name.lower()].kind, inner, options) if name.lower() in known else MASK
+        name: _shown(known[name.lower()], known[name.lower()].type, inner, options) if name.lower() in known else MASK
         for name, inner in value.items()
     }

@@ -7,16 +7,53 @@ holds: whatever is read differently from how it is written leaves a note, and wh
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
+from types import MappingProxyType
+from typing import Any
 
 from restbroker.config.document import is_comment
-from restbroker.config.key import Key, Members, keys_of
+from restbroker.config.form import Form, Items, Names, entry_of, item_of, look, weights_of
+from restbroker.config.key import Key, Members, keys_of, rivals
 from restbroker.config.review import Review, at, shown
 from restbroker.job.json_types import Json
 
 
-def spellings(members: Members) -> dict[str, Key]:
+@cache
+def spellings(members: Members) -> Mapping[str, Key]:
     """Every key of the class by each of its spellings, in lower case."""
-    return {name.lower(): key for key in keys_of(members).values() for name in (key.name, *key.aliases)}
+    keys = keys_of(members).values()
+    return MappingProxyType({name.lower(): key for key in keys for name in (key.name, *key.aliases)})
+
+
+def canonical(annotation: Any, value: Json, place: str, review: Review) -> Json:  # noqa: ANN401  a type
+    """The value with each name in it as it is proper, without comments; what a variable says, read for its key."""
+    bare, said = look(annotation)
+    match said, value:
+        case None, Mapping():
+            folded = fold(bare, value, place, review)
+            refuse_doubles(bare, folded, place, review)
+            return canonical_members(bare, folded, place, review)
+        case Names(), Mapping():
+            entries = {name: one for name, one in value.items() if not is_comment(name)}
+            inner = entry_of(bare)
+            return {name: canonical(inner, one, at(place, shown(name)), review) for name, one in entries.items()}
+        case Items(), Mapping() if weights_of(bare) is not None:
+            return canonical(weights_of(bare), value, place, review)
+        case Items(), list():
+            inner = item_of(bare, said)
+            return [canonical(inner, one, f"{place}[{number}]", review) for number, one in enumerate(value)]
+        case Form(), _ if not isinstance(value, Mapping) and (text := review.text_of(place)) is not None:
+            # Which key a variable's part is may follow from another key, and only then can its text be read. In an
+            # object there may be other variables' parts.
+            return said.from_text(text)
+        case _:
+            return value
+
+
+def canonical_members(members: Members, folded: Mapping[str, Json], place: str, review: Review) -> dict[str, Json]:
+    """The same for an object whose own names are proper."""
+    types = {key.name: key.type for key in keys_of(members).values()}
+    return {name: canonical(types[name], one, at(place, name), review) for name, one in folded.items()}
 
 
 def fold(members: Members, document: Mapping[str, Json], place: str, review: Review) -> dict[str, Json]:
@@ -49,3 +86,11 @@ def nearest(members: Members, name: str) -> str:
     names = {spelling: key.name for spelling, key in spellings(members).items()}
     found = get_close_matches(name.lower()[:60], names, n=1, cutoff=0.6)
     return f"; did you mean {names[found[0]]}?" if found else ""
+
+
+def refuse_doubles(members: Members, names: Mapping[str, object], place: str, review: Review) -> None:
+    """Two ways to say one thing are a problem."""
+    for one, other in rivals(members):
+        if one in names and other in names:
+            both = f"{review.named(at(place, one))} and {review.named(at(place, other))}"
+            review.problems.append(f"{both}: say the same thing in two ways; keep one.")

@@ -7,13 +7,13 @@ holds: a test compares both files with this.
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 from restbroker.config.event_keys import EventsKeys, FilterKeys, RouteKeys, SourceKeys
+from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, look
 from restbroker.config.judged import Defaults, defaults_of
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of, rivals
 from restbroker.config.keys import Keys
-from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TlsKeys, TokenKeys
 from restbroker.config.roster_keys import QueryKeyKeys, RosterAuthKeys, RosterKeys
 from restbroker.job.json_types import Json
@@ -216,9 +216,10 @@ def _with_parts(name: str, members: Members) -> Iterator[tuple[str, str, Members
     """A class of keys, and those of the objects inside of it."""
     yield name, _other_defaults(members), members
     for key in keys_of(members).values():
-        entry = key.kind.entry if isinstance(key.kind, MapOf) else key.kind
-        if isinstance(entry, ObjectOf):
-            yield from _with_parts(f"{name}: {key.name}", entry.members)
+        bare, said = look(key.type)
+        entry, inner = look(entry_of(bare)) if isinstance(said, Names) else (bare, said)
+        if inner is None:
+            yield from _with_parts(f"{name}: {key.name}", entry)
 
 
 def _other_defaults(options: Members) -> str:
@@ -252,21 +253,24 @@ def _row(members: Members, key: Key) -> str:
     default = "" if key.default is None else f"`{json.dumps(key.default)}`"
     if key.mandatory is not None:
         default = "**mandatory**" + ("" if key.mandatory == "always" else f" ({key.mandatory})")
-    return f"| `{key.name}` | {_form(key.kind)} | {default} | {meaning(members, key)} |"
+    return f"| `{key.name}` | {_form(key.type)} | {default} | {meaning(members, key)} |"
 
 
-def _form(kind: Kind) -> str:
-    match kind:
-        case Scalar():
-            options = kind.schema.get("enum")
+def _form(annotation: Any) -> str:  # noqa: ANN401  a type
+    said = look(annotation)[1]
+    match said:
+        case Form():
+            options = said.schema.get("enum")
             if isinstance(options, list):
                 return ", ".join(f"`{option}`" for option in options)
-            low, high = kind.schema.get("minimum"), kind.schema.get("maximum")
-            return kind.name if low is None else f"{kind.name}, {low} to {high}"
-        case ListOf() | MapOf() | ObjectOf() | OptionsOf():
-            return kind.name
+            low, high = said.schema.get("minimum"), said.schema.get("maximum")
+            return said.name if low is None else f"{said.name}, {low} to {high}"
+        case Items() | Names():
+            return said.name
+        case OptionsOf() | None:
+            return "object"
         case _:
-            assert_never(kind)
+            assert_never(said)
 
 
 def write(kinds: Mapping[str, Members], sources: Mapping[str, Members], root: Path = Path()) -> None:

@@ -4,11 +4,11 @@
 """
 
 from collections.abc import Mapping
-from typing import assert_never
+from typing import Any, assert_never
 
+from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, item_of, look, weights_of
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of
 from restbroker.config.keys import Keys
-from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.reference import meaning
 from restbroker.job.json_types import Json
 
@@ -45,28 +45,30 @@ def _described(members: Members, key: Key) -> dict[str, Json]:
     if key.ignored is not None:
         more["deprecated"] = True
     # null means the default for every key.
-    found = _form(key.kind)
+    found = _form(key.type)
     form: dict[str, Json] = {"anyOf": [found, {"type": "null"}]} if found else {}
     return {"description": meaning(members, key), **more, **form}
 
 
-def _form(kind: Kind) -> dict[str, Json]:
-    match kind:
-        case Scalar():
-            return dict(kind.schema)
-        case ListOf():
-            items: dict[str, Json] = {"type": "array", "items": _form(kind.item)}
-            return items if kind.weighed is None else {"anyOf": [items, _form(kind.weighed)]}
-        case MapOf():
-            names = f"^({kind.names.pattern})$"
+def _form(annotation: Any) -> dict[str, Json]:  # noqa: ANN401  a type
+    bare, said = look(annotation)
+    match said:
+        case Form():
+            return dict(said.schema)
+        case Items():
+            items: dict[str, Json] = {"type": "array", "items": _form(item_of(bare, said))}
+            weights = weights_of(bare)
+            return items if weights is None else {"anyOf": [items, _form(weights)]}
+        case Names():
+            names = f"^({said.pattern.pattern})$"
             return {
                 "type": "object",
-                "patternProperties": {"^(_|//)": {}, names: _form(kind.entry)},
+                "patternProperties": {"^(_|//)": {}, names: _form(entry_of(bare))},
                 "additionalProperties": False,
             }
-        case ObjectOf():
-            return _object(kind.members)
-        case OptionsOf(_, of):
+        case None:
+            return _object(bare)
+        case OptionsOf(of):
             return {"$ref": f"#/$defs/{of}"}
         case _:
-            assert_never(kind)
+            assert_never(said)

@@ -8,14 +8,15 @@ shared with others.
 
 import re
 from collections.abc import Mapping
-from typing import assert_never
+from typing import Any, assert_never
 
-from restbroker.config.key import Key, Members, keys_of, rivals
+from restbroker.config.form import Form, Items, Names, OptionsOf, Said, entry_of, look
+from restbroker.config.forms import Unread
+from restbroker.config.key import Members, keys_of, rivals
 from restbroker.config.keys import Keys
-from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.names import nearest, spellings
 from restbroker.config.review import Review, at
-from restbroker.config.values import anything, json_or_text
+from restbroker.config.values import json_or_text
 from restbroker.job.json_types import Json
 
 PREFIX = "RESTBROKER_"
@@ -41,41 +42,50 @@ def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Revie
             continue
         under = found.get(key.name, below.get(key.name))
         place = key.name
-        found[key.name] = _set(key.kind, under, parts, environ[variable], place, variable, review)
+        found[key.name] = _set(key.type, under, parts, environ[variable], place, variable, review)
     return found
 
 
-def _set(kind: Kind, under: Json, parts: list[str], text: str, place: str, variable: str, review: Review) -> Json:
+def _set(
+    annotation: Any,  # noqa: ANN401  a type
+    under: Json,
+    parts: list[str],
+    text: str,
+    place: str,
+    variable: str,
+    review: Review,
+) -> Json:
     """`under` with the part at the end of `parts` set to what `text` says."""
+    bare, said = look(annotation)
     if not parts:
         review.set_by(place, variable, text)
-        return kind.from_text(text) if isinstance(kind, Scalar) else json_or_text(text)
+        return said.from_text(text) if isinstance(said, Form) else json_or_text(text)
     members = dict(under) if isinstance(under, Mapping) else {}
-    name = _member(kind, parts[0], members)
+    name = _member(bare, said, parts[0], members)
     where = at(place, name)
-    if isinstance(kind, ObjectOf):
-        _drop_rivals(kind.members, name, members, place, review)
-    members[name] = _set(_inside(kind, name), members.get(name), parts[1:], text, where, variable, review)
+    if said is None:
+        _drop_rivals(bare, name, members, place, review)
+    members[name] = _set(_inside(bare, said, name), members.get(name), parts[1:], text, where, variable, review)
     return members
 
 
-def _member(kind: Kind, part: str, members: Mapping[str, Json]) -> str:
+def _member(bare: Any, said: Said, part: str, members: Mapping[str, Json]) -> str:  # noqa: ANN401  a type
     """The member that a part of a variable's name means: one that is there, a known one, or a new one."""
-    plain = _worded if isinstance(kind, MapOf) else _plain
+    plain = _worded if isinstance(said, Names) else _plain
     for name in members:
         if plain(name) == plain(part):
             return name
-    match kind:
-        case ObjectOf():
-            return next((key.name for key in keys_of(kind.members).values() if _plain(key.name) == _plain(part)), part)
-        case Scalar() | MapOf():
-            return kind.part(part)
+    match said:
+        case None:
+            return next((key.name for key in keys_of(bare).values() if _plain(key.name) == _plain(part)), part)
+        case Form() | Names():
+            return said.part(part)
         case OptionsOf():
             return part.replace("_", "")
-        case ListOf():
+        case Items():
             return part
         case _:
-            assert_never(kind)
+            assert_never(said)
 
 
 def _worded(name: str) -> str:
@@ -86,15 +96,15 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _inside(kind: Kind, name: str) -> Kind:
-    match kind:
-        case ObjectOf():
-            key: Key | None = spellings(kind.members).get(name.lower())
-            return anything() if key is None else key.kind
-        case MapOf():
-            return kind.entry
+def _inside(bare: Any, said: Said, name: str) -> Any:  # noqa: ANN401  types
+    match said:
+        case None:
+            key = spellings(bare).get(name.lower())
+            return Unread if key is None else key.type
+        case Names():
+            return entry_of(bare)
         case _:
-            return anything()
+            return Unread
 
 
 def _drop_rivals(kind: Members, name: str, members: dict[str, Json], place: str, review: Review) -> None:

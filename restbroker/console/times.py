@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from restbroker.config.values import BadValue, duration, seconds
+from restbroker.config.values import BadValue, json_or_text, seconds
 from restbroker.errors import UsageError
 
 _YEAR_DAYS: Final = 366
@@ -33,7 +33,7 @@ def at_s(delay: str | None, at: str | None) -> float | None:
 def duration_s(option: str, text: str, most_days: int = 1) -> float:
     """The seconds of a duration such as 30s. Raises `UsageError`."""
     try:
-        return seconds(duration().from_text(text), most_days)
+        return seconds(json_or_text(text), most_days)
     except BadValue as bad:
         raise UsageError(f"{option} takes {bad.expected}.", f"For example: {option} 30s") from bad
 

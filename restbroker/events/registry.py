@@ -15,7 +15,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Final, Literal
 
 from restbroker.config.events import EventSource
-from restbroker.config.key import Members
+from restbroker.config.key import Kinds, Members
 from restbroker.servers.event_contract import Hook, Reader, Ways
 from restbroker.servers.findings import Finding
 
@@ -38,7 +38,7 @@ KINDS: Final = tuple(_FOLDERS)
 
 def kinds() -> Mapping[str, Members]:
     """The class of options of each kind, whose fields are made with `config.key.key`; for `config.load`."""
-    return {kind: _part(kind, "options").Options for kind in _FOLDERS}
+    return Kinds(_FOLDERS)
 
 
 def open_hook(source: EventSource) -> Hook:
@@ -62,5 +62,5 @@ def check(source: EventSource, states: "Sequence[SourceState]" = ()) -> Iterator
     return findings
 
 
-def _part(kind: str, name: Literal["options", "hook", "reader", "check"]) -> ModuleType:
+def _part(kind: str, name: Literal["hook", "reader", "check"]) -> ModuleType:
     return import_module(f"{_FOLDERS[kind]}.{name}")

@@ -19,7 +19,7 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Final, Literal
 
-from restbroker.config.key import Members
+from restbroker.config.key import Kinds, Members
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Catalogue
@@ -52,7 +52,7 @@ KINDS: Final = tuple(_FOLDERS)
 
 def kinds() -> Mapping[str, Members]:
     """The class of options of each kind, whose fields are made with `config.key.key`; for `config.load`."""
-    return {kind: _part(kind, "options").Options for kind in _FOLDERS}
+    return Kinds(_FOLDERS)
 
 
 def catalogue(kind: str, version: str | None = None) -> Catalogue:
@@ -133,7 +133,7 @@ def suggest(target: Target, allowed: Allowed) -> str | None:
     return text
 
 
-_Part = Literal["options", "catalogue", "connector", "check", "suggest", "logins", "ctl"]
+_Part = Literal["catalogue", "connector", "check", "suggest", "logins", "ctl"]
 
 
 def _part(kind: str, name: _Part) -> ModuleType:

@@ -14,6 +14,8 @@ from tests.support.wait import until
 NEEDED = {
     *("attr", "attrs"),
     *("trio", "outcome", "sniffio", "sortedcontainers", "idna"),
+    # cattrs: the configuration; typing_extensions with it.
+    *("cattrs", "typing_extensions"),
     *("httptools", "orjson"),
     *("redis", "hiredis"),
     # Of the command line, 1 MiB in all.

@@ -1,12 +1,12 @@
 """Two kinds of targets, and of sources, for what is tested of the configuration without any server."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import attrs
 
-from restbroker.config import values
 from restbroker.config.events import EventSource
+from restbroker.config.form import whole
 from restbroker.config.judged import At, SourceDefaults
 from restbroker.config.key import Members, key
 from restbroker.config.review import Review
@@ -16,7 +16,7 @@ from restbroker.servers.ejabberd.options import Options
 
 @attrs.frozen
 class Other:
-    deep: bool = key("Deep", values.switch(), "Anything.", False)
+    deep: bool = key("Deep", "Anything.", False)
 
 
 @attrs.frozen
@@ -24,8 +24,8 @@ class Fetched:
     """Options of a kind that nobody posts to."""
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True)
-    depth: int | None = key("Depth", values.whole(1, 9), "Anything.")
-    token: str | None = key("Token", values.text(), "A secret.", secret=True)
+    depth: Annotated[int, whole(1, 9)] | None = key("Depth", "Anything.")
+    token: str | None = key("Token", "A secret.", secret=True)
 
     def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
         if self.depth is None:

@@ -3,20 +3,18 @@
 The loader makes an instance, which makes `settings.Settings` of itself: those are the finished source's options. Always
 holds: neither Trio nor a client of RabbitMQ is loaded here.
 """
-# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final, get_args
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 import attrs
 
-from restbroker.config import values
 from restbroker.config.events import EventSource
+from restbroker.config.form import Items, Names, whole, word
 from restbroker.config.judged import At, SourceDefaults
 from restbroker.config.key import key
-from restbroker.config.kinds import ListOf, MapOf, ObjectOf, Scalar
 from restbroker.config.objects import TlsKeys
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
@@ -38,13 +36,14 @@ _KEYS: Final[Mapping[Carries, tuple[str, ...]]] = {
 }
 
 
-def _name() -> Scalar:
-    return values.word("name", _NAME, "a name of letters, digits and . _ : @ -")
-
-
-def _binding_keys() -> ListOf:
-    item = values.word("key", _KEY, 'a routing key, perhaps with * and #, such as "#.chat_msg_recv"')
-    return ListOf("list of keys", item, 'a list of routing keys such as ["#.chat_msg_recv"]')
+_BindingKeys: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items(
+        "list of keys",
+        'a list of routing keys such as ["#.chat_msg_recv"]',
+        word("key", _KEY, 'a routing key, perhaps with * and #, such as "#.chat_msg_recv"'),
+    ),
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -52,29 +51,20 @@ class ExchangeKeys:
     """One exchange."""
 
     carries: Carries | None = key(
-        "Carries",
-        values.choice(*get_args(Carries)),
-        "What is published there; known for exchanges of MongooseIM's default names.",
+        "Carries", "What is published there; known for exchanges of MongooseIM's default names."
     )
-    type: ExchangeType = key(
-        "Type", values.choice(*get_args(ExchangeType)), "Its type, as `type` in MongooseIM's configuration.", "topic"
-    )
+    type: ExchangeType = key("Type", "Its type, as `type` in MongooseIM's configuration.", "topic")
     durable: bool = key(
         "Durable",
-        values.switch(),
         "As `durable` in MongooseIM's configuration. If restbroker makes the exchange with another one, MongooseIM"
         " refuses to start.",
         default=False,
     )
     create: bool = key(
-        "Create",
-        values.switch(),
-        "Make it where it is missing: after a restart of RabbitMQ, MongooseIM does not.",
-        default=True,
+        "Create", "Make it where it is missing: after a restart of RabbitMQ, MongooseIM does not.", default=True
     )
-    keys: tuple[str, ...] = key(
+    keys: _BindingKeys = key(
         "Keys",
-        _binding_keys(),
         "The routing keys that are wanted; without it, `#` of presence, `#.chat_msg_recv` of chat,"
         " `#.groupchat_msg_sent` of groupchat.",
         (),
@@ -85,10 +75,6 @@ class ExchangeKeys:
 _ALL: Final[Mapping[str, ExchangeKeys]] = MappingProxyType({name: ExchangeKeys() for name in _KNOWN})
 
 
-def _exchanges() -> MapOf:
-    return MapOf("exchanges by name", ObjectOf("object", ExchangeKeys), _NAME, "a name of letters, digits, . _ : @ -")
-
-
 @attrs.frozen(kw_only=True)
 class Options:
     """What is written under `Options`."""
@@ -97,36 +83,32 @@ class Options:
 
     url: str | None = key(
         "URL",
-        values.text(),
         "RabbitMQ, as amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps:// for TLS. A vhost named / is written %2F, or"
         " left out.",
         secret=True,
         mandatory="or URLFile",
     )
-    url_file: str | None = key("URLFile", values.text(), "A file that holds it.", instead_of=("URL",))
-    tls: TlsKeys | None = key("TLS", ObjectOf("object", TlsKeys), "Certificates, for amqps.")
-    queue: str | None = key(
-        "RabbitQueue", _name(), "The queue in RabbitMQ; without it, restbroker. and the name of the source."
+    url_file: str | None = key("URLFile", "A file that holds it.", instead_of=("URL",))
+    tls: TlsKeys | None = key("TLS", "Certificates, for amqps.")
+    queue: Annotated[str, word("name", _NAME, "a name of letters, digits and . _ : @ -")] | None = key(
+        "RabbitQueue", "The queue in RabbitMQ; without it, restbroker. and the name of the source."
     )
     queue_type: QueueType = key(
         "QueueType",
-        values.choice(*get_args(QueueType)),
         "A quorum queue keeps its events over a restart of RabbitMQ. A classic one loses them: MongooseIM marks none as"
         " lasting.",
         "quorum",
     )
-    exchanges: Mapping[str, ExchangeKeys] = key(
+    exchanges: Annotated[
+        Mapping[str, ExchangeKeys], Names("exchanges by name", _NAME, "a name of letters, digits, . _ : @ -")
+    ] = key(
         "Exchanges",
-        _exchanges(),
         "The exchanges that MongooseIM publishes to, by name; without it, presence, chat_msg and groupchat_msg.",
         _ALL,
         shown=None,
     )
-    prefetch: int = key(
-        "Prefetch",
-        values.whole(1, 10_000),
-        "How many events may be in hand: so many at most come twice after a lost connection.",
-        400,
+    prefetch: Annotated[int, whole(1, 10_000)] = key(
+        "Prefetch", "How many events may be in hand: so many at most come twice after a lost connection.", 400
     )
 
     def judged(self, source: EventSource, at: At, review: Review) -> EventSource:

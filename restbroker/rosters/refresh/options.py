@@ -1,10 +1,11 @@
 """The options that a target of kind `prosody-roster` takes beyond those of every target. Loads no Trio."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import attrs
 
-from restbroker.config import values
+from restbroker.config import forms
+from restbroker.config.form import whole
 from restbroker.config.judged import At, Defaults
 from restbroker.config.key import key
 from restbroker.config.review import Review
@@ -20,16 +21,13 @@ class Options:
     DEFAULTS: ClassVar[Defaults] = Defaults(concurrency=200, timeout_s=5.0)
     """A job waits for its turn most of the time. Prosody answers within milliseconds, or never."""
 
-    debounce_s: float = key(
-        "Debounce", values.duration(), "A refresh waits until a roster has not changed for so long.", 0.2, shown="200ms"
+    debounce_s: forms.Duration = key(
+        "Debounce", "A refresh waits until a roster has not changed for so long.", 0.2, shown="200ms"
     )
-    max_wait_s: float = key(
-        "MaxWait", values.duration(), "But not longer than this after the first change.", 1.0, shown="1s"
-    )
-    batch_size: int = key("BatchSize", values.whole(1, 50), "How many users one request refreshes at most.", 50)
+    max_wait_s: forms.Duration = key("MaxWait", "But not longer than this after the first change.", 1.0, shown="1s")
+    batch_size: Annotated[int, whole(1, 50)] = key("BatchSize", "How many users one request refreshes at most.", 50)
     writes_only: bool = key(
         "WritesOnly",
-        values.switch(),
         "Take the commands that change rosters, and pass refreshes on to Roster.Target: Prosody is never asked, so that"
         " these go on while it is down.",
         False,

@@ -1,10 +1,10 @@
 """The options that a target of kind `ejabberd` takes beyond those of every target."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import attrs
 
-from restbroker.config import values
+from restbroker.config.form import whole
 from restbroker.config.judged import At
 from restbroker.config.key import key
 from restbroker.config.review import Review
@@ -20,12 +20,9 @@ class Options:
     USUAL_URL: ClassVar[str] = "http://127.0.0.1:5281/api"
     USUAL_LOGIN: ClassVar[str] = "admin@example.org"
 
-    server_version: str = key(
-        "ServerVersion", values.text(), "The server's version, e.g. 24.12; auto: ask the server.", "auto"
-    )
-    api_version: int | None = key(
+    server_version: str = key("ServerVersion", "The server's version, e.g. 24.12; auto: ask the server.", "auto")
+    api_version: Annotated[int, whole(0, 9999)] | None = key(
         "ApiVersion",
-        values.whole(0, 9999),
         "The version of the API to which commands are posted, as COMMAND/vN, where a job names none; needs ejabberd"
         " 24.02 or newer.",
     )

@@ -4,32 +4,32 @@ The loader makes an instance, which makes `recipes.Settings` of itself: those ar
 holds: no Trio is loaded here; a template that is broken, a secret that cannot be read and a header that must not be
 given are problems that name their place.
 """
-# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import attrs
 
-from restbroker.config import values
+from restbroker.config.form import Names
+from restbroker.config.forms import Unread
 from restbroker.config.judged import At
 from restbroker.config.key import key
-from restbroker.config.kinds import MapOf, ObjectOf
 from restbroker.config.logins import tell_plain
 from restbroker.config.review import Review, at
 from restbroker.config.secret import Secret
 from restbroker.config.target import Issued, Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
-from restbroker.job.json_types import Json
 from restbroker.servers.http import forms, signature, template
+from restbroker.servers.http.forms import Given
 from restbroker.servers.http.recipes import Recipe, Settings, header_value, secrets_of
 from restbroker.servers.http.template import BadTemplate, Template, Text
 
 T = TypeVar("T")
 _BODILESS: Final = frozenset({"GET", "HEAD", "DELETE"})
+_RETRY: Final = (408, 425, 429, 500, 502, 503, 504)
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _OURS: Final = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"}
@@ -38,50 +38,36 @@ _OURS: Final = frozenset(
 """Headers that the client and the connector write by themselves."""
 _SECRET_NAME: Final = re.compile("auth|cookie|key|pass|secret|token|session|credential|signature")
 
-Given = str | tuple[str, str]
-"""A secret as written: its text, or where it is ("File" or "Env") and that one's name."""
-
 _NOTHING: Mapping[str, Given] = MappingProxyType({})
 _NO_QUERY: Mapping[str, str] = MappingProxyType({})
-
-
-def _statuses(name: str, meaning: str, *shown: int | str) -> tuple[range, ...]:
-    default = tuple(range(int(str(one)[0]) * 100, int(str(one)[0]) * 100 + 100) if isinstance(one, str) else
-                    range(one, one + 1) for one in shown)  # fmt: skip
-    found: tuple[range, ...] = key(name, forms.statuses(), meaning, default, shown=list(shown))
-    return found
 
 
 @attrs.frozen(kw_only=True)
 class CommandKeys:
     """One command."""
 
-    method: str = key("Method", values.choice(*forms.METHODS), "The request's method.", "POST")
-    path: str = key("Path", values.text(), "Appended to the target's URL; a template.", "", shown=None)
-    query: Mapping[str, str] = key(
-        "Query", forms.query(), "What follows the path; each value is a template.", _NO_QUERY, shown=None
-    )
-    body: Json = key(
+    method: forms.Method = key("Method", "The request's method.", "POST")
+    path: str = key("Path", "Appended to the target's URL; a template.", "", shown=None)
+    query: forms.Query = key("Query", "What follows the path; each value is a template.", _NO_QUERY, shown=None)
+    body: Unread = key(
         "Body",
-        values.anything(),
         "A JSON value whose texts are templates. Without it: an object of the arguments that Path and Query leave.",
     )
     encoding: Literal["json", "form", "none"] | None = key(
-        "Encoding",
-        values.choice("json", "form", "none"),
-        "Of the body. Without it, GET, HEAD and DELETE have none.",
-        shown="json",
+        "Encoding", "Of the body. Without it, GET, HEAD and DELETE have none.", shown="json"
     )
-    headers: Mapping[str, Given] = key(
-        "Headers", forms.headers(), "More headers, or others than the target's.", _NOTHING, shown=None, secret=True
+    headers: forms.Headers = key(
+        "Headers", "More headers, or others than the target's.", _NOTHING, shown=None, secret=True
     )
-    success: tuple[range, ...] = _statuses("Success", "Statuses that mean that it is done.", "2xx")
-    retry: tuple[range, ...] = _statuses(
-        "Retry", "Statuses after which it is sent again; all others park the job.", 408, 425, 429, 500, 502, 503, 504
+    success: forms.Statuses = key("Success", "Statuses that mean that it is done.", (range(200, 300),), shown=["2xx"])
+    retry: forms.Statuses = key(
+        "Retry",
+        "Statuses after which it is sent again; all others park the job.",
+        tuple(range(one, one + 1) for one in _RETRY),
+        shown=list(_RETRY),
     )
     idempotent: bool = key(
         "Idempotent",
-        values.switch(),
         "It does no harm to send it twice, since the receiver knows a repetition by `Idempotency-Key` or `webhook-id`,"
         " which are the jid. GET, HEAD, PUT and DELETE need not say so.",
         False,
@@ -92,28 +78,20 @@ class CommandKeys:
 class ProbeKeys:
     """How the target is asked whether it works."""
 
-    method: str = key("Method", values.choice("GET", "HEAD"), "The request's method.", "GET")
-    path: str = key("Path", values.text(), "Appended to the target's URL; no template.", "", shown=None)
+    method: Literal["GET", "HEAD"] = key("Method", "The request's method.", "GET")
+    path: str = key("Path", "Appended to the target's URL; no template.", "", shown=None)
 
 
 @attrs.frozen(kw_only=True)
 class Options:
     """What is written under `Options`."""
 
-    commands: Mapping[str, CommandKeys] = key(
-        "Commands",
-        MapOf("commands by name", ObjectOf("object", CommandKeys), forms.COMMAND, "a command's name"),
-        "What jobs may ask for; nothing else is sent.",
-        MappingProxyType({}),
-        shown=None,
-        mandatory="always",
+    commands: Annotated[Mapping[str, CommandKeys], Names("commands by name", forms.COMMAND, "a command's name")] = key(
+        "Commands", "What jobs may ask for; nothing else is sent.", MappingProxyType({}), shown=None, mandatory="always"
     )
-    headers: Mapping[str, Given] = key(
-        "Headers", forms.headers(), "Headers of every request.", _NOTHING, shown=None, secret=True
-    )
-    signing: tuple[Given, ...] = key(
+    headers: forms.Headers = key("Headers", "Headers of every request.", _NOTHING, shown=None, secret=True)
+    signing: forms.Secrets = key(
         "SigningSecrets",
-        forms.secrets(),
         "Sign each request as Standard Webhooks does, with each of these (`whsec_…`); several during a rotation.",
         (),
         shown=None,
@@ -121,15 +99,11 @@ class Options:
     )
     probe: ProbeKeys | None = key(
         "Probe",
-        ObjectOf("object", ProbeKeys),
         "What to ask to see whether the target works and takes the login: 2xx, or 401 and 403. Without it: HEAD of the"
         " URL, where every status below 500 means that it works.",
     )
     allow_private: bool = key(
-        "AllowPrivate",
-        values.switch(),
-        "Connect to addresses of private networks too: loopback, 10.0.0.0/8, link-local, …",
-        False,
+        "AllowPrivate", "Connect to addresses of private networks too: loopback, 10.0.0.0/8, link-local, …", False
     )
 
     def judged(self, target: Target, at: At, review: Review) -> Target:

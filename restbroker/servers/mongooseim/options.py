@@ -1,5 +1,4 @@
 """The options that a target of kind `mongooseim` takes beyond those of every target. No Trio is loaded here."""
-# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -8,7 +7,6 @@ from typing import ClassVar, Final
 
 import attrs
 
-from restbroker.config import values
 from restbroker.config.judged import At, Defaults
 from restbroker.config.key import key
 from restbroker.config.review import Review
@@ -33,14 +31,10 @@ class Options:
     """MongooseIM closes a connection after 5 s, and its listeners may want a Host that is none of its domains."""
 
     schema: Schema = key(
-        "Schema",
-        values.choice("admin", "domain_admin", "user"),
-        "Which endpoint the URL leads to: an admin's, a domain admin's or a user's.",
-        "admin",
+        "Schema", "Which endpoint the URL leads to: an admin's, a domain admin's or a user's.", "admin"
     )
     server_version: str = key(
         "ServerVersion",
-        values.text(),
         "The server's version, e.g. 6.5.0; auto: ask the server, which tells it to an admin alone.",
         "auto",
     )

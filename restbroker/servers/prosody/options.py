@@ -5,36 +5,24 @@ holds: no Trio is loaded here.
 """
 
 import re
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 import attrs
 
-from restbroker.config import values
+from restbroker.config import forms
+from restbroker.config.form import Items, word
 from restbroker.config.judged import At
 from restbroker.config.key import key
-from restbroker.config.kinds import ListOf, Scalar
 from restbroker.config.logins import checked_bearer, tell_plain
 from restbroker.config.review import Review
 from restbroker.config.target import Issued, Target
 from restbroker.config.urls import BadUrl, rest_address
-from restbroker.job.json_types import Json
 from restbroker.servers.prosody.settings import Place, Settings, admin_place, msg_place, own, rest_place
 from restbroker.servers.prosody.ways import Api
 
 _BROADCAST: Final = "announcement"
 _BROADCASTS: Final = "announce_*"
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
-
-
-def _field() -> Scalar:
-    expected = "a member's name"
-
-    def read(value: Json) -> str:
-        if not isinstance(value, str) or _FIELD.fullmatch(value) is None:
-            raise values.BadValue(expected, value)
-        return value
-
-    return Scalar("name", {"type": "string", "pattern": f"^{_FIELD.pattern}$"}, read, str)
 
 
 @attrs.frozen(kw_only=True)
@@ -45,28 +33,22 @@ class Options:
 
     admin_url: str | None = key(
         "AdminURL",
-        values.text(),
         "Where mod_http_admin_api is, for announcements, invites and users; of the same server and port as URL.",
     )
-    admin_token: str | None = key(
-        "AdminToken", values.text(), "The bearer token for it, where Auth has none or another.", secret=True
-    )
-    admin_token_file: str | None = key(
-        "AdminTokenFile", values.text(), "A file that holds that token.", instead_of=("AdminToken",)
-    )
+    admin_token: str | None = key("AdminToken", "The bearer token for it, where Auth has none or another.", secret=True)
+    admin_token_file: str | None = key("AdminTokenFile", "A file that holds that token.", instead_of=("AdminToken",))
     msg_url: str | None = key(
         "MsgURL",
-        values.text(),
         "Where mod_post_msg is, for the command `msg`; of the same server and port as URL. Needs Auth with Basic.",
     )
-    iq_timeout: float | None = key(
-        "IqTimeout",
-        values.duration(),
-        "How long an iq may take, where that is longer than RequestTimeout. mod_rest waits 300 s at most.",
+    iq_timeout: forms.Duration | None = key(
+        "IqTimeout", "How long an iq may take, where that is longer than RequestTimeout. mod_rest waits 300 s at most."
     )
-    fields: tuple[str, ...] = key(
+    fields: Annotated[
+        tuple[str, ...],
+        Items("list of names", 'a list of names such as ["receipt"]', word("name", _FIELD, "a member's name")),
+    ] = key(
         "Fields",
-        ListOf("list of names", _field(), 'a list of names such as ["receipt"]'),
         "Members of stanzas that your mod_rest knows and restbroker does not: it refuses others, since mod_rest leaves"
         " them out without a word.",
         (),

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from restbroker.config import mask
 from restbroker.config.core import Loaded
+from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, item_of, look
 from restbroker.config.key import Key, Members, keys_of
 from restbroker.config.keys import Keys, all_keys
-from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
@@ -46,37 +46,38 @@ def anywhere(secrets: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
 
 def may_hold_one(key: Key) -> bool:
     """Whether a secret may be written there. A list of names holds none: that of a token is called as the `Targets`."""
-    return key.name in SECRETS and not isinstance(key.kind, ListOf)
+    return key.name in SECRETS and not isinstance(look(key.type)[1], Items)
 
 
-def values_of(kind: Kind, key: Key) -> st.SearchStrategy[Any]:
+def values_of(annotation: Any, key: Key) -> st.SearchStrategy[Any]:
     """Mostly what the kind takes; where a secret belongs, a secret in whatever wrapping."""
     # A bare word where an address belongs is a host, and no secret.
     secret = may_hold_one(key)
     wrong = junk if not secret else anywhere(logins if key.name.endswith(("URL", "Host")) else words)
-    match kind:
-        case Scalar():
+    bare, said = look(annotation)
+    match said:
+        case Form():
             return wrong if secret else plain | junk | st.integers(1, 30)
-        case ListOf():
-            return st.lists(values_of(kind.item, key), max_size=2) | wrong
-        case MapOf():
+        case Items():
+            return st.lists(values_of(item_of(bare, said), key), max_size=2) | wrong
+        case Names():
             names = st.sampled_from(["a", "b", "ejabberd", "default"]) | st.text(max_size=3)
-            return st.dictionaries(names, values_of(kind.entry, key), max_size=2) | wrong
-        case ObjectOf():
-            return members_of(kind.members) | wrong
+            return st.dictionaries(names, values_of(entry_of(bare), key), max_size=2) | wrong
+        case None:
+            return members_of(bare) | wrong
         case OptionsOf():
             return st.one_of([members_of(members) for members in (*KINDS.values(), *SOURCES.values())]) | wrong
 
 
 def members_of(members: Members) -> st.SearchStrategy[dict[str, Any]]:
-    known = {key.name: values_of(key.kind, key) for key in keys_of(members).values()}
+    known = {key.name: values_of(key.type, key) for key in keys_of(members).values()}
     if not known:
         return st.just({})
     few = st.lists(st.sampled_from(sorted(known)), max_size=6, unique=True)
     return few.flatmap(lambda names: st.fixed_dictionaries({name: known[name] for name in names}))
 
 
-INSIDE = {key.name: values_of(key.kind, key) for key in all_keys().values() if key.name in ("Targets", "Tokens")}
+INSIDE = {key.name: values_of(key.type, key) for key in all_keys().values() if key.name in ("Targets", "Tokens")}
 documents = members_of(Keys) | st.fixed_dictionaries(INSIDE)
 
 
@@ -89,26 +90,27 @@ def outcome(document: dict[str, Json], folder: Path) -> Loaded | str:
         return str(error)
 
 
-def places(kind: Kind, key: Key, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def places(annotation: Any, key: Key, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Every place in a document where a secret may be written, by mistake one level too high too."""
     if may_hold_one(key):
         yield path
-    match kind:
-        case ObjectOf():
-            for inner in keys_of(kind.members).values():
-                yield from places(inner.kind, inner, (*path, inner.name))
-        case MapOf():
-            yield from places(kind.entry, key, (*path, "one"))
+    bare, said = look(annotation)
+    match said:
+        case None:
+            for inner in keys_of(bare).values():
+                yield from places(inner.type, inner, (*path, inner.name))
+        case Names():
+            yield from places(entry_of(bare), key, (*path, "one"))
         case OptionsOf():
             for inner in (
                 inner for members in (*KINDS.values(), *SOURCES.values()) for inner in keys_of(members).values()
             ):
-                yield from places(inner.kind, inner, (*path, inner.name))
-        case Scalar() | ListOf():
+                yield from places(inner.type, inner, (*path, inner.name))
+        case Form() | Items():
             pass
 
 
-EVERYWHERE = [path for key in all_keys().values() for path in places(key.kind, key, (key.name,))]
+EVERYWHERE = [path for key in all_keys().values() for path in places(key.type, key, (key.name,))]
 
 
 def test_a_secret_is_not_shown_wherever_it_is_written(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from restbroker.config.key import Key, Members
 from restbroker.config.keys import Keys, all_keys
 from restbroker.config.load import load
 from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TlsKeys, TokenKeys
-from restbroker.config.reader import instance
+from restbroker.config.reader import read_folded
 from restbroker.config.review import Review
 from restbroker.config.schema import schema as described
 from restbroker.events import registry as sources
@@ -50,7 +50,7 @@ def test_the_shown_default_of_every_key_is_what_its_reader_makes_the_real_defaul
             if shown.default is None or shown.name in ("RedisURL", "RestURL", "RedisDatabase") or field.default is None:
                 continue
             review = Review()
-            read = instance(members, {shown.name: shown.default}, "", review)
+            read = read_folded(members, {shown.name: shown.default}, "", review)
             assert (getattr(read, field.name), review.problems) == (field.default, []), shown.name
 
 

@@ -2,24 +2,22 @@
 
 Always holds: a finished source has a key of some length, and topics, none of whose queues a target serves.
 """
-# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 import attrs
 
-from restbroker.config import forms, values
+from restbroker.config import forms
 from restbroker.config.build_events import LEAST_SECRET
 from restbroker.config.events import EventSource
+from restbroker.config.form import Names, word
 from restbroker.config.judged import At, SourceDefaults
 from restbroker.config.key import key
-from restbroker.config.kinds import MapOf, ObjectOf
 from restbroker.config.review import Review
 from restbroker.config.review import at as place_of
-from restbroker.job.event import EventType
 
 _TOPIC: Final = re.compile(r"[A-Za-z0-9_-]{1,256}(?:\.fifo)?", re.ASCII)
 _ACCESS_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
@@ -29,17 +27,14 @@ _ACCESS_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 class TopicKeys:
     """One entry of `Topics`."""
 
-    type: EventType | None = key(
+    type: Literal["message", "groupchat", "presence"] | None = key(
         "Type",
-        values.choice("message", "groupchat", "presence"),
         "What MongooseIM publishes there: message for its pm_messages_topic, groupchat for muc_messages_topic, presence"
         " for presence_updates_topic.",
         mandatory="always",
     )
-    queue: str | None = key(
-        "Queue", forms.queue(), "The queue of its events, whatever Routes say; without it, the source's."
-    )
-    job_class: str | None = key("Class", forms.job_class(), "The class of their jobs; without it, the source's.")
+    queue: forms.Queue | None = key("Queue", "The queue of its events, whatever Routes say; without it, the source's.")
+    job_class: forms.JobClass | None = key("Class", "The class of their jobs; without it, the source's.")
 
 
 _NO_TOPICS: Mapping[str, TopicKeys] = MappingProxyType({})
@@ -52,33 +47,27 @@ class Options:
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(path="/", is_signed=True, has_ids=False)
     """MongooseIM posts to / alone."""
 
-    access_key: str | None = key(
-        "AccessKey",
-        values.word("name of a key", _ACCESS_KEY, "a name of 1 to 128 of A-Z, a-z, 0-9, - and _"),
-        "The access_key_id of MongooseIM: any name.",
-        mandatory="always",
-    )
+    access_key: (
+        Annotated[str, word("name of a key", _ACCESS_KEY, "a name of 1 to 128 of A-Z, a-z, 0-9, - and _")] | None
+    ) = key("AccessKey", "The access_key_id of MongooseIM: any name.", mandatory="always")
     secret_key: str | None = key(
         "SecretKey",
-        values.text(),
         f"Its secret_access_key, of {LEAST_SECRET} characters or more.",
         secret=True,
         mandatory="or SecretKeyFile",
     )
-    secret_key_file: str | None = key(
-        "SecretKeyFile", values.text(), "A file that holds it.", instead_of=("SecretKey",)
-    )
-    topics: Mapping[str, TopicKeys] = key(
+    secret_key_file: str | None = key("SecretKeyFile", "A file that holds it.", instead_of=("SecretKey",))
+    topics: Annotated[
+        Mapping[str, TopicKeys], Names("topics by name", _TOPIC, "the name of a topic, not its whole ARN", str)
+    ] = key(
         "Topics",
-        MapOf("topics by name", ObjectOf("object", TopicKeys), _TOPIC, "the name of a topic, not its whole ARN", str),
         "What is published on which topic, by the names that MongooseIM knows them by.",
         _NO_TOPICS,
         shown=None,
         mandatory="always",
     )
-    skew_s: float = key(
+    skew_s: forms.Duration = key(
         "ClockSkew",
-        values.duration(),
         "How far MongooseIM's clock may be from this one. For so long a request that somebody has got hold of can be"
         " sent again.",
         900.0,

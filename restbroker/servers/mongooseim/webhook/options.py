@@ -1,11 +1,12 @@
 """The options that a source of kind `mongooseim-webhook` takes beyond those of every source. Loads no Trio."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import attrs
 
-from restbroker.config import values
+from restbroker.config import forms
 from restbroker.config.events import EventSource
+from restbroker.config.form import duration
 from restbroker.config.judged import At, SourceDefaults
 from restbroker.config.key import key
 from restbroker.config.review import Review
@@ -17,17 +18,15 @@ class Options:
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(has_ids=False)
 
-    resend_s: float = key(
+    resend_s: Annotated[float, duration(none=True)] = key(
         "Resend",
-        values.duration_or_none(),
         "The same message of the same sender to the same receiver within this time is one: MongooseIM posts it three"
         " times where it gets no answer. 0: none is.",
         1.0,
         shown="1s",
     )
-    patience_s: float = key(
+    patience_s: forms.Duration = key(
         "Patience",
-        values.duration(),
         "How long Redis may take until 503 is answered: whoever sends a message in MongooseIM waits as long.",
         0.5,
         shown="500ms",

@@ -2,7 +2,6 @@
 
 The loader makes an instance, which makes `Settings` of itself: those are the finished target's options.
 """
-# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -11,7 +10,6 @@ from typing import ClassVar, Final, Literal
 
 import attrs
 
-from restbroker.config import values
 from restbroker.config.judged import At, Defaults
 from restbroker.config.key import key
 from restbroker.config.logins import check_name_alone, tell_plain
@@ -64,24 +62,19 @@ class Options:
     """Openfire's threads are few, and it closes a connection that was idle for 30 s (measured)."""
 
     secret: str | None = key(
-        "Secret", values.text(), "The shared secret (plugin.ofchat.secret), where Auth is not given.", secret=True
+        "Secret", "The shared secret (plugin.ofchat.secret), where Auth is not given.", secret=True
     )
-    secret_file: str | None = key("SecretFile", values.text(), "A file that holds that secret.", instead_of=("Secret",))
+    secret_file: str | None = key("SecretFile", "A file that holds that secret.", instead_of=("Secret",))
     passwords_file: str | None = key(
         "PasswordsFile",
-        values.text(),
         "A private file with a line user:password for each user who is logged in with his own password; the others are"
         " logged in by the target's login, which must be an administrator's.",
     )
     paths: Paths = key(
-        "Paths",
-        values.choice("source", "documented"),
-        "Which form a path has where the plugin's documentation and its source differ.",
-        "source",
+        "Paths", "Which form a path has where the plugin's documentation and its source differ.", "source"
     )
     joins: bool = key(
         "JoinRooms",
-        values.switch(),
         "Have a user join a room before he posts or invites there, unless he joined it by the login that he has: after"
         " a restart of the server nobody is in any room.",
         True,

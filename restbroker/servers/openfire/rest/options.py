@@ -3,13 +3,11 @@
 The loader makes an instance, which makes `settings.Settings` of itself: those are the finished target's options. Always
 holds: no Trio is loaded here.
 """
-# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
 
 from typing import ClassVar, Final
 
 import attrs
 
-from restbroker.config import values
 from restbroker.config.judged import At, Defaults
 from restbroker.config.key import key
 from restbroker.config.logins import check_name_alone, checked_bearer, tell_plain
@@ -33,16 +31,12 @@ class Options:
 
     secret: str | None = key(
         "Secret",
-        values.text(),
         "The plugin's shared secret (plugin.restapi.secret), where that is its authentication. Excludes Auth.",
         secret=True,
     )
-    secret_file: str | None = key(
-        "SecretFile", values.text(), "A file that holds the shared secret.", instead_of=("Secret",)
-    )
+    secret_file: str | None = key("SecretFile", "A file that holds the shared secret.", instead_of=("Secret",))
     write: Form = key(
         "Write",
-        values.choice("xml", "json"),
         "How bodies are written: xml, which all versions of the plugin read alike, or json, in the server's dialect.",
         "xml",
     )

@@ -3,18 +3,17 @@
 The loader makes an instance, which makes `settings.Settings` of itself: those are the finished source's options. Always
 holds: neither Trio nor an HTTP client is loaded here.
 """
-# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
 
 import re
-from typing import ClassVar, Final, get_args
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 import attrs
 
-from restbroker.config import values
+from restbroker.config import forms
 from restbroker.config.events import EventSource
+from restbroker.config.form import Items, whole, word
 from restbroker.config.judged import At, SourceDefaults
 from restbroker.config.key import key
-from restbroker.config.kinds import ListOf
 from restbroker.config.passwords import passwords_in
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
@@ -31,9 +30,14 @@ _LEAST_BUFFER: Final = 1024 * 1024
 _MOST_BUFFER: Final = 4 * 1024 * 1024 * 1024
 
 
-def _users() -> ListOf:
-    item = values.word("name", _USER, "a user's name, without @ and host")
-    return ListOf("list of names", item, 'a list of users\' names such as ["ann", "bob"]')
+_Users: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items(
+        "list of names",
+        'a list of users\' names such as ["ann", "bob"]',
+        word("name", _USER, "a user's name, without @ and host"),
+    ),
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -43,69 +47,57 @@ class Options:
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, has_ids=False, target_kind="openfire-chat")
 
     target: str | None = key(
-        "Target",
-        values.text(),
-        "The target of the kind openfire-chat whose server and logins are used.",
-        mandatory="always",
+        "Target", "The target of the kind openfire-chat whose server and logins are used.", mandatory="always"
     )
-    users: tuple[str, ...] = key(
+    users: _Users = key(
         "Users",
-        _users(),
         "Whose streams are read, as names. They are logged in, but for who was logged off by a job.",
         (),
         shown=None,
         mandatory="or Askers",
     )
-    askers: tuple[str, ...] = key(
+    askers: _Users = key(
         "Askers",
-        _users(),
         "Users who ask experts (the command ask) and are not logged in: a stream of theirs is there while they ask.",
         (),
         shown=None,
     )
     passwords_file: str | None = key(
         "PasswordsFile",
-        values.text(),
         "A private file with a line user:password for each of them: a stream is given to its user alone. It is read"
         " anew whenever a stream is opened.",
         mandatory="always",
     )
     raw: RawMode = key(
         "Raw",
-        values.choice(*get_args(RawMode)),
         "typed: an event for each that the server has a form for; stanzas: for each stanza that reaches the user, as"
         " XML; both: most come twice.",
         "typed",
     )
     announces: bool = key(
         "Announce",
-        values.switch(),
         "Make a user available after each login, once his stream is open; the login itself does so before.",
         default=True,
     )
-    silence: float = key(
+    silence: forms.Duration = key(
         "Silence",
-        values.duration(),
         "So long may nothing come, not even a heartbeat (10 s), until the stream is opened anew.",
         SILENCE_S,
         shown=f"{SILENCE_S:g}s",
     )
-    lease: float = key(
+    lease: forms.Duration = key(
         "Lease",
-        values.duration(),
         "So long after a process died without a word another one reads its users' streams.",
         LEASE_S,
         shown=f"{LEASE_S:g}s",
     )
-    limit: int = key(
+    limit: Annotated[int, whole(_LEAST_LIMIT, _MOST_LIMIT)] = key(
         "LargestEvent",
-        values.whole(_LEAST_LIMIT, _MOST_LIMIT),
         "How many bytes an event may have; a larger one is lost. A message is at least a third larger there.",
         4 * 1024 * 1024,
     )
-    buffer: int = key(
+    buffer: Annotated[int, whole(_LEAST_BUFFER, _MOST_BUFFER)] = key(
         "Buffer",
-        values.whole(_LEAST_BUFFER, _MOST_BUFFER),
         "How many bytes of events wait in memory while Redis takes none. Then no stream is read, and Openfire has those"
         " wait who send to these users.",
         BUFFER_BYTES,

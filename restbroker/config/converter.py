@@ -1,0 +1,132 @@
+"""The converter, which makes attrs classes of JSON: strict, and with every problem, not the first alone.
+
+Called by `config.reader`. cattrs finds the hook of each type. All hooks are ours, since its own take `3.7` for 3,
+`true` for 1, "abc" for a list; none is generated, since that costs more than to read a class once, as we do. Always
+holds: what a form does not take raises a group of `BadValue`, each with its place; a type without a form is refused.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, NoReturn, TypeAlias
+
+from cattrs import BaseConverter
+
+from restbroker.config.form import SWITCH, TEXT, Form, Items, Names, OptionsOf, entry_of, item_of, look, weights_of
+from restbroker.config.key import keys_of
+from restbroker.config.review import at, shown
+from restbroker.config.values import BadValue
+from restbroker.job.json_types import Json
+
+_Hook: TypeAlias = Callable[[Any, Any], Any]
+_Part: TypeAlias = tuple[str, Callable[[], object], bool | None]
+"""A part's place in its whole, what reads it, and whether it is a secret; None: if the whole is one."""
+
+
+def problems_in(wrong: BadValue | ExceptionGroup[Exception]) -> list[BadValue]:
+    """Each value that is wrong."""
+    return [one for one in ([wrong] if isinstance(wrong, BadValue) else wrong.exceptions) if isinstance(one, BadValue)]
+
+
+def _read(parts: Iterable[_Part]) -> list[Any]:
+    """What each part reads. Raises a group of all that is wrong in any."""
+    read: list[object] = []
+    problems: list[BadValue] = []
+    for place, part, secret in parts:
+        try:
+            read.append(part())
+        except (BadValue, ExceptionGroup) as wrong:
+            for problem in problems_in(wrong):
+                problem.where = at(place, problem.where)
+                problem.secret = secret if problem.secret is None else problem.secret
+                problems.append(problem)
+    if problems:
+        raise ExceptionGroup("values that their keys do not take", problems)
+    return read
+
+
+def _value(form: Form) -> _Hook:
+    return lambda value, _: form.read(value)
+
+
+def _listed(items: Items, bare: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a type
+    item = converter.get_structure_hook(item_of(bare, items))
+    weights = None if weights_of(bare) is None else converter.get_structure_hook(weights_of(bare))
+
+    def read(value: Json, _: object) -> object:
+        if isinstance(value, Mapping) and weights is not None:
+            return weights(value, None)
+        if not isinstance(value, list):
+            raise BadValue(items.expected, value)
+        return tuple(_read((f"[{number}]", partial(item, one, None), None) for number, one in enumerate(value)))
+
+    return read
+
+
+def _named(names: Names, bare: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a type
+    entry = converter.get_structure_hook(entry_of(bare))
+
+    def checked(name: str) -> None:
+        if not names.pattern.fullmatch(name):
+            raise BadValue(names.expected, shown(name))
+
+    def read(value: Json, _: object) -> dict[str, object]:
+        if not isinstance(value, Mapping):
+            raise BadValue(f"an object: {names.name}", value)
+        parts: list[_Part] = []
+        for name, one in value.items():
+            parts += [(shown(name), partial(checked, name), False), (shown(name), partial(entry, one, None), None)]
+        return dict(zip(value, _read(parts)[1::2], strict=True))
+
+    return read
+
+
+def _object(bare: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a type
+    fields = {key.name: (field, key.secret) for field, key in keys_of(bare).items()}
+    hooks = {key.name: converter.get_structure_hook(key.type) for key in keys_of(bare).values()}
+
+    def read(value: Json, _: object) -> object:
+        if not isinstance(value, Mapping):
+            raise BadValue(f"an object of {', '.join(fields)}", value)
+        parts = ((name, partial(hooks[name], one, None), fields[name][1]) for name, one in value.items())
+        return bare(**dict(zip((fields[name][0] for name in value), _read(parts), strict=True)))
+
+    return read
+
+
+def _options(value: Json, _: object) -> Mapping[str, Json]:
+    if not isinstance(value, Mapping):
+        raise BadValue("an object", value)
+    return value
+
+
+def _hook(annotation: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a type
+    bare, said = look(annotation)
+    match said:
+        case Form():
+            return _value(said)
+        case Items():
+            return _listed(said, bare, converter)
+        case Names():
+            return _named(said, bare, converter)
+        case OptionsOf():
+            return _options
+        case None:
+            return _object(bare, converter)
+
+
+def _refuse(_: object, __: object) -> NoReturn:
+    raise TypeError("It is not said how such a value is written.")
+
+
+def _converter() -> BaseConverter:
+    made = BaseConverter()
+    made.register_structure_hook_factory(lambda _: True, _hook)
+    # For these cattrs asks no factory.
+    made.register_structure_hook(str, _value(TEXT))
+    made.register_structure_hook(bool, _value(SWITCH))
+    for plain in (int, float, bytes):
+        made.register_structure_hook(plain, _refuse)
+    return made
+
+
+CONVERTER: Final = _converter()

@@ -1,0 +1,189 @@
+"""What a type alone does not say about a value: how it is written. Put beside the type by `Annotated`.
+
+Used in the annotations of keys (`config.forms` has those that several share); followed by `config.converter`, by the
+schema, the reference page and whatever shows values. Always holds: a form never turns one type into another silently
+(`true` is no 1, `3.7` is no 3); a plain `bool`, `str` or `Literal` needs none, an attrs class is an object of its keys.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+
+import attrs
+
+from restbroker.config.values import BadValue, is_plain, json_or_text, seconds
+from restbroker.job.json_types import Json
+
+_DIGITS = re.compile(r"[+-]?\d{1,30}", re.ASCII)
+_NO_TIME = re.compile(r"0+(?:\.0+)?(?:ms|s|m|h|d)?", re.ASCII)
+
+
+@attrs.frozen(eq=False)
+class Form:
+    """A single value. `read` returns it typed or raises `BadValue`; `from_text` reads a variable's text into what
+    `read` takes. `part`: how a part of a variable's name is written as a member, where the value may be an object.
+    """
+
+    name: str
+    schema: Mapping[str, Json]
+    read: Callable[[Json], object]
+    from_text: Callable[[str], Json] = json_or_text
+    part: Callable[[str], str] = str.capitalize
+
+
+@attrs.frozen(eq=False)
+class Items:
+    """A list. `expected`: what is wanted where something else is found. `each`: the form of what is in it, where the
+    type does not say it.
+    """
+
+    name: str
+    expected: str
+    each: Form | None = None
+
+
+@attrs.frozen(eq=False)
+class Names:
+    """An object whose members' names are the operator's. `part`: as for `Form`."""
+
+    name: str
+    pattern: re.Pattern[str]
+    expected: str
+    part: Callable[[str], str] = str.lower
+
+
+@attrs.frozen
+class OptionsOf:
+    """An object whose members are the keys of a kind, which its neighbour `Kind` names; read with that.
+
+    `of`: whose kinds these are.
+    """
+
+    of: Literal["targets", "sources"]
+
+
+Said: TypeAlias = Form | Items | Names | OptionsOf | None
+"""What is said of a type; None: it is an attrs class."""
+
+
+@cache
+def look(annotation: Any) -> tuple[Any, Said]:  # noqa: ANN401  a type
+    """The type itself, without None, and how its values are written."""
+    if get_origin(annotation) in (Union, UnionType):
+        (annotation,) = (one for one in get_args(annotation) if one is not NoneType)
+    match get_origin(annotation):
+        case _ if annotation is bool:
+            said: Said = SWITCH
+        case _ if annotation is str:
+            said = TEXT
+        case one if one is Literal:
+            said = choice(*get_args(annotation))
+        case one if one is Annotated:
+            annotation, said = get_args(annotation)
+        case _ if attrs.has(annotation):
+            said = None
+        case _:
+            raise TypeError(f"It is not said how a value of {annotation} is written.")
+    return annotation, said
+
+
+def item_of(bare: Any, items: Items) -> Any:  # noqa: ANN401  types
+    """What is in a list."""
+    listed = next(one for one in (bare, *get_args(bare)) if get_origin(one) is tuple)
+    item = get_args(listed)[0]
+    return item if items.each is None else Annotated[item, items.each]
+
+
+def weights_of(bare: Any) -> Any:  # noqa: ANN401  types
+    """The object that may stand for a list; None: none may."""
+    return None if get_origin(bare) is tuple else get_args(bare)[1]
+
+
+def entry_of(bare: Any) -> Any:  # noqa: ANN401  types
+    """What is in an object with the operator's names."""
+    return get_args(bare)[1]
+
+
+def text(expected: str = "a text") -> Form:
+    """Any text without control characters."""
+
+    def read(value: Json) -> str:
+        if not isinstance(value, str):
+            raise BadValue(expected, value)
+        if not is_plain(value):
+            raise BadValue(f"{expected} without line breaks and control characters", value)
+        return value
+
+    return Form("text", {"type": "string"}, read, str)
+
+
+def word(name: str, pattern: re.Pattern[str], expected: str) -> Form:
+    """A text of this form."""
+
+    def read(value: Json) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value) or not is_plain(value):
+            raise BadValue(expected, value)
+        return value
+
+    return Form(name, {"type": "string", "pattern": f"^({pattern.pattern})$"}, read, str)
+
+
+def choice(*options: str) -> Form:
+    """One of these words."""
+    expected = "one of " + ", ".join(f'"{option}"' for option in options)
+
+    def read(value: Json) -> str:
+        if not isinstance(value, str) or value not in options:
+            raise BadValue(expected, value)
+        return value
+
+    return Form("word", {"enum": list(options)}, read, str)
+
+
+def whole(least: int, most: int) -> Form:
+    """A whole number in these bounds, both included."""
+    expected = f"a whole number from {least} to {most}"
+
+    def read(value: Json) -> int:
+        if isinstance(value, str) and _DIGITS.fullmatch(value):
+            raise BadValue(f"{expected} (written without quotes)", value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise BadValue(expected, value)
+        return value
+
+    return Form("whole number", {"type": "integer", "minimum": least, "maximum": most}, read)
+
+
+def duration(most_days: int = 1, *, none: bool = False) -> Form:
+    """A duration as seconds: a number of seconds, or a text with a unit; at most so many days. `none`: or 0."""
+    schema: list[Json] = [
+        {"type": "number", "exclusiveMinimum": 0, "maximum": most_days * 86_400.0},
+        {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"},
+    ]
+    if not none:
+        return Form("duration", {"anyOf": schema}, lambda value: seconds(value, most_days))
+
+    def read(value: Json) -> float:
+        is_none = not isinstance(value, bool) and (value == 0 or (isinstance(value, str) and _NO_TIME.fullmatch(value)))
+        return 0.0 if is_none else seconds(value, most_days)
+
+    return Form("duration, or 0", {"anyOf": [{"anyOf": schema}, {"const": 0}]}, read)
+
+
+def _switch(value: Json) -> bool:
+    if not isinstance(value, bool):
+        raise BadValue("true or false (written without quotes)", value)
+    return value
+
+
+def lower_json(text: str) -> Json:
+    """A variable's `True` or `FALSE`."""
+    return json_or_text(text.strip().lower())
+
+
+TEXT = text()
+SWITCH = Form("true or false", {"type": "boolean"}, _switch, lower_json)
+ANYTHING = Form("anything", {}, lambda value: value)
+"""For keys that are understood and ignored: a wrong type of what nobody reads is no reason to stop."""
