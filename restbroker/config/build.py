@@ -6,13 +6,13 @@ becomes a note.
 
 from collections.abc import Mapping
 
-from restbroker.config.build_events import build_events
 from restbroker.config.build_listens import judge_listens
 from restbroker.config.build_redis import build_redis
 from restbroker.config.build_roster import build_roster
 from restbroker.config.build_targets import build_targets
 from restbroker.config.build_tokens import build_tokens
 from restbroker.config.build_web import build_login
+from restbroker.config.check_events import checked_events
 from restbroker.config.core import Config
 from restbroker.config.key import Members
 from restbroker.config.keys import Keys
@@ -34,7 +34,7 @@ def build(
     tokens = build_tokens(keys, review)
     stats_login = build_login(keys, review)
     roster = build_roster(keys.roster, targets, review)
-    events = build_events(keys, targets, sources, review)
+    events = None if keys.events is None else checked_events(keys.events, targets, sources, review)
     judge_listens(keys, review)
     _judge_together(keys, targets, review)
     if review.problems or redis is None:

@@ -7,12 +7,13 @@ holds: what a form does not take raises a group of `BadValue`, each with its pla
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias, get_origin
 
+import attrs
 from cattrs import BaseConverter
 
 from restbroker.config.form import SWITCH, TEXT, Form, Items, Names, OptionsOf, entry_of, item_of, look, weights_of
-from restbroker.config.key import keys_of
+from restbroker.config.key import keys_of, made
 from restbroker.config.review import at, shown
 from restbroker.config.values import BadValue
 from restbroker.job.json_types import Json
@@ -64,31 +65,32 @@ def _listed(items: Items, bare: Any, converter: BaseConverter) -> _Hook:  # noqa
 
 def _named(names: Names, bare: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a type
     entry = converter.get_structure_hook(entry_of(bare))
+    is_tuple = get_origin(bare) is tuple
 
     def checked(name: str) -> None:
         if not names.pattern.fullmatch(name):
             raise BadValue(names.expected, shown(name))
 
-    def read(value: Json, _: object) -> dict[str, object]:
+    def read(value: Json, _: object) -> object:
         if not isinstance(value, Mapping):
             raise BadValue(f"an object: {names.name}", value)
         parts: list[_Part] = []
         for name, one in value.items():
             parts += [(shown(name), partial(checked, name), False), (shown(name), partial(entry, one, None), None)]
-        return dict(zip(value, _read(parts)[1::2], strict=True))
+        entries = zip(value, _read(parts)[1::2], strict=True)
+        return tuple(attrs.evolve(one, name=name) for name, one in entries) if is_tuple else dict(entries)
 
     return read
 
 
 def _object(bare: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a type
-    fields = {key.name: (field, key.secret) for field, key in keys_of(bare).items()}
-    hooks = {key.name: converter.get_structure_hook(key.type) for key in keys_of(bare).values()}
+    hooks = {name: (converter.get_structure_hook(key.type), key.secret) for name, key in keys_of(bare).items()}
 
     def read(value: Json, _: object) -> object:
         if not isinstance(value, Mapping):
-            raise BadValue(f"an object of {', '.join(fields)}", value)
-        parts = ((name, partial(hooks[name], one, None), fields[name][1]) for name, one in value.items())
-        return bare(**dict(zip((fields[name][0] for name in value), _read(parts), strict=True)))
+            raise BadValue(f"an object of {', '.join(hooks)}", value)
+        parts = ((name, partial(hooks[name][0], one, None), hooks[name][1]) for name, one in value.items())
+        return made(bare, dict(zip(value, _read(parts), strict=True)))
 
     return read
 

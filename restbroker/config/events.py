@@ -1,74 +1,184 @@
-"""Where events of servers are taken in, and what becomes of them.
+"""Where events of servers are taken in, and what becomes of them: the section `Events`.
 
-Made by `config.load`; used by `events` and `app`. Always holds: no two sources have one path, none pushes into a
-queue that a target serves, and whoever others can reach has a secret, or requests that are signed.
+`config.check_events` judges it; `events` and `app` use it. Always holds of a loaded one: no two sources have one
+path, none pushes into a queue that a target serves, and whoever others can reach has a secret, or requests that are
+signed. What is here has no effect on how jobs are delivered.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import translate
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
 import attrs
 
+from restbroker.config import forms
+from restbroker.config.form import Items, OptionsOf
+from restbroker.config.key import inline, key, secret
 from restbroker.config.secret import Secret
 from restbroker.config.target import CertFiles, Target
-from restbroker.job.event import Filter
-from restbroker.job.json_types import Json
+from restbroker.job.event import EVENT_TYPES, ServerEvent, address_of
+from restbroker.job.jid import folded
 
-_NO_FILTER = Filter()
+DEFAULT_LISTEN = ("127.0.0.1", 8081)
 IqRule = Literal["refuse", "accept"]
 """What becomes of a question of a client (an iq of type get or set), to which the server has to give an answer."""
 
 
 @attrs.frozen
-class Shape:
-    """What an event looks like in its job: `fields` beside its members, other `names` for them, and what to `omit`."""
+class Filter:
+    """Which events are meant; a member that is empty says nothing of them.
 
-    fields: Mapping[str, Json] = MappingProxyType({})
-    names: Mapping[str, str] = MappingProxyType({})
-    omit: tuple[str, ...] = ()
+    JIDs (without their resource) and bodies are compared with patterns of `*` and `?`, JIDs as servers fold their case,
+    bodies whatever the case. An event that has none fits no pattern.
+    """
+
+    types: forms.EventTypes = key("Types", f"Of {', '.join(EVENT_TYPES)}.", (), shown=None)
+    sender: forms.Addresses = key("Sender", "JIDs of who sends, without resource, with `*` and `?`.", (), shown=None)
+    receiver: forms.Addresses = key("Receiver", "The same of who receives, for example `bot-*`.", (), shown=None)
+    body: forms.Texts = key("Body", "Texts with * and ?, for example `*urgent*`; in any case.", (), shown=None)
+
+    def fits(self, event: ServerEvent) -> bool:
+        """Whether the event is what each member says."""
+        return all(self._answers(event))
+
+    def touches(self, event: ServerEvent) -> bool:
+        """Whether it is what any member says."""
+        return any(self._answers(event))
+
+    def _answers(self, event: ServerEvent) -> Iterator[bool]:
+        if self.types:
+            yield event.type in self.types
+        if self.sender:
+            yield _fits(address_of(event.sender), _patterns(self.sender, folded))
+        if self.receiver:
+            yield _fits(address_of(event.receiver), _patterns(self.receiver, folded))
+        if self.body:
+            text = None if event.body is None else event.body.casefold()
+            yield _fits(text, _patterns(self.body, str.casefold))
+
+
+def _fits(text: str | None, patterns: Sequence[re.Pattern[str]]) -> bool:
+    return text is not None and any(pattern.match(text) for pattern in patterns)
+
+
+@lru_cache(maxsize=1024)
+def _patterns(written: tuple[str, ...], fold: Callable[[str], str]) -> list[re.Pattern[str]]:
+    # Brackets are no wildcards here.
+    return [re.compile(translate(fold(one).replace("[", "[[]"))) for one in written]
+
+
+_NO_FILTER = Filter()
+
+
+@attrs.frozen
+class Shape:
+    """What an event looks like in its job: `fields` beside its members, other `names` for them, and what to `omit`.
+
+    Those of a route are beside those of its source.
+    """
+
+    fields: forms.Fields = key(
+        "Fields", 'Members that each event has besides, such as {"tenant": "a"}.', MappingProxyType({}), shown=None
+    )
+    names: forms.MemberNames = key(
+        "Names",
+        'Other names for members of events, such as {"from": "author", "body": "message"}.',
+        MappingProxyType({}),
+        shown=None,
+    )
+    omit: forms.EventMembers = key(
+        "Omit", 'Members that its events are to do without, such as ["raw"].', (), shown=None
+    )
 
 
 @attrs.frozen
 class Route:
     """Where an event goes that fits `only`, and of which nothing is `excluded`."""
 
-    queue: str
-    job_class: str
-    only: Filter = _NO_FILTER
-    excluded: Filter = _NO_FILTER
-    shape: Shape = Shape()
+    queue: forms.Queue = key("Queue", "The queue; without it, the source's.", "", shown=None)
+    job_class: forms.JobClass = key("Class", "The class of its jobs; without it, the source's.", "", shown=None)
+    only: Filter = key("Only", "Which events it takes; without it, all.", _NO_FILTER, shown=None)
+    excluded: Filter = key("Except", "Which of these it does not.", _NO_FILTER, shown=None)
+    shape: Shape = inline(Shape, Shape())
 
 
 @attrs.frozen
 class EventSource:
-    """One source. `window_s`: an event that comes again within it is dropped; None: none is. `own_s`: so is one that
-    tells of a message that this broker sent within that time.
+    """One entry of `Sources`. `window_s`: an event that comes again within it is dropped. `own_s`: so is one that tells
+    of a message that this broker sent within that time.
 
-    `path`: where servers post; None: nobody posts, the kind fetches by itself. `options`: what only its kind knows,
-    and `secrets` those in there.
+    `path`: where servers post; None: nobody posts, the kind fetches by itself. What has no key is set by its kind.
     """
 
-    name: str
-    kind: str
-    path: str | None
-    queue: str
-    job_class: str
-    secret: Secret | None = None
-    window_s: float | None = None
-    own_s: float | None = None
-    only: Filter = _NO_FILTER
-    excluded: Filter = _NO_FILTER
-    shape: Shape = Shape()
-    routes: tuple[Route, ...] = ()
+    name: str = ""
+    kind: str = key(
+        "Kind",
+        "What sends them: `prosody-rest`, Prosody's mod_rest; `mongooseim-sns`, `mongooseim-amqp` and"
+        " `mongooseim-webhook`, the backends sns, rabbit and http of MongooseIM's event pusher; `openfire-sse`, the"
+        " streams of users of Openfire's Chat API.",
+        "",
+        shown=None,
+        mandatory="always",
+    )
+    path: forms.ServedPath | None = key(
+        "Path",
+        "The path that the server posts to, for example /events/prosody.",
+        mandatory="for a kind that servers post to",
+    )
+    queue: forms.Queue = key(
+        "Queue",
+        "The queue that each event becomes a job of, without `queue:`. No target may serve it.",
+        "",
+        shown=None,
+        mandatory="unless each of Routes has one",
+    )
+    job_class: forms.JobClass = key(
+        "Class", "The class of these jobs.", "", shown=None, mandatory="unless each of Routes has one"
+    )
+    secret: Secret | None = secret(
+        "Secret",
+        "What the server has to show: as the password of HTTP Basic, as a bearer token, as ?key=, or as what follows"
+        " Path: /events/prosody/SECRET.",
+        "A file that holds it.",
+        mandatory="or SecretFile, for a Listen that others reach",
+    )
+    window_s: forms.Duration | None = key(
+        "DropDuplicates",
+        "An event with the sender, receiver and id of one that came within this time is dropped; without it, none is."
+        " Of kinds whose events have no id, one with the same text.",
+    )
+    own_s: forms.Duration | None = key(
+        "DropOwn",
+        "An event that tells of a message which a target of the kind mongooseim sent within this time is dropped.",
+    )
+    only: Filter = key("Only", "Which events are wanted; all others are taken and dropped.", _NO_FILTER, shown=None)
+    excluded: Filter = key("Except", "Which events are not wanted, though Only takes them.", _NO_FILTER, shown=None)
+    shape: Shape = inline(Shape, Shape())
+    routes: Annotated[tuple[Route, ...], Items("list of objects", "a list of routes, each an object")] = key(
+        "Routes",
+        "Queues and classes for some events; see below. Queue and Class are needed where a route has none.",
+        (),
+        shown=None,
+    )
     """The first that an event fits takes it; empty: `queue` and `job_class` count."""
-    iq: IqRule = "refuse"
+    iq: IqRule = key(
+        "IQ",
+        "What becomes of an iq of type get or set. refuse: its sender gets service-unavailable. accept: it becomes a"
+        " job, and Prosody answers with an empty result.",
+        "refuse",
+    )
     patience_s: float | None = None
     """How long Redis may take until the server is told that nothing was taken; None: two seconds."""
     has_ids: bool = True
     """Whether its events have an id, by which one is known that comes again; if not, by what is in it."""
-    options: object = None
+    options: Annotated[object, OptionsOf("sources")] = key(
+        "Options", "What this kind takes beyond these: see Options of the source below."
+    )
     secrets: tuple[Secret, ...] = ()
+    """Those in its options."""
     more_queues: tuple[tuple[str, str], ...] = ()
     """The queues that its options name, each behind the place where."""
     alone: tuple[str, ...] = ()
@@ -81,8 +191,15 @@ class EventSource:
 
 @attrs.frozen
 class Events:
-    """The address to listen on, as host and port, the sources that are taken there, and what it shows with TLS."""
+    """The section itself: the address to listen on, the sources that are taken there, and what it shows with TLS."""
 
-    listen: tuple[str, int]
-    sources: tuple[EventSource, ...]
-    tls: CertFiles | None = None
+    listen: forms.Bind = key(
+        "Listen",
+        "host:port to take events on; each source there needs a secret unless it is a loopback address.",
+        DEFAULT_LISTEN,
+        shown=f"{DEFAULT_LISTEN[0]}:{DEFAULT_LISTEN[1]}",
+    )
+    sources: Annotated[tuple[EventSource, ...], forms.named("sources")] = key(
+        "Sources", "The sources, by name.", (), shown=None, secret=True, mandatory="always"
+    )
+    tls: CertFiles | None = inline(CertFiles)

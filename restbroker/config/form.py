@@ -102,8 +102,8 @@ def weights_of(bare: Any) -> Any:  # noqa: ANN401  types
 
 
 def entry_of(bare: Any) -> Any:  # noqa: ANN401  types
-    """What is in an object with the operator's names."""
-    return get_args(bare)[1]
+    """What is in an object with the operator's names; of what has its own name, a tuple is made."""
+    return get_args(bare)[0 if get_origin(bare) is tuple else 1]
 
 
 def text(expected: str = "a text") -> Form:

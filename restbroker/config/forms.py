@@ -5,12 +5,14 @@ Used by the classes of keys. Always holds: as in `config.form`.
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from restbroker.config.form import ANYTHING, Form, Items, Names, choice, duration, lower_json, text, whole, word
-from restbroker.config.target import Rate
+import attrs
+
+from restbroker.config.form import ANYTHING, TEXT, Form, Items, Names, choice, duration, lower_json, text, whole, word
 from restbroker.config.values import BadValue, seconds
-from restbroker.job.event import EVENT_MEMBERS, EventType
+from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES
 from restbroker.job.json_types import Json
 from restbroker.job.retry import Backoff, ExponentialBackoff, SidekiqBackoff
 
@@ -28,6 +30,14 @@ _QUEUE = re.compile(r"\S(?:.{0,198}\S)?")
 _EXPECTED_QUEUE = "a queue's name, without blanks around it and control characters"
 _MEMBER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _EXPECTED_MEMBER = "a name of letters, digits and _, such as tenant"
+
+
+@attrs.frozen
+class Rate:
+    """At most `per_s` jobs a second are started over all processes, `burst` of them at once after a rest."""
+
+    per_s: float
+    burst: int
 
 
 def _address(value: Json, pattern: re.Pattern[str], expected: str, port: int = 0) -> tuple[str, int]:
@@ -125,6 +135,7 @@ Unread: TypeAlias = Annotated[Any, ANYTHING]
 Duration: TypeAlias = Annotated[float, duration()]
 Month: TypeAlias = Annotated[float, duration(30)]
 """A duration of a month at most."""
+File: TypeAlias = Annotated[Path, Form("text", TEXT.schema, lambda value: Path(str(TEXT.read(value))), str)]
 Thousand: TypeAlias = Annotated[int, whole(1, 1000)]
 Bind: TypeAlias = Annotated[
     tuple[str, int], Form("host:port", {"type": "string", "pattern": r"^.+:\d{1,5}$"}, _read_bind, str)
@@ -209,7 +220,7 @@ Prefix: TypeAlias = Annotated[
     ),
 ]
 """The path that a reverse proxy puts before ours; empty: none."""
-Path: TypeAlias = Annotated[
+ServedPath: TypeAlias = Annotated[
     str,
     word(
         "path",
@@ -230,7 +241,8 @@ JobClass: TypeAlias = Annotated[
 ]
 """The class of jobs that we make."""
 EventTypes: TypeAlias = Annotated[
-    tuple[EventType, ...], Items("list of types", 'a list of types such as ["message", "groupchat"]')
+    tuple[str, ...],
+    Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*EVENT_TYPES)),
 ]
 Addresses: TypeAlias = Annotated[
     tuple[str, ...],

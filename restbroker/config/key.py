@@ -8,11 +8,13 @@ field's type.
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
+from restbroker.config.secret import Secret
 from restbroker.job.json_types import Json
 
 
@@ -38,6 +40,8 @@ class Key:
 
 
 Members = type[attrs.AttrsInstance]
+T = TypeVar("T", bound=attrs.AttrsInstance)
+_NONE: Final = Key("", "")
 NO_KINDS: Final[Mapping[str, Members]] = MappingProxyType({})
 
 
@@ -64,19 +68,62 @@ def key(name: str, meaning: str, default: object = None, **more: Any) -> Any:  #
     return attrs.field(default=default, metadata={"key": Key(name, meaning, shown, **more)})
 
 
+def secret(name: str, meaning: str, file: str, **more: Any) -> Any:  # noqa: ANN401  as attrs.field
+    """A field with a secret, which is written itself or, as the key `NAMEFile` says it, in a file."""
+    instead_of = more.get("instead_of", ())
+    keys = (
+        Key(name, meaning, secret=True, type=str, **more),
+        Key(f"{name}File", file, instead_of=(*instead_of, name), type=str),
+    )
+    return attrs.field(default=None, metadata={"secret": keys})
+
+
+def inline(members: Members, default: object = None) -> Any:  # noqa: ANN401  as attrs.field
+    """A field whose own keys are members of the same object; the default where none of them is given."""
+    return attrs.field(default=default, metadata={"inline": members})
+
+
 def same(members: Members, member: str, name: str = "", **more: Any) -> Any:  # noqa: ANN401  as attrs.field
     """A field with the type, meaning and default of one of `members`, of which it is the flat form."""
-    field, found = next((field, key) for field, key in keys_of(members).items() if key.name == member)
-    described = attrs.evolve(found, name=name or member, of_target=member, **more)
-    return attrs.field(default=attrs.fields_dict(members)[field].default, metadata={"key": described})
+    fields = (field for field in attrs.fields(members) if field.metadata.get("key", _NONE).name == member)
+    default = next(fields).default
+    described = attrs.evolve(keys_of(members)[member], name=name or member, of_target=member, **more)
+    return attrs.field(default=default, metadata={"key": described})
 
 
 @cache
 def keys_of(members: Members) -> Mapping[str, Key]:
-    """Every key of a class by the name of its field, in the order of the reference page."""
-    fields = [field for field in attrs.fields(members) if "key" in field.metadata]
-    keys = {field.name: (field.metadata["key"], field.type) for field in fields}
-    return MappingProxyType({name: attrs.evolve(key, type=key.type or type_) for name, (key, type_) in keys.items()})
+    """Every key of a class by its name, in the order of the reference page."""
+    found: dict[str, Key] = {}
+    for field in attrs.fields(members):
+        match field.metadata:
+            case {"key": Key() as one}:
+                found[one.name] = attrs.evolve(one, type=one.type or field.type)
+            case {"secret": (Key() as one, Key() as file)}:
+                found |= {one.name: one, file.name: file}
+            case {"inline": inner}:
+                found |= keys_of(inner)
+            case _:
+                pass  # what is no key is set by whoever judges the whole
+    return MappingProxyType(found)
+
+
+def made(members: type[T], found: Mapping[str, Any]) -> T:
+    """The class with what was found for its keys, by their names."""
+    given: dict[str, object] = {}
+    for field in attrs.fields(members):
+        match field.metadata:
+            case {"key": Key(name)} if name in found:
+                given[field.name] = found[name]
+            case {"secret": (Key(name), _)} if name in found:
+                given[field.name] = Secret(found[name])
+            case {"secret": (_, Key(name))} if name in found:
+                given[field.name] = Secret(path=Path(found[name]))
+            case {"inline": inner} if not keys_of(inner).keys().isdisjoint(found):
+                given[field.name] = made(inner, found)
+            case _:
+                pass
+    return members(**given)
 
 
 def rivals(members: Members) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 `Keys` is the one definition: the loader, the JSON schema, the sample's check and the reference page come from it. What
 is inside of `Targets` and `Tokens` is in `config.objects`, of `Roster` in `config.roster_keys`, of `Events` in
-`config.event_keys`. Always holds: keys beyond these are an error.
+`config.events`. Always holds: keys beyond these are an error.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,13 @@ from typing import Annotated, Literal
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.event_keys import EventsKeys
+from restbroker.config.events import Events
 from restbroker.config.form import whole
+from restbroker.config.forms import Rate
 from restbroker.config.key import Key, key, keys_of, same
 from restbroker.config.objects import TargetKeys, TokenKeys
 from restbroker.config.roster_keys import RosterKeys
-from restbroker.config.target import Engine, Rate
+from restbroker.config.target import Engine
 from restbroker.config.values import LogLevel
 from restbroker.job.retry import SidekiqBackoff
 
@@ -159,7 +160,7 @@ class Keys:
         secret=True,
     )
 
-    events: EventsKeys | None = key(
+    events: Events | None = key(
         "Events",
         "Take in what servers tell of by themselves, each event as a job for your application (docs/events.md).",
         secret=True,
@@ -225,5 +226,5 @@ class Keys:
 
 
 def all_keys() -> Mapping[str, Key]:
-    """Every key of the file by the name of its field in `Keys`, in the order of the reference page."""
+    """Every key of the file by its name, in the order of the reference page."""
     return keys_of(Keys)

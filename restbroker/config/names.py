@@ -52,8 +52,8 @@ def canonical(annotation: Any, value: Json, place: str, review: Review) -> Json:
 
 def canonical_members(members: Members, folded: Mapping[str, Json], place: str, review: Review) -> dict[str, Json]:
     """The same for an object whose own names are proper."""
-    types = {key.name: key.type for key in keys_of(members).values()}
-    return {name: canonical(types[name], one, at(place, name), review) for name, one in folded.items()}
+    keys = keys_of(members)
+    return {name: canonical(keys[name].type, one, at(place, name), review) for name, one in folded.items()}
 
 
 def fold(members: Members, document: Mapping[str, Json], place: str, review: Review) -> dict[str, Json]:

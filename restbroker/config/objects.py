@@ -13,7 +13,7 @@ import attrs
 from restbroker.config import forms
 from restbroker.config.form import OptionsOf, whole
 from restbroker.config.key import key
-from restbroker.config.target import Engine
+from restbroker.config.target import Engine, TlsFiles
 from restbroker.config.values import DAY_S
 from restbroker.job.json_types import Json
 
@@ -52,17 +52,6 @@ class AuthKeys:
         secret=True,
         instead_of=("Basic", "Bearer"),
     )
-
-
-@attrs.frozen(kw_only=True)
-class TlsKeys:
-    """How the server and this client show who they are."""
-
-    ca_file: str | None = key(
-        "CAFile", "Certificates (PEM) that the server's is checked against, instead of the system's."
-    )
-    cert_file: str | None = key("CertFile", "This client's own certificate (PEM), for a server that asks for one.")
-    key_file: str | None = key("KeyFile", "Its key (PEM, without a passphrase), if that is not in CertFile.")
 
 
 @attrs.frozen(kw_only=True)
@@ -123,7 +112,7 @@ class TargetKeys:
         ("announce_*",),
         shown=["announce_*"],
     )
-    tls: TlsKeys | None = key("TLS", "Certificates, for https.")
+    tls: TlsFiles | None = key("TLS", "Certificates, for https.")
     options: Annotated[Json, OptionsOf("targets")] | None = key(
         "Options", "What this kind takes beyond these: see Options below."
     )

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, assert_never
 
-from restbroker.config.event_keys import EventsKeys, FilterKeys, RouteKeys, SourceKeys
+from restbroker.config.events import Events, EventSource, Filter, Route
 from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, look
 from restbroker.config.judged import Defaults, defaults_of
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of, rivals
 from restbroker.config.keys import Keys
-from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TlsKeys, TokenKeys
+from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TokenKeys
 from restbroker.config.roster_keys import QueryKeyKeys, RosterAuthKeys, RosterKeys
+from restbroker.config.target import TlsFiles
 from restbroker.job.json_types import Json
 
 SAMPLE_SECRET = "change-me"  # noqa: S105  a placeholder
@@ -147,16 +148,16 @@ _PARTS: tuple[tuple[str, str, Members], ...] = (
     ("Auth.Basic", "", BasicKeys),
     ("Auth.Bearer", "", BearerKeys),
     ("Auth.Auto", "", BasicKeys),
-    ("TLS", "", TlsKeys),
+    ("TLS", "", TlsFiles),
     ("Tokens", _TOKENS, TokenKeys),
     ("Roster", _ROSTER, RosterKeys),
     ("Roster.Auth", "", RosterAuthKeys),
     ("Roster.Auth.Basic", "", BasicKeys),
     ("Roster.Auth.Key", "", QueryKeyKeys),
-    ("Events", _EVENTS, EventsKeys),
-    ("Events.Sources", "", SourceKeys),
-    ("Events.Sources.Only", _ONLY, FilterKeys),
-    ("Events.Sources.Routes", _ROUTES, RouteKeys),
+    ("Events", _EVENTS, Events),
+    ("Events.Sources", "", EventSource),
+    ("Events.Sources.Only", _ONLY, Filter),
+    ("Events.Sources.Routes", _ROUTES, Route),
 )
 """The heading, the introduction and the keys of each object inside."""
 

@@ -80,6 +80,11 @@ class Review:
             origin.name for place, origin in self._origins.items() if place == places[0] or place.startswith(places[1])
         ]
 
+    def tried(self, place: str, written: Secret | None) -> Secret | None:
+        """A secret as it was written at `place`, tried once; None where there is none, or it cannot be used."""
+        file = None if written is None or written.path is None else str(written.path)
+        return written if file is None else self.secret(place, None, file)
+
     def secret(self, place: str, value: str | None, file: str | None) -> Secret | None:
         """A secret that was given one way or the other, tried once; None when it was not, or cannot be used."""
         if file is None:

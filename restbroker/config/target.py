@@ -11,6 +11,8 @@ from typing import Literal
 
 import attrs
 
+from restbroker.config.forms import File, Rate
+from restbroker.config.key import key
 from restbroker.config.secret import Secret
 
 
@@ -67,14 +69,6 @@ class Url:
 
 
 @attrs.frozen
-class Rate:
-    """At most `per_s` jobs a second are started over all processes, `burst` of them at once after a rest."""
-
-    per_s: float
-    burst: int
-
-
-@attrs.frozen
 class TlsFiles:
     """PEM files for TLS. `ca`: the authority that the server's certificate is checked against, instead of the system's.
 
@@ -82,17 +76,23 @@ class TlsFiles:
     that is not in the same file.
     """
 
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
+    ca: File | None = key("CAFile", "Certificates (PEM) that the server's is checked against, instead of the system's.")
+    cert: File | None = key("CertFile", "This client's own certificate (PEM), for a server that asks for one.")
+    key: File | None = key("KeyFile", "Its key (PEM, without a passphrase), if that is not in CertFile.")
 
 
 @attrs.frozen
 class CertFiles:
     """What a server of ours shows who it is with. `key`: None if it is in the certificate's file."""
 
-    cert: Path
-    key: Path | None = None
+    cert: File = key(
+        "CertFile",
+        "The certificate (PEM) that is shown there, with those between it and its authority; then Listen speaks TLS"
+        " alone. A renewed one counts within seconds.",
+        Path(),
+        shown=None,
+    )
+    key: File | None = key("KeyFile", "Its key (PEM, without a passphrase), if that is not in CertFile.")
 
 
 @attrs.frozen

@@ -1,6 +1,6 @@
 """The files of a target's `TLS`, and of what others reach by TLS: judged when the configuration is loaded, then read.
 
-Called by `config.build_targets`, `config.build_events`, the transport and `serving`. Always holds: what was judged is
+Called by `config.build_targets`, `config.check_events`, the transport and `serving`. Always holds: what was judged is
 what is used; nobody is asked for a passphrase.
 """
 
@@ -8,7 +8,6 @@ import ssl
 from pathlib import Path
 
 from restbroker.config.files import text_of
-from restbroker.config.objects import TlsKeys
 from restbroker.config.review import Review, at
 from restbroker.config.target import CertFiles, TlsFiles
 
@@ -30,43 +29,44 @@ def served_context(files: CertFiles) -> ssl.SSLContext:
     return context
 
 
-def cert_files(cert: str | None, key: str | None, place: str, review: Review) -> CertFiles | None:
+def cert_files(files: CertFiles | None, place: str, review: Review) -> CertFiles | None:
     """The files, each tried once; None where there are none, or there is a problem in `review`."""
-    if cert is None:
-        if key is not None:
-            review.refuse(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
+    if files is None:
         return None
-    found, its_key = _readable(cert, at(place, "CertFile"), review), _readable(key, at(place, "KeyFile"), review)
-    if found is None or (its_key is None and key is not None):
+    if files.cert == Path():
+        review.refuse(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
         return None
-    _try_certificate(TlsFiles(None, found, its_key), place, review)
-    return CertFiles(found, its_key)
+    cert, key = _readable(files.cert, at(place, "CertFile"), review), _readable(files.key, at(place, "KeyFile"), review)
+    if cert is None or (key is None and files.key is not None):
+        return None
+    _try_certificate(TlsFiles(None, cert, key), place, review)
+    return CertFiles(cert, key)
 
 
-def tls_files(keys: TlsKeys | None, place: str, url_place: str, review: Review, *, is_used: bool) -> TlsFiles:
+def tls_files(files: TlsFiles | None, place: str, url_place: str, review: Review, *, is_used: bool) -> TlsFiles:
     """The files, each tried once; `place` is that of `TLS`. `is_used`: the URL is an https:// one."""
-    if keys is None:
+    if files is None:
         return TlsFiles()
-    ca = _readable(keys.ca_file, at(place, "CAFile"), review)
-    cert = _readable(keys.cert_file, at(place, "CertFile"), review)
-    key = _readable(keys.key_file, at(place, "KeyFile"), review)
-    if keys.key_file is not None and keys.cert_file is None:
+    ca = _readable(files.ca, at(place, "CAFile"), review)
+    cert = _readable(files.cert, at(place, "CertFile"), review)
+    key = _readable(files.key, at(place, "KeyFile"), review)
+    if files.key is not None and files.cert is None:
         review.refuse(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
     if ca is not None:
         _try_authority(ca, at(place, "CAFile"), review)
-    if cert is not None and (key is not None or keys.key_file is None):
+    if cert is not None and (key is not None or files.key is None):
         _try_certificate(TlsFiles(None, cert, key), place, review)
-    for member, given in (("CAFile", keys.ca_file), ("CertFile", keys.cert_file)):
+    for member, given in (("CAFile", files.ca), ("CertFile", files.cert)):
         if given is not None and not is_used:
             message = f"{at(place, member)} is not used, since {url_place} begins with http://."
             review.note("NoTLS", message, "Use https://.")
     return TlsFiles(ca, cert, key)
 
 
-def _readable(name: str | None, place: str, review: Review) -> Path | None:
-    if name is None:
+def _readable(written: Path | None, place: str, review: Review) -> Path | None:
+    if written is None:
         return None
-    path = review.base / name
+    path = review.base / written
     try:
         text_of(path, "latin-1")
     except OSError as error:

@@ -6,13 +6,7 @@ of its members, whatever the server left out.
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterator, Sequence
-from fnmatch import translate
-from functools import lru_cache
 from typing import Final, Literal, get_args
-
-import attrs
 
 from restbroker.job.jid import folded
 from restbroker.job.json_types import Json
@@ -88,57 +82,15 @@ def domain(jid: str) -> str:
     return bare(jid).rpartition("@")[2]
 
 
-@attrs.frozen
-class Filter:
-    """Which events are meant; a member that is empty says nothing of them.
-
-    JIDs (without their resource) and bodies are compared with patterns of `*` and `?`, JIDs as servers fold their case,
-    bodies whatever the case. An event that has none fits no pattern.
-    """
-
-    types: tuple[str, ...] = ()
-    sender: tuple[str, ...] = ()
-    receiver: tuple[str, ...] = ()
-    body: tuple[str, ...] = ()
-
-    def fits(self, event: ServerEvent) -> bool:
-        """Whether the event is what each member says."""
-        return all(self._answers(event))
-
-    def touches(self, event: ServerEvent) -> bool:
-        """Whether it is what any member says."""
-        return any(self._answers(event))
-
-    def _answers(self, event: ServerEvent) -> Iterator[bool]:
-        if self.types:
-            yield event.type in self.types
-        if self.sender:
-            yield _fits(_address(event.sender), _patterns(self.sender, folded))
-        if self.receiver:
-            yield _fits(_address(event.receiver), _patterns(self.receiver, folded))
-        if self.body:
-            text = None if event.body is None else event.body.casefold()
-            yield _fits(text, _patterns(self.body, str.casefold))
-
-
 def own_mark(sender: str, receiver: str, body: str) -> str:
     """What a message is known by that this broker sends itself, when a server tells of it.
 
     Of the receiver only the name before the @ counts: MongooseIM's HTTP pusher tells no more of him.
     """
-    what = ["own", _address(sender), folded(bare(receiver).partition("@")[0]), body]
+    what = ["own", address_of(sender), folded(bare(receiver).partition("@")[0]), body]
     return hashlib.sha1(json.dumps(what).encode(), usedforsecurity=False).hexdigest()
 
 
-def _address(jid: str | None) -> str | None:
+def address_of(jid: str | None) -> str | None:
+    """The JID without its resource, as servers fold its case."""
     return None if jid is None else folded(bare(jid))
-
-
-def _fits(text: str | None, patterns: Sequence[re.Pattern[str]]) -> bool:
-    return text is not None and any(pattern.match(text) for pattern in patterns)
-
-
-@lru_cache(maxsize=1024)
-def _patterns(written: tuple[str, ...], fold: Callable[[str], str]) -> list[re.Pattern[str]]:
-    # Brackets are no wildcards here.
-    return [re.compile(translate(fold(one).replace("[", "[[]"))) for one in written]

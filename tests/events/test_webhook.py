@@ -10,11 +10,11 @@ import attrs
 import pytest
 import trio
 
+from restbroker.config.events import Filter
 from restbroker.config.judged import SourceDefaults
 from restbroker.config.secret import Secret
 from restbroker.events import registry
 from restbroker.events.webhook import BODY_LIMIT_BYTES
-from restbroker.job.event import Filter
 from restbroker.servers.event_contract import Answer, Forbidden, Posted, Told
 from restbroker.servers.prosody.events import stanzas
 from restbroker.store import queues

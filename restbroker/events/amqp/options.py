@@ -15,9 +15,9 @@ from restbroker.config.events import EventSource
 from restbroker.config.form import Items, Names, whole, word
 from restbroker.config.judged import At, SourceDefaults
 from restbroker.config.key import key
-from restbroker.config.objects import TlsKeys
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
+from restbroker.config.target import TlsFiles
 from restbroker.config.tls import tls_files
 from restbroker.config.urls import BadUrl, is_loopback
 from restbroker.errors import ConfigError
@@ -89,7 +89,7 @@ class Options:
         mandatory="or URLFile",
     )
     url_file: str | None = key("URLFile", "A file that holds it.", instead_of=("URL",))
-    tls: TlsKeys | None = key("TLS", "Certificates, for amqps.")
+    tls: TlsFiles | None = key("TLS", "Certificates, for amqps.")
     queue: Annotated[str, word("name", _NAME, "a name of letters, digits and . _ : @ -")] | None = key(
         "RabbitQueue", "The queue in RabbitMQ; without it, restbroker. and the name of the source."
     )

@@ -8,6 +8,7 @@ import pika.exceptions
 import pytest
 import trio
 
+from restbroker.config.events import Filter
 from restbroker.config.secret import Secret
 from restbroker.config.target import TlsFiles
 from restbroker.events.amqp import link
@@ -15,7 +16,7 @@ from restbroker.events.amqp.connected import told
 from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.settings import Exchange, Server, Settings
 from restbroker.events.amqp.topology import Consuming, Trouble
-from restbroker.job.event import Filter, ServerEvent
+from restbroker.job.event import ServerEvent
 from restbroker.store import sets
 from restbroker.telemetry.events import SourceOpened
 from tests.events.amqp.conftest import CHAT, KEPT, PRESENCE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read

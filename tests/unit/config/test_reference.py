@@ -9,14 +9,15 @@ from restbroker.config import reference
 from restbroker.config.key import Key, Members
 from restbroker.config.keys import Keys, all_keys
 from restbroker.config.load import load
-from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TlsKeys, TokenKeys
+from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TokenKeys
 from restbroker.config.reader import read_folded
 from restbroker.config.review import Review
 from restbroker.config.schema import schema as described
+from restbroker.config.target import TlsFiles
 from restbroker.events import registry as sources
 from restbroker.servers import registry
 
-INSIDE: tuple[Members, ...] = (TargetKeys, AuthKeys, BasicKeys, BearerKeys, TlsKeys, TokenKeys)
+INSIDE: tuple[Members, ...] = (TargetKeys, AuthKeys, BasicKeys, BearerKeys, TlsFiles, TokenKeys)
 REPOSITORY = Path(__file__).parents[3]
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from restbroker.config.forms import Rate
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Rate
+from restbroker.config.target import Basic, Bearer
 from restbroker.job.json_types import Json
 from tests.unit.config.conftest import Refused, Write
 

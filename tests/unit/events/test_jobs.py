@@ -5,10 +5,10 @@ from typing import Any
 
 import attrs
 
-from restbroker.config.events import EventSource, Route, Shape
+from restbroker.config.events import EventSource, Filter, Route, Shape
 from restbroker.events.jobs import arrival, route_of
 from restbroker.job import redact
-from restbroker.job.event import Filter, ServerEvent, own_mark
+from restbroker.job.event import ServerEvent, own_mark
 from restbroker.job.json_types import Json
 from restbroker.store.events import Arrival
 

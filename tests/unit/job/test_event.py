@@ -4,7 +4,8 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.job.event import EVENT_MEMBERS, Filter, ServerEvent, as_json, bare, domain, own_mark
+from restbroker.config.events import Filter
+from restbroker.job.event import EVENT_MEMBERS, ServerEvent, as_json, bare, domain, own_mark
 from tests.support.rows import rows
 
 EVENT = ServerEvent(

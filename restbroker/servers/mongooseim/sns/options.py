@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Final, Literal
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.build_events import LEAST_SECRET
+from restbroker.config.check_events import LEAST_SECRET
 from restbroker.config.events import EventSource
 from restbroker.config.form import Names, word
 from restbroker.config.judged import At, SourceDefaults

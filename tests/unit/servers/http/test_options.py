@@ -123,7 +123,7 @@ def test_secrets_come_from_files_variables_and_texts_and_are_shown_nowhere(
     assert CANARY not in repr(loaded)
     assert SECRET not in repr(loaded)
     written = json.loads((tmp_path / "env.json").read_text())["Targets"]
-    shown = json.dumps(masked(all_keys()["targets"], written, registry.kinds()))
+    shown = json.dumps(masked(all_keys()["Targets"], written, registry.kinds()))
     assert CANARY not in shown
     assert SECRET not in shown
     assert '{"File": "key"}' in shown
@@ -147,6 +147,6 @@ def test_only_public_addresses_are_connected_to_unless_a_variable_or_the_options
 def test_a_text_in_a_query_whose_name_says_that_it_is_a_secret_is_not_shown() -> None:
     query: Json = {"api_key": CANARY, "user": "{user}"}
     written: Json = {"one": {"Options": {"Commands": {"a": {"Query": query}}}}}
-    shown = json.dumps(masked(all_keys()["targets"], written, registry.kinds()))
+    shown = json.dumps(masked(all_keys()["Targets"], written, registry.kinds()))
     assert CANARY not in shown
     assert "{user}" in shown

@@ -53,7 +53,7 @@ def test_the_admin_token_is_a_secret_and_shown_nowhere(configured: Configured) -
     assert [secret.reveal() for secret in target.secrets] == [CANARY]
     assert CANARY not in repr(target) + repr(loaded)
     written: Json = {"chat": {"Kind": "prosody-rest", "Options": {"AdminToken": CANARY}}}
-    assert CANARY not in repr(masked(all_keys()["targets"], written, registry.kinds()))
+    assert CANARY not in repr(masked(all_keys()["Targets"], written, registry.kinds()))
 
 
 def test_a_token_that_is_bound_to_hosts_reaches_only_addresses_of_theirs(configured: Configured) -> None:

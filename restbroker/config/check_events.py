@@ -4,47 +4,41 @@ Always holds: a source has all that it needs, or each problem is named; a job th
 to a target of this broker.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 
 from restbroker.config import reader
-from restbroker.config.event_keys import FilterKeys, RouteKeys, SourceKeys
 from restbroker.config.events import Events, EventSource, Route, Shape
 from restbroker.config.judged import JudgingSource, SourceDefaults, source_defaults_of
 from restbroker.config.key import Members
-from restbroker.config.keys import Keys
 from restbroker.config.review import Review, at
 from restbroker.config.target import Target
 from restbroker.config.tls import cert_files
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import describe
-from restbroker.job.event import EVENT_MEMBERS, Filter
-from restbroker.job.json_types import Json
+from restbroker.job.event import EVENT_MEMBERS
 from restbroker.job.names import BODY_NAMES
 
 LEAST_SECRET = 16
 _MUST = "each source needs Kind, Queue and Class"
 _MUST_POSTED = "each source needs Kind, Path, Queue and Class"
+_NO_ROUTES = (Route(),)
 
 
-def build_events(
-    keys: Keys, targets: tuple[Target, ...], kinds: Mapping[str, Members], review: Review
-) -> Events | None:
-    """The section; None where there is none, or there is a problem in `review`. `kinds`: those of sources."""
-    if keys.events is None:
-        return None
+def checked_events(events: Events, targets: tuple[Target, ...], kinds: Mapping[str, Members], review: Review) -> Events:
+    """The section as it is to be used. `kinds`: those of sources."""
     place = at("Events", "Sources")
-    if not keys.events.sources:
+    if not events.sources:
         review.refuse(place, "is missing or empty; name at least one source, or take Events out.")
     owners = {queue: target.name for target in targets for queue in target.queues}
-    is_open = not is_loopback(keys.events.listen[0])
+    is_open = not is_loopback(events.listen[0])
     paths: dict[str, str] = {}
     readers: dict[tuple[str | None, str], str] = {}
     found: list[EventSource] = []
-    for name, written in keys.events.sources.items():
-        where = at(place, name)
-        source = _source(name, written, where, kinds, review)
+    for written in events.sources:
+        where = at(place, written.name)
+        source = _source(written, where, kinds, review)
         if source is None:
             continue
         source = _with_target(source, where, targets, kinds, review)
@@ -54,10 +48,10 @@ def build_events(
         if is_open and source.path is not None:
             _judge_secret(source, written, where, kinds, review)
         found.append(source)
-    tls = cert_files(keys.events.cert_file, keys.events.key_file, "Events", review)
-    if is_open and keys.events.cert_file is None:
-        _note_plain(keys.events.listen[0], found, kinds, review)
-    return Events(keys.events.listen, tuple(found), tls)
+    tls = cert_files(events.tls, "Events", review)
+    if is_open and events.tls is None:
+        _note_plain(events.listen[0], found, kinds, review)
+    return Events(events.listen, tuple(found), tls)
 
 
 def _note_plain(host: str, sources: list[EventSource], kinds: Mapping[str, Members], review: Review) -> None:
@@ -74,35 +68,24 @@ def _note_plain(host: str, sources: list[EventSource], kinds: Mapping[str, Membe
             review.note("SignedWithoutTLS", message, "Give Events a CertFile and a KeyFile.")
 
 
-def _source(
-    name: str, written: SourceKeys, where: str, kinds: Mapping[str, Members], review: Review
-) -> EventSource | None:
+def _source(written: EventSource, where: str, kinds: Mapping[str, Members], review: Review) -> EventSource | None:
     if written.kind and written.kind not in kinds:
         known = ", ".join(f'"{kind}"' for kind in kinds)
         review.refuse(at(where, "Kind"), f"expected one of {known}, found {describe(written.kind)}.")
         return None
-    options = kinds.get(written.kind or "")
+    options = kinds.get(written.kind)
     defaults = SourceDefaults() if options is None else source_defaults_of(options)
-    path = written.path or defaults.path
-    if not _is_complete(written, path, defaults, where, review) or options is None or written.kind is None:
+    source = attrs.evolve(written, path=written.path or defaults.path)
+    if not _is_complete(source, written, defaults, where, review) or options is None:
         return None
-    given: Mapping[str, Json] = written.options if isinstance(written.options, Mapping) else {}
     problems = len(review.problems)
+    given = written.options if isinstance(written.options, Mapping) else {}
     own: object = reader.read(options, given, at(where, "Options"), review)
-    source = EventSource(
-        name=name,
-        kind=written.kind,
-        path=path,
-        queue=written.queue or "",
-        job_class=written.job_class or "",
-        secret=review.secret(at(where, "Secret"), written.secret, written.secret_file),
-        window_s=written.drop_duplicates,
-        own_s=written.drop_own,
-        only=_filter(written.only),
-        excluded=_filter(written.excluded),
-        shape=_shape(written, Shape(), where, review),
-        routes=_routes(written, where, review),
-        iq=written.iq,
+    _judge_shape(written.shape, written.shape, where, review)
+    source = attrs.evolve(
+        source,
+        secret=review.tried(at(where, "Secret"), written.secret),
+        routes=tuple(_routes(written, where, review)),
         has_ids=defaults.has_ids,
         options=own,
     )
@@ -128,48 +111,43 @@ def _with_target(
     return attrs.evolve(source, target=found)
 
 
-def _is_complete(written: SourceKeys, path: str | None, defaults: SourceDefaults, where: str, review: Review) -> bool:
+def _is_complete(
+    source: EventSource, written: EventSource, defaults: SourceDefaults, where: str, review: Review
+) -> bool:
     """Whether nothing is missing. What has no use for this kind is a problem too."""
     # Where each route has one of its own, that of the source would never count.
-    queue = written.queue or all(route.queue for route in written.routes or (RouteKeys(),))
-    job_class = written.job_class or all(route.job_class for route in written.routes or (RouteKeys(),))
-    members: dict[str, object] = {"Kind": written.kind, "Path": path, "Queue": queue, "Class": job_class}
+    queue = source.queue or all(route.queue for route in source.routes or _NO_ROUTES)
+    job_class = source.job_class or all(route.job_class for route in source.routes or _NO_ROUTES)
+    members: dict[str, object] = {"Kind": source.kind, "Path": source.path, "Queue": queue, "Class": job_class}
     must = _MUST_POSTED
     if defaults.is_reader:
         del members["Path"]
         must = _MUST
         if written.path:
-            review.refuse(at(where, "Path"), f"has no use: a source of the kind {written.kind} fetches by itself.")
-    if defaults.is_reader or defaults.is_signed:
-        for member, value in {"Secret": written.secret, "SecretFile": written.secret_file}.items():
-            if value:
-                review.refuse(at(where, member), f"has no use for the kind {written.kind}; see its Options.")
+            review.refuse(at(where, "Path"), f"has no use: a source of the kind {source.kind} fetches by itself.")
+    if (defaults.is_reader or defaults.is_signed) and source.secret is not None:
+        review.refuse(_place_of_secret(source, where), f"has no use for the kind {source.kind}; see its Options.")
     for member in [member for member, value in members.items() if not value]:
         review.refuse(at(where, member), f"is missing or empty; {must}.")
     return all(members.values())
 
 
-def _filter(written: FilterKeys | None) -> Filter:
-    return Filter() if written is None else Filter(written.types, written.sender, written.receiver, written.body)
+def _place_of_secret(written: EventSource, where: str) -> str:
+    return at(where, "Secret" if written.secret is None or written.secret.path is None else "SecretFile")
 
 
-def _routes(written: SourceKeys, where: str, review: Review) -> tuple[Route, ...]:
-    shape = Shape(written.fields, written.names, written.omit)
-    return tuple(
-        Route(
-            queue=route.queue or written.queue or "",
-            job_class=route.job_class or written.job_class or "",
-            only=_filter(route.only),
-            excluded=_filter(route.excluded),
-            shape=_shape(route, shape, at(where, f"Routes[{number}]"), review),
-        )
-        for number, route in enumerate(written.routes)
-    )
+def _routes(source: EventSource, where: str, review: Review) -> Iterator[Route]:
+    """Each with what it takes from its source."""
+    under = source.shape
+    for number, route in enumerate(source.routes):
+        own = route.shape
+        shape = Shape({**under.fields, **own.fields}, {**under.names, **own.names}, (*under.omit, *own.omit))
+        _judge_shape(shape, own, at(where, f"Routes[{number}]"), review)
+        queue, job_class = route.queue or source.queue, route.job_class or source.job_class
+        yield attrs.evolve(route, queue=queue, job_class=job_class, shape=shape)
 
 
-def _shape(written: SourceKeys | RouteKeys, under: Shape, where: str, review: Review) -> Shape:
-    """What is written together with what is said for all of the source's."""
-    shape = Shape({**under.fields, **written.fields}, {**under.names, **written.names}, (*under.omit, *written.omit))
+def _judge_shape(shape: Shape, written: Shape, where: str, review: Review) -> None:
     taken = {member: shape.names.get(member, member) for member in EVENT_MEMBERS if member not in shape.omit}
     for member, name in written.names.items():
         if list(taken.values()).count(name) > 1:
@@ -181,7 +159,6 @@ def _shape(written: SourceKeys | RouteKeys, under: Shape, where: str, review: Re
     for name in written.fields:
         if name in taken.values():
             review.refuse(at(at(where, "Fields"), name), "is a member of events; choose another name.")
-    return shape
 
 
 def _judge(source: EventSource, where: str, owners: dict[str, str], paths: dict[str, str], review: Review) -> None:
@@ -215,16 +192,15 @@ def _judge_more(source: EventSource, where: str, owners: dict[str, str], review:
 
 
 def _judge_secret(
-    source: EventSource, written: SourceKeys, where: str, kinds: Mapping[str, Members], review: Review
+    source: EventSource, written: EventSource, where: str, kinds: Mapping[str, Members], review: Review
 ) -> None:
     """Of a source that others can reach."""
     if source_defaults_of(kinds[source.kind]).is_signed:
         return
-    place = at(where, "Secret" if written.secret_file is None else "SecretFile")
-    if source.secret is None:
-        if written.secret_file is None:
-            cure = "use SecretFile, or listen on a loopback address"
-            review.refuse(place, f"is missing or empty, and Listen is open to others; {cure}.")
-    elif len(source.secret.reveal()) < LEAST_SECRET:
+    place = _place_of_secret(written, where)
+    if written.secret is None:
+        cure = "use SecretFile, or listen on a loopback address"
+        review.refuse(place, f"is missing or empty, and Listen is open to others; {cure}.")
+    elif source.secret is not None and len(source.secret.reveal()) < LEAST_SECRET:
         why = "Listen is open to others, who could guess it"
         review.refuse(place, f"expected at least {LEAST_SECRET} characters, found fewer; {why}.")
