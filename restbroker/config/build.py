@@ -8,9 +8,7 @@ from collections.abc import Mapping
 
 from restbroker.config.build_listens import judge_listens
 from restbroker.config.build_redis import build_redis
-from restbroker.config.build_roster import build_roster
 from restbroker.config.build_targets import build_targets
-from restbroker.config.build_tokens import build_tokens
 from restbroker.config.build_web import build_login
 from restbroker.config.check_events import checked_events
 from restbroker.config.core import Config
@@ -18,6 +16,7 @@ from restbroker.config.key import Members
 from restbroker.config.keys import Keys
 from restbroker.config.review import Review
 from restbroker.config.target import Target
+from restbroker.config.tokens import checked_tokens
 from restbroker.job.json_types import Json
 
 
@@ -31,9 +30,9 @@ def build(
     """The configuration; None when there is a problem in `review`. `given` are the keys that somebody wrote."""
     redis = build_redis(keys, review)
     targets = build_targets(keys, given, kinds, review)
-    tokens = build_tokens(keys, review)
+    tokens = checked_tokens(keys.token, keys.tokens, review)
     stats_login = build_login(keys, review)
-    roster = build_roster(keys.roster, targets, review)
+    roster = None if keys.roster is None else keys.roster.checked(targets, review)
     events = None if keys.events is None else checked_events(keys.events, targets, sources, review)
     judge_listens(keys, review)
     _judge_together(keys, targets, review)

@@ -37,8 +37,8 @@ def _sections(keys: Keys) -> Iterator[tuple[str, tuple[str, int]]]:
     if keys.events is not None:
         yield "Events.Listen", keys.events.listen
     # Without Serve another process listens there, maybe on another machine.
-    if keys.roster is not None and keys.roster.serve:
-        yield "Roster.Listen", keys.roster.listen
+    if keys.roster is not None and keys.roster.served:
+        yield "Roster.Listen", keys.roster.bind
 
 
 def _clash(one: tuple[str, int], other: tuple[str, int]) -> bool:

@@ -8,21 +8,13 @@ from pathlib import Path
 import attrs
 
 from restbroker.config.events import Events
+from restbroker.config.review import Note
 from restbroker.config.roster import Roster
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
 from restbroker.config.tokens import Token
 from restbroker.config.values import LogLevel
 from restbroker.job.retry import Backoff
-
-
-@attrs.frozen
-class Note:
-    """Something the operator should know about the configuration; it is used all the same."""
-
-    code: str
-    message: str
-    cure: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -68,14 +68,22 @@ def key(name: str, meaning: str, default: object = None, **more: Any) -> Any:  #
     return attrs.field(default=default, metadata={"key": Key(name, meaning, shown, **more)})
 
 
-def secret(name: str, meaning: str, file: str, **more: Any) -> Any:  # noqa: ANN401  as attrs.field
+def secret(  # as attrs.field
+    name: str,
+    meaning: str,
+    file: str,
+    default: Secret | None = None,
+    *,
+    kw_only: bool = False,
+    **more: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
     """A field with a secret, which is written itself or, as the key `NAMEFile` says it, in a file."""
     instead_of = more.get("instead_of", ())
     keys = (
         Key(name, meaning, secret=True, type=str, **more),
         Key(f"{name}File", file, instead_of=(*instead_of, name), type=str),
     )
-    return attrs.field(default=None, metadata={"secret": keys})
+    return attrs.field(default=default, kw_only=kw_only, metadata={"secret": keys})
 
 
 def inline(members: Members, default: object = None) -> Any:  # noqa: ANN401  as attrs.field
@@ -114,13 +122,13 @@ def made(members: type[T], found: Mapping[str, Any]) -> T:
     for field in attrs.fields(members):
         match field.metadata:
             case {"key": Key(name)} if name in found:
-                given[field.name] = found[name]
+                given[field.alias or field.name] = found[name]
             case {"secret": (Key(name), _)} if name in found:
-                given[field.name] = Secret(found[name])
+                given[field.alias or field.name] = Secret(found[name])
             case {"secret": (_, Key(name))} if name in found:
-                given[field.name] = Secret(path=Path(found[name]))
+                given[field.alias or field.name] = Secret(path=Path(found[name]))
             case {"inline": inner} if not keys_of(inner).keys().isdisjoint(found):
-                given[field.name] = made(inner, found)
+                given[field.alias or field.name] = made(inner, found)
             case _:
                 pass
     return members(**given)

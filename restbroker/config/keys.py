@@ -1,8 +1,8 @@
 """The keys of `env.json`, each with its kind, default and meaning.
 
 `Keys` is the one definition: the loader, the JSON schema, the sample's check and the reference page come from it. What
-is inside of `Targets` and `Tokens` is in `config.objects`, of `Roster` in `config.roster_keys`, of `Events` in
-`config.events`. Always holds: keys beyond these are an error.
+is inside of `Targets` is in `config.objects`; `Tokens`, `Roster` and `Events` have modules of their own. Always holds:
+keys beyond these are an error.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,16 @@ from restbroker.config import forms
 from restbroker.config.events import Events
 from restbroker.config.form import whole
 from restbroker.config.forms import Rate
-from restbroker.config.key import Key, key, keys_of, same
-from restbroker.config.objects import TargetKeys, TokenKeys
-from restbroker.config.roster_keys import RosterKeys
+from restbroker.config.key import Key, key, keys_of, same, secret
+from restbroker.config.objects import TargetKeys
+from restbroker.config.roster import Roster
+from restbroker.config.secret import Secret
 from restbroker.config.target import Engine
+from restbroker.config.tokens import Token
 from restbroker.config.values import LogLevel
 from restbroker.job.retry import SidekiqBackoff
 
 _NO_TARGETS: Mapping[str, TargetKeys] = MappingProxyType({})
-_NO_TOKENS: Mapping[str, TokenKeys] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
@@ -125,14 +126,16 @@ class Keys:
     rest_queue: str | None = key(
         "RestQueue", "The queue to take jobs from, without `queue:`.", mandatory="without Targets", of_target="Queues"
     )
-    token: str | None = key(
-        "Token", "The token that each job must carry.", secret=True, mandatory="or TokenFile or Tokens"
+    token: Secret | None = secret(
+        "Token",
+        "The token that each job must carry.",
+        "A file that holds that token.",
+        mandatory="or TokenFile or Tokens",
     )
-    token_file: str | None = key("TokenFile", "A file that holds that token.", instead_of=("Token",))
-    tokens: Annotated[Mapping[str, TokenKeys], forms.named("tokens")] = key(
+    tokens: Annotated[tuple[Token, ...], forms.named("tokens")] = key(
         "Tokens",
         "Several tokens, each with what it allows. Token is the one of the name `default`.",
-        _NO_TOKENS,
+        (),
         shown=None,
         secret=True,
     )
@@ -211,7 +214,7 @@ class Keys:
         "StatsPrefix", "The path under which a reverse proxy offers the pages, e.g. /restbroker.", ""
     )
     stats_read_only: bool = key("StatsReadOnly", "The pages show, and change nothing.", False)
-    roster: RosterKeys | None = key(
+    roster: Roster | None = key(
         "Roster",
         "Serve rosters from Redis to Prosody (docs/roster-service.md). All of its members have defaults.",
         secret=True,

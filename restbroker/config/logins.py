@@ -1,15 +1,15 @@
 """How to log in to a target: from `Auth`, from the flat keys, or from the URL itself.
 
-Called by `config.build_targets` and, for user and password, `config.build_roster`. Always holds: exactly one way is
+Called by `config.build_targets`. Always holds: exactly one way is
 chosen, or a problem or a note says what is missing.
 """
 
 import re
 
 from restbroker.config.keys import Keys
-from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys
+from restbroker.config.objects import AuthKeys, BearerKeys
 from restbroker.config.review import Review, at
-from restbroker.config.secret import Secret
+from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Issued, Url
 from restbroker.config.urls import RestAddress, is_loopback
 
@@ -28,12 +28,12 @@ def login(auth: AuthKeys | None, address: RestAddress, place: str, review: Revie
         message = f"{where} is used, not the login in {review.named(at(place, 'URL'))}."
         review.note("LoginInURL", message, "Remove it from the URL.")
     match auth:
-        case AuthKeys(basic=BasicKeys() as basic, bearer=None, auto=None):
-            return basic_login(basic, at(where, "Basic"), review)
+        case AuthKeys(basic=Basic() as basic, bearer=None, auto=None):
+            return basic.checked(at(where, "Basic"), review)
         case AuthKeys(basic=None, bearer=BearerKeys() as bearer, auto=None):
             return _bearer(bearer, at(where, "Bearer"), review)
-        case AuthKeys(basic=None, bearer=None, auto=BasicKeys() as auto):
-            return _issued(basic_login(auto, at(where, "Auto"), review), fallback=True)
+        case AuthKeys(basic=None, bearer=None, auto=Basic() as auto):
+            return _issued(auto.checked(at(where, "Auto"), review), fallback=True)
         case AuthKeys(basic=None, bearer=None, auto=None):
             review.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or take it out.")
         case _:
@@ -71,18 +71,6 @@ def tell_plain(url: Url, review: Review) -> None:
         review.note("PlainLogin", f"The login goes unencrypted to {url.origin}.", cure)
 
 
-def basic_login(keys: BasicKeys | BearerKeys, place: str, review: Review) -> Basic | None:
-    """User and password, which stand at `place`; None where there is a problem in `review`."""
-    password = review.secret(at(place, "Pass"), keys.password, keys.password_file)
-    if keys.user is None:
-        review.refuse(at(place, "User"), "is missing or empty; it is the user to log in as.")
-    elif ":" in keys.user:
-        review.refuse(at(place, "User"), "must not hold a colon, which HTTP Basic cannot carry.")
-    if keys.password is None and keys.password_file is None:
-        review.refuse(at(place, "Pass"), "is missing or empty; it is that user's password (or use PassFile).")
-    return None if keys.user is None or password is None else Basic(keys.user, password)
-
-
 def check_name_alone(where: str, user: str, review: Review) -> None:
     """Refuses a whole JID at a server that takes its user's name alone.
 
@@ -105,13 +93,14 @@ def _issued(login: Basic | None, *, fallback: bool) -> Issued | None:
     return None if login is None else Issued(login, fallback)
 
 
-def _bearer(keys: BearerKeys, place: str, review: Review) -> Bearer | Issued | None:
-    if keys.user is not None or keys.password is not None or keys.password_file is not None:
-        return _issued(basic_login(keys, place, review), fallback=False)
+def _bearer(written: BearerKeys, place: str, review: Review) -> Bearer | Issued | None:
+    if written.user is not None or written.password is not None:
+        login = Basic(written.user or "", written.password or NO_SECRET)
+        return _issued(login.checked(place, review), fallback=False)
     where = at(place, "Token")
-    if keys.token is None and keys.token_file is None:
+    if written.token is None:
         review.refuse(where, "is missing or empty; it is the token to log in with (or use TokenFile).")
-    return checked_bearer(where, review.secret(where, keys.token, keys.token_file), review)
+    return checked_bearer(where, review.tried(where, written.token), review)
 
 
 def _flat_basic(keys: Keys, address: RestAddress, review: Review) -> Basic | None:

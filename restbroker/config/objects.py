@@ -1,6 +1,6 @@
-"""The keys inside of `Targets` and `Tokens`, described like those of the file itself.
+"""The keys inside of `Targets`, described like those of the file itself.
 
-`config.reader` makes instances of these classes, `config.build_targets` and `config.build_tokens` judge them. Always
+`config.reader` makes instances of these classes, `config.build_targets` judges them. Always
 holds: a default that a flat key shares is written here only.
 """
 
@@ -12,41 +12,34 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.form import OptionsOf, whole
-from restbroker.config.key import key
-from restbroker.config.target import Engine, TlsFiles
-from restbroker.config.values import DAY_S
+from restbroker.config.key import key, secret
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Engine, TlsFiles
 from restbroker.job.json_types import Json
 
 _NO_SLOTS: Mapping[str, int] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
-class BasicKeys:
-    """HTTP Basic."""
-
-    user: str | None = key("User", "The user, e.g. admin@example.org.", mandatory="always")
-    password: str | None = key("Pass", "The password.", secret=True, mandatory="or PassFile")
-    password_file: str | None = key("PassFile", "A file that holds the password.", instead_of=("Pass",))
-
-
-@attrs.frozen(kw_only=True)
 class BearerKeys:
     """A bearer token, or the login for which the server issues one."""
 
-    token: str | None = key("Token", "The token.", secret=True, mandatory="or TokenFile or User")
-    token_file: str | None = key("TokenFile", "A file that holds the token.", instead_of=("Token",))
+    token: Secret | None = secret(
+        "Token", "The token.", "A file that holds the token.", mandatory="or TokenFile or User"
+    )
     user: str | None = key("User", "A user for whom the server issues tokens.", instead_of=("Token", "TokenFile"))
-    password: str | None = key("Pass", "That user's password.", secret=True, mandatory="with User")
-    password_file: str | None = key("PassFile", "A file that holds that password.", instead_of=("Pass",))
+    password: Secret | None = secret(
+        "Pass", "That user's password.", "A file that holds that password.", mandatory="with User"
+    )
 
 
 @attrs.frozen(kw_only=True)
 class AuthKeys:
     """One way to log in."""
 
-    basic: BasicKeys | None = key("Basic", "User and password.", secret=True)
+    basic: Basic | None = key("Basic", "User and password.", secret=True)
     bearer: BearerKeys | None = key("Bearer", "A token.", secret=True, instead_of=("Basic",))
-    auto: BasicKeys | None = key(
+    auto: Basic | None = key(
         "Auto",
         "User and password, and a token in their place while the server issues one.",
         secret=True,
@@ -115,41 +108,4 @@ class TargetKeys:
     tls: TlsFiles | None = key("TLS", "Certificates, for https.")
     options: Annotated[Json, OptionsOf("targets")] | None = key(
         "Options", "What this kind takes beyond these: see Options below."
-    )
-
-
-@attrs.frozen(kw_only=True)
-class TokenKeys:
-    """One entry of `Tokens`."""
-
-    secret: str | None = key("Secret", "What the job carries, or signs with.", secret=True, mandatory="or SecretFile")
-    secret_file: str | None = key("SecretFile", "A file that holds it.", instead_of=("Secret",))
-    previous: str | None = key(
-        "PreviousSecret", "The secret before this one, valid too during a rotation.", secret=True
-    )
-    previous_file: str | None = key("PreviousSecretFile", "A file that holds it.", instead_of=("PreviousSecret",))
-    allow: forms.Allowed = key(
-        "Allow",
-        "Commands that its jobs may ask for, with * and ?. Those that touch the server itself are allowed by "
-        '"dangerous:" and their tag, or "dangerous:*"; "*" never includes them.',
-        ("*",),
-        shown=["*"],
-    )
-    hosts: forms.Hosts = key(
-        "Hosts", "Virtual hosts that its jobs may name, with * and ?; without it any.", (), shown=None
-    )
-    targets: forms.SomeTargets = key(
-        "Targets", "Targets that its jobs may be for, with * and ?; without it any.", (), shown=None
-    )
-    queues: forms.SomeQueues = key(
-        "Queues", "Queues that its jobs may be taken from, with * and ?; without it any.", (), shown=None
-    )
-    signed: forms.Signed = key(
-        "Signed",
-        'Jobs carry a signature instead of the secret, which then never lies in Redis; "queue": one that covers the'
-        " queue.",
-        False,
-    )
-    window: forms.Month = key(
-        "Window", "How old a signature may be when a broker first sees it.", 7 * DAY_S, shown="7d"
     )

@@ -14,9 +14,10 @@ from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, look
 from restbroker.config.judged import Defaults, defaults_of
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of, rivals
 from restbroker.config.keys import Keys
-from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TokenKeys
-from restbroker.config.roster_keys import QueryKeyKeys, RosterAuthKeys, RosterKeys
-from restbroker.config.target import TlsFiles
+from restbroker.config.objects import AuthKeys, BearerKeys, TargetKeys
+from restbroker.config.roster import QueryKey, Roster, RosterAuth
+from restbroker.config.target import Basic, TlsFiles
+from restbroker.config.tokens import Token
 from restbroker.job.json_types import Json
 
 SAMPLE_SECRET = "change-me"  # noqa: S105  a placeholder
@@ -145,15 +146,15 @@ The first route that an event fits takes it; one that fits none is dropped. What
 _PARTS: tuple[tuple[str, str, Members], ...] = (
     ("Targets", _TARGETS, TargetKeys),
     ("Auth", _AUTH, AuthKeys),
-    ("Auth.Basic", "", BasicKeys),
+    ("Auth.Basic", "", Basic),
     ("Auth.Bearer", "", BearerKeys),
-    ("Auth.Auto", "", BasicKeys),
+    ("Auth.Auto", "", Basic),
     ("TLS", "", TlsFiles),
-    ("Tokens", _TOKENS, TokenKeys),
-    ("Roster", _ROSTER, RosterKeys),
-    ("Roster.Auth", "", RosterAuthKeys),
-    ("Roster.Auth.Basic", "", BasicKeys),
-    ("Roster.Auth.Key", "", QueryKeyKeys),
+    ("Tokens", _TOKENS, Token),
+    ("Roster", _ROSTER, Roster),
+    ("Roster.Auth", "", RosterAuth),
+    ("Roster.Auth.Basic", "", Basic),
+    ("Roster.Auth.Key", "", QueryKey),
     ("Events", _EVENTS, Events),
     ("Events.Sources", "", EventSource),
     ("Events.Sources.Only", _ONLY, Filter),

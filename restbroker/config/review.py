@@ -9,10 +9,18 @@ from pathlib import Path
 
 import attrs
 
-from restbroker.config.core import Note
 from restbroker.config.secret import Secret
 from restbroker.config.values import is_plain
 from restbroker.errors import ConfigError
+
+
+@attrs.frozen
+class Note:
+    """Something the operator should know about the configuration; it is used all the same."""
+
+    code: str
+    message: str
+    cure: str | None = None
 
 
 @attrs.frozen

@@ -1,15 +1,21 @@
-"""Where and how rosters are served, and which target tells Prosody that one has changed.
+"""Where and how rosters are served, and which target tells Prosody that one has changed: the section `Roster`.
 
-Made by `config.load`; used by `app` and the commands for rosters. Always holds: who can be reached from other
-machines asks for a login.
+Used by `app` and the commands for rosters. Always holds of a loaded one: who can be reached from other machines asks
+for a login, and the target that refreshes rosters is one that can.
 """
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
 
-from restbroker.config.secret import Secret
-from restbroker.config.target import Basic
+from restbroker.config import forms
+from restbroker.config.key import key, secret
+from restbroker.config.review import Review, at
+from restbroker.config.secret import NO_SECRET, Secret
+from restbroker.config.target import Basic, Target
+from restbroker.config.urls import is_loopback
 
 KIND: Final = "prosody-roster"
 """The kind of target that refreshes rosters."""
@@ -17,27 +23,123 @@ LONGEST_S: Final = 4.0
 """Prosody's users wait for their rosters for so long at most."""
 USER: Final = "{user}"
 """What stands for the user in a path."""
+_KEY: Final = re.compile(r"[A-Za-z0-9._~+/=-]+", re.ASCII)
+_SHARE: Final = 0.8
+"""Of the time that a refresh may take: so much of it Prosody may wait for a roster."""
+_CURE: Final = "give Auth, or use a loopback address"
 
 
 @attrs.frozen
 class QueryKey:
     """A key in the query of the address, `?key=…`: what Prosody can carry beside HTTP Basic."""
 
-    value: Secret
+    value: Secret = secret("Value", "The key.", "A file that holds the key.", NO_SECRET, mandatory="or ValueFile")
+
+    def checked(self, place: str, review: Review) -> "QueryKey | None":
+        """The key as it is to be used; None where there is a problem in `review`."""
+        where = at(place, "Value")
+        if self.value == NO_SECRET:
+            review.refuse(where, "is missing or empty; it is the key that stands in the address (or use ValueFile).")
+            return None
+        value = review.tried(where, self.value)
+        if value is None:
+            return None
+        if not _KEY.fullmatch(value.reveal()):
+            review.refuse(where, "must be of letters, digits and . _ ~ + / = - only, since it stands in an address.")
+        return QueryKey(value)
+
+
+@attrs.frozen
+class RosterAuth:
+    """One way for Prosody to log in."""
+
+    basic: Basic | None = key("Basic", "User and password: http://USER:PASS@… in Prosody.", secret=True)
+    key: QueryKey | None = key(
+        "Key", "A key at the end of the address: …?key=KEY in Prosody.", secret=True, instead_of=("Basic",)
+    )
+
+    def checked(self, place: str, review: Review) -> Basic | QueryKey | None:
+        """The way; None where there is a problem in `review`."""
+        if self.basic is not None:
+            return self.basic.checked(at(place, "Basic"), review)
+        if self.key is not None:
+            return self.key.checked(at(place, "Key"), review)
+        review.refuse(place, "is empty; give exactly one of Basic and Key, or take it out.")
+        return None
 
 
 @attrs.frozen
 class Roster:
-    """The section `Roster`. `path` has `USER` once. `served`: by a broker as well; else only by itself.
-
-    `domain`: whose users these are; None: of any. `target`: its name; None: nobody is told of a change. `longest_s`: so
-    long an answer may take, less than whoever asks for a refresh waits for it.
+    """The section. `path` has `USER` once. `domain`: whose users these are; None: of any. `longest_s`: so long an
+    answer may take, less than whoever asks for a refresh waits for it.
     """
 
-    bind: tuple[str, int]
-    path: str
-    served: bool
-    domain: str | None
-    target: str | None
-    auth: Basic | QueryKey | None
+    bind: forms.Bind = key(
+        "Listen",
+        "Where rosters are served; without Auth, a loopback address. Port 0 takes any free one.",
+        ("127.0.0.1", 8082),
+        shown="127.0.0.1:8082",
+    )
+    path: forms.UserPath = key(
+        "Path", "Under which path; {user} stands for the user, at the end where it is left out.", f"/roster/{USER}"
+    )
+    served: bool = key(
+        "Serve", "`restbroker run` serves them as well; else only `restbroker roster serve` does.", default=True
+    )
+    domain: str | None = key(
+        "Domain",
+        "Whose users these are: user@Domain means the same as user, and is nobody's contact of himself. Without it, the"
+        " Domain of Target.",
+    )
+    target: str | None = key(
+        "Target",
+        "The target of kind prosody-roster that tells Prosody of changes. Without it rosters are only served.",
+    )
+    _auth_as_written: RosterAuth | None = key("Auth", "How Prosody logs in: exactly one of its members.", secret=True)
+    auth: Basic | QueryKey | None = None
     longest_s: float = LONGEST_S
+
+    def checked(self, targets: Sequence[Target], review: Review) -> "Roster":
+        """The section as it is to be used. `targets`: those that could be made."""
+        written = self._auth_as_written
+        host = self.bind[0]
+        auth = None if written is None else written.checked("Roster.Auth", review)
+        if not is_loopback(host) and written is None:
+            review.refuse("Roster.Listen", f"{host} is open to others, and rosters have no login; {_CURE}.")
+        elif not is_loopback(host):
+            review.note(
+                "PlainRosters",
+                f"Rosters, and the login for them, go unencrypted from {host}.",
+                "Listen on a loopback address, or let only Prosody reach this one.",
+            )
+        target = _target(self.target, targets, review)
+        domain = self.domain or (target.default_host if target is not None else None)
+        return attrs.evolve(
+            self,
+            path=self.path if USER in self.path else f"{self.path.rstrip('/')}/{USER}",
+            domain=None if domain is None else domain.lower(),
+            auth_as_written=None,
+            auth=auth,
+            longest_s=min([LONGEST_S, *(one.timeout_s * _SHARE for one in targets if one.kind == KIND)]),
+        )
+
+
+def _target(name: str | None, targets: Sequence[Target], review: Review) -> Target | None:
+    if name is None:
+        able = [target.name for target in targets if target.kind == KIND and not target.is_local]
+        if able:
+            review.note(
+                "NoRosterTarget",
+                "Roster names no Target: nobody tells Prosody of changes, and users see them at their next login.",
+                f'Add "Target": "{able[0]}" to it.',
+            )
+        return None
+    found = next((target for target in targets if target.name == name), None)
+    if found is None and not review.problems:
+        known = ", ".join(target.name for target in targets)
+        review.refuse("Roster.Target", f"there is no target {name!r}; these are configured: {known}.")
+    elif found is not None and found.kind != KIND:
+        review.refuse("Roster.Target", f"the target {name!r} is of kind {found.kind}; only {KIND} refreshes rosters.")
+    elif found is not None and found.is_local:
+        review.refuse("Roster.Target", f"the target {name!r} has WritesOnly, and refreshes nothing; name another.")
+    return found

@@ -53,3 +53,12 @@ class Secret:
             f"The secret file {self.path} cannot be read: {why}.",
             "Check that the file exists and that the user restbroker runs as may read it.",
         )
+
+
+NO_SECRET: Final = Secret()
+"""What stands where none was written."""
+
+
+def is_blank(written: Secret | None) -> bool:
+    """Whether nothing was written, or blanks; what is in a file is judged when it is read."""
+    return written is None or (written.path is None and not written.reveal().strip())

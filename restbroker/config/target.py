@@ -12,16 +12,31 @@ from typing import Literal
 import attrs
 
 from restbroker.config.forms import File, Rate
-from restbroker.config.key import key
-from restbroker.config.secret import Secret
+from restbroker.config.key import key, secret
+from restbroker.config.review import Review, at
+from restbroker.config.secret import NO_SECRET, Secret
 
 
 @attrs.frozen
 class Basic:
     """HTTP Basic credentials."""
 
-    user: str
-    password: Secret
+    user: str = key("User", "The user, e.g. admin@example.org.", "", shown=None, mandatory="always")
+    password: Secret = secret(
+        "Pass", "The password.", "A file that holds the password.", NO_SECRET, mandatory="or PassFile"
+    )
+
+    def checked(self, place: str, review: Review) -> "Basic | None":
+        """User and password as they are to be used; None where there is a problem in `review`."""
+        password = review.tried(at(place, "Pass"), self.password)
+        if not self.user:
+            review.refuse(at(place, "User"), "is missing or empty; it is the user to log in as.")
+        elif ":" in self.user:
+            review.refuse(at(place, "User"), "must not hold a colon, which HTTP Basic cannot carry.")
+        if self.password == NO_SECRET:
+            review.refuse(at(place, "Pass"), "is missing or empty; it is that user's password (or use PassFile).")
+            return None
+        return Basic(self.user, password) if self.user and password is not None else None
 
 
 @attrs.frozen

@@ -1,32 +1,132 @@
-"""What jobs must carry to be let in, and what each token allows.
+"""What jobs must carry to be let in, and what each token allows: the keys `Token` and `Tokens`.
 
-Made by `config.load`; used by the broker's admission and by the command line. Always holds: at least one secret per
-token, the current one first.
+Used by the broker's admission and by the command line. Always holds of loaded ones: at least one secret per token, the
+current one first; no secret belongs to two tokens, or it could not be told whose a job is.
 """
+
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import attrs
 
-from restbroker.config.secret import Secret
+from restbroker.config import forms
+from restbroker.config.key import key, secret
+from restbroker.config.review import Review, at
+from restbroker.config.secret import Secret, is_blank
+from restbroker.config.values import DAY_S
+
+FLAT_TOKEN = "default"  # noqa: S105  a name
+_LEAST_SIGNED = 16
+_Placed: TypeAlias = tuple[str, Secret]
 
 
 @attrs.frozen
 class Token:
     """One named token. `secrets`: the current one, and the previous one during a rotation.
 
-    `allow`: commands as names with wildcards, and `dangerous:NAME` for those that touch the server itself; "*" never
-    includes these. `hosts`: virtual hosts that its jobs may name, `targets` and `queues`: where they may be, all with
-    wildcards; empty for any. `signed`: jobs carry a signature made with the secret instead of the secret
-    (`queue_signed`: one that covers the queue); it may be `window_s` seconds old when a broker first sees it.
-    `flat`: it is the `Token` that the Go original reads too, so its jobs stay as that understands them.
+    `hosts`: virtual hosts that its jobs may name, `targets` and `queues`: where they may be, all with wildcards; empty
+    for any. `signed`: jobs carry a signature made with the secret instead of the secret (`queue_signed`: one that
+    covers the queue); it may be `window_s` seconds old when a broker first sees it. `flat`: it is the `Token` that the
+    Go original reads too, so its jobs stay as that understands them.
     """
 
-    name: str
-    secrets: tuple[Secret, ...]
-    allow: tuple[str, ...] = ("*",)
-    hosts: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    queues: tuple[str, ...] = ()
-    signed: bool = False
+    name: str = ""
+    secrets: tuple[Secret, ...] = ()
+    _current: Secret | None = secret(
+        "Secret",
+        "What the job carries, or signs with.",
+        "A file that holds it.",
+        mandatory="or SecretFile",
+        kw_only=True,
+    )
+    _previous: Secret | None = secret(
+        "PreviousSecret",
+        "The secret before this one, valid too during a rotation.",
+        "A file that holds it.",
+        kw_only=True,
+    )
+    allow: forms.Allowed = key(
+        "Allow",
+        "Commands that its jobs may ask for, with * and ?. Those that touch the server itself are allowed by "
+        '"dangerous:" and their tag, or "dangerous:*"; "*" never includes them.',
+        ("*",),
+        shown=["*"],
+    )
+    hosts: forms.Hosts = key(
+        "Hosts", "Virtual hosts that its jobs may name, with * and ?; without it any.", (), shown=None
+    )
+    targets: forms.SomeTargets = key(
+        "Targets", "Targets that its jobs may be for, with * and ?; without it any.", (), shown=None
+    )
+    queues: forms.SomeQueues = key(
+        "Queues", "Queues that its jobs may be taken from, with * and ?; without it any.", (), shown=None
+    )
+    signed: forms.Signed = key(
+        "Signed",
+        'Jobs carry a signature instead of the secret, which then never lies in Redis; "queue": one that covers the'
+        " queue.",
+        default=False,
+    )
     queue_signed: bool = False
-    window_s: float = 7 * 86_400.0
+    window_s: forms.Month = key(
+        "Window", "How old a signature may be when a broker first sees it.", 7 * DAY_S, shown="7d"
+    )
     flat: bool = False
+
+    def checked(self, place: str, review: Review) -> tuple["Token", list[_Placed]]:
+        """The token as it is to be used, and where each of its secrets stands."""
+        where, previous = at(place, "Secret"), at(place, "PreviousSecret")
+        if is_blank(self._current):
+            why = "it is what the token's jobs carry or sign with (or use SecretFile)"
+            review.refuse(where, f"is missing or empty; {why}.")
+        if self._previous is not None and is_blank(self._previous):
+            review.refuse(previous, "is empty; take it out.")
+        placed: list[_Placed] = []
+        for member, written in ((where, self._current), (previous, self._previous)):
+            if not is_blank(written) and (tried := review.tried(member, written)) is not None:
+                placed.append((member if tried.path is None else f"{member}File", tried))
+        for member, one in placed:
+            if self.signed and len(one.reveal()) < _LEAST_SIGNED:
+                wanted = f"at least {_LEAST_SIGNED} characters for a token that signs, found fewer"
+                review.refuse(member, f"expected {wanted}; who sees a signed job could guess it.")
+        secrets = tuple(one for _, one in placed)
+        is_signed, of_queue = bool(self.signed), self.signed == "queue"
+        token = attrs.evolve(
+            self, secrets=secrets, signed=is_signed, queue_signed=of_queue, current=None, previous=None
+        )
+        return token, placed
+
+
+def checked_tokens(flat: Secret | None, tokens: Sequence[Token], review: Review) -> tuple[Token, ...]:
+    """Every token, the flat one first."""
+    found: list[Token] = []
+    placed: list[list[_Placed]] = []
+    if (flat is not None or not tokens) and (one := _checked_flat(flat, review)) is not None:
+        found.append(Token(FLAT_TOKEN, (one,), flat=True))
+        placed.append([("Token", one)])
+    for written in tokens:
+        place = at("Tokens", written.name)
+        if written.name == FLAT_TOKEN and flat is not None:
+            review.refuse(place, "is the name of the token that Token gives; choose another, or take Token out.")
+        token, secrets = written.checked(place, review)
+        found.append(token)
+        placed.append(secrets)
+    _refuse_shared(placed, review)
+    return tuple(found)
+
+
+def _checked_flat(written: Secret | None, review: Review) -> Secret | None:
+    if is_blank(written):
+        cure = "it is the token that each job must carry (or use TokenFile, or Tokens)."
+        review.refuse("Token", f"is missing or empty; {cure}")
+        return None
+    return review.tried("Token", written)
+
+
+def _refuse_shared(placed: Sequence[Sequence[_Placed]], review: Review) -> None:
+    seen: dict[str, tuple[int, str]] = {}
+    for number, secrets in enumerate(placed):
+        for place, one in secrets:
+            owner, first = seen.setdefault(one.reveal(), (number, place))
+            if owner != number:
+                review.refuse(place, f"is the same secret as {review.named(first)}; each token needs its own.")

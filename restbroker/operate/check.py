@@ -12,10 +12,11 @@ from pathlib import Path
 import attrs
 import trio
 
-from restbroker.config.core import Config, Loaded, Note
+from restbroker.config.core import Config, Loaded
 from restbroker.config.keys import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import masked
+from restbroker.config.review import Note
 from restbroker.config.roster import QueryKey
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Issued, Target

@@ -67,7 +67,7 @@ ACCOUNT_MAY = {*MAY, "registered_vhosts"}
 
 
 def token(*allow: str, hosts: Sequence[str] = ()) -> Token:
-    return Token("app", (Secret("x" * 24),), allow, tuple(hosts))
+    return Token("app", (Secret("x" * 24),), allow=allow, hosts=tuple(hosts))
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ from restbroker.app.build import plan_of
 from restbroker.app.reload import Reloader
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.plan import BrokerPlan
-from restbroker.config.core import Config, Loaded, Note
+from restbroker.config.core import Config, Loaded
 from restbroker.config.load import load
+from restbroker.config.review import Note
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError

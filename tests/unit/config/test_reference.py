@@ -9,15 +9,16 @@ from restbroker.config import reference
 from restbroker.config.key import Key, Members
 from restbroker.config.keys import Keys, all_keys
 from restbroker.config.load import load
-from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TokenKeys
+from restbroker.config.objects import AuthKeys, BearerKeys, TargetKeys
 from restbroker.config.reader import read_folded
 from restbroker.config.review import Review
 from restbroker.config.schema import schema as described
-from restbroker.config.target import TlsFiles
+from restbroker.config.target import Basic, TlsFiles
+from restbroker.config.tokens import Token
 from restbroker.events import registry as sources
 from restbroker.servers import registry
 
-INSIDE: tuple[Members, ...] = (TargetKeys, AuthKeys, BasicKeys, BearerKeys, TlsFiles, TokenKeys)
+INSIDE: tuple[Members, ...] = (TargetKeys, AuthKeys, Basic, BearerKeys, TlsFiles, Token)
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -47,7 +48,7 @@ def test_the_shown_default_of_every_key_is_what_its_reader_makes_the_real_defaul
     every: tuple[Members, ...] = (Keys, *INSIDE)
     for members in every:
         for field in attrs.fields(members):
-            shown: Key = field.metadata["key"]
+            shown: Key = field.metadata.get("key", Key("", ""))
             if shown.default is None or shown.name in ("RedisURL", "RestURL", "RedisDatabase") or field.default is None:
                 continue
             review = Review()

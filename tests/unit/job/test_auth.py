@@ -1,7 +1,6 @@
 """A token lets in who knows it, and only what it allows: commands, hosts, and nothing dangerous unless it says so."""
 
 import stringprep
-from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +14,9 @@ from restbroker.job.outcome import Reason
 from restbroker.servers.ejabberd.catalogue import for_version
 from tests.support.rows import rows
 
-token = partial(Token, "app", ())
+
+def token(allow: tuple[str, ...] = ("*",), hosts: tuple[str, ...] = (), **more: Any) -> Token:
+    return Token("app", (), allow=allow, hosts=hosts, **more)
 
 
 def refused(grant: Token, endpoint: str, default_host: str | None = None, **arguments: Any) -> Reason | None:

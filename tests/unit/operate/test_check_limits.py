@@ -13,7 +13,7 @@ def test_a_token_that_may_do_dangerous_things_is_named_with_what_it_may() -> Non
     environ = {"RESTBROKER_RESTQUEUE": "q", "RESTBROKER_TOKEN": "t0ken", "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
     config = load(None, environ, {}, registry.kinds()).config
     assert list(check_tokens(config)) == []
-    admin = Token("admin", (Secret("hush"),), ("*", "dangerous:backup"))
+    admin = Token("admin", (Secret("hush"),), allow=("*", "dangerous:backup"))
     (found,) = check_tokens(attrs.evolve(config, tokens=(*config.tokens, admin)))
     assert (found.level, found.code) == ("note", "DangerousAllowed")
     assert '"admin"' in found.message

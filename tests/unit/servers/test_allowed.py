@@ -1,6 +1,6 @@
 """What tokens allow all together is what at least one of them lets in, and nothing else."""
 
-from functools import partial
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +20,8 @@ PATTERNS = st.sampled_from(
 )
 
 
-token = partial(Token, "app", ())
+def token(allow: tuple[str, ...] = ("*",), hosts: tuple[str, ...] = (), **more: Any) -> Token:
+    return Token("app", (), allow=allow, hosts=hosts, **more)
 
 
 GRANTS = st.lists(
