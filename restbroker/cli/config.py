@@ -11,7 +11,7 @@ import typer
 
 from restbroker.cli.config_init import Given, make
 from restbroker.config import reference
-from restbroker.config.keys import all_keys
+from restbroker.config.core import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import masked
 from restbroker.config.schema import schema as described

@@ -1,4 +1,4 @@
-"""Judges `Events`. Called by `config.build`.
+"""Judges `Events`. Called by `config.core`.
 
 Always holds: a source has all that it needs, or each problem is named; a job that is made of an event cannot come back
 to a target of this broker.

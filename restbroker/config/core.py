@@ -1,71 +1,248 @@
-"""The finished, checked configuration, and what the operator should know of it.
+"""The configuration: every key of the file, and what the operator should know of it.
 
-Made by `config.load`; `app` and the command line get a `Config`. Always holds: no `repr` shows a secret.
+`Config` is the one definition: the loader, the JSON schema, the sample's check and the reference page come from it.
+What is inside of `Targets` is in `config.objects`; `Tokens`, `Roster` and `Events` have modules of their own. Always
+holds: keys beyond these are an error; no `repr` shows a secret.
 """
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import attrs
 
+from restbroker.config import forms
+from restbroker.config.check_events import checked_events
+from restbroker.config.check_listens import judge_listens
+from restbroker.config.check_targets import checked_targets
 from restbroker.config.events import Events
-from restbroker.config.review import Note
+from restbroker.config.flat import Flat
+from restbroker.config.form import whole
+from restbroker.config.key import Key, Members, inline, key, keys_of, secret
+from restbroker.config.objects import TargetKeys
+from restbroker.config.redis import Redis
+from restbroker.config.review import Note, Review
 from restbroker.config.roster import Roster
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
-from restbroker.config.tokens import Token
+from restbroker.config.tokens import Token, checked_tokens
+from restbroker.config.urls import is_loopback
 from restbroker.config.values import LogLevel
-from restbroker.job.retry import Backoff
+from restbroker.job.retry import SidekiqBackoff
+
+_NO_ENTRIES: Mapping[str, TargetKeys] = MappingProxyType({})
+_CURE = "give StatsUser and StatsPassFile, or use a loopback address with a reverse proxy in front of it"
+
+
+@attrs.frozen(kw_only=True)
+class _Ignored:
+    """Keys of the Go original that are understood and have no effect."""
+
+    redis_pool_count: forms.Unread = key(
+        "RedisPoolCount", "Was the size of a pool.", ignored="connections to Redis are counted by need"
+    )
+    process_id: forms.Unread = key(
+        "ProcessID", "Was the process's name.", ignored="every process makes its own unique identity"
+    )
+    max_idle_connections: forms.Unread = key(
+        "MaxIdleConnections",
+        "Was the number of idle connections kept.",
+        ignored="one connection per worker is kept (Concurrency)",
+    )
+    jabber_rest_host: forms.Unread = key(
+        "JabberRestHost", "Was derived from RestURL.", ignored="use HostHeader to set the Host header"
+    )
+
+
+@attrs.frozen(kw_only=True)
+class _Login:
+    """Who may see the pages."""
+
+    user: str | None = key("StatsUser", "Who may log in to the pages.", mandatory="for a StatsBind that others reach")
+    password: Secret | None = secret("StatsPass", "That user's password.", "A file that holds that password.")
 
 
 @attrs.frozen(kw_only=True)
 class Config:
-    """What the operator wrote, checked as a whole. Durations are seconds.
+    """What the operator wrote; of one that `config.load` gives, checked as a whole. Durations are seconds.
 
     `redis_url` never holds a password; it is in `redis_password`. `tokens` has at least one, the first is what the
-    command line pushes with.
+    command line pushes with. What begins with `_` is as it was written, and empty in a checked one.
     """
 
-    redis_url: str
-    redis_password: Secret | None
-    namespace: str
-    targets: tuple[Target, ...]
-    tokens: tuple[Token, ...]
-    response_queue: str | None
-    response_details: bool
-    response_class: str
-    backoff: Backoff
-    uncertain_retries: int
-    shutdown_timeout_s: float
-    stats: bool
-    stats_bind: str
-    stats_port: int
-    health_bind: tuple[str, int] | None
-    log_level: LogLevel
-    show_bodies: bool
-    dead_limit: int = 100_000
-    """Nothing is fetched while the dead set holds so many; 0: no limit."""
-    history_s: float | None = None
-    """For how long it is kept how jobs ended; None: it is not."""
-    processes: int = 1
-    """How many `run` starts; of more than one, each is a worker under a supervisor."""
+    _redis: Redis = inline(Redis, Redis())
+    redis_url: str = ""
+    redis_password: Secret | None = None
     redis_sentinels: tuple[tuple[str, int], ...] = ()
     """Host and port of each; empty: `redis_url` names the server itself."""
     redis_master: str | None = None
     redis_sentinel_password: Secret | None = None
+    namespace: str = key(
+        "RedisNamespace", "A prefix: `ns` makes every key `ns:KEY`, as redis-namespace does.", "", shown=None
+    )
+    _ignored: _Ignored = inline(_Ignored, _Ignored())
+
+    _flat: Flat = inline(Flat, Flat())
+    _token: Secret | None = secret(
+        "Token",
+        "The token that each job must carry.",
+        "A file that holds that token.",
+        mandatory="or TokenFile or Tokens",
+    )
+    tokens: Annotated[tuple[Token, ...], forms.named("tokens")] = key(
+        "Tokens",
+        "Several tokens, each with what it allows. Token is the one of the name `default`.",
+        (),
+        shown=None,
+        secret=True,
+    )
+    _entries: Annotated[Mapping[str, TargetKeys], forms.named("targets")] = key(
+        "Targets",
+        "Several servers. The flat keys (RestURL, RestQueue, Concurrency, …) make the one of the name `ejabberd`.",
+        _NO_ENTRIES,
+        shown=None,
+        secret=True,
+    )
+    targets: tuple[Target, ...] = ()
+    response_queue: str | None = key("ResponseQueue", "The queue for answers to jobs with a reply id.")
+    response_details: bool = key(
+        "ResponseDetails", "Answers get a third argument with status, outcome and error.", False
+    )
+    response_class: str = key("ResponseClass", "The class of the jobs that carry answers.", "Add")
+
+    events: Events | None = key(
+        "Events",
+        "Take in what servers tell of by themselves, each event as a job for your application (docs/events.md).",
+        secret=True,
+    )
+
+    shutdown_timeout_s: forms.Duration = key(
+        "ShutdownTimeout", "How long a stop waits for running requests.", 25.0, shown="25s"
+    )
+    backoff: forms.BackoffRule = key(
+        "Backoff",
+        'Waits between tries: "sidekiq" (n⁴ + 15 s + jitter) or {"Base": "1s", "Factor": 2, "Cap": "1h"}.',
+        SidekiqBackoff(),
+        shown="sidekiq",
+    )
+    uncertain_retries: Annotated[int, whole(0, 1_000_000)] = key(
+        "UncertainRetries",
+        "How often a command that must not run twice is sent again after a time-out without an answer.",
+        2,
+    )
+    dead_limit: Annotated[int, whole(0, 10_000_000)] = key(
+        "DeadLimit", "Nothing is fetched while the dead set holds so many jobs; 0: no limit.", 100_000
+    )
+    history_s: forms.Month | None = key(
+        "History",
+        "So long it is kept in Redis how jobs ended, of a million at most (docs/jobs.md); without it, not at all.",
+    )
+
+    processes: Annotated[int, whole(1, 256)] = key(
+        "Processes",
+        "How many processes `run` starts, each with Concurrency, under one supervisor (docs/operations.md).",
+        1,
+    )
+
+    stats: bool = key("Stats", "Serve the web pages and /stats (docs/web.md).", False)
+    stats_port: Annotated[int, whole(0, 65535)] = key("StatsPort", "Where; 0 takes any free port.", 8080)
+    stats_bind: str = key(
+        "StatsBind", "The address that they are served on; without a login, a loopback one.", "127.0.0.1"
+    )
+    _login: _Login = inline(_Login, _Login())
     stats_login: Basic | None = None
     """Who may see the pages; None: whoever reaches them, which is this machine only."""
-    stats_hosts: tuple[str, ...] = ()
-    stats_prefix: str = ""
-    stats_read_only: bool = False
-    roster: Roster | None = None
-    """How rosters are served; None: they are not."""
-    events: Events | None = None
-    """None: no server's events are taken in."""
+    stats_hosts: forms.OwnNames = key(
+        "StatsHosts", "Names beside StatsBind under which the pages may be asked for.", (), shown=None
+    )
+    stats_prefix: forms.Prefix = key(
+        "StatsPrefix", "The path under which a reverse proxy offers the pages, e.g. /restbroker.", ""
+    )
+    stats_read_only: bool = key("StatsReadOnly", "The pages show, and change nothing.", False)
+    roster: Roster | None = key(
+        "Roster",
+        "Serve rosters from Redis to Prosody (docs/roster-service.md). All of its members have defaults.",
+        secret=True,
+    )
+    health_bind: forms.Bind | None = key(
+        "HealthBind", "host:port that serves /healthz and /readyz alone, without login."
+    )
+    log_level: LogLevel = key("LogLevel", "What is logged.", "info")
+    show_bodies: bool = key(
+        "ShowBodies", "Do not mask message texts in logs, pages and Sidekiq Web's Busy page.", False
+    )
 
     @property
     def queues(self) -> tuple[str, ...]:
         """Those of all targets."""
         return tuple(queue for target in self.targets for queue in target.queues)
+
+    def checked(
+        self, given: Collection[str], kinds: Mapping[str, Members], sources: Mapping[str, Members], review: Review
+    ) -> "Config":
+        """The configuration as it is to be used, unless there is a problem in `review`.
+
+        `given`: the keys that somebody wrote. `kinds` and `sources`: as for `config.load`.
+        """
+        redis = self._redis.checked(review)
+        flat = [described.name for described in all_keys().values() if described.of_target and described.name in given]
+        targets = checked_targets(self._flat, flat, self._entries, kinds, review, response_queue=self.response_queue)
+        tokens = checked_tokens(self._token, self.tokens, review)
+        login = self._checked_login(review)
+        roster = None if self.roster is None else self.roster.checked(targets, review)
+        events = None if self.events is None else checked_events(self.events, targets, sources, review)
+        judge_listens(self, review)
+        slow = [target.name for target in targets if self.shutdown_timeout_s < target.timeout_s]
+        if slow:
+            of = "" if len(targets) == 1 else f" of {', '.join(slow)}"
+            review.note(
+                "ShortShutdown",
+                f"ShutdownTimeout is shorter than RequestTimeout{of}: a stop may cut off running requests.",
+                "Make ShutdownTimeout the longer one.",
+            )
+        return attrs.evolve(
+            self,
+            **_AS_WRITTEN,
+            **redis,
+            targets=targets,
+            tokens=tokens,
+            stats_login=login,
+            roster=roster,
+            events=events,
+        )
+
+    def _checked_login(self, review: Review) -> Basic | None:
+        """The pages' login; None where none is configured, or there is a problem in `review`."""
+        user, password = self._login.user, review.tried("StatsPass", self._login.password)
+        has_password = self._login.password is not None
+        open_to_others = not is_loopback(self.stats_bind)
+        if self.stats and open_to_others and user is None and not has_password:
+            review.refuse("StatsBind", f"{self.stats_bind} is open to others, and the pages have no login; {_CURE}.")
+        elif user is None and has_password:
+            review.refuse("StatsUser", "is missing or empty, although StatsPass is given.")
+        elif user is not None and not has_password:
+            review.refuse("StatsPass", "is missing or empty, although StatsUser is given (or use StatsPassFile).")
+        elif user is not None and ":" in user:
+            review.refuse("StatsUser", "must not hold a colon, which HTTP Basic cannot carry.")
+        elif self.stats and open_to_others:
+            review.note(
+                "PlainPages",
+                f"The login of the pages on {self.stats_bind} goes unencrypted.",
+                "Listen on a loopback address, with a reverse proxy with TLS in front of it.",
+            )
+        return None if user is None or password is None else Basic(user, password)
+
+
+_AS_WRITTEN: Mapping[str, Any] = {
+    name.removeprefix("_"): field.default for name, field in attrs.fields_dict(Config).items() if name.startswith("_")
+}
+"""What a checked one has no more."""
+
+
+def all_keys() -> Mapping[str, Key]:
+    """Every key of the file by its name, in the order of the reference page."""
+    return keys_of(Config)
 
 
 @attrs.frozen

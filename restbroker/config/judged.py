@@ -1,6 +1,6 @@
 """What a kind of target, or of source, has to say of one that is configured.
 
-`config.build_targets` and `config.check_events` ask the kind's options. Always holds: options without such a say take
+`config.check_targets` and `config.check_events` ask the kind's options. Always holds: options without such a say take
 the target or source as it is. A kind that needs other defaults than most gives its options a `DEFAULTS`; one whose
 servers usually listen at one place gives them a `USUAL_URL`, which `config init` proposes, and a `USUAL_LOGIN` where
 logins there have one form.

@@ -1,11 +1,11 @@
 """What is known of one key, kept at the field that takes its value.
 
-Used by every class of keys: those of the file (`config.keys`), of what is inside of them (`config.objects`), and the
+Used by every class of keys: those of the file (`config.core`), of what is inside of them (`config.objects`), and the
 options of each kind of target. Always holds: reading, schema and reference page come from this one description and the
 field's type.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -41,7 +41,6 @@ class Key:
 
 Members = type[attrs.AttrsInstance]
 T = TypeVar("T", bound=attrs.AttrsInstance)
-_NONE: Final = Key("", "")
 NO_KINDS: Final[Mapping[str, Members]] = MappingProxyType({})
 
 
@@ -74,29 +73,24 @@ def secret(  # as attrs.field
     file: str,
     default: Secret | None = None,
     *,
+    default_shown: Json = None,
     kw_only: bool = False,
     **more: Any,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
     """A field with a secret, which is written itself or, as the key `NAMEFile` says it, in a file."""
-    instead_of = more.get("instead_of", ())
     keys = (
-        Key(name, meaning, secret=True, type=str, **more),
-        Key(f"{name}File", file, instead_of=(*instead_of, name), type=str),
+        Key(name, meaning, default_shown, secret=True, type=str, **more),
+        Key(f"{name}File", file, instead_of=(name,), of_target=more.get("of_target"), type=str),
     )
     return attrs.field(default=default, kw_only=kw_only, metadata={"secret": keys})
 
 
-def inline(members: Members, default: object = None) -> Any:  # noqa: ANN401  as attrs.field
-    """A field whose own keys are members of the same object; the default where none of them is given."""
-    return attrs.field(default=default, metadata={"inline": members})
+def inline(members: Members, default: object = None, each: Callable[[Key], Key] | None = None) -> Any:  # noqa: ANN401  as attrs.field
+    """A field whose own keys are members of the same object; the default where none of them is given.
 
-
-def same(members: Members, member: str, name: str = "", **more: Any) -> Any:  # noqa: ANN401  as attrs.field
-    """A field with the type, meaning and default of one of `members`, of which it is the flat form."""
-    fields = (field for field in attrs.fields(members) if field.metadata.get("key", _NONE).name == member)
-    default = next(fields).default
-    described = attrs.evolve(keys_of(members)[member], name=name or member, of_target=member, **more)
-    return attrs.field(default=default, metadata={"key": described})
+    `each`: makes of a key what it is in this object.
+    """
+    return attrs.field(default=default, metadata={"inline": members, "each": each})
 
 
 @cache
@@ -109,8 +103,8 @@ def keys_of(members: Members) -> Mapping[str, Key]:
                 found[one.name] = attrs.evolve(one, type=one.type or field.type)
             case {"secret": (Key() as one, Key() as file)}:
                 found |= {one.name: one, file.name: file}
-            case {"inline": inner}:
-                found |= keys_of(inner)
+            case {"inline": inner, "each": each}:
+                found |= {name: one if each is None else each(one) for name, one in keys_of(inner).items()}
             case _:
                 pass  # what is no key is set by whoever judges the whole
     return MappingProxyType(found)

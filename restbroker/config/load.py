@@ -10,10 +10,8 @@ from pathlib import Path
 import attrs
 
 from restbroker.config import document, reader
-from restbroker.config.build import build
-from restbroker.config.core import Loaded
+from restbroker.config.core import Config, Loaded
 from restbroker.config.key import NO_KINDS, Members, rivals
-from restbroker.config.keys import Keys
 from restbroker.config.names import fold, refuse_doubles
 from restbroker.config.review import Review
 from restbroker.config.variables import overlay
@@ -54,10 +52,11 @@ def load(
     """
     collected = collect(path, environ, overrides)
     review = collected.review
-    keys = reader.read_folded(Keys, collected.given, "", review)
+    config = reader.read_folded(Config, collected.given, "", review)
     # What cannot be read would be judged as missing; a name that is no key hides nothing else.
-    config = build(keys, collected.given, kinds, sources, review) if keys is not None and review.is_readable else None
-    if config is None:
+    if config is not None and review.is_readable:
+        config = config.checked(collected.given, kinds, sources, review)
+    if config is None or review.problems:
         raise _unusable(review.problems, collected.path)
     return Loaded(config, tuple(review.notes), collected.path)
 
@@ -68,8 +67,8 @@ def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[st
     review = Review(found.parent if found is not None else Path(), environ)
     given: dict[str, Json] = {}
     if found is not None:
-        given = _redis_url(fold(Keys, document.read(found), "", review), review)
-        refuse_doubles(Keys, given, "", review)
+        given = _redis_url(fold(Config, document.read(found), "", review), review)
+        refuse_doubles(Config, given, "", review)
     in_file = frozenset(given)
     variables = overlay(environ, given, review)
     if found is None and not variables:
@@ -92,8 +91,8 @@ def _redis_url(given: dict[str, Json], review: Review) -> dict[str, Json]:
 
 def _lay_over(given: dict[str, Json], above: Mapping[str, Json], review: Review) -> None:
     """A flag or variable for one way to say a thing replaces the other way below it."""
-    refuse_doubles(Keys, above, "", review)
-    for pair in rivals(Keys):
+    refuse_doubles(Config, above, "", review)
+    for pair in rivals(Config):
         if any(name in above for name in pair):
             for name in pair:
                 given.pop(name, None)

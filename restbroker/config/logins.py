@@ -1,12 +1,11 @@
-"""How to log in to a target: from `Auth`, from the flat keys, or from the URL itself.
+"""How to log in to a target: from `Auth`, or from the URL itself.
 
-Called by `config.build_targets`. Always holds: exactly one way is
+Called by `config.check_targets` and `config.flat`. Always holds: exactly one way is
 chosen, or a problem or a note says what is missing.
 """
 
 import re
 
-from restbroker.config.keys import Keys
 from restbroker.config.objects import AuthKeys, BearerKeys
 from restbroker.config.review import Review, at
 from restbroker.config.secret import NO_SECRET, Secret
@@ -33,35 +32,12 @@ def login(auth: AuthKeys | None, address: RestAddress, place: str, review: Revie
         case AuthKeys(basic=None, bearer=BearerKeys() as bearer, auto=None):
             return _bearer(bearer, at(where, "Bearer"), review)
         case AuthKeys(basic=None, bearer=None, auto=Basic() as auto):
-            return _issued(auto.checked(at(where, "Auto"), review), fallback=True)
+            return issued(auto.checked(at(where, "Auto"), review), fallback=True)
         case AuthKeys(basic=None, bearer=None, auto=None):
             review.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or take it out.")
         case _:
             pass  # several, which the reader refuses
     return None
-
-
-def flat_login(keys: Keys, address: RestAddress, review: Review) -> Credentials:
-    """The login of the flat keys: `RestAuth` says which, or what is given does."""
-    basic = _flat_basic(keys, address, review)
-    bearer = checked_bearer("RestToken", review.secret("RestToken", keys.rest_token, keys.rest_token_file), review)
-    match keys.rest_auth:
-        case "basic":
-            found: Credentials = basic
-        case "bearer":
-            found = bearer or _issued(basic, fallback=False)
-        case _ if basic is not None and bearer is not None:
-            review.refuse("RestAuth", "say basic or bearer, since both RestUser and RestToken are given.")
-            return None
-        case "auto" if bearer is None:
-            found = _issued(basic, fallback=True)
-        case _:
-            found = basic or bearer
-    if found is None and keys.rest_auth in ("basic", "bearer"):
-        wanted = "RestUser and RestPass" if keys.rest_auth == "basic" else "RestToken, or RestUser and RestPass"
-        review.refuse("RestAuth", f"is {keys.rest_auth}, which needs {wanted}.")
-        return None
-    return found
 
 
 def tell_plain(url: Url, review: Review) -> None:
@@ -89,35 +65,16 @@ def checked_bearer(place: str, token: Secret | None, review: Review) -> Bearer |
     return Bearer(token)
 
 
-def _issued(login: Basic | None, *, fallback: bool) -> Issued | None:
+def issued(login: Basic | None, *, fallback: bool) -> Issued | None:
+    """Tokens that the server issues for this login."""
     return None if login is None else Issued(login, fallback)
 
 
 def _bearer(written: BearerKeys, place: str, review: Review) -> Bearer | Issued | None:
     if written.user is not None or written.password is not None:
         login = Basic(written.user or "", written.password or NO_SECRET)
-        return _issued(login.checked(place, review), fallback=False)
+        return issued(login.checked(place, review), fallback=False)
     where = at(place, "Token")
     if written.token is None:
         review.refuse(where, "is missing or empty; it is the token to log in with (or use TokenFile).")
     return checked_bearer(where, review.tried(where, written.token), review)
-
-
-def _flat_basic(keys: Keys, address: RestAddress, review: Review) -> Basic | None:
-    password = review.secret("RestPass", keys.rest_pass, keys.rest_pass_file)
-    if keys.rest_user is None:
-        if password is not None:
-            review.refuse("RestUser", "is missing or empty, although RestPass is given.")
-        if address.credentials is not None:
-            cure = "Use RestUser and RestPassFile, so that the URL can be shown."
-            review.note("LoginInURL", "The login is taken from RestURL.", cure)
-        return address.credentials
-    if address.credentials is not None:
-        review.note("LoginInURL", "RestUser is used, not the login in RestURL.", "Remove it from RestURL.")
-    if ":" in keys.rest_user:
-        review.refuse("RestUser", "must not hold a colon, which HTTP Basic cannot carry.")
-    if password is None:
-        if keys.rest_pass_file is None:
-            review.refuse("RestPass", "is missing or empty, although RestUser is given (or use RestPassFile).")
-        return None
-    return Basic(keys.rest_user, password)

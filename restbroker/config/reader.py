@@ -1,6 +1,6 @@
 """Reads JSON into a class of keys: by their names first, then by the one converter.
 
-Called by `config.load` for the file's keys and by `config.build_targets` for a target's options. Always holds: a value
+Called by `config.load` for the file's keys and by `config.check_targets` for a target's options. Always holds: a value
 that its key does not take becomes a problem that says where it is, what is wanted and what was found; a secret's value
 is not said.
 """

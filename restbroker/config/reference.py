@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, assert_never
 
+from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource, Filter, Route
 from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, look
 from restbroker.config.judged import Defaults, defaults_of
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of, rivals
-from restbroker.config.keys import Keys
 from restbroker.config.objects import AuthKeys, BearerKeys, TargetKeys
 from restbroker.config.roster import QueryKey, Roster, RosterAuth
 from restbroker.config.target import Basic, TlsFiles
@@ -211,7 +211,7 @@ def markdown(kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_K
         for part in _with_parts(f"Options of the source {kind}", members)
     ]
     inside = [f"\n## {name}\n{introduction}{_table(members)}" for name, introduction, members in (*_PARTS, *options)]
-    return "".join([_INTRODUCTION, _table(Keys), *inside, _TRAPS])
+    return "".join([_INTRODUCTION, _table(Config), *inside, _TRAPS])
 
 
 def _with_parts(name: str, members: Members) -> Iterator[tuple[str, str, Members]]:

@@ -6,9 +6,9 @@
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+from restbroker.config.core import Config
 from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, item_of, look, weights_of
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of
-from restbroker.config.keys import Keys
 from restbroker.config.reference import meaning
 from restbroker.job.json_types import Json
 
@@ -18,7 +18,7 @@ def schema(kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KIN
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "restbroker's env.json",
-        **_object(Keys),
+        **_object(Config),
         "anyOf": [{"required": ["RestQueue"]}, {"required": ["Targets"]}],
         "$defs": {"targets": _one_of(kinds), "sources": _one_of(sources)},
     }

@@ -1,6 +1,6 @@
 """The files of a target's `TLS`, and of what others reach by TLS: judged when the configuration is loaded, then read.
 
-Called by `config.build_targets`, `config.check_events`, the transport and `serving`. Always holds: what was judged is
+Called by `config.check_targets`, `config.check_events`, the transport and `serving`. Always holds: what was judged is
 what is used; nobody is asked for a passphrase.
 """
 

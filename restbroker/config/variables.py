@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+from restbroker.config.core import Config
 from restbroker.config.form import Form, Items, Names, OptionsOf, Said, entry_of, look
 from restbroker.config.forms import Unread
 from restbroker.config.key import Members, keys_of, rivals
-from restbroker.config.keys import Keys
 from restbroker.config.names import nearest, spellings
 from restbroker.config.review import Review, at
 from restbroker.config.values import json_or_text
@@ -27,7 +27,7 @@ _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT(_.*)?)|PORT(_.*)?")
 
 def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Review) -> dict[str, Json]:
     """The keys that variables set, a part of an object together with the rest of it from `below`."""
-    known = spellings(Keys)
+    known = spellings(Config)
     found: dict[str, Json] = {}
     # A whole object comes before its parts, which are set in it.
     for variable in sorted(environ):
@@ -37,7 +37,7 @@ def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Revie
         head, *parts = rest.split("__")
         key = known.get(head.replace("_", "").lower())
         if key is None:
-            hint = nearest(Keys, head.replace("_", "")) or "."
+            hint = nearest(Config, head.replace("_", "")) or "."
             review.note("UnknownVariable", f"The variable {variable} is no key of restbroker{hint}")
             continue
         under = found.get(key.name, below.get(key.name))

@@ -12,8 +12,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from restbroker.config.core import Config, Loaded
-from restbroker.config.keys import all_keys
+from restbroker.config.core import Config, Loaded, all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import masked
 from restbroker.config.review import Note

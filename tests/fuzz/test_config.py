@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.config.keys import all_keys
+from restbroker.config.core import all_keys
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json

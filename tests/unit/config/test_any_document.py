@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restbroker.config import mask
-from restbroker.config.core import Loaded
+from restbroker.config.core import Config, Loaded, all_keys
 from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, item_of, look
 from restbroker.config.key import Key, Members, keys_of
-from restbroker.config.keys import Keys, all_keys
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
@@ -24,7 +23,7 @@ SECRETS = {
     *("RedisURL", "RedisHost", "RedisPass", "RedisSentinelPass", "RestURL", "RestPass", "RestToken", "Token", "Tokens"),
     *("Targets", "URL", "Auth", "Basic", "Bearer", "Pass", "Secret", "PreviousSecret"),
 }
-"""Keys in whose place a secret may be written, by name: what the code holds for secret is what is tested here."""
+"""Config in whose place a secret may be written, by name: what the code holds for secret is what is tested here."""
 MINIMAL: dict[str, Json] = {"RestQueue": "rest", "Token": "a-token", "RestURL": "http://127.0.0.1"}
 
 junk = st.recursive(
@@ -78,7 +77,7 @@ def members_of(members: Members) -> st.SearchStrategy[dict[str, Any]]:
 
 
 INSIDE = {key.name: values_of(key.type, key) for key in all_keys().values() if key.name in ("Targets", "Tokens")}
-documents = members_of(Keys) | st.fixed_dictionaries(INSIDE)
+documents = members_of(Config) | st.fixed_dictionaries(INSIDE)
 
 
 def outcome(document: dict[str, Json], folder: Path) -> Loaded | str:

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from restbroker.config.core import Loaded
+from restbroker.config.core import Loaded, all_keys
 from restbroker.config.key import Members
-from restbroker.config.keys import all_keys
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic

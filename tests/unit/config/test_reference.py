@@ -6,8 +6,8 @@ from pathlib import Path
 import attrs
 
 from restbroker.config import reference
+from restbroker.config.core import Config, all_keys
 from restbroker.config.key import Key, Members
-from restbroker.config.keys import Keys, all_keys
 from restbroker.config.load import load
 from restbroker.config.objects import AuthKeys, BearerKeys, TargetKeys
 from restbroker.config.reader import read_folded
@@ -45,7 +45,7 @@ def test_the_schema_names_exactly_the_keys_and_holds_the_sample() -> None:
 
 
 def test_the_shown_default_of_every_key_is_what_its_reader_makes_the_real_default_of() -> None:
-    every: tuple[Members, ...] = (Keys, *INSIDE)
+    every: tuple[Members, ...] = (Config, *INSIDE)
     for members in every:
         for field in attrs.fields(members):
             shown: Key = field.metadata.get("key", Key("", ""))

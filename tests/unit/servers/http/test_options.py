@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from restbroker.config.keys import all_keys
+from restbroker.config.core import all_keys
 from restbroker.config.mask import masked
 from restbroker.config.tokens import Token
 from restbroker.job.auth import Wish, refusal

@@ -1,6 +1,6 @@
 """What the options of a target of kind `prosody-rest` are read as, and what is said of those that cannot be used."""
 
-from restbroker.config.keys import all_keys
+from restbroker.config.core import all_keys
 from restbroker.config.mask import masked
 from restbroker.config.target import Basic, Bearer
 from restbroker.config.tokens import Token

@@ -1,23 +1,25 @@
-"""Judges where one process listens for different things. Called by `config.build`.
+"""Judges where one process listens for different things. Called by `config.core`.
 
 Always holds: two services of one process cannot want the same port, as far as addresses tell without a look-up; without
 this the second would not start while the broker works. Stats and HealthBind are judged against the others only.
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from restbroker.config.keys import Keys
 from restbroker.config.review import Review
 from restbroker.config.urls import is_loopback
+
+if TYPE_CHECKING:  # it imports this module
+    from restbroker.config.core import Config
 
 _ANY: Final = ("0.0.0.0", "::")  # noqa: S104 (nothing is bound to it here)
 
 
-def judge_listens(keys: Keys, review: Review) -> None:
+def judge_listens(config: "Config", review: Review) -> None:
     """Refuses `Roster.Listen` and `Events.Listen` where something else of the same process listens."""
-    taken = list(_others(keys))
-    for place, bind in _sections(keys):
+    taken = list(_others(config))
+    for place, bind in _sections(config):
         for other, bound in taken:
             if _clash(bind, bound):
                 host, port = bind
@@ -26,19 +28,19 @@ def judge_listens(keys: Keys, review: Review) -> None:
         taken.append((place, bind))
 
 
-def _others(keys: Keys) -> Iterator[tuple[str, tuple[str, int]]]:
-    if keys.stats:
-        yield "StatsPort", (keys.stats_bind, keys.stats_port)
-    if keys.health_bind is not None:
-        yield "HealthBind", keys.health_bind
+def _others(config: "Config") -> Iterator[tuple[str, tuple[str, int]]]:
+    if config.stats:
+        yield "StatsPort", (config.stats_bind, config.stats_port)
+    if config.health_bind is not None:
+        yield "HealthBind", config.health_bind
 
 
-def _sections(keys: Keys) -> Iterator[tuple[str, tuple[str, int]]]:
-    if keys.events is not None:
-        yield "Events.Listen", keys.events.listen
+def _sections(config: "Config") -> Iterator[tuple[str, tuple[str, int]]]:
+    if config.events is not None:
+        yield "Events.Listen", config.events.listen
     # Without Serve another process listens there, maybe on another machine.
-    if keys.roster is not None and keys.roster.served:
-        yield "Roster.Listen", keys.roster.bind
+    if config.roster is not None and config.roster.served:
+        yield "Roster.Listen", config.roster.bind
 
 
 def _clash(one: tuple[str, int], other: tuple[str, int]) -> bool:

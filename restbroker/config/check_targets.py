@@ -1,19 +1,18 @@
 """Judges the targets: the flat keys, which make one, and the entries of `Targets`.
 
-Called by `config.build`. Always holds: each queue belongs to one target, and the place of a problem is what the
+Called by `config.core`. Always holds: each queue belongs to one target, and the place of a problem is what the
 operator wrote, a flat key or a member of `Targets`.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
 from restbroker.config import reader
+from restbroker.config.flat import Flat, place_of
 from restbroker.config.judged import At, Judging, defaults_of
 from restbroker.config.key import Members
-from restbroker.config.keys import Keys, all_keys
-from restbroker.config.logins import flat_login, login, tell_plain
+from restbroker.config.logins import login, tell_plain
 from restbroker.config.objects import TargetKeys
 from restbroker.config.review import Review, at
 from restbroker.config.target import Credentials, Target
@@ -21,18 +20,6 @@ from restbroker.config.tls import tls_files
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
 from restbroker.config.values import describe
 from restbroker.job.json_types import Json
-
-DEFAULT_REST = "http://localhost:5281"
-# The flat key that stands for a member, where it is called otherwise.
-_FLAT_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "URL": "RestURL",
-        "Domain": "JabberDomain",
-        "Queues": "RestQueue",
-        "Auth": "RestUser and RestPass, or RestToken",
-        "Options": "",
-    }
-)
 
 
 @attrs.frozen
@@ -53,66 +40,39 @@ class _Written:
         return [f"{self.at('Queues')}[{number}]" for number in range(len(self.keys.queues))]
 
 
-def build_targets(
-    keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], review: Review
+def checked_targets(
+    flat: Flat,
+    given: Sequence[str],
+    entries: Mapping[str, TargetKeys],
+    kinds: Mapping[str, Members],
+    review: Review,
+    *,
+    response_queue: str | None,
 ) -> tuple[Target, ...]:
-    """Every target, that of the flat keys first."""
+    """Every target, that of the flat keys first. `given`: the flat keys that somebody wrote.
+
+    `response_queue`: none of their queues may be it.
+    """
     written: list[_Written] = []
-    flat = [key.name for key in all_keys().values() if key.of_target is not None and key.name in given]
     # The flat keys mean one server, of the first kind.
     kind = next(iter(kinds))
-    if flat or not keys.targets:
-        written.append(_flat(keys, kind, flat, review))
-    for name, entry in keys.targets.items():
+    if given or not entries:
+        if flat.rest_queue is None:
+            why = "it is the queue to serve"
+            if entries:
+                first = review.named(given[0])
+                why = f"{first} belongs to a target of its own beside Targets; give it a queue, or move it into Targets"
+            review.refuse("RestQueue", f"is missing or empty; {why}.")
+        written.append(_Written(kind, flat.entry(kind, review), place_of, lambda address: flat.login(address, review)))
+    for name, entry in entries.items():
         written.append(_entry(name, entry, review))
-        if flat and name == kind:
+        if given and name == kind:
             cure = "choose another name, or move those keys into it"
-            first = review.named(flat[0])
+            first = review.named(given[0])
             review.refuse(at("Targets", name), f"is the target that {first} and the other flat keys make; {cure}.")
-    _judge_queues(keys, written, review)
+    _judge_queues(written, response_queue, review)
     found = [_target(target, kinds, review) for target in written]
     return tuple(target for target in found if target is not None)
-
-
-def _flat(keys: Keys, kind: str, flat: list[str], review: Review) -> _Written:
-    if keys.rest_queue is None:
-        why = "it is the queue to serve"
-        if keys.targets:
-            first = review.named(flat[0])
-            why = f"{first} belongs to a target of its own beside Targets; give it a queue, or move it into Targets"
-        review.refuse("RestQueue", f"is missing or empty; {why}.")
-    if keys.rest_url is None:
-        review.note(
-            "DefaultURL", f"RestURL is not given; using {DEFAULT_REST}.", "ejabberd's API is usually under /api."
-        )
-    members = TargetKeys(
-        kind=kind,
-        url=keys.rest_url or DEFAULT_REST,
-        host_header=keys.host_header,
-        domain=keys.jabber_domain,
-        queues=(keys.rest_queue,) if keys.rest_queue else (),
-        concurrency=keys.concurrency,
-        request_timeout=keys.request_timeout,
-        connect_timeout=keys.connect_timeout,
-        idle_expiry=keys.idle_expiry,
-        max_connection_age=keys.max_connection_age,
-        engine=keys.engine,
-        rate_limit=keys.rate_limit,
-        max_in_flight=keys.max_in_flight,
-        slots=keys.slots,
-        at_most_once=keys.at_most_once,
-        options=_flat_options(keys),
-    )
-    return _Written(
-        kind, members, lambda member: _FLAT_NAMES.get(member, member), lambda address: flat_login(keys, address, review)
-    )
-
-
-def _flat_options(keys: Keys) -> Mapping[str, Json] | None:
-    options: dict[str, Json] = {"ServerVersion": keys.server_version} if keys.server_version else {}
-    if keys.api_version is not None:
-        options["ApiVersion"] = keys.api_version
-    return options or None
 
 
 def _entry(name: str, entry: TargetKeys, review: Review) -> _Written:
@@ -127,7 +87,7 @@ def _entry(name: str, entry: TargetKeys, review: Review) -> _Written:
 
 def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> Target | None:
     keys = written.keys
-    if keys.url is None or keys.kind is None:
+    if not keys.url or not keys.kind:
         return None
     if keys.kind not in kinds:
         known = ", ".join(f'"{kind}"' for kind in kinds)
@@ -152,16 +112,7 @@ def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> 
         credentials=credentials,
         host_header=keys.host_header or (keys.domain if defaults.domain_is_host else None),
         default_host=keys.domain,
-        concurrency=keys.concurrency or defaults.concurrency,
-        timeout_s=keys.request_timeout or defaults.timeout_s,
-        connect_timeout_s=keys.connect_timeout,
-        idle_expiry_s=keys.idle_expiry or defaults.idle_expiry_s,
-        max_connection_age_s=keys.max_connection_age,
-        engine=keys.engine,
-        at_most_once=keys.at_most_once,
-        rate=keys.rate_limit,
-        max_in_flight=keys.max_in_flight,
-        slots=keys.slots,
+        **keys.limits.of(defaults),
         tls=tls_files(keys.tls, written.at("TLS"), written.at("URL"), review, is_used=address.url.scheme == "https"),
         options=options,
     )
@@ -182,7 +133,7 @@ def _address(written: _Written, text: str, review: Review) -> RestAddress | None
     return address
 
 
-def _judge_queues(keys: Keys, written: list[_Written], review: Review) -> None:
+def _judge_queues(written: list[_Written], response_queue: str | None, review: Review) -> None:
     owners: dict[str, tuple[str, str]] = {}
     for target in written:
         for place, queue in zip(target.queue_places(), target.keys.queues, strict=False):
@@ -192,6 +143,6 @@ def _judge_queues(keys: Keys, written: list[_Written], review: Review) -> None:
             owner, first = owners[queue]
             why = "name it once" if owner == target.name else "a queue belongs to one target"
             review.refuse(place, f"the queue {queue!r} is also {review.named(first)}; {why}.")
-    if keys.response_queue in owners:
-        place = review.named(owners[keys.response_queue][1])
+    if response_queue in owners:
+        place = review.named(owners[response_queue][1])
         review.refuse("ResponseQueue", f"is the same as {place}, so that every answer would become a job.")

@@ -1,0 +1,146 @@
+"""The flat keys of the Go original, which make one target.
+
+Called by `config.check_targets`. Always holds: the place of a problem is the flat key.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import attrs
+
+from restbroker.config.form import whole
+from restbroker.config.key import Key, inline, key, secret
+from restbroker.config.logins import checked_bearer, issued
+from restbroker.config.objects import Limits, TargetKeys
+from restbroker.config.review import Review
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Credentials
+from restbroker.config.urls import RestAddress
+from restbroker.job.json_types import Json
+
+DEFAULT_REST = "http://localhost:5281"
+_NAMES: Mapping[str, str] = {
+    "URL": "RestURL",
+    "Domain": "JabberDomain",
+    "Queues": "RestQueue",
+    "Auth": "RestUser and RestPass, or RestToken",
+    "Options": "",
+}
+"""The flat key that stands for a member, where it is called otherwise."""
+
+
+def _limit(described: Key) -> Key:
+    # The Go original read no other spelling.
+    aliases = ("Concurreny",) if described.name == "Concurrency" else ()
+    return attrs.evolve(described, of_target=described.name, aliases=aliases)
+
+
+@attrs.frozen(kw_only=True)
+class Flat:
+    """What they say."""
+
+    rest_url: str | None = key(
+        "RestURL",
+        "The server's HTTP API. A command's name is appended: RestURL/register. For ejabberd usually …/api.",
+        shown="http://localhost:5281",
+        secret=True,
+        of_target="URL",
+    )
+    rest_auth: Literal["auto", "basic", "bearer"] | None = key(
+        "RestAuth",
+        "How to log in; without it, by what is given. basic: RestUser. bearer: RestToken, else a token that the server"
+        " issues for RestUser. auto: RestUser, and such a token in its place while the server issues one.",
+        of_target="Auth",
+    )
+    rest_user: str | None = key("RestUser", "The user for HTTP Basic, e.g. admin@example.org.", of_target="Auth")
+    rest_pass: Secret | None = secret(
+        "RestPass", "The password for HTTP Basic.", "A file that holds that password.", of_target="Auth"
+    )
+    rest_token: Secret | None = secret(
+        "RestToken", "A bearer token for the server.", "A file that holds that token.", of_target="Auth"
+    )
+    server_version: str | None = key(
+        "ServerVersion", "The server's version, e.g. 24.12; auto: ask the server.", shown="auto", of_target="Options"
+    )
+    api_version: Annotated[int, whole(0, 9999)] | None = key(
+        "ApiVersion",
+        "The version of the API to which commands are posted, as COMMAND/vN, where a job names none; needs ejabberd"
+        " 24.02 or newer.",
+        of_target="Options",
+    )
+    jabber_domain: str | None = key(
+        "JabberDomain",
+        "The virtual host: fills a missing `host` argument, and the Host header.",
+        of_target="Domain",
+    )
+    host_header: str | None = key(
+        "HostHeader", "The Host header, where it is not JabberDomain.", of_target="HostHeader"
+    )
+    rest_queue: str | None = key(
+        "RestQueue", "The queue to take jobs from, without `queue:`.", mandatory="without Targets", of_target="Queues"
+    )
+    limits: Limits = inline(Limits, Limits(), _limit)
+
+    def entry(self, kind: str, review: Review) -> TargetKeys:
+        """The same as an entry of `Targets`."""
+        if self.rest_url is None:
+            cure = "ejabberd's API is usually under /api."
+            review.note("DefaultURL", f"RestURL is not given; using {DEFAULT_REST}.", cure)
+        options: dict[str, Json] = {"ServerVersion": self.server_version} if self.server_version else {}
+        if self.api_version is not None:
+            options["ApiVersion"] = self.api_version
+        return TargetKeys(
+            kind=kind,
+            url=self.rest_url or DEFAULT_REST,
+            host_header=self.host_header,
+            domain=self.jabber_domain,
+            queues=(self.rest_queue,) if self.rest_queue else (),
+            limits=self.limits,
+            options=options,
+        )
+
+    def login(self, address: RestAddress, review: Review) -> Credentials:
+        """`RestAuth` says which, or what is given does."""
+        basic = self._basic(address, review)
+        bearer = checked_bearer("RestToken", review.tried("RestToken", self.rest_token), review)
+        match self.rest_auth:
+            case "basic":
+                found: Credentials = basic
+            case "bearer":
+                found = bearer or issued(basic, fallback=False)
+            case _ if basic is not None and bearer is not None:
+                review.refuse("RestAuth", "say basic or bearer, since both RestUser and RestToken are given.")
+                return None
+            case "auto" if bearer is None:
+                found = issued(basic, fallback=True)
+            case _:
+                found = basic or bearer
+        if found is None and self.rest_auth in ("basic", "bearer"):
+            wanted = "RestUser and RestPass" if self.rest_auth == "basic" else "RestToken, or RestUser and RestPass"
+            review.refuse("RestAuth", f"is {self.rest_auth}, which needs {wanted}.")
+            return None
+        return found
+
+    def _basic(self, address: RestAddress, review: Review) -> Basic | None:
+        password = review.tried("RestPass", self.rest_pass)
+        if self.rest_user is None:
+            if password is not None:
+                review.refuse("RestUser", "is missing or empty, although RestPass is given.")
+            if address.credentials is not None:
+                cure = "Use RestUser and RestPassFile, so that the URL can be shown."
+                review.note("LoginInURL", "The login is taken from RestURL.", cure)
+            return address.credentials
+        if address.credentials is not None:
+            review.note("LoginInURL", "RestUser is used, not the login in RestURL.", "Remove it from RestURL.")
+        if ":" in self.rest_user:
+            review.refuse("RestUser", "must not hold a colon, which HTTP Basic cannot carry.")
+        if password is None:
+            if self.rest_pass is None:
+                review.refuse("RestPass", "is missing or empty, although RestUser is given (or use RestPassFile).")
+            return None
+        return Basic(self.rest_user, password)
+
+
+def place_of(member: str) -> str:
+    """The flat key that stands for a member of an entry."""
+    return _NAMES.get(member, member)

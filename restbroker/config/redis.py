@@ -1,0 +1,109 @@
+"""The keys about Redis and its Sentinels.
+
+Called by `config.core`. Always holds: the URL that comes out names a server even where Sentinel chooses it, for
+scheme, user and database are taken from it.
+"""
+
+from typing import Annotated, Any
+
+import attrs
+
+from restbroker.config import forms
+from restbroker.config.form import whole
+from restbroker.config.key import key, secret
+from restbroker.config.review import Review
+from restbroker.config.secret import Secret
+from restbroker.config.urls import BadUrl, RedisAddress, redis_address, redis_host
+
+DEFAULT_REDIS = "redis://localhost:6379"
+
+
+@attrs.frozen(kw_only=True)
+class Redis:
+    """What they say."""
+
+    url: Secret | None = secret(
+        "RedisURL",
+        "Where Redis is: redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path for a socket;"
+        " redis://user@host where RedisPass or RedisPassFile gives the password.",
+        "A file that holds the URL, for one with a password; read once, at the start.",
+        default_shown="redis://localhost:6379/0",
+    )
+    host: str | None = key(
+        "RedisHost",
+        "The older form of RedisURL: host or host:port.",
+        secret=True,
+        instead_of=("RedisURL", "RedisURLFile"),
+    )
+    database: Annotated[int, whole(0, 999_999)] | None = key("RedisDatabase", "The database's number.", shown=0)
+    password: Secret | None = secret(
+        "RedisPass", "The password for Redis.", "A file that holds the password for Redis."
+    )
+    sentinels: forms.Sentinels = key(
+        "RedisSentinels",
+        "Sentinels that name the current Redis; RedisURL then says all but its host and port (docs/failover.md).",
+        (),
+        shown=None,
+    )
+    master: str | None = key(
+        "RedisMaster", "The name under which Sentinel knows that Redis.", mandatory="with RedisSentinels"
+    )
+    sentinel_password: Secret | None = secret(
+        "RedisSentinelPass", "The password for the Sentinels themselves.", "A file that holds that password."
+    )
+
+    def checked(self, review: Review) -> dict[str, Any]:
+        """What the configuration has of it, by its fields; no URL with a password."""
+        address = self._address(review)
+        password = review.tried("RedisPass", self.password)
+        if address is not None and address.password is not None and password is not None:
+            review.refuse("RedisPass", "is given beside a password in RedisURL; keep one of them.")
+        sentinel_password = review.tried("RedisSentinelPass", self.sentinel_password)
+        self._judge_sentinels(address, review)
+        return {
+            "redis_url": "" if address is None else address.url,
+            "redis_password": password or (None if address is None else address.password),
+            "redis_sentinels": self.sentinels,
+            "redis_master": self.master,
+            "redis_sentinel_password": sentinel_password,
+        }
+
+    def _address(self, review: Review) -> RedisAddress | None:
+        url = review.tried("RedisURL", self.url)
+        if self.url is not None and url is None:
+            return None
+        try:
+            text = redis_host(self.host) if self.host else DEFAULT_REDIS
+            text = text if url is None else url.reveal()
+            return redis_address(text, self.database, password_beside=self.password is not None)
+        except BadUrl as bad:
+            in_file = self.url is not None and self.url.path is not None
+            review.refuse("RedisURLFile" if in_file else "RedisHost" if self.host else "RedisURL", str(bad))
+            return None
+
+    def _judge_sentinels(self, address: RedisAddress | None, review: Review) -> None:
+        if not self.sentinels:
+            of_file = self.sentinel_password is not None and self.sentinel_password.path is not None
+            for place, value in (
+                ("RedisMaster", self.master),
+                ("RedisSentinelPassFile" if of_file else "RedisSentinelPass", self.sentinel_password),
+            ):
+                if value is not None:
+                    review.refuse(
+                        place, 'is given without RedisSentinels, e.g. ["10.0.0.1:26379"]; give both or neither.'
+                    )
+            return
+        if self.master is None:
+            review.refuse(
+                "RedisMaster", "is missing or empty; it is the name under which Sentinel knows the Redis to use."
+            )
+        if address is None:
+            return
+        if address.url.startswith("unix:"):
+            review.refuse("RedisURL", "names a socket, but Sentinel gives host and port; use redis:// or rediss://.")
+        elif self.host or (address.names_host and self.url is not None):
+            review.note(
+                "HostUnused",
+                "Host and port of RedisURL are not used: Sentinel names the current Redis.",
+                "Leave them out: redis:///0, or rediss:///0 for TLS.",
+            )
