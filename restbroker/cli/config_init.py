@@ -16,8 +16,8 @@ from typing import Final, TypeVar
 import attrs
 import typer
 
-from restbroker.config.judged import usual_login_of, usual_url_of
 from restbroker.config.key import Members
+from restbroker.config.kind import usual_login_of, usual_url_of
 from restbroker.config.load import load
 from restbroker.config.setup import FLAT, REDIS, Answers, Setup, secret_names, setup
 from restbroker.config.urls import BadUrl, RedisAddress, redis_address, rest_address, without_login

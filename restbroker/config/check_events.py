@@ -10,8 +10,8 @@ import attrs
 
 from restbroker.config import reader
 from restbroker.config.events import Events, EventSource, Route, Shape
-from restbroker.config.judged import JudgingSource, SourceDefaults, source_defaults_of
 from restbroker.config.key import Members
+from restbroker.config.kind import SourceCheck, SourceDefaults, source_defaults_of
 from restbroker.config.review import Review, at
 from restbroker.config.target import Target
 from restbroker.config.tls import cert_files
@@ -26,7 +26,7 @@ _MUST_POSTED = "each source needs Kind, Path, Queue and Class"
 _NO_ROUTES = (Route(),)
 
 
-def checked_events(events: Events, targets: tuple[Target, ...], kinds: Mapping[str, Members], review: Review) -> Events:
+def check_events(events: Events, targets: tuple[Target, ...], kinds: Mapping[str, Members], review: Review) -> Events:
     """The section as it is to be used. `kinds`: those of sources."""
     place = at("Events", "Sources")
     if not events.sources:
@@ -84,15 +84,15 @@ def _source(written: EventSource, where: str, kinds: Mapping[str, Members], revi
     _judge_shape(written.shape, written.shape, where, review)
     source = attrs.evolve(
         source,
-        secret=review.tried(at(where, "Secret"), written.secret),
+        secret=review.try_secret(at(where, "Secret"), written.secret),
         routes=tuple(_routes(written, where, review)),
         has_ids=defaults.has_ids,
         options=own,
     )
     # What could not be read would be judged as missing.
-    if len(review.problems) > problems or not isinstance(own, JudgingSource):
+    if len(review.problems) > problems or not isinstance(own, SourceCheck):
         return source
-    return own.judged(source, lambda member: at(where, member), review)
+    return own.check(source, lambda member: at(where, member), review)
 
 
 def _with_target(

@@ -10,8 +10,8 @@ import attrs
 
 from restbroker.config import reader
 from restbroker.config.flat import Flat, place_of
-from restbroker.config.judged import At, Judging, defaults_of
 from restbroker.config.key import Members
+from restbroker.config.kind import At, TargetCheck, defaults_of
 from restbroker.config.logins import login, tell_plain
 from restbroker.config.objects import TargetKeys
 from restbroker.config.review import Review, at
@@ -40,7 +40,7 @@ class _Written:
         return [f"{self.at('Queues')}[{number}]" for number in range(len(self.keys.queues))]
 
 
-def checked_targets(
+def check_targets(
     flat: Flat,
     given: Sequence[str],
     entries: Mapping[str, TargetKeys],
@@ -118,7 +118,7 @@ def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> 
     )
     # What could not be read would be judged as missing.
     is_read = len(review.problems) == problems
-    return options.judged(target, written.at, review) if is_read and isinstance(options, Judging) else target
+    return options.check(target, written.at, review) if is_read and isinstance(options, TargetCheck) else target
 
 
 def _address(written: _Written, text: str, review: Review) -> RestAddress | None:

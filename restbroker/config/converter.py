@@ -13,7 +13,7 @@ import attrs
 from cattrs import BaseConverter
 
 from restbroker.config.form import SWITCH, TEXT, Form, Items, Names, OptionsOf, entry_of, item_of, look, weights_of
-from restbroker.config.key import keys_of, made
+from restbroker.config.key import keys_of, make
 from restbroker.config.review import at, shown
 from restbroker.config.values import BadValue
 from restbroker.job.json_types import Json
@@ -67,7 +67,7 @@ def _named(names: Names, bare: Any, converter: BaseConverter) -> _Hook:  # noqa:
     entry = converter.get_structure_hook(entry_of(bare))
     is_tuple = get_origin(bare) is tuple
 
-    def checked(name: str) -> None:
+    def check(name: str) -> None:
         if not names.pattern.fullmatch(name):
             raise BadValue(names.expected, shown(name))
 
@@ -76,7 +76,7 @@ def _named(names: Names, bare: Any, converter: BaseConverter) -> _Hook:  # noqa:
             raise BadValue(f"an object: {names.name}", value)
         parts: list[_Part] = []
         for name, one in value.items():
-            parts += [(shown(name), partial(checked, name), False), (shown(name), partial(entry, one, None), None)]
+            parts += [(shown(name), partial(check, name), False), (shown(name), partial(entry, one, None), None)]
         entries = zip(value, _read(parts)[1::2], strict=True)
         return tuple(attrs.evolve(one, name=name) for name, one in entries) if is_tuple else dict(entries)
 
@@ -90,7 +90,7 @@ def _object(bare: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a ty
         if not isinstance(value, Mapping):
             raise BadValue(f"an object of {', '.join(hooks)}", value)
         parts = ((name, partial(hooks[name][0], one, None), hooks[name][1]) for name, one in value.items())
-        return made(bare, dict(zip(value, _read(parts), strict=True)))
+        return make(bare, dict(zip(value, _read(parts), strict=True)))
 
     return read
 

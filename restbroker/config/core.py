@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.check_events import checked_events
+from restbroker.config.check_events import check_events
 from restbroker.config.check_listens import judge_listens
-from restbroker.config.check_targets import checked_targets
+from restbroker.config.check_targets import check_targets
 from restbroker.config.events import Events
 from restbroker.config.flat import Flat
 from restbroker.config.form import whole
@@ -26,7 +26,7 @@ from restbroker.config.review import Note, Review
 from restbroker.config.roster import Roster
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
-from restbroker.config.tokens import Token, checked_tokens
+from restbroker.config.tokens import Token, check_tokens
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import LogLevel
 from restbroker.job.retry import SidekiqBackoff
@@ -178,20 +178,20 @@ class Config:
         """Those of all targets."""
         return tuple(queue for target in self.targets for queue in target.queues)
 
-    def checked(
+    def check(
         self, given: Collection[str], kinds: Mapping[str, Members], sources: Mapping[str, Members], review: Review
     ) -> "Config":
         """The configuration as it is to be used, unless there is a problem in `review`.
 
         `given`: the keys that somebody wrote. `kinds` and `sources`: as for `config.load`.
         """
-        redis = self._redis.checked(review)
+        redis = self._redis.check(review)
         flat = [described.name for described in all_keys().values() if described.of_target and described.name in given]
-        targets = checked_targets(self._flat, flat, self._entries, kinds, review, response_queue=self.response_queue)
-        tokens = checked_tokens(self._token, self.tokens, review)
-        login = self._checked_login(review)
-        roster = None if self.roster is None else self.roster.checked(targets, review)
-        events = None if self.events is None else checked_events(self.events, targets, sources, review)
+        targets = check_targets(self._flat, flat, self._entries, kinds, review, response_queue=self.response_queue)
+        tokens = check_tokens(self._token, self.tokens, review)
+        login = self._check_login(review)
+        roster = None if self.roster is None else self.roster.check(targets, review)
+        events = None if self.events is None else check_events(self.events, targets, sources, review)
         judge_listens(self, review)
         slow = [target.name for target in targets if self.shutdown_timeout_s < target.timeout_s]
         if slow:
@@ -212,9 +212,9 @@ class Config:
             events=events,
         )
 
-    def _checked_login(self, review: Review) -> Basic | None:
+    def _check_login(self, review: Review) -> Basic | None:
         """The pages' login; None where none is configured, or there is a problem in `review`."""
-        user, password = self._login.user, review.tried("StatsPass", self._login.password)
+        user, password = self._login.user, review.try_secret("StatsPass", self._login.password)
         has_password = self._login.password is not None
         open_to_others = not is_loopback(self.stats_bind)
         if self.stats and open_to_others and user is None and not has_password:
@@ -237,7 +237,7 @@ class Config:
 _AS_WRITTEN: Mapping[str, Any] = {
     name.removeprefix("_"): field.default for name, field in attrs.fields_dict(Config).items() if name.startswith("_")
 }
-"""What a checked one has no more."""
+"""What is gone from one that was checked."""
 
 
 def all_keys() -> Mapping[str, Key]:

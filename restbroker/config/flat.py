@@ -10,7 +10,7 @@ import attrs
 
 from restbroker.config.form import whole
 from restbroker.config.key import Key, inline, key, secret
-from restbroker.config.logins import checked_bearer, issued
+from restbroker.config.logins import check_bearer, issued
 from restbroker.config.objects import Limits, TargetKeys
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
@@ -102,7 +102,7 @@ class Flat:
     def login(self, address: RestAddress, review: Review) -> Credentials:
         """`RestAuth` says which, or what is given does."""
         basic = self._basic(address, review)
-        bearer = checked_bearer("RestToken", review.tried("RestToken", self.rest_token), review)
+        bearer = check_bearer("RestToken", review.try_secret("RestToken", self.rest_token), review)
         match self.rest_auth:
             case "basic":
                 found: Credentials = basic
@@ -122,7 +122,7 @@ class Flat:
         return found
 
     def _basic(self, address: RestAddress, review: Review) -> Basic | None:
-        password = review.tried("RestPass", self.rest_pass)
+        password = review.try_secret("RestPass", self.rest_pass)
         if self.rest_user is None:
             if password is not None:
                 review.refuse("RestUser", "is missing or empty, although RestPass is given.")

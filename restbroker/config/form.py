@@ -64,18 +64,18 @@ class OptionsOf:
     of: Literal["targets", "sources"]
 
 
-Said: TypeAlias = Form | Items | Names | OptionsOf | None
+Notation: TypeAlias = Form | Items | Names | OptionsOf | None
 """What is said of a type; None: it is an attrs class."""
 
 
 @cache
-def look(annotation: Any) -> tuple[Any, Said]:  # noqa: ANN401  a type
+def look(annotation: Any) -> tuple[Any, Notation]:  # noqa: ANN401  a type
     """The type itself, without None, and how its values are written."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (one for one in get_args(annotation) if one is not NoneType)
     match get_origin(annotation):
         case _ if annotation is bool:
-            said: Said = SWITCH
+            said: Notation = SWITCH
         case _ if annotation is str:
             said = TEXT
         case one if one is Literal:

@@ -110,7 +110,7 @@ def keys_of(members: Members) -> Mapping[str, Key]:
     return MappingProxyType(found)
 
 
-def made(members: type[T], found: Mapping[str, Any]) -> T:
+def make(members: type[T], found: Mapping[str, Any]) -> T:
     """The class with what was found for its keys, by their names."""
     given: dict[str, object] = {}
     for field in attrs.fields(members):
@@ -122,7 +122,7 @@ def made(members: type[T], found: Mapping[str, Any]) -> T:
             case {"secret": (_, Key(name))} if name in found:
                 given[field.alias or field.name] = Secret(path=Path(found[name]))
             case {"inline": inner} if not keys_of(inner).keys().isdisjoint(found):
-                given[field.alias or field.name] = made(inner, found)
+                given[field.alias or field.name] = make(inner, found)
             case _:
                 pass
     return members(**given)

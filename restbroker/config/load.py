@@ -55,7 +55,7 @@ def load(
     config = reader.read_folded(Config, collected.given, "", review)
     # What cannot be read would be judged as missing; a name that is no key hides nothing else.
     if config is not None and review.is_readable:
-        config = config.checked(collected.given, kinds, sources, review)
+        config = config.check(collected.given, kinds, sources, review)
     if config is None or review.problems:
         raise _unusable(review.problems, collected.path)
     return Loaded(config, tuple(review.notes), collected.path)

@@ -28,11 +28,11 @@ def login(auth: AuthKeys | None, address: RestAddress, place: str, review: Revie
         review.note("LoginInURL", message, "Remove it from the URL.")
     match auth:
         case AuthKeys(basic=Basic() as basic, bearer=None, auto=None):
-            return basic.checked(at(where, "Basic"), review)
+            return basic.check(at(where, "Basic"), review)
         case AuthKeys(basic=None, bearer=BearerKeys() as bearer, auto=None):
             return _bearer(bearer, at(where, "Bearer"), review)
         case AuthKeys(basic=None, bearer=None, auto=Basic() as auto):
-            return issued(auto.checked(at(where, "Auto"), review), fallback=True)
+            return issued(auto.check(at(where, "Auto"), review), fallback=True)
         case AuthKeys(basic=None, bearer=None, auto=None):
             review.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or take it out.")
         case _:
@@ -56,7 +56,7 @@ def check_name_alone(where: str, user: str, review: Review) -> None:
         review.refuse(where, "needs the administrator's name alone, such as admin, and no whole JID.")
 
 
-def checked_bearer(place: str, token: Secret | None, review: Review) -> Bearer | None:
+def check_bearer(place: str, token: Secret | None, review: Review) -> Bearer | None:
     """The token as credentials; None when there is none, or it cannot be one."""
     if token is None:
         return None
@@ -73,8 +73,8 @@ def issued(login: Basic | None, *, fallback: bool) -> Issued | None:
 def _bearer(written: BearerKeys, place: str, review: Review) -> Bearer | Issued | None:
     if written.user is not None or written.password is not None:
         login = Basic(written.user or "", written.password or NO_SECRET)
-        return issued(login.checked(place, review), fallback=False)
+        return issued(login.check(place, review), fallback=False)
     where = at(place, "Token")
     if written.token is None:
         review.refuse(where, "is missing or empty; it is the token to log in with (or use TokenFile).")
-    return checked_bearer(where, review.tried(where, written.token), review)
+    return check_bearer(where, review.try_secret(where, written.token), review)

@@ -11,8 +11,8 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.form import OptionsOf, whole
-from restbroker.config.judged import Defaults
 from restbroker.config.key import inline, key, secret
+from restbroker.config.kind import Defaults
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Engine, TlsFiles
 from restbroker.job.json_types import Json

@@ -52,13 +52,13 @@ class Redis:
         "RedisSentinelPass", "The password for the Sentinels themselves.", "A file that holds that password."
     )
 
-    def checked(self, review: Review) -> dict[str, Any]:
+    def check(self, review: Review) -> dict[str, Any]:
         """What the configuration has of it, by its fields; no URL with a password."""
         address = self._address(review)
-        password = review.tried("RedisPass", self.password)
+        password = review.try_secret("RedisPass", self.password)
         if address is not None and address.password is not None and password is not None:
             review.refuse("RedisPass", "is given beside a password in RedisURL; keep one of them.")
-        sentinel_password = review.tried("RedisSentinelPass", self.sentinel_password)
+        sentinel_password = review.try_secret("RedisSentinelPass", self.sentinel_password)
         self._judge_sentinels(address, review)
         return {
             "redis_url": "" if address is None else address.url,
@@ -69,7 +69,7 @@ class Redis:
         }
 
     def _address(self, review: Review) -> RedisAddress | None:
-        url = review.tried("RedisURL", self.url)
+        url = review.try_secret("RedisURL", self.url)
         if self.url is not None and url is None:
             return None
         try:

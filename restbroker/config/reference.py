@@ -12,8 +12,8 @@ from typing import Any, assert_never
 from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource, Filter, Route
 from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, look
-from restbroker.config.judged import Defaults, defaults_of
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of, rivals
+from restbroker.config.kind import Defaults, defaults_of
 from restbroker.config.objects import AuthKeys, BearerKeys, TargetKeys
 from restbroker.config.roster import QueryKey, Roster, RosterAuth
 from restbroker.config.target import Basic, TlsFiles

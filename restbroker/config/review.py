@@ -88,16 +88,11 @@ class Review:
             origin.name for place, origin in self._origins.items() if place == places[0] or place.startswith(places[1])
         ]
 
-    def tried(self, place: str, written: Secret | None) -> Secret | None:
+    def try_secret(self, place: str, written: Secret | None) -> Secret | None:
         """A secret as it was written at `place`, tried once; None where there is none, or it cannot be used."""
-        file = None if written is None or written.path is None else str(written.path)
-        return written if file is None else self.secret(place, None, file)
-
-    def secret(self, place: str, value: str | None, file: str | None) -> Secret | None:
-        """A secret that was given one way or the other, tried once; None when it was not, or cannot be used."""
-        if file is None:
-            return None if value is None else Secret(value)
-        secret = Secret(path=self.base / file)
+        if written is None or written.path is None:
+            return written
+        secret = Secret(path=self.base / written.path)
         try:
             text = secret.reveal()
         except ConfigError as error:

@@ -35,13 +35,13 @@ class QueryKey:
 
     value: Secret = secret("Value", "The key.", "A file that holds the key.", NO_SECRET, mandatory="or ValueFile")
 
-    def checked(self, place: str, review: Review) -> "QueryKey | None":
+    def check(self, place: str, review: Review) -> "QueryKey | None":
         """The key as it is to be used; None where there is a problem in `review`."""
         where = at(place, "Value")
         if self.value == NO_SECRET:
             review.refuse(where, "is missing or empty; it is the key that stands in the address (or use ValueFile).")
             return None
-        value = review.tried(where, self.value)
+        value = review.try_secret(where, self.value)
         if value is None:
             return None
         if not _KEY.fullmatch(value.reveal()):
@@ -58,12 +58,12 @@ class RosterAuth:
         "Key", "A key at the end of the address: …?key=KEY in Prosody.", secret=True, instead_of=("Basic",)
     )
 
-    def checked(self, place: str, review: Review) -> Basic | QueryKey | None:
+    def check(self, place: str, review: Review) -> Basic | QueryKey | None:
         """The way; None where there is a problem in `review`."""
         if self.basic is not None:
-            return self.basic.checked(at(place, "Basic"), review)
+            return self.basic.check(at(place, "Basic"), review)
         if self.key is not None:
-            return self.key.checked(at(place, "Key"), review)
+            return self.key.check(at(place, "Key"), review)
         review.refuse(place, "is empty; give exactly one of Basic and Key, or take it out.")
         return None
 
@@ -99,11 +99,11 @@ class Roster:
     auth: Basic | QueryKey | None = None
     longest_s: float = LONGEST_S
 
-    def checked(self, targets: Sequence[Target], review: Review) -> "Roster":
+    def check(self, targets: Sequence[Target], review: Review) -> "Roster":
         """The section as it is to be used. `targets`: those that could be made."""
         written = self._auth_as_written
         host = self.bind[0]
-        auth = None if written is None else written.checked("Roster.Auth", review)
+        auth = None if written is None else written.check("Roster.Auth", review)
         if not is_loopback(host) and written is None:
             review.refuse("Roster.Listen", f"{host} is open to others, and rosters have no login; {_CURE}.")
         elif not is_loopback(host):

@@ -26,9 +26,9 @@ class Basic:
         "Pass", "The password.", "A file that holds the password.", NO_SECRET, mandatory="or PassFile"
     )
 
-    def checked(self, place: str, review: Review) -> "Basic | None":
+    def check(self, place: str, review: Review) -> "Basic | None":
         """User and password as they are to be used; None where there is a problem in `review`."""
-        password = review.tried(at(place, "Pass"), self.password)
+        password = review.try_secret(at(place, "Pass"), self.password)
         if not self.user:
             review.refuse(at(place, "User"), "is missing or empty; it is the user to log in as.")
         elif ":" in self.user:

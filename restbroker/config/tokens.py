@@ -73,7 +73,7 @@ class Token:
     )
     flat: bool = False
 
-    def checked(self, place: str, review: Review) -> tuple["Token", list[_Placed]]:
+    def check(self, place: str, review: Review) -> tuple["Token", list[_Placed]]:
         """The token as it is to be used, and where each of its secrets stands."""
         where, previous = at(place, "Secret"), at(place, "PreviousSecret")
         if is_blank(self._current):
@@ -83,7 +83,7 @@ class Token:
             review.refuse(previous, "is empty; take it out.")
         placed: list[_Placed] = []
         for member, written in ((where, self._current), (previous, self._previous)):
-            if not is_blank(written) and (tried := review.tried(member, written)) is not None:
+            if not is_blank(written) and (tried := review.try_secret(member, written)) is not None:
                 placed.append((member if tried.path is None else f"{member}File", tried))
         for member, one in placed:
             if self.signed and len(one.reveal()) < _LEAST_SIGNED:
@@ -97,30 +97,30 @@ class Token:
         return token, placed
 
 
-def checked_tokens(flat: Secret | None, tokens: Sequence[Token], review: Review) -> tuple[Token, ...]:
+def check_tokens(flat: Secret | None, tokens: Sequence[Token], review: Review) -> tuple[Token, ...]:
     """Every token, the flat one first."""
     found: list[Token] = []
     placed: list[list[_Placed]] = []
-    if (flat is not None or not tokens) and (one := _checked_flat(flat, review)) is not None:
+    if (flat is not None or not tokens) and (one := _check_flat(flat, review)) is not None:
         found.append(Token(FLAT_TOKEN, (one,), flat=True))
         placed.append([("Token", one)])
     for written in tokens:
         place = at("Tokens", written.name)
         if written.name == FLAT_TOKEN and flat is not None:
             review.refuse(place, "is the name of the token that Token gives; choose another, or take Token out.")
-        token, secrets = written.checked(place, review)
+        token, secrets = written.check(place, review)
         found.append(token)
         placed.append(secrets)
     _refuse_shared(placed, review)
     return tuple(found)
 
 
-def _checked_flat(written: Secret | None, review: Review) -> Secret | None:
+def _check_flat(written: Secret | None, review: Review) -> Secret | None:
     if is_blank(written):
         cure = "it is the token that each job must carry (or use TokenFile, or Tokens)."
         review.refuse("Token", f"is missing or empty; {cure}")
         return None
-    return review.tried("Token", written)
+    return review.try_secret("Token", written)
 
 
 def _refuse_shared(placed: Sequence[Sequence[_Placed]], review: Review) -> None:

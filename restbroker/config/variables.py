@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from restbroker.config.core import Config
-from restbroker.config.form import Form, Items, Names, OptionsOf, Said, entry_of, look
+from restbroker.config.form import Form, Items, Names, Notation, OptionsOf, entry_of, look
 from restbroker.config.forms import Unread
 from restbroker.config.key import Members, keys_of, rivals
 from restbroker.config.names import nearest, spellings
@@ -69,7 +69,7 @@ def _set(
     return members
 
 
-def _member(bare: Any, said: Said, part: str, members: Mapping[str, Json]) -> str:  # noqa: ANN401  a type
+def _member(bare: Any, said: Notation, part: str, members: Mapping[str, Json]) -> str:  # noqa: ANN401  a type
     """The member that a part of a variable's name means: one that is there, a known one, or a new one."""
     plain = _worded if isinstance(said, Names) else _plain
     for name in members:
@@ -96,7 +96,7 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _inside(bare: Any, said: Said, name: str) -> Any:  # noqa: ANN401  types
+def _inside(bare: Any, said: Notation, name: str) -> Any:  # noqa: ANN401  types
     match said:
         case None:
             key = spellings(bare).get(name.lower())

@@ -4,7 +4,7 @@ Called by the command line, the check, `webhook` and `app`. Always holds: a fold
 what it brings is asked for, and neither this file nor `options` loads Trio. A folder has
 
 - `options`: the attrs class `Options`, what a source of this kind takes beyond the common keys, each field a key; it
-  may judge the whole source, and its `DEFAULTS` say what is so of all of them (`config.judged`);
+  may judge the whole source, and its `DEFAULTS` say what is so of all of them (`config.kind`);
 - `hook`, if servers post: the function `open_hook`, as below;
 - `reader` and `check`, if it fetches by itself: the functions `open_reader` and `check`, as below.
 """

@@ -17,7 +17,7 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from restbroker.config.events import EventSource
-from restbroker.config.judged import source_defaults_of
+from restbroker.config.kind import source_defaults_of
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.events import registry
 from restbroker.events.quota import Full, Quota

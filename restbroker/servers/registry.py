@@ -4,7 +4,7 @@ Called by the command line, the check and `app`. Always holds: a folder's module
 brings is asked for, and neither this file nor `options` and `catalogue` load Trio or an HTTP client. A folder has
 
 - `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key; it
-  may judge the whole target (`config.judged`);
+  may judge the whole target (`config.kind`);
 - `catalogue`: the functions `for_version` and `for_target`, as `catalogue` and `catalogue_of` below; of a kind whose
   versions take different commands, also `candidates`; of a kind that `reference` lists, also `requests`;
 - `connector`: the function `open_connector`, as below;

@@ -31,7 +31,7 @@ MESSAGE: Final = {"from_user_id": "ann@one.example", "to_user_id": "bob@two.exam
 PRESENCE: Final = {"user_id": "ann@one.example", "present": True}
 OPTIONS: Final = Options(
     access_key=NAME,
-    secret_key=SECRET,
+    secret_key=Secret(SECRET),
     topics={
         "user_message_sent": TopicKeys(type="message"),
         "user_messagegroup_sent": TopicKeys(type="groupchat", queue="rooms", job_class="RoomEvent"),

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from restbroker.config.events import Filter
-from restbroker.config.judged import SourceDefaults
+from restbroker.config.kind import SourceDefaults
 from restbroker.config.secret import Secret
 from restbroker.events import registry
 from restbroker.events.webhook import BODY_LIMIT_BYTES

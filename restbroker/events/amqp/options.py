@@ -13,8 +13,8 @@ import attrs
 
 from restbroker.config.events import EventSource
 from restbroker.config.form import Items, Names, whole, word
-from restbroker.config.judged import At, SourceDefaults
-from restbroker.config.key import key
+from restbroker.config.key import key, secret
+from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
 from restbroker.config.target import TlsFiles
@@ -81,14 +81,13 @@ class Options:
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, has_ids=False)
 
-    url: str | None = key(
+    url: Secret | None = secret(
         "URL",
         "RabbitMQ, as amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps:// for TLS. A vhost named / is written %2F, or"
         " left out.",
-        secret=True,
+        "A file that holds it.",
         mandatory="or URLFile",
     )
-    url_file: str | None = key("URLFile", "A file that holds it.", instead_of=("URL",))
     tls: TlsFiles | None = key("TLS", "Certificates, for amqps.")
     queue: Annotated[str, word("name", _NAME, "a name of letters, digits and . _ : @ -")] | None = key(
         "RabbitQueue", "The queue in RabbitMQ; without it, restbroker. and the name of the source."
@@ -111,13 +110,13 @@ class Options:
         "Prefetch", "How many events may be in hand: so many at most come twice after a lost connection.", 400
     )
 
-    def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
-        """See `config.judged`."""
+    def check(self, source: EventSource, at: At, review: Review) -> EventSource:
+        """See `config.kind`."""
         place = at("Options")
-        place_of_url = f"{place}.URL" if self.url_file is None else f"{place}.URLFile"
-        url = review.secret(f"{place}.URL", self.url, self.url_file)
+        place_of_url = f"{place}.URL" if self.url is None or self.url.path is None else f"{place}.URLFile"
+        url = review.try_secret(f"{place}.URL", self.url)
         if url is None:
-            if self.url_file is None:
+            if self.url is None:
                 review.refuse(place_of_url, "is missing or empty; say where RabbitMQ is, or name a file that does.")
             return source
         if (found := _address(url, place_of_url, review)) is None:

@@ -6,8 +6,8 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.form import whole
-from restbroker.config.judged import At, Defaults
 from restbroker.config.key import key
+from restbroker.config.kind import At, Defaults
 from restbroker.config.review import Review
 from restbroker.config.target import Target
 
@@ -33,8 +33,8 @@ class Options:
         False,
     )
 
-    def judged(self, target: Target, at: At, review: Review) -> Target:
-        """See `config.judged`."""
+    def check(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.kind`."""
         place = at("Options")
         if self.max_wait_s < self.debounce_s:
             review.refuse(f"{place}.MaxWait", "is shorter than Debounce; make it at least as long.")

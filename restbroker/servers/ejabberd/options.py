@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 import attrs
 
 from restbroker.config.form import whole
-from restbroker.config.judged import At
 from restbroker.config.key import key
+from restbroker.config.kind import At, note_no_login
 from restbroker.config.review import Review
 from restbroker.config.target import Target
 
@@ -27,14 +27,14 @@ class Options:
         " 24.02 or newer.",
     )
 
-    def judged(self, target: Target, at: At, review: Review) -> Target:
-        """See `config.judged`."""
+    def check(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.kind`."""
         if target.default_host is None:
             message = f"{at('Domain')} is not given: each job must name the host that its command is about."
             review.note("NoDomain", message, f'Give {at("Domain")} the name of a virtual host, e.g. "example.org".')
         if target.credentials is None:
             cure = f"Give {at('Auth')}, unless the server allows this machine by its address."
-            review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
+            note_no_login(target, cure, review)
         return target
 
 

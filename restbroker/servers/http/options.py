@@ -14,8 +14,8 @@ import attrs
 
 from restbroker.config.form import Names
 from restbroker.config.forms import Unread
-from restbroker.config.judged import At
 from restbroker.config.key import key
+from restbroker.config.kind import At
 from restbroker.config.logins import tell_plain
 from restbroker.config.review import Review, at
 from restbroker.config.secret import Secret
@@ -106,8 +106,8 @@ class Options:
         "AllowPrivate", "Connect to addresses of private networks too: loopback, 10.0.0.0/8, link-local, …", False
     )
 
-    def judged(self, target: Target, at: At, review: Review) -> Target:
-        """See `config.judged`."""
+    def check(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.kind`."""
         settings = _made(self, target, at, review)
         secrets = secrets_of(settings)
         return attrs.evolve(target, options=settings, secrets=secrets, public_only=not self.allow_private)

@@ -1,20 +1,18 @@
 """The options that a target of kind `mongooseim` takes beyond those of every target. No Trio is loaded here."""
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import ClassVar, Final
 
 import attrs
 
-from restbroker.config.judged import At, Defaults
 from restbroker.config.key import key
+from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts, with_slots
 from restbroker.config.review import Review
 from restbroker.config.target import Basic, Target
 from restbroker.servers.mongooseim import knowledge
 from restbroker.servers.mongooseim.schema import Schema
 
-_BROADCASTS: Final = "announce_*"
 _SLOTS: Final[Mapping[str, int]] = MappingProxyType({knowledge.REGISTER: 2})
 """It costs the server 12 ms of a processor (measured): more than it has only lengthen the wait."""
 
@@ -39,14 +37,14 @@ class Options:
         "auto",
     )
 
-    def judged(self, target: Target, at: At, review: Review) -> Target:
-        """See `config.judged`."""
+    def check(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.kind`."""
         match target.credentials:
             case Basic(user, _):
                 self._judge_user(user, at, review)
             case None if self.schema == "admin":
                 cure = f"Give {at('Auth')} with Basic, unless its listener has no username and password."
-                review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
+                note_no_login(target, cure, review)
             case _:
                 review.refuse(at("Auth"), "must be Basic: MongooseIM takes no other login.")
         if self.server_version != "auto" and not self.server_version[:1].isdigit():
@@ -54,8 +52,8 @@ class Options:
         return attrs.evolve(
             target,
             default_host=target.default_host or self._own_domain(target),
-            slots=_with_slots(target.slots),
-            at_most_once=_with_broadcasts(target.at_most_once),
+            slots=with_slots(target.slots, _SLOTS),
+            at_most_once=with_broadcasts(target.at_most_once, knowledge.BROADCAST),
         )
 
     def _judge_user(self, user: str, at: At, review: Review) -> None:
@@ -77,17 +75,3 @@ class Options:
 def options_of(target: Target) -> Options:
     """The target's options; the defaults if it has none."""
     return target.options if isinstance(target.options, Options) else Options()
-
-
-def _with_slots(slots: Mapping[str, int]) -> Mapping[str, int]:
-    """What the operator says counts first."""
-    missing = {
-        name: places for name, places in _SLOTS.items() if not any(fnmatchcase(name, pattern) for pattern in slots)
-    }
-    return {**slots, **missing}
-
-
-def _with_broadcasts(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """Who holds broadcasts, as the default does, holds MongooseIM's, which is called otherwise."""
-    own = knowledge.BROADCAST
-    return (*patterns, own) if _BROADCASTS in patterns and own not in patterns else patterns

@@ -11,17 +11,17 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.form import Items, word
-from restbroker.config.judged import At
-from restbroker.config.key import key
-from restbroker.config.logins import checked_bearer, tell_plain
+from restbroker.config.key import key, secret
+from restbroker.config.kind import At, note_no_login, with_broadcasts
+from restbroker.config.logins import check_bearer, tell_plain
 from restbroker.config.review import Review
+from restbroker.config.secret import Secret
 from restbroker.config.target import Issued, Target
 from restbroker.config.urls import BadUrl, rest_address
 from restbroker.servers.prosody.settings import Place, Settings, admin_place, msg_place, own, rest_place
 from restbroker.servers.prosody.ways import Api
 
 _BROADCAST: Final = "announcement"
-_BROADCASTS: Final = "announce_*"
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
@@ -35,8 +35,9 @@ class Options:
         "AdminURL",
         "Where mod_http_admin_api is, for announcements, invites and users; of the same server and port as URL.",
     )
-    admin_token: str | None = key("AdminToken", "The bearer token for it, where Auth has none or another.", secret=True)
-    admin_token_file: str | None = key("AdminTokenFile", "A file that holds that token.", instead_of=("AdminToken",))
+    admin_token: Secret | None = secret(
+        "AdminToken", "The bearer token for it, where Auth has none or another.", "A file that holds that token."
+    )
     msg_url: str | None = key(
         "MsgURL",
         "Where mod_post_msg is, for the command `msg`; of the same server and port as URL. Needs Auth with Basic.",
@@ -55,16 +56,16 @@ class Options:
         shown=None,
     )
 
-    def judged(self, target: Target, at: At, review: Review) -> Target:
-        """See `config.judged`."""
+    def check(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.kind`."""
         if isinstance(target.credentials, Issued):
             review.refuse(at("Auth"), "asks for tokens that the server issues, as ejabberd does; use Basic or a token.")
         elif target.credentials is None:
             cure = f"Give {at('Auth')}: mod_rest takes an account's password, or a token."
-            review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
+            note_no_login(target, cure, review)
         place = at("Options")
-        token = review.secret(f"{place}.AdminToken", self.admin_token, self.admin_token_file)
-        checked_bearer(f"{place}.AdminToken", token, review)
+        token = review.try_secret(f"{place}.AdminToken", self.admin_token)
+        check_bearer(f"{place}.AdminToken", token, review)
         if token is not None and target.credentials is None:
             tell_plain(target.url, review)
         places: dict[Api, Place] = {"rest": rest_place(target)}
@@ -86,7 +87,7 @@ class Options:
             target,
             options=Settings(places, own(target), self.iq_timeout, self.fields),
             secrets=() if token is None else (token,),
-            at_most_once=_with_broadcasts(target.at_most_once),
+            at_most_once=with_broadcasts(target.at_most_once, _BROADCAST),
         )
 
 
@@ -106,8 +107,3 @@ def _path(written: str | None, target: Target, place: str, review: Review) -> st
     else:
         return address.url.path
     return None
-
-
-def _with_broadcasts(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """Who holds broadcasts, as the default does, holds the one of mod_http_admin_api, which is called otherwise."""
-    return (*patterns, _BROADCAST) if _BROADCASTS in patterns and _BROADCAST not in patterns else patterns

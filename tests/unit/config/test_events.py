@@ -4,8 +4,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from restbroker.config.events import EventSource, Filter, Route, Shape
-from restbroker.config.judged import source_defaults_of
 from restbroker.config.key import Members
+from restbroker.config.kind import source_defaults_of
 from restbroker.events import registry
 from restbroker.job.names import BODY_NAMES
 from tests.support.kinds import Fetched

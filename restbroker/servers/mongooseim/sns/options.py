@@ -14,10 +14,11 @@ from restbroker.config import forms
 from restbroker.config.check_events import LEAST_SECRET
 from restbroker.config.events import EventSource
 from restbroker.config.form import Names, word
-from restbroker.config.judged import At, SourceDefaults
-from restbroker.config.key import key
+from restbroker.config.key import key, secret
+from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.review import Review
 from restbroker.config.review import at as place_of
+from restbroker.config.secret import Secret
 
 _TOPIC: Final = re.compile(r"[A-Za-z0-9_-]{1,256}(?:\.fifo)?", re.ASCII)
 _ACCESS_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
@@ -50,13 +51,12 @@ class Options:
     access_key: (
         Annotated[str, word("name of a key", _ACCESS_KEY, "a name of 1 to 128 of A-Z, a-z, 0-9, - and _")] | None
     ) = key("AccessKey", "The access_key_id of MongooseIM: any name.", mandatory="always")
-    secret_key: str | None = key(
+    secret_key: Secret | None = secret(
         "SecretKey",
         f"Its secret_access_key, of {LEAST_SECRET} characters or more.",
-        secret=True,
+        "A file that holds it.",
         mandatory="or SecretKeyFile",
     )
-    secret_key_file: str | None = key("SecretKeyFile", "A file that holds it.", instead_of=("SecretKey",))
     topics: Annotated[
         Mapping[str, TopicKeys], Names("topics by name", _TOPIC, "the name of a topic, not its whole ARN", str)
     ] = key(
@@ -74,8 +74,8 @@ class Options:
         shown="15m",
     )
 
-    def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
-        """See `config.judged`."""
+    def check(self, source: EventSource, at: At, review: Review) -> EventSource:
+        """See `config.kind`."""
         place = at("Options")
         if not self.access_key:
             review.refuse(place_of(place, "AccessKey"), "is missing or empty; give MongooseIM's access_key_id.")
@@ -95,14 +95,17 @@ class Options:
                 why = "the source has none, and its Routes do not count for a topic with a Queue"
                 review.refuse(place_of(where, "Class"), f"is missing or empty; {why}.")
         where = place_of(place, "SecretKey")
-        secret = review.secret(where, self.secret_key, self.secret_key_file)
-        if secret is None and self.secret_key_file is None:
+        tried = review.try_secret(where, self.secret_key)
+        if self.secret_key is None:
             review.refuse(where, "is missing or empty; give MongooseIM's secret_access_key, or use SecretKeyFile.")
-        if secret is not None and len(secret.reveal()) < LEAST_SECRET:
-            shown = where if self.secret_key_file is None else f"{where}File"
+        if tried is not None and len(tried.reveal()) < LEAST_SECRET:
+            shown = where if tried.path is None else f"{where}File"
             review.refuse(shown, f"expected at least {LEAST_SECRET} characters, found fewer.")
         queues = [(f"Options.Topics.{name}", topic.queue) for name, topic in self.topics.items() if topic.queue]
-        return attrs.evolve(source, secrets=() if secret is None else (secret,), more_queues=tuple(queues))
+        options = attrs.evolve(self, secret_key=tried)
+        return attrs.evolve(
+            source, options=options, secrets=() if tried is None else (tried,), more_queues=tuple(queues)
+        )
 
 
 def options_of(source: EventSource) -> Options:

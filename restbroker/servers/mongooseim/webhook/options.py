@@ -7,8 +7,8 @@ import attrs
 from restbroker.config import forms
 from restbroker.config.events import EventSource
 from restbroker.config.form import duration
-from restbroker.config.judged import At, SourceDefaults
 from restbroker.config.key import key
+from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.review import Review
 
 
@@ -32,8 +32,8 @@ class Options:
         shown="500ms",
     )
 
-    def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
-        """See `config.judged`."""
+    def check(self, source: EventSource, at: At, review: Review) -> EventSource:
+        """See `config.kind`."""
         if source.iq != "refuse":
             review.refuse(at("IQ"), "has no use: this kind tells of messages alone.")
         window_s = max(source.window_s or 0.0, self.resend_s)

@@ -4,14 +4,13 @@ The loader makes an instance, which makes `Settings` of itself: those are the fi
 """
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import ClassVar, Final, Literal
 
 import attrs
 
-from restbroker.config.judged import At, Defaults
-from restbroker.config.key import key
+from restbroker.config.key import key, secret
+from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts, with_slots
 from restbroker.config.logins import check_name_alone, tell_plain
 from restbroker.config.passwords import passwords_in
 from restbroker.config.review import Review
@@ -38,7 +37,6 @@ _ONCE: Final = (
     "make_call",
     "flash_phone",
 )
-_BROADCASTS: Final = "announce_*"
 
 
 @attrs.frozen
@@ -61,10 +59,11 @@ class Options:
     DEFAULTS: ClassVar[Defaults] = Defaults(concurrency=6, idle_expiry_s=25.0, domain_is_host=False)
     """Openfire's threads are few, and it closes a connection that was idle for 30 s (measured)."""
 
-    secret: str | None = key(
-        "Secret", "The shared secret (plugin.ofchat.secret), where Auth is not given.", secret=True
+    secret: Secret | None = secret(
+        "Secret",
+        "The shared secret (plugin.ofchat.secret), where Auth is not given.",
+        "A file that holds that secret.",
     )
-    secret_file: str | None = key("SecretFile", "A file that holds that secret.", instead_of=("Secret",))
     passwords_file: str | None = key(
         "PasswordsFile",
         "A private file with a line user:password for each user who is logged in with his own password; the others are"
@@ -80,10 +79,10 @@ class Options:
         True,
     )
 
-    def judged(self, target: Target, at: At, review: Review) -> Target:
-        """See `config.judged`."""
+    def check(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.kind`."""
         place = at("Options")
-        secret = review.secret(f"{place}.Secret", self.secret, self.secret_file)
+        secret = review.try_secret(f"{place}.Secret", self.secret)
         self._judge_login(target, secret, at, review)
         passwords = self._passwords(f"{place}.PasswordsFile", review)
         settings = Settings(secret, passwords, self.paths, self.joins)
@@ -92,8 +91,9 @@ class Options:
             url=attrs.evolve(target.url, path=_base(target.url.path)),
             options=settings,
             secrets=() if secret is None else (secret,),
-            slots=_with_slots(target.slots),
-            at_most_once=_with_broadcasts(target.at_most_once),
+            slots=with_slots(target.slots, _SLOTS),
+            # A question is asked once whatever is configured: one of which nobody knows may wait for an agent still.
+            at_most_once=with_broadcasts(_with_question(target.at_most_once), *_ONCE),
         )
 
     def _judge_login(self, target: Target, secret: Secret | None, at: At, review: Review) -> None:
@@ -101,7 +101,7 @@ class Options:
         match target.credentials:
             case None if secret is None:
                 cure = f"Give {at('Auth')} with Basic (an administrator's), or {place}.Secret."
-                review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
+                note_no_login(target, cure, review)
             case None:
                 tell_plain(target.url, review)
                 if self.passwords_file is None:
@@ -147,17 +147,5 @@ def _is_header(secret: Secret) -> bool:
     return bool(text) and all("!" <= one <= "~" for one in text)
 
 
-def _with_slots(slots: Mapping[str, int]) -> Mapping[str, int]:
-    """What the operator says counts first."""
-    missing = {
-        name: places for name, places in _SLOTS.items() if not any(fnmatchcase(name, pattern) for pattern in slots)
-    }
-    return {**slots, **missing}
-
-
-def _with_broadcasts(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """A question is asked once whatever is configured: one of which nobody knows may wait for an agent still. Who holds
-    broadcasts, as the default does, holds those of this API, which are called otherwise.
-    """
-    own = (_ASK, *(_ONCE if _BROADCASTS in patterns else ()))
-    return (*patterns, *(name for name in own if name not in patterns))
+def _with_question(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    return patterns if _ASK in patterns else (*patterns, _ASK)

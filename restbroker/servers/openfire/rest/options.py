@@ -8,15 +8,15 @@ from typing import ClassVar, Final
 
 import attrs
 
-from restbroker.config.judged import At, Defaults
-from restbroker.config.key import key
-from restbroker.config.logins import check_name_alone, checked_bearer, tell_plain
+from restbroker.config.key import key, secret
+from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts
+from restbroker.config.logins import check_bearer, check_name_alone, tell_plain
 from restbroker.config.review import Review
+from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
 from restbroker.servers.openfire.rest.settings import BASE, Form, Settings
 
 _BROADCAST: Final = "broadcast_message"
-_BROADCASTS: Final = "announce_*"
 
 
 @attrs.frozen(kw_only=True)
@@ -29,27 +29,26 @@ class Options:
     DEFAULTS: ClassVar = Defaults(concurrency=6, idle_expiry_s=25.0, domain_is_host=False)
     """Openfire closes a connection after 30 s, and its console is served by a few threads."""
 
-    secret: str | None = key(
+    secret: Secret | None = secret(
         "Secret",
         "The plugin's shared secret (plugin.restapi.secret), where that is its authentication. Excludes Auth.",
-        secret=True,
+        "A file that holds the shared secret.",
     )
-    secret_file: str | None = key("SecretFile", "A file that holds the shared secret.", instead_of=("Secret",))
     write: Form = key(
         "Write",
         "How bodies are written: xml, which all versions of the plugin read alike, or json, in the server's dialect.",
         "xml",
     )
 
-    def judged(self, target: Target, at: At, review: Review) -> Target:
-        """See `config.judged`."""
+    def check(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.kind`."""
         place = at("Options")
-        secret = review.secret(f"{place}.Secret", self.secret, self.secret_file)
-        checked_bearer(f"{place}.Secret", secret, review)
+        secret = review.try_secret(f"{place}.Secret", self.secret)
+        check_bearer(f"{place}.Secret", secret, review)
         match target.credentials:
             case None if secret is None:
                 cure = f"Give {at('Auth')} with Basic, an administrator's, or {place}.SecretFile."
-                review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
+                note_no_login(target, cure, review)
             case None:
                 tell_plain(target.url, review)
             case Basic(user, _) if secret is None:
@@ -64,10 +63,5 @@ class Options:
             url=url,
             options=Settings(secret, self.write),
             secrets=() if secret is None else (secret,),
-            at_most_once=_with_broadcast(target.at_most_once),
+            at_most_once=with_broadcasts(target.at_most_once, _BROADCAST),
         )
-
-
-def _with_broadcast(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """Who holds broadcasts, as the default does, holds Openfire's, which is called otherwise."""
-    return (*patterns, _BROADCAST) if _BROADCASTS in patterns and _BROADCAST not in patterns else patterns

@@ -12,8 +12,8 @@ import attrs
 from restbroker.config import forms
 from restbroker.config.events import EventSource
 from restbroker.config.form import Items, whole, word
-from restbroker.config.judged import At, SourceDefaults
 from restbroker.config.key import key
+from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.passwords import passwords_in
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
@@ -103,8 +103,8 @@ class Options:
         BUFFER_BYTES,
     )
 
-    def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
-        """See `config.judged`."""
+    def check(self, source: EventSource, at: At, review: Review) -> EventSource:
+        """See `config.kind`."""
         place = at("Options")
         if self.target is None:
             review.refuse(f"{place}.Target", "is missing or empty; it is the name of a target of kind openfire-chat.")

@@ -6,7 +6,8 @@ servers usually listen at one place gives them a `USUAL_URL`, which `config init
 logins there have one form.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import attrs
@@ -51,10 +52,10 @@ def usual_login_of(options: Members) -> str | None:
 
 
 @runtime_checkable
-class Judging(Protocol):
+class TargetCheck(Protocol):
     """Options that judge their target."""
 
-    def judged(self, target: Target, at: At, review: Review) -> Target:
+    def check(self, target: Target, at: At, review: Review) -> Target:
         """The target as it is to be used. What is wrong or odd about it becomes a problem or a note in `review`."""
         ...
 
@@ -82,9 +83,27 @@ def source_defaults_of(options: Members) -> SourceDefaults:
 
 
 @runtime_checkable
-class JudgingSource(Protocol):
+class SourceCheck(Protocol):
     """Options that judge their source."""
 
-    def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
-        """The source as it is to be used, as `Judging` has it for a target."""
+    def check(self, source: EventSource, at: At, review: Review) -> EventSource:
+        """The source as it is to be used, as `TargetCheck` has it for a target."""
         ...
+
+
+def note_no_login(target: Target, cure: str, review: Review) -> None:
+    """Notes that a target has none."""
+    review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
+
+
+def with_broadcasts(patterns: tuple[str, ...], *own: str) -> tuple[str, ...]:
+    """What is never sent twice: who holds broadcasts, as the default does, holds those of a server that calls them
+    otherwise.
+    """
+    return (*patterns, *(name for name in own if name not in patterns)) if "announce_*" in patterns else patterns
+
+
+def with_slots(slots: Mapping[str, int], usual: Mapping[str, int]) -> Mapping[str, int]:
+    """The slots with those that a kind usually has. What the operator says counts first."""
+    missing = {name: at_once for name, at_once in usual.items() if not any(fnmatchcase(name, one) for one in slots)}
+    return {**slots, **missing}
