@@ -14,7 +14,7 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.check_events import check_events
-from restbroker.config.check_listens import judge_listens
+from restbroker.config.check_listens import check_listens
 from restbroker.config.check_targets import check_targets
 from restbroker.config.events import Events
 from restbroker.config.flat import Flat
@@ -192,7 +192,7 @@ class Config:
         login = self._check_login(review)
         roster = None if self.roster is None else self.roster.check(targets, review)
         events = None if self.events is None else check_events(self.events, targets, sources, review)
-        judge_listens(self, review)
+        self._check_listens(review)
         slow = [target.name for target in targets if self.shutdown_timeout_s < target.timeout_s]
         if slow:
             of = "" if len(targets) == 1 else f" of {', '.join(slow)}"
@@ -210,6 +210,17 @@ class Config:
             stats_login=login,
             roster=roster,
             events=events,
+        )
+
+    def _check_listens(self, review: Review) -> None:
+        check_listens(
+            {"StatsPort": (self.stats_bind, self.stats_port) if self.stats else None, "HealthBind": self.health_bind},
+            {
+                "Events.Listen": None if self.events is None else self.events.listen,
+                # Without Serve another process listens for them, maybe on another machine.
+                "Roster.Listen": None if self.roster is None or not self.roster.served else self.roster.bind,
+            },
+            review,
         )
 
     def _check_login(self, review: Review) -> Basic | None:

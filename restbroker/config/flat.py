@@ -69,9 +69,7 @@ class Flat:
         of_target="Options",
     )
     jabber_domain: str | None = key(
-        "JabberDomain",
-        "The virtual host: fills a missing `host` argument, and the Host header.",
-        of_target="Domain",
+        "JabberDomain", "The virtual host: fills a missing `host` argument, and the Host header.", of_target="Domain"
     )
     host_header: str | None = key(
         "HostHeader", "The Host header, where it is not JabberDomain.", of_target="HostHeader"

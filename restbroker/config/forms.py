@@ -241,8 +241,7 @@ JobClass: TypeAlias = Annotated[
 ]
 """The class of jobs that we make."""
 EventTypes: TypeAlias = Annotated[
-    tuple[str, ...],
-    Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*EVENT_TYPES)),
+    tuple[str, ...], Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*EVENT_TYPES))
 ]
 Addresses: TypeAlias = Annotated[
     tuple[str, ...],

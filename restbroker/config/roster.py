@@ -92,8 +92,7 @@ class Roster:
         " Domain of Target.",
     )
     target: str | None = key(
-        "Target",
-        "The target of kind prosody-roster that tells Prosody of changes. Without it rosters are only served.",
+        "Target", "The target of kind prosody-roster that tells Prosody of changes. Without it rosters are only served."
     )
     _auth_as_written: RosterAuth | None = key("Auth", "How Prosody logs in: exactly one of its members.", secret=True)
     auth: Basic | QueryKey | None = None

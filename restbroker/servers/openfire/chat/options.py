@@ -60,9 +60,7 @@ class Options:
     """Openfire's threads are few, and it closes a connection that was idle for 30 s (measured)."""
 
     secret: Secret | None = secret(
-        "Secret",
-        "The shared secret (plugin.ofchat.secret), where Auth is not given.",
-        "A file that holds that secret.",
+        "Secret", "The shared secret (plugin.ofchat.secret), where Auth is not given.", "A file that holds that secret."
     )
     passwords_file: str | None = key(
         "PasswordsFile",
