@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import attrs
 
 from restbroker.config.form import ANYTHING, TEXT, Form, Items, Names, choice, duration, lower_json, text, whole, word
+from restbroker.config.secret import Secret
 from restbroker.config.values import BadValue, seconds
 from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES
 from restbroker.job.json_types import Json
@@ -136,6 +137,10 @@ Duration: TypeAlias = Annotated[float, duration()]
 Month: TypeAlias = Annotated[float, duration(30)]
 """A duration of a month at most."""
 File: TypeAlias = Annotated[Path, Form("text", TEXT.schema, lambda value: Path(str(TEXT.read(value))), str)]
+SecretFile: TypeAlias = Annotated[
+    Secret, Form("text", TEXT.schema, lambda value: Secret(path=Path(str(TEXT.read(value)))), str)
+]
+"""A secret that is in a file only."""
 Thousand: TypeAlias = Annotated[int, whole(1, 1000)]
 Bind: TypeAlias = Annotated[
     tuple[str, int], Form("host:port", {"type": "string", "pattern": r"^.+:\d{1,5}$"}, _read_bind, str)

@@ -6,6 +6,7 @@ time, and no error shows a line of it.
 
 from collections.abc import Mapping
 
+from restbroker.config.review import Review
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
 from restbroker.job.jid import folded
@@ -30,3 +31,16 @@ def passwords_in(secret: Secret) -> Mapping[str, str]:
             raise ConfigError(message, "Leave one line for each user.")
         found[name] = password
     return found
+
+
+def check_passwords(written: Secret | None, place: str, review: Review) -> Secret | None:
+    """The file that stands at `place`, tried once; None where there is none, or there is a problem in `review`."""
+    if written is None or written.path is None:
+        return None
+    passwords = Secret(path=review.base / written.path)
+    try:
+        passwords_in(passwords)
+    except ConfigError as error:
+        review.refuse(place, error.message)
+        return None
+    return passwords

@@ -12,7 +12,7 @@ from restbroker.config.target import Basic, Target, Url
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding
 from restbroker.servers.openfire.chat import check as looked
-from restbroker.servers.openfire.chat.options import Settings
+from restbroker.servers.openfire.chat.options import Options
 from tests.support.openfire.server import Openfire
 from tests.support.ports import free_port
 
@@ -30,7 +30,7 @@ def chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[Openfire]:
 def target(chat: Openfire, path: str = "/rest/api", port: int | None = None, **changed: Any) -> Target:
     url = Url("http", "127.0.0.1", port or chat.chat_port, path)
     made = Target(
-        "chat", "openfire-chat", url, ("chat",), Basic("admin", Secret("secret")), options=Settings(), timeout_s=30.0
+        "chat", "openfire-chat", url, ("chat",), Basic("admin", Secret("secret")), options=Options(), timeout_s=30.0
     )
     return attrs.evolve(made, **changed)
 
@@ -54,7 +54,7 @@ async def test_what_is_wrong_is_told_with_its_cure(chat: Openfire) -> None:
         (target(chat, "/api"), "NotTheApi", here),
         (target(chat, port=free_port()), "Unreachable", chat.chat_url),
         (target(chat, credentials=Basic("admin", wrong)), "LoginRefused", "an administrator's"),
-        (target(chat, credentials=None, options=Settings(wrong)), "LoginRefused", "plugin.ofchat.secret"),
+        (target(chat, credentials=None, options=Options(wrong)), "LoginRefused", "plugin.ofchat.secret"),
         (target(chat, credentials=None), "LoginRefused", "Give Auth"),
     ]
     for asked, code, cure in rows:
@@ -81,7 +81,7 @@ async def test_what_is_wrong_is_told_with_its_cure(chat: Openfire) -> None:
 
 async def test_a_file_of_passwords_is_looked_at(chat: Openfire, tmp_path: Path) -> None:
     file = tmp_path / "passwords"
-    asked = target(chat, options=Settings(passwords=Secret(path=file)))
+    asked = target(chat, options=Options(passwords=Secret(path=file)))
     file.write_text("romeo:secret\n")
     assert [one.code for one in await registry.check(asked)] == ["Reachable", "Passwords"]
     file.write_text("romeo\n")
@@ -97,7 +97,7 @@ async def test_a_login_that_is_no_administrators_is_found(chat: Openfire, tmp_pa
     file.write_text("juliet:secret\n")
     asked = target(chat, credentials=Basic("romeo", Secret("secret")))
     assert [(one.level, one.code) for one in await registry.check(asked)][1:] == [("problem", "NotAdministrator")]
-    asked = attrs.evolve(asked, options=Settings(passwords=Secret(path=file)))
+    asked = attrs.evolve(asked, options=Options(passwords=Secret(path=file)))
     assert [(one.level, one.code) for one in await registry.check(asked)][1:] == [
         ("warning", "NotAdministrator"),
         ("ok", "Passwords"),

@@ -15,7 +15,7 @@ from restbroker.config.target import Basic, Target, Url
 from restbroker.job.outcome import Denied, Rejected
 from restbroker.servers.contract import NoLogin, Ports
 from restbroker.servers.openfire.chat.logins import Ended, SharedLogins, shared_logins
-from restbroker.servers.openfire.chat.options import Settings
+from restbroker.servers.openfire.chat.options import Options
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -24,7 +24,7 @@ from tests.support.redis_server import RedisServer
 
 ADMIN = Basic("admin", Secret("s3cret"))
 TARGET = Target(
-    "chat", "openfire-chat", Url("http", "127.0.0.1", 7070, "/rest/api"), ("chat",), ADMIN, options=Settings()
+    "chat", "openfire-chat", Url("http", "127.0.0.1", 7070, "/rest/api"), ("chat",), ADMIN, options=Options()
 )
 
 
@@ -140,7 +140,7 @@ async def test_an_administrator_logs_users_in_with_nothing_or_with_their_own_pas
 ) -> None:
     server, file = Openfire(), tmp_path / "passwords"
     file.write_text("# private\n\nJuliet@example.org:r0meo:\n")
-    target = attrs.evolve(TARGET, options=Settings(passwords=Secret(path=file)))
+    target = attrs.evolve(TARGET, options=Options(passwords=Secret(path=file)))
     async with processes(redis_server, server) as open_one:
         logins = open_one(target)
         for user in ("juliet", "bob smith"):
@@ -161,7 +161,7 @@ async def test_the_shared_secret_goes_as_it_is_and_users_need_their_passwords(
     server = Openfire()
     file = tmp_path / "passwords"
     file.write_text("juliet:r0meo\n")
-    target = attrs.evolve(TARGET, credentials=None, options=Settings(Secret("sh4red"), Secret(path=file)))
+    target = attrs.evolve(TARGET, credentials=None, options=Options(Secret("sh4red"), Secret(path=file)))
     async with processes(redis_server, server) as open_one:
         await open_one(target).stream("juliet")
         with pytest.raises(NoLogin) as refused:
@@ -177,7 +177,7 @@ async def test_nobody_is_logged_in_without_a_password_by_who_is_no_administrator
     server, file = Openfire(admin_status=401), tmp_path / "passwords"
     file.write_text("juliet:r0meo\n")
     async with processes(redis_server, server) as open_one:
-        logins = open_one(attrs.evolve(TARGET, options=Settings(passwords=Secret(path=file))))
+        logins = open_one(attrs.evolve(TARGET, options=Options(passwords=Secret(path=file))))
         await logins.stream("juliet")
         await logins.login("nurse", "her own")
         assert server.asked_of_admin == 0, "they have passwords"
@@ -193,7 +193,7 @@ async def test_nobody_is_logged_in_without_a_password_by_who_is_no_administrator
 
 async def test_who_cannot_log_a_user_in_lets_the_next_try_at_once(redis_server: RedisServer, tmp_path: Path) -> None:
     server = Openfire(status=400)
-    gone = attrs.evolve(TARGET, options=Settings(passwords=Secret(path=tmp_path / "none")))
+    gone = attrs.evolve(TARGET, options=Options(passwords=Secret(path=tmp_path / "none")))
     async with processes(redis_server, server) as open_one:
         with pytest.raises(NoLogin) as refused:
             await open_one().stream("juliet")

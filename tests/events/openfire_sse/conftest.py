@@ -14,8 +14,8 @@ import pytest
 from restbroker.config.events import Events, EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
-from restbroker.servers.openfire.chat.options import Settings as ChatSettings
-from restbroker.servers.openfire.stream.settings import Settings
+from restbroker.servers.openfire.chat.options import Options as ChatOptions
+from restbroker.servers.openfire.stream.options import Options
 from tests.events.conftest import QUEUE, Taking, taking
 from tests.servers.openfire_talk import Gap, gaps_in
 from tests.support.openfire.server import Openfire
@@ -53,7 +53,7 @@ def say(server: Openfire, sender: str, receiver: str, text: str) -> None:
 def target(server: Openfire) -> Target:
     url = Url("http", "127.0.0.1", server.chat_port, "/rest/api")
     login = Basic("admin", Secret("secret"))
-    return Target("chat", "openfire-chat", url, ("chat",), credentials=login, options=ChatSettings(), timeout_s=5.0)
+    return Target("chat", "openfire-chat", url, ("chat",), credentials=login, options=ChatOptions(), timeout_s=5.0)
 
 
 @attrs.define(eq=False)
@@ -113,7 +113,7 @@ def reading(redis_server: RedisServer, openfire: Openfire, passwords: Path) -> R
         *users: str, ready: bool = True, url: str | None = None, source: dict[str, Any] | None = None, **more: Any
     ) -> AsyncIterator[Reading]:
         written: dict[str, Any] = {"users": users, "askers": (), "passwords": Secret(path=passwords), **more}
-        fixed: dict[str, Any] = {"options": Settings(**written), "has_ids": False, "target": target(openfire)}
+        fixed: dict[str, Any] = {"options": Options(**written), "has_ids": False, "target": target(openfire)}
         made = EventSource("openfire", "openfire-sse", None, QUEUE, "XmppEvent", **(fixed | (source or {})))
 
         events = Events(("127.0.0.1", 0), (made,))

@@ -11,15 +11,15 @@ from restbroker.config.target import Url
 from restbroker.errors import ConfigError
 from restbroker.servers.event_contract import Ways
 from restbroker.servers.openfire.stream.check import check
+from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.reader import open_reader
-from restbroker.servers.openfire.stream.settings import Settings
 from tests.events.openfire_sse.conftest import Read, chat, target
 from tests.support.openfire.server import Openfire
 from tests.support.ports import free_port
 
 
 def source(server: Openfire, passwords: Path, *users: str) -> EventSource:
-    settings = Settings(users, (), Secret(path=passwords))
+    settings = Options(users, (), Secret(path=passwords))
     return EventSource("o", "openfire-sse", None, "q", "C", options=settings, target=target(server), has_ids=False)
 
 

@@ -16,7 +16,7 @@ from restbroker.config.target import Target
 from restbroker.events import registry, states
 from restbroker.servers.event_contract import Problem, StreamFacts
 from restbroker.servers.openfire.stream.form import Form
-from restbroker.servers.openfire.stream.settings import Settings
+from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.troubles import Teller, too_large, unanswered
 from restbroker.store import logins, sources
 from restbroker.store.logins import On, Turn, Yours
@@ -194,7 +194,7 @@ async def test_how_each_users_stream_stands_is_kept_for_who_looks(
         kept = sources.listed(reader.store)
         assert "does not let ann read his events (401)" in kept[0].message
         made = EventSource("openfire", "openfire-sse", None, "", "", options=None, target=target(openfire))
-        options = Settings(users=("ann", "bob"), askers=(), passwords=Secret(path=passwords))
+        options = Options(users=("ann", "bob"), askers=(), passwords=Secret(path=passwords))
         found = list(await trio.to_thread.run_sync(registry.check, attrs.evolve(made, options=options), kept))
         # The check has found it by itself.
         assert [one.code for one in found] == ["OpenfireDenied", "Streams"]

@@ -18,7 +18,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Probe, Unsent
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
-from restbroker.servers.openfire.chat.options import Settings
+from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.refusals import WORDS_LIMIT
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import NotSent
@@ -87,7 +87,7 @@ def target_of(kind: str, url: str, file: Path, login: str = LOGIN, **changed: An
     target = load(file, {}, {}, registry.kinds()).config.targets[0]
     if kind == "openfire-chat":
         # Configurations with both are refused; a connector is open to them.
-        return attrs.evolve(target, credentials=Basic("admin", Secret(LOGIN)), options=Settings(Secret(SHARED)))
+        return attrs.evolve(target, credentials=Basic("admin", Secret(LOGIN)), options=Options(Secret(SHARED)))
     return target
 
 

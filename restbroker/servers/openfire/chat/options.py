@@ -1,7 +1,4 @@
-"""The options that a target of kind `openfire-chat` takes beyond those of every target. No Trio is loaded here.
-
-The loader makes an instance, which makes `Settings` of itself: those are the finished target's options.
-"""
+"""The options that a target of kind `openfire-chat` takes beyond those of every target. No Trio is loaded here."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,10 +6,11 @@ from typing import ClassVar, Final, Literal
 
 import attrs
 
+from restbroker.config import forms
 from restbroker.config.key import key, secret
 from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts, with_slots
 from restbroker.config.logins import check_name_alone, tell_plain
-from restbroker.config.passwords import passwords_in
+from restbroker.config.passwords import check_passwords
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
@@ -40,18 +38,11 @@ _ONCE: Final = (
 
 
 @attrs.frozen
-class Settings:
-    """What the connector goes by. `passwords`: the file of users' own; None: the target's login logs everybody in."""
-
-    secret: Secret | None = None
-    passwords: Secret | None = None
-    paths: Paths = "source"
-    joins: bool = True
-
-
-@attrs.frozen(kw_only=True)
 class Options:
-    """What is written under `Options`."""
+    """What is written under `Options`.
+
+    `passwords`: the file of users' own; None: the target's login logs everybody in.
+    """
 
     USUAL_URL: ClassVar[str] = "http://127.0.0.1:7070"
     USUAL_LOGIN: ClassVar[str] = "admin"
@@ -62,7 +53,7 @@ class Options:
     secret: Secret | None = secret(
         "Secret", "The shared secret (plugin.ofchat.secret), where Auth is not given.", "A file that holds that secret."
     )
-    passwords_file: str | None = key(
+    passwords: forms.SecretFile | None = key(
         "PasswordsFile",
         "A private file with a line user:password for each user who is logged in with his own password; the others are"
         " logged in by the target's login, which must be an administrator's.",
@@ -82,12 +73,11 @@ class Options:
         place = at("Options")
         secret = review.try_secret(f"{place}.Secret", self.secret)
         self._judge_login(target, secret, at, review)
-        passwords = self._passwords(f"{place}.PasswordsFile", review)
-        settings = Settings(secret, passwords, self.paths, self.joins)
+        passwords = check_passwords(self.passwords, f"{place}.PasswordsFile", review)
         return attrs.evolve(
             target,
             url=attrs.evolve(target.url, path=_base(target.url.path)),
-            options=settings,
+            options=attrs.evolve(self, secret=secret, passwords=passwords),
             secrets=() if secret is None else (secret,),
             slots=with_slots(target.slots, _SLOTS),
             # A question is asked once whatever is configured: one of which nobody knows may wait for an agent still.
@@ -102,7 +92,7 @@ class Options:
                 note_no_login(target, cure, review)
             case None:
                 tell_plain(target.url, review)
-                if self.passwords_file is None:
+                if self.passwords is None:
                     cure = f"Give {place}.PasswordsFile, or {at('Auth')} with Basic (an administrator's)."
                     message = f"{place}.Secret logs no users in: commands that act as one need his password."
                     review.note("NoPasswords", message, cure)
@@ -115,21 +105,10 @@ class Options:
         if secret is not None and not _is_header(secret):
             review.refuse(f"{place}.Secret", "must be printable ASCII without blanks, as a header is.")
 
-    def _passwords(self, place: str, review: Review) -> Secret | None:
-        if self.passwords_file is None:
-            return None
-        passwords = Secret(path=review.base / self.passwords_file)
-        try:
-            passwords_in(passwords)
-        except ConfigError as error:
-            review.refuse(place, error.message)
-            return None
-        return passwords
 
-
-def settings_of(target: Target) -> Settings:
+def settings_of(target: Target) -> Options:
     """The target's; those of one with nothing but a URL and a login if it was not configured."""
-    return target.options if isinstance(target.options, Settings) else Settings()
+    return target.options if isinstance(target.options, Options) else Options()
 
 
 def _base(path: str) -> str:

@@ -16,8 +16,9 @@ from restbroker.errors import ConfigError
 from restbroker.servers.findings import Cause, Finding, ok
 from restbroker.servers.openfire.rest import asking
 from restbroker.servers.openfire.rest.asking import Health
+from restbroker.servers.openfire.rest.options import BASE
 from restbroker.servers.openfire.rest.request import READY, STATISTICS, YAML, question
-from restbroker.servers.openfire.rest.settings import BASE, settings_of
+from restbroker.servers.openfire.rest.settings import settings_of
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response, Transport

@@ -1,10 +1,9 @@
 """The options that a target of kind `openfire-rest` takes: the plugin's shared secret, and how bodies are written.
 
-The loader makes an instance, which makes `settings.Settings` of itself: those are the finished target's options. Always
-holds: no Trio is loaded here.
+Always holds: no Trio is loaded here.
 """
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 import attrs
 
@@ -14,14 +13,18 @@ from restbroker.config.logins import check_bearer, check_name_alone, tell_plain
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
-from restbroker.servers.openfire.rest.settings import BASE, Form, Settings
 
+Form = Literal["xml", "json"]
+"""How bodies are written."""
+
+BASE: Final = "/plugins/restapi/v1"
+"""Where the plugin is on the port of Openfire's console."""
 _BROADCAST: Final = "broadcast_message"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Options:
-    """What is written under `Options`."""
+    """What is written under `Options`. `secret` counts instead of a login."""
 
     USUAL_URL: ClassVar[str] = "http://127.0.0.1:9090"
     USUAL_LOGIN: ClassVar[str] = "admin"
@@ -61,7 +64,7 @@ class Options:
         return attrs.evolve(
             target,
             url=url,
-            options=Settings(secret, self.write),
+            options=attrs.evolve(self, secret=secret),
             secrets=() if secret is None else (secret,),
             at_most_once=with_broadcasts(target.at_most_once, _BROADCAST),
         )

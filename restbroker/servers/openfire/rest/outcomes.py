@@ -22,7 +22,7 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason,
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import normal, without_logins
 from restbroker.servers.openfire.rest.answer import Answer, location, read
-from restbroker.servers.openfire.rest.settings import BASE
+from restbroker.servers.openfire.rest.options import BASE
 from restbroker.servers.openfire.rest.ways import BULK, CREATES, NEW_NAME, REMOVES, Way
 from restbroker.transport.message import Response
 from restbroker.transport.retry_after import retry_after_s

@@ -1,37 +1,23 @@
-"""What a target of kind `openfire-rest` says beyond every target. `options` makes one of what is written.
+"""What follows from the options of a target of kind `openfire-rest`.
 
 Used by the connector and the check. Always holds: no Trio is loaded here.
 """
 
 import re
-from typing import Final, Literal
-
-import attrs
+from typing import Final
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Issued, Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.login import Headers, authorization
+from restbroker.servers.openfire.rest.options import Options
 
-Form = Literal["xml", "json"]
-"""How bodies are written."""
-
-BASE: Final = "/plugins/restapi/v1"
-"""Where the plugin is on the port of Openfire's console."""
 _VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
 
 
-@attrs.frozen
-class Settings:
-    """`secret`: the plugin's shared secret, where it counts instead of a login."""
-
-    secret: Secret | None = None
-    write: Form = "xml"
-
-
-def settings_of(target: Target) -> Settings:
+def settings_of(target: Target) -> Options:
     """The target's; the defaults if it has none."""
-    return target.options if isinstance(target.options, Settings) else Settings()
+    return target.options if isinstance(target.options, Options) else Options()
 
 
 def login_of(target: Target) -> Headers:

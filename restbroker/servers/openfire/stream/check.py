@@ -19,7 +19,7 @@ from restbroker.servers.api.login import authorization
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.findings import Cause, Finding, ok
 from restbroker.servers.openfire.stream.access import basic
-from restbroker.servers.openfire.stream.settings import Settings
+from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.troubles import NOT_LOGGED_IN, UNWANTED, Trouble, jammed, no_password, refused
 from restbroker.servers.reported import reported
 from restbroker.store.sources import SourceState
@@ -47,7 +47,7 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
 
 def _looked_at(source: EventSource) -> Iterator[Finding]:
     settings, target = source.options, source.target
-    assert isinstance(settings, Settings)  # noqa: S101  as its options judged it
+    assert isinstance(settings, Options)  # noqa: S101  as its options judged it
     assert target is not None  # noqa: S101  as the configuration was judged
     try:
         passwords = passwords_in(settings.passwords)

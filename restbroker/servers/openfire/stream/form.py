@@ -22,8 +22,8 @@ import attrs
 from restbroker.job.event import EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.servers.openfire.stream.data import read_data
+from restbroker.servers.openfire.stream.options import RawMode
 from restbroker.servers.openfire.stream.pairs import Pair, Pairs
-from restbroker.servers.openfire.stream.settings import RawMode
 from restbroker.servers.openfire.stream.stanza import Stanza, read_stanza
 from restbroker.transport.stream import Frame
 

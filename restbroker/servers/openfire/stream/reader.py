@@ -20,7 +20,7 @@ from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Leases, Offer, Ways
 from restbroker.servers.openfire.stream.basket import Basket
 from restbroker.servers.openfire.stream.listener import Listener
-from restbroker.servers.openfire.stream.settings import Settings
+from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.shared import Shared
 from restbroker.servers.openfire.stream.troubles import Teller
 from restbroker.store.leases import Lease, Mine, Others
@@ -42,7 +42,7 @@ _PAUSE_S: Final = 1.0
 
 def open_reader(source: EventSource, ways: Ways) -> "StreamReader":
     """Of one source. Raises `ConfigError` where it was not given what it needs."""
-    assert isinstance(source.options, Settings)  # noqa: S101  as its options judged it
+    assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     if source.target is None or ways.leases is None or ways.logins is None:
         raise ConfigError(f"The source {source.name} needs its target, and leases and logins in Redis.")
     teller = Teller(source.name, ways.report, ways.states)

@@ -14,7 +14,7 @@ import trio
 from restbroker.config.target import Target
 from restbroker.servers.contract import Logins
 from restbroker.servers.openfire.stream.basket import Basket
-from restbroker.servers.openfire.stream.settings import Settings
+from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.troubles import Teller
 
 QUIET_S: Final = 600.0
@@ -31,7 +31,7 @@ class Shared:
     """What the listeners of a source share."""
 
     source: str
-    settings: Settings
+    settings: Options
     target: Target
     logins: Logins
     basket: Basket

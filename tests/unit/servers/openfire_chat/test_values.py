@@ -15,7 +15,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.hiding import MASK
 from restbroker.job.json_types import Json
 from restbroker.job.redact import arguments
-from restbroker.servers.openfire.chat.options import Paths, Settings
+from restbroker.servers.openfire.chat.options import Options, Paths
 from restbroker.servers.openfire.chat.request import build
 from restbroker.servers.openfire.chat.values import Unfit, user_name
 from restbroker.servers.openfire.chat.ways import ways
@@ -29,7 +29,7 @@ PRINTED = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_c
 
 def request(name: str, paths: Paths = "source", /, stream: str = "ofchat-1", **given_: Json) -> Request:
     arguments = {key.rstrip("_"): value for key, value in given_.items()}
-    settings = Settings(Secret("sh4red"), paths=paths)
+    settings = Options(Secret("sh4red"), paths=paths)
     url, login = Url("http", "h", 7070, "/rest/api"), Basic("admin", Secret("secret"))
     target = Target("c", "openfire-chat", url, ("q",), login, default_host="example.org", options=settings)
     return build(Call(Command(name, arguments)), ways(paths)[name], target).of(stream)

@@ -12,7 +12,7 @@ from restbroker.job import rubyjson
 from restbroker.job.event import EVENT_TYPES, EventType, ServerEvent, as_json
 from restbroker.servers.openfire.stream.data import read_data
 from restbroker.servers.openfire.stream.form import Form
-from restbroker.servers.openfire.stream.settings import RawMode
+from restbroker.servers.openfire.stream.options import RawMode
 from restbroker.transport.stream import Frame
 from tests.support.rows import rows
 from tests.unit.servers.openfire_stream.openfire_frames import (

@@ -11,7 +11,7 @@ from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
 from restbroker.servers import registry as targets
-from restbroker.servers.openfire.stream.settings import Settings
+from restbroker.servers.openfire.stream.options import Options
 from tests.support.rows import rows
 
 OPTIONS = {"Target": "chat", "Users": ["Ann", "bob"], "PasswordsFile": "passwords"}
@@ -40,7 +40,7 @@ def test_a_source_has_its_target_and_names_as_the_server_folds_them(tmp_path: Pa
     assert found.events is not None
     (source,) = found.events.sources
     assert source.target is found.targets[0]
-    assert isinstance(source.options, Settings)
+    assert isinstance(source.options, Options)
     # `check` looks whether others can read it.
     assert source.secrets == (source.options.passwords,)
     assert (source.options.users, source.options.askers) == (("ann",), ("bob",))
