@@ -1,10 +1,11 @@
-"""What is written about the keys, made from their one definition: reference page and sample file.
+"""What is written about the keys, made from their one definition: the reference page's tables and the sample file.
 
 `restbroker config init` writes the latter, `make reference` both: `docs/configuration.md` and `env.json.sample`. Always
 holds: a test compares both files with this.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, assert_never
@@ -22,158 +23,27 @@ from restbroker.job.json_types import Json
 
 SAMPLE_SECRET = "change-me"  # noqa: S105  a placeholder
 
-_INTRODUCTION = """\
-# Configuration
+_HEAD = "| key | form | default | meaning |\n|---|---|---|---|\n"
 
-`restbroker` reads one JSON file: the one named with `--config`, else by `$RESTBROKER_CONFIG`, else `env.json` in the
-working directory, else `/etc/restbroker/env.json`. `restbroker config init` makes one ([setup.md](setup.md)),
-`restbroker config show` tells what counts and where it comes from, `restbroker config schema` prints a JSON schema for
-editors.
-
-- A flag wins over a variable, a variable over the file, the file over the default.
-- Each key is also a variable: `RESTBROKER_` and its name in capitals, with or without underscores between words
-  (`RESTBROKER_REST_QUEUE`); a part of an object after two underscores (`RESTBROKER_BACKOFF__CAP`,
-  `RESTBROKER_TARGETS__MONGOOSE__CONCURRENCY`), where a single one stands for the `-` of a name. An empty variable
-  counts as not set. With `RESTBROKER_TOKEN` and the like no file is needed.
-- Keys match in any case. `null` and an empty text mean the default. Keys that begin with `_` or `//` are comments.
-  Any other unknown key is an error.
-- Durations are a number of seconds or a text with a unit: `10`, `"250ms"`, `"30s"`, `"5m"`, `"2h"`.
-- A secret is better in a file of its own (`TokenFile` for `Token`, …), which holds one line, is read anew when it is
-  needed, and is found relative to the configuration file; those for Redis and its sentinels are read at the start, and
-  a change counts after a restart. A key and its file together are an error.
-"""
-
-_TABLE = """
-| key | form | default | meaning |
-|---|---|---|---|
-"""
-
-_TARGETS = """
-Each entry is one server, with queues and workers of its own: while one is slow or dead, the others go on. Its name, up
-to 32 of a-z, 0-9 and -, is what logs and commands call it. The flat keys (`RestURL`, `RestQueue`, `Concurrency` and
-the like) make the target `ejabberd`; beside `Targets` they are not needed.
-
-```json
-{
-  "Tokens": {
-    "app": { "SecretFile": "/run/credentials/app_token", "Hosts": ["example.org"] },
-    "admin": { "SecretFile": "/run/credentials/admin_token", "Allow": ["*", "dangerous:backup"] }
-  },
-  "Targets": {
-    "main": {
-      "Kind": "ejabberd",
-      "URL": "https://xmpp.example.org:5443/api",
-      "Domain": "example.org",
-      "Auth": { "Basic": { "User": "admin@example.org", "PassFile": "/run/credentials/main_pass" } },
-      "Queues": ["rest_high", "rest"],
-      "RateLimit": "200/s",
-      "Slots": { "register": 2 },
-      "TLS": { "CAFile": "/etc/ssl/example.pem" }
-    },
-    "second": {
-      "Kind": "ejabberd",
-      "URL": "http://127.0.0.1:5281/api",
-      "Domain": "example.net",
-      "Auth": { "Bearer": { "TokenFile": "/run/credentials/second_token" } },
-      "Queues": ["second"],
-      "Concurrency": 6,
-      "Options": { "ServerVersion": "24.12" }
-    }
-  }
+_PARTS: Mapping[str, Members] = {
+    "Configuration": Config,
+    "Targets": TargetKeys,
+    "Auth": AuthKeys,
+    "Auth.Basic": Basic,
+    "Auth.Bearer": BearerKeys,
+    "Auth.Auto": Basic,
+    "TLS": TlsFiles,
+    "Tokens": Token,
+    "Roster": Roster,
+    "Roster.Auth": RosterAuth,
+    "Roster.Auth.Basic": Basic,
+    "Roster.Auth.Key": QueryKey,
+    "Events": Events,
+    "Events.Sources": EventSource,
+    "Events.Sources.Only": Filter,
+    "Events.Sources.Routes": Route,
 }
-```
-"""
-
-_AUTH = """
-Exactly one of these. Without `Auth` no login is sent, for a server that allows this machine by its address.
-"""
-
-_TOKENS = """
-Each entry is one token, by name. `Token` is the one of the name `default`: all commands but the dangerous ones, for any
-host. To rotate a token, move its secret to `PreviousSecret` until every producer has the new one.
-"""
-
-_ROSTER = """
-Prosody's `http_roster_url` is then the address of Listen with Path, `%s` in the place of `{user}`:
-`http://127.0.0.1:8082/roster/%s` with what is the default here ([roster-service.md](roster-service.md)).
-
-```json
-{
-  "Roster": {
-    "Listen": "127.0.0.1:8082",
-    "Domain": "example.org",
-    "Target": "rosters",
-    "Auth": { "Key": { "ValueFile": "/run/credentials/roster_key" } }
-  }
-}
-```
-"""
-
-_EVENTS = """
-[events.md](events.md) says what an event is and how a server is told to send them. A change here counts after a
-restart.
-
-```json
-{
-  "Events": {
-    "Listen": "127.0.0.1:8081",
-    "Sources": {
-      "prosody": {
-        "Kind": "prosody-rest",
-        "Path": "/events/prosody",
-        "SecretFile": "/run/credentials/events_secret",
-        "Queue": "xmpp_events",
-        "Class": "XmppEvent",
-        "DropDuplicates": "60s",
-        "Only": { "Types": ["message", "groupchat"], "Receiver": ["bot-*"] }
-      }
-    }
-  }
-}
-```
-"""
-
-_ONLY = """
-`Only` takes what is all that its members say, `Except` drops what is anything that its members say; both have these.
-JIDs are compared as servers fold their case.
-"""
-
-_ROUTES = """
-The first route that an event fits takes it; one that fits none is dropped. What the source itself says of `Only` and
-`Except` counts before.
-"""
-
-_PARTS: tuple[tuple[str, str, Members], ...] = (
-    ("Targets", _TARGETS, TargetKeys),
-    ("Auth", _AUTH, AuthKeys),
-    ("Auth.Basic", "", Basic),
-    ("Auth.Bearer", "", BearerKeys),
-    ("Auth.Auto", "", Basic),
-    ("TLS", "", TlsFiles),
-    ("Tokens", _TOKENS, Token),
-    ("Roster", _ROSTER, Roster),
-    ("Roster.Auth", "", RosterAuth),
-    ("Roster.Auth.Basic", "", Basic),
-    ("Roster.Auth.Key", "", QueryKey),
-    ("Events", _EVENTS, Events),
-    ("Events.Sources", "", EventSource),
-    ("Events.Sources.Only", _ONLY, Filter),
-    ("Events.Sources.Routes", _ROUTES, Route),
-)
-"""The heading, the introduction and the keys of each object inside."""
-
-_TRAPS = """
-## Traps
-
-- `redis://secret@host` is a password to some Redis clients and a user name to others; it is refused. Write
-  `redis://:PASSWORD@host` or `redis://USER:PASSWORD@host`. A password with `@ : / ? #` in it is percent-encoded.
-  `redis://USER@host` is clear, and taken, where `RedisPass` or `RedisPassFile` gives the password.
-- `RestURL` is what a command's name is appended to. ejabberd's API is where its `request_handlers` puts
-  `mod_http_api`, usually `/api`.
-- The `Host` header is `JabberDomain` unless `HostHeader` says otherwise. ejabberd from 24.12 on writes a warning per
-  request for a host that it does not serve.
-- The original read only the misspelt `Concurreny`; both spellings count now.
-"""
+"""The heading under which the page has the table of each."""
 
 
 def sample(token: str = SAMPLE_SECRET) -> dict[str, Json]:
@@ -200,23 +70,28 @@ def sample_text(token: str = SAMPLE_SECRET) -> str:
     return json.dumps(sample(token), indent=2) + "\n"
 
 
-def markdown(kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> str:
-    """The reference page; `kinds` and `sources` as for `config.load`."""
-    options = [part for kind, members in kinds.items() for part in _with_parts(f"Options of {kind}", members)]
+def renewed(page: str, kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> str:
+    """The reference page with its tables as the keys have them now; `kinds` and `sources` as for `config.load`.
+
+    What is said of kinds' options is made as a whole, other text stays as it is.
+    """
+    for heading, members in _PARTS.items():
+        table = re.compile(rf"(^#+ {re.escape(heading)}\n(?:(?:[^#|\n].*)?\n)*)(?:\|.*\n)+", re.MULTILINE)
+        found = table.search(page)
+        if found is None:
+            raise ValueError(f"The page has no table under the heading {heading}.")
+        page = page[: found.start()] + found[1] + _table(members) + page[found.end() :]
+    before, _, after = page.partition("\n## Options of ")
     # A kind of source without options has no table.
-    options += [
-        part
-        for kind, members in sources.items()
-        if keys_of(members)
-        for part in _with_parts(f"Options of the source {kind}", members)
-    ]
-    inside = [f"\n## {name}\n{introduction}{_table(members)}" for name, introduction, members in (*_PARTS, *options)]
-    return "".join([_INTRODUCTION, _table(Config), *inside, _TRAPS])
+    named = [(f"Options of {kind}", members) for kind, members in kinds.items()]
+    named += [(f"Options of the source {kind}", members) for kind, members in sources.items() if keys_of(members)]
+    options = [part for name, members in named for part in _with_parts(name, members)]
+    return before + "".join(options) + after[after.index("\n## Traps") :]
 
 
-def _with_parts(name: str, members: Members) -> Iterator[tuple[str, str, Members]]:
-    """A class of keys, and those of the objects inside of it."""
-    yield name, _other_defaults(members), members
+def _with_parts(name: str, members: Members) -> Iterator[str]:
+    """What is said of a class of keys, and of those of the objects inside of it."""
+    yield f"\n## {name}\n{_other_defaults(members)}\n{_table(members)}"
     for key in keys_of(members).values():
         bare, said = look(key.type)
         entry, inner = look(entry_of(bare)) if isinstance(said, Names) else (bare, said)
@@ -248,7 +123,7 @@ def meaning(members: Members, key: Key) -> str:
 
 
 def _table(members: Members) -> str:
-    return _TABLE + "".join(f"{_row(members, key)}\n" for key in keys_of(members).values())
+    return _HEAD + "".join(f"{_row(members, key)}\n" for key in keys_of(members).values())
 
 
 def _row(members: Members, key: Key) -> str:
@@ -277,5 +152,6 @@ def _form(annotation: Any) -> str:  # noqa: ANN401  a type
 
 def write(kinds: Mapping[str, Members], sources: Mapping[str, Members], root: Path = Path()) -> None:
     """Writes both files anew under `root`."""
-    (root / "docs" / "configuration.md").write_text(markdown(kinds, sources), encoding="utf-8")
+    page = root / "docs" / "configuration.md"
+    page.write_text(renewed(page.read_text(encoding="utf-8"), kinds, sources), encoding="utf-8")
     (root / "env.json.sample").write_text(sample_text(), encoding="utf-8")
