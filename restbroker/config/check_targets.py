@@ -13,9 +13,8 @@ from restbroker.config.flat import Flat, place_of
 from restbroker.config.key import Members
 from restbroker.config.kind import At, TargetCheck, defaults_of
 from restbroker.config.logins import login, tell_plain
-from restbroker.config.objects import TargetKeys
 from restbroker.config.review import Review, at
-from restbroker.config.target import Credentials, Target
+from restbroker.config.target import Credentials, Target, Written
 from restbroker.config.tls import tls_files
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
 from restbroker.config.values import describe
@@ -23,11 +22,10 @@ from restbroker.job.json_types import Json
 
 
 @attrs.frozen
-class _Written:
+class _Placed:
     """A target as written. `at` names the place of a member; `login` judges how to log in."""
 
-    name: str
-    keys: TargetKeys
+    target: Target
     at: At
     login: Callable[[RestAddress], Credentials]
 
@@ -35,15 +33,15 @@ class _Written:
         """The place of each queue."""
         if self.at("Queues") == "RestQueue":
             return ["RestQueue"]
-        if isinstance(self.keys.queues, Mapping):
-            return [at(self.at("Queues"), queue) for queue in self.keys.queues]
-        return [f"{self.at('Queues')}[{number}]" for number in range(len(self.keys.queues))]
+        if isinstance(self.target.written.queues, Mapping):
+            return [at(self.at("Queues"), queue) for queue in self.target.written.queues]
+        return [f"{self.at('Queues')}[{number}]" for number in range(len(self.target.written.queues))]
 
 
 def check_targets(
     flat: Flat,
     given: Sequence[str],
-    entries: Mapping[str, TargetKeys],
+    entries: Sequence[Target],
     kinds: Mapping[str, Members],
     review: Review,
     *,
@@ -53,7 +51,7 @@ def check_targets(
 
     `response_queue`: none of their queues may be it.
     """
-    written: list[_Written] = []
+    written: list[_Placed] = []
     # The flat keys mean one server, of the first kind.
     kind = next(iter(kinds))
     if given or not entries:
@@ -63,66 +61,68 @@ def check_targets(
                 first = review.named(given[0])
                 why = f"{first} belongs to a target of its own beside Targets; give it a queue, or move it into Targets"
             review.refuse("RestQueue", f"is missing or empty; {why}.")
-        written.append(_Written(kind, flat.entry(kind, review), place_of, lambda address: flat.login(address, review)))
-    for name, entry in entries.items():
-        written.append(_entry(name, entry, review))
-        if given and name == kind:
+        written.append(_Placed(flat.entry(kind, review), place_of, lambda address: flat.login(address, review)))
+    for entry in entries:
+        written.append(_entry(entry, review))
+        if given and entry.name == kind:
             cure = "choose another name, or move those keys into it"
             first = review.named(given[0])
-            review.refuse(at("Targets", name), f"is the target that {first} and the other flat keys make; {cure}.")
+            review.refuse(at("Targets", kind), f"is the target that {first} and the other flat keys make; {cure}.")
     _judge_queues(written, response_queue, review)
-    found = [_target(target, kinds, review) for target in written]
+    found = [_target(placed, kinds, review) for placed in written]
     return tuple(target for target in found if target is not None)
 
 
-def _entry(name: str, entry: TargetKeys, review: Review) -> _Written:
-    place = at("Targets", name)
-    for member, value in (("Kind", entry.kind), ("URL", entry.url), ("Queues", entry.queues)):
+def _entry(entry: Target, review: Review) -> _Placed:
+    place = at("Targets", entry.name)
+    written = entry.written
+    for member, value in (("Kind", entry.kind), ("URL", written.url), ("Queues", written.queues)):
         if not value:
             review.refuse(at(place, member), "is missing or empty; each target needs Kind, URL and Queues.")
-    return _Written(
-        name, entry, lambda member: at(place, member), lambda address: login(entry.auth, address, place, review)
-    )
+    return _Placed(entry, lambda member: at(place, member), lambda address: login(written.auth, address, place, review))
 
 
-def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> Target | None:
-    keys = written.keys
-    if not keys.url or not keys.kind:
+def _target(placed: _Placed, kinds: Mapping[str, Members], review: Review) -> Target | None:
+    target, written = placed.target, placed.target.written
+    if not written.url or not target.kind:
         return None
-    if keys.kind not in kinds:
+    if target.kind not in kinds:
         known = ", ".join(f'"{kind}"' for kind in kinds)
-        review.refuse(written.at("Kind"), f"expected one of {known}, found {describe(keys.kind)}.")
+        review.refuse(placed.at("Kind"), f"expected one of {known}, found {describe(target.kind)}.")
         return None
-    address = _address(written, keys.url, review)
+    address = _address(placed, written.url, review)
     if address is None:
         return None
-    credentials = written.login(address)
+    credentials = placed.login(address)
     if credentials is not None:
         tell_plain(address.url, review)
-    given: Mapping[str, Json] = keys.options if isinstance(keys.options, Mapping) else {}
+    given: Mapping[str, Json] = target.options if isinstance(target.options, Mapping) else {}
     problems = len(review.problems)
-    defaults = defaults_of(kinds[keys.kind])
-    options = reader.read(kinds[keys.kind], given, written.at("Options"), review)
-    target = Target(
-        name=written.name,
-        kind=keys.kind,
+    defaults = defaults_of(kinds[target.kind])
+    options = reader.read(kinds[target.kind], given, placed.at("Options"), review)
+    is_tls = address.url.scheme == "https"
+    target = attrs.evolve(
+        target,
+        written=Written(),
         url=address.url,
-        queues=tuple(keys.queues),
-        weights=keys.queues if isinstance(keys.queues, Mapping) else {},
+        queues=tuple(written.queues),
+        weights=written.queues if isinstance(written.queues, Mapping) else {},
         credentials=credentials,
-        host_header=keys.host_header or (keys.domain if defaults.domain_is_host else None),
-        default_host=keys.domain,
-        **keys.limits.of(defaults),
-        tls=tls_files(keys.tls, written.at("TLS"), written.at("URL"), review, is_used=address.url.scheme == "https"),
+        host_header=target.host_header or (target.default_host if defaults.domain_is_host else None),
+        concurrency=written.concurrency or defaults.concurrency,
+        timeout_s=written.timeout_s or defaults.timeout_s,
+        idle_expiry_s=written.idle_expiry_s or defaults.idle_expiry_s,
+        at_most_once=written.at_most_once,
+        tls=tls_files(target.tls, placed.at("TLS"), placed.at("URL"), review, is_used=is_tls),
         options=options,
     )
     # What could not be read would be judged as missing.
     is_read = len(review.problems) == problems
-    return options.check(target, written.at, review) if is_read and isinstance(options, TargetCheck) else target
+    return options.check(target, placed.at, review) if is_read and isinstance(options, TargetCheck) else target
 
 
-def _address(written: _Written, text: str, review: Review) -> RestAddress | None:
-    place = written.at("URL")
+def _address(placed: _Placed, text: str, review: Review) -> RestAddress | None:
+    place = placed.at("URL")
     try:
         address = rest_address(text)
     except BadUrl as bad:
@@ -133,10 +133,11 @@ def _address(written: _Written, text: str, review: Review) -> RestAddress | None
     return address
 
 
-def _judge_queues(written: list[_Written], response_queue: str | None, review: Review) -> None:
+def _judge_queues(written: list[_Placed], response_queue: str | None, review: Review) -> None:
     owners: dict[str, tuple[str, str]] = {}
-    for target in written:
-        for place, queue in zip(target.queue_places(), target.keys.queues, strict=False):
+    for placed in written:
+        target = placed.target
+        for place, queue in zip(placed.queue_places(), target.written.queues, strict=False):
             if queue not in owners:
                 owners[queue] = (target.name, place)
                 continue

@@ -1,13 +1,12 @@
 """The configuration: every key of the file, and what the operator should know of it.
 
 `Config` is the one definition: the loader, the JSON schema, the sample's check and the reference page come from it.
-What is inside of `Targets` is in `config.objects`; `Tokens`, `Roster` and `Events` have modules of their own. Always
-holds: keys beyond these are an error; no `repr` shows a secret.
+`Targets`, `Tokens`, `Roster` and `Events` have modules of their own. Always holds: keys beyond these are an error; no
+`repr` shows a secret.
 """
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any
 
 import attrs
@@ -20,7 +19,6 @@ from restbroker.config.events import Events
 from restbroker.config.flat import Flat
 from restbroker.config.form import whole
 from restbroker.config.key import Key, Members, inline, key, keys_of, secret
-from restbroker.config.objects import TargetKeys
 from restbroker.config.redis import Redis
 from restbroker.config.review import Note, Review
 from restbroker.config.roster import Roster
@@ -31,7 +29,6 @@ from restbroker.config.urls import is_loopback
 from restbroker.config.values import LogLevel
 from restbroker.job.retry import SidekiqBackoff
 
-_NO_ENTRIES: Mapping[str, TargetKeys] = MappingProxyType({})
 _CURE = "give StatsUser and StatsPassFile, or use a loopback address with a reverse proxy in front of it"
 
 
@@ -97,14 +94,13 @@ class Config:
         shown=None,
         secret=True,
     )
-    _entries: Annotated[Mapping[str, TargetKeys], forms.named("targets")] = key(
+    targets: Annotated[tuple[Target, ...], forms.named("targets")] = key(
         "Targets",
         "Several servers. The flat keys (RestURL, RestQueue, Concurrency, …) make the one of the name `ejabberd`.",
-        _NO_ENTRIES,
+        (),
         shown=None,
         secret=True,
     )
-    targets: tuple[Target, ...] = ()
     response_queue: str | None = key("ResponseQueue", "The queue for answers to jobs with a reply id.")
     response_details: bool = key(
         "ResponseDetails", "Answers get a third argument with status, outcome and error.", False
@@ -187,7 +183,7 @@ class Config:
         """
         redis = self._redis.check(review)
         flat = [described.name for described in all_keys().values() if described.of_target and described.name in given]
-        targets = check_targets(self._flat, flat, self._entries, kinds, review, response_queue=self.response_queue)
+        targets = check_targets(self._flat, flat, self.targets, kinds, review, response_queue=self.response_queue)
         tokens = check_tokens(self._token, self.tokens, review)
         login = self._check_login(review)
         roster = None if self.roster is None else self.roster.check(targets, review)

@@ -10,11 +10,10 @@ import attrs
 
 from restbroker.config.form import whole
 from restbroker.config.key import Key, inline, key, secret
-from restbroker.config.logins import check_bearer, issued
-from restbroker.config.objects import Limits, TargetKeys
+from restbroker.config.logins import issued
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Credentials
+from restbroker.config.target import Basic, Credentials, Target, check_bearer
 from restbroker.config.urls import RestAddress
 from restbroker.job.json_types import Json
 
@@ -27,9 +26,12 @@ _NAMES: Mapping[str, str] = {
     "Options": "",
 }
 """The flat key that stands for a member, where it is called otherwise."""
+_NOT_FLAT = frozenset({"Kind", "TLS", *_NAMES})
 
 
-def _limit(described: Key) -> Key:
+def _flat(described: Key) -> Key | None:
+    if described.name in _NOT_FLAT:
+        return None
     # The Go original read no other spelling.
     aliases = ("Concurreny",) if described.name == "Concurrency" else ()
     return attrs.evolve(described, of_target=described.name, aliases=aliases)
@@ -71,15 +73,12 @@ class Flat:
     jabber_domain: str | None = key(
         "JabberDomain", "The virtual host: fills a missing `host` argument, and the Host header.", of_target="Domain"
     )
-    host_header: str | None = key(
-        "HostHeader", "The Host header, where it is not JabberDomain.", of_target="HostHeader"
-    )
     rest_queue: str | None = key(
         "RestQueue", "The queue to take jobs from, without `queue:`.", mandatory="without Targets", of_target="Queues"
     )
-    limits: Limits = inline(Limits, Limits(), _limit)
+    _target: Target = inline(Target, Target(), _flat)
 
-    def entry(self, kind: str, review: Review) -> TargetKeys:
+    def entry(self, kind: str, review: Review) -> Target:
         """The same as an entry of `Targets`."""
         if self.rest_url is None:
             cure = "ejabberd's API is usually under /api."
@@ -87,15 +86,13 @@ class Flat:
         options: dict[str, Json] = {"ServerVersion": self.server_version} if self.server_version else {}
         if self.api_version is not None:
             options["ApiVersion"] = self.api_version
-        return TargetKeys(
-            kind=kind,
+        written = attrs.evolve(
+            self._target.written,
             url=self.rest_url or DEFAULT_REST,
-            host_header=self.host_header,
-            domain=self.jabber_domain,
             queues=(self.rest_queue,) if self.rest_queue else (),
-            limits=self.limits,
-            options=options,
         )
+        domain = self.jabber_domain
+        return attrs.evolve(self._target, name=kind, kind=kind, written=written, default_host=domain, options=options)
 
     def login(self, address: RestAddress, review: Review) -> Credentials:
         """`RestAuth` says which, or what is given does."""

@@ -85,10 +85,10 @@ def secret(  # as attrs.field
     return attrs.field(default=default, kw_only=kw_only, metadata={"secret": keys})
 
 
-def inline(members: Members, default: object = None, each: Callable[[Key], Key] | None = None) -> Any:  # noqa: ANN401  as attrs.field
+def inline(members: Members, default: object = None, each: Callable[[Key], Key | None] | None = None) -> Any:  # noqa: ANN401  as attrs.field
     """A field whose own keys are members of the same object; the default where none of them is given.
 
-    `each`: makes of a key what it is in this object.
+    `each`: makes of a key what it is in this object; None: no key.
     """
     return attrs.field(default=default, metadata={"inline": members, "each": each})
 
@@ -104,7 +104,8 @@ def keys_of(members: Members) -> Mapping[str, Key]:
             case {"secret": (Key() as one, Key() as file)}:
                 found |= {one.name: one, file.name: file}
             case {"inline": inner, "each": each}:
-                found |= {name: one if each is None else each(one) for name, one in keys_of(inner).items()}
+                seen = [one if each is None else each(one) for one in keys_of(inner).values()]
+                found |= {one.name: one for one in seen if one is not None}
             case _:
                 pass  # what is no key is set by whoever judges the whole
     return MappingProxyType(found)

@@ -4,18 +4,12 @@ Called by `config.check_targets` and `config.flat`. Always holds: exactly one wa
 chosen, or a problem or a note says what is missing.
 """
 
-import re
-
-from restbroker.config.objects import AuthKeys, BearerKeys
 from restbroker.config.review import Review, at
-from restbroker.config.secret import NO_SECRET, Secret
-from restbroker.config.target import Basic, Bearer, Credentials, Issued, Url
+from restbroker.config.target import Auth, Basic, Bearer, Credentials, Issued, Url
 from restbroker.config.urls import RestAddress, is_loopback
 
-_BEARER = re.compile(r"[\x21-\x7e]+")
 
-
-def login(auth: AuthKeys | None, address: RestAddress, place: str, review: Review) -> Credentials:
+def login(auth: Auth | None, address: RestAddress, place: str, review: Review) -> Credentials:
     """The login of an entry of `Targets`, which stands at `place`."""
     where = at(place, "Auth")
     if auth is None:
@@ -27,13 +21,13 @@ def login(auth: AuthKeys | None, address: RestAddress, place: str, review: Revie
         message = f"{where} is used, not the login in {review.named(at(place, 'URL'))}."
         review.note("LoginInURL", message, "Remove it from the URL.")
     match auth:
-        case AuthKeys(basic=Basic() as basic, bearer=None, auto=None):
+        case Auth(basic=Basic() as basic, bearer=None, auto=None):
             return basic.check(at(where, "Basic"), review)
-        case AuthKeys(basic=None, bearer=BearerKeys() as bearer, auto=None):
-            return _bearer(bearer, at(where, "Bearer"), review)
-        case AuthKeys(basic=None, bearer=None, auto=Basic() as auto):
+        case Auth(basic=None, bearer=Bearer() as bearer, auto=None):
+            return bearer.check(at(where, "Bearer"), review)
+        case Auth(basic=None, bearer=None, auto=Basic() as auto):
             return issued(auto.check(at(where, "Auto"), review), fallback=True)
-        case AuthKeys(basic=None, bearer=None, auto=None):
+        case Auth(basic=None, bearer=None, auto=None):
             review.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or take it out.")
         case _:
             pass  # several, which the reader refuses
@@ -56,25 +50,6 @@ def check_name_alone(where: str, user: str, review: Review) -> None:
         review.refuse(where, "needs the administrator's name alone, such as admin, and no whole JID.")
 
 
-def check_bearer(place: str, token: Secret | None, review: Review) -> Bearer | None:
-    """The token as credentials; None when there is none, or it cannot be one."""
-    if token is None:
-        return None
-    if not _BEARER.fullmatch(token.reveal()):
-        review.refuse(place, "must be printable ASCII without blanks, as a bearer token is.")
-    return Bearer(token)
-
-
 def issued(login: Basic | None, *, fallback: bool) -> Issued | None:
     """Tokens that the server issues for this login."""
     return None if login is None else Issued(login, fallback)
-
-
-def _bearer(written: BearerKeys, place: str, review: Review) -> Bearer | Issued | None:
-    if written.user is not None or written.password is not None:
-        login = Basic(written.user or "", written.password or NO_SECRET)
-        return issued(login.check(place, review), fallback=False)
-    where = at(place, "Token")
-    if written.token is None:
-        review.refuse(where, "is missing or empty; it is the token to log in with (or use TokenFile).")
-    return check_bearer(where, review.try_secret(where, written.token), review)

@@ -15,9 +15,8 @@ from restbroker.config.events import Events, EventSource, Filter, Route
 from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, look
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of, rivals
 from restbroker.config.kind import Defaults, defaults_of
-from restbroker.config.objects import AuthKeys, BearerKeys, TargetKeys
 from restbroker.config.roster import QueryKey, Roster, RosterAuth
-from restbroker.config.target import Basic, TlsFiles
+from restbroker.config.target import Auth, Basic, Bearer, Target, TlsFiles
 from restbroker.config.tokens import Token
 from restbroker.job.json_types import Json
 
@@ -27,10 +26,10 @@ _HEAD = "| key | form | default | meaning |\n|---|---|---|---|\n"
 
 _PARTS: Mapping[str, Members] = {
     "Configuration": Config,
-    "Targets": TargetKeys,
-    "Auth": AuthKeys,
+    "Targets": Target,
+    "Auth": Auth,
     "Auth.Basic": Basic,
-    "Auth.Bearer": BearerKeys,
+    "Auth.Bearer": Bearer,
     "Auth.Auto": Basic,
     "TLS": TlsFiles,
     "Tokens": Token,

@@ -1,18 +1,21 @@
 """One target: a server to deliver to, with its address, credentials, limits and queues.
 
-Made by `config.load`; used by `app`, lanes and connectors. Always holds: the URL is absolute, has no query and no
-user in it, and its path has no trailing slash.
+An entry of `Targets`, which `config.check_targets` makes complete; used by `app`, lanes and connectors. Always holds
+of a complete one: the URL is absolute, has no query and no user in it, and its path has no trailing slash.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 import attrs
 
-from restbroker.config.forms import File, Rate
-from restbroker.config.key import key, secret
+from restbroker.config import forms
+from restbroker.config.form import OptionsOf, whole
+from restbroker.config.forms import File
+from restbroker.config.key import inline, key, secret
 from restbroker.config.review import Review, at
 from restbroker.config.secret import NO_SECRET, Secret
 
@@ -40,18 +43,61 @@ class Basic:
 
 
 @attrs.frozen
-class Bearer:
-    """A bearer token."""
-
-    token: Secret
-
-
-@attrs.frozen
 class Issued:
     """Bearer tokens that the server issues for this login. `fallback`: Basic counts where there is none."""
 
     login: Basic
     fallback: bool
+
+
+_BEARER: Final = re.compile(r"[\x21-\x7e]+")
+
+
+@attrs.frozen
+class Bearer:
+    """A bearer token; as it is written, or the login for which the server issues one."""
+
+    token: Secret = secret(
+        "Token", "The token.", "A file that holds the token.", NO_SECRET, mandatory="or TokenFile or User"
+    )
+    _user: str | None = key("User", "A user for whom the server issues tokens.", instead_of=("Token", "TokenFile"))
+    _password: Secret | None = secret(
+        "Pass", "That user's password.", "A file that holds that password.", mandatory="with User"
+    )
+
+    def check(self, place: str, review: Review) -> "Bearer | Issued | None":
+        """The token, or those that are issued; None where there is a problem in `review`."""
+        if self._user is not None or self._password is not None:
+            login = Basic(self._user or "", self._password or NO_SECRET).check(place, review)
+            return None if login is None else Issued(login, fallback=False)
+        where = at(place, "Token")
+        if self.token == NO_SECRET:
+            review.refuse(where, "is missing or empty; it is the token to log in with (or use TokenFile).")
+            return None
+        return check_bearer(where, review.try_secret(where, self.token), review)
+
+
+def check_bearer(place: str, token: Secret | None, review: Review) -> Bearer | None:
+    """The token as credentials; None when there is none."""
+    if token is None:
+        return None
+    if not _BEARER.fullmatch(token.reveal()):
+        review.refuse(place, "must be printable ASCII without blanks, as a bearer token is.")
+    return Bearer(token)
+
+
+@attrs.frozen
+class Auth:
+    """One way to log in, as it is written."""
+
+    basic: Basic | None = key("Basic", "User and password.", secret=True)
+    bearer: Bearer | None = key("Bearer", "A token.", secret=True, instead_of=("Basic",))
+    auto: Basic | None = key(
+        "Auto",
+        "User and password, and a token in their place while the server issues one.",
+        secret=True,
+        instead_of=("Basic", "Bearer"),
+    )
 
 
 Engine = Literal["lean", "httpx"]
@@ -110,38 +156,91 @@ class CertFiles:
     key: File | None = key("KeyFile", "Its key (PEM, without a passphrase), if that is not in CertFile.")
 
 
+@attrs.frozen(kw_only=True)
+class Written:
+    """What a target has only as it is written. None: as its kind has it."""
+
+    url: str = key("URL", "The server's HTTP API, as RestURL.", "", shown=None, secret=True, mandatory="always")
+    auth: Auth | None = key("Auth", "How to log in: exactly one of its members.", secret=True)
+    queues: forms.Queues = key(
+        "Queues",
+        "The queues to take jobs from, without `queue:`. A list: the first is served first. Weights, such as"
+        ' {"high": 3, "rest": 1}: each is served first in its share of all fetches. A queue belongs to one target.',
+        (),
+        shown=None,
+        mandatory="always",
+    )
+    concurrency: forms.Thousand | None = key(
+        "Concurrency", "How many requests at once, per process; of some kinds another default.", shown=20
+    )
+    timeout_s: forms.Duration | None = key(
+        "RequestTimeout", "For one request; of some kinds another default.", shown="10s"
+    )
+    idle_expiry_s: forms.Duration | None = key(
+        "IdleExpiry", "How long an unused connection is kept; of some kinds another default.", shown="240s"
+    )
+    at_most_once: forms.Commands = key(
+        "AtMostOnce",
+        "Commands that are never sent again when they may have run; they are parked. Costs a write to Redis for each.",
+        ("announce_*",),
+        shown=["announce_*"],
+    )
+
+
 @attrs.frozen
 class Target:
-    """One configured server. Durations are seconds. `host_header` is what `Host` says; None: the URL's host."""
+    """One configured server. Durations are seconds. `host_header` is what `Host` says; None: the URL's host.
 
-    name: str
-    kind: str
-    url: Url
-    queues: tuple[str, ...]
+    What is in `written` counts no more in a complete one.
+    """
+
+    name: str = ""
+    kind: str = key("Kind", "The kind of server: one of Options below.", "", shown=None, mandatory="always")
+    url: Url = Url("http", "localhost", 80)
+    queues: tuple[str, ...] = ()
     credentials: Credentials = None
-    host_header: str | None = None
-    default_host: str | None = None
-    """The virtual host that fills a missing `host` argument (`JabberDomain`)."""
+    written: Written = inline(Written, Written())
+    host_header: str | None = key("HostHeader", "The Host header, where it is not the virtual host.")
+    default_host: str | None = key("Domain", "The virtual host: fills a missing `host` argument, and the Host header.")
     concurrency: int = 20
     timeout_s: float = 10.0
-    connect_timeout_s: float = 3.0
+    connect_timeout_s: forms.Duration = key("ConnectTimeout", "For connecting.", 3.0, shown="3s")
     idle_expiry_s: float = 240.0
-    max_connection_age_s: float = 600.0
-    """No connection is used for longer: names come to mean other addresses, and balancers other servers."""
-    engine: Engine = "lean"
+    max_connection_age_s: forms.Duration = key(
+        "MaxConnectionAge",
+        "How long any connection is used: names come to mean other addresses, and balancers other servers.",
+        600.0,
+        shown="10m",
+    )
+    engine: Engine = key(
+        "Engine",
+        "The HTTP client: our own, or httpx where a server is at odds with ours. It costs a job several times the CPU.",
+        "lean",
+    )
     at_most_once: tuple[str, ...] = ()
     """Commands, as names with wildcards, that are never sent again when they may have run."""
-    rate: Rate | None = None
-    max_in_flight: int | None = None
-    """How many jobs all processes together may have in hand; None: each up to `concurrency`."""
-    slots: Mapping[str, int] = MappingProxyType({})
-    """How many at once of one command (a name with wildcards), on top of `concurrency`."""
-    tls: TlsFiles = TlsFiles()
+    rate: forms.RateLimit | None = key(
+        "RateLimit",
+        'How many jobs all processes together start: "200/s", "6000/min", or {"Rate": "200/s", "Burst": 20}. '
+        "Burst, which may start at once after a rest, is otherwise what 100 ms hold.",
+    )
+    max_in_flight: Annotated[int, whole(1, 1_000_000)] | None = key(
+        "MaxInFlight", "How many jobs all processes together have in hand; without it each process up to Concurrency."
+    )
+    slots: forms.Slots = key(
+        "Slots",
+        'How many requests at once for single commands, e.g. {"register": 2, "get_*": 5}, on top of Concurrency.',
+        MappingProxyType({}),
+        shown=None,
+    )
+    tls: TlsFiles = key("TLS", "Certificates, for https.", TlsFiles(), shown=None)
     public_only: bool = False
     """No connection is opened to an address of a private network, whatever the URL's name means just then."""
     is_local: bool = False
     """Its commands are done in Redis: no server is asked, and none has to work."""
-    options: object = None
+    options: Annotated[object, OptionsOf("targets")] = key(
+        "Options", "What this kind takes beyond these: see Options below."
+    )
     secrets: tuple[Secret, ...] = ()
     """Those in its options."""
     weights: Mapping[str, int] = MappingProxyType({})

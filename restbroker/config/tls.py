@@ -43,10 +43,8 @@ def cert_files(files: CertFiles | None, place: str, review: Review) -> CertFiles
     return CertFiles(cert, key)
 
 
-def tls_files(files: TlsFiles | None, place: str, url_place: str, review: Review, *, is_used: bool) -> TlsFiles:
+def tls_files(files: TlsFiles, place: str, url_place: str, review: Review, *, is_used: bool) -> TlsFiles:
     """The files, each tried once; `place` is that of `TLS`. `is_used`: the URL is an https:// one."""
-    if files is None:
-        return TlsFiles()
     ca = _readable(files.ca, at(place, "CAFile"), review)
     cert = _readable(files.cert, at(place, "CertFile"), review)
     key = _readable(files.key, at(place, "KeyFile"), review)

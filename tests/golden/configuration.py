@@ -156,7 +156,7 @@ def _flat(name: str, value: object) -> Iterator[tuple[str, str]]:
     kind: type[Any] = type(value)
     if attrs.has(kind) and not isinstance(value, Secret):
         for field in attrs.fields(kind):
-            if not field.name.startswith("_"):
+            if not field.name.startswith("_") and field.name != "written":
                 yield from _flat(f"{name}.{field.name}".removeprefix("."), getattr(value, field.name))
     elif isinstance(value, Mapping):
         if not value:

@@ -125,7 +125,7 @@ class Options:
             review.note("PlainRabbitMQ", f"The login for {found} goes unencrypted.", "Use amqps://.")
         if not found.is_tls and self.tls is not None:
             review.note("NoTLS", f"{place}.TLS is not used, since {place_of_url} begins with amqp://.", "Use amqps://.")
-        files = tls_files(self.tls, f"{place}.TLS", place_of_url, review, is_used=True)
+        files = tls_files(self.tls or TlsFiles(), f"{place}.TLS", place_of_url, review, is_used=True)
         exchanges = [_exchange(name, one, place, review) for name, one in self.exchanges.items()]
         if not exchanges:
             review.refuse(f"{place}.Exchanges", "is empty; name an exchange, or leave it out.")

@@ -13,10 +13,10 @@ from restbroker.config import forms
 from restbroker.config.form import Items, word
 from restbroker.config.key import key, secret
 from restbroker.config.kind import At, note_no_login, with_broadcasts
-from restbroker.config.logins import check_bearer, tell_plain
+from restbroker.config.logins import tell_plain
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
-from restbroker.config.target import Issued, Target
+from restbroker.config.target import Issued, Target, check_bearer
 from restbroker.config.urls import BadUrl, rest_address
 from restbroker.servers.prosody.settings import Place, Settings, admin_place, msg_place, own, rest_place
 from restbroker.servers.prosody.ways import Api

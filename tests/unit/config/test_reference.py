@@ -9,16 +9,15 @@ from restbroker.config import reference
 from restbroker.config.core import Config, all_keys
 from restbroker.config.key import Key, Members
 from restbroker.config.load import load
-from restbroker.config.objects import AuthKeys, BearerKeys, TargetKeys
 from restbroker.config.reader import read_folded
 from restbroker.config.review import Review
 from restbroker.config.schema import schema as described
-from restbroker.config.target import Basic, TlsFiles
+from restbroker.config.target import Auth, Basic, Bearer, Target, TlsFiles
 from restbroker.config.tokens import Token
 from restbroker.events import registry as sources
 from restbroker.servers import registry
 
-INSIDE: tuple[Members, ...] = (TargetKeys, AuthKeys, Basic, BearerKeys, TlsFiles, Token)
+INSIDE: tuple[Members, ...] = (Target, Auth, Basic, Bearer, TlsFiles, Token)
 REPOSITORY = Path(__file__).parents[3]
 PAGE = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
 

@@ -9,10 +9,10 @@ import attrs
 
 from restbroker.config.key import key, secret
 from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts
-from restbroker.config.logins import check_bearer, check_name_alone, tell_plain
+from restbroker.config.logins import check_name_alone, tell_plain
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Target
+from restbroker.config.target import Basic, Target, check_bearer
 
 Form = Literal["xml", "json"]
 """How bodies are written."""
