@@ -20,7 +20,8 @@ from restbroker.servers import registry
 from restbroker.servers.allowed import allowed
 from restbroker.servers.ejabberd.check.rights import trials
 from restbroker.servers.ejabberd.options import Options
-from restbroker.servers.prosody.settings import Place, Settings
+from restbroker.servers.prosody.options import Options as ProsodyOptions
+from restbroker.servers.prosody.options import Place
 from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.ports import free_port
@@ -168,7 +169,7 @@ def test_prosody_loads_the_modules_whose_commands_the_tokens_allow(tmp_path: Pat
         "admin": Place("/admin_api", Bearer(Secret("t"))),
         "msg": Place("/msg", login),
     }
-    settings = Settings(places)  # type: ignore[arg-type]  # the literals are lost in a variable
+    settings = ProsodyOptions(places=places)  # type: ignore[arg-type]  # the literals are lost in a variable
 
     def target(kind: str, **more: Any) -> Target:
         url = Url("http", "127.0.0.1", free_port(), "/rest")

@@ -10,7 +10,7 @@ from typing import Final
 
 from restbroker.config.target import Target
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec, Place, ValueType
-from restbroker.servers.prosody.settings import Settings, settings_of
+from restbroker.servers.prosody.options import Options, options_of
 from restbroker.servers.prosody.ways import WAYS, Api, Form, Way, more_fields
 
 _VERSIONS: Final = "0.12 to 13"
@@ -40,12 +40,12 @@ def for_version(_version: str | None) -> Catalogue:
 
 def for_target(target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
     """Those that the target's modules have; its `version` is the target's name."""
-    settings = settings_of(target)
+    settings = options_of(target)
     lacking = {name: _BRING.format(_OPTIONS[way.api]) for name, way in WAYS.items() if way.api not in settings.places}
     return _catalogue(target.name, ways_of(settings).values(), settings.iq_timeout_s, lacking)
 
 
-def ways_of(settings: Settings) -> Mapping[str, Way]:
+def ways_of(settings: Options) -> Mapping[str, Way]:
     """What is sent for each command of a target."""
     return {name: more_fields(way, settings.fields) for name, way in WAYS.items() if way.api in settings.places}
 

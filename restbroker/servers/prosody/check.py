@@ -14,8 +14,8 @@ from restbroker.servers.api.login import authorization
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.prosody.answer import read
 from restbroker.servers.prosody.connector import judge_probe, ready
+from restbroker.servers.prosody.options import Place, options_of
 from restbroker.servers.prosody.outcomes import CHECK_URL
-from restbroker.servers.prosody.settings import Place, settings_of
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
@@ -27,7 +27,7 @@ _LIMIT_BYTES = 65_536
 
 async def check(target: Target) -> list[Finding]:
     """Everything about this target. What a person can act on is a finding. Safe to cancel."""
-    settings = settings_of(target)
+    settings = options_of(target)
     async with _open(target) as http:
         try:
             first = _judged(target, await http.send(ready(target, settings)))

@@ -17,9 +17,9 @@ from restbroker.servers.api.texts import parsed
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.prosody import catalogue
 from restbroker.servers.prosody.answer import read, stanza_in, version_in
+from restbroker.servers.prosody.options import Options, options_of
 from restbroker.servers.prosody.outcomes import CHECK_URL, judge
 from restbroker.servers.prosody.request import Unfit, build, question
-from restbroker.servers.prosody.settings import Settings, settings_of
 from restbroker.servers.prosody.ways import Way
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
@@ -33,7 +33,7 @@ class ProsodyConnector:
     """See `servers.contract.Connector`. Holds nothing that changes."""
 
     _target: Target
-    _settings: Settings
+    _settings: Options
     _ways: Mapping[str, Way]
     catalogue: Catalogue
     _now_s: Callable[[], float]
@@ -69,7 +69,7 @@ class ProsodyConnector:
         await trio.sleep_forever()
 
 
-def ready(target: Target, settings: Settings) -> Request:
+def ready(target: Target, settings: Options) -> Request:
     """The probe's request. Raises `NotSent` in place of `ConfigError`."""
     try:
         return question(target, settings)
@@ -117,6 +117,6 @@ def _unknown(endpoint: str, target: str, cure: str | None) -> Rejected:
 
 def open_connector(target: Target, ports: Ports) -> Connector:
     """The connector of this target; nothing is sent yet."""
-    settings = settings_of(target)
+    settings = options_of(target)
     known = catalogue.for_target(target, None)
     return ProsodyConnector(target, settings, catalogue.ways_of(settings), known, ports.now_s)

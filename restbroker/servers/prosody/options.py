@@ -1,10 +1,12 @@
 """The options that a target of kind `prosody-rest` takes: the modules beside mod_rest, and how long an iq may take.
 
-The loader makes an instance, which makes `settings.Settings` of itself: those are the finished target's options. Always
-holds: no Trio is loaded here.
+Used by the catalogue, the connector and the check. Always holds: no Trio is loaded here; of a finished target's, `rest`
+is its own URL, and the other places share its origin, so that one pool of connections serves them all.
 """
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Final
 
 import attrs
@@ -16,33 +18,44 @@ from restbroker.config.kind import At, note_no_login, with_broadcasts
 from restbroker.config.logins import tell_plain
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
-from restbroker.config.target import Issued, Target, check_bearer
+from restbroker.config.target import Basic, Bearer, Issued, Login, Target, check_bearer
 from restbroker.config.urls import BadUrl, rest_address
-from restbroker.servers.prosody.settings import Place, Settings, admin_place, msg_place, own, rest_place
 from restbroker.servers.prosody.ways import Api
 
 _BROADCAST: Final = "announcement"
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
+@attrs.frozen
+class Place:
+    """One API: the path before that of each command, and its login."""
+
+    path: str
+    login: Login
+
+
 @attrs.frozen(kw_only=True)
 class Options:
-    """What is written under `Options`."""
+    """What is written under `Options`. `places`: the APIs that the target has. `host`: the domain of the account, where
+    anything tells it.
+    """
 
     USUAL_URL: ClassVar[str] = "http://127.0.0.1:5280/rest"
 
-    admin_url: str | None = key(
+    places: Mapping[Api, Place] = MappingProxyType({})
+    host: str | None = None
+    _admin_url: str | None = key(
         "AdminURL",
         "Where mod_http_admin_api is, for announcements, invites and users; of the same server and port as URL.",
     )
-    admin_token: Secret | None = secret(
+    _admin_token: Secret | None = secret(
         "AdminToken", "The bearer token for it, where Auth has none or another.", "A file that holds that token."
     )
-    msg_url: str | None = key(
+    _msg_url: str | None = key(
         "MsgURL",
         "Where mod_post_msg is, for the command `msg`; of the same server and port as URL. Needs Auth with Basic.",
     )
-    iq_timeout: forms.Duration | None = key(
+    iq_timeout_s: forms.Duration | None = key(
         "IqTimeout", "How long an iq may take, where that is longer than RequestTimeout. mod_rest waits 300 s at most."
     )
     fields: Annotated[
@@ -64,31 +77,60 @@ class Options:
             cure = f"Give {at('Auth')}: mod_rest takes an account's password, or a token."
             note_no_login(target, cure, review)
         place = at("Options")
-        token = review.try_secret(f"{place}.AdminToken", self.admin_token)
+        token = review.try_secret(f"{place}.AdminToken", self._admin_token)
         check_bearer(f"{place}.AdminToken", token, review)
         if token is not None and target.credentials is None:
             tell_plain(target.url, review)
-        places: dict[Api, Place] = {"rest": rest_place(target)}
-        if (path := _path(self.admin_url, target, f"{place}.AdminURL", review)) is not None:
-            if (admin := admin_place(target, path, token)) is None:
+        places, host = dict(_bare(target).places), own(target)
+        if (path := _path(self._admin_url, target, f"{place}.AdminURL", review)) is not None:
+            # It takes bearer tokens alone.
+            login = target.credentials if token is None else Bearer(token)
+            if isinstance(login, Bearer):
+                places["admin"] = Place(path, login)
+            else:
                 review.refuse(f"{place}.AdminToken", "is missing: mod_http_admin_api takes bearer tokens alone.")
-            else:
-                places["admin"] = admin
-        elif token is not None and self.admin_url is None:
+        elif token is not None and self._admin_url is None:
             review.refuse(f"{place}.AdminURL", "is missing; AdminToken is for it.")
-        if (path := _path(self.msg_url, target, f"{place}.MsgURL", review)) is not None:
-            if (msg := msg_place(target, path)) is None:
-                review.refuse(
-                    f"{place}.MsgURL", f"needs {at('Auth')} with Basic, and the account's domain in User or Domain."
-                )
-            else:
-                places["msg"] = msg
+        if (path := _path(self._msg_url, target, f"{place}.MsgURL", review)) is not None:
+            # It takes passwords alone, with the whole JID.
+            match target.credentials:
+                case Basic(user, password) if host is not None:
+                    places["msg"] = Place(path, Basic(user if "@" in user else f"{user}@{host}", password))
+                case _:
+                    needs = f"needs {at('Auth')} with Basic, and the account's domain in User or Domain."
+                    review.refuse(f"{place}.MsgURL", needs)
         return attrs.evolve(
             target,
-            options=Settings(places, own(target), self.iq_timeout, self.fields),
+            options=attrs.evolve(self, places=places, host=host, admin_url=None, admin_token=None, msg_url=None),
             secrets=() if token is None else (token,),
             at_most_once=with_broadcasts(target.at_most_once, _BROADCAST),
         )
+
+
+def options_of(target: Target) -> Options:
+    """The target's; those of one with nothing but a URL and a login if it was not configured."""
+    return target.options if isinstance(target.options, Options) else _bare(target)
+
+
+def own(target: Target) -> str | None:
+    """The domain of the account that stanzas are sent from: the login's, else the target's."""
+    match target.credentials:
+        case Basic(user, _) if "@" in user:
+            return user.rpartition("@")[2]
+        case _:
+            return target.default_host
+
+
+def _bare(target: Target) -> Options:
+    """With mod_rest alone, which wants the local part of the account alone: a whole JID gets 403 (measured)."""
+    match target.credentials:
+        case Basic(user, password):
+            login: Login = Basic(user.rpartition("@")[0] or user, password)
+        case Issued():  # refused when the configuration is loaded
+            login = None
+        case plain:
+            login = plain
+    return Options(places={"rest": Place(target.url.path, login)}, host=own(target))
 
 
 def _path(written: str | None, target: Target, place: str, review: Review) -> str | None:

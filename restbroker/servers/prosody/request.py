@@ -23,7 +23,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.texts import NO_XML, fits_xml
-from restbroker.servers.prosody.settings import Settings
+from restbroker.servers.prosody.options import Options
 from restbroker.servers.prosody.ways import Form, Way
 from restbroker.transport.message import Request
 
@@ -43,7 +43,7 @@ class Unfit(Exception):
     """The job's arguments make no request. The text names the argument, and shows no value."""
 
 
-def build(call: Call, way: Way, settings: Settings) -> Request:
+def build(call: Call, way: Way, settings: Options) -> Request:
     """The request. Raises `Unfit` for what the job gives, `ConfigError` for a secret that cannot be used."""
     given = _fit(call, way, settings)
     place = settings.places[way.api]
@@ -68,7 +68,7 @@ def is_question(way: Way, given: Mapping[str, Json]) -> bool:
     return way.kind == "iq" and kind == "get"
 
 
-def question(target: Target, settings: Settings) -> Request:
+def question(target: Target, settings: Options) -> Request:
     """The probe: an iq to the account's own host for its version; where no host is known, a body that is no stanza,
     to which mod_rest says 400 to those that it lets in. Raises `ConfigError`.
     """
@@ -110,7 +110,7 @@ def _segment(part: str, left: dict[str, Json]) -> str:
     return quote(text, safe="~!$&'()*+,;=:@")
 
 
-def _fit(call: Call, way: Way, settings: Settings) -> Mapping[str, Json]:
+def _fit(call: Call, way: Way, settings: Options) -> Mapping[str, Json]:
     forms = way.forms
     # mod_rest leaves out what is null.
     given = {name: value for name, value in call.command.arguments.items() if value is not None or name in way.needs}

@@ -11,7 +11,7 @@ from typing import Final
 from restbroker.config.target import Target
 from restbroker.servers.allowed import Allowed
 from restbroker.servers.prosody.common import listening
-from restbroker.servers.prosody.settings import own, settings_of
+from restbroker.servers.prosody.options import options_of, own
 from restbroker.servers.prosody.ways import WAYS, Api
 
 _MODULES: Final[Mapping[Api, str]] = {"rest": "rest", "admin": "http_admin_api", "msg": "post_msg"}
@@ -49,6 +49,6 @@ def _needed(target: Target, allowed: Allowed) -> Mapping[Api, list[str]]:
     found: dict[Api, list[str]] = {"rest": []}
     for name in allowed.commands:
         way = WAYS.get(name)
-        if way is not None and way.api in settings_of(target).places:
+        if way is not None and way.api in options_of(target).places:
             found.setdefault(way.api, []).append(name)
     return found

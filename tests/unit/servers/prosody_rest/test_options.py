@@ -8,7 +8,7 @@ from restbroker.job.auth import Wish, refusal
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
-from restbroker.servers.prosody.settings import settings_of
+from restbroker.servers.prosody.options import options_of
 from tests.unit.servers.conftest import Configured, Made, Problems
 
 ADMIN = "http://127.0.0.1:5280/admin_api/"
@@ -25,7 +25,7 @@ def test_a_target_has_the_commands_of_the_modules_that_it_names(made: Made) -> N
 
 
 def test_each_module_has_its_own_login(made: Made) -> None:
-    places = settings_of(made({"AdminURL": ADMIN, "AdminToken": "t", "MsgURL": MSG})).places
+    places = options_of(made({"AdminURL": ADMIN, "AdminToken": "t", "MsgURL": MSG})).places
     assert {api: place.path for api, place in places.items()} == {"rest": "/rest", "admin": "/admin_api", "msg": "/msg"}
     rest, admin, msg = (places[api].login for api in ("rest", "admin", "msg"))
     assert isinstance(rest, Basic)
