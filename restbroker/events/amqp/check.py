@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from restbroker.config.events import EventSource
-from restbroker.events.amqp.settings import INSTALL, Exchange, Settings
+from restbroker.events.amqp.options import INSTALL, Exchange, Options
 from restbroker.events.amqp.topology import Trouble, described
 from restbroker.servers.findings import Cause, Finding, ok
 from restbroker.servers.reported import reported
@@ -34,7 +34,7 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
 
 
 def _looked_at(source: EventSource) -> Iterator[Finding]:
-    assert isinstance(source.options, Settings)  # noqa: S101  as its options judged it
+    assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     try:
         from restbroker.events.amqp.connected import connected
     except ModuleNotFoundError:
@@ -49,7 +49,7 @@ def _looked_at(source: EventSource) -> Iterator[Finding]:
         yield _of(source, trouble)
 
 
-def _looked(source: EventSource, settings: Settings, found: "Connected") -> Iterator[Finding]:
+def _looked(source: EventSource, settings: Options, found: "Connected") -> Iterator[Finding]:
     for exchange in settings.exchanges:
         try:
             is_there = found.look(exchange)

@@ -20,12 +20,13 @@ from pika import exceptions
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
+from restbroker.config.target import TlsFiles
 from restbroker.config.tls import context_of
 from restbroker.config.urls import BadUrl
 from restbroker.errors import ConfigError
 from restbroker.events.amqp.address import Address, address
 from restbroker.events.amqp.frames import UnreadHeaders
-from restbroker.events.amqp.settings import Exchange, Server, Settings
+from restbroker.events.amqp.options import Exchange, Options, Server
 from restbroker.events.amqp.topology import (
     INTERNAL_ERROR,
     NO_LIMIT,
@@ -76,7 +77,7 @@ class Connected:
         with told(Making(exchange), self.where):
             self._declare(exchange)
 
-    def look_for_queue(self, settings: Settings) -> int | None:
+    def look_for_queue(self, settings: Options) -> int | None:
         """How many read it; None: it is not there. Raises `Trouble` where it is another one."""
         with told(Queueing(settings), self.where):
             try:
@@ -88,7 +89,7 @@ class Connected:
         self.queue(settings)
         return int(found.method.consumer_count)
 
-    def readers(self, settings: Settings) -> int | None:
+    def readers(self, settings: Options) -> int | None:
         """How many others consume, when the queue has confirmed one consumer more, which is the last to be given an
         event; None: it does not count now. Raises `Trouble`.
 
@@ -104,14 +105,14 @@ class Connected:
             channel.close()
         return int(count) - 1 if count else None
 
-    def queue(self, settings: Settings) -> BlockingChannel:
+    def queue(self, settings: Options) -> BlockingChannel:
         """Has the queue be there as configured; a channel for it. Raises `Trouble`."""
         with told(Queueing(settings), self.where):
             channel = self.connection.channel()
             channel.queue_declare(settings.queue, durable=True, arguments=_arguments(settings))
         return channel
 
-    def bind(self, exchange: Exchange, settings: Settings) -> None:
+    def bind(self, exchange: Exchange, settings: Options) -> None:
         """Has the queue get what is published there with its keys; done twice it does no more. Raises `Trouble`."""
         with told(Queueing(settings), self.where):
             channel = self.connection.channel()
@@ -134,7 +135,7 @@ class Connected:
         channel.close()
 
 
-def _arguments(settings: Settings) -> dict[str, str | int]:
+def _arguments(settings: Options) -> dict[str, str | int]:
     if settings.queue_type != "quorum":
         return {"x-queue-type": settings.queue_type}
     # RabbitMQ 4 drops what was given to somebody 20 times: here, what was in hand in so many outages.
@@ -226,7 +227,7 @@ def _inner(error: BaseException) -> list[object]:
 def _parameters(found: Address, server: Server, name: str) -> pika.ConnectionParameters:
     options = None
     if found.is_tls:
-        options = pika.SSLOptions(context_of(server.tls), found.host)
+        options = pika.SSLOptions(context_of(server.tls or TlsFiles()), found.host)
     return pika.ConnectionParameters(
         found.host,
         found.port,

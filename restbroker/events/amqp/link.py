@@ -20,8 +20,8 @@ from pika import exceptions
 from pika.adapters.blocking_connection import BlockingChannel
 
 from restbroker.events.amqp.connected import Connected, connected, told
+from restbroker.events.amqp.options import Options
 from restbroker.events.amqp.read import Message
-from restbroker.events.amqp.settings import Settings
 from restbroker.events.amqp.topology import Consuming, Queueing, Trouble, ended, gone_while_open
 
 _LOOK_S: Final = 1.0
@@ -38,7 +38,7 @@ class Link:
     when an exchange is back; `tell` is told of one that is gone.
     """
 
-    settings: Settings
+    settings: Options
     name: str
     put: Callable[[Message], None]
     asked: Callable[[], None]

@@ -1,28 +1,32 @@
 """The options that a source of the kind `mongooseim-amqp` takes: where RabbitMQ is, and what MongooseIM has there.
 
-The loader makes an instance, which makes `settings.Settings` of itself: those are the finished source's options. Always
-holds: neither Trio nor a client of RabbitMQ is loaded here.
+Used by the other files of this folder. Always holds: neither Trio nor a client of RabbitMQ is loaded here; the password
+is a `Secret`.
 """
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Annotated, ClassVar, Final, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
 import attrs
 
 from restbroker.config.events import EventSource
 from restbroker.config.form import Items, Names, whole, word
-from restbroker.config.key import key, secret
+from restbroker.config.key import inline, key, secret
 from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.review import Review
-from restbroker.config.secret import Secret
+from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.target import TlsFiles
 from restbroker.config.tls import tls_files
 from restbroker.config.urls import BadUrl, is_loopback
 from restbroker.errors import ConfigError
-from restbroker.events.amqp.address import Address, address
-from restbroker.events.amqp.settings import Carries, Exchange, ExchangeType, QueueType, Server, Settings
+from restbroker.events.amqp.address import address
+
+INSTALL: Final = "pip install --require-hashes -r requirements/amqp.lock"
+"""What gets the extra `amqp`, in the environment and the clone that restbroker is from."""
+
+Carries = Literal["presence", "chat", "groupchat"]
+"""What MongooseIM publishes to an exchange."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,200}", re.ASCII)
 _KEY: Final = re.compile(r"\S{1,255}")
@@ -35,7 +39,6 @@ _KEYS: Final[Mapping[Carries, tuple[str, ...]]] = {
     "groupchat": ("#.groupchat_msg_sent",),
 }
 
-
 _BindingKeys: TypeAlias = Annotated[
     tuple[str, ...],
     Items(
@@ -46,15 +49,61 @@ _BindingKeys: TypeAlias = Annotated[
 ]
 
 
-@attrs.frozen(kw_only=True)
-class ExchangeKeys:
-    """One exchange."""
+@attrs.frozen
+class Server:
+    """Where RabbitMQ is. `url`: the whole one with its login, which a file may hold."""
 
-    carries: Carries | None = key(
-        "Carries", "What is published there; known for exchanges of MongooseIM's default names."
+    url: Secret = secret(
+        "URL",
+        "RabbitMQ, as amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps:// for TLS. A vhost named / is written %2F, or"
+        " left out.",
+        "A file that holds it.",
+        NO_SECRET,
+        mandatory="or URLFile",
     )
-    type: ExchangeType = key("Type", "Its type, as `type` in MongooseIM's configuration.", "topic")
-    durable: bool = key(
+    tls: TlsFiles | None = key("TLS", "Certificates, for amqps.")
+
+    def check(self, place: str, review: Review) -> "Server | None":
+        """As it is to be used; None where there is a problem in `review`."""
+        place_of_url = f"{place}.URL" if self.url.path is None else f"{place}.URLFile"
+        if self.url == NO_SECRET:
+            review.refuse(place_of_url, "is missing or empty; say where RabbitMQ is, or name a file that does.")
+            return None
+        url = review.try_secret(f"{place}.URL", self.url)
+        if url is None:
+            return None
+        try:
+            found = address(url.reveal())
+        except (BadUrl, ConfigError) as error:
+            review.refuse(place_of_url, str(error))
+            return None
+        if not found.is_tls and not is_loopback(found.host):
+            review.note("PlainRabbitMQ", f"The login for {found} goes unencrypted.", "Use amqps://.")
+        if not found.is_tls and self.tls is not None:
+            review.note("NoTLS", f"{place}.TLS is not used, since {place_of_url} begins with amqp://.", "Use amqps://.")
+        return Server(url, tls_files(self.tls or TlsFiles(), f"{place}.TLS", place_of_url, review, is_used=True))
+
+
+@attrs.frozen
+class Exchange:
+    """One exchange, with exactly the type and durability that MongooseIM's configuration says.
+
+    `keys`: what the queue is bound with.
+    """
+
+    name: str = ""
+    carries: Carries = "presence"
+    keys: _BindingKeys = key(
+        "Keys",
+        "The routing keys that are wanted; without it, `#` of presence, `#.chat_msg_recv` of chat,"
+        " `#.groupchat_msg_sent` of groupchat.",
+        (),
+        shown=None,
+    )
+    type: Literal["topic", "fanout", "direct"] = key(
+        "Type", "Its type, as `type` in MongooseIM's configuration.", "topic"
+    )
+    is_durable: bool = key(
         "Durable",
         "As `durable` in MongooseIM's configuration. If restbroker makes the exchange with another one, MongooseIM"
         " refuses to start.",
@@ -63,48 +112,45 @@ class ExchangeKeys:
     create: bool = key(
         "Create", "Make it where it is missing: after a restart of RabbitMQ, MongooseIM does not.", default=True
     )
-    keys: _BindingKeys = key(
-        "Keys",
-        "The routing keys that are wanted; without it, `#` of presence, `#.chat_msg_recv` of chat,"
-        " `#.groupchat_msg_sent` of groupchat.",
-        (),
-        shown=None,
+    _carries_as_written: Carries | None = key(
+        "Carries", "What is published there; known for exchanges of MongooseIM's default names."
     )
 
+    def check(self, place: str, review: Review) -> "Exchange | None":
+        """As it is to be used; None where there is a problem in `review`."""
+        carries = self._carries_as_written or _KNOWN.get(self.name)
+        if carries is None:
+            review.refuse(f"{place}.{self.name}.Carries", "is missing; what is published there: presence, chat, …?")
+            return None
+        if self.type == "direct" and not self.keys:
+            review.refuse(f"{place}.{self.name}.Keys", "is missing; a direct exchange knows no * and #.")
+            return None
+        return attrs.evolve(self, carries=carries, keys=self.keys or _KEYS[carries], carries_as_written=None)
 
-_ALL: Final[Mapping[str, ExchangeKeys]] = MappingProxyType({name: ExchangeKeys() for name in _KNOWN})
 
-
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Options:
     """What is written under `Options`."""
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, has_ids=False)
 
-    url: Secret | None = secret(
-        "URL",
-        "RabbitMQ, as amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps:// for TLS. A vhost named / is written %2F, or"
-        " left out.",
-        "A file that holds it.",
-        mandatory="or URLFile",
+    server: Server = inline(Server, Server())
+    exchanges: Annotated[
+        tuple[Exchange, ...], Names("exchanges by name", _NAME, "a name of letters, digits, . _ : @ -")
+    ] = key(
+        "Exchanges",
+        "The exchanges that MongooseIM publishes to, by name; without it, presence, chat_msg and groupchat_msg.",
+        tuple(map(Exchange, _KNOWN)),
+        shown=None,
     )
-    tls: TlsFiles | None = key("TLS", "Certificates, for amqps.")
-    queue: Annotated[str, word("name", _NAME, "a name of letters, digits and . _ : @ -")] | None = key(
-        "RabbitQueue", "The queue in RabbitMQ; without it, restbroker. and the name of the source."
+    queue: Annotated[str, word("name", _NAME, "a name of letters, digits and . _ : @ -")] = key(
+        "RabbitQueue", "The queue in RabbitMQ; without it, restbroker. and the name of the source.", "", shown=None
     )
-    queue_type: QueueType = key(
+    queue_type: Literal["quorum", "classic"] = key(
         "QueueType",
         "A quorum queue keeps its events over a restart of RabbitMQ. A classic one loses them: MongooseIM marks none as"
         " lasting.",
         "quorum",
-    )
-    exchanges: Annotated[
-        Mapping[str, ExchangeKeys], Names("exchanges by name", _NAME, "a name of letters, digits, . _ : @ -")
-    ] = key(
-        "Exchanges",
-        "The exchanges that MongooseIM publishes to, by name; without it, presence, chat_msg and groupchat_msg.",
-        _ALL,
-        shown=None,
     )
     prefetch: Annotated[int, whole(1, 10_000)] = key(
         "Prefetch", "How many events may be in hand: so many at most come twice after a lost connection.", 400
@@ -112,48 +158,17 @@ class Options:
 
     def check(self, source: EventSource, at: At, review: Review) -> EventSource:
         """See `config.kind`."""
-        place = at("Options")
-        place_of_url = f"{place}.URL" if self.url is None or self.url.path is None else f"{place}.URLFile"
-        url = review.try_secret(f"{place}.URL", self.url)
-        if url is None:
-            if self.url is None:
-                review.refuse(place_of_url, "is missing or empty; say where RabbitMQ is, or name a file that does.")
+        server = self.server.check(at("Options"), review)
+        if server is None:
             return source
-        if (found := _address(url, place_of_url, review)) is None:
-            return source
-        if not found.is_tls and not is_loopback(found.host):
-            review.note("PlainRabbitMQ", f"The login for {found} goes unencrypted.", "Use amqps://.")
-        if not found.is_tls and self.tls is not None:
-            review.note("NoTLS", f"{place}.TLS is not used, since {place_of_url} begins with amqp://.", "Use amqps://.")
-        files = tls_files(self.tls or TlsFiles(), f"{place}.TLS", place_of_url, review, is_used=True)
-        exchanges = [_exchange(name, one, place, review) for name, one in self.exchanges.items()]
+        place = at("Options.Exchanges")
+        exchanges = [one.check(place, review) for one in self.exchanges]
         if not exchanges:
-            review.refuse(f"{place}.Exchanges", "is empty; name an exchange, or leave it out.")
-        settings = Settings(
-            server=Server(url, files),
+            review.refuse(place, "is empty; name an exchange, or leave it out.")
+        options = attrs.evolve(
+            self,
+            server=server,
             exchanges=tuple(one for one in exchanges if one is not None),
             queue=self.queue or f"restbroker.{source.name}",
-            queue_type=self.queue_type,
-            prefetch=self.prefetch,
         )
-        return attrs.evolve(source, options=settings, secrets=(url,))
-
-
-def _address(url: Secret, place: str, review: Review) -> Address | None:
-    try:
-        return address(url.reveal())
-    except (BadUrl, ConfigError) as error:
-        review.refuse(place, str(error))
-        return None
-
-
-def _exchange(name: str, written: ExchangeKeys, place: str, review: Review) -> Exchange | None:
-    carries = written.carries or _KNOWN.get(name)
-    if carries is None:
-        review.refuse(f"{place}.Exchanges.{name}.Carries", "is missing; what is published there: presence, chat, …?")
-        return None
-    keys = written.keys or _KEYS[carries]
-    if written.type == "direct" and not written.keys:
-        review.refuse(f"{place}.Exchanges.{name}.Keys", "is missing; a direct exchange knows no * and #.")
-        return None
-    return Exchange(name, carries, keys, written.type, written.durable, written.create)
+        return attrs.evolve(source, options=options, secrets=(server.url,))

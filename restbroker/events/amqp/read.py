@@ -13,7 +13,7 @@ any AMQP properties, so that there is no id and no time in it:
 from collections.abc import Mapping
 from typing import Final, assert_never
 
-from restbroker.events.amqp.settings import Carries
+from restbroker.events.amqp.options import Carries
 from restbroker.job import rubyjson
 from restbroker.job.event import ServerEvent, bare, domain
 from restbroker.job.json_types import Json

@@ -19,9 +19,9 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError
 from restbroker.events.amqp.inbox import Inbox
+from restbroker.events.amqp.options import INSTALL, Options
 from restbroker.events.amqp.parked import parked
 from restbroker.events.amqp.read import Message, read
-from restbroker.events.amqp.settings import INSTALL, Settings
 from restbroker.events.amqp.topology import Trouble, silent
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Inlet, Malformed, Offer, States, Ways
@@ -45,7 +45,7 @@ _GRACE_S: Final = 1.0
 
 def open_reader(source: EventSource, ways: Ways) -> "RabbitReader":
     """Of one source. Raises `ConfigError` where pika is not installed."""
-    assert isinstance(source.options, Settings)  # noqa: S101  as its options judged it
+    assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     if find_spec("pika") is None:
         message = f"The source {source.name} reads from RabbitMQ, and what that needs is not installed."
         raise ConfigError(message, f"Install it: {INSTALL}.")
@@ -57,7 +57,7 @@ class RabbitReader:
     """Reads from one queue, over one connection after the other."""
 
     source: EventSource
-    settings: Settings
+    settings: Options
     inlet: Inlet
     report: Report
     states: States | None = None

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias, assert_never
 
 import attrs
 
-from restbroker.events.amqp.settings import Exchange, Settings
+from restbroker.events.amqp.options import Exchange, Options
 
 Code: TypeAlias = Literal["RabbitMQAway", "RabbitMQDenied", "RabbitMQDiffers", "RabbitMQSilent"]
 
@@ -36,14 +36,14 @@ class Making:
 class Queueing:
     """The queue that is made or compared, bound and consumed."""
 
-    settings: Settings
+    settings: Options
 
 
 @attrs.frozen
 class Consuming:
     """The queue that is asked to deliver."""
 
-    settings: Settings
+    settings: Options
 
 
 Step: TypeAlias = Login | Making | Queueing | Consuming
@@ -102,13 +102,13 @@ def refused(step: Step, code: int, said: str) -> Trouble:
             assert_never(step)
 
 
-def ended(settings: Settings) -> Trouble:
+def ended(settings: Options) -> Trouble:
     """RabbitMQ took the queue away from under its consumer."""
     what = f"RabbitMQ ended the reading of the queue {settings.queue}: it was deleted, or its node left."
     return Trouble("RabbitMQDiffers", what, "It is made and bound again at the next try.")
 
 
-def silent(settings: Settings) -> Trouble:
+def silent(settings: Options) -> Trouble:
     """The queue was asked to deliver and does not answer. RabbitMQ closes the connection with 541 after a minute."""
     what = f"RabbitMQ answers, but its queue {settings.queue} does not: nothing is read."
     status = f"`rabbitmq-queues quorum_status {settings.queue}`"

@@ -10,7 +10,7 @@ import pytest
 
 from restbroker.config.events import Events, EventSource
 from restbroker.config.secret import Secret
-from restbroker.events.amqp.settings import Exchange, Server, Settings
+from restbroker.events.amqp.options import Exchange, Options, Server
 from tests.events.conftest import QUEUE, Taking, taking
 from tests.support.rabbitmq import Certificate, RabbitMQ
 from tests.support.redis_server import RedisServer
@@ -79,7 +79,7 @@ def reading(redis_server: RedisServer, rabbit: RabbitMQ) -> Read:
         **more: Any,
     ) -> AsyncIterator[Reading]:
         where = server or Server(Secret(rabbit.url()))
-        settings = Settings(where, exchanges or (CHAT,), RABBIT_QUEUE, **more)
+        settings = Options(where, exchanges or (CHAT,), RABBIT_QUEUE, **more)
         fixed: dict[str, Any] = {"options": settings, "has_ids": False}
         made = EventSource("rabbit", "mongooseim-amqp", None, QUEUE, "XmppEvent", **fixed, **(source or {}))
 

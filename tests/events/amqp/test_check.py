@@ -10,8 +10,8 @@ from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
 from restbroker.events import registry
+from restbroker.events.amqp.options import INSTALL, Exchange, Options, Server
 from restbroker.events.amqp.reader import open_reader
-from restbroker.events.amqp.settings import INSTALL, Exchange, Server, Settings
 from restbroker.servers.event_contract import Ways
 from restbroker.servers.findings import Finding, worst_cause
 from restbroker.store.sources import SourceState
@@ -20,7 +20,7 @@ from tests.support.rabbitmq import LIMITED, RabbitMQ
 
 
 def source(url: str, *exchanges: Exchange) -> EventSource:
-    settings = Settings(Server(Secret(url)), exchanges or (CHAT,), RABBIT_QUEUE)
+    settings = Options(Server(Secret(url)), exchanges or (CHAT,), RABBIT_QUEUE)
     return EventSource("rabbit", "mongooseim-amqp", None, "events", "XmppEvent", options=settings)
 
 

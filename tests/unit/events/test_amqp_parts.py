@@ -13,16 +13,16 @@ from restbroker.config.events import EventSource, Route
 from restbroker.config.secret import Secret
 from restbroker.config.urls import BadUrl
 from restbroker.events.amqp.address import Address, address
+from restbroker.events.amqp.options import Exchange, Options, Server
 from restbroker.events.amqp.parked import parked
 from restbroker.events.amqp.read import LIMIT_BYTES, Message
-from restbroker.events.amqp.settings import Exchange, Server, Settings
 from restbroker.events.amqp.topology import Login, Making, Queueing, Step, refused
 from restbroker.job import redact
 from tests.support.rows import rows
 
 SOURCE = EventSource("rabbit", "mongooseim-amqp", None, "events", "XmppEvent")
 CHAT = Exchange("chat_msg", "chat", ("#.chat_msg_recv",))
-SETTINGS = Settings(Server(Secret("amqp://x:y@h")), (CHAT,), "restbroker.rabbit")
+SETTINGS = Options(Server(Secret("amqp://x:y@h")), (CHAT,), "restbroker.rabbit")
 
 
 @rows(

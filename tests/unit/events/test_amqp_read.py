@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restbroker.events.amqp.options import Carries
 from restbroker.events.amqp.read import LIMIT_BYTES, Message, read
-from restbroker.events.amqp.settings import Carries
 from restbroker.job import rubyjson
 from restbroker.job.event import ServerEvent, as_json
 from restbroker.servers.event_contract import Malformed
