@@ -17,7 +17,7 @@ import attrs
 import typer
 
 from restbroker.config.key import Members
-from restbroker.config.kind import usual_login_of, usual_url_of
+from restbroker.config.kind import defaults_of
 from restbroker.config.load import load
 from restbroker.config.setup import FLAT, REDIS, Answers, Setup, secret_names, setup
 from restbroker.config.urls import BadUrl, RedisAddress, redis_address, rest_address, without_login
@@ -73,7 +73,7 @@ def make(path: Path, given: Given, *, ask: bool) -> None:
 
 def kind_of(name: str, kinds: Mapping[str, Members]) -> str:
     """The kind that is meant: `prosody` stands for `prosody-rest`. Raises `UsageError`."""
-    known = [kind for kind, members in kinds.items() if usual_url_of(members) is not None]
+    known = [kind for kind, members in kinds.items() if defaults_of(members).url]
     for kind in (name, f"{name}-rest"):
         if kind in known:
             return kind
@@ -94,7 +94,7 @@ def _by_default(given: Given, kinds: Mapping[str, Members]) -> Answers:
         raise UsageError("There is a password and no login.", "Add --login USER.")
     return Answers(
         kind,
-        given.url or usual_url_of(kinds[kind]) or "",
+        given.url or defaults_of(kinds[kind]).url,
         given.redis or REDIS,
         _name_of(given.login or None, kinds[kind]),
         given.domain or _domain_of(given.login),
@@ -114,9 +114,9 @@ def _piped_password() -> str:
 
 def _asked(given: Given, kinds: Mapping[str, Members]) -> Answers:
     output.say("Five questions; Enter takes what stands in brackets. Nothing is written before the last answer.")
-    names = ", ".join(kind for kind, members in kinds.items() if usual_url_of(members) is not None)
+    names = ", ".join(kind for kind, members in kinds.items() if defaults_of(members).url)
     kind = _answer(given.server, f"1. Which server ({names})", FLAT, lambda text: kind_of(text, kinds))
-    url = _answer(given.url, "2. Its URL", usual_url_of(kinds[kind]) or "", _rest_url)
+    url = _answer(given.url, "2. Its URL", defaults_of(kinds[kind]).url, _rest_url)
     redis = _answer(given.redis, "3. Redis", REDIS, _redis_url)
     login, password = _login(given, kinds[kind])
     user = _name_of(login, kinds[kind])
@@ -129,7 +129,7 @@ def _asked(given: Given, kinds: Mapping[str, Members]) -> Answers:
 
 def _name_of(login: str | None, kind: Members) -> str | None:
     """The login as servers of this kind take it: some refuse a whole JID."""
-    usual = usual_login_of(kind)
+    usual = defaults_of(kind).login
     if login is None or usual is None or "@" in usual or "@" not in login:
         return login
     name = login.rpartition("@")[0]
@@ -139,7 +139,7 @@ def _name_of(login: str | None, kind: Members) -> str | None:
 
 def _login(given: Given, kind: Members) -> tuple[str | None, str | None]:
     """The login and its password; None for what there is not, or is in a file already."""
-    usual = usual_login_of(kind)
+    usual = defaults_of(kind).login
     form = "" if usual is None else f" ({'a whole JID' if '@' in usual else 'the name alone'}, as {usual})"
     user = _answer(given.login, f"4. The login there{form}; empty: none", "", str) or None
     if user is None or _file_of(given, None) is not None:

@@ -1,9 +1,7 @@
 """What a kind of target, or of source, has to say of one that is configured.
 
 `config.check_targets` and `config.check_events` ask the kind's options. Always holds: options without such a say take
-the target or source as it is. A kind that needs other defaults than most gives its options a `DEFAULTS`; one whose
-servers usually listen at one place gives them a `USUAL_URL`, which `config init` proposes, and a `USUAL_LOGIN` where
-logins there have one form.
+the target or source as it is. A kind that needs other defaults than most gives its options a `DEFAULTS`.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,30 +23,23 @@ At: TypeAlias = Callable[[str], str]
 class Defaults:
     """What counts where the target does not say: `Concurrency`, `RequestTimeout`, `IdleExpiry`; and whether its
     `Domain` is what the header `Host` says, where no `HostHeader` is given.
+
+    `config init` proposes `url`, where servers of the kind usually are, and `login`, as logins there look (without a
+    domain where the name alone is taken); empty or None: nobody can say.
     """
 
     concurrency: int = 20
     timeout_s: float = 10.0
     idle_expiry_s: float = 240.0
     domain_is_host: bool = True
+    url: str = ""
+    login: str | None = None
 
 
 def defaults_of(options: Members) -> Defaults:
     """Those of the kind with these options."""
     found = getattr(options, "DEFAULTS", None)
     return found if isinstance(found, Defaults) else Defaults()
-
-
-def usual_url_of(options: Members) -> str | None:
-    """Where a server of the kind with these options usually is; None: nobody can say."""
-    found = getattr(options, "USUAL_URL", None)
-    return found if isinstance(found, str) else None
-
-
-def usual_login_of(options: Members) -> str | None:
-    """How a login of a server of that kind looks, without a domain where the name alone is taken; None: anyhow."""
-    found = getattr(options, "USUAL_LOGIN", None)
-    return found if isinstance(found, str) else None
 
 
 @runtime_checkable

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, assert_never
 
+import attrs
+
 from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource, Filter, Route
 from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, look
@@ -100,7 +102,7 @@ def _with_parts(name: str, members: Members) -> Iterator[str]:
 
 def _other_defaults(options: Members) -> str:
     """What else a target of the kind with these options gets where it says nothing."""
-    own = defaults_of(options)
+    own = attrs.evolve(defaults_of(options), url="", login=None)
     if own == Defaults():
         return ""
     keeps = f", `IdleExpiry` {own.idle_expiry_s:g}s" if own.idle_expiry_s != Defaults().idle_expiry_s else ""

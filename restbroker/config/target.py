@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import attrs
 
@@ -18,6 +18,8 @@ from restbroker.config.forms import File
 from restbroker.config.key import inline, key, secret
 from restbroker.config.review import Review, at
 from restbroker.config.secret import NO_SECRET, Secret
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -245,3 +247,7 @@ class Target:
     """Those in its options."""
     weights: Mapping[str, int] = MappingProxyType({})
     """Of each queue, the chance to be served first; empty: they are served strictly in their order."""
+
+    def options_as(self, kind: type[T]) -> T:
+        """Its options, of this class; the defaults if it was not configured."""
+        return self.options if isinstance(self.options, kind) else kind()

@@ -18,7 +18,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
 from restbroker.rosters.refresh import catalogue, judge, request, wishes
 from restbroker.rosters.refresh.flights import Flights
-from restbroker.rosters.refresh.options import options_of
+from restbroker.rosters.refresh.options import Options
 from restbroker.rosters.refresh.refresher import Refresher
 from restbroker.rosters.refresh.wishes import Refresh, Show, Write
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, as_json, roster_of
@@ -124,7 +124,7 @@ def open_connector(target: Target, ports: Ports) -> Connector:
     rosters, http = ports.rosters, ports.http
     if rosters is None or http is None:
         raise ConfigError(f"The target {target.name} needs rosters in Redis.", "Please report this.")
-    options = options_of(target)
+    options = target.options_as(Options)
     now_s: Callable[[], float] = ports.now_s
     flights = Flights(target, http, now_s, rosters.lease_s - _LANDING_S)
     pace = Pace(round(options.debounce_s * 1000), round(options.max_wait_s * 1000))

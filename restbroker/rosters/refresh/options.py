@@ -16,9 +16,7 @@ from restbroker.config.target import Target
 class Options:
     """What is written under `Options`. Durations are seconds."""
 
-    USUAL_URL: ClassVar[str] = "http://127.0.0.1:5280/roster_admin"
-
-    DEFAULTS: ClassVar[Defaults] = Defaults(concurrency=200, timeout_s=5.0)
+    DEFAULTS: ClassVar[Defaults] = Defaults(concurrency=200, timeout_s=5.0, url="http://127.0.0.1:5280/roster_admin")
     """A job waits for its turn most of the time. Prosody answers within milliseconds, or never."""
 
     debounce_s: forms.Duration = key(
@@ -44,8 +42,3 @@ class Options:
                 "NoDomain", message, f'Give {at("Domain")} the name of Prosody\'s VirtualHost, e.g. "example.org".'
             )
         return attrs.evolve(target, is_local=self.writes_only)
-
-
-def options_of(target: Target) -> Options:
-    """The target's options; the defaults if it has none."""
-    return target.options if isinstance(target.options, Options) else Options()

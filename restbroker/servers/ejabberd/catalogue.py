@@ -23,7 +23,7 @@ import attrs
 from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType, possible_versions
 from restbroker.servers.ejabberd import knowledge
-from restbroker.servers.ejabberd.options import options_of
+from restbroker.servers.ejabberd.options import Options
 
 _DANGERS: Final = knowledge.dangers()
 API_SINCE: Final = (24, 2)
@@ -103,7 +103,7 @@ def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalog
 
     A version of the interface in the endpoint counts before `ApiVersion`, and that before one in the target's URL.
     """
-    options = options_of(target)
+    options = target.options_as(Options)
     version = found if options.server_version == "auto" else options.server_version
     return for_version(version, _api(target, endpoint))
 
@@ -112,14 +112,14 @@ def candidates(found: str | None, target: Target | None = None, endpoint: str = 
     """What the server may take, oldest first: of the version that was found, else of the configured one, else of each
     that is known; see `possible_versions`.
     """
-    configured = "auto" if target is None else options_of(target).server_version
+    configured = "auto" if target is None else target.options_as(Options).server_version
     api = None if target is None else _api(target, endpoint)
     versions = possible_versions(_read()["servers"], _number, found or configured)
     return tuple(for_version(version, api) for version in versions)
 
 
 def _api(target: Target, endpoint: str) -> int | None:
-    apis = (api_of(endpoint), options_of(target).api_version, api_of(target.url.path))
+    apis = (api_of(endpoint), target.options_as(Options).api_version, api_of(target.url.path))
     return next((api for api in apis if api is not None), None)
 
 
@@ -128,7 +128,7 @@ def too_old(target: Target, version: str | None) -> str | None:
 
     Older ones answer 400 "Missing command name." to every such path (measured on 23.01), which says nothing of a job.
     """
-    api, found = options_of(target).api_version, _number(version)
+    api, found = target.options_as(Options).api_version, _number(version)
     if api is None or found is None or found >= API_SINCE:
         return None
     return f"ejabberd {version} knows no versions of its API, and ApiVersion is {api}."

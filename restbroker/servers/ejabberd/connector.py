@@ -19,7 +19,7 @@ from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.answer import hosts_in, is_stopped, read, version_in
 from restbroker.servers.ejabberd.issuing import NoToken
-from restbroker.servers.ejabberd.options import options_of
+from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.outcomes import (
     CHECK_URL,
     could_be_stopping,
@@ -113,7 +113,7 @@ class EjabberdConnector:
 
     async def _look_at_host(self, denied: Denied, host: str | None, link: Link) -> Denied | Rejected:
         """What was forbidden, told apart from a host that the server does not have, where it says the same of both."""
-        version = self._version or options_of(self._target).server_version
+        version = self._version or self._target.options_as(Options).server_version
         if host is None or self._target.credentials is None or not catalogue.checks_hosts(version):
             return denied
         try:

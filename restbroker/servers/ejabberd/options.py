@@ -6,7 +6,7 @@ import attrs
 
 from restbroker.config.form import whole
 from restbroker.config.key import key
-from restbroker.config.kind import At, note_no_login
+from restbroker.config.kind import At, Defaults, note_no_login
 from restbroker.config.review import Review
 from restbroker.config.target import Target
 
@@ -17,8 +17,7 @@ class Options:
     the interface under which commands are sent; None: the newest that the server has, or the URL's.
     """
 
-    USUAL_URL: ClassVar[str] = "http://127.0.0.1:5281/api"
-    USUAL_LOGIN: ClassVar[str] = "admin@example.org"
+    DEFAULTS: ClassVar = Defaults(url="http://127.0.0.1:5281/api", login="admin@example.org")
 
     server_version: str = key("ServerVersion", "The server's version, e.g. 24.12; auto: ask the server.", "auto")
     api_version: Annotated[int, whole(0, 9999)] | None = key(
@@ -36,8 +35,3 @@ class Options:
             cure = f"Give {at('Auth')}, unless the server allows this machine by its address."
             note_no_login(target, cure, review)
         return target
-
-
-def options_of(target: Target) -> Options:
-    """The target's options; the defaults if it has none."""
-    return target.options if isinstance(target.options, Options) else Options()

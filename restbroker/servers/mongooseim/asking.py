@@ -18,7 +18,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Probe
 from restbroker.servers.mongooseim import knowledge
 from restbroker.servers.mongooseim.answer import Answer, Problem, Shown, read, show, version_in
-from restbroker.servers.mongooseim.options import options_of
+from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.outcomes import CHECK_HOST, CHECK_URL, CRASH
 from restbroker.servers.mongooseim.request import question
 from restbroker.transport.message import Request, Response
@@ -44,7 +44,7 @@ def health(target: Target, domain: str | None, timeout_s: float) -> Request:
 
     Raises `ConfigError`.
     """
-    kind = options_of(target).schema
+    kind = target.options_as(Options).schema
     parts = [_AUTH[kind]]
     if kind == "admin":
         parts.append(_VERSION)
@@ -111,12 +111,12 @@ def judge_health(target: Target, response: Response) -> Health:
         case 200 | 405 | 406 | 415:
             return _denied("NotTheApi", f"This is not MongooseIM's API. {says}", CHECK_URL)
         case 400:
-            kind = options_of(target).schema
+            kind = target.options_as(Options).schema
             cure = f"Check that the URL leads to the endpoint of the target's Schema, {kind}."
             return _denied("OtherSchema", f"The endpoint does not know what every one of its kind knows. {says}", cure)
         case _ if 300 <= status < 400:
             return _denied("Redirect", f"The server redirects (status {status}).", CHECK_URL)
-        case 500 if options_of(target).schema == "domain_admin":
+        case 500 if target.options_as(Options).schema == "domain_admin":
             cure = f"{CHECK_LOG} Logins of domain admins need service_domain_db, and a database."
             return _unwell(f"The server does not work now. {says}", cure)
         case _:

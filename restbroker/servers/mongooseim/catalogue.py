@@ -11,7 +11,7 @@ from typing import Final, Literal
 from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType, possible_versions
 from restbroker.servers.mongooseim import knowledge, schema
-from restbroker.servers.mongooseim.options import options_of
+from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.schema import Operation, Schema, Type
 
 _DANGERS: Final = knowledge.dangers()
@@ -30,7 +30,7 @@ def for_version(version: str | None) -> Catalogue:
 
 def for_target(target: Target, found: str | None, _endpoint: str = "") -> Catalogue:
     """Those of the target's `Schema` and configured version, or with `auto` of the version that was found."""
-    options = options_of(target)
+    options = target.options_as(Options)
     version = found if options.server_version == "auto" else options.server_version
     return _catalogue(options.schema, schema.known(version))
 
@@ -39,8 +39,8 @@ def candidates(found: str | None, target: Target | None = None, _endpoint: str =
     """What the server may take, oldest first: of the version that was found, else of the configured one, else of each
     that is known; see `possible_versions`.
     """
-    kind = "admin" if target is None else options_of(target).schema
-    configured = "auto" if target is None else options_of(target).server_version
+    kind = "admin" if target is None else target.options_as(Options).schema
+    configured = "auto" if target is None else target.options_as(Options).server_version
     versions = possible_versions(schema.versions(), schema.number, found or configured)
     return tuple(_catalogue(kind, version) for version in versions)
 

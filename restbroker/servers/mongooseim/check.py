@@ -17,7 +17,7 @@ from restbroker.servers.findings import Cause, Finding, ok
 from restbroker.servers.mongooseim import asking, schema
 from restbroker.servers.mongooseim.answer import read
 from restbroker.servers.mongooseim.asking import Health
-from restbroker.servers.mongooseim.options import options_of
+from restbroker.servers.mongooseim.options import Options
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response, Transport
@@ -85,7 +85,7 @@ def _other_host(target: Target) -> Finding:
 
 
 def _version(target: Target, found: Health) -> Iterator[Finding]:
-    wanted, version = options_of(target).server_version, found.probe.version
+    wanted, version = target.options_as(Options).server_version, found.probe.version
     if version is None:
         return
     if wanted != "auto" and schema.known(wanted) != schema.known(version):
@@ -97,7 +97,7 @@ def _version(target: Target, found: Health) -> Iterator[Finding]:
 
 
 def _domain(target: Target, response: Response) -> Iterator[Finding]:
-    domain, kind = target.default_host, options_of(target).schema
+    domain, kind = target.default_host, target.options_as(Options).schema
     if kind == "user":
         return
     if domain is None:

@@ -19,7 +19,7 @@ from restbroker.servers.contract import Connector, Link, Ports, Sent
 from restbroker.servers.mongooseim import asking, catalogue, knowledge, schema
 from restbroker.servers.mongooseim.answer import Answer, read
 from restbroker.servers.mongooseim.echo import message_of
-from restbroker.servers.mongooseim.options import options_of
+from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.outcomes import (
     NOTHING,
     Found,
@@ -114,7 +114,7 @@ class MongooseimConnector:
                     await self._sent.aclose()
 
     def _operation(self, name: str) -> Operation | None:
-        return schema.operations(options_of(self._target).schema, self.catalogue.version).get(name)
+        return schema.operations(self._target.options_as(Options).schema, self.catalogue.version).get(name)
 
     def _unknown(self, endpoint: str) -> Rejected:
         everywhere = catalogue.for_version(None)
@@ -122,7 +122,7 @@ class MongooseimConnector:
         if (spec := everywhere.commands.get(name)) is None:
             message = f"The target {self._target.name} has no command {name}."
         else:
-            kind, version = options_of(self._target).schema, self.catalogue.version
+            kind, version = self._target.options_as(Options).schema, self.catalogue.version
             who = _WHO[kind]
             message = f"MongooseIM {version} has no {name} for {who}; admins have it since {spec.since}."
         return Rejected(Reason("UnknownCommand", message, _NO_OTHER.format(target=self._target.name)))

@@ -23,9 +23,7 @@ class Options:
     e.g. "6.5.0"; "auto" asks the server.
     """
 
-    USUAL_URL: ClassVar[str] = "http://localhost:5551/api/graphql"
-
-    DEFAULTS: ClassVar = Defaults(idle_expiry_s=4.0, domain_is_host=False)
+    DEFAULTS: ClassVar = Defaults(idle_expiry_s=4.0, domain_is_host=False, url="http://localhost:5551/api/graphql")
     """MongooseIM closes a connection after 5 s, and its listeners may want a Host that is none of its domains."""
 
     schema: Schema = key(
@@ -70,8 +68,3 @@ class Options:
                 return user.rpartition("@")[2]
             case _:
                 return None
-
-
-def options_of(target: Target) -> Options:
-    """The target's options; the defaults if it has none."""
-    return target.options if isinstance(target.options, Options) else Options()

@@ -12,7 +12,7 @@ from restbroker.config.target import Basic, Target
 from restbroker.config.urls import is_loopback
 from restbroker.servers.allowed import Allowed
 from restbroker.servers.mongooseim import knowledge
-from restbroker.servers.mongooseim.options import options_of
+from restbroker.servers.mongooseim.options import Options
 
 _WHO: Final = "checkAuth"
 _SERVER: Final = "server"
@@ -25,7 +25,7 @@ def suggest(target: Target, allowed: Allowed) -> str:
 
 
 def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
-    schema = options_of(target).schema
+    schema = target.options_as(Options).schema
     yield f"# mongooseim.toml, for the target {target.name}; in the place of a listener at this port; then restart"
     if schema != "admin":
         yield f"# The rights are those of the account that logs in; the schema {schema} has no login of its own."
@@ -49,7 +49,7 @@ def _by_category(allowed: Allowed) -> Iterator[str]:
 
 
 def _listener(target: Target, allowed: Allowed) -> Iterator[str]:
-    url, schema = target.url, options_of(target).schema
+    url, schema = target.url, target.options_as(Options).schema
     yield "[[listen.http]]"
     yield f'  ip_address = "{"127.0.0.1" if is_loopback(url.host) else "THE ADDRESS THAT RESTBROKER REACHES"}"'
     yield f"  port = {url.port}"
@@ -70,7 +70,7 @@ def _listener(target: Target, allowed: Allowed) -> Iterator[str]:
 
 def _categories(target: Target, allowed: Allowed) -> list[str]:
     """Those of the commands, and those of which restbroker itself asks: who it is, the version, and the database."""
-    schema = options_of(target).schema
+    schema = target.options_as(Options).schema
     own = {_WHO}
     if schema == "admin":
         own.add(_SERVER)

@@ -14,7 +14,7 @@ import attrs
 from restbroker.config import forms
 from restbroker.config.form import Items, word
 from restbroker.config.key import key, secret
-from restbroker.config.kind import At, note_no_login, with_broadcasts
+from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts
 from restbroker.config.logins import tell_plain
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
@@ -40,7 +40,7 @@ class Options:
     anything tells it.
     """
 
-    USUAL_URL: ClassVar[str] = "http://127.0.0.1:5280/rest"
+    DEFAULTS: ClassVar = Defaults(url="http://127.0.0.1:5280/rest")
 
     places: Mapping[Api, Place] = MappingProxyType({})
     host: str | None = None

@@ -22,7 +22,7 @@ from restbroker.servers.ejabberd.check.hosts import judge_hosts, trial_host
 from restbroker.servers.ejabberd.check.logins import check_login
 from restbroker.servers.ejabberd.check.no_answer import gone, is_silent, unfinished, unreachable, unusable_login
 from restbroker.servers.ejabberd.check.rights import UNKNOWN_ARGUMENT, ask_rights, is_missing, judge_rights
-from restbroker.servers.ejabberd.options import options_of
+from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.request import question
 from restbroker.servers.findings import Finding, ok
 from restbroker.transport.client import open_transport
@@ -114,7 +114,7 @@ async def _inside(target: Target, http: Transport, entry: Entry, found: list[Fin
 
 
 def _version(target: Target, version: str | None) -> Iterator[Finding]:
-    wanted = options_of(target).server_version
+    wanted = target.options_as(Options).server_version
     if version is None:
         return
     message: str | None

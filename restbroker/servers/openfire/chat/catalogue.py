@@ -14,7 +14,7 @@ from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSp
 from restbroker.job.outcome import Reason
 from restbroker.servers.openfire.chat import ways as known
 from restbroker.servers.openfire.chat.bodies import Form
-from restbroker.servers.openfire.chat.options import Paths, settings_of
+from restbroker.servers.openfire.chat.options import Options, Paths
 from restbroker.servers.openfire.chat.ways import Way
 
 _VERSION: Final = "ofchat 0.9"
@@ -57,7 +57,7 @@ def for_version(_version: str | None) -> Catalogue:
 
 def for_target(target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
     """All of them, with what the target's `Paths` have each take."""
-    return _known(settings_of(target).paths)
+    return _known(target.options_as(Options).paths)
 
 
 def requests() -> Mapping[str, str]:

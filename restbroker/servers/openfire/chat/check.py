@@ -17,7 +17,7 @@ from restbroker.servers.api.texts import parsed
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.openfire.chat.connector import judge_probe, ready
 from restbroker.servers.openfire.chat.headers import accepting
-from restbroker.servers.openfire.chat.options import BASE, settings_of
+from restbroker.servers.openfire.chat.options import BASE, Options
 from restbroker.servers.openfire.chat.refusals import CHECK_ENABLED
 from restbroker.servers.openfire.chat.trust import CURE, MESSAGE, is_administrator, trust_question
 from restbroker.transport.client import open_transport
@@ -89,7 +89,7 @@ async def _trust(target: Target, http: Transport) -> list[Finding]:
         return [Finding("problem", target.name, "NotAdministrator", message, why, _LOOK_AT_LOGIN, "refused")]
     if is_administrator(answer) is not False:
         return []
-    if settings_of(target).passwords is None:
+    if target.options_as(Options).passwords is None:
         why = "Jobs that act as a user are denied: he would have no name."
         return [Finding("problem", target.name, "NotAdministrator", MESSAGE, why, CURE, "refused")]
     why = "Jobs that act as a user who is not in the file of passwords are denied: he would have no name."
@@ -108,7 +108,7 @@ def _console(target: Target, response: Response) -> str:
 def _login_cure(target: Target) -> str:
     if target.credentials is not None:
         return "Check that the account exists and is an administrator's, its password, and the plugin's allowedIPs."
-    if settings_of(target).secret is not None:
+    if target.options_as(Options).secret is not None:
         return "Check the plugin's secret (plugin.ofchat.secret) and its allowedIPs."
     return "Give Auth with Basic (an administrator's), or Options.Secret."
 
@@ -150,7 +150,7 @@ async def _try(target: Target, url: Url, rank: int, answering: dict[int, Url]) -
 
 
 def _passwords(target: Target) -> list[Finding]:
-    passwords = settings_of(target).passwords
+    passwords = target.options_as(Options).passwords
     if passwords is None or passwords.path is None:
         return []
     try:

@@ -19,7 +19,7 @@ from restbroker.servers.api.texts import parsed
 from restbroker.servers.contract import Connector, Link, NoLogin, Ports
 from restbroker.servers.openfire.chat import catalogue, ways
 from restbroker.servers.openfire.chat.logins import Ended, SharedLogins, as_unsent, shared_logins
-from restbroker.servers.openfire.chat.options import settings_of
+from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import is_empty, judge, offer_gone
 from restbroker.servers.openfire.chat.refusals import CHECK_ENABLED, CHECK_LOGIN, CHECK_URL
 from restbroker.servers.openfire.chat.request import Asked, build, question
@@ -57,7 +57,7 @@ class ChatConnector:
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
         name = call.command.endpoint
-        way, spec = ways.ways(settings_of(self._target).paths).get(name), self.spec(name)
+        way, spec = ways.ways(self._target.options_as(Options).paths).get(name), self.spec(name)
         if way is None or spec is None:
             message = f"The target {self._target.name} has no command {name}."
             cure = f"`restbroker commands --target {self._target.name}` lists them."

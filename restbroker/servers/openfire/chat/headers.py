@@ -9,7 +9,7 @@ from typing import Final
 
 from restbroker.config.target import Basic, Target
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.openfire.chat.options import settings_of
+from restbroker.servers.openfire.chat.options import Options
 
 _JSON: Final = "application/json"
 
@@ -21,7 +21,7 @@ def accepting(kind: str) -> tuple[str, str]:
 
 def authorized(target: Target) -> Headers:
     """The header; none where neither is given. Raises `ConfigError` when the secret cannot be read."""
-    match target.credentials, settings_of(target).secret:
+    match target.credentials, target.options_as(Options).secret:
         case Basic() as login, _:
             return authorization(login)
         case _, secret if secret is not None:

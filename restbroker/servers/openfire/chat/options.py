@@ -44,10 +44,9 @@ class Options:
     `passwords`: the file of users' own; None: the target's login logs everybody in.
     """
 
-    USUAL_URL: ClassVar[str] = "http://127.0.0.1:7070"
-    USUAL_LOGIN: ClassVar[str] = "admin"
-
-    DEFAULTS: ClassVar[Defaults] = Defaults(concurrency=6, idle_expiry_s=25.0, domain_is_host=False)
+    DEFAULTS: ClassVar = Defaults(
+        concurrency=6, idle_expiry_s=25.0, domain_is_host=False, url="http://127.0.0.1:7070", login="admin"
+    )
     """Openfire's threads are few, and it closes a connection that was idle for 30 s (measured)."""
 
     secret: Secret | None = secret(
@@ -104,11 +103,6 @@ class Options:
                 review.refuse(at("Auth"), "must be Basic: the Chat API takes that, or the Secret of its Options.")
         if secret is not None and not _is_header(secret):
             review.refuse(f"{place}.Secret", "must be printable ASCII without blanks, as a header is.")
-
-
-def settings_of(target: Target) -> Options:
-    """The target's; those of one with nothing but a URL and a login if it was not configured."""
-    return target.options if isinstance(target.options, Options) else Options()
 
 
 def _base(path: str) -> str:

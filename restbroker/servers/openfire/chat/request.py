@@ -19,7 +19,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.openfire.chat import ways
 from restbroker.servers.openfire.chat.bodies import as_json, written
 from restbroker.servers.openfire.chat.headers import accepting, authorized
-from restbroker.servers.openfire.chat.options import settings_of
+from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.values import fit
 from restbroker.servers.openfire.chat.ways import FROM, Way
 from restbroker.servers.openfire.rest.entities import with_roles
@@ -54,7 +54,7 @@ def build(call: Call, way: Way, target: Target) -> Asked:
 
 def joining(call: Call, asked: Asked, target: Target) -> Asked:
     """What has the user be in the room of his command. Raises `ConfigError`."""
-    way = ways.ways(settings_of(target).paths)[ways.JOIN]
+    way = ways.ways(target.options_as(Options).paths)[ways.JOIN]
     given = {name: asked.given[name] for name in (FROM, "roomName", "service") if name in asked.given}
     return _asked(call, way, target, given)
 
@@ -68,7 +68,7 @@ def room_of(asked: Asked) -> str:
 def room_question(call: Call, asked: Asked, target: Target) -> Request:
     """Whether the room of the command is there, which every account may ask. Raises `ConfigError`."""
     name, _, service = room_of(asked).rpartition("@")
-    way = ways.ways(settings_of(target).paths)[ways.ROOM]
+    way = ways.ways(target.options_as(Options).paths)[ways.ROOM]
     return _asked(call, way, target, {"roomName": name, "servicename": service}).of("")
 
 
@@ -83,7 +83,7 @@ def _asked(call: Call, way: Way, target: Target, given: Mapping[str, Json]) -> A
     before, _, behind = way.path.partition(_STREAM)
     before, behind = target.url.path + _filled(before, given), _filled(behind, given)
     query = tuple((name, _plain(given[name])) for name in way.query if name in given)
-    if way.name.startswith(ways.LEGACY) and (secret := settings_of(target).secret) is not None:
+    if way.name.startswith(ways.LEGACY) and (secret := target.options_as(Options).secret) is not None:
         query = (*query, ("secret", secret.reveal()))
     kind, body = _body(way, given)
     headers = (accepting(way.accepts), *authorized(target), *call.headers)

@@ -27,7 +27,7 @@ from restbroker.job.outcome import Outcome, Rejected
 from restbroker.servers.contract import Link, LoginBook
 from restbroker.servers.openfire.chat import ways
 from restbroker.servers.openfire.chat.logins import SharedLogins, as_unsent
-from restbroker.servers.openfire.chat.options import settings_of
+from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import NOT_IN_ROOM, ended, join_refused, judge, no_such_room
 from restbroker.servers.openfire.chat.request import Asked, joining, room_of, room_question
 from restbroker.servers.openfire.chat.values import user_name
@@ -110,7 +110,7 @@ class Rooms:
     def _need(self, way: Way) -> Need:
         if way.name not in ways.IN_ROOM:
             return "again"
-        return "need" if settings_of(self._target).joins else "look"
+        return "need" if self._target.options_as(Options).joins else "look"
 
     def _judged(self, job: _Job, answer: _Answer, stream: str, *, is_renewed: bool) -> Outcome:
         response = answer.response

@@ -18,7 +18,7 @@ from restbroker.errors import ConfigError
 from restbroker.job.outcome import Outcome
 from restbroker.servers.contract import NoLogin
 from restbroker.servers.openfire.chat.headers import accepting, authorized
-from restbroker.servers.openfire.chat.options import settings_of
+from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.refusals import LOGGED_IN, NO_PASSWORD, judge_login
 from restbroker.servers.openfire.chat.request import question
 from restbroker.servers.openfire.chat.trust import is_administrator, no_administrator, trust_question
@@ -123,7 +123,7 @@ class Sessions:
 
     def _login(self, name: str, password: str | None, totp: str | None) -> Request:
         target = self._target
-        passwords = settings_of(target).passwords
+        passwords = target.options_as(Options).passwords
         if password is None and passwords is not None:
             password = passwords_in(passwords).get(name)
         if password is None and not isinstance(target.credentials, Basic):

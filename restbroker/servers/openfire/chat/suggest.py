@@ -8,7 +8,7 @@ from typing import Final
 
 from restbroker.config.target import Target
 from restbroker.servers.allowed import Allowed
-from restbroker.servers.openfire.chat.options import settings_of
+from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.properties import addresses, remarks
 
 _PLUGIN: Final = "plugin.ofchat"
@@ -21,6 +21,6 @@ def suggest(target: Target, allowed: Allowed) -> str:
 
 def _properties(target: Target) -> Iterator[str]:
     yield f"{_PLUGIN}.enabled = true"
-    if settings_of(target).secret is not None:
+    if target.options_as(Options).secret is not None:
         yield f"{_PLUGIN}.secret = THE TARGET'S SECRET"
     yield addresses(target, _PLUGIN)

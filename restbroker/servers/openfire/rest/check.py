@@ -16,9 +16,8 @@ from restbroker.errors import ConfigError
 from restbroker.servers.findings import Cause, Finding, ok
 from restbroker.servers.openfire.rest import asking
 from restbroker.servers.openfire.rest.asking import Health
-from restbroker.servers.openfire.rest.options import BASE
+from restbroker.servers.openfire.rest.options import BASE, Options
 from restbroker.servers.openfire.rest.request import READY, STATISTICS, YAML, question
-from restbroker.servers.openfire.rest.settings import settings_of
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response, Transport
@@ -78,7 +77,7 @@ def _unready(target: Target, ready: Response) -> list[Finding]:
 def _version(target: Target, found: Health, described: Response) -> Finding:
     told = _VERSION.search(described.body) if described.status == 200 else None
     about = f"REST API plugin {told[1].decode()}" if told else "A REST API plugin that does not tell its version"
-    writes = f"; bodies are written as {settings_of(target).write}" if found.dialect == "1.2" else ""
+    writes = f"; bodies are written as {target.options_as(Options).write}" if found.dialect == "1.2" else ""
     return ok(target.name, "Version", f"{about}{writes}.")
 
 

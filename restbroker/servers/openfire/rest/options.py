@@ -26,10 +26,9 @@ _BROADCAST: Final = "broadcast_message"
 class Options:
     """What is written under `Options`. `secret` counts instead of a login."""
 
-    USUAL_URL: ClassVar[str] = "http://127.0.0.1:9090"
-    USUAL_LOGIN: ClassVar[str] = "admin"
-
-    DEFAULTS: ClassVar = Defaults(concurrency=6, idle_expiry_s=25.0, domain_is_host=False)
+    DEFAULTS: ClassVar = Defaults(
+        concurrency=6, idle_expiry_s=25.0, domain_is_host=False, url="http://127.0.0.1:9090", login="admin"
+    )
     """Openfire closes a connection after 30 s, and its console is served by a few threads."""
 
     secret: Secret | None = secret(

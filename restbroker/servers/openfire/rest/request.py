@@ -17,7 +17,8 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers
 from restbroker.servers.openfire.rest import writing
 from restbroker.servers.openfire.rest.entities import ENTITIES, with_roles
-from restbroker.servers.openfire.rest.settings import login_of, secret_text, settings_of
+from restbroker.servers.openfire.rest.options import Options
+from restbroker.servers.openfire.rest.settings import login_of, secret_text
 from restbroker.servers.openfire.rest.values import Unfit, fit
 from restbroker.servers.openfire.rest.ways import CREATE_GROUP, NEW_NAME, Way
 from restbroker.servers.openfire.rest.writing import Dialect
@@ -65,7 +66,7 @@ def build(call: Call, way: Way, target: Target, dialect: Dialect | None, cookie:
 def writes_json(way: Way, target: Target) -> bool:
     """Whether its body is written as JSON, for which the server's dialect must be known."""
     entity = way.entity
-    return entity is not None and not entity.xml_only and settings_of(target).write == "json"
+    return entity is not None and not entity.xml_only and target.options_as(Options).write == "json"
 
 
 def question(
@@ -93,7 +94,7 @@ def _cookie(cookie: str | None) -> Headers:
 
 
 def _with_secret(query: tuple[tuple[str, str], ...], target: Target) -> tuple[tuple[str, str], ...]:
-    secret = settings_of(target).secret
+    secret = target.options_as(Options).secret
     if secret is None or any(name == "secret" for name, _ in query):
         return query
     return (*query, ("secret", secret_text(secret)))

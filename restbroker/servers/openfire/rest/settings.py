@@ -15,14 +15,9 @@ from restbroker.servers.openfire.rest.options import Options
 _VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
 
 
-def settings_of(target: Target) -> Options:
-    """The target's; the defaults if it has none."""
-    return target.options if isinstance(target.options, Options) else Options()
-
-
 def login_of(target: Target) -> Headers:
     """The header that logs in. Raises `ConfigError` when its secret cannot be read or used."""
-    secret = settings_of(target).secret
+    secret = target.options_as(Options).secret
     if secret is not None:
         # As it is: "Bearer" before it gets 401 (measured).
         return (("Authorization", secret_text(secret)),)

@@ -9,7 +9,7 @@ from typing import Final
 from restbroker.config.target import Target
 from restbroker.servers.allowed import Allowed
 from restbroker.servers.openfire.properties import addresses, remarks
-from restbroker.servers.openfire.rest.settings import settings_of
+from restbroker.servers.openfire.rest.options import Options
 
 _PLUGIN: Final = "plugin.restapi"
 
@@ -21,7 +21,7 @@ def suggest(target: Target, allowed: Allowed) -> str:
 
 def _properties(target: Target) -> Iterator[str]:
     yield f"{_PLUGIN}.enabled = true"
-    if settings_of(target).secret is not None:
+    if target.options_as(Options).secret is not None:
         yield f"{_PLUGIN}.httpAuth = secret"
         yield f"{_PLUGIN}.secret = THE TARGET'S SECRET"
     else:

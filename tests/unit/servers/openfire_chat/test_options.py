@@ -12,7 +12,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.servers import registry
-from restbroker.servers.openfire.chat.options import settings_of
+from restbroker.servers.openfire.chat.options import Options
 
 ADMIN = {"Basic": {"User": "admin", "Pass": "p"}}
 
@@ -36,7 +36,7 @@ def test_the_path_is_found_in_what_people_write_and_another_left_as_it_is(tmp_pa
 def test_a_secret_takes_the_place_of_the_login_and_users_need_their_passwords(tmp_path: Path) -> None:
     (tmp_path / "passwords").write_text("romeo:p\n")
     target, notes = loaded(tmp_path, Options={"Secret": "s3cret"})
-    assert settings_of(target).secret == Secret("s3cret")
+    assert target.options_as(Options).secret == Secret("s3cret")
     assert "NoPasswords" in notes
     _, notes = loaded(tmp_path, Options={"Secret": "s3cret", "PasswordsFile": "passwords"})
     assert "NoPasswords" not in notes
