@@ -7,13 +7,13 @@ holds: what a form does not take raises a group of `BadValue`, each with its pla
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, NoReturn, TypeAlias, get_origin
+from typing import Any, Final, NoReturn, TypeAlias
 
 import attrs
 from cattrs import BaseConverter
 
-from restbroker.config.form import SWITCH, TEXT, Form, Items, Names, OptionsOf, entry_of, item_of, look, weights_of
-from restbroker.config.key import keys_of, make
+from restbroker.config.form import SWITCH, TEXT, Form, Items, Keys, Names, OptionsOf, look
+from restbroker.config.key import Members, keys_of, make
 from restbroker.config.review import at, shown
 from restbroker.config.values import BadValue
 from restbroker.job.json_types import Json
@@ -49,9 +49,9 @@ def _value(form: Form) -> _Hook:
     return lambda value, _: form.read(value)
 
 
-def _listed(items: Items, bare: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a type
-    item = converter.get_structure_hook(item_of(bare, items))
-    weights = None if weights_of(bare) is None else converter.get_structure_hook(weights_of(bare))
+def _listed(items: Items, converter: BaseConverter) -> _Hook:
+    item = converter.get_structure_hook(items.item)
+    weights = None if items.weights is None else converter.get_structure_hook(items.weights)
 
     def read(value: Json, _: object) -> object:
         if isinstance(value, Mapping) and weights is not None:
@@ -63,9 +63,8 @@ def _listed(items: Items, bare: Any, converter: BaseConverter) -> _Hook:  # noqa
     return read
 
 
-def _named(names: Names, bare: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a type
-    entry = converter.get_structure_hook(entry_of(bare))
-    is_tuple = get_origin(bare) is tuple
+def _named(names: Names, converter: BaseConverter) -> _Hook:
+    entry = converter.get_structure_hook(names.entry)
 
     def check(name: str) -> None:
         if not names.pattern.fullmatch(name):
@@ -78,19 +77,19 @@ def _named(names: Names, bare: Any, converter: BaseConverter) -> _Hook:  # noqa:
         for name, one in value.items():
             parts += [(shown(name), partial(check, name), False), (shown(name), partial(entry, one, None), None)]
         entries = zip(value, _read(parts)[1::2], strict=True)
-        return tuple(attrs.evolve(one, name=name) for name, one in entries) if is_tuple else dict(entries)
+        return tuple(attrs.evolve(one, name=name) for name, one in entries) if names.is_tuple else dict(entries)
 
     return read
 
 
-def _object(bare: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a type
-    hooks = {name: (converter.get_structure_hook(key.type), key.secret) for name, key in keys_of(bare).items()}
+def _object(members: Members, converter: BaseConverter) -> _Hook:
+    hooks = {name: (converter.get_structure_hook(key.type), key.secret) for name, key in keys_of(members).items()}
 
     def read(value: Json, _: object) -> object:
         if not isinstance(value, Mapping):
             raise BadValue(f"an object of {', '.join(hooks)}", value)
         parts = ((name, partial(hooks[name][0], one, None), hooks[name][1]) for name, one in value.items())
-        return make(bare, dict(zip(value, _read(parts), strict=True)))
+        return make(members, dict(zip(value, _read(parts), strict=True)))
 
     return read
 
@@ -102,18 +101,17 @@ def _options(value: Json, _: object) -> Mapping[str, Json]:
 
 
 def _hook(annotation: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a type
-    bare, said = look(annotation)
-    match said:
-        case Form():
-            return _value(said)
-        case Items():
-            return _listed(said, bare, converter)
-        case Names():
-            return _named(said, bare, converter)
+    match look(annotation):
+        case Form() as form:
+            return _value(form)
+        case Items() as items:
+            return _listed(items, converter)
+        case Names() as names:
+            return _named(names, converter)
         case OptionsOf():
             return _options
-        case None:
-            return _object(bare, converter)
+        case Keys(members):
+            return _object(members, converter)
 
 
 def _refuse(_: object, __: object) -> NoReturn:

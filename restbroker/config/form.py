@@ -36,22 +36,28 @@ class Form:
 @attrs.frozen(eq=False)
 class Items:
     """A list. `expected`: what is wanted where something else is found. `each`: the form of what is in it, where the
-    type does not say it.
+    type does not say it. `item`: the type of that; `weights`: of an object that may stand for the list, if one may.
     """
 
     name: str
     expected: str
     each: Form | None = None
+    item: Any = None
+    weights: Any = None
 
 
 @attrs.frozen(eq=False)
 class Names:
-    """An object whose members' names are the operator's. `part`: as for `Form`."""
+    """An object whose members' names are the operator's. `part`: as for `Form`. `entry`: the type of a member;
+    `is_tuple`: each has its own name.
+    """
 
     name: str
     pattern: re.Pattern[str]
     expected: str
     part: Callable[[str], str] = str.lower
+    entry: Any = None
+    is_tuple: bool = False
 
 
 @attrs.frozen
@@ -64,46 +70,47 @@ class OptionsOf:
     of: Literal["targets", "sources"]
 
 
-Notation: TypeAlias = Form | Items | Names | OptionsOf | None
-"""What is said of a type; None: it is an attrs class."""
+@attrs.frozen
+class Keys:
+    """An object that is read as this class of keys."""
+
+    members: type[attrs.AttrsInstance]
+
+
+Notation: TypeAlias = Form | Items | Names | OptionsOf | Keys
 
 
 @cache
-def look(annotation: Any) -> tuple[Any, Notation]:  # noqa: ANN401  a type
-    """The type itself, without None, and how its values are written."""
+def look(annotation: Any) -> Notation:  # noqa: ANN401  a type
+    """How values of this type are written, None apart."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (one for one in get_args(annotation) if one is not NoneType)
     match get_origin(annotation):
         case _ if annotation is bool:
-            said: Notation = SWITCH
+            return SWITCH
         case _ if annotation is str:
-            said = TEXT
+            return TEXT
         case one if one is Literal:
-            said = choice(*get_args(annotation))
+            return choice(*get_args(annotation))
         case one if one is Annotated:
-            annotation, said = get_args(annotation)
+            return _with_inner(*get_args(annotation))
         case _ if attrs.has(annotation):
-            said = None
+            return Keys(annotation)
         case _:
             raise TypeError(f"It is not said how a value of {annotation} is written.")
-    return annotation, said
 
 
-def item_of(bare: Any, items: Items) -> Any:  # noqa: ANN401  types
-    """What is in a list."""
-    listed = next(one for one in (bare, *get_args(bare)) if get_origin(one) is tuple)
-    item = get_args(listed)[0]
-    return item if items.each is None else Annotated[item, items.each]
-
-
-def weights_of(bare: Any) -> Any:  # noqa: ANN401  types
-    """The object that may stand for a list; None: none may."""
-    return None if get_origin(bare) is tuple else get_args(bare)[1]
-
-
-def entry_of(bare: Any) -> Any:  # noqa: ANN401  types
-    """What is in an object with the operator's names; of what has its own name, a tuple is made."""
-    return get_args(bare)[0 if get_origin(bare) is tuple else 1]
+def _with_inner(bare: Any, said: Notation) -> Notation:  # noqa: ANN401  a type
+    is_tuple, inner = get_origin(bare) is tuple, get_args(bare)
+    match said:
+        case Items(each=each):
+            listed, weights = (bare, None) if is_tuple else inner
+            item = get_args(listed)[0]
+            return attrs.evolve(said, item=item if each is None else Annotated[item, each], weights=weights)
+        case Names():
+            return attrs.evolve(said, entry=inner[0 if is_tuple else 1], is_tuple=is_tuple)
+        case _:
+            return said
 
 
 def text(expected: str = "a text") -> Form:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, item_of, look
+from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import NO_KINDS, Key, Members
 from restbroker.config.names import spellings
 from restbroker.config.urls import without_login
@@ -29,21 +29,19 @@ def masked(key: Key, value: Json, kinds: Mapping[str, Members], sources: Mapping
 
 
 def _shown(key: Key, annotation: Any, value: Json, options: _Options) -> Json:  # noqa: ANN401  a type
-    bare, said = look(annotation)
-    match said, value:
-        case None, Mapping():
-            return _members(spellings(bare), value, options)
+    match look(annotation), value:
+        case Keys(members), Mapping():
+            return _members(spellings(members), value, options)
         case OptionsOf(of), Mapping():
             # Which kind it is does not matter: what is secret for one is shown for none.
             known = [(name, of) for members in options[of].values() for name, of in spellings(members).items()]
             return _members(dict(sorted(known, key=lambda pair: pair[1].secret)), value, options)
-        case Names(), Mapping():
-            entry = entry_of(bare)
+        case Names(entry=entry), Mapping():
             entries = {name: _shown(key, entry, inner, options) for name, inner in value.items()}
-            is_single = isinstance(look(entry)[1], Form)
+            is_single = isinstance(look(entry), Form)
             return {name: _named(name, inner) for name, inner in entries.items()} if is_single else entries
-        case Items(), list():
-            return [_shown(key, item_of(bare, said), inner, options) for inner in value]
+        case Items(item=item), list():
+            return [_shown(key, item, inner, options) for inner in value]
         case _:
             pass
     if not key.secret or _says_where(value):

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from restbroker.config.document import is_comment
-from restbroker.config.form import Form, Items, Names, entry_of, item_of, look, weights_of
+from restbroker.config.form import Form, Items, Keys, Names, look
 from restbroker.config.key import Key, Members, keys_of, rivals
 from restbroker.config.review import Review, at, shown
 from restbroker.job.json_types import Json
@@ -27,25 +27,22 @@ def spellings(members: Members) -> Mapping[str, Key]:
 
 def canonical(annotation: Any, value: Json, place: str, review: Review) -> Json:  # noqa: ANN401  a type
     """The value with each name in it as it is proper, without comments; what a variable says, read for its key."""
-    bare, said = look(annotation)
-    match said, value:
-        case None, Mapping():
-            folded = fold(bare, value, place, review)
-            refuse_doubles(bare, folded, place, review)
-            return canonical_members(bare, folded, place, review)
-        case Names(), Mapping():
+    match look(annotation), value:
+        case Keys(members), Mapping():
+            folded = fold(members, value, place, review)
+            refuse_doubles(members, folded, place, review)
+            return canonical_members(members, folded, place, review)
+        case Names(entry=entry), Mapping():
             entries = {name: one for name, one in value.items() if not is_comment(name)}
-            inner = entry_of(bare)
-            return {name: canonical(inner, one, at(place, shown(name)), review) for name, one in entries.items()}
-        case Items(), Mapping() if weights_of(bare) is not None:
-            return canonical(weights_of(bare), value, place, review)
-        case Items(), list():
-            inner = item_of(bare, said)
-            return [canonical(inner, one, f"{place}[{number}]", review) for number, one in enumerate(value)]
-        case Form(), _ if not isinstance(value, Mapping) and (text := review.text_of(place)) is not None:
+            return {name: canonical(entry, one, at(place, shown(name)), review) for name, one in entries.items()}
+        case Items(weights=weights), Mapping() if weights is not None:
+            return canonical(weights, value, place, review)
+        case Items(item=item), list():
+            return [canonical(item, one, f"{place}[{number}]", review) for number, one in enumerate(value)]
+        case Form() as form, _ if not isinstance(value, Mapping) and (text := review.text_of(place)) is not None:
             # Which key a variable's part is may follow from another key, and only then can its text be read. In an
             # object there may be other variables' parts.
-            return said.from_text(text)
+            return form.from_text(text)
         case _:
             return value
 

@@ -14,7 +14,7 @@ import attrs
 
 from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource, Filter, Route
-from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, look
+from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of, rivals
 from restbroker.config.kind import Defaults, defaults_of
 from restbroker.config.roster import QueryKey, Roster, RosterAuth
@@ -94,10 +94,10 @@ def _with_parts(name: str, members: Members) -> Iterator[str]:
     """What is said of a class of keys, and of those of the objects inside of it."""
     yield f"\n## {name}\n{_other_defaults(members)}\n{_table(members)}"
     for key in keys_of(members).values():
-        bare, said = look(key.type)
-        entry, inner = look(entry_of(bare)) if isinstance(said, Names) else (bare, said)
-        if inner is None:
-            yield from _with_parts(f"{name}: {key.name}", entry)
+        said = look(key.type)
+        inner = look(said.entry) if isinstance(said, Names) else said
+        if isinstance(inner, Keys):
+            yield from _with_parts(f"{name}: {key.name}", inner.members)
 
 
 def _other_defaults(options: Members) -> str:
@@ -135,20 +135,19 @@ def _row(members: Members, key: Key) -> str:
 
 
 def _form(annotation: Any) -> str:  # noqa: ANN401  a type
-    said = look(annotation)[1]
-    match said:
-        case Form():
-            options = said.schema.get("enum")
+    match look(annotation):
+        case Form(name, schema):
+            options = schema.get("enum")
             if isinstance(options, list):
                 return ", ".join(f"`{option}`" for option in options)
-            low, high = said.schema.get("minimum"), said.schema.get("maximum")
-            return said.name if low is None else f"{said.name}, {low} to {high}"
-        case Items() | Names():
-            return said.name
-        case OptionsOf() | None:
+            low, high = schema.get("minimum"), schema.get("maximum")
+            return name if low is None else f"{name}, {low} to {high}"
+        case Items(name) | Names(name):
+            return name
+        case OptionsOf() | Keys():
             return "object"
-        case _:
-            assert_never(said)
+        case other:
+            assert_never(other)
 
 
 def write(kinds: Mapping[str, Members], sources: Mapping[str, Members], root: Path = Path()) -> None:

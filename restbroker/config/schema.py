@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from restbroker.config.core import Config
-from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, item_of, look, weights_of
+from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of
 from restbroker.config.reference import meaning
 from restbroker.job.json_types import Json
@@ -51,24 +51,22 @@ def _described(members: Members, key: Key) -> dict[str, Json]:
 
 
 def _form(annotation: Any) -> dict[str, Json]:  # noqa: ANN401  a type
-    bare, said = look(annotation)
-    match said:
-        case Form():
-            return dict(said.schema)
-        case Items():
-            items: dict[str, Json] = {"type": "array", "items": _form(item_of(bare, said))}
-            weights = weights_of(bare)
+    match look(annotation):
+        case Form(schema=schema):
+            return dict(schema)
+        case Items(item=item, weights=weights):
+            items: dict[str, Json] = {"type": "array", "items": _form(item)}
             return items if weights is None else {"anyOf": [items, _form(weights)]}
-        case Names():
-            names = f"^({said.pattern.pattern})$"
+        case Names(pattern=pattern, entry=entry):
+            names = f"^({pattern.pattern})$"
             return {
                 "type": "object",
-                "patternProperties": {"^(_|//)": {}, names: _form(entry_of(bare))},
+                "patternProperties": {"^(_|//)": {}, names: _form(entry)},
                 "additionalProperties": False,
             }
-        case None:
-            return _object(bare)
+        case Keys(members):
+            return _object(members)
         case OptionsOf(of):
             return {"$ref": f"#/$defs/{of}"}
-        case _:
-            assert_never(said)
+        case other:
+            assert_never(other)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from restbroker.config.core import Config
-from restbroker.config.form import Form, Items, Names, Notation, OptionsOf, entry_of, look
+from restbroker.config.form import Form, Items, Keys, Names, Notation, OptionsOf, look
 from restbroker.config.forms import Unread
 from restbroker.config.key import Members, keys_of, rivals
 from restbroker.config.names import nearest, spellings
@@ -56,28 +56,28 @@ def _set(
     review: Review,
 ) -> Json:
     """`under` with the part at the end of `parts` set to what `text` says."""
-    bare, said = look(annotation)
+    said = look(annotation)
     if not parts:
         review.set_by(place, variable, text)
         return said.from_text(text) if isinstance(said, Form) else json_or_text(text)
     members = dict(under) if isinstance(under, Mapping) else {}
-    name = _member(bare, said, parts[0], members)
+    name = _member(said, parts[0], members)
     where = at(place, name)
-    if said is None:
-        _drop_rivals(bare, name, members, place, review)
-    members[name] = _set(_inside(bare, said, name), members.get(name), parts[1:], text, where, variable, review)
+    if isinstance(said, Keys):
+        _drop_rivals(said.members, name, members, place, review)
+    members[name] = _set(_inside(said, name), members.get(name), parts[1:], text, where, variable, review)
     return members
 
 
-def _member(bare: Any, said: Notation, part: str, members: Mapping[str, Json]) -> str:  # noqa: ANN401  a type
+def _member(said: Notation, part: str, members: Mapping[str, Json]) -> str:
     """The member that a part of a variable's name means: one that is there, a known one, or a new one."""
     plain = _worded if isinstance(said, Names) else _plain
     for name in members:
         if plain(name) == plain(part):
             return name
     match said:
-        case None:
-            return next((key.name for key in keys_of(bare).values() if _plain(key.name) == _plain(part)), part)
+        case Keys(known):
+            return next((key.name for key in keys_of(known).values() if _plain(key.name) == _plain(part)), part)
         case Form() | Names():
             return said.part(part)
         case OptionsOf():
@@ -96,13 +96,13 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _inside(bare: Any, said: Notation, name: str) -> Any:  # noqa: ANN401  types
+def _inside(said: Notation, name: str) -> Any:  # noqa: ANN401  a type
     match said:
-        case None:
-            key = spellings(bare).get(name.lower())
+        case Keys(members):
+            key = spellings(members).get(name.lower())
             return Unread if key is None else key.type
-        case Names():
-            return entry_of(bare)
+        case Names(entry=entry):
+            return entry
         case _:
             return Unread
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from restbroker.config import mask
 from restbroker.config.core import Config, Loaded, all_keys
-from restbroker.config.form import Form, Items, Names, OptionsOf, entry_of, item_of, look
+from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import Key, Members, keys_of
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
@@ -45,7 +45,7 @@ def anywhere(secrets: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
 
 def may_hold_one(key: Key) -> bool:
     """Whether a secret may be written there. A list of names holds none: that of a token is called as the `Targets`."""
-    return key.name in SECRETS and not isinstance(look(key.type)[1], Items)
+    return key.name in SECRETS and not isinstance(look(key.type), Items)
 
 
 def values_of(annotation: Any, key: Key) -> st.SearchStrategy[Any]:
@@ -53,17 +53,16 @@ def values_of(annotation: Any, key: Key) -> st.SearchStrategy[Any]:
     # A bare word where an address belongs is a host, and no secret.
     secret = may_hold_one(key)
     wrong = junk if not secret else anywhere(logins if key.name.endswith(("URL", "Host")) else words)
-    bare, said = look(annotation)
-    match said:
+    match look(annotation):
         case Form():
             return wrong if secret else plain | junk | st.integers(1, 30)
-        case Items():
-            return st.lists(values_of(item_of(bare, said), key), max_size=2) | wrong
-        case Names():
+        case Items(item=item):
+            return st.lists(values_of(item, key), max_size=2) | wrong
+        case Names(entry=entry):
             names = st.sampled_from(["a", "b", "ejabberd", "default"]) | st.text(max_size=3)
-            return st.dictionaries(names, values_of(entry_of(bare), key), max_size=2) | wrong
-        case None:
-            return members_of(bare) | wrong
+            return st.dictionaries(names, values_of(entry, key), max_size=2) | wrong
+        case Keys(known):
+            return members_of(known) | wrong
         case OptionsOf():
             return st.one_of([members_of(members) for members in (*KINDS.values(), *SOURCES.values())]) | wrong
 
@@ -93,13 +92,12 @@ def places(annotation: Any, key: Key, path: tuple[str, ...]) -> Iterator[tuple[s
     """Every place in a document where a secret may be written, by mistake one level too high too."""
     if may_hold_one(key):
         yield path
-    bare, said = look(annotation)
-    match said:
-        case None:
-            for inner in keys_of(bare).values():
+    match look(annotation):
+        case Keys(known):
+            for inner in keys_of(known).values():
                 yield from places(inner.type, inner, (*path, inner.name))
-        case Names():
-            yield from places(entry_of(bare), key, (*path, "one"))
+        case Names(entry=entry):
+            yield from places(entry, key, (*path, "one"))
         case OptionsOf():
             for inner in (
                 inner for members in (*KINDS.values(), *SOURCES.values()) for inner in keys_of(members).values()
