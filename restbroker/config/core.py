@@ -75,9 +75,7 @@ class Config:
     """Host and port of each; empty: `redis_url` names the server itself."""
     redis_master: str | None = None
     redis_sentinel_password: Secret | None = None
-    namespace: str = key(
-        "RedisNamespace", "A prefix: `ns` makes every key `ns:KEY`, as redis-namespace does.", "", shown=None
-    )
+    namespace: str = key("RedisNamespace", "A prefix: `ns` makes every key `ns:KEY`, as redis-namespace does.", "")
     _ignored: _Ignored = inline(_Ignored, _Ignored())
 
     _flat: Flat = inline(Flat, Flat())
@@ -88,17 +86,12 @@ class Config:
         mandatory="or TokenFile or Tokens",
     )
     tokens: Annotated[tuple[Token, ...], forms.named("tokens")] = key(
-        "Tokens",
-        "Several tokens, each with what it allows. Token is the one of the name `default`.",
-        (),
-        shown=None,
-        secret=True,
+        "Tokens", "Several tokens, each with what it allows. Token is the one of the name `default`.", (), secret=True
     )
     targets: Annotated[tuple[Target, ...], forms.named("targets")] = key(
         "Targets",
         "Several servers. The flat keys (RestURL, RestQueue, Concurrency, …) make the one of the name `ejabberd`.",
         (),
-        shown=None,
         secret=True,
     )
     response_queue: str | None = key("ResponseQueue", "The queue for answers to jobs with a reply id.")
@@ -150,10 +143,10 @@ class Config:
     stats_login: Basic | None = None
     """Who may see the pages; None: whoever reaches them, which is this machine only."""
     stats_hosts: forms.OwnNames = key(
-        "StatsHosts", "Names beside StatsBind under which the pages may be asked for.", (), shown=None
+        "StatsHosts", "Names beside StatsBind under which the pages may be asked for.", ()
     )
     stats_prefix: forms.Prefix = key(
-        "StatsPrefix", "The path under which a reverse proxy offers the pages, e.g. /restbroker.", ""
+        "StatsPrefix", "The path under which a reverse proxy offers the pages, e.g. /restbroker.", "", shown=""
     )
     stats_read_only: bool = key("StatsReadOnly", "The pages show, and change nothing.", False)
     roster: Roster | None = key(

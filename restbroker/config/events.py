@@ -35,10 +35,10 @@ class Filter:
     bodies whatever the case. An event that has none fits no pattern.
     """
 
-    types: forms.EventTypes = key("Types", f"Of {', '.join(EVENT_TYPES)}.", (), shown=None)
-    sender: forms.Addresses = key("Sender", "JIDs of who sends, without resource, with `*` and `?`.", (), shown=None)
-    receiver: forms.Addresses = key("Receiver", "The same of who receives, for example `bot-*`.", (), shown=None)
-    body: forms.Texts = key("Body", "Texts with * and ?, for example `*urgent*`; in any case.", (), shown=None)
+    types: forms.EventTypes = key("Types", f"Of {', '.join(EVENT_TYPES)}.", ())
+    sender: forms.Addresses = key("Sender", "JIDs of who sends, without resource, with `*` and `?`.", ())
+    receiver: forms.Addresses = key("Receiver", "The same of who receives, for example `bot-*`.", ())
+    body: forms.Texts = key("Body", "Texts with * and ?, for example `*urgent*`; in any case.", ())
 
     def fits(self, event: ServerEvent) -> bool:
         """Whether the event is what each member says."""
@@ -81,27 +81,24 @@ class Shape:
     """
 
     fields: forms.Fields = key(
-        "Fields", 'Members that each event has besides, such as {"tenant": "a"}.', MappingProxyType({}), shown=None
+        "Fields", 'Members that each event has besides, such as {"tenant": "a"}.', MappingProxyType({})
     )
     names: forms.MemberNames = key(
         "Names",
         'Other names for members of events, such as {"from": "author", "body": "message"}.',
         MappingProxyType({}),
-        shown=None,
     )
-    omit: forms.EventMembers = key(
-        "Omit", 'Members that its events are to do without, such as ["raw"].', (), shown=None
-    )
+    omit: forms.EventMembers = key("Omit", 'Members that its events are to do without, such as ["raw"].', ())
 
 
 @attrs.frozen
 class Route:
     """Where an event goes that fits `only`, and of which nothing is `excluded`."""
 
-    queue: forms.Queue = key("Queue", "The queue; without it, the source's.", "", shown=None)
-    job_class: forms.JobClass = key("Class", "The class of its jobs; without it, the source's.", "", shown=None)
-    only: Filter = key("Only", "Which events it takes; without it, all.", _NO_FILTER, shown=None)
-    excluded: Filter = key("Except", "Which of these it does not.", _NO_FILTER, shown=None)
+    queue: forms.Queue = key("Queue", "The queue; without it, the source's.", "")
+    job_class: forms.JobClass = key("Class", "The class of its jobs; without it, the source's.", "")
+    only: Filter = key("Only", "Which events it takes; without it, all.", _NO_FILTER)
+    excluded: Filter = key("Except", "Which of these it does not.", _NO_FILTER)
     shape: Shape = inline(Shape, Shape())
 
 
@@ -120,7 +117,6 @@ class EventSource:
         " `mongooseim-webhook`, the backends sns, rabbit and http of MongooseIM's event pusher; `openfire-sse`, the"
         " streams of users of Openfire's Chat API.",
         "",
-        shown=None,
         mandatory="always",
     )
     path: forms.ServedPath | None = key(
@@ -132,12 +128,9 @@ class EventSource:
         "Queue",
         "The queue that each event becomes a job of, without `queue:`. No target may serve it.",
         "",
-        shown=None,
         mandatory="unless each of Routes has one",
     )
-    job_class: forms.JobClass = key(
-        "Class", "The class of these jobs.", "", shown=None, mandatory="unless each of Routes has one"
-    )
+    job_class: forms.JobClass = key("Class", "The class of these jobs.", "", mandatory="unless each of Routes has one")
     secret: Secret | None = secret(
         "Secret",
         "What the server has to show: as the password of HTTP Basic, as a bearer token, as ?key=, or as what follows"
@@ -154,14 +147,13 @@ class EventSource:
         "DropOwn",
         "An event that tells of a message which a target of the kind mongooseim sent within this time is dropped.",
     )
-    only: Filter = key("Only", "Which events are wanted; all others are taken and dropped.", _NO_FILTER, shown=None)
-    excluded: Filter = key("Except", "Which events are not wanted, though Only takes them.", _NO_FILTER, shown=None)
+    only: Filter = key("Only", "Which events are wanted; all others are taken and dropped.", _NO_FILTER)
+    excluded: Filter = key("Except", "Which events are not wanted, though Only takes them.", _NO_FILTER)
     shape: Shape = inline(Shape, Shape())
     routes: Annotated[tuple[Route, ...], Items("list of objects", "a list of routes, each an object")] = key(
         "Routes",
         "Queues and classes for some events; see below. Queue and Class are needed where a route has none.",
         (),
-        shown=None,
     )
     """The first that an event fits takes it; empty: `queue` and `job_class` count."""
     iq: IqRule = key(
@@ -200,6 +192,6 @@ class Events:
         shown=f"{DEFAULT_LISTEN[0]}:{DEFAULT_LISTEN[1]}",
     )
     sources: Annotated[tuple[EventSource, ...], forms.named("sources")] = key(
-        "Sources", "The sources, by name.", (), shown=None, secret=True, mandatory="always"
+        "Sources", "The sources, by name.", (), secret=True, mandatory="always"
     )
     tls: CertFiles | None = inline(CertFiles)

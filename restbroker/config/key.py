@@ -62,8 +62,11 @@ class Kinds(Mapping[str, Members]):
 
 
 def key(name: str, meaning: str, default: object = None, **more: Any) -> Any:  # noqa: ANN401  as attrs.field
-    """A field of a class of keys. `shown` is the default as it is written in JSON, where that is another value."""
-    shown = more.pop("shown", default)
+    """A field of a class of keys. `shown`: the default as it is written in JSON; left out where it is the same, or
+    nothing that is written.
+    """
+    is_written = isinstance(default, str | int | float) and default != ""
+    shown = more.pop("shown", default if is_written else None)
     return attrs.field(default=default, metadata={"key": Key(name, meaning, shown, **more)})
 
 

@@ -43,7 +43,6 @@ class Redis:
         "RedisSentinels",
         "Sentinels that name the current Redis; RedisURL then says all but its host and port (docs/failover.md).",
         (),
-        shown=None,
     )
     master: str | None = key(
         "RedisMaster", "The name under which Sentinel knows that Redis.", mandatory="with RedisSentinels"

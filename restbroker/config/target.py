@@ -26,7 +26,7 @@ T = TypeVar("T")
 class Basic:
     """HTTP Basic credentials."""
 
-    user: str = key("User", "The user, e.g. admin@example.org.", "", shown=None, mandatory="always")
+    user: str = key("User", "The user, e.g. admin@example.org.", "", mandatory="always")
     password: Secret = secret(
         "Pass", "The password.", "A file that holds the password.", NO_SECRET, mandatory="or PassFile"
     )
@@ -153,7 +153,6 @@ class CertFiles:
         "The certificate (PEM) that is shown there, with those between it and its authority; then Listen speaks TLS"
         " alone. A renewed one counts within seconds.",
         Path(),
-        shown=None,
     )
     key: File | None = key("KeyFile", "Its key (PEM, without a passphrase), if that is not in CertFile.")
 
@@ -162,14 +161,13 @@ class CertFiles:
 class Written:
     """What a target has only as it is written. None: as its kind has it."""
 
-    url: str = key("URL", "The server's HTTP API, as RestURL.", "", shown=None, secret=True, mandatory="always")
+    url: str = key("URL", "The server's HTTP API, as RestURL.", "", secret=True, mandatory="always")
     auth: Auth | None = key("Auth", "How to log in: exactly one of its members.", secret=True)
     queues: forms.Queues = key(
         "Queues",
         "The queues to take jobs from, without `queue:`. A list: the first is served first. Weights, such as"
         ' {"high": 3, "rest": 1}: each is served first in its share of all fetches. A queue belongs to one target.',
         (),
-        shown=None,
         mandatory="always",
     )
     concurrency: forms.Thousand | None = key(
@@ -197,7 +195,7 @@ class Target:
     """
 
     name: str = ""
-    kind: str = key("Kind", "The kind of server: one of Options below.", "", shown=None, mandatory="always")
+    kind: str = key("Kind", "The kind of server: one of Options below.", "", mandatory="always")
     url: Url = Url("http", "localhost", 80)
     queues: tuple[str, ...] = ()
     credentials: Credentials = None
@@ -233,9 +231,8 @@ class Target:
         "Slots",
         'How many requests at once for single commands, e.g. {"register": 2, "get_*": 5}, on top of Concurrency.',
         MappingProxyType({}),
-        shown=None,
     )
-    tls: TlsFiles = key("TLS", "Certificates, for https.", TlsFiles(), shown=None)
+    tls: TlsFiles = key("TLS", "Certificates, for https.", TlsFiles())
     public_only: bool = False
     """No connection is opened to an address of a private network, whatever the URL's name means just then."""
     is_local: bool = False

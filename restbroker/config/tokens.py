@@ -52,14 +52,10 @@ class Token:
         ("*",),
         shown=["*"],
     )
-    hosts: forms.Hosts = key(
-        "Hosts", "Virtual hosts that its jobs may name, with * and ?; without it any.", (), shown=None
-    )
-    targets: forms.SomeTargets = key(
-        "Targets", "Targets that its jobs may be for, with * and ?; without it any.", (), shown=None
-    )
+    hosts: forms.Hosts = key("Hosts", "Virtual hosts that its jobs may name, with * and ?; without it any.", ())
+    targets: forms.SomeTargets = key("Targets", "Targets that its jobs may be for, with * and ?; without it any.", ())
     queues: forms.SomeQueues = key(
-        "Queues", "Queues that its jobs may be taken from, with * and ?; without it any.", (), shown=None
+        "Queues", "Queues that its jobs may be taken from, with * and ?; without it any.", ()
     )
     signed: forms.Signed = key(
         "Signed",

@@ -98,7 +98,6 @@ class Exchange:
         "The routing keys that are wanted; without it, `#` of presence, `#.chat_msg_recv` of chat,"
         " `#.groupchat_msg_sent` of groupchat.",
         (),
-        shown=None,
     )
     type: Literal["topic", "fanout", "direct"] = key(
         "Type", "Its type, as `type` in MongooseIM's configuration.", "topic"
@@ -141,10 +140,9 @@ class Options:
         "Exchanges",
         "The exchanges that MongooseIM publishes to, by name; without it, presence, chat_msg and groupchat_msg.",
         tuple(map(Exchange, _KNOWN)),
-        shown=None,
     )
     queue: Annotated[str, word("name", _NAME, "a name of letters, digits and . _ : @ -")] = key(
-        "RabbitQueue", "The queue in RabbitMQ; without it, restbroker. and the name of the source.", "", shown=None
+        "RabbitQueue", "The queue in RabbitMQ; without it, restbroker. and the name of the source.", ""
     )
     queue_type: Literal["quorum", "classic"] = key(
         "QueueType",

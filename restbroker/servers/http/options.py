@@ -47,8 +47,8 @@ class CommandKeys:
     """One command."""
 
     method: forms.Method = key("Method", "The request's method.", "POST")
-    path: str = key("Path", "Appended to the target's URL; a template.", "", shown=None)
-    query: forms.Query = key("Query", "What follows the path; each value is a template.", _NO_QUERY, shown=None)
+    path: str = key("Path", "Appended to the target's URL; a template.", "")
+    query: forms.Query = key("Query", "What follows the path; each value is a template.", _NO_QUERY)
     body: Unread = key(
         "Body",
         "A JSON value whose texts are templates. Without it: an object of the arguments that Path and Query leave.",
@@ -56,9 +56,7 @@ class CommandKeys:
     encoding: Literal["json", "form", "none"] | None = key(
         "Encoding", "Of the body. Without it, GET, HEAD and DELETE have none.", shown="json"
     )
-    headers: forms.Headers = key(
-        "Headers", "More headers, or others than the target's.", _NOTHING, shown=None, secret=True
-    )
+    headers: forms.Headers = key("Headers", "More headers, or others than the target's.", _NOTHING, secret=True)
     success: forms.Statuses = key("Success", "Statuses that mean that it is done.", (range(200, 300),), shown=["2xx"])
     retry: forms.Statuses = key(
         "Retry",
@@ -79,7 +77,7 @@ class ProbeKeys:
     """How the target is asked whether it works."""
 
     method: Literal["GET", "HEAD"] = key("Method", "The request's method.", "GET")
-    path: str = key("Path", "Appended to the target's URL; no template.", "", shown=None)
+    path: str = key("Path", "Appended to the target's URL; no template.", "")
 
 
 @attrs.frozen(kw_only=True)
@@ -87,14 +85,13 @@ class Options:
     """What is written under `Options`."""
 
     commands: Annotated[Mapping[str, CommandKeys], Names("commands by name", forms.COMMAND, "a command's name")] = key(
-        "Commands", "What jobs may ask for; nothing else is sent.", MappingProxyType({}), shown=None, mandatory="always"
+        "Commands", "What jobs may ask for; nothing else is sent.", MappingProxyType({}), mandatory="always"
     )
-    headers: forms.Headers = key("Headers", "Headers of every request.", _NOTHING, shown=None, secret=True)
+    headers: forms.Headers = key("Headers", "Headers of every request.", _NOTHING, secret=True)
     signing: forms.Secrets = key(
         "SigningSecrets",
         "Sign each request as Standard Webhooks does, with each of these (`whsec_…`); several during a rotation.",
         (),
-        shown=None,
         secret=True,
     )
     probe: ProbeKeys | None = key(

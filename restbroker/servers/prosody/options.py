@@ -66,7 +66,6 @@ class Options:
         "Members of stanzas that your mod_rest knows and restbroker does not: it refuses others, since mod_rest leaves"
         " them out without a word.",
         (),
-        shown=None,
     )
 
     def check(self, target: Target, at: At, review: Review) -> Target:

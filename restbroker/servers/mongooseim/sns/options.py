@@ -63,7 +63,6 @@ class Options:
         "Topics",
         "What is published on which topic, by the names that MongooseIM knows them by.",
         _NO_TOPICS,
-        shown=None,
         mandatory="always",
     )
     skew_s: forms.Duration = key(

@@ -56,21 +56,18 @@ class Options:
         "Users",
         "Whose streams are read, as names. They are logged in, but for who was logged off by a job.",
         (),
-        shown=None,
         mandatory="or Askers",
     )
     askers: _Users = key(
         "Askers",
         "Users who ask experts (the command ask) and are not logged in: a stream of theirs is there while they ask.",
         (),
-        shown=None,
     )
     passwords: forms.SecretFile = key(
         "PasswordsFile",
         "A private file with a line user:password for each of them: a stream is given to its user alone. It is read"
         " anew whenever a stream is opened.",
         NO_SECRET,
-        shown=None,
         mandatory="always",
     )
     _target: str | None = key(
