@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from restbroker.config import reader
+from restbroker.config import converter
 from restbroker.config.events import Events, EventSource, Route, Shape
 from restbroker.config.key import Members
 from restbroker.config.kind import SourceCheck, SourceDefaults, source_defaults_of
@@ -80,7 +80,7 @@ def _source(written: EventSource, where: str, kinds: Mapping[str, Members], revi
         return None
     problems = len(review.problems)
     given = written.options if isinstance(written.options, Mapping) else {}
-    own: object = reader.read(options, given, at(where, "Options"), review)
+    own: object = converter.read(options, given, at(where, "Options"), review)
     _judge_shape(written.shape, written.shape, where, review)
     source = attrs.evolve(
         source,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from restbroker.config import reader
+from restbroker.config import converter
 from restbroker.config.flat import Flat, place_of
 from restbroker.config.key import Members
 from restbroker.config.kind import At, TargetCheck, defaults_of
@@ -99,7 +99,7 @@ def _target(placed: _Placed, kinds: Mapping[str, Members], review: Review) -> Ta
     given: Mapping[str, Json] = target.options if isinstance(target.options, Mapping) else {}
     problems = len(review.problems)
     defaults = defaults_of(kinds[target.kind])
-    options = reader.read(kinds[target.kind], given, placed.at("Options"), review)
+    options = converter.read(kinds[target.kind], given, placed.at("Options"), review)
     is_tls = address.url.scheme == "https"
     target = attrs.evolve(
         target,

@@ -1,10 +1,13 @@
 """The converter, which makes attrs classes of JSON: strict, and with every problem, not the first alone.
 
-Called by `config.reader`. cattrs finds the hook of each type. All hooks are ours, since its own take `3.7` for 3,
-`true` for 1, "abc" for a list; none is generated, since that costs more than to read a class once, as we do. Always
-holds: what a form does not take raises a group of `BadValue`, each with its place; a type without a form is refused.
+Called by `config.load` for the file's keys, by `config.check_targets` and `config.check_events` for options. Names are
+made proper first (`config.names`). cattrs finds the hook of each type. All hooks are ours, since its own take `3.7` for
+3, `true` for 1, "abc" for a list; none is generated, since that costs more than to read a class once, as we do. Always
+holds: a value that its key does not take becomes a problem that says where it is, what is wanted and what was found,
+but for a secret's; a type without a form is refused.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias
@@ -13,8 +16,9 @@ import attrs
 from cattrs import BaseConverter
 
 from restbroker.config.form import SWITCH, TEXT, Form, Items, Keys, Names, OptionsOf, look
-from restbroker.config.key import Members, keys_of, make
-from restbroker.config.review import at, shown
+from restbroker.config.key import Members, T, keys_of, make
+from restbroker.config.names import canonical_members, fold, refuse_doubles
+from restbroker.config.review import Review, at, shown
 from restbroker.config.values import BadValue
 from restbroker.job.json_types import Json
 
@@ -23,12 +27,12 @@ _Part: TypeAlias = tuple[str, Callable[[], object], bool | None]
 """A part's place in its whole, what reads it, and whether it is a secret; None: if the whole is one."""
 
 
-def problems_in(wrong: BadValue | ExceptionGroup[Exception]) -> list[BadValue]:
+def _problems_in(wrong: BadValue | ExceptionGroup[Exception]) -> list[BadValue]:
     """Each value that is wrong."""
     return [one for one in ([wrong] if isinstance(wrong, BadValue) else wrong.exceptions) if isinstance(one, BadValue)]
 
 
-def _read(parts: Iterable[_Part]) -> list[Any]:
+def _read_all(parts: Iterable[_Part]) -> list[Any]:
     """What each part reads. Raises a group of all that is wrong in any."""
     read: list[object] = []
     problems: list[BadValue] = []
@@ -36,7 +40,7 @@ def _read(parts: Iterable[_Part]) -> list[Any]:
         try:
             read.append(part())
         except (BadValue, ExceptionGroup) as wrong:
-            for problem in problems_in(wrong):
+            for problem in _problems_in(wrong):
                 problem.where = at(place, problem.where)
                 problem.secret = secret if problem.secret is None else problem.secret
                 problems.append(problem)
@@ -58,7 +62,7 @@ def _listed(items: Items, converter: BaseConverter) -> _Hook:
             return weights(value, None)
         if not isinstance(value, list):
             raise BadValue(items.expected, value)
-        return tuple(_read((f"[{number}]", partial(item, one, None), None) for number, one in enumerate(value)))
+        return tuple(_read_all((f"[{number}]", partial(item, one, None), None) for number, one in enumerate(value)))
 
     return read
 
@@ -67,7 +71,7 @@ def _named(names: Names, converter: BaseConverter) -> _Hook:
     entry = converter.get_structure_hook(names.entry)
 
     def check(name: str) -> None:
-        if not names.pattern.fullmatch(name):
+        if not re.fullmatch(names.pattern, name):
             raise BadValue(names.expected, shown(name))
 
     def read(value: Json, _: object) -> object:
@@ -76,7 +80,7 @@ def _named(names: Names, converter: BaseConverter) -> _Hook:
         parts: list[_Part] = []
         for name, one in value.items():
             parts += [(shown(name), partial(check, name), False), (shown(name), partial(entry, one, None), None)]
-        entries = zip(value, _read(parts)[1::2], strict=True)
+        entries = zip(value, _read_all(parts)[1::2], strict=True)
         return tuple(attrs.evolve(one, name=name) for name, one in entries) if names.is_tuple else dict(entries)
 
     return read
@@ -89,7 +93,7 @@ def _object(members: Members, converter: BaseConverter) -> _Hook:
         if not isinstance(value, Mapping):
             raise BadValue(f"an object of {', '.join(hooks)}", value)
         parts = ((name, partial(hooks[name][0], one, None), hooks[name][1]) for name, one in value.items())
-        return make(members, dict(zip(value, _read(parts), strict=True)))
+        return make(members, dict(zip(value, _read_all(parts), strict=True)))
 
     return read
 
@@ -130,3 +134,20 @@ def _converter() -> BaseConverter:
 
 
 CONVERTER: Final = _converter()
+
+
+def read(members: type[T], document: Mapping[str, Json], place: str, review: Review) -> T | None:
+    """The object that stands at `place`; None, and problems in `review`, where some of it cannot be read."""
+    folded = fold(members, document, place, review)
+    refuse_doubles(members, folded, place, review)
+    return read_folded(members, folded, place, review)
+
+
+def read_folded(members: type[T], folded: Mapping[str, Json], place: str, review: Review) -> T | None:
+    """As `read`, for an object whose own names are proper."""
+    try:
+        return CONVERTER.structure(canonical_members(members, folded, place, review), members)
+    except ExceptionGroup as wrong:
+        for problem in _problems_in(wrong):
+            review.refuse(at(place, problem.where), str(problem))
+    return None

@@ -53,7 +53,7 @@ class Names:
     """
 
     name: str
-    pattern: re.Pattern[str]
+    pattern: str
     expected: str
     part: Callable[[str], str] = str.lower
     entry: Any = None
@@ -126,15 +126,16 @@ def text(expected: str = "a text") -> Form:
     return Form("text", {"type": "string"}, read, str)
 
 
-def word(name: str, pattern: re.Pattern[str], expected: str) -> Form:
+def word(name: str, pattern: str, expected: str) -> Form:
     """A text of this form."""
+    whole_of = re.compile(pattern).fullmatch
 
     def read(value: Json) -> str:
-        if not isinstance(value, str) or not pattern.fullmatch(value) or not is_plain(value):
+        if not isinstance(value, str) or not whole_of(value) or not is_plain(value):
             raise BadValue(expected, value)
         return value
 
-    return Form(name, {"type": "string", "pattern": f"^({pattern.pattern})$"}, read, str)
+    return Form(name, {"type": "string", "pattern": f"^({pattern})$"}, read, str)
 
 
 def choice(*options: str) -> Form:

@@ -24,12 +24,12 @@ _EXPECTED_RATE = f'a rate such as "200/s", "6000/min" or "100/h", at most {_MOST
 _PER_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", re.ASCII)
 _SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?", re.ASCII)
-_COMMAND = re.compile(r"[A-Za-z0-9_./?*-]{1,100}", re.ASCII)
-_ALLOWED = re.compile(rf"{_COMMAND.pattern}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)", re.ASCII)
-_USER_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)", re.ASCII)
-_QUEUE = re.compile(r"\S(?:.{0,198}\S)?")
+_COMMAND = r"[A-Za-z0-9_./?*-]{1,100}"
+_ALLOWED = rf"{_COMMAND}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)"
+_USER_PATH = r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)"
+_QUEUE = r"\S(?:.{0,198}\S)?"
 _EXPECTED_QUEUE = "a queue's name, without blanks around it and control characters"
-_MEMBER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+_MEMBER = r"[A-Za-z][A-Za-z0-9_]{0,63}"
 _EXPECTED_MEMBER = "a name of letters, digits and _, such as tenant"
 
 
@@ -196,7 +196,7 @@ SomeTargets: TypeAlias = Annotated[
     Items(
         "list of names",
         'a list of targets such as ["ejabberd"]',
-        word("name", re.compile(r"[a-z0-9*?-]{1,32}", re.ASCII), 'a target such as "ejabberd" or "eu-*"'),
+        word("name", r"[a-z0-9*?-]{1,32}", 'a target such as "ejabberd" or "eu-*"'),
     ),
 ]
 Hosts: TypeAlias = Annotated[
@@ -204,7 +204,7 @@ Hosts: TypeAlias = Annotated[
     Items(
         "list of hosts",
         'a list of virtual hosts such as ["example.org"]',
-        word("host", re.compile(r"[^\s/@:]{1,255}"), 'a virtual host such as "example.org" or "*.example.org"'),
+        word("host", r"[^\s/@:]{1,255}", 'a virtual host such as "example.org" or "*.example.org"'),
     ),
 ]
 OwnNames: TypeAlias = Annotated[
@@ -212,37 +212,23 @@ OwnNames: TypeAlias = Annotated[
     Items(
         "list of names",
         'a list of names such as ["ops.example.org"]',
-        word("name", re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII), 'a name without a port such as "ops.example.org"'),
+        word("name", r"[A-Za-z0-9._-]{1,253}", 'a name without a port such as "ops.example.org"'),
     ),
 ]
 """Names under which a page of ours may be asked for."""
 Prefix: TypeAlias = Annotated[
     str,
-    word(
-        "path",
-        re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", re.ASCII),
-        'a path such as "/restbroker", without a slash at its end',
-    ),
+    word("path", r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", 'a path such as "/restbroker", without a slash at its end'),
 ]
 """The path that a reverse proxy puts before ours; empty: none."""
 ServedPath: TypeAlias = Annotated[
-    str,
-    word(
-        "path",
-        re.compile(r"(?:/[A-Za-z0-9._~-]+)+", re.ASCII),
-        'a path such as "/events/prosody", without a slash at its end',
-    ),
+    str, word("path", r"(?:/[A-Za-z0-9._~-]+)+", 'a path such as "/events/prosody", without a slash at its end')
 ]
 """A path that we serve."""
 UserPath: TypeAlias = Annotated[str, word("path", _USER_PATH, 'a path such as "/roster/{user}"')]
 """The path of what is asked for by user."""
 JobClass: TypeAlias = Annotated[
-    str,
-    word(
-        "class",
-        re.compile(r"[A-Za-z_][A-Za-z0-9_:.\\]{0,199}", re.ASCII),
-        'a class such as "XmppEvent" or "Chat::Event"',
-    ),
+    str, word("class", r"[A-Za-z_][A-Za-z0-9_:.\\]{0,199}", 'a class such as "XmppEvent" or "Chat::Event"')
 ]
 """The class of jobs that we make."""
 EventTypes: TypeAlias = Annotated[
@@ -255,7 +241,7 @@ Addresses: TypeAlias = Annotated[
         'a list of JIDs such as ["bot-*", "support@example.org"]',
         word(
             "JID",
-            re.compile(r"[^\s/]{1,1000}"),
+            r"[^\s/]{1,1000}",
             'a JID without a resource, perhaps with * and ?, such as "bot-*" or "*@example.org"',
         ),
     ),
@@ -272,7 +258,7 @@ Fields: TypeAlias = Annotated[
 """Values that events have besides."""
 MemberNames: TypeAlias = Annotated[
     Mapping[str, Annotated[str, word("name", _MEMBER, _EXPECTED_MEMBER)]],
-    Names("names by member", re.compile("|".join(EVENT_MEMBERS)), f"a member of events: {', '.join(EVENT_MEMBERS)}"),
+    Names("names by member", "|".join(EVENT_MEMBERS), f"a member of events: {', '.join(EVENT_MEMBERS)}"),
 ]
 """Other names for the members of events."""
 EventMembers: TypeAlias = Annotated[
@@ -282,7 +268,7 @@ EventMembers: TypeAlias = Annotated[
 
 def named(what: str) -> Names:
     """Objects by name. The names are shown in logs and metrics; a variable's `_` stands for their `-`."""
-    pattern = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
+    pattern = r"[a-z0-9-]{1,32}"
     return Names(f"{what} by name", pattern, "a name of 1 to 32 of a-z, 0-9 and -", _dashed)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from restbroker.config import document, reader
+from restbroker.config import converter, document
 from restbroker.config.core import Config, Loaded
 from restbroker.config.key import NO_KINDS, Members, rivals
 from restbroker.config.names import fold, refuse_doubles
@@ -52,7 +52,7 @@ def load(
     """
     collected = collect(path, environ, overrides)
     review = collected.review
-    config = reader.read_folded(Config, collected.given, "", review)
+    config = converter.read_folded(Config, collected.given, "", review)
     # What cannot be read would be judged as missing; a name that is no key hides nothing else.
     if config is not None and review.is_readable:
         config = config.check(collected.given, kinds, sources, review)

@@ -1,6 +1,6 @@
 """Which key a name in a file or the environment means.
 
-Called by `config.reader` and `config.variables`. The Go original read its keys with Go's JSON (any case, null means
+Called by `config.converter` and `config.variables`. The Go original read its keys with Go's JSON (any case, null means
 default), never read `Concurrency` but the misspelt `Concurreny`, and took unknown keys silently (measured). Always
 holds: whatever is read differently from how it is written leaves a note, and what is unknown is a problem.
 """

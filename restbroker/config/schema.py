@@ -58,7 +58,7 @@ def _form(annotation: Any) -> dict[str, Json]:  # noqa: ANN401  a type
             items: dict[str, Json] = {"type": "array", "items": _form(item)}
             return items if weights is None else {"anyOf": [items, _form(weights)]}
         case Names(pattern=pattern, entry=entry):
-            names = f"^({pattern.pattern})$"
+            names = f"^({pattern})$"
             return {
                 "type": "object",
                 "patternProperties": {"^(_|//)": {}, names: _form(entry)},

@@ -4,7 +4,6 @@ Used by the other files of this folder. Always holds: neither Trio nor a client 
 is a `Secret`.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
@@ -28,8 +27,8 @@ INSTALL: Final = "pip install --require-hashes -r requirements/amqp.lock"
 Carries = Literal["presence", "chat", "groupchat"]
 """What MongooseIM publishes to an exchange."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,200}", re.ASCII)
-_KEY: Final = re.compile(r"\S{1,255}")
+_NAME: Final = r"[A-Za-z0-9_.:@-]{1,200}"
+_KEY: Final = r"\S{1,255}"
 _KNOWN: Final[Mapping[str, Carries]] = {"presence": "presence", "chat_msg": "chat", "groupchat_msg": "groupchat"}
 _KEYS: Final[Mapping[Carries, tuple[str, ...]]] = {
     "presence": ("#",),

@@ -12,9 +12,9 @@ from restbroker.config.values import BadValue, is_plain
 from restbroker.job.json_types import Json
 
 Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-COMMAND: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,63}", re.ASCII)
-_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
-_NAME: Final = re.compile(r"[^\s{}\ud800-\udfff]{1,100}")
+COMMAND: Final = r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,63}"
+_HEADER: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}"
+_NAME: Final = r"[^\s{}\ud800-\udfff]{1,100}"
 _CLASS: Final = re.compile(r"([2-5])xx")
 _WHERE: Final[dict[str, Json]] = {
     "type": "object",
@@ -57,8 +57,7 @@ Given: TypeAlias = Annotated[
 ]
 """A secret as written: its text, or where it is ("File" or "Env") and that one's name."""
 Secrets: TypeAlias = Annotated[
-    tuple[Given, ...],
-    Items("list of `File` or `Env`", 'a list of secrets such as [{"File": "/run/credentials/hook"}]'),
+    tuple[Given, ...], Items("list of `File` or `Env`", 'a list of secrets such as [{"File": "/run/credentials/hook"}]')
 ]
 Headers: TypeAlias = Annotated[Mapping[str, Given], Names("secrets by header", _HEADER, "a header's name")]
 Query: TypeAlias = Annotated[Mapping[str, str], Names("templates by name", _NAME, "a name without blanks and braces")]

@@ -4,7 +4,6 @@ Used by the catalogue, the connector and the check. Always holds: no Trio is loa
 is its own URL, and the other places share its origin, so that one pool of connections serves them all.
 """
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Final
@@ -23,7 +22,7 @@ from restbroker.config.urls import BadUrl, rest_address
 from restbroker.servers.prosody.ways import Api
 
 _BROADCAST: Final = "announcement"
-_FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
+_FIELD: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 
 
 @attrs.frozen

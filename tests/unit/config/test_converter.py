@@ -9,10 +9,9 @@ import attrs
 import pytest
 
 from restbroker.config import forms
-from restbroker.config.converter import CONVERTER
+from restbroker.config.converter import CONVERTER, read
 from restbroker.config.form import whole
 from restbroker.config.key import key
-from restbroker.config.reader import read
 from restbroker.config.review import Review
 from restbroker.job.json_types import Json
 

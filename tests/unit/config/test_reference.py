@@ -6,10 +6,10 @@ from pathlib import Path
 import attrs
 
 from restbroker.config import reference
+from restbroker.config.converter import read_folded
 from restbroker.config.core import Config, all_keys
 from restbroker.config.key import Key, Members
 from restbroker.config.load import load
-from restbroker.config.reader import read_folded
 from restbroker.config.review import Review
 from restbroker.config.schema import schema as described
 from restbroker.config.target import Auth, Basic, Bearer, Target, TlsFiles

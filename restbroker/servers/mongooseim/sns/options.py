@@ -3,7 +3,6 @@
 Always holds: a finished source has a key of some length, and topics, none of whose queues a target serves.
 """
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Final, Literal
@@ -20,8 +19,8 @@ from restbroker.config.review import Review
 from restbroker.config.review import at as place_of
 from restbroker.config.secret import Secret
 
-_TOPIC: Final = re.compile(r"[A-Za-z0-9_-]{1,256}(?:\.fifo)?", re.ASCII)
-_ACCESS_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+_TOPIC: Final = r"[A-Za-z0-9_-]{1,256}(?:\.fifo)?"
+_ACCESS_KEY: Final = r"[A-Za-z0-9_-]{1,128}"
 
 
 @attrs.frozen(kw_only=True)

@@ -4,7 +4,6 @@ Used by the other files of this folder. Always holds: no password is in them, bu
 HTTP client is loaded here.
 """
 
-import re
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
 import attrs
@@ -25,7 +24,7 @@ SILENCE_S: Final = 25.0
 """Two and a half heartbeats."""
 LEASE_S: Final = 15.0
 BUFFER_BYTES: Final = 32 * 1024 * 1024
-_USER: Final = re.compile(r"[^\s/@:]{1,64}")
+_USER: Final = r"[^\s/@:]{1,64}"
 _LEAST_LIMIT: Final = 1024
 _LEAST_LEASE_S: Final = 1.0
 _LEAST_SILENCE_S: Final = 12.0
