@@ -13,7 +13,6 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.check_events import check_events
-from restbroker.config.check_listens import check_listens
 from restbroker.config.check_targets import check_targets
 from restbroker.config.events import Events
 from restbroker.config.flat import Flat
@@ -29,6 +28,7 @@ from restbroker.config.urls import is_loopback
 from restbroker.config.values import LogLevel
 from restbroker.job.retry import SidekiqBackoff
 
+_ANY = ("0.0.0.0", "::")  # noqa: S104 (nothing is bound to it here)
 _CURE = "give StatsUser and StatsPassFile, or use a loopback address with a reverse proxy in front of it"
 
 
@@ -202,15 +202,25 @@ class Config:
         )
 
     def _check_listens(self, review: Review) -> None:
-        check_listens(
-            {"StatsPort": (self.stats_bind, self.stats_port) if self.stats else None, "HealthBind": self.health_bind},
-            {
-                "Events.Listen": None if self.events is None else self.events.listen,
-                # Without Serve another process listens for them, maybe on another machine.
-                "Roster.Listen": None if self.roster is None or not self.roster.served else self.roster.bind,
-            },
-            review,
-        )
+        """Refuses an address of a section where something else of the same process listens, as far as addresses tell
+        without a look-up: the second would not start while the broker works.
+        """
+        taken: dict[str, tuple[str, int]] = {}
+        for place, bind in (
+            ("StatsPort", (self.stats_bind, self.stats_port) if self.stats else None),
+            ("HealthBind", self.health_bind),
+            ("Events.Listen", None if self.events is None else self.events.listen),
+            # Without Serve another process listens for them, maybe on another machine.
+            ("Roster.Listen", None if self.roster is None or not self.roster.served else self.roster.bind),
+        ):
+            if bind is None:
+                continue
+            host, port = bind
+            # StatsPort and HealthBind are not compared with one another.
+            for other in [one for one, bound in taken.items() if "." in place and _clash(bind, bound)]:
+                at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                review.refuse(place, f"{at} is taken by {review.named(other)}; give each its own port.")
+            taken[place] = bind
 
     def _check_login(self, review: Review) -> Basic | None:
         """The pages' login; None where none is configured, or there is a problem in `review`."""
@@ -232,6 +242,18 @@ class Config:
                 "Listen on a loopback address, with a reverse proxy with TLS in front of it.",
             )
         return None if user is None or password is None else Basic(user, password)
+
+
+def _clash(one: tuple[str, int], other: tuple[str, int]) -> bool:
+    if one[1] != other[1] or one[1] == 0:
+        return False
+    hosts = one[0].lower(), other[0].lower()
+    if hosts[0] == hosts[1]:
+        return True
+    if "localhost" in hosts:
+        return all(is_loopback(host) or host in _ANY for host in hosts)
+    is_same_family = (":" in hosts[0]) == (":" in hosts[1])
+    return is_same_family and any(host in _ANY for host in hosts)
 
 
 _AS_WRITTEN: Mapping[str, Any] = {

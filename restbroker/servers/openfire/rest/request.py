@@ -6,19 +6,21 @@ slash in one is refused (500, measured); the text of the shared secret stands in
 taken.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
-from restbroker.config.target import Target
+from restbroker.config.secret import Secret
+from restbroker.config.target import Issued, Target
+from restbroker.errors import ConfigError
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
-from restbroker.servers.api.login import Headers
+from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.openfire.rest import writing
 from restbroker.servers.openfire.rest.entities import ENTITIES, with_roles
 from restbroker.servers.openfire.rest.options import Options
-from restbroker.servers.openfire.rest.settings import login_of, secret_text
 from restbroker.servers.openfire.rest.values import Unfit, fit
 from restbroker.servers.openfire.rest.ways import CREATE_GROUP, NEW_NAME, Way
 from restbroker.servers.openfire.rest.writing import Dialect
@@ -31,6 +33,7 @@ READY: Final = "/system/readiness/server"
 YAML: Final = "application/yaml"
 _ACCEPTS: Final[Mapping[str, str]] = {"xml": XML, "yaml": YAML}
 _LIMIT_BYTES: Final = 65_536
+_VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
 _DOTS: Final = frozenset({".", ".."})
 _READ_UNSEEN: Final[Mapping[str, Json]] = MappingProxyType({"admins": [], "members": []})
 """Without one of these the plugin makes no group: it answers 500 (since 1.8.1; measured on 1.10.2)."""
@@ -43,7 +46,8 @@ def build(call: Call, way: Way, target: Target, dialect: Dialect | None, cookie:
     given = fit(way, call.command.arguments, target.default_host)
     path = "".join(f"/{_segment(part, given)}" for part in way.path.strip("/").split("/"))
     query = tuple((name, _text(given[name])) for name in way.query if name in given)
-    headers: Headers = (("Accept", _ACCEPTS.get(way.answer, JSON)), *_login(way, target), *_cookie(cookie))
+    login = _login(target) if way.login == "header" else ()
+    headers: Headers = (("Accept", _ACCEPTS.get(way.answer, JSON)), *login, *_cookie(cookie))
     body = b""
     if way.login == "parameter":
         query = _with_secret(query, target)
@@ -73,7 +77,7 @@ def question(
     target: Target, path: str, cookie: str | None = None, timeout_s: float | None = None, accept: str = JSON
 ) -> Request:
     """A harmless GET below the target's path. Raises `ConfigError`."""
-    headers: Headers = (("Accept", accept), *login_of(target), *_cookie(cookie))
+    headers: Headers = (("Accept", accept), *_login(target), *_cookie(cookie))
     return Request(
         "GET",
         target.url.path + path,
@@ -85,8 +89,24 @@ def question(
     )
 
 
-def _login(way: Way, target: Target) -> Headers:
-    return login_of(target) if way.login == "header" else ()
+def _login(target: Target) -> Headers:
+    """The header that logs in. Raises `ConfigError` when its secret cannot be read or used."""
+    secret = target.options_as(Options).secret
+    if secret is not None:
+        # As it is: "Bearer" before it gets 401 (measured).
+        return (("Authorization", _text_of(secret)),)
+    # Issued is refused when the configuration is loaded.
+    return () if isinstance(target.credentials, Issued) else authorization(target.credentials)
+
+
+def _text_of(secret: Secret) -> str:
+    text = secret.reveal()
+    if not _VISIBLE.fullmatch(text):
+        raise ConfigError(
+            "The shared secret cannot be put into a header: it is empty or has characters beyond visible ASCII.",
+            "Put the secret alone into the setting or its file, without spaces and line breaks.",
+        )
+    return text
 
 
 def _cookie(cookie: str | None) -> Headers:
@@ -97,7 +117,7 @@ def _with_secret(query: tuple[tuple[str, str], ...], target: Target) -> tuple[tu
     secret = target.options_as(Options).secret
     if secret is None or any(name == "secret" for name, _ in query):
         return query
-    return (*query, ("secret", secret_text(secret)))
+    return (*query, ("secret", _text_of(secret)))
 
 
 def _members(way: Way, given: Mapping[str, Json]) -> Mapping[str, Json]:
