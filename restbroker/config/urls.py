@@ -144,25 +144,20 @@ def _split(text: str) -> SplitResult:
     if any(c.isspace() or not c.isprintable() for c in text):
         raise BadUrl("An address must not contain blanks or control characters.")
     try:
-        parts = urlsplit(text)
+        return urlsplit(text)
     except ValueError as error:  # unbalanced brackets; the error's text may show the credentials
         raise BadUrl("The address cannot be read: check the [brackets] around an IPv6 address.") from error
-    return parts
 
 
 def _port(parts: SplitResult, key: str) -> int | None:
     try:
         port = parts.port
-    except ValueError as error:
-        raise BadUrl(_WRONG_PORT.format(key=key)) from error
+    except ValueError:
+        port = 0
     if port == 0:
-        raise BadUrl(_WRONG_PORT.format(key=key))
+        unread = "(A password with @ : / ? or # in it must be percent-encoded.)"
+        raise BadUrl(f"{key}'s port is not a number from 1 to 65535. {unread}")
     return port
-
-
-_WRONG_PORT = (
-    "{key}'s port is not a number from 1 to 65535. (A password with @ : / ? or # in it must be percent-encoded.)"
-)
 
 
 def _host(parts: SplitResult, key: str) -> str:
