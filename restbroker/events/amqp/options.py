@@ -156,12 +156,12 @@ class Options:
     def check(self, source: EventSource, at: At, review: Review) -> EventSource:
         """See `config.kind`."""
         server = self.server.check(at("Options"), review)
-        if server is None:
-            return source
         place = at("Options.Exchanges")
         exchanges = [one.check(place, review) for one in self.exchanges]
         if not exchanges:
             review.refuse(place, "is empty; name an exchange, or leave it out.")
+        if server is None:
+            return source
         options = attrs.evolve(
             self,
             server=server,

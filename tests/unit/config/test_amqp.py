@@ -39,6 +39,12 @@ def test_a_url_that_cannot_be_used_is_refused_by_its_place_without_its_password(
         assert "secret-word" not in problem, url
 
 
+def test_an_exchange_that_cannot_be_used_is_told_beside_a_missing_url(refused: Refused) -> None:
+    problems = refused(document(URL=None, Exchanges={"mine": {}}))
+    places = ["Events.Sources.rabbit.Options.URL", "Events.Sources.rabbit.Options.Exchanges.mine.Carries"]
+    assert [one.partition(": ")[0] for one in problems] == places
+
+
 def test_a_login_that_goes_unencrypted_over_a_network_is_noted(write: Write) -> None:
     notes = write(document(URL="amqp://user:secret-word@rabbit.example.org")).notes
     (note,) = [one for one in notes if one.code == "PlainRabbitMQ"]

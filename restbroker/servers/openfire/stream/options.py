@@ -126,10 +126,9 @@ class Options:
         if self.passwords == NO_SECRET:
             what = "is missing or empty; a stream is given to its user alone, with his password."
             review.refuse(f"{place}.PasswordsFile", what)
-        passwords = check_passwords(self.passwords, f"{place}.PasswordsFile", review)
-        if passwords is None:
-            return source
-        _refuse_missing(passwords, everybody, f"{place}.PasswordsFile", review)
+        passwords = check_passwords(self.passwords, f"{place}.PasswordsFile", review) or NO_SECRET
+        if passwords != NO_SECRET:
+            _refuse_missing(passwords, everybody, f"{place}.PasswordsFile", review)
         count = len(self.users)
         users, askers = tuple(everybody[:count]), tuple(everybody[count:])
         options = attrs.evolve(self, users=users, askers=askers, passwords=passwords, target=None)

@@ -73,6 +73,13 @@ def test_what_is_wrong_is_named_where_it_stands(tmp_path: Path, change: dict[str
         loaded(tmp_path, options)
 
 
+def test_what_is_wrong_beside_a_file_that_cannot_be_read_is_told_with_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, {"Target": "nobody", "Users": ["ann"], "PasswordsFile": "gone"})
+    assert "Options.PasswordsFile: The secret file" in str(refused.value)
+    assert "Options.Target: expected a target of the kind openfire-chat" in str(refused.value)
+
+
 def test_a_path_or_a_secret_is_of_no_use(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fetches by itself"):
         loaded(tmp_path, OPTIONS, Path="/events/o")
