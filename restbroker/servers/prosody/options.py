@@ -46,6 +46,7 @@ class Options:
     _admin_url: str | None = key(
         "AdminURL",
         "Where mod_http_admin_api is, for announcements, invites and users; of the same server and port as URL.",
+        secret=True,
     )
     _admin_token: Secret | None = secret(
         "AdminToken", "The bearer token for it, where Auth has none or another.", "A file that holds that token."
@@ -53,6 +54,7 @@ class Options:
     _msg_url: str | None = key(
         "MsgURL",
         "Where mod_post_msg is, for the command `msg`; of the same server and port as URL. Needs Auth with Basic.",
+        secret=True,
     )
     iq_timeout_s: forms.Duration | None = key(
         "IqTimeout", "How long an iq may take, where that is longer than RequestTimeout. mod_rest waits 300 s at most."

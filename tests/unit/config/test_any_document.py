@@ -15,13 +15,16 @@ from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import Key, Members, keys_of
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
+from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
-from tests.support.kinds import KINDS, SOURCES
+from restbroker.servers import registry
 
+KINDS = registry.kinds()
+SOURCES = sources.kinds()
 SECRET = "hunter2"
 SECRETS = {
     *("RedisURL", "RedisHost", "RedisPass", "RedisSentinelPass", "RestURL", "RestPass", "RestToken", "Token", "Tokens"),
-    *("Targets", "URL", "Auth", "Basic", "Bearer", "Pass", "Secret", "PreviousSecret"),
+    *("Targets", "URL", "AdminURL", "MsgURL", "Auth", "Basic", "Bearer", "Pass", "Secret", "PreviousSecret"),
 }
 """Config in whose place a secret may be written, by name: what the code holds for secret is what is tested here."""
 MINIMAL: dict[str, Json] = {"RestQueue": "rest", "Token": "a-token", "RestURL": "http://127.0.0.1"}
