@@ -4,13 +4,13 @@ Always holds: a source has all that it needs, or each problem is named; a job th
 to a target of this broker.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import attrs
 
 from restbroker.config import converter
 from restbroker.config.events import Events, EventSource, Route, Shape
-from restbroker.config.key import Members
+from restbroker.config.form import Chosen
 from restbroker.config.kind import SourceCheck, SourceDefaults, source_defaults_of
 from restbroker.config.review import Review, at
 from restbroker.config.target import Target
@@ -26,8 +26,8 @@ _MUST_POSTED = "each source needs Kind, Path, Queue and Class"
 _NO_ROUTES = (Route(),)
 
 
-def check_events(events: Events, targets: tuple[Target, ...], kinds: Mapping[str, Members], review: Review) -> Events:
-    """The section as it is to be used. `kinds`: those of sources."""
+def check_events(events: Events, targets: tuple[Target, ...], review: Review) -> Events:
+    """The section as it is to be used."""
     place = at("Events", "Sources")
     if not events.sources:
         review.refuse(place, "is missing or empty; name at least one source, or take Events out.")
@@ -38,23 +38,23 @@ def check_events(events: Events, targets: tuple[Target, ...], kinds: Mapping[str
     found: list[EventSource] = []
     for written in events.sources:
         where = at(place, written.name)
-        source = _source(written, where, kinds, review)
+        source = _source(written, where, review)
         if source is None:
             continue
-        source = _with_target(source, where, targets, kinds, review)
+        source = _with_target(source, where, targets, review)
         _judge(source, where, owners, paths, review)
         _judge_alone(source, where, readers, review)
         _judge_more(source, where, owners, review)
         if is_open and source.path is not None:
-            _judge_secret(source, written, where, kinds, review)
+            _judge_secret(source, written, where, review)
         found.append(source)
     tls = cert_files(events.tls, "Events", review)
     if is_open and events.tls is None:
-        _note_plain(events.listen[0], found, kinds, review)
+        _note_plain(events.listen[0], found, review)
     return Events(events.listen, tuple(found), tls)
 
 
-def _note_plain(host: str, sources: list[EventSource], kinds: Mapping[str, Members], review: Review) -> None:
+def _note_plain(host: str, sources: list[EventSource], review: Review) -> None:
     """Others reach these sources without TLS."""
     if any(source.secret is not None for source in sources):
         review.note(
@@ -63,24 +63,23 @@ def _note_plain(host: str, sources: list[EventSource], kinds: Mapping[str, Membe
             "Give Events a CertFile and a KeyFile; or listen on a loopback address, behind a reverse proxy with TLS.",
         )
     for source in sources:
-        if source_defaults_of(kinds[source.kind]).is_signed:
+        if source_defaults_of(review.sources[source.kind]).is_signed:
             message = f"Servers post to sources such as {source.name} over TLS alone, and Listen of Events has none."
             review.note("SignedWithoutTLS", message, "Give Events a CertFile and a KeyFile.")
 
 
-def _source(written: EventSource, where: str, kinds: Mapping[str, Members], review: Review) -> EventSource | None:
-    if written.kind and written.kind not in kinds:
-        known = ", ".join(f'"{kind}"' for kind in kinds)
+def _source(written: EventSource, where: str, review: Review) -> EventSource | None:
+    if written.kind and written.kind not in review.sources:
+        known = ", ".join(f'"{kind}"' for kind in review.sources)
         review.refuse(at(where, "Kind"), f"expected one of {known}, found {describe(written.kind)}.")
         return None
-    options = kinds.get(written.kind)
+    options = review.sources.get(written.kind)
     defaults = SourceDefaults() if options is None else source_defaults_of(options)
     source = attrs.evolve(written, path=written.path or defaults.path)
     if not _is_complete(source, written, defaults, where, review) or options is None:
         return None
-    problems = len(review.problems)
-    given = written.options if isinstance(written.options, Mapping) else {}
-    own: object = converter.read(options, given, at(where, "Options"), review)
+    chosen = written.options if isinstance(written.options, Chosen) else Chosen(options, {})
+    own = converter.read_options(chosen, at(where, "Options"), review)
     _judge_shape(written.shape, written.shape, where, review)
     source = attrs.evolve(
         source,
@@ -89,19 +88,14 @@ def _source(written: EventSource, where: str, kinds: Mapping[str, Members], revi
         has_ids=defaults.has_ids,
         options=own,
     )
-    # What could not be read would be judged as missing.
-    if len(review.problems) > problems or not isinstance(own, SourceCheck):
-        return source
-    return own.check(source, lambda member: at(where, member), review)
+    return own.check(source, lambda member: at(where, member), review) if isinstance(own, SourceCheck) else source
 
 
-def _with_target(
-    source: EventSource, where: str, targets: tuple[Target, ...], kinds: Mapping[str, Members], review: Review
-) -> EventSource:
+def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], review: Review) -> EventSource:
     """With the target that its options name, which has to be one of its server's."""
     if source.target_name is None:
         return source
-    wanted = source_defaults_of(kinds[source.kind]).target_kind
+    wanted = source_defaults_of(review.sources[source.kind]).target_kind
     found = next((target for target in targets if target.name == source.target_name), None)
     if found is None or found.kind != wanted:
         what = "there is none of that name" if found is None else f"that one is of the kind {found.kind}"
@@ -191,11 +185,9 @@ def _judge_more(source: EventSource, where: str, owners: dict[str, str], review:
             review.refuse(at(at(where, member), "Queue"), f"{why}; name a queue of your application.")
 
 
-def _judge_secret(
-    source: EventSource, written: EventSource, where: str, kinds: Mapping[str, Members], review: Review
-) -> None:
+def _judge_secret(source: EventSource, written: EventSource, where: str, review: Review) -> None:
     """Of a source that others can reach."""
-    if source_defaults_of(kinds[source.kind]).is_signed:
+    if source_defaults_of(review.sources[source.kind]).is_signed:
         return
     place = _place_of_secret(written, where)
     if written.secret is None:

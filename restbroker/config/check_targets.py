@@ -10,7 +10,7 @@ import attrs
 
 from restbroker.config import converter
 from restbroker.config.flat import Flat, place_of
-from restbroker.config.key import Members
+from restbroker.config.form import Chosen
 from restbroker.config.kind import At, TargetCheck, defaults_of
 from restbroker.config.logins import login, tell_plain
 from restbroker.config.review import Review, at
@@ -18,7 +18,6 @@ from restbroker.config.target import Credentials, Target, Written
 from restbroker.config.tls import tls_files
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
 from restbroker.config.values import describe
-from restbroker.job.json_types import Json
 
 
 @attrs.frozen
@@ -42,7 +41,6 @@ def check_targets(
     flat: Flat,
     given: Sequence[str],
     entries: Sequence[Target],
-    kinds: Mapping[str, Members],
     review: Review,
     *,
     response_queue: str | None,
@@ -53,7 +51,7 @@ def check_targets(
     """
     written: list[_Placed] = []
     # The flat keys mean one server, of the first kind.
-    kind = next(iter(kinds))
+    kind = next(iter(review.kinds))
     if given or not entries:
         if flat.rest_queue is None:
             why = "it is the queue to serve"
@@ -69,7 +67,7 @@ def check_targets(
             first = review.named(given[0])
             review.refuse(at("Targets", kind), f"is the target that {first} and the other flat keys make; {cure}.")
     _judge_queues(written, response_queue, review)
-    found = [_target(placed, kinds, review) for placed in written]
+    found = [_target(placed, review) for placed in written]
     return tuple(target for target in found if target is not None)
 
 
@@ -82,12 +80,12 @@ def _entry(entry: Target, review: Review) -> _Placed:
     return _Placed(entry, lambda member: at(place, member), lambda address: login(written.auth, address, place, review))
 
 
-def _target(placed: _Placed, kinds: Mapping[str, Members], review: Review) -> Target | None:
+def _target(placed: _Placed, review: Review) -> Target | None:
     target, written = placed.target, placed.target.written
     if not written.url or not target.kind:
         return None
-    if target.kind not in kinds:
-        known = ", ".join(f'"{kind}"' for kind in kinds)
+    if target.kind not in review.kinds:
+        known = ", ".join(f'"{kind}"' for kind in review.kinds)
         review.refuse(placed.at("Kind"), f"expected one of {known}, found {describe(target.kind)}.")
         return None
     address = _address(placed, written.url, review)
@@ -96,10 +94,10 @@ def _target(placed: _Placed, kinds: Mapping[str, Members], review: Review) -> Ta
     credentials = placed.login(address)
     if credentials is not None:
         tell_plain(address.url, review)
-    given: Mapping[str, Json] = target.options if isinstance(target.options, Mapping) else {}
-    problems = len(review.problems)
-    defaults = defaults_of(kinds[target.kind])
-    options = converter.read(kinds[target.kind], given, placed.at("Options"), review)
+    members = review.kinds[target.kind]
+    defaults = defaults_of(members)
+    written_options = target.options if isinstance(target.options, Chosen) else Chosen(members, {})
+    options = converter.read_options(written_options, placed.at("Options"), review)
     is_tls = address.url.scheme == "https"
     target = attrs.evolve(
         target,
@@ -116,9 +114,7 @@ def _target(placed: _Placed, kinds: Mapping[str, Members], review: Review) -> Ta
         tls=tls_files(target.tls, placed.at("TLS"), placed.at("URL"), review, is_used=is_tls),
         options=options,
     )
-    # What could not be read would be judged as missing.
-    is_read = len(review.problems) == problems
-    return options.check(target, placed.at, review) if is_read and isinstance(options, TargetCheck) else target
+    return options.check(target, placed.at, review) if isinstance(options, TargetCheck) else target
 
 
 def _address(placed: _Placed, text: str, review: Review) -> RestAddress | None:

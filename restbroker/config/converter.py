@@ -1,10 +1,9 @@
 """The converter, which makes attrs classes of JSON: strict, and with every problem, not the first alone.
 
-Called by `config.load` for the file's keys, by `config.check_targets` and `config.check_events` for options. Names are
-made proper first (`config.names`). cattrs finds the hook of each type. All hooks are ours, since its own take `3.7` for
-3, `true` for 1, "abc" for a list; none is generated, since that costs more than to read a class once, as we do. Always
-holds: a value that its key does not take becomes a problem that says where it is, what is wanted and what was found,
-but for a secret's; a type without a form is refused.
+Called by `config.load`. Names are made proper first (`config.names`). cattrs finds the hook of each type. All hooks are
+ours, since its own take `3.7` for 3, `true` for 1, "abc" for a list; none is generated, since that costs more than to
+read a class once, as we do. Always holds: a value that its key does not take becomes a problem that says where it is,
+what is wanted and what was found, but for a secret's; a type without a form is refused.
 """
 
 import re
@@ -15,9 +14,8 @@ from typing import Any, Final, NoReturn, TypeAlias
 import attrs
 from cattrs import BaseConverter
 
-from restbroker.config.form import SWITCH, TEXT, Form, Items, Keys, Names, OptionsOf, look
+from restbroker.config.form import SWITCH, TEXT, Chosen, Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import Members, T, keys_of, make
-from restbroker.config.names import canonical_members, fold, refuse_doubles
 from restbroker.config.review import Review, at, shown
 from restbroker.config.values import BadValue
 from restbroker.job.json_types import Json
@@ -136,18 +134,37 @@ def _converter() -> BaseConverter:
 CONVERTER: Final = _converter()
 
 
-def read(members: type[T], document: Mapping[str, Json], place: str, review: Review) -> T | None:
-    """The object that stands at `place`; None, and problems in `review`, where some of it cannot be read."""
-    folded = fold(members, document, place, review)
-    refuse_doubles(members, folded, place, review)
-    return read_folded(members, folded, place, review)
+def read(members: type[T], document: Mapping[str, Json], review: Review) -> T:
+    """The object, whose names are proper, without those of its members that cannot be read.
 
-
-def read_folded(members: type[T], folded: Mapping[str, Json], place: str, review: Review) -> T | None:
-    """As `read`, for an object whose own names are proper."""
+    What is wrong with these becomes a problem in `review`. Options are left as they are, for `read_options`.
+    """
     try:
-        return CONVERTER.structure(canonical_members(members, folded, place, review), members)
+        made = CONVERTER.structure(document, members)
+    except ExceptionGroup as wrong:
+        for problem in _problems_in(wrong):
+            review.refuse_unread(problem.where, str(problem))
+        made = CONVERTER.structure({name: one for name, one in document.items() if name not in review.unread}, members)
+    for name in review.unread & document.keys():
+        _read_inside(document[name], name, review)
+    return made
+
+
+def _read_inside(value: Json, place: str, review: Review) -> None:
+    """Tells what is wrong with options whose target or source cannot be judged."""
+    if isinstance(value, Chosen):
+        read_options(value, place, review)
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            _read_inside(one, at(place, shown(name)), review)
+
+
+def read_options(options: Chosen, place: str, review: Review) -> object | None:
+    """What they are for their kind; None, and problems in `review`, where some cannot be read."""
+    try:
+        made: object = CONVERTER.structure(options, options.members)
     except ExceptionGroup as wrong:
         for problem in _problems_in(wrong):
             review.refuse(at(place, problem.where), str(problem))
-    return None
+        return None
+    return made if options.is_whole else None

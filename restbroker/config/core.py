@@ -17,7 +17,7 @@ from restbroker.config.check_targets import check_targets
 from restbroker.config.events import Events
 from restbroker.config.flat import Flat
 from restbroker.config.form import whole
-from restbroker.config.key import Key, Members, inline, key, keys_of, secret
+from restbroker.config.key import Key, inline, key, keys_of, secret
 from restbroker.config.redis import Redis
 from restbroker.config.review import Note, Review
 from restbroker.config.roster import Roster
@@ -167,21 +167,28 @@ class Config:
         """Those of all targets."""
         return tuple(queue for target in self.targets for queue in target.queues)
 
-    def check(
-        self, given: Collection[str], kinds: Mapping[str, Members], sources: Mapping[str, Members], review: Review
-    ) -> "Config":
+    def check(self, given: Collection[str], review: Review) -> "Config":
         """The configuration as it is to be used, unless there is a problem in `review`.
 
-        `given`: the keys that somebody wrote. `kinds` and `sources`: as for `config.load`.
+        `given`: the keys that somebody wrote. What those that could not be read belong to is not judged, since they
+        would count as missing.
         """
-        redis = self._redis.check(review)
-        flat = [described.name for described in all_keys().values() if described.of_target and described.name in given]
-        targets = check_targets(self._flat, flat, self.targets, kinds, review, response_queue=self.response_queue)
-        tokens = check_tokens(self._token, self.tokens, review)
-        login = self._check_login(review)
-        roster = None if self.roster is None else self.roster.check(targets, review)
-        events = None if self.events is None else check_events(self.events, targets, sources, review)
-        self._check_listens(review)
+
+        def is_read(*names: str) -> bool:
+            return review.unread.isdisjoint(names)
+
+        of_target = [described.name for described in all_keys().values() if described.of_target]
+        redis = self._redis.check(review) if is_read(*keys_of(Redis)) else {}
+        targets, roster, events = self.targets, self.roster, self.events
+        if is_read("Targets", "ResponseQueue", *of_target):
+            flat = [name for name in of_target if name in given]
+            targets = check_targets(self._flat, flat, targets, review, response_queue=self.response_queue)
+            roster = roster.check(targets, review) if roster is not None and is_read("Roster") else None
+            events = check_events(events, targets, review) if events is not None and is_read("Events") else None
+        tokens = check_tokens(self._token, self.tokens, review) if is_read("Token", "TokenFile", "Tokens") else ()
+        login = self._check_login(review) if is_read("Stats", "StatsBind", *keys_of(_Login)) else None
+        if not review.unread:
+            self._check_listens(review)
         slow = [target.name for target in targets if self.shutdown_timeout_s < target.timeout_s]
         if slow:
             of = "" if len(targets) == 1 else f" of {', '.join(slow)}"

@@ -8,14 +8,13 @@ from typing import Annotated, Literal
 
 import attrs
 
-from restbroker.config.form import whole
+from restbroker.config.form import Chosen, whole
 from restbroker.config.key import Key, inline, key, secret
 from restbroker.config.logins import issued
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Credentials, Target, check_bearer
 from restbroker.config.urls import RestAddress
-from restbroker.job.json_types import Json
 
 DEFAULT_REST = "http://localhost:5281"
 _NAMES: Mapping[str, str] = {
@@ -83,9 +82,8 @@ class Flat:
         if self.rest_url is None:
             cure = "ejabberd's API is usually under /api."
             review.note("DefaultURL", f"RestURL is not given; using {DEFAULT_REST}.", cure)
-        options: dict[str, Json] = {"ServerVersion": self.server_version} if self.server_version else {}
-        if self.api_version is not None:
-            options["ApiVersion"] = self.api_version
+        found = {"ServerVersion": self.server_version, "ApiVersion": self.api_version}
+        options = Chosen(review.kinds[kind], {name: value for name, value in found.items() if value is not None})
         written = attrs.evolve(
             self._target.written,
             url=self.rest_url or DEFAULT_REST,

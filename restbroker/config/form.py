@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin
 
 import attrs
 
@@ -62,12 +62,23 @@ class Names:
 
 @attrs.frozen
 class OptionsOf:
-    """An object whose members are the keys of a kind, which its neighbour `Kind` names; read with that.
+    """An object whose members are the keys of a kind, which its neighbour `Kind` names.
 
     `of`: whose kinds these are.
     """
 
     of: Literal["targets", "sources"]
+
+
+class Chosen(dict[str, Json]):
+    """Such an object, with the class of the kind that was named. `is_whole`: nothing in it is no key."""
+
+    def __init__(
+        self, members: type[attrs.AttrsInstance], options: Mapping[str, Json], *, is_whole: bool = True
+    ) -> None:
+        super().__init__(options)
+        self.members: Final = members
+        self.is_whole: Final = is_whole
 
 
 @attrs.frozen

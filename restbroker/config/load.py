@@ -12,7 +12,7 @@ import attrs
 from restbroker.config import converter, document
 from restbroker.config.core import Config, Loaded
 from restbroker.config.key import NO_KINDS, Members, rivals
-from restbroker.config.names import fold, refuse_doubles
+from restbroker.config.names import canonical_members, fold, refuse_doubles
 from restbroker.config.review import Review
 from restbroker.config.variables import overlay
 from restbroker.errors import ConfigError
@@ -52,11 +52,10 @@ def load(
     """
     collected = collect(path, environ, overrides)
     review = collected.review
-    config = converter.read_folded(Config, collected.given, "", review)
-    # What cannot be read would be judged as missing; a name that is no key hides nothing else.
-    if config is not None and review.is_readable:
-        config = config.check(collected.given, kinds, sources, review)
-    if config is None or review.problems:
+    review.kinds, review.sources = kinds, sources
+    written = converter.read(Config, canonical_members(Config, collected.given, "", review), review)
+    config = written.check(collected.given, review)
+    if review.problems:
         raise _unusable(review.problems, collected.path)
     return Loaded(config, tuple(review.notes), collected.path)
 

@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from restbroker.config.document import is_comment
-from restbroker.config.form import Form, Items, Keys, Names, look
+from restbroker.config.form import Chosen, Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import Key, Members, keys_of, rivals
-from restbroker.config.review import Review, at, shown
+from restbroker.config.review import Review, at, first_of, shown
 from restbroker.job.json_types import Json
 
 
@@ -29,9 +29,7 @@ def canonical(annotation: Any, value: Json, place: str, review: Review) -> Json:
     """The value with each name in it as it is proper, without comments; what a variable says, read for its key."""
     match look(annotation), value:
         case Keys(members), Mapping():
-            folded = fold(members, value, place, review)
-            refuse_doubles(members, folded, place, review)
-            return canonical_members(members, folded, place, review)
+            return proper(members, value, place, review)
         case Names(entry=entry), Mapping():
             entries = {name: one for name, one in value.items() if not is_comment(name)}
             return {name: canonical(entry, one, at(place, shown(name)), review) for name, one in entries.items()}
@@ -50,7 +48,28 @@ def canonical(annotation: Any, value: Json, place: str, review: Review) -> Json:
 def canonical_members(members: Members, folded: Mapping[str, Json], place: str, review: Review) -> dict[str, Json]:
     """The same for an object whose own names are proper."""
     keys = keys_of(members)
-    return {name: canonical(keys[name].type, one, at(place, name), review) for name, one in folded.items()}
+    found: dict[str, Json] = {}
+    for name, one in folded.items():
+        said, kind, where = look(keys[name].type), folded.get("Kind"), at(place, name)
+        if isinstance(said, OptionsOf) and isinstance(one, Mapping) and isinstance(kind, str):
+            options = (review.kinds if said.of == "targets" else review.sources).get(kind)
+            if options is None:
+                continue
+            problems, unread = len(review.problems), set(review.unread)
+            document = proper(options, one, where, review)
+            found[name] = Chosen(options, document, is_whole=len(review.problems) == problems)
+            # The rest of its target or source can be judged all the same.
+            review.unread = unread
+        else:
+            found[name] = canonical(keys[name].type, one, where, review)
+    return found
+
+
+def proper(members: Members, document: Mapping[str, Json], place: str, review: Review) -> dict[str, Json]:
+    """The members of an object that count, each name in them as it is proper. What is no key becomes a problem."""
+    folded = fold(members, document, place, review)
+    refuse_doubles(members, folded, place, review)
+    return canonical_members(members, folded, place, review)
 
 
 def fold(members: Members, document: Mapping[str, Json], place: str, review: Review) -> dict[str, Json]:
@@ -63,7 +82,7 @@ def fold(members: Members, document: Mapping[str, Json], place: str, review: Rev
         key = known.get(name.lower())
         if key is None:
             whose = place or "restbroker"
-            review.refuse_unknown(at(place, shown(name)), f"is no key of {whose}{nearest(members, name) or '.'}")
+            review.refuse(at(place, shown(name)), f"is no key of {whose}{nearest(members, name) or '.'}")
             continue
         if value is None or value == "":
             continue
@@ -91,3 +110,4 @@ def refuse_doubles(members: Members, names: Mapping[str, object], place: str, re
         if one in names and other in names:
             both = f"{review.named(at(place, one))} and {review.named(at(place, other))}"
             review.problems.append(f"{both}: say the same thing in two ways; keep one.")
+            review.unread |= {first_of(at(place, one)), first_of(at(place, other))}

@@ -4,11 +4,13 @@ One is made by `config.load` and passed to whoever reads or judges a part. Alway
 operator wrote it (a variable by its own name), and no secret's value is in a problem or a note.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 
+from restbroker.config.key import NO_KINDS, Members
 from restbroker.config.secret import Secret
 from restbroker.config.values import is_plain
 from restbroker.errors import ConfigError
@@ -33,28 +35,28 @@ class _Origin:
 
 @attrs.define(eq=False)
 class Review:
-    """`base`: where relative files are looked for. `environ`: the variables that a secret may be in."""
+    """`base`: where relative files are looked for. `environ`: the variables that a secret may be in. `kinds` and
+    `sources`: the class of options of each kind.
+    """
 
     base: Path = attrs.field(factory=Path)
     environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    kinds: Mapping[str, Members] = NO_KINDS
+    sources: Mapping[str, Members] = NO_KINDS
     _origins: dict[str, _Origin] = attrs.field(factory=dict)
     problems: list[str] = attrs.field(factory=list)
+    unread: set[str] = attrs.field(factory=set)
+    """Keys of the file that have no value, or two, or something in them has."""
     notes: list[Note] = attrs.field(factory=list)
-    _unknown: int = 0
 
     def refuse(self, place: str, text: str) -> None:
         """Adds a problem: what is wrong at `place`, e.g. `Targets.a.Queues[1]`, and what is wanted."""
         self.problems.append(f"{self.named(place)}: {text}")
 
-    def refuse_unknown(self, place: str, text: str) -> None:
-        """Adds a problem with a name that is no key: all others can be read and judged without it."""
-        self._unknown += 1
+    def refuse_unread(self, place: str, text: str) -> None:
+        """The same of what then has no value."""
         self.refuse(place, text)
-
-    @property
-    def is_readable(self) -> bool:
-        """Whether each key that was found has its value, so that what is missing is missing."""
-        return len(self.problems) == self._unknown
+        self.unread.add(first_of(place))
 
     def note(self, code: str, message: str, cure: str | None = None) -> None:
         """Adds something that the operator should know and that stops nothing."""
@@ -109,6 +111,11 @@ def at(place: str, part: str) -> str:
     if not place or not part or part.startswith("["):
         return place + part
     return f"{place}.{part}"
+
+
+def first_of(place: str) -> str:
+    """The key of the file that a place is in."""
+    return re.split(r"[.\[]", place)[0]
 
 
 def shown(name: str) -> str:

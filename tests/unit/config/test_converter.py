@@ -12,6 +12,7 @@ from restbroker.config import forms
 from restbroker.config.converter import CONVERTER, read
 from restbroker.config.form import whole
 from restbroker.config.key import key
+from restbroker.config.names import proper
 from restbroker.config.review import Review
 from restbroker.job.json_types import Json
 
@@ -60,21 +61,22 @@ def test_every_problem_is_told_with_its_place_and_no_secret() -> None:
         "Inner": {"Count": True, "Secret": ["hunter2"], "Cuont": 1},
         "Named": {"e": {"Count": "5"}, "No Name": {}},
     }
-    assert read(Outer, document, "Targets.e", review) is None
+    assert read(Outer, proper(Outer, document, "", review), review) == Outer()
+    assert review.unread == {"Count", "Hosts", "Queues", "Inner", "Named"}
     found = [problem.partition(": expected ") for problem in review.problems]
     assert [(place, what.rpartition(", found ")[2]) for place, _, what in found[1:]] == [
-        ("Targets.e.Count", "a number (3.7)."),
-        ("Targets.e.Hosts[1]", "a whole number (5)."),
-        ("Targets.e.Hosts[2]", 'a text ("a b").'),
-        ("Targets.e.Queues.high", "a whole number (0)."),
-        ("Targets.e.Queues. x", 'a text (" x").'),
-        ("Targets.e.Inner.Count", "true or false (true)."),
-        ("Targets.e.Inner.Secret", "a list."),
-        ("Targets.e.Named.e.Count", 'a text ("5").'),
-        ("Targets.e.Named.No Name", 'a text ("No Name").'),
+        ("Count", "a number (3.7)."),
+        ("Hosts[1]", "a whole number (5)."),
+        ("Hosts[2]", 'a text ("a b").'),
+        ("Queues.high", "a whole number (0)."),
+        ("Queues. x", 'a text (" x").'),
+        ("Inner.Count", "true or false (true)."),
+        ("Inner.Secret", "a list."),
+        ("Named.e.Count", 'a text ("5").'),
+        ("Named.No Name", 'a text ("No Name").'),
     ]
-    assert review.problems[0] == "Targets.e.Inner.Cuont: is no key of Targets.e.Inner; did you mean Count?"
-    assert "Targets.e.Count: expected a whole number from 1 to 1000, found a number (3.7)." in review.problems
+    assert review.problems[0] == "Inner.Cuont: is no key of Inner; did you mean Count?"
+    assert "Count: expected a whole number from 1 to 1000, found a number (3.7)." in review.problems
 
 
 def test_a_type_without_a_form_is_refused_whatever_is_written() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 
 from restbroker.config import reference
-from restbroker.config.converter import read_folded
+from restbroker.config.converter import read
 from restbroker.config.core import Config, all_keys
 from restbroker.config.key import Key, Members
 from restbroker.config.load import load
@@ -53,8 +53,8 @@ def test_the_shown_default_of_every_key_is_what_its_reader_makes_the_real_defaul
             if shown.default is None or shown.name in ("RedisURL", "RestURL", "RedisDatabase") or field.default is None:
                 continue
             review = Review()
-            read = read_folded(members, {shown.name: shown.default}, "", review)
-            assert (getattr(read, field.name), review.problems) == (field.default, []), shown.name
+            made = read(members, {shown.name: shown.default}, review)
+            assert (getattr(made, field.name), review.problems) == (field.default, []), shown.name
 
 
 def test_the_pages_example_of_targets_and_tokens_loads(tmp_path: Path) -> None:

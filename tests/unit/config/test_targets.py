@@ -53,6 +53,24 @@ def test_every_problem_of_every_target_is_told_at_once(refused: Refused) -> None
     assert sum("Queues[0]: the queue 'a' is also Targets.one.Queues[0]" in problem for problem in problems) == 2
 
 
+def test_mistakes_of_every_sort_are_told_at_once(refused: Refused) -> None:
+    """Also those inside of options whose target or source has another one."""
+    source = {"Kind": "fetched", "Queue": "q", "Class": "C", "Options": {"Depth": 10}}
+    targets = {
+        "one": entry(Kind="other", Concurrency=3.7, Options={"Deep": 1}),
+        "two": entry(Kind="other", Queues="two", Options={"Deap": True}),
+    }
+    wrong: dict[str, Json] = {"Token": "", "LogLevel": "loud", "RedisMaster": "m", "StatsPass": "p", "Statts": True}
+    problems = refused({"Targets": targets, "Events": {"Listen": "h", "Sources": {"a": source}}, **wrong})
+    assert sorted(problem.partition(": ")[0] for problem in problems) == sorted(
+        [
+            *("Token", "LogLevel", "RedisMaster", "StatsUser", "Statts"),
+            *("Targets.one.Concurrency", "Targets.one.Options.Deep", "Targets.two.Queues", "Targets.two.Options.Deap"),
+            *("Events.Listen", "Events.Sources.a.Options.Depth"),
+        ]
+    )
+
+
 def test_a_targets_name_is_short_and_plain(refused: Refused) -> None:
     for name in ("Main", "a_b", "", "x" * 33, "a.b"):
         (problem,) = refused(document({name: entry()}))
