@@ -103,11 +103,7 @@ def job(
     use for any other.
     """
     own = {name: value for name, value in fields.items() if name in _OWN and isinstance(value, str)}
-    shown = {
-        **fields,
-        **arguments(None, {**fields, **dict.fromkeys(own), "args": None}, show_bodies=show_bodies),
-        **own,
-    }
+    shown = arguments(None, {**fields, **dict.fromkeys(own), "args": None}, show_bodies=show_bodies) | own
     listed = _listed(fields.get("args"))
     hide, hide_words = hides or hides_of(secrets_of(fields, spec))
     if listed is None or fields.get("class") == UNREADABLE_CLASS:
