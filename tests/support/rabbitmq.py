@@ -28,7 +28,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.support.daemon import Daemon, keep
 from tests.support.ports import accepts, free_port
-from tests.support.wait import until
+from tests.support.wait import NEVER_S, until
 
 USER: Final = "restbroker"
 LIMITED: Final = "reader"
@@ -100,7 +100,9 @@ class RabbitMQ(Daemon):
 
     def _eval(self, text: str) -> None:
         command = [str(_SCRIPT.with_name("rabbitmqctl")), "eval", f"{text}."]
-        done = subprocess.run(command, env=self._environment(), capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, env=self._environment(), capture_output=True, text=True, timeout=NEVER_S, check=False
+        )
         assert done.stdout.strip() == "ok", done.stdout + done.stderr
 
     @contextmanager

@@ -142,19 +142,25 @@ async def test_a_queue_that_falls_silent_while_it_is_read_is_named_until_it_deli
     monkeypatch.setattr(link, "_LOOK_AGAIN_S", 0.0)
     async with reading(CHAT) as found:
 
-        async def tells(code: str, count: int) -> None:
-            await until_async(lambda: len(found.warnings(code)) == count, f"{code} is told")
+        async def is_last(code: str, rounds: int) -> None:
+            def codes() -> list[str]:
+                return [one.code for one in found.warnings("RabbitMQ")]
 
-        for count in (1, 2):
+            await until_async(lambda: codes()[-1:] == [code] and codes().count(code) >= rounds, f"{code} is reported")
+
+        for rounds in (1, 2):
             rabbit.suspend(RABBIT_QUEUE)
             try:
-                await tells("RabbitMQSilent", count)
+                await is_last("RabbitMQSilent", rounds)
             finally:
                 rabbit.resume(RABBIT_QUEUE)
-            await tells("RabbitMQBack", count)
-            rabbit.publish("chat_msg", RECEIVED, chat(str(count)))
-            await found.has(count)
-        assert [one.code for one in found.warnings("RabbitMQ")] == ["RabbitMQSilent", "RabbitMQBack"] * 2
+            await is_last("RabbitMQBack", rounds)
+            rabbit.publish("chat_msg", RECEIVED, chat(str(rounds)))
+            await found.has(rounds)
+        # By turns: a slow RabbitMQ may be silent once more by itself, but is never back twice.
+        reported = [one.code for one in found.warnings("RabbitMQ")]
+        assert set(reported[::2]) == {"RabbitMQSilent"}
+        assert set(reported[1::2]) == {"RabbitMQBack"}
 
 
 async def test_asking_a_queue_again_and_again_loses_doubles_and_reorders_no_event(
