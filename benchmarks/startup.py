@@ -74,7 +74,8 @@ def _took_ms(name: str, words: Sequence[str]) -> float:
     command = (sys.executable, "-c", "pass") if name == _BARE else (sys.executable, "-m", "restbroker", *words)
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     if name in _TAB:
-        environ |= {"_RESTBROKER_COMPLETE": "line_bash", "_RESTBROKER_LINE": f"restbroker {_TAB[name]}"}
+        line = f"restbroker {_TAB[name]}"
+        environ |= {"_RESTBROKER_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": "-1"}
     begun = time.perf_counter()
     subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     return (time.perf_counter() - begun) * 1000

@@ -4,7 +4,6 @@ Always holds: what a person can act on ends as a message on stderr and an exit c
 a bug of restbroker and ends with its traceback.
 """
 
-import os
 import sys
 
 from restbroker.errors import RestbrokerError
@@ -15,10 +14,6 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         _tell_version()
         return
-    if (asked := os.environ.get("_RESTBROKER_COMPLETE", "")).startswith("line_"):
-        from restbroker.cli.complete import answer
-
-        answer(asked.removeprefix("line_"))
     if sys.argv[1:2] in (["run"], ["web"]) or sys.argv[1:3] == ["roster", "serve"]:
         # Until it listens for SIGHUP itself: the default would end the process during its slow imports.
         import signal

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from posixpath import join, normpath
 from typing import Final
 
-from restbroker.cli.codes import FILE
+from restbroker.console.codes import FILE
 from tools.pages import ROOT
 
 _NAME: Final = re.compile(r"`([A-Za-z][\w.]*)`")

@@ -9,12 +9,10 @@ from typing import Annotated
 
 import typer
 from typer import _click  # Typer 0.29 carries its own click; the public package "click" is another one.
-from typer import _completion_shared as completion_scripts
 from typer.core import TyperCommand, TyperGroup
 
 from restbroker import __version__
 from restbroker.cli import examples
-from restbroker.cli.shells import SCRIPTS
 from restbroker.cli.values import read_plainly
 from restbroker.console.exits import MEANINGS
 
@@ -41,6 +39,7 @@ COMMANDS = {
     "commands": "List the server's commands, or show one with its arguments.",
     "health": "Ask the broker that runs here how it is, for supervisors.",
     "check": "Test the configuration, Redis and the targets.",
+    "completion": "Print what has a shell complete commands and names at the Tab key.",
     "config": "Make, show or describe the configuration file.",
     "token": "Make a token, or list those of the configuration and their use.",
     "migrate": "Take over what the Go original left in Redis.",
@@ -112,10 +111,9 @@ def command_line() -> _click.Command:
     # Rich help costs 100 ms, and draws boxes into pipes; the commands' help is kept plain by `load`.
     app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
     app.callback()(_root)
-    # Typer installs completion for us, with scripts of our own; it has no other place for them.
-    scripts = {shell: script.replace("%", "%%") for shell, script in SCRIPTS.items()}  # it formats them
-    completion_scripts._completion_scripts.update(scripts)  # noqa: SLF001
     root = typer.main.get_command(app)
+    # Typer answers the shell's questions where it has these options; their scripts are not for us (see completion.py).
+    root.params = [one for one in root.params if one.name not in ("install_completion", "show_completion")]
     root.epilog = f"{_examples()}\n\n{_exit_codes()}"
     read_plainly(root)
     return root

@@ -8,7 +8,7 @@ from typing import Annotated
 import attrs
 import typer
 
-from restbroker.console import output
+from restbroker.console import completion, output
 from restbroker.console.configured import ConfigOption, JsonOption, loaded, quietly
 from restbroker.console.exits import Exit
 from restbroker.errors import ConfigError, UsageError
@@ -34,7 +34,10 @@ def check(
         bool, typer.Option("--suggest", help="Print what the servers' own files should say, and test nothing.")
     ] = False,
     target: Annotated[
-        list[str] | None, typer.Option(help="With --suggest: only for this target. May be given several times.")
+        list[str] | None,
+        typer.Option(
+            help="With --suggest: only for this target. May be given several times.", autocompletion=completion.targets
+        ),
     ] = None,
 ) -> None:
     """Test the configuration, Redis and the targets, and say what to change. Changes nothing itself.

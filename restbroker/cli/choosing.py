@@ -9,19 +9,21 @@ from typing import Annotated, Final, Literal
 
 import typer
 
+from restbroker.console import completion
 from restbroker.errors import UsageError
 from restbroker.operate import where as rule
 from restbroker.operate.act import Chosen
 from restbroker.operate.known import Known
 from restbroker.store.keys import SortedSet
 
-Jids = Annotated[list[str] | None, typer.Argument(metavar="[JID]...", help="Job ids.")]
+Jids = Annotated[list[str] | None, typer.Argument(metavar="[JID]...", help="Job ids.", autocompletion=completion.jids)]
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(
         "--where",
         metavar="CONDITION",
         help="FIELD OP VALUE, e.g. 'error = BadToken' or 'failed_at < yesterday'; several all must hold.",
+        autocompletion=completion.conditions,
     ),
 ]
 SinceOption = Annotated[

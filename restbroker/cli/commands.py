@@ -11,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-from restbroker.cli.completion import command_names
-from restbroker.console import output
+from restbroker.console import completion, output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.order import Signatures, knows
 from restbroker.errors import ConfigError, UsageError
@@ -34,15 +33,23 @@ _REPEATS: Mapping[Repeat, str] = {
 @app.command()
 def commands(
     name: Annotated[
-        str | None, typer.Argument(help="One command, to be shown with its arguments.", autocompletion=command_names)
+        str | None,
+        typer.Argument(help="One command, to be shown with its arguments.", autocompletion=completion.commands),
     ] = None,
-    tag: Annotated[str | None, typer.Option(help="Only commands with this tag, e.g. accounts.")] = None,
+    tag: Annotated[
+        str | None, typer.Option(help="Only commands with this tag, e.g. accounts.", autocompletion=completion.tags)
+    ] = None,
     server_version: Annotated[
         str | None,
         typer.Option(help="As of this version, e.g. 24.12. [default: what runs, else the configured, else newest]"),
     ] = None,
-    kind: Annotated[str | None, typer.Option(help=f"Of which server: {', '.join(registry.KINDS)}.")] = None,
-    target: Annotated[str | None, typer.Option(help="Of which target, where the configuration has several.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help=f"Of which server: {', '.join(registry.KINDS)}.", autocompletion=completion.kinds)
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Of which target, where the configuration has several.", autocompletion=completion.targets),
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -15,7 +15,7 @@ import typer
 from restbroker.cli import ctl_wait
 from restbroker.config.core import Config
 from restbroker.config.target import Target
-from restbroker.console import output
+from restbroker.console import completion, output
 from restbroker.console.configured import ConfigOption, quietly
 from restbroker.console.order import token_of
 from restbroker.console.times import duration_s
@@ -32,7 +32,11 @@ app = typer.Typer(add_completion=False)
 
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="COMMAND [ARGUMENT]...", help="As ejabberdctl or mongooseimctl takes them."),
+    typer.Argument(
+        metavar="COMMAND [ARGUMENT]...",
+        help="As ejabberdctl or mongooseimctl takes them.",
+        autocompletion=completion.first_word,
+    ),
 ]
 NoTimeout = Annotated[bool, typer.Option("--no-timeout", "-t", help="Wait until it is done.")]
 ApiVersion = Annotated[str | None, typer.Option("--version", help="The version of ejabberd's API.", metavar="NUMBER")]
@@ -58,7 +62,10 @@ _DOWN: Final = 3
 def ctl(
     words: Words = None,
     config: ConfigOption = None,
-    target: Annotated[str | None, typer.Option(help="For which target. [default: the one that has it]")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="For which target. [default: the one that has it]", autocompletion=completion.targets),
+    ] = None,
     timeout: Annotated[str, typer.Option(help="How long to wait for the answer.")] = "60s",
     no_timeout: NoTimeout = False,
     version: ApiVersion = None,

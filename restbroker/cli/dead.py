@@ -10,7 +10,7 @@ import typer
 from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
 from restbroker.config.core import Config
-from restbroker.console import jobs, output
+from restbroker.console import completion, jobs, output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.who import who
 from restbroker.operate.connect import open_store
@@ -23,7 +23,13 @@ TrimmedOption = Annotated[
     bool, typer.Option("--trimmed", help="Those that are no longer in the dead set: trimmed, retried or deleted.")
 ]
 RestoreOption = Annotated[
-    str | None, typer.Option("--restore", metavar="JID", help="Put such a job back into the dead set; it does not run.")
+    str | None,
+    typer.Option(
+        "--restore",
+        metavar="JID",
+        help="Put such a job back into the dead set; it does not run.",
+        autocompletion=completion.jids,
+    ),
 ]
 
 RestoreWhyOption = Annotated[str, typer.Option("--why", help="With --restore: why, for the audit.")]

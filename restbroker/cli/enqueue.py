@@ -15,9 +15,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from restbroker.cli.completion import command_names
 from restbroker.config.core import Config
-from restbroker.console import arguments, output
+from restbroker.console import arguments, completion, output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit, no
 from restbroker.console.order import fitted, joined, signatures_of, target_of, token_of
@@ -35,11 +34,16 @@ Place = tuple[str, str]
 """A queue, and the target that it is of."""
 
 CommandWord = Annotated[
-    str, typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.", autocompletion=command_names)
+    str,
+    typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.", autocompletion=completion.commands),
 ]
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ARGUMENT]...", help="NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input."),
+    typer.Argument(
+        metavar="[ARGUMENT]...",
+        help="NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.",
+        autocompletion=completion.words,
+    ),
 ]
 OkIfExists = Annotated[bool, typer.Option("--ok-if-exists", help="It counts as done if it was done before.")]
 
@@ -71,8 +75,13 @@ def enqueue(
     command: CommandWord,
     words: Words = None,
     config: ConfigOption = None,
-    target: Annotated[str | None, typer.Option(help="For which target. [default: the one that has it]")] = None,
-    queue: Annotated[str | None, typer.Option(help="Another queue than the target's first.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="For which target. [default: the one that has it]", autocompletion=completion.targets),
+    ] = None,
+    queue: Annotated[
+        str | None, typer.Option(help="Another queue than the target's first.", autocompletion=completion.queues)
+    ] = None,
     delay: Annotated[str | None, typer.Option("--in", help="Only after this long: 5m, 2h, 7d.")] = None,
     at: Annotated[str | None, typer.Option(help="Not before this time: 2030-01-31T08:00+01:00.")] = None,
     retry: Annotated[str, typer.Option(help="How often to try again: a number, true (25) or false.")] = "true",

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from restbroker.console import output
+from restbroker.console import completion, output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
@@ -18,7 +18,9 @@ from restbroker.operate.names import require
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Watch what servers tell of.")
 
 _LOOK_EVERY_S: Final = 0.25
-SourceOption = Annotated[str | None, typer.Option(help="Only those of this source.", show_default=False)]
+SourceOption = Annotated[
+    str | None, typer.Option(help="Only those of this source.", show_default=False, autocompletion=completion.sources)
+]
 
 
 @app.callback()

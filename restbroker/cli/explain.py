@@ -12,7 +12,7 @@ import typer
 
 from restbroker.cli import entries
 from restbroker.cli.nowhere import tell_nowhere
-from restbroker.console import output
+from restbroker.console import completion, output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
 from restbroker.console.times import local, utc
@@ -36,7 +36,7 @@ _CURES: Final[dict[Kind, str]] = {
 
 @app.command()
 def explain(
-    jid: Annotated[str, typer.Argument(metavar="JID", help="The job's id.")],
+    jid: Annotated[str, typer.Argument(metavar="JID", help="The job's id.", autocompletion=completion.jids)],
     config: ConfigOption = None,
     json: JsonOption = False,
     jobs: Annotated[int, typer.Option(help="Look at so many jobs of each queue.", min=1, max=10_000_000)] = 10_000,

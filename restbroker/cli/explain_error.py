@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from restbroker.cli import codes
-from restbroker.console import output
+from restbroker.console import codes, output
 from restbroker.errors import UsageError
 
 app = typer.Typer(add_completion=False)

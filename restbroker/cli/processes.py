@@ -8,7 +8,7 @@ from typing import Annotated
 import attrs
 import typer
 
-from restbroker.console import output, steering
+from restbroker.console import completion, output, steering
 from restbroker.console.asking import YesOption, confirm
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
@@ -28,7 +28,9 @@ app = typer.Typer(
     cls=ListsFirst, add_completion=False, help="Show the processes and what they have in hand; quiet or stop some."
 )
 
-ProcessNames = Annotated[list[str], typer.Argument(metavar="PROCESS...", help="As listed, or HOST:PID.")]
+ProcessNames = Annotated[
+    list[str], typer.Argument(metavar="PROCESS...", help="As listed, or HOST:PID.", autocompletion=completion.processes)
+]
 _SHOWN_JOBS = 20
 _OBEYS_S = 12.0
 _LOOK_S = 0.5
@@ -105,7 +107,9 @@ def stop(
 
 @app.command()
 def cancel(
-    jid: Annotated[str, typer.Argument(metavar="JID", help="The id of a job in hand.")],
+    jid: Annotated[
+        str, typer.Argument(metavar="JID", help="The id of a job in hand.", autocompletion=completion.jids_in_progress)
+    ],
     config: ConfigOption = None,
     why: steering.NotedWhyOption = "",
     yes: YesOption = False,

@@ -11,7 +11,7 @@ import typer
 
 from restbroker.cli import choosing, entries
 from restbroker.config.core import Config
-from restbroker.console import output, steering
+from restbroker.console import completion, output, steering
 from restbroker.console.asking import YesOption, confirm
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.jobs import LimitOption, tokens
@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 
 _TELL_EVERY_S: Final = 2.0
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.")]
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.", autocompletion=completion.queues)]
 
 
 @app.callback()

@@ -27,7 +27,7 @@ from restbroker.cli.choosing import (
     within,
 )
 from restbroker.config.core import Config
-from restbroker.console import output
+from restbroker.console import completion, output
 from restbroker.console.asking import YesOption
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.jobs import LimitOption
@@ -44,7 +44,7 @@ from restbroker.store.keys import SortedSet
 InOption = Annotated[str | None, typer.Option("--in", help="After this time, e.g. 5m.")]
 AtOption = Annotated[str | None, typer.Option("--at", help="At this time, e.g. 2030-01-31T08:00+01:00.")]
 AfterOption = Annotated[str | None, typer.Option(help="Go on behind this place, which the list before told.")]
-JidWord = Annotated[str, typer.Argument(metavar="JID", help="The job's id.")]
+JidWord = Annotated[str, typer.Argument(metavar="JID", help="The job's id.", autocompletion=completion.jids)]
 _COMMANDS: Final[dict[SortedSet, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
 
 
@@ -251,7 +251,9 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
     @app.command()
     def move(
         ctx: typer.Context,
-        queue: Annotated[str, typer.Option("--to", help="The queue that they will go to.")],
+        queue: Annotated[
+            str, typer.Option("--to", help="The queue that they will go to.", autocompletion=completion.queues)
+        ],
         jids: Jids = None,
         where: WhereOption = None,
         since: SinceOption = None,

@@ -8,7 +8,7 @@ import attrs
 import typer
 
 from restbroker.config.core import Config
-from restbroker.console import output, steering
+from restbroker.console import completion, output, steering
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
@@ -27,7 +27,9 @@ app = typer.Typer(
 
 _EXITS: Final = {"denied": Exit.REFUSED, "unreachable": Exit.TARGET, "unwell": Exit.FAILED}
 """In the order in which they count."""
-TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="The target's name.")]
+TargetName = Annotated[
+    str, typer.Argument(metavar="TARGET", help="The target's name.", autocompletion=completion.targets)
+]
 
 
 @app.callback()
@@ -97,7 +99,10 @@ def resume(
 
 @app.command()
 def probe(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...", help="Which. [default: all]")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET]...", help="Which. [default: all]", autocompletion=completion.targets),
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:

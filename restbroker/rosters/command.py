@@ -30,6 +30,7 @@ from restbroker.rosters.command_connection import (
     require_refreshing,
     tell_if_nobody_refreshes,
     told,
+    users,
 )
 from restbroker.rosters.command_files import export, import_, read_file
 from restbroker.rosters.files import BadFile, loads
@@ -52,7 +53,9 @@ app = typer.Typer(
     cls=ListsFirst, add_completion=False, help="Show and change the rosters that Prosody is served; import or export."
 )
 
-User = Annotated[str, typer.Argument(metavar="USER", help="Whose roster: john, or john@example.org.")]
+User = Annotated[
+    str, typer.Argument(metavar="USER", help="Whose roster: john, or john@example.org.", autocompletion=users)
+]
 Jid = Annotated[str, typer.Argument(metavar="JID", help="The contact's address: ann@example.org.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="What the user sees the contact as.")]
 GroupOption = Annotated[list[str] | None, typer.Option("--group", help="A group of the contact; once for each.")]
@@ -205,7 +208,9 @@ def delete(
 
 @app.command()
 def refresh(
-    users: Annotated[list[str] | None, typer.Argument(metavar="[USER]...", help="Whose roster.")] = None,
+    users: Annotated[
+        list[str] | None, typer.Argument(metavar="[USER]...", help="Whose roster.", autocompletion=users)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Everybody who has a roster.")] = False,
     config: ConfigOption = None,
     dry_run: steering.DryRunOption = False,

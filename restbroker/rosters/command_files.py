@@ -14,7 +14,7 @@ import attrs
 import typer
 
 from restbroker.config.target import Target
-from restbroker.console import output, steering
+from restbroker.console import completion, output, steering
 from restbroker.console.asking import YesOption, confirm
 from restbroker.console.configured import ConfigOption, JsonOption
 from restbroker.console.exits import Exit
@@ -22,7 +22,7 @@ from restbroker.console.private_file import write_pieces
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rosters import files as roster_files
 from restbroker.rosters import operate
-from restbroker.rosters.command_connection import Desk, counted, opened, tell_if_nobody_refreshes, told
+from restbroker.rosters.command_connection import Desk, counted, opened, tell_if_nobody_refreshes, told, users
 from restbroker.rosters.files import BadFile, Format, Found, Refused
 from restbroker.rosters.operate import Imported
 from restbroker.rosters.rules import BadRoster, Contact, read_user
@@ -38,9 +38,14 @@ def import_(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="What `export` writes; - is stdin.")] = None,
     format_: FormatOption = None,
     from_target: Annotated[
-        str | None, typer.Option(metavar="TARGET", help="Ask this ejabberd instead of reading a file.")
+        str | None,
+        typer.Option(
+            metavar="TARGET", help="Ask this ejabberd instead of reading a file.", autocompletion=completion.targets
+        ),
     ] = None,
-    user: Annotated[list[str] | None, typer.Option(help="Of the ejabberd only this user; may be repeated.")] = None,
+    user: Annotated[
+        list[str] | None, typer.Option(help="Of the ejabberd only this user; may be repeated.", autocompletion=users)
+    ] = None,
     one_sided: Annotated[
         bool, typer.Option("--one-sided", help="Of the ejabberd also contacts whose subscription is not both.")
     ] = False,
@@ -82,7 +87,9 @@ def import_(
 def export(
     file: Annotated[Path, typer.Argument(metavar="[FILE]", help="A new file; - is stdout.")] = Path("-"),
     format_: FormatOption = None,
-    user: Annotated[list[str] | None, typer.Option(help="Only this user; may be repeated.")] = None,
+    user: Annotated[
+        list[str] | None, typer.Option(help="Only this user; may be repeated.", autocompletion=users)
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Write all rosters to a file, which only you may read, or to stdout.

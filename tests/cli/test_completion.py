@@ -22,6 +22,9 @@ LINES = {
     "dead list --where error=TargetUnr": "dead list --where error=TargetUnreachable",
     "explain-error TargetUnr": "explain-error TargetUnreachable",
     "config init en": "config init env.json",
+    "dead list --where=error=TargetUnr": "dead list --where=error=TargetUnreachable",
+    "enqueue register --target=ej": "enqueue register --target=ejabberd",
+    'queues pause --why "mails go out" rest_': 'queues pause --why "mails go out" rest_other',
 }
 """What is typed, and what it becomes."""
 
@@ -38,19 +41,23 @@ def _filled(store: Client) -> None:
     store.command("SADD", "ns:queues", "rest", "rest_other", "rest$(touch run)", "rest 2", "rest\x1b[2J")
 
 
-def offered(line: str, directory: Path, *, told: str = "fish", word: str = "", redis: str | None = None) -> list[str]:
-    """The lines that the shell's script gets."""
-    asked = {"_RESTBROKER_COMPLETE": f"line_{told}", "_RESTBROKER_LINE": f"restbroker {line}"}
-    environ = {**asked, "_RESTBROKER_WORD": word, **({"RESTBROKER_REDISURL": redis} if redis else {})}
+def offered(line: str, directory: Path, *, redis: str | None = None) -> list[str]:
+    """The lines that the scripts of zsh and fish get."""
+    question = {"_RESTBROKER_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    environ = {
+        **question,
+        "_TYPER_COMPLETE_ARGS": f"restbroker {line}",
+        **({"RESTBROKER_REDISURL": redis} if redis else {}),
+    }
     done = run([], directory=directory, environ=environ)
     assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
+    return [line for line in done.stdout.splitlines() if line]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_tab_completes_in_a_real_shell_after_the_program_installed_it(shell: str, place: Path) -> None:
+def test_tab_completes_in_a_real_shell_that_loads_the_script(shell: str, place: Path) -> None:
     home = place / "home"
-    assert "completion installed in" in shells.install(shell, shells.home(home))
+    shells.install(shell, shells.home(home))
     with shells.opened(shell, home, place) as typing:
         for typed, expected in LINES.items():
             assert typing.completed(f"restbroker {typed}").rstrip() == f"restbroker {expected}"

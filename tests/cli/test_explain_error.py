@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from restbroker.cli import codes
+from restbroker.console import codes
 from tests.support.process import run_here as run
 
 

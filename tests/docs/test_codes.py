@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 
-from restbroker.cli import codes
+from restbroker.console import codes
 from tools.pages import ROOT
 
 # Which argument of what is a code; what is no text there is passed on by one that got it so.

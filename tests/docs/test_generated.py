@@ -4,8 +4,9 @@ import re
 import subprocess
 import tomllib
 
-from restbroker.cli import codes, help_pages
+from restbroker.cli import help_pages
 from restbroker.config import reference as options
+from restbroker.console import codes
 from restbroker.events import registry as sources
 from restbroker.servers import registry
 from restbroker.servers.api import reference as commands

@@ -55,17 +55,20 @@ def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str,
     return clean_environment({**own, **(extra or {})})
 
 
-def install(shell: str, home: Path) -> str:
-    """Runs `restbroker --install-completion` in that shell; its words."""
-    # With a command behind it the shell stays, and is found to be the one that asks.
-    return subprocess.run(
-        [shell, "-c", "restbroker --install-completion; true"],
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout
+def install(shell: str, home: Path) -> None:
+    """Have that shell load what `restbroker completion` prints, as docs/cli.md says."""
+    lines = {"bash": (".bashrc", "", "source <(restbroker completion bash)\n")}
+    lines["zsh"] = (".zshrc", "autoload -U compinit && compinit\n", "source <(restbroker completion zsh)\n")
+    if shell == "fish":
+        script = subprocess.run(
+            ["restbroker", "completion", "fish"], env=environment(home), capture_output=True, text=True, check=True
+        ).stdout
+        file = home / ".config" / "fish" / "completions" / "restbroker.fish"
+        file.parent.mkdir(parents=True)
+        file.write_text(script)
+        return
+    name, *texts = lines[shell]
+    (home / name).write_text("".join(texts))
 
 
 @contextmanager

@@ -1,0 +1,244 @@
+"""What the shell offers while an argument is typed: names from the catalogues, the configuration and Redis.
+
+Parameters name these functions as their `autocompletion`, and Typer calls them at the Tab key. Always holds: nothing is
+changed; no argument of a job and no secret is read out; an error offers nothing and says nothing; only what needs no
+quotes in a shell is offered.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import typer
+
+from restbroker.console.output import one_line
+from restbroker.servers import registry
+
+_MOST: Final = 100
+_REDIS_S: Final = 1.0
+_NETWORK_S: Final = 3.0
+"""For all that is asked of Redis, and for looking up where it is, which has no time-out of its own."""
+_PLAIN: Final = re.compile(r"[\w.,:@/+%=-]+")
+"""What a shell takes as it is; a queue's name with more in it could be run by Enter."""
+_SETS: Final[Mapping[str, Literal["dead", "retry", "schedule"]]] = {
+    "dead": "dead",
+    "retries": "retry",
+    "scheduled": "schedule",
+}
+
+Offer = tuple[str, str]
+"""One candidate, a whole word, and its description, which shells that have room for it show beside."""
+Autocompletion = Callable[[typer.Context, str], list[Offer]]
+
+
+def offer(source: Callable[[typer.Context, str], Iterable[Offer]]) -> Autocompletion:
+    """Make a parameter's `autocompletion` of a function that is called with the command line so far and the beginning
+    of the word; it may yield more than fits.
+    """
+
+    @wraps(source)
+    def offered(ctx: typer.Context, incomplete: str) -> list[Offer]:
+        try:
+            found = [(text, about) for text, about in source(ctx, incomplete) if text.startswith(incomplete)]
+        except Exception:  # noqa: BLE001 - a person who presses Tab wants no traceback in the line
+            return []
+        # Typer reads a description as Rich's markup.
+        return [(text, one_line(about).replace("[", "(")) for text, about in found if _PLAIN.fullmatch(text)]
+
+    return offered
+
+
+def settings(ctx: typer.Context) -> Any:  # noqa: ANN401 - Config, whose module is imported when it is needed
+    """Return the configuration that the line names, behind the verb or before it. Raises `ConfigError`."""
+    from restbroker.console.configured import quietly
+
+    named: list[Path] = []
+    at: Any = ctx
+    while at is not None:
+        path = at.params.get("config")
+        named += [path] if isinstance(path, Path) else []
+        at = at.parent
+    return quietly(named[0] if named else None)
+
+
+@contextmanager
+def store(ctx: typer.Context) -> Iterator[tuple[Any, Any]]:
+    """Give the configuration, and a client that does not wait for long."""
+    from restbroker.operate.connect import open_store
+
+    config = settings(ctx)
+    # Only a thread is not held up by a resolver that does not answer.
+    watch = threading.Timer(_NETWORK_S, os._exit, (0,))
+    watch.daemon = True
+    watch.start()
+    try:
+        with open_store(config, _REDIS_S) as client:
+            yield config, client
+    finally:
+        watch.cancel()
+
+
+@offer
+def targets(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
+    """Offer the configured targets."""
+    for target in settings(ctx).targets:
+        yield target.name, f"{target.kind}, queues: {', '.join(target.queues)}"
+
+
+@offer
+def queues(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
+    """Offer the queues of the configuration, and the others in Redis."""
+    config = settings(ctx)
+    yield from ((name, "served by this configuration") for name in config.queues)
+    from restbroker.errors import RestbrokerError
+    from restbroker.store import queues as stored
+
+    try:
+        with store(ctx) as (_, client):
+            names = stored.names(client)
+    except RestbrokerError:
+        return  # those of the configuration are known all the same
+    yield from ((name, "") for name in sorted(names - {*config.queues}))
+
+
+@offer
+def jids(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
+    """Offer the newest jobs of the sets that the command is about, without those that the line has already."""
+    from restbroker.console.jobs import tokens
+    from restbroker.operate import jobs
+
+    command = ctx.command_path.split()[1]
+    sets = {command: _SETS[command]} if command in _SETS else _SETS
+    typed = {*(ctx.params.get("jids") or ())}
+    with store(ctx) as (config, client):
+        for zset in sets.values():
+            for job in jobs.listed(client, zset, _MOST // len(sets), tokens(config)):
+                if job.jid and job.jid not in typed:
+                    yield job.jid, " ".join(word for word in (job.command, job.error_class) if word)
+
+
+@offer
+def jids_in_progress(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
+    """Offer the jobs that processes have in hand."""
+    from restbroker.console.jobs import tokens
+    from restbroker.operate import processes as operate
+
+    with store(ctx) as (config, client):
+        for process in operate.processes(client, tokens(config)):
+            for one in islice(process.jobs, _MOST):
+                if one.job.jid:
+                    yield one.job.jid, f"{one.name or ''} in hand of {process.name}"
+
+
+@offer
+def processes(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
+    """Offer the processes that Redis knows."""
+    from restbroker.console.jobs import tokens
+    from restbroker.operate import processes as operate
+
+    with store(ctx) as (config, client):
+        for process in operate.processes(client, tokens(config)):
+            yield process.name, process.version or ""
+
+
+@offer
+def sources(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
+    """Offer the configured sources of events."""
+    events = settings(ctx).events
+    yield from ((one.name, one.kind) for one in (events.sources if events else ()))
+
+
+@offer
+def conditions(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
+    """Offer `error=`, and behind it what may stand there; this form needs no quotes."""
+    from restbroker.operate import where
+
+    field, sign, _ = incomplete.partition("=")
+    if not sign:
+        yield from ((f"{name}=", "") for name in (*where.FIELDS, *(f"{name}!" for name in where.TEXTS)))
+        return
+    values: Mapping[str, Autocompletion] = {"queue": queues, "target": targets, "command": commands, "jid": jids}
+    name = field.removesuffix("!")
+    found: Iterable[Offer] = ()
+    if name == "error":
+        from restbroker.console import codes
+
+        found = ((code, "") for code in codes.names())
+    elif name in where.TIMES:
+        found = (("today", ""), ("yesterday", ""))
+    elif name in values:
+        found = values[name](ctx, "")
+    yield from ((f"{field}={text}", about) for text, about in found)
+
+
+@offer
+def commands(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
+    """Offer the commands of the configured targets; without a configuration, of all kinds."""
+    yield from ((name, "") for name in sorted({name for one in _catalogues(ctx) for name in one.commands}))
+
+
+def _catalogues(ctx: typer.Context, command: str = "") -> list[Any]:
+    from restbroker.errors import RestbrokerError
+
+    target = ctx.params.get("target")
+    try:
+        chosen = [one for one in settings(ctx).targets if target in (None, one.name)]
+    except RestbrokerError:
+        chosen = []
+    found = [registry.catalogue_of(one, None, command) for one in chosen]
+    return found or [registry.catalogue(kind) for kind in registry.KINDS]
+
+
+@offer
+def first_word(ctx: typer.Context, incomplete: str) -> Iterable[Offer]:
+    """Offer the command; what follows it has no names."""
+    return () if ctx.params.get("words") else commands(ctx, incomplete)
+
+
+@offer
+def words(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
+    """Offer `user=` and its like, of the command in front; behind `=@` the names of files."""
+    name, sign, value = incomplete.partition("=")
+    if sign and value.startswith("@"):
+        yield from ((f"{name}=@{path}", "") for path in _files(value[1:]))
+        return
+    command = str(ctx.params.get("command") or "")
+    taken = {word.partition("=")[0].removesuffix(":") for word in ctx.params.get("words") or ()}
+    for catalogue in _catalogues(ctx, command):
+        spec = catalogue.commands.get(catalogue.name_in(command))
+        for argument in () if spec is None else spec.arguments:
+            if argument.name not in taken:
+                taken.add(argument.name)
+                # What is typed in the line stands in the shell's history.
+                sign = "=@" if argument.secret else "="
+                yield (
+                    argument.name + sign,
+                    argument.type + (", optional" if argument.optional else "") + ", secret" * argument.secret,
+                )
+
+
+def _files(typed: str) -> Iterator[str]:
+    """The names of files that begin like this; folders end with a stroke."""
+    folder = Path(typed if typed.endswith("/") else Path(typed).parent)
+    prefix = typed[: typed.rfind("/") + 1]
+    for path in islice(sorted(folder.iterdir()), 1000):
+        yield prefix + path.name + ("/" if path.is_dir() else "")
+
+
+@offer
+def kinds(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands them over
+    """Offer the kinds of servers."""
+    yield from ((kind, "") for kind in registry.KINDS)
+
+
+@offer
+def tags(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
+    """Offer the tags of commands."""
+    for catalogue in _catalogues(ctx):
+        yield from ((tag, "") for tag in sorted({tag for spec in catalogue.commands.values() for tag in spec.tags}))
