@@ -208,14 +208,13 @@ lint: $(VENV)/.dev ## Check style, types and who imports whom
 	@printf "$(BIN)/mypy "; $(DOTS) $(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample, the codes of explain-error and the ready-made help anew
+reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample and the codes of explain-error anew
 	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.servers import registry; \
 		from restbroker.servers.api import reference as commands; \
 		from restbroker.events import registry as sources; \
 		from restbroker.telemetry import reference as telemetry; \
 		reference.write(registry.kinds(), sources.kinds()); telemetry.write(); commands.write()'
 	@PYTHONPATH=. $(BIN)/python -m tools.code_tables
-	@PYTHONPATH=. $(BIN)/python -m tools.help_texts
 
 site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" shows it on port 8000 instead
 	@echo "Making the site of README and docs"
@@ -236,7 +235,7 @@ format: $(VENV)/.dev ## Format the code and mend what ruff can
 	$(BIN)/ruff check --fix .
 
 RESOLVE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	--no-emit-index-url --no-emit-find-links
+	--no-emit-index-url --no-emit-find-links -c requirements/held.in
 COMPILE := $(RESOLVE) pyproject.toml requirements/build.in
 
 locks: ## Pin the newest versions anew (needs uv); UPGRADE=1 raises all of them

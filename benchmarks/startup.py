@@ -23,8 +23,6 @@ _OTHERS: Final[Mapping[str, Sequence[str]]] = {
     "--help": ("--help",),
     "explain-error TimedOut": ("explain-error", "TimedOut"),
     "commands register": ("commands", "register"),
-    "enqueue --help, made anew": ("enqueue", "--json", "--help"),
-    "dead retry --help, made anew": ("dead", "retry", "--json", "--help"),
 }
 _TAB: Final = {
     "Tab behind `en`": "en",

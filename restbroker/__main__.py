@@ -19,15 +19,10 @@ def main() -> None:
         import signal
 
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from restbroker.cli import help_pages
     from restbroker.console import output
 
-    page = help_pages.ready(sys.argv[1:])
     try:
         with output.whole():
-            if page is not None:
-                output.data(page)
-                return
             from restbroker.cli.app import command_line
 
             command_line().main(prog_name="restbroker")

@@ -1,1 +1,1 @@
-"""What writes pages, manual and ready-made help from the code, and what tells of the code: `make` runs it."""
+"""What writes pages and manual from the code, and what tells of the code: `make` runs it."""

@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from typer import _click
-from typer.core import TyperGroup
+import typer
 
 from restbroker.cli.app import COMMANDS, command_line, load
-from restbroker.cli.examples import examples
+from restbroker.cli.examples import Command, examples, parts
 from restbroker.console.exits import MEANINGS
 from tools.pages import ROOT
 
@@ -53,19 +52,18 @@ def _whole() -> str:
 
 def _of_command(name: str) -> str:
     command, context = load(name), _context(_TOP)
-    parts = [*_begin(f"restbroker-{name}", "1", COMMANDS[name].rstrip(".")), *_section("SYNOPSIS", ())]
-    parts += _usage(command, context, name)
-    parts += _section("DESCRIPTION", _paragraphs(command.help or ""))
-    parts += _section("OPTIONS", _terms(_options(command, context)))
-    if isinstance(command, TyperGroup):
-        for verb, below in command.commands.items():
-            parts += [f'.SH "{_plain(f"{name} {verb}").upper()}"', *_usage(below, context, f"{name} {verb}")]
-            parts += [".PP", *_paragraphs(below.help or ""), *_terms(_options(below, context))]
-            parts += [".PP", "Examples:", *_examples(f"{name} {verb}")]
-    parts += _section("EXAMPLES", _examples(name))
-    parts += _section("EXIT STATUS", ["See restbroker(1)."])
-    parts += _section("SEE ALSO", ["restbroker(1), restbroker-env.json(5)"])
-    return _joined(parts)
+    lines = [*_begin(f"restbroker-{name}", "1", COMMANDS[name].rstrip(".")), *_section("SYNOPSIS", ())]
+    lines += _usage(command, context, name)
+    lines += _section("DESCRIPTION", _paragraphs(command.help or ""))
+    lines += _section("OPTIONS", _terms(_options(command, context)))
+    for verb, below in parts(command).items():
+        lines += [f'.SH "{_plain(f"{name} {verb}").upper()}"', *_usage(below, context, f"{name} {verb}")]
+        lines += [".PP", *_paragraphs(below.help or ""), *_terms(_options(below, context))]
+        lines += [".PP", "Examples:", *_examples(f"{name} {verb}")]
+    lines += _section("EXAMPLES", _examples(name))
+    lines += _section("EXIT STATUS", ["See restbroker(1)."])
+    lines += _section("SEE ALSO", ["restbroker(1), restbroker-env.json(5)"])
+    return _joined(lines)
 
 
 def _of_file() -> str:
@@ -112,17 +110,17 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
     return [f'.SH "{title}"', *within] if within or title in ("SYNOPSIS", "DESCRIPTION") else []
 
 
-def _context(name: str) -> _click.Context:
-    return _click.Context(command_line(), info_name=name)
+def _context(name: str) -> typer.Context:
+    return typer.Context(command_line(), info_name=name)
 
 
-def _usage(command: _click.Command, parent: _click.Context, path: str) -> list[str]:
-    pieces = command.collect_usage_pieces(_click.Context(command, parent=parent, info_name=path))
+def _usage(command: Command, parent: typer.Context, path: str) -> list[str]:
+    pieces = command.collect_usage_pieces(typer.Context(command, parent=parent, info_name=path))
     return [_bold(f"restbroker {path}"), _line(" ".join(pieces))]
 
 
-def _options(command: _click.Command, parent: _click.Context) -> Iterator[tuple[str, str]]:
-    context = _click.Context(command, parent=parent, info_name=command.name)
+def _options(command: Command, parent: typer.Context) -> Iterator[tuple[str, str]]:
+    context = typer.Context(command, parent=parent, info_name=command.name)
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
         if record is not None:

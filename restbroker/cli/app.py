@@ -5,18 +5,18 @@ has `app`, a `typer.Typer(add_completion=False)`, and imports at its top only wh
 """
 
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from typer import _click  # Typer 0.29 carries its own click; the public package "click" is another one.
 from typer.core import TyperCommand, TyperGroup
 
 from restbroker import __version__
 from restbroker.cli import examples
-from restbroker.cli.values import read_plainly
 from restbroker.console.exits import MEANINGS
 
-Arguments = list[str]
+# Older releases of Typer take them from click, newer ones bring their own: no name is public in all of them.
+_Context = Any
+_Command = Any
 
 COMMANDS = {
     "run": "Serve the queues until told to stop.",
@@ -52,7 +52,7 @@ COMMANDS = {
 class LazyGroup(TyperGroup):
     """A group whose commands are stand-ins with a name and a help line until one of them is resolved."""
 
-    def list_commands(self, ctx: _click.Context) -> list[str]:  # noqa: ARG002  the overridden method's signature
+    def list_commands(self, ctx: _Context) -> list[str]:  # noqa: ARG002  the overridden method's signature
         """Every command of the table, in the table's order."""
         for name, line in COMMANDS.items():
             # "Did you mean" reads `self.commands` itself, so the stand-ins must be there, not only be made on demand.
@@ -60,28 +60,26 @@ class LazyGroup(TyperGroup):
                 self.add_command(TyperCommand(name, help=line, short_help=line))
         return list(COMMANDS)
 
-    def get_command(self, ctx: _click.Context, cmd_name: str) -> _click.Command | None:
+    def get_command(self, ctx: _Context, cmd_name: str) -> _Command:
         """The stand-in of this name, or None."""
         self.list_commands(ctx)
         return super().get_command(ctx, cmd_name)
 
-    def resolve_command(
-        self, ctx: _click.Context, args: Arguments
-    ) -> tuple[str | None, _click.Command | None, Arguments]:
+    def resolve_command(self, ctx: _Context, args: list[str]) -> tuple[str | None, _Command, list[str]]:
         """The real command in place of its stand-in. Raises click's UsageError, with a suggestion, for others."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else load(name), rest
 
 
-def load(name: str) -> _click.Command:
+def load(name: str) -> examples.Command:
     """Imports the command of this name, which must be in the table."""
     app: typer.Typer = import_module(f"restbroker.cli.{name.replace('-', '_')}").app
     app.rich_markup_mode = None
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     command.name = name
     examples.add(command, name)
-    read_plainly(command)
-    return command
+    found: examples.Command = command
+    return found
 
 
 def _show_version(asked: bool) -> None:
@@ -106,14 +104,14 @@ def _exit_codes() -> str:
     return examples.epilog("Exit codes:", tuple(f"{code:<4d} {meaning}" for code, meaning in MEANINGS.items()))
 
 
-def command_line() -> _click.Command:
+def command_line() -> TyperGroup:
     """The whole command line, ready for `.main(args)`."""
     # Rich help costs 100 ms, and draws boxes into pipes; the commands' help is kept plain by `load`.
     app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
     app.callback()(_root)
-    root = typer.main.get_command(app)
+    root: Any = typer.main.get_command(app)
     # Typer answers the shell's questions where it has these options; their scripts are not for us (see completion.py).
     root.params = [one for one in root.params if one.name not in ("install_completion", "show_completion")]
     root.epilog = f"{_examples()}\n\n{_exit_codes()}"
-    read_plainly(root)
-    return root
+    found: TyperGroup = root
+    return found

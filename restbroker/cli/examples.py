@@ -4,20 +4,20 @@ Called by `cli.app` when a command is loaded. Always holds: a command's help has
 it is asked for; a test has each line read by its own command.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from typer import _click  # see cli.app
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 _FILE: Final = Path(__file__).with_name("examples.txt")
+Command = TyperCommand | TyperGroup
 _AS_IT_IS: Final = "\b\n"
 """What has click keep the line breaks of a paragraph."""
 
 
-def add(command: _click.Command, path: str) -> None:
+def add(command: Command, path: str) -> None:
     """Gives the command of this path (`dead retry`), and those below it, their examples."""
     found = examples()
     for name, one in walk(command, path):
@@ -26,12 +26,17 @@ def add(command: _click.Command, path: str) -> None:
             one.epilog = epilog("Examples:", lines)
 
 
-def walk(command: _click.Command, path: str) -> Iterator[tuple[str, _click.Command]]:
+def walk(command: Command, path: str) -> Iterator[tuple[str, Command]]:
     """The command and all below it, each with its path."""
     yield path, command
-    if isinstance(command, TyperGroup):
-        for name, part in command.commands.items():
-            yield from walk(part, f"{path} {name}")
+    for name, part in parts(command).items():
+        yield from walk(part, f"{path} {name}")
+
+
+def parts(command: Command) -> Mapping[str, Command]:
+    """The commands right below this one, by their names."""
+    found: Mapping[str, Any] = command.commands if isinstance(command, TyperGroup) else {}
+    return found
 
 
 @cache

@@ -9,11 +9,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
-from typer.core import TyperGroup
-
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.cli import app
 from restbroker.cli.app import COMMANDS
+from restbroker.cli.examples import parts
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
@@ -112,12 +111,13 @@ def _own(words: list[str]) -> list[str]:
 
 def _options_of(words: list[str]) -> Iterator[str]:
     """Every option of the command that these words begin with."""
-    command = LOADED[words[0]]
+    command: Any = LOADED[words[0]]
+    below = parts(command)
     alone = len(words) == 1 or words[1].startswith("-")
     if isinstance(command, ListsFirst) and alone:
-        command = command.commands["list"]
-    elif isinstance(command, TyperGroup) and not (alone and (len(words) > 1 or command.invoke_without_command)):
-        command = command.commands[words[1]]
+        command = below["list"]
+    elif below and not (alone and (len(words) > 1 or command.invoke_without_command)):
+        command = below[words[1]]
     yield from ("--help", *(option for parameter in command.params for option in parameter.opts))
 
 

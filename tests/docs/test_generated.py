@@ -1,17 +1,16 @@
-"""What is made from the code is what the code says now: pages, manual, ready-made help, codes, locks."""
+"""What is made from the code is what the code says now: pages, manual, codes, locks."""
 
 import re
 import subprocess
 import tomllib
 
-from restbroker.cli import help_pages
 from restbroker.config import reference as options
 from restbroker.console import codes
 from restbroker.events import registry as sources
 from restbroker.servers import registry
 from restbroker.servers.api import reference as commands
 from restbroker.telemetry import reference as telemetry
-from tools import code_tables, help_texts, man_pages
+from tools import code_tables, man_pages
 from tools.pages import ROOT
 
 
@@ -23,7 +22,6 @@ def test_what_make_reference_and_make_man_write_is_up_to_date() -> None:
         ROOT / "docs" / "telemetry.md": telemetry.markdown(),
         ROOT / commands.PAGE: commands.page(),
         codes.FILE: code_tables.written(),
-        help_pages.FILE: help_texts.written(),
         **{man_pages.FOLDER / name: text for name, text in man_pages.pages().items()},
     }
     assert [str(file) for file, text in made.items() if file.read_text("utf-8") != text] == [], "make reference man"

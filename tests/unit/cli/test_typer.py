@@ -1,0 +1,98 @@
+"""restbroker uses what Typer offers in public, and so stands beside other programs that use Typer.
+
+`make versions` runs this with the lowest and the highest release that pyproject.toml allows.
+"""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from restbroker.cli.app import COMMANDS
+
+ROOT = Path(__file__).parents[3]
+PUBLIC = {"typer", "typer.core"}
+BESIDE = """
+import sys, typer
+from restbroker.cli.app import command_line
+
+command_line()
+app = typer.Typer()
+
+@app.command()
+def double(number: int) -> None:
+    print(2 * number)
+
+app(prog_name="small")
+"""
+
+
+def run(command: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments."""
+    return subprocess.run(
+        [sys.executable, *command],
+        env={**os.environ, **environ},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}._" if name.name.startswith("_") else node.module for name in node.names)
+
+
+def test_no_private_name_of_typer_is_imported() -> None:
+    for folder in ("restbroker", "tools"):
+        for file in (ROOT / folder).rglob("*.py"):
+            names = {name for name in imported(ast.parse(file.read_text("utf-8"))) if name.split(".")[0] == "typer"}
+            assert names <= PUBLIC, file
+
+
+def test_a_small_program_in_the_same_process_works_as_if_restbroker_was_not_there() -> None:
+    assert run(["-c", BESIDE, "21"]).stdout == "42\n"
+    assert run(["-c", BESIDE, "many"]).returncode == 2
+    script = run(["-c", BESIDE], _SMALL_COMPLETE="source_bash").stdout
+    assert "small" in script
+    assert "restbroker" not in script
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_is_printed_by_each_command(name: str) -> None:
+    done = run(["-m", "restbroker", *name.split(), "--help"])
+    assert done.returncode == 0, done.stderr
+    assert f"restbroker {name}".rstrip() in done.stdout
+
+
+def test_a_command_line_that_cannot_be_used_ends_with_2_and_says_what_is_meant() -> None:
+    rows: list[tuple[str, str]] = [
+        ("enqeue", "'enqueue'"),
+        ("dead list --limit x", "--limit"),
+        ("completion tcsh", "'bash'"),
+        ("stats --nonsense", "--nonsense"),
+    ]
+    for line, said in rows:
+        done = run(["-m", "restbroker", *line.split()])
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+
+
+def test_typer_answers_what_the_scripts_ask() -> None:
+    for line, answer in (
+        ("enqueu", "enqueue"),
+        ("completion ", "bash zsh fish"),
+        ("explain-error TargetUnr", "TargetUnreachable"),
+    ):
+        question = {"COMP_WORDS": f"restbroker {line}", "COMP_CWORD": "9999" if line.endswith(" ") else "-1"}
+        done = run(["-m", "restbroker"], _RESTBROKER_COMPLETE="complete_bash", **question)
+        assert done.stdout.split() == answer.split()
