@@ -102,8 +102,13 @@ def payload(
             return bare(fields, command, queue, secrets)
         name = named(fields, command or command_of(fields)).get(DISPLAY_FIELD)
         hides = redact.hides_of(own, secrets)
+        few = {key: _cut(fields[key], _LIMITS[0], _LIMITS[0].levels) for key in (*_TEXTS, "tags") if key in fields}
+        # The arguments as they are: a name that is cut away may say what is secret of those left.
+        few |= {"args": fields["args"]} if "args" in fields else {}
+        masked = redact.job(few, spec, show_bodies=show_bodies, hides=hides)
+        numbers = _numbers(fields)
         for limits in _LIMITS:
-            raw = rubyjson.dumps(_shown(fields, name, queue, hides, limits, spec, show_bodies=show_bodies))
+            raw = rubyjson.dumps({**_shown(masked, name, queue, hides[1], limits), **numbers})
             if len(raw) <= LIMIT_BYTES:
                 return raw
         return bare(fields, command, queue, secrets)
@@ -123,20 +128,8 @@ def bare(fields: Mapping[str, Json], command: str, queue: str, secrets: Spelled,
     return rubyjson.dumps({**shown, "args": [args], **_numbers(fields)})
 
 
-def _shown(
-    fields: Mapping[str, Json],
-    name: Json,
-    queue: str,
-    hides: tuple[Hide, Hide],
-    limits: _Limits,
-    spec: CommandSpec | None,
-    *,
-    show_bodies: bool,
-) -> dict[str, Json]:
-    hide = hides[1]
+def _shown(masked: Mapping[str, Json], name: Json, queue: str, hide: Hide, limits: _Limits) -> dict[str, Json]:
     characters = limits.characters
-    cut = {key: _cut(fields[key], limits, limits.levels) for key in (*_TEXTS, "args", "tags") if key in fields}
-    masked = redact.job(cut, spec, show_bodies=show_bodies, hides=hides)
     texts = {key: hide(value, characters) for key, value in masked.items() if key in _TEXTS and isinstance(value, str)}
     shown: dict[str, Json] = {"class": repair.UNNAMED_CLASS}
     shown |= {key: repair.without_tags(text) for key, text in texts.items()}
@@ -145,11 +138,11 @@ def _shown(
     if isinstance(name, str):
         shown[DISPLAY_FIELD] = repair.without_tags(hide(_cut_text(name), characters))
     shown["queue"] = repair.without_tags(hide(queue, characters))
-    shown["args"] = hiding.everywhere(masked["args"], hide, characters)
-    tags = masked.get("tags")
+    shown["args"] = hiding.everywhere(_cut(masked["args"], limits, limits.levels), hide, characters)
+    tags = _cut(masked.get("tags"), limits, limits.levels)
     if isinstance(tags, list):
         shown["tags"] = [repair.without_tags(hide(tag, characters)) for tag in tags if isinstance(tag, str)]
-    return {**shown, **_numbers(fields)}
+    return shown
 
 
 def _numbers(fields: Mapping[str, Json]) -> dict[str, Json]:

@@ -31,7 +31,12 @@ _MOST_LOOKS = 1_000_000
 """So often a spelling is looked for in the texts of one job or answer: that takes a tenth of a second."""
 # Line breaks of every kind, other control characters, and what turns the direction of writing.
 _UNSEEMLY = re.compile("[\\s\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
-_CREDENTIALS = re.compile(r"(?i)\b(basic|bearer)\s+[a-z0-9+/=._~-]{4,}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
+# Behind the scheme a word of prose is none: "Basic training is over".
+_CREDENTIALS = re.compile(
+    r"\b(?i:basic|bearer)\s+(?!(?:[A-Z]+|[A-Za-z]?[a-z]{0,19})(?![A-Za-z0-9+/=_~]|[.-][A-Za-z0-9]))[A-Za-z0-9+/=._~-]{4,}"
+    r"|(?i:authorization)\W{1,4}((?i:basic|bearer)\s+[^\s\"']+)"
+    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
+)
 # Where somebody cut a text, also behind its quotes or in brackets: `...`, ` (...)`, `[truncated 9 chars]`.
 _CUT_MARK = re.compile(r"""["']?\s?[\[(<]?(?:\.{2,}+|[\u2025\u2026]|truncated)[\])>]?\s?""")
 _CUT = 1024
@@ -39,8 +44,10 @@ Spelled: TypeAlias = frozenset[Spelling]
 _IN_PIECES = ""
 _SHOWN = "(?!)"
 """In a pattern's place: any six characters in a row of it are masked, or none that are of this."""
+_OF_TEXTS = (_IN_PIECES, _SHOWN)
+_SHORTEST = 3
 _SHORT = re.compile(r"(?<!\w)(?=\w*\d)\w{3,5}(?!\w)")
-"""Shorter words with a digit, as a PIN is, are masked where they stand alone."""
+"""Shorter words with a digit, as a PIN is, are masked where they stand alone, and so are short lines."""
 _CODED = re.compile(r"(?i)(?<!\w)(?:basic|apikey) +[a-z0-9+/=]{8,}")
 _NAMES = frozenset(
     name[at : at + SHORTEST_ANYWHERE]
@@ -55,7 +62,9 @@ Hide: TypeAlias = Callable[[str, int], str]
 
 @attrs.frozen
 class Text:
-    """A text that names a secret, nobody knows where in it. `shown`: words that other arguments show."""
+    """A text that names a secret, or several, each on its line; nobody knows where in it that is. `shown`: words that
+    other arguments show.
+    """
 
     text: str
     shown: frozenset[str] = frozenset()
@@ -117,7 +126,7 @@ def taken_out(message: str, known: Spelled) -> str:
 
 def beginning(text: str, known: Spelled) -> str:
     """A masked text that was cut, without its end: the beginning of a secret may be left there."""
-    longest = max((len(spelling) for spelling, pattern in known if pattern != _IN_PIECES), default=0)
+    longest = max((len(spelling) for spelling, pattern in known if pattern not in _OF_TEXTS), default=0)
     # Eight characters may stand for one; a secret that is long, as a ticket, has few of which this is so.
     return text[: max(0, len(text) - max(longest, min(8 * longest, _CUT)))]
 
@@ -164,7 +173,7 @@ def everywhere(value: Json, hide: Hide, limit: int) -> Json:
 
 def _without(line: str, hidden: _Sought, rounds: int) -> str:
     # Both in the text as it came: either may end within the other, and would leave its rest.
-    found = [one.span() for one in _CREDENTIALS.finditer(line)]
+    found = [one.span(one.lastindex or 0) for one in _CREDENTIALS.finditer(line)]
     return _covered(line, found + _known(line, hidden, rounds))
 
 
@@ -231,8 +240,9 @@ def _begun(text: str, spellings: list[str], first: set[str]) -> int:
 def _of_text(told: Text) -> Iterator[Spelling]:
     """What is masked of a text that names a secret: nobody knows where in it that stands."""
     short: set[str] = set()
-    for form in escapes.forms(told.text):
+    for form in chain(*map(escapes.forms, {told.text, SURROGATE.sub("\ufffd", told.text)})):
         short.update(_SHORT.findall(form))
+        short.update(line for line in form.split("\n") if _SHORTEST <= len(line) < SHORTEST_ANYWHERE)
         short.update(chain.from_iterable(headers.alone(header) for header in _CODED.findall(form)))
         # In a form "+" is a blank.
         for whole in {form, form.replace("+", " "), *coded(form.encode("utf-8", "replace"))}:
@@ -247,10 +257,9 @@ def _of_text(told: Text) -> Iterator[Spelling]:
 @lru_cache(maxsize=8)  # asked two or three times about the same answer
 def _sought(known: Spelled) -> _Sought:
     # Masking a short one first would leave the rest of a longer one that contains it.
-    whole = sorted((one for one in known if one[1] not in (_IN_PIECES, _SHOWN)), key=lambda one: -len(one[0]))
+    whole = sorted((one for one in known if one[1] not in _OF_TEXTS), key=lambda one: -len(one[0]))
     sought, shown = (
-        frozenset[str]().union(*(_pieces(text) for text, pattern in known if pattern == marked))
-        for marked in (_IN_PIECES, _SHOWN)
+        frozenset[str]().union(*(_pieces(text) for text, pattern in known if pattern == marked)) for marked in _OF_TEXTS
     )
     return _Sought(whole, sought - shown - _NAMES)
 

@@ -1,11 +1,14 @@
-"""What counts as a secret's name, by which words a field names what it holds, and which texts name a secret.
+"""What counts as a secret's name, and which texts name a secret.
 
 Asked by all that hides secrets: `job.redact` for arguments, `job.hiding` for headers and answers. Always holds: no
 notation is known here; nothing raises, and the time grows with the length alone.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
+
+import attrs
 
 from restbroker.job import escapes
 
@@ -19,50 +22,59 @@ BODY_NAMES: Final = frozenset(
 """Arguments that are message texts, in small letters; of an event, `raw` is what its server sent, texts under any name
 among it.
 """
-PRIVATE: Final = "text-private"
-"""The type of a data form's field that is a password (XEP-0004), whatever the field is called."""
-NAMING: Final = frozenset(
-    {
-        *("var", "name", "key", "field", "option", "property", "propertyname", "propertykey"),
-        *("setting", "variable", "attribute", "parameter", "param", "header", "path"),
-    }
+VALUES: Final = frozenset({"value", "values", "val", "content", "text", "variables"})
+"""Arguments that hold what another one names: an option's value, the variables of a document."""
+# `text-private`: the type of a data form's field that is a password, whatever it is called (XEP-0004).
+_IN_TEXTS: Final = (
+    *("passw", "passphrase", "passcode", "passkey", "pwd", "secret", "token", "credential", "authorization", "cookie"),
+    *(f"{word}{between}key" for word in ("api", "private") for between in ("", "_", "-")),
+    *("streamid", "stream_id", "text-private"),
 )
-VALUES: Final = frozenset({"value", "values", "val", "content", "text", "cdata", "cdata-section", "t", "0", ""})
-"""The members of a field: what names it, and what it holds. See `bare`."""
+# In prose and names of hosts "pass" is a part of words: passed, compass, Passau.
+_PASS: Final = re.compile(
+    r"[Pp][Aa][Ss][Ss](?:[Ee]\b|(?![a-z])(?i:(?<!\bcompass)(?<!\bbypass)(?<!\btrespass)(?<!\boverpass)"
+    r"(?<!\bsurpass)(?<!\bunderpass)))"
+)
 # What prose and JIDs are made of besides letters and digits. Any other sign may put a value beside a name.
 _SIGN: Final = re.compile(r"[^\w \t.,!?@-]")
-# In prose and names of hosts "pass" is a part of words: passed, compass, Passau.
-_IN_TEXTS: Final = re.compile(
-    r"(?i:pass(?:w|phrase|code|key|e\b)|pwd|secret|token|credential|(?:api|private)[_-]?key|authorization|cookie)"
-    r"|(?i:stream_?id|(?<!com)(?<!by)(?<!tres)(?<!over)(?<!sur)(?<!under)pass)(?![a-z])|text-private"
-)
-_ATTRIBUTES: Final = frozenset({"$", "@", ":@", "@attributes", "_attributes", "attributes"})
+_ADDRESS: Final = re.compile(r"[\w.-]++@[\w.-]++/")
+_WORD: Final = re.compile(r"@?[^\s@=<>{}\"'&,;/]{1,200}")
 
 
 def is_secret(name: str) -> bool:
-    """Whether what is called so is secret, in arguments and headers."""
+    """Return whether what is called so is secret, in arguments and headers."""
     return _SECRET.search(name.lower()) is not None
 
 
-def has_a_name(text: str) -> bool:
-    """Whether a secret's name, plain or escaped, is in a text."""
-    return any(map(_IN_TEXTS.search, escapes.forms(text)))
+@attrs.frozen
+class Finder:
+    """Finds names of secrets in the members and texts of a job. `reads_escapes`: also where they are escaped."""
+
+    reads_escapes: bool
+
+    def is_secret(self, name: str) -> bool:
+        """Return whether the member of this name is secret."""
+        return any(map(is_secret, self._forms(name)))
+
+    def has_a_name(self, text: str) -> bool:
+        """Return whether a secret's name is in a text."""
+        return any(map(_has_a_name, self._forms(text)))
+
+    def names_a_secret(self, text: str) -> bool:
+        """Return whether a secret's name is in a text that has any sign but `. , ! ? - _ @` and the `/` of a JID: the
+        secret may be there, too, whatever the notation.
+        """
+        address = _ADDRESS.match(text)
+        return _SIGN.search(text, address.end() if address else 0) is not None and self.has_a_name(text)
+
+    def is_a_name(self, text: str) -> bool:
+        """Return whether a secret's name is in a text that is one word, and no address."""
+        return self.has_a_name(text) and any(map(_WORD.fullmatch, self._forms(text)))
+
+    def _forms(self, text: str) -> Iterable[str]:
+        return escapes.forms(text) if self.reads_escapes else (text,)
 
 
-def names_a_secret(text: str) -> bool:
-    """Whether a secret's name is in a text that has any sign but `. , ! ? - _ @`, beside it or not: whatever the
-    notation, the secret may be there, too.
-    """
-    return _SIGN.search(text) is not None and has_a_name(text)
-
-
-def bare(word: str) -> str:
-    """A member's name as `NAMING` and `VALUES` have it: programs that make JSON of XML put a sign before it, or have
-    nothing but a sign for a text (`@var`, `-var`, `_text`, `__content__`, `#text`, `$t`, `_`).
-    """
-    return word.lower().lstrip("@_#$-").rstrip("_")
-
-
-def holds_attributes(word: str) -> bool:
-    """Whether such programs keep an element's attributes in the member of this name."""
-    return word in _ATTRIBUTES
+def _has_a_name(text: str) -> bool:
+    small = text.casefold()
+    return any(name in small for name in _IN_TEXTS) or ("pass" in small and _PASS.search(text) is not None)

@@ -1,91 +1,223 @@
 """What of a job is secret, and the job as it may be shown. What is known to be secret is hidden by `job.hiding`.
 
 Called by connectors for the secrets of a call, by `job.display`, the stats page and the command line for jobs. Always
-holds: what the catalogue or an argument's name says to be secret is masked wherever it stands, and so are message texts
-unless they are asked for.
+holds: what the catalogue or an argument's name says to be secret is masked wherever it stands, of an argument that
+names a secret otherwise nothing is shown, and message texts are masked unless they are requested.
 """
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
 
 import attrs
 
 from restbroker.job import endpoint, headers, hiding, names, rubyjson, signing
 from restbroker.job.command import CommandSpec
-from restbroker.job.hiding import EXCERPT_LIMIT, MASK, Hide, Secret, Spelled
+from restbroker.job.escapes import MOST_CHARACTERS
+from restbroker.job.hiding import EXCERPT_LIMIT, MASK, MOST_SECRETS, Hide, Secret, Spelled
 from restbroker.job.json_types import Json
-from restbroker.job.names import BODY_NAMES, NAMING, PRIVATE, VALUES, bare
+from restbroker.job.names import BODY_NAMES, VALUES
 from restbroker.job.outcome import Reason
 from restbroker.job.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
-_VARIABLES = "variables"
 _OWN = ("class", "jid", "queue", "retry_queue", "display_class", "error_class", "error_message")
 """Sidekiq's fields of a job that are texts, and no producer's."""
-_NAME = re.compile(r"[\w.\[\]-]{1,80}")
 _WORD = re.compile(r"[^\s@/]+(?:[@/]\S+)?")
 _SHORTEST_WORD = 3
 _MOST_WORDS = 100
 
 
-@attrs.define(eq=False)
-class _Found:
-    """What was found in a job's arguments: `secrets`, `texts` that name one, and the `words` of what is shown."""
+@attrs.frozen
+class _View:
+    """Masks what is secret in arguments. `spec` is what the catalogue says of their command."""
 
+    finder: names.Finder
+    spec: CommandSpec | None
+    show_bodies: bool
+
+    def arguments(self, values: Mapping[str, Json], also: frozenset[str] = frozenset()) -> list[tuple[str, Json]]:
+        """Return each with its name, in order."""
+        return [
+            (self._name(name), MASK if is_secret or self._is_hidden(name) else self.argument(value))
+            for name, value, is_secret in _members(self.finder, self.spec, values, also)
+        ]
+
+    def argument(self, value: Json) -> Json:
+        """Return one that is not secret by its name."""
+        return MASK if _names_a_secret(self.finder, value) else self._nested(value)
+
+    def by_name(self, members: Mapping[str, Json]) -> dict[str, Json]:
+        """Return the members of an object."""
+        return {
+            self._name(name): MASK if self.finder.is_secret(name) or self._is_hidden(name) else self._nested(value)
+            for name, value in members.items()
+        }
+
+    def args(self, args: list[Json], hide: Hide) -> list[Json]:
+        """Return a job's `args`, the endpoint as `hide` shows it."""
+        shown = [self.argument(one) for one in args[3:]]
+        if len(args) > 2:
+            shown.insert(0, MASK if signing.read(args[2]) is None else args[2])
+        if len(args) > 1:
+            shown.insert(0, self._given(args[1]))
+        return [self._first(args[0], hide), *shown] if args else []
+
+    def _name(self, name: str) -> str:
+        """Return the name, but for one that holds more than a name."""
+        return MASK if self.finder.names_a_secret(name) else name
+
+    def _is_hidden(self, name: str) -> bool:
+        return not self.show_bodies and name.lower() in BODY_NAMES
+
+    def _nested(self, value: Json) -> Json:
+        match value:
+            case dict():
+                return self.by_name(value)
+            case [str(name), inner] if not isinstance(inner, list | dict) and self._is_hidden(name):
+                # May be a pair of name and value.
+                return [name, MASK]
+            case list():
+                return [self._nested(item) for item in value]
+            case str() if self.finder.names_a_secret(value):
+                return MASK
+            case _:
+                return value
+
+    def _given(self, raw: Json) -> Json:
+        """Return a job's arguments in the form that they have."""
+        given = _parsed(raw) if isinstance(raw, str) else raw
+        named = _named(given)
+        if (given is None and raw is not None) or _is_odd(given):
+            return MASK
+        if named is None:
+            return self.argument(given)
+        shown = self.arguments(named)
+        if not isinstance(given, list):
+            return dict(shown)
+        return [dict([pair]) if isinstance(one, dict) else [*pair] for one, pair in zip(given, shown, strict=True)]
+
+    def _first(self, first: Json, hide: Hide) -> Json:
+        """Return what stands in the endpoint's place: an event, or all arguments of a job in a wrong shape."""
+        if isinstance(endpoint.check(first), str):
+            return hide(str(first), EXCERPT_LIMIT)
+        inner = _in_json(first)
+        masked = dict(self.arguments(inner)) if isinstance(inner, dict) else self.argument(inner)
+        shown = hiding.everywhere(masked, hide, EXCERPT_LIMIT)
+        return shown if isinstance(shown, str) or not isinstance(first, str) else rubyjson.dumps(shown).decode()
+
+
+@attrs.define(eq=False)
+class _Collection:
+    """Collects what is to be taken out of answers: `secrets`, and `texts` that name one.
+
+    Of very many nothing is shown (`hiding`): no more are collected then.
+    """
+
+    finder: names.Finder
+    spec: CommandSpec | None
     secrets: set[str] = attrs.field(factory=set)
     texts: set[str] = attrs.field(factory=set)
-    words: set[str] = attrs.field(factory=set)
 
-    def all(self) -> frozenset[Secret]:
-        """The secrets, and the texts with the words that are shown anyway: errors speak of them."""
-        shown = frozenset(self.words)
-        return frozenset(chain(self.secrets, (hiding.Text(text, shown) for text in self.texts)))
+    def all(self, shown: Callable[[], Json]) -> frozenset[Secret]:
+        """Return the secrets, and the texts with the words of what is `shown` anyway: errors speak of them."""
+        words = frozenset(_words(shown())) if self.texts else frozenset[str]()
+        return frozenset(chain(self.secrets, (hiding.Text(text, words) for text in self.texts)))
 
-    def add(self, text: str) -> None:
+    def arguments(self, values: Mapping[str, Json]) -> None:
+        for name, value, is_secret in _members(self.finder, self.spec, values):
+            self._text(name)
+            if is_secret:
+                self._value(value, secret=True)
+            else:
+                self.argument(value)
+
+    def argument(self, value: Json) -> None:
+        """Of one that is not secret by its name."""
+        self._value(value, secret=False)
+        if len(self.texts) <= MOST_SECRETS and _names_a_secret(self.finder, value):
+            self.texts.add("\n".join(_texts(value)))
+
+    def behind(self, args: list[Json]) -> None:
+        """What is secret behind the endpoint."""
+        if len(args) > 1:
+            self._given(args[1])
+        if len(args) > 2 and signing.read(args[2]) is None:
+            self._value(args[2], secret=True)
+        for one in args[3:]:
+            self.argument(one)
+
+    def _given(self, raw: Json) -> None:
+        given = _in_json(raw)
+        named = _named(given)
+        if named is not None:
+            self.arguments(named)
+            return
+        self.argument(given)
+        if _is_odd(given):
+            self.texts.add("\n".join(_texts(given)))
+
+    def _value(self, value: Json, *, secret: bool) -> None:
+        match value:
+            case dict():
+                for name, inner in value.items():
+                    self._text(name)
+                    self._value(inner, secret=secret or self.finder.is_secret(name))
+            case list():
+                for inner in value:
+                    self._value(inner, secret=secret)
+            case str() if secret:
+                self._secret(value)
+            case int() | float() if secret and not isinstance(value, bool):
+                self.secrets.add(str(value))
+            case str():
+                self._text(value)
+            case _:
+                pass
+
+    def _secret(self, text: str) -> None:
+        if len(self.secrets) > MOST_SECRETS:
+            return
+        self.secrets.add(text)
+        self.secrets.update(headers.parts_of(text))
+        # A server may quote a secret within it alone: the password in a document of GraphQL.
+        self._text(text)
+        inner = _in_json(text)
+        if isinstance(inner, dict | list):
+            # Texts of JSON within each other may each be as deep as any may be.
+            with contextlib.suppress(RecursionError):
+                self._value(inner, secret=True)
+
+    def _text(self, text: str) -> None:
         """A text that is not secret by its own name."""
-        if names.names_a_secret(text):
+        if len(self.texts) <= MOST_SECRETS and self.finder.names_a_secret(text):
             self.texts.add(text)
-        elif len(self.words) < _MOST_WORDS:
-            found = (word[0] for word in islice(_WORD.finditer(text), _MOST_WORDS - len(self.words)))
-            self.words.update(word for word in found if len(word) >= _SHORTEST_WORD)
 
 
 def arguments(
     spec: CommandSpec | None, values: Mapping[str, Json], *, show_bodies: bool, also: frozenset[str] = frozenset()
 ) -> dict[str, Json]:
-    """The arguments as they may be shown: secrets masked, message texts too unless `show_bodies`.
+    """Return the arguments as they may be shown: secrets masked, message texts too unless `show_bodies`.
 
     What is secret is said by the catalogue (`spec`) and by names (`pass*`, `newpass`, `secret`, `token`, …, and those
-    in `also`), at any depth: in objects and lists, in pairs and fields of forms. Of a text that names a secret, in
-    whichever notation, nothing is shown.
+    in `also`), of members at any depth. Of an argument that names a secret otherwise, in whichever notation, nothing
+    is shown.
     """
-    shown = _arguments(spec, values, also, show_bodies=show_bodies)
-    return {_open_name(name): value for name, value in shown.items()}
+    return dict(_View(_finder(values), spec, show_bodies).arguments(values, also))
 
 
-def _arguments(
-    spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str] = frozenset(), *, show_bodies: bool
-) -> dict[str, Json]:
-    """The same by the names as they are."""
-    return {
-        name: MASK
-        if is_secret or (name.lower() in BODY_NAMES and not show_bodies)
-        else _nested(value, show_bodies=show_bodies)
-        for name, value, is_secret in _members(spec, values, also)
-    }
+def secret_values(
+    spec: CommandSpec | None, values: Mapping[str, Json], *, with_texts: bool = True
+) -> frozenset[Secret]:
+    """Return the secrets in the arguments, to be taken out of what the server answers; of one that names a secret, all.
 
-
-def _open_name(name: str) -> str:
-    """But for one that holds more than a name."""
-    return MASK if names.names_a_secret(name) else name
-
-
-def secret_values(spec: CommandSpec | None, values: Mapping[str, Json]) -> frozenset[Secret]:
-    """Every secret in the arguments, to be taken out of whatever the server answers; of a text that names one, all."""
-    found = _Found()
-    _collect_members(spec, values, found)
-    return found.all()
+    Without the latter unless `with_texts`: in an answer that is its producer's, pieces of a text are there by chance.
+    """
+    found = _Collection(_finder(values), spec)
+    found.arguments(values)
+    if not with_texts:
+        return frozenset(found.secrets)
+    return found.all(lambda: dict(_View(found.finder, spec, show_bodies=False).arguments(values)))
 
 
 def job(
@@ -95,7 +227,7 @@ def job(
     show_bodies: bool = False,
     hides: tuple[Hide, Hide] | None = None,
 ) -> dict[str, Json]:
-    """A payload as it may be shown: token and secret arguments masked, whatever form its `args` have.
+    """Return a payload as it may be shown: token and secret arguments masked, whatever form its `args` have.
 
     `spec`: what the catalogue says of its command, where that is known. The secrets are taken out of its error message
     and attempts too, by the first of `hides` if they are given, and by the second out of its endpoint. A wrapped
@@ -103,13 +235,12 @@ def job(
     use for any other.
     """
     own = {name: value for name, value in fields.items() if name in _OWN and isinstance(value, str)}
-    shown = arguments(None, {**fields, **dict.fromkeys(own), "args": None}, show_bodies=show_bodies) | own
+    view = _View(_finder(fields), spec, show_bodies)
+    shown = view.by_name({**fields, **dict.fromkeys(own), "args": None}) | own
     listed = _listed(fields.get("args"))
     hide, hide_words = hides or hides_of(secrets_of(fields, spec))
-    if listed is None or fields.get("class") == UNREADABLE_CLASS:
-        shown["args"] = [MASK]
-    else:
-        shown["args"] = _args(listed, spec, hide_words, show_bodies=show_bodies)
+    is_open = listed is not None and fields.get("class") != UNREADABLE_CLASS
+    shown["args"] = view.args(listed or [], hide_words) if is_open else [MASK]
     for name in ("error_message", ATTEMPTS_FIELD):
         if name in shown:
             shown[name] = hiding.everywhere(shown[name], hide, EXCERPT_LIMIT)
@@ -117,115 +248,94 @@ def job(
 
 
 def hides_of(secrets: frozenset[Secret], known: Spelled = frozenset()) -> tuple[Hide, Hide]:
-    """What hides them in answers, and in what else is shown of their job: a piece of a text is there by chance."""
+    """Return what hides them in answers, and in what else is shown of their job: there, pieces of texts say nothing."""
     return hiding.hiding(secrets, known), hiding.hiding((one for one in secrets if isinstance(one, str)), known)
 
 
 def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> frozenset[Secret]:
-    """The secrets in a payload's `args`, whatever form these have: the token, and arguments that are secret by their
-    names or by what the catalogue says of its command (`spec`).
+    """Return the secrets in a payload's `args`, whatever form these have: the token, and arguments that are secret by
+    their names or by what the catalogue says of its command (`spec`).
     """
     if fields.get("class") == UNREADABLE_CLASS:
         return frozenset()
     listed = _listed(fields.get("args"))
-    return _secrets_of([fields.get("args")] if listed is None else listed, spec)
+    args = [fields.get("args")] if listed is None else listed
+    found = _Collection(_finder(args), spec)
+    found.behind(args)
+    if args and isinstance(endpoint.check(args[0]), Reason):
+        first = _in_json(args[0])
+        if isinstance(first, dict):
+            found.arguments(first)
+        else:
+            found.argument(first)
+        if isinstance(first, list):
+            found.behind(first)
+    view = _View(found.finder, spec, show_bodies=False)
+    return found.all(lambda: view.args([None, *args[1:]], _unchanged))
 
 
-def _is_secret(spec: CommandSpec | None, name: str) -> bool:
-    argument = spec.argument(name) if spec else None
-    return (argument is not None and argument.secret) or names.is_secret(name)
+def _unchanged(text: str, _limit: int) -> str:
+    return text
 
 
-def _is_a_name(text: str) -> bool:
-    """Of a pair: a name alone, and no text that has one in it."""
-    return _NAME.fullmatch(text) is not None and names.has_a_name(text)
+def _finder(value: Json | Mapping[str, Json]) -> names.Finder:
+    """Return what finds names in it: to read the escapes of long texts takes long where they are made for that."""
+    size = 0
+    for text in _texts(value, with_names=True):
+        size += len(text)
+        if size > MOST_CHARACTERS:
+            return names.Finder(reads_escapes=False)
+    return names.Finder(reads_escapes=True)
+
+
+def _texts(value: Json | Mapping[str, Json], *, with_names: bool = False) -> Iterator[str]:
+    """Yield all texts and numbers in a value, however deep."""
+    left: list[object] = [value]
+    while left:
+        match left.pop():
+            case str() as text:
+                yield text
+            case dict() as one:
+                left.extend(one.values())
+                if with_names:
+                    left.extend(one)
+            case list() as one:
+                left.extend(one)
+            case int() | float() as number if not isinstance(number, bool):
+                yield str(number)
+            case _:
+                pass
+
+
+def _words(shown: Json) -> Iterator[str]:
+    found = chain.from_iterable(_WORD.findall(text) for text in _texts(shown))
+    return islice((word for word in found if len(word) >= _SHORTEST_WORD and MASK not in word), _MOST_WORDS)
+
+
+def _names_a_secret(finder: names.Finder, value: Json) -> bool:
+    """Return whether a secret's name stands in an object or list otherwise than as the name of a member: in a pair, a
+    field, a document, XML as JSON. Texts of one list say nothing of each other, but for words.
+    """
+    if not isinstance(value, dict | list):
+        return False
+    texts = list(_texts(value))
+    is_flat = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    named = filter(finder.has_a_name, texts) if finder.has_a_name("\n".join(texts)) else ()
+    return any(finder.is_a_name(text) or (not is_flat and finder.names_a_secret(text)) for text in named)
 
 
 def _members(
-    spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str] = frozenset()
+    finder: names.Finder, spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str] = frozenset()
 ) -> Iterator[tuple[str, Json, bool]]:
-    """Each, and whether it is secret: by its name, as the value of a field that another member names, or as the
-    variables of a document that names a secret.
-    """
-    attributes = (inner for name, inner in values.items() if names.holds_attributes(name) and isinstance(inner, dict))
-    told = list(chain(values.items(), *(inner.items() for inner in attributes)))
-    is_field = any(_names_its_value(name, value) for name, value in told)
-    is_bound = _VARIABLES in values and any(isinstance(one, str) and names.has_a_name(one) for _, one in told)
+    """Yield each argument, and whether it is secret: by its name, or as the value of what another one names."""
+    secret = {name for name in values if name in also or finder.is_secret(name)}
+    others: list[Json] = [value for name, value in values.items() if name not in secret]
+    secret |= {name for name in values if (one := spec.argument(name)) and one.secret} if spec else set()
+    held = {name for name in values if name.lower() in VALUES} - secret
+    if held and _names_a_secret(finder, [others]):
+        secret |= held
     for name, value in values.items():
-        is_value = (is_field and bare(name) in VALUES) or (is_bound and name == _VARIABLES)
-        yield name, value, is_value or name in also or _is_secret(spec, name)
-
-
-def _names_its_value(name: str, value: Json) -> bool:
-    """Whether a member says that its field is secret."""
-    # Programs that make JSON of XML make a list of an element that could come twice.
-    text = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if not isinstance(text, str):
-        return False
-    return (bare(name) == "type" and text == PRIVATE) or (bare(name) in NAMING and names.has_a_name(text))
-
-
-def _nested(value: Json, *, show_bodies: bool) -> Json:
-    match value:
-        case dict():
-            return arguments(None, value, show_bodies=show_bodies)
-        case [str(name), _] if _is_a_name(name):
-            return [_nested(name, show_bodies=show_bodies), MASK]
-        case [str(name), inner] if not isinstance(inner, list | dict) and name.lower() in BODY_NAMES:
-            # May be a pair of name and value.
-            return [name, _nested(inner, show_bodies=show_bodies) if show_bodies else MASK]
-        case list():
-            return [_nested(item, show_bodies=show_bodies) for item in value]
-        case str() if names.names_a_secret(value):
-            return MASK
-        case _:
-            return value
-
-
-def _collect_members(spec: CommandSpec | None, values: Mapping[str, Json], found: _Found) -> None:
-    for name, value, is_secret in _members(spec, values):
-        found.add(name)
-        words = set(found.words)
-        _collect(value, found, secret=is_secret)
-        if name.lower() in BODY_NAMES:
-            found.words = words  # It is not shown.
-
-
-def _collect(value: Json, found: _Found, *, secret: bool) -> None:
-    match value:
-        case dict() if secret:
-            for inner in value.values():
-                _collect(inner, found, secret=True)
-        case dict():
-            _collect_members(None, value, found)
-        case [str(name), inner] if not secret and _is_a_name(name):
-            found.add(name)
-            _collect(inner, found, secret=True)
-        case list():
-            for inner in value:
-                _collect(inner, found, secret=secret)
-        case str() if secret:
-            _collect_secret(value, found)
-        case int() | float() if secret and not isinstance(value, bool):
-            found.secrets.add(str(value))
-        case str():
-            found.add(value)
-        case _:
-            pass
-
-
-def _collect_secret(text: str, found: _Found) -> None:
-    found.secrets.add(text)
-    found.secrets.update(headers.parts_of(text))
-    if names.names_a_secret(text):
-        # A server may quote a secret within it alone: the password in a document of GraphQL.
-        found.texts.add(text)
-    inner = _in_json(text)
-    if isinstance(inner, dict | list):
-        with contextlib.suppress(
-            RecursionError
-        ):  # Texts of JSON within each other, of which each is as deep as may be.
-            _collect(inner, found, secret=True)
+        yield name, value, name in secret
 
 
 def _listed(args: Json) -> list[Json] | None:
@@ -233,57 +343,18 @@ def _listed(args: Json) -> list[Json] | None:
     return parsed if isinstance(parsed, list) else None
 
 
-def _parsed(raw: str) -> Json:
-    try:
-        return rubyjson.loads(raw.encode())
-    except ValueError:
-        return None
-
-
-def _secrets_of(args: list[Json], spec: CommandSpec | None) -> frozenset[Secret]:
-    found = _Found()
-    _collect_behind(args, spec, found)
-    if args and isinstance(endpoint.check(args[0]), Reason):
-        first = _in_json(args[0])
-        _collect(args[0], found, secret=False)
-        _collect(first, found, secret=False)
-        if isinstance(first, list):
-            _collect_behind(first, spec, found)
-    return found.all()
-
-
-def _collect_behind(args: list[Json], spec: CommandSpec | None, found: _Found) -> None:
-    """What is secret behind the endpoint."""
-    if len(args) > 1:
-        given = _parsed(args[1]) if isinstance(args[1], str) else args[1]
-        named, others = _named(given)
-        if given is None and isinstance(args[1], str):
-            found.add(args[1])
-        _collect_members(spec, named, found)
-        _collect(others, found, secret=False)
-    if len(args) > 2 and signing.read(args[2]) is None:
-        _collect(args[2], found, secret=True)
-    _collect(args[3:], found, secret=False)
-
-
-def _named(given: Json) -> tuple[dict[str, Json], Json]:
-    """A job's arguments by name, in whichever of their forms: an object, pairs, objects of one key; and what is none.
-
-    They are looked at together: one may say what another is, as `option` of `value`.
-    """
+def _named(given: Json) -> dict[str, Json] | None:
+    """Return a job's arguments by name, if they are an object, pairs, or objects of one key, none of them twice."""
     if isinstance(given, dict):
-        return given, None
-    if not isinstance(given, list) or (given and isinstance(given[0], str)):
-        return {}, given
-    named: dict[str, Json] = {}
-    others: list[Json] = []
-    for one in given:
-        pair = _pair(one)
-        if pair is None or pair[0] in named:
-            others.append(one)
-        else:
-            named[pair[0]] = pair[1]
-    return named, others
+        return given
+    pairs = [_pair(one) for one in given] if isinstance(given, list) else []
+    named = dict(pair for pair in pairs if pair is not None)
+    return named if named and len(named) == len(pairs) else None
+
+
+def _is_odd(given: Json) -> bool:
+    """Return whether it is a list in no form of arguments: nobody knows what is a name in it."""
+    return isinstance(given, list) and not all(isinstance(one, str) for one in given) and _named(given) is None
 
 
 def _pair(one: Json) -> tuple[str, Json] | None:
@@ -296,51 +367,14 @@ def _pair(one: Json) -> tuple[str, Json] | None:
             return None
 
 
-def _args(args: list[Json], spec: CommandSpec | None, hide: Hide, *, show_bodies: bool) -> list[Json]:
-    # The second is looked at below.
-    shown = [None if place == 1 else _nested(item, show_bodies=show_bodies) for place, item in enumerate(args)]
-    if args:
-        shown[0] = _first(args[0], hide, show_bodies=show_bodies)
-    if len(args) > 1:
-        parsed = _parsed(args[1]) if isinstance(args[1], str) else args[1]
-        is_broken = parsed is None and isinstance(args[1], str)
-        shown[1] = MASK if is_broken else _given(parsed, spec, show_bodies=show_bodies)
-    if len(args) > 2 and signing.read(args[2]) is None:
-        shown[2] = MASK
-    return shown
-
-
-def _given(given: Json, spec: CommandSpec | None, *, show_bodies: bool) -> Json:
-    """A job's arguments in the form that they have."""
-    named, others = _named(given)
-    if isinstance(given, dict):
-        return arguments(spec, named, show_bodies=show_bodies)
-    shown = _arguments(spec, named, show_bodies=show_bodies)
-    if not named or not isinstance(given, list):
-        return _nested(others, show_bodies=show_bodies)
-    return [_entry(one, shown, spec, show_bodies=show_bodies) for one in given]
-
-
-def _entry(one: Json, shown: dict[str, Json], spec: CommandSpec | None, *, show_bodies: bool) -> Json:
-    pair = _pair(one)
-    # Each once: a name that comes twice is refused.
-    if pair is None or pair[0] not in shown:
-        return _nested(one, show_bodies=show_bodies) if pair is None or not _is_secret(spec, pair[0]) else MASK
-    value = shown.pop(pair[0])
-    name = _open_name(pair[0])
-    return {name: value} if isinstance(one, dict) else [name, value]
-
-
-def _first(first: Json, hide: Hide, *, show_bodies: bool) -> Json:
-    """What stands in the endpoint's place, where a job in a wrong shape may have all its arguments."""
-    if isinstance(endpoint.check(first), str):
-        return hide(str(first), EXCERPT_LIMIT)
-    inner = _in_json(first)
-    shown = hiding.everywhere(_nested(inner, show_bodies=show_bodies), hide, EXCERPT_LIMIT)
-    return shown if isinstance(shown, str) or not isinstance(first, str) else rubyjson.dumps(shown).decode()
+def _parsed(raw: str) -> Json:
+    try:
+        return rubyjson.loads(raw.encode())
+    except ValueError:
+        return None
 
 
 def _in_json(text: Json) -> Json:
-    """What a text of JSON holds; anything else as it is."""
+    """Return what a text of JSON holds; anything else as it is."""
     parsed = _parsed(text) if isinstance(text, str) and text.lstrip()[:1] in ("{", "[", '"') else None
     return text if parsed is None else parsed

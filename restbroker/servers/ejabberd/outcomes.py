@@ -66,7 +66,8 @@ def judge(call: Call, spec: CommandSpec | None, response: Response, now_s: float
     if status in (408, 425, 429, 503):
         return _not_now(answer, response, now_s)
     if 400 <= status < 500:
-        return _client_error(call, spec, answer, status)
+        outcome = _client_error(call, spec, answer, status)
+        return _as_answered(outcome, call, spec, response) if isinstance(outcome, Delivered) else outcome
     if 500 <= status < 600:
         return _server_error(answer, response, now_s)
     return Rejected(Reason("OddAnswer", f"The server answered with status {status}.", CHECK_URL, status), answer.text)
@@ -217,6 +218,13 @@ def _not_found(answer: Answer) -> Outcome:
     if answer.code in (40, 44):
         return unknown(answer.words, 404)
     return Rejected(Reason("NotFound", _says(answer, 404), CHECK_OBJECT, 404), answer.text)
+
+
+def _as_answered(done: Delivered, call: Call, spec: CommandSpec | None, response: Response) -> Delivered:
+    """Return what had been done before with the answer as its producer gets any: without the secrets alone."""
+    secrets = redact.secret_values(spec, call.command.arguments, with_texts=False)
+    answer = read(response, secrets)
+    return attrs.evolve(done, text=answer.text, body=answer.body)
 
 
 def _conflict(call: Call, answer: Answer) -> Outcome:

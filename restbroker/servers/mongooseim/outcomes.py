@@ -164,7 +164,7 @@ def _done(case: _Case, note: str | None = None) -> Delivered:
     if case.name in knowledge.ECHOING or case.operation is None:
         # A document's own words, and those of other texts, are its producer's, as the answer is.
         values = {name: one for name, one in case.call.command.arguments.items() if name != "query"}
-        secrets = [one for one in redact.secret_values(case.spec, values) if isinstance(one, str)]
+        secrets = redact.secret_values(case.spec, values, with_texts=False)
         text = hiding.without(text, hiding.spelled(secrets), rounds=0)
         body = _parsed(text)
     member = knowledge.QUESTIONS.get(case.name)

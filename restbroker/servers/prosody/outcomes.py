@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+import attrs
+
 from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
@@ -84,7 +86,12 @@ def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: fl
         wait_s = retry_after_s(response, now_s)
         return Deferred(reason, wait_s, counts=False, pause_target=True, text=answer.text)
     if 400 <= status < 500:
-        return _client_error(call, way, answer, status)
+        outcome = _client_error(call, way, answer, status)
+        if not isinstance(outcome, Delivered):
+            return outcome
+        # It had been done before: its producer gets the answer without the secrets alone.
+        secrets = redact.secret_values(spec, call.command.arguments, with_texts=False)
+        return attrs.evolve(outcome, text=read(response, secrets).text)
     if 500 <= status < 600:
         return _server_error(call, way, answer, response, now_s)
     return Rejected(Reason("OddAnswer", f"The server answered with status {status}.", CHECK_URL, status), answer.text)

@@ -37,7 +37,9 @@ def test_the_job_is_a_complete_one() -> None:
 
 
 def test_where_jobs_are_shown_the_text_of_an_event_is_not() -> None:
-    event = attrs.evolve(EVENT, raw={"kind": "message", "body": "a secret text", "payload": {"data": "a secret text"}})
+    event = attrs.evolve(
+        EVENT, raw={"kind": "message", "body": "my pass: a secret text", "payload": {"data": "a secret text"}}
+    )
     job = json.loads(arrived(SOURCE, event, "j1").payload)
     shown = json.dumps(redact.job(job))
     assert "a secret text" not in shown

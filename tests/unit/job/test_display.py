@@ -285,6 +285,12 @@ def test_of_forty_secrets_each_is_masked_and_the_rest_is_shown() -> None:
     assert json.loads(raw)["args"] != [MASK]
 
 
+def test_a_name_that_is_cut_away_still_says_what_is_secret() -> None:
+    field: Json = {"attr": [[[[[{"var": "password"}]]]]], "text": "Pa5s-word"}
+    raw = display.payload({"args": ["safe", {"a": {"b": {"c": field}}}, TOKEN]}, "safe", "q", frozenset())
+    assert "Pa5s" not in raw.decode()
+
+
 def test_of_a_job_that_cannot_be_shown_a_line_says_so_and_why_and_its_command_and_times_are_there() -> None:
     fields: dict[str, Json] = {"args": ["safe", objects(90, "hunter2-hunter2"), TOKEN], "created_at": 1.5}
     with little_room(130):

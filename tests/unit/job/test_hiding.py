@@ -185,6 +185,36 @@ def test_what_looks_like_credentials_and_ends_within_a_secret_leaves_nothing_of_
     assert not any(secret[-length:] in shown for length in range(4, len(secret)))
 
 
+@rows("line", [
+    "Basic training room is full",
+    "Bearer authentication failed",
+    "basic HTTP login",
+    "Bearer tokens.",
+])  # fmt: skip
+def test_prose_behind_the_name_of_a_scheme_is_shown(line: str) -> None:
+    assert hiding.text(line, ()) == line
+
+
+@rows("credentials", [
+    "Basic Ym9iOmJvYg==", "Basic YWRtaW46", "bearer abc123", "Bearer abcdefghijklmnopqrstuvwxyz", "BEARER aBcdef",
+    "Bearer abc.d3f", "Bearer abc_def", "Bearer abc-1",
+])  # fmt: skip
+def test_what_looks_like_credentials_is_masked(credentials: str) -> None:
+    assert hiding.text(f"not {credentials} here", ()) == f"not {MASK} here"
+
+
+@rows("between", [": ", '": "', "="])
+def test_in_a_header_any_word_is_a_credential(between: str) -> None:
+    assert hiding.text(f"Authorization{between}Bearer sesame", ()) == f"Authorization{between}{MASK}"
+
+
+def test_where_a_text_was_cut_words_that_are_shown_anyway_shorten_it_no_further() -> None:
+    known = hiding.spelled(
+        [hiding.Text("<password>x1</password>", frozenset({"a-long-word-that-is-shown@example.org"}))]
+    )
+    assert hiding.beginning("no such user, sorry", known) == "no such user, sorry"
+
+
 def test_of_basic_the_password_is_known_and_not_the_user() -> None:
     coded = base64.b64encode(b"administrator:sekret12345").decode()
     known = hiding.said([("Authorization", f"Basic {coded}")])

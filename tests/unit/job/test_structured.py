@@ -159,6 +159,22 @@ FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value>
     [f"https://h/token/{quote_plus(PASSWORD)}", "b"],
     {f"password={quote_plus(PASSWORD)}": "x"},
     {"query": "mutation ($p: P) { a(p%61ssword: $p) }", "variables": {"p": PASSWORD}},
+    {"p&#97;ssword": PASSWORD},
+    [{"p%61ssword": [PASSWORD]}],
+    ["p&#97;ssword", PASSWORD],
+    ["smtp:password!", PASSWORD],
+    ["-u", "bob", "--password", PASSWORD],
+    ["password", "is", PASSWORD],
+    [{"name": "p%61ssword", "value": PASSWORD}],
+    [["name", "password"], ["value", PASSWORD]],
+    {"field": [{"name": "password"}, {"value": PASSWORD}]},
+    {"name": "field", "attributes": {"var": "password"}, "children": [{"name": "value", "children": [PASSWORD]}]},
+    {"kind": "password", "entry": PASSWORD},
+    {"query": ["mutation ($p: P) { a(password: $p) }"], "variables": [PASSWORD]},
+    f"lobbyPass={quote_plus(PASSWORD)}",
+    f"stream_ids={quote_plus(PASSWORD)}",
+    f"p&#0000000000097;ssword={quote_plus(PASSWORD)}",
+    f"p&#97ssword={quote_plus(PASSWORD)}",
 ])  # fmt: skip
 def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(value: Json) -> None:
     given: dict[str, Json] = {"to": "example.org", "command": value}
@@ -177,6 +193,7 @@ def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(v
 @rows("named", [
     {"room": "r", "option": "password", "value": PASSWORD},
     {"query": "mutation ($p: P!) { register(password: $p) }", "variables": {"p": PASSWORD}},
+    {"query": ["mutation ($p: P!) { register(password: $p) }"], "variables": [PASSWORD]},
 ])  # fmt: skip
 def test_what_one_argument_tells_of_another_is_heard_in_every_form_of_a_list(named: dict[str, Json]) -> None:
     pairs: Json = [[name, value] for name, value in named.items()]
@@ -255,11 +272,50 @@ def test_a_secret_that_is_no_header_is_not_taken_apart() -> None:
     {"name": "Passau office", "value": 5},
     "He passed on bad words (again): see the compass, Passau's.",
     [{"op": "replace", "path": "/nick", "value": "b"}, {"$": {"var": "nick"}, "value": ["b"]}],
-    {"field": {"@attributes": {"var": "nick"}, "value": "b"}, "note": "password"},
+    {"field": {"@attributes": {"var": "nick"}, "value": "b"}, "note": "mind the password"},
+    "anna@example.org/secretary",
+    ["anna@example.org/secretary", "bob@example.org/token"],
+    "Mind the bypass (again), the overpass, and who'd trespass or surpass it!",
 ])  # fmt: skip
 def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
     assert redact.arguments(None, {"command": value}, show_bodies=True) == {"command": value}
     assert redact.secret_values(None, {"command": value}) == frozenset()
+
+
+@rows("given", [
+    [["password", "Pa5s-word-1"], ["password", "Pa5s-word"]],
+    [["option", "password"], ["value", "b"], ["value", "Pa5s-word"]],
+    [["user", "b"], {"pin": "Pa5s-word", "host": "h"}],
+    [{"user": "b"}, "Pa5s-word"],
+])  # fmt: skip
+def test_of_a_list_in_no_form_of_arguments_nothing_is_shown(given: Json) -> None:
+    fields: dict[str, Json] = {"class": "Add", "args": ["c", given, "t"], "error_message": "no Pa5s-word"}
+    shown = redact.job(fields, show_bodies=True)
+    assert (shown["args"], shown["error_message"]) == (["c", MASK, MASK], f"no {MASK}")
+
+
+def test_the_signs_of_a_secret_may_be_halves_of_characters() -> None:
+    found = redact.secret_values(None, {"command": "password: Pa5\ud800s-w"})
+    assert hiding.text("no Pa5\ufffds-w", found) == hiding.text("no Pa5\\ud800s-w", found) == f"no{MASK}"
+
+
+@rows("value", [
+    [["password", "x"]] * 60_000,
+    [f"p%61ssword{number}" for number in range(55_000)],
+    {f"p%61sswor{number}": "x" for number in range(40_000)},
+    ["x=" + "%2525252525" * 5_900] * 15,
+    ["&#97;" * 12_000] * 15,
+    [{"password": f"v{number}"} for number in range(45_000)],
+    [f"password={number}" for number in range(55_000)],
+    [f"sid=s%253A{number}" for number in range(60_000)],
+    "a.-" * 300_000 + "password:",
+])  # fmt: skip
+def test_a_job_of_a_mebibyte_that_is_made_for_it_is_soon_looked_through(value: Json) -> None:
+    """Twice: a connector takes the secrets out of the answer, and the broker out of the message."""
+    began_s = time.process_time()
+    for arguments in ({"command": value, "value": ""}, {"password": value}):
+        redact.secret_values(None, arguments)
+    assert time.process_time() - began_s < 3.0, "on a busy machine"
 
 
 @rows("piece", [

@@ -78,7 +78,12 @@ def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: fl
         return _success(call, way, spec, response, stream)
     shown = _shown(call, spec, response, stream)
     may_run_twice = spec.repeat != "unsafe"
-    return refused_by_all(response, now_s, shown, may_run_twice=may_run_twice) or _refused(call, way, response, shown)
+    refused = refused_by_all(response, now_s, shown, may_run_twice=may_run_twice)
+    outcome = refused or _refused(call, way, response, shown)
+    if not isinstance(outcome, Delivered):
+        return outcome
+    # It had been done before: its producer gets the answer without the secrets alone.
+    return attrs.evolve(outcome, text=_shown(call, spec, response, stream, with_texts=False).text)
 
 
 def offer_gone(outcome: Outcome, *, maybe_run: bool) -> Outcome:
@@ -116,9 +121,10 @@ def is_empty(body: Json) -> bool:
     return isinstance(body, dict) and not any(body.values())
 
 
-def _shown(call: Call, spec: CommandSpec, response: Response, stream: str) -> Said:
+def _shown(call: Call, spec: CommandSpec, response: Response, stream: str, *, with_texts: bool = True) -> Said:
     """The answer for people. It takes a while: for failures alone."""
-    return said(response, redact.secret_values(spec, call.command.arguments) | ({stream} if stream else frozenset()))
+    secrets = redact.secret_values(spec, call.command.arguments, with_texts=with_texts)
+    return said(response, secrets | ({stream} if stream else frozenset()))
 
 
 def _success(call: Call, way: Way, spec: CommandSpec, response: Response, stream: str) -> Outcome:

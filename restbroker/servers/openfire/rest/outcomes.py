@@ -70,6 +70,11 @@ class _Case:
         """The answer for people. It takes a while: for failures alone."""
         return read(self.response, redact.secret_values(self.spec, self.call.command.arguments))
 
+    def done_before(self, note: str = "already done") -> Delivered:
+        """The outcome of what had been done before: its producer gets the answer without the secrets alone."""
+        secrets = redact.secret_values(self.spec, self.call.command.arguments, with_texts=False)
+        return Delivered(read(self.response, secrets).text, None, self.response.status, note=note)
+
 
 def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
@@ -171,7 +176,7 @@ def _legacy(case: _Case, text: str) -> Outcome:
     error = found[1].strip()
     done = {"UserAlreadyExistsException": "add", "UserNotFoundException": "delete"}
     if case.call.maybe_run and done.get(error) == kind:
-        return Delivered(answer.text, None, case.response.status, note="already done")
+        return case.done_before()
     codes = {"UserAlreadyExistsException": "AlreadyExists", "UserNotFoundException": "NotFound"}
     code = codes.get(error, "CommandFailed")
     message = f"The user service says: {answer.hide(error)}"
@@ -220,7 +225,7 @@ def _not_found(case: _Case, answer: Answer) -> Outcome:
         # A path that nobody knows. If the probe meets the same, the URL is wrong.
         return Denied(Reason("WrongUrl", answer.says(404), CHECK_URL, 404), answer.text)
     if name in REMOVES and case.call.maybe_run:
-        return Delivered(answer.text, None, 404, note="already done")
+        return case.done_before()
     if case.call.maybe_run and NEW_NAME in case.call.command.arguments:
         message = f"{answer.says(404)}; an earlier try may have renamed the account, or half of it."
         cure = "Look whether the new name is there, and the old one gone."
@@ -241,9 +246,9 @@ def _conflict(case: _Case, answer: Answer) -> Outcome:
         cure = "What is there forbids it: a room's last owner, say, or a list that cannot be changed."
         return Rejected(Reason("Refused", says, cure, 409), answer.text)
     if case.call.ok_if_exists:
-        return Delivered(answer.text, None, 409, note="already done")
+        return case.done_before()
     if case.call.maybe_run:
-        return Delivered(answer.text, None, 409, note="already exists after a retry")
+        return case.done_before("already exists after a retry")
     cure = 'Nothing to do, unless another one was meant; "ok_if_exists": true in the job makes this count as done.'
     return Rejected(Reason("AlreadyExists", says, cure, 409), answer.text)
 

@@ -136,6 +136,15 @@ def test_byte_lists_are_shown_as_text_and_of_a_page_its_heading() -> None:
     assert busy.reason.message == "The server says: x"
 
 
+def test_an_answer_that_it_was_done_before_is_masked_for_its_secrets_and_not_for_a_texts_sake() -> None:
+    arguments: dict[str, Json] = {"user": "a", "password": "s3same-x", "note": "token: User a@localhost already"}
+    for status, body in ((409, DUPLICATE), (409, error(10090, "s3same-x already registered"))):
+        outcome = judged("register", status, body, arguments, maybe_run=True)
+        assert isinstance(outcome, Delivered), body
+        told = json.dumps(body).replace("s3same-x", "***")
+        assert (outcome.text, outcome.body) == (told, json.loads(told)), body
+
+
 def test_a_secret_that_the_server_echoes_is_masked() -> None:
     names = ("password", "newpass", "Secret", "access_token", "pass")
     secrets: tuple[Json, ...] = ("hunter2", 'a"b\\c', "pÄss", 4711, ["hunter2", {"x": "y9z"}])

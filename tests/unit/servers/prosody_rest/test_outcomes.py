@@ -142,6 +142,13 @@ def test_what_each_status_means_depends_on_the_module() -> None:
     assert [row for row in found if row not in rows] == []
 
 
+def test_an_answer_that_it_was_done_before_is_masked_for_its_secrets_and_not_for_a_texts_sake() -> None:
+    arguments: dict[str, Json] = {"username": "a", "password": "s3same-x", "note": "token: a not found"}
+    outcome = answer(404, b"user a not found, s3same-x", "delete_user", arguments=arguments, maybe_run=True)
+    assert isinstance(outcome, Delivered)
+    assert outcome.text == "user a not found, ***"
+
+
 def test_prosodys_pages_are_read_for_what_they_say() -> None:
     refused = reason_of(answer(403, page("403 Forbidden", "Credentials not accepted")))
     assert (refused.code, refused.message) == ("LoginRefused", "Status 403: Credentials not accepted")
