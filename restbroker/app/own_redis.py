@@ -1,6 +1,6 @@
 """The way to Redis of a process that delivers nothing, and so has no lanes that have one: `group` and `alone`.
 
-Always holds: the Redis library, a third of such a process' memory, is imported only when this is called.
+Always holds: the store, a part of such a process' memory, is imported only when this is called.
 """
 
 from collections.abc import Callable

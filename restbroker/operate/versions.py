@@ -14,7 +14,7 @@ _QUICK_S: Final = 0.5
 
 def running(config: Config, target: Target) -> str | None:
     """The version that a running process found, if Redis tells it quickly."""
-    # The Redis library is slow to import, and of no use without a configuration.
+    # The store is slow to import, and of no use without a configuration.
     from restbroker.operate.connect import open_store
     from restbroker.operate.enqueue import serving
 

@@ -8,23 +8,21 @@ wait takes nothing: it can be cancelled at once.
 """
 
 import contextlib
-import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import trio
-from redis.exceptions import ResponseError
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import events
-from restbroker.store.client import Client, ScriptCall, needs_scripts
+from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Code
 from restbroker.store.events import Arrival, Heard
 from restbroker.store.exchange import Exchange
 from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, fetched
+from restbroker.store.redis import Steps, Wait, Work
 from restbroker.store.replies import Reply
 from restbroker.store.sentinel import Sentinels
 from restbroker.store.settling import FinishRequest, Settling
@@ -83,29 +81,17 @@ class Connection:
         return events.heard((await self._each([events.push_call(self._client.keys, arrivals)]))[0])
 
     async def _each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
-        """As `call(Client.run_each, calls)`; on Trio's own loop, unless it has to connect or to load a script first."""
-        client = self._client
+        """As `call(Client.run_each, calls)`, on Trio's own loop."""
         await self._own_turn()
         try:
-            replies = await (_replies(client, calls) if self._took is None else self._timed(self._took, calls))
+            if self._took is None or not self._client.is_open:
+                return await on_trio(self._client.steps_to_run(calls))
+            began_s = time.perf_counter()
+            answers = await on_trio(self._client.steps_to_run(calls))
+            self._took(time.perf_counter() - began_s)
+            return answers
         finally:
             self._turn.release()
-        if not replies:
-            return await self.call(Client.run_each, calls)
-        if needs_scripts(replies):
-            # Not to be cancelled before it begins: what the others answered, which have run, would be lost.
-            answers: list[Reply | StoreRefused] = []
-            with trio.CancelScope(shield=True):
-                answers += await self.call(Client.each, calls, replies)
-            return answers
-        return client.each(calls, replies)
-
-    async def _timed(self, took: Callable[[float], None], calls: Sequence[ScriptCall]) -> list[Reply | ResponseError]:
-        began_s = time.perf_counter()
-        replies = await _replies(self._client, calls)
-        if replies:
-            took(time.perf_counter() - began_s)
-        return replies
 
     async def _own_turn(self) -> None:
         """Without letting others run first where nobody has it: an idle broker's job would wait for that."""
@@ -168,13 +154,9 @@ class Waiter:
     async def _connect(self) -> None:
         """Makes a new client: there is none, its connection ended, or leads to an old master."""
         self.close()
-        opening = _Opening(self._open)
-        try:
-            # Left to itself when cancelled: it takes no job, and closes what it opens.
-            self._client = await trio.to_thread.run_sync(opening.client, limiter=self._turn, abandon_on_cancel=True)
-        except trio.Cancelled:
-            opening.give_up()
-            raise
+        client = self._open()
+        await on_trio(client.steps_to_connect())
+        self._client = client
 
     def _ask(self, client: Client, queue: str) -> None:
         if not client.is_asked:
@@ -196,64 +178,46 @@ class MasterWatch:
 
     def __init__(self, sentinels: Sentinels) -> None:
         self._sentinels = sentinels
-        self._turn = trio.CapacityLimiter(1)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled; a look may then go on in its thread for seconds, as nothing but its answer is dropped."""
+        """Until cancelled."""
         task_status.started()
         while True:
             # That nobody leads to a master is told by those who need one.
             with contextlib.suppress(StoreUnavailable, StoreRefused):
-                await trio.to_thread.run_sync(self._sentinels.look, limiter=self._turn, abandon_on_cancel=True)
+                await on_trio(self._sentinels.look())
             await trio.sleep(LOOK_EVERY_S)
 
 
-async def _replies(client: Client, calls: Sequence[ScriptCall]) -> list[Reply | ResponseError]:
-    """The answers to these scripts, without a thread; none where that needs one: then nothing was sent.
+async def on_trio(steps: Steps[T]) -> T:
+    """Take these steps on Trio's loop; return and raise what they do.
 
-    Not cancellable once they are sent. Raises as `Client.run_each`; and when an answer, or more of it, is overdue.
+    Cancelled only where the steps allow it: once commands are sent whose answer counts, it goes on until that has come,
+    or is overdue.
     """
-    if not client.is_open or not client.ask_scripts(calls):
-        return []
-    replies: list[Reply | ResponseError] = []
-    patience_s = client.patience_s or math.inf
-    now_s = trio.current_time()
-    until_s = now_s + LONGEST_ANSWER_S
+    until_s = trio.current_time() + LONGEST_ANSWER_S
     try:
-        with trio.CancelScope(deadline=min(now_s + patience_s, until_s), shield=True) as scope:
-            await trio.lowlevel.wait_readable(client.descriptor)
-            while not (replies := client.arrived()):
-                scope.deadline = min(trio.current_time() + patience_s, until_s)
-                await trio.lowlevel.wait_readable(client.descriptor)
-        if scope.cancelled_caught:
-            raise client.given_up()
+        step = next(steps)
+        while True:
+            try:
+                result = await _take(step, until_s)
+            except BaseException as error:  # noqa: BLE001 - also a cancellation ends them, and they raise it
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as end:
+        return cast("T", end.value)
     finally:
-        # Also after a KeyboardInterrupt: an answer left unread would be taken for the next call's.
-        if client.is_asked:
-            client.close()
-    return replies
+        steps.close()
 
 
-class _Opening:
-    """A client that a thread connects; closed by that thread, or by who gave it up, whichever comes last."""
-
-    def __init__(self, open_client: Callable[[], Client]) -> None:
-        self._open = open_client
-        self._turn = threading.Lock()
-        self._connected: Client | None = None
-        self._is_given_up = False
-
-    def client(self) -> Client:
-        client = self._open()
-        client.connect()
-        with self._turn:
-            self._connected = client
-            if self._is_given_up:
-                client.close()
-        return client
-
-    def give_up(self) -> None:
-        with self._turn:
-            self._is_given_up = True
-            if self._connected is not None:
-                self._connected.close()
+async def _take(step: Wait | Work, until_s: float) -> Any:  # noqa: ANN401 - as the step has it
+    if isinstance(step, Work):
+        return await trio.to_thread.run_sync(step.function, abandon_on_cancel=True)
+    ready = trio.lowlevel.wait_writable if step.for_writing else trio.lowlevel.wait_readable
+    deadline_s = min(trio.current_time() + step.timeout_s, until_s)
+    with trio.CancelScope(deadline=deadline_s, shield=not step.is_cancellable) as scope:
+        await ready(step.socket)
+    if scope.cancelled_caught:
+        raise TimeoutError
+    return None

@@ -1,12 +1,11 @@
-"""What redis-py raises, in this project's words. Used by `store.client` only.
+"""What is wrong with Redis, in this project's words. Used by `store.client`, and by `store.sentinel`.
 
 Always holds: no password appears in a message, and what heals by itself (a restart, a failover, a full disk, a full
 Redis) is `StoreUnavailable`, so that callers wait instead of giving jobs up.
 """
 
 from collections.abc import Mapping, Sequence
-
-from redis import exceptions as redis_errors
+from typing import TypeAlias
 
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 from restbroker.job import hiding
@@ -44,83 +43,98 @@ _PASSING: Mapping[str, tuple[str, str]] = {
     "TRYAGAIN": ("Redis asks to try again.", _LOG),
     "UNBLOCKED": ("This Redis became a replica while something waited.", _REPLICA),
 }
+WRONG_TYPE = "WRONGTYPE"
+"""A key of another type was met."""
 _NO_DATABASE = "DB index is out of range"
-# redis-py cuts the first word off the errors that it has a class for; BUSY, MISCONF, NOREPLICAS and UNBLOCKED keep it.
-_CLASSES: tuple[tuple[type[Exception], str], ...] = (
-    (redis_errors.OutOfMemoryError, "OOM"),
-    (redis_errors.ReadOnlyError, "READONLY"),
-    (redis_errors.MasterDownError, "MASTERDOWN"),
-    (redis_errors.ClusterDownError, "CLUSTERDOWN"),
-    (redis_errors.TryAgainError, "TRYAGAIN"),
-    (redis_errors.NoScriptError, "NOSCRIPT"),
+_CODES = frozenset(
+    {"ERR", "OOM", "WRONGPASS", "EXECABORT", "LOADING", "NOSCRIPT", "READONLY", "NOAUTH", "NOPERM", "ASK", "TRYAGAIN"}
+    | {"MOVED", "CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN"}
 )
-
+"""First words of errors that add nothing for who reads them."""
+_CLUSTER = frozenset({"MOVED", "ASK", "CROSSSLOT"})
+_LOGIN = frozenset({"WRONGPASS", "NOAUTH"})
+_LOGIN_TEXTS = ("invalid password", "AUTH <password> called without any password", "Client sent AUTH, but no password")
+_AWAY_TEXTS = ("max number of clients reached", "problem with LDAP service")
 
 # What a server says that is not the master any more, or that a failover is about to replace.
 _DEMOTED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
 
 
+class ErrorReply(Exception):
+    """An error that Redis answered. `code` is its first word, `reason` what a person is shown of it, not yet masked."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.code, _, rest = text.partition(" ")
+        self.reason = rest if self.code in _CODES else text
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the server does not serve this connection at all."""
+        return self.code == "LOADING" or self.is_login or self.reason.startswith(_AWAY_TEXTS)
+
+    @property
+    def is_login(self) -> bool:
+        """Whether the login was refused, or none was given."""
+        return self.code in _LOGIN or (self.code == "ERR" and self.reason.startswith(_LOGIN_TEXTS))
+
+    @property
+    def is_demotion(self) -> bool:
+        """Whether the connection should be made anew, since it may lead to another server then."""
+        return self.code in _DEMOTED
+
+
+Failure: TypeAlias = ErrorReply | OSError
+"""What is wrong with a server: what it answered, or that it did not (`TimeoutError`), or could not be reached."""
+
+
 def translate(
-    error: redis_errors.RedisError, address: str, misused: Sequence[Misused] = (), password: str | None = None
+    error: Failure, address: str, misused: Sequence[Misused] = (), password: str | None = None
 ) -> RestbrokerError:
-    """What to raise instead of redis-py's error. `address` names the server without its password.
+    """What to raise instead. `address` names the server without its password.
 
     `misused`: which keys are of a wrong type, if that is why, and if it is known. `password`: what it was sent, which
     is not repeated, though what answers there may do so.
     """
     match error:
-        case redis_errors.AuthenticationError():
+        case ErrorReply(is_login=True):
             cure = (
                 "Check user and password: RedisURL, and RedisPass or RedisPassFile where given; a change there counts"
                 " after a restart of restbroker. In RedisURL a password alone is written redis://:PASSWORD@host."
                 " A user that ACL SETUSER made is gone after a restart of Redis, unless it was saved there."
             )
-        case redis_errors.BusyLoadingError():
+        case ErrorReply(code="LOADING"):
             return StoreNotNow(f"Redis at {address} {briefly(error, password)}.", "Wait until it has started.")
-        case redis_errors.TimeoutError():
-            cure = "Check its load and the network."
-        case redis_errors.ConnectionError():
-            cure = "Check that it runs, and RedisURL."
-        case _:
+        case ErrorReply(is_away=False):
             return _from_reply(error, address, misused, password)
+        case TimeoutError():
+            cure = "Check its load and the network."
+        case _:
+            cure = "Check that it runs, and RedisURL."
     return StoreUnavailable(f"Redis at {address} {briefly(error, password)}.", cure)
 
 
-def briefly(error: redis_errors.RedisError, password: str | None = None) -> str:
+def briefly(error: Failure, password: str | None = None) -> str:
     """What is wrong with a server, as the end of a sentence that begins with its name."""
     match error:
-        case redis_errors.AuthenticationError():
-            return f"does not accept the login: {_clean(error, password)}"
-        case redis_errors.BusyLoadingError():
+        case ErrorReply(is_login=True):
+            return f"does not accept the login: {_clean(error.reason, password)}"
+        case ErrorReply(code="LOADING"):
             return "is loading its data"
-        case redis_errors.TimeoutError():
+        case ErrorReply(is_away=False):
+            return f"refused: {_clean(error.reason, password)}"
+        case ErrorReply():
+            return f"cannot be reached: {_clean(error.reason, password)}"
+        case TimeoutError():
             return "did not answer in time"
-        case redis_errors.ConnectionError():
-            return f"cannot be reached: {_clean(error, password)}"
         case _:
-            return f"refused: {_clean(error, password)}"
+            return f"cannot be reached: {_clean(str(error), password)}"
 
 
-def is_demoted(error: redis_errors.RedisError) -> bool:
-    """Whether the connection should be made anew, since it may lead to another server then."""
-    return _first_word(error) in _DEMOTED
-
-
-def is_wrong_type(error: redis_errors.RedisError) -> bool:
-    """Whether a key of another type was met."""
-    return _first_word(error) == "WRONGTYPE"
-
-
-def _first_word(error: redis_errors.RedisError) -> str:
-    return next((word for kind, word in _CLASSES if isinstance(error, kind)), _clean(error).split(" ", 1)[0])
-
-
-def _from_reply(
-    error: redis_errors.RedisError, address: str, misused: Sequence[Misused], password: str | None
-) -> RestbrokerError:
-    reason, first = _clean(error, password), _first_word(error)
-    if first in _PASSING:
-        message, cure = _PASSING[first]
+def _from_reply(error: ErrorReply, address: str, misused: Sequence[Misused], password: str | None) -> RestbrokerError:
+    reason = _clean(error.reason, password)
+    if error.code in _PASSING:
+        message, cure = _PASSING[error.code]
         return StoreNotNow(f"Redis at {address}: {message}", cure)
     if reason.endswith(_NO_DATABASE):
         return StoreRefused(
@@ -128,24 +142,23 @@ def _from_reply(
             "Choose a smaller one (after the last slash of RedisURL, or RedisDatabase), or raise its setting databases,"
             " which is 16 unless redis.conf says otherwise: 0 to 15.",
         )
-    match error:
-        case redis_errors.NoPermissionError():
-            cure = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'
-        case redis_errors.MovedError() | redis_errors.ClusterCrossSlotError() | redis_errors.AskError():
-            cure = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
-        case _ if misused and first == "WRONGTYPE":
-            found = ". ".join(one.what for one in misused)
-            return StoreRefused(
-                f"Redis at {address} refused what it was asked (WRONGTYPE). {found}.",
-                "\n".join(one.cure for one in misused),
-            )
-        case _:
-            cure = "Check that its keys are not used for other things, and that it is Redis >= 7.0 or Valkey >= 7.2."
+    if error.code == "NOPERM":
+        cure = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'
+    elif error.code in _CLUSTER:
+        cure = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
+    elif misused and error.code == WRONG_TYPE:
+        found = ". ".join(one.what for one in misused)
+        return StoreRefused(
+            f"Redis at {address} refused what it was asked (WRONGTYPE). {found}.",
+            "\n".join(one.cure for one in misused),
+        )
+    else:
+        cure = "Check that its keys are not used for other things, and that it is Redis >= 7.0 or Valkey >= 7.2."
     return StoreRefused(f"Redis at {address} refused: {reason}", cure)
 
 
-def _clean(error: Exception, password: str | None = None) -> str:
+def _clean(said: str, password: str | None = None) -> str:
     # Redis repeats the arguments of a command that it does not know (renamed, or an old server): jobs and secrets.
     # What else may listen there, as a proxy, has words of its own.
-    said = str(error).partition(", with args beginning with")[0]
+    said = said.partition(", with args beginning with")[0]
     return hiding.text(said, (password,) if password else ()).rstrip(".")

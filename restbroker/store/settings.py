@@ -1,23 +1,26 @@
-"""Where Redis is, and redis-py's connection to it, set up as this project wants it. Used by `client` and `sentinel`.
+"""Where Redis is, and how a connection to it is made up. Used by `client`, `redis` and `sentinel`.
 
-Always holds: redis-py never repeats anything; and no password is in a text or repr.
+Always holds: what cannot be read is refused before anything is connected, and no password is in a text or repr.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Final, Literal, TypeAlias
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import attrs
-from redis.backoff import NoBackoff
-from redis.connection import AbstractConnection, ConnectionPool, parse_url
-from redis.retry import Retry
 
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
-from restbroker.store.reading import GivingWay
 
 SENTINELS_CONNECT_S = 1.0
 """With sentinels, for connecting to the master: meanwhile they may know another one."""
+_SCHEMES: Final = ("redis", "rediss", "unix")
+_TLS: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"})
+_NO: Final = frozenset({"", "0", "F", "FALSE", "N", "NO"})
+
+Verification: TypeAlias = Literal["required", "optional", "none"]
+_VERIFICATIONS: Final[Mapping[str, Verification]] = {"required": "required", "optional": "optional", "none": "none"}
 
 
 @attrs.frozen
@@ -41,71 +44,101 @@ class StoreSettings:
     sentinel_password: Secret | None = None
 
 
-def connection_options(settings: StoreSettings, timeout_s: float) -> dict[str, Any]:
-    """What redis-py makes a connection of. Raises `ConfigError`."""
+@attrs.frozen
+class Tls:
+    """How a server proves who it is, and we to it; files in PEM."""
+
+    authorities: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    verification: Verification = "required"
+    checks_name: bool = True
+
+
+@attrs.frozen
+class Endpoint:
+    """All that a connection is made of. `path`: of a socket, which counts instead of `host` and `port`."""
+
+    host: str = "localhost"
+    port: int = 6379
+    path: str | None = None
+    database: int = 0
+    username: str | None = None
+    password: str | None = attrs.field(default=None, repr=False)
+    client_name: str | None = None
+    tls: Tls | None = None
+    timeout_s: float = 3.0
+    connect_timeout_s: float = 3.0
+
+    @property
+    def address(self) -> str:
+        """What names the server."""
+        return f"{self.host}:{self.port}" if self.path is None else self.path
+
+    @property
+    def greeting(self) -> Sequence[Sequence[str | int]]:
+        """The commands that a connection begins with."""
+        login = (self.username, self.password or "") if self.username else (self.password,) if self.password else ()
+        commands: list[Sequence[str | int]] = [("AUTH", *login)] if login else []
+        if self.client_name:
+            commands.append(("CLIENT", "SETNAME", self.client_name))
+        if self.database:
+            commands.append(("SELECT", self.database))
+        return commands
+
+
+def endpoint_of(settings: StoreSettings, timeout_s: float) -> Endpoint:
+    """What these settings lead to; sentinels replace its host and port. Raises `ConfigError`."""
     try:
-        # Not ConnectionPool.from_url: there the URL's own options (?socket_timeout=…) would win over ours.
-        return {**_parsed(settings.url), **_options(settings, timeout_s)}
-    except (ValueError, TypeError):
+        return _endpoint(settings, timeout_s)
+    except (ValueError, LookupError):
         # Without the cause: its text may be a part of the password.
-        raise _unreadable() from None
+        raise ConfigError(
+            "RedisURL cannot be read.", "Write redis://HOST:PORT/DB, rediss://… or unix:///PATH?db=DB; escape / as %2F."
+        ) from None
 
 
-def connection_of(options: Mapping[str, Any]) -> AbstractConnection:
-    """A connection that is not open yet. Raises `ConfigError`."""
-    try:
-        return cast("AbstractConnection", untyped(ConnectionPool(**options), "make_connection")())
-    except (ValueError, TypeError):
-        raise _unreadable() from None
-
-
-def address_of(options: Mapping[str, Any]) -> str:
-    """What names the server, without its password."""
-    if "path" in options:
-        return str(options["path"])
-    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-
-
-def password_of(connection: AbstractConnection) -> str | None:
-    """What it logs in with."""
-    found: str | None = getattr(connection, "password", None)
-    return found
-
-
-def untyped(owner: object, name: str) -> Callable[..., Any]:
-    """A method that redis-py leaves without types."""
-    found: Callable[..., Any] = getattr(owner, name)
-    return found
-
-
-def _unreadable() -> ConfigError:
-    return ConfigError(
-        "RedisURL cannot be read.", "Write redis://HOST:PORT/DB, rediss://… or unix:///PATH?db=DB; escape / as %2F."
+def _endpoint(settings: StoreSettings, timeout_s: float) -> Endpoint:
+    parts = urlsplit(settings.url)
+    if parts.scheme not in _SCHEMES or not settings.url.startswith(f"{parts.scheme}://"):
+        raise ValueError
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    if query.keys() - {"db"} - (_TLS if parts.scheme == "rediss" else frozenset()):
+        raise ValueError
+    is_socket = parts.scheme == "unix"
+    return Endpoint(
+        host=unquote(parts.hostname or "localhost"),
+        port=parts.port or 6379,
+        path=unquote(parts.path) if is_socket else None,
+        database=_database(parts, query.get("db")),
+        username=unquote(parts.username or "") if settings.username is None else settings.username,
+        password=unquote(parts.password or "") if settings.password is None else settings.password.reveal(),
+        client_name=settings.client_name,
+        tls=_tls(settings, query) if parts.scheme == "rediss" else None,
+        timeout_s=timeout_s,
+        connect_timeout_s=min(timeout_s, SENTINELS_CONNECT_S) if settings.sentinels else timeout_s,
     )
 
 
-def _options(settings: StoreSettings, timeout_s: float) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": min(timeout_s, SENTINELS_CONNECT_S) if settings.sentinels else timeout_s,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-        "parser_class": GivingWay,
-        "decode_responses": False,
-        "client_name": settings.client_name,
-        # Its own name and version, for which it reads a file at each connect: there may be no descriptor left.
-        "driver_info": None,
-    }
-    if settings.username is not None:
-        options["username"] = settings.username
-    if settings.password is not None:
-        options["password"] = settings.password.reveal()
-    if settings.url.startswith("rediss://"):
-        files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.cert_file, "ssl_keyfile": settings.key_file}
-        options |= {name: str(path) for name, path in files.items() if path is not None}
-        options |= {} if settings.verify else {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
-    return options
+def _database(parts: SplitResult, in_query: str | None) -> int:
+    if in_query is not None:
+        return int(in_query)
+    in_path = "" if parts.scheme == "unix" else unquote(parts.path).replace("/", "")
+    # As other clients of Redis read it: a path that is no number names none.
+    return int(in_path) if in_path.isdecimal() else 0
 
 
-def _parsed(url: str) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", parse_url(url))  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+def _tls(settings: StoreSettings, query: dict[str, str]) -> Tls:
+    verification = _VERIFICATIONS[query.get("ssl_cert_reqs", "required") if settings.verify else "none"]
+    checks_name = query.get("ssl_check_hostname", "yes").upper() not in _NO
+    return Tls(
+        authorities=_file(settings.ca_file, query.get("ssl_ca_certs")),
+        certificate=_file(settings.cert_file, query.get("ssl_certfile")),
+        key=_file(settings.key_file, query.get("ssl_keyfile")),
+        verification=verification,
+        checks_name=checks_name and verification != "none",
+    )
+
+
+def _file(path: Path | None, in_url: str | None) -> str | None:
+    return in_url if path is None else str(path)

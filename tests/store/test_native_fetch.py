@@ -67,24 +67,25 @@ def raws(got: jobs.FetchAnswer) -> list[bytes]:
     return [job.raw for job in got.jobs]
 
 
-async def test_a_fetch_connects_in_a_thread(server: Server, calls: Connection, threads: list[object]) -> None:
+async def test_a_fetch_connects_without_a_thread(server: Server, calls: Connection, threads: list[object]) -> None:
     await calls.call(Client.close)
     threads.clear()
     server.raw.lpush("ns:queue:a", "1")
     assert raws(await calls.fetch(WANTED)) == [b"1"]
-    assert len(threads) == 1
+    assert threads == []
 
 
-async def test_a_settlement_that_is_too_long_to_be_sent_at_once_goes_through_a_thread(
+async def test_a_settlement_that_is_too_long_to_be_sent_at_once_is_sent_in_parts(
     server: Server, calls: Connection, threads: list[object]
 ) -> None:
     server.raw.lpush("ns:queue:a", "1")
     await calls.fetch(WANTED)
     await calls.finish(settled_by("9:1"), 0.0)
     threads.clear()
-    parked = attrs.evolve(settled_by(), items=[("1:1", Dead(1.0, b"x" * 100_000))])
+    parked = attrs.evolve(settled_by(), items=[("1:1", Dead(1.0, b"x" * 10_000_000))])
     assert await calls.finish(parked, 0.0) == [Applied()]
-    assert len(threads) == 1
+    assert threads == []
+    assert server.raw.zrange("ns:dead", 0, -1) == [b"x" * 10_000_000]
 
 
 @on_both
@@ -112,7 +113,7 @@ async def test_of_what_is_asked_in_one_go_only_what_redis_did_not_know_is_run_ag
     threads.clear()
     codes, got = await calls.exchange(settled_by("1:1"), 0.0, attrs.evolve(WANTED, base=5))
     assert not isinstance(got, StoreRefused)
-    assert (codes, raws(got), len(threads)) == ([Applied()], [b"6"], 1)
+    assert (codes, raws(got), threads) == ([Applied()], [b"6"], [])
     assert server.raw.get("ns:stat:processed") == b"1"
 
 
@@ -161,7 +162,7 @@ async def test_of_two_answers_of_which_one_came_none_is_taken_for_a_later_calls(
         with pytest.raises(StoreUnavailable):
             await calls.exchange(settled_by("9:1"), 0.0, WANTED)
         assert not calls._client.is_asked
-        # The first one connects, in a thread; the second one is on Trio's loop again.
+        # The first one connects.
         for tickets in (["7:1"], ["7:1", "8:1"]):
             assert await calls.exchange(settled_by(*tickets), 0.0, WANTED) == ([Gone()] * len(tickets), none)
         await calls.aclose()

@@ -1,7 +1,7 @@
 """Threads: how many a connection, a waiter and the watch for a new master have, and who waits for them."""
 
-import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import attrs
 import pytest
@@ -12,7 +12,9 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import connection
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection, MasterWatch, Waiter
-from restbroker.store.sentinel import Sentinels
+from restbroker.store.redis import Steps, Work
+from restbroker.store.sentinel import Place, Sentinels
+from restbroker.store.settings import Endpoint
 from tests.store.lanes import Server
 from tests.store.test_connection import busy_threads
 from tests.support.redis_server import RedisServer
@@ -21,38 +23,32 @@ from tests.support.wait import until_async
 
 @attrs.define(eq=False)
 class Watched(Sentinels):
-    """Each look ends with the next of `errors`, the others well; all wait for `let`."""
+    """Each look ends with the next of `errors`, the others well."""
 
     errors: list[Exception] = attrs.field(factory=list)
     looks: int = 0
-    let: threading.Event = attrs.field(factory=threading.Event)
 
-    def look(self) -> None:
+    def look(self) -> Steps[None]:
         self.looks += 1
-        assert self.let.wait(60)
+        yield Work(lambda: None)
         if self.errors:
             raise self.errors.pop(0)
 
 
 @pytest.fixture
 def sentinels() -> Watched:
-    return Watched("jobs", [], {}, {})
+    return Watched("jobs", [], Endpoint(), Endpoint())
 
 
-async def test_threads_of_others_hold_up_no_call_no_wait_and_no_look(server: Server, sentinels: Watched) -> None:
+async def test_threads_of_others_hold_up_no_call_and_no_wait(server: Server) -> None:
     others = trio.to_thread.current_default_thread_limiter()
     others.total_tokens = 1
     others.acquire_on_behalf_of_nowait(others)
     calls, waiter = Connection(open_client(server.settings)), Waiter(lambda: open_client(server.settings))
     server.raw.lpush("ns:queue:a", "1")
-    sentinels.let.set()
     with trio.fail_after(20):
         assert await calls.call(Client.command, "PING") == b"PONG"
         assert await waiter.wait("a", 20.0)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(MasterWatch(sentinels).run)
-            await until_async(lambda: sentinels.looks, "it looks")
-            nursery.cancel_scope.cancel()
         await calls.aclose()
     waiter.close()
 
@@ -67,18 +63,23 @@ async def test_who_is_cancelled_closes_its_connection_all_the_same(server: Serve
     assert not client.is_open
 
 
-async def test_a_waiter_that_cannot_connect_has_one_thread_however_often_it_is_asked(
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_waiter_that_cannot_connect_has_no_thread_and_no_socket_left(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     own = make_redis()
     waiter = Waiter(lambda: open_client(StoreSettings(own.url), timeout_s=20.0))
     own.suspend()
+    before = descriptors()
     for _ in range(3):
         assert not await waiter.wait("a", 0.05)
-    await until_async(busy_threads, "it is connecting")
-    assert busy_threads() == 1
+    assert busy_threads() == 0
+    assert descriptors() == before
     own.resume()
-    await until_async(lambda: not busy_threads(), "that one is done")
     own.command("LPUSH queue:a 1")
     assert await waiter.wait("a", 20.0)
     waiter.close()
@@ -89,7 +90,6 @@ async def test_the_watch_goes_on_when_nobody_leads_to_a_master(
 ) -> None:
     monkeypatch.setattr(connection, "LOOK_EVERY_S", 0.01)
     sentinels.errors = [StoreUnavailable("Nobody answers."), StoreRefused("It may not ask.")]
-    sentinels.let.set()
     async with trio.open_nursery() as nursery:
         await nursery.start(MasterWatch(sentinels).run)
         await until_async(lambda: sentinels.looks >= 4, "it looks again and again")
@@ -97,10 +97,13 @@ async def test_the_watch_goes_on_when_nobody_leads_to_a_master(
     assert not sentinels.errors
 
 
-async def test_the_watch_ends_while_a_look_goes_on(sentinels: Watched) -> None:
+async def test_the_watch_ends_at_once_while_no_sentinel_answers(make_redis: Callable[..., RedisServer]) -> None:
+    own = make_redis()
+    own.suspend()
+    endpoint = Endpoint(timeout_s=60.0, connect_timeout_s=60.0)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            await nursery.start(MasterWatch(sentinels).run)
-            await until_async(lambda: sentinels.looks, "it looks")
+            await nursery.start(MasterWatch(Sentinels("jobs", [Place("127.0.0.1", own.port)], endpoint, endpoint)).run)
+            await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
-    sentinels.let.set()
+    own.resume()

@@ -1,4 +1,3 @@
-# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """How long a wait takes, and when an answer is overdue: by a clock that stands until nothing else is to be done."""
 
 import gc
@@ -10,7 +9,6 @@ import trio
 import trio.testing
 
 from restbroker.errors import StoreUnavailable
-from restbroker.store import connection
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Waiter
 from tests.store.lanes import Server
@@ -87,11 +85,3 @@ async def test_a_wait_that_is_cancelled_while_it_connects_leaves_no_connection_o
         finally:
             gc.enable()
     waiter.close()
-
-
-def test_a_client_that_was_connected_just_before_its_wait_was_cancelled_is_closed(server: Server) -> None:
-    opening = connection._Opening(lambda: open_client(server.settings))
-    client = opening.client()
-    assert client.is_open
-    opening.give_up()
-    assert not client.is_open

@@ -1,60 +1,63 @@
-"""What redis-py raises becomes what people can act on, and what passes is told from what stays."""
+"""What is wrong with Redis becomes what people can act on, and what passes is told from what stays."""
 
 import itertools
 import socketserver
 import threading
 
 import pytest
-from redis import exceptions as redis_errors
 
 from restbroker.config.secret import Secret
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.failures import briefly, is_demoted, translate
+from restbroker.store.failures import ErrorReply, Failure, briefly, translate
 from restbroker.store.misuse import Misused
 
-PASSING = [
-    (redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), "full", "maxmemory"),
-    (redis_errors.ResponseError("MISCONF Redis is configured to save"), "cannot save", "free space"),
-    (redis_errors.ResponseError("BUSY Redis is busy running a script."), "another client's script", "SCRIPT KILL"),
-    (redis_errors.ReadOnlyError("You can't write against a read only replica."), "replica", "primary"),
-    (redis_errors.MasterDownError("Link with MASTER is down"), "primary is down", "primary"),
-    (redis_errors.ClusterDownError("Hash slot not served"), "cluster is down", "log of Redis"),
-    (redis_errors.ResponseError("NOREPLICAS Not enough good replicas to write."), "too few replicas", "min-replicas"),
-    (redis_errors.NoScriptError("No matching script."), "removes all scripts", "MONITOR"),
-    (redis_errors.TryAgainError("Multiple keys request"), "try again", "log of Redis"),
-    (redis_errors.ResponseError("UNBLOCKED force unblock"), "became a replica", "primary"),
-    (redis_errors.BusyLoadingError("Redis is loading"), "is loading its data", "has started"),
+PASSING: list[tuple[ErrorReply, str, str]] = [
+    (ErrorReply("OOM command not allowed when used memory > 'maxmemory'."), "full", "maxmemory"),
+    (ErrorReply("MISCONF Redis is configured to save"), "cannot save", "free space"),
+    (ErrorReply("BUSY Redis is busy running a script."), "another client's script", "SCRIPT KILL"),
+    (ErrorReply("READONLY You can't write against a read only replica."), "replica", "primary"),
+    (ErrorReply("MASTERDOWN Link with MASTER is down"), "primary is down", "primary"),
+    (ErrorReply("CLUSTERDOWN Hash slot not served"), "cluster is down", "log of Redis"),
+    (ErrorReply("NOREPLICAS Not enough good replicas to write."), "too few replicas", "min-replicas"),
+    (ErrorReply("NOSCRIPT No matching script."), "removes all scripts", "MONITOR"),
+    (ErrorReply("TRYAGAIN Multiple keys request"), "try again", "log of Redis"),
+    (ErrorReply("UNBLOCKED force unblock"), "became a replica", "primary"),
+    (ErrorReply("LOADING Redis is loading"), "is loading its data", "has started"),
 ]
-STAYING = [
-    (redis_errors.ResponseError("DB index is out of range"), "no database of the number", "RedisDatabase"),
-    (redis_errors.NoPermissionError("this user has no permissions"), "no permissions", "ACL SETUSER"),
-    (redis_errors.ClusterCrossSlotError("Keys in request"), "Keys in request", "Cluster cannot hold"),
-    (redis_errors.MovedError("5 127.0.0.1:1"), "5 127.0.0.1:1", "Cluster cannot hold"),
-    (redis_errors.AskError("5 127.0.0.1:1"), "5 127.0.0.1:1", "Cluster cannot hold"),
-    (redis_errors.ResponseError("WRONGTYPE Operation against a key"), "WRONGTYPE Operation", "used for other things"),
-    (redis_errors.ResponseError("ERR syntax error"), "ERR syntax error", "Redis >= 7.0"),
+STAYING: list[tuple[ErrorReply, str, str]] = [
+    (ErrorReply("ERR DB index is out of range"), "no database of the number", "RedisDatabase"),
+    (ErrorReply("NOPERM this user has no permissions"), "no permissions", "ACL SETUSER"),
+    (ErrorReply("CROSSSLOT Keys in request"), "Keys in request", "Cluster cannot hold"),
+    (ErrorReply("MOVED 5 127.0.0.1:1"), "5 127.0.0.1:1", "Cluster cannot hold"),
+    (ErrorReply("ASK 5 127.0.0.1:1"), "5 127.0.0.1:1", "Cluster cannot hold"),
+    (ErrorReply("WRONGTYPE Operation against a key"), "WRONGTYPE Operation", "used for other things"),
+    (ErrorReply("ERR syntax error"), "refused: syntax error", "Redis >= 7.0"),
 ]  # fmt: skip
-UNREACHABLE = [
-    (redis_errors.AuthenticationError("WRONGPASS invalid"), "does not accept the login: WRONGPASS", "RedisPassFile"),
-    (redis_errors.TimeoutError("x"), "did not answer in time", "load and the network"),
-    (redis_errors.ConnectionError("Error 111."), "cannot be reached: Error 111.", "Check that it runs"),
+UNREACHABLE: list[tuple[Failure, str, str]] = [
+    (ErrorReply("WRONGPASS invalid"), "does not accept the login: invalid", "RedisPassFile"),
+    (TimeoutError("x"), "did not answer in time", "load and the network"),
+    (ConnectionError("Error 111."), "cannot be reached: Error 111.", "Check that it runs"),
 ]
 
 
 def test_each_error_says_where_what_and_what_to_do() -> None:
-    for kind, rows in ((StoreNotNow, PASSING), (StoreRefused, STAYING), (StoreUnavailable, UNREACHABLE)):
-        for error, told, cure in rows:
-            found = translate(error, "r:1")
-            assert type(found) is kind, error
-            assert found.message.startswith("Redis at r:1")
-            assert told in found.message
-            assert not found.message.endswith("..")
-            assert cure in (found.cure or "")
+    rows: list[tuple[type[RestbrokerError], Failure, str, str]] = [
+        *((StoreNotNow, *row) for row in PASSING),
+        *((StoreRefused, *row) for row in STAYING),
+        *((StoreUnavailable, *row) for row in UNREACHABLE),
+    ]
+    for kind, error, told, cure in rows:
+        found = translate(error, "r:1")
+        assert type(found) is kind, error
+        assert found.message.startswith("Redis at r:1")
+        assert told in found.message
+        assert not found.message.endswith("..")
+        assert cure in (found.cure or "")
 
 
 def test_keys_of_a_wrong_type_are_named_with_what_to_do() -> None:
-    error = redis_errors.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+    error = ErrorReply("WRONGTYPE Operation against a key holding the wrong kind of value")
     found = translate(error, "r:1", [Misused("dead", "zset", "string"), Misused("paused", "set", "list")])
     assert isinstance(found, StoreRefused)
     assert found.message == (
@@ -66,23 +69,23 @@ def test_keys_of_a_wrong_type_are_named_with_what_to_do() -> None:
 
 
 def test_no_argument_of_a_command_is_repeated() -> None:
-    error = redis_errors.ResponseError("unknown command 'XFOO', with args beginning with: 's3cret' 'more'")
+    error = ErrorReply("ERR unknown command 'XFOO', with args beginning with: 's3cret' 'more'")
     assert translate(error, "r:1").message == "Redis at r:1 refused: unknown command 'XFOO'"
 
 
 def test_in_brief_it_ends_a_sentence() -> None:
-    said = {
-        "does not accept the login: WRONGPASS no": redis_errors.AuthenticationError("WRONGPASS no."),
-        "is loading its data": redis_errors.BusyLoadingError("x"),
-        "did not answer in time": redis_errors.TimeoutError("x"),
-        "cannot be reached: Error 111": redis_errors.ConnectionError("Error\n  111."),
-        "refused: NO": redis_errors.ResponseError("NO"),
+    said: dict[str, Failure] = {
+        "does not accept the login: no": ErrorReply("WRONGPASS no."),
+        "is loading its data": ErrorReply("LOADING x"),
+        "did not answer in time": TimeoutError("x"),
+        "cannot be reached: Error 111": ConnectionError("Error\n  111."),
+        "refused: NO": ErrorReply("NO"),
     }
     assert {told: briefly(error) for told, error in said.items()} == {told: told for told in said}
 
 
 def test_only_what_a_replica_or_a_master_on_its_way_out_says_ends_a_connection() -> None:
-    demoted = {told for error, told, _ in PASSING if is_demoted(error)}
+    demoted = {told for error, told, _ in PASSING if error.is_demotion}
     assert demoted == {"replica", "primary is down", "too few replicas", "became a replica"}
 
 

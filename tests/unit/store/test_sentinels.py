@@ -9,7 +9,7 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
 from restbroker.store.sentinel import Place, open_sentinels
-from restbroker.store.settings import StoreSettings
+from restbroker.store.settings import Endpoint, StoreSettings, Tls
 
 SETTINGS = StoreSettings(
     "rediss://user:in-url@unused/5", ca_file=Path("/ca"), client_name="me", sentinels=(("s", 1), ("::1", 2)), master="m"
@@ -24,19 +24,12 @@ def test_a_place_is_written_as_in_a_url() -> None:
 def test_sentinels_are_asked_as_redis_is_but_without_its_login_and_for_half_a_second(own: Secret | None) -> None:
     found = open_sentinels(attrs.evolve(SETTINGS, sentinel_password=own))
     assert found is not None
-    asking, joining = dict(found._asking), dict(found._joining)
-    assert {name: joining.pop(name) for name in ("username", "password", "db", "client_name")} == {
-        "username": "user",
-        "password": "in-url",
-        "db": 5,
-        "client_name": "me",
-    }
-    assert asking.pop("password", None) == (None if own is None else "theirs")
-    times = ("socket_timeout", "socket_connect_timeout")
-    assert [asking.pop(name) for name in times] == [0.5, 0.5]
-    assert [joining.pop(name) for name in times] == [1.0, 1.0]
-    assert asking == joining
-    assert asking["ssl_ca_certs"] == "/ca"
+    asking, joining = found._asking, found._joining
+    assert (joining.username, joining.password, joining.database, joining.client_name) == ("user", "in-url", 5, "me")
+    assert (joining.timeout_s, joining.connect_timeout_s) == (1.0, 1.0)
+    tls = Tls("/ca")
+    assert joining.tls == tls
+    assert asking == Endpoint(password=None if own is None else "theirs", tls=tls, timeout_s=0.5, connect_timeout_s=0.5)
 
 
 def test_there_are_none_where_none_are_named() -> None:

@@ -1,0 +1,350 @@
+"""Our own way to Redis: sockets, RESP2 and time-outs, and nothing of what is stored there.
+
+Used by `client` and `sentinel`. What takes time is written once, as steps that say what they need (`Wait`, `Work`):
+`blocking` takes them in the calling thread, `connection.on_trio` on Trio's loop. Always holds: nothing is sent twice,
+and only `connect` connects. A link whose exchange did not end well must be closed, since an answer left unread would
+be taken for the next one's.
+"""
+
+import os
+import select
+import socket
+import weakref
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+
+import attrs
+import hiredis
+
+from restbroker.store.failures import ErrorReply
+from restbroker.store.replies import Argument, Reply
+from restbroker.store.settings import Endpoint, Tls
+
+if TYPE_CHECKING:  # costs a tenth of a quick command, and few need it
+    import ssl
+
+_PIECE_BYTES: Final = 65536
+_PIECES: Final = 4
+"""So many are read in one go: an answer of a hundred large jobs would hold Trio's loop until all of it has come."""
+_KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+"""Seconds, seconds, and how many: a server that is gone is noticed by who waits for it."""
+_INCOMPLETE: Final = object()
+
+T = TypeVar("T")
+Commands: TypeAlias = Sequence[Sequence[Argument]]
+Replies: TypeAlias = list[Reply | ErrorReply]
+
+
+@attrs.define(eq=False)
+class Wait:
+    """A step that waits for a socket, to be read unless it is `for_writing`; `TimeoutError` is thrown in after a while.
+
+    `is_cancellable`: nothing was sent yet whose answer counts.
+    """
+
+    socket: socket.socket
+    timeout_s: float
+    for_writing: bool = False
+    is_cancellable: bool = False
+
+
+@attrs.define(eq=False)
+class Work:
+    """A step that blocks, and changes nothing: to look up a name, to read certificates. Its result is sent back."""
+
+    function: Callable[[], Any]
+
+
+Steps: TypeAlias = Generator[Wait | Work, Any, T]
+
+
+def blocking(steps: Steps[T]) -> T:
+    """Take these steps in this thread; return and raise what they do."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = _take(step)
+            except BaseException as error:  # noqa: BLE001 - also a KeyboardInterrupt ends them
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as end:
+        return cast("T", end.value)
+    finally:
+        steps.close()
+
+
+def _take(step: Wait | Work) -> Any:  # noqa: ANN401 - as the step has it
+    if isinstance(step, Work):
+        return step.function()
+    poll = select.poll()
+    poll.register(step.socket, select.POLLOUT if step.for_writing else select.POLLIN)
+    if not poll.poll(step.timeout_s * 1000):
+        raise TimeoutError
+    return None
+
+
+class Answers:
+    """The answers that a server owes, of the bytes that it sends: no input or output."""
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader(protocolError=ErrorReply, replyError=ErrorReply, notEnoughData=_INCOMPLETE)
+        self._replies: Replies = []
+        self.expected = 0
+        """How many are to come, those that came counted."""
+
+    def feed(self, data: bytearray, count: int) -> None:
+        """Take the first `count` bytes of what was read. Raises `ErrorReply` where they are no RESP."""
+        self._reader.feed(data, 0, count)  # type: ignore[arg-type]  # hiredis 3.5 types it as bytes, and takes any buffer
+        while len(self._replies) < self.expected and (reply := self._reader.gets()) is not _INCOMPLETE:
+            self._replies.append(reply)
+
+    def take(self) -> Replies | None:
+        """Return all that were expected, in their order; None until the last one has come."""
+        if len(self._replies) < self.expected:
+            return None
+        replies, self._replies, self.expected = self._replies, [], 0
+        return replies
+
+
+class Link:
+    """A connection to Redis that is open. Raises `OSError`, also `TimeoutError`; it must be closed after any error."""
+
+    def __init__(self, connected: socket.socket, address: str, timeout_s: float, unready: "Unready") -> None:
+        self._socket = connected
+        # Also where a client is dropped as it is.
+        self._closing = weakref.finalize(self, _close, connected)
+        self._closing.atexit = False
+        self._address = address
+        self._unready = unready
+        self._answers = Answers()
+        self._buffer = bytearray(_PIECE_BYTES)
+        self.timeout_s = timeout_s
+        """How long an answer, or more of it, may take."""
+
+    @property
+    def descriptor(self) -> int:
+        """What to watch for an answer."""
+        return self._socket.fileno()
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether an answer is still to come."""
+        return self._answers.expected > 0
+
+    def exchange(self, commands: Commands, *, is_cancellable: bool = False) -> Steps[Replies]:
+        """Send commands in one go, and return their answers."""
+        if not commands:
+            return []
+        message = packed(commands)
+        # Before anything is sent: whatever interrupts it, an answer that may come is known of.
+        self._answers.expected = len(commands)
+        sent = self._send(message)
+        if sent < len(message):
+            rest = memoryview(message)
+            while rest := rest[sent:]:
+                yield Wait(self._socket, self.timeout_s, for_writing=True, is_cancellable=is_cancellable)
+                sent = self._send(rest)
+        wait = Wait(self._socket, self.timeout_s, is_cancellable=is_cancellable)
+        yield wait
+        while (replies := self.receive()) is None:
+            yield wait
+        return replies
+
+    def ask(self, command: Sequence[Argument]) -> None:
+        """Send one command without waiting for its answer, which `receive` has. Nothing else may be sent meanwhile.
+
+        Never blocks, since it is short, and what was sent before has been answered.
+        """
+        message = packed([command])
+        self._answers.expected = 1
+        if self._send(message) < len(message):
+            raise TimeoutError
+
+    def receive(self) -> Replies | None:
+        """Read what is there, and not more than 256 KiB; return all answers once the last one has come."""
+        for _ in range(_PIECES):
+            try:
+                count = self._socket.recv_into(self._buffer)
+            except self._unready:
+                return None
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise ConnectionError(f"Error while reading from {self._address} : {error.args}") from error
+            if not count:
+                raise ConnectionError("Connection closed by server.")
+            self._answers.feed(self._buffer, count)
+            if (replies := self._answers.take()) is not None:
+                return replies
+        return None
+
+    def has_ended(self) -> bool:
+        """Whether it ended while nothing was asked. What can be read then is no answer of ours: it ended as well."""
+        try:
+            self._socket.recv_into(self._buffer, 1)
+        except self._unready:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def close(self) -> None:
+        """Close it; also for the other side at once, if a forked process has it as well."""
+        self._closing()
+
+    def _send(self, message: bytes | memoryview) -> int:
+        try:
+            return self._socket.send(message)
+        except self._unready:
+            return 0
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise ConnectionError(f"Error {_number(error)} while writing to socket. {_text(error)}.") from error
+
+
+def _close(connected: socket.socket) -> None:
+    with suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
+    connected.close()
+
+
+Unready: TypeAlias = tuple[type[OSError], ...]
+"""What a socket raises that would have to wait."""
+
+
+def connect(endpoint: Endpoint) -> Steps[Link]:
+    """Connect, log in, and choose the database. Can be cancelled.
+
+    Raises `OSError`, or `ErrorReply` where the server refuses one of it.
+    """
+    try:
+        connected = yield from (_to_address(endpoint) if endpoint.path is None else _to_path(endpoint, endpoint.path))
+        unready: Unready = (BlockingIOError,)
+        if endpoint.tls is not None:
+            connected, unready = yield from _secured(connected, endpoint, endpoint.tls)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        text = f"Error {_number(error)} connecting to {endpoint.address}."
+        raise ConnectionError(f"{text} {_text(error)}." if len(error.args) > 1 else text) from error
+    link = Link(connected, endpoint.address, endpoint.timeout_s, unready)
+    yield from answers(link, endpoint.greeting)
+    return link
+
+
+def answers(link: Link, commands: Commands) -> Steps[list[Reply]]:
+    """The answers to commands that change nothing. Can be cancelled.
+
+    Raises `OSError`, or the first `ErrorReply`; the link is closed then.
+    """
+    try:
+        replies = yield from link.exchange(commands, is_cancellable=True)
+    except BaseException:
+        link.close()
+        raise
+    for reply in replies:
+        if isinstance(reply, ErrorReply):
+            link.close()
+            raise reply
+    return cast("list[Reply]", replies)
+
+
+def packed(commands: Commands) -> bytes:
+    """Commands as they are sent."""
+    # hiredis 3.5 types its argument as a tuple of exactly one word.
+    return b"".join(hiredis.pack_command(tuple(command)) for command in commands)  # type: ignore[arg-type]
+
+
+def _to_address(endpoint: Endpoint) -> Steps[socket.socket]:
+    """To the first of a host's addresses that takes it."""
+    problem = OSError("The name has no address")
+    for family, kind, protocol, _, address in (yield from _addresses(endpoint.host, endpoint.port)):
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE:
+            if hasattr(socket, name):  # not on every system
+                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        try:
+            return (yield from _connected(made, address, endpoint.connect_timeout_s))
+        except OSError as error:
+            problem = error
+    raise problem
+
+
+def _to_path(endpoint: Endpoint, path: str) -> Steps[socket.socket]:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    return (yield from _connected(made, path, endpoint.connect_timeout_s))
+
+
+def _connected(made: socket.socket, address: tuple[Any, ...] | str, timeout_s: float) -> Steps[socket.socket]:
+    try:
+        made.setblocking(False)
+        try:
+            made.connect(address)
+        except BlockingIOError:
+            yield Wait(made, timeout_s, for_writing=True, is_cancellable=True)
+            if number := made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(number, os.strerror(number)) from None
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _addresses(host: str, port: int) -> Steps[list[Any]]:
+    try:
+        return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found: list[Any] = yield Work(partial(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM))
+        return found
+
+
+def _secured(plain: socket.socket, endpoint: Endpoint, tls: Tls) -> "Steps[tuple[ssl.SSLSocket, Unready]]":
+    secured = plain
+    try:
+        import ssl
+
+        context: ssl.SSLContext = yield Work(partial(_context, tls))
+        secured = context.wrap_socket(plain, server_hostname=endpoint.host, do_handshake_on_connect=False)
+        while True:
+            try:
+                secured.do_handshake()
+            except ssl.SSLWantReadError:
+                yield Wait(secured, endpoint.timeout_s, is_cancellable=True)
+            except ssl.SSLWantWriteError:
+                yield Wait(secured, endpoint.timeout_s, for_writing=True, is_cancellable=True)
+            else:
+                return secured, (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+    except BaseException:
+        secured.close()
+        raise
+
+
+def _context(tls: Tls) -> "ssl.SSLContext":
+    """What the system trusts and what was named besides; read anew for each connection: certificates are renewed."""
+    import ssl
+
+    context = ssl.create_default_context()
+    if tls.verification != "required":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE if tls.verification == "none" else ssl.CERT_OPTIONAL
+    context.check_hostname = tls.checks_name
+    if tls.certificate is not None or tls.key is not None:
+        context.load_cert_chain(tls.certificate or "", tls.key)
+    if tls.authorities is not None:
+        context.load_verify_locations(tls.authorities)
+    return context
+
+
+def _number(error: OSError) -> object:
+    return error.args[0] if error.args else "UNKNOWN"
+
+
+def _text(error: OSError) -> object:
+    return error.args[-1] if error.args else type(error).__name__

@@ -1,0 +1,187 @@
+"""The way to Redis alone: cut answers, servers that close, stall or refuse, a cancellation at each wait."""
+
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from typing import Any
+
+import pytest
+import trio
+
+from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
+from restbroker.store import jobs
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.store.failures import ErrorReply
+from restbroker.store.jobs import Fetched, FetchRequest
+from restbroker.store.redis import Answers
+from tests.store.lanes import FACTS, QUEUES, Server
+from tests.support.wait import until
+
+ANSWERS = (
+    b"+OK\r\n:-5\r\n$-1\r\n*-1\r\n*3\r\n$1\r\na\r\n-ERR x\r\n*0\r\n$4\r\n\xff\r\n\x00\r\n-WRONGTYPE \xe9\r\n$0\r\n\r\n"
+)
+WANTED = FetchRequest("h:1:abc:t", "t", QUEUES, base=0, want=5, hwm=2)
+
+
+def read(*pieces: bytes) -> list[Any]:
+    """The answers in these pieces, of which the last one is needed for the last of them."""
+    answers = Answers()
+    answers.expected = 8
+    for piece in pieces[:-1]:
+        answers.feed(bytearray(piece), len(piece))
+        assert answers.take() is None
+    answers.feed(bytearray(pieces[-1]), len(pieces[-1]))
+    replies = answers.take()
+    assert replies is not None
+    return [str(one) if isinstance(one, ErrorReply) else one for one in replies]
+
+
+def test_answers_that_are_cut_anywhere_are_the_same_answers() -> None:
+    whole = read(ANSWERS)
+    assert whole[:4] == [b"OK", -5, None, None]
+    assert [type(one) for one in whole[4]] == [bytes, ErrorReply, list]
+    assert whole[5] == b"\xff\r\n\x00"
+    assert whole[6].startswith("WRONGTYPE ")
+    assert whole[7] == b""
+    for place in range(1, len(ANSWERS)):
+        assert repr(read(ANSWERS[:place], ANSWERS[place:])) == repr(whole)
+    assert repr(read(*(bytes([byte]) for byte in ANSWERS))) == repr(whole)
+
+
+@contextmanager
+def server_that_says(*answers: bytes) -> Iterator[tuple[StoreSettings, list[bytes]]]:
+    """One that sends each connection the next of these answers to the first thing it gets, and closes.
+
+    The last one stands for all connections after it. What came is gathered.
+    """
+    left, came = list(answers), list[bytes]()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            with near:
+                came.append(near.recv(65536))
+                near.sendall(left.pop(0) if len(left) > 1 else left[0])
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield StoreSettings(f"redis://127.0.0.1:{listener.getsockname()[1]}", client_name=""), came
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def test_a_server_that_closes_within_its_answer_is_unavailable_and_is_asked_no_second_time() -> None:
+    answer = b"*2\r\n$3\r\nabc\r\n:12\r\n"
+    for length in range(len(answer)):
+        with server_that_says(answer[:length], answer) as (settings, came):
+            client = open_client(settings, 10.0)
+            with pytest.raises(StoreUnavailable, match="Connection closed by server"):
+                client.command("PING")
+            assert not client.is_open
+            assert len(came) == 1
+            assert client.command("PING") == [b"abc", 12]
+            client.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "message"),
+    [
+        (b"-MOVED 5 10.0.0.1:6379\r\n", StoreRefused, "Redis Cluster cannot hold"),
+        (b"-NOAUTH Authentication required.\r\n", StoreUnavailable, "does not accept the login"),
+        (b"-LOADING Redis is loading the dataset in memory\r\n", StoreNotNow, "is loading its data"),
+        (b"-READONLY You can't write against a read only replica.\r\n", StoreNotNow, "takes no writes"),
+        (b"-BUSY Redis is busy running a script.\r\n", StoreNotNow, "SCRIPT KILL"),
+        (b"-ERR max number of clients reached\r\n", StoreUnavailable, "max number of clients"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", StoreRefused, "Protocol error"),
+    ],
+)
+def test_what_a_server_refuses_is_told_whether_it_passes_at_the_login_as_at_a_command(
+    answer: bytes, kind: type[RestbrokerError], message: str
+) -> None:
+    for name in ("", "restbroker"):
+        with server_that_says(answer) as (settings, _):
+            client = open_client(StoreSettings(settings.url, client_name=name), 10.0)
+            with pytest.raises(kind) as caught:
+                client.command("PING")
+            assert message in str(caught.value) + str(caught.value.cure)
+            client.close()
+
+
+def test_a_server_that_stays_silent_is_unavailable_after_the_time_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = open_client(StoreSettings(f"redis://127.0.0.1:{listener.getsockname()[1]}"), 0.05)
+        with pytest.raises(StoreUnavailable, match="did not answer in time"):
+            client.command("PING")
+        assert not client.is_open
+
+
+async def test_a_fetch_that_is_cancelled_at_any_wait_takes_its_jobs_or_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.raw.lpush("ns:queue:a", *(str(number) for number in range(40)))
+    cancelled, taken = 0, 0
+    for number in range(10):
+        server.raw.script_flush()
+        calls = Connection(open_client(server.settings, 10.0))
+        identity = f"h:1:{number}:t"
+        await calls.call(jobs.register, identity, FACTS, QUEUES)
+        server.raw.script_flush()
+        await calls.aclose()
+        before = server.raw.llen("ns:queue:a")
+        scope = trio.CancelScope()
+        with monkeypatch.context() as patch:
+            waits = count()
+            for name in ("wait_readable", "wait_writable"):
+                wait = getattr(trio.lowlevel, name)
+                patch.setattr(trio.lowlevel, name, partial(cancelling, wait, waits, number, scope))
+            with scope:
+                request = FetchRequest(identity, "t", QUEUES, base=0, want=2, hwm=2)
+                got = await calls.fetch(request)
+        if scope.cancelled_caught:
+            cancelled += 1
+            assert server.raw.llen("ns:queue:a") == before
+            # Nothing is left that a later call could take for its answer.
+            assert (await calls.call(jobs.held, identity)).jobs == {}
+        else:
+            taken += 1
+            assert isinstance(got, Fetched)
+            assert len(got.jobs) == 2
+            assert (await calls.call(jobs.held, identity)).jobs.keys() == {job.ticket for job in got.jobs}
+        await calls.aclose()
+    assert cancelled
+    assert taken
+
+
+async def cancelling(
+    wait: Callable[[Any], Awaitable[None]], waits: Iterator[int], number: int, scope: trio.CancelScope, what: object
+) -> None:
+    """The same wait, begun within a scope that was cancelled if it is the one of this number."""
+    if next(waits) == number:
+        scope.cancel()
+    await wait(what)
+
+
+def test_a_message_larger_than_the_kernels_buffers_is_sent_whole(server: Server) -> None:
+    client = open_client(server.settings)
+    values: Sequence[bytes] = [bytes([65 + number]) * 3_000_000 for number in range(5)]
+    assert client.commands([("RPUSH", "ns:queue:big", value) for value in values]) == [1, 2, 3, 4, 5]
+    assert client.command("LRANGE", "ns:queue:big", 0, -1) == list(values)
+    client.close()
+
+
+def test_a_closed_connection_is_closed_in_redis_too(server: Server) -> None:
+    client = open_client(server.settings)
+    number = client.command("CLIENT", "ID")
+    client.close()
+    until(lambda: not server.raw.client_list(client_id=[number]), "Redis knows that it ended")
