@@ -25,7 +25,7 @@ from restbroker.config.core import Config, Loaded
 from restbroker.operate.connect import store_settings
 from restbroker.telemetry.events import ConfigReloaded, ConfigUnchanged
 from restbroker.telemetry.log import LogSettings, LogSink
-from restbroker.telemetry.series import Making
+from restbroker.telemetry.metrics import Samples
 
 _WATCHED = (*STOP, signal.SIGHUP, signal.SIGTTIN)
 # Whether jobs are taken is for the brokers to say.
@@ -80,9 +80,9 @@ async def _main(
             nursery.cancel_scope.cancel()
 
 
-def _samples() -> Making:
-    """It has no counts of its own."""
-    return lambda: {"restbroker_build_info": {(__version__,): 1}}
+def _samples() -> Samples:
+    """It counts nothing itself."""
+    return {"restbroker_build_info": {(__version__,): 1}}
 
 
 @attrs.define(eq=False)

@@ -8,13 +8,14 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import trio
 
 from restbroker.app.events import event_services, sent_by
 from restbroker.app.logins import logins_of
-from restbroker.app.measures import Measures, commands
+from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
 from restbroker.app.reload import Reloader
 from restbroker.app.roster_service import RosterService, beside, roster_service, with_brokers
 from restbroker.app.rosters import rosters_of
@@ -43,12 +44,11 @@ from restbroker.store.client import open_client
 from restbroker.store.connection import Connection, MasterWatch, Waiter
 from restbroker.store.jobs import Limits
 from restbroker.store.sentinel import open_sentinels
-from restbroker.telemetry.counts import Counts
+from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, Report
 from restbroker.telemetry.executions import ExecutionCounts
-from restbroker.telemetry.figures import Figures
 from restbroker.telemetry.log import LogSettings, LogSink
-from restbroker.telemetry.series import nothing
+from restbroker.telemetry.metrics import Samples
 from restbroker.transport.client import open_transport
 from restbroker.transport.message import Transport
 
@@ -75,24 +75,23 @@ def run(
 
 async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings, line: socket.socket | None) -> Ended:
     log = LogSink(logged)
-    figures = Figures(trio.current_time)
+    counters = Counters(now_s=trio.current_time)
+    if config.stats:
+        counters.commands_of = catalogue_commands(lambda: reloader.config)
     executions = ExecutionCounts()
     control = Control() if line is None else Control(name=f"worker={logged.worker}" if logged.worker else "worker")
     status = Status()
-    sinks: list[Report] = [log, figures, executions]
-    measures: Measures | None = None
-    if config.stats:
-        measures = Measures(Counts(commands(lambda: reloader.config)), figures, status, logged.worker)
-        sinks.append(measures.counts)
-    took, samples = (None, None) if measures is None else (measures.took, measures.samples)
+    samples: Callable[[], Samples] = partial(process_samples, counters, status, logged.worker)
 
     def report(event: Event) -> None:
-        for sink in sinks:
-            sink(event)
+        log(event)
+        counters(event)
+        executions(event)
 
-    plan = attrs.evolve(plan_of(config, report, figures, took), status=status)
+    plan = attrs.evolve(plan_of(config, report, counters, timed=config.stats), status=status)
     systemd = notifiers(os.environ, plan.status.view)
-    supervisors = systemd if line is None else [Leash(line, plan.status.view, control, report, samples)]
+    sent = samples if config.stats else None
+    supervisors = systemd if line is None else [Leash(line, plan.status.view, control, report, sent)]
 
     def plan_anew(new: Config) -> BrokerPlan:
         lanes = _lanes(new, report, plan.open_connection, plan.open_control)
@@ -105,7 +104,7 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     rosters = RosterService()
     if line is None and with_brokers(config):
         rosters = roster_service(config.roster, plan.open_control, report)
-    looks = Looks(plan.status.view, plan.status.running, samples=beside(samples or nothing, rosters.samples))
+    looks = Looks(plan.status.view, plan.status.running, samples=beside(samples, rosters.samples))
     web: list[Service] = [*rosters.services]
     if line is None:  # what a group has one of, its supervisor serves, and tells of
         web += web_services(lambda: reloader.config, plan.open_control if config.stats else None, looks, report)
@@ -113,7 +112,7 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     record = SidekiqRecord(
         plan.open_control(), plan.status, control, report, executions, lambda: reloader.config.show_bodies
     )
-    own: list[Service] = [Summaries(log), record] if measures is None else [Summaries(log), record, measures]
+    own: list[Service] = [Summaries(log), record, *([LoopLag(counters.loop_lag)] if config.stats else [])]
     plan = attrs.evolve(plan, services=[*plan.services, *own, *web, *supervisors])
     # All that is loaded by now stays. Full collections that leave it out take 5 to 9 ms of CPU, not 55; and looking for
     # cycles among the last 700 objects all the time took a twentieth of a busy broker's CPU (both measured).
@@ -122,12 +121,10 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     return await broker.run(plan, control, reloader.reload)
 
 
-def plan_of(
-    config: Config, report: Report, figures: Figures, took: Callable[[float], None] | None = None
-) -> BrokerPlan:
+def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool = False) -> BrokerPlan:
     """The broker's parts for this configuration, its web services not among them; opens no connection.
 
-    `took` is told how long Redis takes to answer. Raises `ConfigError`.
+    `timed`: how long Redis takes to answer is counted. Raises `ConfigError`.
     """
     scripts.read_all()
     settings = store_settings(config)
@@ -135,7 +132,7 @@ def plan_of(
     watch = [] if sentinels is None else [MasterWatch(sentinels)]
 
     def open_connection() -> Connection:
-        return Connection(open_client(settings, sentinels=sentinels), took)
+        return Connection(open_client(settings, sentinels=sentinels), counters.add_redis_call if timed else None)
 
     def open_control() -> Connection:
         return Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels))
@@ -147,7 +144,7 @@ def plan_of(
         open_control=open_control,
         open_waiter=lambda: Waiter(lambda: open_client(settings, sentinels=sentinels)),
         report=report,
-        snapshot=lambda lane: snapshot(lane, figures),
+        snapshot=lambda lane: snapshot(lane, counters),
         shutdown_timeout_s=config.shutdown_timeout_s,
     )
 

@@ -21,10 +21,10 @@ from restbroker.app.summaries import Summaries
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.broker.service import Service
 from restbroker.config.core import Config, Loaded
-from restbroker.telemetry.counts import Counts
+from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, GroupStarted, GroupStopped, Warned
 from restbroker.telemetry.log import LogSettings, LogSink
-from restbroker.telemetry.series import Making, Samples
+from restbroker.telemetry.metrics import Samples
 
 
 def run(config: Config, load: Callable[[], Loaded], command: Sequence[str], *, json_logs: bool = False) -> int:
@@ -40,20 +40,19 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
     reloader = GroupReloader(config, load, log, supervisor, systemd)
 
     # Of what it counts itself there are only events: it takes them in for all.
-    counts = Counts(lambda _target: ())
+    counters = Counters()
 
     def report(event: Event) -> None:
         log(event)
-        counts(event)
+        counters(event)
 
-    def samples() -> Making:
-        ready, sums = float(supervisor.view().unready is None), supervisor.sums.samples()
-        own: Samples = {
-            "restbroker_ready": {(): ready},
+    def samples() -> Samples:
+        return {
+            **supervisor.metrics.samples(),
+            "restbroker_ready": {(): float(supervisor.view().unready is None)},
             "restbroker_build_info": {(__version__,): 1},
-            **{name: found for name, found in counts.samples().items() if name.startswith("restbroker_event")},
+            **counters.event_samples(),
         }
-        return lambda: {**sums, **own}
 
     def current() -> Config:
         return reloader.config

@@ -15,7 +15,7 @@ from restbroker.broker.delivery.link import probe, unreachable
 from restbroker.broker.lane import LanePlan
 from restbroker.config.core import Config
 from restbroker.job.outcome import Probe
-from restbroker.telemetry.figures import Figures
+from restbroker.telemetry.counters import Counters
 from restbroker.transport.errors import MaybeSent, NotSent
 
 LIMIT_S: Final = 30.0
@@ -41,7 +41,7 @@ async def probed(config: Config, targets: Collection[str] = (), limit_s: float =
 
     Raises `ConfigError`. Safe to cancel.
     """
-    plan = plan_of(config, lambda _: None, Figures())
+    plan = plan_of(config, lambda _: None, Counters())
     lanes = [lane for lane in plan.lanes if not targets or lane.target.name in targets]
     found: dict[str, Probed] = {}
 

@@ -13,7 +13,7 @@ from restbroker.broker.service import Service
 from restbroker.config.core import Config
 from restbroker.config.roster import Roster
 from restbroker.telemetry.events import Report
-from restbroker.telemetry.series import Making, nothing
+from restbroker.telemetry.metrics import Samples
 
 if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
     from restbroker.store.connection import Connection
@@ -24,7 +24,7 @@ class RosterService:
     """What is to run, and what counts for /metrics."""
 
     services: tuple[Service, ...] = ()
-    samples: Callable[[], Making] = nothing
+    samples: Callable[[], Samples] = dict
 
 
 def roster_service(config: Roster | None, open_connection: "Callable[[], Connection]", report: Report) -> RosterService:
@@ -43,7 +43,7 @@ def roster_service(config: Roster | None, open_connection: "Callable[[], Connect
     server = Server(
         "rosters", "Listen of Roster", host, port, app, report, at_stop=reader.stop, reads_bodies=False, is_plain=True
     )
-    return RosterService((reader, server), made.traffic.samples)
+    return RosterService((reader, server), made.samples)
 
 
 def served_here(config: Config, report: Report) -> RosterService:
@@ -58,11 +58,6 @@ def with_brokers(config: Config) -> bool:
     return config.roster is not None and config.roster.served
 
 
-def beside(own: Callable[[], Making], more: Callable[[], Making]) -> Callable[[], Making]:
+def beside(own: Callable[[], Samples], more: Callable[[], Samples]) -> Callable[[], Samples]:
     """What both know."""
-
-    def samples() -> Making:
-        mine, others = own(), more()
-        return lambda: {**mine(), **others()}
-
-    return samples
+    return lambda: {**own(), **more()}

@@ -14,7 +14,7 @@ from restbroker.broker.service import Service
 from restbroker.broker.status.view import Running, View
 from restbroker.config.core import Config
 from restbroker.telemetry.events import Report
-from restbroker.telemetry.series import Making, Samples, nothing
+from restbroker.telemetry.metrics import Samples
 
 if TYPE_CHECKING:  # a supervisor without pages needs no Redis
     from restbroker.store.client import Client
@@ -34,7 +34,7 @@ class Looks:
     pids: Callable[[], Collection[int]] | None = None
     of_all: bool = False
     is_alive: Callable[[], bool] = lambda: True
-    samples: Callable[[], Making] = nothing
+    samples: Callable[[], Samples] = dict
 
 
 def web_services(
@@ -59,13 +59,12 @@ def site_services(current: Callable[[], Config], looks: Looks, report: Report) -
 def _site(
     current: Callable[[], Config], open_connection: "Callable[[], Connection]", looks: Looks, report: Report
 ) -> tuple[Service, Service]:
-    from restbroker.operate import measures
     from restbroker.operate.known import known
     from restbroker.serving.runner import Server
     from restbroker.web import figures
     from restbroker.web.desk import Desk
     from restbroker.web.health import Health
-    from restbroker.web.metrics import add_metrics
+    from restbroker.web.metrics import add_metrics, read_redis
     from restbroker.web.settings import Settings
     from restbroker.web.site import site_app
     from restbroker.web.stats import Question
@@ -81,9 +80,9 @@ def _site(
             jobs = figures.here(looks.running(), show_bodies=now.show_bodies)
         return partial(figures.figures, served=now.queues, in_delivery=jobs, unready=looks.view().unready)
 
-    def shared() -> Callable[["Client"], Samples]:
+    def read() -> Callable[["Client"], Samples]:
         now = current()
-        return partial(measures.shared, served=now.queues, targets=[target.name for target in now.targets])
+        return partial(read_redis, served=now.queues, targets=[target.name for target in now.targets])
 
     def glance() -> Question:
         return partial(figures.glance, served=current().queues, unready=looks.view().unready)
@@ -99,7 +98,7 @@ def _site(
     watch = Watch(open_connection(), glance, report)
     desk = Desk(open_connection(), lambda: known(current()))
     app = site_app(settings, watch, desk, question, report, health=Health(looks.view, looks.is_alive))
-    add_metrics(app, watch.connection, looks.samples, shared)
+    add_metrics(app, watch.connection, looks.samples, read)
     server = Server(
         "/stats",
         "StatsPort",

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from restbroker.broker.lane import Lane
 from restbroker.config.target import Target
 from restbroker.job.json_types import Json
-from restbroker.telemetry.figures import Figures
+from restbroker.telemetry.counters import Counters
 
 
-def snapshot(lane: Lane, figures: Figures) -> Mapping[str, Json]:
-    """A small JSON object: the gate, the jobs in hand, and the figures of the last seconds."""
+def snapshot(lane: Lane, counters: Counters) -> Mapping[str, Json]:
+    """A small JSON object: the gate, the jobs in hand, and what was counted of its target."""
     gate = lane.gate
     target = lane.plan.target
     unsettled = [item for item in lane.in_hand.values() if item.settlement is None]
@@ -33,8 +33,8 @@ def snapshot(lane: Lane, figures: Figures) -> Mapping[str, Json]:
         "limited": "refused" if lane.refused else lane.limited,
         "server_version": gate.server_version,
         "quiet": lane.quiet.is_set(),
-        # A lane that only finishes what it has is not the one that its target's figures are about.
-        **({"finishing": True} if lane.stopping.is_set() else figures.snapshot(target.name)),
+        # A lane that only finishes what it has is not the one that its target's metrics are about.
+        **({"finishing": True} if lane.stopping.is_set() else counters.snapshot(target.name)),
     }
 
 

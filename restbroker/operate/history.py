@@ -11,7 +11,7 @@ import attrs
 from restbroker.store import metrics
 from restbroker.store.client import Client
 from restbroker.store.metrics import Minute
-from restbroker.telemetry.metrics import BUCKET_LIMITS_MS
+from restbroker.telemetry.executions import BUCKET_LIMITS_MS
 
 MINUTES = 180
 _MINUTE_S = 60

@@ -15,7 +15,7 @@ import attrs
 from restbroker.store.client import Client
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, mapping
-from restbroker.telemetry.metrics import BUCKETS, Executions
+from restbroker.telemetry.executions import BUCKETS, Executions
 
 # As Sidekiq has them. A histogram's key names the day of the month only: it must be gone when that day comes again.
 _MINUTE_TTL_S = 8 * 60 * 60
@@ -93,7 +93,7 @@ def _counts(keys: Keys, one: Executions) -> list[Sequence[Argument]]:
     fields = [(field, number) for field, number in (("p", one.processed), ("f", one.failed)) if number]
     if one.processed > one.failed:
         # Of failures alone Sidekiq writes no time either: a mean over no successes is no number. Less than 1 ms is 0.
-        fields.append(("ms", one.total_ms))
+        fields.append(("ms", round(one.times.total_s * 1000)))
     hashes = (
         (keys.executions_7(one.minute_s), _MINUTE_TTL_S),
         (keys.executions_8(one.minute_s), _MINUTE_TTL_S),
@@ -110,7 +110,10 @@ def _times(keys: Keys, one: Executions) -> list[Sequence[Argument]]:
     # Numbers of 16 bits, the first at #0. They stop at 65,535: a process can do more of one command within a minute, so
     # the histogram may fall short of the counts.
     added = [
-        word for place, number in enumerate(one.histogram) if number for word in ("INCRBY", "u16", f"#{place}", number)
+        word
+        for place, number in enumerate(one.times.counts)
+        if number
+        for word in ("INCRBY", "u16", f"#{place}", number)
     ]
     if not added:
         return []

@@ -1,44 +1,65 @@
 """Counts settled jobs for Sidekiq's Metrics page, per minute and command, until they are written to Redis.
 
-A sink: `app` reports to it; whoever writes the process's record calls `take`, and `give_back` when Redis is away.
-Always holds: memory is bounded, whatever names producers invent and however long Redis is away; a job costs a
-fifth of a microsecond, where it comes with others of its command.
+A sink: `app` reports to it. What writes the process's record calls `take`, and `give_back` when Redis is away;
+`store.metrics` writes what was taken. Always holds: memory is bounded, whatever names producers invent and however long
+Redis is away; names are safe wherever Sidekiq Web puts them; a job costs a fifth of a microsecond, where it comes with
+others of its command.
 """
 
+import math
+import re
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import Final
 
 import attrs
 
 from restbroker.telemetry.events import Event, JobFinished, JobsDelivered
-from restbroker.telemetry.metrics import OTHER, Executions, Tally, safe_name
+from restbroker.telemetry.latency import Histogram
 
-NAMES_PER_MINUTE = 200
-BACKLOG_MINUTES = 60
+# fmt: off
+BUCKET_LIMITS_MS: Final = (
+    20, 30, 45, 65, 100,
+    150, 225, 335, 500, 750,
+    1_100, 1_700, 2_500, 3_800, 5_750,
+    8_500, 13_000, 20_000, 30_000, 45_000,
+    65_000, 100_000, 150_000, 225_000, 335_000,
+)
+# fmt: on
+"""A time belongs to the first bucket whose limit is above it, or to the one after the last (Sidekiq 6.5 to 8)."""
+BUCKETS: Final = len(BUCKET_LIMITS_MS) + 1
+# A limit of a `Histogram` belongs to the bucket below it: this is the longest time that is less than Sidekiq's.
+_LIMITS_S: Final = tuple(math.nextafter(limit_ms / 1000, 0) for limit_ms in BUCKET_LIMITS_MS)
+
+NAMES_PER_MINUTE: Final = 200
+BACKLOG_MINUTES: Final = 60
 """What the page shows at first; older executions are forgotten."""
-TAKEN_AT_ONCE = 50
+TAKEN_AT_ONCE: Final = 50
 """Redis does nothing else while it adds them: measured 0.1 ms each at most, with times in every bucket."""
+_OTHER: Final = "other"
+_UNNAMED: Final = "unnamed"
+_LONGEST_NAME: Final = 64
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.~-]")
+_READABLE: Final = re.compile(r"[A-Za-z0-9]")
 
 
 @attrs.define
-class _Minute:
-    tallies: dict[str, Tally] = attrs.field(factory=dict)
-    # Also of what was taken: otherwise each take would let another 200 names into the same minute.
-    names: set[str] = attrs.field(factory=set)
+class Executions:
+    """How often a command ran within a minute, which began at `minute_s` (epoch seconds, UTC).
 
-    def of(self, command: str) -> Tally:
-        # What an endpoint says behind the command (`register/v1`) may be anything, a secret too.
-        command = command.partition("/")[0]
-        # Names that are not safe miss here each time, which costs them another microsecond.
-        return self.tallies.get(command) or self._add(command)
+    `times` are those of the successes only: Sidekiq times nothing that failed.
+    """
 
-    def _add(self, command: str) -> Tally:
-        name = safe_name(command)
-        if name not in self.names and len(self.names) >= NAMES_PER_MINUTE:
-            name = OTHER
-        self.names.add(name)
-        return self.tallies.setdefault(name, Tally())
+    minute_s: int
+    command: str
+    failed: int = 0
+    times: Histogram = attrs.field(factory=lambda: Histogram(_LIMITS_S))
+
+    @property
+    def processed(self) -> int:
+        """Successes and failures."""
+        return sum(self.times.counts) + self.failed
 
 
 @attrs.define
@@ -46,49 +67,75 @@ class ExecutionCounts:
     """Executions since the last take. `now_s`: the time of day, epoch seconds."""
 
     now_s: Callable[[], float] = time.time
-    _minutes: dict[int, _Minute] = attrs.field(factory=dict, init=False)
+    # By minute and name. None: taken; its name stays, or each take would let another 200 into the same minute.
+    _minutes: dict[int, dict[str, Executions | None]] = attrs.field(factory=dict, init=False)
 
     def __call__(self, event: Event) -> None:
-        """Takes note of settled jobs, as `stat:processed` and `stat:failed` count them: `schedule` and `back` were no
-        tries. Other events do not concern it. Never raises.
+        """Count settled jobs, as `stat:processed` and `stat:failed` do: `schedule` and `back` were no tries.
+
+        Other events are ignored. Never raises.
         """
         match event:
             case JobsDelivered():
-                minute = self._now()
+                minute_s = self._open_minute()
                 for command, durations_s in event.took_s.items():
-                    minute.of(command).succeeded(durations_s)
+                    self._of(minute_s, command).times.add(durations_s)
             case JobFinished(fate="ack"):
-                self._now().of(event.command).succeeded((event.duration_s,))
+                self._of(self._open_minute(), event.command).times.add((event.duration_s,))
             case JobFinished(fate="retry" | "dead" | "drop"):
-                self._now().of(event.command).has_failed()
+                self._of(self._open_minute(), event.command).failed += 1
             case _:
                 pass
 
     def take(self) -> tuple[Executions, ...]:
-        """What was counted since the last take, the oldest first. Forgets it.
+        """Return what was counted since the last take, the oldest first, and forget it.
 
         At most 50; after a long outage of Redis the next takes give the rest.
         """
-        counted = ((at_s, name) for at_s, minute in self._minutes.items() for name in minute.tallies)
-        return tuple(
-            self._minutes[at_s].tallies.pop(name).executions(at_s, name)
-            for at_s, name in list(islice(counted, TAKEN_AT_ONCE))
-        )
+        counted = (one for minute in self._minutes.values() for one in minute.values() if one is not None)
+        taken = tuple(islice(counted, TAKEN_AT_ONCE))
+        for one in taken:
+            self._minutes[one.minute_s][one.command] = None
+        return taken
 
     def give_back(self, executions: Iterable[Executions]) -> None:
-        """Counts again what was taken and could not be written. What is older than an hour is forgotten."""
+        """Count again what was taken and could not be written. What is older than an hour is forgotten."""
         for one in executions:
             minute = self._minutes.get(one.minute_s)
             if minute is not None:
-                minute.tallies.setdefault(one.command, Tally()).include(one)
+                if (since := minute.get(one.command)) is not None:
+                    one.failed += since.failed
+                    one.times.include(since.times)
+                minute[one.command] = one
 
-    def _now(self) -> _Minute:
+    def _open_minute(self) -> int:
         minute_s = int(self.now_s()) // 60 * 60
-        minute = self._minutes.get(minute_s)
-        if minute is not None:
-            return minute
-        minute = self._minutes[minute_s] = _Minute()
-        if len(self._minutes) > BACKLOG_MINUTES:
-            # The one that was opened first, not the earliest: a clock may be set back.
-            del self._minutes[next(iter(self._minutes))]
-        return minute
+        if minute_s not in self._minutes:
+            self._minutes[minute_s] = {}
+            if len(self._minutes) > BACKLOG_MINUTES:
+                # The one that was opened first, not the earliest: a clock may be set back.
+                del self._minutes[next(iter(self._minutes))]
+        return minute_s
+
+    def _of(self, minute_s: int, command: str) -> Executions:
+        # What an endpoint says behind the command (`register/v1`) may be anything, a secret too.
+        command = command.partition("/")[0]
+        # Names that are not safe miss here each time, which costs them another microsecond.
+        return self._minutes[minute_s].get(command) or self._add(minute_s, command)
+
+    def _add(self, minute_s: int, command: str) -> Executions:
+        minute, name = self._minutes[minute_s], safe_name(command)
+        if name not in minute and len(minute) >= NAMES_PER_MINUTE:
+            name = _OTHER
+        found = minute[name] = minute.get(name) or Executions(minute_s, name)
+        return found
+
+
+def safe_name(command: str) -> str:
+    """Return a command's name as Sidekiq Web can show it: letters, digits and `_ . ~ -`, at most 64.
+
+    What else a producer writes becomes `_`. Sidekiq splits at `|`; its page of one class cannot be reached with `/` or
+    `$` in the name; and its Metrics page puts names into HTML and into a link as they are (read in its views).
+    """
+    short = command[:_LONGEST_NAME]
+    return _UNSAFE.sub("_", short) if _READABLE.search(short) else _UNNAMED

@@ -1,94 +1,278 @@
-"""What Sidekiq's metrics count: executions per minute and command. Used by `telemetry.executions` and `store.metrics`.
+"""What /metrics says: each metric once, with its meaning; the values of one moment; and how those of several processes
+become one.
 
-Always holds: numbers only, and names that are safe wherever Sidekiq Web puts them.
+`telemetry.counters` and `app` make values, a group's supervisor merges those of its workers, `web.metrics` writes them,
+`telemetry.reference` makes a page of the list. Always holds: a value without a metric of this list is never shown; what
+a worker of another version sends is read leniently; no counter runs backwards, whichever worker ends.
 """
 
-import re
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-# fmt: off
-BUCKET_LIMITS_MS = (
-    20, 30, 45, 65, 100,
-    150, 225, 335, 500, 750,
-    1_100, 1_700, 2_500, 3_800, 5_750,
-    8_500, 13_000, 20_000, 30_000, 45_000,
-    65_000, 100_000, 150_000, 225_000, 335_000,
-)
-# fmt: on
-"""A time belongs to the first bucket whose limit is above it, or to the one after the last (Sidekiq 6.5 to 8)."""
-BUCKETS = len(BUCKET_LIMITS_MS) + 1
+from restbroker.telemetry.latency import Histogram
 
-OTHER = "other"
-_UNNAMED = "unnamed"
-_LONGEST_NAME = 64
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.~-]")
-_TELLING = re.compile(r"[A-Za-z0-9]")
+Labels: TypeAlias = tuple[str, ...]
+Value: TypeAlias = float | Histogram
+Samples: TypeAlias = Mapping[str, Mapping[Labels, Value]]
+"""Values by the metric's name and the values of its labels."""
 
-
-def bucket(duration_s: float) -> int:
-    """The place of a time in a histogram, 0 to 25."""
-    return bisect_right(BUCKET_LIMITS_MS, duration_s * 1000)
-
-
-def safe_name(command: str) -> str:
-    """A command's name as Sidekiq Web can show it: letters, digits and `_ . ~ -`, at most 64.
-
-    What else a producer writes becomes `_`. Sidekiq splits at `|`; its page of one class cannot be reached with `/` or
-    `$` in the name; and its Metrics page puts names into HTML and into a link as they are (read in its views).
-    """
-    short = command[:_LONGEST_NAME]
-    return _UNSAFE.sub("_", short) if _TELLING.search(short) else _UNNAMED
+JOB_LIMITS_S: Final = (*(float(f"{digit}e{power}") for power in range(-3, 2) for digit in (1, 2, 5)), 100.0)
+SHORT_LIMITS_S: Final = tuple(float(f"{digit}e{power}") for power in range(-4, 1) for digit in (1, 2, 5))
 
 
 @attrs.frozen
-class Executions:
-    """How often a command ran within a minute, which began at `minute_s` (epoch seconds, UTC).
+class Metric:
+    """One metric. `merge`: what several workers' values make; `limits_s`: of a histogram's buckets."""
 
-    `processed` includes `failed`. `total_ms` and `histogram` (26 counts) are of the others only: Sidekiq times nothing
-    that failed.
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    meaning: str
+    labels: Labels = ()
+    merge: Literal["sum", "max", "min"] = "sum"
+    limits_s: tuple[float, ...] = ()
+
+
+PROCESS: Final = (
+    Metric(
+        "restbroker_jobs_total",
+        "counter",
+        "Tries that ended, by what the target said. `command` is a name of the target's catalogue, else `other`; "
+        "`outcome` is `delivered`, `rejected`, `deferred`, `uncertain`, or `duplicate`: a signed job was done before.",
+        ("target", "command", "outcome"),
+    ),
+    Metric(
+        "restbroker_failures_total",
+        "counter",
+        "Jobs that were not done with this try, by the reason's code (docs/producers.md) and by what became of them: "
+        "`retry` (into the retry set), `dead` (parked), `schedule` (put off, no try), `back` (into the queue, no try), "
+        "`drop` (gone, as the job itself asked).",
+        ("target", "code", "fate"),
+    ),
+    Metric(
+        "restbroker_job_duration_seconds",
+        "histogram",
+        "How long a job was in delivery, whatever came of it.",
+        ("target",),
+        limits_s=JOB_LIMITS_S,
+    ),
+    Metric(
+        "restbroker_gate_closings_total",
+        "counter",
+        "How often the target got no more jobs, by the reason's code.",
+        ("target", "code"),
+    ),
+    Metric(
+        "restbroker_target_open",
+        "gauge",
+        "1 while the target gets jobs, 0 while its gate is closed (of a group: of any worker).",
+        ("target",),
+        "min",
+    ),
+    Metric(
+        "restbroker_target_closed_reason",
+        "gauge",
+        "1 while the gate is closed for the reason with this code; not there while it is open.",
+        ("target", "code"),
+        "max",
+    ),
+    Metric("restbroker_target_limit", "gauge", "How many jobs the target is given at once now.", ("target",)),
+    Metric(
+        "restbroker_target_concurrency", "gauge", "How many it is given at once at most (Concurrency).", ("target",)
+    ),
+    Metric(
+        "restbroker_target_held_back",
+        "gauge",
+        "1 while the last fetch took nothing although there was room, by what held it back: `paused`, `rate`, "
+        "`in_flight`, `dead`, or `refused` (by Redis).",
+        ("target", "by"),
+        "max",
+    ),
+    Metric("restbroker_jobs_in_hand", "gauge", "Jobs that the process has taken and not settled.", ("target",)),
+    Metric("restbroker_jobs_at_work", "gauge", "Of these, sent and not answered yet.", ("target",)),
+    Metric("restbroker_ready", "gauge", "1 while jobs are taken or waited for, as on /readyz.", (), "min"),
+    Metric("restbroker_beat_age_seconds", "gauge", "Since Redis confirmed the process last.", (), "max"),
+    Metric(
+        "restbroker_redis_call_seconds",
+        "histogram",
+        "How long Redis took to answer a call of the delivery: each gives or settles a group of jobs.",
+        limits_s=SHORT_LIMITS_S,
+    ),
+    Metric("restbroker_redis_outages_total", "counter", "How often Redis could not be used any more."),
+    Metric("restbroker_fenced_total", "counter", "How often the process lost its identity."),
+    Metric("restbroker_jobs_recovered_total", "counter", "Jobs of dead processes that went back to their queues."),
+    Metric(
+        "restbroker_warnings_total", "counter", "Warnings in the log, by their code (docs/operations.md).", ("code",)
+    ),
+    Metric(
+        "restbroker_events_total",
+        "counter",
+        "Events that servers told of, by their source (docs/events.md). `outcome` is `accepted` (Redis has its job), "
+        "`redelivered` (the same, where RabbitMQ had given it to somebody before), "
+        "`duplicate`, `own`, `ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable` or "
+        "`failed`.",
+        ("source", "outcome"),
+    ),
+    Metric(
+        "restbroker_event_seconds",
+        "histogram",
+        "How long a server waited for the answer to an event that was `accepted`, `duplicate`, `own` or `ignored`.",
+        ("source",),
+        limits_s=SHORT_LIMITS_S,
+    ),
+    Metric(
+        "restbroker_event_loop_lag_seconds",
+        "histogram",
+        "How much too late a task woke that sleeps for a second.",
+        limits_s=SHORT_LIMITS_S,
+    ),
+    Metric(
+        "restbroker_roster_requests_total",
+        "counter",
+        "Requests for rosters that were answered, by status: 200, 503 while Redis does not tell, 401 without login.",
+        ("status",),
+    ),
+    Metric(
+        "restbroker_roster_request_seconds",
+        "histogram",
+        "How long such a request took in the roster service, whatever came of it.",
+        limits_s=SHORT_LIMITS_S,
+    ),
+    Metric("restbroker_roster_reads_total", "counter", "Calls of Redis for them: one reads all that came together."),
+    Metric("restbroker_workers", "gauge", "Processes that deliver and live: 1, or of `--processes` the workers."),
+    Metric("restbroker_workers_wanted", "gauge", "How many there should be (Processes)."),
+    Metric("restbroker_worker_starts_total", "counter", "Workers of `--processes` that were started."),
+    Metric(
+        "restbroker_worker_cpu_seconds_total",
+        "counter",
+        "Processor time of a worker of `--processes`; `process_cpu_seconds_total` is its supervisor's.",
+        ("worker",),
+    ),
+    Metric(
+        "restbroker_worker_memory_bytes",
+        "gauge",
+        "Memory of a worker of `--processes`; `process_resident_memory_bytes` is its supervisor's.",
+        ("worker",),
+    ),
+    Metric("restbroker_build_info", "gauge", "1; `version` is restbroker's.", ("version",), "max"),
+)
+"""What a process knows without asking anybody."""
+
+
+REDIS: Final = (
+    Metric("restbroker_redis_up", "gauge", "1 when Redis answered this scrape; else what follows is not there."),
+    Metric("restbroker_queue_jobs", "gauge", "Jobs waiting in a queue that this process serves.", ("queue",)),
+    Metric("restbroker_queue_latency_seconds", "gauge", "How long the next of them has been waiting.", ("queue",)),
+    Metric("restbroker_queue_paused", "gauge", "1 while the queue is paused.", ("queue",)),
+    Metric("restbroker_set_jobs", "gauge", "Jobs in the set `retry`, `schedule` or `dead`.", ("set",)),
+    Metric("restbroker_parked_copies", "gauge", "Copies of parked jobs, also of those that were trimmed."),
+    Metric(
+        "restbroker_target_paused",
+        "gauge",
+        "1 while the taking of jobs is paused, by the reason: `operator`, `denied`, `retry_after`, or `other`.",
+        ("target", "reason"),
+    ),
+    Metric("restbroker_processed_total", "counter", "Tries that ended, of all processes on this Redis, Ruby's too."),
+    Metric("restbroker_failed_total", "counter", "Of these, the failed ones."),
+)
+"""What is read from Redis at each scrape, of all processes on it."""
+
+
+METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*PROCESS, *REDIS)}
+
+
+@attrs.define(eq=False)
+class MergedMetrics:
+    """The values of a group's workers as those of one process. `wanted`: how many workers there should be.
+
+    What a worker sent last stays in the counters when it is gone. What it did after that is lost for /metrics: nothing
+    when it ends well, two seconds when it is killed.
     """
 
-    minute_s: int
-    command: str
-    processed: int
-    failed: int
-    total_ms: int
-    histogram: tuple[int, ...]
+    wanted: int
+    _workers: dict[int, Samples] = attrs.field(factory=dict)
+    """What each sent last, by its process id."""
+    _gone: Samples = attrs.field(factory=dict)
+    _starts: int = 0
+
+    def add_worker(self, pid: int) -> None:
+        """Count a worker that was started."""
+        self._starts += 1
+        self._workers[pid] = {}
+
+    def update(self, pid: int, samples: Samples) -> None:
+        """Take the values of a worker in the place of its last ones."""
+        self._workers[pid] = samples
+
+    def remove_worker(self, pid: int) -> None:
+        """Keep the counters of a worker that ended. One with the number of a worker begins again."""
+        samples = self._workers.pop(pid)
+        kept = {name for name in samples if METRICS[name].kind != "gauge" and "worker" not in METRICS[name].labels}
+        self._gone = merge([self._gone, {name: samples[name] for name in kept}])
+
+    def samples(self) -> Samples:
+        """Return the values of the group."""
+        return {
+            **merge([self._gone, *self._workers.values()]),
+            "restbroker_workers": {(): len(self._workers)},
+            "restbroker_workers_wanted": {(): self.wanted},
+            "restbroker_worker_starts_total": {(): self._starts},
+        }
 
 
-@attrs.define
-class Tally:
-    """Executions of one command within one minute, while they are counted."""
+def merge(parts: Iterable[Samples]) -> Samples:
+    """Return several processes' values as those of one."""
+    merged: dict[str, dict[Labels, Value]] = {}
+    for part in parts:
+        for name, values in part.items():
+            mine = merged.setdefault(name, {})
+            for labels, value in values.items():
+                mine[labels] = _merged(METRICS[name], mine[labels], value) if labels in mine else value
+    return merged
 
-    processed: int = 0
-    failed: int = 0
-    # Not whole milliseconds: commands that take less than one each must not add up to nothing.
-    total_s: float = 0.0
-    histogram: list[int] = attrs.field(factory=lambda: [0] * BUCKETS)
 
-    def succeeded(self, durations_s: Sequence[float]) -> None:
-        """Counts successes with their times."""
-        self.processed += len(durations_s)
-        self.total_s += sum(durations_s)
-        for duration_s in durations_s:
-            self.histogram[bucket(duration_s)] += 1
+def _merged(metric: Metric, one: Value, other: Value) -> Value:
+    if isinstance(one, Histogram):
+        whole = one.copy()
+        if isinstance(other, Histogram):
+            whole.include(other)
+        return whole
+    if isinstance(other, Histogram):
+        return one
+    return {"sum": one + other, "max": max(one, other), "min": min(one, other)}[metric.merge]
 
-    def has_failed(self) -> None:
-        """Counts a failure."""
-        self.processed += 1
-        self.failed += 1
 
-    def include(self, more: Executions) -> None:
-        """Adds what was counted elsewhere."""
-        self.processed += more.processed
-        self.failed += more.failed
-        self.total_s += more.total_ms / 1000
-        self.histogram = [mine + other for mine, other in zip(self.histogram, more.histogram, strict=True)]
+def to_json(samples: Samples) -> dict[str, list[list[Any]]]:
+    """Return what a worker sends."""
+    return {name: [[labels, _plain(value)] for labels, value in values.items()] for name, values in samples.items()}
 
-    def executions(self, minute_s: int, command: str) -> Executions:
-        """What was counted up to now."""
-        total_ms = round(self.total_s * 1000)
-        return Executions(minute_s, command, self.processed, self.failed, total_ms, tuple(self.histogram))
+
+def _plain(value: Value) -> float | list[Any]:
+    return [value.counts, value.total_s] if isinstance(value, Histogram) else value
+
+
+def from_json(document: Mapping[str, Sequence[Any]]) -> Samples:
+    """Return what `to_json` made, without metrics that are not known here.
+
+    Raise `ValueError`, `TypeError` or the like if it is no such thing.
+    """
+    samples: dict[str, dict[Labels, Value]] = {}
+    for metric in (METRICS[name] for name in document if name in METRICS):
+        for labels, plain in document[metric.name]:
+            value = _read(metric, plain)
+            if value is not None and len(labels) == len(metric.labels):
+                samples.setdefault(metric.name, {})[tuple(map(str, labels))] = value
+    return samples
+
+
+def _read(metric: Metric, plain: Any) -> Value | None:  # noqa: ANN401 - of another version, perhaps
+    match metric.kind, plain:
+        case "histogram", [counts, total_s] if len(counts) == len(metric.limits_s) + 1:
+            return Histogram(metric.limits_s, [*map(int, counts)], float(total_s))
+        case "histogram", _:
+            return None
+        case _, list():
+            return None
+        case _:
+            return float(plain)

@@ -16,7 +16,7 @@ from restbroker.telemetry import lines
 from restbroker.telemetry.events import GateClosed, JobFinished, OneEvent
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.lines import Line
-from restbroker.telemetry.series import PROCESS, REDIS, Metric
+from restbroker.telemetry.metrics import PROCESS, REDIS, Metric
 
 _METRICS = """\
 # Metrics and lines of the log

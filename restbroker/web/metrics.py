@@ -1,16 +1,18 @@
-"""`GET /metrics`: the figures for Prometheus, in its text format or as OpenMetrics, whichever it asks for.
+"""`GET /metrics`: the metrics for Prometheus, in its text format or as OpenMetrics, whichever it asks for.
 
 `app` adds it to the app of /stats, whose guards it has. Always holds: it answers while Redis is away, with what the
-process itself knows, after a bounded time; labels are names of the configuration and words of ours; the text is made in
-a thread, so that deliveries go on meanwhile.
+process itself knows, after a bounded time; it costs a few round trips, whatever lies in Redis; labels are names of the
+configuration and words of ours; the text is made in a thread, so that deliveries go on meanwhile.
 
-Values are counted by our own sinks in plain dictionaries, and handed to the library when somebody asks: a group of jobs
-that came together costs a few additions, where the library's own counters take a lock and a look-up each.
+Values are counted in plain dictionaries, and handed to the library when somebody asks: a group of jobs that came
+together costs a few additions, where the library's own counters take a lock and a look-up each.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import accumulate
-from typing import cast
+from typing import Final, Literal
 
 import trio
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -22,89 +24,137 @@ from prometheus_client.utils import floatToGoString
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from restbroker.errors import ConnectionEnded, RestbrokerError
-from restbroker.operate import measures
+from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
+from restbroker.store import pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.series import METRICS, Distribution, Labels, Making, Metric, Samples, Value
+from restbroker.store.replies import integer
+from restbroker.store.server import time_s
+from restbroker.telemetry.latency import Histogram
+from restbroker.telemetry.metrics import METRICS, Labels, Metric, Samples, Value
 
-TURN_S = 2.0
+TURN_S: Final = 2.0
 """So long a request waits while others ask Redis."""
+_SETS: Final = ("retry", "schedule", "dead")
+_REASONS: Final = ("operator", "denied", "retry_after")
+_REDIS_DOWN: Final[Samples] = {"restbroker_redis_up": {(): 0}}
 
 
 def add_metrics(
     app: QuartTrio,
     connection: Connection,
-    own: Callable[[], Making],
-    shared: Callable[[], Callable[[Client], Samples]],
+    process_samples: Callable[[], Samples],
+    read: Callable[[], Callable[[Client], Samples]],
 ) -> None:
-    """Adds the page. `own` copies what the process knows itself; `shared` makes what asks Redis, in the thread of the
-    `connection`, which is closed by others.
+    """Add the page. `process_samples` copies what the process knows itself; `read` makes what asks Redis
+    (`read_redis`), in the thread of the `connection`, which is closed by others.
     """
     one_at_a_time = trio.CapacityLimiter(1)
 
     async def metrics() -> Response:
-        made, asked = own(), await _asked(connection, shared())
+        samples = {**process_samples(), **await _redis_samples(connection, read())}
         accepted = request.headers.get("Accept", "")
-        text, content_type = await trio.to_thread.run_sync(
-            lambda: written({**made(), **asked}, accepted), limiter=one_at_a_time
-        )
+        text, content_type = await trio.to_thread.run_sync(exposition, samples, accepted, limiter=one_at_a_time)
         return Response(text, content_type=content_type)
 
     app.add_url_rule("/metrics", view_func=metrics, methods=["GET"])
 
 
-async def _asked(connection: Connection, shared: Callable[[Client], Samples]) -> Samples:
-    try:
-        with trio.move_on_after(TURN_S):
-            try:
-                return await connection.call(shared)
-            except ConnectionEnded:  # since the last request; Redis itself may be well
-                return await connection.call(shared)
-    except RestbrokerError:
-        return measures.down()
-    return measures.down()
+async def _redis_samples(connection: Connection, read: Callable[[Client], Samples]) -> Samples:
+    with suppress(RestbrokerError), trio.move_on_after(TURN_S):
+        try:
+            return await connection.call(read)
+        except ConnectionEnded:  # since the last request; Redis itself may be well
+            return await connection.call(read)
+    return _REDIS_DOWN
 
 
-def written(samples: Samples, accepted: str = "") -> tuple[bytes, str]:
-    """The text, and its content type, for who accepts this (the header `Accept`)."""
+def read_redis(client: Client, served: Sequence[str], targets: Sequence[str]) -> Samples:
+    """Return what Redis holds of these queues and targets, the same in every process on it.
+
+    What Redis refuses (a key of another type, missing rights) is left out. Raise `StoreUnavailable`.
+    """
+    parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served), _sets, _parked, _totals]
+    parts.append(partial(_pauses, targets=targets))
+    samples: Samples = {}
+    for part in parts:
+        with suppress(StoreRefused):
+            samples = {**samples, **part(client), "restbroker_redis_up": {(): 1}}
+    return samples or _REDIS_DOWN
+
+
+def _queues(client: Client, served: Sequence[str]) -> Samples:
+    sizes = {name: size for name, size in queues.sizes(client, served).items() if size is not None}
+    now_s = time_s(client)
+    keys = client.keys
+    oldest = queues.oldest(client, [keys.queue(name) for name in sizes])
+    paused = client.commands([("SISMEMBER", keys.paused, name) for name in sizes])
+    waited = {name: queues.waited_s(job, now_s) for name, job in zip(sizes, oldest, strict=True)}
+    return {
+        "restbroker_queue_jobs": {(name,): size for name, size in sizes.items()},
+        "restbroker_queue_latency_seconds": {(name,): age_s for name, age_s in waited.items() if age_s is not None},
+        "restbroker_queue_paused": {(name,): integer(reply) for name, reply in zip(sizes, paused, strict=True)},
+    }
+
+
+def _sets(client: Client) -> Samples:
+    sizes = client.commands([("ZCARD", client.keys.sorted_set(name)) for name in _SETS])
+    return {"restbroker_set_jobs": {(name,): integer(size) for name, size in zip(_SETS, sizes, strict=True)}}
+
+
+def _parked(client: Client) -> Samples:
+    return {"restbroker_parked_copies": {(): integer(client.command("XLEN", client.keys.parked))}}
+
+
+def _totals(client: Client) -> Samples:
+    names: Sequence[Literal["processed", "failed"]] = ("processed", "failed")
+    totals = client.commands([("GET", client.keys.stat(name)) for name in names])
+    return {f"restbroker_{name}_total": {(): integer(total)} for name, total in zip(names, totals, strict=True)}
+
+
+def _pauses(client: Client, targets: Sequence[str]) -> Samples:
+    paused = pauses.paused_targets(client, targets)
+    reasons = {(target, one.reason) for target in targets for one in paused.get(target, ())}
+    shown = {(target, reason if reason in _REASONS else "other") for target, reason in reasons}
+    return {"restbroker_target_paused": dict.fromkeys(sorted(shown), 1)}
+
+
+def exposition(samples: Samples, accepted: str = "") -> tuple[bytes, str]:
+    """Return the text, and its content type, for a scraper that accepts this (the header `Accept`)."""
     registry = CollectorRegistry(auto_describe=False)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    registry.register(_Samples(samples))
+    registry.register(_SamplesCollector(samples))
     encode, content_type = choose_encoder(accepted)
     return encode(registry), content_type
 
 
-class _Samples(Collector):
+class _SamplesCollector(Collector):
     """Hands the values over. A subclass, since the library asks for one."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
 
     def collect(self) -> Iterator[Family]:
-        """The metrics that have a value."""
+        """Yield the metrics that have a value."""
         for name, metric in METRICS.items():
             if values := self._samples.get(name):
-                yield _family(metric, values)
+                yield _histogram(metric, values) if metric.kind == "histogram" else _family(metric, values)
 
 
 def _family(metric: Metric, values: Mapping[Labels, Value]) -> Family:
-    match metric.kind:
-        case "counter":
-            counter = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-            for labels, value in values.items():
-                counter.add_metric(labels, cast("float", value))
-            return counter
-        case "gauge":
-            gauge = GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-            for labels, value in values.items():
-                gauge.add_metric(labels, cast("float", value))
-            return gauge
-        case "histogram":
-            histogram = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-            limits = [*map(floatToGoString, metric.limits_s), "+Inf"]
-            for labels, value in values.items():
-                told = cast("Distribution", value)
-                histogram.add_metric(labels, [*zip(limits, accumulate(told.counts), strict=True)], told.total_s)
-            return histogram
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    family = kind(metric.name, metric.meaning, labels=metric.labels)
+    for labels, value in values.items():
+        if not isinstance(value, Histogram):
+            family.add_metric(labels, value)
+    return family
+
+
+def _histogram(metric: Metric, values: Mapping[Labels, Value]) -> Family:
+    family = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+    limits = [*map(floatToGoString, metric.limits_s), "+Inf"]
+    for labels, value in values.items():
+        if isinstance(value, Histogram):
+            family.add_metric(labels, [*zip(limits, accumulate(value.counts), strict=True)], value.total_s)
+    return family

@@ -1,5 +1,6 @@
 """The worker's end of the line to its supervisor: what it does when it is asked, and what it tells."""
 
+import itertools
 import signal
 import socket
 import threading
@@ -13,8 +14,9 @@ import trio
 from restbroker.broker.group.leash import Leash, Told, measured, read
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import View
+from restbroker.telemetry import metrics
 from restbroker.telemetry.events import Event
-from restbroker.telemetry.series import Samples
+from restbroker.telemetry.metrics import Samples
 from tests.support.wait import until_async
 
 READY = View("serving", store_up=True, beat_fresh=True, closed={})
@@ -111,20 +113,22 @@ async def test_a_supervisor_that_does_not_read_is_still_obeyed(line: Line) -> No
         await line.control.stop.wait()
 
 
-async def test_values_for_metrics_are_made_in_a_thread_and_those_of_the_end_are_told_too(
+async def test_values_for_metrics_are_written_in_a_thread_and_those_of_the_end_are_told_too(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("restbroker.broker.group.leash._MEASURE_S", 0.0)
-    made_in: list[int] = []
+    written_in: list[int] = []
 
-    def made() -> Samples:
-        made_in.append(threading.get_ident())
-        return {"restbroker_workers": {(): len(made_in)}}
+    def written(samples: Samples) -> object:
+        written_in.append(threading.get_ident())
+        return metrics.to_json(samples)
 
-    line.leash.samples = lambda: made
+    count = itertools.count()
+    monkeypatch.setattr("restbroker.broker.group.leash.to_json", written)
+    line.leash.samples = lambda: {"restbroker_workers": {(): next(count)}}
     async with line.running():
-        await until_async(lambda: made_in, "values are made")
+        await until_async(lambda: written_in, "values are written")
     told = [values for one in line.ours.recv(65536).splitlines() if (values := measured(one)) is not None]
-    assert made_in[0] != threading.get_ident()
-    assert made_in[-1] == threading.get_ident()
-    assert told[-1] == {"restbroker_workers": {(): len(made_in)}}
+    assert written_in[0] != threading.get_ident()
+    assert written_in[-1] == threading.get_ident()
+    assert told[-1] == {"restbroker_workers": {(): len(written_in) - 1}}

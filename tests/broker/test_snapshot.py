@@ -2,7 +2,7 @@
 
 from restbroker.app.snapshot import snapshot
 from restbroker.broker.lane import Lane
-from restbroker.telemetry.figures import Figures
+from restbroker.telemetry.counters import Counters
 from tests.broker.conftest import Harness, Held
 
 
@@ -13,12 +13,12 @@ async def test_jobs_that_the_server_has_are_told_from_those_that_wait_in_the_pro
     harness.push(count=30)
     async with harness.broker():
         await harness.until(lambda: lanes and len(lanes[0].in_hand) > 3 == len(harness.target.calls), "three are sent")
-        told = snapshot(lanes[0], Figures())
+        told = snapshot(lanes[0], Counters())
         assert (told["at_work"], told["workers"]) == (3, 3)
         assert told["limits"] == {"concurrency": 3, "now": 3, "rate_per_s": None, "burst": None, "in_flight": None}
         assert told["gate_code"] is None
         assert told["ahead"] == len(lanes[0].in_hand) - 3
         held.let.set()
         await harness.until(lambda: not lanes[0].in_hand, "all are settled")
-        told = snapshot(lanes[0], Figures())
+        told = snapshot(lanes[0], Counters())
         assert (told["at_work"], told["ahead"]) == (0, 0)

@@ -8,8 +8,8 @@ import promql_parser
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from restbroker.telemetry.series import METRICS
-from restbroker.web.metrics import written
+from restbroker.telemetry.metrics import METRICS
+from restbroker.web.metrics import exposition
 from tools.pages import ROOT
 
 DASHBOARD: Final[dict[str, Any]] = json.loads((ROOT / "examples" / "grafana-dashboard.json").read_text("utf-8"))
@@ -33,7 +33,7 @@ def kept_by(expression: str) -> set[str]:
 
 
 def test_each_query_can_be_read_and_its_metrics_and_labels_exist() -> None:
-    samples = {sample.name for family in parse(written({})[0].decode()) for sample in family.samples}
+    samples = {sample.name for family in parse(exposition({})[0].decode()) for sample in family.samples}
     for name, metric in METRICS.items():
         samples |= {f"{name}_{part}" for part in ("bucket", "sum", "count")} if metric.kind == "histogram" else {name}
     wrong = []

@@ -9,7 +9,7 @@ import promql_parser
 
 from restbroker.cli.app import COMMANDS
 from restbroker.config.core import Config
-from restbroker.telemetry.series import METRICS
+from restbroker.telemetry.metrics import METRICS
 from tests.install.manifests import Value, loaded, objects, one
 from tests.support.ports import free_port
 from tests.support.process import started

@@ -9,8 +9,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import metrics
 from restbroker.store.client import Client, open_client
 from restbroker.telemetry.events import JobFinished
-from restbroker.telemetry.executions import ExecutionCounts
-from restbroker.telemetry.metrics import Executions, Tally, bucket
+from restbroker.telemetry.executions import ExecutionCounts, Executions
 from tests.store.lanes import Server, on_both
 from tests.support.sidekiq_metrics import EIGHT, EIGHT_DAYS, SEVEN, moment
 
@@ -32,11 +31,9 @@ CHANGES = [
 
 
 def ran(at: datetime, *times_s: float, failures: int = 0, command: str = "add") -> Executions:
-    tally = Tally()
-    tally.succeeded(times_s)
-    for _ in range(failures):
-        tally.has_failed()
-    return tally.executions(int(at.timestamp()), command)
+    made = Executions(int(at.timestamp()), command, failures)
+    made.times.add(times_s)
+    return made
 
 
 def changes(client: Client, server: Server) -> Iterator[datetime]:
@@ -108,12 +105,12 @@ def test_what_processes_write_adds_up_and_a_histogram_stops_at_its_largest_numbe
     client: Client, server: Server
 ) -> None:
     other = open_client(server.settings)
-    many = Executions(0, "add", 40_000, 0, 80_000, (40_000, *(0,) * 25))
+    many = ran(EPOCH, *[0.002] * 40_000)
     metrics.add(client, [many])
-    metrics.add(other, [many, Executions(0, "kick", 100_000, 0, 1, (*(0,) * 25, 100_000))])
+    metrics.add(other, [many, ran(EPOCH, *[400.0] * 100_000, command="kick")])
     other.close()
     assert EIGHT_DAYS.found(server.raw, NS, moment(300), 1) == [
-        {"add": {"p": 80_000, "ms": 160_000}, "kick": {"p": 100_000, "ms": 1}}
+        {"add": {"p": 80_000, "ms": 160_000}, "kick": {"p": 100_000, "ms": 40_000_000_000}}
     ]
     for page in (SEVEN, EIGHT):
         assert page.histogram(server.raw, NS, "add", EPOCH) == [65_535] + [0] * 25
@@ -157,7 +154,7 @@ def test_what_was_written_is_read_back_minute_by_minute(client: Client, server: 
         assert (before.minute_s, before.processed, before.failed, sum(before.histogram)) == (at_s - 60, 3, 1, 2)
         assert (after.processed, after.failed) == (4, 2)
         # 12 ms of `add` and 300 ms of `kick`.
-        assert (after.histogram[0], after.histogram[bucket(0.300)], sum(after.histogram)) == (1, 1, 2)
+        assert (after.histogram[0], after.histogram[7], sum(after.histogram)) == (1, 1, 2)
         assert none == metrics.Minute(at_s + 60)
     assert metrics.read(client, []) == []
 

@@ -14,25 +14,23 @@ import httpx
 import pytest
 import trio
 
-from restbroker.app.measures import Measures
+from restbroker.app.metrics import LoopLag, process_samples
 from restbroker.broker import broker
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.config.load import load
 from restbroker.job.hiding import spelled
 from restbroker.operate.known import Known
-from restbroker.operate.measures import shared
 from restbroker.servers import registry
 from restbroker.serving.runner import Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.counts import Counts
+from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import BrokerStarted, Event
-from restbroker.telemetry.figures import Figures
 from restbroker.web.desk import Desk
 from restbroker.web.figures import figures, glance, here
 from restbroker.web.health import Health, health_app
-from restbroker.web.metrics import add_metrics
+from restbroker.web.metrics import add_metrics, read_redis
 from restbroker.web.settings import Settings
 from restbroker.web.site import site_app
 from restbroker.web.stats import Question
@@ -90,19 +88,18 @@ def harness(redis_server: RedisServer) -> Harness:
     return Harness(redis_server, open_client(StoreSettings(redis_server.url)), Scripted(ok))
 
 
-def measured(harness: Harness, status: Status) -> Measures:
+def counted(harness: Harness) -> Counters:
     """Counts what the harness is told, and times its calls of Redis; `safe` is the one known command."""
-    measures = Measures(Counts(lambda _target: {"safe"}), Figures(trio.current_time), status)
+    counters = Counters(lambda _target: {"safe"}, trio.current_time)
     before = harness.report
 
     def report(event: Event) -> None:
         before(event)
-        measures.counts(event)
-        measures.figures(event)
+        counters(event)
 
     harness.report = report
-    harness.connect = lambda settings: Connection(open_client(settings), measures.took)
-    return measures
+    harness.connect = lambda settings: Connection(open_client(settings), counters.add_redis_call)
+    return counters
 
 
 @pytest.fixture
@@ -126,7 +123,7 @@ def site(harness: Harness, settings: Settings, known: Known) -> Open:
     async def opened() -> AsyncIterator[Site]:
         report = harness.events.append
         status = Status()
-        measures = measured(harness, status)
+        counters = counted(harness)
         connection = Connection(open_client(StoreSettings(harness.redis.url), 1.0))
 
         def question() -> Question:
@@ -139,12 +136,12 @@ def site(harness: Harness, settings: Settings, known: Known) -> Open:
         watch = Watch(connection, seen, report)
         desk = Desk(Connection(open_client(StoreSettings(harness.redis.url), 1.0)), lambda: known)
         app = site_app(settings, watch, desk, question, report, health=Health(status.view))
-        asked = partial(shared, served=("rest",), targets=("t",))
-        add_metrics(app, connection, measures.samples, lambda: asked)
+        asked = partial(read_redis, served=("rest",), targets=("t",))
+        add_metrics(app, connection, partial(process_samples, counters, status), lambda: asked)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report, at_stop=watch.stop)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(Health(status.view), report), report)
         harness.control = Control()
-        plan = attrs.evolve(harness.plan(), services=[watch, stats, health, measures], status=status)
+        plan = attrs.evolve(harness.plan(), services=[watch, stats, health, LoopLag(counters.loop_lag)], status=status)
         async with httpx.AsyncClient(timeout=30, trust_env=False) as client, trio.open_nursery() as nursery:
             nursery.start_soon(broker.run, plan, harness.control)
             await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")

@@ -11,7 +11,7 @@ from typing import Literal
 import attrs
 import pytest
 
-from restbroker.operate import find, measures, where
+from restbroker.operate import find, where
 from restbroker.operate.find import Budget, Page
 from restbroker.operate.history import History
 from restbroker.operate.known import Known
@@ -19,6 +19,7 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.paging import Cursor
 from restbroker.store.replies import Argument, text
 from restbroker.web.figures import glance
+from restbroker.web.metrics import read_redis
 from tests.operate.lanes import record, serve
 from tests.support.wait import NEVER_S
 
@@ -129,11 +130,11 @@ def test_a_scrape_takes_as_many_round_trips_for_a_hundred_targets_as_for_one(cli
     names = [f"t{number}" for number in range(100)]
     for name in names:
         client.command("HSET", f"restbroker:pause:{name}", "operator", 0)
-    measures.shared(client, ["q0"], ["t0"])  # the script is loaded from now on
-    one = trips(counted, lambda: measures.shared(client, ["q0"], ["t0"]))
-    hundred = trips(counted, lambda: measures.shared(client, [f"q{number}" for number in range(100)], names))
+    read_redis(client, ["q0"], ["t0"])  # the script is loaded from now on
+    one = trips(counted, lambda: read_redis(client, ["q0"], ["t0"]))
+    hundred = trips(counted, lambda: read_redis(client, [f"q{number}" for number in range(100)], names))
     assert one == hundred
-    paused = measures.shared(client, ["q0"], ["t0", "t1"])["restbroker_target_paused"]
+    paused = read_redis(client, ["q0"], ["t0", "t1"])["restbroker_target_paused"]
     assert set(paused) == {("t0", "operator"), ("t1", "operator")}
 
 

@@ -6,7 +6,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from restbroker.telemetry.events import JobFinished
-from restbroker.telemetry.series import METRICS
+from restbroker.telemetry.metrics import METRICS
 from tests.broker.conftest import Harness
 from tests.web.conftest import Open
 

@@ -9,7 +9,7 @@ import pytest
 from restbroker.store import metrics, pauses, sources
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import JobFinished
-from restbroker.telemetry.metrics import Tally
+from restbroker.telemetry.executions import Executions
 from restbroker.web.render import LIVE
 from restbroker.web.settings import Settings
 from tests.broker.conftest import Harness
@@ -91,10 +91,9 @@ async def test_a_table_of_very_many_rows_shows_the_most_remarkable_and_says_how_
 
 async def test_charts_are_drawn_of_what_all_processes_did(harness: Harness, site: Open) -> None:
     minute_s = int(time.time()) // 60 * 60 - 120
-    tally = Tally()
-    tally.succeeded([0.010] * 90 + [0.400] * 10)
-    tally.has_failed()
-    metrics.add(harness.client, [tally.executions(minute_s, "safe")])
+    done = Executions(minute_s, "safe", failed=1)
+    done.times.add([0.010] * 90 + [0.400] * 10)
+    metrics.add(harness.client, [done])
     async with site() as running:
         answer = await running.get("/")
     assert 'aria-label="Processed. The last 3 hours, by the minute. tries: 0 a minute now, 101 at most."' in answer.text

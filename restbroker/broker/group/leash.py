@@ -19,9 +19,8 @@ import trio
 from restbroker.broker import signals
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import View
-from restbroker.telemetry import series
 from restbroker.telemetry.events import Report
-from restbroker.telemetry.series import Making, Samples
+from restbroker.telemetry.metrics import Samples, from_json, to_json
 
 SAY_S = 1.0
 """A worker that says nothing for much longer hangs."""
@@ -59,7 +58,7 @@ def read(line: bytes) -> Told | None:
 def measured(line: bytes) -> Samples | None:
     """The values for /metrics, if this line has them; read as leniently."""
     try:
-        return series.read(json.loads(line)["samples"])
+        return from_json(json.loads(line)["samples"])
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -72,7 +71,7 @@ class Leash:
     view: Callable[[], View]
     control: Control
     report: Report
-    samples: Callable[[], Making] | None = None
+    samples: Callable[[], Samples] | None = None
     _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _reloads: int = 0
     _told_to_stop: bool = False
@@ -145,5 +144,5 @@ class Leash:
         """Makes the line with the values of this moment, in any thread."""
         if self.samples is None:
             return bytes
-        made = self.samples()
-        return lambda: json.dumps({"samples": series.plain(made())}).encode() + b"\n"
+        samples = self.samples()
+        return lambda: json.dumps({"samples": to_json(samples)}).encode() + b"\n"

@@ -17,12 +17,12 @@ import trio
 from restbroker.broker.group import leash, turns
 from restbroker.broker.group.endings import End, ended, failed, replaced
 from restbroker.broker.group.hangs import Hangs, Heard, is_silent
-from restbroker.broker.group.sums import Sums
 from restbroker.broker.group.turns import Turns
 from restbroker.broker.service import Service
 from restbroker.broker.signals import WATCHED, dump
 from restbroker.broker.status.view import View, together
 from restbroker.telemetry.events import GroupStopping, Report
+from restbroker.telemetry.metrics import MergedMetrics
 
 HEALTHY_S = 60.0
 """A worker that lived so long begins anew with the shortest wait."""
@@ -57,8 +57,7 @@ class Supervisor:
     command: Sequence[str]
     count: int
     report: Report
-    sums: Sums = attrs.field(init=False)
-    """What the workers told for /metrics."""
+    metrics: MergedMetrics = attrs.field(init=False)
     _workers: dict[int, Worker] = attrs.field(factory=dict)
     _served: bool = False
     """Any worker was ready once."""
@@ -75,7 +74,7 @@ class Supervisor:
     _hangs: Hangs = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.sums = Sums(self.count)
+        self.metrics = MergedMetrics(self.count)
         self._hangs = Hangs(self._heard, self.report)
         self._turns = Turns(lambda: bool(self._workers), self._news, self._stop)
 
@@ -213,7 +212,7 @@ class Supervisor:
             except OSError as error:
                 return End(f"could not be started ({error.strerror})", 1)
             worker = self._workers[number] = Worker(process, ours)
-            self.sums.started(process.pid)
+            self.metrics.add_worker(process.pid)
             try:
                 for order in self._orders:
                     worker.ask(order)
@@ -224,7 +223,7 @@ class Supervisor:
                     nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORDS_S
             finally:
                 del self._workers[number]
-                self.sums.ended(process.pid)
+                self.metrics.remove_worker(process.pid)
                 self._news.unpark_all()
         return ended(process.pid, process.returncode or 0)
 
@@ -244,7 +243,7 @@ class Supervisor:
                     worker.view, worker.reloads = told.view, told.reloads
                     self._served = self._served or told.view.unready is None
                 for samples in filter(None, map(leash.measured, lines)):
-                    self.sums.heard(worker.process.pid, samples)
+                    self.metrics.update(worker.process.pid, samples)
                 if lines:
                     worker.heard_at_s = self._heard_at_s = trio.current_time()
                     self._news.unpark_all()

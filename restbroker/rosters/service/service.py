@@ -7,6 +7,7 @@ tell of has none, and gets 503: an empty one would take all contacts from a clie
 anywhere: it may hold the key.
 """
 
+from collections import Counter
 from typing import Final
 
 import attrs
@@ -17,9 +18,10 @@ from restbroker.errors import ConfigError, RestbrokerError
 from restbroker.rosters.service.address import Addresses, addresses
 from restbroker.rosters.service.login import Login
 from restbroker.rosters.service.reader import Reader
-from restbroker.rosters.service.traffic import Traffic
 from restbroker.serving.plain import Answer, Asked, failed
 from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.latency import Histogram
+from restbroker.telemetry.metrics import SHORT_LIMITS_S, Samples
 
 _EMPTY: Final = Answer(200, b"{}")
 _LATER: Final = (b"retry-after", b"1")
@@ -33,9 +35,11 @@ class Service:
     addresses: Addresses
     login: Login
     reader: Reader
-    traffic: Traffic
     report: Report
     longest_s: float
+    _answers: Counter[int] = attrs.field(factory=Counter)
+    """By status."""
+    _durations: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S))
 
     async def answer(self, asked: Asked) -> Answer:
         """The roster, or why not. Never raises."""
@@ -45,8 +49,17 @@ class Service:
             found = await self._answer(asked)
         if found is None:
             found = _unavailable("This machine has too much to do.")
-        self.traffic.answered(found.status, trio.current_time() - began_s)
+        self._answers[found.status] += 1
+        self._durations.add((trio.current_time() - began_s,))
         return found
+
+    def samples(self) -> Samples:
+        """Return what was counted, for /metrics."""
+        return {
+            "restbroker_roster_requests_total": {(str(status),): number for status, number in self._answers.items()},
+            "restbroker_roster_request_seconds": {(): self._durations.copy()},
+            "restbroker_roster_reads_total": {(): self.reader.calls},
+        }
 
     async def _answer(self, asked: Asked) -> Answer:
         if asked.method not in {"GET", "HEAD"}:
@@ -95,7 +108,7 @@ class Service:
 def service(config: Roster, reader: Reader, report: Report) -> Service:
     """The one of this configuration, which `reader` reads for."""
     where = addresses(config.path, config.domain, with_key=isinstance(config.auth, QueryKey))
-    return Service(where, Login(config.auth, report), reader, Traffic(reader), report, config.longest_s)
+    return Service(where, Login(config.auth, report), reader, report, config.longest_s)
 
 
 def _unavailable(why: str) -> Answer:

@@ -21,8 +21,8 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
 from restbroker.servers import registry
+from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Event, Warned
-from restbroker.telemetry.figures import Figures
 
 ENVIRON = {"RESTBROKER_RESTQUEUE": "rest", "RESTBROKER_TOKEN": "t0ken", "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
 
@@ -92,7 +92,7 @@ async def test_lanes_that_stay_read_their_token_files_anew(
     path.write_text("old")
     monkeypatch.setattr("restbroker.broker.delivery.tokens._looks", lambda _path: (1, 3, 0, 0))
     tokens = Tokens([Token("t", (Secret(path=path),))])
-    (lane,) = plan_of(config, _unheard, Figures(lambda: 0.0)).lanes
+    (lane,) = plan_of(config, _unheard, Counters()).lanes
     reloader = attrs.evolve(Desk(change(config)).reloader(config), lanes=[attrs.evolve(lane, tokens=tokens)])
     assert tokens.proof("old") is not None
     path.write_text("new")

@@ -1,12 +1,26 @@
 # ruff: noqa: SLF001 - what is kept stays bounded, and no door tells how much it is
 """Executions are counted once, as Sidekiq counts them, within bounds whatever happens."""
 
+import math
+import re
+from collections.abc import Sequence
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.telemetry.events import JobFinished, JobsDelivered
-from restbroker.telemetry.executions import BACKLOG_MINUTES, NAMES_PER_MINUTE, TAKEN_AT_ONCE, ExecutionCounts
-from restbroker.telemetry.metrics import Executions
+from restbroker.telemetry.executions import (
+    BACKLOG_MINUTES,
+    BUCKET_LIMITS_MS,
+    BUCKETS,
+    NAMES_PER_MINUTE,
+    TAKEN_AT_ONCE,
+    ExecutionCounts,
+    Executions,
+    safe_name,
+)
+from tests.support.rows import rows
 
 MINUTE_S = 1_700_000_040
 
@@ -36,11 +50,42 @@ def everything(counts: ExecutionCounts) -> tuple[Executions, ...]:
     return tuple(taken)
 
 
+def counted(times_s: Sequence[float] = (), failed: int = 0, command: str = "add") -> Executions:
+    """What is counted of successes that took so long, and of so many failures."""
+    counts = ExecutionCounts(Clock())
+    counts(JobsDelivered("t", {command: list(times_s)}, list))
+    for _ in range(failed):
+        counts(finished(command, fate="dead"))
+    (one,) = counts.take()
+    return one
+
+
+@rows(
+    ("ms", "place"),
+    [(0, 0), (10, 0), (19.9, 0), (20, 1), (46, 3), (48, 3), (300, 7), (334_999, 24), (335_000, 25), (300_000_000, 25)],
+)
+def test_a_time_belongs_to_the_first_bucket_with_a_limit_above_it(ms: float, place: int) -> None:
+    assert counted([ms / 1000]).times.counts[place] == 1
+
+
+@given(st.floats(0, 1e9))
+def test_every_time_lies_between_the_limits_of_its_bucket(duration_s: float) -> None:
+    place, ms = counted([duration_s]).times.counts.index(1), duration_s * 1000
+    assert place == 0 or BUCKET_LIMITS_MS[place - 1] <= ms
+    assert place == BUCKETS - 1 or ms < BUCKET_LIMITS_MS[place]
+
+
+@given(st.lists(st.floats(0, 1000), max_size=30), st.integers(0, 100))
+def test_failures_are_processed_and_only_successes_are_timed(times_s: list[float], failed: int) -> None:
+    one = counted(times_s, failed)
+    assert (one.minute_s, one.command) == (MINUTE_S, "add")
+    assert (one.processed, one.failed, sum(one.times.counts)) == (len(times_s) + failed, failed, len(times_s))
+    assert one.times.total_s == pytest.approx(math.fsum(times_s))
+
+
 def test_what_became_of_a_job_says_what_is_counted_of_it_once() -> None:
-    done, failed = (
-        Executions(MINUTE_S, "add", 1, 0, 25, (0, 1, *(0,) * 24)),
-        Executions(MINUTE_S, "add", 1, 1, 0, (0,) * 26),
-    )
+    done, failed = counted([0.025]), Executions(MINUTE_S, "add", failed=1)
+    assert done.times.counts == [0, 1, *[0] * 24]
     rows = {
         "ack": (done,),
         **dict.fromkeys(("retry", "dead", "drop"), (failed,)),
@@ -111,10 +156,8 @@ def test_what_could_not_be_written_is_counted_again_with_what_came_since() -> No
     taken = counts.take()
     counts(finished(duration_s=0.025))
     counts.give_back(taken)
-    assert set(counts.take()) == {
-        Executions(MINUTE_S, "add", 2, 0, 35, (1, 1, *(0,) * 24)),
-        Executions(MINUTE_S, "kick", 1, 1, 0, (0,) * 26),
-    }
+    again = {one.command: one for one in counts.take()}
+    assert again == {"add": counted([0.010, 0.025]), "kick": Executions(MINUTE_S, "kick", failed=1)}
 
 
 def test_a_backlog_keeps_the_last_hour() -> None:
@@ -128,7 +171,7 @@ def test_a_backlog_keeps_the_last_hour() -> None:
         clock.now_s += 60
     last_s = MINUTE_S + 99 * 60
     assert [one.minute_s for one in everything(counts)] == list(range(last_s - 59 * 60, last_s + 60, 60))
-    counts.give_back([Executions(MINUTE_S, "add", 1, 0, 1, (1, *(0,) * 25))])
+    counts.give_back([counted([0.001])])
     assert counts.take() == ()
 
 
@@ -153,6 +196,32 @@ def test_a_clock_that_is_set_back_loses_nothing_new() -> None:
     clock.now_s = 1000.0
     counts(finished("late"))
     assert processed(everything(counts))[960, "late"] == 1
+
+
+@rows(("command", "shown"), [
+    ("a|p", "a_p"),
+    ("rest/send", "rest_send"),
+    ("queue:rest", "queue_rest"),
+    ('"><script>alert(1)</script>', "___script_alert_1___script_"),
+    ("a\r\nb\0c", "a__b_c"),
+    ("naïve", "na_ve"),
+    ("x" * 65, "x" * 64),
+    ("", "unnamed"),
+    ("?", "unnamed"),
+    ("✓" * 1000, "unnamed"),
+    ("account.registerUser", "account.registerUser"),
+    ("a_b-c~d.E9", "a_b-c~d.E9"),
+    ("x" * 64, "x" * 64),
+])  # fmt: skip
+def test_a_name_that_sidekiq_web_cannot_show_is_made_safe(command: str, shown: str) -> None:
+    assert safe_name(command) == shown
+
+
+@given(st.text())
+def test_every_name_is_safe_and_stays_what_it_became(command: str) -> None:
+    shown = safe_name(command)
+    assert re.fullmatch(r"[A-Za-z0-9_.~-]{1,64}", shown)
+    assert safe_name(shown) == shown
 
 
 JOBS = st.lists(
@@ -183,9 +252,9 @@ def test_whatever_the_clock_and_producers_do_memory_is_bounded_and_within_bounds
                 written += taken
         assert len(counts._minutes) <= BACKLOG_MINUTES
     written += everything(counts)
-    counted = sum(fate not in {"schedule", "back"} for _, _, fate in jobs)
+    tries = sum(fate not in {"schedule", "back"} for _, _, fate in jobs)
     total = sum(one.processed for one in written)
-    assert total <= counted
+    assert total <= tries
     if len({minute for minute, _, _ in jobs}) <= BACKLOG_MINUTES:
-        assert total == counted
+        assert total == tries
     assert all(one.processed >= one.failed and one.processed > 0 for one in written)

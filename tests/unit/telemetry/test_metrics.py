@@ -1,85 +1,112 @@
-"""The rules of Sidekiq's metrics: buckets, sums, and names."""
+"""The list of metrics keeps Prometheus' rules, and several processes' values become those of one."""
 
-import math
-import re
+import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.telemetry.metrics import BUCKET_LIMITS_MS, BUCKETS, Tally, bucket, safe_name
-from tests.support.rows import rows
+from restbroker.telemetry import metrics
+from restbroker.telemetry.latency import Histogram
+from restbroker.telemetry.metrics import METRICS, MergedMetrics, Samples
 
-COUNTS = st.integers(0, 10_000)
-TIMES = st.lists(st.floats(0, 1000), max_size=30)
-
-
-@rows(
-    ("ms", "place"),
-    [(0, 0), (10, 0), (19.9, 0), (20, 1), (46, 3), (48, 3), (300, 7), (334_999, 24), (335_000, 25), (300_000_000, 25)],
-)
-def test_a_time_belongs_to_the_first_bucket_with_a_limit_above_it(ms: float, place: int) -> None:
-    assert bucket(ms / 1000) == place
+BUCKETS = len(METRICS["restbroker_redis_call_seconds"].limits_s) + 1
 
 
-@given(st.floats(0, 1e9))
-def test_every_time_lies_between_the_limits_of_its_bucket(duration_s: float) -> None:
-    place, ms = bucket(duration_s), duration_s * 1000
-    assert 0 <= place < BUCKETS
-    assert place == 0 or BUCKET_LIMITS_MS[place - 1] <= ms
-    assert place == BUCKETS - 1 or ms < BUCKET_LIMITS_MS[place]
+def calls(*counts: int) -> Histogram:
+    limits_s = METRICS["restbroker_redis_call_seconds"].limits_s
+    return Histogram(limits_s, [*counts, *[0] * (BUCKETS - len(counts))], sum(counts) / 10)
 
 
-def tally(times_s: list[float], failures: int) -> Tally:
-    counted = Tally()
-    counted.succeeded(times_s)
-    for _ in range(failures):
-        counted.has_failed()
-    return counted
+def test_several_processes_make_one() -> None:
+    one: Samples = {
+        "restbroker_jobs_total": {("e", "c", "delivered"): 2},
+        "restbroker_target_open": {("e",): 1},
+        "restbroker_beat_age_seconds": {(): 1.0},
+        "restbroker_redis_call_seconds": {(): calls(1, 2)},
+        "restbroker_worker_cpu_seconds_total": {("1",): 3.0},
+    }
+    other: Samples = {
+        "restbroker_jobs_total": {("e", "c", "delivered"): 3, ("f", "c", "delivered"): 1},
+        "restbroker_target_open": {("e",): 0},
+        "restbroker_beat_age_seconds": {(): 4.0},
+        "restbroker_redis_call_seconds": {(): calls(0, 1)},
+        "restbroker_worker_cpu_seconds_total": {("2",): 5.0},
+    }
+    assert metrics.merge([one, other]) == {
+        "restbroker_jobs_total": {("e", "c", "delivered"): 5, ("f", "c", "delivered"): 1},
+        "restbroker_target_open": {("e",): 0},
+        "restbroker_beat_age_seconds": {(): 4.0},
+        "restbroker_redis_call_seconds": {(): calls(1, 3)},
+        "restbroker_worker_cpu_seconds_total": {("1",): 3.0, ("2",): 5.0},
+    }
 
 
-@given(TIMES, COUNTS)
-def test_failures_are_processed_and_only_successes_are_timed(times_s: list[float], failures: int) -> None:
-    counted = tally(times_s, failures).executions(60, "add")
-    assert (counted.minute_s, counted.command) == (60, "add")
-    assert (counted.processed, counted.failed) == (len(times_s) + failures, failures)
-    assert sum(counted.histogram) == len(times_s)
-    assert counted.total_ms == pytest.approx(math.fsum(times_s) * 1000, abs=1)
+def test_what_is_told_arrives() -> None:
+    told: Samples = {"restbroker_ready": {(): 1.0}, "restbroker_redis_call_seconds": {(): calls(1)}}
+    assert metrics.from_json(json.loads(json.dumps(metrics.to_json(told)))) == told
 
 
-@given(TIMES, COUNTS, TIMES, COUNTS)
-def test_counting_in_two_parts_is_counting_at_once(
-    before_s: list[float], failed: int, after_s: list[float], failed_later: int
-) -> None:
-    both = tally(after_s, failed_later)
-    both.include(tally(before_s, failed).executions(60, "add"))
-    added = both.executions(60, "add")
-    at_once = tally(before_s + after_s, failed + failed_later).executions(60, "add")
-    assert (added.processed, added.failed, added.histogram) == (at_once.processed, at_once.failed, at_once.histogram)
-    assert abs(added.total_ms - at_once.total_ms) <= 1
+def test_of_a_worker_of_another_version_what_is_known_is_read() -> None:
+    given: dict[str, list[list[object]]] = {
+        "restbroker_new_total": [[[], 1]],
+        "restbroker_jobs_total": [[["e"], 1], [["e", "c", "delivered"], 4]],
+        "restbroker_redis_call_seconds": [[[], [[1, 2], 3.0]], [[], 4]],
+    }
+    assert metrics.from_json(given) == {"restbroker_jobs_total": {("e", "c", "delivered"): 4}}
 
 
-@rows(("command", "shown"), [
-    ("a|p", "a_p"),
-    ("rest/send", "rest_send"),
-    ("queue:rest", "queue_rest"),
-    ('"><script>alert(1)</script>', "___script_alert_1___script_"),
-    ("a\r\nb\0c", "a__b_c"),
-    ("naïve", "na_ve"),
-    ("x" * 65, "x" * 64),
-    ("", "unnamed"),
-    ("?", "unnamed"),
-    ("✓" * 1000, "unnamed"),
-    ("account.registerUser", "account.registerUser"),
-    ("a_b-c~d.E9", "a_b-c~d.E9"),
-    ("x" * 64, "x" * 64),
-])  # fmt: skip
-def test_a_name_that_sidekiq_web_cannot_show_is_made_safe(command: str, shown: str) -> None:
-    assert safe_name(command) == shown
+JOBS = ("e", "c", "delivered")
 
 
-@given(st.text())
-def test_every_name_is_safe_and_stays_what_it_became(command: str) -> None:
-    shown = safe_name(command)
-    assert re.fullmatch(r"[A-Za-z0-9_.~-]{1,64}", shown)
-    assert safe_name(shown) == shown
+def told(jobs: float, in_hand: float = 0) -> Samples:
+    return {"restbroker_jobs_total": {JOBS: jobs}, "restbroker_jobs_in_hand": {("e",): in_hand}}
+
+
+def jobs(merged: MergedMetrics) -> object:
+    return merged.samples().get("restbroker_jobs_total", {}).get(JOBS, 0)
+
+
+def test_what_a_worker_counted_stays_when_it_is_gone_and_what_it_had_does_not() -> None:
+    merged = MergedMetrics(2)
+    merged.add_worker(11)
+    merged.add_worker(12)
+    merged.update(11, told(5, in_hand=2))
+    merged.update(12, told(7, in_hand=3))
+    merged.remove_worker(11)
+    merged.add_worker(13)
+    merged.update(13, told(1, in_hand=1))
+    samples = merged.samples()
+    assert jobs(merged) == 13
+    assert samples["restbroker_jobs_in_hand"] == {("e",): 4}
+    assert samples["restbroker_workers"] == {(): 2}
+    assert samples["restbroker_workers_wanted"] == {(): 2}
+    assert samples["restbroker_worker_starts_total"] == {(): 3}
+
+
+def test_the_processor_time_of_a_worker_that_is_gone_is_shown_no_more() -> None:
+    merged = MergedMetrics(1)
+    merged.add_worker(11)
+    merged.update(11, {"restbroker_worker_cpu_seconds_total": {("1",): 9.0}})
+    merged.remove_worker(11)
+    merged.add_worker(12)
+    merged.update(12, {"restbroker_worker_cpu_seconds_total": {("1",): 1.0}})
+    assert merged.samples()["restbroker_worker_cpu_seconds_total"] == {("1",): 1.0}
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 9), st.booleans()), max_size=60))
+def test_no_counter_runs_backwards(steps: list[tuple[int, int, bool]]) -> None:
+    merged, counted, before = MergedMetrics(3), dict.fromkeys((1, 2, 3), 0), 0.0
+    for pid in counted:
+        merged.add_worker(pid)
+    for pid, more, dies in steps:
+        counted[pid] += more
+        merged.update(pid, told(counted[pid]))
+        if dies:
+            merged.remove_worker(pid)
+            merged.add_worker(pid)
+            counted[pid] = 0
+        now = jobs(merged)
+        assert isinstance(now, float | int)
+        assert now >= before
+        before = now
+    assert before == sum(more for _, more, _ in steps)

@@ -20,7 +20,7 @@ from selenium.webdriver.chrome.webdriver import WebDriver
 
 from restbroker.operate import queues as admin
 from restbroker.store import metrics, queues
-from restbroker.telemetry.metrics import BUCKETS, Executions
+from restbroker.telemetry.executions import Executions
 from tests.support.answering import Arrival
 from tests.support.pictures import IMAGES, finish
 from tests.support.scripted import Citizen, job
@@ -158,10 +158,11 @@ def _minute(minute_s: int, ago: int, chance: random.Random) -> Executions:
     processed = round((240 + 80 * math.sin(ago / 23) + chance.uniform(-22, 22)) * (0.55 if is_bad else 1))
     failed = round(processed * 0.12) if is_bad else chance.choice((0, 0, 0, 1, 2))
     slower = 3 if is_bad else 0
-    histogram = [0] * BUCKETS
+    done = Executions(minute_s, "send_message", failed)
     for place, share in enumerate(_SHARES):
-        histogram[place + slower] = round((processed - failed) * share * chance.uniform(0.8, 1.2))
-    return Executions(minute_s, "send_message", processed, failed, processed * 25, tuple(histogram))
+        done.times.counts[place + slower] = round((processed - failed) * share * chance.uniform(0.8, 1.2))
+    done.times.total_s = processed * 0.025
+    return done
 
 
 def _populate(stage: Stage) -> None:

@@ -1,0 +1,90 @@
+"""What a process that delivers knows of itself, for /metrics. Called by `build`, where `Stats` is on.
+
+Always holds: it costs no I/O but a look at the process' own memory; what it gives is copied.
+"""
+
+import time
+from collections.abc import Callable, Container, Iterable, Iterator
+
+import attrs
+import trio
+
+from restbroker import __version__
+from restbroker.broker.lane import Lane
+from restbroker.broker.status.record import rss_kib
+from restbroker.broker.status.status import Status
+from restbroker.config.core import Config
+from restbroker.servers import registry
+from restbroker.telemetry.counters import Counters, code_label
+from restbroker.telemetry.latency import Histogram
+from restbroker.telemetry.metrics import Labels, Samples, Value
+
+_SLEEP_S = 1.0
+
+
+@attrs.frozen
+class LoopLag:
+    """A service: measures how late the event loop is."""
+
+    histogram: Histogram
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Until cancelled."""
+        task_status.started()
+        while True:
+            due_s = trio.current_time() + _SLEEP_S
+            await trio.sleep_until(due_s)
+            self.histogram.add((max(0.0, trio.current_time() - due_s),))
+
+
+def process_samples(counters: Counters, status: Status, worker: int | None = None) -> Samples:
+    """Return the values of this moment. `worker`: its number, of a group."""
+    own: Samples = {"restbroker_workers": {(): 1}, "restbroker_workers_wanted": {(): 1}}
+    if worker is not None:
+        number = (str(worker),)
+        own = {
+            "restbroker_worker_cpu_seconds_total": {number: time.process_time()},
+            "restbroker_worker_memory_bytes": {number: rss_kib() * 1024},
+        }
+    age_s = status.beat_age_s
+    return {
+        **counters.samples(),
+        **_target_samples(status.lanes),
+        "restbroker_ready": {(): float(status.view().unready is None)},
+        "restbroker_beat_age_seconds": {} if age_s is None else {(): age_s},
+        "restbroker_build_info": {(__version__,): 1},
+        **own,
+    }
+
+
+def catalogue_commands(current: Callable[[], Config]) -> Callable[[str], Container[str]]:
+    """Return what gives the names of a target's commands, of the configuration that counts now."""
+
+    def commands_of(name: str) -> Container[str]:
+        target = next((target for target in current().targets if target.name == name), None)
+        return () if target is None else registry.catalogue_of(target, None).commands
+
+    return commands_of
+
+
+def _target_samples(lanes: Iterable[Lane]) -> Samples:
+    samples: dict[str, dict[Labels, Value]] = {}
+    for lane in lanes:
+        for name, labels, value in _gauges(lane):
+            samples.setdefault(name, {})[lane.plan.target.name, *labels] = value
+    return samples
+
+
+def _gauges(lane: Lane) -> Iterator[tuple[str, Labels, float]]:
+    """Yield each gauge of a target, with the labels beside its name."""
+    gate = lane.gate
+    yield "restbroker_target_open", (), float(gate.is_open)
+    if gate.reason is not None:
+        yield "restbroker_target_closed_reason", (code_label(gate.reason.code),), 1
+    yield "restbroker_target_limit", (), gate.limit
+    yield "restbroker_target_concurrency", (), lane.plan.target.concurrency
+    held_back = "refused" if lane.refused else lane.limited
+    if held_back is not None:
+        yield "restbroker_target_held_back", (held_back,), 1
+    yield "restbroker_jobs_in_hand", (), len(lane.in_hand)
+    yield "restbroker_jobs_at_work", (), sum(item.sending and item.settlement is None for item in lane.in_hand.values())
