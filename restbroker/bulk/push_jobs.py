@@ -17,7 +17,7 @@ from restbroker.job import rubyjson
 from restbroker.job.argument_check import BadRow, Checker
 from restbroker.job.auth import Wish, refusal, refused_command, refused_place
 from restbroker.job.command import Command, CommandSpec
-from restbroker.job.job import PAYLOAD_LIMIT_BYTES
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.operate.enqueue import Order, payload

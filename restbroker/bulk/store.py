@@ -12,8 +12,7 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.job.reply import BATCH_PREFIX
 from restbroker.store.client import Client
-from restbroker.store.replies import Argument, integer, items, mapping, raw, text
-from restbroker.store.settling import as_score
+from restbroker.store.replies import Argument, as_score, integer, items, mapping, raw, text
 
 REMEMBERED_S: Final = 30 * 86_400
 _FAILED: Final = "x:"

@@ -26,7 +26,7 @@ from restbroker.config.target import Basic, Target
 from restbroker.config.tokens import Token, check_tokens
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import LogLevel
-from restbroker.job.retry import SidekiqBackoff
+from restbroker.job.backoff import SidekiqBackoff
 
 _ANY = ("0.0.0.0", "::")  # noqa: S104 (nothing is bound to it here)
 _CURE = "give StatsUser and StatsPassFile, or use a loopback address with a reverse proxy in front of it"

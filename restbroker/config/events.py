@@ -6,23 +6,76 @@ signed. What is here has no effect on how jobs are delivered.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import translate
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.form import Items, OptionsOf
+from restbroker.config.form import Form, Items, Names, OptionsOf, choice, text, word
 from restbroker.config.key import inline, key, secret
 from restbroker.config.secret import Secret
 from restbroker.config.target import CertFiles, Target
-from restbroker.job.event import EVENT_TYPES, ServerEvent, address_of
+from restbroker.config.values import BadValue
+from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES, ServerEvent, address_of
 from restbroker.job.jid import folded
+from restbroker.job.json_types import Json
 
 DEFAULT_LISTEN = ("127.0.0.1", 8081)
+_MEMBER = r"[A-Za-z][A-Za-z0-9_]{0,63}"
+_EXPECTED_MEMBER = "a name of letters, digits and _, such as tenant"
+
+
+def _read_plain(value: Json) -> Json:
+    if not isinstance(value, str | int | float | bool):
+        raise BadValue("a text, a number, true or false", value)
+    return value
+
+
+ServedPath: TypeAlias = Annotated[
+    str, word("path", r"(?:/[A-Za-z0-9._~-]+)+", 'a path such as "/events/prosody", without a slash at its end')
+]
+"""A path that we serve."""
+JobClass: TypeAlias = Annotated[
+    str, word("class", r"[A-Za-z_][A-Za-z0-9_:.\\]{0,199}", 'a class such as "XmppEvent" or "Chat::Event"')
+]
+"""The class of jobs that we make."""
+EventTypes: TypeAlias = Annotated[
+    tuple[str, ...], Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*EVENT_TYPES))
+]
+Addresses: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items(
+        "list of JIDs",
+        'a list of JIDs such as ["bot-*", "support@example.org"]',
+        word(
+            "JID",
+            r"[^\s/]{1,1000}",
+            'a JID without a resource, perhaps with * and ?, such as "bot-*" or "*@example.org"',
+        ),
+    ),
+]
+"""JIDs without their resource, with wildcards."""
+Texts: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items("list of texts", 'a list of texts such as ["*urgent*"]', text("a text, perhaps with * and ?")),
+]
+Fields: TypeAlias = Annotated[
+    Mapping[str, Annotated[Any, Form("value", {"type": ["string", "number", "boolean"]}, _read_plain)]],
+    Names("values by name", _MEMBER, _EXPECTED_MEMBER),
+]
+"""Values that events have besides."""
+MemberNames: TypeAlias = Annotated[
+    Mapping[str, Annotated[str, word("name", _MEMBER, _EXPECTED_MEMBER)]],
+    Names("names by member", "|".join(EVENT_MEMBERS), f"a member of events: {', '.join(EVENT_MEMBERS)}"),
+]
+"""Other names for the members of events."""
+EventMembers: TypeAlias = Annotated[
+    tuple[str, ...], Items("list of members", f"a list of members: {', '.join(EVENT_MEMBERS)}", choice(*EVENT_MEMBERS))
+]
 IqRule = Literal["refuse", "accept"]
 """What becomes of a question of a client (an iq of type get or set), to which the server has to give an answer."""
 
@@ -35,10 +88,10 @@ class Filter:
     bodies whatever the case. An event that has none fits no pattern.
     """
 
-    types: forms.EventTypes = key("Types", f"Of {', '.join(EVENT_TYPES)}.", ())
-    sender: forms.Addresses = key("Sender", "JIDs of who sends, without resource, with `*` and `?`.", ())
-    receiver: forms.Addresses = key("Receiver", "The same of who receives, for example `bot-*`.", ())
-    body: forms.Texts = key("Body", "Texts with * and ?, for example `*urgent*`; in any case.", ())
+    types: EventTypes = key("Types", f"Of {', '.join(EVENT_TYPES)}.", ())
+    sender: Addresses = key("Sender", "JIDs of who sends, without resource, with `*` and `?`.", ())
+    receiver: Addresses = key("Receiver", "The same of who receives, for example `bot-*`.", ())
+    body: Texts = key("Body", "Texts with * and ?, for example `*urgent*`; in any case.", ())
 
     def fits(self, event: ServerEvent) -> bool:
         """Whether the event is what each member says."""
@@ -80,15 +133,15 @@ class Shape:
     Those of a route are beside those of its source.
     """
 
-    fields: forms.Fields = key(
+    fields: Fields = key(
         "Fields", 'Members that each event has besides, such as {"tenant": "a"}.', MappingProxyType({})
     )
-    names: forms.MemberNames = key(
+    names: MemberNames = key(
         "Names",
         'Other names for members of events, such as {"from": "author", "body": "message"}.',
         MappingProxyType({}),
     )
-    omit: forms.EventMembers = key("Omit", 'Members that its events are to do without, such as ["raw"].', ())
+    omit: EventMembers = key("Omit", 'Members that its events are to do without, such as ["raw"].', ())
 
 
 @attrs.frozen
@@ -96,7 +149,7 @@ class Route:
     """Where an event goes that fits `only`, and of which nothing is `excluded`."""
 
     queue: forms.Queue = key("Queue", "The queue; without it, the source's.", "")
-    job_class: forms.JobClass = key("Class", "The class of its jobs; without it, the source's.", "")
+    job_class: JobClass = key("Class", "The class of its jobs; without it, the source's.", "")
     only: Filter = key("Only", "Which events it takes; without it, all.", _NO_FILTER)
     excluded: Filter = key("Except", "Which of these it does not.", _NO_FILTER)
     shape: Shape = inline(Shape, Shape())
@@ -119,7 +172,7 @@ class EventSource:
         "",
         mandatory="always",
     )
-    path: forms.ServedPath | None = key(
+    path: ServedPath | None = key(
         "Path",
         "The path that the server posts to, for example /events/prosody.",
         mandatory="for a kind that servers post to",
@@ -130,7 +183,7 @@ class EventSource:
         "",
         mandatory="unless each of Routes has one",
     )
-    job_class: forms.JobClass = key("Class", "The class of these jobs.", "", mandatory="unless each of Routes has one")
+    job_class: JobClass = key("Class", "The class of these jobs.", "", mandatory="unless each of Routes has one")
     secret: Secret | None = secret(
         "Secret",
         "What the server has to show: as the password of HTTP Basic, as a bearer token, as ?key=, or as what follows"

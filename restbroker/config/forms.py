@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import attrs
 
-from restbroker.config.form import ANYTHING, TEXT, Form, Items, Names, choice, duration, lower_json, text, whole, word
+from restbroker.config.form import ANYTHING, TEXT, Form, Items, Names, duration, lower_json, whole, word
 from restbroker.config.secret import Secret
 from restbroker.config.values import BadValue, seconds
-from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES
+from restbroker.job.backoff import Backoff, ExponentialBackoff, SidekiqBackoff
 from restbroker.job.json_types import Json
-from restbroker.job.retry import Backoff, ExponentialBackoff, SidekiqBackoff
 
 SENTINEL_PORT = 26379
 _MOST_PER_S = 1_000_000
@@ -29,8 +28,6 @@ _ALLOWED = rf"{_COMMAND}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)"
 _USER_PATH = r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)"
 _QUEUE = r"\S(?:.{0,198}\S)?"
 _EXPECTED_QUEUE = "a queue's name, without blanks around it and control characters"
-_MEMBER = r"[A-Za-z][A-Za-z0-9_]{0,63}"
-_EXPECTED_MEMBER = "a name of letters, digits and _, such as tenant"
 
 
 @attrs.frozen
@@ -103,12 +100,6 @@ def _wait(name: str, value: Json) -> float:
         return seconds(value)
     except BadValue as bad:
         raise BadValue(bad.expected, bad.found, name) from None
-
-
-def _read_plain(value: Json) -> Json:
-    if not isinstance(value, str | int | float | bool):
-        raise BadValue("a text, a number, true or false", value)
-    return value
 
 
 def _read_signed(value: Json) -> bool | str:
@@ -221,49 +212,8 @@ Prefix: TypeAlias = Annotated[
     word("path", r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", 'a path such as "/restbroker", without a slash at its end'),
 ]
 """The path that a reverse proxy puts before ours; empty: none."""
-ServedPath: TypeAlias = Annotated[
-    str, word("path", r"(?:/[A-Za-z0-9._~-]+)+", 'a path such as "/events/prosody", without a slash at its end')
-]
-"""A path that we serve."""
 UserPath: TypeAlias = Annotated[str, word("path", _USER_PATH, 'a path such as "/roster/{user}"')]
 """The path of what is asked for by user."""
-JobClass: TypeAlias = Annotated[
-    str, word("class", r"[A-Za-z_][A-Za-z0-9_:.\\]{0,199}", 'a class such as "XmppEvent" or "Chat::Event"')
-]
-"""The class of jobs that we make."""
-EventTypes: TypeAlias = Annotated[
-    tuple[str, ...], Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*EVENT_TYPES))
-]
-Addresses: TypeAlias = Annotated[
-    tuple[str, ...],
-    Items(
-        "list of JIDs",
-        'a list of JIDs such as ["bot-*", "support@example.org"]',
-        word(
-            "JID",
-            r"[^\s/]{1,1000}",
-            'a JID without a resource, perhaps with * and ?, such as "bot-*" or "*@example.org"',
-        ),
-    ),
-]
-"""JIDs without their resource, with wildcards."""
-Texts: TypeAlias = Annotated[
-    tuple[str, ...],
-    Items("list of texts", 'a list of texts such as ["*urgent*"]', text("a text, perhaps with * and ?")),
-]
-Fields: TypeAlias = Annotated[
-    Mapping[str, Annotated[Any, Form("value", {"type": ["string", "number", "boolean"]}, _read_plain)]],
-    Names("values by name", _MEMBER, _EXPECTED_MEMBER),
-]
-"""Values that events have besides."""
-MemberNames: TypeAlias = Annotated[
-    Mapping[str, Annotated[str, word("name", _MEMBER, _EXPECTED_MEMBER)]],
-    Names("names by member", "|".join(EVENT_MEMBERS), f"a member of events: {', '.join(EVENT_MEMBERS)}"),
-]
-"""Other names for the members of events."""
-EventMembers: TypeAlias = Annotated[
-    tuple[str, ...], Items("list of members", f"a list of members: {', '.join(EVENT_MEMBERS)}", choice(*EVENT_MEMBERS))
-]
 
 
 def named(what: str) -> Names:

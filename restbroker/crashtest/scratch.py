@@ -13,7 +13,7 @@ from typing import Final
 
 from restbroker.crashtest.workload import QUEUE
 from restbroker.errors import StoreUnavailable, UsageError
-from restbroker.store import beats, jobs
+from restbroker.store import jobs, registered
 from restbroker.store.client import Client
 from restbroker.store.replies import integer, items, raw
 from restbroker.store.server import NEWER_REDIS, TOO_OLD, server
@@ -50,26 +50,26 @@ def refuse_unfit(client: Client, jobs_count: int, payload_bytes: int) -> None:
 
 def in_hand(client: Client, pid: int | None = None) -> Mapping[str, Sequence[str]]:
     """The ids of the jobs in the hands of each identity, or of those of one process."""
-    known = sorted({*beats.live(client), *beats.dying(client)})
+    known = sorted({*registered.live(client), *registered.dying(client)})
     mine = [name for name in known if pid is None or name.split(":")[-3] == str(pid)]
     return {name: [_jid(job) for job in jobs.held(client, name).jobs.values()] for name in mine}
 
 
 def is_given_back(client: Client, identities: Sequence[str]) -> bool:
     """Whether none of these identities exists any more."""
-    known = {*beats.live(client), *beats.dying(client)}
+    known = {*registered.live(client), *registered.dying(client)}
     return known.isdisjoint(identities)
 
 
 def beats_under(client: Client, pid: int) -> frozenset[str]:
     """The identities under which a process beats: empty before its start and between two lives."""
-    return frozenset(name for name in beats.live(client) if name.split(":")[-3] == str(pid))
+    return frozenset(name for name in registered.live(client) if name.split(":")[-3] == str(pid))
 
 
 def unfinished(client: Client) -> int:
     """How many jobs are neither finished nor parked, all counted in one moment."""
     keys = client.keys
-    known = sorted({*beats.live(client), *beats.dying(client)})
+    known = sorted({*registered.live(client), *registered.dying(client)})
     counted = [("LLEN", keys.queue(QUEUE)), ("ZCARD", keys.sorted_set("retry")), ("ZCARD", keys.sorted_set("schedule"))]
     held = [("HKEYS", keys.in_progress(identity)) for identity in known]
     replies = client.transaction([*counted, *held])

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 import attrs
 
 from restbroker.job import retry, rubyjson
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.light import light
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
-PAYLOAD_LIMIT_BYTES = 1024 * 1024
 # What was stored here once was within the limit before, and grew by its history; numbers such as 1e14 become longer.
 _STORED_LIMIT_BYTES = 4 * PAYLOAD_LIMIT_BYTES
 _STORED_SIGN = b'"restbroker_'

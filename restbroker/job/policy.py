@@ -2,8 +2,8 @@
 
 import attrs
 
-from restbroker.job.retry import Backoff
-from restbroker.job.settlement import ResponseQueue
+from restbroker.job.backoff import Backoff
+from restbroker.job.format import ResponseQueue
 from restbroker.light import light
 
 

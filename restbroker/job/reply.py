@@ -4,9 +4,8 @@
 parked one only where details are wanted, and for `reply_to` whenever the job has come to its end.
 """
 
-import re
-
 from restbroker.job import rubyjson
+from restbroker.job.format import is_reply_key
 from restbroker.job.job import Job
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
@@ -22,7 +21,6 @@ BATCH_TTL_S = 86_400
 """Whoever waits for a batch may be cut off, and come back the next morning."""
 _REPLY_LEVELS = 4
 _LONGEST_LETTER_BYTES = 4
-_REPLY_KEY = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 @light
@@ -35,11 +33,6 @@ class Answer:
     status: int | None
     error: Reason | None
     note: str | None = None
-
-
-def is_reply_key(name: str) -> bool:
-    """Whether a producer may ask for an answer in this key. Anything else would let it write into any key."""
-    return _REPLY_KEY.fullmatch(name) is not None
 
 
 def failed_answer(outcome: str, reason: Reason, text: str | None) -> Answer:

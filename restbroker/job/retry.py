@@ -8,11 +8,11 @@ agree wherever nothing else is said.
 import base64
 import re
 from collections.abc import Collection, Mapping
-from typing import TypeAlias, assert_never
 
 import attrs
 
 from restbroker.job import signing
+from restbroker.job.backoff import COUNT_LIMIT, Backoff, delay_s
 from restbroker.job.json_types import Json
 from restbroker.job.repair import duration_s, fractional, repaired, scrubbed, without_tags
 
@@ -23,26 +23,7 @@ ATTEMPTS_FIELD = "restbroker_attempts"
 ATTEMPTS_KEPT = 10
 UNREADABLE_CLASS = "Restbroker::Unreadable"
 
-# Beyond it a delay is longer than any job lives, and the powers grow out of a float.
-_COUNT_LIMIT = 1000
 _COUNT_TEXT = re.compile(r"-?\d{1,9}", re.ASCII)
-
-
-@attrs.frozen
-class SidekiqBackoff:
-    """n⁴ + 15 seconds, and up to 10·(n+1) - 1 more (Sidekiq 8; 6 and 7 spread a little less)."""
-
-
-@attrs.frozen
-class ExponentialBackoff:
-    """Anything from 0 to `base_s`·`factor`ⁿ seconds, at most `cap_s`: full jitter."""
-
-    base_s: float = 1.0
-    factor: float = 2.0
-    cap_s: float = 3600.0
-
-
-Backoff: TypeAlias = SidekiqBackoff | ExponentialBackoff
 
 
 @attrs.frozen
@@ -114,21 +95,6 @@ def names_foreign_queue(fields: Mapping[str, Json], served: Collection[str]) -> 
     """Whether it names a `retry_queue` that does not count, since its target does not serve it."""
     named = fields.get("retry_queue")
     return isinstance(named, str) and bool(named) and named not in served
-
-
-def delay_s(backoff: Backoff, retry_count: int, jitter: float) -> float:
-    """Seconds until the next try. `retry_count` is 0 after the first failure; `jitter` is in [0, 1)."""
-    count = min(max(retry_count, 0), _COUNT_LIMIT)
-    match backoff:
-        case SidekiqBackoff():
-            return float(count**4 + 15) + jitter * (10 * (count + 1) - 1)
-        case ExponentialBackoff(base_s, factor, cap_s):
-            try:
-                return jitter * min(cap_s, base_s * factor**count)
-            except OverflowError:
-                return jitter * cap_s
-        case _:
-            assert_never(backoff)
 
 
 def stamp(moment_s: float, unique: int) -> float:
@@ -220,8 +186,8 @@ def _count(value: Json) -> int | None:
         case bool() | None:
             return None
         case int() | float():
-            return int(min(max(value, -_COUNT_LIMIT), _COUNT_LIMIT))
+            return int(min(max(value, -COUNT_LIMIT), COUNT_LIMIT))
         case str() if _COUNT_TEXT.fullmatch(value):
-            return min(int(value), _COUNT_LIMIT)
+            return min(int(value), COUNT_LIMIT)
         case _:
             return None

@@ -11,7 +11,8 @@ import attrs
 
 from restbroker.job import arguments, repair, signing
 from restbroker.job.arguments import Submission
-from restbroker.job.job import PAYLOAD_LIMIT_BYTES, Job
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.job.job import Job
 from restbroker.job.json_types import Json
 
 # What a failure adds to a payload, and more: a signature must not be what makes a job too large.

@@ -12,6 +12,7 @@ from typing import assert_never
 import attrs
 
 from restbroker.job import arguments, display, retry, rubyjson
+from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob, digest, read, spare_jid
 from restbroker.job.json_types import Json
@@ -128,7 +129,7 @@ def _after_crash(fallen: Fallen, now_s: float, reason_for: Callable[[str], Reaso
 
 
 def _of_the_fallen(fallen: Fallen, job: Job, now_s: float, command: str) -> Context:
-    policy = Policy(retry.SidekiqBackoff())
+    policy = Policy(SidekiqBackoff())
     if fallen.responses is not None:
         names = fallen.responses
         policy = attrs.evolve(policy, reply_queue=names.name, reply_details=True, reply_class=names.job_class)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import attrs
 
+from restbroker.job.format import ResponseQueue
 from restbroker.light import light
 
 
@@ -24,14 +25,6 @@ class Reply:
     queue: str | None = None
     key: str | None = None
     ttl_s: int = 0
-
-
-@attrs.frozen
-class ResponseQueue:
-    """Where reply jobs of parked jobs go, and their class; a target without details has none."""
-
-    name: str
-    job_class: str
 
 
 @attrs.frozen

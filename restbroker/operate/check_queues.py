@@ -10,7 +10,7 @@ from restbroker.config.core import Config
 from restbroker.operate import pauses
 from restbroker.operate.check_leftovers import is_dead
 from restbroker.operate.names import nearest
-from restbroker.operate.overview import read_snapshot, takes_jobs
+from restbroker.operate.snapshot import read_snapshot, takes_jobs
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, ok
 from restbroker.store import survey

@@ -16,12 +16,12 @@ from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, Sto
 from restbroker.job import rubyjson, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.command import Command
-from restbroker.job.job import PAYLOAD_LIMIT_BYTES
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional
 from restbroker.operate import pauses
-from restbroker.operate.overview import read_snapshot, takes_jobs
-from restbroker.store import beats, queues
+from restbroker.operate.snapshot import read_snapshot, takes_jobs
+from restbroker.store import queues, registered
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR, paused_queues, paused_targets
 
@@ -145,9 +145,9 @@ def serving(client: Client, queue: str) -> Serving | None:
     does not tell who lives.
     """
     found: Serving | None = None
-    for identity in beats.live(client):
+    for identity in registered.live(client):
         try:
-            known = beats.facts(client, identity)
+            known = registered.facts(client, identity)
         except StoreRefused:
             found = _UNKNOWN
             continue

@@ -21,7 +21,7 @@ from restbroker.operate.entry import Entry, Look
 from restbroker.operate.jobs import PAGE
 from restbroker.operate.known import Known
 from restbroker.operate.pace import Pace
-from restbroker.store import beats, history, jobs, parked, processes, queues, survey
+from restbroker.store import history, jobs, parked, processes, queues, registered, survey
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
 from restbroker.store.keys import QueueName, SortedSet
@@ -152,8 +152,8 @@ class _Search:
 
     def in_hand(self) -> Iterator[Place]:
         """What the processes have taken."""
-        alive: Mapping[str, int] = self._try(beats.live, {})
-        dying: Mapping[str, int] = self._try(beats.dying, {})
+        alive: Mapping[str, int] = self._try(registered.live, {})
+        dying: Mapping[str, int] = self._try(registered.dying, {})
         for identity in sorted({*alive, *dying}):
             yield from self.readable(self._in_hands_of(identity))
 
@@ -198,7 +198,7 @@ class _Search:
             self.unseen.append(f"the {zset} set")
 
     def _in_hands_of(self, identity: str) -> Iterator[Place]:
-        known = self._try(lambda client: beats.facts(client, identity), None)
+        known = self._try(lambda client: registered.facts(client, identity), None)
         # As everything else calls it; the identity itself if its record is missing.
         name = identity if known is None else f"{known.facts.hostname}:{known.facts.pid}"
         for look in self._held(identity, () if known is None else known.queues):

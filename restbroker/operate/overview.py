@@ -11,8 +11,8 @@ from typing import TypedDict
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
+from restbroker.operate.snapshot import read_snapshot
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
 from restbroker.store.sources import SourceState, listed
@@ -122,13 +122,3 @@ def _lane(lane: LaneView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str
         "pauses": [attrs.asdict(pause) for pause in pauses],
     }
     return shown | {name: snapshot.get(name) for name in SNAPSHOT_FIELDS}
-
-
-def takes_jobs(snapshot: Mapping[str, Json]) -> bool:
-    """Whether a lane with this snapshot takes jobs, as far as its process is concerned; its gate may be closed."""
-    return snapshot.get("quiet") is not True and snapshot.get("finishing") is not True
-
-
-def read_snapshot(raw: bytes | None) -> Mapping[str, Json]:
-    """What a process told of a lane with its last beat; empty if it told nothing that can be read."""
-    return rubyjson.object_of(raw or b"") or {}

@@ -13,15 +13,17 @@ from typing import TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.job.settlement import Dead, Fallen, ResponseQueue
+from restbroker.job.format import ResponseQueue
+from restbroker.job.settlement import Dead, Fallen
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused, as_code
 from restbroker.store.holding import Held, listed, pieces
-from restbroker.store.jobs import Facts, retire
-from restbroker.store.replies import Argument, Reply, counts, items, mapping
+from restbroker.store.jobs import retire
+from restbroker.store.registered import Facts, dying, facts, live
+from restbroker.store.replies import Argument, Reply, as_score, items, mapping
 from restbroker.store.replies import raw as raw_of
 from restbroker.store.server import time_s
-from restbroker.store.settling import Destinations, as_score
+from restbroker.store.settling import Destinations
 from restbroker.store.tickets import life_of, queue_of, ticket_number, ticket_queue
 
 Park: TypeAlias = Callable[[Fallen], Dead]
@@ -31,27 +33,10 @@ Park: TypeAlias = Callable[[Fallen], Dead]
 Waits: TypeAlias = Callable[[str, bytes], bool]
 """Whether the schedule set leads back to this queue, since the job in these bytes names it itself."""
 _DAY_S = 86_400
-_RESPONSE_FIELDS = ("response_queue", "response_class")
-_MOST_DIGITS = 20
 RECOVER_BATCH = 200
 """Jobs per recover call: 200 hold Redis for about 1 ms."""
 _DONE, _PARKED, _UNANSWERED = 1, 2, 3
 """The script's codes for a job that went back, for one that was parked, and for that without all of its replies."""
-
-
-@attrs.frozen
-class Registered:
-    """What an identity wrote at its start. `queues` in the order of their indices, the first being 1.
-
-    `beat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last beat, for display only. `responses`: where
-    reply jobs of its parked jobs go; None also of an identity of an older version.
-    """
-
-    facts: Facts
-    queues: tuple[str, ...]
-    beat_at_s: int | None
-    snapshot: bytes | None
-    responses: ResponseQueue | None = None
 
 
 @attrs.frozen
@@ -80,45 +65,6 @@ def beat(client: Client, beats: Sequence[tuple[str, int]], snapshot: Mapping[str
         for identity, number in beats
     ]
     return [reply == 1 for reply in client.run_many("beat", calls)]
-
-
-def live(client: Client) -> Mapping[str, int]:
-    """Every identity that may fetch, and its counter."""
-    return counts(client.command("HGETALL", client.keys.beats))
-
-
-def dying(client: Client) -> Mapping[str, int]:
-    """Every fenced identity that may still hold jobs, and its counter at that time."""
-    return counts(client.command("HGETALL", client.keys.dying))
-
-
-def facts(client: Client, identity: str) -> Registered | None:
-    """What an identity wrote at its start; None if nobody knows it."""
-    fields = mapping(client.command("HGETALL", client.keys.info(identity)))
-    return registered(fields) if fields else None
-
-
-def registered(fields: Mapping[str, bytes]) -> Registered:
-    """The same from the hash's fields. Raises `StoreRefused` if some are missing."""
-    try:
-        words = {name: fields[name].decode() for name in ("hostname", "boot_id", "pid_namespace", "target")}
-        found = Facts(pid=int(fields["pid"]), started_at_ticks=int(fields["started_at_ticks"]), **words)
-        indices = sorted(int(name) for name in fields if name.isdigit())
-        queues = tuple(fields[str(index)].decode() for index in indices)
-    except (KeyError, ValueError) as error:
-        raise StoreRefused(
-            f"The record of a lane in Redis is incomplete ({error}).",
-            "Something else wrote to restbroker:info:*. Jobs of this lane stay in restbroker:ip:*.",
-        ) from error
-    at = fields.get("beat_at", b"")
-    beat_at_s = int(at) if at.isdigit() and len(at) < _MOST_DIGITS else None
-    return Registered(found, queues, beat_at_s, fields.get("snapshot"), _responses(fields))
-
-
-def _responses(fields: Mapping[str, bytes]) -> ResponseQueue | None:
-    # Only for answers: whoever spoils them costs no job.
-    name, job_class = (fields.get(field, b"").decode("utf-8", "replace") for field in _RESPONSE_FIELDS)
-    return ResponseQueue(name, job_class) if name and job_class else None
 
 
 def fence(client: Client, identity: str, counter_seen: int) -> bool:

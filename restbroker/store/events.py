@@ -14,9 +14,8 @@ from restbroker.errors import StoreRefused
 from restbroker.light import light
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Argument, Reply, items, mapping, text
+from restbroker.store.replies import Argument, Reply, as_score, items, mapping, text
 from restbroker.store.server import time_s
-from restbroker.store.settling import as_score
 
 Heard: TypeAlias = Literal["pushed", "duplicate", "own", "refused"]
 """`own`: it tells of what this broker sent. `refused`: the queue's key is no list, or may not be written."""

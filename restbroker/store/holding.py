@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.job.job import PAYLOAD_LIMIT_BYTES
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store.client import Client
 from restbroker.store.replies import integer, items, raw, text
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES, is_ticket

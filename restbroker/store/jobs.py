@@ -10,13 +10,13 @@ from typing import Literal, TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.job.job import PAYLOAD_LIMIT_BYTES
-from restbroker.job.settlement import ResponseQueue
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.light import light
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.holding import Held, held, held_by_pieces
 from restbroker.store.keys import Keys
+from restbroker.store.registered import Facts
 from restbroker.store.replies import Reply, as_fields, integer, items, names, raw, text
 from restbroker.store.settling import FinishRequest, finish
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
@@ -28,7 +28,6 @@ __all__ = [
     "Clash",
     "Code",
     "Duplicate",
-    "Facts",
     "Fenced",
     "FetchAnswer",
     "FetchRequest",
@@ -48,27 +47,11 @@ __all__ = [
     "held",
     "held_by_pieces",
     "isolate",
-    "jobs_among",
     "mark",
     "register",
     "rejoin",
     "retire",
 ]  # fmt: skip
-
-
-@attrs.frozen
-class Facts:
-    """Where an identity's process runs. `started_at_ticks` is field 22 of /proc/PID/stat.
-
-    `pid_namespace` is the inode of /proc/self/ns/pid: containers share host names, not pids.
-    """
-
-    pid: int
-    hostname: str
-    boot_id: str
-    pid_namespace: str
-    started_at_ticks: int
-    target: str
 
 
 @attrs.frozen
@@ -252,11 +235,6 @@ def isolate(client: Client, identity: str, ticket: str) -> Fenced | bool:
     """
     answer = _mark(client, identity, "alone", [ticket])
     return answer if isinstance(answer, Fenced) else answer[0]
-
-
-def jobs_among(fields: Sequence[Reply]) -> int:
-    """How many of an in-progress hash's fields are jobs."""
-    return sum(field not in (b"last", b"hwm") for field in fields)
 
 
 def retire(client: Client, identity: str) -> bool:

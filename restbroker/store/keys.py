@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from restbroker.job.reply import is_reply_key
+from restbroker.job.format import is_reply_key
 
 SortedSet = Literal["retry", "schedule", "dead"]
 Counted = Literal["processed", "failed"]

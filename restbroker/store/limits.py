@@ -10,10 +10,10 @@ from typing import Literal, TypeAlias
 
 from restbroker.store.client import Client
 from restbroker.store.jobs import Limits
+from restbroker.store.pauses import until_us_of
 from restbroker.store.replies import integer, items, mapping
 
 Reason: TypeAlias = Literal["operator", "denied", "retry_after"]
-_MOST_DIGITS = 20
 
 
 def pause(client: Client, target: str, reason: Reason, for_s: float | None) -> None:
@@ -39,11 +39,6 @@ def pauses(client: Client, target: str) -> Mapping[str, float | None]:
     until = {name: until_us_of(text) for name, text in mapping(found).items()}
     left_s = {name: (until_us - now_us) / 1e6 if until_us else None for name, until_us in until.items()}
     return {name: left for name, left in left_s.items() if left is None or left > 0}
-
-
-def until_us_of(text: bytes) -> int:
-    """A pause's end as fetch reads it: what is no number, or 0, has no end."""
-    return int(text) if text.isdigit() and len(text) < _MOST_DIGITS else 0
 
 
 def charge(client: Client, target: str, limits: Limits) -> int:

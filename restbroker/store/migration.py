@@ -12,10 +12,9 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.codes import Code, as_code
-from restbroker.store.replies import Argument, integer, items, names, raw, text
+from restbroker.store.replies import Argument, as_score, integer, items, names, raw, text
 from restbroker.store.scan import literal, scan
 from restbroker.store.server import time_s
-from restbroker.store.settling import as_score
 
 MOVE_BATCH = 200
 """Jobs per script call: Redis serves nobody else meanwhile."""

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.replies import integer, items, mapping, raw, text
+from restbroker.store.replies import as_score, integer, items, mapping, raw, text
 from restbroker.store.server import time_s
-from restbroker.store.settling import as_score
 from restbroker.store.tickets import MAX_BYTES
 
 

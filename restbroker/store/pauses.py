@@ -13,12 +13,12 @@ import orjson
 from restbroker.job import rubyjson
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName
-from restbroker.store.limits import until_us_of
 from restbroker.store.replies import Reply, integer, items, mapping, names, raw, text
 
 OPERATOR = "operator"
 """A target's pause that a person made; the other reasons are restbroker's own."""
 _LONGEST_TEXT = 300
+_MOST_DIGITS = 20
 
 
 @attrs.frozen
@@ -148,6 +148,11 @@ def _read(note: bytes) -> _Note:
     who, why = fields.get("who"), fields.get("why")
     known = isinstance(who, str) and who, isinstance(why, str) and why
     return _Note(until_us_of(since), until_us_of(until), known[0] or None, known[1] or None)
+
+
+def until_us_of(text: bytes) -> int:
+    """A pause's end as fetch reads it: what is no number, or 0, has no end."""
+    return int(text) if text.isdigit() and len(text) < _MOST_DIGITS else 0
 
 
 def _written(who: str, why: str) -> bytes:

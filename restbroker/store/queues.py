@@ -13,9 +13,8 @@ import orjson
 from restbroker.store.client import LONGEST_BLOCK_S, Client
 from restbroker.store.key_types import types
 from restbroker.store.keys import QueueName
-from restbroker.store.replies import Reply, integer, items, raw, text
+from restbroker.store.replies import Reply, as_score, integer, items, raw, text
 from restbroker.store.replies import names as texts
-from restbroker.store.settling import as_score
 from restbroker.store.tickets import MAX_BYTES
 
 LEAST_MILLISECONDS = 100_000_000_000

@@ -74,3 +74,8 @@ def _unexpected(wanted: str, reply: Reply) -> StoreRefused:
         f"Redis answered {type(reply).__name__} where {wanted} was expected.",
         "Check that RedisURL names a Redis >= 7.0 or Valkey >= 7.2, and that its keys are not used for other things.",
     )
+
+
+def as_score(at_s: float) -> str:
+    """A time as Sidekiq writes it. 16 digits: Sidekiq Web names entries by score, which must survive its printing."""
+    return f"{at_s:.6f}"

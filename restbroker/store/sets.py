@@ -12,8 +12,7 @@ import attrs
 from restbroker.store.client import Client
 from restbroker.store.codes import Code, as_code
 from restbroker.store.keys import SortedSet
-from restbroker.store.replies import Argument, integer, items, raw
-from restbroker.store.settling import as_score
+from restbroker.store.replies import Argument, as_score, integer, items, raw
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
 
 

@@ -1,6 +1,6 @@
 """Executes settlements. Used through `store.jobs`, by all that settles: `committer.commit`, which the fetcher,
-`suspects` and `leftovers` call too. Other files of the store take only `as_score` and, for the replies of what a dead
-process had in hand, `Destinations`.
+`suspects` and `leftovers` call too. Other files of the store take only `Destinations`, for the replies of what a
+dead process had in hand.
 
 Always holds: a settlement is applied at most once, together with its replies and what is written of the job; Redis' own
 clock is asked for the latter alone.
@@ -13,14 +13,14 @@ from typing import TypeAlias, assert_never
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.job.reply import is_reply_key
+from restbroker.job.format import is_reply_key
 from restbroker.job.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Code, Gone, Refused, as_code
 from restbroker.store.history import Records
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Argument, Reply, items
+from restbroker.store.replies import Argument, Reply, as_score, items
 from restbroker.store.tickets import MAX_BATCH, ticket_number, ticket_queue
 
 Settled: TypeAlias = tuple[str, Settlement]
@@ -184,8 +184,3 @@ class Destinations:
             name = self.keys.queue(reply.queue) if reply.queue is not None else self.keys.reply(reply.key or "")
             arguments += [self.number(name), reply.queue or "", reply.ttl_s, reply.payload]
         return arguments
-
-
-def as_score(at_s: float) -> str:
-    """A time as Sidekiq writes it. 16 digits: Sidekiq Web names entries by score, which must survive its printing."""
-    return f"{at_s:.6f}"

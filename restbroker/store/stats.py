@@ -8,11 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.store.beats import Registered, registered
 from restbroker.store.client import Client
-from restbroker.store.jobs import jobs_among
 from restbroker.store.keys import QueueName
 from restbroker.store.queues import keys_of, odd_names, oldest, sizes_of, waited_s
+from restbroker.store.registered import Registered, jobs_among, registered
 from restbroker.store.replies import Reply, counts, integer, items, mapping, names
 from restbroker.store.server import time_s
 

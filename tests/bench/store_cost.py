@@ -15,7 +15,8 @@ import attrs
 from restbroker.job.settlement import Ack, Retry, Settlement
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.jobs import Applied, Facts, Fetched, FetchRequest, FinishRequest, Limits, fetch, finish, register
+from restbroker.store.jobs import Applied, Fetched, FetchRequest, FinishRequest, Limits, fetch, finish, register
+from restbroker.store.registered import Facts
 from restbroker.store.replies import text
 from restbroker.store.server import server as ask_server
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary

@@ -25,13 +25,13 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
 from restbroker.job import settle
+from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Probe, Reason
 from restbroker.job.policy import Policy
-from restbroker.job.retry import SidekiqBackoff
 from restbroker.servers.contract import Link
-from restbroker.store import beats, jobs
+from restbroker.store import beats, jobs, registered
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.jobs import Limits
@@ -222,7 +222,9 @@ class Harness:
 
     async def fence(self, identity: str) -> None:
         """Takes its rights away; it may beat between the look and the fence, which then has no effect."""
-        await self.until(lambda: beats.fence(self.client, identity, beats.live(self.client)[identity]), "it is fenced")
+        await self.until(
+            lambda: beats.fence(self.client, identity, registered.live(self.client)[identity]), "it is fenced"
+        )
 
     def recover(self, identity: str) -> None:
         """Gives back the jobs of one that is fenced, as a reaper does."""

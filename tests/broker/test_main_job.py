@@ -9,9 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker.upkeep.samehost import own_facts
+from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.job.policy import Policy
-from restbroker.job.retry import SidekiqBackoff
 from restbroker.store import beats, jobs
 from restbroker.store.replies import items
 from restbroker.telemetry.events import GateClosed, JobFinished, Warned

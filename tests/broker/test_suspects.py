@@ -8,7 +8,7 @@ from restbroker.broker.intake import suspects
 from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.job.command import Call
 from restbroker.job.job import digest
-from restbroker.store import beats, jobs
+from restbroker.store import beats, jobs, registered
 from restbroker.telemetry.events import JobFinished, Warned
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
@@ -16,7 +16,7 @@ from tests.broker.conftest import Harness, ok
 
 def crash(harness: Harness) -> None:
     """What a reaper sees and does after a crash: it fences the identity and gives its jobs back."""
-    for identity, counter in beats.live(harness.client).items():
+    for identity, counter in registered.live(harness.client).items():
         assert beats.fence(harness.client, identity, counter)
         harness.recover(identity)
 
@@ -27,7 +27,7 @@ async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> No
 
     def before(call: Call) -> None:
         if call.command.arguments["n"] == 7:
-            held = sum(len(held_by(harness, identity)) for identity in beats.live(harness.client))
+            held = sum(len(held_by(harness, identity)) for identity in registered.live(harness.client))
             beside.append((len(beside), held - 1))
             crash(harness)
 

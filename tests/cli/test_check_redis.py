@@ -15,12 +15,13 @@ from restbroker.servers.findings import Finding
 from restbroker.store import beats, jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.keys import Keys
+from restbroker.store.registered import Facts
 from tests.support.process import run_here as run
 from tests.support.redis_server import RedisServer
 
 MakeRedis = Callable[..., RedisServer]
 DOCUMENT = {"RestURL": "http://h", "RestQueue": "rest", "Token": "t"}
-FACTS = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
+FACTS = Facts(77, "node", "boot", "ns", 1, "ejabberd")
 
 
 def findings(url: str, **keys: str) -> list[Finding]:

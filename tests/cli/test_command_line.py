@@ -14,6 +14,7 @@ from restbroker.cli.app import command_line
 from restbroker.errors import ConfigError
 from restbroker.store import beats, jobs, limits, pauses
 from restbroker.store.client import Client
+from restbroker.store.registered import Facts
 from tests.cli.conftest import Shell
 from tests.support.process import run_here as run
 from tests.support.process import run_into
@@ -76,7 +77,7 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
     own = {"one": {"limit": 7, "limited": "in_flight"}, "two": {"limit": 20, "limited": "dead"}, "three": {}}
     own["four"] = {"limited": "refused"}
     for target, more in own.items():
-        facts = jobs.Facts(77, "node", "boot", "ns", 1, target)
+        facts = Facts(77, "node", "boot", "ns", 1, target)
         assert jobs.register(store, f"node:77:abc:{target}", facts, [target])
         snapshot = json.dumps({"gate": "open", "concurrency": 20, "finishing": target == "three", **more}).encode()
         assert beats.beat(store, [(f"node:77:abc:{target}", 1)], {f"node:77:abc:{target}": snapshot}) == [True]
@@ -120,7 +121,7 @@ def test_commands_are_those_of_the_configured_or_running_version_and_else_the_ne
     newest, oldest = count(), count(SERVERVERSION="23.01")
     assert oldest < newest
     assert count(REDISURL="redis://127.0.0.1:1") == newest
-    assert jobs.register(store, "node:77:abc", jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd"), ["rest"])
+    assert jobs.register(store, "node:77:abc", Facts(77, "node", "boot", "ns", 1, "ejabberd"), ["rest"])
     assert beats.beat(store, [("node:77:abc", 1)], {"node:77:abc": b'{"server_version":"23.01"}'}) == [True]
     assert count() == oldest
 

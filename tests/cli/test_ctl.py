@@ -9,6 +9,7 @@ import pytest
 
 from restbroker.store import beats, jobs
 from restbroker.store.client import Client
+from restbroker.store.registered import Facts
 from tests.cli.conftest import Shell
 from tests.support.process import started
 from tests.support.wait import until
@@ -38,7 +39,7 @@ def queued(store: Client, queue: str = "rest") -> list[bytes]:
 
 
 def serve(store: Client, snapshot: bytes) -> None:
-    facts = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
+    facts = Facts(77, "node", "boot", "ns", 1, "ejabberd")
     assert jobs.register(store, "node:77:abc", facts, ["rest"])
     assert beats.beat(store, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]
 

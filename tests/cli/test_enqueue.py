@@ -12,6 +12,7 @@ from typing import cast
 from restbroker.job import rubyjson
 from restbroker.store import jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.registered import Facts
 from tests.cli.conftest import Shell
 from tests.support.process import run_here as run
 from tests.support.process import run_into, started
@@ -129,7 +130,7 @@ def test_a_secret_in_the_command_line_is_warned_about_but_not_one_from_standard_
 
 def test_it_is_noted_when_no_living_process_serves_the_queue(shell: Shell, store: Client) -> None:
     assert "no running process serves the queue rest" in shell("enqueue", "status").stderr
-    facts = jobs.Facts(1, "host", "boot", "ns", 1, "ejabberd")
+    facts = Facts(1, "host", "boot", "ns", 1, "ejabberd")
     assert jobs.register(store, "host:1:abc", facts, ["rest"])
     assert shell("enqueue", "status").stderr == ""
 

@@ -9,6 +9,7 @@ import pytest
 
 from restbroker.store import beats, jobs
 from restbroker.store.client import Client
+from restbroker.store.registered import Facts
 from tests.support.redis_server import RedisServer
 from tests.support.tmux import Pane, shell
 from tests.support.wait import until
@@ -24,7 +25,7 @@ def pane(place: Path) -> Iterator[Pane]:
 
 def tells(client: Client, number: int, **snapshot: object) -> None:
     """A process that serves one target, with its first beat."""
-    facts = jobs.Facts(number, "node", "boot", "ns", 1, f"server-{number}")
+    facts = Facts(number, "node", "boot", "ns", 1, f"server-{number}")
     identity = f"node:{number}:abc"
     assert jobs.register(client, identity, facts, ["rest"])
     raw = json.dumps({"gate": "open", "concurrency": 20, **snapshot}).encode()

@@ -22,11 +22,11 @@ import trio.testing
 from restbroker.broker.delivery.gate import Gate
 from restbroker.config.load import load
 from restbroker.config.target import Target
+from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.job import Job, read
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Rejected, Uncertain, Unsent
 from restbroker.job.policy import Context, Policy
-from restbroker.job.retry import SidekiqBackoff
 from restbroker.job.settle import settle
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports

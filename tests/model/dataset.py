@@ -10,8 +10,8 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.job.job import digest
 from restbroker.job.settlement import Fingerprint
-from restbroker.store.beats import Registered
 from restbroker.store.codes import Applied, Clash, Code, Refused
+from restbroker.store.registered import Registered
 
 
 @attrs.define

@@ -9,7 +9,7 @@ from typing import assert_never
 
 import attrs
 
-from restbroker.job.reply import is_reply_key
+from restbroker.job.format import is_reply_key
 from restbroker.job.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
 from restbroker.store.codes import Applied, Code, Gone, Refused
 from restbroker.store.sets import Move, Placing

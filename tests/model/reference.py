@@ -14,13 +14,12 @@ from typing import Literal
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.job.job import PAYLOAD_LIMIT_BYTES
-from restbroker.job.settlement import Fallen, Fingerprint, ResponseQueue
-from restbroker.store.beats import Park, Recovered, Registered
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
+from restbroker.job.settlement import Fallen, Fingerprint
+from restbroker.store.beats import Park, Recovered
 from restbroker.store.codes import Applied, Code, Gone, Refused
 from restbroker.store.jobs import (
     Duplicate,
-    Facts,
     Fenced,
     FetchAnswer,
     Fetched,
@@ -33,6 +32,7 @@ from restbroker.store.jobs import (
 )
 from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import Ended
+from restbroker.store.registered import Facts, Registered
 from restbroker.store.sets import BEGINNING, Due, Move, Passed, Placing
 from restbroker.store.tickets import ticket_number, ticket_queue
 from tests.model import effects, pausing

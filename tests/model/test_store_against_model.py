@@ -23,20 +23,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.job.format import ResponseQueue
 from restbroker.job.job import digest
-from restbroker.job.settlement import (
-    Ack,
-    Back,
-    Dead,
-    Drop,
-    Fallen,
-    Fingerprint,
-    Reply,
-    ResponseQueue,
-    Retry,
-    Schedule,
-    Settlement,
-)
+from restbroker.job.settlement import Ack, Back, Dead, Drop, Fallen, Fingerprint, Reply, Retry, Schedule, Settlement
 from restbroker.store import beats, limits, pauses, queues, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied

@@ -25,10 +25,10 @@ from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
 from restbroker.job import signing
 from restbroker.job.arguments import Submission
+from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import Command
 from restbroker.job.policy import Policy
-from restbroker.job.retry import SidekiqBackoff
-from restbroker.store import beats, done, jobs, limits, pauses, probing, rewrite, server, sets, tokens
+from restbroker.store import beats, done, jobs, limits, pauses, probing, registered, rewrite, server, sets, tokens
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.probing import Yours
 from restbroker.store.rewrite import AppendOnlyFile
@@ -42,7 +42,8 @@ from tests.support.told import one_by_one
 BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
     jobs: ("register", "fetch", "mark", "held", "retire", "isolate", "rejoin"),
-    beats: ("beat", "live", "dying", "facts", "fence", "recover", "maybe_run", "forget"),
+    beats: ("beat", "fence", "recover", "maybe_run", "forget"),
+    registered: ("live", "dying", "facts"),
     sets: ("due", "promote"),
     limits: ("pause", "resume"),
     pauses: ("end_due",),

@@ -9,8 +9,9 @@ from restbroker.operate.trimmed import copies
 from restbroker.store import history, pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
-from restbroker.store.jobs import Facts, FetchRequest, fetch, register
+from restbroker.store.jobs import FetchRequest, fetch, register
 from restbroker.store.keys import SortedSet
+from restbroker.store.registered import Facts
 from tests.operate.conftest import NOW_S, Put, job
 from tests.operate.lanes import serve
 

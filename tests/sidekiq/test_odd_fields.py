@@ -5,11 +5,11 @@ import random
 from typing import Any, Final, Literal, assert_never
 
 from restbroker.job import settle
+from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.job import Job, read
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Reason, Rejected
 from restbroker.job.policy import Context, Policy
-from restbroker.job.retry import SidekiqBackoff
 from restbroker.job.settlement import Dead, Retry, Schedule, Settlement
 from restbroker.store.client import StoreSettings, open_client
 from tests.sidekiq.readers import JOB_WRAPPER, READERS

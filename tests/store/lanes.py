@@ -7,7 +7,7 @@ import pytest
 
 from restbroker.job.settlement import Dead, Fallen
 from restbroker.store.client import Client, StoreSettings
-from restbroker.store.jobs import Facts
+from restbroker.store.registered import Facts
 from tests.support.redis_server import RedisServer
 
 QUEUES = ("a", "b")

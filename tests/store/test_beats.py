@@ -8,7 +8,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Ack, Dead, Fallen
-from restbroker.store import beats, queues
+from restbroker.store import beats, queues, registered
 from restbroker.store.beats import Recovered
 from restbroker.store.client import Client
 from restbroker.store.jobs import (
@@ -54,7 +54,7 @@ def test_a_dead_lane_s_jobs_come_again_in_their_first_order_and_a_living_one_is_
     register(lane.client, "new", FACTS, QUEUES)
     jobs = take(lane.client, "new", 500, hwm=0).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
-    assert beats.dying(lane.client) == {}
+    assert registered.dying(lane.client) == {}
 
 
 def test_jobs_that_are_parked_together_share_no_score(lane: Lane) -> None:
@@ -307,7 +307,7 @@ def test_a_crash_is_counted_and_its_jobs_go_back_also_where_news_of_it_cannot_be
 def test_a_record_that_lacks_facts_is_refused_with_where_the_jobs_are(lane: Lane, server: Server) -> None:
     server.raw.hdel("ns:restbroker:info:h:1:abc:t", "pid")
     with pytest.raises(StoreRefused, match="is incomplete \\('pid'\\)") as caught:
-        beats.facts(lane.client, lane.identity)
+        registered.facts(lane.client, lane.identity)
     assert "restbroker:ip:*" in (caught.value.cure or "")
 
 
@@ -385,11 +385,11 @@ def test_a_job_that_can_neither_wait_nor_go_back_stays_in_hand(client: Client, s
 
 
 def test_a_lane_without_a_response_queue_says_so(lane: Lane, server: Server) -> None:
-    found = beats.facts(lane.client, lane.identity)
+    found = registered.facts(lane.client, lane.identity)
     assert found is not None
     assert found.responses is None
     server.raw.hset("ns:restbroker:info:h:1:abc:t", mapping={"response_queue": b"\xff", "response_class": ""})
-    spoilt = beats.facts(lane.client, lane.identity)
+    spoilt = registered.facts(lane.client, lane.identity)
     assert spoilt is not None
     assert (spoilt.responses, spoilt.queues) == (None, QUEUES)
 

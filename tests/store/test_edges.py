@@ -7,7 +7,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Ack, Retry
-from restbroker.store import beats, limits, queues
+from restbroker.store import beats, limits, queues, registered
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Gone
 from restbroker.store.jobs import (
@@ -52,7 +52,7 @@ def test_a_beat_tells_its_time_and_keeps_the_last_snapshot_where_it_brings_none(
     began_s = int(time_s(lane.client))
     beats.beat(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
     beats.beat(lane.client, [(lane.identity, 2)], {})
-    found = beats.facts(lane.client, lane.identity)
+    found = registered.facts(lane.client, lane.identity)
     assert found is not None
     assert found.snapshot == b"{}"
     assert began_s <= (found.beat_at_s or 0) <= time_s(lane.client)
@@ -61,7 +61,7 @@ def test_a_beat_tells_its_time_and_keeps_the_last_snapshot_where_it_brings_none(
 def test_a_record_that_cannot_be_written_costs_nobody_the_lease(lane: Lane, server: Server) -> None:
     server.raw.set("ns:restbroker:info:h:1:abc:t", "no hash")
     assert beats.beat(lane.client, [(lane.identity, 5)], {lane.identity: b"{}"}) == [True]
-    assert beats.live(lane.client) == {lane.identity: 5}
+    assert registered.live(lane.client) == {lane.identity: 5}
 
 
 def test_marks_go_with_the_identity(lane: Lane, server: Server) -> None:

@@ -4,9 +4,10 @@ import json
 from collections.abc import Callable
 
 from restbroker.job import rubyjson
-from restbroker.job.job import PAYLOAD_LIMIT_BYTES, NotAJob, read, too_large
+from restbroker.job.backoff import SidekiqBackoff
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.job.job import NotAJob, read, too_large
 from restbroker.job.policy import Context, Policy
-from restbroker.job.retry import SidekiqBackoff
 from restbroker.job.settle import settle_unreadable
 from restbroker.job.settlement import Back, Dead
 from restbroker.store import queues, sets

@@ -3,7 +3,8 @@
 import attrs
 import pytest
 
-from restbroker.job.settlement import Dead, Fallen, Reply, ResponseQueue
+from restbroker.job.format import ResponseQueue
+from restbroker.job.settlement import Dead, Fallen, Reply
 from restbroker.store import beats, queues
 from restbroker.store.beats import Recovered
 from restbroker.store.client import Client

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.store import beats, queues, survey
+from restbroker.store import beats, queues, registered, survey
 from restbroker.store.client import Client, open_client
 from restbroker.store.jobs import FetchRequest, fetch, register
 from restbroker.store.key_types import Misused, misused, types
@@ -224,5 +224,5 @@ def test_a_damaged_record_hides_no_lane(client: Client, server: Server) -> None:
     assert register(client, "h:1:abc:t", FACTS, QUEUES)
     server.raw.hset("ns:restbroker:info:h:1:abc:t", "pid", "no number")
     with pytest.raises(StoreRefused):
-        beats.facts(client, "h:1:abc:t")
+        registered.facts(client, "h:1:abc:t")
     assert [one.registered for one in overview(client).lanes] == [None]

@@ -21,7 +21,7 @@ from restbroker.broker.lease import boot_time_s
 from restbroker.broker.queue_order import drawn
 from restbroker.broker.settling.committer import commit
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.job.job import PAYLOAD_LIMIT_BYTES
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store import beats, jobs
 from restbroker.store.tickets import MAX_BATCH, queue_of, ticket_number
 

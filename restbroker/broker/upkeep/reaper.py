@@ -22,9 +22,10 @@ from restbroker.broker.upkeep.samehost import Host, is_gone
 from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
 from restbroker.job.settlement import Dead, Fallen
-from restbroker.store import beats, server
-from restbroker.store.beats import Park, Registered
+from restbroker.store import beats, registered, server
+from restbroker.store.beats import Park
 from restbroker.store.connection import Connection
+from restbroker.store.registered import Registered
 from restbroker.telemetry.events import JobDied, JobsRecovered, Report, Warned
 
 SCAN_S = 2.0
@@ -79,9 +80,9 @@ class Reaper:
         if epoch != self._epoch:
             self._epoch = epoch
             self._seen.clear()
-        live = await self.health.insist(self.store, beats.live)
+        live = await self.health.insist(self.store, registered.live)
         dead = await self._dead(live, self._healthy_s)
-        dying = await self.health.insist(self.store, beats.dying)
+        dying = await self.health.insist(self.store, registered.dying)
         for identity, counter in dead.items():
             if await self.health.insist(self.store, beats.fence, identity, counter):
                 await self._recover(identity)
@@ -108,7 +109,7 @@ class Reaper:
 
     async def _facts(self, identity: str) -> Registered | None:
         try:
-            return await self.health.insist(self.store, beats.facts, identity)
+            return await self.health.insist(self.store, registered.facts, identity)
         except StoreRefused as error:
             self._complain(error)
             return None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from restbroker.store.jobs import Facts
+from restbroker.store.registered import Facts
 
 
 @attrs.frozen

@@ -12,7 +12,8 @@ import attrs
 from restbroker.cli import lanes
 from restbroker.cli.watch.words import jobs, lasting, waiting
 from restbroker.job.json_types import Json
-from restbroker.operate.overview import Figures, takes_jobs
+from restbroker.operate.overview import Figures
+from restbroker.operate.snapshot import takes_jobs
 
 LONG_WAIT_S = 60.0
 """From then on it is said that a job waits."""

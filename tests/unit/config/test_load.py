@@ -18,8 +18,8 @@ from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
+from restbroker.job.backoff import ExponentialBackoff
 from restbroker.job.json_types import Json
-from restbroker.job.retry import ExponentialBackoff
 from restbroker.servers.ejabberd.options import Options
 
 KINDS: Mapping[str, Members] = {"ejabberd": Options}

@@ -6,11 +6,12 @@ from typing import Any, TypeVar
 import attrs
 import pytest
 
+from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import CommandSpec
+from restbroker.job.format import ResponseQueue
 from restbroker.job.job import Job, digest, read
 from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context, Policy
-from restbroker.job.retry import SidekiqBackoff
 from restbroker.job.settle import (
     Final,
     crashed,
@@ -22,18 +23,7 @@ from restbroker.job.settle import (
     settle,
     unanswered,
 )
-from restbroker.job.settlement import (
-    Ack,
-    Back,
-    Dead,
-    Drop,
-    Fallen,
-    Reply,
-    ResponseQueue,
-    Retry,
-    Schedule,
-    by_other_clock,
-)
+from restbroker.job.settlement import Ack, Back, Dead, Drop, Fallen, Reply, Retry, Schedule, by_other_clock
 from tests.support.rows import rows
 
 NOW_S = 1_700_000_000.123456

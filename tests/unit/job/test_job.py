@@ -5,7 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.job.job import PAYLOAD_LIMIT_BYTES, Job, NotAJob, digest, memory_bytes, read, spare_jid
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.job.job import Job, NotAJob, digest, memory_bytes, read, spare_jid
 from restbroker.job.json_types import Json
 from restbroker.job.retry import wrap_unreadable
 from restbroker.job.rubyjson import dumps

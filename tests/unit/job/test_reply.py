@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.job import Job, read
 from restbroker.job.json_types import Json
 from restbroker.job.policy import Context, Policy
 from restbroker.job.reply import REPLY_LIMIT_BYTES, Answer, make_replies
-from restbroker.job.retry import SidekiqBackoff
 from restbroker.job.rubyjson import MAX_NESTING, loads
 from tests.support.rows import rows
 

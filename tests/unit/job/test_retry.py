@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.job import retry, rubyjson
+from restbroker.job.backoff import ExponentialBackoff, SidekiqBackoff, delay_s
 from restbroker.job.json_types import Json
-from restbroker.job.retry import ExponentialBackoff, Failed, RetryRule, SidekiqBackoff
+from restbroker.job.retry import Failed, RetryRule
 from tests.support.rows import rows
 
 NOW_S = 1_700_000_000.25
@@ -142,17 +143,17 @@ def test_the_tries_end_where_sidekiq_ends_them(fields: dict[str, Json], dead: bo
 
 def test_sidekiqs_backoff_stays_in_its_bounds() -> None:
     for count in (0, 1, 10, 24):
-        assert retry.delay_s(SidekiqBackoff(), count, 0.0) == count**4 + 15
-        assert retry.delay_s(SidekiqBackoff(), count, 0.999) < count**4 + 15 + 10 * (count + 1) - 1
-    assert retry.delay_s(SidekiqBackoff(), 3, 0.5) == 81 + 15 + 19.5
-    assert retry.delay_s(SidekiqBackoff(), 10**100, 0.0) == 1000**4 + 15
+        assert delay_s(SidekiqBackoff(), count, 0.0) == count**4 + 15
+        assert delay_s(SidekiqBackoff(), count, 0.999) < count**4 + 15 + 10 * (count + 1) - 1
+    assert delay_s(SidekiqBackoff(), 3, 0.5) == 81 + 15 + 19.5
+    assert delay_s(SidekiqBackoff(), 10**100, 0.0) == 1000**4 + 15
 
 
 def test_exponential_backoff_has_full_jitter_and_a_cap() -> None:
     backoff = ExponentialBackoff(base_s=1, factor=2, cap_s=100)
-    assert [retry.delay_s(backoff, count, 0.5) for count in (0, 1, 6, 7, 5000)] == [0.5, 1, 32, 50, 50]
-    assert retry.delay_s(ExponentialBackoff(factor=1e300), 1000, 0.5) == 1800
-    assert retry.delay_s(backoff, 3, 0.0) == 0
+    assert [delay_s(backoff, count, 0.5) for count in (0, 1, 6, 7, 5000)] == [0.5, 1, 32, 50, 50]
+    assert delay_s(ExponentialBackoff(factor=1e300), 1000, 0.5) == 1800
+    assert delay_s(backoff, 3, 0.0) == 0
 
 
 @rows(("value", "seconds"), [

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from restbroker.job import arguments, rubyjson, settle, signing
 from restbroker.job.arguments import Submission
-from restbroker.job.job import PAYLOAD_LIMIT_BYTES, Job, read
+from restbroker.job.backoff import SidekiqBackoff
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.job.job import Job, read
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Reason
 from restbroker.job.policy import Context, Policy
-from restbroker.job.retry import SidekiqBackoff
 from restbroker.job.sealing import sealed
 from restbroker.job.settlement import Retry
 from tests.support.rows import rows

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 import attrs
 import pytest
 
+from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import CommandSpec
+from restbroker.job.format import ResponseQueue
 from restbroker.job.job import Job, read, spare_jid
 from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context, Policy
-from restbroker.job.retry import SidekiqBackoff
 from restbroker.job.settle import (
     Final,
     begun,
@@ -23,7 +24,7 @@ from restbroker.job.settle import (
     reply_refused,
     settle,
 )
-from restbroker.job.settlement import Ack, Dead, Drop, Fallen, ResponseQueue, Retry, Schedule
+from restbroker.job.settlement import Ack, Dead, Drop, Fallen, Retry, Schedule
 from tests.support.rows import rows
 
 Parked = Callable[[Fallen, float], Dead]

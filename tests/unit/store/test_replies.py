@@ -3,8 +3,8 @@
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.store.beats import registered
-from restbroker.store.limits import until_us_of
+from restbroker.store.pauses import until_us_of
+from restbroker.store.registered import registered
 from restbroker.store.replies import Reply, integer
 
 MOST, LEAST = 2**63 - 1, -(2**63)

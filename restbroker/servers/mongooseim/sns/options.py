@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.check_events import LEAST_SECRET
-from restbroker.config.events import EventSource
+from restbroker.config.events import EventSource, JobClass
 from restbroker.config.form import Names, word
 from restbroker.config.key import key, secret
 from restbroker.config.kind import At, SourceDefaults
@@ -34,7 +34,7 @@ class TopicKeys:
         mandatory="always",
     )
     queue: forms.Queue | None = key("Queue", "The queue of its events, whatever Routes say; without it, the source's.")
-    job_class: forms.JobClass | None = key("Class", "The class of their jobs; without it, the source's.")
+    job_class: JobClass | None = key("Class", "The class of their jobs; without it, the source's.")
 
 
 _NO_TOPICS: Mapping[str, TopicKeys] = MappingProxyType({})

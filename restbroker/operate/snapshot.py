@@ -1,0 +1,20 @@
+"""What a process says of itself with each beat, its snapshot: for display, and for who pushes a job.
+
+Used by the figures, `check`, `stats --watch` and `enqueue`. Always holds: another version may have written it, so every
+field may be missing.
+"""
+
+from collections.abc import Mapping
+
+from restbroker.job import rubyjson
+from restbroker.job.json_types import Json
+
+
+def takes_jobs(snapshot: Mapping[str, Json]) -> bool:
+    """Whether a lane with this snapshot takes jobs, as far as its process is concerned; its gate may be closed."""
+    return snapshot.get("quiet") is not True and snapshot.get("finishing") is not True
+
+
+def read_snapshot(raw: bytes | None) -> Mapping[str, Json]:
+    """What a process told of a lane with its last beat; empty if it told nothing that can be read."""
+    return rubyjson.object_of(raw or b"") or {}
