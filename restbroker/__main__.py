@@ -4,6 +4,7 @@ Always holds: what a person can act on ends as a message on stderr and an exit c
 a bug of restbroker and ends with its traceback.
 """
 
+import gc
 import sys
 
 from restbroker.errors import RestbrokerError
@@ -14,6 +15,7 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         _tell_version()
         return
+    gc.disable()  # nothing that is imported is garbage; `cli.app` turns it on again
     if sys.argv[1:2] in (["run"], ["web"]) or sys.argv[1:3] == ["roster", "serve"]:
         # Until it listens for SIGHUP itself: the default would end the process during its slow imports.
         import signal

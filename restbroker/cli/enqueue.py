@@ -4,7 +4,7 @@ Always holds: neither Trio nor an HTTP client is imported, so that it may stand 
 when the command line has a mistake in it.
 """
 
-import secrets
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -161,7 +161,7 @@ def _rate(text: str | None) -> float | None:
 def _push(
     settings: Config, place: Place, made: Callable[[Serving | None], Order], *, timeout_s: float, as_json: bool
 ) -> None:
-    jid, (queue, _) = secrets.token_hex(12), place
+    jid, (queue, _) = os.urandom(12).hex(), place
     with open_store(settings) as client:
         # Asked first: were it asked after the push, its failure would look like the push's.
         try:

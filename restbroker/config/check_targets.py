@@ -14,8 +14,7 @@ from restbroker.config.form import Chosen
 from restbroker.config.kind import At, TargetCheck, defaults_of
 from restbroker.config.logins import login, tell_plain
 from restbroker.config.review import Review, at
-from restbroker.config.target import Credentials, Target, Written
-from restbroker.config.tls import tls_files
+from restbroker.config.target import Credentials, Target, TlsFiles, Written
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
 from restbroker.config.values import describe
 
@@ -111,10 +110,18 @@ def _target(placed: _Placed, review: Review) -> Target | None:
         timeout_s=written.timeout_s or defaults.timeout_s,
         idle_expiry_s=written.idle_expiry_s or defaults.idle_expiry_s,
         at_most_once=written.at_most_once,
-        tls=tls_files(target.tls, placed.at("TLS"), placed.at("URL"), review, is_used=is_tls),
+        tls=_tls(target, placed, review, is_used=is_tls),
         options=options,
     )
     return options.check(target, placed.at, review) if isinstance(options, TargetCheck) else target
+
+
+def _tls(target: Target, placed: _Placed, review: Review, *, is_used: bool) -> TlsFiles:
+    if target.tls == TlsFiles():
+        return target.tls
+    from restbroker.config.tls import tls_files  # it loads `ssl`
+
+    return tls_files(target.tls, placed.at("TLS"), placed.at("URL"), review, is_used=is_used)
 
 
 def _address(placed: _Placed, text: str, review: Review) -> RestAddress | None:

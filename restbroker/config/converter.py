@@ -85,12 +85,16 @@ def _named(names: Names, converter: BaseConverter) -> _Hook:
 
 
 def _object(members: Members, converter: BaseConverter) -> _Hook:
-    hooks = {name: (converter.get_structure_hook(key.type), key.secret) for name, key in keys_of(members).items()}
+    keys = keys_of(members)
+
+    def part(name: str, value: Json) -> _Part:
+        # Made when it is needed: few of the keys are written, and some need a module of their own.
+        return name, lambda: converter.get_structure_hook(keys[name].type)(value, None), keys[name].secret
 
     def read(value: Json, _: object) -> object:
         if not isinstance(value, Mapping):
-            raise BadValue(f"an object of {', '.join(hooks)}", value)
-        parts = ((name, partial(hooks[name][0], one, None), hooks[name][1]) for name, one in value.items())
+            raise BadValue(f"an object of {', '.join(keys)}", value)
+        parts = (part(name, one) for name, one in value.items())
         return make(members, dict(zip(value, _read_all(parts), strict=True)))
 
     return read

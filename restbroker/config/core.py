@@ -7,29 +7,54 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.check_events import check_events
-from restbroker.config.check_targets import check_targets
-from restbroker.config.events import Events
 from restbroker.config.flat import Flat
-from restbroker.config.form import whole
-from restbroker.config.key import Key, inline, key, keys_of, secret
+from restbroker.config.form import Later, whole
+from restbroker.config.key import Key, Members, inline, key, keys_of, secret
 from restbroker.config.redis import Redis
 from restbroker.config.review import Note, Review
-from restbroker.config.roster import Roster
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Target
-from restbroker.config.tokens import Token, check_tokens
+from restbroker.config.target import Basic
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import LogLevel
 from restbroker.job.backoff import SidekiqBackoff
 
+if TYPE_CHECKING:  # each is loaded when the file has it, or is judged without it
+    from restbroker.config.events import Events
+    from restbroker.config.roster import Roster
+    from restbroker.config.target import Target
+    from restbroker.config.tokens import Token
+
 _ANY = ("0.0.0.0", "::")  # noqa: S104 (nothing is bound to it here)
 _CURE = "give StatsUser and StatsPassFile, or use a loopback address with a reverse proxy in front of it"
+
+
+def _target() -> Members:
+    from restbroker.config.target import Target
+
+    return Target
+
+
+def _tokens() -> Members:
+    from restbroker.config.tokens import Token
+
+    return Token
+
+
+def _events() -> Members:
+    from restbroker.config.events import Events
+
+    return Events
+
+
+def _roster() -> Members:
+    from restbroker.config.roster import Roster
+
+    return Roster
 
 
 @attrs.frozen(kw_only=True)
@@ -85,14 +110,19 @@ class Config:
         "A file that holds that token.",
         mandatory="or TokenFile or Tokens",
     )
-    tokens: Annotated[tuple[Token, ...], forms.named("tokens")] = key(
-        "Tokens", "Several tokens, each with what it allows. Token is the one of the name `default`.", (), secret=True
+    tokens: "tuple[Token, ...]" = key(
+        "Tokens",
+        "Several tokens, each with what it allows. Token is the one of the name `default`.",
+        (),
+        secret=True,
+        type=forms.named("tokens", Later(_tokens)),
     )
-    targets: Annotated[tuple[Target, ...], forms.named("targets")] = key(
+    targets: "tuple[Target, ...]" = key(
         "Targets",
         "Several servers. The flat keys (RestURL, RestQueue, Concurrency, …) make the one of the name `ejabberd`.",
         (),
         secret=True,
+        type=forms.named("targets", Later(_target)),
     )
     response_queue: str | None = key("ResponseQueue", "The queue for answers to jobs with a reply id.")
     response_details: bool = key(
@@ -100,10 +130,11 @@ class Config:
     )
     response_class: str = key("ResponseClass", "The class of the jobs that carry answers.", "Add")
 
-    events: Events | None = key(
+    events: "Events | None" = key(
         "Events",
         "Take in what servers tell of by themselves, each event as a job for your application (docs/events.md).",
         secret=True,
+        type=Later(_events),
     )
 
     shutdown_timeout_s: forms.Duration = key(
@@ -140,7 +171,7 @@ class Config:
         "StatsBind", "The address that they are served on; without a login, a loopback one.", "127.0.0.1"
     )
     _login: _Login = inline(_Login, _Login())
-    stats_login: Basic | None = None
+    stats_login: "Basic | None" = None
     """Who may see the pages; None: whoever reaches them, which is this machine only."""
     stats_hosts: forms.OwnNames = key(
         "StatsHosts", "Names beside StatsBind under which the pages may be asked for.", ()
@@ -149,10 +180,11 @@ class Config:
         "StatsPrefix", "The path under which a reverse proxy offers the pages, e.g. /restbroker.", "", shown=""
     )
     stats_read_only: bool = key("StatsReadOnly", "The pages show, and change nothing.", False)
-    roster: Roster | None = key(
+    roster: "Roster | None" = key(
         "Roster",
         "Serve rosters from Redis to Prosody (docs/roster-service.md). All of its members have defaults.",
         secret=True,
+        type=Later(_roster),
     )
     health_bind: forms.Bind | None = key(
         "HealthBind", "host:port that serves /healthz and /readyz alone, without login."
@@ -179,13 +211,21 @@ class Config:
 
         of_target = [described.name for described in all_keys().values() if described.of_target]
         redis = self._redis.check(review) if is_read(*keys_of(Redis)) else {}
-        targets, roster, events = self.targets, self.roster, self.events
+        targets, roster, events, tokens = self.targets, self.roster, self.events, self.tokens
         if is_read("Targets", "ResponseQueue", *of_target):
+            from restbroker.config.check_targets import check_targets
+
             flat = [name for name in of_target if name in given]
             targets = check_targets(self._flat, flat, targets, review, response_queue=self.response_queue)
             roster = roster.check(targets, review) if roster is not None and is_read("Roster") else None
-            events = check_events(events, targets, review) if events is not None and is_read("Events") else None
-        tokens = check_tokens(self._token, self.tokens, review) if is_read("Token", "TokenFile", "Tokens") else ()
+            if events is not None and is_read("Events"):
+                from restbroker.config.check_events import check_events
+
+                events = check_events(events, targets, review)
+        if is_read("Token", "TokenFile", "Tokens"):
+            from restbroker.config.tokens import check_tokens
+
+            tokens = check_tokens(self._token, tokens, review)
         login = self._check_login(review) if is_read("Stats", "StatsBind", *keys_of(_Login)) else None
         if not review.unread:
             self._check_listens(review)

@@ -88,6 +88,13 @@ class Keys:
     members: type[attrs.AttrsInstance]
 
 
+@attrs.frozen
+class Later:
+    """An attrs class whose module is loaded when somebody looks at it: many files have no such key."""
+
+    load: Callable[[], type[attrs.AttrsInstance]]
+
+
 Notation: TypeAlias = Form | Items | Names | OptionsOf | Keys
 
 
@@ -97,6 +104,10 @@ def look(annotation: Any) -> Notation:  # noqa: ANN401  a type
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (one for one in get_args(annotation) if one is not NoneType)
     match get_origin(annotation):
+        case _ if isinstance(annotation, Notation):
+            return annotation
+        case _ if isinstance(annotation, Later):
+            return Keys(annotation.load())
         case _ if annotation is bool:
             return SWITCH
         case _ if annotation is str:

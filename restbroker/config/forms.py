@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import attrs
 
-from restbroker.config.form import ANYTHING, TEXT, Form, Items, Names, duration, lower_json, whole, word
+from restbroker.config.form import ANYTHING, TEXT, Form, Items, Later, Names, duration, lower_json, whole, word
 from restbroker.config.secret import Secret
 from restbroker.config.values import BadValue, seconds
 from restbroker.job.backoff import Backoff, ExponentialBackoff, SidekiqBackoff
@@ -216,10 +216,14 @@ UserPath: TypeAlias = Annotated[str, word("path", _USER_PATH, 'a path such as "/
 """The path of what is asked for by user."""
 
 
-def named(what: str) -> Names:
-    """Objects by name. The names are shown in logs and metrics; a variable's `_` stands for their `-`."""
+def named(what: str, entry: Later | None = None) -> Names:
+    """Objects by name. The names are shown in logs and metrics; a variable's `_` stands for their `-`.
+
+    `entry`: the class of each, which has its name, where the type does not say it.
+    """
     pattern = r"[a-z0-9-]{1,32}"
-    return Names(f"{what} by name", pattern, "a name of 1 to 32 of a-z, 0-9 and -", _dashed)
+    expected = "a name of 1 to 32 of a-z, 0-9 and -"
+    return Names(f"{what} by name", pattern, expected, _dashed, entry, is_tuple=entry is not None)
 
 
 def _dashed(part: str) -> str:

@@ -6,14 +6,16 @@ the target or source as it is. A kind that needs other defaults than most gives 
 
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
-from restbroker.config.events import EventSource
 from restbroker.config.key import Members
 from restbroker.config.review import Review
 from restbroker.config.target import Target
+
+if TYPE_CHECKING:
+    from restbroker.config.events import EventSource
 
 At: TypeAlias = Callable[[str], str]
 """Names the place of a member, such as `URL`, as the operator wrote it."""
@@ -77,7 +79,7 @@ def source_defaults_of(options: Members) -> SourceDefaults:
 class SourceCheck(Protocol):
     """Options that judge their source."""
 
-    def check(self, source: EventSource, at: At, review: Review) -> EventSource:
+    def check(self, source: "EventSource", at: At, review: Review) -> "EventSource":
         """The source as it is to be used, as `TargetCheck` has it for a target."""
         ...
 

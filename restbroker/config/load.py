@@ -14,7 +14,6 @@ from restbroker.config.core import Config, Loaded
 from restbroker.config.key import NO_KINDS, Members, rivals
 from restbroker.config.names import canonical_members, fold, refuse_doubles
 from restbroker.config.review import Review
-from restbroker.config.variables import overlay
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 
@@ -69,7 +68,7 @@ def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[st
         given = _redis_url(fold(Config, document.read(found), "", review), review)
         refuse_doubles(Config, given, "", review)
     in_file = frozenset(given)
-    variables = overlay(environ, given, review)
+    variables = _overlay(environ, given, review)
     if found is None and not variables:
         raise document.nothing_found()
     _lay_over(given, variables, review)
@@ -77,6 +76,14 @@ def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[st
         review.set_by(name, f"{name} (flag)")
     _lay_over(given, overrides, review)
     return Collected(found, in_file, given, review)
+
+
+def _overlay(environ: Mapping[str, str], given: Mapping[str, Json], review: Review) -> dict[str, Json]:
+    if not any(name.startswith("RESTBROKER_") for name in environ):
+        return {}
+    from restbroker.config.variables import overlay  # of no use to most commands
+
+    return overlay(environ, given, review)
 
 
 def _redis_url(given: dict[str, Json], review: Review) -> dict[str, Json]:

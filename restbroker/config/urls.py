@@ -5,7 +5,6 @@ two credentials to two clients is refused with the explicit forms; no message sh
 URL as a `Secret`.
 """
 
-import ipaddress
 import re
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -133,6 +132,8 @@ def is_loopback(host: str) -> bool:
     """Whether a host is this machine, by its name or address; nothing is looked up."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from restbroker.job import hiding
 from restbroker.job.json_types import Json
 
 DAY_S = 86_400.0
@@ -56,6 +55,8 @@ def describe(value: Json, *, secret: bool = False) -> str:
             return "a list"
     if secret:
         return name
+    from restbroker.job import hiding  # slow to load, and of use only where something is wrong
+
     try:
         shown = hiding.without(json.dumps(value, ensure_ascii=True), frozenset())
     except ValueError:  # Python refuses to write integers of more than 4300 digits.

@@ -3,7 +3,6 @@
 Called by `enqueue`. Always holds: each name is given once, and no error shows a value.
 """
 
-import getpass
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -71,6 +70,8 @@ def _from_stdin(name: str, words: Sequence[str]) -> str:
     if sum(word.partition("=")[1:] == ("=", "-") for word in words) > 1:
         raise UsageError("Standard input can be read for one argument only.", "Use name=@FILE for the others.")
     if sys.stdin.isatty():
+        import getpass
+
         return getpass.getpass(f"{name}: ")
     return _decoded(name, sys.stdin.buffer.read())
 

@@ -16,13 +16,14 @@ from restbroker.config.tokens import Token
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
-from restbroker.job import endpoint, redact
+from restbroker.job import endpoint
 from restbroker.job.argument_check import Checker
 from restbroker.job.auth import Wish, refusal
 from restbroker.job.coerce import coerce
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Reason
+from restbroker.job.names import may_be_secret
+from restbroker.job.reason import Reason
 from restbroker.servers import registry
 
 _NO_COMMAND: Final = "no such command"
@@ -215,9 +216,17 @@ def _note_secrets(spec: CommandSpec, typed: arguments.Typed) -> None:
         if argument is not None and argument.secret:
             instead = f"use {name}=- or {name}=@FILE."
             output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; {instead}")
-        elif redact.secret_values(spec, {name: typed.values[name]}):
+        elif _holds_a_secret(spec, name, typed.values[name]):
             instead = "push it from a file, with --bulk."
             output.say(f"note: a secret in {name} stands in the command line, for `ps` and the history; {instead}")
+
+
+def _holds_a_secret(spec: CommandSpec, name: str, value: Json) -> bool:
+    if isinstance(value, str) and not may_be_secret(name, value):
+        return False
+    from restbroker.job import redact  # slow to load, and a plain word is asked about most often
+
+    return bool(redact.secret_values(spec, {name: value}))
 
 
 def _unclear(targets: Sequence[Target], word: str, command: str) -> UsageError:

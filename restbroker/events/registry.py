@@ -14,12 +14,12 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Final, Literal
 
-from restbroker.config.events import EventSource
 from restbroker.config.key import Kinds, Members
-from restbroker.servers.event_contract import Hook, Reader, Ways
-from restbroker.servers.findings import Finding
 
-if TYPE_CHECKING:  # the command line gets the kinds without Redis
+if TYPE_CHECKING:  # the command line gets the kinds alone
+    from restbroker.config.events import EventSource
+    from restbroker.servers.event_contract import Hook, Reader, Ways
+    from restbroker.servers.findings import Finding
     from restbroker.store.sources import SourceState
 
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
@@ -41,19 +41,19 @@ def kinds() -> Mapping[str, Members]:
     return Kinds(_FOLDERS)
 
 
-def open_hook(source: EventSource) -> Hook:
+def open_hook(source: "EventSource") -> "Hook":
     """What reads and answers what is posted to this source."""
     hook: Hook = _part(source.kind, "hook").open_hook(source)
     return hook
 
 
-def open_reader(source: EventSource, ways: Ways) -> Reader:
+def open_reader(source: "EventSource", ways: "Ways") -> "Reader":
     """What fetches for this source; nothing is asked yet. Raises `ConfigError`."""
     reader: Reader = _part(source.kind, "reader").open_reader(source, ways)
     return reader
 
 
-def check(source: EventSource, states: "Sequence[SourceState]" = ()) -> Iterator[Finding]:
+def check(source: "EventSource", states: "Sequence[SourceState]" = ()) -> Iterator["Finding"]:
     """Looks at the server that this source fetches from, and changes nothing there.
 
     `states`: how its reading stands, as the processes say that read it.

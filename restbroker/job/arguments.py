@@ -14,7 +14,7 @@ from restbroker.job import rubyjson
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.endpoint import Hide, as_it_is, kind_of, quoted
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Reason
+from restbroker.job.reason import Reason
 from restbroker.light import light
 
 _SHAPE = "Jobs carry [endpoint, arguments, token] and, if an answer is wanted, a reply id as the fourth element."

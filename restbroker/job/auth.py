@@ -15,7 +15,7 @@ from restbroker.job import hosts
 from restbroker.job.command import DANGEROUS, Command, CommandSpec
 from restbroker.job.endpoint import quoted
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Reason
+from restbroker.job.reason import Reason
 
 
 class Grant(Protocol):

@@ -12,7 +12,7 @@ from typing import Literal
 import attrs
 
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Reason
+from restbroker.job.reason import Reason
 from restbroker.light import light
 
 Repeat = Literal["safe", "already_done", "unsafe"]

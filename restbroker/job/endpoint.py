@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Reason
+from restbroker.job.reason import Reason
 
 _SAFE = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*", re.ASCII)
 _LIMIT_CHARACTERS = 256

@@ -8,7 +8,6 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from html import unescape
 from typing import TypeAlias
 
 MOST_ROUNDS = 4
@@ -70,6 +69,8 @@ def _meaning(found: re.Match[str]) -> str:
             case "point":
                 return chr(int(found["point"], 16))
             case "entity":
+                from html import unescape  # its table of names is large
+
                 return unescape(text)
             case _:
                 return text.encode("latin-1").decode()

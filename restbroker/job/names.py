@@ -78,3 +78,10 @@ class Finder:
 def _has_a_name(text: str) -> bool:
     small = text.casefold()
     return any(name in small for name in _IN_TEXTS) or ("pass" in small and _PASS.search(text) is not None)
+
+
+def may_be_secret(name: str, text: str) -> bool:
+    """Return whether `job.redact` may find something secret in an argument of this name that is a text; False is
+    certain.
+    """
+    return _SIGN.search(name + text) is not None or is_secret(name) or name.lower() in VALUES

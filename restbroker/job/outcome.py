@@ -9,23 +9,10 @@ from typing import TypeAlias
 import attrs
 
 from restbroker.job.json_types import Json
+from restbroker.job.reason import Reason
 from restbroker.light import light
 
-
-@attrs.frozen
-class Reason:
-    """Why something did not work: `code` for machines, `message` for people, `cure` for what to do."""
-
-    code: str
-    message: str
-    cure: str | None = None
-    status: int | None = None
-
-    @property
-    def text(self) -> str:
-        """What happened and what to do, as Sidekiq's `error_message` has it."""
-        ended = self.message if self.message.endswith((".", "!", "?", "…")) else f"{self.message}."
-        return ended if self.cure is None else f"{ended} {self.cure}"
+__all__ = ["Deferred", "Delivered", "Denied", "Outcome", "Probe", "Reason", "Rejected", "Uncertain", "Unsent"]
 
 
 @light

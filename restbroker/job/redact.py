@@ -18,7 +18,7 @@ from restbroker.job.escapes import MOST_CHARACTERS
 from restbroker.job.hiding import EXCERPT_LIMIT, MASK, MOST_SECRETS, Hide, Secret, Spelled
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES, VALUES
-from restbroker.job.outcome import Reason
+from restbroker.job.reason import Reason
 from restbroker.job.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
 _OWN = ("class", "jid", "queue", "retry_queue", "display_class", "error_class", "error_message")

@@ -5,7 +5,6 @@ writes JSON, times as float seconds, which Sidekiq 5 to 8 all read as seconds), 
 and reschedule it.
 """
 
-import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -13,8 +12,7 @@ import attrs
 
 from restbroker.config.tokens import Token
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable, UsageError
-from restbroker.job import rubyjson, signing
-from restbroker.job.arguments import Submission
+from restbroker.job import rubyjson
 from restbroker.job.command import Command
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
@@ -96,6 +94,9 @@ def _token(order: Order, jid: str, now_s: float) -> str:
     secret = order.token.secrets[0].reveal()
     if not order.token.signed:
         return secret
+    from restbroker.job import signing  # of no use to a token that is sent as it is
+    from restbroker.job.arguments import Submission
+
     at_s = int(now_s if order.at_s is None else order.at_s)
     # An empty reply id means none, as it does to the broker.
     submission = Submission(Command(order.command, order.arguments), None, order.reply_id or None)
@@ -184,6 +185,8 @@ class Paused:
     @property
     def onward(self) -> str:
         """The command that ends it."""
+        import shlex
+
         return f"restbroker {self.what}s resume {shlex.quote(self.name)}"
 
 

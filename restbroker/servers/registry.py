@@ -23,12 +23,12 @@ from restbroker.config.key import Kinds, Members
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Catalogue
-from restbroker.servers.allowed import Allowed
-from restbroker.servers.ctl import Manner
-from restbroker.servers.findings import Finding
 
-if TYPE_CHECKING:  # it imports Trio, which pushing a job does without
+if TYPE_CHECKING:  # pushing a job does without them, and without Trio
+    from restbroker.servers.allowed import Allowed
     from restbroker.servers.contract import Connector, Logins, Ports
+    from restbroker.servers.ctl import Manner
+    from restbroker.servers.findings import Finding
 
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -111,7 +111,7 @@ def open_logins(target: Target, ports: "Ports") -> "Logins":
     return logins
 
 
-def manner(kind: str) -> Manner | None:
+def manner(kind: str) -> "Manner | None":
     """How this kind's own command line is spoken to; None for one that has none."""
     if kind not in _WITH_CTL:
         return None
@@ -119,13 +119,13 @@ def manner(kind: str) -> Manner | None:
     return found
 
 
-async def check(target: Target) -> list[Finding]:
+async def check(target: Target) -> "list[Finding]":
     """Looks at this target and changes nothing there. What a person can act on is a finding. Safe to cancel."""
     findings: list[Finding] = await _part(target.kind, "check").check(target)
     return findings
 
 
-def suggest(target: Target, allowed: Allowed) -> str | None:
+def suggest(target: Target, allowed: "Allowed") -> str | None:
     """What the server's own configuration should say, so that it allows this and no more: lines to be copied there,
     with comments of the server's form. None: there is nothing to say. No secret is in it, and no server is asked.
     """

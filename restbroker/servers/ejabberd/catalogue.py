@@ -10,18 +10,16 @@ Erlang/OTP 27 on; also the one of a list of atoms), `renames` (old and new name 
 command whose policy is "user" and that, called by an admin, takes `user` and `host` besides.
 """
 
-import gzip
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
-from importlib import resources
 from typing import Final, Literal, NotRequired, TypedDict
 
 import attrs
 
 from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType, possible_versions
+from restbroker.servers.api import catalogue_file
 from restbroker.servers.ejabberd import knowledge
 from restbroker.servers.ejabberd.options import Options
 
@@ -168,8 +166,7 @@ def _ordered(version: str) -> tuple[int, int]:
 
 @lru_cache(maxsize=1)
 def _read() -> _File:
-    packed = resources.files(__package__).joinpath("catalogue.json.gz").read_bytes()
-    file: _File = json.loads(gzip.decompress(packed))
+    file: _File = catalogue_file.read(__file__, "catalogue.json.gz")
     return file
 
 

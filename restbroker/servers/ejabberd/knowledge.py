@@ -170,4 +170,5 @@ def has_secret_result(command: str) -> bool:
 
 
 def _matches(command: str, names: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(command, name) for name in names)
+    # Most names have no wildcard, and fnmatch compiles each.
+    return command in names or any(fnmatchcase(command, name) for name in names if "*" in name)

@@ -8,15 +8,14 @@ results as far as they are known in every version, and the modules that an opera
 a narrower type of a variable, that one is in it.
 """
 
-import gzip
-import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib import resources
 from typing import Final, Literal, NotRequired, TypeAlias, TypedDict
 
 import attrs
+
+from restbroker.servers.api import catalogue_file
 
 Schema = Literal["admin", "domain_admin", "user"]
 Version: TypeAlias = tuple[int, ...]
@@ -147,6 +146,5 @@ def _is_in(since: str, version: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _read() -> _File:
-    packed = resources.files(__package__).joinpath("catalogue.json.gz").read_bytes()
-    file: _File = json.loads(gzip.decompress(packed))
+    file: _File = catalogue_file.read(__file__, "catalogue.json.gz")
     return file

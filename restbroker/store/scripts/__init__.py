@@ -6,7 +6,7 @@ Needs Redis ≥ 7.0 or Valkey ≥ 7.2 (`#!lua flags=…`): a full Redis must be 
 
 import hashlib
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Literal, get_args
 
 import attrs
@@ -70,7 +70,7 @@ class Script:
 @cache
 def script(name: ScriptName) -> Script:
     """Reads a script once per process."""
-    source = resources.files(__name__).joinpath(f"{name}.lua").read_bytes()
+    source = Path(__file__).with_name(f"{name}.lua").read_bytes()
     return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 
 

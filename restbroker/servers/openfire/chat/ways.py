@@ -5,17 +5,15 @@ Used by `catalogue`, which makes specifications of it, by `request` and by `outc
 of a command is here.
 """
 
-import gzip
-import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from importlib import resources
 from types import MappingProxyType
 from typing import Final, Literal, NotRequired, TypedDict
 
 import attrs
 
 from restbroker.job.command import Repeat
+from restbroker.servers.api import catalogue_file
 from restbroker.servers.openfire.chat.bodies import Form, form_of
 from restbroker.servers.openfire.chat.options import Paths
 
@@ -157,8 +155,7 @@ class Way:
 @lru_cache(maxsize=2)
 def ways(paths: Paths) -> Mapping[str, Way]:
     """All of them, by name, with paths as this says."""
-    packed = resources.files(__package__).joinpath("catalogue.json.gz").read_bytes()
-    records: list[_Record] = json.loads(gzip.decompress(packed))
+    records: list[_Record] = catalogue_file.read(__file__, "catalogue.json.gz")
     return MappingProxyType({record["name"]: _way(record, paths) for record in records})
 
 

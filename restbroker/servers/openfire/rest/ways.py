@@ -5,16 +5,15 @@ Used by `catalogue`, which makes specifications of it, by the connector and by t
 where that is known; what else must be known of a command is here.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from importlib import resources
 from types import MappingProxyType
 from typing import Final, Literal, NotRequired, TypedDict
 
 import attrs
 
 from restbroker.job.command import Repeat
+from restbroker.servers.api import catalogue_file
 from restbroker.servers.openfire.rest.entities import ENTITIES, Entity, Form
 
 LoggedIn = Literal["header", "none", "parameter"]
@@ -122,7 +121,7 @@ class Way:
 @lru_cache(maxsize=1)
 def ways() -> Mapping[str, Way]:
     """All of them, by name."""
-    records: list[_Record] = json.loads(resources.files(__package__).joinpath("catalogue.json").read_bytes())
+    records: list[_Record] = catalogue_file.read(__file__, "catalogue.json")
     return MappingProxyType({record["name"]: _way(record) for record in records})
 
 

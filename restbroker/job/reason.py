@@ -1,0 +1,22 @@
+"""Why something did not work, as jobs, logs and people are told it. Used by the outcomes and by all rules that refuse.
+
+Always holds: a `Reason.code` is stable (it becomes `error_class` in Sidekiq's sets), and a message holds no secret.
+"""
+
+import attrs
+
+
+@attrs.frozen
+class Reason:
+    """Why something did not work: `code` for machines, `message` for people, `cure` for what to do."""
+
+    code: str
+    message: str
+    cure: str | None = None
+    status: int | None = None
+
+    @property
+    def text(self) -> str:
+        """What happened and what to do, as Sidekiq's `error_message` has it."""
+        ended = self.message if self.message.endswith((".", "!", "?", "…")) else f"{self.message}."
+        return ended if self.cure is None else f"{ended} {self.cure}"

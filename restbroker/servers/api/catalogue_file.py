@@ -1,0 +1,20 @@
+"""Reads the file that a kind's catalogue lies in, beside its code.
+
+Called by the catalogues of ejabberd, MongooseIM and Openfire. Always holds: little is loaded for it, since a shell
+command that pushes one job reads such a file.
+"""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+_GZIP = 31
+"""zlib's word for gzip's format."""
+
+
+def read(module: str, name: str) -> Any:  # noqa: ANN401  each file has its own shape
+    """What the file `name` beside the file of a module holds; one that ends with `.gz` is unpacked."""
+    raw = Path(module).with_name(name).read_bytes()
+    return orjson.loads(zlib.decompress(raw, _GZIP) if name.endswith(".gz") else raw)
