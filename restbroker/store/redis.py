@@ -102,6 +102,11 @@ class Answers:
         while len(self._replies) < self.expected and (reply := self._reader.gets()) is not _INCOMPLETE:
             self._replies.append(reply)
 
+    @property
+    def has_surplus(self) -> bool:
+        """Whether more came than was expected, once that was taken."""
+        return self._reader.has_data()
+
     def take(self) -> Replies | None:
         """Return all that were expected, in their order; None until the last one has come."""
         if len(self._replies) < self.expected:
@@ -184,6 +189,8 @@ class Link:
 
     def has_ended(self) -> bool:
         """Whether it ended while nothing was asked. What can be read then is no answer of ours: it ended as well."""
+        if self._answers.has_surplus:
+            return True
         try:
             self._socket.recv_into(self._buffer, 1)
         except self._unready:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
+from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 from restbroker.store import jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -116,6 +116,25 @@ def test_what_a_server_refuses_is_told_whether_it_passes_at_the_login_as_at_a_co
                 client.command("PING")
             assert message in str(caught.value) + str(caught.value.cure)
             client.close()
+
+
+def test_what_came_behind_an_answer_is_not_taken_for_the_next_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = open_client(StoreSettings(f"redis://127.0.0.1:{listener.getsockname()[1]}", client_name=""), 10.0)
+
+        def serve() -> None:
+            near, _ = listener.accept()
+            with near:
+                near.recv(65536)
+                near.sendall(b"+first\r\n+surplus\r\n")
+                near.recv(65536)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert client.command("PING") == b"first"
+        with pytest.raises(ConnectionEnded):
+            client.command("PING")
+        thread.join()
 
 
 def test_a_server_that_stays_silent_is_unavailable_after_the_time_out() -> None:
