@@ -17,11 +17,9 @@ NEEDED = {
     # cattrs: the configuration; typing_extensions with it.
     *("cattrs", "typing_extensions"),
     *("httptools", "orjson"),
-    *("redis", "hiredis"),
+    "hiredis",
     # Of the command line, 1 MiB in all.
     *("typer", "annotated_doc", "shellingham"),
-    # redis-py takes it before Python 3.11.3, so on Debian 12.
-    *(() if sys.version_info >= (3, 11, 3) else ("async_timeout",)),
 }
 ADVICE = (
     "`restbroker run` loads {more} besides, for as long as it runs. What is only needed sometimes is imported where it "

@@ -54,7 +54,7 @@ async def asks(waiter: Waiter) -> None:
 
 
 def busy_threads() -> int:
-    """Trio keeps idle threads for 10 s; a busy one is in redis-py."""
+    """Trio keeps idle threads for 10 s; a busy one is in an exchange."""
     return sum(_in_store(frame) for frame in sys._current_frames().values())
 
 
