@@ -6,48 +6,61 @@ has `app`, a `typer.Typer(add_completion=False)`, and imports at its top only wh
 
 import gc
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from restbroker import __version__
 from restbroker.cli import examples
+from restbroker.console import panels
 from restbroker.console.exits import MEANINGS
 
 # Older releases of Typer take them from click, newer ones bring their own: no name is public in all of them.
 _Context = Any
 _Command = Any
 
-COMMANDS = {
-    "run": "Serve the queues until told to stop.",
-    "enqueue": "Queue one command for a server; with --wait, print its answer.",
-    "ctl": "Take the place of ejabberdctl or mongooseimctl, by a job underneath.",
-    "stats": "Show totals, queues, processes and their targets.",
-    "queues": "Show the queues; look into one, pause, resume or clear it.",
-    "targets": "Show the targets; probe them; pause or resume one, in all processes.",
-    "processes": "Show the processes and what they have in hand; quiet or stop some.",
-    "dead": "Show the parked jobs and why they were parked; retry or delete them.",
-    "retries": "Show the jobs that wait for their next try, or act on them.",
-    "scheduled": "Show the jobs that are to run later, or act on them.",
-    "explain": "Tell where a job is, what became of it, and who did what with it.",
-    "explain-error": "Tell what a code means that a job, the log or a check names.",
-    "audit": "Show who did what with jobs, queues and targets.",
-    "events": "Show what servers tell of, as it becomes jobs.",
-    "sources": "Show how the sources of events stand that restbroker reads.",
-    "roster": "Show, change, import, export or serve rosters of Prosody.",
-    "web": "Serve the web pages alone, where no broker runs.",
-    "commands": "List the server's commands, or show one with its arguments.",
-    "health": "Ask the broker that runs here how it is, for supervisors.",
-    "check": "Test the configuration, Redis and the targets.",
-    "completion": "Print what has a shell complete commands and names at the Tab key.",
-    "config": "Make, show or describe the configuration file.",
-    "token": "Make a token, or list those of the configuration and their use.",
-    "migrate": "Take over what the Go original left in Redis.",
-    "demo": "Run the whole thing on a Redis of its own and a stand-in server.",
-    "verify": "Crash-test restbroker on your Redis, in a namespace of its own.",
+PANELS: Final = {
+    "Run and look": {
+        "run": "Serve the queues until told to stop.",
+        "stats": "Show totals, queues, processes and their targets.",
+        "queues": "Show the queues; look into one, pause, resume or clear it.",
+        "targets": "Show the targets; probe them; pause or resume one, in all processes.",
+        "processes": "Show the processes and what they have in hand; quiet or stop some.",
+        "web": "Serve the web pages alone, where no broker runs.",
+        "health": "Ask the broker that runs here how it is, for supervisors.",
+    },
+    "Jobs": {
+        "enqueue": "Queue one command for a server; with --wait, print its answer.",
+        "commands": "List the server's commands, or show one with its arguments.",
+        "ctl": "Take the place of ejabberdctl or mongooseimctl, by a job underneath.",
+        "dead": "Show the parked jobs and why they were parked; retry or delete them.",
+        "retries": "Show the jobs that wait for their next try, or act on them.",
+        "scheduled": "Show the jobs that are to run later, or act on them.",
+        "explain": "Tell where a job is, what became of it, and who did what with it.",
+        "explain-error": "Tell what a code means that a job, the log or a check names.",
+        "audit": "Show who did what with jobs, queues and targets.",
+    },
+    "Events and rosters": {
+        "events": "Show what servers tell of, as it becomes jobs.",
+        "sources": "Show how the sources of events stand that restbroker reads.",
+        "roster": "Show, change, import, export or serve rosters of Prosody.",
+    },
+    "Set up": {
+        "config": "Make, show or describe the configuration file.",
+        "check": "Test the configuration, Redis and the targets.",
+        "token": "Make a token, or list those of the configuration and their use.",
+        "completion": "Print what has a shell complete commands and names at the Tab key.",
+        "migrate": "Take over what the Go original left in Redis.",
+        "demo": "Run the whole thing on a Redis of its own and a stand-in server.",
+        "verify": "Crash-test restbroker on your Redis, in a namespace of its own.",
+    },
 }
-"""Each command with its line in `restbroker --help`; it is a module of this folder, with `_` in place of `-`."""
+"""The headings of `restbroker --help`, each with its commands and their lines.
+
+A command is a module of this folder, with `_` in place of `-`.
+"""
+COMMANDS: Final = {name: line for panel in PANELS.values() for name, line in panel.items()}
 
 
 class LazyGroup(TyperGroup):
@@ -66,6 +79,10 @@ class LazyGroup(TyperGroup):
         self.list_commands(ctx)
         return super().get_command(ctx, cmd_name)
 
+    def format_commands(self, ctx: _Context, formatter: Any) -> None:  # noqa: ANN401, ARG002  as `_Context`; as above
+        """Write each heading with its commands."""
+        panels.write(formatter, {heading: list(commands.items()) for heading, commands in PANELS.items()})
+
     def resolve_command(self, ctx: _Context, args: list[str]) -> tuple[str | None, _Command, list[str]]:
         """The real command in place of its stand-in. Raises click's UsageError, with a suggestion, for others."""
         name, command, rest = super().resolve_command(ctx, args)
@@ -78,6 +95,8 @@ def load(name: str) -> examples.Command:
     gc.freeze()  # what is imported stays: to look through it again and again costs a quick command a tenth of its CPU
     gc.enable()
     app.rich_markup_mode = None
+    for one in app.registered_commands:
+        one.cls = panels.Command
     command: Any = typer.main.get_command(app)
     command.name = name
     examples.add(command, name)

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from restbroker.console import completion
+from restbroker.console import completion, panels
 from restbroker.errors import UsageError
 from restbroker.operate import where as rule
 from restbroker.operate.act import Chosen
@@ -24,6 +24,7 @@ WhereOption = Annotated[
         metavar="CONDITION",
         help="FIELD OP VALUE, e.g. 'error = BadToken' or 'failed_at < yesterday'; several all must hold.",
         autocompletion=completion.conditions,
+        rich_help_panel=panels.WHICH,
     ),
 ]
 SinceOption = Annotated[
@@ -32,10 +33,17 @@ SinceOption = Annotated[
         "--since",
         metavar="TIME",
         help="Only from this time on: parked, first failed (retries) or due, e.g. 2h, yesterday.",
+        rich_help_panel=panels.WHICH,
     ),
 ]
 UntilOption = Annotated[
-    str | None, typer.Option("--until", metavar="TIME", help="Only before this time, of a day before its beginning.")
+    str | None,
+    typer.Option(
+        "--until",
+        metavar="TIME",
+        help="Only before this time, of a day before its beginning.",
+        rich_help_panel=panels.WHICH,
+    ),
 ]
 OlderOption = Annotated[
     str | None,
@@ -43,25 +51,42 @@ OlderOption = Annotated[
         "--older-than",
         metavar="SPAN",
         help="Only what is older than that, by the same time, e.g. 2h, 4w. Not for scheduled.",
+        rich_help_panel=panels.WHICH,
     ),
 ]
 NewerOption = Annotated[
     str | None,
     typer.Option(
-        "--newer-than", metavar="SPAN", help="Only what is not so old yet, by the same time. Not for scheduled."
+        "--newer-than",
+        metavar="SPAN",
+        help="Only what is not so old yet, by the same time. Not for scheduled.",
+        rich_help_panel=panels.WHICH,
     ),
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="All jobs of the set.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only count, and show the first.")]
-RateOption = Annotated[float | None, typer.Option("--rate", min=0.01, help="At most so many jobs a second.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All jobs of the set.", rich_help_panel=panels.WHICH)]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only count, and show the first.", rich_help_panel=panels.SAFETY)
+]
+RateOption = Annotated[
+    float | None, typer.Option("--rate", min=0.01, help="At most so many jobs a second.", rich_help_panel=panels.WHAT)
+]
 RepeatUnsafeOption = Annotated[
     bool,
-    typer.Option("--repeat-unsafe", help="Also what may have run and is not safe to repeat: it may happen twice."),
+    typer.Option(
+        "--repeat-unsafe",
+        help="Also what may have run and is not safe to repeat: it may happen twice.",
+        rich_help_panel=panels.SAFETY,
+    ),
 ]
 ForeignQueuesOption = Annotated[
-    bool, typer.Option("--foreign-queues", help="Also to queues that this configuration does not serve.")
+    bool,
+    typer.Option(
+        "--foreign-queues", help="Also to queues that this configuration does not serve.", rich_help_panel=panels.SAFETY
+    ),
 ]
-WhyOption = Annotated[str, typer.Option("--why", help="For the audit, and for whoever finds the job.")]
+WhyOption = Annotated[
+    str, typer.Option("--why", help="For the audit, and for whoever finds the job.", rich_help_panel=panels.SAFETY)
+]
 
 
 _TIMES: Final[Mapping[SortedSet, str]] = {"dead": "at", "retry": "failed_at", "schedule": "at"}

@@ -10,7 +10,7 @@ import typer
 from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
 from restbroker.config.core import Config
-from restbroker.console import completion, jobs, output
+from restbroker.console import completion, jobs, output, panels
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.who import who
 from restbroker.operate.connect import open_store
@@ -32,7 +32,9 @@ RestoreOption = Annotated[
     ),
 ]
 
-RestoreWhyOption = Annotated[str, typer.Option("--why", help="With --restore: why, for the audit.")]
+RestoreWhyOption = Annotated[
+    str, typer.Option("--why", help="With --restore: why, for the audit.", rich_help_panel=panels.SAFETY)
+]
 
 
 @app.callback(invoke_without_command=True)

@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from restbroker.config.core import Config
-from restbroker.console import arguments, completion, output
+from restbroker.console import arguments, completion, output, panels
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit, no
 from restbroker.console.order import fitted, joined, signatures_of, target_of, token_of
@@ -45,26 +45,49 @@ Words = Annotated[
         autocompletion=completion.words,
     ),
 ]
-OkIfExists = Annotated[bool, typer.Option("--ok-if-exists", help="It counts as done if it was done before.")]
+OkIfExists = Annotated[
+    bool, typer.Option("--ok-if-exists", help="It counts as done if it was done before.", rich_help_panel=panels.WHAT)
+]
 
 # For many jobs at once.
 BulkOption = Annotated[
     Path | None,
-    typer.Option("--bulk", metavar="FILE", help="One job for each row: CSV or NDJSON; - is standard input."),
+    typer.Option(
+        "--bulk",
+        metavar="FILE",
+        help="One job for each row: CSV or NDJSON; - is standard input.",
+        rich_help_panel=panels.BULK,
+    ),
 ]
 ConstOption = Annotated[
-    list[str] | None, typer.Option("--const", help="With --bulk: NAME=TEXT and such, for all rows.")
+    list[str] | None,
+    typer.Option("--const", help="With --bulk: NAME=TEXT and such, for all rows.", rich_help_panel=panels.BULK),
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="With --bulk: check all rows, push none.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="With --bulk: check all rows, push none.", rich_help_panel=panels.BULK)
+]
 RejectsOption = Annotated[
-    Path | None, typer.Option("--rejects", metavar="FILE", help="With --bulk: where rows go that are not right.")
+    Path | None,
+    typer.Option(
+        "--rejects", metavar="FILE", help="With --bulk: where rows go that are not right.", rich_help_panel=panels.BULK
+    ),
 ]
-RateOption = Annotated[str | None, typer.Option("--rate", help="With --bulk: push at most so many rows a second.")]
+RateOption = Annotated[
+    str | None,
+    typer.Option("--rate", help="With --bulk: push at most so many rows a second.", rich_help_panel=panels.BULK),
+]
 StateOption = Annotated[
     Path | None,
-    typer.Option("--state", metavar="FILE", help="With --bulk: what to go on by. [default: beside the input]"),
+    typer.Option(
+        "--state",
+        metavar="FILE",
+        help="With --bulk: what to go on by. [default: beside the input]",
+        rich_help_panel=panels.BULK,
+    ),
 ]
-AgainOption = Annotated[bool, typer.Option("--again", help="With --bulk: push also what was pushed before.")]
+AgainOption = Annotated[
+    bool, typer.Option("--again", help="With --bulk: push also what was pushed before.", rich_help_panel=panels.BULK)
+]
 
 _PATIENCE_S = 2.0
 """So long nothing is said while waiting. A process tells of a closed gate with its next beat, 2.5 s later at most."""
@@ -77,20 +100,41 @@ def enqueue(
     config: ConfigOption = None,
     target: Annotated[
         str | None,
-        typer.Option(help="For which target. [default: the one that has it]", autocompletion=completion.targets),
+        typer.Option(
+            help="For which target. [default: the one that has it]",
+            autocompletion=completion.targets,
+            rich_help_panel=panels.WHAT,
+        ),
     ] = None,
     queue: Annotated[
-        str | None, typer.Option(help="Another queue than the target's first.", autocompletion=completion.queues)
+        str | None,
+        typer.Option(
+            help="Another queue than the target's first.", autocompletion=completion.queues, rich_help_panel=panels.WHAT
+        ),
     ] = None,
-    delay: Annotated[str | None, typer.Option("--in", help="Only after this long: 5m, 2h, 7d.")] = None,
-    at: Annotated[str | None, typer.Option(help="Not before this time: 2030-01-31T08:00+01:00.")] = None,
-    retry: Annotated[str, typer.Option(help="How often to try again: a number, true (25) or false.")] = "true",
-    reply_id: Annotated[str | None, typer.Option(help="Wanted back with the answer on the response queue.")] = None,
-    wait_for_answer: Annotated[bool, typer.Option("--wait", help="Wait, and print the server's answer.")] = False,
-    timeout: Annotated[str, typer.Option(help="How long --wait waits.")] = "30s",
+    delay: Annotated[
+        str | None, typer.Option("--in", help="Only after this long: 5m, 2h, 7d.", rich_help_panel=panels.WHAT)
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Not before this time: 2030-01-31T08:00+01:00.", rich_help_panel=panels.WHAT)
+    ] = None,
+    retry: Annotated[
+        str, typer.Option(help="How often to try again: a number, true (25) or false.", rich_help_panel=panels.WHAT)
+    ] = "true",
+    reply_id: Annotated[
+        str | None,
+        typer.Option(help="Wanted back with the answer on the response queue.", rich_help_panel=panels.ANSWER),
+    ] = None,
+    wait_for_answer: Annotated[
+        bool, typer.Option("--wait", help="Wait, and print the server's answer.", rich_help_panel=panels.ANSWER)
+    ] = False,
+    timeout: Annotated[str, typer.Option(help="How long --wait waits.", rich_help_panel=panels.ANSWER)] = "30s",
     ok_if_exists: OkIfExists = False,
     any_command: Annotated[
-        bool, typer.Option("--any", help="Take the name and the arguments as they are, known or not.")
+        bool,
+        typer.Option(
+            "--any", help="Take the name and the arguments as they are, known or not.", rich_help_panel=panels.WHAT
+        ),
     ] = False,
     bulk: BulkOption = None,
     const: ConstOption = None,

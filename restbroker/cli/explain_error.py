@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from restbroker.console import codes, output
+from restbroker.console import codes, output, panels
 from restbroker.errors import UsageError
 
 app = typer.Typer(add_completion=False)
@@ -19,7 +19,7 @@ def explain_error(
             metavar="[CODE]", help="As it is written, e.g. TargetUnreachable.", autocompletion=codes.beginning
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=panels.OUTPUT)] = False,
 ) -> None:
     """Tell what a code means and what to do; without one, list all.
 

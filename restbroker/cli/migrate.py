@@ -6,7 +6,7 @@ from typing import Annotated
 import attrs
 import typer
 
-from restbroker.console import output
+from restbroker.console import output, panels
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError, UsageError
@@ -32,9 +32,13 @@ ProcessIdOption = Annotated[
 def migrate(
     config: ConfigOption = None,
     process_id: ProcessIdOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be moved.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Move although the original may still run.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be moved.", rich_help_panel=panels.SAFETY)
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=panels.SAFETY)] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Move although the original may still run.", rich_help_panel=panels.SAFETY)
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Take over the jobs that the Go original (ejabberd-restbroker) left in Redis. Stop it first.

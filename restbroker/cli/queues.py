@@ -11,7 +11,7 @@ import typer
 
 from restbroker.cli import choosing, entries
 from restbroker.config.core import Config
-from restbroker.console import completion, output, steering
+from restbroker.console import completion, output, panels, steering
 from restbroker.console.asking import YesOption, confirm
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.jobs import LimitOption, tokens
@@ -62,7 +62,9 @@ def list_queues(config: ConfigOption = None, json: JsonOption = False) -> None:
 def peek(
     name: QueueName,
     where: choosing.WhereOption = None,
-    after: Annotated[str | None, typer.Option(help="With --where: go on behind this place.")] = None,
+    after: Annotated[
+        str | None, typer.Option(help="With --where: go on behind this place.", rich_help_panel=panels.OUTPUT)
+    ] = None,
     config: ConfigOption = None,
     limit: LimitOption = 20,
     json: JsonOption = False,

@@ -27,7 +27,7 @@ from restbroker.cli.choosing import (
     within,
 )
 from restbroker.config.core import Config
-from restbroker.console import completion, output
+from restbroker.console import completion, output, panels
 from restbroker.console.asking import YesOption
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.jobs import LimitOption
@@ -41,9 +41,13 @@ from restbroker.operate.entry import Entry
 from restbroker.operate.known import Known, known
 from restbroker.store.keys import SortedSet
 
-InOption = Annotated[str | None, typer.Option("--in", help="After this time, e.g. 5m.")]
-AtOption = Annotated[str | None, typer.Option("--at", help="At this time, e.g. 2030-01-31T08:00+01:00.")]
-AfterOption = Annotated[str | None, typer.Option(help="Go on behind this place, which the list before told.")]
+InOption = Annotated[str | None, typer.Option("--in", help="After this time, e.g. 5m.", rich_help_panel=panels.WHAT)]
+AtOption = Annotated[
+    str | None, typer.Option("--at", help="At this time, e.g. 2030-01-31T08:00+01:00.", rich_help_panel=panels.WHAT)
+]
+AfterOption = Annotated[
+    str | None, typer.Option(help="Go on behind this place, which the list before told.", rich_help_panel=panels.OUTPUT)
+]
 JidWord = Annotated[str, typer.Argument(metavar="JID", help="The job's id.", autocompletion=completion.jids)]
 _COMMANDS: Final[dict[SortedSet, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
 

@@ -9,7 +9,7 @@ import typer
 from restbroker.cli import lanes
 from restbroker.cli.lanes import text
 from restbroker.config.core import Config
-from restbroker.console import output
+from restbroker.console import output, panels
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.times import duration_s, local, utc
 from restbroker.errors import UsageError
@@ -20,13 +20,18 @@ from restbroker.operate.overview import Figures, figures
 app = typer.Typer(add_completion=False)
 
 _MOST_OFTEN_S = 0.2
-EveryOption = Annotated[str | None, typer.Option(help="How often --watch looks: 500ms, 10s, 1m. [default: 2s]")]
+EveryOption = Annotated[
+    str | None,
+    typer.Option(help="How often --watch looks: 500ms, 10s, 1m. [default: 2s]", rich_help_panel=panels.OUTPUT),
+]
 
 
 @app.command()
 def stats(
     config: ConfigOption = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until q or Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again and again, until q or Ctrl-C.", rich_help_panel=panels.OUTPUT)
+    ] = False,
     every: EveryOption = None,
     json: JsonOption = False,
 ) -> None:

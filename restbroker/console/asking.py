@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from restbroker.console import output
+from restbroker.console import output, panels
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
 
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=panels.SAFETY)]
 
 
 def confirm(question: str, *, yes: bool = False) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from restbroker.config.core import Config, Loaded
 from restbroker.config.load import load
+from restbroker.console import panels
 from restbroker.console.output import say
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
@@ -26,7 +27,7 @@ ConfigOption = Annotated[
         readable=False,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=panels.OUTPUT)]
 
 
 def loaded(path: Path | None, overrides: Mapping[str, Json] | None = None) -> Loaded:
