@@ -161,11 +161,14 @@ def _success(case: _Case) -> Outcome:
 
 def _done(case: _Case, note: str | None = None) -> Delivered:
     text, body = case.response.body.decode("utf-8", "replace"), case.answer.body
-    if case.name in knowledge.ECHOING or case.operation is None:
+    if note is not None or case.name in knowledge.ECHOING or case.operation is None:
         # A document's own words, and those of other texts, are its producer's, as the answer is.
         values = {name: one for name, one in case.call.command.arguments.items() if name != "query"}
         secrets = redact.secret_values(case.spec, values, with_texts=False)
-        text = hiding.without(text, hiding.spelled(secrets), rounds=0)
+        if note is not None:
+            text = hiding.without(text, hiding.said(case.response.said) | hiding.spelled(secrets))
+        else:  # to read the escapes of what was done would take longer than all the rest
+            text = hiding.without(text, hiding.spelled(secrets), rounds=0)
         body = _parsed(text)
     member = knowledge.QUESTIONS.get(case.name)
     is_no = member is not None and case.answer.at((*_path(case), member)) is False

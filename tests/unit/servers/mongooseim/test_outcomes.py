@@ -118,6 +118,20 @@ def test_a_password_that_the_server_says_is_masked_in_the_reply_too_and_for_a_do
         assert isinstance(outcome.body, dict)
 
 
+def test_the_answer_to_what_had_been_done_before_or_in_part_is_without_secrets_and_login() -> None:
+    error = refusal("exists", f"alice with {PASSWORD} exists for hush-hush")
+    said, partly = failed(REGISTER, error), failed(REGISTER, error, data={"account": {"registerUser": {}}})
+    for outcome in (
+        answer(REGISTER, said, maybe_run=True),
+        answer(REGISTER, said, ok_if_exists=True),
+        answer(REGISTER, partly),
+    ):
+        assert isinstance(outcome, Delivered)
+        assert isinstance(outcome.body, dict)
+        for told in (outcome.text, json.dumps(outcome.body)):
+            assert "alice with *** exists for ***" in told
+
+
 def test_the_answer_to_a_document_that_names_a_password_is_whole() -> None:
     said: Json = {"data": {"account": {"registerUser": {"message": "user registered", "jid": "bob@localhost"}}}}
     query = 'mutation { account { registerUser(username: "bob", password: "s3cret-pw") { message jid } } }'
