@@ -1,15 +1,20 @@
 """`check` looks whether the streams of a source can be asked for, and takes none away."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
 from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
-from restbroker.config.target import Url
+from restbroker.config.target import Engine, Url
 from restbroker.errors import ConfigError
 from restbroker.servers.event_contract import Ways
+from restbroker.servers.findings import Finding
 from restbroker.servers.openfire.stream.check import check
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.reader import open_reader
@@ -23,10 +28,15 @@ def source(server: Openfire, passwords: Path, *users: str) -> EventSource:
     return EventSource("o", "openfire-sse", None, "q", "C", options=settings, target=target(server), has_ids=False)
 
 
+async def looked_at(made: EventSource) -> list[Finding]:
+    """In a thread, as `check` runs a loop of its own."""
+    return await trio.to_thread.run_sync(lambda: list(check(made)))
+
+
 async def test_a_stream_that_is_read_stays_with_its_reader(reading: Read, openfire: Openfire, passwords: Path) -> None:
     async with reading("ann"):
         before = openfire.world.readers["ann"]
-        (finding,) = check(source(openfire, passwords, "ann", "bob"))
+        (finding,) = await looked_at(source(openfire, passwords, "ann", "bob"))
         assert (finding.level, finding.code) == ("ok", "Streams")
         assert "ann, bob" in finding.message
         assert openfire.world.readers["ann"] is before
@@ -68,6 +78,50 @@ def test_a_server_that_does_not_answer_is_told_once(openfire: Openfire, password
     away = attrs.evolve(target(openfire), url=Url("http", "127.0.0.1", free_port(), "/rest/api"))
     (finding,) = check(attrs.evolve(made, target=away))
     assert (finding.level, finding.code) == ("problem", "OpenfireAway")
+
+
+@pytest.mark.parametrize("engine", ["lean", "httpx"])
+async def test_a_server_behind_a_unix_socket_is_asked_there_for_streams_and_for_sessions(
+    openfire: Openfire, passwords: Path, tmp_path: Path, engine: Engine
+) -> None:
+    made, nowhere = source(openfire, passwords, "ann", "bob"), free_port()
+    there = Url("http", "127.0.0.1", nowhere, "/rest/api", socket=str(tmp_path / "s"))
+    made = attrs.evolve(made, target=attrs.evolve(target(openfire), url=there, engine=engine))
+    async with passed_on(tmp_path / "s", openfire.chat_port):
+        assert [one.code for one in await looked_at(made)] == ["Streams"]
+        openfire.world.is_jammed = True
+        await trio.to_thread.run_sync(chat, openfire, "POST", "/chat/ann/login")
+        # Only who asks for his session learns that ann is logged in.
+        assert [one.code for one in await looked_at(made)] == ["OpenfireJammed", "Streams"]
+    # A server at the URL's host and port is not the one whose streams are read.
+    beside = attrs.evolve(there, port=openfire.chat_port)
+    made = attrs.evolve(made, target=attrs.evolve(target(openfire), url=beside, engine=engine))
+    (away,) = await looked_at(made)
+    assert (away.level, away.code) == ("problem", "OpenfireAway")
+
+
+@asynccontextmanager
+async def passed_on(path: Path, port: int) -> AsyncIterator[None]:
+    """What comes at the socket goes to this port, and back."""
+
+    async def serve(client: trio.abc.Stream) -> None:
+        async with await trio.open_tcp_stream("127.0.0.1", port) as server, trio.open_nursery() as nursery:
+            nursery.start_soon(pour, client, server)
+            await pour(server, client)
+            nursery.cancel_scope.cancel()
+
+    with trio.socket.socket(trio.socket.AF_UNIX) as listening:
+        await listening.bind(path)
+        listening.listen()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.serve_listeners, serve, [trio.SocketListener(listening)]))
+            yield
+            nursery.cancel_scope.cancel()
+
+
+async def pour(out_of: trio.abc.ReceiveStream, into: trio.abc.SendStream) -> None:
+    async for piece in out_of:
+        await into.send_all(piece)
 
 
 def test_a_reader_is_not_opened_without_what_it_needs(openfire: Openfire, passwords: Path) -> None:
