@@ -19,7 +19,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.urls import is_loopback
 from restbroker.errors import ConfigError
-from restbroker.job import auth
+from restbroker.job import signing
 from restbroker.telemetry.events import Report, Warned
 
 _READ_AGAIN_S: Final = 5.0
@@ -90,7 +90,7 @@ class Door:
 
 
 def _fits(given: list[str], secret: bytes) -> bool:
-    fits = [auth.which(one, [secret]) is not None for one in given]
+    fits = [signing.place_of(one, [secret]) is not None for one in given]
     return bool(secret) and any(fits)
 
 

@@ -4,17 +4,14 @@ The broker's admission calls it for each job, `restbroker enqueue` before it pus
 the token (never its secret), what was refused, and what to put into the configuration.
 """
 
-import hmac
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Protocol
 
 import attrs
 
-from restbroker.job import hosts
 from restbroker.job.command import DANGEROUS, Command, CommandSpec
 from restbroker.job.endpoint import quoted
-from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 
 
@@ -47,20 +44,6 @@ class Wish:
     default_host: str | None
     target: str
     queue: str
-
-
-def which(given: Json, secrets: Sequence[bytes]) -> int | None:
-    """The place of the secret (in UTF-8) that `given` equals; None if there is none. An empty one never matches.
-
-    Compares with all of them in constant time, so that nothing can be learnt from how long it takes.
-    """
-    if not isinstance(given, str) or not given:
-        return None
-    offered, found = given.encode("utf-8"), None
-    for place, secret in enumerate(secrets):
-        if hmac.compare_digest(offered, secret) and found is None:
-            found = place
-    return found
 
 
 def refusal(grant: Grant, wish: Wish) -> Reason | None:
@@ -109,6 +92,8 @@ def refused_hosts(grant: Grant, command: Command, spec: CommandSpec | None, defa
     """The part of `refusal` that depends on a job's arguments."""
     if not grant.hosts:
         return None
+    from restbroker.job import hosts  # it loads tables of Unicode, and few tokens are bound to hosts
+
     name = _name(command.endpoint, spec)
     if spec is None:
         named: frozenset[str] | hosts.Unclear = hosts.Unclear("the catalogue does not have it")

@@ -12,9 +12,10 @@ from itertools import chain, islice
 
 import attrs
 
-from restbroker.job import endpoint, headers, hiding, names, rubyjson, signing
+from restbroker.job import endpoint, headers, hiding, rubyjson, signing
 from restbroker.job.command import CommandSpec
 from restbroker.job.escapes import MOST_CHARACTERS
+from restbroker.job.finder import Finder
 from restbroker.job.hiding import EXCERPT_LIMIT, MASK, MOST_SECRETS, Hide, Secret, Spelled
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES, VALUES
@@ -32,7 +33,7 @@ _MOST_WORDS = 100
 class _View:
     """Masks what is secret in arguments. `spec` is what the catalogue says of their command."""
 
-    finder: names.Finder
+    finder: Finder
     spec: CommandSpec | None
     show_bodies: bool
 
@@ -114,7 +115,7 @@ class _Collection:
     Of very many nothing is shown (`hiding`): no more are collected then.
     """
 
-    finder: names.Finder
+    finder: Finder
     spec: CommandSpec | None
     secrets: set[str] = attrs.field(factory=set)
     texts: set[str] = attrs.field(factory=set)
@@ -278,14 +279,14 @@ def _unchanged(text: str, _limit: int) -> str:
     return text
 
 
-def _finder(value: Json | Mapping[str, Json]) -> names.Finder:
+def _finder(value: Json | Mapping[str, Json]) -> Finder:
     """Return what finds names in it: to read the escapes of long texts takes long where they are made for that."""
     size = 0
     for text in _texts(value, with_names=True):
         size += len(text)
         if size > MOST_CHARACTERS:
-            return names.Finder(reads_escapes=False)
-    return names.Finder(reads_escapes=True)
+            return Finder(reads_escapes=False)
+    return Finder(reads_escapes=True)
 
 
 def _texts(value: Json | Mapping[str, Json], *, with_names: bool = False) -> Iterator[str]:
@@ -312,7 +313,7 @@ def _words(shown: Json) -> Iterator[str]:
     return islice((word for word in found if len(word) >= _SHORTEST_WORD and MASK not in word), _MOST_WORDS)
 
 
-def _names_a_secret(finder: names.Finder, value: Json) -> bool:
+def _names_a_secret(finder: Finder, value: Json) -> bool:
     """Return whether a secret's name stands in an object or list otherwise than as the name of a member: in a pair, a
     field, a document, XML as JSON. Texts of one list say nothing of each other, but for words.
     """
@@ -325,7 +326,7 @@ def _names_a_secret(finder: names.Finder, value: Json) -> bool:
 
 
 def _members(
-    finder: names.Finder, spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str] = frozenset()
+    finder: Finder, spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str] = frozenset()
 ) -> Iterator[tuple[str, Json, bool]]:
     """Yield each argument, and whether it is secret: by its name, or as the value of what another one names."""
     secret = {name for name in values if name in also or finder.is_secret(name)}

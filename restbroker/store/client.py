@@ -6,19 +6,21 @@ The one repetition here is after NOSCRIPT, where Redis ran nothing. Nor is a con
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import attrs
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
 from restbroker.store.failures import WRONG_TYPE, ErrorReply, translate
 from restbroker.store.keys import Keys
-from restbroker.store.misuse import met
 from restbroker.store.redis import Commands, Link, Replies, Steps, blocking, connect
 from restbroker.store.replies import Argument, Reply
 from restbroker.store.scripts import ScriptName, script
-from restbroker.store.sentinel import Place, Sentinels, open_sentinels
 from restbroker.store.settings import Endpoint, StoreSettings, endpoint_of
+
+if TYPE_CHECKING:  # of use to few, or when something is wrong
+    from restbroker.store.misuse import Misused
+    from restbroker.store.sentinel import Place, Sentinels
 
 __all__ = ["LONGEST_BLOCK_S", "Client", "StoreSettings", "open_client"]
 
@@ -44,8 +46,8 @@ class Client:
     keys: Keys
     address: str
     _endpoint: Endpoint
-    _sentinels: Sentinels | None = None
-    _place: Place | None = None
+    _sentinels: "Sentinels | None" = None
+    _place: "Place | None" = None
     _link: Link | None = None
     _question: Sequence[Argument] = ()
     """What `ask` sent."""
@@ -225,20 +227,27 @@ class Client:
                 if reply.is_demotion:
                     self.close()
                 is_misuse = reply.code == WRONG_TYPE and len(commands) > place
-                misused = met(commands[place], self.keys, self.commands if may_ask else None) if is_misuse else ()
+                misused = self._met(commands[place], may_ask=may_ask) if is_misuse else ()
                 # Without the cause: Redis' own words may repeat what was sent.
                 raise translate(reply, self.address, misused, self._endpoint.password) from None
         return cast("list[Reply]", list(replies))
 
+    def _met(self, command: Sequence[Argument], *, may_ask: bool) -> "Sequence[Misused]":
+        from restbroker.store.misuse import met
 
-def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: Sentinels | None = None) -> Client:
+        return met(command, self.keys, self.commands if may_ask else None)
+
+
+def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: "Sentinels | None" = None) -> Client:
     """A client that connects when first used. `timeout_s` bounds connecting, and each answer.
 
     `sentinels`: what the clients of one process share; without it a client asks them for itself. Raises `ConfigError`
     when the settings cannot be used.
     """
     endpoint = endpoint_of(settings, timeout_s)
-    if sentinels is None:
+    if sentinels is None and settings.sentinels:
+        from restbroker.store.sentinel import open_sentinels
+
         sentinels = open_sentinels(settings)
     address = endpoint.address if sentinels is None else f"the master {sentinels.name}"
     return Client(Keys(settings.namespace), address, endpoint, sentinels)

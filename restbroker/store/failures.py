@@ -5,11 +5,12 @@ Redis) is `StoreUnavailable`, so that callers wait instead of giving jobs up.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
-from restbroker.job import hiding
-from restbroker.store.misuse import Misused
+
+if TYPE_CHECKING:
+    from restbroker.store.misuse import Misused
 
 _REPLICA = (
     "If there was a failover, wait until it is over. If not, let RedisURL name the primary (on the replica,"
@@ -89,7 +90,7 @@ Failure: TypeAlias = ErrorReply | OSError
 
 
 def translate(
-    error: Failure, address: str, misused: Sequence[Misused] = (), password: str | None = None
+    error: Failure, address: str, misused: "Sequence[Misused]" = (), password: str | None = None
 ) -> RestbrokerError:
     """What to raise instead. `address` names the server without its password.
 
@@ -131,7 +132,7 @@ def briefly(error: Failure, password: str | None = None) -> str:
             return f"cannot be reached: {_clean(str(error), password)}"
 
 
-def _from_reply(error: ErrorReply, address: str, misused: Sequence[Misused], password: str | None) -> RestbrokerError:
+def _from_reply(error: ErrorReply, address: str, misused: "Sequence[Misused]", password: str | None) -> RestbrokerError:
     reason = _clean(error.reason, password)
     if error.code in _PASSING:
         message, cure = _PASSING[error.code]
@@ -160,5 +161,7 @@ def _from_reply(error: ErrorReply, address: str, misused: Sequence[Misused], pas
 def _clean(said: str, password: str | None = None) -> str:
     # Redis repeats the arguments of a command that it does not know (renamed, or an old server): jobs and secrets.
     # What else may listen there, as a proxy, has words of its own.
+    from restbroker.job import hiding  # as much again as all of the store, and of no use while Redis works
+
     said = said.partition(", with args beginning with")[0]
     return hiding.text(said, (password,) if password else ()).rstrip(".")

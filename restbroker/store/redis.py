@@ -305,10 +305,12 @@ def _connected(made: socket.socket, address: tuple[Any, ...] | str, timeout_s: f
 
 
 def _addresses(host: str, port: int) -> Steps[list[Any]]:
+    # As bytes: for a text Python loads its tables of IDNA, and fails otherwise than by an `OSError` where these do.
+    name = host.encode()
     try:
-        return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+        return socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
     except socket.gaierror:
-        found: list[Any] = yield Work(partial(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM))
+        found: list[Any] = yield Work(partial(socket.getaddrinfo, name, port, 0, socket.SOCK_STREAM))
         return found
 
 

@@ -49,6 +49,13 @@ def test_a_refused_connection_is_unavailable_and_the_next_call_connects_again(
     client.close()
 
 
+def test_a_name_that_no_host_can_have_is_unavailable_as_one_that_none_has() -> None:
+    for host in ("a" * 64, "a..b"):
+        client = open_client(StoreSettings(f"redis://{host}:6379"))
+        with pytest.raises(StoreUnavailable, match=f"{host}:6379 cannot be reached"):
+            client.command("PING")
+
+
 def test_a_frozen_redis_is_unavailable_after_the_time_out(make_redis: Callable[..., RedisServer]) -> None:
     own = make_redis()
     client = open_client(StoreSettings(own.url), timeout_s=0.2)

@@ -16,7 +16,7 @@ import attrs
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
-from restbroker.job import auth, hiding, signing
+from restbroker.job import hiding, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.json_types import Json
 from restbroker.job.signing import Signature
@@ -76,7 +76,7 @@ class Tokens:
         """Whose `given` is, as configured now: a secret, or a signature that fits jid, submission and queue."""
         if self.now_s() - self._looked_at_s >= _LOOK_S:
             self._refresh(misfit=False)
-        place = auth.which(given, self._encoded)
+        place = signing.place_of(given, self._encoded)
         if place is not None:
             return self._secrets[place]
         signature = signing.read(given)
@@ -86,7 +86,7 @@ class Tokens:
         found = self._signer(signature, signed)
         if found is not None or not self._refresh(misfit=True):
             return found
-        place = auth.which(given, self._encoded)
+        place = signing.place_of(given, self._encoded)
         return self._signer(signature, signed) if place is None else self._secrets[place]
 
     def reread(self) -> None:

@@ -4,7 +4,6 @@ Always holds: every script may be sent twice, and keeps each job in exactly one 
 Needs Redis ≥ 7.0 or Valkey ≥ 7.2 (`#!lua flags=…`): a full Redis must be drained, not refuse its own relief.
 """
 
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -70,6 +69,8 @@ class Script:
 @cache
 def script(name: ScriptName) -> Script:
     """Reads a script once per process."""
+    import hashlib  # it loads OpenSSL, and to push a job takes no script
+
     source = Path(__file__).with_name(f"{name}.lua").read_bytes()
     return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 

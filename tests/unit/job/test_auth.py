@@ -3,13 +3,10 @@
 import stringprep
 from typing import Any
 
-import pytest
-
 from restbroker.config.tokens import Token
 from restbroker.job import auth
 from restbroker.job.auth import Wish
 from restbroker.job.command import Command
-from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.servers.ejabberd.catalogue import for_version
 from tests.support.rows import rows
@@ -28,33 +25,6 @@ def refused(grant: Token, endpoint: str, default_host: str | None = None, **argu
 
 def code(reason: Reason | None) -> str | None:
     return None if reason is None else reason.code
-
-
-def test_each_secret_is_found_at_its_place() -> None:
-    assert auth.which("one", [b"one", b"two"]) == 0
-    assert auth.which("two", [b"one", b"two"]) == 1
-    assert auth.which("one", [b"two", b"one", b"one"]) == 1, "of equal ones the first is meant"
-
-
-def test_every_secret_is_compared_with_even_after_one_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    compared: list[bytes] = []
-
-    def compare(given: bytes, secret: bytes) -> bool:
-        compared.append(secret)
-        return given == secret
-
-    monkeypatch.setattr("hmac.compare_digest", compare)
-    assert auth.which("one", [b"one", b"two", b"three"]) == 0
-    assert compared == [b"one", b"two", b"three"]
-
-
-@rows("given", ["", "on", "onee", "ONE", None, 1, True, ["one"], {"one": 1}])
-def test_anything_else_is_no_secret(given: Json) -> None:
-    assert auth.which(given, [b"one"]) is None
-
-
-def test_an_empty_secret_never_matches_even_if_one_is_configured() -> None:
-    assert auth.which("", [b""]) is None
 
 
 @rows(("allow", "endpoint", "expected"), [

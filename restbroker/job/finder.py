@@ -1,0 +1,61 @@
+"""Finds names of secrets in the members and texts of a job, also where these are escaped.
+
+Called by `job.redact`. Always holds: nothing raises, and the time grows with the length alone.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from restbroker.job import escapes
+from restbroker.job.names import SIGN, is_secret
+
+# `text-private`: the type of a data form's field that is a password, whatever it is called (XEP-0004).
+_IN_TEXTS: Final = (
+    *("passw", "passphrase", "passcode", "passkey", "pwd", "secret", "token", "credential", "authorization", "cookie"),
+    *(f"{word}{between}key" for word in ("api", "private") for between in ("", "_", "-")),
+    *("streamid", "stream_id", "text-private"),
+)
+# In prose and names of hosts "pass" is a part of words: passed, compass, Passau.
+_PASS: Final = re.compile(
+    r"[Pp][Aa][Ss][Ss](?:[Ee]\b|(?![a-z])(?i:(?<!\bcompass)(?<!\bbypass)(?<!\btrespass)(?<!\boverpass)"
+    r"(?<!\bsurpass)(?<!\bunderpass)))"
+)
+_ADDRESS: Final = re.compile(r"[\w.-]++@[\w.-]++/")
+_WORD: Final = re.compile(r"@?[^\s@=<>{}\"'&,;/]{1,200}")
+
+
+@attrs.frozen
+class Finder:
+    """Finds names of secrets in the members and texts of a job. `reads_escapes`: also where they are escaped."""
+
+    reads_escapes: bool
+
+    def is_secret(self, name: str) -> bool:
+        """Return whether the member of this name is secret."""
+        return any(map(is_secret, self._forms(name)))
+
+    def has_a_name(self, text: str) -> bool:
+        """Return whether a secret's name is in a text."""
+        return any(map(_has_a_name, self._forms(text)))
+
+    def names_a_secret(self, text: str) -> bool:
+        """Return whether a secret's name is in a text that has any sign but `. , ! ? - _ @` and the `/` of a JID: the
+        secret may be there, too, whatever the notation.
+        """
+        address = _ADDRESS.match(text)
+        return SIGN.search(text, address.end() if address else 0) is not None and self.has_a_name(text)
+
+    def is_a_name(self, text: str) -> bool:
+        """Return whether a secret's name is in a text that is one word, and no address."""
+        return self.has_a_name(text) and any(map(_WORD.fullmatch, self._forms(text)))
+
+    def _forms(self, text: str) -> Iterable[str]:
+        return escapes.forms(text) if self.reads_escapes else (text,)
+
+
+def _has_a_name(text: str) -> bool:
+    small = text.casefold()
+    return any(name in small for name in _IN_TEXTS) or ("pass" in small and _PASS.search(text) is not None)

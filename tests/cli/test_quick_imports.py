@@ -1,0 +1,57 @@
+"""What stands in a shell's loop loads what it needs: a library, or a server's catalogue, that slips in costs each turn.
+
+Of the other commands `test_command_line` asks the same without a Redis.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from restbroker.servers import registry
+from restbroker.store.client import Client
+
+SLOW = {
+    *("asyncio", "ssl", "email", "logging", "http"),
+    *("redis", "pydantic", "trio", "httpx", "quart", "hypercorn", "prometheus_client", "rich", "click"),
+}
+SCRIPT = """
+import atexit, sys
+atexit.register(lambda: open("loaded", "w").write(" ".join(sys.modules)))
+from restbroker.__main__ import main
+main()
+"""
+JID = "a" * 24
+JOB = {"class": "Restbroker", "args": ["register", {"user": "a", "host": "h"}, "right-token"], "jid": JID}
+
+
+def loaded(words: list[str], place: Path) -> set[str]:
+    """The modules that this command had loaded when it ended."""
+    command = [sys.executable, "-c", SCRIPT, *words]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {*(place / "loaded").read_text().split()}
+
+
+@pytest.fixture
+def waiting(store: Client) -> None:
+    raw = json.dumps({**JOB, "queue": "rest", "error_class": "TimedOut", "error_message": "no answer"})
+    for zset in ("dead", "retry", "schedule"):
+        store.command("ZADD", store.keys.sorted_set(zset), 1.0, raw)
+
+
+def quick_commands() -> list[list[str]]:
+    sets = [[name, *verb] for name in ("dead", "retries", "scheduled") for verb in ([], ["list"], ["show", JID])]
+    pushed = ["enqueue", "register", "user=a", "host=h", "password:=1", "--any"]
+    return [pushed, ["stats"], *sets]
+
+
+@pytest.mark.usefixtures("waiting")
+@pytest.mark.parametrize("words", quick_commands(), ids=" ".join)
+def test_a_quick_command_loads_no_slow_library_and_no_other_server_s_catalogue(words: list[str], place: Path) -> None:
+    found = loaded(words, place)
+    assert not SLOW & found
+    others = {"rosters", *(kind.partition("-")[0] for kind in registry.KINDS[1:])}
+    assert not [name for name in found if set(name.split(".")) & others and name.startswith("restbroker.")]
