@@ -22,7 +22,7 @@ from restbroker.config.load import load
 from restbroker.config.setup import FLAT, REDIS, Answers, Setup, secret_names, setup
 from restbroker.config.urls import BadUrl, RedisAddress, redis_address, rest_address, without_login
 from restbroker.console import output
-from restbroker.console.private_file import write_new
+from restbroker.console.private_file import require_folder, write_new
 from restbroker.errors import ConfigError, UsageError
 from restbroker.events import registry as sources
 from restbroker.servers import registry
@@ -54,8 +54,9 @@ class Given:
 def make(path: Path, given: Given, *, ask: bool) -> None:
     """Makes the files. `ask`: what was not given is asked for on the terminal; else it is as by default.
 
-    Raises `UsageError` for an answer that cannot be, or where a file is there already.
+    Raises `UsageError` for an answer that cannot be, or where a file is there already or its folder is not.
     """
+    require_folder(path)
     _refuse_existing([path, *map(path.with_name, secret_names(path.stem))])
     kinds = registry.kinds()
     if given.redis is not None and _redis(given.redis).password is not None:

@@ -39,8 +39,7 @@ def explain_error(
 
 
 def _text(row: codes.Explained) -> str:
-    lines = (f"{row['code']}: {row['what']}", row["meaning"], f"What to do: {row['cure']}", f"More: {row['page']}")
-    return "\n  ".join(lines)
+    return "\n  ".join((f"{row['code']}: {row['what']}", row["meaning"], f"What to do: {row['cure']}"))
 
 
 def _unknown(code: str) -> UsageError:

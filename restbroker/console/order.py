@@ -164,13 +164,14 @@ def fitted(
     reasons = {version: _reason(spec, typed.values, default_host) for version, spec in specs.items()}
     version = next((one for one in reversed(specs) if reasons[one] is None), [*specs][-1])
     spec, reason = specs[version], reasons[version]
-    _note_secrets(spec, typed)
     values = _coerced_where_it_can_be(spec, typed.values) if any_command else coerce(spec, typed.values)
     if reason is not None and not any_command:
         lists = f"`restbroker commands {spec.name}` lists what it takes; --any queues it as it is."
         name = f"{signatures.kind} {version}".strip()
         each = signatures.differences()
         raise UsageError(reason, f"As {name} takes it{f' ({each})' if each else ''}. {lists}")
+    # Behind the refusal: what a mistyped name holds is advised on when it has the right one.
+    _note_secrets(spec, typed)
     if reason is not None:
         output.say(f"note: {reason}")
     elif len(signatures.by_version) > 1 and not _is_same_to_all(signatures, reasons, typed.values):

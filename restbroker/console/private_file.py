@@ -5,6 +5,7 @@ there as a whole or not at all, also when the disk is full: half a secret would 
 """
 
 import os
+import shlex
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,8 +18,16 @@ def write_new(path: Path, text: str) -> None:
     write_pieces(path, [text])
 
 
+def require_folder(path: Path) -> None:
+    """Raises `UsageError` if the folder that the file would be in does not exist."""
+    if not path.parent.exists():
+        cure = f"Make it first: mkdir -p {shlex.quote(str(path.parent))}"
+        raise UsageError(f"{path} cannot be written: its folder does not exist.", cure)
+
+
 def write_pieces(path: Path, texts: Iterable[str]) -> None:
     """As `write_new`, of pieces; what ends them early leaves no file."""
+    require_folder(path)
     try:
         handle, name = tempfile.mkstemp(prefix=".restbroker-", dir=path.parent)
         beside = Path(name)

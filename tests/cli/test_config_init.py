@@ -135,6 +135,18 @@ def test_nothing_is_overwritten_and_nothing_is_half_done(tmp_path: Path) -> None
         (tmp_path / name).unlink()
 
 
+def test_a_folder_that_is_not_there_is_named_before_anything_is_asked(tmp_path: Path) -> None:
+    for words in ([], ["--yes"], ["--queue", "q"]):
+        done = run(["config", "init", "etc/a b/env.json", *words], directory=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "etc/a b/env.json cannot be written: its folder does not exist." in done.stderr
+        assert "mkdir -p 'etc/a b'" in done.stderr
+    with dialogue(["config", "init", "etc/env.json"], tmp_path) as talk:
+        talk.until("its folder does not exist")
+        assert talk.end() == 2
+    assert "1. Which server" not in talk.shown
+
+
 def test_what_cannot_be_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     refused = {
         ("--server", "sendmail"): "There is no server 'sendmail'.",

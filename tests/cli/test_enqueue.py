@@ -128,6 +128,13 @@ def test_a_secret_in_the_command_line_is_warned_about_but_not_one_from_standard_
     )
 
 
+def test_a_mistyped_argument_is_answered_with_the_near_name_alone_whatever_it_holds(shell: Shell) -> None:
+    done = shell("enqueue", "register", "user=a", "host=h", "passwort=Tr0ub4dor&3")
+    assert done.returncode == 2
+    assert done.stderr.startswith("restbroker: register has no argument 'passwort'; did you mean password?")
+    assert "--bulk" not in done.stderr
+
+
 def test_it_is_noted_when_no_living_process_serves_the_queue(shell: Shell, store: Client) -> None:
     assert "no running process serves the queue rest" in shell("enqueue", "status").stderr
     facts = Facts(1, "host", "boot", "ns", 1, "ejabberd")

@@ -1,9 +1,12 @@
 """Every code that a person can meet is explained: of jobs, warnings, notes on the configuration, findings, lines."""
 
 import ast
+import shlex
 from collections.abc import Iterator
 
 from restbroker.console import codes
+from tests.docs.transcripts import recipes
+from tests.support.process import run_here
 from tools.pages import ROOT
 
 # Which argument of what is a code; what is no text there is passed on by one that got it so.
@@ -19,6 +22,12 @@ def test_each_code_that_is_made_is_explained_and_no_other() -> None:
     assert made - explained - {""} == set()
     every = "".join(sources)
     assert {code for code in explained if f'"{code}"' not in every} == set()
+
+
+def test_the_page_of_the_command_line_shows_what_is_printed() -> None:
+    (recipe,) = recipes(ROOT / "docs" / "cli.md")
+    for step in recipe.steps:
+        assert run_here(shlex.split(step.typed)[1:]).stdout == step.printed
 
 
 def made_in(tree: ast.Module) -> Iterator[str]:
