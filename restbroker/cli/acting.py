@@ -28,6 +28,8 @@ from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import size
 
+__all__ = ["Action", "How", "act"]
+
 _DONE: Final[dict[Verb, str]] = {
     "retry": "retried",
     "delete": "deleted",

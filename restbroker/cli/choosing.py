@@ -5,16 +5,18 @@ Always holds: it is said in exactly one way; nobody means all by leaving somethi
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from restbroker.console import completion, panels
 from restbroker.errors import UsageError
-from restbroker.operate import where as rule
-from restbroker.operate.act import Chosen
-from restbroker.operate.known import Known
 from restbroker.store.keys import SortedSet
+
+if TYPE_CHECKING:  # a list without conditions does without them
+    from restbroker.operate.act import Chosen
+    from restbroker.operate.known import Known
+    from restbroker.operate.where import Where
 
 Jids = Annotated[list[str] | None, typer.Argument(metavar="[JID]...", help="Job ids.", autocompletion=completion.jids)]
 WhereOption = Annotated[
@@ -103,8 +105,12 @@ def within(
     `bounds`: `--since` and `--until`; `ages`: `--older-than` and `--newer-than`. A parked job's time is when it was
     parked, a retry's when it first failed, and a scheduled one's when it is due: it has no age. Raises `UsageError`.
     """
-    field, now_s = _TIMES[zset], time.time()
     found = [*(typed or ())]
+    if not any((*bounds, *ages)):
+        return found
+    from restbroker.operate import where as rule
+
+    field, now_s = _TIMES[zset], time.time()
     for option, value in zip(("--since", "--until"), bounds, strict=True):
         if value is not None and not value.strip(" +-")[:1].isalnum():
             raise UsageError(
@@ -127,15 +133,19 @@ def within(
     return found
 
 
-def conditions(typed: Sequence[str] | None, zset: SortedSet, known: Known) -> rule.Where:
+def conditions(typed: Sequence[str] | None, zset: SortedSet, known: "Known") -> "Where":
     """What was typed behind `--where`. Raises `UsageError`."""
+    from restbroker.operate import where as rule
+
     return rule.read(typed or (), time.time(), ahead=zset != "dead", hidden=known.hidden)
 
 
 def chosen(
-    jids: Sequence[str] | None, typed: Sequence[str] | None, *, everything: bool, zset: SortedSet, known: Known
-) -> Chosen:
+    jids: Sequence[str] | None, typed: Sequence[str] | None, *, everything: bool, zset: SortedSet, known: "Known"
+) -> "Chosen":
     """The jobs that are meant. Raises `UsageError` unless it is said in exactly one way."""
+    from restbroker.operate.act import Chosen
+
     where = conditions(typed, zset, known)
     if [bool(jids), bool(where), everything].count(True) != 1:
         raise UsageError(

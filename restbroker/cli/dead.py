@@ -14,7 +14,6 @@ from restbroker.console import completion, jobs, output, panels
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.who import who
 from restbroker.operate.connect import open_store
-from restbroker.operate.trimmed import restore, trimmed
 
 app = typer.Typer(add_completion=False)
 add_verbs(app, "dead")
@@ -78,6 +77,8 @@ def dead(
 
 
 def _restore(settings: Config, jid: str, why: str) -> None:
+    from restbroker.operate.trimmed import restore
+
     with open_store(settings) as client:
         restore(client, jid, who(), why)
     output.say(f"{jid} is in the dead set again. It may have run since it was parked: restbroker explain {jid}")
@@ -85,6 +86,8 @@ def _restore(settings: Config, jid: str, why: str) -> None:
 
 
 def _show_trimmed(settings: Config, limit: int, *, as_json: bool) -> None:
+    from restbroker.operate.trimmed import trimmed
+
     with open_store(settings) as client:
         found = trimmed(client, limit, jobs.tokens(settings))
     jobs.write(found, as_json=as_json)

@@ -1,16 +1,16 @@
 """The verbs of `dead`, `retries` and `scheduled`: list, show, retry, delete, kill, reschedule, move.
 
-Each of the three modules makes its commands here. Always holds: a verb means the same for every set.
+Each of the three modules makes its commands here. Always holds: a verb means the same for every set; what a verb needs
+is imported when it runs, for most often the jobs are only listed.
 """
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import attrs
 import typer
 
-from restbroker.cli import choosing, entries
-from restbroker.cli.acting import How, act
+from restbroker.cli import choosing
 from restbroker.cli.choosing import (
     AllOption,
     DryRunOption,
@@ -34,12 +34,12 @@ from restbroker.console.jobs import LimitOption
 from restbroker.console.times import at_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
-from restbroker.operate import find
-from restbroker.operate.act import VERBS, Action
 from restbroker.operate.connect import open_store
-from restbroker.operate.entry import Entry
-from restbroker.operate.known import Known, known
 from restbroker.store.keys import SortedSet
+
+if TYPE_CHECKING:
+    from restbroker.cli.acting import Action, How
+    from restbroker.operate.entry import Entry
 
 InOption = Annotated[str | None, typer.Option("--in", help="After this time, e.g. 5m.", rich_help_panel=panels.WHAT)]
 AtOption = Annotated[
@@ -72,7 +72,7 @@ def add_verbs(app: typer.Typer, zset: SortedSet) -> None:
     _add_delete(app, zset)
     _add_reschedule(app, zset)
     _add_move(app, zset)
-    if "kill" in VERBS[zset]:
+    if zset != "dead":
         _add_kill(app, zset)
 
 
@@ -80,6 +80,10 @@ def listing(
     settings: Config, zset: SortedSet, *, where: list[str] | None, limit: int, after: str | None, as_json: bool
 ) -> None:
     """Shows at most `limit` jobs for which the conditions hold, and says where to go on."""
+    from restbroker.cli import entries
+    from restbroker.operate import find
+    from restbroker.operate.known import known
+
     knows = known(settings)
     conditions = choosing.conditions(where, zset, knows)
     found: list[Entry] = []
@@ -129,6 +133,10 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
     @app.command()
     def show(ctx: typer.Context, jid: JidWord, config: ConfigOption = None, json: JsonOption = False) -> None:
         """Show one job, with its arguments (secrets masked) and its last tries."""
+        from restbroker.cli import entries
+        from restbroker.operate import find
+        from restbroker.operate.known import known
+
         settings = settings_of(ctx, config)
         with open_store(settings) as client:
             entry = find.one(client, zset, jid, known(settings))
@@ -161,6 +169,8 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Run jobs now: each goes to its queue. It costs them no try."""
+        from restbroker.cli.acting import Action, How
+
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues)
         meant = within(where, zset, (since, until), (older_than, newer_than))
@@ -186,6 +196,8 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Delete jobs: they never run."""
+        from restbroker.cli.acting import Action, How
+
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("delete", who(), why=why)
         meant = within(where, zset, (since, until), (older_than, newer_than))
@@ -211,6 +223,8 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Put jobs into the dead set: they run only when somebody retries them."""
+        from restbroker.cli.acting import Action, How
+
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("kill", who(), why=why)
         meant = within(where, zset, (since, until), (older_than, newer_than))
@@ -240,6 +254,8 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Give jobs another time to run; parked ones then wait among the retries."""
+        from restbroker.cli.acting import Action, How
+
         moment_s = at_s(delay, at)
         if moment_s is None:
             raise UsageError("It is not said for when.", "Add --in 5m, or --at 2030-01-31T08:00+01:00.")
@@ -274,6 +290,8 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Give jobs another queue. They stay in the set: a retry, or their time, then leads them there."""
+        from restbroker.cli.acting import Action, How
+
         settings = settings_of(ctx, config)
         if queue not in settings.queues and not foreign_queues:
             served = ", ".join(settings.queues)
@@ -297,14 +315,17 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
 def _act(
     settings: Config,
     zset: SortedSet,
-    action: Action,
+    action: "Action",
     jids: list[str] | None,
     where: list[str] | None,
     *,
     everything: bool,
-    how: How,
+    how: "How",
 ) -> None:
-    knows: Known = known(settings)
+    from restbroker.cli.acting import act
+    from restbroker.operate.known import known
+
+    knows = known(settings)
     chosen = choosing.chosen(jids, where, everything=everything, zset=zset, known=knows)
     act(settings, zset, action, chosen, knows, how)
 

@@ -20,11 +20,11 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Final, Literal
 
 from restbroker.config.key import Kinds, Members
-from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.job.command import Catalogue
 
-if TYPE_CHECKING:  # pushing a job does without them, and without Trio
+if TYPE_CHECKING:  # pushing a job does without most of them, and without Trio
+    from restbroker.config.target import Target
+    from restbroker.job.command import Catalogue
     from restbroker.servers.allowed import Allowed
     from restbroker.servers.contract import Connector, Logins, Ports
     from restbroker.servers.ctl import Manner
@@ -55,13 +55,13 @@ def kinds() -> Mapping[str, Members]:
     return Kinds(_FOLDERS)
 
 
-def catalogue(kind: str, version: str | None = None) -> Catalogue:
+def catalogue(kind: str, version: str | None = None) -> "Catalogue":
     """The commands of this version of a server; of the newest that is known for None. Raises `ConfigError`."""
     found: Catalogue = _part(kind, "catalogue").for_version(version)
     return found
 
 
-def catalogue_of(target: Target, found: str | None, endpoint: str = "") -> Catalogue:
+def catalogue_of(target: "Target", found: str | None, endpoint: str = "") -> "Catalogue":
     """The commands of a target: of its configured version, else of `found`, which a running process saw there.
 
     `endpoint` counts where its path chooses another version of the interface (ejabberd's `register/v1`).
@@ -70,7 +70,7 @@ def catalogue_of(target: Target, found: str | None, endpoint: str = "") -> Catal
     return commands
 
 
-def candidates_of(target: Target, found: str | None, endpoint: str = "") -> tuple[Catalogue, ...]:
+def candidates_of(target: "Target", found: str | None, endpoint: str = "") -> "tuple[Catalogue, ...]":
     """What the server of this target may take, oldest first, for whoever tells a person what it takes.
 
     One catalogue where its version is known: the one that a running process `found`, else the configured one. Several
@@ -82,7 +82,7 @@ def candidates_of(target: Target, found: str | None, endpoint: str = "") -> tupl
     return possible
 
 
-def candidates(kind: str, version: str | None) -> tuple[Catalogue, ...]:
+def candidates(kind: str, version: str | None) -> "tuple[Catalogue, ...]":
     """The same of a kind, without a target."""
     if kind not in _WITH_VERSIONS:
         return (catalogue(kind, version),)
@@ -96,13 +96,13 @@ def requests(kind: str) -> Mapping[str, str]:
     return found
 
 
-def open_connector(target: Target, ports: "Ports") -> "Connector":
+def open_connector(target: "Target", ports: "Ports") -> "Connector":
     """The connector of this target; nothing is sent yet. Raises `ConfigError`."""
     connector: Connector = _part(target.kind, "connector").open_connector(target, ports)
     return connector
 
 
-def open_logins(target: Target, ports: "Ports") -> "Logins":
+def open_logins(target: "Target", ports: "Ports") -> "Logins":
     """The logins of this target's users; nothing is sent yet. Raises `ConfigError` for a kind that has none."""
     if target.kind not in _WITH_LOGINS:
         kinds = ", ".join(sorted(_WITH_LOGINS))
@@ -119,13 +119,13 @@ def manner(kind: str) -> "Manner | None":
     return found
 
 
-async def check(target: Target) -> "list[Finding]":
+async def check(target: "Target") -> "list[Finding]":
     """Looks at this target and changes nothing there. What a person can act on is a finding. Safe to cancel."""
     findings: list[Finding] = await _part(target.kind, "check").check(target)
     return findings
 
 
-def suggest(target: Target, allowed: "Allowed") -> str | None:
+def suggest(target: "Target", allowed: "Allowed") -> str | None:
     """What the server's own configuration should say, so that it allows this and no more: lines to be copied there,
     with comments of the server's form. None: there is nothing to say. No secret is in it, and no server is asked.
     """
