@@ -15,6 +15,7 @@ from restbroker import __version__
 from restbroker.cli import examples
 from restbroker.console import panels
 from restbroker.console.exits import MEANINGS
+from restbroker.console.lists import Group
 
 # Older releases of Typer take them from click, newer ones bring their own: no name is public in all of them.
 _Context = Any
@@ -63,7 +64,7 @@ A command is a module of this folder, with `_` in place of `-`.
 COMMANDS: Final = {name: line for panel in PANELS.values() for name, line in panel.items()}
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(Group):
     """A group whose commands are stand-ins with a name and a help line until one of them is resolved."""
 
     def list_commands(self, ctx: _Context) -> list[str]:  # noqa: ARG002  the overridden method's signature

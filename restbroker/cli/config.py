@@ -19,12 +19,15 @@ from restbroker.config.setup import REDIS
 from restbroker.console import output
 from restbroker.console.asking import YesOption
 from restbroker.console.configured import ConfigOption, JsonOption, loaded, tell_notes
+from restbroker.console.lists import Verbs
 from restbroker.console.private_file import write_new
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, show or describe the configuration file.")
+app = typer.Typer(
+    cls=Verbs, add_completion=False, no_args_is_help=True, help="Make, show or describe the configuration file."
+)
 
 
 @app.command()
@@ -44,7 +47,7 @@ def init(
     stats: Annotated[bool | None, typer.Option(help="Serve the web pages, on loopback.", show_default=False)] = None,
     yes: YesOption = False,
 ) -> None:
-    """Make a configuration: by five questions on a terminal, or by options. Never overwrites a file.
+    """Make a configuration by five questions, or by options. Never overwrites a file.
 
     Beside it, in files of their own, are the secrets: a new token, and the passwords. All are for your eyes only (mode
     0600). With --yes nothing is asked: what no option says is as by default. Without options and a terminal, it makes a

@@ -12,10 +12,11 @@ from restbroker.cli.set_verbs import Asked, add_verbs, listing
 from restbroker.config.core import Config
 from restbroker.console import completion, jobs, output, panels
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.lists import Verbs
 from restbroker.console.who import who
 from restbroker.operate.connect import open_store
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(cls=Verbs, add_completion=False)
 add_verbs(app, "dead")
 
 TrimmedOption = Annotated[

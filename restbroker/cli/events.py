@@ -10,12 +10,13 @@ import typer
 
 from restbroker.console import completion, output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.lists import Verbs
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
 from restbroker.operate.events import Seen, Tail
 from restbroker.operate.names import require
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Watch what servers tell of.")
+app = typer.Typer(cls=Verbs, add_completion=False, no_args_is_help=True, help="Watch what servers tell of.")
 
 _LOOK_EVERY_S: Final = 0.25
 SourceOption = Annotated[

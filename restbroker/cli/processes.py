@@ -43,10 +43,10 @@ def processes() -> None:
 
 @app.command("list")
 def list_processes(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Show restbroker's processes, and Ruby's Sidekiq, on this Redis; with their jobs in hand, without arguments.
+    """Show the processes on this Redis, and their jobs in hand.
 
-    In a pipe each line is: name, version, running or quiet, jobs in hand, how many at once, memory (KiB), start (UTC),
-    time since the last sign of life (seconds), targets, queues.
+    Ruby's Sidekiq is among them. In a pipe each line is: name, version, running or quiet or silent, jobs in hand, how
+    many at once, memory (KiB), start (UTC), time since the last sign of life (seconds), targets, queues.
     """
     settings = quietly(config)
     with open_store(settings) as client:
@@ -115,7 +115,7 @@ def cancel(
     yes: YesOption = False,
     dry_run: steering.DryRunOption = False,
 ) -> None:
-    """End the delivery of a job that a process of restbroker has in hand, and park it. It may have run nevertheless."""
+    """End the delivery of a job in hand, and park it. It may have run nevertheless."""
     settings = quietly(config)
     with open_store(settings) as client:
         secrets = tokens(settings)
@@ -195,9 +195,8 @@ def _asked(verb: str, chosen: Sequence[Process], *, dry_run: bool) -> dict[str, 
 def _facts(one: Process) -> Iterator[Sequence[str]]:
     """For people."""
     yield "program", " ".join(word for word in (one.version or "", f"[{one.tag}]" if one.tag else "") if word) or "-"
-    # Of one that was killed there is still the record for a minute.
     heard = "" if one.beat_age_s is None else f", last heard of {one.beat_age_s:.1f} s ago"
-    yield "state", f"{'quiet' if one.quiet else 'running'}{heard}"
+    yield "state", f"{one.state}{heard}"
     if one.targets:
         yield "targets", steering.listed(one.targets)
     yield "queues", steering.listed(one.queues)
@@ -224,7 +223,7 @@ def _row(one: Process) -> tuple[str, ...]:
     return (
         one.name,
         one.version or "-",
-        "quiet" if one.quiet else "running",
+        one.state,
         str(one.in_hand),
         str(one.concurrency),
         steering.number(one.rss_kib),

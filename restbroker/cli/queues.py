@@ -42,7 +42,7 @@ def queues() -> None:
 
 @app.command("list")
 def list_queues(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Show every queue: what waits, for how long, who serves it and who paused it.
+    """Show every queue: what waits, who serves it and who paused it.
 
     In a pipe each line is: name, jobs waiting, how long the next one has been (seconds), open or paused, by whom, for
     how many seconds more, why, targets, processes.
@@ -69,7 +69,7 @@ def peek(
     limit: LimitOption = 20,
     json: JsonOption = False,
 ) -> None:
-    """Show the jobs that wait in a queue, the next one to be taken first. Arguments and tokens are not shown.
+    """Show the jobs that wait in a queue, next one first. Arguments and tokens are not shown.
 
     In a pipe each line is: place (0 is next), how long it has been waiting (seconds), job id, command. With --where it
     shows the jobs for which all conditions hold, in the columns of `dead list`.

@@ -19,9 +19,9 @@ def serve(
     stats: Annotated[bool, typer.Option("--stats", help="Serve the web pages and /metrics as well.")] = False,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
 ) -> None:
-    """Serve rosters to Prosody until SIGTERM or Ctrl-C, and deliver nothing.
+    """Serve rosters to Prosody, and deliver nothing.
 
-    What is served where is said by Roster in the configuration. SIGHUP loads it anew.
+    It ends with SIGTERM or Ctrl-C. What is served where is said by Roster in the configuration. SIGHUP loads it anew.
     """
     found = loaded(config)
     if found.config.roster is None:

@@ -9,8 +9,9 @@ from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, Until
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
 from restbroker.console import jobs
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.lists import Verbs
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(cls=Verbs, add_completion=False)
 add_verbs(app, "schedule")
 
 

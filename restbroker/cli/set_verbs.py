@@ -132,7 +132,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
 
     @app.command()
     def show(ctx: typer.Context, jid: JidWord, config: ConfigOption = None, json: JsonOption = False) -> None:
-        """Show one job, with its arguments (secrets masked) and its last tries."""
+        """Show one job and its last tries. Secrets are masked."""
         from restbroker.cli import entries
         from restbroker.operate import find
         from restbroker.operate.known import known
@@ -222,7 +222,7 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Put jobs into the dead set: they run only when somebody retries them."""
+        """Put jobs into the dead set. They run only when somebody retries them."""
         from restbroker.cli.acting import Action, How
 
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
@@ -253,7 +253,7 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Give jobs another time to run; parked ones then wait among the retries."""
+        """Give jobs another time to run. Parked ones then wait among the retries."""
         from restbroker.cli.acting import Action, How
 
         moment_s = at_s(delay, at)

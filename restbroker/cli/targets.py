@@ -39,7 +39,7 @@ def targets() -> None:
 
 @app.command("list")
 def list_targets(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Show every target over all processes: its gate, pauses, limits, latencies and outcomes.
+    """Show every target with its gate, limits, latencies and outcomes.
 
     In a pipe each line is: name, gate, reasons of pauses, jobs at work, how many it is given at once, jobs in hand,
     jobs per second, p50, p95 and p99 (ms), delivered, failed, versions, queues, processes, why its gate is closed.
@@ -106,10 +106,11 @@ def probe(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Ask targets now whether they work, and take our login, as a broker asks a closed one. Changes nothing there.
+    """Ask targets now whether they work and take our login. Changes nothing there.
 
-    In a pipe each line is: name, ok or denied or unwell or unreachable, version, how long it took (ms), what it said,
-    what to do. Ends with 0 if all are ok, 4: one refuses the login, 5: one cannot be reached, 1: one does not work.
+    A broker asks a target whose gate is closed in the same way. In a pipe each line is: name, ok or denied or unwell or
+    unreachable, version, how long it took (ms), what it said, what to do. Ends with 0 if all are ok, 4: one refuses the
+    login, 5: one cannot be reached, 1: one does not work.
     """
     import trio
 

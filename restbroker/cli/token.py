@@ -16,10 +16,13 @@ from restbroker.config.core import Config
 from restbroker.config.tokens import Token
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.lists import Verbs
 from restbroker.console.private_file import write_new
 from restbroker.job.json_types import Json
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make a token, or list those of the configuration.")
+app = typer.Typer(
+    cls=Verbs, add_completion=False, no_args_is_help=True, help="Make a token, or list those of the configuration."
+)
 
 _SECRET_BYTES = 32
 _UNKNOWN = "(unknown)"
@@ -33,9 +36,9 @@ def new(
     name: NameWord = "app",
     file: Annotated[Path | None, typer.Option(help="Write it there (mode 0600), and print nothing.")] = None,
 ) -> None:
-    """Make a secret of 32 random bytes and print it, or write it to a file. Never overwrites one.
+    """Make a secret of 32 random bytes. Never overwrites a file.
 
-    What to put into the configuration is said on stderr.
+    It is printed, or written to a file. What to put into the configuration is said on stderr.
     """
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     if file is None:
@@ -54,7 +57,7 @@ def list_tokens(
     limit: Annotated[int, typer.Option(help="How many jobs to look at in each queue.", min=1)] = 10_000,
     json: JsonOption = False,
 ) -> None:
-    """Show each token: what it allows, its last use, and how many waiting jobs carry it. Never a secret.
+    """Show each token: what it allows, its last use, and its waiting jobs. Never a secret.
 
     Jobs are those in the configured queues, and those in `retry` and `schedule` that go there. Those with an unknown
     token would be parked. In a pipe each line is: name, allow, hosts, targets, queues, signed, secrets, last use

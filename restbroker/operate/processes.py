@@ -6,6 +6,7 @@ process takes them as if Sidekiq Web had asked; jobs in hand are shown without a
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from typing import Final, Literal
 
 import attrs
 
@@ -27,6 +28,8 @@ _NAMES = ("display_class", "wrapped", "class")
 _WORD_LIMIT = 120
 _LARGEST = 10**15
 """What is higher is none of the numbers that processes tell of themselves."""
+_SILENT_S: Final = {True: 15.0, False: 30.0}
+"""Three records of ours (True), or of Ruby's, that did not come: Redis keeps that of a killed process for a minute."""
 _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 
 
@@ -69,6 +72,13 @@ class Process:
     targets: tuple[str, ...]
     queues: tuple[str, ...]
     jobs: tuple[InHand, ...] = attrs.field(repr=False)
+
+    @property
+    def state(self) -> Literal["running", "quiet", "silent"]:
+        """Silent: it was killed, or hangs, or cannot reach Redis."""
+        if (self.beat_age_s or 0.0) > _SILENT_S[self.is_restbroker]:
+            return "silent"
+        return "quiet" if self.quiet else "running"
 
 
 def processes(

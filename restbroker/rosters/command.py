@@ -68,8 +68,9 @@ def roster() -> None:
 
 @app.command("list")
 def list_rosters(config: ConfigOption = None, limit: LimitOption = 100, json: JsonOption = False) -> None:
-    """Show who has a roster, with how many contacts, and whether Prosody has yet to be told of a change.
+    """Show who has a roster, and with how many contacts.
 
+    Of each it says whether Prosody has yet to be told of a change.
     In a pipe each line is: user, contacts, version, bytes, state, for how long a change has been waiting (seconds).
     """
     with opened(config, only_looks=True) as desk:

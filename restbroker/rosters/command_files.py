@@ -55,7 +55,7 @@ def import_(
     dry_run: steering.DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Write rosters of many users from a file, or from a running ejabberd.
+    """Write rosters of many users from a file or a running ejabberd.
 
     Each user's roster is written as a whole, or not at all where anything of it is wrong; then this ends with 7. The
     same import again does no harm.
@@ -92,9 +92,10 @@ def export(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write all rosters to a file, which only you may read, or to stdout.
+    """Write all rosters to a file or to stdout.
 
-    Where a named user has no roster this ends with 7, and with 1 where none of them has one.
+    Only you may read the file. Where a named user has no roster this ends with 7, and with 1 where none of them has
+    one.
     """
     form = _format(file, format_)
     with opened(config, only_looks=True) as desk, told():

@@ -57,6 +57,32 @@ def test_a_wrong_number_of_processes_is_blamed_on_the_flag_and_not_on_the_file()
         assert "cannot be used" not in done.stderr
 
 
+def test_an_option_in_front_of_its_command_is_told_where_it_belongs() -> None:
+    rows: list[tuple[str, str]] = [
+        ("--config F stats", "restbroker stats --config …"),
+        ("--config=F dead list", "restbroker dead --config …"),
+        ("--json --watch stats", "restbroker stats --watch"),
+        ("queues --config F pause rest", "restbroker queues pause --config …"),
+        ("dead --config F --yes retry x", "restbroker dead retry --yes"),
+    ]
+    for line, cure in rows:
+        done = run(line.split())
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.endswith(f"\nPut it behind: {cure}\n")
+
+
+def test_a_verb_that_does_not_exist_is_answered_with_the_nearest_or_with_all() -> None:
+    rows: list[tuple[str, str]] = [
+        ("queues show", "Known are clear, list, pause, peek, resume."),
+        ("dead sho", "Did you mean show?"),
+        ("config foo", "Known are init, schema, show."),
+    ]
+    for line, cure in rows:
+        done = run(line.split())
+        assert (done.returncode, done.stdout) == (2, "")
+        assert cure in done.stderr
+
+
 def test_output_to_a_reader_that_went_away_ends_without_a_traceback() -> None:
     read, write = os.pipe()
     os.close(read)
