@@ -208,7 +208,7 @@ lint: $(VENV)/.dev ## Check style, types and who imports whom
 	@printf "$(BIN)/mypy "; $(DOTS) $(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample and the codes of explain-error anew
+reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample and the tables of codes anew
 	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.servers import registry; \
 		from restbroker.servers.api import reference as commands; \
 		from restbroker.events import registry as sources; \

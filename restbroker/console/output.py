@@ -4,7 +4,6 @@ Used by every command. Always holds: no control character of a server's text rea
 """
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,15 +22,18 @@ def data(text: str) -> None:
 
 def as_json(value: object) -> None:
     """Prints a value as JSON, indented on a terminal and on one line otherwise; what is not seen as an escape."""
-    _out_json(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    _out_json(value, indent=2 if sys.stdout.isatty() else None)
 
 
 def json_line(value: object) -> None:
     """Prints a value as JSON on one line, also on a terminal: one of many."""
-    _out_json(json.dumps(value, ensure_ascii=False))
+    _out_json(value, indent=None)
 
 
-def _out_json(text: str) -> None:
+def _out_json(value: object, indent: int | None) -> None:
+    import json
+
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
     # json.dumps has an escape for all that is not seen, but for DEL.
     _out("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1].replace("\x7f", "\\u007f") for c in text))
 

@@ -1,5 +1,5 @@
 """The events that rooms report. Sinks (`telemetry.log`, the stats of a process) turn them into lines and figures.
-What the classes' docstrings say stands in docs/telemetry.md, for who reads the log.
+`log_events` says what the lines mean, for those who read the log.
 
 Always holds: `report` is synchronous, never blocks and never raises; no event holds a secret or a message's text.
 """
@@ -87,7 +87,7 @@ class StoreLost:
 
 @attrs.frozen
 class StoreLostOtherwise:
-    """Or an outage of Redis goes on for another reason."""
+    """An outage of Redis goes on for another reason."""
 
     message: str
     for_s: float
@@ -102,20 +102,20 @@ class StoreBack:
 
 @attrs.frozen
 class StoreRewrite:
-    """This process asked Redis to write its append-only file again ([why](guarantees.md#a-power-loss-of-redis))."""
+    """This process asked Redis to write its append-only file again."""
 
 
 @attrs.frozen
 class IdentityFenced:
-    """This process [lost its identity](operations.md#a-process-that-lost-its-identity), and goes on with another."""
+    """This process lost its identity, and goes on with another."""
 
     identity: str
 
 
 @attrs.frozen
 class JobsRecovered:
-    """[Jobs of a dead process](operations.md#jobs-of-a-dead-process): most went back to their queues, `maybe_run` may
-    have been sent, `parked` were about to be sent under `AtMostOnce`, or are `Poison`, and are in the dead set.
+    """Jobs of a dead process: most went back to their queues, `maybe_run` may have been sent, `parked` were about to be
+    sent under `AtMostOnce`, or are `Poison`, and are in the dead set.
     """
 
     identity: str
@@ -126,7 +126,7 @@ class JobsRecovered:
 
 @attrs.frozen
 class JobDied:
-    """Also each job of a dead process that was parked, since it must not run again."""
+    """A job of a dead process was parked, since it must not run again."""
 
     code: str
     command: str | None
@@ -263,12 +263,7 @@ class SourceOpened:
 
 @light
 class EventHandled:
-    """A server told of something: `accepted` (Redis has its job), `redelivered` (the same, where RabbitMQ had given it
-    to somebody before, who perhaps made a job of it too), `duplicate`, `own` (this broker sent it) or `ignored`
-    (dropped, as configured), `refused` (a question that nobody answers), `malformed`, `too_large`, `unauthorized`,
-    `busy` (too many at once), `unavailable` (Redis did not take it) or `failed` (a bug). All but the first five are
-    told to the server. `took_s`: until a server that waits was answered, of these five.
-    """
+    """A server told of something; `log_events` has the outcomes. `took_s`: until a server that waits was answered."""
 
     source: str
     outcome: str
@@ -277,7 +272,7 @@ class EventHandled:
 
 @attrs.frozen
 class Warned:
-    """Something an operator should know: [its code](operations.md#warnings-in-the-log) says what to do."""
+    """Something an operator should know: its code says what to do."""
 
     code: str
     message: str

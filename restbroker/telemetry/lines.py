@@ -1,7 +1,7 @@
 """Events as what a log line says, without saying how it is written.
 
-Called by `telemetry.log`, and by `telemetry.reference` for docs/telemetry.md, which takes what the docstrings here and
-in `telemetry.events` say. Always holds: every event has exactly one line.
+Called by `telemetry.log`, and by `telemetry.reference` for docs/telemetry.md; `log_events` says what each line means.
+Always holds: every event has exactly one line.
 """
 
 from collections.abc import Mapping

@@ -1,11 +1,10 @@
 """What is written about metrics and lines of the log, made from their definitions: docs/telemetry.md.
 
-`make reference` writes it. Always holds: a test compares the page with this. A line's level and fields are those of
-lines that are made here, of events with every combination of what decides; what it means is its class' docstring.
+`make reference` writes it. Always holds: a test compares the page with this. A line's levels and fields are those of
+lines that are made here, of events with every combination of what decides; `log_events` says what it means.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin, get_type_hints
@@ -16,6 +15,7 @@ from restbroker.telemetry import lines
 from restbroker.telemetry.events import GateClosed, JobFinished, OneEvent
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.lines import Line
+from restbroker.telemetry.log_events import LOG_EVENTS
 from restbroker.telemetry.metrics import PROCESS, REDIS, Metric
 
 _METRICS = """\
@@ -91,33 +91,38 @@ def _metric(metric: Metric) -> str:
 
 def _rows() -> Iterator[str]:
     """One for each name of a line."""
-    found: dict[str, list[tuple[Line, str]]] = {}
-    for made, meaning in (*_of_the_log(), *_of_events()):
-        for line in made:
-            found.setdefault(line.event, []).append((line, meaning))
-    for event, told in sorted(found.items()):
-        levels = ", ".join(dict.fromkeys(line.level for line, _ in told))
-        fields = dict.fromkeys(name for line, _ in told for name, value in line.fields.items() if value is not None)
-        yield f"| `{event}` | {levels} | `{' '.join(fields)}` | {' '.join(dict.fromkeys(text for _, text in told))} |\n"
+    for event, made in sorted(made_lines().items()):
+        fields = dict.fromkeys(name for line in made for name, value in line.fields.items() if value is not None)
+        levels, meaning = LOG_EVENTS[event]
+        yield f"| `{event}` | {levels} | `{' '.join(fields)}` | {meaning} |\n"
 
 
-def _of_the_log() -> Iterator[tuple[list[Line], str]]:
+def made_lines() -> Mapping[str, list[Line]]:
+    """Every line that there may be, by its name."""
+    found: dict[str, list[Line]] = {}
+    for line in (*_of_several(), *_of_events()):
+        found.setdefault(line.event, []).append(line)
+    return found
+
+
+def _of_several() -> Iterator[Line]:
     """What `telemetry.log` makes of several events, or of one that goes on."""
     latency = Histogram()
     latency.add([1.0])
-    still = [lines.still(lines.line_of(GateClosed("t", "C", "m", "c", denied=denied)), 60) for denied in (False, True)]
-    yield [lines.job_failed(_JOB)], _said(lines.job_failed)
-    yield [lines.jobs_failed("t", "C", 1)], _said(lines.jobs_failed)
-    yield [lines.warnings("C", 1)], _said(lines.warnings)
-    yield [lines.summary("t", 1, 0, 10.0, latency)], _said(lines.summary)
-    yield [lines.events_heard("s", {"accepted": 1, "duplicate": 1}, 10.0)], _said(lines.events_heard)
-    yield still, _said(lines.still)
+    yield lines.job_failed(_JOB)
+    yield lines.jobs_failed("t", "C", 1)
+    yield lines.warnings("C", 1)
+    yield lines.summary("t", 1, 0, 10.0, latency)
+    yield lines.events_heard("s", {"accepted": 1, "duplicate": 1}, 10.0)
+    yield from (
+        lines.still(lines.line_of(GateClosed("t", "C", "m", "c", denied=denied)), 60) for denied in (False, True)
+    )
 
 
-def _of_events() -> Iterator[tuple[list[Line], str]]:
+def _of_events() -> Iterator[Line]:
     kinds: Iterable[type[Any]] = get_args(OneEvent)
     for kind in kinds:
-        yield [lines.line_of(event) for event in _each(kind)], _said(kind)
+        yield from map(lines.line_of, _each(kind))
 
 
 def _each(kind: type[Any]) -> Iterator[OneEvent]:
@@ -132,8 +137,3 @@ def _values(hint: Any) -> tuple[object, ...]:  # noqa: ANN401 - a type, as it wa
     if get_origin(hint) is tuple:
         return (("x",),)
     return _VALUES.get(hint) or _VALUES[next(one for one in get_args(hint) if one is not type(None))]
-
-
-def _said(about: Callable[..., object]) -> str:
-    """A docstring in one line."""
-    return " ".join((inspect.getdoc(about) or "").split())

@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Iterator
 
 from restbroker.console import codes
+from restbroker.telemetry import reference
+from restbroker.telemetry.log_events import CURES, LOG_EVENTS
 from tests.docs.transcripts import recipes
 from tests.support.process import run_here
 from tools.pages import ROOT
@@ -16,7 +18,9 @@ PLACES |= {"Line": 1, "Finding": 2}
 
 def test_each_code_that_is_made_is_explained_and_no_other() -> None:
     explained = {row["code"] for row in codes.every() if row["what"] != "an exit code"}
-    sources = [file.read_text("utf-8") for file in (ROOT / "restbroker").rglob("*.py")]
+    tables = ROOT / "restbroker" / "console" / "codes"
+    files = [file for file in (ROOT / "restbroker").rglob("*.py") if tables not in file.parents]
+    sources = [file.read_text("utf-8") for file in files if file.name != "log_events.py"]
     made = {code for source in sources for code in made_in(ast.parse(source))}
     # What has no code is shown with the sources alone.
     assert made - explained - {""} == set()
@@ -28,6 +32,12 @@ def test_the_page_of_the_command_line_shows_what_is_printed() -> None:
     (recipe,) = recipes(ROOT / "docs" / "cli.md")
     for step in recipe.steps:
         assert run_here(shlex.split(step.typed)[1:]).stdout == step.printed
+
+
+def test_each_line_of_the_log_is_explained_with_the_levels_that_it_may_have() -> None:
+    made = {name: {line.level for line in lines} for name, lines in reference.made_lines().items()}
+    assert {name: set(event.levels.split(", ")) for name, event in LOG_EVENTS.items()} == made
+    assert {name for names in CURES for name in names.split(", ")} <= set(made)
 
 
 def made_in(tree: ast.Module) -> Iterator[str]:

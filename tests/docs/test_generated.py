@@ -5,7 +5,6 @@ import subprocess
 import tomllib
 
 from restbroker.config import reference as options
-from restbroker.console import codes
 from restbroker.events import registry as sources
 from restbroker.servers import registry
 from restbroker.servers.api import reference as commands
@@ -21,7 +20,7 @@ def test_what_make_reference_and_make_man_write_is_up_to_date() -> None:
         ROOT / "env.json.sample": options.sample_text(),
         ROOT / "docs" / "telemetry.md": telemetry.markdown(),
         ROOT / commands.PAGE: commands.page(),
-        codes.FILE: code_tables.written(),
+        **{ROOT / name: text for name, text in code_tables.pages().items()},
         **{man_pages.FOLDER / name: text for name, text in man_pages.pages().items()},
     }
     assert [str(file) for file, text in made.items() if file.read_text("utf-8") != text] == [], "make reference man"

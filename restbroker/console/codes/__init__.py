@@ -1,0 +1,94 @@
+"""What every code means that a job, the log, a check or an exit names: `explain-error` and completion ask here.
+
+The tables are in the modules beside this one, those of the log's lines in `telemetry.log_events`; the pages get theirs
+from there (`tools.code_tables`). Always holds: it needs no configuration, no Redis and no network.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from posixpath import join, normpath
+from typing import Final, TypedDict
+
+from restbroker.console.codes import check_codes, job_codes, warning_codes
+from restbroker.console.codes.table import Table
+from restbroker.console.exits import MEANINGS, Exit
+from restbroker.telemetry.log_events import CURES, LOG_EVENTS, LogEvent
+
+TABLES: Final[tuple[Table, ...]] = (*job_codes.TABLES, *warning_codes.TABLES, *check_codes.TABLES)
+"""In the order of the pages."""
+_EXIT_CURES: Final[Mapping[int, str]] = {
+    Exit.OK: "Nothing.",
+    Exit.WAITING: "`restbroker explain JID` tells what became of the job.",
+}
+_LINK: Final = r"\[([^\]]*)\]\(([^)\s]*)\)"
+
+
+class Explained(TypedDict):
+    """`what` it is a code of, its `meaning`, what to do (`cure`), and the `page` with more."""
+
+    code: str
+    what: str
+    meaning: str
+    cure: str
+    page: str
+
+
+def every() -> list[Explained]:
+    """All of them, in the order of the pages; a code of several places has one for each."""
+    return list(_explained(None))
+
+
+def names() -> list[str]:
+    """Each code once, in the alphabet's order."""
+    of_tables = {name for table in TABLES for names in table.rows for name in names.split(", ")}
+    return sorted({*of_tables, *LOG_EVENTS, *(f"{code:d}" for code in MEANINGS)}, key=str.casefold)
+
+
+def beginning(letters: str) -> list[str]:
+    """The codes that begin like this, in capital letters or not."""
+    return [name for name in names() if name.casefold().startswith(letters.casefold())]
+
+
+def found(code: str) -> list[Explained]:
+    """What is known of this code; capital letters may be left out."""
+    return list(_explained(code.casefold()))
+
+
+def _explained(wanted: str | None) -> Iterator[Explained]:
+    for table in TABLES:
+        for codes, row in table.rows.items():
+            for code in codes.split(", "):
+                if wanted in (None, code.casefold()):
+                    yield _row(code, table.what, row.meaning, row.cure, table.page)
+    for name, event in LOG_EVENTS.items():
+        if wanted in (None, name):
+            yield _line(name, event)
+    for number, meaning in MEANINGS.items():
+        if wanted in (None, f"{number:d}"):
+            cure = _EXIT_CURES.get(number, "stderr says why.")
+            yield Explained(code=f"{number:d}", what="an exit code", meaning=meaning, cure=cure, page="docs/cli.md")
+
+
+def _line(name: str, event: LogEvent) -> Explained:
+    cure = next((cure for lines, cure in CURES.items() if name in lines.split(", ")), "Nothing: it only tells.")
+    return _row(name, f"a line of the log ({event.levels})", event.meaning, cure, "docs/telemetry.md")
+
+
+def _row(code: str, what: str, meaning: str, cure: str, page: str) -> Explained:
+    return Explained(code=code, what=what, meaning=_sentence(meaning), cure=_sentence(cure), page=page)
+
+
+def _sentence(markdown: str) -> str:
+    """As text of its own, with a capital letter and a full stop; links as words."""
+    text = (re.sub(_LINK, _named, markdown) if "](" in markdown else markdown).removesuffix(":")
+    begin = text if text.startswith("ejabberd") else text[:1].upper() + text[1:]
+    return begin if begin.endswith((".", "!", "?")) else f"{begin}."
+
+
+def _named(link: re.Match[str]) -> str:
+    """A link as words: `signed jobs (docs/tokens.md)`; the page alone where that is the link's own text."""
+    words, path = link[1], link[2].partition("#")[0]
+    if not path:
+        return words
+    page = normpath(join("docs", path))
+    return page if words.endswith(".md") else f"{words} ({page})"
