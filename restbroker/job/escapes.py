@@ -19,22 +19,25 @@ Places: TypeAlias = list[tuple[int, int, int, int]]
 # What somebody wrote in place of characters: bytes (of a URL, of Python, Lua or Erlang, and Erlang's lists of them), in
 # JSON, Ruby, Erlang, XML and HTML; and UTF-8 that was read as Latin-1.
 _ESCAPED = re.compile(
-    r"""(?P<bytes>(?:%[0-9A-Fa-f]{2})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\[0-9]{3})+)"""
+    r"""(?P<bytes>(?:%[0-9A-Fa-f]{2})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\[0-9]{1,3})+)"""
     r"""|(?P<list><<[0-9]{1,3}(?:,\s*+[0-9]{1,3})*+>>)"""
     r"""|(?P<units>(?:\\u[0-9A-Fa-f]{4})+)|\\[ux]\{(?P<point>[0-9A-Fa-f]{1,6})\}|\\(?P<plain>["'/\\bfnrt])"""
-    r"""|(?P<entity>&(?:\#0{0,20}[0-9]{1,7}|\#[xX]0{0,20}[0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?)"""
+    # Its semicolon may be escaped itself: what is read next.
+    r"""|(?P<entity>&(?:\#0{0,20}[0-9]{1,7}+|\#[xX]0{0,20}[0-9A-Fa-f]{1,6}+|[A-Za-z][A-Za-z0-9]{1,31}+)"""
+    r"""(?:;|(?!%[0-9A-Fa-f]{2}|\\[ux0-9])))"""
     r"""|(?P<misread>[\xc2-\xf4][\x80-\xbf]{1,3})"""
 )
+_NUMBER = re.compile(r"\\[0-9]")
 _PLAIN = dict(zip("\"'/\\bfnrt", "\"'/\\\b\f\n\r\t", strict=True))
 
 
-def decoded(line: str) -> tuple[str, Places]:
-    """The line without escapes, and of each its place there, and in the line."""
+def decoded(line: str, base: int = 8) -> tuple[str, Places]:
+    """The line without escapes, and of each its place there, and in the line. `base`: of bytes that may be octal."""
     parts: list[str] = []
     places = []
     end = size = 0
     for found in _ESCAPED.finditer(line):
-        meaning = _meaning(found)
+        meaning = _meaning(found, base)
         if meaning == found[0]:  # it was none
             continue
         parts += [line[end : found.start()], meaning]
@@ -47,19 +50,27 @@ def decoded(line: str) -> tuple[str, Places]:
 def forms(text: str) -> Iterator[str]:
     """The text, and what it means where it is escaped, up to four times; of a long one only itself."""
     yield text
-    for _ in range(MOST_ROUNDS if len(text) <= MOST_CHARACTERS else 0):
-        meaning, places = decoded(text)
+    if len(text) <= MOST_CHARACTERS:
+        octal = list(_read(text, 8))
+        yield from octal
+        if any(map(_NUMBER.search, (text, *octal))):
+            yield from _read(text, 10)
+
+
+def _read(text: str, base: int) -> Iterator[str]:
+    for _ in range(MOST_ROUNDS):
+        text, places = decoded(text, base)
         if not places:
             return
-        yield (text := meaning)
+        yield text
 
 
-def _meaning(found: re.Match[str]) -> str:
+def _meaning(found: re.Match[str], base: int) -> str:
     text = found[0]
     with contextlib.suppress(ValueError):  # then it is none
         match found.lastgroup:
             case "bytes":
-                return text_of(_bytes(text))
+                return text_of(_bytes(text, base))
             case "list":
                 return text_of(bytes(int(one) for one in text[2:-2].split(",")))
             case "units":
@@ -77,12 +88,12 @@ def _meaning(found: re.Match[str]) -> str:
     return text
 
 
-def _bytes(text: str) -> bytes:
+def _bytes(text: str, base: int) -> bytes:
     if text[:2] == "\\x" or text[0] == "%":
         return bytes.fromhex(text.replace("\\x", "").replace("%", ""))
-    # Lua's are decimal, all others octal.
+    # Lua's are decimal, all others octal; with these digits they are Lua's.
     numbers = text.split("\\")[1:]
-    return bytes(int(one, 10 if set(text) & set("89") else 8) for one in numbers)
+    return bytes(int(one, 10 if set(text) & set("89") else base) for one in numbers)
 
 
 def text_of(raw: bytes) -> str:
