@@ -1,6 +1,6 @@
 """What a server may repeat alone of a secret that is a header's value: without its scheme, or a part of a cookie.
 
-Used by `job.hiding` for the login of a request, and by `job.structured` and `job.redact` for a job's arguments.
+Used by `job.hiding` for the login of a request, and by `job.redact` for a job's arguments.
 """
 
 import base64

@@ -19,7 +19,7 @@ from restbroker.job import escapes, headers
 from restbroker.job.escapes import MOST_CHARACTERS, MOST_ROUNDS
 from restbroker.job.json_types import Json
 from restbroker.job.names import is_secret
-from restbroker.job.spellings import SHORTEST_ANYWHERE, SURROGATE, Spelling, coded, spellings
+from restbroker.job.spellings import FLOAT, SHORTEST_ANYWHERE, SURROGATE, Spelling, coded, spellings
 
 MASK = "***"
 EXCERPT_LIMIT = 500
@@ -43,18 +43,24 @@ _CUT = 1024
 Spelled: TypeAlias = frozenset[Spelling]
 _IN_PIECES = ""
 _SHOWN = "(?!)"
-"""In a pattern's place: any six characters in a row of it are masked, or none that are of this."""
+"""In a pattern's place: any six characters in a row of it are masked, or it is shown where it stands as a word."""
 _OF_TEXTS = (_IN_PIECES, _SHOWN)
 _SHORTEST = 3
 _SHORT = re.compile(r"(?<!\w)(?=\w*\d)\w{3,5}(?!\w)")
 """Shorter words with a digit, as a PIN is, are masked where they stand alone, and so are short lines."""
+_WORD = re.compile(r"(?<!\w)\w{1,5}(?!\w)")
+_EDGE = re.compile(r"(?<!\w)|(?!\w)")
+"""No place within a word."""
 _CODED = re.compile(r"(?i)(?<!\w)(?:basic|apikey) +[a-z0-9+/=]{8,}")
 _NAMES = frozenset(
-    name[at : at + SHORTEST_ANYWHERE]
-    for name in ("password", "secret", "cookie", "credentials", "authorization")
-    for at in range(len(name) - SHORTEST_ANYWHERE + 1)
+    name[start:end]
+    for name in ("passwords", "secrets", "cookies", "credentials", "authorization")
+    for start in range(len(name))
+    for end in range(start + SHORTEST_ANYWHERE, len(name) + 1)
 )
-"""Pieces that are no secret, so that errors may name them."""
+"""No secrets where they stand alone, so that errors may name them."""
+_AROUND = " '\"@/:"
+"""What may stand beside a word that is shown: blanks, quotes, and what parts a JID."""
 _ANYTHING: Spelled = frozenset({("", "(?s:.+)")})
 Hide: TypeAlias = Callable[[str, int], str]
 """Takes secrets out of a text, and cuts it to so many characters."""
@@ -62,12 +68,12 @@ Hide: TypeAlias = Callable[[str, int], str]
 
 @attrs.frozen
 class Text:
-    """A text that names a secret, or several, each on its line; nobody knows where in it that is. `shown`: words that
-    other arguments show.
+    """Texts that name a secret, each on its line; nobody knows where in them that is. `shown`: what else the job shows,
+    each text on its line.
     """
 
     text: str
-    shown: frozenset[str] = frozenset()
+    shown: str = ""
 
     def __len__(self) -> int:
         return len(self.text)
@@ -78,13 +84,16 @@ Secret: TypeAlias = str | Text
 
 @attrs.frozen
 class _Sought:
-    """What is masked: spellings, the longest first, and pieces of six characters of texts."""
+    """What is masked: spellings, the longest first, and pieces of six characters of texts. Of these is `shown`: short
+    words, and pieces, which are there with a line break too where a word begins or ends with them.
+    """
 
     spellings: list[Spelling]
     pieces: frozenset[str]
+    shown: frozenset[str]
 
 
-_NOTHING = _Sought([], frozenset())
+_NOTHING = _Sought([], frozenset(), frozenset())
 
 
 def text(message: str, secrets: Iterable[Secret], limit: int = EXCERPT_LIMIT) -> str:
@@ -202,10 +211,7 @@ def _spans(line: str, hidden: _Sought, rounds: int) -> list[tuple[int, int]]:
     found = [one.span() for pattern in present for one in re.finditer(pattern, line)]
     found += [span for span in _cut_off(line, hidden) if span[0] < span[1]]
     if hidden.pieces:
-        ends = range(SHORTEST_ANYWHERE, len(line) + 1)
-        found += [
-            (end - SHORTEST_ANYWHERE, end) for end in ends if line[end - SHORTEST_ANYWHERE : end] in hidden.pieces
-        ]
+        found += _repeated(line, hidden)
     decoded, places = escapes.decoded(line) if rounds else (line, [])
     if places:
         found += [escapes.place_of(span, places) for span in _spans(decoded, hidden, rounds - 1)]
@@ -237,35 +243,76 @@ def _begun(text: str, spellings: list[str], first: set[str]) -> int:
     return 0
 
 
+def _repeated(line: str, hidden: _Sought) -> Iterator[tuple[int, int]]:
+    """Where six characters in a row or more are of texts, but for words that are shown."""
+    marks = bytearray(len(line))
+    for at, piece in enumerate(_pieces(line)):
+        if piece in hidden.pieces:
+            marks[at : at + SHORTEST_ANYWHERE] = b"x" * SHORTEST_ANYWHERE
+    for start, end in _shown_words(line, hidden.shown):
+        marks[start:end] = bytes(end - start)
+    for found in re.finditer(b"x+", marks):
+        word = line[found.start() : found.end()].strip(_AROUND)
+        is_shown = word in hidden.shown if len(word) < SHORTEST_ANYWHERE else word.lower() in _NAMES
+        if word and not is_shown:
+            yield found.span()
+
+
+def _shown_words(line: str, shown: frozenset[str]) -> Iterator[tuple[int, int]]:
+    """Where whole words are that are whole words of what is shown: "bobsmith", and not in "bobsmith99"."""
+    marks = bytes(piece in shown for piece in _pieces(line))
+    for run in re.finditer(b"\1+", marks):
+        places = range(*run.span())
+        pieces = ((at, line[at : at + SHORTEST_ANYWHERE]) for at in places)
+        start = next((at for at, piece in pieces if _EDGE.match(line, at) and f"\n{piece}" in shown), len(line))
+        ends = ((at + SHORTEST_ANYWHERE, line[at : at + SHORTEST_ANYWHERE]) for at in reversed(places))
+        end = next((at for at, piece in ends if _EDGE.match(line, at) and f"{piece}\n" in shown), 0)
+        if end - start >= SHORTEST_ANYWHERE:
+            yield start, end
+
+
 def _of_text(told: Text) -> Iterator[Spelling]:
-    """What is masked of a text that names a secret: nobody knows where in it that stands."""
+    """What is masked of texts that name a secret: nobody knows where in them that stands."""
     short: set[str] = set()
+    words: set[str] = set()
     for form in chain(*map(escapes.forms, {told.text, SURROGATE.sub("\ufffd", told.text)})):
         short.update(_SHORT.findall(form))
-        short.update(line for line in form.split("\n") if _SHORTEST <= len(line) < SHORTEST_ANYWHERE)
+        lines = form.split("\n")
+        short.update(line for line in lines if _SHORTEST <= len(line) < SHORTEST_ANYWHERE or FLOAT.fullmatch(line))
         short.update(chain.from_iterable(headers.alone(header) for header in _CODED.findall(form)))
+        words.update(_WORD.findall(form))
         # In a form "+" is a blank.
-        for whole in {form, form.replace("+", " "), *coded(form.encode("utf-8", "replace"))}:
-            yield whole, _IN_PIECES
-    if len(short) > MOST_SECRETS:
+        for whole in {form, form.replace("+", " "), form.replace(" ", "+")}:
+            yield from ((one, _IN_PIECES) for one in (whole, *coded(whole.encode("utf-8", "replace"))))
+    shown = (words | short).intersection(_WORD.findall(told.shown) + told.shown.split("\n"))
+    if len(short - shown) > MOST_SECRETS:
         yield from _ANYTHING
         return
-    yield from chain.from_iterable(map(spellings, short - told.shown))
-    yield from ((word, _SHOWN) for word in told.shown)
+    yield from chain.from_iterable(map(spellings, short - shown))
+    yield from ((text, _SHOWN) for text in {told.shown, *shown})
 
 
 @lru_cache(maxsize=8)  # asked two or three times about the same answer
 def _sought(known: Spelled) -> _Sought:
     # Masking a short one first would leave the rest of a longer one that contains it.
     whole = sorted((one for one in known if one[1] not in _OF_TEXTS), key=lambda one: -len(one[0]))
-    sought, shown = (
-        frozenset[str]().union(*(_pieces(text) for text, pattern in known if pattern == marked)) for marked in _OF_TEXTS
-    )
-    return _Sought(whole, sought - shown - _NAMES)
+    pieces = frozenset(chain.from_iterable(_pieces(text) for text, pattern in known if pattern == _IN_PIECES))
+    texts = [text for text, pattern in known if pattern == _SHOWN]
+    return _Sought(whole, pieces, frozenset(texts).union(*(_shown_pieces(text, pieces) for text in texts)))
 
 
-def _pieces(text: str) -> set[str]:
-    return {text[end - SHORTEST_ANYWHERE : end] for end in range(SHORTEST_ANYWHERE, len(text) + 1)}
+def _shown_pieces(text: str, pieces: frozenset[str]) -> Iterator[str]:
+    for at, piece in enumerate(_pieces(text)):
+        if piece in pieces:
+            yield piece
+            if _EDGE.match(text, at):
+                yield f"\n{piece}"
+            if _EDGE.match(text, at + SHORTEST_ANYWHERE):
+                yield f"{piece}\n"
+
+
+def _pieces(text: str) -> Iterator[str]:
+    return (text[at : at + SHORTEST_ANYWHERE] for at in range(len(text) - SHORTEST_ANYWHERE + 1))
 
 
 @lru_cache(maxsize=64)  # a target has one or two, at most some dozen

@@ -6,9 +6,8 @@ names a secret otherwise nothing is shown, and message texts are masked unless t
 """
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain
 
 import attrs
 
@@ -24,9 +23,6 @@ from restbroker.job.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
 _OWN = ("class", "jid", "queue", "retry_queue", "display_class", "error_class", "error_message")
 """Sidekiq's fields of a job that are texts, and no producer's."""
-_WORD = re.compile(r"[^\s@/]+(?:[@/]\S+)?")
-_SHORTEST_WORD = 3
-_MOST_WORDS = 100
 
 
 @attrs.frozen
@@ -121,9 +117,12 @@ class _Collection:
     texts: set[str] = attrs.field(factory=set)
 
     def all(self, shown: Callable[[], Json]) -> frozenset[Secret]:
-        """Return the secrets, and the texts with the words of what is `shown` anyway: errors speak of them."""
-        words = frozenset(_words(shown())) if self.texts else frozenset[str]()
-        return frozenset(chain(self.secrets, (hiding.Text(text, words) for text in self.texts)))
+        """Return the secrets, and the texts, of few with what is `shown` anyway: errors speak of it."""
+        if not self.texts or len(self.texts) > MOST_SECRETS:
+            return frozenset(chain(self.secrets, map(hiding.Text, self.texts)))
+        # To go through a large job once more would take as long as all the rest.
+        words = "\n".join(_texts(shown())) if self.finder.reads_escapes else ""
+        return frozenset({*self.secrets, hiding.Text("\n".join(self.texts), words)})
 
     def arguments(self, values: Mapping[str, Json]) -> None:
         for name, value, is_secret in _members(self.finder, self.spec, values):
@@ -306,11 +305,6 @@ def _texts(value: Json | Mapping[str, Json], *, with_names: bool = False) -> Ite
                 yield str(number)
             case _:
                 pass
-
-
-def _words(shown: Json) -> Iterator[str]:
-    found = chain.from_iterable(_WORD.findall(text) for text in _texts(shown))
-    return islice((word for word in found if len(word) >= _SHORTEST_WORD and MASK not in word), _MOST_WORDS)
 
 
 def _names_a_secret(finder: Finder, value: Json) -> bool:

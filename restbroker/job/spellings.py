@@ -25,6 +25,8 @@ _SHORTEST_BASE64 = 4
 SURROGATE = re.compile("[\ud800-\udfff]")
 Spelling: TypeAlias = tuple[str, str]
 """How a secret may be written, and the pattern that finds it where it is to be masked."""
+FLOAT = re.compile(r"-?[0-9]{1,40}(?=[.eE])(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,4})?")
+_MOST_ZEROS = 400
 # What servers write as numbers in JSON beside what it asks for (Go and Rails, Flask, Gson, others), and in HTML (Rails
 # and Java, PHP, Jinja and Go, Go's templates, ASP.NET).
 _JSON = [{ord(one): f"\\u{ord(one):04x}" for one in written} for written in ("<>&", "<>&'", "<>&'=", "<>&'+")]
@@ -51,6 +53,8 @@ def spellings(secret: str) -> Iterator[Spelling]:
     whole = "{}" if len(secret) >= SHORTEST_ANYWHERE else _WORD
     for spelling in _escaped(secret):
         yield spelling, whole.format(re.escape(spelling))
+    for number in _numbers(secret):
+        yield number, rf"(?<![\w.]){re.escape(number)}(?!\w)"
     forms = {" ".join(secret.split())} - {secret, ""}
     if not secret.isascii():
         forms |= _forms(secret)
@@ -63,6 +67,21 @@ def spellings(secret: str) -> Iterator[Spelling]:
         raws.add(unicodedata.normalize("NFC", secret).encode("latin-1"))
     for spelling in (one for raw in raws for one in coded(raw)):
         yield spelling, re.escape(spelling)
+
+
+def _numbers(secret: str) -> set[str]:
+    """A number with a fraction or exponent, as other languages write it: `1.0e+21` of Ruby is `1e21` or `1.0E21`."""
+    if not FLOAT.fullmatch(secret):
+        return set()
+    from decimal import Decimal  # slow to load, and few secrets are numbers
+
+    number = Decimal(secret)
+    digits, exponent = "".join(map(str, number.as_tuple().digits)).rstrip("0") or "0", number.adjusted()
+    first = f"{'-' if number < 0 else ''}{digits[0]}"
+    plain = {f"{number.normalize():f}", f"{number:f}"} if abs(exponent) < _MOST_ZEROS else set()
+    mantissas = (f"{first}.{digits[1:]}",) if digits[1:] else (first, f"{first}.0")
+    powers = {f"{exponent}", f"{exponent:+}", f"{exponent:+03}"}
+    return plain | {f"{mantissa}{sign}{power}" for mantissa in mantissas for sign in "eE" for power in powers}
 
 
 def _forms(secret: str) -> set[str]:
