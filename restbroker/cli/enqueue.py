@@ -148,12 +148,14 @@ def enqueue(
     """Queue one command for the server and print the job's id; with --wait, print the answer.
 
     Texts become integers and lists where the command takes these. With --bulk there is a job for each row of a file; a
-    command - lets each row name its own. Ends with 0: done; 1: the server said no, or the job was parked; 2: the
-    command line or the configuration is wrong, nothing was queued; 3: Redis is unreachable; 4: refused; 6: the job
-    is queued, but its answer did not come in time or could not be read or printed, so do not push it again:
-    restbroker explain JID tells what became of it; 7: some rows of a file failed; 130: Ctrl-C while waiting, still
-    queued.
+    command - lets each row name its own, and is enough where the rows come by standard input. Ends with 0: done; 1: the
+    server said no, or the job was parked; 2: the command line or the configuration is wrong, nothing was queued; 3:
+    Redis is unreachable; 4: refused; 6: the job is queued, but its answer did not come in time or could not be read or
+    printed, so do not push it again: restbroker explain JID tells what became of it; 7: some rows of a file failed;
+    130: Ctrl-C while waiting, still queued.
     """
+    if command == "-" and bulk is None:
+        bulk = Path("-")
     settings = quietly(config)
     command, given = joined(settings.targets, command, words or [])
     wait_s, due_s = duration_s("--timeout", timeout), at_s(delay, at)

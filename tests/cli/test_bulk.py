@@ -325,6 +325,19 @@ def test_each_row_may_name_its_own_command(shell: Shell, store: Any) -> None:
     assert 'line 4: it names no command in "command".' in done.stderr
 
 
+def test_a_line_in_place_of_the_command_reads_all_rows_by_standard_input(shell: Shell, store: Any) -> None:
+    lines = ['{"command":"kick_user","user":"a","host":"h"}', "no JSON", '{"command":"status"}']
+    done = shell("-", "--json", stdin="\n".join(lines))
+    assert done.returncode == 7
+    found = told(done)
+    assert (found["rows"], found["pushed"], found["rejected"]) == (3, 2, 1)
+    assert "line 2: not JSON" in done.stderr
+    assert [job["display_class"] for job in queued(store)] == ["kick_user", "status"]
+    assert shell("-", stdin=lines[0]).returncode == 0
+    assert shell("-", stdin=lines[0]).returncode == 0
+    assert len(queued(store)) == 4, "the same lines once more are other jobs"
+
+
 def test_where_no_row_can_be_right_nothing_is_pushed(shell: Shell, store: Any) -> None:
     rows: list[tuple[list[str], str, int, str]] = [
         (["register"], "user,host,passwrd\n", 2, "register has no argument 'passwrd'; did you mean password?"),
