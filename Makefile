@@ -119,6 +119,8 @@ versions: $(BIN)/python ## Run `make quick` with the lowest, then with the highe
 	@echo "Installing the highest versions into $(VENV)/highest (a minute or two)"
 	@$(VENV)/highest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable .[demo,amqp]
 	@$(MAKE) --no-print-directory quick VENV=$(VENV)/highest
+	@echo "Installing the wheel beside another Typer application (a minute or two)"
+	@$(VENV)/lowest/bin/python -u -m pytest --quiet tests/install/beside_typer.py
 
 image: $(VENV)/.dev ## Do the steps of contrib/image/Dockerfile without Docker, in trees of build/image, and try what they made (root)
 	@.ci/servers $(IMAGE_PACKAGES)
