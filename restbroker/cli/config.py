@@ -16,7 +16,7 @@ from restbroker.config.load import collect
 from restbroker.config.mask import masked
 from restbroker.config.schema import schema as described
 from restbroker.config.setup import REDIS
-from restbroker.console import output
+from restbroker.console import completion, output
 from restbroker.console.asking import YesOption
 from restbroker.console.configured import ConfigOption, JsonOption, loaded, tell_notes
 from restbroker.console.lists import Verbs
@@ -32,13 +32,17 @@ app = typer.Typer(
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="The file to make.")] = Path("env.json"),
+    path: Annotated[Path, typer.Argument(help="The file to make.", autocompletion=completion.paths)] = Path("env.json"),
     server: Annotated[str | None, typer.Option(help="Which server: ejabberd, prosody, mongooseim, openfire, …")] = None,
     url: Annotated[str | None, typer.Option(help="Where its API is. [default: as that server is shipped]")] = None,
     redis: Annotated[str | None, typer.Option(help=f"Where Redis is. [default: {REDIS}]")] = None,
     login: Annotated[str | None, typer.Option(help="The user that logs in there. [default: no login]")] = None,
     password_file: Annotated[
-        Path | None, typer.Option(help="A file that has its password, which stays there; -: standard input has it.")
+        Path | None,
+        typer.Option(
+            help="A file that has its password, which stays there; -: standard input has it.",
+            autocompletion=completion.paths,
+        ),
     ] = None,
     domain: Annotated[
         str | None, typer.Option(help="The virtual host that jobs are about. [default: the login's]")

@@ -42,7 +42,11 @@ NoTimeout = Annotated[bool, typer.Option("--no-timeout", "-t", help="Wait until 
 ApiVersion = Annotated[str | None, typer.Option("--version", help="The version of ejabberd's API.", metavar="NUMBER")]
 SecretFile = Annotated[
     Path | None,
-    typer.Option(help="A password that is written as - is read from there; - is standard input.", readable=False),
+    typer.Option(
+        help="A password that is written as - is read from there; - is standard input.",
+        readable=False,
+        autocompletion=completion.paths,
+    ),
 ]
 TheirOwn = Annotated[
     bool,

@@ -55,6 +55,7 @@ BulkOption = Annotated[
     typer.Option(
         "--bulk",
         metavar="FILE",
+        autocompletion=completion.paths,
         help="One job for each row: CSV or NDJSON; - is standard input.",
         rich_help_panel=panels.BULK,
     ),
@@ -69,7 +70,11 @@ DryRunOption = Annotated[
 RejectsOption = Annotated[
     Path | None,
     typer.Option(
-        "--rejects", metavar="FILE", help="With --bulk: where rows go that are not right.", rich_help_panel=panels.BULK
+        "--rejects",
+        metavar="FILE",
+        autocompletion=completion.paths,
+        help="With --bulk: where rows go that are not right.",
+        rich_help_panel=panels.BULK,
     ),
 ]
 RateOption = Annotated[
@@ -81,6 +86,7 @@ StateOption = Annotated[
     typer.Option(
         "--state",
         metavar="FILE",
+        autocompletion=completion.paths,
         help="With --bulk: what to go on by. [default: beside the input]",
         rich_help_panel=panels.BULK,
     ),

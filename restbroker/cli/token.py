@@ -14,7 +14,7 @@ import typer
 
 from restbroker.config.core import Config
 from restbroker.config.tokens import Token
-from restbroker.console import output
+from restbroker.console import completion, output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.lists import Verbs
 from restbroker.console.private_file import write_new
@@ -34,7 +34,10 @@ NameWord = Annotated[str, typer.Argument(help="The token's name, for what is sho
 @app.command()
 def new(
     name: NameWord = "app",
-    file: Annotated[Path | None, typer.Option(help="Write it there (mode 0600), and print nothing.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="Write it there (mode 0600), and print nothing.", autocompletion=completion.paths),
+    ] = None,
 ) -> None:
     """Make a secret of 32 random bytes. Never overwrites a file.
 

@@ -9,8 +9,8 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import wraps
+from contextlib import contextmanager, suppress
+from functools import partial, wraps
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -26,6 +26,10 @@ _NETWORK_S: Final = 3.0
 """For all that is asked of Redis, and for looking up where it is, which has no time-out of its own."""
 _PLAIN: Final = re.compile(r"[\w.,:@/+%=-]+")
 """What a shell takes as it is; a queue's name with more in it could be run by Enter."""
+_CONDITION: Final = re.compile(rf"(?:[\w.]+ ?!?= ?)?{_PLAIN.pattern}")
+"""`error = BadToken` in quotes, which the person who types it has opened."""
+_BEGUN: Final = re.compile(r"([\w.]+)( ?)(!?=) ?")
+_QUEUED: Final = 50
 _SETS: Final[Mapping[str, Literal["dead", "retry", "schedule"]]] = {
     "dead": "dead",
     "retries": "retry",
@@ -37,9 +41,9 @@ Offer = tuple[str, str]
 Autocompletion = Callable[[typer.Context, str], list[Offer]]
 
 
-def offer(source: Callable[[typer.Context, str], Iterable[Offer]]) -> Autocompletion:
+def offer(source: Callable[[typer.Context, str], Iterable[Offer]], form: re.Pattern[str] = _PLAIN) -> Autocompletion:
     """Make a parameter's `autocompletion` of a function that is called with the command line so far and the beginning
-    of the word; it may yield more than fits.
+    of the word; it may yield more than fits, and what has not the form.
     """
 
     @wraps(source)
@@ -49,9 +53,14 @@ def offer(source: Callable[[typer.Context, str], Iterable[Offer]]) -> Autocomple
         except Exception:  # noqa: BLE001 - a person who presses Tab wants no traceback in the line
             return []
         # Typer reads a description as Rich's markup.
-        return [(text, one_line(about).replace("[", "(")) for text, about in found if _PLAIN.fullmatch(text)]
+        return [(text, one_line(about).replace("[", "(")) for text, about in found if form.fullmatch(text)]
 
     return offered
+
+
+def paths(ctx: typer.Context, incomplete: str) -> list[Offer]:  # noqa: ARG001 - Typer hands it over
+    """Have the shell offer names of files, as it does elsewhere: our scripts know it by the star."""
+    return [(f"{incomplete}*", "")]
 
 
 def settings(ctx: typer.Context) -> Any:  # noqa: ANN401 - Config, whose module is imported when it is needed
@@ -109,7 +118,10 @@ def queues(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG
 
 @offer
 def jids(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer the newest jobs of the sets that the command is about, without those that the line has already."""
+    """Offer the newest jobs of the sets that the command is about, without those that the line has already.
+
+    `explain` is about all sets, and what is next in the configured queues.
+    """
     from restbroker.console.jobs import tokens
     from restbroker.operate import jobs
 
@@ -117,10 +129,18 @@ def jids(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG00
     sets = {command: _SETS[command]} if command in _SETS else _SETS
     typed = {*(ctx.params.get("jids") or ())}
     with store(ctx) as (config, client):
+        known = tokens(config)
         for zset in sets.values():
-            for job in jobs.listed(client, zset, _MOST // len(sets), tokens(config)):
+            for job in jobs.listed(client, zset, _MOST // len(sets), known):
                 if job.jid and job.jid not in typed:
                     yield job.jid, " ".join(word for word in (job.command, job.error_class) if word)
+        if len(sets) > 1:
+            from restbroker.operate.queues import peek
+
+            waiting = ((queue, one.job) for queue in config.queues for one in peek(client, queue, _QUEUED, known))
+            for queue, job in islice(waiting, _QUEUED):
+                if job.jid:
+                    yield job.jid, f"{job.command or ''} waits in {queue}"
 
 
 @offer
@@ -154,27 +174,43 @@ def sources(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: AR
     yield from ((one.name, one.kind) for one in (events.sources if events else ()))
 
 
-@offer
+@partial(offer, form=_CONDITION)
 def conditions(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
-    """Offer `error=`, and behind it what may stand there; this form needs no quotes."""
+    """Offer `error=`, which needs no quotes, and behind it, or behind `error = ` in quotes, what may stand there."""
     from restbroker.operate import where
 
-    field, sign, _ = incomplete.partition("=")
-    if not sign:
+    begun = _BEGUN.match(incomplete)
+    if begun is None:
         yield from ((f"{name}=", "") for name in (*where.FIELDS, *(f"{name}!" for name in where.TEXTS)))
         return
     values: Mapping[str, Autocompletion] = {"queue": queues, "target": targets, "command": commands, "jid": jids}
-    name = field.removesuffix("!")
+    name, blank, _ = begun.groups()
     found: Iterable[Offer] = ()
     if name == "error":
-        from restbroker.console import codes
-
-        found = ((code, "") for code in codes.names())
+        found = _errors(ctx, incomplete[begun.end() :])
     elif name in where.TIMES:
         found = (("today", ""), ("yesterday", ""))
     elif name in values:
         found = values[name](ctx, "")
-    yield from ((f"{field}={text}", about) for text, about in found)
+    front = begun[0].rstrip() + blank if blank else begun[0]
+    yield from ((front + text, about) for text, about in found)
+
+
+def _errors(ctx: typer.Context, begun: str) -> list[Offer]:
+    """The codes of the newest jobs of the set that begin like this; where none does, all that are explained."""
+    from restbroker.console import codes
+    from restbroker.console.jobs import tokens
+    from restbroker.errors import RestbrokerError
+    from restbroker.operate import jobs
+
+    seen: set[str] = set()
+    zset = _SETS.get(ctx.command_path.split()[1])
+    with suppress(RestbrokerError):
+        if zset is not None:
+            with store(ctx) as (config, client):
+                found = jobs.listed(client, zset, _MOST, tokens(config))
+                seen = {job.error_class for job in found if job.error_class}
+    return [(code, "") for code in sorted(code for code in seen if code.startswith(begun)) or codes.names()]
 
 
 @offer

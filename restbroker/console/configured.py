@@ -13,6 +13,7 @@ import typer
 from restbroker.config.core import Config, Loaded
 from restbroker.config.load import load
 from restbroker.console import panels
+from restbroker.console.completion import paths
 from restbroker.console.output import say
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
@@ -23,6 +24,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         help="The configuration file. [default: $RESTBROKER_CONFIG, ./env.json, /etc/restbroker/env.json]",
+        autocompletion=paths,
         # Not tested by Typer, which would say less than our own message does.
         readable=False,
     ),

@@ -13,7 +13,7 @@ from typing import Annotated
 import attrs
 import typer
 
-from restbroker.console import output, steering
+from restbroker.console import completion, output, steering
 from restbroker.console.asking import YesOption, confirm
 from restbroker.console.configured import ConfigOption, JsonOption
 from restbroker.console.exits import Exit
@@ -116,7 +116,12 @@ def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> N
 def set_roster(
     user: User,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help='JSON: {"JID": {"name": …, "groups": […]}}; - is stdin.')
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help='JSON: {"JID": {"name": …, "groups": […]}}; - is stdin.',
+            autocompletion=completion.paths,
+        ),
     ],
     config: ConfigOption = None,
     dry_run: steering.DryRunOption = False,

@@ -35,7 +35,10 @@ FormatOption = Annotated[
 
 
 def import_(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="What `export` writes; - is stdin.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="What `export` writes; - is stdin.", autocompletion=completion.paths),
+    ] = None,
     format_: FormatOption = None,
     from_target: Annotated[
         str | None,
@@ -85,7 +88,9 @@ def import_(
 
 
 def export(
-    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="A new file; - is stdout.")] = Path("-"),
+    file: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="A new file; - is stdout.", autocompletion=completion.paths)
+    ] = Path("-"),
     format_: FormatOption = None,
     user: Annotated[
         list[str] | None, typer.Option(help="Only this user; may be repeated.", autocompletion=users)

@@ -5,7 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
+from restbroker.cli.app import COMMANDS, load
+from restbroker.cli.examples import walk
 from restbroker.store.client import Client
 from tests.support import shells
 from tests.support.process import run
@@ -24,6 +27,14 @@ LINES = {
     "config init en": "config init env.json",
     "dead list --where=error=TargetUnr": "dead list --where=error=TargetUnreachable",
     "enqueue register --target=ej": "enqueue register --target=ejabberd",
+    "stats --config=en": "stats --config=env.json",
+    "stats --config en": "stats --config env.json",
+    "dead list < en": "dead list < env.json",
+    "dead list --since en": "dead list --since en",
+    "targets pause en": "targets pause en",
+    'dead list --where "error = Alr': 'dead list --where "error = AlreadyExists"',
+    'dead list --where "error = ': 'dead list --where "error = AlreadyExists"',
+    "dead list --where error=": "dead list --where error=AlreadyExists",
     'queues pause --why "mails go out" rest_': 'queues pause --why "mails go out" rest_other',
 }
 """What is typed, and what it becomes."""
@@ -61,6 +72,7 @@ def test_tab_completes_in_a_real_shell_that_loads_the_script(shell: str, place: 
     with shells.opened(shell, home, place) as typing:
         for typed, expected in LINES.items():
             assert typing.completed(f"restbroker {typed}").rstrip() == f"restbroker {expected}"
+        assert typing.completed("~/bin/restbroker enqueu").rstrip() == "~/bin/restbroker enqueue"
     assert not (place / "run").exists()
 
 
@@ -73,6 +85,36 @@ def test_jobs_are_offered_by_their_id_without_their_arguments(place: Path) -> No
         assert offered(line, place) == [f"{JID}\tregister AlreadyExists"], line
     assert offered("retries show ", place) == []
     assert offered(f"dead retry {JID} ", place) == []
+
+
+def test_a_job_that_is_to_be_explained_may_wait_in_a_queue_too(place: Path, store: Client) -> None:
+    jobs = [json.dumps({"class": "Add", "jid": f"j{number}", "args": ["status", {}]}) for number in range(60)]
+    store.command("RPUSH", "ns:queue:rest", *jobs)
+    lines = offered("explain ", place)
+    assert lines[0].startswith(JID)
+    # The end of the list is taken next.
+    assert lines[1:] == [f"j{number}\tstatus waits in rest" for number in range(59, 9, -1)]
+    assert offered("dead show j", place) == []
+
+
+def test_errors_are_those_of_the_set_and_all_codes_where_none_of_them_begins_so(place: Path) -> None:
+    assert offered("dead list --where error=", place) == ["error=AlreadyExists"]
+    assert offered("dead list --where error!=BadTok", place) == ["error!=BadToken"]
+    assert len(offered("retries list --where error=Bad", place)) > 5
+    assert offered('dead list --where "error = A', place) == ["error = AlreadyExists"]
+    assert offered("dead list --where error=Al", place, redis="redis://127.0.0.1:1") == ["error=AlreadyExists"]
+
+
+def test_names_of_files_are_left_to_the_shell_at_each_parameter_that_takes_a_path() -> None:
+    asked = [
+        (path, parameter.name)
+        for name in COMMANDS
+        for path, command in walk(load(name), name)
+        for parameter in command.params
+        if parameter.type.name == "path"
+        and [one.value for one in parameter.shell_complete(typer.Context(command), "en")] != ["en*"]
+    ]
+    assert asked == []
 
 
 def test_while_redis_is_away_nothing_of_it_is_offered_and_nothing_is_said(place: Path) -> None:
