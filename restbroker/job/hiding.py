@@ -59,8 +59,9 @@ _NAMES = frozenset(
     for end in range(start + SHORTEST_ANYWHERE, len(name) + 1)
 )
 """No secrets where they stand alone, so that errors may name them."""
-_AROUND = " '\"@/:"
-"""What may stand beside a word that is shown: blanks, quotes, and what parts a JID."""
+_AROUND = " '\"<>:@/"
+"""What may stand beside a word that is shown: blanks, quotes, brackets, and what parts a JID."""
+_BETWEEN = re.compile("[@/]")
 _ANYTHING: Spelled = frozenset({("", "(?s:.+)")})
 Hide: TypeAlias = Callable[[str, int], str]
 """Takes secrets out of a text, and cuts it to so many characters."""
@@ -84,8 +85,8 @@ Secret: TypeAlias = str | Text
 
 @attrs.frozen
 class _Sought:
-    """What is masked: spellings, the longest first, and pieces of six characters of texts. Of these is `shown`: short
-    words, and pieces, which are there with a line break too where a word begins or ends with them.
+    """What is masked: spellings, the longest first, and pieces of six characters of texts. What is `shown`: short
+    words, and of the pieces each between line breaks, and with one of them where a word begins or ends with it.
     """
 
     spellings: list[Spelling]
@@ -246,26 +247,29 @@ def _begun(text: str, spellings: list[str], first: set[str]) -> int:
 def _repeated(line: str, hidden: _Sought) -> Iterator[tuple[int, int]]:
     """Where six characters in a row or more are of texts, but for words that are shown."""
     marks = bytearray(len(line))
-    for at, piece in enumerate(_pieces(line)):
-        if piece in hidden.pieces:
-            marks[at : at + SHORTEST_ANYWHERE] = b"x" * SHORTEST_ANYWHERE
-    for start, end in _shown_words(line, hidden.shown):
+    places = [at for at, piece in enumerate(_pieces(line)) if piece in hidden.pieces]
+    for at in places:
+        marks[at : at + SHORTEST_ANYWHERE] = b"x" * SHORTEST_ANYWHERE
+    for start, end in _shown_words(line, places, hidden.shown):
         marks[start:end] = bytes(end - start)
     for found in re.finditer(b"x+", marks):
-        word = line[found.start() : found.end()].strip(_AROUND)
-        is_shown = word in hidden.shown if len(word) < SHORTEST_ANYWHERE else word.lower() in _NAMES
-        if word and not is_shown:
-            yield found.span()
+        start, end = found.span()
+        word = line[start:end].strip(_AROUND)
+        is_shown = word.lower() in _NAMES or all(part in hidden.shown for part in _BETWEEN.split(word))
+        # Fewer signs without a word are what is left beside one.
+        if not is_shown and (word or end - start >= SHORTEST_ANYWHERE):
+            yield start, end
 
 
-def _shown_words(line: str, shown: frozenset[str]) -> Iterator[tuple[int, int]]:
+def _shown_words(line: str, places: list[int], shown: frozenset[str]) -> Iterator[tuple[int, int]]:
     """Where whole words are that are whole words of what is shown: "bobsmith", and not in "bobsmith99"."""
-    marks = bytes(piece in shown for piece in _pieces(line))
+    marks = bytearray(len(line))
+    for at in places:
+        marks[at] = f"\n{line[at : at + SHORTEST_ANYWHERE]}\n" in shown
     for run in re.finditer(b"\1+", marks):
-        places = range(*run.span())
-        pieces = ((at, line[at : at + SHORTEST_ANYWHERE]) for at in places)
+        pieces = [(at, line[at : at + SHORTEST_ANYWHERE]) for at in range(*run.span())]
         start = next((at for at, piece in pieces if _EDGE.match(line, at) and f"\n{piece}" in shown), len(line))
-        ends = ((at + SHORTEST_ANYWHERE, line[at : at + SHORTEST_ANYWHERE]) for at in reversed(places))
+        ends = ((at + SHORTEST_ANYWHERE, piece) for at, piece in reversed(pieces))
         end = next((at for at, piece in ends if _EDGE.match(line, at) and f"{piece}\n" in shown), 0)
         if end - start >= SHORTEST_ANYWHERE:
             yield start, end
@@ -274,22 +278,22 @@ def _shown_words(line: str, shown: frozenset[str]) -> Iterator[tuple[int, int]]:
 def _of_text(told: Text) -> Iterator[Spelling]:
     """What is masked of texts that name a secret: nobody knows where in them that stands."""
     short: set[str] = set()
-    words: set[str] = set()
+    shown = {line for line in told.shown.split("\n") if len(line) < SHORTEST_ANYWHERE}
+    shown_words = set(_WORD.findall(told.shown))
     for form in chain(*map(escapes.forms, {told.text, SURROGATE.sub("\ufffd", told.text)})):
         short.update(_SHORT.findall(form))
         lines = form.split("\n")
         short.update(line for line in lines if _SHORTEST <= len(line) < SHORTEST_ANYWHERE or FLOAT.fullmatch(line))
         short.update(chain.from_iterable(headers.alone(header) for header in _CODED.findall(form)))
-        words.update(_WORD.findall(form))
+        shown.update(shown_words.intersection(_WORD.findall(form)))
         # In a form "+" is a blank.
         for whole in {form, form.replace("+", " "), form.replace(" ", "+")}:
             yield from ((one, _IN_PIECES) for one in (whole, *coded(whole.encode("utf-8", "replace"))))
-    shown = (words | short).intersection(_WORD.findall(told.shown) + told.shown.split("\n"))
     if len(short - shown) > MOST_SECRETS:
         yield from _ANYTHING
         return
     yield from chain.from_iterable(map(spellings, short - shown))
-    yield from ((text, _SHOWN) for text in {told.shown, *shown})
+    yield from ((text, _SHOWN) for text in {told.shown, *shown} if text)
 
 
 @lru_cache(maxsize=8)  # asked two or three times about the same answer
@@ -304,7 +308,7 @@ def _sought(known: Spelled) -> _Sought:
 def _shown_pieces(text: str, pieces: frozenset[str]) -> Iterator[str]:
     for at, piece in enumerate(_pieces(text)):
         if piece in pieces:
-            yield piece
+            yield f"\n{piece}\n"
             if _EDGE.match(text, at):
                 yield f"\n{piece}"
             if _EDGE.match(text, at + SHORTEST_ANYWHERE):

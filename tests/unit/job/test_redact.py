@@ -82,6 +82,7 @@ def test_a_secret_that_begins_with_a_shown_word_or_stands_in_a_hidden_message_is
     ("conference.e.org", "a conference.e.org'", "no conference.e.org'"),
     ("conference.e.org", "in the conference.e.org.", "no room in conference.e.org: 'conference.e.org'"),
     (["bob", "example.org"], "to='bob@example.org/x'", "bob@example.org is away"),
+    (["bob", "e.org", "phone"], '{jid,<<"bob@e.org/phone">>}', '<<"bob@e.org/phone">> is away'),
     ("bob", "'bob'<password>x", "The 'Password' of 'bob' is no password"),
 ])  # fmt: skip
 def test_names_that_other_arguments_show_are_shown_in_what_a_server_says(shown: Json, hidden: Json, line: str) -> None:
@@ -92,9 +93,10 @@ def test_names_that_other_arguments_show_are_shown_in_what_a_server_says(shown: 
 
 @rows(("shown", "secret"), [
     ("hunter22", "hunter"), ("headhunter", "hunter"), ("hunter", "hunter22"), ("hunter", "my-hunter_22"),
-    ("bob", "bob-2024"), ("bob", "secret99"), ("bob", "secret-password"), ("bob", "my_secret"),
+    ("hunters", "hunter"), ("bob", "<::@@>"), (["bob", 2024], "bob-2024"),
+    ("bob", "secret99"), ("bob", "secret-password"), ("bob", "my_secret"),
 ])  # fmt: skip
-def test_a_secret_that_a_shown_word_or_the_name_of_a_secret_is_a_part_of_is_masked(shown: str, secret: str) -> None:
+def test_a_secret_that_a_shown_word_or_the_name_of_a_secret_is_a_part_of_is_masked(shown: Json, secret: str) -> None:
     found = redact.secret_values(None, {"user": shown, "stanza": f"<password>{secret}</password>"})
     for told in (f"wrong {secret}", f'no "{secret}"!'):
         assert hiding.text(told, found) == told.replace(secret, MASK)
