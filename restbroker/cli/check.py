@@ -9,7 +9,7 @@ import attrs
 import typer
 
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, JsonOption, loaded, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, loaded
 from restbroker.console.exits import Exit
 from restbroker.errors import ConfigError, UsageError
 from restbroker.servers.findings import Cause, Finding, worst_cause
@@ -72,7 +72,7 @@ def check(
 def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> None:
     from restbroker.operate.suggest import suggestions
 
-    found = suggestions(quietly(config), targets)
+    found = suggestions(loaded(config).config, targets)
     if as_json:
         output.as_json([attrs.asdict(one) for one in found])
         return

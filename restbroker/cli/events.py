@@ -43,7 +43,7 @@ def tail(
     latest 1,000 or so; texts are not among it. In a pipe each line is: when (UTC), source, type, from, to, room, queue,
     jid.
     """
-    settings = quietly(config)
+    settings = quietly(config, "Events")
     with open_store(settings) as client:
         stream = Tail(client, source)
         before = list(stream.look())

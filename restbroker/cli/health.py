@@ -33,7 +33,7 @@ def health(
     Without HealthBind the port of the pages is asked (Stats, StatsPort). Ends with 0 if it is well, with 1 if it is not
     or does not answer.
     """
-    settings = quietly(config)
+    settings = quietly(config, "Stats")
     bind = settings.health_bind
     if bind is None and settings.stats:
         bind = settings.stats_bind, settings.stats_port

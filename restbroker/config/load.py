@@ -4,7 +4,7 @@ Called by every command that needs one. Always holds: the result is usable, or a
 is wrong, with its place and what was found; nothing else is ever raised for what an operator wrote.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import attrs
@@ -42,18 +42,21 @@ def load(
     overrides: Mapping[str, Json],
     kinds: Mapping[str, Members],
     sources: Mapping[str, Members] = NO_KINDS,
+    *,
+    without: Collection[str] = (),
 ) -> Loaded:
     """The configuration from flag > environment > file > default. Raises `ConfigError`.
 
     `path` is what `--config` named. `overrides` are flags under their keys' names. `kinds` gives for each kind of
     target the class of its options, whose fields are made with `config.key.key`; the flat keys mean the first.
-    `sources`: the same for each kind of source of events.
+    `sources`: the same for each kind of source of events. `without`: keys that are taken for not written.
     """
     collected = collect(path, environ, overrides)
     review = collected.review
     review.kinds, review.sources = kinds, sources
-    written = converter.read(Config, canonical_members(Config, collected.given, "", review), review)
-    config = written.check(collected.given, review)
+    given = {name: value for name, value in collected.given.items() if name not in without}
+    written = converter.read(Config, canonical_members(Config, given, "", review), review)
+    config = written.check(given, review)
     if review.problems:
         raise _unusable(review.problems, collected.path)
     return Loaded(config, tuple(review.notes), collected.path)

@@ -13,12 +13,15 @@ from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import typer
 
 from restbroker.console.output import one_line
 from restbroker.servers import registry
+
+if TYPE_CHECKING:
+    from restbroker.console.configured import Section
 
 _MOST: Final = 100
 _REDIS_S: Final = 1.0
@@ -63,8 +66,10 @@ def paths(ctx: typer.Context, incomplete: str) -> list[Offer]:  # noqa: ARG001 -
     return [(f"{incomplete}*", "")]
 
 
-def settings(ctx: typer.Context) -> Any:  # noqa: ANN401 - Config, whose module is imported when it is needed
-    """Return the configuration that the line names, behind the verb or before it. Raises `ConfigError`."""
+def settings(ctx: typer.Context, *sections: "Section") -> Any:  # noqa: ANN401 - Config: imported when it is needed
+    """Return the configuration that the line names, behind the verb or before it, with these sections besides. Raises
+    `ConfigError`.
+    """
     from restbroker.console.configured import quietly
 
     named: list[Path] = []
@@ -73,7 +78,7 @@ def settings(ctx: typer.Context) -> Any:  # noqa: ANN401 - Config, whose module 
         path = at.params.get("config")
         named += [path] if isinstance(path, Path) else []
         at = at.parent
-    return quietly(named[0] if named else None)
+    return quietly(named[0] if named else None, *sections)
 
 
 @contextmanager
@@ -170,7 +175,7 @@ def processes(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: 
 @offer
 def sources(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
     """Offer the configured sources of events."""
-    events = settings(ctx).events
+    events = settings(ctx, "Events").events
     yield from ((one.name, one.kind) for one in (events.sources if events else ()))
 
 

@@ -1,12 +1,12 @@
 """The way every command gets its configuration: found, loaded, and its notes told.
 
-Always holds: no connector is loaded.
+Always holds: no connector is loaded; keys that do not exist are refused, whichever sections are read.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -18,6 +18,14 @@ from restbroker.console.output import say
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
+
+Section = Literal["Events", "Roster", "Stats"]
+_OF_SERVICES: Final[Mapping[Section, Collection[str]]] = {
+    "Events": ("Events",),
+    "Roster": ("Roster",),
+    "Stats": ("Stats", "StatsUser", "StatsPass", "StatsPassFile"),
+}
+"""What serves people and other programs, and says nothing of jobs; by its keys."""
 
 ConfigOption = Annotated[
     Path | None,
@@ -37,9 +45,14 @@ def loaded(path: Path | None, overrides: Mapping[str, Json] | None = None) -> Lo
     return load(path, os.environ, overrides or {}, registry.kinds(), sources.kinds())
 
 
-def quietly(path: Path | None) -> Config:
-    """The configuration for a short command: its notes are for `run` and `config show`."""
-    return loaded(path).config
+def quietly(path: Path | None, *sections: Section) -> Config:
+    """The configuration for a short command: its notes are for `run` and `config show`.
+
+    Of what serves others only these sections are read, and the others have their defaults: what is wrong in one, or in
+    a file that it names, keeps nobody from pushing a job or looking at one. `run` and `check` read all.
+    """
+    without = [key for section, keys in _OF_SERVICES.items() if section not in sections for key in keys]
+    return load(path, os.environ, {}, registry.kinds(), sources.kinds(), without=without).config
 
 
 def tell_notes(found: Loaded) -> None:

@@ -45,7 +45,7 @@ class Desk:
 @contextmanager
 def opened(path: Path | None, *, only_looks: bool = False) -> Iterator[Desk]:
     """The rosters of a configuration. `only_looks`: nobody is refreshed. Raises `ConfigError`."""
-    settings = quietly(path)
+    settings = quietly(path, "Roster")
     refreshing = None if only_looks else Refreshing.of(settings)
     domain = None if settings.roster is None else settings.roster.domain
     if domain is None:

@@ -12,6 +12,7 @@ import pytest
 
 from restbroker.servers import registry
 from restbroker.store.client import Client
+from tests.cli.conftest import Shell
 
 SLOW = {
     *("asyncio", "ssl", "email", "logging", "http"),
@@ -57,3 +58,24 @@ def test_a_quick_command_loads_no_slow_library_and_no_other_server_s_catalogue(w
     assert not (SLOW | ACTING) & found
     others = {"rosters", *(kind.partition("-")[0] for kind in registry.KINDS[1:])}
     assert not [name for name in found if set(name.split(".")) & others and name.startswith("restbroker.")]
+
+
+def test_what_serves_others_is_not_read_to_push_or_show_jobs_and_what_is_wrong_there_is_told_by_check(
+    place: Path, shell: Shell
+) -> None:
+    wrong = {"Events": {"Listen": 1}, "Roster": "x", "Stats": True, "StatsUser": "ann", "StatsPassFile": "none"}
+    path = place / "env.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **wrong}))
+    for words in (["enqueue", "status"], ["stats"], ["dead"], ["dead", "list"], ["queues"]):
+        assert not {"restbroker.config.events", "restbroker.config.roster"} & loaded(words, place)
+    told = shell("check").stdout
+    assert all(name in told for name in ("Events.Listen", "Roster", "StatsPassFile"))
+    for words, name in (
+        (["events", "tail", "--once"], "Events.Listen"),
+        (["roster", "show", "ann"], "Roster"),
+        (["health"], "StatsPassFile"),
+    ):
+        done = shell(*words)
+        assert (done.returncode, name in done.stderr) == (2, True)
+    path.write_text(path.read_text().replace("Events", "Evnts"))
+    assert "Evnts" in shell("dead").stderr
