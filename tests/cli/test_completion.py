@@ -72,7 +72,11 @@ def test_tab_completes_in_a_real_shell_that_loads_the_script(shell: str, place: 
     with shells.opened(shell, home, place) as typing:
         for typed, expected in LINES.items():
             assert typing.completed(f"restbroker {typed}").rstrip() == f"restbroker {expected}"
+        (home / "my env.json").touch()
         assert typing.completed("~/bin/restbroker enqueu").rstrip() == "~/bin/restbroker enqueue"
+        for option in ("--config=", "--config "):
+            line = typing.completed(f"~/bin/restbroker stats {option}~/my")
+            assert line.rstrip() == rf"~/bin/restbroker stats {option}~/my\ env.json"
     assert not (place / "run").exists()
 
 
