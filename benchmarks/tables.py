@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from benchmarks.figures import OURS, REFERENCES, Results, Rounds, median, short, spread
 from benchmarks.goals import BULLMQ, GOALS, SIDEKIQ, fastest_python_peer
-from benchmarks.scenarios.start import BARE
+from benchmarks.scenarios.start import BARE, LIBRARIES
 
 _GO_RATE: Final = 0.65
 """The Go program's jobs/s against BullMQ + undici's, measured in one run on another day; its CPU lay between these."""
@@ -143,7 +143,7 @@ def start(results: Results) -> str:
     lines = ["| command | ms | of CPU |", "|---|---|---|"]
     for row, candidates in found.items():
         every = candidates[OURS]
-        name = f"`{row}`" if row == BARE else f"`restbroker {row}`"
+        name = f"`{row}`" if row in (BARE, LIBRARIES) else f"`restbroker {row}`"
         lines.append(f"| {name} | {spread(every, 'wall_ms')} | {median(every, 'cpu_ms'):.0f} |")
     return "\n".join([*lines, "", _taken(results, "start")])
 

@@ -1,6 +1,5 @@
 """How long each command of the command line takes, start to end."""
 
-import re
 import resource
 import subprocess
 import sys
@@ -13,8 +12,11 @@ import attrs
 from benchmarks.filling import Filler
 from benchmarks.peers import restbroker
 from benchmarks.run import Case, Run, alternate
+from restbroker.cli.app import COMMANDS
 
 BARE: Final = "python -c pass"
+LIBRARIES: Final = "python -c 'import typer, attrs, cattrs, orjson, hiredis'"
+"""What `enqueue` imports of others."""
 _TIMES: Final = 2
 """The best of so many is what counts in a round: nobody starts faster than undisturbed."""
 
@@ -28,7 +30,7 @@ class Took:
 
 
 def measure(run: Run) -> dict[str, Any]:
-    """Rows are command lines; `enqueue` and `stats` talk to a Redis with 1,000 jobs."""
+    """Rows are command lines; `enqueue`, `stats` and `dead` talk to a Redis with 1,000 jobs."""
     run.around.redis.flushall()
     Filler(run.around.redis).fill(1000)
     cases = [_case(name, words) for name, words in _commands(run).items()]
@@ -38,15 +40,15 @@ def measure(run: Run) -> dict[str, Any]:
 def _commands(run: Run) -> Mapping[str, Sequence[str]]:
     config = restbroker(run.bench())[-1]
     ours = [sys.executable, "-m", "restbroker"]
-    help_text = subprocess.run([*ours, "--help"], check=True, capture_output=True, text=True).stdout
-    verbs = re.findall(r"^  ([a-z]+) ", help_text.partition("Commands:")[2], re.MULTILINE)
     return {
         BARE: [sys.executable, "-c", "pass"],
+        LIBRARIES: [sys.executable, "-c", "import typer, attrs, cattrs, orjson, hiredis"],
         "--version": [*ours, "--version"],
         "--help": [*ours, "--help"],
-        **{f"{verb} --help": [*ours, verb, "--help"] for verb in verbs},
+        **{f"{verb} --help": [*ours, verb, "--help"] for verb in COMMANDS},
         "enqueue": [*ours, "enqueue", "kick_user", "user=john", "host=example.org", "--config", config],
         "stats": [*ours, "stats", "--config", config],
+        "dead": [*ours, "dead", "--config", config],
     }
 
 
