@@ -55,14 +55,15 @@ def joined(targets: Sequence[Target], command: str, words: Sequence[str]) -> tup
     Raises `UsageError` where two words are nearly such a name.
     """
     first = words[0] if words else ""
+    if " " not in command and (not first or arguments.is_named(first)):
+        return command, words  # most often; and no catalogue is loaded to find that out
     written, left = (command.replace(" ", "."), words) if " " in command else (f"{command}.{first}", words[1:])
     dotted = [target for target in targets if registry.catalogue_of(target, None).is_dotted]
     if any(knows(target, written) for target in dotted):
         return written, left
-    if " " in command or (first and not arguments.is_named(first)):
-        known = {name for target in dotted for name in registry.catalogue_of(target, None).commands}
-        if near := get_close_matches(written, sorted(known), n=3, cutoff=0.8):
-            raise UsageError(f"There is no command {written!r}; did you mean {' or '.join(near)}?", arguments.HOW)
+    known = {name for target in dotted for name in registry.catalogue_of(target, None).commands}
+    if near := get_close_matches(written, sorted(known), n=3, cutoff=0.8):
+        raise UsageError(f"There is no command {written!r}; did you mean {' or '.join(near)}?", arguments.HOW)
     return command, words
 
 

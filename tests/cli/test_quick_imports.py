@@ -60,6 +60,23 @@ def test_a_quick_command_loads_no_slow_library_and_no_other_server_s_catalogue(w
     assert not [name for name in found if set(name.split(".")) & others and name.startswith("restbroker.")]
 
 
+def test_of_several_servers_that_are_configured_only_the_catalogue_of_the_command_s_own_is_loaded(place: Path) -> None:
+    path, url = place / "env.json", "http://127.0.0.1:1/api"
+    kinds = [kind for kind in registry.KINDS if kind not in ("http", "prosody-roster")]
+    targets = {kind: {"Kind": kind, "URL": url, "Queues": [kind]} for kind in kinds}
+    document = {name: value for name, value in json.loads(path.read_text()).items() if not name.startswith("Rest")}
+    path.write_text(json.dumps({**document, "Targets": targets}))
+    told = ["enqueue", "any_name", "a=b", "--any"]
+    rows: list[tuple[list[str], list[str]]] = [
+        ([*told, "--target", "ejabberd"], ["restbroker.servers.ejabberd.catalogue"]),
+        ([*told, "--queue", "openfire-rest"], ["restbroker.servers.openfire.rest.catalogue"]),
+        (["stats"], []),
+        (["dead"], []),
+    ]
+    for words, expected in rows:
+        assert [name for name in loaded(words, place) if name.endswith(".catalogue")] == expected, words
+
+
 def test_what_serves_others_is_not_read_to_push_or_show_jobs_and_what_is_wrong_there_is_told_by_check(
     place: Path, shell: Shell
 ) -> None:
