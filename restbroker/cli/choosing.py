@@ -3,6 +3,7 @@
 Always holds: it is said in exactly one way; nobody means all by leaving something out.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -65,6 +66,15 @@ NewerOption = Annotated[
         rich_help_panel=panels.WHICH,
     ),
 ]
+GroupOption = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        metavar="ID",
+        help="Only jobs that failed of one cause, as `summary` names it. Not for scheduled.",
+        rich_help_panel=panels.WHICH,
+    ),
+]
 AllOption = Annotated[bool, typer.Option("--all", help="All jobs of the set.", rich_help_panel=panels.WHICH)]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only count, and show the first.", rich_help_panel=panels.SAFETY)
@@ -91,6 +101,7 @@ WhyOption = Annotated[
 ]
 
 
+_GROUP: Final = re.compile("[0-9a-f]{10}", re.ASCII)
 _TIMES: Final[Mapping[SortedSet, str]] = {"dead": "at", "retry": "failed_at", "schedule": "at"}
 
 
@@ -99,13 +110,15 @@ def within(
     zset: SortedSet,
     bounds: tuple[str | None, str | None],
     ages: tuple[str | None, str | None],
+    group: str | None = None,
 ) -> list[str]:
     """What was typed behind `--where`, with the options for times as the conditions that they stand for.
 
-    `bounds`: `--since` and `--until`; `ages`: `--older-than` and `--newer-than`. A parked job's time is when it was
-    parked, a retry's when it first failed, and a scheduled one's when it is due: it has no age. Raises `UsageError`.
+    `bounds`: `--since` and `--until`; `ages`: `--older-than` and `--newer-than`; `group`: `--group`. A parked
+    job's time is when it was parked, a retry's when it first failed, and a scheduled one's when it is due: it has no
+    age. Raises `UsageError`.
     """
-    found = [*(typed or ())]
+    found = [*(typed or ()), *(() if group is None else (_of_group(group, zset),))]
     if not any((*bounds, *ages)):
         return found
     from restbroker.operate import where as rule
@@ -131,6 +144,15 @@ def within(
                 raise UsageError(f"{option} takes a span of time, and {value!r} is none.", f"For example: {option} 2h")
             found.append(condition)
     return found
+
+
+def _of_group(group: str, zset: SortedSet) -> str:
+    if zset == "schedule":
+        raise UsageError("--group is not for scheduled jobs: a group has jobs that failed.", "Use --where.")
+    if _GROUP.fullmatch(group) is None:
+        name = "dead" if zset == "dead" else "retries"
+        raise UsageError(f"{group[:60]!r} is no group.", f"`restbroker {name} summary` names them.")
+    return f"group = {group}"
 
 
 def conditions(typed: Sequence[str] | None, zset: SortedSet, known: "Known") -> "Where":

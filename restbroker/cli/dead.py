@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
+from restbroker.cli.choosing import GroupOption, NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
+from restbroker.cli.failure_summary import add_summary
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
 from restbroker.config.core import Config
 from restbroker.console import completion, jobs, output, panels
@@ -18,6 +19,7 @@ from restbroker.operate.connect import open_store
 
 app = typer.Typer(cls=Verbs, add_completion=False)
 add_verbs(app, "dead")
+add_summary(app, "dead")
 
 TrimmedOption = Annotated[
     bool, typer.Option("--trimmed", help="Those that are no longer in the dead set: trimmed, retried or deleted.")
@@ -46,6 +48,7 @@ def dead(
     until: UntilOption = None,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
+    group: GroupOption = None,
     limit: jobs.LimitOption = 20,
     json: JsonOption = False,
     only_trimmed: TrimmedOption = False,
@@ -60,11 +63,11 @@ def dead(
         ctx.obj = Asked(config)
         return
     settings = quietly(config)
-    if where or since or until or older_than or newer_than:
+    if where or since or until or older_than or newer_than or group:
         listing(
             settings,
             "dead",
-            where=within(where, "dead", (since, until), (older_than, newer_than)),
+            where=within(where, "dead", (since, until), (older_than, newer_than), group),
             limit=limit,
             after=None,
             as_json=json,

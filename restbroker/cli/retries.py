@@ -5,7 +5,8 @@ Always holds: without a verb nothing is changed.
 
 import typer
 
-from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
+from restbroker.cli.choosing import GroupOption, NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
+from restbroker.cli.failure_summary import add_summary
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
 from restbroker.console import jobs
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
@@ -13,6 +14,7 @@ from restbroker.console.lists import Verbs
 
 app = typer.Typer(cls=Verbs, add_completion=False)
 add_verbs(app, "retry")
+add_summary(app, "retry")
 
 
 @app.callback(invoke_without_command=True)
@@ -24,6 +26,7 @@ def retries(
     until: UntilOption = None,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
+    group: GroupOption = None,
     limit: jobs.LimitOption = 20,
     json: JsonOption = False,
 ) -> None:
@@ -35,11 +38,11 @@ def retries(
         ctx.obj = Asked(config)
         return
     settings = quietly(config)
-    if where or since or until or older_than or newer_than:
+    if where or since or until or older_than or newer_than or group:
         listing(
             settings,
             "retry",
-            where=within(where, "retry", (since, until), (older_than, newer_than)),
+            where=within(where, "retry", (since, until), (older_than, newer_than), group),
             limit=limit,
             after=None,
             as_json=json,

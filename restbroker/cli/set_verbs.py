@@ -15,6 +15,7 @@ from restbroker.cli.choosing import (
     AllOption,
     DryRunOption,
     ForeignQueuesOption,
+    GroupOption,
     Jids,
     NewerOption,
     OlderOption,
@@ -111,6 +112,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         until: UntilOption = None,
         older_than: OlderOption = None,
         newer_than: NewerOption = None,
+        group: GroupOption = None,
         limit: LimitOption = 20,
         after: AfterOption = None,
         config: ConfigOption = None,
@@ -124,7 +126,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         listing(
             settings,
             zset,
-            where=within(where, zset, (since, until), (older_than, newer_than)),
+            where=within(where, zset, (since, until), (older_than, newer_than), group),
             limit=limit,
             after=after,
             as_json=json,
@@ -158,6 +160,7 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         until: UntilOption = None,
         older_than: OlderOption = None,
         newer_than: NewerOption = None,
+        group: GroupOption = None,
         everything: AllOption = False,
         repeat_unsafe: RepeatUnsafeOption = False,
         foreign_queues: ForeignQueuesOption = False,
@@ -173,7 +176,7 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
 
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues)
-        meant = within(where, zset, (since, until), (older_than, newer_than))
+        meant = within(where, zset, (since, until), (older_than, newer_than), group)
         _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
 
 
@@ -187,6 +190,7 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
         until: UntilOption = None,
         older_than: OlderOption = None,
         newer_than: NewerOption = None,
+        group: GroupOption = None,
         everything: AllOption = False,
         why: WhyOption = "",
         dry_run: DryRunOption = False,
@@ -200,7 +204,7 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
 
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("delete", who(), why=why)
-        meant = within(where, zset, (since, until), (older_than, newer_than))
+        meant = within(where, zset, (since, until), (older_than, newer_than), group)
         _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
 
 
@@ -214,6 +218,7 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
         until: UntilOption = None,
         older_than: OlderOption = None,
         newer_than: NewerOption = None,
+        group: GroupOption = None,
         everything: AllOption = False,
         why: WhyOption = "",
         dry_run: DryRunOption = False,
@@ -227,7 +232,7 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
 
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("kill", who(), why=why)
-        meant = within(where, zset, (since, until), (older_than, newer_than))
+        meant = within(where, zset, (since, until), (older_than, newer_than), group)
         _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
 
 
@@ -241,6 +246,7 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         until: UntilOption = None,
         older_than: OlderOption = None,
         newer_than: NewerOption = None,
+        group: GroupOption = None,
         everything: AllOption = False,
         delay: InOption = None,
         at: AtOption = None,
@@ -263,7 +269,7 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
             "reschedule", who(), at_s=moment_s, why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues
         )
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
-        meant = within(where, zset, (since, until), (older_than, newer_than))
+        meant = within(where, zset, (since, until), (older_than, newer_than), group)
         _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
 
 
@@ -280,6 +286,7 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
         until: UntilOption = None,
         older_than: OlderOption = None,
         newer_than: NewerOption = None,
+        group: GroupOption = None,
         everything: AllOption = False,
         foreign_queues: ForeignQueuesOption = False,
         why: WhyOption = "",
@@ -306,7 +313,7 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
             zset,
             action,
             jids,
-            within(where, zset, (since, until), (older_than, newer_than)),
+            within(where, zset, (since, until), (older_than, newer_than), group),
             everything=everything,
             how=how,
         )

@@ -14,6 +14,7 @@ import attrs
 from restbroker.job import arguments, display, hiding, redact, rubyjson
 from restbroker.job.arguments import Submission
 from restbroker.job.display import command_of
+from restbroker.job.failure_group import FailureGroup, generalised, group_of
 from restbroker.job.hiding import MASK
 from restbroker.job.job import UNCERTAIN_FIELD, ran_before
 from restbroker.job.json_types import Json
@@ -93,6 +94,11 @@ class Look:
         return self._text("jid")
 
     @property
+    def shown_jid(self) -> str | None:
+        """The same, as it may be shown."""
+        return self._shown(self.jid, _WORD_LIMIT)
+
+    @property
     def queue(self) -> str | None:
         """The queue that it is in, or that a set leads to (as a poller has it, `default` where none is named)."""
         named = (self.fields or {}).get("queue", "default")
@@ -107,6 +113,15 @@ class Look:
     def command(self) -> str | None:
         """What it asks for, where that is plain."""
         return command_of(self.fields or {})
+
+    @property
+    def group(self) -> FailureGroup | None:
+        """Which jobs failed for the same cause, as it may be shown; None: it did not fail."""
+        words = self.known.target(self.queue), self.command or self._text("class"), self._text("error_class")
+        message = self._text("error_message")
+        if message is None and words[2] is None:
+            return None
+        return self.known.group(words, generalised(message or ""), self._masked_group)
 
     @property
     def count(self) -> int | None:
@@ -184,7 +199,7 @@ class Look:
         return Entry(
             key=self.key,
             at_s=self.score,
-            jid=self._shown(self.jid, _WORD_LIMIT),
+            jid=self.shown_jid,
             queue=self._shown(self.queue, _WORD_LIMIT),
             target=self.known.target(self.queue),
             command=self._shown(self.command, _WORD_LIMIT, self._hides[1]),
@@ -202,6 +217,15 @@ class Look:
             is_job=self.is_job,
             history=tuple(self._cleaned(one) for one in self._tries),
             size_bytes=len(self.raw),
+        )
+
+    def _masked_group(self) -> FailureGroup:
+        hide_words = self._hides[1]
+        return group_of(
+            self.known.target(self.queue),
+            self._shown(self.command or self._text("class"), _WORD_LIMIT, hide_words),
+            self._shown(self._text("error_class"), _WORD_LIMIT, hide_words),
+            self._message,
         )
 
     @property
@@ -279,6 +303,11 @@ class Look:
                 return self.moment(field)
             case "attempts":
                 return self.attempts
+            case field:
+                return self._word(field)
+
+    def _word(self, field: str) -> str | None:
+        match field:
             case "command":
                 return self.command
             case "queue":
@@ -289,6 +318,8 @@ class Look:
                 return self._text("error_class")
             case "message":
                 return self._text("error_message")
+            case "group":
+                return None if self.group is None else self.group.id
             case _:
                 return self.jid
 

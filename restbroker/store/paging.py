@@ -5,6 +5,7 @@ found exactly once, unless its neighbours of the same score change: then it may 
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, Self, TypeAlias
@@ -88,6 +89,16 @@ def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, 
     members = tuple((raw(one), float(raw(score))) for one, score in zip(flat[::2], flat[1::2], strict=True))
     start = None if after is None else attrs.evolve(after, passed=integer(passed))
     return Piece(members, integer(size), start)
+
+
+def counts(client: Client, zset: SortedSet, ranges: Sequence[tuple[float, float]]) -> list[int]:
+    """How many members have scores from the first of two on and below the second, which may be infinite, for each.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    key = client.keys.sorted_set(zset)
+    commands = [("ZCOUNT", key, repr(low), "+inf" if high == math.inf else f"({high!r}") for low, high in ranges]
+    return [integer(reply) for reply in client.commands(commands)]
 
 
 def containing(client: Client, zset: SortedSet, word: str) -> Iterator[Sequence[Member]]:

@@ -75,6 +75,47 @@ def test_since_and_until_bound_when_a_job_was_parked_failed_or_is_due(shell: She
     assert (count(store, "dead"), count(store, "retry")) == (1, 2)
 
 
+def test_each_verb_takes_a_group_of_the_summary_and_touches_no_other_job(shell: Shell, store: Client) -> None:
+    for zset in ("dead", "retry"):
+        for n in range(3):
+            put(store, zset, NOW_S + n, f"j{n}", error_class="AlreadyExists", error_message=f"u{n}@e.org exists.")
+        put(store, zset, NOW_S + 9, "other")
+    (first, _), (whole, _) = (shell("dead", "summary", *more).stdout.splitlines() for more in ((), ()))
+    cells = first.split("\t")
+    assert (first, cells[1:6]) == (whole, ["3", "75.0%", "ejabberd", "register", "AlreadyExists"])
+    assert cells[8:] == ["j2", "<JID> exists."]
+    shown = json.loads(shell("retries", "summary", "--json", "--limit", "1").stdout)
+    assert [(one["group"], one["jobs"], one["hint"]) for one in shown["groups"]] == [
+        (cells[0], 3, "Nothing, or push with `ok_if_exists`.")
+    ]
+    for listing in (("dead",), ("dead", "list"), ("retries",), ("retries", "list")):
+        found = shell(*listing, "--group", cells[0]).stdout.splitlines()
+        assert sorted(line.split("\t")[1] for line in found) == ["j0", "j1", "j2"]
+    for verb in (
+        ("retry",),
+        ("delete",),
+        ("kill",),
+        ("reschedule", "--in", "5m"),
+        ("move", "--to", "mails", "--foreign-queues"),
+    ):
+        for zset, command in (("dead", "dead"), ("retry", "retries")):
+            if (zset, verb[0]) != ("dead", "kill"):
+                done = shell(command, *verb, "--group", cells[0], "--dry-run")
+                assert done.stderr.startswith(f"3 jobs of 4 in the {zset} set would be "), (verb, done.stderr)
+    assert shell("dead", "delete", "--group", cells[0], "--yes").stderr == "3 jobs deleted.\n"
+    assert count(store, "dead") == 1
+
+
+def test_what_is_no_group_changes_nothing(shell: Shell, store: Client) -> None:
+    put(store, "dead", NOW_S, "j1")
+    for words in (("dead", "delete", "--group", "xyz"), ("scheduled", "delete", "--group", "0123456789")):
+        done = shell(*words, "--yes")
+        assert (done.returncode, done.stdout) == (2, "")
+    done = shell("dead", "delete", "--group", "0123456789", "--yes")
+    assert done.returncode != 2
+    assert count(store, "dead") == 1
+
+
 def test_a_span_that_can_be_read_in_two_ways_deletes_nothing_and_both_are_shown(shell: Shell, store: Client) -> None:
     put(store, "dead", time.time() - 7200, "old")
     for where in ("failed_at < 2m", "at > 2m", "failed_at != 2m", "at = 2m"):

@@ -1,0 +1,140 @@
+"""`dead summary` and `retries summary`: failed jobs by their causes, with counts, one example and what to do.
+
+Always holds: nothing is changed; each row names a group that the other verbs take as `--group`.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from restbroker.cli.set_verbs import settings_of
+from restbroker.console import output, panels
+from restbroker.console.configured import ConfigOption, JsonOption
+from restbroker.console.times import local, utc
+from restbroker.job.json_types import Json
+from restbroker.operate.connect import open_store
+
+if TYPE_CHECKING:
+    from restbroker.operate.summary import Cause, Summary
+
+_NAMES: Final = {"dead": "dead", "retry": "retries"}
+_SECONDS: Final = 600.0
+LimitOption = Annotated[
+    int, typer.Option(help="How many causes at most.", min=1, max=1000, rich_help_panel=panels.OUTPUT)
+]
+
+
+def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
+    """Gives the command of this set the verb."""
+
+    @app.command()
+    def summary(
+        ctx: typer.Context, limit: LimitOption = 20, config: ConfigOption = None, json: JsonOption = False
+    ) -> None:
+        """Count jobs by what they failed of, with one of each.
+
+        Jobs are of one group that failed with the same code, by the same command, at the same target, and with the
+        same message but for numbers, JIDs, hosts and what stands in quotes. In a pipe each line is: group, jobs, share,
+        target, command, code, first and last failure (UTC), job id of the newest, message.
+        """
+        from restbroker.operate.known import known
+        from restbroker.operate.summary import Summaries
+
+        settings = settings_of(ctx, config)
+        with open_store(settings) as client:
+            found = Summaries(zset, known(settings)).now(client, _SECONDS)
+        causes = found.causes[:limit]
+        if json:
+            output.as_json(_as_json(found, causes, zset))
+            return
+        if sys.stdout.isatty():
+            output.data("\n\n".join("\n".join(_lines(cause, found)) for cause in causes))
+        else:
+            for cause in causes:
+                output.row(_row(cause, found))
+        _tell(found, len(causes), zset)
+
+
+def headline(found: "Summary") -> str:
+    """`3 causes make 95 % of 1,366 jobs`."""
+    main = found.main
+    share = round(100 * sum(cause.jobs for cause in main) / found.looked_at)
+    causes = "1 cause makes" if len(main) == 1 else f"{len(main):,} causes make"
+    return f"{causes} {share} % of {found.looked_at:,} jobs"
+
+
+def hint(cause: "Cause") -> str | None:
+    """What to do about the code, where it is one of restbroker's; None: nobody knows, or the message says it."""
+    from restbroker.console import codes
+
+    rows = codes.found(cause.group.code or "")
+    cure = next((row["cure"] for row in rows if row["what"].startswith("a job")), None)
+    return None if cure is None or cure in cause.group.message else cure
+
+
+def share(cause: "Cause", found: "Summary") -> float:
+    """Of the jobs that were looked at, in percent."""
+    return round(100 * cause.jobs / found.looked_at, 1)
+
+
+def _tell(found: "Summary", shown: int, zset: Literal["dead", "retry"]) -> None:
+    if not found.causes:
+        output.say(f"No job of the {zset} set failed.")
+        return
+    more = len(found.causes) - shown
+    left = found.looked_at - sum(cause.jobs for cause in found.causes)
+    output.say(f"{headline(found)} of the {zset} set{f'; {more:,} causes more' if more else ''}.")
+    if left:
+        output.say(f"{output.jobs(left)} did not fail, or are of even more causes.")
+    if found.looked_at < found.total:
+        output.say(f"{found.total - found.looked_at:,} jobs more were not looked at: time was up.")
+    output.say(f"The jobs of one: restbroker {_NAMES[zset]} list --group {found.causes[0].group.id}")
+
+
+def _lines(cause: "Cause", found: "Summary") -> Iterator[str]:
+    group = cause.group
+    words = (group.target or "no target", group.command, group.code)
+    yield f"{cause.jobs:,}  {share(cause, found):g} %  {'  '.join(word for word in words if word)}  group {group.id}"
+    if group.message:
+        yield f"    {group.message}"
+    cure = hint(cause)
+    if cure is not None:
+        yield f"    What to do: {cure}"
+    span = local(cause.last_s) if cause.jobs == 1 else f"{local(cause.first_s)} to {local(cause.last_s)}"
+    yield f"    {span}, e.g. {cause.jid or cause.key}"
+
+
+def _row(cause: "Cause", found: "Summary") -> Sequence[str]:
+    group = cause.group
+    words = (group.target or "-", group.command or "-", group.code or "-")
+    times = utc(cause.first_s), utc(cause.last_s)
+    return group.id, str(cause.jobs), f"{share(cause, found)}%", *words, *times, cause.jid or cause.key, group.message
+
+
+def _as_json(found: "Summary", causes: Sequence["Cause"], zset: str) -> dict[str, Json]:
+    shown: list[Json] = [
+        {
+            "group": cause.group.id,
+            "jobs": cause.jobs,
+            "share_percent": share(cause, found),
+            "target": cause.group.target,
+            "command": cause.group.command,
+            "error_class": cause.group.code,
+            "message": cause.group.message,
+            "hint": hint(cause),
+            "first": utc(cause.first_s),
+            "last": utc(cause.last_s),
+            "jid": cause.jid,
+            "key": cause.key,
+        }
+        for cause in causes
+    ]
+    return {
+        "set": zset,
+        "total": found.total,
+        "looked_at": found.looked_at,
+        "causes": len(found.causes),
+        "groups": shown,
+    }

@@ -1,0 +1,168 @@
+"""Failed jobs by their causes: how many of the retry or the dead set there are of each, since when, and one of them.
+
+Called by the command line and the pages. Always holds: changes nothing; what was read once is read again only where the
+number of jobs has changed; what is shown has no secrets.
+
+The set is cut into slices by score. Redis counts a slice in microseconds, and only one whose count is another than it
+was is read again. Equal counts of other jobs are taken for the same: in the dead set, whose new jobs come on top, that
+needs somebody who puts an older one back while another one goes.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from math import inf
+from typing import Final
+
+import attrs
+
+from restbroker.job.failure_group import FailureGroup
+from restbroker.operate.entry import Look
+from restbroker.operate.known import Known
+from restbroker.operate.pace import Pace
+from restbroker.store import paging
+from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
+from restbroker.store.paging import Cursor, Member
+
+_SLICE: Final = 1000
+_MOST_CAUSES: Final = 1000
+"""Producers can invent commands, and messages may be of all kinds: jobs of further causes are only counted."""
+_NOT_READ: Final = -1
+_ALL: Final = 10**9
+"""Behind so many members of a score are all of it."""
+
+
+@attrs.define
+class Cause:
+    """A group with how many jobs it has. `first_s`, `last_s`: between when they died or failed last (epoch seconds).
+
+    `key` names the newest, as a job id does; `jid` is the one that it has.
+    """
+
+    group: FailureGroup
+    key: str
+    jid: str | None
+    jobs: int = 0
+    first_s: float = inf
+    last_s: float = -inf
+
+    def add(self, jobs: int, first_s: float, last_s: float) -> None:
+        """Count that many more."""
+        self.jobs += jobs
+        self.first_s, self.last_s = min(self.first_s, first_s), max(self.last_s, last_s)
+
+
+@attrs.frozen
+class Summary:
+    """`causes`: those of most jobs first; other jobs that were looked at are of too many more causes, or did not fail.
+
+    `looked_at` is less than `total` where time was up.
+    """
+
+    causes: tuple[Cause, ...]
+    looked_at: int
+    total: int
+
+    @property
+    def main(self) -> Sequence[Cause]:
+        """The fewest causes that make 95 % of the jobs; all where they do not."""
+        jobs = 0
+        for number, cause in enumerate(self.causes, start=1):
+            jobs += cause.jobs
+            if jobs >= 0.95 * self.looked_at:
+                return self.causes[:number]
+        return self.causes
+
+
+@attrs.define
+class _Slice:
+    """The members whose scores are from `low` on and below `high`: how many, and their causes by id."""
+
+    low: float
+    high: float
+    jobs: int
+    causes: dict[str, Cause] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
+class Summaries:
+    """The causes of one set, each time as they are. `gives_way`: it is not alone in its process."""
+
+    zset: SortedSet
+    known: Known
+    gives_way: bool = False
+    _slices: list[_Slice] = attrs.field(factory=lambda: [_Slice(-inf, inf, _NOT_READ)])
+
+    def now(self, client: Client, seconds: float = 60.0) -> Summary:
+        """Return what is there, as far as it can be read in that time; the next call goes on.
+
+        Raises `StoreUnavailable` or `StoreRefused`.
+        """
+        deadline = time.monotonic() + seconds
+        counts = paging.counts(client, self.zset, [(one.low, one.high) for one in self._slices])
+        slices: list[_Slice] = []
+        is_begun = False  # however little time there is, it goes on
+        for one, count in zip(self._slices, counts, strict=True):
+            stays = one.jobs == count or (is_begun and time.monotonic() >= deadline)
+            is_begun = is_begun or not stays
+            for part in (one,) if stays else self._read(client, one, deadline):
+                if slices and not part.jobs:
+                    slices[-1].low = part.low
+                else:
+                    slices.append(part)
+        self._slices = slices
+        return self._summary(sum(counts))
+
+    def _read(self, client: Client, old: _Slice, deadline: float) -> Iterator[_Slice]:
+        """Yield what is in a slice, in slices of a thousand jobs; the last is not read where time is up."""
+        pace, part, last = Pace() if self.gives_way else None, _Slice(old.low, old.high, 0), inf
+        for raw, score in self._members(client, old):
+            # Jobs of one score stay together.
+            if part.jobs >= _SLICE and score < last:
+                part.low = last
+                yield part
+                part = _Slice(old.low, last, 0)
+                if time.monotonic() >= deadline:
+                    part.jobs = _NOT_READ
+                    yield part
+                    return
+            if pace is not None:
+                pace.step()
+            _count(part.causes, Look(raw, score, self.known), self.zset)
+            part.jobs, last = part.jobs + 1, score
+        yield part
+
+    def _members(self, client: Client, part: _Slice) -> Iterator[Member]:
+        """Yield those of a slice, the highest score first."""
+        place = None if part.high == inf else Cursor(part.high, _ALL)
+        while members := (piece := paging.piece(client, self.zset, place, _SLICE, newest_first=True)).members:
+            for member in members:
+                if member[1] < part.low:
+                    return
+                yield member
+            place = piece.behind()
+
+    def _summary(self, total: int) -> Summary:
+        together: dict[str, Cause] = {}
+        for part in self._slices:
+            for name, cause in part.causes.items():
+                if name not in together and len(together) < _MOST_CAUSES:
+                    together[name] = Cause(cause.group, cause.key, cause.jid)
+                if name in together:
+                    together[name].add(cause.jobs, cause.first_s, cause.last_s)
+        looked_at = sum(max(part.jobs, 0) for part in self._slices)
+        causes = sorted(together.values(), key=lambda cause: -cause.jobs)
+        return Summary(tuple(causes), looked_at, max(total, looked_at))
+
+
+def _count(causes: dict[str, Cause], look: Look, zset: SortedSet) -> None:
+    group = look.group
+    if group is None:
+        return
+    cause = causes.get(group.id)
+    if cause is None:
+        if len(causes) >= _MOST_CAUSES:
+            return
+        cause = causes[group.id] = Cause(group, look.key, look.shown_jid)
+    at_s = look.score if zset == "dead" else look.last_failure_s or look.score
+    cause.add(1, at_s, at_s)

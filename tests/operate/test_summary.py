@@ -1,0 +1,113 @@
+"""Failed jobs by their causes: counts, what is read again, and what is not shown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from restbroker.operate.known import Known
+from restbroker.operate.summary import Summaries, Summary
+from restbroker.store import paging
+from restbroker.store.client import Client
+from tests.operate.conftest import NOW_S, Put
+
+
+def causes(found: Summary) -> list[tuple[str | None, str | None, int]]:
+    return [(cause.group.command, cause.group.code, cause.jobs) for cause in found.causes]
+
+
+@pytest.fixture
+def pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many jobs each question to Redis brought."""
+    read = paging.piece
+    brought: list[int] = []
+
+    def piece(*words: Any, **more: Any) -> paging.Piece:
+        found = read(*words, **more)
+        brought.append(len(found.members))
+        return found
+
+    monkeypatch.setattr(paging, "piece", piece)
+    return brought
+
+
+def fill(put: Put, zset: str, numbers: Sequence[int], **more: Any) -> None:
+    for n in numbers:
+        put(zset, NOW_S + n // 7, f"j{n}", error_message=f"User u{n}@e.org exists.", **more)
+
+
+def test_jobs_are_counted_by_cause_with_their_first_and_last_failure_and_the_newest(
+    client: Client, configured: Known, put: Put
+) -> None:
+    fill(put, "dead", range(30))
+    for n in (3, 1, 2):
+        put("dead", NOW_S + 100 + n, f"k{n}", "status", error_class="BadArgument", error_message=f"{n} is no 'x'.")
+    put("dead", NOW_S + 200, "ruby", queue="mails", args=[], error_class=None, error_message=None)
+    client.command("ZADD", "ns:dead", NOW_S, b"no job")
+    found = Summaries("dead", configured).now(client)
+    assert causes(found) == [("register", "ServerError", 30), ("status", "BadArgument", 3)]
+    second = found.causes[1]
+    assert (second.jid, second.first_s, second.last_s) == ("k3", NOW_S + 101, NOW_S + 103)
+    assert (second.group.target, second.group.message) == ("ejabberd", "<number> is no <text>.")
+    assert (found.looked_at, found.total) == (35, 35)
+    assert [cause.jobs for cause in found.main] == [30, 3]
+
+
+def test_a_retry_counts_from_when_it_failed_last(client: Client, configured: Known, put: Put) -> None:
+    put("retry", NOW_S + 1000, "j1", retried_at=NOW_S + 5)
+    put("retry", NOW_S + 2000, "j2", failed_at=NOW_S - 5)
+    (cause,) = Summaries("retry", configured).now(client).causes
+    assert (cause.first_s, cause.last_s, cause.jobs) == (NOW_S - 5, NOW_S + 5, 2)
+
+
+def test_only_where_the_number_of_jobs_changed_they_are_read_again(
+    client: Client, configured: Known, put: Put, pieces: list[int]
+) -> None:
+    fill(put, "dead", range(5000))
+    summaries = Summaries("dead", configured)
+    assert causes(summaries.now(client)) == [("register", "ServerError", 5000)]
+    pieces.clear()
+    assert causes(summaries.now(client)) == [("register", "ServerError", 5000)]
+    assert pieces == []
+    fill(put, "dead", range(5000, 5010))
+    middle = NOW_S + 2500 // 7
+    gone = client.command("ZREMRANGEBYSCORE", "ns:dead", middle, middle)
+    assert (
+        causes(summaries.now(client))
+        == [("register", "ServerError", 5003)]
+        == [("register", "ServerError", 5010 - int(str(gone)))]
+    )
+    assert sum(pieces) < 4000
+    client.command("DEL", "ns:dead")
+    assert (causes(summaries.now(client)), summaries.now(client).total) == ([], 0)
+    fill(put, "dead", range(10))
+    assert causes(summaries.now(client)) == [("register", "ServerError", 10)]
+
+
+def test_what_is_not_read_in_time_is_read_by_the_next_ones(client: Client, configured: Known, put: Put) -> None:
+    fill(put, "dead", range(4000))
+    summaries = Summaries("dead", configured)
+    seen = [summaries.now(client, seconds=0.0) for _ in range(6)]
+    shares = [one.looked_at for one in seen]
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < 4000 == shares[-1]
+    assert {one.total for one in seen} == {4000}
+    assert causes(seen[-1]) == [("register", "ServerError", 4000)]
+
+
+def test_jobs_of_one_moment_are_counted_once_however_many_they_are(client: Client, configured: Known, put: Put) -> None:
+    for n in range(2500):
+        put("dead", NOW_S, f"j{n}")
+    put("dead", NOW_S - 1, "older")
+    summaries = Summaries("dead", configured)
+    assert [causes(summaries.now(client)) for _ in range(2)] == [[("register", "ServerError", 2501)]] * 2
+
+
+def test_a_job_without_its_secrets_names_its_group(client: Client, configured: Known, put: Put) -> None:
+    arguments = {"user": "a", "password": "hush-hush-hush"}
+    for n in range(2):
+        put("dead", NOW_S + n, f"j{n}", arguments=arguments, error_message="Ruby told hush-hush-hush and right-token.")
+    (cause,) = Summaries("dead", configured).now(client).causes
+    assert cause.jobs == 2
+    assert "hush" not in repr(cause)
+    assert "right-token" not in repr(cause)
