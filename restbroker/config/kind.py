@@ -38,9 +38,20 @@ class Defaults:
     login: str | None = None
 
 
+@runtime_checkable
+class _WithDefaults(Protocol):
+    """A kind's class of options that says them."""
+
+    DEFAULTS: object
+
+
+def _stated(options: object) -> object:
+    return options.DEFAULTS if isinstance(options, _WithDefaults) else None
+
+
 def defaults_of(options: Members) -> Defaults:
     """Those of the kind with these options."""
-    found = getattr(options, "DEFAULTS", None)
+    found = _stated(options)
     return found if isinstance(found, Defaults) else Defaults()
 
 
@@ -71,7 +82,7 @@ class SourceDefaults:
 
 def source_defaults_of(options: Members) -> SourceDefaults:
     """Those of the kind with these options."""
-    found = getattr(options, "DEFAULTS", None)
+    found = _stated(options)
     return found if isinstance(found, SourceDefaults) else SourceDefaults()
 
 

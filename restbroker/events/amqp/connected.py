@@ -18,14 +18,14 @@ import attrs
 import pika
 from pika import exceptions
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.adapters.utils.connection_workflow import AMQPConnectorException
+from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorPhaseErrorBase
 
 from restbroker.config.target import TlsFiles
 from restbroker.config.tls import context_of
 from restbroker.config.urls import BadUrl
 from restbroker.errors import ConfigError
 from restbroker.events.amqp.address import Address, address
-from restbroker.events.amqp.frames import UnreadHeaders
+from restbroker.events.amqp.frames import leave_properties
 from restbroker.events.amqp.options import Exchange, Options, Server
 from restbroker.events.amqp.topology import (
     INTERNAL_ERROR,
@@ -152,8 +152,9 @@ def connected(server: Server, name: str) -> Iterator[Connected]:
     except OSError as error:
         why = f"its TLS files cannot be read: {error.strerror or type(error).__name__}"
         raise Trouble("RabbitMQDenied", f"RabbitMQ at {where} cannot be read from: {why}.", "Check TLS.") from None
+    leave_properties()
     with told(Login(where, found.user, found.vhost), where):
-        connection = pika.BlockingConnection(parameters, UnreadHeaders)  # type: ignore[arg-type]  # its class
+        connection = pika.BlockingConnection(parameters)
     try:
         yield Connected(connection, where)
     finally:
@@ -221,7 +222,8 @@ def _why(error: BaseException) -> str:
 
 def _inner(error: BaseException) -> list[object]:
     """Where pika keeps the cause."""
-    return [getattr(error, "exception", None), error.__cause__, *error.args]
+    named = [error.exception] if isinstance(error, AMQPConnectorPhaseErrorBase) else []
+    return [*named, error.__cause__, *error.args]
 
 
 def _parameters(found: Address, server: Server, name: str) -> pika.ConnectionParameters:

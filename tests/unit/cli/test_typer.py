@@ -3,11 +3,9 @@
 `make versions` runs this with the lowest and the highest release that pyproject.toml allows.
 """
 
-import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ import pytest
 from restbroker.cli.app import COMMANDS
 
 ROOT = Path(__file__).parents[3]
-PUBLIC = {"typer", "typer.core"}
 BESIDE = """
 import sys, typer
 from restbroker.cli.app import command_line
@@ -42,21 +39,6 @@ def run(command: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=60,
     )
-
-
-def imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}._" if name.name.startswith("_") else node.module for name in node.names)
-
-
-def test_no_private_name_of_typer_is_imported() -> None:
-    for folder in ("restbroker", "tools"):
-        for file in (ROOT / folder).rglob("*.py"):
-            names = {name for name in imported(ast.parse(file.read_text("utf-8"))) if name.split(".")[0] == "typer"}
-            assert names <= PUBLIC, file
 
 
 def test_a_small_program_in_the_same_process_works_as_if_restbroker_was_not_there() -> None:

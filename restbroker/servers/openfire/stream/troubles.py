@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from restbroker.config.target import Target
+from restbroker.job.outcome import Delivered
 from restbroker.servers.contract import NoLogin
 from restbroker.servers.event_contract import States, StreamFacts
 from restbroker.servers.openfire.stream.state import Gap
@@ -75,9 +76,7 @@ def no_stream(target: Target, user: str) -> Trouble:
 
 def not_logged_in(user: str, error: NoLogin) -> Trouble:
     """The server did not let the target's login log him in."""
-    reason = getattr(error.outcome, "reason", None)
-    message = getattr(reason, "message", None)
-    why = message if isinstance(message, str) else "the server refuses it."
+    why = "the server refuses it." if isinstance(error.outcome, Delivered) else error.outcome.reason.message
     return Trouble("OpenfireDenied", f"{user} cannot be logged in: {why}", "It is tried again.")
 
 
