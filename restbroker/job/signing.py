@@ -19,7 +19,6 @@ import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Final
 
 import attrs
@@ -201,7 +200,10 @@ def _written(version: str, token: str, at_s: int, hexadecimal: str) -> str:
 
 def _number(number: float) -> str:
     text = repr(number)
-    text = format(Decimal(text), "f") if "e" in text else text
+    if "e" in text:
+        from decimal import Decimal  # few have one, and whoever only reads jobs does without
+
+        text = format(Decimal(text), "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
 
