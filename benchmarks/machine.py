@@ -21,7 +21,7 @@ def machine(peers_python: str) -> dict[str, object]:
         "kernel": platform.release(),
         "versions": {
             "Python": platform.python_version(),
-            **{name: version(name) for name in ("trio", "httpx", "redis", "orjson")},
+            **{name: version(name) for name in ("trio", "httpx", "hiredis", "orjson")},
             "nginx": _said("nginx", "-v"),
             "Redis": _said("redis-server", "--version"),
             "wrk": _said("wrk", "-v"),

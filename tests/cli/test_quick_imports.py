@@ -16,7 +16,7 @@ from tests.cli.conftest import Shell
 
 SLOW = {
     *("asyncio", "ssl", "email", "logging", "http"),
-    *("redis", "pydantic", "trio", "httpx", "quart", "hypercorn", "prometheus_client", "rich", "click"),
+    *("pydantic", "trio", "httpx", "quart", "hypercorn", "prometheus_client", "rich", "click"),
 }
 # What changes jobs, for commands that show them.
 ACTING = {"restbroker.operate.act", "restbroker.cli.acting"}
