@@ -152,7 +152,7 @@ def _of_group(group: str, zset: SortedSet) -> str:
     if _GROUP.fullmatch(group) is None:
         name = "dead" if zset == "dead" else "retries"
         raise UsageError(f"{group[:60]!r} is no group.", f"`restbroker {name} summary` names them.")
-    return f"group = {group}"
+    return f"failure_group = {group}"
 
 
 def conditions(typed: Sequence[str] | None, zset: SortedSet, known: "Known") -> "Where":

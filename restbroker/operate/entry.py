@@ -318,7 +318,7 @@ class Look:
                 return self._text("error_class")
             case "message":
                 return self._text("error_message")
-            case "group":
+            case "failure_group":
                 return None if self.group is None else self.group.id
             case _:
                 return self.jid

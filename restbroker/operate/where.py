@@ -29,7 +29,7 @@ from restbroker.job.names import is_secret
 Op: TypeAlias = Literal["=", "!=", "~", "<", ">"]
 
 _OPS: Final[dict[str, Op]] = {"=": "=", "!=": "!=", "~": "~", "<": "<", ">": ">"}
-TEXTS: Final = ("jid", "command", "queue", "target", "error", "message", "group")
+TEXTS: Final = ("jid", "command", "queue", "target", "error", "message", "failure_group")
 NUMBERS: Final = ("attempts",)
 TIMES: Final = ("at", "failed_at", "enqueued_at")
 FIELDS: Final = (*TEXTS, *NUMBERS, *TIMES)
