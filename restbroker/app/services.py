@@ -95,8 +95,9 @@ def _site(
         login=config.stats_login,
         is_read_only=config.stats_read_only,
     )
-    watch = Watch(open_connection(), glance, report)
+    live = open_connection()
     desk = Desk(open_connection(), lambda: known(current()))
+    watch = Watch(live, glance, report, desk.causes)
     app = site_app(settings, watch, desk, question, report, health=Health(looks.view, looks.is_alive))
     add_metrics(app, watch.connection, looks.samples, read)
     server = Server(

@@ -11,6 +11,7 @@ import typer
 
 from restbroker.cli.set_verbs import settings_of
 from restbroker.console import output, panels
+from restbroker.console.causes import headline, hint, share
 from restbroker.console.configured import ConfigOption, JsonOption
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
@@ -55,28 +56,6 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
             for cause in causes:
                 output.row(_row(cause, found))
         _tell(found, len(causes), zset)
-
-
-def headline(found: "Summary") -> str:
-    """`3 causes make 95 % of 1,366 jobs`."""
-    main = found.main
-    share = round(100 * sum(cause.jobs for cause in main) / found.looked_at)
-    causes = "1 cause makes" if len(main) == 1 else f"{len(main):,} causes make"
-    return f"{causes} {share} % of {found.looked_at:,} jobs"
-
-
-def hint(cause: "Cause") -> str | None:
-    """What to do about the code, where it is one of restbroker's; None: nobody knows, or the message says it."""
-    from restbroker.console import codes
-
-    rows = codes.found(cause.group.code or "")
-    cure = next((row["cure"] for row in rows if row["what"].startswith("a job")), None)
-    return None if cure is None or cure in cause.group.message else cure
-
-
-def share(cause: "Cause", found: "Summary") -> float:
-    """Of the jobs that were looked at, in percent."""
-    return round(100 * cause.jobs / found.looked_at, 1)
 
 
 def _tell(found: "Summary", shown: int, zset: Literal["dead", "retry"]) -> None:

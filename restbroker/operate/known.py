@@ -24,15 +24,18 @@ from restbroker.servers import registry
 _LIMIT: Final = 1000
 
 
-@attrs.define(eq=False)
+@attrs.define
 class Known:
-    """`secrets`: those of the configuration, in all spellings. `show_bodies`: message texts are shown."""
+    """`secrets`: those of the configuration, in all spellings. `show_bodies`: message texts are shown.
+
+    Equal are two that say the same of jobs, whatever they have been asked.
+    """
 
     targets: Mapping[str, Target]
     secrets: Spelled = attrs.field(default=frozenset(), repr=False)
     show_bodies: bool = False
-    _specs: dict[tuple[str, str], CommandSpec | None] = attrs.field(factory=dict, repr=False)
-    _groups: dict[tuple[str | None, ...], FailureGroup] = attrs.field(factory=dict, repr=False)
+    _specs: dict[tuple[str, str], CommandSpec | None] = attrs.field(factory=dict, repr=False, eq=False)
+    _groups: dict[tuple[str | None, ...], FailureGroup] = attrs.field(factory=dict, repr=False, eq=False)
 
     @property
     def hidden(self) -> tuple[str, ...]:

@@ -143,8 +143,10 @@ class Summaries:
             place = piece.behind()
 
     def _summary(self, total: int) -> Summary:
-        together: dict[str, Cause] = {}
+        pace, together = Pace() if self.gives_way else None, dict[str, Cause]()
         for part in self._slices:
+            if pace is not None:
+                pace.step()
             for name, cause in part.causes.items():
                 if name not in together and len(together) < _MOST_CAUSES:
                     together[name] = Cause(cause.group, cause.key, cause.jid)

@@ -14,6 +14,7 @@ from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.operate.known import Known
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
+from restbroker.web.causes import Causes
 
 T = TypeVar("T")
 TURN_S = 8.0
@@ -21,10 +22,18 @@ TURN_S = 8.0
 
 @attrs.frozen(eq=False)
 class Desk:
-    """`known` makes what the configuration knows of jobs; it reads files, so it is called in the thread."""
+    """`known` makes what the configuration knows of jobs; it reads files, so it is called in the thread.
+
+    `causes` serves live pages too.
+    """
 
     connection: Connection
     known: Callable[[], Known]
+    causes: Causes = attrs.field(init=False)
+
+    @causes.default
+    def _causes(self) -> Causes:
+        return Causes(self.known)
 
     async def ask(self, question: Callable[[Client], T]) -> T:
         """What Redis answers. Raises what the question raises, and `StoreUnavailable` where others take too long."""

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from restbroker import __version__
+from restbroker.console import causes
 from restbroker.operate.pace import Pace, paced
 from restbroker.web import assets, views, words
 from restbroker.web.charts import HEIGHT, WIDTH
@@ -81,6 +82,10 @@ class Renderer:
             words.moment,
             words.brief,
             words.pause,
+            causes.headline,
+            causes.of_dead,
+            causes.hint,
+            causes.share,
         ):
             environment.filters[filter_.__name__] = filter_
         environment.globals |= {
@@ -111,6 +116,7 @@ class Renderer:
             "page_name": name,
             "alarms": views.alarms(state),
             "totals": views.totals(state),
+            "causes": views.causes(state),
             "servers": views.servers(state),
             "hidden": views.hidden(state, tables, shown),
             **shown,

@@ -1,12 +1,12 @@
 """The pages of the retry, schedule and dead sets, of one job, and of what waits in a queue.
 
-`web.site` serves them. Always holds: a page costs the same however large the set is; what is shown of a job comes from
-`operate.entry`, without secrets; nothing is changed by looking.
+`web.site` serves them. Always holds: a page costs the same however large the set is, and the causes above it have their
+own time; what is shown of a job comes from `operate.entry`, without secrets; nothing is changed by looking.
 """
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -23,6 +23,8 @@ from restbroker.operate.find import Budget, Page
 from restbroker.operate.known import Known
 from restbroker.operate.names import require
 from restbroker.operate.queues import queues
+from restbroker.operate.summary import Cause, Summary
+from restbroker.operate.where import Where
 from restbroker.serving.app import Refuse
 from restbroker.store import sets
 from restbroker.store.client import Client
@@ -39,8 +41,29 @@ WHEN: Final = {"retries": "Next try", "scheduled": "Due", "dead": "Given up"}
 PAGE: Final = 50
 _BUDGET: Final = Budget(entries=50_000, seconds=1.5, gives_way=True)
 _MOST_CONDITIONS: Final = 10
+_MOST_CAUSES: Final = 20
+_CAUSES_S: Final = 1.5
 _NOTES: Final = 500
 _EXAMPLE: Final = "For example: command = send_message, and in the next field: failed_at > yesterday."
+
+
+@attrs.frozen
+class CausesShown:
+    """What a page says of causes: of all in `of`, the `rows`. `is_one`: only that by which it is filtered."""
+
+    of: Summary
+    rows: Sequence[Cause]
+    is_one: bool = False
+
+    @property
+    def more(self) -> int:
+        """Causes that have no row."""
+        return 0 if self.is_one else len(self.of.causes) - len(self.rows)
+
+    @property
+    def without(self) -> int:
+        """Jobs that were looked at and are of none of the causes."""
+        return 0 if self.is_one else self.of.looked_at - sum(cause.jobs for cause in self.of.causes)
 
 
 @attrs.frozen(eq=False)
@@ -59,13 +82,16 @@ class SetPages:
         wrong: UsageError | None = None
         status = 200
 
-        def question(client: Client) -> Page:
+        causes: CausesShown | None = None
+
+        def question(client: Client) -> tuple[Page, CausesShown | None]:
             known = self.desk.known()
             wanted = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
-            return find.page(client, zset, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
+            page = find.page(client, zset, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
+            return page, None if after or zset == "schedule" else self._causes(client, zset, wanted)
 
         try:
-            page = await self.desk.ask(question)
+            page, causes = await self.desk.ask(question)
         except UsageError as error:
             size = await self.desk.ask(lambda client: sets.size(client, zset))
             page, wrong, status = Page((), None, 0, size), of_form(error), 400
@@ -75,6 +101,7 @@ class SetPages:
             title=TITLES[name],
             when=WHEN[name],
             page=page,
+            causes=causes,
             typed=typed,
             wrong=wrong,
             verbs=self._verbs(zset),
@@ -157,6 +184,17 @@ class SetPages:
             first=address("/queue", typed, name=queue),
         )
         return Response(html, 200 if wrong is None else 400)
+
+    def _causes(self, client: Client, zset: SortedSet, wanted: Where) -> CausesShown | None:
+        """All where nothing is searched for, one where its group is; else None, as where there is none."""
+        groups = {one.value for one in wanted if (one.field, one.op) == ("failure_group", "=")}
+        if wanted and not groups:
+            return None
+        found = self.desk.causes.now(client, zset, _CAUSES_S)
+        if found is None:
+            return None
+        rows = [cause for cause in found.causes if not groups or cause.group.id in groups][:_MOST_CAUSES]
+        return CausesShown(found, rows, is_one=bool(groups)) if rows else None
 
     def _verbs(self, zset: SortedSet) -> list[str]:
         if self.shell.settings.is_read_only:

@@ -12,6 +12,7 @@ import attrs
 
 from restbroker.job.json_types import Json
 from restbroker.operate.history import percentile_ms
+from restbroker.operate.summary import Summary
 from restbroker.web import words
 from restbroker.web.charts import Chart, Series, chart
 from restbroker.web.watch import State
@@ -76,6 +77,12 @@ def totals(state: State) -> Mapping[str, Json]:
         "in_hand": sum(in_hand),
         **{name: figures.get(name) for name in ("processed", "failed", "retries", "scheduled", "dead")},
     }
+
+
+def causes(state: State) -> Summary | None:
+    """Those of the dead jobs, where any are known."""
+    found = None if state.seen is None else state.seen.dead
+    return found if found is not None and found.causes else None
 
 
 def alarms(state: State) -> list[Alarm]:

@@ -13,13 +13,15 @@ from contextlib import contextmanager, suppress
 import attrs
 import trio
 
-from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
+from restbroker.errors import ConfigError, ConnectionEnded, RestbrokerError, StoreRefused
 from restbroker.job.json_types import Json
 from restbroker.operate.history import History
+from restbroker.operate.summary import Summary
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.metrics import Minute
 from restbroker.telemetry.events import Report, Warned
+from restbroker.web.causes import Causes
 from restbroker.web.stats import Question
 
 FRESH_S = 1.0
@@ -28,6 +30,10 @@ FOLLOWED_S = 2.0
 IDLE_S = 10.0
 _REST = 10
 """After a look, Redis and the processor are left alone for so many times as long as it took."""
+_CAUSES_S = 0.1
+"""Of a look so long may go to the causes of dead jobs; the next one goes on."""
+_VISITED_S = 60.0
+"""So long after a page was asked for they are read on: browsers without JavaScript load theirs every 30 s."""
 _KEPT = 1080
 """Looks at the backlog, one in `IDLE_S`: three hours."""
 
@@ -44,11 +50,14 @@ class Backlog:
 
 @attrs.frozen
 class Seen:
-    """One look. `figures` as `web.figures` makes them; `minutes` as `operate.history` has them."""
+    """One look. `figures` as `web.figures` makes them; `minutes` as `operate.history` has them; `dead`: the causes of
+    dead jobs, None where there are none or nobody looks.
+    """
 
     at_s: float
     figures: Mapping[str, Json]
     minutes: Sequence[Minute]
+    dead: Summary | None = None
 
 
 @attrs.frozen
@@ -63,16 +72,18 @@ class State:
 
 @attrs.define(eq=False)
 class Watch:
-    """`question` makes a new one for each look; `now_s` is any clock in seconds."""
+    """`question` makes a new one for each look; `causes` those of dead jobs; `now_s` is any clock in seconds."""
 
     connection: Connection
     question: Callable[[], Question]
     report: Report
+    causes: Causes | None = None
     now_s: Callable[[], float] = trio.current_time
     state: State = attrs.field(factory=State)
     stopping: trio.Event = attrs.field(factory=trio.Event)
     followers: int = 0
     _looked_at_s: float = float("-inf")
+    _visited_at_s: float = float("-inf")
     _took_s: float = 0.0
     _hurries: int = 0
     _backlog: deque[Backlog] = attrs.field(factory=lambda: deque(maxlen=_KEPT))
@@ -86,7 +97,7 @@ class Watch:
         task_status.started()
         while True:
             self._wanted = trio.Event()
-            await self.look()
+            await self._refresh()
             with trio.move_on_after(max(FOLLOWED_S if self.followers else IDLE_S, self._took_s * _REST)):
                 await self._wanted.wait()
 
@@ -102,11 +113,15 @@ class Watch:
         self._wanted.set()
 
     async def look(self) -> State:
-        """What is known: at most `FRESH_S` old, or older where a look takes long."""
+        """Return to a visitor what is known: at most `FRESH_S` old, or older where a look takes long."""
+        self._visited_at_s = self.now_s()
+        await self._refresh()
+        return self.state
+
+    async def _refresh(self) -> None:
         async with self._turn:
             if self.now_s() - self._looked_at_s >= max(FRESH_S, self._took_s * _REST):
                 await self._look()
-        return self.state
 
     async def later(self, number: int, within_s: float) -> State:
         """What is known after the look `number`, or what is known anyway once `within_s` is over or a stop begins."""
@@ -127,6 +142,7 @@ class Watch:
 
     async def _look(self) -> None:
         question, at_s = self.question(), time.time()
+        is_visited = bool(self.followers) or self.now_s() - self._visited_at_s < _VISITED_S
 
         def seen(client: Client) -> Seen:
             figures = question(client)
@@ -134,7 +150,8 @@ class Watch:
             # The rest is shown without what others may have put in the place of Sidekiq's metrics.
             with suppress(StoreRefused):
                 minutes = self._history.look(client, at_s)
-            return Seen(at_s, figures, minutes)
+            dead = self._dead(client) if is_visited and figures.get("dead") else None
+            return Seen(at_s, figures, minutes, dead)
 
         number, began_s, hurries = self.state.number + 1, self.now_s(), self._hurries
         found = await self._asked(seen)
@@ -148,6 +165,15 @@ class Watch:
         self._looked_at_s = self.now_s() if hurries == self._hurries else float("-inf")
         self._next.set()
         self._next = trio.Event()
+
+    def _dead(self, client: Client) -> Summary | None:
+        """The causes of dead jobs; the last ones where a visitor of their page has just begun to read them."""
+        found = None
+        # The page of the set says what is wrong.
+        with suppress(StoreRefused, ConfigError):
+            if self.causes is not None:
+                found = self.causes.now(client, "dead", _CAUSES_S, wait=False)
+        return found or (self.state.seen.dead if self.state.seen is not None else None)
 
     async def _asked(self, ask: Callable[[Client], Seen]) -> Seen | RestbrokerError:
         """What was seen, or why nothing was."""

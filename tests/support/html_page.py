@@ -33,8 +33,8 @@ class Form:
 
 @attrs.define
 class Page:
-    """A page. `rows` are all tables' rows with data cells, each cell as its text; `headed` are the same
-    behind their own headings; `scripts` are the scripts' contents.
+    """A page. `rows` are all tables' rows with data cells, each cell as its text, `last` those of the last table;
+    `headed` are the same behind their own headings; `scripts` are the scripts' contents.
     """
 
     url: str
@@ -42,6 +42,7 @@ class Page:
     text: str = ""
     links: list[str] = attrs.field(factory=list)
     rows: list[list[str]] = attrs.field(factory=list)
+    last: list[list[str]] = attrs.field(factory=list)
     headed: list[list[str]] = attrs.field(factory=list)
     forms: list[Form] = attrs.field(factory=list)
     scripts: list[str] = attrs.field(factory=list)
@@ -99,6 +100,8 @@ class _Reader(HTMLParser):
                 self.page.forms.append(self._form)
             case "input" | "button" if self._form is not None:
                 _add(self._form, tag, given)
+            case "table":
+                self.page.last = []
             case "tr":
                 self._row = []
             case "td" if self._row is not None:
@@ -117,6 +120,7 @@ class _Reader(HTMLParser):
                 if self._row:
                     row = [" ".join(cell.split()) for cell in self._row]
                     self.page.rows.append(row)
+                    self.page.last.append(row)
                     self.page.headed.append(row if self._heading is None else [" ".join(self._heading.split()), *row])
                 self._row = self._heading = None
             case _ if tag == self._skipping:

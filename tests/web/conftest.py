@@ -133,8 +133,8 @@ def site(harness: Harness, settings: Settings, known: Known) -> Open:
         def seen() -> Question:
             return partial(glance, served=("rest",), unready=status.view().unready)
 
-        watch = Watch(connection, seen, report)
         desk = Desk(Connection(open_client(StoreSettings(harness.redis.url), 1.0)), lambda: known)
+        watch = Watch(connection, seen, report, desk.causes)
         app = site_app(settings, watch, desk, question, report, health=Health(status.view))
         asked = partial(read_redis, served=("rest",), targets=("t",))
         add_metrics(app, connection, partial(process_samples, counters, status), lambda: asked)

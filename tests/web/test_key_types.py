@@ -55,8 +55,9 @@ async def pages(redis_url: str) -> AsyncIterator[Alone]:
     def question() -> Question:
         return lambda asked: figures(asked, ("rest",), here((), show_bodies=False))
 
-    watch = Watch(Connection(open_client(settings)), lambda: lambda asked: glance(asked, ("rest",)), events.append)
     desk = Desk(Connection(open_client(settings)), lambda: Known({}))
+    connection = Connection(open_client(settings))
+    watch = Watch(connection, lambda: lambda asked: glance(asked, ("rest",)), events.append, desk.causes)
     app = site_app(Settings("127.0.0.1"), watch, desk, question, events.append, health=Health(Status().view))
     yield Alone(app, watch, client, events)
     await watch.connection.aclose()

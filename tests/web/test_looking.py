@@ -149,7 +149,7 @@ async def test_a_copy_is_found_among_those_that_are_there_and_put_back_with_the_
     assert [row[-2] for row in missing.rows] == ["gone"]
     assert "it does not run" in question.text
     assert answer.status_code == 303
-    assert listed.rows[0][-1] == "gone"
+    assert listed.last[0][-1] == "gone"
     note = next(audit.listed(harness.client, 1)).note
     assert (note.action, note.where, note.why) == ("restore", "gone", "Ruby trimmed it")
     assert again.status_code == 400

@@ -13,7 +13,7 @@ import pytest
 from restbroker.job.hiding import spelled
 from restbroker.operate import audit
 from restbroker.operate.known import Known
-from restbroker.web import acting
+from restbroker.web import acting, sets
 from tests.broker.conftest import Harness
 from tests.support.html_page import Form, Page, parse
 from tests.web.conftest import HTML, Open, Site
@@ -67,14 +67,87 @@ async def test_a_set_is_shown_page_by_page_newest_first(harness: Harness, site: 
     park(harness, 120)
     async with site() as running:
         first = await page(running, "/dead")
-        second = await page(running, first.links_to("/dead?")[0])
+        second = await page(running, first.links_to("/dead?after")[0])
         third = await page(running, next(link for link in second.links_to("/dead?") if "after" in link))
-    shown = [[row[-1] for row in one.rows] for one in (first, second, third)]
+    shown = [[row[-1] for row in one.last] for one in (first, second, third)]
     assert shown[0][0] == "j119"
     assert [jid for jids in shown for jid in jids] == [f"j{number}" for number in reversed(range(120))]
     assert [len(jids) for jids in shown] == [50, 50, 20]
     assert "120 in all" in first.text
     assert not [link for link in third.links_to("/dead?") if "after" in link]
+
+
+async def test_retries_and_dead_open_with_their_causes_each_of_which_leads_to_its_jobs(
+    harness: Harness, site: Open
+) -> None:
+    exists = {"error_class": "AlreadyExists", "error_message": "Exists: 'x'.", "command": "register"}
+    for zset, first in (("dead", 1_700_000_000), ("retry", 9_000_000_000), ("schedule", 9_000_000_000)):
+        jobs = [job(f"j{n}") for n in range(60)] + [job(f"k{n}", **exists) for n in range(2)]
+        jobs += [job("new", error_class=None, error_message=None)]
+        for number, raw in enumerate(jobs):
+            harness.client.command("ZADD", zset, first + number, raw)
+    async with site() as running:
+        dead, retries, scheduled = [await page(running, f"/{name}") for name in ("dead", "retries", "scheduled")]
+        next_page = await page(running, dead.links_to("/dead?after")[0])
+        few = await page(running, dead.links_to("/dead?where")[1])
+        filtered = await page(running, "/dead?where=error+%3D+AlreadyExists")
+        form: dict[str, Any] = {**form_of(few.html, "/dead/act").hidden, "verb": "delete", "all": "yes"}
+        asked = await send(running, "/dead/act", form)
+        await send(running, "/dead/act", form_of(asked.text, "/dead/act").hidden)
+    for one in (dead, retries):
+        assert "1 cause makes 95 % of 63 jobs" in one.text
+        assert "1 more did not fail, or is of even more causes." in one.text
+    count, command, what = dead.row("<number>")[:3]
+    assert (count, command) == ("60 95.2 %", "safeejabberd")
+    assert what.startswith("ServerError It failed for j<number>. What to do: ")
+    assert dead.row("<text>")[2].endswith("What to do: Nothing, or push with `ok_if_exists`.")
+    assert "to 2023-11-14 22:14:21" in dead.row("<text>")[3]
+    assert dead.links_to("/dead/")[1] in few.links_to("/dead/")
+    assert "Causes" not in scheduled.text + next_page.text + filtered.text
+    assert "The cause" in few.text
+    assert (len(few.rows), [row[-1] for row in few.last]) == (3, ["k1", "k0"])
+    assert harness.size("dead") == 61
+
+
+async def test_a_page_reads_causes_for_a_bounded_time_and_the_next_one_goes_on(
+    harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sets, "_CAUSES_S", 0.0)
+    for first in range(0, 20_000, 1000):
+        members: list[int | bytes] = []
+        for n in range(first, first + 1000):
+            members += (1_700_000_000 + n, job(f"j{n}", error_message=f"{n}"))
+        harness.client.command("ZADD", "dead", *members)
+    async with site() as running:
+        shown = [await page(running, "/dead") for _ in range(3)]
+        await running.get("/")  # from now on somebody looks
+        running.watch.hurry()
+        overview = await page(running, "/")
+    for number, one in enumerate(shown, start=1):
+        assert f"{number},000 of 20,000 jobs were looked at so far." in one.text
+        assert one.row("ServerError <number>")[0].startswith(f"{number},000 100")
+    assert re.search(r"1 cause makes 100 % of [\d,]+ dead jobs", overview.text)
+
+
+async def test_of_many_causes_the_largest_are_shown_and_how_many_more_there_are(harness: Harness, site: Open) -> None:
+    for number in range(25):
+        park(harness, 2 if number == 7 else 1, error_class=f"E{number}")
+    async with site() as running:
+        shown = await page(running, "/dead")
+    assert shown.rows[0][1].startswith("E7 ")
+    assert len(shown.rows) == 20 + 26
+    assert "And 5 more causes: restbroker dead summary --limit 1000 ." in shown.text
+
+
+async def test_causes_show_no_secret_of_a_job_nor_of_the_configuration(harness: Harness, site: Open) -> None:
+    park(harness, 3, error_message="Wrong: sesame-4711 with a-token-of-4711.", error_class="sesame-4711")
+    async with site() as running:
+        shown = await page(running, "/dead")
+        overview = await running.get("/")
+    assert shown.headed[0][0] == "3 100.0 %"
+    for html in (shown.html, overview.text):
+        assert "sesame" not in html
+        assert "a-token" not in html
 
 
 async def test_jobs_are_found_by_conditions_that_a_link_keeps(harness: Harness, site: Open) -> None:

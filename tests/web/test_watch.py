@@ -6,13 +6,19 @@ import attrs
 import pytest
 import trio
 
+from restbroker.config.load import load
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
+from restbroker.operate.known import Known, known
+from restbroker.operate.summary import Summary
+from restbroker.servers import registry
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, Warned
+from restbroker.web.causes import Causes
 from restbroker.web.stats import Question
 from restbroker.web.watch import FRESH_S, Watch
+from tests.support.wait import NEVER_S
 
 Asked = Callable[[Client], Mapping[str, Json]]
 
@@ -42,7 +48,7 @@ def stand() -> Stand:
 @pytest.fixture
 async def watch(redis_url: str, stand: Stand) -> AsyncIterator[Watch]:
     connection = Connection(open_client(StoreSettings(redis_url), 1.0))
-    yield Watch(connection, stand.question, stand.reports.append, lambda: stand.clock_s)
+    yield Watch(connection, stand.question, stand.reports.append, None, lambda: stand.clock_s)
     await connection.aclose()
 
 
@@ -69,6 +75,45 @@ async def test_a_look_that_takes_long_is_followed_by_ten_times_as_much_rest(watc
     stand.clock_s += 0.2
     await watch.look()
     assert stand.looks == 2
+
+
+async def test_the_causes_of_dead_jobs_are_read_while_somebody_looks_and_anew_when_the_configuration_says_else(
+    watch: Watch, stand: Stand
+) -> None:
+    kinds = {"RESTBROKER_RestQueue": "rest", "RESTBROKER_Token": "t"}
+    knows = [Known({}), known(load(None, kinds, {}, registry.kinds()).config)]
+    watch.causes = Causes(lambda: knows[0])
+    stand.asked = lambda client: {"dead": client.command("ZCARD", "dead")}
+
+    async def seen() -> Summary | None:
+        number = watch.state.number
+        watch.hurry()
+        seen = (await watch.later(number, NEVER_S)).seen
+        assert seen is not None
+        return seen.dead
+
+    def targets(found: Summary | None) -> list[str | None]:
+        return [] if found is None else [cause.group.target for cause in found.causes]
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(watch.run)
+        raw = '{"class":"Add","jid":"j","queue":"rest","args":["safe",{},"t"],"error_class":"E","error_message":"m"}'
+        await watch.connection.call(Client.command, "ZADD", "dead", 1, raw)
+        assert await seen() is None
+        await watch.look()
+        assert targets(await seen()) == [None]
+        del knows[0]
+        assert targets(await seen()) == ["ejabberd"]
+        stand.clock_s += 61
+        assert await seen() is None
+        with watch.followed():
+            assert targets(await seen()) == ["ejabberd"]
+            await watch.connection.call(Client.command, "DEL", "dead")
+            assert await seen() is None
+            await watch.connection.call(Client.command, "SET", "dead", "no set")
+            stand.asked = lambda _client: {"dead": 1}
+            assert await seen() is None
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_was_changed_while_a_look_was_under_way_is_looked_at_again(watch: Watch, stand: Stand) -> None:

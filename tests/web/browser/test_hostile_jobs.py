@@ -111,7 +111,7 @@ def test_what_strangers_wrote_is_text_on_each_page(stage: Stage, visitor: Visito
 
 def test_what_strangers_wrote_is_text_on_the_page_of_its_job(stage: Stage, visitor: Visitor) -> None:
     visitor.open("/dead")
-    links = [str(one.get_attribute("href")) for one in visitor.driver.find_elements(By.CSS_SELECTOR, "main td a")]
+    links = [str(one.get_attribute("href")) for one in visitor.driver.find_elements(By.CSS_SELECTOR, "main form td a")]
     assert len(links) == len(payloads())
     for link in links:
         visitor.open(link.removeprefix(stage.site))

@@ -1,0 +1,38 @@
+"""Causes of failed jobs in words: what people read of them in a terminal and on a page.
+
+Used by `dead summary` and the pages. Always holds: pure; nothing of a job is said that its group does not have.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from restbroker.operate.summary import Cause, Summary
+
+
+def headline(found: "Summary", kind: str = "") -> str:
+    """`3 causes make 95 % of 1,366 jobs`; with `kind` "dead": `… of 1,366 dead jobs`. Of those that were looked at."""
+    main = found.main
+    causes = "1 cause makes" if len(main) == 1 else f"{len(main):,} causes make"
+    percent = round(100 * sum(cause.jobs for cause in main) / found.looked_at)
+    jobs = " ".join(word for word in (kind, "job" if found.looked_at == 1 else "jobs") if word)
+    return f"{causes} {percent} % of {found.looked_at:,} {jobs}"
+
+
+def of_dead(found: "Summary") -> str:
+    """The same of the dead set, with how many more there are."""
+    more = "" if found.looked_at == found.total else f" looked at, {found.total:,} in all"
+    return f"{headline(found, 'dead')}{more}"
+
+
+def hint(cause: "Cause") -> str | None:
+    """What to do about the code, where it is one of restbroker's; None: nobody knows, or the message says it."""
+    from restbroker.console import codes
+
+    rows = codes.found(cause.group.code or "")
+    cure = next((row["cure"] for row in rows if row["what"].startswith("a job")), None)
+    return None if cure is None or cure in cause.group.message else cure
+
+
+def share(cause: "Cause", found: "Summary") -> float:
+    """Of the jobs that were looked at, in percent."""
+    return round(100 * cause.jobs / found.looked_at, 1)
