@@ -16,6 +16,7 @@ from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.overview import Figures, figures
+from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
 
@@ -37,8 +38,9 @@ def stats(
 ) -> None:
     """Show totals, queues, processes with their targets, and sources of events that are read.
 
-    In a pipe each line begins with what it is about: total, queue, process or source. With --watch a terminal becomes
-    one live screen; a pipe gets such lines again and again, and with --json one line of JSON each time.
+    On a terminal also the causes of most dead jobs, and what to do next. In a pipe each line begins with what it is
+    about: total, queue, process or source. With --watch a terminal becomes one live screen; a pipe gets such lines
+    again and again, and with --json one line of JSON each time.
     """
     every_s = _every_s(every, watching=watch)
     settings = quietly(config)
@@ -47,10 +49,11 @@ def stats(
         return
     with open_store(settings) as client:
         seen = figures(client, settings.queues)
+        if sys.stdout.isatty() and not json:
+            _draw(seen, client, settings)
+            return
     if json:
         output.as_json(seen)
-    elif sys.stdout.isatty():
-        _draw(seen)
     else:
         for row in _rows(seen):
             output.row(row)
@@ -79,19 +82,21 @@ def _rows(seen: Figures) -> list[Sequence[str]]:
     return [*_totals(seen), *_queues(seen), *map(_process, seen["lanes"]), *map(_source, seen["sources"])]
 
 
-def _draw(seen: Figures) -> None:
-    """For people: without the column that only programs need, and each process as lines that fit any width."""
+def _draw(seen: Figures, client: Client, settings: Config) -> None:
+    """For people: without the column that only programs need, and with what to do next."""
+    from restbroker.cli import stats_terminal
+
     output.table(("TOTAL", "JOBS"), [row[1:] for row in _totals(seen)])
+    if seen["totals"]["dead"]:
+        stats_terminal.dead_jobs(client, settings)
     output.data("")
     output.table(("QUEUE", "JOBS", "LATENCY", "STATE"), [row[1:] for row in _queues(seen)])
-    for row in seen["lanes"]:
-        output.data(f"\nPROCESS  {lanes.name(row)}")
-        output.table(("", ""), _facts(row))
-    if not seen["lanes"]:
-        output.data("\nNo restbroker runs on this Redis.")
+    output.data("")
+    stats_terminal.processes(seen)
     for row in seen["sources"]:
         output.data(f"\nSOURCE  {text(row['source'])}")
         output.table(("", ""), _facts_of_source(row))
+    output.data(f"\nNext: {stats_terminal.next_step(seen, settings.queues)}")
 
 
 def _totals(seen: Figures) -> list[Sequence[str]]:
@@ -119,30 +124,6 @@ def _queue_state(row: Mapping[str, Json]) -> str:
     return f"paused: {about}" if about else "paused"
 
 
-def _facts(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
-    """One target in one process."""
-    yield "target", " ".join(text(part) for part in (row["target"], row["server_version"]) if part is not None)
-    yield "gate", lanes.gate(row)
-    if row["gate_reason"] is not None:
-        yield "reason", text(row["gate_reason"])
-    if row["gate_cure"] is not None:
-        yield "cure", text(row["gate_cure"])
-    paused = ", ".join(lanes.pauses(row))
-    if paused:
-        yield "paused", paused
-    if row["at_work"] is None:
-        yield "in hand", f"{text(row['in_hand'])}{_held(row)}"
-    else:
-        at_work = f"{text(row['at_work'])} of {text(row['workers'])}, {text(row['ahead'])} ahead"
-        yield "at work", f"{at_work}{_held(row)}"
-    yield (
-        "rate",
-        f"{text(row['rate_per_s'])} jobs/s, p50 {text(row['p50_ms'], ' ms')}, p99 {text(row['p99_ms'], ' ms')}",
-    )
-    yield "done", f"{text(row['delivered'])}, failed {text(row['failed'])} since its start"
-    yield "beat", text(row["beat_age_s"], " s ago")
-
-
 def _facts_of_source(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
     """One source in one process, or the stream of one user."""
     if row["user"]:
@@ -165,10 +146,6 @@ def _source_state(row: Mapping[str, Json]) -> str:
 
 def _since_s(row: Mapping[str, Json]) -> float:
     return cast("float", row["since_s"])
-
-
-def _held(row: Mapping[str, Json]) -> str:
-    return "".join(f"; {one}" for one in lanes.held(row))
 
 
 def _process(row: Mapping[str, Json]) -> Sequence[str]:

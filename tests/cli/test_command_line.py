@@ -121,7 +121,7 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
     assert 500 < shown["two"]["paused"]["retry_after"] <= 600
     assert (shown["one"]["limit"], shown["three"]["finishing"]) == (7, True)
     words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["stats"], place, columns=120)).split())
-    assert "paused operator until resumed" in words
+    assert "one: paused operator until resumed" in words
     pauses.pause_target(store, "one", "ann", "it moves", None)
     pauses.pause_queue(store, "one", "bob", "", 600.0)
     pauses.pause_queue(store, "two", "bob", "too many", None)
@@ -134,7 +134,8 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
     )
     states = {line[2]: line[3] for line in lines if line[0] == "process"}
     assert states["one"] == "open: paused: operator by ann until resumed (it moves); MaxInFlight is reached"
-    assert "in hand 0; no more than 7 while the server has too much to do; MaxInFlight is reached" in words
+    assert "one: no more than 7 while the server has too much to do one: MaxInFlight is reached" in words
+    assert "three: finishing what it has" in words
 
 
 def test_commands_are_those_of_the_configured_or_running_version_and_else_the_newest(

@@ -60,6 +60,12 @@ def test_a_quick_command_loads_no_slow_library_and_no_other_server_s_catalogue(w
     assert not [name for name in found if set(name.split(".")) & others and name.startswith("restbroker.")]
 
 
+@pytest.mark.usefixtures("waiting")
+def test_stats_that_no_terminal_shows_load_nothing_that_draws_them_or_reads_jobs(place: Path) -> None:
+    of_terminals = {"restbroker.cli.stats_terminal", "restbroker.operate.summary", "restbroker.operate.known"}
+    assert not of_terminals & (loaded(["stats"], place) | loaded(["stats", "--json"], place))
+
+
 def test_of_several_servers_that_are_configured_only_the_catalogue_of_the_command_s_own_is_loaded(place: Path) -> None:
     path, url = place / "env.json", "http://127.0.0.1:1/api"
     kinds = [kind for kind in registry.KINDS if kind not in ("http", "prosody-roster")]

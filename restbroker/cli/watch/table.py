@@ -1,6 +1,6 @@
 """Columns that fit: into a width by leaving out what matters least, into a height by saying how many more there are.
 
-Used by `screen`. Always holds: no line is wider than asked for, and no control character is in one.
+Used by `screen` and `stats_terminal`. Always holds: no line is wider than asked for, and none has a control character.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,14 @@ _LEAST = 8
 class Column:
     """`numbers` are on the right. `leave` says which column goes first where there is no room, 0: none does.
 
-    `stretches`: it takes what the others leave over.
+    `stretches`: it takes what the others leave over. `whole`: its texts are never cut.
     """
 
     title: str
     numbers: bool = False
     leave: int = 0
     stretches: bool = False
+    whole: bool = False
 
 
 @attrs.frozen
@@ -74,7 +75,7 @@ def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: in
     ]
     # A text may be cut, a number may not.
     least = [
-        wide if column.numbers else min(wide, _LEAST * 2 if column.leave == 0 else _LEAST)
+        wide if column.numbers or column.whole else min(wide, _LEAST * 2 if column.leave == 0 else _LEAST)
         for wide, column in zip(natural, columns, strict=True)
     ]
     # A column without a word in it says nothing.

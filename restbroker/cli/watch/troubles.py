@@ -17,7 +17,7 @@ from restbroker.operate.snapshot import takes_jobs
 
 LONG_WAIT_S = 60.0
 """From then on it is said that a job waits."""
-_SILENT_S = 10.0
+SILENT_S = 10.0
 """A process gives a sign of life every 2.5 s."""
 
 
@@ -70,7 +70,7 @@ def _of_processes(seen: Figures) -> Iterator[Trouble]:
         age_s, in_hand = lane["beat_age_s"], lane["in_hand"]
         if lane["dying"]:
             gone[lanes.name(lane)] += in_hand if isinstance(in_hand, int) else 0
-        elif isinstance(age_s, float) and age_s >= _SILENT_S:
+        elif isinstance(age_s, float) and age_s >= SILENT_S:
             silent[lanes.name(lane)] = age_s
     for name, age_s in silent.items():
         yield Trouble(True, f"{name} gave no sign of life for {lasting(age_s)}")

@@ -1,0 +1,146 @@
+"""What `restbroker stats` prints on a terminal: tables, what is to be said of them below, causes, and what to do next.
+
+Imported by `cli.stats` only there, since a pipe has no use for it. Always holds: each target in each process has one
+line of its table, and takes another one only where something is to be said.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+
+from restbroker.cli import lanes
+from restbroker.cli.lanes import text
+from restbroker.cli.watch.table import Column, Row, table
+from restbroker.cli.watch.troubles import SILENT_S, troubles
+from restbroker.cli.watch.words import lasting, milliseconds, number, rate
+from restbroker.config.core import Config
+from restbroker.console import causes, output
+from restbroker.errors import StoreRefused
+from restbroker.job.json_types import Json
+from restbroker.operate.overview import Figures
+from restbroker.store.client import Client
+
+if TYPE_CHECKING:
+    from restbroker.operate.summary import Summary
+
+_CAUSES: Final = 3
+_CAUSES_S: Final = 0.3
+_ALL: Final = 10**6
+_COLUMNS: Final = (
+    Column("PROCESS", whole=True),
+    Column("TARGET"),
+    Column("GATE", whole=True),
+    Column("AT WORK", whole=True, leave=8),
+    Column("RATE", numbers=True, leave=6),
+    Column("P99", numbers=True, leave=5),
+    Column("DELIVERED", numbers=True, leave=4),
+    Column("FAILED", numbers=True, leave=7),
+    Column("BEAT", numbers=True, leave=3),
+)
+
+
+def processes(seen: Figures) -> None:
+    """Print a line for each target in each process, and below them why some do not take jobs."""
+    if not seen["lanes"]:
+        output.data("No restbroker runs on this Redis.")
+        return
+    console = Console()
+    for line in table(_COLUMNS, [Row(_cells(row)) for row in seen["lanes"]], console.width, _ALL):
+        console.print(line, no_wrap=True)
+    for note in _notes(seen["lanes"]):
+        output.data(output.one_line(note))
+
+
+def dead_jobs(client: Client, settings: Config) -> None:
+    """Print the largest causes of dead jobs, as far as they can be read in a moment."""
+    from restbroker.operate.known import known
+    from restbroker.operate.summary import Summaries
+
+    # The figures count for a user of Redis too who may not read jobs.
+    with suppress(StoreRefused):
+        found = Summaries("dead", known(settings)).now(client, _CAUSES_S)
+        if found.causes:
+            _draw(found)
+
+
+def next_step(seen: Figures, wanted: Collection[str]) -> str:
+    """What to do now. `wanted`: the queues of the configuration."""
+    if all(row["dying"] for row in seen["lanes"]):
+        return "restbroker run starts one."
+    unfit = [row for row in seen["lanes"] if not row["dying"] and row["gate"] not in (None, "open")]
+    hints = [(row["target"], row["gate_cure"]) for row in unfit]
+    hints += [(row["source"], row["hint"]) for row in seen["sources"] if row["code"]]
+    for name, hint in hints:
+        if hint:
+            return output.one_line(f"{text(name)}: {text(hint)}")
+    if any(one.grave for one in troubles(seen, wanted)):
+        return "restbroker check says what is wrong, and what to do."
+    if seen["totals"]["dead"]:
+        return "restbroker dead summary says what the dead jobs failed of, and what to do."
+    return "restbroker stats --watch goes on looking."
+
+
+def _draw(found: "Summary") -> None:
+    output.data(f"\n{causes.of_dead(found)}")
+    rows = [(one.group.command or "-", one.group.code or "-", number(one.jobs), one.group.id) for one in found.causes]
+    output.table(("COMMAND", "CODE", "JOBS", "GROUP"), rows[:_CAUSES])
+
+
+def _cells(row: Mapping[str, Json]) -> Sequence[str]:
+    per_s, age_s = row["rate_per_s"], row["beat_age_s"]
+    return (
+        lanes.name(row),
+        text(row["target"]),
+        _gate(row),
+        _at_work(row),
+        f"{rate(per_s)}/s" if isinstance(per_s, int | float) else "-",
+        milliseconds(row["p99_ms"]),
+        _count(row["delivered"]),
+        _count(row["failed"]),
+        lasting(age_s) if isinstance(age_s, int | float) else "-",
+    )
+
+
+def _gate(row: Mapping[str, Json]) -> str:
+    """One word; the notes have the rest."""
+    if row["dying"]:
+        return "gone"
+    if row["finishing"] is True:
+        return "finishing"
+    gate = lanes.gate(row)
+    return "paused" if gate == "open" and row["pauses"] else gate
+
+
+def _at_work(row: Mapping[str, Json]) -> str:
+    if row["at_work"] is None:
+        return f"{text(row['in_hand'])} in hand"
+    ahead = row["ahead"]
+    return f"{text(row['at_work'])}/{text(row['workers'])}{f' +{ahead}' if ahead else ''}"
+
+
+def _count(value: Json) -> str:
+    return number(value) if isinstance(value, int) else "-"
+
+
+def _notes(rows: Sequence[Mapping[str, Json]]) -> Iterator[str]:
+    """Why targets get no jobs or fewer; what several processes say has one line."""
+    of_target = Counter(row["target"] for row in rows)
+    said = Counter((row["target"], line) for row in rows for line in dict.fromkeys(_said(row)))
+    for (target, line), times in said.items():
+        part = "" if times == of_target[target] else f" in {times} of {of_target[target]} processes"
+        yield f"{text(target)}{part}: {line}"
+
+
+def _said(row: Mapping[str, Json]) -> Iterator[str]:
+    if row["dying"] or row["finishing"] is True:
+        yield lanes.gate(row)
+    elif isinstance(age_s := row["beat_age_s"], int | float) and age_s >= SILENT_S:
+        yield f"no sign of life for {lasting(age_s)}"
+    reason, hint = row["gate_reason"], row["gate_cure"]
+    if reason is not None or hint is not None:
+        yield " ".join(text(part) for part in (f"{text(row['gate'])}:", reason, hint) if part is not None)
+    yield from (f"paused {one}" for one in lanes.pauses(row))
+    yield from lanes.held(row)

@@ -1,0 +1,134 @@
+"""`restbroker stats` on a terminal: a line for each target and process, causes of dead jobs, and what to do next."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restbroker.store import beats, jobs, limits, sources
+from restbroker.store.client import Client
+from restbroker.store.registered import Facts
+from restbroker.store.sources import SourceState
+from tests.support.terminal import on_a_terminal
+
+Lines = Callable[..., list[str]]
+BEATING = {
+    "gate": "open",
+    "concurrency": 20,
+    "workers": 20,
+    "at_work": 3,
+    "ahead": 17,
+    "rate_per_s": 7.4,
+    "p99_ms": 41.2,
+    "delivered": 4280,
+    "failed": 44,
+}
+DOWN = {"gate": "closed", "gate_reason": "Nobody listens there.", "gate_cure": "Start\nthe server."}
+
+
+@pytest.fixture
+def lines(place: Path) -> Lines:
+    """What it prints, without colours."""
+
+    def printed(columns: int = 100) -> list[str]:
+        drawn = re.sub(r"\x1b\[\d*m", "", on_a_terminal(["stats"], place, columns=columns))
+        return [line.rstrip() for line in drawn.replace("\r\n", "\n").splitlines()]
+
+    return printed
+
+
+def beat(store: Client, number: int, target: str, **more: object) -> None:
+    """A process that serves a target, with its first beat."""
+    identity = f"node:{number}:abc:{target}"
+    assert jobs.register(store, identity, Facts(number, "node", "boot", "ns", 1, target), [target])
+    assert beats.beat(store, [(identity, 1)], {identity: json.dumps({**BEATING, **more}).encode()}) == [True]
+
+
+def bury(store: Client, count: int, code: str, message: str = "User u{n}@e.org exists.") -> None:
+    for n in range(count):
+        args = ["register", {"user": f"u{n}", "password": "hush-hush-hush"}, "right-token"]
+        fields = {"class": "Add", "jid": f"{code}{n}", "queue": "rest", "args": args, "error_class": code}
+        store.command("ZADD", "ns:dead", n, json.dumps({**fields, "error_message": message.format(n=n)}))
+
+
+def below(printed: list[str], heading: str) -> list[list[str]]:
+    """The cells of the table with this heading, up to an empty line."""
+    rest = printed[next(place for place, line in enumerate(printed) if line.startswith(heading)) :]
+    return [re.split(r"  +", line) for line in rest[: rest.index("")]]
+
+
+def test_each_target_in_each_process_has_one_line_and_what_is_to_be_said_stands_below(
+    store: Client, lines: Lines
+) -> None:
+    beat(store, 77, "one", **DOWN)
+    beat(store, 78, "one", **DOWN)
+    beat(store, 79, "one")
+    beat(store, 77, "two", limited="rate")
+    limits.pause(store, "two", "operator", None)
+    beat(store, 78, "old", at_work=None, rate_per_s=None, p99_ms=None, delivered=None, failed=None)
+    header, *rows = below(lines(), "PROCESS")
+    assert header == ["PROCESS", "TARGET", "GATE", "AT WORK", "RATE", "P99", "DELIVERED", "FAILED", "BEAT"]
+    figures = ["3/20 +17", "7.4/s", "41 ms", "4,280", "44"]
+    told = {(row[0], row[1]): row[2:-1] for row in rows if row[0].startswith("node:")}
+    assert told == {
+        ("node:77", "one"): ["closed", *figures],
+        ("node:78", "one"): ["closed", *figures],
+        ("node:79", "one"): ["open", *figures],
+        ("node:77", "two"): ["paused", *figures],
+        ("node:78", "old"): ["open", "0 in hand", "-", "-", "-", "-"],
+    }
+    assert sorted(row[0] for row in rows[5:]) == [
+        "one in 2 of 3 processes: closed: Nobody listens there. Start the server.",
+        "two: RateLimit is reached",
+        "two: paused operator until resumed",
+    ]
+    narrow = [line for line in lines(columns=44) if line.startswith("node:")]
+    assert len(narrow) == 5
+    assert all(len(line) <= 44 for line in narrow)
+
+
+def test_the_three_largest_causes_of_dead_jobs_have_a_line_each_without_secrets(store: Client, lines: Lines) -> None:
+    for count, code in enumerate(("Few", "AlreadyExists", "TimedOut", "hush-hush-hush"), start=1):
+        bury(store, count, code)
+    printed = lines()
+    assert "4 causes make 100 % of 10 dead jobs" in printed
+    header, *rows = below(printed, "COMMAND")
+    assert (header, [row[:3] for row in rows]) == (
+        ["COMMAND", "CODE", "JOBS", "GROUP"],
+        [["register", "***", "4"], ["register", "TimedOut", "3"], ["register", "AlreadyExists", "2"]],
+    )
+    assert all(re.fullmatch("[0-9a-f]{10}", row[3]) for row in rows)
+    assert "hush" not in "".join(printed)
+
+
+def test_the_last_line_says_what_to_do_next(store: Client, lines: Lines) -> None:
+    assert lines()[-1] == "Next: restbroker run starts one."
+    beat(store, 77, "other")
+    assert lines()[-1] == "Next: restbroker stats --watch goes on looking."
+    bury(store, 1, "TimedOut")
+    assert lines()[-1] == "Next: restbroker dead summary says what the dead jobs failed of, and what to do."
+    store.command("LPUSH", "ns:queue:rest", "{}")
+    assert lines()[-1] == "Next: restbroker check says what is wrong, and what to do."
+    sources.write(
+        store, [SourceState("mim", "mongooseim-amqp", "web1:7", "", 1.5, "RabbitMQSilent", "It is.", "Wait.")]
+    )
+    assert lines()[-1] == "Next: mim: Wait."
+    beat(store, 77, "one", **DOWN)
+    assert lines()[-1] == "Next: one: Start the server."
+
+
+def test_whoever_may_not_read_jobs_sees_the_figures(store: Client, lines: Lines, place: Path) -> None:
+    bury(store, 2, "TimedOut")
+    store.command("ACL", "SETUSER", "figures", "on", ">pass", "~*", "+@all", "-zcount")
+    try:
+        document = json.loads((place / "env.json").read_text())
+        url = document["RedisURL"].replace("//", "//figures:pass@")
+        (place / "env.json").write_text(json.dumps({**document, "RedisURL": url}))
+        printed = lines()
+    finally:
+        store.command("ACL", "DELUSER", "figures")
+    assert "dead       2" in printed
+    assert printed[-1] == "Next: restbroker run starts one."
+    assert not [line for line in printed if "cause" in line]
