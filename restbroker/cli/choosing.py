@@ -67,11 +67,12 @@ NewerOption = Annotated[
     ),
 ]
 GroupOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--group",
         metavar="ID",
         help="Only jobs that failed of one cause, as `summary` names it. Not for scheduled.",
+        autocompletion=completion.groups,
         rich_help_panel=panels.WHICH,
     ),
 ]
@@ -110,7 +111,7 @@ def within(
     zset: SortedSet,
     bounds: tuple[str | None, str | None],
     ages: tuple[str | None, str | None],
-    group: str | None = None,
+    group: Sequence[str] | None = None,
 ) -> list[str]:
     """What was typed behind `--where`, with the options for times as the conditions that they stand for.
 
@@ -118,7 +119,7 @@ def within(
     job's time is when it was parked, a retry's when it first failed, and a scheduled one's when it is due: it has no
     age. Raises `UsageError`.
     """
-    found = [*(typed or ()), *(() if group is None else (_of_group(group, zset),))]
+    found = [*(typed or ()), *_of_group(group or (), zset)]
     if not any((*bounds, *ages)):
         return found
     from restbroker.operate import where as rule
@@ -146,13 +147,17 @@ def within(
     return found
 
 
-def _of_group(group: str, zset: SortedSet) -> str:
+def _of_group(groups: Sequence[str], zset: SortedSet) -> Sequence[str]:
+    if not groups:
+        return ()
     if zset == "schedule":
         raise UsageError("--group is not for scheduled jobs: a group has jobs that failed.", "Use --where.")
-    if _GROUP.fullmatch(group) is None:
+    if len(groups) > 1:
+        raise UsageError("--group takes one group, since a job is of one only.", "Run the command once for each.")
+    if _GROUP.fullmatch(groups[0]) is None:
         name = "dead" if zset == "dead" else "retries"
-        raise UsageError(f"{group[:60]!r} is no group.", f"`restbroker {name} summary` names them.")
-    return f"failure_group = {group}"
+        raise UsageError(f"{groups[0][:60]!r} is no group.", f"`restbroker {name} summary` names them.")
+    return (f"failure_group = {groups[0]}",)
 
 
 def conditions(typed: Sequence[str] | None, zset: SortedSet, known: "Known") -> "Where":

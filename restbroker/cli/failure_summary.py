@@ -60,7 +60,7 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
 
 def _tell(found: "Summary", shown: int, zset: Literal["dead", "retry"]) -> None:
     if not found.causes:
-        output.say(f"No job of the {zset} set failed.")
+        output.say(f"No job of the {zset} set failed." if found.total else f"The {zset} set is empty.")
         return
     more = len(found.causes) - shown
     left = found.looked_at - sum(cause.jobs for cause in found.causes)
@@ -76,8 +76,8 @@ def _lines(cause: "Cause", found: "Summary") -> Iterator[str]:
     group = cause.group
     words = (group.target or "no target", group.command, group.code)
     yield f"{cause.jobs:,}  {share(cause, found):g} %  {'  '.join(word for word in words if word)}  group {group.id}"
-    if group.message:
-        yield f"    {group.message}"
+    if cause.message:
+        yield f"    {cause.message}"
     cure = hint(cause)
     if cure is not None:
         yield f"    What to do: {cure}"
@@ -89,7 +89,15 @@ def _row(cause: "Cause", found: "Summary") -> Sequence[str]:
     group = cause.group
     words = (group.target or "-", group.command or "-", group.code or "-")
     times = utc(cause.first_s), utc(cause.last_s)
-    return group.id, str(cause.jobs), f"{share(cause, found)}%", *words, *times, cause.jid or cause.key, group.message
+    return (
+        group.id,
+        str(cause.jobs),
+        f"{share(cause, found)}%",
+        *words,
+        *times,
+        cause.jid or cause.key,
+        cause.message or "-",
+    )
 
 
 def _as_json(found: "Summary", causes: Sequence["Cause"], zset: str) -> dict[str, Json]:
@@ -101,7 +109,7 @@ def _as_json(found: "Summary", causes: Sequence["Cause"], zset: str) -> dict[str
             "target": cause.group.target,
             "command": cause.group.command,
             "error_class": cause.group.code,
-            "message": cause.group.message,
+            "message": cause.message,
             "hint": hint(cause),
             "first": utc(cause.first_s),
             "last": utc(cause.last_s),

@@ -6,7 +6,7 @@ Always holds: without a verb nothing is changed.
 import typer
 
 from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
-from restbroker.cli.set_verbs import Asked, add_verbs, listing
+from restbroker.cli.set_verbs import add_verbs, before_a_verb, listing
 from restbroker.console import jobs
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.lists import Verbs
@@ -32,7 +32,7 @@ def scheduled(
     In a pipe each line is: when it is due (UTC), job id, command, error class, message.
     """
     if ctx.invoked_subcommand is not None:
-        ctx.obj = Asked(config)
+        ctx.obj = before_a_verb(ctx, config)
         return
     settings = quietly(config)
     if where or since or until or older_than or newer_than:

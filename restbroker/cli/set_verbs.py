@@ -60,6 +60,17 @@ class Asked:
     config: Path | None = None
 
 
+def before_a_verb(ctx: typer.Context, config: Path | None) -> Asked:
+    """Return what was said before the verb. Raises `UsageError` for an option that it would not see."""
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name or "")
+        if parameter.name != "config" and source is not None and source.name == "COMMANDLINE":
+            verb, option = ctx.invoked_subcommand, parameter.opts[0]
+            cure = f"Put it behind, if {verb} has it: {ctx.command_path} {verb} {option}"
+            raise UsageError(f"{option} stands before {verb}, which would not see it; nothing was done.", cure)
+    return Asked(config)
+
+
 def settings_of(ctx: typer.Context, config: Path | None) -> Config:
     """The configuration, whether it is named before the verb or behind it."""
     before = ctx.obj.config if isinstance(ctx.obj, Asked) else None

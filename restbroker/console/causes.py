@@ -1,6 +1,6 @@
 """Causes of failed jobs in words: what people read of them in a terminal and on a page.
 
-Used by `dead summary` and the pages. Always holds: pure; nothing of a job is said that its group does not have.
+Used by `dead summary` and the pages. Always holds: pure; nothing of a job is said that may not be shown.
 """
 
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ def hint(cause: "Cause") -> str | None:
 
     rows = codes.found(cause.group.code or "")
     cure = next((row["cure"] for row in rows if row["what"].startswith("a job")), None)
-    return None if cure is None or cure in cause.group.message else cure
+    return None if cure is None or cure in (cause.message or "") else cure
 
 
 def share(cause: "Cause", found: "Summary") -> float:

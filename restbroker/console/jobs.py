@@ -40,6 +40,8 @@ def show(settings: Config, zset: SortedSet, limit: int, *, as_json: bool) -> Non
         output.say(
             f"What became of one: restbroker explain {jid}. To run it now: restbroker {_NAMES[zset]} retry {jid}"
         )
+    if total > len(found) and zset != "schedule":
+        output.say(f"What they failed of: restbroker {_NAMES[zset]} summary")
 
 
 def tokens(settings: Config) -> frozenset[str]:

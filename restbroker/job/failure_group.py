@@ -7,6 +7,7 @@ group in each process and version of Python.
 
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -17,7 +18,7 @@ _MOST_CHARACTERS: Final = 500
 _ID_DIGITS: Final = 10
 _QUOTES: Final = frozenset("\"'`“«")
 _QUOTED: Final = re.compile(
-    r"""(?<!\w)["'`](?:[^"\n]{0,100}"|[^'\n]{0,100}'(?!\w)|[^`\n]{0,100}`)|[“«][^”»\n]{0,100}[”»]"""
+    r"""(?<!\w)(?:"[^"\n]{0,100}"|'[^'\n]{0,100}'(?!\w)|`[^`'\n]{0,100}[`'])|[“«][^”»\n]{0,100}[”»]"""
 )
 _WORD: Final = re.compile(r"([(<{]*)(.*?)([)>}.,;:!?]*)", re.DOTALL)
 _HOST: Final = re.compile(
@@ -25,6 +26,8 @@ _HOST: Final = re.compile(
 )
 _HEX: Final = re.compile(r"(?:0x)?(?=[a-f-]*\d)[0-9a-f-]{8,}", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
+_SHORTEST: Final = 2
+_IN_WORD: Final = re.compile(r"[\w.-]")
 _WORDS_KEPT: Final = 10_000
 
 
@@ -32,30 +35,44 @@ _WORDS_KEPT: Final = 10_000
 class FailureGroup:
     """What jobs have in common that failed for one cause. `id` names it: ten hexadecimal digits.
 
-    `target`: None for queues that no target serves. `message`: values in it are replaced by what they are: `<JID>`.
+    `target`: None for queues that no target serves.
     """
 
     id: str
     target: str | None
     command: str | None
     code: str | None
-    message: str
 
 
-def group_of(target: str | None, command: str | None, code: str | None, message: str | None) -> FailureGroup:
-    """Return the group of a job that failed so. `code`: its `error_class`, `message`: its `error_message`."""
-    general = generalised(message or "")
-    name = "\0".join((target or "", command or "", code or "", general)).encode("utf-8", "surrogatepass")
+def group_of(target: str | None, command: str | None, code: str | None, cause: str) -> FailureGroup:
+    """Return the group of a job that failed so. `code`: its `error_class`, `cause`: its message, generalised."""
+    name = "\0".join((target or "", command or "", code or "", cause)).encode("utf-8", "surrogatepass")
     digest = hashlib.sha1(name, usedforsecurity=False).hexdigest()
-    return FailureGroup(digest[:_ID_DIGITS], target, command, code, general)
+    return FailureGroup(digest[:_ID_DIGITS], target, command, code)
 
 
-def generalised(message: str) -> str:
-    """Return the message with `<text>`, `<JID>`, `<host>` and `<number>` in the place of such values."""
+def generalised(message: str, values: Iterable[str] = ()) -> str:
+    """Return the message with `<text>`, `<JID>`, `<host>` and `<number>` in the place of such values.
+
+    `values`: texts of the job's own, such as its user. A single letter is a word of too many messages.
+    """
     text = message[:_MOST_CHARACTERS]
+    for value in values:
+        if len(value) >= _SHORTEST and value in text:
+            text = _without(text, value)
     if not _QUOTES.isdisjoint(text):
         text = _QUOTED.sub("<text>", text)
     return " ".join(map(_general, text.split()))
+
+
+def _without(text: str, value: str) -> str:
+    """Return the text without a value that stands there as words of its own: `ann` is no part of `announce`."""
+    first, *rest = text.split(value)
+    whole = first
+    for part in rest:
+        is_part = _IN_WORD.search(whole[-1:] or " ") or _IN_WORD.match(part[:1].replace(".", " "))
+        whole += (value if is_part else "<text>") + part
+    return whole
 
 
 @lru_cache(_WORDS_KEPT)
@@ -63,7 +80,8 @@ def _general(word: str) -> str:
     """Most words of messages come again and again."""
     if word.isalpha() or word == "<text>":
         return word
-    found = _WORD.fullmatch(word)
+    # The user and the host of a JID may have been put in already.
+    found = _WORD.fullmatch(word.replace("<text>", "x") if "@" in word else word)
     assert found is not None  # noqa: S101 - each part may be empty
     before, core, behind = found.groups()
     if "@" in core:

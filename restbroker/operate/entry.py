@@ -121,7 +121,7 @@ class Look:
         message = self._text("error_message")
         if message is None and words[2] is None:
             return None
-        return self.known.group(words, generalised(message or ""), self._masked_group)
+        return self.known.group(words, generalised(message or "", self._values), self._masked_group)
 
     @property
     def count(self) -> int | None:
@@ -205,7 +205,7 @@ class Look:
             command=self._shown(self.command, _WORD_LIMIT, self._hides[1]),
             arguments=self._shown_arguments(),
             error_class=self._shown(self._text("error_class"), _WORD_LIMIT, self._hides[1]),
-            message=self._message,
+            message=self.message,
             attempts=self.attempts,
             retry_count=self.count,
             failed_at_s=self.moment("failed_at"),
@@ -225,8 +225,16 @@ class Look:
             self.known.target(self.queue),
             self._shown(self.command or self._text("class"), _WORD_LIMIT, hide_words),
             self._shown(self._text("error_class"), _WORD_LIMIT, hide_words),
-            self._message,
+            generalised(self.message or "", self._values),
         )
+
+    @property
+    def _values(self) -> list[str]:
+        """The texts among its arguments that are easily found, the longest first: each job has its own."""
+        args = (self.fields or {}).get("args")
+        given = args[1] if isinstance(args, list) and len(args) > 1 else None
+        found = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
+        return sorted((one for one in found if isinstance(one, str)), key=len, reverse=True)
 
     @property
     def _tries(self) -> list[dict[str, Json]]:
@@ -234,7 +242,8 @@ class Look:
         return [one for one in listed if isinstance(one, dict)][-ATTEMPTS_KEPT:] if isinstance(listed, list) else []
 
     @property
-    def _message(self) -> str | None:
+    def message(self) -> str | None:
+        """Why it failed, as it may be shown."""
         if self.fields is None:
             return "This entry is no job: not a JSON object."
         return self._shown(self._text("error_message"), _TEXT_LIMIT)

@@ -36,12 +36,13 @@ _ALL: Final = 10**9
 class Cause:
     """A group with how many jobs it has. `first_s`, `last_s`: between when they died or failed last (epoch seconds).
 
-    `key` names the newest, as a job id does; `jid` is the one that it has.
+    `key` names the newest, as a job id does; `jid` is the one that it has, and `message` says why it failed.
     """
 
     group: FailureGroup
     key: str
     jid: str | None
+    message: str | None
     jobs: int = 0
     first_s: float = inf
     last_s: float = -inf
@@ -149,7 +150,7 @@ class Summaries:
                 pace.step()
             for name, cause in part.causes.items():
                 if name not in together and len(together) < _MOST_CAUSES:
-                    together[name] = Cause(cause.group, cause.key, cause.jid)
+                    together[name] = Cause(cause.group, cause.key, cause.jid, cause.message)
                 if name in together:
                     together[name].add(cause.jobs, cause.first_s, cause.last_s)
         looked_at = sum(max(part.jobs, 0) for part in self._slices)
@@ -165,6 +166,6 @@ def _count(causes: dict[str, Cause], look: Look, zset: SortedSet) -> None:
     if cause is None:
         if len(causes) >= _MOST_CAUSES:
             return
-        cause = causes[group.id] = Cause(group, look.key, look.shown_jid)
+        cause = causes[group.id] = Cause(group, look.key, look.shown_jid, look.message)
     at_s = look.score if zset == "dead" else look.last_failure_s or look.score
     cause.add(1, at_s, at_s)

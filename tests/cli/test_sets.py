@@ -83,7 +83,7 @@ def test_each_verb_takes_a_group_of_the_summary_and_touches_no_other_job(shell: 
     (first, _), (whole, _) = (shell("dead", "summary", *more).stdout.splitlines() for more in ((), ()))
     cells = first.split("\t")
     assert (first, cells[1:6]) == (whole, ["3", "75.0%", "ejabberd", "register", "AlreadyExists"])
-    assert cells[8:] == ["j2", "<JID> exists."]
+    assert cells[8:] == ["j2", "u2@e.org exists."]
     shown = json.loads(shell("retries", "summary", "--json", "--limit", "1").stdout)
     assert [(one["group"], one["jobs"], one["hint"]) for one in shown["groups"]] == [
         (cells[0], 3, "Nothing, or push with `ok_if_exists`.")
@@ -108,12 +108,29 @@ def test_each_verb_takes_a_group_of_the_summary_and_touches_no_other_job(shell: 
 
 def test_what_is_no_group_changes_nothing(shell: Shell, store: Client) -> None:
     put(store, "dead", NOW_S, "j1")
-    for words in (("dead", "delete", "--group", "xyz"), ("scheduled", "delete", "--group", "0123456789")):
+    for words in (
+        ("dead", "delete", "--group", "xyz"),
+        ("dead", "delete", "--group", "0123456789", "--group", "9876543210"),
+        ("scheduled", "delete", "--group", "0123456789"),
+    ):
         done = shell(*words, "--yes")
         assert (done.returncode, done.stdout) == (2, "")
     done = shell("dead", "delete", "--group", "0123456789", "--yes")
     assert done.returncode != 2
     assert count(store, "dead") == 1
+
+
+def test_an_option_of_a_list_before_a_verb_is_refused_and_nothing_is_done(shell: Shell, store: Client) -> None:
+    put(store, "dead", NOW_S, "j1")
+    put(store, "dead", NOW_S + 1, "j2", error_class="BadToken")
+    for options in (("--where", "error = BadToken"), ("--newer-than", "1s"), ("--limit", "1"), ("--json",)):
+        done = shell("dead", *options, "delete", "--all", "--yes")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"restbroker dead delete {options[0]}" in done.stderr
+    assert shell("retries", "--group", "0123456789", "list").returncode == 2
+    assert shell("scheduled", "--since", "1h", "list").returncode == 2
+    assert count(store, "dead") == 2
+    assert shell("dead", "--config", "env.json", "delete", "--all", "--yes").stderr == "2 jobs deleted.\n"
 
 
 def test_a_span_that_can_be_read_in_two_ways_deletes_nothing_and_both_are_shown(shell: Shell, store: Client) -> None:

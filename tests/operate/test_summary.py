@@ -48,7 +48,7 @@ def test_jobs_are_counted_by_cause_with_their_first_and_last_failure_and_the_new
     assert causes(found) == [("register", "ServerError", 30), ("status", "BadArgument", 3)]
     second = found.causes[1]
     assert (second.jid, second.first_s, second.last_s) == ("k3", NOW_S + 101, NOW_S + 103)
-    assert (second.group.target, second.group.message) == ("ejabberd", "<number> is no <text>.")
+    assert (second.group.target, second.message) == ("ejabberd", "3 is no 'x'.")
     assert (found.looked_at, found.total) == (35, 35)
     assert [cause.jobs for cause in found.main] == [30, 3]
 

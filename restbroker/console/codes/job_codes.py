@@ -17,10 +17,19 @@ PARKED: Final = Table(
             "Push a Sidekiq job.",
         ),
         "PayloadTooLarge": Row("More than 1 MiB. Wrapped as class `Restbroker::Unreadable`.", "Send less in one job."),
-        "BadArguments": Row("`args` or its second element has no known form.", 'See "The job".'),
+        "BadArguments": Row(
+            "`args` or its second element has no known form.",
+            "Push `args` as `[command, arguments, token]`, with a reply id behind them if wanted.",
+        ),
         "BadEndpoint": Row("The first element is no plain command name.", "Name the command alone."),
-        "BadReplyId": Row("The reply id is neither text nor number.", "Give one of these, or none."),
-        "BadToken": Row("The third element is no token of the configuration.", "Push with one of these."),
+        "BadReplyId": Row(
+            "The reply id is neither text nor number.",
+            "Push it with a text or a number as its reply id, or without one.",
+        ),
+        "BadToken": Row(
+            "The third element is no token of the configuration.",
+            "Push it with a token of the configuration (`restbroker token list`).",
+        ),
         "BadSignature": Row(
             "The signature fits no job like this, was made with an unknown secret, or is for another queue.",
             "See [signed jobs](tokens.md#signed-jobs); where [restbroker put it there](tokens.md#what-others-can-see), put the token back.",
@@ -142,6 +151,10 @@ PARKED: Final = Table(
             "Somebody cancelled it while it was in hand; the message says whether it may have run.",
             "If it may, look at the server. A retry sends it again.",
         ),
+        "Killed": Row(
+            "An operator put it into the dead set (`kill`) before it had failed; `restbroker audit` says who, and why.",
+            "Retry it when it is wanted again.",
+        ),
         "Poison": Row(
             "Processes died again and again while this job was in hand, at last three times with no other job beside it.",
             "Look at the logs of these times. A retry sends it again, alone.",
@@ -194,11 +207,11 @@ TRIED_AGAIN: Final = Table(
         ),
         "TimedOut": Row(
             "Sent, and no whole answer within `RequestTimeout`.",
-            'The server hangs or has too much to do: look at its load and log. For what becomes of the job, see "Sent and not answered".',
+            "The server hangs or has too much to do: look at its load and log. What became of the job: `restbroker explain JID`.",
         ),
         "ConnectionLost": Row(
             "Sent, and the connection broke.",
-            'Look at the log of the server, and of what is before it. For what becomes of the job, see "Sent and not answered".',
+            "Look at the log of the server, and of what is before it. What became of the job: `restbroker explain JID`.",
         ),
         "GatewayTimeout": Row(
             "504 of a proxy: it may have run.", "Give the proxy a longer time-out than restbroker's."
