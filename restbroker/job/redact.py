@@ -235,9 +235,11 @@ def job(
     use for any other.
     """
     own = {name: value for name, value in fields.items() if name in _OWN and isinstance(value, str)}
-    view = _View(_finder(fields), spec, show_bodies)
-    shown = view.by_name({**fields, **dict.fromkeys(own), "args": None}) | own
+    others = {**fields, **dict.fromkeys(own), "args": None}
+    shown = _View(_finder(others), spec, show_bodies).by_name(others) | own
     listed = _listed(fields.get("args"))
+    # By the arguments alone, as in `secrets_of`: nothing beside them says how they are read.
+    view = _View(_finder(listed), spec, show_bodies)
     hide, hide_words = hides or hides_of(secrets_of(fields, spec))
     is_open = listed is not None and fields.get("class") != UNREADABLE_CLASS
     shown["args"] = view.args(listed or [], hide_words) if is_open else [MASK]

@@ -132,6 +132,17 @@ def test_a_secret_that_is_a_number_is_found_as_other_languages_write_it(secret: 
         assert hiding.text("no 21 of 765432 or 1.5", found) == "no 21 of 765432 or 1.5"
 
 
+@rows("beside", [
+    {"junk": [1e9] * 9000}, {"tags": ["x" * 70_000]}, {"error_message": "x" * 70_000}, {"junk": {"x" * 70_000: 1}},
+])  # fmt: skip
+@rows("hidden", ["<p%61ssword>hunter2xyzq</p%61ssword>", {"p%61ssword": "hunter2xyzq"}])
+def test_what_lies_beside_the_arguments_of_a_job_changes_nothing_of_how_they_are_read(
+    beside: dict[str, Json], hidden: Json
+) -> None:
+    shown = redact.job({"class": "Add", "args": ["slow", {"to": "a@b", "xml": hidden}, "-"], **beside})
+    assert "hunter2xyzq" not in json.dumps(shown["args"])
+
+
 def test_an_answer_that_is_its_producers_is_without_the_secrets_alone() -> None:
     values: dict[str, Json] = {"password": "Pa5s-word", "stanza": "<password>sesame-4711</password>"}
     told = "no Pa5s-word, no sesame-4711"
