@@ -258,6 +258,12 @@ class Look:
         return read.command.arguments if isinstance(read, Submission) else {}
 
     @cached_property
+    def _masked_arguments(self) -> dict[str, Json]:
+        """All at once: one may say of another that it is secret."""
+        spec = self.known.spec(self.queue, self.command)
+        return redact.arguments(spec, self._arguments, show_bodies=self.known.show_bodies)
+
+    @cached_property
     def _hides(self) -> tuple[hiding.Hide, hiding.Hide]:
         spec = self.known.spec(self.queue, self.command)
         own = redact.secrets_of(self.fields or {}, spec) | redact.secret_values(spec, self._arguments)
@@ -293,10 +299,10 @@ class Look:
     def _shown_arguments(self) -> Json:
         if len(self.raw) > _SHOWN_BYTES:
             return f"(not shown: the job has {len(self.raw)} bytes)"
-        spec = self.known.spec(self.queue, self.command)
         if self._arguments:
-            shown: Json = redact.arguments(spec, self._arguments, show_bodies=self.known.show_bodies)
+            shown: Json = self._masked_arguments
         else:
+            spec = self.known.spec(self.queue, self.command)
             listed = redact.job(self.fields or {}, spec, show_bodies=self.known.show_bodies, hides=self._hides)["args"]
             shown = listed[1] if isinstance(listed, list) and len(listed) > 1 and self.command is not None else listed
         return hiding.everywhere(shown, self._hides[1], _TEXT_LIMIT)
@@ -337,9 +343,8 @@ class Look:
         found = self._found(condition)
         name = condition.argument
         if name is not None and found is not None:
-            spec = self.known.spec(self.queue, self.command)
-            (shown,) = redact.arguments(spec, {name: found}, show_bodies=self.known.show_bodies).values()
-            return hiding.everywhere(shown, self._hides[1], _WHOLE)
+            # Under no name of its own where that is hidden, too.
+            return hiding.everywhere(self._masked_arguments.get(name, MASK), self._hides[1], _WHOLE)
         if condition.field in ("jid", "command", "message", "error") and isinstance(found, str):
             return self._plain(found) if condition.field != "message" else self._hides[0](found, _WHOLE)
         return found

@@ -147,6 +147,15 @@ def test_nobody_can_guess_a_secret_by_searching(client: Client, configured: Know
     assert jids(page(client, "dead", where("message ~ wrong"), configured)) == ["j1"]
 
 
+def test_an_argument_that_its_neighbour_makes_a_secret_is_not_found_by_searching(
+    client: Client, configured: Known, put: Put
+) -> None:
+    put("dead", 1, "j1", arguments={"key": "password", "value": {"hunter22": 1}, "user": "bob"})
+    (entry,) = page(client, "dead", where("arg.user = bob"), configured).entries
+    assert entry.arguments == {"key": "password", "value": "***", "user": "bob"}
+    assert jids(page(client, "dead", where("arg.value ~ hunter22"), configured)) == []
+
+
 def test_what_is_no_job_is_an_entry_all_the_same(client: Client, configured: Known) -> None:
     for n, raw in enumerate((b"5", b"{}", b'{"args":{},"jid":7,"queue":[],"error_class":[],"retry_count":"x"}')):
         client.command("ZADD", "ns:dead", n, raw)
