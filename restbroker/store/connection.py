@@ -33,8 +33,6 @@ T = TypeVar("T")
 BLOCK_S = 2.0
 LATE_S = 1.0
 """How long Redis holds a question, and how much later its answer may be before the connection counts as dead."""
-LONGEST_ANSWER_S = 30.0
-"""How long answers may take in all, however steadily they drip: nothing ends the call before that."""
 LOOK_EVERY_S = 0.5
 """How soon a master that was replaced is noticed: no job comes there any more."""
 
@@ -195,12 +193,12 @@ async def on_trio(steps: Steps[T]) -> T:
     Cancelled only where the steps allow it: once commands are sent whose answer counts, it goes on until that has come,
     or is overdue.
     """
-    until_s = trio.current_time() + LONGEST_ANSWER_S
+    began_s = trio.current_time()
     try:
         step = next(steps)
         while True:
             try:
-                result = await _take(step, until_s)
+                result = await _take(step, began_s)
             except BaseException as error:  # noqa: BLE001 - also a cancellation ends them, and they raise it
                 step = steps.throw(error)
             else:
@@ -211,12 +209,12 @@ async def on_trio(steps: Steps[T]) -> T:
         steps.close()
 
 
-async def _take(step: Wait | Work, until_s: float) -> Any:  # noqa: ANN401 - as the step has it
+async def _take(step: Wait | Work, began_s: float) -> Any:  # noqa: ANN401 - as the step has it
     if isinstance(step, Work):
         return await trio.to_thread.run_sync(step.function, abandon_on_cancel=True)
     ready = trio.lowlevel.wait_writable if step.for_writing else trio.lowlevel.wait_readable
-    deadline_s = min(trio.current_time() + step.timeout_s, until_s)
-    with trio.CancelScope(deadline=deadline_s, shield=not step.is_cancellable) as scope:
+    now_s = trio.current_time()
+    with trio.CancelScope(deadline=now_s + step.left_s(now_s - began_s), shield=not step.is_cancellable) as scope:
         await ready(step.socket)
     if scope.cancelled_caught:
         raise TimeoutError

@@ -9,6 +9,7 @@ be taken for the next one's.
 import os
 import select
 import socket
+import time
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
@@ -32,6 +33,9 @@ _KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT",
 """Seconds, seconds, and how many: a server that is gone is noticed by who waits for it."""
 _INCOMPLETE: Final = object()
 
+LONGEST_ANSWER_S = 30.0
+"""How long answers may take in all, however steadily they drip: nothing else ends the call before that."""
+
 T = TypeVar("T")
 Commands: TypeAlias = Sequence[Sequence[Argument]]
 Replies: TypeAlias = list[Reply | ErrorReply]
@@ -49,6 +53,10 @@ class Wait:
     for_writing: bool = False
     is_cancellable: bool = False
 
+    def left_s(self, spent_s: float) -> float:
+        """How long it may take where the steps before took `spent_s`; nothing or less: it is overdue."""
+        return min(self.timeout_s, LONGEST_ANSWER_S - spent_s)
+
 
 @attrs.define(eq=False)
 class Work:
@@ -62,11 +70,12 @@ Steps: TypeAlias = Generator[Wait | Work, Any, T]
 
 def blocking(steps: Steps[T]) -> T:
     """Take these steps in this thread; return and raise what they do."""
+    began_s = time.monotonic()
     try:
         step = next(steps)
         while True:
             try:
-                result = _take(step)
+                result = _take(step, began_s)
             except BaseException as error:  # noqa: BLE001 - also a KeyboardInterrupt ends them
                 step = steps.throw(error)
             else:
@@ -77,12 +86,13 @@ def blocking(steps: Steps[T]) -> T:
         steps.close()
 
 
-def _take(step: Wait | Work) -> Any:  # noqa: ANN401 - as the step has it
+def _take(step: Wait | Work, began_s: float) -> Any:  # noqa: ANN401 - as the step has it
     if isinstance(step, Work):
         return step.function()
     poll = select.poll()
     poll.register(step.socket, select.POLLOUT if step.for_writing else select.POLLIN)
-    if not poll.poll(step.timeout_s * 1000):
+    left_s = step.left_s(time.monotonic() - began_s)
+    if left_s <= 0 or not poll.poll(left_s * 1000):
         raise TimeoutError
     return None
 

@@ -15,7 +15,7 @@ import trio.testing
 
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.job.settlement import Ack, Dead
-from restbroker.store import connection, jobs
+from restbroker.store import jobs, redis
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import Applied, Duplicate, Fetched, FetchRequest, FinishRequest, Gone
@@ -224,7 +224,7 @@ async def test_a_frozen_redis_is_bounded_and_what_it_does_later_is_found(
 
 
 async def test_answers_that_drip_end_at_last(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "LONGEST_ANSWER_S", 1.0)
+    monkeypatch.setattr(redis, "LONGEST_ANSWER_S", 1.0)
     drips = False
 
     async def relay(theirs: trio.SocketStream) -> None:

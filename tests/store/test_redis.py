@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
-from restbroker.store import jobs
+from restbroker.store import jobs, redis
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.failures import ErrorReply
@@ -142,6 +142,38 @@ def test_a_server_that_stays_silent_is_unavailable_after_the_time_out() -> None:
         client = open_client(StoreSettings(f"redis://127.0.0.1:{listener.getsockname()[1]}"), 0.05)
         with pytest.raises(StoreUnavailable, match="did not answer in time"):
             client.command("PING")
+        assert not client.is_open
+
+
+@pytest.mark.parametrize("every_s", [0.01, 0.0])
+def test_an_answer_that_never_ends_is_given_up_however_steadily_it_drips(
+    monkeypatch: pytest.MonkeyPatch, every_s: float
+) -> None:
+    monkeypatch.setattr(redis, "LONGEST_ANSWER_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = open_client(StoreSettings(f"redis://127.0.0.1:{listener.getsockname()[1]}", client_name=""), 10.0)
+        given_up = threading.Event()
+
+        def serve() -> None:
+            near, _ = listener.accept()
+            with near, suppress(OSError):
+                near.recv(65536)
+                near.sendall(b"$500000000\r\n")
+                # With nothing between its pieces there is always something to be read.
+                while not given_up.wait(every_s):
+                    near.sendall(b"x" if every_s else bytes(1000))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        watchdog = threading.Timer(20.0, given_up.set)
+        watchdog.start()
+        try:
+            with pytest.raises(StoreUnavailable, match="did not answer in time"):
+                client.command("PING")
+        finally:
+            given_up.set()
+            watchdog.cancel()
+            thread.join()
         assert not client.is_open
 
 
