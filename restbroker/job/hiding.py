@@ -40,6 +40,7 @@ _CREDENTIALS = re.compile(
 # Where somebody cut a text, also behind its quotes or in brackets: `...`, ` (...)`, `[truncated 9 chars]`.
 _CUT_MARK = re.compile(r"""["']?\s?[\[(<]?(?:\.{2,}+|[\u2025\u2026]|truncated)[\])>]?\s?""")
 _CUT = 1024
+_LONGEST_ESCAPED = 8192
 Spelled: TypeAlias = frozenset[Spelling]
 _IN_PIECES = ""
 _SHOWN = "(?!)"
@@ -137,8 +138,10 @@ def taken_out(message: str, known: Spelled) -> str:
 def beginning(text: str, known: Spelled) -> str:
     """A masked text that was cut, without its end: the beginning of a secret may be left there."""
     longest = max((len(spelling) for spelling, pattern in known if pattern not in _OF_TEXTS), default=0)
-    # Eight characters may stand for one; a secret that is long, as a ticket, has few of which this is so.
-    return text[: max(0, len(text) - max(longest, min(8 * longest, _CUT)))]
+    # So many characters may stand for one (`&amp;amp;amp;#101;`). Half of a refusal, and some of a page's head, is left
+    # for what its server says; a secret that is long, as a ticket, has few characters that anybody escapes.
+    each, most = (20, _LONGEST_ESCAPED) if len(text) > _CUT else (8, _CUT)
+    return text[: max(0, len(text) - max(longest, min(each * longest, most)))]
 
 
 def hiding(secrets: Iterable[Secret], known: Spelled = frozenset()) -> Hide:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 import re
 import time
 import unicodedata
@@ -355,6 +356,24 @@ def test_of_a_text_that_was_cut_no_beginning_of_a_secret_is_left_however_it_is_e
     text = "." * 1000 + WAYS[way]("s\u00e9same-4711")
     for size in range(1001, len(text)):
         assert hiding.beginning(hiding.without(text[:size], known), known).strip(".") == ""
+
+
+@rows("form", ["\\u{:04x}", "&#{};", "&amp;#{};", "&amp;amp;amp;#{};", "%252525{:x}", "\\\\\\\\u{:04x}"])
+def test_of_a_long_login_no_beginning_is_left_where_its_escaped_form_was_cut(form: str) -> None:
+    token = (f"eyJ{random.Random(form).randbytes(150).hex()}")[:300]
+    known = hiding.said([("Authorization", f"Bearer {token}")])
+    text = as_numbers(form)(token)
+    for size in (*range(1, 60), *range(60, len(text), 97), *range(len(text) - 20, len(text))):
+        cut = "z" * (16_384 - size) + text[:size]
+        shown = hiding.beginning(hiding.without(cut, known), known)
+        assert shown.strip("z") == "", size
+        assert len(shown) > 2000, size
+
+
+@rows("size", [1024, 16_384])
+def test_where_a_page_or_a_refusal_was_cut_its_beginning_is_left_however_the_login_may_be_escaped(size: int) -> None:
+    known = hiding.said([("Authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.e30")])
+    assert hiding.beginning("Bad gateway".ljust(size), known).startswith("Bad gateway ")
 
 
 def test_where_very_many_secrets_are_looked_for_in_very_many_texts_the_last_are_hidden_as_a_whole() -> None:
