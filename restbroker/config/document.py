@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from restbroker.config.files import text_of
+from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 
@@ -86,7 +87,7 @@ def _members(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
     for name, value in pairs:
         folded = name.lower()
         if folded in seen and not is_comment(name):
-            raise _Twice(json.dumps(name))
+            raise _Twice(json.dumps(without_logins(name)))
         seen.add(folded)
         members[name] = value
     return members

@@ -1,8 +1,8 @@
 """Shows what was written for a key without its secrets.
 
 Called by `config show` and `check`. Always holds: of a secret's value nothing is shown, nor of a text whose name in a
-query or body says that it is one, and of an address not its login; whoever wants to know whether a value holds a secret
-compares it with what is shown.
+query or body says that it is one, and of an address not its login, wherever it was written; whoever wants to know
+whether a value holds a secret compares it with what is shown.
 """
 
 import re
@@ -13,6 +13,8 @@ from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import NO_KINDS, Key, Members
 from restbroker.config.names import spellings
 from restbroker.config.urls import without_login
+from restbroker.config.values import without_logins
+from restbroker.job import hiding
 from restbroker.job.json_types import Json
 from restbroker.job.names import is_secret
 
@@ -25,7 +27,8 @@ _Options: TypeAlias = Mapping[str, Mapping[str, Members]]
 
 def masked(key: Key, value: Json, kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> Json:
     """The value as it may be shown; `kinds` and `sources` as for `config.load`."""
-    return _shown(key, key.type, value, {"targets": kinds, "sources": sources})
+    shown = _shown(key, key.type, value, {"targets": kinds, "sources": sources})
+    return hiding.everywhere(shown, lambda text, _: without_logins(text), 0)
 
 
 def _shown(key: Key, annotation: Any, value: Json, options: _Options) -> Json:  # noqa: ANN401  a type

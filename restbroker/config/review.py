@@ -1,7 +1,8 @@
 """What is found while a configuration is read and judged: problems, which end it, and notes.
 
 One is made by `config.load` and passed to whoever reads or judges a part. Always holds: a place is named as the
-operator wrote it (a variable by its own name), and no secret's value is in a problem or a note.
+operator wrote it (a variable by its own name), and no secret's value is in a problem or a note, nor the login of an
+address, in whichever key it was written.
 """
 
 import re
@@ -12,7 +13,7 @@ import attrs
 
 from restbroker.config.key import NO_KINDS, Members
 from restbroker.config.secret import Secret
-from restbroker.config.values import is_plain
+from restbroker.config.values import is_plain, without_logins
 from restbroker.errors import ConfigError
 
 
@@ -51,7 +52,7 @@ class Review:
 
     def refuse(self, place: str, text: str) -> None:
         """Adds a problem: what is wrong at `place`, e.g. `Targets.a.Queues[1]`, and what is wanted."""
-        self.problems.append(f"{self.named(place)}: {text}")
+        self.problems.append(without_logins(f"{self.named(place)}: {text}"))
 
     def refuse_unread(self, place: str, text: str) -> None:
         """The same of what then has no value."""
@@ -60,7 +61,7 @@ class Review:
 
     def note(self, code: str, message: str, cure: str | None = None) -> None:
         """Adds something that the operator should know and that stops nothing."""
-        self.notes.append(Note(code, message, cure))
+        self.notes.append(Note(code, without_logins(message), None if cure is None else without_logins(cure)))
 
     def named(self, place: str) -> str:
         """The place as the operator wrote it: what no variable or flag has set is named by its path in the file."""
@@ -120,5 +121,5 @@ def first_of(place: str) -> str:
 
 def shown(name: str) -> str:
     """A name from a file, safe to print."""
-    text = "".join(c if c.isprintable() else "?" for c in name)
+    text = without_logins("".join(c if c.isprintable() else "?" for c in name))
     return text if len(text) <= 60 else text[:59] + "…"

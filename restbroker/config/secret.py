@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from restbroker.config.files import text_of
+from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
 
 
@@ -22,7 +23,7 @@ class Secret:
         self.path: Final = path
 
     def __repr__(self) -> str:
-        return "Secret(…)" if self.path is None else f"Secret(path={str(self.path)!r})"
+        return "Secret(…)" if self.path is None else f"Secret(path={without_logins(str(self.path))!r})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and (self._value, self.path) == (other._value, other.path)
@@ -40,6 +41,8 @@ class Secret:
         """
         if self.path is None:
             return self._value or ""
+        # An address written as its file's may have a login in it.
+        file = without_logins(f"The secret file {self.path}")
         try:
             text = text_of(self.path, "utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
@@ -47,10 +50,10 @@ class Secret:
         else:
             if text.strip():
                 return text
-            raise ConfigError(f"The secret file {self.path} is empty.", "Put the secret into it, on one line.")
+            raise ConfigError(f"{file} is empty.", "Put the secret into it, on one line.")
         # Not within the handler: an error of decoding holds the file's bytes.
         raise ConfigError(
-            f"The secret file {self.path} cannot be read: {why}.",
+            f"{file} cannot be read: {why}.",
             "Check that the file exists and that the user restbroker runs as may read it.",
         )
 

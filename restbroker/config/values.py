@@ -13,6 +13,10 @@ from typing import Literal
 from restbroker.job.json_types import Json
 
 DAY_S = 86_400.0
+_LOGIN = re.compile(r"""(?::/{1,2}+|(?:^|["'(/])(?=[^"'(/:]*+:(?!/)))(.*)""")
+"""From where in a word, up to its last `@`, a login begins: behind a scheme, or with the user's name before a colon."""
+_NO_LOGIN = re.compile(r"(?:USER)?:PASSWORD|[^:]*:\{[^{}]*\}")
+"""What our own texts write for one, and a template's argument."""
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 
@@ -58,10 +62,26 @@ def describe(value: Json, *, secret: bool = False) -> str:
     from restbroker.job import hiding  # slow to load, and of use only where something is wrong
 
     try:
-        shown = hiding.without(json.dumps(value, ensure_ascii=True), frozenset())
+        shown = without_logins(hiding.without(json.dumps(value, ensure_ascii=True), frozenset()))
     except ValueError:  # Python refuses to write integers of more than 4300 digits.
         return f"{name} of thousands of digits"
     return f"{name} ({shown if len(shown) <= 60 else shown[:57] + '…'})"
+
+
+def without_logins(text: str) -> str:
+    """The text without the login of any address in it, also of one that was taken for a path, whose `//` is then `/`.
+
+    To be asked before a text is cut, since the `@` tells where a login ends.
+    """
+    return re.sub(r"\S+", _without_login, text) if "@" in text else text
+
+
+def _without_login(word: re.Match[str]) -> str:
+    before, _, host = word[0].rpartition("@")
+    login = _LOGIN.search(before)
+    if login is None or not login[1] or _NO_LOGIN.fullmatch(login[1]):
+        return word[0]
+    return f"{before[: login.start(1)]}***@{host}"
 
 
 def is_plain(text: str) -> bool:

@@ -41,16 +41,22 @@ near_secrets = st.sampled_from(
         f"{CANARY}@127.0.0.1",
     ]
 )
-# Where a secret's file is is no secret: a file that cannot be read has to be named.
+# Where a secret's file is is no secret: a file that cannot be read has to be named, but for a login in it.
 secret_keys = [
     name
     for key in all_keys().values()
     if any(word in (name := key.name) for word in ("Pass", "Token", "URL")) and not name.endswith("File")
 ]
 documents = st.dictionaries(st.sampled_from(secret_keys), near_secrets, max_size=4)
+addresses = st.sampled_from(
+    [f"redis://:{CANARY}@10.0.0.1:6379/0", f"http://admin:{CANARY}@h/", f"default:{CANARY}@10.0.0.1:26379"]
+)
+files = st.dictionaries(
+    st.sampled_from([key.name for key in all_keys().values() if key.name.endswith("File")]), addresses, max_size=2
+)
 others = st.dictionaries(
     st.sampled_from([key.name for key in all_keys().values()]),
-    st.none() | st.integers() | st.text(max_size=8) | st.lists(st.integers(), max_size=2),
+    st.none() | st.integers() | st.text(max_size=8) | st.lists(st.integers() | addresses, max_size=2),
     max_size=3,
 )
 
@@ -64,13 +70,13 @@ def said(path: Path) -> str:
     return f"{loaded!r}\n{loaded.notes}"
 
 
-@given(secrets=documents, others=others)
+@given(secrets=documents, others=others, files=files)
 @FUZZING
 def test_no_secret_is_shown_whichever_key_is_wrong(
-    tmp_path: Path, secrets: dict[str, Json], others: dict[str, Json]
+    tmp_path: Path, secrets: dict[str, Json], others: dict[str, Json], files: dict[str, Json]
 ) -> None:
     path = tmp_path / "env.json"
-    path.write_text(json.dumps({**GOOD, **SECRETS, **others, **secrets}))
+    path.write_text(json.dumps({**GOOD, **SECRETS, **others, **secrets, **files}))
     assert CANARY not in said(path)
 
 

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -38,8 +39,19 @@ words = st.sampled_from([SECRET, f" {SECRET}", f"{SECRET}\n"])
 logins = st.sampled_from(
     [f"http://u:{SECRET}@h/", f"redis://{SECRET}@h/1", f"redis://:{SECRET}@h/1", f"u:{SECRET}@h:x"]
 )
+LOGIN = "hunt3r"
+"""The password of an address that stands where none belongs. The text may be a value there, which `repr` then shows."""
+misplaced = st.sampled_from(
+    [
+        *(f"redis://:{LOGIN}@10.0.0.1:6379/0", f"http://admin:{LOGIN}@h/", f"default:{LOGIN}@10.0.0.1:26379"),
+        *(f":{LOGIN}@h", f"/run/http://{LOGIN}@h"),
+        # It is cut where the password is.
+        f"http://{'u' * 42}:{LOGIN}{'x' * 9}@h/",
+    ]
+)
 urls = st.from_regex(r"(redis|http|unix|valkey|http\+unix)?(://)?[a-z:@/?#\[\]%0-9.]{0,30}", fullmatch=True)
-plain = urls | st.sampled_from(["a", "ejabberd", "http://127.0.0.1/api", "5/s", "30s", "register", "none.pem"])
+others = st.sampled_from(["a", "ejabberd", "http://127.0.0.1/api", "5/s", "30s", "register", "none.pem"])
+plain = urls | misplaced | others
 
 
 def anywhere(secrets: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
@@ -62,7 +74,7 @@ def values_of(annotation: Any, key: Key) -> st.SearchStrategy[Any]:
         case Items(item=item):
             return st.lists(values_of(item, key), max_size=2) | wrong
         case Names(entry=entry):
-            names = st.sampled_from(["a", "b", "ejabberd", "default"]) | st.text(max_size=3)
+            names = st.sampled_from(["a", "b", "ejabberd", "default"]) | st.text(max_size=3) | misplaced
             return st.dictionaries(names, values_of(entry, key), max_size=2) | wrong
         case Keys(known):
             return members_of(known) | wrong
@@ -113,6 +125,42 @@ def places(annotation: Any, key: Key, path: tuple[str, ...]) -> Iterator[tuple[s
 EVERYWHERE = [path for key in all_keys().values() for path in places(key.type, key, (key.name,))]
 
 
+def all_places(annotation: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Every place in a document, with and without what is inside of it."""
+    yield path
+    match look(annotation):
+        case Keys(known):
+            inside = list(keys_of(known).values())
+        case Names(entry=entry):
+            yield from all_places(entry, (*path, "one"))
+            inside = []
+        case OptionsOf(of):
+            kinds = KINDS if of == "targets" else SOURCES
+            inside = [key for members in kinds.values() for key in keys_of(members).values()]
+        case Form() | Items():
+            inside = []
+    for key in inside:
+        yield from all_places(key.type, (*path, key.name))
+
+
+@pytest.mark.parametrize("login", ["redis://:hunt3r@10.0.0.1:6379/0", "http://admin:hunt3r@h/", "default:hunt3r@h:1"])
+def test_the_login_in_an_address_is_not_shown_whichever_key_it_is_written_for(tmp_path: Path, login: str) -> None:
+    paths = {path for key in all_keys().values() for path in all_places(key.type, (key.name,))}
+    shown = []
+    wrappings: tuple[Json, ...] = (login, [login], {login: "x"})
+    for path, wrapping in product(sorted(paths), wrappings):
+        kinds = (*KINDS, *SOURCES) if "Options" in path else ("ejabberd",)
+        for kind in kinds:
+            wrapped: Json = wrapping
+            for name in reversed(path[1:]):
+                wrapped = {name: wrapped, "Kind": kind} if name == "Options" else {name: wrapped}
+            told = outcome({path[0]: wrapped}, tmp_path)
+            if LOGIN in (str(told.notes) if isinstance(told, Loaded) else told):
+                shown.append((path, kind, wrapping))
+    assert shown == []
+    assert len(paths) > 150
+
+
 def test_a_secret_is_not_shown_wherever_it_is_written(tmp_path: Path) -> None:
     wrappings: tuple[Json, ...] = (SECRET, f"{SECRET}\n", [SECRET], {"x": SECRET}, {"x": [SECRET]})
     shown = []
@@ -140,7 +188,11 @@ def test_any_document_gives_a_configuration_or_an_error_and_what_is_shown_of_it_
             assert config.targets
             assert config.tokens
             assert SECRET not in repr(loaded)
+            assert LOGIN not in str(loaded.notes)
         case told:
             assert SECRET not in told
+            assert LOGIN not in told
     written = [(key, document[key.name]) for key in all_keys().values() if key.name in document]
-    assert SECRET not in json.dumps([mask.masked(key, value, KINDS, SOURCES) for key, value in written])
+    shown = json.dumps([mask.masked(key, value, KINDS, SOURCES) for key, value in written])
+    assert SECRET not in shown
+    assert LOGIN not in shown
