@@ -121,7 +121,7 @@ class _Collection:
         if not self.texts or len(self.texts) > MOST_SECRETS:
             return frozenset(chain(self.secrets, map(hiding.Text, self.texts)))
         # To go through a large job once more would take as long as all the rest.
-        words = "\n".join(_texts(shown())) if self.finder.reads_escapes else ""
+        words = "\n".join(_texts(shown(), with_names=True)) if self.finder.reads_escapes else ""
         return frozenset({*self.secrets, hiding.Text("\n".join(self.texts), words)})
 
     def arguments(self, values: Mapping[str, Json]) -> None:
@@ -136,7 +136,7 @@ class _Collection:
         """Of one that is not secret by its name."""
         self._value(value, secret=False)
         if len(self.texts) <= MOST_SECRETS and _names_a_secret(self.finder, value):
-            self.texts.add("\n".join(_texts(value)))
+            self._whole(value)
 
     def behind(self, args: list[Json]) -> None:
         """What is secret behind the endpoint."""
@@ -155,7 +155,7 @@ class _Collection:
             return
         self.argument(given)
         if _is_odd(given):
-            self.texts.add("\n".join(_texts(given)))
+            self._whole(given)
 
     def _value(self, value: Json, *, secret: bool) -> None:
         match value:
@@ -187,6 +187,11 @@ class _Collection:
             # Texts of JSON within each other may each be as deep as any may be.
             with contextlib.suppress(RecursionError):
                 self._value(inner, secret=True)
+
+    def _whole(self, value: Json) -> None:
+        """All of an object or list: its texts, and on one line its names: short ones are words of any error."""
+        names = "\0".join(("", *dict.fromkeys(_names(value))))
+        self.texts.add("\n".join((*_texts(value), names) if names else _texts(value)))
 
     def _text(self, text: str) -> None:
         """A text that is not secret by its own name."""
@@ -307,6 +312,16 @@ def _texts(value: Json | Mapping[str, Json], *, with_names: bool = False) -> Ite
                 yield str(number)
             case _:
                 pass
+
+
+def _names(value: Json) -> Iterator[str]:
+    """Yield the names of all members in a value, however deep."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            yield from one
+        left.extend(one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
 
 
 def _names_a_secret(finder: Finder, value: Json) -> bool:

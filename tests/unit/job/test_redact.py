@@ -143,6 +143,19 @@ def test_what_lies_beside_the_arguments_of_a_job_changes_nothing_of_how_they_are
     assert "hunter2xyzq" not in json.dumps(shown["args"])
 
 
+@rows("value", [
+    {"name": "password", "hunter22x": "zzz"},
+    {"rows": [["password", {"hunter22x": 1}]]},
+    [["password", {"hunter22x": 1}, 5], 5],
+])  # fmt: skip
+def test_the_names_of_members_of_an_argument_that_names_a_secret_are_in_no_error(value: Json) -> None:
+    found = redact.secret_values(None, {"cmd": value, "user": {"nickname": "bob"}})
+    assert hiding.text("no field hunter22x, and no name, in cmd, nickname", found) == (
+        f"no field {MASK}, and no name, in cmd, nickname"
+    )
+    assert "hunter22x" not in hiding.text("no hunter22x", redact.secrets_of({"args": ["c", [value, 5], "t"]}))
+
+
 def test_an_answer_that_is_its_producers_is_without_the_secrets_alone() -> None:
     values: dict[str, Json] = {"password": "Pa5s-word", "stanza": "<password>sesame-4711</password>"}
     told = "no Pa5s-word, no sesame-4711"
