@@ -376,6 +376,14 @@ async def test_a_room_that_is_not_there_is_not_made_by_a_typing_error(
         await side.done(command, {**IN, **more})
 
 
+async def test_a_room_that_is_not_there_is_named_as_the_job_writes_it_or_a_secret_in_it_would_not_be_found(
+    sides: Open,
+) -> None:
+    async with sides() as (side,):
+        refused = await side.call("join_room", {"from": "romeo", "roomName": "token=HUNTERabcZZ"})
+        assert_refused(refused, "NoSuchRoom", "'token=HUNTERabcZZ@conference'")
+
+
 async def test_a_room_is_the_same_in_great_letters_though_the_plugin_remembers_it_as_another(
     chat: Openfire, sides: Open
 ) -> None:

@@ -82,8 +82,14 @@ def version_in(answer: Answer) -> str | None:
     return found[1] if found else None
 
 
+def shown(text: str, response: Response, secrets: Iterable[hiding.Secret]) -> str:
+    """A part of this answer as people may see it, which is masked before it is cut."""
+    known = hiding.said(response.said) | hiding.spelled(secrets)
+    return hiding.hiding((), known)(_beginning(text, TEXT_LIMIT, known), WORDS_LIMIT)
+
+
 def hosts_in(response: Response) -> list[str] | None:
-    """The virtual hosts that this answer to `registered_vhosts` names; None where it does not tell."""
+    """The virtual hosts that this answer to `registered_vhosts` names, for a judge; None where it does not tell."""
     hosts = parse(response.body)[1]
     return [str(host) for host in hosts] if response.status == 200 and isinstance(hosts, list) else None
 

@@ -13,11 +13,12 @@ import attrs
 import trio
 
 from restbroker.config.target import Basic, Login, Target
+from restbroker.job import redact
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.ejabberd import catalogue
-from restbroker.servers.ejabberd.answer import hosts_in, is_stopped, read, version_in
+from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
 from restbroker.servers.ejabberd.issuing import NoToken
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.outcomes import (
@@ -81,7 +82,7 @@ class EjabberdConnector:
             response = found
         outcome = judge(call, way.spec, response, self._now_s())
         if isinstance(outcome, Denied) and outcome.reason.code == "CommandForbidden":
-            outcome = await self._look_at_host(outcome, host_of(call, way), link)
+            outcome = await self._look_at_host(outcome, call, way, link)
         self._learn(outcome, response.status)
         if way.spec is None or not could_be_stopping(outcome):
             return outcome
@@ -111,16 +112,17 @@ class EjabberdConnector:
         elif status == 403 and isinstance(outcome, Denied):
             self._forbidden += 1
 
-    async def _look_at_host(self, denied: Denied, host: str | None, link: Link) -> Denied | Rejected:
+    async def _look_at_host(self, denied: Denied, call: Call, way: Route, link: Link) -> Denied | Rejected:
         """What was forbidden, told apart from a host that the server does not have, where it says the same of both."""
-        version = self._version or self._target.options_as(Options).server_version
+        host, version = host_of(call, way), self._version or self._target.options_as(Options).server_version
         if host is None or self._target.credentials is None or not catalogue.checks_hosts(version):
             return denied
         try:
             response = await self._ask("registered_vhosts", link)
         except (NotSent, MaybeSent):
             return denied  # the command itself was answered
-        return on_host(denied, host, None if isinstance(response, NoToken) else hosts_in(response))
+        told = None if isinstance(response, NoToken) else response
+        return on_host(denied, host, told, redact.secret_values(way.spec, call.command.arguments))
 
     async def _ask(self, command: str, link: Link) -> Response | NoToken:
         return await self._exchange(lambda login: question(self._target, command, login=login), link.ask, link)

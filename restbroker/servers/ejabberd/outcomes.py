@@ -7,17 +7,18 @@ Measured on 23.01 and 24.12 unless said otherwise.
 """
 
 import re
-from collections.abc import Sequence
 from typing import Final
 
 import attrs
 
 from restbroker.job import redact
 from restbroker.job.command import Call, CommandSpec
+from restbroker.job.endpoint import quoted
+from restbroker.job.hiding import Secret
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
 from restbroker.servers.ejabberd import knowledge
-from restbroker.servers.ejabberd.answer import Answer, parse, read, read_location
+from restbroker.servers.ejabberd.answer import Answer, hosts_in, parse, read, read_location, shown
 from restbroker.transport.message import Response
 from restbroker.transport.retry_after import retry_after_s
 
@@ -32,7 +33,6 @@ CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and w
 CHECK_OBJECT: Final = "Check the name, or create what it names first."
 CHECK_NAME: Final = "Check the command's name, the server's version, and that the module that brings it is loaded."
 
-_HOST_LIMIT: Final = 255
 _FOREIGN: Final = "A host of another server, as a contact's, 26.07 and newer take from a login by address only."
 
 # What a refusal says, its code, and what to do. The first row that is found counts.
@@ -100,19 +100,21 @@ def stopping(status: int) -> Deferred:
     return Deferred(reason, counts=False, pause_target=True)
 
 
-def on_host(denied: Denied, host: str, served: Sequence[str] | None) -> Denied | Rejected:
-    """What it means that 26.07 or newer forbids an account a command with this host; the server has those that are
-    `served` (None: it does not tell).
+def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset[Secret]) -> Denied | Rejected:
+    """What it means that 26.07 or newer forbids an account a command with this host, after what it `told` of those
+    that it has (None: it was not to be asked). `secrets`: of the call.
 
     It says the same of a host that it does not serve, also for a name in capitals, and of one of which the account is
     no administrator: it looks at that before it looks at anything else.
     """
-    reason, shown = denied.reason, repr(host[:_HOST_LIMIT])
-    if served is not None and host not in served:
-        message = f"The server has no virtual host {shown}; it has {', '.join(served[:5])}."
+    reason, name = denied.reason, quoted(host)
+    served = None if told is None else hosts_in(told)
+    if told is not None and served is not None and host not in served:
+        has = shown(", ".join(served[:5]), told, secrets)
+        message = f"The server has no virtual host {name}; it has {has}."
         cure = f"Correct the host, or add it to ejabberd's hosts. {_FOREIGN}"
         return Rejected(Reason("UnknownHost", message, cure, reason.status), denied.text)
-    also = f"The account must also be an administrator of {shown} (access rule configure)"
+    also = f"The account must also be an administrator of {name} (access rule configure)"
     also += "." if served is not None else ", and the server must have it: allow registered_vhosts, to be told."
     return attrs.evolve(denied, reason=attrs.evolve(reason, cure=f"{reason.cure} {also}"))
 

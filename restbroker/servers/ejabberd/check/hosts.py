@@ -4,13 +4,14 @@ Called by `check`. Always holds: exactly one finding; a server that does not tel
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import partial
 
 import attrs
 
 from restbroker.config.target import Basic, Issued, Target
-from restbroker.servers.ejabberd.answer import hosts_in
+from restbroker.servers.ejabberd.answer import hosts_in, shown
 from restbroker.servers.ejabberd.check import ejabberd_yml
 from restbroker.servers.findings import Finding, ok
 from restbroker.transport.message import Response
@@ -49,7 +50,7 @@ def _own_host(target: Target) -> str | None:
 def judge_hosts(target: Target, response: Response, version: str | None) -> Finding:
     """What the answer to `registered_vhosts` means. `version` is the server's, None if it does not tell."""
     name, domain = target.name, target.default_host
-    served = hosts_in(response)
+    served, hide = hosts_in(response), partial(shown, response=response, secrets=())
     if served is None:
         message = "Whether the server knows JabberDomain cannot be told: the login may not call registered_vhosts."
         lines = ejabberd_yml.permissions(target, ["registered_vhosts"])
@@ -59,8 +60,8 @@ def judge_hosts(target: Target, response: Response, version: str | None) -> Find
         why = "Jobs must name their host."
         if version is not None and _number(version) >= (24, 12) and target.host_header not in served:
             why += " And ejabberd logs a warning for each request, since the Host header names none of its hosts."
-        cure = f'"JabberDomain": "{served[0]}"' if served else None
-        message = f"The server has the virtual hosts {_some(served)}; JabberDomain names none."
+        cure = f'"JabberDomain": "{hide(served[0])}"' if served else None
+        message = f"The server has the virtual hosts {_some(served, hide)}; JabberDomain names none."
         return Finding("note", name, "NoDomain", message, why, cure)
     if domain in served:
         return ok(name, "Host", f"The server has the virtual host {domain}.")
@@ -69,14 +70,14 @@ def judge_hosts(target: Target, response: Response, version: str | None) -> Find
         "problem",
         name,
         "UnknownHost",
-        f"The server has no virtual host {domain}; it has {_some(served)}.",
+        f"The server has no virtual host {domain}; it has {_some(served, hide)}.",
         "Commands for a host that it does not have are refused, and their jobs parked.",
-        f'"JabberDomain": "{nearest[0]}"' if nearest else None,
+        f'"JabberDomain": "{hide(nearest[0])}"' if nearest else None,
     )
 
 
-def _some(hosts: Sequence[str]) -> str:
-    return ", ".join(hosts[:5]) + (f" and {len(hosts) - 5} more" if len(hosts) > 5 else "")
+def _some(hosts: Sequence[str], hide: Callable[[str], str]) -> str:
+    return hide(", ".join(hosts[:5])) + (f" and {len(hosts) - 5} more" if len(hosts) > 5 else "")
 
 
 def _number(version: str) -> tuple[int, ...]:

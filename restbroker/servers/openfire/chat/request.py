@@ -61,8 +61,13 @@ def joining(call: Call, asked: Asked, target: Target) -> Asked:
 
 def room_of(asked: Asked) -> str:
     """The room of the command, with its service, as servers fold their names."""
+    return folded(named_room(asked))
+
+
+def named_room(asked: Asked) -> str:
+    """The same as the job writes it: in messages, or a secret in it would not be known for one."""
     service = asked.given.get("service", asked.given.get("servicename", "conference"))
-    return folded(f"{asked.given['roomName']}@{service}")
+    return f"{asked.given['roomName']}@{service}"
 
 
 def room_question(call: Call, asked: Asked, target: Target) -> Request:

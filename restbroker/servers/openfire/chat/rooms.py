@@ -29,7 +29,7 @@ from restbroker.servers.openfire.chat import ways
 from restbroker.servers.openfire.chat.logins import SharedLogins, as_unsent
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import NOT_IN_ROOM, ended, join_refused, judge, no_such_room
-from restbroker.servers.openfire.chat.request import Asked, joining, room_of, room_question
+from restbroker.servers.openfire.chat.request import Asked, joining, named_room, room_of, room_question
 from restbroker.servers.openfire.chat.values import user_name
 from restbroker.servers.openfire.chat.ways import Way
 from restbroker.store.logins import Busy, Turn, Yours
@@ -187,7 +187,7 @@ class Rooms:
     async def _make_sure(self, job: _Job) -> None:
         """Asks whether the room is there. Raises `_NoRoom` where the server says that it is not."""
         response = await job.link.ask(room_question(job.call, job.asked, self._target))
-        missing = no_such_room(response, room_of(job.asked))
+        missing = no_such_room(response, named_room(job.asked))
         if missing is not None:
             # Nobody is in one of that name that comes later.
             with suppress(StoreRefused):

@@ -37,7 +37,9 @@ def completed(call: Call, spec: CommandSpec, response: Response, now_s: float) -
     """The call with what it leaves out; an outcome where the group could not be read. `spec` is that of the question,
     `response` its answer.
     """
-    outcome = judge(question(call), ways()[GET_GROUP], spec, response, now_s)
+    # With all that the job gives: what is secret of it is so in this answer, too.
+    asked = attrs.evolve(call, command=Command(GET_GROUP, call.command.arguments))
+    outcome = judge(asked, ways()[GET_GROUP], spec, response, now_s)
     match outcome:
         case Delivered() if response.truncated:
             message = "The group is larger than what is read of an answer, and who is not listed would be removed."

@@ -81,9 +81,10 @@ def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: fl
     case, status = _Case(call, way, spec, response), response.status
     if 200 <= status < 300:
         return _success(case)
-    if status == 503 and way.is_question:
-        return Delivered(response.body.decode("utf-8", "replace"), parsed(response.body), status, negative=True)
     answer = case.read()
+    if status == 503 and way.is_question:
+        # The answer to the question is the status; what else it says may be a proxy's words, which repeat the request.
+        return Delivered(answer.text, parsed(answer.text.encode()), status, negative=True)
     if 300 <= status < 400:
         return _redirected(response, answer)
     if status in (408, 425, 429, 503):

@@ -11,6 +11,7 @@ from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
 from restbroker.servers.ejabberd.check import ejabberd_yml
 from restbroker.servers.ejabberd.check.entry import judge_entry
 from restbroker.servers.ejabberd.check.find_api import is_api
+from restbroker.servers.ejabberd.check.hosts import judge_hosts
 from restbroker.servers.ejabberd.check.no_answer import unreachable
 from restbroker.servers.findings import Cause
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -53,6 +54,15 @@ def test_each_wrong_answer_has_its_name_and_cure() -> None:
         assert entry.elsewhere == elsewhere, (answer, code)
         assert finding.why, (answer, code)
         assert finding.cure, (answer, code)
+
+
+def test_what_the_server_tells_of_its_hosts_does_not_show_the_login() -> None:
+    said = (("Authorization", "Basic " + b64encode(b"bob@h:l0gin-p4ss-w0rdZ").decode()),)
+    told = attrs.evolve(response(200, ["l0gin-p4ss-w0rdZ", "example.org"]), said=said)
+    for domain in ("l0gin-p4ss-w0rdx", None):
+        finding = judge_hosts(attrs.evolve(TARGET, default_host=domain), told, "26.07")
+        assert "***, example.org" in finding.message, domain
+        assert finding.cure == '"JabberDomain": "***"', domain
 
 
 def test_a_redirect_names_the_url_behind_it_without_a_login() -> None:

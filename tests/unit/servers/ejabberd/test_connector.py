@@ -1,10 +1,12 @@
 """What the connector does between request and outcome, with a link that answers as scripted."""
 
+from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
+import orjson
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Login, Target, Url
@@ -168,6 +170,20 @@ async def test_what_26_07_forbids_on_a_host_that_is_served_or_may_be_stays_forbi
         assert "Allow register for restbroker's account" in (outcome.reason.cure or ""), hosts
         if isinstance(hosts, Response):
             assert "an administrator of 'localhost' (access rule configure)" in (outcome.reason.cure or ""), hosts
+
+
+async def test_what_the_server_tells_of_its_hosts_shows_neither_the_login_nor_a_secret_of_the_job() -> None:
+    login, secret = "l0gin-p4ss-w0rdZ", "j0bs-p4ss-w0rdZ"
+    said = (("Authorization", "Basic " + b64encode(f"a@localhost:{login}".encode()).decode()),)
+    names = orjson.dumps([f"x.{login}", f"token={secret}", "example.org", "x" * 280 + login])
+    connector = opened(attrs.evolve(TARGET, credentials=Basic("a@localhost", Secret(login))))
+    await connector.probe(answering(ok(STARTED.replace(b"24.12", b"26.07"))))
+    call = Call(Command("register", {"user": "a", "host": "example.net", "password": secret}))
+    outcome = await connector.deliver(call, answering(FORBIDDEN, Response(200, {}, names, 0.0, said=said), ok(b"3")))
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "UnknownHost"
+    assert "it has x.***, token=***, example.org, xxx" in outcome.reason.message
+    assert "l0gin" not in outcome.reason.message
 
 
 async def test_where_a_host_is_no_matter_of_rights_nothing_more_is_asked() -> None:

@@ -112,6 +112,14 @@ async def test_a_group_of_which_the_rest_is_not_known_is_not_replaced(opened: Op
         assert not getattr(outcome, "maybe_run", False), (status, body)
 
 
+async def test_what_the_server_says_as_it_is_asked_for_a_group_shows_no_secret_of_the_job(opened: Opened) -> None:
+    body = b'{"message":"token=hunter22zz","exception":"GroupNotFoundException"}'
+    async with opened(answering(404, body, Content_Type="application/json")) as bench:
+        outcome = await bench.deliver("update_group", groupName="G", description="token=hunter22zz")
+    assert outcome.reason.code == "NotFound"
+    assert "hunter22" not in f"{outcome.reason.message} {outcome.text}"
+
+
 async def test_what_a_job_says_of_a_group_counts_and_nobody_is_in_the_rest_whom_the_server_does_not_list(
     opened: Opened,
 ) -> None:

@@ -42,6 +42,17 @@ def error(exception: str, message: str = "Could not", resource: str = "zz", *, o
     return {"exception": exception, "message": message, "ressource" if old else "resource": resource}
 
 
+def test_the_no_to_a_question_shows_neither_the_login_nor_a_secret_of_the_job() -> None:
+    arguments: dict[str, Json] = {"name": "jdbc", "token": PASSWORD}
+    body = {"said": f"{LOGIN} {PASSWORD} JSESSIONID=node0abcdefgh", "fails": "jdbc"}
+    response = Response(503, {}, json.dumps(body).encode(), 0.01, said=(("Cookie", "JSESSIONID=node0abcdefgh"),))
+    for command in (name for name in SPECS if name.startswith(("liveness", "readiness"))):
+        outcome = judge(Call(Command(command, arguments)), ways()[command], SPECS[command], response)
+        assert isinstance(outcome, Delivered), command
+        assert (outcome.negative, outcome.body) == (True, {"said": "*** *** ***", "fails": "jdbc"}), command
+        assert PASSWORD not in outcome.text, command
+
+
 def test_a_refusal_says_what_the_plugin_says_in_either_spelling_and_in_xml() -> None:
     rows: list[tuple[str, int, str, str]] = [
         ("create_user", 409, "UserAlreadyExistsException", "Rejected AlreadyExists"),
