@@ -96,7 +96,7 @@ def refused_hosts(grant: Grant, command: Command, spec: CommandSpec | None, defa
 
     name = _name(command.endpoint, spec)
     if spec is None:
-        named: frozenset[str] | hosts.Unclear = hosts.Unclear("the catalogue does not have it")
+        named: dict[str, str] | hosts.Unclear = hosts.Unclear("the catalogue does not have it")
     else:
         named = hosts.named(spec, command.arguments, default_host)
     if isinstance(named, hosts.Unclear):
@@ -113,7 +113,7 @@ def refused_hosts(grant: Grant, command: Command, spec: CommandSpec | None, defa
         return None
     return Reason(
         "HostNotAllowed",
-        f'The token "{grant.name}" does not allow {name} on the host {quoted(foreign[0])}.',
+        f'The token "{grant.name}" does not allow {name} on the host {quoted(named[foreign[0]])}.',
         "Add the host to the token's Hosts in Tokens, or push with a token that allows it.",
     )
 

@@ -42,11 +42,13 @@ def plain(host: str) -> str:
     return unicodedata.normalize("NFKC", visible).casefold()
 
 
-def named(spec: CommandSpec, arguments: Mapping[str, Json], default: str | None) -> frozenset[str] | Unclear:
-    """Every host that the command is about, in plain form; `default` is what fills a missing `host`."""
+def named(spec: CommandSpec, arguments: Mapping[str, Json], default: str | None) -> dict[str, str] | Unclear:
+    """Every host that the command is about, in plain form, with how it is written: in messages, or a secret in it would
+    not be known for one. `default` is what fills a missing `host`.
+    """
     if spec.beyond:
         return Unclear("it may reach other hosts than its arguments name")
-    found: set[str] = set()
+    found: dict[str, str] = {}
     for name, value in arguments.items():
         place = _place(spec, name)
         if isinstance(place, Unclear):
@@ -54,10 +56,10 @@ def named(spec: CommandSpec, arguments: Mapping[str, Json], default: str | None)
         for host in () if place is None else _hosts(place, value):
             if isinstance(host, Unclear):
                 return Unclear(f"its argument {name} is {host.why}")
-            found.add(host)
+            found[plain(host)] = host
     if default is not None and _takes_default(spec, arguments):
-        found.add(plain(default))
-    return frozenset(found) if found else Unclear("it names no host, and may be about all of them")
+        found[plain(default)] = default
+    return found or Unclear("it names no host, and may be about all of them")
 
 
 def _place(spec: CommandSpec, name: str) -> Place | None | Unclear:
@@ -78,12 +80,11 @@ def _takes_default(spec: CommandSpec, arguments: Mapping[str, Json]) -> bool:
 
 
 def _hosts(place: Place, value: Json) -> Iterator[str | Unclear]:
+    """As they are written."""
     match place:
         case "host":
             yield (
-                plain(value)
-                if isinstance(value, str) and plain(value)
-                else Unclear(f"{kind_of(value)}, not a host's name")
+                value if isinstance(value, str) and plain(value) else Unclear(f"{kind_of(value)}, not a host's name")
             )
         case "jid":
             yield _domain(value) if isinstance(value, str) and value else Unclear(f"{kind_of(value)}, not a JID")
@@ -116,7 +117,7 @@ def _domain(jid: str) -> str | Unclear:
         return Unclear("no JID")
     if _reaches_everybody(local, resource):
         return Unclear("an address that may be the one for everybody on all hosts")
-    return domain
+    return after
 
 
 def _reaches_everybody(local: str, resource: str) -> bool:

@@ -1,7 +1,10 @@
 """Why something did not work, as jobs, logs and people are told it. Used by the outcomes and by all rules that refuse.
 
-Always holds: a `Reason.code` is stable (it becomes `error_class` in Sidekiq's sets), and a message holds no secret.
+Always holds: a `Reason.code` is stable (it becomes `error_class` in Sidekiq's sets), and neither message nor cure holds
+a secret.
 """
+
+from collections.abc import Callable
 
 import attrs
 
@@ -14,6 +17,11 @@ class Reason:
     message: str
     cure: str | None = None
     status: int | None = None
+
+    def hidden(self, hide: Callable[[str, int], str], limit: int) -> "Reason":
+        """The same without what `hide` takes out; either text is cut to `limit`. A cure may name an argument, too."""
+        cure = None if self.cure is None else hide(self.cure, limit)
+        return attrs.evolve(self, message=hide(self.message, limit), cure=cure)
 
     @property
     def text(self) -> str:

@@ -188,7 +188,9 @@ async def test_an_answer_that_redis_refuses_parks_the_job_and_its_neighbours_set
 
 
 async def test_a_rejection_is_parked_with_the_secret_arguments_masked(harness: Harness) -> None:
-    harness.target.judge = lambda _call, _response: Rejected(Reason("No", "bad password hunter2-secret"))
+    harness.target.judge = lambda _call, _response: Rejected(
+        Reason("No", "bad password hunter2-secret", "Allow the password hunter2-secret.")
+    )
     harness.push(args=["create", {"password": "hunter2-secret"}, "t"])
     async with harness.broker():
         await harness.until(lambda: harness.size("dead"), "it is parked")

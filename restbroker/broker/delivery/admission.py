@@ -15,7 +15,7 @@ from restbroker.broker.delivery.tokens import Proof
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.config.tokens import Token
-from restbroker.job import arguments, display, hiding, hosts, redact, retry, sealing, signing
+from restbroker.job import arguments, display, hiding, redact, retry, sealing, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.job import EFFECTED_FIELD, Job
 from restbroker.job.outcome import Reason
@@ -45,10 +45,7 @@ def admit(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
     """What the job asks for, or why it is not let in. Fills the item's job, command and reply id."""
     found = _read(lane, item, job)
     if isinstance(found, Reason):
-        # A refused host is named as servers read it.
-        secrets = {*lane.plan.tokens.values, *map(hosts.plain, lane.plan.tokens.values)}
-        cure = None if found.cure is None else hiding.text(found.cure, secrets)
-        return attrs.evolve(found, message=hiding.text(found.message, secrets), cure=cure)
+        return found.hidden(hiding.hiding(lane.plan.tokens.values), hiding.EXCERPT_LIMIT)
     if found.submission.reply_id is not None:
         _warn_of_lost_reply(lane)
     return found
@@ -115,7 +112,7 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
 
 def _without_secrets(reason: Reason, job: Job) -> Reason:
     """What is wrong with arguments, which it may quote."""
-    return attrs.evolve(reason, message=hiding.text(reason.message, redact.secrets_of(job.fields)))
+    return reason.hidden(hiding.hiding(redact.secrets_of(job.fields)), hiding.EXCERPT_LIMIT)
 
 
 def _let_in_from(lane: Lane, job: Job) -> str:

@@ -49,7 +49,7 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
     """Delivers until there is an outcome to settle. None: the lane stops first, or Redis does not list the job as ours.
 
     When cancelled, `item.sending` tells whether it may have left. No token and no argument that `spec` (None outside
-    the catalogue) or its name says to be secret gets out in an outcome's message.
+    the catalogue) or its name says to be secret gets out in an outcome's reason.
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
     may_start = _may_start_now(lane, item)
@@ -222,8 +222,7 @@ def _redacted(lane: Lane, outcome: Outcome, call: Call, spec: CommandSpec | None
     if isinstance(outcome, Delivered):
         return outcome
     secrets = redact.secret_values(spec, call.command.arguments) | frozenset(lane.plan.tokens.values)
-    message = hiding.text(outcome.reason.message, secrets)
-    return attrs.evolve(outcome, reason=attrs.evolve(outcome.reason, message=message))
+    return attrs.evolve(outcome, reason=outcome.reason.hidden(hiding.hiding(secrets), hiding.EXCERPT_LIMIT))
 
 
 async def _pause(lane: Lane, seconds: float) -> None:

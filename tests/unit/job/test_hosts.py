@@ -12,21 +12,22 @@ FILLS_BOTH = CommandSpec("c", (), "safe", fills_host=True, fills_user=True)
 
 def about(place: Place, value: Json) -> frozenset[str] | Unclear:
     """What is told of a command whose one argument has this place."""
-    return named(CommandSpec("c", (ArgumentSpec("at", "any", place=place),), "safe"), {"at": value}, None)
+    found = named(CommandSpec("c", (ArgumentSpec("at", "any", place=place),), "safe"), {"at": value}, None)
+    return found if isinstance(found, Unclear) else frozenset(found)
 
 
 def test_a_default_host_fills_in_only_where_the_job_names_none_by_whichever_name() -> None:
     filled = CommandSpec("get_roster", (), "safe", fills_host=True)
-    assert named(filled, {}, "default.org") == frozenset({"default.org"})
-    assert named(filled, {"host": "a.org"}, "default.org") == frozenset({"a.org"})
+    assert named(filled, {}, "default.org") == {"default.org": "default.org"}
+    assert named(filled, {"host": "a.org"}, "default.org") == {"a.org": "a.org"}
     aliased = CommandSpec("users", (ArgumentSpec("vhost", "string", aliases=("host",), place="host"),), "safe")
-    assert named(aliased, {}, "default.org") == frozenset({"default.org"})
-    assert named(aliased, {"vhost": "a.org"}, "default.org") == frozenset({"a.org"})
-    assert named(aliased, {"host": "a.org"}, "default.org") == frozenset({"a.org"})
+    assert named(aliased, {}, "default.org") == {"default.org": "default.org"}
+    assert named(aliased, {"vhost": "a.org"}, "default.org") == {"a.org": "a.org"}
+    assert named(aliased, {"host": "a.org"}, "default.org") == {"a.org": "a.org"}
 
 
 def test_a_default_host_is_compared_in_plain_form_too() -> None:
-    assert named(FILLS_HOST, {}, "Default.ORG") == frozenset({"default.org"})
+    assert named(FILLS_HOST, {}, "Default.ORG") == {"default.org": "Default.ORG"}
 
 
 @rows(("spec", "name"), [
@@ -45,8 +46,8 @@ def test_a_host_that_is_neither_listed_nor_filled_in_names_none() -> None:
 
 
 def test_a_user_that_is_filled_in_may_name_another_host() -> None:
-    assert named(FILLS_BOTH, {"host": "a.org", "user": "bob"}, None) == frozenset({"a.org"})
-    assert named(FILLS_BOTH, {"host": "a.org", "user": "bob@b.org"}, None) == frozenset({"a.org", "b.org"})
+    assert named(FILLS_BOTH, {"host": "a.org", "user": "bob"}, None) == {"a.org": "a.org"}
+    assert named(FILLS_BOTH, {"host": "a.org", "user": "bob@b.org"}, None) == {"a.org": "a.org", "b.org": "b.org"}
 
 
 def test_what_may_reach_other_hosts_is_not_bound_by_the_one_it_names() -> None:
