@@ -13,7 +13,7 @@ import attrs
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS
 from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace, Why
 from restbroker.store.client import Client
-from restbroker.store.replies import Argument, Reply, integer, items, mapping, raw, text
+from restbroker.store.replies import Argument, Reply, integer, items, mapping, microseconds, pair, raw, text
 
 _AT_ONCE: Final = 100
 """So many rosters are asked for in one go: each may be large."""
@@ -142,7 +142,7 @@ def landed(client: Client, holder: str, done: Collection[str], again: Collection
 
 def users(client: Client, cursor: str = "0", count: int = 1000) -> Page:
     """About `count` users who have a roster; the next page begins at its cursor. Who is there all the while is met."""
-    position, found = items(client.command("HSCAN", client.keys.rosters, cursor, "COUNT", count))
+    position, found = pair(client.command("HSCAN", client.keys.rosters, cursor, "COUNT", count))
     after = text(position)
     return Page(tuple(mapping(found)), "" if after == "0" else after)
 
@@ -167,12 +167,11 @@ def _known(client: Client, names: Sequence[str]) -> Iterator[Known]:
             *(("HLEN", keys.roster(user)) for user in names),
         ]
     )
-    seconds, micros = items(time)
-    now_ms = integer(seconds) * 1000 + integer(micros) / 1000
+    now_ms = microseconds(time) / 1000
     for n, user in enumerate(names):
-        version, size_bytes = _numbers(items(versions)[n], 2)
-        since_ms, _ = _numbers(items(marks)[n], 2)
-        until_ms, _ = _numbers(items(flights)[n], 2)
+        version, size_bytes = _numbers(items(versions, len(names))[n], 2)
+        since_ms, _ = _numbers(items(marks, len(names))[n], 2)
+        until_ms, _ = _numbers(items(flights, len(names))[n], 2)
         dirty_s = max(0.0, now_ms - since_ms) / 1000 if since_ms else None
         flying_s = (until_ms - now_ms) / 1000 if until_ms > now_ms else None
         yield Known(user, version, integer(sizes[n]), size_bytes, dirty_s, flying_s)

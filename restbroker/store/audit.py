@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.replies import Argument, as_fields, items, mapping, text
+from restbroker.store.replies import Argument, as_fields, items, mapping, pair, text
 
 _KEPT: Final = 100_000
 
@@ -35,7 +35,7 @@ def append(client: Client, fields: Mapping[str, Argument]) -> str:
 def newest(client: Client, count: int, before: str = "") -> list[Entry]:
     """The `count` newest entries, of those older than the entry `before` if one is given; newest first."""
     end = f"({before}" if before else "+"
-    found = [items(entry) for entry in items(client.command("XREVRANGE", client.keys.audit, end, "-", "COUNT", count))]
+    found = [pair(entry) for entry in items(client.command("XREVRANGE", client.keys.audit, end, "-", "COUNT", count))]
     return [
         Entry(text(name), {field: value.decode("utf-8", "replace") for field, value in mapping(fields).items()})
         for name, fields in found

@@ -14,7 +14,7 @@ from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
 from restbroker.store.failures import WRONG_TYPE, ErrorReply, translate
 from restbroker.store.keys import Keys
 from restbroker.store.redis import Commands, Link, Replies, Steps, blocking, connect
-from restbroker.store.replies import Argument, Reply
+from restbroker.store.replies import Argument, Reply, items
 from restbroker.store.scripts import ScriptName, script
 from restbroker.store.settings import Endpoint, StoreSettings, endpoint_of
 
@@ -63,7 +63,7 @@ class Client:
     def transaction(self, commands: Commands) -> list[Reply]:
         """Sends commands as one MULTI. Raises as `command`; Redis rolls nothing back when one of them fails."""
         replies = self._checked(blocking(self._exchange([("MULTI",), *commands, ("EXEC",)])))
-        return self._checked(cast("Replies", replies[-1]), commands)
+        return self._checked(cast("Replies", items(replies[-1], len(commands))), commands)
 
     def run(self, name: ScriptName, keys: ScriptKeys, arguments: Sequence[Argument]) -> Reply:
         """Runs a script. Raises as `command`."""

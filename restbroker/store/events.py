@@ -14,7 +14,7 @@ from restbroker.errors import StoreRefused
 from restbroker.light import light
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Argument, Reply, as_score, items, mapping, text
+from restbroker.store.replies import Argument, Reply, as_score, items, mapping, pair, text
 from restbroker.store.server import time_s
 
 Heard: TypeAlias = Literal["pushed", "duplicate", "own", "refused"]
@@ -101,9 +101,7 @@ def park(client: Client, jobs: Sequence[bytes]) -> None:
 def newest(client: Client, after: str = "") -> list[Noted]:
     """What was noted after the entry `after`, or all there is; the oldest first."""
     start = f"({after}" if after else "-"
-    found = [
-        items(entry) for entry in items(client.command("XREVRANGE", client.keys.heard, "+", start, "COUNT", _READ))
-    ]
+    found = [pair(entry) for entry in items(client.command("XREVRANGE", client.keys.heard, "+", start, "COUNT", _READ))]
     return [Noted(text(name), mapping(fields).get("event", b"")) for name, fields in reversed(found)]
 
 

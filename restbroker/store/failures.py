@@ -48,8 +48,8 @@ WRONG_TYPE = "WRONGTYPE"
 """A key of another type was met."""
 _NO_DATABASE = "DB index is out of range"
 _CODES = frozenset(
-    {"ERR", "OOM", "WRONGPASS", "EXECABORT", "LOADING", "NOSCRIPT", "READONLY", "NOAUTH", "NOPERM", "ASK", "TRYAGAIN"}
-    | {"MOVED", "CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN"}
+    {"ERR", "OOM", "WRONGPASS", "EXECABORT", "LOADING", "NOSCRIPT", "READONLY", "NOAUTH", "NOPERM", "TRYAGAIN"}
+    | {"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN"}
 )
 """First words of errors that add nothing for who reads them."""
 _CLUSTER = frozenset({"MOVED", "ASK", "CROSSSLOT"})

@@ -10,7 +10,7 @@ import attrs
 import orjson
 
 from restbroker.store.client import Client
-from restbroker.store.replies import Reply, integer, items, mapping, raw, text
+from restbroker.store.replies import Reply, integer, items, mapping, pair, raw, text
 
 _TEXT_LIMIT = 200
 
@@ -85,7 +85,7 @@ def extent(client: Client) -> tuple[int, Entry | None]:
 
 
 def _entries(reply: Reply) -> Iterator[Entry]:
-    for name, fields in map(items, items(reply)):
+    for name, fields in map(pair, items(reply)):
         yield Entry(text(name), raw(mapping(fields).get("end", b"")))
 
 

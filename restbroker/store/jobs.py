@@ -189,7 +189,7 @@ def fetched(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> F
     """What Redis answered to it. Raises `StoreRefused`."""
     if isinstance(reply, StoreRefused):
         raise _naming_keys(reply, keys, request.target)
-    answer = items(reply)
+    answer = items(reply, 1)
     match raw(answer[0]):
         case b"FENCED":
             return Fenced()
@@ -255,13 +255,13 @@ def _mark(client: Client, identity: str, how: str, tickets: Sequence[str]) -> Fe
     keys = client.keys
     place = [keys.beats, keys.in_progress(identity), keys.sent(identity)]
     answer = client.run("mark", place, [identity, how, *tickets])
-    return Fenced() if answer == b"FENCED" else [code == 1 for code in items(answer)]
+    return Fenced() if answer == b"FENCED" else [code == 1 for code in items(answer, len(tickets))]
 
 
 def _taken(request: FetchRequest, batches: Sequence[Reply]) -> tuple[Taken, ...]:
     taken: list[Taken] = []
     for batch in batches:
-        position, queue_index, *jobs = items(batch)
+        position, queue_index, *jobs = items(batch, 2)
         queue, index = request.queues[integer(position) - 1], integer(queue_index)
         numbered = enumerate(jobs, request.base + len(taken) + 1)
         # Of a job that is too large there is but its length.

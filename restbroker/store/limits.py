@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from restbroker.store.client import Client
 from restbroker.store.jobs import Limits
 from restbroker.store.pauses import until_us_of
-from restbroker.store.replies import integer, items, mapping
+from restbroker.store.replies import integer, mapping, microseconds
 
 Reason: TypeAlias = Literal["operator", "denied", "retry_after"]
 
@@ -34,8 +34,7 @@ def resume(client: Client, target: str, reason: Reason) -> None:
 def pauses(client: Client, target: str) -> Mapping[str, float | None]:
     """Why a target is paused: reason → seconds left, None for no end. Empty: it is not."""
     found, now = client.commands([("HGETALL", client.keys.pause(target)), ("TIME",)])
-    seconds, micros = items(now)
-    now_us = integer(seconds) * 1_000_000 + integer(micros)
+    now_us = microseconds(now)
     until = {name: until_us_of(text) for name, text in mapping(found).items()}
     left_s = {name: (until_us - now_us) / 1e6 if until_us else None for name, until_us in until.items()}
     return {name: left for name, left in left_s.items() if left is None or left > 0}

@@ -12,7 +12,7 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.codes import Code, as_code
-from restbroker.store.replies import Argument, as_score, integer, items, names, raw, text
+from restbroker.store.replies import Argument, as_score, integer, items, names, pair, raw, text
 from restbroker.store.scan import literal, scan
 from restbroker.store.server import time_s
 
@@ -96,7 +96,7 @@ def give_back(client: Client, queue: str, process_id: str, most: int) -> GivenBa
     moved = 0
     while moved < most:
         wanted = min(most - moved, MOVE_BATCH)
-        count, why = items(client.run("migrate_list", fixed, [queue, wanted, f"go-workers:{queue}:{process_id}"]))
+        count, why = pair(client.run("migrate_list", fixed, [queue, wanted, f"go-workers:{queue}:{process_id}"]))
         moved += integer(count)
         if why:
             return GivenBack(moved, text(why))

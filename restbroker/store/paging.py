@@ -15,7 +15,7 @@ import attrs
 from restbroker.errors import UsageError
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
-from restbroker.store.replies import integer, items, raw, text
+from restbroker.store.replies import integer, items, pair, raw, text
 from restbroker.store.tickets import MAX_BYTES
 
 Member: TypeAlias = tuple[bytes, float]
@@ -85,7 +85,7 @@ def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, 
     place = ("", 0, "") if after is None else (repr(after.score), after.passed, after.digest)
     order = "down" if newest_first else "up"
     reply = client.run("page", [client.keys.sorted_set(zset)], [order, *place, limit, MAX_BYTES])
-    size, passed, *flat = items(reply)
+    size, passed, *flat = items(reply, 2)
     members = tuple((raw(one), float(raw(score))) for one, score in zip(flat[::2], flat[1::2], strict=True))
     start = None if after is None else attrs.evolve(after, passed=integer(passed))
     return Piece(members, integer(size), start)
@@ -109,7 +109,7 @@ def containing(client: Client, zset: SortedSet, word: str) -> Iterator[Sequence[
     """
     key, cursor = client.keys.sorted_set(zset), "0"
     while True:
-        position, found = items(client.run("find", [key], [cursor, word, MAX_BYTES]))
+        position, found = pair(client.run("find", [key], [cursor, word, MAX_BYTES]))
         flat = [raw(part) for part in items(found)]
         yield [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
         cursor = text(position)

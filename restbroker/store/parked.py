@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.replies import as_score, integer, items, mapping, raw, text
+from restbroker.store.replies import as_score, integer, items, mapping, pair, raw, text
 from restbroker.store.server import time_s
 from restbroker.store.tickets import MAX_BYTES
 
@@ -34,7 +34,7 @@ def newest(client: Client, count: int, before: str = "") -> list[Copy]:
     Fewer at the end, and where they have `MAX_BYTES` together; at least one, unless there is none.
     """
     reply = client.run("copies", [client.keys.parked], [f"({before}" if before else "+", count, MAX_BYTES])
-    found = [items(entry) for entry in items(reply)]
+    found = [pair(entry) for entry in items(reply)]
     return [Copy(text(entry), raw(mapping(fields).get("payload", b""))) for entry, fields in found]
 
 
@@ -48,7 +48,7 @@ def missing(client: Client, copies: Sequence[Copy]) -> list[Copy]:
     if not copies:
         return []
     dead = client.keys.sorted_set("dead")
-    scores = items(client.command("ZMSCORE", dead, *(copy.payload for copy in copies)))
+    scores = items(client.command("ZMSCORE", dead, *(copy.payload for copy in copies)), len(copies))
     return [copy for copy, score in zip(copies, scores, strict=True) if score is None]
 
 

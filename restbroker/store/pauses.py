@@ -13,7 +13,7 @@ import orjson
 from restbroker.job import rubyjson
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName
-from restbroker.store.replies import Reply, integer, items, mapping, names, raw, text
+from restbroker.store.replies import Reply, items, mapping, microseconds, names, pair, raw, text
 
 OPERATOR = "operator"
 """A target's pause that a person made; the other reasons are restbroker's own."""
@@ -71,7 +71,7 @@ def paused_queues(client: Client) -> Mapping[str, Pause]:
     """Every paused queue. Its reason is `operator`: nobody else pauses queues."""
     keys = client.keys
     paused, noted, now = client.commands([("SMEMBERS", keys.paused), ("HGETALL", keys.queue_pauses), ("TIME",)])
-    notes, now_us = _notes(noted), _us(now)
+    notes, now_us = _notes(noted), microseconds(now)
     return {name: _of_queue(notes.get(name), now_us) for name in sorted(names(paused))}
 
 
@@ -97,7 +97,7 @@ def paused_targets(client: Client, targets: Collection[str]) -> Mapping[str, tup
     notes = _notes(client.command("HGETALL", client.keys.target_pauses))
     wanted = sorted({*targets, *notes})
     now, *replies = client.commands([("TIME",), *(("HGETALL", client.keys.pause(name)) for name in wanted)])
-    now_us = _us(now)
+    now_us = microseconds(now)
     found = {name: _of_target(reply, notes.get(name), now_us) for name, reply in zip(wanted, replies, strict=True)}
     return {name: pauses for name, pauses in found.items() if pauses}
 
@@ -105,7 +105,7 @@ def paused_targets(client: Client, targets: Collection[str]) -> Mapping[str, tup
 def end_due(client: Client) -> list[Ended]:
     """Ends what is due; each pause is told to one caller only. Raises `StoreUnavailable`: some may have ended."""
     keys = client.keys
-    queues, targets = items(client.run("end_pauses", [keys.paused, keys.queue_pauses, keys.target_pauses], []))
+    queues, targets = pair(client.run("end_pauses", [keys.paused, keys.queue_pauses, keys.target_pauses], []))
     return [
         _ended(kind, items(pair)) for kind, pairs in (("queue", queues), ("target", targets)) for pair in items(pairs)
     ]
@@ -165,8 +165,3 @@ def _cut(words: str) -> str:
 
 def _microseconds(for_s: float | None) -> int | str:
     return "" if for_s is None else max(0, round(for_s * 1e6))
-
-
-def _us(now: Reply) -> int:
-    seconds, micros = items(now)
-    return integer(seconds) * 1_000_000 + integer(micros)

@@ -13,7 +13,7 @@ import orjson
 from restbroker.store.client import LONGEST_BLOCK_S, Client
 from restbroker.store.key_types import types
 from restbroker.store.keys import QueueName
-from restbroker.store.replies import Reply, as_score, integer, items, raw, text
+from restbroker.store.replies import Reply, as_score, integer, items, pair, raw, text
 from restbroker.store.replies import names as texts
 from restbroker.store.tickets import MAX_BYTES
 
@@ -110,7 +110,7 @@ def clear(client: Client, queue: QueueName, last: bytes, most: int) -> tuple[int
 
     How many were deleted, and how many of these are left. Raises `StoreUnavailable`: they may be gone.
     """
-    deleted, left = items(client.run("clear", [client.keys.queue_of(queue)], [last, most]))
+    deleted, left = pair(client.run("clear", [client.keys.queue_of(queue)], [last, most]))
     return integer(deleted), integer(left)
 
 
@@ -150,6 +150,6 @@ def wait_reply(client: Client, reply_id: str, timeout_s: float) -> bytes | None:
         slice_s = min(max(deadline - time.monotonic(), 0.01), LONGEST_BLOCK_S)
         reply = client.command("BLPOP", key, f"{slice_s:.3f}")
         if reply is not None:
-            return raw(items(reply)[1])
+            return raw(pair(reply)[1])
         if time.monotonic() >= deadline:
             return None

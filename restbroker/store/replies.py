@@ -41,11 +41,26 @@ def raw(reply: Reply) -> bytes:
     raise _unexpected("bytes", reply)
 
 
-def items(reply: Reply) -> list[Reply]:
-    """A list."""
-    if isinstance(reply, list):
+def items(reply: Reply, least: int = 0) -> list[Reply]:
+    """A list of so many at least."""
+    if isinstance(reply, list) and len(reply) >= least:
         return reply
-    raise _unexpected("a list", reply)
+    raise _unexpected(f"a list of {least} or more" if least else "a list", reply)
+
+
+def pair(reply: Reply) -> tuple[Reply, Reply]:
+    """A list of two."""
+    match reply:
+        case [first, second]:
+            return first, second
+        case _:
+            raise _unexpected("a list of 2", reply)
+
+
+def microseconds(reply: Reply) -> int:
+    """The server's clock, as TIME has it."""
+    seconds, micros = pair(reply)
+    return integer(seconds) * 1_000_000 + integer(micros)
 
 
 def names(reply: Reply) -> frozenset[str]:
@@ -56,6 +71,8 @@ def names(reply: Reply) -> frozenset[str]:
 def mapping(reply: Reply) -> Mapping[str, bytes]:
     """Fields and values, as RESP2 lists them."""
     flat = items(reply)
+    if len(flat) % 2:
+        raise _unexpected("fields and values", reply)
     return {text(field): raw(value) for field, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
@@ -70,8 +87,9 @@ def as_fields(values: Mapping[str, Argument]) -> Sequence[Argument]:
 
 
 def _unexpected(wanted: str, reply: Reply) -> StoreRefused:
+    found = f"a list of {len(reply)}" if isinstance(reply, list) else type(reply).__name__
     return StoreRefused(
-        f"Redis answered {type(reply).__name__} where {wanted} was expected.",
+        f"Redis answered {found} where {wanted} was expected.",
         "Check that RedisURL names a Redis >= 7.0 or Valkey >= 7.2, and that its keys are not used for other things.",
     )
 

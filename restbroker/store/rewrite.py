@@ -51,7 +51,7 @@ def take_turn(client: Client, holder: str, run_id: str) -> bool:
     """
     key = client.keys.rewrite
     # A full Redis lets this script pass, as it lets pass what drains it.
-    code = integer(items(client.run("lease", [key], [holder, _TURN_MS, run_id]))[0])
+    code = integer(items(client.run("lease", [key], [holder, _TURN_MS, run_id]), 1)[0])
     client.command("PEXPIRE", key, _TURN_MS)
     return code > 0
 

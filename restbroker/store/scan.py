@@ -4,7 +4,7 @@ Always holds: no more than `MOST_KEYS` keys are looked at, since a Redis that is
 """
 
 from restbroker.store.client import Client
-from restbroker.store.replies import items, raw, text
+from restbroker.store.replies import items, pair, raw, text
 
 MOST_KEYS = 500_000
 SCAN_COUNT = 1000
@@ -22,7 +22,7 @@ def scan(client: Client, pattern: str, kind: str) -> tuple[set[str], bool]:
     cursor: bytes | str = "0"
     for _ in range(MOST_KEYS // SCAN_COUNT):
         reply = client.command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", kind)
-        position, keys = items(reply)
+        position, keys = pair(reply)
         found.update(text(key) for key in items(keys))
         cursor = raw(position)
         if cursor == b"0":

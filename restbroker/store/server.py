@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
-from restbroker.store.replies import integer, items, mapping, text
+from restbroker.store.replies import mapping, microseconds, text
 
 OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)
@@ -98,8 +98,7 @@ def product(client: Client) -> str | None:
 
 def time_s(client: Client) -> float:
     """The server's clock, epoch seconds."""
-    seconds, micros = items(client.command("TIME"))
-    return integer(seconds) + integer(micros) / 1e6
+    return microseconds(client.command("TIME")) / 1e6
 
 
 def _version(fields: Mapping[str, str]) -> tuple[str, bool]:

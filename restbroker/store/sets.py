@@ -81,7 +81,7 @@ def due(client: Client, zset: Literal["retry", "schedule"], limit: int, after: P
     """Up to `limit` members that are due, behind those that were passed over; fewer where they are large."""
     key = client.keys.sorted_set(zset)
     place: list[Argument] = [limit, repr(after.score), after.ties, MAX_BYTES]
-    seconds, micros, listed, more = items(client.run("due", [key], place))
+    seconds, micros, listed, more = items(client.run("due", [key], place), 4)
     flat = [raw(part) for part in items(listed)]
     members = [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
     return Due(integer(seconds) + integer(micros) / 1e6, members, more == 1)

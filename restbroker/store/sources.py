@@ -14,7 +14,7 @@ import orjson
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
 from restbroker.store.client import Client
-from restbroker.store.replies import Argument, as_fields, integer, items, mapping, raw
+from restbroker.store.replies import Argument, as_fields, mapping, microseconds, raw
 
 TTL_S: Final = 60
 _LONGEST_TEXT: Final = 600
@@ -86,7 +86,7 @@ def _held(client: Client) -> tuple[int, Mapping[str, Mapping[str, Json]]]:
     """Redis' time (epoch seconds), and what lies there; what somebody else wrote there counts no more."""
     now, reply = client.commands([("TIME",), ("HGETALL", client.keys.sources)])
     held = {field: rubyjson.object_of(raw(entry)) or {} for field, entry in mapping(reply).items()}
-    return integer(items(now)[0]), held
+    return microseconds(now) // 1_000_000, held
 
 
 def _field(place: Place) -> str:

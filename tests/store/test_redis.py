@@ -13,11 +13,15 @@ import trio
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 from restbroker.store import jobs, redis
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.failures import ErrorReply
 from restbroker.store.jobs import Fetched, FetchRequest
+from restbroker.store.paging import containing
+from restbroker.store.queues import clear
 from restbroker.store.redis import Answers
+from restbroker.store.scan import scan
+from restbroker.store.server import time_s
 from tests.store.lanes import FACTS, QUEUES, Server
 from tests.support.wait import until
 
@@ -116,6 +120,27 @@ def test_what_a_server_refuses_is_told_whether_it_passes_at_the_login_as_at_a_co
                 client.command("PING")
             assert message in str(caught.value) + str(caught.value.cure)
             client.close()
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer"),
+    [
+        (time_s, b"*0\r\n"),
+        (lambda client: scan(client, "*", "list"), b"*0\r\n"),
+        (lambda client: clear(client, "q", b"last", 1), b"*0\r\n"),
+        (lambda client: list(containing(client, "dead", "word")), b"*0\r\n"),
+        (lambda client: jobs.fetch(client, WANTED), b"*0\r\n"),
+        (lambda client: jobs.isolate(client, "h:1:abc:t", "1:0"), b"*0\r\n"),
+        (lambda client: client.transaction([("DEL", "a")]), b"+OK\r\n+QUEUED\r\n*0\r\n"),
+        (lambda client: client.transaction([("DEL", "a")]), b":7\r\n:7\r\n:7\r\n"),
+    ],
+)
+def test_an_answer_with_too_little_in_it_is_refused_by_name(ask: Callable[[Client], object], answer: bytes) -> None:
+    with server_that_says(answer) as (settings, _):
+        client = open_client(settings, 10.0)
+        with pytest.raises(StoreRefused, match=r"Redis answered .* where a list of"):
+            ask(client)
+        client.close()
 
 
 def test_what_came_behind_an_answer_is_not_taken_for_the_next_one() -> None:

@@ -88,7 +88,7 @@ def test_answers_are_taken_apart_and_put_together_again() -> None:
 def test_an_answer_of_another_shape_says_what_came_and_what_should_have() -> None:
     rows: list[tuple[Callable[[Any], object], object, str, str]] = [
         (integer, b"x", "bytes", "a number"),
-        (integer, [], "list", "a number"),
+        (integer, [], "a list of 0", "a number"),
         (raw, 5, "int", "bytes"),
         (items, b"x", "bytes", "a list"),
     ]

@@ -29,8 +29,8 @@ STAYING: list[tuple[ErrorReply, str, str]] = [
     (ErrorReply("ERR DB index is out of range"), "no database of the number", "RedisDatabase"),
     (ErrorReply("NOPERM this user has no permissions"), "no permissions", "ACL SETUSER"),
     (ErrorReply("CROSSSLOT Keys in request"), "Keys in request", "Cluster cannot hold"),
-    (ErrorReply("MOVED 5 127.0.0.1:1"), "5 127.0.0.1:1", "Cluster cannot hold"),
-    (ErrorReply("ASK 5 127.0.0.1:1"), "5 127.0.0.1:1", "Cluster cannot hold"),
+    (ErrorReply("MOVED 5 127.0.0.1:1"), "refused: MOVED 5 127.0.0.1:1", "Cluster cannot hold"),
+    (ErrorReply("ASK 5 127.0.0.1:1"), "refused: ASK 5 127.0.0.1:1", "Cluster cannot hold"),
     (ErrorReply("WRONGTYPE Operation against a key"), "WRONGTYPE Operation", "used for other things"),
     (ErrorReply("ERR syntax error"), "refused: syntax error", "Redis >= 7.0"),
 ]  # fmt: skip

@@ -1,11 +1,13 @@
 """Numbers as Redis answers them, and what somebody else may have put in their place."""
 
+from collections.abc import Callable
+
 import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.store.pauses import until_us_of
 from restbroker.store.registered import registered
-from restbroker.store.replies import Reply, integer
+from restbroker.store.replies import Reply, integer, items, mapping, microseconds, pair
 
 MOST, LEAST = 2**63 - 1, -(2**63)
 TOO_LONG = b"9" * 5000
@@ -22,6 +24,17 @@ def test_what_is_no_number_of_64_bits_is_refused() -> None:
     for reply in odd:
         with pytest.raises(StoreRefused, match="where a number was expected"):
             integer(reply)
+
+
+def test_a_list_of_another_length_than_expected_is_refused_and_told_as_such() -> None:
+    shapes: list[tuple[Callable[[Reply], object], Reply]] = [
+        (pair, []), (pair, [1, 2, 3]), (microseconds, []), (mapping, [b"field"]), (lambda reply: items(reply, 2), [1])
+    ]  # fmt: skip
+    for read, reply in shapes:
+        assert isinstance(reply, list)
+        with pytest.raises(StoreRefused, match=f"Redis answered a list of {len(reply)} where"):
+            read(reply)
+    assert (microseconds([b"5", b"17"]), pair([1, 2]), items([1, 2, 3], 2)) == (5_000_017, (1, 2), [1, 2, 3])
 
 
 def test_the_end_of_a_pause_that_cannot_be_read_is_none() -> None:
