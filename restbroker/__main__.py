@@ -5,13 +5,16 @@ a bug of restbroker and ends with its traceback.
 """
 
 import gc
+import io
+import os
 import sys
 
-from restbroker.errors import RestbrokerError
+from restbroker.errors import RestbrokerError, UsageError
 
 
 def main() -> None:
     """Runs the command line; ends the process with its exit code."""
+    _fill_closed()
     if sys.argv[1:] == ["--version"]:
         _tell_version()
         return
@@ -35,6 +38,29 @@ def main() -> None:
         if known is None or unknown is not None:
             raise
         _end(_first(known))
+
+
+class _Closed(io.FileIO):
+    """Standard input that was closed, as `<&-` does."""
+
+    def readinto(self, _buffer: object, /) -> int:
+        return len(self.readall())
+
+    def readall(self) -> bytes:
+        raise UsageError("Standard input is closed.", "Let it lead to a file or a pipe: < FILE.")
+
+
+def _fill_closed() -> None:
+    """Puts something in the place of standard streams that are closed: a connection would get their number, and what
+    is printed or read would go over it. The first file that is opened gets the lowest number that is free.
+    """
+    if sys.stdin is None:
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(_Closed(os.open(os.devnull, os.O_WRONLY))))
+    if sys.stdout is None:
+        # Not for writing: who asked for an answer that cannot be had learns of it, as on a full disk.
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def _tell_version() -> None:

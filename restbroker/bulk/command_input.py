@@ -4,6 +4,7 @@ Always holds: the same file with the same command is the same batch, whoever pus
 nothing of what is in the file to who does not have the token's secret.
 """
 
+import errno
 import hashlib
 import hmac
 import io
@@ -103,7 +104,7 @@ def opened(file: Path, state: Path | None, *, twice: bool = False) -> Iterator[I
                     yield Input(name, _Copying(source, copy), raw, digest, size, state, copy=copy)
             source.detach()
     except OSError as error:
-        if error.filename is None and str(file) == STDIN:
+        if error.filename is None and str(file) == STDIN and error.errno != errno.EBADF:
             raise
         raise UsageError(f"{name} cannot be read: {error.strerror}.", "Name a file of CSV or NDJSON, or -.") from None
 

@@ -16,8 +16,8 @@ from restbroker.store import beats, jobs, limits, pauses
 from restbroker.store.client import Client
 from restbroker.store.registered import Facts
 from tests.cli.conftest import Shell
+from tests.support.process import RESTBROKER, clean_environment, run_into
 from tests.support.process import run_here as run
-from tests.support.process import run_into
 from tests.support.terminal import on_a_terminal
 
 REPOSITORY = Path(__file__).parents[2]
@@ -97,6 +97,36 @@ def test_a_full_disk_behind_stdout_is_told_in_plain_words_and_ends_with_8() -> N
             done = run_into(full.fileno(), words.split(), REPOSITORY, {"PYTHONUNBUFFERED": unbuffered})
         assert done.returncode == 8
         assert done.stderr.startswith("restbroker: The output cannot be written: No space left on device.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "redirection", "code", "told"),
+    [
+        ("enqueue -", "<&-", 2, "restbroker: standard input cannot be read"),
+        ("roster import -", "<&-", 2, "restbroker: Standard input is closed."),
+        ("enqueue register user=a host=b password=-", "<&-", 2, "restbroker: Standard input is closed."),
+        ("dead retry --all", "<&-", 2, "There is nobody to ask."),
+        ("stats", ">&-", 8, "restbroker: The output cannot be written"),
+        ("--help", ">&-", 8, "restbroker: The output cannot be written"),
+        ("nonsense", "<&- >&- 2>&-", 2, ""),
+    ],
+)
+def test_a_standard_stream_that_is_closed_is_told_in_plain_words(
+    place: Path, store: Client, words: str, redirection: str, code: int, told: str
+) -> None:
+    store.command(
+        "ZADD", store.keys.sorted_set("dead"), 1, '{"class":"Add","jid":"1","args":["safe",{},"right-token"]}'
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *RESTBROKER, *words.split()],
+        cwd=place,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert told in done.stderr
 
 
 def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store: Client) -> None:
