@@ -10,7 +10,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import chain, repeat
 
 import attrs
 import pytest
@@ -19,6 +20,7 @@ import trio
 from restbroker.operate import find
 from restbroker.operate.known import Known
 from restbroker.serving import runner
+from restbroker.serving.connections import STALLED_S
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished, StoreLost
 from restbroker.web.live import MOST_STREAMS, Stream, Streams
@@ -220,6 +222,58 @@ async def test_a_stop_waits_neither_for_two_hundred_streams_nor_for_who_does_not
     # Each of them is a whole answer: its last chunk is there.
     assert all(end.endswith(b"0\r\n\r\n") for end in ends)
     assert running.watch.followers == 0
+
+
+@pytest.mark.parametrize("count", [3, MOST_STREAMS])
+async def test_a_stop_waits_for_no_stream_whose_reader_stopped_reading(
+    monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open, count: int
+) -> None:
+    monkeypatch.setattr(runner, "GRACE_S", 2 * LONG_S)
+    open_listeners = trio.open_tcp_listeners
+
+    async def with_small_buffers(port: int, *, host: str) -> list[trio.SocketListener]:
+        listeners = await open_listeners(port, host=host)
+        for listener in listeners:  # what is accepted inherits it
+            listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return listeners
+
+    monkeypatch.setattr(trio, "open_tcp_listeners", with_small_buffers)
+    harness.client.command("SADD", "queues", *(f"a-queue-of-a-long-name-{number}" for number in range(300)))
+    async with AsyncExitStack() as stack:
+        async with site() as running:
+            connections = running.stats._connections
+            connections._patience_s = 2 * LONG_S
+            for _ in range(count):
+                stream = await stack.enter_async_context(await connect(running, 2048))
+                await stream.send_all(f"GET /live?page={PAGE} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            await until_async(lambda: len(connections._waiting) == count, "each stream waits for its reader", LONG_S)
+            assert running.watch.followers == count
+            began_s = trio.current_time()
+        took_s = trio.current_time() - began_s
+    assert took_s < STALLED_S
+    assert running.watch.followers == 0
+    assert connections.dropped == count
+
+
+async def test_a_hundred_heads_that_come_byte_by_byte_are_closed_and_hold_no_other_request_up(site: Open) -> None:
+    closed: list[trio.SocketStream] = []
+    answers: list[int] = []
+
+    async def drip(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            for byte in chain(b"GET / HTTP/1.1\r\nX-Slow: ", repeat(ord("x"))):
+                await stream.send_all(bytes([byte]))
+                await trio.sleep(0.05)
+        closed.append(stream)
+
+    with trio.fail_after(LONG_S):
+        async with AsyncExitStack() as stack, site() as running, trio.open_nursery() as nursery:
+            running.stats.keep_alive_s = 1.0
+            for _ in range(100):
+                nursery.start_soon(drip, await stack.enter_async_context(await connect(running)))
+            while len(closed) < 100:
+                answers.append((await running.get_stats()).status_code)
+    assert set(answers) == {200}
 
 
 async def test_while_redis_is_away_an_open_page_says_so_and_goes_on_by_itself(
