@@ -3,9 +3,10 @@
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import trio
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 from restbroker.store import jobs, redis
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.connection import Connection
+from restbroker.store.connection import Connection, on_trio
 from restbroker.store.failures import ErrorReply
 from restbroker.store.jobs import Fetched, FetchRequest
 from restbroker.store.paging import containing
@@ -23,7 +24,10 @@ from restbroker.store.redis import Answers
 from restbroker.store.scan import scan
 from restbroker.store.server import time_s
 from tests.store.lanes import FACTS, QUEUES, Server
-from tests.support.wait import until
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
+from tests.support.wait import NEVER_S, until
+from tests.transport.authority import authority
 
 ANSWERS = (
     b"+OK\r\n:-5\r\n$-1\r\n*-1\r\n*3\r\n$1\r\na\r\n-ERR x\r\n*0\r\n$4\r\n\xff\r\n\x00\r\n-WRONGTYPE \xe9\r\n$0\r\n\r\n"
@@ -261,3 +265,58 @@ def test_a_closed_connection_is_closed_in_redis_too(server: Server) -> None:
     number = client.command("CLIENT", "ID")
     client.close()
     until(lambda: not server.raw.client_list(client_id=[number]), "Redis knows that it ended")
+
+
+def test_a_server_that_stalls_within_the_handshake_of_tls_is_unavailable_after_the_time_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis, "LONGEST_ANSWER_S", 2 * NEVER_S)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = StoreSettings(f"rediss://127.0.0.1:{listener.getsockname()[1]}")
+        failed: list[RestbrokerError] = []
+
+        def ask() -> None:
+            with closing(open_client(settings, 0.05)) as client:
+                try:
+                    client.command("PING")
+                except RestbrokerError as error:
+                    failed.append(error)
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(NEVER_S)
+    assert ["did not answer in time" in error.message for error in failed] == [True]
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+async def test_connecting_can_be_cancelled_at_each_wait(
+    make_redis: Callable[..., RedisServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    made, port = authority(tmp_path), free_port()
+    certificate, key = made.pair("server")
+    own = make_redis(tls_port=str(port), tls_auth_clients="no", tls_cert_file=str(certificate), tls_key_file=str(key))
+    settings = StoreSettings(f"{scheme}://127.0.0.1:{port if scheme == 'rediss' else own.port}", ca_file=made.ca)
+
+    async def stalled(wait: Callable[[Any], Awaitable[None]], what: object) -> None:
+        if next(waits) != number:
+            await wait(what)
+        else:
+            scope.cancel()
+            await trio.sleep_forever()
+
+    number, is_through = -1, False
+    while not is_through:
+        number += 1
+        client, waits, scope = open_client(settings, 5.0), count(), trio.CancelScope()
+        with monkeypatch.context() as patch:
+            for name in ("wait_readable", "wait_writable"):
+                wait = getattr(trio.lowlevel, name)
+                patch.setattr(trio.lowlevel, name, partial(stalled, wait))
+            with scope:
+                await on_trio(client.steps_to_connect())
+        assert scope.cancelled_caught == scope.cancel_called
+        assert client.is_open != scope.cancelled_caught
+        client.close()
+        is_through = not scope.cancel_called
+    # For the connection, for TLS, and for the answers to the greeting.
+    assert number >= (3 if scheme == "rediss" else 2)
