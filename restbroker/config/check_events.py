@@ -69,17 +69,25 @@ def _note_plain(host: str, sources: list[EventSource], review: Review) -> None:
 
 
 def _source(written: EventSource, where: str, review: Review) -> EventSource | None:
-    if written.kind and written.kind not in review.sources:
+    options = review.sources.get(written.kind)
+    left_out = review.left_out_of(where)
+    if written.kind and options is None:
         known = ", ".join(f'"{kind}"' for kind in review.sources)
         review.refuse(at(where, "Kind"), f"expected one of {known}, found {describe(written.kind)}.")
-        return None
-    options = review.sources.get(written.kind)
-    defaults = SourceDefaults() if options is None else source_defaults_of(options)
+    if options is not None:
+        defaults = source_defaults_of(options)
+    else:
+        # The kind that was meant may have a path of its own.
+        defaults = SourceDefaults(path="/" if written.kind or "Kind" in left_out else None)
     source = attrs.evolve(written, path=written.path or defaults.path)
-    if not _is_complete(source, written, defaults, where, review) or options is None:
+    # What routes say may stand for what the source does.
+    is_complete = "Routes" not in left_out and _is_complete(source, written, defaults, where, review)
+    if options is None:
         return None
     chosen = written.options if isinstance(written.options, Chosen) else Chosen(options, {})
     own = converter.read_options(chosen, at(where, "Options"), review)
+    if not is_complete or left_out:
+        return None
     _judge_shape(written.shape, written.shape, where, review)
     source = attrs.evolve(
         source,
@@ -93,7 +101,7 @@ def _source(written: EventSource, where: str, review: Review) -> EventSource | N
 
 def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], review: Review) -> EventSource:
     """With the target that its options name, which has to be one of its server's."""
-    if source.target_name is None:
+    if source.target_name is None or source.target_name in review.unmade:
         return source
     wanted = source_defaults_of(review.sources[source.kind]).target_kind
     found = next((target for target in targets if target.name == source.target_name), None)

@@ -21,11 +21,11 @@ from restbroker.config.values import describe
 
 @attrs.frozen
 class _Placed:
-    """A target as written. `at` names the place of a member; `login` judges how to log in."""
+    """A target as written. `at` names the place of a member; `login` judges how to log in, also without an address."""
 
     target: Target
     at: At
-    login: Callable[[RestAddress], Credentials]
+    login: Callable[[RestAddress | None], Credentials]
 
     def queue_places(self) -> list[str]:
         """The place of each queue."""
@@ -58,7 +58,7 @@ def check_targets(
                 first = review.named(given[0])
                 why = f"{first} belongs to a target of its own beside Targets; give it a queue, or move it into Targets"
             review.refuse("RestQueue", f"is missing or empty; {why}.")
-        written.append(_Placed(flat.entry(kind, review), place_of, lambda address: flat.login(address, review)))
+        written.append(_Placed(flat.entry(kind, review), place_of, lambda address: _flat_login(flat, address, review)))
     for entry in entries:
         written.append(_entry(entry, review))
         if given and entry.name == kind:
@@ -67,6 +67,7 @@ def check_targets(
             review.refuse(at("Targets", kind), f"is the target that {first} and the other flat keys make; {cure}.")
     _judge_queues(written, response_queue, review)
     found = [_target(placed, review) for placed in written]
+    review.unmade |= {placed.target.name for placed, made in zip(written, found, strict=True) if made is None}
     return tuple(target for target in found if target is not None)
 
 
@@ -76,28 +77,36 @@ def _entry(entry: Target, review: Review) -> _Placed:
     for member, value in (("Kind", entry.kind), ("URL", written.url), ("Queues", written.queues)):
         if not value:
             review.refuse(at(place, member), "is missing or empty; each target needs Kind, URL and Queues.")
-    return _Placed(entry, lambda member: at(place, member), lambda address: login(written.auth, address, place, review))
+    return _Placed(
+        entry,
+        lambda member: at(place, member),
+        lambda address: login(written.auth, address or RestAddress(entry.url), place, review),
+    )
+
+
+def _flat_login(flat: Flat, address: RestAddress | None, review: Review) -> Credentials:
+    # The wrong one may be where the login is.
+    return None if address is None else flat.login(address, review)
 
 
 def _target(placed: _Placed, review: Review) -> Target | None:
     target, written = placed.target, placed.target.written
-    if not written.url or not target.kind:
-        return None
-    if target.kind not in review.kinds:
+    members = review.kinds.get(target.kind)
+    if members is None and target.kind:
         known = ", ".join(f'"{kind}"' for kind in review.kinds)
         review.refuse(placed.at("Kind"), f"expected one of {known}, found {describe(target.kind)}.")
-        return None
-    address = _address(placed, written.url, review)
-    if address is None:
-        return None
+    address = _address(placed, written.url, review) if written.url else None
     credentials = placed.login(address)
-    if credentials is not None:
-        tell_plain(address.url, review)
-    members = review.kinds[target.kind]
-    defaults = defaults_of(members)
+    tls = _tls(target, placed, review, is_used=address is None or address.url.scheme == "https")
+    if members is None:
+        return None
     written_options = target.options if isinstance(target.options, Chosen) else Chosen(members, {})
     options = converter.read_options(written_options, placed.at("Options"), review)
-    is_tls = address.url.scheme == "https"
+    if address is None:
+        return None
+    if credentials is not None:
+        tell_plain(address.url, review)
+    defaults = defaults_of(members)
     target = attrs.evolve(
         target,
         written=Written(),
@@ -110,10 +119,12 @@ def _target(placed: _Placed, review: Review) -> Target | None:
         timeout_s=written.timeout_s or defaults.timeout_s,
         idle_expiry_s=written.idle_expiry_s or defaults.idle_expiry_s,
         at_most_once=written.at_most_once,
-        tls=_tls(target, placed, review, is_used=is_tls),
+        tls=tls,
         options=options,
     )
-    return options.check(target, placed.at, review) if isinstance(options, TargetCheck) else target
+    # A kind judges these together with others.
+    is_whole = review.left_out_of(at("Targets", target.name)).isdisjoint(("Auth", "Domain", "URL", "Options"))
+    return options.check(target, placed.at, review) if is_whole and isinstance(options, TargetCheck) else target
 
 
 def _tls(target: Target, placed: _Placed, review: Review, *, is_used: bool) -> TlsFiles:

@@ -16,7 +16,7 @@ from cattrs import BaseConverter
 
 from restbroker.config.form import SWITCH, TEXT, Chosen, Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import Members, T, keys_of, make
-from restbroker.config.review import Review, at, shown
+from restbroker.config.review import Review, at, first_of, shown
 from restbroker.config.values import BadValue
 from restbroker.job.json_types import Json
 
@@ -141,17 +141,43 @@ CONVERTER: Final = _converter()
 def read(members: type[T], document: Mapping[str, Json], review: Review) -> T:
     """The object, whose names are proper, without those of its members that cannot be read.
 
-    What is wrong with these becomes a problem in `review`. Options are left as they are, for `read_options`.
+    What is wrong with these becomes a problem in `review`. Of a target, token or source its own member is left out.
+    Options are left as they are, for `read_options`.
     """
     try:
         made = CONVERTER.structure(document, members)
     except ExceptionGroup as wrong:
         for problem in _problems_in(wrong):
             review.refuse_unread(problem.where, str(problem))
-        made = CONVERTER.structure({name: one for name, one in document.items() if name not in review.unread}, members)
+        made = _what_is_left(members, document, review)
+    else:
+        made = _what_is_left(members, document, review) if review.out else made
     for name in review.unread & document.keys():
         _read_inside(document[name], name, review)
     return made
+
+
+def _what_is_left(members: type[T], document: Mapping[str, Json], review: Review) -> T:
+    kept = {name: _kept(one, name, review) for name, one in document.items() if name not in review.unread}
+    try:
+        return CONVERTER.structure(kept, members)
+    except ExceptionGroup as wrong:
+        # What is wrong was told. Where a name has a dot in it, its place is not that of a member.
+        review.unread |= {first_of(problem.where) for problem in _problems_in(wrong)}
+        return CONVERTER.structure({name: one for name, one in kept.items() if name not in review.unread}, members)
+
+
+def _kept(value: Json, place: str, review: Review) -> Json:
+    """The value without what is left out of it."""
+    if not isinstance(value, Mapping) or isinstance(value, Chosen):
+        return value
+    kept = {}
+    for name, one in value.items():
+        inside = at(place, shown(name))
+        # A name with a dot in it is no member's, though its place looks like one.
+        if "." in name or not review.is_left_out(inside):
+            kept[name] = _kept(one, inside, review)
+    return kept
 
 
 def _read_inside(value: Json, place: str, review: Review) -> None:
@@ -169,6 +195,6 @@ def read_options(options: Chosen, place: str, review: Review) -> object | None:
         made: object = CONVERTER.structure(options, options.members)
     except ExceptionGroup as wrong:
         for problem in _problems_in(wrong):
-            review.refuse(at(place, problem.where), str(problem))
+            review.tell(at(place, problem.where), str(problem))
         return None
     return made if options.is_whole else None

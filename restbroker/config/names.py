@@ -14,7 +14,7 @@ from typing import Any
 from restbroker.config.document import is_comment
 from restbroker.config.form import Chosen, Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import Key, Members, keys_of, rivals
-from restbroker.config.review import Review, at, first_of, shown
+from restbroker.config.review import Review, at, shown
 from restbroker.job.json_types import Json
 
 
@@ -55,11 +55,11 @@ def canonical_members(members: Members, folded: Mapping[str, Json], place: str, 
             options = (review.kinds if said.of == "targets" else review.sources).get(kind)
             if options is None:
                 continue
-            problems, unread = len(review.problems), set(review.unread)
+            problems, unread, out = len(review.problems), set(review.unread), set(review.out)
             document = proper(options, one, where, review)
             found[name] = Chosen(options, document, is_whole=len(review.problems) == problems)
             # The rest of its target or source can be judged all the same.
-            review.unread = unread
+            review.unread, review.out = unread, out
         else:
             found[name] = canonical(keys[name].type, one, where, review)
     return found
@@ -82,7 +82,7 @@ def fold(members: Members, document: Mapping[str, Json], place: str, review: Rev
         key = known.get(name.lower())
         if key is None:
             whose = place or "restbroker"
-            review.refuse(at(place, shown(name)), f"is no key of {whose}{nearest(members, name) or '.'}")
+            review.tell(at(place, shown(name)), f"is no key of {whose}{nearest(members, name) or '.'}")
             continue
         if value is None or value == "":
             continue
@@ -110,4 +110,5 @@ def refuse_doubles(members: Members, names: Mapping[str, object], place: str, re
         if one in names and other in names:
             both = f"{review.named(at(place, one))} and {review.named(at(place, other))}"
             review.problems.append(f"{both}: say the same thing in two ways; keep one.")
-            review.unread |= {first_of(at(place, one)), first_of(at(place, other))}
+            review.leave_out(at(place, one))
+            review.leave_out(at(place, other))

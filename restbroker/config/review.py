@@ -16,6 +16,9 @@ from restbroker.config.secret import Secret
 from restbroker.config.values import is_plain, without_logins
 from restbroker.errors import ConfigError
 
+_MEMBER = re.compile(r"((?:Targets|Tokens|Events\.Sources)\.[^.\[]+)\.([^.\[]+)")
+"""A member of a target, token or source. The names of these have no dot."""
+
 
 @attrs.frozen
 class Note:
@@ -48,16 +51,45 @@ class Review:
     problems: list[str] = attrs.field(factory=list)
     unread: set[str] = attrs.field(factory=set)
     """Keys of the file that have no value, or two, or something in them has."""
+    out: set[str] = attrs.field(factory=set)
+    """The members of targets, tokens and sources of which that is so; a secret and the file of it are one."""
+    unmade: set[str] = attrs.field(factory=set)
+    """Targets, by name, that cannot be made of what is written."""
     notes: list[Note] = attrs.field(factory=list)
 
     def refuse(self, place: str, text: str) -> None:
-        """Adds a problem: what is wrong at `place`, e.g. `Targets.a.Queues[1]`, and what is wanted."""
+        """Adds a problem: what is wrong at `place`, e.g. `Targets.a.Queues[1]`, and what is wanted.
+
+        Of what was left out nothing is said: it would count as missing.
+        """
+        if not self.is_left_out(place):
+            self.tell(place, text)
+
+    def tell(self, place: str, text: str) -> None:
+        """The same of what is read and not judged yet: each such mistake is one of its own."""
         self.problems.append(without_logins(f"{self.named(place)}: {text}"))
 
     def refuse_unread(self, place: str, text: str) -> None:
         """The same of what then has no value."""
-        self.refuse(place, text)
-        self.unread.add(first_of(place))
+        self.tell(place, text)
+        self.leave_out(place)
+
+    def leave_out(self, place: str) -> None:
+        """What has no value, or two, is not judged: the member of a target, token or source, else the file's key."""
+        member = _MEMBER.match(place)
+        if member is None:
+            self.unread.add(first_of(place))
+        else:
+            self.out.add(member[0].removesuffix("File"))
+
+    def is_left_out(self, place: str) -> bool:
+        """Whether the place is in such a member."""
+        member = _MEMBER.match(place)
+        return member is not None and member[0].removesuffix("File") in self.out
+
+    def left_out_of(self, entry: str) -> set[str]:
+        """The members of the target, token or source at this place that were left out."""
+        return {one.rpartition(".")[2] for one in self.out if one.rpartition(".")[0] == entry}
 
     def note(self, code: str, message: str, cure: str | None = None) -> None:
         """Adds something that the operator should know and that stops nothing."""

@@ -134,7 +134,7 @@ def _target(name: str | None, targets: Sequence[Target], review: Review) -> Targ
             )
         return None
     found = next((target for target in targets if target.name == name), None)
-    if found is None and not review.problems:
+    if found is None and name not in review.unmade:
         known = ", ".join(target.name for target in targets)
         review.refuse("Roster.Target", f"there is no target {name!r}; these are configured: {known}.")
     elif found is not None and found.kind != KIND:

@@ -71,6 +71,57 @@ def test_mistakes_of_every_sort_are_told_at_once(refused: Refused) -> None:
     )
 
 
+def test_ten_targets_with_a_mistake_each_have_ten_problems(refused: Refused) -> None:
+    """Also where one of them cannot be read, and with no problem that only follows from another."""
+    targets = {
+        "number": entry(Concurrency=3.7, Queues=["1"]),
+        "kind": entry(Kind="no", Queues=["2"]),
+        "scheme": entry(URL="ftp://x", Queues=["3"]),
+        "no-url": entry(URL=None, Queues=["4"]),
+        "no-queues": entry(Queues=None),
+        "queue": entry(Queues=["1"]),
+        "login": entry(Auth={"Basic": {"User": "u"}}, Queues=["7"]),
+        "file": entry(URL="https://h/", TLS={"CAFile": "none.pem"}, Queues=["8"]),
+        "no-kind": entry(Kind=None, Queues=["9"]),
+        "options": entry(Kind="other", Options={"Deep": 1}, Queues=["10"]),
+    }
+    sources: dict[str, Json] = {
+        "type": {"Kind": "fetched", "Queue": 5, "Class": "C"},
+        "kind": {"Kind": "no", "Queue": "q"},
+    }
+    tokens: dict[str, Json] = {"file": {"SecretFile": 5}, "none": {"Window": "9s"}}
+    wrong = {"Roster": {"Target": "scheme"}, "Events": {"Sources": sources}, "Tokens": tokens}
+    problems = refused({"Targets": targets, **wrong})
+    assert sorted(problem.partition(": ")[0] for problem in problems) == sorted(
+        [
+            *("Targets.number.Concurrency", "Targets.kind.Kind", "Targets.scheme.URL", "Targets.no-url.URL"),
+            *("Targets.no-queues.Queues", "Targets.queue.Queues[0]", "Targets.login.Auth.Basic.Pass"),
+            *("Targets.file.TLS.CAFile", "Targets.no-kind.Kind", "Targets.options.Options.Deep"),
+            *("Events.Sources.type.Queue", "Events.Sources.kind.Kind", "Events.Sources.kind.Class"),
+            *("Tokens.file.SecretFile", "Tokens.none.Secret"),
+        ]
+    )
+
+
+def test_mistakes_of_every_sort_in_one_target_are_told_at_once(refused: Refused) -> None:
+    wrong = {
+        **entry(Kind="ejabberdd", URL="ftp://x", Queues=[], Concurrency=3.7, Auth={"Basic": {"User": "u"}}),
+        "TLS": {"CAFile": "none.pem"},
+    }
+    places = [problem.partition(": ")[0].removeprefix("Targets.a.") for problem in refused(document({"a": wrong}))]
+    assert sorted(places) == ["Auth.Basic.Pass", "Concurrency", "Kind", "Queues", "TLS.CAFile", "URL"]
+
+
+def test_what_cannot_be_read_does_not_count_as_missing(refused: Refused) -> None:
+    both = {"Basic": {"User": 5, "PassFile": 3}, "Bearer": {"Token": "x"}}
+    target = {"Kind": 1, "URL": 2, "Queues": "a", "Auth": both, "TLS": {"CAFile": 4}, "Domain": 5, "Options": 6}
+    tokens: dict[str, Json] = {"a": {"SecretFile": 7, "PreviousSecret": 8}}
+    source = {"Kind": "fetched", "Class": "C", "Routes": [{"Queue": 9}], "Options": {"Depth": 10}}
+    problems = refused({"Targets": {"a": target}, "Tokens": tokens, "Events": {"Sources": {"s": source}}})
+    assert [problem for problem in problems if "missing" in problem] == []
+    assert len(problems) == 13
+
+
 def test_a_targets_name_is_short_and_plain(refused: Refused) -> None:
     for name in ("Main", "a_b", "", "x" * 33, "a.b"):
         (problem,) = refused(document({name: entry()}))
