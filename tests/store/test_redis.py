@@ -318,5 +318,5 @@ async def test_connecting_can_be_cancelled_at_each_wait(
         assert client.is_open != scope.cancelled_caught
         client.close()
         is_through = not scope.cancel_called
-    # For the connection, for TLS, and for the answers to the greeting.
-    assert number >= (3 if scheme == "rediss" else 2)
+    # What is there at once is not waited for, so that there may be fewer the next time.
+    assert number
