@@ -69,13 +69,12 @@ def _tell(found: "Summary", shown: int, zset: Literal["dead", "retry"]) -> None:
         output.say(f"{output.jobs(left)} did not fail, or are of even more causes.")
     if found.looked_at < found.total:
         output.say(f"{found.total - found.looked_at:,} jobs more were not looked at: time was up.")
-    output.say(f"The jobs of one: restbroker {_NAMES[zset]} list --group {found.causes[0].group.id}")
+    output.say(f"The jobs of one: restbroker {_NAMES[zset]} list --group {found.causes[0].group}")
 
 
 def _lines(cause: "Cause", found: "Summary") -> Iterator[str]:
-    group = cause.group
-    words = (group.target or "no target", group.command, group.code)
-    yield f"{cause.jobs:,}  {share(cause, found):g} %  {'  '.join(word for word in words if word)}  group {group.id}"
+    words = (cause.target or "no target", cause.command, cause.code)
+    yield f"{cause.jobs:,}  {share(cause, found):g} %  {'  '.join(word for word in words if word)}  group {cause.group}"
     if cause.message:
         yield f"    {cause.message}"
     cure = hint(cause)
@@ -86,11 +85,10 @@ def _lines(cause: "Cause", found: "Summary") -> Iterator[str]:
 
 
 def _row(cause: "Cause", found: "Summary") -> Sequence[str]:
-    group = cause.group
-    words = (group.target or "-", group.command or "-", group.code or "-")
+    words = (cause.target or "-", cause.command or "-", cause.code or "-")
     times = utc(cause.first_s), utc(cause.last_s)
     return (
-        group.id,
+        cause.group,
         str(cause.jobs),
         f"{share(cause, found)}%",
         *words,
@@ -103,12 +101,12 @@ def _row(cause: "Cause", found: "Summary") -> Sequence[str]:
 def _as_json(found: "Summary", causes: Sequence["Cause"], zset: str) -> dict[str, Json]:
     shown: list[Json] = [
         {
-            "group": cause.group.id,
+            "group": cause.group,
             "jobs": cause.jobs,
             "share_percent": share(cause, found),
-            "target": cause.group.target,
-            "command": cause.group.command,
-            "error_class": cause.group.code,
+            "target": cause.target,
+            "command": cause.command,
+            "error_class": cause.code,
             "message": cause.message,
             "hint": hint(cause),
             "first": utc(cause.first_s),

@@ -85,7 +85,7 @@ def next_step(seen: Figures, wanted: Collection[str]) -> str:
 
 def _draw(found: "Summary") -> None:
     output.data(f"\n{causes.of_dead(found)}")
-    rows = [(one.group.command or "-", one.group.code or "-", number(one.jobs), one.group.id) for one in found.causes]
+    rows = [(one.command or "-", one.code or "-", number(one.jobs), one.group) for one in found.causes]
     output.table(("COMMAND", "CODE", "JOBS", "GROUP"), rows[:_CAUSES])
 
 

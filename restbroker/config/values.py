@@ -15,8 +15,8 @@ from restbroker.job.json_types import Json
 DAY_S = 86_400.0
 _LOGIN = re.compile(r"""(?::/{1,2}+|(?:^|["'(/])(?=[^"'(/:]*+:(?!/)))(.*)""")
 """From where in a word, up to its last `@`, a login begins: behind a scheme, or with the user's name before a colon."""
-_NO_LOGIN = re.compile(r"…|(?:USER)?:PASSWORD|[^:]*:\{[^{}]*\}")
-"""What stands for one that is masked, what our own texts write for one, and a template's argument."""
+_NO_LOGIN = re.compile(r"…|(?:USER)?:PASSWORD|[^:]*:\{[^{}]*\}|(?:mailto|xmpp|sips?|acct):[^:]*")
+"""What stands for one that is masked, what our own texts write for one, a template's argument, and a user's address."""
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 

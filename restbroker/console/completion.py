@@ -159,8 +159,8 @@ def groups(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG
         return
     with store(ctx) as (config, client):
         for cause in Summaries(zset, known(config)).now(client, _REDIS_S).causes:
-            words = f"{cause.jobs}x", cause.group.command, cause.group.code
-            yield cause.group.id, " ".join(word for word in words if word)
+            words = f"{cause.jobs}x", cause.command, cause.code
+            yield cause.group, " ".join(word for word in words if word)
 
 
 @offer

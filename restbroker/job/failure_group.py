@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-import attrs
-
 _MOST_CHARACTERS: Final = 500
 """Of a message so many tell its cause; foreign ones may hold a stack trace."""
 _ID_DIGITS: Final = 10
@@ -31,24 +29,13 @@ _IN_WORD: Final = re.compile(r"[\w.-]")
 _WORDS_KEPT: Final = 10_000
 
 
-@attrs.frozen
-class FailureGroup:
-    """What jobs have in common that failed for one cause. `id` names it: ten hexadecimal digits.
+def group_id(target: str | None, command: str | None, code: str | None, cause: str) -> str:
+    """Return the group of a job that failed so: ten hexadecimal digits. `cause`: its message, generalised.
 
-    `target`: None for queues that no target serves.
+    `target`: None for queues that no target serves. `code`: its `error_class`.
     """
-
-    id: str
-    target: str | None
-    command: str | None
-    code: str | None
-
-
-def group_of(target: str | None, command: str | None, code: str | None, cause: str) -> FailureGroup:
-    """Return the group of a job that failed so. `code`: its `error_class`, `cause`: its message, generalised."""
     name = "\0".join((target or "", command or "", code or "", cause)).encode("utf-8", "surrogatepass")
-    digest = hashlib.sha1(name, usedforsecurity=False).hexdigest()
-    return FailureGroup(digest[:_ID_DIGITS], target, command, code)
+    return hashlib.sha1(name, usedforsecurity=False).hexdigest()[:_ID_DIGITS]
 
 
 def generalised(message: str, values: Iterable[str] = ()) -> str:

@@ -14,7 +14,7 @@ import attrs
 from restbroker.job import arguments, display, hiding, redact, rubyjson
 from restbroker.job.arguments import Submission
 from restbroker.job.display import command_of
-from restbroker.job.failure_group import FailureGroup, generalised, group_of
+from restbroker.job.failure_group import generalised, group_id
 from restbroker.job.hiding import MASK
 from restbroker.job.job import UNCERTAIN_FIELD, ran_before
 from restbroker.job.json_types import Json
@@ -31,6 +31,7 @@ _WHOLE: Final = 1_048_576
 _SHOWN_BYTES: Final = 65_536
 """Of larger jobs the arguments are not shown, nor texts that are longer."""
 _TRY_FIELDS: Final = ("at", "status", "outcome", "code", "ms", "excerpt")
+_MOST_VALUES: Final = 200
 _LARGEST: Final = 10**18
 _RAN: Final = ("uncertain", "delivered")
 """Outcomes of tries after which a command may have run, or has. No set: a producer may have put a list there."""
@@ -115,13 +116,23 @@ class Look:
         return command_of(self.fields or {})
 
     @property
-    def group(self) -> FailureGroup | None:
-        """Which jobs failed for the same cause, as it may be shown; None: it did not fail."""
-        words = self.known.target(self.queue), self.command or self._text("class"), self._text("error_class")
-        message = self._text("error_message")
-        if message is None and words[2] is None:
+    def group(self) -> str | None:
+        """The id of the jobs that failed for the same cause; None: it did not fail."""
+        code, message = self._text("error_class"), self._text("error_message")
+        if code is None and message is None:
             return None
-        return self.known.group(words, generalised(message or "", self._values), self._masked_group)
+        cause = generalised(message or "", self._values)
+        return group_id(self.known.target(self.queue), self.command or self._text("class"), code, cause)
+
+    @property
+    def shown_command(self) -> str | None:
+        """What it asks for, or else its class, as it may be shown."""
+        return self._shown(self.command or self._text("class"), _WORD_LIMIT, self._hides[1])
+
+    @property
+    def shown_code(self) -> str | None:
+        """Its error class, as it may be shown."""
+        return self._shown(self._text("error_class"), _WORD_LIMIT, self._hides[1])
 
     @property
     def count(self) -> int | None:
@@ -219,22 +230,22 @@ class Look:
             size_bytes=len(self.raw),
         )
 
-    def _masked_group(self) -> FailureGroup:
-        hide_words = self._hides[1]
-        return group_of(
-            self.known.target(self.queue),
-            self._shown(self.command or self._text("class"), _WORD_LIMIT, hide_words),
-            self._shown(self._text("error_class"), _WORD_LIMIT, hide_words),
-            generalised(self.message or "", self._values),
-        )
-
     @property
     def _values(self) -> list[str]:
-        """The texts among its arguments that are easily found, the longest first: each job has its own."""
-        args = (self.fields or {}).get("args")
-        given = args[1] if isinstance(args, list) and len(args) > 1 else None
-        found = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
-        return sorted((one for one in found if isinstance(one, str)), key=len, reverse=True)
+        """The texts in its arguments at any depth, the longest first: its secrets as well."""
+        found: list[str] = []
+        left: list[object] = [(self.fields or {}).get("args")]
+        while left and len(found) < _MOST_VALUES:
+            match left.pop():
+                case str() as text:
+                    found.append(text)
+                case list() as inner:
+                    left += inner
+                case dict() as inner:
+                    left += inner.values()
+                case _:
+                    pass
+        return sorted(found, key=len, reverse=True)
 
     @property
     def _tries(self) -> list[dict[str, Json]]:
@@ -334,7 +345,7 @@ class Look:
             case "message":
                 return self._text("error_message")
             case "failure_group":
-                return None if self.group is None else self.group.id
+                return self.group
             case _:
                 return self.jid
 

@@ -5,7 +5,7 @@ Made once by whoever shows jobs or acts on them, for `find`, `act` and `explain`
 safe to repeat.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -14,7 +14,6 @@ import attrs
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.job.command import CommandSpec
-from restbroker.job.failure_group import FailureGroup
 from restbroker.job.hiding import Spelled, spelled
 from restbroker.job.names import BODY_NAMES
 from restbroker.job.settle import repeat_safe
@@ -35,7 +34,6 @@ class Known:
     secrets: Spelled = attrs.field(default=frozenset(), repr=False)
     show_bodies: bool = False
     _specs: dict[tuple[str, str], CommandSpec | None] = attrs.field(factory=dict, repr=False, eq=False)
-    _groups: dict[tuple[str | None, ...], FailureGroup] = attrs.field(factory=dict, repr=False, eq=False)
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -58,18 +56,6 @@ class Known:
                 self._specs.clear()
             self._specs[place] = _spec(target, endpoint)
         return self._specs[place]
-
-    def group(self, words: tuple[str | None, ...], message: str, make: Callable[[], FailureGroup]) -> FailureGroup:
-        """The group of jobs that failed so, as `make` gave it for the first of them: to mask what is shown takes long.
-
-        `words`: target, command and code, as they are.
-        """
-        cause = (*words, message)
-        if cause not in self._groups:
-            if len(self._groups) >= _LIMIT:
-                self._groups.clear()
-            self._groups[cause] = make()
-        return self._groups[cause]
 
     def repeats(self, queue: str | None, endpoint: str | None) -> bool:
         """Whether a command that may have run does no harm when it is sent again."""

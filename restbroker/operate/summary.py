@@ -15,7 +15,6 @@ from typing import Final
 
 import attrs
 
-from restbroker.job.failure_group import FailureGroup
 from restbroker.operate.entry import Look
 from restbroker.operate.known import Known
 from restbroker.operate.pace import Pace
@@ -36,12 +35,16 @@ _ALL: Final = 10**9
 class Cause:
     """A group with how many jobs it has. `first_s`, `last_s`: between when they died or failed last (epoch seconds).
 
-    `key` names the newest, as a job id does; `jid` is the one that it has, and `message` says why it failed.
+    The rest is of the newest of them, as it may be shown: `key` names it, as a job id does; `command` is its class
+    where it has none, `code` its `error_class`.
     """
 
-    group: FailureGroup
+    group: str
     key: str
     jid: str | None
+    target: str | None
+    command: str | None
+    code: str | None
     message: str | None
     jobs: int = 0
     first_s: float = inf
@@ -118,15 +121,14 @@ class Summaries:
         """Yield what is in a slice, in slices of a thousand jobs; the last is not read where time is up."""
         pace, part, last = Pace() if self.gives_way else None, _Slice(old.low, old.high, 0), inf
         for raw, score in self._members(client, old):
-            # Jobs of one score stay together.
-            if part.jobs >= _SLICE and score < last:
+            # Jobs of one score stay together. To mask what is shown of a cause may take long.
+            is_late = bool(part.jobs) and score < last and time.monotonic() >= deadline
+            if is_late or (part.jobs >= _SLICE and score < last):
                 part.low = last
                 yield part
-                part = _Slice(old.low, last, 0)
-                if time.monotonic() >= deadline:
-                    part.jobs = _NOT_READ
-                    yield part
-                    return
+                part = _Slice(old.low, last, _NOT_READ if is_late else 0)
+            if is_late:
+                break
             if pace is not None:
                 pace.step()
             _count(part.causes, Look(raw, score, self.known), self.zset)
@@ -150,7 +152,7 @@ class Summaries:
                 pace.step()
             for name, cause in part.causes.items():
                 if name not in together and len(together) < _MOST_CAUSES:
-                    together[name] = Cause(cause.group, cause.key, cause.jid, cause.message)
+                    together[name] = attrs.evolve(cause, jobs=0, first_s=inf, last_s=-inf)
                 if name in together:
                     together[name].add(cause.jobs, cause.first_s, cause.last_s)
         looked_at = sum(max(part.jobs, 0) for part in self._slices)
@@ -162,10 +164,11 @@ def _count(causes: dict[str, Cause], look: Look, zset: SortedSet) -> None:
     group = look.group
     if group is None:
         return
-    cause = causes.get(group.id)
+    cause = causes.get(group)
     if cause is None:
         if len(causes) >= _MOST_CAUSES:
             return
-        cause = causes[group.id] = Cause(group, look.key, look.shown_jid, look.message)
+        target, command, code = look.known.target(look.queue), look.shown_command, look.shown_code
+        cause = causes[group] = Cause(group, look.key, look.shown_jid, target, command, code, look.message)
     at_s = look.score if zset == "dead" else look.last_failure_s or look.score
     cause.add(1, at_s, at_s)

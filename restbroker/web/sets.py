@@ -193,7 +193,7 @@ class SetPages:
         found = self.desk.causes.now(client, zset, _CAUSES_S)
         if found is None:
             return None
-        rows = [cause for cause in found.causes if not groups or cause.group.id in groups][:_MOST_CAUSES]
+        rows = [cause for cause in found.causes if not groups or cause.group in groups][:_MOST_CAUSES]
         return CausesShown(found, rows, is_one=bool(groups)) if rows else None
 
     def _verbs(self, zset: SortedSet) -> list[str]:

@@ -5,15 +5,18 @@ from typing import Any
 
 import pytest
 
+from restbroker.operate.find import page
 from restbroker.operate.known import Known
 from restbroker.operate.summary import Summaries, Summary
+from restbroker.operate.where import read
 from restbroker.store import paging
 from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
 from tests.operate.conftest import NOW_S, Put
 
 
 def causes(found: Summary) -> list[tuple[str | None, str | None, int]]:
-    return [(cause.group.command, cause.group.code, cause.jobs) for cause in found.causes]
+    return [(cause.command, cause.code, cause.jobs) for cause in found.causes]
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_jobs_are_counted_by_cause_with_their_first_and_last_failure_and_the_new
     assert causes(found) == [("register", "ServerError", 30), ("status", "BadArgument", 3)]
     second = found.causes[1]
     assert (second.jid, second.first_s, second.last_s) == ("k3", NOW_S + 101, NOW_S + 103)
-    assert (second.group.target, second.message) == ("ejabberd", "3 is no 'x'.")
+    assert (second.target, second.message) == ("ejabberd", "3 is no 'x'.")
     assert (found.looked_at, found.total) == (35, 35)
     assert [cause.jobs for cause in found.main] == [30, 3]
 
@@ -87,12 +90,11 @@ def test_only_where_the_number_of_jobs_changed_they_are_read_again(
 def test_what_is_not_read_in_time_is_read_by_the_next_ones(client: Client, configured: Known, put: Put) -> None:
     fill(put, "dead", range(4000))
     summaries = Summaries("dead", configured)
-    seen = [summaries.now(client, seconds=0.0) for _ in range(6)]
-    shares = [one.looked_at for one in seen]
-    assert shares == sorted(shares)
-    assert 0 < shares[0] < 4000 == shares[-1]
-    assert {one.total for one in seen} == {4000}
-    assert causes(seen[-1]) == [("register", "ServerError", 4000)]
+    first, second = (summaries.now(client, seconds=0.0) for _ in range(2))
+    assert 0 < first.looked_at < second.looked_at < 4000
+    found = summaries.now(client)
+    assert {one.total for one in (first, second, found)} == {found.looked_at} == {4000}
+    assert causes(found) == [("register", "ServerError", 4000)]
 
 
 def test_jobs_of_one_moment_are_counted_once_however_many_they_are(client: Client, configured: Known, put: Put) -> None:
@@ -111,3 +113,27 @@ def test_a_job_without_its_secrets_names_its_group(client: Client, configured: K
     assert cause.jobs == 2
     assert "hush" not in repr(cause)
     assert "right-token" not in repr(cause)
+
+
+def test_a_group_has_the_same_jobs_whoever_is_read_first_and_tells_nothing_of_what_is_hidden(
+    client: Client, configured: Known, put: Put
+) -> None:
+    message = "The server says: hunter2secretX is too weak."
+    hidden = {"opts": {"password": "hunter2secretX"}}
+    for zset, order in (("dead", (1, 2, 3)), ("retry", (3, 2, 1))):
+        put(zset, NOW_S + order[0], "hidden", arguments=hidden, error_message=message)
+        put(zset, NOW_S + order[1], "other", arguments={"opts": {"password": "0ther"}}, error_message=message)
+        put(zset, NOW_S + order[2], "again", arguments={"opts": {"password": "n3xt"}}, error_message=message)
+    groups: list[dict[str, list[str]]] = []
+    zsets: tuple[SortedSet, ...] = ("dead", "retry")
+    for zset in zsets:
+        found = Summaries(zset, configured).now(client).causes
+        where = [read([f"failure_group = {cause.group}"], NOW_S) for cause in found]
+        groups.append(
+            {
+                cause.group: sorted(entry.jid or "" for entry in page(client, zset, wanted, configured).entries)
+                for cause, wanted in zip(found, where, strict=True)
+            }
+        )
+    assert groups[0] == groups[1]
+    assert sorted(groups[0].values()) == [["again", "other"], ["hidden"]]

@@ -93,7 +93,7 @@ async def test_the_causes_of_dead_jobs_are_read_while_somebody_looks_and_anew_wh
         return seen.dead
 
     def targets(found: Summary | None) -> list[str | None]:
-        return [] if found is None else [cause.group.target for cause in found.causes]
+        return [] if found is None else [cause.target for cause in found.causes]
 
     async with trio.open_nursery() as nursery:
         await nursery.start(watch.run)

@@ -15,6 +15,7 @@ from restbroker.config.core import Config, Loaded, all_keys
 from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import Key, Members, keys_of
 from restbroker.config.load import load
+from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
@@ -196,3 +197,8 @@ def test_any_document_gives_a_configuration_or_an_error_and_what_is_shown_of_it_
     shown = json.dumps([mask.masked(key, value, KINDS, SOURCES) for key, value in written])
     assert SECRET not in shown
     assert LOGIN not in shown
+
+
+@pytest.mark.parametrize("address", ["mailto:bob@e.org", "xmpp:bob@e.org", "xmpp:{user}@{host}", "bob@e.org"])
+def test_the_address_of_a_user_is_no_login(address: str) -> None:
+    assert without_logins(address) == address
