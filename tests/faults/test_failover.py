@@ -26,8 +26,8 @@ from tests.support.sentinel import MASTER, PASSWORD, Group, start_group
 from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until
 
-ON_WITHIN_S = 4.0
-"""At most 1.2 s were measured."""
+ON_WITHIN_S = 15.0
+"""1.2 s were measured; 10 s where the broker goes on with the old master until sentinels tell that of the new one."""
 ENOUGH = 200
 URL = "redis:///0"
 
