@@ -11,7 +11,7 @@ import attrs
 from restbroker.config import converter
 from restbroker.config.events import Events, EventSource, Route, Shape
 from restbroker.config.form import Chosen
-from restbroker.config.kind import SourceCheck, SourceDefaults, source_defaults_of
+from restbroker.config.kind import SourceCheck, SourceDefaults, source_defaults_of, unknown_kind
 from restbroker.config.review import Review, at
 from restbroker.config.target import Target
 from restbroker.config.tls import cert_files
@@ -23,7 +23,6 @@ from restbroker.job.names import BODY_NAMES
 LEAST_SECRET = 16
 _MUST = "each source needs Kind, Queue and Class"
 _MUST_POSTED = "each source needs Kind, Path, Queue and Class"
-_NO_ROUTES = (Route(),)
 
 
 def check_events(events: Events, targets: tuple[Target, ...], review: Review) -> Events:
@@ -38,20 +37,22 @@ def check_events(events: Events, targets: tuple[Target, ...], review: Review) ->
     found: list[EventSource] = []
     for written in events.sources:
         where = at(place, written.name)
-        source = _source(written, where, review)
-        if source is None:
-            continue
-        source = _with_target(source, where, targets, review)
+        source = _with_target(_source(written, where, review), where, targets, review)
         _judge(source, where, owners, paths, review)
         _judge_alone(source, where, readers, review)
         _judge_more(source, where, owners, review)
-        if is_open and source.path is not None:
+        if is_open and source.path is not None and not _defaults(source, review).is_signed:
             _judge_secret(source, written, where, review)
         found.append(source)
     tls = cert_files(events.tls, "Events", review)
     if is_open and events.tls is None:
         _note_plain(events.listen[0], found, review)
     return Events(events.listen, tuple(found), tls)
+
+
+def _defaults(source: EventSource, review: Review) -> SourceDefaults:
+    options = review.sources.get(source.kind)
+    return SourceDefaults() if options is None else source_defaults_of(options)
 
 
 def _note_plain(host: str, sources: list[EventSource], review: Review) -> None:
@@ -63,64 +64,61 @@ def _note_plain(host: str, sources: list[EventSource], review: Review) -> None:
             "Give Events a CertFile and a KeyFile; or listen on a loopback address, behind a reverse proxy with TLS.",
         )
     for source in sources:
-        if source_defaults_of(review.sources[source.kind]).is_signed:
+        if _defaults(source, review).is_signed:
             message = f"Servers post to sources such as {source.name} over TLS alone, and Listen of Events has none."
             review.note("SignedWithoutTLS", message, "Give Events a CertFile and a KeyFile.")
 
 
-def _source(written: EventSource, where: str, review: Review) -> EventSource | None:
+def _source(written: EventSource, where: str, review: Review) -> EventSource:
+    """As it is to be used; where something is wrong, as much of it as others are judged by."""
     options = review.sources.get(written.kind)
-    left_out = review.left_out_of(where)
     if written.kind and options is None:
-        known = ", ".join(f'"{kind}"' for kind in review.sources)
-        review.refuse(at(where, "Kind"), f"expected one of {known}, found {describe(written.kind)}.")
-    if options is not None:
-        defaults = source_defaults_of(options)
-    else:
-        # The kind that was meant may have a path of its own.
-        defaults = SourceDefaults(path="/" if written.kind or "Kind" in left_out else None)
+        review.refuse(at(where, "Kind"), unknown_kind(review.sources, written.kind, written.options))
+    defaults = _defaults(written, review)
     source = attrs.evolve(written, path=written.path or defaults.path)
-    # What routes say may stand for what the source does.
-    is_complete = "Routes" not in left_out and _is_complete(source, written, defaults, where, review)
-    if options is None:
-        return None
-    chosen = written.options if isinstance(written.options, Chosen) else Chosen(options, {})
-    own = converter.read_options(chosen, at(where, "Options"), review)
-    if not is_complete or left_out:
-        return None
-    _judge_shape(written.shape, written.shape, where, review)
+    _refuse_missing(source, written, defaults, where, review)
+    _judge_shape(written.shape, written.shape, where, where, review)
     source = attrs.evolve(
         source,
         secret=review.try_secret(at(where, "Secret"), written.secret),
         routes=tuple(_routes(written, where, review)),
         has_ids=defaults.has_ids,
-        options=own,
     )
+    if options is None:
+        return source
+    chosen = written.options if isinstance(written.options, Chosen) else {}
+    own = converter.read(options, chosen, review, at(where, "Options"))
+    source = attrs.evolve(source, options=own)
     return own.check(source, lambda member: at(where, member), review) if isinstance(own, SourceCheck) else source
 
 
 def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], review: Review) -> EventSource:
     """With the target that its options name, which has to be one of its server's."""
-    if source.target_name is None or source.target_name in review.unmade:
+    if source.target_name is None:
         return source
-    wanted = source_defaults_of(review.sources[source.kind]).target_kind
+    wanted = _defaults(source, review).target_kind
     found = next((target for target in targets if target.name == source.target_name), None)
-    if found is None or found.kind != wanted:
+    if found is not None and found.kind == wanted:
+        return attrs.evolve(source, target=found)
+    if found is not None or "Targets" not in review.misnamed:
         what = "there is none of that name" if found is None else f"that one is of the kind {found.kind}"
-        place = at(at(where, "Options"), "Target")
-        review.refuse(place, f"expected a target of the kind {wanted}, found {describe(source.target_name)}; {what}.")
-        return source
-    return attrs.evolve(source, target=found)
+        text = f"expected a target of the kind {wanted}, found {describe(source.target_name)}; {what}."
+        of_target = at("Targets", source.target_name)
+        review.refuse(at(where, "Options.Target"), text, of_target if found is None else at(of_target, "Kind"))
+    return source
 
 
-def _is_complete(
+def _refuse_missing(
     source: EventSource, written: EventSource, defaults: SourceDefaults, where: str, review: Review
-) -> bool:
-    """Whether nothing is missing. What has no use for this kind is a problem too."""
-    # Where each route has one of its own, that of the source would never count.
-    queue = source.queue or all(route.queue for route in source.routes or _NO_ROUTES)
-    job_class = source.job_class or all(route.job_class for route in source.routes or _NO_ROUTES)
-    members: dict[str, object] = {"Kind": source.kind, "Path": source.path, "Queue": queue, "Class": job_class}
+) -> None:
+    """Says what is missing. What has no use for this kind is a problem too."""
+    members: dict[str, object] = {
+        "Kind": source.kind,
+        "Path": source.path,
+        # Where each route has one of its own, that of the source would never count.
+        "Queue": source.queue or _says_each("Queue", [route.queue for route in source.routes], where, review),
+        "Class": source.job_class or _says_each("Class", [route.job_class for route in source.routes], where, review),
+    }
     must = _MUST_POSTED
     if defaults.is_reader:
         del members["Path"]
@@ -130,8 +128,17 @@ def _is_complete(
     if (defaults.is_reader or defaults.is_signed) and source.secret is not None:
         review.refuse(_place_of_secret(source, where), f"has no use for the kind {source.kind}; see its Options.")
     for member in [member for member, value in members.items() if not value]:
-        review.refuse(at(where, member), f"is missing or empty; {must}.")
-    return all(members.values())
+        # A kind that nobody knows may have a path of its own, or need none.
+        others = [at(where, "Kind")] if member == "Path" else []
+        review.refuse(at(where, member), f"is missing or empty; {must}.", *others)
+
+
+def _says_each(member: str, said: list[str], where: str, review: Review) -> bool:
+    """Whether each route has this member, as far as the routes can be read."""
+    place = at(where, "Routes")
+    if not said:
+        return review.is_wrong(place)
+    return all(value or review.is_wrong(at(route, member)) for route, value in review.elements(place, said))
 
 
 def _place_of_secret(written: EventSource, where: str) -> str:
@@ -141,26 +148,29 @@ def _place_of_secret(written: EventSource, where: str) -> str:
 def _routes(source: EventSource, where: str, review: Review) -> Iterator[Route]:
     """Each with what it takes from its source."""
     under = source.shape
-    for number, route in enumerate(source.routes):
+    for place, route in review.elements(at(where, "Routes"), source.routes):
         own = route.shape
         shape = Shape({**under.fields, **own.fields}, {**under.names, **own.names}, (*under.omit, *own.omit))
-        _judge_shape(shape, own, at(where, f"Routes[{number}]"), review)
+        _judge_shape(shape, own, place, where, review)
         queue, job_class = route.queue or source.queue, route.job_class or source.job_class
         yield attrs.evolve(route, queue=queue, job_class=job_class, shape=shape)
 
 
-def _judge_shape(shape: Shape, written: Shape, where: str, review: Review) -> None:
+def _judge_shape(shape: Shape, written: Shape, where: str, source: str, review: Review) -> None:
+    """`written`: at this place, what `shape` has beside that of the source."""
     taken = {member: shape.names.get(member, member) for member in EVENT_MEMBERS if member not in shape.omit}
+    others = [at(place, member) for place in (where, source) for member in ("Names", "Omit")]
     for member, name in written.names.items():
-        if list(taken.values()).count(name) > 1:
-            review.refuse(at(at(where, "Names"), member), f"{name!r} is another member's name.")
+        place = at(at(where, "Names"), member)
         if member in BODY_NAMES and name not in BODY_NAMES:
             known = ", ".join(sorted(BODY_NAMES))
             why = "restbroker would not know it for a text that it may not show"
-            review.refuse(at(at(where, "Names"), member), f"expected one of {known}, found {name!r}; {why}.")
+            review.tell(place, f"expected one of {known}, found {name!r}; {why}.")
+        if list(taken.values()).count(name) > 1 and not review.is_wrong(*others):
+            review.tell(place, f"{name!r} is another member's name.")
     for name in written.fields:
         if name in taken.values():
-            review.refuse(at(at(where, "Fields"), name), "is a member of events; choose another name.")
+            review.refuse(at(at(where, "Fields"), name), "is a member of events; choose another name.", *others)
 
 
 def _judge(source: EventSource, where: str, owners: dict[str, str], paths: dict[str, str], review: Review) -> None:
@@ -168,7 +178,7 @@ def _judge(source: EventSource, where: str, owners: dict[str, str], paths: dict[
         first = paths.setdefault(source.path, where)
         if first != where:
             review.refuse(at(where, "Path"), f"is also {review.named(at(first, 'Path'))}; each source needs its own.")
-    routes = [(at(where, f"Routes[{number}]"), route.queue) for number, route in enumerate(source.routes)]
+    routes = [(place, route.queue) for place, route in review.elements(at(where, "Routes"), source.routes)]
     named = [(where, source.queue), *((place, queue) for place, queue in routes if queue != source.queue)]
     for place, queue in named:
         if queue in owners:
@@ -195,8 +205,6 @@ def _judge_more(source: EventSource, where: str, owners: dict[str, str], review:
 
 def _judge_secret(source: EventSource, written: EventSource, where: str, review: Review) -> None:
     """Of a source that others can reach."""
-    if source_defaults_of(review.sources[source.kind]).is_signed:
-        return
     place = _place_of_secret(written, where)
     if written.secret is None:
         cure = "use SecretFile, or listen on a loopback address"

@@ -11,29 +11,29 @@ import attrs
 from restbroker.config import converter
 from restbroker.config.flat import Flat, place_of
 from restbroker.config.form import Chosen
-from restbroker.config.kind import At, TargetCheck, defaults_of
+from restbroker.config.kind import At, Defaults, TargetCheck, defaults_of, unknown_kind
 from restbroker.config.logins import login, tell_plain
 from restbroker.config.review import Review, at
 from restbroker.config.target import Credentials, Target, TlsFiles, Written
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
-from restbroker.config.values import describe
 
 
 @attrs.frozen
 class _Placed:
-    """A target as written. `at` names the place of a member; `login` judges how to log in, also without an address."""
+    """A target as written. `at` names the place of a member; `login` judges how to log in at the address."""
 
     target: Target
     at: At
-    login: Callable[[RestAddress | None], Credentials]
+    login: Callable[[RestAddress], Credentials]
 
-    def queue_places(self) -> list[str]:
-        """The place of each queue."""
-        if self.at("Queues") == "RestQueue":
-            return ["RestQueue"]
-        if isinstance(self.target.written.queues, Mapping):
-            return [at(self.at("Queues"), queue) for queue in self.target.written.queues]
-        return [f"{self.at('Queues')}[{number}]" for number in range(len(self.target.written.queues))]
+    def queues(self, review: Review) -> list[tuple[str, str]]:
+        """Each queue behind its place."""
+        place, queues = self.at("Queues"), self.target.written.queues
+        if place == "RestQueue":
+            return [(place, queue) for queue in queues]
+        if isinstance(queues, Mapping):
+            return [(at(place, queue), queue) for queue in queues]
+        return list(review.elements(place, queues))
 
 
 def check_targets(
@@ -51,24 +51,22 @@ def check_targets(
     written: list[_Placed] = []
     # The flat keys mean one server, of the first kind.
     kind = next(iter(review.kinds))
-    if given or not entries:
+    if given or not (entries or review.is_wrong("Targets")):
         if flat.rest_queue is None:
             why = "it is the queue to serve"
             if entries:
                 first = review.named(given[0])
                 why = f"{first} belongs to a target of its own beside Targets; give it a queue, or move it into Targets"
             review.refuse("RestQueue", f"is missing or empty; {why}.")
-        written.append(_Placed(flat.entry(kind, review), place_of, lambda address: _flat_login(flat, address, review)))
+        written.append(_Placed(flat.entry(kind, review), place_of, lambda address: flat.login(address, review)))
     for entry in entries:
         written.append(_entry(entry, review))
         if given and entry.name == kind:
             cure = "choose another name, or move those keys into it"
             first = review.named(given[0])
-            review.refuse(at("Targets", kind), f"is the target that {first} and the other flat keys make; {cure}.")
+            review.tell(at("Targets", kind), f"is the target that {first} and the other flat keys make; {cure}.")
     _judge_queues(written, response_queue, review)
-    found = [_target(placed, review) for placed in written]
-    review.unmade |= {placed.target.name for placed, made in zip(written, found, strict=True) if made is None}
-    return tuple(target for target in found if target is not None)
+    return tuple(_target(placed, review) for placed in written)
 
 
 def _entry(entry: Target, review: Review) -> _Placed:
@@ -80,33 +78,22 @@ def _entry(entry: Target, review: Review) -> _Placed:
     return _Placed(
         entry,
         lambda member: at(place, member),
-        lambda address: login(written.auth, address or RestAddress(entry.url), place, review),
+        lambda address: login(written.auth, address, place, review),
     )
 
 
-def _flat_login(flat: Flat, address: RestAddress | None, review: Review) -> Credentials:
-    # The wrong one may be where the login is.
-    return None if address is None else flat.login(address, review)
-
-
-def _target(placed: _Placed, review: Review) -> Target | None:
+def _target(placed: _Placed, review: Review) -> Target:
+    """As it is to be used; where something is wrong, as much of it as others are judged by."""
     target, written = placed.target, placed.target.written
     members = review.kinds.get(target.kind)
     if members is None and target.kind:
-        known = ", ".join(f'"{kind}"' for kind in review.kinds)
-        review.refuse(placed.at("Kind"), f"expected one of {known}, found {describe(target.kind)}.")
-    address = _address(placed, written.url, review) if written.url else None
+        review.refuse(placed.at("Kind"), unknown_kind(review.kinds, target.kind, target.options))
+    address = _address(placed, written.url, review)
     credentials = placed.login(address)
-    tls = _tls(target, placed, review, is_used=address is None or address.url.scheme == "https")
-    if members is None:
-        return None
-    written_options = target.options if isinstance(target.options, Chosen) else Chosen(members, {})
-    options = converter.read_options(written_options, placed.at("Options"), review)
-    if address is None:
-        return None
+    tls = _tls(target, placed, review, is_used=address.url.scheme == "https" or review.is_wrong(placed.at("URL")))
     if credentials is not None:
         tell_plain(address.url, review)
-    defaults = defaults_of(members)
+    defaults = Defaults() if members is None else defaults_of(members)
     target = attrs.evolve(
         target,
         written=Written(),
@@ -120,11 +107,13 @@ def _target(placed: _Placed, review: Review) -> Target | None:
         idle_expiry_s=written.idle_expiry_s or defaults.idle_expiry_s,
         at_most_once=written.at_most_once,
         tls=tls,
-        options=options,
     )
-    # A kind judges these together with others.
-    is_whole = review.left_out_of(at("Targets", target.name)).isdisjoint(("Auth", "Domain", "URL", "Options"))
-    return options.check(target, placed.at, review) if is_whole and isinstance(options, TargetCheck) else target
+    if members is None:
+        return target
+    written_options = target.options if isinstance(target.options, Chosen) else {}
+    options = converter.read(members, written_options, review, placed.at("Options"))
+    target = attrs.evolve(target, options=options)
+    return options.check(target, placed.at, review) if isinstance(options, TargetCheck) else target
 
 
 def _tls(target: Target, placed: _Placed, review: Review, *, is_used: bool) -> TlsFiles:
@@ -135,13 +124,15 @@ def _tls(target: Target, placed: _Placed, review: Review, *, is_used: bool) -> T
     return tls_files(target.tls, placed.at("TLS"), placed.at("URL"), review, is_used=is_used)
 
 
-def _address(placed: _Placed, text: str, review: Review) -> RestAddress | None:
+def _address(placed: _Placed, text: str, review: Review) -> RestAddress:
     place = placed.at("URL")
+    if not text:
+        return RestAddress(placed.target.url)
     try:
         address = rest_address(text)
     except BadUrl as bad:
         review.refuse(place, str(bad))
-        return None
+        return RestAddress(placed.target.url)
     if address.assumed_http:
         review.note("NoScheme", f"{place} names no scheme; using {address.url}.", "Write the whole URL.")
     return address
@@ -151,7 +142,7 @@ def _judge_queues(written: list[_Placed], response_queue: str | None, review: Re
     owners: dict[str, tuple[str, str]] = {}
     for placed in written:
         target = placed.target
-        for place, queue in zip(placed.queue_places(), target.written.queues, strict=False):
+        for place, queue in placed.queues(review):
             if queue not in owners:
                 owners[queue] = (target.name, place)
                 continue

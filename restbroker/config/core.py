@@ -202,33 +202,23 @@ class Config:
     def check(self, given: Collection[str], review: Review) -> "Config":
         """The configuration as it is to be used, unless there is a problem in `review`.
 
-        `given`: the keys that somebody wrote. What those that could not be read belong to is not judged, since they
-        would count as missing.
+        `given`: the keys that somebody wrote.
         """
+        from restbroker.config.check_targets import check_targets
+        from restbroker.config.tokens import check_tokens
 
-        def is_read(*names: str) -> bool:
-            return review.unread.isdisjoint(names)
+        redis = self._redis.check(review)
+        flat = [described.name for described in all_keys().values() if described.of_target and described.name in given]
+        targets = check_targets(self._flat, flat, self.targets, review, response_queue=self.response_queue)
+        roster = None if self.roster is None else self.roster.check(targets, review)
+        events = None
+        if self.events is not None:
+            from restbroker.config.check_events import check_events
 
-        of_target = [described.name for described in all_keys().values() if described.of_target]
-        redis = self._redis.check(review) if is_read(*keys_of(Redis)) else {}
-        targets, roster, events, tokens = self.targets, self.roster, self.events, self.tokens
-        if is_read("Targets", "ResponseQueue", *of_target):
-            from restbroker.config.check_targets import check_targets
-
-            flat = [name for name in of_target if name in given]
-            targets = check_targets(self._flat, flat, targets, review, response_queue=self.response_queue)
-            roster = roster.check(targets, review) if roster is not None and is_read("Roster") else None
-            if events is not None and is_read("Events"):
-                from restbroker.config.check_events import check_events
-
-                events = check_events(events, targets, review)
-        if is_read("Token", "TokenFile", "Tokens"):
-            from restbroker.config.tokens import check_tokens
-
-            tokens = check_tokens(self._token, tokens, review)
-        login = self._check_login(review) if is_read("Stats", "StatsBind", *keys_of(_Login)) else None
-        if not review.unread:
-            self._check_listens(review)
+            events = check_events(self.events, targets, review)
+        tokens = check_tokens(self._token, self.tokens, review)
+        login = self._check_login(review)
+        self._check_listens(review)
         slow = [target.name for target in targets if self.shutdown_timeout_s < target.timeout_s]
         if slow:
             of = "" if len(targets) == 1 else f" of {', '.join(slow)}"
@@ -253,20 +243,24 @@ class Config:
         without a look-up: the second would not start while the broker works.
         """
         taken: dict[str, tuple[str, int]] = {}
-        for place, bind in (
-            ("StatsPort", (self.stats_bind, self.stats_port) if self.stats else None),
-            ("HealthBind", self.health_bind),
-            ("Events.Listen", None if self.events is None else self.events.listen),
+        for place, others, bind in (
+            ("StatsPort", ("Stats", "StatsBind"), (self.stats_bind, self.stats_port) if self.stats else None),
+            ("HealthBind", (), self.health_bind),
+            ("Events.Listen", (), None if self.events is None else self.events.listen),
             # Without Serve another process listens for them, maybe on another machine.
-            ("Roster.Listen", None if self.roster is None or not self.roster.served else self.roster.bind),
+            (
+                "Roster.Listen",
+                ("Roster.Serve",),
+                None if self.roster is None or not self.roster.served else self.roster.bind,
+            ),
         ):
-            if bind is None:
+            if bind is None or review.is_wrong(place, *others):
                 continue
             host, port = bind
             # StatsPort and HealthBind are not compared with one another.
             for other in [one for one, bound in taken.items() if "." in place and _clash(bind, bound)]:
                 at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-                review.refuse(place, f"{at} is taken by {review.named(other)}; give each its own port.")
+                review.tell(place, f"{at} is taken by {review.named(other)}; give each its own port.")
             taken[place] = bind
 
     def _check_login(self, review: Review) -> Basic | None:
@@ -274,15 +268,17 @@ class Config:
         user, password = self._login.user, review.try_secret("StatsPass", self._login.password)
         has_password = self._login.password is not None
         open_to_others = not is_loopback(self.stats_bind)
-        if self.stats and open_to_others and user is None and not has_password:
-            review.refuse("StatsBind", f"{self.stats_bind} is open to others, and the pages have no login; {_CURE}.")
-        elif user is None and has_password:
+        if user is None and not has_password:
+            if self.stats and open_to_others and not review.is_wrong("StatsUser", "StatsPass"):
+                review.tell("StatsBind", f"{self.stats_bind} is open to others, and the pages have no login; {_CURE}.")
+            return None
+        if user is None:
             review.refuse("StatsUser", "is missing or empty, although StatsPass is given.")
-        elif user is not None and not has_password:
-            review.refuse("StatsPass", "is missing or empty, although StatsUser is given (or use StatsPassFile).")
-        elif user is not None and ":" in user:
+        elif ":" in user:
             review.refuse("StatsUser", "must not hold a colon, which HTTP Basic cannot carry.")
-        elif self.stats and open_to_others:
+        if not has_password:
+            review.refuse("StatsPass", "is missing or empty, although StatsUser is given (or use StatsPassFile).")
+        if self.stats and open_to_others:
             review.note(
                 "PlainPages",
                 f"The login of the pages on {self.stats_bind} goes unencrypted.",

@@ -110,7 +110,8 @@ class Flat:
                 found = basic or bearer
         if found is None and self.rest_auth in ("basic", "bearer"):
             wanted = "RestUser and RestPass" if self.rest_auth == "basic" else "RestToken, or RestUser and RestPass"
-            review.refuse("RestAuth", f"is {self.rest_auth}, which needs {wanted}.")
+            given = ("RestUser", "RestPass", "RestToken", "RestURL")
+            review.refuse("RestAuth", f"is {self.rest_auth}, which needs {wanted}.", *given)
             return None
         return found
 

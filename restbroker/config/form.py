@@ -71,14 +71,18 @@ class OptionsOf:
 
 
 class Chosen(dict[str, Json]):
-    """Such an object, with the class of the kind that was named. `is_whole`: nothing in it is no key."""
+    """Such an object, with the class of the kind that was named."""
 
-    def __init__(
-        self, members: type[attrs.AttrsInstance], options: Mapping[str, Json], *, is_whole: bool = True
-    ) -> None:
+    def __init__(self, members: type[attrs.AttrsInstance], options: Mapping[str, Json]) -> None:
         super().__init__(options)
         self.members: Final = members
-        self.is_whole: Final = is_whole
+
+
+@attrs.frozen
+class Rival:
+    """A value beside another that says the same in another way, so that neither counts."""
+
+    value: Json
 
 
 @attrs.frozen

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import attrs
 
 from restbroker.config.form import ANYTHING, TEXT, Form, Items, Later, Names, duration, lower_json, whole, word
+from restbroker.config.reading import Reading
 from restbroker.config.secret import Secret
 from restbroker.config.values import BadValue, seconds
 from restbroker.job.backoff import Backoff, ExponentialBackoff, SidekiqBackoff
@@ -18,6 +19,7 @@ from restbroker.job.json_types import Json
 
 SENTINEL_PORT = 26379
 _MOST_PER_S = 1_000_000
+_BURSTS = whole(1, _MOST_PER_S)
 _RATE = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)/(s|min|h)", re.ASCII)
 _EXPECTED_RATE = f'a rate such as "200/s", "6000/min" or "100/h", at most {_MOST_PER_S}/s'
 _PER_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -58,26 +60,22 @@ def _read_sentinel(value: Json) -> tuple[str, int]:
 
 def _read_rate(value: Json) -> Rate:
     if not isinstance(value, Mapping):
-        per_s = _per_s(value, "")
-        # What a tenth of a second holds: workers that ask now and then still reach the whole rate.
-        return Rate(per_s, max(1, int(per_s / 10)))
+        return _plain_rate(value)
     if not {"Rate"} <= set(value) <= {"Rate", "Burst"}:
         raise BadValue(f"{_EXPECTED_RATE}, or an object of Rate and, if wanted, Burst", value)
-    per_s = _per_s(value["Rate"], "Rate")
-    burst = value.get("Burst")
-    if burst is None:
-        return _read_rate(value["Rate"])
-    if isinstance(burst, bool) or not isinstance(burst, int) or not 1 <= burst <= _MOST_PER_S:
-        raise BadValue(f"a whole number from 1 to {_MOST_PER_S}", burst, "Burst")
-    return Rate(per_s, burst)
+    reading = Reading()
+    rate: Rate | None = reading.part("Rate", lambda: _plain_rate(value["Rate"]))
+    burst = None if value.get("Burst") is None else reading.part("Burst", lambda: _BURSTS.read(value["Burst"]))
+    return reading.whole(rate if rate is None or burst is None else attrs.evolve(rate, burst=burst))
 
 
-def _per_s(value: Json, where: str) -> float:
+def _plain_rate(value: Json) -> Rate:
     parts = _RATE.fullmatch(value) if isinstance(value, str) else None
     per_s = float(parts[1]) / _PER_S[parts[2]] if parts is not None else 0.0
     if not 0 < per_s <= _MOST_PER_S:
-        raise BadValue(_EXPECTED_RATE, value, where)
-    return per_s
+        raise BadValue(_EXPECTED_RATE, value)
+    # What a tenth of a second holds: workers that ask now and then still reach the whole rate.
+    return Rate(per_s, max(1, int(per_s / 10)))
 
 
 def read_backoff(value: Json) -> Backoff:
@@ -86,20 +84,24 @@ def read_backoff(value: Json) -> Backoff:
         return SidekiqBackoff()
     if not isinstance(value, Mapping) or not set(value) <= {"Base", "Factor", "Cap"}:
         raise BadValue('"sidekiq" or an object of "Base", "Factor" and "Cap"', value)
-    base_s, cap_s = _wait("Base", value.get("Base", 1)), _wait("Cap", value.get("Cap", 3600))
-    factor = value.get("Factor", 2)
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= 100:
-        raise BadValue("a number from 1 to 100", factor, "Factor")
+    reading = Reading()
+    base_s = reading.part("Base", lambda: seconds(value.get("Base", 1)))
+    factor = reading.part("Factor", lambda: _factor(value.get("Factor", 2)))
+    cap_s = reading.part("Cap", lambda: _cap_s(value.get("Cap", 3600), base_s or 0.0))
+    return reading.whole(None if None in (base_s, factor, cap_s) else ExponentialBackoff(base_s, factor, cap_s))
+
+
+def _factor(value: Json) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 100:
+        raise BadValue("a number from 1 to 100", value)
+    return float(value)
+
+
+def _cap_s(value: Json, base_s: float) -> float:
+    cap_s = seconds(value)
     if cap_s < base_s:
-        raise BadValue("a duration that is not shorter than Base", value.get("Cap", 3600), "Cap")
-    return ExponentialBackoff(base_s=base_s, factor=float(factor), cap_s=cap_s)
-
-
-def _wait(name: str, value: Json) -> float:
-    try:
-        return seconds(value)
-    except BadValue as bad:
-        raise BadValue(bad.expected, bad.found, name) from None
+        raise BadValue("a duration that is not shorter than Base", value)
+    return cap_s
 
 
 def _read_signed(value: Json) -> bool | str:
@@ -113,9 +115,8 @@ def _object(properties: Mapping[str, Json], **more: Json) -> dict[str, Json]:
 
 
 _RATE_TEXT: dict[str, Json] = {"type": "string", "pattern": f"^{_RATE.pattern}$"}
-_BURST: dict[str, Json] = {"type": "integer", "minimum": 1, "maximum": _MOST_PER_S}
 _RATE_SCHEMA: dict[str, Json] = {
-    "anyOf": [_RATE_TEXT, _object({"Rate": _RATE_TEXT, "Burst": _BURST}, required=["Rate"])]
+    "anyOf": [_RATE_TEXT, _object({"Rate": _RATE_TEXT, "Burst": _BURSTS.schema}, required=["Rate"])]
 }
 _WAIT = duration().schema
 _FACTOR: dict[str, Json] = {"type": "number", "minimum": 1, "maximum": 100}

@@ -13,6 +13,7 @@ import attrs
 from restbroker.config.key import Members
 from restbroker.config.review import Review
 from restbroker.config.target import Target
+from restbroker.config.values import describe
 
 if TYPE_CHECKING:
     from restbroker.config.events import EventSource
@@ -93,6 +94,13 @@ class SourceCheck(Protocol):
     def check(self, source: "EventSource", at: At, review: Review) -> "EventSource":
         """The source as it is to be used, as `TargetCheck` has it for a target."""
         ...
+
+
+def unknown_kind(kinds: Mapping[str, Members], found: str, options: object) -> str:
+    """What is said of a kind that is none of these, of what has these options."""
+    known = ", ".join(f'"{kind}"' for kind in kinds)
+    unjudged = " Only then are its Options judged." if options else ""
+    return f"expected one of {known}, found {describe(found)}.{unjudged}"
 
 
 def note_no_login(target: Target, cure: str, review: Review) -> None:

@@ -12,7 +12,7 @@ import attrs
 from restbroker.config import converter, document
 from restbroker.config.core import Config, Loaded
 from restbroker.config.key import NO_KINDS, Members, rivals
-from restbroker.config.names import canonical_members, fold, refuse_doubles
+from restbroker.config.names import canonical_members, fold
 from restbroker.config.review import Review
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
@@ -69,15 +69,14 @@ def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[st
     given: dict[str, Json] = {}
     if found is not None:
         given = _redis_url(fold(Config, document.read(found), "", review), review)
-        refuse_doubles(Config, given, "", review)
     in_file = frozenset(given)
     variables = _overlay(environ, given, review)
     if found is None and not variables:
         raise document.nothing_found()
-    _lay_over(given, variables, review)
+    _lay_over(given, variables)
     for name in overrides:
         review.set_by(name, f"{name} (flag)")
-    _lay_over(given, overrides, review)
+    _lay_over(given, overrides)
     return Collected(found, in_file, given, review)
 
 
@@ -98,9 +97,8 @@ def _redis_url(given: dict[str, Json], review: Review) -> dict[str, Json]:
     return {**{name: value for name, value in given.items() if name != "RedisHost"}, "RedisURL": host}
 
 
-def _lay_over(given: dict[str, Json], above: Mapping[str, Json], review: Review) -> None:
+def _lay_over(given: dict[str, Json], above: Mapping[str, Json]) -> None:
     """A flag or variable for one way to say a thing replaces the other way below it."""
-    refuse_doubles(Config, above, "", review)
     for pair in rivals(Config):
         if any(name in above for name in pair):
             for name in pair:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from restbroker.config.document import is_comment
-from restbroker.config.form import Chosen, Form, Items, Keys, Names, OptionsOf, look
+from restbroker.config.form import Chosen, Form, Items, Keys, Names, OptionsOf, Rival, look
 from restbroker.config.key import Key, Members, keys_of, rivals
 from restbroker.config.review import Review, at, shown
 from restbroker.job.json_types import Json
@@ -45,7 +45,7 @@ def canonical(annotation: Any, value: Json, place: str, review: Review) -> Json:
             return value
 
 
-def canonical_members(members: Members, folded: Mapping[str, Json], place: str, review: Review) -> dict[str, Json]:
+def canonical_members(members: Members, folded: Mapping[str, Json], place: str, review: Review) -> dict[str, Any]:
     """The same for an object whose own names are proper."""
     keys = keys_of(members)
     found: dict[str, Json] = {}
@@ -53,23 +53,15 @@ def canonical_members(members: Members, folded: Mapping[str, Json], place: str, 
         said, kind, where = look(keys[name].type), folded.get("Kind"), at(place, name)
         if isinstance(said, OptionsOf) and isinstance(one, Mapping) and isinstance(kind, str):
             options = (review.kinds if said.of == "targets" else review.sources).get(kind)
-            if options is None:
-                continue
-            problems, unread, out = len(review.problems), set(review.unread), set(review.out)
-            document = proper(options, one, where, review)
-            found[name] = Chosen(options, document, is_whole=len(review.problems) == problems)
-            # The rest of its target or source can be judged all the same.
-            review.unread, review.out = unread, out
+            found[name] = one if options is None else Chosen(options, proper(options, one, where, review))
         else:
             found[name] = canonical(keys[name].type, one, where, review)
-    return found
+    return _refuse_doubles(members, found, place, review)
 
 
 def proper(members: Members, document: Mapping[str, Json], place: str, review: Review) -> dict[str, Json]:
     """The members of an object that count, each name in them as it is proper. What is no key becomes a problem."""
-    folded = fold(members, document, place, review)
-    refuse_doubles(members, folded, place, review)
-    return canonical_members(members, folded, place, review)
+    return canonical_members(members, fold(members, document, place, review), place, review)
 
 
 def fold(members: Members, document: Mapping[str, Json], place: str, review: Review) -> dict[str, Json]:
@@ -81,8 +73,11 @@ def fold(members: Members, document: Mapping[str, Json], place: str, review: Rev
             continue
         key = known.get(name.lower())
         if key is None:
-            whose = place or "restbroker"
-            review.tell(at(place, shown(name)), f"is no key of {whose}{nearest(members, name) or '.'}")
+            meant = nearest(members, name)
+            hint = f"; did you mean {meant}?" if meant else "."
+            review.tell(at(place, shown(name)), f"is no key of {place or 'restbroker'}{hint}")
+            if meant and meant.lower() not in {other.lower() for other in document}:
+                review.leave_out(at(place, meant))
             continue
         if value is None or value == "":
             continue
@@ -98,17 +93,19 @@ def fold(members: Members, document: Mapping[str, Json], place: str, review: Rev
 
 
 def nearest(members: Members, name: str) -> str:
-    """`; did you mean X?` for the known key that is written most like this name, or nothing."""
+    """The known key that is written most like this name, or nothing."""
     names = {spelling: key.name for spelling, key in spellings(members).items()}
     found = get_close_matches(name.lower()[:60], names, n=1, cutoff=0.6)
-    return f"; did you mean {names[found[0]]}?" if found else ""
+    return names[found[0]] if found else ""
 
 
-def refuse_doubles(members: Members, names: Mapping[str, object], place: str, review: Review) -> None:
+def _refuse_doubles(members: Members, found: dict[str, Json], place: str, review: Review) -> dict[str, Any]:
     """Two ways to say one thing are a problem."""
-    for one, other in rivals(members):
-        if one in names and other in names:
-            both = f"{review.named(at(place, one))} and {review.named(at(place, other))}"
-            review.problems.append(f"{both}: say the same thing in two ways; keep one.")
-            review.leave_out(at(place, one))
-            review.leave_out(at(place, other))
+    both = [(one, other) for one, other in rivals(members) if one in found and other in found]
+    for one, other in both:
+        names = f"{review.named(at(place, one))} and {review.named(at(place, other))}"
+        review.problems.append(f"{names}: say the same thing in two ways; keep one.")
+        review.leave_out(at(place, one))
+        review.leave_out(at(place, other))
+    said_twice = {name for pair in both for name in pair}
+    return {name: Rival(one) if name in said_twice else one for name, one in found.items()}

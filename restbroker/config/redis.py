@@ -74,21 +74,22 @@ class Redis:
         try:
             text = redis_host(self.host) if self.host else DEFAULT_REDIS
             text = text if url is None else url.reveal()
-            return redis_address(text, self.database, password_beside=self.password is not None)
+            has_password = self.password is not None or review.is_wrong("RedisPass")
+            return redis_address(text, self.database, password_beside=has_password)
         except BadUrl as bad:
             in_file = self.url is not None and self.url.path is not None
             review.refuse("RedisURLFile" if in_file else "RedisHost" if self.host else "RedisURL", str(bad))
             return None
 
     def _judge_sentinels(self, address: RedisAddress | None, review: Review) -> None:
-        if not self.sentinels:
+        if not self.sentinels and not review.is_wrong("RedisSentinels"):
             of_file = self.sentinel_password is not None and self.sentinel_password.path is not None
             for place, value in (
                 ("RedisMaster", self.master),
                 ("RedisSentinelPassFile" if of_file else "RedisSentinelPass", self.sentinel_password),
             ):
                 if value is not None:
-                    review.refuse(
+                    review.tell(
                         place, 'is given without RedisSentinels, e.g. ["10.0.0.1:26379"]; give both or neither.'
                     )
             return

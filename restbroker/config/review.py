@@ -5,9 +5,10 @@ operator wrote it (a variable by its own name), and no secret's value is in a pr
 address, in whichever key it was written.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 
@@ -16,8 +17,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.values import is_plain, without_logins
 from restbroker.errors import ConfigError
 
-_MEMBER = re.compile(r"((?:Targets|Tokens|Events\.Sources)\.[^.\[]+)\.([^.\[]+)")
-"""A member of a target, token or source. The names of these have no dot."""
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -49,47 +49,38 @@ class Review:
     sources: Mapping[str, Members] = NO_KINDS
     _origins: dict[str, _Origin] = attrs.field(factory=dict)
     problems: list[str] = attrs.field(factory=list)
-    unread: set[str] = attrs.field(factory=set)
-    """Keys of the file that have no value, or two, or something in them has."""
-    out: set[str] = attrs.field(factory=set)
-    """The members of targets, tokens and sources of which that is so; a secret and the file of it are one."""
-    unmade: set[str] = attrs.field(factory=set)
-    """Targets, by name, that cannot be made of what is written."""
+    wrong: set[str] = attrs.field(factory=set)
+    """Places whose value is missing, cannot be used, or is said twice; a secret and the file of it are one."""
+    misnamed: set[str] = attrs.field(factory=set)
+    """Objects in which a name is none that may be chosen."""
     notes: list[Note] = attrs.field(factory=list)
 
-    def refuse(self, place: str, text: str) -> None:
+    def refuse(self, place: str, text: str, *others: str) -> None:
         """Adds a problem: what is wrong at `place`, e.g. `Targets.a.Queues[1]`, and what is wanted.
 
-        Of what was left out nothing is said: it would count as missing.
+        `others`: what else it was judged by. Where any of these is wrong already, nothing is said, since that would go
+        with the mistake that was told: it only follows from it, or nobody can know.
         """
-        if not self.is_left_out(place):
+        if not self.is_wrong(place, *others):
             self.tell(place, text)
+            self.leave_out(place)
 
     def tell(self, place: str, text: str) -> None:
-        """The same of what is read and not judged yet: each such mistake is one of its own."""
+        """The same of what can be judged whatever else is wrong there, and keeps nothing else from being judged."""
         self.problems.append(without_logins(f"{self.named(place)}: {text}"))
 
-    def refuse_unread(self, place: str, text: str) -> None:
-        """The same of what then has no value."""
-        self.tell(place, text)
-        self.leave_out(place)
-
     def leave_out(self, place: str) -> None:
-        """What has no value, or two, is not judged: the member of a target, token or source, else the file's key."""
-        member = _MEMBER.match(place)
-        if member is None:
-            self.unread.add(first_of(place))
-        else:
-            self.out.add(member[0].removesuffix("File"))
+        """What is there is not judged any more."""
+        self.wrong.add(place.removesuffix("File"))
 
-    def is_left_out(self, place: str) -> bool:
-        """Whether the place is in such a member."""
-        member = _MEMBER.match(place)
-        return member is not None and member[0].removesuffix("File") in self.out
+    def is_wrong(self, *places: str) -> bool:
+        """Whether what is at one of these places is wrong, or something in it, or what it is in."""
+        return any(_is_in(wrong, place) or _is_in(place, wrong) for wrong in self.wrong for place in places)
 
-    def left_out_of(self, entry: str) -> set[str]:
-        """The members of the target, token or source at this place that were left out."""
-        return {one.rpartition(".")[2] for one in self.out if one.rpartition(".")[0] == entry}
+    def elements(self, place: str, read: Iterable[T]) -> Iterator[tuple[str, T]]:
+        """Those elements of a list that could be read, each with its place."""
+        places = (where for number in count() if (where := f"{place}[{number}]") not in self.wrong)
+        return zip(places, read, strict=False)
 
     def note(self, code: str, message: str, cure: str | None = None) -> None:
         """Adds something that the operator should know and that stops nothing."""
@@ -146,9 +137,9 @@ def at(place: str, part: str) -> str:
     return f"{place}.{part}"
 
 
-def first_of(place: str) -> str:
-    """The key of the file that a place is in."""
-    return re.split(r"[.\[]", place)[0]
+def _is_in(place: str, whole: str) -> bool:
+    place, whole = place.removesuffix("File"), whole.removesuffix("File")
+    return place.startswith(whole) and place[len(whole) : len(whole) + 1] in ("", ".", "[")
 
 
 def shown(name: str) -> str:

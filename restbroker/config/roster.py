@@ -99,12 +99,13 @@ class Roster:
     longest_s: float = LONGEST_S
 
     def check(self, targets: Sequence[Target], review: Review) -> "Roster":
-        """The section as it is to be used. `targets`: those that could be made."""
+        """The section as it is to be used."""
         written = self._auth_as_written
         host = self.bind[0]
         auth = None if written is None else written.check("Roster.Auth", review)
         if not is_loopback(host) and written is None:
-            review.refuse("Roster.Listen", f"{host} is open to others, and rosters have no login; {_CURE}.")
+            if not review.is_wrong("Roster.Auth"):
+                review.tell("Roster.Listen", f"{host} is open to others, and rosters have no login; {_CURE}.")
         elif not is_loopback(host):
             review.note(
                 "PlainRosters",
@@ -134,11 +135,13 @@ def _target(name: str | None, targets: Sequence[Target], review: Review) -> Targ
             )
         return None
     found = next((target for target in targets if target.name == name), None)
-    if found is None and name not in review.unmade:
+    place = at("Targets", name)
+    if found is None and "Targets" not in review.misnamed:
         known = ", ".join(target.name for target in targets)
-        review.refuse("Roster.Target", f"there is no target {name!r}; these are configured: {known}.")
+        review.refuse("Roster.Target", f"there is no target {name!r}; these are configured: {known}.", place)
     elif found is not None and found.kind != KIND:
-        review.refuse("Roster.Target", f"the target {name!r} is of kind {found.kind}; only {KIND} refreshes rosters.")
+        why = f"the target {name!r} is of kind {found.kind}; only {KIND} refreshes rosters."
+        review.refuse("Roster.Target", why, at(place, "Kind"))
     elif found is not None and found.is_local:
         review.refuse("Roster.Target", f"the target {name!r} has WritesOnly, and refreshes nothing; name another.")
     return found

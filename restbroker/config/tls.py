@@ -34,7 +34,7 @@ def cert_files(files: CertFiles | None, place: str, review: Review) -> CertFiles
     if files is None:
         return None
     if files.cert == Path():
-        review.refuse(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
+        _refuse_key_alone(place, review)
         return None
     cert, key = _readable(files.cert, at(place, "CertFile"), review), _readable(files.key, at(place, "KeyFile"), review)
     if cert is None or (key is None and files.key is not None):
@@ -49,7 +49,7 @@ def tls_files(files: TlsFiles, place: str, url_place: str, review: Review, *, is
     cert = _readable(files.cert, at(place, "CertFile"), review)
     key = _readable(files.key, at(place, "KeyFile"), review)
     if files.key is not None and files.cert is None:
-        review.refuse(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
+        _refuse_key_alone(place, review)
     if ca is not None:
         _try_authority(ca, at(place, "CAFile"), review)
     if cert is not None and (key is not None or files.key is None):
@@ -59,6 +59,11 @@ def tls_files(files: TlsFiles, place: str, url_place: str, review: Review, *, is
             message = f"{at(place, member)} is not used, since {url_place} begins with http://."
             review.note("NoTLS", message, "Use https://.")
     return TlsFiles(ca, cert, key)
+
+
+def _refuse_key_alone(place: str, review: Review) -> None:
+    if not review.is_wrong(at(place, "CertFile")):
+        review.tell(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
 
 
 def _readable(written: Path | None, place: str, review: Review) -> Path | None:

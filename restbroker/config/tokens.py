@@ -97,13 +97,14 @@ def check_tokens(flat: Secret | None, tokens: Sequence[Token], review: Review) -
     """Every token, the flat one first."""
     found: list[Token] = []
     placed: list[list[_Placed]] = []
-    if (flat is not None or not tokens) and (one := _check_flat(flat, review)) is not None:
+    is_needed = not tokens and not review.is_wrong("Tokens")
+    if (flat is not None or is_needed) and (one := _check_flat(flat, review)) is not None:
         found.append(Token(FLAT_TOKEN, (one,), flat=True))
         placed.append([("Token", one)])
     for written in tokens:
         place = at("Tokens", written.name)
         if written.name == FLAT_TOKEN and flat is not None:
-            review.refuse(place, "is the name of the token that Token gives; choose another, or take Token out.")
+            review.tell(place, "is the name of the token that Token gives; choose another, or take Token out.")
         token, secrets = written.check(place, review)
         found.append(token)
         placed.append(secrets)

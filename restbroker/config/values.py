@@ -26,15 +26,17 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 class BadValue(ValueError):
     """A value that its key does not take. `expected` says what it takes, `where` names the part that is wrong.
 
-    `secret`: whether the value must not be shown; None: nobody has said so yet.
+    `secret`: whether the value must not be shown; None: nobody has said so yet. `is_name`: what is wrong is the name of
+    what stands there.
     """
 
-    def __init__(self, expected: str, found: Json, where: str = "") -> None:
+    def __init__(self, expected: str, found: Json, where: str = "", *, is_name: bool = False) -> None:
         super().__init__(expected)
         self.expected = expected
         self.found = found
         self.where = where
-        self.secret: bool | None = None
+        self.secret: bool | None = False if is_name else None
+        self.is_name = is_name
 
     def __str__(self) -> str:
         return f"expected {self.expected}, found {describe(self.found, secret=self.secret is not False)}."

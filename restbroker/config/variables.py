@@ -37,7 +37,8 @@ def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Revie
         head, *parts = rest.split("__")
         key = known.get(head.replace("_", "").lower())
         if key is None:
-            hint = nearest(Config, head.replace("_", "")) or "."
+            meant = nearest(Config, head.replace("_", ""))
+            hint = f"; did you mean {meant}?" if meant else "."
             review.note("UnknownVariable", f"The variable {variable} is no key of restbroker{hint}")
             continue
         under = found.get(key.name, below.get(key.name))

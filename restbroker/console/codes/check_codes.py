@@ -13,7 +13,7 @@ CONFIG: Final = Table(
     "**config**",
     {
         "Loaded, Unusable": Row(
-            "the file; when it cannot be used, every wrong key is named; what keys say together is judged once each value can be read",
+            "the file; when it cannot be used, each mistake is named once, with its place, but what can only be judged when another one is mended",
             "nothing, or mend each key that it names; `restbroker config schema` describes all of them",
         ),
         "WorldReadable, WorldWritable": Row(

@@ -35,7 +35,8 @@ class Options:
         """See `config.kind`."""
         place = at("Options")
         if self.max_wait_s < self.debounce_s:
-            review.refuse(f"{place}.MaxWait", "is shorter than Debounce; make it at least as long.")
+            why = "is shorter than Debounce; make it at least as long."
+            review.refuse(f"{place}.MaxWait", why, f"{place}.Debounce")
         if target.default_host is None:
             message = f"{at('Domain')} is not given: users and contacts can be named without their domain only with it."
             review.note(

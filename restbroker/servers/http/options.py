@@ -120,10 +120,11 @@ def _made(options: Options, target: Target, place_of: At, review: Review) -> Set
             place_of("Auth"), "asks for tokens that the server issues, which is ejabberd's; use Basic or Token."
         )
     if target.url.socket is not None and not options.allow_private:
-        review.refuse(place_of("URL"), "is a unix socket, which is no public address; say AllowPrivate in Options.")
+        why = "is a unix socket, which is no public address; say AllowPrivate in Options."
+        review.refuse(place_of("URL"), why, at(place, "AllowPrivate"))
     has_login = target.credentials is not None
     recipes = {
-        name: _recipe(name, keys, at(place, f"Commands.{name}"), review, has_login=has_login)
+        name: _recipe(name, keys, at(at(place, "Commands"), name), review, has_login=has_login)
         for name, keys in options.commands.items()
     }
     hidden = _hidden(options.headers)
@@ -148,11 +149,12 @@ def _recipe(name: str, keys: CommandKeys, place: str, review: Review, *, has_log
     encoding = keys.encoding or ("none" if keys.method in _BODILESS else "json")
     body = None if keys.body is None else _parsed(template.parse_value, keys.body, at(place, "Body"), review)
     if body is not None and encoding == "none":
-        review.refuse(at(place, "Body"), f"is given, and a {keys.method} has none; say Encoding, or take it out.")
+        why = f"is given, and a {keys.method} has none; say Encoding, or take it out."
+        review.refuse(at(place, "Body"), why, at(place, "Method"), at(place, "Encoding"))
     if encoding == "form" and not isinstance(body, Mapping | None):
         review.refuse(at(place, "Body"), "must be an object where Encoding is form.")
     if any(status in retry for success in keys.success for status in success for retry in keys.retry):
-        review.refuse(at(place, "Retry"), "has a status that is in Success too.")
+        review.refuse(at(place, "Retry"), "has a status that is in Success too.", at(place, "Success"))
     is_safe = keys.idempotent or keys.method in _REPEATABLE
     spec = CommandSpec(
         name=name,
@@ -227,8 +229,8 @@ def _hidden(given: Mapping[str, Given]) -> frozenset[str]:
 
 
 def _signing(given: tuple[Given, ...], place: str, review: Review) -> Iterator[Secret]:
-    for number, written in enumerate(given):
-        secret = _tried(written, f"{place}[{number}]", review, lambda one: signature.key_of(one.reveal()))
+    for where, written in review.elements(place, given):
+        secret = _tried(written, where, review, lambda one: signature.key_of(one.reveal()))
         if secret is not None:
             yield secret
 

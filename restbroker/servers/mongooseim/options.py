@@ -44,7 +44,8 @@ class Options:
                 cure = f"Give {at('Auth')} with Basic, unless its listener has no username and password."
                 note_no_login(target, cure, review)
             case _:
-                review.refuse(at("Auth"), "must be Basic: MongooseIM takes no other login.")
+                why = "must be Basic: MongooseIM takes no other login."
+                review.refuse(at("Auth"), why, at("URL"), at("Options.Schema"))
         if self.server_version != "auto" and not self.server_version[:1].isdigit():
             review.refuse(at("Options.ServerVersion"), 'is neither "auto" nor a version such as "6.5.0".')
         return attrs.evolve(
@@ -57,9 +58,11 @@ class Options:
     def _judge_user(self, user: str, at: At, review: Review) -> None:
         local, _, domain = user.rpartition("@")
         if self.schema == "domain_admin" and local != "admin":
-            review.refuse(at("Auth"), "is no domain admin's: the user is admin@ and the domain.")
+            why = "is no domain admin's: the user is admin@ and the domain."
+            review.refuse(at("Auth"), why, at("Options.Schema"))
         elif self.schema == "user" and not (local and domain):
-            review.refuse(at("Auth"), "is no user's: the user is a whole JID, such as bot@example.org.")
+            why = "is no user's: the user is a whole JID, such as bot@example.org."
+            review.refuse(at("Auth"), why, at("Options.Schema"))
 
     def _own_domain(self, target: Target) -> str | None:
         """Of a domain admin, the domain that he is one of; a user's operations name none."""

@@ -82,23 +82,24 @@ class Options:
         if token is not None and target.credentials is None:
             tell_plain(target.url, review)
         places, host = dict(_bare(target).places), own(target)
-        if (path := _path(self._admin_url, target, f"{place}.AdminURL", review)) is not None:
+        if (path := _path(self._admin_url, target, at, "Options.AdminURL", review)) is not None:
             # It takes bearer tokens alone.
             login = target.credentials if token is None else Bearer(token)
             if isinstance(login, Bearer):
                 places["admin"] = Place(path, login)
             else:
-                review.refuse(f"{place}.AdminToken", "is missing: mod_http_admin_api takes bearer tokens alone.")
+                why = "is missing: mod_http_admin_api takes bearer tokens alone."
+                review.refuse(f"{place}.AdminToken", why, at("Auth"), at("URL"))
         elif token is not None and self._admin_url is None:
             review.refuse(f"{place}.AdminURL", "is missing; AdminToken is for it.")
-        if (path := _path(self._msg_url, target, f"{place}.MsgURL", review)) is not None:
+        if (path := _path(self._msg_url, target, at, "Options.MsgURL", review)) is not None:
             # It takes passwords alone, with the whole JID.
             match target.credentials:
                 case Basic(user, password) if host is not None:
                     places["msg"] = Place(path, Basic(user if "@" in user else f"{user}@{host}", password))
                 case _:
                     needs = f"needs {at('Auth')} with Basic, and the account's domain in User or Domain."
-                    review.refuse(f"{place}.MsgURL", needs)
+                    review.refuse(f"{place}.MsgURL", needs, at("Auth"), at("URL"), at("Domain"))
         return attrs.evolve(
             target,
             options=attrs.evolve(self, places=places, host=host, admin_url=None, admin_token=None, msg_url=None),
@@ -133,10 +134,11 @@ def _bare(target: Target) -> Options:
     return Options(places={"rest": Place(target.url.path, login)}, host=own(target))
 
 
-def _path(written: str | None, target: Target, place: str, review: Review) -> str | None:
+def _path(written: str | None, target: Target, at: At, member: str, review: Review) -> str | None:
     """The path of another API on the target's server."""
     if written is None:
         return None
+    place = at(member)
     try:
         address = rest_address(written)
     except BadUrl as bad:
@@ -145,7 +147,8 @@ def _path(written: str | None, target: Target, place: str, review: Review) -> st
     if address.credentials is not None:
         review.refuse(place, "has a login in it; take that out.")
     elif (address.url.origin, address.url.socket) != (target.url.origin, target.url.socket):
-        review.refuse(place, f"is not on {target.url.origin}, where URL is; make a target of its own for it.")
+        why = f"is not on {target.url.origin}, where URL is; make a target of its own for it."
+        review.refuse(place, why, at("URL"))
     else:
         return address.url.path
     return None

@@ -13,6 +13,7 @@ from restbroker.config.converter import CONVERTER, read
 from restbroker.config.form import whole
 from restbroker.config.key import key
 from restbroker.config.names import proper
+from restbroker.config.reading import BadValues
 from restbroker.config.review import Review
 from restbroker.job.json_types import Json
 
@@ -47,7 +48,7 @@ def test_no_value_becomes_another_type_s_silently() -> None:
     for name, value in wrong:
         try:
             taken.append((name, value, CONVERTER.structure({name: value}, Outer)))
-        except ExceptionGroup:
+        except BadValues:
             continue
     assert taken == []
 
@@ -61,8 +62,10 @@ def test_every_problem_is_told_with_its_place_and_no_secret() -> None:
         "Inner": {"Count": True, "Secret": ["hunter2"], "Cuont": 1},
         "Named": {"e": {"Count": "5"}, "No Name": {}},
     }
-    assert read(Outer, proper(Outer, document, "", review), review) == Outer()
-    assert review.unread == {"Count", "Hosts", "Queues", "Inner", "Named"}
+    named = {"e": Inner(), "No Name": Inner()}
+    assert read(Outer, proper(Outer, document, "", review), review) == Outer(
+        hosts=("example.org",), queues={" x": 1}, inner=Inner(), named=named
+    )
     found = [problem.partition(": expected ") for problem in review.problems]
     assert [(place, what.rpartition(", found ")[2]) for place, _, what in found[1:]] == [
         ("Count", "a number (3.7)."),

@@ -98,7 +98,7 @@ def test_ten_targets_with_a_mistake_each_have_ten_problems(refused: Refused) -> 
             *("Targets.no-queues.Queues", "Targets.queue.Queues[0]", "Targets.login.Auth.Basic.Pass"),
             *("Targets.file.TLS.CAFile", "Targets.no-kind.Kind", "Targets.options.Options.Deep"),
             *("Events.Sources.type.Queue", "Events.Sources.kind.Kind", "Events.Sources.kind.Class"),
-            *("Tokens.file.SecretFile", "Tokens.none.Secret"),
+            *("Events.Sources.type.Options.Depth", "Tokens.file.SecretFile", "Tokens.none.Secret", "Roster.Target"),
         ]
     )
 

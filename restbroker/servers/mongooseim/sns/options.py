@@ -88,10 +88,10 @@ class Options:
                 )
             if topic.job_class is not None and not (topic.queue or source.queue):
                 why = "the source has none, and its Routes do not count for a topic with a Class"
-                review.refuse(place_of(where, "Queue"), f"is missing or empty; {why}.")
+                review.refuse(place_of(where, "Queue"), f"is missing or empty; {why}.", at("Queue"))
             if topic.queue is not None and not (topic.job_class or source.job_class):
                 why = "the source has none, and its Routes do not count for a topic with a Queue"
-                review.refuse(place_of(where, "Class"), f"is missing or empty; {why}.")
+                review.refuse(place_of(where, "Class"), f"is missing or empty; {why}.", at("Class"))
         where = place_of(place, "SecretKey")
         tried = review.try_secret(where, self.secret_key)
         if self.secret_key is None:

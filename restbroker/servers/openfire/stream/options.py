@@ -114,7 +114,7 @@ class Options:
             review.refuse(f"{place}.Target", "is missing or empty; it is the name of a target of kind openfire-chat.")
         everybody = [folded(user) for user in (*self.users, *self.askers)]
         if not everybody:
-            review.refuse(f"{place}.Users", "is missing or empty; say whose events are wanted.")
+            review.refuse(f"{place}.Users", "is missing or empty; say whose events are wanted.", f"{place}.Askers")
         if len(set(everybody)) < len(everybody):
             review.refuse(f"{place}.Users", "names a user for the second time; a user has one stream.")
         for name, value, least in (
