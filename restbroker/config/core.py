@@ -100,7 +100,9 @@ class Config:
     """Host and port of each; empty: `redis_url` names the server itself."""
     redis_master: str | None = None
     redis_sentinel_password: Secret | None = None
-    namespace: str = key("RedisNamespace", "A prefix: `ns` makes every key `ns:KEY`, as redis-namespace does.", "")
+    namespace: forms.Name = key(
+        "RedisNamespace", "A prefix: `ns` makes every key `ns:KEY`, as redis-namespace does.", ""
+    )
     _ignored: _Ignored = inline(_Ignored, _Ignored())
 
     _flat: Flat = inline(Flat, Flat())
@@ -124,11 +126,11 @@ class Config:
         secret=True,
         type=forms.named("targets", Later(_target)),
     )
-    response_queue: str | None = key("ResponseQueue", "The queue for answers to jobs with a reply id.")
+    response_queue: forms.Name | None = key("ResponseQueue", "The queue for answers to jobs with a reply id.")
     response_details: bool = key(
         "ResponseDetails", "Answers get a third argument with status, outcome and error.", False
     )
-    response_class: str = key("ResponseClass", "The class of the jobs that carry answers.", "Add")
+    response_class: forms.Name = key("ResponseClass", "The class of the jobs that carry answers.", "Add")
 
     events: "Events | None" = key(
         "Events",
@@ -167,7 +169,7 @@ class Config:
 
     stats: bool = key("Stats", "Serve the web pages and /stats (docs/web.md).", False)
     stats_port: Annotated[int, whole(0, 65535)] = key("StatsPort", "Where; 0 takes any free port.", 8080)
-    stats_bind: str = key(
+    stats_bind: forms.Name = key(
         "StatsBind", "The address that they are served on; without a login, a loopback one.", "127.0.0.1"
     )
     _login: _Login = inline(_Login, _Login())

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import attrs
 
+from restbroker.config import forms
 from restbroker.config.form import Chosen, whole
 from restbroker.config.key import Key, inline, key, secret
 from restbroker.config.logins import issued
@@ -69,10 +70,10 @@ class Flat:
         " 24.02 or newer.",
         of_target="Options",
     )
-    jabber_domain: str | None = key(
+    jabber_domain: forms.Name | None = key(
         "JabberDomain", "The virtual host: fills a missing `host` argument, and the Host header.", of_target="Domain"
     )
-    rest_queue: str | None = key(
+    rest_queue: forms.Name | None = key(
         "RestQueue", "The queue to take jobs from, without `queue:`.", mandatory="without Targets", of_target="Queues"
     )
     _target: Target = inline(Target, Target(), _flat)

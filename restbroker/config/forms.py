@@ -13,7 +13,7 @@ import attrs
 from restbroker.config.form import ANYTHING, TEXT, Form, Items, Later, Names, duration, lower_json, whole, word
 from restbroker.config.reading import Reading
 from restbroker.config.secret import Secret
-from restbroker.config.values import BadValue, seconds
+from restbroker.config.values import BadValue, seconds, without_logins
 from restbroker.job.backoff import Backoff, ExponentialBackoff, SidekiqBackoff
 from restbroker.job.json_types import Json
 
@@ -28,7 +28,8 @@ _SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5})
 _COMMAND = r"[A-Za-z0-9_./?*-]{1,100}"
 _ALLOWED = rf"{_COMMAND}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)"
 _USER_PATH = r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)"
-_QUEUE = r"\S(?:.{0,198}\S)?"
+_QUEUE = r"(?!.*:/.*@)\S(?:.{0,198}\S)?"
+"""No address with a login: queues' names are shown."""
 _EXPECTED_QUEUE = "a queue's name, without blanks around it and control characters"
 
 
@@ -124,6 +125,16 @@ _BACKOFF_SCHEMA: dict[str, Json] = {
     "anyOf": [{"const": "sidekiq"}, _object({"Base": _WAIT, "Factor": _FACTOR, "Cap": _WAIT})]
 }
 
+
+def _read_name(value: Json) -> str:
+    text = str(TEXT.read(value))
+    if without_logins(text) != text:
+        raise BadValue("a name, and no address with a login or a secret in it", value)
+    return text
+
+
+Name: TypeAlias = Annotated[str, Form("text", TEXT.schema, _read_name, str)]
+"""A text that the log, the pages and commands show."""
 Unread: TypeAlias = Annotated[Any, ANYTHING]
 Duration: TypeAlias = Annotated[float, duration()]
 Month: TypeAlias = Annotated[float, duration(30)]

@@ -5,7 +5,6 @@ query or body says that it is one, and of an address not its login, wherever it 
 whether a value holds a secret compares it with what is shown.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -13,14 +12,12 @@ from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import NO_KINDS, Key, Members
 from restbroker.config.names import spellings
 from restbroker.config.urls import without_login
-from restbroker.config.values import without_logins
+from restbroker.config.values import ARGUMENT, without_logins
 from restbroker.job import hiding
 from restbroker.job.json_types import Json
 from restbroker.job.names import is_secret
 
 MASK = "…"
-_ARGUMENT = re.compile(r"\{[^{}]*\}")
-"""A template that holds no more than a job's argument."""
 _Options: TypeAlias = Mapping[str, Mapping[str, Members]]
 """The classes of options by kind, of targets and of sources."""
 
@@ -59,7 +56,7 @@ def _named(name: str, value: Json) -> Json:
             return {inner: _named(inner, one) for inner, one in value.items()}
         case list():
             return [_named(name, one) for one in value]
-        case str() if is_secret(name) and _ARGUMENT.fullmatch(value) is None:
+        case str() if is_secret(name) and ARGUMENT.fullmatch(value) is None:
             return MASK
         case _:
             return value

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
+from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.jid import folded
 
@@ -18,16 +19,17 @@ def passwords_in(secret: Secret) -> Mapping[str, str]:
     Empty lines, and those that begin with `#`, say nothing.
     """
     found: dict[str, str] = {}
+    file = f"the file of passwords {without_logins(str(secret.path))}"
     for number, line in enumerate(secret.reveal().splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         user, colon, password = line.partition(":")
         name = folded(user.partition("@")[0].strip())
         if not colon or not name or not password:
-            message = f"Line {number} of the file of passwords {secret.path} is not of the form user:password."
+            message = f"Line {number} of {file} is not of the form user:password."
             raise ConfigError(message, "Write each user's name, a colon, and his password on a line.")
         if name in found:
-            message = f"Line {number} of the file of passwords {secret.path} names a user for the second time."
+            message = f"Line {number} of {file} names a user for the second time."
             raise ConfigError(message, "Leave one line for each user.")
         found[name] = password
     return found

@@ -44,7 +44,7 @@ class Redis:
         "Sentinels that name the current Redis; RedisURL then says all but its host and port (docs/failover.md).",
         (),
     )
-    master: str | None = key(
+    master: forms.Name | None = key(
         "RedisMaster", "The name under which Sentinel knows that Redis.", mandatory="with RedisSentinels"
     )
     sentinel_password: Secret | None = secret(

@@ -14,7 +14,7 @@ import attrs
 
 from restbroker.config.key import NO_KINDS, Members
 from restbroker.config.secret import Secret
-from restbroker.config.values import is_plain, without_logins
+from restbroker.config.values import is_plain, without_logins, words_without_logins
 from restbroker.errors import ConfigError
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Review:
 
     def tell(self, place: str, text: str) -> None:
         """The same of what can be judged whatever else is wrong there, and keeps nothing else from being judged."""
-        self.problems.append(without_logins(f"{self.named(place)}: {text}"))
+        self.problems.append(words_without_logins(f"{self.named(place)}: {text}"))
 
     def leave_out(self, place: str) -> None:
         """What is there is not judged any more."""
@@ -84,7 +84,9 @@ class Review:
 
     def note(self, code: str, message: str, cure: str | None = None) -> None:
         """Adds something that the operator should know and that stops nothing."""
-        self.notes.append(Note(code, without_logins(message), None if cure is None else without_logins(cure)))
+        self.notes.append(
+            Note(code, words_without_logins(message), None if cure is None else words_without_logins(cure))
+        )
 
     def named(self, place: str) -> str:
         """The place as the operator wrote it: what no variable or flag has set is named by its path in the file."""
@@ -125,7 +127,7 @@ class Review:
             self.refuse(f"{place}File", error.message)
             return None
         if not text.strip() or not is_plain(text):
-            self.refuse(f"{place}File", f"{secret.path} must hold one line that is not empty.")
+            self.refuse(f"{place}File", f"{without_logins(str(secret.path))} must hold one line that is not empty.")
             return None
         return secret
 

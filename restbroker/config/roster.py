@@ -16,6 +16,7 @@ from restbroker.config.review import Review, at
 from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.target import Basic, Target
 from restbroker.config.urls import is_loopback
+from restbroker.config.values import without_logins
 
 KIND: Final = "prosody-roster"
 """The kind of target that refreshes rosters."""
@@ -138,7 +139,9 @@ def _target(name: str | None, targets: Sequence[Target], review: Review) -> Targ
     place = at("Targets", name)
     if found is None and "Targets" not in review.misnamed:
         known = ", ".join(target.name for target in targets)
-        review.refuse("Roster.Target", f"there is no target {name!r}; these are configured: {known}.", place)
+        review.refuse(
+            "Roster.Target", f"there is no target {without_logins(name)!r}; these are configured: {known}.", place
+        )
     elif found is not None and found.kind != KIND:
         why = f"the target {name!r} is of kind {found.kind}; only {KIND} refreshes rosters."
         review.refuse("Roster.Target", why, at(place, "Kind"))

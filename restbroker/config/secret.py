@@ -42,7 +42,7 @@ class Secret:
         if self.path is None:
             return self._value or ""
         # An address written as its file's may have a login in it.
-        file = without_logins(f"The secret file {self.path}")
+        file = f"The secret file {without_logins(str(self.path))}"
         try:
             text = text_of(self.path, "utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:

@@ -200,8 +200,10 @@ class Target:
     queues: tuple[str, ...] = ()
     credentials: Credentials = None
     written: Written = inline(Written, Written())
-    host_header: str | None = key("HostHeader", "The Host header, where it is not the virtual host.")
-    default_host: str | None = key("Domain", "The virtual host: fills a missing `host` argument, and the Host header.")
+    host_header: forms.Name | None = key("HostHeader", "The Host header, where it is not the virtual host.")
+    default_host: forms.Name | None = key(
+        "Domain", "The virtual host: fills a missing `host` argument, and the Host header."
+    )
     concurrency: int = 20
     timeout_s: float = 10.0
     connect_timeout_s: forms.Duration = key("ConnectTimeout", "For connecting.", 3.0, shown="3s")

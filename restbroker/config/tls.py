@@ -10,6 +10,7 @@ from pathlib import Path
 from restbroker.config.files import text_of
 from restbroker.config.review import Review, at
 from restbroker.config.target import CertFiles, TlsFiles
+from restbroker.config.values import without_logins
 
 
 def context_of(files: TlsFiles) -> ssl.SSLContext:
@@ -73,7 +74,7 @@ def _readable(written: Path | None, place: str, review: Review) -> Path | None:
     try:
         text_of(path, "latin-1")
     except OSError as error:
-        review.refuse(place, f"{path} cannot be read: {error.strerror}.")
+        review.refuse(place, f"{_shown(path)} cannot be read: {error.strerror}.")
         return None
     return path
 
@@ -82,7 +83,7 @@ def _try_authority(path: Path, place: str, review: Review) -> None:
     try:
         context_of(TlsFiles(path))
     except ssl.SSLError:
-        review.refuse(place, f"{path} holds no certificate that can be read; it must be in PEM form.")
+        review.refuse(place, f"{_shown(path)} holds no certificate that can be read; it must be in PEM form.")
 
 
 def _try_certificate(files: TlsFiles, place: str, review: Review) -> None:
@@ -90,12 +91,19 @@ def _try_certificate(files: TlsFiles, place: str, review: Review) -> None:
         context_of(files)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            review.refuse(at(place, "KeyFile"), f"{files.key} is not the key of the certificate in {files.cert}.")
+            review.refuse(
+                at(place, "KeyFile"), f"{_shown(files.key)} is not the key of the certificate in {_shown(files.cert)}."
+            )
             return
         unread = "no certificate and key that can be read"
         form = "in PEM form, without a passphrase"
         if files.key is None:
-            why = f"{files.cert} holds {unread}; give the file of its key as {at(place, 'KeyFile')}, {form}."
+            why = f"{_shown(files.cert)} holds {unread}; give the file of its key as {at(place, 'KeyFile')}, {form}."
         else:
-            why = f"{files.cert} and {files.key} hold {unread}; both must be {form}."
+            why = f"{_shown(files.cert)} and {_shown(files.key)} hold {unread}; both must be {form}."
         review.refuse(at(place, "CertFile"), why)
+
+
+def _shown(path: Path | None) -> str:
+    # An address written as a file's may have a login in it.
+    return without_logins(str(path))

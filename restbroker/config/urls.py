@@ -12,7 +12,7 @@ import attrs
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Url
-from restbroker.config.values import is_plain
+from restbroker.config.values import is_plain, without_logins
 
 _REDIS_SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "unix": "unix"}
 _REDIS_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
@@ -124,8 +124,8 @@ def rest_address(text: str) -> RestAddress:
 
 
 def without_login(text: str) -> str:
-    """The address as it may be shown."""
-    return re.sub(r"(://)?[^/]*@", r"\1…@", text, count=1)
+    """The address as it may be shown: of what is known to be one, also a word alone before the `@` is a login."""
+    return without_logins(re.sub(r"^([a-z+]+://)?.*@", r"\1…@", text, flags=re.DOTALL | re.IGNORECASE))
 
 
 def is_loopback(host: str) -> bool:

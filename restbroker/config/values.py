@@ -11,12 +11,21 @@ from collections.abc import Mapping
 from typing import Literal
 
 from restbroker.job.json_types import Json
+from restbroker.job.names import is_secret
 
 DAY_S = 86_400.0
 _LOGIN = re.compile(r"""(?::/{1,2}+|(?:^|["'(/])(?=[^"'(/:]*+:(?!/)))(.*)""")
 """From where in a word, up to its last `@`, a login begins: behind a scheme, or with the user's name before a colon."""
+_WITH_BLANKS = re.compile(r"(?::/{1,2}+|(?:^|/)(?=[^\s\"'(/:]*:[^\s/]))(.*\s.*)(?=@)", re.DOTALL)
+"""The same in a whole value: a password may have blanks."""
+_QUERY = re.compile(r"([?&;]([^\s=?&;#]{1,64})=)([^&#]+)")
+"""A part of an address' query, and its name."""
 _NO_LOGIN = re.compile(r"…|(?:USER)?:PASSWORD|[^:]*:\{[^{}]*\}|(?:mailto|xmpp|sips?|acct):[^:]*")
 """What stands for one that is masked, what our own texts write for one, a template's argument, and a user's address."""
+ARGUMENT = re.compile(r"\{[^{}]*\}")
+"""A template that holds no more than a job's argument."""
+_IN_QUERIES = frozenset({"key", "auth", "sig"})
+"""Names in a query that are secret there."""
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 
@@ -64,18 +73,33 @@ def describe(value: Json, *, secret: bool = False) -> str:
     from restbroker.job import hiding  # slow to load, and of use only where something is wrong
 
     try:
-        shown = without_logins(hiding.without(json.dumps(value, ensure_ascii=True), frozenset()))
+        masked = hiding.everywhere(value, lambda text, _: without_logins(text), 0)
+        shown = hiding.without(json.dumps(masked, ensure_ascii=True), frozenset())
     except ValueError:  # Python refuses to write integers of more than 4300 digits.
         return f"{name} of thousands of digits"
     return f"{name} ({shown if len(shown) <= 60 else shown[:57] + '…'})"
 
 
-def without_logins(text: str) -> str:
-    """The text without the login of any address in it, also of one that was taken for a path, whose `//` is then `/`.
+def without_logins(value: str) -> str:
+    """A value as it may be quoted: without the login of any address in it, also of one that was taken for a path, whose
+    `//` is then `/`, and without what its query calls a secret.
 
     To be asked before a text is cut, since the `@` tells where a login ends.
     """
-    return re.sub(r"\S+", _without_login, text) if "@" in text else text
+    if "@" in value:
+        value = _WITH_BLANKS.sub(lambda login: login[0].removesuffix(login[1]) + "***", value)
+    return words_without_logins(_QUERY.sub(_without_secret, value) if "=" in value else value)
+
+
+def words_without_logins(message: str) -> str:
+    """The same of a whole message, where nobody knows how far a value goes: word by word."""
+    return re.sub(r"\S+", _without_login, message) if "@" in message else message
+
+
+def _without_secret(part: re.Match[str]) -> str:
+    name = part[2].lower()
+    is_shown = not (is_secret(name) or name in _IN_QUERIES) or ARGUMENT.fullmatch(part[3])
+    return part[0] if is_shown else f"{part[1]}***"
 
 
 def _without_login(word: re.Match[str]) -> str:

@@ -1,7 +1,9 @@
 """Whatever is written into env.json: a configuration or a ConfigError, and no secret in what is said about it."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +11,13 @@ from hypothesis import strategies as st
 from restbroker.config.core import all_keys
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
+from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
-from restbroker.servers.ejabberd.options import Options
+from restbroker.servers import registry
 from tests.fuzz.effort import FUZZING
+from tests.support.whole_config import SECRET, whole
 
-KINDS = {"ejabberd": Options}
+KINDS, SOURCES = registry.kinds(), sources.kinds()
 CANARY = "c4n4ry-s3cr3t"
 SECRETS: dict[str, Json] = {
     "Token": CANARY,
@@ -61,10 +65,30 @@ others = st.dictionaries(
 )
 
 
+names = st.sampled_from(["", "a.b", "URL", "x y", "Kind", f"http://u:{CANARY}@h/"])
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | addresses,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | addresses, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def places(value: Json, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place in a document."""
+    yield place
+    inside: Iterable[tuple[str | int, Json]] = ()
+    if isinstance(value, dict):
+        inside = value.items()
+    elif isinstance(value, list):
+        inside = enumerate(value)
+    for part, inner in inside:
+        yield from places(inner, (*place, part))
+
+
 def said(path: Path) -> str:
     """All that a person would see of it."""
     try:
-        loaded = load(path, {}, {}, KINDS)
+        loaded = load(path, {}, {}, KINDS, SOURCES)
     except ConfigError as error:
         return f"{error}\n{error!r}"
     return f"{loaded!r}\n{loaded.notes}"
@@ -88,3 +112,35 @@ def test_no_secret_is_shown_wherever_the_file_is_damaged(
     path = tmp_path / "env.json"
     path.write_bytes(TEXT[:start] + filling + TEXT[start + length :])
     assert CANARY not in said(path)
+
+
+@given(data=st.data())
+@FUZZING
+def test_whatever_stands_in_a_configuration_of_all_kinds_nothing_else_is_raised_and_no_secret_shown(
+    tmp_path: Path, data: st.DataObject
+) -> None:
+    document: Any = json.loads(json.dumps(whole(tmp_path)))
+    is_copied = False
+    for _ in range(data.draw(st.integers(1, 8))):
+        *way, last = data.draw(st.sampled_from([place for place in places(document) if place]))
+        inner = document
+        for part in way:
+            inner = inner[part]
+        how = data.draw(st.sampled_from(["odd", "gone", "renamed", "copied"]))
+        if how == "odd" or isinstance(inner, list):
+            inner[last] = data.draw(ODD)
+        elif how == "copied":
+            is_copied = True
+            inner[data.draw(st.sampled_from(sorted(inner)))] = inner[last]
+        else:
+            value = inner.pop(last)
+            if how == "renamed":
+                inner[data.draw(st.sampled_from(["", "a.b", "URL", "x y", f"{last}s", f"http://u:{CANARY}@h/"]))] = (
+                    value
+                )
+    path = tmp_path / "env.json"
+    path.write_text(json.dumps(document))
+    told = said(path)
+    assert CANARY not in told
+    # What was copied to where no secret belongs is told from other values by nobody.
+    assert SECRET not in told or is_copied

@@ -20,6 +20,7 @@ from restbroker.config.logins import tell_plain
 from restbroker.config.review import Review, at
 from restbroker.config.secret import Secret
 from restbroker.config.target import Issued, Target
+from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.servers.http import forms, signature, template
@@ -239,7 +240,7 @@ def _tried(written: Given, place: str, review: Review, use: Callable[[Secret], o
     """The secret, used once; None and a problem if that does not work."""
     match written:
         case ("Env", name) if name not in review.environ:
-            review.refuse(place, f"names the variable {name}, which is not set.")
+            review.refuse(place, f"names the variable {without_logins(name)}, which is not set.")
             return None
         case ("Env", name):
             secret = Secret(review.environ[name])

@@ -45,7 +45,7 @@ LOGIN = "hunt3r"
 misplaced = st.sampled_from(
     [
         *(f"redis://:{LOGIN}@10.0.0.1:6379/0", f"http://admin:{LOGIN}@h/", f"default:{LOGIN}@10.0.0.1:26379"),
-        *(f":{LOGIN}@h", f"/run/http://{LOGIN}@h"),
+        *(f":{LOGIN}@h", f"/run/http://{LOGIN}@h", f"http://admin:a {LOGIN}@h/", f"redis://h/0?password={LOGIN}"),
         # It is cut where the password is.
         f"http://{'u' * 42}:{LOGIN}{'x' * 9}@h/",
     ]
@@ -144,7 +144,13 @@ def all_places(annotation: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ..
         yield from all_places(key.type, (*path, key.name))
 
 
-@pytest.mark.parametrize("login", ["redis://:hunt3r@10.0.0.1:6379/0", "http://admin:hunt3r@h/", "default:hunt3r@h:1"])
+@pytest.mark.parametrize(
+    "login",
+    [
+        *("redis://:hunt3r@10.0.0.1:6379/0", "http://admin:hunt3r@h/", "default:hunt3r@h:1"),
+        *("http://admin:of hunt3r@h/", "default:of hunt3r@h:1", "redis://h/0?db=1&password=hunt3r"),
+    ],
+)
 def test_the_login_in_an_address_is_not_shown_whichever_key_it_is_written_for(tmp_path: Path, login: str) -> None:
     paths = {path for key in all_keys().values() for path in all_places(key.type, (key.name,))}
     shown = []
@@ -202,3 +208,12 @@ def test_any_document_gives_a_configuration_or_an_error_and_what_is_shown_of_it_
 @pytest.mark.parametrize("address", ["mailto:bob@e.org", "xmpp:bob@e.org", "xmpp:{user}@{host}", "bob@e.org"])
 def test_the_address_of_a_user_is_no_login(address: str) -> None:
     assert without_logins(address) == address
+
+
+@pytest.mark.parametrize("key", ["RedisMaster", "RedisNamespace", "StatsBind", "RestQueue", "JabberDomain"])
+def test_what_commands_and_the_log_show_is_no_address_with_a_login(tmp_path: Path, key: str) -> None:
+    for login in ("http://admin:hunt3r@h/", "http://admin:of hunt3r@h/", "redis://h/0?password=hunt3r"):
+        told = outcome({key: login}, tmp_path)
+        assert isinstance(told, str), login
+        assert f"{key}: expected a name, and no address with a login" in told
+        assert LOGIN not in told

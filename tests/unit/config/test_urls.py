@@ -106,5 +106,7 @@ def test_an_address_is_shown_without_its_login() -> None:
         ("http://h/api", "http://h/api"),
         ("unix://bob:pw@/run/x", "unix://…@/run/x"),
         ("redis://:p@w@h", "redis://…@h"),
+        ("http://bob:p/w x@h", "http://…@h"),
+        ("redis://h/0?password=pw", "redis://h/0?password=***"),
     ]
     assert [(written, shown) for written, shown in rows if without_login(written) != shown] == []
