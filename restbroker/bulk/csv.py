@@ -26,6 +26,7 @@ from restbroker.bulk.read import (
     TooLong,
     too_long,
 )
+from restbroker.job.argument_check import shown_name
 from restbroker.job.cells import guarded, unguarded
 from restbroker.job.json_types import Json
 
@@ -75,9 +76,9 @@ def _wrong_in(header: list[str]) -> str | None:
     if "" in header:
         return "has a column without a name"
     if twice := next((name for name in header if header.count(name) > 1), None):
-        return f"names the column {twice[:40]!r} twice"
+        return f"names the column {shown_name(twice)} twice"
     if padded := next((name for name in header if name != name.strip()), None):
-        return f"has blanks around the name of its column {padded.strip()[:40]!r}"
+        return f"has blanks around the name of its column {shown_name(padded.strip())}"
     return None
 
 

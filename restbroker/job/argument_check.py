@@ -6,6 +6,7 @@ that may be left out it is left out, and where nobody can have meant an empty te
 the row is refused.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
@@ -21,6 +22,7 @@ from restbroker.job.endpoint import kind_of
 from restbroker.job.json_types import Json
 
 _SEEN_LIMIT: Final = 100
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 
 
 class BadRow(ValueError):
@@ -146,9 +148,13 @@ def _parsed(name: str, text: str) -> Json:
 def _unknown(spec: CommandSpec, name: str) -> str:
     known = [argument.name for argument in spec.arguments]
     near = get_close_matches(name, known, n=1)
-    shown = ascii(name[:40])
     meant = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'none'}."
-    return f"{spec.name} has no argument {shown}; {meant}"
+    return f"{spec.name} has no argument {shown_name(name)}; {meant}"
+
+
+def shown_name(name: str) -> str:
+    """A name from a file of jobs, in quotes; of what is more than a name its length, since a secret may be in it."""
+    return repr(name) if _NAME.fullmatch(name) else f"(a text of {len(name)} characters)"
 
 
 _WANTED: Final[Mapping[ValueType, str]] = {

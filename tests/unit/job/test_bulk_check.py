@@ -45,6 +45,10 @@ def test_a_list_is_texts_with_commas_or_json() -> None:
         {"user": "a", "host": "h", "passwrd": "b"},
         "register has no argument 'passwrd'; did you mean password?",
     ),
+    (
+        {"user": "a", "host": "h", "password=hunter2X": "b"},
+        "register has no argument (a text of 17 characters); did you mean password?",
+    ),
     ({"user": "a", "host": "h", "password": ""}, "password is empty."),
     ({"user": "", "host": "h", "password": "b"}, "user is empty."),
     ({"user": "a", "host": "", "password": "b"}, "host is empty."),
@@ -89,7 +93,10 @@ def test_what_is_said_of_a_wrong_value_shows_no_secret() -> None:
     with pytest.raises(BadRow) as caught:
         Checker(pin, {}, None).arguments({"pin": "s3cret"}, are_cells=True)
     assert "s3cret" not in str(caught.value)
-    assert why("delete_old_users", {"days": "soon"}) == 'delete_old_users: days must be an integer, not "soon".'
+    assert (
+        why("delete_old_users", {"days": "soon"})
+        == "delete_old_users: days must be an integer, not a text of 4 characters."
+    )
 
 
 def test_one_argument_by_two_names_and_one_that_all_rows_have_are_refused() -> None:
