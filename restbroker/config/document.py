@@ -8,10 +8,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from restbroker.config.files import text_of
-from restbroker.config.values import without_logins
+from restbroker.config.review import Review, at, shown
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 
@@ -21,8 +21,12 @@ _FIRST_KEY = re.compile(r'[\s{\[,]*"\w{1,40}"?\s*:')
 _BRACKETS = re.compile(r"[\s{}\[\],]*")
 
 
-class _Twice(ValueError):
-    pass
+class _Twice(dict[str, Json]):
+    """An object, and the names that stand in it again."""
+
+    def __init__(self, members: Mapping[str, Json], names: Sequence[str]) -> None:
+        super().__init__(members)
+        self.names: Final = names
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -45,8 +49,11 @@ def nothing_found() -> ConfigError:
     )
 
 
-def read(path: Path) -> dict[str, Json]:
-    """The file's JSON object. Raises `ConfigError`, for broken JSON with line, column and the line itself."""
+def read(path: Path, review: Review) -> dict[str, Json]:
+    """The file's JSON object. Raises `ConfigError`, for broken JSON with line, column and the line itself.
+
+    A name that stands twice in an object becomes a problem.
+    """
     try:
         text = text_of(path, "utf-8-sig")
     except (OSError, ValueError) as error:
@@ -58,7 +65,20 @@ def read(path: Path) -> dict[str, Json]:
     document = _parse(text, path)
     if not isinstance(document, dict):
         raise ConfigError(f"{path} must hold one JSON object, {{ … }}.", "`restbroker config init` makes an example.")
+    _refuse_twice(document, review)
     return document
+
+
+def _refuse_twice(document: dict[str, Json], review: Review) -> None:
+    inside: list[tuple[str, Json]] = [("", document)]
+    for place, value in inside:
+        if isinstance(value, _Twice):
+            for name in value.names:
+                review.tell(at(place, shown(name)), "stands there twice; keep one of the two.")
+        if isinstance(value, dict):
+            inside += [(at(place, shown(name)), one) for name, one in value.items()]
+        elif isinstance(value, list):
+            inside += [(f"{place}[{number}]", one) for number, one in enumerate(value)]
 
 
 def _parse(text: str, path: Path) -> Json:
@@ -72,8 +92,6 @@ def _parse(text: str, path: Path) -> Json:
             # Python names the place where it noticed, which is the member after the missing comma.
             where += " or before this, perhaps on the line above"
         raise ConfigError(f"{path} is no valid JSON: {error.msg} at {where}:\n  {line}", cure) from error
-    except _Twice as error:
-        raise ConfigError(f"{path} has the key {error} twice.", "Keep one of the two.") from error
     except ValueError as error:
         raise ConfigError(f"{path} holds a number that is none (NaN, Infinity, endless digits).", cure) from error
     except RecursionError as error:
@@ -84,13 +102,14 @@ def _parse(text: str, path: Path) -> Json:
 def _members(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
     members: dict[str, Json] = {}
     seen: set[str] = set()
+    twice: list[str] = []
     for name, value in pairs:
         folded = name.lower()
         if folded in seen and not is_comment(name):
-            raise _Twice(json.dumps(without_logins(name)))
+            twice.append(name)
         seen.add(folded)
         members[name] = value
-    return members
+    return _Twice(members, twice) if twice else members
 
 
 def is_comment(name: str) -> bool:

@@ -68,7 +68,7 @@ def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[st
     review = Review(found.parent if found is not None else Path(), environ)
     given: dict[str, Json] = {}
     if found is not None:
-        given = _redis_url(fold(Config, document.read(found), "", review), review)
+        given = _redis_url(fold(Config, document.read(found, review), "", review), review)
     in_file = frozenset(given)
     variables = _overlay(environ, given, review)
     if found is None and not variables:

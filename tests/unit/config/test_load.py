@@ -225,10 +225,10 @@ def test_a_file_that_is_no_configuration_says_why(tmp_path: Path) -> None:
     rows: list[tuple[bytes, str]] = [
         (b"\xff\xfe", "not UTF-8"),
         (b"[1]", "one JSON object"),
-        (b'{"Token": "a", "token": "b"}', "twice"),
         (b'{"Concurrency": NaN}', "a number that is none"),
         (b'{"Concurrency": ' + b"1" * 5000 + b"}", "a number that is none"),
         (b"[" * 100_000, "nested too deeply"),
+        (b'{"Token": ' + b"[" * 900 + b"]" * 900 + b"}", "expected a text, found a list"),
         (b"", "line 1, column 1"),
     ]
     for content, expected in rows:
@@ -238,6 +238,24 @@ def test_a_file_that_is_no_configuration_says_why(tmp_path: Path) -> None:
             load(path, {}, {}, KINDS)
     with pytest.raises(ConfigError, match="Is a directory"):
         load(tmp_path, {}, {}, KINDS)
+
+
+def test_a_name_that_stands_twice_is_told_with_its_place_beside_the_other_mistakes(tmp_path: Path) -> None:
+    path = tmp_path / "env.json"
+    path.write_text(
+        '{"RestQueue": "a", "Token": "t", "token": "hunter2", "Stats": 5, "Backoff": {"Base": 1, "Base": 2},'
+        ' "Targets": {"a": {"http://u:hunter2@h/": [], "http://u:hunter2@h/": []}}, "_": 1, "_": 2}'
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(path, {}, {}, KINDS)
+    told = str(caught.value)
+    assert [line for line in told.splitlines() if line.endswith("stands there twice; keep one of the two.")] == [
+        "  token: stands there twice; keep one of the two.",
+        "  Backoff.Base: stands there twice; keep one of the two.",
+        "  Targets.a.http://***@h/: stands there twice; keep one of the two.",
+    ]
+    assert "Stats: expected true or false" in told
+    assert "hunter2" not in told
 
 
 @given(st.binary(max_size=60))
