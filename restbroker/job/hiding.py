@@ -23,6 +23,8 @@ from restbroker.job.spellings import FLOAT, SHORTEST_ANYWHERE, SURROGATE, Spelli
 
 MASK = "***"
 EXCERPT_LIMIT = 500
+START_LIMIT = 16_384
+"""So much is read of a text of which people see the beginning: more of a hostile one would hold up all targets."""
 
 # A job of a megabyte could have so many that looking for them held up all others for ten seconds.
 MOST_SECRETS = 200
@@ -37,8 +39,12 @@ _CREDENTIALS = re.compile(
     r"|(?i:authorization)\W{1,4}((?i:basic|bearer)\s+[^\s\"']+)"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
 )
-# Where somebody cut a text, also behind its quotes or in brackets: `...`, ` (...)`, `[truncated 9 chars]`.
-_CUT_MARK = re.compile(r"""["']?\s?[\[(<]?(?:\.{2,}+|[\u2025\u2026]|truncated)[\])>]?\s?""")
+# Where somebody cut a text, also behind its quotes or in brackets, and with how much is missing: `...`, `"(...)`,
+# `[truncated 9 chars]`, `... (9 more chars)`.
+_CUT_MARK = re.compile(
+    r"""["']?\s?[\[(<]?(?:\.{2,}+|[\u2025\u2026]|truncated)"""
+    r"""(?:[\s(]{0,2}[0-9]{1,9} (?:more )?[a-z]{1,10}+)?[\])>]?["']?\s?"""
+)
 _CUT = 1024
 _LONGEST_ESCAPED = 8192
 Spelled: TypeAlias = frozenset[Spelling]
@@ -130,18 +136,11 @@ def without(message: str, known: Spelled, rounds: int = MOST_ROUNDS) -> str:
     return _without(message, _sought(known), rounds)
 
 
-def taken_out(message: str, known: Spelled) -> str:
-    """The whole message as it came, but for what is known. What only looks like a credential stays."""
-    return _masked(message, _sought(known), MOST_ROUNDS)
-
-
-def beginning(text: str, known: Spelled) -> str:
-    """A masked text that was cut, without its end: the beginning of a secret may be left there."""
-    longest = max((len(spelling) for spelling, pattern in known if pattern not in _OF_TEXTS), default=0)
-    # So many characters may stand for one (`&amp;amp;amp;#101;`). Half of a refusal, and some of a page's head, is left
-    # for what its server says; a secret that is long, as a ticket, has few characters that anybody escapes.
-    each, most = (20, _LONGEST_ESCAPED) if len(text) > _CUT else (8, _CUT)
-    return text[: max(0, len(text) - max(longest, min(each * longest, most)))]
+def beginning(text: str, known: Spelled, limit: int = START_LIMIT) -> str:
+    """The first `limit` characters of a text as they came, but for what `without` takes out. Where they are not all,
+    the last of them go, too: of a secret that is cut there, the beginning would be left.
+    """
+    return _beginning(text, _sought(known), limit)
 
 
 def hiding(secrets: Iterable[Secret], known: Spelled = frozenset()) -> Hide:
@@ -155,15 +154,17 @@ def hiding(secrets: Iterable[Secret], known: Spelled = frozenset()) -> Hide:
 
     def hide(message: str, limit: int) -> str:
         nonlocal looks
+        most = START_LIMIT if limit <= EXCERPT_LIMIT else len(message)
+        is_cut, message = len(message) > most, message[: most + 1]
         # A large job may have 200,000 texts, nearly all too short.
         sought = hidden if len(message) >= shortest or _CUT_MARK.search(message) else _NOTHING
         looks += len(sought.spellings) + (4 * len(message) if sought is hidden else 0)
         if looks > _MOST_LOOKS:
             return MASK
-        line = _without(SURROGATE.sub("\ufffd", message), sought, MOST_ROUNDS)
+        line = _beginning(SURROGATE.sub("\ufffd", message), sought, most)
         # Once more, since a secret with blanks in it may only come about now.
         line = _without(_UNSEEMLY.sub(" ", line).strip(), sought, 0)
-        return line if len(line) <= limit else line[: max(limit - 1, 0)] + "…"
+        return line[: max(limit - 1, 0)] + "…" if is_cut or len(line) > limit else line
 
     return hide
 
@@ -184,14 +185,21 @@ def everywhere(value: Json, hide: Hide, limit: int) -> Json:
             return value
 
 
+def _beginning(text: str, hidden: _Sought, limit: int) -> str:
+    masked = _without(text[:limit], hidden, MOST_ROUNDS)
+    if len(text) <= limit:
+        return masked
+    longest = len(hidden.spellings[0][0]) if hidden.spellings else 0
+    # So many characters may stand for one (`&amp;amp;amp;#101;`). Half of a refusal, and some of a page's head, is left
+    # for what its server says; a secret that is long, as a ticket, has few characters that anybody escapes.
+    each, most = (20, _LONGEST_ESCAPED) if limit > _CUT else (8, _CUT)
+    return masked[: max(0, len(masked) - max(longest, min(each * longest, most)))]
+
+
 def _without(line: str, hidden: _Sought, rounds: int) -> str:
     # Both in the text as it came: either may end within the other, and would leave its rest.
     found = [one.span(one.lastindex or 0) for one in _CREDENTIALS.finditer(line)]
     return _covered(line, found + _known(line, hidden, rounds))
-
-
-def _masked(line: str, hidden: _Sought, rounds: int) -> str:
-    return _covered(line, _known(line, hidden, rounds))
 
 
 def _covered(line: str, spans: list[tuple[int, int]]) -> str:

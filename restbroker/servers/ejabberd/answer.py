@@ -14,11 +14,9 @@ import orjson
 
 from restbroker.job import hiding
 from restbroker.job.json_types import Json
+from restbroker.servers.api.shown import WORDS_LIMIT, Shown, show
 from restbroker.transport.message import Response
 
-WORDS_LIMIT: Final = 300
-TEXT_LIMIT: Final = 16_384
-"""Of what is read for people. More of a hostile answer would hold up all targets: 8 MiB took 2 s (measured)."""
 _HEAD_LIMIT: Final = 1024
 """Of a page, where its heading is: the time for a hostile one grows with the square."""
 
@@ -30,18 +28,23 @@ _TAG: Final = re.compile(r"<[^>]*>")
 
 @attrs.frozen
 class Answer:
-    """`text` is the body, masked and cut; `body` the same parsed; `words` what the server says; `code` its number.
+    """`shown`: what people may see; `body`: of that the body, parsed; `words` what the server says; `code` its number.
 
     `is_json` tells an answer of ejabberd's API, which always sends JSON, from a page of something else. `unmasked`:
     the words for a judge, and nobody else: a password may be "ejabberd".
     """
 
-    text: str
+    shown: Shown
     body: Json
     words: str
     code: int | None
     is_json: bool
     unmasked: str = attrs.field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The body, masked and cut."""
+        return self.shown.text
 
 
 def parse(body: bytes) -> tuple[str, Json, bool]:
@@ -56,36 +59,24 @@ def parse(body: bytes) -> tuple[str, Json, bool]:
 def read(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Answer:
     """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
     text, body, is_json = parse(response.body)
-    known = hiding.said(response.said) | hiding.spelled(secrets)
+    shown = show(response, hiding.spelled(secrets))
     code = body.get("code") if isinstance(body, Mapping) else None
-    said = body.get("message") if isinstance(body, Mapping) else body
-    source = said if isinstance(said, str) else text
+    message = body.get("message") if isinstance(body, Mapping) else body
+    source = message if isinstance(message, str) else text
     is_page = source is text and not is_json
-    limit = _HEAD_LIMIT if is_page else TEXT_LIMIT
-    shown = hiding.hiding((), known)(_words(_beginning(source, limit, known), is_page=is_page), WORDS_LIMIT)
+    limit = _HEAD_LIMIT if is_page else hiding.START_LIMIT
+    said = shown.text[:limit] if source is text else shown.beginning(source)
+    words = shown.hide(_words(said, is_page=is_page))
     unmasked = " ".join(_words(source[:limit], is_page=is_page).split())[:WORDS_LIMIT]
-    masked = _beginning(text, TEXT_LIMIT, known)
-    shown_body = body if masked == text else parse(masked.encode())[1]
+    shown_body = body if shown.text == text else parse(shown.text.encode())[1]
     number = code if isinstance(code, int) else None
-    return Answer(masked, shown_body, shown, number, is_json, unmasked)
-
-
-def read_location(response: Response) -> str:
-    """Where a redirect leads, without a login and a query; "" if it does not say."""
-    where = re.sub(r"//[^/]*@", "//", response.headers.get("location", "")).partition("?")[0]
-    return hiding.hiding((), hiding.said(response.said))(where, WORDS_LIMIT)
+    return Answer(shown, shown_body, words, number, is_json, unmasked)
 
 
 def version_in(answer: Answer) -> str | None:
     """The version that a running ejabberd tells in its answer to `status`; None in every other answer."""
     found = _RUNNING.search(answer.unmasked)
     return found[1] if found else None
-
-
-def shown(text: str, response: Response, secrets: Iterable[hiding.Secret]) -> str:
-    """A part of this answer as people may see it, which is masked before it is cut."""
-    known = hiding.said(response.said) | hiding.spelled(secrets)
-    return hiding.hiding((), known)(_beginning(text, TEXT_LIMIT, known), WORDS_LIMIT)
 
 
 def hosts_in(response: Response) -> list[str] | None:
@@ -109,12 +100,6 @@ def _characters(found: re.Match[str]) -> str:
     if any(number > 255 for number in numbers):
         return found[0]
     return '"' + bytes(numbers).decode("utf-8", "replace") + '"'
-
-
-def _beginning(text: str, limit: int, known: hiding.Spelled) -> str:
-    """What people may see of a text: no secret, and where it is cut, no beginning of one."""
-    masked = hiding.without(render(text[:limit]), known) if known else text[:limit]
-    return masked if len(text) <= limit else hiding.beginning(masked, known)
 
 
 def _words(text: str, *, is_page: bool) -> str:

@@ -11,14 +11,14 @@ from typing import Final
 
 import attrs
 
-from restbroker.job import redact
+from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.endpoint import quoted
-from restbroker.job.hiding import Secret
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.servers.api.shown import show
 from restbroker.servers.ejabberd import knowledge
-from restbroker.servers.ejabberd.answer import Answer, hosts_in, parse, read, read_location, shown
+from restbroker.servers.ejabberd.answer import Answer, hosts_in, parse, read
 from restbroker.transport.message import Response
 from restbroker.transport.retry_after import retry_after_s
 
@@ -60,7 +60,7 @@ def judge(call: Call, spec: CommandSpec | None, response: Response, now_s: float
         return _success(call, spec, response)
     answer = _read(call, spec, response)
     if 300 <= status < 400:
-        where = read_location(response) or "elsewhere"
+        where = answer.shown.address() or "elsewhere"
         # Concerns every job: the probe meets the same, and the lane pauses instead of parking them all.
         return Denied(Reason("Redirected", f"The server redirects to {where}.", CHECK_URL, status), answer.text)
     if status in (408, 425, 429, 503):
@@ -100,7 +100,7 @@ def stopping(status: int) -> Deferred:
     return Deferred(reason, counts=False, pause_target=True)
 
 
-def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset[Secret]) -> Denied | Rejected:
+def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset[hiding.Secret]) -> Denied | Rejected:
     """What it means that 26.07 or newer forbids an account a command with this host, after what it `told` of those
     that it has (None: it was not to be asked). `secrets`: of the call.
 
@@ -110,7 +110,7 @@ def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset
     reason, name = denied.reason, quoted(host)
     served = None if told is None else hosts_in(told)
     if told is not None and served is not None and host not in served:
-        has = shown(", ".join(served[:5]), told, secrets)
+        has = show(told, hiding.spelled(secrets)).hide(", ".join(served[:5]))
         message = f"The server has no virtual host {name}; it has {has}."
         cure = f"Correct the host, or add it to ejabberd's hosts. {_FOREIGN}"
         return Rejected(Reason("UnknownHost", message, cure, reason.status), denied.text)

@@ -16,6 +16,7 @@ from restbroker.job import hiding, redact
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected, Uncertain
+from restbroker.servers.api.shown import Shown, show
 from restbroker.servers.http import signature
 from restbroker.servers.http.recipes import Recipe
 from restbroker.transport.message import Response
@@ -27,13 +28,9 @@ BUSY_S: Final = 5.0
 REFUSED: Final = frozenset({401, 403})
 _NOT_NOW: Final = BUSY | {408, 425}
 _GATEWAY_TIMEOUT: Final = 504
-TEXT_LIMIT: Final = 16_384
-"""Of a refusal, which is read for people: more of a hostile one would hold up all targets."""
 _HEAD_LIMIT: Final = 1024
-_WORDS_LIMIT: Final = 300
 _SAYS: Final = ("message", "error_description", "detail", "error", "title")
 _TAG: Final = re.compile(r"<[^>]*>")
-_LOGIN: Final = re.compile(r"//[^/]*@")
 _CURES: Final = {
     401: "Check the target's login (Auth, Headers).",
     403: "Check what the target's login may do.",
@@ -55,15 +52,13 @@ def judge(call: Call, recipe: Recipe, response: Response, now_s: float = 0.0, si
         return Delivered(text, _parsed(text), status, note="answer truncated" if response.truncated else None)
     known = hiding.said(response.said, recipe.hidden) | _spelled(tuple(signing))
     known |= hiding.spelled(redact.secret_values(recipe.spec, call.command.arguments))
-    text = _masked(response.body[:TEXT_LIMIT], known, is_cut=len(response.body) > TEXT_LIMIT)
-    says = _says(text, status, hiding.hiding((), known))
+    shown = show(response, known)
+    says, text = _says(shown, status), shown.text
     if _is_in(status, recipe.retry):
         return _again(says, text, response, now_s)
     if 300 <= status < 400 and "location" in response.headers:
         cure = "Write the address behind it into the target's URL or the command's Path: redirects are not followed."
-        where = _LOGIN.sub("//", response.headers["location"]).partition("?")[0]
-        shown = hiding.hiding((), known)(where, _WORDS_LIMIT)
-        return Rejected(Reason("Redirected", f"The server redirects to {shown}.", cure, status), text)
+        return Rejected(Reason("Redirected", f"The server redirects to {shown.address()}.", cure, status), text)
     code = {401: "LoginRefused", 403: "CommandForbidden", 404: "NotFound"}.get(status, "Refused")
     cure = _CURES.get(status, _CURE) + (_SIGNED if signing else "")
     return Rejected(Reason(code, says, cure, status), text)
@@ -85,14 +80,14 @@ def _is_in(status: int, ranges: tuple[range, ...]) -> bool:
     return any(status in one for one in ranges)
 
 
-def _says(text: str, status: int, hide: hiding.Hide) -> str:
-    body = _parsed(text)
+def _says(shown: Shown, status: int) -> str:
+    body = _parsed(shown.text)
     told = (body.get(name) for name in _SAYS) if isinstance(body, dict) else ()
-    words = next((said for said in told if isinstance(said, str)), text)
+    words = next((said for said in told if isinstance(said, str)), shown.text)
     if words.lstrip().startswith("<"):
         words = unescape(_TAG.sub(" ", words[:_HEAD_LIMIT]))
-    shown = hide(words, _WORDS_LIMIT)
-    return f"Status {status}: {shown}" if shown else f"The server answered with status {status} and no words."
+    says = shown.hide(words)
+    return f"Status {status}: {says}" if says else f"The server answered with status {status} and no words."
 
 
 def _parsed(text: str) -> Json:
@@ -101,12 +96,6 @@ def _parsed(text: str) -> Json:
     except ValueError:
         return None
     return parsed
-
-
-def _masked(body: bytes, known: hiding.Spelled, *, is_cut: bool) -> str:
-    """The text as it is, but for these. What only looks like a login is what the producer asked for."""
-    text = hiding.taken_out(body.decode("utf-8", "replace"), known)
-    return hiding.beginning(text, known) if is_cut else text
 
 
 # Made for each answer, and the same for nearly all: it takes 0.2 ms.

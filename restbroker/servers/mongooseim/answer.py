@@ -5,20 +5,16 @@ people, and these hold neither a secret of the call nor the login that the reque
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from typing import Final
 
 import attrs
 import orjson
 
-from restbroker.job import hiding
 from restbroker.job.json_types import Json
-from restbroker.transport.message import Response
+from restbroker.servers.api.shown import Shown
 
-WORDS_LIMIT: Final = 300
-_TEXT_LIMIT: Final = 16_384
-"""Of what is read for people: more of a hostile answer would hold up all targets."""
 _HEAD_LIMIT: Final = 1024
 _MOST_PROBLEMS: Final = 10_000
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,60}", re.ASCII)
@@ -55,27 +51,6 @@ class Answer:
         return found
 
 
-@attrs.frozen
-class Shown:
-    """An answer for people: `text` is the body, masked and cut."""
-
-    text: str
-    _hide: hiding.Hide = attrs.field(repr=False)
-
-    def hide(self, text: str) -> str:
-        """A part of the answer as people may see it."""
-        return self._hide(text, WORDS_LIMIT)
-
-    def says(self, status: int, problem: Problem | None) -> str:
-        """A sentence: what the server says of this problem, or with its body."""
-        if problem is not None:
-            told = self.hide(": ".join(part for part in (problem.code, problem.message) if part))
-            return f"The server says: {told}" if told else "The server tells of an error without words."
-        page = self.text[:_HEAD_LIMIT]
-        words = self.hide(unescape(_TAG.sub(" ", page)) if page.lstrip().startswith("<") else page)
-        return f"Status {status}: {words}" if words else f"The server answered with status {status} and no words."
-
-
 def read(body: bytes) -> Answer:
     """The answer that this body is."""
     try:
@@ -89,22 +64,23 @@ def read(body: bytes) -> Answer:
     return Answer(is_answer=True, data=data if isinstance(data, dict) else {}, problems=problems, body=found)
 
 
-def show(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Shown:
-    """The answer without these secrets and the login, wherever the server echoes them."""
-    known = hiding.said(response.said) | hiding.spelled(secrets)
-    text = hiding.without(response.body[:_TEXT_LIMIT].decode("utf-8", "replace"), known)
-    if len(response.body) > _TEXT_LIMIT:
-        text = hiding.beginning(text, known)
-    return Shown(text, hiding.hiding((), known))
+def says(shown: Shown, status: int, problem: Problem | None) -> str:
+    """A sentence for people: what the server says of this problem, or with its body."""
+    if problem is not None:
+        told = shown.hide(": ".join(part for part in (problem.code, problem.message) if part))
+        return f"The server says: {told}" if told else "The server tells of an error without words."
+    page = shown.text[:_HEAD_LIMIT]
+    words = shown.hide(unescape(_TAG.sub(" ", page)) if page.lstrip().startswith("<") else page)
+    return f"Status {status}: {words}" if words else f"The server answered with status {status} and no words."
 
 
-def version_in(answer: Answer) -> str | None:
-    """The version that the server's status tells, as "6.8.0" or "6.8.0-12-gabc123"."""
+def version_in(answer: Answer) -> str:
+    """The version that the server's status tells, as "6.8.0" or "6.8.0-12-gabc123"; "" if it tells none."""
     match answer.at(("server", "status")):
-        case {"version": str(version)} if version.strip():
-            return version.strip()[:40]
+        case {"version": str(version)}:
+            return version
         case _:
-            return None
+            return ""
 
 
 def _problems(errors: list[Json]) -> Iterator[Problem]:

@@ -16,8 +16,9 @@ from restbroker.config.target import Basic, Target
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Probe
+from restbroker.servers.api.shown import Shown, show
 from restbroker.servers.mongooseim import knowledge
-from restbroker.servers.mongooseim.answer import Answer, Problem, Shown, read, show, version_in
+from restbroker.servers.mongooseim.answer import Answer, Problem, read, says, version_in
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.outcomes import CHECK_HOST, CHECK_URL, CRASH
 from restbroker.servers.mongooseim.request import question
@@ -99,31 +100,31 @@ def judge_health(target: Target, response: Response) -> Health:
     """What the answer to `health` means."""
     answer, status = read(response.body), response.status
     first = answer.problems[0] if answer.problems else None
-    shown = show(response)
-    says = shown.says(status, first)
+    shown = show(response, frozenset())
+    told = says(shown, status, first)
     match status:
         case 200 if answer.is_answer:
-            return _answered(target, answer, shown, says)
+            return _answered(target, answer, shown, told)
         case 401 | 403:
-            return _denied("LoginRefused", f"The login is refused. {says}", CHECK_LOGIN)
+            return _denied("LoginRefused", f"The login is refused. {told}", CHECK_LOGIN)
         case 404:
-            return _denied("NotTheApi", f"There is no API under this address and this Host. {says}", CHECK_HOST)
+            return _denied("NotTheApi", f"There is no API under this address and this Host. {told}", CHECK_HOST)
         case 200 | 405 | 406 | 415:
-            return _denied("NotTheApi", f"This is not MongooseIM's API. {says}", CHECK_URL)
+            return _denied("NotTheApi", f"This is not MongooseIM's API. {told}", CHECK_URL)
         case 400:
             kind = target.options_as(Options).schema
             cure = f"Check that the URL leads to the endpoint of the target's Schema, {kind}."
-            return _denied("OtherSchema", f"The endpoint does not know what every one of its kind knows. {says}", cure)
+            return _denied("OtherSchema", f"The endpoint does not know what every one of its kind knows. {told}", cure)
         case _ if 300 <= status < 400:
             return _denied("Redirect", f"The server redirects (status {status}).", CHECK_URL)
         case 500 if target.options_as(Options).schema == "domain_admin":
             cure = f"{CHECK_LOG} Logins of domain admins need service_domain_db, and a database."
-            return _unwell(f"The server does not work now. {says}", cure)
+            return _unwell(f"The server does not work now. {told}", cure)
         case _:
-            return _unwell(f"The server does not work now. {says}", CHECK_LOG)
+            return _unwell(f"The server does not work now. {told}", CHECK_LOG)
 
 
-def _answered(target: Target, answer: Answer, shown: Shown, says: str) -> Health:
+def _answered(target: Target, answer: Answer, shown: Shown, told: str) -> Health:
     if answer.at(("checkAuth", "authStatus")) == "UNAUTHORIZED":
         return _denied("LoginRefused", "The login is not that of an admin or user here.", CHECK_LOGIN)
     crashed = [problem for problem in answer.problems if problem.code == CRASH]
@@ -131,10 +132,10 @@ def _answered(target: Target, answer: Answer, shown: Shown, says: str) -> Health
         return _unwell("The server answers, and cannot reach its database.", CHECK_LOG, "DatabaseAway")
     if answer.at(("server", "status", "statusCode")) not in (None, _RUNNING):
         return _unwell("The Erlang node runs, and MongooseIM in it does not.", CHECK_LOG)
-    version = shown.hide(version_in(answer) or "")
+    version = shown.version(version_in(answer))
     refused = [problem for problem in answer.problems if not _is_expected(problem)]
     if refused and not answer.data:
-        return _unwell(says, CHECK_LOG)
+        return _unwell(told, CHECK_LOG)
     server = f"MongooseIM {version}" if version else "MongooseIM"
     detail = f"{server} answers, and takes the login."
     who = shown.hide(_who(target, answer))
@@ -158,8 +159,8 @@ def _who(target: Target, answer: Answer) -> str:
             return ""
 
 
-def _plain(version: str) -> str | None:
-    found = re.match(r"\d+\.\d+(?:\.\d+)?", version)
+def _plain(version: str | None) -> str | None:
+    found = re.match(r"\d+\.\d+(?:\.\d+)?", version or "")
     return found[0] if found else None
 
 

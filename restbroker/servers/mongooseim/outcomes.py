@@ -6,7 +6,6 @@ HTTP's classes do not fit GraphQL: a refusal comes with 200, and a 200 may hold 
 `extensions.code` is stable; messages are for people (measured on 6.8.0 unless said otherwise).
 """
 
-import re
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -17,8 +16,9 @@ from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.servers.api.shown import Shown, show
 from restbroker.servers.mongooseim import knowledge
-from restbroker.servers.mongooseim.answer import Answer, Problem, Shown, show
+from restbroker.servers.mongooseim.answer import Answer, Problem, says
 from restbroker.servers.mongooseim.refusals import LATER, refused
 from restbroker.servers.mongooseim.schema import Operation
 from restbroker.transport.message import Response
@@ -75,7 +75,7 @@ class _Case:
 
     def shown(self) -> Shown:
         """The answer for people. It takes a while: for failures alone."""
-        return show(self.response, redact.secret_values(self.spec, self.call.command.arguments))
+        return show(self.response, hiding.spelled(redact.secret_values(self.spec, self.call.command.arguments)))
 
 
 def question_after(operation: Operation | None, answer: Answer, response: Response) -> Question | None:
@@ -131,13 +131,12 @@ def judge(
         return _success(case)
     shown = case.shown()
     if 300 <= status < 400:
-        where = re.sub(r"//[^/]*@", "//", response.headers.get("location", "")).partition("?")[0]
-        message = f"The server redirects to {shown.hide(where) or 'elsewhere'}."
+        message = f"The server redirects to {shown.address() or 'elsewhere'}."
         # Concerns every job: the probe meets the same, and the lane pauses instead of parking them all.
         return Denied(Reason("Redirected", message, CHECK_URL, status), shown.text)
     if status in (408, 425, 429, 503):
         # MongooseIM itself sends none of these: they come from what is in front of it.
-        reason = Reason("ServerBusy", shown.says(status, None), _GOES_ON, status)
+        reason = Reason("ServerBusy", says(shown, status, None), _GOES_ON, status)
         return Deferred(reason, retry_after_s(response, now_s), counts=False, pause_target=True, text=shown.text)
     if 400 <= status < 500:
         return _client_error(case, shown)
@@ -215,17 +214,17 @@ def _may_count(case: _Case) -> bool:
 def _refused(case: _Case, shown: Shown, problem: Problem) -> Outcome:
     code, status = _code(case, problem), case.response.status
     if case.found.user_exists is None and question_after(case.operation, case.answer, case.response) == "user":
-        message = f"{shown.says(status, problem)}; whether the account exists could not be asked."
+        message = f"{says(shown, status, problem)}; whether the account exists could not be asked."
         return Deferred(Reason("ServerError", message, _GOES_ON, status), max_attempts=CRASH_ATTEMPTS, text=shown.text)
     if code in LATER and case.found.is_well is False:
         return without_database(status, shown.text)
     if code in LATER and case.spec.repeat != "unsafe":
-        reason = Reason("ServerError", shown.says(status, problem), f"{_GOES_ON} {_SEE_LOG}", status)
+        reason = Reason("ServerError", says(shown, status, problem), f"{_GOES_ON} {_SEE_LOG}", status)
         return Deferred(reason, text=shown.text, of_job=True, maybe_run=True)
     code = "not_found" if (case.name, code) == (knowledge.REMOVE, "not_allowed") else code
     problem = attrs.evolve(problem, missing=tuple(map(shown.hide, problem.missing)))
     kind, cure = refused(code, problem, is_own=case.operation is None)
-    return Rejected(Reason(kind, shown.says(status, problem), cure, status), shown.text)
+    return Rejected(Reason(kind, says(shown, status, problem), cure, status), shown.text)
 
 
 def _crash(case: _Case, problem: Problem) -> Outcome:
@@ -233,7 +232,7 @@ def _crash(case: _Case, problem: Problem) -> Outcome:
     shown, status = case.shown(), case.response.status
     if case.found.is_well is False:
         return without_database(status, shown.text)
-    message = f"{shown.says(status, problem)}; the server is well otherwise"
+    message = f"{says(shown, status, problem)}; the server is well otherwise"
     if case.spec.repeat == "unsafe":
         return Uncertain(Reason("ServerError", f"{message}. It may have run.", _SEE_LOG, status))
     return Deferred(
@@ -244,25 +243,25 @@ def _crash(case: _Case, problem: Problem) -> Outcome:
 def _client_error(case: _Case, shown: Shown) -> Outcome:
     status, problems = case.response.status, case.answer.problems
     first = problems[0] if problems else None
-    says = shown.says(status, first)
+    told = says(shown, status, first)
     match status:
         case 401 if _is_of_operation(first):
             cure = "A domain admin may touch his own domain alone. Let an admin's target do it, or correct the domain."
-            return Rejected(Reason("CommandForbidden", says, cure, status), shown.text)
+            return Rejected(Reason("CommandForbidden", told, cure, status), shown.text)
         case 401 | 403:
-            return Denied(Reason("LoginRefused", says, _CHECK_LOGIN, status), shown.text)
+            return Denied(Reason("LoginRefused", told, _CHECK_LOGIN, status), shown.text)
         case 400 if first is not None:
             return _refused(case, shown, first)
         case 404:
-            return Denied(Reason("WrongUrl", says, CHECK_HOST, status), shown.text)
+            return Denied(Reason("WrongUrl", told, CHECK_HOST, status), shown.text)
         case 405 | 406 | 415:
             cure = f"Something before the server changes requests, or this is not its API. {CHECK_URL}"
-            return Denied(Reason("NotTheApi", says, cure, status), shown.text)
+            return Denied(Reason("NotTheApi", told, cure, status), shown.text)
         case 413:
             cure = "The job is too large for the server, or for a proxy before it: send less, or raise their limit."
-            return Rejected(Reason("Refused", says, cure, status), shown.text)
+            return Rejected(Reason("Refused", told, cure, status), shown.text)
         case _:
-            return Rejected(Reason("Refused", says, "Correct the arguments.", status), shown.text)
+            return Rejected(Reason("Refused", told, "Correct the arguments.", status), shown.text)
 
 
 def _is_of_operation(problem: Problem | None) -> bool:
@@ -272,11 +271,11 @@ def _is_of_operation(problem: Problem | None) -> bool:
 
 def _server_error(case: _Case, shown: Shown, now_s: float) -> Outcome:
     status, problems = case.response.status, case.answer.problems
-    says = shown.says(status, problems[0] if problems else None)
+    told = says(shown, status, problems[0] if problems else None)
     if status == 504:
         cure = "Give the proxy in front of MongooseIM a longer time-out than restbroker's."
-        return Uncertain(Reason("GatewayTimeout", f"{says} It may have run.", cure, status))
-    reason = Reason("ServerError", says, _SEE_LOG, status)
+        return Uncertain(Reason("GatewayTimeout", f"{told} It may have run.", cure, status))
+    reason = Reason("ServerError", told, _SEE_LOG, status)
     if status == 500 and case.found.is_well is False:
         return Deferred(reason, counts=False, pause_target=True, text=shown.text)
     if status == 500:

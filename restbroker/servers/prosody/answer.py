@@ -13,11 +13,9 @@ import attrs
 
 from restbroker.job import hiding
 from restbroker.job.json_types import Json
+from restbroker.servers.api.shown import WORDS_LIMIT, Shown, show
 from restbroker.transport.message import Response
 
-WORDS_LIMIT: Final = 300
-_TEXT_LIMIT: Final = 16_384
-"""Of what is read for people: more of a hostile answer would hold up all targets."""
 _HEAD_LIMIT: Final = 4096
 """Of a page; Prosody's own, with its style, has 1 KiB."""
 # Prosody's pages say what is wrong in their last paragraph, and the name of the status in the heading.
@@ -29,16 +27,16 @@ _TAG: Final = re.compile(r"<[^>]*>")
 
 @attrs.frozen
 class Answer:
-    """`text`: the body, masked and cut. `words`: what it says to people. `unmasked`: the same for a judge alone."""
+    """`shown`: what people may see. `words`: what it says to them. `unmasked`: the same for a judge alone."""
 
-    text: str
+    shown: Shown
     words: str
     unmasked: str = attrs.field(repr=False)
-    _hide: hiding.Hide = attrs.field(repr=False)
 
-    def hide(self, text: str) -> str:
-        """A part of the answer as people may see it."""
-        return self._hide(text, WORDS_LIMIT)
+    @property
+    def text(self) -> str:
+        """The body, masked and cut."""
+        return self.shown.text
 
     def says(self, status: int) -> str:
         """A sentence."""
@@ -51,14 +49,10 @@ class Answer:
 
 def read(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Answer:
     """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
-    known = hiding.said(response.said) | hiding.spelled(secrets)
-    raw = response.body[:_TEXT_LIMIT].decode("utf-8", "replace")
-    text = hiding.without(raw, known)
-    if len(response.body) > _TEXT_LIMIT:
-        text = hiding.beginning(text, known)
+    shown = show(response, hiding.spelled(secrets))
+    raw = response.body[: hiding.START_LIMIT].decode("utf-8", "replace")
     unmasked = " ".join(_words(raw).split())[:WORDS_LIMIT]
-    hide = hiding.hiding((), known)
-    return Answer(text, hide(_words(text), WORDS_LIMIT), unmasked, hide)
+    return Answer(shown, shown.hide(_words(shown.text)), unmasked)
 
 
 def stanza_in(body: Json) -> Mapping[str, Json] | None:
@@ -68,14 +62,13 @@ def stanza_in(body: Json) -> Mapping[str, Json] | None:
     return body if isinstance(body, dict) else None
 
 
-def version_in(body: Json) -> str | None:
-    """The version in Prosody's answer to an iq that asks for it."""
+def version_in(body: Json) -> str:
+    """What Prosody's answer to an iq that asks for its version tells, "" if it tells none."""
     match stanza_in(body):
         case {"version": {"version": str(version)}}:
-            # "0.12.3", "13.0.1", and for nightly builds words behind it.
-            return version.split()[0][:40] if version.strip() else None
+            return version  # "0.12.3", "13.0.1", and for nightly builds words behind it
         case _:
-            return None
+            return ""
 
 
 def _words(text: str) -> str:

@@ -83,7 +83,7 @@ def judge_probe(response: Response) -> Probe:
     body = parsed(response.body)
     match status:
         case 200 if stanza_in(body) is not None:
-            version = answer.hide(version_in(body) or "") or None
+            version = answer.shown.version(version_in(body))
             detail = f"mod_rest answers, of Prosody {version}." if version else "mod_rest answers, and takes the login."
             return Probe(ok=True, denied=False, version=version, detail=detail)
         case 202 | 400 | 422:

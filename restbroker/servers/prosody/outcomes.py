@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.job import hiding, redact
+from restbroker.job import redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
@@ -39,7 +39,6 @@ _CHECK_ADDRESS: Final = "Check the address."
 # Of an iq that nobody answered in time, or that others drove out of Prosody's list (read in its core/moduleapi.lua).
 _NOT_ANSWERED: Final = re.compile("timed out|evicted from iq")
 _LOGIN: Final = re.compile("redential")
-_CONDITION_LIMIT: Final = 60
 
 # By condition: the type that RFC 6120 gives it (8.3.3), for an answer that names none, and what to do.
 _CONDITIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
@@ -78,7 +77,7 @@ def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: fl
         return _success(call, way, spec, response)
     answer = _read(call, spec, response)
     if 300 <= status < 400:
-        where = _location(response) or "elsewhere"
+        where = answer.shown.address() or "elsewhere"
         # Concerns every job of this API: the probe meets the same, and the lane pauses instead of parking them all.
         return _of_all(way.api, Reason("Redirected", f"The server redirects to {where}.", CHECK_URL, status), answer)
     if status in (408, 425, 429, 503):
@@ -131,7 +130,7 @@ def _read(call: Call, spec: CommandSpec, response: Response) -> Answer:
 
 def _failed(answer: Answer, words: str, status: int) -> Rejected:
     """An ad-hoc command that failed, which says so in the note of its result (XEP-0050)."""
-    says = f": {answer.hide(words)}" if words.strip() else "."
+    says = f": {answer.shown.hide(words)}" if words.strip() else "."
     cure = "Correct the form that was sent; check that the accounts exist on the host that it was sent to."
     return Rejected(Reason("CommandFailed", f"The ad-hoc command failed{says}", cure, status), answer.text)
 
@@ -148,12 +147,12 @@ def _stanza_error(stanza: Mapping[str, Json], answer: Answer, status: int, *, as
     error = stanza.get("error")
     told: Mapping[str, Json] = error if isinstance(error, dict) else {}
     given, said = told.get("condition"), told.get("text")
-    condition = given[:_CONDITION_LIMIT] if isinstance(given, str) and given else "undefined-condition"
+    condition = given if isinstance(given, str) and given else "undefined-condition"
     usual, cure = _CONDITIONS.get(condition, ("cancel", _CHECK_ADDRESS))
     kind = told.get("type")
     kind = kind if isinstance(kind, str) and kind in _TYPES else usual
-    words = f": {answer.hide(said)}" if isinstance(said, str) and said else ""
-    message = f"The answer is the error {answer.hide(condition)} (type {kind}){words}"
+    words = f": {answer.shown.hide(said)}" if isinstance(said, str) and said else ""
+    message = f"The answer is the error {answer.shown.hide(condition)} (type {kind}){words}"
     match kind:
         case "wait" if condition == _TIMED_OUT and not asks:
             return Uncertain(Reason("StanzaUnanswered", message, _CHECK_ADDRESS, status))
@@ -223,8 +222,3 @@ def _server_error(call: Call, way: Way, answer: Answer, response: Response, now_
     attempts = BROKEN_ATTEMPTS if status == 500 else None
     wait_s = retry_after_s(response, now_s)
     return Deferred(reason, wait_s, max_attempts=attempts, pause_target=status == 502, text=answer.text)
-
-
-def _location(response: Response) -> str:
-    where = re.sub(r"//[^/]*@", "//", response.headers.get("location", "")).partition("?")[0]
-    return hiding.hiding((), hiding.said(response.said))(where, 300)

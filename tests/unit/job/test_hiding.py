@@ -211,7 +211,7 @@ def test_in_a_header_any_word_is_a_credential(between: str) -> None:
 
 def test_where_a_text_was_cut_words_that_are_shown_anyway_shorten_it_no_further() -> None:
     known = hiding.spelled([hiding.Text("<password>x1</password>", "a-long-word-that-is-shown@example.org")])
-    assert hiding.beginning("no such user, sorry", known) == "no such user, sorry"
+    assert hiding.beginning("no such user, sorry.", known, 19) == "no such user, sorry"
 
 
 def test_of_basic_the_password_is_known_and_not_the_user() -> None:
@@ -312,7 +312,7 @@ def test_a_secret_is_found_in_the_base64_of_json_that_escapes_it(is_ascii: bool)
 
 @given(st.text(st.sampled_from('a%&\\u0041;#xc3\u00c3\u00a4"{}n'), max_size=40), st.text(max_size=3))
 def test_what_is_no_secret_stays_as_it_came_whatever_it_looks_like(text: str, more: str) -> None:
-    assert hiding.taken_out(text + more, hiding.spelled(["sesame-4711"])) == text + more
+    assert hiding.without(text + more, hiding.spelled(["sesame-4711"])) == text + more
 
 
 @rows(
@@ -333,6 +333,12 @@ def test_what_is_no_secret_stays_as_it_came_whatever_it_looks_like(text: str, mo
         ("s\u00e9same-4<...>, s\u00e9same-4&lt;...&gt;", "***<...>, ***&lt;...&gt;"),
         ("(...) same-4711, <...>same-4711", "(...) ***, <...>***"),
         (
+            "s\u00e9same[truncated 4 chars]e-4711, ... (5 more bytes) e-4711",
+            "***[truncated 4 chars]***, ... (5 more bytes) ***",
+        ),
+        ("'...'same-4711", "'...'***"),
+        ("<<115,195,169,115,97,109,101,45,...>> and <<1,...>>", "*** and <<1,...>>"),
+        (
             "s\u00e9sam... and s\u00e9same-47 and the rest... -4711",
             "s\u00e9sam... and s\u00e9same-47 and the rest... -4711",
         ),
@@ -341,6 +347,14 @@ def test_what_is_no_secret_stays_as_it_came_whatever_it_looks_like(text: str, mo
 def test_what_is_left_of_a_secret_that_a_server_cut_is_masked(told: str, shown: str) -> None:
     assert hiding.text(told, ["s\u00e9same-4711"]) == shown
     assert hiding.text(told, ["another-s\u00e9same"]) == told
+
+
+@rows("way", ["as decimal numbers of XML", "percent-encoded three times"])
+def test_of_words_that_are_far_longer_than_what_is_shown_no_escaped_secret_is(way: str) -> None:
+    secret = "s\u00e9same-4711"
+    told = hiding.text(f"no {WAYS[way](secret)} {'x' * 70_000}", [secret])
+    assert told.startswith(f"no {MASK} x")
+    assert len(told) == hiding.EXCERPT_LIMIT
 
 
 def test_beginnings_of_a_secret_without_end_are_soon_looked_through() -> None:
@@ -355,7 +369,7 @@ def test_of_a_text_that_was_cut_no_beginning_of_a_secret_is_left_however_it_is_e
     known = hiding.spelled(["s\u00e9same-4711"])
     text = "." * 1000 + WAYS[way]("s\u00e9same-4711")
     for size in range(1001, len(text)):
-        assert hiding.beginning(hiding.without(text[:size], known), known).strip(".") == ""
+        assert hiding.beginning(text, known, size).strip(".") == ""
 
 
 @rows("form", ["\\u{:04x}", "&#{};", "&amp;#{};", "&amp;amp;amp;#{};", "%252525{:x}", "\\\\\\\\u{:04x}"])
@@ -365,15 +379,21 @@ def test_of_a_long_login_no_beginning_is_left_where_its_escaped_form_was_cut(for
     text = as_numbers(form)(token)
     for size in (*range(1, 60), *range(60, len(text), 97), *range(len(text) - 20, len(text))):
         cut = "z" * (16_384 - size) + text[:size]
-        shown = hiding.beginning(hiding.without(cut, known), known)
+        shown = hiding.beginning(cut + text[size:] + "z", known)
         assert shown.strip("z") == "", size
         assert len(shown) > 2000, size
+
+
+def test_a_cut_text_of_nothing_but_a_secret_leaves_no_beginning_of_the_last_one() -> None:
+    known, told = hiding.spelled(["s\u00e9same-4711"]), as_numbers("&amp;amp;amp;#{};")("s\u00e9same-4711")
+    for size in range(16_384 - len(told), 16_384):
+        assert hiding.beginning(told * 200, known, size).replace(MASK, "") == ""
 
 
 @rows("size", [1024, 16_384])
 def test_where_a_page_or_a_refusal_was_cut_its_beginning_is_left_however_the_login_may_be_escaped(size: int) -> None:
     known = hiding.said([("Authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.e30")])
-    assert hiding.beginning("Bad gateway".ljust(size), known).startswith("Bad gateway ")
+    assert hiding.beginning("Bad gateway".ljust(size + 1), known, size).startswith("Bad gateway ")
 
 
 def test_where_very_many_secrets_are_looked_for_in_very_many_texts_the_last_are_hidden_as_a_whole() -> None:

@@ -8,7 +8,7 @@ import shlex
 import attrs
 
 from restbroker.config.target import Bearer, Issued, Target
-from restbroker.servers.ejabberd.answer import Answer, is_stopped, read, read_location, version_in
+from restbroker.servers.ejabberd.answer import Answer, is_stopped, read, version_in
 from restbroker.servers.findings import Finding, ok
 from restbroker.transport.message import Response
 
@@ -76,7 +76,7 @@ def _not_the_api(target: Target, says: str) -> Entry:
 
 
 def _redirect(target: Target, response: Response) -> Entry:
-    where = read_location(response)
+    where = read(response).shown.address()
     url = where.removesuffix("/").removesuffix("/status")
     cure = f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address behind it."
     message = f"The server at {target.url} redirects to {where or 'nowhere'}."

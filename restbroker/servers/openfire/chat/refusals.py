@@ -11,14 +11,12 @@ import attrs
 
 from restbroker.job import hiding
 from restbroker.job.outcome import Deferred, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.servers.api.shown import show
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import LOGINS
 from restbroker.transport.message import Response
 from restbroker.transport.retry_after import retry_after_s
 
-WORDS_LIMIT: Final = 300
-_TEXT_LIMIT: Final = 16_384
-"""Of what is read for people: more of a hostile answer would hold up all targets."""
 BROKEN_ATTEMPTS: Final = 3
 """So often at most a job is sent to which the server says 500: mostly it means bad input, which lasts."""
 
@@ -87,13 +85,9 @@ class Said:
 
 def said(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Said:
     """The answer as people may see it, with these secrets and the login masked wherever the server echoes them."""
-    known = hiding.said(response.said) | hiding.spelled(secrets) | LOGINS
-    text = hiding.without(response.body[:_TEXT_LIMIT].decode("utf-8", "replace"), known)
-    if len(response.body) > _TEXT_LIMIT:
-        text = hiding.beginning(text, known)
-    kind, words = _words(response, text)
-    shown = hiding.hiding((), known)(": ".join(part for part in (kind, words) if part), WORDS_LIMIT)
-    return Said(text, shown, bool(words))
+    shown = show(response, hiding.spelled(secrets) | LOGINS)
+    kind, words = _words(response, shown.text)
+    return Said(shown.text, shown.hide(": ".join(part for part in (kind, words) if part)), bool(words))
 
 
 def refused_by_all(response: Response, now_s: float, shown: Said, *, may_run_twice: bool) -> Outcome | None:

@@ -12,13 +12,11 @@ from typing import Final
 import attrs
 
 from restbroker.job import hiding
+from restbroker.servers.api.shown import Shown, show
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import LOGINS
 from restbroker.transport.message import Response
 
-WORDS_LIMIT: Final = 300
-_TEXT_LIMIT: Final = 16_384
-"""Of what is read for people: more of a hostile answer would hold up all targets."""
 _HEAD_LIMIT: Final = 4096
 _PARTS: Final = re.compile(r"<(exception|message|resource|ressource)>([^<]*)</")
 _TITLE: Final = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
@@ -28,18 +26,18 @@ _COOKIE: Final = re.compile(r"JSESSIONID=([A-Za-z0-9._!~-]{1,128})(?:;|,|$)")
 
 @attrs.frozen
 class Answer:
-    """`text`: the body, masked and cut. `words`: what it says to people. `exception`: the Java class that the plugin
-    names, "" where it names none, as all that is not the plugin's own.
+    """`shown`: what people may see. `words`: what it says to them. `exception`: the Java class that the plugin names,
+    "" where it names none, as all that is not the plugin's own.
     """
 
-    text: str
+    shown: Shown
     words: str
     exception: str
-    _hide: hiding.Hide = attrs.field(repr=False)
 
-    def hide(self, text: str) -> str:
-        """A part of the answer as people may see it."""
-        return self._hide(text, WORDS_LIMIT)
+    @property
+    def text(self) -> str:
+        """The body, masked and cut."""
+        return self.shown.text
 
     def says(self, status: int) -> str:
         """A sentence."""
@@ -50,17 +48,13 @@ class Answer:
 
 def read(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Answer:
     """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
-    known = hiding.said(response.said) | hiding.spelled(secrets) | LOGINS
-    raw = response.body[:_TEXT_LIMIT].decode("utf-8", "replace")
-    text = hiding.without(raw, known)
-    if len(response.body) > _TEXT_LIMIT:
-        text = hiding.beginning(text, known)
-    hide = hiding.hiding((), known)
-    parts = _error(response, text)
+    shown = show(response, hiding.spelled(secrets) | LOGINS)
+    parts = _error(response, shown.text)
     said = ", ".join(parts[name] for name in ("exception", "message", "resource") if parts.get(name))
     # It decides the job's fate, which no secret that looks like it may change.
+    raw = response.body[: hiding.START_LIMIT].decode("utf-8", "replace")
     exception = _error(response, raw).get("exception", "")
-    return Answer(text, hide(said or _page(text), WORDS_LIMIT), exception, hide)
+    return Answer(shown, shown.hide(said or _page(shown.text)), exception)
 
 
 def session_in(response: Response) -> str | None:
@@ -68,12 +62,6 @@ def session_in(response: Response) -> str | None:
     cookies = response.headers.get("set-cookie")
     found = None if cookies is None else _COOKIE.search(cookies)
     return found[1] if found else None
-
-
-def location(response: Response) -> str:
-    """Where a redirect leads, without a login and a query; "" if it does not say."""
-    where = re.sub(r"//[^/]*@", "//", response.headers.get("location", "")).partition("?")[0]
-    return hiding.hiding((), hiding.said(response.said))(where, WORDS_LIMIT)
 
 
 def _error(response: Response, text: str) -> dict[str, str]:

@@ -72,7 +72,7 @@ def judge_health(response: Response) -> Health:
         case 403:
             return _denied("PluginDisabled", f"The plugin is switched off ({says}).", CHECK_ENABLED)
         case _ if 300 <= status < 400:
-            probe = Probe(ok=False, denied=False, version=None, detail=redirects(response), cure=BARRED)
+            probe = Probe(ok=False, denied=False, version=None, detail=redirects(answer), cure=BARRED)
             return Health(probe, "Redirected")
         case _ if status < 500:
             return _denied("NotTheApi", f"This is not the REST API plugin ({says}).", CHECK_URL)

@@ -21,7 +21,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import normal, without_logins
-from restbroker.servers.openfire.rest.answer import Answer, location, read
+from restbroker.servers.openfire.rest.answer import Answer, read
 from restbroker.servers.openfire.rest.options import BASE
 from restbroker.servers.openfire.rest.ways import BULK, CREATES, NEW_NAME, REMOVES, Way
 from restbroker.transport.message import Response
@@ -97,14 +97,14 @@ def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: fl
     return Rejected(Reason("OddAnswer", f"The server answered with status {status}.", CHECK_URL, status), answer.text)
 
 
-def redirects(response: Response) -> str:
+def redirects(answer: Answer) -> str:
     """What a redirect means, as a sentence."""
-    where = location(response) or "elsewhere"
+    where = answer.shown.address() or "elsewhere"
     return f"The server redirects to {where}: the plugin is not there yet, or barred."
 
 
 def _redirected(response: Response, answer: Answer) -> Outcome:
-    reason = Reason("Redirected", redirects(response), BARRED, response.status)
+    reason = Reason("Redirected", redirects(answer), BARRED, response.status)
     return Deferred(reason, max_attempts=REDIRECTED_ATTEMPTS, text=answer.text)
 
 
@@ -154,7 +154,7 @@ def _bulk(case: _Case, text: str, body: dict[str, Json]) -> Outcome:
         return Delivered(text, body, case.response.status, note=f"partly done: {count}")
     answer = case.read()
     shown = "; ".join(f"{one.get('roomName')}: {one.get('message')}" for one in failed if isinstance(one, dict))
-    reason = Reason("CommandFailed", f"{count}: {answer.hide(shown)}", _CHECK_ARGUMENTS, case.response.status)
+    reason = Reason("CommandFailed", f"{count}: {answer.shown.hide(shown)}", _CHECK_ARGUMENTS, case.response.status)
     return Rejected(reason, answer.text)
 
 
@@ -180,7 +180,7 @@ def _legacy(case: _Case, text: str) -> Outcome:
         return case.done_before()
     codes = {"UserAlreadyExistsException": "AlreadyExists", "UserNotFoundException": "NotFound"}
     code = codes.get(error, "CommandFailed")
-    message = f"The user service says: {answer.hide(error)}"
+    message = f"The user service says: {answer.words}"
     return Rejected(Reason(code, message, _LEGACY_CURES.get(error, _CHECK_ARGUMENTS), 200), answer.text)
 
 

@@ -3,7 +3,8 @@
 import time
 from itertools import product
 
-from restbroker.servers.ejabberd.answer import TEXT_LIMIT, read
+from restbroker.job.hiding import START_LIMIT
+from restbroker.servers.ejabberd.answer import read
 from restbroker.transport.message import Response
 
 SECRET = "n0-part-of-this"
@@ -22,7 +23,7 @@ def test_however_large_and_odd_a_refusal_is_it_is_read_at_once() -> None:
 
 
 def test_no_beginning_of_a_secret_is_left_where_a_long_refusal_is_cut() -> None:
-    for before in range(TEXT_LIMIT - len(SECRET), TEXT_LIMIT):
+    for before in range(START_LIMIT - len(SECRET), START_LIMIT):
         response = Response(400, {}, b"x" * before + SECRET.encode() + b"y" * 100, 0.0)
         assert "n" not in read(response, [SECRET]).text, before
 
@@ -30,7 +31,7 @@ def test_no_beginning_of_a_secret_is_left_where_a_long_refusal_is_cut() -> None:
 def test_no_part_of_the_login_is_left_where_a_long_refusal_or_the_head_of_a_page_is_cut() -> None:
     said = (("Authorization", "Bearer c4n4ry-s3cr3t"),)
     for shift in range(1, 12):
-        long = b" " * (TEXT_LIMIT - shift) + b"c4n4ry-s3cr3t" + b" " * TEXT_LIMIT + b"c4n4ry-s3cr3t"
+        long = b" " * (START_LIMIT - shift) + b"c4n4ry-s3cr3t" + b" " * START_LIMIT + b"c4n4ry-s3cr3t"
         answer = read(Response(400, {}, b'"%b"' % long, 0.0, said=said))
         page = read(Response(502, {}, (b"<i>" * 330).ljust(1024 - shift) + b"c4n4ry-s3cr3t and more", 0.0, said=said))
         assert "c4" not in f"{answer.text} {answer.body} {answer.words} {page.words}", shift

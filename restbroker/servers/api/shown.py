@@ -1,0 +1,52 @@
+"""What people may see of a server's answer. The judges, probes and checks of all kinds have it from here.
+
+Always holds: whatever is cut, searched or taken apart for people had its secrets masked before, as a whole.
+"""
+
+import re
+from typing import Final
+
+import attrs
+
+from restbroker.job import hiding
+from restbroker.transport.message import Response
+
+WORDS_LIMIT: Final = 300
+_LOGIN: Final = re.compile("//[^/]*@")
+_VERSION_LIMIT: Final = 40
+
+
+@attrs.frozen
+class Shown:
+    """`text`: the body, masked and cut."""
+
+    text: str
+    _location: str = attrs.field(repr=False)
+    _known: hiding.Spelled = attrs.field(repr=False)
+    _hide: hiding.Hide = attrs.field(repr=False)
+
+    def beginning(self, words: str) -> str:
+        """A part of the answer as it came, masked and cut as the body is."""
+        return hiding.beginning(words, self._known)
+
+    def hide(self, words: str) -> str:
+        """A part of the answer, on one line, masked and cut."""
+        return self._hide(words, WORDS_LIMIT)
+
+    def version(self, words: str) -> str | None:
+        """The first word of what tells a version; None where there is none."""
+        return (self.hide(words).split() or [""])[0][:_VERSION_LIMIT] or None
+
+    def address(self) -> str:
+        """Where a redirect leads, without a login and a query; "" if it does not say."""
+        where = self._hide(self._location, len(self._location))
+        return self.hide(_LOGIN.sub("//", where).partition("?")[0])
+
+
+def show(response: Response, known: hiding.Spelled) -> Shown:
+    """The answer without what is known, and without the login that its request carried."""
+    known |= hiding.said(response.said)
+    # A character has four bytes at most, and one more character tells that there are more.
+    body = response.body[: 4 * (hiding.START_LIMIT + 1)].decode("utf-8", "replace")
+    location = response.headers.get("location", "")
+    return Shown(hiding.beginning(body, known), location, known, hiding.hiding((), known))
