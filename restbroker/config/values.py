@@ -16,8 +16,8 @@ from restbroker.job.names import is_secret
 DAY_S = 86_400.0
 _LOGIN = re.compile(r"""(?::/{1,2}+|(?:^|["'(/])(?=[^"'(/:]*+:(?!/)))(.*)""")
 """From where in a word, up to its last `@`, a login begins: behind a scheme, or with the user's name before a colon."""
-_WITH_BLANKS = re.compile(r"(?::/{1,2}+|(?:^|/)(?=[^\s\"'(/:]*:[^\s/]))(.*\s.*)(?=@)", re.DOTALL)
-"""The same in a whole value: a password may have blanks."""
+_BEGINNING = re.compile(r":/{1,2}+|(?:^|/)(?=[^\s\"'(/:]*+:[^\s/])")
+"""The same of a whole value, in which a password may have blanks."""
 _QUERY = re.compile(r"([?&;]([^\s=?&;#]{1,64})=)([^&#]+)")
 """A part of an address' query, and its name."""
 _NO_LOGIN = re.compile(r"…|(?:USER)?:PASSWORD|[^:]*:\{[^{}]*\}|(?:mailto|xmpp|sips?|acct):[^:]*")
@@ -87,7 +87,10 @@ def without_logins(value: str) -> str:
     To be asked before a text is cut, since the `@` tells where a login ends.
     """
     if "@" in value:
-        value = _WITH_BLANKS.sub(lambda login: login[0].removesuffix(login[1]) + "***", value)
+        end = value.rindex("@")
+        login = _BEGINNING.search(value, 0, end)
+        if login is not None and re.search(r"\s", value[login.end() : end]):
+            value = f"{value[: login.end()]}***{value[end:]}"
     return words_without_logins(_QUERY.sub(_without_secret, value) if "=" in value else value)
 
 

@@ -210,6 +210,11 @@ def test_the_address_of_a_user_is_no_login(address: str) -> None:
     assert without_logins(address) == address
 
 
+def test_a_long_value_is_masked_in_a_time_that_grows_with_its_length(tmp_path: Path) -> None:
+    for long in ("@" + "/ a:b://" * 50_000, "/a:" * 50_000 + " @h", "?password=" * 50_000 + "@", "a=b&c " * 50_000):
+        assert isinstance(outcome({"LogLevel": long}, tmp_path), str)
+
+
 @pytest.mark.parametrize("key", ["RedisMaster", "RedisNamespace", "StatsBind", "RestQueue", "JabberDomain"])
 def test_what_commands_and_the_log_show_is_no_address_with_a_login(tmp_path: Path, key: str) -> None:
     for login in ("http://admin:hunt3r@h/", "http://admin:of hunt3r@h/", "redis://h/0?password=hunt3r"):
