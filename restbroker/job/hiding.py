@@ -1,9 +1,9 @@
 """Takes secrets that are known out of texts, in whichever spelling servers echo them.
 
 Called by connectors and the broker for messages and excerpts, by `job.redact` and `job.display` for jobs. Always
-holds: no secret of six characters or more leaves here (plain, in base64, escaped as URLs, JSON, XML and bytes are), nor
-six characters of one that a server cut (before or behind `...`), nor six characters in a row of a text that names a
-secret; and no text that is hidden for people can start a new line in a log.
+holds: no secret of six characters or more leaves here in a form that SECURITY.md lists (plain, in base64, escaped, in
+part at the mark of a cut), nor six characters in a row of a text that names a secret; what is cut was masked before;
+and no text that is hidden for people can start a new line in a log.
 """
 
 import re
@@ -190,10 +190,9 @@ def _beginning(text: str, hidden: _Sought, limit: int) -> str:
     if len(text) <= limit:
         return masked
     longest = len(hidden.spellings[0][0]) if hidden.spellings else 0
-    # So many characters may stand for one (`&amp;amp;amp;#101;`). Half of a refusal, and some of a page's head, is left
-    # for what its server says; a secret that is long, as a ticket, has few characters that anybody escapes.
-    each, most = (20, _LONGEST_ESCAPED) if limit > _CUT else (8, _CUT)
-    return masked[: max(0, len(masked) - max(longest, min(each * longest, most)))]
+    # So many characters may stand for one (`&amp;amp;amp;#101;`). Half of a refusal is left for what its server says; a
+    # secret that is long, as a ticket, has few characters that anybody escapes.
+    return masked[: max(0, len(masked) - max(longest, min(20 * longest, _LONGEST_ESCAPED)))]
 
 
 def _without(line: str, hidden: _Sought, rounds: int) -> str:

@@ -20,6 +20,8 @@ from html import escape
 from typing import TypeAlias
 from urllib.parse import quote, quote_plus
 
+from restbroker.job import escapes
+
 SHORTEST_ANYWHERE = 6
 _SHORTEST_BASE64 = 4
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -55,6 +57,10 @@ def spellings(secret: str) -> Iterator[Spelling]:
         yield spelling, whole.format(re.escape(spelling))
     for number in _numbers(secret):
         yield number, rf"(?<![\w.]){re.escape(number)}(?!\w)"
+    # What looks like an escape in it is read as one beside the escapes around it, or by the server.
+    for read in {*escapes.forms(secret)} - {secret}:
+        if read.strip():
+            yield read, ("{}" if len(read) >= SHORTEST_ANYWHERE else _WORD).format(re.escape(read))
     forms = {" ".join(secret.split())} - {secret, ""}
     if not secret.isascii():
         forms |= _forms(secret)

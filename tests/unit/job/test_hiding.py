@@ -292,6 +292,12 @@ def test_a_secret_is_found_however_it_is_escaped(secret: str, way: str, form: Li
     assert told == f"no, {MASK} is wrong"
 
 
+@rows("secret", ["+_(=='\\5%b14?9", "\\\\@1YX._0f$'+1%Y9:!\"(?.@", "/ %13X/2~#c;f*)="])
+def test_a_secret_with_what_looks_like_an_escape_is_found_among_escapes(secret: str) -> None:
+    for told in (escape(escape(secret)), quote(escape(escape(secret))), json.dumps(secret.replace("/", "\\/"))[1:-1]):
+        assert hiding.text(f"no, {told} is wrong", [secret]) == f"no, {MASK} is wrong"
+
+
 @rows("repeated", ["NFC", "NFD"])
 @rows("way", [str, quote, escape, ascii, in_base64("utf-8", "NFD"), in_base64("latin-1", "NFC")])
 def test_a_secret_is_found_in_other_code_points(repeated: Literal["NFC", "NFD"], way: Callable[[str], str]) -> None:
@@ -390,10 +396,9 @@ def test_a_cut_text_of_nothing_but_a_secret_leaves_no_beginning_of_the_last_one(
         assert hiding.beginning(told * 200, known, size).replace(MASK, "") == ""
 
 
-@rows("size", [1024, 16_384])
-def test_where_a_page_or_a_refusal_was_cut_its_beginning_is_left_however_the_login_may_be_escaped(size: int) -> None:
+def test_where_a_refusal_was_cut_its_beginning_is_left_however_the_login_may_be_escaped() -> None:
     known = hiding.said([("Authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.e30")])
-    assert hiding.beginning("Bad gateway".ljust(size + 1), known, size).startswith("Bad gateway ")
+    assert hiding.beginning("Bad gateway".ljust(20_000), known).startswith("Bad gateway ")
 
 
 def test_where_very_many_secrets_are_looked_for_in_very_many_texts_the_last_are_hidden_as_a_whole() -> None:
