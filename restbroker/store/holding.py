@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store.client import Client
-from restbroker.store.replies import integer, items, pair, raw, text
+from restbroker.store.replies import integer, items, pair, text
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES, is_ticket
 
 _KNOWN: Final = frozenset({"last", "hwm"})
@@ -53,7 +53,7 @@ def listed(client: Client, identity: str) -> Listed:
     key = client.keys.in_progress(identity)
     found, numbers = client.commands([("HKEYS", key), ("HMGET", key, "last", "hwm")])
     names = [text(field) for field in items(found)]
-    last, hwm = (0 if number is None else int(raw(number)) for number in pair(numbers))
+    last, hwm = map(integer, pair(numbers))
     tickets = tuple(name for name in names if is_ticket(name))
     return Listed(last, hwm, tickets, tuple(sorted(set(names) - set(tickets) - _KNOWN)))
 

@@ -39,7 +39,7 @@ def hold(client: Client, group: str, holder: str, lease_ms: int, names: Sequence
     if not names:
         return {}
     replies = items(client.run("lease", [client.keys.sse(group)], [holder, max(1, lease_ms), *names]), len(names))
-    return {name: _lease(integer(reply)) for name, reply in zip(names, replies, strict=True)}
+    return {name: _lease(integer(reply)) for name, reply in zip(names, replies, strict=False)}
 
 
 def end(client: Client, group: str, holder: str, names: Sequence[str]) -> int:

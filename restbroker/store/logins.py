@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.replies import integer, items, text
+from restbroker.store.replies import integer, items, text, unexpected
 
 
 @attrs.frozen
@@ -103,8 +103,8 @@ def take(client: Client, target: str, user: str, turn: Turn, *, stale: str = "",
             return Yours(text(ends))
         case [b"BUSY", left_ms]:
             return Busy(integer(left_ms))
-        case _:
-            raise ValueError("the script login_take answered something else")
+        case other:
+            raise unexpected("what login_take answers", other)
 
 
 def put(client: Client, target: str, user: str, holder: str, stream: str) -> bool:
@@ -131,8 +131,8 @@ def off(client: Client, target: str, user: str, turn: Turn, how: How) -> Ending:
             return Off()
         case [b"NONE"]:
             return None
-        case _:
-            raise ValueError("the script login_off answered something else")
+        case other:
+            raise unexpected("what login_off answers", other)
 
 
 def ask(client: Client, target: str, user: str, claim: str) -> Claimed:
@@ -151,8 +151,8 @@ def ask(client: Client, target: str, user: str, claim: str) -> Claimed:
             return Yours()
         case [b"BUSY", left_ms]:
             return Busy(integer(left_ms))
-        case _:
-            raise ValueError("the script login_ask answered something else")
+        case other:
+            raise unexpected("what login_ask answers", other)
 
 
 def end(client: Client, target: str, user: str, what: On | Asks) -> bool:

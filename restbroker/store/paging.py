@@ -15,7 +15,7 @@ import attrs
 from restbroker.errors import UsageError
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
-from restbroker.store.replies import integer, items, pair, raw, text
+from restbroker.store.replies import integer, items, members, pair, text
 from restbroker.store.tickets import MAX_BYTES
 
 Member: TypeAlias = tuple[bytes, float]
@@ -86,9 +86,8 @@ def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, 
     order = "down" if newest_first else "up"
     reply = client.run("page", [client.keys.sorted_set(zset)], [order, *place, limit, MAX_BYTES])
     size, passed, *flat = items(reply, 2)
-    members = tuple((raw(one), float(raw(score))) for one, score in zip(flat[::2], flat[1::2], strict=True))
     start = None if after is None else attrs.evolve(after, passed=integer(passed))
-    return Piece(members, integer(size), start)
+    return Piece(tuple(members(flat)), integer(size), start)
 
 
 def counts(client: Client, zset: SortedSet, ranges: Sequence[tuple[float, float]]) -> list[int]:
@@ -110,8 +109,7 @@ def containing(client: Client, zset: SortedSet, word: str) -> Iterator[Sequence[
     key, cursor = client.keys.sorted_set(zset), "0"
     while True:
         position, found = pair(client.run("find", [key], [cursor, word, MAX_BYTES]))
-        flat = [raw(part) for part in items(found)]
-        yield [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
+        yield members(found)
         cursor = text(position)
         if cursor == "0":
             return

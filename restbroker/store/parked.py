@@ -49,7 +49,7 @@ def missing(client: Client, copies: Sequence[Copy]) -> list[Copy]:
         return []
     dead = client.keys.sorted_set("dead")
     scores = items(client.command("ZMSCORE", dead, *(copy.payload for copy in copies)), len(copies))
-    return [copy for copy, score in zip(copies, scores, strict=True) if score is None]
+    return [copy for copy, score in zip(copies, scores, strict=False) if score is None]
 
 
 def restore(client: Client, copy: Copy) -> bool:

@@ -26,7 +26,7 @@ def integer(reply: Reply) -> int:
         case bytes() if len(reply) <= _LONGEST_NUMBER and reply.removeprefix(b"-").isdigit():
             return int(reply)
         case _:
-            raise _unexpected("a number", reply)
+            raise unexpected("a number", reply)
 
 
 def text(reply: Reply) -> str:
@@ -38,14 +38,30 @@ def raw(reply: Reply) -> bytes:
     """Bytes, unchanged."""
     if isinstance(reply, bytes):
         return reply
-    raise _unexpected("bytes", reply)
+    raise unexpected("bytes", reply)
 
 
 def items(reply: Reply, least: int = 0) -> list[Reply]:
     """A list of so many at least."""
     if isinstance(reply, list) and len(reply) >= least:
         return reply
-    raise _unexpected(f"a list of {least} or more" if least else "a list", reply)
+    raise unexpected(f"a list of {least} or more" if least else "a list", reply)
+
+
+def number(reply: Reply) -> float:
+    """A score, as Redis writes it; it may be infinite."""
+    try:
+        return float(raw(reply))
+    except ValueError:
+        raise unexpected("a number", reply) from None
+
+
+def members(reply: Reply) -> list[tuple[bytes, float]]:
+    """Members of a sorted set, each with its score behind it."""
+    flat = items(reply)
+    if len(flat) % 2:
+        raise unexpected("members and scores", reply)
+    return [(raw(member), number(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
 
 
 def pair(reply: Reply) -> tuple[Reply, Reply]:
@@ -54,7 +70,7 @@ def pair(reply: Reply) -> tuple[Reply, Reply]:
         case [first, second]:
             return first, second
         case _:
-            raise _unexpected("a list of 2", reply)
+            raise unexpected("a list of 2", reply)
 
 
 def microseconds(reply: Reply) -> int:
@@ -72,7 +88,7 @@ def mapping(reply: Reply) -> Mapping[str, bytes]:
     """Fields and values, as RESP2 lists them."""
     flat = items(reply)
     if len(flat) % 2:
-        raise _unexpected("fields and values", reply)
+        raise unexpected("fields and values", reply)
     return {text(field): raw(value) for field, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
@@ -86,7 +102,8 @@ def as_fields(values: Mapping[str, Argument]) -> Sequence[Argument]:
     return [part for pair in values.items() for part in pair]
 
 
-def _unexpected(wanted: str, reply: Reply) -> StoreRefused:
+def unexpected(wanted: str, reply: Reply) -> StoreRefused:
+    """What to raise of an answer that is not what was wanted."""
     found = f"a list of {len(reply)}" if isinstance(reply, list) else type(reply).__name__
     return StoreRefused(
         f"Redis answered {found} where {wanted} was expected.",

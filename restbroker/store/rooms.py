@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.store.client import Client
 from restbroker.store.logins import Busy, Turn, Yours
-from restbroker.store.replies import Argument, integer, items
+from restbroker.store.replies import Argument, integer, items, unexpected
 
 KEPT_MS: Final = 7 * 24 * 3_600_000
 MOST_USERS: Final = 10_000
@@ -54,8 +54,8 @@ def take(client: Client, target: str, stay: Stay, turn: Turn, need: Need) -> Sta
             return Yours()
         case [b"BUSY", left_ms]:
             return Busy(integer(left_ms))
-        case _:
-            raise ValueError("the script room_take answered something else")
+        case other:
+            raise unexpected("what room_take answers", other)
 
 
 def put(client: Client, target: str, stay: Stay, holder: str, state: State) -> bool:

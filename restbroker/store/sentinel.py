@@ -4,6 +4,7 @@ Always holds: sentinels are asked in their order until one of them leads to a se
 one that was cut off still names the old one; and a sentinel sees no password but its own.
 """
 
+import re
 from collections.abc import Sequence
 
 import attrs
@@ -16,6 +17,7 @@ from restbroker.store.settings import Endpoint, StoreSettings, endpoint_of
 SENTINEL_TIMEOUT_S = 0.5
 """For connecting to a sentinel, and for its answer: those of a lost machine must not hold up the others'."""
 _LOOK_TIMEOUT_S = 1.0
+_PORTS = 65_536
 
 
 @attrs.frozen
@@ -88,7 +90,7 @@ class Sentinels:
         except (OSError, ErrorReply) as error:
             return briefly(error, self._asking.password)
         match answer:
-            case [bytes() as host, bytes() as port] if port.isdigit():
+            case [bytes() as host, bytes() as port] if _is_port(port):
                 return Place(host.decode("ascii", "backslashreplace"), int(port))
             case None:
                 return "knows no master of this name"
@@ -116,6 +118,10 @@ def open_sentinels(settings: StoreSettings) -> Sentinels | None:
         connect_timeout_s=SENTINEL_TIMEOUT_S,
     )
     return Sentinels(settings.master, [Place(*place) for place in settings.sentinels], asking, joining)
+
+
+def _is_port(written: bytes) -> bool:
+    return re.fullmatch(rb"[0-9]{1,5}", written) is not None and int(written) < _PORTS
 
 
 def _join(endpoint: Endpoint, place: Place) -> Steps[Link | str]:

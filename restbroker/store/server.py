@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
-from restbroker.store.replies import mapping, microseconds, text
+from restbroker.store.replies import integer, mapping, microseconds, text
 
 OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)
@@ -66,15 +66,15 @@ def server(client: Client) -> ServerFacts:
         version=version,
         is_valkey=is_valkey,
         time_s=time_s(client),
-        maxmemory_bytes=int(fields.get("maxmemory", "0")),
-        used_memory_bytes=int(fields.get("used_memory", "0")) - int(fields.get("mem_not_counted_for_evict", "0")),
+        maxmemory_bytes=_number(fields, "maxmemory"),
+        used_memory_bytes=_number(fields, "used_memory") - _number(fields, "mem_not_counted_for_evict"),
         policy=fields.get("maxmemory_policy", ""),
         aof_enabled=fields.get("aof_enabled") == "1",
         appendfsync=setting(client, "appendfsync"),
         cluster_enabled=fields.get("cluster_enabled") == "1",
         save=setting(client, "save"),
         disk_ok="err" not in (fields.get("rdb_last_bgsave_status"), fields.get("aof_last_write_status")),
-        total_memory_bytes=int(fields.get("total_system_memory", "0")),
+        total_memory_bytes=_number(fields, "total_system_memory"),
         databases=_databases(fields),
     )
 
@@ -108,7 +108,7 @@ def _version(fields: Mapping[str, str]) -> tuple[str, bool]:
 
 
 def _supported(version: str, *, is_valkey: bool) -> bool:
-    parts = [int(part) for part in version.split(".")[:2] if part.isdigit()]
+    parts = [int(part) for part in version.split(".")[:2] if re.fullmatch(r"[0-9]{1,6}", part)]
     return tuple(parts) >= (OLDEST_VALKEY if is_valkey else OLDEST_REDIS)
 
 
@@ -122,7 +122,11 @@ def setting(client: Client, name: str) -> str | None:
         value = mapping(client.command("CONFIG", "GET", name)).get(name)
     except StoreRefused:
         return None
-    return None if value is None else value.decode()
+    return None if value is None else text(value)
+
+
+def _number(fields: Mapping[str, str], name: str) -> int:
+    return integer(fields.get(name, "0").encode())
 
 
 def _databases(fields: Mapping[str, str]) -> Mapping[int, int]:

@@ -12,7 +12,7 @@ import attrs
 from restbroker.store.client import Client
 from restbroker.store.codes import Code, as_code
 from restbroker.store.keys import SortedSet
-from restbroker.store.replies import Argument, as_score, integer, items, raw
+from restbroker.store.replies import Argument, as_score, integer, items, members
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
 
 
@@ -81,10 +81,8 @@ def due(client: Client, zset: Literal["retry", "schedule"], limit: int, after: P
     """Up to `limit` members that are due, behind those that were passed over; fewer where they are large."""
     key = client.keys.sorted_set(zset)
     place: list[Argument] = [limit, repr(after.score), after.ties, MAX_BYTES]
-    seconds, micros, listed, more = items(client.run("due", [key], place), 4)
-    flat = [raw(part) for part in items(listed)]
-    members = [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
-    return Due(integer(seconds) + integer(micros) / 1e6, members, more == 1)
+    seconds, micros, listed, more = items(client.run("due", [key], place), 4)[:4]
+    return Due(integer(seconds) + integer(micros) / 1e6, members(listed), more == 1)
 
 
 def listed(client: Client, zset: SortedSet, skip: int, limit: int, *, newest_first: bool) -> list[tuple[bytes, float]]:
@@ -93,9 +91,7 @@ def listed(client: Client, zset: SortedSet, skip: int, limit: int, *, newest_fir
     Fewer where they are large, none at the end.
     """
     order = "down" if newest_first else "up"
-    reply = client.run("listed", [client.keys.sorted_set(zset)], [order, skip, limit, MAX_BYTES])
-    flat = [raw(part) for part in items(reply)]
-    return [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
+    return members(client.run("listed", [client.keys.sorted_set(zset)], [order, skip, limit, MAX_BYTES]))
 
 
 def size(client: Client, zset: SortedSet) -> int:

@@ -77,7 +77,7 @@ class Settling:
         for (_, places), reply in zip(self._batches, replies, strict=True):
             if isinstance(reply, StoreRefused):
                 raise reply
-            for place, code in zip(places, map(as_code, items(reply)), strict=True):
+            for place, code in zip(places, map(as_code, items(reply, len(places))), strict=False):
                 self._codes[place] = code
         return self._codes
 

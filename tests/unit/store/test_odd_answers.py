@@ -1,0 +1,129 @@
+"""What the store's reading functions make of a Redis, proxy or fork that answers something else than was asked for."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import cycle
+from typing import Any, Final, cast
+
+import attrs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from restbroker.errors import StoreRefused
+from restbroker.job.settlement import Fingerprint
+from restbroker.store import (
+    audit,
+    done,
+    history,
+    holding,
+    key_types,
+    leases,
+    limits,
+    logins,
+    metrics,
+    migration,
+    paging,
+    parked,
+    pauses,
+    processes,
+    queues,
+    registered,
+    rooms,
+    server,
+    sets,
+    sources,
+    stats,
+    survey,
+    tokens,
+)
+from restbroker.store.client import Client
+from restbroker.store.keys import Keys
+from restbroker.store.replies import Reply
+
+_TURN: Final = logins.Turn("holder", 1000)
+READERS: Final[Sequence[Callable[[Client], object]]] = (
+    lambda client: audit.newest(client, 5),
+    lambda client: done.done(client, [Fingerprint("q", "a", 60.0)]),
+    lambda client: history.newest(client, 5),
+    history.extent,
+    lambda client: holding.held(client, "me"),
+    lambda client: key_types.misused(client, ["e"], ["q"]),
+    lambda client: key_types.types(client, ["a"]),
+    lambda client: leases.hold(client, "g", "me", 1000, ["a"]),
+    lambda client: limits.pauses(client, "e"),
+    lambda client: logins.take(client, "e", "ann", _TURN),
+    lambda client: logins.off(client, "e", "ann", _TURN, "off"),
+    lambda client: logins.ask(client, "e", "ann", "claim"),
+    lambda client: logins.noted(client, "e", ["ann"]),
+    lambda client: metrics.read(client, [60, 120]),
+    lambda client: migration.states(client, [("q", "1")]),
+    lambda client: migration.in_progress(client, "q", "1", 0, 5),
+    lambda client: paging.piece(client, "dead", None, 5, newest_first=True),
+    lambda client: paging.piece(client, "dead", paging.Cursor(1.0, 1), 5, newest_first=False),
+    lambda client: paging.counts(client, "dead", [(0.0, 1.0)]),
+    lambda client: next(paging.containing(client, "dead", "word")),
+    lambda client: [copy.at_s for copy in parked.newest(client, 5)],
+    lambda client: parked.missing(client, [parked.Copy("1-1", b"{}")]),
+    pauses.paused_queues,
+    lambda client: pauses.paused_targets(client, ["e"]),
+    processes.at_work,
+    processes.seen,
+    queues.names,
+    queues.unreadable,
+    lambda client: queues.sizes(client, ["q"]),
+    lambda client: queues.listed(client, cast("Any", "q"), 0, 5),
+    registered.live,
+    registered.dying,
+    lambda client: registered.facts(client, "me"),
+    lambda client: rooms.take(client, "e", rooms.Stay("den", "ann", "stream"), _TURN, "look"),
+    server.server,
+    lambda client: sets.due(client, "retry", 5),
+    lambda client: sets.listed(client, "dead", 0, 5, newest_first=True),
+    lambda client: sets.size(client, "dead"),
+    sources.listed,
+    stats.overview,
+    survey.processes,
+    tokens.last_used,
+)
+
+
+@attrs.frozen
+class Odd:
+    """Has the same calls as a client, and these answers to them, again and again."""
+
+    answers: Iterator[Reply]
+    keys: Keys = attrs.field(factory=Keys)
+
+    def command(self, *_arguments: object) -> Reply:
+        return next(self.answers)
+
+    def commands(self, commands: Sequence[object]) -> list[Reply]:
+        return [next(self.answers) for _ in commands]
+
+    def transaction(self, commands: Sequence[object]) -> list[Reply]:
+        return self.commands(commands)
+
+    def run(self, *_call: object) -> Reply:
+        return next(self.answers)
+
+    def run_many(self, _name: object, calls: Sequence[object]) -> list[Reply]:
+        return self.commands(calls)
+
+
+_TEXTS: Final = st.sampled_from(
+    [b"", b"0", b"1-1", b"-1", b"9" * 5000, b"\xb2", b"1.5", b"inf", b"x:y", b"ON", b"BUSY", b"{}"]
+)
+_ANSWERS: Final[st.SearchStrategy[Reply]] = st.recursive(
+    st.none() | st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=20) | _TEXTS,
+    lambda parts: st.lists(parts, max_size=6),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from(READERS), st.lists(_ANSWERS, min_size=1, max_size=6))
+@settings(max_examples=500)
+def test_an_answer_of_any_form_is_read_or_refused_with_what_to_do(
+    read: Callable[[Client], object], answers: list[Reply]
+) -> None:
+    with suppress(StoreRefused):
+        read(cast("Client", Odd(cycle(answers))))
