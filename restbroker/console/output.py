@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from restbroker.errors import OutputLost, RestbrokerError
@@ -49,8 +49,9 @@ def pieces(texts: Iterable[str]) -> None:
 
 
 def say(text: str) -> None:
-    """Tells the person at the terminal something; never part of the data."""
-    _write(sys.stderr, printable(text))
+    """Tells the person at the terminal something; never part of the data. What cannot be told the exit code says."""
+    with suppress(OSError):
+        _write(sys.stderr, printable(text))
 
 
 def say_error(error: RestbrokerError) -> None:

@@ -105,13 +105,14 @@ def test_a_full_disk_behind_stdout_is_told_in_plain_words_and_ends_with_8() -> N
         ("enqueue -", "<&-", 2, "restbroker: standard input cannot be read"),
         ("roster import -", "<&-", 2, "restbroker: Standard input is closed."),
         ("enqueue register user=a host=b password=-", "<&-", 2, "restbroker: Standard input is closed."),
+        ("stats --config nowhere.json", "2>/dev/full", 2, ""),
         ("dead retry --all", "<&-", 2, "There is nobody to ask."),
         ("stats", ">&-", 8, "restbroker: The output cannot be written"),
         ("--help", ">&-", 8, "restbroker: The output cannot be written"),
         ("nonsense", "<&- >&- 2>&-", 2, ""),
     ],
 )
-def test_a_standard_stream_that_is_closed_is_told_in_plain_words(
+def test_a_standard_stream_that_is_of_no_use_is_told_in_plain_words_or_by_the_exit_code(
     place: Path, store: Client, words: str, redirection: str, code: int, told: str
 ) -> None:
     store.command(
