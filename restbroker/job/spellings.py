@@ -57,13 +57,13 @@ def spellings(secret: str) -> Iterator[Spelling]:
         yield spelling, whole.format(re.escape(spelling))
     for number in _numbers(secret):
         yield number, rf"(?<![\w.]){re.escape(number)}(?!\w)"
-    # What looks like an escape in it is read as one beside the escapes around it, or by the server.
-    for read in {*escapes.forms(secret)} - {secret}:
-        if read.strip():
-            yield read, ("{}" if len(read) >= SHORTEST_ANYWHERE else _WORD).format(re.escape(read))
     forms = {" ".join(secret.split())} - {secret, ""}
     if not secret.isascii():
         forms |= _forms(secret)
+    # What looks like an escape in it is read as one beside the escapes around it, or by the server.
+    for read in {read for form in (secret, *forms) for read in escapes.forms(form)} - {secret, *forms}:
+        if read.strip():
+            yield read, ("{}" if len(read) >= SHORTEST_ANYWHERE else _WORD).format(re.escape(read))
     for form in forms:
         yield form, whole.format(re.escape(form))
     # Of a text of JSON, as which it came, too.

@@ -298,6 +298,13 @@ def test_a_secret_with_what_looks_like_an_escape_is_found_among_escapes(secret: 
         assert hiding.text(f"no, {told} is wrong", [secret]) == f"no, {MASK} is wrong"
 
 
+@rows("way", [lambda told: json.dumps(told, ensure_ascii=False)[1:-1], lambda told: escape(escape(told))])
+def test_what_looks_like_an_escape_only_in_other_code_points_is_found_too(way: Callable[[str], str]) -> None:
+    secret = 'z"c\u00f69/0%d\u00e4<b=>'
+    told = way(unicodedata.normalize("NFD", secret))
+    assert hiding.text(f"no, {told} is wrong", [secret]) == f"no, {MASK} is wrong"
+
+
 @rows("repeated", ["NFC", "NFD"])
 @rows("way", [str, quote, escape, ascii, in_base64("utf-8", "NFD"), in_base64("latin-1", "NFC")])
 def test_a_secret_is_found_in_other_code_points(repeated: Literal["NFC", "NFD"], way: Callable[[str], str]) -> None:
