@@ -128,7 +128,8 @@ _BACKOFF_SCHEMA: dict[str, Json] = {
 
 def _read_name(value: Json) -> str:
     text = str(TEXT.read(value))
-    if without_logins(text) != text:
+    # Without a scheme it may be the name of a queue or a namespace: rest:jobs@example.org.
+    if "://" in text and without_logins(text) != text:
         raise BadValue("a name, and no address with a login or a secret in it", value)
     return text
 

@@ -222,3 +222,9 @@ def test_what_commands_and_the_log_show_is_no_address_with_a_login(tmp_path: Pat
         assert isinstance(told, str), login
         assert f"{key}: expected a name, and no address with a login" in told
         assert LOGIN not in told
+
+
+@pytest.mark.parametrize("name", ["rest:jobs@example.org", "a:b@c"])
+def test_a_queue_or_namespace_may_have_a_colon_and_an_at_sign_in_its_name(tmp_path: Path, name: str) -> None:
+    for key in ("RestQueue", "ResponseQueue", "RedisNamespace"):
+        assert not isinstance(outcome({key: name}, tmp_path), str), key
