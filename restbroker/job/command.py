@@ -161,7 +161,8 @@ class Call:
 
     `attempt` counts deliveries from 1; `maybe_run` says that an earlier sending may have been executed.
     `host` is what a missing `host` argument becomes; None leaves it missing. `headers` are passed on as they are.
-    `ok_if_exists`: a create that finds its object counts as done. `jid` is the job's, the same for each attempt.
+    `ok_if_exists`: a create that finds its object counts as done. `identity` names the command to the server, the same
+    for each attempt (`Job.identity`).
     """
 
     command: Command
@@ -171,4 +172,4 @@ class Call:
     timeout_s: float = 10.0
     ok_if_exists: bool = False
     headers: tuple[tuple[str, str], ...] = ()
-    jid: str = ""
+    identity: str = ""

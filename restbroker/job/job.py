@@ -35,6 +35,9 @@ MAY_HAVE_RUN_FIELD = "restbroker_may_have_run"
 """What remains of that count in a parked job: a person who retries it decides, and the count begins anew."""
 EFFECTED_FIELD = "restbroker_effected"
 """A part of what this job asks for was done, and the server said so: it meets that part when it is sent again."""
+REVISION_FIELD = "restbroker_revision"
+"""How often a person made another command of this job, which keeps its jid."""
+_MOST_REVISIONS = 1_000_000
 
 
 @light
@@ -57,6 +60,15 @@ class Job:
     def rule(self) -> retry.RetryRule:
         """What it says about its failures."""
         return retry.read_rule(self.fields)
+
+    @property
+    def identity(self) -> str:
+        """What names the command to a server, the same for each attempt: the jid, and from an edit on its revision too.
+
+        So no server takes the edited command for a repetition of the one that it had before.
+        """
+        times = revision_of(self.fields)
+        return f"{self.jid}-r{times}" if times else self.jid
 
     @property
     def may_have_run(self) -> bool:
@@ -92,6 +104,12 @@ class NotAJob:
 def ran_before(fields: Mapping[str, Json]) -> bool:
     """Whether a payload says that it may have run before the sendings that are counted, or ran in part."""
     return fields.get(MAY_HAVE_RUN_FIELD) is True or fields.get(EFFECTED_FIELD) is True
+
+
+def revision_of(fields: Mapping[str, Json]) -> int:
+    """How often a person made another command of the job; 0: never."""
+    times = fields.get(REVISION_FIELD)
+    return int(min(times, _MOST_REVISIONS)) if isinstance(times, int) and times > 0 else 0
 
 
 def spare_jid(identity: str, ticket: str) -> str:

@@ -59,7 +59,7 @@ async def test_the_job_of_a_page_becomes_the_request_that_it_shows(
         book = logins_of(target, lambda: Connection(open_client(settings)))
         connector = registry.open_connector(target, Ports(lambda _: None, trio.current_time, transport, logins=book))
         endpoint, arguments, _ = job["args"]
-        outcome = await connector.deliver(Call(Command(endpoint, arguments), jid=job["jid"]), Direct(transport))
+        outcome = await connector.deliver(Call(Command(endpoint, arguments), identity=job["jid"]), Direct(transport))
         await transport.aclose()
         if book is not None:
             await book.aclose()

@@ -178,7 +178,7 @@ def calls(asked: Asked) -> Iterator[tuple[str, Call]]:
     command = Command(asked.command, asked.arguments)
     for maybe_run in (False, True):
         for ok in (False, True):
-            call = Call(command, maybe_run=maybe_run, ok_if_exists=ok, host="example.org", jid="a" * 24)
+            call = Call(command, maybe_run=maybe_run, ok_if_exists=ok, host="example.org", identity="a" * 24)
             yield label_of(asked.label, "m" * maybe_run + "e" * ok), call
 
 

@@ -178,7 +178,7 @@ def _delivery(lane: Lane, item: Item, admitted: Admitted) -> Coroutine[Any, Any,
         known.timeout_s,
         job.ok_if_exists,
         () if traceparent is None else (("traceparent", traceparent),),
-        job.jid,
+        job.identity,
     )
     if known.slot is None:
         return deliver(lane, item, call, known.spec)

@@ -35,7 +35,7 @@ def build(
     headers = {"content-type": _TYPES[recipe.encoding]} if recipe.encoding in _TYPES else {}
     headers |= dict(_fixed(target, settings))
     headers |= {name: header_value(secret) for name, secret in recipe.headers.items()}
-    own = signature.stable_id(call.jid)
+    own = signature.stable_id(call.identity)
     if recipe.has_key:
         headers["idempotency-key"] = own
     if signing:

@@ -21,11 +21,11 @@ _SHORTEST_BYTES, _LONGEST_BYTES = 24, 64
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
-def stable_id(jid: str) -> str:
-    """The job's id as it may stand in a header: the jid itself, or a digest of an odd one."""
-    if _PLAIN.fullmatch(jid):
-        return jid
-    return "jid_" + hashlib.sha256(jid.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+def stable_id(identity: str) -> str:
+    """The command's identity (`Job.identity`) as it may stand in a header: itself, or a digest of an odd one."""
+    if _PLAIN.fullmatch(identity):
+        return identity
+    return "jid_" + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
 
 def key_of(secret: str) -> bytes:

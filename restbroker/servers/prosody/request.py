@@ -50,7 +50,7 @@ def build(call: Call, way: Way, settings: Options) -> Request:
     headers: Headers = (_ACCEPT, *authorization(place.login))
     if way.kind == "iq":
         headers = (*headers, (_TIMEOUT, f"{call.timeout_s - min(_EARLIER_S, call.timeout_s / 5):g}"))
-    method, path, members = _put(way, given, call.jid)
+    method, path, members = _put(way, given, call.identity)
     body = b"" if members is None else _encode(members)
     if members is not None:
         headers = (*headers, _JSON)
@@ -84,7 +84,7 @@ def question(target: Target, settings: Options) -> Request:
     )
 
 
-def _put(way: Way, given: Mapping[str, Json], jid: str) -> tuple[str, str, Mapping[str, Json] | None]:
+def _put(way: Way, given: Mapping[str, Json], identity: str) -> tuple[str, str, Mapping[str, Json] | None]:
     """Method, path and body."""
     if way.query:
         to = str(given["to"])
@@ -93,7 +93,7 @@ def _put(way: Way, given: Mapping[str, Json], jid: str) -> tuple[str, str, Mappi
         asked = {way.name: given["node"]} if "node" in given else {}
         return "POST", "", {**way.fixed, **asked, "to": to}
     if way.api == "rest":
-        own = {"id": jid} if way.kind != "iq" and jid and fits_xml(jid) else {}
+        own = {"id": identity} if way.kind != "iq" and identity and fits_xml(identity) else {}
         return "POST", "", {**way.fixed, **own, **given}
     left = dict(given)
     path = "".join(f"/{_segment(part, left)}" for part in way.path.split("/"))

@@ -56,7 +56,7 @@ class Bench:
 
     async def deliver(self, command: str = "do", of: Mapping[str, Any] | None = None, /, **arguments: Any) -> Outcome:
         """`of`: what else is known of the job."""
-        known = {"jid": JID, "host": self.host, **(of or {})}
+        known = {"identity": JID, "host": self.host, **(of or {})}
         return await self.connector.deliver(Call(Command(command, arguments), **known), self.link)
 
     async def sent(self, command: str = "do", /, **arguments: Any) -> Received:

@@ -73,7 +73,7 @@ async def test_each_secret_verifies_the_bytes_that_came_and_the_id_is_the_jobs(
     async with opened(options, Engine=engine) as bench:
         first, again = [await bench.sent(text='grüße\u2028 "{}', n=2**70) for _ in range(2)]
         key = (await bench.sent("once")).headers["idempotency-key"]
-        odd = await bench.deliver("do", {"jid": "a.b\r\nX: y"})
+        odd = await bench.deliver("do", {"identity": "a.b\r\nX: y"})
     assert isinstance(odd, Delivered)
     assert (first.headers["webhook-id"], again.headers["webhook-id"], key) == (JID, JID, JID)
     assert first.body == again.body

@@ -1,0 +1,28 @@
+"""Jobs that a person edited: what a server gets of them, and what becomes of them."""
+
+from restbroker.job.json_types import Json
+from restbroker.telemetry.events import JobFinished
+from tests.broker.conftest import Harness, lost
+
+
+async def test_a_server_is_told_the_same_of_each_try_and_something_else_once_the_job_was_edited(
+    harness: Harness,
+) -> None:
+    harness.target.answers.append(lost)
+    harness.push("safe")
+    async with harness.broker():
+        await harness.until(lambda: harness.size("retry") == 1, "it waits for its next try")
+        for revision in range(3):
+            harness.push("safe", restbroker_revision=revision)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are done")
+    names = sorted(call.identity for call in harness.target.calls)
+    assert names == ["jid-safe-0", "jid-safe-0", "jid-safe-0-r1", "jid-safe-0-r2"]
+
+
+async def test_a_revision_that_is_none_is_passed_over(harness: Harness) -> None:
+    rows: list[Json] = [0, -1, "1", 1.5, None, []]
+    for odd in rows:
+        harness.push("safe", restbroker_revision=odd)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 6, "all are done")
+    assert {call.identity for call in harness.target.calls} == {"jid-safe-0"}
