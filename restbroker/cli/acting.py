@@ -1,4 +1,4 @@
-"""Retries, deletes, kills, reschedules and moves jobs for a person, and tells how it went.
+"""Retries, deletes, kills, reschedules, moves and edits jobs for a person, and tells how it went.
 
 Called by the verbs of `dead`, `retries` and `scheduled`. Always holds: stdout has only what was asked for with `--json`
 or `--dry-run`; who stops it is told how far it came.
@@ -6,6 +6,7 @@ or `--dry-run`; who stops it is told how far it came.
 
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
@@ -23,6 +24,8 @@ from restbroker.job.unserved import listed
 from restbroker.operate.act import Action, Chosen, Progress, Verb, perform
 from restbroker.operate.act_job import FOREIGN
 from restbroker.operate.connect import open_store
+from restbroker.operate.edit import Edit
+from restbroker.operate.entry import Entry
 from restbroker.operate.known import Known
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -36,6 +39,7 @@ _DONE: Final[dict[Verb, str]] = {
     "kill": "killed",
     "reschedule": "rescheduled",
     "move": "moved",
+    "edit": "edited",
 }
 _TELL_EVERY_S: Final = 2.0
 
@@ -57,13 +61,19 @@ def act(settings: Config, zset: SortedSet, action: Action, chosen: Chosen, known
             seen = _last(client, zset, action, chosen, known, attrs.evolve(how, rate_per_s=None))
             _tell_plan(seen, zset, action, as_json=how.as_json)
             return
-        if not how.yes:
+        meant = chosen
+        if action.edit is not None:
+            meant = _as_shown(client, zset, action, chosen, known, how)
+        elif not how.yes:
             _ask(client, zset, action, chosen, known)
         try:
-            last = _last(client, zset, action, chosen, known, how)
+            last = _last(client, zset, action, meant, known, how)
         except RestbrokerError:
             output.say("What was done until then is done. The same command again goes on with the rest.")
             raise
+    if meant is not chosen:
+        # Each was named by the bytes that were shown: one that is not found is not as it was.
+        last = attrs.evolve(last, missing=(), gone=last.gone + len(last.missing))
     _conclude(last, action, as_json=how.as_json)
 
 
@@ -106,6 +116,38 @@ def _ask(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known:
     confirm(f"{action.verb.capitalize()} {output.jobs(seen.done)} of the {zset} set{_led_away(seen)}?")
 
 
+def _as_shown(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known: Known, how: How) -> Chosen:
+    """Shows what an edit would change, and asks; the jobs that are meant: of those named, the bytes that were shown.
+
+    Ends the command where nothing would be changed.
+    """
+    if how.yes and not chosen.names:
+        return chosen
+    seen = _last(client, zset, action, chosen, known, How(dry_run=True))
+    if not seen.done:
+        _conclude(seen, action, as_json=how.as_json)
+        raise typer.Exit(Exit.OK)
+    for line in _changes(seen, action):
+        output.say(line)
+    if seen.done > len(seen.previews):
+        output.say(f"… and {output.jobs(seen.done - len(seen.previews))} more.")
+    _tell_refused(seen)
+    sent = " and send" if action.edit is not None and action.edit.retry else ""
+    confirm(f"Edit{sent} {output.jobs(seen.done)} of the {zset} set?", yes=how.yes)
+    return attrs.evolve(chosen, names=tuple(before.key for before, _ in seen.previews)) if chosen.names else chosen
+
+
+def _changes(seen: Progress, action: Action) -> Iterator[str]:
+    """What an edit would change of the first jobs, a line for each difference; secrets are masked."""
+    assert action.edit is not None  # noqa: S101 - previews are of edits only
+    for before, after in seen.previews:
+        yield f"{before.jid or before.key} ({before.command or '-'})"
+        for name, was, now in entries.differences(before, after, action.edit.values):
+            yield f"    {name}: {was} → {now}"
+        if before.may_have_run:
+            yield "    It may have run already as it is: look at the server whether it was done."
+
+
 def _led_away(seen: Progress) -> str:
     if not seen.foreign or FOREIGN.why in seen.refused:
         return ""
@@ -116,6 +158,9 @@ def _led_away(seen: Progress) -> str:
 def _tell_plan(seen: Progress, zset: SortedSet, action: Action, *, as_json: bool) -> None:
     if as_json:
         output.as_json({"dry_run": True, **_as_json(seen, action)})
+    elif action.edit is not None:
+        for line in _changes(seen, action):
+            output.data(line)
     else:
         entries.write(seen.examples, as_json=False)
     more = f", the first {len(seen.examples)} of them above" if seen.matched > len(seen.examples) > 0 else ""
@@ -129,7 +174,7 @@ def _conclude(last: Progress, action: Action, *, as_json: bool) -> None:
         output.as_json({"dry_run": False, **_as_json(last, action)})
     output.say(f"{output.jobs(last.done)} {_DONE[action.verb]}{_led_away(last)}.")
     _tell_refused(last)
-    left = bool(last.refused or last.missing)
+    left = bool(last.refused or last.missing or (last.gone and action.edit is not None))
     if left:
         raise typer.Exit(Exit.PARTLY if last.done else Exit.FAILED)
 
@@ -157,4 +202,10 @@ def _as_json(seen: Progress, action: Action) -> dict[str, Json]:
         "foreign_queues": dict(seen.foreign),
         "missing": list(seen.missing),
         "examples": [entries.fields(entry) for entry in seen.examples],
+        **({} if action.edit is None else {"edits": [_edit(*one, action.edit) for one in seen.previews]}),
     }
+
+
+def _edit(before: Entry, after: Entry, edit: Edit) -> dict[str, Json]:
+    told = entries.differences(before, after, edit.values)
+    return {"jid": before.jid, "changes": [{"name": name, "before": was, "after": now} for name, was, now in told]}

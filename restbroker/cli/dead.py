@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from restbroker.cli.choosing import GroupOption, NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
+from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.failure_summary import add_summary
 from restbroker.cli.set_verbs import add_verbs, before_a_verb, listing
 from restbroker.config.core import Config
@@ -19,6 +20,7 @@ from restbroker.operate.connect import open_store
 
 app = typer.Typer(cls=Verbs, add_completion=False)
 add_verbs(app, "dead")
+add_edit(app, "dead")
 add_summary(app, "dead")
 
 TrimmedOption = Annotated[

@@ -6,6 +6,7 @@ Always holds: without a verb nothing is changed.
 import typer
 
 from restbroker.cli.choosing import GroupOption, NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
+from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.failure_summary import add_summary
 from restbroker.cli.set_verbs import add_verbs, before_a_verb, listing
 from restbroker.console import jobs
@@ -14,6 +15,7 @@ from restbroker.console.lists import Verbs
 
 app = typer.Typer(cls=Verbs, add_completion=False)
 add_verbs(app, "retry")
+add_edit(app, "retry")
 add_summary(app, "retry")
 
 

@@ -6,6 +6,7 @@ Always holds: without a verb nothing is changed.
 import typer
 
 from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
+from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.set_verbs import add_verbs, before_a_verb, listing
 from restbroker.console import jobs
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
@@ -13,6 +14,7 @@ from restbroker.console.lists import Verbs
 
 app = typer.Typer(cls=Verbs, add_completion=False)
 add_verbs(app, "schedule")
+add_edit(app, "schedule")
 
 
 @app.callback(invoke_without_command=True)

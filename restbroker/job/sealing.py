@@ -5,6 +5,7 @@ what comes back is the job that was given, or one that is let in at any later ti
 after Ruby wrote it anew; where that is in doubt, the token stays.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -14,11 +15,21 @@ from restbroker.job.arguments import Submission
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.job import Job
 from restbroker.job.json_types import Json
+from restbroker.job.signing import Signature
 
 # What a failure adds to a payload, and more: a signature must not be what makes a job too large.
 _ROOM_BYTES: Final = 64 * 1024
 ORDERS: Final = 1_000_000_000
 """As seconds these are long over: without `restbroker_accepted` such a signature lets no job in."""
+
+
+def is_own(fields: Mapping[str, Json], secret: str, signature: Signature) -> bool:
+    """Whether `sealed` made this signature, which fits the job, with this secret: a producer's is of its time.
+
+    Both have to hold, the signature and that it was accepted: anyone can write the mark.
+    """
+    is_sealed = signature.at_s < ORDERS and not signature.covers_queue
+    return is_sealed and signing.is_accepted(fields, secret, signature)
 
 
 def sealed(job: Job, secret: str, token: str, at_s: int) -> Job:

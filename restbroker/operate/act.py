@@ -1,4 +1,4 @@
-"""Retries, deletes, kills, reschedules and moves jobs of a set: one, several, or all for which conditions hold.
+"""Retries, deletes, kills, reschedules, moves and edits jobs of a set: one, several, or all for which conditions hold.
 
 Called by the command line and the pages. Always holds: every job is at its old place or at its new one, whatever
 breaks; between two batches it can be stopped, and the same call again goes on, since what was done is no longer there;
@@ -91,8 +91,9 @@ class Progress:
 
     `done`: with a dry run, what would be done. `gone`: somebody else was faster. `refused`: why jobs stay where they
     are, and how many. `foreign`: queues that this configuration does not serve, and how many jobs this leads there, or
-    leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for. `ended` is
-    False as long as it goes on; `rest` is where, unless jobs were named.
+    leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for. `previews`:
+    of a dry run of an edit, the first that it would change, as they are and as they would be. `ended` is False as long
+    as it goes on; `rest` is where, unless jobs were named.
     """
 
     total: int
@@ -104,6 +105,7 @@ class Progress:
     foreign: Mapping[str, int] = attrs.field(factory=dict)
     examples: tuple[Entry, ...] = ()
     missing: tuple[str, ...] = ()
+    previews: tuple[tuple[Entry, Entry], ...] = ()
     ended: bool = False
     rest: Rest | None = None
 
@@ -126,7 +128,7 @@ def perform(
     no sense there; `StoreUnavailable` and `StoreRefused`: what was done until then is done, call it again for the rest.
     """
     require_sense(zset, action)
-    run = _Run(client, zset, action, known, _described(chosen, known), chosen.rest, dry_run=dry_run)
+    run = _Run(client, zset, action, known, _described(action, chosen, known), chosen.rest, dry_run=dry_run)
     batch = BATCH if rate_per_s is None else max(1, min(BATCH, int(rate_per_s)))
     state: State = "interrupted"
     try:
@@ -140,10 +142,14 @@ def perform(
     yield attrs.evolve(run.progress, ended=True, rest=None)
 
 
-def _described(chosen: Chosen, known: Known) -> str:
-    if chosen.names:
-        return " ".join(chosen.names) if len(chosen.names) <= EXAMPLES else f"{len(chosen.names)} named"
-    return hiding.without("; ".join(map(fixed, chosen.where)) or "all", known.secrets)
+def _described(action: Action, chosen: Chosen, known: Known) -> str:
+    if not chosen.names:
+        which = "; ".join(map(fixed, chosen.where)) or "all"
+    else:
+        which = " ".join(chosen.names) if len(chosen.names) <= EXAMPLES else f"{len(chosen.names)} named"
+    changes = f" ({action.edit})" if action.edit is not None else ""
+    # Names may be keys, which are looked for in this text.
+    return (which if chosen.names else hiding.without(which, known.secrets)) + hiding.without(changes, known.secrets)
 
 
 @attrs.define(eq=False)
@@ -241,8 +247,8 @@ class _Run:
                 self._note(state)
 
     def _came_later(self, look: Look) -> bool:
-        """Whether it failed or was put off since this began, or was given its new time by this very action."""
-        if look.last_failure_s > self._started_s:
+        """Whether it failed, was put off or edited since this began, or was given its new time by this very action."""
+        if max(look.last_failure_s, look.last_edit_s) > self._started_s:
             return True
         at_s = self.action.at_s
         return at_s is not None and self.zset != "dead" and at_s <= look.score <= at_s + self._planned / 1e6
@@ -255,12 +261,25 @@ class _Run:
         """Does these; what became of each."""
         if self.dry_run:
             planned = [self._plan(look, self._started_s) for look in looks]
+            self._preview(looks, planned)
             outcomes: list[Outcome] = [one if isinstance(one, Left) else Applied() for one in planned]
         else:
             now_s = time_s(self.client) if looks else 0.0
             outcomes = carry_out(self.client, self.zset, looks, partial(self._plan, now_s=now_s), self._begin)
         self._count(looks, outcomes, looked_at)
         return outcomes
+
+    def _preview(self, looks: Sequence[Look], planned: Sequence[Placing | Left]) -> None:
+        """Keeps the first that an edit would change, as they are and as they would be."""
+        if self.action.verb != "edit":
+            return
+        changed = [(look, one.new) for look, one in zip(looks, planned, strict=True) if isinstance(one, Placing)]
+        shown = [
+            (look.entry(), Look(new, look.score, self.known).entry())
+            for look, new in changed[: EXAMPLES - len(self.progress.previews)]
+            if new is not None
+        ]
+        self.progress = attrs.evolve(self.progress, previews=(*self.progress.previews, *shown))
 
     def _plan(self, look: Look, now_s: float) -> Placing | Left:
         self._planned += 1

@@ -1,4 +1,4 @@
-"""What becomes of one job that a person retries, deletes, kills, reschedules or moves. Called by `operate.act`; pure.
+"""What becomes of one job that a person retries, deletes, kills, reschedules, moves or edits. Called by `operate.act`.
 
 Always holds: what goes to a queue or a set is written as Ruby writes it, so that Sidekiq finds it again; what is no job
 is only ever deleted; unless that was asked for, nothing is led to a queue that this configuration does not serve, and
@@ -15,16 +15,17 @@ from restbroker.job import retry, rubyjson, signing
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional, repaired
+from restbroker.operate.edit import Edit, edited
 from restbroker.operate.entry import Look
 from restbroker.store.keys import SortedSet
 from restbroker.store.paging import digest_of
 from restbroker.store.sets import Placing
 
-Verb: TypeAlias = Literal["retry", "delete", "kill", "reschedule", "move"]
+Verb: TypeAlias = Literal["retry", "delete", "kill", "reschedule", "move", "edit"]
 VERBS: Final[Mapping[SortedSet, tuple[Verb, ...]]] = {
     "retry": get_args(Verb),
     "schedule": get_args(Verb),
-    "dead": ("retry", "delete", "reschedule", "move"),
+    "dead": ("retry", "delete", "reschedule", "move", "edit"),
 }
 """What makes sense in each set."""
 REPLAYS: Final = frozenset({"retry", "reschedule"})
@@ -32,7 +33,8 @@ REPLAYS: Final = frozenset({"retry", "reschedule"})
 
 @attrs.frozen
 class Action:
-    """What is to be done, and who wants it. `at_s` (epoch seconds) is for `reschedule`, `queue` for `move`.
+    """What is to be done, and who wants it. `at_s` (epoch seconds) is for `reschedule`, `queue` for `move`, `edit` for
+    that.
 
     `retry` runs a job now. `reschedule` gives it another time; a parked job then waits in the retry set. `why` is
     written down, and into a job that is killed. `repeat_unsafe`: also what may have run and is not safe to repeat.
@@ -46,6 +48,7 @@ class Action:
     why: str = ""
     repeat_unsafe: bool = False
     foreign_queues: bool = False
+    edit: Edit | None = None
 
 
 @attrs.frozen
@@ -65,6 +68,11 @@ MAY_HAVE_RUN: Final = Left(
     "It may have run already, and its command is not known to be safe to repeat: look at the server whether it was"
     " done, then delete it, or retry it with --repeat-unsafe."
 )
+MAY_HAVE_RUN_BEFORE: Final = Left(
+    "It may have run already as it is, and its command is not known to be safe to repeat: look at the server whether it"
+    " was done, then delete it, or edit it with --repeat-unsafe."
+)
+UNCHANGED: Final = Left("It is so already: nothing would change.")
 SIGNED_FOR_A_QUEUE: Final = Left(
     "Its signature is for the queue that it was pushed to, and no broker let it in yet: it would be parked as"
     " BadSignature elsewhere. Sign and push it anew, for the other queue."
@@ -79,6 +87,8 @@ def require_sense(zset: SortedSet, action: Action) -> None:
         raise UsageError("It is not said for when.", "Give the new time.")
     if action.verb == "move" and not action.queue:
         raise UsageError("It is not said where to.", "Name the queue.")
+    if action.verb == "edit" and action.edit is None:
+        raise UsageError("It is not said what to change.", "Give arguments, a command or a queue.")
     try:
         f"{action.queue}{action.why}".encode()
     except UnicodeEncodeError:
@@ -104,6 +114,8 @@ def plan(look: Look, zset: SortedSet, action: Action, now_s: float, unique: int)
             return _rescheduled(look, fields, zset, action, unique)
         case "move":
             return _moved(look, fields, zset, action)
+        case "edit":
+            return _edited(look, zset, action, now_s, unique)
         case _:
             assert_never(action.verb)
 
@@ -163,6 +175,21 @@ def _moved(look: Look, fields: Mapping[str, Json], zset: SortedSet, action: Acti
     return Placing(look.raw, zset=zset, new=rubyjson.dumps({**fields, "queue": action.queue}))
 
 
+def _edited(look: Look, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Left:
+    assert action.edit is not None  # noqa: S101 - `require_sense` asks for it
+    done = edited(action.edit, look, action.who, retry.stamp(now_s, unique))
+    if done is None:
+        return UNCHANGED
+    if isinstance(done, str):
+        return Left(done)
+    is_sent = done.is_another or action.edit.retry
+    if is_sent and look.may_have_run and not look.repeat_safe and not action.repeat_unsafe:
+        return MAY_HAVE_RUN_BEFORE
+    if not action.edit.retry:
+        return Placing(look.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, look)))
+    return attrs.evolve(_retried(look, done.fields, zset, now_s), queue=done.queue)
+
+
 def _bound(look: Look, fields: Mapping[str, Json], action: Action) -> Left | None:
     """Why a job whose signature covers its queue cannot be moved to this one; None: it can."""
     if signing.bound(fields) is None:
@@ -189,9 +216,11 @@ def _decided(fields: Mapping[str, Json], look: Look) -> dict[str, Json]:
     again = dict(fields)
     if again.pop(UNCERTAIN_FIELD, None):
         again[MAY_HAVE_RUN_FIELD] = True
-    if look.jid is None:
-        again["jid"] = digest_of(look.raw)[:24]
-    return again
+    return _with_jid(again, look)
+
+
+def _with_jid(fields: dict[str, Json], look: Look) -> dict[str, Json]:
+    return fields if look.jid is not None else {**fields, "jid": digest_of(look.raw)[:24]}
 
 
 def _counted_back(fields: dict[str, Json], look: Look) -> dict[str, Json]:

@@ -33,6 +33,10 @@ _SHOWN_BYTES: Final = 65_536
 _TRY_FIELDS: Final = ("at", "status", "outcome", "code", "ms", "excerpt")
 _MOST_VALUES: Final = 200
 _LARGEST: Final = 10**18
+EDITED: Final = "edited"
+MOVED: Final = "moved"
+"""What a person did to a job, in its history: it became another command, or only goes to another queue."""
+_BY_PEOPLE: Final = ("killed", EDITED, MOVED)
 _RAN: Final = ("uncertain", "delivered")
 """Outcomes of tries after which a command may have run, or has. No set: a producer may have put a list there."""
 
@@ -142,7 +146,7 @@ class Look:
     @property
     def attempts(self) -> int:
         """How often it was tried, as far as it tells: a person's `retry` takes one off the count, not off the tries."""
-        tries = sum(one.get("outcome") != "killed" for one in self._tries)
+        tries = sum(one.get("outcome") not in _BY_PEOPLE for one in self._tries)
         return 0 if self.count is None else max(self.count + 1, 1, tries)
 
     @property
@@ -151,7 +155,7 @@ class Look:
         fields = self.fields or {}
         uncertain = fields.get(UNCERTAIN_FIELD)
         known = ran_before(fields) or (isinstance(uncertain, int) and uncertain > 0)
-        return known or any(one.get("outcome") in _RAN for one in self._tries)
+        return known or any(one.get("outcome") in _RAN for one in self._tries_of_this)
 
     @property
     def repeat_safe(self) -> bool:
@@ -170,6 +174,12 @@ class Look:
     def last_failure_s(self) -> float:
         """When it failed or was put off last; 0 if never."""
         moments = (self.moment(name) for name in ("retried_at", "failed_at", DEFERRED_AT_FIELD))
+        return max((moment for moment in moments if moment is not None), default=0.0)
+
+    @property
+    def last_edit_s(self) -> float:
+        """When a person edited it last, as far as its history goes back; 0 if nobody did."""
+        moments = (seconds(one.get("at")) for one in self._tries if one.get("outcome") in (EDITED, MOVED))
         return max((moment for moment in moments if moment is not None), default=0.0)
 
     def entry(self) -> Entry:
@@ -251,6 +261,12 @@ class Look:
     def _tries(self) -> list[dict[str, Json]]:
         listed = (self.fields or {}).get(ATTEMPTS_FIELD)
         return [one for one in listed if isinstance(one, dict)][-ATTEMPTS_KEPT:] if isinstance(listed, list) else []
+
+    @property
+    def _tries_of_this(self) -> list[dict[str, Json]]:
+        """The tries of the command that it is now: an edit makes another one of it."""
+        edits = [n for n, one in enumerate(self._tries) if one.get("outcome") == EDITED]
+        return self._tries[edits[-1] + 1 :] if edits else self._tries
 
     @property
     def message(self) -> str | None:

@@ -35,7 +35,8 @@ from restbroker.web.sets import PAGE, SETS, address, conditions
 from restbroker.web.shell import Shell
 
 _SLICE_S: Final = 3.0
-_VERBS: Final = frozenset(get_args(Verb))
+# An edit needs a form of its own.
+_VERBS: Final = frozenset(get_args(Verb)) - {"edit"}
 _MOST_DAYS: Final = 366
 _LATEST_S: Final = 1e11
 _WHY_LIMIT: Final = 200

@@ -199,7 +199,7 @@ class SetPages:
     def _verbs(self, zset: SortedSet) -> list[str]:
         if self.shell.settings.is_read_only:
             return []
-        return [*VERBS[zset]]
+        return [verb for verb in VERBS[zset] if verb != "edit"]
 
 
 def _missing(client: Client, queue: str, known: Known) -> UsageError | None:

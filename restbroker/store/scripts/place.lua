@@ -44,8 +44,8 @@ for n = 1, #ARGV / FIELDS do
     end
     if why then
       redis.call('ZADD', zset, was, old)
-    elseif to == 'zd' and key ~= zset then
-      -- A copy for the day when somebody trims the dead set; the job is parked without it too.
+    elseif to == 'zd' and (key ~= zset or member ~= old) then
+      -- A copy for the day when somebody trims the dead set, also of what became of it there. It does without.
       redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', '', 'payload', member)
     end
     codes[n] = why or 1

@@ -1,0 +1,165 @@
+"""`restbroker dead edit`, and of `retries` and `scheduled`: another command, other arguments or another queue for jobs.
+
+Always holds: nothing is changed before it was shown what would be, secrets masked, and somebody agreed.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from restbroker.cli import choosing
+from restbroker.cli.choosing import (
+    AllOption,
+    DryRunOption,
+    GroupOption,
+    NewerOption,
+    OlderOption,
+    RateOption,
+    SinceOption,
+    UntilOption,
+    WhereOption,
+    WhyOption,
+    within,
+)
+from restbroker.cli.set_verbs import settings_of
+from restbroker.config.core import Config
+from restbroker.console import arguments, completion, panels
+from restbroker.console.asking import YesOption
+from restbroker.console.configured import ConfigOption, JsonOption
+from restbroker.console.who import who
+from restbroker.errors import UsageError
+from restbroker.operate.connect import open_store
+from restbroker.store.keys import SortedSet
+
+if TYPE_CHECKING:
+    from restbroker.operate.edit import Edit
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[JID] [ARGUMENT]...",
+        help="The job's id, then what it gets: NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.",
+        autocompletion=completion.jids,
+    ),
+]
+UnsetOption = Annotated[
+    list[str] | None, typer.Option("--unset", metavar="NAME", help="Take an argument out.", rich_help_panel=panels.WHAT)
+]
+CommandOption = Annotated[
+    str | None,
+    typer.Option("--command", help="Another command.", autocompletion=completion.commands, rich_help_panel=panels.WHAT),
+]
+QueueOption = Annotated[
+    str | None,
+    typer.Option("--queue", help="Another queue.", autocompletion=completion.queues, rich_help_panel=panels.WHAT),
+]
+RetryOption = Annotated[
+    bool, typer.Option("--retry", help="Also run it now: it goes to its queue.", rich_help_panel=panels.WHAT)
+]
+AnyOption = Annotated[
+    bool,
+    typer.Option(
+        "--any", help="Take the name and the arguments as they are, known or not.", rich_help_panel=panels.WHAT
+    ),
+]
+RepeatUnsafeOption = Annotated[
+    bool,
+    typer.Option(
+        "--repeat-unsafe",
+        help="Also what may have run as it is, and is not safe to repeat.",
+        rich_help_panel=panels.SAFETY,
+    ),
+]
+
+
+def add_edit(app: typer.Typer, zset: SortedSet) -> None:
+    """Gives the command of this set its verb."""
+
+    @app.command()
+    def edit(
+        ctx: typer.Context,
+        words: Words = None,
+        unset: UnsetOption = None,
+        command: CommandOption = None,
+        queue: QueueOption = None,
+        retry: RetryOption = False,
+        any_command: AnyOption = False,
+        where: WhereOption = None,
+        since: SinceOption = None,
+        until: UntilOption = None,
+        older_than: OlderOption = None,
+        newer_than: NewerOption = None,
+        group: GroupOption = None,
+        everything: AllOption = False,
+        repeat_unsafe: RepeatUnsafeOption = False,
+        why: WhyOption = "",
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        rate: RateOption = None,
+        config: ConfigOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Change jobs: their arguments, command or queue. They stay where they are; with --retry they run now.
+
+        What is changed is checked as a new job is. A job that its producer signed cannot be edited.
+        """
+        from restbroker.broker.delivery.tokens import Tokens
+        from restbroker.cli.acting import Action, How, act
+        from restbroker.operate.edit import Edit
+        from restbroker.operate.known import known
+
+        settings = settings_of(ctx, config)
+        knows = known(settings)
+        meant = within(where, zset, (since, until), (older_than, newer_than), group)
+        jids, typed = _apart(words or (), is_named=not meant and not everything)
+        chosen = choosing.chosen(jids, meant, everything=everything, zset=zset, known=knows)
+        change = Edit(
+            tokens=Tokens(settings.tokens),
+            version=_versions(settings),
+            values=typed.values,
+            unset=tuple(unset or ()),
+            command=command,
+            queue=queue,
+            retry=retry,
+            any_command=any_command,
+        )
+        _require_change(change)
+        action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
+        act(settings, zset, action, chosen, knows, How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json))
+
+
+def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], arguments.Typed]:
+    """The job's id, if one is to be named, and the arguments."""
+    if not is_named:
+        return [], arguments.read(words)
+    if not words or arguments.is_named(words[0]):
+        raise UsageError(
+            "It must be said which jobs are meant, in one way.",
+            "Give a job id before the arguments, or --where CONDITION, --group ID, or --all.",
+        )
+    return [words[0]], arguments.read(words[1:])
+
+
+def _require_change(change: "Edit") -> None:
+    if not (change.values or change.unset or change.command or change.queue):
+        raise UsageError(
+            "It is not said what to change.",
+            "Give NAME=TEXT, --unset NAME, --command NAME or --queue NAME; to run jobs as they are, use retry.",
+        )
+    if both := next((name for name in change.unset if name in change.values), None):
+        raise UsageError(f"The argument {both} is given, and taken out.", "Keep one of the two.")
+
+
+def _versions(settings: Config) -> Callable[[str], str | None]:
+    """What a running process of a queue found its server to be; asked once for each queue."""
+    from restbroker.operate.enqueue import serving_if_told
+
+    @cache
+    def version(queue: str) -> str | None:
+        with open_store(settings) as client:
+            found = serving_if_told(client, queue)
+        return None if found is None else found.server_version
+
+    return version

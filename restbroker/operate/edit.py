@@ -1,0 +1,243 @@
+"""What a job is once a person gave it another command, other arguments or another queue. Called by `operate.act_job`.
+
+Always holds: an edited job is admitted as a new one would be, by the token that it came with and by what that token
+allows now; no job gains a right by an edit, so what its producer signed is not edited, and what restbroker sealed is
+only if that seal holds; another command inherits nothing of what is known of the first one's run.
+"""
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from secrets import randbelow
+from typing import Final
+
+import attrs
+
+from restbroker.broker.delivery.tokens import Proof, Tokens
+from restbroker.config.target import Target
+from restbroker.job import arguments, auth, endpoint, redact, repair, retry, rubyjson, sealing, signing
+from restbroker.job.argument_check import BadRow, Checker
+from restbroker.job.auth import Wish
+from restbroker.job.command import Command, CommandSpec
+from restbroker.job.display import DISPLAY_FIELD
+from restbroker.job.job import (
+    EFFECTED_FIELD,
+    MAY_HAVE_RUN_FIELD,
+    REVISION_FIELD,
+    UNCERTAIN_FIELD,
+    NotAJob,
+    read,
+    revision_of,
+)
+from restbroker.job.json_types import Json
+from restbroker.job.reason import Reason
+from restbroker.job.settle import CROWDED_FIELD, DEFERRED_FIELD
+from restbroker.operate.entry import EDITED, MOVED, Look
+from restbroker.servers import registry
+
+_NEVER: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
+"""What failed so was not let in, and no edit lets it in."""
+_OF_ITS_RUN: Final = (UNCERTAIN_FIELD, MAY_HAVE_RUN_FIELD, EFFECTED_FIELD, DEFERRED_FIELD, CROWDED_FIELD)
+_ENQUEUE: Final = "Push a new job (restbroker enqueue), and delete this one."
+
+
+@attrs.frozen(kw_only=True)
+class Edit:
+    """What is to be changed. `values`: arguments that it gets, `unset`: those that it loses. None: stays as it is.
+
+    `retry`: it goes to its queue at once. `any_command`: also one that no catalogue knows. `version`: what a running
+    process of this queue found its server to be, if one did.
+    """
+
+    tokens: Tokens = attrs.field(repr=False)
+    version: Callable[[str], str | None] = lambda _queue: None
+    values: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
+    unset: tuple[str, ...] = ()
+    command: str | None = None
+    queue: str | None = None
+    retry: bool = False
+    any_command: bool = False
+
+    def __str__(self) -> str:
+        """For the audit: no value of an argument is in it."""
+        words = [f"set {name}" for name in self.values] + [f"unset {name}" for name in self.unset]
+        words += [f"command {self.command}"] if self.command else []
+        words += [f"queue {self.queue}"] if self.queue else []
+        return ", ".join([*words, *(["retry"] if self.retry else [])])
+
+
+@attrs.frozen
+class Edited:
+    """The job as it is to be stored, for `queue`. `is_another`: it is another command than before."""
+
+    fields: dict[str, Json]
+    queue: str
+    is_another: bool
+
+
+@attrs.frozen
+class _Wanted:
+    """A command with its arguments, and where it goes. `names`: what of it is not as it was."""
+
+    target: Target
+    queue: str
+    command: Command
+    names: tuple[str, ...]
+    is_another: bool
+
+
+def edited(edit: Edit, look: Look, who: str, now_s: float) -> Edited | str | None:
+    """The job with these changes, or why it cannot have them; None: they change nothing."""
+    fields = look.fields or {}
+    target = look.known.targets.get(look.queue or "")
+    if target is None or look.queue is None:
+        return "No target of this configuration serves its queue, so nobody can tell what it may do."
+    submission = arguments.read(fields.get("args"), edit.tokens.hide)
+    if not isinstance(submission, Reason):
+        submission = arguments.named(submission, look.known.spec(look.queue, look.command))
+    if isinstance(submission, Reason):
+        return _said(submission)
+    proof = _proof(edit.tokens, look, target)
+    if isinstance(proof, str):
+        return proof
+    wanted = _wanted(edit, look, target, submission.command)
+    if wanted is None or isinstance(wanted, str):
+        return wanted
+    catalogue = registry.catalogue_of(wanted.target, None, wanted.command.endpoint)
+    spec = look.known.spec(wanted.queue, wanted.command.endpoint)
+    dangers = catalogue.dangerous_in(wanted.command.endpoint)
+    wish = Wish(wanted.command, spec, dangers, wanted.target.default_host, wanted.target.name, wanted.queue)
+    refused = auth.refusal(proof.token, wish)
+    return _stored(wanted, look, proof, _note(wanted, who, now_s)) if refused is None else _said(refused)
+
+
+def _said(reason: Reason) -> str:
+    return " ".join(word for word in (reason.message, reason.cure) if word)
+
+
+def _proof(tokens: Tokens, look: Look, target: Target) -> Proof | str:
+    """What lets the job in as it is, if that also lets in what a person makes of it."""
+    fields, queue = look.fields or {}, look.queue or ""
+    if fields.get("error_class") in _NEVER:
+        return f"It failed as {fields['error_class']}: no edit can let it in. {_ENQUEUE}"
+    submission = arguments.read(fields.get("args"), tokens.hide)
+    first = signing.accepted_in(fields)
+    let_in_from = first if first is not None and first in target.queues else queue
+    proof = None
+    if not isinstance(submission, Reason):
+        proof = tokens.proof(submission.token, look.jid or "", submission, let_in_from)
+    if proof is None:
+        return f"Its token or signature is none of this configuration: no edit can let it in. {_ENQUEUE}"
+    if proof.signature is None:
+        needed = f'The token "{proof.token.name}" takes signed jobs only: no edit can let it in. {_ENQUEUE}'
+        return needed if proof.token.signed else proof
+    if not sealing.is_own(fields, proof.secret, proof.signature):
+        return f"Its producer signed it, and the signature would not fit what it became. {_ENQUEUE}"
+    return proof
+
+
+def _wanted(edit: Edit, look: Look, target: Target, was: Command) -> _Wanted | str | None:
+    """The command that is asked for, as its server takes it; None: it is the one that is there."""
+    queue = edit.queue or look.queue or ""
+    goes_to = look.known.targets.get(queue)
+    if goes_to is None:
+        served = ", ".join(sorted(look.known.targets))
+        return f"No target of this configuration serves the queue {queue!r}. Served are: {served}."
+    name = endpoint.check(edit.command or was.endpoint)
+    if isinstance(name, Reason):
+        return _said(name)
+    left = {key: value for key, value in was.arguments.items() if key not in edit.unset}
+    is_same = name == was.endpoint and goes_to.name == target.name
+    if is_same and not edit.values and left == was.arguments:
+        # Neither the command nor its arguments are looked at: a queue takes what another one of its target takes.
+        return _Wanted(goes_to, queue, was, ("queue",), is_another=False) if queue != look.queue else None
+    fit = _fitted(edit, goes_to, queue, Command(name, {**left, **edit.values}))
+    if isinstance(fit, str):
+        return fit
+    names = (*_changed(edit, look, was, fit), *(["command"] if name != was.endpoint else []))
+    if queue == look.queue and not names:
+        return None
+    is_another = bool(names) or goes_to.name != target.name
+    return _Wanted(goes_to, queue, fit, (*names, *(["queue"] if queue != look.queue else [])), is_another)
+
+
+def _changed(edit: Edit, look: Look, was: Command, now: Command) -> list[str]:
+    """The arguments that change. One that is hidden always does, or a guess would be answered."""
+    specs = look.known.spec(look.queue, was.endpoint), look.known.spec(edit.queue or look.queue, now.endpoint)
+    before, after = (
+        redact.arguments(spec, one.arguments, show_bodies=look.known.show_bodies)
+        for spec, one in zip(specs, (was, now), strict=True)
+    )
+    return [
+        name
+        for name in {**was.arguments, **now.arguments}
+        if name not in was.arguments
+        or name not in now.arguments
+        or was.arguments[name] != now.arguments[name]
+        or (name in edit.values and not before.get(name) == after.get(name) == now.arguments[name])
+    ]
+
+
+def _fitted(edit: Edit, target: Target, queue: str, command: Command) -> Command | str:
+    """The command as the newest version takes it that takes it at all, or why none does."""
+    catalogues = registry.candidates_of(target, edit.version(queue), command.endpoint)
+    name = catalogues[-1].name_in(command.endpoint)
+    specs = [one.commands[name] for one in reversed(catalogues) if name in one.commands]
+    if not specs:
+        known = sorted({known for one in catalogues for known in one.commands})
+        return command if edit.any_command else _unknown(target, name, known, catalogues[-1].lacking.get(name))
+    first: str | None = None
+    for spec in specs:
+        fit = _as_taken(spec, target, command)
+        if isinstance(fit, Command):
+            return fit
+        first = first or fit
+    assert first is not None  # noqa: S101 - each that does not fit says why
+    return command if edit.any_command else first
+
+
+def _as_taken(spec: CommandSpec, target: Target, command: Command) -> Command | str:
+    try:
+        values = Checker(spec, {}, target.default_host).arguments(dict(command.arguments), are_cells=False)
+    except BadRow as wrong:
+        return f"{wrong} `restbroker commands {spec.name}` lists what it takes."
+    return Command(command.endpoint, values)
+
+
+def _unknown(target: Target, name: str, known: list[str], instead: str | None) -> str:
+    near = get_close_matches(name, known, n=3)
+    meant = f"; did you mean {' or '.join(near)}?" if near else "."
+    lists = f"`restbroker commands --target {target.name}` lists them; --any takes the name as it is."
+    return f"The target {target.name} has no command {name!r}{meant} {instead or lists}"
+
+
+def _stored(wanted: _Wanted, look: Look, proof: Proof, note: Mapping[str, Json]) -> Edited | str:
+    """The job with what is wanted, and a note of it; sealed again where it was."""
+    fields = dict(look.fields or {})
+    given = fields.get("args")
+    args = repair.listed(given) if isinstance(given, str) else given
+    assert isinstance(args, list)  # noqa: S101 - it was read already
+    fields[retry.ATTEMPTS_FIELD] = retry.attempts(fields, note)
+    if "queue" in wanted.names:
+        fields["queue"] = wanted.queue
+    if not wanted.is_another:
+        return Edited(fields, wanted.queue, is_another=False)
+    fields = {name: value for name, value in fields.items() if name not in _OF_ITS_RUN}
+    fields["args"] = [wanted.command.endpoint, dict(wanted.command.arguments), *args[2:]]
+    fields[REVISION_FIELD] = revision_of(fields) + 1
+    if "command" in wanted.names:
+        fields[DISPLAY_FIELD] = wanted.command.endpoint
+    job = read(rubyjson.dumps(fields), wanted.queue, look.jid or "")
+    if isinstance(job, NotAJob):
+        return _said(job.reason)
+    if proof.signature is not None:
+        was, job = args[2], sealing.sealed(job, proof.secret, proof.token.name, randbelow(sealing.ORDERS))
+        if arguments.token(job.fields.get("args")) == was:
+            return "It would be too large to be sealed again. Give it less, or push it as several."
+    return Edited(dict(job.fields), wanted.queue, is_another=True)
+
+
+def _note(wanted: _Wanted, who: str, now_s: float) -> dict[str, Json]:
+    """One more entry of the job's history."""
+    outcome, code = (EDITED, "Edited") if wanted.is_another else (MOVED, "Moved")
+    said = f"{who} changed {', '.join(wanted.names)}."[:200]
+    return {"at": now_s, "status": None, "outcome": outcome, "code": code, "ms": 0.0, "excerpt": said}

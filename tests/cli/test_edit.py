@@ -1,0 +1,105 @@
+"""`restbroker dead edit`, `retries edit` and `scheduled edit`, as processes against a real Redis."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from restbroker.store.client import Client
+from tests.cli.conftest import Shell
+from tests.cli.test_sets import count, put
+from tests.support.terminal import dialogue
+
+ALICE = {"user": "alice", "host": "example.org", "password": "hush-hush"}
+
+
+def lay(store: Client, zset: str = "dead", **more: Any) -> None:
+    put(store, zset, 1_700_000_000, "j1", args=["register", ALICE, "right-token"], **more)
+
+
+def arguments_of(store: Client, key: str = "dead") -> dict[str, Any]:
+    words = ("LRANGE", f"ns:{key}", 0, -1) if key.startswith("queue:") else ("ZRANGE", f"ns:{key}", 0, -1)
+    found = store.command(*words)
+    assert isinstance(found, list)
+    (raw,) = found
+    assert isinstance(raw, bytes)
+    values: dict[str, Any] = json.loads(raw)["args"][1]
+    return values
+
+
+def test_an_edit_shows_what_it_would_change_and_changes_nothing_without_a_yes(shell: Shell, store: Client) -> None:
+    lay(store)
+    words = ("dead", "edit", "j1", "user=bob", "password=newer-secret", "--unset", "none")
+    tried = shell(*words, "--dry-run")
+    assert tried.returncode == 0
+    assert tried.stdout.splitlines() == [
+        "j1 (register)", "    user: alice → bob", "    password: *** → *** (what was given)",
+    ]  # fmt: skip
+    refused = shell(*words)
+    assert (refused.returncode, arguments_of(store)) == (2, ALICE)
+    assert "--yes" in refused.stderr
+    done = shell(*words, "--yes", "--json")
+    assert (done.returncode, json.loads(done.stdout)["done"]) == (0, 1)
+    assert arguments_of(store) == {**ALICE, "user": "bob", "password": "newer-secret"}
+    audited = shell("audit").stdout
+    shown = tried.stdout + refused.stderr + done.stdout + done.stderr + audited + shell("dead", "show", "j1").stdout
+    assert "edit" in audited
+    assert not any(word in shown for word in ("hush", "newer-secret", "right-token"))
+
+
+def test_a_person_on_a_terminal_is_asked(shell: Shell, store: Client, place: Path) -> None:
+    lay(store)
+    for answer, user, code in (("n", "alice", 1), ("y", "bob", 0)):
+        with dialogue(["dead", "edit", "j1", "user=bob"], place) as terminal:
+            terminal.until("user: alice → bob")
+            terminal.answer("Edit 1 job of the dead set?", answer)
+            assert terminal.end() == code
+        assert arguments_of(store)["user"] == user
+
+
+def test_who_was_faster_wins_over_what_was_shown(shell: Shell, store: Client, place: Path) -> None:
+    lay(store)
+    with dialogue(["dead", "edit", "j1", "user=ann"], place) as slow:
+        slow.until("alice → ann")
+        assert shell("dead", "edit", "j1", "user=bea", "--yes").returncode == 0
+        slow.answer("Edit 1 job of the dead set?", "y")
+        assert slow.end() == 1
+        assert "somebody else was faster" in slow.shown
+    assert arguments_of(store)["user"] == "bea"
+
+
+def test_an_edited_job_is_sent_at_once_with_retry(shell: Shell, store: Client) -> None:
+    for command, zset in (("dead", "dead"), ("retries", "retry"), ("scheduled", "schedule")):
+        store.command("FLUSHALL")
+        lay(store, zset)
+        done = shell(command, "edit", "j1", "user=bob", "--retry", "--yes")
+        assert (done.returncode, count(store, zset)) == (0, 0)
+        assert arguments_of(store, "queue:rest")["user"] == "bob"
+
+
+def test_what_cannot_be_names_the_reason_and_changes_nothing(shell: Shell, store: Client) -> None:
+    lay(store)
+    rows = {
+        ("j1", "usr=bob"): (1, "did you mean user?"),
+        ("j2", "user=bob"): (1, "no job j2"),
+        ("j1",): (2, "not said what to change"),
+        ("user=bob",): (2, "which jobs"),
+        ("j1", "user=bob", "--unset", "user"): (2, "taken out"),
+        ("j1", "user=bob", "--all"): (2, "'j1'"),
+        ("j1", "--queue", "elsewhere"): (1, "elsewhere"),
+        ("j1", "--command", "regster"): (1, "did you mean"),
+    }
+    for words, (code, told) in rows.items():
+        refused = shell("dead", "edit", *words, "--yes")
+        assert (refused.returncode, told in refused.stderr) == (code, True), refused.stderr
+    assert arguments_of(store) == ALICE
+
+
+def test_many_are_edited_by_a_condition(shell: Shell, store: Client) -> None:
+    for n in range(7):
+        put(store, "dead", n, f"j{n}", args=["register", {**ALICE, "user": f"u{n}"}, "right-token"])
+    tried = shell("dead", "edit", "--where", "arg.user != u0", "host=example.com", "--dry-run")
+    assert tried.stdout.count("host: example.org → example.com") == 5
+    assert "6 jobs of 7 in the dead set would be edited" in tried.stderr
+    assert shell("dead", "edit", "--where", "arg.user != u0", "host=example.com").returncode == 2
+    assert shell("dead", "edit", "--where", "arg.user != u0", "host=example.com", "--yes").stderr == "6 jobs edited.\n"
+    assert shell("dead", "list", "--where", "arg.host = example.com", "--json").stdout.count('"key"') == 6

@@ -1,0 +1,373 @@
+"""Editing jobs: what they become, which are not edited, and that nobody gains a right by it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import attrs
+import pytest
+
+from restbroker.broker.delivery.tokens import Tokens
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
+from restbroker.job import rubyjson, sealing, settle, signing
+from restbroker.job.arguments import Submission
+from restbroker.job.backoff import SidekiqBackoff
+from restbroker.job.command import Call, Command
+from restbroker.job.job import Job, read
+from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected, Uncertain
+from restbroker.job.policy import Context, Policy
+from restbroker.job.settlement import Retry
+from restbroker.operate import audit
+from restbroker.operate.act import Action, Chosen, Progress, perform
+from restbroker.operate.edit import Edit
+from restbroker.operate.known import Known
+from restbroker.operate.where import read as conditions
+from restbroker.servers.ejabberd import catalogue
+from restbroker.servers.ejabberd.outcomes import judge
+from restbroker.store import parked, sets
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.sets import Move
+from restbroker.transport.message import Response
+from tests.operate.conftest import NOW_S, Put, fields_of, job
+from tests.operate.test_act import members, queued
+
+FLAT = Token("default", (Secret("right-token"),), flat=True)
+APP = Token("app", (Secret("app-secret-of-20-chars"),))
+ALICE = {"user": "alice", "host": "example.org", "password": "hush-hush"}
+ONE = Chosen(("j1",))
+
+
+def done(client: Client, known: Known, edit: Edit, zset: Any = "dead", chosen: Chosen = ONE, **how: Any) -> Progress:
+    dry_run = how.pop("dry_run", False)
+    *_, last = perform(client, zset, Action("edit", "ann@web1", edit=edit, **how), chosen, known, dry_run=dry_run)
+    return last
+
+
+def change(*tokens: Token, **values: Any) -> Edit:
+    return Edit(tokens=Tokens(tokens or (FLAT,)), values=values)
+
+
+def only(client: Client, zset: str = "dead") -> dict[str, Any]:
+    (raw,) = members(client, zset)
+    return fields_of(raw)
+
+
+def sealed(token: Token = APP, **more: Any) -> dict[str, Any]:
+    """A job of this token as a broker stores it."""
+    secret = token.secrets[0].reveal()
+    plain = read(job("j1", arguments=ALICE, **more), "rest", "")
+    assert isinstance(plain, Job)
+    return dict(sealing.sealed(plain, secret, token.name, 5).fields)
+
+
+def lay(client: Client, fields: dict[str, Any], zset: str = "dead") -> bytes:
+    raw = rubyjson.dumps(fields)
+    client.command("ZADD", f"ns:{zset}", NOW_S, raw)
+    return raw
+
+
+def refused(client: Client, known: Known, edit: Edit, **how: Any) -> str:
+    """Why the one job there is not edited; it is as it was."""
+    before = members(client, "dead")
+    last = done(client, known, edit, **how)
+    assert (last.done, members(client, "dead")) == (0, before)
+    ((why, count),) = last.refused.items()
+    assert count == 1
+    return why
+
+
+def test_an_edited_job_keeps_its_place_and_its_jid_and_says_who_changed_what(
+    client: Client, configured: Known, put: Put
+) -> None:
+    before = fields_of(lay(client, fields_of(job("j1", arguments=ALICE, retry_count=3))))
+    edit = attrs.evolve(change(user="bob"), unset=("password",), command="unregister")
+    assert done(client, configured, edit).done == 1
+    after = only(client)
+    (note,) = after.pop("restbroker_attempts")
+    assert (note["outcome"], note["excerpt"]) == ("edited", "ann@web1 changed user, password, command.")
+    assert after.pop("args") == ["unregister", {"user": "bob", "host": "example.org"}, "right-token"]
+    assert (after.pop("display_class"), after.pop("restbroker_revision")) == ("unregister", 1)
+    assert after == {name: value for name, value in before.items() if name != "args"}
+    assert client.command("ZSCORE", "ns:dead", members(client, "dead")[0]) in (NOW_S, repr(NOW_S).encode())
+
+
+def test_a_job_is_edited_and_sent_in_one_step(client: Client, configured: Known) -> None:
+    for zset, count in (("dead", 3), ("retry", 3), ("schedule", 4)):
+        client.command("FLUSHALL")
+        lay(client, fields_of(job("j1", arguments=ALICE, retry_count=4)), zset)
+        edit = attrs.evolve(change(user="bob"), retry=True, queue="other")
+        assert done(client, configured, edit, zset).done == 1
+        assert members(client, zset) == []
+        (pushed,) = queued(client, "other")
+        assert (pushed["queue"], pushed["args"][1]["user"], pushed["retry_count"]) == ("other", "bob", count)
+
+
+def test_what_the_catalogue_does_not_take_changes_nothing_and_is_named(client: Client, configured: Known) -> None:
+    lay(client, fields_of(job("j1", arguments=ALICE)))
+    rows: tuple[tuple[Edit, str], ...] = (
+        (change(usr="bob"), "no argument 'usr'; did you mean user?"),
+        (change(user=[1]), "user must be a text"),
+        (attrs.evolve(change(), unset=("user",)), "also needs user"),
+        (attrs.evolve(change(), command="regster"), "did you mean"),
+        (attrs.evolve(change(), command="a b"), "b"),
+        (attrs.evolve(change(), queue="foreign"), "serves the queue 'foreign'"),
+        (change(user="alice"), "nothing would change"),
+        (attrs.evolve(change(), unset=("none",)), "nothing would change"),
+    )
+    for edit, told in rows:
+        assert told in refused(client, configured, edit)
+    assert list(audit.listed(client, 10)) == []
+
+
+def test_texts_become_what_the_command_takes(client: Client, configured: Known) -> None:
+    lay(client, fields_of(job("j1", "delete_old_users", arguments={"days": 5})))
+    token = attrs.evolve(APP, secrets=(Secret("right-token"),), allow=("*", "dangerous:*"))
+    assert done(client, configured, change(token, days="30")).done == 1
+    assert only(client)["args"][1] == {"days": 30}
+
+
+def test_a_job_that_was_not_let_in_gains_no_right(client: Client, configured: Known) -> None:
+    for code in ("BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"):
+        client.command("FLUSHALL")
+        lay(client, fields_of(job("j1", arguments=ALICE, error_class=code)))
+        assert f"failed as {code}" in refused(client, configured, change(user="bob"))
+    for token in (
+        attrs.evolve(FLAT, secrets=(Secret("another"),)),
+        attrs.evolve(APP, secrets=FLAT.secrets, signed=True),
+    ):
+        client.command("FLUSHALL")
+        lay(client, fields_of(job("j1", arguments=ALICE)))
+        assert "enqueue" in refused(client, configured, change(token, user="bob"))
+
+
+def test_the_token_must_allow_what_the_job_becomes(client: Client, configured: Known) -> None:
+    rows = (
+        (attrs.evolve(APP, allow=("register",)), attrs.evolve(change(), command="unregister"), "unregister"),
+        (attrs.evolve(APP, hosts=("example.org",)), change(host="example.com"), "example.com"),
+        (attrs.evolve(APP, queues=("rest",)), attrs.evolve(change(), queue="other"), "other"),
+        (attrs.evolve(APP, targets=("ejabberd",)), attrs.evolve(change(user="x"), queue="other"), "other"),
+        (attrs.evolve(APP, allow=("status",)), change(user="bob"), "register"),
+    )
+    for token, edit, told in rows:
+        for fields in (sealed(), fields_of(job("j1", arguments=ALICE))):
+            client.command("FLUSHALL")
+            lay(client, fields)
+            held = token if "restbroker_accepted" in fields else attrs.evolve(token, secrets=FLAT.secrets)
+            unset = ("password",) if edit.command else ()
+            assert told in refused(client, configured, attrs.evolve(edit, tokens=Tokens((held,)), unset=unset))
+
+
+def test_a_sealed_job_is_sealed_again_and_let_in_as_what_it_became(client: Client, configured: Known) -> None:
+    lay(client, sealed())
+    assert done(client, configured, change(APP, user="bob")).done == 1
+    after = only(client)
+    signature = signing.read(after["args"][2])
+    assert signature is not None
+    submission = Submission(Command("register", {**ALICE, "user": "bob"}), None, None)
+    proof = Tokens((APP,)).proof(after["args"][2], "j1", submission, "rest")
+    assert proof is not None
+    assert signing.is_accepted(after, proof.secret, signature)
+    assert "app-secret" not in json.dumps(after)
+    assert done(client, configured, change(APP, user="carol")).done == 1
+
+
+def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(client: Client, configured: Known) -> None:
+    def other_arguments(fields: dict[str, Any]) -> None:
+        fields["args"] = ["unregister", *fields["args"][1:]]
+
+    def forged_mark(fields: dict[str, Any]) -> None:
+        fields["restbroker_accepted"] = f"{'0' * 64}:rest"
+
+    def no_mark(fields: dict[str, Any]) -> None:
+        del fields["restbroker_accepted"]
+
+    def other_jid(fields: dict[str, Any]) -> None:
+        fields["jid"] = "j2"
+
+    rows: tuple[Callable[[dict[str, Any]], None], ...] = (other_arguments, forged_mark, no_mark, other_jid)
+    for spoil in rows:
+        client.command("FLUSHALL")
+        fields = sealed()
+        spoil(fields)
+        lay(client, fields)
+        assert "enqueue" in refused(client, configured, change(APP, user="bob"), chosen=Chosen((fields["jid"],)))
+    client.command("FLUSHALL")
+    lay(client, sealed())
+    replaced = attrs.evolve(APP, secrets=(Secret("newer-secret-of-20-chars"),))
+    assert "enqueue" in refused(client, configured, change(replaced, user="bob"))
+
+
+def test_what_its_producer_signed_is_not_edited(client: Client, configured: Known) -> None:
+    submission = Submission(Command("register", ALICE), None, None)
+    secret = APP.secrets[0].reveal()
+    for queue in (None, "rest"):
+        client.command("FLUSHALL")
+        text = signing.sign(secret, "app", int(NOW_S), "j1", submission, queue)
+        signature = signing.read(text)
+        assert signature is not None
+        fields = fields_of(job("j1", arguments=ALICE))
+        mark = signing.acceptance(secret, signature, "rest")
+        lay(client, {**fields, "args": ["register", ALICE, text], "restbroker_accepted": mark})
+        token = attrs.evolve(APP, signed=True, queue_signed=queue is not None)
+        assert "Its producer signed it" in refused(client, configured, change(token, user="bob"))
+
+
+def test_what_no_target_here_serves_is_not_edited(client: Client, configured: Known) -> None:
+    lay(client, fields_of(job("j1", arguments=ALICE, queue="foreign")))
+    for queue in (None, "rest"):
+        assert "No target" in refused(client, configured, attrs.evolve(change(user="bob"), queue=queue))
+
+
+def test_what_may_have_run_is_edited_only_where_that_was_asked_for_and_is_then_another_command(
+    client: Client, configured: Known
+) -> None:
+    tried = [{"at": 1.0, "outcome": "uncertain", "code": "Uncertain"}]
+    message = {"type": "chat", "from": "a@b", "to": "c@d", "subject": "", "body": "hi"}
+    ran = {"restbroker_uncertain": 2, "restbroker_may_have_run": True, "restbroker_effected": True,
+           "restbroker_deferred": 3, "restbroker_crowded": 1, "restbroker_attempts": tried}  # fmt: skip
+    lay(client, fields_of(job("j1", "send_message", arguments=message, **ran)))
+    edit = change(to="e@f")
+    assert "--repeat-unsafe" in refused(client, configured, edit)
+    assert done(client, configured, edit, repeat_unsafe=True).done == 1
+    after = only(client)
+    assert set(after) & set(ran) == {"restbroker_attempts"}
+    # Nothing that the first form did is said of the second: a retry asks no more.
+    assert [one["outcome"] for one in after["restbroker_attempts"]] == ["uncertain", "edited"]
+    *_, last = perform(client, "dead", Action("retry", "ann"), ONE, configured)
+    assert last.done == 1
+
+
+def test_another_queue_of_the_same_target_makes_no_other_command(client: Client, configured: Known) -> None:
+    second = Known({**configured.targets, "rest2": configured.targets["rest"]}, configured.secrets)
+    lay(client, {**sealed(), "restbroker_may_have_run": True})
+    before = only(client)
+    assert done(client, second, attrs.evolve(change(APP), queue="rest2")).done == 1
+    after = only(client)
+    assert after.pop("restbroker_attempts")[-1]["outcome"] == "moved"
+    assert after == {**before, "queue": "rest2"}
+
+
+def test_a_user_that_the_second_form_finds_there_was_not_made_by_the_first(client: Client, configured: Known) -> None:
+    first = read(job("j1", arguments=ALICE, error_class=None, failed_at=None, retry_count=None), "rest", "")
+    assert isinstance(first, Job)
+    spec = catalogue.for_version("24.12").commands["register"]
+    context = Context(Policy(SidekiqBackoff()), NOW_S, 0.0, 0, "", command="register")
+    lost = settle.settle(first, spec, Uncertain(Reason("Uncertain", "No answer.")), context)
+    assert isinstance(lost, Retry)
+
+    def answered(raw: bytes) -> Outcome:
+        again = read(raw, "rest", "")
+        assert isinstance(again, Job)
+        call = Call(Command("register", again.fields["args"][1]), maybe_run=again.may_have_run, identity=again.identity)  # type: ignore[index, arg-type]
+        body = b'{"status": "error", "code": 10090, "message": "User already registered"}'
+        return judge(call, spec, Response(409, {}, body, 0.1))
+
+    assert isinstance(answered(lost.payload), Delivered)
+    client.command("ZADD", "ns:retry", NOW_S, lost.payload)
+    assert done(client, configured, attrs.evolve(change(user="bob"), retry=True), "retry").done == 1
+    pushed = client.command("RPOP", "ns:queue:rest")
+    assert isinstance(pushed, bytes)
+    outcome = answered(pushed)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "AlreadyExists"
+    identity = [one.identity for raw in (lost.payload, pushed) if isinstance(one := read(raw, "rest", ""), Job)]
+    assert identity == ["j1", "j1-r1"]
+
+
+def test_whoever_was_faster_wins(client: Client, configured: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = sets.place
+    rows: tuple[Callable[[Client], object], ...] = (
+        lambda other: other.command("DEL", "ns:dead"),
+        lambda other: [*perform(other, "dead", Action("retry", "bea"), ONE, configured)],
+        lambda other: [*perform(other, "dead", Action("edit", "bea", edit=change(user="bea")), ONE, configured)],
+    )
+    for meanwhile in rows:
+        client.command("FLUSHALL")
+        lay(client, fields_of(job("j1", arguments=ALICE)))
+
+        def late(one: Client, *rest: Any, meanwhile: Callable[[Client], object] = meanwhile) -> Any:
+            monkeypatch.setattr(sets, "place", place)
+            meanwhile(one)
+            return place(one, *rest)
+
+        monkeypatch.setattr(sets, "place", late)
+        last = done(client, configured, change(user="ann"))
+        assert (last.done, last.gone) == (0, 1)
+        left = [fields_of(raw)["args"][1]["user"] for raw in members(client, "dead")]
+        assert left in ([], ["bea"])
+
+
+def test_edits_promotions_and_deletions_leave_each_job_in_one_place(
+    client: Client, configured: Known, redis_url: str
+) -> None:
+    for n in range(300):
+        client.command("ZADD", "ns:retry", n, job(f"j{n}", arguments={**ALICE, "user": f"u{n}"}))
+
+    def on_its_own(work: Callable[[Client], object]) -> Thread:
+        def run() -> None:
+            other = open_client(StoreSettings(redis_url, namespace="ns"))
+            work(other)
+            other.close()
+
+        return Thread(target=run)
+
+    deleted: list[int] = []
+
+    def promote(other: Client) -> None:
+        while ours := [raw for raw, _ in sets.listed(other, "retry", 0, 300, newest_first=False) if b'"u1' in raw]:
+            sets.promote(other, "retry", [Move(raw, "rest") for raw in ours[:7]])
+
+    def delete(other: Client) -> None:
+        chosen = Chosen(where=conditions(["jid = *7"], NOW_S))
+        *_, last = perform(other, "retry", Action("delete", "bea"), chosen, configured)
+        deleted.append(last.done)
+
+    def edit(other: Client) -> None:
+        done(other, configured, change(host="example.com"), "retry", Chosen())
+
+    threads = [on_its_own(work) for work in (promote, delete, edit, edit)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    waiting = [fields_of(raw)["jid"] for raw in members(client, "retry")]
+    pushed = [one["jid"] for one in queued(client)]
+    assert len(set(waiting + pushed)) == len(waiting) + len(pushed) == 300 - deleted[0]
+
+
+def test_all_that_match_are_edited_once_each(client: Client, configured: Known) -> None:
+    for n in range(250):
+        user = {**ALICE, "user": "alice" if n % 2 else "zoe"}
+        client.command("ZADD", "ns:dead", NOW_S + n // 100, job(f"j{n}", arguments=user))
+    chosen = Chosen(where=conditions(["arg.user = alice"], NOW_S))
+    seen = done(client, configured, change(password="new-secret"), chosen=chosen, dry_run=True)
+    assert (seen.done, len(seen.previews)) == (125, 5)
+    last = done(client, configured, change(password="new-secret"), chosen=chosen)
+    assert (last.done, last.refused) == (125, {})
+    revisions = [fields_of(raw).get("restbroker_revision") for raw in members(client, "dead")]
+    assert (revisions.count(1), revisions.count(None)) == (125, 125)
+
+
+def test_a_guess_at_what_is_hidden_is_not_answered(client: Client, configured: Known) -> None:
+    lay(client, fields_of(job("j1", arguments=ALICE)))
+    for guess in ("hush-hush", "another"):
+        assert done(client, configured, change(password=guess), dry_run=True).done == 1
+
+
+def test_no_value_is_in_the_audit_nor_in_the_history(client: Client, configured: Known, tmp_path: Path) -> None:
+    lay(client, fields_of(job("j1", arguments=ALICE)))
+    done(client, configured, change(user="bob", password="new-secret"))
+    notes = [str(one.note) for one in audit.listed(client, 10)]
+    assert any("set user, set password" in note for note in notes)
+    assert not any(word in note for note in notes for word in ("hush", "new-secret", "right-token"))
+    assert "new-secret" not in json.dumps(only(client)["restbroker_attempts"])
+
+
+def test_a_job_that_was_edited_in_the_dead_set_is_copied_as_it_is_now(client: Client, configured: Known) -> None:
+    lay(client, fields_of(job("j1", arguments=ALICE)))
+    done(client, configured, change(user="bob"))
+    (copy,) = parked.newest(client, 10)
+    assert [copy.payload] == members(client, "dead")
