@@ -24,7 +24,7 @@ from restbroker.job.unserved import listed
 from restbroker.operate.act import Action, Chosen, Progress, Verb, perform
 from restbroker.operate.act_job import FOREIGN
 from restbroker.operate.connect import open_store
-from restbroker.operate.edit import Edit
+from restbroker.operate.edit import Edit, differences
 from restbroker.operate.entry import Entry
 from restbroker.operate.known import Known
 from restbroker.store.client import Client
@@ -142,7 +142,7 @@ def _changes(seen: Progress, action: Action) -> Iterator[str]:
     assert action.edit is not None  # noqa: S101 - previews are of edits only
     for before, after in seen.previews:
         yield f"{before.jid or before.key} ({before.command or '-'})"
-        for name, was, now in entries.differences(before, after, action.edit.values):
+        for name, was, now in differences(before, after, action.edit.values):
             yield f"    {name}: {was} → {now}"
         if before.may_have_run:
             yield "    It may have run already as it is: look at the server whether it was done."
@@ -207,5 +207,5 @@ def _as_json(seen: Progress, action: Action) -> dict[str, Json]:
 
 
 def _edit(before: Entry, after: Entry, edit: Edit) -> dict[str, Json]:
-    told = entries.differences(before, after, edit.values)
+    told = differences(before, after, edit.values)
     return {"jid": before.jid, "changes": [{"name": name, "before": was, "after": now} for name, was, now in told]}

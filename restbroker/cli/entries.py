@@ -6,16 +6,12 @@ shown.
 
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
 
 from restbroker.console import output
 from restbroker.console.times import local, utc
-from restbroker.job.hiding import MASK
 from restbroker.job.json_types import Json
 from restbroker.operate.entry import Entry
-
-_ABSENT: Final = "(none)"
 
 
 def write(found: Sequence[Entry], *, as_json: bool) -> None:
@@ -84,24 +80,6 @@ def facts(entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.may_have_run:
         yield "may have run", "yes; " + ("safe to repeat" if entry.repeat_safe else "not known to be safe to repeat")
     yield from (("try", line) for line in tries(entry.history))
-
-
-def differences(before: Entry, after: Entry, given: Collection[str]) -> list[tuple[str, str, str]]:
-    """What two forms of a job differ in, by name. Of what is masked it is not told whether what was given is new."""
-    found = [
-        (name, _text(was), _text(now))
-        for name, was, now in (("command", before.command, after.command), ("queue", before.queue, after.queue))
-        if was != now
-    ]
-    was_of = before.arguments if isinstance(before.arguments, dict) else {}
-    now_of = after.arguments if isinstance(after.arguments, dict) else {}
-    for name in {**was_of, **now_of}:
-        was, now = was_of.get(name, _ABSENT), now_of.get(name, _ABSENT)
-        if was != now:
-            found.append((name, _text(was), _text(now)))
-        elif name in given and MASK in _text(now):
-            found.append((name, _text(was), f"{_text(now)} (what was given)"))
-    return found
 
 
 def tries(history: Sequence[Mapping[str, Json]]) -> Iterator[str]:

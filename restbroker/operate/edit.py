@@ -5,7 +5,8 @@ allows now; no job gains a right by an edit, so what its producer signed is not 
 only if that seal holds; another command inherits nothing of what is known of the first one's run.
 """
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from secrets import randbelow
 from typing import Final
@@ -19,6 +20,7 @@ from restbroker.job.argument_check import BadRow, Checker
 from restbroker.job.auth import Wish
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.display import DISPLAY_FIELD
+from restbroker.job.hiding import MASK
 from restbroker.job.job import (
     EFFECTED_FIELD,
     MAY_HAVE_RUN_FIELD,
@@ -31,7 +33,7 @@ from restbroker.job.job import (
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.job.settle import CROWDED_FIELD, DEFERRED_FIELD
-from restbroker.operate.entry import EDITED, MOVED, Look
+from restbroker.operate.entry import EDITED, MOVED, Entry, Look
 from restbroker.servers import registry
 
 _NEVER: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
@@ -72,6 +74,28 @@ class Edited:
     fields: dict[str, Json]
     queue: str
     is_another: bool
+
+
+def differences(before: Entry, after: Entry, given: Collection[str]) -> list[tuple[str, str, str]]:
+    """What two forms of a job differ in, by name. Of what is masked it is not told whether what was given is new."""
+    found = [
+        (name, was or "-", now or "-")
+        for name, was, now in (("command", before.command, after.command), ("queue", before.queue, after.queue))
+        if was != now
+    ]
+    was_of = before.arguments if isinstance(before.arguments, dict) else {}
+    now_of = after.arguments if isinstance(after.arguments, dict) else {}
+    for name in {**was_of, **now_of}:
+        was, now = (_text(of[name]) if name in of else "(none)" for of in (was_of, now_of))
+        if was != now:
+            found.append((name, was, now))
+        elif name in given and MASK in now:
+            found.append((name, was, f"{now} (what was given)"))
+    return found
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @attrs.frozen

@@ -241,6 +241,13 @@ class Look:
         )
 
     @property
+    def arguments_as_they_are(self) -> Mapping[str, Json]:
+        """Those of which nothing is hidden, by name."""
+        shown = self.entry().arguments
+        given = shown if isinstance(shown, dict) else {}
+        return {name: value for name, value in self._arguments.items() if name in given and given[name] == value}
+
+    @property
     def _values(self) -> list[str]:
         """The texts in its arguments at any depth, the longest first: its secrets as well."""
         found: list[str] = []

@@ -10,6 +10,7 @@ from typing import TypeVar
 import attrs
 import trio
 
+from restbroker.broker.delivery.tokens import Tokens
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.operate.known import Known
 from restbroker.store.client import Client
@@ -22,13 +23,15 @@ TURN_S = 8.0
 
 @attrs.frozen(eq=False)
 class Desk:
-    """`known` makes what the configuration knows of jobs; it reads files, so it is called in the thread.
+    """`known` makes what the configuration knows of jobs, `tokens` what lets them in; they read files, so they are
+    called in the thread.
 
     `causes` serves live pages too.
     """
 
     connection: Connection
     known: Callable[[], Known]
+    tokens: Callable[[], Tokens]
     causes: Causes = attrs.field(init=False)
 
     @causes.default
