@@ -25,7 +25,7 @@ from restbroker.cli.choosing import (
 )
 from restbroker.cli.set_verbs import settings_of
 from restbroker.config.core import Config
-from restbroker.console import arguments, completion, panels
+from restbroker.console import arguments, completion, output, panels
 from restbroker.console.asking import YesOption
 from restbroker.console.configured import ConfigOption, JsonOption
 from restbroker.console.who import who
@@ -127,6 +127,7 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         )
         _require_change(change)
         action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
+        _note_secrets(typed)
         act(settings, zset, action, chosen, knows, How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json))
 
 
@@ -150,6 +151,15 @@ def _require_change(change: "Edit") -> None:
         )
     if both := next((name for name in change.unset if name in change.values), None):
         raise UsageError(f"The argument {both} is given, and taken out.", "Keep one of the two.")
+
+
+def _note_secrets(typed: arguments.Typed) -> None:
+    from restbroker.job import redact
+
+    for name in sorted(typed.in_the_open):
+        if redact.secret_values(None, {name: typed.values[name]}):
+            instead = f"use {name}=- or {name}=@FILE."
+            output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; {instead}")
 
 
 def _versions(settings: Config) -> Callable[[str], str | None]:

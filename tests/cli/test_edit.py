@@ -1,13 +1,16 @@
 """`restbroker dead edit`, `retries edit` and `scheduled edit`, as processes against a real Redis."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 from restbroker.store.client import Client
 from tests.cli.conftest import Shell
 from tests.cli.test_sets import count, put
+from tests.support.process import started
 from tests.support.terminal import dialogue
+from tests.support.wait import until
 
 ALICE = {"user": "alice", "host": "example.org", "password": "hush-hush"}
 
@@ -37,6 +40,7 @@ def test_an_edit_shows_what_it_would_change_and_changes_nothing_without_a_yes(sh
     refused = shell(*words)
     assert (refused.returncode, arguments_of(store)) == (2, ALICE)
     assert "--yes" in refused.stderr
+    assert "note: password stands in the command line" in refused.stderr
     done = shell(*words, "--yes", "--json")
     assert (done.returncode, json.loads(done.stdout)["done"]) == (0, 1)
     assert arguments_of(store) == {**ALICE, "user": "bob", "password": "newer-secret"}
@@ -103,3 +107,28 @@ def test_many_are_edited_by_a_condition(shell: Shell, store: Client) -> None:
     assert shell("dead", "edit", "--where", "arg.user != u0", "host=example.com").returncode == 2
     assert shell("dead", "edit", "--where", "arg.user != u0", "host=example.com", "--yes").stderr == "6 jobs edited.\n"
     assert shell("dead", "list", "--where", "arg.host = example.com", "--json").stdout.count('"key"') == 6
+
+
+def test_an_edit_that_is_killed_leaves_each_job_in_one_place_and_goes_on_with_the_rest(
+    shell: Shell, store: Client, place: Path
+) -> None:
+    names = {f"j{n}" for n in range(400)}
+    for name in names:
+        put(store, "dead", 1, name, args=["register", {**ALICE, "user": name}, "right-token"])
+
+    def revised() -> int:
+        found = store.command("ZRANGE", "ns:dead", 0, -1)
+        assert isinstance(found, list)
+        fields = [json.loads(raw) for raw in found if isinstance(raw, bytes)]
+        assert {one["jid"] for one in fields} == names
+        assert len(fields) == len(names)
+        return sum(one.get("restbroker_revision") == 1 for one in fields)
+
+    words = ["dead", "edit", "--all", "host=example.com", "--yes"]
+    with started([*words, "--rate", "100"], directory=place) as slowly:
+        until(lambda: revised() >= 100, "some were edited")
+        slowly.signal(signal.SIGKILL)
+        slowly.wait()
+    assert 100 <= revised() < 400
+    assert "nothing would change" in shell(*words).stderr
+    assert revised() == 400
