@@ -167,6 +167,21 @@ def test_a_dead_job_that_is_retried_is_parked_again_and_at_last_delivered(citize
     assert citizen.size("retry") == citizen.size("dead") == 0
 
 
+def test_ruby_shows_retries_and_deletes_a_job_that_was_edited_as_any_other(citizen: Citizen) -> None:
+    failed(citizen, "refused1", "refused2")
+    for number in (1, 2):
+        citizen.restbroker("dead", "edit", jid_of(f"refused{number}"), f"user=fine{number}", "--yes")
+    shown = {entry["jid"]: entry["item"] for entry in citizen.ask("sets.rb", set="dead")["entries"]}
+    assert [shown[jid_of(f"refused{number}")]["args"][1]["user"] for number in (1, 2)] == ["fine1", "fine2"]
+    assert {item["error_class"] for item in shown.values()} == {"Refused"}
+    citizen.ask("sets.rb", set="dead", call="delete", jid=jid_of("refused2"))
+    citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused1"))
+    until(lambda: citizen.times_sent()["fine1"] == 1, "it is sent as what it became")
+    citizen.wait_until_idle()
+    assert citizen.times_sent()["fine2"] == 0
+    assert citizen.size("retry") == citizen.size("dead") == 0
+
+
 def test_a_job_whose_tries_are_used_up_gets_one_more_by_a_manual_retry(citizen: Citizen) -> None:
     citizen.configure(Backoff=FAST_RETRIES)
     citizen.start()
