@@ -71,7 +71,7 @@ def act(settings: Config, zset: SortedSet, action: Action, chosen: Chosen, known
         except RestbrokerError:
             output.say("What was done until then is done. The same command again goes on with the rest.")
             raise
-    if meant is not chosen:
+    if meant.names != chosen.names:
         # Each was named by the bytes that were shown: one that is not found is not as it was.
         last = attrs.evolve(last, missing=(), gone=last.gone + len(last.missing))
     _conclude(last, action, as_json=how.as_json)
@@ -134,7 +134,10 @@ def _as_shown(client: Client, zset: SortedSet, action: Action, chosen: Chosen, k
     _tell_refused(seen)
     sent = " and send" if action.edit is not None and action.edit.retry else ""
     confirm(f"Edit{sent} {output.jobs(seen.done)} of the {zset} set?", yes=how.yes)
-    return attrs.evolve(chosen, names=tuple(before.key for before, _ in seen.previews)) if chosen.names else chosen
+    if not chosen.names:
+        # What came while the question stood there was not asked about.
+        return attrs.evolve(chosen, since_s=seen.began_s)
+    return attrs.evolve(chosen, names=tuple(before.key for before, _ in seen.previews))
 
 
 def _changes(seen: Progress, action: Action) -> Iterator[str]:

@@ -77,12 +77,14 @@ class Rest:
 class Chosen:
     """Which jobs: those with these job ids or keys (`Entry.key`), or else all for which the conditions hold.
 
-    `rest`: of these, what an action that was stopped left (`Progress.rest`).
+    `rest`: of these, what an action that was stopped left (`Progress.rest`). `since_s`: what came since that moment is
+    not meant either (`Progress.began_s` of a dry run that somebody was shown).
     """
 
     names: tuple[str, ...] = ()
     where: Where = ()
     rest: Rest | None = None
+    since_s: float | None = None
 
 
 @attrs.frozen
@@ -93,7 +95,7 @@ class Progress:
     are, and how many. `foreign`: queues that this configuration does not serve, and how many jobs this leads there, or
     leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for. `previews`:
     of a dry run of an edit, the first that it would change, as they are and as they would be. `ended` is False as long
-    as it goes on; `rest` is where, unless jobs were named.
+    as it goes on; `rest` is where, unless jobs were named. `began_s`: by Redis' clock, epoch seconds.
     """
 
     total: int
@@ -108,6 +110,7 @@ class Progress:
     previews: tuple[tuple[Entry, Entry], ...] = ()
     ended: bool = False
     rest: Rest | None = None
+    began_s: float = 0.0
 
 
 def perform(
@@ -128,7 +131,7 @@ def perform(
     no sense there; `StoreUnavailable` and `StoreRefused`: what was done until then is done, call it again for the rest.
     """
     require_sense(zset, action)
-    run = _Run(client, zset, action, known, _described(action, chosen, known), chosen.rest, dry_run=dry_run)
+    run = _Run(client, zset, action, known, _described(action, chosen, known), chosen, dry_run=dry_run)
     batch = BATCH if rate_per_s is None else max(1, min(BATCH, int(rate_per_s)))
     state: State = "interrupted"
     try:
@@ -161,7 +164,7 @@ class _Run:
     action: Action
     known: Known
     where: str
-    rest: Rest | None
+    chosen: Chosen
     dry_run: bool
     progress: Progress = attrs.field(init=False)
     just_done: int = 0
@@ -180,11 +183,10 @@ class _Run:
         asked_s = time.monotonic()
         now_s = time_s(self.client)
         self._began = (now_s, asked_s)
-        if self.rest is None:
-            self._started_s = now_s
-        else:
-            total, self._started_s, self._planned = min(total, self.rest.jobs), self.rest.since_s, self.rest.planned
-        self.progress = Progress(total)
+        self._started_s = now_s if self.chosen.since_s is None else self.chosen.since_s
+        if (rest := self.chosen.rest) is not None:
+            total, self._started_s, self._planned = min(total, rest.jobs), rest.since_s, rest.planned
+        self.progress = Progress(total, began_s=self._started_s)
 
     def named(self, names: Sequence[str], batch: int) -> Iterator[None]:
         """Does those of these names."""
@@ -207,7 +209,7 @@ class _Run:
 
     def matching(self, where: Where, batch: int) -> Iterator[None]:
         """Does those for which all conditions hold, `batch` at a time, however many have to be looked at for them."""
-        place = Cursor.of(self.rest.after) if self.rest is not None else None
+        place = Cursor.of(self.chosen.rest.after) if self.chosen.rest is not None else None
         newest_first = self.zset == "dead"
         while self.progress.looked_at < self.progress.total:
             left = self.progress.total - self.progress.looked_at

@@ -29,6 +29,7 @@ from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.outcomes import judge
 from restbroker.store import parked, sets
 from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.server import time_s
 from restbroker.store.sets import Move
 from restbroker.transport.message import Response
 from tests.operate.conftest import NOW_S, Put, fields_of, job
@@ -349,6 +350,15 @@ def test_all_that_match_are_edited_once_each(client: Client, configured: Known) 
     assert (last.done, last.refused) == (125, {})
     revisions = [fields_of(raw).get("restbroker_revision") for raw in members(client, "dead")]
     assert (revisions.count(1), revisions.count(None)) == (125, 125)
+
+
+def test_what_came_since_somebody_was_asked_is_left_alone(client: Client, configured: Known) -> None:
+    lay(client, fields_of(job("j1", arguments=ALICE)))
+    asked = done(client, configured, change(user="bob"), chosen=Chosen(), dry_run=True)
+    late = job("j2", arguments=ALICE, failed_at=time_s(client))
+    client.command("ZADD", "ns:dead", NOW_S + 9, late)
+    last = done(client, configured, change(user="bob"), chosen=Chosen(since_s=asked.began_s))
+    assert (last.done, late in members(client, "dead")) == (1, True)
 
 
 def test_a_guess_at_what_is_hidden_is_not_answered(client: Client, configured: Known) -> None:
