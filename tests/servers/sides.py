@@ -28,7 +28,7 @@ class Side:
     host: str | None = None
 
     async def call(self, command: str, given: Mapping[str, Json] | None = None, **how: Any) -> Outcome:
-        known = {"jid": "0123456789abcdef01234567", "host": self.host, **how}
+        known = {"identity": "0123456789abcdef01234567", "host": self.host, **how}
         return await self.connector.deliver(Call(Command(command, given or {}), **known), self.link)
 
     async def done(self, command: str, given: Mapping[str, Json] | None = None, **how: Any) -> Delivered:
