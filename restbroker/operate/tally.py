@@ -1,0 +1,157 @@
+"""How far an action of a person on many jobs has come, and what is written of it in the audit stream.
+
+Called by `operate.act` and `operate.act_waiting`. Always holds: the entry that an action began is written before
+anything is changed, and how far it came behind what was done; no secret is in any.
+"""
+
+import contextlib
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, Self
+
+import attrs
+
+from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.job import hiding
+from restbroker.operate import audit
+from restbroker.operate.act_batch import Outcome, led_away, why_left
+from restbroker.operate.act_job import Action
+from restbroker.operate.audit import Note, State
+from restbroker.operate.entry import Entry, Look
+from restbroker.operate.known import Known
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Gone
+from restbroker.store.paging import Cursor
+
+EXAMPLES: Final = 5
+_NAMED_JIDS: Final = 1000
+"""So many jobs of one action are named in the audit stream; of a million, the counts are enough."""
+_NOTE_EVERY_S: Final = 1.0
+"""From then on. With each batch, ten million jobs would push out what all others did."""
+_REST: Final = re.compile(r"(\d{1,12}) (\d{1,12}(?:\.\d{1,12})?) (\d{1,12}) (\S{1,100})", re.ASCII)
+
+
+@attrs.frozen
+class Rest:
+    """Where an action that was stopped goes on: behind the place `after`, with so many `jobs` of the set to look at.
+
+    What came since `since_s` (Redis' clock) is not meant; `planned` keeps the scores of one action apart.
+    """
+
+    after: str
+    jobs: int
+    since_s: float
+    planned: int
+
+    def __str__(self) -> str:
+        """As a form may carry it: it tells nothing of any job."""
+        return f"{self.jobs} {self.since_s!r} {self.planned} {self.after}"
+
+    @classmethod
+    def of(cls, written: str) -> Self:
+        """The one that was written so. Raises `UsageError` for any other text."""
+        found = _REST.fullmatch(written)
+        if found is None:
+            raise UsageError("It cannot be read where this action is to go on.", "Begin it again.")
+        return cls(str(Cursor.of(found[4])), int(found[1]), float(found[2]), int(found[3]))
+
+
+@attrs.frozen
+class Progress:
+    """How far it came, so far. `matched` = `done` + `gone` + all of `refused`, but for what changed meanwhile.
+
+    `done`: with a dry run, what would be done. `gone`: somebody else was faster. `refused`: why jobs stay where they
+    are, and how many. `foreign`: queues that this configuration does not serve, and how many jobs this leads there, or
+    leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for. `previews`:
+    of a dry run of an edit, the first that it would change, as they are and as they would be. `ended` is False as long
+    as it goes on; `rest` is where, unless jobs were named. `began_s`: by Redis' clock, epoch seconds.
+    """
+
+    total: int
+    looked_at: int = 0
+    matched: int = 0
+    done: int = 0
+    gone: int = 0
+    refused: Mapping[str, int] = attrs.field(factory=dict)
+    foreign: Mapping[str, int] = attrs.field(factory=dict)
+    examples: tuple[Entry, ...] = ()
+    missing: tuple[str, ...] = ()
+    previews: tuple[tuple[Entry, Entry], ...] = ()
+    ended: bool = False
+    rest: Rest | None = None
+    began_s: float = 0.0
+
+
+@attrs.define(eq=False)
+class Tally:
+    """Of one action. `place` is the set, or `queue:NAME`; `where`, which jobs are meant, as the entries tell it.
+
+    `just_done`: jobs of the last batch. `refused`: why jobs stay where they are, and how many.
+    """
+
+    client: Client
+    place: str
+    action: Action
+    known: Known
+    where: str
+    dry_run: bool
+    progress: Progress = Progress(0)
+    just_done: int = 0
+    refused: Counter[str] = attrs.field(factory=Counter)
+    _foreign: Counter[str] = attrs.field(factory=Counter)
+    _begun: str | None = None
+    _noted_s: float = -_NOTE_EVERY_S
+
+    def begin(self) -> None:
+        """Writes that it begins, unless that is written."""
+        if self._begun is None:
+            self._begun = self._note("begun")
+
+    def conclude(self, state: State) -> None:
+        """Writes down how it ended, if it began; an outage of Redis is told by what ended it."""
+        if self._begun is not None:
+            with contextlib.suppress(StoreUnavailable, StoreRefused):
+                self._note(state)
+
+    def count(self, looks: Sequence[Look], outcomes: Sequence[Outcome], looked_at: int) -> None:
+        """Counts what became of these, of so many that were looked at, and writes how far it came."""
+        so_far = self.progress
+        done = [look for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
+        reasons = [why for outcome in outcomes if (why := why_left(outcome)) is not None]
+        self.refused.update(why for why in reasons if why)
+        self._foreign.update(led_away(looks, outcomes, self.action))
+        shown = [look.entry() for look in looks[: EXAMPLES - len(so_far.examples)]]
+        self.just_done = len(done)
+        self.progress = attrs.evolve(
+            so_far,
+            looked_at=so_far.looked_at + looked_at,
+            matched=so_far.matched + len(looks) - reasons.count(""),
+            done=so_far.done + len(done),
+            gone=so_far.gone + sum(isinstance(outcome, Gone) for outcome in outcomes),
+            refused=dict(self.refused),
+            foreign=dict(self._foreign),
+            examples=(*so_far.examples, *shown),
+        )
+        jids = [look.jid or look.key for look in done] if so_far.done < _NAMED_JIDS else []
+        if done and not self.dry_run and (jids or time.monotonic() >= self._noted_s + _NOTE_EVERY_S):
+            self._noted_s = time.monotonic()
+            self._note("going on", [hiding.without(jid, self.known.secrets) for jid in jids])
+
+    def _note(self, state: State, jids: Sequence[str] = ()) -> str:
+        so_far = self.progress
+        note = Note(
+            who=self.action.who,
+            action=self.action.verb,
+            place=self.place,
+            state=state,
+            run=self._begun or "",
+            where=self.where,
+            why=self.action.why,
+            done=so_far.done,
+            refused=sum(so_far.refused.values()),
+            gone=so_far.gone,
+            jids=tuple(jids),
+        )
+        return audit.write(self.client, note)
