@@ -6,7 +6,7 @@ or `--dry-run`; who stops it is told how far it came.
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Final
 
@@ -31,7 +31,7 @@ from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import size
 
-__all__ = ["Action", "How", "act"]
+__all__ = ["Action", "Doing", "How", "act", "ask_for", "carry_out"]
 
 _DONE: Final[dict[Verb, str]] = {
     "retry": "retried",
@@ -54,34 +54,69 @@ class How:
     as_json: bool = False
 
 
+@attrs.frozen
+class Doing:
+    """Something that can be done, or tried: `run` with True. `place`: where the jobs are, for people."""
+
+    action: Action
+    place: str
+    run: Callable[[bool], Iterator[Progress]]
+
+
 def act(settings: Config, zset: SortedSet, action: Action, chosen: Chosen, known: Known, how: How) -> None:
     """Does it, asking first where that is due. Ends with FAILED if nothing could be done, PARTLY if not everything."""
     with open_store(settings) as client:
-        if how.dry_run:
-            seen = _last(client, zset, action, chosen, known, attrs.evolve(how, rate_per_s=None))
-            _tell_plan(seen, zset, action, as_json=how.as_json)
+
+        def doing(meant: Chosen) -> Doing:
+            def run(dry_run: bool) -> Iterator[Progress]:
+                rate = None if dry_run else how.rate_per_s
+                return perform(client, zset, action, meant, known, dry_run=dry_run, rate_per_s=rate)
+
+            return Doing(action, f"the {zset} set", run)
+
+        if how.dry_run or action.edit is None:
+            carry_out(doing(chosen), how, lambda: _ask(client, zset, doing(chosen), chosen))
             return
-        meant = chosen
-        if action.edit is not None:
-            meant = _as_shown(client, zset, action, chosen, known, how)
-        elif not how.yes:
-            _ask(client, zset, action, chosen, known)
-        try:
-            last = _last(client, zset, action, meant, known, how)
-        except RestbrokerError:
-            output.say("What was done until then is done. The same command again goes on with the rest.")
-            raise
+        meant = _as_shown(doing(chosen), chosen, how)
+        last = _done(doing(meant))
     if meant.names != chosen.names:
         # Each was named by the bytes that were shown: one that is not found is not as it was.
         last = attrs.evolve(last, missing=(), gone=last.gone + len(last.missing))
     _conclude(last, action, as_json=how.as_json)
 
 
-def _last(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known: Known, how: How) -> Progress:
+def carry_out(doing: Doing, how: How, ask: Callable[[], None]) -> None:
+    """The same, of anything that can be done; `ask` is called unless it was said already."""
+    if how.dry_run:
+        _tell_plan(_last(doing, dry_run=True), doing, as_json=how.as_json)
+        return
+    if not how.yes:
+        ask()
+    _conclude(_done(doing), doing.action, as_json=how.as_json)
+
+
+def ask_for(doing: Doing) -> None:
+    """Shows what would be done, and asks whether it is to be."""
+    seen = _last(doing, dry_run=True)
+    if sys.stdin.isatty():
+        entries.talk(seen.examples)
+        _tell_refused(seen)
+    confirm(f"{doing.action.verb.capitalize()} {output.jobs(seen.done)} of {doing.place}{_led_away(seen)}?")
+
+
+def _done(doing: Doing) -> Progress:
+    try:
+        return _last(doing, dry_run=False)
+    except RestbrokerError:
+        output.say("What was done until then is done. The same command again goes on with the rest.")
+        raise
+
+
+def _last(doing: Doing, *, dry_run: bool) -> Progress:
     """How it went in the end; tells on a terminal how far it is, and when it is stopped, how far it came."""
-    step = Progress(0)
+    action, step = doing.action, Progress(0)
     told_at = time.monotonic()
-    running = perform(client, zset, action, chosen, known, dry_run=how.dry_run, rate_per_s=how.rate_per_s)
+    running = doing.run(dry_run)
     with closing(running):  # type: ignore[type-var]  # a generator, which its type does not tell
         try:
             for step in running:
@@ -89,7 +124,7 @@ def _last(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known
                     told_at = time.monotonic()
                     output.say(f"… {step.looked_at} of {step.total} looked at, {step.done} {_DONE[action.verb]}")
         except KeyboardInterrupt:
-            if not how.dry_run:
+            if not dry_run:
                 output.say(
                     f"{output.jobs(step.done)} {_DONE[action.verb]}. The same command again goes on with the rest."
                 )
@@ -97,7 +132,8 @@ def _last(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known
     return step
 
 
-def _ask(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known: Known) -> None:
+def _ask(client: Client, zset: SortedSet, doing: Doing, chosen: Chosen) -> None:
+    action = doing.action
     # To bring back what is named costs nothing that cannot be mended; to throw away, or many at once, may.
     is_grave = action.verb in ("delete", "kill") or not chosen.names
     if not is_grave and not action.foreign_queues:
@@ -107,23 +143,19 @@ def _ask(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known:
         total = size(client, zset)
         confirm(f"{action.verb.capitalize()} all {output.jobs(total)} of the {zset} set?")
         return
-    seen = _last(client, zset, action, chosen, known, How(dry_run=True))
-    if not is_grave and not seen.foreign:
+    if not is_grave and not _last(doing, dry_run=True).foreign:
         return
-    if sys.stdin.isatty():
-        entries.talk(seen.examples)
-        _tell_refused(seen)
-    confirm(f"{action.verb.capitalize()} {output.jobs(seen.done)} of the {zset} set{_led_away(seen)}?")
+    ask_for(doing)
 
 
-def _as_shown(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known: Known, how: How) -> Chosen:
+def _as_shown(doing: Doing, chosen: Chosen, how: How) -> Chosen:
     """Shows what an edit would change, and asks; the jobs that are meant: of those named, the bytes that were shown.
 
     Ends the command where nothing would be changed.
     """
     if how.yes and not chosen.names:
         return chosen
-    seen = _last(client, zset, action, chosen, known, How(dry_run=True))
+    action, seen = doing.action, _last(doing, dry_run=True)
     if not seen.done:
         _conclude(seen, action, as_json=how.as_json)
         raise typer.Exit(Exit.OK)
@@ -133,7 +165,7 @@ def _as_shown(client: Client, zset: SortedSet, action: Action, chosen: Chosen, k
         output.say(f"… and {output.jobs(seen.done - len(seen.previews))} more.")
     _tell_refused(seen)
     sent = " and send" if action.edit is not None and action.edit.retry else ""
-    confirm(f"Edit{sent} {output.jobs(seen.done)} of the {zset} set?", yes=how.yes)
+    confirm(f"Edit{sent} {output.jobs(seen.done)} of {doing.place}?", yes=how.yes)
     if not chosen.names:
         # What came while the question stood there was not asked about.
         return attrs.evolve(chosen, since_s=seen.began_s)
@@ -158,7 +190,8 @@ def _led_away(seen: Progress) -> str:
     return f", {count} of them to queues that this configuration does not serve: {listed(seen.foreign)}"
 
 
-def _tell_plan(seen: Progress, zset: SortedSet, action: Action, *, as_json: bool) -> None:
+def _tell_plan(seen: Progress, doing: Doing, *, as_json: bool) -> None:
+    action = doing.action
     if as_json:
         output.as_json({"dry_run": True, **_as_json(seen, action)})
     elif action.edit is not None:
@@ -167,7 +200,7 @@ def _tell_plan(seen: Progress, zset: SortedSet, action: Action, *, as_json: bool
     else:
         entries.write(seen.examples, as_json=False)
     more = f", the first {len(seen.examples)} of them above" if seen.matched > len(seen.examples) > 0 else ""
-    would = f"{output.jobs(seen.done)} of {seen.total} in the {zset} set would be {_DONE[action.verb]}"
+    would = f"{output.jobs(seen.done)} of {seen.total} in {doing.place} would be {_DONE[action.verb]}"
     output.say(f"{would}{more}{_led_away(seen)}.")
     _tell_refused(seen)
 

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 import attrs
 import typer
 
-from restbroker.cli import choosing, entries
+from restbroker.cli import choosing, entries, queue_verbs
 from restbroker.config.core import Config
-from restbroker.console import completion, output, panels, steering
+from restbroker.console import output, panels, steering
 from restbroker.console.asking import YesOption, confirm
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.jobs import LimitOption, tokens
@@ -32,7 +32,6 @@ app = typer.Typer(
 )
 
 _TELL_EVERY_S: Final = 2.0
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.", autocompletion=completion.queues)]
 
 
 @app.callback()
@@ -60,7 +59,7 @@ def list_queues(config: ConfigOption = None, json: JsonOption = False) -> None:
 
 @app.command()
 def peek(
-    name: QueueName,
+    name: queue_verbs.QueueName,
     where: choosing.WhereOption = None,
     after: Annotated[
         str | None, typer.Option(help="With --where: go on behind this place.", rich_help_panel=panels.OUTPUT)
@@ -106,7 +105,7 @@ def _search(settings: Config, name: str, where: list[str], limit: int, after: st
 
 @app.command()
 def pause(
-    name: QueueName,
+    name: queue_verbs.QueueName,
     config: ConfigOption = None,
     for_: steering.ForOption = None,
     why: steering.WhyOption = "",
@@ -127,7 +126,7 @@ def pause(
 
 @app.command()
 def resume(
-    name: QueueName,
+    name: queue_verbs.QueueName,
     config: ConfigOption = None,
     why: steering.NotedWhyOption = "",
     dry_run: steering.DryRunOption = False,
@@ -146,7 +145,7 @@ def resume(
 
 @app.command()
 def clear(
-    name: QueueName,
+    name: queue_verbs.QueueName,
     config: ConfigOption = None,
     why: steering.NotedWhyOption = "",
     yes: YesOption = False,
@@ -167,6 +166,9 @@ def clear(
     if json:
         output.as_json({"queue": name, "jobs": count, "dry_run": dry_run})
     output.say(f"{output.jobs(count)} {'would be' if dry_run else 'were'} deleted from {name}.")
+
+
+queue_verbs.add_verbs(app)
 
 
 def _clear(client: Client, name: str, why: str) -> int:

@@ -20,7 +20,7 @@ from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncert
 from restbroker.job.policy import Context, Policy
 from restbroker.job.repair import is_fit, repaired
 from restbroker.job.reply import Answer, failed_answer, is_answered, make_replies
-from restbroker.job.settlement import Ack, Back, Dead, Drop, Fallen, Retry, Schedule, Settlement
+from restbroker.job.settlement import Ack, Back, Dead, Drop, Fallen, Reply, Retry, Schedule, Settlement
 
 DEFERRED_FIELD = "restbroker_deferred"
 """How often this job was put off without using up a try."""
@@ -128,12 +128,25 @@ def _after_crash(fallen: Fallen, now_s: float, reason_for: Callable[[str], Reaso
     return Dead(now_s, rubyjson.dumps(_parked_fields(job, reason, context, "uncertain")), replies)
 
 
+def answers_of_killed(killed: Fallen, now_s: float, reason: Reason) -> tuple[Reply, ...]:
+    """What is answered for a job that a person takes out of its queue into the dead set; nothing for what is no job.
+
+    Without `killed.responses` nothing goes to the response queue.
+    """
+    job = read(killed.raw, killed.queue, digest(killed.raw)[:24])
+    if isinstance(job, NotAJob):
+        return ()
+    command = display.command_of(job.fields) or ""
+    return make_replies(job, failed_answer("rejected", reason, None), _of_the_fallen(killed, job, now_s, command))
+
+
 def _of_the_fallen(fallen: Fallen, job: Job, now_s: float, command: str) -> Context:
     policy = Policy(SidekiqBackoff())
     if fallen.responses is not None:
         names = fallen.responses
         policy = attrs.evolve(policy, reply_queue=names.name, reply_details=True, reply_class=names.job_class)
-    # Its token was found right: a job whose token is wrong is parked before it is marked, and crashes nothing.
+    # Its token was found right: a job whose token is wrong is parked before it is marked, and crashes nothing; and a
+    # person's command looks at it before it names a response queue.
     reply_id = arguments.addressed(job.fields.get("args"))[1]
     reply_jid = spare_jid(fallen.identity, fallen.ticket)
     return Context(policy, now_s, 0.0, 0, reply_jid, command=command, reply_id=reply_id, queues=fallen.queues)

@@ -143,7 +143,7 @@ def _retried(look: Look, fields: Mapping[str, Json], zset: SortedSet, now_s: flo
 def _killed(look: Look, fields: Mapping[str, Json], action: Action, now_s: float, unique: int) -> Placing | Left:
     moment_s = retry.stamp(now_s, unique)
     dead = repaired(_decided(fields, look), look.queue or "default")
-    said = f"{action.who} killed it" + (f": {action.why}" if action.why else ".")
+    said = words_of_kill(action)
     if not isinstance(dead.get("error_class"), str):
         dead |= {"error_class": "Killed", "error_message": said[: retry.ERROR_MESSAGE_LIMIT]}
     if not isinstance(dead.get("failed_at"), float):
@@ -151,6 +151,11 @@ def _killed(look: Look, fields: Mapping[str, Json], action: Action, now_s: float
     entry: dict[str, Json] = {"at": moment_s, "status": None, "outcome": "killed", "code": "Killed", "ms": 0.0}
     dead[retry.ATTEMPTS_FIELD] = retry.attempts(fields, {**entry, "excerpt": said[:200]})
     return Placing(look.raw, zset="dead", new=rubyjson.dumps(dead), score=now_s + unique / 1e6)
+
+
+def words_of_kill(action: Action) -> str:
+    """Why a job is dead that a person killed."""
+    return f"{action.who} killed it" + (f": {action.why}" if action.why else ".")
 
 
 def _rescheduled(
@@ -188,6 +193,21 @@ def _edited(look: Look, zset: SortedSet, action: Action, now_s: float, unique: i
     if not action.edit.retry:
         return Placing(look.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, look)))
     return attrs.evolve(_retried(look, done.fields, zset, now_s), queue=done.queue)
+
+
+def plan_waiting(look: Look, action: Action, now_s: float, unique: int) -> Placing | Left:
+    """The same for a job that waits in a queue, which is deleted, killed, or moved to another queue."""
+    if action.verb == "delete":
+        return Placing(look.raw)
+    fields = look.fields
+    if fields is None or not look.is_job:
+        return NOT_A_JOB
+    if action.verb == "kill":
+        # What is found again in the set is led back by its own word.
+        return _killed(look, {**fields, "queue": look.queue}, action, now_s, unique)
+    if (bound := _bound(look, fields, action)) is not None:
+        return bound
+    return Placing(look.raw, queue=action.queue, new=rubyjson.dumps({**fields, "queue": action.queue}))
 
 
 def _bound(look: Look, fields: Mapping[str, Json], action: Action) -> Left | None:

@@ -95,14 +95,14 @@ def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = 
     False: it was paused already. Raises `StoreUnavailable`: it may be paused; the same call again is right.
     """
     own = exact(client, queue)
-    audit.write(client, Note(who=who, action="pause", place=_place(queue), where=lasting(for_s), why=why))
+    audit.write(client, Note(who=who, action="pause", place=place_of(queue), where=lasting(for_s), why=why))
     return pauses.pause_queue(client, own, who, why, for_s)
 
 
 def resume(client: Client, queue: str, who: str, why: str = "") -> bool:
     """Has jobs of a queue taken again, whoever paused it. False: it was not paused."""
     own = exact(client, queue)
-    audit.write(client, Note(who=who, action="resume", place=_place(queue), why=why))
+    audit.write(client, Note(who=who, action="resume", place=place_of(queue), why=why))
     return pauses.resume_queue(client, own)
 
 
@@ -121,7 +121,7 @@ def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip:
 def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool = False) -> int:
     """Deletes all jobs that wait in a queue, as `clearing` does; how many. `dry_run`: only counts."""
     if dry_run:
-        return _size(client, exact(client, queue))
+        return size_of(client, exact(client, queue))
     done = 0
     for step in clearing(client, queue, who, why):
         done = step.done
@@ -136,10 +136,10 @@ def clearing(client: Client, queue: str, who: str, why: str = "") -> Generator[C
     `StoreUnavailable` and `StoreRefused`: what was deleted until then is gone, and perhaps a batch more.
     """
     own = exact(client, queue)
-    so_far = Cleared(_size(client, own))
+    so_far = Cleared(size_of(client, own))
     last = stored.newest(client, own)
     if last is not None:
-        note = Note(who=who, action="clear", place=_place(queue), state="begun", where="all", why=why)
+        note = Note(who=who, action="clear", place=place_of(queue), state="begun", where="all", why=why)
         note = attrs.evolve(note, run=audit.write(client, note))
         state: State = "interrupted"
         left, noted_s = 1, time.monotonic()
@@ -159,7 +159,7 @@ def clearing(client: Client, queue: str, who: str, why: str = "") -> Generator[C
     yield attrs.evolve(so_far, ended=True)
 
 
-def _size(client: Client, queue: QueueName) -> int:
+def size_of(client: Client, queue: QueueName) -> int:
     """How many jobs wait in it. Raises `UsageError` if the key is no list."""
     size = stored.size(client, queue)
     if size is None:
@@ -174,7 +174,8 @@ def lasting(for_s: float | None) -> str:
     return "until resumed" if for_s is None else f"for {for_s:g} s"
 
 
-def _place(queue: str) -> str:
+def place_of(queue: str) -> str:
+    """What an action on a queue is about, as the audit stream has it."""
     return f"queue:{queue}"
 
 

@@ -1,15 +1,15 @@
-"""Which tokens the jobs that wait carry. Called by `restbroker token list`.
+"""Which tokens the jobs that wait carry. Called by `restbroker token list`, and by `operate.act_waiting`.
 
 Always holds: reads page by page and never a whole queue, changes nothing, and shows no secret. While jobs come and go
 a few may be counted twice or not at all.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from restbroker.broker.delivery.tokens import Tokens
+from restbroker.broker.delivery.tokens import Proof, Tokens
 from restbroker.job import arguments, rubyjson, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.json_types import Json
@@ -38,12 +38,7 @@ def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -
     jobs: Counter[str | None] = Counter()
     previous: Counter[str] = Counter()
     for queue, fields in _jobs(client, served, limit):
-        submission = arguments.read(fields.get("args"))
-        read = submission if isinstance(submission, Submission) else None
-        given = arguments.addressed(fields.get("args"))[0] if read is None else read.token
-        jid = fields.get("jid")
-        first = signing.accepted_in(fields) or queue
-        proof = tokens.proof(given, jid if isinstance(jid, str) else "", read, first)
+        proof = proof_of(tokens, fields, queue)
         jobs[None if proof is None else proof.token.name] += 1
         if proof is not None and proof.is_previous:
             previous[proof.token.name] += 1
@@ -53,6 +48,15 @@ def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -
         sets.size(client, "schedule"),
     ]
     return Waiting(jobs, previous, sum(max(size - limit, 0) for size in sizes))
+
+
+def proof_of(tokens: Tokens, fields: Mapping[str, Json], queue: str) -> Proof | None:
+    """Whose token the job in this queue carries, as configured now; None: nobody's."""
+    submission = arguments.read(fields.get("args"))
+    read = submission if isinstance(submission, Submission) else None
+    given = arguments.addressed(fields.get("args"))[0] if read is None else read.token
+    jid = fields.get("jid")
+    return tokens.proof(given, jid if isinstance(jid, str) else "", read, signing.accepted_in(fields) or queue)
 
 
 def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[tuple[str, dict[str, Json]]]:

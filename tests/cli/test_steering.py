@@ -59,6 +59,43 @@ def test_a_queue_is_paused_and_resumed_and_everybody_sees_by_whom_and_why(
     ]
 
 
+def test_some_of_the_jobs_that_wait_are_deleted_only_when_somebody_says_so(shell: Shell, store: Client) -> None:
+    push(store, 3)
+    planned = shell("queues", "delete", "rest", "--where", "jid = j1", "--dry-run")
+    assert (planned.returncode, planned.stderr) == (0, "1 job of 3 in the queue rest would be deleted.\n")
+    assert "j1" in planned.stdout
+    refused = shell("queues", "delete", "rest", "--where", "jid = j1")
+    assert refused.returncode == 2
+    assert "Delete 1 job of the queue rest? There is nobody to ask." in refused.stderr
+    assert queues.sizes(store, ["rest"]) == {"rest": 3}
+    assert noted(store) == []
+    done = shell("queues", "delete", "rest", "--where", "jid = j1", "--yes", "--json")
+    assert (done.returncode, done.stderr) == (0, "1 job deleted.\n")
+    assert json.loads(done.stdout)["done"] == 1
+    assert noted(store)[0] == ("delete", "queue:rest", "begun")
+    assert shell("queues", "dead", "rest", "--where", "jid = j0", "--yes").stderr == "1 job killed.\n"
+    assert [json.loads(raw)["jid"] for raw in queues.listed(store, "rest", 0, 5)] == ["j2"]
+    assert "hush" not in planned.stdout + refused.stderr + done.stdout
+
+
+def test_what_makes_no_sense_of_waiting_jobs_ends_with_2_and_changes_nothing(shell: Shell, store: Client) -> None:
+    push(store, 2)
+    queues.push(store, "mailers", [b"{}"])
+    for arguments, words in [
+        (("delete", "rest", "--yes"), "must be said which jobs are meant"),
+        (("delete", "rest", "--yes", "--all", "--where", "jid = j1"), "must be said which jobs are meant"),
+        (("delete", "rset", "--yes", "--all"), "Did you mean rest?"),
+        (("delete", "mailers", "--yes", "--all"), "--foreign-queues"),
+        (("move", "rest", "--to", "mailers", "--yes", "--all"), "--foreign-queues"),
+        (("move", "rest", "--to", "rest", "--yes", "--all"), "Name another queue"),
+        (("dead", "rest", "--yes", "--where", "password = hush"), "password"),
+    ]:
+        refused = shell("queues", *arguments)
+        assert (refused.returncode, refused.stdout) == (2, ""), arguments
+        assert words in refused.stderr
+    assert queues.sizes(store, ["rest", "mailers"]) == {"rest": 2, "mailers": 1}
+
+
 def test_a_queue_is_cleared_only_when_somebody_says_so(shell: Shell, store: Client) -> None:
     push(store, 3)
     assert shell("queues", "clear", "rest", "--dry-run").stderr == "3 jobs would be deleted from rest.\n"

@@ -38,6 +38,8 @@ ScriptName = Literal[
     "pause",
     "pause_queue",
     "clear",
+    "waiting",
+    "take",
     "end_pauses",
     "record",
     "roster_change",

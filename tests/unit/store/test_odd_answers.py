@@ -35,10 +35,12 @@ from restbroker.store import (
     stats,
     survey,
     tokens,
+    waiting,
 )
 from restbroker.store.client import Client
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Reply
+from restbroker.store.sets import Placing
 
 _TURN: Final = logins.Turn("holder", 1000)
 READERS: Final[Sequence[Callable[[Client], object]]] = (
@@ -84,6 +86,9 @@ READERS: Final[Sequence[Callable[[Client], object]]] = (
     stats.overview,
     survey.processes,
     tokens.last_used,
+    lambda client: waiting.line(client, "q"),
+    lambda client: waiting.piece(client, waiting.Line("q", 3, b"{}", ("0",)), 2, 5),
+    lambda client: waiting.take(client, waiting.Line("q", 3, b"{}", ("0",)), [waiting.Taking(0, Placing(b"{}"))]),
 )
 
 

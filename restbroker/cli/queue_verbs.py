@@ -1,0 +1,163 @@
+"""`restbroker queues delete|dead|move`: takes those jobs out of a queue for which conditions hold.
+
+`cli.queues` adds them to its commands. Always holds: only what waits when the command begins is meant; what a verb
+needs is imported when it runs.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import attrs
+import typer
+
+from restbroker.cli import choosing
+from restbroker.cli.choosing import DryRunOption, WhereOption, WhyOption
+from restbroker.config.core import Config
+from restbroker.console import completion, panels
+from restbroker.console.asking import YesOption
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.who import who
+from restbroker.errors import UsageError
+from restbroker.operate.act_job import Action
+from restbroker.operate.connect import open_store
+
+if TYPE_CHECKING:
+    from restbroker.operate.tally import Progress
+
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.", autocompletion=completion.queues)]
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Only pushed since, e.g. 2h, today.", rich_help_panel=panels.WHICH),
+]
+OlderOption = Annotated[
+    str | None,
+    typer.Option("--older-than", metavar="SPAN", help="Only waiting so long, e.g. 2h.", rich_help_panel=panels.WHICH),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="All that wait.", rich_help_panel=panels.WHICH)]
+MostOption = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="At most so many, the next ones first.", rich_help_panel=panels.WHICH),
+]
+ForeignOption = Annotated[
+    bool,
+    typer.Option(
+        "--foreign-queues",
+        help="Also out of and to queues that this configuration does not serve.",
+        rich_help_panel=panels.SAFETY,
+    ),
+]
+
+
+def add_verbs(app: typer.Typer) -> None:
+    """Gives `queues` these commands."""
+    _add_delete(app)
+    _add_dead(app)
+    _add_move(app)
+
+
+def _add_delete(app: typer.Typer) -> None:
+    @app.command()
+    def delete(
+        name: QueueName,
+        where: WhereOption = None,
+        since: SinceOption = None,
+        older_than: OlderOption = None,
+        everything: AllOption = False,
+        limit: MostOption = None,
+        foreign_queues: ForeignOption = False,
+        why: WhyOption = "",
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        config: ConfigOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Delete jobs that wait in a queue. They are gone: nothing keeps a copy, and nobody is answered."""
+        meant = _Meant(name, where, since, older_than, limit, everything=everything)
+        action = Action("delete", who(), why=why, foreign_queues=foreign_queues)
+        _act(quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
+
+
+def _add_dead(app: typer.Typer) -> None:
+    @app.command()
+    def dead(
+        name: QueueName,
+        where: WhereOption = None,
+        since: SinceOption = None,
+        older_than: OlderOption = None,
+        everything: AllOption = False,
+        limit: MostOption = None,
+        foreign_queues: ForeignOption = False,
+        why: WhyOption = "",
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        config: ConfigOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Put jobs that wait in a queue into the dead set. Who waits for an answer is told so."""
+        meant = _Meant(name, where, since, older_than, limit, everything=everything)
+        action = Action("kill", who(), why=why, foreign_queues=foreign_queues)
+        _act(quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
+
+
+def _add_move(app: typer.Typer) -> None:
+    @app.command()
+    def move(
+        name: QueueName,
+        queue: Annotated[
+            str, typer.Option("--to", help="The queue that they will wait in.", autocompletion=completion.queues)
+        ],
+        where: WhereOption = None,
+        since: SinceOption = None,
+        older_than: OlderOption = None,
+        everything: AllOption = False,
+        limit: MostOption = None,
+        foreign_queues: ForeignOption = False,
+        why: WhyOption = "",
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        config: ConfigOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Put jobs that wait in a queue into another one, behind all that wait there."""
+        meant = _Meant(name, where, since, older_than, limit, everything=everything)
+        action = Action("move", who(), queue=queue, why=why, foreign_queues=foreign_queues)
+        _act(quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
+
+
+@attrs.frozen
+class _Meant:
+    """Which jobs, as it was typed."""
+
+    queue: str
+    where: list[str] | None
+    since: str | None
+    older_than: str | None
+    limit: int | None
+    everything: bool = attrs.field(kw_only=True)
+
+
+def _act(settings: Config, meant: _Meant, action: Action, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    from restbroker.cli.acting import Doing, How, ask_for, carry_out
+    from restbroker.operate import act_waiting, queues
+    from restbroker.operate.known import known
+    from restbroker.operate.names import require
+
+    knows = known(settings)
+    typed = choosing.within(meant.where, "dead", (meant.since, None), (meant.older_than, None))
+    where = choosing.conditions(typed, "dead", knows)
+    if bool(where) == meant.everything:
+        raise UsageError(
+            "It must be said which jobs are meant, in one way.",
+            "Give --where CONDITION (--since, --older-than), or --all; --limit may stand beside both.",
+        )
+    with open_store(settings) as client:
+        require("queue", meant.queue, [one.name for one in queues.queues(client, settings.queues)])
+        act_waiting.require_sense(meant.queue, action, knows)
+        chosen = act_waiting.chosen(client, meant.queue, where, meant.limit)
+
+        def run(dry_run: bool) -> "Iterator[Progress]":
+            return act_waiting.perform(client, action, chosen, settings, knows, dry_run=dry_run)
+
+        doing = Doing(action, f"the queue {meant.queue}", run)
+        how = How(dry_run=dry_run, yes=yes, as_json=as_json)
+        carry_out(doing, how, lambda: ask_for(doing))

@@ -1,0 +1,224 @@
+"""Deletes, kills or moves jobs that wait in a queue, those for which conditions hold; the others keep their order.
+
+Called by `restbroker queues`. Always holds: only what waited when the command began is meant, so that what a dry run
+showed is the most that is done; a job that a process took meanwhile is not touched; every job is in its queue or at its
+new place, whatever breaks, and the same command again goes on with the rest; what is done is in the audit stream.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from restbroker.broker.delivery.tokens import Tokens
+from restbroker.config.core import Config
+from restbroker.errors import UsageError
+from restbroker.job import hiding
+from restbroker.job.auth import refused_place
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason
+from restbroker.job.policy import Policy
+from restbroker.job.settle import answers_of_killed
+from restbroker.job.settlement import Fallen, Reply
+from restbroker.operate.act_batch import Outcome
+from restbroker.operate.act_job import Action, Left, Verb, plan_waiting, words_of_kill
+from restbroker.operate.audit import State
+from restbroker.operate.entry import Look
+from restbroker.operate.known import Known
+from restbroker.operate.names import exact
+from restbroker.operate.queues import place_of, size_of
+from restbroker.operate.tally import Progress, Tally
+from restbroker.operate.tokens import proof_of
+from restbroker.operate.where import Where, fixed
+from restbroker.store import sets, waiting
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied
+from restbroker.store.server import time_s
+from restbroker.store.waiting import MOST_TAKEN, Line, Taking
+
+VERBS: Final[tuple[Verb, ...]] = ("delete", "kill", "move")
+_PIECE: Final = 250
+_PIECES: Final = 80
+"""So many are read before what was found in them is taken out, however little it is."""
+_LONGEST_REST_S: Final = 0.2
+_TOO_LARGE: Final = Left("It is too large to be looked at. restbroker kills such a job when it comes to it.")
+_DEAD_SET_IS_FULL: Final = Left(
+    "The dead set is full (DeadLimit): retry or delete what is there, raise DeadLimit, or delete these jobs here."
+)
+
+
+@attrs.frozen
+class Chosen:
+    """Which jobs: of those in `queue` that are in `line` (`chosen`) all for which `where` holds, the oldest first, and
+    at most `limit`.
+    """
+
+    queue: str
+    line: Line
+    where: Where
+    limit: int | None = None
+
+
+def chosen(client: Client, queue: str, where: Where, limit: int | None = None) -> Chosen:
+    """The jobs that wait in a queue now. Raises `UsageError` if its key is no list."""
+    own = exact(client, queue)
+    size_of(client, own)
+    return Chosen(queue, waiting.line(client, own), where, limit)
+
+
+def perform(
+    client: Client,
+    action: Action,
+    meant: Chosen,
+    config: Config,
+    known: Known,
+    *,
+    dry_run: bool = False,
+    rest: Callable[[float], None] = time.sleep,
+) -> Iterator[Progress]:
+    """Does it, batch by batch; yields after each how far it came, and at the end once more with `ended`.
+
+    Who stops iterating stops it. Between two batches it rests as long as the last one took, so that Redis has time for
+    others. Raises `UsageError` for what makes no sense; `StoreUnavailable` and `StoreRefused`: what was done until then
+    is done, call it again for the rest.
+    """
+    require_sense(meant.queue, action, known)
+    described = hiding.without("; ".join(map(fixed, meant.where)) or "all", known.secrets)
+    tally = Tally(client, place_of(meant.queue), action, known, described, dry_run=dry_run)
+    tally.progress = Progress(meant.line.size)
+    run = _Run(meant, tally, config, Tokens(config.tokens))
+    state: State = "interrupted"
+    try:
+        for busy_s in run.batches():
+            yield tally.progress
+            rest(min(busy_s, _LONGEST_REST_S))
+        state = "ended"
+    finally:
+        tally.conclude(state)
+    yield attrs.evolve(tally.progress, ended=True)
+
+
+def require_sense(queue: str, action: Action, known: Known) -> None:
+    """Raises `UsageError` for what makes no sense, and for a queue that nobody here serves, unless that is meant."""
+    if action.verb not in VERBS:
+        raise UsageError(f"Jobs that wait cannot be told to {action.verb}.", f"Try: {', '.join(VERBS)}.")
+    if action.verb == "move" and action.queue == queue:
+        raise UsageError(f"They wait in {queue} already.", "Name another queue.")
+    for name in (queue, *([action.queue] if action.queue else [])):
+        if known.target(name) is None and not action.foreign_queues:
+            raise UsageError(
+                f"No target of this configuration serves the queue {name!r}: its jobs may be another application's.",
+                f"Served are: {', '.join(sorted(known.targets))}. If you mean exactly this one, add --foreign-queues.",
+            )
+
+
+@attrs.define(eq=False)
+class _Run:
+    """One action on its way."""
+
+    meant: Chosen
+    tally: Tally
+    config: Config
+    tokens: Tokens
+    _planned: int = 0
+
+    def batches(self) -> Iterator[float]:
+        """Does them; yields again and again how long Redis was kept busy since the last time, in seconds."""
+        rank, pieces = self.meant.line.size - 1, 0
+        found: list[tuple[int, Look]] = []
+        while rank >= 0 and not self._is_enough(found):
+            began_s = time.monotonic()
+            piece = waiting.piece(self.tally.client, self.meant.line, rank, _PIECE)
+            busy_s = time.monotonic() - began_s
+            if piece is None:
+                break
+            pieces, looked_at = pieces + 1, 0
+            for rank, raw in piece.ranked:
+                looked_at += 1
+                look = self._look(raw)
+                if look.matches(self.meant.where):
+                    found.append((rank, look))
+                if len(found) == MOST_TAKEN or self._is_enough(found):
+                    break
+            rank -= 1
+            self.tally.count([], [], looked_at)
+            # To take many out at once costs hardly more than to take one; but it is not to wait for ever.
+            if found and (len(found) == MOST_TAKEN or pieces >= _PIECES):
+                busy_s += self._act_on(found)
+                found, pieces = [], 0
+            yield busy_s
+        if found:
+            yield self._act_on(found)
+
+    def _is_enough(self, found: Sequence[tuple[int, Look]]) -> bool:
+        return self.meant.limit is not None and self.tally.progress.matched + len(found) >= self.meant.limit
+
+    def _look(self, raw: bytes) -> Look:
+        look = Look(raw, 0.0, self.tally.known, self.meant.queue)
+        return attrs.evolve(look, score=look.moment("enqueued_at") or look.moment("created_at") or 0.0)
+
+    def _act_on(self, found: Sequence[tuple[int, Look]]) -> float:
+        """Does these; how long it took, in seconds."""
+        client = self.tally.client
+        looks = [look for _, look in found]
+        began_s = time.monotonic()
+        now_s = time_s(client)
+        planned = [self._plan(look, rank, now_s) for rank, look in found]
+        planned = self._within_dead_limit(planned)
+        takings = [one for one in planned if isinstance(one, Taking)]
+        if self.tally.dry_run:
+            codes: Iterator[Outcome] = iter([Applied()] * len(takings))
+        else:
+            if takings:
+                self.tally.begin()
+            codes = iter(waiting.take(client, self.meant.line, takings) if takings else [])
+        outcomes = [one if isinstance(one, Left) else next(codes) for one in planned]
+        self.tally.count(looks, outcomes, 0)
+        return time.monotonic() - began_s
+
+    def _plan(self, look: Look, rank: int, now_s: float) -> Taking | Left:
+        action = self.tally.action
+        if not look.raw:
+            return _TOO_LARGE
+        self._planned += 1
+        placing = plan_waiting(look, action, now_s, self._planned)
+        if isinstance(placing, Left):
+            return placing
+        if action.verb == "move" and (refused := self._refused_there(look)) is not None:
+            return refused
+        return Taking(rank, placing, self._answers(look, rank, now_s) if action.verb == "kill" else ())
+
+    def _refused_there(self, look: Look) -> Left | None:
+        """Why a broker would not let the job in there, by its token; None: it would, or its token is nobody's."""
+        action = self.tally.action
+        target = self.tally.known.target(action.queue)
+        proof = proof_of(self.tokens, look.fields or {}, self.meant.queue)
+        if proof is None or target is None or action.queue is None:
+            return None
+        refused = refused_place(proof.token, target, action.queue)
+        return None if refused is None else Left(f"It would be refused there: {refused.text}")
+
+    def _answers(self, look: Look, rank: int, now_s: float) -> tuple[Reply, ...]:
+        fields: dict[str, Json] = dict(look.fields or {})
+        trusted = proof_of(self.tokens, fields, self.meant.queue) is not None
+        config = self.config
+        policy = Policy(config.backoff, config.response_queue, config.response_details, config.response_class)
+        responses = policy.responses if trusted else None
+        killed = Fallen("killed", f"{look.key}-{rank}", self.meant.queue, look.raw, responses)
+        reason = Reason("Killed", words_of_kill(self.tally.action), "Somebody decided so; ask them.")
+        return answers_of_killed(killed, now_s, reason)
+
+    def _within_dead_limit(self, planned: Sequence[Taking | Left]) -> list[Taking | Left]:
+        """The same; without those for which the dead set has no room."""
+        limit = self.config.dead_limit
+        if self.tally.action.verb != "kill" or not limit:
+            return list(planned)
+        done = self.tally.progress.done if self.tally.dry_run else 0
+        room = limit - sets.size(self.tally.client, "dead") - done
+        result: list[Taking | Left] = []
+        for one in planned:
+            if isinstance(one, Taking):
+                room -= 1
+            result.append(_DEAD_SET_IS_FULL if isinstance(one, Taking) and room < 0 else one)
+        return result

@@ -1,0 +1,134 @@
+"""The jobs that wait in a queue at one moment: reading them piece by piece, and taking some out of the middle. Used by
+admin.
+
+Brokers take from the one end meanwhile, and producers push at the other. Always holds: who reads all ranks has seen
+each job that waited at that moment and was not taken by others; what was pushed since is not among them; a job is in
+its queue or at its new place, never both, never neither, and those that stay keep their order.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from restbroker.job.settlement import Reply as Answer
+from restbroker.store.client import Client
+from restbroker.store.codes import Code, as_code
+from restbroker.store.keys import QueueName
+from restbroker.store.replies import Argument, Reply, as_score, integer, items, raw
+from restbroker.store.sets import Placing
+from restbroker.store.settling import Destinations
+from restbroker.store.tickets import MAX_BYTES
+
+MOST_TAKEN: Final = 150
+"""At once: of a million waiting jobs these are taken out of the middle in about 40 ms, most of it for the first."""
+_MARKS: Final = 5
+
+
+@attrs.define(eq=False)
+class Line:
+    """The jobs of a queue that waited at one moment: `size`, and how many were `pushed` since, as far as is known.
+
+    A job is named by its rank, which stays: 0 is the one that was pushed last, and the highest is taken first.
+    `newest` is that of rank 0, and `marks` are digests of the newest few: they are found again by these.
+    """
+
+    queue: QueueName
+    size: int
+    newest: bytes = attrs.field(repr=False)
+    marks: tuple[str, ...]
+    pushed: int = 0
+
+
+@attrs.frozen
+class Piece:
+    """Some jobs of a line, the oldest first: `rank` is that of the first, and falls by one for each."""
+
+    rank: int
+    jobs: tuple[bytes, ...]
+
+    @property
+    def ranked(self) -> Iterator[tuple[int, bytes]]:
+        """Each job with its rank; b"" stands for one that is too large to be looked at."""
+        return ((self.rank - place, job) for place, job in enumerate(self.jobs))
+
+
+@attrs.frozen
+class Taking:
+    """A job of a line, as it was read, and where it goes: to a queue, to the dead set, or nowhere.
+
+    `answers` are pushed in the same step.
+    """
+
+    rank: int
+    placing: Placing
+    answers: tuple[Answer, ...] = ()
+
+
+def line(client: Client, queue: QueueName) -> Line:
+    """The jobs that wait now. Raises `StoreUnavailable` or `StoreRefused`."""
+    key = client.keys.queue_of(queue)
+    size, found = client.transaction([("LLEN", key), ("LRANGE", key, 0, _MARKS - 1)])
+    newest = [raw(job) for job in items(found)]
+    return Line(queue, integer(size), newest[0] if newest else b"", tuple(map(_digest, newest)))
+
+
+def piece(client: Client, meant: Line, rank: int, limit: int) -> Piece | None:
+    """Up to `limit` jobs from this rank on to lower ones, fewer where they are large; the next ones are of
+    `rank - len(jobs)`.
+
+    None: none of this or a lower rank is left, since others took them. Raises as `line`.
+    """
+    found = _read(client, meant, rank, limit) if rank >= 0 and meant.size else []
+    if len(found) < 3:  # two numbers, and no job
+        return None
+    return Piece(integer(found[1]), tuple(raw(job) for job in found[2:]))
+
+
+def take(client: Client, meant: Line, takings: Sequence[Taking]) -> list[Code]:
+    """Takes each for itself, at most `MOST_TAKEN`; one code each. `Gone`: it is not there any more.
+
+    What goes to a queue comes behind all that wait there, in this order. Raises `StoreUnavailable`: any of them may
+    have been taken; `StoreRefused`.
+    """
+    _read(client, meant, 0, 0)
+    keys = client.keys
+    destinations = Destinations(keys)
+    # No job's bytes: nobody can know it.
+    arguments: list[Argument] = [meant.pushed, f"taken-{secrets.token_hex(16)}"]
+    for taking in takings:
+        placing = taking.placing
+        queue = placing.queue
+        where = "x" if queue is None and placing.zset is None else "zd" if queue is None else "q"
+        index = 0 if queue is None else destinations.number(keys.queue(queue))
+        score = "" if placing.score is None else as_score(placing.score)
+        arguments += [taking.rank, placing.old, where, index, queue or "", placing.new or b"", score]
+        arguments += destinations.of(taking.answers)
+    fixed = [keys.queue_of(meant.queue), keys.sorted_set("dead"), keys.queues, keys.parked]
+    return [as_code(code) for code in items(client.run("take", [*fixed, *destinations.lists], arguments))]
+
+
+def _read(client: Client, meant: Line, rank: int, limit: int) -> list[Reply]:
+    """What `waiting.lua` answers; `meant` knows then how many were pushed since."""
+    found = _answer(client, meant, rank, limit, meant.marks)
+    if not found:
+        # Some of the newest may have been taken alone, or very many were pushed at once.
+        place = client.command("LPOS", client.keys.queue_of(meant.queue), meant.newest)
+        if place is None:
+            return []
+        meant.pushed = integer(place)
+        found = _answer(client, meant, rank, limit, meant.marks[:1])
+    if found:
+        meant.pushed = integer(found[0])
+    return found
+
+
+def _answer(client: Client, meant: Line, rank: int, limit: int, marks: Sequence[str]) -> list[Reply]:
+    arguments: list[Argument] = [meant.pushed, rank, limit, MAX_BYTES, *marks]
+    return items(client.run("waiting", [client.keys.queue_of(meant.queue)], arguments))
+
+
+def _digest(job: bytes) -> str:
+    return hashlib.sha1(job, usedforsecurity=False).hexdigest()

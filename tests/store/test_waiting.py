@@ -1,0 +1,220 @@
+"""Taking jobs out of the middle of a queue, while producers push and brokers take."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from restbroker.errors import StoreRefused
+from restbroker.job.settlement import Reply
+from restbroker.store import queues, waiting
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Clash, Gone, Refused
+from restbroker.store.sets import Placing
+from restbroker.store.tickets import MAX_BYTES
+from restbroker.store.waiting import Line, Taking
+from tests.store.lanes import Server, on_both
+
+QUEUE = "ns:queue:a"
+
+
+def read(client: Client, line: Line) -> dict[int, bytes]:
+    """All jobs of a line by their ranks."""
+    found: dict[int, bytes] = {}
+    rank = line.size - 1
+    while rank >= 0 and (piece := waiting.piece(client, line, rank, 3)) is not None:
+        found |= dict(piece.ranked)
+        rank = piece.rank - len(piece.jobs)
+    return found
+
+
+@on_both
+def test_jobs_leave_the_middle_of_a_queue_and_the_others_keep_their_order(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"%d" % n for n in range(10)])
+    line = waiting.line(client, "a")
+    assert read(client, line) == {9 - n: b"%d" % n for n in range(10)}
+    takings = [
+        Taking(7, Placing(b"2")),
+        Taking(4, Placing(b"5", queue="b", new=b"five")),
+        Taking(3, Placing(b"6", queue="b")),
+        Taking(1, Placing(b"8", zset="dead", new=b'{"n":8}', score=5.0)),
+    ]
+    assert waiting.take(client, line, takings) == [Applied()] * 4
+    assert server.raw.lrange(QUEUE, 0, -1) == [b"9", b"7", b"4", b"3", b"1", b"0"]
+    assert server.raw.lrange("ns:queue:b", 0, -1) == [b"6", b"five"], "the older one is taken first there, too"
+    assert server.raw.smembers("ns:queues") == {b"a", b"b"}
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b'{"n":8}', 5.0)]
+    assert [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")] == [b'{"n":8}']
+    assert waiting.take(client, line, takings) == [Gone()] * 4
+    assert server.raw.llen(QUEUE) == 6
+
+
+def test_of_equal_jobs_each_is_taken_for_itself(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"same", b"other", b"same", b"same"])
+    line = waiting.line(client, "a")
+    same = [Taking(rank, Placing(b"same", queue="b")) for rank in (3, 1)]
+    assert waiting.take(client, line, same) == [Applied(), Applied()]
+    assert server.raw.lrange(QUEUE, 0, -1) == [b"same", b"other"]
+    assert server.raw.lrange("ns:queue:b", 0, -1) == [b"same", b"same"]
+
+
+def test_what_a_process_took_meanwhile_is_gone_and_what_was_pushed_meanwhile_is_not_meant(
+    client: Client, server: Server
+) -> None:
+    queues.push(client, "a", [b"%d" % n for n in range(6)])
+    line = waiting.line(client, "a")
+    queues.push(client, "a", [b"later", b"later still"])
+    assert server.raw.rpop(QUEUE, 2) == [b"0", b"1"]
+    assert read(client, line) == {3: b"2", 2: b"3", 1: b"4", 0: b"5"}
+    queues.push(client, "a", [b"last"])
+    takings = [Taking(rank, Placing(b"%d" % (5 - rank))) for rank in (5, 3, 0)]
+    assert waiting.take(client, line, takings) == [Gone(), Applied(), Applied()]
+    assert server.raw.lrange(QUEUE, 0, -1) == [b"last", b"later still", b"later", b"4", b"3"]
+
+
+def test_a_job_is_found_where_others_deleted_newer_ones(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"%d" % n for n in range(300)])
+    line = waiting.line(client, "a")
+    found = read(client, line)
+    for n in range(200, 290):
+        server.raw.lrem(QUEUE, 1, b"%d" % n)
+    assert waiting.take(client, line, [Taking(rank, Placing(found[rank])) for rank in (299, 150)]) == [Applied()] * 2
+    left = [int(job) for job in server.raw.lrange(QUEUE, 0, -1)]
+    assert left == sorted({*range(300)} - {0, 149} - {*range(200, 290)}, reverse=True)
+    assert len(read(client, line)) == 208, "the newest mark the line's place, and stand"
+
+
+@pytest.mark.parametrize("taken", [b"9", b"8"])
+def test_a_line_is_found_again_though_one_of_its_newest_jobs_was_deleted(
+    client: Client, server: Server, taken: bytes
+) -> None:
+    queues.push(client, "a", [b"%d" % n for n in range(10)])
+    line = waiting.line(client, "a")
+    server.raw.lrem(QUEUE, 1, taken)
+    assert (read(client, line) == {}) is (taken == b"9"), "without the newest nobody knows what came later"
+    assert server.raw.llen(QUEUE) == 9
+
+
+def test_a_line_is_found_again_behind_very_many_new_jobs(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"old 1", b"old 2"])
+    line = waiting.line(client, "a")
+    queues.push(client, "a", [b"%d" % n for n in range(5000)])
+    assert read(client, line) == {1: b"old 1", 0: b"old 2"}
+    assert waiting.take(client, line, [Taking(1, Placing(b"old 1"))]) == [Applied()]
+    assert server.raw.lrange(QUEUE, -2, -1) == [b"0", b"old 2"]
+
+
+def test_of_an_empty_queue_and_of_one_that_was_emptied_nothing_is_read(client: Client, server: Server) -> None:
+    assert read(client, waiting.line(client, "a")) == {}
+    queues.push(client, "a", [b"1"])
+    line = waiting.line(client, "a")
+    server.raw.delete(QUEUE)
+    assert read(client, line) == {}
+    assert waiting.take(client, line, [Taking(0, Placing(b"1"))]) == [Gone()]
+
+
+def test_a_job_whose_effect_redis_refuses_stays_in_its_place(client: Client, server: Server) -> None:
+    server.raw.set("ns:queue:b", "precious")
+    server.raw.set("ns:restbroker:reply:x", "precious")
+    server.raw.zadd("ns:dead", {b'{"n":3}': 1.0})
+    queues.push(client, "a", [b"1", b"2", b"3", b"4"])
+    line = waiting.line(client, "a")
+    answers = (Reply(b"answer", queue="replies"), Reply(b"details", key="restbroker:reply:x", ttl_s=60))
+    takings = [
+        Taking(3, Placing(b"1", queue="b")),
+        Taking(2, Placing(b"2", zset="dead", new=b'{"n":2}', score=2.0), answers),
+        Taking(1, Placing(b"3", zset="dead", new=b'{"n":3}', score=3.0)),
+        Taking(0, Placing(b"4")),
+    ]
+    first, second, third, fourth = waiting.take(client, line, takings)
+    assert isinstance(first, Refused)
+    assert isinstance(second, Refused)
+    assert (third, fourth) == (Clash(), Applied())
+    assert server.raw.lrange(QUEUE, 0, -1) == [b"3", b"2", b"1"]
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b'{"n":3}', 1.0)]
+    assert server.raw.llen("ns:queue:replies") == 0
+    assert server.raw.get("ns:queue:b") == server.raw.get("ns:restbroker:reply:x") == b"precious"
+
+
+def test_answers_are_pushed_in_the_same_step(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"1"])
+    line = waiting.line(client, "a")
+    answers = (Reply(b"answer", queue="replies"), Reply(b"details", key="restbroker:reply:x", ttl_s=60))
+    assert waiting.take(client, line, [Taking(0, Placing(b"1", zset="dead", new=b"{}", score=1.0), answers)]) == [
+        Applied()
+    ]
+    assert server.raw.lrange("ns:queue:replies", 0, -1) == [b"answer"]
+    assert server.raw.lrange("ns:restbroker:reply:x", 0, -1) == [b"details"]
+    assert 0 < server.raw.ttl("ns:restbroker:reply:x") <= 60
+    assert b"replies" in server.raw.smembers("ns:queues")
+
+
+def test_nothing_is_pushed_into_the_very_list_that_jobs_are_taken_out_of(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"1", b"2"])
+    line = waiting.line(client, "a")
+    with pytest.raises(StoreRefused):
+        waiting.take(client, line, [Taking(1, Placing(b"1")), Taking(0, Placing(b"2", queue="a"))])
+    assert server.raw.lrange(QUEUE, 0, -1) == [b"2", b"1"]
+
+
+def test_large_jobs_are_read_a_few_at_a_time_and_one_that_is_too_large_only_by_its_place(
+    client: Client, server: Server
+) -> None:
+    large = b"x" * (MAX_BYTES // 2 + 1)
+    for job in (b"first", large, large, b"y" * (MAX_BYTES + 1), b"last"):
+        queues.push(client, "a", [job])
+    line = waiting.line(client, "a")
+    piece = waiting.piece(client, line, 4, 100)
+    assert piece is not None
+    assert piece.jobs == (b"first", large)
+    assert read(client, line) == {4: b"first", 3: large, 2: large, 1: b"", 0: b"last"}
+    assert server.raw.llen(QUEUE) == 5
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_others_do_meanwhile_each_job_is_in_one_place_and_only_what_was_meant_leaves(
+    client: Client, server: Server, data: st.DataObject
+) -> None:
+    server.raw.flushdb()
+    count = data.draw(st.integers(1, 40))
+    queues.push(client, "a", [b"%d" % n for n in range(count)])
+    line = waiting.line(client, "a")
+    chosen = data.draw(st.sets(st.integers(0, count - 1)))
+    taken: list[bytes] = []
+    deleted: list[bytes] = []
+    pushed = count
+
+    def others() -> None:
+        nonlocal pushed
+        for act in data.draw(st.lists(st.sampled_from(["push", "take", "delete"]), max_size=4)):
+            if act == "push":
+                queues.push(client, "a", [b"%d" % pushed])
+                pushed += 1
+            elif act == "take":
+                taken.extend(server.raw.rpop(QUEUE, 1) or [])
+            else:
+                found = server.raw.lrange(QUEUE, 0, -1)
+                # All but the newest job of the line, which tells where it begins.
+                if others := [job for job in found if job != b"%d" % (count - 1)]:
+                    job = data.draw(st.sampled_from(others))
+                    deleted.extend([job] * server.raw.lrem(QUEUE, 1, job))
+
+    rank, done, seen = count - 1, set[bytes](), set[bytes]()
+    while rank >= 0:
+        others()
+        piece = waiting.piece(client, line, rank, 7)
+        if piece is None:
+            break
+        seen |= set(piece.jobs)
+        others()
+        takings = [Taking(n, Placing(job, queue="b")) for n, job in piece.ranked if int(job) in chosen]
+        codes = waiting.take(client, line, takings) if takings else []
+        done |= {one.placing.old for one, code in zip(takings, codes, strict=True) if code == Applied()}
+        rank = piece.rank - len(piece.jobs)
+    left, moved = server.raw.lrange(QUEUE, 0, -1), server.raw.lrange("ns:queue:b", 0, -1)
+    assert sorted([*left, *moved, *taken, *deleted]) == sorted(b"%d" % n for n in range(pushed))
+    assert sorted(map(int, left), reverse=True) == list(map(int, left))
+    assert set(moved) == done
+    assert {int(job) for job in moved} <= chosen
+    assert not {int(job) for job in left} & chosen, "what was meant, and nobody else took, has left"
+    assert {job for job in left if int(job) < count} <= seen
