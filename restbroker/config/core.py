@@ -268,10 +268,10 @@ class Config:
     def _check_login(self, review: Review) -> Basic | None:
         """The pages' login; None where none is configured, or there is a problem in `review`."""
         user, password = self._login.user, review.try_secret("StatsPass", self._login.password)
-        has_password = self._login.password is not None
+        has_password = self._login.password is not None or review.is_wrong("StatsPass")
         open_to_others = not is_loopback(self.stats_bind)
         if user is None and not has_password:
-            if self.stats and open_to_others and not review.is_wrong("StatsUser", "StatsPass"):
+            if self.stats and open_to_others and not review.is_wrong("StatsUser"):
                 review.tell("StatsBind", f"{self.stats_bind} is open to others, and the pages have no login; {_CURE}.")
             return None
         if user is None:

@@ -119,7 +119,7 @@ class Flat:
     def _basic(self, address: RestAddress, review: Review) -> Basic | None:
         password = review.try_secret("RestPass", self.rest_pass)
         if self.rest_user is None:
-            if password is not None:
+            if password is not None or review.is_wrong("RestPass"):
                 review.refuse("RestUser", "is missing or empty, although RestPass is given.")
             if address.credentials is not None:
                 cure = "Use RestUser and RestPassFile, so that the URL can be shown."

@@ -211,6 +211,14 @@ Hosts: TypeAlias = Annotated[
         word("host", r"[^\s/@:]{1,255}", 'a virtual host such as "example.org" or "*.example.org"'),
     ),
 ]
+HostHeader: TypeAlias = Annotated[
+    str,
+    word(
+        "host",
+        r"|(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?",
+        'a host in ASCII with or without a port such as "xmpp.example.org" or "[::1]:5281"',
+    ),
+]
 OwnNames: TypeAlias = Annotated[
     tuple[str, ...],
     Items(

@@ -200,7 +200,7 @@ class Target:
     queues: tuple[str, ...] = ()
     credentials: Credentials = None
     written: Written = inline(Written, Written())
-    host_header: forms.Name | None = key("HostHeader", "The Host header, where it is not the virtual host.")
+    host_header: forms.HostHeader | None = key("HostHeader", "The Host header, where it is not the virtual host.")
     default_host: forms.Name | None = key(
         "Domain", "The virtual host: fills a missing `host` argument, and the Host header."
     )

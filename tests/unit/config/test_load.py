@@ -64,6 +64,26 @@ def test_every_mandatory_key_that_is_missing_is_named_at_once(load_keys: Load) -
     assert all(name in text for name in ("RestQueue: is missing", "Token: is missing", "RestPass: is missing"))
 
 
+@pytest.mark.parametrize(
+    "password", [{"RestPass": 5}, {"RestPass": "p", "RestPassFile": "none"}, {"RestPassFile": "none"}]
+)
+def test_a_user_that_is_missing_is_told_whatever_is_wrong_with_the_password(
+    load_keys: Load, password: dict[str, Json]
+) -> None:
+    of_pages = {f"Stats{name.removeprefix('Rest')}": value for name, value in password.items()}
+    text = problem(load_keys, RestUser="", StatsUser="", **{"RestPass": None, **password, **of_pages})
+    assert "RestUser: is missing or empty, although RestPass is given." in text
+    assert "StatsUser: is missing or empty, although StatsPass is given." in text
+    assert len(text.splitlines()) == 1 + 4 + 1, "and each password's own mistake"
+
+
+def test_a_host_header_is_a_host_with_or_without_a_port(load_keys: Load) -> None:
+    for good in ("xmpp.example.org", "xn--nxasmq6b:5281", "127.0.0.1", "[::1]:80", "a_b"):
+        assert load_keys(HostHeader=good).config.targets[0].host_header == good
+    for bad in ("a b", "ä.example", "a/b", "a@b", "a:b", "::1", "a:", "a\r\nb", "http://a"):
+        assert "HostHeader: expected a host in ASCII with or without a port" in problem(load_keys, HostHeader=bad)
+
+
 def test_an_unknown_key_is_named_with_the_nearest_known_one_and_hides_no_other_mistake(load_keys: Load) -> None:
     text = problem(load_keys, RestQueu="x", Stat=True, Token="", Events={"Lisen": "x", "Sources": {"a": {"Kind": "b"}}})
     for place in (
