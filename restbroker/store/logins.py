@@ -17,18 +17,20 @@ from restbroker.store.replies import integer, items, text, unexpected
 
 @attrs.frozen
 class On:
-    """He is logged in, as far as is known."""
+    """He is logged in, as far as is known. `number`: of all his logins only this one has it."""
 
     stream: str = attrs.field(repr=False)
+    number: int = attrs.field(default=0, eq=False)
 
 
 @attrs.frozen
 class Off:
     """A job logged him off, and nobody has logged him in since. `stream`: what he had then, until that is known to be
-    over.
+    over. `number`: of the login that ended.
     """
 
     stream: str = attrs.field(default="", repr=False)
+    number: int = attrs.field(default=0, eq=False)
 
 
 @attrs.frozen
@@ -175,10 +177,10 @@ def noted(client: Client, target: str, users: Sequence[str]) -> list[Known]:
 
 def _known(entry: object) -> Known:
     match text(entry).split(" ", 2) if isinstance(entry, bytes) else []:
-        case ["on", _, stream]:
-            return On(stream)
-        case ["off", _, stream]:
-            return Off(stream)
+        case ["on", number, stream]:
+            return On(stream, int(number))
+        case ["off", number, stream]:
+            return Off(stream, int(number))
         case ["doubted", _, stream]:
             return Doubted(stream)
         case ["asks", _, claim]:

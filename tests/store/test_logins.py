@@ -79,6 +79,24 @@ def test_a_logoff_is_seen_by_who_watches_and_undone_by_who_needs_a_login(client:
     assert logins.take(client, "of", "juliet", B, stays_off=True) == On("new")
 
 
+def test_a_logoff_names_the_login_that_it_ended(client: Client) -> None:
+    numbers = []
+    for stream in ("one", "two"):
+        log_in(client, stream)
+        on = logins.known(client, "of", "juliet")
+        assert logins.off(client, "of", "juliet", A, "off") == Yours(stream)
+        begun = logins.known(client, "of", "juliet")
+        assert logins.end(client, "of", "juliet", On(stream))
+        assert not logins.put(client, "of", "juliet", "a", "")
+        done = logins.known(client, "of", "juliet")
+        assert isinstance(on, On)
+        assert isinstance(begun, Off)
+        assert isinstance(done, Off)
+        assert on.number == begun.number == done.number
+        numbers.append(on.number)
+    assert numbers[0] != numbers[1]
+
+
 def test_nobody_logs_in_or_asks_while_somebody_logs_off(client: Client) -> None:
     log_in(client, "old")
     assert logins.off(client, "of", "juliet", A, "off") == Yours("old")

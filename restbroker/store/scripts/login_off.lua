@@ -6,10 +6,10 @@
 -- ARGV: user, 'off': a job logs him off | 'doubted': his session may have been ended, holder, lease (ms)
 -- Returns: {'YOURS', stream}: log it off, then end (if that was done) and put | {'BUSY', ms}: somebody logs him in or
 -- off | {'OFF'}: he is off | {'NONE'}: no stream of him is known
--- Who is off stays so when his session is doubted.
+-- Who is off stays so when his session is doubted. The number of the login stays with it.
 -- Sent twice: the second says the same, and the lease begins anew.
 
-local state, stream = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) %d+ (.*)$')
+local state, number, stream = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) (%d+) (.*)$')
 if state ~= 'on' and state ~= 'off' and state ~= 'doubted' then
   return {'NONE'}
 end
@@ -26,6 +26,6 @@ if holder and holder ~= ARGV[3] then
 end
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
 if ARGV[2] == 'off' or state ~= 'off' then
-  redis.call('HSET', KEYS[1], ARGV[1], string.format('%s %s ', ARGV[2], redis.call('TIME')[1]) .. stream)
+  redis.call('HSET', KEYS[1], ARGV[1], string.format('%s %s ', ARGV[2], number) .. stream)
 end
 return {'YOURS', stream}

@@ -6,6 +6,9 @@
 -- Returns: 1 it is his stream now | 0 nothing changed
 -- Sent twice: the second changes nothing.
 
+local now = redis.call('TIME')
+-- No other login has this number.
+local number = string.format('%.0f', now[1] * 1000000 + now[2])
 local state, known = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) %d+ (.*)$')
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then
   return state == 'on' and known == ARGV[3] and 1 or 0
@@ -16,10 +19,9 @@ if ARGV[3] == '' then
 end
 if string.find(ARGV[3], ' ', 1, true) then
   if not state or (state == 'off' and known == '') then
-    redis.call('HSET', KEYS[1], ARGV[1], string.format('doubted %s ', redis.call('TIME')[1]) .. ARGV[3])
+    redis.call('HSET', KEYS[1], ARGV[1], string.format('doubted %s ', number) .. ARGV[3])
   end
   return 0
 end
-local now = redis.call('TIME')
-redis.call('HSET', KEYS[1], ARGV[1], string.format('on %s ', now[1]) .. ARGV[3])
+redis.call('HSET', KEYS[1], ARGV[1], string.format('on %s ', number) .. ARGV[3])
 return 1

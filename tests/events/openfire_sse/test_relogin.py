@@ -235,6 +235,45 @@ async def test_what_comes_between_a_login_and_the_first_stream_of_who_was_logged
             assert reader.texts() or said_s <= until_s
 
 
+async def test_what_came_under_a_login_that_was_over_before_it_was_seen_is_in_a_gap(
+    reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "_LEAST_S", 0.05)
+    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
+        await reader.hears("bob")
+        rests = partial(sources.listed, reader.store)
+        said_s: list[float] = []
+        await logs_off(logins, openfire, "bob")
+        for number in range(_ROUNDS):
+            await until_async(lambda: [one.message for one in rests()] == ["no login"], "he has no stream", 60)
+            await logins.login("bob")
+            say(openfire, "ann", "bob", f"hello {number}")
+            said_s.append(time.time())
+            await logs_off(logins, openfire, "bob")
+
+        def accounted(number: int) -> bool:
+            in_gap = any(since_s <= said_s[number] <= until_s for _, since_s, until_s in reader.gaps())
+            return in_gap or f"hello {number}" in reader.texts()
+
+        await until_async(lambda: all(map(accounted, range(_ROUNDS))), "each was read, or is in a gap", 60)
+
+
+async def test_while_a_user_is_logged_off_there_is_no_gap(
+    reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "_LEAST_S", 0.05)
+    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
+        await reader.hears("bob")
+        await logs_off(logins, openfire, "bob")
+        off_s = time.time()
+        await until_async(
+            lambda: [one.message for one in sources.listed(reader.store)] == ["no login"], "he has no stream", 60
+        )
+        await logins.login("bob")
+        ((_, since_s, _),) = await until_async(reader.gaps, "the gap is told", 60)
+        assert since_s >= off_s
+
+
 async def test_a_user_who_is_set_offline_keeps_his_login_and_is_read_on(reading: Read, openfire: Openfire) -> None:
     async with reading("bob") as reader:
         await reader.hears("bob")

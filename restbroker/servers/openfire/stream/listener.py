@@ -225,7 +225,7 @@ class Listener:
                     return await self._ours(stream)
                 if not known:
                     if known is None:
-                        self.state.has_no_login(looked_s)
+                        await self._has_no_login(looked_s)
                     else:
                         self.state.asks_nothing()
                     self.facts.ended()
@@ -244,6 +244,19 @@ class Listener:
                 self.shared.teller.tell(self.user, trouble)
             await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _has_no_login(self, looked_s: float) -> None:
+        """Raises `Trouble`."""
+        if (gap := self.state.has_no_login(looked_s, await self._noted())) is not None:
+            self.shared.teller.gap(self.user, gap)
+
+    async def _noted(self) -> Known:
+        """What Redis has of his login. Raises `Trouble`."""
+        try:
+            (known,) = await self.shared.logins.noted([self.user])
+        except StoreRefused as error:
+            raise unanswered(error.message) from None
+        return known
 
     async def _valid(self) -> None:
         """Returns when the lease is ours by our own clock."""
@@ -268,14 +281,17 @@ class Listener:
         shared = self.shared
         try:
             if self.user in shared.settings.askers:
-                (self.state.login,) = await shared.logins.noted([self.user])
+                self.state.login = await self._noted()
                 return ""
             known = await shared.logins.watched(self.user, stale, afresh=leads_nowhere and stale != self._afresh)
         except NoLogin as error:
             raise not_logged_in(self.user, error) from None
         except (NotSent, MaybeSent, StoreRefused) as error:
             raise unanswered(error.message) from None
-        self.state.login = None if known is None else On(known)
+        noted = await self._noted()
+        # With its number, unless something else is noted by now.
+        login = None if known is None else On(known)
+        self.state.login = noted if noted == login else login
         self._afresh = (known or "") if leads_nowhere else self._afresh
         return known
 

@@ -6,7 +6,7 @@ Each `listener` has one, to which `reader` says what Redis has of the login. Alw
 
 import attrs
 
-from restbroker.store.logins import Known, On
+from restbroker.store.logins import Known, Off, On
 
 
 @attrs.frozen
@@ -27,6 +27,8 @@ class StreamState:
     is_outdated: bool = False
     """Whether something else is noted by now: the stream brings nothing any more."""
     opened_s: float = 0.0
+    _login_number: int = 0
+    """Of the last login of which it is known what was missed."""
     _broken: tuple[float, str] | None = None
     """Since when what came may have gone to nobody, and why, until another stream is one."""
 
@@ -34,6 +36,7 @@ class StreamState:
         """A stream is open."""
         self.opened_s = now_s
         self.is_outdated = False
+        self._login_number = self.login.number if isinstance(self.login, On) else 0
 
     def gap(self) -> Gap | None:
         """To be asked for once the stream has proven to be one: the same gap only once."""
@@ -57,9 +60,16 @@ class StreamState:
             self.is_outdated = self.login != login
             self.breaks_off(heard_s)
 
-    def has_no_login(self, looked_s: float) -> None:
-        """He was logged off then: until now nothing came for him. After his login it does before a stream is open."""
-        self._broken = (looked_s, "he was logged in before it was open" if self._broken is None else self._broken[1])
+    def has_no_login(self, looked_s: float, known: Known) -> Gap | None:
+        """He was logged off then, as is `known`: until now nothing came for him, or what came is in this gap, since he
+        was logged in and off again meanwhile. After his next login something comes before a stream is open.
+        """
+        broken, gap = self._broken, None
+        if isinstance(known, Off) and known.number != self._login_number:
+            gap = None if broken is None else Gap(broken[0], looked_s, "he was logged in and off before it was open")
+            self._login_number = known.number
+        self._broken = (looked_s, "he was logged in before it was open" if broken is None else broken[1])
+        return gap
 
     def asks_nothing(self) -> None:
         """As long as he does not ask, nothing comes for him."""
