@@ -59,7 +59,6 @@ def site_services(current: Callable[[], Config], looks: Looks, report: Report) -
 def _site(
     current: Callable[[], Config], open_connection: "Callable[[], Connection]", looks: Looks, report: Report
 ) -> tuple[Service, Service]:
-    from restbroker.broker.delivery.tokens import Tokens
     from restbroker.operate.known import known
     from restbroker.serving.runner import Server
     from restbroker.web import figures
@@ -97,7 +96,7 @@ def _site(
         is_read_only=config.stats_read_only,
     )
     live = open_connection()
-    desk = Desk(open_connection(), lambda: known(current()), lambda: Tokens(current().tokens))
+    desk = Desk(open_connection(), lambda: known(current()), current)
     watch = Watch(live, glance, report, desk.causes)
     app = site_app(settings, watch, desk, question, report, health=Health(looks.view, looks.is_alive))
     add_metrics(app, watch.connection, looks.samples, read)

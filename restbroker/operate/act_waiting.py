@@ -6,7 +6,8 @@ new place, whatever breaks, and the same command again goes on with the rest; wh
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -21,6 +22,7 @@ from restbroker.job.outcome import Reason
 from restbroker.job.policy import Policy
 from restbroker.job.settle import answers_of_killed
 from restbroker.job.settlement import Fallen, Reply
+from restbroker.operate import find
 from restbroker.operate.act_batch import Outcome
 from restbroker.operate.act_job import Action, Left, Verb, plan_waiting, words_of_kill
 from restbroker.operate.audit import State
@@ -51,20 +53,27 @@ _DEAD_SET_IS_FULL: Final = Left(
 @attrs.frozen
 class Chosen:
     """Which jobs: of those in `queue` that are in `line` (`chosen`) all for which `where` holds, the oldest first, and
-    at most `limit`.
+    at most `limit`; with `keys` only these (`Look.key`), and of equal ones as many as are named.
     """
 
     queue: str
     line: Line
     where: Where
     limit: int | None = None
+    keys: Counter[str] | None = None
 
 
-def chosen(client: Client, queue: str, where: Where, limit: int | None = None) -> Chosen:
+def chosen(
+    client: Client, queue: str, where: Where, limit: int | None = None, *, keys: Iterable[str] | None = None
+) -> Chosen:
     """The jobs that wait in a queue now. Raises `UsageError` if its key is no list."""
     own = exact(client, queue)
     size_of(client, own)
-    return Chosen(queue, waiting.line(client, own), where, limit)
+    line = waiting.line(client, own)
+    if keys is None:
+        return Chosen(queue, line, where, limit)
+    named = Counter(keys)
+    return Chosen(queue, line, where, named.total(), named)
 
 
 def perform(
@@ -85,6 +94,8 @@ def perform(
     """
     require_sense(meant.queue, action, known)
     described = hiding.without("; ".join(map(fixed, meant.where)) or "all", known.secrets)
+    if meant.keys is not None:
+        described = f"{meant.keys.total()} named"
     tally = Tally(client, place_of(meant.queue), action, known, described, dry_run=dry_run)
     tally.progress = Progress(meant.line.size)
     run = _Run(meant, tally, config, Tokens(config.tokens))
@@ -96,7 +107,7 @@ def perform(
         state = "ended"
     finally:
         tally.conclude(state)
-    yield attrs.evolve(tally.progress, ended=True)
+    yield attrs.evolve(tally.progress, missing=run.missing, ended=True)
 
 
 def require_sense(queue: str, action: Action, known: Known) -> None:
@@ -122,6 +133,12 @@ class _Run:
     config: Config
     tokens: Tokens
     _planned: int = 0
+    _unmet: Counter[str] = attrs.field(init=False)
+    """How many of each key are still to be found."""
+
+    @_unmet.default
+    def _named(self) -> Counter[str]:
+        return Counter(self.meant.keys)
 
     def batches(self) -> Iterator[float]:
         """Does them; yields again and again how long Redis was kept busy since the last time, in seconds."""
@@ -136,8 +153,8 @@ class _Run:
             pieces, looked_at = pieces + 1, 0
             for rank, raw in piece.ranked:
                 looked_at += 1
-                look = self._look(raw)
-                if look.matches(self.meant.where):
+                look = find.look_of_waiting(raw, self.meant.queue, self.tally.known)
+                if self._is_meant(look):
                     found.append((rank, look))
                 if len(found) == MOST_TAKEN or self._is_enough(found):
                     break
@@ -151,12 +168,22 @@ class _Run:
         if found:
             yield self._act_on(found)
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Keys of those that were named and not found."""
+        return tuple(self._unmet.elements())
+
     def _is_enough(self, found: Sequence[tuple[int, Look]]) -> bool:
         return self.meant.limit is not None and self.tally.progress.matched + len(found) >= self.meant.limit
 
-    def _look(self, raw: bytes) -> Look:
-        look = Look(raw, 0.0, self.tally.known, self.meant.queue)
-        return attrs.evolve(look, score=look.moment("enqueued_at") or look.moment("created_at") or 0.0)
+    def _is_meant(self, look: Look) -> bool:
+        if self.meant.keys is None:
+            return look.matches(self.meant.where)
+        key = look.key
+        if not self._unmet[key]:
+            return False
+        self._unmet[key] -= 1
+        return True
 
     def _act_on(self, found: Sequence[tuple[int, Look]]) -> float:
         """Does these; how long it took, in seconds."""

@@ -129,8 +129,7 @@ def waiting(
     looked_at = 0
     for raw in _listed(client, own, start):
         looked_at += 1
-        look = Look(raw, 0.0, known, queue)
-        look = attrs.evolve(look, score=look.moment("enqueued_at") or look.moment("created_at") or 0.0)
+        look = look_of_waiting(raw, queue, known)
         if pace is not None:
             pace.step()
         if look.matches(where):
@@ -139,6 +138,12 @@ def waiting(
             place = start + looked_at
             return Page(tuple(entries), str(place) if place < total else None, looked_at, total)
     return Page(tuple(entries), None, looked_at, total)
+
+
+def look_of_waiting(raw: bytes, queue: str, known: Known) -> Look:
+    """A job that waits in this queue; its moment is when it was pushed."""
+    look = Look(raw, 0.0, known, queue)
+    return attrs.evolve(look, score=look.moment("enqueued_at") or look.moment("created_at") or 0.0)
 
 
 def one(client: Client, zset: SortedSet, name: str, known: Known, seconds: float = 10.0) -> Entry | None:

@@ -1,18 +1,21 @@
-"""What people do with jobs of a set: first a page that says what it would do, then the doing, in slices.
+"""What people do with jobs of a set or a queue: first a page that says what it would do, then the doing, in slices.
 
 `web.site` serves it. Always holds: nothing is done without a second, marked form; what may have run is sent again, and
 what leads to queues that nobody here serves goes there, only where that was asked for apart; one request works for some
 seconds at most and then says where it stands, so that an action on a million jobs can be stopped at any moment and goes
-on behind what it has looked at; conditions mean in each slice what they meant when it was asked.
+on behind what it has looked at; conditions mean in each slice what they meant when it was asked. Of what waits in a
+queue one request does what it can, from the next job on, and names the command that does the rest.
 """
 
 import math
 import re
+import shlex
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import Final, cast, get_args
+from urllib.parse import unquote
 
 import attrs
 import trio
@@ -22,7 +25,7 @@ from werkzeug.datastructures import MultiDict
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.job.unserved import listed
-from restbroker.operate import act, find, where
+from restbroker.operate import act, act_waiting, find, where
 from restbroker.operate.act import Action, Chosen, Progress, Rest, Verb
 from restbroker.operate.act_job import FOREIGN, MAY_HAVE_RUN
 from restbroker.operate.known import Known
@@ -52,13 +55,15 @@ _NO_QUEUE: Final = "\0"
 class Asked:
     """What a form asks for. `names`: ticked jobs, by their keys; none of them: all for which the conditions hold.
 
+    `zset` None: they wait in the queue `of`.
+
     `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that nobody here serves. `rate`: how
     many jobs a second at most, as it was typed. `rest`: where an action of several slices goes on; `before`: how many
     jobs the earlier ones did; `due_s`: before that moment (epoch seconds) the next one would exceed the rate.
     """
 
     name: str
-    zset: SortedSet
+    zset: SortedSet | None
     verb: Verb
     names: tuple[str, ...]
     typed: list[str]
@@ -72,6 +77,12 @@ class Asked:
     rest: Rest | None = None
     before: int = 0
     due_s: float = 0.0
+    of: str = ""
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether times in conditions may be to come."""
+        return self.zset in ("retry", "schedule")
 
     def fixed(self) -> "Asked":
         """With dates instead of spans in the conditions, so that what was counted is what is meant until it ends.
@@ -79,7 +90,7 @@ class Asked:
         Raises `UsageError` where one cannot be read.
         """
         # In whole seconds, for people; a moment sooner than now.
-        meant = where.read(self.typed, math.floor(time.time()), ahead=self.zset != "dead")
+        meant = where.read(self.typed, math.floor(time.time()), ahead=self.is_ahead)
         return self if self.names else attrs.evolve(self, typed=[where.fixed(one) for one in meant])
 
     def settled(self) -> "Asked":
@@ -106,12 +117,28 @@ class Asked:
             raise UsageError("This is no rate.", "Give a number such as 50 or 0.5, or leave it empty.")
         return rate
 
-    def chosen(self, known: Known) -> Chosen:
-        """The same for `operate.act`. Raises `UsageError`."""
-        if self.names:
-            return Chosen(self.names)
-        wanted = where.read(self.typed, time.time(), ahead=self.zset != "dead", hidden=known.hidden)
-        return Chosen((), wanted, self.rest)
+    def steps(self, client: Client, desk: Desk, who: str, *, dry_run: bool, rate: float | None) -> Iterator[Progress]:
+        """Does it, or says what it would do; to be called in the thread. Raises `UsageError`."""
+        known = desk.known()
+        action = self.action(who, known)
+        wanted = where.read(self.typed, time.time(), ahead=self.is_ahead, hidden=known.hidden)
+        if self.zset is None:
+            waiting = act_waiting.chosen(client, self.of, wanted, keys=self.names or None)
+            return act_waiting.perform(client, action, waiting, desk.config(), known, dry_run=dry_run)
+        chosen = Chosen(self.names) if self.names else Chosen((), wanted, self.rest)
+        return act.perform(
+            client, self.zset, action, chosen, known, dry_run=dry_run, rate_per_s=rate, pause=lambda _: None
+        )
+
+    def command(self) -> str | None:
+        """What does the rest of it in a shell, where no page does. None: a page does."""
+        if self.zset is not None or self.names:
+            return None
+        verb = "dead" if self.verb == "kill" else self.verb
+        words = ["restbroker", "queues", verb, self.of, *(["--to", self.queue] if self.verb == "move" else [])]
+        return shlex.join(
+            words + [word for one in self.typed for word in ("--where", one)] + ([] if self.typed else ["--all"])
+        )
 
     def action(self, who: str, known: Known) -> Action:
         """The same for `operate.act`. Raises `UsageError` where the time is none, or nobody here serves the queue."""
@@ -121,7 +148,8 @@ class Asked:
                 "No target of this configuration serves that queue.",
                 f"Served are: {', '.join(sorted(known.targets))}. If you mean exactly this one, tick the box.",
             )
-        return Action(self.verb, who, at_s, self.queue, self.why, self.repeat_unsafe, self.foreign_queues)
+        queue = self.queue if self.verb == "move" else None
+        return Action(self.verb, who, at_s, queue, self.why, self.repeat_unsafe, self.foreign_queues)
 
 
 @attrs.frozen(eq=False)
@@ -163,13 +191,9 @@ class ActPages:
         who = self.shell.who()
 
         def work(client: Client) -> Progress:
-            known = self.desk.known()
             until_s = time.monotonic() + _SLICE_S
             progress, pace = Progress(0), Pace()
-            action, chosen = asked.action(who, known), asked.chosen(known)
-            run = act.perform(
-                client, asked.zset, action, chosen, known, dry_run=dry_run, rate_per_s=rate, pause=lambda _: None
-            )
+            run = asked.steps(client, self.desk, who, dry_run=dry_run, rate=rate)
             # What is cut short is written down as such.
             with closing(cast("Generator[Progress]", run)) as slices:
                 for so_far in slices:
@@ -185,7 +209,7 @@ class ActPages:
     def _question(self, asked: Asked, progress: Progress, wrong: UsageError | None) -> str:
         return self.shell.page(
             "confirm.html",
-            title=f"{asked.verb.capitalize()} {TITLES[asked.name].lower()} jobs?",
+            title=f"{asked.verb.capitalize()} {TITLES[asked.name].lower() if asked.zset else 'waiting'} jobs?",
             wrong=wrong,
             **_told_of(asked, progress),
         )
@@ -208,7 +232,9 @@ def _told_of(asked: Asked, progress: Progress) -> dict[str, object]:
         "foreign": sum(foreign.values()),
         "foreign_queues": listed(foreign),
         "refused": {why: count for why, count in progress.refused.items() if why not in _TOLD_APART},
-        "back": address(f"/{asked.name}", asked.typed),
+        "back": address(f"/{asked.name}", asked.typed, **({} if asked.zset else {"name": asked.of})),
+        "job_pages": asked.name if asked.zset else None,
+        "command": None if progress.ended else asked.command(),
     }
 
 
@@ -226,7 +252,7 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
     before, rest, due = (form.get(field, "") for field in ("before", "rest", "due"))
     return Asked(
         name=name,
-        zset=SETS[name],
+        zset=SETS.get(name),
         verb=cast("Verb", verb),
         names=names,
         typed=conditions(form.getlist("where")),
@@ -240,6 +266,7 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         rest=Rest.of(rest) if rest else None,
         before=int(before) if _COUNT.fullmatch(before) else 0,
         due_s=float(due) if _NUMBER.fullmatch(due) else 0.0,
+        of=unquote(form.get("of", "")),
     )
 
 

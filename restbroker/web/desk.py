@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from restbroker.broker.delivery.tokens import Tokens
+from restbroker.config.core import Config
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.operate.known import Known
 from restbroker.store.client import Client
@@ -23,20 +24,24 @@ TURN_S = 8.0
 
 @attrs.frozen(eq=False)
 class Desk:
-    """`known` makes what the configuration knows of jobs, `tokens` what lets them in; they read files, so they are
-    called in the thread.
+    """`config` is the one that counts now; `known` makes what it knows of jobs. Secrets' files are read then, so both
+    are called in the thread.
 
     `causes` serves live pages too.
     """
 
     connection: Connection
     known: Callable[[], Known]
-    tokens: Callable[[], Tokens]
+    config: Callable[[], Config]
     causes: Causes = attrs.field(init=False)
 
     @causes.default
     def _causes(self) -> Causes:
         return Causes(self.known)
+
+    def tokens(self) -> Tokens:
+        """What lets jobs in. To be called in the thread, too."""
+        return Tokens(self.config().tokens)
 
     async def ask(self, question: Callable[[Client], T]) -> T:
         """What Redis answers. Raises what the question raises, and `StoreUnavailable` where others take too long."""

@@ -14,7 +14,7 @@ import attrs
 from quart import Response, request
 
 from restbroker.errors import StoreRefused, UsageError
-from restbroker.operate import find, where
+from restbroker.operate import act_waiting, find, where
 from restbroker.operate.act_job import VERBS
 from restbroker.operate.audit import Written
 from restbroker.operate.entry import Entry
@@ -153,10 +153,12 @@ class SetPages:
         after = request.args.get("after") or None
 
         pause: Pause | None = None
+        is_served = False
 
         def question(client: Client) -> Page | UsageError:
-            nonlocal pause
+            nonlocal pause, is_served
             known = self.desk.known()
+            is_served = queue in known.targets
             pause = paused_queues(client).get(queue)
             wanted = where.read(typed, time.time(), hidden=known.hidden)
             page = find.waiting(client, queue, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
@@ -180,6 +182,7 @@ class SetPages:
             typed=typed,
             wrong=wrong,
             after=after,
+            verbs=act_waiting.VERBS if is_served and not self.shell.settings.is_read_only else (),
             next=address("/queue", typed, page.after, name=queue),
             first=address("/queue", typed, name=queue),
         )

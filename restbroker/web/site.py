@@ -96,6 +96,7 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: Desk) -> None:
         app.add_url_rule(f"/{name}/act", f"{name}-act", partial(acts.act, name), methods=["POST"])
     looks = LookPages(desk, shell)
     app.add_url_rule("/queue", view_func=pages.waiting, methods=["GET"])
+    app.add_url_rule("/queue/act", "queue-act", partial(acts.act, "queue"), methods=["POST"])
     app.add_url_rule("/in-hand", view_func=looks.in_hand, methods=["GET"])
     app.add_url_rule("/job", view_func=looks.story, methods=["GET"])
     app.add_url_rule("/audit", view_func=looks.acts, methods=["GET"])

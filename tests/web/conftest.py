@@ -16,12 +16,9 @@ import trio
 
 from restbroker.app.metrics import LoopLag, process_samples
 from restbroker.broker import broker
-from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.config.load import load
-from restbroker.config.secret import Secret
-from restbroker.config.tokens import Token
 from restbroker.job.hiding import spelled
 from restbroker.operate.known import Known
 from restbroker.servers import registry
@@ -71,7 +68,7 @@ class Site:
 
 Open = Callable[[], AbstractAsyncContextManager[Site]]
 HTML = {"Accept": "text/html"}
-TOKENS = Tokens((Token("default", (Secret("t"),), flat=True),))
+CONFIG = load(None, {"RESTBROKER_RestQueue": "rest", "RESTBROKER_Token": "t"}, {}, registry.kinds()).config
 _BASIC = {"RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t0ken-4711"}
 
 
@@ -115,8 +112,7 @@ def settings() -> Settings:
 @pytest.fixture
 def known() -> Known:
     """What the configuration knows of jobs: who serves their queue, though not what their commands are."""
-    config = load(None, {"RESTBROKER_RestQueue": "rest", "RESTBROKER_Token": "t"}, {}, registry.kinds()).config
-    return Known({"rest": config.targets[0]}, spelled(["t", "a-token-of-4711"]))
+    return Known({"rest": CONFIG.targets[0]}, spelled(["t", "a-token-of-4711"]))
 
 
 @pytest.fixture
@@ -137,7 +133,7 @@ def site(harness: Harness, settings: Settings, known: Known) -> Open:
         def seen() -> Question:
             return partial(glance, served=("rest",), unready=status.view().unready)
 
-        desk = Desk(Connection(open_client(StoreSettings(harness.redis.url), 1.0)), lambda: known, lambda: TOKENS)
+        desk = Desk(Connection(open_client(StoreSettings(harness.redis.url), 1.0)), lambda: known, lambda: CONFIG)
         watch = Watch(connection, seen, report, desk.causes)
         app = site_app(settings, watch, desk, question, report, health=Health(status.view))
         asked = partial(read_redis, served=("rest",), targets=("t",))

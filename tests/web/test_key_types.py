@@ -7,8 +7,8 @@ from typing import Final
 import attrs
 from quart_trio import QuartTrio
 
-from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.status.status import Status
+from restbroker.config.core import Config
 from restbroker.operate.known import Known
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -56,7 +56,7 @@ async def pages(redis_url: str) -> AsyncIterator[Alone]:
     def question() -> Question:
         return lambda asked: figures(asked, ("rest",), here((), show_bodies=False))
 
-    desk = Desk(Connection(open_client(settings)), lambda: Known({}), lambda: Tokens(()))
+    desk = Desk(Connection(open_client(settings)), lambda: Known({}), Config)
     connection = Connection(open_client(settings))
     watch = Watch(connection, lambda: lambda asked: glance(asked, ("rest",)), events.append, desk.causes)
     app = site_app(Settings("127.0.0.1"), watch, desk, question, events.append, health=Health(Status().view))

@@ -45,12 +45,13 @@ async def test_nothing_is_offered_and_nothing_is_obeyed(harness: Harness, site: 
         pages.append((await running.get(one)).text)
         answers = [
             await send(running, "/dead/act", {"verb": "delete", "all": "yes", "confirmed": "yes"}),
+            await send(running, "/queue/act", {"of": "rest", "verb": "delete", "all": "yes", "confirmed": "yes"}),
             await send(running, "/steer", {"do": "pause-queue", "name": "rest"}),
             await send(running, "/steer", {"do": "cancel-job", "name": "node:7:xyz", "thread": "t1"}),
             await running.get("/steer?do=pause-queue&name=rest"),
         ]
     assert "read only" in pages[0]
     assert not [html for html in pages if "/steer" in html or 'method="post"' in html]
-    assert [answer.status_code for answer in answers] == [403] * 4
+    assert [answer.status_code for answer in answers] == [403] * 5
     assert harness.size("dead") == 1
     assert list(audit.listed(harness.client, 10)) == []
