@@ -4,6 +4,7 @@ By default against our stand-in, which was written from what the original was se
 PROSODY_MODULES=/path` holds the original to the same.
 """
 
+import contextlib
 import json
 import socket
 from collections.abc import Callable
@@ -122,7 +123,9 @@ def test_what_is_no_list_of_users_is_a_500_or_never_answered(prosody: Prosody) -
     with socket.create_connection(("127.0.0.1", prosody.port), timeout=60) as line:
         line.sendall(b"POST /roster_admin/refresh HTTP/1.1\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\n\r\n")
         line.sendall(b'8\r\n["john"]\r\n0\r\n\r\n')
-        assert line.recv(1) == b""
+        # It closes what it has not read to the end, so that the end may be a reset.
+        with contextlib.suppress(ConnectionResetError):
+            assert line.recv(1) == b""
 
 
 def test_a_service_that_says_no_is_an_error_that_names_nobody(
