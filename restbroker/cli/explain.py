@@ -18,11 +18,12 @@ from restbroker.console.exits import Exit
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
-from restbroker.operate.explain import Bounds, End, Kind, Place, Story
+from restbroker.operate.explain import Place, Story
 from restbroker.operate.explain import explain as look
 from restbroker.operate.known import known
 from restbroker.operate.names import nearest
 from restbroker.operate.nowhere import nowhere
+from restbroker.operate.places import Bounds, End, Kind
 
 app = typer.Typer(add_completion=False)
 

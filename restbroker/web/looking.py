@@ -15,7 +15,8 @@ from restbroker.job import hiding
 from restbroker.job.hiding import Spelled
 from restbroker.operate import audit, processes, trimmed
 from restbroker.operate.audit import Written
-from restbroker.operate.explain import Bounds, Story, explain
+from restbroker.operate.explain import Story, explain
+from restbroker.operate.places import Bounds
 from restbroker.operate.trimmed import Copies
 from restbroker.store.client import Client
 from restbroker.web.desk import Desk

@@ -3,8 +3,9 @@
 import json
 
 from restbroker.operate.act import Action, Chosen, perform
-from restbroker.operate.explain import Bounds, explain
+from restbroker.operate.explain import explain
 from restbroker.operate.known import Known
+from restbroker.operate.places import Bounds
 from restbroker.operate.trimmed import copies
 from restbroker.store import history, pauses, queues
 from restbroker.store.client import Client

@@ -1,0 +1,247 @@
+"""A walk through all places where jobs are, within bounds: sets, queues, what is in hand, copies, and how jobs ended.
+
+Used by `explain`, for the job of an id, and by `search`, for what a person typed. Always holds: changes nothing; what
+was not looked through to the end is noted, and so is what Redis does not let be read.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Literal, TypeAlias, TypeVar
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.job import hiding
+from restbroker.operate.entry import Look
+from restbroker.operate.jobs import PAGE
+from restbroker.operate.known import Known
+from restbroker.operate.pace import Pace
+from restbroker.store import history, jobs, paging, parked, queues, registered, survey
+from restbroker.store.client import Client
+from restbroker.store.history import Ending
+from restbroker.store.keys import QueueName, SortedSet
+from restbroker.store.paging import Cursor
+from restbroker.store.tickets import queue_of
+
+T = TypeVar("T")
+R = TypeVar("R")
+Kind: TypeAlias = Literal["queue", "in hand", "retry", "schedule", "dead", "copy"]
+SETS: Final[tuple[SortedSet, ...]] = ("dead", "retry", "schedule")
+_MEMBERS: Final = 200
+_ENDS_PAGE: Final = 1000
+
+
+@attrs.frozen
+class Bounds:
+    """How far is looked: `seconds` in all, so many jobs of each queue and set, ends and copies of jobs, and notes of
+    people; no further in a place where so many `hits` were found.
+
+    `gives_way`: it is not alone in its process, and rests as long as it works.
+    """
+
+    seconds: float = 10.0
+    jobs: int = 10_000
+    ends: int = 1_000_000
+    copies: int = 5000
+    notes: int = 5000
+    hits: int = 1_000_000
+    gives_way: bool = False
+
+
+@attrs.frozen
+class End:
+    """How and when (epoch seconds, Redis' clock) it ended, so that it is nowhere any more. As of `store.history`."""
+
+    at_s: float
+    ending: Ending
+
+
+@attrs.frozen(eq=False)
+class Sought:
+    """What is looked for. `may_be_in` tells of most bytes quickly that it is not in them."""
+
+    may_be_in: Callable[[bytes], bool]
+    is_job: Callable[[Look], bool]
+    is_end: Callable[[End], bool]
+
+
+@attrs.frozen(eq=False)
+class Met:
+    """A job that was sought, where it was met. `name`: of the queue or set, or of the process that has it in hand.
+
+    `number`: so many jobs come before it there.
+    """
+
+    kind: Kind
+    name: str
+    look: Look
+    number: int
+
+
+@attrs.define(eq=False)
+class Walk:
+    """`unseen`: what was not looked through to the end. `refused`: what cannot be read. `looked_at`: jobs, by place."""
+
+    client: Client
+    known: Known
+    bounds: Bounds
+    sought: Sought
+    unseen: list[str] = attrs.field(factory=list)
+    refused: list[str] = attrs.field(factory=list)
+    looked_at: dict[str, int] = attrs.field(factory=dict)
+    _deadline: float = attrs.field(init=False)
+    _pace: Pace | None = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """The time runs from now on."""
+        self._deadline = time.monotonic() + self.bounds.seconds
+        self._pace = Pace() if self.bounds.gives_way else None
+
+    @property
+    def left_s(self) -> float:
+        """How much of its time is left."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def sorted_sets(self) -> Iterator[Met]:
+        """Those where Sidekiq keeps jobs by their times: parked ones newest first, the others next due first."""
+        for zset in SETS:
+            yield from self._met(zset, zset, f"the {zset} set", self.bounds.jobs, self._members(zset))
+
+    def waiting(self) -> Iterator[Met]:
+        """Those in queues that anybody named or the configuration serves."""
+        announced: frozenset[str] = self.ask(queues.names, frozenset())
+        odd: Mapping[str, QueueName] = self.ask(queues.unreadable, {})
+        for queue in sorted(announced | set(self.known.targets)):
+            yield from self._in_queue(queue, odd.get(queue, queue))
+
+    def unannounced(self) -> Iterator[Met]:
+        """Those in queues that somebody made with a push alone. To find them takes a look at all keys."""
+        announced: frozenset[str] = self.ask(queues.names, frozenset())
+        found: frozenset[str] = self.ask(survey.lists, frozenset())
+        for queue in sorted(found - announced - set(self.known.targets)):
+            yield from self._in_queue(queue, queue)
+
+    def in_hand(self) -> Iterator[Met]:
+        """What the processes of restbroker have taken."""
+        alive: Mapping[str, int] = self.ask(registered.live, {})
+        dying: Mapping[str, int] = self.ask(registered.dying, {})
+        for identity in sorted({*alive, *dying}):
+            known = self._facts(identity)
+            # As everything else calls it; the identity itself if its record is missing.
+            name = identity if known is None else f"{known.facts.hostname}:{known.facts.pid}"
+            held = self._held(identity, () if known is None else known.queues)
+            yield from self._met("in hand", name, f"what {identity} has in hand", self.bounds.jobs, held)
+
+    def copies(self) -> Iterator[Met]:
+        """Copies of parked jobs, newest first, wherever the jobs are now, however many are found."""
+        most = self.bounds.copies
+        found = self._through("copies of parked jobs", most, self._copies(), self._sought, hits=most)
+        return (Met("copy", "restbroker:parked", look, number) for number, look in self.readable(found))
+
+    def ends(self) -> Iterator[End]:
+        """What was written of jobs when they were settled for good, newest first."""
+        found = self._through("how jobs ended", self.bounds.ends, self._endings(), self._end)
+        return (end for _, end in self.readable(found))
+
+    def readable(self, found: Iterable[T]) -> Iterator[T]:
+        """These, as far as Redis lets them be read."""
+        try:
+            yield from found
+        except StoreRefused as error:
+            self._note(error)
+
+    def ask(self, question: Callable[[Client], T], instead: T) -> T:
+        """The answer, or what stands for it where Redis refuses."""
+        try:
+            return question(self.client)
+        except StoreRefused as error:
+            self._note(error)
+            return instead
+
+    def _note(self, error: StoreRefused) -> None:
+        # Several questions may meet one key.
+        if str(error) not in self.refused:
+            self.refused.append(str(error))
+
+    def _in_queue(self, queue: str, own: QueueName) -> Iterator[Met]:
+        return self._met("queue", queue, f"the queue {queue}", self.bounds.jobs, self._queued(queue, own))
+
+    def _met(self, kind: Kind, name: str, what: str, most: int, pieces: Iterable[Sequence[Look]]) -> Iterator[Met]:
+        found = self._through(what, most, pieces, self._sought)
+        return (Met(kind, name, look, number) for number, look in self.readable(found))
+
+    def _through(
+        self,
+        what: str,
+        most: int,
+        pieces: Iterable[Sequence[T]],
+        pick: Callable[[T], R | None],
+        *,
+        hits: int | None = None,
+    ) -> Iterator[tuple[int, R]]:
+        """What is picked of these, each with its number, until it is enough."""
+        seen, left = 0, self.bounds.hits if hits is None else hits
+        for piece in pieces:
+            for found in piece:
+                if not left or self._is_enough(seen, most):
+                    self.unseen.append(f"{what}, behind {seen} jobs" if seen else what)
+                    return
+                picked = pick(found)
+                if picked is not None:
+                    left -= 1
+                    yield seen, picked
+                seen += 1
+                self.looked_at[what] = seen
+
+    def _is_enough(self, seen: int, most: int) -> bool:
+        if self._pace is not None:
+            self._pace.step()
+        return seen >= most or time.monotonic() >= self._deadline
+
+    def _sought(self, look: Look) -> Look | None:
+        return look if self.sought.may_be_in(look.raw) and self.sought.is_job(look) else None
+
+    def _end(self, entry: history.Entry) -> End | None:
+        ending = history.read(entry.record) if self.sought.may_be_in(entry.record) else None
+        end = None if ending is None else End(entry.at_s, self._shown(ending))
+        return end if end is not None and self.sought.is_end(end) else None
+
+    def _shown(self, ending: Ending) -> Ending:
+        def hide(word: str) -> str:
+            return hiding.without(word, self.known.secrets)
+
+        return attrs.evolve(ending, jid=hide(ending.jid), command=hide(ending.command))
+
+    def _members(self, zset: SortedSet) -> Iterator[Sequence[Look]]:
+        place: Cursor | None = None
+        while members := (
+            part := paging.piece(self.client, zset, place, _MEMBERS, newest_first=zset == "dead")
+        ).members:
+            yield [Look(raw, score, self.known) for raw, score in members]
+            place = part.behind()
+
+    def _queued(self, queue: str, own: QueueName) -> Iterator[Sequence[Look]]:
+        skip = 0
+        while page := queues.listed(self.client, own, skip, PAGE):
+            yield [Look(raw, 0.0, self.known, queue) for raw in page]
+            skip += len(page)
+
+    def _facts(self, identity: str) -> registered.Registered | None:
+        return self.ask(lambda client: registered.facts(client, identity), None)
+
+    def _held(self, identity: str, queues_of_lane: Sequence[str]) -> Iterator[Sequence[Look]]:
+        """What a lane has in hand, with the queue that each came from, which it need not name."""
+        for piece in jobs.held_by_pieces(self.client, identity):
+            yield [Look(raw, 0.0, self.known, queue_of(ticket, queues_of_lane)) for ticket, raw in piece.items()]
+
+    def _copies(self) -> Iterator[Sequence[Look]]:
+        page = parked.newest(self.client, PAGE)
+        while page:
+            yield [Look(copy.payload, copy.at_s, self.known) for copy in page]
+            page = parked.newest(self.client, PAGE, before=page[-1].entry)
+
+    def _endings(self) -> Iterator[Sequence[history.Entry]]:
+        page = history.newest(self.client, _ENDS_PAGE)
+        while page:
+            yield page
+            page = history.newest(self.client, _ENDS_PAGE, before=page[-1].name) if len(page) == _ENDS_PAGE else []
