@@ -38,6 +38,7 @@ PANELS: Final = {
         "dead": "Show the parked jobs and why they were parked; retry or delete them.",
         "retries": "Show the jobs that wait for their next try, or act on them.",
         "scheduled": "Show the jobs that are to run later, or act on them.",
+        "find": "Find jobs by a text or an argument, wherever they are.",
         "explain": "Tell where a job is, what became of it, and who did what with it.",
         "explain-error": "Tell what a code means that a job, the log or a check names.",
         "audit": "Show who did what with jobs, queues and targets.",

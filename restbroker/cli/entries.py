@@ -64,9 +64,9 @@ def facts(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "job", entry.jid or "-"
     yield "command", entry.command or "-"
     if isinstance(entry.arguments, dict):
-        yield from (("argument", f"{name}: {_text(value)}") for name, value in entry.arguments.items())
+        yield from (("argument", f"{name}: {text(value)}") for name, value in entry.arguments.items())
     else:
-        yield "arguments", _text(entry.arguments)
+        yield "arguments", text(entry.arguments)
     yield "queue", f"{entry.queue or '-'} ({served})"
     moments = {
         "pushed": entry.created_at_s or entry.enqueued_at_s,
@@ -88,11 +88,11 @@ def tries(history: Sequence[Mapping[str, Json]]) -> Iterator[str]:
         at, status = one.get("at"), one.get("status")
         words = (
             local(at) if isinstance(at, int | float) else "-",
-            _text(one.get("outcome")),
-            _text(one.get("code")),
-            "" if status is None else f"status {_text(status)}",
-            f"{_text(one.get('ms'))} ms" if one.get("ms") else "",
-            _text(one.get("excerpt")),
+            text(one.get("outcome")),
+            text(one.get("code")),
+            "" if status is None else f"status {text(status)}",
+            f"{text(one.get('ms'))} ms" if one.get("ms") else "",
+            text(one.get("excerpt")),
         )
         yield "  ".join(word for word in words if word)
 
@@ -106,7 +106,8 @@ def _lines(found: Sequence[Entry]) -> Iterator[str]:
             yield f"    {entry.message}"
 
 
-def _text(value: Json) -> str:
+def text(value: Json) -> str:
+    """A value on one line: a text as it is, the rest as JSON."""
     match value:
         case None:
             return "-"

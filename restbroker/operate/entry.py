@@ -5,8 +5,9 @@ texts only under `ShowBodies`; a condition that holds for what is hidden holds f
 guessed by searching; what is costly (taking secrets out of texts) is done only where it is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -28,7 +29,7 @@ from restbroker.store.paging import digest_of
 _WORD_LIMIT: Final = 200
 _TEXT_LIMIT: Final = 2000
 _WHOLE: Final = 1_048_576
-_SHOWN_BYTES: Final = 65_536
+SHOWN_BYTES: Final = 65_536
 """Of larger jobs the arguments are not shown, nor texts that are longer."""
 _TRY_FIELDS: Final = ("at", "status", "outcome", "code", "ms", "excerpt")
 _MOST_VALUES: Final = 200
@@ -166,6 +167,20 @@ class Look:
         """Whether all conditions hold for the job as it may be seen."""
         return display.or_why(lambda: self._matches(where), lambda _line: False)
 
+    def says(self, text: str) -> bool:
+        """Whether this is in its id, command, values of arguments or reason of failure, as these are shown in lists."""
+        return display.or_why(lambda: self._says(text.casefold()), lambda _line: False)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its arguments are not shown in lists."""
+        return len(self.raw) > SHOWN_BYTES
+
+    @property
+    def since_pushed(self) -> "Look":
+        """The same, with when it was pushed for its time, as one that waits has it."""
+        return attrs.evolve(self, score=self.moment("enqueued_at") or self.moment("created_at") or 0.0)
+
     def moment(self, field: str) -> float | None:
         """One of its times."""
         return seconds((self.fields or {}).get(field))
@@ -191,6 +206,14 @@ class Look:
         return all(one.op == "!=" or one.holds(self._found(one)) for one in where) and all(
             one.holds(self._seen(one)) for one in where
         )
+
+    def _says(self, folded: str) -> bool:
+        if self.fields is None:
+            return False
+        shown = self._entry()
+        words = (shown.jid, shown.command, shown.error_class, shown.message)
+        values = () if self.is_large else _texts(shown.arguments)
+        return any(folded in word.casefold() for word in (*words, *values) if word)
 
     def _unshown(self, line: str) -> Entry:
         """What can be told of a job that cannot be shown."""
@@ -250,18 +273,7 @@ class Look:
     @property
     def _values(self) -> list[str]:
         """The texts in its arguments at any depth, the longest first: its secrets as well."""
-        found: list[str] = []
-        left: list[object] = [(self.fields or {}).get("args")]
-        while left and len(found) < _MOST_VALUES:
-            match left.pop():
-                case str() as text:
-                    found.append(text)
-                case list() as inner:
-                    left += inner
-                case dict() as inner:
-                    left += inner.values()
-                case _:
-                    pass
+        found = islice(_texts((self.fields or {}).get("args"), words_only=True), _MOST_VALUES)
         return sorted(found, key=len, reverse=True)
 
     @property
@@ -310,7 +322,7 @@ class Look:
     def _shown(self, text: str | None, limit: int, hide: hiding.Hide | None = None) -> str | None:
         if text is None:
             return None
-        if len(text) > _SHOWN_BYTES:
+        if len(text) > SHOWN_BYTES:
             # A part of it could end within a secret, which nothing would find then.
             return f"(not shown: it has {len(text):,} characters)"
         return (hide or self._hides[0])(text, limit)
@@ -331,7 +343,7 @@ class Look:
                 return "…"
 
     def _shown_arguments(self) -> Json:
-        if len(self.raw) > _SHOWN_BYTES:
+        if self.is_large:
             return f"(not shown: the job has {len(self.raw)} bytes)"
         if self._arguments:
             shown: Json = self._masked_arguments
@@ -387,3 +399,20 @@ class Look:
         """For a word: its job's own secrets are not looked for, which would cost much for each of a million."""
         shown = hiding.without(text, self.known.secrets)
         return text if shown == text else MASK
+
+
+def _texts(value: Json, *, words_only: bool = False) -> Iterator[str]:
+    """The texts in this at any depth, without names; and the rest as JSON has it."""
+    left: list[Json] = [value]
+    while left:
+        match left.pop():
+            case str() as text:
+                yield text
+            case list() as inner:
+                left += inner
+            case dict() as inner:
+                left += inner.values()
+            case other if not words_only:
+                yield rubyjson.dumps(other).decode()
+            case _:
+                pass

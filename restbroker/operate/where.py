@@ -38,11 +38,13 @@ ARGUMENT: Final = "arg."
 
 _FORM: Final = re.compile(r"\s*([^\s=!~<>]*)\s*(!=|=|~|<|>)\s*(.*?)\s*", re.DOTALL)
 _NAME: Final = re.compile(r"[\w.-]{1,100}")
+_CONDITION: Final = re.compile(r"\s*[\w.-]{1,100}\s*[=!~<>]")
 _SPAN: Final = re.compile(r"([+-]?)(\d{1,9}(?:\.\d{1,3})?)([smhdw])", re.ASCII)
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAY_S: Final = 86_400.0
 _VALUE_LIMIT: Final = 500
+_SOUGHT: Final = "Give a text, or a condition such as user=bob; both may be given, and then all must hold."
 _SIDES: Final[tuple[Op, Op]] = ("<", ">")
 EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > yesterday'."
 """As the command line takes them."""
@@ -142,6 +144,29 @@ def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Seq
     to nobody (message texts, unless `ShowBodies`).
     """
     return tuple(_read(one, now_s, ahead=ahead, hidden=hidden) for one in typed if one.strip())
+
+
+@attrs.frozen
+class Sought:
+    """What a person looks for: `texts` that are all to be in a job, in capitals or not, and conditions."""
+
+    texts: tuple[str, ...]
+    where: Where
+
+
+def sought(typed: Sequence[str], now_s: float, *, hidden: Sequence[str] = ()) -> Sought:
+    """Each of these is a condition if an operator follows a name, and else a text; one in quotes always is a text.
+
+    Raises `UsageError`.
+    """
+    given = [one.strip() for one in typed if one.strip()]
+    conditions = [one for one in given if _CONDITION.match(one)]
+    texts = tuple(_unquoted(one) for one in given if one not in conditions)
+    if not given or "" in texts:
+        raise UsageError("It must be said what is looked for.", _SOUGHT)
+    if any(len(one) > _VALUE_LIMIT for one in texts):
+        raise UsageError(f"A text is longer than {_VALUE_LIMIT} characters.", "Give less of it.")
+    return Sought(texts, read(conditions, now_s, hidden=hidden))
 
 
 def bound(field: str, op: Literal["<", ">"], value: str, now_s: float, *, ahead: bool = False) -> str:

@@ -13,11 +13,12 @@ COMMANDS: Final = (
     "queues clear rest --dry-run", "targets", "targets pause t", "targets resume t", "processes",
     "dead", f"dead show {JID}",
     "dead --trimmed", f"dead retry {JID} --dry-run", "retries", "scheduled", f"explain {JID}", "explain nobody",
+    f"find {JID}", "find nobody",
     "audit", "token list",
 )  # fmt: skip
 NEVER_SHOWN: Final = ("j|", "h|", "COMMAND-", "restbroker:reply:", "restbroker:lease:", "restbroker:told:")
 """By commands."""
-_BEFORE: Final = {"explain nobody": 1}
+_BEFORE: Final = {"explain nobody": 1, "find nobody": 1}
 
 
 @pytest.fixture
@@ -40,7 +41,12 @@ def test_each_command_shows_what_it_can_or_names_the_key(redis_url: str, shell: 
             code, err = done.returncode, " ".join(done.stderr.split())
             is_told = code == _BEFORE.get(words, 0) or all(word in err for word in told(kind, key))
             is_named = "WRONGTYPE" not in err or f"The key {key} is a " in err
-            if not is_told or not is_named or code not in {0, 1, 2} or (words == f"explain {JID}" and not done.stdout):
+            if (
+                not is_told
+                or not is_named
+                or code not in {0, 1, 2}
+                or (words in (f"explain {JID}", f"find {JID}") and not done.stdout)
+            ):
                 wrong.append(f"{key} {words} {code}: {err[:500]}")
             client.command("DEL", key)
             if isinstance(dump, bytes):

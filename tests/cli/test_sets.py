@@ -274,3 +274,30 @@ def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) ->
     ended = shell("explain", "j2")
     assert ended.returncode == 0
     assert ended.stdout.endswith("  delivered  status 200  12.5 ms  register (ejabberd)\n")
+
+
+def test_jobs_are_found_wherever_they_are_in_lines_and_in_json(shell: Shell, store: Client) -> None:
+    put(store, "dead", NOW_S, "bob")
+    put(store, "retry", NOW_S, "ann")
+    record = history.written(Ending("bob-2", "ejabberd", "register", "delivered", 200, 12.5))
+    store.command("XADD", "ns:restbroker:history", "*", "end", record)
+    done = shell("find", "BOB")
+    assert done.returncode == 0
+    parked, ended = (line.split("\t") for line in done.stdout.splitlines())
+    assert (parked[:2], parked[3:7]) == (["dead", "dead"], ["bob", "rest", "ejabberd", "register"])
+    assert json.loads(parked[7]) == {"user": "bob", "password": "***"}
+    assert (ended[0], ended[3], ended[7]) == ("ended", "bob-2", "delivered")
+    assert done.stderr.startswith("2 jobs found. Looked at ")
+    assert "the retry set: 1" in done.stderr
+    shown = json.loads(shell("find", "user=bob", "--json").stdout)
+    assert [(one["kind"], one["job"]["jid"]) for one in shown["found"]] == [("dead", "bob")]
+    assert (shown["ended"], shown["looked_at"]["the retry set"]) == ([], 1)
+    assert shown["unseen"] == ["how jobs ended, which is kept without user"]
+
+
+def test_a_search_that_finds_nothing_ends_with_1_and_one_by_a_secret_with_2(shell: Shell, store: Client) -> None:
+    put(store, "dead", NOW_S, "bob")
+    rows = {"nobody": 1, "hush-hush": 1, "password=hush-hush": 2, "user == bob": 2, "user=bob": 0}
+    for typed, code in rows.items():
+        done = shell("find", typed)
+        assert (done.returncode, "hush-hush" in done.stdout) == (code, False), typed

@@ -37,7 +37,7 @@ PATIENCE_S: Final = NEVER_S
 _END: Final = "\x1e"
 _LOOKS: Final = re.compile(
     r"restbroker (?:(?:queues|targets|processes|dead|retries|scheduled|token) (?:list|show|peek)\b|"
-    r"(?:queues|targets|processes|dead|retries|scheduled)(?: -|$| \|)|stats|explain|audit|check)|"
+    r"(?:queues|targets|processes|dead|retries|scheduled)(?: -|$| \|)|stats|explain|find|audit|check)|"
     r"redis-cli (?:LLEN|ZCARD)|journalctl|cat "
 )
 """What only looks, and may be typed again until it sees what the page shows."""

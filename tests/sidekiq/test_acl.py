@@ -35,6 +35,7 @@ DONE_BY_A_PERSON: Final = (
     ["retries", "delete", "--all", "--yes"],
     ["scheduled"],
     ["explain", jid_of("refused1")],
+    ["find", jid_of("refused1")],
     ["queues"],
     ["targets"],
     ["targets", "pause", OTHER, "--for", "1h", "--why", "a test"],

@@ -1,0 +1,134 @@
+"""`restbroker find`: jobs in which a text is, or for which conditions hold, wherever they are.
+
+Always holds: it changes nothing, finds nothing by what is hidden, and says where it did not look.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Final
+
+import attrs
+import typer
+
+from restbroker.cli import entries
+from restbroker.console import output
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.exits import Exit
+from restbroker.console.times import local, utc
+from restbroker.job.json_types import Json
+from restbroker.operate.connect import open_store
+from restbroker.operate.known import known
+from restbroker.operate.places import Bounds, End
+from restbroker.operate.search import Found, Hit, search
+from restbroker.operate.where import sought
+
+app = typer.Typer(add_completion=False)
+
+_MOST_LINES: Final = 10
+
+
+@app.command()
+def find(
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="TEXT|NAME=VALUE...", help="A text, or a condition as --where takes it: user=bob."),
+    ],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    limit: Annotated[int, typer.Option(help="Show so many of each place.", min=1, max=1000)] = 20,
+    jobs: Annotated[int, typer.Option(help="Look at so many jobs of each place.", min=1, max=10_000_000)] = 10_000,
+    seconds: Annotated[int, typer.Option(help="Look for so long.", min=1, max=3600)] = 10,
+) -> None:
+    """Find jobs by a text or an argument, wherever they are: in sets, in queues, in hand, among those that ended.
+
+    All that is given must hold. A text is looked for in job ids, commands, values of arguments and reasons of failure,
+    in capitals or not; in quotes it may have an operator. What is hidden is not found. If nothing is found, also queues
+    that nobody announced are looked through; it ends with 1 then. In a pipe each line is: kind of place, its name,
+    when (UTC; parked, due, pushed or ended), job id, queue, target, command, arguments or how it ended.
+    """
+    settings = quietly(config)
+    knows = known(settings)
+    wanted = sought(words, time.time(), hidden=knows.hidden)
+    bounds = Bounds(seconds=seconds, jobs=jobs, copies=jobs, ends=max(jobs, 1_000_000), hits=limit)
+    with open_store(settings) as client:
+        found = search(client, wanted, knows, bounds)
+    if json:
+        output.as_json(_as_json(found))
+    elif sys.stdout.isatty():
+        for line in _lines(found):
+            output.data(line)
+    else:
+        for row in _rows(found):
+            output.row(cell or "-" for cell in row)
+    _tell(found)
+    if not (found.hits or found.ends):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _tell(found: Found) -> None:
+    number = len(found.hits) + len(found.ends)
+    looked_at = "; ".join(f"{place}: {jobs:,}" for place, jobs in _most(found.looked_at)) or "nothing"
+    output.say(f"{output.jobs(number)} found. Looked at {looked_at}.")
+    for refused in found.refused:
+        output.say(f"note: {refused}")
+    for where in found.unseen[:_MOST_LINES]:
+        output.say(f"note: not looked at: {where}.")
+    more = len(found.unseen) - _MOST_LINES
+    if more > 0:
+        output.say(f"note: not looked at: {more} places more, which --json has.")
+    if found.unseen:
+        output.say("--jobs, --seconds and --limit let it look further.")
+
+
+def _most(looked_at: dict[str, int]) -> Sequence[tuple[str, int]]:
+    """Of many places those with most jobs."""
+    found = sorted(looked_at.items(), key=lambda one: -one[1])
+    rest = found[_MOST_LINES:]
+    return [*found[:_MOST_LINES], *([(f"{len(rest)} places more", sum(jobs for _, jobs in rest))] if rest else [])]
+
+
+def _lines(found: Found) -> Iterator[str]:
+    """For people, in the terminal's own time."""
+    for hit in found.hits:
+        entry = hit.entry
+        words = (_where(hit), local(entry.at_s), entry.jid, entry.command, entries.text(entry.arguments))
+        yield "  ".join(word for word in words if word)
+    for end in found.ends:
+        yield f"ended  {local(end.at_s)}  {end.ending.jid}  {end.ending.command}  {_ended(end)}  ({end.ending.target})"
+
+
+def _rows(found: Found) -> Iterator[Sequence[str | None]]:
+    """For programs."""
+    for hit in found.hits:
+        one = hit.entry
+        cells = (one.jid, one.queue, one.target, one.command, entries.text(one.arguments))
+        yield hit.kind, hit.name, utc(one.at_s), *cells
+    for end in found.ends:
+        one_end = end.ending
+        yield "ended", None, utc(end.at_s), one_end.jid, None, one_end.target, one_end.command, _ended(end)
+
+
+def _where(hit: Hit) -> str:
+    if hit.kind in ("queue", "in hand"):
+        return f"{hit.kind} {hit.name}"
+    return f"{hit.kind} (queue {hit.entry.queue or '-'})"
+
+
+def _ended(end: End) -> str:
+    return " ".join(word for word in (end.ending.outcome, end.ending.code) if word)
+
+
+def _as_json(found: Found) -> dict[str, Json]:
+    hits: list[Json] = [
+        {"kind": hit.kind, "name": hit.name, "number": hit.number, "job": entries.fields(hit.entry)}
+        for hit in found.hits
+    ]
+    ends: list[Json] = [{"when": utc(end.at_s), **attrs.asdict(end.ending)} for end in found.ends]
+    return {
+        "found": hits,
+        "ended": ends,
+        "looked_at": dict(found.looked_at),
+        "unseen": list(found.unseen),
+        "refused": list(found.refused),
+    }

@@ -1,0 +1,146 @@
+"""Searching everywhere: what is found where, what is hidden from it, and what it says that it did not look at."""
+
+import json
+
+import pytest
+
+from restbroker.errors import UsageError
+from restbroker.operate.known import Known
+from restbroker.operate.places import Bounds
+from restbroker.operate.search import Found, search
+from restbroker.operate.where import sought
+from restbroker.store import history, queues
+from restbroker.store.client import Client
+from restbroker.store.history import Ending
+from restbroker.store.jobs import FetchRequest, fetch, register
+from restbroker.store.registered import Facts
+from tests.operate.conftest import NOW_S, Put, job
+from tests.operate.lanes import record
+
+IDENTITY = "web1:7:abc:ejabberd"
+FACTS = Facts(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
+
+
+def found(client: Client, known: Known, *typed: str, bounds: Bounds | None = None) -> Found:
+    return search(client, sought(typed, NOW_S, hidden=known.hidden), known, bounds or Bounds())
+
+
+def places(of: Found) -> list[tuple[str, str, str | None]]:
+    return [(hit.kind, hit.name, hit.entry.jid) for hit in of.hits]
+
+
+def put_everywhere(client: Client, put: Put) -> None:
+    queues.push(client, "rest", [job("held")])
+    register(client, IDENTITY, FACTS, ["rest"])
+    fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, 1, 1))
+    queues.push(client, "rest", [job("first"), job("waits")])
+    queues.push(client, "answers", [job("answer", arguments={"note": "waits and first"})])
+    for zset in ("dead", "retry", "schedule"):
+        put(zset, NOW_S, f"in-{zset}")
+    client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job("gone"))
+    record_end(client, Ending("ended", "ejabberd", "register", "delivered", 200, 12.5))
+
+
+def record_end(client: Client, ending: Ending) -> None:
+    client.command("XADD", "ns:restbroker:history", "*", "end", history.written(ending))
+
+
+def test_a_text_is_found_in_each_place_where_a_job_can_be(client: Client, configured: Known, put: Put) -> None:
+    put_everywhere(client, put)
+    rows: dict[str, list[tuple[str, str, str | None]]] = {
+        "held": [("in hand", "web1:7", "held")],
+        "WAITS": [("queue", "answers", "answer"), ("queue", "rest", "waits")],
+        "in-": [("dead", "dead", "in-dead"), ("retry", "retry", "in-retry"), ("schedule", "schedule", "in-schedule")],
+        "gone": [("copy", "restbroker:parked", "gone")],
+        "nobody": [],
+    }
+    for text, expected in rows.items():
+        assert places(found(client, configured, text)) == expected, text
+    assert [end.ending.jid for end in found(client, configured, "ended").ends] == ["ended"]
+    assert found(client, configured, "waits").hits[1].number == 1
+
+
+def test_conditions_and_texts_must_all_hold(client: Client, configured: Known, put: Put) -> None:
+    put_everywhere(client, put)
+    put("dead", NOW_S + 1, "x1", command="send_message", arguments={"to": "Bob@x", "n": 5, "list": ["deep\u00e9"]})
+    rows: dict[tuple[str, ...], list[str]] = {
+        ("to=Bob@x",): ["x1"],
+        ("to=bob@x",): [],
+        ("to ~ bob",): ["x1"],
+        ("bob@X", "command = send_*"): ["x1"],
+        ("bob@x", "command=register"): [],
+        ("n=5",): ["x1"],
+        ("n > 4",): ["x1"],
+        ("deep\u00c9",): ["x1"],
+        ("'to=Bob@x'",): [],
+        ("queue=answers",): ["answer"],
+        ("jid=ended",): [],
+    }
+    for typed, expected in rows.items():
+        assert [hit.entry.jid for hit in found(client, configured, *typed).hits] == expected, typed
+    assert [end.ending.jid for end in found(client, configured, "jid=ended", "target=ejabberd").ends] == ["ended"]
+
+
+def test_what_json_writes_with_escapes_is_found_as_well(client: Client, configured: Known) -> None:
+    raw = b'{"class":"Add","jid":"e1","args":["register",{"user":"\\u0061lice","host":"a\\/b"},"t"]}'
+    client.command("LPUSH", "ns:queue:rest", raw)
+    for typed in ("alice", "user=alice", "a/b"):
+        assert [hit.entry.jid for hit in found(client, configured, typed).hits] == ["e1"], typed
+
+
+def test_nothing_is_found_by_what_is_hidden(client: Client, configured: Known, put: Put) -> None:
+    hidden = {"user": "u", "password": "pass-word-4711", "body": "a private text"}
+    put("dead", NOW_S, "d1", arguments=hidden, error_message="The password pass-word-4711 is wrong.")
+    queues.push(client, "rest", [job("q1", arguments=hidden)])
+    queues.push(client, "foreign", [job("f1", arguments=hidden)])
+    record_end(client, Ending("e1", "ejabberd", "right-token", "delivered", 200, 1.0))
+    for text in ("pass-word-4711", "word-47", "private", "right-token"):
+        shown = found(client, configured, text)
+        assert (places(shown), shown.ends) == ([], ()), text
+    for typed in ("password=pass-word-4711", "body ~ private"):
+        with pytest.raises(UsageError):
+            found(client, configured, typed)
+    assert "pass-word-4711" not in repr(found(client, configured, "d1"))
+
+
+def test_what_was_not_looked_at_is_said(client: Client, configured: Known, put: Put) -> None:
+    queues.push(client, "rest", [job(f"j{n}") for n in range(60)])
+    for n in range(300):
+        put("dead", NOW_S + n, f"d{n}")
+    bounded = found(client, configured, "d", bounds=Bounds(jobs=40))
+    assert {"the queue rest, behind 40 jobs", "the dead set, behind 40 jobs"} <= set(bounded.unseen)
+    assert bounded.looked_at == {"the queue rest": 40, "the dead set": 40}
+    few = found(client, configured, "user ~ d", bounds=Bounds(hits=3))
+    assert [hit.entry.jid for hit in few.hits] == ["d299", "d298", "d297"]
+    assert "the dead set, behind 3 jobs" in few.unseen
+    assert "how jobs ended, which is kept without user" in few.unseen
+    late = found(client, configured, "d", bounds=Bounds(seconds=0))
+    assert (late.hits, late.looked_at) == ((), {})
+    assert {"the dead set", "the queue rest"} <= set(late.unseen)
+
+
+def test_what_cannot_be_looked_through_is_counted_and_not_found(client: Client, configured: Known) -> None:
+    for raw in (b"\xff\x00 secret", b'"text"', job("large", arguments={"note": "x" * 70_000})):
+        client.command("LPUSH", "ns:queue:rest", raw)
+    record(client, "host:1:ruby", {"t1": {"queue": "rest", "payload": json.dumps({"jid": "r1"}), "run_at": 1}})
+    for text in ("xxx", "not", "text", "secret"):
+        shown = found(client, configured, text)
+        assert places(shown) == [], text
+        assert "the arguments of 1 jobs that have more than 64 KiB" in shown.unseen
+        assert "2 entries that are no jobs: not a JSON object" in shown.unseen
+    assert places(found(client, configured, "large")) == [("queue", "rest", "large")]
+
+
+def test_a_key_of_another_type_hides_no_other_place(client: Client, configured: Known) -> None:
+    client.command("SET", "ns:dead", "no set")
+    queues.push(client, "rest", [job("q1")])
+    shown = found(client, configured, "q1")
+    assert places(shown) == [("queue", "rest", "q1")]
+    assert len(shown.refused) == 1
+
+
+def test_what_is_no_condition_and_no_text_is_refused(client: Client, configured: Known) -> None:
+    rows: list[tuple[str, ...]] = [(), (" ",), ("''",), ("x" * 501,), ("command < a",), ("user == bob",)]
+    for typed in rows:
+        with pytest.raises(UsageError):
+            found(client, configured, *typed)
