@@ -27,26 +27,28 @@ from restbroker.errors import UsageError
 from restbroker.job.unserved import listed
 from restbroker.operate import act, act_waiting, find, where
 from restbroker.operate.act import Action, Chosen, Progress, Rest, Verb
-from restbroker.operate.act_job import FOREIGN, MAY_HAVE_RUN
+from restbroker.operate.act_job import FOREIGN, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
+from restbroker.operate.edit import Edit, differences
+from restbroker.operate.entry import Entry
 from restbroker.operate.known import Known
 from restbroker.operate.pace import Pace
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.web.desk import Desk
+from restbroker.web.edits import Edits, complete
 from restbroker.web.render import TITLES
 from restbroker.web.sets import PAGE, SETS, address, conditions
 from restbroker.web.shell import Shell
 
 _SLICE_S: Final = 3.0
-# An edit needs a form of its own.
-_VERBS: Final = frozenset(get_args(Verb)) - {"edit"}
+_VERBS: Final = frozenset(get_args(Verb))
 _MOST_DAYS: Final = 366
 _LATEST_S: Final = 1e11
 _WHY_LIMIT: Final = 200
 _LEAST_RATE, _MOST_RATE = 0.01, 1e6
 _NUMBER: Final = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
 _COUNT: Final = re.compile(r"\d{1,12}", re.ASCII)
-_TOLD_APART: Final = (MAY_HAVE_RUN.why, FOREIGN.why)
+_TOLD_APART: Final = (MAY_HAVE_RUN.why, MAY_HAVE_RUN_BEFORE.why, FOREIGN.why)
 _NO_QUEUE: Final = "\0"
 """What would be moved can be seen before it is said where to: no job is in this one."""
 
@@ -55,7 +57,7 @@ _NO_QUEUE: Final = "\0"
 class Asked:
     """What a form asks for. `names`: ticked jobs, by their keys; none of them: all for which the conditions hold.
 
-    `zset` None: they wait in the queue `of`.
+    `zset` None: they wait in the queue `of`. `edit`: the name of what is to be changed.
 
     `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that nobody here serves. `rate`: how
     many jobs a second at most, as it was typed. `rest`: where an action of several slices goes on; `before`: how many
@@ -78,6 +80,7 @@ class Asked:
     before: int = 0
     due_s: float = 0.0
     of: str = ""
+    edit: str = ""
 
     @property
     def is_ahead(self) -> bool:
@@ -117,10 +120,14 @@ class Asked:
             raise UsageError("This is no rate.", "Give a number such as 50 or 0.5, or leave it empty.")
         return rate
 
-    def steps(self, client: Client, desk: Desk, who: str, *, dry_run: bool, rate: float | None) -> Iterator[Progress]:
+    def steps(
+        self, client: Client, desk: Desk, who: str, edit: Edit | None, *, dry_run: bool, rate: float | None
+    ) -> Iterator[Progress]:
         """Does it, or says what it would do; to be called in the thread. Raises `UsageError`."""
         known = desk.known()
         action = self.action(who, known)
+        if edit is not None:
+            action = attrs.evolve(action, edit=complete(edit, client, desk))
         wanted = where.read(self.typed, time.time(), ahead=self.is_ahead, hidden=known.hidden)
         if self.zset is None:
             waiting = act_waiting.chosen(client, self.of, wanted, keys=self.names or None)
@@ -154,14 +161,19 @@ class Asked:
 
 @attrs.frozen(eq=False)
 class ActPages:
-    """The views."""
+    """The views. `edits`: what was typed and is to be confirmed."""
 
     desk: Desk
     shell: Shell
+    edits: Edits = attrs.field(factory=Edits)
 
     async def act(self, name: str) -> Response:
         """The form of a set's page, of a job's page, or of the page that asks once more."""
-        asked = read(name, await request.form).fixed()
+        return await self.ask(read(name, await request.form))
+
+    async def ask(self, asked: Asked) -> Response:
+        """Says what it would do, or does it where that was confirmed. Raises `UsageError`."""
+        asked = asked.fixed()
         wrong: UsageError | None = None
         if asked.confirmed:
             try:
@@ -188,12 +200,14 @@ class ActPages:
 
     async def _do(self, asked: Asked, *, dry_run: bool, rate: float | None = None) -> Progress:
         """With a rate so many jobs at once as it allows for the time of a slice: the next one waits."""
-        who = self.shell.who()
+        who, edit = self.shell.who(), self.edits.find(asked.edit, asked.name) if asked.edit else None
+        if asked.edit and edit is None:
+            raise UsageError("What was typed is not known any more.", "Fill the form in again.")
 
         def work(client: Client) -> Progress:
             until_s = time.monotonic() + _SLICE_S
             progress, pace = Progress(0), Pace()
-            run = asked.steps(client, self.desk, who, dry_run=dry_run, rate=rate)
+            run = asked.steps(client, self.desk, who, edit, dry_run=dry_run, rate=rate)
             # What is cut short is written down as such.
             with closing(cast("Generator[Progress]", run)) as slices:
                 for so_far in slices:
@@ -211,8 +225,14 @@ class ActPages:
             "confirm.html",
             title=f"{asked.verb.capitalize()} {TITLES[asked.name].lower() if asked.zset else 'waiting'} jobs?",
             wrong=wrong,
+            changes=self._changes(asked, progress),
             **_told_of(asked, progress),
         )
+
+    def _changes(self, asked: Asked, progress: Progress) -> list[tuple[Entry, list[tuple[str, str, str]]]]:
+        edit = self.edits.find(asked.edit, asked.name)
+        given = () if edit is None else edit.values
+        return [(before, differences(before, after, given)) for before, after in progress.previews]
 
     def _told(self, asked: Asked, progress: Progress) -> Response:
         title = f"{asked.verb.capitalize()}: {'done' if progress.ended else 'going on'}"
@@ -228,7 +248,7 @@ def _told_of(asked: Asked, progress: Progress) -> dict[str, object]:
         "progress": progress,
         "done": asked.before + progress.done,
         "due_s": asked.due_s if asked.due_s > time.time() else None,
-        "unsafe": progress.refused.get(MAY_HAVE_RUN.why, 0),
+        "unsafe": sum(progress.refused.get(one.why, 0) for one in (MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE)),
         "foreign": sum(foreign.values()),
         "foreign_queues": listed(foreign),
         "refused": {why: count for why, count in progress.refused.items() if why not in _TOLD_APART},
@@ -267,7 +287,13 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         before=int(before) if _COUNT.fullmatch(before) else 0,
         due_s=float(due) if _NUMBER.fullmatch(due) else 0.0,
         of=unquote(form.get("of", "")),
+        edit=form.get("edit", ""),
     )
+
+
+def edited_by(name: str, typed: list[str], edit: str) -> Asked:
+    """That all that match get this edit; it is still to be confirmed."""
+    return read(name, MultiDict([("verb", "edit"), ("edit", edit), ("all", "yes"), *(("where", one) for one in typed)]))
 
 
 def moment_s(typed: str, now_s: float) -> float:

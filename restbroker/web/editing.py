@@ -1,16 +1,16 @@
-"""The form that edits one job: made from the server's catalogue, its difference shown before anything is changed.
+"""The forms that edit one job, or all that match: made from the server's catalogue, the difference shown before
+anything is changed.
 
 `web.site` serves it. Always holds: no secret is in any of its pages, neither the job's nor what somebody typed: a
 hidden argument stays as it is unless it is replaced, and what was typed waits in this process until it is confirmed.
 """
 
 import json
-import secrets
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
-import trio
 from quart import Response, request
 from werkzeug.datastructures import MultiDict
 
@@ -18,22 +18,24 @@ from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.command import ArgumentSpec
 from restbroker.job.json_types import Json
-from restbroker.operate import act, find
+from restbroker.operate import act, find, where
 from restbroker.operate.act import Action, Chosen, Progress
 from restbroker.operate.edit import Edit, differences
-from restbroker.operate.enqueue import serving_if_told
 from restbroker.operate.entry import Entry, Look
+from restbroker.operate.find import Budget
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.web import words
+from restbroker.web.acting import ActPages, edited_by
 from restbroker.web.desk import Desk
-from restbroker.web.sets import SETS
+from restbroker.web.edits import complete
+from restbroker.web.render import TITLES
+from restbroker.web.sets import SETS, address, conditions
 from restbroker.web.shell import Shell
 
 _LOOK_S: Final = 2.0
+_BUDGET: Final = Budget(entries=50_000, seconds=_LOOK_S, gives_way=True)
 _LONGEST: Final = 8192
-_MOST_WAITING: Final = 100
-_WAITS_S: Final = 900.0
 _WHY_LIMIT: Final = 200
 _GIVEN: Final = "arg."
 """Before the name of an argument in the form."""
@@ -45,7 +47,7 @@ _OUT: Final = "out"
 class Field:
     """One argument in the form. `hidden`: it has a value that is not shown. `hint`: what the catalogue says of it.
 
-    `secret`: what is typed is not shown either.
+    `secret`: what is typed is not shown either. `example`: what one of many has.
     """
 
     name: str
@@ -53,21 +55,12 @@ class Field:
     hidden: bool
     hint: str
     secret: bool
-
-
-@attrs.frozen
-class _Waiting:
-    """An edit that was shown and is not confirmed yet."""
-
-    name: str
-    key: str
-    edit: Edit = attrs.field(repr=False)
-    until_s: float
+    example: str = ""
 
 
 @attrs.frozen
 class _Form:
-    """A job, and what the form offers of it. `entry` None: it is gone."""
+    """A job, alone or as the first of all that match, and what the form offers of it. `entry` None: it is gone."""
 
     entry: Entry | None
     fields: tuple[Field, ...] = ()
@@ -78,12 +71,12 @@ class _Form:
 
 @attrs.frozen(eq=False)
 class EditPages:
-    """The views. `refuse` says why there is none."""
+    """The views. `refuse` says why there is none; `acts` does what is to be done to all that match."""
 
     desk: Desk
     shell: Shell
     refuse: Refuse
-    _waiting: dict[str, _Waiting] = attrs.field(factory=dict, repr=False)
+    acts: ActPages
 
     async def ask(self, name: str, key: str) -> Response:
         """The form as the job is, or as another command would have it."""
@@ -103,6 +96,58 @@ class EditPages:
             return await self._form(name, key, form, why)
         return self._difference(name, key, edit, progress)
 
+    async def ask_all(self, name: str) -> Response:
+        """The form for all that match, as the first of them is. What is left empty stays as it is in each."""
+        return await self._form_of_all(name, conditions(request.args.getlist("where")), request.args)
+
+    async def act_all(self, name: str) -> Response:
+        """The form, filled in: what it would change. It is confirmed as every other action is."""
+        form = await request.form
+        typed = conditions(form.getlist("where"))
+
+        def work(client: Client) -> Edit:
+            look = self._first(client, name, typed)
+            if look is None:
+                raise UsageError("No job matches any more.", "Look at the list again.")
+            return _typed_for_all(look, form, Edit(tokens=self.desk.tokens()))
+
+        try:
+            edit = await self.desk.ask(work)
+            return await self.acts.ask(edited_by(name, typed, self.acts.edits.keep(edit, name)))
+        except UsageError as error:
+            return await self._form_of_all(name, typed, form, f"{error.message} {error.cure or ''}")
+
+    async def _form_of_all(
+        self, name: str, meant: list[str], typed: Mapping[str, str], wrong: str | None = None
+    ) -> Response:
+        if self.shell.settings.is_read_only:
+            return self.refuse(404, "NotFound", "Nothing can be changed on these pages.")
+
+        def work(client: Client) -> _Form:
+            look = self._first(client, name, meant)
+            return _Form(None) if look is None else self._form_like(look, typed, is_for_all=True)
+
+        shown = await self.desk.ask(work)
+        if shown.entry is None:
+            return self.refuse(404, "NoJob", "No job matches.", "Look at the list again.")
+        html = await self.shell.page_of_jobs(
+            "edit-all.html",
+            name=name,
+            title=f"Edit {TITLES[name].lower()} jobs",
+            form=shown,
+            typed=meant,
+            wrong=wrong,
+            path=f"/edit/{name}",
+            back=address(f"/{name}", meant),
+        )
+        return Response(html, 200 if wrong is None else 400)
+
+    def _first(self, client: Client, name: str, typed: list[str]) -> Look | None:
+        known = self.desk.known()
+        wanted = where.read(typed, time.time(), ahead=SETS[name] != "dead", hidden=known.hidden)
+        found = find.page(client, SETS[name], wanted, known, limit=1, budget=_BUDGET).entries
+        return self._look(client, name, found[0].key) if found else None
+
     async def _form(self, name: str, key: str, typed: Mapping[str, str], wrong: str | None = None) -> Response:
         if self.shell.settings.is_read_only:
             return self.refuse(404, "NotFound", "Nothing can be changed on these pages.")
@@ -116,14 +161,16 @@ class EditPages:
 
     def _looked_at(self, client: Client, name: str, key: str, typed: Mapping[str, str]) -> _Form:
         look = self._look(client, name, key)
-        if look is None:
-            return _Form(None)
+        return _Form(None) if look is None else self._form_like(look, typed, is_for_all=False)
+
+    def _form_like(self, look: Look, typed: Mapping[str, str], *, is_for_all: bool) -> _Form:
         wanted = typed.get("command", "").strip() or look.command or ""
         known = self.desk.known()
         spec = known.spec(look.queue, wanted)
         entry = look.entry()
-        fields = [_as_typed(one, typed) for one in _fields(look, entry, () if spec is None else spec.arguments)]
-        queue = typed.get("queue", look.queue or "")
+        fields = _fields(look, entry, () if spec is None else spec.arguments)
+        fields = [_as_typed(_emptied(one) if is_for_all else one, typed) for one in fields]
+        queue = typed.get("queue", "" if is_for_all else look.queue or "")
         return _Form(entry, tuple(fields), wanted, queue, tuple(sorted(known.targets)))
 
     def _look(self, client: Client, name: str, key: str) -> Look | None:
@@ -140,7 +187,7 @@ class EditPages:
             look = self._look(client, name, key)
             if look is None:
                 raise UsageError("The job is not there any more, or not as it was.", "Look at the list again.")
-            edit = _typed(look, form, Edit(tokens=self.desk.tokens(), version=lambda queue: _version(client, queue)))
+            edit = complete(_typed(look, form, Edit(tokens=self.desk.tokens())), client, self.desk)
             return edit, self._performed(
                 client, name, key, Action("edit", who, repeat_unsafe=True, edit=edit), dry_run=True
             )
@@ -153,12 +200,7 @@ class EditPages:
 
     def _difference(self, name: str, key: str, edit: Edit, progress: Progress) -> Response:
         ((before, after),) = progress.previews
-        now_s = trio.current_time()
-        for token, one in [*self._waiting.items()]:
-            if one.until_s < now_s or len(self._waiting) >= _MOST_WAITING:
-                del self._waiting[token]
-        token = secrets.token_urlsafe(24)
-        self._waiting[token] = _Waiting(name, key, edit, now_s + _WAITS_S)
+        token = self.acts.edits.keep(edit, f"{name}/{key}")
         html = self.shell.page(
             "edit-asked.html",
             name=name,
@@ -172,26 +214,22 @@ class EditPages:
         return Response(html)
 
     async def _confirmed(self, name: str, key: str, token: str, form: MultiDict[str, str]) -> Response:
-        waiting = self._waiting.pop(token, None)
-        if waiting is None or (waiting.name, waiting.key) != (name, key) or waiting.until_s < trio.current_time():
+        waiting = self.acts.edits.find(token, f"{name}/{key}")
+        self.acts.edits.forget(token)
+        if waiting is None:
             return await self._form(name, key, {}, "What was typed is not known any more: fill the form in again.")
         why = form.get("why", "").strip()[:_WHY_LIMIT]
         wanted = Action("edit", self.shell.who(), why=why, repeat_unsafe=form.get("repeat_unsafe") == "yes")
 
         def work(client: Client) -> Progress:
-            edit = attrs.evolve(waiting.edit, tokens=self.desk.tokens(), version=lambda queue: _version(client, queue))
-            return self._performed(client, name, key, attrs.evolve(wanted, edit=edit), dry_run=False)
+            action = attrs.evolve(wanted, edit=complete(waiting, client, self.desk))
+            return self._performed(client, name, key, action, dry_run=False)
 
         progress = await self.desk.ask(work)
         if progress.refused:
             return await self._form(name, key, {}, " ".join(progress.refused))
         title = "Edit: done" if progress.done else "Edit: nothing was changed"
         return Response(self.shell.page("edited.html", name=name, title=title, done=progress.done))
-
-
-def _version(client: Client, queue: str) -> str | None:
-    found = serving_if_told(client, queue)
-    return None if found is None else found.server_version
 
 
 def _fields(look: Look, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[Field]:
@@ -210,6 +248,30 @@ def _fields(look: Look, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[Fie
 def _as_typed(field: Field, typed: Mapping[str, str]) -> Field:
     """With what was typed before something was wrong."""
     return field if field.secret else attrs.evolve(field, text=typed.get(f"{_GIVEN}{field.name}", field.text))
+
+
+def _emptied(field: Field) -> Field:
+    """For many jobs: what the first of them has is an example."""
+    return attrs.evolve(field, text="", example="" if field.hidden else field.text)
+
+
+def _typed_for_all(look: Look, form: MultiDict[str, str], edit: Edit) -> Edit:
+    """What was typed; `look`, the first of them, tells what is no text. Raises `UsageError`."""
+    was = look.arguments_as_they_are
+    unset = tuple(name for name in form.getlist(_OUT) if name)
+    given = {field.removeprefix(_GIVEN): text for field, text in form.items() if field.startswith(_GIVEN) and text}
+    command, queue = form.get("command", "").strip(), form.get("queue", "").strip()
+    command = "" if command == look.command else command
+    if not (given or unset or command or queue):
+        raise UsageError("Nothing is filled in.", "To run jobs as they are, retry them.")
+    return attrs.evolve(
+        edit,
+        values={name: _value(name, text, was.get(name)) for name, text in given.items() if name not in unset},
+        unset=unset,
+        command=command or None,
+        queue=queue or None,
+        retry=form.get("retry") == "yes",
+    )
 
 
 def _hint(spec: ArgumentSpec) -> str:

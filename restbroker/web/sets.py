@@ -105,6 +105,7 @@ class SetPages:
             typed=typed,
             wrong=wrong,
             verbs=self._verbs(zset),
+            edit_all=address(f"/edit/{name}", typed),
             after=after,
             next=address(f"/{name}", typed, page.after),
             first=address(f"/{name}", typed),

@@ -86,11 +86,13 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: Desk) -> None:
     """The pages of jobs, and what people do."""
     shell = Shell(site.renderer, site.settings, site.guard.mark, site.turn)
     pages, acts = SetPages(desk, shell, site.refuse), ActPages(desk, shell)
-    edits = EditPages(desk, shell, site.refuse)
+    edits = EditPages(desk, shell, site.refuse, acts)
     steer = SteerPages(desk, shell, site.refuse, site.go, site.watch.hurry)
     for name in SETS:
         app.add_url_rule(f"/{name}", name, partial(pages.listed, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>", f"{name}-job", partial(pages.job, name), methods=["GET"])
+        app.add_url_rule(f"/edit/{name}", f"{name}-edit-all", partial(edits.ask_all, name), methods=["GET"])
+        app.add_url_rule(f"/edit/{name}", f"{name}-edited-all", partial(edits.act_all, name), methods=["POST"])
         app.add_url_rule(f"/{name}/<key>/edit", f"{name}-edit", partial(edits.ask, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>/edit", f"{name}-edited", partial(edits.act, name), methods=["POST"])
         app.add_url_rule(f"/{name}/act", f"{name}-act", partial(acts.act, name), methods=["POST"])

@@ -10,7 +10,7 @@ from restbroker.operate import audit
 from tests.broker.conftest import Harness
 from tests.support.html_page import parse
 from tests.web.conftest import Open, Site
-from tests.web.test_sets import mark, send
+from tests.web.test_sets import form_of, mark, send
 
 ALICE = {"user": "alice", "host": "example.org", "password": "sesame-4711"}
 MESSAGE = {"type": "chat", "from": "a@b", "to": "c@d", "subject": "", "body": "a text of its own"}
@@ -147,3 +147,60 @@ async def test_an_address_that_names_no_job_leads_to_no_form(harness: Harness, s
     async with site() as running:
         assert (await running.get(f"/dead/{key}/edit")).status_code == 404
         assert mark((await running.get("/login")).text)
+
+
+def lay_many(harness: Harness, count: int, **more: Any) -> None:
+    for number in range(count):
+        one = ALICE | {"user": f"u{number}", "host": "exmaple.org"}
+        fields = {
+            "class": "Add", "jid": f"j{number}", "queue": "rest", "args": ["register", one, "t"],
+            "error_class": "Refused", "error_message": "No.", "failed_at": 1_700_000_000.5, **more,
+        }  # fmt: skip
+        harness.client.command("ZADD", "dead", 1_700_000_000 + number, json.dumps(fields).encode())
+
+
+MATCHING = "/dead?where=host+%3D+exmaple.org"
+
+
+async def edit_all(running: Site, **typed: str) -> httpx.Response:
+    """Opens the form as a visitor finds it, and fills it in."""
+    (path,) = parse("/dead", (await running.get(MATCHING)).text).links_to("/edit/dead?")
+    form = form_of((await running.get(path)).text, "/edit/dead")
+    return await send(running, "/edit/dead", {**form.hidden, "queue": "", **typed}, path)
+
+
+async def test_all_that_match_are_edited_and_sent_and_what_is_left_empty_stays(harness: Harness, site: Open) -> None:
+    lay_many(harness, 120)
+    lay(harness)
+    async with site() as running:
+        shown = await edit_all(running, **{"arg.host": "example.org", "arg.password": "newer-0815", "retry": "yes"})
+        assert len(harness.members("dead")) == 121, "nothing is done before it is confirmed"
+        confirm = form_of(shown.text, "/dead/act").hidden
+        done = await send(running, "/dead/act", {**confirm, "why": "a slip"})
+        again = await send(running, "/dead/act", confirm)
+    assert "edit 120 jobs" in parse("", shown.text).text
+    assert ["j119", "host", "exmaple.org", "example.org"] in parse("", shown.text).rows
+    assert "newer-0815" not in shown.text + done.text
+    assert "120 done." in done.text
+    assert "0 done." in again.text
+    assert [one["jid"] for one in harness.members("dead")] == ["j1"]
+    await harness.until(lambda: len(harness.target.calls) == 120, "each is sent")
+    assert {call.command.arguments["host"] for call in harness.target.calls} == {"example.org"}
+    (last, *_) = audit.listed(harness.client, 1)
+    assert (last.note.action, last.note.why, last.note.done) == ("edit", "a slip", 120)
+
+
+async def test_an_edit_of_many_that_changes_nothing_or_that_the_catalogue_refuses_is_told(
+    harness: Harness, site: Open
+) -> None:
+    lay_many(harness, 3)
+    before = harness.members("dead")
+    async with site() as running:
+        empty = await edit_all(running)
+        refused = await edit_all(running, command="no_such_command")
+        unknown = await send(running, "/dead/act", {"verb": "edit", "edit": "gone", "all": "yes", "confirmed": "yes"})
+    assert (empty.status_code, "Nothing is filled in." in empty.text) == (400, True)
+    assert "edit 0 jobs" in parse("", refused.text).text
+    assert "3 stay where they are" in parse("", refused.text).text
+    assert unknown.status_code == 400
+    assert harness.members("dead") == before

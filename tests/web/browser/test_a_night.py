@@ -1,0 +1,106 @@
+"""A night in which 1,366 jobs have died of three causes: understood, mended and done, by pages and by the shell."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from tests.support.process import run
+from tests.support.wait import until
+from tests.web.browser.conftest import with_and_without_scripts
+from tests.web.browser.stage import Stage
+from tests.web.browser.visitor import Visitor
+
+MISSPELT, FAILED, EXISTING = 900, 400, 66
+MOST_CLICKS, MOST_COMMANDS = 12, 6
+
+
+@pytest.fixture
+def night(stage: Stage) -> Iterator[str]:
+    """What the users of this test are called by."""
+    name = f"n{time.time_ns() % 1000:03}"
+    stage.citizen.client.command("DEL", "dead")
+    causes = [
+        ("BadArgument", "Argument 'host' is wrong."),
+        ("ServerError", "internal_error"),
+        ("AlreadyExists", "It is."),
+    ]
+    hosts, counts = ("exmaple.org", "example.org", "example.org"), (MISSPELT, FAILED, EXISTING)
+    for letter, cause, host, count in zip("abc", causes, hosts, counts, strict=True):
+        for number in range(count):
+            reason = {"error_class": cause[0], "error_message": cause[1]}
+            stage.lay("dead", f"{name}{letter}{number}", time.time() - 900 + number, arguments={"host": host}, **reason)
+    yield name
+    assert stage.jids("dead") == set()
+    until(lambda: len(sent(stage, name)) == MISSPELT + FAILED, "all that can be done are done")
+    assert set(sent(stage, name).values()) == {1}
+    assert not [user for user in sent(stage, name) if user.startswith(f"{name}c")]
+
+
+def sent(stage: Stage, name: str) -> dict[str, int]:
+    return {user: times for user, times in stage.citizen.times_sent().items() if user.startswith(name)}
+
+
+class Clicks:
+    """Counts what a visitor presses."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self.visitor, self.count = visitor, 0
+
+    def follow(self, words: str) -> None:
+        self.count += 1
+        self.visitor.follow(words)
+
+    def press(self, words: str) -> None:
+        self.count += 1
+        self.visitor.press(words)
+
+    def tick(self, label: str) -> None:
+        self.count += 1
+        self.visitor.tick(label)
+
+
+@with_and_without_scripts
+def test_the_jobs_of_a_night_are_understood_mended_and_done_in_twelve_clicks(night: str, visitor: Visitor) -> None:
+    clicks = Clicks(visitor)
+    visitor.open("/")
+    clicks.follow("Dead")
+    visitor.sees("2 causes make 95 % of 1,366 jobs")
+    assert "Correct the arguments" in visitor.row("BadArgument")
+    clicks.follow("Edit the 900 jobs of this cause")
+    visitor.fill("host", "example.org")
+    clicks.tick("Also run them now")
+    clicks.press("Show the difference")
+    visitor.sees("This would edit 900 jobs.")
+    assert "exmaple.org | example.org" in visitor.row("exmaple.org")
+    clicks.press("Edit")
+    visitor.sees("900 done.")
+    clicks.follow("Dead")
+    clicks.press("Retry 400")
+    visitor.sees("This would retry 400 jobs.")
+    clicks.press("Retry")
+    visitor.sees("400 done.")
+    clicks.follow("Dead")
+    clicks.press("Delete 66")
+    visitor.sees("This would delete 66 jobs.")
+    clicks.press("Delete")
+    visitor.sees("66 done.")
+    assert clicks.count <= MOST_CLICKS
+
+
+def test_the_jobs_of_a_night_are_understood_mended_and_done_in_six_commands(night: str, stage: Stage) -> None:
+    count = 0
+
+    def shell(*words: str) -> Sequence[list[str]]:
+        nonlocal count
+        count += 1
+        done = run(words, directory=stage.citizen.directory)
+        assert done.returncode == 0, done.stderr
+        return [line.split("\t") for line in done.stdout.splitlines()]
+
+    group = {row[5]: row[0] for row in shell("dead", "summary")}
+    shell("dead", "edit", "--group", group["BadArgument"], "host=example.org", "--retry", "--yes")
+    shell("dead", "retry", "--group", group["ServerError"], "--yes")
+    shell("dead", "delete", "--group", group["AlreadyExists"], "--yes")
+    shell("stats")
+    assert count <= MOST_COMMANDS
