@@ -40,12 +40,14 @@ _CREDENTIALS = re.compile(
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
 )
 # Where somebody cut a text, also behind its quotes or in brackets, and with how much is missing: `...`, `"(...)`,
-# `[truncated 9 chars]`, `... (9 more chars)`.
+# `[truncated 9 chars]`, `... (9 more chars)`, `[9 chars truncated]`. In a form "+" is a blank.
 _CUT_MARK = re.compile(
-    r"""["']?\s?[\[(<]?(?:\.{2,}+|[\u2025\u2026]|truncated)"""
-    r"""(?:[\s(]{0,2}[0-9]{1,9} (?:more )?[a-z]{1,10}+)?[\])>]?["']?\s?"""
+    r"""["']?[\s+]?[\[({<]?(?:\.{2,}+|[\u2025\u2026]|(?:[0-9]{1,9} [a-z]{1,10} )?(?i:truncated))"""
+    r"""(?:[\s+(]{0,2}\+?[0-9][0-9,]{0,10}[ +](?:more[ +])?[a-z]{1,10}+)?[\])}>]?["']?[\s+]?["']?"""
 )
-_CUT = 1024
+_MOST_PIECES = 200
+"""Of a text with more marks of a cut all that lies between two of them may be of a secret."""
+_MAY_BE_ESCAPED = re.compile(r"[\\%&]")
 _LONGEST_ESCAPED = 8192
 Spelled: TypeAlias = frozenset[Spelling]
 _IN_PIECES = ""
@@ -157,7 +159,10 @@ def hiding(secrets: Iterable[Secret], known: Spelled = frozenset()) -> Hide:
         most = START_LIMIT if limit <= EXCERPT_LIMIT else len(message)
         is_cut, message = len(message) > most, message[: most + 1]
         # A large job may have 200,000 texts, nearly all too short.
-        sought = hidden if len(message) >= shortest or _CUT_MARK.search(message) else _NOTHING
+        may_be_part = len(message) >= SHORTEST_ANYWHERE and (
+            _CUT_MARK.search(message) is not None or _MAY_BE_ESCAPED.search(message) is not None
+        )
+        sought = hidden if len(message) >= shortest or may_be_part else _NOTHING
         looks += len(sought.spellings) + (4 * len(message) if sought is hidden else 0)
         if looks > _MOST_LOOKS:
             return MASK
@@ -230,18 +235,22 @@ def _spans(line: str, hidden: _Sought, rounds: int) -> list[tuple[int, int]]:
 
 
 def _cut_off(line: str, hidden: _Sought) -> Iterator[tuple[int, int]]:
-    """Where somebody left a beginning of a secret, or an end: `sesame-47...`, `...same-4711`."""
+    """Where somebody left a beginning, an end or a piece of one: `sesame-47...`, `...same-4711`, `...same-4...`."""
     edges = [0, *chain.from_iterable(mark.span() for mark in _CUT_MARK.finditer(line)), len(line)]
-    if len(edges) == 2:
+    if len(edges) == 2 or not hidden.spellings:
         return
     spellings = sorted(spelling for spelling, _ in hidden.spellings)
     backwards = sorted(spelling[::-1] for spelling in spellings)
     first, last = ({one[:SHORTEST_ANYWHERE] for one in each} for each in (spellings, backwards))
+    longest, whole = len(hidden.spellings[0][0]), "\n".join(spellings)
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         if end < len(line):
-            yield end - _begun(line[max(start, end - _CUT) : end], spellings, first), end
+            yield end - _begun(line[max(start, end - longest) : end], spellings, first), end
         if start:
-            yield start, start + _begun(line[start : min(start + _CUT, end)][::-1], backwards, last)
+            yield start, start + _begun(line[start : min(start + longest, end)][::-1], backwards, last)
+        is_between = start and end < len(line) and SHORTEST_ANYWHERE <= end - start <= longest
+        if is_between and (len(edges) > 2 * _MOST_PIECES or line[start:end] in whole):
+            yield start, end
 
 
 def _begun(text: str, spellings: list[str], first: set[str]) -> int:

@@ -57,7 +57,8 @@ def spellings(secret: str) -> Iterator[Spelling]:
         yield spelling, whole.format(re.escape(spelling))
     for number in _numbers(secret):
         yield number, rf"(?<![\w.]){re.escape(number)}(?!\w)"
-    forms = {" ".join(secret.split())} - {secret, ""}
+    # In a form "+" is a blank, which a server may escape with the rest.
+    forms = {" ".join(secret.split()), secret.replace(" ", "+")} - {secret, ""}
     if not secret.isascii():
         forms |= _forms(secret)
     # What looks like an escape in it is read as one beside the escapes around it, or by the server.

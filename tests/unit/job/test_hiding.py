@@ -350,6 +350,12 @@ def test_what_is_no_secret_stays_as_it_came_whatever_it_looks_like(text: str, mo
             "***[truncated 4 chars]***, ... (5 more bytes) ***",
         ),
         ("'...'same-4711", "'...'***"),
+        ("...ame-47..., ...same-4...", "...***..., ...***..."),
+        ("s\u00e9same-4[Truncated], s\u00e9same-4{...}", "***[Truncated], ***{...}"),
+        ("s\u00e9same-4[9 chars truncated]", "***[9 chars truncated]"),
+        ("s\u00e9same-4... (12,345 chars), ...(+9 chars)same-4711", "***... (12,345 chars), ...(+9 chars)***"),
+        ("... 'same-4711'", "... '***'"),
+        ("%5Btruncated+9+chars%5Dsame-4711", "%5Btruncated+9+chars%5D***"),
         ("<<115,195,169,115,97,109,101,45,...>> and <<1,...>>", "*** and <<1,...>>"),
         (
             "s\u00e9sam... and s\u00e9same-47 and the rest... -4711",
@@ -360,6 +366,21 @@ def test_what_is_no_secret_stays_as_it_came_whatever_it_looks_like(text: str, mo
 def test_what_is_left_of_a_secret_that_a_server_cut_is_masked(told: str, shown: str) -> None:
     assert hiding.text(told, ["s\u00e9same-4711"]) == shown
     assert hiding.text(told, ["another-s\u00e9same"]) == told
+
+
+def test_a_long_fragment_is_masked_to_its_end() -> None:
+    token = random.Random(5).randbytes(1500).hex()
+    for told in (f"bad token: {token[:2500]}... x", f"bad: ...{token[-2500:]} x", f"bad: ...{token[9:2500]}... x"):
+        assert not re.search(r"[0-9a-f]{6}", hiding.text(told, [token], 20_000))
+
+
+def test_a_part_is_masked_also_where_all_is_shorter_than_the_secret_and_the_mark_is_escaped() -> None:
+    assert hiding.text(r"sesame-4\u2026", ["sesame-4711-open"]) == r"***\u2026"
+
+
+@rows("told", ["horse%2F&#43;battery%3D", r"horse%2F\u002bbattery%3D", "horse%5C%2F%2Bbattery%3D", "horse%2F+battery="])
+def test_a_blank_that_a_form_made_a_plus_is_found_whatever_was_escaped_then(told: str) -> None:
+    assert hiding.without(f"e: {told} z", hiding.spelled(["horse/ battery="])) == "e: *** z"
 
 
 @rows("way", ["as decimal numbers of XML", "percent-encoded three times"])
