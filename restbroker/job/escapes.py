@@ -20,7 +20,7 @@ Places: TypeAlias = list[tuple[int, int, int, int]]
 # JSON, Ruby, Erlang, XML and HTML; and UTF-8 that was read as Latin-1.
 _ESCAPED = re.compile(
     r"""(?P<bytes>(?:%[0-9A-Fa-f]{2})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\[0-9]{1,3})+)"""
-    r"""|(?P<list><<[0-9]{1,3}(?:,\s*+[0-9]{1,3})*+(?:,\s*+\.\.\.)?>>)"""
+    r"""|(?P<list><<[0-9]{1,3}(?:,[\s+]*+[0-9]{1,3})*+(?:,[\s+]*+\.\.\.)?>>)"""
     r"""|(?P<units>(?:\\u[0-9A-Fa-f]{4})+)|\\[ux]\{(?P<point>[0-9A-Fa-f]{1,6})\}|\\(?P<plain>["'/\\bfnrt])"""
     # Its semicolon may be escaped itself: what is read next.
     r"""|(?P<entity>&(?:\#0{0,20}[0-9]{1,7}+|\#[xX]0{0,20}[0-9A-Fa-f]{1,6}+|[A-Za-z][A-Za-z0-9]{1,31}+)"""
@@ -73,7 +73,8 @@ def _meaning(found: re.Match[str], base: int) -> str:
                 return text_of(_bytes(text, base))
             case "list":
                 numbers, mark, _ = text[2:-2].partition("...")  # Erlang's mark of a cut
-                return text_of(bytes(int(one) for one in numbers.split(",") if one.strip())) + mark
+                each = numbers.replace("+", " ").split(",")  # in a form "+" is a blank
+                return text_of(bytes(int(one) for one in each if one.strip())) + mark
             case "units":
                 return str(json.loads(f'"{text}"'))
             case "plain":

@@ -42,8 +42,8 @@ _CREDENTIALS = re.compile(
 # Where somebody cut a text, also behind its quotes or in brackets, and with how much is missing: `...`, `"(...)`,
 # `[truncated 9 chars]`, `... (9 more chars)`, `[9 chars truncated]`. In a form "+" is a blank.
 _CUT_MARK = re.compile(
-    r"""["']?[\s+]?[\[({<]?(?:\.{2,}+|[\u2025\u2026]|(?:[0-9]{1,9} [a-z]{1,10} )?(?i:truncated))"""
-    r"""(?:[\s+(]{0,2}\+?[0-9][0-9,]{0,10}[ +](?:more[ +])?[a-z]{1,10}+)?[\])}>]?["']?[\s+]?["']?"""
+    r"""["']?\s?[\[({<]?(?:\.{2,}+|[\u2025\u2026]|(?:[0-9]{1,9} [a-z]{1,10} )?(?i:truncated))"""
+    r"""(?:[\s+(]{0,2}\+?[0-9][0-9,]{0,10}[ +](?:more[ +])?[a-z]{1,10}+)?[\])}>]?["']?\s?["']?"""
 )
 _MOST_PIECES = 200
 """Of a text with more marks of a cut all that lies between two of them may be of a secret."""

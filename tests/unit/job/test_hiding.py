@@ -374,11 +374,21 @@ def test_a_long_fragment_is_masked_to_its_end() -> None:
         assert not re.search(r"[0-9a-f]{6}", hiding.text(told, [token], 20_000))
 
 
+def test_a_plus_beside_a_mark_is_the_secrets_own() -> None:
+    assert hiding.text("bad p w/x+(...), (...)+z=123", ["p w/x+y+z=123"]) == "bad ***(...), (...)***"
+
+
 def test_a_part_is_masked_also_where_all_is_shorter_than_the_secret_and_the_mark_is_escaped() -> None:
     assert hiding.text(r"sesame-4\u2026", ["sesame-4711-open"]) == r"***\u2026"
 
 
-@rows("told", ["horse%2F&#43;battery%3D", r"horse%2F\u002bbattery%3D", "horse%5C%2F%2Bbattery%3D", "horse%2F+battery="])
+_LIST = "%3C%3C" + ",+".join(map(str, b"horse/+battery=")) + "%3E%3E"
+
+
+@rows(
+    "told",
+    ["horse%2F&#43;battery%3D", r"horse%2F\u002bbattery%3D", "horse%5C%2F%2Bbattery%3D", "horse%2F+battery=", _LIST],
+)
 def test_a_blank_that_a_form_made_a_plus_is_found_whatever_was_escaped_then(told: str) -> None:
     assert hiding.without(f"e: {told} z", hiding.spelled(["horse/ battery="])) == "e: *** z"
 
