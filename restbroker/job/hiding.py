@@ -244,10 +244,11 @@ def _cut_off(line: str, hidden: _Sought) -> Iterator[tuple[int, int]]:
     first, last = ({one[:SHORTEST_ANYWHERE] for one in each} for each in (spellings, backwards))
     longest, whole = len(hidden.spellings[0][0]), "\n".join(spellings)
     for start, end in zip(edges[::2], edges[1::2], strict=True):
-        if end < len(line):
-            yield end - _begun(line[max(start, end - longest) : end], spellings, first), end
-        if start:
-            yield start, start + _begun(line[start : min(start + longest, end)][::-1], backwards, last)
+        # In a form a "+" beside the mark is a blank, and else the secret's own.
+        for before in (end, end - 1 if line[start:end].endswith("+") else end) if end < len(line) else ():
+            yield before - _begun(line[max(start, before - longest) : before], spellings, first), before
+        for behind in (start, start + 1 if line[start:end].startswith("+") else start) if start else ():
+            yield behind, behind + _begun(line[behind : min(behind + longest, end)][::-1], backwards, last)
         is_between = start and end < len(line) and SHORTEST_ANYWHERE <= end - start <= longest
         if is_between and (len(edges) > 2 * _MOST_PIECES or line[start:end] in whole):
             yield start, end
