@@ -106,7 +106,7 @@ def _take_pages(folder: Path, driver: WebDriver) -> None:
         _take(visitor, "job")
         visitor.open(f"/job?jid={_jid('omar')}")
         _take(visitor, "story")
-        visitor.open("/edit/dead?where=command+%3D+set_vcard")
+        visitor.open("/edit/dead?where=command+%3D+check_account")
         visitor.fill("host", "example.com")
         visitor.tick("Also run them now")
         _take(visitor, "edit")
