@@ -29,7 +29,6 @@ from restbroker.operate import act, act_waiting, find, where
 from restbroker.operate.act import Action, Chosen, Progress, Rest, Verb
 from restbroker.operate.act_job import FOREIGN, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
 from restbroker.operate.edit import Edit, differences
-from restbroker.operate.entry import Entry
 from restbroker.operate.known import Known
 from restbroker.operate.pace import Pace
 from restbroker.store.client import Client
@@ -221,18 +220,16 @@ class ActPages:
         return await self.desk.ask(work)
 
     def _question(self, asked: Asked, progress: Progress, wrong: UsageError | None) -> str:
+        edit = self.edits.find(asked.edit, asked.name)
+        given = () if edit is None else edit.values
         return self.shell.page(
             "confirm.html",
             title=f"{asked.verb.capitalize()} {TITLES[asked.name].lower() if asked.zset else 'waiting'} jobs?",
             wrong=wrong,
-            changes=self._changes(asked, progress),
+            changes=[(before, differences(before, after, given)) for before, after in progress.previews],
+            runs=edit is not None and edit.retry,
             **_told_of(asked, progress),
         )
-
-    def _changes(self, asked: Asked, progress: Progress) -> list[tuple[Entry, list[tuple[str, str, str]]]]:
-        edit = self.edits.find(asked.edit, asked.name)
-        given = () if edit is None else edit.values
-        return [(before, differences(before, after, given)) for before, after in progress.previews]
 
     def _told(self, asked: Asked, progress: Progress) -> Response:
         title = f"{asked.verb.capitalize()}: {'done' if progress.ended else 'going on'}"
