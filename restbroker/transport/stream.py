@@ -34,6 +34,8 @@ Reason: TypeAlias = Literal["ended", "silent", "large", "other"]
 _CLOSE_S: Final = 1.0
 _MOST_AT_ONCE: Final = 65_536
 """So much is taken from a connection at once; behind that, more may have come before."""
+_UNDER_WAY_S: Final = 1.0
+"""So long what was sent may be under way, or held by the server's kernel until what went before it is acknowledged."""
 _BOM: Final = b"\xef\xbb\xbf"
 _BLANKS: Final = b"\r\n"
 
@@ -84,7 +86,7 @@ class _Bytes(httpx.AsyncByteStream):
             raise StreamEnded("large", f"an event has more than {self.limit_bytes} bytes")
         asked_s = time.time()
         part = await anext(self._parts)
-        self.sent_after_s = self._drained_s
+        self.sent_after_s = self._drained_s - _UNDER_WAY_S
         if len(part) < _MOST_AT_ONCE:
             self._drained_s = asked_s
         if self._begun is not None:

@@ -66,7 +66,8 @@ class StreamState:
         """
         broken, gap = self._broken, None
         if isinstance(known, Off) and known.number != self._login_number:
-            gap = None if broken is None else Gap(broken[0], looked_s, "he was logged in and off before it was open")
+            since_s = self.opened_s if broken is None else broken[0]
+            gap = Gap(since_s, looked_s, "he was logged in and off before it was open") if since_s else None
             self._login_number = known.number
         self._broken = (looked_s, "he was logged in before it was open" if broken is None else broken[1])
         return gap
