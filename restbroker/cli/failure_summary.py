@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from restbroker.cli import choosing
+from restbroker.cli.choosing import (
+    GroupOption,
+    NewerOption,
+    OlderOption,
+    SinceOption,
+    UntilOption,
+    WhereOption,
+    within,
+)
 from restbroker.cli.set_verbs import settings_of
 from restbroker.console import output, panels
 from restbroker.console.causes import headline, hint, share
@@ -32,9 +42,18 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
 
     @app.command()
     def summary(
-        ctx: typer.Context, limit: LimitOption = 20, config: ConfigOption = None, json: JsonOption = False
+        ctx: typer.Context,
+        where: WhereOption = None,
+        since: SinceOption = None,
+        until: UntilOption = None,
+        older_than: OlderOption = None,
+        newer_than: NewerOption = None,
+        group: GroupOption = None,
+        limit: LimitOption = 20,
+        config: ConfigOption = None,
+        json: JsonOption = False,
     ) -> None:
-        """Count jobs by what they failed of, with one of each.
+        """Count jobs by what they failed of, with one of each: all, or those for which all conditions hold.
 
         Jobs are of one group that failed with the same code, by the same command, at the same target, and with the
         same message but for numbers, JIDs, hosts and what stands in quotes. In a pipe each line is: group, jobs, share,
@@ -44,8 +63,11 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
         from restbroker.operate.summary import Summaries
 
         settings = settings_of(ctx, config)
+        knows = known(settings)
+        typed = within(where, zset, (since, until), (older_than, newer_than), group)
+        meant = choosing.conditions(typed, zset, knows)
         with open_store(settings) as client:
-            found = Summaries(zset, known(settings)).now(client, _SECONDS)
+            found = Summaries(zset, knows, where=meant).now(client, _SECONDS)
         causes = found.causes[:limit]
         if json:
             output.as_json(_as_json(found, causes, zset))
@@ -60,10 +82,11 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
 
 def _tell(found: "Summary", shown: int, zset: Literal["dead", "retry"]) -> None:
     if not found.causes:
-        output.say(f"No job of the {zset} set failed." if found.total else f"The {zset} set is empty.")
+        which = "" if found.meant == found.looked_at else " for which this holds"
+        output.say(f"No job of the {zset} set{which} failed." if found.total else f"The {zset} set is empty.")
         return
     more = len(found.causes) - shown
-    left = found.looked_at - sum(cause.jobs for cause in found.causes)
+    left = found.meant - sum(cause.jobs for cause in found.causes)
     output.say(f"{headline(found)} of the {zset} set{f'; {more:,} causes more' if more else ''}.")
     if left:
         output.say(f"{output.jobs(left)} did not fail, or are of even more causes.")
@@ -120,6 +143,7 @@ def _as_json(found: "Summary", causes: Sequence["Cause"], zset: str) -> dict[str
         "set": zset,
         "total": found.total,
         "looked_at": found.looked_at,
+        "matched": found.meant,
         "causes": len(found.causes),
         "groups": shown,
     }

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
 
 
 def headline(found: "Summary", kind: str = "") -> str:
-    """`3 causes make 95 % of 1,366 jobs`; with `kind` "dead": `… of 1,366 dead jobs`. Of those that were looked at."""
+    """`3 causes make 95 % of 1,366 jobs`; with `kind` "dead": `… of 1,366 dead jobs`. Of those that are meant, if they
+    were looked at.
+    """
     main = found.main
     causes = "1 cause makes" if len(main) == 1 else f"{len(main):,} causes make"
-    percent = round(100 * sum(cause.jobs for cause in main) / found.looked_at)
-    jobs = " ".join(word for word in (kind, "job" if found.looked_at == 1 else "jobs") if word)
-    return f"{causes} {percent} % of {found.looked_at:,} {jobs}"
+    percent = round(100 * sum(cause.jobs for cause in main) / found.meant)
+    jobs = " ".join(word for word in (kind, "job" if found.meant == 1 else "jobs") if word)
+    return f"{causes} {percent} % of {found.meant:,} {jobs}"
 
 
 def of_dead(found: "Summary") -> str:
@@ -34,5 +36,5 @@ def hint(cause: "Cause") -> str | None:
 
 
 def share(cause: "Cause", found: "Summary") -> float:
-    """Of the jobs that were looked at, in percent."""
-    return round(100 * cause.jobs / found.looked_at, 1)
+    """Of the jobs that are meant and were looked at, in percent."""
+    return round(100 * cause.jobs / found.meant, 1)

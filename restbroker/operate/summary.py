@@ -18,6 +18,7 @@ import attrs
 from restbroker.operate.entry import Look
 from restbroker.operate.known import Known
 from restbroker.operate.pace import Pace
+from restbroker.operate.where import Where
 from restbroker.store import paging
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -60,41 +61,47 @@ class Cause:
 class Summary:
     """`causes`: those of most jobs first; other jobs that were looked at are of too many more causes, or did not fail.
 
-    `looked_at` is less than `total` where time was up.
+    `meant`: for so many of those that were looked at the conditions hold. `looked_at` is less than `total` where time
+    was up.
     """
 
     causes: tuple[Cause, ...]
+    meant: int
     looked_at: int
     total: int
 
     @property
     def main(self) -> Sequence[Cause]:
-        """The fewest causes that make 95 % of the jobs; all where they do not."""
+        """The fewest causes that make 95 % of the jobs that are meant; all where they do not."""
         jobs = 0
         for number, cause in enumerate(self.causes, start=1):
             jobs += cause.jobs
-            if jobs >= 0.95 * self.looked_at:
+            if jobs >= 0.95 * self.meant:
                 return self.causes[:number]
         return self.causes
 
 
 @attrs.define
 class _Slice:
-    """The members whose scores are from `low` on and below `high`: how many, and their causes by id."""
+    """Members whose scores are from `low` on and below `high`: how many, how many are meant, and their causes by id."""
 
     low: float
     high: float
     jobs: int
+    meant: int = 0
     causes: dict[str, Cause] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
 class Summaries:
-    """The causes of one set, each time as they are. `gives_way`: it is not alone in its process."""
+    """The causes of the jobs of a set for which conditions hold, each time as they are. `gives_way`: it is not alone
+    in its process.
+    """
 
     zset: SortedSet
     known: Known
     gives_way: bool = False
+    where: Where = ()
     _slices: list[_Slice] = attrs.field(factory=lambda: [_Slice(-inf, inf, _NOT_READ)])
 
     def now(self, client: Client, seconds: float = 60.0) -> Summary:
@@ -131,8 +138,11 @@ class Summaries:
                 break
             if pace is not None:
                 pace.step()
-            _count(part.causes, Look(raw, score, self.known), self.zset)
             part.jobs, last = part.jobs + 1, score
+            look = Look(raw, score, self.known)
+            if not self.where or look.matches(self.where):
+                part.meant += 1
+                _count(part.causes, look, self.zset)
         yield part
 
     def _members(self, client: Client, part: _Slice) -> Iterator[Member]:
@@ -156,8 +166,9 @@ class Summaries:
                 if name in together:
                     together[name].add(cause.jobs, cause.first_s, cause.last_s)
         looked_at = sum(max(part.jobs, 0) for part in self._slices)
+        meant = sum(part.meant for part in self._slices)
         causes = sorted(together.values(), key=lambda cause: -cause.jobs)
-        return Summary(tuple(causes), looked_at, max(total, looked_at))
+        return Summary(tuple(causes), meant, looked_at, max(total, looked_at))
 
 
 def _count(causes: dict[str, Cause], look: Look, zset: SortedSet) -> None:

@@ -63,7 +63,7 @@ class CausesShown:
     @property
     def without(self) -> int:
         """Jobs that were looked at and are of none of the causes."""
-        return 0 if self.is_one else self.of.looked_at - sum(cause.jobs for cause in self.of.causes)
+        return 0 if self.is_one else self.of.meant - sum(cause.jobs for cause in self.of.causes)
 
 
 @attrs.frozen(eq=False)

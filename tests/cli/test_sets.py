@@ -106,6 +106,23 @@ def test_each_verb_takes_a_group_of_the_summary_and_touches_no_other_job(shell: 
     assert count(store, "dead") == 1
 
 
+def test_a_summary_counts_those_jobs_for_which_all_conditions_hold(shell: Shell, store: Client) -> None:
+    for zset in ("dead", "retry"):
+        for n, age_s in enumerate((60, 120, 7200)):
+            failed_s = time.time() - age_s
+            put(store, zset, failed_s, f"j{n}", failed_at=failed_s)
+        put(store, zset, time.time(), "other", "status", error_message="x")
+    for name in ("dead", "retries"):
+        summary = shell(name, "summary", "--since", "1h", "--where", "command = register")
+        assert summary.stdout.split("\t")[1:3] == ["2", "100.0%"]
+        assert summary.stderr.startswith("1 cause makes 100 % of 2 jobs of the ")
+        shown = json.loads(shell(name, "summary", "--older-than", "1h", "--where", "jid = j*", "--json").stdout)
+        assert [shown["total"], shown["looked_at"], shown["matched"], shown["groups"][0]["jobs"]] == [4, 4, 1, 1]
+        assert shell(name, "summary", "--where", "jid = nobody").stderr.endswith("set for which this holds failed.\n")
+        refused = shell(name, "summary", "--where", "comand = register")
+        assert (refused.returncode, refused.stdout) == (2, "")
+
+
 def test_what_is_no_group_changes_nothing(shell: Shell, store: Client) -> None:
     put(store, "dead", NOW_S, "j1")
     for words in (

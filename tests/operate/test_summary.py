@@ -137,3 +137,18 @@ def test_a_group_has_the_same_jobs_whoever_is_read_first_and_tells_nothing_of_wh
         )
     assert groups[0] == groups[1]
     assert sorted(groups[0].values()) == [["again", "other"], ["hidden"]]
+
+
+def test_with_conditions_only_the_jobs_for_which_all_hold_are_counted(
+    client: Client, configured: Known, put: Put
+) -> None:
+    fill(put, "dead", range(1500))
+    put("dead", NOW_S + 900, "j14k", "status", error_class="BadArgument", error_message="x")
+    summaries = Summaries("dead", configured, where=read(["jid = j14*", "command = register"], NOW_S))
+    for _ in range(2):
+        found = summaries.now(client)
+        assert causes(found) == [("register", "ServerError", 111)]
+        assert (found.meant, found.looked_at, found.total) == (111, 1501, 1501)
+    assert [cause.jobs for cause in found.main] == [111]
+    put("dead", NOW_S + 901, "j14l")
+    assert summaries.now(client).meant == 112
