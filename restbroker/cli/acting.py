@@ -6,14 +6,14 @@ or `--dry-run`; who stops it is told how far it came.
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 import typer
 
-from restbroker.cli import entries
+from restbroker.cli import entries, following
 from restbroker.config.core import Config
 from restbroker.console import output
 from restbroker.console.asking import confirm
@@ -26,6 +26,7 @@ from restbroker.operate.act_job import FOREIGN
 from restbroker.operate.connect import open_store
 from restbroker.operate.edit import Edit, differences
 from restbroker.operate.entry import Entry
+from restbroker.operate.follow import Became
 from restbroker.operate.known import Known
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -42,16 +43,19 @@ _DONE: Final[dict[Verb, str]] = {
     "edit": "edited",
 }
 _TELL_EVERY_S: Final = 2.0
+Follow: TypeAlias = Callable[[Progress, Sequence[str]], Became]
+"""Waits for what becomes of these jobs."""
 
 
 @attrs.frozen(kw_only=True)
 class How:
-    """What a person may say besides."""
+    """What a person may say besides. `wait_s`: for so long the jobs are followed, which are then on their way."""
 
     dry_run: bool = False
     yes: bool = False
     rate_per_s: float | None = None
     as_json: bool = False
+    wait_s: float | None = None
 
 
 @attrs.frozen
@@ -74,37 +78,42 @@ def act(settings: Config, zset: SortedSet, action: Action, chosen: Chosen, known
 
             return Doing(action, f"the {zset} set", run)
 
+        def became(last: Progress, jids: Sequence[str]) -> Became:
+            return following.wait(client, jids, last.began_s, known, how.wait_s or 0.0)
+
+        follow = None if how.wait_s is None else became
         if how.dry_run or action.edit is None:
-            carry_out(doing(chosen), how, lambda: _ask(client, zset, doing(chosen), chosen))
+            carry_out(doing(chosen), how, lambda: _ask(client, zset, doing(chosen), chosen), follow)
             return
         meant = _as_shown(doing(chosen), chosen, how)
-        last = _done(doing(meant))
-    if meant.names != chosen.names:
-        # Each was named by the bytes that were shown: one that is not found is not as it was.
-        last = attrs.evolve(last, missing=(), gone=last.gone + len(last.missing))
-    _conclude(last, action, as_json=how.as_json)
+        last, jids = _done(doing(meant))
+        if meant.names != chosen.names:
+            # Each was named by the bytes that were shown: one that is not found is not as it was.
+            last = attrs.evolve(last, missing=(), gone=last.gone + len(last.missing))
+        _conclude(last, jids, action, how, follow)
 
 
-def carry_out(doing: Doing, how: How, ask: Callable[[], None]) -> None:
+def carry_out(doing: Doing, how: How, ask: Callable[[], None], follow: Follow | None = None) -> None:
     """The same, of anything that can be done; `ask` is called unless it was said already."""
     if how.dry_run:
-        _tell_plan(_last(doing, dry_run=True), doing, as_json=how.as_json)
+        _tell_plan(_last(doing, dry_run=True)[0], doing, as_json=how.as_json)
         return
     if not how.yes:
         ask()
-    _conclude(_done(doing), doing.action, as_json=how.as_json)
+    last, jids = _done(doing)
+    _conclude(last, jids, doing.action, how, follow)
 
 
 def ask_for(doing: Doing) -> None:
     """Shows what would be done, and asks whether it is to be."""
-    seen = _last(doing, dry_run=True)
+    seen, _ = _last(doing, dry_run=True)
     if sys.stdin.isatty():
         entries.talk(seen.examples)
         _tell_refused(seen)
     confirm(f"{doing.action.verb.capitalize()} {output.jobs(seen.done)} of {doing.place}{_led_away(seen)}?")
 
 
-def _done(doing: Doing) -> Progress:
+def _done(doing: Doing) -> tuple[Progress, Sequence[str]]:
     try:
         return _last(doing, dry_run=False)
     except RestbrokerError:
@@ -112,14 +121,19 @@ def _done(doing: Doing) -> Progress:
         raise
 
 
-def _last(doing: Doing, *, dry_run: bool) -> Progress:
-    """How it went in the end; tells on a terminal how far it is, and when it is stopped, how far it came."""
+def _last(doing: Doing, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
+    """How it went in the end, and the ids of the first jobs that were done.
+
+    Tells on a terminal how far it is, and when it is stopped, how far it came.
+    """
     action, step = doing.action, Progress(0)
+    jids: list[str] = []
     told_at = time.monotonic()
     running = doing.run(dry_run)
     with closing(running):  # type: ignore[type-var]  # a generator, which its type does not tell
         try:
             for step in running:
+                jids += step.jids[: following.MOST - len(jids)]
                 if sys.stderr.isatty() and time.monotonic() - told_at >= _TELL_EVERY_S:
                     told_at = time.monotonic()
                     output.say(f"… {step.looked_at} of {step.total} looked at, {step.done} {_DONE[action.verb]}")
@@ -129,7 +143,7 @@ def _last(doing: Doing, *, dry_run: bool) -> Progress:
                     f"{output.jobs(step.done)} {_DONE[action.verb]}. The same command again goes on with the rest."
                 )
             raise
-    return step
+    return step, jids
 
 
 def _ask(client: Client, zset: SortedSet, doing: Doing, chosen: Chosen) -> None:
@@ -143,7 +157,7 @@ def _ask(client: Client, zset: SortedSet, doing: Doing, chosen: Chosen) -> None:
         total = size(client, zset)
         confirm(f"{action.verb.capitalize()} all {output.jobs(total)} of the {zset} set?")
         return
-    if not is_grave and not _last(doing, dry_run=True).foreign:
+    if not is_grave and not _last(doing, dry_run=True)[0].foreign:
         return
     ask_for(doing)
 
@@ -155,9 +169,9 @@ def _as_shown(doing: Doing, chosen: Chosen, how: How) -> Chosen:
     """
     if how.yes and not chosen.names:
         return chosen
-    action, seen = doing.action, _last(doing, dry_run=True)
+    action, (seen, _) = doing.action, _last(doing, dry_run=True)
     if not seen.done:
-        _conclude(seen, action, as_json=how.as_json)
+        _conclude(seen, (), action, how, None)
         raise typer.Exit(Exit.OK)
     for line in _changes(seen, action):
         output.say(line)
@@ -205,14 +219,24 @@ def _tell_plan(seen: Progress, doing: Doing, *, as_json: bool) -> None:
     _tell_refused(seen)
 
 
-def _conclude(last: Progress, action: Action, *, as_json: bool) -> None:
-    if as_json:
-        output.as_json({"dry_run": False, **_as_json(last, action)})
+def _conclude(last: Progress, jids: Sequence[str], action: Action, how: How, follow: Follow | None) -> None:
     output.say(f"{output.jobs(last.done)} {_DONE[action.verb]}{_led_away(last)}.")
     _tell_refused(last)
+    became = None
+    if follow is not None and jids:
+        if last.done > len(jids):
+            output.say(f"note: the first {output.jobs(len(jids))} of them are followed.")
+        became = follow(last, jids)
+        following.tell(became, how.wait_s or 0.0)
+    if how.as_json:
+        followed = {} if became is None else {"became": following.fields(became)}
+        output.as_json({"dry_run": False, **_as_json(last, action), **followed})
     left = bool(last.refused or last.missing or (last.gone and action.edit is not None))
-    if left:
-        raise typer.Exit(Exit.PARTLY if last.done else Exit.FAILED)
+    code = Exit.OK if became is None else following.exit_code(became)
+    if code is Exit.OK and left:
+        code = Exit.PARTLY if last.done else Exit.FAILED
+    if code is not Exit.OK:
+        raise typer.Exit(code)
 
 
 def _tell_refused(seen: Progress) -> None:
@@ -230,6 +254,7 @@ def _as_json(seen: Progress, action: Action) -> dict[str, Json]:
     refused: list[Json] = [{"reason": why, "jobs": count} for why, count in seen.refused.items()]
     return {
         "action": action.verb,
+        "run": seen.run or None,
         "looked_at": seen.looked_at,
         "matched": seen.matched,
         "done": seen.done,

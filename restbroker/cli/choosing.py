@@ -80,6 +80,11 @@ AllOption = Annotated[bool, typer.Option("--all", help="All jobs of the set.", r
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only count, and show the first.", rich_help_panel=panels.SAFETY)
 ]
+WaitOption = Annotated[
+    bool,
+    typer.Option("--wait", help="Wait until they are done or have failed again.", rich_help_panel=panels.ANSWER),
+]
+TimeoutOption = Annotated[str, typer.Option(help="How long --wait waits.", rich_help_panel=panels.ANSWER)]
 RateOption = Annotated[
     float | None, typer.Option("--rate", min=0.01, help="At most so many jobs a second.", rich_help_panel=panels.WHAT)
 ]

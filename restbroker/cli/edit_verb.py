@@ -18,7 +18,9 @@ from restbroker.cli.choosing import (
     OlderOption,
     RateOption,
     SinceOption,
+    TimeoutOption,
     UntilOption,
+    WaitOption,
     WhereOption,
     WhyOption,
     within,
@@ -28,6 +30,7 @@ from restbroker.config.core import Config
 from restbroker.console import arguments, completion, output, panels
 from restbroker.console.asking import YesOption
 from restbroker.console.configured import ConfigOption, JsonOption
+from restbroker.console.times import duration_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.operate.connect import open_store
@@ -98,12 +101,15 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         dry_run: DryRunOption = False,
         yes: YesOption = False,
         rate: RateOption = None,
+        wait: WaitOption = False,
+        timeout: TimeoutOption = "5m",
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
         """Change jobs: their arguments, command or queue. They stay where they are; with --retry they run now.
 
-        What is changed is checked as a new job is. A job that its producer signed cannot be edited.
+        What is changed is checked as a new job is. A job that its producer signed cannot be edited. With --retry --wait
+        it tells what became of them, and ends with 0: all done; 1: none; 6: the time was up; 7: some.
         """
         from restbroker.broker.delivery.tokens import Tokens
         from restbroker.cli.acting import Action, How, act
@@ -126,9 +132,13 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
             any_command=any_command,
         )
         _require_change(change)
+        if wait and not retry:
+            raise UsageError("--wait is for jobs that run now.", "Add --retry.")
+        wait_s = duration_s("--timeout", timeout) if wait else None
         action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
         _note_secrets(typed)
-        act(settings, zset, action, chosen, knows, How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json))
+        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
+        act(settings, zset, action, chosen, knows, how)
 
 
 def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], arguments.Typed]:

@@ -22,7 +22,9 @@ from restbroker.cli.choosing import (
     RateOption,
     RepeatUnsafeOption,
     SinceOption,
+    TimeoutOption,
     UntilOption,
+    WaitOption,
     WhereOption,
     WhyOption,
     within,
@@ -32,7 +34,7 @@ from restbroker.console import completion, output, panels
 from restbroker.console.asking import YesOption
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.jobs import LimitOption
-from restbroker.console.times import at_s
+from restbroker.console.times import at_s, duration_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.operate.connect import open_store
@@ -179,13 +181,19 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         dry_run: DryRunOption = False,
         yes: YesOption = False,
         rate: RateOption = None,
+        wait: WaitOption = False,
+        timeout: TimeoutOption = "5m",
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Run jobs now: each goes to its queue. It costs them no try."""
+        """Run jobs now: each goes to its queue. It costs them no try.
+
+        With --wait it tells what became of them, and ends with 0: all done; 1: none; 6: the time was up; 7: some.
+        """
         from restbroker.cli.acting import Action, How
 
-        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
+        wait_s = duration_s("--timeout", timeout) if wait else None
+        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
         action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues)
         meant = within(where, zset, (since, until), (older_than, newer_than), group)
         _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)

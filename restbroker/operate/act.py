@@ -78,6 +78,7 @@ def perform(
     try:
         for _ in run.named(chosen.names, batch) if chosen.names else run.matching(chosen.where, batch):
             yield tally.progress
+            tally.progress = attrs.evolve(tally.progress, jids=())
             if rate_per_s is not None and tally.just_done and not dry_run:
                 pause(tally.just_done / rate_per_s)
         state = "ended"
@@ -117,7 +118,8 @@ class _Run:
         self._started_s = now_s if self.chosen.since_s is None else self.chosen.since_s
         if (rest := self.chosen.rest) is not None:
             total, self._started_s, self._planned = min(total, rest.jobs), rest.since_s, rest.planned
-        self.tally.progress = Progress(total, began_s=self._started_s)
+            self.tally.progress = Progress(total, matched=rest.done, done=rest.done, run=rest.run)
+        self.tally.progress = attrs.evolve(self.tally.progress, total=total, began_s=self._started_s)
 
     def named(self, names: Sequence[str], batch: int) -> Iterator[None]:
         """Does those of these names."""
@@ -154,9 +156,10 @@ class _Run:
             codes = self._act_on([looks[n] for n in meant], len(early))
             moved = {n for n, code in zip(meant, codes, strict=True) if isinstance(code, Applied | Gone)}
             place = part.behind(early[-1] + 1 if len(meant) == batch else None, set() if self.tally.dry_run else moved)
-            still = self.tally.progress.total - self.tally.progress.looked_at
-            rest = Rest(str(place), still, self._started_s, self._planned)
-            self.tally.progress = attrs.evolve(self.tally.progress, rest=rest)
+            progress = self.tally.progress
+            still = progress.total - progress.looked_at
+            rest = Rest(str(place), still, self._started_s, self._planned, progress.done, progress.run)
+            self.tally.progress = attrs.evolve(progress, rest=rest)
             yield
 
     def _chosen(self, looks: Sequence[Look], where: Where, batch: int) -> tuple[list[int], list[int]]:

@@ -18,7 +18,6 @@ from restbroker.job.repair import fractional, repaired
 from restbroker.operate.edit import Edit, edited
 from restbroker.operate.entry import Look
 from restbroker.store.keys import SortedSet
-from restbroker.store.paging import digest_of
 from restbroker.store.sets import Placing
 
 Verb: TypeAlias = Literal["retry", "delete", "kill", "reschedule", "move", "edit"]
@@ -49,6 +48,11 @@ class Action:
     repeat_unsafe: bool = False
     foreign_queues: bool = False
     edit: Edit | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called where it is written down."""
+        return "edit and retry" if self.edit is not None and self.edit.retry else self.verb
 
 
 @attrs.frozen
@@ -240,7 +244,7 @@ def _decided(fields: Mapping[str, Json], look: Look) -> dict[str, Json]:
 
 
 def _with_jid(fields: dict[str, Json], look: Look) -> dict[str, Json]:
-    return fields if look.jid is not None else {**fields, "jid": digest_of(look.raw)[:24]}
+    return fields if look.jid is not None else {**fields, "jid": look.jid_then}
 
 
 def _counted_back(fields: dict[str, Json], look: Look) -> dict[str, Json]:

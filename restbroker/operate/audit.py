@@ -6,7 +6,7 @@ action that a crash cut short has an entry `begun` and none that ends it. How fa
 done: an entry before it would claim what was not. No entry holds a secret: whoever writes one leaves them out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
@@ -20,6 +20,9 @@ State: TypeAlias = Literal["begun", "going on", "ended", "interrupted", "done"]
 MOST_JIDS: Final = 100
 """In one entry."""
 _PAGE: Final = 200
+_RUN_PAGE: Final = 1000
+_RUN_PAGES: Final = 10
+"""So far behind its beginning an action is looked for: others may write meanwhile."""
 _STATES: Final[Mapping[str, State]] = {state: state for state in get_args(State)}
 
 
@@ -77,6 +80,28 @@ def listed(client: Client, limit: int, before: str = "") -> Iterator[Written]:
         if len(page) < min(_PAGE, limit):
             return
         limit, before = limit - len(page), page[-1].name
+
+
+def of_run(client: Client, name: str) -> Sequence[Written]:
+    """The notes of the action that began with this entry, in their order; none where it is not kept any more.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    found: list[Written] = []
+    page = store.following(client, _RUN_PAGE, name)
+    if not page or page[0].name != name:
+        return found
+    for _ in range(_RUN_PAGES):
+        for entry in page:
+            note = _note(entry)
+            if name in (entry.name, note.run):
+                found.append(Written(entry.name, entry.at_s, note))
+            if found[-1].note.state in ("ended", "done"):
+                return found
+        if len(page) < _RUN_PAGE:
+            break
+        page = store.following(client, _RUN_PAGE, f"({page[-1].name}")
+    return found
 
 
 def _note(entry: store.Entry) -> Note:

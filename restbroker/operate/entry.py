@@ -100,6 +100,11 @@ class Look:
         return self._text("jid")
 
     @property
+    def jid_then(self) -> str:
+        """What the job is called once a person has sent it anywhere: one that has no id gets one."""
+        return self.jid or digest_of(self.raw)[:24]
+
+    @property
     def shown_jid(self) -> str | None:
         """The same, as it may be shown."""
         return self._shown(self.jid, _WORD_LIMIT)

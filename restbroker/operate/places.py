@@ -138,9 +138,9 @@ class Walk:
         found = self._through("copies of parked jobs", most, self._copies(), self._sought, hits=most)
         return (Met("copy", "restbroker:parked", look, number) for number, look in self.readable(found))
 
-    def ends(self) -> Iterator[End]:
-        """What was written of jobs when they were settled for good, newest first."""
-        found = self._through("how jobs ended", self.bounds.ends, self._endings(), self._end)
+    def ends(self, since_s: float = 0.0) -> Iterator[End]:
+        """What was written of jobs when they were settled for good, newest first, back to that moment."""
+        found = self._through("how jobs ended", self.bounds.ends, self._endings(since_s), self._end)
         return (end for _, end in self.readable(found))
 
     def readable(self, found: Iterable[T]) -> Iterator[T]:
@@ -240,8 +240,10 @@ class Walk:
             yield [Look(copy.payload, copy.at_s, self.known) for copy in page]
             page = parked.newest(self.client, PAGE, before=page[-1].entry)
 
-    def _endings(self) -> Iterator[Sequence[history.Entry]]:
+    def _endings(self, since_s: float) -> Iterator[Sequence[history.Entry]]:
         page = history.newest(self.client, _ENDS_PAGE)
         while page:
-            yield page
-            page = history.newest(self.client, _ENDS_PAGE, before=page[-1].name) if len(page) == _ENDS_PAGE else []
+            recent = [entry for entry in page if entry.at_s >= since_s]
+            yield recent
+            is_all = len(recent) < _ENDS_PAGE
+            page = [] if is_all else history.newest(self.client, _ENDS_PAGE, before=page[-1].name)

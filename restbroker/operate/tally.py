@@ -30,24 +30,29 @@ _NAMED_JIDS: Final = 1000
 """So many jobs of one action are named in the audit stream; of a million, the counts are enough."""
 _NOTE_EVERY_S: Final = 1.0
 """From then on. With each batch, ten million jobs would push out what all others did."""
-_REST: Final = re.compile(r"(\d{1,12}) (\d{1,12}(?:\.\d{1,12})?) (\d{1,12}) (\S{1,100})", re.ASCII)
+_REST: Final = re.compile(
+    r"(\d{1,12}) (\d{1,12}(?:\.\d{1,12})?) (\d{1,12}) (\d{1,12}) (\d{1,15}-\d{1,15}|-) (\S{1,100})", re.ASCII
+)
 
 
 @attrs.frozen
 class Rest:
     """Where an action that was stopped goes on: behind the place `after`, with so many `jobs` of the set to look at.
 
-    What came since `since_s` (Redis' clock) is not meant; `planned` keeps the scores of one action apart.
+    What came since `since_s` (Redis' clock) is not meant; `planned` keeps the scores of one action apart. `done`: so
+    many jobs it did until then. `run`: the audit entry that it began with; "": it did nothing yet.
     """
 
     after: str
     jobs: int
     since_s: float
     planned: int
+    done: int = 0
+    run: str = ""
 
     def __str__(self) -> str:
         """As a form may carry it: it tells nothing of any job."""
-        return f"{self.jobs} {self.since_s!r} {self.planned} {self.after}"
+        return f"{self.jobs} {self.since_s!r} {self.planned} {self.done} {self.run or '-'} {self.after}"
 
     @classmethod
     def of(cls, written: str) -> Self:
@@ -55,7 +60,8 @@ class Rest:
         found = _REST.fullmatch(written)
         if found is None:
             raise UsageError("It cannot be read where this action is to go on.", "Begin it again.")
-        return cls(str(Cursor.of(found[4])), int(found[1]), float(found[2]), int(found[3]))
+        run = "" if found[5] == "-" else found[5]
+        return cls(str(Cursor.of(found[6])), int(found[1]), float(found[2]), int(found[3]), int(found[4]), run)
 
 
 @attrs.frozen
@@ -66,7 +72,9 @@ class Progress:
     are, and how many. `foreign`: queues that this configuration does not serve, and how many jobs this leads there, or
     leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for. `previews`:
     of a dry run of an edit, the first that it would change, as they are and as they would be. `ended` is False as long
-    as it goes on; `rest` is where, unless jobs were named. `began_s`: by Redis' clock, epoch seconds.
+    as it goes on; `rest` is where, unless jobs were named. `began_s`: by Redis' clock, epoch seconds. `run`: the audit
+    entry that it began with, "" where nothing was done. `jids`: what the jobs of the last batch that were done are
+    called by.
     """
 
     total: int
@@ -82,6 +90,8 @@ class Progress:
     ended: bool = False
     rest: Rest | None = None
     began_s: float = 0.0
+    run: str = ""
+    jids: tuple[str, ...] = attrs.field(default=(), repr=False)
 
 
 @attrs.define(eq=False)
@@ -101,17 +111,16 @@ class Tally:
     just_done: int = 0
     refused: Counter[str] = attrs.field(factory=Counter)
     _foreign: Counter[str] = attrs.field(factory=Counter)
-    _begun: str | None = None
     _noted_s: float = -_NOTE_EVERY_S
 
     def begin(self) -> None:
         """Writes that it begins, unless that is written."""
-        if self._begun is None:
-            self._begun = self._note("begun")
+        if not self.progress.run:
+            self.progress = attrs.evolve(self.progress, run=self._note("begun"))
 
     def conclude(self, state: State) -> None:
         """Writes down how it ended, if it began; an outage of Redis is told by what ended it."""
-        if self._begun is not None:
+        if self.progress.run and not self.dry_run:
             with contextlib.suppress(StoreUnavailable, StoreRefused):
                 self._note(state)
 
@@ -133,8 +142,9 @@ class Tally:
             refused=dict(self.refused),
             foreign=dict(self._foreign),
             examples=(*so_far.examples, *shown),
+            jids=tuple(look.jid_then for look in done),
         )
-        jids = [look.jid or look.key for look in done] if so_far.done < _NAMED_JIDS else []
+        jids = self.progress.jids if so_far.done < _NAMED_JIDS else []
         if done and not self.dry_run and (jids or time.monotonic() >= self._noted_s + _NOTE_EVERY_S):
             self._noted_s = time.monotonic()
             self._note("going on", [hiding.without(jid, self.known.secrets) for jid in jids])
@@ -143,10 +153,10 @@ class Tally:
         so_far = self.progress
         note = Note(
             who=self.action.who,
-            action=self.action.verb,
+            action=self.action.name,
             place=self.place,
             state=state,
-            run=self._begun or "",
+            run=so_far.run,
             where=self.where,
             why=self.action.why,
             done=so_far.done,

@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.replies import Argument, as_fields, items, mapping, pair, text
+from restbroker.store.replies import Argument, Reply, as_fields, items, mapping, pair, text
 
 _KEPT: Final = 100_000
 
@@ -35,7 +35,16 @@ def append(client: Client, fields: Mapping[str, Argument]) -> str:
 def newest(client: Client, count: int, before: str = "") -> list[Entry]:
     """The `count` newest entries, of those older than the entry `before` if one is given; newest first."""
     end = f"({before}" if before else "+"
-    found = [pair(entry) for entry in items(client.command("XREVRANGE", client.keys.audit, end, "-", "COUNT", count))]
+    return _entries(client.command("XREVRANGE", client.keys.audit, end, "-", "COUNT", count))
+
+
+def following(client: Client, count: int, since: str) -> list[Entry]:
+    """The `count` entries from `since` on (with `(` before it: behind it), oldest first."""
+    return _entries(client.command("XRANGE", client.keys.audit, since, "+", "COUNT", count))
+
+
+def _entries(reply: Reply) -> list[Entry]:
+    found = [pair(entry) for entry in items(reply)]
     return [
         Entry(text(name), {field: value.decode("utf-8", "replace") for field, value in mapping(fields).items()})
         for name, fields in found

@@ -40,13 +40,14 @@ from restbroker.web.sets import PAGE, SETS, address, conditions
 from restbroker.web.shell import Shell
 
 _SLICE_S: Final = 3.0
+_PAUSE_S: Final = 0.5
+"""Between two slices: time to read how far it is, and to leave the page."""
 _VERBS: Final = frozenset(get_args(Verb))
 _MOST_DAYS: Final = 366
 _LATEST_S: Final = 1e11
 _WHY_LIMIT: Final = 200
 _LEAST_RATE, _MOST_RATE = 0.01, 1e6
 _NUMBER: Final = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
-_COUNT: Final = re.compile(r"\d{1,12}", re.ASCII)
 _TOLD_APART: Final = (MAY_HAVE_RUN.why, MAY_HAVE_RUN_BEFORE.why, FOREIGN.why)
 _NO_QUEUE: Final = "\0"
 """What would be moved can be seen before it is said where to: no job is in this one."""
@@ -59,8 +60,8 @@ class Asked:
     `zset` None: they wait in the queue `of`. `edit`: the name of what is to be changed.
 
     `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that nobody here serves. `rate`: how
-    many jobs a second at most, as it was typed. `rest`: where an action of several slices goes on; `before`: how many
-    jobs the earlier ones did; `due_s`: before that moment (epoch seconds) the next one would exceed the rate.
+    many jobs a second at most, as it was typed. `rest`: where an action of several slices goes on; `due_s`: before that
+    moment (epoch seconds) the next one would exceed the rate.
     """
 
     name: str
@@ -76,7 +77,6 @@ class Asked:
     foreign_queues: bool = False
     rate: str = ""
     rest: Rest | None = None
-    before: int = 0
     due_s: float = 0.0
     of: str = ""
     edit: str = ""
@@ -188,14 +188,15 @@ class ActPages:
         rate = asked.rate_per_s()
         if rate is None:
             return asked, await self._do(asked, dry_run=False)
-        early_s = asked.due_s - time.time()
-        if asked.rest is not None and early_s > _SLICE_S:
-            return asked, Progress(asked.rest.jobs, rest=asked.rest)
+        early_s, rest = asked.due_s - time.time(), asked.rest
+        if rest is not None and early_s > _SLICE_S:
+            return asked, Progress(rest.jobs, done=rest.done, rest=rest, run=rest.run)
         # Not while Redis is asked: others want to look meanwhile.
-        await trio.sleep(max(0.0, early_s) if asked.rest is not None else 0)
+        await trio.sleep(max(0.0, early_s) if rest is not None else 0)
         begun_s = time.time()
         progress = await self._do(asked, dry_run=False, rate=rate)
-        return attrs.evolve(asked, due_s=begun_s + progress.done / rate), progress
+        done = progress.done - (0 if rest is None else rest.done)
+        return attrs.evolve(asked, due_s=begun_s + done / rate), progress
 
     async def _do(self, asked: Asked, *, dry_run: bool, rate: float | None = None) -> Progress:
         """With a rate so many jobs at once as it allows for the time of a slice: the next one waits."""
@@ -206,14 +207,17 @@ class ActPages:
         def work(client: Client) -> Progress:
             until_s = time.monotonic() + _SLICE_S
             progress, pace = Progress(0), Pace()
+            before = 0 if asked.rest is None else asked.rest.done
             run = asked.steps(client, self.desk, who, edit, dry_run=dry_run, rate=rate)
             # What is cut short is written down as such.
             with closing(cast("Generator[Progress]", run)) as slices:
                 for so_far in slices:
                     progress = so_far
                     pace.step()
-                    is_enough = rate is not None and progress.done >= rate * _SLICE_S
-                    if is_enough or time.monotonic() >= until_s:
+                    is_enough = rate is not None and progress.done - before >= rate * _SLICE_S
+                    # What is left is nothing but to say so.
+                    is_all = asked.zset is not None and not (progress.rest is not None and progress.rest.jobs)
+                    if (is_enough or time.monotonic() >= until_s) and not is_all:
                         break
             return progress
 
@@ -243,8 +247,8 @@ def _told_of(asked: Asked, progress: Progress) -> dict[str, object]:
         "name": asked.name,
         "asked": asked,
         "progress": progress,
-        "done": asked.before + progress.done,
         "due_s": asked.due_s if asked.due_s > time.time() else None,
+        "after_ms": math.ceil(max(_PAUSE_S, asked.due_s - time.time()) * 1000),
         "unsafe": sum(progress.refused.get(one.why, 0) for one in (MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE)),
         "foreign": sum(foreign.values()),
         "foreign_queues": listed(foreign),
@@ -266,7 +270,7 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         raise UsageError("This form names a job as no page does.", "Load the list again, and tick the jobs there.")
     if not names and form.get("all") != "yes":
         raise UsageError("No job is ticked.", "Go back and tick some, or choose all that match.")
-    before, rest, due = (form.get(field, "") for field in ("before", "rest", "due"))
+    rest, due = form.get("rest", ""), form.get("due", "")
     return Asked(
         name=name,
         zset=SETS.get(name),
@@ -281,7 +285,6 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         foreign_queues=form.get("foreign_queues") == "yes",
         rate=form.get("rate", "").strip(),
         rest=Rest.of(rest) if rest else None,
-        before=int(before) if _COUNT.fullmatch(before) else 0,
         due_s=float(due) if _NUMBER.fullmatch(due) else 0.0,
         of=unquote(form.get("of", "")),
         edit=form.get("edit", ""),

@@ -229,7 +229,7 @@ class EditPages:
         if progress.refused:
             return await self._form(name, key, {}, " ".join(progress.refused))
         title = "Edit: done" if progress.done else "Edit: nothing was changed"
-        return Response(self.shell.page("edited.html", name=name, title=title, done=progress.done))
+        return Response(self.shell.page("edited.html", name=name, title=title, done=progress.done, run=progress.run))
 
 
 def _fields(look: Look, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[Field]:

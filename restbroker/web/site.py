@@ -21,6 +21,7 @@ from restbroker.web import assets
 from restbroker.web.acting import ActPages
 from restbroker.web.desk import Desk
 from restbroker.web.editing import EditPages
+from restbroker.web.following import FollowPages
 from restbroker.web.guard import Guard
 from restbroker.web.health import Health, add_health
 from restbroker.web.live import Stream, Streams
@@ -102,6 +103,7 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: Desk) -> None:
     app.add_url_rule("/in-hand", view_func=looks.in_hand, methods=["GET"])
     app.add_url_rule("/job", view_func=looks.story, methods=["GET"])
     app.add_url_rule("/audit", view_func=looks.acts, methods=["GET"])
+    app.add_url_rule("/audit/<name>", "action", FollowPages(desk, shell).action, methods=["GET"])
     app.add_url_rule("/copies", view_func=looks.copies, methods=["GET"])
     app.add_url_rule("/steer", "steer", steer.ask, methods=["GET"])
     app.add_url_rule("/steer", "steer-act", steer.act, methods=["POST"])

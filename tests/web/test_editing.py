@@ -187,7 +187,7 @@ async def test_all_that_match_are_edited_and_sent_and_what_is_left_empty_stays(h
     await harness.until(lambda: len(harness.target.calls) == 120, "each is sent")
     assert {call.command.arguments["host"] for call in harness.target.calls} == {"example.org"}
     (last, *_) = audit.listed(harness.client, 1)
-    assert (last.note.action, last.note.why, last.note.done) == ("edit", "a slip", 120)
+    assert (last.note.action, last.note.why, last.note.done) == ("edit and retry", "a slip", 120)
 
 
 async def test_an_edit_of_many_that_changes_nothing_or_that_the_catalogue_refuses_is_told(

@@ -1,4 +1,5 @@
-// Keeps a page fresh: takes its parts from the stream that the page names, and says whether it does.
+// Keeps a page fresh: takes its parts from the stream that the page names, and says whether it does. An action of
+// several steps, which somebody has confirmed, goes on by itself for as long as its page is open.
 // The pages work without it. It asks nobody but the server that the page came from.
 
 const live = document.getElementById("live");
@@ -68,6 +69,12 @@ async function again() {
   } catch {
     setTimeout(again, AGAIN_MS);
   }
+}
+
+const rest = document.getElementById("rest");
+if (rest) {
+  document.getElementById("goes-on").hidden = false;
+  setTimeout(() => rest.requestSubmit(), Number(rest.dataset.afterMs));
 }
 
 if (live) follow();

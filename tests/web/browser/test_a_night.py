@@ -1,5 +1,6 @@
 """A night in which 1,366 jobs have died of three causes: understood, mended and done, by pages and by the shell."""
 
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +19,7 @@ MOST_CLICKS, MOST_COMMANDS = 12, 6
 @pytest.fixture
 def night(stage: Stage) -> Iterator[str]:
     """What the users of this test are called by."""
-    name = f"n{time.time_ns() % 1000:03}"
+    name = f"n{secrets.token_hex(2)}"
     stage.citizen.client.command("DEL", "dead")
     causes = [
         ("BadArgument", "Argument 'host' is wrong."),
@@ -59,6 +60,15 @@ class Clicks:
         self.count += 1
         self.visitor.tick(label)
 
+    def wait_until_done(self, words: str) -> None:
+        """A busy machine does it in several steps; without scripts they are pressed for, which decides nothing."""
+        while words not in (seen := self.visitor.sees(" done")):
+            if self.visitor.has_scripts:
+                self.visitor.sees(words)
+            else:
+                assert "Go on with the rest" in seen
+                self.visitor.press("Go on with the rest")
+
 
 @with_and_without_scripts
 def test_the_jobs_of_a_night_are_understood_mended_and_done_in_twelve_clicks(night: str, visitor: Visitor) -> None:
@@ -71,20 +81,22 @@ def test_the_jobs_of_a_night_are_understood_mended_and_done_in_twelve_clicks(nig
     visitor.fill("host", "example.org")
     clicks.tick("Also run them now")
     clicks.press("Show the difference")
-    visitor.sees("This would edit 900 jobs.")
+    visitor.sees("This would edit")
     assert "exmaple.org | example.org" in visitor.row("exmaple.org")
     clicks.press("Edit")
-    visitor.sees("900 done.")
+    clicks.wait_until_done("900 done.")
+    clicks.follow("What becomes of them")
+    visitor.learns(lambda: visitor.total("Done") == MISSPELT, "the page of the action says that all are done")
     clicks.follow("Dead")
     clicks.press("Retry 400")
-    visitor.sees("This would retry 400 jobs.")
+    visitor.sees("This would retry")
     clicks.press("Retry")
-    visitor.sees("400 done.")
+    clicks.wait_until_done("400 done.")
     clicks.follow("Dead")
     clicks.press("Delete 66")
-    visitor.sees("This would delete 66 jobs.")
+    visitor.sees("This would delete")
     clicks.press("Delete")
-    visitor.sees("66 done.")
+    clicks.wait_until_done("66 done.")
     assert clicks.count <= MOST_CLICKS
 
 
@@ -99,8 +111,8 @@ def test_the_jobs_of_a_night_are_understood_mended_and_done_in_six_commands(nigh
         return [line.split("\t") for line in done.stdout.splitlines()]
 
     group = {row[5]: row[0] for row in shell("dead", "summary")}
-    shell("dead", "edit", "--group", group["BadArgument"], "host=example.org", "--retry", "--yes")
-    shell("dead", "retry", "--group", group["ServerError"], "--yes")
+    shell("dead", "edit", "--group", group["BadArgument"], "host=example.org", "--retry", "--yes", "--wait")
+    shell("dead", "retry", "--group", group["ServerError"], "--yes", "--wait")
     shell("dead", "delete", "--group", group["AlreadyExists"], "--yes")
     shell("stats")
     assert count <= MOST_COMMANDS

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from restbroker.operate import queues
+from restbroker.operate import audit, queues
+from restbroker.operate.audit import Note
 from restbroker.store import sources
 from restbroker.store.sources import SourceState
 from tests.support.scripted import jid_of, job
@@ -40,7 +41,7 @@ PAGES: Final = {
     "a pause": "/steer?do=pause-queue&name=rest",
     "a paused queue": f"/queue?name={NAMED}",
 }
-BEHIND_OTHERS: Final = {"a job": "/dead", "a question": "/dead", "a stop": "/processes"}
+BEHIND_OTHERS: Final = {"an action": "/audit", "a job": "/dead", "a question": "/dead", "a stop": "/processes"}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,8 @@ def stage(stage: Stage) -> Stage:
         hint="A quorum queue waits for most of its nodes. " * 3,
     )
     sources.write(stage.citizen.client, [well, silent])
+    sent = jid_of("iris3")
+    audit.write(stage.citizen.client, Note(who="ann", action="retry", place="dead", done=1, where=sent, jids=(sent,)))
     for zset in ("dead", "retry", "schedule"):
         stage.lay(zset, "fails-iris", time.time() + 4000, queue=NAMED, error_message="The server is moved. " * 20)
     return stage
@@ -74,6 +77,9 @@ def reach(visitor: Visitor, page: str, stage: Stage) -> None:
         case "a job":
             visitor.follow(omar)
             visitor.sees("Arguments")
+        case "an action":
+            visitor.follow("retry")
+            visitor.sees("Where these jobs are now")
         case "a question":
             visitor.tick(f"Choose {omar}")
             visitor.press("Delete")

@@ -2,6 +2,7 @@
 
 import time
 
+from tests.web.browser.conftest import with_and_without_scripts
 from tests.web.browser.stage import Stage
 from tests.web.browser.visitor import Visitor
 
@@ -39,6 +40,24 @@ def test_all_that_match_are_retried_and_a_look_before_changes_nothing(stage: Sta
     for user in users:
         stage.wait_until_sent(user)
     assert other in stage.jids("retry")
+
+
+@with_and_without_scripts
+def test_what_is_held_back_by_a_rate_goes_on_by_itself_where_scripts_run(stage: Stage, visitor: Visitor) -> None:
+    users = [f"slow{visitor.has_scripts}{number}" for number in range(7)]
+    for user in users:
+        stage.lay("retry", user, time.time() + FAR_S)
+    find(visitor, "retries", f"user = slow{visitor.has_scripts}*")
+    visitor.tick("all that match")
+    visitor.press("Retry")
+    visitor.fill("At most so many jobs a second", "2")
+    visitor.press("Retry")
+    assert ("This goes on by itself" in visitor.sees("6 done so far")) == visitor.has_scripts
+    if not visitor.has_scripts:
+        visitor.press("Go on with the rest")
+    visitor.sees("7 done.")
+    visitor.follow("What becomes of them")
+    visitor.learns(lambda: visitor.total("Done") == len(users), "all are done")
 
 
 def test_only_what_is_ticked_is_deleted(stage: Stage, visitor: Visitor) -> None:

@@ -1,0 +1,105 @@
+"""Waits until what a person sent again was done, or failed once more, and tells of it.
+
+Called by `retry --wait` and `edit --retry --wait`. Always holds: it only looks; a job that is still on its way when the
+time is up is told as such, never as done.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from restbroker.console import output
+from restbroker.console.exits import Exit
+from restbroker.job.json_types import Json
+from restbroker.operate.follow import Became, Failed, follow
+from restbroker.operate.known import Known
+from restbroker.operate.places import Bounds
+from restbroker.store.client import Client
+
+MOST: Final = 100_000
+"""So many jobs are followed: their ids are kept in memory."""
+_FIRST_S: Final = 0.2
+_LONGEST_S: Final = 10.0
+_REST: Final = 4
+"""So many times as long as a look took, nobody is asked."""
+_LISTS: Final = {"dead": "dead", "retry": "retries"}
+
+
+def wait(client: Client, jids: Sequence[str], since_s: float, known: Known, timeout_s: float) -> Became:
+    """Looks again and again, until none is on its way any more or the time is up; the last look.
+
+    Raises `StoreUnavailable`.
+    """
+    deadline, pause_s, told = time.monotonic() + timeout_s, _FIRST_S, ""
+    while True:
+        began_s = time.monotonic()
+        seconds = min(_LONGEST_S, max(deadline - began_s, 1.0))
+        became = follow(client, jids, since_s, known, Bounds(seconds=seconds, jobs=10 * MOST, ends=10 * MOST))
+        left_s = deadline - time.monotonic()
+        if became.is_over or left_s <= 0:
+            return became
+        if sys.stderr.isatty() and (words := _so_far(became)) != told:
+            output.say(f"… {words}")
+            told = words
+        time.sleep(min(pause_s, left_s))
+        pause_s = min(_LONGEST_S, max(2 * pause_s, _REST * (time.monotonic() - began_s - pause_s)))
+
+
+def tell(became: Became, timeout_s: float) -> None:
+    """Says it."""
+    output.say(f"{_so_far(became)}.")
+    for one in became.failed:
+        name, group = _LISTS[one.zset], f" --group {one.group}" if one.group is not None else ""
+        output.say(f"{output.jobs(one.jobs)}: {_why(one)} (restbroker {name} list{group})")
+    if became.dropped:
+        output.say(f"{output.jobs(became.dropped)} failed and were dropped, as they ask for themselves.")
+    if became.gone:
+        output.say(
+            f"note: That {became.gone} of them were done is concluded: they are nowhere any more."
+            " With History in env.json, restbroker keeps how jobs end."
+        )
+    if became.is_over:
+        return
+    output.say(f"After {timeout_s:g} s not all have ended; they stay queued. restbroker explain JID tells of one.")
+    for why in (*became.refused, *(f"not looked at: {where}" for where in became.unseen)):
+        output.say(f"note: {why}")
+
+
+def exit_code(became: Became) -> Exit:
+    """How the command ends."""
+    if not became.is_over:
+        return Exit.WAITING
+    if became.failed or became.dropped:
+        return Exit.PARTLY if became.done or became.gone else Exit.FAILED
+    return Exit.OK
+
+
+def fields(became: Became) -> dict[str, Json]:
+    """The same for `--json`."""
+    told = attrs.asdict(became, recurse=False)
+    failed: list[Json] = [
+        {"place": _LISTS[one.zset], "group": one.group, "error": one.code, "message": one.message, "jobs": one.jobs}
+        for one in became.failed
+    ]
+    return {**told, "failed": failed, "unseen": list(became.unseen), "refused": list(became.refused)}
+
+
+def _so_far(became: Became) -> str:
+    return ", ".join(_parts(became))
+
+
+def _parts(became: Became) -> Iterator[str]:
+    yield f"{output.jobs(became.done + became.gone)} done"
+    if became.failed_jobs + became.dropped:
+        yield f"{became.failed_jobs + became.dropped} failed again"
+    if became.waiting + became.in_hand:
+        yield f"{became.waiting + became.in_hand} on their way"
+    if became.unknown:
+        yield f"{became.unknown} not found yet"
+
+
+def _why(one: Failed) -> str:
+    return ": ".join(word for word in (one.code, one.message) if word)

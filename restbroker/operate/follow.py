@@ -1,0 +1,159 @@
+"""What became of jobs that a person sent again: done, failed once more and of what, or still on their way.
+
+Called by `retry --wait`, `edit --retry --wait` and the page of an action. Always holds: changes nothing; a job counts
+as gone only where a walk through all places met it nowhere, twice; what was not looked through to the end is told.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Final
+
+import attrs
+
+from restbroker.job.hiding import MASK
+from restbroker.operate import audit
+from restbroker.operate.audit import Note
+from restbroker.operate.known import Known
+from restbroker.operate.places import Bounds, Met, Sought, Walk
+from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
+
+SENT: Final = frozenset({"retry", "edit and retry"})
+"""Actions that send jobs to their queues at once, as the audit names them."""
+_JID: Final = re.compile(rb'"jid"\s*:\s*"([^"\\]*)"')
+_MOST_CAUSES: Final = 20
+
+
+@attrs.frozen
+class Failed:
+    """Jobs that failed again for one cause: how many, and where they are. `message` is of one of them."""
+
+    zset: SortedSet
+    group: str | None
+    code: str | None
+    message: str | None
+    jobs: int
+
+
+@attrs.frozen(kw_only=True)
+class Became:
+    """How many of `jobs` are where. `done`: delivered. `dropped`: ended without it, as they themselves ask for.
+
+    `gone`: they are nowhere, and how they ended is not kept (`History`): done, unless somebody deleted them. `waiting`:
+    in a queue, or for the server. `unknown`: not met, and not everything was looked through (`unseen`, `refused`).
+    `failed` has most jobs first.
+    """
+
+    jobs: int
+    done: int
+    dropped: int
+    gone: int
+    waiting: int
+    in_hand: int
+    unknown: int
+    failed: tuple[Failed, ...]
+    unseen: tuple[str, ...]
+    refused: tuple[str, ...]
+
+    @property
+    def failed_jobs(self) -> int:
+        """How many failed again."""
+        return sum(one.jobs for one in self.failed)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether none is on its way any more. One that failed again and has tries left will run once more, later."""
+        return not (self.waiting or self.in_hand or self.unknown)
+
+
+@attrs.frozen
+class Run:
+    """An action as the audit has it. `note` is the newest; `jids` are those that it names, of `note.done` jobs."""
+
+    name: str
+    began_s: float
+    note: Note
+    jids: tuple[str, ...]
+
+
+def run(client: Client, name: str) -> Run | None:
+    """The action that began with this entry of the audit; None: there is none, any more.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    found = audit.of_run(client, name)
+    if not found:
+        return None
+    jids = dict.fromkeys(chain.from_iterable(one.note.jids for one in found))
+    # Of one that had to be hidden nobody could say where it is.
+    return Run(name, found[0].at_s, found[-1].note, tuple(jid for jid in jids if MASK not in jid))
+
+
+def follow(client: Client, jids: Sequence[str], since_s: float, known: Known, bounds: Bounds) -> Became:
+    """Looks where these jobs are, which were sent at `since_s` (epoch seconds, Redis' clock) or later.
+
+    Raises `StoreUnavailable`.
+    """
+    wanted = frozenset(jids)
+    first = _walk(client, known, bounds, wanted)
+    met = _met(first)
+    ends = {end.ending.jid: end.ending for end in first.ends(since_s)} if wanted - met.keys() else {}
+    ends = {jid: ending for jid, ending in ends.items() if jid not in met}
+    missing = wanted - met.keys() - ends.keys()
+    walks = [first]
+    if missing:
+        # One that moved back meanwhile, from a process or the retries to a queue, passed by what was looked at.
+        walks.append(_walk(client, known, bounds, missing))
+        met |= _met(walks[-1])
+        missing -= met.keys()
+    unseen = tuple(dict.fromkeys(chain.from_iterable(walk.unseen for walk in walks)))
+    refused = tuple(dict.fromkeys(chain.from_iterable(walk.refused for walk in walks)))
+    is_seen = not unseen and not refused
+    kinds = Counter(one.kind for one in met.values())
+    done = sum(ending.code is None for ending in ends.values())
+    return Became(
+        jobs=len(wanted),
+        done=done,
+        dropped=len(ends) - done,
+        gone=len(missing) if is_seen else 0,
+        waiting=kinds["queue"] + kinds["schedule"],
+        in_hand=kinds["in hand"],
+        unknown=0 if is_seen else len(missing),
+        failed=tuple(_causes(met.values())),
+        unseen=unseen,
+        refused=refused,
+    )
+
+
+def _walk(client: Client, known: Known, bounds: Bounds, jids: frozenset[str]) -> Walk:
+    sought = Sought(_may_have(jids), lambda look: look.jid in jids, lambda end: end.ending.jid in jids)
+    return Walk(client, known, bounds, sought)
+
+
+def _met(walk: Walk) -> dict[str, Met]:
+    """Where each was met last, in the order in which a job goes: one that moves meanwhile is met at its next place."""
+    found = chain(walk.waiting(), walk.in_hand(), walk.sorted_sets())
+    return {one.look.jid or "": one for one in found}
+
+
+def _may_have(jids: frozenset[str]) -> Callable[[bytes], bool]:
+    words = {jid.encode() for jid in jids if jid.isascii()}
+
+    def may(raw: bytes) -> bool:
+        named = _JID.findall(raw)
+        # A record of an end names no `jid`, and JSON may write letters in several ways.
+        return not named or len(words) < len(jids) or any(word in words for word in named)
+
+    return may
+
+
+def _causes(met: Iterable[Met]) -> Iterator[Failed]:
+    """Of those that failed again, by cause."""
+    failed = [one for one in met if one.kind in ("retry", "dead")]
+    counted = Counter((one.name, one.look.group) for one in failed)
+    example = {(one.name, one.look.group): one.look for one in failed}
+    for (name, group), jobs in counted.most_common(_MOST_CAUSES):
+        look = example[name, group]
+        yield Failed("dead" if name == "dead" else "retry", group, look.shown_code, look.message, jobs)

@@ -1,0 +1,125 @@
+"""What became of jobs that a person sent again: where each is met, how it ended, and what is not known of it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from restbroker.broker.delivery.tokens import Tokens
+from restbroker.operate import follow as following
+from restbroker.operate.act import Action, Chosen, perform
+from restbroker.operate.edit import Edit
+from restbroker.operate.follow import SENT, Became, follow
+from restbroker.operate.known import Known
+from restbroker.operate.places import Bounds, Met, Walk
+from restbroker.store import history, queues
+from restbroker.store.client import Client
+from restbroker.store.history import Ending
+from restbroker.store.jobs import FetchRequest, fetch, register
+from restbroker.store.registered import Facts
+from restbroker.store.server import time_s
+from tests.operate.conftest import NOW_S, Put, job
+
+IDENTITY = "web1:7:abc:ejabberd"
+FACTS = Facts(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
+
+
+def became(client: Client, known: Known, *jids: str, since_s: float = 0.0, bounds: Bounds | None = None) -> Became:
+    return follow(client, jids, since_s, known, bounds or Bounds())
+
+
+def end(client: Client, jid: str, code: str | None = None) -> None:
+    record = history.written(Ending(jid, "ejabberd", "register", "delivered", 200, 12.5, code))
+    client.command("XADD", "ns:restbroker:history", "*", "end", record)
+
+
+def test_each_job_counts_where_it_is_and_those_that_failed_again_by_their_cause(
+    client: Client, configured: Known, put: Put
+) -> None:
+    queues.push(client, "rest", [job("held")])
+    register(client, IDENTITY, FACTS, ["rest"])
+    fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, 1, 1))
+    queues.push(client, "rest", [job("waits"), job("another's")])
+    put("schedule", NOW_S, "put-off")
+    for n in range(3):
+        put("dead", NOW_S + n, f"dead{n}", error_class="BadArgument", error_message=f"'user{n}' is wrong.")
+    put("retry", NOW_S, "again")
+    put("retry", NOW_S, "another's")
+    end(client, "done")
+    end(client, "dropped", "CommandNotAllowed")
+    jids = ("held", "waits", "put-off", "dead0", "dead1", "dead2", "again", "done", "dropped", "nowhere")
+    found = became(client, configured, *jids)
+    assert (found.jobs, found.waiting, found.in_hand, found.done) == (10, 2, 1, 1)
+    assert (found.dropped, found.gone, found.unknown, found.failed_jobs) == (1, 1, 0, 4)
+    assert [(one.zset, one.code, one.jobs) for one in found.failed] == [
+        ("dead", "BadArgument", 3),
+        ("retry", "ServerError", 1),
+    ]
+    assert not found.is_over
+    assert became(client, configured, "dead0", "done", "nowhere").is_over
+
+
+def test_a_job_that_ended_before_it_was_sent_again_is_not_done_by_that(client: Client, configured: Known) -> None:
+    end(client, "j1")
+    found = became(client, configured, "j1", since_s=time_s(client) + 60)
+    assert (found.done, found.gone) == (0, 1)
+
+
+def test_what_is_behind_what_was_looked_at_is_not_called_gone(client: Client, configured: Known, put: Put) -> None:
+    for n in range(20):
+        put("dead", NOW_S + n, f"j{n}")
+    found = became(client, configured, "j0", bounds=Bounds(jobs=10))
+    assert (found.unknown, found.gone, found.is_over) == (1, 0, False)
+    assert "the dead set" in found.unseen[0]
+
+
+def test_a_place_that_redis_refuses_to_show_leaves_jobs_unknown(client: Client, configured: Known) -> None:
+    client.command("SET", "ns:dead", "no set")
+    found = became(client, configured, "j0")
+    assert (found.unknown, found.gone) == (1, 0)
+    assert found.refused
+
+
+def test_a_job_that_goes_back_to_its_queue_behind_the_look_is_met_there(
+    client: Client, configured: Known, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = put("retry", NOW_S, "j0")
+    sorted_sets = Walk.sorted_sets
+
+    def passed(walk: Walk) -> Iterator[Met]:
+        # As the retry scheduler does, between two places.
+        if client.command("ZREM", "ns:retry", raw):
+            queues.push(client, "rest", [raw])
+        return sorted_sets(walk)
+
+    monkeypatch.setattr(Walk, "sorted_sets", passed)
+    found = became(client, configured, "j0")
+    assert (found.waiting, found.gone) == (1, 0)
+
+
+def test_the_job_id_may_be_written_in_any_way_that_json_has(client: Client, configured: Known) -> None:
+    queues.push(client, "rest", [job("j\u00e9").replace("j\u00e9".encode(), b"j\\u00e9"), job("plain")])
+    assert became(client, configured, "j\u00e9").waiting == 1
+    assert became(client, configured, "plain").waiting == 1
+
+
+def test_an_action_is_followed_by_what_the_audit_says_of_it_however_often_it_was_stopped(
+    client: Client, configured: Known, put: Put
+) -> None:
+    for n in range(250):
+        put("dead", NOW_S + n, f"j{n}")
+    action = Action("retry", "ann@web1", why="the server is back")
+    step = next(perform(client, "dead", action, Chosen(), configured))
+    list(perform(client, "dead", Action("delete", "bob"), Chosen(("j7",)), configured))
+    *_, last = perform(client, "dead", action, Chosen(rest=step.rest), configured)
+    assert (last.run, last.done) == (step.run, 249)
+    run = following.run(client, last.run)
+    assert run is not None
+    assert (run.note.state, run.note.done, len(run.jids)) == ("ended", 249, 249)
+    assert (run.note.action in SENT, run.note.why) == (True, "the server is back")
+    assert became(client, configured, *run.jids, since_s=run.began_s).waiting == 249
+    assert following.run(client, "1-1") is None
+
+
+def test_what_is_edited_and_stays_is_no_job_on_its_way() -> None:
+    edits = [Edit(tokens=Tokens(()), unset=("x",), retry=retry) for retry in (True, False)]
+    assert [Action("edit", "ann", edit=edit).name in SENT for edit in edits] == [True, False]

@@ -1,0 +1,59 @@
+"""The page of an action: what a person did, and where the jobs are now, for whoever loads or links it again."""
+
+import pytest
+
+from restbroker.operate import audit
+from restbroker.operate.audit import Note
+from tests.broker.conftest import Harness
+from tests.support.html_page import parse
+from tests.web.conftest import Open
+from tests.web.test_looking import HOSTILE
+from tests.web.test_sets import page, park, send
+
+
+async def test_what_was_retried_has_a_page_of_its_own_that_goes_on_until_none_is_on_its_way(
+    harness: Harness, site: Open
+) -> None:
+    park(harness, 5)
+    # No poller takes from a paused queue.
+    harness.client.command("SADD", "paused", "rest")
+    async with site() as running:
+        form = {"verb": "retry", "all": "yes", "confirmed": "yes", "why": "the server is back"}
+        answer = await send(running, "/dead/act", form, "/dead")
+        (link,) = parse("", answer.text).links_to("/audit/")
+        waiting = await running.get(link)
+        park(harness, 2, error_message=HOSTILE)
+        harness.client.command("DEL", "queue:rest")
+        ended = await running.get(link)
+        listed = await page(running, "/audit")
+    assert link in listed.links_to("/audit/")
+    found = parse(link, waiting.text)
+    assert "retry dead" in found.text
+    assert "the server is back" in found.text
+    assert "5 done; ended" in found.text
+    assert "Waiting 5" in found.text
+    assert 'http-equiv="refresh"' in waiting.text
+    found = parse(link, ended.text)
+    assert "Done 3 3 of them concluded" in found.text
+    assert "Failed again 2" in found.text
+    assert found.row("ServerError")[:2] == ["2", "dead"]
+    assert len(found.links_to("/dead?where=failure_group")) == 1
+    assert 'http-equiv="refresh"' not in ended.text
+    assert "<script>alert(1)" not in ended.text
+
+
+async def test_an_action_that_sends_nothing_has_a_page_without_what_became_of_the_jobs(
+    harness: Harness, site: Open
+) -> None:
+    run = audit.write(harness.client, Note(who="ann@web1", action="pause", place="queue:rest", why=HOSTILE))
+    async with site() as running:
+        answer = await running.get(f"/audit/{run}")
+    assert answer.status_code == 200
+    assert "Where these jobs are now" not in answer.text
+    assert "<script>alert(1)" not in answer.text
+
+
+@pytest.mark.parametrize(("name", "status"), [("1-1", 404), ("9" * 15 + "-0", 404), ("x", 400), ("1-1 + -", 400)])
+async def test_an_action_that_is_not_kept_or_cannot_be_one_is_told_as_such(site: Open, name: str, status: int) -> None:
+    async with site() as running:
+        assert (await running.get(f"/audit/{name}")).status_code == status
