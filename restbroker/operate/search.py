@@ -59,7 +59,10 @@ def search(client: Client, sought: where.Sought, known: Known, bounds: Bounds) -
     walk = Walk(client, known, bounds, places.Sought(asked.may_be_in, asked.is_job, asked.is_end))
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
     hits = list(islice(map(_hit, chain(walk.sorted_sets(), walk.waiting(), walk.in_hand())), _MOST))
-    hits = hits or list(islice(map(_hit, walk.unannounced()), _MOST))
+    if not hits and not walk.left_s:
+        walk.unseen.append("queues that nobody announced")
+    elif not hits:
+        hits = list(islice(map(_hit, walk.unannounced()), _MOST))
     if len(hits) == _MOST:
         walk.unseen.append(f"what comes behind {_MOST} jobs that were found")
     hits += _gone(walk, {hit.entry.jid for hit in hits})

@@ -1,10 +1,11 @@
-"""Pages that only show: jobs in hand, a job's story, what people did, and copies of parked jobs.
+"""Pages that only show: what was searched for, jobs in hand, a job's story, what people did, and copies of parked jobs.
 
 `web.site` serves them. Always holds: nothing is changed by looking; each page looks at no more than its bounds allow,
 and says so where there is more; of jobs neither tokens nor secret arguments are shown.
 """
 
 import re
+import time
 from typing import Final
 
 import attrs
@@ -17,13 +18,16 @@ from restbroker.operate import audit, processes, trimmed
 from restbroker.operate.audit import Written
 from restbroker.operate.explain import Story, explain
 from restbroker.operate.places import Bounds
+from restbroker.operate.search import Found, search
 from restbroker.operate.trimmed import Copies
+from restbroker.operate.where import sought
 from restbroker.store.client import Client
 from restbroker.web.desk import Desk
-from restbroker.web.sets import PAGE, SETS, address, readable
+from restbroker.web.sets import PAGE, SETS, address, conditions, of_form, readable
 from restbroker.web.shell import Shell
 
 _BOUNDS: Final = Bounds(seconds=2.0, jobs=5000, copies=2000, notes=2000, gives_way=True)
+_FIND: Final = Bounds(seconds=2.0, jobs=10_000, copies=2000, ends=100_000, hits=10, gives_way=True)
 _NOTES: Final = 2000
 """So many notes are looked at for one page of those in which a word is."""
 _ENTRY: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
@@ -66,6 +70,22 @@ class LookPages:
         more = str(skip + PAGE) if skip + PAGE < total else None
         following = address("/in-hand", [], more)
         return self._page("in-hand", "In hand", jobs=shown, total=total, after=given, more=more, next=following)
+
+    async def find(self) -> Response:
+        """Jobs in which a text is, or for which a condition holds, wherever they are."""
+        typed, found, wrong = _word("q"), None, None
+
+        def question(client: Client) -> Found:
+            known = self.desk.known()
+            return search(client, sought(conditions([typed]), time.time(), hidden=known.hidden), known, _FIND)
+
+        try:
+            found = await self.desk.ask(question) if typed else None
+        except UsageError as error:
+            wrong = of_form(error)
+        sets = {zset: name for name, zset in SETS.items()}
+        values = {"name": "find", "title": "Find jobs", "typed": typed, "found": found, "wrong": wrong, "sets": sets}
+        return Response(await self.shell.page_of_jobs("find.html", **values), 200 if wrong is None else 400)
 
     async def story(self) -> Response:
         """Where a job is, what became of its tries, and who did what with it."""

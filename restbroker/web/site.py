@@ -101,6 +101,7 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: Desk) -> None:
     app.add_url_rule("/queue", view_func=pages.waiting, methods=["GET"])
     app.add_url_rule("/queue/act", "queue-act", partial(acts.act, "queue"), methods=["POST"])
     app.add_url_rule("/in-hand", view_func=looks.in_hand, methods=["GET"])
+    app.add_url_rule("/find", view_func=looks.find, methods=["GET"])
     app.add_url_rule("/job", view_func=looks.story, methods=["GET"])
     app.add_url_rule("/audit", view_func=looks.acts, methods=["GET"])
     app.add_url_rule("/audit/<name>", "action", FollowPages(desk, shell).action, methods=["GET"])

@@ -40,6 +40,41 @@ async def test_a_job_in_hand_is_shown_and_its_delivery_is_ended_after_a_second_l
     assert (written.note.who, written.note.action) == ("web@127.0.0.1 (web)", "cancel")
 
 
+async def test_the_search_box_of_each_page_finds_jobs_wherever_they_are(harness: Harness, site: Open) -> None:
+    park(harness, 2, error_message=HOSTILE)
+    for number in range(12):
+        harness.client.command("ZADD", "retry", 9_000_000_000, job(f"j{number}"))
+    harness.client.command("SADD", "queues", HOSTILE)
+    harness.client.command("LPUSH", f"queue:{HOSTILE}", job("q1", args=["safe", {"user": "j1x"}, "t"]))
+    ends = [
+        Ending("j1-done", "t", "safe", "delivered", 200, 13.0),
+        Ending("j1-x", HOSTILE, HOSTILE, HOSTILE, None, 0.0),
+    ]
+    for end in ends:
+        harness.client.command("XADD", "restbroker:history", "*", "end", history.written(end))
+    async with site() as running:
+        first = await page(running, "/")
+        found = await page(running, "/find?q=J1")
+        argument = await page(running, "/find?q=user%3Dj1x")
+        nothing = await page(running, "/find?q=sesame-4711")
+        empty = await page(running, "/find")
+        wrong = [await running.get(f"/find?q={q}") for q in ("password%3Dsesame-4711", "at~1", "x" * 300, "%E2%80%AE")]
+    assert "/find" in [form.action for form in first.forms]
+    assert [row[-1] for row in found.rows] == ["j1", "j1", "j10", "j11", "q1", "j1-x", "j1-done"]
+    assert [len(found.links_to(link)) for link in ("/dead/", "/retries/", "/queue?name=%3Cscript", "/job?jid=q1")] == [
+        1,
+        3,
+        1,
+        1,
+    ]
+    assert "the retry set: 12" in found.text
+    assert [row[-1] for row in argument.rows] == ["q1"]
+    assert "how jobs ended, which is kept without user" in argument.text
+    assert ("Nothing was found." in nothing.text, nothing.rows, empty.rows) == (True, [], [])
+    assert [answer.status_code for answer in wrong] == [400] * 4
+    assert not re.search("<script>alert|[\x1b\u202e\u2028]", found.html)
+
+
 async def test_a_job_that_ruby_has_in_hand_is_shown_without_what_it_tells_and_cannot_be_cancelled(
     harness: Harness, site: Open
 ) -> None:

@@ -86,7 +86,7 @@ async def test_a_table_of_very_many_rows_shows_the_most_remarkable_and_says_how_
     assert "its key is no list" in answer.text
     # "rest", which the broker serves, is the 701st.
     assert "401 more are not shown" in answer.text
-    assert [form.action for form in parse("/queues", answer.text).forms] == ["/queue"]
+    assert [form.action for form in parse("/queues", answer.text).forms] == ["/find", "/queue"]
 
 
 async def test_charts_are_drawn_of_what_all_processes_did(harness: Harness, site: Open) -> None:

@@ -35,6 +35,8 @@ PAGES: Final = {
     "what waits": f"/queue?name={LATER}",
     "jobs in hand": "/in-hand",
     "no story yet": "/job",
+    "jobs found anywhere": "/find?q=mina",
+    "nothing found anywhere": "/find?q=nobody",
     "a story": f"/job?jid={jid_of('refused-mina')}",
     "who did what": "/audit",
     "copies": "/copies",

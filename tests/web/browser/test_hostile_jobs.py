@@ -39,6 +39,7 @@ PAGES: Final = {
     "a question": f"/steer?{urlencode({'do': 'pause-queue', 'name': HTML})}",
     "in hand": "/in-hand",
     "a story": f"/job?{urlencode({'jid': HTML})}",
+    "jobs found anywhere": f"/find?{urlencode({'q': HTML})}",
     "who did what": "/audit",
     "copies": "/copies",
     "no page": f"/{quote(HTML, safe='')}",
