@@ -32,7 +32,7 @@ from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import size
 
-__all__ = ["Action", "Doing", "How", "act", "ask_for", "carry_out"]
+__all__ = ["Action", "Doing", "How", "act", "ask_for", "ask_for_edit", "carry_out"]
 
 _DONE: Final[dict[Verb, str]] = {
     "retry": "retried",
@@ -93,7 +93,7 @@ def act(settings: Config, zset: SortedSet, action: Action, chosen: Chosen, known
         _conclude(last, jids, action, how, follow)
 
 
-def carry_out(doing: Doing, how: How, ask: Callable[[], None], follow: Follow | None = None) -> None:
+def carry_out(doing: Doing, how: How, ask: Callable[[], object], follow: Follow | None = None) -> None:
     """The same, of anything that can be done; `ask` is called unless it was said already."""
     if how.dry_run:
         _tell_plan(_last(doing, dry_run=True)[0], doing, as_json=how.as_json)
@@ -163,12 +163,18 @@ def _ask(client: Client, zset: SortedSet, doing: Doing, chosen: Chosen) -> None:
 
 
 def _as_shown(doing: Doing, chosen: Chosen, how: How) -> Chosen:
-    """Shows what an edit would change, and asks; the jobs that are meant: of those named, the bytes that were shown.
-
-    Ends the command where nothing would be changed.
-    """
+    """The jobs that are meant once somebody agreed: of those named, the bytes that were shown."""
     if how.yes and not chosen.names:
         return chosen
+    seen = ask_for_edit(doing, how)
+    if not chosen.names:
+        # What came while the question stood there was not asked about.
+        return attrs.evolve(chosen, since_s=seen.began_s)
+    return attrs.evolve(chosen, names=tuple(before.key for before, _ in seen.previews))
+
+
+def ask_for_edit(doing: Doing, how: How) -> Progress:
+    """Shows what an edit would change, which it returns, and asks. Ends the command where nothing would be changed."""
     action, (seen, _) = doing.action, _last(doing, dry_run=True)
     if not seen.done:
         _conclude(seen, (), action, how, None)
@@ -180,10 +186,7 @@ def _as_shown(doing: Doing, chosen: Chosen, how: How) -> Chosen:
     _tell_refused(seen)
     sent = " and send" if action.edit is not None and action.edit.retry else ""
     confirm(f"Edit{sent} {output.jobs(seen.done)} of {doing.place}?", yes=how.yes)
-    if not chosen.names:
-        # What came while the question stood there was not asked about.
-        return attrs.evolve(chosen, since_s=seen.began_s)
-    return attrs.evolve(chosen, names=tuple(before.key for before, _ in seen.previews))
+    return seen
 
 
 def _changes(seen: Progress, action: Action) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
+import attrs
 import typer
 
 from restbroker.cli import choosing
@@ -111,9 +112,7 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         What is changed is checked as a new job is. A job that its producer signed cannot be edited. With --retry --wait
         it tells what became of them, and ends with 0: all done; 1: none; 6: the time was up; 7: some.
         """
-        from restbroker.broker.delivery.tokens import Tokens
         from restbroker.cli.acting import Action, How, act
-        from restbroker.operate.edit import Edit
         from restbroker.operate.known import known
 
         settings = settings_of(ctx, config)
@@ -121,24 +120,34 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         meant = within(where, zset, (since, until), (older_than, newer_than), group)
         jids, typed = _apart(words or (), is_named=not meant and not everything)
         chosen = choosing.chosen(jids, meant, everything=everything, zset=zset, known=knows)
-        change = Edit(
-            tokens=Tokens(settings.tokens),
-            version=_versions(settings),
-            values=typed.values,
-            unset=tuple(unset or ()),
-            command=command,
-            queue=queue,
-            retry=retry,
-            any_command=any_command,
+        change = attrs.evolve(
+            edit_of(settings, typed, unset, command, any_command=any_command), queue=queue, retry=retry
         )
-        _require_change(change)
+        require_change(change, "--unset NAME, --command NAME or --queue NAME; to run jobs as they are, use retry")
         if wait and not retry:
             raise UsageError("--wait is for jobs that run now.", "Add --retry.")
         wait_s = duration_s("--timeout", timeout) if wait else None
         action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
-        _note_secrets(typed)
+        note_secrets(typed)
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
         act(settings, zset, action, chosen, knows, how)
+
+
+def edit_of(
+    settings: Config, typed: arguments.Typed, unset: Sequence[str] | None, command: str | None, *, any_command: bool
+) -> "Edit":
+    """The change that was typed."""
+    from restbroker.broker.delivery.tokens import Tokens
+    from restbroker.operate.edit import Edit
+
+    return Edit(
+        tokens=Tokens(settings.tokens),
+        version=_versions(settings),
+        values=typed.values,
+        unset=tuple(unset or ()),
+        command=command,
+        any_command=any_command,
+    )
 
 
 def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], arguments.Typed]:
@@ -153,17 +162,16 @@ def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], argument
     return [words[0]], arguments.read(words[1:])
 
 
-def _require_change(change: "Edit") -> None:
+def require_change(change: "Edit", others: str) -> None:
+    """Raises `UsageError` where nothing is to be changed. `others`: what may be given besides arguments."""
     if not (change.values or change.unset or change.command or change.queue):
-        raise UsageError(
-            "It is not said what to change.",
-            "Give NAME=TEXT, --unset NAME, --command NAME or --queue NAME; to run jobs as they are, use retry.",
-        )
+        raise UsageError("It is not said what to change.", f"Give NAME=TEXT, {others}.")
     if both := next((name for name in change.unset if name in change.values), None):
         raise UsageError(f"The argument {both} is given, and taken out.", "Keep one of the two.")
 
 
-def _note_secrets(typed: arguments.Typed) -> None:
+def note_secrets(typed: arguments.Typed) -> None:
+    """Says which secrets others could read in the command line."""
     from restbroker.job import redact
 
     for name in sorted(typed.in_the_open):

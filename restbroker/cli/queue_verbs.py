@@ -1,4 +1,5 @@
-"""`restbroker queues delete|dead|move`: takes those jobs out of a queue for which conditions hold.
+"""`restbroker queues delete|dead|move|edit`: takes jobs out of a queue for which conditions hold, or changes
+them.
 
 `cli.queues` adds them to its commands. Always holds: only what waits when the command begins is meant; what a verb
 needs is imported when it runs.
@@ -12,8 +13,17 @@ import typer
 
 from restbroker.cli import choosing
 from restbroker.cli.choosing import DryRunOption, WhereOption, WhyOption
+from restbroker.cli.edit_verb import (
+    AnyOption,
+    CommandOption,
+    RepeatUnsafeOption,
+    UnsetOption,
+    edit_of,
+    note_secrets,
+    require_change,
+)
 from restbroker.config.core import Config
-from restbroker.console import completion, panels
+from restbroker.console import arguments, completion, panels
 from restbroker.console.asking import YesOption
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.who import who
@@ -25,6 +35,12 @@ if TYPE_CHECKING:
     from restbroker.operate.tally import Progress
 
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.", autocompletion=completion.queues)]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ARGUMENT]...", help="What they get: NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input."
+    ),
+]
 SinceOption = Annotated[
     str | None,
     typer.Option("--since", metavar="TIME", help="Only pushed since, e.g. 2h, today.", rich_help_panel=panels.WHICH),
@@ -53,6 +69,7 @@ def add_verbs(app: typer.Typer) -> None:
     _add_delete(app)
     _add_dead(app)
     _add_move(app)
+    _add_edit(app)
 
 
 def _add_delete(app: typer.Typer) -> None:
@@ -124,6 +141,40 @@ def _add_move(app: typer.Typer) -> None:
         _act(quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
 
 
+def _add_edit(app: typer.Typer) -> None:
+    @app.command()
+    def edit(
+        name: QueueName,
+        words: Words = None,
+        unset: UnsetOption = None,
+        command: CommandOption = None,
+        any_command: AnyOption = False,
+        where: WhereOption = None,
+        since: SinceOption = None,
+        older_than: OlderOption = None,
+        everything: AllOption = False,
+        limit: MostOption = None,
+        repeat_unsafe: RepeatUnsafeOption = False,
+        why: WhyOption = "",
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        config: ConfigOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Change jobs that wait in a queue: their arguments or command. They keep their places.
+
+        What is changed is checked as a new job is. A job that its producer signed cannot be edited.
+        """
+        settings = quietly(config)
+        typed = arguments.read(words or ())
+        change = edit_of(settings, typed, unset, command, any_command=any_command)
+        require_change(change, "--unset NAME or --command NAME")
+        meant = _Meant(name, where, since, older_than, limit, everything=everything)
+        action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
+        note_secrets(typed)
+        _act(settings, meant, action, dry_run=dry_run, yes=yes, as_json=json)
+
+
 @attrs.frozen
 class _Meant:
     """Which jobs, as it was typed."""
@@ -137,7 +188,7 @@ class _Meant:
 
 
 def _act(settings: Config, meant: _Meant, action: Action, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    from restbroker.cli.acting import Doing, How, ask_for, carry_out
+    from restbroker.cli.acting import Doing, How, ask_for, ask_for_edit, carry_out
     from restbroker.operate import act_waiting, queues
     from restbroker.operate.known import known
     from restbroker.operate.names import require
@@ -160,4 +211,4 @@ def _act(settings: Config, meant: _Meant, action: Action, *, dry_run: bool, yes:
 
         doing = Doing(action, f"the queue {meant.queue}", run)
         how = How(dry_run=dry_run, yes=yes, as_json=as_json)
-        carry_out(doing, how, lambda: ask_for(doing))
+        carry_out(doing, how, lambda: ask_for(doing) if action.edit is None else ask_for_edit(doing, how))

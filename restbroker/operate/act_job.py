@@ -15,7 +15,7 @@ from restbroker.job import retry, rubyjson, signing
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional, repaired
-from restbroker.operate.edit import Edit, edited
+from restbroker.operate.edit import Edit, Edited, edited
 from restbroker.operate.entry import Look
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import Placing
@@ -185,6 +185,15 @@ def _moved(look: Look, fields: Mapping[str, Json], zset: SortedSet, action: Acti
 
 
 def _edited(look: Look, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Left:
+    done = _changed(look, action, now_s, unique)
+    if isinstance(done, Left):
+        return done
+    if action.edit is None or not action.edit.retry:
+        return Placing(look.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, look)))
+    return attrs.evolve(_retried(look, done.fields, zset, now_s), queue=done.queue)
+
+
+def _changed(look: Look, action: Action, now_s: float, unique: int) -> Edited | Left:
     assert action.edit is not None  # noqa: S101 - `require_sense` asks for it
     done = edited(action.edit, look, action.who, retry.stamp(now_s, unique))
     if done is None:
@@ -194,18 +203,21 @@ def _edited(look: Look, zset: SortedSet, action: Action, now_s: float, unique: i
     is_sent = done.is_another or action.edit.retry
     if is_sent and look.may_have_run and not look.repeat_safe and not action.repeat_unsafe:
         return MAY_HAVE_RUN_BEFORE
-    if not action.edit.retry:
-        return Placing(look.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, look)))
-    return attrs.evolve(_retried(look, done.fields, zset, now_s), queue=done.queue)
+    return done
 
 
 def plan_waiting(look: Look, action: Action, now_s: float, unique: int) -> Placing | Left:
-    """The same for a job that waits in a queue, which is deleted, killed, or moved to another queue."""
+    """The same for a job that waits in a queue, which is deleted, killed, moved to another queue, or edited in
+    its place.
+    """
     if action.verb == "delete":
         return Placing(look.raw)
     fields = look.fields
     if fields is None or not look.is_job:
         return NOT_A_JOB
+    if action.verb == "edit":
+        done = _changed(look, action, now_s, unique)
+        return done if isinstance(done, Left) else Placing(look.raw, new=rubyjson.dumps(_with_jid(done.fields, look)))
     if action.verb == "kill":
         # What is found again in the set is led back by its own word.
         return _killed(look, {**fields, "queue": look.queue}, action, now_s, unique)

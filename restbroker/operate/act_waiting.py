@@ -1,4 +1,5 @@
-"""Deletes, kills or moves jobs that wait in a queue, those for which conditions hold; the others keep their order.
+"""Deletes, kills, moves or edits jobs that wait in a queue, those for which conditions hold; all others, and those that
+are edited, keep their places.
 
 Called by `restbroker queues`. Always holds: only what waited when the command began is meant, so that what a dry run
 showed is the most that is done; a job that a process took meanwhile is not touched; every job is in its queue or at its
@@ -24,13 +25,13 @@ from restbroker.job.settle import answers_of_killed
 from restbroker.job.settlement import Fallen, Reply
 from restbroker.operate import find
 from restbroker.operate.act_batch import Outcome
-from restbroker.operate.act_job import Action, Left, Verb, plan_waiting, words_of_kill
+from restbroker.operate.act_job import UNCHANGED, Action, Left, Verb, plan_waiting, words_of_kill
 from restbroker.operate.audit import State
 from restbroker.operate.entry import Look
 from restbroker.operate.known import Known
 from restbroker.operate.names import exact
 from restbroker.operate.queues import place_of, size_of
-from restbroker.operate.tally import Progress, Tally
+from restbroker.operate.tally import EXAMPLES, Progress, Tally
 from restbroker.operate.tokens import proof_of
 from restbroker.operate.where import Where, fixed
 from restbroker.store import sets, waiting
@@ -40,6 +41,7 @@ from restbroker.store.server import time_s
 from restbroker.store.waiting import MOST_TAKEN, Line, Taking
 
 VERBS: Final[tuple[Verb, ...]] = ("delete", "kill", "move")
+"""What takes them out; `edit` leaves them there."""
 _PIECE: Final = 250
 _PIECES: Final = 80
 """So many are read before what was found in them is taken out, however little it is."""
@@ -48,17 +50,20 @@ _TOO_LARGE: Final = Left("It is too large to be looked at. restbroker kills such
 _DEAD_SET_IS_FULL: Final = Left(
     "The dead set is full (DeadLimit): retry or delete what is there, raise DeadLimit, or delete these jobs here."
 )
+_EDITED_SINCE: Final = Left("Somebody edited it meanwhile: look at it, and run the command again if that is still due.")
 
 
 @attrs.frozen
 class Chosen:
     """Which jobs: of those in `queue` that are in `line` (`chosen`) all for which `where` holds, the oldest first, and
-    at most `limit`; with `keys` only these (`Look.key`), and of equal ones as many as are named.
+    at most `limit`; with `keys` only these (`Look.key`), and of equal ones as many as are named. `since_s`: by Redis'
+    clock, epoch seconds.
     """
 
     queue: str
     line: Line
     where: Where
+    since_s: float
     limit: int | None = None
     keys: Counter[str] | None = None
 
@@ -69,11 +74,12 @@ def chosen(
     """The jobs that wait in a queue now. Raises `UsageError` if its key is no list."""
     own = exact(client, queue)
     size_of(client, own)
+    since_s = time_s(client)
     line = waiting.line(client, own)
     if keys is None:
-        return Chosen(queue, line, where, limit)
+        return Chosen(queue, line, where, since_s, limit)
     named = Counter(keys)
-    return Chosen(queue, line, where, named.total(), named)
+    return Chosen(queue, line, where, since_s, named.total(), named)
 
 
 def perform(
@@ -96,6 +102,7 @@ def perform(
     described = hiding.without("; ".join(map(fixed, meant.where)) or "all", known.secrets)
     if meant.keys is not None:
         described = f"{meant.keys.total()} named"
+    described += hiding.without(f" ({action.edit})", known.secrets) if action.edit is not None else ""
     tally = Tally(client, place_of(meant.queue), action, known, described, dry_run=dry_run)
     tally.progress = Progress(meant.line.size)
     run = _Run(meant, tally, config, Tokens(config.tokens))
@@ -112,11 +119,20 @@ def perform(
 
 def require_sense(queue: str, action: Action, known: Known) -> None:
     """Raises `UsageError` for what makes no sense, and for a queue that nobody here serves, unless that is meant."""
-    if action.verb not in VERBS:
-        raise UsageError(f"Jobs that wait cannot be told to {action.verb}.", f"Try: {', '.join(VERBS)}.")
+    if action.verb not in (*VERBS, "edit"):
+        raise UsageError(f"Jobs that wait cannot be told to {action.verb}.", f"Try: {', '.join(VERBS)}, edit.")
+    if action.verb == "edit" and action.edit is None:
+        raise UsageError("It is not said what to change.", "Give arguments or a command.")
+    if action.edit is not None and action.edit.queue is not None:
+        raise UsageError("A job that waits keeps its queue when it is edited.", "Move it.")
     if action.verb == "move" and action.queue == queue:
         raise UsageError(f"They wait in {queue} already.", "Name another queue.")
     for name in (queue, *([action.queue] if action.queue else [])):
+        if known.target(name) is None and action.edit is not None:
+            raise UsageError(
+                f"No target of this configuration serves the queue {name!r}, so nobody can tell what its jobs may do.",
+                f"They cannot be edited here. Served are: {', '.join(sorted(known.targets))}.",
+            )
         if known.target(name) is None and not action.foreign_queues:
             raise UsageError(
                 f"No target of this configuration serves the queue {name!r}: its jobs may be another application's.",
@@ -195,6 +211,7 @@ class _Run:
         planned = self._within_dead_limit(planned)
         takings = [one for one in planned if isinstance(one, Taking)]
         if self.tally.dry_run:
+            self._preview(looks, planned)
             codes: Iterator[Outcome] = iter([Applied()] * len(takings))
         else:
             if takings:
@@ -204,17 +221,30 @@ class _Run:
         self.tally.count(looks, outcomes, 0)
         return time.monotonic() - began_s
 
+    def _preview(self, looks: Sequence[Look], planned: Sequence[Taking | Left]) -> None:
+        """Keeps the first that an edit would change, as they are and as they would be."""
+        kept = self.tally.progress.previews
+        for look, one in zip(looks, planned, strict=True):
+            if isinstance(one, Taking) and one.stays and len(kept) < EXAMPLES:
+                new = find.look_of_waiting(one.placing.new or b"", self.meant.queue, self.tally.known)
+                kept = (*kept, (look.entry(), new.entry()))
+        self.tally.progress = attrs.evolve(self.tally.progress, previews=kept)
+
     def _plan(self, look: Look, rank: int, now_s: float) -> Taking | Left:
         action = self.tally.action
         if not look.raw:
             return _TOO_LARGE
         self._planned += 1
         placing = plan_waiting(look, action, now_s, self._planned)
+        if action.verb == "edit" and look.last_edit_s > self.meant.since_s:
+            # Where others delete newer jobs, what this edited is met again.
+            return Left("") if placing == UNCHANGED else _EDITED_SINCE
         if isinstance(placing, Left):
             return placing
         if action.verb == "move" and (refused := self._refused_there(look)) is not None:
             return refused
-        return Taking(rank, placing, self._answers(look, rank, now_s) if action.verb == "kill" else ())
+        answers = self._answers(look, rank, now_s) if action.verb == "kill" else ()
+        return Taking(rank, placing, answers, stays=action.verb == "edit")
 
     def _refused_there(self, look: Look) -> Left | None:
         """Why a broker would not let the job in there, by its token; None: it would, or its token is nobody's."""

@@ -1,5 +1,5 @@
-"""The jobs that wait in a queue at one moment: reading them piece by piece, and taking some out of the middle. Used by
-admin.
+"""The jobs that wait in a queue at one moment: reading them piece by piece, and taking some out of the middle, or
+changing them there. Used by admin.
 
 Brokers take from the one end meanwhile, and producers push at the other. Always holds: who reads all ranks has seen
 each job that waited at that moment and was not taken by others; what was pushed since is not among them; a job is in
@@ -59,12 +59,13 @@ class Piece:
 class Taking:
     """A job of a line, as it was read, and where it goes: to a queue, to the dead set, or nowhere.
 
-    `answers` are pushed in the same step.
+    `answers` are pushed in the same step. `stays`: it goes nowhere, and is `placing.new` from then on.
     """
 
     rank: int
     placing: Placing
     answers: tuple[Answer, ...] = ()
+    stays: bool = False
 
 
 def line(client: Client, queue: QueueName) -> Line:
@@ -88,7 +89,7 @@ def piece(client: Client, meant: Line, rank: int, limit: int) -> Piece | None:
 
 
 def take(client: Client, meant: Line, takings: Sequence[Taking]) -> list[Code]:
-    """Takes each for itself, at most `MOST_TAKEN`; one code each. `Gone`: it is not there any more.
+    """Takes or changes each for itself, at most `MOST_TAKEN`; one code each. `Gone`: it is not there any more.
 
     What goes to a queue comes behind all that wait there, in this order. Raises `StoreUnavailable`: any of them may
     have been taken; `StoreRefused`.
@@ -101,7 +102,7 @@ def take(client: Client, meant: Line, takings: Sequence[Taking]) -> list[Code]:
     for taking in takings:
         placing = taking.placing
         queue = placing.queue
-        where = "x" if queue is None and placing.zset is None else "zd" if queue is None else "q"
+        where = "p" if taking.stays else "q" if queue is not None else "x" if placing.zset is None else "zd"
         index = 0 if queue is None else destinations.number(keys.queue(queue))
         score = "" if placing.score is None else as_score(placing.score)
         arguments += [taking.rank, placing.old, where, index, queue or "", placing.new or b"", score]

@@ -78,6 +78,31 @@ def test_some_of_the_jobs_that_wait_are_deleted_only_when_somebody_says_so(shell
     assert "hush" not in planned.stdout + refused.stderr + done.stdout
 
 
+def test_waiting_jobs_are_edited_only_when_somebody_says_so(shell: Shell, store: Client) -> None:
+    args = ["unregister", {"user": "alice", "host": "h"}, "right-token"]
+    queues.push(store, "rest", [json.dumps({"class": "A", "jid": f"j{n}", "args": args}).encode() for n in range(3)])
+    words = ("queues", "edit", "rest", "user=bob", "--where", "jid = j1")
+    planned = shell(*words, "--dry-run")
+    assert planned.stdout == "j1 (unregister)\n    user: alice → bob\n"
+    assert planned.stderr == "1 job of 3 in the queue rest would be edited.\n"
+    refused = shell(*words)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "user: alice → bob" in refused.stderr
+    assert "Edit 1 job of the queue rest? There is nobody to ask." in refused.stderr
+    for wrong, told in (
+        (("user=bob",), "must be said which jobs are meant"),
+        (("--all",), "not said what to change"),
+        (("user=bob", "--unset", "user", "--all"), "given, and taken out"),
+    ):
+        done = shell("queues", "edit", "rest", *wrong, "--yes")
+        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    assert noted(store) == []
+    assert shell(*words, "--yes").stderr == "1 job edited.\n"
+    users = [json.loads(raw)["args"][1]["user"] for raw in queues.listed(store, "rest", 0, 5)]
+    assert users == ["alice", "bob", "alice"]
+    assert shell("queues", "edit", "rest", "usr=bob", "--all", "--yes").returncode == 1
+
+
 def test_what_makes_no_sense_of_waiting_jobs_ends_with_2_and_changes_nothing(shell: Shell, store: Client) -> None:
     push(store, 2)
     queues.push(store, "mailers", [b"{}"])

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from restbroker.broker.delivery.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.errors import UsageError
 from restbroker.operate import act_waiting, audit
-from restbroker.operate.act_job import NOT_A_JOB, Action
+from restbroker.operate.act_job import NOT_A_JOB, UNCHANGED, Action
+from restbroker.operate.edit import Edit
 from restbroker.operate.known import known
 from restbroker.operate.tally import Progress
 from restbroker.operate.where import read
@@ -187,3 +189,61 @@ def test_no_secret_of_a_job_is_in_the_record_of_what_was_done(client: Client, se
     for text in (repr(list(audit.listed(client, 10))), repr(done)):
         assert "right-token'" not in text
         assert "hush" not in text
+
+
+def edit(settings: Config, **values: Any) -> Action:
+    return Action("edit", "ann@web1", why="wrong name", edit=Edit(tokens=Tokens(settings.tokens), values=values))
+
+
+def test_an_edited_job_keeps_its_place_and_a_dry_run_shows_the_same_and_changes_nothing(
+    client: Client, settings: Config
+) -> None:
+    account = {"user": "u", "host": "h"}
+    raws = [job(f"j{n}", args=["status" if n % 3 else "unregister", account, "right-token"]) for n in range(400)]
+    queues.push(client, "rest", raws)
+    planned = perform(client, settings, edit(settings, user="bob"), "command = unregister", limit=120, dry_run=True)
+    assert waiting(client) == raws
+    done = perform(client, settings, edit(settings, user="bob"), "command = unregister", limit=120)
+    assert (planned.matched, planned.done) == (done.matched, done.done) == (120, 120)
+    assert [(was.jid, now.arguments) for was, now in planned.previews][:2] == [
+        ("j0", {"user": "bob", "host": "h"}),
+        ("j3", {"user": "bob", "host": "h"}),
+    ]
+    now = [fields_of(raw) for raw in waiting(client)]
+    assert [one["jid"] for one in now] == [f"j{n}" for n in range(400)]
+    changed = [one for one in now if one["args"][1]["user"] == "bob"]
+    assert [one["jid"] for one in changed] == [f"j{n}" for n in range(0, 360, 3)]
+    assert changed[0]["restbroker_attempts"][0]["excerpt"] == "ann@web1 changed user."
+    note = next(audit.listed(client, 1)).note
+    assert (note.action, note.where, note.done) == ("edit", "command = unregister (set user)", 120)
+    assert "bob" not in repr(list(audit.listed(client, 10)))
+
+
+def test_what_its_producer_signed_what_no_catalogue_takes_and_what_another_edited_meanwhile_is_left(
+    client: Client, settings: Config
+) -> None:
+    args = ["unregister", {"user": "u", "host": "h"}]
+    signed, foreign, own = (job(token, args=[*args, token]) for token in (SIGNATURE, "nobody's", "right-token"))
+    queues.push(client, "rest", [signed, foreign, b"no job"])
+    done = perform(client, settings, edit(settings, user="bob"))
+    assert (done.done, done.matched, len(done.refused)) == (0, 3, 2)
+    assert any("none of this configuration" in why for why in done.refused)
+    client.command("DEL", "ns:queue:rest")
+    queues.push(client, "rest", [own])
+    for change, told in ((edit(settings, usr="bob"), "did you mean user?"), (edit(settings, user="u"), UNCHANGED.why)):
+        ((why, _),) = perform(client, settings, change).refused.items()
+        assert told in why
+    assert waiting(client) == [own]
+    queues.push(client, "rest", [job("newest", "status")])
+    knows, meant = known(settings), act_waiting.chosen(client, "rest", read(["command = unregister"], NOW_S))
+    assert perform(client, settings, edit(settings, user="eve"), limit=1).done == 1
+    *_, last = act_waiting.perform(client, edit(settings, user="bob"), meant, settings, knows, rest=lambda _: None)
+    assert (last.done, next(iter(last.refused))[:25]) == (0, "Somebody edited it meanwh")
+    assert fields_of(waiting(client)[0])["args"][1]["user"] == "eve"
+
+
+def test_jobs_of_a_queue_that_nobody_serves_are_not_edited(client: Client, settings: Config) -> None:
+    with pytest.raises(UsageError, match="nobody can tell what its jobs may do"):
+        act_waiting.require_sense("mailers", edit(settings, user="bob"), known(settings))
+    with pytest.raises(UsageError, match="not said what to change"):
+        act_waiting.require_sense("rest", Action("edit", "ann"), known(settings))

@@ -27,6 +27,11 @@ def read(client: Client, line: Line) -> dict[int, bytes]:
     return found
 
 
+def is_changed(job: bytes) -> bool:
+    """Whether this number has a zero before it."""
+    return job != b"0" and job.startswith(b"0")
+
+
 @on_both
 def test_jobs_leave_the_middle_of_a_queue_and_the_others_keep_their_order(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"%d" % n for n in range(10)])
@@ -46,6 +51,23 @@ def test_jobs_leave_the_middle_of_a_queue_and_the_others_keep_their_order(client
     assert [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")] == [b'{"n":8}']
     assert waiting.take(client, line, takings) == [Gone()] * 4
     assert server.raw.llen(QUEUE) == 6
+
+
+@on_both
+def test_a_job_is_changed_in_its_place_and_of_equal_ones_each_for_itself(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"same", b"other", b"same", b"same", b"last"])
+    line = waiting.line(client, "a")
+    assert server.raw.rpop(QUEUE) == b"same"
+    queues.push(client, "a", [b"later"])
+    takings = [
+        Taking(4, Placing(b"changed meanwhile", new=b"0"), stays=True),
+        Taking(3, Placing(b"other", new=b"1" * 300), stays=True),
+        Taking(2, Placing(b"same")),
+        Taking(1, Placing(b"same", new=b"3"), stays=True),
+        Taking(0, Placing(b"last", new=b"4"), stays=True),
+    ]
+    assert waiting.take(client, line, takings) == [Gone(), *[Applied()] * 4]
+    assert server.raw.lrange(QUEUE, 0, -1) == [b"later", b"4", b"3", b"1" * 300]
 
 
 def test_of_equal_jobs_each_is_taken_for_itself(client: Client, server: Server) -> None:
@@ -207,14 +229,21 @@ def test_whatever_others_do_meanwhile_each_job_is_in_one_place_and_only_what_was
             break
         seen |= set(piece.jobs)
         others()
-        takings = [Taking(n, Placing(job, queue="b")) for n, job in piece.ranked if int(job) in chosen]
+        takings = [
+            # What is changed is the same number, written longer.
+            Taking(n, Placing(job, new=b"0" + job), stays=True) if int(job) % 2 else Taking(n, Placing(job, queue="b"))
+            for n, job in piece.ranked
+            # Where newer ones were deleted it is read a second time.
+            if int(job) in chosen and not is_changed(job)
+        ]
         codes = waiting.take(client, line, takings) if takings else []
         done |= {one.placing.old for one, code in zip(takings, codes, strict=True) if code == Applied()}
         rank = piece.rank - len(piece.jobs)
     left, moved = server.raw.lrange(QUEUE, 0, -1), server.raw.lrange("ns:queue:b", 0, -1)
-    assert sorted([*left, *moved, *taken, *deleted]) == sorted(b"%d" % n for n in range(pushed))
+    assert sorted(map(int, [*left, *moved, *taken, *deleted])) == list(range(pushed))
     assert sorted(map(int, left), reverse=True) == list(map(int, left))
-    assert set(moved) == done
-    assert {int(job) for job in moved} <= chosen
-    assert not {int(job) for job in left} & chosen, "what was meant, and nobody else took, has left"
-    assert {job for job in left if int(job) < count} <= seen
+    assert {*moved, *(job[1:] for job in [*left, *taken, *deleted] if is_changed(job))} == done
+    assert {int(job) for job in done} <= chosen
+    untouched = {job for job in left if not is_changed(job)}
+    assert not {int(job) for job in untouched} & chosen, "what was meant, and nobody else took, has left or is changed"
+    assert {job for job in untouched if int(job) < count} <= seen

@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- Takes jobs out of a queue's list wherever they stand, as a person asked for, each for itself, and gives each another
--- place. The others keep their order.
+-- place, or other bytes in its own. The others keep their order.
 --
 -- KEYS: the queue's list, dead, queues, parked, then lists (of queues, and those of answers)
 -- ARGV: how many jobs were pushed since the moment to which ranks refer (as `waiting` told), a text that no job is,
---       then per job: rank, its bytes, where to ('q' queue | 'zd' dead | 'x' nowhere: deleted), list (index from 1
+--       then per job: rank, its bytes, where to ('q' queue | 'zd' dead | 'x' nowhere: deleted |
+--       'p' its place, as the new bytes), list (index from 1
 --       among the lists, for 'q'), queue name (for 'q'), new bytes ('' = unchanged), score (for 'zd'), number of answers
 --         and per answer: list, queue name ('' = a key, not a queue), ttl in seconds (keys only), payload
 -- Returns: per job 1 done | 0 it is not there (any more) | 'DUP' an equal member is there already | an error's text
@@ -117,6 +118,9 @@ while at <= #ARGV do
   local place = place_of(job)
   if not place then
     codes[#codes + 1] = 0
+  elseif job.to == 'p' then
+    redis.call('LSET', list, place, job.new)
+    codes[#codes + 1] = 1
   else
     redis.call('LSET', list, place, gone)
     local why = effected(job)
