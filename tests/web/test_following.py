@@ -30,7 +30,7 @@ async def test_what_was_retried_has_a_page_of_its_own_that_goes_on_until_none_is
     found = parse(link, waiting.text)
     assert "retry dead" in found.text
     assert "the server is back" in found.text
-    assert "5 done; ended" in found.text
+    assert "5 jobs; ended" in found.text
     assert "Waiting 5" in found.text
     assert 'http-equiv="refresh"' in waiting.text
     found = parse(link, ended.text)

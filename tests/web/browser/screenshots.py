@@ -128,7 +128,8 @@ def _take_pages(folder: Path, driver: WebDriver) -> None:
         visitor.sees("This would retry")
         visitor.press("Retry")
         visitor.sees("1 done")
-        _take(visitor, "done")
+        visitor.follow("What becomes of them")
+        _take(visitor, "action")
         play.over.set()
 
 
