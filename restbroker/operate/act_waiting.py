@@ -33,7 +33,7 @@ from restbroker.operate.names import exact
 from restbroker.operate.queues import place_of, size_of
 from restbroker.operate.tally import EXAMPLES, Progress, Tally
 from restbroker.operate.tokens import proof_of
-from restbroker.operate.where import Where, fixed
+from restbroker.operate.where import Where, fixed, require_waiting
 from restbroker.store import sets, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied
@@ -71,7 +71,8 @@ class Chosen:
 def chosen(
     client: Client, queue: str, where: Where, limit: int | None = None, *, keys: Iterable[str] | None = None
 ) -> Chosen:
-    """The jobs that wait in a queue now. Raises `UsageError` if its key is no list."""
+    """The jobs that wait in a queue now. Raises `UsageError` if its key is no list, and for conditions on failures."""
+    require_waiting(where)
     own = exact(client, queue)
     size_of(client, own)
     since_s = time_s(client)

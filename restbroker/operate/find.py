@@ -17,7 +17,7 @@ from restbroker.operate.jobs import PAGE
 from restbroker.operate.known import Known
 from restbroker.operate.names import exact
 from restbroker.operate.pace import Pace
-from restbroker.operate.where import Where
+from restbroker.operate.where import Where, require_waiting
 from restbroker.store import paging, queues
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName, SortedSet
@@ -119,6 +119,7 @@ def waiting(
 
     `after` is a number of jobs: those that are taken meanwhile shift what follows. Raises as `page`.
     """
+    require_waiting(where)
     allowed = budget or Budget()
     deadline = time.monotonic() + allowed.seconds
     pace = Pace() if allowed.gives_way else None

@@ -137,6 +137,15 @@ Where: TypeAlias = tuple[Condition, ...]
 """All of them must hold; none of them: every job is meant."""
 
 
+def require_waiting(where: Where) -> None:
+    """Raises `UsageError` for what jobs that wait in a queue cannot be chosen by."""
+    if any(condition.field == "failure_group" for condition in where):
+        raise UsageError(
+            "failure_group is of jobs that failed, and jobs that wait in a queue are of none.",
+            "Choose them by command, target, arguments or times: --where 'command = send_message'.",
+        )
+
+
 def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Sequence[str] = ()) -> Where:
     """The conditions that were typed. Raises `UsageError`, which says what is wrong and what is allowed.
 

@@ -114,6 +114,8 @@ def test_what_makes_no_sense_of_waiting_jobs_ends_with_2_and_changes_nothing(she
         (("move", "rest", "--to", "mailers", "--yes", "--all"), "--foreign-queues"),
         (("move", "rest", "--to", "rest", "--yes", "--all"), "Name another queue"),
         (("dead", "rest", "--yes", "--where", "password = hush"), "password"),
+        (("dead", "rest", "--yes", "--where", "failure_group = 0123456789"), "is of jobs that failed"),
+        (("dead", "rest", "--yes", "--group", "0123456789"), "No such option: --group"),
     ]:
         refused = shell("queues", *arguments)
         assert (refused.returncode, refused.stdout) == (2, ""), arguments
