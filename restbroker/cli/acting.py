@@ -251,6 +251,8 @@ def _tell_refused(seen: Progress) -> None:
         output.say(f"There is no job {name} (any more).")
     if seen.gone:
         output.say(f"{output.jobs(seen.gone)} gone meanwhile: somebody else was faster.")
+    if seen.unseen:
+        output.say(f"{output.jobs(seen.unseen)} not looked at: others took them, or the newest of them, meanwhile.")
 
 
 def _as_json(seen: Progress, action: Action) -> dict[str, Json]:
@@ -262,6 +264,7 @@ def _as_json(seen: Progress, action: Action) -> dict[str, Json]:
         "matched": seen.matched,
         "done": seen.done,
         "gone": seen.gone,
+        "unseen": seen.unseen,
         "refused": refused,
         "foreign_queues": dict(seen.foreign),
         "missing": list(seen.missing),

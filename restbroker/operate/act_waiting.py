@@ -166,6 +166,10 @@ class _Run:
             piece = waiting.piece(self.tally.client, self.meant.line, rank, _PIECE)
             busy_s = time.monotonic() - began_s
             if piece is None:
+                self.tally.miss(unseen=rank + 1)
+                break
+            self._miss(rank - piece.rank, len(found))
+            if self._is_enough(found):
                 break
             pieces, looked_at = pieces + 1, 0
             for rank, raw in piece.ranked:
@@ -184,6 +188,15 @@ class _Run:
             yield busy_s
         if found:
             yield self._act_on(found)
+
+    def _miss(self, jobs: int, pending: int) -> None:
+        """Counts jobs that others took before they were read: without conditions they were meant, up to the limit."""
+        if self.meant.where or self.meant.keys is not None:
+            self.tally.miss(unseen=jobs)
+        elif self.meant.limit is None:
+            self.tally.miss(gone=jobs)
+        else:
+            self.tally.miss(gone=min(jobs, self.meant.limit - self.tally.progress.matched - pending))
 
     @property
     def missing(self) -> tuple[str, ...]:

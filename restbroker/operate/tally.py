@@ -74,7 +74,7 @@ class Progress:
     of a dry run of an edit, the first that it would change, as they are and as they would be. `ended` is False as long
     as it goes on; `rest` is where, unless jobs were named. `began_s`: by Redis' clock, epoch seconds. `run`: the audit
     entry that it began with, "" where nothing was done. `jids`: what the jobs of the last batch that were done are
-    called by.
+    called by. `unseen`: jobs that others took, or hid by taking the newest, before anybody knew whether they are meant.
     """
 
     total: int
@@ -92,6 +92,7 @@ class Progress:
     began_s: float = 0.0
     run: str = ""
     jids: tuple[str, ...] = attrs.field(default=(), repr=False)
+    unseen: int = 0
 
 
 @attrs.define(eq=False)
@@ -148,6 +149,13 @@ class Tally:
         if done and not self.dry_run and (jids or time.monotonic() >= self._noted_s + _NOTE_EVERY_S):
             self._noted_s = time.monotonic()
             self._note("going on", [hiding.without(jid, self.known.secrets) for jid in jids])
+
+    def miss(self, *, gone: int = 0, unseen: int = 0) -> None:
+        """Counts jobs that nobody could look at: `gone` are those that were meant."""
+        so_far = self.progress
+        self.progress = attrs.evolve(
+            so_far, matched=so_far.matched + gone, gone=so_far.gone + gone, unseen=so_far.unseen + unseen
+        )
 
     def _note(self, state: State, jids: Sequence[str] = ()) -> str:
         so_far = self.progress

@@ -10,7 +10,7 @@ from restbroker.broker.delivery.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.errors import UsageError
-from restbroker.operate import act_waiting, audit
+from restbroker.operate import act_waiting, audit, find
 from restbroker.operate.act_job import NOT_A_JOB, UNCHANGED, Action
 from restbroker.operate.edit import Edit
 from restbroker.operate.known import known
@@ -101,8 +101,42 @@ def test_what_came_while_a_person_was_asked_stays_and_what_was_taken_is_told(cli
     assert client.command("RPOP", "ns:queue:rest") == job("j0")
     knows, action = known(settings), Action("delete", "ann")
     *_, last = act_waiting.perform(client, action, meant, settings, knows, rest=lambda _: None)
-    assert (last.total, last.looked_at, last.done) == (6, 5, 5)
+    assert (last.total, last.looked_at, last.matched, last.done, last.gone) == (6, 5, 6, 5, 1)
     assert waiting(client) == [job("later")]
+
+
+def test_what_was_taken_before_it_was_read_is_gone_if_it_was_meant_and_else_told_as_not_looked_at(
+    client: Client, settings: Config
+) -> None:
+    knows, action = known(settings), Action("delete", "ann")
+
+    def begun(*where: str, limit: int | None = None) -> Progress:
+        """How it ends if others take five jobs behind its back once the first 150 were read."""
+        client.command("DEL", "ns:queue:rest")
+        queues.push(client, "rest", [job(f"j{n}") for n in range(600)])
+        meant = act_waiting.chosen(client, "rest", read(where, NOW_S), limit)
+        running = act_waiting.perform(client, action, meant, settings, knows, dry_run=True, rest=lambda _: None)
+        next(running)
+        client.command("RPOP", "ns:queue:rest", 155)
+        *_, last = running
+        return last
+
+    last = begun()
+    assert (last.looked_at, last.matched, last.done, last.gone, last.unseen) == (595, 600, 595, 5, 0)
+    last = begun(limit=152)
+    assert (last.matched, last.gone, last.unseen) == (152, 2, 0)
+    last = begun("command = register")
+    assert (last.matched, last.done, last.gone, last.unseen) == (595, 595, 0, 5)
+
+
+def test_jobs_are_not_chosen_by_a_group_of_failures_and_nothing_is_read(client: Client, settings: Config) -> None:
+    wanted = read(["failure_group = 0123456789"], NOW_S)
+    for ask in (
+        lambda: act_waiting.chosen(client, "rest", wanted),
+        lambda: find.waiting(client, "rest", wanted, known(settings)),
+    ):
+        with pytest.raises(UsageError, match="failure_group is of jobs that failed"):
+            ask()
 
 
 def test_moved_jobs_wait_behind_all_others_in_their_order_and_name_their_new_queue(
