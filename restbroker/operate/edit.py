@@ -246,6 +246,9 @@ def _stored(wanted: _Wanted, look: Look, proof: Proof, note: Mapping[str, Json])
     if not wanted.is_another:
         return Edited(fields, wanted.queue, is_another=False)
     fields = {name: value for name, value in fields.items() if name not in _OF_ITS_RUN}
+    # Nobody could tell afterwards that what was replaced is a secret.
+    for name in {"error_message", retry.ATTEMPTS_FIELD} & fields.keys():
+        fields[name] = look.without_secrets(fields[name])
     fields["args"] = [wanted.command.endpoint, dict(wanted.command.arguments), *args[2:]]
     fields[REVISION_FIELD] = revision_of(fields) + 1
     if "command" in wanted.names:

@@ -176,6 +176,10 @@ class Look:
         """Whether this is in its id, command, values of arguments or reason of failure, as these are shown in lists."""
         return display.or_why(lambda: self._says(text.casefold()), lambda _line: False)
 
+    def without_secrets(self, words: Json) -> Json:
+        """What was said of it, without the secrets that it has."""
+        return hiding.everywhere(words, self._hides[0], _WHOLE)
+
     @property
     def is_large(self) -> bool:
         """Whether its arguments are not shown in lists."""

@@ -376,6 +376,15 @@ def test_no_value_is_in_the_audit_nor_in_the_history(client: Client, configured:
     assert "new-secret" not in json.dumps(only(client)["restbroker_attempts"])
 
 
+def test_a_secret_that_was_replaced_is_in_no_word_of_what_failed_before(client: Client, configured: Known) -> None:
+    tries = [{"at": NOW_S, "outcome": "rejected", "excerpt": "hush-hush is too short"}]
+    message = "Of alice hush-hush is too short."
+    lay(client, fields_of(job("j1", arguments=ALICE, error_message=message, restbroker_attempts=tries)))
+    done(client, configured, change(password="new-secret"))
+    assert "hush" not in json.dumps(only(client))
+    assert only(client)["error_message"] == "Of alice *** is too short."
+
+
 def test_a_job_that_was_edited_in_the_dead_set_is_copied_as_it_is_now(client: Client, configured: Known) -> None:
     lay(client, fields_of(job("j1", arguments=ALICE)))
     done(client, configured, change(user="bob"))
