@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo quick test nightly versions plan image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
-	bench-webhook bench-four bench-startup bench-bulk \
+	bench-webhook bench-four bench-startup bench-bulk bench-operate \
 	mutants screenshots recipes site lint reference man house format servers locks clean
 
 help: ## List what can be made
@@ -156,6 +156,9 @@ bench-targets: $(VENV)/.dev servers ## Measure what a dead and a slow target cos
 
 bench-store: $(VENV)/.dev servers ## Measure what a job costs Redis
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.store_cost
+
+bench-operate: $(VENV)/.dev servers ## Measure commands beside 100,000 dead and a million waiting jobs
+	@PYTHONPATH=. $(BIN)/python -m tests.bench.operate
 
 bench-rosters: $(VENV)/.dev servers ## Measure what a refresh of 10,000 users costs restbroker and Prosody
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.rosters

@@ -152,3 +152,10 @@ def test_with_conditions_only_the_jobs_for_which_all_hold_are_counted(
     assert [cause.jobs for cause in found.main] == [111]
     put("dead", NOW_S + 901, "j14l")
     assert summaries.now(client).meant == 112
+
+
+def test_redis_is_asked_for_few_jobs_at_a_time(client: Client, configured: Known, put: Put, pieces: list[int]) -> None:
+    for number in range(1000):
+        put("dead", NOW_S + number, f"j{number}")
+    Summaries("dead", configured).now(client)
+    assert (sum(pieces), max(pieces)) == (1000, 250)
