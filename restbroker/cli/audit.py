@@ -40,7 +40,7 @@ def audit(
     else:
         for written in found:
             row = {**_fields(written)}
-            del row["entry"], row["run"], row["jids"]
+            del row["entry"], row["run"], row["jids"], row["changes"]
             output.row(value if value != "" else "-" for value in row.values())
 
 
@@ -60,6 +60,7 @@ def _fields(written: Written) -> dict[str, Json]:
         "entry": written.name,
         "run": note.run or written.name,
         "jids": list(note.jids),
+        "changes": note.changes,
     }
 
 
@@ -83,5 +84,6 @@ def _draw(found: Iterable[Written]) -> None:
         state = "" if note.state == "done" else f"  {note.state}"
         output.data(f"{local(written.at_s)}  {note.who}  {note.action} {note.place}{state}  {counts}")
         told = "  ".join(word for word in (note.where, note.why) if word)
-        if told:
-            output.data(f"    {told}")
+        for line in (told, note.changes):
+            if line:
+                output.data(f"    {line}")

@@ -18,6 +18,7 @@ from restbroker.console.exits import Exit
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
+from restbroker.operate.edit import NEVER_EDITED
 from restbroker.operate.explain import Place, Story
 from restbroker.operate.explain import explain as look
 from restbroker.operate.known import known
@@ -33,6 +34,7 @@ _CURES: Final[dict[Kind, str]] = {
     "schedule": "To run it now: restbroker scheduled retry {jid}. To give it up: restbroker scheduled delete {jid}",
     "copy": "To put it back: restbroker dead --restore {jid}",
 }
+_EDITS: Final[dict[Kind, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
 
 
 @app.command()
@@ -138,6 +140,9 @@ def _hints(place: Place, story: Story, queues: Collection[str]) -> Iterator[str]
     # What has ended since would run twice.
     if cure is not None and not (place.kind == "copy" and story.ends):
         yield cure.format(jid=story.jid)
+    if place.kind in _EDITS and queue in queues and place.entry.error_class not in NEVER_EDITED:
+        verb = f"restbroker {_EDITS[place.kind]} edit {story.jid}"
+        yield f"To change its arguments and run it: {verb} NAME=VALUE --retry"
 
 
 def _as_json(story: Story) -> dict[str, Json]:

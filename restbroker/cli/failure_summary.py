@@ -73,7 +73,7 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
             output.as_json(_as_json(found, causes, zset))
             return
         if sys.stdout.isatty():
-            output.data("\n\n".join("\n".join(_lines(cause, found)) for cause in causes))
+            output.data("\n\n".join("\n".join(_lines(cause, found, zset)) for cause in causes))
         else:
             for cause in causes:
                 output.row(_row(cause, found))
@@ -95,14 +95,15 @@ def _tell(found: "Summary", shown: int, zset: Literal["dead", "retry"]) -> None:
     output.say(f"The jobs of one: restbroker {_NAMES[zset]} list --group {found.causes[0].group}")
 
 
-def _lines(cause: "Cause", found: "Summary") -> Iterator[str]:
+def _lines(cause: "Cause", found: "Summary", zset: str) -> Iterator[str]:
     words = (cause.target or "no target", cause.command, cause.code)
     yield f"{cause.jobs:,}  {share(cause, found):g} %  {'  '.join(word for word in words if word)}  group {cause.group}"
     if cause.message:
         yield f"    {cause.message}"
     cure = hint(cause)
     if cure is not None:
-        yield f"    What to do: {cure}"
+        by = f" (restbroker {_NAMES[zset]} edit --group {cause.group} NAME=VALUE --retry)"
+        yield f"    What to do: {cure}{by if cure.startswith('Correct ') else ''}"
     span = local(cause.last_s) if cause.jobs == 1 else f"{local(cause.first_s)} to {local(cause.last_s)}"
     yield f"    {span}, e.g. {cause.jid or cause.key}"
 

@@ -7,7 +7,6 @@ what is done is written to the audit stream, before the first batch and after ea
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Final
 
 import attrs
@@ -191,28 +190,24 @@ class _Run:
 
     def _act_on(self, looks: Sequence[Look], looked_at: int) -> list[Outcome]:
         """Does these; what became of each."""
+        edited: dict[str, Look] = {}
+        now_s = self._started_s if self.tally.dry_run or not looks else time_s(self.tally.client)
+
+        def planner(look: Look) -> Placing | Left:
+            planned = self._plan(look, now_s)
+            if self.tally.action.verb == "edit" and isinstance(planned, Placing) and planned.new is not None:
+                edited[look.key] = Look(planned.new, look.score, self.tally.known)
+            return planned
+
         if self.tally.dry_run:
-            planned = [self._plan(look, self._started_s) for look in looks]
-            self._preview(looks, planned)
-            outcomes: list[Outcome] = [one if isinstance(one, Left) else Applied() for one in planned]
+            outcomes: list[Outcome] = [one if isinstance(one, Left) else Applied() for one in map(planner, looks)]
         else:
-            now_s = time_s(self.tally.client) if looks else 0.0
-            planner = partial(self._plan, now_s=now_s)
             outcomes = carry_out(self.tally.client, self.zset, looks, planner, self.tally.begin)
+        for look, outcome in zip(looks, outcomes, strict=True) if edited else ():
+            if isinstance(outcome, Applied):
+                self.tally.preview(look, edited[look.key])
         self.tally.count(looks, outcomes, looked_at)
         return outcomes
-
-    def _preview(self, looks: Sequence[Look], planned: Sequence[Placing | Left]) -> None:
-        """Keeps the first that an edit would change, as they are and as they would be."""
-        if self.tally.action.verb != "edit":
-            return
-        changed = [(look, one.new) for look, one in zip(looks, planned, strict=True) if isinstance(one, Placing)]
-        shown = [
-            (look.entry(), Look(new, look.score, self.tally.known).entry())
-            for look, new in changed[: EXAMPLES - len(self.tally.progress.previews)]
-            if new is not None
-        ]
-        self.tally.progress = attrs.evolve(self.tally.progress, previews=(*self.tally.progress.previews, *shown))
 
     def _plan(self, look: Look, now_s: float) -> Placing | Left:
         self._planned += 1

@@ -31,7 +31,7 @@ from restbroker.operate.entry import Look
 from restbroker.operate.known import Known
 from restbroker.operate.names import exact
 from restbroker.operate.queues import place_of, size_of
-from restbroker.operate.tally import EXAMPLES, Progress, Tally
+from restbroker.operate.tally import Progress, Tally
 from restbroker.operate.tokens import proof_of
 from restbroker.operate.where import Where, fixed, require_waiting
 from restbroker.store import sets, waiting
@@ -225,24 +225,18 @@ class _Run:
         planned = self._within_dead_limit(planned)
         takings = [one for one in planned if isinstance(one, Taking)]
         if self.tally.dry_run:
-            self._preview(looks, planned)
             codes: Iterator[Outcome] = iter([Applied()] * len(takings))
         else:
             if takings:
                 self.tally.begin()
             codes = iter(waiting.take(client, self.meant.line, takings) if takings else [])
         outcomes = [one if isinstance(one, Left) else next(codes) for one in planned]
+        for look, one, outcome in zip(looks, planned, outcomes, strict=True):
+            if isinstance(one, Taking) and one.stays and isinstance(outcome, Applied):
+                new = find.look_of_waiting(one.placing.new or b"", self.meant.queue, self.tally.known)
+                self.tally.preview(look, new)
         self.tally.count(looks, outcomes, 0)
         return time.monotonic() - began_s
-
-    def _preview(self, looks: Sequence[Look], planned: Sequence[Taking | Left]) -> None:
-        """Keeps the first that an edit would change, as they are and as they would be."""
-        kept = self.tally.progress.previews
-        for look, one in zip(looks, planned, strict=True):
-            if isinstance(one, Taking) and one.stays and len(kept) < EXAMPLES:
-                new = find.look_of_waiting(one.placing.new or b"", self.meant.queue, self.tally.known)
-                kept = (*kept, (look.entry(), new.entry()))
-        self.tally.progress = attrs.evolve(self.tally.progress, previews=kept)
 
     def _plan(self, look: Look, rank: int, now_s: float) -> Taking | Left:
         action = self.tally.action

@@ -32,6 +32,7 @@ class Note:
 
     `run` is the name of the entry that began the action, "" in that one itself. `where`: the conditions, or `all`, or
     how many were named. `done`, `refused`, `gone`: jobs so far. `jids`: of those that were done since the last entry.
+    `changes`: what an edit changed of the first jobs, secrets masked.
     """
 
     who: str
@@ -45,6 +46,7 @@ class Note:
     refused: int = 0
     gone: int = 0
     jids: tuple[str, ...] = ()
+    changes: str = ""
 
 
 @attrs.frozen
@@ -118,6 +120,7 @@ def _note(entry: store.Entry) -> Note:
         refused=_number(fields.get("refused", "")),
         gone=_number(fields.get("gone", "")),
         jids=tuple(fields.get("jids", "").split()),
+        changes=fields.get("changes", ""),
     )
 
 

@@ -36,7 +36,7 @@ from restbroker.job.settle import CROWDED_FIELD, DEFERRED_FIELD
 from restbroker.operate.entry import EDITED, MOVED, Entry, Look
 from restbroker.servers import registry
 
-_NEVER: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
+NEVER_EDITED: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
 """What failed so was not let in, and no edit lets it in."""
 _OF_ITS_RUN: Final = (UNCERTAIN_FIELD, MAY_HAVE_RUN_FIELD, EFFECTED_FIELD, DEFERRED_FIELD, CROWDED_FIELD)
 _ENQUEUE: Final = "Push a new job (restbroker enqueue), and delete this one."
@@ -141,7 +141,7 @@ def _said(reason: Reason) -> str:
 def _proof(tokens: Tokens, look: Look, target: Target) -> Proof | str:
     """What lets the job in as it is, if that also lets in what a person makes of it."""
     fields, queue = look.fields or {}, look.queue or ""
-    if fields.get("error_class") in _NEVER:
+    if fields.get("error_class") in NEVER_EDITED:
         return f"It failed as {fields['error_class']}: no edit can let it in. {_ENQUEUE}"
     submission = arguments.read(fields.get("args"), tokens.hide)
     first = signing.accepted_in(fields)

@@ -8,7 +8,7 @@ import contextlib
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Self
 
 import attrs
@@ -19,6 +19,7 @@ from restbroker.operate import audit
 from restbroker.operate.act_batch import Outcome, led_away, why_left
 from restbroker.operate.act_job import Action
 from restbroker.operate.audit import Note, State
+from restbroker.operate.edit import differences
 from restbroker.operate.entry import Entry, Look
 from restbroker.operate.known import Known
 from restbroker.store.client import Client
@@ -71,7 +72,7 @@ class Progress:
     `done`: with a dry run, what would be done. `gone`: somebody else was faster. `refused`: why jobs stay where they
     are, and how many. `foreign`: queues that this configuration does not serve, and how many jobs this leads there, or
     leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for. `previews`:
-    of a dry run of an edit, the first that it would change, as they are and as they would be. `ended` is False as long
+    of an edit, the first that it changed (or would), as they were and as they are then. `ended` is False as long
     as it goes on; `rest` is where, unless jobs were named. `began_s`: by Redis' clock, epoch seconds. `run`: the audit
     entry that it began with, "" where nothing was done. `jids`: what the jobs of the last batch that were done are
     called by. `unseen`: jobs that others took, or hid by taking the newest, before anybody knew whether they are meant.
@@ -125,6 +126,12 @@ class Tally:
             with contextlib.suppress(StoreUnavailable, StoreRefused):
                 self._note(state)
 
+    def preview(self, before: Look, after: Look) -> None:
+        """Keeps what an edit makes of a job, if it is one of the first."""
+        kept = self.progress.previews
+        if len(kept) < EXAMPLES:
+            self.progress = attrs.evolve(self.progress, previews=(*kept, (before.entry(), after.entry())))
+
     def count(self, looks: Sequence[Look], outcomes: Sequence[Outcome], looked_at: int) -> None:
         """Counts what became of these, of so many that were looked at, and writes how far it came."""
         so_far = self.progress
@@ -171,5 +178,13 @@ class Tally:
             refused=sum(so_far.refused.values()),
             gone=so_far.gone,
             jids=tuple(jids),
+            changes="; ".join(self._changes()),
         )
         return audit.write(self.client, note)
+
+    def _changes(self) -> Iterator[str]:
+        """What was changed of the first jobs, as it may be shown."""
+        edit = self.action.edit
+        for before, after in self.progress.previews if edit is not None else ():
+            told = (f"{name}: {was} → {now}" for name, was, now in differences(before, after, edit.values))
+            yield f"{after.jid or before.key}: {', '.join(told)}"

@@ -73,7 +73,7 @@ def test_an_option_in_front_of_its_command_is_told_where_it_belongs() -> None:
 
 def test_a_verb_that_does_not_exist_is_answered_with_the_nearest_or_with_all() -> None:
     rows: list[tuple[str, str]] = [
-        ("queues show", "Known are clear, dead, delete, list, move, pause, peek, resume."),
+        ("queues show", "Known are clear, dead, delete, edit, list, move, pause, peek, resume."),
         ("dead sho", "Did you mean show?"),
         ("config foo", "Known are init, schema, show."),
     ]

@@ -1,6 +1,7 @@
 """`restbroker dead edit`, `retries edit` and `scheduled edit`, as processes against a real Redis."""
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from restbroker.store.client import Client
 from tests.cli.conftest import Shell
 from tests.cli.test_sets import count, put
 from tests.support.process import started
-from tests.support.terminal import dialogue
+from tests.support.terminal import dialogue, on_a_terminal
 from tests.support.wait import until
 
 ALICE = {"user": "alice", "host": "example.org", "password": "hush-hush"}
@@ -132,3 +133,16 @@ def test_an_edit_that_is_killed_leaves_each_job_in_one_place_and_goes_on_with_th
     assert 100 <= revised() < 400
     assert "nothing would change" in shell(*words).stderr
     assert revised() == 400
+
+
+def test_a_job_that_can_be_edited_is_told_how_and_one_that_was_not_let_in_is_not(
+    shell: Shell, store: Client, place: Path
+) -> None:
+    for zset, name, jid in (("dead", "dead", "j1"), ("retry", "retries", "j2"), ("schedule", "scheduled", "j3")):
+        put(store, zset, 1_700_000_000, jid, error_class="BadArgument")
+        assert f"restbroker {name} edit {jid} NAME=VALUE --retry" in shell("explain", jid).stderr
+    put(store, "dead", 1_700_000_001, "j4", error_class="BadToken", error_message="No such token.")
+    assert "edit" not in shell("explain", "j4").stderr
+    told = " ".join(on_a_terminal(["dead", "summary"], place, columns=200).split())
+    assert re.search(r"Correct the arguments\. \(restbroker dead edit --group \w+ NAME=VALUE --retry\)", told)
+    assert told.count("dead edit") == 1

@@ -250,7 +250,8 @@ def test_an_edited_job_keeps_its_place_and_a_dry_run_shows_the_same_and_changes_
     assert changed[0]["restbroker_attempts"][0]["excerpt"] == "ann@web1 changed user."
     note = next(audit.listed(client, 1)).note
     assert (note.action, note.where, note.done) == ("edit", "command = unregister (set user)", 120)
-    assert "bob" not in repr(list(audit.listed(client, 10)))
+    assert note.changes.startswith("j0: user: ")
+    assert (note.changes.count(" → bob"), note.changes.count("; ")) == (5, 4)
 
 
 def test_what_its_producer_signed_what_no_catalogue_takes_and_what_another_edited_meanwhile_is_left(

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -367,9 +366,13 @@ def test_a_guess_at_what_is_hidden_is_not_answered(client: Client, configured: K
         assert done(client, configured, change(password=guess), dry_run=True).done == 1
 
 
-def test_no_value_is_in_the_audit_nor_in_the_history(client: Client, configured: Known, tmp_path: Path) -> None:
+def test_the_audit_has_the_difference_without_secrets_and_the_history_has_no_value(
+    client: Client, configured: Known
+) -> None:
     lay(client, fields_of(job("j1", arguments=ALICE)))
     done(client, configured, change(user="bob", password="new-secret"))
+    newest = next(audit.listed(client, 1)).note
+    assert newest.changes == "j1: user: alice → bob, password: *** → *** (what was given)"
     notes = [str(one.note) for one in audit.listed(client, 10)]
     assert any("set user, set password" in note for note in notes)
     assert not any(word in note for note in notes for word in ("hush", "new-secret", "right-token"))
