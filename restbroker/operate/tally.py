@@ -184,7 +184,7 @@ class Tally:
 
     def _changes(self) -> Iterator[str]:
         """What was changed of the first jobs, as it may be shown."""
-        edit = self.action.edit
-        for before, after in self.progress.previews if edit is not None else ():
-            told = (f"{name}: {was} → {now}" for name, was, now in differences(before, after, edit.values))
+        given = () if self.action.edit is None else self.action.edit.values
+        for before, after in self.progress.previews:
+            told = (f"{name}: {was} → {now}" for name, was, now in differences(before, after, given))
             yield f"{after.jid or before.key}: {', '.join(told)}"
