@@ -27,8 +27,10 @@ _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
 _SHORTEST: Final = 2
 _IN_WORD: Final = re.compile(r"[\w.-]")
 _WORDS_KEPT: Final = 10_000
+_GROUPS_KEPT: Final = 1000
 
 
+@lru_cache(_GROUPS_KEPT)
 def group_id(target: str | None, command: str | None, code: str | None, cause: str) -> str:
     """Return the group of a job that failed so: ten hexadecimal digits. `cause`: its message, generalised.
 
@@ -44,9 +46,9 @@ def generalised(message: str, values: Iterable[str] = ()) -> str:
     `values`: texts of the job's own, such as its user. A single letter is a word of too many messages.
     """
     text = message[:_MOST_CHARACTERS]
-    for value in values:
-        if len(value) >= _SHORTEST and value in text:
-            text = _without(text, value)
+    found = [value for value in values if value in text and len(value) >= _SHORTEST]
+    for value in sorted(found, key=len, reverse=True):
+        text = _without(text, value)
     if not _QUOTES.isdisjoint(text):
         text = _QUOTED.sub("<text>", text)
     return " ".join(map(_general, text.split()))

@@ -7,7 +7,6 @@ guessed by searching; what is costly (taking secrets out of texts) is done only 
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from itertools import islice
 from typing import Final
 
 import attrs
@@ -281,9 +280,20 @@ class Look:
 
     @property
     def _values(self) -> list[str]:
-        """The texts in its arguments at any depth, the longest first: its secrets as well."""
-        found = islice(_texts((self.fields or {}).get("args"), words_only=True), _MOST_VALUES)
-        return sorted(found, key=len, reverse=True)
+        """The texts in its arguments at any depth: its secrets as well."""
+        found: list[str] = []
+        level: list[Json] = [(self.fields or {}).get("args")]
+        while level and len(found) < _MOST_VALUES:
+            inner: list[Json] = []
+            for one in level:
+                if isinstance(one, str):
+                    found.append(one)
+                elif isinstance(one, dict):
+                    inner += one.values()
+                elif isinstance(one, list):
+                    inner += one
+            level = inner
+        return found[:_MOST_VALUES]
 
     @property
     def _tries(self) -> list[dict[str, Json]]:
@@ -410,7 +420,7 @@ class Look:
         return text if shown == text else MASK
 
 
-def _texts(value: Json, *, words_only: bool = False) -> Iterator[str]:
+def _texts(value: Json) -> Iterator[str]:
     """The texts in this at any depth, without names; and the rest as JSON has it."""
     left: list[Json] = [value]
     while left:
@@ -421,7 +431,5 @@ def _texts(value: Json, *, words_only: bool = False) -> Iterator[str]:
                 left += inner
             case dict() as inner:
                 left += inner.values()
-            case other if not words_only:
+            case other:
                 yield rubyjson.dumps(other).decode()
-            case _:
-                pass
