@@ -5,7 +5,7 @@ was not looked through to the end is noted, and so is what Redis does not let be
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, TypeAlias, TypeVar
 
 import attrs
@@ -31,6 +31,8 @@ _PIECE: Final = 200
 _QUEUED: Final = 50
 """To read from the middle of a list of a million costs Redis most of a millisecond for each twenty."""
 _ENDS_PAGE: Final = 1000
+_NAMED: Final = 10
+"""So many places that there was no time for are named, the others counted."""
 
 
 @attrs.frozen
@@ -113,21 +115,21 @@ class Walk:
         """Those in queues that anybody named or the configuration serves."""
         announced: frozenset[str] = self.ask(queues.names, frozenset())
         odd: Mapping[str, QueueName] = self.ask(queues.unreadable, {})
-        for queue in sorted(announced | set(self.known.targets)):
+        for queue in self._in_time("queues", "the queue {}", announced | set(self.known.targets)):
             yield from self._in_queue(queue, odd.get(queue, queue))
 
     def unannounced(self) -> Iterator[Met]:
         """Those in queues that somebody made with a push alone. To find them takes a look at all keys."""
         announced: frozenset[str] = self.ask(queues.names, frozenset())
         found: frozenset[str] = self.ask(survey.lists, frozenset())
-        for queue in sorted(found - announced - set(self.known.targets)):
+        for queue in self._in_time("queues", "the queue {}", found - announced - set(self.known.targets)):
             yield from self._in_queue(queue, queue)
 
     def in_hand(self) -> Iterator[Met]:
         """What the processes of restbroker have taken."""
         alive: Mapping[str, int] = self.ask(registered.live, {})
         dying: Mapping[str, int] = self.ask(registered.dying, {})
-        for identity in sorted({*alive, *dying}):
+        for identity in self._in_time("processes", "what {} has in hand", {*alive, *dying}):
             known = self._facts(identity)
             # As everything else calls it; the identity itself if its record is missing.
             name = identity if known is None else f"{known.facts.hostname}:{known.facts.pid}"
@@ -159,6 +161,15 @@ class Walk:
         except StoreRefused as error:
             self._note(error)
             return instead
+
+    def _in_time(self, all_of: str, one: str, names: Collection[str]) -> Iterator[str]:
+        """These, until the time is up: of thousands, one question each would take long."""
+        left = sorted(names)
+        while left and self.left_s:
+            yield left.pop(0)
+        self.unseen += [one.format(name) for name in left[:_NAMED]]
+        if len(left) > _NAMED:
+            self.unseen.append(f"{len(left) - _NAMED} more {all_of}")
 
     def _note(self, error: StoreRefused) -> None:
         # Several questions may meet one key.

@@ -73,14 +73,14 @@ class LookPages:
 
     async def find(self) -> Response:
         """Jobs in which a text is, or for which a condition holds, wherever they are."""
-        typed, found, wrong = _word("q"), None, None
+        typed, found, wrong = request.args.get("q", "").strip(), None, None
 
         def question(client: Client) -> Found:
             known = self.desk.known()
             return search(client, sought(conditions([typed]), time.time(), hidden=known.hidden), known, _FIND)
 
         try:
-            found = await self.desk.ask(question) if typed else None
+            found = await self.desk.ask(question) if _word("q") else None
         except UsageError as error:
             wrong = of_form(error)
         sets = {zset: name for name, zset in SETS.items()}

@@ -60,6 +60,25 @@ def test_a_text_is_found_in_each_place_where_a_job_can_be(client: Client, config
     assert found(client, configured, "waits").hits[1].number == 1
 
 
+def test_when_the_time_is_up_no_more_queues_are_asked_and_the_rest_is_counted(
+    client: Client, configured: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(30):
+        queues.push(client, f"q{n:02}", [job("j1")])
+    asked: list[str] = []
+
+    def listed(_client: Client, queue: str, _skip: int, _count: int) -> list[bytes]:
+        asked.append(queue)
+        return []
+
+    monkeypatch.setattr(queues, "listed", listed)
+    said = found(client, configured, "nobody", bounds=Bounds(seconds=0)).unseen
+    assert asked == []
+    # 30 that were announced, and the three of the configuration.
+    assert "the queue q00" in said
+    assert "23 more queues" in said
+
+
 def test_conditions_and_texts_must_all_hold(client: Client, configured: Known, put: Put) -> None:
     put_everywhere(client, put)
     put("dead", NOW_S + 1, "x1", command="send_message", arguments={"to": "Bob@x", "n": 5, "list": ["deep\u00e9"]})

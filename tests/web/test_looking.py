@@ -72,6 +72,7 @@ async def test_the_search_box_of_each_page_finds_jobs_wherever_they_are(harness:
     assert "how jobs ended, which is kept without user" in argument.text
     assert ("Nothing was found." in nothing.text, nothing.rows, empty.rows) == (True, [], [])
     assert [answer.status_code for answer in wrong] == [400] * 4
+    assert ['value="at~1"' in wrong[1].text, f'value="{"x" * 300}"' in wrong[2].text] == [True, True]
     assert not re.search("<script>alert|[\x1b\u202e\u2028]", found.html)
 
 
