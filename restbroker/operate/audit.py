@@ -48,6 +48,11 @@ class Note:
     jids: tuple[str, ...] = ()
     changes: str = ""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the action has ended. One that was interrupted may go on."""
+        return self.state in ("ended", "done")
+
 
 @attrs.frozen
 class Written:
@@ -98,7 +103,7 @@ def of_run(client: Client, name: str) -> Sequence[Written]:
             note = _note(entry)
             if name in (entry.name, note.run):
                 found.append(Written(entry.name, entry.at_s, note))
-            if found[-1].note.state in ("ended", "done"):
+            if found[-1].note.is_over:
                 return found
         if len(page) < _RUN_PAGE:
             break

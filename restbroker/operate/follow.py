@@ -70,10 +70,13 @@ class Became:
 
 @attrs.frozen
 class Run:
-    """An action as the audit has it. `note` is the newest; `jids` are those that it names, of `note.done` jobs."""
+    """An action as the audit has it. `note` is the newest, of `noted_s`; `jids` are those that it names, of `note.done`
+    jobs.
+    """
 
     name: str
     began_s: float
+    noted_s: float
     note: Note
     jids: tuple[str, ...]
 
@@ -88,7 +91,7 @@ def run(client: Client, name: str) -> Run | None:
         return None
     jids = dict.fromkeys(chain.from_iterable(one.note.jids for one in found))
     # Of one that had to be hidden nobody could say where it is.
-    return Run(name, found[0].at_s, found[-1].note, tuple(jid for jid in jids if MASK not in jid))
+    return Run(name, found[0].at_s, found[-1].at_s, found[-1].note, tuple(jid for jid in jids if MASK not in jid))
 
 
 def follow(client: Client, jids: Sequence[str], since_s: float, known: Known, bounds: Bounds) -> Became:

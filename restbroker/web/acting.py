@@ -61,7 +61,8 @@ class Asked:
 
     `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that nobody here serves. `rate`: how
     many jobs a second at most, as it was typed. `rest`: where an action of several slices goes on; `due_s`: before that
-    moment (epoch seconds) the next one would exceed the rate.
+    moment (epoch seconds) the next one would exceed the rate. `since_s`: what came since that moment (Redis' clock) was
+    not in what was shown, and is not meant.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Asked:
     due_s: float = 0.0
     of: str = ""
     edit: str = ""
+    since_s: float | None = None
 
     @property
     def is_ahead(self) -> bool:
@@ -131,7 +133,7 @@ class Asked:
         if self.zset is None:
             waiting = act_waiting.chosen(client, self.of, wanted, keys=self.names or None)
             return act_waiting.perform(client, action, waiting, desk.config(), known, dry_run=dry_run)
-        chosen = Chosen(self.names) if self.names else Chosen((), wanted, self.rest)
+        chosen = Chosen(self.names) if self.names else Chosen((), wanted, self.rest, self.since_s)
         return act.perform(
             client, self.zset, action, chosen, known, dry_run=dry_run, rate_per_s=rate, pause=lambda _: None
         )
@@ -248,6 +250,7 @@ def _told_of(asked: Asked, progress: Progress) -> dict[str, object]:
         "asked": asked,
         "progress": progress,
         "due_s": asked.due_s if asked.due_s > time.time() else None,
+        "since_s": progress.began_s if asked.since_s is None else asked.since_s,
         "after_ms": math.ceil(max(_PAUSE_S, asked.due_s - time.time()) * 1000),
         "unsafe": sum(progress.refused.get(one.why, 0) for one in (MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE)),
         "foreign": sum(foreign.values()),
@@ -270,7 +273,7 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         raise UsageError("This form names a job as no page does.", "Load the list again, and tick the jobs there.")
     if not names and form.get("all") != "yes":
         raise UsageError("No job is ticked.", "Go back and tick some, or choose all that match.")
-    rest, due = form.get("rest", ""), form.get("due", "")
+    rest, due, since = form.get("rest", ""), form.get("due", ""), form.get("since", "")
     return Asked(
         name=name,
         zset=SETS.get(name),
@@ -288,6 +291,7 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         due_s=float(due) if _NUMBER.fullmatch(due) else 0.0,
         of=unquote(form.get("of", "")),
         edit=form.get("edit", ""),
+        since_s=float(since) if _NUMBER.fullmatch(since) else None,
     )
 
 

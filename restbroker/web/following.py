@@ -5,6 +5,7 @@ and loaded again; it looks at no more than its bounds allow, and says what it di
 """
 
 import re
+import time
 from typing import Final
 
 import attrs
@@ -19,6 +20,8 @@ from restbroker.web.sets import SETS
 from restbroker.web.shell import Shell
 
 _BOUNDS: Final = Bounds(seconds=3.0, jobs=50_000, ends=200_000, gives_way=True)
+_SILENT_S: Final = 60.0
+"""An action that has not ended, and of which nothing was written for so long, was stopped."""
 _RUN: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
 
 
@@ -41,6 +44,7 @@ class FollowPages:
             return found, follow(client, found.jids, found.began_s, self.desk.known(), _BOUNDS)
 
         found, became = await self.desk.ask(question)
+        goes_on = found is not None and not found.note.is_over and time.time() - found.noted_s < _SILENT_S
         lists = {zset: path for path, zset in SETS.items()}
         html = self.shell.page(
             "action.html",
@@ -49,6 +53,6 @@ class FollowPages:
             run=found,
             became=became,
             lists=lists,
-            is_over=became is None or became.is_over,
+            is_over=not goes_on and (became is None or became.is_over),
         )
         return Response(html, 404 if found is None else 200)

@@ -1,5 +1,6 @@
 """The page of an action: what a person did, and where the jobs are now, for whoever loads or links it again."""
 
+import attrs
 import pytest
 
 from restbroker.operate import audit
@@ -40,6 +41,19 @@ async def test_what_was_retried_has_a_page_of_its_own_that_goes_on_until_none_is
     assert len(found.links_to("/dead?where=failure_group")) == 1
     assert 'http-equiv="refresh"' not in ended.text
     assert "<script>alert(1)" not in ended.text
+
+
+async def test_the_page_of_an_action_that_goes_on_is_loaded_again_though_all_sent_so_far_have_ended(
+    harness: Harness, site: Open
+) -> None:
+    begun = Note(who="ann@web1", action="retry", place="dead", state="begun")
+    run = audit.write(harness.client, begun)
+    audit.write(harness.client, attrs.evolve(begun, state="interrupted", run=run, done=1, jids=("j1",)))
+    async with site() as running:
+        going = await running.get(f"/audit/{run}")
+        audit.write(harness.client, attrs.evolve(begun, state="ended", run=run, done=1))
+        ended = await running.get(f"/audit/{run}")
+    assert ['http-equiv="refresh"' in answer.text for answer in (going, ended)] == [True, False]
 
 
 async def test_an_action_that_sends_nothing_has_a_page_without_what_became_of_the_jobs(

@@ -254,6 +254,16 @@ async def test_an_action_of_several_slices_goes_on_behind_what_it_looked_at(
     assert harness.size("dead") == 250 - 111
 
 
+async def test_what_came_since_the_page_asked_is_not_meant(harness: Harness, site: Open) -> None:
+    park(harness, 2)
+    async with site() as running:
+        asked = form_of((await send(running, "/dead/act", {"verb": "delete", "all": "yes"}, "/dead")).text, "/dead/act")
+        harness.client.command("ZADD", "dead", time.time(), job("late", failed_at=time.time() + 0.001))
+        done = await send(running, "/dead/act", asked.hidden, "/dead")
+    assert "2 done." in parse("", done.text).text
+    assert harness.size("dead") == 1
+
+
 async def test_a_relative_day_means_in_each_slice_what_it_meant_when_it_was_asked(
     harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
