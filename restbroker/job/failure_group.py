@@ -25,7 +25,7 @@ _HOST: Final = re.compile(
 _HEX: Final = re.compile(r"(?:0x)?(?=[a-f-]*\d)[0-9a-f-]{8,}", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
 _SHORTEST: Final = 2
-_IN_WORD: Final = re.compile(r"[\w.-]")
+_IN_WORDS: Final = frozenset("_.-")
 _WORDS_KEPT: Final = 10_000
 _GROUPS_KEPT: Final = 1000
 
@@ -47,11 +47,11 @@ def generalised(message: str, values: Iterable[str] = ()) -> str:
     """
     text = message[:_MOST_CHARACTERS]
     found = [value for value in values if value in text and len(value) >= _SHORTEST]
-    for value in sorted(found, key=len, reverse=True):
+    if len(found) > 1:
+        found.sort(key=len, reverse=True)
+    for value in found:
         text = _without(text, value)
-    if not _QUOTES.isdisjoint(text):
-        text = _QUOTED.sub("<text>", text)
-    return " ".join(map(_general, text.split()))
+    return _in_general(text)
 
 
 def _without(text: str, value: str) -> str:
@@ -59,9 +59,22 @@ def _without(text: str, value: str) -> str:
     first, *rest = text.split(value)
     whole = first
     for part in rest:
-        is_part = _IN_WORD.search(whole[-1:] or " ") or _IN_WORD.match(part[:1].replace(".", " "))
+        is_part = _goes_on(whole[-1:]) or (_goes_on(part[:1]) and part[0] != ".")
         whole += (value if is_part else "<text>") + part
     return whole
+
+
+def _goes_on(character: str) -> bool:
+    """Whether a word goes on with this character: a letter, a digit, an underscore, a dot or a hyphen."""
+    return character.isalnum() or character in _IN_WORDS
+
+
+@lru_cache(_GROUPS_KEPT)
+def _in_general(text: str) -> str:
+    """Most messages are equal once the values of their jobs are out of them."""
+    if not _QUOTES.isdisjoint(text):
+        text = _QUOTED.sub("<text>", text)
+    return " ".join(map(_general, text.split()))
 
 
 @lru_cache(_WORDS_KEPT)

@@ -83,10 +83,15 @@ class Look:
     known: Known = attrs.field(repr=False)
     in_queue: str | None = None
 
-    @cached_property
+    @property
     def fields(self) -> Mapping[str, Json] | None:
         """None: it is no job."""
-        return rubyjson.object_of(self.raw)
+        # As `cached_property`, but for the lock that Python 3.11 takes there: 1.4 µs for each of a million jobs.
+        own = self.__dict__
+        if "_fields" not in own:
+            own["_fields"] = rubyjson.object_of(self.raw)
+        read: Mapping[str, Json] | None = own["_fields"]
+        return read
 
     @property
     def key(self) -> str:
@@ -119,7 +124,7 @@ class Look:
         """Whether a broker could read it."""
         return self.fields is not None and self.fields.get("class") != UNREADABLE_CLASS
 
-    @cached_property
+    @property
     def command(self) -> str | None:
         """What it asks for, where that is plain."""
         return command_of(self.fields or {})
@@ -130,7 +135,7 @@ class Look:
         code, message = self._text("error_class"), self._text("error_message")
         if code is None and message is None:
             return None
-        cause = generalised(message or "", self._values)
+        cause = "" if message is None else generalised(message, self._values)
         return group_id(self.known.target(self.queue), self.command or self._text("class"), code, cause)
 
     @property
