@@ -1,19 +1,15 @@
-"""Reads what Prosody answers: a stanza as JSON, the admin API's JSON, one of Prosody's pages, or a proxy's.
+"""Reads what Prosody answers: a stanza as JSON, the admin API's JSON, one of Prosody's pages, or a proxy's. Pure.
 
-Used by the judge, the connector and the check. Always holds: no body makes it raise, and what is read for people holds
-neither a secret of the call nor the login that the request carried.
+Used by the judge, the probe and the check. Always holds: no body makes it raise.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import unescape
 from typing import Final
 
-import attrs
-
-from restbroker.job import hiding
 from restbroker.job.json_types import Json
-from restbroker.servers.api.shown import WORDS_LIMIT, Shown, show
+from restbroker.servers.api.answer import AnswerForm
 from restbroker.transport.message import Response
 
 _HEAD_LIMIT: Final = 4096
@@ -23,36 +19,6 @@ _SAID: Final = re.compile(r'<p class="extra">([^<]*)</p>')
 _TITLE: Final = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
 _STYLE: Final = re.compile(r"<style>[^<]*</style>", re.IGNORECASE)
 _TAG: Final = re.compile(r"<[^>]*>")
-
-
-@attrs.frozen
-class Answer:
-    """`shown`: what people may see. `words`: what it says to them. `unmasked`: the same for a judge alone."""
-
-    shown: Shown
-    words: str
-    unmasked: str = attrs.field(repr=False)
-
-    @property
-    def text(self) -> str:
-        """The body, masked and cut."""
-        return self.shown.text
-
-    def says(self, status: int) -> str:
-        """A sentence."""
-        if self.words:
-            # The headings of Prosody's pages begin with the status.
-            words = self.words.removeprefix(f"{status} ")
-            return f"Status {status}: {words}"
-        return f"Prosody answered with status {status} and no words."
-
-
-def read(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Answer:
-    """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
-    shown = show(response, hiding.spelled(secrets))
-    raw = response.body[: hiding.START_LIMIT].decode("utf-8", "replace")
-    unmasked = " ".join(_words(raw).split())[:WORDS_LIMIT]
-    return Answer(shown, shown.hide(_words(shown.text)), unmasked)
 
 
 def stanza_in(body: Json) -> Mapping[str, Json] | None:
@@ -71,9 +37,13 @@ def version_in(body: Json) -> str:
             return ""
 
 
-def _words(text: str) -> str:
+def _error(_response: Response, text: str) -> tuple[str, str]:
     if not text.lstrip().startswith("<"):
-        return text
+        return "", text
     page = text[:_HEAD_LIMIT]
     found = _SAID.search(page) or _TITLE.search(page)
-    return unescape(found[1] if found else _TAG.sub(" ", _STYLE.sub(" ", page))).strip()
+    return "", unescape(found[1] if found else _TAG.sub(" ", _STYLE.sub(" ", page))).strip()
+
+
+FORM: Final = AnswerForm("Prosody", _error)
+"""It has names of errors in stanzas alone."""

@@ -10,22 +10,22 @@ import attrs
 import trio
 
 from restbroker.config.target import Target
-from restbroker.errors import ConfigError
 from restbroker.job.command import Call, Catalogue, CommandSpec
-from restbroker.job.outcome import Outcome, Probe, Reason, Rejected
+from restbroker.job.outcome import Outcome, Probe, Rejected
+from restbroker.servers.api.answer import read
+from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
+from restbroker.servers.api.request import guarded, lookup, unsent
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.prosody import catalogue
-from restbroker.servers.prosody.answer import read, stanza_in, version_in
+from restbroker.servers.prosody.answer import FORM, stanza_in, version_in
 from restbroker.servers.prosody.options import Options, options_of
 from restbroker.servers.prosody.outcomes import CHECK_URL, judge
-from restbroker.servers.prosody.request import Unfit, build, question
+from restbroker.servers.prosody.request import build, question
 from restbroker.servers.prosody.ways import Way
-from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 
 CHECK_LOGIN = "Correct the target's login (Auth): the account's local part and password, or a token that counts."
-CHECK_LOG = "Jobs wait in Redis until it does. If it does not come back, see Prosody's log."
 
 
 @attrs.frozen
@@ -44,24 +44,18 @@ class ProsodyConnector:
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the stanza. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
-        endpoint = call.command.endpoint
-        way, spec = self._ways.get(endpoint), self.spec(endpoint)
-        if way is None or spec is None:
-            return _unknown(endpoint, self._target.name, self.catalogue.lacking.get(endpoint))
-        try:
-            request = build(call, way, self._settings)
-        except Unfit as unfit:
-            cure = f"`restbroker commands --target {self._target.name} {endpoint}` lists what the command takes."
-            end = "" if str(unfit).endswith("?") else "."
-            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}{end}", cure))
-        except ConfigError as error:
-            # As unsent, the job waits until the secret file is back.
-            raise NotSent(str(error)) from error
-        return judge(call, way, spec, await link.send(request), self._now_s())
+        way = lookup(self._ways, call.command, self._target.name, self.catalogue.lacking)
+        if isinstance(way, Rejected):
+            return way
+        request = guarded(lambda: build(call, way, self._settings), self._target.name, way.name)
+        if isinstance(request, Rejected):
+            return request
+        response = await link.send(request)
+        return judge(call, way, self.catalogue.commands[way.name], response, self._now_s())
 
     async def probe(self, link: Link) -> Probe:
         """Asks the account's own host for its version, or whether the login is taken. Changes nothing."""
-        return judge_probe(await link.ask(ready(self._target, self._settings)))
+        return health_of(await link.ask(ready(self._target, self._settings))).probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Has no background work; sleeps until cancelled."""
@@ -71,48 +65,28 @@ class ProsodyConnector:
 
 def ready(target: Target, settings: Options) -> Request:
     """The probe's request. Raises `NotSent` in place of `ConfigError`."""
-    try:
-        return question(target, settings)
-    except ConfigError as error:
-        raise NotSent(str(error)) from error
+    return unsent(lambda: question(target, settings))
 
 
-def judge_probe(response: Response) -> Probe:
+def health_of(response: Response) -> Health:
     """What the answer to the probe means. Whatever a stanza says, mod_rest took the login to send it."""
-    status, answer = response.status, read(response)
+    status, answer = response.status, read(FORM, response)
     body = parsed(response.body)
     match status:
         case 200 if stanza_in(body) is not None:
             version = answer.shown.version(version_in(body))
-            detail = f"mod_rest answers, of Prosody {version}." if version else "mod_rest answers, and takes the login."
-            return Probe(ok=True, denied=False, version=version, detail=detail)
+            about = f"mod_rest answers, of Prosody {version}." if version else "mod_rest answers, and takes the login."
+            return well(about, version)
         case 202 | 400 | 422:
-            return Probe(ok=True, denied=False, version=None, detail="mod_rest answers, and takes the login.")
+            return well("mod_rest answers, and takes the login.")
         case 401 | 403:
-            return _denied(f"The login is refused ({_says(status, answer.words)}).", CHECK_LOGIN)
+            return denied("LoginRefused", f"The login is refused ({answer.briefly}).", CHECK_LOGIN)
         case 200 | 404 | 405:
-            return _denied(f"This is not mod_rest ({_says(status, answer.words)}).", CHECK_URL)
+            return denied("NotTheApi", f"This is not mod_rest ({answer.briefly}).", CHECK_URL)
         case _ if 300 <= status < 400:
-            return _denied(f"The server redirects (status {status}).", CHECK_URL)
+            return denied("NotTheApi", f"The server redirects (status {status}).", CHECK_URL)
         case _:
-            detail = f"The server does not work now ({_says(status, answer.words)})."
-            return Probe(ok=False, denied=False, version=None, detail=detail, cure=CHECK_LOG)
-
-
-def _says(status: int, words: str) -> str:
-    return f"status {status}: {words.removeprefix(f'{status} ')}" if words else f"status {status}"
-
-
-def _denied(detail: str, cure: str) -> Probe:
-    # Only secret files are read again while it runs.
-    wait = "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file;"
-    wait += " a change in env.json needs a reload (SIGHUP) or a restart."
-    return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
-
-
-def _unknown(endpoint: str, target: str, cure: str | None) -> Rejected:
-    message = f"The target {target} has no command {endpoint}."
-    return Rejected(Reason("UnknownCommand", message, cure or f"`restbroker commands --target {target}` lists them."))
+            return unwell(f"The server does not work now ({answer.briefly}).", f"{IF_NOT}see Prosody's log.")
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

@@ -10,21 +10,19 @@ trying again (RFC 6120, 8.3.2).
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, get_args
 
-import attrs
-
-from restbroker.job import redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.job.outcome import Delivered, Outcome, Rejected
+from restbroker.servers.api.answer import Answer, delivered, read_for
+from restbroker.servers.api.ladder import CHECK_ARGUMENTS, GOES_ON, Fate, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.prosody import notes
-from restbroker.servers.prosody.answer import Answer, read, stanza_in
+from restbroker.servers.prosody.answer import FORM, stanza_in
 from restbroker.servers.prosody.request import is_question
 from restbroker.servers.prosody.ways import Api, Way
 from restbroker.transport.message import Response
-from restbroker.transport.retry_after import retry_after_s
 
 BROKEN_ATTEMPTS: Final = 3
 """So often at most a stanza is sent that Prosody answers 500 to: one of its modules failed over it."""
@@ -32,8 +30,6 @@ CHECK_URL: Final = (
     "Check the target's URL, that the module is loaded, and that Domain or HostHeader names the VirtualHost or"
     " component that has it."
 )
-_GOES_ON: Final = "It goes on by itself."
-_CHECK_ARGUMENTS: Final = "Correct the arguments."
 _CHECK_LOG: Final = "See Prosody's log."
 _CHECK_ADDRESS: Final = "Check the address."
 # Of an iq that nobody answered in time, or that others drove out of Prosody's list (read in its core/moduleapi.lua).
@@ -43,7 +39,7 @@ _LOGIN: Final = re.compile("redential")
 # By condition: the type that RFC 6120 gives it (8.3.3), for an answer that names none, and what to do.
 _CONDITIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
-        "bad-request": ("modify", _CHECK_ARGUMENTS),
+        "bad-request": ("modify", CHECK_ARGUMENTS),
         "conflict": ("cancel", "Look whether it is there already, or the name is taken."),
         "feature-not-implemented": ("cancel", "Whoever is addressed does not know that; ask it for disco."),
         "forbidden": ("auth", "Give the sender the right to do it, or send as another account."),
@@ -51,88 +47,118 @@ _CONDITIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "internal-server-error": ("cancel", _CHECK_LOG),
         "item-not-found": ("cancel", "Check the address and the names, or create what they name first."),
         "jid-malformed": ("modify", _CHECK_ADDRESS),
-        "not-acceptable": ("modify", _CHECK_ARGUMENTS),
+        "not-acceptable": ("modify", CHECK_ARGUMENTS),
         "not-allowed": ("cancel", "Nobody may do that there."),
         "not-authorized": ("auth", "Give the sender the right to do it, or send as another account."),
         "policy-violation": ("modify", "Look at the server's rules, e.g. its limits and filters."),
-        "recipient-unavailable": ("wait", _GOES_ON),
+        "recipient-unavailable": ("wait", GOES_ON),
         "redirect": ("modify", "The text may name another address."),
         "registration-required": ("auth", "The sender must be registered there, or be a member."),
         "remote-server-not-found": ("cancel", "Check the address's domain; no server answers for it."),
-        "remote-server-timeout": ("wait", _GOES_ON),
-        "resource-constraint": ("wait", _GOES_ON),
+        "remote-server-timeout": ("wait", GOES_ON),
+        "resource-constraint": ("wait", GOES_ON),
         "service-unavailable": ("cancel", "Check that the account exists, and that it takes that when it is offline."),
         "subscription-required": ("auth", "The sender must be subscribed to it."),
-        "unexpected-request": ("wait", _GOES_ON),
+        "unexpected-request": ("wait", GOES_ON),
     }
 )
 _TIMED_OUT: Final = "remote-server-timeout"
 _TYPES: Final = frozenset({"auth", "cancel", "continue", "modify", "wait"})
 
+__CHECK_LOGIN: Final[Mapping[Api, str]] = {
+    "rest": "Check the login (Auth): the account's local part and password, or a token; and `from`, if it is given.",
+    "admin": "Check AdminToken: a token of an administrator, with its rights.",
+    "msg": "Check the login (Auth): the account with its domain, and its password.",
+}
+_TOO_LARGE: Final = "The job is too large for Prosody (http_max_content_size): send less, or raise that."
+
+
+def _rungs(api: Api) -> Ladder:
+    # The probe knows mod_rest alone, and jobs of the others must not hold it up.
+    of_all: Fate = "denied" if api == "rest" else "rejected"
+    bad = Rung("rejected", "BadArgument", CHECK_ARGUMENTS)
+    return standard("Prosody", check_url=CHECK_URL, check_log=_CHECK_LOG) | {
+        "3xx": Rung(of_all, "Redirected", CHECK_URL, "The server redirects to {location}."),
+        400: bad,
+        401: Rung(of_all, "LoginRefused", __CHECK_LOGIN[api]),
+        403: Rung(of_all, "CommandForbidden", __CHECK_LOGIN[api]),
+        404: Rung(of_all, "WrongUrl", CHECK_URL),
+        413: Rung("rejected", "Refused", _TOO_LARGE),
+        422: bad,
+        500: Rung("deferred", "ServerError", _CHECK_LOG, waits=True, how={"max_attempts": BROKEN_ATTEMPTS}),
+    }
+
+
+_LADDERS: Final[Mapping[Api, Ladder]] = {api: _rungs(api) for api in get_args(Api)}
+
 
 def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
-    status = response.status
-    if 200 <= status < 300:
-        return _success(call, way, spec, response)
-    answer = _read(call, spec, response)
-    if 300 <= status < 400:
-        where = answer.shown.address() or "elsewhere"
-        # Concerns every job of this API: the probe meets the same, and the lane pauses instead of parking them all.
-        return _of_all(way.api, Reason("Redirected", f"The server redirects to {where}.", CHECK_URL, status), answer)
-    if status in (408, 425, 429, 503):
-        reason = Reason("ServerBusy", answer.says(status), _GOES_ON, status)
-        wait_s = retry_after_s(response, now_s)
-        return Deferred(reason, wait_s, counts=False, pause_target=True, text=answer.text)
-    if 400 <= status < 500:
-        outcome = _client_error(call, way, answer, status)
-        if not isinstance(outcome, Delivered):
-            return outcome
-        # It had been done before: its producer gets the answer without the secrets alone.
-        secrets = redact.secret_values(spec, call.command.arguments, with_texts=False)
-        return attrs.evolve(outcome, text=read(response, secrets).text)
-    if 500 <= status < 600:
-        return _server_error(call, way, answer, response, now_s)
-    return Rejected(Reason("OddAnswer", f"The server answered with status {status}.", CHECK_URL, status), answer.text)
-
-
-def _success(call: Call, way: Way, spec: CommandSpec, response: Response) -> Outcome:
-    status, body = response.status, parsed(response.body)
-    # Nothing is masked here: the text is what the producer asked for.
-    text = response.body.decode("utf-8", "replace")
-    stanza = stanza_in(body) if way.api == "rest" and status == 200 else None
-    if stanza is None and way.api == "rest" and status == 200 and not response.truncated:
-        # mod_rest's 200 always has a stanza. If the probe meets the same, the whole target is wrong.
-        message = "Status 200 with something that is no stanza: this is not mod_rest."
-        return Denied(Reason("NotTheApi", message, CHECK_URL, status), _read(call, spec, response).text)
-    if stanza is not None and stanza.get("type") == "error":
-        answer = _read(call, spec, response)
-        asks = way.kind != "iq" or is_question(way, call.command.arguments)
-        outcome = _stanza_error(stanza, answer, status, asks=asks)
-        return outcome or Delivered(text, body, status, note=f"warning: {answer.words}")
-    match stanza:
-        case {"command": {"note": {"type": "error", "text": str(words)}}}:
-            return _failed(_read(call, spec, response), words, status)
-        case {"command": {"note": {"type": "error"}}}:
-            return _failed(_read(call, spec, response), "", status)
-        case {"command": {"node": node, "note": {"text": str(words)}}} if notes.is_report(node):
-            report = notes.read(words)
-            if report.failed and not report.done:
-                return _failed(_read(call, spec, response), words, status)
-            return Delivered(text, body, status, note=_note(report))
+    status, rungs = response.status, _LADDERS[way.api]
+    body = parsed(response.body) if 200 <= status < 300 else None
+    if 200 <= status < 300 and (status != 200 or way.api != "rest"):
+        return delivered(response, body)
+    if status == 200 and _is_plain(body, response):
+        return delivered(response, body)
+    answer = read_for(FORM, call, spec, response, now_s)
+    is_unanswered = way.kind == "iq" and (status == 504 or _NOT_ANSWERED.search(answer.unmasked) is not None)
+    match status:
+        case 200:
+            return _judge_stanza(call, way, body, answer)
+        case 403 if _LOGIN.search(answer.unmasked):
+            # Else it may be a `from` that is not the account's.
+            return apply(rungs[401], answer)
+        case 404 if way.api == "admin" and "{" in way.path:
+            if call.maybe_run and way.repeat == "already_done":
+                return answer.done(call, spec)
+            return answer.rejected("NotFound", f"Check the name; else: {CHECK_URL}")
+        case _ if 500 <= status < 600 and status != 503 and is_unanswered:
+            return _unanswered(call, way, answer)
         case _:
-            return Delivered(text, body, status, note="answer truncated" if response.truncated else None)
+            return ladder(answer, rungs)
 
 
-def _read(call: Call, spec: CommandSpec, response: Response) -> Answer:
-    return read(response, redact.secret_values(spec, call.command.arguments))
+def _is_plain(body: Json, response: Response) -> bool:
+    """Whether a 200 of mod_rest holds a stanza that reports no failure. It always has a stanza."""
+    match stanza_in(body):
+        case None:
+            return response.truncated
+        case {"type": "error"} | {"command": {"note": {"type": "error"}}}:
+            return False
+        case {"command": {"node": node, "note": {"text": str()}}}:
+            return not notes.is_report(node)
+        case _:
+            return True
 
 
-def _failed(answer: Answer, words: str, status: int) -> Rejected:
+def _judge_stanza(call: Call, way: Way, body: Json, answer: Answer) -> Outcome:
+    text = answer.response.body.decode("utf-8", "replace")
+    match stanza_in(body):
+        case None:
+            # If the probe meets the same, the whole target is wrong.
+            message = "Status 200 with something that is no stanza: this is not mod_rest."
+            return answer.denied("NotTheApi", CHECK_URL, message)
+        case {"type": "error"} as stanza:
+            asks = way.kind != "iq" or is_question(way, call.command.arguments)
+            outcome = _stanza_error(stanza, answer, asks=asks)
+            return outcome or Delivered(text, body, answer.status, note=f"warning: {answer.words}")
+        case {"command": {"note": {"type": "error", "text": str(words)}}}:
+            return _failed(answer, words)
+        case {"command": {"note": {"type": "error"}}}:
+            return _failed(answer, "")
+        case {"command": {"note": {"text": str(words)}}} if (report := notes.read(words)).failed and not report.done:
+            return _failed(answer, words)
+        case {"command": {"note": {"text": str(words)}}}:
+            return Delivered(text, body, answer.status, note=_note(notes.read(words)))
+        case _:
+            return delivered(answer.response, body)
+
+
+def _failed(answer: Answer, words: str) -> Rejected:
     """An ad-hoc command that failed, which says so in the note of its result (XEP-0050)."""
     says = f": {answer.shown.hide(words)}" if words.strip() else "."
-    cure = "Correct the form that was sent; check that the accounts exist on the host that it was sent to."
-    return Rejected(Reason("CommandFailed", f"The ad-hoc command failed{says}", cure, status), answer.text)
+    hint = "Correct the form that was sent; check that the accounts exist on the host that it was sent to."
+    return answer.rejected("CommandFailed", hint, f"The ad-hoc command failed{says}")
 
 
 def _note(report: notes.Report) -> str | None:
@@ -142,83 +168,31 @@ def _note(report: notes.Report) -> str | None:
     return None if report.done else "a note in unknown words: see the answer"
 
 
-def _stanza_error(stanza: Mapping[str, Json], answer: Answer, status: int, *, asks: bool) -> Outcome | None:
+def _stanza_error(stanza: Mapping[str, Json], answer: Answer, *, asks: bool) -> Outcome | None:
     """The outcome of an XMPP error, None of one that is a warning. `asks`: no iq that may have changed something."""
     error = stanza.get("error")
     told: Mapping[str, Json] = error if isinstance(error, dict) else {}
     given, said = told.get("condition"), told.get("text")
     condition = given if isinstance(given, str) and given else "undefined-condition"
-    usual, cure = _CONDITIONS.get(condition, ("cancel", _CHECK_ADDRESS))
+    usual, hint = _CONDITIONS.get(condition, ("cancel", _CHECK_ADDRESS))
     kind = told.get("type")
     kind = kind if isinstance(kind, str) and kind in _TYPES else usual
     words = f": {answer.shown.hide(said)}" if isinstance(said, str) and said else ""
     message = f"The answer is the error {answer.shown.hide(condition)} (type {kind}){words}"
     match kind:
         case "wait" if condition == _TIMED_OUT and not asks:
-            return Uncertain(Reason("StanzaUnanswered", message, _CHECK_ADDRESS, status))
+            return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, message)
         case "wait":
             # Mostly of who is addressed: Prosody is as well as it was.
-            return Deferred(Reason("StanzaPutOff", message, _GOES_ON, status), text=answer.text, of_job=True)
+            return answer.deferred("StanzaPutOff", GOES_ON, message, of_job=True)
         case "continue":
             return None
         case _:
-            cure = _CHECK_ADDRESS if cure == _GOES_ON else cure
-            return Rejected(Reason("StanzaRefused", message, cure, status), answer.text)
+            return answer.rejected("StanzaRefused", _CHECK_ADDRESS if hint == GOES_ON else hint, message)
 
 
-def _client_error(call: Call, way: Way, answer: Answer, status: int) -> Outcome:
-    says = answer.says(status)
-    match status:
-        case 401:
-            return _of_all(way.api, Reason("LoginRefused", says, _login_cure(way.api), status), answer)
-        case 403:
-            # For a wrong login too, and for a `from` that is not the account's.
-            code = "LoginRefused" if _LOGIN.search(answer.unmasked) else "CommandForbidden"
-            return _of_all(way.api, Reason(code, says, _login_cure(way.api), status), answer)
-        case 404 if way.api == "admin" and "{" in way.path:
-            if call.maybe_run and way.repeat == "already_done":
-                return Delivered(answer.text, None, status, note="already done")
-            cure = f"Check the name; else: {CHECK_URL}"
-            return Rejected(Reason("NotFound", says, cure, status), answer.text)
-        case 404:
-            return _of_all(way.api, Reason("WrongUrl", says, CHECK_URL, status), answer)
-        case 400 | 422:
-            return Rejected(Reason("BadArgument", says, _CHECK_ARGUMENTS, status), answer.text)
-        case 413:
-            cure = "The job is too large for Prosody (http_max_content_size): send less, or raise that."
-            return Rejected(Reason("Refused", says, cure, status), answer.text)
-        case _:
-            return Rejected(Reason("Refused", says, _CHECK_ARGUMENTS, status), answer.text)
-
-
-def _of_all(api: Api, reason: Reason, answer: Answer) -> Outcome:
-    """What concerns every job of an API. The probe knows mod_rest alone, and jobs of the others must not hold it up."""
-    return Denied(reason, answer.text) if api == "rest" else Rejected(reason, answer.text)
-
-
-def _login_cure(api: Api) -> str:
-    match api:
-        case "rest":
-            return (
-                "Check the login (Auth): the account's local part and password, or a token; and `from`, if it is given."
-            )
-        case "admin":
-            return "Check AdminToken: a token of an administrator, with its rights."
-        case "msg":
-            return "Check the login (Auth): the account with its domain, and its password."
-
-
-def _server_error(call: Call, way: Way, answer: Answer, response: Response, now_s: float) -> Outcome:
-    status = response.status
-    asks = is_question(way, call.command.arguments)
-    by_prosody = _NOT_ANSWERED.search(answer.unmasked) is not None
-    if way.kind == "iq" and (by_prosody or status == 504):
-        reason = Reason("StanzaUnanswered", answer.says(status), _CHECK_ADDRESS, status)
-        return Deferred(reason, text=answer.text, of_job=by_prosody) if asks else Uncertain(reason)
-    reason = Reason("ServerError", answer.says(status), _CHECK_LOG, status)
-    if status == 504:
-        cure = "Give the proxy in front of Prosody a longer time-out than restbroker's."
-        return Uncertain(Reason("GatewayTimeout", f"{answer.says(status)} It may have run.", cure, status))
-    attempts = BROKEN_ATTEMPTS if status == 500 else None
-    wait_s = retry_after_s(response, now_s)
-    return Deferred(reason, wait_s, max_attempts=attempts, pause_target=status == 502, text=answer.text)
+def _unanswered(call: Call, way: Way, answer: Answer) -> Outcome:
+    if is_question(way, call.command.arguments):
+        by_prosody = _NOT_ANSWERED.search(answer.unmasked) is not None
+        return answer.deferred("StanzaUnanswered", _CHECK_ADDRESS, of_job=by_prosody)
+    return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, answer.says)

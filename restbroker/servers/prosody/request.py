@@ -6,14 +6,11 @@ address or one that is no JID (mod_rest answers 202, measured), a member that it
 `application/json` with nothing behind it: mod_post_msg answers 415 to a charset (measured).
 """
 
-import json
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Final
 from urllib.parse import quote
-
-import orjson
 
 from restbroker.config.target import Target
 from restbroker.job.command import Call
@@ -22,6 +19,7 @@ from restbroker.job.hosts import plain
 from restbroker.job.json_types import Json
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.login import Headers, authorization
+from restbroker.servers.api.request import InvalidArguments, json_body
 from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.prosody.options import Options
 from restbroker.servers.prosody.ways import Form, Way
@@ -39,19 +37,15 @@ _SETS: Final = frozenset({"command", "archive"})
 _EVERYBODY: Final = frozenset({"online", "all"})
 
 
-class Unfit(Exception):
-    """The job's arguments make no request. The text names the argument, and shows no value."""
-
-
 def build(call: Call, way: Way, settings: Options) -> Request:
-    """The request. Raises `Unfit` for what the job gives, `ConfigError` for a secret that cannot be used."""
+    """The request. Raises `InvalidArguments` for what the job gives, `ConfigError` for a secret that cannot be used."""
     given = _fit(call, way, settings)
     place = settings.places[way.api]
     headers: Headers = (_ACCEPT, *authorization(place.login))
     if way.kind == "iq":
         headers = (*headers, (_TIMEOUT, f"{call.timeout_s - min(_EARLIER_S, call.timeout_s / 5):g}"))
     method, path, members = _put(way, given, call.identity)
-    body = b"" if members is None else _encode(members)
+    body = b"" if members is None else json_body(members)
     if members is not None:
         headers = (*headers, _JSON)
     repeatable = is_question(way, given)
@@ -106,7 +100,7 @@ def _segment(part: str, left: dict[str, Json]) -> str:
     name = part.strip("{}")
     text = str(left.pop(name))
     if not _PLAIN.fullmatch(text):
-        raise Unfit(f'the argument "{name}" stands in the path, and has a character that it cannot hold')
+        raise InvalidArguments(f'the argument "{name}" stands in the path, and has a character that it cannot hold')
     return quote(text, safe="~!$&'()*+,;=:@")
 
 
@@ -122,18 +116,18 @@ def _fit(call: Call, way: Way, settings: Options) -> Mapping[str, Json]:
         if name not in forms:
             near = get_close_matches(name, forms, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
-            raise Unfit(f"there is an argument {quoted(name)}, which {way.name} does not have{meant}")
+            raise InvalidArguments(f"there is an argument {quoted(name)}, which {way.name} does not have{meant}")
         _check(name, value, forms[name])
     for name in way.needs:
         if name not in given:
-            raise Unfit(f'the argument "{name}" is missing')
+            raise InvalidArguments(f'the argument "{name}" is missing')
     return given
 
 
 def _check_host(host: Json, own: str | None) -> None:
     if own is None or not isinstance(host, str) or plain(host) != plain(own):
         known = "which has no Domain" if own is None else f"which is {own}'s"
-        raise Unfit(f'the argument "host" is not the host of this target, {known}')
+        raise InvalidArguments(f'the argument "host" is not the host of this target, {known}')
 
 
 def _check(name: str, value: Json, form: Form) -> None:
@@ -153,22 +147,14 @@ def _check(name: str, value: Json, form: Form) -> None:
             wanted = '"online", "all", or a list of JIDs'
         case _:
             if not fits_xml(value):
-                raise Unfit(f'the argument "{name}" has {NO_XML}')
+                raise InvalidArguments(f'the argument "{name}" has {NO_XML}')
     if wanted is not None:
         if isinstance(value, str) and form in ("jid", "recipients"):
-            raise Unfit(f'the argument "{name}" is a text, but not {wanted}')
-        raise Unfit(f'the argument "{name}" is {kind_of(value)}, where {wanted} is needed')
+            raise InvalidArguments(f'the argument "{name}" is a text, but not {wanted}')
+        raise InvalidArguments(f'the argument "{name}" is {kind_of(value)}, where {wanted} is needed')
 
 
 def _are_recipients(value: Json) -> bool:
     if isinstance(value, str):
         return value in _EVERYBODY
     return isinstance(value, list) and bool(value) and all(isinstance(one, str) and is_jid(one) for one in value)
-
-
-def _encode(members: Mapping[str, Json]) -> bytes:
-    try:
-        # Copied: orjson leaves 4 KiB behind a short text, for as long as the request is under way.
-        return b"%b" % orjson.dumps(members)
-    except TypeError:  # integers beyond 64 bits
-        return json.dumps(members, separators=(",", ":")).encode("ascii")

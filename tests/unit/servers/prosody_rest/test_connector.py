@@ -6,7 +6,7 @@ from typing import Any
 
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Rejected
-from restbroker.servers.prosody.connector import judge_probe
+from restbroker.servers.prosody.connector import health_of
 from restbroker.transport.message import Response
 from tests.support.receiver import Received
 from tests.unit.servers.conftest import JID, Opened, answering
@@ -173,7 +173,7 @@ def test_the_probe_tells_a_server_that_works_from_a_refused_login_and_a_wrong_ad
         (500, b"", False, False, None),
     ]
     for status, body, is_ok, is_denied, version in rows:
-        found = judge_probe(Response(status, {}, body, 0.0))
+        found = health_of(Response(status, {}, body, 0.0)).probe
         assert (found.ok, found.denied, found.version) == (is_ok, is_denied, version), (status, body)
         assert found.ok or found.cure, (status, body)
 

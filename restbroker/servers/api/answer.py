@@ -1,0 +1,135 @@
+"""What a server answered, as people may see it and as a judge needs it, and the outcomes that are made of it.
+
+A kind says in an `AnswerForm` how its server words an answer; its judge, probe and check call `read`. Always holds: no
+body makes `read` raise; `text` and `words` have neither a secret of the call nor the login of the request.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, TypedDict, Unpack
+
+import attrs
+
+from restbroker.job import hiding, redact
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Delivered, Denied, Reason, Rejected, Uncertain
+from restbroker.servers.api.shown import WORDS_LIMIT, Shown, show
+from restbroker.transport.message import Response
+from restbroker.transport.retry_after import retry_after_s
+
+Parse: TypeAlias = Callable[[Response, str], tuple[str, str]]
+"""`(response, text)` → the server's own name of the error, "" for none, and what it says. `text`: the body, masked for
+people, or as it came for a judge.
+"""
+
+
+class HowDeferred(TypedDict, total=False):
+    """What of a `Deferred` is not as usual."""
+
+    counts: bool
+    max_attempts: int | None
+    pause_target: bool
+    of_job: bool
+    maybe_run: bool
+
+
+@attrs.frozen
+class AnswerForm:
+    """How a server answers. `server`: its name for people. `secrets`: what is masked in each of its answers."""
+
+    server: str
+    parse: Parse
+    secrets: hiding.Spelled = attrs.field(default=frozenset(), repr=False)
+
+
+@attrs.frozen
+class Answer:
+    """One answer. `words`: what it says to people.
+
+    `code`: the server's own name of the error, and `unmasked`: its words, both as they came, for a judge and nobody
+    else: a password may be "ejabberd". `now_s` (epoch seconds) is for a Retry-After that names a date.
+    """
+
+    response: Response = attrs.field(repr=False)
+    shown: Shown
+    words: str
+    code: str = attrs.field(repr=False)
+    unmasked: str = attrs.field(repr=False)
+    now_s: float
+    _form: AnswerForm = attrs.field(repr=False)
+
+    @property
+    def status(self) -> int:
+        """Of HTTP."""
+        return self.response.status
+
+    @property
+    def text(self) -> str:
+        """The body, masked and cut."""
+        return self.shown.text
+
+    @property
+    def briefly(self) -> str:
+        """The status and the words, for brackets."""
+        return f"status {self.status}: {self._about}" if self._about else f"status {self.status}"
+
+    @property
+    def says(self) -> str:
+        """A sentence."""
+        if self._about:
+            return f"Status {self.status}: {self._about}"
+        return f"{self._form.server} answered with status {self.status} and no words."
+
+    @property
+    def _about(self) -> str:
+        # The headings of pages begin with the status.
+        return self.words.removeprefix(f"{self.status} ")
+
+    def reason(self, code: str, hint: str, message: str | None = None) -> Reason:
+        """Return our reason; where no message is given, it is what the server says."""
+        return Reason(code, self.says if message is None else message, hint, self.status)
+
+    def rejected(self, code: str, hint: str, message: str | None = None) -> Rejected:
+        """Return that this command is never done."""
+        return Rejected(self.reason(code, hint, message), self.text)
+
+    def denied(self, code: str, hint: str, message: str | None = None) -> Denied:
+        """Return that perhaps no command is done; the probe decides."""
+        return Denied(self.reason(code, hint, message), self.text)
+
+    def uncertain(self, code: str, hint: str, message: str | None = None) -> Uncertain:
+        """Return that it may have run."""
+        return Uncertain(self.reason(code, hint, f"{self.says} It may have run." if message is None else message))
+
+    def deferred(
+        self, code: str, hint: str, message: str | None = None, *, waits: bool = False, **how: Unpack[HowDeferred]
+    ) -> Deferred:
+        """Return that it is not done now. `waits`: for as long as its Retry-After says."""
+        wait_s = retry_after_s(self.response, self.now_s) if waits else None
+        return Deferred(self.reason(code, hint, message), wait_s, text=self.text, **how)
+
+    def done(self, call: Call, spec: CommandSpec | None, note: str = "already done") -> Delivered:
+        """Return that it had been done before. Its producer gets the answer as any: without the secrets alone."""
+        secrets = redact.secret_values(spec, call.command.arguments, with_texts=False)
+        shown = show(self.response, hiding.spelled(secrets) | self._form.secrets)
+        return Delivered(shown.text, None, self.status, note=note)
+
+
+def read(form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0) -> Answer:
+    """Return the answer in this response, with these secrets and the login masked wherever the server repeats them."""
+    shown = show(response, hiding.spelled(secrets) | form.secrets)
+    words = shown.hide(form.parse(response, shown.text)[1])
+    # What decides the job's fate is read as it came: no secret that looks like it may change that.
+    code, raw = form.parse(response, response.body[: hiding.START_LIMIT].decode("utf-8", "replace"))
+    return Answer(response, shown, words, code, " ".join(raw.split())[:WORDS_LIMIT], now_s, form)
+
+
+def read_for(form: AnswerForm, call: Call, spec: CommandSpec | None, response: Response, now_s: float) -> Answer:
+    """Return the answer to a call, without its secrets."""
+    return read(form, response, redact.secret_values(spec, call.command.arguments), now_s)
+
+
+def delivered(response: Response, body: Json = None) -> Delivered:
+    """Return the success with the answer as it came: its producer asked for it."""
+    note = "answer truncated" if response.truncated else None
+    return Delivered(response.body.decode("utf-8", "replace"), body, response.status, note=note)

@@ -1,0 +1,62 @@
+"""What `restbroker check` says alike of a target of whatever kind: it is well or not, or it cannot be reached.
+
+The checks of the kinds compose their findings of these. Always holds: questions go the way of the target's jobs.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from restbroker.config.target import Target
+from restbroker.errors import ConfigError
+from restbroker.servers.api.health import Health
+from restbroker.servers.findings import Cause, Finding, ok
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Transport
+
+JOBS_WAIT: Final = "Jobs for this target wait in Redis until it works."
+
+
+@asynccontextmanager
+async def opened(target: Target) -> AsyncIterator[Transport]:
+    """Open the way to the target for as long as the block runs. Safe to cancel."""
+    http = open_transport(target)
+    try:
+        yield http
+    finally:
+        with trio.CancelScope(shield=True):
+            await http.aclose()
+
+
+def problem(
+    target: Target, code: str, message: str, hint: str | None, *, why: str = JOBS_WAIT, cause: Cause = "target"
+) -> Finding:
+    """Return what somebody must change."""
+    return Finding("problem", target.name, code, message, why, hint, cause)
+
+
+def finding(target: Target, health: Health, hint: str | None = None) -> Finding:
+    """Return the answer to the probe's question as a finding. `hint`: in the place of the judgement's own."""
+    message = f"{target.url}: {health.probe.detail}"
+    if health.probe.ok:
+        return ok(target.name, health.code, message)
+    cause: Cause = "refused" if health.code == "LoginRefused" else "target"
+    return problem(target, health.code, message, hint or health.probe.cure, cause=cause)
+
+
+def unreachable(target: Target, error: NotSent | MaybeSent, hint: str, plain: str = "") -> Finding:
+    """Return a question that was not answered, or could not be asked. `plain`: before what to do, if need be."""
+    if isinstance(error.__cause__, ConfigError):
+        return bad_login(target, error.__cause__)
+    if isinstance(error, NotSent) and error.tls:
+        hint = "Look at the server's certificate, and at TLS.CAFile."
+        return problem(target, "TlsFailed", error.message, f"{plain}{hint}")
+    return problem(target, "Unreachable", error.message, f"{plain}{hint}")
+
+
+def bad_login(target: Target, error: ConfigError) -> Finding:
+    """Return a login that cannot even be sent."""
+    return problem(target, "BadLogin", error.message, error.cure, cause="config")

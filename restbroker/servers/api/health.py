@@ -1,0 +1,42 @@
+"""What the answer to a harmless question tells of a target: one judgement for the prober and for `check`.
+
+A kind's probe judges with it. Always holds: whatever is not well says what to do.
+"""
+
+from typing import Final
+
+import attrs
+
+from restbroker.job.outcome import Probe
+
+# Only secret files are read again while it runs.
+_WAIT: Final = (
+    "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file; a change in"
+    " env.json needs a reload (SIGHUP) or a restart."
+)
+IF_NOT: Final = "Jobs wait in Redis until it does. If it does not come back, "
+"""Before where to look, for a server that does not work now."""
+
+
+@attrs.frozen
+class Health:
+    """`code`: of the finding that `check` makes of it. `hint`: what to do, without what becomes of jobs meanwhile."""
+
+    probe: Probe
+    code: str
+    hint: str = ""
+
+
+def well(detail: str, version: str | None = None) -> Health:
+    """Return that it works for us."""
+    return Health(Probe(ok=True, denied=False, version=version, detail=detail), "Reachable")
+
+
+def denied(code: str, detail: str, hint: str) -> Health:
+    """Return that it answers, and not us: the login or the address is wrong."""
+    return Health(Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{hint} {_WAIT}"), code, hint)
+
+
+def unwell(detail: str, hint: str, code: str = "Unwell") -> Health:
+    """Return that it does not work now."""
+    return Health(Probe(ok=False, denied=False, version=None, detail=detail, cure=hint), code, hint)

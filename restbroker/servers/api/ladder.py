@@ -1,0 +1,92 @@
+"""What an answer means by its status alone: rungs that all HTTP servers share, under those of a kind.
+
+A kind's judge looks first at what depends on more than the status, in its own file, and leaves the rest to `ladder`.
+Always holds: every status has an outcome.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias, assert_never
+
+import attrs
+
+from restbroker.job.outcome import Outcome
+from restbroker.servers.api.answer import Answer, HowDeferred
+
+GOES_ON: Final = "It goes on by itself."
+CHECK_ARGUMENTS: Final = "Correct the arguments."
+TOO_LARGE: Final = "The job is too large for the server, or for a proxy before it: send less, or raise their limit."
+BUSY: Final = (408, 425, 429, 503)
+
+Fate: TypeAlias = Literal["rejected", "denied", "deferred", "uncertain"]
+
+
+@attrs.frozen
+class Rung:
+    """What an answer becomes. In `message` {says}, {status} and {location} may stand.
+
+    Of what is deferred: `waits`, for as long as the answer's Retry-After says; `how`, where it is not as usual.
+    """
+
+    fate: Fate
+    code: str
+    hint: str
+    message: str = "{says}"
+    waits: bool = False
+    how: HowDeferred = attrs.field(factory=HowDeferred)
+
+
+Step: TypeAlias = int | Literal["3xx", "4xx", "5xx", "other"]
+"""A status, or all of a class that have no rung of their own."""
+Ladder: TypeAlias = Mapping[Step, Rung]
+
+
+def standard(server: str, *, check_url: str, check_log: str) -> dict[Step, Rung]:
+    """Return the rungs that all share. A kind lays its own over them: `standard(…) | {401: …}`."""
+    busy = Rung("deferred", "ServerBusy", GOES_ON, waits=True, how={"counts": False, "pause_target": True})
+    proxy = f"Give the proxy in front of {server} a longer time-out than restbroker's."
+    return {
+        # Concerns every job: the probe meets the same, and the target pauses in place of all its jobs dying.
+        "3xx": Rung("denied", "Redirected", check_url, "The server redirects to {location}."),
+        "4xx": Rung("rejected", "Refused", CHECK_ARGUMENTS),
+        "5xx": Rung("deferred", "ServerError", check_log, waits=True),
+        # An odd one, such as 999.
+        "other": Rung("rejected", "OddAnswer", check_url, "The server answered with status {status}."),
+        **dict.fromkeys(BUSY, busy),
+        413: Rung("rejected", "Refused", TOO_LARGE),
+        502: Rung("deferred", "ServerError", check_log, waits=True, how={"pause_target": True}),
+        504: Rung("uncertain", "GatewayTimeout", proxy, "{says} It may have run."),
+    }
+
+
+def ladder(answer: Answer, rungs: Ladder) -> Outcome:
+    """Return the outcome of an answer that is no success, by its status."""
+    return apply(rungs.get(answer.status) or rungs[_class_of(answer.status)], answer)
+
+
+def apply(rung: Rung, answer: Answer) -> Outcome:
+    """Return the outcome that a rung makes of an answer, whatever its status."""
+    location = answer.shown.address() or "elsewhere"
+    message = rung.message.format(says=answer.says, status=answer.status, location=location)
+    match rung.fate:
+        case "rejected":
+            return answer.rejected(rung.code, rung.hint, message)
+        case "denied":
+            return answer.denied(rung.code, rung.hint, message)
+        case "uncertain":
+            return answer.uncertain(rung.code, rung.hint, message)
+        case "deferred":
+            return answer.deferred(rung.code, rung.hint, message, waits=rung.waits, **rung.how)
+        case _:
+            assert_never(rung.fate)
+
+
+def _class_of(status: int) -> Literal["3xx", "4xx", "5xx", "other"]:
+    match status // 100:
+        case 3:
+            return "3xx"
+        case 4:
+            return "4xx"
+        case 5:
+            return "5xx"
+        case _:
+            return "other"

@@ -1,0 +1,65 @@
+"""Parts of a request, and what becomes of a job whose request cannot be made. Pure, but for reading secrets.
+
+The connectors compose their requests of these. Always holds: what is refused was not sent, and no refusal shows a
+value.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import orjson
+
+from restbroker.errors import ConfigError
+from restbroker.job.command import Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason, Rejected
+from restbroker.transport.errors import NotSent
+
+T = TypeVar("T")
+
+
+class InvalidArguments(Exception):
+    """The job's arguments make no request. The text names the argument, and shows no value."""
+
+
+def lookup(entries: Mapping[str, T], command: Command, target: str, lacking: Mapping[str, str]) -> T | Rejected:
+    """Return the command's entry, or what a job ends as whose command the target does not have.
+
+    `lacking`: commands that something in the configuration would bring, and what.
+    """
+    endpoint = command.endpoint
+    if (entry := entries.get(endpoint)) is not None:
+        return entry
+    hint = lacking.get(endpoint, f"`restbroker commands --target {target}` lists them.")
+    return Rejected(Reason("UnknownCommand", f"The target {target} has no command {endpoint}.", hint))
+
+
+def guarded(make: Callable[[], T], target: str, command: str) -> T | Rejected:
+    """Return what `make` returns, or what a job ends as whose arguments do not fit.
+
+    Raises `NotSent` where a secret cannot be read: the job waits until its file is back.
+    """
+    try:
+        return unsent(make)
+    except InvalidArguments as error:
+        end = "" if str(error).endswith("?") else "."
+        hint = f"`restbroker commands --target {target} {command}` lists what the command takes."
+        return Rejected(Reason("BadArgument", f"The request cannot be made: {error}{end}", hint))
+
+
+def unsent(make: Callable[[], T]) -> T:
+    """Return what `make` returns. Raises `NotSent` in the place of `ConfigError`."""
+    try:
+        return make()
+    except ConfigError as error:
+        raise NotSent(str(error)) from error
+
+
+def json_body(value: Json | Mapping[str, Json]) -> bytes:
+    """Return the value as JSON."""
+    try:
+        # Copied: orjson leaves 4 KiB behind a short text, for as long as the request is under way.
+        return b"%b" % orjson.dumps(value)
+    except TypeError:  # integers beyond 64 bits
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
