@@ -7,7 +7,7 @@ says where to go on; what a page costs has nothing to do with how deep it lies o
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import attrs
@@ -139,6 +139,26 @@ def waiting(
             place = start + looked_at
             return Page(tuple(entries), str(place) if place < total else None, looked_at, total)
     return Page(tuple(entries), None, looked_at, total)
+
+
+def first_waiting(
+    client: Client, queue: str, where: Where, known: Known, budget: Budget, keys: Collection[str] = ()
+) -> Look | None:
+    """The next job of a queue for which all conditions hold, or that has one of these keys; None: there is none, or
+    none among as many as the budget allows. Raises as `page`.
+    """
+    require_waiting(where)
+    deadline = time.monotonic() + budget.seconds
+    pace = Pace() if budget.gives_way else None
+    for looked_at, raw in enumerate(_listed(client, exact(client, queue), 0), start=1):
+        look = look_of_waiting(raw, queue, known)
+        if look.key in keys if keys else look.matches(where):
+            return look
+        if pace is not None:
+            pace.step()
+        if looked_at >= budget.entries or time.monotonic() >= deadline:
+            break
+    return None
 
 
 def look_of_waiting(raw: bytes, queue: str, known: Known) -> Look:

@@ -143,7 +143,9 @@ class Asked:
         if self.zset is not None or self.names:
             return None
         verb = "dead" if self.verb == "kill" else self.verb
-        words = ["restbroker", "queues", verb, self.of, *(["--to", self.queue] if self.verb == "move" else [])]
+        # What was typed for an edit may be secret.
+        more = {"move": ["--to", self.queue], "edit": ["NAME=VALUE"]}.get(self.verb, [])
+        words = ["restbroker", "queues", verb, self.of, *more]
         return shlex.join(
             words + [word for one in self.typed for word in ("--where", one)] + ([] if self.typed else ["--all"])
         )
@@ -295,9 +297,9 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
     )
 
 
-def edited_by(name: str, typed: list[str], edit: str) -> Asked:
-    """That all that match get this edit; it is still to be confirmed."""
-    return read(name, MultiDict([("verb", "edit"), ("edit", edit), ("all", "yes"), *(("where", one) for one in typed)]))
+def edited_by(name: str, meant: MultiDict[str, str], edit: str) -> Asked:
+    """That those get this edit that the form of `read` means; it is still to be confirmed."""
+    return read(name, MultiDict([*meant.items(multi=True), ("verb", "edit"), ("edit", edit), ("all", "yes")]))
 
 
 def moment_s(typed: str, now_s: float) -> float:

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
+from urllib.parse import quote, unquote
 
 import attrs
 from quart import Response, request
@@ -69,6 +70,30 @@ class _Form:
     queues: tuple[str, ...] = ()
 
 
+@attrs.frozen
+class _Meant:
+    """The jobs that a form is about: all of the list `name` for which conditions hold, or those of these keys.
+
+    `queue`: where they wait; "" for those of a set.
+    """
+
+    name: str
+    typed: list[str]
+    queue: str = ""
+    keys: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, given: MultiDict[str, str]) -> "_Meant":
+        """Those that are meant by what an address or a form says. Raises `UsageError`."""
+        return cls(name, conditions(given.getlist("where")), unquote(given.get("of", "")), tuple(given.getlist("job")))
+
+    @property
+    def form(self) -> MultiDict[str, str]:
+        """The same as the form of an action says it."""
+        listed = [*(("where", one) for one in self.typed), *(("job", one) for one in self.keys)]
+        return MultiDict([("of", quote(self.queue)), *listed])
+
+
 @attrs.frozen(eq=False)
 class EditPages:
     """The views. `refuse` says why there is none; `acts` does what is to be done to all that match."""
@@ -98,55 +123,56 @@ class EditPages:
 
     async def ask_all(self, name: str) -> Response:
         """The form for all that match, as the first of them is. What is left empty stays as it is in each."""
-        return await self._form_of_all(name, conditions(request.args.getlist("where")), request.args)
+        return await self._form_of_all(_Meant.of(name, request.args), request.args)
 
     async def act_all(self, name: str) -> Response:
         """The form, filled in: what it would change. It is confirmed as every other action is."""
         form = await request.form
-        typed = conditions(form.getlist("where"))
+        meant = _Meant.of(name, form)
 
         def work(client: Client) -> Edit:
-            look = self._first(client, name, typed)
+            look = self._first(client, meant)
             if look is None:
                 raise UsageError("No job matches any more.", "Look at the list again.")
             return _typed_for_all(look, form, Edit(tokens=self.desk.tokens()))
 
         try:
             edit = await self.desk.ask(work)
-            return await self.acts.ask(edited_by(name, typed, self.acts.edits.keep(edit, name)))
+            return await self.acts.ask(edited_by(name, meant.form, self.acts.edits.keep(edit, name)))
         except UsageError as error:
-            return await self._form_of_all(name, typed, form, f"{error.message} {error.cure or ''}")
+            return await self._form_of_all(meant, form, f"{error.message} {error.cure or ''}")
 
-    async def _form_of_all(
-        self, name: str, meant: list[str], typed: Mapping[str, str], wrong: str | None = None
-    ) -> Response:
+    async def _form_of_all(self, meant: "_Meant", typed: Mapping[str, str], wrong: str | None = None) -> Response:
         if self.shell.settings.is_read_only:
             return self.refuse(404, "NotFound", "Nothing can be changed on these pages.")
 
         def work(client: Client) -> _Form:
-            look = self._first(client, name, meant)
+            look = self._first(client, meant)
             return _Form(None) if look is None else self._form_like(look, typed, is_for_all=True)
 
         shown = await self.desk.ask(work)
         if shown.entry is None:
             return self.refuse(404, "NoJob", "No job matches.", "Look at the list again.")
+        name = meant.name
         html = await self.shell.page_of_jobs(
             "edit-all.html",
             name=name,
-            title=f"Edit {TITLES[name].lower()} jobs",
+            title=f"Edit {TITLES[name].lower() if name in SETS else 'waiting'} jobs",
             form=shown,
-            typed=meant,
+            meant=meant,
             wrong=wrong,
             path=f"/edit/{name}",
-            back=address(f"/{name}", meant),
+            back=address(f"/{name}", meant.typed, **({"name": meant.queue} if meant.queue else {})),
         )
         return Response(html, 200 if wrong is None else 400)
 
-    def _first(self, client: Client, name: str, typed: list[str]) -> Look | None:
-        known = self.desk.known()
-        wanted = where.read(typed, time.time(), ahead=SETS[name] != "dead", hidden=known.hidden)
-        found = find.page(client, SETS[name], wanted, known, limit=1, budget=_BUDGET).entries
-        return self._look(client, name, found[0].key) if found else None
+    def _first(self, client: Client, meant: "_Meant") -> Look | None:
+        known, zset = self.desk.known(), SETS.get(meant.name)
+        wanted = where.read(meant.typed, time.time(), ahead=zset in ("retry", "schedule"), hidden=known.hidden)
+        if zset is None:
+            return find.first_waiting(client, meant.queue, wanted, known, _BUDGET, meant.keys)
+        found = find.page(client, zset, wanted, known, limit=1, budget=_BUDGET).entries
+        return self._look(client, meant.name, found[0].key) if found else None
 
     async def _form(self, name: str, key: str, typed: Mapping[str, str], wrong: str | None = None) -> Response:
         if self.shell.settings.is_read_only:
@@ -263,7 +289,7 @@ def _typed_for_all(look: Look, form: MultiDict[str, str], edit: Edit) -> Edit:
     command, queue = form.get("command", "").strip(), form.get("queue", "").strip()
     command = "" if command == look.command else command
     if not (given or unset or command or queue):
-        raise UsageError("Nothing is filled in.", "To run jobs as they are, retry them.")
+        raise UsageError("Nothing is filled in.", "Fill in what is to change.")
     return attrs.evolve(
         edit,
         values={name: _value(name, text, was.get(name)) for name, text in given.items() if name not in unset},

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import attrs
 from quart import Response, request
@@ -184,6 +184,8 @@ class SetPages:
             wrong=wrong,
             after=after,
             verbs=act_waiting.VERBS if is_served and not self.shell.settings.is_read_only else (),
+            edit_all=address("/edit/queue", typed, of=quote(queue)),
+            edit_one=address("/edit/queue", [], of=quote(queue)),
             next=address("/queue", typed, page.after, name=queue),
             first=address("/queue", typed, name=queue),
         )

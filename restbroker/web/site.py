@@ -92,11 +92,12 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: Desk) -> None:
     for name in SETS:
         app.add_url_rule(f"/{name}", name, partial(pages.listed, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>", f"{name}-job", partial(pages.job, name), methods=["GET"])
-        app.add_url_rule(f"/edit/{name}", f"{name}-edit-all", partial(edits.ask_all, name), methods=["GET"])
-        app.add_url_rule(f"/edit/{name}", f"{name}-edited-all", partial(edits.act_all, name), methods=["POST"])
         app.add_url_rule(f"/{name}/<key>/edit", f"{name}-edit", partial(edits.ask, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>/edit", f"{name}-edited", partial(edits.act, name), methods=["POST"])
         app.add_url_rule(f"/{name}/act", f"{name}-act", partial(acts.act, name), methods=["POST"])
+    for name in (*SETS, "queue"):
+        app.add_url_rule(f"/edit/{name}", f"{name}-edit-all", partial(edits.ask_all, name), methods=["GET"])
+        app.add_url_rule(f"/edit/{name}", f"{name}-edited-all", partial(edits.act_all, name), methods=["POST"])
     looks = LookPages(desk, shell)
     app.add_url_rule("/queue", view_func=pages.waiting, methods=["GET"])
     app.add_url_rule("/queue/act", "queue-act", partial(acts.act, "queue"), methods=["POST"])

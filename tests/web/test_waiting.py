@@ -11,7 +11,7 @@ from restbroker.operate import audit
 from restbroker.store import pauses
 from restbroker.web import acting
 from tests.broker.conftest import Harness
-from tests.support.html_page import Page
+from tests.support.html_page import Page, parse
 from tests.web.conftest import Open, Site
 from tests.web.test_sets import form_of, page, send
 
@@ -105,3 +105,60 @@ async def test_jobs_of_a_queue_that_nobody_here_serves_are_shown_and_not_offered
     assert not [form for form in shown.forms if form.action == ACT]
     assert refused.status_code == 400
     assert jids(harness, "other") == ["a"]
+
+
+async def edit(running: Site, shown: Page, link: int, **typed: str) -> httpx.Response:
+    """Follows the page's link of this number to a form that edits, and fills it in."""
+    path = shown.links_to("/edit/queue?")[link]
+    form = form_of((await running.get(path)).text, "/edit/queue")
+    return await send(running, "/edit/queue", {**form.hidden, **typed}, path)
+
+
+def users(harness: Harness) -> list[str]:
+    """Whom the jobs name, the next one first."""
+    found: Any = harness.client.command("LRANGE", "queue:rest", 0, -1)
+    return [json.loads(job)["args"][1]["user"] for job in reversed(found)]
+
+
+def registers(jid: str, host: str = "exmaple.org") -> bytes:
+    arguments = {"user": jid, "host": host, "password": "sesame-4711"}
+    fields = {"class": "Add", "jid": jid, "args": ["register", arguments, "t"], "enqueued_at": 1_700_000_000.5}
+    return json.dumps(fields).encode()
+
+
+async def test_all_that_match_and_one_of_a_row_are_edited_where_they_wait_after_the_difference_was_shown(
+    harness: Harness, site: Open
+) -> None:
+    push(harness, *(registers(f"j{n}", ("exmaple.org", "b.org")[n % 2]) for n in range(4)))
+    async with site() as running:
+        shown = await page(running, f"{QUEUE}&where=host+%3D+exmaple.org")
+        asked = await edit(running, shown, 0, **{"arg.host": "example.org"})
+        assert ["j0", "host", "exmaple.org", "example.org"] in parse("", asked.text).rows
+        done = await send(running, ACT, form_of(asked.text, ACT).hidden)
+        one = await edit(running, await page(running, QUEUE), 2, **{"arg.user": "bob", "arg.password": "newer-0815"})
+        await send(running, ACT, form_of(one.text, ACT).hidden)
+    assert "2 done." in done.text
+    told = asked.text + done.text + one.text
+    assert not [secret for secret in ("sesame-4711", "newer-0815") if secret in told]
+    assert (jids(harness), users(harness)) == (["j0", "j1", "j2", "j3"], ["j0", "bob", "j2", "j3"])
+    assert [entry.note.action for entry in audit.listed(harness.client, 2)] == ["edit", "edit"]
+
+
+async def test_a_job_that_was_taken_before_its_edit_was_confirmed_is_not_touched(harness: Harness, site: Open) -> None:
+    push(harness, registers("a"), registers("b"))
+    async with site() as running:
+        shown = await page(running, QUEUE)
+        asked = await edit(running, shown, 1, **{"arg.host": "example.org"})
+        harness.client.command("RPOP", "queue:rest")
+        done = await send(running, ACT, form_of(asked.text, ACT).hidden)
+        gone = await running.get(shown.links_to("/edit/queue?")[1])
+    assert ("0 done." in done.text, "1: not there any more." in done.text) == (True, True)
+    assert (gone.status_code, users(harness)) == (404, ["b"])
+
+
+async def test_an_edit_of_what_waits_that_the_catalogue_refuses_names_the_reason(harness: Harness, site: Open) -> None:
+    push(harness, registers("a"))
+    async with site() as running:
+        refused = await edit(running, await page(running, QUEUE), 0, command="no_such_command")
+    assert "no command" in parse("", refused.text).text
+    assert users(harness) == ["a"]

@@ -33,6 +33,7 @@ PAGES: Final = {
     "a search": "/dead?where=user+~+refused",
     "nothing found": "/dead?where=user+%3D+nobody",
     "what waits": f"/queue?name={LATER}",
+    "an edit of what waits": f"/edit/queue?of={LATER}",
     "jobs in hand": "/in-hand",
     "no story yet": "/job",
     "jobs found anywhere": "/find?q=mina",

@@ -43,6 +43,10 @@ def test_whatever_the_pages_lead_to_load_and_send_stays_below_their_prefix(stage
     for title in PAGES:
         visitor.follow(title)
         visitor.until(partial(is_titled, visitor, title), f"{title} is open")
+    visitor.fill("Find jobs", "mina")
+    visitor.press("Find")
+    assert is_titled(visitor, "Find jobs")
+    visitor.follow("Overview")
     visitor.until(lambda: visitor.text("#live-state") == "live", "the page is live")
     before = visitor.total("Processed")
     stage.push("below")
