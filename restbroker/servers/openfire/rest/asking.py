@@ -6,30 +6,15 @@ Used by the connector and the check. Always holds: nothing changes on the server
 
 from typing import Final
 
-import attrs
-
-from restbroker.job.outcome import Probe
+from restbroker.servers.api.answer import read
+from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
 from restbroker.servers.api.texts import parsed
-from restbroker.servers.openfire.rest.answer import read
-from restbroker.servers.openfire.rest.outcomes import BARRED, CHECK_ENABLED, CHECK_LOGIN, CHECK_URL, redirects
+from restbroker.servers.openfire.rest.answer import FORM
+from restbroker.servers.openfire.rest.outcomes import BARRED, CHECK_ENABLED, CHECK_LOGIN, CHECK_URL, REDIRECTS
 from restbroker.servers.openfire.rest.writing import Dialect
 from restbroker.transport.message import Response
 
-CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see Openfire's log."
-# Only secret files are read again while it runs.
-_WAIT: Final = (
-    "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file; a change in"
-    " env.json needs a reload (SIGHUP) or a restart."
-)
-
-
-@attrs.frozen
-class Health:
-    """What the number of sessions told. `code`: of the finding that `check` makes of it."""
-
-    probe: Probe
-    code: str
-    dialect: Dialect | None = None
+_WAITS: Final = f"{IF_NOT}see Openfire's log."
 
 
 def dialect_in(response: Response) -> Dialect | None:
@@ -51,35 +36,26 @@ def is_starting(response: Response) -> bool:
     return response.status == 503
 
 
-def starting() -> Probe:
+def starting() -> Health:
     """Of a server that says that it is."""
-    detail = "Openfire answers, and is not ready: it starts, or stops."
-    return Probe(ok=False, denied=False, version=None, detail=detail, cure=CHECK_LOG)
+    return unwell("Openfire answers, and is not ready: it starts, or stops.", _WAITS)
 
 
-def judge_health(response: Response) -> Health:
+def health_of(response: Response) -> Health:
     """What the answer to the question for the number of sessions means."""
-    status, dialect = response.status, dialect_in(response)
-    answer = read(response)
-    says = f"status {status}: {answer.words}" if answer.words else f"status {status}"
+    status, dialect, answer = response.status, dialect_in(response), read(FORM, response)
     match status:
         case 200 if dialect is not None:
             about = "up to 1.2" if dialect == "1.2" else "1.3 or newer"
-            detail = f"The REST API plugin answers, and takes the login; its JSON is that of {about}."
-            return Health(Probe(ok=True, denied=False, version=None, detail=detail), "Reachable", dialect)
+            return well(f"The REST API plugin answers, and takes the login; its JSON is that of {about}.")
         case 401:
-            return _denied("LoginRefused", f"The login is refused ({says}).", CHECK_LOGIN)
+            return denied("LoginRefused", f"The login is refused ({answer.briefly}).", CHECK_LOGIN)
         case 403:
-            return _denied("PluginDisabled", f"The plugin is switched off ({says}).", CHECK_ENABLED)
+            return denied("PluginDisabled", f"The plugin is switched off ({answer.briefly}).", CHECK_ENABLED)
         case _ if 300 <= status < 400:
-            probe = Probe(ok=False, denied=False, version=None, detail=redirects(answer), cure=BARRED)
-            return Health(probe, "Redirected")
+            where = answer.shown.address() or "elsewhere"
+            return unwell(REDIRECTS.format(location=where), BARRED, "Redirected")
         case _ if status < 500:
-            return _denied("NotTheApi", f"This is not the REST API plugin ({says}).", CHECK_URL)
+            return denied("NotTheApi", f"This is not the REST API plugin ({answer.briefly}).", CHECK_URL)
         case _:
-            detail = f"The server does not work now ({says})."
-            return Health(Probe(ok=False, denied=False, version=None, detail=detail, cure=CHECK_LOG), "Unwell")
-
-
-def _denied(code: str, detail: str, cure: str) -> Health:
-    return Health(Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {_WAIT}"), code)
+            return unwell(f"The server does not work now ({answer.briefly}).", _WAITS)

@@ -10,19 +10,17 @@ import attrs
 import trio
 
 from restbroker.config.target import Target
-from restbroker.errors import ConfigError
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Denied, Outcome, Probe, Reason, Rejected
+from restbroker.servers.api.request import guarded, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.openfire.rest import asking, catalogue, groups
 from restbroker.servers.openfire.rest.answer import session_in
 from restbroker.servers.openfire.rest.outcomes import CHECK_URL, judge
 from restbroker.servers.openfire.rest.request import READY, STATISTICS, build, question, writes_json
-from restbroker.servers.openfire.rest.values import Unfit
 from restbroker.servers.openfire.rest.ways import Way, ways
 from restbroker.servers.openfire.rest.writing import Dialect
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Response
+from restbroker.transport.message import Request, Response
 
 _STATISTICS = "session_statistics"
 
@@ -46,57 +44,54 @@ class OpenfireConnector:
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
-        endpoint = call.command.endpoint
-        way, spec = self._ways.get(endpoint), self.spec(endpoint)
-        if way is None or spec is None:
-            return _unknown(endpoint, self._target.name, self.catalogue.lacking.get(endpoint))
-        try:
-            if writes_json(way, self._target) and self._dialect is None:
-                refused = await self._learn_dialect(call, link)
-                if refused is not None:
-                    return refused
-            request = build(call, way, self._target, self._dialect, self._session)
-            if groups.is_incomplete(call):
-                whole = await self._completed(call, link)
-                if not isinstance(whole, Call):
-                    return whole
-                request = build(whole, way, self._target, self._dialect, self._session)
-        except Unfit as unfit:
-            cure = f"`restbroker commands --target {self._target.name} {endpoint}` lists what the command takes."
-            end = "" if str(unfit).endswith("?") else "."
-            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}{end}", cure))
-        except ConfigError as error:
-            # As unsent, the job waits until the secret file is back.
-            raise NotSent(str(error)) from error
+        way = lookup(self._ways, call.command, self._target.name, self.catalogue.lacking)
+        if isinstance(way, Rejected):
+            return way
+        if writes_json(way, self._target) and self._dialect is None:
+            refused = await self._learn_dialect(call, link)
+            if refused is not None:
+                return refused
+        request = self._request(call, way)
+        if isinstance(request, Request) and groups.is_incomplete(call):
+            whole = await self._completed(call, link)
+            if not isinstance(whole, Call):
+                return whole
+            request = self._request(whole, way)
+        if isinstance(request, Rejected):
+            return request
         response = await link.send(request)
         self._remember(response)
-        return judge(call, way, spec, response, self._now_s())
+        return judge(call, way, self.catalogue.commands[way.name], response, self._now_s())
 
     async def probe(self, link: Link) -> Probe:
         """Asks whether the server is ready, where it can tell, and for the number of sessions. Changes nothing."""
-        try:
-            ready, sessions = question(self._target, READY), question(self._target, STATISTICS, self._session)
-        except ConfigError as error:
-            raise NotSent(str(error)) from error
+        ready = unsent(lambda: question(self._target, READY))
+        sessions = unsent(lambda: question(self._target, STATISTICS, self._session))
         if asking.is_starting(await link.ask(ready)):
-            return asking.starting()
+            return asking.starting().probe
         response = await link.ask(sessions)
         self._remember(response)
-        found = asking.judge_health(response)
         # It may be another version than before the outage.
-        self._dialect = found.dialect
-        return found.probe
+        self._dialect = asking.dialect_in(response) if response.status == 200 else None
+        return asking.health_of(response).probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Has no background work; sleeps until cancelled."""
         task_status.started()
         await trio.sleep_forever()
 
+    def _request(self, call: Call, way: Way) -> Request | Rejected:
+        def make() -> Request:
+            return build(call, way, self._target, self._dialect, self._session)
+
+        return guarded(make, self._target.name, way.name)
+
     async def _completed(self, call: Call, link: Link) -> Call | Outcome:
         """Reads the group that this call replaces. What is wrong comes back, and then nothing is sent."""
         question = groups.question(call)
         name = question.command.endpoint
-        response = await link.ask(build(question, self._ways[name], self._target, None, self._session))
+        asked = unsent(lambda: build(question, self._ways[name], self._target, None, self._session))
+        response = await link.ask(asked)
         self._remember(response)
         return groups.completed(call, self.catalogue.commands[name], response, self._now_s())
 
@@ -105,7 +100,8 @@ class OpenfireConnector:
         async with self._asking:
             if self._dialect is not None:
                 return None
-            response = await link.ask(question(self._target, STATISTICS, self._session, call.timeout_s))
+            asked = unsent(lambda: question(self._target, STATISTICS, self._session, call.timeout_s))
+            response = await link.ask(asked)
             self._remember(response)
             self._dialect = asking.dialect_in(response)
         if self._dialect is not None:
@@ -118,11 +114,6 @@ class OpenfireConnector:
     def _remember(self, response: Response) -> None:
         if (session := session_in(response)) is not None:
             self._session = session
-
-
-def _unknown(endpoint: str, target: str, instead: str | None) -> Rejected:
-    cure = instead or f"`restbroker commands --target {target}` lists them."
-    return Rejected(Reason("UnknownCommand", f"The target {target} has no command {endpoint}.", cure))
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

@@ -18,10 +18,11 @@ from restbroker.errors import ConfigError
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers, authorization
+from restbroker.servers.api.request import InvalidArguments
 from restbroker.servers.openfire.rest import writing
 from restbroker.servers.openfire.rest.entities import ENTITIES, with_roles
 from restbroker.servers.openfire.rest.options import Options
-from restbroker.servers.openfire.rest.values import Unfit, fit
+from restbroker.servers.openfire.rest.values import fit
 from restbroker.servers.openfire.rest.ways import CREATE_GROUP, NEW_NAME, Way
 from restbroker.servers.openfire.rest.writing import Dialect
 from restbroker.transport.message import Request
@@ -40,8 +41,8 @@ _READ_UNSEEN: Final[Mapping[str, Json]] = MappingProxyType({"admins": [], "membe
 
 
 def build(call: Call, way: Way, target: Target, dialect: Dialect | None, cookie: str | None) -> Request:
-    """The request. `dialect`: of the server, where that must be known. Raises `Unfit` for what the job gives,
-    `ConfigError` for a secret that cannot be used.
+    """The request. `dialect`: of the server, where that must be known. Raises `InvalidArguments`, and `ConfigError` for
+    a secret that cannot be used.
     """
     given = fit(way, call.command.arguments, target.default_host)
     path = "".join(f"/{_segment(part, given)}" for part in way.path.strip("/").split("/"))
@@ -135,9 +136,9 @@ def _segment(part: str, given: Mapping[str, Json]) -> str:
     name = part[1:-1]
     text = str(given[name])
     if "/" in text:
-        raise Unfit(f'the argument "{name}" has a slash, which Openfire takes in no path')
+        raise InvalidArguments(f'the argument "{name}" has a slash, which Openfire takes in no path')
     if text in _DOTS:
-        raise Unfit(f'the argument "{name}" consists of dots, which a path cannot hold')
+        raise InvalidArguments(f'the argument "{name}" consists of dots, which a path cannot hold')
     return quote(text, safe="@")
 
 

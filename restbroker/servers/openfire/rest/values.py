@@ -14,6 +14,7 @@ from restbroker.job.endpoint import kind_of, quoted
 from restbroker.job.hosts import plain
 from restbroker.job.json_types import Json
 from restbroker.servers.api.jid import is_jid, is_local
+from restbroker.servers.api.request import InvalidArguments
 from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.openfire.rest.entities import AFFILIATIONS, ENTITIES, Field, Form, with_roles
 from restbroker.servers.openfire.rest.ways import Way
@@ -51,12 +52,11 @@ _WANTED: Final[Mapping[Form, str]] = {
 }
 
 
-class Unfit(Exception):
-    """The job's arguments make no request. The text names the argument, and shows no value."""
-
-
 def fit(way: Way, arguments: Mapping[str, Json], host: str | None) -> dict[str, Json]:
-    """The arguments as the server takes them. `host`: the server's domain, where it is known. Raises `Unfit`."""
+    """The arguments as the server takes them. `host`: the server's domain, where it is known.
+
+    Raises `InvalidArguments`.
+    """
     given = {name: value for name, value in arguments.items() if value is not None or name in way.needs}
     if "host" in given:
         _check_host(given.pop("host"), host)
@@ -64,7 +64,7 @@ def fit(way: Way, arguments: Mapping[str, Json], host: str | None) -> dict[str, 
     found = {name: _value(name, value, _form(way, name)) for name, value in given.items()}
     for name in way.needs:
         if name not in found:
-            raise Unfit(f'the argument "{name}" is missing')
+            raise InvalidArguments(f'the argument "{name}" is missing')
     if way.same is not None:
         _check_same(way.same, found)
     return found
@@ -82,20 +82,20 @@ def _form(way: Way, name: str) -> Form:
     if form is None:
         near = get_close_matches(name, way.forms, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise Unfit(f"there is an argument {quoted(name)}, which {way.name} does not have{meant}")
+        raise InvalidArguments(f"there is an argument {quoted(name)}, which {way.name} does not have{meant}")
     return form
 
 
 def _check_host(host: Json, own: str | None) -> None:
     if own is None or not isinstance(host, str) or plain(host) != plain(own):
         known = "which has no Domain" if own is None else f"which is {own}'s"
-        raise Unfit(f'the argument "host" is not the host of this target, {known}')
+        raise InvalidArguments(f'the argument "host" is not the host of this target, {known}')
 
 
 def _check_same(same: tuple[str, str], found: Mapping[str, Json]) -> None:
     field, argument = same
     if found.get(field, found[argument]) != found[argument]:
-        raise Unfit(f'the arguments "{field}" and "{argument}" differ, and must be the same')
+        raise InvalidArguments(f'the arguments "{field}" and "{argument}" differ, and must be the same')
 
 
 def _value(name: str, value: Json, form: Form) -> Json:
@@ -117,7 +117,7 @@ def _value(name: str, value: Json, form: Form) -> Json:
         case _:
             pass
     if not fits_xml(value):
-        raise Unfit(f'the argument "{name}" has {NO_XML}')
+        raise InvalidArguments(f'the argument "{name}" has {NO_XML}')
     return value
 
 
@@ -143,12 +143,12 @@ def _is_one(value: Json, form: Form) -> bool:
             return isinstance(value, str)
 
 
-def _other(name: str, value: Json, form: Form) -> Unfit:
+def _other(name: str, value: Json, form: Form) -> InvalidArguments:
     wanted = _WANTED.get(form, "a text")
     found = "another text" if isinstance(value, str) and wanted != "a text" else kind_of(value)
     if form == "filled" and value == "":
         found = "empty"
-    return Unfit(f'the argument "{name}" is {found}, where {wanted} is needed')
+    return InvalidArguments(f'the argument "{name}" is {found}, where {wanted} is needed')
 
 
 def _check_local(name: str, value: Json, limit: int | None) -> None:
@@ -157,11 +157,11 @@ def _check_local(name: str, value: Json, limit: int | None) -> None:
     for character, escape in _ESCAPES.items():
         if character in value:
             word = "a blank" if character == " " else f"the character {character}"
-            raise Unfit(f'the argument "{name}" has {word}, which no name may have: write {escape} for it')
+            raise InvalidArguments(f'the argument "{name}" has {word}, which no name may have: write {escape} for it')
     if not is_local(value):
-        raise Unfit(f'the argument "{name}" has a character that no name in XMPP may have')
+        raise InvalidArguments(f'the argument "{name}" has a character that no name in XMPP may have')
     if limit is not None and len(value) > limit:
-        raise Unfit(f'the argument "{name}" is longer than the {limit} characters that Openfire takes')
+        raise InvalidArguments(f'the argument "{name}" is longer than the {limit} characters that Openfire takes')
 
 
 def _check_segment(name: str, value: Json) -> None:
@@ -194,10 +194,10 @@ def _room(value: Json, fields: Mapping[str, Field], place: str) -> Json:
         raise _other(place, value, "rooms")
     for name in value:
         if name not in fields:
-            raise Unfit(f"in {place} there is {quoted(name)}, which a room does not have")
+            raise InvalidArguments(f"in {place} there is {quoted(name)}, which a room does not have")
     for field in fields.values():
         if field.needed and value.get(field.name) is None:
-            raise Unfit(f'in {place} "{field.name}" is missing')
+            raise InvalidArguments(f'in {place} "{field.name}" is missing')
     return with_roles(
         {name: _value(f"{place}.{name}", one, fields[name].form) for name, one in value.items() if one is not None}
     )

@@ -101,7 +101,7 @@ async def test_tls_on_the_port_without_is_told_where_it_is() -> None:
     # A test cannot listen on that port of every machine.
     for port, cure in ((9090, "https is on 9091"), (9091, "Check that Openfire runs")):
         target = Target("fire", "openfire-rest", Url("https", "of.example.org", port, BASE), ("q",))
-        finding = checking._unreachable(target, NotSent("It did not answer with TLS."))
+        finding = checking.no_answer(target, NotSent("It did not answer with TLS."))
         assert finding.code == "Unreachable", (port, cure)
         assert finding.cure is not None, (port, cure)
         assert cure in finding.cure.partition(".")[0], (port, cure)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from restbroker.config.target import Target, Url
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Delivered, Denied
+from restbroker.servers.api.request import InvalidArguments
 from restbroker.servers.openfire.rest.request import build
-from restbroker.servers.openfire.rest.values import Unfit
 from restbroker.servers.openfire.rest.ways import ways
 from tests.support.receiver import Answer, Received
 from tests.unit.servers.conftest import Opened, answering
@@ -279,7 +279,7 @@ def test_a_name_in_the_path_is_refused_or_stands_there_as_it_was_given(command: 
     arguments = {key: value for key, value in known.items() if key in way.forms}
     try:
         request = build(Call(Command(command, arguments)), way, TARGET, None, None)
-    except Unfit:
+    except InvalidArguments:
         return
     parts = request.path.removeprefix(BASE).split("/")
     wanted = [name if part == "{groupName}" else "a" if part == "{username}" else part for part in way.path.split("/")]
@@ -293,7 +293,7 @@ def test_a_user_name_is_refused_or_escaped_once(name: str) -> None:
     way = ways()["get_user"]
     try:
         request = build(Call(Command("get_user", {"username": name})), way, TARGET, None, None)
-    except Unfit:
+    except InvalidArguments:
         return
     assert unquote_to_bytes(request.path.removeprefix(f"{BASE}/users/")).decode() == name
     assert 0 < len(name) <= 64

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restbroker.servers.api.request import InvalidArguments
 from restbroker.servers.openfire.rest import writing
 from restbroker.servers.openfire.rest.entities import ENTITIES
-from restbroker.servers.openfire.rest.values import Unfit, fit
+from restbroker.servers.openfire.rest.values import fit
 from restbroker.servers.openfire.rest.ways import ways
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=20)
@@ -59,11 +60,11 @@ def test_a_date_is_a_text_or_the_milliseconds_that_openfire_answers_and_nothing_
     assert all(str(found(date)).endswith("+00:00") for date in (0, 1795156933140))
     odd: tuple[Any, ...] = ("yesterday", "", True, 10**30, [], 1.5)
     for date in odd:
-        with pytest.raises(Unfit, match="2026-01-31T12:00:00Z"):
+        with pytest.raises(InvalidArguments, match="2026-01-31T12:00:00Z"):
             found(date)
 
 
 def test_what_is_no_vcard_is_refused() -> None:
     for vcard in ("", "<iq/>", 1, '<!DOCTYPE x [<!ENTITY a "b">]><vCard/>'):
-        with pytest.raises(Unfit, match="vCard"):
+        with pytest.raises(InvalidArguments, match="vCard"):
             fit(ways()["set_vcard"], {"username": "a", "vcard": vcard}, None)
