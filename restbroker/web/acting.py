@@ -7,11 +7,12 @@ on behind what it has looked at; conditions mean in each slice what they meant w
 queue one request does what it can, from the next job on, and names the command that does the rest.
 """
 
+import json
 import math
 import re
 import shlex
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import Final, cast, get_args
@@ -29,6 +30,7 @@ from restbroker.operate import act, act_waiting, find, where
 from restbroker.operate.act import Action, Chosen, Progress, Rest, Verb
 from restbroker.operate.act_job import FOREIGN, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
 from restbroker.operate.edit import Edit, differences
+from restbroker.operate.entry import Entry
 from restbroker.operate.known import Known
 from restbroker.operate.pace import Pace
 from restbroker.store.client import Client
@@ -121,6 +123,11 @@ class Asked:
             raise UsageError("This is no rate.", "Give a number such as 50 or 0.5, or leave it empty.")
         return rate
 
+    @property
+    def about(self) -> str:
+        """What an edit is kept for."""
+        return f"{self.name}/{self.of}" if self.of else self.name
+
     def steps(
         self, client: Client, desk: Desk, who: str, edit: Edit | None, *, dry_run: bool, rate: float | None
     ) -> Iterator[Progress]:
@@ -138,14 +145,14 @@ class Asked:
             client, self.zset, action, chosen, known, dry_run=dry_run, rate_per_s=rate, pause=lambda _: None
         )
 
-    def command(self) -> str | None:
-        """What does the rest of it in a shell, where no page does. None: a page does."""
+    def command(self, edit: Edit | None, changed: Sequence[Entry]) -> str | None:
+        """What does the rest of it in a shell, where no page does. None: a page does. `changed`: some that it edits."""
         if self.zset is not None or self.names:
             return None
         verb = "dead" if self.verb == "kill" else self.verb
-        # What was typed for an edit may be secret.
-        more = {"move": ["--to", self.queue], "edit": ["NAME=VALUE"]}.get(self.verb, [])
-        words = ["restbroker", "queues", verb, self.of, *more]
+        words = ["restbroker", "queues", verb, self.of, *(["--to", self.queue] if self.verb == "move" else [])]
+        words += [] if edit is None else _words_of(edit, changed)
+        words += ["--repeat-unsafe"] if self.repeat_unsafe else []
         return shlex.join(
             words + [word for one in self.typed for word in ("--where", one)] + ([] if self.typed else ["--all"])
         )
@@ -204,7 +211,7 @@ class ActPages:
 
     async def _do(self, asked: Asked, *, dry_run: bool, rate: float | None = None) -> Progress:
         """With a rate so many jobs at once as it allows for the time of a slice: the next one waits."""
-        who, edit = self.shell.who(), self.edits.find(asked.edit, asked.name) if asked.edit else None
+        who, edit = self.shell.who(), self._edit(asked) if asked.edit else None
         if asked.edit and edit is None:
             raise UsageError("What was typed is not known any more.", "Fill the form in again.")
 
@@ -228,7 +235,7 @@ class ActPages:
         return await self.desk.ask(work)
 
     def _question(self, asked: Asked, progress: Progress, wrong: UsageError | None) -> str:
-        edit = self.edits.find(asked.edit, asked.name)
+        edit = self._edit(asked)
         given = () if edit is None else edit.values
         return self.shell.page(
             "confirm.html",
@@ -236,15 +243,19 @@ class ActPages:
             wrong=wrong,
             changes=[(before, differences(before, after, given)) for before, after in progress.previews],
             runs=edit is not None and edit.retry,
-            **_told_of(asked, progress),
+            **_told_of(asked, progress, edit),
         )
+
+    def _edit(self, asked: Asked) -> Edit | None:
+        return self.edits.find(asked.edit, asked.about)
 
     def _told(self, asked: Asked, progress: Progress) -> Response:
         title = f"{asked.verb.capitalize()}: {'done' if progress.ended else 'going on'}"
-        return Response(self.shell.page("acted.html", title=title, **_told_of(asked, progress)))
+        told = _told_of(asked, progress, self._edit(asked))
+        return Response(self.shell.page("acted.html", title=title, **told))
 
 
-def _told_of(asked: Asked, progress: Progress) -> dict[str, object]:
+def _told_of(asked: Asked, progress: Progress, edit: Edit | None) -> dict[str, object]:
     """What both pages show."""
     foreign = {queue: jobs for queue, jobs in progress.foreign.items() if queue != _NO_QUEUE}
     return {
@@ -260,7 +271,7 @@ def _told_of(asked: Asked, progress: Progress) -> dict[str, object]:
         "refused": {why: count for why, count in progress.refused.items() if why not in _TOLD_APART},
         "back": address(f"/{asked.name}", asked.typed, **({} if asked.zset else {"name": asked.of})),
         "job_pages": asked.name if asked.zset else None,
-        "command": None if progress.ended else asked.command(),
+        "command": None if progress.ended else asked.command(edit, [after for _, after in progress.previews]),
     }
 
 
@@ -297,9 +308,23 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
     )
 
 
-def edited_by(name: str, meant: MultiDict[str, str], edit: str) -> Asked:
-    """That those get this edit that the form of `read` means; it is still to be confirmed."""
-    return read(name, MultiDict([*meant.items(multi=True), ("verb", "edit"), ("edit", edit), ("all", "yes")]))
+def edited_by(name: str, meant: MultiDict[str, str]) -> Asked:
+    """That those are edited that the form of `read` means; it is still to be said how, and to be confirmed."""
+    return read(name, MultiDict([*meant.items(multi=True), ("verb", "edit"), ("all", "yes")]))
+
+
+def _words_of(edit: Edit, changed: Sequence[Entry]) -> Iterator[str]:
+    """The edit as the command line takes it; what no page shows of the jobs then is read from a file there."""
+    shown = [one.arguments if isinstance(one.arguments, dict) else {} for one in changed]
+    for name, value in edit.values.items():
+        if not shown or any(one.get(name) != value for one in shown):
+            yield f"{name}=@FILE"
+        elif isinstance(value, str) and value != "-" and not value.startswith("@"):
+            yield f"{name}={value}"
+        else:
+            yield f"{name}:={json.dumps(value)}"
+    yield from (word for name in edit.unset for word in ("--unset", name))
+    yield from ("--command", edit.command) if edit.command else ()
 
 
 def moment_s(typed: str, now_s: float) -> float:

@@ -138,7 +138,8 @@ class EditPages:
 
         try:
             edit = await self.desk.ask(work)
-            return await self.acts.ask(edited_by(name, meant.form, self.acts.edits.keep(edit, name)))
+            asked = edited_by(name, meant.form)
+            return await self.acts.ask(attrs.evolve(asked, edit=self.acts.edits.keep(edit, asked.about)))
         except UsageError as error:
             return await self._form_of_all(meant, form, f"{error.message} {error.cure or ''}")
 

@@ -162,3 +162,26 @@ async def test_an_edit_of_what_waits_that_the_catalogue_refuses_names_the_reason
         refused = await edit(running, await page(running, QUEUE), 0, command="no_such_command")
     assert "no command" in parse("", refused.text).text
     assert users(harness) == ["a"]
+
+
+async def test_an_edit_that_was_typed_for_one_queue_is_none_for_another(harness: Harness, site: Open) -> None:
+    push(harness, registers("a"))
+    async with site() as running:
+        asked = await edit(running, await page(running, QUEUE), 0, **{"arg.user": "bob"})
+        other = await send(running, ACT, {**form_of(asked.text, ACT).hidden, "of": "other"})
+    assert "What was typed is not known any more." in other.text
+    assert users(harness) == ["a"]
+
+
+async def test_an_edit_that_a_page_cannot_do_whole_names_the_command_with_what_was_typed_but_for_secrets(
+    harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(harness, *(registers(f"u{number}") for number in range(600)))
+    monkeypatch.setattr(acting, "_SLICE_S", 0.0)
+    async with site() as running:
+        shown = await page(running, f"{QUEUE}&where=user+%3D+u%2A")
+        asked = await edit(running, shown, 0, **{"arg.host": "example.org", "arg.password": "newer-0815"})
+        done = await send(running, ACT, form_of(asked.text, ACT).hidden)
+    command = "restbroker queues edit rest host=example.org password=@FILE --where 'user = u*'"
+    assert command in parse("", done.text).text
+    assert "newer-0815" not in asked.text + done.text
