@@ -79,7 +79,7 @@ def act(settings: Config, zset: SortedSet, action: Action, chosen: Chosen, known
             return Doing(action, f"the {zset} set", run)
 
         def became(last: Progress, jids: Sequence[str]) -> Became:
-            return following.wait(client, jids, last.began_s, known, how.wait_s or 0.0)
+            return following.wait(client, jids, last, known, how.wait_s or 0.0)
 
         follow = None if how.wait_s is None else became
         if how.dry_run or action.edit is None:
@@ -122,18 +122,20 @@ def _done(doing: Doing) -> tuple[Progress, Sequence[str]]:
 
 
 def _last(doing: Doing, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
-    """How it went in the end, and the ids of the first jobs that were done.
+    """How it went in the end, with all that were led elsewhere, and the ids of the first jobs that were done.
 
     Tells on a terminal how far it is, and when it is stopped, how far it came.
     """
     action, step = doing.action, Progress(0)
     jids: list[str] = []
+    elsewhere: list[str] = []
     told_at = time.monotonic()
     running = doing.run(dry_run)
     with closing(running):  # type: ignore[type-var]  # a generator, which its type does not tell
         try:
             for step in running:
                 jids += step.jids[: following.MOST - len(jids)]
+                elsewhere += step.elsewhere[: following.MOST - len(elsewhere)]
                 if sys.stderr.isatty() and time.monotonic() - told_at >= _TELL_EVERY_S:
                     told_at = time.monotonic()
                     output.say(f"… {step.looked_at} of {step.total} looked at, {step.done} {_DONE[action.verb]}")
@@ -143,7 +145,7 @@ def _last(doing: Doing, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
                     f"{output.jobs(step.done)} {_DONE[action.verb]}. The same command again goes on with the rest."
                 )
             raise
-    return step, jids
+    return attrs.evolve(step, elsewhere=tuple(elsewhere)), jids
 
 
 def _ask(client: Client, zset: SortedSet, doing: Doing, chosen: Chosen) -> None:

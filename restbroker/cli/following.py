@@ -17,6 +17,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate.follow import Became, Failed, follow
 from restbroker.operate.known import Known
 from restbroker.operate.places import Bounds
+from restbroker.operate.tally import Progress
 from restbroker.store.client import Client
 
 MOST: Final = 100_000
@@ -28,16 +29,19 @@ _REST: Final = 4
 _LISTS: Final = {"dead": "dead", "retry": "retries"}
 
 
-def wait(client: Client, jids: Sequence[str], since_s: float, known: Known, timeout_s: float) -> Became:
-    """Looks again and again, until none is on its way any more or the time is up; the last look.
+def wait(client: Client, jids: Sequence[str], sent: Progress, known: Known, timeout_s: float) -> Became:
+    """Looks again and again, until none of those that were `sent` is on its way any more or the time is up; the last
+    look.
 
     Raises `StoreUnavailable`.
     """
     deadline, pause_s, told = time.monotonic() + timeout_s, _FIRST_S, ""
+    elsewhere = frozenset(sent.elsewhere)
     while True:
         began_s = time.monotonic()
         seconds = min(_LONGEST_S, max(deadline - began_s, 1.0))
-        became = follow(client, jids, since_s, known, Bounds(seconds=seconds, jobs=10 * MOST, ends=10 * MOST))
+        bounds = Bounds(seconds=seconds, jobs=10 * MOST, ends=10 * MOST)
+        became = follow(client, jids, sent.began_s, known, bounds, elsewhere=elsewhere)
         left_s = deadline - time.monotonic()
         if became.is_over or left_s <= 0:
             return became
@@ -61,6 +65,11 @@ def tell(became: Became, timeout_s: float) -> None:
             f"note: That {became.gone} of them were done is concluded: they are nowhere any more."
             " With History in env.json, restbroker keeps how jobs end."
         )
+    if became.taken:
+        output.say(
+            f"note: What became of {became.taken} of them is not known here: another program serves their queues,"
+            " and they are nowhere any more."
+        )
     if became.is_over:
         return
     output.say(f"After {timeout_s:g} s not all have ended; they stay queued. restbroker explain JID tells of one.")
@@ -73,8 +82,8 @@ def exit_code(became: Became) -> Exit:
     if not became.is_over:
         return Exit.WAITING
     if became.failed or became.dropped:
-        return Exit.PARTLY if became.done or became.gone else Exit.FAILED
-    return Exit.OK
+        return Exit.PARTLY if became.done or became.gone or became.taken else Exit.FAILED
+    return Exit.PARTLY if became.taken else Exit.OK
 
 
 def fields(became: Became) -> dict[str, Json]:
@@ -95,6 +104,8 @@ def _parts(became: Became) -> Iterator[str]:
     yield f"{output.jobs(became.done + became.gone)} done"
     if became.failed_jobs + became.dropped:
         yield f"{became.failed_jobs + became.dropped} failed again"
+    if became.taken:
+        yield f"{became.taken} taken by another program"
     if became.waiting + became.in_hand:
         yield f"{became.waiting + became.in_hand} on their way"
     if became.unknown:

@@ -32,7 +32,8 @@ class Note:
 
     `run` is the name of the entry that began the action, "" in that one itself. `where`: the conditions, or `all`, or
     how many were named. `done`, `refused`, `gone`: jobs so far. `jids`: of those that were done since the last entry.
-    `changes`: what an edit changed of the first jobs, secrets masked.
+    `elsewhere`: those of `jids` that were led to queues which nobody here served. `changes`: what an edit changed of
+    the first jobs, secrets masked.
     """
 
     who: str
@@ -46,6 +47,7 @@ class Note:
     refused: int = 0
     gone: int = 0
     jids: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
     changes: str = ""
 
     @property
@@ -72,8 +74,14 @@ def write(client: Client, note: Note) -> str:
         name: text(value, (), EXCERPT_LIMIT) for name, value in attrs.asdict(note).items() if isinstance(value, str)
     }
     numbers = {"done": note.done, "refused": note.refused, "gone": note.gone}
-    jids = " ".join(text(jid, (), 64).replace(" ", "_") for jid in note.jids[:MOST_JIDS])
-    return store.append(client, {**{name: word for name, word in shown.items() if word}, **numbers, "jids": jids})
+    words = {name: word for name, word in shown.items() if word}
+    if note.elsewhere:
+        words["elsewhere"] = _listed(note.elsewhere)
+    return store.append(client, {**words, **numbers, "jids": _listed(note.jids)})
+
+
+def _listed(jids: Sequence[str]) -> str:
+    return " ".join(text(jid, (), 64).replace(" ", "_") for jid in jids[:MOST_JIDS])
 
 
 def listed(client: Client, limit: int, before: str = "") -> Iterator[Written]:
@@ -125,6 +133,7 @@ def _note(entry: store.Entry) -> Note:
         refused=_number(fields.get("refused", "")),
         gone=_number(fields.get("gone", "")),
         jids=tuple(fields.get("jids", "").split()),
+        elsewhere=tuple(fields.get("elsewhere", "").split()),
         changes=fields.get("changes", ""),
     )
 

@@ -6,7 +6,7 @@ as gone only where a walk through all places met it nowhere, twice; what was not
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
@@ -41,15 +41,17 @@ class Failed:
 class Became:
     """How many of `jobs` are where. `done`: delivered. `dropped`: ended without it, as they themselves ask for.
 
-    `gone`: they are nowhere, and how they ended is not kept (`History`): done, unless somebody deleted them. `waiting`:
-    in a queue, or for the server. `unknown`: not met, and not everything was looked through (`unseen`, `refused`).
-    `failed` has most jobs first.
+    `gone`: they are nowhere, and how they ended is not kept (`History`): done, unless somebody deleted them. `taken`:
+    they are nowhere, and were in queues that nobody here serves: another program took them, which tells us nothing.
+    `waiting`: in a queue, or for the server. `unknown`: not met, and not everything was looked through (`unseen`,
+    `refused`). `failed` has most jobs first.
     """
 
     jobs: int
     done: int
     dropped: int
     gone: int
+    taken: int
     waiting: int
     in_hand: int
     unknown: int
@@ -71,7 +73,7 @@ class Became:
 @attrs.frozen
 class Run:
     """An action as the audit has it. `note` is the newest, of `noted_s`; `jids` are those that it names, of `note.done`
-    jobs.
+    jobs, and `elsewhere` those of them that it led to queues which nobody here served.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Run:
     noted_s: float
     note: Note
     jids: tuple[str, ...]
+    elsewhere: frozenset[str] = frozenset()
 
 
 def run(client: Client, name: str) -> Run | None:
@@ -91,11 +94,22 @@ def run(client: Client, name: str) -> Run | None:
         return None
     jids = dict.fromkeys(chain.from_iterable(one.note.jids for one in found))
     # Of one that had to be hidden nobody could say where it is.
-    return Run(name, found[0].at_s, found[-1].at_s, found[-1].note, tuple(jid for jid in jids if MASK not in jid))
+    elsewhere = frozenset(chain.from_iterable(one.note.elsewhere for one in found))
+    shown = tuple(jid for jid in jids if MASK not in jid)
+    return Run(name, found[0].at_s, found[-1].at_s, found[-1].note, shown, elsewhere)
 
 
-def follow(client: Client, jids: Sequence[str], since_s: float, known: Known, bounds: Bounds) -> Became:
-    """Looks where these jobs are, which were sent at `since_s` (epoch seconds, Redis' clock) or later.
+def follow(
+    client: Client,
+    jids: Sequence[str],
+    since_s: float,
+    known: Known,
+    bounds: Bounds,
+    *,
+    elsewhere: Collection[str] = frozenset(),
+) -> Became:
+    """Looks where these jobs are, which were sent at `since_s` (epoch seconds, Redis' clock) or later, and `elsewhere`
+    to queues that nobody here serves.
 
     Raises `StoreUnavailable`.
     """
@@ -120,7 +134,8 @@ def follow(client: Client, jids: Sequence[str], since_s: float, known: Known, bo
         jobs=len(wanted),
         done=done,
         dropped=len(ends) - done,
-        gone=len(missing) if is_seen else 0,
+        gone=len(missing.difference(elsewhere)) if is_seen else 0,
+        taken=len(missing.intersection(elsewhere)) if is_seen else 0,
         waiting=kinds["queue"] + kinds["schedule"],
         in_hand=kinds["in hand"],
         unknown=0 if is_seen else len(missing),

@@ -17,7 +17,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job import hiding
 from restbroker.operate import audit
 from restbroker.operate.act_batch import Outcome, led_away, why_left
-from restbroker.operate.act_job import Action
+from restbroker.operate.act_job import Action, foreign_queue
 from restbroker.operate.audit import Note, State
 from restbroker.operate.edit import differences
 from restbroker.operate.entry import Entry, Look
@@ -75,7 +75,8 @@ class Progress:
     of an edit, the first that it changed (or would), as they were and as they are then. `ended` is False as long
     as it goes on; `rest` is where, unless jobs were named. `began_s`: by Redis' clock, epoch seconds. `run`: the audit
     entry that it began with, "" where nothing was done. `jids`: what the jobs of the last batch that were done are
-    called by. `unseen`: jobs that others took, or hid by taking the newest, before anybody knew whether they are meant.
+    called by, `elsewhere` those of them that were led to queues which this configuration does not serve.
+    `unseen`: jobs that others took, or hid by taking the newest, before anybody knew whether they are meant.
     """
 
     total: int
@@ -93,6 +94,7 @@ class Progress:
     began_s: float = 0.0
     run: str = ""
     jids: tuple[str, ...] = attrs.field(default=(), repr=False)
+    elsewhere: tuple[str, ...] = attrs.field(default=(), repr=False)
     unseen: int = 0
 
 
@@ -151,11 +153,12 @@ class Tally:
             foreign=dict(self._foreign),
             examples=(*so_far.examples, *shown),
             jids=tuple(look.jid_then for look in done),
+            elsewhere=tuple(look.jid_then for look in done if foreign_queue(look, self.action) is not None),
         )
         jids = self.progress.jids if so_far.done < _NAMED_JIDS else []
         if done and not self.dry_run and (jids or time.monotonic() >= self._noted_s + _NOTE_EVERY_S):
             self._noted_s = time.monotonic()
-            self._note("going on", [hiding.without(jid, self.known.secrets) for jid in jids])
+            self._note("going on", self._hidden(jids), self._hidden(self.progress.elsewhere if jids else ()))
 
     def miss(self, *, gone: int = 0, unseen: int = 0) -> None:
         """Counts jobs that nobody could look at: `gone` are those that were meant."""
@@ -164,7 +167,10 @@ class Tally:
             so_far, matched=so_far.matched + gone, gone=so_far.gone + gone, unseen=so_far.unseen + unseen
         )
 
-    def _note(self, state: State, jids: Sequence[str] = ()) -> str:
+    def _hidden(self, jids: Sequence[str]) -> tuple[str, ...]:
+        return tuple(hiding.without(jid, self.known.secrets) for jid in jids)
+
+    def _note(self, state: State, jids: Sequence[str] = (), elsewhere: Sequence[str] = ()) -> str:
         so_far = self.progress
         note = Note(
             who=self.action.who,
@@ -178,6 +184,7 @@ class Tally:
             refused=sum(so_far.refused.values()),
             gone=so_far.gone,
             jids=tuple(jids),
+            elsewhere=tuple(elsewhere),
             changes="; ".join(self._changes()),
         )
         return audit.write(self.client, note)

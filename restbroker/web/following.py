@@ -41,7 +41,9 @@ class FollowPages:
             found = run(client, name)
             if found is None or found.note.action not in SENT or not found.jids:
                 return found, None
-            return found, follow(client, found.jids, found.began_s, self.desk.known(), _BOUNDS)
+            return found, follow(
+                client, found.jids, found.began_s, self.desk.known(), _BOUNDS, elsewhere=found.elsewhere
+            )
 
         found, became = await self.desk.ask(question)
         goes_on = found is not None and not found.note.is_over and time.time() - found.noted_s < _SILENT_S

@@ -120,6 +120,20 @@ def test_an_action_is_followed_by_what_the_audit_says_of_it_however_often_it_was
     assert following.run(client, "1-1") is None
 
 
+def test_what_another_program_took_is_never_called_done(client: Client, configured: Known, put: Put) -> None:
+    put("dead", NOW_S, "ours")
+    for jid in ("taken", "waits", "failed"):
+        put("dead", NOW_S, jid, queue="mailers")
+    *_, last = perform(client, "dead", Action("retry", "ann", foreign_queues=True), Chosen(), configured)
+    client.command("DEL", "ns:queue:rest", "ns:queue:mailers")
+    queues.push(client, "mailers", [job("waits", queue="mailers")])
+    put("retry", NOW_S, "failed", queue="mailers")
+    run = following.run(client, last.run)
+    assert run is not None
+    found = follow(client, run.jids, run.began_s, configured, Bounds(), elsewhere=run.elsewhere)
+    assert (found.taken, found.gone, found.waiting, found.failed_jobs) == (1, 1, 1, 1)
+
+
 def test_what_is_edited_and_stays_is_no_job_on_its_way() -> None:
     edits = [Edit(tokens=Tokens(()), unset=("x",), retry=retry) for retry in (True, False)]
     assert [Action("edit", "ann", edit=edit).name in SENT for edit in edits] == [True, False]

@@ -55,6 +55,20 @@ def test_what_is_still_on_its_way_when_the_time_is_up_is_told_as_such(citizen: C
     assert (became["jobs"], became["in_hand"] + became["waiting"], became["unknown"]) == (2, 1, 0)
 
 
+def test_what_another_program_took_is_told_as_such_and_not_as_done(citizen: Citizen) -> None:
+    citizen.client.command(
+        "ZADD", "dead", 1, json.dumps({"class": "Mailer", "jid": "m1", "queue": "mailers", "args": []})
+    )
+    words = ["dead", "retry", "--all", "--foreign-queues", "--yes", "--wait", "--config", str(citizen.config)]
+    with process.started(words, directory=citizen.directory) as running:
+        running.wait_for("1 job retried")
+        citizen.client.command("RPOP", "queue:mailers")
+        assert running.wait() == 7
+        told = running.output()
+    assert "0 jobs done, 1 taken by another program." in told
+    assert "is not known here" in told
+
+
 def test_an_edit_that_waits_ends_well_when_all_are_done(citizen: Citizen) -> None:
     citizen.start()
     park(citizen, "refused1", "refused2")

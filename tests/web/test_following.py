@@ -71,3 +71,16 @@ async def test_an_action_that_sends_nothing_has_a_page_without_what_became_of_th
 async def test_an_action_that_is_not_kept_or_cannot_be_one_is_told_as_such(site: Open, name: str, status: int) -> None:
     async with site() as running:
         assert (await running.get(f"/audit/{name}")).status_code == status
+
+
+async def test_what_another_program_took_is_not_shown_as_done(harness: Harness, site: Open) -> None:
+    park(harness, 2, queue="mailers")
+    async with site() as running:
+        form = {"verb": "retry", "all": "yes", "confirmed": "yes", "foreign_queues": "yes"}
+        answer = await send(running, "/dead/act", form, "/dead")
+        (link,) = parse("", answer.text).links_to("/audit/")
+        harness.client.command("RPOP", "queue:mailers")
+        found = await page(running, link)
+    assert "Done 0" in found.text
+    assert "Taken by another program 1" in found.text
+    assert "Waiting 1" in found.text
