@@ -14,6 +14,7 @@ from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Reason, Rejected, Uncertain
 from restbroker.servers.api.shown import WORDS_LIMIT, Shown, show
+from restbroker.servers.api.texts import parsed
 from restbroker.transport.message import Response
 from restbroker.transport.retry_after import retry_after_s
 
@@ -35,16 +36,18 @@ class HowDeferred(TypedDict, total=False):
 
 @attrs.frozen
 class AnswerForm:
-    """How a server answers. `server`: its name for people. `secrets`: what is masked in each of its answers."""
+    """How a server answers. `secrets`: what is masked in each of its answers. `says`: what stands before its words."""
 
-    server: str
     parse: Parse
     secrets: hiding.Spelled = attrs.field(default=frozenset(), repr=False)
+    says: str = "Status {status}: "
 
 
 @attrs.frozen
 class Answer:
-    """One answer. `words`: what it says to people.
+    """One answer. `words`: what it says to people. `body`: parsed and masked, where a kind's reader has parsed it.
+
+    `is_own`: it is of the server's own API, and not a page of something else, as far as its reader can tell.
 
     `code`: the server's own name of the error, and `unmasked`: its words, both as they came, for a judge and nobody
     else: a password may be "ejabberd". `now_s` (epoch seconds) is for a Retry-After that names a date.
@@ -57,6 +60,8 @@ class Answer:
     unmasked: str = attrs.field(repr=False)
     now_s: float
     _form: AnswerForm = attrs.field(repr=False)
+    body: Json = None
+    is_own: bool = True
 
     @property
     def status(self) -> int:
@@ -77,8 +82,8 @@ class Answer:
     def says(self) -> str:
         """A sentence."""
         if self._about:
-            return f"Status {self.status}: {self._about}"
-        return f"{self._form.server} answered with status {self.status} and no words."
+            return self._form.says.format(status=self.status) + self._about
+        return f"The server answered with status {self.status} and no words."
 
     @property
     def _about(self) -> str:
@@ -112,7 +117,8 @@ class Answer:
         """Return that it had been done before. Its producer gets the answer as any: without the secrets alone."""
         secrets = redact.secret_values(spec, call.command.arguments, with_texts=False)
         shown = show(self.response, hiding.spelled(secrets) | self._form.secrets)
-        return Delivered(shown.text, None, self.status, note=note)
+        body = None if self.body is None else parsed(shown.text.encode())
+        return Delivered(shown.text, body, self.status, note=note)
 
 
 def read(form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0) -> Answer:

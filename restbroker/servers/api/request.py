@@ -14,19 +14,16 @@ from restbroker.errors import ConfigError
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason, Rejected
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.transport.errors import NotSent
 
 T = TypeVar("T")
 
 
-class InvalidArguments(Exception):
-    """The job's arguments make no request. The text names the argument, and shows no value."""
-
-
 def lookup(entries: Mapping[str, T], command: Command, target: str, lacking: Mapping[str, str]) -> T | Rejected:
     """Return the command's entry, or what a job ends as whose command the target does not have.
 
-    `lacking`: commands that something in the configuration would bring, and what.
+    `lacking`: what to do instead, or what would bring it, by command.
     """
     endpoint = command.endpoint
     if (entry := entries.get(endpoint)) is not None:

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from html import unescape
 from typing import Final
 
-import attrs
 import orjson
 
-from restbroker.job import hiding
+from restbroker.job import hiding, redact
+from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.servers.api.shown import WORDS_LIMIT, Shown, show
+from restbroker.servers.api.answer import Answer, AnswerForm
+from restbroker.servers.api.shown import WORDS_LIMIT, show
 from restbroker.transport.message import Response
 
 _HEAD_LIMIT: Final = 1024
@@ -26,27 +27,6 @@ _TITLE: Final = re.compile(r"<(h1|title)\b[^>]*>(.*?)</\1>", re.IGNORECASE | re.
 _TAG: Final = re.compile(r"<[^>]*>")
 
 
-@attrs.frozen
-class Answer:
-    """`shown`: what people may see; `body`: of that the body, parsed; `words` what the server says; `code` its number.
-
-    `is_json` tells an answer of ejabberd's API, which always sends JSON, from a page of something else. `unmasked`:
-    the words for a judge, and nobody else: a password may be "ejabberd".
-    """
-
-    shown: Shown
-    body: Json
-    words: str
-    code: int | None
-    is_json: bool
-    unmasked: str = attrs.field(repr=False)
-
-    @property
-    def text(self) -> str:
-        """The body, masked and cut."""
-        return self.shown.text
-
-
 def parse(body: bytes) -> tuple[str, Json, bool]:
     """A body as text, the same parsed (None if it is no JSON), and whether it is JSON."""
     text = body.decode("utf-8", "replace")
@@ -56,8 +36,11 @@ def parse(body: bytes) -> tuple[str, Json, bool]:
         return text, None, False
 
 
-def read(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Answer:
-    """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
+def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0) -> Answer:
+    """The answer in this response, with these secrets and the login masked wherever the server echoes them.
+
+    Its `body` is parsed, its `code` ejabberd's number; `is_own` if it is JSON, which ejabberd's API always sends.
+    """
     text, body, is_json = parse(response.body)
     shown = show(response, hiding.spelled(secrets))
     code = body.get("code") if isinstance(body, Mapping) else None
@@ -69,8 +52,13 @@ def read(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Answer:
     words = shown.hide(_words(said, is_page=is_page))
     unmasked = " ".join(_words(source[:limit], is_page=is_page).split())[:WORDS_LIMIT]
     shown_body = body if shown.text == text else parse(shown.text.encode())[1]
-    number = code if isinstance(code, int) else None
-    return Answer(shown, shown_body, words, number, is_json, unmasked)
+    number = str(code) if isinstance(code, int) else ""
+    return Answer(response, shown, words, number, unmasked, now_s, _FORM, shown_body, is_own=is_json)
+
+
+def read_for(call: Call, spec: CommandSpec | None, response: Response, now_s: float) -> Answer:
+    """The answer to a call, without its secrets."""
+    return read(response, redact.secret_values(spec, call.command.arguments), now_s)
 
 
 def version_in(answer: Answer) -> str | None:
@@ -109,3 +97,7 @@ def _words(text: str, *, is_page: bool) -> str:
 def _without_tags(head: str) -> str:
     title = _TITLE.search(head)
     return unescape(_TAG.sub(" ", title[2] if title else head)).strip()
+
+
+# It is read here: JSON has one text for people, and a page another.
+_FORM: Final = AnswerForm(lambda _response, text: ("", text), says="The server says: ")

@@ -16,6 +16,8 @@ from restbroker.config.target import Basic, Login, Target
 from restbroker.job import redact
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.servers.api.answer import Answer
+from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
@@ -44,7 +46,7 @@ _ROUTES_LIMIT: Final = 500
 """Producers can invent endpoints."""
 
 CHECK_LOGIN: Final = "Correct the target's user and password (RestUser, RestPass), or its token (RestToken)."
-CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see ejabberd's log."
+_WAITS: Final = f"{IF_NOT}see ejabberd's log."
 
 
 @attrs.define
@@ -98,8 +100,8 @@ class EjabberdConnector:
         if not isinstance(response, NoToken) and response.status == 403:
             response = await self._ask("connected_users_number", link)
         if isinstance(response, NoToken):
-            return _without_token(response)
-        return self._judge_probe(response)
+            return _without_token(response).probe
+        return self._health_of(response).probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Has no background work; sleeps until cancelled."""
@@ -168,38 +170,36 @@ class EjabberdConnector:
             return False
         return not isinstance(response, NoToken) and response.status in (200, 403)
 
-    def _judge_probe(self, response: Response) -> Probe:
+    def _health_of(self, response: Response) -> Health:
         answer = read(response)
-        says = f"status {response.status}: {answer.words}" if answer.words else f"status {response.status}"
         match response.status:
-            case 200 if answer.is_json:
+            case 200 if answer.is_own:
                 self._found(version_in(answer))
                 if (why := catalogue.too_old(self._target, self._version)) is not None:
-                    return _denied(why, catalogue.NO_API_VERSION)
-                cure = CHECK_LOG if is_stopped(answer) else None
-                return Probe(cure is None, denied=False, version=self._version, detail=answer.words, cure=cure)
+                    return denied("NoApiVersions", why, catalogue.NO_API_VERSION)
+                if is_stopped(answer):
+                    return unwell(answer.words, _WAITS)
+                return well(answer.words, self._version)
             case 401:
-                return _denied(f"The credentials are not accepted ({says}).", CHECK_LOGIN)
+                return denied("LoginRefused", f"The credentials are not accepted ({answer.briefly}).", CHECK_LOGIN)
             case 403:
-                return self._judge_forbidden(says)
+                return self._forbidden_health(answer)
             case 200 | 404 | 301 | 302 | 303 | 307 | 308:
-                return _denied(f"This is not the API ({says}).", CHECK_URL)
+                return denied("NotTheApi", f"This is not the API ({answer.briefly}).", CHECK_URL)
             case _:
-                detail = f"The server does not work now ({says})."
-                return Probe(ok=False, denied=False, version=None, detail=detail, cure=CHECK_LOG)
+                return unwell(f"The server does not work now ({answer.briefly}).", _WAITS)
 
     def _found(self, version: str | None) -> None:
         if version is not None and version != self._version:
             self._version = version
             self._routes.clear()
 
-    def _judge_forbidden(self, says: str) -> Probe:
+    def _forbidden_health(self, answer: Answer) -> Health:
         """Both questions are forbidden: to an account that may little, or to one that may nothing (any more)."""
         if self._forbidden < (FORBIDDEN_IN_A_ROW if self._worked else FORBIDDEN_AT_FIRST):
-            detail = "The account may not ask for status, but it may call other commands."
-            return Probe(ok=True, denied=False, version=self._version, detail=detail)
-        cure = "Allow `status` for restbroker's account or address in ejabberd's api_permissions."
-        return _denied(f"The account may call nothing tried yet ({says}).", cure)
+            return well("The account may not ask for status, but it may call other commands.", self._version)
+        hint = "Allow `status` for restbroker's account or address in ejabberd's api_permissions."
+        return denied("CommandForbidden", f"The account may call nothing tried yet ({answer.briefly}).", hint)
 
 
 def _with_login(call: Call, way: Route, login: Login) -> Request:
@@ -212,17 +212,10 @@ def _no_token(why: NoToken) -> Denied | Deferred:
     return Denied(reason) if why.denied else Deferred(reason, counts=False, pause_target=True)
 
 
-def _denied(detail: str, cure: str) -> Probe:
-    # Only secret files are read again while it runs.
-    wait = "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file;"
-    wait += " a change in env.json needs a reload (SIGHUP) or a restart."
-    return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
-
-
-def _without_token(why: NoToken) -> Probe:
+def _without_token(why: NoToken) -> Health:
     if why.denied:
-        return _denied(why.message, why.cure)
-    return Probe(ok=False, denied=False, version=None, detail=why.message, cure=CHECK_LOG)
+        return denied("NoToken", why.message, why.cure)
+    return unwell(why.message, _WAITS)
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

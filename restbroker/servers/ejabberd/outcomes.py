@@ -11,16 +11,17 @@ from typing import Final
 
 import attrs
 
-from restbroker.job import hiding, redact
+from restbroker.job import hiding
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.endpoint import quoted
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
+from restbroker.servers.api.answer import Answer, delivered
+from restbroker.servers.api.ladder import Ladder, Rung, ladder, standard
 from restbroker.servers.api.shown import show
 from restbroker.servers.ejabberd import knowledge
-from restbroker.servers.ejabberd.answer import Answer, hosts_in, parse, read
+from restbroker.servers.ejabberd.answer import hosts_in, parse, read, read_for
 from restbroker.transport.message import Response
-from restbroker.transport.retry_after import retry_after_s
 
 INTERNAL_ERROR_ATTEMPTS: Final = 3
 _STOPPING: Final = "ServerStopping"
@@ -30,6 +31,9 @@ _ANSWER_BY_CODE: Final = knowledge.QUESTIONS | knowledge.FAIL_BY_RESULT
 
 CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
 CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
+_CHECK_LOG: Final = "See ejabberd's log."
+_UNKNOWN: Final = ("40", "44")
+_FAILED: Final = "10001"
 CHECK_OBJECT: Final = "Check the name, or create what it names first."
 CHECK_NAME: Final = "Check the command's name, the server's version, and that the module that brings it is loaded."
 
@@ -53,24 +57,41 @@ _REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
 _PASSING: Final = re.compile("atabase failure|db_failure|timeout|try again", re.IGNORECASE)
 
 
+_RUNGS: Final[Ladder] = standard("ejabberd", check_url=CHECK_URL, check_log=_CHECK_LOG) | {
+    401: Rung(
+        "denied",
+        "LoginRefused",
+        "Check the target's user (RestUser, a whole JID: admin@example.org) and its password, or its token.",
+    ),
+    # No answer of the API. If the probe meets the same, the whole target is wrong, not this job.
+    404: Rung("denied", "WrongUrl", CHECK_URL),
+    "4xx": Rung("rejected", "Refused", CHECK_ARGUMENTS),
+}
+
+
 def judge(call: Call, spec: CommandSpec | None, response: Response, now_s: float = 0.0) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
     status = response.status
     if 200 <= status < 300:
         return _success(call, spec, response)
-    answer = _read(call, spec, response)
-    if 300 <= status < 400:
-        where = answer.shown.address() or "elsewhere"
-        # Concerns every job: the probe meets the same, and the lane pauses instead of parking them all.
-        return Denied(Reason("Redirected", f"The server redirects to {where}.", CHECK_URL, status), answer.text)
-    if status in (408, 425, 429, 503):
-        return _not_now(answer, response, now_s)
-    if 400 <= status < 500:
-        outcome = _client_error(call, spec, answer, status)
-        return _as_answered(outcome, call, spec, response) if isinstance(outcome, Delivered) else outcome
-    if 500 <= status < 600:
-        return _server_error(answer, response, now_s)
-    return Rejected(Reason("OddAnswer", f"The server answered with status {status}.", CHECK_URL, status), answer.text)
+    answer = read_for(call, spec, response, now_s)
+    match status:
+        case 400:
+            return _bad_request(call, spec, answer)
+        case 403:
+            hint = f"Allow {_command(call)} for restbroker's account or address in ejabberd's api_permissions."
+            return answer.denied("CommandForbidden", hint)
+        case 404 if answer.code in _UNKNOWN:
+            return unknown(answer.words, 404)
+        case 404 if answer.is_own:
+            return answer.rejected("NotFound", CHECK_OBJECT)
+        case 409:
+            return _conflict(call, spec, answer)
+        # ejabberd itself sends no 503 (read in its source): it comes from what is in front of it.
+        case _ if 500 <= status < 600 and status != 503:
+            return _server_error(answer)
+        case _:
+            return ladder(answer, _RUNGS)
 
 
 def is_unknown_command(response: Response) -> bool:
@@ -124,10 +145,6 @@ def unknown(answer_text: str, status: int) -> Rejected:
     return Rejected(Reason("UnknownCommand", f"The server says: {answer_text}", CHECK_NAME, status), answer_text)
 
 
-def _read(call: Call, spec: CommandSpec | None, response: Response) -> Answer:
-    return read(response, redact.secret_values(spec, call.command.arguments))
-
-
 def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcome:
     # Nothing is masked here: the text is what the producer asked for.
     text, body, is_json = parse(response.body)
@@ -135,12 +152,10 @@ def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcom
         # ejabberd answers every command with JSON. If the probe meets the same, the whole target is wrong.
         found = "a page that is no JSON" if text.strip() else "nothing in it"
         message = f"Status {response.status} with {found}: this is not ejabberd's API."
-        return Denied(Reason("NotTheApi", message, CHECK_URL, response.status), _read(call, spec, response).text)
+        return read_for(call, spec, response, 0.0).denied("NotTheApi", CHECK_URL, message)
     if _result(body) == 1 and _answers_by_code(call, spec):
         return _said_one(call, spec, response, text, body)
-    if response.truncated:
-        return Delivered(text, body, response.status, note="answer truncated")
-    return Delivered(text, body, response.status)
+    return delivered(response, body)
 
 
 def _answers_by_code(call: Call, spec: CommandSpec | None) -> bool:
@@ -153,9 +168,9 @@ def _said_one(call: Call, spec: CommandSpec | None, response: Response, text: st
         return Delivered(text, body, status, negative=True)
     if name in knowledge.ALREADY_BY_RESULT and call.maybe_run:
         return Delivered(text, body, status, note="already done")
-    cure = "Check the arguments and ejabberd's log; it gives no reason to its clients."
-    reason = Reason("CommandFailed", f"ejabberd answered 1 to {name}: it failed.", cure, status)
-    return Rejected(reason, _read(call, spec, response).text)
+    hint = "Check the arguments and ejabberd's log; it gives no reason to its clients."
+    answer = read_for(call, spec, response, 0.0)
+    return answer.rejected("CommandFailed", hint, f"ejabberd answered 1 to {name}: it failed.")
 
 
 def _result(body: Json) -> int | None:
@@ -163,27 +178,6 @@ def _result(body: Json) -> int | None:
         # Interface version 0 wraps scalars: {"res": 1}.
         body = next(iter(body.values()))
     return body if isinstance(body, int) and not isinstance(body, bool) else None
-
-
-def _client_error(call: Call, spec: CommandSpec | None, answer: Answer, status: int) -> Outcome:
-    match status:
-        case 400:
-            return _bad_request(call, spec, answer)
-        case 401:
-            cure = "Check the target's user (RestUser, a whole JID: admin@example.org) and its password, or its token."
-            return Denied(Reason("LoginRefused", _says(answer, status), cure, status), answer.text)
-        case 403:
-            cure = f"Allow {_command(call)} for restbroker's account or address in ejabberd's api_permissions."
-            return Denied(Reason("CommandForbidden", _says(answer, status), cure, status), answer.text)
-        case 404:
-            return _not_found(answer)
-        case 409:
-            return _conflict(call, answer)
-        case 413:
-            cure = "The job is too large for the server, or for a proxy before it: send less, or raise their limit."
-            return Rejected(Reason("Refused", _says(answer, status), cure, status), answer.text)
-        case _:
-            return Rejected(Reason("Refused", _says(answer, status), CHECK_ARGUMENTS, status), answer.text)
 
 
 def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
@@ -195,15 +189,11 @@ def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcom
     if answer.unmasked == "400 Bad Request":
         # 24.12 says this also after a command has run, when it cannot encode the result (interface version 0).
         message = 'ejabberd answered only "400 Bad Request"; the command may or may not have run.'
-        cure = "Look at the server whether it ran. With ejabberd 24.12, use a newer interface version than v0."
-        return Rejected(Reason("BadRequest", message, cure, 400), answer.text)
-    return _refusal(call, answer, 400)
-
-
-def _refusal(call: Call, answer: Answer, status: int) -> Outcome:
+        hint = "Look at the server whether it ran. With ejabberd 24.12, use a newer interface version than v0."
+        return answer.rejected("BadRequest", hint, message)
     if _was_done(call, answer):
-        return Delivered(answer.text, answer.body, status, note="already done")
-    return _permanent(answer, status)
+        return answer.done(call, spec)
+    return _permanent(answer)
 
 
 def _was_done(call: Call, answer: Answer) -> bool:
@@ -213,64 +203,27 @@ def _was_done(call: Call, answer: Answer) -> bool:
     return wanted and pattern is not None and pattern.search(answer.unmasked) is not None
 
 
-def _not_found(answer: Answer) -> Outcome:
-    if not answer.is_json:
-        # No answer of the API. If the probe meets the same, the whole target is wrong, not this job.
-        return Denied(Reason("WrongUrl", _says(answer, 404), CHECK_URL, 404), answer.text)
-    if answer.code in (40, 44):
-        return unknown(answer.words, 404)
-    return Rejected(Reason("NotFound", _says(answer, 404), CHECK_OBJECT, 404), answer.text)
-
-
-def _as_answered(done: Delivered, call: Call, spec: CommandSpec | None, response: Response) -> Delivered:
-    """Return what had been done before with the answer as its producer gets any: without the secrets alone."""
-    secrets = redact.secret_values(spec, call.command.arguments, with_texts=False)
-    answer = read(response, secrets)
-    return attrs.evolve(done, text=answer.text, body=answer.body)
-
-
-def _conflict(call: Call, answer: Answer) -> Outcome:
+def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
     if call.maybe_run or call.ok_if_exists:
-        return Delivered(answer.text, answer.body, 409, note="already done")
-    cure = 'Nothing to do, unless another one was meant; "ok_if_exists": true in the job makes this count as done.'
-    return Rejected(Reason("AlreadyExists", _says(answer, 409), cure, 409), answer.text)
+        return answer.done(call, spec)
+    hint = 'Nothing to do, unless another one was meant; "ok_if_exists": true in the job makes this count as done.'
+    return answer.rejected("AlreadyExists", hint)
 
 
-def _not_now(answer: Answer, response: Response, now_s: float) -> Outcome:
-    # ejabberd itself sends none of these (read in its source): they come from what is in front of it.
-    reason = Reason("ServerBusy", _says(answer, response.status), "It goes on by itself.", response.status)
-    wait_s = retry_after_s(response, now_s)
-    return Deferred(reason, wait_s, counts=False, pause_target=True, text=answer.text)
-
-
-def _server_error(answer: Answer, response: Response, now_s: float) -> Outcome:
-    status = response.status
-    if answer.code == 10001 and _PASSING.search(answer.unmasked) is None:
-        return _permanent(answer, status)
-    reason = Reason("ServerError", _says(answer, status), "See ejabberd's log.", status)
+def _server_error(answer: Answer) -> Outcome:
+    if answer.code == _FAILED and _PASSING.search(answer.unmasked) is None:
+        return _permanent(answer)
     if answer.unmasked == "internal_error":
         # A crash through bad arguments and a busy room's time-out look the same.
-        return Deferred(reason, max_attempts=INTERNAL_ERROR_ATTEMPTS, text=answer.text)
-    if status == 504:
-        cure = "Give the proxy in front of ejabberd a longer time-out than restbroker's."
-        return Uncertain(Reason("GatewayTimeout", _says(answer, status) + " It may have run.", cure, status))
-    wait_s = retry_after_s(response, now_s)
-    return Deferred(reason, wait_s, pause_target=status == 502, text=answer.text)
+        return answer.deferred("ServerError", _CHECK_LOG, max_attempts=INTERNAL_ERROR_ATTEMPTS)
+    return ladder(answer, _RUNGS)
 
 
-def _permanent(answer: Answer, status: int) -> Rejected:
-    for pattern, code, cure in _REFUSALS:
+def _permanent(answer: Answer) -> Rejected:
+    for pattern, code, hint in _REFUSALS:
         if pattern.search(answer.unmasked):
-            return Rejected(Reason(code, _says(answer, status), cure, status), answer.text)
-    return Rejected(Reason("Refused", _says(answer, status), CHECK_ARGUMENTS, status), answer.text)
-
-
-def _says(answer: Answer, status: int) -> str:
-    return (
-        f"The server says: {answer.words}"
-        if answer.words
-        else f"The server answered with status {status} and no words."
-    )
+            return answer.rejected(code, hint)
+    return answer.rejected("Refused", CHECK_ARGUMENTS)
 
 
 def _command(call: Call) -> str:

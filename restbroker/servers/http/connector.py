@@ -12,14 +12,14 @@ import attrs
 import trio
 
 from restbroker.config.target import Target
-from restbroker.errors import ConfigError
 from restbroker.job.command import Call, Catalogue, CommandSpec
-from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Rejected
+from restbroker.servers.api.health import Health, denied, unwell, well
+from restbroker.servers.api.request import guarded, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.http.outcomes import BUSY, BUSY_S, REFUSED, judge
 from restbroker.servers.http.recipes import Settings, settings_of
 from restbroker.servers.http.request import build, question
-from restbroker.servers.http.template import Unfit
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 from restbroker.transport.retry_after import retry_after_s
@@ -32,6 +32,7 @@ LET_IN_S: Final = 10.0
 _DENIED_S: Final = 1.0
 """So long one that was not let in says so for all jobs."""
 _NOT_IMPLEMENTED: Final = 501
+_ADD_IT: Final = "Correct the name, or add the command to the target's Options.Commands."
 
 
 @attrs.define
@@ -57,21 +58,17 @@ class HttpConnector:
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the request. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
-        recipe = self._settings.recipes.get(call.command.endpoint)
-        if recipe is None:
-            message = f"The target {self._target.name} has no command {call.command.endpoint}."
-            cure = "Correct the name, or add the command to the target's Options.Commands."
-            return Rejected(Reason("UnknownCommand", message, cure))
-        try:
-            signing = [secret.reveal() for secret in self._settings.signing]
-            request = build(call, recipe, self._target, self._settings, signing, self._now_s())
-        except Unfit as unfit:
-            shown = f"restbroker commands --target {self._target.name} {recipe.spec.name}"
-            cure = f"Correct that argument; `{shown}` lists what the command takes."
-            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}.", cure))
-        except ConfigError as error:
-            # As unsent, the job waits until the secret file is back; for a while, if others need none of it.
-            raise NotSent(str(error)) from error
+        name, command = self._target.name, call.command
+        recipe = lookup(self._settings.recipes, command, name, {command.endpoint: _ADD_IT})
+        if isinstance(recipe, Rejected):
+            return recipe
+        signing = unsent(lambda: [secret.reveal() for secret in self._settings.signing])
+        now_s = self._now_s()
+        request = guarded(
+            lambda: build(call, recipe, self._target, self._settings, signing, now_s), name, recipe.spec.name
+        )
+        if isinstance(request, Rejected):
+            return request
         response = await link.send(request)
         outcome = judge(call, recipe, response, self._now_s(), signing)
         self._learn(response, outcome)
@@ -120,30 +117,27 @@ class HttpConnector:
 
     async def _ask(self, link: Link) -> Probe:
         request = ready(self._target, self._settings)
-        found = judge_probe(await link.ask(request), is_asked=self._settings.probe is not None)
+        found = health_of(await link.ask(request), is_asked=self._settings.probe is not None).probe
         self._found, self._found_at_s = found, trio.current_time()
         return found
 
 
 def ready(target: Target, settings: Settings) -> Request:
     """The probe's request. Raises `NotSent` in place of `ConfigError`."""
-    try:
-        return question(target, settings)
-    except ConfigError as error:
-        raise NotSent(str(error)) from error
+    return unsent(lambda: question(target, settings))
 
 
-def judge_probe(response: Response, *, is_asked: bool) -> Probe:
+def health_of(response: Response, *, is_asked: bool) -> Health:
     """What the answer to a probe means. `is_asked`: to a configured one, which tells more."""
     status = response.status
     if 200 <= status < 300 or (not is_asked and (status < 500 or status == _NOT_IMPLEMENTED)):
-        return Probe(ok=True, denied=False, version=None, detail=f"It answers (status {status}).")
+        return well(f"It answers (status {status}).")
     if status in REFUSED:
-        cure = "Correct the target's login (Auth, Headers). Jobs wait in Redis; a secret's file is read anew by itself."
-        return Probe(ok=False, denied=True, version=None, detail=f"The login is refused (status {status}).", cure=cure)
-    detail = f"The server does not work now (status {status})."
-    cure = "See its log. If the status is right for it, correct Probe in the target's Options."
-    return Probe(ok=False, denied=False, version=None, detail=detail, cure=cure)
+        return denied(
+            "LoginRefused", f"The login is refused (status {status}).", "Correct the target's login (Auth, Headers)."
+        )
+    hint = "See its log. If the status is right for it, correct Probe in the target's Options."
+    return unwell(f"The server does not work now (status {status}).", hint)
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

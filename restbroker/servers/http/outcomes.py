@@ -10,24 +10,23 @@ from functools import lru_cache
 from html import unescape
 from typing import Final
 
-import orjson
+import attrs
 
-from restbroker.job import hiding, redact
+from restbroker.job import hiding
 from restbroker.job.command import Call
-from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected, Uncertain
-from restbroker.servers.api.shown import Shown, show
+from restbroker.job.outcome import Outcome
+from restbroker.servers.api.answer import Answer, AnswerForm, delivered, read_for
+from restbroker.servers.api.ladder import GOES_ON, Ladder, Rung, ladder, standard
+from restbroker.servers.api.texts import parsed
 from restbroker.servers.http import signature
 from restbroker.servers.http.recipes import Recipe
 from restbroker.transport.message import Response
-from restbroker.transport.retry_after import retry_after_s
 
 BUSY: Final = frozenset({429, 503})
 BUSY_S: Final = 5.0
 """So long a server that says so, and no Retry-After, is left alone with that job."""
 REFUSED: Final = frozenset({401, 403})
 _NOT_NOW: Final = BUSY | {408, 425}
-_GATEWAY_TIMEOUT: Final = 504
 _HEAD_LIMIT: Final = 1024
 _SAYS: Final = ("message", "error_description", "detail", "error", "title")
 _TAG: Final = re.compile(r"<[^>]*>")
@@ -40,6 +39,13 @@ _CURES: Final = {
 _CURE: Final = "Correct the arguments, or the command's templates in the configuration."
 _SIGNED: Final = " Where the server speaks of a signature, compare its secret with SigningSecrets, and the clocks."
 
+_AGAIN: Final = Rung("deferred", "ServerError", "See the server's log.", waits=True)
+_RUNGS: Final[Ladder] = {
+    **dict.fromkeys(("3xx", "4xx", "5xx", "other"), _AGAIN),
+    504: standard("the server", check_url="", check_log="")[504],
+}
+"""Of what is to be sent again by the command's own list."""
+
 
 def judge(call: Call, recipe: Recipe, response: Response, now_s: float = 0.0, signing: Sequence[str] = ()) -> Outcome:
     """The outcome of this answer. `now_s` (epoch seconds) is for a Retry-After that names a date; the secrets in
@@ -48,54 +54,35 @@ def judge(call: Call, recipe: Recipe, response: Response, now_s: float = 0.0, si
     status = response.status
     if _is_in(status, recipe.success):
         # Its producer's, whatever it is: a mask for a short or everyday secret would spoil good answers.
-        text = response.body.decode("utf-8", "replace")
-        return Delivered(text, _parsed(text), status, note="answer truncated" if response.truncated else None)
-    known = hiding.said(response.said, recipe.hidden) | _spelled(tuple(signing))
-    known |= hiding.spelled(redact.secret_values(recipe.spec, call.command.arguments))
-    shown = show(response, known)
-    says, text = _says(shown, status), shown.text
+        return delivered(response, parsed(response.body.decode("utf-8", "replace").encode()))
+    hidden = hiding.said(response.said, recipe.hidden) | _spelled(tuple(signing))
+    answer = read_for(AnswerForm(_error, hidden), call, recipe.spec, response, now_s)
     if _is_in(status, recipe.retry):
-        return _again(says, text, response, now_s)
+        return _again(answer)
     if 300 <= status < 400 and "location" in response.headers:
-        cure = "Write the address behind it into the target's URL or the command's Path: redirects are not followed."
-        return Rejected(Reason("Redirected", f"The server redirects to {shown.address()}.", cure, status), text)
+        hint = "Write the address behind it into the target's URL or the command's Path: redirects are not followed."
+        return answer.rejected("Redirected", hint, f"The server redirects to {answer.shown.address()}.")
     code = {401: "LoginRefused", 403: "CommandForbidden", 404: "NotFound"}.get(status, "Refused")
-    cure = _CURES.get(status, _CURE) + (_SIGNED if signing else "")
-    return Rejected(Reason(code, says, cure, status), text)
+    return answer.rejected(code, _CURES.get(status, _CURE) + (_SIGNED if signing else ""))
 
 
-def _again(says: str, text: str, response: Response, now_s: float) -> Outcome:
-    status, wait_s = response.status, retry_after_s(response, now_s)
-    if status in _NOT_NOW:
-        # Not `pause_target`: it is this command that was put off. If most are, the breaker opens by itself.
-        reason = Reason("ServerBusy", says, "It goes on by itself.", status)
-        return Deferred(reason, BUSY_S if wait_s is None else wait_s, counts=False, text=text)
-    if status == _GATEWAY_TIMEOUT:
-        cure = "Give the proxy in front of the server a longer time-out than restbroker's."
-        return Uncertain(Reason("GatewayTimeout", f"{says} It may have run.", cure, status))
-    return Deferred(Reason("ServerError", says, "See the server's log.", status), wait_s, text=text)
+def _again(answer: Answer) -> Outcome:
+    if answer.status not in _NOT_NOW:
+        return ladder(answer, _RUNGS)
+    # Not `pause_target`: it is this command that was put off. If most are, the breaker opens by itself.
+    deferred = answer.deferred("ServerBusy", GOES_ON, waits=True, counts=False)
+    return attrs.evolve(deferred, retry_after_s=BUSY_S) if deferred.retry_after_s is None else deferred
 
 
 def _is_in(status: int, ranges: tuple[range, ...]) -> bool:
     return any(status in one for one in ranges)
 
 
-def _says(shown: Shown, status: int) -> str:
-    body = _parsed(shown.text)
+def _error(_response: Response, text: str) -> tuple[str, str]:
+    body = parsed(text.encode("utf-8", "surrogatepass"))
     told = (body.get(name) for name in _SAYS) if isinstance(body, dict) else ()
-    words = next((said for said in told if isinstance(said, str)), shown.text)
-    if words.lstrip().startswith("<"):
-        words = unescape(_TAG.sub(" ", words[:_HEAD_LIMIT]))
-    says = shown.hide(words)
-    return f"Status {status}: {says}" if says else f"The server answered with status {status} and no words."
-
-
-def _parsed(text: str) -> Json:
-    try:
-        parsed: Json = orjson.loads(text)
-    except ValueError:
-        return None
-    return parsed
+    words = next((said for said in told if isinstance(said, str)), text)
+    return "", unescape(_TAG.sub(" ", words[:_HEAD_LIMIT])) if words.lstrip().startswith("<") else words
 
 
 # Made for each answer, and the same for nearly all: it takes 0.2 ms.

@@ -13,10 +13,11 @@ from restbroker.config.target import Issued, Target
 from restbroker.job.command import Call
 from restbroker.job.endpoint import quoted
 from restbroker.job.json_types import Json
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.http import signature, template
 from restbroker.servers.http.recipes import Recipe, Settings, header_value
-from restbroker.servers.http.template import Placeholder, Text, Unfit
+from restbroker.servers.http.template import Placeholder, Text
 from restbroker.transport.message import Request
 
 _TYPES: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
@@ -25,8 +26,8 @@ _TYPES: Final = {"json": "application/json", "form": "application/x-www-form-url
 def build(
     call: Call, recipe: Recipe, target: Target, settings: Settings, signing: Sequence[str], now_s: float
 ) -> Request:
-    """The request, signed with each of the secrets in `signing`. Raises `Unfit` for what the job gives, `ConfigError`
-    for a secret that cannot be used.
+    """The request, signed with each of the secrets in `signing`. Raises `InvalidArguments`, and
+    `ConfigError` for a secret that cannot be used.
     """
     given = _arguments(call, recipe)
     path = target.url.path + template.fill_path(recipe.path, given)
@@ -73,7 +74,7 @@ def _arguments(call: Call, recipe: Recipe) -> Mapping[str, Json]:
     if not recipe.spec.takes_more:
         for name in given:
             if recipe.spec.argument(name) is None:
-                raise Unfit(f"there is an argument {quoted(name)}, which the command does not take")
+                raise InvalidArguments(f"there is an argument {quoted(name)}, which the command does not take")
     return given
 
 
@@ -96,6 +97,6 @@ def _json(value: Json) -> bytes:
         # Not orjson, which refuses integers beyond 64 bits and lone surrogates; both are JSON and pass unchanged.
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
     except ValueError:
-        raise Unfit(
+        raise InvalidArguments(
             "there is a number among the arguments that JSON does not have (NaN, thousands of digits)"
         ) from None

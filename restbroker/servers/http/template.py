@@ -17,6 +17,7 @@ import attrs
 from restbroker.job.endpoint import kind_of
 from restbroker.job.json_types import Json
 from restbroker.job.rubyjson import MAX_NESTING
+from restbroker.servers.api.arguments import InvalidArguments
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_.-]{0,63})(\?)?\}|[{}]|[^{}]+")
 _UNFIT_IN_PATH: Final = re.compile(r"[/\\\x00-\x1f\x7f]")
@@ -25,10 +26,6 @@ _LITERAL: Final = "-._~!$&'()*+,;=:@%"
 
 class BadTemplate(ValueError):
     """The template is broken; the text says how, to go on a sentence that names its place."""
-
-
-class Unfit(Exception):
-    """The job's arguments cannot fill the template. The text names the argument, and shows no value."""
 
 
 @attrs.frozen
@@ -139,24 +136,24 @@ def names_in(template: Template | Path) -> Iterator[tuple[str, bool]]:
 
 
 def fill_path(path: Path, arguments: Mapping[str, Json]) -> str:
-    """The path, encoded, from its first slash on; "" for an empty one. Raises `Unfit`."""
+    """The path, encoded, from its first slash on; "" for an empty one. Raises `InvalidArguments`."""
     return "".join("/" + _fill_segment(segment, arguments) for segment in path)
 
 
 def fill_pairs(templates: Mapping[str, Template], arguments: Mapping[str, Json]) -> list[tuple[str, str]]:
-    """Names and texts, as of a query or a form. A list gives its name several times. Raises `Unfit`."""
+    """Names and texts, as of a query or a form. A list gives its name several times. Raises `InvalidArguments`."""
     found = {name: _filled(template, arguments) for name, template in templates.items()}
     return [(name, text) for name, value in found.items() for text in _texts(name, value)]
 
 
 def fill_value(template: Template, arguments: Mapping[str, Json]) -> Json:
-    """The JSON value; None where all of it is an argument that may be missing, and is. Raises `Unfit`."""
+    """The JSON value; None where all of it is an argument that may be missing, and is. Raises `InvalidArguments`."""
     filled = _filled(template, arguments)
     return None if isinstance(filled, _Absent) else filled
 
 
 def text_of(name: str, value: Json) -> str:
-    """A value as it stands in a path, a query or a longer text. Raises `Unfit`."""
+    """A value as it stands in a path, a query or a longer text. Raises `InvalidArguments`."""
     match value:
         case str():
             text = value
@@ -164,11 +161,13 @@ def text_of(name: str, value: Json) -> str:
             try:
                 text = json.dumps(value)
             except ValueError:
-                raise Unfit(f'the argument "{name}" has thousands of digits') from None
+                raise InvalidArguments(f'the argument "{name}" has thousands of digits') from None
         case _:
-            raise Unfit(f'the argument "{name}" is {kind_of(value)}, where a text, a number or a boolean is needed')
+            raise InvalidArguments(
+                f'the argument "{name}" is {kind_of(value)}, where a text, a number or a boolean is needed'
+            )
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise Unfit(f'the argument "{name}" has half of a character (a lone surrogate)')
+        raise InvalidArguments(f'the argument "{name}" has half of a character (a lone surrogate)')
     return text
 
 
@@ -181,12 +180,14 @@ def _fill_segment(segment: Text, arguments: Mapping[str, Json]) -> str:
             continue
         text = text_of(part.name, _value(part, arguments))
         if _UNFIT_IN_PATH.search(text):
-            raise Unfit(f'the argument "{part.name}" has a slash or a control character, and stands in the path')
+            raise InvalidArguments(
+                f'the argument "{part.name}" has a slash or a control character, and stands in the path'
+            )
         encoded += quote(text, safe="")
         plain += text
     if segment.placeholders and _is_nothing(plain):
         shown = " and ".join(f'"{one.name}"' for one in segment.placeholders)
-        raise Unfit(f"the argument {shown} makes a segment of the path that is empty or made of dots")
+        raise InvalidArguments(f"the argument {shown} makes a segment of the path that is empty or made of dots")
     return encoded
 
 
@@ -201,7 +202,7 @@ def _literal(text: Text) -> str:
 
 def _value(placeholder: Placeholder, arguments: Mapping[str, Json]) -> Json:
     if placeholder.name not in arguments:
-        raise Unfit(f'the argument "{placeholder.name}" is missing')
+        raise InvalidArguments(f'the argument "{placeholder.name}" is missing')
     return arguments[placeholder.name]
 
 

@@ -5,25 +5,30 @@ people, and these hold neither a secret of the call nor the login that the reque
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import unescape
 from typing import Final
 
 import attrs
 import orjson
 
+from restbroker.job import hiding
 from restbroker.job.json_types import Json
-from restbroker.servers.api.shown import Shown
+from restbroker.servers.api.answer import Answer, AnswerForm
+from restbroker.servers.api.shown import show
+from restbroker.transport.message import Response
 
 _HEAD_LIMIT: Final = 1024
 _MOST_PROBLEMS: Final = 10_000
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,60}", re.ASCII)
 _TAG: Final = re.compile(r"<[^>]*>")
+_OF_PAGE: Final = AnswerForm(lambda _response, text: ("", text))
+_OF_PROBLEM: Final = AnswerForm(lambda _response, text: ("", text), says="The server says: ")
 
 
 @attrs.frozen
 class Problem:
-    """One error. `code` is stable, "" where there is none. Its texts are for a judge and for `Shown.hide` alone.
+    """One error. `code` is stable, "" where there is none. Its texts are for a judge and for `answer_of` alone.
 
     `missing`: the modules and services that are not loaded.
     """
@@ -35,7 +40,7 @@ class Problem:
 
 
 @attrs.frozen
-class Answer:
+class Result:
     """`is_answer`: it is one of a GraphQL endpoint. `data`: an object, empty where there is none. `body`: all of it."""
 
     is_answer: bool
@@ -51,30 +56,33 @@ class Answer:
         return found
 
 
-def read(body: bytes) -> Answer:
+def read(body: bytes) -> Result:
     """The answer that this body is."""
     try:
         found: Json = orjson.loads(body)
     except ValueError:
         found = None
     if not isinstance(found, dict) or not ("data" in found or "errors" in found):
-        return Answer(is_answer=False, data={}, problems=())
+        return Result(is_answer=False, data={}, problems=())
     data, errors = found.get("data"), found.get("errors")
     problems = tuple(_problems(errors)) if isinstance(errors, list) else ()
-    return Answer(is_answer=True, data=data if isinstance(data, dict) else {}, problems=problems, body=found)
+    return Result(is_answer=True, data=data if isinstance(data, dict) else {}, problems=problems, body=found)
 
 
-def says(shown: Shown, status: int, problem: Problem | None) -> str:
-    """A sentence for people: what the server says of this problem, or with its body."""
+def answer_of(
+    response: Response, problem: Problem | None, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0
+) -> Answer:
+    """The answer for people: what the server says of this problem, or with its body, without these secrets."""
+    shown = show(response, hiding.spelled(secrets))
     if problem is not None:
-        told = shown.hide(": ".join(part for part in (problem.code, problem.message) if part))
-        return f"The server says: {told}" if told else "The server tells of an error without words."
+        words = shown.hide(": ".join(part for part in (problem.code, problem.message) if part))
+        return Answer(response, shown, words, problem.code, problem.message, now_s, _OF_PROBLEM)
     page = shown.text[:_HEAD_LIMIT]
     words = shown.hide(unescape(_TAG.sub(" ", page)) if page.lstrip().startswith("<") else page)
-    return f"Status {status}: {words}" if words else f"The server answered with status {status} and no words."
+    return Answer(response, shown, words, "", "", now_s, _OF_PAGE)
 
 
-def version_in(answer: Answer) -> str:
+def version_in(answer: Result) -> str:
     """The version that the server's status tells, as "6.8.0" or "6.8.0-12-gabc123"; "" if it tells none."""
     match answer.at(("server", "status")):
         case {"version": str(version)}:

@@ -10,15 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
-
 from restbroker.config.target import Basic, Target
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Probe
-from restbroker.servers.api.shown import Shown, show
+from restbroker.servers.api.answer import Answer
+from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
 from restbroker.servers.mongooseim import knowledge
-from restbroker.servers.mongooseim.answer import Answer, Problem, read, says, version_in
+from restbroker.servers.mongooseim.answer import Problem, Result, answer_of, read, version_in
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.outcomes import CHECK_HOST, CHECK_URL, CRASH
 from restbroker.servers.mongooseim.request import question
@@ -27,7 +25,7 @@ from restbroker.transport.message import Request, Response
 HEALTH_S: Final = 5.0
 """So long at most an answer may take that tells whether the server is well: it is asked while a job waits."""
 CHECK_LOGIN: Final = "Correct the target's login (Auth): Basic, with the listener's or the account's user and password."
-CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see MongooseIM's log, and its database."
+_WAITS: Final = f"{IF_NOT}see MongooseIM's log, and its database."
 
 _AUTH: Final[Mapping[str, str]] = {
     "admin": "checkAuth{authStatus authType domain}",
@@ -87,59 +85,51 @@ def domain_in(arguments: Mapping[str, Json]) -> str | None:
     return None
 
 
-@attrs.frozen
-class Health:
-    """What an answer to `health` tells: `probe` as the broker wants it, `who` the login is, `code` what is wrong."""
-
-    probe: Probe
-    who: str = ""
-    code: str = ""
-
-
-def judge_health(target: Target, response: Response) -> Health:
+def health_of(target: Target, response: Response) -> Health:
     """What the answer to `health` means."""
-    answer, status = read(response.body), response.status
-    first = answer.problems[0] if answer.problems else None
-    shown = show(response, frozenset())
-    told = says(shown, status, first)
+    result, status = read(response.body), response.status
+    answer = answer_of(response, result.problems[0] if result.problems else None)
+    told = answer.says
     match status:
-        case 200 if answer.is_answer:
-            return _answered(target, answer, shown, told)
+        case 200 if result.is_answer:
+            return _answered(result, answer)
         case 401 | 403:
-            return _denied("LoginRefused", f"The login is refused. {told}", CHECK_LOGIN)
+            return denied("LoginRefused", f"The login is refused. {told}", CHECK_LOGIN)
         case 404:
-            return _denied("NotTheApi", f"There is no API under this address and this Host. {told}", CHECK_HOST)
+            return denied("NotTheApi", f"There is no API under this address and this Host. {told}", CHECK_HOST)
         case 200 | 405 | 406 | 415:
-            return _denied("NotTheApi", f"This is not MongooseIM's API. {told}", CHECK_URL)
+            return denied("NotTheApi", f"This is not MongooseIM's API. {told}", CHECK_URL)
         case 400:
             kind = target.options_as(Options).schema
-            cure = f"Check that the URL leads to the endpoint of the target's Schema, {kind}."
-            return _denied("OtherSchema", f"The endpoint does not know what every one of its kind knows. {told}", cure)
+            hint = f"Check that the URL leads to the endpoint of the target's Schema, {kind}."
+            return denied("OtherSchema", f"The endpoint does not know what every one of its kind knows. {told}", hint)
         case _ if 300 <= status < 400:
-            return _denied("Redirect", f"The server redirects (status {status}).", CHECK_URL)
+            return denied("Redirect", f"The server redirects (status {status}).", CHECK_URL)
         case 500 if target.options_as(Options).schema == "domain_admin":
-            cure = f"{CHECK_LOG} Logins of domain admins need service_domain_db, and a database."
-            return _unwell(f"The server does not work now. {told}", cure)
+            hint = f"{_WAITS} Logins of domain admins need service_domain_db, and a database."
+            return unwell(f"The server does not work now. {told}", hint)
         case _:
-            return _unwell(f"The server does not work now. {told}", CHECK_LOG)
+            return unwell(f"The server does not work now. {told}", _WAITS)
 
 
-def _answered(target: Target, answer: Answer, shown: Shown, told: str) -> Health:
-    if answer.at(("checkAuth", "authStatus")) == "UNAUTHORIZED":
-        return _denied("LoginRefused", "The login is not that of an admin or user here.", CHECK_LOGIN)
-    crashed = [problem for problem in answer.problems if problem.code == CRASH]
-    if crashed:
-        return _unwell("The server answers, and cannot reach its database.", CHECK_LOG, "DatabaseAway")
-    if answer.at(("server", "status", "statusCode")) not in (None, _RUNNING):
-        return _unwell("The Erlang node runs, and MongooseIM in it does not.", CHECK_LOG)
-    version = shown.version(version_in(answer))
-    refused = [problem for problem in answer.problems if not _is_expected(problem)]
-    if refused and not answer.data:
-        return _unwell(told, CHECK_LOG)
+def who_in(target: Target, response: Response) -> str:
+    """Who the login is, by the answer to `health`."""
+    return answer_of(response, None).shown.hide(_who(target, read(response.body)))
+
+
+def _answered(result: Result, answer: Answer) -> Health:
+    if result.at(("checkAuth", "authStatus")) == "UNAUTHORIZED":
+        return denied("LoginRefused", "The login is not that of an admin or user here.", CHECK_LOGIN)
+    if any(problem.code == CRASH for problem in result.problems):
+        return unwell("The server answers, and cannot reach its database.", _WAITS, "DatabaseAway")
+    if result.at(("server", "status", "statusCode")) not in (None, _RUNNING):
+        return unwell("The Erlang node runs, and MongooseIM in it does not.", _WAITS)
+    version = answer.shown.version(version_in(result))
+    refused = [problem for problem in result.problems if not _is_expected(problem)]
+    if refused and not result.data:
+        return unwell(answer.says, _WAITS)
     server = f"MongooseIM {version}" if version else "MongooseIM"
-    detail = f"{server} answers, and takes the login."
-    who = shown.hide(_who(target, answer))
-    return Health(Probe(ok=True, denied=False, version=_plain(version), detail=detail), who)
+    return well(f"{server} answers, and takes the login.", _plain(version))
 
 
 def _is_expected(problem: Problem) -> bool:
@@ -147,8 +137,8 @@ def _is_expected(problem: Problem) -> bool:
     return problem.code in ("category_disabled", "no_permissions", "domain_not_found")
 
 
-def _who(target: Target, answer: Answer) -> str:
-    match target.credentials, answer.at(("checkAuth", "authType")):
+def _who(target: Target, result: Result) -> str:
+    match target.credentials, result.at(("checkAuth", "authType")):
         case Basic(user, _), str(kind):
             return f"{user} is {kind}"
         case Basic(user, _), _:
@@ -166,14 +156,3 @@ def _plain(version: str | None) -> str | None:
 
 def _text(value: Json) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _unwell(detail: str, cure: str, code: str = "Unwell") -> Health:
-    return Health(Probe(ok=False, denied=False, version=None, detail=detail, cure=cure), code=code)
-
-
-def _denied(code: str, detail: str, cure: str) -> Health:
-    # Only secret files are read again while it runs.
-    wait = "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file;"
-    wait += " a change in env.json needs a reload (SIGHUP) or a restart."
-    return Health(Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}"), code=code)

@@ -4,25 +4,22 @@ Always holds: nothing changes on the server: who the login is, the version, and 
 all that is asked.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
-import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.servers.findings import Cause, Finding, ok
+from restbroker.servers.api.checks import bad_login, finding, opened, problem, unreachable
+from restbroker.servers.api.health import Health
+from restbroker.servers.findings import Finding, ok
 from restbroker.servers.mongooseim import asking, schema
 from restbroker.servers.mongooseim.answer import read
-from restbroker.servers.mongooseim.asking import Health
 from restbroker.servers.mongooseim.options import Options
-from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Response, Transport
+from restbroker.transport.message import Response
 
-_WAIT: Final = "Jobs for this target wait in Redis until it works."
 _SHIPPED_HOST: Final = "localhost"
 _LOOPBACK: Final = ("localhost", "::1")
 
@@ -36,16 +33,17 @@ async def check(target: Target) -> list[Finding]:
     except (NotSent, MaybeSent) as error:
         return [_unreachable(target, error)]
     except ConfigError as error:
-        return [Finding("problem", target.name, "BadLogin", error.message, _WAIT, error.cure, "config")]
-    found = asking.judge_health(target, response)
+        return [bad_login(target, error)]
+    found = asking.health_of(target, response)
     if not found.probe.ok:
-        return [_unwell(target, found)]
-    return [_well(target, found), *_version(target, found), *_domain(target, response), *_open_to_all(target)]
+        return [finding(target, found)]
+    who = asking.who_in(target, response)
+    return [_well(target, found, who), *_version(target, found), *_domain(target, response), *_open_to_all(target)]
 
 
 async def _asked(target: Target) -> Response:
     request = asking.health(target, target.default_host, target.timeout_s)
-    async with _opened(target) as http:
+    async with opened(target) as http:
         return await http.send(request)
 
 
@@ -57,31 +55,14 @@ async def _would_answer(target: Target) -> bool:
     return other.status != 404
 
 
-@asynccontextmanager
-async def _opened(target: Target) -> AsyncIterator[Transport]:
-    http = open_transport(target)
-    try:
-        yield http
-    finally:
-        with trio.CancelScope(shield=True):
-            await http.aclose()
-
-
-def _well(target: Target, found: Health) -> Finding:
-    who = f" ({found.who})" if found.who else ""
-    return ok(target.name, "Reachable", f"{target.url}: {found.probe.detail}{who}")
-
-
-def _unwell(target: Target, found: Health) -> Finding:
-    message, cure = f"{target.url}: {found.probe.detail}", found.probe.cure
-    cause: Cause = "refused" if found.code == "LoginRefused" else "target"
-    return Finding("problem", target.name, found.code, message, _WAIT, cure, cause)
+def _well(target: Target, found: Health, who: str) -> Finding:
+    first = finding(target, found)
+    return attrs.evolve(first, message=f"{first.message} ({who})") if who else first
 
 
 def _other_host(target: Target) -> Finding:
     message = f'{target.url} answers to the Host "{_SHIPPED_HOST}" alone.'
-    cure = f'"HostHeader": "{_SHIPPED_HOST}"'
-    return Finding("problem", target.name, "OtherHost", message, _WAIT, cure, "target")
+    return problem(target, "OtherHost", message, f'"HostHeader": "{_SHIPPED_HOST}"')
 
 
 def _version(target: Target, found: Health) -> Iterator[Finding]:
@@ -125,11 +106,7 @@ def _open_to_all(target: Target) -> Iterator[Finding]:
 
 
 def _unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
-    if isinstance(error, NotSent) and error.tls:
-        cure = "Look at the server's certificate, and at TLS.CAFile."
-        return Finding("problem", target.name, "TlsFailed", error.message, _WAIT, cure, "target")
     if isinstance(error, MaybeSent) and error.timed_out:
-        cure = "Look at the server's log and its database: it answers at once to what needs none."
-        return Finding("problem", target.name, "Silent", error.message, _WAIT, cure, "target")
-    cure = "Check that MongooseIM runs, its listener (listen.http), and the target's URL."
-    return Finding("problem", target.name, "Unreachable", error.message, _WAIT, cure, "target")
+        hint = "Look at the server's log and its database: it answers at once to what needs none."
+        return problem(target, "Silent", error.message, hint)
+    return unreachable(target, error, "Check that MongooseIM runs, its listener (listen.http), and the target's URL.")

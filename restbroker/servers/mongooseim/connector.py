@@ -12,12 +12,13 @@ import attrs
 import trio
 
 from restbroker.config.target import Target
-from restbroker.errors import ConfigError
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Outcome, Probe, Reason, Rejected
+from restbroker.servers.api.health import Health
+from restbroker.servers.api.request import guarded, unsent
 from restbroker.servers.contract import Connector, Link, Ports, Sent
 from restbroker.servers.mongooseim import asking, catalogue, knowledge, schema
-from restbroker.servers.mongooseim.answer import Answer, read
+from restbroker.servers.mongooseim.answer import Result, read
 from restbroker.servers.mongooseim.echo import message_of
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.outcomes import (
@@ -31,9 +32,8 @@ from restbroker.servers.mongooseim.outcomes import (
 )
 from restbroker.servers.mongooseim.request import build
 from restbroker.servers.mongooseim.schema import Operation
-from restbroker.servers.mongooseim.values import Unfit
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Response
 
 _WHO: Final = {"admin": "an admin", "domain_admin": "a domain admin", "user": "a user"}
 _NO_OTHER: Final = "`restbroker commands --target {target}` lists them; see the target's Schema and ServerVersion."
@@ -67,15 +67,9 @@ class MongooseimConnector:
         operation = self._operation(spec.name)
         if call.maybe_run and spec.name == knowledge.REGISTER and "username" not in call.command.arguments:
             return _NO_SECOND
-        try:
-            request = build(call, operation, self._target)
-        except Unfit as unfit:
-            cure = f"`restbroker commands --target {self._target.name} {spec.name}` lists what the command takes."
-            end = "" if str(unfit).endswith("?") else "."
-            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}{end}", cure))
-        except ConfigError as error:
-            # As unsent, the job waits until the secret file is back.
-            raise NotSent(str(error)) from error
+        request = guarded(lambda: build(call, operation, self._target), self._target.name, spec.name)
+        if isinstance(request, Rejected):
+            return request
         if self._sent is not None and (message := message_of(spec.name, call.command.arguments, self._target)):
             await self._sent.remember(*message)
         try:
@@ -85,11 +79,11 @@ class MongooseimConnector:
             if problem.timed_out and await self._lacks_database(call, link):
                 return unanswered_without_database()
             raise
-        answer = read(response.body)
+        result = read(response.body)
         found = NOTHING
-        if answer.problems or response.status >= 500:
-            found = await self._found(call, operation, answer, response, link)
-        outcome = judge(call, operation, spec, answer, response, found, self._now_s())
+        if result.problems or response.status >= 500:
+            found = await self._found(call, operation, result, response, link)
+        outcome = judge(call, operation, spec, result, response, found, self._now_s())
         if found.is_well is None and is_doubtful(call, outcome) and not await self._is_well(call, link):
             return without_database(response.status)
         return outcome
@@ -97,8 +91,8 @@ class MongooseimConnector:
     async def probe(self, link: Link) -> Probe:
         """Asks who we are, for the version, and for something that only its database knows. Changes nothing."""
         domain = self._target.default_host or self._domain
-        request = ready(lambda: asking.health(self._target, domain, self._target.timeout_s))
-        found = asking.judge_health(self._target, await link.ask(request)).probe
+        request = unsent(lambda: asking.health(self._target, domain, self._target.timeout_s))
+        found = asking.health_of(self._target, await link.ask(request)).probe
         if found.version is not None:
             self._version = found.version
         return found
@@ -128,10 +122,10 @@ class MongooseimConnector:
         return Rejected(Reason("UnknownCommand", message, _NO_OTHER.format(target=self._target.name)))
 
     async def _found(
-        self, call: Call, operation: Operation | None, answer: Answer, response: Response, link: Link
+        self, call: Call, operation: Operation | None, result: Result, response: Response, link: Link
     ) -> Found:
         """What is asked after an answer that leaves something open."""
-        match question_after(operation, answer, response):
+        match question_after(operation, result, response):
             case "health":
                 return Found(is_well=await self._is_well(call, link))
             case "user" if operation is not None and (user := asking.user_of(call, operation.name)) is not None:
@@ -148,32 +142,24 @@ class MongooseimConnector:
         health = await self._health(call, link)
         return health is not None and health.code == "DatabaseAway"
 
-    async def _health(self, call: Call, link: Link) -> asking.Health | None:
+    async def _health(self, call: Call, link: Link) -> Health | None:
         """How the server is; None without an answer."""
         domain = self._target.default_host or asking.domain_in(call.command.arguments) or self._domain
         # The next probes ask about it too, or they would find a server well that is not.
         self._domain = domain
         timeout_s = min(asking.HEALTH_S, self._target.timeout_s)
         try:
-            response = await link.ask(ready(lambda: asking.health(self._target, domain, timeout_s)))
+            response = await link.ask(unsent(lambda: asking.health(self._target, domain, timeout_s)))
         except (NotSent, MaybeSent):
             # Of the question, not of the job: it must not be taken for the job's own.
             return None
-        return asking.judge_health(self._target, response)
+        return asking.health_of(self._target, response)
 
     async def _exists(self, user: str, link: Link) -> bool | None:
         try:
-            return asking.judge_exists(await link.ask(ready(lambda: asking.exists(self._target, user))))
+            return asking.judge_exists(await link.ask(unsent(lambda: asking.exists(self._target, user))))
         except (NotSent, MaybeSent):
             return None
-
-
-def ready(make: Callable[[], Request]) -> Request:
-    """The request that this makes. Raises `NotSent` in place of `ConfigError`."""
-    try:
-        return make()
-    except ConfigError as error:
-        raise NotSent(str(error)) from error
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

@@ -15,14 +15,14 @@ import orjson
 from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
-from restbroker.servers.api.shown import Shown, show
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected, Uncertain
+from restbroker.servers.api.answer import Answer, delivered
+from restbroker.servers.api.ladder import GOES_ON, Ladder, Rung, ladder, standard
 from restbroker.servers.mongooseim import knowledge
-from restbroker.servers.mongooseim.answer import Answer, Problem, says
+from restbroker.servers.mongooseim.answer import Problem, Result, answer_of
 from restbroker.servers.mongooseim.refusals import LATER, refused
 from restbroker.servers.mongooseim.schema import Operation
 from restbroker.transport.message import Response
-from restbroker.transport.retry_after import retry_after_s
 
 CRASH_ATTEMPTS: Final = 3
 """So often at most a job is sent over which a server that is well otherwise crashes."""
@@ -36,9 +36,20 @@ CHECK_HOST: Final = (
     ' does to "localhost".'
 )
 _CHECK_LOGIN: Final = "Check the target's login (Auth) against its listener's, or the account's password."
-_GOES_ON: Final = "It goes on by itself."
 _SEE_LOG: Final = "See MongooseIM's log."
-_SEE_BOTH: Final = f"{_GOES_ON} See the server's log, and its database."
+_NOT_THE_API: Final = Rung(
+    "denied",
+    "NotTheApi",
+    f"Something before the server changes requests, or this is not its API. {CHECK_URL}",
+)
+_RUNGS: Final[Ladder] = standard("MongooseIM", check_url=CHECK_URL, check_log=_SEE_LOG) | {
+    401: Rung("denied", "LoginRefused", _CHECK_LOGIN),
+    403: Rung("denied", "LoginRefused", _CHECK_LOGIN),
+    404: Rung("denied", "WrongUrl", CHECK_HOST),
+    **dict.fromkeys((405, 406, 415), _NOT_THE_API),
+    500: Rung("deferred", "ServerError", _SEE_LOG, how={"max_attempts": CRASH_ATTEMPTS}),
+}
+_SEE_BOTH: Final = f"{GOES_ON} See the server's log, and its database."
 
 Question = Literal["user", "health"]
 
@@ -64,29 +75,31 @@ class _Case:
     call: Call
     operation: Operation | None
     spec: CommandSpec
-    answer: Answer
+    result: Result
     response: Response
     found: Found
+    now_s: float
 
     @property
     def name(self) -> str:
         """The command's."""
         return self.spec.name
 
-    def shown(self) -> Shown:
-        """The answer for people. It takes a while: for failures alone."""
-        return show(self.response, hiding.spelled(redact.secret_values(self.spec, self.call.command.arguments)))
+    def answer(self, problem: Problem | None = None) -> Answer:
+        """The answer for people, about this problem. It takes a while: for failures alone."""
+        secrets = redact.secret_values(self.spec, self.call.command.arguments)
+        return answer_of(self.response, problem, secrets, self.now_s)
 
 
-def question_after(operation: Operation | None, answer: Answer, response: Response) -> Question | None:
+def question_after(operation: Operation | None, result: Result, response: Response) -> Question | None:
     """What must be asked before this answer can be judged."""
-    codes = {problem.code for problem in answer.problems}
+    codes = {problem.code for problem in result.problems}
     if response.status == 500 or (response.status == 200 and not codes.isdisjoint({CRASH, *LATER})):
         return "health"
     name = None if operation is None else operation.name
     # The loser of a race for a name gets this as often as "exists"; for a removed account it is the only word.
     if (name, response.status) == (knowledge.REGISTER, 200) and "cannot_register" in codes:
-        return None if answer.problems[0].message.endswith("null_password") else "user"
+        return None if result.problems[0].message.endswith("null_password") else "user"
     return "user" if name == knowledge.REMOVE and "not_allowed" in codes else None
 
 
@@ -120,46 +133,43 @@ def judge(
     call: Call,
     operation: Operation | None,
     spec: CommandSpec,
-    answer: Answer,
+    result: Result,
     response: Response,
     found: Found = NOTHING,
     now_s: float = 0.0,
 ) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
-    case, status = _Case(call, operation, spec, answer, response, found), response.status
+    case, status = _Case(call, operation, spec, result, response, found, now_s), response.status
     if 200 <= status < 300:
         return _success(case)
-    shown = case.shown()
-    if 300 <= status < 400:
-        message = f"The server redirects to {shown.address() or 'elsewhere'}."
-        # Concerns every job: the probe meets the same, and the lane pauses instead of parking them all.
-        return Denied(Reason("Redirected", message, CHECK_URL, status), shown.text)
-    if status in (408, 425, 429, 503):
-        # MongooseIM itself sends none of these: they come from what is in front of it.
-        reason = Reason("ServerBusy", says(shown, status, None), _GOES_ON, status)
-        return Deferred(reason, retry_after_s(response, now_s), counts=False, pause_target=True, text=shown.text)
-    if 400 <= status < 500:
-        return _client_error(case, shown)
-    if 500 <= status < 600:
-        return _server_error(case, shown, now_s)
-    return Rejected(Reason("OddAnswer", f"The server answered with status {status}.", CHECK_URL, status), shown.text)
+    problem = result.problems[0] if result.problems else None
+    answer = case.answer(problem)
+    match status:
+        case 400 if problem is not None:
+            return _refused(case, answer, problem)
+        case 401 if _is_of_operation(problem):
+            hint = "A domain admin may touch his own domain alone. Let an admin's target do it, or correct the domain."
+            return answer.rejected("CommandForbidden", hint)
+        case 500 if found.is_well is False:
+            return answer.deferred("ServerError", _SEE_LOG, counts=False, pause_target=True)
+        case _:
+            return ladder(answer, _RUNGS)
 
 
 def _success(case: _Case) -> Outcome:
-    answer, response = case.answer, case.response
-    if not answer.is_answer:
+    result, response = case.result, case.response
+    if not result.is_answer:
         if response.truncated:
-            return Delivered(response.body.decode("utf-8", "replace"), None, response.status, note="answer truncated")
-        shown = case.shown()
+            return delivered(response)
         message = f"Status {response.status} with no answer of GraphQL in it: this is not MongooseIM's API."
-        return Denied(Reason("NotTheApi", message, CHECK_URL, response.status), shown.text)
-    if answer.problems:
+        return case.answer().denied("NotTheApi", CHECK_URL, message)
+    if result.problems:
         return _problems(case)
     return _done(case)
 
 
 def _done(case: _Case, note: str | None = None) -> Delivered:
-    text, body = case.response.body.decode("utf-8", "replace"), case.answer.body
+    text, body = case.response.body.decode("utf-8", "replace"), case.result.body
     if note is not None or case.name in knowledge.ECHOING or case.operation is None:
         # A document's own words, and those of other texts, are its producer's, as the answer is.
         values = {name: one for name, one in case.call.command.arguments.items() if name != "query"}
@@ -170,13 +180,13 @@ def _done(case: _Case, note: str | None = None) -> Delivered:
             text = hiding.without(text, hiding.spelled(secrets), rounds=0)
         body = _parsed(text)
     member = knowledge.QUESTIONS.get(case.name)
-    is_no = member is not None and case.answer.at((*_path(case), member)) is False
+    is_no = member is not None and case.result.at((*_path(case), member)) is False
     return Delivered(text, body, case.response.status, negative=is_no, note=note)
 
 
 def _problems(case: _Case) -> Outcome:
     """Of a 200 with errors: nothing was done, or all of it but some parts, or it had been done before."""
-    problems = case.answer.problems
+    problems = case.result.problems
     crashed = next((problem for problem in problems if problem.code == CRASH), None)
     done, parts = _parts(case)
     # Of a job's own document nobody knows whether what it did may be done again.
@@ -188,8 +198,9 @@ def _problems(case: _Case) -> Outcome:
     if done:
         codes = ", ".join(sorted({problem.code or "no code" for problem in problems}))
         of = f" of {parts}" if parts else ""
-        return _done(case, note=f"partly done: {len(problems)}{of} failed ({case.shown().hide(codes)})")
-    return _refused(case, case.shown(), problems[0])
+        shown = case.answer().shown.hide(codes)
+        return _done(case, note=f"partly done: {len(problems)}{of} failed ({shown})")
+    return _refused(case, case.answer(problems[0]), problems[0])
 
 
 def _code(case: _Case, problem: Problem) -> str:
@@ -211,76 +222,34 @@ def _may_count(case: _Case) -> bool:
     return bool(call.maybe_run) or (call.ok_if_exists and case.name in knowledge.CREATES)
 
 
-def _refused(case: _Case, shown: Shown, problem: Problem) -> Outcome:
+def _refused(case: _Case, answer: Answer, problem: Problem) -> Outcome:
     code, status = _code(case, problem), case.response.status
-    if case.found.user_exists is None and question_after(case.operation, case.answer, case.response) == "user":
-        message = f"{says(shown, status, problem)}; whether the account exists could not be asked."
-        return Deferred(Reason("ServerError", message, _GOES_ON, status), max_attempts=CRASH_ATTEMPTS, text=shown.text)
+    if case.found.user_exists is None and question_after(case.operation, case.result, case.response) == "user":
+        message = f"{answer.says}; whether the account exists could not be asked."
+        return answer.deferred("ServerError", GOES_ON, message, max_attempts=CRASH_ATTEMPTS)
     if code in LATER and case.found.is_well is False:
-        return without_database(status, shown.text)
+        return without_database(status, answer.text)
     if code in LATER and case.spec.repeat != "unsafe":
-        reason = Reason("ServerError", says(shown, status, problem), f"{_GOES_ON} {_SEE_LOG}", status)
-        return Deferred(reason, text=shown.text, of_job=True, maybe_run=True)
+        return answer.deferred("ServerError", f"{GOES_ON} {_SEE_LOG}", of_job=True, maybe_run=True)
     code = "not_found" if (case.name, code) == (knowledge.REMOVE, "not_allowed") else code
-    problem = attrs.evolve(problem, missing=tuple(map(shown.hide, problem.missing)))
-    kind, cure = refused(code, problem, is_own=case.operation is None)
-    return Rejected(Reason(kind, says(shown, status, problem), cure, status), shown.text)
+    problem = attrs.evolve(problem, missing=tuple(map(answer.shown.hide, problem.missing)))
+    return answer.rejected(*refused(code, problem, is_own=case.operation is None))
 
 
 def _crash(case: _Case, problem: Problem) -> Outcome:
     """A resolver that crashed: the database is away, or it is a bug, maybe one that this job's values meet."""
-    shown, status = case.shown(), case.response.status
+    answer = case.answer(problem)
     if case.found.is_well is False:
-        return without_database(status, shown.text)
-    message = f"{says(shown, status, problem)}; the server is well otherwise"
+        return without_database(answer.status, answer.text)
+    message = f"{answer.says}; the server is well otherwise"
     if case.spec.repeat == "unsafe":
-        return Uncertain(Reason("ServerError", f"{message}. It may have run.", _SEE_LOG, status))
-    return Deferred(
-        Reason("ServerError", message, _SEE_LOG, status), max_attempts=CRASH_ATTEMPTS, text=shown.text, of_job=True
-    )
-
-
-def _client_error(case: _Case, shown: Shown) -> Outcome:
-    status, problems = case.response.status, case.answer.problems
-    first = problems[0] if problems else None
-    told = says(shown, status, first)
-    match status:
-        case 401 if _is_of_operation(first):
-            cure = "A domain admin may touch his own domain alone. Let an admin's target do it, or correct the domain."
-            return Rejected(Reason("CommandForbidden", told, cure, status), shown.text)
-        case 401 | 403:
-            return Denied(Reason("LoginRefused", told, _CHECK_LOGIN, status), shown.text)
-        case 400 if first is not None:
-            return _refused(case, shown, first)
-        case 404:
-            return Denied(Reason("WrongUrl", told, CHECK_HOST, status), shown.text)
-        case 405 | 406 | 415:
-            cure = f"Something before the server changes requests, or this is not its API. {CHECK_URL}"
-            return Denied(Reason("NotTheApi", told, cure, status), shown.text)
-        case 413:
-            cure = "The job is too large for the server, or for a proxy before it: send less, or raise their limit."
-            return Rejected(Reason("Refused", told, cure, status), shown.text)
-        case _:
-            return Rejected(Reason("Refused", told, "Correct the arguments.", status), shown.text)
+        return answer.uncertain("ServerError", _SEE_LOG, f"{message}. It may have run.")
+    return answer.deferred("ServerError", _SEE_LOG, message, max_attempts=CRASH_ATTEMPTS, of_job=True)
 
 
 def _is_of_operation(problem: Problem | None) -> bool:
     """Whether a 401 is about what was asked for, and not about who asks."""
     return problem is not None and problem.code == "no_permissions" and problem.path not in ((), (ROOT,))
-
-
-def _server_error(case: _Case, shown: Shown, now_s: float) -> Outcome:
-    status, problems = case.response.status, case.answer.problems
-    told = says(shown, status, problems[0] if problems else None)
-    if status == 504:
-        cure = "Give the proxy in front of MongooseIM a longer time-out than restbroker's."
-        return Uncertain(Reason("GatewayTimeout", f"{told} It may have run.", cure, status))
-    reason = Reason("ServerError", told, _SEE_LOG, status)
-    if status == 500 and case.found.is_well is False:
-        return Deferred(reason, counts=False, pause_target=True, text=shown.text)
-    if status == 500:
-        return Deferred(reason, max_attempts=CRASH_ATTEMPTS, text=shown.text)
-    return Deferred(reason, retry_after_s(case.response, now_s), pause_target=status == 502, text=shown.text)
 
 
 def _path(case: _Case) -> Sequence[str]:
@@ -290,8 +259,8 @@ def _path(case: _Case) -> Sequence[str]:
 def _parts(case: _Case) -> tuple[bool, int]:
     """Whether any part was done, and of how many, where that can be told."""
     if case.operation is None:
-        return _has_any(dict(case.answer.data), depth=2), 0
-    result = case.answer.at(case.operation.path)
+        return _has_any(dict(case.result.data), depth=2), 0
+    result = case.result.at(case.operation.path)
     if isinstance(result, list):
         # An operation on a list says of each whether it was done.
         return any(part is not None for part in result), len(result)

@@ -7,7 +7,7 @@ shown. Not a parser: what else is wrong with a document, the server says, before
 import re
 from typing import Final, Literal
 
-from restbroker.servers.mongooseim.values import Unfit
+from restbroker.servers.api.arguments import InvalidArguments
 
 Kind = Literal["query", "mutation"]
 
@@ -21,15 +21,17 @@ _PAIRS: Final = {"}": "{", ")": "(", "]": "["}
 
 
 def kind_of(document: str) -> Kind:
-    """Of its one operation. Raises `Unfit`."""
+    """Of its one operation. Raises `InvalidArguments`."""
     if len(document) > _LIMIT_CHARACTERS:
-        raise Unfit('the argument "query" is longer than any document needs to be; put values into "variables"')
+        raise InvalidArguments(
+            'the argument "query" is longer than any document needs to be; put values into "variables"'
+        )
     found = [kind for kind in _definitions(document) if kind != "fragment"]
     if "subscription" in found:
-        raise Unfit('the argument "query" is a subscription, which has no answer to wait for')
+        raise InvalidArguments('the argument "query" is a subscription, which has no answer to wait for')
     if len(found) != 1:
         how_many = "no operation" if not found else f"{len(found)} operations, in no certain order"
-        raise Unfit(f'the argument "query" has {how_many}; send one in each job')
+        raise InvalidArguments(f'the argument "query" has {how_many}; send one in each job')
     return "mutation" if found[0] == "mutation" else "query"
 
 
@@ -41,7 +43,7 @@ def _definitions(document: str) -> list[str]:
     for token in _TOKEN.finditer(document):
         text, kind = token[0], token.lastgroup
         if kind == "quote":
-            raise Unfit('the argument "query" has a text without an end')
+            raise InvalidArguments('the argument "query" has a text without an end')
         if kind == "comment":
             continue
         if not is_inside and text.strip(","):
@@ -49,12 +51,12 @@ def _definitions(document: str) -> list[str]:
             is_inside = True
         if kind == "bracket" and text in _PAIRS:
             if not opened or opened.pop() != _PAIRS[text]:
-                raise Unfit(_ODD)
+                raise InvalidArguments(_ODD)
             is_inside = bool(opened) or text != "}"
         elif kind == "bracket":
             opened.append(text)
     if is_inside:
-        raise Unfit(_ODD)
+        raise InvalidArguments(_ODD)
     return found
 
 
@@ -63,7 +65,7 @@ def _begun(text: str) -> str:
     if text == "{":
         return "query"
     if text not in ("query", "mutation", "subscription", "fragment"):
-        raise Unfit(_ODD)
+        raise InvalidArguments(_ODD)
     return text
 
 

@@ -5,20 +5,18 @@ Called by the connector. Always holds: it is a POST, since MongooseIM would run 
 `Host` is the transport's part (`target.host_header`).
 """
 
-import json
 from collections.abc import Mapping
 from typing import Final
-
-import orjson
 
 from restbroker.config.target import Issued, Target
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
+from restbroker.servers.api.request import json_body
 from restbroker.servers.mongooseim import knowledge, own, values
 from restbroker.servers.mongooseim.document import document
 from restbroker.servers.mongooseim.schema import Operation, type_of
-from restbroker.servers.mongooseim.values import Unfit
 from restbroker.transport.message import Request
 
 _HEADERS: Final = (("Content-Type", "application/json"), ("Accept", "application/json"))
@@ -28,7 +26,7 @@ _OWN: Final = {"query": type_of("NonEmptyString!")}
 
 
 def build(call: Call, operation: Operation | None, target: Target) -> Request:
-    """The request; None for `operation`: the job brings its own document. Raises `Unfit` for what the job gives,
+    """The request; None for `operation`: the job brings its own document. Raises `InvalidArguments`, and
     `ConfigError` for a secret that cannot be used.
     """
     if operation is None:
@@ -36,14 +34,14 @@ def build(call: Call, operation: Operation | None, target: Target) -> Request:
     else:
         given = arguments_of(call, operation)
         text = document(operation, tuple(name for name in operation.arguments if name in given))
-        body = _encode({"query": text, "variables": given})
+        body = json_body({"query": text, "variables": given})
         is_query = knowledge.repeat_of(operation.name, is_query=operation.is_query) == "safe"
     headers = (*headers_of(target), *call.headers)
     return Request("POST", target.url.path or "/", call.timeout_s, (), headers, body, repeatable=is_query)
 
 
 def arguments_of(call: Call, operation: Operation) -> Mapping[str, Json]:
-    """The job's arguments as the operation takes them. Raises `Unfit`.
+    """The job's arguments as the operation takes them. Raises `InvalidArguments`.
 
     MongooseIM drops what is null (measured): so it is here, where the operation can do without.
     """
@@ -60,7 +58,7 @@ def arguments_of(call: Call, operation: Operation) -> Mapping[str, Json]:
 
 def question(target: Target, text: str, variables: Mapping[str, Json], timeout_s: float) -> Request:
     """A query of the connector's own, which does no harm. Raises `ConfigError`."""
-    body = _encode({"query": text, "variables": dict(variables)})
+    body = json_body({"query": text, "variables": dict(variables)})
     path = target.url.path or "/"
     return Request("POST", path, timeout_s, (), headers_of(target), body, _ANSWER_LIMIT_BYTES, repeatable=True)
 
@@ -75,19 +73,11 @@ def _own_document(call: Call) -> tuple[bytes, bool]:
     given = call.command.arguments
     for name in given:
         if name not in ("query", "variables"):
-            raise Unfit(f'the command {knowledge.OWN} takes "query" and "variables" alone')
+            raise InvalidArguments(f'the command {knowledge.OWN} takes "query" and "variables" alone')
     values.check({"query": given.get("query")}, _OWN, knowledge.OWN)
     variables = given.get("variables")
     if not isinstance(variables, dict | None):
-        raise Unfit('the argument "variables" is not an object')
+        raise InvalidArguments('the argument "variables" is not an object')
     text = str(given["query"])
     is_query = own.kind_of(text) == "query"
-    return _encode({"query": text, "variables": variables or {}}), is_query
-
-
-def _encode(members: Mapping[str, Json]) -> bytes:
-    try:
-        # Copied: orjson leaves 4 KiB behind a short text, for as long as the request is under way.
-        return b"%b" % orjson.dumps(members)
-    except TypeError:  # integers beyond 64 bits
-        return json.dumps(members, separators=(",", ":")).encode("ascii")
+    return json_body({"query": text, "variables": variables or {}}), is_query

@@ -15,6 +15,7 @@ from xml.parsers import expat
 from restbroker.job.endpoint import kind_of, quoted
 from restbroker.job.json_types import Json
 from restbroker.servers.api import jid
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.mongooseim import schema
 from restbroker.servers.mongooseim.schema import Type
 
@@ -26,17 +27,16 @@ _TEXT: Final = "a text"
 """As deep as a payload may be nested."""
 
 
-class Unfit(Exception):
-    """The job's arguments make no request. The text names the argument, and shows no value."""
-
-
 def check(given: Mapping[str, Json], types: Mapping[str, Type], owner: str) -> None:
-    """Raises `Unfit` unless these are values of these types, with all that are required. `owner` has them."""
+    """Raises `InvalidArguments` unless these are values of these types, with all that are required.
+
+    `owner` has them.
+    """
     for name in given:
         if name not in types:
             near = get_close_matches(name, types, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
-            raise Unfit(f"there is an argument {quoted(name)}, which {owner} does not have{meant}")
+            raise InvalidArguments(f"there is an argument {quoted(name)}, which {owner} does not have{meant}")
     for name, kind in types.items():
         _check(name, given.get(name), kind)
 
@@ -44,33 +44,35 @@ def check(given: Mapping[str, Json], types: Mapping[str, Type], owner: str) -> N
 def _check(place: str, value: Json, kind: Type) -> None:
     if value is None:
         if kind.required:
-            raise Unfit(f'the argument "{place}" is missing')
+            raise InvalidArguments(f'the argument "{place}" is missing')
     elif kind.item is not None:
         if not isinstance(value, list):
-            raise Unfit(_wrong(place, value, "a list"))
+            raise InvalidArguments(_wrong(place, value, "a list"))
         for number, item in enumerate(value, start=1):
             _check(f"{place}[{number}]", item, kind.item)
     elif (fields := schema.fields_of_input(kind.name)) is not None:
         _check_object(place, value, kind.name, fields)
     elif names := schema.names_of_enum(kind.name):
         if not isinstance(value, str) or value not in names:
-            raise Unfit(_wrong(place, value, f"one of {', '.join(names)}"))
+            raise InvalidArguments(_wrong(place, value, f"one of {', '.join(names)}"))
     else:
         reads, wanted = _SCALARS[kind.name]
         if not reads(value):
-            raise Unfit(_wrong(place, value, wanted))
+            raise InvalidArguments(_wrong(place, value, wanted))
 
 
 def _check_object(place: str, value: Json, name: str, fields: Mapping[str, Type]) -> None:
     if not isinstance(value, dict):
-        raise Unfit(_wrong(place, value, "an object"))
+        raise InvalidArguments(_wrong(place, value, "an object"))
     if place.count(".") > _DEEPEST:  # a vCard's agent has a vCard
-        raise Unfit("it is nested too deeply")
+        raise InvalidArguments("it is nested too deeply")
     for field in value:
         if field not in fields:
             near = get_close_matches(field, fields, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
-            raise Unfit(f'the argument "{place}" has a member {quoted(field)}, which {name} does not have{meant}')
+            raise InvalidArguments(
+                f'the argument "{place}" has a member {quoted(field)}, which {name} does not have{meant}'
+            )
     for field, kind in fields.items():
         _check(f"{place}.{field}", value.get(field), kind)
 

@@ -45,5 +45,5 @@ def _error(_response: Response, text: str) -> tuple[str, str]:
     return "", unescape(found[1] if found else _TAG.sub(" ", _STYLE.sub(" ", page))).strip()
 
 
-FORM: Final = AnswerForm("Prosody", _error)
+FORM: Final = AnswerForm(_error)
 """It has names of errors in stanzas alone."""

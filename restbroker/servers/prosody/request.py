@@ -17,9 +17,10 @@ from restbroker.job.command import Call
 from restbroker.job.endpoint import kind_of, quoted
 from restbroker.job.hosts import plain
 from restbroker.job.json_types import Json
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import InvalidArguments, json_body
+from restbroker.servers.api.request import json_body
 from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.prosody.options import Options
 from restbroker.servers.prosody.ways import Form, Way

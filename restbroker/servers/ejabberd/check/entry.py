@@ -8,7 +8,8 @@ import shlex
 import attrs
 
 from restbroker.config.target import Bearer, Issued, Target
-from restbroker.servers.ejabberd.answer import Answer, is_stopped, read, version_in
+from restbroker.servers.api.answer import Answer
+from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
 from restbroker.servers.findings import Finding, ok
 from restbroker.transport.message import Response
 
@@ -28,15 +29,15 @@ class Entry:
 def judge_entry(target: Target, response: Response) -> Entry:
     """What the answer to `status` means."""
     answer = read(response)
-    says = f"status {response.status}" + (f": {answer.words}" if answer.words else "")
+    says = answer.briefly
     match response.status:
-        case 200 if answer.is_json and isinstance(answer.body, str):
+        case 200 if answer.is_own and isinstance(answer.body, str):
             return _running(target, answer)
         case 301 | 302 | 303 | 307 | 308:
-            return _redirect(target, response)
+            return _redirect(target, answer)
         case 401:
             return _login_refused(target, says)
-        case 403 if answer.code == 32:
+        case 403 if answer.code == "32":
             return Entry(ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}."))
         case 403:
             why = "This is not how ejabberd refuses: something in front of it does."
@@ -75,8 +76,8 @@ def _not_the_api(target: Target, says: str) -> Entry:
     return Entry(Finding("problem", target.name, "NotTheApi", message, why, cure, "target"), elsewhere=True)
 
 
-def _redirect(target: Target, response: Response) -> Entry:
-    where = read(response).shown.address()
+def _redirect(target: Target, answer: Answer) -> Entry:
+    where = answer.shown.address()
     url = where.removesuffix("/").removesuffix("/status")
     cure = f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address behind it."
     message = f"The server at {target.url} redirects to {where or 'nowhere'}."

@@ -62,4 +62,4 @@ def is_api(response: Response) -> bool:
     answer = read(response)
     complains = response.status == 400 and "unknown argument" in answer.unmasked
     # 10: not logged in, 32: no right to do it.
-    return answer.is_json and (complains or (response.status in (401, 403) and answer.code in (10, 32)))
+    return answer.is_own and (complains or (response.status in (401, 403) and answer.code in ("10", "32")))

@@ -119,7 +119,7 @@ def _judge(command: str, response: Response, *, is_doubtful: bool) -> Literal["a
         case 401 | 408 | 425 | 429:
             return "unknown"
         case status if status >= 500:
-            return "allowed" if answer.code == 10001 else "unknown"
+            return "allowed" if answer.code == "10001" else "unknown"
         case _:
             return "allowed"
 

@@ -6,14 +6,14 @@ of the arguments, with calls that cannot have an effect (see `check.rights`). Th
 configured to be asked for, one is, lives for a minute at most, and is revoked.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
+from restbroker.servers.api.checks import opened
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.check import ejabberd_yml
 from restbroker.servers.ejabberd.check.entry import Entry, judge_entry
@@ -25,7 +25,6 @@ from restbroker.servers.ejabberd.check.rights import UNKNOWN_ARGUMENT, ask_right
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.request import question
 from restbroker.servers.findings import Finding, ok
-from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Transport
 
@@ -57,7 +56,7 @@ async def _look(target: Target, ports: Sequence[tuple[str, int]], found: list[Fi
     elsewhere = True
     timed_out = False
     try:
-        async with _opened(target) as http:
+        async with opened(target) as http:
             entry = judge_entry(target, await http.send(question(target, "status")))
             found.append(entry.finding)
             elsewhere = entry.elsewhere
@@ -74,15 +73,6 @@ async def _look(target: Target, ports: Sequence[tuple[str, int]], found: list[Fi
         # A server that is too slow, or behind a firewall, may well offer the API.
         if urls or not timed_out:
             found.append(_suggestion(target, urls))
-
-
-@asynccontextmanager
-async def _opened(target: Target) -> AsyncIterator[Transport]:
-    http = open_transport(target)
-    try:
-        yield http
-    finally:
-        await http.aclose()
 
 
 def _suggestion(target: Target, urls: Sequence[object]) -> Finding:

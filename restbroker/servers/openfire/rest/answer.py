@@ -50,4 +50,4 @@ def _page(text: str) -> str:
     return unescape(title[1] if title else _TAG.sub(" ", head)).strip()
 
 
-FORM: Final = AnswerForm("Openfire", _error, LOGINS)
+FORM: Final = AnswerForm(_error, LOGINS)

@@ -17,8 +17,8 @@ from restbroker.config.target import Issued, Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import InvalidArguments
 from restbroker.servers.openfire.rest import writing
 from restbroker.servers.openfire.rest.entities import ENTITIES, with_roles
 from restbroker.servers.openfire.rest.options import Options

@@ -13,8 +13,8 @@ from typing import Final
 from restbroker.job.endpoint import kind_of, quoted
 from restbroker.job.hosts import plain
 from restbroker.job.json_types import Json
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_jid, is_local
-from restbroker.servers.api.request import InvalidArguments
 from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.openfire.rest.entities import AFFILIATIONS, ENTITIES, Field, Form, with_roles
 from restbroker.servers.openfire.rest.ways import Way

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.http import template
-from restbroker.servers.http.template import BadTemplate, Unfit
+from restbroker.servers.http.template import BadTemplate
 
 scalars = st.text() | st.integers() | st.floats() | st.booleans()
 values = st.recursive(
@@ -28,7 +29,7 @@ PATHS = ["users/{a}", "{a}/x", "{a}{b}", "x.{a}", "{a}.{b}", "/v1/{a}/{b}", ".{a
 def test_no_argument_changes_the_shape_of_a_path(path: str, a: Any, b: Any) -> None:
     try:
         filled = template.fill_path(template.parse_path(path), {"a": a, "b": b})
-    except Unfit:
+    except InvalidArguments:
         return
     assert filled.count("/") == len(path.removeprefix("/").split("/"))
     assert set(filled) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%/")
@@ -42,7 +43,7 @@ def test_no_argument_changes_the_shape_of_a_path(path: str, a: Any, b: Any) -> N
 def test_what_stands_in_a_path_is_read_as_it_was_given(text: str) -> None:
     try:
         filled = template.fill_path(template.parse_path("u/{a}"), {"a": text})
-    except Unfit:
+    except InvalidArguments:
         assert any(c in "/\\\x7f" or c < " " or "\ud800" <= c <= "\udfff" for c in text)
     else:
         assert unquote(filled) == f"/u/{text}"
@@ -90,7 +91,7 @@ def test_what_does_not_fit_is_told_with_the_name_of_the_argument() -> None:
         ({"a": 10**5000}, 'the argument "a" has thousands of digits'),
     ]
     for arguments, why in rows:
-        with pytest.raises(Unfit, match=why):
+        with pytest.raises(InvalidArguments, match=why):
             template.fill_path(template.parse_path("x/{a}"), arguments)
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.mongooseim.own import kind_of
-from restbroker.servers.mongooseim.values import Unfit
 
 
 def test_one_operation_is_let_through() -> None:
@@ -44,7 +44,7 @@ def test_nothing_else_is() -> None:
         ("{a}" + " " * 500_000, "is longer than"),
     ]
     for document, told in rows:
-        with pytest.raises(Unfit, match=told):
+        with pytest.raises(InvalidArguments, match=told):
             kind_of(document)
 
 
@@ -59,7 +59,7 @@ def test_what_is_let_through_is_what_a_parser_finds(parts: list[str]) -> None:
     text = " ".join(parts)
     try:
         kind = kind_of(text)
-    except Unfit:
+    except InvalidArguments:
         return
     try:
         found = graphql.parse(text).definitions
@@ -71,5 +71,5 @@ def test_what_is_let_through_is_what_a_parser_finds(parts: list[str]) -> None:
 
 def test_no_text_takes_long() -> None:
     for text in ('"' * 400_000, '"""' + '\\"""' * 100_000, "{" * 400_000, '"\\' * 200_000, "#" * 400_000):
-        with pytest.raises(Unfit):
+        with pytest.raises(InvalidArguments):
             kind_of(text)

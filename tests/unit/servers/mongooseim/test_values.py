@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.mongooseim.schema import operations, type_of
-from restbroker.servers.mongooseim.values import Unfit, check
+from restbroker.servers.mongooseim.values import check
 
 ADMIN = operations("admin", "6.8.0")
 JSON = st.recursive(
@@ -23,7 +24,7 @@ def why(kind: str, value: Any) -> str:
     """What is wrong with it; empty: nothing."""
     try:
         check({"it": value}, {"it": type_of(kind)}, "op")
-    except Unfit as unfit:
+    except InvalidArguments as unfit:
         return str(unfit).removeprefix('the argument "it" is ')
     return ""
 
@@ -97,14 +98,16 @@ def test_the_place_inside_is_named() -> None:
         ("VcardInput!", {**VCARD, "email": [{"userId": 1}]}, None),
     ]
     for kind, value, told in rows:
-        with pytest.raises(Unfit) as caught:
+        with pytest.raises(InvalidArguments) as caught:
             check({"it": value}, {"it": type_of(kind)}, "op")
         assert str(caught.value) == (told or 'the argument "it.email[1].userId" is a number, where a text is needed')
 
 
 def test_an_argument_that_there_is_not_is_named_with_what_was_meant() -> None:
     given_ = {"usernam": "a", "domain": "localhost", "password": "hush"}
-    with pytest.raises(Unfit, match=r"'usernam', which account\.registerUser does not have; did you mean user"):
+    with pytest.raises(
+        InvalidArguments, match=r"'usernam', which account\.registerUser does not have; did you mean user"
+    ):
         check(given_, ADMIN["account.registerUser"].arguments, "account.registerUser")
 
 
@@ -121,7 +124,7 @@ def test_any_json_is_taken_or_refused_and_never_shown(operation: Any, data: st.D
     arguments = data.draw(st.dictionaries(names, JSON | st.just("h4sh-h4sh-h4sh")))
     try:
         check(arguments, operation.arguments, operation.name)
-    except Unfit as unfit:
+    except InvalidArguments as unfit:
         told = str(unfit)
     else:
         told = ""

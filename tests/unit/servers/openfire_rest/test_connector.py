@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from restbroker.config.target import Target, Url
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Delivered, Denied
-from restbroker.servers.api.request import InvalidArguments
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.openfire.rest.request import build
 from restbroker.servers.openfire.rest.ways import ways
 from tests.support.receiver import Answer, Received

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.servers.api.request import InvalidArguments
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.openfire.rest import writing
 from restbroker.servers.openfire.rest.entities import ENTITIES
 from restbroker.servers.openfire.rest.values import fit
