@@ -5,15 +5,13 @@ this interface read alike, while the oldest drops without a word what newer ones
 plugin, of which ofchat has a copy). What has neither is JSON, as its page shows it.
 """
 
-import json
 from collections.abc import Mapping
 from html import escape
 from types import MappingProxyType
 from typing import Final, Literal
 
-import orjson
-
 from restbroker.job.json_types import Json
+from restbroker.servers.api.request import json_body
 
 Form = Literal[
     "text",
@@ -97,19 +95,10 @@ def written(entity: str, given: Mapping[str, Json]) -> tuple[str, bytes]:
     """The content type and the body of an entity with these fields."""
     root = _IN_XML.get(entity)
     if root is None:
-        return "application/json", as_json(_flat(given) if entity in _WITH_COMMAS else dict(given))
+        return "application/json", json_body(_flat(given) if entity in _WITH_COMMAS else dict(given))
     if entity == "SystemProperty":
         return "application/xml", _pair(root, given).encode()
     return "application/xml", _element(root, "".join(_field(name, value) for name, value in given.items())).encode()
-
-
-def as_json(value: Json) -> bytes:
-    """A value as JSON."""
-    try:
-        # Copied: orjson leaves 4 KiB behind a short text, for as long as the request is under way.
-        return b"%b" % orjson.dumps(value)
-    except TypeError:  # integers beyond 64 bits
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
 def _flat(given: Mapping[str, Json]) -> Json:

@@ -3,8 +3,6 @@
 Always holds: nothing changes on the server, nobody is logged in, and the login is sent to no address but the target's.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 import attrs
@@ -13,18 +11,17 @@ import trio
 from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Target, Url
 from restbroker.errors import ConfigError
+from restbroker.servers.api.checks import bad_login, finding, opened, unreachable
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.findings import Finding, ok
-from restbroker.servers.openfire.chat.connector import judge_probe, ready
+from restbroker.servers.openfire.chat.connector import health_of, ready
 from restbroker.servers.openfire.chat.headers import accepting
 from restbroker.servers.openfire.chat.options import BASE, Options
 from restbroker.servers.openfire.chat.refusals import CHECK_ENABLED
 from restbroker.servers.openfire.chat.trust import CURE, MESSAGE, is_administrator, trust_question
-from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 
-_WAIT: Final = "Jobs for this target wait in Redis until it works."
 _PORTS: Final = (("http", 7070), ("https", 7443))
 """Of http-bind, where the Chat API is."""
 _CONSOLE: Final = (9090, 9091)
@@ -39,43 +36,26 @@ _CONNECT_S: Final = 0.7
 async def check(target: Target) -> list[Finding]:
     """Everything about this target. What a person can act on is a finding. Safe to cancel."""
     try:
-        async with _open(target) as http:
-            response = await http.send(ready(target))
-            found = _judged(target, response)
+        async with opened(target) as http:
+            found = _found(target, await http.send(ready(target)))
             trust = await _trust(target, http) if found.level == "ok" else []
     except (NotSent, MaybeSent) as error:
-        if isinstance(error.__cause__, ConfigError):
-            return [_bad_login(target, error.__cause__)]
-        return [await _elsewhere(target, _unreachable(target, error))]
+        away = no_answer(target, error)
+        return [away if away.code == "BadLogin" else await _elsewhere(target, away)]
     if found.code == "NotTheApi":
         return [await _elsewhere(target, found)]
     return [found, *trust, *_passwords(target)] if found.level == "ok" else [found]
 
 
-@asynccontextmanager
-async def _open(target: Target) -> AsyncIterator[Transport]:
-    http = open_transport(target)
-    try:
-        yield http
-    finally:
-        with trio.CancelScope(shield=True):
-            await http.aclose()
-
-
-def _judged(target: Target, response: Response) -> Finding:
-    probe, name, status = judge_probe(response), target.name, response.status
-    message = f"{target.url}: {probe.detail}"
-    if probe.ok:
-        return ok(name, "Reachable", message)
-    if probe.denied and status == 403:
-        return Finding("problem", name, "PluginDisabled", message, _WAIT, CHECK_ENABLED, "target")
-    if probe.denied:
-        return Finding("problem", name, "LoginRefused", message, _WAIT, _login_cure(target), "refused")
-    if status < 500:
-        return Finding(
-            "problem", name, "NotTheApi", f"{message}{_console(target, response)}", _WAIT, probe.cure, "target"
-        )
-    return Finding("problem", name, "Unwell", message, _WAIT, probe.cure, "target")
+def _found(target: Target, response: Response) -> Finding:
+    health = health_of(response)
+    if health.code == "PluginDisabled":
+        return finding(target, health, CHECK_ENABLED)
+    if health.code == "LoginRefused":
+        return finding(target, health, _login_hint(target))
+    found = finding(target, health)
+    more = _console(target, response) if health.code == "NotTheApi" else ""
+    return attrs.evolve(found, message=f"{found.message}{more}")
 
 
 async def _trust(target: Target, http: Transport) -> list[Finding]:
@@ -105,7 +85,7 @@ def _console(target: Target, response: Response) -> str:
     return ""
 
 
-def _login_cure(target: Target) -> str:
+def _login_hint(target: Target) -> str:
     if target.credentials is not None:
         return "Check that the account exists and is an administrator's, its password, and the plugin's allowedIPs."
     if target.options_as(Options).secret is not None:
@@ -139,7 +119,7 @@ async def _try(target: Target, url: Url, rank: int, answering: dict[int, Url]) -
     path = f"{url.path}/restapi/v1/system/statistics/sessions"
     request = Request("GET", path, _LOOK_S, (), (accepting("application/json"),), b"", 65_536)
     try:
-        async with _open(there) as http:
+        async with opened(there) as http:
             response = await http.send(request)
     except (NotSent, MaybeSent):
         return  # nobody there, or somebody who does not speak HTTP
@@ -156,19 +136,13 @@ def _passwords(target: Target) -> list[Finding]:
     try:
         count = len(passwords_in(passwords))
     except ConfigError as error:
-        return [_bad_login(target, error)]
+        return [bad_login(target, error)]
     return [ok(target.name, "Passwords", f"{count} users are logged in with their own passwords.")]
 
 
-def _bad_login(target: Target, error: ConfigError) -> Finding:
-    return Finding("problem", target.name, "BadLogin", error.message, _WAIT, error.cure, "config")
-
-
-def _unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
+def no_answer(target: Target, error: NotSent | MaybeSent) -> Finding:
+    """What it says of a target that a question was not answered."""
     is_plain = target.url.scheme == "https" and target.url.port == 7070
-    hint = "Port 7070 speaks no TLS as Openfire comes: https is on 7443. " if is_plain else ""
-    if isinstance(error, NotSent) and error.tls:
-        cure = f"{hint}Look at the server's certificate, and at TLS.CAFile."
-        return Finding("problem", target.name, "TlsFailed", error.message, _WAIT, cure, "target")
-    cure = f"{hint}Check that Openfire runs with http-bind enabled and the plugin ofchat, and the target's URL."
-    return Finding("problem", target.name, "Unreachable", error.message, _WAIT, cure, "target")
+    plain = "Port 7070 speaks no TLS as Openfire comes: https is on 7443. " if is_plain else ""
+    hint = "Check that Openfire runs with http-bind enabled and the plugin ofchat, and the target's URL."
+    return unreachable(target, error, hint, plain)

@@ -14,7 +14,9 @@ from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
+from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
 from restbroker.servers.api.jid import is_local
+from restbroker.servers.api.request import guarded, lookup, unsent
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.contract import Connector, Link, NoLogin, Ports
 from restbroker.servers.openfire.chat import catalogue, ways
@@ -24,13 +26,10 @@ from restbroker.servers.openfire.chat.outcomes import is_empty, judge, offer_gon
 from restbroker.servers.openfire.chat.refusals import CHECK_ENABLED, CHECK_LOGIN, CHECK_URL
 from restbroker.servers.openfire.chat.request import Asked, build, question
 from restbroker.servers.openfire.chat.rooms import Rooms
-from restbroker.servers.openfire.chat.values import Unfit
 from restbroker.servers.openfire.chat.ways import FROM, Way
 from restbroker.store.logins import Asks, Off
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
-
-_CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see Openfire's log."
 
 _MAY_BE_DONE: Final = (404, 500, 504)
 """Of what ends a session: an earlier try may have deleted the user, or this one before it failed."""
@@ -56,30 +55,26 @@ class ChatConnector:
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
-        name = call.command.endpoint
-        way, spec = ways.ways(self._target.options_as(Options).paths).get(name), self.spec(name)
-        if way is None or spec is None:
-            message = f"The target {self._target.name} has no command {name}."
-            cure = f"`restbroker commands --target {self._target.name}` lists them."
-            return Rejected(Reason("UnknownCommand", message, cure))
+        table, name = ways.ways(self._target.options_as(Options).paths), self._target.name
+        way = lookup(table, call.command, name, {})
+        if isinstance(way, Rejected):
+            return way
+        asked = guarded(lambda: build(call, way, self._target), name, way.name)
+        if isinstance(asked, Rejected):
+            return asked
         try:
-            asked = build(call, way, self._target)
-            return await self._do(call, way, spec, asked, link)
-        except Unfit as unfit:
-            cure = f"`restbroker commands --target {self._target.name} {name}` lists what the command takes."
-            end = "" if str(unfit).endswith("?") else "."
-            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}{end}", cure))
-        except ConfigError as error:
-            # As unsent, the job waits until the secret file is back.
-            raise NotSent(str(error)) from error
+            return await self._do(call, way, self.catalogue.commands[way.name], asked, link)
         except NoLogin as refused:
             return refused.outcome
         except StoreRefused as error:
             return Deferred(Reason("LoginNotShared", error.message, error.cure), of_job=True)
+        except ConfigError as error:
+            # A secret's file may be gone in the middle: as unsent, the job waits until it is back.
+            raise NotSent(str(error)) from error
 
     async def probe(self, link: Link) -> Probe:
         """Asks how many sessions there are. Changes nothing."""
-        return judge_probe(await link.ask(ready(self._target)))
+        return health_of(await link.ask(ready(self._target))).probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Has no background work; sleeps until cancelled."""
@@ -224,36 +219,26 @@ def _whose(way: Way, asked: Asked) -> str:
 
 def ready(target: Target) -> Request:
     """The probe's request. Raises `NotSent` in place of `ConfigError`."""
-    try:
-        return question(target)
-    except ConfigError as error:
-        raise NotSent(str(error)) from error
+    return unsent(lambda: question(target))
 
 
-def judge_probe(response: Response) -> Probe:
+def health_of(response: Response) -> Health:
     """What the answer to the probe means."""
     status = response.status
     match status:
         case 200 if isinstance(parsed(response.body), dict):
-            return Probe(ok=True, denied=False, version=None, detail="The Chat API answers, and takes the login.")
+            return well("The Chat API answers, and takes the login.")
         case 401:
-            return _denied(f"The login is refused (status {status}).", CHECK_LOGIN)
+            return denied("LoginRefused", f"The login is refused (status {status}).", CHECK_LOGIN)
         case 403:
-            return _denied(f"The plugin is switched off (status {status}).", CHECK_ENABLED)
+            return denied("PluginDisabled", f"The plugin is switched off (status {status}).", CHECK_ENABLED)
         case _ if status in (200, 404, 405) or 300 <= status < 400:
             # While Openfire starts, its plugins are not there yet: it may be that.
-            detail = f"The Chat API is not there (status {status}): Openfire starts, or the URL leads elsewhere."
-            return Probe(ok=False, denied=False, version=None, detail=detail, cure=CHECK_URL)
+            about = f"The Chat API is not there (status {status}): Openfire starts, or the URL leads elsewhere."
+            return unwell(about, CHECK_URL, "NotTheApi")
         case _:
-            detail = f"The server does not work now (status {status})."
-            return Probe(ok=False, denied=False, version=None, detail=detail, cure=_CHECK_LOG)
-
-
-def _denied(detail: str, cure: str) -> Probe:
-    # Only secret files are read again while it runs.
-    wait = "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file;"
-    wait += " a change in env.json needs a reload (SIGHUP) or a restart."
-    return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
+            code = "NotTheApi" if status < 500 else "Unwell"
+            return unwell(f"The server does not work now (status {status}).", f"{IF_NOT}see Openfire's log.", code)
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

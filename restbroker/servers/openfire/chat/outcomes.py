@@ -9,17 +9,18 @@ in, a wrong JID. What is 400 was not done; but many a 200 was not sent either: t
 
 from typing import Final
 
-import attrs
 import orjson
 
-from restbroker.job import hiding, redact
+from restbroker.job import hiding
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.endpoint import quoted
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Denied, Outcome, Reason, Rejected
+from restbroker.servers.api.answer import Answer, read_for
+from restbroker.servers.api.ladder import TOO_LARGE
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.chat import ways
-from restbroker.servers.openfire.chat.refusals import CHECK_URL, Said, refused_by_all, said
+from restbroker.servers.openfire.chat.refusals import CHECK_URL, explains, form_of, refused_by_all
 from restbroker.servers.openfire.chat.ways import Way
 from restbroker.servers.openfire.normal import normal, without_logins
 from restbroker.transport.message import Response
@@ -76,14 +77,9 @@ def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: fl
     status = response.status
     if 200 <= status < 300:
         return _success(call, way, spec, response, stream)
-    shown = _shown(call, spec, response, stream)
-    may_run_twice = spec.repeat != "unsafe"
-    refused = refused_by_all(response, now_s, shown, may_run_twice=may_run_twice)
-    outcome = refused or _refused(call, way, response, shown)
-    if not isinstance(outcome, Delivered):
-        return outcome
-    # It had been done before: its producer gets the answer without the secrets alone.
-    return attrs.evolve(outcome, text=_shown(call, spec, response, stream, with_texts=False).text)
+    answer = read_for(form_of(stream), call, spec, response, now_s)
+    refused = refused_by_all(answer, may_run_twice=spec.repeat != "unsafe")
+    return refused or _refused(call, way, spec, answer)
 
 
 def offer_gone(outcome: Outcome, *, maybe_run: bool) -> Outcome:
@@ -121,12 +117,6 @@ def is_empty(body: Json) -> bool:
     return isinstance(body, dict) and not any(body.values())
 
 
-def _shown(call: Call, spec: CommandSpec, response: Response, stream: str, *, with_texts: bool = True) -> Said:
-    """The answer for people. It takes a while: for failures alone."""
-    secrets = redact.secret_values(spec, call.command.arguments, with_texts=with_texts)
-    return said(response, secrets | ({stream} if stream else frozenset()))
-
-
 def _success(call: Call, way: Way, spec: CommandSpec, response: Response, stream: str) -> Outcome:
     status = response.status
     if "text/html" in response.headers.get("content-type", ""):
@@ -143,40 +133,37 @@ def _success(call: Call, way: Way, spec: CommandSpec, response: Response, stream
         text = orjson.dumps(body).decode()
     match body:
         case {"id": ""} if way.name == ways.CALL:
-            cure = "Check the user's telephone, and the destination."
-            reason = Reason("CallFailed", "The call was not made: its id is empty.", cure, status)
-            return Rejected(reason, _shown(call, spec, response, stream).text)
+            answer = read_for(form_of(stream), call, spec, response, 0.0)
+            hint = "Check the user's telephone, and the destination."
+            return answer.rejected("CallFailed", hint, "The call was not made: its id is empty.")
         case _ if way.name.startswith(ways.LEGACY) and "<error>" in text:
-            cure = "The answer says why."
-            reason = Reason("Refused", "The user service answered with an error.", cure, status)
-            return Rejected(reason, _shown(call, spec, response, stream).text)
+            answer = read_for(form_of(stream), call, spec, response, 0.0)
+            return answer.rejected("Refused", "The answer says why.", "The user service answered with an error.")
         case _:
             return Delivered(text, body, status, note="answer truncated" if response.truncated else None)
 
 
-def _refused(call: Call, way: Way, response: Response, shown: Said) -> Outcome:
-    status, says = response.status, shown.says(response.status)
+def _refused(call: Call, way: Way, spec: CommandSpec, answer: Answer) -> Outcome:
     may_be_done = way.repeat == "already_done"
-    match status:
+    match answer.status:
         case 400 if may_be_done and (way.name == ways.LOGOFF or call.maybe_run):
-            return Delivered(shown.text, None, status, note=DONE_BEFORE)
+            return answer.done(call, spec, DONE_BEFORE)
         case 400:
-            return Rejected(_reason_of_400(way, response, shown), shown.text)
-        case 404 if _is_of_command(way, response):
+            return _bad_request(way, answer)
+        case 404 if _is_of_command(way, answer.response):
             if may_be_done and call.maybe_run:
-                return Delivered(shown.text, None, status, note=DONE_BEFORE)
-            return Rejected(Reason("NotFound", says, "Check the names, or create what they name.", status), shown.text)
+                return answer.done(call, spec, DONE_BEFORE)
+            return answer.rejected("NotFound", "Check the names, or create what they name.")
         case 409 if may_be_done and (call.maybe_run or call.ok_if_exists):
-            return Delivered(shown.text, None, status, note=DONE_BEFORE)
+            return answer.done(call, spec, DONE_BEFORE)
         case 409:
-            return Rejected(Reason("AlreadyExists", says, "Choose another name, or update it.", status), shown.text)
+            return answer.rejected("AlreadyExists", "Choose another name, or update it.")
         case 404 | 405 | 406 | 415:
-            return Denied(Reason("NotTheApi", says, CHECK_URL, status), shown.text)
+            return answer.denied("NotTheApi", CHECK_URL)
         case 413:
-            cure = "The job is too large for the server, or for a proxy before it: send less, or raise their limit."
-            return Rejected(Reason("Refused", says, cure, status), shown.text)
+            return answer.rejected("Refused", TOO_LARGE)
         case _:
-            return Rejected(Reason("Refused", says, _CHECK_ARGUMENTS, status), shown.text)
+            return answer.rejected("Refused", _CHECK_ARGUMENTS)
 
 
 def _is_of_command(way: Way, response: Response) -> bool:
@@ -188,11 +175,11 @@ def _is_of_command(way: Way, response: Response) -> bool:
             return 404 in way.errors and "text/html" not in response.headers.get("content-type", "")
 
 
-def _reason_of_400(way: Way, response: Response, shown: Said) -> Reason:
+def _bad_request(way: Way, answer: Answer) -> Rejected:
     if way.name == ways.ASK:
         for words, reason in _REFUSED_QUESTIONS:
-            if words.encode() in response.body:
-                return attrs.evolve(reason, message=shown.says(400), status=400)
+            if words.encode() in answer.response.body:
+                return answer.rejected(reason.code, reason.cure or "")
     if way.name == "send_push":
-        return Reason("Refused", shown.says(400), _PUSH_REFUSED, 400)
-    return Reason("Refused", shown.says(400), _SEE_WORDS if shown.explains else _CHECK_ARGUMENTS, 400)
+        return answer.rejected("Refused", _PUSH_REFUSED)
+    return answer.rejected("Refused", _SEE_WORDS if explains(answer) else _CHECK_ARGUMENTS)

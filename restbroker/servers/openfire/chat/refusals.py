@@ -10,12 +10,12 @@ from typing import Final
 import attrs
 
 from restbroker.job import hiding
-from restbroker.job.outcome import Deferred, Denied, Outcome, Reason, Rejected, Uncertain
-from restbroker.servers.api.shown import show
+from restbroker.job.outcome import Denied, Outcome, Reason, Rejected
+from restbroker.servers.api.answer import Answer, AnswerForm, read
+from restbroker.servers.api.ladder import BUSY, GOES_ON, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import LOGINS
 from restbroker.transport.message import Response
-from restbroker.transport.retry_after import retry_after_s
 
 BROKEN_ATTEMPTS: Final = 3
 """So often at most a job is sent to which the server says 500: mostly it means bad input, which lasts."""
@@ -62,71 +62,48 @@ ASKS: Final = Rejected(
         f"{_TWICE}Use another name, or take the question back first (ask_revoke).",
     )
 )
-_GOES_ON: Final = "It goes on by itself."
 _SEE_LOG: Final = "See Openfire's log (error.log). A 500 often means bad input: check the job's arguments, too."
+# Of a gateway that says 502 nobody knows more than that Openfire is not there.
+_RUNGS: Final[Ladder] = standard("Openfire", check_url=CHECK_URL, check_log=_SEE_LOG) | {
+    "3xx": Rung("denied", "Redirected", CHECK_URL, "The server redirects (status {status})."),
+    401: Rung("denied", "LoginRefused", CHECK_LOGIN),
+    403: Rung("denied", "PluginDisabled", CHECK_ENABLED),
+    502: Rung("deferred", "ServerBusy", GOES_ON, waits=True, how={"counts": False, "pause_target": True}),
+    "5xx": Rung("deferred", "ServerError", _SEE_LOG, how={"max_attempts": BROKEN_ATTEMPTS}),
+}
 
 
-@attrs.frozen
-class Said:
-    """`text`: the body, masked and cut. `words`: what it says to people; empty where it says nothing. `explains`: that
-    is more than the name of an exception.
-    """
-
-    text: str
-    words: str
-    explains: bool
-
-    def says(self, status: int) -> str:
-        """A sentence."""
-        if self.words:
-            return f"Status {status}: {self.words}"
-        return f"Openfire answered with status {status} and no words."
+def form_of(stream: str = "") -> AnswerForm:
+    """How the Chat API answers, with what is as good as a login: all streams, and this one whatever it looks like."""
+    return AnswerForm(_words, LOGINS | hiding.spelled([stream] if stream else []))
 
 
-def said(response: Response, secrets: Iterable[hiding.Secret] = ()) -> Said:
-    """The answer as people may see it, with these secrets and the login masked wherever the server echoes them."""
-    shown = show(response, hiding.spelled(secrets) | LOGINS)
-    kind, words = _words(response, shown.text)
-    return Said(shown.text, shown.hide(": ".join(part for part in (kind, words) if part)), bool(words))
+def explains(answer: Answer) -> bool:
+    """Whether it says more than the name of an exception."""
+    return answer.unmasked != answer.code
 
 
-def refused_by_all(response: Response, now_s: float, shown: Said, *, may_run_twice: bool) -> Outcome | None:
+def refused_by_all(answer: Answer, *, may_run_twice: bool) -> Outcome | None:
     """The outcome of what concerns every command; None of an answer that is about this one (400, 404, 409, …)."""
-    status = response.status
-    if 300 <= status < 400:
-        return Denied(Reason("Redirected", f"The server redirects (status {status}).", CHECK_URL, status), shown.text)
-    match status:
-        case 401:
-            return Denied(Reason("LoginRefused", shown.says(status), CHECK_LOGIN, status), shown.text)
-        case 403:
-            return Denied(Reason("PluginDisabled", shown.says(status), CHECK_ENABLED, status), shown.text)
-        case 408 | 425 | 429 | 502 | 503:
-            reason = Reason("ServerBusy", shown.says(status), _GOES_ON, status)
-            wait_s = retry_after_s(response, now_s)
-            return Deferred(reason, wait_s, counts=False, pause_target=True, text=shown.text)
-        case 504:
-            cure = "Give the proxy in front of Openfire a longer time-out than restbroker's."
-            return Uncertain(Reason("GatewayTimeout", f"{shown.says(status)} It may have run.", cure, status))
-        case _ if status >= 500 and not may_run_twice:
-            return Uncertain(Reason("ServerError", f"{shown.says(status)} It may have run.", _SEE_LOG, status))
-        case _ if status >= 500:
-            reason = Reason("ServerError", shown.says(status), _SEE_LOG, status)
-            return Deferred(reason, max_attempts=BROKEN_ATTEMPTS, text=shown.text)
-        case _:
-            return None
+    status = answer.status
+    if status < 300 or (400 <= status < 500 and status not in (401, 403, *BUSY)):
+        return None
+    if status >= 500 and status not in (502, 503, 504) and not may_run_twice:
+        return answer.uncertain("ServerError", _SEE_LOG)
+    return ladder(answer, _RUNGS)
 
 
 def judge_login(response: Response, now_s: float, secrets: Iterable[hiding.Secret]) -> Outcome:
     """The outcome of a job whose user could not be logged in. Of the answers only a 400's is shown, without these
     secrets: another one may be a stream's id.
     """
-    status, silent = response.status, Said("", "", explains=False)
-    if (of_all := refused_by_all(response, now_s, silent, may_run_twice=True)) is not None:
+    status, silent = response.status, read(form_of(), attrs.evolve(response, body=b""), (), now_s)
+    if (of_all := refused_by_all(silent, may_run_twice=True)) is not None:
         return of_all
     match status:
         case 400:
-            shown = said(response, secrets)
-            why = f"Openfire says: {shown.words}" if shown.explains else "Openfire does not say why."
+            answer = read(form_of(), response, secrets)
+            why = f"Openfire says: {answer.words}" if explains(answer) else "Openfire does not say why."
             message = f"The user could not be logged in (status 400). {why}"
             return Rejected(Reason("UserLoginRefused", message, _CHECK_USER, status))
         case 200:
@@ -137,19 +114,18 @@ def judge_login(response: Response, now_s: float, secrets: Iterable[hiding.Secre
             return Denied(Reason("NotTheApi", message, CHECK_URL, status))
 
 
-def _words(response: Response, masked: str) -> tuple[str, str]:
-    """The name of the exception, and what is said of it: where `message` is no more than "Exception", the text may be
-    in `ressource` (measured).
-
-    `masked`: the body without secrets. What is cut must be: where it is cut, the beginning of one would be left.
+def _words(response: Response, text: str) -> tuple[str, str]:
+    """The name of the exception, "" where there is none, and with it what is said: where `message` is no more than
+    "Exception", the text may be in `ressource` (measured).
     """
     match parsed(response.body):
         case {"exception": str(kind), **rest}:
             parts = [rest.get(name) for name in ("message", "ressource", "resource")]
-            return kind, ", ".join(part for part in parts if isinstance(part, str) and part not in _WORDLESS)
-        case str(text):
+            said = ", ".join(part for part in parts if isinstance(part, str) and part not in _WORDLESS)
+            return kind, ": ".join(part for part in (kind, said) if part)
+        case str(words):
+            return "", words
+        case None if not text.lstrip().startswith("<"):
             return "", text
-        case None if not masked.lstrip().startswith("<"):
-            return "", " ".join(masked.split())
         case _:
             return "", ""

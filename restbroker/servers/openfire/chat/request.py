@@ -16,8 +16,9 @@ from restbroker.config.target import Target
 from restbroker.job.command import Call
 from restbroker.job.jid import folded
 from restbroker.job.json_types import Json
+from restbroker.servers.api.request import json_body
 from restbroker.servers.openfire.chat import ways
-from restbroker.servers.openfire.chat.bodies import as_json, written
+from restbroker.servers.openfire.chat.bodies import written
 from restbroker.servers.openfire.chat.headers import accepting, authorized
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.values import fit
@@ -47,7 +48,7 @@ class Asked:
 
 
 def build(call: Call, way: Way, target: Target) -> Asked:
-    """The request. Raises `Unfit` for what the job gives, `ConfigError` for a secret that cannot be used."""
+    """The request. Raises `InvalidArguments` for what the job gives, `ConfigError` for a secret that cannot be used."""
     given = fit(way, call.command.arguments, target.default_host)
     return _asked(call, way, target, given)
 
@@ -124,7 +125,7 @@ def _body(way: Way, given: Mapping[str, Json]) -> tuple[str, bytes]:
         case "json":
             value = given[way.raw]
             # A text is taken for JSON as it is.
-            return "application/json", value.encode() if isinstance(value, str) else as_json(value)
+            return "application/json", value.encode() if isinstance(value, str) else json_body(value)
         case "either":
             return _TEXT, _message(given[way.raw])
         case "text":
@@ -137,7 +138,7 @@ def _body(way: Way, given: Mapping[str, Json]) -> tuple[str, bytes]:
 def _message(given: Json) -> bytes:
     if isinstance(given, str) and given.lstrip().startswith("{") and not _has_body(given):
         given = {"body": given}
-    return given.encode() if isinstance(given, str) else as_json(given)
+    return given.encode() if isinstance(given, str) else json_body(given)
 
 
 def _has_body(text: str) -> bool:

@@ -14,15 +14,14 @@ import trio
 
 from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Basic, Target
-from restbroker.errors import ConfigError
 from restbroker.job.outcome import Outcome
+from restbroker.servers.api.request import unsent
 from restbroker.servers.contract import NoLogin
 from restbroker.servers.openfire.chat.headers import accepting, authorized
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.refusals import LOGGED_IN, NO_PASSWORD, judge_login
 from restbroker.servers.openfire.chat.request import question
 from restbroker.servers.openfire.chat.trust import is_administrator, no_administrator, trust_question
-from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 
 _NO_PATH: Final = 404
@@ -46,11 +45,7 @@ class Sessions:
 
     async def log_in(self, name: str, password: str | None, totp: str | None) -> str:
         """His stream. Raises `NoLogin`."""
-        try:
-            request = self._login(name, password, totp)
-        except ConfigError as error:
-            # As unsent, the job waits until the secret file is back.
-            raise NotSent(str(error)) from error
+        request = unsent(lambda: self._login(name, password, totp))
         if not request.body:
             await self._make_sure()
         response = await self._send(request)

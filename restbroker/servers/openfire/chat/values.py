@@ -12,6 +12,7 @@ from typing import Final
 from restbroker.job.endpoint import kind_of, quoted
 from restbroker.job.jid import folded
 from restbroker.job.json_types import Json
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_jid, is_local
 from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.openfire.chat.bodies import SUBSCRIPTIONS, Form
@@ -45,12 +46,11 @@ LONGEST_NAME: Final = 64
 """65 get 500 (measured on the REST API plugin)."""
 
 
-class Unfit(Exception):
-    """The job's arguments make no request. The text names the argument, and shows no value."""
-
-
 def fit(way: Way, arguments: Mapping[str, Json], host: str | None) -> dict[str, Json]:
-    """The arguments as the server takes them. `host`: the server's domain, where it is known. Raises `Unfit`."""
+    """The arguments as the server takes them. `host`: the server's domain, where it is known.
+
+    Raises `InvalidArguments`.
+    """
     found: dict[str, Json] = {}
     for given, value in arguments.items():
         name = given if given in way.forms else way.aliases.get(given, given)
@@ -58,16 +58,16 @@ def fit(way: Way, arguments: Mapping[str, Json], host: str | None) -> dict[str, 
         if value is None and name not in way.needs:
             continue
         if name in found:
-            raise Unfit(f'the argument "{name}" is given twice, once as {quoted(given)}')
+            raise InvalidArguments(f'the argument "{name}" is given twice, once as {quoted(given)}')
         found[name] = _value(name, value, form, host)
     for name in way.needs:
         if name not in found:
-            raise Unfit(f'the argument "{name}" is missing')
+            raise InvalidArguments(f'the argument "{name}" is missing')
     _take_room_apart(way, found, host)
     if way.same is not None:
         field, argument = way.same
         if found.setdefault(field, found[argument]) != found[argument]:
-            raise Unfit(f'the arguments "{field}" and "{argument}" differ, and must be the same')
+            raise InvalidArguments(f'the arguments "{field}" and "{argument}" differ, and must be the same')
     return found
 
 
@@ -76,7 +76,7 @@ def _form(way: Way, name: str) -> Form:
     if form is None:
         near = get_close_matches(name, way.forms, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise Unfit(f"there is an argument {quoted(name)}, which {way.name} does not have{meant}")
+        raise InvalidArguments(f"there is an argument {quoted(name)}, which {way.name} does not have{meant}")
     return form
 
 
@@ -90,10 +90,10 @@ def _take_room_apart(way: Way, found: dict[str, Json], host: str | None) -> None
     if rest and host is not None:
         service = folded(domain).removesuffix(f".{folded(host)}")
         if service == folded(domain):
-            raise Unfit(f'the argument "roomName" {_ELSEWHERE}')
+            raise InvalidArguments(f'the argument "roomName" {_ELSEWHERE}')
     argument = "service" if "service" in way.forms else "servicename"
     if found.setdefault(argument, service) != service:
-        raise Unfit(f'the room\'s JID in "roomName" is of another service than "{argument}" says')
+        raise InvalidArguments(f'the room\'s JID in "roomName" is of another service than "{argument}" says')
     found["roomName"] = name
 
 
@@ -115,7 +115,7 @@ def _value(name: str, value: Json, form: Form, host: str | None) -> Json:
     if form == "properties" and isinstance(value, dict):
         value = [{"key": key, "value": one} for key, one in value.items()]
     if not fits_xml(value):
-        raise Unfit(f'the argument "{name}" has {NO_XML}')
+        raise InvalidArguments(f'the argument "{name}" has {NO_XML}')
     return value
 
 
@@ -164,11 +164,11 @@ _OTHERS: Final[Mapping[Form, Callable[[Json], bool]]] = {
 }
 
 
-def _other(name: str, value: Json, form: Form) -> Unfit:
+def _other(name: str, value: Json, form: Form) -> InvalidArguments:
     wanted = _WANTED.get(form, "a text")
     if isinstance(value, str):
-        return Unfit(f'the argument "{name}" is a text, but not {wanted}')
-    return Unfit(f'the argument "{name}" is {kind_of(value)}, where {wanted} is needed')
+        return InvalidArguments(f'the argument "{name}" is a text, but not {wanted}')
+    return InvalidArguments(f'the argument "{name}" is {kind_of(value)}, where {wanted} is needed')
 
 
 def user_name(user: str) -> str:
@@ -182,13 +182,15 @@ def _check_segment(name: str, text: str, host: str | None) -> None:
     if name == "from":
         _, at, domain = text.partition("/")[0].rpartition("@")
         if at and host is not None and folded(domain) != folded(host):
-            raise Unfit(f'the argument "{name}" {_ELSEWHERE}')
+            raise InvalidArguments(f'the argument "{name}" {_ELSEWHERE}')
         text = user_name(text)
     if text.strip() in ("", ".", ".."):
-        raise Unfit(f'the argument "{name}" is empty, or only dots')
+        raise InvalidArguments(f'the argument "{name}" is empty, or only dots')
     if "/" in text:
-        raise Unfit(f'the argument "{name}" has a slash, which cannot stand in the path')
+        raise InvalidArguments(f'the argument "{name}" has a slash, which cannot stand in the path')
     if name == "from" and not is_local(text):
-        raise Unfit(f'the argument "{name}" has a blank or another character that no name in XMPP may have')
+        raise InvalidArguments(f'the argument "{name}" has a blank or another character that no name in XMPP may have')
     if name == "from" and len(text) > LONGEST_NAME:
-        raise Unfit(f'the argument "{name}" is longer than the {LONGEST_NAME} characters that Openfire takes')
+        raise InvalidArguments(
+            f'the argument "{name}" is longer than the {LONGEST_NAME} characters that Openfire takes'
+        )

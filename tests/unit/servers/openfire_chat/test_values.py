@@ -15,9 +15,10 @@ from restbroker.job.command import Call, Command
 from restbroker.job.hiding import MASK
 from restbroker.job.json_types import Json
 from restbroker.job.redact import arguments
+from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.openfire.chat.options import Options, Paths
 from restbroker.servers.openfire.chat.request import build
-from restbroker.servers.openfire.chat.values import Unfit, user_name
+from restbroker.servers.openfire.chat.values import user_name
 from restbroker.servers.openfire.chat.ways import ways
 from restbroker.transport.message import Request
 
@@ -43,7 +44,7 @@ def body_type(made: Request) -> str:
 def test_any_name_in_the_path_is_one_segment_that_reads_the_same(name: str) -> None:
     try:
         made = request("get_group", groupName=name)
-    except Unfit:
+    except InvalidArguments:
         assert "/" in name or name.strip() in ("", ".", "..")
         return
     segments = made.path.split("/")
@@ -90,7 +91,7 @@ def test_a_room_of_another_server_is_not_taken_for_one_of_the_same_name_here() -
     ]
     for room, service in rows:
         if service is None:
-            with pytest.raises(Unfit, match=r"roomName.*Domain"):
+            with pytest.raises(InvalidArguments, match=r"roomName.*Domain"):
                 request("join_room", from_="romeo", roomName=room)
         else:
             made = request("join_room", from_="romeo", roomName=room)
@@ -101,7 +102,7 @@ def test_who_is_of_another_server_is_not_taken_for_a_user_of_the_same_name_here(
     for command in ("list_contacts", "chat_login", "chat_logoff"):
         for name in ("romeo", "romeo@example.org", "romeo@EXAMPLE.org/phone"):
             request(command, from_=name)
-        with pytest.raises(Unfit, match=r"from.*Domain"):
+        with pytest.raises(InvalidArguments, match=r"from.*Domain"):
             request(command, from_="romeo@elsewhere.example")
 
 
@@ -168,7 +169,7 @@ def test_who_acts_is_the_name_before_the_at_and_the_slash() -> None:
 
 def test_who_acts_leads_nowhere_else() -> None:
     for who in ("../admin", "..@example.org", "./x", "/x", ".", "", " "):
-        with pytest.raises(Unfit, match='"from" is empty, or only dots'):
+        with pytest.raises(InvalidArguments, match='"from" is empty, or only dots'):
             request("chat_login", from_=who)
 
 
@@ -196,5 +197,5 @@ def test_what_the_server_would_not_explain_is_refused_before_anything_is_sent() 
         ("delete_room", {"roomname": "a"}, "did you mean roomName"),
     ]
     for command, given_, why in rows:
-        with pytest.raises(Unfit, match=why):
+        with pytest.raises(InvalidArguments, match=why):
             request(command, **given_)
