@@ -36,7 +36,7 @@ from restbroker.operate.pace import Pace
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.web.desk import Desk
-from restbroker.web.edits import Edits, complete
+from restbroker.web.pending import Pending, complete
 from restbroker.web.render import TITLES
 from restbroker.web.sets import PAGE, SETS, address, conditions
 from restbroker.web.shell import Shell
@@ -59,7 +59,8 @@ _NO_QUEUE: Final = "\0"
 class Asked:
     """What a form asks for. `names`: ticked jobs, by their keys; none of them: all for which the conditions hold.
 
-    `zset` None: they wait in the queue `of`. `edit`: the name of what is to be changed.
+    `zset` None: they wait in the queue `of`; `line`: the name of those that waited when it was asked. `edit`: the name
+    of what is to be changed.
 
     `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that nobody here serves. `rate`: how
     many jobs a second at most, as it was typed. `rest`: where an action of several slices goes on; `due_s`: before that
@@ -83,6 +84,7 @@ class Asked:
     due_s: float = 0.0
     of: str = ""
     edit: str = ""
+    line: str = ""
     since_s: float | None = None
 
     @property
@@ -128,18 +130,27 @@ class Asked:
         """What an edit is kept for."""
         return f"{self.name}/{self.of}" if self.of else self.name
 
+    def waiting(self, client: Client, known: Known) -> act_waiting.Chosen:
+        """The jobs that wait now, of the queue, and are meant; to be called in the thread. Raises `UsageError`."""
+        wanted = where.read(self.typed, time.time(), hidden=known.hidden)
+        return act_waiting.chosen(client, self.of, wanted, keys=self.names or None)
+
     def steps(
-        self, client: Client, desk: Desk, who: str, edit: Edit | None, *, dry_run: bool, rate: float | None
+        self,
+        client: Client,
+        desk: Desk,
+        action: Action,
+        waiting: act_waiting.Chosen | None,
+        *,
+        dry_run: bool,
+        rate: float | None,
     ) -> Iterator[Progress]:
-        """Does it, or says what it would do; to be called in the thread. Raises `UsageError`."""
+        """Does it, or says what it would do; to be called in the thread. `waiting`: in a queue. Raises `UsageError`."""
         known = desk.known()
-        action = self.action(who, known)
-        if edit is not None:
-            action = attrs.evolve(action, edit=complete(edit, client, desk))
-        wanted = where.read(self.typed, time.time(), ahead=self.is_ahead, hidden=known.hidden)
         if self.zset is None:
-            waiting = act_waiting.chosen(client, self.of, wanted, keys=self.names or None)
+            assert waiting is not None  # noqa: S101 - it was found
             return act_waiting.perform(client, action, waiting, desk.config(), known, dry_run=dry_run)
+        wanted = where.read(self.typed, time.time(), ahead=self.is_ahead, hidden=known.hidden)
         chosen = Chosen(self.names) if self.names else Chosen((), wanted, self.rest, self.since_s)
         return act.perform(
             client, self.zset, action, chosen, known, dry_run=dry_run, rate_per_s=rate, pause=lambda _: None
@@ -171,11 +182,12 @@ class Asked:
 
 @attrs.frozen(eq=False)
 class ActPages:
-    """The views. `edits`: what was typed and is to be confirmed."""
+    """The views. What is to be confirmed: `edits` that were typed, `lines` of jobs that waited when it was asked."""
 
     desk: Desk
     shell: Shell
-    edits: Edits = attrs.field(factory=Edits)
+    edits: Pending[Edit] = attrs.field(factory=Pending)
+    lines: Pending[act_waiting.Chosen] = attrs.field(factory=Pending)
 
     async def act(self, name: str) -> Response:
         """The form of a set's page, of a job's page, or of the page that asks once more."""
@@ -191,6 +203,10 @@ class ActPages:
                 return self._told(*await self._slice(asked))
             except UsageError as error:
                 wrong = error
+        if asked.zset is None:
+            # Until it is confirmed others push more, which nobody was asked about.
+            waiting = await self.desk.ask(lambda client: asked.waiting(client, self.desk.known()))
+            asked = attrs.evolve(asked, line=self.lines.keep(waiting, asked.about))
         progress = await self._do(asked.tried(), dry_run=True)
         return Response(self._question(asked, progress, wrong), 200 if wrong is None else 400)
 
@@ -214,12 +230,18 @@ class ActPages:
         who, edit = self.shell.who(), self._edit(asked) if asked.edit else None
         if asked.edit and edit is None:
             raise UsageError("What was typed is not known any more.", "Fill the form in again.")
+        waiting = self.lines.find(asked.line, asked.about)
+        if asked.zset is None and waiting is None:
+            raise UsageError("Which jobs were meant is not known any more.", "Look at what it would do now.")
 
         def work(client: Client) -> Progress:
             until_s = time.monotonic() + _SLICE_S
             progress, pace = Progress(0), Pace()
             before = 0 if asked.rest is None else asked.rest.done
-            run = asked.steps(client, self.desk, who, edit, dry_run=dry_run, rate=rate)
+            action = asked.action(who, self.desk.known())
+            if edit is not None:
+                action = attrs.evolve(action, edit=complete(edit, client, self.desk))
+            run = asked.steps(client, self.desk, action, waiting, dry_run=dry_run, rate=rate)
             # What is cut short is written down as such.
             with closing(cast("Generator[Progress]", run)) as slices:
                 for so_far in slices:
@@ -304,6 +326,7 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         due_s=float(due) if _NUMBER.fullmatch(due) else 0.0,
         of=unquote(form.get("of", "")),
         edit=form.get("edit", ""),
+        line=form.get("line", ""),
         since_s=float(since) if _NUMBER.fullmatch(since) else None,
     )
 

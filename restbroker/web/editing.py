@@ -29,7 +29,7 @@ from restbroker.store.client import Client
 from restbroker.web import words
 from restbroker.web.acting import ActPages, edited_by
 from restbroker.web.desk import Desk
-from restbroker.web.edits import complete
+from restbroker.web.pending import complete
 from restbroker.web.render import TITLES
 from restbroker.web.sets import SETS, address, conditions
 from restbroker.web.shell import Shell

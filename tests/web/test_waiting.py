@@ -76,6 +76,37 @@ async def test_all_that_match_are_killed_and_moved_and_the_others_stay_in_their_
     assert jids(harness, "other") == ["j2", "j5", "j8"]
 
 
+@pytest.mark.parametrize("verb", ["delete", "kill", "move", "edit"])
+async def test_what_is_pushed_between_a_question_and_its_confirmation_is_not_meant(
+    harness: Harness, site: Open, verb: str
+) -> None:
+    push(harness, registers("a"), registers("b"))
+    async with site() as running:
+        shown = await page(running, QUEUE)
+        if verb == "edit":
+            asked = await edit(running, shown, 0, **{"arg.host": "example.org"})
+        else:
+            asked = await send(running, ACT, {**form_of(shown.html, ACT).hidden, "verb": verb, "all": "yes"})
+        push(harness, registers("late"))
+        confirmed = {**form_of(asked.text, ACT).hidden, "queue": "other", "foreign_queues": "yes"}
+        done = await send(running, ACT, confirmed)
+    assert "2 done." in done.text
+    found: Any = harness.client.command("LRANGE", "queue:rest", 0, -1)
+    assert [b"exmaple.org" in job for job in found if b"late" in job] == [True]
+
+
+async def test_an_action_whose_question_is_forgotten_is_asked_again(harness: Harness, site: Open) -> None:
+    push(harness, waits("a"))
+    async with site() as running:
+        shown = await page(running, QUEUE)
+        asked = await send(running, ACT, {**form_of(shown.html, ACT).hidden, "verb": "delete", "all": "yes"})
+        confirm = form_of(asked.text, ACT).hidden
+        again = await send(running, ACT, {**confirm, "line": "forgotten"})
+        assert (again.status_code, jids(harness)) == (400, ["a"])
+        await send(running, ACT, form_of(again.text, ACT).hidden)
+    assert jids(harness) == []
+
+
 async def test_a_job_that_was_taken_meanwhile_is_told(harness: Harness, site: Open) -> None:
     push(harness, waits("a"), waits("b"))
     async with site() as running:

@@ -1,11 +1,12 @@
-"""Edits that were typed and wait to be confirmed: a page shows what they change, and a secret may be in them.
+"""What was asked and is to be confirmed: edits that were typed, in which a secret may be, and the waiting jobs that a
+page spoke of.
 
-`web.editing` keeps them, `web.acting` asks for them. Always holds: they are in this process alone, for a quarter of an
-hour and a hundred at most; no page has more of one than a name that nobody can guess.
+`web.acting` and `web.editing` keep it. Always holds: it is in this process alone, for a quarter of an hour and a
+hundred at most of a kind; no page has more of one than a name that nobody can guess.
 """
 
 import secrets
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import attrs
 import trio
@@ -19,33 +20,36 @@ _MOST: Final = 100
 _LASTS_S: Final = 900.0
 
 
+T = TypeVar("T")
+
+
 @attrs.frozen
-class _Kept:
-    edit: Edit = attrs.field(repr=False)
+class _Kept(Generic[T]):
+    value: T = attrs.field(repr=False)
     about: str
     until_s: float
 
 
 @attrs.frozen(eq=False)
-class Edits:
+class Pending(Generic[T]):
     """Those of one process. `about` says what one is for: under another name there is none."""
 
-    _kept: dict[str, _Kept] = attrs.field(factory=dict, repr=False)
+    _kept: dict[str, _Kept[T]] = attrs.field(factory=dict, repr=False)
 
-    def keep(self, edit: Edit, about: str) -> str:
+    def keep(self, value: T, about: str) -> str:
         """A name for it."""
         now_s = trio.current_time()
         for name, one in [*self._kept.items()]:
             if one.until_s < now_s or len(self._kept) >= _MOST:
                 del self._kept[name]
         name = secrets.token_urlsafe(24)
-        self._kept[name] = _Kept(edit, about, now_s + _LASTS_S)
+        self._kept[name] = _Kept(value, about, now_s + _LASTS_S)
         return name
 
-    def find(self, name: str, about: str) -> Edit | None:
-        """The edit of this name; None: it was forgotten, or is for something else."""
+    def find(self, name: str, about: str) -> T | None:
+        """What has this name; None: it was forgotten, or is for something else."""
         one = self._kept.get(name)
-        return None if one is None or one.about != about or one.until_s < trio.current_time() else one.edit
+        return None if one is None or one.about != about or one.until_s < trio.current_time() else one.value
 
     def forget(self, name: str) -> None:
         """It is done."""
