@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from tests.golden import fates, table
+from tests.golden import commands, fates, table
 from tests.golden.cases import KINDS, Kind
 from tests.golden.parts import DATA, QUICK
 
@@ -22,6 +22,7 @@ def _fates(kind: Kind) -> str:
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     **{f"fates/{name}.txt": partial(_fates, kind) for name, kind in KINDS.items()},
     **QUICK,
+    **{f"commands/{name}.txt": partial(commands.text, kind) for name, kind in commands.others().items()},
 }
 """Each file below `data`, and what makes it."""
 

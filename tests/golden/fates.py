@@ -29,7 +29,7 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, 
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import settle
 from restbroker.servers import registry
-from restbroker.servers.contract import Connector, Ports
+from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 from tests.golden.cases import Asked, Body, Kind
@@ -80,7 +80,7 @@ class Bench:
         connector, memory = self._at_work(asked.through)
         memory.answer, memory.questions, memory.sent, memory.asked = answer, questions, 0, 0
         try:
-            outcome = await _delivered(connector, call, memory, works=self.kind.works)
+            outcome = await delivered(connector, call, memory, works=self.kind.works)
         except (NotSent, MaybeSent) as error:
             return f"raises {type(error).__name__}", memory.asked > 0
         assert memory.sent or isinstance(answer, Exception) or memory.asked, (asked, outcome)
@@ -102,7 +102,8 @@ class Bench:
         return self._known[known]
 
 
-async def _delivered(connector: Connector, call: Call, memory: Memory, *, works: bool) -> Outcome:
+async def delivered(connector: Connector, call: Call, memory: Link, *, works: bool) -> Outcome:
+    """What it makes of this call. `works`: while its background work runs. Raises as a link does."""
     if not works:
         return await connector.deliver(call, memory)
     found: list[Outcome | Exception] = []

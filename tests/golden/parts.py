@@ -1,10 +1,11 @@
 """The files of `tests/golden/data` that are made in seconds, and compared whole."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.golden import command_line, configuration, hour
+from tests.golden import command_line, commands, configuration, hour, probes
 
 DATA: Final = Path(__file__).parent / "data"
 
@@ -13,5 +14,7 @@ QUICK: Final[Mapping[str, Callable[[], str]]] = {
     "configuration/files.txt": configuration.files_text,
     "command_line.txt": command_line.text,
     "hour.txt": hour.hour,
+    "probes.txt": probes.text,
+    **{f"commands/{name}.txt": partial(commands.text, kind) for name, kind in commands.usual().items()},
 }
 """Each, and what makes it."""
