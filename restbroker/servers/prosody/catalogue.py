@@ -4,28 +4,17 @@ Used by the connector, the check, and the command line (through the registry). A
 are the same for Prosody 0.12 and 13.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
 from restbroker.config.target import Target
-from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec, Place, ValueType
-from restbroker.servers.prosody.options import Options, options_of
-from restbroker.servers.prosody.ways import WAYS, Api, Form, Way, more_fields
+from restbroker.job.command import Catalogue, CommandSpec
+from restbroker.servers.api.table import specs_of
+from restbroker.servers.prosody.options import Api, Options, options_of
+from restbroker.servers.prosody.table import TABLE, Entry, more_fields
 
 _VERSIONS: Final = "0.12 to 13"
-_TYPES: Final[dict[Form, ValueType]] = {
-    "text": "string",
-    "credential": "string",
-    "name": "string",
-    "jid": "string",
-    "whole": "integer",
-    "texts": "list",
-    "flag": "any",
-    "any": "any",
-    "recipients": "any",
-}
-_PLACES: Final[dict[Form, Place]] = {"jid": "jid", "name": "name", "recipients": "jids"}
 _OPTIONS: Final[dict[Api, str]] = {"rest": "URL", "admin": "AdminURL", "msg": "MsgURL"}
 """Where each API is; that of mod_rest every target has."""
 _BRING: Final = "Name the address of the module that brings it in the target's Options: {}."
@@ -35,48 +24,39 @@ _BEYOND: Final = "iq"
 
 def for_version(_version: str | None) -> Catalogue:
     """All of them; a target has those of the modules that it names."""
-    return _catalogue(_VERSIONS, WAYS.values(), None)
+    return _catalogue(_VERSIONS, TABLE.values(), None)
 
 
 def for_target(target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
     """Those that the target's modules have; its `version` is the target's name."""
     settings = options_of(target)
-    lacking = {name: _BRING.format(_OPTIONS[way.api]) for name, way in WAYS.items() if way.api not in settings.places}
-    return _catalogue(target.name, ways_of(settings).values(), settings.iq_timeout_s, lacking)
+    lacking = {name: _BRING.format(_OPTIONS[one.api]) for name, one in TABLE.items() if one.api not in settings.places}
+    return _catalogue(target.name, entries_of(settings).values(), settings.iq_timeout_s, lacking)
 
 
-def ways_of(settings: Options) -> Mapping[str, Way]:
+def entries_of(settings: Options) -> Mapping[str, Entry]:
     """What is sent for each command of a target."""
-    return {name: more_fields(way, settings.fields) for name, way in WAYS.items() if way.api in settings.places}
+    return {name: more_fields(one, settings.fields) for name, one in TABLE.items() if one.api in settings.places}
 
 
 def _catalogue(
-    version: str, ways: Iterable[Way], iq_timeout_s: float | None, lacking: Mapping[str, str] = MappingProxyType({})
+    version: str,
+    entries: Iterable[Entry],
+    iq_timeout_s: float | None,
+    lacking: Mapping[str, str] = MappingProxyType({}),
 ) -> Catalogue:
-    return Catalogue(version, {way.name: _spec(way, iq_timeout_s) for way in ways}, is_whole=True, lacking=lacking)
+    return Catalogue(version, {one.name: _spec(one, iq_timeout_s) for one in entries}, is_whole=True, lacking=lacking)
 
 
-def _spec(way: Way, iq_timeout_s: float | None) -> CommandSpec:
+def _spec(entry: Entry, iq_timeout_s: float | None) -> CommandSpec:
     return CommandSpec(
-        name=way.name,
-        arguments=tuple(_arguments(way)),
-        repeat=way.repeat,
-        tags=frozenset({way.kind or way.api, way.api}),
+        name=entry.name,
+        arguments=specs_of(entry.takes),
+        repeat=entry.repeat,
+        tags=frozenset({entry.stanza or entry.api, entry.api}),
         # Of the host that the API is on.
-        fills_host=way.api == "admin",
-        secret_result=way.secret,
-        beyond=way.name == _BEYOND,
-        timeout_s=iq_timeout_s if way.kind == "iq" else None,
+        fills_host=entry.api == "admin",
+        secret_result=entry.secret,
+        beyond=entry.name == _BEYOND,
+        timeout_s=iq_timeout_s if entry.stanza == "iq" else None,
     )
-
-
-def _arguments(way: Way) -> Iterator[ArgumentSpec]:
-    for name, form in way.forms.items():
-        yield ArgumentSpec(
-            name,
-            _TYPES[form],
-            secret=form == "credential",
-            element="string" if form == "texts" else None,
-            place=_PLACES.get(form),
-            optional=name not in way.needs,
-        )

@@ -22,7 +22,7 @@ from restbroker.servers.prosody.answer import FORM, stanza_in, version_in
 from restbroker.servers.prosody.options import Options, options_of
 from restbroker.servers.prosody.outcomes import CHECK_URL, judge
 from restbroker.servers.prosody.request import build, question
-from restbroker.servers.prosody.ways import Way
+from restbroker.servers.prosody.table import Entry
 from restbroker.transport.message import Request, Response
 
 CHECK_LOGIN = "Correct the target's login (Auth): the account's local part and password, or a token that counts."
@@ -34,7 +34,7 @@ class ProsodyConnector:
 
     _target: Target
     _settings: Options
-    _ways: Mapping[str, Way]
+    _table: Mapping[str, Entry]
     catalogue: Catalogue
     _now_s: Callable[[], float]
 
@@ -44,14 +44,14 @@ class ProsodyConnector:
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the stanza. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
-        way = lookup(self._ways, call.command, self._target.name, self.catalogue.lacking)
-        if isinstance(way, Rejected):
-            return way
-        request = guarded(lambda: build(call, way, self._settings), self._target.name, way.name)
+        entry = lookup(self._table, call.command, self._target.name, self.catalogue.lacking)
+        if isinstance(entry, Rejected):
+            return entry
+        request = guarded(lambda: build(call, entry, self._settings), self._target.name, entry.name)
         if isinstance(request, Rejected):
             return request
         response = await link.send(request)
-        return judge(call, way, self.catalogue.commands[way.name], response, self._now_s())
+        return judge(call, entry, self.catalogue.commands[entry.name], response, self._now_s())
 
     async def probe(self, link: Link) -> Probe:
         """Asks the account's own host for its version, or whether the login is taken. Changes nothing."""
@@ -93,4 +93,4 @@ def open_connector(target: Target, ports: Ports) -> Connector:
     """The connector of this target; nothing is sent yet."""
     settings = options_of(target)
     known = catalogue.for_target(target, None)
-    return ProsodyConnector(target, settings, catalogue.ways_of(settings), known, ports.now_s)
+    return ProsodyConnector(target, settings, catalogue.entries_of(settings), known, ports.now_s)

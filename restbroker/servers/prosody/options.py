@@ -6,7 +6,7 @@ is its own URL, and the other places share its origin, so that one pool of conne
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 import attrs
 
@@ -19,8 +19,9 @@ from restbroker.config.review import Review
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Issued, Login, Target, check_bearer
 from restbroker.config.urls import BadUrl, rest_address
-from restbroker.servers.prosody.ways import Api
 
+Api = Literal["rest", "admin", "msg"]
+"""mod_rest, mod_http_admin_api, mod_post_msg."""
 _BROADCAST: Final = "announcement"
 _FIELD: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 

@@ -20,8 +20,9 @@ from restbroker.servers.api.ladder import CHECK_ARGUMENTS, GOES_ON, Fate, Ladder
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.prosody import notes
 from restbroker.servers.prosody.answer import FORM, stanza_in
+from restbroker.servers.prosody.options import Api
 from restbroker.servers.prosody.request import is_question
-from restbroker.servers.prosody.ways import Api, Way
+from restbroker.servers.prosody.table import Entry
 from restbroker.transport.message import Response
 
 BROKEN_ATTEMPTS: Final = 3
@@ -92,28 +93,28 @@ def _rungs(api: Api) -> Ladder:
 _LADDERS: Final[Mapping[Api, Ladder]] = {api: _rungs(api) for api in get_args(Api)}
 
 
-def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
+def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
-    status, rungs = response.status, _LADDERS[way.api]
+    status, rungs = response.status, _LADDERS[entry.api]
     body = parsed(response.body) if 200 <= status < 300 else None
-    if 200 <= status < 300 and (status != 200 or way.api != "rest"):
+    if 200 <= status < 300 and (status != 200 or entry.api != "rest"):
         return delivered(response, body)
     if status == 200 and _is_plain(body, response):
         return delivered(response, body)
     answer = read_for(FORM, call, spec, response, now_s)
-    is_unanswered = way.kind == "iq" and (status == 504 or _NOT_ANSWERED.search(answer.unmasked) is not None)
+    is_unanswered = entry.stanza == "iq" and (status == 504 or _NOT_ANSWERED.search(answer.unmasked) is not None)
     match status:
         case 200:
-            return _judge_stanza(call, way, body, answer)
+            return _judge_stanza(call, entry, body, answer)
         case 403 if _LOGIN.search(answer.unmasked):
             # Else it may be a `from` that is not the account's.
             return apply(rungs[401], answer)
-        case 404 if way.api == "admin" and "{" in way.path:
-            if call.maybe_run and way.repeat == "already_done":
+        case 404 if entry.api == "admin" and "{" in entry.path:
+            if call.maybe_run and entry.repeat == "already_done":
                 return answer.done(call, spec)
             return answer.rejected("NotFound", f"Check the name; else: {CHECK_URL}")
         case _ if 500 <= status < 600 and status != 503 and is_unanswered:
-            return _unanswered(call, way, answer)
+            return _unanswered(call, entry, answer)
         case _:
             return ladder(answer, rungs)
 
@@ -131,7 +132,7 @@ def _is_plain(body: Json, response: Response) -> bool:
             return True
 
 
-def _judge_stanza(call: Call, way: Way, body: Json, answer: Answer) -> Outcome:
+def _judge_stanza(call: Call, entry: Entry, body: Json, answer: Answer) -> Outcome:
     text = answer.response.body.decode("utf-8", "replace")
     match stanza_in(body):
         case None:
@@ -139,7 +140,7 @@ def _judge_stanza(call: Call, way: Way, body: Json, answer: Answer) -> Outcome:
             message = "Status 200 with something that is no stanza: this is not mod_rest."
             return answer.denied("NotTheApi", CHECK_URL, message)
         case {"type": "error"} as stanza:
-            asks = way.kind != "iq" or is_question(way, call.command.arguments)
+            asks = entry.stanza != "iq" or is_question(entry, call.command.arguments)
             outcome = _stanza_error(stanza, answer, asks=asks)
             return outcome or Delivered(text, body, answer.status, note=f"warning: {answer.words}")
         case {"command": {"note": {"type": "error", "text": str(words)}}}:
@@ -191,8 +192,8 @@ def _stanza_error(stanza: Mapping[str, Json], answer: Answer, *, asks: bool) -> 
             return answer.rejected("StanzaRefused", _CHECK_ADDRESS if hint == GOES_ON else hint, message)
 
 
-def _unanswered(call: Call, way: Way, answer: Answer) -> Outcome:
-    if is_question(way, call.command.arguments):
+def _unanswered(call: Call, entry: Entry, answer: Answer) -> Outcome:
+    if is_question(entry, call.command.arguments):
         by_prosody = _NOT_ANSWERED.search(answer.unmasked) is not None
         return answer.deferred("StanzaUnanswered", _CHECK_ADDRESS, of_job=by_prosody)
     return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, answer.says)

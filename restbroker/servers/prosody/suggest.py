@@ -11,8 +11,8 @@ from typing import Final
 from restbroker.config.target import Target
 from restbroker.servers.allowed import Allowed
 from restbroker.servers.prosody.common import listening
-from restbroker.servers.prosody.options import options_of, own
-from restbroker.servers.prosody.ways import WAYS, Api
+from restbroker.servers.prosody.options import Api, options_of, own
+from restbroker.servers.prosody.table import TABLE
 
 _MODULES: Final[Mapping[Api, str]] = {"rest": "rest", "admin": "http_admin_api", "msg": "post_msg"}
 
@@ -48,7 +48,7 @@ def _needed(target: Target, allowed: Allowed) -> Mapping[Api, list[str]]:
     """The commands of each module; mod_rest is needed without any, since the probe asks it."""
     found: dict[Api, list[str]] = {"rest": []}
     for name in allowed.commands:
-        way = WAYS.get(name)
+        way = TABLE.get(name)
         if way is not None and way.api in options_of(target).places:
             found.setdefault(way.api, []).append(name)
     return found

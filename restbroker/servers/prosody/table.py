@@ -1,0 +1,134 @@
+"""The commands of Prosody's modules: which module, which path, which members, and what a job may give.
+
+`catalogue` makes specifications of it, `request` and `outcomes` read it. Always holds: a member that mod_rest does not
+know, or of another type, is named nowhere here, since it leaves such a one out of the stanza without a word. The
+members are those of its 2024 schema (read); more can be named in the target's `Fields`.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from restbroker.job.command import Repeat
+from restbroker.job.json_types import Json
+from restbroker.servers.api.jid import is_jid
+from restbroker.servers.api.table import ANY, FLAG, JID, NAME, TEXT, TEXTS, WHOLE, Argument, Arguments, Form, may, needs
+from restbroker.servers.prosody.options import Api
+
+
+@attrs.frozen(eq=False, repr=False)
+class Entry:
+    """One command. `path` is behind the API's own, `{name}` an argument; `fixed` are members of the body.
+
+    `stanza`: its kind. `asks`: an iq that asks and changes nothing, by `GET {asks}/JID` where the JID can stand in a
+    path. `secret`: its answer is a credential.
+    """
+
+    name: str
+    api: Api
+    takes: Arguments
+    repeat: Repeat = "unsafe"
+    stanza: str = ""
+    asks: str = ""
+    method: str = "POST"
+    path: str = ""
+    fixed: Mapping[str, Json] = MappingProxyType({})
+    secret: bool = False
+
+
+def _are_recipients(value: Json) -> bool:
+    if isinstance(value, str):
+        return value in ("online", "all")
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) and is_jid(one) for one in value)
+
+
+_RECIPIENTS: Final = Form('"online", "all", or a list of JIDs', _are_recipients, "any", place="jids")
+_TO: Final = needs(to=JID)
+_ADDRESS: Final = (*may(type=TEXT), Argument("from", JID), *may(id=TEXT, lang=TEXT))
+_COMMON: Final = may(nick=TEXT, delay=TEXT, dataform=ANY, formdata=ANY)
+_USERNAME: Final = needs(username=NAME)
+_MESSAGE: Final = (
+    *may(body=TEXT, subject=TEXT),
+    *_ADDRESS,
+    *may(thread=ANY, html=TEXT, oob_url=TEXT, oob=ANY, state=TEXT, replace=TEXT, reactions=ANY, reference=ANY),
+    *may(markable=FLAG, displayed=TEXT, fallback=FLAG, invite=ANY, forwarded=ANY, attach_to=TEXT, payload=ANY),
+    *_COMMON,
+)
+_PRESENCE: Final = (
+    *may(show=TEXT, status=TEXT, priority=WHOLE, join=FLAG),
+    *_ADDRESS,
+    *may(caps=ANY, idle_since=TEXT, vcard_update=ANY),
+    *_COMMON,
+)
+_IQ: Final = (
+    *_ADDRESS,
+    *may(ping=FLAG, version=ANY, disco=ANY, items=ANY, command=ANY, archive=ANY, register=ANY, lastactivity=ANY),
+    *may(extdisco=ANY, gateway=ANY, oob=ANY, stats=ANY, payload=ANY),
+    *_COMMON,
+)
+_OF_SETS: Final = ("type", "command", "archive", "register")
+
+
+def _stanza(kind: str, rows: tuple[Argument, ...]) -> Entry:
+    return Entry(kind, "rest", Arguments((*_TO, *rows)), stanza=kind, fixed={"kind": kind})
+
+
+def _asking() -> Entry:
+    rows = tuple(row for row in _IQ if row.name not in _OF_SETS)
+    return Entry("iq_get", "rest", Arguments((*_TO, *rows)), "safe", "iq", fixed={"kind": "iq", "type": "get"})
+
+
+def _query(name: str, asked: Json) -> Entry:
+    # A node cannot stand in the path; it takes the place of `true`.
+    rows = may(node=TEXT) if asked is True and name != "ping" else ()
+    fixed: dict[str, Json] = {"kind": "iq", "type": "get", name: asked}
+    return Entry(name, "rest", Arguments((*_TO, *rows)), "safe", "iq", asks=name, fixed=fixed)
+
+
+def _admin(name: str, request: str, *rows: Argument, repeat: Repeat = "unsafe") -> Entry:
+    method, path = request.split()
+    secret = "invite" in name and method != "DELETE"
+    return Entry(name, "admin", Arguments(rows), repeat, method=method, path=path, secret=secret)
+
+
+_ENTRIES: Final = (
+    _stanza("message", _MESSAGE),
+    _stanza("presence", _PRESENCE),
+    _stanza("iq", _IQ),
+    _asking(),
+    _query("ping", asked=True),
+    _query("version", {}),
+    _query("disco", asked=True),
+    _query("items", asked=True),
+    Entry("msg", "msg", Arguments((*needs(to=JID, body=TEXT), *may(type=TEXT))), path="{to}"),
+    _admin("announcement", "POST server/announcement", *needs(body=TEXT, recipients=_RECIPIENTS)),
+    _admin("invite", "POST invites/account", *may(username=NAME, ttl=WHOLE, groups=TEXTS)),
+    _admin("invite_reset", "POST invites/reset", *_USERNAME, *may(ttl=WHOLE)),
+    _admin("invites", "GET invites", repeat="safe"),
+    _admin(
+        "delete_invite", "DELETE invites/{id}", Argument("id", TEXT, needed=True, secret=True), repeat="already_done"
+    ),
+    _admin("users", "GET users", repeat="safe"),
+    _admin("user", "GET users/{username}", *_USERNAME, repeat="safe"),
+    _admin(
+        "update_user",
+        "PUT users/{username}",
+        *_USERNAME,
+        *may(display_name=TEXT, role=TEXT, roles=TEXTS),
+        repeat="safe",
+    ),
+    _admin("delete_user", "DELETE users/{username}", *_USERNAME, repeat="already_done"),
+    _admin("server_info", "GET server/info", repeat="safe"),
+)
+TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+
+
+def more_fields(entry: Entry, names: tuple[str, ...]) -> Entry:
+    """Return the same for a mod_rest that knows these members too."""
+    if entry.api != "rest" or entry.asks:
+        return entry
+    takes = entry.takes
+    rows = (Argument(name, ANY) for name in names if name not in takes.by_name)
+    return attrs.evolve(entry, takes=Arguments((*takes.rows, *rows)))
