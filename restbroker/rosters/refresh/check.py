@@ -3,12 +3,10 @@
 Always holds: nobody is refreshed, and nothing is changed.
 """
 
-import trio
-
 from restbroker.config.target import Target
 from restbroker.rosters.refresh import judge, request
+from restbroker.servers.api.checks import opened
 from restbroker.servers.findings import Finding, ok
-from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 
 _WAIT = "Refreshes wait in Redis until it works."
@@ -23,15 +21,12 @@ async def check(target: Target) -> list[Finding]:
 
 
 async def _answer(target: Target) -> Finding:
-    http = open_transport(target)
     try:
-        probe = judge.probed(await http.send(request.question(target)))
+        async with opened(target) as http:
+            probe = judge.probed(await http.send(request.question(target)))
     except (NotSent, MaybeSent) as error:
         cure = "Check that Prosody runs with mod_http, and the target's URL."
         return Finding("problem", target.name, "Unreachable", error.message, _WAIT, cure, "target")
-    finally:
-        with trio.CancelScope(shield=True):
-            await http.aclose()
     message = f"{target.url}: {probe.detail}"
     if probe.denied:
         code = judge.MISSING.code if probe.detail == judge.MISSING.message else "LoginRefused"

@@ -18,6 +18,7 @@ from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
+from restbroker.servers.api.request import unsent
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
@@ -33,7 +34,7 @@ from restbroker.servers.ejabberd.outcomes import (
     unknown,
 )
 from restbroker.servers.ejabberd.request import Route, build, headers_of, host_of, question, route
-from restbroker.servers.ejabberd.session import Session, ready
+from restbroker.servers.ejabberd.session import Session
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -136,7 +137,7 @@ class EjabberdConnector:
         login = await self._session.login(link)
         if isinstance(login, NoToken):
             return login
-        response = await send(ready(make, login))
+        response = await send(unsent(partial(make, login)))
         for first in (True, False):
             if response.status not in (401, 403):
                 break
@@ -144,7 +145,7 @@ class EjabberdConnector:
             if other is None:
                 break
             refused, login = response.status, other
-            response = await send(ready(make, login))
+            response = await send(unsent(partial(make, login)))
             if isinstance(login, Basic):
                 self._session.compare(refused, response.status)
         if login is not None and login is self._session.unproven:

@@ -18,7 +18,6 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.answer import Answer, delivered
 from restbroker.servers.api.ladder import Ladder, Rung, ladder, standard
-from restbroker.servers.api.shown import show
 from restbroker.servers.ejabberd import knowledge
 from restbroker.servers.ejabberd.answer import hosts_in, parse, read, read_for
 from restbroker.transport.message import Response
@@ -131,7 +130,7 @@ def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset
     reason, name = denied.reason, quoted(host)
     served = None if told is None else hosts_in(told)
     if told is not None and served is not None and host not in served:
-        has = show(told, hiding.spelled(secrets)).hide(", ".join(served[:5]))
+        has = read(told, secrets).shown.hide(", ".join(served[:5]))
         message = f"The server has no virtual host {name}; it has {has}."
         cure = f"Correct the host, or add it to ejabberd's hosts. {_FOREIGN}"
         return Rejected(Reason("UnknownHost", message, cure, reason.status), denied.text)

@@ -10,9 +10,8 @@ Why: HTTP Basic costs ejabberd 6.6 ms of CPU a request where passwords are store
 (measured on 24.12; 12 ms against 0.35 ms of time on 23.01).
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, ParamSpec
+from typing import Final
 
 import attrs
 import trio
@@ -21,14 +20,12 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Issued, Login, Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.login import Headers
+from restbroker.servers.api.request import unsent
 from restbroker.servers.contract import Link
 from restbroker.servers.ejabberd.issuing import NoToken, Token, asking, judge, not_taken
 from restbroker.servers.ejabberd.request import headers_of
 from restbroker.telemetry.events import Report, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request
-
-P = ParamSpec("P")
 
 PAUSE_S: Final = 60.0
 """Basic counts for so long after no token was had, or one was refused."""
@@ -154,7 +151,7 @@ class Session:
         # Before the answer: it may never come.
         self._ask_at_s = now_s + (PAUSE_S if credentials.fallback else SHORT_PAUSE_S)
         self._why = None
-        request = ready(asking, self._target, credentials.login)
+        request = unsent(lambda: asking(self._target, credentials.login))
         try:
             response = await link.ask(request)
         except trio.Cancelled:
@@ -186,12 +183,3 @@ def _unchanging(credentials: Credentials) -> Headers | None:
         return headers_of(credentials)
     except ConfigError:
         return None  # as a file that holds no secret: told for each request
-
-
-def ready(make: Callable[P, Request], *args: P.args, **kwargs: P.kwargs) -> Request:
-    """The request that `make` makes of the rest. Raises `NotSent` in place of `ConfigError`."""
-    try:
-        return make(*args, **kwargs)
-    except ConfigError as error:
-        # A secret file that is gone concerns every job: as unsent, the job waits until it is back.
-        raise NotSent(str(error)) from error

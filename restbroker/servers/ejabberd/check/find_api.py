@@ -12,8 +12,8 @@ import attrs
 import trio
 
 from restbroker.config.target import Target, Url
+from restbroker.servers.api.checks import opened
 from restbroker.servers.ejabberd.answer import read
-from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -45,16 +45,14 @@ async def find_api(target: Target, ports: Sequence[tuple[str, int]] = PORTS) -> 
 
 async def _try_origin(target: Target, origin: Url, rank: int, found: list[tuple[int, Url]]) -> None:
     there = attrs.evolve(target, url=origin, credentials=None, connect_timeout_s=CONNECT_TIMEOUT_S)
-    http = open_transport(there)
     try:
-        for path in dict.fromkeys((*PATHS, target.url.path)):
-            request = Request("POST", f"{path}/status", TIMEOUT_S, body=UNKNOWN_ARGUMENT, body_limit_bytes=65_536)
-            if is_api(await http.send(request)):
-                found.append((rank, attrs.evolve(origin, path=path)))
+        async with opened(there) as http:
+            for path in dict.fromkeys((*PATHS, target.url.path)):
+                request = Request("POST", f"{path}/status", TIMEOUT_S, body=UNKNOWN_ARGUMENT, body_limit_bytes=65_536)
+                if is_api(await http.send(request)):
+                    found.append((rank, attrs.evolve(origin, path=path)))
     except (NotSent, MaybeSent):
         return  # nobody there, or somebody who does not speak HTTP
-    finally:
-        await http.aclose()
 
 
 def is_api(response: Response) -> bool:

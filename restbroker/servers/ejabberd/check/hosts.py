@@ -10,8 +10,7 @@ from difflib import get_close_matches
 import attrs
 
 from restbroker.config.target import Basic, Issued, Target
-from restbroker.servers.api.shown import show
-from restbroker.servers.ejabberd.answer import hosts_in
+from restbroker.servers.ejabberd.answer import hosts_in, read
 from restbroker.servers.ejabberd.check import ejabberd_yml
 from restbroker.servers.findings import Finding, ok
 from restbroker.transport.message import Response
@@ -50,7 +49,7 @@ def _own_host(target: Target) -> str | None:
 def judge_hosts(target: Target, response: Response, version: str | None) -> Finding:
     """What the answer to `registered_vhosts` means. `version` is the server's, None if it does not tell."""
     name, domain = target.name, target.default_host
-    served, hide = hosts_in(response), show(response, frozenset()).hide
+    served, hide = hosts_in(response), read(response).shown.hide
     if served is None:
         message = "Whether the server knows JabberDomain cannot be told: the login may not call registered_vhosts."
         lines = ejabberd_yml.permissions(target, ["registered_vhosts"])

@@ -6,7 +6,6 @@ the way of the reader, and a question for sessions that of jobs: the target's so
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing
 from typing import Final
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError
+from restbroker.servers.api.checks import opened
 from restbroker.servers.api.login import authorization
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.findings import Cause, Finding, ok
@@ -24,7 +24,6 @@ from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.troubles import NOT_LOGGED_IN, UNWANTED, Trouble, jammed, no_password, refused
 from restbroker.servers.reported import reported
 from restbroker.store.sources import SourceState
-from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request
 from restbroker.transport.stream import open_stream
@@ -113,7 +112,7 @@ async def _is_logged_in(target: Target, user: str) -> bool:
     path = f"{target.url.path}/restapi/v1/sessions/{quote(user, safe='')}"
     headers = (("Accept", "application/json"), *authorization(target.credentials))
     request = Request("GET", path, target.timeout_s, headers=headers, body_limit_bytes=_MOST_BYTES)
-    async with aclosing(open_transport(target)) as http:
+    async with opened(target) as http:
         answer = await http.send(request)
     match parsed(answer.body):
         case {"session": sessions}:
