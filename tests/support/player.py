@@ -1,0 +1,188 @@
+"""Plays what real servers were recorded to answer: a small HTTP server in threads of the test that knows nothing else.
+
+`recorded` reads files below `tests/recorded/SERVER/VERSION`; `with Player(recorded(…)) as server:` serves them. State
+is a list of exchanges: of those that fit a request, the first one that was not played yet answers it, and the last one
+again once all were. So "made, then there already" is two exchanges in this order.
+
+Always holds: a request is in `requests` before it is answered; one that no exchange fits is answered with 599 and
+fails the test at the end of the block; the port stays the same when it stops and starts again.
+
+A file is `{"server", "source", "exchanges"}`. An exchange is `{"request": {"method", "path", "headers"?, "body"?},
+"response": {"status", "headers"?, "body"?}, "about"?, "assumed"?}`. `path` has the query; a request fits where method,
+path, each header that is named and the body (where it is named: as JSON if it is some) are the same. Bodies are texts.
+`source` says how the answers were got; `assumed` says why one is not of a real server: `make house` counts those.
+"""
+
+import enum
+import json
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final, Self
+
+import attrs
+
+from tests.support.lines import HEAD_END, Asked, Doors, Faults, Gone, Reader
+from tests.support.ports import free_port
+
+FOLDER: Final = Path(__file__).parents[1] / "recorded"
+UNEXPECTED: Final = 599
+_IDLE_S: Final = 5.0
+_PHRASES: Final = {one.value: one.phrase for one in HTTPStatus}
+
+
+class Kind(enum.Enum):
+    """What goes wrong for a request, by its `METHOD /path`.
+
+    `LOST` counts as played and is then reset; `HANG` is never answered, `RESET` is reset before it is played.
+    """
+
+    LOST = enum.auto()
+    HANG = enum.auto()
+    RESET = enum.auto()
+
+
+@attrs.frozen
+class Exchange:
+    """A request and its answer. `body` None: whatever it is, it fits."""
+
+    method: str
+    path: str
+    status: int
+    answer: str = ""
+    answer_headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body: str | None = None
+    about: str = ""
+    assumed: str = ""
+
+    def fits(self, request: Asked) -> bool:
+        """Whether it is this request."""
+        return (
+            (self.method, self.path) == (request.method, request.target)
+            and all(request.headers.get(name.lower()) == value for name, value in self.headers.items())
+            and (self.body is None or _parsed(self.body) == _parsed(request.body.decode("utf-8", "replace")))
+        )
+
+
+def recorded(*names: str) -> list[Exchange]:
+    """Return the exchanges of these files, in order: `openfire-rest/1.3.10/users`."""
+    return [
+        _exchange(one)
+        for name in names
+        for one in json.loads((FOLDER / f"{name}.json").read_text("utf-8"))["exchanges"]
+    ]
+
+
+def _exchange(one: Mapping[str, Any]) -> Exchange:
+    request, response = one["request"], one["response"]
+    return Exchange(
+        request["method"],
+        request["path"],
+        response["status"],
+        answer=response.get("body", ""),
+        answer_headers=response.get("headers", {}),
+        headers=request.get("headers", {}),
+        body=request.get("body"),
+        about=one.get("about", ""),
+        assumed=one.get("assumed", ""),
+    )
+
+
+def _parsed(body: str) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body
+
+
+@attrs.define(eq=False)
+class Player:
+    """Serves the exchanges while its `with` block runs. More can be added meanwhile, and `faults`."""
+
+    exchanges: Sequence[Exchange]
+    port: int = attrs.field(factory=free_port)
+    faults: Faults = attrs.field(factory=Faults)
+    requests: list[Asked] = attrs.field(factory=list)
+    unexpected: list[Asked] = attrs.field(factory=list)
+    _played: set[int] = attrs.field(factory=set)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    _doors: Doors = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._doors = Doors(self._talk)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def connections(self) -> int:
+        """How many were accepted."""
+        return self._doors.connections
+
+    def sent(self, method: str, path: str = "") -> list[Asked]:
+        """Return the requests of this method, and of this path if one is given, in order."""
+        return [one for one in list(self.requests) if one.method == method and path in ("", one.path)]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.stop()
+        self._doors.join()
+        if kind is None:
+            assert not self.unexpected, f"no exchange fits {self.unexpected[0]}"
+
+    def start(self) -> None:
+        """Listens."""
+        self._doors.begin()
+        self._doors.open("http", self.port)
+
+    def stop(self) -> None:
+        """Refuses at once, and ends the connections."""
+        self._doors.end(self.faults.release, abruptly=False)
+
+    def kill(self) -> None:
+        """The same, with resets."""
+        self._doors.end(self.faults.release, abruptly=True)
+
+    def _talk(self, line: socket.socket, port: str, gone: threading.Event) -> None:
+        reader = Reader(line, port)
+        line.settimeout(_IDLE_S)
+        while (request := reader.next()) is not None and not gone.is_set():
+            line.sendall(self._answer(request))
+
+    def _answer(self, request: Asked) -> bytes:
+        fault = self.faults.of(request.line)
+        with self._lock:
+            self.requests.append(request)
+            exchange = None if fault is not None and fault.kind is not Kind.LOST else self._next(request)
+        if fault is not None:
+            fault.reached.set()
+            if fault.kind is Kind.HANG:
+                fault.release.wait()
+            raise Gone(reset=fault.kind is not Kind.HANG)
+        if exchange is None:
+            return _bytes(UNEXPECTED, {}, f"No exchange fits {request.method} {request.target}".encode())
+        return _bytes(exchange.status, exchange.answer_headers, exchange.answer.encode())
+
+    def _next(self, request: Asked) -> Exchange | None:
+        fitting = [number for number, one in enumerate(self.exchanges) if one.fits(request)]
+        if not fitting:
+            self.unexpected.append(request)
+            return None
+        number = next((one for one in fitting if one not in self._played), fitting[-1])
+        self._played.add(number)
+        return self.exchanges[number]
+
+
+def _bytes(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    phrase = _PHRASES.get(status, "")
+    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    if status >= 200 and status not in (204, 304):
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join(lines).encode() + HEAD_END + body
