@@ -67,9 +67,8 @@ def find(
 
 
 def _tell(found: Found) -> None:
-    number = len(found.hits) + len(found.ends)
     looked_at = "; ".join(f"{place}: {jobs:,}" for place, jobs in _most(found.looked_at)) or "nothing"
-    output.say(f"{output.jobs(number)} found. Looked at {looked_at}.")
+    output.say(f"{output.jobs(found.jobs)} found. Looked at {looked_at}.")
     for refused in found.refused:
         output.say(f"note: {refused}")
     for where in found.unseen[:_MOST_LINES]:

@@ -2,7 +2,9 @@
 
 Called by connectors for the secrets of a call, by `job.display`, the stats page and the command line for jobs. Always
 holds: what the catalogue or an argument's name says to be secret is masked wherever it stands, of an argument that
-names a secret otherwise nothing is shown, and message texts are masked unless they are requested.
+names a secret otherwise nothing is shown, and message texts are masked unless they are requested. Where a command lacks
+a secret that it takes, somebody may have misspelt its name: then every argument that the command does not have is
+masked. So is a list of arguments without names, where the command takes a secret.
 """
 
 import contextlib
@@ -23,6 +25,10 @@ from restbroker.job.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
 _OWN = ("class", "jid", "queue", "retry_queue", "display_class", "error_class", "error_message")
 """Sidekiq's fields of a job that are texts, and no producer's."""
+_LEAST_HIDDEN = 4
+"""Of shorter ones every text has some by chance."""
+_HOST, _USER = ("host",), ("user",)
+"""What some commands take although they do not list it."""
 
 
 @attrs.frozen
@@ -85,7 +91,7 @@ class _View:
         """Return a job's arguments in the form that they have."""
         given = _parsed(raw) if isinstance(raw, str) else raw
         named = _named(given)
-        if (given is None and raw is not None) or _is_odd(given):
+        if (given is None and raw is not None) or _is_odd(given) or _may_have_a_secret(self.spec, given):
             return MASK
         if named is None:
             return self.argument(given)
@@ -154,7 +160,7 @@ class _Collection:
             self.arguments(named)
             return
         self.argument(given)
-        if _is_odd(given):
+        if _is_odd(given) or _may_have_a_secret(self.spec, given):
             self._whole(given)
 
     def _value(self, value: Json, *, secret: bool) -> None:
@@ -254,6 +260,25 @@ def job(
     return shown
 
 
+def in_the_open(fields: Mapping[str, Json], spec: CommandSpec | None, *, show_bodies: bool) -> tuple[list[Json], str]:
+    """Return a payload's `args` and error message without what is masked by its name or its place.
+
+    For a first look at very many jobs: nothing of what is masked decides how long that takes, or what it tells. What
+    may be shown is less: it is without pieces and other spellings of secrets, too (`job`).
+    """
+    listed = _listed(fields.get("args"))
+    if fields.get("class") == UNREADABLE_CLASS or listed is None:
+        return [], ""
+    shown = _View(_finder(listed), spec, show_bodies).args(listed, _unchanged)
+    message = fields.get("error_message")
+    if not isinstance(message, str):
+        return shown, ""
+    hidden = {text for text in _texts(listed) if len(text) >= _LEAST_HIDDEN}.difference(_texts(shown))
+    for text in sorted(hidden, key=len, reverse=True):
+        message = message.replace(text, MASK)
+    return shown, message
+
+
 def hides_of(secrets: frozenset[Secret], known: Spelled = frozenset()) -> tuple[Hide, Hide]:
     """Return what hides them in answers, and in what else is shown of their job: there, pieces of texts say nothing."""
     return hiding.hiding(secrets, known), hiding.hiding((one for one in secrets if isinstance(one, str)), known)
@@ -342,12 +367,29 @@ def _members(
     """Yield each argument, and whether it is secret: by its name, or as the value of what another one names."""
     secret = {name for name in values if name in also or finder.is_secret(name)}
     others: list[Json] = [value for name, value in values.items() if name not in secret]
-    secret |= {name for name in values if (one := spec.argument(name)) and one.secret} if spec else set()
+    if spec is not None:
+        secret |= {name for name in values if (one := spec.argument(name)) and one.secret}
+        secret |= _misspelt(spec, values)
     held = {name for name in values if name.lower() in VALUES} - secret
     if held and _names_a_secret(finder, [others]):
         secret |= held
     for name, value in values.items():
         yield name, value, name in secret
+
+
+def _misspelt(spec: CommandSpec, values: Mapping[str, Json]) -> set[str]:
+    """Return the arguments that the command does not have, if it lacks a secret that may stand in one of them."""
+    lacks = any(one.secret and values.keys().isdisjoint((one.name, *one.aliases)) for one in spec.arguments)
+    if not lacks or spec.takes_more:
+        return set()
+    filled = {*(_HOST if spec.fills_host else ()), *(_USER if spec.fills_user else ())}
+    return {name for name in values if spec.argument(name) is None} - filled
+
+
+def _may_have_a_secret(spec: CommandSpec | None, given: Json) -> bool:
+    """Return whether it is a list without names, for a command that takes a secret: nobody knows which one that is."""
+    takes = spec is not None and any(one.secret for one in spec.arguments)
+    return takes and isinstance(given, list) and bool(given) and _named(given) is None
 
 
 def _listed(args: Json) -> list[Json] | None:

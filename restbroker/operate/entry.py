@@ -176,6 +176,16 @@ class Look:
         """Whether all conditions hold for the job as it may be seen."""
         return display.or_why(lambda: self._matches(where), lambda _line: False)
 
+    @cached_property
+    def open_text(self) -> bytes:
+        """Its id, command, arguments and reason of failure as JSON in small letters, without what is hidden.
+
+        To look for a word here costs a tenth of taking all secrets out, and tells nothing of them by the time it takes.
+        """
+        args, message = self._in_the_open
+        words: list[Json] = [self.jid, self._text("error_class"), message, *([] if self.is_large else args)]
+        return rubyjson.dumps(words).lower()
+
     def says(self, text: str) -> bool:
         """Whether this is in its id, command, values of arguments or reason of failure, as these are shown in lists."""
         return display.or_why(lambda: self._says(text.casefold()), lambda _line: False)
@@ -215,8 +225,9 @@ class Look:
         return display.or_why(self._entry, self._unshown)
 
     def _matches(self, where: Where) -> bool:
-        # As it is first: it is cheap, and what does not hold for that, but for unequal, cannot be seen to hold.
-        return all(one.op == "!=" or one.holds(self._found(one)) for one in where) and all(
+        # Without all that is hidden by its name first: it is cheap, and what does not hold for that, but for unequal,
+        # cannot be seen to hold. The hidden value is not looked at: the time would tell whether it would do.
+        return all(one.op == "!=" or one.holds(self._in_short(one)) for one in where) and all(
             one.holds(self._seen(one)) for one in where
         )
 
@@ -376,6 +387,17 @@ class Look:
             listed = redact.job(self.fields or {}, spec, show_bodies=self.known.show_bodies, hides=self._hides)["args"]
             shown = listed[1] if isinstance(listed, list) and len(listed) > 1 and self.command is not None else listed
         return hiding.everywhere(shown, self._hides[1], _TEXT_LIMIT)
+
+    @cached_property
+    def _in_the_open(self) -> tuple[list[Json], str]:
+        spec = self.known.spec(self.queue, self.command)
+        return redact.in_the_open(self.fields or {}, spec, show_bodies=self.known.show_bodies)
+
+    def _in_short(self, condition: Condition) -> Json:
+        """What the condition is about, without what is hidden by its name."""
+        if condition.argument is not None:
+            return self._masked_arguments.get(condition.argument)
+        return self._in_the_open[1] if condition.field == "message" else self._found(condition)
 
     def _found(self, condition: Condition) -> Json:
         """What the condition is about, as it is."""

@@ -102,7 +102,11 @@ def acts_with(client: Client, jid: str, notes: int) -> tuple[Written, ...]:
 def _of_id(jid: str) -> Sought:
     word = jid.encode() if jid.isascii() and jid.isalnum() else b""
     # Most are others: their bytes tell, unless the id has letters that JSON may write in several ways.
-    return Sought(lambda raw: word in raw, lambda look: look.jid == jid, lambda end: end.ending.jid == jid)
+
+    def may_be_in(raw: bytes) -> bool:
+        return word in raw
+
+    return Sought(may_be_in, lambda look: look.jid == jid, lambda end: end.ending.jid == jid, may_be_in)
 
 
 @attrs.frozen(eq=False)

@@ -62,11 +62,14 @@ class End:
 
 @attrs.frozen(eq=False)
 class Sought:
-    """What is looked for. `may_be_in` tells of most bytes quickly that it is not in them."""
+    """What is looked for. `may_be_in` tells of most jobs' bytes quickly that it is not in them; `may_be_end` of the
+    record of an end, in which nothing is hidden.
+    """
 
     may_be_in: Callable[[bytes], bool]
     is_job: Callable[[Look], bool]
     is_end: Callable[[End], bool]
+    may_be_end: Callable[[bytes], bool] = lambda _record: True
 
 
 @attrs.frozen(eq=False)
@@ -215,7 +218,7 @@ class Walk:
         return look if self.sought.may_be_in(look.raw) and self.sought.is_job(look) else None
 
     def _end(self, entry: history.Entry) -> End | None:
-        ending = history.read(entry.record) if self.sought.may_be_in(entry.record) else None
+        ending = history.read(entry.record) if self.sought.may_be_end(entry.record) else None
         end = None if ending is None else End(entry.at_s, self._shown(ending))
         return end if end is not None and self.sought.is_end(end) else None
 

@@ -1,7 +1,8 @@
 """Finds jobs by a text or by conditions, wherever they are, and those that have ended.
 
 Called by `restbroker find` and the pages' search box. Always holds: changes nothing; looks at no more than its bounds
-allow, and says where it did not look; what is hidden is not found, neither by a text nor by a condition.
+allow, and says where it did not look; what is hidden is not found, neither by a text nor by a condition, and neither
+the time nor what was looked at depends on it.
 """
 
 import re
@@ -23,6 +24,8 @@ from restbroker.store.parked import Copy
 _MOST: Final = 1000
 _PLAIN: Final = re.compile(r"[a-z0-9_.:@ -]*[a-df-z_@][a-z0-9_.:@ -]*", re.ASCII)
 """What JSON writes in one way only, once it is ASCII without escapes; a number may be written in several."""
+_INSTEAD: Final = "not shown"
+"""What is shown in the place of what is too large has these words, which do not stand in the job."""
 _IN_BYTES: Final = ("jid", "command", "error", "message")
 """Fields that stand in a job as they are."""
 _OF_ENDS: Final = ("jid", "command", "target", "error", "at")
@@ -52,11 +55,17 @@ class Found:
     unseen: tuple[str, ...]
     refused: tuple[str, ...]
 
+    @property
+    def jobs(self) -> int:
+        """How many jobs were found: one may have a copy and an end, too."""
+        named = {hit.entry.jid for hit in self.hits} | {end.ending.jid for end in self.ends}
+        return len(named - {None}) + sum(hit.entry.jid is None for hit in self.hits)
+
 
 def search(client: Client, sought: where.Sought, known: Known, bounds: Bounds) -> Found:
     """Looks everywhere for jobs that have all texts and for which all conditions hold. Raises `StoreUnavailable`."""
     asked = _Asked(sought, tuple(_words(sought)))
-    walk = Walk(client, known, bounds, places.Sought(asked.may_be_in, asked.is_job, asked.is_end))
+    walk = Walk(client, known, bounds, places.Sought(asked.note, asked.is_job, asked.is_end, asked.may_have_ended))
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
     hits = list(islice(map(_hit, chain(walk.sorted_sets(), walk.waiting(), walk.in_hand())), _MOST))
     if not hits and not walk.left_s:
@@ -65,9 +74,13 @@ def search(client: Client, sought: where.Sought, known: Known, bounds: Bounds) -
         hits = list(islice(map(_hit, walk.unannounced()), _MOST))
     if len(hits) == _MOST:
         walk.unseen.append(f"what comes behind {_MOST} jobs that were found")
-    hits += _gone(walk, {hit.entry.jid for hit in hits})
+    copies = _gone(walk, {hit.entry.jid for hit in hits})
+    hits += copies
+    asked.gone |= {hit.entry.jid for hit in copies if hit.entry.jid is not None}
     about = {one.field for one in sought.where} - set(_OF_ENDS)
-    ends = () if about else tuple(walk.ends())
+    asked.only_gone = bool(about)
+    # How those ended whose copies were found, in any case.
+    ends = () if about and not copies else tuple(walk.ends())
     if about:
         walk.unseen.append(f"how jobs ended, which is kept without {', '.join(sorted(map(_plainly, about)))}")
     if walk.ask(_has_others, instead=False):
@@ -77,32 +90,44 @@ def search(client: Client, sought: where.Sought, known: Known, bounds: Bounds) -
 
 @attrs.define(eq=False)
 class _Asked:
+    """`gone`: ids of jobs of which a copy was found; `only_gone`: of no others it is looked how they ended."""
+
     sought: where.Sought
     words: tuple[bytes, ...]
+    gone: set[str] = attrs.field(factory=set)
+    only_gone: bool = False
     _large: int = 0
     _unread: int = 0
 
-    def may_be_in(self, raw: bytes) -> bool:
-        """Whether these bytes have all words. What cannot be looked through is counted, whatever is in it."""
+    def note(self, raw: bytes) -> bool:
+        """Counts what cannot be looked through. True: nothing is left out for its bytes, in which secrets are."""
         self._large += bool(self.sought.texts) and len(raw) > SHOWN_BYTES
         self._unread += raw[:1] not in b"{[ \t\r\n"
-        if not raw.isascii() or b"\\u" in raw:
-            return True
-        lower = raw.lower()
-        return all(word in lower for word in self.words)
+        return True
+
+    def may_have_ended(self, record: bytes) -> bool:
+        """Whether the record of an end may be of one that is looked for."""
+        return bool(self.gone) or self._may_have(record.lower())
 
     def is_job(self, look: Look) -> bool:
         """Whether it is one of the jobs that are looked for."""
+        if self.words and not self._may_have(look.open_text):
+            return False
         timed = _timed(look)
         return timed.matches(self.sought.where) and all(timed.says(text) for text in self.sought.texts)
 
     def is_end(self, end: End) -> bool:
         """Whether a job ended so. `end` is as it may be shown."""
         one = end.ending
+        if one.jid in self.gone or self.only_gone:
+            return one.jid in self.gone
         said = {"jid": one.jid, "command": one.command, "target": one.target, "error": one.code, "at": end.at_s}
         words = [word.casefold() for word in (one.jid, one.command, one.code or "")]
         texts = all(any(text.casefold() in word for word in words) for text in self.sought.texts)
         return texts and all(condition.holds(said.get(condition.field)) for condition in self.sought.where)
+
+    def _may_have(self, lower: bytes) -> bool:
+        return not lower.isascii() or b"\\u" in lower or all(word in lower for word in self.words)
 
     def passed_over(self) -> Iterator[str]:
         """What lies there and could not be looked through."""
@@ -113,9 +138,9 @@ class _Asked:
 
 
 def _words(sought: where.Sought) -> Iterator[bytes]:
-    """What must stand in the bytes of a job that is meant: to look for it costs a tenth of reading the job."""
+    """What must stand in the open text of a job that is meant: to look for it costs a tenth of reading the job."""
     for word in chain(sought.texts, *map(_word_of, sought.where)):
-        if _PLAIN.fullmatch(word.lower()):
+        if _PLAIN.fullmatch(word.lower()) and word.lower() not in _INSTEAD:
             yield word.lower().encode()
 
 
@@ -127,8 +152,13 @@ def _word_of(condition: Condition) -> Iterator[str]:
 
 def _gone(walk: Walk, met: set[str | None]) -> list[Hit]:
     """Copies of parked jobs that are nowhere else any more."""
-    copies = (_hit(one) for one in walk.copies() if _is_missing(walk, one))
-    return list(islice((hit for hit in copies if hit.entry.jid not in met), walk.bounds.hits))
+    found = (_hit(one) for one in walk.copies() if _is_missing(walk, one))
+    # A job that died several times has a copy of each time: the newest tells most.
+    newest: dict[str, Hit] = {}
+    for hit in found:
+        if hit.entry.jid not in met and len(newest) < walk.bounds.hits:
+            newest.setdefault(hit.entry.jid or hit.entry.key, hit)
+    return list(newest.values())
 
 
 def _is_missing(walk: Walk, met: Met) -> bool:

@@ -150,9 +150,9 @@ def test_nobody_can_guess_a_secret_by_searching(client: Client, configured: Know
 def test_an_argument_that_its_neighbour_makes_a_secret_is_not_found_by_searching(
     client: Client, configured: Known, put: Put
 ) -> None:
-    put("dead", 1, "j1", arguments={"key": "password", "value": {"hunter22": 1}, "user": "bob"})
+    put("dead", 1, "j1", arguments={"key": "password", "value": {"hunter22": 1}, "user": "bob", "password": "p"})
     (entry,) = page(client, "dead", where("arg.user = bob"), configured).entries
-    assert entry.arguments == {"key": "password", "value": "***", "user": "bob"}
+    assert entry.arguments == {"key": "password", "value": "***", "user": "bob", "password": "***"}
     assert jids(page(client, "dead", where("arg.value ~ hunter22"), configured)) == []
 
 
@@ -167,7 +167,7 @@ def test_what_is_no_job_is_an_entry_all_the_same(client: Client, configured: Kno
 def test_a_large_job_is_listed_without_its_arguments_and_found_by_them(
     client: Client, configured: Known, put: Put
 ) -> None:
-    put("dead", 1, "big", arguments={"name": "x" * 100_000, "n": 7})
+    put("dead", 1, "big", arguments={"name": "x" * 100_000, "n": 7, "password": "hunter22"})
     (entry,) = page(client, "dead", where("n = 7"), configured).entries
     assert isinstance(entry.arguments, str)
     assert "bytes" in entry.arguments
@@ -238,7 +238,7 @@ def test_a_job_that_cannot_be_shown_is_a_line_that_says_why_and_hides_none_besid
     deep: Any = "hunter2-hunter2"
     for _ in range(90):
         deep = {"a": deep}
-    raw = put("dead", NOW_S, "deep", arguments={"x": deep})
+    raw = put("dead", NOW_S, "deep", arguments={"x": deep, "password": "hunter22"})
     put("dead", NOW_S - 1, "j2")
     with little_room(130):
         found = page(client, "dead", (), configured)

@@ -1,6 +1,8 @@
 """Searching everywhere: what is found where, what is hidden from it, and what it says that it did not look at."""
 
 import json
+import sys
+from types import FrameType
 
 import pytest
 
@@ -139,7 +141,7 @@ def test_what_was_not_looked_at_is_said(client: Client, configured: Known, put: 
 
 
 def test_what_cannot_be_looked_through_is_counted_and_not_found(client: Client, configured: Known) -> None:
-    for raw in (b"\xff\x00 secret", b'"text"', job("large", arguments={"note": "x" * 70_000})):
+    for raw in (b"\xff\x00 secret", b'"text"', job("large", arguments={"note": "x" * 70_000, "password": "hunter22"})):
         client.command("LPUSH", "ns:queue:rest", raw)
     record(client, "host:1:ruby", {"t1": {"queue": "rest", "payload": json.dumps({"jid": "r1"}), "run_at": 1}})
     for text in ("xxx", "not", "text", "secret"):
@@ -163,3 +165,40 @@ def test_what_is_no_condition_and_no_text_is_refused(client: Client, configured:
     for typed in rows:
         with pytest.raises(UsageError):
             found(client, configured, *typed)
+
+
+def test_a_search_does_the_same_work_for_a_text_that_is_hidden_as_for_one_that_is_nowhere(
+    client: Client, configured: Known, put: Put
+) -> None:
+    for number in range(30):
+        user = {"user": f"u{number}", "password": f"sesame-{number}", "body": "sesame of a text"}
+        put("dead", number, f"j{number}", arguments=user, error_message=f"No sesame-{number} here.")
+
+    def steps(*typed: str) -> int:
+        called = 0
+
+        def count(frame: FrameType, event: str, _: object) -> None:
+            nonlocal called
+            called += event == "call" and "/restbroker/" in frame.f_code.co_filename
+
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            assert not found(client, configured, *typed).hits
+        finally:
+            sys.setprofile(before)
+        return called
+
+    steps("warm")
+    assert steps("sesame-2") == steps("xesame-2")
+    assert steps("arg.pasword ~ sesame") == steps("arg.pasword ~ xesame")
+
+
+def test_a_job_with_several_copies_is_found_once_with_how_it_ended(client: Client, configured: Known) -> None:
+    for _ in range(2):
+        client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job("twice"))
+    record_end(client, Ending("twice", "ejabberd", "register", "delivered", 200, 12.5))
+    for typed in ("twice", "user = twice"):
+        shown = found(client, configured, typed)
+        assert (places(shown), shown.jobs) == ([("copy", "restbroker:parked", "twice")], 1)
+        assert [end.ending.outcome for end in shown.ends] == ["delivered"]

@@ -4,6 +4,7 @@ import time
 from html import escape
 from urllib.parse import quote, quote_plus
 
+import attrs
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -446,3 +447,21 @@ def test_deep_texts_of_json_within_each_other_break_nothing_and_hide_no_secret_b
         fields: dict[str, Json] = {"class": "Add", "args": args, "error_message": "no sesame-4711"}
         assert {"sesame-4711", "token-4711"} <= redact.secrets_of(fields)
         assert "4711" not in json.dumps(redact.job(fields, show_bodies=True))
+
+
+def test_where_a_command_lacks_its_secret_what_stands_under_no_name_that_it_has_is_masked() -> None:
+    spec = CommandSpec("register", (ArgumentSpec("user", "string"), *SPEC.arguments), "safe")
+    fields: dict[str, Json] = {"error_message": "Who is pinn 4711-0815?"}
+    rows_: list[tuple[Json, Json]] = [
+        ({"user": "u", "pinn": "4711-0815"}, {"user": "u", "pinn": MASK}),
+        ([["user", "u"], ["pinn", "4711-0815"]], [["user", "u"], ["pinn", MASK]]),
+        (["u", "4711-0815"], MASK),
+        ({"user": "u", "code": "4711-0815", "more": "m"}, {"user": "u", "code": MASK, "more": "m"}),
+    ]
+    for given_args, shown_args in rows_:
+        shown = redact.job({**fields, "args": ["register", given_args, "t"]}, spec)
+        args, message = redact.in_the_open({**fields, "args": ["register", given_args, "t"]}, spec, show_bodies=False)
+        assert isinstance(shown["args"], list)
+        assert (shown["args"][1], args[1]) == (shown_args, shown_args)
+        assert "4711" not in f"{shown['error_message']}{message}"
+    assert redact.arguments(attrs.evolve(spec, takes_more=True), {"pinn": "x"}, show_bodies=True) == {"pinn": "x"}
