@@ -24,7 +24,7 @@ from restbroker.job.unserved import listed
 from restbroker.operate.act import Action, Chosen, Progress, Verb, perform
 from restbroker.operate.act_job import FOREIGN
 from restbroker.operate.connect import open_store
-from restbroker.operate.edit import Edit, differences
+from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.entry import Entry
 from restbroker.operate.follow import Became
 from restbroker.operate.known import Known
@@ -186,6 +186,7 @@ def ask_for_edit(doing: Doing, how: How) -> Progress:
     if seen.done > len(seen.previews):
         output.say(f"… and {output.jobs(seen.done - len(seen.previews))} more.")
     _tell_refused(seen)
+    _warn(seen, action)
     sent = " and send" if action.edit is not None and action.edit.retry else ""
     confirm(f"Edit{sent} {output.jobs(seen.done)} of {doing.place}?", yes=how.yes)
     return seen
@@ -200,6 +201,20 @@ def _changes(seen: Progress, action: Action) -> Iterator[str]:
             yield f"    {name}: {was} → {now}"
         if before.may_have_run:
             yield "    It may have run already as it is: look at the server whether it was done."
+
+
+def _warn(seen: Progress, action: Action) -> None:
+    """Says of secrets that they will be the same in all jobs: what each had is lost with that."""
+    if action.edit is not None and seen.done > 1:
+        for name in same_for_all(seen.previews, action.edit.values):
+            output.say(
+                f"warning: {name} becomes the same in all {seen.done} jobs. To let each keep what it has under another"
+                f" name: --rename NAME={name}"
+            )
+
+
+def _past(action: Action) -> str:
+    return "edited and sent" if action.edit is not None and action.edit.retry else _DONE[action.verb]
 
 
 def _led_away(seen: Progress) -> str:
@@ -218,14 +233,18 @@ def _tell_plan(seen: Progress, doing: Doing, *, as_json: bool) -> None:
             output.data(line)
     else:
         entries.write(seen.examples, as_json=False)
-    more = f", the first {len(seen.examples)} of them above" if seen.matched > len(seen.examples) > 0 else ""
-    would = f"{output.jobs(seen.done)} of {seen.total} in {doing.place} would be {_DONE[action.verb]}"
+    above = len(seen.examples if action.edit is None else seen.previews)
+    more = f", the first {above} of them above" if seen.done > above > 0 else ""
+    would = f"{output.jobs(seen.done)} of {seen.total} in {doing.place} would be {_past(action)}"
     output.say(f"{would}{more}{_led_away(seen)}.")
     _tell_refused(seen)
+    _warn(seen, action)
+    if (code := _code(seen, action)) is not Exit.OK:
+        raise typer.Exit(code)
 
 
 def _conclude(last: Progress, jids: Sequence[str], action: Action, how: How, follow: Follow | None) -> None:
-    output.say(f"{output.jobs(last.done)} {_DONE[action.verb]}{_led_away(last)}.")
+    output.say(f"{output.jobs(last.done)} {_past(action)}{_led_away(last)}.")
     _tell_refused(last)
     became = None
     if follow is not None and jids:
@@ -236,12 +255,17 @@ def _conclude(last: Progress, jids: Sequence[str], action: Action, how: How, fol
     if how.as_json:
         followed = {} if became is None else {"became": following.fields(became)}
         output.as_json({"dry_run": False, **_as_json(last, action), **followed})
-    left = bool(last.refused or last.missing or (last.gone and action.edit is not None))
     code = Exit.OK if became is None else following.exit_code(became)
-    if code is Exit.OK and left:
-        code = Exit.PARTLY if last.done else Exit.FAILED
+    code = _code(last, action) if code is Exit.OK else code
     if code is not Exit.OK:
         raise typer.Exit(code)
+
+
+def _code(last: Progress, action: Action) -> Exit:
+    """How the command ends, whether it did it or tried."""
+    if last.refused or last.missing or (last.gone and action.edit is not None):
+        return Exit.PARTLY if last.done else Exit.FAILED
+    return Exit.OK
 
 
 def _tell_refused(seen: Progress) -> None:

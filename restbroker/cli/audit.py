@@ -78,11 +78,12 @@ def _draw(found: Iterable[Written]) -> None:
     """For people: a line or two for each."""
     for written in found:
         note = written.note
-        counts = f"{note.done} done" + "".join(
+        counts = "  " + output.jobs(note.done) if note.counts else ""
+        counts += "".join(
             f", {number} {word}" for word, number in (("refused", note.refused), ("gone", note.gone)) if number
         )
         state = "" if note.state == "done" else f"  {note.state}"
-        output.data(f"{local(written.at_s)}  {note.who}  {note.action} {note.place}{state}  {counts}")
+        output.data(f"{local(written.at_s)}  {note.who}  {note.action} {note.place}{state}{counts}")
         told = "  ".join(word for word in (note.where, note.why) if word)
         for line in (told, note.changes):
             if line:

@@ -16,6 +16,7 @@ from restbroker.console import completion, jobs, output, panels
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.lists import Verbs
 from restbroker.console.who import who
+from restbroker.errors import UsageError
 from restbroker.operate.connect import open_store
 
 app = typer.Typer(cls=Verbs, add_completion=False)
@@ -65,7 +66,13 @@ def dead(
         ctx.obj = before_a_verb(ctx, config)
         return
     settings = quietly(config)
-    if where or since or until or older_than or newer_than or group:
+    conditions = where or since or until or older_than or newer_than or group
+    if conditions and (only_trimmed or restored is not None):
+        raise UsageError(
+            "--trimmed and --restore are of jobs that have left the dead set, which no condition chooses.",
+            "Give one or the other; restbroker find TEXT also looks through the copies.",
+        )
+    if conditions:
         listing(
             settings,
             "dead",

@@ -51,6 +51,15 @@ Words = Annotated[
 UnsetOption = Annotated[
     list[str] | None, typer.Option("--unset", metavar="NAME", help="Take an argument out.", rich_help_panel=panels.WHAT)
 ]
+RenameOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rename",
+        metavar="OLD=NEW",
+        help="Give an argument another name; each job keeps its own value.",
+        rich_help_panel=panels.WHAT,
+    ),
+]
 CommandOption = Annotated[
     str | None,
     typer.Option("--command", help="Another command.", autocompletion=completion.commands, rich_help_panel=panels.WHAT),
@@ -86,6 +95,7 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         ctx: typer.Context,
         words: Words = None,
         unset: UnsetOption = None,
+        rename: RenameOption = None,
         command: CommandOption = None,
         queue: QueueOption = None,
         retry: RetryOption = False,
@@ -121,9 +131,11 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         jids, typed = _apart(words or (), is_named=not meant and not everything)
         chosen = choosing.chosen(jids, meant, everything=everything, zset=zset, known=knows)
         change = attrs.evolve(
-            edit_of(settings, typed, unset, command, any_command=any_command), queue=queue, retry=retry
+            edit_of(settings, typed, unset, rename, command, any_command=any_command), queue=queue, retry=retry
         )
-        require_change(change, "--unset NAME, --command NAME or --queue NAME; to run jobs as they are, use retry")
+        require_change(
+            change, "--unset NAME, --rename OLD=NEW, --command NAME or --queue NAME; to run jobs as they are, use retry"
+        )
         if wait and not retry:
             raise UsageError("--wait is for jobs that run now.", "Add --retry.")
         wait_s = duration_s("--timeout", timeout) if wait else None
@@ -134,7 +146,13 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
 
 
 def edit_of(
-    settings: Config, typed: arguments.Typed, unset: Sequence[str] | None, command: str | None, *, any_command: bool
+    settings: Config,
+    typed: arguments.Typed,
+    unset: Sequence[str] | None,
+    rename: Sequence[str] | None,
+    command: str | None,
+    *,
+    any_command: bool,
 ) -> "Edit":
     """The change that was typed."""
     from restbroker.broker.delivery.tokens import Tokens
@@ -145,9 +163,17 @@ def edit_of(
         version=_versions(settings),
         values=typed.values,
         unset=tuple(unset or ()),
+        renames=dict(map(_renamed, rename or ())),
         command=command,
         any_command=any_command,
     )
+
+
+def _renamed(typed: str) -> tuple[str, str]:
+    old, _, new = typed.partition("=")
+    if not old or not new or old == new:
+        raise UsageError("--rename takes two names.", "For example: --rename passwd=password")
+    return old, new
 
 
 def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], arguments.Typed]:
@@ -164,10 +190,12 @@ def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], argument
 
 def require_change(change: "Edit", others: str) -> None:
     """Raises `UsageError` where nothing is to be changed. `others`: what may be given besides arguments."""
-    if not (change.values or change.unset or change.command or change.queue):
+    if not (change.values or change.unset or change.renames or change.command or change.queue):
         raise UsageError("It is not said what to change.", f"Give NAME=TEXT, {others}.")
-    if both := next((name for name in change.unset if name in change.values), None):
-        raise UsageError(f"The argument {both} is given, and taken out.", "Keep one of the two.")
+    if both := next((name for name in change.unset if name in {*change.values, *change.renames}), None):
+        raise UsageError(f"The argument {both} is given or renamed, and taken out.", "Keep one of the two.")
+    if both := next((new for new in change.renames.values() if new in change.values), None):
+        raise UsageError(f"The argument {both} is given, and another one gets its name.", "Keep one of the two.")
 
 
 def note_secrets(typed: arguments.Typed) -> None:

@@ -14,6 +14,7 @@ import attrs
 from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.job.json_types import Json
+from restbroker.operate.enqueue import pause_of, serving_if_told
 from restbroker.operate.follow import Became, Failed, follow
 from restbroker.operate.known import Known
 from restbroker.operate.places import Bounds
@@ -36,6 +37,7 @@ def wait(client: Client, jids: Sequence[str], sent: Progress, known: Known, time
     Raises `StoreUnavailable`.
     """
     deadline, pause_s, told = time.monotonic() + timeout_s, _FIRST_S, ""
+    reasons: set[str] = set()
     elsewhere = frozenset(sent.elsewhere)
     while True:
         began_s = time.monotonic()
@@ -43,13 +45,33 @@ def wait(client: Client, jids: Sequence[str], sent: Progress, known: Known, time
         bounds = Bounds(seconds=seconds, jobs=10 * MOST, ends=10 * MOST)
         became = follow(client, jids, sent.began_s, known, bounds, elsewhere=elsewhere)
         left_s = deadline - time.monotonic()
-        if became.is_over or left_s <= 0:
+        if became.is_over:
+            return became
+        for why in _held_up(client, became, known):
+            if why not in reasons:
+                output.say(f"note: {why}")
+            reasons.add(why)
+        if left_s <= 0:
             return became
         if sys.stderr.isatty() and (words := _so_far(became)) != told:
             output.say(f"… {words}")
             told = words
         time.sleep(min(pause_s, left_s))
         pause_s = min(_LONGEST_S, max(2 * pause_s, _REST * (time.monotonic() - began_s - pause_s)))
+
+
+def _held_up(client: Client, became: Became, known: Known) -> Iterator[str]:
+    """Yield why jobs that wait are not taken, as far as it is known."""
+    for queue in became.queues:
+        target = known.targets.get(queue)
+        paused = None if target is None else pause_of(client, queue, target.name)
+        found = serving_if_told(client, queue)
+        if paused is not None:
+            yield f"{paused.told} {paused.onward[:1].upper()}{paused.onward[1:]}"
+        elif found is not None and found.held_up is not None:
+            yield f"The server of the queue {queue} gets no jobs now: {found.held_up}"
+        elif found is None and target is not None:
+            yield f"No running process serves the queue {queue}; its jobs wait for one."
 
 
 def tell(became: Became, timeout_s: float) -> None:
@@ -88,7 +110,7 @@ def exit_code(became: Became) -> Exit:
 
 def fields(became: Became) -> dict[str, Json]:
     """The same for `--json`."""
-    told = attrs.asdict(became, recurse=False)
+    told = {**attrs.asdict(became, recurse=False), "queues": list(became.queues)}
     failed: list[Json] = [
         {"place": _LISTS[one.zset], "group": one.group, "error": one.code, "message": one.message, "jobs": one.jobs}
         for one in became.failed

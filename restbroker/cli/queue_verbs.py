@@ -16,6 +16,7 @@ from restbroker.cli.choosing import DryRunOption, WhereOption, WhyOption
 from restbroker.cli.edit_verb import (
     AnyOption,
     CommandOption,
+    RenameOption,
     RepeatUnsafeOption,
     UnsetOption,
     edit_of,
@@ -147,6 +148,7 @@ def _add_edit(app: typer.Typer) -> None:
         name: QueueName,
         words: Words = None,
         unset: UnsetOption = None,
+        rename: RenameOption = None,
         command: CommandOption = None,
         any_command: AnyOption = False,
         where: WhereOption = None,
@@ -167,8 +169,8 @@ def _add_edit(app: typer.Typer) -> None:
         """
         settings = quietly(config)
         typed = arguments.read(words or ())
-        change = edit_of(settings, typed, unset, command, any_command=any_command)
-        require_change(change, "--unset NAME or --command NAME")
+        change = edit_of(settings, typed, unset, rename, command, any_command=any_command)
+        require_change(change, "--unset NAME, --rename OLD=NEW or --command NAME")
         meant = _Meant(name, where, since, older_than, limit, everything=everything)
         action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
         note_secrets(typed)

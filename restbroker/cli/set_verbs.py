@@ -111,6 +111,8 @@ def listing(
                 break
     entries.write(found, as_json=as_json)
     more = f"{len(found)} of {output.jobs(total)}" if total > len(found) else output.jobs(len(found))
+    if after is not None and conditions:
+        more = f"{output.jobs(len(found))} shown, of the first {looked_at} of {total}"
     output.say(f"{more} in the {zset} set.")
     if after is not None:
         output.say(f"Go on with: --after {after}")
@@ -218,7 +220,7 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
-        """Delete jobs: they never run."""
+        """Delete jobs: they never run. Of dead jobs a copy stays, arguments and all, which `dead --trimmed` lists."""
         from restbroker.cli.acting import Action, How
 
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)

@@ -91,9 +91,9 @@ def _described(action: Action, chosen: Chosen, known: Known) -> str:
         which = "; ".join(map(fixed, chosen.where)) or "all"
     else:
         which = " ".join(chosen.names) if len(chosen.names) <= EXAMPLES else f"{len(chosen.names)} named"
-    changes = f" ({action.edit})" if action.edit is not None else ""
+    details = hiding.without(action.details, known.secrets)
     # Names may be keys, which are looked for in this text.
-    return (which if chosen.names else hiding.without(which, known.secrets)) + hiding.without(changes, known.secrets)
+    return (which if chosen.names else hiding.without(which, known.secrets)) + details
 
 
 @attrs.define(eq=False)

@@ -6,6 +6,7 @@ what may have run, and does harm when it runs twice, is not sent again.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias, assert_never, get_args
 
 import attrs
@@ -53,6 +54,17 @@ class Action:
     def name(self) -> str:
         """What it is called where it is written down."""
         return "edit and retry" if self.edit is not None and self.edit.retry else self.verb
+
+    @property
+    def details(self) -> str:
+        """What is to be known of it besides, where it is written down: " (to urgent)", or nothing."""
+        if self.edit is not None:
+            return f" ({self.edit})"
+        if self.queue is not None:
+            return f" (to {self.queue})"
+        if self.at_s is not None:
+            return f" (for {datetime.fromtimestamp(round(self.at_s), UTC).isoformat().replace('+00:00', 'Z')})"
+        return ""
 
 
 @attrs.frozen

@@ -103,7 +103,9 @@ def perform(
     described = hiding.without("; ".join(map(fixed, meant.where)) or "all", known.secrets)
     if meant.keys is not None:
         described = f"{meant.keys.total()} named"
-    described += hiding.without(f" ({action.edit})", known.secrets) if action.edit is not None else ""
+    elif meant.limit is not None:
+        described += f", at most {meant.limit}"
+    described += hiding.without(action.details, known.secrets)
     tally = Tally(client, place_of(meant.queue), action, known, described, dry_run=dry_run)
     tally.progress = Progress(meant.line.size)
     run = _Run(meant, tally, config, Tokens(config.tokens))

@@ -51,6 +51,11 @@ class Note:
     changes: str = ""
 
     @property
+    def counts(self) -> bool:
+        """Whether it was about jobs that can be counted: a pause is not."""
+        return self.state != "done" or bool(self.done or self.refused or self.gone)
+
+    @property
     def is_over(self) -> bool:
         """Whether the action has ended. One that was interrupted may go on."""
         return self.state in ("ended", "done")

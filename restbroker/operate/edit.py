@@ -44,7 +44,8 @@ _ENQUEUE: Final = "Push a new job (restbroker enqueue), and delete this one."
 
 @attrs.frozen(kw_only=True)
 class Edit:
-    """What is to be changed. `values`: arguments that it gets, `unset`: those that it loses. None: stays as it is.
+    """What is to be changed. `values`: arguments that it gets, `unset`: those that it loses, `renames`: the new name of
+    each that keeps its value under another one. None: stays as it is.
 
     `retry`: it goes to its queue at once. `any_command`: also one that no catalogue knows. `version`: what a running
     process of this queue found its server to be, if one did.
@@ -54,6 +55,7 @@ class Edit:
     version: Callable[[str], str | None] = lambda _queue: None
     values: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
     unset: tuple[str, ...] = ()
+    renames: Mapping[str, str] = attrs.field(factory=dict)
     command: str | None = None
     queue: str | None = None
     retry: bool = False
@@ -62,9 +64,22 @@ class Edit:
     def __str__(self) -> str:
         """For the audit: no value of an argument is in it."""
         words = [f"set {name}" for name in self.values] + [f"unset {name}" for name in self.unset]
+        words += [f"rename {name} to {new}" for name, new in self.renames.items()]
         words += [f"command {self.command}"] if self.command else []
         words += [f"queue {self.queue}"] if self.queue else []
         return ", ".join([*words, *(["retry"] if self.retry else [])])
+
+    def left_of(self, given: Mapping[str, Json]) -> dict[str, Json] | str:
+        """Return what stays of these arguments, by the names that they have then; or why they cannot have them."""
+        left: dict[str, Json] = {}
+        for name, value in given.items():
+            if name in self.unset:
+                continue
+            new = self.renames.get(name, name)
+            if new in left or (new != name and new in given and new not in self.unset):
+                return f"It has the argument {new} as well as {name}: take one of the two out."
+            left[new] = value
+        return left
 
 
 @attrs.frozen
@@ -92,6 +107,12 @@ def differences(before: Entry, after: Entry, given: Collection[str]) -> list[tup
         elif name in given and MASK in now:
             found.append((name, was, f"{now} (what was given)"))
     return found
+
+
+def same_for_all(previews: Collection[tuple[Entry, Entry]], given: Collection[str]) -> list[str]:
+    """Return the hidden arguments that get one value in all these jobs, of which each may have had its own."""
+    shown = [after.arguments for _, after in previews if isinstance(after.arguments, dict)]
+    return [name for name in given if any(one.get(name) == MASK for one in shown)]
 
 
 def _text(value: Json) -> str:
@@ -169,7 +190,9 @@ def _wanted(edit: Edit, look: Look, target: Target, was: Command) -> _Wanted | s
     name = endpoint.check(edit.command or was.endpoint)
     if isinstance(name, Reason):
         return _said(name)
-    left = {key: value for key, value in was.arguments.items() if key not in edit.unset}
+    left = edit.left_of(was.arguments)
+    if isinstance(left, str):
+        return left
     is_same = name == was.endpoint and goes_to.name == target.name
     if is_same and not edit.values and left == was.arguments:
         # Neither the command nor its arguments are looked at: a queue takes what another one of its target takes.

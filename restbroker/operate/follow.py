@@ -43,8 +43,8 @@ class Became:
 
     `gone`: they are nowhere, and how they ended is not kept (`History`): done, unless somebody deleted them. `taken`:
     they are nowhere, and were in queues that nobody here serves: another program took them, which tells us nothing.
-    `waiting`: in a queue, or for the server. `unknown`: not met, and not everything was looked through (`unseen`,
-    `refused`). `failed` has most jobs first.
+    `waiting`: in a queue, or for the server; `queues`: some of those that they wait in. `unknown`: not met, and not
+    everything was looked through (`unseen`, `refused`). `failed` has most jobs first.
     """
 
     jobs: int
@@ -58,6 +58,7 @@ class Became:
     failed: tuple[Failed, ...]
     unseen: tuple[str, ...]
     refused: tuple[str, ...]
+    queues: tuple[str, ...] = ()
 
     @property
     def failed_jobs(self) -> int:
@@ -129,6 +130,7 @@ def follow(
     refused = tuple(dict.fromkeys(chain.from_iterable(walk.refused for walk in walks)))
     is_seen = not unseen and not refused
     kinds = Counter(one.kind for one in met.values())
+    queues = sorted({one.look.queue or "" for one in met.values() if one.kind in ("queue", "schedule")})
     done = sum(ending.code is None for ending in ends.values())
     return Became(
         jobs=len(wanted),
@@ -142,11 +144,13 @@ def follow(
         failed=tuple(_causes(met.values())),
         unseen=unseen,
         refused=refused,
+        queues=tuple(queues[:_MOST_CAUSES]),
     )
 
 
 def _walk(client: Client, known: Known, bounds: Bounds, jids: frozenset[str]) -> Walk:
-    sought = Sought(_may_have(jids), lambda look: look.jid in jids, lambda end: end.ending.jid in jids)
+    may = _may_have(jids)
+    sought = Sought(may, lambda look: look.jid in jids, lambda end: end.ending.jid in jids, may)
     return Walk(client, known, bounds, sought)
 
 

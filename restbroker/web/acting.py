@@ -29,7 +29,7 @@ from restbroker.job.unserved import listed
 from restbroker.operate import act, act_waiting, find, where
 from restbroker.operate.act import Action, Chosen, Progress, Rest, Verb
 from restbroker.operate.act_job import FOREIGN, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
-from restbroker.operate.edit import Edit, differences
+from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.entry import Entry
 from restbroker.operate.known import Known
 from restbroker.operate.pace import Pace
@@ -265,6 +265,7 @@ class ActPages:
             wrong=wrong,
             changes=[(before, differences(before, after, given)) for before, after in progress.previews],
             runs=edit is not None and edit.retry,
+            same=same_for_all(progress.previews, given) if progress.done > 1 else [],
             **_told_of(asked, progress, edit),
         )
 
@@ -272,8 +273,11 @@ class ActPages:
         return self.edits.find(asked.edit, asked.about)
 
     def _told(self, asked: Asked, progress: Progress) -> Response:
-        title = f"{asked.verb.capitalize()}: {'done' if progress.ended else 'going on'}"
-        told = _told_of(asked, progress, self._edit(asked))
+        edit = self._edit(asked)
+        # What becomes of jobs that run is yet to be seen.
+        past = "sent" if asked.verb == "retry" or (edit is not None and edit.retry) else "done"
+        title = f"{asked.verb.capitalize()}: {past if progress.ended else 'going on'}"
+        told = {**_told_of(asked, progress, edit), "past": past}
         return Response(self.shell.page("acted.html", title=title, **told))
 
 
@@ -347,6 +351,7 @@ def _words_of(edit: Edit, changed: Sequence[Entry]) -> Iterator[str]:
         else:
             yield f"{name}:={json.dumps(value)}"
     yield from (word for name in edit.unset for word in ("--unset", name))
+    yield from (word for name, new in edit.renames.items() for word in ("--rename", f"{name}={new}"))
     yield from ("--command", edit.command) if edit.command else ()
 
 

@@ -40,6 +40,8 @@ _LONGEST: Final = 8192
 _WHY_LIMIT: Final = 200
 _GIVEN: Final = "arg."
 """Before the name of an argument in the form."""
+_AS: Final = "as."
+"""Before the name of an argument that is to get another one."""
 _OUT: Final = "out"
 """The box of a hidden argument that is to be taken out."""
 
@@ -48,7 +50,7 @@ _OUT: Final = "out"
 class Field:
     """One argument in the form. `hidden`: it has a value that is not shown. `hint`: what the catalogue says of it.
 
-    `secret`: what is typed is not shown either. `example`: what one of many has.
+    `secret`: what is typed is not shown either. `example`: what one of many has. `is_known`: the command has it.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Field:
     hint: str
     secret: bool
     example: str = ""
+    is_known: bool = True
 
 
 @attrs.frozen
@@ -268,7 +271,9 @@ def _fields(look: Look, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[Fie
     for name in {**of, **given}:
         spec, is_hidden = of.get(name), name in given and name not in shown
         is_secret = is_hidden or (spec is not None and spec.secret)
-        found.append(Field(name, shown.get(name, ""), is_hidden, "" if spec is None else _hint(spec), is_secret))
+        hint = "the command does not have it" if spec is None else _hint(spec)
+        field = Field(name, shown.get(name, ""), is_hidden, hint if specs else "", is_secret)
+        found.append(attrs.evolve(field, is_known=spec is not None or not specs))
     return found
 
 
@@ -286,19 +291,29 @@ def _typed_for_all(look: Look, form: MultiDict[str, str], edit: Edit) -> Edit:
     """What was typed; `look`, the first of them, tells what is no text. Raises `UsageError`."""
     was = look.arguments_as_they_are
     unset = tuple(name for name in form.getlist(_OUT) if name)
+    renames = _renames(form)
     given = {field.removeprefix(_GIVEN): text for field, text in form.items() if field.startswith(_GIVEN) and text}
     command, queue = form.get("command", "").strip(), form.get("queue", "").strip()
     command = "" if command == look.command else command
-    if not (given or unset or command or queue):
+    if not (given or unset or renames or command or queue):
         raise UsageError("Nothing is filled in.", "Fill in what is to change.")
     return attrs.evolve(
         edit,
         values={name: _value(name, text, was.get(name)) for name, text in given.items() if name not in unset},
         unset=unset,
+        renames=renames,
         command=command or None,
         queue=queue or None,
         retry=form.get("retry") == "yes",
     )
+
+
+def _renames(form: Mapping[str, str]) -> dict[str, str]:
+    """Each argument that is to get another name. Raises `UsageError` where that was filled in as well."""
+    found = {name.removeprefix(_AS): new.strip() for name, new in form.items() if name.startswith(_AS) and new.strip()}
+    if both := next((new for new in found.values() if form.get(f"{_GIVEN}{new}")), None):
+        raise UsageError(f"The argument {both} is filled in, and another one gets its name.", "Keep one of the two.")
+    return found
 
 
 def _hint(spec: ArgumentSpec) -> str:
@@ -318,6 +333,7 @@ def _typed(look: Look, form: MultiDict[str, str], edit: Edit) -> Edit:
     was = look.arguments_as_they_are
     values: dict[str, Json] = {}
     unset = [name for name in form.getlist(_OUT) if name]
+    renames = _renames(form)
     for field, text in form.items():
         name = field.removeprefix(_GIVEN)
         if name == field or name in unset or (name in was and _text(was[name]) == text):
@@ -331,6 +347,7 @@ def _typed(look: Look, form: MultiDict[str, str], edit: Edit) -> Edit:
         edit,
         values=values,
         unset=tuple(unset),
+        renames=renames,
         command=command if command != look.command else None,
         queue=queue if queue != look.queue else None,
         retry=form.get("retry") == "yes",

@@ -144,5 +144,40 @@ def test_a_job_that_can_be_edited_is_told_how_and_one_that_was_not_let_in_is_not
     put(store, "dead", 1_700_000_001, "j4", error_class="BadToken", error_message="No such token.")
     assert "edit" not in shell("explain", "j4").stderr
     told = " ".join(on_a_terminal(["dead", "summary"], place, columns=200).split())
-    assert re.search(r"Correct the arguments\. \(restbroker dead edit --group \w+ NAME=VALUE --retry\)", told)
+    assert re.search(
+        r"Correct the arguments\. \(restbroker dead edit --group \w+ NAME=VALUE --retry; or --rename OLD=NEW\)", told
+    )
     assert told.count("dead edit") == 1
+
+
+def test_each_job_keeps_its_own_secret_by_another_name_and_one_secret_for_all_is_warned_of(
+    shell: Shell, store: Client
+) -> None:
+    for number in range(3):
+        given = {"user": f"u{number}", "host": "example.org", "pasword": f"its-own-{number}"}
+        put(store, "dead", 1_700_000_000 + number, f"j{number}", args=["register", given, "right-token"])
+    one = shell("dead", "edit", "--all", "password=-", "--unset", "pasword", "--dry-run", stdin="new-one")
+    assert (one.returncode, "password becomes the same in all 3 jobs" in one.stderr) == (0, True)
+    for wrong in ("pasword", "=password", "pasword=", "a=a"):
+        assert shell("dead", "edit", "--all", "--rename", wrong, "--yes").returncode == 2
+    done = shell("dead", "edit", "--all", "--rename", "pasword=password", "--yes")
+    assert (done.returncode, done.stderr) == (0, "3 jobs edited.\n")
+    raws = store.command("ZRANGE", "ns:dead", 0, -1)
+    assert isinstance(raws, list)
+    assert [json.loads(raw)["args"][1]["password"] for raw in raws] == [f"its-own-{number}" for number in range(3)]  # type: ignore[arg-type]
+
+
+def test_a_dry_run_ends_as_the_edit_would(shell: Shell, store: Client) -> None:
+    lay(store)
+    refused = shell("dead", "edit", "--all", "hots=example.org", "--dry-run")
+    assert (refused.returncode, "above" in refused.stderr) == (1, False)
+    assert "0 jobs of 1 in the dead set would be edited." in refused.stderr
+    sent = shell("dead", "edit", "--all", "user=bob", "--retry", "--dry-run")
+    assert (sent.returncode, "1 job of 1 in the dead set would be edited and sent." in sent.stderr) == (0, True)
+
+
+def test_who_waits_for_jobs_of_a_paused_queue_is_told_so(shell: Shell, store: Client) -> None:
+    lay(store)
+    assert shell("queues", "pause", "rest", "--why", "a move").returncode == 0
+    waited = shell("dead", "edit", "j1", "user=bob", "--retry", "--wait", "--timeout", "1s", "--yes")
+    assert (waited.returncode, "note: " in waited.stderr, "a move" in waited.stderr) == (6, True, True)

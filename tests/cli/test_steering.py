@@ -92,7 +92,7 @@ def test_waiting_jobs_are_edited_only_when_somebody_says_so(shell: Shell, store:
     for wrong, told in (
         (("user=bob",), "must be said which jobs are meant"),
         (("--all",), "not said what to change"),
-        (("user=bob", "--unset", "user", "--all"), "given, and taken out"),
+        (("user=bob", "--unset", "user", "--all"), "and taken out"),
     ):
         done = shell("queues", "edit", "rest", *wrong, "--yes")
         assert (done.returncode, told in done.stderr) == (2, True), done.stderr
@@ -213,7 +213,7 @@ def test_an_action_is_listed_once_with_its_last_state(shell: Shell, store: Clien
     lines = [line.split("\t")[3:7] for line in shell("audit", "--limit", "2").stdout.splitlines()]
     assert lines == [["dead", "-", "ended", "2"], ["retry", "-", "begun", "0"]]
     drawn = re.sub(r"\x1b\[\d*m", "", on_a_terminal(["audit"], place, columns=200))
-    assert re.findall(r"retry \w+ .*done", drawn) == ["retry dead  ended  2 done", "retry retry  begun  0 done"]
+    assert re.findall(r"retry \w+ .*jobs", drawn) == ["retry dead  ended  2 jobs", "retry retry  begun  0 jobs"]
     assert len(json.loads(shell("audit", "--json").stdout)) == 4
 
 

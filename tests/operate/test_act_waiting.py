@@ -249,7 +249,7 @@ def test_an_edited_job_keeps_its_place_and_a_dry_run_shows_the_same_and_changes_
     assert [one["jid"] for one in changed] == [f"j{n}" for n in range(0, 360, 3)]
     assert changed[0]["restbroker_attempts"][0]["excerpt"] == "ann@web1 changed user."
     note = next(audit.listed(client, 1)).note
-    assert (note.action, note.where, note.done) == ("edit", "command = unregister (set user)", 120)
+    assert (note.action, note.where, note.done) == ("edit", "command = unregister, at most 120 (set user)", 120)
     assert note.changes.startswith("j0: user: ")
     assert (note.changes.count(" → bob"), note.changes.count("; ")) == (5, 4)
 

@@ -393,3 +393,18 @@ def test_a_job_that_was_edited_in_the_dead_set_is_copied_as_it_is_now(client: Cl
     done(client, configured, change(user="bob"))
     (copy,) = parked.newest(client, 10)
     assert [copy.payload] == members(client, "dead")
+
+
+def test_an_argument_gets_another_name_and_keeps_its_value(client: Client, configured: Known, put: Put) -> None:
+    put("dead", NOW_S, "j1", arguments={"usr": "alice", "host": "example.org", "pasword": "hush-hush"})
+    renamed = attrs.evolve(change(), renames={"usr": "user", "pasword": "password", "none": "nothing"})
+    last = done(client, configured, renamed)
+    ((before, after),) = last.previews
+    assert only(client)["args"][1] == ALICE
+    assert (before.arguments, after.arguments) == (
+        {"usr": "***", "host": "example.org", "pasword": "***"},
+        {"user": "alice", "host": "example.org", "password": "***"},
+    )
+    assert "rename usr to user" in next(audit.listed(client, 1)).note.where
+    both = done(client, configured, attrs.evolve(change(), renames={"host": "user"}))
+    assert [why.partition(":")[0] for why in both.refused] == ["It has the argument user as well as host"]

@@ -181,8 +181,8 @@ async def test_all_that_match_are_edited_and_sent_and_what_is_left_empty_stays(h
     assert "edit 120 jobs. They run at once then." in parse("", shown.text).text
     assert ["j119", "host", "exmaple.org", "example.org"] in parse("", shown.text).rows
     assert "newer-0815" not in shown.text + done.text
-    assert "120 done." in done.text
-    assert "0 done." in again.text
+    assert "120 sent." in done.text
+    assert "0 sent." in again.text
     assert [one["jid"] for one in harness.members("dead")] == ["j1"]
     await harness.until(lambda: len(harness.target.calls) == 120, "each is sent")
     assert {call.command.arguments["host"] for call in harness.target.calls} == {"example.org"}
@@ -204,3 +204,21 @@ async def test_an_edit_of_many_that_changes_nothing_or_that_the_catalogue_refuse
     assert "3 stay where they are" in parse("", refused.text).text
     assert unknown.status_code == 400
     assert harness.members("dead") == before
+
+
+async def test_an_argument_that_the_command_does_not_have_gets_another_name_in_all_jobs_and_each_keeps_its_own(
+    harness: Harness, site: Open
+) -> None:
+    for number in range(3):
+        given = {"user": f"u{number}", "host": "exmaple.org", "pasword": f"its-own-{number}"}
+        lay(harness, arguments=given, jid=f"j{number}")
+    async with site() as running:
+        shown = await edit_all(running, **{"as.pasword": "password", "arg.host": "example.org"})
+        same = await edit_all(running, **{"arg.password": "one-for-all", "out": "pasword"})
+        done = await send(running, "/dead/act", form_of(shown.text, "/dead/act").hidden)
+    assert ["j2", "password", "(none)", "***"] in parse("", shown.text).rows
+    assert "becomes the same in all 3 jobs" in same.text
+    assert "becomes the same" not in shown.text
+    assert "its-own" not in shown.text + same.text + done.text
+    passwords = {one["args"][1]["user"]: one["args"][1].get("password") for one in harness.members("dead")}
+    assert passwords == {f"u{number}": f"its-own-{number}" for number in range(3)}

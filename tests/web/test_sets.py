@@ -216,8 +216,8 @@ async def test_what_may_have_run_is_sent_again_only_where_that_was_asked_for_apa
         done = await send(running, "/dead/act", {**form.hidden, "repeat_unsafe": "yes"}, "/dead")
     assert "Also 2 that may have run already" in asked.text
     assert ("repeat_unsafe", "yes") in form.boxes
-    assert "0 done" in refused.text
-    assert "2 done" in done.text
+    assert "0 sent" in refused.text
+    assert "2 sent" in done.text
 
 
 async def test_a_job_gets_another_time_and_a_time_that_is_none_is_asked_for_again(harness: Harness, site: Open) -> None:
@@ -387,8 +387,8 @@ async def test_jobs_of_queues_that_nobody_here_serves_need_a_tick_of_their_own(h
     told = "Also 3 that lead to queues which this configuration does not serve: 'default' (2), '<b>mail' (1)."
     assert told in parse("", asked.text).text
     assert ("foreign_queues", "yes") in form.boxes
-    assert ("1 done" in left.text, "3 stay where they are" in left.text, queued) == (True, True, 0)
-    assert ("3 done" in done.text, harness.size("queue:default"), harness.size("dead")) == (True, 2, 0)
+    assert ("1 sent" in left.text, "3 stay where they are" in left.text, queued) == (True, True, 0)
+    assert ("3 sent" in done.text, harness.size("queue:default"), harness.size("dead")) == (True, 2, 0)
 
 
 async def test_a_form_that_does_not_say_what_or_which_does_nothing(harness: Harness, site: Open) -> None:

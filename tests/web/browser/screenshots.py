@@ -127,7 +127,7 @@ def _take_pages(folder: Path, driver: WebDriver) -> None:
         visitor.press("Retry")
         visitor.sees("This would retry")
         visitor.press("Retry")
-        visitor.sees("1 done")
+        visitor.sees("1 sent")
         visitor.follow("What becomes of them")
         _take(visitor, "action")
         play.over.set()

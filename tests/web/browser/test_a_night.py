@@ -62,7 +62,7 @@ class Clicks:
 
     def wait_until_done(self, words: str) -> None:
         """A busy machine does it in several steps; without scripts they are pressed for, which decides nothing."""
-        while words not in (seen := self.visitor.sees(" done")):
+        while words not in (seen := self.visitor.sees(f" {words.split()[1].rstrip('.')}")):
             if self.visitor.has_scripts:
                 self.visitor.sees(words)
             else:
@@ -84,14 +84,14 @@ def test_the_jobs_of_a_night_are_understood_mended_and_done_in_twelve_clicks(nig
     visitor.sees("This would edit")
     assert "exmaple.org | example.org" in visitor.row("exmaple.org")
     clicks.press("Edit")
-    clicks.wait_until_done("900 done.")
+    clicks.wait_until_done("900 sent.")
     clicks.follow("What becomes of them")
     visitor.learns(lambda: visitor.total("Done") == MISSPELT, "the page of the action says that all are done")
     clicks.follow("Dead")
     clicks.press("Retry 400")
     visitor.sees("This would retry")
     clicks.press("Retry")
-    clicks.wait_until_done("400 done.")
+    clicks.wait_until_done("400 sent.")
     clicks.follow("Dead")
     clicks.press("Delete 66")
     visitor.sees("This would delete")

@@ -45,7 +45,7 @@ def test_a_dead_job_is_found_understood_replayed_and_seen_delivered(
     assert stage.citizen.times_sent()[user] == 1
     visitor.fill("Why", "the host is there now")
     visitor.press("Retry")
-    visitor.sees("1 done.")
+    visitor.sees("1 sent.")
     stage.wait_until_sent(user, 2)
 
     visitor.open(page)

@@ -52,10 +52,10 @@ def test_what_is_held_back_by_a_rate_goes_on_by_itself_where_scripts_run(stage: 
     visitor.press("Retry")
     visitor.fill("At most so many jobs a second", "2")
     visitor.press("Retry")
-    assert ("This goes on by itself" in visitor.sees("6 done so far")) == visitor.has_scripts
+    assert ("This goes on by itself" in visitor.sees("6 sent so far")) == visitor.has_scripts
     if not visitor.has_scripts:
         visitor.press("Go on with the rest")
-    visitor.sees("7 done.")
+    visitor.sees("7 sent.")
     visitor.follow("What becomes of them")
     visitor.learns(lambda: visitor.total("Done") == len(users), "all are done")
 
