@@ -33,6 +33,8 @@ class Daemon:
     name: ClassVar[str]
     logs: ClassVar[tuple[str, ...]] = ("output.log",)
     directory: Path
+    root: str = attrs.field(default="", kw_only=True)
+    """A folder with an unpacked system in which it runs by chroot; `directory` is then the same path in there."""
     process: subprocess.Popen[bytes] | None = attrs.field(default=None, init=False)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -88,7 +90,7 @@ class Daemon:
     def _run(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         with (self.directory / "output.log").open("ab") as output:
             return subprocess.Popen(
-                command,
+                ("chroot", self.root, *command) if self.root else command,
                 cwd=self.directory,
                 env=env,
                 stdin=subprocess.DEVNULL,

@@ -4,8 +4,8 @@ For tests; and `python -m tests.support.ejabberd --port 5281 --domain example.or
 Always holds: no ejabberdctl, no epmd and no node name are involved; a missing ejabberd is a failure that says how to
 install it, never a skip; nothing listens beyond loopback.
 
-Works with Debian's ejabberd 23.01 and 24.12 (tried). Traps: bearer tokens need Debian's erlang-p1-oauth2, which the
-package does not bring along; installing ejabberd leaves an `epmd` on all interfaces, which nothing here needs.
+Works with Debian's ejabberd 23.01, 24.12 and 26.07 (tried). Traps: bearer tokens need Debian's erlang-p1-oauth2, which
+the package does not bring along; installing ejabberd leaves an `epmd` on all interfaces, which nothing here needs.
 """
 
 import argparse
@@ -27,6 +27,8 @@ from tests.support.ports import free_port
 
 ADMIN: Final = "admin"
 LIMITED: Final = "limited"
+FULL: Final = "full"
+"""May everything by `api_permissions`, and administers no host. No account until a test registers it."""
 PASSWORD: Final = "test password ☂"
 
 CONFIG: Final = """\
@@ -47,6 +49,8 @@ oauth_access: {oauth_access}
 acl:
   admin:
     user: {admins}
+  full:
+    user: {full}
   limited:
     user: {limited}
 access_rules:
@@ -58,6 +62,12 @@ api_permissions:
       access:
         - allow:
           - acl: admin
+    what: ["*"]
+  "full":
+    who:
+      access:
+        - allow:
+          - acl: full
     what: ["*"]
   "limited":
     who:
@@ -91,13 +101,13 @@ modules:
 """
 
 
-def libraries() -> Path:
-    """The folder that holds ejabberd's and its dependencies' Erlang applications."""
-    found = sorted(Path("/usr/lib").glob("*/ejabberd-*/ebin/mod_http_api.beam"))
-    found += sorted(Path("/usr/lib").glob("ejabberd-*/ebin/mod_http_api.beam"))
+def libraries(root: str = "") -> Path:
+    """The folder that holds ejabberd's and its dependencies' Erlang applications, as it is called within `root`."""
+    found = sorted(Path(f"{root}/usr/lib").glob("*/ejabberd-*/ebin/mod_http_api.beam"))
+    found += sorted(Path(f"{root}/usr/lib").glob("ejabberd-*/ebin/mod_http_api.beam"))
     assert found, "ejabberd is not installed; `make test` installs it, or: sudo apt-get install ejabberd"
     assert shutil.which("erl"), "Erlang's `erl` is not on PATH; it comes with: sudo apt-get install ejabberd"
-    return found[-1].parents[2]
+    return Path("/", found[-1].parents[2].relative_to(root or "/"))
 
 
 @attrs.define
@@ -164,6 +174,7 @@ class Ejabberd(Daemon):
             port=self.port,
             hosts=json.dumps(self.hosts),
             admins=json.dumps([self.admin]),
+            full=json.dumps([f"{FULL}@{self.hosts[0]}"]),
             limited=json.dumps([self.limited]),
             password_format="scram" if self.scram else "plain",
             oauth_access="all" if self.tokens else "none",
@@ -181,7 +192,7 @@ class Ejabberd(Daemon):
     def _environment(self) -> Mapping[str, str]:
         return {
             **os.environ,
-            "ERL_LIBS": str(libraries()),
+            "ERL_LIBS": str(libraries(self.root)),
             "EJABBERD_CONFIG_PATH": str(self.directory / "ejabberd.yml"),
             "EJABBERD_LOG_PATH": str(self.directory / "ejabberd.log"),
             "HOME": str(self.directory),

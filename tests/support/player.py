@@ -8,9 +8,10 @@ Always holds: a request is in `requests` before it is answered; one that no exch
 fails the test at the end of the block; the port stays the same when it stops and starts again.
 
 A file is `{"server", "source", "exchanges"}`. An exchange is `{"request": {"method", "path", "headers"?, "body"?},
-"response": {"status", "headers"?, "body"?}, "about"?, "assumed"?}`. `path` has the query; a request fits where method,
-path, each header that is named and the body (where it is named: as JSON if it is some) are the same. Bodies are texts.
-`source` says how the answers were got; `assumed` says why one is not of a real server: `make house` counts those.
+"response": {"status", "headers"?, "body"?}, "about"?, "assumed"?, "step"?}`. `path` has the query; a request fits where
+method, path, each header that is named and the body (where it is named: as JSON if it is some) are the same. Bodies are
+texts. `source` says how the answers were got, and `assumed` why one is not of a real server: `make house` counts those.
+`step`, where `python -m tests.record` wrote the file, is what restbroker did; what follows without one belongs to it.
 """
 
 import enum
@@ -63,7 +64,7 @@ class Exchange:
         return (
             (self.method, self.path) == (request.method, request.target)
             and all(request.headers.get(name.lower()) == value for name, value in self.headers.items())
-            and (self.body is None or _parsed(self.body) == _parsed(request.body.decode("utf-8", "replace")))
+            and (self.body is None or parsed(self.body) == parsed(request.body.decode("utf-8", "replace")))
         )
 
 
@@ -91,7 +92,8 @@ def _exchange(one: Mapping[str, Any]) -> Exchange:
     )
 
 
-def _parsed(body: str) -> Any:
+def parsed(body: str) -> Any:
+    """Return what this is as JSON; the text itself if it is none."""
     try:
         return json.loads(body)
     except ValueError:

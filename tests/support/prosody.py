@@ -150,7 +150,7 @@ class Prosody(Daemon):
         return False
 
     def _config(self) -> str:
-        paths = [str(path) for path in (original_modules(), STAND_INS) if path]
+        paths = [str(self._within(path)) for path in (original_modules(), STAND_INS) if path]
         hosts = INCLUDE
         if self.included is None:
             hosts = HOST + HOOK * ("rest" in self.modules)
@@ -166,6 +166,12 @@ class Prosody(Daemon):
             roster_url=f"http://{self.roster_login}127.0.0.1:{self.roster_port}{self.roster_path}",
             hook_url=f"http://{self.hook_login}127.0.0.1:{self.hook_port}{self.hook_path}",
         )
+
+    def _within(self, modules: Path) -> Path:
+        """This folder, or a copy that it can read from within its root."""
+        if not self.root:
+            return modules
+        return Path(shutil.copytree(modules, self.directory / modules.name, dirs_exist_ok=True))
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         assert shutil.which("prosody"), (

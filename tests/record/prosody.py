@@ -1,0 +1,152 @@
+"""What is recorded of a Prosody: the steps by file. `started` starts one.
+
+Always holds: what the modules in `tests/support/prosody_modules` answer in the place of originals is not recorded;
+without the originals (PROSODY_MODULES), what Prosody answers that has none of them is all.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from restbroker.job.json_types import Json
+from tests.record.steps import TOKEN, Step, Steps
+from tests.record.tap import Tap
+from tests.support.prosody import Prosody, original_modules
+
+PASSWORD: Final = "test"
+_ORIGINALS: Final = ("groups_internal", "rest", "http_admin_api", "post_msg")
+_HOST: Final = "example.org"
+_ADMIN: Final = "http://jabber.org/protocol/admin"
+
+
+def entry(login: str, origin: str) -> Mapping[str, Any]:
+    """Return the target of a login: an account, `wrong` for a wrong password, `token`, or `elsewhere`."""
+    auth: dict[str, Json] = {"Basic": {"User": login, "Pass": PASSWORD}}
+    options: dict[str, Json] = {"AdminURL": f"{origin}/admin_api", "MsgURL": f"{origin}/msg", "AdminToken": TOKEN}
+    match login:
+        case "token" | "no-token":
+            token = TOKEN if login == "token" else "no-such-token"
+            auth, options = {"Bearer": {"Token": token}}, {"AdminURL": f"{origin}/admin_api"}
+        case "wrong":
+            auth = {"Basic": {"User": "john", "Pass": "wrong"}}
+    path = "/elsewhere" if login == "elsewhere" else "/rest"
+    return {"Kind": "prosody-rest", "URL": origin + path, "Domain": _HOST, "Auth": auth, "Options": options}
+
+
+_john: Final = partial(Step, "john", "command")
+_admin: Final = partial(Step, "admin", "command")
+_AARON: Final = f"aaron@{_HOST}"
+_NOBODY: Final = f"nobody@{_HOST}"
+_SILENT: Final = "someone@nowhere.example"
+
+
+def _ad_hoc(node: str, login: str = "token", **data: Json) -> Step:
+    command: Json = {"node": f"{_ADMIN}#{node}", "data": {"FORM_TYPE": _ADMIN, **data}}
+    return Step(login, "command", "iq", {"to": _HOST, "type": "set", "command": command})
+
+
+_STANZAS: Final = (
+    Step("john", "probe"),
+    Step("john", "check"),
+    _john("message", {"to": _AARON, "body": "hello ☂", "type": "chat"}),
+    _john("message", {"to": _NOBODY, "body": "hello"}),
+    _john("message", {"to": _SILENT, "body": "hello"}),
+    _john("message", {"to": _AARON, "body": "hello", "from": f"admin@{_HOST}"}, about="in another's name"),
+    _john("message", {"to": _AARON, "reactions": "nonsense"}, about="a member of another form"),
+    _john("presence", {"to": _AARON, "show": "away", "status": "out"}),
+    _john("ping", {"to": _HOST}),
+    _john("ping", {"to": f"{_AARON}/phone"}),
+    _john("ping", {"to": _SILENT}),
+    _john("disco", {"to": _AARON}),
+    _john("disco", {"to": _HOST, "node": "nonsense"}),
+    _john("items", {"to": _HOST}),
+    _john("version", {"to": _HOST}),
+    _john("iq_get", {"to": _HOST, "lastactivity": True}),
+    _john("iq", {"to": _HOST, "type": "set", "ping": True}),
+    _john("iq", {"to": _HOST, "type": "get", "stats": True}),
+    _john("iq", {"to": _HOST, "type": "set", "command": {"node": f"{_ADMIN}#add-user"}}, about="it may not"),
+    _john("msg", {"to": _AARON, "body": "hello, too ☂"}),
+    _john("msg", {"to": _NOBODY, "body": "hello"}),
+)
+_USERS: Final = (
+    Step("admin", "probe"),
+    Step("admin", "check"),
+    _admin("server_info"),
+    _admin("user", {"username": "aaron"}),
+    _admin("user", {"username": "nobody"}),
+    _admin("update_user", {"username": "aaron", "display_name": "Aaron"}),
+    _admin("update_user", {"username": "nobody", "display_name": "Nobody"}),
+    _admin("update_user", {"username": "aaron", "role": "nonsense"}),
+    _admin("announcement", {"body": "hello", "recipients": "online"}),
+    _admin("announcement", {"body": "hello", "recipients": [_AARON]}),
+    _admin("invites"),
+    _admin("delete_invite", {"id": "nonsense"}),
+    _admin("delete_invite", {"id": "nonsense"}, maybe_run=True),
+    _admin("invite_reset", {"username": "nobody"}),
+    _admin("delete_user", {"username": "aaron"}),
+    _admin("delete_user", {"username": "aaron"}),
+    _admin("delete_user", {"username": "aaron"}, maybe_run=True),
+)
+_AD_HOC: Final = (
+    Step("token", "probe"),
+    _ad_hoc("end-user-session", "admin", accountjids=[_AARON]),
+    _ad_hoc("add-user", accountjid=f"u1@{_HOST}", password="x", **{"password-verify": "x"}),
+    _ad_hoc("add-user", accountjid=f"u1@{_HOST}", password="x", **{"password-verify": "x"}),
+    _ad_hoc("add-user", accountjid=f"u2@{_HOST}", password="x", **{"password-verify": "y"}),
+    _ad_hoc("end-user-session", accountjids=[f"u1@{_HOST}"]),
+    _ad_hoc("delete-user", accountjids=[f"u1@{_HOST}", _NOBODY]),
+    _ad_hoc("delete-user", accountjids=[f"u1@{_HOST}"]),
+    _ad_hoc("nonsense"),
+    _admin("invite", {"username": "mary", "ttl": 3600}),
+    _admin("invite_reset", {"username": "john"}),
+    _admin("users"),
+)
+_REFUSED: Final = tuple(
+    step
+    for login in ("wrong", "token", "no-token", "elsewhere")
+    for step in (
+        Step(login, "probe"),
+        Step(login, "command", "message", {"to": f"john@{_HOST}", "body": "hello"}),
+        Step(login, "command", "server_info"),
+        Step(login, "check"),
+    )
+)
+_BARE: Final = (
+    Step("john", "probe", about="Prosody has none of the modules"),
+    Step("john", "command", "message", {"to": _AARON, "body": "hello"}),
+    Step("john", "command", "ping", {"to": _HOST}),
+    Step("john", "command", "server_info"),
+    Step("john", "command", "msg", {"to": _AARON, "body": "hello"}),
+    Step("john", "check"),
+)
+_FILES: Final = {"stanzas": _STANZAS, "users": _USERS, "ad-hoc": _AD_HOC, "refused": _REFUSED}
+
+
+@contextmanager
+def started(folder: Path, root: str) -> Iterator[tuple[str, str, Tap, Mapping[str, Steps]]]:
+    """Start one; give its version, what it is, a tap to it, and the steps."""
+    originals = original_modules()
+    files = {"without-modules": Steps(_BARE, entry)}
+    modules: tuple[str, ...] = ()
+    if originals is not None:
+        modules = _ORIGINALS
+        files = {name: Steps(steps, entry) for name, steps in _FILES.items()}
+    version = Path(root or "/", "usr/lib/prosody/prosody.version").read_text("utf-8").strip()
+    server = Prosody(folder, host=_HOST, modules=modules, root=root).start()
+    try:
+        server.register("john", "admin", "aaron", password=PASSWORD)
+        token = server.token("admin", "prosody:scope:admin")
+        yield version, _source(version, originals, modules), Tap(server.port, {token: TOKEN}), files
+    finally:
+        server.kill()
+
+
+def _source(version: str, originals: Path | None, modules: tuple[str, ...]) -> str:
+    if originals is None:
+        return f"Prosody {version} (Debian), without modules of others"
+    texts = {name: (originals / f"mod_{name}" / f"mod_{name}.lua").read_bytes() for name in modules}
+    named = ", ".join(f"mod_{name} (SHA-256 {hashlib.sha256(text).hexdigest()[:12]})" for name, text in texts.items())
+    return f"Prosody {version} (Debian), with the original {named}"
