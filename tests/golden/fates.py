@@ -95,10 +95,10 @@ class Bench:
         return self._open[through]
 
     def _words(self, asked: Asked, call: Call, spec: CommandSpec | None, outcome: Outcome) -> str:
-        facts = _facts(outcome)
-        known = (facts, getattr(outcome, "pause_target", False), asked.label, call.maybe_run)
+        words = facts(outcome)
+        known = (words, getattr(outcome, "pause_target", False), asked.label, call.maybe_run)
         if known not in self._known:
-            self._known[known] = f"{facts} → {_settled(asked, call, spec, outcome)}{_gate(outcome)}"
+            self._known[known] = f"{words} → {_settled(asked, call, spec, outcome)}{_gate(outcome)}"
         return self._known[known]
 
 
@@ -119,8 +119,8 @@ async def delivered(connector: Connector, call: Call, memory: Link, *, works: bo
     return found[0]
 
 
-def _facts(outcome: Outcome) -> str:
-    """The outcome with all that the broker goes by."""
+def facts(outcome: Outcome) -> str:
+    """Return the outcome with all that the broker goes by."""
     match outcome:
         case Delivered():
             more = (

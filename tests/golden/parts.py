@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.golden import command_line, commands, configuration, hour, probes
+from tests.golden import command_line, commands, configuration, hour, probes, recorded
 
 DATA: Final = Path(__file__).parent / "data"
 
@@ -18,3 +18,8 @@ QUICK: Final[Mapping[str, Callable[[], str]]] = {
     **{f"commands/{name}.txt": partial(commands.text, kind) for name, kind in commands.usual().items()},
 }
 """Each, and what makes it."""
+
+RECORDED: Final[Mapping[str, Callable[[], str]]] = {
+    f"recorded/{name}.txt": partial(recorded.text, name) for name in recorded.FILES
+}
+"""Each file of recorded answers, and what restbroker makes of it; `tests/servers/test_recorded.py` compares them."""

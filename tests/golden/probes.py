@@ -76,10 +76,11 @@ async def _found(target: Target, answer: Response) -> str:
         probe = await registry.open_connector(target, ports).probe(_Same(answer))
     except NotSent as error:
         return f"raises NotSent: {error}"
-    return re.sub(rf"\b{answer.status}\b", "N", _written(probe))
+    return re.sub(rf"\b{answer.status}\b", "N", written(probe))
 
 
-def _written(probe: Probe) -> str:
+def written(probe: Probe) -> str:
+    """Return it in a line."""
     state = "ok" if probe.ok else "denied" if probe.denied else "unwell"
     version = f" {probe.version}" if probe.version else ""
     return f"{state}{version}: {probe.detail}{f' | {probe.cure}' if probe.cure else ''}"
