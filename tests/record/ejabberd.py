@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from restbroker.job.json_types import Json
+from restbroker.servers.ejabberd.check.rights import UNKNOWN_ARGUMENT, trials
 from tests.record import steps
 from tests.record.steps import TOKEN, Step, Steps
 from tests.record.tap import Tap
@@ -194,7 +195,6 @@ _OTHERS: Final = (
     _do("srg_get_members", {"group": "g", "host": _HOST}),
     _do("srg_get_info", {"group": "nowhere", "host": _HOST}),
     _do("srg_delete", {"group": "g", "host": _HOST}),
-    Step("admin", "check"),
 )
 _REFUSED: Final = (
     Step("wrong", "probe"),
@@ -218,13 +218,19 @@ _REFUSED: Final = (
     Step("elsewhere", "probe", about="a path that nothing serves"),
     Step("elsewhere", "command", "check_account", _account("juliet")),
 )
+_ASKED: Final = (
+    *(_do(command, asked) for command, asked in trials("restbroker.invalid").items() if "host" in asked),
+    Step(steps.ADDRESS, "command", "export_db_ext", UNKNOWN_ARGUMENT),
+)
+"""What `check` asks of a server that answers otherwise than these do, such as one that hides its hosts."""
 _FILES: Final = {
     "accounts": _ACCOUNTS,
     "people": _PEOPLE,
     "rooms": _ROOMS,
     "others": _OTHERS,
     "refused": _REFUSED,
-    **{f"check-{login}": (Step(login, "check"),) for login in ("full", "limited", steps.ADDRESS, "nobody")},
+    "check-elsewhere": _ASKED,
+    **{f"check-{login}": (Step(login, "check"),) for login in ("admin", "full", "limited", steps.ADDRESS, "nobody")},
 }
 
 

@@ -1,20 +1,16 @@
-"""What `check` says of a login's rights, to stand-ins that answer as ejabberd 23.01, 24.12 and 26.07 did.
+"""What `check` says of a login's rights, to what ejabberd 23.01, 24.12 and 26.07 were recorded to answer.
 
-The recordings (tests/recorded/ejabberd/check-VERSION.jsonl) have what real servers with the hosts localhost and
-example.org answered: to `admin`, who may everything and is an administrator; to `full`, who may everything by
-`api_permissions` alone; to `limited`, who may call `check_account` and `registered_users`; to an address that may
-everything; and to nobody.
+The files `tests/recorded/ejabberd/VERSION/check-LOGIN.json` are of servers with the hosts localhost and example.org:
+of `admin`, who may everything and is an administrator; of `full`, who may everything by `api_permissions` alone; of
+`limited`, who may call `check_account` and `registered_users`; and of an address that may everything.
 """
 
-import base64
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import attrs
-import trio
 import yaml
 
 from restbroker.config.secret import Secret
@@ -22,46 +18,27 @@ from restbroker.config.target import Basic, Target, Url
 from restbroker.servers.ejabberd.check.server import check
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.findings import Finding
-from tests.support.recorder import Recorded, Recorder, answer, recording
+from tests.support.player import Exchange, Player, recorded
 
 VERSIONS: Final = ("23.01", "24.12", "26.07")
 COMMANDS: Final = "register, unregister, check_account, change_password, kick_user"
 ALL: Final = f"The login may call {COMMANDS}, send_message, connected_users_number."
 
 
-def recorded(version: str) -> Mapping[str, tuple[int, str]]:
-    """Status and body by login and request."""
-    path = Path(__file__).parents[3] / f"recorded/ejabberd/check-{version}.jsonl"
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return {_key(row["login"], row["command"], row["arguments"]): (row["status"], row["body"]) for row in rows}
+def exchanges(version: str, login: str, other: dict[str, tuple[int, str]]) -> Iterator[Exchange]:
+    """What this version answers to whoever asks: as to this login, but for these commands."""
+    for one in recorded(f"ejabberd/{version}/check-{login}", f"ejabberd/{version}/check-elsewhere"):
+        command = one.path.rpartition("/")[2]
+        status, body = one.status, one.answer
+        if command in other and "zz_probe" not in (one.body or ""):
+            status, body = other[command]
+        yield attrs.evolve(one, headers={}, status=status, answer=body)
 
 
-def _key(login: str, command: str, arguments: object) -> str:
-    return f"{login} {command} {json.dumps(arguments, sort_keys=True)}"
-
-
-def _asked(request: Recorded, *, by_address: bool) -> str:
-    word = request.headers.get("authorization", "").removeprefix("Basic ")
-    login = base64.b64decode(word).decode().partition(":")[0].partition("@")[0] or (
-        "address" if by_address else "nobody"
-    )
-    return _key(login, request.line.split(" ")[1].rpartition("/")[2], json.loads(request.body))
-
-
-@asynccontextmanager
-async def standing_in(
-    version: str, login: str | None, **other: tuple[int, str]
-) -> AsyncIterator[tuple[Target, Recorder]]:
+@contextmanager
+def standing_in(version: str, login: str | None, **other: tuple[int, str]) -> Iterator[tuple[Target, Player]]:
     """A server that answers as this version did, but for these commands, and a target of it."""
-    known = dict(recorded(version))
-    known |= {key: other[key.split(" ")[1]] for key in known if key.split(" ")[1] in other and "zz_probe" not in key}
-    async with recording() as server:
-
-        async def act(stream: trio.abc.Stream) -> bool:
-            status, body = known[_asked(server.requests[-1], by_address=login is None)]
-            return await answer(status, body.encode())(stream)
-
-        server.default = act
+    with Player(list(exchanges(version, login or "address", other))) as server:
         credentials = None if login is None else Basic(f"{login}@localhost", Secret("test"))
         url = Url("http", "127.0.0.1", server.port, "/api")
         options = Options()
@@ -76,14 +53,14 @@ async def test_no_version_is_said_to_forbid_what_the_login_may_call() -> None:
     login_rows: list[str | None] = ["admin", None]
     for version in VERSIONS:
         for login in login_rows:
-            async with standing_in(version, login) as (target, _):
+            with standing_in(version, login) as (target, _):
                 found = await looked(target)
             assert "SomeForbidden" not in found, version
             assert (found["Rights"].level, found["Rights"].message) == ("ok", ALL), version
 
 
 async def test_an_account_that_is_no_administrator_is_told_what_26_07_wants_besides() -> None:
-    async with standing_in("26.07", "full") as (target, _):
+    with standing_in("26.07", "full") as (target, _):
         found = (await looked(target))["SomeForbidden"]
     assert (found.level, found.message) == ("warning", f"The login may not call {COMMANDS}.")
     assert "administrator of the host, here localhost" in (found.why or "")
@@ -91,7 +68,7 @@ async def test_an_account_that_is_no_administrator_is_told_what_26_07_wants_besi
 
 
 async def test_rights_are_asked_with_a_host_that_the_server_has_and_a_user_that_it_cannot_have() -> None:
-    async with standing_in("26.07", "admin") as (target, server):
+    with standing_in("26.07", "admin") as (target, server):
         await looked(attrs.evolve(target, default_host="nowhere.example"))
     bodies = [json.loads(request.body) for request in server.requests]
     persons = [(body["user"], body["host"]) for body in bodies if "user" in body]
@@ -100,14 +77,14 @@ async def test_rights_are_asked_with_a_host_that_the_server_has_and_a_user_that_
 
 
 async def test_a_login_that_may_not_ask_for_the_version_is_told_too_what_26_07_alone_wants_besides() -> None:
-    async with standing_in("26.07", "limited") as (target, _):
+    with standing_in("26.07", "limited") as (target, _):
         found = (await looked(target))["Forbidden"]
     assert "also want an account to be administrator of the host, here localhost" in (found.why or "")
     rights, _, besides = (found.cure or "").partition("\n\n")
     assert list(yaml.safe_load(rights)) == ["api_permissions"]
     assert yaml.safe_load(besides) == {"access_rules": {"configure": {"allow": [{"user": "limited@localhost"}]}}}
     forbidden = (403, '{"code":32,"message":"no"}')
-    async with (
+    with (
         standing_in("24.12", "limited") as (older, _),
         standing_in("26.07", None, status=forbidden, connected_users_number=forbidden) as (address, _),
     ):
@@ -118,14 +95,14 @@ async def test_a_login_that_may_not_ask_for_the_version_is_told_too_what_26_07_a
 
 
 async def test_what_24_12_forbids_is_cured_by_rights_alone() -> None:
-    async with standing_in("24.12", "full", kick_user=(403, '{"code":32,"message":"no"}')) as (target, _):
+    with standing_in("24.12", "full", kick_user=(403, '{"code":32,"message":"no"}')) as (target, _):
         found = (await looked(target))["SomeForbidden"]
     assert found.message == "The login may not call kick_user."
     assert "access_rules" not in (found.cure or "")
 
 
 async def test_a_name_that_is_refused_before_the_rights_are_looked_at_tells_nothing_of_them() -> None:
-    async with standing_in("24.12", "admin", kick_user=(400, '"Malformed username"')) as (target, _):
+    with standing_in("24.12", "admin", kick_user=(400, '"Malformed username"')) as (target, _):
         found = await looked(target)
     assert "SomeForbidden" not in found
     may = "register, unregister, check_account, change_password, send_message, connected_users_number"
@@ -134,7 +111,7 @@ async def test_a_name_that_is_refused_before_the_rights_are_looked_at_tells_noth
 
 async def test_where_the_hosts_are_hidden_a_refusal_of_a_host_that_may_not_be_there_tells_nothing_of_rights() -> None:
     hidden = (403, '{"code":32,"message":"no"}')
-    async with standing_in("26.07", "admin", registered_vhosts=hidden) as (target, _):
+    with standing_in("26.07", "admin", registered_vhosts=hidden) as (target, _):
         known = await looked(target)
         # A login that does not say on which host its account is.
         vague = attrs.evolve(target, credentials=Basic("admin", Secret("test")), default_host="restbroker.invalid")
