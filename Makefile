@@ -232,7 +232,7 @@ man: $(VENV)/.dev ## Write the manual pages in contrib/man anew
 recipes: $(VENV)/.dev servers ## Type every command of docs/recipes.md and README, and write down anew what they print
 	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/test_recipes.py
 
-house: ## Print the size of each room, the longest files, and calls with many positional arguments
+house: ## Print the size of each room, the longest files, and how many answers of servers are recorded or assumed
 	@$(PYTHON) tools/house.py
 
 format: $(VENV)/.dev ## Format the code and mend what ruff can

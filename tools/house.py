@@ -1,9 +1,12 @@
-"""Prints how large each room is, the longest files, and calls with many positional arguments; `make house` runs it."""
+"""Prints how large each room is, the longest files, calls with many positional arguments, and how many recorded answers
+of servers are assumed. `make house` runs it.
+"""
 
 import ast
+import json
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -16,6 +19,18 @@ def measured(text: str, nodes: list[ast.AST]) -> tuple[int, int, int]:
     docstrings = {line for node in texts for line in range(node.lineno, (node.end_lineno or 0) + 1)}
     written = [line for number, line in enumerate(lines, 1) if number not in docstrings and line.strip()]
     return 1, len(lines), sum(not line.lstrip().startswith("#") for line in written)
+
+
+def answers() -> list[str]:
+    """Return a row for each server and version below tests/recorded: how many of its answers were recorded, and not."""
+    recorded, assumed = Counter[str](), Counter[str]()
+    for file in sorted((ROOT / "tests/recorded").glob("*/*/*.json")):
+        exchanges = json.loads(file.read_text("utf-8"))["exchanges"]
+        server = f"{file.parts[-3]} {file.parts[-2]}"
+        assumed[server] += (number := sum("assumed" in one for one in exchanges))
+        recorded[server] += len(exchanges) - number
+    rows = [f"{recorded[server]:8} {assumed[server]:7}  {server}" for server in recorded]
+    return ["recorded assumed", *rows, f"{recorded.total():8} {assumed.total():7}  all"]
 
 
 def main() -> None:
@@ -38,7 +53,7 @@ def main() -> None:
         rows.append(f"{files:5} {lines:7,} {code:7,}  {room}")
     for title, found in (("Longest files", longest), (f"{len(calls)} calls with > 4 positional arguments", calls)):
         rows += ["", title, *(f"{number:5}  {what}" for number, what in sorted(found, reverse=True)[:20])]
-    sys.stdout.write("\n".join(rows) + "\n")
+    sys.stdout.write("\n".join([*rows, "", *answers()]) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """Each test that proves a promise exists, pages name those of the table, and each row that needs a proof has one."""
 
+import ast
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from tests.support.player import FOLDER
 from tests.support.process import clean_environment
 from tests.support.promises import promises, proofs_of
 from tools.pages import ROOT
@@ -58,6 +61,17 @@ def test_a_run_of_all_tests_fails_that_left_out_one_which_proves_a_promise(tmp_p
     assert ran("-p", "xdist", "-n1")[0] == 1
 
 
+def test_no_promise_is_proved_by_assumed_answers_alone() -> None:
+    """Of each test's file, and what it imports of tests, the files of answers that `recorded("…")` names."""
+    assert names_of('recorded(f"a/{b}/c", "f/1/e")\nother("g")') == {"a/*/c", "f/1/e"}
+    proofs = {test.split("::")[0] for page in promises().values() for test in proofs_of(page)}
+    for proof in proofs:
+        names = {name for file in modules_of(ROOT / proof) for name in names_of(file.read_text("utf-8"))}
+        for file in (file for name in names - {"*"} for file in FOLDER.glob(f"{name}.json")):
+            exchanges = json.loads(file.read_text("utf-8"))["exchanges"]
+            assert not all("assumed" in one for one in exchanges), f"{proof} rests on {file.name}, all of it assumed"
+
+
 def rows_to_prove(page: str) -> Iterator[str]:
     """The rows of every table whose last column is called "proved by"."""
     proved = False
@@ -74,3 +88,27 @@ def functions(file: str) -> set[str]:
     path = ROOT / file
     text = path.read_text("utf-8") if path.exists() else ""
     return set(re.findall(r"^(?:async )?def (\w+)", text, re.MULTILINE))
+
+
+def modules_of(test: Path) -> Iterable[Path]:
+    """The file of a test, the `conftest.py` of its folders, and each module of tests that these import."""
+    known: set[Path] = set()
+    pending = [test, *(conftest for folder in test.parents if (conftest := folder / "conftest.py").exists())]
+    while pending:
+        known.add(file := pending.pop())
+        imported = re.findall(r"^from (tests[\w.]*) import (.+)$", file.read_text("utf-8"), re.MULTILINE)
+        names = {name for room, names in imported for name in (room, *(f"{room}.{one}" for one in names.split(", ")))}
+        files = {(ROOT / name.replace(".", "/")).with_suffix(".py") for name in names}
+        pending += [one for one in files - known if one.exists()]
+    return known
+
+
+@cache
+def names_of(text: str) -> frozenset[str]:
+    """The names that are given to `recorded`, with a star for what is put into them."""
+    calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+    given = (name for call in calls if ast.unparse(call.func).endswith("recorded") for name in call.args)
+    parts = (name.values if isinstance(name, ast.JoinedStr) else [name] for name in given)
+    return frozenset(
+        "".join(str(one.value) if isinstance(one, ast.Constant) else "*" for one in some) for some in parts
+    )
