@@ -96,9 +96,20 @@ _AD_HOC: Final = (
     _ad_hoc("add-user", accountjid=f"u1@{_HOST}", password="x", **{"password-verify": "x"}),
     _ad_hoc("add-user", accountjid=f"u1@{_HOST}", password="x", **{"password-verify": "x"}),
     _ad_hoc("add-user", accountjid=f"u2@{_HOST}", password="x", **{"password-verify": "y"}),
+    _ad_hoc("add-user", accountjid=f"u2@{_HOST}", password="x", **{"password-verify": "x"}),
     _ad_hoc("end-user-session", accountjids=[f"u1@{_HOST}"]),
-    _ad_hoc("delete-user", accountjids=[f"u1@{_HOST}", _NOBODY]),
+    _ad_hoc("end-user-session", accountjids=[_NOBODY]),
+    _ad_hoc("end-user-session", accountjids=[f"u2@{_HOST}/one two", _NOBODY, "u2@elsewhere.example.net"]),
+    *(
+        _ad_hoc(node, accountjids=accounts)
+        for node in ("disable-user", "reenable-user")
+        for accounts in ([f"u1@{_HOST}"], [_NOBODY], [f"u2@{_HOST}", _NOBODY])
+    ),
     _ad_hoc("delete-user", accountjids=[f"u1@{_HOST}"]),
+    _ad_hoc("delete-user", accountjids=[f"u1@{_HOST}"]),
+    _ad_hoc("delete-user", accountjids=[f"u2@{_HOST}", _NOBODY, "nobody@elsewhere.example.net"]),
+    _ad_hoc("delete-user", accountjids=["@@"]),
+    _ad_hoc("delete-user"),
     _ad_hoc("nonsense"),
     _admin("invite", {"username": "mary", "ttl": 3600}),
     _admin("invite_reset", {"username": "john"}),
@@ -135,7 +146,7 @@ def started(folder: Path, root: str) -> Iterator[tuple[str, str, Tap, Mapping[st
         modules = _ORIGINALS
         files = {name: Steps(steps, entry) for name, steps in _FILES.items()}
     version = Path(root or "/", "usr/lib/prosody/prosody.version").read_text("utf-8").strip()
-    server = Prosody(folder, host=_HOST, modules=modules, root=root).start()
+    server = Prosody(folder, host=_HOST, modules=modules, root=root, authentication="internal_hashed").start()
     try:
         server.register("john", "admin", "aaron", password=PASSWORD)
         token = server.token("admin", "prosody:scope:admin")

@@ -74,6 +74,8 @@ class Prosody(Daemon):
         "http_admin_api",
         "post_msg",
     )
+    authentication: str = "internal_plain"
+    """With `internal_hashed`, accounts can be disabled (from 13 on), and each login costs 10 ms."""
     included: str | None = None
     """A file of its own that its configuration includes, as Debian's does with conf.d: the hosts, in the place of those
     that are described here."""
@@ -162,6 +164,7 @@ class Prosody(Daemon):
             c2s_port=self.c2s_port,
             port=self.port,
             host=self.host,
+            authentication=self.authentication,
             modules=", ".join(json.dumps(module) for module in self.modules),
             roster_url=f"http://{self.roster_login}127.0.0.1:{self.roster_port}{self.roster_path}",
             hook_url=f"http://{self.hook_login}127.0.0.1:{self.hook_port}{self.hook_path}",

@@ -27,7 +27,7 @@ c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 -- A login by PLAIN costs nothing; SCRAM would cost each side 10 ms.
 disable_sasl_mechanisms = {{ "SCRAM-SHA-1", "SCRAM-SHA-256", "DIGEST-MD5" }}
-authentication = "internal_plain"
+authentication = "{authentication}"
 admins = {{ "admin@{host}" }}
 """
 

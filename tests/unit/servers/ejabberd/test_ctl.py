@@ -1,6 +1,6 @@
 """What `restbroker ctl` takes and prints for ejabberd, beside what its own ejabberdctl printed of the same.
 
-The recordings (tests/recorded/ejabberd/ctl-VERSION.jsonl) are of Debian's ejabberd 23.01 and 24.12 and of 26.07: a line
+The recordings (tests/recorded/ejabberd/VERSION/ctl.jsonl) are of Debian's ejabberd 23.01 and 24.12 and of 26.07: a line
 of a shell, the API's answer to the same at the same time, what ejabberdctl printed, and what it ended with. `before` is
 what it printed while the command ran. A token that is new for each call, and the counters of `list_cluster_detailed`,
 are those of the API's answer.
@@ -40,7 +40,7 @@ class Recorded(TypedDict):
 RECORDED: Final[list[tuple[str, Recorded]]] = [
     (version, json.loads(line))
     for version in ("23.01", "24.12", "26.07")
-    for line in (Path(__file__).parents[3] / f"recorded/ejabberd/ctl-{version}.jsonl").read_text("utf-8").splitlines()
+    for line in (Path(__file__).parents[3] / f"recorded/ejabberd/{version}/ctl.jsonl").read_text("utf-8").splitlines()
 ]
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, get_args
 
 from hypothesis import given
@@ -15,11 +14,11 @@ from restbroker.servers.prosody.catalogue import for_version
 from restbroker.servers.prosody.outcomes import judge
 from restbroker.servers.prosody.table import TABLE
 from restbroker.transport.message import Response
+from tests.support.player import parsed, recorded
 from tests.unit.servers.conftest import fate
 
 SPECS = for_version(None).commands
 PASSWORD = "s3cr3t-p4ssw0rd"
-RECORDED = Path(__file__).parents[3] / "recorded" / "prosody"
 # As mod_http_errors of 0.12.3 writes it (measured).
 PAGE = """<!DOCTYPE html>
 <html>
@@ -91,13 +90,11 @@ def expected(words: str, kind: str) -> str:
 
 def test_what_prosody_says_of_several_accounts_is_done_failed_or_partly_done_as_its_words_tell() -> None:
     for version in ("0.12.3", "13.0.1"):
-        lines = (RECORDED / "adhoc_notes.jsonl").read_text("utf-8").splitlines()
-        recorded = [one for one in map(json.loads, lines) if one["version"] == version]
-        notes = [(one, one["answer"]["command"]["note"]) for one in recorded if "command" in one["answer"]]
-        assert {expected(note["text"], note["type"]) for _, note in notes} == {"partly", "failed", "done"}, version
-        for one, note in notes:
-            arguments = {"to": "example.org", "type": "set", "command": one["command"]}
-            outcome = answer(one["status"], one["answer"], "iq", arguments=arguments)
+        exchanges = [(parsed(one.body or ""), parsed(one.answer)) for one in recorded(f"prosody/{version}/ad-hoc")]
+        notes = [(asked, told, told["command"]["note"]) for asked, told in exchanges if "command" in told]
+        assert {expected(note["text"], note["type"]) for *_, note in notes} == {"partly", "failed", "done"}, version
+        for asked, told, note in notes:
+            outcome = answer(200, told, "iq", arguments=asked)
             match expected(note["text"], note["type"]):
                 case "failed":
                     reason = reason_of(outcome)
@@ -105,7 +102,7 @@ def test_what_prosody_says_of_several_accounts_is_done_failed_or_partly_done_as_
                     assert reason.message == "The ad-hoc command failed: " + " ".join(note["text"].split()), version
                 case "partly":
                     assert isinstance(outcome, Delivered), version
-                    names, bad = one["command"]["data"]["accountjids"], note["text"].partition("could not be")[2]
+                    names, bad = asked["command"]["data"]["accountjids"], note["text"].partition("could not be")[2]
                     assert outcome.note == f"partly done: {len(bad.splitlines()) - 1} of {len(names)} failed", version
                 case _:
                     assert isinstance(outcome, Delivered), version
