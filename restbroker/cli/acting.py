@@ -30,6 +30,7 @@ from restbroker.operate.follow import Became
 from restbroker.operate.known import Known
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
+from restbroker.store.server import time_s
 from restbroker.store.sets import size
 
 __all__ = ["Action", "Doing", "How", "act", "ask_for", "ask_for_edit", "carry_out"]
@@ -79,11 +80,17 @@ def act(settings: Config, zset: SortedSet, action: Action, chosen: Chosen, known
             return Doing(action, f"the {zset} set", run)
 
         def became(last: Progress, jids: Sequence[str]) -> Became:
-            return following.wait(client, jids, last, known, how.wait_s or 0.0)
+            keeps_ends = settings.history_s is not None
+            return following.wait(client, jids, last, known, how.wait_s or 0.0, keeps_ends=keeps_ends)
 
         follow = None if how.wait_s is None else became
-        if how.dry_run or action.edit is None:
-            carry_out(doing(chosen), how, lambda: _ask(client, zset, doing(chosen), chosen), follow)
+        if how.dry_run:
+            carry_out(doing(chosen), how, lambda: None)
+            return
+        if action.edit is None:
+            since_s = None if how.yes else _ask(client, zset, doing(chosen), chosen)
+            last, jids = _done(doing(chosen if chosen.names else attrs.evolve(chosen, since_s=since_s)))
+            _conclude(last, jids, action, how, follow)
             return
         meant = _as_shown(doing(chosen), chosen, how)
         last, jids = _done(doing(meant))
@@ -93,7 +100,7 @@ def act(settings: Config, zset: SortedSet, action: Action, chosen: Chosen, known
         _conclude(last, jids, action, how, follow)
 
 
-def carry_out(doing: Doing, how: How, ask: Callable[[], object], follow: Follow | None = None) -> None:
+def carry_out(doing: Doing, how: How, ask: Callable[[], object]) -> None:
     """The same, of anything that can be done; `ask` is called unless it was said already."""
     if how.dry_run:
         _tell_plan(_last(doing, dry_run=True)[0], doing, as_json=how.as_json)
@@ -101,16 +108,17 @@ def carry_out(doing: Doing, how: How, ask: Callable[[], object], follow: Follow 
     if not how.yes:
         ask()
     last, jids = _done(doing)
-    _conclude(last, jids, doing.action, how, follow)
+    _conclude(last, jids, doing.action, how, None)
 
 
-def ask_for(doing: Doing) -> None:
-    """Shows what would be done, and asks whether it is to be."""
+def ask_for(doing: Doing) -> Progress:
+    """Shows what would be done, which it returns, and asks whether it is to be."""
     seen, _ = _last(doing, dry_run=True)
     if sys.stdin.isatty():
         entries.talk(seen.examples)
         _tell_refused(seen)
     confirm(f"{doing.action.verb.capitalize()} {output.jobs(seen.done)} of {doing.place}{_led_away(seen)}?")
+    return seen
 
 
 def _done(doing: Doing) -> tuple[Progress, Sequence[str]]:
@@ -148,20 +156,21 @@ def _last(doing: Doing, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
     return attrs.evolve(step, elsewhere=tuple(elsewhere)), jids
 
 
-def _ask(client: Client, zset: SortedSet, doing: Doing, chosen: Chosen) -> None:
+def _ask(client: Client, zset: SortedSet, doing: Doing, chosen: Chosen) -> float | None:
+    """Ask where that is due; return the moment (Redis' clock) since when what comes was not asked about."""
     action = doing.action
     # To bring back what is named costs nothing that cannot be mended; to throw away, or many at once, may.
     is_grave = action.verb in ("delete", "kill") or not chosen.names
     if not is_grave and not action.foreign_queues:
-        return
+        return None
     if not chosen.names and not chosen.where and not action.foreign_queues:
         # Nobody waits until a million jobs are looked at, only to be asked.
-        total = size(client, zset)
+        total, now_s = size(client, zset), time_s(client)
         confirm(f"{action.verb.capitalize()} all {output.jobs(total)} of the {zset} set?")
-        return
+        return now_s
     if not is_grave and not _last(doing, dry_run=True)[0].foreign:
-        return
-    ask_for(doing)
+        return None
+    return ask_for(doing).began_s
 
 
 def _as_shown(doing: Doing, chosen: Chosen, how: How) -> Chosen:

@@ -30,7 +30,9 @@ _REST: Final = 4
 _LISTS: Final = {"dead": "dead", "retry": "retries"}
 
 
-def wait(client: Client, jids: Sequence[str], sent: Progress, known: Known, timeout_s: float) -> Became:
+def wait(
+    client: Client, jids: Sequence[str], sent: Progress, known: Known, timeout_s: float, *, keeps_ends: bool
+) -> Became:
     """Looks again and again, until none of those that were `sent` is on its way any more or the time is up; the last
     look.
 
@@ -43,7 +45,7 @@ def wait(client: Client, jids: Sequence[str], sent: Progress, known: Known, time
         began_s = time.monotonic()
         seconds = min(_LONGEST_S, max(deadline - began_s, 1.0))
         bounds = Bounds(seconds=seconds, jobs=10 * MOST, ends=10 * MOST)
-        became = follow(client, jids, sent.began_s, known, bounds, elsewhere=elsewhere)
+        became = follow(client, jids, sent.began_s, known, bounds, elsewhere=elsewhere, keeps_ends=keeps_ends)
         left_s = deadline - time.monotonic()
         if became.is_over:
             return became
@@ -87,6 +89,11 @@ def tell(became: Became, timeout_s: float) -> None:
             f"note: That {became.gone} of them were done is concluded: they are nowhere any more."
             " With History in env.json, restbroker keeps how jobs end."
         )
+    if became.deleted:
+        output.say(
+            f"note: {output.jobs(became.deleted)} are nowhere, and no end of them is kept: somebody deleted them, or a"
+            " process without History did them."
+        )
     if became.taken:
         output.say(
             f"note: What became of {became.taken} of them is not known here: another program serves their queues,"
@@ -103,7 +110,7 @@ def exit_code(became: Became) -> Exit:
     """How the command ends."""
     if not became.is_over:
         return Exit.WAITING
-    if became.failed or became.dropped:
+    if became.failed or became.dropped or became.deleted:
         return Exit.PARTLY if became.done or became.gone or became.taken else Exit.FAILED
     return Exit.PARTLY if became.taken else Exit.OK
 
@@ -126,6 +133,8 @@ def _parts(became: Became) -> Iterator[str]:
     yield f"{output.jobs(became.done + became.gone)} done"
     if became.failed_jobs + became.dropped:
         yield f"{became.failed_jobs + became.dropped} failed again"
+    if became.deleted:
+        yield f"{became.deleted} deleted"
     if became.taken:
         yield f"{became.taken} taken by another program"
     if became.waiting + became.in_hand:

@@ -9,10 +9,12 @@ import hashlib
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 _MOST_CHARACTERS: Final = 500
-"""Of a message so many tell its cause; foreign ones may hold a stack trace."""
+"""Of a message so many tell its cause, once the values are out; foreign ones may hold a stack trace."""
+_MOST_LOOKED_AT: Final = 2000
 _ID_DIGITS: Final = 10
 _QUOTES: Final = frozenset("\"'`“«")
 _QUOTED: Final = re.compile(
@@ -24,6 +26,7 @@ _HOST: Final = re.compile(
 )
 _HEX: Final = re.compile(r"(?:0x)?(?=[a-f-]*\d)[0-9a-f-]{8,}", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
+_STATUS: Final = re.compile(r"[1-5]\d\d[.,:;]?")
 _SHORTEST: Final = 2
 _IN_WORDS: Final = frozenset("_.-")
 _WORDS_KEPT: Final = 10_000
@@ -45,13 +48,13 @@ def generalised(message: str, values: Iterable[str] = ()) -> str:
 
     `values`: texts of the job's own, such as its user. A single letter is a word of too many messages.
     """
-    text = message[:_MOST_CHARACTERS]
+    text = message[:_MOST_LOOKED_AT]
     found = [value for value in values if value in text and len(value) >= _SHORTEST]
     if len(found) > 1:
         found.sort(key=len, reverse=True)
     for value in found:
         text = _without(text, value)
-    return _in_general(text)
+    return _in_general(text)[:_MOST_CHARACTERS]
 
 
 def _without(text: str, value: str) -> str:
@@ -74,7 +77,12 @@ def _in_general(text: str) -> str:
     """Most messages are equal once the values of their jobs are out of them."""
     if not _QUOTES.isdisjoint(text):
         text = _QUOTED.sub("<text>", text)
-    return " ".join(map(_general, text.split()))
+    words = text.split()
+    return " ".join(
+        # A status of HTTP is a cause, and no value of a job.
+        word if before == "status" and _STATUS.fullmatch(word) else _general(word)
+        for before, word in pairwise(["", *words])
+    )
 
 
 @lru_cache(_WORDS_KEPT)

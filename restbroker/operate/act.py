@@ -178,15 +178,19 @@ class _Run:
         return early, meant
 
     def _came_later(self, look: Look) -> bool:
-        """Whether it failed, was put off or edited since this began, or was given its new time by this very action."""
-        if max(look.last_failure_s, look.last_edit_s) > self._started_s:
+        """Whether it failed, was put off, killed or edited since this began, or got its new time by this action."""
+        if max(self._came_s(look), look.last_edit_s) > self._started_s:
             return True
         at_s = self.tally.action.at_s
         return at_s is not None and self.zset != "dead" and at_s <= look.score <= at_s + self._planned / 1e6
 
+    def _came_s(self, look: Look) -> float:
+        """When it came into the set, as far as it tells: of one that is dead the score does, whoever put it there."""
+        return max(look.last_failure_s, look.score if self.zset == "dead" else 0.0)
+
     def _is_future(self, look: Look) -> bool:
         """Whether its failure cannot have been since this began."""
-        return look.last_failure_s > self._began[0] + time.monotonic() - self._began[1]
+        return self._came_s(look) > self._began[0] + time.monotonic() - self._began[1]
 
     def _act_on(self, looks: Sequence[Look], looked_at: int) -> list[Outcome]:
         """Does these; what became of each."""

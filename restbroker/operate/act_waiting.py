@@ -36,7 +36,7 @@ from restbroker.operate.tokens import proof_of
 from restbroker.operate.where import Where, fixed, require_waiting
 from restbroker.store import sets, waiting
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied
+from restbroker.store.codes import Applied, Gone
 from restbroker.store.server import time_s
 from restbroker.store.waiting import MOST_TAKEN, Line, Taking
 
@@ -44,6 +44,7 @@ VERBS: Final[tuple[Verb, ...]] = ("delete", "kill", "move")
 """What takes them out; `edit` leaves them there."""
 _PIECE: Final = 250
 _PIECES: Final = 80
+_MOST_REMEMBERED: Final = 10_000
 """So many are read before what was found in them is taken out, however little it is."""
 _LONGEST_REST_S: Final = 0.2
 _TOO_LARGE: Final = Left("It is too large to be looked at. restbroker kills such a job when it comes to it.")
@@ -152,6 +153,8 @@ class _Run:
     config: Config
     tokens: Tokens
     _planned: int = 0
+    _taken: dict[bytes, None] = attrs.field(factory=dict)
+    """The newest that were taken: where others take many newer ones out meanwhile, some are read twice."""
     _unmet: Counter[str] = attrs.field(init=False)
     """How many of each key are still to be found."""
 
@@ -233,12 +236,25 @@ class _Run:
                 self.tally.begin()
             codes = iter(waiting.take(client, self.meant.line, takings) if takings else [])
         outcomes = [one if isinstance(one, Left) else next(codes) for one in planned]
+        self._remember(
+            [look.raw for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
+        )
+        outcomes = [self._once(look, outcome) for look, outcome in zip(looks, outcomes, strict=True)]
         for look, one, outcome in zip(looks, planned, outcomes, strict=True):
             if isinstance(one, Taking) and one.stays and isinstance(outcome, Applied):
                 new = find.look_of_waiting(one.placing.new or b"", self.meant.queue, self.tally.known)
                 self.tally.preview(look, new)
         self.tally.count(looks, outcomes, 0)
         return time.monotonic() - began_s
+
+    def _once(self, look: Look, outcome: Outcome) -> Outcome:
+        """Return what became of it; nothing is to be said of one that was read twice, and taken once."""
+        return Left("") if isinstance(outcome, Gone) and look.raw in self._taken else outcome
+
+    def _remember(self, raws: Sequence[bytes]) -> None:
+        self._taken |= dict.fromkeys(raws)
+        for raw in list(self._taken)[: max(0, len(self._taken) - _MOST_REMEMBERED)]:
+            del self._taken[raw]
 
     def _plan(self, look: Look, rank: int, now_s: float) -> Taking | Left:
         action = self.tally.action

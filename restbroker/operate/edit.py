@@ -162,8 +162,9 @@ def _said(reason: Reason) -> str:
 def _proof(tokens: Tokens, look: Look, target: Target) -> Proof | str:
     """What lets the job in as it is, if that also lets in what a person makes of it."""
     fields, queue = look.fields or {}, look.queue or ""
-    if fields.get("error_class") in NEVER_EDITED:
-        return f"It failed as {fields['error_class']}: no edit can let it in. {_ENQUEUE}"
+    code = fields.get("error_class")
+    if isinstance(code, str) and code in NEVER_EDITED:
+        return f"It failed as {code}: no edit can let it in. {_ENQUEUE}"
     submission = arguments.read(fields.get("args"), tokens.hide)
     first = signing.accepted_in(fields)
     let_in_from = first if first is not None and first in target.queues else queue

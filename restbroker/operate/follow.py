@@ -24,6 +24,8 @@ SENT: Final = frozenset({"retry", "edit and retry"})
 """Actions that send jobs to their queues at once, as the audit names them."""
 _JID: Final = re.compile(rb'"jid"\s*:\s*"([^"\\]*)"')
 _MOST_CAUSES: Final = 20
+_CLOCKS_APART_S: Final = 60.0
+"""So far a broker's clock may be behind Redis'."""
 
 
 @attrs.frozen
@@ -41,7 +43,8 @@ class Failed:
 class Became:
     """How many of `jobs` are where. `done`: delivered. `dropped`: ended without it, as they themselves ask for.
 
-    `gone`: they are nowhere, and how they ended is not kept (`History`): done, unless somebody deleted them. `taken`:
+    `gone`: they are nowhere, and how they ended is not kept (`History`): done, unless somebody deleted them. `deleted`:
+    they are nowhere, and it is kept how jobs end, but not of these: somebody took them out. `taken`:
     they are nowhere, and were in queues that nobody here serves: another program took them, which tells us nothing.
     `waiting`: in a queue, or for the server; `queues`: some of those that they wait in. `unknown`: not met, and not
     everything was looked through (`unseen`, `refused`). `failed` has most jobs first.
@@ -59,6 +62,7 @@ class Became:
     unseen: tuple[str, ...]
     refused: tuple[str, ...]
     queues: tuple[str, ...] = ()
+    deleted: int = 0
 
     @property
     def failed_jobs(self) -> int:
@@ -108,15 +112,16 @@ def follow(
     bounds: Bounds,
     *,
     elsewhere: Collection[str] = frozenset(),
+    keeps_ends: bool = False,
 ) -> Became:
     """Looks where these jobs are, which were sent at `since_s` (epoch seconds, Redis' clock) or later, and `elsewhere`
-    to queues that nobody here serves.
+    to queues that nobody here serves. `keeps_ends`: brokers write down how each job ends (`History`).
 
     Raises `StoreUnavailable`.
     """
     wanted = frozenset(jids)
     first = _walk(client, known, bounds, wanted)
-    met = _met(first)
+    met = _met(first, since_s)
     ends = {end.ending.jid: end.ending for end in first.ends(since_s)} if wanted - met.keys() else {}
     ends = {jid: ending for jid, ending in ends.items() if jid not in met}
     missing = wanted - met.keys() - ends.keys()
@@ -124,8 +129,11 @@ def follow(
     if missing:
         # One that moved back meanwhile, from a process or the retries to a queue, passed by what was looked at.
         walks.append(_walk(client, known, bounds, missing))
-        met |= _met(walks[-1])
-        missing -= met.keys()
+        met |= _met(walks[-1], since_s)
+        # One that ended meanwhile was in neither look.
+        ended = {end.ending.jid: end.ending for end in walks[-1].ends(since_s)}
+        ends |= {jid: ending for jid, ending in ended.items() if jid in missing and jid not in met}
+        missing -= met.keys() | ends.keys()
     unseen = tuple(dict.fromkeys(chain.from_iterable(walk.unseen for walk in walks)))
     refused = tuple(dict.fromkeys(chain.from_iterable(walk.refused for walk in walks)))
     is_seen = not unseen and not refused
@@ -136,7 +144,7 @@ def follow(
         jobs=len(wanted),
         done=done,
         dropped=len(ends) - done,
-        gone=len(missing.difference(elsewhere)) if is_seen else 0,
+        gone=len(missing.difference(elsewhere)) if is_seen and not keeps_ends else 0,
         taken=len(missing.intersection(elsewhere)) if is_seen else 0,
         waiting=kinds["queue"] + kinds["schedule"],
         in_hand=kinds["in hand"],
@@ -145,6 +153,7 @@ def follow(
         unseen=unseen,
         refused=refused,
         queues=tuple(queues[:_MOST_CAUSES]),
+        deleted=len(missing.difference(elsewhere)) if is_seen and keeps_ends else 0,
     )
 
 
@@ -154,10 +163,18 @@ def _walk(client: Client, known: Known, bounds: Bounds, jids: frozenset[str]) ->
     return Walk(client, known, bounds, sought)
 
 
-def _met(walk: Walk) -> dict[str, Met]:
+def _met(walk: Walk, since_s: float) -> dict[str, Met]:
     """Where each was met last, in the order in which a job goes: one that moves meanwhile is met at its next place."""
     found = chain(walk.waiting(), walk.in_hand(), walk.sorted_sets())
-    return {one.look.jid or "": one for one in found}
+    return {one.look.jid or "": one for one in found if not _is_anothers(one, since_s)}
+
+
+def _is_anothers(met: Met, since_s: float) -> bool:
+    """Whether it failed before these jobs were sent, so that it only has the jid of one of them."""
+    if met.kind not in ("retry", "dead"):
+        return False
+    came_s = max(met.look.last_failure_s, met.look.last_edit_s, met.look.score if met.kind == "dead" else 0.0)
+    return came_s < since_s - _CLOCKS_APART_S
 
 
 def _may_have(jids: frozenset[str]) -> Callable[[bytes], bool]:

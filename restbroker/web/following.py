@@ -42,7 +42,13 @@ class FollowPages:
             if found is None or found.note.action not in SENT or not found.jids:
                 return found, None
             return found, follow(
-                client, found.jids, found.began_s, self.desk.known(), _BOUNDS, elsewhere=found.elsewhere
+                client,
+                found.jids,
+                found.began_s,
+                self.desk.known(),
+                _BOUNDS,
+                elsewhere=found.elsewhere,
+                keeps_ends=self.desk.config().history_s is not None,
             )
 
         found, became = await self.desk.ask(question)

@@ -6,11 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from restbroker.store import history
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
 from tests.cli.conftest import Shell
 from tests.support.process import started
+from tests.support.terminal import dialogue
 from tests.support.wait import until
 
 NOW_S = 1_700_000_000
@@ -318,3 +321,19 @@ def test_a_search_that_finds_nothing_ends_with_1_and_one_by_a_secret_with_2(shel
     for typed, code in rows.items():
         done = shell("find", typed)
         assert (done.returncode, "hush-hush" in done.stdout) == (code, False), typed
+
+
+@pytest.mark.parametrize(
+    ("typed", "asks"), [(["--where", "command = status"], "Delete 1 job"), (["--all"], "Delete all 1 job")]
+)
+def test_what_comes_while_a_person_is_asked_is_not_meant(
+    store: Client, place: Path, typed: list[str], asks: str
+) -> None:
+    put(store, "dead", 1_700_000_000, "shown", args=["status", {}, "right-token"])
+    with dialogue(["dead", "delete", *typed], place) as terminal:
+        terminal.until(asks)
+        # As one that another person kills: it failed long ago.
+        put(store, "dead", time.time(), "killed", args=["status", {}, "right-token"], failed_at=1_600_000_000)
+        terminal.answer("?", "y")
+        assert terminal.end() == 0
+    assert store.command("ZCARD", "ns:dead") == 1

@@ -282,3 +282,30 @@ def test_jobs_of_a_queue_that_nobody_serves_are_not_edited(client: Client, setti
         act_waiting.require_sense("mailers", edit(settings, user="bob"), known(settings))
     with pytest.raises(UsageError, match="not said what to change"):
         act_waiting.require_sense("rest", Action("edit", "ann"), known(settings))
+
+
+def test_a_job_far_from_its_place_since_another_person_took_many_out_is_still_taken(
+    client: Client, settings: Config
+) -> None:
+    queues.push(client, "rest", [job(f"old{n}", "status") for n in range(10)])
+    queues.push(client, "rest", [job(f"j{n}", "unregister") for n in range(3000)])
+    queues.push(client, "rest", [job(f"new{n}", "ping") for n in range(6)])
+    meant = act_waiting.chosen(client, "rest", read(["command = status"], NOW_S, ahead=False, hidden=()))
+    knows = known(settings)
+
+    def meanwhile(_busy_s: float) -> None:
+        perform(client, settings, Action("delete", "bob"), "command = unregister")
+
+    steps = act_waiting.perform(client, Action("delete", "ann"), meant, settings, knows, rest=meanwhile)
+    *_, last = steps
+    assert (last.done, last.gone) == (10, 0)
+    assert [fields_of(raw)["jid"] for raw in waiting(client)] == [f"new{n}" for n in range(6)]
+
+
+@pytest.mark.parametrize("code", [["x"], {"a": 1}, 5])
+def test_an_entry_with_an_odd_reason_of_failure_stops_no_edit(client: Client, settings: Config, code: Any) -> None:
+    user = {"user": "evil", "host": "h"}
+    queues.push(client, "rest", [job("evil", args=["unregister", user, "right-token"], error_class=code), job("good")])
+    done = perform(client, settings, edit(settings, user="bob", host="h", password="p"), limit=None)
+    assert done.matched == 2
+    assert done.done == 1

@@ -127,7 +127,7 @@ def test_what_another_program_took_is_never_called_done(client: Client, configur
     *_, last = perform(client, "dead", Action("retry", "ann", foreign_queues=True), Chosen(), configured)
     client.command("DEL", "ns:queue:rest", "ns:queue:mailers")
     queues.push(client, "mailers", [job("waits", queue="mailers")])
-    put("retry", NOW_S, "failed", queue="mailers")
+    put("retry", NOW_S, "failed", queue="mailers", failed_at=time_s(client))
     run = following.run(client, last.run)
     assert run is not None
     found = follow(client, run.jids, run.began_s, configured, Bounds(), elsewhere=run.elsewhere)
@@ -137,3 +137,22 @@ def test_what_another_program_took_is_never_called_done(client: Client, configur
 def test_what_is_edited_and_stays_is_no_job_on_its_way() -> None:
     edits = [Edit(tokens=Tokens(()), unset=("x",), retry=retry) for retry in (True, False)]
     assert [Action("edit", "ann", edit=edit).name in SENT for edit in edits] == [True, False]
+
+
+def test_a_job_of_which_no_end_was_kept_where_ends_are_kept_is_not_called_done(
+    client: Client, configured: Known
+) -> None:
+    end(client, "done")
+    found = follow(client, ["done", "removed"], 0.0, configured, Bounds(), keeps_ends=True)
+    assert (found.done, found.gone, found.deleted, found.is_over) == (1, 0, 1, True)
+    assert follow(client, ["done", "removed"], 0.0, configured, Bounds()).gone == 1
+
+
+def test_a_job_that_failed_long_before_is_not_taken_for_one_of_its_id_that_was_sent(
+    client: Client, configured: Known, put: Put
+) -> None:
+    put("dead", NOW_S, "twin")
+    since_s = time_s(client)
+    end(client, "twin")
+    found = became(client, configured, "twin", since_s=since_s - 1)
+    assert (found.done, found.failed) == (1, ())

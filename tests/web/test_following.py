@@ -1,5 +1,7 @@
 """The page of an action: what a person did, and where the jobs are now, for whoever loads or links it again."""
 
+import time
+
 import attrs
 import pytest
 
@@ -23,7 +25,7 @@ async def test_what_was_retried_has_a_page_of_its_own_that_goes_on_until_none_is
         answer = await send(running, "/dead/act", form, "/dead")
         (link,) = parse("", answer.text).links_to("/audit/")
         waiting = await running.get(link)
-        park(harness, 2, error_message=HOSTILE)
+        park(harness, 2, error_message=HOSTILE, failed_at=time.time())
         harness.client.command("DEL", "queue:rest")
         ended = await running.get(link)
         listed = await page(running, "/audit")

@@ -14,6 +14,7 @@ from restbroker.job.failure_group import generalised, group_id
         ("Room 'tech talk' is gone from conference.example.org.", "Room <text> is gone from <host>."),
         ("Refused by 10.1.2.3:5280 after 3.5 s: [::1]:5280", "Refused by <host> after <number> s: <host>"),
         ("job 5c1f0e9a7b3d4826a1c0ffee", "job <number>"),
+        ("The server answered with status 422 after 30 ms.", "The server answered with status 422 after <number> ms."),
         ("id 550e8400-e29b-41d4-a716-446655440000, (10ms)", "id <number>, (<number>ms)"),
         (
             "expected 'null' (char 0): an object with \"class\".",
@@ -53,3 +54,8 @@ def test_a_message_that_was_made_to_be_slow_is_not(piece: str) -> None:
     began_s = time.thread_time()
     generalised(piece * (1_000_000 // len(piece)), [piece, "x" * 1000])
     assert time.thread_time() - began_s < 0.5
+
+
+def test_how_long_a_value_is_decides_no_group_of_a_long_message() -> None:
+    causes = {generalised(f"User {user} is there. {'why ' * 300}", [user]) for user in ("al", "alice", "a" * 60)}
+    assert len(causes) == 1

@@ -36,7 +36,7 @@ def test_all_that_match_are_retried_and_a_look_before_changes_nothing(stage: Sta
     visitor.press("Retry")
     visitor.sees("This would retry 3 jobs.")
     visitor.press("Retry")
-    visitor.sees("3 done.")
+    visitor.sees("3 sent.")
     for user in users:
         stage.wait_until_sent(user)
     assert other in stage.jids("retry")
