@@ -5,8 +5,8 @@ value.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias, TypeVar
 
 import orjson
 
@@ -18,6 +18,7 @@ from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.transport.errors import NotSent
 
 T = TypeVar("T")
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
 def lookup(entries: Mapping[str, T], command: Command, target: str, lacking: Mapping[str, str]) -> T | Rejected:
@@ -51,6 +52,23 @@ def unsent(make: Callable[[], T]) -> T:
         return make()
     except ConfigError as error:
         raise NotSent(str(error)) from error
+
+
+def path_of(path: str, given: Mapping[str, Json], segment: Callable[[str, str], str]) -> str:
+    """Return the path with arguments in the place of its `{name}`. `segment(name, text)` writes one, or raises."""
+    parts = path.split("/")
+    return "/".join(segment(one[1:-1], str(given[one[1:-1]])) if one.startswith("{") else one for one in parts)
+
+
+def query_of(names: Iterable[str], given: Mapping[str, Json]) -> Pairs:
+    """Return the pairs of the query, in the order of the names."""
+    return tuple((name, _plain(given[name])) for name in names if name in given)
+
+
+def _plain(value: Json) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
 
 
 def json_body(value: Json | Mapping[str, Json]) -> bytes:

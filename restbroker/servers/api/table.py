@@ -4,13 +4,14 @@ The tables of the kinds are made of these; their requests call `fit`, their cata
 that is refused was sent, and no refusal shows a value.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 
-from restbroker.job.command import ArgumentSpec, Place, ValueType
+from restbroker.job.command import ArgumentSpec, Danger, Place, ValueType
 from restbroker.job.endpoint import kind_of, quoted
 from restbroker.job.hosts import plain
 from restbroker.job.json_types import Json
@@ -18,11 +19,17 @@ from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.texts import NO_XML, fits_xml
 
+Convert: TypeAlias = Callable[[str, Json, str | None], Json]
+"""`(name, value, host)` → what is sent for the value, or the value itself where it is not known. `host`: the target's
+domain. Raises `InvalidArguments` where it can say more than `wanted`.
+"""
+
 
 class Form(NamedTuple):
     """What an argument may be. `wanted` completes "…, where … is needed"; `is_text`: some texts are such a value.
 
     `type` and `element` are what people and completion know of it. `place`: how it says which virtual host is meant.
+    `fits` looks at what `convert` made of the value.
     """
 
     wanted: str
@@ -31,6 +38,16 @@ class Form(NamedTuple):
     element: Literal["string", "object"] | None = None
     place: Place | None = None
     is_text: bool = True
+    convert: Convert | None = None
+
+    def take(self, name: str, value: Json, host: str | None) -> Json:
+        """Return what is sent for the value. Raises `InvalidArguments`."""
+        sent = value if self.convert is None else self.convert(name, value, host)
+        if not self.fits(sent):
+            raise wrong(name, value, self)
+        if not fits_xml(sent):
+            raise InvalidArguments(f'the argument "{name}" has {NO_XML}')
+        return sent
 
 
 def is_text(value: Json) -> bool:
@@ -69,19 +86,24 @@ class Argument(NamedTuple):
     form: Form
     needed: bool = False
     secret: bool = False
+    aliases: tuple[str, ...] = ()
 
 
 @attrs.frozen(eq=False, repr=False)
 class Arguments:
-    """All of a command, in the order in which people see them. `by_name` and `needed` are looked at for every job."""
+    """All of a command, in the order in which people see them. `by_name` and `needed` are looked at for every job.
+
+    `same`: a member of the body that repeats an argument of the path, and that argument.
+    """
 
     rows: tuple[Argument, ...]
+    same: tuple[str, str] | None = None
     by_name: Mapping[str, Argument] = attrs.field(init=False)
     needed: tuple[str, ...] = attrs.field(init=False)
 
     @by_name.default
     def _by_name(self) -> Mapping[str, Argument]:
-        return {row.name: row for row in self.rows}
+        return {name: row for row in self.rows for name in (row.name, *row.aliases)}
 
     @needed.default
     def _needed(self) -> tuple[str, ...]:
@@ -98,10 +120,35 @@ def may(**forms: Form) -> tuple[Argument, ...]:
     return tuple(Argument(name, form) for name, form in forms.items())
 
 
-def fit(takes: Arguments, command: str, given: Mapping[str, Json]) -> dict[str, Json]:
+def split_request(request: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return the method, the path and the query's names of a row's `GET /rooms/{name}?type&limit`."""
+    method, _, target = request.partition(" ")
+    path, _, query = target.partition("?")
+    return method, path, tuple(filter(None, query.split("&")))
+
+
+def names_in(path: str) -> tuple[str, ...]:
+    """Return the arguments that stand in a path."""
+    return tuple(part[1:-1] for part in path.split("/") if part.startswith("{"))
+
+
+def in_order(rows: Iterable[Argument], same: tuple[str, str] | None = None) -> Arguments:
+    """Return them as people see them: first those that are needed. Of two of one name the first counts.
+
+    `same`: as in `Arguments`; nobody needs to give that member.
+    """
+    found: dict[str, Argument] = {}
+    for row in rows:
+        found.setdefault(row.name, row)
+    if same is not None:
+        found[same[0]] = found[same[0]]._replace(needed=False)
+    return Arguments(tuple(sorted(found.values(), key=lambda row: not row.needed)), same)
+
+
+def fit(takes: Arguments, command: str, given: Mapping[str, Json], host: str | None = None) -> dict[str, Json]:
     """Return the arguments as they are sent: without those that are null, but for one that is needed.
 
-    Raises `InvalidArguments`.
+    `host`: the target's domain, where it is known. Raises `InvalidArguments`.
     """
     found: dict[str, Json] = {}
     for name, value in given.items():
@@ -110,20 +157,22 @@ def fit(takes: Arguments, command: str, given: Mapping[str, Json]) -> dict[str, 
         row = takes.by_name.get(name)
         if row is None:
             raise unknown(name, takes, command)
-        if not row.form.fits(value):
-            raise wrong(name, value, row.form)
-        if not fits_xml(value):
-            raise InvalidArguments(f'the argument "{name}" has {NO_XML}')
-        found[name] = value
+        if row.name in found:
+            raise InvalidArguments(f'the argument "{row.name}" is given twice, once as {quoted(name)}')
+        found[row.name] = row.form.take(row.name, value, host)
     for name in takes.needed:
         if name not in found:
             raise InvalidArguments(f'the argument "{name}" is missing')
+    if takes.same is not None:
+        member, argument = takes.same
+        if found.setdefault(member, found[argument]) != found[argument]:
+            raise InvalidArguments(f'the arguments "{member}" and "{argument}" differ, and must be the same')
     return found
 
 
 def unknown(name: str, takes: Arguments, command: str) -> InvalidArguments:
     """Return the refusal of an argument that the command does not have."""
-    near = get_close_matches(name, takes.by_name, n=1)
+    near = get_close_matches(name, [row.name for row in takes.rows], n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     return InvalidArguments(f"there is an argument {quoted(name)}, which {command} does not have{meant}")
 
@@ -135,11 +184,13 @@ def wrong(name: str, value: Json, form: Form) -> InvalidArguments:
     return InvalidArguments(f'the argument "{name}" is {kind_of(value)}, where {form.wanted} is needed')
 
 
-def check_host(host: Json, own: str | None) -> None:
-    """Raises `InvalidArguments` unless this `host` of a job is the target's own."""
-    if own is None or not isinstance(host, str) or plain(host) != plain(own):
+def without_host(given: Mapping[str, Json], own: str | None) -> Mapping[str, Json]:
+    """Return a job's arguments without `host`, which must be the target's own. Raises `InvalidArguments`."""
+    host = given.get("host")
+    if host is not None and (own is None or not isinstance(host, str) or plain(host) != plain(own)):
         known = "which has no Domain" if own is None else f"which is {own}'s"
         raise InvalidArguments(f'the argument "host" is not the host of this target, {known}')
+    return {name: value for name, value in given.items() if name != "host"}
 
 
 def specs_of(takes: Arguments) -> tuple[ArgumentSpec, ...]:
@@ -147,8 +198,14 @@ def specs_of(takes: Arguments) -> tuple[ArgumentSpec, ...]:
     return tuple(map(_spec, takes.rows))
 
 
-def _spec(row: Argument) -> ArgumentSpec:
-    form = row.form
-    return ArgumentSpec(
-        row.name, form.type, secret=row.secret, element=form.element, place=form.place, optional=not row.needed
+def dangers_of(words: Mapping[str, str]) -> tuple[Danger, ...]:
+    """Return what the commands of a table touch of the server itself. `words`: of each command, "" for nothing."""
+    return tuple(
+        Danger(word, re.compile("|".join(re.escape(name) for name, one in words.items() if one == word)))
+        for word in sorted({*words.values()} - {""})
     )
+
+
+def _spec(row: Argument) -> ArgumentSpec:
+    name, form, needed, secret, aliases = row
+    return ArgumentSpec(name, form.type, secret, aliases, form.element, form.place, optional=not needed)

@@ -16,8 +16,8 @@ from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import json_body
-from restbroker.servers.api.table import check_host, fit
+from restbroker.servers.api.request import json_body, path_of
+from restbroker.servers.api.table import fit, without_host
 from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.prosody.options import Options
 from restbroker.servers.prosody.table import Entry
@@ -86,16 +86,12 @@ def _put(entry: Entry, given: Mapping[str, Json], identity: str) -> tuple[str, s
     if entry.api == "rest":
         own = {"id": identity} if entry.stanza != "iq" and identity and fits_xml(identity) else {}
         return "POST", "", {**entry.fixed, **own, **given}
-    left = dict(given)
-    path = "".join(f"/{_segment(part, left)}" for part in entry.path.split("/"))
-    return entry.method, path, None if entry.method in ("GET", "DELETE") else left
+    path = "/" + path_of(entry.path, given, _segment)
+    members = {name: value for name, value in given.items() if f"{{{name}}}" not in entry.path}
+    return entry.method, path, None if entry.method in ("GET", "DELETE") else members
 
 
-def _segment(part: str, left: dict[str, Json]) -> str:
-    if not part.startswith("{"):
-        return part
-    name = part.strip("{}")
-    text = str(left.pop(name))
+def _segment(name: str, text: str) -> str:
     if not _PLAIN.fullmatch(text):
         raise InvalidArguments(f'the argument "{name}" stands in the path, and has a character that it cannot hold')
     return quote(text, safe="~!$&'()*+,;=:@")
@@ -105,6 +101,4 @@ def _fit(call: Call, entry: Entry, settings: Options) -> Mapping[str, Json]:
     given = dict(call.command.arguments)
     if entry.stanza and given.get("kind") == entry.stanza:
         del given["kind"]
-    if entry.api == "admin" and given.get("host") is not None:
-        check_host(given.pop("host"), settings.host)
-    return fit(entry.takes, entry.name, given)
+    return fit(entry.takes, entry.name, without_host(given, settings.host) if entry.api == "admin" else given)
