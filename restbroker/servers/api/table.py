@@ -132,14 +132,16 @@ def names_in(path: str) -> tuple[str, ...]:
     return tuple(part[1:-1] for part in path.split("/") if part.startswith("{"))
 
 
-def in_order(rows: Iterable[Argument], same: tuple[str, str] | None = None) -> Arguments:
+def in_order(rows: Iterable[Argument], own: Iterable[Argument] = (), same: tuple[str, str] | None = None) -> Arguments:
     """Return them as people see them: first those that are needed. Of two of one name the first counts.
 
-    `same`: as in `Arguments`; nobody needs to give that member.
+    `own`: rows that are not as usual, each in the place of the usual one, or behind all. `same`: as in `Arguments`;
+    nobody needs to give that member.
     """
+    unusual = {row.name: row for row in own}
     found: dict[str, Argument] = {}
-    for row in rows:
-        found.setdefault(row.name, row)
+    for row in (*rows, *unusual.values()):
+        found.setdefault(row.name, unusual.get(row.name, row))
     if same is not None:
         found[same[0]] = found[same[0]]._replace(needed=False)
     return Arguments(tuple(sorted(found.values(), key=lambda row: not row.needed)), same)

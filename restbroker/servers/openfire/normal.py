@@ -18,7 +18,7 @@ import attrs
 
 from restbroker.job.hiding import MASK, Spelled
 from restbroker.job.json_types import Json
-from restbroker.servers.openfire.rest.entities import AFFILIATIONS, ENTITIES
+from restbroker.servers.openfire.entities import AFFILIATIONS, ROOM_FLAGS, ROOM_LISTS
 
 _LOGIN: Final = r"ofchat-?[0-9]+(?![\w@])"
 LOGINS: Final[Spelled] = frozenset({("ofchat", _LOGIN)})
@@ -68,22 +68,12 @@ _BLAST: Final[_Shape] = {
 }
 _COUNTS: Final = ("recipientsCount", "sentCount", "recieveCount", "readCount", "respondCount", "errorCount")
 _SENT_BLAST: Final[_Shape] = {**dict.fromkeys(_COUNTS, "whole"), "completed": "flag"}
-
-
-def _room() -> _Shape:
-    found: dict[str, _Member] = {}
-    for field in ENTITIES["MUCRoomEntity"].fields:
-        match field.form:
-            case "whole" | "flag" | "date":
-                found[field.name] = field.form
-            case "texts":
-                found[field.name] = _List(field.element)
-            case _:
-                pass
-    return found
-
-
-_ROOM: Final = _room()
+_ROOM: Final[_Shape] = {
+    "maxUsers": "whole",
+    **dict.fromkeys(("creationDate", "modificationDate"), "date"),
+    **dict.fromkeys(ROOM_FLAGS, "flag"),
+    **{name: _List(element) for name, element in ROOM_LISTS.items()},
+}
 _SHAPES: Final[Mapping[str, _Shape]] = MappingProxyType(
     {
         "UserEntities": {"users": _List("user", _USER)},

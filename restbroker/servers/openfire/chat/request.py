@@ -23,7 +23,7 @@ from restbroker.servers.openfire.chat.headers import accepting, authorized
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.values import fit
 from restbroker.servers.openfire.chat.ways import FROM, Way
-from restbroker.servers.openfire.rest.entities import with_roles
+from restbroker.servers.openfire.entities import ROOM_DEFAULTS
 from restbroker.transport.message import Request
 
 _TEXT: Final = "text/plain; charset=UTF-8"
@@ -120,7 +120,7 @@ def _body(way: Way, given: Mapping[str, Json]) -> tuple[str, bytes]:
         case "":
             return "", b""
         case "entity":
-            given = with_roles(given) if way.body == "MUCRoomEntity" else given
+            given = {**ROOM_DEFAULTS, **given} if way.body == "MUCRoomEntity" else given
             return written(way.body, {name: given[name] for name in way.fields if name in given})
         case "json":
             value = given[way.raw]

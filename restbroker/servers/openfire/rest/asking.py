@@ -11,7 +11,7 @@ from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.rest.answer import FORM
 from restbroker.servers.openfire.rest.outcomes import BARRED, CHECK_ENABLED, CHECK_LOGIN, CHECK_URL, REDIRECTS
-from restbroker.servers.openfire.rest.writing import Dialect
+from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.message import Response
 
 _WAITS: Final = f"{IF_NOT}see Openfire's log."

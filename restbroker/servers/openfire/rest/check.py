@@ -15,7 +15,7 @@ from restbroker.servers.findings import Finding, ok
 from restbroker.servers.openfire.rest import asking
 from restbroker.servers.openfire.rest.options import BASE, Options
 from restbroker.servers.openfire.rest.request import READY, STATISTICS, YAML, question
-from restbroker.servers.openfire.rest.writing import Dialect
+from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 

@@ -4,7 +4,7 @@
 answer 500 to is refused before anything is sent; a redirect is never followed, which would end at a page with 200.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -18,8 +18,8 @@ from restbroker.servers.openfire.rest import asking, catalogue, groups
 from restbroker.servers.openfire.rest.answer import session_in
 from restbroker.servers.openfire.rest.outcomes import CHECK_URL, judge
 from restbroker.servers.openfire.rest.request import READY, STATISTICS, build, question, writes_json
-from restbroker.servers.openfire.rest.ways import Way, ways
-from restbroker.servers.openfire.rest.writing import Dialect
+from restbroker.servers.openfire.rest.table import TABLE, Entry
+from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.message import Request, Response
 
 _STATISTICS = "session_statistics"
@@ -32,7 +32,6 @@ class OpenfireConnector:
     _target: Target
     catalogue: Catalogue
     _now_s: Callable[[], float]
-    _ways: Mapping[str, Way] = attrs.field(factory=ways)
     _dialect: Dialect | None = None
     _session: str | None = None
     """Without one the server makes a session for each request (measured)."""
@@ -44,24 +43,24 @@ class OpenfireConnector:
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
-        way = lookup(self._ways, call.command, self._target.name, self.catalogue.lacking)
-        if isinstance(way, Rejected):
-            return way
-        if writes_json(way, self._target) and self._dialect is None:
+        entry = lookup(TABLE, call.command, self._target.name, self.catalogue.lacking)
+        if isinstance(entry, Rejected):
+            return entry
+        if writes_json(entry, self._target) and self._dialect is None:
             refused = await self._learn_dialect(call, link)
             if refused is not None:
                 return refused
-        request = self._request(call, way)
+        request = self._request(call, entry)
         if isinstance(request, Request) and groups.is_incomplete(call):
             whole = await self._completed(call, link)
             if not isinstance(whole, Call):
                 return whole
-            request = self._request(whole, way)
+            request = self._request(whole, entry)
         if isinstance(request, Rejected):
             return request
         response = await link.send(request)
         self._remember(response)
-        return judge(call, way, self.catalogue.commands[way.name], response, self._now_s())
+        return judge(call, entry, self.catalogue.commands[entry.name], response, self._now_s())
 
     async def probe(self, link: Link) -> Probe:
         """Asks whether the server is ready, where it can tell, and for the number of sessions. Changes nothing."""
@@ -80,17 +79,17 @@ class OpenfireConnector:
         task_status.started()
         await trio.sleep_forever()
 
-    def _request(self, call: Call, way: Way) -> Request | Rejected:
+    def _request(self, call: Call, entry: Entry) -> Request | Rejected:
         def make() -> Request:
-            return build(call, way, self._target, self._dialect, self._session)
+            return build(call, entry, self._target, self._dialect, self._session)
 
-        return guarded(make, self._target.name, way.name)
+        return guarded(make, self._target.name, entry.name)
 
     async def _completed(self, call: Call, link: Link) -> Call | Outcome:
         """Reads the group that this call replaces. What is wrong comes back, and then nothing is sent."""
         question = groups.question(call)
         name = question.command.endpoint
-        asked = unsent(lambda: build(question, self._ways[name], self._target, None, self._session))
+        asked = unsent(lambda: build(question, TABLE[name], self._target, None, self._session))
         response = await link.ask(asked)
         self._remember(response)
         return groups.completed(call, self.catalogue.commands[name], response, self._now_s())
@@ -107,7 +106,7 @@ class OpenfireConnector:
         if self._dialect is not None:
             return None
         if response.status != 200:
-            return judge(call, self._ways[_STATISTICS], self.catalogue.commands[_STATISTICS], response, self._now_s())
+            return judge(call, TABLE[_STATISTICS], self.catalogue.commands[_STATISTICS], response, self._now_s())
         message = "The number of sessions is none: this is not the REST API plugin."
         return Denied(Reason("NotTheApi", message, CHECK_URL, 200))
 

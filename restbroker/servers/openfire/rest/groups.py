@@ -15,9 +15,10 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason,
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import normal
 from restbroker.servers.openfire.rest.outcomes import CHECK_URL, judge
-from restbroker.servers.openfire.rest.ways import GET_GROUP, UPDATE_GROUP, ways
+from restbroker.servers.openfire.rest.table import TABLE
 from restbroker.transport.message import Response
 
+_GET_GROUP: Final = "get_group"
 _REPLACED: Final = ("admins", "members", "shared")
 _GIVE_ALL: Final = "Give admins, members and shared in the job, so that the group need not be read."
 
@@ -25,12 +26,12 @@ _GIVE_ALL: Final = "Give admins, members and shared in the job, so that the grou
 def is_incomplete(call: Call) -> bool:
     """Whether the group must be read before this call may be sent."""
     given = call.command.arguments
-    return call.command.endpoint == UPDATE_GROUP and any(given.get(name) is None for name in _REPLACED)
+    return call.command.endpoint == "update_group" and any(given.get(name) is None for name in _REPLACED)
 
 
 def question(call: Call) -> Call:
     """The call that reads the group; `call` has passed as a request."""
-    return attrs.evolve(call, command=Command(GET_GROUP, {"groupName": call.command.arguments["groupName"]}))
+    return attrs.evolve(call, command=Command(_GET_GROUP, {"groupName": call.command.arguments["groupName"]}))
 
 
 def completed(call: Call, spec: CommandSpec, response: Response, now_s: float) -> Call | Outcome:
@@ -38,8 +39,8 @@ def completed(call: Call, spec: CommandSpec, response: Response, now_s: float) -
     `response` its answer.
     """
     # With all that the job gives: what is secret of it is so in this answer, too.
-    asked = attrs.evolve(call, command=Command(GET_GROUP, call.command.arguments))
-    outcome = judge(asked, ways()[GET_GROUP], spec, response, now_s)
+    asked = attrs.evolve(call, command=Command(_GET_GROUP, call.command.arguments))
+    outcome = judge(asked, TABLE[_GET_GROUP], spec, response, now_s)
     match outcome:
         case Delivered() if response.truncated:
             message = "The group is larger than what is read of an answer, and who is not listed would be removed."

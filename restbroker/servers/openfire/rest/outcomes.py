@@ -24,7 +24,7 @@ from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import normal, without_logins
 from restbroker.servers.openfire.rest.answer import FORM
 from restbroker.servers.openfire.rest.options import BASE
-from restbroker.servers.openfire.rest.ways import BULK, CREATES, NEW_NAME, REMOVES, Way
+from restbroker.servers.openfire.rest.table import NEW_NAME, Entry
 from restbroker.transport.message import Response
 
 BROKEN_ATTEMPTS: Final = 3
@@ -76,7 +76,7 @@ class _Case:
     """One answer to one call."""
 
     call: Call
-    way: Way
+    entry: Entry
     spec: CommandSpec
     response: Response
     now_s: float
@@ -86,21 +86,21 @@ class _Case:
         return read_for(FORM, self.call, self.spec, self.response, self.now_s)
 
 
-def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
+def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
-    case, status = _Case(call, way, spec, response, now_s), response.status
+    case, status = _Case(call, entry, spec, response, now_s), response.status
     if 200 <= status < 300:
         return _success(case)
     answer = case.read()
     match status:
-        case 503 if way.is_question:
+        case 503 if entry.is_question:
             # The status is the answer; what else it says may be a proxy's words, which repeat the request.
             return Delivered(answer.text, parsed(answer.text.encode()), status, negative=True)
-        case 401 if way.login == "none" and way.since is not None:
+        case 401 if entry.login == "none" and entry.since is not None:
             # Sent without a login, for which only older versions ask (measured on 1.2.5 and 1.3.10).
-            return _too_old(way, answer)
-        case 404 | 405 if not (status == 404 and answer.code) and way.since is not None:
-            return _too_old(way, answer)
+            return _too_old(entry, answer)
+        case 404 | 405 if not (status == 404 and answer.code) and entry.since is not None:
+            return _too_old(entry, answer)
         case 403 if answer.code:
             return answer.rejected(
                 "CommandForbidden", "Openfire lets nobody do that there; its log and settings say why."
@@ -117,14 +117,14 @@ def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: fl
 
 
 def _success(case: _Case) -> Outcome:
-    way, response, status = case.way, case.response, case.response.status
-    shown = without_logins(way.answer, response.body)
+    entry, response, status = case.entry, case.response, case.response.status
+    shown = without_logins(entry.answer, response.body)
     text, note = shown.decode("utf-8", "replace"), "answer truncated" if response.truncated else None
-    if way.is_legacy:
+    if entry.login == "parameter":
         return _legacy(case, text)
     if "text/html" in response.headers.get("content-type", ""):
         return _not_the_api(case)
-    if way.answer in ("", "xml", "yaml"):
+    if entry.answer in ("", "xml", "yaml"):
         # Nothing is masked here: the text is what the producer asked for.
         return Delivered(text, None, status, note=note)
     body = parsed(shown)
@@ -133,15 +133,15 @@ def _success(case: _Case) -> Outcome:
     found = normal(_answer(case), body)
     if found != body:
         text = orjson.dumps(found).decode()
-    if case.spec.name == BULK and isinstance(found, dict):
+    if entry.answer == "RoomCreationResultEntities" and isinstance(found, dict):
         return _bulk(case, text, found)
     return Delivered(text, found, status, note=note)
 
 
 def _answer(case: _Case) -> str:
     """What the answer is; of a room's affiliations, which."""
-    if case.way.answer != "AffiliatedEntities":
-        return case.way.answer
+    if case.entry.answer != "AffiliatedEntities":
+        return case.entry.answer
     return str(case.call.command.arguments.get("affiliation"))
 
 
@@ -192,7 +192,7 @@ def _legacy(case: _Case, text: str) -> Outcome:
 
 def _not_found(case: _Case, answer: Answer) -> Outcome:
     call = case.call
-    if case.way.name in REMOVES and call.maybe_run:
+    if case.entry.effect == "removes" and call.maybe_run:
         return answer.done(call, case.spec)
     if call.maybe_run and NEW_NAME in call.command.arguments:
         message = f"{answer.says}; an earlier try may have renamed the account, or half of it."
@@ -200,15 +200,15 @@ def _not_found(case: _Case, answer: Answer) -> Outcome:
     return answer.rejected("NotFound", "Check the name, or create what it names first.")
 
 
-def _too_old(way: Way, answer: Answer) -> Outcome:
+def _too_old(entry: Entry, answer: Answer) -> Outcome:
     about = f"Status {answer.status} without a word"
-    message = f"{about}: this REST API plugin has no {way.name}, which came with {way.since}."
+    message = f"{about}: this REST API plugin has no {entry.name}, which came with {entry.since}."
     return answer.denied("UnknownCommand", "Update the plugin.", message)
 
 
 def _conflict(case: _Case, answer: Answer) -> Outcome:
     is_there = not answer.code or _EXISTS.search(answer.code) is not None
-    if case.way.name not in CREATES or not is_there:
+    if case.entry.effect != "creates" or not is_there:
         hint = "What is there forbids it: a room's last owner, say, or a list that cannot be changed."
         return answer.rejected("Refused", hint)
     if case.call.ok_if_exists:

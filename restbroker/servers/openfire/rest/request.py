@@ -8,7 +8,6 @@ taken.
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
@@ -19,12 +18,12 @@ from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.openfire.rest import writing
-from restbroker.servers.openfire.rest.entities import ENTITIES, with_roles
+from restbroker.servers.api.request import Pairs, path_of, query_of
+from restbroker.servers.api.table import fit, without_host
+from restbroker.servers.openfire import writing
 from restbroker.servers.openfire.rest.options import Options
-from restbroker.servers.openfire.rest.values import fit
-from restbroker.servers.openfire.rest.ways import CREATE_GROUP, NEW_NAME, Way
-from restbroker.servers.openfire.rest.writing import Dialect
+from restbroker.servers.openfire.rest.table import NEW_NAME, Entry
+from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.message import Request
 
 JSON: Final = "application/json"
@@ -36,41 +35,40 @@ _ACCEPTS: Final[Mapping[str, str]] = {"xml": XML, "yaml": YAML}
 _LIMIT_BYTES: Final = 65_536
 _VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
 _DOTS: Final = frozenset({".", ".."})
-_READ_UNSEEN: Final[Mapping[str, Json]] = MappingProxyType({"admins": [], "members": []})
-"""Without one of these the plugin makes no group: it answers 500 (since 1.8.1; measured on 1.10.2)."""
 
 
-def build(call: Call, way: Way, target: Target, dialect: Dialect | None, cookie: str | None) -> Request:
+def build(call: Call, entry: Entry, target: Target, dialect: Dialect | None, cookie: str | None) -> Request:
     """The request. `dialect`: of the server, where that must be known. Raises `InvalidArguments`, and `ConfigError` for
     a secret that cannot be used.
     """
-    given = fit(way, call.command.arguments, target.default_host)
-    path = "".join(f"/{_segment(part, given)}" for part in way.path.strip("/").split("/"))
-    query = tuple((name, _text(given[name])) for name in way.query if name in given)
-    login = _login(target) if way.login == "header" else ()
-    headers: Headers = (("Accept", _ACCEPTS.get(way.answer, JSON)), *login, *_cookie(cookie))
+    arguments = without_host(call.command.arguments, target.default_host)
+    given = fit(entry.takes, entry.name, arguments, target.default_host)
+    path = path_of(entry.path, given, _segment)
+    query = query_of(entry.query, given)
+    login = _login(target) if entry.login == "header" else ()
+    headers: Headers = (("Accept", _ACCEPTS.get(entry.answer, JSON)), *login, *_cookie(cookie))
     body = b""
-    if way.login == "parameter":
+    if entry.login == "parameter":
         query = _with_secret(query, target)
-    if (entity := way.entity) is not None:
-        members = {**_READ_UNSEEN, **_members(way, given)} if way.name == CREATE_GROUP else _members(way, given)
-        is_json = dialect is not None and writes_json(way, target)
+    if (entity := entry.entity) is not None:
+        members = _members(entry, given)
+        is_json = dialect is not None and writes_json(entry, target)
         body = writing.json(entity, members, dialect) if dialect and is_json else writing.xml(entity, members)
         headers = (*headers, ("Content-Type", JSON if is_json else XML))
     return Request(
-        way.method,
+        entry.method,
         target.url.path + path,
         call.timeout_s,
         query,
         (*headers, *call.headers),
         body,
-        repeatable=way.method == "GET" and way.repeat == "safe",
+        repeatable=entry.method == "GET" and entry.repeat == "safe",
     )
 
 
-def writes_json(way: Way, target: Target) -> bool:
+def writes_json(entry: Entry, target: Target) -> bool:
     """Whether its body is written as JSON, for which the server's dialect must be known."""
-    entity = way.entity
+    entity = entry.entity
     return entity is not None and not entity.xml_only and target.options_as(Options).write == "json"
 
 
@@ -114,35 +112,21 @@ def _cookie(cookie: str | None) -> Headers:
     return () if cookie is None else (("Cookie", f"JSESSIONID={cookie}"),)
 
 
-def _with_secret(query: tuple[tuple[str, str], ...], target: Target) -> tuple[tuple[str, str], ...]:
+def _with_secret(query: Pairs, target: Target) -> Pairs:
     secret = target.options_as(Options).secret
     if secret is None or any(name == "secret" for name, _ in query):
         return query
     return (*query, ("secret", _text_of(secret)))
 
 
-def _members(way: Way, given: Mapping[str, Json]) -> Mapping[str, Json]:
-    if way.entity is ENTITIES["MUCRoomEntity"]:
-        given = with_roles(given)
-    if way.same is None:
-        return given
-    field, argument = way.same
-    return {**given, field: given.get(NEW_NAME, given[argument])}
+def _members(entry: Entry, given: Mapping[str, Json]) -> Mapping[str, Json]:
+    renamed = {"username": given[NEW_NAME]} if NEW_NAME in given else {}
+    return {**entry.defaults, **given, **renamed}
 
 
-def _segment(part: str, given: Mapping[str, Json]) -> str:
-    if not part.startswith("{"):
-        return part
-    name = part[1:-1]
-    text = str(given[name])
+def _segment(name: str, text: str) -> str:
     if "/" in text:
         raise InvalidArguments(f'the argument "{name}" has a slash, which Openfire takes in no path')
     if text in _DOTS:
         raise InvalidArguments(f'the argument "{name}" consists of dots, which a path cannot hold')
     return quote(text, safe="@")
-
-
-def _text(value: Json) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)

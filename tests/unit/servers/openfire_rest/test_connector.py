@@ -15,7 +15,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Delivered, Denied
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.openfire.rest.request import build
-from restbroker.servers.openfire.rest.ways import ways
+from restbroker.servers.openfire.rest.table import TABLE
 from tests.support.receiver import Answer, Received
 from tests.unit.servers.conftest import Opened, answering
 from tests.unit.servers.openfire_rest.conftest import BASE, SECRET, empty, refused
@@ -269,20 +269,22 @@ async def test_an_unknown_command_is_parked_with_where_to_look(opened: Opened) -
     assert bench.server.received == []
 
 
-SEGMENTS = {name: (way, part) for name, way in ways().items() for part in way.path.split("/") if part == "{groupName}"}
+NAMING_A_GROUP = sorted(name for name, entry in TABLE.items() if "{groupName}" in entry.path)
 
 
-@given(st.sampled_from(sorted(SEGMENTS)), st.text(min_size=1, max_size=40))
+@given(st.sampled_from(NAMING_A_GROUP), st.text(min_size=1, max_size=40))
 def test_a_name_in_the_path_is_refused_or_stands_there_as_it_was_given(command: str, name: str) -> None:
-    way = ways()[command]
+    entry = TABLE[command]
     known = {"username": "a", "groupName": name, "description": ""}
-    arguments = {key: value for key, value in known.items() if key in way.forms}
+    arguments = {key: value for key, value in known.items() if key in entry.takes.by_name}
     try:
-        request = build(Call(Command(command, arguments)), way, TARGET, None, None)
+        request = build(Call(Command(command, arguments)), entry, TARGET, None, None)
     except InvalidArguments:
         return
     parts = request.path.removeprefix(BASE).split("/")
-    wanted = [name if part == "{groupName}" else "a" if part == "{username}" else part for part in way.path.split("/")]
+    wanted = [
+        name if part == "{groupName}" else "a" if part == "{username}" else part for part in entry.path.split("/")
+    ]
     assert [unquote(part) for part in parts] == wanted
     assert request.path.isascii()
     assert set("/?#\r\n ") & set(request.path.replace("/", "")) == set()
@@ -290,9 +292,9 @@ def test_a_name_in_the_path_is_refused_or_stands_there_as_it_was_given(command: 
 
 @given(st.text(max_size=70))
 def test_a_user_name_is_refused_or_escaped_once(name: str) -> None:
-    way = ways()["get_user"]
+    entry = TABLE["get_user"]
     try:
-        request = build(Call(Command("get_user", {"username": name})), way, TARGET, None, None)
+        request = build(Call(Command("get_user", {"username": name})), entry, TARGET, None, None)
     except InvalidArguments:
         return
     assert unquote_to_bytes(request.path.removeprefix(f"{BASE}/users/")).decode() == name

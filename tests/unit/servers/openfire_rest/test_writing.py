@@ -8,15 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
-from restbroker.servers.openfire.rest import writing
-from restbroker.servers.openfire.rest.entities import ENTITIES
-from restbroker.servers.openfire.rest.values import fit
-from restbroker.servers.openfire.rest.ways import ways
+from restbroker.servers.api.table import fit
+from restbroker.servers.openfire import writing
+from restbroker.servers.openfire.entities import ENTITIES
+from restbroker.servers.openfire.rest.table import TABLE
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=20)
 LINES = st.text(st.sampled_from("a<>&\"'\r\n\t ]"), max_size=12)
 ANY = TEXT | LINES
+
+
+def fitting(command: str, arguments: Any) -> dict[str, Json]:
+    """The arguments as they are sent."""
+    return fit(TABLE[command].takes, command, arguments)
 
 
 def parsed(body: bytes) -> ET.Element:
@@ -26,7 +32,7 @@ def parsed(body: bytes) -> ET.Element:
 @given(ANY, ANY, st.dictionaries(ANY.filter(bool), ANY, max_size=3))
 def test_texts_and_properties_come_back_from_xml(name: str, email: str, properties: dict[str, str]) -> None:
     arguments: Any = {"username": "a", "password": "p", "name": name, "email": email, "properties": properties}
-    given_ = fit(ways()["create_user"], arguments, None)
+    given_ = fitting("create_user", arguments)
     root = parsed(writing.xml(ENTITIES["UserEntity"], given_))
     assert (root.findtext("name"), root.findtext("email")) == (name, email)
     assert {one.get("key"): one.get("value") for one in root.iter("property")} == properties
@@ -35,7 +41,7 @@ def test_texts_and_properties_come_back_from_xml(name: str, email: str, properti
 @given(st.lists(ANY, max_size=4), st.booleans(), st.integers(0, 2**31))
 def test_lists_flags_and_numbers_come_back_from_xml(owners: list[str], flag: bool, most: int) -> None:
     room: Any = {"roomName": "r", "naturalName": "", "description": "", "owners": owners}
-    given_ = fit(ways()["create_room"], {**room, "persistent": flag, "maxUsers": most}, None)
+    given_ = fitting("create_room", {**room, "persistent": flag, "maxUsers": most})
     root = parsed(writing.xml(ENTITIES["MUCRoomEntity"], given_))
     assert [one.text or "" for one in root.findall("owners/owner")] == owners
     assert (root.findtext("persistent"), root.findtext("maxUsers")) == (str(flag).lower(), str(most))
@@ -44,7 +50,7 @@ def test_lists_flags_and_numbers_come_back_from_xml(owners: list[str], flag: boo
 @given(ANY, st.dictionaries(ANY.filter(bool), ANY, max_size=3))
 def test_json_of_the_two_dialects_holds_the_same(name: str, properties: dict[str, str]) -> None:
     arguments: Any = {"username": "a", "password": "p", "name": name, "properties": properties}
-    given_ = fit(ways()["create_user"], arguments, None)
+    given_ = fitting("create_user", arguments)
     old, new = (json.loads(writing.json(ENTITIES["UserEntity"], given_, dialect)) for dialect in ("1.2", "1.3"))
     assert old["name"] == new["name"] == name
     assert [(one["@key"], one["@value"]) for one in old["properties"]["property"]] == list(properties.items())
@@ -54,7 +60,7 @@ def test_json_of_the_two_dialects_holds_the_same(name: str, properties: dict[str
 def test_a_date_is_a_text_or_the_milliseconds_that_openfire_answers_and_nothing_else() -> None:
     def found(date: Any) -> Any:
         room = {"roomName": "r", "naturalName": "", "description": "", "creationDate": date}
-        return fit(ways()["create_room"], room, None)["creationDate"]
+        return fitting("create_room", room)["creationDate"]
 
     assert [found(date) for date in ("2026-01-31T12:00:00Z", "2026-01-31")] == ["2026-01-31T12:00:00Z", "2026-01-31"]
     assert all(str(found(date)).endswith("+00:00") for date in (0, 1795156933140))
@@ -67,4 +73,4 @@ def test_a_date_is_a_text_or_the_milliseconds_that_openfire_answers_and_nothing_
 def test_what_is_no_vcard_is_refused() -> None:
     for vcard in ("", "<iq/>", 1, '<!DOCTYPE x [<!ENTITY a "b">]><vCard/>'):
         with pytest.raises(InvalidArguments, match="vCard"):
-            fit(ways()["set_vcard"], {"username": "a", "vcard": vcard}, None)
+            fitting("set_vcard", {"username": "a", "vcard": vcard})

@@ -1,0 +1,134 @@
+"""The things that Openfire's plugins read: their members, and how each is written.
+
+The tables of both kinds make arguments of them, and `writing` bodies. Always holds: a member that is not here is in no
+version of the REST API plugin, of which the Chat API has a copy; 1.3 and newer answer 500 to such a one (measured).
+Names of elements were read in its source, those of users, rosters, groups and rooms measured on 1.2.5 and 1.3.10.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from restbroker.job.json_types import Json
+from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.table import FLAG, TEXT, TEXTS, WHOLE, Argument, Arguments, Form, fit, may, needs, wrong
+from restbroker.servers.openfire.forms import DATE, FILLED, JID, NAME, PROPERTIES, ROOM, SUBSCRIPTION, VCARD
+
+
+class Entity(NamedTuple):
+    """`root`: the outermost element, "" where the only member is the XML itself. `as_attributes`: its members are
+    attributes there. `xml_only`: its names in JSON changed between versions in a way that cannot be told from outside.
+    """
+
+    root: str
+    members: tuple[Argument, ...]
+    as_attributes: bool = False
+    xml_only: bool = False
+
+
+AFFILIATIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {"owners": "owner", "admins": "admin", "members": "member", "outcasts": "outcast"}
+)
+"""Each with the element around one who has it."""
+ROOM_FLAGS: Final = (
+    *("persistent", "publicRoom", "registrationEnabled", "canAnyoneDiscoverJID", "canOccupantsChangeSubject"),
+    *("canOccupantsInvite", "canChangeNickname", "logEnabled", "loginRestrictedToNickname", "membersOnly", "moderated"),
+)
+ROOM_LISTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "broadcastPresenceRoles": "broadcastPresenceRole",
+        **AFFILIATIONS,
+        **{f"{one}Groups": f"{one}Group" for one in AFFILIATIONS.values()},
+    }
+)
+ELEMENTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **ROOM_LISTS,
+        "properties": "property",
+        "groups": "group",
+        "groupnames": "groupname",
+        "jidsToInvite": "jid",
+        "chatRooms": "chatRoom",
+    }
+)
+"""The members that are lists, each with the element around an entry."""
+ROOM_DEFAULTS: Final[Mapping[str, Json]] = MappingProxyType(
+    {"broadcastPresenceRoles": ["moderator", "participant", "visitor"]}
+)
+"""All roles whose presence a room tells of, for one that has none: without a word of them the plugin takes that for
+none, and a room that tells nobody that he is in it cannot be joined by the Chat API (measured).
+"""
+PASSWORD: Final = Argument("password", FILLED, secret=True)
+"""A user's; a room's may be empty."""
+_ROOM: Final = (
+    *needs(roomName=ROOM, naturalName=TEXT, description=TEXT),
+    *may(subject=TEXT),
+    PASSWORD._replace(form=TEXT),
+    *may(creationDate=DATE, modificationDate=DATE, maxUsers=WHOLE),
+    *may(**dict.fromkeys(ROOM_FLAGS, FLAG)),
+    *may(allowPM=TEXT),
+    *may(**dict.fromkeys(ROOM_LISTS, TEXTS)),
+)
+_OF_ROOM: Final = Arguments(_ROOM)
+
+
+def _rooms(name: str, value: Json, host: str | None) -> Json:
+    if not isinstance(value, list):
+        return value
+    return [_room(f"{name}[{index}]", one, host) for index, one in enumerate(value)]
+
+
+def _room(place: str, value: Json, host: str | None) -> Json:
+    if not isinstance(value, dict):
+        raise wrong(place, value, ROOMS)
+    try:
+        return {**ROOM_DEFAULTS, **fit(_OF_ROOM, "a room", value, host)}
+    except InvalidArguments as error:
+        raise InvalidArguments(f"in {place}, {error}") from None
+
+
+ROOMS: Final = Form(
+    "a list of objects, each a room",
+    lambda value: isinstance(value, list) and bool(value),
+    "list",
+    "object",
+    is_text=False,
+    convert=_rooms,
+)
+
+ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType(
+    {
+        "UserEntity": Entity(
+            "user", (*needs(username=NAME), *may(name=TEXT, email=TEXT), PASSWORD, *may(properties=PROPERTIES))
+        ),
+        "GroupEntity": Entity(
+            "group", (*needs(name=FILLED, description=TEXT), *may(admins=TEXTS, members=TEXTS, shared=FLAG))
+        ),
+        "UserGroupsEntity": Entity(
+            "groups", (Argument("groupnames", TEXTS, needed=True, aliases=("groupname",)),), xml_only=True
+        ),
+        "RosterItemEntity": Entity(
+            "rosterItem", (*needs(jid=JID), *may(nickname=TEXT, subscriptionType=SUBSCRIPTION, groups=TEXTS))
+        ),
+        "MUCRoomEntity": Entity("chatRoom", _ROOM),
+        "MUCRoomEntities": Entity("chatRooms", needs(chatRooms=ROOMS)),
+        "MUCInvitationEntity": Entity("mucInvitation", may(reason=TEXT)),
+        "MUCInvitationsEntity": Entity("mucInvitations", (*may(reason=TEXT), *needs(jidsToInvite=TEXTS))),
+        "MUCServiceEntity": Entity("chatService", (*needs(serviceName=FILLED), *may(description=TEXT, hidden=FLAG))),
+        "MessageEntity": Entity("message", needs(body=FILLED)),
+        "SystemProperty": Entity(
+            "property",
+            (*needs(key=FILLED), Argument("value", TEXT, needed=True, secret=True)),
+            as_attributes=True,
+        ),
+        "VCard": Entity("", needs(vcard=VCARD), xml_only=True),
+    }
+)
+USER_SERVICE: Final = (
+    *needs(type=TEXT),
+    Argument("secret", TEXT, secret=True),
+    *may(username=TEXT),
+    PASSWORD._replace(form=TEXT),
+    *may(name=TEXT, email=TEXT, groups=TEXT, item_jid=TEXT, subscription=TEXT),
+)
+"""What the old user service takes in its query."""

@@ -1,0 +1,138 @@
+"""What an argument of Openfire's plugins may be. Pure.
+
+The entities and the tables of both kinds are made of these. Always holds: what Openfire was seen to answer 500 to is
+refused here, since a 500 says nothing: a name with blanks or an @, of more than 64 characters or of none, an address
+that is no JID.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from restbroker.job.json_types import Json
+from restbroker.servers.api import table
+from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.jid import is_local
+from restbroker.servers.api.table import Form, is_text, is_whole
+
+LONGEST_NAME: Final = 64
+"""65 get 500 (measured)."""
+_SUBSCRIPTIONS: Final = ("remove", "none", "to", "from", "both")
+"""From -1 on."""
+# XEP-0106; a blank may not begin or end a name, which is not looked at here.
+_ESCAPES: Final[Mapping[str, str]] = {
+    " ": "\\20",
+    '"': "\\22",
+    "&": "\\26",
+    "'": "\\27",
+    "/": "\\2f",
+    ":": "\\3a",
+    "<": "\\3c",
+    ">": "\\3e",
+    "@": "\\40",
+}
+
+
+def choice(wanted: str, *values: str) -> Form:
+    """Return the form of an argument that may be one of these."""
+    return Form(wanted, lambda value: value in values)
+
+
+def _refuse_empty(name: str, value: Json, _host: str | None) -> Json:
+    if value == "":
+        raise InvalidArguments(f'the argument "{name}" is empty, where {FILLED.wanted} is needed')
+    return value
+
+
+def _check_local(name: str, value: Json, host: str | None) -> Json:
+    if not isinstance(value, str) or not value:
+        return _refuse_empty(name, value, host)
+    for character, escape in _ESCAPES.items():
+        if character in value:
+            word = "a blank" if character == " " else f"the character {character}"
+            raise InvalidArguments(f'the argument "{name}" has {word}, which no name may have: write {escape} for it')
+    if not is_local(value):
+        raise InvalidArguments(f'the argument "{name}" has a character that no name in XMPP may have')
+    return value
+
+
+def _check_account(name: str, value: Json, host: str | None) -> Json:
+    value = _check_local(name, value, host)
+    if isinstance(value, str) and len(value) > LONGEST_NAME:
+        raise InvalidArguments(
+            f'the argument "{name}" is longer than the {LONGEST_NAME} characters that Openfire takes'
+        )
+    return value
+
+
+def _to_pairs(_name: str, value: Json, _host: str | None) -> Json:
+    """As a list of objects with `key` and `value`."""
+    return [{"key": key, "value": one} for key, one in value.items()] if isinstance(value, dict) else value
+
+
+def _are_pairs(value: Json) -> bool:
+    """One without its key makes 1.3.10 create half a user (measured)."""
+    return isinstance(value, list) and all(
+        isinstance(one, dict)
+        and one.keys() == {"key", "value"}
+        and one["key"] != ""
+        and all(isinstance(part, str) for part in one.values())
+        for one in value
+    )
+
+
+def _to_number(_name: str, value: Json, _host: str | None) -> Json:
+    """As a number. A shell gives it as a text."""
+    for number, word in enumerate(_SUBSCRIPTIONS, start=-1):
+        if value in (number, str(number), word) and not isinstance(value, bool):
+            return number
+    return value
+
+
+def _to_date(_name: str, value: Json, _host: str | None) -> Json:
+    """In the form of XML; 1.3 and newer answer milliseconds."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
+        return datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return value
+
+
+def _is_date(value: Json) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+FILLED: Final = Form("a text that is not empty", is_text, convert=_refuse_empty)
+ROOM: Final = FILLED._replace(convert=_check_local)
+NAME: Final = FILLED._replace(convert=_check_account, place="name")
+"""An account's, without its domain."""
+JID: Final = table.JID._replace(place=None)
+"""A contact, who is of whatever server."""
+ADDRESS: Final = JID._replace(wanted="a JID such as juliet@example.org, or an account's name")
+AFFILIATION: Final = choice("owners, admins, members or outcasts", "owners", "admins", "members", "outcasts")
+ROOM_TYPE: Final = choice("public or all", "public", "all")
+PROPERTIES: Final = Form(
+    'an object such as {"key": "value"}, or a list of {"key": …, "value": …}',
+    _are_pairs,
+    "any",
+    is_text=False,
+    convert=_to_pairs,
+)
+DATE: Final = Form("a date such as 2026-01-31T12:00:00Z", _is_date, "any", convert=_to_date)
+"""As Openfire answers it, a text or epoch milliseconds."""
+SUBSCRIPTION: Final = Form(
+    "a number from -1 to 3, or remove, none, to, from or both",
+    lambda value: is_whole(value) and value in range(-1, 4),
+    "any",
+    convert=_to_number,
+)
+VCARD: Final = Form(
+    "the XML text of a vCard element", lambda value: isinstance(value, str) and "<vCard" in value and "<!" not in value
+)

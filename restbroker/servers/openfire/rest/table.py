@@ -1,0 +1,247 @@
+"""The commands of Openfire's REST API plugin 1.12: what is sent for each, and what must be known of it.
+
+`catalogue` makes specifications of it; the request, the connector and the judge read it. Always holds: loads no Trio;
+what is unusual of a command stands in its row.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal, TypedDict, Unpack
+
+import attrs
+
+from restbroker.job.command import Repeat
+from restbroker.job.json_types import Json
+from restbroker.servers.api.table import (
+    FLAG,
+    TEXT,
+    WHOLE,
+    Argument,
+    Arguments,
+    Form,
+    in_order,
+    may,
+    names_in,
+    needs,
+    split_request,
+)
+from restbroker.servers.openfire.entities import ENTITIES, PASSWORD, ROOM_DEFAULTS, USER_SERVICE, Entity
+from restbroker.servers.openfire.forms import ADDRESS, AFFILIATION, FILLED, JID, NAME, ROOM, ROOM_TYPE
+
+LoggedIn = Literal["header", "none", "parameter"]
+"""`parameter`: the shared secret stands in the query."""
+NEW_NAME: Final = "newUsername"
+"""The argument of `update_user` that renames."""
+_IN_PATH: Final[Mapping[str, Form]] = {
+    "username": NAME,
+    "roomName": ROOM,
+    "affiliation": AFFILIATION,
+    "jid": ADDRESS,
+    "rosterJid": JID,
+}
+"""All others must not be empty."""
+_IN_QUERY: Final[Mapping[str, Form]] = {
+    "encrypted": FLAG,
+    "endTime": WHOLE,
+    "expandGroups": FLAG,
+    "limit": WHOLE,
+    "offset": WHOLE,
+    "sendInvitations": FLAG,
+    "startTime": WHOLE,
+    "type": ROOM_TYPE,
+}
+"""All others are texts."""
+_LIST_S: Final = 60.0
+"""No version pages: the whole list comes at once."""
+# Without one of these the plugin makes no group: it answers 500 (since 1.8.1; measured on 1.10.2).
+_NOBODY: Final[Mapping[str, Json]] = {"admins": [], "members": []}
+
+
+class _Columns(TypedDict, total=False):
+    """What a row says as it stands in the `Entry`."""
+
+    body: str
+    answer: str
+    repeat: Repeat
+    effect: Literal["creates", "removes"]
+    since: str
+    login: LoggedIn
+    danger: Literal["cluster", "server"]
+    defaults: Mapping[str, Json]
+    timeout_s: float
+    secret_answer: bool
+    beyond: bool
+    is_question: bool
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Entry:
+    """One command. `path` is below the target's own, `{name}` an argument; `query`: the arguments in the query.
+
+    `body`: the entity that it is, and `answer`: what a 200 holds, both in the plugin's words, "" for nothing.
+    `defaults`: members of the body where the job has none. `effect`: whose object may be there already, which gets 409,
+    or gone, which gets 404 (measured). `danger`: what of the server itself it touches. `beyond`: it may reach other
+    hosts. `is_question`: it asks whether the server is well: 503 is its "no". `since`: the version that brought it,
+    where that is known.
+    """
+
+    name: str
+    method: str
+    path: str
+    query: tuple[str, ...]
+    takes: Arguments
+    body: str = ""
+    answer: str = ""
+    repeat: Repeat = "safe"
+    effect: Literal["", "creates", "removes"] = ""
+    since: str | None = None
+    login: LoggedIn = "header"
+    danger: Literal["", "cluster", "server"] = ""
+    defaults: Mapping[str, Json] = MappingProxyType({})
+    timeout_s: float | None = None
+    secret_answer: bool = False
+    beyond: bool = False
+    is_question: bool = False
+
+    @property
+    def entity(self) -> Entity | None:
+        """What its body is."""
+        return ENTITIES.get(self.body)
+
+
+def _entry(
+    name: str,
+    request: str,
+    *,
+    own: tuple[Argument, ...] = (),
+    same: tuple[str, str] | None = None,
+    **columns: Unpack[_Columns],
+) -> Entry:
+    """Return a row, which takes what stands in its path, its query and its body. `own`, `same`: as of `in_order`."""
+    method, path, query = split_request(request)
+    rows = (
+        *needs(**{one: _IN_PATH.get(one, FILLED) for one in names_in(path)}),
+        *may(**{one: _IN_QUERY.get(one, TEXT) for one in query}),
+        *(ENTITIES[columns["body"]].members if "body" in columns else ()),
+    )
+    if "effect" in columns:
+        columns.setdefault("repeat", "already_done")
+    return Entry(name=name, method=method, path=path, query=query, takes=in_order(rows, own, same), **columns)
+
+
+def _question(name: str, path: str) -> Entry:
+    return _entry(name, f"GET /system/{path}", login="none", is_question=True, since="1.8.0")
+
+
+def _user_service(name: str, method: str) -> Entry:
+    # It hands out whatever it is told, in the name of the shared secret.
+    return Entry(
+        name=name,
+        method=method,
+        path="/userservice",
+        query=tuple(row.name for row in USER_SERVICE),
+        takes=Arguments(USER_SERVICE),
+        answer="xml",
+        repeat="unsafe",
+        login="parameter",
+        beyond=True,
+    )
+
+
+# What is left of POST was measured to be the same twice: it sets an affiliation, a group or a lock. Of a bulk, rooms
+# that are there count as made (read).
+# fmt: off
+_ENTRIES: Final = (
+    # Which machines serve together; also what only reads it, since it names them.
+    _entry("clustering_status", "GET /clustering/status", answer="ClusteringEntity", danger="cluster", since="1.8.0"),
+    _entry("list_cluster_nodes", "GET /clustering/nodes",
+           answer="ClusterNodeEntities", danger="cluster", since="1.8.0"),
+    _entry("get_cluster_node", "GET /clustering/nodes/{nodeId}",
+           answer="ClusterNodeEntity", danger="cluster", since="1.8.0"),
+    _entry("openapi_yaml", "GET /openapi.yaml", answer="yaml", login="none"),
+    _entry("openapi_json", "GET /openapi.json", answer="any"),
+    _entry("list_groups", "GET /groups", answer="GroupEntities"),
+    _entry("create_group", "POST /groups", body="GroupEntity", effect="creates", defaults=_NOBODY),
+    _entry("get_group", "GET /groups/{groupName}", answer="GroupEntity"),
+    _entry("update_group", "PUT /groups/{groupName}", body="GroupEntity", same=("name", "groupName")),
+    _entry("delete_group", "DELETE /groups/{groupName}", effect="removes"),
+    _entry("list_room_affiliations", "GET /chatrooms/{roomName}/{affiliation}?servicename",
+           answer="AffiliatedEntities"),
+    _entry("add_room_affiliation", "POST /chatrooms/{roomName}/{affiliation}/{jid}?servicename&sendInvitations"),
+    _entry("add_room_affiliation_group",
+           "POST /chatrooms/{roomName}/{affiliation}/group/{groupname}?servicename&sendInvitations"),
+    _entry("delete_room_affiliation", "DELETE /chatrooms/{roomName}/{affiliation}/{jid}?servicename"),
+    _entry("delete_room_affiliation_group", "DELETE /chatrooms/{roomName}/{affiliation}/group/{groupname}?servicename"),
+    _entry("list_rooms", "GET /chatrooms?servicename&type&search&expandGroups",
+           answer="MUCRoomEntities", timeout_s=_LIST_S),
+    _entry("get_room", "GET /chatrooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity"),
+    _entry("delete_room", "DELETE /chatrooms/{roomName}?servicename", effect="removes"),
+    _entry("create_room", "POST /chatrooms?servicename&sendInvitations",
+           body="MUCRoomEntity", effect="creates", defaults=ROOM_DEFAULTS),
+    _entry("create_rooms_bulk", "POST /chatrooms/bulk?servicename&sendInvitations",
+           body="MUCRoomEntities", answer="RoomCreationResultEntities", since="1.9.0", timeout_s=_LIST_S),
+    _entry("update_room", "PUT /chatrooms/{roomName}?servicename&sendInvitations",
+           body="MUCRoomEntity", defaults=ROOM_DEFAULTS),
+    _entry("list_room_participants", "GET /chatrooms/{roomName}/participants?servicename",
+           answer="ParticipantEntities"),
+    _entry("list_room_occupants", "GET /chatrooms/{roomName}/occupants?servicename", answer="OccupantEntities"),
+    _entry("get_room_history", "GET /chatrooms/{roomName}/chathistory?servicename",
+           answer="MUCRoomMessageEntities", since="1.3.5"),
+    _entry("invite_to_room", "POST /chatrooms/{roomName}/invite/{jid}?servicename",
+           body="MUCInvitationEntity", repeat="unsafe", since="1.9.0"),
+    _entry("invite_many_to_room", "POST /chatrooms/{roomName}/invite?servicename",
+           body="MUCInvitationsEntity", repeat="unsafe", since="1.9.0"),
+    _entry("list_chat_services", "GET /chatservices", answer="MUCServiceEntities", since="1.9.0"),
+    _entry("create_chat_service", "POST /chatservices",
+           body="MUCServiceEntity", effect="creates", danger="server", since="1.9.0"),
+    _entry("broadcast_message", "POST /messages/users", body="MessageEntity", repeat="unsafe"),
+    _entry("get_unread_count", "GET /archive/messages/unread/{jid}", answer="MsgArchiveEntity"),
+    _entry("get_security_audit_log", "GET /logs/security?username&offset&limit&startTime&endTime",
+           answer="SecurityAuditLogs", danger="server", since="1.3.0"),
+    _entry("list_sessions", "GET /sessions", answer="SessionEntities", timeout_s=_LIST_S),
+    _entry("user_sessions", "GET /sessions/{username}", answer="SessionEntities"),
+    _entry("kick_user_sessions", "DELETE /sessions/{username}"),
+    _entry("session_statistics", "GET /system/statistics/sessions", answer="SessionsCount"),
+    # They hold passwords, the shared secret and who the server's admins are.
+    _entry("list_system_properties", "GET /system/properties",
+           answer="SystemProperties", danger="server", secret_answer=True),
+    _entry("get_system_property", "GET /system/properties/{propertyKey}",
+           answer="SystemProperty", danger="server", secret_answer=True),
+    _entry("create_system_property", "POST /system/properties",
+           body="SystemProperty", effect="creates", danger="server"),
+    _entry("update_system_property", "PUT /system/properties/{propertyKey}",
+           body="SystemProperty", same=("key", "propertyKey"), danger="server"),
+    _entry("delete_system_property", "DELETE /system/properties/{propertyKey}", effect="removes", danger="server"),
+    _question("liveness", "liveness"),
+    _question("liveness_deadlock", "liveness/deadlock"),
+    _question("liveness_properties", "liveness/properties"),
+    _question("readiness", "readiness"),
+    _question("readiness_server", "readiness/server"),
+    _question("readiness_cluster", "readiness/cluster"),
+    _question("readiness_plugins", "readiness/plugins"),
+    _question("readiness_connections", "readiness/connections?connectionType&encrypted"),
+    _entry("list_user_groups", "GET /users/{username}/groups", answer="UserGroupsEntity"),
+    _entry("add_user_to_groups", "POST /users/{username}/groups", body="UserGroupsEntity"),
+    _entry("add_user_to_group", "POST /users/{username}/groups/{groupName}"),
+    _entry("remove_user_from_group", "DELETE /users/{username}/groups/{groupName}"),
+    _entry("remove_user_from_groups", "DELETE /users/{username}/groups", body="UserGroupsEntity"),
+    _entry("lock_user", "POST /lockouts/{username}"),
+    _entry("unlock_user", "DELETE /lockouts/{username}"),
+    _entry("get_roster", "GET /users/{username}/roster", answer="RosterEntities"),
+    _entry("add_roster_item", "POST /users/{username}/roster", body="RosterItemEntity", effect="creates"),
+    _entry("delete_roster_item", "DELETE /users/{username}/roster/{rosterJid}", effect="removes"),
+    _entry("update_roster_item", "PUT /users/{username}/roster/{rosterJid}",
+           body="RosterItemEntity", same=("jid", "rosterJid")),
+    _entry("list_users", "GET /users?search&propertyKey&propertyValue", answer="UserEntities", timeout_s=_LIST_S),
+    _entry("create_user", "POST /users", body="UserEntity", own=(PASSWORD._replace(needed=True),), effect="creates"),
+    _entry("get_user", "GET /users/{username}", answer="UserEntity"),
+    _entry("update_user", "PUT /users/{username}", body="UserEntity", own=may(newUsername=NAME)),
+    _entry("delete_user", "DELETE /users/{username}", effect="removes"),
+    _user_service("legacy_userservice_post", "POST"),
+    _user_service("legacy_userservice", "GET"),
+    _entry("get_vcard", "GET /users/{username}/vcard", answer="xml", since="1.12.0"),
+    _entry("set_vcard", "PUT /users/{username}/vcard", body="VCard", since="1.12.0"),
+    _entry("delete_vcard", "DELETE /users/{username}/vcard", since="1.12.0"),
+)
+# fmt: on
+TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
