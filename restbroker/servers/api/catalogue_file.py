@@ -1,7 +1,7 @@
 """Reads the file that a kind's catalogue lies in, beside its code.
 
-Called by the catalogues of ejabberd, MongooseIM and Openfire. Always holds: little is loaded for it, since a shell
-command that pushes one job reads such a file.
+Called by the catalogues of ejabberd and MongooseIM. Always holds: little is loaded for it, since a shell command that
+pushes one job reads such a file.
 """
 
 import zlib

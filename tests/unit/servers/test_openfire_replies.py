@@ -11,14 +11,14 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered
 from restbroker.servers import registry
 from restbroker.servers.openfire.chat import outcomes as of_chat
-from restbroker.servers.openfire.chat.ways import ways as chat_ways
+from restbroker.servers.openfire.chat.table import table
 from restbroker.servers.openfire.rest import outcomes as of_rest
 from restbroker.servers.openfire.rest.table import TABLE as REST
 from restbroker.transport.message import Response
 
 Kind = Literal["openfire-chat", "openfire-rest"]
 RECORDED = Path(__file__).parents[2] / "recorded" / "openfire"
-CHAT = chat_ways("source")
+CHAT = table("source")
 SHARED = sorted(CHAT.keys() & REST.keys())
 LEGACY = {"legacy_userservice", "legacy_userservice_post"}
 UNRECORDED = {"get_system_property"}

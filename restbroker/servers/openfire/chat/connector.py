@@ -19,14 +19,15 @@ from restbroker.servers.api.jid import is_local
 from restbroker.servers.api.request import guarded, lookup, unsent
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.contract import Connector, Link, NoLogin, Ports
-from restbroker.servers.openfire.chat import catalogue, ways
+from restbroker.servers.openfire.chat import catalogue
+from restbroker.servers.openfire.chat.entry import FROM, Entry
 from restbroker.servers.openfire.chat.logins import Ended, SharedLogins, as_unsent, shared_logins
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import is_empty, judge, offer_gone
 from restbroker.servers.openfire.chat.refusals import CHECK_ENABLED, CHECK_LOGIN, CHECK_URL
 from restbroker.servers.openfire.chat.request import Asked, build, question
 from restbroker.servers.openfire.chat.rooms import Rooms
-from restbroker.servers.openfire.chat.ways import FROM, Way
+from restbroker.servers.openfire.chat.table import table
 from restbroker.store.logins import Asks, Off
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
@@ -55,15 +56,15 @@ class ChatConnector:
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
-        table, name = ways.ways(self._target.options_as(Options).paths), self._target.name
-        way = lookup(table, call.command, name, {})
-        if isinstance(way, Rejected):
-            return way
-        asked = guarded(lambda: build(call, way, self._target), name, way.name)
+        entries, name = table(self._target.options_as(Options).paths), self._target.name
+        entry = lookup(entries, call.command, name, {})
+        if isinstance(entry, Rejected):
+            return entry
+        asked = guarded(lambda: build(call, entry, self._target), name, entry.name)
         if isinstance(asked, Rejected):
             return asked
         try:
-            return await self._do(call, way, self.catalogue.commands[way.name], asked, link)
+            return await self._do(call, entry, self.catalogue.commands[entry.name], asked, link)
         except NoLogin as refused:
             return refused.outcome
         except StoreRefused as error:
@@ -86,37 +87,37 @@ class ChatConnector:
                 with trio.CancelScope(shield=True):
                     await self._logins.aclose()
 
-    async def _do(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
-        if way.name == ways.LOGIN:
+    async def _do(self, call: Call, entry: Entry, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+        if entry.effect == "logs_in":
             return await self._log_in(asked)
-        if way.name == ways.LOGOFF:
-            return await self._log_off(call, way, spec, asked, link)
+        if entry.effect == "logs_off":
+            return await self._log_off(call, entry, spec, asked, link)
         if not asked.user:
-            return await self._without_stream(call, way, spec, asked, link)
-        if way.name in ways.OF_ROOM:
-            return await self._inside().do(call, way, spec, asked, link)
+            return await self._without_stream(call, entry, spec, asked, link)
+        if entry.effect in ("joins", "leaves", "speaks"):
+            return await self._inside().do(call, entry, spec, asked, link)
         stream = await as_unsent(self._own().stream, asked.user)
         response = await link.send(asked.of(stream))
         if response.status == 400:
-            return await self._again(call, way, spec, asked, link, stream, response)
-        if way.name == ways.CONTACTS and response.status == 200 and is_empty(parsed(response.body)):
+            return await self._again(call, entry, spec, asked, link, stream, response)
+        if entry.effect == "lists_contacts" and response.status == 200 and is_empty(parsed(response.body)):
             # As for an unknown stream, which is no error there (read).
             fresh = await as_unsent(self._own().renew, asked.user, stream)
             if fresh != stream:
                 stream, response = fresh, await link.send(asked.of(fresh))
-        return judge(call, way, spec, response, self._now_s(), stream)
+        return judge(call, entry, spec, response, self._now_s(), stream)
 
-    async def _without_stream(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
-        name, request = _whose(way, asked), asked.of("")
-        if way.name in ways.EXPELS:
-            response = await self._inside().expel(way, asked, link)
+    async def _without_stream(self, call: Call, entry: Entry, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+        name, request = _whose(entry, asked), asked.of("")
+        if entry.effect in ("expels", "sets_room"):
+            response = await self._inside().expel(entry, asked, link)
         elif not name:
             response = await link.send(request)
-        elif way.name in ways.KICKS:
+        elif entry.effect == "kicks":
             response = await self._kicked(name, request, link)
         else:
-            response = await self._asked(way, name, request, link)
-        return judge(call, way, spec, response, self._now_s(), "")
+            response = await self._asked(entry, name, request, link)
+        return judge(call, entry, spec, response, self._now_s(), "")
 
     async def _kicked(self, name: str, request: Request, link: Link) -> Response:
         """Also what may have ended his session, as one that was not answered, has his stream looked at."""
@@ -132,10 +133,10 @@ class ChatConnector:
                 await self._own().kicked(name)
         return response
 
-    async def _asked(self, way: Way, name: str, request: Request, link: Link) -> Response:
+    async def _asked(self, entry: Entry, name: str, request: Request, link: Link) -> Response:
         """A question, or what ends one, with what is noted of its name. What may have begun counts as begun."""
         logins = self._own()
-        if way.name == ways.REVOKE:
+        if entry.effect == "revokes":
             known = await logins.known(name)
             response = await link.send(request)
             # Where nobody can be asked later whether it is over, a 400 says so: there was none.
@@ -149,13 +150,13 @@ class ChatConnector:
                 await logins.end(name, known)
                 raise
             # The connection that an upload made is closed with its answer, another when its question is over (read).
-            is_over = way.name == ways.UPLOAD and 200 <= response.status < 300
+            is_over = entry.effect == "uploads" and 200 <= response.status < 300
         if is_over and isinstance(known, Asks):
             await logins.asked(name, known)
         return response
 
     async def _again(
-        self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link, stale: str, response: Response
+        self, call: Call, entry: Entry, spec: CommandSpec, asked: Asked, link: Link, stale: str, response: Response
     ) -> Outcome:
         """After a 400, which an unknown stream gets too: sends once more by what is the user's stream now.
 
@@ -170,12 +171,12 @@ class ChatConnector:
             response = await link.send(asked.of(fresh))
             if response.status != 400:
                 break
-        return self._refused(call, way, spec, response, stale)
+        return self._refused(call, entry, spec, response, stale)
 
-    def _refused(self, call: Call, way: Way, spec: CommandSpec, response: Response, stream: str) -> Outcome:
+    def _refused(self, call: Call, entry: Entry, spec: CommandSpec, response: Response, stream: str) -> Outcome:
         """The outcome of the last answer, with what an offer's end may come from."""
-        outcome = judge(call, way, spec, response, self._now_s(), stream)
-        return offer_gone(outcome, maybe_run=call.maybe_run) if way.name in ways.OFFERS else outcome
+        outcome = judge(call, entry, spec, response, self._now_s(), stream)
+        return offer_gone(outcome, maybe_run=call.maybe_run) if entry.effect == "answers_offer" else outcome
 
     async def _log_in(self, asked: Asked) -> Outcome:
         password, totp = (asked.given.get(name) for name in ("password", "totp"))
@@ -184,12 +185,12 @@ class ChatConnector:
         await as_unsent(self._own().login, str(asked.given[FROM]), *given)
         return Delivered("", None, 200)
 
-    async def _log_off(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+    async def _log_off(self, call: Call, entry: Entry, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
         logins = self._own()
         while True:
             match await logins.off(asked.user, lambda stream: link.send(asked.of(stream))):
                 case Ended(stream, response):
-                    return judge(call, way, spec, response, self._now_s(), stream)
+                    return judge(call, entry, spec, response, self._now_s(), stream)
                 case Off():
                     return Delivered("", None, 200, note="already done", by_us=True)
                 case None:
@@ -207,11 +208,11 @@ class ChatConnector:
         return self._logins
 
 
-def _whose(way: Way, asked: Asked) -> str:
+def _whose(entry: Entry, asked: Asked) -> str:
     """Whose session ends by it, or who asks; "" where that is nobody whom a login could have."""
-    if way.name in ways.KICKS:
+    if entry.effect == "kicks":
         return str(asked.given["username"])
-    if way.name not in (ways.ASK, ways.REVOKE, ways.UPLOAD):
+    if entry.effect not in ("asks", "revokes", "uploads"):
         return ""
     name = str(asked.given.get("userID", asked.given.get("userId", "")))
     return name if is_local(name) else ""

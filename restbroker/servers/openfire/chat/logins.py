@@ -18,9 +18,9 @@ from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.jid import folded
 from restbroker.job.outcome import Denied, Rejected
 from restbroker.servers.contract import LoginBook, Logins, NoLogin, Ports
+from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.refusals import ASKS, LOGGED_IN
 from restbroker.servers.openfire.chat.sessions import Sessions
-from restbroker.servers.openfire.chat.values import user_name
 from restbroker.store.logins import Asks, Busy, How, Known, Off, On, Turn, Yours
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response

@@ -19,9 +19,8 @@ from restbroker.job.outcome import Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.answer import Answer, read_for
 from restbroker.servers.api.ladder import TOO_LARGE
 from restbroker.servers.api.texts import parsed
-from restbroker.servers.openfire.chat import ways
+from restbroker.servers.openfire.chat.entry import Entry
 from restbroker.servers.openfire.chat.refusals import CHECK_URL, explains, form_of, refused_by_all
-from restbroker.servers.openfire.chat.ways import Way
 from restbroker.servers.openfire.normal import normal, without_logins
 from restbroker.transport.message import Response
 
@@ -72,14 +71,14 @@ _PUSH_REFUSED: Final = (
 )
 
 
-def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: float, stream: str) -> Outcome:
+def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float, stream: str) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
     status = response.status
     if 200 <= status < 300:
-        return _success(call, way, spec, response, stream)
+        return _success(call, entry, spec, response, stream)
     answer = read_for(form_of(stream), call, spec, response, now_s)
     refused = refused_by_all(answer, may_run_twice=spec.repeat != "unsafe")
-    return refused or _refused(call, way, spec, answer)
+    return refused or _refused(call, entry, spec, answer)
 
 
 def offer_gone(outcome: Outcome, *, maybe_run: bool) -> Outcome:
@@ -117,40 +116,40 @@ def is_empty(body: Json) -> bool:
     return isinstance(body, dict) and not any(body.values())
 
 
-def _success(call: Call, way: Way, spec: CommandSpec, response: Response, stream: str) -> Outcome:
+def _success(call: Call, entry: Entry, spec: CommandSpec, response: Response, stream: str) -> Outcome:
     status = response.status
     if "text/html" in response.headers.get("content-type", ""):
         message = f"Status {status} with a page: this is not the Chat API."
         return Denied(Reason("NotTheApi", message, CHECK_URL, status))
     # Nothing is masked here but ids of streams: the text is what the producer asked for.
-    shown = without_logins(way.answer, response.body)
+    shown = without_logins(entry.answer, response.body)
     text = shown.decode("utf-8", "replace")
     if stream and stream in text:
         text = text.replace(stream, hiding.MASK)
     came = parsed(text.encode() if stream else shown)
-    body = normal(way.answer, came)
+    body = normal(entry.answer, came)
     if body != came:
         text = orjson.dumps(body).decode()
     match body:
-        case {"id": ""} if way.name == ways.CALL:
+        case {"id": ""} if entry.effect == "calls":
             answer = read_for(form_of(stream), call, spec, response, 0.0)
             hint = "Check the user's telephone, and the destination."
             return answer.rejected("CallFailed", hint, "The call was not made: its id is empty.")
-        case _ if way.name.startswith(ways.LEGACY) and "<error>" in text:
+        case _ if entry.adds_secret and "<error>" in text:
             answer = read_for(form_of(stream), call, spec, response, 0.0)
             return answer.rejected("Refused", "The answer says why.", "The user service answered with an error.")
         case _:
             return Delivered(text, body, status, note="answer truncated" if response.truncated else None)
 
 
-def _refused(call: Call, way: Way, spec: CommandSpec, answer: Answer) -> Outcome:
-    may_be_done = way.repeat == "already_done"
+def _refused(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Outcome:
+    may_be_done = entry.repeat == "already_done"
     match answer.status:
-        case 400 if may_be_done and (way.name == ways.LOGOFF or call.maybe_run):
+        case 400 if may_be_done and (entry.effect == "logs_off" or call.maybe_run):
             return answer.done(call, spec, DONE_BEFORE)
         case 400:
-            return _bad_request(way, answer)
-        case 404 if _is_of_command(way, answer.response):
+            return _bad_request(entry, answer)
+        case 404 if _is_of_command(entry, answer.response):
             if may_be_done and call.maybe_run:
                 return answer.done(call, spec, DONE_BEFORE)
             return answer.rejected("NotFound", "Check the names, or create what they name.")
@@ -166,20 +165,20 @@ def _refused(call: Call, way: Way, spec: CommandSpec, answer: Answer) -> Outcome
             return answer.rejected("Refused", _CHECK_ARGUMENTS)
 
 
-def _is_of_command(way: Way, response: Response) -> bool:
+def _is_of_command(entry: Entry, response: Response) -> bool:
     """Whether a 404 is about what the command names, and not about the whole API, which may not be up yet."""
     match parsed(response.body):
         case {"exception": str()}:
             return True
         case _:
-            return 404 in way.errors and "text/html" not in response.headers.get("content-type", "")
+            return entry.answers_404 and "text/html" not in response.headers.get("content-type", "")
 
 
-def _bad_request(way: Way, answer: Answer) -> Rejected:
-    if way.name == ways.ASK:
+def _bad_request(entry: Entry, answer: Answer) -> Rejected:
+    if entry.effect == "asks":
         for words, reason in _REFUSED_QUESTIONS:
             if words.encode() in answer.response.body:
                 return answer.rejected(reason.code, reason.cure or "")
-    if way.name == "send_push":
+    if entry.effect == "pushes":
         return answer.rejected("Refused", _PUSH_REFUSED)
     return answer.rejected("Refused", _SEE_WORDS if explains(answer) else _CHECK_ARGUMENTS)

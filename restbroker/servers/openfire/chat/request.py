@@ -16,19 +16,25 @@ from restbroker.config.target import Target
 from restbroker.job.command import Call
 from restbroker.job.jid import folded
 from restbroker.job.json_types import Json
-from restbroker.servers.api.request import json_body
-from restbroker.servers.openfire.chat import ways
-from restbroker.servers.openfire.chat.bodies import written
+from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.request import json_body, path_of, query_of
+from restbroker.servers.api.table import fit
+from restbroker.servers.openfire.chat.bodies import BODIES
+from restbroker.servers.openfire.chat.entry import FROM, STREAM, Entry
+from restbroker.servers.openfire.chat.forms import service_of
 from restbroker.servers.openfire.chat.headers import accepting, authorized
 from restbroker.servers.openfire.chat.options import Options
-from restbroker.servers.openfire.chat.values import fit
-from restbroker.servers.openfire.chat.ways import FROM, Way
-from restbroker.servers.openfire.entities import ROOM_DEFAULTS
+from restbroker.servers.openfire.chat.table import table
+from restbroker.servers.openfire.entities import Entity
+from restbroker.servers.openfire.writing import xml
 from restbroker.transport.message import Request
 
+_JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=UTF-8"
-_PROBE: Final = "/restapi/v1/system/statistics/sessions"
-_STREAM: Final = "{streamid}"
+_PLUGIN: Final = "/restapi/v1"
+_PROBE: Final = f"{_PLUGIN}/system/statistics/sessions"
+_JOIN: Final = "join_room"
+_LOOK_AT_ROOM: Final = "chat_get_room"
 
 
 @attrs.frozen
@@ -47,17 +53,17 @@ class Asked:
         return attrs.evolve(self._request, path=path)
 
 
-def build(call: Call, way: Way, target: Target) -> Asked:
+def build(call: Call, entry: Entry, target: Target) -> Asked:
     """The request. Raises `InvalidArguments` for what the job gives, `ConfigError` for a secret that cannot be used."""
-    given = fit(way, call.command.arguments, target.default_host)
-    return _asked(call, way, target, given)
+    host = target.default_host
+    given = _with_service(entry, fit(entry.takes, entry.name, call.command.arguments, host), host)
+    return _asked(call, entry, target, given)
 
 
 def joining(call: Call, asked: Asked, target: Target) -> Asked:
     """What has the user be in the room of his command. Raises `ConfigError`."""
-    way = ways.ways(target.options_as(Options).paths)[ways.JOIN]
     given = {name: asked.given[name] for name in (FROM, "roomName", "service") if name in asked.given}
-    return _asked(call, way, target, given)
+    return _asked(call, _entry_of(target, _JOIN), target, given)
 
 
 def room_of(asked: Asked) -> str:
@@ -74,65 +80,75 @@ def named_room(asked: Asked) -> str:
 def room_question(call: Call, asked: Asked, target: Target) -> Request:
     """Whether the room of the command is there, which every account may ask. Raises `ConfigError`."""
     name, _, service = room_of(asked).rpartition("@")
-    way = ways.ways(target.options_as(Options).paths)[ways.ROOM]
-    return _asked(call, way, target, {"roomName": name, "servicename": service}).of("")
+    return _asked(call, _entry_of(target, _LOOK_AT_ROOM), target, {"roomName": name, "servicename": service}).of("")
 
 
 def question(target: Target) -> Request:
     """The probe: how many sessions there are, which every account may ask. Raises `ConfigError`."""
-    headers = (accepting("application/json"), *authorized(target))
+    headers = (accepting(_JSON), *authorized(target))
     path = target.url.path + _PROBE
     return Request("GET", path, target.timeout_s, (), headers, b"", 65_536, repeatable=True)
 
 
-def _asked(call: Call, way: Way, target: Target, given: Mapping[str, Json]) -> Asked:
-    before, _, behind = way.path.partition(_STREAM)
-    before, behind = target.url.path + _filled(before, given), _filled(behind, given)
-    query = tuple((name, _plain(given[name])) for name in way.query if name in given)
-    if way.name.startswith(ways.LEGACY) and (secret := target.options_as(Options).secret) is not None:
+def _entry_of(target: Target, name: str) -> Entry:
+    return table(target.options_as(Options).paths)[name]
+
+
+def _with_service(entry: Entry, given: dict[str, Json], host: str | None) -> Mapping[str, Json]:
+    """The same, with a room's JID taken apart."""
+    room = given.get("roomName")
+    if not isinstance(room, str) or "@" not in room:
+        return given
+    argument = "service" if "service" in entry.query else "servicename"
+    name, service = service_of(room, host)
+    if given.setdefault(argument, service) != service:
+        raise InvalidArguments(f'the room\'s JID in "roomName" is of another service than "{argument}" says')
+    return {**given, "roomName": name}
+
+
+def _asked(call: Call, entry: Entry, target: Target, given: Mapping[str, Json]) -> Asked:
+    before, _, behind = entry.path.partition(f"{{{STREAM}}}")
+    before = target.url.path + _PLUGIN + path_of(before, given, _segment)
+    behind = path_of(behind, given, _segment)
+    query = query_of(entry.query, given)
+    if entry.adds_secret and (secret := target.options_as(Options).secret) is not None:
         query = (*query, ("secret", secret.reveal()))
-    kind, body = _body(way, given)
-    headers = (accepting(way.accepts), *authorized(target), *call.headers)
+    kind, body = _body(entry, given)
+    headers = (accepting(entry.accepts), *authorized(target), *call.headers)
     if kind:
         headers = (*headers, ("Content-Type", kind))
-    repeatable = way.repeat == "safe"
-    request = Request(way.method, before, call.timeout_s, query, headers, body, repeatable=repeatable)
-    return Asked(str(given[FROM]) if way.acts else "", given, request, before, behind)
+    repeatable = entry.repeat == "safe"
+    request = Request(entry.method, before, call.timeout_s, query, headers, body, repeatable=repeatable)
+    return Asked(str(given[FROM]) if entry.acts else "", given, request, before, behind)
 
 
-def _filled(path: str, given: Mapping[str, Json]) -> str:
-    return "/".join(_segment(part, given) for part in path.split("/"))
-
-
-def _segment(part: str, given: Mapping[str, Json]) -> str:
-    if not part.startswith("{"):
-        return part
-    name = part[1:-1]
-    text = str(given[name])
+def _segment(name: str, text: str) -> str:
     if name == "url":
         text = base64.b64encode(text.encode()).decode("ascii")
     return quote(text, safe="")
 
 
-def _body(way: Way, given: Mapping[str, Json]) -> tuple[str, bytes]:
+def _body(entry: Entry, given: Mapping[str, Json]) -> tuple[str, bytes]:
     """The content type and the body; two empty ones for none."""
-    match way.sends:
+    match entry.sends:
+        case "text":
+            return _TEXT, str(given.get(entry.raw, "")).encode()
+        case "either":
+            return _TEXT, _message(given[entry.raw])
+        case "json":
+            value = given[entry.raw]
+            # A text is taken for JSON as it is.
+            return _JSON, value.encode() if isinstance(value, str) else json_body(value)
+        case "" if entry.body:
+            return _of_entity(BODIES[entry.body], {**entry.defaults, **given})
         case "":
             return "", b""
-        case "entity":
-            given = {**ROOM_DEFAULTS, **given} if way.body == "MUCRoomEntity" else given
-            return written(way.body, {name: given[name] for name in way.fields if name in given})
-        case "json":
-            value = given[way.raw]
-            # A text is taken for JSON as it is.
-            return "application/json", value.encode() if isinstance(value, str) else json_body(value)
-        case "either":
-            return _TEXT, _message(given[way.raw])
-        case "text":
-            text = given.get(way.raw, "")
-            # The plugin takes a name without any comma for no name at all (read).
-            names = [*map(str, text), *([""] if len(text) == 1 else [])] if isinstance(text, list) else [str(text)]
-            return _TEXT, ",".join(names).encode()
+
+
+def _of_entity(entity: Entity, given: Mapping[str, Json]) -> tuple[str, bytes]:
+    if entity.root:
+        return "application/xml", xml(entity, given)
+    return _JSON, json_body({row.name: given[row.name] for row in entity.members if row.name in given})
 
 
 def _message(given: Json) -> bytes:
@@ -147,9 +163,3 @@ def _has_body(text: str) -> bool:
     except ValueError:
         return False
     return isinstance(found, dict) and "body" in found
-
-
-def _plain(value: Json) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)

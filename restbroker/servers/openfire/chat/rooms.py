@@ -25,13 +25,12 @@ from restbroker.job.jid import folded
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Outcome, Rejected
 from restbroker.servers.contract import Link, LoginBook
-from restbroker.servers.openfire.chat import ways
+from restbroker.servers.openfire.chat.entry import Entry
+from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.logins import SharedLogins, as_unsent
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import NOT_IN_ROOM, ended, join_refused, judge, no_such_room
 from restbroker.servers.openfire.chat.request import Asked, joining, named_room, room_of, room_question
-from restbroker.servers.openfire.chat.values import user_name
-from restbroker.servers.openfire.chat.ways import Way
 from restbroker.store.logins import Busy, Turn, Yours
 from restbroker.store.rooms import Need, State, Stay
 from restbroker.transport.message import Request, Response
@@ -52,7 +51,7 @@ class _Job:
     """One delivery."""
 
     call: Call
-    way: Way
+    entry: Entry
     spec: CommandSpec
     asked: Asked
     link: Link
@@ -84,10 +83,10 @@ class Rooms:
     _logins: SharedLogins
     _now_s: Callable[[], float]
 
-    async def do(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+    async def do(self, call: Call, entry: Entry, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
         """Delivers one. Raises as a connector's `deliver`."""
-        job = _Job(call, way, spec, asked, link)
-        wanted = need = self._need(way)
+        job = _Job(call, entry, spec, asked, link)
+        wanted = need = self._need(entry)
         stream, is_renewed = await as_unsent(self._logins.stream, asked.user), False
         for others in reversed(range(_TRIES)):
             try:
@@ -107,19 +106,19 @@ class Rooms:
             stream, is_renewed = fresh, is_renewed or is_new
         raise AssertionError("the last try is the outcome")
 
-    def _need(self, way: Way) -> Need:
-        if way.name not in ways.IN_ROOM:
+    def _need(self, entry: Entry) -> Need:
+        if entry.effect != "speaks":
             return "again"
         return "need" if self._target.options_as(Options).joins else "look"
 
     def _judged(self, job: _Job, answer: _Answer, stream: str, *, is_renewed: bool) -> Outcome:
         response = answer.response
-        if is_renewed and job.way.name == ways.LEAVE and response.status == 400:
+        if is_renewed and job.entry.effect == "leaves" and response.status == 400:
             return ended(response.status)
         # A join may be sent again; what was to follow it was not sent.
         spec = attrs.evolve(job.spec, repeat="safe") if answer.is_join else job.spec
-        outcome = judge(job.call, job.way, spec, response, self._now_s(), stream)
-        is_refused = response.status == 400 and (answer.is_join or job.way.name == ways.JOIN)
+        outcome = judge(job.call, job.entry, spec, response, self._now_s(), stream)
+        is_refused = response.status == 400 and (answer.is_join or job.entry.effect == "joins")
         return join_refused(outcome) if is_refused else outcome
 
     async def _tried(self, job: _Job, stream: str, need: Need) -> _Answer:
@@ -128,7 +127,7 @@ class Rooms:
         command, has_joined = job.asked.of(stream), False
         for _ in range(_TRIES):
             match await self._turn(job, stay, "need" if has_joined else need):
-                case Turn() as turn if job.way.name not in ways.IN_ROOM:
+                case Turn() as turn if job.entry.effect != "speaks":
                     return _Answer(await self._held(job, stay, turn, command))
                 case Turn() as turn:
                     join = joining(job.call, job.asked, self._target).of(stream)
@@ -169,17 +168,17 @@ class Rooms:
     async def _held(self, job: _Job, stay: Stay, turn: Turn, request: Request) -> Response:
         """Has him join or leave, and notes what came of it. Raises `_NoRoom`."""
         try:
-            if job.way.name != ways.LEAVE:
+            if job.entry.effect != "leaves":
                 await self._make_sure(job)
             # What comes before a post or an invitation has no effect that would count.
-            response = await (job.link.ask if job.way.name in ways.IN_ROOM else job.link.send)(request)
+            response = await (job.link.ask if job.entry.effect == "speaks" else job.link.send)(request)
         except BaseException:
             # The next one need not wait until the lease ends.
             with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
                 await self._book.room_put(stay, turn.holder, "")
             raise
         is_done = 200 <= response.status < 300
-        done: State = "out" if job.way.name == ways.LEAVE else "in"
+        done: State = "out" if job.entry.effect == "leaves" else "in"
         state: State = done if is_done else "out" if response.status == 400 else ""
         await self._book.room_put(stay, turn.holder, state)
         return response
@@ -194,32 +193,32 @@ class Rooms:
                 await self._book.room_lose(room_of(job.asked), "", is_out=False)
             raise _NoRoom(missing)
 
-    async def expel(self, way: Way, asked: Asked, link: Link) -> Response:
+    async def expel(self, entry: Entry, asked: Asked, link: Link) -> Response:
         """Sends what may have users leave a room. Raises `StoreRefused` only where it was not sent.
 
         It is noted before, which holds whatever becomes of the answer and of Redis, and after: he may join meanwhile.
         """
-        await self._note(way, asked, is_done=True)
+        await self._note(entry, asked, is_done=True)
         try:
             response = await link.send(asked.of(""))
         except BaseException:
             with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
-                await self._note(way, asked, is_done=True)
+                await self._note(entry, asked, is_done=True)
             raise
         with suppress(StoreRefused):
-            await self._note(way, asked, is_done=200 <= response.status < 300)
+            await self._note(entry, asked, is_done=200 <= response.status < 300)
         return response
 
-    async def _note(self, way: Way, asked: Asked, *, is_done: bool) -> None:
-        for jid in _leaving(way, asked.given):
+    async def _note(self, entry: Entry, asked: Asked, *, is_done: bool) -> None:
+        for jid in _leaving(entry, asked.given):
             _, at, host = jid.partition("/")[0].rpartition("@")
             if not at or folded(host) == folded(self._target.default_host or host):
                 await self._book.room_lose(room_of(asked), user_name(jid), is_out=is_done)
 
 
-def _leaving(way: Way, given: Mapping[str, Json]) -> Iterator[str]:
+def _leaving(entry: Entry, given: Mapping[str, Json]) -> Iterator[str]:
     """Whom a command may have leave the room; "": everybody."""
-    if way.name in ways.SETS_ROOM:
+    if entry.effect == "sets_room":
         if given.get("membersOnly") or given.get("outcastGroups"):
             yield ""
         outcasts = given.get("outcasts")

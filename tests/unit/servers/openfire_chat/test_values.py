@@ -16,10 +16,10 @@ from restbroker.job.hiding import MASK
 from restbroker.job.json_types import Json
 from restbroker.job.redact import arguments
 from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.options import Options, Paths
 from restbroker.servers.openfire.chat.request import build
-from restbroker.servers.openfire.chat.values import user_name
-from restbroker.servers.openfire.chat.ways import ways
+from restbroker.servers.openfire.chat.table import table
 from restbroker.transport.message import Request
 
 JULIET, PETER = "juliet@example.org", {"username": "peter", "password": "pw"}
@@ -33,7 +33,7 @@ def request(name: str, paths: Paths = "source", /, stream: str = "ofchat-1", **g
     settings = Options(Secret("sh4red"), paths=paths)
     url, login = Url("http", "h", 7070, "/rest/api"), Basic("admin", Secret("secret"))
     target = Target("c", "openfire-chat", url, ("q",), login, default_host="example.org", options=settings)
-    return build(Call(Command(name, arguments)), ways(paths)[name], target).of(stream)
+    return build(Call(Command(name, arguments)), table(paths)[name], target).of(stream)
 
 
 def body_type(made: Request) -> str:

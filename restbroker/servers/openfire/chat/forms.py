@@ -1,0 +1,140 @@
+"""What an argument of the Chat API may be, and what is sent for it. Pure.
+
+Its bodies and its table are made of these. Always holds: what the server would answer with a 400 or 500 that says
+nothing is refused here, and so is what it would take for something else: an unknown `show` makes a user available, an
+unknown chat state is dropped with a 200 (read). Values that were copied from the plugin's page with its quotes are
+understood where they stand in a path, or choose; of a text, quotes may belong to it.
+"""
+
+from typing import Final
+
+from restbroker.job.jid import folded
+from restbroker.job.json_types import Json
+from restbroker.servers.api import table
+from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.jid import is_local
+from restbroker.servers.api.table import TEXT, Form, are_texts, is_text, is_whole
+from restbroker.servers.openfire.forms import LONGEST_NAME, choice
+
+_ELSEWHERE: Final = "names another server than the target's Domain"
+
+
+def user_name(user: str) -> str:
+    """The name that a user is logged in by: the local part, folded as the server folds it."""
+    bare = user.partition("/")[0]
+    return folded(bare.rpartition("@")[0] or bare)
+
+
+def service_of(room: str, host: str | None) -> tuple[str, str]:
+    """Name and service of a room's JID, as events name it: the service is what its domain has before the server's.
+
+    Raises `InvalidArguments` for one of another server than `host`, the target's domain.
+    """
+    name, _, domain = room.rpartition("@")
+    service, _, rest = domain.partition(".")
+    if rest and host is not None:
+        service = folded(domain).removesuffix(f".{folded(host)}")
+        if service == folded(domain):
+            raise InvalidArguments(f'the argument "roomName" {_ELSEWHERE}')
+    return name, service
+
+
+def _unquote(_name: str, value: Json, _host: str | None) -> Json:
+    if isinstance(value, str) and len(value) > 2 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value
+
+
+def _to_text(name: str, value: Json, host: str | None) -> Json:
+    value = _unquote(name, value, host)
+    return str(value) if is_whole(value) else value
+
+
+def _room(name: str, value: Json, host: str | None) -> Json:
+    return _check_segment(name, _unquote(name, value, host))
+
+
+def _segment(name: str, value: Json, host: str | None) -> Json:
+    return _check_segment(name, _to_text(name, value, host))
+
+
+def _user(name: str, value: Json, host: str | None) -> Json:
+    return _check_user(name, _unquote(name, value, host), host)
+
+
+def _sender(name: str, value: Json, host: str | None) -> Json:
+    return _check_user(name, _to_text(name, value, host), host)
+
+
+def _check_segment(name: str, value: Json) -> Json:
+    """What Openfire answers 500 to (measured on the REST API plugin), or what would lead elsewhere, is refused."""
+    if isinstance(value, str) and value.strip() in ("", ".", ".."):
+        raise InvalidArguments(f'the argument "{name}" is empty, or only dots')
+    if isinstance(value, str) and "/" in value:
+        raise InvalidArguments(f'the argument "{name}" has a slash, which cannot stand in the path')
+    return value
+
+
+def _check_user(name: str, value: Json, host: str | None) -> Json:
+    if not isinstance(value, str):
+        return value
+    _, at, domain = value.partition("/")[0].rpartition("@")
+    if at and host is not None and folded(domain) != folded(host):
+        raise InvalidArguments(f'the argument "{name}" {_ELSEWHERE}')
+    local = user_name(value)
+    _check_segment(name, local)
+    if not is_local(local):
+        raise InvalidArguments(f'the argument "{name}" has a blank or another character that no name in XMPP may have')
+    if len(local) > LONGEST_NAME:
+        raise InvalidArguments(
+            f'the argument "{name}" is longer than the {LONGEST_NAME} characters that Openfire takes'
+        )
+    return value
+
+
+def _complete(name: str, value: Json, host: str | None) -> Json:
+    value = _unquote(name, value, host)
+    if isinstance(value, str) and "@" not in value and host is not None and is_local(value):
+        return f"{value}@{host}"
+    return value
+
+
+def _split(_name: str, value: Json, _host: str | None) -> Json:
+    if isinstance(value, str):
+        return [one.strip() for one in value.split(",") if one.strip()]
+    return value
+
+
+def _join(name: str, value: Json, host: str | None) -> Json:
+    names = _split(name, value, host)
+    return ",".join(map(str, names)) if isinstance(names, list) and are_texts(names) else names
+
+
+def _members(name: str, value: Json, host: str | None) -> Json:
+    """The plugin takes a name without any comma for no name at all (read)."""
+    names = _split(name, value, host)
+    return _join(name, [*names, ""] if isinstance(names, list) and len(names) == 1 else names, host)
+
+
+QUOTED: Final = TEXT._replace(convert=_unquote)
+SEGMENT: Final = TEXT._replace(convert=_segment)
+ROOM: Final = TEXT._replace(convert=_room)
+SENDER: Final = TEXT._replace(convert=_sender)
+"""A user in whose name nothing is done."""
+USER: Final = Form("a user's name, or his JID", is_text, place="name", convert=_user)
+"""As whom a command acts."""
+JID: Final = table.JID._replace(convert=_complete)
+SHOW: Final = choice(
+    "one of available, away, chat, dnd, xa and offline", "available", "away", "chat", "dnd", "xa", "offline"
+)._replace(convert=_unquote)
+STATE: Final = choice(
+    "one of composing, paused, active, inactive and gone", "composing", "paused", "active", "inactive", "gone"
+)._replace(convert=_unquote)
+EITHER: Final = Form(
+    'a text, or an object such as {"body": "Hello"}', lambda value: isinstance(value, str | dict), "any"
+)
+SCALAR: Final = Form("a text, a number, or true or false", lambda value: isinstance(value, str | int | float), "any")
+TEXTS: Final = table.TEXTS._replace(wanted="a list of texts, or one with commas,", convert=_split)
+COMMAS: Final = TEXTS._replace(fits=is_text, convert=_join)
+"""Is sent as one text."""
+MEMBERS: Final = COMMAS._replace(convert=_members)

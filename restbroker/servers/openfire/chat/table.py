@@ -1,0 +1,260 @@
+"""The commands of Openfire's Chat API: those of the last source of ofchat (read), each with what is unusual of it.
+
+`catalogue` makes specifications of them; the request, the connector and the judge read them. Always holds: loads no
+Trio. 42 of them are the REST API plugin's by method and path, but their fates, forms and errors are not: they share
+its entities and no rows.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from restbroker.servers.api.table import ANY, TEXT, Argument, in_order, may, needs, split_request
+from restbroker.servers.openfire.chat.entry import FROM, Entry, entry
+from restbroker.servers.openfire.chat.forms import MEMBERS, QUOTED, SCALAR, SEGMENT, USER
+from restbroker.servers.openfire.chat.options import Paths
+from restbroker.servers.openfire.entities import PASSWORD, ROOM_DEFAULTS, USER_SERVICE
+
+_BODY: Final = ("body",)
+_LOGIN: Final = (
+    Argument(FROM, USER, needed=True, aliases=("username",)),
+    Argument("totp", TEXT, secret=True),
+    Argument("password", TEXT, secret=True, aliases=_BODY),
+)
+_SUBSCRIPTION: Final = (Argument("subscription", ANY, needed=True, secret=True, aliases=_BODY),)
+_MEMBERS: Final = (Argument("members", MEMBERS, needed=True, aliases=_BODY),)
+_REASON: Final = (Argument("reason", TEXT, aliases=_BODY),)
+_PASSWORD: Final = (PASSWORD._replace(form=SCALAR, needed=True),)
+_WHOSE: Final = (Argument("username", SEGMENT, needed=True, aliases=(FROM,)),)
+_OFFERED: Final = may(workgroup=SEGMENT)
+"""Of the other form of its path."""
+
+
+def _user_service(name: str, method: str) -> Entry:
+    takes = in_order(USER_SERVICE, needs(type=QUOTED))
+    names = tuple(row.name for row in USER_SERVICE)
+    return Entry(
+        name=name,
+        method=method,
+        path="/userservice",
+        query=names,
+        takes=takes,
+        repeat="unsafe",
+        beyond=True,
+        adds_secret=True,
+    )
+
+
+# `ask` waits for an agent, 180 s; `irma_reveal` for a phone, 60 s (read). What is gone already gets 400 from those that
+# end something, as all else that is wrong does (read).
+# fmt: off
+_ENTRIES: Final = (
+    entry("list_push_subscribers", "GET /meet/webpush", answer="UserEntities"),
+    entry("get_push_public_key", "GET /meet/webpush/{username}", answer="PublicKey", answers_404=True),
+    entry("put_push_subscription", "PUT /meet/webpush/{username}/{resource}",
+          sends="json", raw="subscription", own=_SUBSCRIPTION),
+    entry("send_push", "POST /meet/webpush/{username}",
+          sends="json", raw="notification", repeat="unsafe", effect="pushes"),
+    entry("flash_phone", "POST /meet/flash/{bridge}/{destination}", repeat="unsafe"),
+    entry("make_call", "POST /meet/phone/{username}/{destination}", answer="String", repeat="unsafe", effect="calls"),
+    entry("call_action", "POST /meet/action/{action}/{callId}?destination", repeat="unsafe"),
+    entry("add_to_audiobridge", "POST /meet/add/{username}/{audiobridge}"),
+    entry("remove_from_audiobridge", "POST /meet/remove/{username}/{audiobridge}"),
+    entry("invite_to_meeting", "POST /meet/invite/{username}/{jid}", repeat="unsafe"),
+    entry("search_profiles", "GET /meet/profile/{criteria}", answer="String"),
+    entry("set_own_profile", "POST /meet/profile", sends="json", raw="properties"),
+    entry("delete_own_profile_property", "DELETE /meet/profile/{propertyName}"),
+    entry("add_friend", "POST /meet/friend", body="Friend", repeat="unsafe"),
+    entry("send_sms", "POST /meet/sms/{source}/{destination}", sends="either", repeat="unsafe", beyond=True),
+    entry("send_email", "POST /meet/email", body="Email", repeat="unsafe", beyond=True),
+    entry("ask", "POST /ask",
+          body="AssistEntity", answer="AssistEntity", repeat="unsafe", effect="asks", timeout_s=210.0, documented=True),
+    entry("create_workgroup", "POST /ask/admin", body="WorkgroupEntity", repeat="already_done"),
+    entry("update_workgroup", "POST /ask/admin/{workgroup}",
+          sends="text", raw="members", own=_MEMBERS),
+    entry("delete_workgroup", "DELETE /ask/admin/{workgroup}"),
+    entry("ask_status", "GET /ask/{userId}", answer="AskQueue"),
+    entry("ask_join", "POST /ask/{userId}", repeat="unsafe"),
+    entry("ask_send", "PUT /ask/{userId}", sends="either", repeat="unsafe"),
+    entry("ask_revoke", "DELETE /ask/{userId}", repeat="already_done", effect="revokes"),
+    entry("request_upload_slot", "GET /ask/upload/{userId}/{fileName}/{fileSize}",
+          answer="String", effect="uploads", secret_answer=True),
+    entry("preview_link", "GET /ask/previewlink/{quality}/{url}", answer="String"),
+    entry("get_uport_signer", "GET /ask/uport/{appId}/{clientId}", answer="String"),
+    entry("uport_register", "POST /ask/uport/register", sends="json", answer="String", repeat="unsafe"),
+    entry("irma_reveal", "POST /ask/irma/reveal/{jid}",
+          sends="json", answer="String", repeat="unsafe", timeout_s=75.0),
+    entry("create_bookmark", "POST /bookmarks", body="Bookmark", answer="Bookmark", repeat="unsafe"),
+    entry("list_bookmarks", "GET /bookmarks", answer="Bookmarks"),
+    entry("get_bookmark", "GET /bookmarks/{bookmarkID}", answer="Bookmark"),
+    entry("delete_bookmark", "DELETE /bookmarks/{bookmarkID}"),
+    entry("update_bookmark", "PUT /bookmarks/{bookmarkID}", body="Bookmark", answer="Bookmark"),
+    entry("set_bookmark_property", "PUT /bookmarks/{bookmarkID}/property?name&value", answer="Bookmark"),
+    entry("delete_bookmark_property", "DELETE /bookmarks/{bookmarkID}/property?name", answer="Bookmark"),
+    entry("get_client_certificate", "GET /chat/certificate", accepts="text/plain", secret_answer=True),
+    entry("totp_enroll", "GET /chat/enroll", answer="String", secret_answer=True),
+    entry("totp_unenroll", "DELETE /chat/enroll", accepts="text/plain"),
+    entry("chat_login", "POST /chat/{from}/login?totp", sends="text", raw="password", own=_LOGIN,
+          accepts="text/plain", answer="String", effect="logs_in", documented=True),
+    entry("chat_logoff", "POST /chat/{streamid}/logoff", repeat="already_done", effect="logs_off", documented=True),
+    entry("send_xmpp", "POST /chat/{streamid}/xmpp",
+          sends="text", raw="stanza", repeat="unsafe", beyond=True, documented=True),
+    entry("set_presence", "POST /chat/{streamid}/presence?show&status", documented=True),
+    entry("post_message", "POST /chat/{streamid}/messages/{to}", sends="either", repeat="unsafe", documented=True),
+    entry("post_chat_state", "POST /chat/{streamid}/chatstate/{state}/{to}", repeat="unsafe"),
+    entry("get_conversations_pdf", "GET /chat/{username}/pdf?keywords&to&start&end&room&service",
+          own=_WHOSE, accepts="application/octet-stream", timeout_s=60.0),
+    entry("get_conversations", "GET /chat/{username}/messages?keywords&to&start&end&room&service",
+          own=_WHOSE, answer="Conversations", documented=True),
+    entry("chat_search_users", "GET /chat/users?search", answer="UserEntities", documented=True),
+    entry("set_own_property", "POST /chat/{streamid}/users/{propertyName}",
+          sends="text", raw="value", documented=True),
+    entry("delete_own_property", "DELETE /chat/{streamid}/users/{propertyName}", documented=True),
+    entry("list_contacts", "GET /chat/{streamid}/contacts",
+          answer="RosterEntities", effect="lists_contacts", documented=True),
+    entry("add_contact", "POST /chat/{streamid}/contacts",
+          body="RosterItemEntity", repeat="already_done", documented=True),
+    entry("update_contact", "PUT /chat/{streamid}/contacts/{rosterJid}",
+          body="RosterItemEntity", same=("jid", "rosterJid")),
+    entry("delete_contact", "DELETE /chat/{streamid}/contacts/{rosterJid}", repeat="already_done", documented=True),
+    entry("chat_list_rooms", "GET /chat/rooms?servicename&type&search&expandGroups",
+          answer="MUCRoomEntities", documented=True),
+    entry("chat_get_room", "GET /chat/rooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity"),
+    entry("chat_room_participants", "GET /chat/rooms/{roomName}/participants?servicename",
+          answer="ParticipantEntities"),
+    entry("chat_room_occupants", "GET /chat/rooms/{roomName}/occupants?servicename", answer="OccupantEntities"),
+    entry("chat_room_history", "GET /chat/rooms/{roomName}/chathistory?servicename", answer="MUCRoomMessageEntities"),
+    entry("join_room", "PUT /chat/{streamid}/rooms/{roomName}?service", effect="joins", documented=True),
+    entry("leave_room", "DELETE /chat/{streamid}/rooms/{roomName}?service",
+          repeat="already_done", effect="leaves", documented=True),
+    entry("post_to_room", "POST /chat/{streamid}/rooms/{roomName}?service",
+          sends="either", repeat="unsafe", effect="speaks", documented=True),
+    entry("invite_contact_to_room", "POST /chat/{streamid}/rooms/{roomName}/{invitedJid}?service",
+          sends="text", raw="reason", own=_REASON, repeat="unsafe", effect="speaks", documented=True),
+    entry("list_workgroups", "GET /chat/{streamid}/assists", answer="WorkgroupEntities"),
+    entry("list_assist_queues", "GET /chat/{streamid}/assists/queues", answer="AssistQueues"),
+    entry("join_workgroup", "POST /chat/{streamid}/assists/{workgroup}"),
+    entry("accept_offer", "POST /chat/{streamid}/offer/{offerId}",
+          own=_OFFERED, repeat="unsafe", effect="answers_offer", documented=True),
+    entry("reject_offer", "DELETE /chat/{streamid}/offer/{offerId}",
+          own=_OFFERED, repeat="unsafe", effect="answers_offer", documented=True),
+    entry("leave_workgroup", "DELETE /chat/{streamid}/assists/{workgroup}", repeat="already_done"),
+    entry("list_groups", "GET /groups", answer="GroupEntities"),
+    entry("create_group", "POST /groups", body="GroupEntity", repeat="already_done"),
+    entry("get_group", "GET /groups/{groupName}", answer="GroupEntity", answers_404=True),
+    entry("update_group", "PUT /groups/{groupName}", body="GroupEntity", same=("name", "groupName"), answers_404=True),
+    entry("delete_group", "DELETE /groups/{groupName}", answers_404=True),
+    entry("add_room_admin", "POST /chatrooms/{roomName}/admins/{jid}?servicename"),
+    entry("add_room_admin_group", "POST /chatrooms/{roomName}/admins/group/{groupname}?servicename"),
+    entry("delete_room_admin", "DELETE /chatrooms/{roomName}/admins/{jid}?servicename", effect="expels"),
+    entry("delete_room_admin_group", "DELETE /chatrooms/{roomName}/admins/group/{groupname}?servicename",
+          effect="expels"),
+    entry("add_room_member", "POST /chatrooms/{roomName}/members/{jid}?servicename"),
+    entry("add_room_member_group", "POST /chatrooms/{roomName}/members/group/{groupname}?servicename"),
+    entry("delete_room_member", "DELETE /chatrooms/{roomName}/members/{jid}?servicename", effect="expels"),
+    entry("delete_room_member_group", "DELETE /chatrooms/{roomName}/members/group/{groupname}?servicename",
+          effect="expels"),
+    entry("add_room_outcast", "POST /chatrooms/{roomName}/outcasts/{jid}?servicename", effect="expels"),
+    entry("add_room_outcast_group", "POST /chatrooms/{roomName}/outcasts/group/{groupname}?servicename",
+          effect="expels"),
+    entry("delete_room_outcast", "DELETE /chatrooms/{roomName}/outcasts/{jid}?servicename"),
+    entry("delete_room_outcast_group", "DELETE /chatrooms/{roomName}/outcasts/group/{groupname}?servicename"),
+    entry("add_room_owner", "POST /chatrooms/{roomName}/owners/{jid}?servicename"),
+    entry("add_room_owner_group", "POST /chatrooms/{roomName}/owners/group/{groupname}?servicename"),
+    entry("delete_room_owner", "DELETE /chatrooms/{roomName}/owners/{jid}?servicename", effect="expels"),
+    entry("delete_room_owner_group", "DELETE /chatrooms/{roomName}/owners/group/{groupname}?servicename",
+          effect="expels"),
+    entry("list_rooms", "GET /chatrooms?servicename&type&search&expandGroups",
+          answer="MUCRoomEntities", answers_404=True),
+    entry("get_room", "GET /chatrooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity", answers_404=True),
+    entry("delete_room", "DELETE /chatrooms/{roomName}?servicename", answers_404=True, effect="expels"),
+    entry("create_room", "POST /chatrooms?servicename",
+          body="MUCRoomEntity", repeat="already_done", answers_404=True, effect="sets_room", defaults=ROOM_DEFAULTS),
+    entry("update_room", "PUT /chatrooms/{roomName}?servicename",
+          body="MUCRoomEntity", answers_404=True, effect="sets_room", defaults=ROOM_DEFAULTS),
+    entry("list_room_participants", "GET /chatrooms/{roomName}/participants?servicename",
+          answer="ParticipantEntities", answers_404=True),
+    entry("list_room_occupants", "GET /chatrooms/{roomName}/occupants?servicename",
+          answer="OccupantEntities", answers_404=True),
+    entry("get_room_history", "GET /chatrooms/{roomName}/chathistory?servicename",
+          answer="MUCRoomMessageEntities", answers_404=True),
+    entry("broadcast_message", "POST /messages/users", body="MessageEntity", repeat="unsafe", beyond=True),
+    entry("get_unread_count", "GET /archive/messages/unread/{jid}", answer="MsgArchiveEntity"),
+    entry("list_system_properties", "GET /system/properties",
+          answer="SystemProperties", danger="server", secret_answer=True),
+    entry("get_system_property", "GET /system/properties/{propertyKey}",
+          answer="SystemProperty", answers_404=True, danger="server", secret_answer=True),
+    entry("create_system_property", "POST /system/properties",
+          body="SystemProperty", repeat="already_done", danger="server"),
+    entry("update_system_property", "PUT /system/properties/{propertyKey}",
+          body="SystemProperty", same=("key", "propertyKey"), answers_404=True, danger="server"),
+    entry("delete_system_property", "DELETE /system/properties/{propertyKey}", answers_404=True, danger="server"),
+    entry("notify_sessions", "POST /sessions", sends="text", repeat="unsafe", beyond=True),
+    entry("list_sessions", "GET /sessions", answer="SessionEntities", timeout_s=60.0),
+    entry("user_sessions", "GET /sessions/{username}", answer="SessionEntities"),
+    entry("notify_user_sessions", "POST /sessions/{username}", sends="text", repeat="unsafe", beyond=True),
+    entry("kick_user_sessions", "DELETE /sessions/{username}", effect="kicks"),
+    entry("list_sip_accounts", "GET /sipaccounts?start&count", answer="SipAccounts", secret_answer=True),
+    entry("get_sip_account", "GET /sipaccounts/username/{username}", answer="SipAccount", secret_answer=True),
+    entry("get_sip_account_by_extension", "GET /sipaccounts/extension/{extension}",
+          answer="SipAccount", secret_answer=True),
+    entry("put_sip_account", "POST /sipaccounts", body="SipAccount"),
+    entry("delete_sip_account", "DELETE /sipaccounts/{username}"),
+    entry("session_statistics", "GET /system/statistics/sessions", answer="SessionsCount"),
+    entry("list_user_groups", "GET /users/{username}/groups", answer="UserGroupsEntity", answers_404=True),
+    entry("add_user_to_groups", "POST /users/{username}/groups", body="UserGroupsEntity", answers_404=True),
+    entry("add_user_to_group", "POST /users/{username}/groups/{groupName}", answers_404=True),
+    entry("remove_user_from_group", "DELETE /users/{username}/groups/{groupName}", answers_404=True),
+    entry("remove_user_from_groups", "DELETE /users/{username}/groups", body="UserGroupsEntity", answers_404=True),
+    entry("lock_user", "POST /lockouts/{username}", answers_404=True, effect="kicks"),
+    entry("unlock_user", "DELETE /lockouts/{username}", answers_404=True),
+    entry("get_roster", "GET /users/{username}/roster", answer="RosterEntities"),
+    entry("add_roster_item", "POST /users/{username}/roster",
+          body="RosterItemEntity", repeat="already_done", answers_404=True),
+    entry("delete_roster_item", "DELETE /users/{username}/roster/{rosterJid}", answers_404=True),
+    entry("update_roster_item", "PUT /users/{username}/roster/{rosterJid}",
+          body="RosterItemEntity", same=("jid", "rosterJid"), answers_404=True),
+    entry("list_users", "GET /users?search&propertyKey&propertyValue", answer="UserEntities", timeout_s=60.0),
+    entry("create_user", "POST /users",
+          body="UserEntity", own=_PASSWORD, repeat="already_done"),
+    entry("get_user", "GET /users/{username}", answer="UserEntity", answers_404=True),
+    entry("update_user", "PUT /users/{username}", body="UserEntity", answers_404=True),
+    entry("delete_user", "DELETE /users/{username}", answers_404=True, effect="kicks"),
+    _user_service("legacy_userservice_post", "POST"),
+    _user_service("legacy_userservice", "GET"),
+    entry("blast_receivers", "GET /messageblast/recievers/{from}?query&limit", answer="BlastGroups"),
+    entry("send_blast", "POST /messageblast/sendblast", body="MessageBlastEntity", repeat="unsafe", beyond=True),
+    entry("list_blast_senders", "GET /messageblast/senders", answer="String"),
+    entry("set_blast_senders", "POST /messageblast/senders", sends="json", raw="senders", repeat="unsafe"),
+    entry("list_sent_blasts", "GET /messageblast/sentblasts", answer="MessageBlastSentEntities"),
+    entry("get_sent_blast", "GET /messageblast/sentblasts/{from}/{jobId}?filter&type&start&count",
+          answer="BlastGroups"),
+    entry("delete_sent_blast", "DELETE /messageblast/sentblasts/{from}/{jobId}"),
+    entry("list_scheduled_blasts", "GET /messageblast/blasts", answer="MessageBlastEntities"),
+    entry("cancel_blast", "DELETE /messageblast/blasts/{jobId}", repeat="unsafe"),
+)
+# fmt: on
+_SOURCE: Final[Mapping[str, Entry]] = MappingProxyType({one.name: one for one in _ENTRIES})
+
+
+def _at(name: str, request: str, *rows: Argument) -> Entry:
+    """Return the same at another path, which takes these before all."""
+    source, (method, path, _) = _SOURCE[name], split_request(request)
+    return attrs.evolve(source, method=method, path=path, takes=in_order((*rows, *source.takes.rows)))
+
+
+_BY: Final = Argument(FROM, USER)
+# As the plugin's page has them; its source does not (read).
+_ON_PAGE: Final = (
+    _at("accept_offer", "PUT /chat/assists/{workgroup}/{offerId}", *needs(workgroup=SEGMENT), _BY),
+    _at("reject_offer", "DELETE /chat/assists/{workgroup}/{offerId}", *needs(workgroup=SEGMENT), _BY),
+    _at("add_contact", "POST /chat/contacts/{jid}", *needs(jid=SEGMENT), _BY),
+)
+_DOCUMENTED: Final[Mapping[str, Entry]] = MappingProxyType({**_SOURCE, **{one.name: one for one in _ON_PAGE}})
+
+
+def table(paths: Paths) -> Mapping[str, Entry]:
+    """All of them, by name, with paths as this says."""
+    return _SOURCE if paths == "source" else _DOCUMENTED
