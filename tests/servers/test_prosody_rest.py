@@ -154,10 +154,12 @@ async def test_the_admin_api_announces_invites_and_shows_users(side: Open, aaron
     async with side(Options=options) as ours:
         await ours.done("announcement", {"body": "we move", "recipients": "online"})
         invite, users = await ours.done("invite", {"username": "mary"}), await ours.done("users")
+        metrics = await ours.done("server_metrics")
         assert in_short(await ours.do("user", username="nobody")) == "Rejected NotFound"
         await ours.done("delete_user", {"username": "nobody"})
     assert '"xmpp:' in invite.text
     assert "aaron" in users.text
+    assert '"c2s":' in metrics.text
     [message] = await aaron.messages.awaited_number(1)
     assert message.body == "we move"
 

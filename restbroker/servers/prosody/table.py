@@ -121,6 +121,7 @@ _ENTRIES: Final = (
     ),
     _admin("delete_user", "DELETE users/{username}", *_USERNAME, repeat="already_done"),
     _admin("server_info", "GET server/info", repeat="safe"),
+    _admin("server_metrics", "GET server/metrics", repeat="safe"),
 )
 TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
 
