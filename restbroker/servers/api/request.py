@@ -7,6 +7,7 @@ value.
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias, TypeVar
+from urllib.parse import quote
 
 import orjson
 
@@ -69,6 +70,13 @@ def _plain(value: Json) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+def segment(name: str, text: str) -> str:
+    """Return an argument as one segment of a path. Raises `InvalidArguments` for one that leads to another path."""
+    if text in ("", ".", ".."):
+        raise InvalidArguments(f'the argument "{name}" stands in the path, and is empty or dots')
+    return quote(text, safe="")
 
 
 def json_body(value: Json | Mapping[str, Json]) -> bytes:
