@@ -27,10 +27,9 @@ from restbroker.rosters.rules import (
     require_writable,
 )
 from restbroker.servers import registry
-from restbroker.servers.contract import Connector, Ports
+from restbroker.servers.contract import Connector, Direct, Ports
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response, Transport
 
 Tell: TypeAlias = Callable[[int, int], None]
 _AT_ONCE: Final = 20
@@ -52,23 +51,10 @@ class Fetched:
     left_out: int
 
 
-@attrs.frozen
-class _Link:
-    """Sends whatever it is asked to: nothing that is asked here changes anything."""
-
-    transport: Transport
-
-    async def ask(self, request: Request) -> Response:
-        return await self.transport.send(request)
-
-    async def send(self, request: Request) -> Response:
-        return await self.transport.send(request)
-
-
 @attrs.define
 class _Fetching:
     connector: Connector
-    link: _Link
+    link: Direct
     host: str
     timeout_s: float
     one_sided: bool
@@ -155,7 +141,7 @@ async def _fetch(target: Target, host: str, users: Sequence[str], one_sided: boo
     http = open_transport(target)
     try:
         connector = registry.open_connector(target, Ports(lambda _: None, time.time))
-        fetching = _Fetching(connector, _Link(http), host, target.timeout_s, one_sided)
+        fetching = _Fetching(connector, Direct(http), host, target.timeout_s, one_sided)
         names = list(users) or await fetching.users()
         await _each(fetching, names, min(_AT_ONCE, target.concurrency), tell)
     finally:

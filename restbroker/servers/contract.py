@@ -37,6 +37,21 @@ class Link(Protocol):
         ...
 
 
+@attrs.frozen
+class Direct:
+    """A `Link` without a job behind it, for what changes nothing, and for tests."""
+
+    http: Transport
+
+    async def ask(self, request: Request) -> Response:
+        """As `Link`."""
+        return await self.http.send(request)
+
+    async def send(self, request: Request) -> Response:
+        """As `Link`."""
+        return await self.http.send(request)
+
+
 class Connector(Protocol):
     """Speaks one server's dialect. One per target and process."""
 
