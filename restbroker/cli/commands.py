@@ -19,6 +19,7 @@ from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSp
 from restbroker.job.json_types import Json
 from restbroker.operate.versions import running
 from restbroker.servers import registry
+from restbroker.servers.packages import Package
 
 app = typer.Typer(add_completion=False)
 
@@ -50,10 +51,16 @@ def commands(
         str | None,
         typer.Option(help="Of which target, where the configuration has several.", autocompletion=completion.targets),
     ] = None,
+    kinds: Annotated[
+        bool, typer.Option("--kinds", help="The kinds of servers instead, with the packages that bring them.")
+    ] = False,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """List a server's commands, or show one with its arguments and what a repetition of it does."""
+    if kinds:
+        _list_kinds(as_json=json)
+        return
     if server_version is not None:
         kind = kind or registry.KINDS[0]
         catalogues: Sequence[Catalogue] = [registry.catalogue(kind, server_version)]
@@ -80,6 +87,28 @@ def commands(
         return
     rows = [(spec.name, " ".join(a.name for a in spec.arguments), " ".join(sorted(spec.tags))) for spec in chosen]
     output.table(("COMMAND", "ARGUMENTS", "TAGS"), rows)
+
+
+def _list_kinds(*, as_json: bool) -> None:
+    """Every kind, also one that cannot be used. Raises `ConfigError` behind the list if there is such a one."""
+    found = list(registry.packages())
+    if as_json:
+        output.as_json([_kind_as_json(*one) for one in found])
+    else:
+        rows = [(kind, package, package.summary if error is None else error.message) for kind, package, error in found]
+        output.table(("KIND", "PACKAGE", "ABOUT"), rows)
+    if problem := next((error for *_, error in found if error is not None), None):
+        raise problem
+
+
+def _kind_as_json(kind: str, package: Package, error: ConfigError | None) -> Json:
+    return {
+        "kind": kind,
+        "package": package.name,
+        "version": package.version,
+        "about": None if error is not None else package.summary,
+        "problem": None if error is None else error.message,
+    }
 
 
 def _of_server(

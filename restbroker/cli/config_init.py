@@ -73,11 +73,17 @@ def make(path: Path, given: Given, *, ask: bool) -> None:
 
 
 def kind_of(name: str, kinds: Mapping[str, Members]) -> str:
-    """The kind that is meant: `prosody` stands for `prosody-rest`. Raises `UsageError`."""
+    """The kind that is meant: `prosody` stands for `prosody-rest`. Raises `UsageError`.
+
+    One that a package of others brings is not listed, and can be named.
+    """
     known = [kind for kind, members in kinds.items() if defaults_of(members).url]
     for kind in (name, f"{name}-rest"):
         if kind in known:
             return kind
+    brought = kinds.get(name)
+    if brought is not None and defaults_of(brought).url:
+        return name
     others = " For another server, write a target of kind http by hand (docs/http.md)."
     raise UsageError(f"There is no server {name!r}.", f"There are {', '.join(known)}.{others}")
 

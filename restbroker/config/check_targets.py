@@ -11,6 +11,7 @@ import attrs
 from restbroker.config import converter
 from restbroker.config.flat import Flat, place_of
 from restbroker.config.form import Chosen
+from restbroker.config.key import Members
 from restbroker.config.kind import At, Defaults, TargetCheck, defaults_of, unknown_kind
 from restbroker.config.logins import login, tell_plain
 from restbroker.config.review import Review, at
@@ -85,9 +86,7 @@ def _entry(entry: Target, review: Review) -> _Placed:
 def _target(placed: _Placed, review: Review) -> Target:
     """As it is to be used; where something is wrong, as much of it as others are judged by."""
     target, written = placed.target, placed.target.written
-    members = review.kinds.get(target.kind)
-    if members is None and target.kind:
-        review.refuse(placed.at("Kind"), unknown_kind(review.kinds, target.kind, target.options))
+    members = _members(placed, review)
     address = _address(placed, written.url, review)
     credentials = placed.login(address)
     tls = _tls(target, placed, review, is_used=address.url.scheme == "https" or review.is_wrong(placed.at("URL")))
@@ -114,6 +113,16 @@ def _target(placed: _Placed, review: Review) -> Target:
     options = converter.read(members, written_options, review, placed.at("Options"))
     target = attrs.evolve(target, options=options)
     return options.check(target, placed.at, review) if isinstance(options, TargetCheck) else target
+
+
+def _members(placed: _Placed, review: Review) -> Members | None:
+    """The class of the target's options; None for a kind that is not there, or cannot be used."""
+    kind = placed.target.kind
+    try:
+        return review.kinds[kind] if kind else None
+    except KeyError as error:
+        review.refuse(placed.at("Kind"), unknown_kind(review.kinds, kind, placed.target.options, error))
+        return None
 
 
 def _tls(target: Target, placed: _Placed, review: Review, *, is_used: bool) -> TlsFiles:

@@ -5,9 +5,8 @@ options of each kind of target. Always holds: reading, schema and reference page
 field's type.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -44,21 +43,32 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 NO_KINDS: Final[Mapping[str, Members]] = MappingProxyType({})
 
 
-class Kinds(Mapping[str, Members]):
-    """The class of options of each kind, by name. A kind's module is loaded when its class is asked for."""
+class UnusableKind(KeyError):
+    """There is no such kind, or it cannot be used; `why` is for people."""
 
-    def __init__(self, folders: Mapping[str, str]) -> None:
-        self._folders: Final = folders
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why: Final = why
+
+
+class Kinds(Mapping[str, Members]):
+    """The class of options of each kind, by name. A kind's module is loaded when its class is asked for.
+
+    `load` returns the class of a kind, also of one that is none of `names` and not listed; or raises `KeyError`.
+    """
+
+    def __init__(self, names: Collection[str], load: Callable[[str], Members]) -> None:
+        self._names: Final = names
+        self._load: Final = load
 
     def __getitem__(self, kind: str) -> Members:
-        members: Members = import_module(f"{self._folders[kind]}.options").Options
-        return members
+        return self._load(kind)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._folders)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._folders)
+        return len(self._names)
 
 
 def key(name: str, meaning: str, default: object = None, **more: Any) -> Any:  # noqa: ANN401  as attrs.field

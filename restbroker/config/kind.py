@@ -4,13 +4,13 @@
 the target or source as it is. A kind that needs other defaults than most gives its options a `DEFAULTS`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
-from restbroker.config.key import Members
+from restbroker.config.key import Members, UnusableKind
 from restbroker.config.review import Review
 from restbroker.config.target import Target
 from restbroker.config.values import describe
@@ -96,11 +96,17 @@ class SourceCheck(Protocol):
         ...
 
 
-def unknown_kind(kinds: Mapping[str, Members], found: str, options: object) -> str:
-    """What is said of a kind that is none of these, of what has these options."""
-    known = ", ".join(f'"{kind}"' for kind in kinds)
+def unknown_kind(kinds: Mapping[str, Members], found: str, options: object, error: KeyError | None = None) -> str:
+    """What is said of a kind that is none of these, of what has these options. `error`: what its look-up raised."""
     unjudged = " Only then are its Options judged." if options else ""
-    return f"expected one of {known}, found {describe(found)}.{unjudged}"
+    why = error.why if isinstance(error, UnusableKind) else expected_kind(kinds, found)
+    return f"{why}{unjudged}"
+
+
+def expected_kind(kinds: Iterable[str], found: str) -> str:
+    """What is said where one of these kinds is expected."""
+    known = ", ".join(f'"{kind}"' for kind in kinds)
+    return f"expected one of {known}, found {describe(found)}."
 
 
 def note_no_login(target: Target, cure: str, review: Review) -> None:

@@ -28,13 +28,15 @@ def masked(key: Key, value: Json, kinds: Mapping[str, Members], sources: Mapping
     return hiding.everywhere(shown, lambda text, _: without_logins(text), 0)
 
 
-def _shown(key: Key, annotation: Any, value: Json, options: _Options) -> Json:  # noqa: ANN401  a type
+def _shown(key: Key, annotation: Any, value: Json, options: _Options, kind: str = "") -> Json:  # noqa: ANN401  a type
     match look(annotation), value:
         case Keys(members), Mapping():
             return _members(spellings(members), value, options)
         case OptionsOf(of), Mapping():
-            # Which kind it is does not matter: what is secret for one is shown for none.
-            known = [(name, of) for members in options[of].values() for name, of in spellings(members).items()]
+            # What is secret for one kind is shown for none; `kind` may be one that is not listed.
+            own = options[of].get(kind)
+            listed = [*options[of].values(), *([] if own is None else [own])]
+            known = [(name, of) for members in listed for name, of in spellings(members).items()]
             return _members(dict(sorted(known, key=lambda pair: pair[1].secret)), value, options)
         case Names(entry=entry), Mapping():
             entries = {name: _shown(key, entry, inner, options) for name, inner in value.items()}
@@ -69,7 +71,8 @@ def _says_where(value: Json) -> bool:
 
 
 def _members(known: Mapping[str, Key], value: Mapping[str, Json], options: _Options) -> dict[str, Json]:
+    keys = {name: known.get(name.lower()) for name in value}
+    kind = next((str(value[name]) for name in value if name.lower() == "kind"), "")
     return {
-        name: _shown(known[name.lower()], known[name.lower()].type, inner, options) if name.lower() in known else MASK
-        for name, inner in value.items()
+        name: MASK if key is None else _shown(key, key.type, value[name], options, kind) for name, key in keys.items()
     }

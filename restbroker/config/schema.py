@@ -4,13 +4,23 @@
 """
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from types import MappingProxyType
+from typing import Any, Final, assert_never
 
 from restbroker.config.core import Config
 from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of
 from restbroker.config.reference import meaning
 from restbroker.job.json_types import Json
+
+_TARGETS: Final = OptionsOf("targets")
+_OF_LISTED_KINDS: Final[Mapping[str, Json]] = MappingProxyType(
+    {
+        "if": {"properties": {"Kind": {"$ref": "#/$defs/kinds"}}},
+        "then": {"properties": {"Options": {"anyOf": [{"$ref": "#/$defs/targets"}, {"type": "null"}]}}},
+    }
+)
+"""What a kind takes that a package of others brings, only that package knows."""
 
 
 def schema(kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> dict[str, Json]:
@@ -20,7 +30,7 @@ def schema(kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KIN
         "title": "restbroker's env.json",
         **_object(Config),
         "anyOf": [{"required": ["RestQueue"]}, {"required": ["Targets"]}],
-        "$defs": {"targets": _one_of(kinds), "sources": _one_of(sources)},
+        "$defs": {"kinds": {"enum": [*kinds]}, "targets": _one_of(kinds), "sources": _one_of(sources)},
     }
 
 
@@ -37,6 +47,7 @@ def _object(members: Members) -> dict[str, Json]:
         "patternProperties": {"^(_|//)": {}},
         "additionalProperties": False,
         **({"required": always} if always else {}),
+        **(_OF_LISTED_KINDS if any(look(key.type) == _TARGETS for key in keys.values()) else {}),
     }
 
 
@@ -66,7 +77,7 @@ def _form(annotation: Any) -> dict[str, Json]:  # noqa: ANN401  a type
             }
         case Keys(members):
             return _object(members)
-        case OptionsOf(of):
-            return {"$ref": f"#/$defs/{of}"}
+        case OptionsOf() as options:
+            return {"type": "object"} if options == _TARGETS else {"$ref": f"#/$defs/{options.of}"}
         case other:
             assert_never(other)

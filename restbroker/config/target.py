@@ -195,7 +195,12 @@ class Target:
     """
 
     name: str = ""
-    kind: str = key("Kind", "The kind of server: one of Options below.", "", mandatory="always")
+    kind: str = key(
+        "Kind",
+        "The kind of server: one of Options below, or one that an installed package brings.",
+        "",
+        mandatory="always",
+    )
     url: Url = Url("http", "localhost", 80)
     queues: tuple[str, ...] = ()
     credentials: Credentials = None

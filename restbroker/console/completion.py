@@ -288,9 +288,14 @@ def _files(typed: str) -> Iterator[str]:
 
 
 @offer
-def kinds(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands them over
-    """Offer the kinds of servers."""
-    yield from ((kind, "") for kind in registry.KINDS)
+def kinds(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
+    """Offer our kinds of servers, and those of the configuration, which other packages may bring."""
+    from restbroker.errors import RestbrokerError
+
+    configured: set[str] = set()
+    with suppress(RestbrokerError):
+        configured = {target.kind for target in settings(ctx).targets}
+    yield from ((kind, "") for kind in (*registry.KINDS, *sorted(configured - {*registry.KINDS})))
 
 
 @offer

@@ -38,7 +38,7 @@ KINDS: Final = tuple(_FOLDERS)
 
 def kinds() -> Mapping[str, Members]:
     """The class of options of each kind, whose fields are made with `config.key.key`; for `config.load`."""
-    return Kinds(_FOLDERS)
+    return Kinds(_FOLDERS, _options)
 
 
 def open_hook(source: "EventSource") -> "Hook":
@@ -62,5 +62,10 @@ def check(source: "EventSource", states: "Sequence[SourceState]" = ()) -> Iterat
     return findings
 
 
-def _part(kind: str, name: Literal["hook", "reader", "check"]) -> ModuleType:
+def _options(kind: str) -> Members:
+    members: Members = _part(kind, "options").Options
+    return members
+
+
+def _part(kind: str, name: Literal["options", "hook", "reader", "check"]) -> ModuleType:
     return import_module(f"{_FOLDERS[kind]}.{name}")

@@ -62,7 +62,11 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
     found: dict[str, list[Finding]] = {target.name: [] for target in targets}
 
     async def look(target: Target) -> None:
-        seen = [*check_limits(target), *await registry.check(target)]
+        try:
+            seen = [*check_limits(target), *await registry.check(target)]
+        except ConfigError as error:
+            why = "Nothing can be sent to this target, and restbroker does not start."
+            seen = [Finding("problem", target.name, "Unusable", error.message, why, error.cure, "config")]
         found[target.name] = [_in_words_of(target, finding) for finding in seen]
 
     async with trio.open_nursery() as nursery:

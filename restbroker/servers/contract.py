@@ -1,4 +1,10 @@
-"""What the broker asks of a server's connector, and what a connector may ask of the broker.
+"""What the broker asks of a server's connector, and what a connector may ask of the broker. Public: packages of others
+are written to it (docs/write-a-server-kind.md).
+
+What changes here, in `servers.parts` or in what else that page lets a package import is in CHANGELOG.md. What a kind of
+before can go on without raises the version of restbroker alone: a kind that uses it names that version among what it
+depends on. What every kind has to follow raises `CONTRACT_VERSION` in `servers.parts`: a kind that was written for
+another is refused, with what to do.
 
 `broker/delivery` calls `deliver` for a job, and `probe` as the target's prober does; `app` opens connectors through
 the registry. Always holds: a connector touches Redis through its `Ports` only, tells people something only by

@@ -1,26 +1,32 @@
 """The kinds of servers: one folder and one line here for each. Everybody else reaches a server's code through this.
 
 Called by the command line, the check and `app`. Always holds: a folder's module is imported only when what it
-brings is asked for, and neither this file nor `options` and `catalogue` load Trio or an HTTP client. A folder has
+brings is asked for, and neither this file nor `options` and `catalogue` load Trio or an HTTP client. Kinds that other
+packages bring are looked for when this table lacks one (`packages`); they are made alike. A folder has
 
 - `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key; it
   may judge the whole target (`config.kind`);
-- `catalogue`: the functions `for_version` and `for_target`, as `catalogue` and `catalogue_of` below; of a kind whose
-  versions take different commands, also `candidates`; of a kind that `reference` lists, also `requests`;
+- `catalogue`: the function `for_version`, as `catalogue` below; where a target may have other commands than its
+  server's version, also `for_target`, as `catalogue_of`; of a kind whose versions take different commands, also
+  `candidates`; of a kind that `reference` lists, also `requests`;
 - `connector`: the function `open_connector`, as below;
 - `check`: the function `check`, as below;
-- `suggest`: the function `suggest`, as below;
+- `suggest`: the function `suggest`, as below.
+
+What it can leave out `parts` says. Two more are for ours alone:
+
 - `logins`: the function `open_logins`, as below, where acting as a user needs a login;
 - `ctl`: `MANNER`, as `manner` below, where the server has a command line of its own for whose place ours is to do.
 """
 
-from collections.abc import Mapping
-from importlib import import_module
-from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
-from restbroker.config.key import Kinds, Members
+from restbroker import __version__
+from restbroker.config.key import Kinds, Members, UnusableKind
 from restbroker.errors import ConfigError
+from restbroker.servers.packages import GROUP, Package, ambiguous, installed_packages, package_of
 
 if TYPE_CHECKING:  # pushing a job does without most of them, and without Trio
     from restbroker.config.target import Target
@@ -44,20 +50,45 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
 
 _WITH_LOGINS: Final = frozenset({"openfire-chat"})
 _WITH_CTL: Final = frozenset({"ejabberd", "mongooseim"})
-_WITH_VERSIONS: Final = frozenset({"ejabberd", "mongooseim"})
+
+_OTHERS: Final = (
+    f"Another comes with a package that has an entry point of its name in the group {GROUP};"
+    " `restbroker commands --kinds` lists what is installed."
+)
 
 KINDS: Final = tuple(_FOLDERS)
-"""The kinds of servers; the flat keys of `env.json` mean the first."""
+"""Our own kinds of servers; the flat keys of `env.json` mean the first."""
 
 
 def kinds() -> Mapping[str, Members]:
-    """The class of options of each kind, whose fields are made with `config.key.key`; for `config.load`."""
-    return Kinds(_FOLDERS)
+    """The class of options of each kind, whose fields are made with `config.key.key`; for `config.load`.
+
+    Those of other packages are found in it by their name, and not listed.
+    """
+    return Kinds(_FOLDERS, _options)
+
+
+def packages() -> Iterator[tuple[str, Package, ConfigError | None]]:
+    """Every kind and its package, ours first; with what is wrong where it cannot be used. Reads what is installed."""
+    yield from ((kind, _own(kind), None) for kind in _FOLDERS)
+    for kind, found in sorted(installed_packages().items()):
+        for package in found:
+            yield kind, package, _problem(kind, package)
+
+
+def _problem(kind: str, package: Package) -> ConfigError | None:
+    if kind in _FOLDERS:
+        return ambiguous(kind, (_own(kind), package), f"Uninstall {package.name}; restbroker's own counts.")
+    try:
+        package_of(kind)
+    except ConfigError as error:
+        return error
+    return None
 
 
 def catalogue(kind: str, version: str | None = None) -> "Catalogue":
     """The commands of this version of a server; of the newest that is known for None. Raises `ConfigError`."""
-    found: Catalogue = _part(kind, "catalogue").for_version(version)
+    found: Catalogue = _package(kind).load("catalogue")(version)
     return found
 
 
@@ -66,7 +97,10 @@ def catalogue_of(target: "Target", found: str | None, endpoint: str = "") -> "Ca
 
     `endpoint` counts where its path chooses another version of the interface (ejabberd's `register/v1`).
     """
-    commands: Catalogue = _part(target.kind, "catalogue").for_target(target, found, endpoint)
+    of_target = getattr(_package(target.kind).part("catalogue"), "for_target", None)
+    if of_target is None:
+        return catalogue(target.kind, found)
+    commands: Catalogue = of_target(target, found, endpoint)
     return commands
 
 
@@ -76,29 +110,31 @@ def candidates_of(target: "Target", found: str | None, endpoint: str = "") -> "t
     One catalogue where its version is known: the one that a running process `found`, else the configured one. Several
     where it may be one of several versions; what holds for the server then holds for one of them.
     """
-    if target.kind not in _WITH_VERSIONS:
+    of_versions = getattr(_package(target.kind).part("catalogue"), "candidates", None)
+    if of_versions is None:
         return (catalogue_of(target, found, endpoint),)
-    possible: tuple[Catalogue, ...] = _part(target.kind, "catalogue").candidates(found, target, endpoint)
+    possible: tuple[Catalogue, ...] = of_versions(found, target, endpoint)
     return possible
 
 
 def candidates(kind: str, version: str | None) -> "tuple[Catalogue, ...]":
     """The same of a kind, without a target."""
-    if kind not in _WITH_VERSIONS:
+    of_versions = getattr(_package(kind).part("catalogue"), "candidates", None)
+    if of_versions is None:
         return (catalogue(kind, version),)
-    possible: tuple[Catalogue, ...] = _part(kind, "catalogue").candidates(version)
+    possible: tuple[Catalogue, ...] = of_versions(version)
     return possible
 
 
 def requests(kind: str) -> Mapping[str, str]:
     """Of a kind whose commands are one request each, what they send: `POST /users`. For the page that lists them."""
-    found: Mapping[str, str] = _part(kind, "catalogue").requests()
+    found: Mapping[str, str] = _package(kind).part("catalogue").requests()
     return found
 
 
 def open_connector(target: "Target", ports: "Ports") -> "Connector":
     """The connector of this target; nothing is sent yet. Raises `ConfigError`."""
-    connector: Connector = _part(target.kind, "connector").open_connector(target, ports)
+    connector: Connector = _package(target.kind).load("connector")(target, ports)
     return connector
 
 
@@ -107,7 +143,7 @@ def open_logins(target: "Target", ports: "Ports") -> "Logins":
     if target.kind not in _WITH_LOGINS:
         kinds = ", ".join(sorted(_WITH_LOGINS))
         raise ConfigError(f"The target {target.name} has no logins of users.", f"Only those of kind {kinds} have.")
-    logins: Logins = _part(target.kind, "logins").open_logins(target, ports)
+    logins: Logins = _package(target.kind).part("logins").open_logins(target, ports)
     return logins
 
 
@@ -115,13 +151,16 @@ def manner(kind: str) -> "Manner | None":
     """How this kind's own command line is spoken to; None for one that has none."""
     if kind not in _WITH_CTL:
         return None
-    found: Manner = _part(kind, "ctl").MANNER
+    found: Manner = _package(kind).part("ctl").MANNER
     return found
 
 
 async def check(target: "Target") -> "list[Finding]":
-    """Looks at this target and changes nothing there. What a person can act on is a finding. Safe to cancel."""
-    findings: list[Finding] = await _part(target.kind, "check").check(target)
+    """Looks at this target and changes nothing there. What a person can act on is a finding. Safe to cancel.
+
+    Raises `ConfigError` for a kind whose package cannot be used.
+    """
+    findings: list[Finding] = await _package(target.kind).load("check")(target)
     return findings
 
 
@@ -129,15 +168,41 @@ def suggest(target: "Target", allowed: "Allowed") -> str | None:
     """What the server's own configuration should say, so that it allows this and no more: lines to be copied there,
     with comments of the server's form. None: there is nothing to say. No secret is in it, and no server is asked.
     """
-    text: str | None = _part(target.kind, "suggest").suggest(target, allowed)
+    text: str | None = _package(target.kind).load("suggest")(target, allowed)
     return text
 
 
-_Part = Literal["catalogue", "connector", "check", "suggest", "logins", "ctl"]
+def _package(kind: str) -> Package:
+    package = _find(kind)
+    if package is None:
+        from restbroker.config.review import shown  # for an error alone
+
+        raise ConfigError(
+            f'There is no kind of server called "{shown(kind)}".', f"These exist: {', '.join(_known())}. {_OTHERS}"
+        )
+    return package
 
 
-def _part(kind: str, name: _Part) -> ModuleType:
-    if kind not in _FOLDERS:
-        known = ", ".join(_FOLDERS)
-        raise ConfigError(f'There is no kind of target called "{kind}".', f"These exist: {known}.")
-    return import_module(f"{_FOLDERS[kind]}.{name}")
+def _find(kind: str) -> Package | None:
+    return _own(kind) if kind in _FOLDERS else package_of(kind)
+
+
+def _known() -> list[str]:
+    return [*_FOLDERS, *sorted(installed_packages())]
+
+
+def _own(kind: str) -> Package:
+    return Package("restbroker", __version__, _FOLDERS[kind])
+
+
+def _options(kind: str) -> Members:
+    try:
+        package = _find(kind)
+        if package is None:
+            from restbroker.config.kind import expected_kind  # for an error alone
+
+            raise UnusableKind(f"{expected_kind(_known(), kind)} {_OTHERS}")
+        members: Members = package.load("options")
+    except ConfigError as error:
+        raise UnusableKind(f"{error.message} {error.cure}") from error
+    return members

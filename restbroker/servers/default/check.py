@@ -1,0 +1,26 @@
+"""What `restbroker check` looks at in a target whose kind has no check of its own: what the probe finds.
+
+Always holds: nothing but the probe is sent, which changes nothing there.
+"""
+
+import time
+
+from restbroker.config.target import Target
+from restbroker.servers import registry
+from restbroker.servers.api.checks import finding, opened, unreachable
+from restbroker.servers.api.health import Health
+from restbroker.servers.contract import Direct, Ports
+from restbroker.servers.findings import Finding
+from restbroker.transport.errors import MaybeSent, NotSent
+
+
+async def check(target: Target) -> list[Finding]:
+    """Return the probe's answer, or why there is none. Safe to cancel. Raises `ConfigError` without a connector."""
+    try:
+        async with opened(target) as http:
+            connector = registry.open_connector(target, Ports(lambda _: None, time.time, http))
+            probe = await connector.probe(Direct(http))
+    except (NotSent, MaybeSent) as error:
+        return [unreachable(target, error, "Check that the server runs, and the target's URL.")]
+    code = "Reachable" if probe.ok else "LoginRefused" if probe.denied else "Unwell"
+    return [finding(target, Health(probe, code))]

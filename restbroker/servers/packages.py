@@ -1,0 +1,116 @@
+"""The packages that bring kinds of servers: restbroker itself, and those that others install beside it.
+
+The registry asks here. Others name their kinds as entry points of the group `restbroker.servers`. Always holds: that
+group is read when a kind is asked for that is none of ours, and not before, since that takes 60 ms; whatever is wrong
+with a package is a `ConfigError` that names it.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, Final
+
+import attrs
+
+from restbroker.errors import ConfigError
+from restbroker.servers.parts import CONTRACT_VERSION, PARTS
+
+GROUP: Final = "restbroker.servers"
+_DEFAULT: Final = "restbroker.servers.default"
+
+
+@attrs.frozen
+class Package:
+    """One that brings a kind. `name` and `version`: as it is installed. `module`: where the kind's parts are."""
+
+    name: str
+    version: str
+    module: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+    @property
+    def summary(self) -> str:
+        """The first line of what its module says of itself. Raises `ConfigError`."""
+        return (self._import(self.module).__doc__ or "").strip().partition("\n")[0]
+
+    def part(self, name: str) -> ModuleType:
+        """Return this part of the kind, or its default. Raises `ConfigError`."""
+        is_left_out = name in PARTS and not PARTS[name].needed and not self._has(name)
+        return self._import(f"{_DEFAULT if is_left_out else self.module}.{name}")
+
+    def load(self, part: str) -> Any:  # noqa: ANN401  each part offers something else
+        """Return what this part of the kind must offer. Raises `ConfigError`."""
+        module, name = self.part(part), PARTS[part].offers
+        if not hasattr(module, name):
+            raise self._unusable(f"{module.__name__} has no {name}")
+        return getattr(module, name)
+
+    def require_usable(self) -> None:
+        """Raises `ConfigError` unless the kind was written for this contract, and has all parts that it needs."""
+        module = self._import(self.module)
+        if not hasattr(module, "__path__"):
+            raise self._unusable(f"{self.module} is a module, and must be a package, with a module for each part")
+        self._require_contract(getattr(module, "CONTRACT_VERSION", None))
+        for name, part in PARTS.items():
+            if part.needed and not self._has(name):
+                raise self._unusable(f"{self.module} has no module {name}")
+
+    def _require_contract(self, version: object) -> None:
+        if not isinstance(version, int):
+            raise self._unusable(f"{self.module} does not say its CONTRACT_VERSION")
+        if version != CONTRACT_VERSION:
+            older = "restbroker" if version > CONTRACT_VERSION else self.name
+            raise ConfigError(
+                f"The package {self} was written for version {version} of the contract with kinds of servers; "
+                f"this restbroker has version {CONTRACT_VERSION}.",
+                f"Install a newer {older}.",
+            )
+
+    def _has(self, part: str) -> bool:
+        return find_spec(f"{self.module}.{part}") is not None
+
+    def _import(self, module: str) -> ModuleType:
+        try:
+            return import_module(module)
+        except Exception as error:  # what others wrote may raise anything
+            raise self._unusable(f"{module} cannot be imported ({type(error).__name__}: {error})") from error
+
+    def _unusable(self, why: str) -> ConfigError:
+        cure = f"Install {self.name} again with all that it needs, or another version of it."
+        return ConfigError(f"The package {self} cannot be used as a kind of server: {why}.", cure)
+
+
+@cache
+def installed_packages() -> Mapping[str, tuple[Package, ...]]:
+    """Return by kind the packages that say they bring it, as they were installed when this was first called."""
+    from importlib.metadata import entry_points  # slow, and of no use to most commands
+
+    found: dict[str, tuple[Package, ...]] = {}
+    for point in entry_points(group=GROUP):
+        name, version = ("?", "?") if point.dist is None else (point.dist.name, point.dist.version)
+        found[point.name] = (*found.get(point.name, ()), Package(name, version, point.module))
+    return found
+
+
+@cache
+def package_of(kind: str) -> Package | None:
+    """Return the installed package that brings this kind, None if there is none. Raises `ConfigError` for one that
+    cannot be used, or for several.
+    """
+    match installed_packages().get(kind, ()):
+        case ():
+            return None
+        case (package,):
+            package.require_usable()
+            return package
+        case several:
+            raise ambiguous(kind, several, "Uninstall all of them but one.")
+
+
+def ambiguous(kind: str, packages: tuple[Package, ...], cure: str) -> ConfigError:
+    """Return the error of a kind that several packages bring."""
+    return ConfigError(f'The kind of server "{kind}" is in several packages: {" and ".join(map(str, packages))}.', cure)

@@ -1,0 +1,34 @@
+"""What a kind of server is made of: a package with a module for each part. Public, as `servers.contract` is.
+
+The registry looks for these, in our own folders as in the packages of others. Always holds: a part that a kind leaves
+out is the one of `servers.default`; nothing but attrs is loaded here.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+CONTRACT_VERSION: Final = 1
+"""Rises with a change that kinds have to follow; a package says as `CONTRACT_VERSION` for which it was written."""
+
+
+@attrs.frozen
+class Part:
+    """One module of a kind. `offers`: the name that it must have. `needed`: there is no default of it."""
+
+    offers: str
+    needed: bool = False
+
+
+PARTS: Final[Mapping[str, Part]] = MappingProxyType(
+    {
+        "options": Part("Options"),
+        "catalogue": Part("for_version", needed=True),
+        "connector": Part("open_connector", needed=True),
+        "check": Part("check"),
+        "suggest": Part("suggest"),
+    }
+)
+"""What each offers is said in the docstring of the registry."""

@@ -1,0 +1,250 @@
+"""Kinds of servers that packages beside restbroker bring, through the real command line."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from restbroker.servers import registry
+from restbroker.servers.parts import CONTRACT_VERSION
+from tests.support.process import clean_environment, run
+from tests.support.receiver import Receiver
+from tests.support.server_kind import answer, beside, document, installed, written
+
+NOWHERE = "http://127.0.0.1:1"
+Shell = Callable[..., CompletedProcess[str]]
+Change = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def chatter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the package of the page is installed; it brings the kind `chatter`."""
+    place = tmp_path_factory.mktemp("chatter")
+    return installed(written(place / "page"), place / "lib")
+
+
+@pytest.fixture
+def lib(chatter: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return Path(shutil.copytree(chatter, tmp_path / "lib"))
+
+
+@pytest.fixture
+def shell(lib: Path, tmp_path: Path) -> Shell:
+    """Runs a command beside it, with a target of its kind."""
+    _write(tmp_path, document(NOWHERE))
+    return lambda *words: run(words, directory=tmp_path, environ=beside(lib))
+
+
+def _write(place: Path, configuration: Mapping[str, Any]) -> None:
+    (place / "env.json").write_text(json.dumps(configuration))
+
+
+def _package(lib: Path) -> Path:
+    return lib / "restbroker_chatter"
+
+
+def _names_twice(name: str) -> Change:
+    """Adds another package that brings a kind of this name."""
+
+    def change(lib: Path) -> None:
+        info = lib / "other_package-3.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-package\nVersion: 3.0\n")
+        (info / "entry_points.txt").write_text(f"[restbroker.servers]\n{name} = restbroker_chatter\n")
+
+    return change
+
+
+def _says(text: str) -> Change:
+    return lambda lib: (_package(lib) / "__init__.py").write_text(text)
+
+
+def _lacks(part: str) -> Change:
+    return lambda lib: (_package(lib) / f"{part}.py").unlink()
+
+
+BROKEN: list[tuple[Change, str, str]] = [
+    (_says("import nowhere"), "cannot be imported (ModuleNotFoundError: No module named 'nowhere')", "Install"),
+    (_says("1 / 0"), "cannot be imported (ZeroDivisionError: division by zero)", "Install"),
+    (_says(""), "does not say its CONTRACT_VERSION", "Install"),
+    (_says(f"CONTRACT_VERSION = {CONTRACT_VERSION + 1}"), f"version {CONTRACT_VERSION + 1}", "a newer restbroker."),
+    (_says(f"CONTRACT_VERSION = {CONTRACT_VERSION - 1}"), f"version {CONTRACT_VERSION - 1}", "a newer restbroker-c"),
+    (_lacks("connector"), "restbroker_chatter has no module connector", "Install"),
+    (_lacks("catalogue"), "restbroker_chatter has no module catalogue", "Install"),
+    (_names_twice("chatter"), "is in several packages: ", "Uninstall all of them but one."),
+]
+
+
+def test_all_kinds_are_listed_with_the_package_that_brings_them_its_version_and_a_sentence(shell: Shell) -> None:
+    listed, told = shell("commands", "--kinds"), json.loads(shell("commands", "--kinds", "--json").stdout)
+    sentence = "Chatter: its users, and messages to them, through its HTTP API."
+    assert listed.stdout.splitlines()[-1] == f"chatter\trestbroker-chatter 1.0\t{sentence}"
+    assert [one["kind"] for one in told] == [*registry.KINDS, "chatter"]
+    assert {one["package"] for one in told[:-1]} == {"restbroker"}
+    assert all(one["about"] for one in told)
+    assert told[-1] == {
+        "kind": "chatter",
+        "package": "restbroker-chatter",
+        "version": "1.0",
+        "about": sentence,
+        "problem": None,
+    }
+
+
+def test_a_target_of_such_a_kind_is_shown_and_its_secrets_and_wrong_options_are_treated_as_those_of_ours(
+    shell: Shell, tmp_path: Path
+) -> None:
+    shown = json.loads(shell("config", "show", "--json").stdout)["Targets"]["value"]["chat"]
+    assert (shown["Options"], shown["Auth"]) == ({"Notify": False}, {"Bearer": {"Token": "…"}})
+    _write(tmp_path, document(NOWHERE, Options={"Notify": "yes"}))
+    wrong = shell("config", "show")
+    assert (wrong.returncode, "Targets.chat.Options.Notify: expected true or false" in wrong.stderr) == (2, True)
+    _write(tmp_path, document(NOWHERE, Auth={"Basic": {"User": "ann", "Pass": "pw"}}))
+    assert "Targets.chat.Auth: must be Bearer" in shell("config", "show").stderr
+
+
+def test_its_commands_are_listed_by_kind_and_checked_before_a_job_is_pushed(shell: Shell) -> None:
+    by_kind, by_target = shell("commands", "--kind", "chatter"), shell("commands", "--target", "chat")
+    assert by_kind.stdout == by_target.stdout
+    assert "get_user" in by_kind.stdout
+    unknown = shell("enqueue", "--target", "chat", "get_users", "user=ann")
+    assert (unknown.returncode, "get_user" in unknown.stderr) == (2, True)
+
+
+def test_the_tab_key_offers_its_commands_and_the_kind_once_it_is_configured(
+    lib: Path, shell: Shell, tmp_path: Path
+) -> None:
+    for line, offered in (("enqueue send_", "send_message"), ("commands --kind chat", "chatter")):
+        asked = {"_RESTBROKER_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+        environ = {**beside(lib), **asked, "_TYPER_COMPLETE_ARGS": f"restbroker {line}"}
+        assert run([], directory=tmp_path, environ=environ).stdout.split() == [offered]
+
+
+def test_the_schema_leaves_the_options_of_other_kinds_than_ours_to_their_packages(shell: Shell) -> None:
+    schema = json.loads(shell("config", "schema").stdout)
+    ((_, target),) = [one for one in schema["properties"]["Targets"]["anyOf"][0]["patternProperties"].items() if one[1]]
+    assert target["properties"]["Options"]["anyOf"] == [{"type": "object"}, {"type": "null"}]
+    assert target["if"] == {"properties": {"Kind": {"$ref": "#/$defs/kinds"}}}
+    assert target["then"]["properties"]["Options"]["anyOf"] == [{"$ref": "#/$defs/targets"}, {"type": "null"}]
+    assert schema["$defs"]["kinds"] == {"enum": [*registry.KINDS]}
+
+
+def test_a_first_configuration_can_be_made_for_such_a_kind(shell: Shell, tmp_path: Path) -> None:
+    made = shell("config", "init", "made.json", "--server", "chatter", "--queue", "chat", "--yes")
+    target = json.loads((tmp_path / "made.json").read_text())["Targets"]["chatter"]
+    assert (made.returncode, target["Kind"], target["URL"]) == (0, "chatter", "http://127.0.0.1:8200")
+
+
+def test_without_a_check_of_its_own_the_probe_is_the_check_and_nothing_is_suggested(
+    shell: Shell, tmp_path: Path
+) -> None:
+    with Receiver(answer) as server:
+        found = _of_chat(shell, tmp_path, document(server.url))
+        assert [(one["level"], one["code"]) for one in found] == [("ok", "Reachable")]
+        auth = {"Bearer": {"Token": "another"}}
+        found = _of_chat(shell, tmp_path, document(server.url, Auth=auth))
+        assert [(one["level"], one["code"]) for one in found] == [("problem", "LoginRefused")]
+    found = _of_chat(shell, tmp_path, document(NOWHERE))
+    assert [(one["level"], one["code"]) for one in found] == [("problem", "Unreachable")]
+    assert json.loads(shell("check", "--suggest", "--json").stdout)[0]["text"] is None
+
+
+def _of_chat(shell: Shell, place: Path, configuration: Mapping[str, Any]) -> list[dict[str, Any]]:
+    _write(place, configuration)
+    return [one for one in json.loads(shell("check", "--json").stdout)["findings"] if one["area"] == "chat"]
+
+
+def test_without_options_a_kind_takes_none(shell: Shell, lib: Path, tmp_path: Path) -> None:
+    for file in ("options", "connector"):
+        text = (_package(lib) / f"{file}.py").read_text()
+        (_package(lib) / f"{file}.py").write_text(
+            "\n".join(line for line in text.splitlines() if "Options" not in line)
+        )
+    _lacks("options")(lib)
+    refused = shell("config", "show")
+    assert (refused.returncode, "Targets.chat.Options.Notify: is no key of" in refused.stderr) == (2, True)
+    _write(tmp_path, document(NOWHERE, Options={}))
+    assert shell("config", "show").returncode == 0
+
+
+@pytest.mark.parametrize(("change", "why", "cure"), BROKEN, ids=[why for _, why, _ in BROKEN])
+def test_a_package_that_cannot_be_used_is_an_error_of_the_configuration_that_names_it_and_what_to_do(
+    shell: Shell, lib: Path, change: Change, why: str, cure: str
+) -> None:
+    change(lib)
+    for words in (["run"], ["enqueue", "--target", "chat", "get_user", "user=ann"]):
+        ended = shell(*words)
+        assert ended.returncode == 2
+        assert "Targets.chat.Kind: " in ended.stderr
+        assert all(text in ended.stderr for text in ("restbroker-chatter 1.0", why, cure)), ended.stderr
+    checked = shell("check", "--json")
+    assert (checked.returncode, why in json.loads(checked.stdout)["findings"][-1]["message"]) == (2, True)
+    listed = shell("commands", "--kinds")
+    assert (listed.returncode, "ejabberd" in listed.stdout, why in listed.stdout, cure in listed.stderr) == (
+        2,
+        True,
+        True,
+        True,
+    )
+
+
+def test_a_connector_that_cannot_be_imported_is_such_an_error_at_the_start_and_in_a_check(
+    shell: Shell, lib: Path, tmp_path: Path
+) -> None:
+    for text, why in (("import nowhere", "cannot be imported"), ("", "has no open_connector")):
+        (_package(lib) / "connector.py").write_text(text)
+        ended, found = shell("run"), _of_chat(shell, tmp_path, document(NOWHERE))
+        assert (ended.returncode, "restbroker-chatter 1.0" in ended.stderr, why in ended.stderr) == (2, True, True)
+        assert [(one["code"], why in one["message"]) for one in found] == [("Unusable", True)]
+
+
+def test_restbroker_s_own_kind_stays_when_a_package_has_one_of_its_name(
+    shell: Shell, lib: Path, tmp_path: Path
+) -> None:
+    _names_twice("ejabberd")(lib)
+    listed = shell("commands", "--kinds")
+    assert (listed.returncode, "restbroker's own counts" in listed.stderr) == (2, True)
+    assert "other-package 3.0" in listed.stderr
+    _write(tmp_path, {"RestURL": NOWHERE, "RestQueue": "rest", "Token": "x"})
+    assert shell("config", "show").returncode == 0
+
+
+def test_a_kind_that_no_package_brings_is_told_the_known_ones_and_how_one_is_brought(
+    shell: Shell, tmp_path: Path
+) -> None:
+    configuration = document(NOWHERE, Kind="chater")
+    _write(tmp_path, configuration)
+    told = shell("run").stderr
+    assert '"chatter", found a text ("chater").' in told
+    assert all(text in told for text in (*registry.KINDS, "the group restbroker.servers", "commands --kinds"))
+
+
+def test_a_configuration_of_our_kinds_is_loaded_without_a_look_at_what_is_installed(tmp_path: Path) -> None:
+    targets: dict[str, Any] = {
+        kind: {"Kind": kind, "URL": NOWHERE, "Queues": [kind]} for kind in registry.KINDS if "-" not in kind
+    }
+    targets["http"]["Options"] = {"Commands": {"a": {"Path": "/a"}}}
+    _write(tmp_path, {"Token": "x", "Targets": targets})
+    script = (
+        "import sys; from restbroker.servers import registry\n"
+        "from restbroker.console.configured import loaded\n"
+        "config = loaded(None).config\n"
+        "for target in config.targets: registry.catalogue_of(target, None)\n"
+        "print([target.kind for target in config.targets], 'importlib.metadata' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{list(targets)} False\n"
