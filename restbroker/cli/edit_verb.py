@@ -81,7 +81,7 @@ RepeatUnsafeOption = Annotated[
     bool,
     typer.Option(
         "--repeat-unsafe",
-        help="Also what may have run as it is, and is not safe to repeat.",
+        help="Also what may have run as it is.",
         rich_help_panel=panels.SAFETY,
     ),
 ]

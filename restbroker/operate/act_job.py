@@ -85,8 +85,8 @@ MAY_HAVE_RUN: Final = Left(
     " done, then delete it, or retry it with --repeat-unsafe."
 )
 MAY_HAVE_RUN_BEFORE: Final = Left(
-    "It may have run already as it is, and its command is not known to be safe to repeat: look at the server whether it"
-    " was done, then delete it, or edit it with --repeat-unsafe."
+    "It may have run already as it is, and what it did then stays: look at the server whether it was done, then delete"
+    " it, or edit it with --repeat-unsafe."
 )
 UNCHANGED: Final = Left("It is so already: nothing would change.")
 SIGNED_FOR_A_QUEUE: Final = Left(
@@ -212,8 +212,9 @@ def _changed(look: Look, action: Action, now_s: float, unique: int) -> Edited | 
         return UNCHANGED
     if isinstance(done, str):
         return Left(done)
-    is_sent = done.is_another or action.edit.retry
-    if is_sent and look.may_have_run and not look.repeat_safe and not action.repeat_unsafe:
+    # Another command repeats nothing: what the first one did, if it ran, stays as well.
+    is_harmless = not done.is_another and (not action.edit.retry or look.repeat_safe)
+    if look.may_have_run and not is_harmless and not action.repeat_unsafe:
         return MAY_HAVE_RUN_BEFORE
     return done
 

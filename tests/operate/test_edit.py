@@ -267,7 +267,7 @@ def test_a_user_that_the_second_form_finds_there_was_not_made_by_the_first(clien
 
     assert isinstance(answered(lost.payload), Delivered)
     client.command("ZADD", "ns:retry", NOW_S, lost.payload)
-    assert done(client, configured, attrs.evolve(change(user="bob"), retry=True), "retry").done == 1
+    assert done(client, configured, attrs.evolve(change(user="bob"), retry=True), "retry", repeat_unsafe=True).done == 1
     pushed = client.command("RPOP", "ns:queue:rest")
     assert isinstance(pushed, bytes)
     outcome = answered(pushed)
