@@ -1,25 +1,34 @@
-"""Our side of the stand-in's REST API plugin, and the target that it has. For the tests of this folder."""
+"""Targets of kind `openfire-rest`, and what each generation of the plugin was recorded to answer. For the tests of this
+folder.
+"""
 
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from restbroker.config.target import Target
 from tests.servers import sides
 from tests.servers.sides import Side
-from tests.support.openfire.server import Openfire
+from tests.support.player import Exchange, files, recorded
 
-ROOM = {"roomName": "lobby", "naturalName": "Lobby", "description": "d"}
+REST: Final = "/plugins/restapi/v1"
 
 
-def made(folder: Path, server: Openfire, **options: Any) -> Target:
-    """A target of that server."""
-    entry: dict[str, Any] = {"Kind": "openfire-rest", "URL": server.rest_url, "Domain": "example.org"}
+def named(version: str, *names: str) -> list[Exchange]:
+    """Return the recorded exchanges of this version of the plugin that are about these, in this order."""
+    whole = [name for name in files(f"openfire-rest/{version}") if not name.endswith("/cut")]
+    known = {one.about: one for one in recorded(*whole)}
+    return [known[name] for name in names]
+
+
+def made(folder: Path, url: str, **options: Any) -> Target:
+    """A target whose server is there."""
+    entry: dict[str, Any] = {"Kind": "openfire-rest", "URL": url + REST, "Domain": "example.org"}
     if "Secret" not in options:
         entry["Auth"] = {"Basic": {"User": "admin", "Pass": "secret"}}
     return sides.target_of(folder, {**entry, "Options": options})
 
 
-def opened(folder: Path, server: Openfire, **options: Any) -> AbstractAsyncContextManager[Side]:
-    """Speaks to that server."""
-    return sides.opened(made(folder, server, **options))
+def opened(folder: Path, url: str, **options: Any) -> AbstractAsyncContextManager[Side]:
+    """Speaks to the server that is there."""
+    return sides.opened(made(folder, url, **options))

@@ -1,4 +1,4 @@
-"""Brokers' parts for a target of kind `openfire-chat`: the connector alone, over a Redis and a stand-in. For tests.
+"""Brokers' parts for a target of kind `openfire-chat`: the connector alone, over a Redis. For tests.
 
 Always holds: each has a connection of its own to the server, and nothing but Redis is common to them.
 """
@@ -32,14 +32,14 @@ async def restart(chat: Openfire, *sides: Side) -> None:
         assert (await side.probe()).ok
 
 
-def sides_of(place: Path, redis: RedisServer, chat: Openfire) -> Open:
+def sides_of(place: Path, redis: RedisServer, url: str) -> Open:
     """As many brokers as a test wants, over one Redis: `async with opened(2, Options=…) as (one, other)`."""
     settings = StoreSettings(f"redis://127.0.0.1:{redis.port}")
 
     @asynccontextmanager
     async def opened(count: int = 1, **members: Any) -> AsyncIterator[Sequence[Side]]:
         login = {"Basic": {"User": "admin", "Pass": "secret"}}
-        entry = {"Kind": "openfire-chat", "URL": chat.chat_url, "Domain": "example.org", "Auth": login, **members}
+        entry = {"Kind": "openfire-chat", "URL": url, "Domain": "example.org", "Auth": login, **members}
         target = target_of(place, entry)
         ways: list[Transport] = []
         books: list[LoginsInRedis] = []

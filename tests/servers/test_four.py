@@ -1,12 +1,13 @@
 """examples/four as it stands there: one broker for four servers at once, one of them down, one slow.
 
-ejabberd and Prosody are real; MongooseIM and Openfire, which no distribution packages, are stand-ins. Each is behind a
-network of the test's that can be cut and slowed. Only ports, the folder and the address of Redis are others than in the
-example.
+ejabberd and Prosody are real; MongooseIM, which no distribution packages, is a stand-in, and recorded answers are
+played for Openfire. Each is behind a network of the test's that can be cut and slowed. Only ports, the folder and the
+address of Redis are others than in the example.
 """
 
 import json
 import secrets
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -19,11 +20,12 @@ import pytest
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer
+from tests.servers.openfire_rest import named
 from tests.support import census
 from tests.support.ejabberd import Ejabberd
 from tests.support.mongooseim.server import MongooseIM
 from tests.support.mongooseim.world import Domain
-from tests.support.openfire.server import Openfire
+from tests.support.player import Player, recorded
 from tests.support.process import run, started
 from tests.support.prosody import Prosody
 from tests.support.redis_server import RedisServer
@@ -152,12 +154,17 @@ def _mongooseim(stack: ExitStack, _folder: Path, password: str) -> Server:
 
 
 def _openfire(stack: ExitStack, _folder: Path, password: str) -> Server:
-    server = stack.enter_context(Openfire())
-    server.world.accounts["admin"].password = password
+    made, stats = named("1.3.10", "create xml", "stats")
+    body = "<user><username>{}</username><password>s3cret</password></user>"
+    bodies = {body.format(name): name for name in (f"user{number}" for number in range(JOBS))}
+    login = b64encode(f"admin:{password}".encode()).decode()
+    known = [*(attrs.evolve(made, body=one) for one in bodies), stats]
+    known = [attrs.evolve(one, headers={"Authorization": f"Basic {login}"}) for one in known]
+    server = stack.enter_context(Player([*known, *recorded("openfire-rest/1.2.5/without_login")]))
     return Server(
         lambda name: ("create_user", {"username": name, "password": "s3cret"}),
-        lambda: Counter(user for user in list(server.world.accounts) if user.startswith("user")),
-        stack.enter_context(TcpProxy(server.rest_port)),
+        lambda: Counter(bodies[one.body] for one in list(server.played) if one.body),
+        stack.enter_context(TcpProxy(server.port)),
     )
 
 

@@ -38,7 +38,7 @@ def chat() -> Iterator[Openfire]:
 @pytest.fixture
 def sides(tmp_path: Path, redis_server: RedisServer, chat: Openfire) -> Open:
     """As many brokers as a test wants, over one Redis."""
-    return sides_of(tmp_path, redis_server, chat)
+    return sides_of(tmp_path, redis_server, chat.chat_url)
 
 
 def lines(chat: Openfire, *, logins: bool = False) -> list[str]:

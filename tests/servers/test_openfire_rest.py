@@ -1,94 +1,137 @@
-"""The kind openfire-rest against the stand-in, which plays what was measured on two generations of the plugin."""
+"""The kind openfire-rest against recorded answers of several generations of the plugin."""
 
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import pytest
 
 from restbroker.job.outcome import Deferred
 from restbroker.servers import registry
 from restbroker.transport.errors import MaybeSent
-from tests.servers.openfire_rest import ROOM, made, opened
+from tests.servers.openfire_rest import made, named, opened
 from tests.servers.sides import in_short
-from tests.support.openfire.faults import Kind
-from tests.support.openfire.server import Openfire
+from tests.support.player import Exchange, Kind, Player, recorded
 from tests.support.rows import rows
 
-WAYS: Final[dict[str, dict[str, str]]] = {"basic": {}, "secret": {"Secret": "rest-secret"}}
+USERS: Final = "/plugins/restapi/v1/users"
+LOGINS: Final[dict[str, tuple[str, dict[str, str]]]] = {
+    "basic": ("Basic YWRtaW46c2VjcmV0", {}),
+    "secret": ("rest-secret", {"Secret": "rest-secret"}),
+}
+"""What each sends, and the options that say so."""
+READ: Final = ("get carol", "by prop", "roster get", "user groups get", "sessions user")
 
 
-@rows(("dialect", "write"), product(("1.2", "1.5", "1.12"), ("xml", "json")))
-async def test_what_is_written_is_read_back_alike_in_every_dialect(tmp_path: Path, dialect: Any, write: str) -> None:
-    alice: dict[str, Any] = {"username": "alice"}
-    with Openfire(dialect=dialect) as server:
-        server.world.register("bob")
-        async with opened(tmp_path, server, Write=write) as side:
+@rows(("version", "write"), product(("1.2.5", "1.3.10", "1.10.2"), ("xml", "json")))
+async def test_what_is_written_has_the_form_that_each_generation_was_recorded_to_take(
+    tmp_path: Path, version: str, write: str
+) -> None:
+    carol: dict[str, Any] = {"username": "carol"}
+    with Player(recorded(f"openfire-rest/{version}/written")) as server:
+        async with opened(tmp_path, server.url, Write=write) as side:
+            await side.done("create_user", {**carol, "password": "p", "name": "Carol", "properties": {"a": "b"}})
+            await side.done("create_group", {"name": "G1", "description": "d"})
+            await side.done("add_user_to_groups", {**carol, "groupnames": ["G1"]})
+            bob: dict[str, Any] = {
+                "jid": "bob@example.org",
+                "nickname": "Bob",
+                "subscriptionType": "both",
+                "groups": ["Friends"],
+            }
+            await side.done("add_roster_item", {**carol, **bob})
+            room: dict[str, Any] = {"roomName": "lobby", "naturalName": "Lobby", "description": "d", "persistent": True}
+            await side.done("create_room", {**room, "owners": ["alice@example.org"]})
+            await side.done("create_system_property", {"key": "x.z", "value": "1"})
+        assert {one.accept for one in server.requests} == {"application/json"}
+
+
+@rows(
+    ("version", "alice", "carol", "rooms"),
+    [
+        ("1.2.5", "alice", "carol", "rooms one"),
+        ("1.3.10", "al2", "carol2", "rooms empty"),
+        ("1.12", "alice", "carol", "rooms one"),
+    ],
+)
+async def test_what_each_generation_answers_is_read_alike(
+    tmp_path: Path, version: str, alice: str, carol: str, rooms: str
+) -> None:
+    with Player(named(version, *READ, rooms)) as server:
+        async with opened(tmp_path, server.url) as side:
 
             async def read(command: str, **given: Any) -> Any:
                 return (await side.done(command, given)).body
 
-            assert await read("create_user", **alice, password="p", properties={"a": "b"}) is None
-            assert await read("create_group", name="My Group", description="d") is None
-            await read("add_user_to_groups", **alice, groupnames=["My Group"])
-            await read("add_roster_item", **alice, jid="bob@example.org", nickname="B", groups=["Friends"])
-            await read("create_room", **ROOM, persistent=True, maxUsers=5, owners=["alice@example.org"])
-            await read("create_system_property", key="x.y", value="1")
-            user, roster = await read("get_user", **alice), await read("get_roster", **alice)
-            rooms, users = await read("list_rooms", type="all"), await read("list_users", search="alice")
-            assert await read("list_user_groups", **alice) == {"groupnames": ["My Group"]}
-            assert await read("get_system_property", propertyKey="x.y") == {"key": "x.y", "value": "1"}
-            assert await read("user_sessions", **alice) == {"sessions": []}
-        assert {line.headers["accept"] for line in server.asked} == {"application/json"}
-    assert (user["username"], user["properties"]) == ("alice", [{"key": "a", "value": "b"}])
-    assert "password" not in user
-    assert [one["username"] for one in users["users"]] == ["alice"]
-    (item,), (room,) = roster["rosterItem"], rooms["chatRooms"]
-    assert (item["jid"], item["nickname"], item["groups"]) == ("bob@example.org", "B", ["Friends"])
-    assert isinstance(item["subscriptionType"], int)
-    assert (room["roomName"], room["persistent"], room["maxUsers"]) == ("lobby", True, 5)
-    assert room["owners"] == ["alice@example.org"]
+            user, users = await read("get_user", username=carol), await read("list_users", propertyKey="a")
+            roster, (room,) = await read("get_roster", username=alice), (await read("list_rooms"))["chatRooms"]
+            assert await read("list_user_groups", username=alice) == {"groupnames": ["G1", "Gnew"]}
+            assert await read("user_sessions", username=alice) == {"sessions": []}
+    assert user == {"username": carol, "name": "Carol", "properties": [{"key": "a", "value": "b"}]}
+    assert user in users["users"]
+    (friend,) = [one for one in roster["rosterItem"] if one["groups"]]
+    assert (friend["subscriptionType"], friend["groups"]) == (3, ["Friends"])
+    assert (room["naturalName"], room["persistent"], room["maxUsers"], room["moderated"]) == ("Lobby", True, 0, False)
+    assert (room["owners"], room["members"]) == (["admin@example.org"], [])
     assert isinstance(room["creationDate"], int)
+
+
+async def test_a_property_is_read_from_the_answer_of_a_plugin_that_has_it(tmp_path: Path) -> None:
+    with Player(named("1.3.10", "prop get")) as server:
+        async with opened(tmp_path, server.url) as side:
+            read = await side.done("get_system_property", {"propertyKey": "x.z"})
+    assert read.body == {"key": "x.z", "value": "1"}
 
 
 @rows("write", ["xml", "json"])
 async def test_people_and_sharing_of_a_group_survive_a_change_of_its_description(tmp_path: Path, write: str) -> None:
-    people = ["alice@example.org", "bob@example.org", "carol@elsewhere.example"]
-    whole: dict[str, Any] = {
-        "name": "G",
-        "description": "d",
-        "admins": ["dan@example.org"],
-        "members": people,
-        "shared": True,
-    }
-    with Openfire(dialect="1.12") as server:
-        async with opened(tmp_path, server, Write=write) as side:
-            await side.done("create_group", whole)
-            await side.do("update_group", groupName="G", description="e")
-            assert (await side.done("get_group", {"groupName": "G"})).body == {**whole, "description": "e"}
-            await side.do("update_group", groupName="G", description="f", members=[])
-            emptied = (await side.done("get_group", {"groupName": "G"})).body
-    assert emptied == {**whole, "description": "f", "members": []}
+    whole, changed, dialect = recorded("openfire-rest/1.12/group")
+    people = "".join(f"<member>{name}</member>" for name in ("alice@example.org", "bob@example.org"))
+    xml = (
+        "<group><name>G</name><description>{}</description><admins><admin>dan@example.org</admin></admins>"
+        "<members>{}</members><shared>true</shared></group>"
+    )
+    if write == "xml":
+        described = xml.format("e", f"{people}<member>carol@elsewhere.example</member>")
+        emptied = xml.format("f", "")
+    else:
+        described = whole.answer.replace('"d"', '"e"')
+        emptied = '{"name":"G","description":"f","admins":["dan@example.org"],"members":[],"shared":true}'
+    puts = [attrs.evolve(changed, body=body) for body in (described, emptied)]
+    with Player([whole, *puts, dialect]) as server:
+        async with opened(tmp_path, server.url, Write=write) as side:
+            await side.done("update_group", {"groupName": "G", "description": "e"})
+            await side.done("update_group", {"groupName": "G", "description": "f", "members": []})
 
 
-@rows("mode", ["basic", "secret"])
-async def test_each_way_to_log_in_works_in_its_own_mode_alone(tmp_path: Path, mode: Any) -> None:
+def taken(version: str, login: str) -> list[Exchange]:
+    """What a server that takes this login says to `list_users` and to `check`, with it and without."""
+    known = [attrs.evolve(one, headers={"Authorization": login}) for one in named(version, "search", "stats")]
+    with_none = recorded("openfire-rest/1.2.5/without_login")
+    (refused,) = named(version, "wrong key")
+    return [*known, *with_none, *(attrs.evolve(refused, path=one.path, headers={}) for one in known)]
+
+
+@rows(("mode", "version"), [("basic", "1.3.10"), ("secret", "1.2.5")])
+async def test_each_way_to_log_in_works_in_its_own_mode_alone(tmp_path: Path, mode: str, version: str) -> None:
     found = {}
-    with Openfire(auth=mode) as server:
-        for way, given in WAYS.items():
-            async with opened(tmp_path, server, **given) as side:
-                checked = {one.code for one in await registry.check(made(tmp_path, server, **given))}
-                found[way] = in_short(await side.do("list_users")), "Reachable" in checked, "LoginRefused" in checked
-    wrong = dict.fromkeys(WAYS, ("Denied LoginRefused", False, True))
+    with Player(taken(version, LOGINS[mode][0])) as server:
+        for login, (_, given) in LOGINS.items():
+            async with opened(tmp_path, server.url, **given) as side:
+                checked = {one.code for one in await registry.check(made(tmp_path, server.url, **given))}
+                listed = in_short(await side.do("list_users", search="ali"))
+                found[login] = listed, "Reachable" in checked, "LoginRefused" in checked
+    wrong = dict.fromkeys(LOGINS, ("Denied LoginRefused", False, True))
     assert found == {**wrong, mode: ("Delivered", True, False)}
 
 
 async def test_a_500_after_it_was_done_ends_as_done_at_the_next_try(tmp_path: Path) -> None:
     alice = {"username": "alice", "password": "p"}
-    with Openfire() as server:
-        server.faults.add(Kind.BROKEN, "POST */users")
+    # It fails over the properties, and the user is there.
+    with Player(named("1.2.5", "create props obj", "create again", "del", "del again")) as server:
         server.faults.add(Kind.LOST, "DELETE */users/*")
-        async with opened(tmp_path, server) as side:
+        async with opened(tmp_path, server.url) as side:
             first = await side.call("create_user", alice)
             second = await side.call("create_user", alice, maybe_run=True)
             with pytest.raises(MaybeSent):
@@ -104,15 +147,17 @@ async def test_a_500_after_it_was_done_ends_as_done_at_the_next_try(tmp_path: Pa
 
 async def test_while_the_server_starts_it_redirects_and_then_it_works(tmp_path: Path) -> None:
     alice = {"username": "alice", "password": "p"}
-    with Openfire(starting_s=0.3) as server:
-        async with opened(tmp_path, server) as side:
-            starting, probe = await side.call("create_user", alice), await side.probe()
+    starting = recorded("openfire-rest/1.2.5/starting")
+    ready = [*named("1.2.5", "create json", "stats"), *recorded("openfire-rest/1.2.5/without_login")]
+    with Player([*starting, *ready]) as server:
+        async with opened(tmp_path, server.url) as side:
+            refused, probe = await side.call("create_user", alice), await side.probe()
             while not (await side.probe()).ok:
                 pass
             await side.done("create_user", alice)
-        server.redirects = True
-        (finding,) = await registry.check(made(tmp_path, server))
-    assert isinstance(starting, Deferred)
-    assert not starting.maybe_run
-    assert (starting.reason.code, probe.ok, probe.denied) == ("Redirected", False, False)
+    with Player(starting) as server:
+        (finding,) = await registry.check(made(tmp_path, server.url))
+    assert isinstance(refused, Deferred)
+    assert not refused.maybe_run
+    assert (refused.reason.code, probe.ok, probe.denied) == ("Redirected", False, False)
     assert finding.code == "Redirected"

@@ -59,7 +59,7 @@ def chat() -> Iterator[Openfire]:
 @pytest.fixture
 def sides(tmp_path: Path, redis_server: RedisServer, chat: Openfire) -> Open:
     """As many brokers as a test wants, over one Redis."""
-    return sides_of(tmp_path, redis_server, chat)
+    return sides_of(tmp_path, redis_server, chat.chat_url)
 
 
 def anew(chat: Openfire, redis: RedisServer) -> None:
@@ -293,7 +293,7 @@ async def test_a_redis_that_is_away_or_forgot_all_costs_one_join_more_and_no_wor
 ) -> None:
     redis = RedisServer(redis_binary(), tmp_path).start()
     try:
-        async with sides_of(tmp_path, redis, chat)() as (side,):
+        async with sides_of(tmp_path, redis, chat.chat_url)() as (side,):
             await side.done("create_room", ROOM)
             await side.done("post_to_room", says("before"))
             redis.stop()

@@ -8,10 +8,11 @@ Always holds: a request is in `requests` before it is answered; one that no exch
 fails the test at the end of the block; the port stays the same when it stops and starts again.
 
 A file is `{"server", "source", "exchanges"}`. An exchange is `{"request": {"method", "path", "headers"?, "body"?},
-"response": {"status", "headers"?, "body"?}, "about"?, "assumed"?, "step"?}`. `path` has the query; a request fits where
-method, path, each header that is named and the body (where it is named: as JSON if it is some) are the same. Bodies are
-texts. `source` says how the answers were got, and `assumed` why one is not of a real server: `make house` counts those.
-`step`, where `python -m tests.record` wrote the file, is what restbroker did; what follows without one belongs to it.
+"response": {"status", "headers"?, "body"?}, "about"?, "command"?, "arguments"?, "assumed"?, "step"?}`. `path` has the
+query; a request fits where method, path, each header that is named and the body (where it is named: as JSON if it is
+some) are the same. Bodies are texts. `command` and `arguments` are the job that makes the request. `source` says how the
+answers were got, and `assumed` why one is not of a real server: `make house` counts those. `step`, where
+`python -m tests.record` wrote the file, is what restbroker did; what follows without one belongs to it.
 """
 
 import enum
@@ -57,6 +58,8 @@ class Exchange:
     headers: Mapping[str, str] = attrs.field(factory=dict)
     body: str | None = None
     about: str = ""
+    command: str = ""
+    arguments: Mapping[str, Any] | None = None
     assumed: str = ""
 
     def fits(self, request: Asked) -> bool:
@@ -77,6 +80,11 @@ def recorded(*names: str) -> list[Exchange]:
     ]
 
 
+def files(folder: str) -> list[str]:
+    """Return the names of the recorded files in a folder such as `openfire-rest/1.3.10`, as `recorded` takes them."""
+    return sorted(f"{folder}/{file.stem}" for file in (FOLDER / folder).glob("*.json"))
+
+
 def _exchange(one: Mapping[str, Any]) -> Exchange:
     request, response = one["request"], one["response"]
     return Exchange(
@@ -88,6 +96,8 @@ def _exchange(one: Mapping[str, Any]) -> Exchange:
         headers=request.get("headers", {}),
         body=request.get("body"),
         about=one.get("about", ""),
+        command=one.get("command", ""),
+        arguments=one.get("arguments"),
         assumed=one.get("assumed", ""),
     )
 
@@ -109,7 +119,9 @@ class Player:
     faults: Faults = attrs.field(factory=Faults)
     requests: list[Asked] = attrs.field(factory=list)
     unexpected: list[Asked] = attrs.field(factory=list)
-    _played: set[int] = attrs.field(factory=set)
+    played: list[Exchange] = attrs.field(factory=list)
+    """What was answered, in order."""
+    _numbers: set[int] = attrs.field(factory=set)
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
     _doors: Doors = attrs.field(init=False)
 
@@ -177,8 +189,9 @@ class Player:
         if not fitting:
             self.unexpected.append(request)
             return None
-        number = next((one for one in fitting if one not in self._played), fitting[-1])
-        self._played.add(number)
+        number = next((one for one in fitting if one not in self._numbers), fitting[-1])
+        self._numbers.add(number)
+        self.played.append(self.exchanges[number])
         return self.exchanges[number]
 
 

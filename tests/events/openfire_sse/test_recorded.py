@@ -20,10 +20,11 @@ from restbroker.transport.message import Request
 from restbroker.transport.stream import StreamEnded, open_stream
 from tests.events.openfire_sse.conftest import PASSWORD, Read
 from tests.support.openfire.server import Openfire
+from tests.support.player import FOLDER
 from tests.support.rows import rows
 from tests.support.wait import until_async
 
-RECORDED: Final = Path(__file__).parents[2] / "recorded" / "openfire"
+RECORDED: Final = FOLDER / "openfire-chat" / "0.9.6"
 HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=UTF-8\r\nConnection: close\r\n\r\n"
 ANN, BOB, DAVE, EVE = (f"{name}@example.org" for name in ("ann", "bob", "dave", "eve"))
 ANN_THERE, BOB_THERE = f"{ANN}/ann-1935193582", f"{BOB}/bob921243549"

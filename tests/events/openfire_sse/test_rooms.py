@@ -38,7 +38,7 @@ def room(openfire: Openfire) -> Room:
 @pytest.fixture
 def sides(tmp_path: Path, redis_server: RedisServer, openfire: Openfire, room: Room) -> Open:
     del room
-    return sides_of(tmp_path, redis_server, openfire)
+    return sides_of(tmp_path, redis_server, openfire.chat_url)
 
 
 def joins(openfire: Openfire) -> int:

@@ -1,7 +1,6 @@
 """The same command gets the same reply from both kinds of Openfire's targets, by what real servers answered."""
 
 import json
-from pathlib import Path
 from typing import Literal
 
 import attrs
@@ -15,9 +14,9 @@ from restbroker.servers.openfire.chat.table import table
 from restbroker.servers.openfire.rest import outcomes as of_rest
 from restbroker.servers.openfire.rest.table import TABLE as REST
 from restbroker.transport.message import Response
+from tests.support.player import files, recorded
 
 Kind = Literal["openfire-chat", "openfire-rest"]
-RECORDED = Path(__file__).parents[2] / "recorded" / "openfire"
 CHAT = table("source")
 SHARED = sorted(CHAT.keys() & REST.keys())
 LEGACY = {"legacy_userservice", "legacy_userservice_post"}
@@ -62,14 +61,21 @@ def closed(text: str) -> str:
     raise ValueError
 
 
-def recorded(*names: str) -> list[Answer]:
-    """Those of commands that were done."""
-    lines = [line for name in names for line in (RECORDED / f"{name}.jsonl").read_text("utf-8").splitlines()]
-    found = [Answer(**json.loads(line)) for line in lines]
-    return [attrs.evolve(one, body=closed(one.body)) if one.cut else one for one in found if one.status < 300]
+def answers(folder: str) -> list[Answer]:
+    """Those in JSON of commands that were done; the cut ones last."""
+    whole = [name for name in files(folder) if not name.endswith("/cut")]
+    found = [(one, False) for one in recorded(*whole) if not one.assumed]
+    found += [(one, True) for one in recorded(f"{folder}/cut")]
+    return [
+        Answer(one.command, one.status, kind, closed(one.answer) if cut else one.answer, cut)
+        for one, cut in found
+        for kind in [one.answer_headers.get("Content-Type")]
+        if one.command and one.status < 300 and kind != "application/xml"
+    ]
 
 
-OLD, NEW = recorded("ofchat-0.9.6", "restapi-1.2.5"), recorded("restapi-1.3.10")
+OLD = [*answers("openfire-chat/0.9.6"), *answers("openfire-rest/1.2.5")]
+NEW = answers("openfire-rest/1.3.10")
 
 
 def test_one_answer_is_one_reply_whichever_kind_the_target_is_of() -> None:

@@ -1,7 +1,6 @@
 """What a real ofchat refused becomes: its code, and what people are told, in its own words where it has some."""
 
 import json
-from pathlib import Path
 
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Outcome, Rejected
@@ -10,13 +9,9 @@ from restbroker.servers.openfire.chat.outcomes import judge
 from restbroker.servers.openfire.chat.refusals import judge_login
 from restbroker.servers.openfire.chat.table import table
 from restbroker.transport.message import Response
+from tests.support.player import recorded
 
-RECORDED = Path(__file__).parents[3] / "recorded" / "openfire" / "ofchat-0.9.6.jsonl"
-REFUSED = [
-    (one["command"], one["body"])
-    for one in map(json.loads, RECORDED.read_text("utf-8").splitlines())
-    if one["status"] == 400 and not one.get("cut")
-]
+REFUSED = [(one.command, one.answer) for one in recorded("openfire-chat/0.9.6/commands") if one.status == 400]
 
 
 def answered(body: str) -> Response:
