@@ -1,8 +1,8 @@
 """An hour of the product in some seconds: what it leaves in Redis, tells /metrics, prints as JSON, answers and logs.
 
 `python -m tests.golden` writes and compares it. A real process on a real Redis meets a server that does as each job
-says, one that is away, Openfire's stand-in, events, a pause, reloads and its end; then two of a group meet a death of one
-of them and of Redis. Of all this the names, types and shapes are kept, and no value.
+says, one that is away, recorded answers of Openfire, events, a pause, reloads and its end; then two of a group meet a
+death of one of them and of Redis. Of all this the names, types and shapes are kept, and no value.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import items, mapping, names, raw
 from tests.golden import command_line, shapes
 from tests.support.answering import AnsweringServer, Arrival
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.server import Openfire
 from tests.support.ports import free_port
 from tests.support.process import Running, started
 from tests.support.redis_server import RedisServer, redis_binary
@@ -98,7 +98,7 @@ def _begun(folder: Path) -> Iterator[Hour]:
         server = stack.enter_context(AnsweringServer(act=script, body=_body))
         stack.callback(script.released.set)
         openfire = stack.enter_context(Openfire())
-        openfire.world.register("ann", "bob", password="a password")
+        openfire.state.register("ann", "bob", password="a password")
         openfire.heartbeat_s = 0.2
         client = stack.enter_context(contextlib.closing(open_client(StoreSettings(redis.url))))
         away, port = AnsweringServer(port=free_port()), free_port()
@@ -151,7 +151,7 @@ def _configure(folder: Path, redis: str, ports: tuple[int, int, int], openfire: 
             "away": {"Kind": "ejabberd", "URL": f"http://127.0.0.1:{away}/api", "Queues": ["away"]},
             "chat": {
                 "Kind": "openfire-chat",
-                "URL": openfire.chat_url,
+                "URL": openfire.url,
                 "Domain": "example.org",
                 "Auth": {"Basic": {"User": "admin", "Pass": "secret"}},
                 "Queues": ["chat"],
@@ -239,7 +239,7 @@ def _signed(jid: str, command: str, values: dict[str, Json]) -> list[Json]:
 
 def _talked(one: Hour) -> None:
     """Bob writes to Ann, who is told of it."""
-    until(lambda: {"ann", "bob"} <= one.openfire.world.readers.keys(), "the events of both are read")
+    until(lambda: {"ann", "bob"} <= one.openfire.state.readers.keys(), "the events of both are read")
     one.push("8" * 24, ["post_message", {"from": "bob", "to": "ann", "body": "hi"}, _TOKEN], "chat")
     # That each of them is there, and what Bob says.
     one.wait("queue:talk", 3)

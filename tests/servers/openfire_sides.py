@@ -19,7 +19,7 @@ from restbroker.transport.client import open_transport
 from restbroker.transport.message import Transport
 from tests.servers.sides import Side, target_of
 from tests.support.link import Direct
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.server import Openfire
 from tests.support.redis_server import RedisServer
 
 Open = Callable[..., AbstractAsyncContextManager[Sequence[Side]]]

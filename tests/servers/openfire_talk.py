@@ -1,4 +1,4 @@
-"""Brokers between a stand-in for Openfire and an application that has nothing but jobs and events. For tests.
+"""Brokers between recorded answers of Openfire and an application that has nothing but jobs and events. For tests.
 
 What a user does is a job for the target `chat`; what he is told is a job on the queue `heard`. Always holds: an answer
 is that of the job that asked, and each event that a test waited for is taken once.
@@ -18,7 +18,8 @@ import attrs
 
 from restbroker.store import queues, sets
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.server import Openfire
+from tests.support.openfire_chat.state import DOMAIN
 from tests.support.process import Running, started
 from tests.support.redis_server import RedisServer
 from tests.support.shared import FAST_RETRIES, TOKEN
@@ -64,7 +65,7 @@ class Talk:
 
     def jid(self, user: str) -> str:
         """The user's address."""
-        return f"{user}@{self.server.world.domain}"
+        return f"{user}@{DOMAIN}"
 
     def push(self, command: str, **arguments: object) -> str:
         """A job; its id. `from_` is the argument `from`."""
@@ -118,14 +119,14 @@ class Talk:
             event = until(found, wanted, _PATIENCE_S)
         except AssertionError as error:
             known = "\n".join(map(str, self.heard()))
-            raise AssertionError(f"{error}\nheard:\n{known}\nlost: {self.server.world.lost}\n{self.output()}") from None
+            raise AssertionError(f"{error}\nheard:\n{known}\nlost: {self.server.state.lost}\n{self.output()}") from None
         assert event is not None
         self._taken.add(event["jid"])
         return event
 
     def now(self) -> Moment:
         """For `told_or_missed`."""
-        return Moment(len(self.server.world.lost), time.time())
+        return Moment(len(self.server.state.lost), time.time())
 
     def told_or_missed(self, user: str, kind: str, since: Moment) -> None:
         """As `told`; or the server had no stream to tell him so, and the log names the gap.
@@ -135,7 +136,7 @@ class Talk:
         of_kind = {"message": '"type": "chat"', "groupchat": '"type": "groupchat"', "invitation": "invitationRec"}[kind]
 
         def is_over() -> bool:
-            lost = [data for name, data in self.server.world.lost[since.lost :] if name == user and of_kind in data]
+            lost = [data for name, data in self.server.state.lost[since.lost :] if name == user and of_kind in data]
             if lost and any(name == user and until_s > since.at_s for name, _, until_s in self.gaps()):
                 return True
             return any(self._is(event, user, (kind, None), {}) for event in self.untold())
@@ -150,8 +151,8 @@ class Talk:
 
     def is_heard(self, user: str) -> bool:
         """Whether his events are read now."""
-        with self.server.world.lock:
-            reader = self.server.world.readers.get(user)
+        with self.server.state.lock:
+            reader = self.server.state.readers.get(user)
             return reader is not None and not reader.is_ended
 
     def listening(self, *users: str) -> None:
@@ -198,7 +199,7 @@ def talking(
     """Brokers that run. `lease`: how long a stream stays with a broker that is dead. `once`: `AtMostOnce`. `more`: keys
     of the configuration.
     """
-    server.world.register(*users, *askers, password=PASSWORD)
+    server.state.register(*users, *askers, password=PASSWORD)
     _configure(place, redis, server, (users, askers), lease, once, more or {})
     with ExitStack() as stack:
         store = stack.enter_context(closing(open_client(StoreSettings(redis.url))))
@@ -227,8 +228,8 @@ def _configure(
     passwords.chmod(0o600)
     target = {
         "Kind": "openfire-chat",
-        "URL": server.chat_url,
-        "Domain": server.world.domain,
+        "URL": server.url,
+        "Domain": DOMAIN,
         "Auth": {"Basic": {"User": "admin", "Pass": "secret"}},
         "Queues": ["talk"],
         "AtMostOnce": ["announce_*", *once],

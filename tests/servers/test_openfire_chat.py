@@ -1,9 +1,10 @@
-"""Openfire's Chat API as its connector uses it, against a stand-in: streams of users, rooms, restarts, and refusals."""
+"""Openfire's Chat API as its connector uses it, beside recorded answers: users' streams, rooms, restarts, refusals."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import attrs
 import httpx
 import pytest
 import trio
@@ -14,10 +15,11 @@ from restbroker.servers.openfire.chat import logins as chat_logins
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers.openfire_sides import Open, restart, sides_of
 from tests.servers.sides import Side, in_short
-from tests.support.openfire.faults import Kind
-from tests.support.openfire.rooms import open_room
-from tests.support.openfire.server import Openfire
-from tests.support.openfire.world import World
+from tests.support.openfire_chat.answers import named
+from tests.support.openfire_chat.faults import Kind
+from tests.support.openfire_chat.server import Openfire
+from tests.support.openfire_chat.state import State
+from tests.support.player import Player, recorded
 from tests.support.redis_server import RedisServer
 from tests.support.rows import rows
 from tests.support.wait import until_async
@@ -29,22 +31,22 @@ ROOM = "/restapi/v1/chat/{}/rooms/balcony"
 @pytest.fixture
 def chat() -> Iterator[Openfire]:
     with Openfire() as server:
-        server.world.register("romeo", "juliet", "nurse")
-        server.world.befriend("romeo", "juliet")
-        open_room(server.world, "balcony")
+        server.state.register("romeo", "juliet", "nurse")
+        server.state.befriend("romeo", "juliet")
+        server.state.open_room("balcony")
         yield server
 
 
 @pytest.fixture
 def sides(tmp_path: Path, redis_server: RedisServer, chat: Openfire) -> Open:
     """As many brokers as a test wants, over one Redis."""
-    return sides_of(tmp_path, redis_server, chat.chat_url)
+    return sides_of(tmp_path, redis_server, chat.url)
 
 
 def lines(chat: Openfire, *, logins: bool = False) -> list[str]:
     """What was asked, without ids of streams; logins, and what is asked before them, on request."""
-    known = {asked.path.split("/")[6] for asked in chat.asked if len(asked.path.split("/")) > 6}
-    found = [asked.line.removeprefix(" ").replace("/rest/api/restapi/v1", "") for asked in chat.asked]
+    known = {asked.path.split("/")[6] for asked in chat.requests if len(asked.path.split("/")) > 6}
+    found = [asked.line.removeprefix(" ").replace("/rest/api/restapi/v1", "") for asked in chat.requests]
     for stream in (one for one in known if one.startswith("ofchat")):
         found = [line.replace(stream, "STREAM") for line in found]
     return [line for line in found if logins or not line.endswith(("/login", "/admin/restbroker"))]
@@ -67,7 +69,7 @@ async def test_who_slept_through_two_restarts_acts_on_the_newest_stream(
         await other.done("set_presence", {"from": user, "show": "away"})
         await restart(chat, sleeper, other)
         await sleeper.done(command, {"from": user, **more})
-    assert chat.world.logins.count(user) == 3
+    assert chat.state.logins.count(user) == 3
 
 
 async def test_a_post_is_not_sent_twice_by_the_login_anew(chat: Openfire, sides: Open) -> None:
@@ -75,8 +77,7 @@ async def test_a_post_is_not_sent_twice_by_the_login_anew(chat: Openfire, sides:
         await side.done("join_room", {"from": "romeo", "roomName": "balcony"})
         await restart(chat, side)
         await side.done("post_to_room", {"from": "romeo", "roomName": "balcony", "body": "once"})
-        (room,) = chat.world.rooms()
-        assert [body for _, body, _ in room.told] == ["once"]
+        assert chat.state.rooms["balcony"].words == ["once"]
         assert len(side.link.sent) == 3, "the join, the post that was refused, and the post"
 
 
@@ -99,34 +100,38 @@ async def test_an_empty_list_of_contacts_is_believed_of_a_stream_that_lives(chat
         assert "jid" not in (await side.done("list_contacts", {"from": "nurse"})).text
 
 
-async def test_contacts_are_added_renamed_and_removed(chat: Openfire, sides: Open) -> None:
-    async with sides() as (side,):
-        new = {"from": "nurse", "jid": "peter", "nickname": "Peter & <co>", "groups": ["Servants", "Friends"]}
-        await side.done("add_contact", new)
-        added = chat.world.rosters["nurse"]["peter@example.org"]
-        assert (added.nickname, added.groups) == ("Peter & <co>", ["Servants", "Friends"])
-        assert isinstance(await side.call("add_contact", new), Rejected)
-        assert (await side.done("add_contact", new, maybe_run=True)).note == "already done"
-        await side.done("update_contact", {"from": "nurse", "rosterJid": "peter@example.org", "nickname": "P"})
-        assert chat.world.rosters["nurse"]["peter@example.org"].nickname == "P"
-        gone = {"from": "nurse", "rosterJid": "peter@example.org"}
-        await side.done("delete_contact", gone)
-        assert isinstance(await side.call("delete_contact", gone), Rejected)
-        assert (await side.done("delete_contact", gone, maybe_run=True)).note == "already done"
+async def test_contacts_are_added_renamed_and_removed(tmp_path: Path, redis_server: RedisServer) -> None:
+    commands = {one.command: one for one in recorded("openfire-chat/0.9.6/commands") if one.status < 300}
+    added, updated, deleted = (commands[f"{verb}_contact"] for verb in ("add", "update", "delete"))
+    nickname = "<nickname>Nurse &amp; &lt;co&gt;</nickname>"
+    added = attrs.evolve(added, body=(added.body or "").replace("<nickname>N</nickname>", nickname))
+    new = {**(added.arguments or {}), "nickname": "Nurse & <co>"}
+    renamed = attrs.evolve(updated, body="<rosterItem><jid>nurse@example.org</jid><nickname>P</nickname></rosterItem>")
+    there, gone = named("a contact that is there already"), named("a contact that is not there")
+    logins = (named("whether the login is an administrator's"), commands["chat_login"])
+    with Player([*logins, added, there, renamed, deleted, gone]) as server:
+        async with sides_of(tmp_path, redis_server, f"{server.url}/rest/api")() as (side,):
+            await side.done("add_contact", new)
+            assert isinstance(await side.call("add_contact", new), Rejected)
+            assert (await side.done("add_contact", new, maybe_run=True)).note == "already done"
+            await side.done("update_contact", {**(updated.arguments or {}), "nickname": "P"})
+            await side.done("delete_contact", deleted.arguments)
+            assert isinstance(await side.call("delete_contact", deleted.arguments), Rejected)
+            assert (await side.done("delete_contact", deleted.arguments, maybe_run=True)).note == "already done"
 
 
 async def test_a_logoff_is_done_once_and_a_command_logs_in_again(chat: Openfire, sides: Open) -> None:
     async with sides(2) as (one, other):
         await one.done("set_presence", {"from": "romeo"})
         await other.done("chat_logoff", {"from": "Romeo"})
-        assert not chat.world.streams
+        assert not chat.state.streams
         assert (await one.done("chat_logoff", {"from": "romeo"})).note == "already done"
         await one.done("set_presence", {"from": "romeo"})
         await restart(chat, one, other)
         assert (await other.done("chat_logoff", {"from": "romeo"})).note == "already done"
-        assert chat.world.logins == ["romeo", "romeo"]
+        assert chat.state.logins == ["romeo", "romeo"]
         await one.done("chat_logoff", {"from": "juliet"})
-        assert not chat.world.streams, "nobody knew whether she had one"
+        assert not chat.state.streams, "nobody knew whether she had one"
 
 
 async def test_a_logoff_ends_the_stream_also_of_whom_redis_lost_his_login(
@@ -136,7 +141,7 @@ async def test_a_logoff_ends_the_stream_also_of_whom_redis_lost_his_login(
         await side.done("chat_login", {"from": "romeo"})
         redis_server.flush()
         await side.done("chat_logoff", {"from": "romeo"})
-        assert chat.world.streams == {}
+        assert chat.state.streams == {}
         assert (await side.done("chat_logoff", {"from": "romeo"})).by_us
 
 
@@ -146,29 +151,29 @@ async def test_a_logoff_that_was_not_sent_is_sent_later(chat: Openfire, sides: O
         chat.faults.add(Kind.RESET, "*/logoff")
         with pytest.raises((NotSent, MaybeSent)):
             await side.call("chat_logoff", {"from": "romeo"})
-        assert chat.world.streams
+        assert chat.state.streams
         await side.done("chat_logoff", {"from": "romeo"})
-        assert not chat.world.streams
+        assert not chat.state.streams
 
 
 async def test_a_login_is_a_command_and_tells_no_stream(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         done = await side.done("chat_login", {"from": "romeo", "password": "secret"})
         assert (done.text, done.body) == ("", None)
-        assert chat.world.logins == ["romeo"]
+        assert chat.state.logins == ["romeo"]
         refused = await side.call("chat_login", {"from": "juliet", "password": "wr0ng-one"})
         assert isinstance(refused, Rejected)
         assert refused.reason.code == "UserLoginRefused"
         await side.done("chat_login", {"from": "romeo", "password": ""})
-        assert chat.world.logins == ["romeo"]
+        assert chat.state.logins == ["romeo"]
 
 
 async def test_no_outcome_of_a_command_holds_the_stream(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("chat_login", {"from": "romeo"})
-        stream = chat.world.of_user["romeo"].id
+        stream = chat.state.of_user["romeo"].id
         await side.done("set_own_property", {"from": "romeo", "propertyName": "mood", "value": "in love"})
-        assert chat.world.accounts["romeo"].properties == {"mood": "in love"}
+        assert (chat.requests[-1].path.rpartition("/")[2], chat.requests[-1].body) == ("mood", b"in love")
         outcomes = [
             await side.call(name, {"from": "romeo", **given})
             for name, given in (
@@ -188,28 +193,29 @@ async def test_an_offer_is_gone_with_its_stream(chat: Openfire, sides: Open) -> 
     async with sides() as (side,):
         await side.done("set_presence", {"from": "nurse"})
         await restart(chat, side)
-        before = len(chat.asked)
+        before = len(chat.requests)
         for maybe_run, words in ((False, "revoked"), (True, "earlier try")):
             gone = await side.call("accept_offer", {"from": "nurse", "offerId": "o1"}, maybe_run=maybe_run)
             assert isinstance(gone, Rejected)
             assert gone.reason.code == "OfferGone"
             assert words in gone.reason.text
-        assert [asked.path.rpartition("/")[2] for asked in chat.asked[before:]][:4] == ["o1", "login", "o1", "login"]
+        assert [asked.path.rpartition("/")[2] for asked in chat.requests[before:]][:4] == ["o1", "login", "o1", "login"]
 
 
 async def test_an_offer_to_the_stream_that_another_process_knows_is_answered_on_that(
     chat: Openfire, sides: Open
 ) -> None:
-    chat.world.consult("love", "nurse")
     question = {"userID": "romeo", "emailAddress": "r@example.org", "question": "Wherefore?", "workgroup": "love"}
     async with sides(2) as (one, other), trio.open_nursery() as nursery:
         await one.done("set_presence", {"from": "nurse"})
         await restart(chat, one, other)
         await other.done("join_workgroup", {"from": "nurse", "workgroup": "love"})
         nursery.start_soon(other.done, "ask", question)
-        (offer,) = await until_async(lambda: chat.world.of_user["nurse"].offers, "the question is offered")
+        await until_async(lambda: "romeo" in chat.state.questions, "the question is asked")
+        with chat.state.lock:
+            offer = chat.state.offer("romeo", "nurse")
         await one.done("accept_offer", {"from": "nurse", "offerId": offer})
-    assert chat.world.logins == ["nurse", "nurse"]
+    assert chat.state.logins == ["nurse", "nurse"]
 
 
 async def test_a_room_is_left_on_the_stream_that_another_process_knows(chat: Openfire, sides: Open) -> None:
@@ -220,7 +226,7 @@ async def test_a_room_is_left_on_the_stream_that_another_process_knows(chat: Ope
         for user in ("nurse", "romeo"):
             await other.done("join_room", {"from": user, "roomName": "balcony"})
         assert (await one.done("leave_room", {"from": "nurse", "roomName": "balcony"})).note is None
-        assert list(chat.world.services["conference"]["balcony"].occupants) == ["romeo"]
+        assert chat.state.rooms["balcony"].occupants == ["romeo"]
 
 
 async def test_a_login_that_is_not_answered_leaves_the_command_unsent(chat: Openfire, sides: Open) -> None:
@@ -235,7 +241,7 @@ async def test_a_login_that_is_not_answered_leaves_the_command_unsent(chat: Open
         with pytest.raises(NotSent):
             await side.call("post_message", message)
         await side.done("post_message", message)
-        assert chat.world.logins == ["romeo", "romeo"]
+        assert chat.state.logins == ["romeo", "romeo"]
 
 
 async def test_a_question_that_nobody_answers_in_time_is_not_asked_again_by_itself(chat: Openfire, sides: Open) -> None:
@@ -273,14 +279,14 @@ async def code_of(side: Side, command: str, given: Mapping[str, Json]) -> str:
 async def test_a_question_or_an_upload_of_who_is_logged_in_is_not_sent(chat: Openfire, sides: Open) -> None:
     async with sides(2) as (one, other):
         await one.done("set_presence", {"from": "romeo"})
-        before = len(chat.asked)
+        before = len(chat.requests)
         for command, given in (("ask", QUESTION), ("request_upload_slot", UPLOAD)):
             assert await code_of(other, command, given) == "UserLoggedIn"
-        assert len(chat.asked) == before
+        assert len(chat.requests) == before
         await one.done("chat_logoff", {"from": "romeo"})
         await other.done("request_upload_slot", UPLOAD)
         await one.done("set_presence", {"from": "romeo"})
-        assert not chat.world.is_jammed
+        assert not chat.state.is_jammed
 
 
 async def test_a_question_of_who_was_logged_in_by_other_hands_or_with_a_lost_answer_is_not_sent(
@@ -288,7 +294,7 @@ async def test_a_question_of_who_was_logged_in_by_other_hands_or_with_a_lost_ans
 ) -> None:
     async with sides() as (side,):
         others = httpx.AsyncClient(auth=("admin", "secret"), headers={"Accept": "application/json, text/plain"})
-        login = f"{chat.chat_url}/restapi/v1/chat/romeo/login"
+        login = f"{chat.url}/restapi/v1/chat/romeo/login"
         stream = (await others.post(login)).text
         assert await code_of(side, "request_upload_slot", UPLOAD) == "UserLoggedIn"
         await others.post(login.replace("romeo/login", f"{stream}/logoff"))
@@ -300,7 +306,7 @@ async def test_a_question_of_who_was_logged_in_by_other_hands_or_with_a_lost_ans
         chat.faults.clear()
         for command, given in (("request_upload_slot", UPLOAD), ("ask", QUESTION)):
             assert await code_of(side, command, given) == "UserLoggedIn"
-        assert not chat.world.is_jammed
+        assert not chat.state.is_jammed
 
 
 async def test_a_login_whose_answer_is_lost_is_not_met_by_a_question_that_was_about_to_be_asked(
@@ -314,10 +320,10 @@ async def test_a_login_whose_answer_is_lost_is_not_met_by_a_question_that_was_ab
             await until_async(late.carried_out.is_set, "the name had no connection")
             with contextlib.suppress(NotSent):
                 await other.call("set_presence", {"from": "romeo"})
-        assert not chat.world.is_jammed
+        assert not chat.state.is_jammed
         chat.faults.clear()
         await other.call("chat_logoff", {"from": "romeo"})
-        assert not chat.world.streams
+        assert not chat.state.streams
 
 
 @pytest.mark.parametrize("kind", [Kind.RESET, Kind.LOST])
@@ -336,7 +342,7 @@ async def test_who_asks_after_a_logoff_that_was_not_answered_is_logged_off_first
         chat.faults.clear()
         await other.done("request_upload_slot", UPLOAD)
         await one.done("set_presence", {"from": "romeo"})
-        assert not chat.world.is_jammed
+        assert not chat.state.is_jammed
 
 
 async def test_who_asks_while_he_cannot_be_logged_off_has_to_wait(chat: Openfire, sides: Open) -> None:
@@ -346,7 +352,7 @@ async def test_who_asks_while_he_cannot_be_logged_off_has_to_wait(chat: Openfire
         assert isinstance(await side.call("chat_logoff", {"from": "romeo"}), Deferred)
         assert isinstance(await side.call("request_upload_slot", UPLOAD), Deferred)
         await side.done("request_upload_slot", UPLOAD)
-        assert not chat.world.is_jammed
+        assert not chat.state.is_jammed
 
 
 async def test_who_asks_or_logs_in_while_he_is_logged_off_waits_for_that(chat: Openfire, sides: Open) -> None:
@@ -358,8 +364,8 @@ async def test_who_asks_or_logs_in_while_he_is_logged_off_waits_for_that(chat: O
                 nursery.start_soon(one.done, "chat_logoff", {"from": "romeo"})
                 await until_async(late.reached.is_set, "the logoff is under way")
                 await other.done(command, given)
-            assert not chat.world.is_jammed
-        assert "romeo" in chat.world.of_user, "he was logged in after it"
+            assert not chat.state.is_jammed
+        assert "romeo" in chat.state.of_user, "he was logged in after it"
 
 
 async def test_a_login_after_a_logoff_that_is_late_outlives_it(chat: Openfire, sides: Open) -> None:
@@ -372,23 +378,22 @@ async def test_a_login_after_a_logoff_that_is_late_outlives_it(chat: Openfire, s
             nursery.cancel_scope.cancel()
         await other.done("set_presence", {"from": "romeo"})
         await until_async(late.carried_out.is_set, "the logoff is done at last")
-        with chat.world.lock:
-            assert "romeo" in chat.world.of_user
+        with chat.state.lock:
+            assert "romeo" in chat.state.of_user
 
 
 async def test_a_login_of_who_asks_is_not_sent_until_the_question_is_taken_back(chat: Openfire, sides: Open) -> None:
-    chat.world.consult("love", "nurse")
     async with sides(2) as (one, other):
         await one.done("join_workgroup", {"from": "nurse", "workgroup": "love"})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other.call, "ask", QUESTION)
-            await until_async(lambda: "romeo" in chat.world.assists, "the question is asked")
+            await until_async(lambda: "romeo" in chat.state.questions, "the question is asked")
             for command in ("chat_login", "set_presence"):
                 assert await code_of(one, command, {"from": "romeo"}) == "UserAsks"
             await one.done("ask_revoke", {"userId": "romeo"})
         await one.done("set_presence", {"from": "romeo"})
-        assert not chat.world.is_jammed
-    assert chat.world.logins == ["nurse", "romeo"]
+        assert not chat.state.is_jammed
+    assert chat.state.logins == ["nurse", "romeo"]
 
 
 async def test_of_two_uploads_of_one_name_the_first_to_be_done_does_not_free_it_for_a_login(
@@ -407,35 +412,34 @@ async def test_of_two_uploads_of_one_name_the_first_to_be_done_does_not_free_it_
 async def test_who_takes_a_question_back_and_keeps_its_connection_is_not_logged_in(
     chat: Openfire, sides: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chat.world.consult("love", "nurse")
     async with sides(2) as (one, other):
         await one.done("join_workgroup", {"from": "nurse", "workgroup": "love"})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other.call, "ask", QUESTION)
-            await until_async(lambda: "romeo" in chat.world.assists, "the question is asked")
+            await until_async(lambda: "romeo" in chat.state.questions, "the question is asked")
             # As where leaving the queue fails, in the sources.
-            monkeypatch.setattr(World, "disconnected", lambda *_: None)
+            monkeypatch.setattr(State, "disconnected", lambda *_: None)
             await one.done("ask_revoke", {"userId": "romeo"})
         assert await code_of(one, "set_presence", {"from": "romeo"}) == "UserAsks"
-        assert not chat.world.is_jammed
+        assert not chat.state.is_jammed
 
 
 async def test_an_upload_that_fails_leaves_a_connection_and_the_name_is_not_logged_in_before_a_restart(
     chat: Openfire, sides: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chat_logins, "_FIRM_S", 0)
-    chat.world.has_uploads = False
+    chat.state.has_uploads = False
     async with sides(2) as (one, other):
         assert await code_of(one, "request_upload_slot", UPLOAD) == "Refused"
         assert await code_of(other, "set_presence", {"from": "romeo"}) == "UserAsks"
-        assert not chat.world.is_jammed
+        assert not chat.state.is_jammed
         await restart(chat, one, other)
         await other.done("set_presence", {"from": "romeo"})
-    assert chat.world.logins == ["romeo"]
+    assert chat.state.logins == ["romeo"]
 
 
 async def test_of_a_question_and_a_login_at_the_same_moment_one_is_sent(chat: Openfire, sides: Open) -> None:
-    chat.world.login_s = 0.05
+    chat.state.login_s = 0.05
     async with sides(3) as brokers:
         for number in range(5):
             user = f"user{number}"
@@ -451,7 +455,7 @@ async def test_of_a_question_and_a_login_at_the_same_moment_one_is_sent(chat: Op
             codes = {one.reason.code for one in outcomes if isinstance(one, Rejected)}
             assert codes <= {"UserAsks", "UserLoggedIn"}
             assert any(isinstance(one, Delivered) for one in outcomes)
-        assert not chat.world.is_jammed
+        assert not chat.state.is_jammed
 
 
 @rows(
@@ -467,10 +471,10 @@ async def test_what_a_kick_leaves_of_a_login_is_logged_off(
 ) -> None:
     async with sides() as (side,):
         await side.done("set_presence", {"from": user})
-        old = chat.world.of_user[user]
+        old = chat.state.of_user[user]
         await side.done(command, {"username": user})
         assert old.is_kicked
-        assert user not in chat.world.of_user
+        assert user not in chat.state.of_user
         assert lines(chat)[-2:] == [
             f"{'POST' if path == 'lockouts' else 'DELETE'} /{path}/{user}",
             "POST /chat/STREAM/logoff",
@@ -481,15 +485,15 @@ async def test_after_a_kick_with_a_lost_answer_the_user_is_logged_in_afresh(chat
     async with sides() as (side,):
         for lost in ("DELETE */sessions/romeo", "POST */logoff"):
             await side.done("set_presence", {"from": "romeo"})
-            old = chat.world.of_user["romeo"]
+            old = chat.state.of_user["romeo"]
             chat.faults.add(Kind.LOST if "DELETE" in lost else Kind.RESET, lost, times=2)
             with contextlib.suppress(MaybeSent):
                 await side.call("kick_user_sessions", {"username": "romeo"})
             chat.faults.clear()
             assert old.is_kicked
             await side.done("set_presence", {"from": "romeo"})
-            assert chat.world.of_user["romeo"] is not old
-            assert list(chat.world.streams.values()) == [chat.world.of_user["romeo"]]
+            assert chat.state.of_user["romeo"] is not old
+            assert list(chat.state.streams.values()) == [chat.state.of_user["romeo"]]
 
 
 async def test_what_a_user_leaves_who_was_deleted_by_an_earlier_try_is_logged_off(chat: Openfire, sides: Open) -> None:
@@ -501,7 +505,7 @@ async def test_what_a_user_leaves_who_was_deleted_by_an_earlier_try_is_logged_of
             await side.call("delete_user", {"username": "romeo"})
         chat.faults.clear()
         await side.done("delete_user", {"username": "romeo"}, maybe_run=True)
-        assert not chat.world.streams
+        assert not chat.state.streams
 
 
 async def test_a_server_that_starts_is_not_well_and_what_it_says_concerns_all_jobs(chat: Openfire, sides: Open) -> None:

@@ -13,22 +13,43 @@ from restbroker.servers import registry
 from restbroker.servers.findings import Finding
 from restbroker.servers.openfire.chat import check as looked
 from restbroker.servers.openfire.chat.options import Options
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.answers import named
+from tests.support.openfire_chat.server import Openfire
+from tests.support.player import Exchange, Player
 from tests.support.ports import free_port
 
 
 @pytest.fixture
 def chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[Openfire]:
     with Openfire() as server:
-        monkeypatch.setattr(looked, "_PORTS", (("http", server.chat_port), ("https", free_port())))
+        monkeypatch.setattr(looked, "_PORTS", (("http", server.port), ("https", free_port())))
         # A starved machine answers late.
         monkeypatch.setattr(looked, "_LOOK_S", 20.0)
         monkeypatch.setattr(looked, "_CONNECT_S", 10.0)
         yield server
 
 
+def probed(answer: Exchange) -> Iterator[Player]:
+    """A server that answers so to what a check asks first."""
+    path = "/rest/api/restapi/v1/system/statistics/sessions"
+    with Player([attrs.evolve(answer, method="GET", path=path)]) as server:
+        yield server
+
+
+@pytest.fixture
+def console() -> Iterator[Player]:
+    """The web console, which has none of these paths."""
+    yield from probed(named("nobody of that name is connected"))
+
+
+@pytest.fixture
+def starting() -> Iterator[Player]:
+    """The web console while it redirects."""
+    yield from probed(named("the console redirects"))
+
+
 def target(chat: Openfire, path: str = "/rest/api", port: int | None = None, **changed: Any) -> Target:
-    url = Url("http", "127.0.0.1", port or chat.chat_port, path)
+    url = Url("http", "127.0.0.1", port or chat.port, path)
     made = Target(
         "chat", "openfire-chat", url, ("chat",), Basic("admin", Secret("secret")), options=Options(), timeout_s=30.0
     )
@@ -43,34 +64,33 @@ async def only(asked: Target) -> Finding:
 async def test_a_server_that_works_is_well_and_nobody_is_logged_in(chat: Openfire) -> None:
     found = await only(target(chat))
     assert (found.level, found.code) == ("ok", "Reachable")
-    assert not chat.world.logins
+    assert not chat.state.logins
 
 
-async def test_what_is_wrong_is_told_with_its_cure(chat: Openfire) -> None:
+async def test_what_is_wrong_is_told_with_its_cure(chat: Openfire, console: Player, starting: Player) -> None:
     wrong = Secret("wr0ng-one")
-    here = f'"URL": "{chat.chat_url}"'
+    here = f'"URL": "{chat.url}"'
     rows: list[tuple[Target, str, str]] = [
-        (target(chat, port=chat.rest_port), "NotTheApi", here),
+        (target(chat, port=console.port), "NotTheApi", here),
         (target(chat, "/api"), "NotTheApi", here),
-        (target(chat, port=free_port()), "Unreachable", chat.chat_url),
+        (target(chat, port=free_port()), "Unreachable", chat.url),
         (target(chat, credentials=Basic("admin", wrong)), "LoginRefused", "an administrator's"),
         (target(chat, credentials=None, options=Options(wrong)), "LoginRefused", "plugin.ofchat.secret"),
         (target(chat, credentials=None), "LoginRefused", "Give Auth"),
     ]
     for asked, code, cure in rows:
-        chat.asked.clear()
+        chat.requests.clear()
         found = await only(asked)
         assert (found.level, found.code) == ("problem", code)
         assert cure in (found.cure or ""), code
         assert "wr0ng" not in repr(found), code
         if code == "Unreachable":
             # The usual ports are tried without the login.
-            assert [one.headers.get("authorization") for one in chat.asked] == [None]
-    chat.redirects = True
-    found = await only(target(chat, port=chat.rest_port))
+            assert [one.headers.get("authorization") for one in chat.requests] == [None]
+    found = await only(target(chat, port=starting.port))
     assert here in (found.cure or "")
     assert "admin console" in found.message
-    chat.redirects, chat.is_enabled = False, False
+    chat.is_enabled = False
     found = await only(target(chat))
     assert (found.code, found.cause) == ("PluginDisabled", "target")
     assert "plugin.ofchat.enabled" in (found.cure or "")
@@ -92,7 +112,7 @@ async def test_a_file_of_passwords_is_looked_at(chat: Openfire, tmp_path: Path) 
 
 
 async def test_a_login_that_is_no_administrators_is_found(chat: Openfire, tmp_path: Path) -> None:
-    chat.world.register("romeo", password="secret")
+    chat.state.register("romeo", password="secret")
     file = tmp_path / "passwords"
     file.write_text("juliet:secret\n")
     asked = target(chat, credentials=Basic("romeo", Secret("secret")))
@@ -102,7 +122,7 @@ async def test_a_login_that_is_no_administrators_is_found(chat: Openfire, tmp_pa
         ("warning", "NotAdministrator"),
         ("ok", "Passwords"),
     ]
-    assert not chat.world.logins
+    assert not chat.state.logins
 
 
 async def test_a_whole_jid_as_login_which_takes_the_probe_and_no_users_login_is_found(chat: Openfire) -> None:

@@ -16,8 +16,8 @@ from restbroker.transport.message import Request, Response, Transport
 from tests.servers.openfire_sides import Open, sides_of
 from tests.servers.sides import Side
 from tests.support.link import Direct
-from tests.support.openfire.faults import Kind
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.faults import Kind
+from tests.support.openfire_chat.server import Openfire
 from tests.support.redis_server import RedisServer, redis_binary
 from tests.support.rows import rows
 from tests.support.wait import until_async
@@ -51,33 +51,33 @@ class Then(Direct):
 
 @pytest.fixture
 def chat() -> Iterator[Openfire]:
-    with Openfire(join_timeout_s=0.1) as server:
-        server.world.register("romeo", "juliet")
+    with Openfire() as server:
+        server.state.register("romeo", "juliet")
         yield server
 
 
 @pytest.fixture
 def sides(tmp_path: Path, redis_server: RedisServer, chat: Openfire) -> Open:
     """As many brokers as a test wants, over one Redis."""
-    return sides_of(tmp_path, redis_server, chat.chat_url)
+    return sides_of(tmp_path, redis_server, chat.url)
 
 
 def anew(chat: Openfire, redis: RedisServer) -> None:
     """Nobody is logged in, there is no room, and nothing was asked."""
     chat.restart()
-    chat.world.services["conference"].clear()
-    chat.asked.clear()
+    chat.state.rooms.clear()
+    chat.requests.clear()
     redis.flush()
 
 
 def told(chat: Openfire) -> list[str]:
     """What was said in the room, for all to hear."""
-    return [body for _, body, _ in chat.world.services["conference"]["balcony"].told]
+    return list(chat.state.rooms["balcony"].words)
 
 
 def sent(chat: Openfire, method: str) -> int:
     """How often a user joined (PUT), left (DELETE), or said something in the room (POST)."""
-    return sum(one.method == method and "/chat/ofchat" in one.path and "/rooms/" in one.path for one in chat.asked)
+    return sum(one.method == method and "/chat/ofchat" in one.path and "/rooms/" in one.path for one in chat.requests)
 
 
 def says(body: str) -> Mapping[str, Json]:
@@ -223,7 +223,7 @@ async def test_a_ban_that_cannot_be_noted_is_not_sent(chat: Openfire, sides: Ope
         await side.done("create_room", ROOM)
         redis_server.command("SET restbroker:room:chat:balcony@conference none")
         assert isinstance(await side.call("add_room_outcast", NURSE), Deferred)
-    assert chat.world.services["conference"]["balcony"].affiliated["outcasts"] == []
+    assert chat.state.rooms["balcony"].outcasts == set()
 
 
 async def test_whom_a_job_banned_that_was_cut_off_joins_before_a_post(chat: Openfire, sides: Open) -> None:
@@ -293,7 +293,7 @@ async def test_a_redis_that_is_away_or_forgot_all_costs_one_join_more_and_no_wor
 ) -> None:
     redis = RedisServer(redis_binary(), tmp_path).start()
     try:
-        async with sides_of(tmp_path, redis, chat.chat_url)() as (side,):
+        async with sides_of(tmp_path, redis, chat.url)() as (side,):
             await side.done("create_room", ROOM)
             await side.done("post_to_room", says("before"))
             redis.stop()
@@ -371,7 +371,7 @@ async def test_a_room_that_is_not_there_is_not_made_by_a_typing_error(
         await side.done("create_room", ROOM)
         refused = await side.call(command, {"from": "romeo", "roomName": "balcny", **more})
         assert_refused(refused, "NoSuchRoom", "balcny@conference", "create_room")
-        assert list(chat.world.services["conference"]) == ["balcony"]
+        assert list(chat.state.rooms) == ["balcony"]
         await side.done("join_room", IN)
         await side.done(command, {**IN, **more})
 
@@ -401,7 +401,7 @@ async def test_a_room_that_others_delete_is_said_to_be_gone_and_is_joined_again_
     async with sides() as (side,):
         await side.done("create_room", ROOM)
         await side.done("post_to_room", says("before"))
-        del chat.world.services["conference"]["balcony"]
+        del chat.state.rooms["balcony"]
         assert_refused(await side.call("post_to_room", says("to nobody")), "NoSuchRoom")
         await side.done("create_room", ROOM)
         await side.done("post_to_room", says("after"))

@@ -15,9 +15,9 @@ import pytest
 
 from tests.servers.openfire_fastpath import ASKER, EXPERT, WALKS, Arrow, Desk, Due, Step, opened
 from tests.servers.openfire_talk import Answer, Talk, talking
-from tests.support.openfire.faults import Kind
-from tests.support.openfire.rooms import open_room
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.faults import Kind
+from tests.support.openfire_chat.server import Openfire
+from tests.support.openfire_chat.state import DOMAIN
 from tests.support.process import started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
@@ -51,13 +51,13 @@ _ENDS_WITH_THE_SERVER: Final = {
 
 @pytest.fixture
 def server() -> Iterator[Openfire]:
-    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0, offer_delay_s=0.2) as server:
-        open_room(server.world, ROOM)
+    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0) as server:
+        server.state.open_room(ROOM)
         yield server
 
 
 def in_room(talk: Talk) -> str:
-    return f"{ROOM}@conference.{talk.server.world.domain}"
+    return f"{ROOM}@conference.{DOMAIN}"
 
 
 def room_of(user: str) -> dict[str, str]:
@@ -76,7 +76,7 @@ def chat_steps(talk: Talk) -> Iterator[tuple[str, dict[str, str], tuple[str, str
 
 
 def test_two_users_chat_by_jobs_and_events_alone(redis_server: RedisServer, server: Openfire, tmp_path: Path) -> None:
-    server.world.befriend("ann", "bob")
+    server.state.befriend("ann", "bob")
     with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
         room = in_room(talk)
         for user in ("ann", "bob"):
@@ -99,10 +99,10 @@ def test_two_users_chat_by_jobs_and_events_alone(redis_server: RedisServer, serv
         talk.do("chat_logoff", from_="ann")
         talk.told("bob", "presence", presence="unavailable")
         assert [event for event in talk.heard() if event["to"] == talk.jid("bob") and event["body"] == "Gone?"] == []
-        assert Counter(server.world.logins) == {"ann": 1, "bob": 1}
+        assert Counter(server.state.logins) == {"ann": 1, "bob": 1}
         # The job that logs him in, and whoever was first to need it.
-        assert max(Counter(server.world.login_requests).values()) <= 2
-        assert [data for _, data in server.world.lost if '"body"' in data] == []
+        assert max(Counter(server.state.login_requests).values()) <= 2
+        assert [data for _, data in server.state.lost if '"body"' in data] == []
         assert talk.parked() == []
         assert re.search(r"ofchat-?\d", "".join(broker.output() for broker in talk.brokers)) is None
 
@@ -113,7 +113,7 @@ def test_what_is_said_while_the_server_is_down_is_sent_once_and_heard_as_far_as_
     with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
         talk.listening()
         talk.do("post_message", from_="ann", to=talk.jid("bob"), body="Before")
-        before = len(server.world.logins)
+        before = len(server.state.logins)
         server.stop()
         words = [f"Meanwhile {number}" for number in range(20)]
         jobs = [talk.push("post_message", from_="ann", to=talk.jid("bob"), body=word) for word in words]
@@ -121,9 +121,9 @@ def test_what_is_said_while_the_server_is_down_is_sent_once_and_heard_as_far_as_
         server.start()
         assert {talk.answer(job)["outcome"] for job in jobs} == {"delivered"}
         talk.listening()
-        assert Counter(server.world.logins[before:]) == {"ann": 1, "bob": 1}
+        assert Counter(server.state.logins[before:]) == {"ann": 1, "bob": 1}
         # Between his login and the opening of his stream the server tells nobody.
-        untold = [word for word in words if any(f'"{word}"' in data for _, data in server.world.lost)]
+        untold = [word for word in words if any(f'"{word}"' in data for _, data in server.state.lost)]
         for word in ("Before", *(word for word in words if word not in untold)):
             talk.told("bob", "message", body=word)
         assert [event for event in talk.untold() if event["type"] == "message"] == []
@@ -150,7 +150,7 @@ def cut_off(
     jid = talk.push(command, **arguments)
     reached = fault.reached if kind is Kind.HANG else fault.carried_out
     assert reached.wait(60), talk.output()
-    before = len(talk.server.world.logins)
+    before = len(talk.server.state.logins)
     if told is not None:
         talk.told(*told)
     if kind is not Kind.LOST:
@@ -173,7 +173,7 @@ def test_a_restart_in_or_behind_any_step_of_a_chat_or_a_lost_answer_loses_nothin
             before = interrupted(talk, command, arguments, kind)
             talk.listening()
             anew = {} if kind is Kind.LOST else {"ann": 1, "bob": 1}
-            assert Counter(server.world.logins[before:]) == anew, command
+            assert Counter(server.state.logins[before:]) == anew, command
             if told is not None:
                 talk.told_or_missed(*told, since)
         if kind is Kind.HANG:
@@ -182,8 +182,8 @@ def test_a_restart_in_or_behind_any_step_of_a_chat_or_a_lost_answer_loses_nothin
         assert talk.parked() == []
         before = interrupted(talk, "chat_logoff", {"from_": "ann"}, Kind.LOST if kind is Kind.LOST else Kind.HANG)
         talk.listening("bob")
-        assert set(server.world.of_user) == {"bob"}
-        assert Counter(server.world.logins[before:])["bob"] == (kind is not Kind.LOST)
+        assert set(server.state.of_user) == {"bob"}
+        assert Counter(server.state.logins[before:])["bob"] == (kind is not Kind.LOST)
 
 
 def test_what_must_happen_once_at_most_happens_once_whatever_becomes_of_its_answer(
@@ -199,11 +199,11 @@ def test_what_must_happen_once_at_most_happens_once_whatever_becomes_of_its_answ
             talk.listening()
             talk.do("join_room", **room_of("ann"))
             assert told is not None
-            server.asked.clear()
+            server.requests.clear()
             answer, _ = cut_off(talk, command, arguments, kind, told)
             assert answer["outcome"] == "uncertain", f"{command}: {answer}\n{talk.output()}"
             pattern = _REQUESTS[command].replace("*/", "*/restapi/v1/*", 1)
-            assert sum(fnmatchcase(asked.line, pattern) for asked in server.asked) == 1, command
+            assert sum(fnmatchcase(asked.line, pattern) for asked in server.requests) == 1, command
         assert len(talk.parked()) == 2 * len(steps)
 
 
@@ -228,7 +228,7 @@ def test_a_broker_that_is_killed_costs_no_login_and_the_other_one_goes_on(
         until(lambda: talk.is_heard("ann"), "the other one listens to both", 60)
         talk.do("post_message", from_="bob", to=talk.jid("ann"), body="Again!")
         talk.told("ann", "message", body="Again!")
-        assert Counter(server.world.logins) == {"ann": 1, "bob": 1}
+        assert Counter(server.state.logins) == {"ann": 1, "bob": 1}
 
 
 @attrs.define
@@ -278,6 +278,10 @@ class Walker:
             "offer": "invitation",
             "invitationReceived": "invitation",
         }.get(due.event, "queue")
+        if due.event == "offerReceived":
+            # The server decides whose turn it is; here the tables do.
+            with self.talk.server.state.lock:
+                self.talk.server.state.offer(self.desk.asker, due.who)
         event = self.talk.told(due.who, kind, due.event)
         match due.event:
             case "offerReceived":
@@ -334,8 +338,8 @@ def test_a_question_finds_its_expert_by_jobs_and_events_alone(
             if event["type"] in ("groupchat", "invitation", "offer")
         )
         assert set(told.values()) == {1}, f"what the server tells twice is one event: {told}"
-        assert Counter(server.world.logins) == dict.fromkeys(EXPERTS, 1)
-        assert [data for _, data in server.world.lost if '"body"' in data or "ffer" in data] == []
+        assert Counter(server.state.logins) == dict.fromkeys(EXPERTS, 1)
+        assert [data for _, data in server.state.lost if '"body"' in data or "ffer" in data] == []
 
 
 def test_a_question_finds_its_expert_where_the_answer_to_each_step_is_lost(
@@ -353,9 +357,9 @@ def test_a_question_finds_its_expert_where_the_answer_to_each_step_is_lost(
             server.faults.add(Kind.LOST, _REQUESTS[step.command])
             walker.go(step)
         assert [fault.pattern for fault in server.faults.listed if not fault.carried_out.is_set()] == []
-        assert sum(asked.line.endswith("POST /rest/api/restapi/v1/ask") for asked in server.asked) == 1
+        assert sum(asked.line.endswith("POST /rest/api/restapi/v1/ask") for asked in server.requests) == 1
         assert len(talk.parked()) == sum(step.command in ends for step in walk)
-        assert Counter(server.world.logins) == dict.fromkeys(EXPERTS, 1)
+        assert Counter(server.state.logins) == dict.fromkeys(EXPERTS, 1)
 
 
 def test_a_question_whose_broker_is_killed_is_parked_and_answered_once_by_the_next_one(
@@ -384,7 +388,7 @@ def test_a_question_whose_broker_is_killed_is_parked_and_answered_once_by_the_ne
         assert answer["error"]["cure"].startswith("ask_status tells how it stands")
         assert talk.parked() == [jid]
         assert talk.store.command("XLEN", talk.store.keys.parked) == 1
-        assert [asked.line for asked in server.asked].count("POST /rest/api/restapi/v1/ask") == 1
+        assert [asked.line for asked in server.requests].count("POST /rest/api/restapi/v1/ask") == 1
 
 
 def test_a_restart_in_the_middle_of_any_step_of_a_question_loses_no_job_and_costs_one_login_of_each_expert(
@@ -403,11 +407,11 @@ def test_a_restart_in_the_middle_of_any_step_of_a_question_loses_no_job_and_cost
             fault = server.faults.add(Kind.HANG, _REQUESTS[cut.command])
             jid = walker.push(cut)
             assert fault.reached.wait(60)
-            before = len(server.world.logins)
+            before = len(server.state.logins)
             server.restart()
             ended = {*walker.asked, *([jid] if cut.command in _ENDS_WITH_THE_SERVER else [])}
             outcomes = {asked: talk.answer(asked)["outcome"] for asked in {*ended, jid}}
             assert {asked for asked, outcome in outcomes.items() if outcome != "delivered"} == ended, talk.output()
             assert ended <= set(talk.parked())
             talk.listening()
-            assert Counter(server.world.logins[before:]) == dict.fromkeys(EXPERTS, 1)
+            assert Counter(server.state.logins[before:]) == dict.fromkeys(EXPERTS, 1)

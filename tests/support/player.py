@@ -181,8 +181,8 @@ class Player:
                 fault.release.wait()
             raise Gone(reset=fault.kind is not Kind.HANG)
         if exchange is None:
-            return _bytes(UNEXPECTED, {}, f"No exchange fits {request.method} {request.target}".encode())
-        return _bytes(exchange.status, exchange.answer_headers, exchange.answer.encode())
+            return written(Exchange("", "", UNEXPECTED, f"No exchange fits {request.method} {request.target}"))
+        return written(exchange)
 
     def _next(self, request: Asked) -> Exchange | None:
         fitting = [number for number, one in enumerate(self.exchanges) if one.fits(request)]
@@ -195,9 +195,11 @@ class Player:
         return self.exchanges[number]
 
 
-def _bytes(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    phrase = _PHRASES.get(status, "")
-    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+def written(exchange: Exchange) -> bytes:
+    """Return the answer as it goes over the connection."""
+    status, body = exchange.status, exchange.answer.encode()
+    lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}"]
+    lines += [f"{name}: {value}" for name, value in exchange.answer_headers.items()]
     if status >= 200 and status not in (204, 304):
         lines.append(f"content-length: {len(body)}")
     return "\r\n".join(lines).encode() + HEAD_END + body

@@ -1,4 +1,4 @@
-"""What reads streams of events from the stand-in of Openfire, inside the test: the way into a real Redis."""
+"""What reads streams of events from a player of Openfire's Chat API, inside the test: the way into a real Redis."""
 
 import base64
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,7 +18,8 @@ from restbroker.servers.openfire.chat.options import Options as ChatOptions
 from restbroker.servers.openfire.stream.options import Options
 from tests.events.conftest import QUEUE, Taking, taking
 from tests.servers.openfire_talk import Gap, gaps_in
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.server import Openfire
+from tests.support.openfire_chat.state import DOMAIN
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
@@ -29,8 +30,8 @@ PASSWORD: Final = "secret"
 def openfire() -> Iterator[Openfire]:
     """With three users, all friends."""
     with Openfire(heartbeat_s=0.2) as server:
-        server.world.register("ann", "bob", "eve")
-        server.world.befriend("ann", "bob")
+        server.state.register("ann", "bob", "eve")
+        server.state.befriend("ann", "bob")
         yield server
 
 
@@ -39,7 +40,7 @@ def chat(server: Openfire, method: str, path: str, body: str = "") -> str:
     headers = {"Authorization": f"Basic {login}", "Content-Type": "text/plain", "Accept": "application/json"}
     if path.endswith("/login"):
         headers["Accept"] = "application/json, text/plain;q=0.9"
-    request = Request(f"{server.chat_url}/restapi/v1{path}", body.encode() or None, headers, method=method)  # noqa: S310
+    request = Request(f"{server.url}/restapi/v1{path}", body.encode() or None, headers, method=method)  # noqa: S310
     with urlopen(request, timeout=10) as answer:  # noqa: S310  a URL of the test's own
         text: str = answer.read().decode()
     return text
@@ -47,11 +48,11 @@ def chat(server: Openfire, method: str, path: str, body: str = "") -> str:
 
 def say(server: Openfire, sender: str, receiver: str, text: str) -> None:
     stream = chat(server, "POST", f"/chat/{sender}/login")
-    chat(server, "POST", f"/chat/{quote(stream)}/messages/{receiver}@{server.world.domain}", text)
+    chat(server, "POST", f"/chat/{quote(stream)}/messages/{receiver}@{DOMAIN}", text)
 
 
 def target(server: Openfire) -> Target:
-    url = Url("http", "127.0.0.1", server.chat_port, "/rest/api")
+    url = Url("http", "127.0.0.1", server.port, "/rest/api")
     login = Basic("admin", Secret("secret"))
     return Target("chat", "openfire-chat", url, ("chat",), credentials=login, options=ChatOptions(), timeout_s=5.0)
 
@@ -74,7 +75,7 @@ class Reading(Taking):
 
     async def reads(self, *users: str, count: int = 1) -> None:
         def have() -> bool:
-            found = [one.username for one in list(self.server.world.open_readers)]
+            found = [one.username for one in list(self.server.state.open_readers)]
             return all(found.count(user) == count for user in users)
 
         await until_async(have, f"{users} are read", 60)
@@ -82,7 +83,7 @@ class Reading(Taking):
     async def hears(self, *users: str) -> None:
         """Returns when what these are told becomes jobs: a stream that the server has opened may not be read yet."""
         for user in users:
-            self.server.world.tell(user, "chatapi.notify", f'{{"type": "notify", "data": "to {user}"}}')
+            self.server.state.tell(user, "chatapi.notify", f'{{"type": "notify", "data": "to {user}"}}')
 
         def have() -> bool:
             return set(users) <= {job["raw"]["user"] for job in self.jobs() if job["type"] == "notify"}

@@ -4,8 +4,7 @@ import pytest
 import trio
 
 from tests.events.openfire_sse.conftest import Read
-from tests.support.openfire import talk
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.server import Openfire
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
@@ -20,10 +19,11 @@ async def test_while_redis_is_away_as_much_is_read_as_fits_and_the_rest_waits_in
     numbers = [f"{number:03}" for number in range(75)]
 
     def send() -> None:
-        stream = openfire.world.opened("bob")
+        sender = openfire.state.login("bob").jid
         for number in numbers:
-            with openfire.world.lock:
-                talk.message(openfire.world, stream, "ann@example.org", number + "x" * 100_000)
+            with openfire.state.lock:
+                given = {"to": "ann@example.org", "from": sender, "id": number, "body": number + "x" * 100_000}
+                openfire.state.told("ann", "message", **given)
 
     async def sending() -> None:
         await trio.to_thread.run_sync(send)

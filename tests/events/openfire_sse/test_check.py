@@ -19,7 +19,7 @@ from restbroker.servers.openfire.stream.check import check
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.reader import open_reader
 from tests.events.openfire_sse.conftest import Read, chat, target
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.server import Openfire
 from tests.support.ports import free_port
 
 
@@ -35,11 +35,11 @@ async def looked_at(made: EventSource) -> list[Finding]:
 
 async def test_a_stream_that_is_read_stays_with_its_reader(reading: Read, openfire: Openfire, passwords: Path) -> None:
     async with reading("ann"):
-        before = openfire.world.readers["ann"]
+        before = openfire.state.readers["ann"]
         (finding,) = await looked_at(source(openfire, passwords, "ann", "bob"))
         assert (finding.level, finding.code) == ("ok", "Streams")
         assert "ann, bob" in finding.message
-        assert openfire.world.readers["ann"] is before
+        assert openfire.state.readers["ann"] is before
 
 
 def test_a_wrong_password_a_missing_one_and_a_file_that_is_gone_are_problems(
@@ -61,7 +61,7 @@ def test_a_wrong_password_a_missing_one_and_a_file_that_is_gone_are_problems(
 def test_a_server_that_gives_no_stream_to_who_is_logged_in_is_to_be_restarted(
     openfire: Openfire, passwords: Path
 ) -> None:
-    openfire.world.is_jammed = True
+    openfire.state.is_jammed = True
     chat(openfire, "POST", "/chat/ann/login")
     finding, well = check(source(openfire, passwords, "ann", "bob"))
     assert (finding.level, finding.code, finding.cause) == ("problem", "OpenfireJammed", "target")
@@ -87,14 +87,14 @@ async def test_a_server_behind_a_unix_socket_is_asked_there_for_streams_and_for_
     made, nowhere = source(openfire, passwords, "ann", "bob"), free_port()
     there = Url("http", "127.0.0.1", nowhere, "/rest/api", socket=str(tmp_path / "s"))
     made = attrs.evolve(made, target=attrs.evolve(target(openfire), url=there, engine=engine))
-    async with passed_on(tmp_path / "s", openfire.chat_port):
+    async with passed_on(tmp_path / "s", openfire.port):
         assert [one.code for one in await looked_at(made)] == ["Streams"]
-        openfire.world.is_jammed = True
+        openfire.state.is_jammed = True
         await trio.to_thread.run_sync(chat, openfire, "POST", "/chat/ann/login")
         # Only who asks for his session learns that ann is logged in.
         assert [one.code for one in await looked_at(made)] == ["OpenfireJammed", "Streams"]
     # A server at the URL's host and port is not the one whose streams are read.
-    beside = attrs.evolve(there, port=openfire.chat_port)
+    beside = attrs.evolve(there, port=openfire.port)
     made = attrs.evolve(made, target=attrs.evolve(target(openfire), url=beside, engine=engine))
     (away,) = await looked_at(made)
     assert (away.level, away.code) == ("problem", "OpenfireAway")
@@ -132,8 +132,8 @@ def test_a_reader_is_not_opened_without_what_it_needs(openfire: Openfire, passwo
 def test_a_name_and_a_password_beyond_ascii_are_told_in_latin_1_and_what_that_cannot_hold_is_named(
     openfire: Openfire, passwords: Path
 ) -> None:
-    openfire.world.register("jürgen", password="Müßiggang")
-    openfire.world.register("жанна")
+    openfire.state.register("jürgen", password="Müßiggang")
+    openfire.state.register("жанна")
     passwords.write_text("jürgen:Müßiggang\nжанна:secret\nann:пароль\n", encoding="utf-8")
     found = list(check(source(openfire, passwords, "jürgen", "жанна", "ann")))
     assert [(one.level, one.code) for one in found] == [

@@ -11,7 +11,7 @@ from restbroker.store import sources
 from restbroker.transport.stream import EventStream
 from tests.events.openfire_sse.conftest import Read
 from tests.events.openfire_sse.test_relogin import another_process, logs_off
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.server import Openfire
 from tests.support.redis_server import RedisServer
 from tests.support.rows import rows
 from tests.support.wait import until_async
@@ -55,12 +55,12 @@ async def test_who_is_logged_off_or_asks_nothing_is_not_shown_as_read(
         await logs_off(logins, openfire, "bob")
         await shown("no login", "no question")
         claim = await logins.ask("eve")
-        with openfire.world.lock:
-            openfire.world.connected("eve")
+        with openfire.state.lock:
+            openfire.state.connected("eve")
         await shown("no login", "")
         await logins.login("bob")
-        with openfire.world.lock:
-            openfire.world.disconnected("eve")
+        with openfire.state.lock:
+            openfire.state.disconnected("eve")
         await logins.end("eve", claim)
         await shown("", "no question")
     assert not reader.warnings("OpenfireAway")

@@ -27,10 +27,10 @@ import pytest
 
 from tests.events.openfire_sse.conftest import chat
 from tests.servers.openfire_talk import Talk, talking
-from tests.support.openfire.faults import Kind
-from tests.support.openfire.server import Openfire
-from tests.support.openfire.sse import STANZAS
-from tests.support.openfire.world import World
+from tests.support.openfire_chat.answers import STANZAS
+from tests.support.openfire_chat.faults import Kind
+from tests.support.openfire_chat.server import Openfire
+from tests.support.openfire_chat.state import State
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
@@ -73,12 +73,12 @@ class Told:
     early: list[tuple[str, str]] = attrs.field(factory=list)
     heard: set[str] = attrs.field(factory=set)
 
-    def note(self, world: World, user: str, name: str, data: str, tell: Callable[[], None]) -> None:
+    def note(self, state: State, user: str, name: str, data: str, tell: Callable[[], None]) -> None:
         """One event, and `tell` writes it, or loses it where nobody reads it."""
         if user not in _READ or name == STANZAS:
             tell()
             return
-        if user in world.readers:
+        if user in state.readers:
             self.heard.add(user)
         said = json.loads(data)
         if user not in self.heard:
@@ -100,8 +100,8 @@ class Line:
     """One connection of one sender, who logs in again when the server has forgotten him."""
 
     def __init__(self, server: Openfire, user: str) -> None:
-        self.server, self.user, self.stream = server, user, ""
-        self.http = http.client.HTTPConnection("127.0.0.1", server.chat_port, timeout=30)
+        self.server, self.user, self.stream = server, user, "none"
+        self.http = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
 
     def _ask(self, path: str, body: str = "") -> tuple[int, str]:
         headers = {"Authorization": _LOGIN, "Accept": "application/json, text/plain;q=0.9"}
@@ -159,14 +159,14 @@ class Meanwhile:
 
     def kicks(self, user: str) -> None:
         """His session is ended, and who reads his stream has him logged in again."""
-        streams = self.talk.server.world.of_user
+        streams = self.talk.server.state.of_user
         old = streams[user]
         self.talk.do("kick_user_sessions", username=user)
         until(lambda: streams.get(user, old) is not old, f"{user} is logged in anew")
         self.talk.listening(user)
 
     def ends_elsewhere(self, user: str) -> None:
-        chat(self.talk.server, "POST", f"/chat/{self.talk.server.world.of_user[user].id}/logoff")
+        chat(self.talk.server, "POST", f"/chat/{self.talk.server.state.of_user[user].id}/logoff")
         self.talk.do("set_presence", from_=user, show="available")
         self.talk.listening(user)
 
@@ -176,8 +176,11 @@ class Meanwhile:
         self.talk.listening(_ASKER)
 
     def accepts(self) -> None:
-        offer = self.talk.told(_EXPERT, "offer", id=next(iter(self.talk.server.world.assists.values())).id)
-        self.talk.do("accept_offer", from_=_EXPERT, offerId=offer["id"])
+        state = self.talk.server.state
+        with state.lock:
+            offer = state.offer(_ASKER, _EXPERT)
+        self.talk.told(_EXPERT, "offer", id=offer)
+        self.talk.do("accept_offer", from_=_EXPERT, offerId=offer)
         assert self.talk.answer(self.asked.pop())["outcome"] == "delivered"
 
     def talks(self) -> None:
@@ -240,27 +243,26 @@ def openfire() -> Iterator[Openfire]:
     """With an expert, and senders whose presence both friends see."""
     with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0, send_timeout_s=60.0) as server:
         senders = [f"sender{number}" for number in range(_SENDERS)]
-        server.world.register(*senders)
-        server.world.consult("help", _EXPERT)
+        server.state.register(*senders)
         for sender, user in product(senders, _FRIENDS):
-            server.world.befriend(sender, user)
+            server.state.befriend(sender, user)
         yield server
 
 
 def test_every_event_is_one_job_or_in_a_gap_that_was_logged(
     openfire: Openfire, redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, tell, connected = Told(), World.tell, World.connected
+    told, tell, connected = Told(), State.tell, State.connected
 
-    def noted(world: World, user: str, name: str, data: str) -> None:
-        told.note(world, user, name, data, partial(tell, world, user, name, data))
+    def noted(state: State, user: str, name: str, data: str) -> None:
+        told.note(state, user, name, data, partial(tell, state, user, name, data))
 
-    def asking(world: World, user: str) -> None:
+    def asking(state: State, user: str) -> None:
         told.heard.discard(user)
-        connected(world, user)
+        connected(state, user)
 
-    monkeypatch.setattr(World, "tell", noted)
-    monkeypatch.setattr(World, "connected", asking)
+    monkeypatch.setattr(State, "tell", noted)
+    monkeypatch.setattr(State, "connected", asking)
     more = {"Stats": True, "StatsPort": 0}
     users = [*_FRIENDS, _EXPERT]
     with talking(tmp_path, redis_server, openfire, users, askers=[_ASKER], brokers=2, more=more) as talk:
@@ -286,9 +288,9 @@ def test_every_event_is_one_job_or_in_a_gap_that_was_logged(
         for user in users:
             talk.told(user, "message", body="#end")
         accounted(told, talk)
-        assert set(told.early) <= {(user, "presence") for user in users} | {(_ASKER, "update-queue")}
+        assert set(told.early) <= {(user, "presence") for user in users}
         bodies = {part for event, *_ in told.events for part in event if part.startswith("body=#m")}
         assert bodies == {f"body=#m{number}" for number in range(_MESSAGES)}
         until(lambda: counted(talk) == len(talk.gaps()), "each gap is counted")
-        assert not openfire.world.is_jammed
+        assert not openfire.state.is_jammed
         assert "OpenfireJammed" not in "".join(broker.output() for broker in talk.brokers)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from restbroker.store.client import Client
 from tests.events.conftest import QUEUE, events_in
 from tests.events.openfire_sse.conftest import say
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.server import Openfire
 from tests.support.process import Running, Stopwatch, run, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
@@ -35,7 +35,7 @@ def configure(
     }
     target = {
         "Kind": "openfire-chat",
-        "URL": server.chat_url,
+        "URL": server.url,
         "Queues": ["chat"],
         "Auth": {"Basic": {"User": "admin", "Pass": "secret"}},
     }
@@ -64,7 +64,7 @@ def holder(store: Client, user: str) -> bytes | None:
 
 
 def read(server: Openfire, *users: str, count: int = 1) -> bool:
-    found = [one.username for one in list(server.world.open_readers)]
+    found = [one.username for one in list(server.state.open_readers)]
     return all(found.count(user) == count for user in users)
 
 
@@ -98,8 +98,8 @@ def test_a_group_of_brokers_reads_once(
         output = broker.output() + shown.stdout + checked.stdout
     assert TEXT not in output
     assert "ofchat" not in output.replace("plugin.ofchat", "")
-    assert sorted(openfire.world.logins) == ["ann", "bob"]
-    until(lambda: not openfire.world.open_readers, "nobody reads any more", 60)
+    assert sorted(openfire.state.logins) == ["ann", "bob"]
+    until(lambda: not openfire.state.open_readers, "nobody reads any more", 60)
     assert store.command("EXISTS", store.keys.sse("openfire")) == 0
 
 
@@ -113,14 +113,14 @@ def test_when_the_process_that_reads_is_killed_another_reads_within_the_time_of_
         watch = Stopwatch.start(other)
         until(lambda: holder(store, "ann") not in (before, None), "another has the lease", 60)
         took_s = watch.took_s()
-        until(lambda: any(not one.is_ended for one in openfire.world.open_readers), "another reads", 60)
-        newest = openfire.world.readers
+        until(lambda: any(not one.is_ended for one in openfire.state.open_readers), "another reads", 60)
+        newest = openfire.state.readers
         until(lambda: {"ann", "bob"} <= set(newest) and read(openfire, "ann", "bob"), "both are read", 60)
         say(openfire, "ann", "bob", "after the death")
         until(lambda: texts(store) == ["after the death"], "it is a job", 60)
         first.wait()
     assert took_s < LEASE_S + 2.0
-    assert sorted(openfire.world.logins) == ["ann", "bob"]
+    assert sorted(openfire.state.logins) == ["ann", "bob"]
 
 
 def test_one_that_was_frozen_does_not_read_on_when_it_wakes_and_what_it_had_got_is_not_lost(
@@ -128,16 +128,16 @@ def test_one_that_was_frozen_does_not_read_on_when_it_wakes_and_what_it_had_got_
 ) -> None:
     configure(tmp_path, redis_server, openfire, passwords)
     with two(tmp_path, openfire, store) as (first, _):
-        before, old = holder(store, "bob"), openfire.world.readers["bob"]
+        before, old = holder(store, "bob"), openfire.state.readers["bob"]
         os.kill(first.process.pid, signal.SIGSTOP)
         try:
             # More than is made into jobs in a second, and less than a connection holds.
             for number in range(MANY):
-                openfire.world.tell("bob", "chatapi.notify", json.dumps({"type": "notify", "id": str(number)}))
+                openfire.state.tell("bob", "chatapi.notify", json.dumps({"type": "notify", "id": str(number)}))
             say(openfire, "ann", "bob", "to the frozen one")
-            assert not any('"body"' in data or '"notify"' in data for _, data in openfire.world.lost)
+            assert not any('"body"' in data or '"notify"' in data for _, data in openfire.state.lost)
             until(lambda: holder(store, "bob") not in (before, None), "another has the lease", 60)
-            until(lambda: openfire.world.readers.get("bob") not in (None, old), "another reads", 60)
+            until(lambda: openfire.state.readers.get("bob") not in (None, old), "another reads", 60)
             after = holder(store, "bob")
             say(openfire, "ann", "bob", "to the other")
             until(lambda: texts(store) == ["to the other"], "it is a job", 60)
@@ -158,18 +158,18 @@ def test_one_that_was_frozen_while_its_stream_ended_opens_none_when_it_wakes(
 ) -> None:
     configure(tmp_path, redis_server, openfire, passwords)
     with two(tmp_path, openfire, store) as (first, _):
-        old = openfire.world.readers["bob"]
+        old = openfire.state.readers["bob"]
         os.kill(first.process.pid, signal.SIGSTOP)
         try:
-            with openfire.world.lock:
-                openfire.world.end_readers("bob")
-            until(lambda: openfire.world.readers.get("bob") not in (None, old), "another reads", 60)
-            now = openfire.world.readers["bob"]
+            with openfire.state.lock:
+                openfire.state.end_readers("bob")
+            until(lambda: openfire.state.readers.get("bob") not in (None, old), "another reads", 60)
+            now = openfire.state.readers["bob"]
         finally:
             os.kill(first.process.pid, signal.SIGCONT)
         assert first.stop() == 0
         # It looked after the stream for as long as it took to stop.
-        assert openfire.world.readers["bob"] is now
+        assert openfire.state.readers["bob"] is now
         say(openfire, "ann", "bob", "to the other")
         until(lambda: texts(store) == ["to the other"], "it is a job", 60)
 
@@ -179,9 +179,9 @@ def test_one_that_stops_leaves_its_users_to_another_at_once(
 ) -> None:
     configure(tmp_path, redis_server, openfire, passwords, lease_s=60.0)
     with two(tmp_path, openfire, store) as (first, other):
-        old = dict(openfire.world.readers)
+        old = dict(openfire.state.readers)
         assert first.stop() == 0
         watch = Stopwatch.start(other)
-        until(lambda: openfire.world.readers.get("ann") not in (None, old["ann"]), "another reads", 60)
+        until(lambda: openfire.state.readers.get("ann") not in (None, old["ann"]), "another reads", 60)
         # It looks each second, whatever the lease.
         assert watch.took_s() < 10

@@ -24,9 +24,8 @@ from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import SourceOpened, Warned
 from restbroker.transport.stream import Frame
 from tests.events.openfire_sse.conftest import Read, Reading, chat, say, target
-from tests.support.openfire import talk
-from tests.support.openfire.faults import Kind
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.faults import Kind
+from tests.support.openfire_chat.server import Openfire
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
@@ -45,22 +44,22 @@ async def test_what_a_user_is_told_becomes_jobs_in_its_order(reading: Read, open
         # It says so once Redis has answered, which is after the jobs can be seen.
         await until_async(lambda: set(reader.outcomes()) == {"accepted"}, "it is told")
     opened = [event for event in reader.events if isinstance(event, SourceOpened)]
-    assert opened == [SourceOpened("openfire", f"http://127.0.0.1:{openfire.chat_port}/sse")]
-    assert sorted(openfire.world.logins) == ["ann", "bob"]
+    assert opened == [SourceOpened("openfire", f"http://127.0.0.1:{openfire.port}/sse")]
+    assert sorted(openfire.state.logins) == ["ann", "bob"]
     assert not reader.warnings()
-    await until_async(lambda: not openfire.world.open_readers, "nobody reads any more", 60)
+    await until_async(lambda: not openfire.state.open_readers, "nobody reads any more", 60)
 
 
 async def test_who_is_read_is_made_available_unless_that_is_not_wanted_and_the_login_does_so_anyhow(
     reading: Read, openfire: Openfire
 ) -> None:
     def is_announced() -> bool:
-        return any(one.line.startswith("POST") and one.path.endswith("/presence") for one in list(openfire.asked))
+        return any(one.line.startswith("POST") and one.path.endswith("/presence") for one in list(openfire.requests))
 
     async with reading("bob", announces=False) as reader:
         say(openfire, "ann", "bob", "hi")
         await reader.has("hi")
-        assert openfire.world.of_user["bob"].show == "available"
+        assert openfire.state.of_user["bob"].show == "available"
         assert not is_announced()
     async with reading("ann"):
         await until_async(is_announced, "ann is announced", 60)
@@ -70,9 +69,9 @@ async def test_what_openfire_kept_is_lost_at_the_login_and_what_comes_then_is_re
     reading: Read, openfire: Openfire
 ) -> None:
     say(openfire, "ann", "bob", "kept")
-    assert openfire.world.accounts["bob"].offline
+    assert openfire.state.accounts["bob"].offline
     async with reading("bob") as reader:
-        assert not openfire.world.accounts["bob"].offline
+        assert not openfire.state.accounts["bob"].offline
         say(openfire, "ann", "bob", "hi")
         await reader.has("hi")
 
@@ -89,7 +88,7 @@ async def test_after_a_restart_of_the_server_each_is_logged_in_once_and_read_on(
         say(openfire, "eve", "bob", "after")
         await reader.has("after")
         await until_async(lambda: len(reader.gaps()) == 3, "that something may be missing is told of each", 60)
-    assert sorted(openfire.world.logins) == ["ann", "ann", "bob", "bob", "eve", "eve"]
+    assert sorted(openfire.state.logins) == ["ann", "ann", "bob", "bob", "eve", "eve"]
     # However many users it has, a server that is away is told of once.
     others = [warning.code for warning in reader.warnings() if warning.code != "OpenfireGap"]
     assert others == ["OpenfireAway", "OpenfireBack"]
@@ -119,13 +118,13 @@ async def test_who_was_logged_off_by_a_job_is_read_again_when_he_is_logged_in(
 
 async def test_an_asker_is_not_logged_in_and_is_read_while_he_asks(reading: Read, openfire: Openfire) -> None:
     async with reading(askers=("eve",), ready=False) as reader:
-        await until_async(lambda: any(one.path == "/sse/eve" for one in openfire.asked), "it was looked", 60)
-        with openfire.world.lock:
-            openfire.world.connected("eve")
+        await until_async(lambda: any(one.path == "/sse/eve" for one in openfire.requests), "it was looked", 60)
+        with openfire.state.lock:
+            openfire.state.connected("eve")
         await reader.reads("eve")
-        openfire.world.tell("eve", "chatapi.ask", '{"type":"update-queue", "to":"eve@example.org", "position":1}')
+        openfire.state.tell("eve", "chatapi.ask", '{"type":"update-queue", "to":"eve@example.org", "position":1}')
         await until_async(lambda: [job["type"] for job in reader.jobs()] == ["queue"], "it is a job", 60)
-    assert not openfire.world.logins
+    assert not openfire.state.logins
     assert not reader.warnings()
 
 
@@ -134,29 +133,31 @@ async def test_silence_has_the_stream_opened_anew(reading: Read, openfire: Openf
     async with reading("ann", silence_s=0.3) as reader:
         warning = await reader.tells("OpenfireAway")
         assert "not even a heartbeat" in warning.message
-        await until_async(lambda: [one.path for one in openfire.asked].count("/sse/ann") > 1, "it is opened anew", 60)
+        await until_async(
+            lambda: [one.path for one in openfire.requests].count("/sse/ann") > 1, "it is opened anew", 60
+        )
 
 
 async def test_an_event_that_is_too_large_is_told_and_those_after_it_come(reading: Read, openfire: Openfire) -> None:
     async with reading("ann", limit_bytes=200_000) as reader:
-        first = openfire.world.readers["ann"]
-        await trio.to_thread.run_sync(openfire.world.tell, "ann", "chatapi.chat", "x" * 3_000_000)
+        first = openfire.state.readers["ann"]
+        await trio.to_thread.run_sync(openfire.state.tell, "ann", "chatapi.chat", "x" * 3_000_000)
         await reader.tells("OpenfireLarge")
-        await until_async(lambda: openfire.world.readers.get("ann") not in (None, first), "it is opened anew", 60)
+        await until_async(lambda: openfire.state.readers.get("ann") not in (None, first), "it is opened anew", 60)
         say(openfire, "bob", "ann", "small")
         await reader.has("small")
 
 
 async def test_a_wrong_password_and_another_ones_stream_are_told_once(reading: Read, openfire: Openfire) -> None:
-    openfire.world.register("ann", password="another")
+    openfire.state.register("ann", password="another")
     async with reading("ann", "bob", ready=False) as reader:
         await reader.reads("bob")
         warning = await reader.tells("OpenfireDenied")
         assert "does not let ann read his events (401)" in warning.message
-        asked = [one.path for one in openfire.asked].count("/sse/ann")
-        await until_async(lambda: [one.path for one in openfire.asked].count("/sse/ann") > asked + 2, "again", 60)
+        asked = [one.path for one in openfire.requests].count("/sse/ann")
+        await until_async(lambda: [one.path for one in openfire.requests].count("/sse/ann") > asked + 2, "again", 60)
         assert len(reader.warnings("OpenfireDenied")) == 1
-        openfire.world.register("ann")
+        openfire.state.register("ann")
         await reader.reads("ann")
         await reader.tells("OpenfireBack")
     assert _secret_free(reader.warnings())
@@ -165,18 +166,19 @@ async def test_a_wrong_password_and_another_ones_stream_are_told_once(reading: R
 async def test_users_with_names_and_passwords_beyond_ascii_are_read_and_who_cannot_be_is_told_once(
     reading: Read, openfire: Openfire, passwords: Path
 ) -> None:
-    openfire.world.register("jürgen", password="Müßiggang")
-    openfire.world.register("жанна")
+    openfire.state.register("jürgen", password="Müßiggang")
+    openfire.state.register("жанна")
     await trio.Path(passwords).write_text("jürgen:Müßiggang\nжанна:secret\n", encoding="utf-8")
     async with reading("jürgen", "жанна", ready=False) as reader:
         await reader.reads("jürgen")
-        stream = openfire.world.opened("bob")
-        with openfire.world.lock:
-            talk.message(openfire.world, stream, "jürgen@example.org", "grüß Gott")
+        sender = openfire.state.login("bob").jid
+        given = {"to": "jürgen@example.org", "from": sender, "id": "1", "body": "grüß Gott"}
+        with openfire.state.lock:
+            openfire.state.told("jürgen", "message", **given)
         await reader.has("grüß Gott")
         warning = await reader.tells("OpenfireDenied")
         assert "the name жанна" in warning.message
-        assert {one.path for one in openfire.asked if one.path.startswith("/sse/")} == {"/sse/j%C3%BCrgen"}
+        assert {one.path for one in openfire.requests if one.path.startswith("/sse/")} == {"/sse/j%C3%BCrgen"}
         assert _secret_free(reader.warnings())
     assert len(reader.warnings("OpenfireDenied")) == 1
 
@@ -187,7 +189,7 @@ async def test_how_each_users_stream_stands_is_kept_for_who_looks(
     def codes(reader: Reading) -> dict[str, str]:
         return {one.user: one.code for one in sources.listed(reader.store)}
 
-    openfire.world.register("ann", password="another")
+    openfire.state.register("ann", password="another")
     async with reading("ann", "bob", ready=False) as reader:
         expected = {"ann": "OpenfireDenied", "bob": ""}
         await until_async(lambda: codes(reader) == expected, "what is refused to ann is there")
@@ -198,7 +200,7 @@ async def test_how_each_users_stream_stands_is_kept_for_who_looks(
         found = list(await trio.to_thread.run_sync(registry.check, attrs.evolve(made, options=options), kept))
         # The check has found it by itself.
         assert [one.code for one in found] == ["OpenfireDenied", "Streams"]
-        openfire.world.register("ann")
+        openfire.state.register("ann")
         await until_async(lambda: codes(reader) == {"ann": "", "bob": ""}, "both are read")
         silent = [attrs.evolve(one, code="OpenfireAway", message="It is silent.") for one in kept]
         found = list(await trio.to_thread.run_sync(registry.check, attrs.evolve(made, options=options), silent))
@@ -282,7 +284,7 @@ async def instead_of_streams(openfire: Openfire, head: bytes) -> AsyncIterator[t
                 await stream.aclose()
                 return
             async with (
-                await trio.open_tcp_stream("127.0.0.1", openfire.chat_port) as there,
+                await trio.open_tcp_stream("127.0.0.1", openfire.port) as there,
                 trio.open_nursery() as both,
             ):
                 await there.send_all(begin)
@@ -328,10 +330,10 @@ async def test_who_takes_the_stream_away_is_noticed_when_nothing_comes_for_long(
     reading: Read, openfire: Openfire
 ) -> None:
     async with reading("ann") as reader:
-        openfire.world.readers["ann"].is_mute = True
+        openfire.state.readers["ann"].is_mute = True
         # As when a process that had lost the lease opened it late, and says so.
         reader.store.command("HSET", reader.store.keys.sse("openfire"), "ann", _late(reader, b"ann"))
-        await until_async(lambda: not openfire.world.readers["ann"].is_mute, "it was opened anew", 60)
+        await until_async(lambda: not openfire.state.readers["ann"].is_mute, "it was opened anew", 60)
         say(openfire, "bob", "ann", "hi")
         await reader.has("hi")
         await reader.reads("ann")
@@ -344,7 +346,7 @@ async def test_while_redis_is_away_events_wait_and_streams_stay_open(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
     async with reading("ann", url=redis_server.url, lease_s=1.0) as reader:
-        stream = openfire.world.readers["ann"]
+        stream = openfire.state.readers["ann"]
         redis_server.suspend()
         try:
             for number in range(300):
@@ -355,7 +357,7 @@ async def test_while_redis_is_away_events_wait_and_streams_stay_open(
         finally:
             redis_server.resume()
         await reader.has(*map(str, range(300)))
-        assert openfire.world.readers["ann"] is stream
+        assert openfire.state.readers["ann"] is stream
 
 
 async def test_what_has_come_when_it_stops_is_made_into_jobs(reading: Read, openfire: Openfire) -> None:
@@ -364,10 +366,10 @@ async def test_what_has_come_when_it_stops_is_made_into_jobs(reading: Read, open
             say(openfire, "bob", "ann", str(number))
         await until_async(lambda: bool(reader.texts()), "the first is a job", 60)
         reader.stop()
-        await until_async(lambda: not openfire.world.open_readers, "nobody reads any more", 60)
+        await until_async(lambda: not openfire.state.open_readers, "nobody reads any more", 60)
         found = len(reader.texts())
         assert reader.texts() == [str(number) for number in range(found)]
-        lost = [name for name, _ in openfire.world.lost]
+        lost = [name for name, _ in openfire.state.lost]
         assert not reader.warnings("EventsLost")
         assert found + len(lost) >= 50 or found == 50
 

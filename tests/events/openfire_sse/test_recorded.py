@@ -19,7 +19,7 @@ from restbroker.servers.openfire.stream.stanza import read_stanza
 from restbroker.transport.message import Request
 from restbroker.transport.stream import StreamEnded, open_stream
 from tests.events.openfire_sse.conftest import PASSWORD, Read
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.server import Openfire
 from tests.support.player import FOLDER
 from tests.support.rows import rows
 from tests.support.wait import until_async
@@ -147,16 +147,17 @@ def test_the_last_that_is_told_of_a_session_is_that_it_ends_and_nothing_before_s
 async def test_all_recorded_streams_played_at_once_become_the_jobs_of_each_and_none_too_many(
     reading: Read, openfire: Openfire, passwords: Path, size: int
 ) -> None:
-    openfire.world.register(*EVENTS)
+    openfire.state.register(*EVENTS)
     # Nobody sees the others come, and no heartbeat falls into a line.
-    openfire.world.rosters.clear()
+    for account in openfire.state.accounts.values():
+        account.friends.clear()
     openfire.heartbeat_s = 600.0
     await trio.Path(passwords).write_text("".join(f"{user}:{PASSWORD}\n" for user in EVENTS))
     left = {user: (RECORDED / f"stream_{user}.txt").read_bytes() for user in EVENTS}
     there = (ANN_THERE, BOB_THERE, DAVE_THERE, EVE_THERE)
 
     async with reading(*EVENTS, announces=False) as reader:
-        streams = dict(openfire.world.readers)
+        streams = dict(openfire.state.readers)
 
         def play() -> None:
             while left:

@@ -24,8 +24,8 @@ from restbroker.store.logins import Asks, On
 from restbroker.transport.client import open_transport
 from restbroker.transport.message import Response
 from tests.events.openfire_sse.conftest import Read, chat, say, target
-from tests.support.openfire.faults import Kind
-from tests.support.openfire.server import Openfire
+from tests.support.openfire_chat.faults import Kind
+from tests.support.openfire_chat.server import Openfire
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
@@ -88,14 +88,14 @@ async def test_a_login_in_one_process_is_followed_by_the_stream_in_another_withi
             await reader.reads("bob", count=0)
             await logins.login("bob")
             began = clock.count
-            await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+            await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
             assert clock.count - began <= _SOON_S / _TURN_S, number
             say(openfire, "ann", "bob", f"hello {number}")
             await reader.has(*(f"hello {one}" for one in range(number + 1)))
         await until_async(lambda: len(reader.gaps()) == _ROUNDS, "each gap is told", 60)
         nursery.cancel_scope.cancel()
     assert not reader.warnings("OpenfireAway")
-    assert openfire.world.logins.count("bob") == 1 + _ROUNDS
+    assert openfire.state.logins.count("bob") == 1 + _ROUNDS
 
 
 async def test_what_a_stream_still_brings_that_was_left_ends_no_gap(
@@ -106,10 +106,10 @@ async def test_what_a_stream_still_brings_that_was_left_ends_no_gap(
         another_process(openfire, redis_server) as logins,
     ):
         await logins.ask("eve")
-        with openfire.world.lock:
-            openfire.world.connected("eve")
+        with openfire.state.lock:
+            openfire.state.connected("eve")
         await reader.reads("eve")
-        left = openfire.world.readers["eve"]
+        left = openfire.state.readers["eve"]
         opening = openfire.faults.add(Kind.HANG, "GET /sse/eve")
         await logins.ask("eve")
         await until_async(opening.reached.is_set, "another stream is being opened", 60)
@@ -129,7 +129,7 @@ async def test_a_user_whom_somebody_else_logged_off_is_read_on_once_a_job_had_hi
         chat(openfire, "POST", f"/chat/{old}/logoff")
         renewed_s = time.time()
         assert await logins.renew("bob", old) != old
-        await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+        await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
         say(openfire, "ann", "bob", "hello")
         await reader.has("hello")
         ((user, since_s, until_s),) = await until_async(reader.gaps, "the gap is told", 60)
@@ -166,21 +166,21 @@ async def test_what_is_lost_by_a_login_or_a_kick_of_somebody_elses_is_told_once_
             assert user == "bob"
             assert since_s <= ended_s <= until_s
             assert "the login ended" in reader.warnings("OpenfireGap")[-1].message
-            assert await logins.known("bob") == On(openfire.world.of_user["bob"].id)
+            assert await logins.known("bob") == On(openfire.state.of_user["bob"].id)
             await reader.hears("bob")
-    assert openfire.world.logins.count("bob") == 3
+    assert openfire.state.logins.count("bob") == 3
 
 
 @pytest.mark.usefixtures("soon_quiet")
 async def test_a_stream_that_is_opened_anew_because_nothing_came_is_no_gap(reading: Read, openfire: Openfire) -> None:
     async with reading("bob") as reader:
         await reader.hears("bob")
-        first = openfire.world.readers["bob"]
-        await until_async(lambda: openfire.world.readers["bob"] is not first, "it is opened anew", 60)
-        second = openfire.world.readers["bob"]
-        await until_async(lambda: openfire.world.readers["bob"] is not second, "and once more", 60)
+        first = openfire.state.readers["bob"]
+        await until_async(lambda: openfire.state.readers["bob"] is not first, "it is opened anew", 60)
+        second = openfire.state.readers["bob"]
+        await until_async(lambda: openfire.state.readers["bob"] is not second, "and once more", 60)
         assert not reader.warnings()
-    assert openfire.world.logins == ["bob"]
+    assert openfire.state.logins == ["bob"]
     assert logoffs(openfire) == 0
 
 
@@ -194,13 +194,13 @@ async def test_a_user_whose_session_somebody_else_ended_is_logged_in_again_since
         await reader.hears("bob")
         old = await logins.stream("bob")
         chat(openfire, method, path.format(old))
-        await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+        await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
         assert await logins.known("bob") != On(old)
         say(openfire, "ann", "bob", "hello")
         await reader.has("hello")
         await until_async(lambda: len(reader.gaps()) == 1, "the gap is told", 60)
-    assert openfire.world.logins.count("bob") == 2
-    assert not openfire.world.is_jammed
+    assert openfire.state.logins.count("bob") == 2
+    assert not openfire.state.is_jammed
 
 
 async def test_what_was_on_its_way_behind_the_end_of_a_session_does_not_keep_its_user_logged_off(
@@ -208,11 +208,11 @@ async def test_what_was_on_its_way_behind_the_end_of_a_session_does_not_keep_its
 ) -> None:
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
         await reader.hears("bob")
-        stream = openfire.world.readers["bob"]
+        stream = openfire.state.readers["bob"]
         chat(openfire, "POST", f"/chat/{await logins.stream('bob')}/logoff")
         late = '<message to="bob@example.org" from="ann@example.org/ann" type="chat"><body>late</body></message>'
         stream.event("chatapi.xmpp", f'{{"xmpp": "{base64.b64encode(late.encode()).decode()}"}}')
-        await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+        await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
 
 
 async def test_what_comes_between_a_login_and_the_first_stream_of_who_was_logged_off_is_in_a_gap(
@@ -277,14 +277,14 @@ async def test_while_a_user_is_logged_off_there_is_no_gap(
 async def test_a_user_who_is_set_offline_keeps_his_login_and_is_read_on(reading: Read, openfire: Openfire) -> None:
     async with reading("bob") as reader:
         await reader.hears("bob")
-        asked = [one.path for one in openfire.asked].count("/sse/bob")
+        asked = [one.path for one in openfire.requests].count("/sse/bob")
         login = chat(openfire, "POST", "/chat/bob/login")
         chat(openfire, "POST", f"/chat/{login}/presence?show=offline")
-        await until_async(lambda: [one.path for one in openfire.asked].count("/sse/bob") > asked, "it is looked", 60)
+        await until_async(lambda: [one.path for one in openfire.requests].count("/sse/bob") > asked, "it is looked", 60)
         await reader.reads("bob")
         say(openfire, "ann", "bob", "hello")
         await reader.has("hello")
-        assert openfire.world.logins.count("bob") == 1
+        assert openfire.state.logins.count("bob") == 1
         assert not reader.warnings()
 
 
@@ -297,16 +297,16 @@ async def test_what_an_asker_is_told_of_his_second_question_comes(
     ):
         for number in (1, 2, 3):
             claim = await logins.ask("eve")
-            with openfire.world.lock:
-                openfire.world.connected("eve")
-            await until_async(lambda: "eve" in openfire.world.readers, "his question is listened to", 60)
-            openfire.world.tell("eve", "chatapi.ask", f'{{"type":"update-queue", "position":{number}}}')
+            with openfire.state.lock:
+                openfire.state.connected("eve")
+            await until_async(lambda: "eve" in openfire.state.readers, "his question is listened to", 60)
+            openfire.state.tell("eve", "chatapi.ask", f'{{"type":"update-queue", "position":{number}}}')
             wanted = partial(lambda count: len(reader.jobs()) == count, number)
             await until_async(wanted, "what he is told is a job", 60)
-            with openfire.world.lock:
-                openfire.world.disconnected("eve")
+            with openfire.state.lock:
+                openfire.state.disconnected("eve")
             await logins.end("eve", claim)
-    assert not openfire.world.logins
+    assert not openfire.state.logins
 
 
 async def test_a_question_that_is_asked_while_another_one_ends_has_the_stream_opened_again(
@@ -317,22 +317,22 @@ async def test_a_question_that_is_asked_while_another_one_ends_has_the_stream_op
         another_process(openfire, redis_server) as logins,
     ):
         first = await logins.ask("eve")
-        openfire.world.connected("eve")
+        openfire.state.connected("eve")
         await reader.reads("eve")
         await logins.ask("eve")
         await logins.end("eve", first)
-        with openfire.world.lock:
-            openfire.world.disconnected("eve")
-            openfire.world.connected("eve")
+        with openfire.state.lock:
+            openfire.state.disconnected("eve")
+            openfire.state.connected("eve")
         known = await logins.known("eve")
         assert isinstance(known, Asks)
         assert known != first
-        await until_async(lambda: "eve" in openfire.world.readers, "it is opened again", 60)
-        await until_async(lambda: len(openfire.world.open_readers) == 1, "the old one is left", 60)
+        await until_async(lambda: "eve" in openfire.state.readers, "it is opened again", 60)
+        await until_async(lambda: len(openfire.state.open_readers) == 1, "the old one is left", 60)
 
 
 def logoffs(openfire: Openfire) -> int:
-    return sum(asked.path.endswith("/logoff") for asked in list(openfire.asked))
+    return sum(asked.path.endswith("/logoff") for asked in list(openfire.requests))
 
 
 async def test_a_login_that_a_kick_left_behind_is_logged_off_once_and_the_user_is_read(
@@ -356,7 +356,7 @@ async def test_the_stream_of_a_user_whom_a_job_kicked_or_locked_out_is_looked_at
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
         chat(openfire, "DELETE", "/sessions/bob")
         await logins.kicked("bob")
-        await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+        await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
         say(openfire, "ann", "bob", "hello")
         await reader.has("hello")
         chat(openfire, "POST", "/lockouts/bob")
@@ -371,14 +371,14 @@ async def test_the_stream_of_a_user_whom_a_job_kicked_or_locked_out_is_looked_at
 async def test_a_server_that_gives_no_new_streams_is_named_once_and_nobody_is_logged_in_again_and_again(
     reading: Read, openfire: Openfire
 ) -> None:
-    openfire.world.is_jammed = True
+    openfire.state.is_jammed = True
     async with reading("ann", "bob", ready=False) as reader:
         jammed = await reader.tells("OpenfireJammed")
         assert jammed.cure is not None
         assert jammed.cure.startswith("Restart Openfire: two connections of one name")
 
         def tries() -> int:
-            return sum(asked.path.startswith("/sse/") for asked in list(openfire.asked))
+            return sum(asked.path.startswith("/sse/") for asked in list(openfire.requests))
 
         await until_async(lambda: tries() >= 9, "it is tried again", 60)
         assert logoffs(openfire) == 2, "each was logged in afresh once"
@@ -392,7 +392,7 @@ async def test_a_login_that_ends_right_before_its_stream_is_opened_is_no_server_
     reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = iter([False, False])
-    monkeypatch.setattr(type(openfire.world), "is_served", lambda _, user: next(served, user == "bob"))
+    monkeypatch.setattr(type(openfire.state), "is_served", lambda _, user: next(served, user == "bob"))
     async with reading("bob") as reader:
         await reader.hears("bob")
         assert not reader.warnings("OpenfireJammed")
@@ -410,6 +410,6 @@ async def test_logins_are_looked_at_again_when_redis_is_back(
         finally:
             redis_server.resume()
         await logins.renew("bob", old)
-        await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+        await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
         say(openfire, "ann", "bob", "hello")
         await reader.has("hello")

@@ -12,10 +12,8 @@ from restbroker.job.outcome import Rejected
 from restbroker.servers.openfire.stream.stanza import read_stanza
 from tests.events.openfire_sse.conftest import Read, Reading
 from tests.servers.openfire_sides import Open, sides_of
-from tests.support.openfire import doors
-from tests.support.openfire.rooms import open_room
-from tests.support.openfire.server import Openfire
-from tests.support.openfire.world import Room
+from tests.support.openfire_chat.server import Openfire
+from tests.support.openfire_chat.state import Room
 from tests.support.redis_server import RedisServer
 from tests.support.rows import rows
 from tests.support.wait import until_async
@@ -32,17 +30,17 @@ def says(body: str) -> Mapping[str, Json]:
 
 @pytest.fixture
 def room(openfire: Openfire) -> Room:
-    return open_room(openfire.world, "balcony")
+    return openfire.state.open_room("balcony")
 
 
 @pytest.fixture
 def sides(tmp_path: Path, redis_server: RedisServer, openfire: Openfire, room: Room) -> Open:
     del room
-    return sides_of(tmp_path, redis_server, openfire.chat_url)
+    return sides_of(tmp_path, redis_server, openfire.url)
 
 
 def joins(openfire: Openfire) -> int:
-    return sum(one.method == "PUT" and "/rooms/" in one.path for one in openfire.asked)
+    return sum(one.method == "PUT" and "/rooms/" in one.path for one in openfire.requests)
 
 
 async def is_out(reader: Reading, user: str = "ann") -> None:
@@ -54,12 +52,12 @@ async def test_whom_a_room_had_leave_by_other_hands_joins_before_his_next_post(
 ) -> None:
     async with reading("ann") as reader, sides() as (side,):
         await side.done("post_to_room", says("before"))
-        with openfire.world.lock:
-            doors.expel(openfire.world, room, "ann", "307")
+        with openfire.state.lock:
+            openfire.state.expel(room, "ann", "307")
         await is_out(reader)
         await side.done("post_to_room", says("after"))
         await side.done("post_to_room", says("and more"))
-    assert [body for _, body, _ in room.told] == ["before", "after", "and more"]
+    assert room.words == ["before", "after", "and more"]
     assert joins(openfire) == 2
 
 
@@ -68,12 +66,12 @@ async def test_whose_message_a_room_sent_back_joins_before_his_next_post(
 ) -> None:
     async with reading("ann") as reader, sides() as (side,):
         await side.done("post_to_room", says("before"))
-        with openfire.world.lock:
-            del room.occupants["ann"]
+        with openfire.state.lock:
+            room.occupants.remove("ann")
         await side.done("post_to_room", says("sent back"))
         await is_out(reader)
         await side.done("post_to_room", says("after"))
-    assert [body for _, body, _ in room.told] == ["before", "after"]
+    assert room.words == ["before", "after"]
 
 
 async def test_where_rooms_are_not_joined_by_themselves_the_job_of_who_was_kicked_says_that_he_is_out(
@@ -81,15 +79,15 @@ async def test_where_rooms_are_not_joined_by_themselves_the_job_of_who_was_kicke
 ) -> None:
     async with reading("ann") as reader, sides(Options={"JoinRooms": False}) as (side,):
         await side.done("join_room", IN)
-        with openfire.world.lock:
-            doors.expel(openfire.world, room, "ann", "307")
+        with openfire.state.lock:
+            openfire.state.expel(room, "ann", "307")
         await is_out(reader)
         outcome = await side.call("post_to_room", says("kicked"))
         assert isinstance(outcome, Rejected)
         assert outcome.reason.code == "NotInRoom"
         await side.done("join_room", IN)
         await side.done("post_to_room", says("back"))
-    assert [body for _, body, _ in room.told] == ["back"]
+    assert room.words == ["back"]
 
 
 async def test_who_is_kicked_from_a_room_by_another_name_is_not_taken_for_oneself(
@@ -98,12 +96,12 @@ async def test_who_is_kicked_from_a_room_by_another_name_is_not_taken_for_onesel
     async with reading("ann", "bob") as reader, sides() as (side,):
         await side.done("post_to_room", says("one"))
         await side.done("post_to_room", {**says("two"), "from": "bob"})
-        with openfire.world.lock:
-            doors.expel(openfire.world, room, "bob", "307")
+        with openfire.state.lock:
+            openfire.state.expel(room, "bob", "307")
         await is_out(reader, "bob")
         await side.done("join_room", IN)
         await side.done("post_to_room", says("three"))
-    assert [body for _, body, _ in room.told] == ["one", "two", "three"]
+    assert room.words == ["one", "two", "three"]
     # Each once, and the job that joins in any case: a leaving of one's own will says nothing.
     assert joins(openfire) == 3
 

@@ -63,7 +63,7 @@ def closed(text: str) -> str:
 
 def answers(folder: str) -> list[Answer]:
     """Those in JSON of commands that were done; the cut ones last."""
-    whole = [name for name in files(folder) if not name.endswith("/cut")]
+    whole = [name for name in files(folder) if not name.endswith(("/cut", "/quoted"))]
     found = [(one, False) for one in recorded(*whole) if not one.assumed]
     found += [(one, True) for one in recorded(f"{folder}/cut")]
     return [

@@ -1,7 +1,6 @@
-"""One open event stream of the stand-in, as Jetty's EventSourceServlet writes it.
+"""One open event stream, as Jetty's EventSourceServlet writes it: what is written after the other side left is lost.
 
-Used by the stand-in's server and world. Always holds: frames end with CRLF, data is written as it was put together
-(unescaped), and what is written after the other side left is lost.
+Used by this folder. Always holds: frames end with CRLF, and data is written as it is, unescaped (recorded).
 """
 
 import re
@@ -11,23 +10,19 @@ from typing import Final
 
 import attrs
 
-_HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=UTF-8\r\nConnection: close\r\n"
-    b"Server: Jetty(9.2.z-SNAPSHOT)\r\n\r\n"
-)
+_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=UTF-8\r\nConnection: close\r\n\r\n"
 _LINE: Final = re.compile(r"\r\n|\r|\n")
-STANZAS: Final = "chatapi.xmpp"
 
 
 def frame(name: str, data: str) -> bytes:
-    """An event: a line of data for each line, and none for no data."""
+    """Return an event: a line of data for each line, and none for no data."""
     lines = [f"event: {name}", *(f"data: {line}" for line in _LINE.split(data) if data), "", ""]
     return "\r\n".join(lines).encode()
 
 
 @attrs.define(eq=False)
 class Emitter:
-    """An event stream. `heartbeat_s` was 10 s there."""
+    """An event stream. `heartbeat_s` is 10 s there."""
 
     username: str
     line: socket.socket
@@ -38,6 +33,7 @@ class Emitter:
     _ended: threading.Event = attrs.field(factory=threading.Event)
 
     def begin(self) -> None:
+        """Writes the answer's head."""
         self.raw(_HEAD)
 
     def run(self) -> None:
@@ -47,7 +43,7 @@ class Emitter:
                 return
 
     def event(self, name: str, data: str) -> bool:
-        """Writes an event; whether that was possible."""
+        """Writes an event. Return whether that was possible."""
         return self.is_mute or self.raw(frame(name, data))
 
     def end(self) -> None:
@@ -56,9 +52,11 @@ class Emitter:
 
     @property
     def is_ended(self) -> bool:
+        """Whether nothing is written any more."""
         return self._ended.is_set()
 
     def raw(self, written: bytes) -> bool:
+        """Writes these bytes. Return whether that was possible."""
         with self._lock:
             if self._ended.is_set():
                 return False
