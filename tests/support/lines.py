@@ -214,7 +214,3 @@ class Faults:
         """Nobody hangs any longer."""
         for fault in self.listed:
             fault.release.set()
-
-
-def is_kind(fault: Fault | None, kind: enum.Enum) -> bool:
-    return fault is not None and fault.kind is kind
