@@ -6,14 +6,13 @@ real servers were recorded to say in a failure comes from tests/recorded.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from restbroker.job.json_types import Json
+from tests.support.player import files, recorded
 
-_RECORDED: Final = Path(__file__).parents[1] / "recorded"
 _JSON: Final = {"content-type": "application/json"}
 _HTML: Final = {"content-type": "text/html; charset=utf-8"}
 
@@ -75,16 +74,15 @@ def _of_all() -> Iterator[Body]:
     yield Body("JSON that was cut off", b'{"a":[1,2', _JSON, is_cut=True)
 
 
-def _recorded(folder: str, *, kind: str = "") -> Iterator[Body]:
-    """Each body with which a real server was recorded to refuse something; each text once."""
+def _recorded(server: str, *, about: str = "") -> Iterator[Body]:
+    """Each body with which a real server was recorded to refuse something; each text once. `about`: in these files."""
     found: dict[str, Body] = {}
-    for file in sorted((_RECORDED / folder).glob(f"{kind}*.jsonl")):
-        for line in file.read_text("utf-8").splitlines():
-            one: dict[str, Any] = json.loads(line)
-            text = one.get("body") if "body" in one else json.dumps(one.get("answer"), separators=(",", ":"))
-            if isinstance(text, str) and text and (one.get("status", 0) >= 300 or '"type":"error"' in text):
-                headers = {"content-type": one["type"]} if one.get("type") else _JSON
-                found.setdefault(text, Body(f"recorded: {text}", text.encode(), headers))
+    names = [name for name in files(f"{server}/*") if about in name and not name.endswith("/cut")]
+    for one in recorded(*names):
+        text = one.answer
+        if text and not one.assumed and (one.status >= 300 or '"type":"error"' in text):
+            headers = {name.lower(): value for name, value in one.answer_headers.items()}
+            found.setdefault(text, Body(f"recorded: {text}", text.encode(), headers or _JSON))
     yield from found.values()
 
 
@@ -250,7 +248,6 @@ def _openfire_rest() -> Kind:
             ),
             _json("all failed", bulk),
             _json("some failed", part),
-            *_recorded("openfire", kind="restapi"),
         ),
         {},
         remembers=False,
@@ -325,7 +322,7 @@ def _openfire_chat() -> Kind:
             ),
             _json("RoomNotFoundException", _java("RoomNotFoundException")),
             _json("UserAlreadyExistsException", _java("UserAlreadyExistsException")),
-            *_recorded("openfire", kind="ofchat"),
+            *_recorded("openfire-chat"),
         ),
         {
             "/admin/restbroker": (404, b""),
@@ -393,7 +390,7 @@ def _prosody_rest() -> Kind:
             *pages,
             _json("a stanza", {"kind": "iq", "type": "result", "to": "a@b"}),
             _json("a note of type error", note),
-            *_recorded("prosody", kind="adhoc"),
+            *_recorded("prosody", about="ad-hoc"),
         ),
         {},
         remembers=False,

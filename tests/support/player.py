@@ -10,8 +10,8 @@ fails the test at the end of the block; the port stays the same when it stops an
 A file is `{"server", "source", "exchanges"}`. An exchange is `{"request": {"method", "path", "headers"?, "body"?},
 "response": {"status", "headers"?, "body"?}, "about"?, "command"?, "arguments"?, "assumed"?, "step"?}`. `path` has the
 query; a request fits where method, path, each header that is named and the body (where it is named: as JSON if it is
-some) are the same. Bodies are texts. `command` and `arguments` are the job that makes the request. `source` says how the
-answers were got, and `assumed` why one is not of a real server: `make house` counts those. `step`, where
+some) are the same. Bodies are texts. `command` and `arguments` are the job that makes the request. `source` says how
+the answers were got, and `assumed` why one is not of a real server: `make house` counts those. `step`, where
 `python -m tests.record` wrote the file, is what restbroker did; what follows without one belongs to it.
 """
 
@@ -81,8 +81,8 @@ def recorded(*names: str) -> list[Exchange]:
 
 
 def files(folder: str) -> list[str]:
-    """Return the names of the recorded files in a folder such as `openfire-rest/1.3.10`, as `recorded` takes them."""
-    return sorted(f"{folder}/{file.stem}" for file in (FOLDER / folder).glob("*.json"))
+    """Return the names of the recorded files in a folder such as `openfire-rest/*`, as `recorded` takes them."""
+    return sorted(str(file.relative_to(FOLDER).with_suffix("")) for file in FOLDER.glob(f"{folder}/*.json"))
 
 
 def _exchange(one: Mapping[str, Any]) -> Exchange:
