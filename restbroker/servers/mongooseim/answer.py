@@ -10,12 +10,12 @@ from html import unescape
 from typing import Final
 
 import attrs
-import orjson
 
 from restbroker.job import hiding
 from restbroker.job.json_types import Json
 from restbroker.servers.api.answer import Answer, AnswerForm
 from restbroker.servers.api.shown import show
+from restbroker.servers.api.texts import parsed
 from restbroker.transport.message import Response
 
 _HEAD_LIMIT: Final = 1024
@@ -58,10 +58,7 @@ class Result:
 
 def read(body: bytes) -> Result:
     """The answer that this body is."""
-    try:
-        found: Json = orjson.loads(body)
-    except ValueError:
-        found = None
+    found = parsed(body)
     if not isinstance(found, dict) or not ("data" in found or "errors" in found):
         return Result(is_answer=False, data={}, problems=())
     data, errors = found.get("data"), found.get("errors")

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 import attrs
-import orjson
 
 from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
@@ -18,6 +17,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected, Uncertain
 from restbroker.servers.api.answer import Answer, delivered
 from restbroker.servers.api.ladder import GOES_ON, Ladder, Rung, ladder, standard
+from restbroker.servers.api.texts import parsed
 from restbroker.servers.mongooseim import knowledge
 from restbroker.servers.mongooseim.answer import Problem, Result, answer_of
 from restbroker.servers.mongooseim.refusals import LATER, refused
@@ -178,7 +178,7 @@ def _done(case: _Case, note: str | None = None) -> Delivered:
             text = hiding.without(text, hiding.said(case.response.said) | hiding.spelled(secrets))
         else:  # to read the escapes of what was done would take longer than all the rest
             text = hiding.without(text, hiding.spelled(secrets), rounds=0)
-        body = _parsed(text)
+        body = parsed(text)
     member = knowledge.QUESTIONS.get(case.name)
     is_no = member is not None and case.result.at((*_path(case), member)) is False
     return Delivered(text, body, case.response.status, negative=is_no, note=note)
@@ -272,11 +272,3 @@ def _has_any(value: Json, depth: int) -> bool:
     if isinstance(value, dict) and depth:
         return any(_has_any(part, depth - 1) for part in value.values())
     return value is not None
-
-
-def _parsed(text: str) -> Json:
-    try:
-        found: Json = orjson.loads(text)
-    except ValueError:
-        return None
-    return found

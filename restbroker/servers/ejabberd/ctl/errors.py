@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Final, Literal, TypeAlias
 
-import orjson
-
-from restbroker.job.json_types import Json
+from restbroker.servers.api.texts import parsed
 from restbroker.servers.ctl import Answered, Printed
 from restbroker.servers.ejabberd import knowledge
 
@@ -50,7 +48,7 @@ def failed(name: str, answered: Answered) -> Printed | None:
         return Printed(f"Error: {'false' if name in _FALSE else 'error'}\n", 1)
     if answered.status in (None, 401, 403) or answered.outcome == "uncertain":
         return None
-    match _parsed(answered.text):
+    match parsed(answered.text):
         case {"code": int(code), "message": str(message)} if code:
             kind = _EXTENDED.get(answered.status or 0, _OTHERWISE)
             return Printed(f"Error: {kind}: {message}\n", 1)
@@ -87,11 +85,3 @@ def _refusal(name: str, words: str, status: int) -> str:
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
-
-
-def _parsed(text: str) -> Json:
-    try:
-        found: Json = orjson.loads(text)
-    except ValueError:
-        return None
-    return found
