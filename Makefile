@@ -206,12 +206,13 @@ MUTANTS ?= job store lua
 mutants: $(VENV)/mutants/.done servers ## Look which changes of job/ and store/ no test notices: hours (MUTANTS=job, ARGS="restbroker.job.job*")
 	@MODEL_HISTORIES=$${MODEL_HISTORIES:-60} PYTHON=$(abspath $(VENV)/mutants/bin) tests/mutants/run "$(MUTANTS)" $(ARGS)
 
-lint: $(VENV)/.dev ## Check style, types and who imports whom
-	@echo "make lint: ruff, mypy (a minute or so, the first time two), and who imports whom"
+lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written twice
+	@echo "make lint: ruff, mypy (a minute or so, the first time two), who imports whom, and what servers write twice"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@printf "$(BIN)/mypy "; $(DOTS) $(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/pylint restbroker/servers
 
 reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample and the tables of codes anew
 	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.servers import registry; \
