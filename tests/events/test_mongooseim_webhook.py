@@ -16,6 +16,8 @@ from tests.support.wait import until
 PATH: Final = "/events/mim"
 SECRET: Final = "a-secret-of-many-letters"
 TEXT: Final = "Hi, Bob! & Zo\xeb <3 100%\n \U0001f600"
+# As MongooseIM 6.8 writes it, with both ways of writing a space.
+WRITTEN: Final = b"Hi%2C+Bob%21%20%26%20Zo%C3%AB%20%3C3+100%25%0A%20%F0%9F%98%80"
 # On a busy machine Redis may take its time.
 PATIENT: Final = {"Patience": "20s"}
 
@@ -25,14 +27,14 @@ def configure(place: Path, redis_url: str, **more: Any) -> None:
     written(place, redis_url, {"Listen": "127.0.0.1:0", "Sources": {"mim": source | more}})
 
 
-def pusher(broker: Running, path: str = PATH, **more: Any) -> HttpPusher:
-    return HttpPusher(int(url_of(broker).rpartition(":")[2]), path, request_timeout_s=30.0, **more)
+def pusher(broker: Running, path: str = PATH) -> HttpPusher:
+    return HttpPusher(int(url_of(broker).rpartition(":")[2]), path)
 
 
 def test_what_the_pusher_posts_is_a_job(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
     configure(tmp_path, redis_server.url)
     with started(["run"], directory=tmp_path) as broker, pusher(broker) as mim:
-        assert mim.push("alice", "localhost", "bob", TEXT)
+        assert mim.post(b"author=alice&server=localhost&receiver=bob&message=" + WRITTEN)
         (event,) = events_in(store)
         assert (event["type"], event["from"], event["to"]) == ("message", "alice@localhost", "bob")
         assert (event["body"], event["server"], event["source"], event["id"]) == (TEXT, "localhost", "mim", None)
@@ -86,7 +88,7 @@ def test_what_the_pusher_posts_three_times_since_the_answer_was_lost_is_one_job(
     configure(tmp_path, redis_server.url, Options={**PATIENT, "Resend": "20s"})
     with started(["run"], directory=tmp_path) as broker:
         port = int(url_of(broker).rpartition(":")[2])
-        with TcpProxy(port) as proxy, HttpPusher(proxy.port, PATH, request_timeout_s=30.0) as mim:
+        with TcpProxy(port) as proxy, HttpPusher(proxy.port, PATH) as mim:
             proxy.losses.extend([Loss(b"author=alice")] * 3)
             assert not mim.push("alice", "localhost", "bob", "hello")
             assert proxy.losses == []

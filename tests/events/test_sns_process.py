@@ -62,7 +62,7 @@ def test_what_mongooseim_publishes_arrives_as_jobs_with_whole_addresses(
         with pushing(broker, ours) as pusher:
             pusher.publish("chat", {**ids, "message": TEXT})
             pusher.publish("groupchat", {**ids, "to_user_id": "den@muc.one.example", "message": TEXT})
-            pusher.presence("ann@one.example/phone", present=False)
+            pusher.publish("presence", {"user_id": "ann@one.example", "present": False})
             pusher.wait()
         found = [job["args"][0] for job in jobs_in(store) + jobs_in(store, "rooms")]
         shown = run(["events", "tail", "--once", "--json"], directory=tmp_path)
@@ -98,7 +98,7 @@ def test_an_event_that_redis_missed_is_published_again_and_lands_once(
             try:
                 for number in range(5):
                     pusher.publish("chat", {**message, "message": f"meanwhile {number}"})
-                until(lambda: sum(one.status == 503 for one in pusher.tries) >= 5, "all were refused")
+                until(lambda: pusher.statuses.count(503) >= 5, "all were refused")
             finally:
                 redis.start()
             pusher.wait(60)

@@ -1,8 +1,8 @@
 """examples/four as it stands there: one broker for four servers at once, one of them down, one slow.
 
-ejabberd and Prosody are real; MongooseIM, which no distribution packages, is a stand-in, and recorded answers are
-played for Openfire. Each is behind a network of the test's that can be cut and slowed. Only ports, the folder and the
-address of Redis are others than in the example.
+ejabberd and Prosody are real; for MongooseIM and Openfire, which no distribution packages, recorded answers are played.
+Each is behind a network of the test's that can be cut and slowed. Only ports, the folder and the address of Redis are
+others than in the example.
 """
 
 import json
@@ -20,11 +20,10 @@ import pytest
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer
+from tests.servers.mongooseim import exchanges, sent
 from tests.servers.openfire_rest import named
 from tests.support import census
 from tests.support.ejabberd import Ejabberd
-from tests.support.mongooseim.server import MongooseIM
-from tests.support.mongooseim.world import Domain
 from tests.support.player import Player, recorded
 from tests.support.process import run, started
 from tests.support.prosody import Prosody
@@ -144,11 +143,15 @@ def _prosody(stack: ExitStack, folder: Path, password: str) -> Server:
 
 
 def _mongooseim(stack: ExitStack, _folder: Path, password: str) -> Server:
-    server = stack.enter_context(MongooseIM(password=password))
-    server.world.domains[DOMAINS["mongooseim"]] = Domain()
+    others = {"localhost": DOMAINS["mongooseim"], "p4ssw0rd!": "s3cret"}
+    answers = exchanges("health", others=others, password=password)
+    for number in range(JOBS):
+        answers += exchanges("account", others={**others, "carol": f"user{number}"}, password=password)
+    server = stack.enter_context(Player(answers))
     return Server(
         lambda name: ("account.registerUser", {"username": name, "password": "s3cret"}),
-        lambda: Counter(jid.partition("@")[0] for jid in list(server.world.accounts)),
+        # Each once, as the server has an account: it is there already for one that comes again.
+        lambda: Counter({str(one["username"]) for one in sent(server, "registerUser")}),
         stack.enter_context(TcpProxy(server.port)),
     )
 

@@ -1,4 +1,4 @@
-"""examples/mongooseim as it stands there, step by step: MongooseIM is a stand-in, RabbitMQ, Redis and Sidekiq are real.
+"""examples/mongooseim as it stands there, step by step: RabbitMQ, Redis and Sidekiq are real, MongooseIM is played.
 
 Only ports, folders and the address of Redis are others than in the example; secrets are filled in as its README says.
 """
@@ -8,7 +8,7 @@ import json
 import secrets
 import sqlite3
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,13 +17,10 @@ import pytest
 import redis
 from pika.exceptions import ChannelClosedByBroker
 
-from tests.support.mongooseim import push_rabbit
+from tests.servers.mongooseim import PATH, exchanges, sent
 from tests.support.mongooseim.push_http import HttpPusher
-from tests.support.mongooseim.push_rabbit import Published
 from tests.support.mongooseim.push_sns import SnsPusher
-from tests.support.mongooseim.scalars import Jid
-from tests.support.mongooseim.server import PATH, MongooseIM
-from tests.support.mongooseim.world import Sent
+from tests.support.player import Kind, Player
 from tests.support.ports import free_port
 from tests.support.process import Running, run, started
 from tests.support.rabbitmq import RabbitMQ
@@ -98,18 +95,20 @@ def place(tmp_path: Path, redis_server: RedisServer, rabbit: RabbitMQ) -> Place:
 
 
 @pytest.fixture
-def server(place: Place) -> Iterator[MongooseIM]:
+def server(place: Place) -> Iterator[Player]:
     """As graphql.toml has it."""
     handler = fragment("graphql.toml")["listen"]["http"][0]["handlers"]["mongoose_graphql_handler"][0]
     assert (handler["path"], handler["schema_endpoint"]) == (PATH, "admin")
-    password = place.secrets["graphql_password"]
-    with MongooseIM("admin", handler["username"], password, handler["host"], place.ports["5551"]) as server:
-        server.world.register("bob@localhost")
+    others = {"carol": "alice", "p4ssw0rd!": 'alice "s" password'}
+    user, password = handler["username"], place.secrets["graphql_password"]
+    answers = exchanges("health", "account", "message", others=others, user=user, password=password)
+    with Player(answers, place.ports["5551"]) as server:
         yield server
+    assert {one.host for one in server.requests} == {handler["host"]}
 
 
 @pytest.fixture
-def broker(place: Place, server: MongooseIM, rabbit: RabbitMQ, tmp_path: Path) -> Iterator[Running]:
+def broker(place: Place, server: Player, rabbit: RabbitMQ, tmp_path: Path) -> Iterator[Running]:
     with started(["run", "--config", str(place.env)], directory=tmp_path / "broker") as running:
         running.wait_for("broker.started", timeout_s=IN_THE_BACKGROUND_S)
         running.wait_for("target.found target=mongooseim", timeout_s=IN_THE_BACKGROUND_S)
@@ -154,40 +153,28 @@ def hook(place: Place) -> Iterator[HttpPusher]:
     scheme, _, address = connection["host"].partition("://")
     host, _, port = address.partition(":")
     assert (scheme, connection["tls"]["verify_mode"]) == ("https", "peer")
-    secret = path.replace("HOOK-SECRET", place.secrets["hook_secret"])
+    whole = connection["path_prefix"] + path.replace("HOOK-SECRET", place.secrets["hook_secret"])
     # Not its request_timeout: a machine that has no time would lose what it should show.
-    with HttpPusher(
-        place.ports[port],
-        secret,
-        connection["path_prefix"],
-        host,
-        str(place.ca),
-        request_timeout_s=IN_THE_BACKGROUND_S,
-        call_timeout_s=IN_THE_BACKGROUND_S,
-    ) as pusher:
+    with HttpPusher(place.ports[port], whole, host, str(place.ca), timeout_s=IN_THE_BACKGROUND_S) as pusher:
         yield pusher
 
 
-def enqueue(place: Place, *words: str) -> str:
-    done = run(["enqueue", "--config", str(place.env), "--wait", *words], directory=place.env.parent)
+def enqueue(place: Place, *words: str) -> None:
+    done = run(["enqueue", "--config", str(place.env), *words], directory=place.env.parent)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_restbroker_loads_it_without_a_note_checks_it_and_does_its_jobs(
-    place: Place, server: MongooseIM, broker: Running
+    place: Place, server: Player, broker: Running
 ) -> None:
     shown = run(["config", "show", "--config", str(place.env)])
     assert (shown.returncode, shown.stderr) == (0, "")
     checked = run(["check", "--config", str(place.env)])
     assert checked.returncode == 0, checked.stdout + checked.stderr
     (place.env.parent / "password_file").write_text('alice "s" password')
-    enqueue(place, "account.registerUser", "username=alice", "domain=localhost", "password=@password_file")
-    assert server.world.accounts["alice@localhost"] == 'alice "s" password'
-    enqueue(place, "stanza.sendMessage", "from=alice@localhost", "to=bob@localhost", "body=hello")
-    assert [(str(one.sender), str(one.receiver), one.body) for one in server.world.messages] == [
-        ("alice@localhost", "bob@localhost", "hello")
-    ]
+    enqueue(place, "--wait", "account.registerUser", "username=alice", "domain=localhost", "password=@password_file")
+    enqueue(place, "--wait", "stanza.sendMessage", "from=alice@localhost", "to=bob@localhost", "body=hello")
+    assert (len(sent(server, "registerUser")), len(sent(server, "sendMessage"))) == (1, 1)
 
 
 @pytest.fixture
@@ -205,20 +192,31 @@ def taken(line: redis.Redis, count: int) -> list[dict[str, Any]]:
     return [one["args"][0] for one in every]
 
 
-def publish(rabbit: RabbitMQ, published: Sequence[Published]) -> None:
-    for one in published:
-        rabbit.publish(one.exchange, one.routing_key, one.body)
+def publish(rabbit: RabbitMQ, sender: str, to: str, text: str) -> None:
+    """Publish a message of a local user as `mod_event_pusher.rabbit` does: sent, and routed to one."""
+    payload = {"to_user_id": to, "from_user_id": sender, "message": text}
+    for user, what in ((sender, "sent"), (to, "recv")):
+        rabbit.publish("chat_msg", f"{user.partition('/')[0]}.chat_msg_{what}", payload)
+
+
+def publish_to_room(rabbit: RabbitMQ, sender: str, room: str, text: str) -> None:
+    """Publish a message in a room: sent once, received once by the room and once by each occupant."""
+    bare, said = sender.partition("/")[0], {"from_user_id": f"{room}/alice", "message": text}
+    sent_ = {"to_user_id": room, "from_user_id": sender, "message": text}
+    rabbit.publish("groupchat_msg", f"{bare}.groupchat_msg_sent", sent_)
+    for to in (room, sender, "bob@localhost/PC"):
+        rabbit.publish("groupchat_msg", f"{to.partition('/')[0]}.groupchat_msg_recv", {**said, "to_user_id": to})
 
 
 def test_what_is_published_to_sns_posted_or_published_to_rabbitmq_becomes_a_job(
     broker: Running, sns: SnsPusher, hook: HttpPusher, rabbit: RabbitMQ, line: redis.Redis
 ) -> None:
-    alice, room = Jid.read("alice@localhost/PC"), Jid.read("room@muc.localhost")
-    sns.told(Sent(alice, Jid.read("bob@localhost"), "hello"))
+    alice, room = "alice@localhost/PC", "room@muc.localhost"
+    sns.publish("chat", {"from_user_id": "alice@localhost", "to_user_id": "bob@localhost", "message": "hello"})
     sns.wait()
-    sns.told(Sent(alice, room, "hello all", "groupchat"))
+    sns.publish("groupchat", {"from_user_id": "alice@localhost", "to_user_id": room, "message": "hello all"})
     sns.wait()
-    sns.presence("alice@localhost/PC", present=False)
+    sns.publish("presence", {"user_id": "alice@localhost", "present": False})
     found = taken(line, 3)
     assert [(one["type"], one["from"], one["to"], one["body"]) for one in found] == [
         ("message", "alice@localhost", "bob@localhost", "hello"),
@@ -226,7 +224,7 @@ def test_what_is_published_to_sns_posted_or_published_to_rabbitmq_becomes_a_job(
         ("presence", "alice@localhost", None, None),
     ]
     sns.wait()
-    assert [one.status for one in sns.tries] == [200] * 3
+    assert sns.statuses == [200] * 3
 
     assert hook.push("alice", "localhost", "bob", "Hi, Bob!  Grüße")
     [event] = taken(line, 1)
@@ -237,15 +235,14 @@ def test_what_is_published_to_sns_posted_or_published_to_rabbitmq_becomes_a_job(
         "Hi, Bob!  Grüße",
     )
 
-    publish(rabbit, push_rabbit.chat("first.last@localhost/PC", "b.o.b@localhost", "hello"))
+    publish(rabbit, "first.last@localhost/PC", "b.o.b@localhost", "hello")
     rabbit.publish(
         "chat_msg",
         "bob@localhost.chat_msg_recv",
         {"to_user_id": "bob@localhost", "from_user_id": "alice@localhost", "message": "hello"},
     )
-    occupants = {"alice": "alice@localhost/PC", "bob": "bob@localhost/PC"}
-    publish(rabbit, push_rabbit.groupchat("alice@localhost/PC", "room@muc.localhost", "alice", occupants, "hello all"))
-    publish(rabbit, [push_rabbit.presence("alice@localhost/PC", present=True)])
+    publish_to_room(rabbit, alice, room, "hello all")
+    rabbit.publish("presence", "alice@localhost", {"user_id": alice, "present": True})
     assert [(one["type"], one["from"], one["to"], one["body"]) for one in taken(line, 4)] == [
         ("message", "first.last@localhost/PC", "b.o.b@localhost", "hello"),
         ("message", "alice@localhost", "bob@localhost", "hello"),
@@ -257,23 +254,33 @@ def test_what_is_published_to_sns_posted_or_published_to_rabbitmq_becomes_a_job(
 
 def test_what_restbroker_itself_sends_does_not_come_back(
     place: Place,
-    server: MongooseIM,
+    server: Player,
     rabbit: RabbitMQ,
     broker: Running,
     sns: SnsPusher,
     hook: HttpPusher,
     line: redis.Redis,
 ) -> None:
-    server.world.register("alice@localhost")
-    server.world.told += [sns.told, hook.told, lambda sent: publish(rabbit, push_rabbit.of(sent))]
-    enqueue(place, "stanza.sendMessage", "from=alice@localhost", "to=bob@localhost", "body=of a job")
-    server.world.route(Sent(Jid.read("alice@localhost/PC"), Jid.read("bob@localhost"), "of a client"))
+    ids = {"from_user_id": "alice@localhost", "to_user_id": "bob@localhost"}
+
+    def push(sender: str, text: str) -> None:
+        sns.publish("chat", {**ids, "message": text})
+        hook.push("alice", "localhost", "bob", text)
+        publish(rabbit, sender, "bob@localhost", text)
+
+    # MongooseIM pushes before it answers.
+    late = server.faults.add(Kind.LATE, "*sendMessage*")
+    enqueue(place, "stanza.sendMessage", "from=alice@localhost", "to=bob@localhost", "body=hello")
+    assert late.reached.wait(IN_THE_BACKGROUND_S)
+    push("alice@localhost", "hello")
+    late.release.set()
+    push("alice@localhost/PC", "of a client")
     found = taken(line, 3)
     sns.wait()
     assert [one["body"] for one in found] == ["of a client"] * 3
     assert {one["source"] for one in found} == set(SOURCES)
     assert line.llen("queue:xmpp_events") == 0
-    assert (len(sns.tries), hook.sent) == (2, 2)
+    assert (sns.statuses, hook.sent) == ([200, 200], 2)
 
 
 def test_events_end_in_the_table_of_the_sql_worker(
@@ -285,7 +292,7 @@ def test_events_end_in_the_table_of_the_sql_worker(
     with started(arguments, directory=place.env.parent, environ=environ, command=[sidekiq_command()]) as worker:
         hook.push("alice", "localhost", "bob", "posted")
         sns.publish("chat", {"from_user_id": "a@b", "to_user_id": "c@d", "message": "published"})
-        publish(rabbit, push_rabbit.chat("a@b", "c@d", "carried"))
+        publish(rabbit, "a@b", "c@d", "carried")
         until(lambda: len(rows(database)) == 3, "a row of each is there", IN_THE_BACKGROUND_S)
         worker.stop()
     assert sorted(rows(database)) == [("http", "posted"), ("rabbitmq", "carried"), ("sns", "published")]

@@ -13,11 +13,14 @@ query; a request fits where method, path, each header that is named and the body
 some) are the same. Bodies are texts. `command` and `arguments` are the job that makes the request. `source` says how
 the answers were got, and `assumed` why one is not of a real server: `make house` counts those. `step`, where
 `python -m tests.record` wrote the file, is what restbroker did; what follows without one belongs to it.
+
+`python -m tests.support.player PORT NAME…` serves such files until Ctrl-C, to try things by hand.
 """
 
 import enum
 import json
 import socket
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -26,6 +29,7 @@ from typing import Any, Final, Self
 
 import attrs
 
+from tests.support.daemon import watch
 from tests.support.lines import HEAD_END, Asked, Doors, Faults, Gone, Reader
 from tests.support.ports import free_port
 
@@ -36,11 +40,13 @@ _PHRASES: Final = {one.value: one.phrase for one in HTTPStatus}
 
 
 class Kind(enum.Enum):
-    """What goes wrong for a request, by its `METHOD /path`.
+    """What goes wrong for a request, by its `METHOD /path`, or by that, a blank and its body.
 
-    `LOST` counts as played and is then reset; `HANG` is never answered, `RESET` is reset before it is played.
+    `LOST` counts as played and is then reset; `HANG` is never answered, `RESET` is reset before it is played; `LATE` is
+    answered when it is released.
     """
 
+    LATE = enum.auto()
     LOST = enum.auto()
     HANG = enum.auto()
     RESET = enum.auto()
@@ -171,15 +177,18 @@ class Player:
             line.sendall(self._answer(request))
 
     def _answer(self, request: Asked) -> bytes:
-        fault = self.faults.of(request.line)
+        whole = f"{request.line} {request.body.decode('utf-8', 'replace')}"
+        fault = self.faults.of(request.line) or self.faults.of(whole)
         with self._lock:
             self.requests.append(request)
-            exchange = None if fault is not None and fault.kind is not Kind.LOST else self._next(request)
+            is_unplayed = fault is not None and fault.kind in (Kind.HANG, Kind.RESET)
+            exchange = None if is_unplayed else self._next(request)
         if fault is not None:
             fault.reached.set()
-            if fault.kind is Kind.HANG:
+            if fault.kind in (Kind.HANG, Kind.LATE):
                 fault.release.wait()
-            raise Gone(reset=fault.kind is not Kind.HANG)
+            if fault.kind is not Kind.LATE:
+                raise Gone(reset=fault.kind is not Kind.HANG)
         if exchange is None:
             return written(Exchange("", "", UNEXPECTED, f"No exchange fits {request.method} {request.target}"))
         return written(exchange)
@@ -203,3 +212,14 @@ def written(exchange: Exchange) -> bytes:
     if status >= 200 and status not in (204, 304):
         lines.append(f"content-length: {len(body)}")
     return "\r\n".join(lines).encode() + HEAD_END + body
+
+
+def main() -> None:
+    """Serves what the arguments name, and prints each request."""
+    port, *names = sys.argv[1:]
+    server = Player(recorded(*names), int(port))
+    watch(server, f"Recorded answers are played at {server.url}", lambda: [one.line for one in list(server.requests)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,17 +1,36 @@
 """The documents: GraphQL that the schema of a running MongooseIM takes, with nothing of a job's values in it."""
 
+import json
 from pathlib import Path
 
 import graphql
+from graphql.execution.values import get_variable_values
 
+from restbroker.config.target import Target, Url
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.servers.mongooseim import schema
 from restbroker.servers.mongooseim.document import document
-from restbroker.servers.mongooseim.schema import operations
+from restbroker.servers.mongooseim.request import build
+from restbroker.servers.mongooseim.schema import Operation, operations
 
 # Written by others than the catalogue: of what a 6.8.0 said of itself.
 SCHEMA = graphql.build_schema(
-    (Path(__file__).parents[3] / "support" / "mongooseim" / "schema.graphql").read_text("utf-8")
+    (Path(__file__).parents[3] / "recorded" / "mongooseim" / "6.8" / "schema.graphql").read_text("utf-8")
 )
 ADMIN = operations("admin", "6.8.0")
+TARGET = Target("mim", "mongooseim", Url("http", "localhost", 5551, "/api/graphql"), ("q",))
+JID = "alice@localhost"
+EXAMPLES: dict[str, Json] = {
+    **dict.fromkeys(("Int", "PosInt", "NonNegInt"), 1),
+    "Boolean": True,
+    "JID": JID,
+    "BareJID": JID,
+    "FullJID": f"{JID}/x",
+    "NodeName": "a@b",
+    "DateTime": "2026-01-01T00:00:00Z",
+    "XmlElement": f"<message from='{JID}' to='{JID}'/>",
+}
 
 
 def test_every_operation_is_understood_and_asks_for_all_of_its_result() -> None:
@@ -28,6 +47,38 @@ def test_every_operation_is_understood_and_asks_for_all_of_its_result() -> None:
         if problems or missing or (definition.operation.value == "query") != operation.is_query:
             wrong.append((operation.name, problems, missing))
     assert wrong == []
+
+
+def test_every_operation_is_sent_as_the_schema_takes_it_with_and_without_what_is_optional() -> None:
+    wrong = []
+    for operation in ADMIN.values():
+        for optional in (False, True):
+            taken = {key: kind for key, kind in operation.arguments.items() if kind.required or optional}
+            problems = _problems(operation, {key: example(kind) for key, kind in taken.items()})
+            if problems:
+                wrong.append((operation.name, optional, problems))
+    assert wrong == []
+
+
+def _problems(operation: Operation, arguments: dict[str, Json]) -> list[graphql.GraphQLError]:
+    """What the schema has against the request of such a job: against its document, else against its variables."""
+    sent = json.loads(build(Call(Command(operation.name, arguments)), operation, TARGET).body)
+    parsed = graphql.parse(sent["query"])
+    definition = graphql.get_operation_ast(parsed)
+    assert definition is not None
+    values = get_variable_values(SCHEMA, definition.variable_definitions or (), sent["variables"])
+    return graphql.validate(SCHEMA, parsed) or (values if isinstance(values, list) else [])
+
+
+def example(kind: schema.Type) -> Json:
+    """A value of this type."""
+    if kind.item is not None:
+        return [example(kind.item)]
+    if (fields := schema.fields_of_input(kind.name)) is not None:
+        return {name: example(field) for name, field in fields.items() if field.required or name == "action"}
+    if names := schema.names_of_enum(kind.name):
+        return names[0]
+    return EXAMPLES.get(kind.name, "text")
 
 
 def test_values_are_variables() -> None:
