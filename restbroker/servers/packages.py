@@ -45,16 +45,16 @@ class Package:
     def load(self, part: str) -> Any:  # noqa: ANN401  each part offers something else
         """Return what this part of the kind must offer. Raises `ConfigError`."""
         module, name = self.part(part), PARTS[part].offers
-        if not hasattr(module, name):
+        if name not in vars(module):
             raise self._unusable(f"{module.__name__} has no {name}")
-        return getattr(module, name)
+        return vars(module)[name]
 
     def require_usable(self) -> None:
         """Raises `ConfigError` unless the kind was written for this contract, and has all parts that it needs."""
-        module = self._import(self.module)
-        if not hasattr(module, "__path__"):
+        names = vars(self._import(self.module))
+        if "__path__" not in names:
             raise self._unusable(f"{self.module} is a module, and must be a package, with a module for each part")
-        self._require_contract(getattr(module, "CONTRACT_VERSION", None))
+        self._require_contract(names.get("CONTRACT_VERSION"))
         for name, part in PARTS.items():
             if part.needed and not self._has(name):
                 raise self._unusable(f"{self.module} has no module {name}")

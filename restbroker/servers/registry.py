@@ -97,7 +97,7 @@ def catalogue_of(target: "Target", found: str | None, endpoint: str = "") -> "Ca
 
     `endpoint` counts where its path chooses another version of the interface (ejabberd's `register/v1`).
     """
-    of_target = getattr(_package(target.kind).part("catalogue"), "for_target", None)
+    of_target = vars(_package(target.kind).part("catalogue")).get("for_target")
     if of_target is None:
         return catalogue(target.kind, found)
     commands: Catalogue = of_target(target, found, endpoint)
@@ -110,7 +110,7 @@ def candidates_of(target: "Target", found: str | None, endpoint: str = "") -> "t
     One catalogue where its version is known: the one that a running process `found`, else the configured one. Several
     where it may be one of several versions; what holds for the server then holds for one of them.
     """
-    of_versions = getattr(_package(target.kind).part("catalogue"), "candidates", None)
+    of_versions = vars(_package(target.kind).part("catalogue")).get("candidates")
     if of_versions is None:
         return (catalogue_of(target, found, endpoint),)
     possible: tuple[Catalogue, ...] = of_versions(found, target, endpoint)
@@ -119,7 +119,7 @@ def candidates_of(target: "Target", found: str | None, endpoint: str = "") -> "t
 
 def candidates(kind: str, version: str | None) -> "tuple[Catalogue, ...]":
     """The same of a kind, without a target."""
-    of_versions = getattr(_package(kind).part("catalogue"), "candidates", None)
+    of_versions = vars(_package(kind).part("catalogue")).get("candidates")
     if of_versions is None:
         return (catalogue(kind, version),)
     possible: tuple[Catalogue, ...] = of_versions(version)

@@ -70,6 +70,12 @@ def _lacks(part: str) -> Change:
     return lambda lib: (_package(lib) / f"{part}.py").unlink()
 
 
+def _is_a_single_module(lib: Path) -> None:
+    text = (_package(lib) / "__init__.py").read_text()
+    shutil.rmtree(_package(lib))
+    _package(lib).with_suffix(".py").write_text(text)
+
+
 BROKEN: list[tuple[Change, str, str]] = [
     (_says("import nowhere"), "cannot be imported (ModuleNotFoundError: No module named 'nowhere')", "Install"),
     (_says("1 / 0"), "cannot be imported (ZeroDivisionError: division by zero)", "Install"),
@@ -78,6 +84,7 @@ BROKEN: list[tuple[Change, str, str]] = [
     (_says(f"CONTRACT_VERSION = {CONTRACT_VERSION - 1}"), f"version {CONTRACT_VERSION - 1}", "a newer restbroker-c"),
     (_lacks("connector"), "restbroker_chatter has no module connector", "Install"),
     (_lacks("catalogue"), "restbroker_chatter has no module catalogue", "Install"),
+    (_is_a_single_module, "restbroker_chatter is a module, and must be a package", "Install"),
     (_names_twice("chatter"), "is in several packages: ", "Uninstall all of them but one."),
 ]
 
