@@ -211,6 +211,7 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@printf "$(BIN)/mypy "; $(DOTS) $(BIN)/mypy
+	$(BIN)/mypy examples/server-kind
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pylint restbroker/servers
 

@@ -1,0 +1,146 @@
+"""Sends a job's command to Synapse, and judges the answer. What answers mean was measured on Synapse 1.163.2."""
+
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.target import Bearer, Target
+from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.outcome import Outcome, Probe, Rejected
+from restbroker.servers.api.answer import Answer, AnswerForm, delivered, read, read_for
+from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
+from restbroker.servers.api.ladder import Rung, ladder, standard
+from restbroker.servers.api.login import Headers, authorization
+from restbroker.servers.api.request import guarded, json_body, lookup, path_of, query_of, segment, unsent
+from restbroker.servers.api.table import fit, names_in, split_request, without_host
+from restbroker.servers.api.texts import parsed
+from restbroker.servers.contract import Connector, Link, Ports
+from restbroker.transport.message import Request, Response
+from restbroker_synapse.catalogue import TABLE, Entry, for_version
+
+_CHECK_URL: Final = "Correct the target's URL, and have Synapse, or the proxy before it, serve /_synapse/admin there."
+_CHECK_LOGIN: Final = "Write the access token of a server administrator into the file that Auth names."
+_CHECK_DOMAIN: Final = "Set the target's Domain to the server_name in Synapse's homeserver.yaml."
+_CHECK_LOG: Final = "See Synapse's log."
+_RUNGS: Final = standard("Synapse", check_url=_CHECK_URL, check_log=_CHECK_LOG) | {
+    401: Rung("denied", "LoginRefused", _CHECK_LOGIN),
+    403: Rung("denied", "LoginRefused", _CHECK_LOGIN),
+    404: Rung("denied", "NotTheApi", _CHECK_URL),
+    405: Rung("denied", "NotTheApi", _CHECK_URL),
+}
+
+
+def _error(_response: Response, text: str) -> tuple[str, str]:
+    match parsed(text.encode()):
+        case {"errcode": str(code), "error": str(words)}:
+            return code, words
+        case _:
+            return "", text
+
+
+_FORM: Final = AnswerForm(_error)
+
+
+@attrs.frozen
+class Synapse:
+    """See `restbroker.servers.contract.Connector`."""
+
+    _target: Target
+    _ports: Ports
+    catalogue: Catalogue
+
+    def spec(self, endpoint: str) -> CommandSpec | None:
+        """Return the command of this name; None if there is none."""
+        return self.catalogue.commands.get(endpoint)
+
+    async def deliver(self, call: Call, link: Link) -> Outcome:
+        """Send the command, and judge the answer."""
+        entry = lookup(TABLE, call.command, self._target.name, {})
+        if isinstance(entry, Rejected):
+            return entry
+        request = guarded(lambda: _build(call, entry, self._target), self._target.name, entry.name)
+        if isinstance(request, Rejected):
+            return request
+        response = await link.send(request)
+        if 200 <= response.status < 300:
+            return delivered(response, parsed(response.body))
+        return judge(read_for(_FORM, call, self.spec(entry.name), response, self._ports.now_s()))
+
+    async def probe(self, link: Link) -> Probe:
+        """Ask for a user, which takes an administrator, and for the version, which anybody is told."""
+        users = await link.ask(unsent(lambda: _question(self._target, "/_synapse/admin/v2/users", ("limit", "1"))))
+        version = await link.ask(unsent(lambda: _question(self._target, "/_synapse/admin/v1/server_version")))
+        return health_of(users, version, self._target.default_host).probe
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Sleep: there is no background work."""
+        task_status.started()
+        await trio.sleep_forever()
+
+
+def open_connector(target: Target, ports: Ports) -> Connector:
+    """Return the connector of this target; nothing is sent yet."""
+    return Synapse(target, ports, for_version(None))
+
+
+def _login(target: Target) -> Headers:
+    return authorization(target.credentials if isinstance(target.credentials, Bearer) else None)
+
+
+def _question(target: Target, path: str, *query: tuple[str, str]) -> Request:
+    return Request(
+        "GET", target.url.path + path, target.timeout_s, query=query, headers=_login(target), repeatable=True
+    )
+
+
+def _build(call: Call, entry: Entry, target: Target) -> Request:
+    method, path, in_query = split_request(entry.request)
+    given = fit(entry.takes, entry.name, without_host(call.command.arguments, target.default_host))
+    elsewhere = {*names_in(path), *in_query}
+    has_body = method != "GET"
+    return Request(
+        method,
+        target.url.path + path_of(path, given, lambda name, text: segment(name, f"@{text}:{target.default_host}")),
+        call.timeout_s,
+        query=query_of(in_query, given),
+        headers=(*_login(target), *call.headers, *((("Content-Type", "application/json"),) if has_body else ())),
+        body=json_body({name: value for name, value in given.items() if name not in elsewhere}) if has_body else b"",
+        repeatable=True,
+    )
+
+
+def judge(answer: Answer) -> Outcome:
+    """Return what an answer that is no success means for the job."""
+    match answer.status, answer.code:
+        case 404, "M_NOT_FOUND" | "M_UNKNOWN":  # M_UNKNOWN: `set_admin` about nobody
+            return answer.rejected("NotFound", "Check the user's name.")
+        case 400, "M_UNKNOWN" if "local users" in answer.unmasked:
+            return answer.denied("WrongDomain", _CHECK_DOMAIN)
+        case _:
+            return ladder(answer, _RUNGS)
+
+
+def health_of(users: Response, version: Response, domain: str | None) -> Health:
+    """Return what the answers to the probe's two questions mean."""
+    answer = read(_FORM, users)
+    match users.status, parsed(users.body):
+        case 200, {"users": [{"name": str(name)}, *_]} if not name.endswith(f":{domain}"):
+            return denied("WrongDomain", f"Its users are such as {answer.shown.hide(name)}.", _CHECK_DOMAIN)
+        case 200, {"users": _}:
+            return _well(version)
+        case ((401 | 403), {"errcode": _}):
+            return denied("LoginRefused", f"The login is refused ({answer.briefly}).", _CHECK_LOGIN)
+        case status, _ if status < 500 and status != 429:
+            return denied("NotTheApi", f"This is not Synapse ({answer.briefly}).", _CHECK_URL)
+        case _:
+            return unwell(f"Synapse does not work now ({answer.briefly}).", f"{IF_NOT}see Synapse's log.")
+
+
+def _well(version: Response) -> Health:
+    match parsed(version.body):
+        case {"server_version": str(number)}:
+            shown = read(_FORM, version).shown
+            return well(f"Synapse {shown.hide(number)} answers.", shown.version(number))
+        case _:
+            return well("Synapse answers.")
