@@ -86,7 +86,7 @@ def reach(visitor: Visitor, page: str, stage: Stage) -> None:
         case "a question":
             visitor.tick(f"Choose {omar}")
             visitor.press("Delete")
-            visitor.sees("They are gone then")
+            visitor.sees("They are gone from the set then")
         case "a stop":
             visitor.follow(f"Stop {stage.citizen.identity(stage.broker)}")
             visitor.sees("and ends.")
