@@ -18,6 +18,7 @@ from restbroker.job.json_types import Json
 from tests.support.html_page import Page
 from tests.support.scripted import QUEUE, Citizen, jid_of, job
 from tests.support.sidekiq_web import SidekiqWeb
+from tests.support.wait import until
 
 USERS: Final = [f"fails{number}" for number in range(6)]
 REFUSED: Final = [f"refused{number}" for number in range(6)]
@@ -226,3 +227,16 @@ def _places(citizen: Citizen) -> dict[str, list[str]]:
 
 def _user(fields: dict[str, Any]) -> str:
     return str(fields["args"][1]["user"])
+
+
+def test_an_edited_job_is_shown_retried_and_deleted_as_any_other(parked: Citizen, web: SidekiqWeb) -> None:
+    for number in (1, 2):
+        parked.restbroker("dead", "edit", jid_of(REFUSED[number]), f"user=fine{number}", "--yes")
+    for button, number in (("delete", 2), ("retry", 1)):
+        page = web.open("/morgue")
+        assert f'"fine{number}"' in page.text
+        form = page.form("/morgue")
+        (key,) = [value for _, value in form.boxes if value.endswith(jid_of(REFUSED[number]))]
+        assert f'"fine{number}"' not in web.press(page, form, button, [key]).text
+    until(lambda: parked.times_sent()["fine1"] == 1, "it is sent as what it became")
+    assert parked.times_sent()["fine2"] == 0
