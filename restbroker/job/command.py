@@ -35,7 +35,7 @@ DANGEROUS = "dangerous:"
 """How the tags begin that say what of the server itself a command touches."""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class ArgumentSpec:
     """One named argument. `secret`: its value never reaches logs, pages or messages.
 
@@ -52,7 +52,7 @@ class ArgumentSpec:
     optional: bool = False
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class CommandSpec:
     """One command of one server version.
 

@@ -9,6 +9,7 @@ masked. So is a list of arguments without names, where the command takes a secre
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from itertools import chain
 
 import attrs
@@ -25,10 +26,31 @@ from restbroker.job.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
 _OWN = ("class", "jid", "queue", "retry_queue", "display_class", "error_class", "error_message")
 """Sidekiq's fields of a job that are texts, and no producer's."""
+_MOST_KEPT = 1000
+"""Of names with more characters in all it is not kept which of them are secret."""
 _LEAST_HIDDEN = 4
 """Of shorter ones every text has some by chance."""
 _HOST, _USER = ("host",), ("user",)
 """What some commands take although they do not list it."""
+
+
+@attrs.frozen
+class _Names:
+    """Names of arguments in their order, as they may be `shown`. Secret are the values of those in `by_name`, whatever
+    command it is, and in `secret`, of this one; those in `held` are if another argument names a secret.
+    """
+
+    by_name: frozenset[str]
+    secret: frozenset[str]
+    held: frozenset[str]
+    shown: tuple[str, ...]
+
+    def secret_among(self, finder: Finder, values: Mapping[str, Json]) -> frozenset[str]:
+        """Return the names of what is secret among the arguments of these names."""
+        if not self.held:
+            return self.secret
+        others: list[Json] = [value for name, value in values.items() if name not in self.by_name]
+        return self.secret | self.held if _names_a_secret(finder, [others]) else self.secret
 
 
 @attrs.frozen
@@ -41,9 +63,11 @@ class _View:
 
     def arguments(self, values: Mapping[str, Json], also: frozenset[str] = frozenset()) -> list[tuple[str, Json]]:
         """Return each with its name, in order."""
+        names = _names_of(self.finder, self.spec, values, also)
+        secret = names.secret_among(self.finder, values)
         return [
-            (self._name(name), MASK if is_secret or self._is_hidden(name) else self.argument(value))
-            for name, value, is_secret in _members(self.finder, self.spec, values, also)
+            (shown, MASK if name in secret or self._is_hidden(name) else self.argument(value))
+            for shown, (name, value) in zip(names.shown, values.items(), strict=True)
         ]
 
     def argument(self, value: Json) -> Json:
@@ -53,7 +77,9 @@ class _View:
     def by_name(self, members: Mapping[str, Json]) -> dict[str, Json]:
         """Return the members of an object."""
         return {
-            self._name(name): MASK if self.finder.is_secret(name) or self._is_hidden(name) else self._nested(value)
+            _name(self.finder, name): MASK
+            if self.finder.is_secret(name) or self._is_hidden(name)
+            else self._nested(value)
             for name, value in members.items()
         }
 
@@ -66,15 +92,13 @@ class _View:
             shown.insert(0, self._given(args[1]))
         return [self._first(args[0], hide), *shown] if args else []
 
-    def _name(self, name: str) -> str:
-        """Return the name, but for one that holds more than a name."""
-        return MASK if self.finder.names_a_secret(name) else name
-
     def _is_hidden(self, name: str) -> bool:
         return not self.show_bodies and name.lower() in BODY_NAMES
 
     def _nested(self, value: Json) -> Json:
         match value:
+            case str():
+                return MASK if self.finder.names_a_secret(value) else value
             case dict():
                 return self.by_name(value)
             case [str(name), inner] if not isinstance(inner, list | dict) and self._is_hidden(name):
@@ -82,8 +106,6 @@ class _View:
                 return [name, MASK]
             case list():
                 return [self._nested(item) for item in value]
-            case str() if self.finder.names_a_secret(value):
-                return MASK
             case _:
                 return value
 
@@ -131,9 +153,10 @@ class _Collection:
         return frozenset({*self.secrets, hiding.Text("\n".join(self.texts), words)})
 
     def arguments(self, values: Mapping[str, Json]) -> None:
-        for name, value, is_secret in _members(self.finder, self.spec, values):
+        secret = _names_of(self.finder, self.spec, values).secret_among(self.finder, values)
+        for name, value in values.items():
             self._text(name)
-            if is_secret:
+            if name in secret:
                 self._value(value, secret=True)
             else:
                 self.argument(value)
@@ -260,8 +283,11 @@ def job(
     return shown
 
 
-def in_the_open(fields: Mapping[str, Json], spec: CommandSpec | None, *, show_bodies: bool) -> tuple[list[Json], str]:
-    """Return a payload's `args` and error message without what is masked by its name or its place.
+def in_the_open(
+    fields: Mapping[str, Json], spec: CommandSpec | None, *, show_bodies: bool, size_bytes: int
+) -> tuple[list[Json], str]:
+    """Return a payload's `args` and error message without what is masked by its name or its place. The payload has
+    `size_bytes` of JSON.
 
     For a first look at very many jobs: nothing of what is masked decides how long that takes, or what it tells. What
     may be shown is less: it is without pieces and other spellings of secrets, too (`job`).
@@ -269,12 +295,14 @@ def in_the_open(fields: Mapping[str, Json], spec: CommandSpec | None, *, show_bo
     listed = _listed(fields.get("args"))
     if fields.get("class") == UNREADABLE_CLASS or listed is None:
         return [], ""
-    shown = _View(_finder(listed), spec, show_bodies).args(listed, _unchanged)
+    # No number or text is eight times as long as in JSON.
+    finder = Finder(reads_escapes=True) if size_bytes * 8 <= MOST_CHARACTERS else _finder(listed)
+    shown = _View(finder, spec, show_bodies).args(listed, _unchanged)
     message = fields.get("error_message")
     if not isinstance(message, str):
         return shown, ""
-    hidden = {text for text in _texts(listed) if len(text) >= _LEAST_HIDDEN}.difference(_texts(shown))
-    for text in sorted(hidden, key=len, reverse=True):
+    told = {text for text in _texts(listed) if len(text) >= _LEAST_HIDDEN and text in message}
+    for text in sorted(told.difference(_texts(shown)) if told else (), key=len, reverse=True):
         message = message.replace(text, MASK)
     return shown, message
 
@@ -361,29 +389,38 @@ def _names_a_secret(finder: Finder, value: Json) -> bool:
     return any(finder.is_a_name(text) or (not is_flat and finder.names_a_secret(text)) for text in named)
 
 
-def _members(
+def _names_of(
     finder: Finder, spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str] = frozenset()
-) -> Iterator[tuple[str, Json, bool]]:
-    """Yield each argument, and whether it is secret: by its name, or as the value of what another one names."""
-    secret = {name for name in values if name in also or finder.is_secret(name)}
-    others: list[Json] = [value for name, value in values.items() if name not in secret]
+) -> _Names:
+    names = tuple(values)
+    is_kept = sum(map(len, names)) <= _MOST_KEPT
+    return (_kept if is_kept else _kept.__wrapped__)(finder, spec, names, also)
+
+
+# Most jobs of a million have the names of the one before.
+@lru_cache(maxsize=1000)
+def _kept(finder: Finder, spec: CommandSpec | None, names: tuple[str, ...], also: frozenset[str]) -> _Names:
+    secret = {name for name in names if name in also or finder.is_secret(name)}
+    by_name = frozenset(secret)
     if spec is not None:
-        secret |= {name for name in values if (one := spec.argument(name)) and one.secret}
-        secret |= _misspelt(spec, values)
-    held = {name for name in values if name.lower() in VALUES} - secret
-    if held and _names_a_secret(finder, [others]):
-        secret |= held
-    for name, value in values.items():
-        yield name, value, name in secret
+        secret |= {name for name in names if (one := spec.argument(name)) and one.secret}
+        secret |= _misspelt(spec, names)
+    held = {name for name in names if name.lower() in VALUES} - secret
+    return _Names(by_name, frozenset(secret), frozenset(held), tuple(_name(finder, name) for name in names))
 
 
-def _misspelt(spec: CommandSpec, values: Mapping[str, Json]) -> set[str]:
+def _name(finder: Finder, name: str) -> str:
+    """Return the name, but for one that holds more than a name."""
+    return MASK if finder.names_a_secret(name) else name
+
+
+def _misspelt(spec: CommandSpec, names: tuple[str, ...]) -> set[str]:
     """Return the arguments that the command does not have, if it lacks a secret that may stand in one of them."""
-    lacks = any(one.secret and values.keys().isdisjoint((one.name, *one.aliases)) for one in spec.arguments)
+    lacks = any(one.secret and not {one.name, *one.aliases}.intersection(names) for one in spec.arguments)
     if not lacks or spec.takes_more:
         return set()
     filled = {*(_HOST if spec.fills_host else ()), *(_USER if spec.fills_user else ())}
-    return {name for name in values if spec.argument(name) is None} - filled
+    return {name for name in names if spec.argument(name) is None} - filled
 
 
 def _may_have_a_secret(spec: CommandSpec | None, given: Json) -> bool:

@@ -5,9 +5,8 @@ texts only under `ShowBodies`; a condition that holds for what is hidden holds f
 guessed by searching; what is costly (taking secrets out of texts) is done only where it is asked for.
 """
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
@@ -25,6 +24,7 @@ from restbroker.operate.known import Known
 from restbroker.operate.where import TIMES, Condition, Where
 from restbroker.store.paging import digest_of
 
+T = TypeVar("T")
 _WORD_LIMIT: Final = 200
 _TEXT_LIMIT: Final = 2000
 _WHOLE: Final = 1_048_576
@@ -74,6 +74,21 @@ class Entry:
     size_bytes: int = 0
 
 
+class _Once(Generic[T]):
+    """A property that is worked out once.
+
+    `functools.cached_property` takes a lock in Python 3.11, which costs 1.4 µs for each of a million jobs.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+
+    def __get__(self, look: "Look", _: type) -> T:
+        # In the place of this from now on.
+        made = look.__dict__[self._make.__name__] = self._make(look)
+        return made
+
+
 @attrs.frozen(eq=False, slots=False)
 class Look:
     """A job's bytes, looked at as far as needed. `in_queue`: the list that it is in, or was taken from."""
@@ -83,15 +98,10 @@ class Look:
     known: Known = attrs.field(repr=False)
     in_queue: str | None = None
 
-    @property
+    @_Once
     def fields(self) -> Mapping[str, Json] | None:
         """None: it is no job."""
-        # As `cached_property`, but for the lock that Python 3.11 takes there: 1.4 µs for each of a million jobs.
-        own = self.__dict__
-        if "_fields" not in own:
-            own["_fields"] = rubyjson.object_of(self.raw)
-        read: Mapping[str, Json] | None = own["_fields"]
-        return read
+        return rubyjson.object_of(self.raw)
 
     @property
     def key(self) -> str:
@@ -176,7 +186,7 @@ class Look:
         """Whether all conditions hold for the job as it may be seen."""
         return display.or_why(lambda: self._matches(where), lambda _line: False)
 
-    @cached_property
+    @property
     def open_text(self) -> bytes:
         """Its id, command, arguments and reason of failure as JSON in small letters, without what is hidden.
 
@@ -329,7 +339,7 @@ class Look:
             return "This entry is no job: not a JSON object."
         return self._shown(self._text("error_message"), _TEXT_LIMIT)
 
-    @cached_property
+    @_Once
     def _arguments(self) -> Mapping[str, Json]:
         """By name; none where they cannot be told."""
         fields = self.fields or {}
@@ -338,13 +348,13 @@ class Look:
             read = arguments.named(read, self.known.spec(self.queue, self.command))
         return read.command.arguments if isinstance(read, Submission) else {}
 
-    @cached_property
+    @_Once
     def _masked_arguments(self) -> dict[str, Json]:
         """All at once: one may say of another that it is secret."""
         spec = self.known.spec(self.queue, self.command)
         return redact.arguments(spec, self._arguments, show_bodies=self.known.show_bodies)
 
-    @cached_property
+    @_Once
     def _hides(self) -> tuple[hiding.Hide, hiding.Hide]:
         spec = self.known.spec(self.queue, self.command)
         own = redact.secrets_of(self.fields or {}, spec) | redact.secret_values(spec, self._arguments)
@@ -388,15 +398,18 @@ class Look:
             shown = listed[1] if isinstance(listed, list) and len(listed) > 1 and self.command is not None else listed
         return hiding.everywhere(shown, self._hides[1], _TEXT_LIMIT)
 
-    @cached_property
+    @_Once
     def _in_the_open(self) -> tuple[list[Json], str]:
         spec = self.known.spec(self.queue, self.command)
-        return redact.in_the_open(self.fields or {}, spec, show_bodies=self.known.show_bodies)
+        bodies = self.known.show_bodies
+        return redact.in_the_open(self.fields or {}, spec, show_bodies=bodies, size_bytes=len(self.raw))
 
     def _in_short(self, condition: Condition) -> Json:
         """What the condition is about, without what is hidden by its name."""
         if condition.argument is not None:
-            return self._masked_arguments.get(condition.argument)
+            given = self._in_the_open[0][1:2]
+            of_it = given[0] if given and isinstance(given[0], dict) else self._masked_arguments
+            return of_it.get(condition.argument)
         return self._in_the_open[1] if condition.field == "message" else self._found(condition)
 
     def _found(self, condition: Condition) -> Json:

@@ -64,7 +64,7 @@ class Found:
 
 def search(client: Client, sought: where.Sought, known: Known, bounds: Bounds) -> Found:
     """Looks everywhere for jobs that have all texts and for which all conditions hold. Raises `StoreUnavailable`."""
-    asked = _Asked(sought, tuple(_words(sought)))
+    asked = _Asked(sought, tuple(_words(sought)), any(one.field == "at" for one in sought.where))
     walk = Walk(client, known, bounds, places.Sought(asked.note, asked.is_job, asked.is_end, asked.may_have_ended))
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
     hits = list(islice(map(_hit, chain(walk.sorted_sets(), walk.waiting(), walk.in_hand())), _MOST))
@@ -94,6 +94,7 @@ class _Asked:
 
     sought: where.Sought
     words: tuple[bytes, ...]
+    is_timed: bool
     gone: set[str] = attrs.field(factory=set)
     only_gone: bool = False
     _large: int = 0
@@ -113,7 +114,7 @@ class _Asked:
         """Whether it is one of the jobs that are looked for."""
         if self.words and not self._may_have(look.open_text):
             return False
-        timed = _timed(look)
+        timed = _timed(look) if self.is_timed else look
         return timed.matches(self.sought.where) and all(timed.says(text) for text in self.sought.texts)
 
     def is_end(self, end: End) -> bool:
