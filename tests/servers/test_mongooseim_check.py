@@ -25,7 +25,7 @@ Look = Callable[..., Any]
 
 @pytest.fixture
 def mim() -> Iterator[Player]:
-    with Player(exchanges("check")) as server:
+    with Player(exchanges("check") + exchanges("health", password="secret")) as server:
         yield server
 
 
