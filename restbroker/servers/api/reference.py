@@ -1,7 +1,7 @@
 """The page of Openfire's commands, docs/servers/openfire-commands.md, made from both catalogues.
 
 `make reference` writes it. Always holds: a test compares the page with this; each command is in it once, with the test
-that drives it beside the stand-in.
+that drives it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,8 +20,8 @@ This page is made from the code (`make reference`). [openfire.md](openfire.md) s
 answers do. **Bold** is what a job must give. "Again" is what becomes of a job that was sent and not answered: *yes*, it
 is sent again; *done*, it is, and that it is so already counts as done; *no*, it may happen twice, so that it is sent
 [at most twice more](../producers.md#sent-and-not-answered). In brackets: what touches the server itself, for which a
-[token](../tokens.md) must say so. The last column is the case of the test that sends the command to the stand-in and
-looks at each byte that matters. `restbroker commands` shows two tags of the Chat API: *untested*, which
+[token](../tokens.md) must say so. The last column is the case of the test that sends the command and looks at
+each byte of its request that matters. `restbroker commands` shows two tags of the Chat API: *untested*, which
 nobody could try, since it needs a telephone exchange; *documented*, which the plugin's own page has, while the others
 were read in its source.
 
