@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from restbroker.job.outcome import Deferred
+from restbroker.job.outcome import Deferred, Denied
 from restbroker.servers import registry
 from restbroker.transport.errors import MaybeSent
 from tests.servers.openfire_rest import made, named, opened
@@ -75,6 +75,28 @@ async def test_what_each_generation_answers_is_read_alike(
     assert (room["naturalName"], room["persistent"], room["maxUsers"], room["moderated"]) == ("Lobby", True, 0, False)
     assert (room["owners"], room["members"]) == (["admin@example.org"], [])
     assert isinstance(room["creationDate"], int)
+
+
+@rows("version", ["1.2.5", "1.3.10"])
+async def test_what_came_later_is_named_with_the_version_that_brought_it(tmp_path: Path, version: str) -> None:
+    with Player([*recorded("openfire-rest/1.2.5/without_login"), *recorded(f"openfire-rest/{version}/quoted")]) as old:
+        async with opened(tmp_path, old.url) as side:
+            lacking = [
+                (await side.call("list_room_affiliations", {"roomName": "lobby", "affiliation": "members"}), "1.8.1"),
+                (await side.call("openapi_yaml", {}), "1.7.0"),
+                (await side.call("openapi_json", {}), "1.7.0"),
+                (await side.call("readiness_server", {}), "1.8.0"),
+            ]
+    for outcome, since in lacking:
+        assert isinstance(outcome, Denied)
+        assert outcome.reason.code == "UnknownCommand"
+        assert f"which came with {since}." in outcome.reason.message
+
+
+async def test_users_are_invited_to_a_room_by_a_plugin_of_before_1_9(tmp_path: Path) -> None:
+    with Player(named("1.3.10", "invitation")) as server:
+        async with opened(tmp_path, server.url) as side:
+            await side.done("invite_to_room", {"roomName": "lobby", "jid": "bob@example.org", "reason": "Come"})
 
 
 async def test_a_property_is_read_from_the_answer_of_a_plugin_that_has_it(tmp_path: Path) -> None:

@@ -81,8 +81,8 @@ class Entry:
     `body`: the entity that it is, and `answer`: what a 200 holds, both in the plugin's words, "" for nothing.
     `defaults`: members of the body where the job has none. `effect`: whose object may be there already, which gets 409,
     or gone, which gets 404 (measured). `danger`: what of the server itself it touches. `beyond`: it may reach other
-    hosts. `is_question`: it asks whether the server is well: 503 is its "no". `since`: the version that brought it,
-    where that is known.
+    hosts. `is_question`: it asks whether the server is well: 503 is its "no". `since`: the version that brought it
+    (read in the plugin's history), of what came after 1.2.
     """
 
     name: str
@@ -158,15 +158,15 @@ _ENTRIES: Final = (
            answer="ClusterNodeEntities", danger="cluster", since="1.8.0"),
     _entry("get_cluster_node", "GET /clustering/nodes/{nodeId}",
            answer="ClusterNodeEntity", danger="cluster", since="1.8.0"),
-    _entry("openapi_yaml", "GET /openapi.yaml", answer="yaml", login="none"),
-    _entry("openapi_json", "GET /openapi.json", answer="any"),
+    _entry("openapi_yaml", "GET /openapi.yaml", answer="yaml", login="none", since="1.7.0"),
+    _entry("openapi_json", "GET /openapi.json", answer="any", since="1.7.0"),
     _entry("list_groups", "GET /groups", answer="GroupEntities"),
     _entry("create_group", "POST /groups", body="GroupEntity", effect="creates", defaults=_NOBODY),
     _entry("get_group", "GET /groups/{groupName}", answer="GroupEntity"),
     _entry("update_group", "PUT /groups/{groupName}", body="GroupEntity", same=("name", "groupName")),
     _entry("delete_group", "DELETE /groups/{groupName}", effect="removes"),
     _entry("list_room_affiliations", "GET /chatrooms/{roomName}/{affiliation}?servicename",
-           answer="AffiliatedEntities"),
+           answer="AffiliatedEntities", since="1.8.1"),
     _entry("add_room_affiliation", "POST /chatrooms/{roomName}/{affiliation}/{jid}?servicename&sendInvitations"),
     _entry("add_room_affiliation_group",
            "POST /chatrooms/{roomName}/{affiliation}/group/{groupname}?servicename&sendInvitations"),
@@ -188,7 +188,7 @@ _ENTRIES: Final = (
     _entry("get_room_history", "GET /chatrooms/{roomName}/chathistory?servicename",
            answer="MUCRoomMessageEntities", since="1.3.5"),
     _entry("invite_to_room", "POST /chatrooms/{roomName}/invite/{jid}?servicename",
-           body="MUCInvitationEntity", repeat="unsafe", since="1.9.0"),
+           body="MUCInvitationEntity", repeat="unsafe", since="1.3.8"),
     _entry("invite_many_to_room", "POST /chatrooms/{roomName}/invite?servicename",
            body="MUCInvitationsEntity", repeat="unsafe", since="1.9.0"),
     _entry("list_chat_services", "GET /chatservices", answer="MUCServiceEntities", since="1.9.0"),
