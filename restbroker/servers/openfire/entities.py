@@ -58,6 +58,10 @@ ROOM_DEFAULTS: Final[Mapping[str, Json]] = MappingProxyType(
 """All roles whose presence a room tells of, for one that has none: without a word of them the plugin takes that for
 none, and a room that tells nobody that he is in it cannot be joined by the Chat API (measured).
 """
+NEWER: Final = frozenset({"allowPM", "shared"})
+"""Members that came with 1.9.0 and 1.7.0 (read). Before, JSON with one gets 500, and XML is taken without it (`shared`
+on 1.3.10, measured).
+"""
 PASSWORD: Final = Argument("password", FILLED, secret=True)
 """A user's; a room's may be empty."""
 _ROOM: Final = (

@@ -46,7 +46,7 @@ class OpenfireConnector:
         entry = lookup(TABLE, call.command, self._target.name, self.catalogue.lacking)
         if isinstance(entry, Rejected):
             return entry
-        if writes_json(entry, self._target) and self._dialect is None:
+        if writes_json(entry, self._target, call.command.arguments) and self._dialect is None:
             refused = await self._learn_dialect(call, link)
             if refused is not None:
                 return refused

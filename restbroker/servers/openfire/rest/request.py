@@ -21,6 +21,7 @@ from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import Pairs, path_of, query_of
 from restbroker.servers.api.table import fit, without_host
 from restbroker.servers.openfire import writing
+from restbroker.servers.openfire.entities import NEWER
 from restbroker.servers.openfire.rest.options import Options
 from restbroker.servers.openfire.rest.table import NEW_NAME, Entry
 from restbroker.servers.openfire.writing import Dialect
@@ -52,7 +53,7 @@ def build(call: Call, entry: Entry, target: Target, dialect: Dialect | None, coo
         query = _with_secret(query, target)
     if (entity := entry.entity) is not None:
         members = _members(entry, given)
-        is_json = dialect is not None and writes_json(entry, target)
+        is_json = dialect is not None and writes_json(entry, target, given)
         body = writing.json(entity, members, dialect) if dialect and is_json else writing.xml(entity, members)
         headers = (*headers, ("Content-Type", JSON if is_json else XML))
     return Request(
@@ -66,10 +67,11 @@ def build(call: Call, entry: Entry, target: Target, dialect: Dialect | None, coo
     )
 
 
-def writes_json(entry: Entry, target: Target) -> bool:
-    """Whether its body is written as JSON, for which the server's dialect must be known."""
+def writes_json(entry: Entry, target: Target, given: Mapping[str, Json]) -> bool:
+    """Whether its body is written as JSON, for which the server's dialect must be known. `given`: a job's arguments."""
     entity = entry.entity
-    return entity is not None and not entity.xml_only and target.options_as(Options).write == "json"
+    fits = entity is not None and not entity.xml_only and NEWER.isdisjoint(given)
+    return fits and target.options_as(Options).write == "json"
 
 
 def question(
