@@ -12,7 +12,19 @@ from typing import Final, NamedTuple
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.table import FLAG, TEXT, TEXTS, WHOLE, Argument, Arguments, Form, fit, may, needs, wrong
-from restbroker.servers.openfire.forms import DATE, FILLED, JID, NAME, PROPERTIES, ROOM, SUBSCRIPTION, VCARD
+from restbroker.servers.openfire.forms import (
+    DATE,
+    FILLED,
+    GROUP,
+    JID,
+    LONG,
+    NAME,
+    PROPERTIES,
+    ROOM,
+    SHORT,
+    SUBSCRIPTION,
+    VCARD,
+)
 
 
 class Entity(NamedTuple):
@@ -103,16 +115,16 @@ ROOMS: Final = Form(
 ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType(
     {
         "UserEntity": Entity(
-            "user", (*needs(username=NAME), *may(name=TEXT, email=TEXT), PASSWORD, *may(properties=PROPERTIES))
+            "user", (*needs(username=NAME), *may(name=SHORT, email=SHORT), PASSWORD, *may(properties=PROPERTIES))
         ),
         "GroupEntity": Entity(
-            "group", (*needs(name=FILLED, description=TEXT), *may(admins=TEXTS, members=TEXTS, shared=FLAG))
+            "group", (*needs(name=GROUP, description=LONG), *may(admins=TEXTS, members=TEXTS, shared=FLAG))
         ),
         "UserGroupsEntity": Entity(
             "groups", (Argument("groupnames", TEXTS, needed=True, aliases=("groupname",)),), xml_only=True
         ),
         "RosterItemEntity": Entity(
-            "rosterItem", (*needs(jid=JID), *may(nickname=TEXT, subscriptionType=SUBSCRIPTION, groups=TEXTS))
+            "rosterItem", (*needs(jid=JID), *may(nickname=LONG, subscriptionType=SUBSCRIPTION, groups=TEXTS))
         ),
         "MUCRoomEntity": Entity("chatRoom", _ROOM),
         "MUCRoomEntities": Entity("chatRooms", needs(chatRooms=ROOMS)),

@@ -1,8 +1,8 @@
 """What an argument of Openfire's plugins may be. Pure.
 
 The entities and the tables of both kinds are made of these. Always holds: what Openfire was seen to answer 500 to is
-refused here, since a 500 says nothing: a name with blanks or an @, of more than 64 characters or of none, an address
-that is no JID.
+refused here, since a 500 says nothing: a name with blanks or an @ or of none, an address that is no JID, a text that is
+longer than its column in Openfire's database.
 """
 
 from collections.abc import Mapping
@@ -56,13 +56,25 @@ def _check_local(name: str, value: Json, host: str | None) -> Json:
     return value
 
 
-def _check_account(name: str, value: Json, host: str | None) -> Json:
-    value = _check_local(name, value, host)
-    if isinstance(value, str) and len(value) > LONGEST_NAME:
-        raise InvalidArguments(
-            f'the argument "{name}" is longer than the {LONGEST_NAME} characters that Openfire takes'
-        )
-    return value
+def check_segment(name: str, value: Json, host: str | None = None) -> Json:
+    """Return the value. Raises `InvalidArguments` where no path can have it."""
+    if isinstance(value, str) and "/" in value:
+        raise InvalidArguments(f'the argument "{name}" has a slash, which Openfire takes in no path')
+    if value in (".", ".."):
+        raise InvalidArguments(f'the argument "{name}" consists of dots, which a path cannot hold')
+    return _refuse_empty(name, value, host)
+
+
+def up_to(most: int, form: Form) -> Form:
+    """Return this form, of so many characters at most."""
+
+    def convert(name: str, value: Json, host: str | None) -> Json:
+        taken = value if form.convert is None else form.convert(name, value, host)
+        if isinstance(taken, str) and len(taken) > most:
+            raise InvalidArguments(f'the argument "{name}" is longer than the {most} characters that Openfire takes')
+        return taken
+
+    return form._replace(convert=convert)
 
 
 def _to_pairs(_name: str, value: Json, _host: str | None) -> Json:
@@ -111,8 +123,15 @@ def _is_date(value: Json) -> bool:
 
 FILLED: Final = Form("a text that is not empty", is_text, convert=_refuse_empty)
 ROOM: Final = FILLED._replace(convert=_check_local)
-NAME: Final = FILLED._replace(convert=_check_account, place="name")
+NAME: Final = up_to(LONGEST_NAME, ROOM._replace(place="name"))
 """An account's, without its domain."""
+GROUP: Final = up_to(50, FILLED._replace(convert=check_segment))
+"""A group's that is made: Openfire takes one with a slash, which no other path can name then (measured)."""
+SHORT: Final = up_to(100, table.TEXT)
+"""A user's name (101 get 500, measured) or address. As wide as the column is in Openfire's schemas for PostgreSQL, SQL
+Server and HSQLDB (read), as are a group's name and what is `LONG`.
+"""
+LONG: Final = up_to(255, table.TEXT)
 JID: Final = table.JID._replace(place=None)
 """A contact, who is of whatever server."""
 ADDRESS: Final = JID._replace(wanted="a JID such as juliet@example.org, or an account's name")

@@ -16,12 +16,12 @@ from restbroker.config.target import Issued, Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import Pairs, path_of, query_of
 from restbroker.servers.api.table import fit, without_host
 from restbroker.servers.openfire import writing
 from restbroker.servers.openfire.entities import NEWER
+from restbroker.servers.openfire.forms import check_segment
 from restbroker.servers.openfire.rest.options import Options
 from restbroker.servers.openfire.rest.table import NEW_NAME, Entry
 from restbroker.servers.openfire.writing import Dialect
@@ -35,7 +35,6 @@ YAML: Final = "application/yaml"
 _ACCEPTS: Final[Mapping[str, str]] = {"xml": XML, "yaml": YAML}
 _LIMIT_BYTES: Final = 65_536
 _VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
-_DOTS: Final = frozenset({".", ".."})
 
 
 def build(call: Call, entry: Entry, target: Target, dialect: Dialect | None, cookie: str | None) -> Request:
@@ -127,8 +126,5 @@ def _members(entry: Entry, given: Mapping[str, Json]) -> Mapping[str, Json]:
 
 
 def _segment(name: str, text: str) -> str:
-    if "/" in text:
-        raise InvalidArguments(f'the argument "{name}" has a slash, which Openfire takes in no path')
-    if text in _DOTS:
-        raise InvalidArguments(f'the argument "{name}" consists of dots, which a path cannot hold')
+    check_segment(name, text)
     return quote(text, safe="@")
