@@ -169,7 +169,7 @@ class Config:
 
     stats: bool = key("Stats", "Serve the web pages and /stats (docs/web.md).", False)
     stats_port: Annotated[int, whole(0, 65535)] = key("StatsPort", "Where; 0 takes any free port.", 8080)
-    stats_bind: forms.Name = key(
+    stats_bind: forms.PageAddress = key(
         "StatsBind", "The address that they are served on; without a login, a loopback one.", "127.0.0.1"
     )
     _login: _Login = inline(_Login, _Login())

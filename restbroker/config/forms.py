@@ -134,8 +134,17 @@ def _read_name(value: Json) -> str:
     return text
 
 
+def _read_page_address(value: Json) -> str:
+    text = _read_name(value)
+    if _BIND.fullmatch(text):
+        raise BadValue('an address such as "127.0.0.1", with its port in StatsPort', value)
+    return text
+
+
 Name: TypeAlias = Annotated[str, Form("text", TEXT.schema, _read_name, str)]
 """A text that the log, the pages and commands show."""
+PageAddress: TypeAlias = Annotated[str, Form("text", TEXT.schema, _read_page_address, str)]
+"""Where the pages are, without the port."""
 Unread: TypeAlias = Annotated[Any, ANYTHING]
 Duration: TypeAlias = Annotated[float, duration()]
 Month: TypeAlias = Annotated[float, duration(30)]

@@ -306,6 +306,12 @@ def test_stats_without_a_login_are_served_on_loopback_only(load_keys: Load) -> N
     ] == []
 
 
+def test_a_port_in_the_address_of_stats_is_told_to_belong_elsewhere(load_keys: Load) -> None:
+    for address in ("127.0.0.1:23811", "[::1]:23811", "localhost:80"):
+        assert "StatsBind" in (told := problem(load_keys, Stats=True, StatsBind=address))
+        assert "with its port in StatsPort" in told
+
+
 def test_any_loopback_address_will_do_for_stats_and_with_a_login_any_other(load_keys: Load) -> None:
     for address in ("127.1.2.3", "::1", "localhost"):
         assert load_keys(Stats=True, StatsBind=address).config.stats_bind == address
