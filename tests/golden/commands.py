@@ -58,9 +58,13 @@ OTHERS: Final[Mapping[str, tuple[str, Mapping[str, Json]]]] = {
 }
 """Targets with options that change requests or commands: their kind, and what is otherwise."""
 _GROUP: Final = b'{"name":"a text","admins":["ann@example.org"],"members":[],"shared":true}'
+_ASKED: Final = {
+    "/groups/": (200, _GROUP),
+    "/chatrooms/": (404, b'{"exception":"RoomNotFoundException","message":"m","resource":"r"}'),
+}
 _WELL: Final[Mapping[str, Mapping[str, tuple[int, bytes]]]] = {
-    "openfire-rest": {"/statistics/sessions": (200, b'{"localSessions":1}'), "/groups/": (200, _GROUP)},
-    "openfire-rest-json-1.2": {"/statistics/sessions": (200, b'{"localSessions":"1"}'), "/groups/": (200, _GROUP)},
+    "openfire-rest": {"/statistics/sessions": (200, b'{"localSessions":1}'), **_ASKED},
+    "openfire-rest-json-1.2": {"/statistics/sessions": (200, b'{"localSessions":"1"}'), **_ASKED},
 }
 """What is answered to questions, beside what `cases` has."""
 _USUAL: Final[Mapping[Place | None, str]] = {"host": "example.org", "name": "ann", "jid": "ann@example.org"}

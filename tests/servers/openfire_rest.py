@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
+
 from restbroker.config.target import Target
 from tests.servers import sides
 from tests.servers.sides import Side
@@ -19,6 +21,12 @@ def named(version: str, *names: str) -> list[Exchange]:
     whole = [name for name in files(f"openfire-rest/{version}") if not name.endswith("/cut")]
     known = {one.about: one for one in recorded(*whole)}
     return [known[name] for name in names]
+
+
+def no_room(version: str, name: str) -> Exchange:
+    """Return what this version of the plugin answers while there is no room of this name."""
+    (missing,) = named(version, "room missing")
+    return attrs.evolve(missing, path=f"{REST}/chatrooms/{name}", answer=missing.answer.replace('"zz"', f'"{name}"'))
 
 
 def made(folder: Path, url: str, **options: Any) -> Target:

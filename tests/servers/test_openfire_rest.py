@@ -10,7 +10,7 @@ import pytest
 from restbroker.job.outcome import Deferred, Denied
 from restbroker.servers import registry
 from restbroker.transport.errors import MaybeSent
-from tests.servers.openfire_rest import made, named, opened
+from tests.servers.openfire_rest import REST, made, named, no_room, opened
 from tests.servers.sides import in_short
 from tests.support.player import Exchange, Kind, Player, recorded
 from tests.support.rows import rows
@@ -29,7 +29,7 @@ async def test_what_is_written_has_the_form_that_each_generation_was_recorded_to
     tmp_path: Path, version: str, write: str
 ) -> None:
     carol: dict[str, Any] = {"username": "carol"}
-    with Player(recorded(f"openfire-rest/{version}/written")) as server:
+    with Player([*recorded(f"openfire-rest/{version}/written"), no_room(version, "lobby")]) as server:
         async with opened(tmp_path, server.url, Write=write) as side:
             await side.done("create_user", {**carol, "password": "p", "name": "Carol", "properties": {"a": "b"}})
             await side.done("create_group", {"name": "G1", "description": "d"})
@@ -126,6 +126,43 @@ async def test_a_group_that_is_to_be_shared_is_made_by_a_plugin_that_does_not_kn
     with Player([*named("1.3.10", "shared group"), *recorded("openfire-rest/1.3.10/written")]) as server:
         async with opened(tmp_path, server.url, Write="json") as side:
             await side.done("create_group", {"name": "G1", "description": "d", "shared": True})
+
+
+LOBBY: Final[dict[str, Any]] = {"roomName": "lobby", "naturalName": "Lobby", "description": "d"}
+
+
+@rows("version", ["1.2.5", "1.3.10"])
+async def test_a_room_that_is_there_is_created_by_no_job(tmp_path: Path, version: str) -> None:
+    (there,) = named(version, "room get")
+    with Player(
+        [attrs.evolve(there, path=f"{REST}/chatrooms/lobby", answer=there.answer.replace("lobbyx", "lobby"))]
+    ) as server:
+        async with opened(tmp_path, server.url) as side:
+            refused = await side.call("create_room", {**LOBBY, "roomName": "Lobby"})
+            done = await side.done("create_room", LOBBY, ok_if_exists=True)
+    assert in_short(refused) == "Rejected AlreadyExists"
+    assert (done.note, done.text) == ("already done", "")
+
+
+@rows("version", ["1.2.5", "1.3.10"])
+async def test_a_room_that_an_earlier_try_may_have_made_is_sent_again(tmp_path: Path, version: str) -> None:
+    with Player([no_room(version, "lobby"), *named(version, "room add", "room add again")]) as server:
+        server.faults.add(Kind.LOST, "POST */chatrooms")
+        async with opened(tmp_path, server.url) as side:
+            with pytest.raises(MaybeSent):
+                await side.call("create_room", LOBBY)
+            await side.done("create_room", LOBBY, maybe_run=True)
+    assert [one.method for one in server.requests] == ["GET", "POST", "POST"]
+
+
+async def test_a_room_makes_a_service_of_which_an_old_plugin_cannot_say_that_it_is_not_there(tmp_path: Path) -> None:
+    asked = recorded("openfire-rest/1.3.10/read")
+    with Player([*asked, *named("1.3.10", "room add badservice")]) as server:
+        async with opened(tmp_path, server.url) as side:
+            await side.done("create_room", {**LOBBY, "servicename": "nope"})
+            unwell = await side.call("create_room", LOBBY)
+    assert isinstance(unwell, Deferred)
+    assert (unwell.reason.code, unwell.maybe_run, len(server.sent("POST"))) == ("ServerError", False, 1)
 
 
 def taken(version: str, login: str) -> list[Exchange]:

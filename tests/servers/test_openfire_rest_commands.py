@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from restbroker.servers import registry
-from tests.servers.openfire_rest import REST, opened
+from tests.servers.openfire_rest import REST, no_room, opened
 from tests.support.player import Exchange, Player, recorded
 
 ROWS: Final = [
@@ -20,11 +20,12 @@ ROWS: Final = [
 
 
 def exchanges() -> Iterator[Exchange]:
-    """Each request, with an answer that means nothing; and what is known of the group that one of them changes."""
+    """Each request, with an answer that means nothing; before it what is asked, of a new room and a changed group."""
     for _, _, line, body in ROWS:
         method, path = line.split(" ", 1)
         headers = {"Content-Type": "application/xml"} if body else {}
         yield Exchange(method, REST + path, 200, headers=headers, body=body or None, assumed="it is not looked at")
+    yield no_room("1.3.10", "new")
     whole, *_ = recorded("openfire-rest/1.12/group")
     group = {**json.loads(whole.answer), "name": "My Group", "admins": [], "members": ["bob@example.org"]}
     yield attrs.evolve(whole, path=f"{REST}/groups/My%20Group", answer=json.dumps(group))

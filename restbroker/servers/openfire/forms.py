@@ -53,7 +53,7 @@ def _check_local(name: str, value: Json, host: str | None) -> Json:
             raise InvalidArguments(f'the argument "{name}" has {word}, which no name may have: write {escape} for it')
     if not is_local(value):
         raise InvalidArguments(f'the argument "{name}" has a character that no name in XMPP may have')
-    return value
+    return check_segment(name, value)
 
 
 def check_segment(name: str, value: Json, host: str | None = None) -> Json:

@@ -14,7 +14,7 @@ from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.request import guarded, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.servers.openfire.rest import asking, catalogue, groups
+from restbroker.servers.openfire.rest import asking, catalogue, groups, rooms
 from restbroker.servers.openfire.rest.answer import session_in
 from restbroker.servers.openfire.rest.outcomes import CHECK_URL, judge
 from restbroker.servers.openfire.rest.request import READY, STATISTICS, build, question, writes_json
@@ -56,6 +56,8 @@ class OpenfireConnector:
             if not isinstance(whole, Call):
                 return whole
             request = self._request(whole, entry)
+        if isinstance(request, Request) and rooms.must_look(call) and (there := await self._look(call, link)):
+            return there
         if isinstance(request, Rejected):
             return request
         response = await link.send(request)
@@ -87,12 +89,20 @@ class OpenfireConnector:
 
     async def _completed(self, call: Call, link: Link) -> Call | Outcome:
         """Reads the group that this call replaces. What is wrong comes back, and then nothing is sent."""
-        question = groups.question(call)
+        response, spec = await self._ask(groups.question(call), link)
+        return groups.completed(call, spec, response, self._now_s())
+
+    async def _look(self, call: Call, link: Link) -> Outcome | None:
+        """Looks for the room that this call creates. What comes back is its end, and then nothing is sent."""
+        response, spec = await self._ask(rooms.question(call), link)
+        return rooms.outcome_of(call, spec, response, self._now_s())
+
+    async def _ask(self, question: Call, link: Link) -> tuple[Response, CommandSpec]:
         name = question.command.endpoint
         asked = unsent(lambda: build(question, TABLE[name], self._target, None, self._session))
         response = await link.ask(asked)
         self._remember(response)
-        return groups.completed(call, self.catalogue.commands[name], response, self._now_s())
+        return response, self.catalogue.commands[name]
 
     async def _learn_dialect(self, call: Call, link: Link) -> Outcome | None:
         """Asks for the dialect, once for all jobs that wait for it. What is wrong with the target comes back."""

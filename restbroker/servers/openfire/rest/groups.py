@@ -10,12 +10,10 @@ from typing import Final
 import attrs
 
 from restbroker.job.command import Call, Command, CommandSpec
-from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import normal
-from restbroker.servers.openfire.rest.outcomes import CHECK_URL, judge
-from restbroker.servers.openfire.rest.table import TABLE
+from restbroker.servers.openfire.rest.outcomes import is_named, judge_question, other_answer
 from restbroker.transport.message import Response
 
 _GET_GROUP: Final = "get_group"
@@ -38,30 +36,17 @@ def completed(call: Call, spec: CommandSpec, response: Response, now_s: float) -
     """The call with what it leaves out; an outcome where the group could not be read. `spec` is that of the question,
     `response` its answer.
     """
-    # With all that the job gives: what is secret of it is so in this answer, too.
-    asked = attrs.evolve(call, command=Command(_GET_GROUP, call.command.arguments))
-    outcome = judge(asked, TABLE[_GET_GROUP], spec, response, now_s)
+    outcome = judge_question(call, _GET_GROUP, spec, response, now_s)
     match outcome:
         case Delivered() if response.truncated:
             message = "The group is larger than what is read of an answer, and who is not listed would be removed."
             return Rejected(Reason("CommandFailed", message, _GIVE_ALL, response.status))
-        case Delivered(body=dict() as group) if _same_name(group.get("name"), call.command.arguments["groupName"]):
+        case Delivered(body=body) if is_named(body, "name", call.command.arguments["groupName"]):
             return _with(call, response)
         case Delivered():
-            message = f"Status {response.status} with something that is not the group that was asked for."
-            return Denied(Reason("NotTheApi", message, CHECK_URL, response.status))
-        case Uncertain(reason):
-            # What was asked changes nothing.
-            return Deferred(reason)
-        case Deferred():
-            return attrs.evolve(outcome, maybe_run=False)
+            return other_answer("group", response)
         case _:
             return outcome
-
-
-def _same_name(one: Json, other: Json) -> bool:
-    # What keeps Openfire's groups may not tell capitals from small letters.
-    return isinstance(one, str) and isinstance(other, str) and one.casefold() == other.casefold()
 
 
 def _with(call: Call, response: Response) -> Call:

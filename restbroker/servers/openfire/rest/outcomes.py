@@ -15,16 +15,16 @@ from typing import Final
 import attrs
 import orjson
 
-from restbroker.job.command import Call, CommandSpec
+from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Delivered, Outcome
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Uncertain
 from restbroker.servers.api.answer import Answer, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import normal, without_logins
 from restbroker.servers.openfire.rest.answer import FORM
 from restbroker.servers.openfire.rest.options import BASE
-from restbroker.servers.openfire.rest.table import NEW_NAME, Entry
+from restbroker.servers.openfire.rest.table import NEW_NAME, TABLE, Entry
 from restbroker.transport.message import Response
 
 BROKEN_ATTEMPTS: Final = 3
@@ -114,6 +114,32 @@ def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s
             return answer.uncertain("ServerError", _BAD_INPUT)
         case _:
             return ladder(answer, _RUNGS)
+
+
+def judge_question(call: Call, asked: str, spec: CommandSpec, response: Response, now_s: float) -> Outcome:
+    """The outcome of this answer to the command `asked`, which changes nothing, before the call itself is sent."""
+    # With all that the job gives: what is secret of it is so in this answer, too.
+    question = attrs.evolve(call, command=Command(asked, call.command.arguments))
+    outcome = judge(question, TABLE[asked], spec, response, now_s)
+    match outcome:
+        case Uncertain(reason):
+            return Deferred(reason)
+        case Deferred():
+            return attrs.evolve(outcome, maybe_run=False)
+        case _:
+            return outcome
+
+
+def is_named(body: Json, member: str, wanted: Json) -> bool:
+    """Whether the answer is about what was asked for. Openfire may not tell capitals from small letters."""
+    name = body.get(member) if isinstance(body, dict) else None
+    return isinstance(name, str) and isinstance(wanted, str) and name.casefold() == wanted.casefold()
+
+
+def other_answer(what: str, response: Response) -> Denied:
+    """The outcome of a job before which the server answered a question with something else."""
+    message = f"Status {response.status} with something that is not the {what} that was asked for."
+    return Denied(Reason("NotTheApi", message, CHECK_URL, response.status))
 
 
 def _success(case: _Case) -> Outcome:

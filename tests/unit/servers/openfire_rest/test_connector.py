@@ -112,6 +112,24 @@ async def test_a_group_of_which_the_rest_is_not_known_is_not_replaced(opened: Op
         assert not getattr(outcome, "maybe_run", False), (status, body)
 
 
+async def test_a_room_of_which_the_server_does_not_say_whether_it_is_there_is_not_created(opened: Opened) -> None:
+    room = {"roomName": "lobby", "naturalName": "Lobby", "description": ""}
+    rows: list[tuple[int, bytes, str]] = [
+        (200, b'{"roomName":"another"}', "NotTheApi"),
+        (302, b"", "Redirected"),
+        (401, b"", "LoginRefused"),
+        (404, b"", "WrongUrl"),
+        (503, b"", "ServerBusy"),
+        (504, b"", "GatewayTimeout"),
+    ]
+    for status, body, code in rows:
+        async with opened(answering(status, body, Content_Type="application/json")) as bench:
+            outcome = await bench.deliver("create_room", **room)
+            assert [one.method for one in bench.server.received] == ["GET"], (status, body)
+        assert outcome.reason.code == code, (status, body)
+        assert not getattr(outcome, "maybe_run", False), (status, body)
+
+
 async def test_what_the_server_says_as_it_is_asked_for_a_group_shows_no_secret_of_the_job(opened: Opened) -> None:
     body = b'{"message":"token=hunter22zz","exception":"GroupNotFoundException"}'
     async with opened(answering(404, body, Content_Type="application/json")) as bench:
@@ -158,7 +176,12 @@ async def test_a_rename_puts_the_new_name_into_the_body_and_the_old_into_the_pat
 
 async def test_query_lists_and_flags_are_written_as_openfire_reads_them(opened: Opened) -> None:
     room = {"roomName": "lobby", "naturalName": "Lobby", "description": ""}
-    async with opened() as bench:
+    no_room = {"exception": "RoomNotFoundException", "message": "Could not find the chat room", "resource": "lobby"}
+
+    def act(received: Received) -> Answer:
+        return Answer(404, json.dumps(no_room).encode()) if received.method == "GET" else Answer(201, b"")
+
+    async with opened(act) as bench:
         made = await bench.sent(
             "create_room",
             **room,
@@ -196,6 +219,7 @@ async def test_what_openfire_answers_500_to_is_refused_with_what_to_write_instea
         assert "a slash" in await say("get_group", groupName="a/b")
         assert "write \\2f" in await say("get_user", username="a/b")
         assert "dots" in await say("get_group", groupName="..")
+        assert "dots" in await say("create_room", roomName="..", naturalName="", description="")
         assert "a JID" in await say("add_roster_item", username="a", jid="not a jid")
         assert "owners, admins" in await say("add_room_affiliation", roomName="r", affiliation="kings", jid="a@b")
         assert '{"key": "value"}' in await say("create_user", **USER, properties=[{"value": "x"}])
