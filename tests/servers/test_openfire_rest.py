@@ -21,6 +21,7 @@ LOGINS: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "secret": ("rest-secret", {"Secret": "rest-secret"}),
 }
 """What each sends, and the options that say so."""
+LOBBY: Final[dict[str, Any]] = {"roomName": "lobby", "naturalName": "Lobby", "description": "d"}
 READ: Final = ("get carol", "by prop", "roster get", "user groups get", "sessions user")
 
 
@@ -128,7 +129,41 @@ async def test_a_group_that_is_to_be_shared_is_made_by_a_plugin_that_does_not_kn
             await side.done("create_group", {"name": "G1", "description": "d", "shared": True})
 
 
-LOBBY: Final[dict[str, Any]] = {"roomName": "lobby", "naturalName": "Lobby", "description": "d"}
+async def test_who_is_added_to_a_group_that_is_not_there_is_told_of_by_a_plugin_that_does_not_make_it(
+    tmp_path: Path,
+) -> None:
+    found = []
+    for version in ("1.2.5", "1.3.10", "1.10.2"):
+        with Player(named(version, "unknown group")) as server:
+            async with opened(tmp_path, server.url) as side:
+                found.append(await side.do("add_user_to_group", username="alice", groupName="nope"))
+    *made_it, refused = found
+    assert [in_short(one) for one in made_it] == ["Delivered", "Delivered"]
+    assert isinstance(refused, Deferred)
+    # Jetty wraps it in a page of its own, in JSON.
+    assert (refused.reason.message, refused.max_attempts) == ("Status 500: Request failed.", 3)
+    assert "create it first, with create_group" in refused.reason.text
+
+
+async def test_of_rooms_that_are_created_together_one_that_cannot_be_made_has_all_fail(tmp_path: Path) -> None:
+    with Player(named("1.10.2", "rooms", "rooms with a bad owner")) as server:
+        async with opened(tmp_path, server.url) as side:
+            done = await side.done("create_rooms_bulk", {"chatRooms": [LOBBY]})
+            failed = await side.call("create_rooms_bulk", {"chatRooms": [{**LOBBY, "owners": ["@"]}]})
+    assert done.note is None
+    assert isinstance(failed, Deferred)
+    assert "One room that cannot be made has all fail" in failed.reason.text
+
+
+async def test_lists_have_the_names_that_the_server_gives_them(tmp_path: Path) -> None:
+    names = {"list_chat_services": "chatService", "list_system_properties": "property", "get_room_history": "message"}
+    with Player(named("1.10.2", "chat services", "properties", "history")) as server:
+        async with opened(tmp_path, server.url) as side:
+            for command, name in names.items():
+                given = {"roomName": "lobby"} if command == "get_room_history" else {}
+                body = (await side.done(command, given)).body
+                assert isinstance(body, dict)
+                assert list(body) == [name]
 
 
 @rows("version", ["1.2.5", "1.3.10"])

@@ -19,7 +19,7 @@ from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Uncertain
 from restbroker.servers.api.answer import Answer, read_for
-from restbroker.servers.api.ladder import CHECK_ARGUMENTS, Ladder, Rung, ladder, standard
+from restbroker.servers.api.ladder import CHECK_ARGUMENTS, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import normal, without_logins
 from restbroker.servers.openfire.rest.answer import FORM
@@ -112,6 +112,8 @@ def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s
         case 500 if spec.repeat == "unsafe":
             # Something may have been done before it (measured).
             return answer.uncertain("ServerError", _BAD_INPUT)
+        case 500 if entry.bad_input:
+            return apply(attrs.evolve(_RUNGS[500], hint=f"{entry.bad_input} {_BAD_INPUT}"), answer)
         case _:
             return ladder(answer, _RUNGS)
 

@@ -56,6 +56,10 @@ _LIST_S: Final = 60.0
 # Without one of these the plugin makes no group: it answers 500 (since 1.8.1; measured on 1.10.2).
 _NOBODY: Final[Mapping[str, Json]] = {"admins": [], "members": []}
 
+# As of what 1.10.2 was measured to answer 500 to; 1.3.10 makes the group.
+_NO_GROUP: Final = "A group is not there, perhaps: create it first, with create_group."
+_ONE_ROOM: Final = "One room that cannot be made has all fail (by an owner that is no JID, say), but those before it."
+
 
 class _Columns(TypedDict, total=False):
     """What a row says as it stands in the `Entry`."""
@@ -72,6 +76,7 @@ class _Columns(TypedDict, total=False):
     secret_answer: bool
     beyond: bool
     is_question: bool
+    bad_input: str
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -81,8 +86,8 @@ class Entry:
     `body`: the entity that it is, and `answer`: what a 200 holds, both in the plugin's words, "" for nothing.
     `defaults`: members of the body where the job has none. `effect`: whose object may be there already, which gets 409,
     or gone, which gets 404 (measured). `danger`: what of the server itself it touches. `beyond`: it may reach other
-    hosts. `is_question`: it asks whether the server is well: 503 is its "no". `since`: the version that brought it
-    (read in the plugin's history), of what came after 1.2.
+    hosts. `is_question`: it asks whether the server is well: 503 is its "no". `bad_input`: the most likely reason of a
+    500. `since`: the version that brought it (read in the plugin's history), of what came after 1.2.
     """
 
     name: str
@@ -102,6 +107,7 @@ class Entry:
     secret_answer: bool = False
     beyond: bool = False
     is_question: bool = False
+    bad_input: str = ""
 
     @property
     def entity(self) -> Entity | None:
@@ -179,7 +185,8 @@ _ENTRIES: Final = (
     _entry("create_room", "POST /chatrooms?servicename&sendInvitations",
            body="MUCRoomEntity", effect="creates", defaults=ROOM_DEFAULTS),
     _entry("create_rooms_bulk", "POST /chatrooms/bulk?servicename&sendInvitations",
-           body="MUCRoomEntities", answer="RoomCreationResultEntities", since="1.9.0", timeout_s=_LIST_S),
+           body="MUCRoomEntities", answer="RoomCreationResultEntities", since="1.9.0", timeout_s=_LIST_S,
+           bad_input=_ONE_ROOM),
     _entry("update_room", "PUT /chatrooms/{roomName}?servicename&sendInvitations",
            body="MUCRoomEntity", defaults=ROOM_DEFAULTS),
     _entry("list_room_participants", "GET /chatrooms/{roomName}/participants?servicename",
@@ -221,8 +228,8 @@ _ENTRIES: Final = (
     _question("readiness_plugins", "readiness/plugins"),
     _question("readiness_connections", "readiness/connections?connectionType&encrypted"),
     _entry("list_user_groups", "GET /users/{username}/groups", answer="UserGroupsEntity"),
-    _entry("add_user_to_groups", "POST /users/{username}/groups", body="UserGroupsEntity"),
-    _entry("add_user_to_group", "POST /users/{username}/groups/{groupName}"),
+    _entry("add_user_to_groups", "POST /users/{username}/groups", body="UserGroupsEntity", bad_input=_NO_GROUP),
+    _entry("add_user_to_group", "POST /users/{username}/groups/{groupName}", bad_input=_NO_GROUP),
     _entry("remove_user_from_group", "DELETE /users/{username}/groups/{groupName}"),
     _entry("remove_user_from_groups", "DELETE /users/{username}/groups", body="UserGroupsEntity"),
     _entry("lock_user", "POST /lockouts/{username}"),
