@@ -1,9 +1,10 @@
-"""What is asked of a server besides jobs, and what the answers mean: whether it is well, whose login it takes, and in
-which dialect it speaks.
+"""What is asked of a server besides jobs, and what the answers mean: whether it is well, whose login it takes, in which
+dialect it speaks, and which version it is.
 
 Used by the connector and the check. Always holds: nothing changes on the server.
 """
 
+import re
 from typing import Final
 
 from restbroker.servers.api.answer import read
@@ -14,6 +15,7 @@ from restbroker.servers.openfire.rest.outcomes import BARRED, CHECK_ENABLED, CHE
 from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.message import Response
 
+_VERSION: Final = re.compile(rb"^  version: *[\"']?([0-9][\w.-]{0,30})", re.MULTILINE)
 _WAITS: Final = f"{IF_NOT}see Openfire's log."
 
 
@@ -34,6 +36,20 @@ def is_starting(response: Response) -> bool:
     1.8.0, and 1.10 is broken on Openfire 4.8 (read).
     """
     return response.status == 503
+
+
+def version_of(dialect: Dialect | None, ready: Response, described: Response | None) -> str | None:
+    """The plugin's version, or which it may be: it describes itself since 1.7.0, and is asked whether it is ready since
+    1.8.0 (read). None: it cannot be told. `described`: its description, which nobody asks of the old dialect.
+    """
+    if dialect == "1.2":
+        return "up to 1.2"
+    if described is None or dialect is None:
+        return None
+    if described.status == 200 and (found := _VERSION.search(described.body)):
+        return found[1].decode()
+    # Somebody may have built a newer one without its description (measured on 1.10.2).
+    return "1.3 to 1.6" if ready.status == described.status == 404 else None
 
 
 def starting() -> Health:

@@ -1,9 +1,12 @@
 """The commands of Openfire's REST API plugin: those of 1.12, each with the version that brought it.
 
-Used by the connector, the check, and the command line (through the registry). Always holds: loads no Trio; whatever a
-server's version, a command that it lacks is refused by it.
+Used by the connector, the check, and the command line (through the registry). Always holds: loads no Trio. People are
+told the commands of the version that is known, while jobs are sent whatever it is: the plugin may be newer by now, and
+refuses itself what it lacks.
 """
 
+import math
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -15,6 +18,8 @@ from restbroker.servers.api.table import dangers_of, specs_of
 from restbroker.servers.openfire.rest.table import TABLE, Entry
 
 _VERSION: Final = "1.12"
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
+_NEWER: Final = "It came with plugin {}. Update the plugin; if that was done just now, push it with --any."
 _ONE_BY_ONE: Final = "No version of the plugin can read the list that it takes: push {} for each of them."
 # 415 to XML and 400 to JSON (measured on 1.10.2): the class that it is read into is abstract, from 1.9.0 to 1.12.0.
 _BROKEN: Final[Mapping[str, str]] = MappingProxyType(
@@ -25,21 +30,25 @@ _BROKEN: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-@lru_cache(maxsize=1)
-def _known() -> Catalogue:
-    commands = {name: _spec(entry) for name, entry in TABLE.items()}
+@lru_cache(maxsize=8)
+def for_version(version: str | None) -> Catalogue:
+    """Those of this version, "1.9", or of the newer of two, "1.3 to 1.6"; all of them where it is None or unknown."""
+    newest = _numbers(version or "")
+    commands = {name: _spec(entry) for name, entry in TABLE.items() if _numbers(entry.since or "0") <= newest}
+    newer = {name: _NEWER.format(TABLE[name].since) for name in TABLE.keys() - commands.keys()}
     dangers = dangers_of({name: entry.danger for name, entry in TABLE.items()})
-    return Catalogue(_VERSION, commands, dangers, is_whole=True, lacking=_BROKEN)
+    return Catalogue(version or _VERSION, commands, dangers, is_whole=True, lacking={**_BROKEN, **newer})
 
 
-def for_version(_version: str | None) -> Catalogue:
-    """All of them."""
-    return _known()
+def for_target(_target: Target, found: str | None, _endpoint: str = "") -> Catalogue:
+    """As `for_version`, of the version that was found."""
+    return for_version(found)
 
 
-def for_target(_target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
-    """As `for_version`."""
-    return _known()
+def _numbers(version: str) -> tuple[float, ...]:
+    """The last number in it, for comparison: what it leaves open is the newest."""
+    found = _NUMBER.findall(version)
+    return (*(float(part) for part in found[-1].split(".")), math.inf) if found else (math.inf,)
 
 
 def requests() -> Mapping[str, str]:

@@ -3,7 +3,6 @@
 Always holds: nothing changes on the server.
 """
 
-import re
 from typing import Final
 
 import attrs
@@ -14,7 +13,7 @@ from restbroker.servers.api.checks import bad_login, finding, opened, problem, u
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.openfire.rest import asking
 from restbroker.servers.openfire.rest.options import BASE, Options
-from restbroker.servers.openfire.rest.request import READY, STATISTICS, YAML, question
+from restbroker.servers.openfire.rest.request import DESCRIPTION, READY, STATISTICS, YAML, question
 from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
@@ -22,8 +21,6 @@ from restbroker.transport.message import Response
 _CHAT_PORTS: Final = (7070, 7443)
 """Of the listener for web clients, which has the Chat API."""
 _CONSOLE_PORTS: Final = {7070: 9090, 7443: 9091}
-_DESCRIPTION: Final = "/openapi.yaml"
-_VERSION: Final = re.compile(rb"^  version: *[\"']?([0-9][\w.-]{0,30})", re.MULTILINE)
 
 
 async def check(target: Target) -> list[Finding]:
@@ -34,9 +31,10 @@ async def check(target: Target) -> list[Finding]:
             found = asking.health_of(sessions)
             if found.probe.ok:
                 ready = await http.send(question(target, READY))
-                described = await http.send(question(target, _DESCRIPTION, accept=YAML))
-                version = _version(target, asking.dialect_in(sessions), described)
-                return [finding(target, found), *_unready(target, ready), version]
+                described = await http.send(question(target, DESCRIPTION, accept=YAML))
+                dialect = asking.dialect_in(sessions)
+                version = asking.version_of(dialect, ready, described)
+                return [finding(target, found), *_unready(target, ready), _version(target, dialect, version)]
             if found.code == "NotTheApi" and target.url.port in _CHAT_PORTS:
                 return [_chat_port(target)]
             if found.code == "NotTheApi" and target.url.path != BASE:
@@ -66,9 +64,8 @@ def _unready(target: Target, ready: Response) -> list[Finding]:
     return [problem(target, "Unwell", message, "Wait, and see Openfire's log.")]
 
 
-def _version(target: Target, dialect: Dialect | None, described: Response) -> Finding:
-    told = _VERSION.search(described.body) if described.status == 200 else None
-    about = f"REST API plugin {told[1].decode()}" if told else "A REST API plugin that does not tell its version"
+def _version(target: Target, dialect: Dialect | None, version: str | None) -> Finding:
+    about = "A REST API plugin that does not tell its version" if version is None else f"REST API plugin {version}"
     writes = f"; bodies are written as {target.options_as(Options).write}" if dialect == "1.2" else ""
     return ok(target.name, "Version", f"{about}{writes}.")
 

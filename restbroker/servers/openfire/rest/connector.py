@@ -17,7 +17,15 @@ from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.openfire.rest import asking, catalogue, groups, rooms
 from restbroker.servers.openfire.rest.answer import session_in
 from restbroker.servers.openfire.rest.outcomes import CHECK_URL, judge
-from restbroker.servers.openfire.rest.request import READY, STATISTICS, build, question, writes_json
+from restbroker.servers.openfire.rest.request import (
+    DESCRIPTION,
+    READY,
+    STATISTICS,
+    YAML,
+    build,
+    question,
+    writes_json,
+)
 from restbroker.servers.openfire.rest.table import TABLE, Entry
 from restbroker.servers.openfire.writing import Dialect
 from restbroker.transport.message import Request, Response
@@ -65,16 +73,20 @@ class OpenfireConnector:
         return judge(call, entry, self.catalogue.commands[entry.name], response, self._now_s())
 
     async def probe(self, link: Link) -> Probe:
-        """Asks whether the server is ready, where it can tell, and for the number of sessions. Changes nothing."""
-        ready = unsent(lambda: question(self._target, READY))
-        sessions = unsent(lambda: question(self._target, STATISTICS, self._session))
-        if asking.is_starting(await link.ask(ready)):
+        """Asks whether the server is ready, where it can tell, for the number of sessions, and for its version. Changes
+        nothing.
+        """
+        ready = await link.ask(unsent(lambda: question(self._target, READY)))
+        if asking.is_starting(ready):
             return asking.starting().probe
-        response = await link.ask(sessions)
+        response = await link.ask(unsent(lambda: question(self._target, STATISTICS, self._session)))
         self._remember(response)
         # It may be another version than before the outage.
         self._dialect = asking.dialect_in(response) if response.status == 200 else None
-        return asking.health_of(response).probe
+        probe, described = asking.health_of(response).probe, None
+        if self._dialect == "1.3":
+            described = await link.ask(unsent(lambda: question(self._target, DESCRIPTION, self._session, accept=YAML)))
+        return attrs.evolve(probe, version=asking.version_of(self._dialect, ready, described))
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Has no background work; sleeps until cancelled."""

@@ -31,6 +31,7 @@ JSON: Final = "application/json"
 XML: Final = "application/xml"
 STATISTICS: Final = "/system/statistics/sessions"
 READY: Final = "/system/readiness/server"
+DESCRIPTION: Final = "/openapi.yaml"
 YAML: Final = "application/yaml"
 _ACCEPTS: Final[Mapping[str, str]] = {"xml": XML, "yaml": YAML}
 _LIMIT_BYTES: Final = 65_536

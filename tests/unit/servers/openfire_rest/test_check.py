@@ -41,14 +41,19 @@ async def test_a_well_server_tells_its_dialect_and_version(made: Made) -> None:
     assert findings[1].message == "REST API plugin 1.12.0."
 
 
-async def test_an_old_server_has_no_version_to_tell(made: Made) -> None:
-    def act(received: Received) -> Answer:
-        is_known = received.target.endswith("/statistics/sessions")
-        return Answer(200, b'{"clusterSessions":"0","localSessions":"0"}') if is_known else Answer(404, b"")
+async def test_an_old_server_is_told_by_what_it_lacks(made: Made) -> None:
+    told = {}
+    for sessions in (b'{"clusterSessions":"0","localSessions":"0"}', b'{"clusterSessions":0,"localSessions":0}'):
 
-    reachable, version = await found(made, act)
-    assert "up to 1.2" in reachable.message
-    assert version.message == "A REST API plugin that does not tell its version; bodies are written as xml."
+        def act(received: Received, sessions: bytes = sessions) -> Answer:
+            return Answer(200, sessions) if received.target.endswith("/statistics/sessions") else Answer(404, b"")
+
+        reachable, version = await found(made, act)
+        told[version.message] = "up to 1.2" in reachable.message
+    assert told == {
+        "REST API plugin up to 1.2; bodies are written as xml.": True,
+        "REST API plugin 1.3 to 1.6.": False,
+    }
 
 
 async def test_a_server_that_is_not_ready_is_a_problem(made: Made) -> None:

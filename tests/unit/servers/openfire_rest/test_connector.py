@@ -13,14 +13,19 @@ from hypothesis import strategies as st
 from restbroker.config.target import Target, Url
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Delivered, Denied
+from restbroker.servers import registry
 from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.openfire.rest.asking import version_of
 from restbroker.servers.openfire.rest.request import build
 from restbroker.servers.openfire.rest.table import TABLE
+from restbroker.servers.openfire.writing import Dialect
+from restbroker.transport.message import Response
 from tests.support.receiver import Answer, Received
 from tests.unit.servers.conftest import Opened, answering
 from tests.unit.servers.openfire_rest.conftest import BASE, SECRET, empty, refused
 
 USER = {"username": "alice", "password": "p4ssw0rd"}
+DESCRIPTION = b"openapi: 3.0.1\ninfo:\n  title: REST API\n  version: 1.12.0\npaths: {}\n"
 NEW = b'{"localSessions":1,"clusterSessions":1}'
 OLD = b'{"clusterSessions":"1","localSessions":"1"}'
 TARGET = Target("fire", "openfire-rest", Url("http", "127.0.0.1", 9090, BASE), ("q",))
@@ -262,11 +267,40 @@ async def test_the_shared_secret_is_the_whole_header_but_for_the_old_user_servic
     assert "authorization" not in got.headers
 
 
-async def test_the_probe_asks_for_readiness_and_for_the_number_of_sessions(opened: Opened) -> None:
-    async with opened(speaking(NEW)) as bench:
-        probe = await bench.connector.probe(bench.link)
-        paths = [one.target.removeprefix(BASE) for one in bench.server.received]
-    assert (probe.ok, probe.denied, paths) == (True, False, ["/system/readiness/server", "/system/statistics/sessions"])
+async def test_the_probe_asks_for_readiness_the_number_of_sessions_and_the_version(opened: Opened) -> None:
+    paths = ["/system/readiness/server", "/system/statistics/sessions", "/openapi.yaml"]
+    for sessions, asked, version in ((NEW, paths, "1.3 to 1.6"), (OLD, paths[:2], "up to 1.2")):
+        async with opened(speaking(sessions, 404)) as bench:
+            probe = await bench.connector.probe(bench.link)
+            assert [one.target.removeprefix(BASE) for one in bench.server.received] == asked, version
+        assert (probe.ok, probe.denied, probe.version) == (True, False, version)
+
+
+def test_a_version_is_what_the_plugin_tells_or_does_not_have() -> None:
+    told, missing, ready = Response(200, {}, DESCRIPTION, 0.0), Response(404, {}, b"", 0.0), Response(200, {}, b"", 0.0)
+    rows: list[tuple[Dialect | None, Response, Response | None, str | None]] = [
+        ("1.2", missing, None, "up to 1.2"),
+        ("1.3", missing, missing, "1.3 to 1.6"),
+        ("1.3", missing, told, "1.12.0"),
+        # As of a 1.10.2 that was built without its description.
+        ("1.3", ready, missing, None),
+        ("1.3", missing, Response(503, {}, b"", 0.0), None),
+        (None, missing, missing, None),
+    ]
+    assert [version_of(*row[:3]) for row in rows] == [version for *_, version in rows]
+
+
+def test_people_are_told_the_commands_of_the_version_that_is_known() -> None:
+    def has(version: str | None) -> list[str]:
+        names = ("list_users", "invite_to_room", "openapi_json", "list_room_affiliations", "set_vcard")
+        return [name for name in names if name in registry.catalogue("openfire-rest", version).commands]
+
+    assert has("up to 1.2") == ["list_users"]
+    assert has("1.3 to 1.6") == ["list_users", "invite_to_room"]
+    assert has("1.8.0") == ["list_users", "invite_to_room", "openapi_json"]
+    assert len(has("1.10.2")) == 4
+    assert len(has("1.12.0")) == len(has("1.12")) == len(has(None)) == 5
+    assert "came with plugin 1.8.1" in registry.catalogue("openfire-rest", "1.8.0").lacking["list_room_affiliations"]
 
 
 async def test_the_probe_tells_what_is_wrong(opened: Opened) -> None:
