@@ -8,7 +8,7 @@ and no text that is hidden for people can start a new line in a log.
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import lru_cache
 from itertools import chain, islice
 from typing import TypeAlias
@@ -19,7 +19,7 @@ from restbroker.job import escapes, headers
 from restbroker.job.escapes import MOST_CHARACTERS, MOST_ROUNDS
 from restbroker.job.json_types import Json
 from restbroker.job.names import is_secret
-from restbroker.job.spellings import FLOAT, SHORTEST_ANYWHERE, SURROGATE, Spelling, coded, spellings
+from restbroker.job.spellings import FLOAT, SHORTEST_ANYWHERE, SURROGATE, Spelling, coded, spellings, unescaped
 
 MASK = "***"
 EXCERPT_LIMIT = 500
@@ -71,6 +71,15 @@ _NAMES = frozenset(
 _AROUND = " '\"<>:@/"
 """What may stand beside a word that is shown: blanks, quotes, brackets, and what parts a JID."""
 _BETWEEN = re.compile("[@/]")
+_APART = "|"
+_LONGEST_LEFT = 2000
+_MAY_CHANGE = (
+    *("basic", "bearer", "authorization", "://"),  # credentials
+    *("..", "truncated"),  # what is cut
+    *("\\", "%", "&", "<<"),  # what is escaped
+    *(f" {_APART}", f"{_APART} "),  # blanks at an end of a text
+)
+"""Where none of these is in texts of ASCII, small, masking has nothing to find in them but spellings."""
 _ANYTHING: Spelled = frozenset({("", "(?s:.+)")})
 Hide: TypeAlias = Callable[[str, int], str]
 """Takes secrets out of a text, and cuts it to so many characters."""
@@ -172,6 +181,19 @@ def hiding(secrets: Iterable[Secret], known: Spelled = frozenset()) -> Hide:
         return line[: max(limit - 1, 0)] + "…" if is_cut or len(line) > limit else line
 
     return hide
+
+
+def leaves(texts: Iterable[str], secrets: Collection[str], known: Spelled) -> bool:
+    """Return whether it is certain that `hiding` leaves all of these texts as they are. It takes less than to hide."""
+    line = _APART.join(("", *texts, ""))
+    if len(line) > _LONGEST_LEFT or len(secrets) > MOST_SECRETS or sum(map(len, secrets)) > _MOST_CHARACTERS:
+        return False
+    small = line.casefold()
+    if not line.isascii() or any(sign in small for sign in _MAY_CHANGE) or _UNSEEMLY.sub(" ", line) != line:
+        return False
+    # Others have escapes, and there are none.
+    each = chain(known, chain.from_iterable(map(unescaped, secrets)))
+    return not any(spelling in line and re.search(pattern, line) for spelling, pattern in each)
 
 
 def everywhere(value: Json, hide: Hide, limit: int) -> Json:

@@ -28,8 +28,6 @@ _OWN = ("class", "jid", "queue", "retry_queue", "display_class", "error_class", 
 """Sidekiq's fields of a job that are texts, and no producer's."""
 _MOST_KEPT = 1000
 """Of names with more characters in all it is not kept which of them are secret."""
-_LEAST_HIDDEN = 4
-"""Of shorter ones every text has some by chance."""
 _HOST, _USER = ("host",), ("user",)
 """What some commands take although they do not list it."""
 
@@ -284,27 +282,34 @@ def job(
 
 
 def in_the_open(
-    fields: Mapping[str, Json], spec: CommandSpec | None, *, show_bodies: bool, size_bytes: int
-) -> tuple[list[Json], str]:
-    """Return a payload's `args` and error message without what is masked by its name or its place. The payload has
-    `size_bytes` of JSON.
+    fields: Mapping[str, Json],
+    spec: CommandSpec | None,
+    *,
+    show_bodies: bool,
+    size_bytes: int,
+    known: Spelled = frozenset(),
+) -> list[Json] | None:
+    """Return a payload's `args` as they are shown, if it is certain that masking by names is all that hides anything in
+    them and in its texts: most jobs are so, and it takes a tenth of looking for their secrets. None if it is not.
 
-    For a first look at very many jobs: nothing of what is masked decides how long that takes, or what it tells. What
-    may be shown is less: it is without pieces and other spellings of secrets, too (`job`).
+    The payload has `size_bytes` of JSON. Nothing that somebody looks for decides how long it takes.
     """
-    listed = _listed(fields.get("args"))
-    if fields.get("class") == UNREADABLE_CLASS or listed is None:
-        return [], ""
+    args = fields.get("args")
     # No number or text is eight times as long as in JSON.
-    finder = Finder(reads_escapes=True) if size_bytes * 8 <= MOST_CHARACTERS else _finder(listed)
-    shown = _View(finder, spec, show_bodies).args(listed, _unchanged)
-    message = fields.get("error_message")
-    if not isinstance(message, str):
-        return shown, ""
-    told = {text for text in _texts(listed) if len(text) >= _LEAST_HIDDEN and text in message}
-    for text in sorted(told.difference(_texts(shown)) if told else (), key=len, reverse=True):
-        message = message.replace(text, MASK)
-    return shown, message
+    if size_bytes * 8 > MOST_CHARACTERS or fields.get("class") == UNREADABLE_CLASS:
+        return None
+    match args:
+        case list() if len(args) > 2 and isinstance(args[1], dict) and isinstance(endpoint.check(args[0]), str):
+            pass
+        case _:
+            return None
+    finder = Finder(reads_escapes=True)
+    found = _Collection(finder, spec)
+    found.behind(args)
+    shown = _View(finder, spec, show_bodies).args(args, _unchanged)
+    own = [text for name in _OWN if isinstance(text := fields.get(name), str)]
+    texts = chain(own, _texts(shown, with_names=True))
+    return shown if not found.texts and hiding.leaves(texts, found.secrets, known) else None
 
 
 def hides_of(secrets: frozenset[Secret], known: Spelled = frozenset()) -> tuple[Hide, Hide]:

@@ -50,30 +50,50 @@ _DELIMITERS = re.compile(r"[/!$&'()*+,;=:@]")
 _WORD = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}})|(?<=%25[0-9A-Fa-f]{{2}})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{{4}})){}(?!\w)"
 
 
+_OF_URLS = str.maketrans("+/", "-_")
+
+
 def spellings(secret: str) -> Iterator[Spelling]:
     """All of one secret."""
-    whole = "{}" if len(secret) >= SHORTEST_ANYWHERE else _WORD
-    for spelling in _escaped(secret):
-        yield spelling, whole.format(re.escape(spelling))
+    for spelling in _escaped(secret) - {secret}:
+        yield spelling, _whole(secret).format(re.escape(spelling))
+    yield from unescaped(secret)
+
+
+def unescaped(secret: str) -> Iterator[Spelling]:
+    """Those of one secret in which nothing is escaped, but for what is so in the secret itself."""
+    whole = _whole(secret)
+    if secret.strip():
+        yield secret, whole.format(re.escape(secret))
     for number in _numbers(secret):
         yield number, rf"(?<![\w.]){re.escape(number)}(?!\w)"
     # In a form "+" is a blank, which a server may escape with the rest.
     forms = {" ".join(secret.split()), secret.replace(" ", "+")} - {secret, ""}
     if not secret.isascii():
         forms |= _forms(secret)
-    # What looks like an escape in it is read as one beside the escapes around it, or by the server.
-    for read in {read for form in (secret, *forms) for read in escapes.forms(form)} - {secret, *forms}:
-        if read.strip():
-            yield read, ("{}" if len(read) >= SHORTEST_ANYWHERE else _WORD).format(re.escape(read))
     for form in forms:
         yield form, whole.format(re.escape(form))
-    # Of a text of JSON, as which it came, too.
-    escaped = (json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False))
-    raws = {form.encode("utf-8", "replace") for form in (secret, *forms, *escaped)}
-    with contextlib.suppress(UnicodeError):
-        raws.add(unicodedata.normalize("NFC", secret).encode("latin-1"))
+    raws = {form.encode("utf-8", "replace") for form in (secret, *forms)}
+    if not (secret.isascii() and secret.replace(" ", "").isalnum()):
+        yield from _read(secret, forms)
+        # Of a text of JSON, as which it came, too.
+        texts = (json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False))
+        raws |= {text.encode("utf-8", "replace") for text in texts}
+        with contextlib.suppress(UnicodeError):
+            raws.add(unicodedata.normalize("NFC", secret).encode("latin-1"))
     for spelling in (one for raw in raws for one in coded(raw)):
         yield spelling, re.escape(spelling)
+
+
+def _read(secret: str, forms: set[str]) -> Iterator[Spelling]:
+    """What looks like an escape in it is read as one beside the escapes around it, or by the server."""
+    for read in {read for form in (secret, *forms) for read in escapes.forms(form)} - {secret, *forms}:
+        if read.strip():
+            yield read, _whole(read).format(re.escape(read))
+
+
+def _whole(spelling: str) -> str:
+    return "{}" if len(spelling) >= SHORTEST_ANYWHERE else _WORD
 
 
 def _numbers(secret: str) -> set[str]:
@@ -155,12 +175,14 @@ def coded(raw: bytes) -> set[str]:
     """The same in base64, wherever it begins in what is encoded."""
     # In base64 of "user:secret" the secret has one of three alignments. The characters at its ends mix with those of
     # its neighbours: what lies between is searched for.
-    found = set()
-    for offset in range(3):
+    found = set[str]()
+    for offset in range(3) if len(raw) * 8 // 6 >= _SHORTEST_BASE64 else ():
         size = offset + len(raw)
         first = -(-offset * 8 // 6)
         last = size * 8 // 6
         text = base64.b64encode(b"\0" * offset + raw).decode()[first:last]
         if len(text) >= _SHORTEST_BASE64:
-            found |= {text, text.translate(str.maketrans("+/", "-_")), quote(text, safe="")}
+            found.add(text)
+            if not text.isalnum():
+                found |= {text.translate(_OF_URLS), quote(text, safe="")}
     return found

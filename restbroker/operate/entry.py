@@ -187,14 +187,13 @@ class Look:
         return display.or_why(lambda: self._matches(where), lambda _line: False)
 
     @property
-    def open_text(self) -> bytes:
-        """Its id, command, arguments and reason of failure as JSON in small letters, without what is hidden.
-
-        To look for a word here costs a tenth of taking all secrets out, and tells nothing of them by the time it takes.
+    def open_text(self) -> bytes | None:
+        """Its id, command, arguments and reason of failure, as they are shown, as JSON in small letters; None where it
+        takes longer to know how these are shown.
         """
-        args, message = self._in_the_open
-        words: list[Json] = [self.jid, self._text("error_class"), message, *([] if self.is_large else args)]
-        return rubyjson.dumps(words).lower()
+        if self._open is None:
+            return None
+        return rubyjson.dumps([self.jid, self._text("error_class"), self._text("error_message"), *self._open]).lower()
 
     def says(self, text: str) -> bool:
         """Whether this is in its id, command, values of arguments or reason of failure, as these are shown in lists."""
@@ -235,11 +234,8 @@ class Look:
         return display.or_why(self._entry, self._unshown)
 
     def _matches(self, where: Where) -> bool:
-        # Without all that is hidden by its name first: it is cheap, and what does not hold for that, but for unequal,
-        # cannot be seen to hold. The hidden value is not looked at: the time would tell whether it would do.
-        return all(one.op == "!=" or one.holds(self._in_short(one)) for one in where) and all(
-            one.holds(self._seen(one)) for one in where
-        )
+        # What is hidden is looked at nowhere here: the time would tell whether it would do.
+        return all(one.holds(self._seen(one)) for one in where)
 
     def _says(self, folded: str) -> bool:
         if self.fields is None:
@@ -399,18 +395,14 @@ class Look:
         return hiding.everywhere(shown, self._hides[1], _TEXT_LIMIT)
 
     @_Once
-    def _in_the_open(self) -> tuple[list[Json], str]:
-        spec = self.known.spec(self.queue, self.command)
-        bodies = self.known.show_bodies
-        return redact.in_the_open(self.fields or {}, spec, show_bodies=bodies, size_bytes=len(self.raw))
-
-    def _in_short(self, condition: Condition) -> Json:
-        """What the condition is about, without what is hidden by its name."""
-        if condition.argument is not None:
-            given = self._in_the_open[0][1:2]
-            of_it = given[0] if given and isinstance(given[0], dict) else self._masked_arguments
-            return of_it.get(condition.argument)
-        return self._in_the_open[1] if condition.field == "message" else self._found(condition)
+    def _open(self) -> list[Json] | None:
+        """Its `args` as they are shown, where that is known without looking for its secrets in each of its texts."""
+        words = (self.jid, self.command, self._text("error_class"), self.queue)
+        if any(len(word) > _WORD_LIMIT for word in words if word is not None):
+            return None
+        spec, bodies = self.known.spec(self.queue, self.command), self.known.show_bodies
+        known, size_bytes = self.known.secrets, len(self.raw)
+        return redact.in_the_open(self.fields or {}, spec, show_bodies=bodies, size_bytes=size_bytes, known=known)
 
     def _found(self, condition: Condition) -> Json:
         """What the condition is about, as it is."""
@@ -444,15 +436,25 @@ class Look:
                 return self.jid
 
     def _seen(self, condition: Condition) -> Json:
-        """The same, as it may be shown."""
+        """What the condition is about, as it may be shown."""
         found = self._found(condition)
         name = condition.argument
         if name is not None and found is not None:
+            match self._open:
+                case [_, dict() as given, *_]:
+                    shown: Json = given.get(name, MASK)
+                    return shown
+                case _:
+                    pass
             # Under no name of its own where that is hidden, too.
             return hiding.everywhere(self._masked_arguments.get(name, MASK), self._hides[1], _WHOLE)
-        if condition.field in ("jid", "command", "message", "error") and isinstance(found, str):
-            return self._plain(found) if condition.field != "message" else self._hides[0](found, _WHOLE)
-        return found
+        match condition.field, found:
+            case "message", str(text):
+                return text if self._open is not None else self._hides[0](text, _WHOLE)
+            case "jid" | "command" | "error", str(text):
+                return self._plain(text)
+            case _:
+                return found
 
     def _plain(self, text: str) -> str:
         """For a word: its job's own secrets are not looked for, which would cost much for each of a million."""

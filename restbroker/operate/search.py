@@ -112,7 +112,7 @@ class _Asked:
 
     def is_job(self, look: Look) -> bool:
         """Whether it is one of the jobs that are looked for."""
-        if self.words and not self._may_have(look.open_text):
+        if self.words and (shown := look.open_text) is not None and not self._may_have(shown):
             return False
         timed = _timed(look) if self.is_timed else look
         return timed.matches(self.sought.where) and all(timed.says(text) for text in self.sought.texts)
@@ -139,7 +139,7 @@ class _Asked:
 
 
 def _words(sought: where.Sought) -> Iterator[bytes]:
-    """What must stand in the open text of a job that is meant: to look for it costs a tenth of reading the job."""
+    """What must stand in the open text of a job that is meant."""
     for word in chain(sought.texts, *map(_word_of, sought.where)):
         if _PLAIN.fullmatch(word.lower()) and word.lower() not in _INSTEAD:
             yield word.lower().encode()

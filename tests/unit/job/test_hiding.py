@@ -447,3 +447,32 @@ def test_where_very_many_secrets_are_looked_for_in_very_many_texts_the_last_are_
     assert isinstance(shown, list)
     assert (shown[0], shown[-1]) == ("a text, 0", MASK)
     assert hide('c/"7é', 99) == MASK
+
+
+_PIECES = st.sampled_from(
+    [
+        *"abz019+/=_-%&<>\"'\\\tü☂{}[]|:;. \n",
+        "sesame",
+        "4711",
+        "...",
+        "…",
+        "Basic ",
+        "://u:",
+        "@h",
+        "&lt;",
+        "%41",
+        "1.5e3",
+    ]
+)
+_PIECES_OF_TEXT = st.lists(_PIECES, max_size=8).map("".join)
+
+
+@given(st.lists(_PIECES_OF_TEXT, min_size=1, max_size=3), st.lists(_PIECES_OF_TEXT, max_size=4), st.data())
+def test_what_is_certain_to_be_left_as_it_is_is_left(secrets: list[str], texts: list[str], data: st.DataObject) -> None:
+    every = sorted(spelling for spelling, _ in hiding.spelled(secrets))
+    if every:
+        texts.append(data.draw(_PIECES_OF_TEXT) + data.draw(st.sampled_from(every)) + data.draw(_PIECES_OF_TEXT))
+    hide = hiding.hiding(secrets)
+    for some in (texts, *([text] for text in texts)):
+        if hiding.leaves(some, secrets, frozenset()):
+            assert [hide(text, 2000) for text in some] == some

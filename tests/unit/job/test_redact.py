@@ -460,9 +460,7 @@ def test_where_a_command_lacks_its_secret_what_stands_under_no_name_that_it_has_
     ]
     for given_args, shown_args in rows_:
         shown = redact.job({**fields, "args": ["register", given_args, "t"]}, spec)
-        given = {**fields, "args": ["register", given_args, "t"]}
-        args, message = redact.in_the_open(given, spec, show_bodies=False, size_bytes=200)
         assert isinstance(shown["args"], list)
-        assert (shown["args"][1], args[1]) == (shown_args, shown_args)
-        assert "4711" not in f"{shown['error_message']}{message}"
+        assert shown["args"][1] == shown_args
+        assert "4711" not in str(shown["error_message"])
     assert redact.arguments(attrs.evolve(spec, takes_more=True), {"pinn": "x"}, show_bodies=True) == {"pinn": "x"}
