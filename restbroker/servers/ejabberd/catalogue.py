@@ -103,7 +103,7 @@ def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalog
     """
     options = target.options_as(Options)
     version = found if options.server_version == "auto" else options.server_version
-    return for_version(version, _api(target, endpoint))
+    return for_version(version, pinned_api(target, endpoint))
 
 
 def candidates(found: str | None, target: Target | None = None, endpoint: str = "") -> tuple[Catalogue, ...]:
@@ -111,12 +111,13 @@ def candidates(found: str | None, target: Target | None = None, endpoint: str = 
     that is known; see `possible_versions`.
     """
     configured = "auto" if target is None else target.options_as(Options).server_version
-    api = None if target is None else _api(target, endpoint)
+    api = None if target is None else pinned_api(target, endpoint)
     versions = possible_versions(_read()["servers"], _number, found or configured)
     return tuple(for_version(version, api) for version in versions)
 
 
-def _api(target: Target, endpoint: str) -> int | None:
+def pinned_api(target: Target, endpoint: str) -> int | None:
+    """The version of the interface that the endpoint, the target or its URL names; None where the server chooses."""
     apis = (api_of(endpoint), target.options_as(Options).api_version, api_of(target.url.path))
     return next((api for api in apis if api is not None), None)
 

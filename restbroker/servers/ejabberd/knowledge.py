@@ -57,6 +57,11 @@ QUESTIONS: Final = frozenset({"check_account", "check_password", "check_password
 FAIL_BY_RESULT: Final = frozenset({"restart_module"})
 """Commands with an integer as result for which 1 means that it failed."""
 
+BY_JID: Final = frozenset({"muc_register_nick", "muc_unregister_nick"})
+"""Version 3 of these, with `user` and `host`, is refused as lacking the host (measured on 24.12 and 26.07); version 2
+has a `jid` in their place.
+"""
+
 _TIMEOUT_S: Final[tuple[tuple[float | None, tuple[str, ...]], ...]] = (
     # The batch forms and their status answer at once.
     (None, ("delete_old_*_batch", "delete_old_*_status", "export_db_status", "import_db_status")),

@@ -32,8 +32,10 @@ CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_a
 CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
 _CHECK_LOG: Final = "See ejabberd's log."
 _UNKNOWN: Final = ("40", "44")
-_FAILED: Final = "10001"
+_FAILED: Final = ("0", "10001")
+"""The codes of a command that said itself that it failed."""
 CHECK_OBJECT: Final = "Check the name, or create what it names first."
+_CHECK_PATH: Final = "Check the path: it is one of the server's machine, and ejabberd must be allowed to use it."
 CHECK_NAME: Final = "Check the command's name, the server's version, and that the module that brings it is loaded."
 
 _FOREIGN: Final = "A host of another server, as a contact's, 26.07 and newer take from a login by address only."
@@ -50,6 +52,7 @@ _REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
     ),
     (re.compile("already exists"), "AlreadyExists", "Nothing to do, unless another one was meant."),
     (re.compile("unknown_user|not_found|doesn't exist|no_session|error_no_", re.IGNORECASE), "NotFound", CHECK_OBJECT),
+    (re.compile("^Can't (store|load|restore|install|import) "), "Refused", _CHECK_PATH),
     (re.compile("Missing command name"), "UnknownCommand", CHECK_NAME),
 )
 # Failures of the database behind a code that otherwise means "never".
@@ -210,7 +213,7 @@ def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
 
 
 def _server_error(answer: Answer) -> Outcome:
-    if answer.code == _FAILED and _PASSING.search(answer.unmasked) is None:
+    if answer.code in _FAILED and _PASSING.search(answer.unmasked) is None:
         return _permanent(answer)
     if answer.unmasked == "internal_error":
         # A crash through bad arguments and a busy room's time-out look the same.

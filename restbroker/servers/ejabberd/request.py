@@ -16,10 +16,12 @@ from restbroker.config.target import Credentials, Issued, Login, Target
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.ejabberd.catalogue import api_of
+from restbroker.servers.ejabberd.catalogue import api_of, pinned_api
+from restbroker.servers.ejabberd.knowledge import BY_JID
 from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.message import Request
 
+_BY_JID: Final = 2
 _HEADERS: Final = (("Content-Type", "application/json"), ("X-Admin", "true"))
 
 
@@ -27,24 +29,29 @@ _HEADERS: Final = (("Content-Type", "application/json"), ("X-Admin", "true"))
 class Route:
     """What is the same for every request of one endpoint; `spec` is None for a command outside the catalogue.
 
-    `host_names`: the names under which the command knows its host; none where it takes none.
+    `host_names`: the names under which the command knows its host; none where it takes none. `path_by_jid`: the way of
+    a call whose `user` and `host` become one `jid`; None where they stay as they are.
     """
 
     spec: CommandSpec | None
     path: str
     repeatable: bool
     host_names: tuple[str, ...]
+    path_by_jid: str | None = None
 
 
 def route(endpoint: str, spec: CommandSpec | None, target: Target) -> Route:
     """The way to a command. One that names no version of the interface gets the target's (`ApiVersion`)."""
+    by_jid = None
+    if spec is not None and spec.name in BY_JID and spec.api_version > _BY_JID and pinned_api(target, endpoint) is None:
+        by_jid = f"{target.url.path}/{endpoint}/v{_BY_JID}"
     match target.options:
         case Options(api_version=int(api)) if api_of(endpoint) is None:
             endpoint = f"{endpoint}/v{api}"
         case _:
             pass
     repeatable = spec is not None and spec.repeat == "safe"
-    return Route(spec, f"{target.url.path}/{endpoint}", repeatable, _host_names(spec))
+    return Route(spec, f"{target.url.path}/{endpoint}", repeatable, _host_names(spec), by_jid)
 
 
 def _host_names(spec: CommandSpec | None) -> tuple[str, ...]:
@@ -62,8 +69,15 @@ def build(call: Call, way: Route, headers: Headers) -> Request:
     """
     if call.headers:
         headers += call.headers
-    body = _encode(_arguments(call, way.host_names))
-    return Request("POST", way.path, call.timeout_s, (), headers, body, repeatable=way.repeatable)
+    arguments, path = _arguments(call, way.host_names), way.path
+    if way.path_by_jid is not None:
+        match arguments:
+            case {"user": str(user), "host": str(host), **others}:
+                arguments, path = {**others, "jid": f"{user}@{host}"}, way.path_by_jid
+            case _:
+                pass  # the server says what is missing
+    body = _encode(arguments)
+    return Request("POST", path, call.timeout_s, (), headers, body, repeatable=way.repeatable)
 
 
 def question(target: Target, command: str, arguments: Mapping[str, Json] | None = None, login: Login = None) -> Request:

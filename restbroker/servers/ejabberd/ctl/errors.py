@@ -1,7 +1,7 @@
 """What `ejabberdctl` prints of a refusal, from what the API tells of it.
 
 Always holds: the exit code is ejabberdctl's. The API tells the words of a refusal and not in which form ejabberd's
-code had them, which `ejabberdctl` shows; the tables say that for each command, as measured on 23.01.
+code had them, which `ejabberdctl` shows; the tables say that for each command, as measured on 23.01 and 24.12.
 """
 
 import re
@@ -24,10 +24,18 @@ _OF_TEXT: Final[Mapping[str, str]] = {
     "dump_table": "cannot_dump",
     "load": "cannot_load",
     "install_fallback": "cannot_fallback",
+    "restore": "file_not_found",
     "import_file": "cannot_import_file",
     "import_dir": "cannot_import_dir",
 }
 """The first word of a failure whose text follows it."""
+_NO_TEXT: Final = "400 Bad Request"
+_OF_NO: Final[Mapping[str, str]] = {
+    "ban_account": "account_was_already_banned",
+    "unban_account": "account_was_not_banned",
+}
+"""The word of a no, of which the API tells nothing."""
+_UNKNOWN_HOST: Final = "Unknown host passed in "
 
 Form: TypeAlias = Literal["thrown", "returned", "binary"]
 _FORMS: Final[tuple[tuple[Form, tuple[str, ...]], ...]] = (
@@ -37,7 +45,7 @@ _FORMS: Final[tuple[tuple[Form, tuple[str, ...]], ...]] = (
     ("thrown", ("create_room*", "destroy_room*", "change_room_*", "get_room_*", "set_room_*", "get_subscribers")),
     ("thrown", ("subscribe_room*", "unsubscribe_room", "send_direct_invitation", "muc_*", "rooms_*", "get_user_*")),
     ("thrown", ("delete_rosteritem", "add_rosteritem", "get_vcard*", "set_vcard*", "set_nickname", "change_password")),
-    ("thrown", ("check_password_hash", "srg_*")),
+    ("thrown", ("check_password_hash", "srg_*", "set_presence", "mnesia_*")),
 )
 _UNHANDLED: Final = "Unhandled exception occurred executing the command:\n** {words}\n"
 
@@ -45,7 +53,7 @@ _UNHANDLED: Final = "Unhandled exception occurred executing the command:\n** {wo
 def failed(name: str, answered: Answered) -> Printed | None:
     """What it prints and ends with; None where the refusal is not one that it knows (a login, a token, a proxy)."""
     if answered.outcome == "negative" or answered.code == "CommandFailed":
-        return Printed(f"Error: {'false' if name in _FALSE else 'error'}\n", 1)
+        return Printed(f"Error: {'false' if name in _FALSE else _OF_NO.get(name, 'error')}\n", 1)
     if answered.status in (None, 401, 403) or answered.outcome == "uncertain":
         return None
     match parsed(answered.text):
@@ -54,8 +62,14 @@ def failed(name: str, answered: Answered) -> Printed | None:
             return Printed(f"Error: {kind}: {message}\n", 1)
         case {"message": str(message)}:
             return Printed(f"Error: {_OF_TEXT.get(name, 'error')}\n{message}\n", 1)
-        case "internal_error" | "400 Bad Request" as words:
+        case "internal_error" as words:
             return Printed(_UNHANDLED.format(words=words), 1)
+        case str(words) if words == _NO_TEXT:
+            # It ran, and its result cannot be made JSON (24.12).
+            note = (
+                f"ejabberd's API has no form for what {name} says ({words}): run `ejabberdctl {name}` on its machine."
+            )
+            return Printed("", 1, note=note)
         case str(words):
             return Printed(_refusal(name, words, answered.status or 0), 1)
         case _:
@@ -72,13 +86,15 @@ def atom(text: str) -> str:
 
 def _refusal(name: str, words: str, status: int) -> str:
     form = next((form for form, names in _FORMS if any(fnmatchcase(name, one) for one in names)), "returned")
+    if words.startswith(_UNKNOWN_HOST):
+        return f"{{error,<<{_quoted(words)}>>}}\n"
     term = words if _ATOM.fullmatch(words) else _quoted(words)
     if status == 404:
         return f"{{not_found,{_quoted(words)}}}\n"
     if form != "thrown":
         term = f"<<{term}>>" if form == "binary" and term != words else term
         return f"Error: error\nError: {term}\n"
-    bare = term == words and not words.endswith("_not_found")
+    bare = term == words and not words.endswith(("_not_found", "_internal_command"))
     return f"{term}\n" if bare else f"{{error,{term}}}\n"
 
 

@@ -164,6 +164,14 @@ def test_a_version_of_the_interface_is_asked_for_where_the_server_has_several() 
     assert found == Printed('Invalid API version number: "x"\n', 1)
 
 
+def test_of_what_the_api_has_no_form_for_it_is_said_that_ejabberdctl_tells_it() -> None:
+    # 24.12 of lists of tuples (measured); its ejabberdctl prints them.
+    for line in ("get_room_options room conference.localhost", "get_ban_details alice localhost", "modules_installed"):
+        found = printed(line, 400, '"400 Bad Request"', catalogue="24.12")
+        assert (found.text, found.code) == ("", 1)
+        assert f"run `ejabberdctl {line.split()[0]}` on its machine" in str(found.note)
+
+
 def test_lists_within_a_line_have_the_versions_separator() -> None:
     body = '[{"roomjid":"r@c","usernick":"n","nodes":["one","two"]}]'
     line = "get_user_subscriptions alice localhost"

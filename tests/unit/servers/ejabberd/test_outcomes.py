@@ -76,6 +76,7 @@ def test_each_answer_has_its_fate() -> None:
         ("register", 429, b"", "Deferred ServerBusy free pauses"),
         ("register", 500, FAILURE, "Deferred ServerError"),
         ("register", 500, MALFORMED, "Rejected BadArgument"),
+        ("backup", 500, error(0, 'Can\'t store backup in "/x" at node n@h: enoent'), "Rejected Refused"),
         ("add_rosteritem", 500, "internal_error", "Deferred ServerError max 3"),
         ("register", 502, PAGE, "Deferred ServerError pauses"),
         ("register", 504, PAGE, "Uncertain GatewayTimeout"),

@@ -56,6 +56,17 @@ def test_the_configured_version_of_the_interface_counts_for_commands_that_name_n
     assert route("register", None, both).path == "/api/v1/register/v2"
 
 
+def test_a_nick_is_registered_by_the_version_that_takes_one_jid_where_the_newest_is_broken() -> None:
+    nick: dict[str, Json] = {"nick": "n", "user": "ann", "host": "localhost", "service": "conference.localhost"}
+    request = built("muc_register_nick", nick)
+    assert request.path == "/api/muc_register_nick/v2"
+    assert sent(request) == {"nick": "n", "jid": "ann@localhost", "service": "conference.localhost"}
+    # What the server is to refuse, and what somebody chose, go as they are.
+    assert built("muc_register_nick", {"nick": "n"}).path == "/api/muc_register_nick"
+    spec = catalogue.for_version("24.12").commands["muc_register_nick"]
+    assert route("muc_register_nick/v3", spec, TARGET).path_by_jid is None
+
+
 def test_the_jobs_own_headers_are_passed_on() -> None:
     given = ("traceparent", "00-a-b-01")
     request = build(Call(Command("status", {}), headers=(given,)), route("status", None, TARGET), headers_of(None))
