@@ -1,7 +1,7 @@
 """Whether a job's own GraphQL document may be sent: one operation, which is no subscription. Pure.
 
-Called by `request`. Always holds: what is inside of texts and comments does not count; nothing of the document is
-shown. Not a parser: what else is wrong with a document, the server says, before it does anything.
+Called by `request` and `ctl`. Always holds: what is inside of texts and comments does not count; nothing of the
+document is shown. Not a parser: what else is wrong with a document, the server says, before it does anything.
 """
 
 import re
@@ -28,10 +28,12 @@ def kind_of(document: str) -> Kind:
         )
     found = [kind for kind in _definitions(document) if kind != "fragment"]
     if "subscription" in found:
-        raise InvalidArguments('the argument "query" is a subscription, which has no answer to wait for')
+        message = 'the argument "query" is a subscription, which has no answer to wait for'
+        raise InvalidArguments(message, code="unsupported_operation")
     if len(found) != 1:
         how_many = "no operation" if not found else f"{len(found)} operations, in no certain order"
-        raise InvalidArguments(f'the argument "query" has {how_many}; send one in each job')
+        message = f'the argument "query" has {how_many}; send one in each job'
+        raise InvalidArguments(message, code="more_than_one_operation")
     return "mutation" if found[0] == "mutation" else "query"
 
 
@@ -43,7 +45,7 @@ def _definitions(document: str) -> list[str]:
     for token in _TOKEN.finditer(document):
         text, kind = token[0], token.lastgroup
         if kind == "quote":
-            raise InvalidArguments('the argument "query" has a text without an end')
+            raise InvalidArguments('the argument "query" has a text without an end', code="scanner_error")
         if kind == "comment":
             continue
         if not is_inside and text.strip(","):
@@ -51,12 +53,12 @@ def _definitions(document: str) -> list[str]:
             is_inside = True
         if kind == "bracket" and text in _PAIRS:
             if not opened or opened.pop() != _PAIRS[text]:
-                raise InvalidArguments(_ODD)
+                raise InvalidArguments(_ODD, code="parser_error")
             is_inside = bool(opened) or text != "}"
         elif kind == "bracket":
             opened.append(text)
     if is_inside:
-        raise InvalidArguments(_ODD)
+        raise InvalidArguments(_ODD, code="parser_error")
     return found
 
 
@@ -65,7 +67,7 @@ def _begun(text: str) -> str:
     if text == "{":
         return "query"
     if text not in ("query", "mutation", "subscription", "fragment"):
-        raise InvalidArguments(_ODD)
+        raise InvalidArguments(_ODD, code="parser_error")
     return text
 
 

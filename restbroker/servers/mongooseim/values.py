@@ -1,8 +1,8 @@
 """Whether a job's arguments are what an operation's types want: looked at before anything is sent. Pure.
 
-Called by `request`. Always holds: what MongooseIM would refuse for its type (`input_coercion`, `unknown_enum`,
-`missing_non_null_param`, `excess_args`) is refused here; an error names the argument, and shows no value. How the
-scalars are read was read in its source (mongoose_graphql_scalar).
+Called by `request` and `ctl`. Always holds: what MongooseIM would refuse for its type is refused here, with its code;
+an error names the argument, and shows no value. How the scalars are read was read in its source
+(mongoose_graphql_scalar of 6.8.0); the codes are those that its GraphQL library gives.
 """
 
 import re
@@ -36,7 +36,8 @@ def check(given: Mapping[str, Json], types: Mapping[str, Type], owner: str) -> N
         if name not in types:
             near = get_close_matches(name, types, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
-            raise InvalidArguments(f"there is an argument {quoted(name)}, which {owner} does not have{meant}")
+            message = f"there is an argument {quoted(name)}, which {owner} does not have{meant}"
+            raise InvalidArguments(message, code="excess_args")
     for name, kind in types.items():
         _check(name, given.get(name), kind)
 
@@ -44,47 +45,48 @@ def check(given: Mapping[str, Json], types: Mapping[str, Type], owner: str) -> N
 def _check(place: str, value: Json, kind: Type) -> None:
     if value is None:
         if kind.required:
-            raise InvalidArguments(f'the argument "{place}" is missing')
+            raise InvalidArguments(f'the argument "{place}" is missing', code="missing_non_null_param", place=place)
     elif kind.item is not None:
         if not isinstance(value, list):
-            raise InvalidArguments(_wrong(place, value, "a list"))
+            raise _wrong(place, value, "a list", "type_mismatch")
         for number, item in enumerate(value, start=1):
             _check(f"{place}[{number}]", item, kind.item)
     elif (fields := schema.fields_of_input(kind.name)) is not None:
         _check_object(place, value, kind.name, fields)
     elif names := schema.names_of_enum(kind.name):
         if not isinstance(value, str) or value not in names:
-            raise InvalidArguments(_wrong(place, value, f"one of {', '.join(names)}"))
+            raise _wrong(place, value, f"one of {', '.join(names)}", "unknown_enum")
     else:
         reads, wanted = _SCALARS[kind.name]
         if not reads(value):
-            raise InvalidArguments(_wrong(place, value, wanted))
+            raise _wrong(place, value, wanted, "input_coercion")
 
 
 def _check_object(place: str, value: Json, name: str, fields: Mapping[str, Type]) -> None:
     if not isinstance(value, dict):
-        raise InvalidArguments(_wrong(place, value, "an object"))
+        raise _wrong(place, value, "an object", "type_mismatch")
     if place.count(".") > _DEEPEST:  # a vCard's agent has a vCard
         raise InvalidArguments("it is nested too deeply")
     for field in value:
         if field not in fields:
             near = get_close_matches(field, fields, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
-            raise InvalidArguments(
-                f'the argument "{place}" has a member {quoted(field)}, which {name} does not have{meant}'
-            )
+            message = f'the argument "{place}" has a member {quoted(field)}, which {name} does not have{meant}'
+            raise InvalidArguments(message, code="excess_fields_in_object", place=place)
     for field, kind in fields.items():
         _check(f"{place}.{field}", value.get(field), kind)
 
 
-def _wrong(place: str, value: Json, wanted: str) -> str:
+def _wrong(place: str, value: Json, wanted: str, code: str) -> InvalidArguments:
     found = kind_of(value)
     is_number = wanted.startswith("a whole number")
     others = is_number or wanted in ("a list", "an object", _SWITCH)
     if (isinstance(value, str) and not others) or (isinstance(value, int) and found == "a number" and is_number):
         lacking = "whole characters only" if wanted == _TEXT else wanted.rstrip(",")
-        return f'the argument "{place}" is {found}, but not {lacking}'
-    return f'the argument "{place}" is {found}, where {wanted} is needed'
+        message = f'the argument "{place}" is {found}, but not {lacking}'
+    else:
+        message = f'the argument "{place}" is {found}, where {wanted} is needed'
+    return InvalidArguments(message, code=code, place=place)
 
 
 def _text(reads: Callable[[str], bool]) -> Callable[[Json], bool]:

@@ -5,9 +5,22 @@ from typing import Any
 
 import pytest
 
+from restbroker.job.json_types import Json
+from restbroker.servers.mongooseim import schema
 from tests.support.receiver import Answer, Received
 from tests.unit.servers.conftest import Act, Usual
 
+JID = "alice@localhost"
+_EXAMPLES: dict[str, Json] = {
+    **dict.fromkeys(("Int", "PosInt", "NonNegInt"), 1),
+    "Boolean": True,
+    "JID": JID,
+    "BareJID": JID,
+    "FullJID": f"{JID}/x",
+    "NodeName": "a@b",
+    "DateTime": "2026-01-01T00:00:00Z",
+    "XmlElement": f"<message from='{JID}' to='{JID}'/>",
+}
 BASIC = {"Basic": {"User": "admin", "Pass": "b4sic-s3cr3t"}}
 
 
@@ -33,3 +46,14 @@ def says(*bodies: Any, status: int = 200) -> Act:
 def refusal(code: str, message: str = "It is so", *path: str | int, **more: Any) -> dict[str, Any]:
     """An error as GraphQL writes it."""
     return {"message": message, "path": list(path), "extensions": {"code": code, **more}}
+
+
+def example(kind: schema.Type) -> Json:
+    """A value of this type."""
+    if kind.item is not None:
+        return [example(kind.item)]
+    if (fields := schema.fields_of_input(kind.name)) is not None:
+        return {name: example(field) for name, field in fields.items() if field.required or name == "action"}
+    if names := schema.names_of_enum(kind.name):
+        return names[0]
+    return _EXAMPLES.get(kind.name, "text")

@@ -2,15 +2,21 @@
 
 import json
 from collections.abc import Sequence
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
-from restbroker.job.command import ArgumentSpec, CommandSpec
+from restbroker.config.target import Target, Url
+from restbroker.job.command import CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.ctl import Answered, Asked, Printed, Refused
-from restbroker.servers.mongooseim.catalogue import for_version
+from restbroker.servers.mongooseim.catalogue import for_target, for_version
 from restbroker.servers.mongooseim.ctl import MANNER
+from restbroker.servers.mongooseim.options import Options
+from restbroker.servers.mongooseim.schema import operations
+from tests.unit.servers.mongooseim.conftest import example
 
 NEWEST: Final = for_version(None)
+RECORDED: Final = Path(__file__).parents[3] / "recorded/mongooseim/6.8/ctl.jsonl"
 OPERATIONS: Final = [spec for name, spec in NEWEST.commands.items() if "." in name]
 
 
@@ -18,30 +24,23 @@ def read(*words: str) -> Asked | Printed | Refused:
     return MANNER.read(NEWEST, words, None)
 
 
-def flags(spec: CommandSpec) -> list[str]:
-    return [word for argument in spec.arguments for word in (f"--{argument.name}", _text(argument))]
+def values_of(spec: CommandSpec) -> dict[str, Json]:
+    return {name: example(kind) for name, kind in operations("admin", NEWEST.version)[spec.name].arguments.items()}
 
 
-def _text(argument: ArgumentSpec) -> str:
-    match argument.type:
-        case "integer":
-            return "7"
-        case "list" | "any":
-            return '["a"]'
-        case _:
-            return "some text"
-
-
-def _value(argument: ArgumentSpec) -> Json:
-    text = _text(argument)
-    return text if argument.type == "string" else json.loads(text)
+def flags(values: dict[str, Json]) -> list[str]:
+    return [
+        word
+        for name, value in values.items()
+        for word in (f"--{name}", value if isinstance(value, str) else json.dumps(value))
+    ]
 
 
 def test_each_operation_is_taken_in_two_words_with_a_flag_for_each_argument() -> None:
     wrong = []
     for spec in OPERATIONS:
-        found = read(*spec.name.split("."), *flags(spec))
-        values = {argument.name: _value(argument) for argument in spec.arguments}
+        values = values_of(spec)
+        found = read(*spec.name.split("."), *flags(values))
         if not isinstance(found, Asked) or (found.name, found.endpoint, found.arguments) != (
             spec.name,
             spec.name,
@@ -86,6 +85,28 @@ def test_what_mongooseimctl_refuses_by_itself_is_refused_with_its_words() -> Non
         assert found.code == code, (words, text)
 
 
+def test_a_value_that_the_server_refuses_is_refused_with_its_code_and_place_and_nothing_is_asked() -> None:
+    wrong = []
+    for line in RECORDED.read_text("utf-8").splitlines():
+        told: dict[str, Any] = json.loads(line)
+        found = read(*told["words"])
+        if "code" not in told:
+            if not isinstance(found, Asked):
+                wrong.append((told, found))
+            continue
+        assert isinstance(found, Printed), told
+        (error,) = json.loads(found.text)["errors"]
+        if (found.code, error["extensions"], error["path"]) != (1, {"code": told["code"]}, told["path"]):
+            wrong.append((told, found))
+    assert wrong == []
+
+
+def test_a_user_of_the_server_is_refused_by_the_types_of_their_own_schema() -> None:
+    target = Target("t", "mongooseim", Url("http", "localhost", 5561, "/"), ("q",), options=Options(schema="user"))
+    words = ("stanza", "sendMessage", "--to", "bob@localhost", "--body", "hello")
+    assert isinstance(MANNER.read(for_target(target, None), words, None), Asked)
+
+
 def test_a_document_of_ones_own_is_taken() -> None:
     found = read("graphql", "query { checkAuth { authStatus } }")
     assert isinstance(found, Asked)
@@ -105,6 +126,16 @@ def test_the_answer_is_printed_as_mongooseimctl_writes_json() -> None:
     text = '{"data":{"account":{"countUsers":3}}}'
     found = MANNER.write(NEWEST, one, Answered("delivered", text, json.loads(text), 200, ""))
     assert found == Printed('{\n  "data" : {\n    "account" : {\n      "countUsers" : 3\n    }\n  }\n}\n', 0)
+
+
+def test_what_is_empty_has_three_lines_as_mongooseimctl_gives_it() -> None:
+    one = read("session", "listSessions")
+    assert isinstance(one, Asked)
+    text = '{"data":{"a":[],"b":"[]","c":[[],{}]}}'
+    found = MANNER.write(NEWEST, one, Answered("delivered", text, json.loads(text), 200, ""))
+    lines = ["{", '  "data" : {', '    "a" : [', "      ", "    ],", '    "b" : "[]",', '    "c" : [']
+    lines += ["      [", "        ", "      ],", "      {", "        ", "      }", "    ]", "  }", "}", ""]
+    assert found == Printed("\n".join(lines), 0)
 
 
 def test_an_answer_with_errors_ends_with_1_and_a_page_is_not_taken_for_one() -> None:

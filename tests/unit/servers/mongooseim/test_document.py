@@ -9,10 +9,10 @@ from graphql.execution.values import get_variable_values
 from restbroker.config.target import Target, Url
 from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
-from restbroker.servers.mongooseim import schema
 from restbroker.servers.mongooseim.document import document
 from restbroker.servers.mongooseim.request import build
 from restbroker.servers.mongooseim.schema import Operation, operations
+from tests.unit.servers.mongooseim.conftest import example
 
 # Written by others than the catalogue: of what a 6.8.0 said of itself.
 SCHEMA = graphql.build_schema(
@@ -20,17 +20,6 @@ SCHEMA = graphql.build_schema(
 )
 ADMIN = operations("admin", "6.8.0")
 TARGET = Target("mim", "mongooseim", Url("http", "localhost", 5551, "/api/graphql"), ("q",))
-JID = "alice@localhost"
-EXAMPLES: dict[str, Json] = {
-    **dict.fromkeys(("Int", "PosInt", "NonNegInt"), 1),
-    "Boolean": True,
-    "JID": JID,
-    "BareJID": JID,
-    "FullJID": f"{JID}/x",
-    "NodeName": "a@b",
-    "DateTime": "2026-01-01T00:00:00Z",
-    "XmlElement": f"<message from='{JID}' to='{JID}'/>",
-}
 
 
 def test_every_operation_is_understood_and_asks_for_all_of_its_result() -> None:
@@ -68,17 +57,6 @@ def _problems(operation: Operation, arguments: dict[str, Json]) -> list[graphql.
     assert definition is not None
     values = get_variable_values(SCHEMA, definition.variable_definitions or (), sent["variables"])
     return graphql.validate(SCHEMA, parsed) or (values if isinstance(values, list) else [])
-
-
-def example(kind: schema.Type) -> Json:
-    """A value of this type."""
-    if kind.item is not None:
-        return [example(kind.item)]
-    if (fields := schema.fields_of_input(kind.name)) is not None:
-        return {name: example(field) for name, field in fields.items() if field.required or name == "action"}
-    if names := schema.names_of_enum(kind.name):
-        return names[0]
-    return EXAMPLES.get(kind.name, "text")
 
 
 def test_values_are_variables() -> None:
