@@ -140,11 +140,16 @@ def _mongooseim() -> Kind:
         *("temporarily_unavailable", "cannot_reach_job_owner_node", "internal_server_error", "server_error"),
         *("internal", "rpc_error", "mnesia_error", "resolver_crash", "parser_error", "scanner_error"),
         *("unsupported_operation", "operation_not_found", "no_query_supplied", "contact_not_found", "not_found"),
-        *("room_not_found", "key_not_exist", "nobody_knows_it", ""),
+        *("room_not_found", "key_not_exist", "user_does_not_exist_error", "could_not_create_room", "no_recipient"),
+        *("nobody_knows_it", ""),
     )
     refused = [_json(f"code {code}" if code else "an error without a code", _graphql(code)) for code in codes]
     more = (
         _json("code cannot_register, null_password", _graphql("cannot_register", "null_password")),
+        _json(
+            "code could_not_create_room, unserved domain",
+            _graphql("could_not_create_room", "Could not create room due to incorrect domain"),
+        ),
         _json("code no_permissions, of the login", _graphql("no_permissions", path=["ROOT"])),
         _json("data alone", {"data": {"account": {"x": "ok"}}}),
         _json("data: null", {"data": None}),

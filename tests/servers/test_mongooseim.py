@@ -54,6 +54,8 @@ REFUSED: list[tuple[str, dict[str, Json], str]] = [
     ("account.checkPassword", {"user": "nobody@localhost", "password": "x"}, "NotFound"),
     ("account.countUsers", {"domain": "other.example"}, "UnknownHost"),
     ("stanza.sendMessage", {"from": "nobody@localhost", "to": BOB, "body": "x"}, "NotFound"),
+    ("gdpr.retrievePersonalData", {"username": "nobody", "resultFilepath": "nobody.zip"}, "NotFound"),
+    ("muc.createInstantRoom", {"room": "room@muc.other.example", "owner": ALICE, "nick": "alice"}, "UnknownHost"),
     ("stanza.sendStanza", {"stanza": f"<message to='{BOB}'/>"}, "BadArgument"),
     ("roster.addContact", {"user": ALICE, "contact": "nobody@localhost"}, "NotFound"),
     ("roster.deleteContact", {"user": ALICE, "contact": BOB}, "NotFound"),

@@ -32,12 +32,15 @@ _MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "muc_server_not_found": ("UnknownHost", _HOST),
         "user_does_not_exist": ("NotFound", _OBJECT),
         "user_not_exist": ("NotFound", _OBJECT),
+        "user_does_not_exist_error": ("NotFound", _OBJECT),
         "unknown_user": ("NotFound", _OBJECT),
         "no_session": ("NotFound", _OBJECT),
         "cannot_register": ("Refused", "Check the domain (it may be disabled, or not be served) and the password."),
         "not_allowed": ("Refused", "Check that the account exists, and that the server's auth method allows it."),
         "still_there": ("Refused", "The account exists; the server's auth method does not allow to remove it."),
         "no_sender": ("BadArgument", 'Give the stanza a "from".'),
+        "no_recipient": ("BadArgument", 'Give the stanza a "to".'),
+        "invalid_recipient": ("BadArgument", _ARGUMENTS),
         "invalid_sender": ("BadArgument", "A user may send in his own name alone: leave `from` out."),
         "input_coercion": ("BadArgument", _ARGUMENTS),
         "missing_non_null_param": ("BadArgument", _ARGUMENTS),
@@ -71,6 +74,8 @@ def refused(code: str, problem: Problem, *, is_own: bool) -> tuple[str, str]:
         return "UnknownCommand", f"Load {missing} in MongooseIM for that domain."
     if code == "cannot_register" and problem.message.endswith("null_password"):
         return "BadArgument", "Give a password that is not empty."
+    if code == "could_not_create_room" and problem.message.endswith("incorrect domain"):
+        return "UnknownHost", _HOST
     if is_own and code in _OF_DOCUMENTS:
         return "BadArgument", _DOCUMENT
     if code in LATER:
