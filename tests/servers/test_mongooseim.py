@@ -44,6 +44,14 @@ async def test_an_account_is_made_and_a_message_sent(side: Open) -> None:
     assert json.loads(made.text)["data"]["account"]["registerUser"]["jid"] == "carol@localhost"
 
 
+async def test_a_message_with_an_id_is_sent_as_a_stanza_that_keeps_it_and_answered_as_ever(side: Open) -> None:
+    with Player(exchanges("message")) as server:
+        async with side(server) as ours:
+            sent_ = await ours.call("stanza.sendMessage", {"from": ALICE, "to": BOB, "body": "hello", "id": "m1"})
+    assert isinstance(sent_, Delivered)
+    assert json.loads(sent_.text)["data"]["stanza"]["sendMessage"] == {"id": "m1"}
+
+
 REFUSED: list[tuple[str, dict[str, Json], str]] = [
     ("account.registerUser", {"username": "alice", "password": "p"}, "AlreadyExists"),
     ("account.registerUser", {"username": "x", "domain": "other.example", "password": "p"}, "Refused"),

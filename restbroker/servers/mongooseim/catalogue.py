@@ -4,7 +4,7 @@ Used by the connector, the check, and the command line (through the registry). A
 known as `host` too where an operation must have one, so that a target's `Domain` fills it in.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -12,10 +12,11 @@ from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType, possible_versions
 from restbroker.servers.mongooseim import knowledge, schema
 from restbroker.servers.mongooseim.options import Options
-from restbroker.servers.mongooseim.schema import Operation, Schema, Type
+from restbroker.servers.mongooseim.schema import Operation, Schema, Type, type_of
 
 _DANGERS: Final = knowledge.dangers()
 _WHOLE: Final = frozenset({"Int", "PosInt", "NonNegInt"})
+_ID: Final = type_of("NonEmptyString")
 _OWN: Final = (
     # It may hold a password; in its variables, values are hidden by their names, as in all arguments.
     ArgumentSpec("query", "string", secret=True),
@@ -45,19 +46,26 @@ def candidates(found: str | None, target: Target | None = None, _endpoint: str =
     return tuple(_catalogue(kind, version) for version in versions)
 
 
+def arguments_of(operation: Operation, login: Schema) -> Mapping[str, Type]:
+    """The operation's arguments, with an `id` for a message where such a login may send stanzas, which keep it."""
+    if operation.name in knowledge.TYPES and login != "domain_admin":
+        return {**operation.arguments, "id": _ID}
+    return operation.arguments
+
+
 @lru_cache(maxsize=16)
 def _catalogue(kind: Schema, version: str) -> Catalogue:
-    commands = {name: _spec(operation) for name, operation in schema.operations(kind, version).items()}
+    commands = {name: _spec(operation, kind) for name, operation in schema.operations(kind, version).items()}
     commands[knowledge.OWN] = _spec_of_own()
     return Catalogue(version, commands, _DANGERS, is_whole=True, is_dotted=True)
 
 
-def _spec(operation: Operation) -> CommandSpec:
+def _spec(operation: Operation, login: Schema) -> CommandSpec:
     name = operation.name
     kind = "query" if operation.is_query else "mutation"
     return CommandSpec(
         name=name,
-        arguments=tuple(_arguments(operation)),
+        arguments=tuple(_arguments(operation, login)),
         repeat=knowledge.repeat_of(name, is_query=operation.is_query),
         tags=frozenset({operation.path[0], kind, *operation.needs}) | _dangers(name),
         result=operation.returns.text,
@@ -77,8 +85,8 @@ def _dangers(name: str) -> frozenset[str]:
     return frozenset(DANGEROUS + danger.word for danger in _DANGERS if danger.names.fullmatch(name.lower()))
 
 
-def _arguments(operation: Operation) -> Iterable[ArgumentSpec]:
-    for name, kind in operation.arguments.items():
+def _arguments(operation: Operation, login: Schema) -> Iterable[ArgumentSpec]:
+    for name, kind in arguments_of(operation, login).items():
         value_type, element = _shape(kind)
         yield ArgumentSpec(
             name,
@@ -86,7 +94,7 @@ def _arguments(operation: Operation) -> Iterable[ArgumentSpec]:
             knowledge.is_secret_argument(name),
             ("host",) if name == "domain" and kind.required else (),
             element,
-            knowledge.place_of(name, kind.name),
+            knowledge.place_of(name, kind.name) if name in operation.arguments else None,
             optional=not kind.required,
         )
 

@@ -21,6 +21,8 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.ctl import Answered, Asked, Manner, Printed, Refused
 from restbroker.servers.mongooseim import knowledge, own, schema, values
+from restbroker.servers.mongooseim.catalogue import arguments_of
+from restbroker.servers.mongooseim.schema import Schema
 
 _ON_THE_MACHINE: Final = frozenset(
     {
@@ -60,9 +62,9 @@ def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> As
 
 def _typed(catalogue: Catalogue, asked: Asked) -> Asked | Printed:
     """The command, unless the server would refuse its values."""
-    of_admin = knowledge.REGISTER in catalogue.commands
-    operation = schema.operations("admin" if of_admin else "user", catalogue.version)[asked.name]
-    return _unless_invalid(asked, lambda: values.check(asked.arguments, operation.arguments, asked.name))
+    kind: Schema = "admin" if knowledge.REGISTER in catalogue.commands else "user"
+    types = arguments_of(schema.operations(kind, catalogue.version)[asked.name], kind)
+    return _unless_invalid(asked, lambda: values.check(asked.arguments, types, asked.name))
 
 
 def _unless_invalid(asked: Asked, check: Callable[[], object]) -> Asked | Printed:

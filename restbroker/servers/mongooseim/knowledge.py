@@ -74,6 +74,11 @@ MESSAGES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Operations whose message comes back as an event of the server, and the argument that says to whom it goes."""
 
+TYPES: Final[Mapping[str, str]] = MappingProxyType(
+    {"stanza.sendMessage": "chat", "stanza.sendMessageHeadLine": "headline"}
+)
+"""Operations that send a message which could as well be a stanza, and the type of that."""
+
 _TIMEOUT_S: Final[tuple[tuple[float, tuple[str, ...]], ...]] = (
     (300.0, ("mnesia.*", "gdpr.*", "domain.removeDomain", "last.removeOldUsers", "offline.delete*")),
     # More than one write for each account or contact.

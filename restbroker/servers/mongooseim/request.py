@@ -14,9 +14,10 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body
-from restbroker.servers.mongooseim import knowledge, own, values
+from restbroker.servers.mongooseim import catalogue, knowledge, own, stanza, values
 from restbroker.servers.mongooseim.document import document
-from restbroker.servers.mongooseim.schema import Operation, type_of
+from restbroker.servers.mongooseim.options import Options
+from restbroker.servers.mongooseim.schema import Operation, Schema, type_of
 from restbroker.transport.message import Request
 
 _HEADERS: Final = (("Content-Type", "application/json"), ("Accept", "application/json"))
@@ -32,20 +33,23 @@ def build(call: Call, operation: Operation | None, target: Target) -> Request:
     if operation is None:
         body, is_query = _own_document(call)
     else:
-        given = arguments_of(call, operation)
-        text = document(operation, tuple(name for name in operation.arguments if name in given))
+        given = arguments_of(call, operation, target.options_as(Options).schema)
+        if "id" in given and operation.name in knowledge.TYPES:
+            text, given = stanza.document(operation), {"stanza": stanza.stanza_of(operation, given, target)}
+        else:
+            text = document(operation, tuple(name for name in operation.arguments if name in given))
         body = json_body({"query": text, "variables": given})
         is_query = knowledge.repeat_of(operation.name, is_query=operation.is_query) == "safe"
     headers = (*headers_of(target), *call.headers)
     return Request("POST", target.url.path or "/", call.timeout_s, (), headers, body, repeatable=is_query)
 
 
-def arguments_of(call: Call, operation: Operation) -> Mapping[str, Json]:
+def arguments_of(call: Call, operation: Operation, kind: Schema) -> Mapping[str, Json]:
     """The job's arguments as the operation takes them. Raises `InvalidArguments`.
 
     MongooseIM drops what is null (measured): so it is here, where the operation can do without.
     """
-    types = operation.arguments
+    types = catalogue.arguments_of(operation, kind)
     given = {name: value for name, value in call.command.arguments.items() if value is not None or name not in types}
     domain = types.get("domain")
     if domain is not None and domain.required and "domain" not in given:

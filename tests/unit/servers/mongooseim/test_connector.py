@@ -76,6 +76,48 @@ async def test_what_the_types_do_not_allow_is_refused_unsent(opened: Opened) -> 
         assert bench.server.received == []
 
 
+async def test_a_message_with_an_id_becomes_the_stanza_that_the_server_would_make_of_it(opened: Opened) -> None:
+    ends = {"from": "Ann@Localhost/Pc", "to": "bob@localhost"}
+    rows: list[tuple[dict[str, str] | None, str, dict[str, str], str]] = [
+        (
+            None,
+            "sendMessage",
+            {**ends, "body": "<☂", "id": '"'},
+            '<message type="chat" from="ann@localhost/Pc" to="bob@localhost" id="&quot;"><body>&lt;☂</body></message>',
+        ),
+        (
+            {"Schema": "user"},
+            "sendMessageHeadLine",
+            {"to": "bob@localhost", "subject": "s", "id": "1"},
+            '<message type="headline" from="bot@localhost" to="bob@localhost" id="1"><subject>s</subject></message>',
+        ),
+    ]
+    for options, name, given, stanza in rows:
+        login = {"Basic": {"User": "bot@localhost", "Pass": "p"}}
+        async with opened(says({"data": {"stanza": {name: {"id": "1"}}}}), options, Auth=login) as bench:
+            assert isinstance(await bench.deliver(f"stanza.{name}", **given), Delivered), name
+            (got,) = bench.server.received
+        assert json.loads(got.body) == {
+            "query": f"mutation($stanza:XmlElement){{stanza{{{name}:sendStanza(stanza:$stanza){{id}}}}}}",
+            "variables": {"stanza": stanza},
+        }
+
+
+async def test_an_id_is_refused_where_no_stanza_can_keep_it(opened: Opened) -> None:
+    ends, login = {"from": "ann@localhost", "to": "bob@localhost"}, {"Basic": {"User": "admin@localhost", "Pass": "p"}}
+    rows: list[tuple[dict[str, str] | None, dict[str, str], str]] = [
+        ({"Schema": "domain_admin"}, {"body": "b", "id": "1"}, "'id', which stanza.sendMessage does not have"),
+        (None, {"body": "\x01", "id": "1"}, 'the argument "body" has a control character'),
+        (None, {"body": "b", "id": ""}, 'the argument "id" is a text, but not a text that is not empty'),
+    ]
+    for options, given, told in rows:
+        async with opened(says({}), options, Auth=login) as bench:
+            outcome = await bench.deliver("stanza.sendMessage", **ends, **given)
+            assert bench.server.received == [], told
+        assert isinstance(outcome, Rejected), told
+        assert (outcome.reason.code, told in outcome.reason.message) == ("BadArgument", True), told
+
+
 async def test_what_the_server_does_not_have_is_refused_unsent(opened: Opened) -> None:
     rows: list[tuple[dict[str, str] | None, str, str]] = [
         (None, "account.fly", "The target chat has no command account.fly."),

@@ -51,6 +51,12 @@ def test_every_operation_is_sent_as_the_schema_takes_it_with_and_without_what_is
     assert wrong == []
 
 
+def test_a_message_with_an_id_is_sent_as_the_schema_takes_it() -> None:
+    for name in ("stanza.sendMessage", "stanza.sendMessageHeadLine"):
+        arguments = {key: example(kind) for key, kind in ADMIN[name].arguments.items()}
+        assert _problems(ADMIN[name], {**arguments, "id": "m1"}) == []
+
+
 def _problems(operation: Operation, arguments: dict[str, Json]) -> list[graphql.GraphQLError]:
     """What the schema has against the request of such a job: against its document, else against its variables."""
     sent = json.loads(build(Call(Command(operation.name, arguments)), operation, TARGET).body)
