@@ -4,7 +4,8 @@
 #
 #     REDIS_URL=redis://127.0.0.1:6379/0 sidekiq -r ./event_worker.rb -q xmpp_events
 #
-# An event is a Hash with the keys type, from, to, id, body, room, server, source, received_at and raw.
+# An event is a Hash with the keys type, from, to, id, body, room, presence, server, source, received_at
+# and raw.
 require "sidekiq"
 class XmppEvent
   include Sidekiq::Job

@@ -22,11 +22,12 @@ module Events
       sender TEXT,
       receiver TEXT,
       room TEXT,
+      presence TEXT,
       body TEXT,
       raw TEXT NOT NULL
     )
   SQL
-  COLUMNS = %w[received_at source type from to room body].freeze
+  COLUMNS = %w[received_at source type from to room presence body].freeze
 
   def self.open
     SQLite3::Database.new(ENV.fetch("EVENTS_DB", "events.sqlite3")).tap do |database|
@@ -44,6 +45,6 @@ class XmppEvent
 
   def perform(event)
     row = [jid, *event.values_at(*Events::COLUMNS), JSON.generate(event["raw"])]
-    Events::POOL.with { |database| database.execute("INSERT OR IGNORE INTO events VALUES (?,?,?,?,?,?,?,?,?)", row) }
+    Events::POOL.with { |database| database.execute("INSERT OR IGNORE INTO events VALUES (?,?,?,?,?,?,?,?,?,?)", row) }
   end
 end

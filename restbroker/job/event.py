@@ -33,8 +33,12 @@ where one's own question stands. `notify`: what else a server tells. `stanza`: a
 """
 
 
-EVENT_MEMBERS: Final = ("type", "from", "to", "id", "body", "room", "server", "source", "received_at", "raw")
+EVENT_MEMBERS: Final = (
+    *("type", "from", "to", "id", "body", "room", "presence", "server", "source", "received_at", "raw"),
+)
 """What each has in its job."""
+PRESENCE: Final = {True: "available", False: "unavailable"}
+"""A presence in XMPP's words, where a server says of a user whether they are there."""
 
 
 @light
@@ -42,6 +46,7 @@ class ServerEvent:
     """One event. `sender` and `receiver` are JIDs, `room` is the bare JID of a room; None: the server named none.
 
     `server`: the host there that took it in. `source`: its name in the configuration. `raw`: what the server sent.
+    `presence`: of a presence, whether the user is available, or what else its stanza's type is; None: it is not known.
     """
 
     type: EventType
@@ -54,6 +59,7 @@ class ServerEvent:
     source: str
     received_at_s: float
     raw: Json
+    presence: str | None = None
 
 
 def as_json(event: ServerEvent) -> dict[str, Json]:
@@ -65,6 +71,7 @@ def as_json(event: ServerEvent) -> dict[str, Json]:
         "id": event.id,
         "body": event.body,
         "room": event.room,
+        "presence": event.presence,
         "server": event.server,
         "source": event.source,
         "received_at": event.received_at_s,

@@ -83,7 +83,11 @@ def rows(database: Path) -> list[Any]:
 
 def test_each_event_is_a_row_of_the_table_once(client: Client, redis_url: str, tmp_path: Path) -> None:
     kinds: tuple[EventType, ...] = ("message", "groupchat", "presence")
-    made = [attrs.evolve(EVENT, type=kinds[number % 3], body=f"text {number}") for number in range(EVENTS)]
+    said = (None, None, "unavailable")
+    made = [
+        attrs.evolve(EVENT, type=kinds[number % 3], presence=said[number % 3], body=f"text {number}")
+        for number in range(EVENTS)
+    ]
     pushed = [payload(event, number) for number, event in enumerate(made)]
     # As if Sidekiq had repeated every tenth.
     queues.push(client, QUEUE, [*pushed, *pushed[::10]])
@@ -95,6 +99,7 @@ def test_each_event_is_a_row_of_the_table_once(client: Client, redis_url: str, t
     assert [row[0] for row in found] == [f"{number:024x}" for number in range(EVENTS)]
     for number, row in enumerate(found):
         event = made[number]
-        assert row[1:8] == (event.received_at_s, "rabbit", event.type, event.sender, event.receiver, None, event.body)
-        assert json.loads(row[8]) == EVENT.raw
+        assert row[1:4] == (event.received_at_s, "rabbit", event.type)
+        assert row[4:9] == (event.sender, event.receiver, None, event.presence, event.body)
+        assert json.loads(row[9]) == EVENT.raw
     assert integer(client.command("ZCARD", "retry")) == 0

@@ -26,7 +26,7 @@ def parked(message: Message, source: EventSource, jid: str, why: str, now_s: flo
     if not (queue and job_class):
         queue, job_class = source.routes[0].queue, source.routes[0].job_class
     raw: dict[str, Json] = {"exchange": message.exchange, "routing_key": message.key, **_body(message.body)}
-    members: tuple[str, ...] = ("type", "from", "to", "id", "body", "room", "server")
+    members: tuple[str, ...] = ("type", "from", "to", "id", "body", "room", "presence", "server")
     event: dict[str, Json] = dict.fromkeys(members)
     fields: dict[str, Json] = {
         "class": job_class,

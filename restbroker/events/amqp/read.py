@@ -15,7 +15,7 @@ from typing import Final, assert_never
 
 from restbroker.events.amqp.options import Carries
 from restbroker.job import rubyjson
-from restbroker.job.event import ServerEvent, bare, domain
+from restbroker.job.event import PRESENCE, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.light import light
 from restbroker.servers.event_contract import Malformed
@@ -76,7 +76,8 @@ def _guessed(message: Message, payload: Mapping[str, Json]) -> Carries:
 
 def _presence(payload: Mapping[str, Json], raw: Json, source: str, now_s: float) -> ServerEvent:
     user = _text(payload, "user_id")
-    if not isinstance(payload.get("present"), bool):
+    is_present = payload.get("present")
+    if not isinstance(is_present, bool):
         raise Malformed("its present is neither true nor false")
     return ServerEvent(
         type="presence",
@@ -89,6 +90,7 @@ def _presence(payload: Mapping[str, Json], raw: Json, source: str, now_s: float)
         source=source,
         received_at_s=now_s,
         raw=raw,
+        presence=PRESENCE[is_present],
     )
 
 

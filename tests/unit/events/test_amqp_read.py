@@ -46,11 +46,11 @@ def test_the_server_is_that_of_the_side_on_which_it_was_seen(key: str, server: s
 
 
 @rows("is_there", [True, False])
-def test_a_presence_has_no_body_and_says_in_raw_whether_the_user_is_there(is_there: bool) -> None:
+def test_a_presence_has_no_body_and_says_whether_the_user_is_there(is_there: bool) -> None:
     payload = {"user_id": "bob@localhost/PC", "present": is_there}
     event = told("presence", "bob@localhost", payload)
     assert (event.type, event.sender, event.receiver) == ("presence", "bob@localhost/PC", None)
-    assert (event.body, event.server) == (None, "localhost")
+    assert (event.body, event.server, event.presence) == (None, "localhost", "available" if is_there else "unavailable")
     assert event.raw == {"exchange": "presence", "routing_key": "bob@localhost", "payload": payload}
 
 

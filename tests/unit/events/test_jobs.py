@@ -49,7 +49,7 @@ def test_where_jobs_are_shown_the_text_of_an_event_is_not() -> None:
 def test_what_is_noted_has_neither_text_nor_stanza() -> None:
     noted = json.loads(arrived(SOURCE, EVENT, "j1").noted)
     assert noted == {
-        "type": "message", "from": "a@b/c", "to": "bot@d", "id": "m1", "room": None, "server": "d",
+        "type": "message", "from": "a@b/c", "to": "bot@d", "id": "m1", "room": None, "presence": None, "server": "d",
         "source": "prosody", "received_at": 1000.0, "queue": "events", "jid": "j1",
     }  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_a_route_says_what_an_event_looks_like() -> None:
     job = json.loads(arrived(attrs.evolve(SOURCE, shape=shape), EVENT, "j1").payload)
     (event,) = job["args"]
     assert event == {
-        "type": "message", "author": "a@b/c", "to": "bot@d", "message": "a secret text", "room": None, "server": "d",
-        "source": "prosody", "received_at": event["received_at"], "tenant": "a", "level": 3,
+        "type": "message", "author": "a@b/c", "to": "bot@d", "message": "a secret text", "room": None, "presence": None,
+        "server": "d", "source": "prosody", "received_at": event["received_at"], "tenant": "a", "level": 3,
     }  # fmt: skip
     assert "a secret text" not in json.dumps(redact.job(job))

@@ -23,6 +23,7 @@ def test_the_argument_of_its_job_has_each_member() -> None:
         "id": "m1",
         "body": "hello",
         "room": None,
+        "presence": None,
         "server": "bots.example.org",
         "source": "p",
         "received_at": 1.5,

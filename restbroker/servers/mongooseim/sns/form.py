@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import attrs
 
 from restbroker.job import rubyjson
-from restbroker.job.event import EventType, ServerEvent, bare, domain
+from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.servers.event_contract import Malformed
 
@@ -62,9 +62,11 @@ def read(body: bytes) -> Published:
 
 def event(published: Published, kind: EventType, source: str, now_s: float) -> ServerEvent:
     """The event, as one of this type. Raises `Malformed` where it is none."""
+    presence: str | None = None
     match kind, dict(published.message):
-        case "presence", {"user_id": str(sender), "present": bool()}:
+        case "presence", {"user_id": str(sender), "present": bool(is_present)}:
             receiver = text = None
+            presence = PRESENCE[is_present]
         case (
             ("message" | "groupchat"),
             {"from_user_id": str(sender), "to_user_id": str(receiver), "message": str(text)},
@@ -88,6 +90,7 @@ def event(published: Published, kind: EventType, source: str, now_s: float) -> S
             "attributes": dict(published.attributes),
             "payload": dict(published.message),
         },
+        presence=presence,
     )
 
 

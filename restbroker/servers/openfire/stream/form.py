@@ -19,7 +19,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.job.event import EventType, ServerEvent, bare, domain
+from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.servers.openfire.stream.data import read_data
 from restbroker.servers.openfire.stream.options import RawMode
@@ -104,6 +104,7 @@ class Form:
         kind = _type(frame.name, members) if data.members is not None else _UNREAD.get(frame.name, "notify")
         raw = self._raw(frame, data.members, data.fault)
         sender, receiver, body = _text(members, "from"), _text(members, "to"), _body(kind, members)
+        presence = None
         named = _text(members, "id") if kind in ("offer", "offer-revoked") else None
         if pair is not None and pair.says != "presence":
             stanza = pair.stanza
@@ -117,7 +118,8 @@ class Form:
                 body = stanza.invitation.reason if stanza.invitation is not None else body
         if kind == "presence":
             # The plugin does not say whether somebody comes or goes (measured).
-            raw["presence"] = _UNKNOWN if pair is None or not pair.is_certain else pair.stanza.word or "available"
+            presence = pair.stanza.word or PRESENCE[True] if pair is not None and pair.is_certain else None
+            raw["presence"] = presence or _UNKNOWN
         return self._event(
             kind,
             raw,
@@ -127,6 +129,7 @@ class Form:
             id=named,
             body=body,
             room=_room(kind, members, sender),
+            presence=presence,
         )
 
     def _event(self, kind: EventType, raw: Json, now_s: float, **said: str | None) -> ServerEvent:
@@ -142,6 +145,7 @@ class Form:
             source=self.source,
             received_at_s=now_s,
             raw=raw,
+            presence=said.get("presence"),
         )
 
     def _raw(self, frame: Frame, members: Mapping[str, Json] | None, fault: str | None) -> dict[str, Json]:

@@ -21,7 +21,7 @@ from typing import Final
 import orjson
 
 from restbroker.job import rubyjson
-from restbroker.job.event import EventType, ServerEvent, bare, domain
+from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.servers.event_contract import Answer, Malformed, Posted, Told
 
@@ -56,6 +56,7 @@ def read(posted: Posted, source: str, now_s: float) -> Told:
         source=source,
         received_at_s=now_s,
         raw=stanza,
+        presence=word or PRESENCE[True] if kind == "presence" and word != "error" else None,
     )
     return Told(event, asks=kind == "iq" and word not in ("result", "error"))
 

@@ -50,6 +50,7 @@ def test_a_message_is_an_event_with_whole_addresses() -> None:
 def test_a_message_of_a_room_names_the_room() -> None:
     event = form.event(form.read(posted({**MESSAGE, "to_user_id": "den@muc.one.example"})), "groupchat", "mim", 1000.5)
     assert (event.type, event.receiver, event.room) == ("groupchat", "den@muc.one.example", "den@muc.one.example")
+    assert event.presence is None
 
 
 @rows("is_there", [True, False])
@@ -57,6 +58,7 @@ def test_a_presence_has_no_text_and_says_whether_somebody_is_there(is_there: boo
     told = {"user_id": "ann@one.example", "present": is_there}
     event = form.event(form.read(posted(told)), "presence", "mim", 1000.5)
     assert (event.sender, event.receiver, event.body, event.server) == ("ann@one.example", None, None, "one.example")
+    assert event.presence == ("available" if is_there else "unavailable")
     assert isinstance(event.raw, dict)
     assert event.raw["payload"] == told
 

@@ -47,7 +47,13 @@ def all_of(form: Form, frames: Iterable[Frame]) -> list[ServerEvent]:
 
 
 def presences(events: Iterable[ServerEvent]) -> list[object]:
-    return [event.raw.get("presence") for event in events if isinstance(event.raw, dict)]
+    """What `raw` says of each; the event says the same, and nothing of what is unknown."""
+    found = []
+    for event in events:
+        assert isinstance(event.raw, dict)
+        found.append(said := event.raw.get("presence"))
+        assert event.presence == (None if said == "unknown" else said)
+    return found
 
 
 def invited(inviter: str, reason: str) -> tuple[Frame, Frame, Frame]:

@@ -39,24 +39,28 @@ def test_a_message_of_a_room_names_the_room() -> None:
 
 
 @rows(
-    ("kind", "word", "type_", "asks"),
+    ("kind", "word", "type_", "presence", "asks"),
     [
-        ("message", None, "message", False),
-        ("message", "headline", "message", False),
-        ("message", "error", "error", False),
-        ("presence", "available", "presence", False),
-        ("presence", "subscribe", "presence", False),
-        ("presence", "error", "error", False),
-        ("iq", "get", "iq", True),
-        ("iq", "set", "iq", True),
-        ("iq", None, "iq", True),
-        ("iq", "result", "iq", False),
-        ("iq", "error", "error", False),
+        ("message", None, "message", None, False),
+        ("message", "headline", "message", None, False),
+        ("message", "error", "error", None, False),
+        ("presence", None, "presence", "available", False),
+        ("presence", "available", "presence", "available", False),
+        ("presence", "unavailable", "presence", "unavailable", False),
+        ("presence", "subscribe", "presence", "subscribe", False),
+        ("presence", "error", "error", None, False),
+        ("iq", "get", "iq", None, True),
+        ("iq", "set", "iq", None, True),
+        ("iq", None, "iq", None, True),
+        ("iq", "result", "iq", None, False),
+        ("iq", "error", "error", None, False),
     ],
 )
-def test_the_type_of_an_event_and_whether_it_asks(kind: str, word: str | None, type_: str, asks: bool) -> None:
+def test_the_type_of_an_event_who_came_or_went_and_whether_it_asks(
+    kind: str, word: str | None, type_: str, presence: str | None, asks: bool
+) -> None:
     found = told(kind=kind, **({} if word is None else {"type": word}))
-    assert (found.event.type, found.asks) == (type_, asks)
+    assert (found.event.type, found.event.presence, found.asks) == (type_, presence, asks)
 
 
 @rows(
