@@ -15,11 +15,11 @@ from restbroker.errors import RestbrokerError, UsageError
 def main() -> None:
     """Runs the command line; ends the process with its exit code."""
     _fill_closed()
-    if sys.argv[1:] == ["--version"]:
+    if sys.argv[1:] in (["--version"], ["version"]):
         _tell_version()
         return
     gc.disable()  # nothing that is imported is garbage; `cli.app` turns it on again
-    if sys.argv[1:2] in (["run"], ["web"]) or sys.argv[1:3] == ["roster", "serve"]:
+    if _serves(sys.argv[1:]):
         # Until it listens for SIGHUP itself: the default would end the process during its slow imports.
         import signal
 
@@ -38,6 +38,13 @@ def main() -> None:
         if known is None or unknown is not None:
             raise
         _end(_first(known))
+
+
+def _serves(words: list[str]) -> bool:
+    """Whether it is a command that reads its configuration again at SIGHUP, or may be: options can stand before it."""
+    if words[:1] in (["run"], ["web"]) or words[:2] == ["roster", "serve"]:
+        return True
+    return words[:1] != [] and words[0].startswith("-") and not {"run", "web", "serve"}.isdisjoint(words)
 
 
 class _Closed(io.FileIO):

@@ -111,7 +111,8 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
 
 
 def _context(name: str) -> typer.Context:
-    return typer.Context(command_line(), info_name=name)
+    root = command_line()
+    return typer.Context(root, info_name=name, **root.context_settings)
 
 
 def _usage(command: Command, parent: typer.Context, path: str) -> list[str]:

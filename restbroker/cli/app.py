@@ -15,7 +15,7 @@ from restbroker import __version__
 from restbroker.cli import examples
 from restbroker.console import panels
 from restbroker.console.exits import MEANINGS
-from restbroker.console.lists import Group
+from restbroker.console.lists import HELP, Group
 
 # Older releases of Typer take them from click, newer ones bring their own: no name is public in all of them.
 _Context = Any
@@ -56,6 +56,8 @@ PANELS: Final = {
         "migrate": "Take over what the Go original left in Redis.",
         "demo": "Run the whole thing on a Redis of its own and a stand-in server.",
         "verify": "Crash-test restbroker on your Redis, in a namespace of its own.",
+        "help": "Show what a command does, and its options.",
+        "version": "Print the version.",
     },
 }
 """The headings of `restbroker --help`, each with its commands and their lines.
@@ -80,6 +82,10 @@ class LazyGroup(Group):
         """The stand-in of this name, or None."""
         self.list_commands(ctx)
         return super().get_command(ctx, cmd_name)
+
+    def real_command(self, ctx: _Context, name: str) -> _Command:  # noqa: ARG002  as above
+        """The real command of this name."""
+        return load(name)
 
     def format_commands(self, ctx: _Context, formatter: Any) -> None:  # noqa: ANN401, ARG002  as `_Context`; as above
         """Write each heading with its commands."""
@@ -131,7 +137,13 @@ def _exit_codes() -> str:
 def command_line() -> TyperGroup:
     """The whole command line, ready for `.main(args)`."""
     # Rich help costs 100 ms, and draws boxes into pipes; the commands' help is kept plain by `load`.
-    app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+    app = typer.Typer(
+        cls=LazyGroup,
+        context_settings={"help_option_names": [*HELP]},
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+    )
     app.callback()(_root)
     root: Any = typer.main.get_command(app)
     # Typer answers the shell's questions where it has these options; their scripts are not for us (see completion.py).

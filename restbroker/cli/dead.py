@@ -10,7 +10,7 @@ import typer
 from restbroker.cli.choosing import GroupOption, NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.failure_summary import add_summary
-from restbroker.cli.set_verbs import add_verbs, before_a_verb, listing
+from restbroker.cli.set_verbs import add_verbs, listing
 from restbroker.config.core import Config
 from restbroker.console import completion, jobs, output, panels
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
@@ -63,7 +63,6 @@ def dead(
     In a pipe each line is: when it was parked (UTC), job id, command, error class, message.
     """
     if ctx.invoked_subcommand is not None:
-        ctx.obj = before_a_verb(ctx, config)
         return
     settings = quietly(config)
     conditions = where or since or until or older_than or newer_than or group

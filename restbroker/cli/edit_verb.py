@@ -26,11 +26,10 @@ from restbroker.cli.choosing import (
     WhyOption,
     within,
 )
-from restbroker.cli.set_verbs import settings_of
 from restbroker.config.core import Config
 from restbroker.console import arguments, completion, output, panels
 from restbroker.console.asking import YesOption
-from restbroker.console.configured import ConfigOption, JsonOption
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.times import duration_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
@@ -92,7 +91,6 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
 
     @app.command()
     def edit(
-        ctx: typer.Context,
         words: Words = None,
         unset: UnsetOption = None,
         rename: RenameOption = None,
@@ -125,7 +123,7 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         from restbroker.cli.acting import Action, How, act
         from restbroker.operate.known import known
 
-        settings = settings_of(ctx, config)
+        settings = quietly(config)
         knows = known(settings)
         meant = within(where, zset, (since, until), (older_than, newer_than), group)
         jids, typed = _apart(words or (), is_named=not meant and not everything)

@@ -19,10 +19,9 @@ from restbroker.cli.choosing import (
     WhereOption,
     within,
 )
-from restbroker.cli.set_verbs import settings_of
 from restbroker.console import output, panels
 from restbroker.console.causes import headline, hint, share
-from restbroker.console.configured import ConfigOption, JsonOption
+from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
@@ -42,7 +41,6 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
 
     @app.command()
     def summary(
-        ctx: typer.Context,
         where: WhereOption = None,
         since: SinceOption = None,
         until: UntilOption = None,
@@ -62,7 +60,7 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
         from restbroker.operate.known import known
         from restbroker.operate.summary import Summaries
 
-        settings = settings_of(ctx, config)
+        settings = quietly(config)
         knows = known(settings)
         typed = within(where, zset, (since, until), (older_than, newer_than), group)
         meant = choosing.conditions(typed, zset, knows)

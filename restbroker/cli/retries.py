@@ -8,7 +8,7 @@ import typer
 from restbroker.cli.choosing import GroupOption, NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.failure_summary import add_summary
-from restbroker.cli.set_verbs import add_verbs, before_a_verb, listing
+from restbroker.cli.set_verbs import add_verbs, listing
 from restbroker.console import jobs
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.lists import Verbs
@@ -37,7 +37,6 @@ def retries(
     In a pipe each line is: when it is due (UTC), job id, command, error class, message.
     """
     if ctx.invoked_subcommand is not None:
-        ctx.obj = before_a_verb(ctx, config)
         return
     settings = quietly(config)
     if where or since or until or older_than or newer_than or group:

@@ -4,10 +4,8 @@ Each of the three modules makes its commands here. Always holds: a verb means th
 is imported when it runs, for most often the jobs are only listed.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import attrs
 import typer
 
 from restbroker.cli import choosing
@@ -55,30 +53,6 @@ JidWord = Annotated[str, typer.Argument(metavar="JID", help="The job's id.", aut
 _COMMANDS: Final[dict[SortedSet, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
 
 
-@attrs.frozen
-class Asked:
-    """What the group in front of the verb was told."""
-
-    config: Path | None = None
-
-
-def before_a_verb(ctx: typer.Context, config: Path | None) -> Asked:
-    """Return what was said before the verb. Raises `UsageError` for an option that it would not see."""
-    for parameter in ctx.command.params:
-        source = ctx.get_parameter_source(parameter.name or "")
-        if parameter.name != "config" and source is not None and source.name == "COMMANDLINE":
-            verb, option = ctx.invoked_subcommand, parameter.opts[0]
-            cure = f"Put it behind, if {verb} has it: {ctx.command_path} {verb} {option}"
-            raise UsageError(f"{option} stands before {verb}, which would not see it; nothing was done.", cure)
-    return Asked(config)
-
-
-def settings_of(ctx: typer.Context, config: Path | None) -> Config:
-    """The configuration, whether it is named before the verb or behind it."""
-    before = ctx.obj.config if isinstance(ctx.obj, Asked) else None
-    return quietly(config or before)
-
-
 def add_verbs(app: typer.Typer, zset: SortedSet) -> None:
     """Gives the command of this set its verbs."""
     _add_readers(app, zset)
@@ -121,7 +95,6 @@ def listing(
 def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
     @app.command("list")
     def listed(
-        ctx: typer.Context,
         where: WhereOption = None,
         since: SinceOption = None,
         until: UntilOption = None,
@@ -137,7 +110,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
 
         In a pipe each line is: when (UTC), job id, command, error class, message.
         """
-        settings = settings_of(ctx, config)
+        settings = quietly(config)
         listing(
             settings,
             zset,
@@ -148,13 +121,13 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         )
 
     @app.command()
-    def show(ctx: typer.Context, jid: JidWord, config: ConfigOption = None, json: JsonOption = False) -> None:
+    def show(jid: JidWord, config: ConfigOption = None, json: JsonOption = False) -> None:
         """Show one job and its last tries. Secrets are masked."""
         from restbroker.cli import entries
         from restbroker.operate import find
         from restbroker.operate.known import known
 
-        settings = settings_of(ctx, config)
+        settings = quietly(config)
         with open_store(settings) as client:
             entry = find.one(client, zset, jid, known(settings))
         if entry is None:
@@ -168,7 +141,6 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
 def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
     @app.command()
     def retry(
-        ctx: typer.Context,
         jids: Jids = None,
         where: WhereOption = None,
         since: SinceOption = None,
@@ -198,13 +170,12 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
         action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues)
         meant = within(where, zset, (since, until), (older_than, newer_than), group)
-        _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
+        _act(quietly(config), zset, action, jids, meant, everything=everything, how=how)
 
 
 def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
     @app.command()
     def delete(
-        ctx: typer.Context,
         jids: Jids = None,
         where: WhereOption = None,
         since: SinceOption = None,
@@ -226,13 +197,12 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("delete", who(), why=why)
         meant = within(where, zset, (since, until), (older_than, newer_than), group)
-        _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
+        _act(quietly(config), zset, action, jids, meant, everything=everything, how=how)
 
 
 def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
     @app.command()
     def kill(
-        ctx: typer.Context,
         jids: Jids = None,
         where: WhereOption = None,
         since: SinceOption = None,
@@ -254,13 +224,12 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("kill", who(), why=why)
         meant = within(where, zset, (since, until), (older_than, newer_than), group)
-        _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
+        _act(quietly(config), zset, action, jids, meant, everything=everything, how=how)
 
 
 def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
     @app.command()
     def reschedule(
-        ctx: typer.Context,
         jids: Jids = None,
         where: WhereOption = None,
         since: SinceOption = None,
@@ -291,13 +260,12 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         )
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         meant = within(where, zset, (since, until), (older_than, newer_than), group)
-        _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
+        _act(quietly(config), zset, action, jids, meant, everything=everything, how=how)
 
 
 def _add_move(app: typer.Typer, zset: SortedSet) -> None:
     @app.command()
     def move(
-        ctx: typer.Context,
         queue: Annotated[
             str, typer.Option("--to", help="The queue that they will go to.", autocompletion=completion.queues)
         ],
@@ -320,7 +288,7 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
         """Give jobs another queue. They stay in the set: a retry, or their time, then leads them there."""
         from restbroker.cli.acting import Action, How
 
-        settings = settings_of(ctx, config)
+        settings = quietly(config)
         if queue not in settings.queues and not foreign_queues:
             served = ", ".join(settings.queues)
             raise UsageError(

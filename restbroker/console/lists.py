@@ -1,32 +1,44 @@
-"""Groups of commands: what they say of an option or a verb in the wrong place, and which list when no verb is named.
+"""Groups of commands: whose options may stand before the verb's name too, and which list when no verb is named.
 
 `Group` is the command line itself; `Verbs` each command that has verbs; `ListsFirst` is for `queues`, `targets`,
-`processes` and `roster`, where `restbroker queues --json` is `restbroker queues list --json`. Always holds: no option
-before a command's name is silently ignored.
+`processes` and `roster`, where `restbroker queues --json` is `restbroker queues list --json`. Always holds: an option
+before a command's name is as one behind it, so the command sees it, or refuses it if it is none of its own.
 """
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
-from typer.core import TyperGroup
+from typer.core import TyperGroup, TyperOption
 
-from restbroker.errors import UsageError
+HELP: Final = ("--help", "-h")
 
 
 class Group(TyperGroup):
-    """Says where an option belongs that stands before the command that has it."""
+    """Takes options before the name of the command that has them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see cli.app
-        """As click's. Raises `UsageError` for such an option."""
+        """As click's, with the command's name before its options."""
+        return super().parse_args(ctx, self.with_name_first(ctx, args))
+
+    def with_name_first(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see cli.app
+        """Return the words with the command's name in front, or as they are where none is behind options alone."""
+        if not args or not args[0].startswith("-") or args[0] in self._own(ctx):
+            return args
         names = self.list_commands(ctx)
-        at = next((place for place, word in enumerate(args) if word in names), 0)
-        own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
-        options = (word.partition("=")[0] for word in reversed(args[:at]) if word.startswith("--"))
-        wrong = next((option for option in options if option not in own), None)
-        if wrong is not None and not ctx.resilient_parsing:
-            value = "" if args[at - 1] == wrong else " …"
-            cure = f"Put it behind: {ctx.command_path} {args[at]} {wrong}{value}"
-            raise UsageError(f"{wrong} stands before the command {args[at]}.", cure)
-        return super().parse_args(ctx, args)
+        found = [(place, [*_options(self.real_command(ctx, word))]) for place, word in enumerate(args) if word in names]
+        # An option's value may be called like a command. And a command tells best that an option is none of its own.
+        place = next((place for place, options in found if _end_of_options(args, options) == place), None)
+        if place is None:
+            place = next((place for place, options in found if _has_another(args[:place], options)), None)
+        return args if place is None else [args[place], *args[:place], *args[place + 1 :]]
+
+    def real_command(self, ctx: Any, name: str) -> Any:  # noqa: ANN401 - see cli.app
+        """Return the command of this name, which must be one of `list_commands`."""
+        return self.get_command(ctx, name)
+
+    def _own(self, ctx: Any) -> set[str]:  # noqa: ANN401 - see cli.app
+        """Return what is answered whichever command follows: `--help`, `--version`."""
+        return {name for parameter in self.get_params(ctx) if parameter.is_eager for name in parameter.opts}
 
 
 class Verbs(Group):
@@ -47,6 +59,33 @@ class ListsFirst(Verbs):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see cli.app
         """As click's; `--help` is about the group, and so is the shell's question what may follow its name."""
-        is_list = (args[0].startswith("-") and args[0] != "--help") if args else not ctx.resilient_parsing
+        is_list = (args[0].startswith("-") and args[0] not in HELP) if args else not ctx.resilient_parsing
         verbs = {*self.list_commands(ctx)}
         return super().parse_args(ctx, ["list", *args] if is_list and verbs.isdisjoint(args) else args)
+
+
+def _end_of_options(words: Sequence[str], options: Sequence[TyperOption]) -> int:
+    """Return the place of the first word that is neither an option nor the value of one."""
+    valued = {name for option in options if not option.is_flag for name in option.opts}
+    place = 0
+    while place < len(words) and _is_option(words[place]):
+        place += 2 if words[place] in valued else 1
+    return place
+
+
+def _has_another(words: Sequence[str], options: Sequence[TyperOption]) -> bool:
+    """Whether one of these words is an option, and none of these."""
+    known = {name for option in options for name in (*option.opts, *option.secondary_opts)} | {*HELP}
+    return any(_is_option(word) and word.partition("=")[0] not in known for word in words)
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and word != "--"
+
+
+def _options(command: object) -> Iterator[TyperOption]:
+    """Yield the options of a command and of its verbs."""
+    yield from (one for one in getattr(command, "params", ()) if isinstance(one, TyperOption))
+    if isinstance(command, TyperGroup):
+        for verb in command.commands.values():
+            yield from _options(verb)

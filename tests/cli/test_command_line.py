@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperOption
 
-from restbroker.cli.app import command_line
+from restbroker import __version__
+from restbroker.cli.app import COMMANDS, command_line, load
+from restbroker.cli.examples import walk
 from restbroker.errors import ConfigError
 from restbroker.store import beats, jobs, limits, pauses
 from restbroker.store.client import Client
@@ -27,7 +30,9 @@ SLOW = ("trio", "httpx", "rich", "quart", "hypercorn", "pydantic", "attrs", "pro
 def test_a_quick_command_loads_no_slow_library() -> None:
     rows: list[tuple[list[str], tuple[str, ...]]] = [
         (["--version"], ()),
+        (["version"], ()),
         (["--help"], ()),
+        (["-h"], ()),
         (["commands", "register"], ("attrs",)),
         (["completion", "bash"], ()),
         (["enqueue", "--help"], ("attrs",)),
@@ -57,18 +62,63 @@ def test_a_wrong_number_of_processes_is_blamed_on_the_flag_and_not_on_the_file()
         assert "cannot be used" not in done.stderr
 
 
-def test_an_option_in_front_of_its_command_is_told_where_it_belongs() -> None:
-    rows: list[tuple[str, str]] = [
-        ("--config F stats", "restbroker stats --config …"),
-        ("--config=F dead list", "restbroker dead --config …"),
-        ("--json --watch stats", "restbroker stats --watch"),
-        ("queues --config F pause rest", "restbroker queues pause --config …"),
-        ("dead --config F --yes retry x", "restbroker dead retry --yes"),
+def test_an_option_before_its_command_counts_as_one_behind_it() -> None:
+    rows: list[str] = [
+        *("--config F stats", "--config=F --json dead list", "--json --config F queues", "--config F ctl status"),
+        *("queues --config F pause rest", "dead --config F --yes retry x", "--config F --wait enqueue register"),
+        *("--config F explain list", "--queue dead enqueue --config F status", "--config F config show"),
     ]
-    for line, cure in rows:
+    for line in rows:
         done = run(line.split())
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.endswith(f"\nPut it behind: {cure}\n")
+        assert done.stderr.startswith("restbroker: The configuration file F cannot be read"), line
+    assert "The configuration file stats cannot be read" in run(["--config", "stats", "stats"]).stderr
+
+
+def test_an_option_before_a_command_that_has_it_not_is_refused_by_that_command() -> None:
+    rows: list[tuple[str, str, str]] = [
+        ("--config F explain-error TimedOut", "explain-error", "--config"),
+        ("--nonsense stats", "stats", "--nonsense"),
+        ("--json --watch --limit 3 stats", "stats", "--limit"),
+        ("queues --nonsense pause rest", "queues pause", "--nonsense"),
+        ("--wait stats enqueue", "stats", "--wait"),
+        ("--config stats", "", "--config"),
+        ("--config F nonsense", "", "--config"),
+    ]
+    for line, command, option in rows:
+        done = run(line.split())
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"Usage: restbroker {command} [OPTIONS]".replace("  ", " ")), line
+        assert f"No such option: {option}" in done.stderr
+
+
+def test_no_option_has_a_value_for_one_verb_and_none_for_another() -> None:
+    for name in COMMANDS:
+        kinds: dict[str, bool] = {}
+        for path, command in walk(load(name), name):
+            for option in (one for one in command.params if isinstance(one, TyperOption)):
+                for spelling in option.opts:
+                    assert kinds.setdefault(spelling, option.is_flag) == option.is_flag, (path, spelling)
+
+
+def test_help_is_asked_for_by_a_word_a_letter_or_a_command() -> None:
+    for name in ("", "queues", "queues peek", "dead", "dead retry", "enqueue", "ctl"):
+        whole = run([*name.split(), "--help"]).stdout
+        assert whole.startswith(f"Usage: restbroker {name}".rstrip())
+        assert run([*name.split(), "-h"]).stdout == whole
+        assert run(["help", *name.split()]).stdout == whole
+    # What follows `ctl`, or a command that is no group, is a word of its own.
+    assert run(["help", "ctl", "registered_users"]).stdout == run(["ctl", "--help"]).stdout
+    for words, said in ((["nonsense"], "No such command 'nonsense'"), (["dead", "sho"], "Did you mean show?")):
+        done = run(["help", *words])
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+
+
+def test_the_version_is_printed_by_the_option_and_by_the_command() -> None:
+    for words in (["--version"], ["version"]):
+        done = run(words)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"restbroker {__version__}\n", "")
 
 
 def test_a_verb_that_does_not_exist_is_answered_with_the_nearest_or_with_all() -> None:

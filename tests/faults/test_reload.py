@@ -87,11 +87,16 @@ def test_twenty_reloads_under_load_lose_nothing_and_repeat_nothing(
     assert several.client.command("HLEN", "restbroker:beats") == 0
 
 
-def test_sighup_at_whatever_import_of_the_start_ends_nothing(several: Several, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_first", [False, True], ids=["run first", "options first"])
+def test_sighup_at_whatever_import_of_the_start_ends_nothing(
+    several: Several, tmp_path: Path, *, is_first: bool
+) -> None:
     with AnsweringServer() as server:
         several.configure({"one": target(server.port, "o")})
         command = (sys.executable, "-c", SIGNALLED_AT_EACH_IMPORT)
-        with started(several.command, directory=tmp_path / "run", command=command) as broker:
+        run, *options = several.command
+        words = [*options, run] if is_first else [run, *options]
+        with started(words, directory=tmp_path / "run", command=command) as broker:
             broker.wait_for(r"signalled at the import of restbroker\.cli\.app$")
             broker.wait_for(r"signalled at the import of trio$")
             broker.wait_for(r"broker\.started")
