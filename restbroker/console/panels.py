@@ -2,7 +2,8 @@
 
 Used by the commands, which name a heading as Typer's `rich_help_panel`, and by `cli.app`. Typer shows those only
 through Rich, which costs each `--help` 80 ms of CPU; here the formatter of plain help writes them. Always holds: what
-has no heading stands last, under Options.
+has no heading stands last, under Options; a command's line in a list is its whole first sentence, on as many lines as
+that takes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ SAFETY: Final = "Safety"
 OUTPUT: Final = "Output"
 _ARGUMENTS: Final = "Arguments"
 _OPTIONS: Final = "Options"
+_UNCUT: Final = 10_000
 _ORDER: Final = (_ARGUMENTS, WHICH, WHAT, ANSWER, BULK, SAFETY, OUTPUT, _OPTIONS)
 
 _Row = tuple[str, str]
@@ -27,7 +29,11 @@ _Formatter = Any
 
 
 class Command(TyperCommand):
-    """A command whose options stand under their headings."""
+    """A command whose options stand under their headings, and whose line is not cut in the list of its group."""
+
+    def get_short_help_str(self, limit: int = _UNCUT) -> str:  # noqa: ARG002  click would cut it at this length
+        """Return the first sentence of its help."""
+        return super().get_short_help_str(_UNCUT)
 
     def format_options(self, ctx: _Context, formatter: _Formatter) -> None:
         """Write the arguments, and the options under each heading."""
