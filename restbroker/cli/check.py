@@ -54,10 +54,15 @@ def check(
         return
     if target:
         raise UsageError("--target goes with --suggest: everything is tested, always.", "Leave it out.")
+    raise typer.Exit(report(config, as_json=json))
+
+
+def report(config: ConfigOption, *, as_json: bool) -> Exit:
+    """Prints what is found; returns what to end with. Called by `config init` as well."""
     found = _findings(config)
     cause = worst_cause(found)
     code = Exit.OK if cause is None else _EXITS[cause]
-    if json:
+    if as_json:
         output.as_json({"findings": [_fields(finding) for finding in found], "exit_code": int(code)})
     elif sys.stdout.isatty():
         _draw(found)
@@ -66,7 +71,7 @@ def check(
             output.data("\t".join(_cell(value) for value in _fields(finding).values()))
     counts = Counter(finding.level for finding in found)
     output.say(", ".join(_counted(counts[level], level) for level in ("problem", "warning", "note")) + ".")
-    raise typer.Exit(code)
+    return code
 
 
 def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> None:

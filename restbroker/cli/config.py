@@ -51,11 +51,12 @@ def init(
     stats: Annotated[bool | None, typer.Option(help="Serve the web pages, on loopback.", show_default=False)] = None,
     yes: YesOption = False,
 ) -> None:
-    """Make a configuration by five questions, or by options. Never overwrites a file.
+    """Make a configuration by a few questions, or by options. Never overwrites a file.
 
     Beside it, in files of their own, are the secrets: a new token, and the passwords. All are for your eyes only (mode
-    0600). With --yes nothing is asked: what no option says is as by default. Without options and a terminal, it makes a
-    sample to be edited, with a token of its own in it.
+    0600). After the last question it offers to test the connection, and then ends as restbroker check does. With --yes
+    nothing is asked: what no option says is as by default. Without options and a terminal, it makes a sample to be
+    edited, with a token of its own in it.
     """
     given = Given(
         server=server,

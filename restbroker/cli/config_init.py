@@ -1,7 +1,8 @@
 """The questions of `restbroker config init`, and the files that their answers become. Called by `cli.config`.
 
-Always holds: nothing is written before the last answer, nor anything that `restbroker run` would refuse; nothing is
-overwritten; a password is read without being shown, and neither it nor the token is ever printed.
+Always holds: an answer that cannot be is asked for again at once, with what is wrong; nothing is written before the
+last answer, nor anything that `restbroker run` would refuse; nothing is overwritten; a password is read without being
+shown, and neither it nor the token is ever printed.
 """
 
 import contextlib
@@ -9,25 +10,29 @@ import json
 import secrets
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeAlias
 
 import attrs
 import typer
 
+from restbroker.cli import config_answers
 from restbroker.config.key import Members
 from restbroker.config.kind import defaults_of
 from restbroker.config.load import load
 from restbroker.config.setup import FLAT, REDIS, Answers, Setup, secret_names, setup
-from restbroker.config.urls import BadUrl, RedisAddress, redis_address, rest_address, without_login
+from restbroker.config.urls import BadUrl, redis_address
 from restbroker.console import output
+from restbroker.console.exits import Exit
 from restbroker.console.private_file import require_folder, write_new
 from restbroker.errors import ConfigError, UsageError
 from restbroker.events import registry as sources
 from restbroker.servers import registry
 
-T = TypeVar("T")
+_Read: TypeAlias = Callable[[str], str]
+"""Returns what an answer means. Raises `UsageError` for one that cannot be."""
 _TOKEN_BYTES: Final = 24
 _QUEUE: Final = "rest"
 
@@ -54,57 +59,58 @@ class Given:
 def make(path: Path, given: Given, *, ask: bool) -> None:
     """Makes the files. `ask`: what was not given is asked for on the terminal; else it is as by default.
 
-    Raises `UsageError` for an answer that cannot be, or where a file is there already or its folder is not.
+    Raises `UsageError` for an option that cannot be, or where a file is there already or its folder is not. Ends as
+    `restbroker check` does where that is wanted on the terminal.
     """
     require_folder(path)
     _refuse_existing([path, *map(path.with_name, secret_names(path.stem))])
     kinds = registry.kinds()
-    if given.redis is not None and _redis(given.redis).password is not None:
-        output.say(
-            "note: A password on the command line can be seen by others on this machine, and stays in histories."
-        )
+    _require_right(given)
     answers = _asked(given, kinds) if ask else _by_default(given, kinds)
     try:
         planned = setup(answers, path.stem, secrets.token_urlsafe(_TOKEN_BYTES))
     except BadUrl as bad:
         raise UsageError(str(bad), "Nothing was written.") from bad
     _write(path, planned)
-    _tell_next(path, planned, answers)
+    code = _offer_test(path) if ask else Exit.OK
+    _tell_next(path, answers)
+    if code is not Exit.OK:
+        raise typer.Exit(code)
 
 
-def kind_of(name: str, kinds: Mapping[str, Members]) -> str:
-    """The kind that is meant: `prosody` stands for `prosody-rest`. Raises `UsageError`.
-
-    One that a package of others brings is not listed, and can be named.
-    """
-    known = [kind for kind, members in kinds.items() if defaults_of(members).url]
-    for kind in (name, f"{name}-rest"):
-        if kind in known:
-            return kind
-    brought = kinds.get(name)
-    if brought is not None and defaults_of(brought).url:
-        return name
-    others = " For another server, write a target of kind http by hand (docs/http.md)."
-    raise UsageError(f"There is no server {name!r}.", f"There are {', '.join(known)}.{others}")
+def _require_right(given: Given) -> None:
+    """Raises `UsageError` for an option that is wrong by itself, before anything is asked."""
+    for value, read in (
+        (given.url, config_answers.url),
+        (given.domain, config_answers.domain),
+        (given.queue, config_answers.queue),
+    ):
+        if value:
+            read(value)
+    if given.redis and redis_address(config_answers.redis(given.redis)).password is not None:
+        output.say(
+            "note: A password on the command line can be seen by others on this machine, and stays in histories."
+        )
 
 
 def _by_default(given: Given, kinds: Mapping[str, Members]) -> Answers:
-    kind = kind_of(given.server or FLAT, kinds)
+    kind = config_answers.kind(given.server or FLAT, kinds)
+    login = config_answers.login(given.login, kinds[kind]) if given.login else None
     password = _piped_password() if str(given.password_file) == "-" else None
     file = None if password is not None or given.password_file is None else given.password_file.absolute()
-    if given.login and password is None and file is None:
+    if login is not None and password is None and file is None:
         raise UsageError(
-            f"The password of {given.login} is not given.",
+            f"The password of {login} is not given.",
             "Add --password-file FILE, or - to have it read from standard input.",
         )
-    if not given.login and given.password_file is not None:
+    if login is None and given.password_file is not None:
         raise UsageError("There is a password and no login.", "Add --login USER.")
     return Answers(
         kind,
         given.url or defaults_of(kinds[kind]).url,
         given.redis or REDIS,
-        _name_of(given.login or None, kinds[kind]),
-        given.domain or _domain_of(given.login),
+        _name_of(login, kinds[kind]),
+        given.domain or _domain_of(login),
         given.queue or _QUEUE,
         bool(given.stats),
         password,
@@ -116,22 +122,63 @@ def _piped_password() -> str:
     password = sys.stdin.readline().rstrip("\r\n")
     if not password:
         raise UsageError("No password came from standard input.", "It is the first line there.")
-    return password
+    return config_answers.password(password)
 
 
 def _asked(given: Given, kinds: Mapping[str, Members]) -> Answers:
-    output.say("Five questions; Enter takes what stands in brackets. Nothing is written before the last answer.")
+    output.say("A few questions; Enter takes what stands in brackets. Nothing is written before the last answer.")
+    ask = _Questions()
     names = ", ".join(kind for kind, members in kinds.items() if defaults_of(members).url)
-    kind = _answer(given.server, f"1. Which server ({names})", FLAT, lambda text: kind_of(text, kinds))
-    url = _answer(given.url, "2. Its URL", defaults_of(kinds[kind]).url, _rest_url)
-    redis = _answer(given.redis, "3. Redis", REDIS, _redis_url)
-    login, password = _login(given, kinds[kind])
-    user = _name_of(login, kinds[kind])
+    kind = ask(given.server, f"Which server ({names})", FLAT, lambda text: config_answers.kind(text, kinds))
+    members = kinds[kind]
+    url = ask(given.url, "Its URL", defaults_of(members).url, config_answers.url)
+    redis = ask(given.redis, "Redis", REDIS, config_answers.redis)
+    form = f"The login there{_form(members)}; empty: none"
+    login = ask(given.login, form, "", _if_any(lambda text: config_answers.login(text, members)))
+    password = None if not login or _file_of(given, None) is not None else _password(login)
     domain = given.domain or _domain_of(login)
     if domain is None:
-        domain = _answer(None, "   The virtual host that jobs are about (empty: each job names it)", "", str) or None
-    queue = _answer(given.queue, "5. The queue that jobs come in", _QUEUE, str)
-    return Answers(kind, url, redis, user, domain, queue, bool(given.stats), password, _file_of(given, password))
+        form = "The virtual host that jobs are about (empty: each job names it)"
+        domain = ask(None, form, "", _if_any(config_answers.domain))
+    queue = ask(given.queue, "The queue that jobs come in", _QUEUE, config_answers.queue)
+    user, file = _name_of(login or None, members), _file_of(given, password)
+    return Answers(kind, url, redis, user, domain or None, queue, bool(given.stats), password, file)
+
+
+@attrs.frozen
+class _Questions:
+    """Asks one after the other, each with its number."""
+
+    numbers: Iterator[int] = attrs.field(factory=lambda: count(1))
+
+    def __call__(self, given: str | None, question: str, default: str, read: _Read) -> str:
+        """What was given by an option, else what is answered; asked again until it can be."""
+        if given is not None:
+            return read(given)
+        numbered = f"{next(self.numbers)}. {question}"
+        return _answer(numbered, lambda text: read(text.strip()), default=default, show_default=bool(default))
+
+
+def _answer(question: str, read: _Read, **how: Any) -> str:  # noqa: ANN401 - as typer.prompt
+    while True:
+        try:
+            return read(str(typer.prompt(question, err=True, **how)))
+        except UsageError as error:
+            output.say(f"   {error.message}" + (f" {error.cure}" if error.cure else ""))
+
+
+def _form(kind: Members) -> str:
+    usual = defaults_of(kind).login
+    return "" if usual is None else f" ({'a whole JID' if '@' in usual else 'the name alone'}, as {usual})"
+
+
+def _password(login: str) -> str:
+    return _answer(f"   The password of {login} (not shown)", config_answers.password, hide_input=True)
+
+
+def _if_any(read: _Read) -> _Read:
+    """Takes an empty answer, too."""
+    return lambda text: read(text) if text else text
 
 
 def _name_of(login: str | None, kind: Members) -> str | None:
@@ -144,54 +191,9 @@ def _name_of(login: str | None, kind: Members) -> str | None:
     return name
 
 
-def _login(given: Given, kind: Members) -> tuple[str | None, str | None]:
-    """The login and its password; None for what there is not, or is in a file already."""
-    usual = defaults_of(kind).login
-    form = "" if usual is None else f" ({'a whole JID' if '@' in usual else 'the name alone'}, as {usual})"
-    user = _answer(given.login, f"4. The login there{form}; empty: none", "", str) or None
-    if user is None or _file_of(given, None) is not None:
-        return user, None
-    hidden = typer.prompt(f"   The password of {user} (not shown)", hide_input=True, err=True)
-    return user, str(hidden)
-
-
 def _file_of(given: Given, password: str | None) -> Path | None:
     named = given.password_file
     return None if password is not None or named is None or str(named) == "-" else named.absolute()
-
-
-def _answer(given: str | None, question: str, default: str, read: Callable[[str], T]) -> T:
-    """What was given by an option, else what is answered; asked again until it can be."""
-    if given is not None:
-        return read(given)
-    while True:
-        typed = typer.prompt(question, default=default, show_default=bool(default), err=True)
-        try:
-            return read(str(typed).strip())
-        except UsageError as error:
-            output.say(f"   {error.message}" + (f" {error.cure}" if error.cure else ""))
-
-
-def _rest_url(text: str) -> str:
-    try:
-        found = rest_address(text)
-    except BadUrl as bad:
-        raise UsageError(str(bad)) from bad
-    if found.credentials is not None:
-        raise UsageError(f"Leave the login out of {without_login(text)}: it is asked for by itself (--login).")
-    return text
-
-
-def _redis_url(text: str) -> str:
-    _redis(text)
-    return text
-
-
-def _redis(text: str) -> RedisAddress:
-    try:
-        return redis_address(text)
-    except BadUrl as bad:
-        raise UsageError(str(bad)) from bad
 
 
 def _domain_of(user: str | None) -> str | None:
@@ -222,12 +224,21 @@ def _write(path: Path, planned: Setup) -> None:
         if isinstance(error, ConfigError):
             raise UsageError(f"{error.message}\nNothing was left there.", error.cure or "") from error
         raise
-
-
-def _tell_next(path: Path, planned: Setup, answers: Answers) -> None:
     beside = ", ".join(planned.secrets)
     output.say(f"Wrote {path}, and beside it {beside}: all for your eyes only (mode 0600).")
     output.say("The user that restbroker runs as must be able to read them. What producers push needs the token.")
+
+
+def _offer_test(path: Path) -> Exit:
+    """Returns what `restbroker check` ends with, or 0 where nobody wants it."""
+    if not typer.confirm("Test the connection to Redis and to the server now?", default=True, err=True):
+        return Exit.OK
+    from restbroker.cli.check import report  # it loads Trio and the server's connector
+
+    return report(path, as_json=False)
+
+
+def _tell_next(path: Path, answers: Answers) -> None:
     where = "" if path == Path("env.json") else f" --config {shlex.quote(str(path))}"
     first = "status" if answers.kind == FLAT else "COMMAND"
     output.say(

@@ -8,6 +8,8 @@ from restbroker.config.load import load
 from restbroker.config.target import Basic, Target
 from restbroker.events import registry as sources
 from restbroker.servers import registry
+from tests.support.ejabberd import Ejabberd
+from tests.support.ports import free_port
 from tests.support.process import run_here as run
 from tests.support.terminal import dialogue
 
@@ -30,7 +32,7 @@ def private(directory: Path) -> dict[str, bool]:
     return {path.name: path.stat().st_mode & 0o777 == 0o600 for path in directory.iterdir()}
 
 
-def test_five_questions_make_a_configuration_with_its_secrets_in_private_files(tmp_path: Path) -> None:
+def test_a_few_questions_make_a_configuration_with_its_secrets_in_private_files(tmp_path: Path) -> None:
     with dialogue(["config", "init"], tmp_path) as talk:
         talk.answer("1. Which server (ejabberd,", "")
         talk.answer("2. Its URL [http://127.0.0.1:5281/api]", "http://xmpp.example.org:5280/api")
@@ -38,6 +40,7 @@ def test_five_questions_make_a_configuration_with_its_secrets_in_private_files(t
         talk.answer("4. The login there", "admin@example.org")
         assert not talk.answer("The password of admin@example.org (not shown)", PASSWORD)
         talk.answer("5. The queue that jobs come in [rest]", "jobs")
+        talk.answer("Test the connection to Redis and to the server now? [Y/n]", "n")
         assert talk.end() == 0
     assert private(tmp_path) == dict.fromkeys(("env.json", "env.token", "env.password"), True)
     target = made(tmp_path)
@@ -59,14 +62,67 @@ def test_what_cannot_be_is_asked_again_and_what_an_option_said_is_not_asked(tmp_
         talk.answer("2. Its URL [http://127.0.0.1:9090]", "ftp://127.0.0.1")
         talk.answer("The URL begins with http://", "http://admin:hunter2@127.0.0.1:9090")
         talk.answer("Leave the login out of http://…@127.0.0.1:9090", "")
-        talk.answer("4. The login there (the name alone, as admin)", "admin")
-        talk.answer("The password of admin (not shown)", PASSWORD)
-        talk.answer("The virtual host that jobs are about", "example.org")
+        talk.answer("3. The login there (the name alone, as admin)", "ad:min")
+        talk.answer("The login ad:min has a colon", "admin")
+        talk.answer("The password of admin (not shown)", "two\twords")
+        talk.until("A password is one line that is not blank and has no control character.")
+        assert not talk.answer("The password of admin (not shown)", PASSWORD)
+        talk.answer("4. The virtual host that jobs are about", "Example.org")
+        talk.answer("The virtual host Example.org is not in lower case. Write example.org.", "example.org")
+        talk.answer("Test the connection", "n")
         assert talk.end() == 0
     target = made(tmp_path)
     assert (target.kind, target.queues, target.default_host) == ("openfire-rest", ("q",), "example.org")
-    assert "5. The queue" not in talk.shown
+    assert "The queue that jobs" not in talk.shown
+    assert "two" not in talk.shown
     assert json.loads((tmp_path / "env.json").read_text())["RedisURL"] == "redis://10.0.0.1:6379/0"
+
+
+def test_an_answer_that_cannot_be_is_told_at_once_and_asked_for_again(tmp_path: Path) -> None:
+    with dialogue(["config", "init", "--server", "ejabberd", "--url", "http://127.0.0.1:5281/api"], tmp_path) as talk:
+        talk.answer("1. Redis", "redis://secret@127.0.0.1")
+        talk.answer("The one word before @ in RedisURL is a password to some clients", "127.0.0.1:6379")
+        talk.answer("RedisURL begins with redis://", "")
+        talk.answer("2. The login there (a whole JID, as admin@example.org)", "admin")
+        talk.answer("The server takes a whole JID, not admin alone. For example admin@example.org", "admin@a b")
+        talk.answer("The login admin@a b has a domain that no server can have.", "admin@example.org/home")
+        talk.answer("The login admin@example.org/home has a resource. Write admin@example.org.", "admin@example.org")
+        talk.answer("The password of admin@example.org (not shown)", PASSWORD)
+        talk.answer("3. The queue that jobs come in", "queue:jobs")
+        talk.answer("Write jobs.", "https://example.org")
+        talk.answer("For example rest", "jobs")
+        talk.answer("Test the connection", "n")
+        assert talk.end() == 0
+    assert made(tmp_path).queues == ("jobs",)
+    assert "secret@" not in talk.shown.replace("redis://secret@127.0.0.1\n", "")
+
+
+def test_an_option_that_cannot_be_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    for words in (["--queue", "queue:jobs"], ["--redis", "http://x"], ["--url", "ftp://x"], ["--domain", "a b"]):
+        with dialogue(["config", "init", *words], tmp_path) as talk:
+            assert talk.end() == 2
+        assert "1." not in talk.shown
+
+
+def test_the_connection_is_tested_when_that_is_wanted_and_the_end_is_that_of_check(
+    tmp_path: Path, redis_url: str, ejabberd: Ejabberd
+) -> None:
+    words = ["config", "init", "--server", "ejabberd", "--redis", redis_url, "--login", ejabberd.admin, "--queue", "q"]
+    rows: list[tuple[int, str, int, str]] = [
+        (ejabberd.port, ejabberd.password, 0, "0 problems"),
+        (ejabberd.port, "wrong", 4, "LoginRefused"),
+        (free_port(), ejabberd.password, 5, "Unreachable"),
+    ]
+    for port, password, code, said in rows:
+        with dialogue([*words, "--url", f"http://127.0.0.1:{port}/api"], tmp_path) as talk:
+            talk.answer(f"The password of {ejabberd.admin} (not shown)", password)
+            talk.answer("Test the connection to Redis and to the server now? [Y/n]", "")
+            talk.until(said)
+            talk.until("restbroker run")
+            assert talk.end() == code
+        assert made(tmp_path).queues == ("q",)
+        for path in tmp_path.iterdir():
+            path.unlink()
 
 
 def test_ctrl_c_at_a_question_leaves_nothing(tmp_path: Path) -> None:
@@ -153,6 +209,9 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
         ("--url", "ftp://x"): "The URL begins with http://",
         ("--redis", "http://x"): "RedisURL begins with redis://",
         ("--login", "a@b"): "The password of a@b is not given.",
+        ("--login", "admin"): "The server takes a whole JID, not admin alone.",
+        ("--domain", "a b"): "The virtual host a b has a domain that no server can have.",
+        ("--queue", "queue:q"): "Write q.",
         ("--password-file", "x"): "There is a password and no login.",
         ("--login", "a@b", "--password-file", "-"): "No password came from standard input.",
         ("--login", "a@b", "--password-file", "missing"): "missing",
