@@ -3,24 +3,25 @@
 Called by connectors for the secrets of a call, by `job.display`, the stats page and the command line for jobs. Always
 holds: what the catalogue or an argument's name says to be secret is masked wherever it stands, of an argument that
 names a secret otherwise nothing is shown, and message texts are masked unless they are requested. Where a command lacks
-a secret that it takes, somebody may have misspelt its name: then every argument that the command does not have is
-masked. So is a list of arguments without names, where the command takes a secret.
+a secret that it takes, or has an empty one, somebody may have misspelt its name: then every argument that the command
+does not have is masked. So is a list of arguments without names, where the command takes a secret.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain
+from typing import Final
 
 import attrs
 
 from restbroker.job import endpoint, headers, hiding, rubyjson, signing
-from restbroker.job.command import CommandSpec
+from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.escapes import MOST_CHARACTERS
 from restbroker.job.finder import Finder
 from restbroker.job.hiding import EXCERPT_LIMIT, MASK, MOST_SECRETS, Hide, Secret, Spelled
 from restbroker.job.json_types import Json
-from restbroker.job.names import BODY_NAMES, VALUES
+from restbroker.job.names import BODY_NAMES, VALUES, is_secret
 from restbroker.job.reason import Reason
 from restbroker.job.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
@@ -30,6 +31,8 @@ _MOST_KEPT = 1000
 """Of names with more characters in all it is not kept which of them are secret."""
 _HOST, _USER = ("host",), ("user",)
 """What some commands take although they do not list it."""
+_EMPTY: Final[tuple[Json, ...]] = (None, "", [], {})
+"""Values that are no secret, whatever the name."""
 
 
 @attrs.frozen
@@ -398,20 +401,25 @@ def _names_of(
     finder: Finder, spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str] = frozenset()
 ) -> _Names:
     names = tuple(values)
+    empty = frozenset(name for name, value in values.items() if value in _EMPTY)
     is_kept = sum(map(len, names)) <= _MOST_KEPT
-    return (_kept if is_kept else _kept.__wrapped__)(finder, spec, names, also)
+    return (_kept if is_kept else _kept.__wrapped__)(finder, spec, names, also, empty)
 
 
 # Most jobs of a million have the names of the one before.
 @lru_cache(maxsize=1000)
-def _kept(finder: Finder, spec: CommandSpec | None, names: tuple[str, ...], also: frozenset[str]) -> _Names:
+def _kept(
+    finder: Finder, spec: CommandSpec | None, names: tuple[str, ...], also: frozenset[str], empty: frozenset[str]
+) -> _Names:
     secret = {name for name in names if name in also or finder.is_secret(name)}
     by_name = frozenset(secret)
+    held = {name for name in names if name.lower() in VALUES}
     if spec is not None:
+        unknown = _unknown(spec, names)
         secret |= {name for name in names if (one := spec.argument(name)) and one.secret}
-        secret |= _misspelt(spec, names)
-    held = {name for name in names if name.lower() in VALUES} - secret
-    return _Names(by_name, frozenset(secret), frozenset(held), tuple(_name(finder, name) for name in names))
+        secret |= unknown if _lacks_a_secret(spec, set(names) - empty) else set()
+        held |= unknown if any(one.name.lower() in VALUES for one in spec.arguments) else set()
+    return _Names(by_name, frozenset(secret), frozenset(held - secret), tuple(_name(finder, name) for name in names))
 
 
 def _name(finder: Finder, name: str) -> str:
@@ -419,18 +427,26 @@ def _name(finder: Finder, name: str) -> str:
     return MASK if finder.names_a_secret(name) else name
 
 
-def _misspelt(spec: CommandSpec, names: tuple[str, ...]) -> set[str]:
-    """Return the arguments that the command does not have, if it lacks a secret that may stand in one of them."""
-    lacks = any(one.secret and not {one.name, *one.aliases}.intersection(names) for one in spec.arguments)
-    if not lacks or spec.takes_more:
+def _unknown(spec: CommandSpec, names: tuple[str, ...]) -> set[str]:
+    """Return the arguments that the command does not have: the name of one may be misspelt."""
+    if spec.takes_more:
         return set()
     filled = {*(_HOST if spec.fills_host else ()), *(_USER if spec.fills_user else ())}
     return {name for name in names if spec.argument(name) is None} - filled
 
 
+def _lacks_a_secret(spec: CommandSpec, filled: Collection[str]) -> bool:
+    """Return whether the command takes a secret that none of these arguments is."""
+    return any(_is_secret(one) and not {one.name, *one.aliases}.intersection(filled) for one in spec.arguments)
+
+
+def _is_secret(one: ArgumentSpec) -> bool:
+    return one.secret or is_secret(one.name)
+
+
 def _may_have_a_secret(spec: CommandSpec | None, given: Json) -> bool:
     """Return whether it is a list without names, for a command that takes a secret: nobody knows which one that is."""
-    takes = spec is not None and any(one.secret for one in spec.arguments)
+    takes = spec is not None and any(map(_is_secret, spec.arguments))
     return takes and isinstance(given, list) and bool(given) and _named(given) is None
 
 

@@ -464,3 +464,33 @@ def test_where_a_command_lacks_its_secret_what_stands_under_no_name_that_it_has_
         assert shown["args"][1] == shown_args
         assert "4711" not in str(shown["error_message"])
     assert redact.arguments(attrs.evolve(spec, takes_more=True), {"pinn": "x"}, show_bodies=True) == {"pinn": "x"}
+
+
+def test_a_secret_that_is_empty_is_lacking_also_in_a_job_with_the_names_of_the_one_before() -> None:
+    spec = CommandSpec("register", (ArgumentSpec("user", "string"), *SPEC.arguments), "safe")
+    empties: tuple[Json, ...] = (None, "", [], {})
+    for empty in empties:
+        for pin, pinn in (("4711", "open"), (empty, MASK), ("4711", "open")):
+            shown = redact.arguments(spec, {"user": "u", "pin": pin, "pinn": "open"}, show_bodies=True)
+            assert shown == {"user": "u", "pin": MASK, "pinn": pinn}
+
+
+def test_an_argument_with_a_secret_s_name_is_one_that_a_command_may_lack_whatever_its_catalogue_says() -> None:
+    spec = CommandSpec("note", (ArgumentSpec("user", "any"), ArgumentSpec("password", "any")), "unsafe")
+    assert redact.arguments(spec, {"user": "u", "pw": "4711"}, show_bodies=True) == {"user": "u", "pw": MASK}
+    for given_args, shown_args in ((["u", "4711"], MASK), ({"user": "u", "pw": "4711"}, {"user": "u", "pw": MASK})):
+        fields: dict[str, Json] = {"args": ["note", given_args, "t"]}
+        shown = redact.job(fields, spec)["args"]
+        args, _ = redact.in_the_open(fields, spec, show_bodies=False, size_bytes=200)
+        assert isinstance(shown, list)
+        assert (shown[1], args[1]) == (shown_args, shown_args)
+
+
+def test_what_a_document_names_is_masked_under_no_name_that_its_command_has() -> None:
+    arguments = (ArgumentSpec("query", "string", secret=True), ArgumentSpec("variables", "any", optional=True))
+    spec = CommandSpec("graphql", arguments, "unsafe")
+    for name in ("variables", "vars"):
+        for query, shown in (("mutation M { f(password: $p) }", MASK), ("query Q { f(user: $p) }", {"p": "4711"})):
+            values: dict[str, Json] = {"query": query, name: {"p": "4711"}}
+            assert redact.arguments(spec, values, show_bodies=True) == {"query": MASK, name: shown}
+            assert ("4711" in redact.secret_values(spec, values)) is (shown == MASK)
