@@ -12,11 +12,11 @@ from typing import Final, Literal, TypeAlias, assert_never, get_args
 import attrs
 
 from restbroker.errors import UsageError
-from restbroker.job import retry, rubyjson, signing
+from restbroker.job import redact, retry, rubyjson, signing
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional, repaired
-from restbroker.operate.edit import Edit, Edited, edited
+from restbroker.operate.edit import Edit, Edited, edited, keeps_hidden
 from restbroker.operate.entry import Look
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import Placing
@@ -92,6 +92,9 @@ UNCHANGED: Final = Left("It is so already: nothing would change.")
 SIGNED_FOR_A_QUEUE: Final = Left(
     "Its signature is for the queue that it was pushed to, and no broker let it in yet: it would be parked as"
     " BadSignature elsewhere. Sign and push it anew, for the other queue."
+)
+SHOWN_THERE: Final = Left(
+    "An argument of it is hidden, and would be shown in that queue: give it a new value first (edit), or take it out."
 )
 
 
@@ -240,7 +243,11 @@ def plan_waiting(look: Look, action: Action, now_s: float, unique: int) -> Placi
 
 
 def _bound(look: Look, fields: Mapping[str, Json], action: Action) -> Left | None:
-    """Why a job whose signature covers its queue cannot be moved to this one; None: it can."""
+    """Why a job cannot be moved to this queue, since its signature covers another one, or since what is hidden of it
+    would be shown there; None: it can.
+    """
+    if _is_shown_there(look, fields, action):
+        return SHOWN_THERE
     if signing.bound(fields) is None:
         return None
     first = signing.accepted_in(fields)
@@ -250,6 +257,16 @@ def _bound(look: Look, fields: Mapping[str, Json], action: Action) -> Left | Non
     if target is not None and target == look.known.target(action.queue):
         return None
     return Left(f"Its signature is for the queue {first}: it can be moved to queues of the same target only.")
+
+
+def _is_shown_there(look: Look, fields: Mapping[str, Json], action: Action) -> bool:
+    """Whether a value that is hidden, by what the target of its queue takes, would be shown by what the other takes."""
+    specs = [look.known.spec(queue, look.command) for queue in (look.queue, action.queue)]
+    if specs[0] == specs[1]:
+        return False
+    bodies, hides = look.known.show_bodies, redact.hides_of(frozenset())
+    was, now = (redact.job(fields, spec, show_bodies=bodies, hides=hides)["args"] for spec in specs)
+    return not keeps_hidden(was, now)
 
 
 def is_there(look: Look, action: Action) -> bool:

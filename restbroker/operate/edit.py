@@ -2,7 +2,8 @@
 
 Always holds: an edited job is admitted as a new one would be, by the token that it came with and by what that token
 allows now; no job gains a right by an edit, so what its producer signed is not edited, and what restbroker sealed is
-only if that seal holds; another command inherits nothing of what is known of the first one's run.
+only if that seal holds; another command inherits nothing of what is known of the first one's run; what was hidden of a
+job stays hidden, so a value that would be shown under its new name, or of its new command or target, is not kept.
 """
 
 import json
@@ -15,8 +16,8 @@ import attrs
 
 from restbroker.broker.delivery.tokens import Proof, Tokens
 from restbroker.config.target import Target
-from restbroker.job import arguments, auth, endpoint, redact, repair, retry, rubyjson, sealing, signing
-from restbroker.job.argument_check import BadRow, Checker
+from restbroker.job import arguments, auth, endpoint, hiding, redact, repair, retry, rubyjson, sealing, signing
+from restbroker.job.argument_check import BadRow, Checker, shown_name
 from restbroker.job.auth import Wish
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.display import DISPLAY_FIELD
@@ -34,11 +35,13 @@ from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.job.settle import CROWDED_FIELD, DEFERRED_FIELD
 from restbroker.operate.entry import EDITED, MOVED, Entry, Look
+from restbroker.operate.known import Known
 from restbroker.servers import registry
 
 NEVER_EDITED: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
 """What failed so was not let in, and no edit lets it in."""
 _OF_ITS_RUN: Final = (UNCERTAIN_FIELD, MAY_HAVE_RUN_FIELD, EFFECTED_FIELD, DEFERRED_FIELD, CROWDED_FIELD)
+_WHOLE: Final = 1_048_576
 _ENQUEUE: Final = "Push a new job (restbroker enqueue), and delete this one."
 
 
@@ -198,31 +201,101 @@ def _wanted(edit: Edit, look: Look, target: Target, was: Command) -> _Wanted | s
     if is_same and not edit.values and left == was.arguments:
         # Neither the command nor its arguments are looked at: a queue takes what another one of its target takes.
         return _Wanted(goes_to, queue, was, ("queue",), is_another=False) if queue != look.queue else None
-    fit = _fitted(edit, goes_to, queue, Command(name, {**left, **edit.values}))
+    asked = Command(name, {**left, **edit.values})
+    specs = look.known.spec(look.queue, was.endpoint), look.known.spec(queue, name)
+    # Before it is looked at whether its server takes it: why not may quote a number.
+    if (revealed := _Forms(edit, look.known, was, asked, *specs).revealed()) is not None:
+        return revealed
+    fit = _fitted(edit, goes_to, queue, asked)
     if isinstance(fit, str):
         return fit
-    names = (*_changed(edit, look, was, fit), *(["command"] if name != was.endpoint else []))
+    forms = _Forms(edit, look.known, was, fit, *specs)
+    if fit.arguments != asked.arguments and (revealed := forms.revealed()) is not None:
+        return revealed
+    names = (*forms.changed(), *(["command"] if name != was.endpoint else []))
     if queue == look.queue and not names:
         return None
     is_another = bool(names) or goes_to.name != target.name
     return _Wanted(goes_to, queue, fit, (*names, *(["queue"] if queue != look.queue else [])), is_another)
 
 
-def _changed(edit: Edit, look: Look, was: Command, now: Command) -> list[str]:
-    """The arguments that change. One that is hidden always does, or a guess would be answered."""
-    specs = look.known.spec(look.queue, was.endpoint), look.known.spec(edit.queue or look.queue, now.endpoint)
-    before, after = (
-        redact.arguments(spec, one.arguments, show_bodies=look.known.show_bodies)
-        for spec, one in zip(specs, (was, now), strict=True)
+def keeps_hidden(was: Json, now: Json) -> bool:
+    """Return whether what is masked in a value as it is shown is masked as well where it is shown otherwise."""
+    if now in (was, MASK):
+        return True
+    if isinstance(was, dict) and isinstance(now, dict) and was.keys() == now.keys():
+        return all(keeps_hidden(was[name], now[name]) for name in was)
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        return all(map(keeps_hidden, was, now))
+    return MASK not in rubyjson.dumps(was).decode()
+
+
+@attrs.frozen
+class _Forms:
+    """A command, what an edit makes of it, and what the catalogue says of each. `before` and `after`: the arguments as
+    they may be shown by their names alone.
+    """
+
+    edit: Edit
+    known: Known
+    was: Command
+    now: Command
+    was_spec: CommandSpec | None
+    now_spec: CommandSpec | None
+    before: Mapping[str, Json] = attrs.field(init=False)
+    after: Mapping[str, Json] = attrs.field(init=False)
+
+    @before.default
+    def _before(self) -> Mapping[str, Json]:
+        return redact.arguments(self.was_spec, self.was.arguments, show_bodies=self.known.show_bodies)
+
+    @after.default
+    def _after(self) -> Mapping[str, Json]:
+        return redact.arguments(self.now_spec, self.now.arguments, show_bodies=self.known.show_bodies)
+
+    def changed(self) -> list[str]:
+        """Return the names of the arguments that change. One that is hidden always does, or a guess would be
+        answered.
+        """
+        was, now = self.was.arguments, self.now.arguments
+        return [
+            name
+            for name in {**was, **now}
+            if name not in was
+            or name not in now
+            or was[name] != now[name]
+            or (name in self.edit.values and not self.before.get(name) == self.after.get(name) == now[name])
+        ]
+
+    def revealed(self) -> str | None:
+        """Return why it cannot be: of an argument that keeps its value more would be shown than before; None: none."""
+        # Not by what was typed: a guess that hides the same value elsewhere would be told to be right.
+        typed = {name: value and MASK for name, value in self.edit.values.items()}
+        hide_before = self._hide(self.was_spec, self.was.arguments)
+        hide_after = self._hide(self.now_spec, {**self.now.arguments, **typed})
+        for name in self.was.arguments:
+            new = self.edit.renames.get(name, name)
+            if name in self.edit.unset or new in typed:
+                continue
+            # A name that is hidden itself is not among them.
+            was = hiding.everywhere(self.before.get(name, MASK), hide_before, _WHOLE)
+            now = hiding.everywhere(self.after.get(new, MASK), hide_after, _WHOLE)
+            if not keeps_hidden(was, now):
+                return _told_of(name, new)
+        return None
+
+    def _hide(self, spec: CommandSpec | None, values: Mapping[str, Json]) -> hiding.Hide:
+        return redact.hides_of(redact.secret_values(spec, values), self.known.secrets)[1]
+
+
+def _told_of(name: str, new: str) -> str:
+    was, now = shown_name(name), shown_name(new)
+    if was == now:
+        return f"The argument {was} is hidden, and its value would be shown: give it a new one, or take it out."
+    return (
+        f"The argument {was} is hidden, and its value would be shown as {now}: take {was} out, and give {now} a value"
+        " of its own."
     )
-    return [
-        name
-        for name in {**was.arguments, **now.arguments}
-        if name not in was.arguments
-        or name not in now.arguments
-        or was.arguments[name] != now.arguments[name]
-        or (name in edit.values and not before.get(name) == after.get(name) == now.arguments[name])
-    ]
 
 
 def _fitted(edit: Edit, target: Target, queue: str, command: Command) -> Command | str:

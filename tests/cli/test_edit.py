@@ -181,3 +181,26 @@ def test_who_waits_for_jobs_of_a_paused_queue_is_told_so(shell: Shell, store: Cl
     assert shell("queues", "pause", "rest", "--why", "a move").returncode == 0
     waited = shell("dead", "edit", "j1", "user=bob", "--retry", "--wait", "--timeout", "1s", "--yes")
     assert (waited.returncode, "note: " in waited.stderr, "a move" in waited.stderr) == (6, True, True)
+
+
+def test_no_edit_and_no_move_shows_a_value_that_was_hidden(shell: Shell, store: Client) -> None:
+    lacking = {"user": "alice", "host": "example.org", "pw": "hush-hush"}
+    for command, zset in (("dead", "dead"), ("retries", "retry"), ("scheduled", "schedule")):
+        lay(store, zset)
+        put(store, zset, 1_700_000_001, "j2", args=["register", lacking, "right-token"])
+        rows = (
+            ("edit", "j1", "--rename", "password=reason", "--command", "ban_account"),
+            ("edit", "j2", "password=newone", "--any"),
+            ("move", "j2", "--to", "foreign", "--foreign-queues"),
+        )
+        for words in rows if zset == "dead" else rows[:2]:
+            for more in (("--dry-run",), ("--dry-run", "--json"), ("--yes",)):
+                answer = shell(command, *words, *more)
+                assert (answer.returncode, "hush" in answer.stdout + answer.stderr) == (1, False)
+                assert "is hidden, and" in answer.stdout + answer.stderr
+    fields = {"class": "Add", "jid": "q1", "queue": "rest", "args": ["register", ALICE, "right-token"]}
+    store.command("LPUSH", "ns:queue:rest", json.dumps(fields))
+    waiting = ("--all", "--rename", "password=reason", "--command", "ban_account", "--yes")
+    assert "'password' is hidden" in shell("queues", "edit", "rest", *waiting).stderr
+    told = (shell("audit", "--json"), shell("dead", "show", "j2"), shell("explain", "j2"), shell("find", "hush"))
+    assert "hush" not in "".join(one.stdout + one.stderr for one in told)

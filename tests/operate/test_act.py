@@ -236,6 +236,21 @@ def test_a_moved_job_stays_in_its_set_under_another_queue(client: Client, config
     assert [score for _, score in sets.listed(client, "dead", 0, 5, newest_first=False)] == [NOW_S, NOW_S]
 
 
+def test_a_job_is_not_moved_to_where_what_is_hidden_of_it_would_be_shown(
+    client: Client, configured: Known, put: Put
+) -> None:
+    put("dead", NOW_S, "misspelt", arguments={"user": "a", "host": "b", "pw": "hush-hush"})
+    put("dead", NOW_S, "listed", arguments=["a", "b", "hush-hush"])
+    put("dead", NOW_S, "right", arguments={"user": "a", "host": "b", "password": "hush-hush"})
+    for queue in ("openfire", "foreign"):
+        found = done(client, "dead", Action("move", "ann", queue=queue, foreign_queues=True), ALL, configured)
+        assert [(why.partition(",")[0], count) for why, count in found.refused.items()] == [
+            ("An argument of it is hidden", 2)
+        ]
+        queues = {one["jid"]: one["queue"] for one in map(fields_of, members(client, "dead"))}
+        assert queues == {"misspelt": "rest", "listed": "rest", "right": queue}
+
+
 def test_who_stops_it_between_batches_can_go_on_later(client: Client, configured: Known, put: Put) -> None:
     for n in range(3 * BATCH):
         put("dead", NOW_S + n, f"j{n}")

@@ -396,15 +396,62 @@ def test_a_job_that_was_edited_in_the_dead_set_is_copied_as_it_is_now(client: Cl
 
 
 def test_an_argument_gets_another_name_and_keeps_its_value(client: Client, configured: Known, put: Put) -> None:
-    put("dead", NOW_S, "j1", arguments={"usr": "alice", "host": "example.org", "pasword": "hush-hush"})
-    renamed = attrs.evolve(change(), renames={"usr": "user", "pasword": "password", "none": "nothing"})
-    last = done(client, configured, renamed)
-    ((before, after),) = last.previews
-    assert only(client)["args"][1] == ALICE
-    assert (before.arguments, after.arguments) == (
-        {"usr": "***", "host": "example.org", "pasword": "***"},
-        {"user": "alice", "host": "example.org", "password": "***"},
-    )
-    assert "rename usr to user" in next(audit.listed(client, 1)).note.where
+    for old, new in (("usr", "user"), ("pasword", "password")):
+        client.command("FLUSHALL")
+        arguments = {old if name == new else name: value for name, value in ALICE.items()}
+        put("dead", NOW_S, "j1", arguments=arguments)
+        last = done(client, configured, attrs.evolve(change(), renames={old: new, "none": "nothing"}))
+        ((before, after),) = last.previews
+        assert only(client)["args"][1] == ALICE
+        assert before.arguments == {**arguments, "pasword" if old == "pasword" else "password": "***"}
+        assert after.arguments == {**ALICE, "password": "***"}
+        assert f"rename {old} to {new}" in next(audit.listed(client, 1)).note.where
     both = done(client, configured, attrs.evolve(change(), renames={"host": "user"}))
     assert [why.partition(":")[0] for why in both.refused] == ["It has the argument user as well as host"]
+
+
+def test_a_value_that_is_hidden_is_kept_only_where_it_stays_hidden(client: Client, configured: Known) -> None:
+    token = attrs.evolve(APP, secrets=(Secret("right-token"),), allow=("*", "dangerous:*"))
+    plain = change(token)
+    whatever = attrs.evolve(plain, any_command=True)
+    lacking = {"user": "alice", "host": "example.org", "pw": "hush-hush"}
+    both = {**ALICE, "nick": "hush-hush"}
+    setting = {"key": "name", "value": "hush-hush"}
+    rows: tuple[tuple[str, dict[str, Any], dict[str, Any], Edit, str], ...] = (
+        ("register", ALICE, {}, attrs.evolve(plain, renames={"password": "reason"}, command="ban_account"), "password"),
+        ("register", {"password": "4711.5"}, {}, attrs.evolve(plain, renames={"password": "days"},
+         command="delete_old_users"), "password"),
+        ("register", lacking, {}, attrs.evolve(whatever, values={"password": "newone"}), "pw"),
+        ("register", lacking, {}, attrs.evolve(whatever, command="unregister"), "pw"),
+        ("register", both, {}, attrs.evolve(whatever, values={"password": "newone"}), "nick"),
+        ("register", both, {}, attrs.evolve(whatever, values={"password": "hush-hush"}), "nick"),
+        ("create_system_property", setting, {"queue": "openfire"}, attrs.evolve(whatever, command="foo"), "value"),
+        ("create_system_property", setting, {"queue": "openfire"}, attrs.evolve(whatever, queue="rest"), "value"),
+        ("send_message", {"body": "hush-hush"}, {}, attrs.evolve(whatever, renames={"body": "words"}), "body"),
+    )  # fmt: skip
+    for command, arguments, more, edit, name in rows:
+        client.command("FLUSHALL")
+        lay(client, fields_of(job("j1", command, arguments=arguments, **more)))
+        assert refused(client, configured, edit).startswith(f"The argument '{name}' is hidden, and its value would be")
+        assert list(audit.listed(client, 10)) == []
+
+
+def test_a_value_that_is_hidden_may_be_taken_out_given_anew_or_kept_under_a_name_that_is_hidden(
+    client: Client, configured: Known
+) -> None:
+    ban = attrs.evolve(change(), command="ban_account")
+    ban = attrs.evolve(ban, tokens=Tokens((attrs.evolve(APP, secrets=(Secret("right-token"),), allow=("*",)),)))
+    whatever = attrs.evolve(change(), any_command=True)
+    rows: tuple[tuple[Edit, str, Any], ...] = (
+        (attrs.evolve(ban, unset=("password", "form"), values={"reason": "spam"}), "reason", "spam"),
+        (attrs.evolve(whatever, command="unknown"), "password", "***"),
+        (attrs.evolve(whatever, renames={"password": "passphrase"}), "passphrase", "***"),
+        (attrs.evolve(whatever, renames={"password": "reason"}), "reason", "***"),
+        (attrs.evolve(whatever, renames={"form": "fields"}, command="unknown"), "fields", [1, {"passwd": "***"}]),
+    )
+    for edit, name, shown in rows:
+        client.command("FLUSHALL")
+        lay(client, fields_of(job("j1", arguments={**ALICE, "form": [1, {"passwd": "hush-hush"}]})))
+        ((_, after),) = done(client, configured, edit).previews
+        assert isinstance(after.arguments, dict)
+        assert after.arguments[name] == shown

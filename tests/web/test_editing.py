@@ -222,3 +222,15 @@ async def test_an_argument_that_the_command_does_not_have_gets_another_name_in_a
     assert "its-own" not in shown.text + same.text + done.text
     passwords = {one["args"][1]["user"]: one["args"][1].get("password") for one in harness.members("dead")}
     assert passwords == {f"u{number}": f"its-own-{number}" for number in range(3)}
+
+
+async def test_a_hidden_value_gets_no_name_under_which_it_would_be_shown(harness: Harness, site: Open) -> None:
+    lay_many(harness, 2)
+    before = harness.members("dead")
+    async with site() as running:
+        one = await fill(running, await link(running), **{"as.password": "reason", "command": "ban_account"})
+        every = await edit_all(running, **{"as.password": "reason", "command": "ban_account"})
+    for answer in (one, every):
+        assert "The argument &#39;password&#39; is hidden, and its value would be shown as" in answer.text
+        assert "sesame" not in answer.text
+    assert harness.members("dead") == before

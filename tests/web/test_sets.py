@@ -7,6 +7,7 @@ import time
 from typing import Any
 from urllib.parse import urlencode
 
+import attrs
 import httpx
 import pytest
 
@@ -350,7 +351,7 @@ async def test_only_a_key_names_a_job_of_a_form_since_all_else_would_be_searched
 class TestMoving:
     @pytest.fixture
     def known(self, harness: Harness) -> Known:
-        return Known({"other": harness.plan().lanes[0].target}, spelled(["t"]))
+        return Known({"other": attrs.evolve(harness.plan().lanes[0].target, kind="ejabberd")}, spelled(["t"]))
 
     async def test_jobs_get_another_queue_and_one_that_nobody_serves_where_that_was_asked_for(
         self, harness: Harness, site: Open
