@@ -27,11 +27,10 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.entry import Entry
 from restbroker.operate.follow import Became
+from restbroker.operate.inventory import Inventory, inventory
 from restbroker.operate.known import Known
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
-from restbroker.store.server import time_s
-from restbroker.store.sets import size
 
 __all__ = ["Action", "Doing", "How", "act", "ask_for", "ask_for_edit", "carry_out"]
 
@@ -87,16 +86,8 @@ def act(settings: Config, zset: SortedSet, action: Action, chosen: Chosen, known
         if how.dry_run:
             carry_out(doing(chosen), how, lambda: None)
             return
-        if action.edit is None:
-            since_s = None if how.yes else _ask(client, zset, doing(chosen), chosen)
-            last, jids = _done(doing(chosen if chosen.names else attrs.evolve(chosen, since_s=since_s)))
-            _conclude(last, jids, action, how, follow)
-            return
-        meant = _as_shown(doing(chosen), chosen, how)
-        last, jids = _done(doing(meant))
-        if meant.names != chosen.names:
-            # Each was named by the bytes that were shown: one that is not found is not as it was.
-            last = attrs.evolve(last, missing=(), gone=last.gone + len(last.missing))
+        shown = _shown(client, zset, doing(chosen), chosen, how)
+        last, jids = _done(doing(chosen if shown is None else attrs.evolve(chosen, inventory=shown)))
         _conclude(last, jids, action, how, follow)
 
 
@@ -156,32 +147,23 @@ def _last(doing: Doing, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
     return attrs.evolve(step, elsewhere=tuple(elsewhere)), jids
 
 
-def _ask(client: Client, zset: SortedSet, doing: Doing, chosen: Chosen) -> float | None:
-    """Ask where that is due; return the moment (Redis' clock) since when what comes was not asked about."""
+def _shown(client: Client, zset: SortedSet, doing: Doing, chosen: Chosen, how: How) -> Inventory | None:
+    """Ask where that is due; return what the set had then, as far as it was asked about. None: nobody was asked."""
     action = doing.action
+    if action.edit is not None:
+        return None if how.yes and not chosen.names else ask_for_edit(doing, how).inventory
     # To bring back what is named costs nothing that cannot be mended; to throw away, or many at once, may.
     is_grave = action.verb in ("delete", "kill") or not chosen.names
-    if not is_grave and not action.foreign_queues:
+    if how.yes or not (is_grave or action.foreign_queues):
         return None
     if not chosen.names and not chosen.where and not action.foreign_queues:
-        # Nobody waits until a million jobs are looked at, only to be asked.
-        total, now_s = size(client, zset), time_s(client)
-        confirm(f"{action.verb.capitalize()} all {output.jobs(total)} of the {zset} set?")
-        return now_s
+        # Nobody waits until a million jobs are read, only to be asked.
+        shown = inventory(client, zset)
+        confirm(f"{action.verb.capitalize()} all {output.jobs(len(shown))} of the {zset} set?")
+        return shown
     if not is_grave and not _last(doing, dry_run=True)[0].foreign:
         return None
-    return ask_for(doing).began_s
-
-
-def _as_shown(doing: Doing, chosen: Chosen, how: How) -> Chosen:
-    """The jobs that are meant once somebody agreed: of those named, the bytes that were shown."""
-    if how.yes and not chosen.names:
-        return chosen
-    seen = ask_for_edit(doing, how)
-    if not chosen.names:
-        # What came while the question stood there was not asked about.
-        return attrs.evolve(chosen, since_s=seen.began_s)
-    return attrs.evolve(chosen, names=tuple(before.key for before, _ in seen.previews))
+    return ask_for(doing).inventory
 
 
 def ask_for_edit(doing: Doing, how: How) -> Progress:

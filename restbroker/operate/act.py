@@ -17,6 +17,7 @@ from restbroker.operate.act_batch import Outcome, carry_out
 from restbroker.operate.act_job import VERBS, Action, Left, Verb, is_there, plan, require_sense
 from restbroker.operate.audit import State
 from restbroker.operate.entry import Look
+from restbroker.operate.inventory import Inventory, inventory
 from restbroker.operate.known import Known
 from restbroker.operate.tally import EXAMPLES, Progress, Rest, Tally
 from restbroker.operate.where import Where, fixed
@@ -32,7 +33,10 @@ __all__ = ["VERBS", "Action", "Chosen", "Progress", "Rest", "Verb", "perform"]
 
 BATCH: Final = 100
 """Jobs between two moments at which it can be stopped."""
-_FUTURE: Final = "It says that it failed later than now: a clock is wrong, or whoever wrote it. Act on it by its id."
+_NOT_AS_SHOWN: Final = (
+    "It is not as it was shown: somebody else was faster, or it failed again. Look at it, and run the command again if"
+    " that is still due."
+)
 _NOT_IN_TIME: Final = (
     "It was not found in ten seconds, since the set is large: give its key (`list --json`), which finds it at once."
 )
@@ -42,14 +46,14 @@ _NOT_IN_TIME: Final = (
 class Chosen:
     """Which jobs: those with these job ids or keys (`Entry.key`), or else all for which the conditions hold.
 
-    `rest`: of these, what an action that was stopped left (`Progress.rest`). `since_s`: what came since that moment is
-    not meant either (`Progress.began_s` of a dry run that somebody was shown).
+    `rest`: of these, what an action that was stopped left (`Progress.rest`). `inventory`: only what was in the set, and
+    as it was, when somebody was asked (`Progress.inventory` of a dry run); None: when this begins.
     """
 
     names: tuple[str, ...] = ()
     where: Where = ()
     rest: Rest | None = None
-    since_s: float | None = None
+    inventory: Inventory | None = None
 
 
 def perform(
@@ -65,9 +69,10 @@ def perform(
 ) -> Iterator[Progress]:
     """Does it, batch by batch; yields after each how far it came, and at the end once more with `ended`.
 
-    Who stops iterating stops it; the `rest` of the last progress is where it goes on. Jobs that come into the set
-    meanwhile are left alone. With `rate_per_s` it does no more than that on average. Raises `UsageError` for what makes
-    no sense there; `StoreUnavailable` and `StoreRefused`: what was done until then is done, call it again for the rest.
+    Who stops iterating stops it; `rest` and `inventory` of the last progress are where it goes on. Jobs that come into
+    the set meanwhile are left alone. With `rate_per_s` it does no more than that on average. Raises `UsageError` for
+    what makes no sense there; `StoreUnavailable` and `StoreRefused`: what was done until then is done, call it again
+    for the rest.
     """
     require_sense(zset, action)
     tally = Tally(client, zset, action, known, _described(action, chosen, known), dry_run=dry_run)
@@ -103,99 +108,83 @@ class _Run:
     zset: SortedSet
     tally: Tally
     chosen: Chosen
-    _started_s: float = attrs.field(init=False)
-    _began: tuple[float, float] = attrs.field(init=False)
     _planned: int = 0
 
     def __attrs_post_init__(self) -> None:
-        """Looks how large the set is now: what comes later is not meant."""
-        total = sets.size(self.tally.client, self.zset)
-        # Before Redis is asked: an answer that comes late would make what fails meanwhile look as if it were to come.
-        asked_s = time.monotonic()
-        now_s = time_s(self.tally.client)
-        self._began = (now_s, asked_s)
-        self._started_s = now_s if self.chosen.since_s is None else self.chosen.since_s
+        """Goes on with what was counted before a stop."""
         if (rest := self.chosen.rest) is not None:
-            total, self._started_s, self._planned = min(total, rest.jobs), rest.since_s, rest.planned
-            self.tally.progress = Progress(total, matched=rest.done, done=rest.done, run=rest.run)
-        self.tally.progress = attrs.evolve(self.tally.progress, total=total, began_s=self._started_s)
+            self._planned = rest.planned
+            self.tally.progress = Progress(rest.jobs, matched=rest.done, done=rest.done, run=rest.run)
+        else:
+            self.tally.progress = Progress(sets.size(self.tally.client, self.zset))
+        self.tally.progress = attrs.evolve(self.tally.progress, began_s=time_s(self.tally.client))
 
     def named(self, names: Sequence[str], batch: int) -> Iterator[None]:
         """Does those of these names."""
-        each = list(dict.fromkeys(names))
+        each, shown, found_now = list(dict.fromkeys(names)), self.chosen.inventory, Inventory(self.zset)
         for start in range(0, len(each), batch):
             looks, missing = [], []
             for name in each[start : start + batch]:
                 found = find.locate(self.tally.client, self.zset, name)
-                if found.member is not None:
+                if found.member is None:
+                    if found.complete:
+                        missing.append(name)
+                    else:
+                        self.tally.refused[_NOT_IN_TIME] += 1
+                elif shown is not None and found.member not in shown:
+                    self.tally.refused[_NOT_AS_SHOWN] += 1
+                else:
+                    found_now.add([found.member])
                     looks.append(look := Look(*found.member, self.tally.known))
                     # A key tells people nothing, and is none any more afterwards.
-                    shown = hiding.without(look.jid or look.key, self.tally.known.secrets)
-                    self.tally.where = self.tally.where.replace(look.key, shown)
-                elif found.complete:
-                    missing.append(name)
-                else:
-                    self.tally.refused[_NOT_IN_TIME] += 1
+                    called = hiding.without(look.jid or look.key, self.tally.known.secrets)
+                    self.tally.where = self.tally.where.replace(look.key, called)
             self._act_on(looks, len(looks))
             progress = self.tally.progress
-            self.tally.progress = attrs.evolve(progress, missing=(*progress.missing, *missing))
+            missing = [*progress.missing, *missing]
+            self.tally.progress = attrs.evolve(progress, missing=tuple(missing), inventory=found_now)
             yield
 
     def matching(self, where: Where, batch: int) -> Iterator[None]:
         """Does those for which all conditions hold, `batch` at a time, however many have to be looked at for them."""
+        client, dry_run = self.tally.client, self.tally.dry_run
         place = Cursor.of(self.chosen.rest.after) if self.chosen.rest is not None else None
-        newest_first = self.zset == "dead"
-        while self.tally.progress.looked_at < self.tally.progress.total:
-            left = self.tally.progress.total - self.tally.progress.looked_at
-            part = paging.piece(self.tally.client, self.zset, place, min(BATCH, left), newest_first=newest_first)
-            if not part.members:
+        # A dry run tells what it met.
+        meant = Inventory(self.zset) if dry_run else self.chosen.inventory
+        if meant is None:
+            meant = inventory(client, self.zset, place)
+        self.tally.progress = attrs.evolve(self.tally.progress, inventory=meant)
+        while (part := paging.piece(client, self.zset, place, BATCH, newest_first=self.zset == "dead")).members:
+            if not dry_run and meant.is_behind(part.members[0][1]):
                 return
             looks = [Look(raw, score, self.tally.known) for raw, score in part.members]
-            early, meant = self._chosen(looks, where, batch)
-            codes = self._act_on([looks[n] for n in meant], len(early))
-            moved = {n for n, code in zip(meant, codes, strict=True) if isinstance(code, Applied | Gone)}
-            place = part.behind(early[-1] + 1 if len(meant) == batch else None, set() if self.tally.dry_run else moved)
+            there = [n for n, one in enumerate(part.members) if dry_run or one in meant]
+            count, matched = self._matching(looks, there, where, batch)
+            if dry_run:
+                meant.add(part.members[n] for n in there[:count])
+            codes = self._act_on([looks[n] for n in matched], count)
+            moved = {n for n, code in zip(matched, codes, strict=True) if isinstance(code, Applied | Gone)}
+            place = part.behind(matched[-1] + 1 if len(matched) == batch else None, set() if dry_run else moved)
             progress = self.tally.progress
-            still = progress.total - progress.looked_at
-            rest = Rest(str(place), still, self._started_s, self._planned, progress.done, progress.run)
+            still = max(0, progress.total - progress.looked_at)
+            rest = Rest(str(place), still, self._planned, progress.done, progress.run)
             self.tally.progress = attrs.evolve(progress, rest=rest)
             yield
 
-    def _chosen(self, looks: Sequence[Look], where: Where, batch: int) -> tuple[list[int], list[int]]:
-        """Which of them count, up to the last that is meant if there are so many, and which of these are meant."""
-        early: list[int] = []
-        meant: list[int] = []
-        for n, look in enumerate(looks):
-            if self._came_later(look):
-                if self._is_future(look) and look.matches(where):
-                    self.tally.refused[_FUTURE] += 1
-            elif not is_there(look, self.tally.action):
-                early.append(n)
-                if look.matches(where):
-                    meant.append(n)
-                if len(meant) == batch:
-                    break
-        return early, meant
-
-    def _came_later(self, look: Look) -> bool:
-        """Whether it failed, was put off, killed or edited since this began, or got its new time by this action."""
-        if max(self._came_s(look), look.last_edit_s) > self._started_s:
-            return True
-        at_s = self.tally.action.at_s
-        return at_s is not None and self.zset != "dead" and at_s <= look.score <= at_s + self._planned / 1e6
-
-    def _came_s(self, look: Look) -> float:
-        """When it came into the set, as far as it tells: of one that is dead the score does, whoever put it there."""
-        return max(look.last_failure_s, look.score if self.zset == "dead" else 0.0)
-
-    def _is_future(self, look: Look) -> bool:
-        """Whether its failure cannot have been since this began."""
-        return self._came_s(look) > self._began[0] + time.monotonic() - self._began[1]
+    def _matching(self, looks: Sequence[Look], there: Sequence[int], where: Where, batch: int) -> tuple[int, list[int]]:
+        """How many of those that are `there` were looked at, and which of them are to be done: at most `batch`."""
+        matched: list[int] = []
+        for count, n in enumerate(there, start=1):
+            if not is_there(looks[n], self.tally.action) and looks[n].matches(where):
+                matched.append(n)
+            if len(matched) == batch:
+                return count, matched
+        return len(there), matched
 
     def _act_on(self, looks: Sequence[Look], looked_at: int) -> list[Outcome]:
         """Does these; what became of each."""
         edited: dict[str, Look] = {}
-        now_s = self._started_s if self.tally.dry_run or not looks else time_s(self.tally.client)
+        now_s = self.tally.progress.began_s if self.tally.dry_run or not looks else time_s(self.tally.client)
 
         def planner(look: Look) -> Placing | Left:
             planned = self._plan(look, now_s)

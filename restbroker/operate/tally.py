@@ -21,6 +21,7 @@ from restbroker.operate.act_job import Action, foreign_queue
 from restbroker.operate.audit import Note, State
 from restbroker.operate.edit import differences
 from restbroker.operate.entry import Entry, Look
+from restbroker.operate.inventory import Inventory
 from restbroker.operate.known import Known
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
@@ -31,29 +32,26 @@ _NAMED_JIDS: Final = 1000
 """So many jobs of one action are named in the audit stream; of a million, the counts are enough."""
 _NOTE_EVERY_S: Final = 1.0
 """From then on. With each batch, ten million jobs would push out what all others did."""
-_REST: Final = re.compile(
-    r"(\d{1,12}) (\d{1,12}(?:\.\d{1,12})?) (\d{1,12}) (\d{1,12}) (\d{1,15}-\d{1,15}|-) (\S{1,100})", re.ASCII
-)
+_REST: Final = re.compile(r"(\d{1,12}) (\d{1,12}) (\d{1,12}) (\d{1,15}-\d{1,15}|-) (\S{1,100})", re.ASCII)
 
 
 @attrs.frozen
 class Rest:
     """Where an action that was stopped goes on: behind the place `after`, with so many `jobs` of the set to look at.
 
-    What came since `since_s` (Redis' clock) is not meant; `planned` keeps the scores of one action apart. `done`: so
-    many jobs it did until then. `run`: the audit entry that it began with; "": it did nothing yet.
+    `planned` keeps the scores of one action apart. `done`: so many jobs it did until then. `run`: the audit entry that
+    it began with; "": it did nothing yet.
     """
 
     after: str
     jobs: int
-    since_s: float
     planned: int
     done: int = 0
     run: str = ""
 
     def __str__(self) -> str:
         """As a form may carry it: it tells nothing of any job."""
-        return f"{self.jobs} {self.since_s!r} {self.planned} {self.done} {self.run or '-'} {self.after}"
+        return f"{self.jobs} {self.planned} {self.done} {self.run or '-'} {self.after}"
 
     @classmethod
     def of(cls, written: str) -> Self:
@@ -61,8 +59,8 @@ class Rest:
         found = _REST.fullmatch(written)
         if found is None:
             raise UsageError("It cannot be read where this action is to go on.", "Begin it again.")
-        run = "" if found[5] == "-" else found[5]
-        return cls(str(Cursor.of(found[6])), int(found[1]), float(found[2]), int(found[3]), int(found[4]), run)
+        run = "" if found[4] == "-" else found[4]
+        return cls(str(Cursor.of(found[5])), int(found[1]), int(found[2]), int(found[3]), run)
 
 
 @attrs.frozen
@@ -73,7 +71,8 @@ class Progress:
     are, and how many. `foreign`: queues that this configuration does not serve, and how many jobs this leads there, or
     leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for. `previews`:
     of an edit, the first that it changed (or would), as they were and as they are then. `ended` is False as long
-    as it goes on; `rest` is where, unless jobs were named. `began_s`: by Redis' clock, epoch seconds. `run`: the audit
+    as it goes on; `rest` is where, unless jobs were named. `inventory`: what is meant, as far as it was looked
+    at. `began_s`: by Redis' clock, epoch seconds. `run`: the audit
     entry that it began with, "" where nothing was done. `jids`: what the jobs of the last batch that were done are
     called by, `elsewhere` those of them that were led to queues which this configuration does not serve.
     `unseen`: jobs that others took, or hid by taking the newest, before anybody knew whether they are meant.
@@ -91,6 +90,7 @@ class Progress:
     previews: tuple[tuple[Entry, Entry], ...] = ()
     ended: bool = False
     rest: Rest | None = None
+    inventory: Inventory | None = attrs.field(default=None, repr=False)
     began_s: float = 0.0
     run: str = ""
     jids: tuple[str, ...] = attrs.field(default=(), repr=False)

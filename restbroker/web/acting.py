@@ -3,8 +3,9 @@
 `web.site` serves it. Always holds: nothing is done without a second, marked form; what may have run is sent again, and
 what leads to queues that nobody here serves goes there, only where that was asked for apart; one request works for some
 seconds at most and then says where it stands, so that an action on a million jobs can be stopped at any moment and goes
-on behind what it has looked at; conditions mean in each slice what they meant when it was asked. Of what waits in a
-queue one request does what it can, from the next job on, and names the command that does the rest.
+on behind what it has looked at; only what was looked at for the question is meant, and conditions mean in each slice
+what they meant then. Of what waits in a queue one request does what it can, from the next job on, and names the command
+that does the rest.
 """
 
 import json
@@ -31,6 +32,7 @@ from restbroker.operate.act import Action, Chosen, Progress, Rest, Verb
 from restbroker.operate.act_job import FOREIGN, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
 from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.entry import Entry
+from restbroker.operate.inventory import Inventory
 from restbroker.operate.known import Known
 from restbroker.operate.pace import Pace
 from restbroker.store.client import Client
@@ -59,13 +61,12 @@ _NO_QUEUE: Final = "\0"
 class Asked:
     """What a form asks for. `names`: ticked jobs, by their keys; none of them: all for which the conditions hold.
 
-    `zset` None: they wait in the queue `of`; `line`: the name of those that waited when it was asked. `edit`: the name
-    of what is to be changed.
+    `zset` None: they wait in the queue `of`. `line`: the name of those that were there when it was asked. `edit`: the
+    name of what is to be changed.
 
     `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that nobody here serves. `rate`: how
     many jobs a second at most, as it was typed. `rest`: where an action of several slices goes on; `due_s`: before that
-    moment (epoch seconds) the next one would exceed the rate. `since_s`: what came since that moment (Redis' clock) was
-    not in what was shown, and is not meant.
+    moment (epoch seconds) the next one would exceed the rate.
     """
 
     name: str
@@ -85,7 +86,6 @@ class Asked:
     of: str = ""
     edit: str = ""
     line: str = ""
-    since_s: float | None = None
 
     @property
     def is_ahead(self) -> bool:
@@ -111,7 +111,11 @@ class Asked:
     def tried(self) -> "Asked":
         """The same with any time and queue, where none is said: enough to see what it would do."""
         foreign_queues = self.foreign_queues or self.verb == "move"
-        return attrs.evolve(self, time="1h", queue=_NO_QUEUE, foreign_queues=foreign_queues, rate="", rest=None)
+        return attrs.evolve(self, time="1h", queue=_NO_QUEUE, foreign_queues=foreign_queues, rate="")
+
+    def anew(self) -> "Asked":
+        """The same as another action, which begins where that one was to go on."""
+        return self if self.rest is None else attrs.evolve(self, rest=attrs.evolve(self.rest, done=0, run=""))
 
     def rate_per_s(self) -> float | None:
         """How many jobs a second at most; None: as many as can be. Raises `UsageError`.
@@ -140,18 +144,22 @@ class Asked:
         client: Client,
         desk: Desk,
         action: Action,
-        waiting: act_waiting.Chosen | None,
+        meant: "act_waiting.Chosen | _InSet | None",
         *,
         dry_run: bool,
         rate: float | None,
     ) -> Iterator[Progress]:
-        """Does it, or says what it would do; to be called in the thread. `waiting`: in a queue. Raises `UsageError`."""
+        """Does it, or says what it would do; to be called in the thread. `meant`: what `line` names.
+
+        Raises `UsageError`.
+        """
         known = desk.known()
         if self.zset is None:
-            assert waiting is not None  # noqa: S101 - it was found
-            return act_waiting.perform(client, action, waiting, desk.config(), known, dry_run=dry_run)
+            assert isinstance(meant, act_waiting.Chosen)  # noqa: S101 - `line` is of a queue
+            return act_waiting.perform(client, action, meant, desk.config(), known, dry_run=dry_run)
         wanted = where.read(self.typed, time.time(), ahead=self.is_ahead, hidden=known.hidden)
-        chosen = Chosen(self.names) if self.names else Chosen((), wanted, self.rest, self.since_s)
+        shown = meant.inventory if isinstance(meant, _InSet) else None
+        chosen = Chosen(self.names) if self.names else Chosen((), wanted, self.rest, shown)
         return act.perform(
             client, self.zset, action, chosen, known, dry_run=dry_run, rate_per_s=rate, pause=lambda _: None
         )
@@ -181,13 +189,21 @@ class Asked:
 
 
 @attrs.frozen(eq=False)
+class _InSet:
+    """The jobs of a set that a question was about, and where the others begin, which it did not come to."""
+
+    inventory: Inventory
+    others: Rest | None
+
+
+@attrs.frozen(eq=False)
 class ActPages:
-    """The views. What is to be confirmed: `edits` that were typed, `lines` of jobs that waited when it was asked."""
+    """The views. What is to be confirmed: `edits` that were typed, `lines` of jobs that were there when asked."""
 
     desk: Desk
     shell: Shell
     edits: Pending[Edit] = attrs.field(factory=Pending)
-    lines: Pending[act_waiting.Chosen] = attrs.field(factory=Pending)
+    lines: Pending[act_waiting.Chosen | _InSet] = attrs.field(factory=Pending)
 
     async def act(self, name: str) -> Response:
         """The form of a set's page, of a job's page, or of the page that asks once more."""
@@ -203,11 +219,15 @@ class ActPages:
                 return self._told(*await self._slice(asked))
             except UsageError as error:
                 wrong = error
+        asked = asked.anew()
+        # Until it is confirmed others come, which nobody was asked about.
         if asked.zset is None:
-            # Until it is confirmed others push more, which nobody was asked about.
             waiting = await self.desk.ask(lambda client: asked.waiting(client, self.desk.known()))
             asked = attrs.evolve(asked, line=self.lines.keep(waiting, asked.about))
         progress = await self._do(asked.tried(), dry_run=True)
+        if asked.zset is not None and progress.inventory is not None:
+            others = None if progress.ended else progress.rest
+            asked = attrs.evolve(asked, line=self.lines.keep(_InSet(progress.inventory, others), asked.about))
         return Response(self._question(asked, progress, wrong), 200 if wrong is None else 400)
 
     async def _slice(self, asked: Asked) -> tuple[Asked, Progress]:
@@ -230,8 +250,9 @@ class ActPages:
         who, edit = self.shell.who(), self._edit(asked) if asked.edit else None
         if asked.edit and edit is None:
             raise UsageError("What was typed is not known any more.", "Fill the form in again.")
-        waiting = self.lines.find(asked.line, asked.about)
-        if asked.zset is None and waiting is None:
+        meant = self.lines.find(asked.line, asked.about)
+        is_free = asked.zset is not None and (dry_run or asked.names)
+        if meant is None and not is_free:
             raise UsageError("Which jobs were meant is not known any more.", "Look at what it would do now.")
 
         def work(client: Client) -> Progress:
@@ -241,7 +262,7 @@ class ActPages:
             action = asked.action(who, self.desk.known())
             if edit is not None:
                 action = attrs.evolve(action, edit=complete(edit, client, self.desk))
-            run = asked.steps(client, self.desk, action, waiting, dry_run=dry_run, rate=rate)
+            run = asked.steps(client, self.desk, action, meant, dry_run=dry_run, rate=rate)
             # What is cut short is written down as such.
             with closing(cast("Generator[Progress]", run)) as slices:
                 for so_far in slices:
@@ -277,7 +298,9 @@ class ActPages:
         # What becomes of jobs that run is yet to be seen.
         past = "sent" if asked.verb == "retry" or (edit is not None and edit.retry) else "done"
         title = f"{asked.verb.capitalize()}: {past if progress.ended else 'going on'}"
-        told = {**_told_of(asked, progress, edit), "past": past}
+        meant = self.lines.find(asked.line, asked.about)
+        others = meant.others if progress.ended and isinstance(meant, _InSet) else None
+        told = {**_told_of(asked, progress, edit), "past": past, "others": others}
         return Response(self.shell.page("acted.html", title=title, **told))
 
 
@@ -289,7 +312,6 @@ def _told_of(asked: Asked, progress: Progress, edit: Edit | None) -> dict[str, o
         "asked": asked,
         "progress": progress,
         "due_s": asked.due_s if asked.due_s > time.time() else None,
-        "since_s": progress.began_s if asked.since_s is None else asked.since_s,
         "after_ms": math.ceil(max(_PAUSE_S, asked.due_s - time.time()) * 1000),
         "unsafe": sum(progress.refused.get(one.why, 0) for one in (MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE)),
         "foreign": sum(foreign.values()),
@@ -312,7 +334,7 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         raise UsageError("This form names a job as no page does.", "Load the list again, and tick the jobs there.")
     if not names and form.get("all") != "yes":
         raise UsageError("No job is ticked.", "Go back and tick some, or choose all that match.")
-    rest, due, since = form.get("rest", ""), form.get("due", ""), form.get("since", "")
+    rest, due = form.get("rest", ""), form.get("due", "")
     return Asked(
         name=name,
         zset=SETS.get(name),
@@ -331,7 +353,6 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         of=unquote(form.get("of", "")),
         edit=form.get("edit", ""),
         line=form.get("line", ""),
-        since_s=float(since) if _NUMBER.fullmatch(since) else None,
     )
 
 

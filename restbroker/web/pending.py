@@ -1,8 +1,8 @@
-"""What was asked and is to be confirmed: edits that were typed, in which a secret may be, and the waiting jobs that a
-page spoke of.
+"""What was asked and is to be confirmed: edits that were typed, in which a secret may be, and the jobs that a page
+spoke of.
 
-`web.acting` and `web.editing` keep it. Always holds: it is in this process alone, for a quarter of an hour and a
-hundred at most of a kind; no page has more of one than a name that nobody can guess.
+`web.acting` and `web.editing` keep it. Always holds: it is in this process alone, for a quarter of an hour since
+it was used last, and a hundred at most of a kind; no page has more of one than a name that nobody can guess.
 """
 
 import secrets
@@ -48,8 +48,13 @@ class Pending(Generic[T]):
 
     def find(self, name: str, about: str) -> T | None:
         """What has this name; None: it was forgotten, or is for something else."""
-        one = self._kept.get(name)
-        return None if one is None or one.about != about or one.until_s < trio.current_time() else one.value
+        one, now_s = self._kept.get(name), trio.current_time()
+        if one is None or one.about != about or one.until_s < now_s:
+            return None
+        # An action of many slices may take hours.
+        del self._kept[name]
+        self._kept[name] = attrs.evolve(one, until_s=now_s + _LASTS_S)
+        return one.value
 
     def forget(self, name: str) -> None:
         """It is done."""

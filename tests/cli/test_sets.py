@@ -50,6 +50,50 @@ def test_a_list_is_filtered_and_says_where_it_goes_on(shell: Shell, store: Clien
     assert [(one["jid"], one["arguments"]) for one in shown] == [("j4", {"user": "j4", "password": "***"})]
 
 
+MEANT: list[tuple[str, str, list[str]]] = [
+    ("dead", "dead", ["delete", "--all"]),
+    ("dead", "dead", ["move", "--to", "rest", "--where", "arg.user = *"]),
+    ("retries", "retry", ["retry", "--where", "arg.user = *"]),
+    ("retries", "retry", ["kill", "--all"]),
+    ("scheduled", "schedule", ["delete", "--where", "arg.user = *"]),
+    ("scheduled", "schedule", ["edit", "host=b.c", "--all"]),
+]
+
+
+@pytest.mark.parametrize(("name", "zset", "words"), MEANT)
+def test_what_comes_while_a_person_is_asked_is_left_alone_however_old_it_says_it_is(
+    name: str, zset: str, words: list[str], store: Client, place: Path
+) -> None:
+    at_s = NOW_S if zset == "dead" else time.time() + 3600
+    args = ["register", {"user": "ann", "host": "example.org", "password": "p"}, "right-token"]
+    put(store, zset, at_s, "first", args=args, queue="rest2" if "move" in words else "rest")
+    with dialogue([name, *words], place) as terminal:
+        terminal.until("set?")
+        put(store, zset, at_s - 0.5, "second", args=args, queue="rest2" if "move" in words else "rest")
+        before = store.command("ZRANGEBYSCORE", f"ns:{zset}", at_s - 0.5, at_s - 0.5)
+        terminal.type("y\n")
+        assert terminal.end() == 0
+    assert "1 job " in terminal.shown
+    assert store.command("ZRANGEBYSCORE", f"ns:{zset}", at_s - 0.5, at_s - 0.5) == before
+
+
+@pytest.mark.parametrize("verb", ["delete", "edit"])
+def test_a_named_job_that_failed_again_while_a_person_was_asked_is_left_alone(
+    verb: str, shell: Shell, store: Client, place: Path
+) -> None:
+    args = ["register", {"user": "ann", "host": "example.org", "password": "p"}, "right-token"]
+    put(store, "dead", NOW_S, "n1", args=args)
+    with dialogue(["dead", verb, "n1", *(["host=b.c"] if verb == "edit" else [])], place) as terminal:
+        terminal.until("set?")
+        assert shell("dead", "retry", "n1").returncode == 0
+        put(store, "dead", NOW_S + 9, "n1", args=args, error_class="NotFound")
+        before = store.command("ZRANGE", "ns:dead", 0, -1)
+        terminal.type("y\n")
+        assert terminal.end() == 1
+    assert "It is not as it was shown" in terminal.shown
+    assert store.command("ZRANGE", "ns:dead", 0, -1) == before
+
+
 def test_since_and_until_bound_when_a_job_was_parked_failed_or_is_due(shell: Shell, store: Client) -> None:
     now_s = time.time()
     placed: tuple[tuple[str, str, float, dict[str, Any]], ...] = (
@@ -320,19 +364,3 @@ def test_a_search_that_finds_nothing_ends_with_1_and_one_by_a_secret_with_2(shel
     for typed, code in rows.items():
         done = shell("find", typed)
         assert (done.returncode, "hush-hush" in done.stdout) == (code, False), typed
-
-
-@pytest.mark.parametrize(
-    ("typed", "asks"), [(["--where", "command = status"], "Delete 1 job"), (["--all"], "Delete all 1 job")]
-)
-def test_what_comes_while_a_person_is_asked_is_not_meant(
-    store: Client, place: Path, typed: list[str], asks: str
-) -> None:
-    put(store, "dead", 1_700_000_000, "shown", args=["status", {}, "right-token"])
-    with dialogue(["dead", "delete", *typed], place) as terminal:
-        terminal.until(asks)
-        # As one that another person kills: it failed long ago.
-        put(store, "dead", time.time(), "killed", args=["status", {}, "right-token"], failed_at=1_600_000_000)
-        terminal.answer("?", "y")
-        assert terminal.end() == 0
-    assert store.command("ZCARD", "ns:dead") == 1

@@ -28,7 +28,6 @@ from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.outcomes import judge
 from restbroker.store import parked, sets
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.server import time_s
 from restbroker.store.sets import Move
 from restbroker.transport.message import Response
 from tests.operate.conftest import NOW_S, Put, fields_of, job
@@ -354,9 +353,9 @@ def test_all_that_match_are_edited_once_each(client: Client, configured: Known) 
 def test_what_came_since_somebody_was_asked_is_left_alone(client: Client, configured: Known) -> None:
     lay(client, fields_of(job("j1", arguments=ALICE)))
     asked = done(client, configured, change(user="bob"), chosen=Chosen(), dry_run=True)
-    late = job("j2", arguments=ALICE, failed_at=time_s(client))
+    late = job("j2", arguments=ALICE)
     client.command("ZADD", "ns:dead", NOW_S + 9, late)
-    last = done(client, configured, change(user="bob"), chosen=Chosen(since_s=asked.began_s))
+    last = done(client, configured, change(user="bob"), chosen=Chosen(inventory=asked.inventory))
     assert (last.done, late in members(client, "dead")) == (1, True)
 
 

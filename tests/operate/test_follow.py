@@ -110,7 +110,7 @@ def test_an_action_is_followed_by_what_the_audit_says_of_it_however_often_it_was
     action = Action("retry", "ann@web1", why="the server is back")
     step = next(perform(client, "dead", action, Chosen(), configured))
     list(perform(client, "dead", Action("delete", "bob"), Chosen(("j7",)), configured))
-    *_, last = perform(client, "dead", action, Chosen(rest=step.rest), configured)
+    *_, last = perform(client, "dead", action, Chosen(rest=step.rest, inventory=step.inventory), configured)
     assert (last.run, last.done) == (step.run, 249)
     run = following.run(client, last.run)
     assert run is not None

@@ -17,7 +17,7 @@ from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness
 from tests.support.html_page import Page, parse
 from tests.web.conftest import Open, Site
-from tests.web.test_sets import send
+from tests.web.test_sets import question_of, send
 
 HOSTILE: Final = "<script>alert(1)</script>\"'>{{7*7}}&amp;\x00\x1b[31m\u202eevil\u2028\r\n"
 TOKEN: Final = "a-token-of-4711"
@@ -180,7 +180,7 @@ async def test_pages_that_ask_tell_and_remember_may_be_about_anything(harness: H
         assert_harmless(await running.get("/dead/" + quote(HOSTILE.replace("/", ""), safe="")), 404)
         for verb in ("retry", "delete"):
             assert_harmless(await send(running, "/dead/act", {"verb": verb, "all": "yes"}, "/dead"))
-        form = {"verb": "delete", "all": "yes", "confirmed": "yes"}
+        form = await question_of(running, "dead", verb="delete")
         done = assert_harmless(await send(running, "/dead/act", form, "/dead"))
         acts = assert_harmless(await running.get("/audit"))
     assert sum(len(page.rows) for page in copies) == len(odd)

@@ -11,7 +11,7 @@ from tests.broker.conftest import Harness
 from tests.support.html_page import parse
 from tests.web.conftest import Open
 from tests.web.test_looking import HOSTILE
-from tests.web.test_sets import page, park, send
+from tests.web.test_sets import page, park, question_of, send
 
 
 async def test_what_was_retried_has_a_page_of_its_own_that_goes_on_until_none_is_on_its_way(
@@ -21,7 +21,7 @@ async def test_what_was_retried_has_a_page_of_its_own_that_goes_on_until_none_is
     # No poller takes from a paused queue.
     harness.client.command("SADD", "paused", "rest")
     async with site() as running:
-        form = {"verb": "retry", "all": "yes", "confirmed": "yes", "why": "the server is back"}
+        form = {**await question_of(running, "dead", verb="retry"), "why": "the server is back"}
         answer = await send(running, "/dead/act", form, "/dead")
         (link,) = parse("", answer.text).links_to("/audit/")
         waiting = await running.get(link)
@@ -78,7 +78,7 @@ async def test_an_action_that_is_not_kept_or_cannot_be_one_is_told_as_such(site:
 async def test_what_another_program_took_is_not_shown_as_done(harness: Harness, site: Open) -> None:
     park(harness, 2, queue="mailers")
     async with site() as running:
-        form = {"verb": "retry", "all": "yes", "confirmed": "yes", "foreign_queues": "yes"}
+        form = {**await question_of(running, "dead", verb="retry"), "foreign_queues": "yes"}
         answer = await send(running, "/dead/act", form, "/dead")
         (link,) = parse("", answer.text).links_to("/audit/")
         harness.client.command("RPOP", "queue:mailers")

@@ -13,6 +13,7 @@ import pytest
 
 from restbroker.job.hiding import spelled
 from restbroker.operate import audit
+from restbroker.operate.act import VERBS
 from restbroker.operate.known import Known
 from restbroker.web import acting, sets
 from tests.broker.conftest import Harness
@@ -62,6 +63,12 @@ async def send(running: Site, path: str, form: dict[str, Any], source: str = "/"
         html = (await running.get("/login")).text
     address = f"{running.stats.addresses[0]}{path}"
     return await running.client.post(address, data={"mark": mark(html), **form}, headers=HTML)
+
+
+async def question_of(running: Site, name: str, **form: Any) -> dict[str, Any]:
+    """The form by which an action on all that match is confirmed."""
+    answer = await send(running, f"/{name}/act", {"all": "yes", **form}, f"/{name}")
+    return form_of(answer.text, f"/{name}/act").hidden
 
 
 async def test_a_set_is_shown_page_by_page_newest_first(harness: Harness, site: Open) -> None:
@@ -224,7 +231,7 @@ async def test_what_may_have_run_is_sent_again_only_where_that_was_asked_for_apa
 async def test_a_job_gets_another_time_and_a_time_that_is_none_is_asked_for_again(harness: Harness, site: Open) -> None:
     harness.client.command("ZADD", "schedule", 9e9, job("j0"))
     async with site() as running:
-        form = {"verb": "reschedule", "all": "yes", "confirmed": "yes"}
+        form = await question_of(running, "scheduled", verb="reschedule")
         wrong = await send(running, "/scheduled/act", {**form, "time": "soon"}, "/scheduled")
         done = await send(running, "/scheduled/act", {**form, "time": "2100-01-01T00:00"}, "/scheduled")
         listed = await page(running, "/scheduled")
@@ -237,11 +244,11 @@ async def test_a_job_gets_another_time_and_a_time_that_is_none_is_asked_for_agai
 async def test_an_action_of_several_slices_goes_on_behind_what_it_looked_at(
     harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acting, "_SLICE_S", 0.0)
     park(harness, 250)
     told = []
     async with site() as running:
-        form = {"verb": "delete", "all": "yes", "where": "user = j1*", "confirmed": "yes"}
+        form = await question_of(running, "dead", verb="delete", where="user = j1*")
+        monkeypatch.setattr(acting, "_SLICE_S", 0.0)
         answer = await send(running, "/dead/act", form, "/dead")
         told.append(parse("", answer.text).text)
         while "Go on with the rest" in told[-1]:
@@ -255,30 +262,71 @@ async def test_an_action_of_several_slices_goes_on_behind_what_it_looked_at(
     assert harness.size("dead") == 250 - 111
 
 
-async def test_what_came_since_the_page_asked_is_not_meant(harness: Harness, site: Open) -> None:
+@pytest.mark.parametrize(
+    ("name", "verb"), [(name, verb) for name, zset in sets.SETS.items() for verb in VERBS[zset] if verb != "edit"]
+)
+async def test_what_came_since_the_page_asked_is_not_meant_however_old_it_says_it_is(
+    name: str, verb: str, harness: Harness, site: Open
+) -> None:
+    zset = sets.SETS[name]
+    for at_s in (8e9, 8.2e9):
+        harness.client.command("ZADD", zset, at_s, job(f"j{at_s}"))
+    async with site() as running:
+        form = await question_of(running, name, verb=verb)
+        harness.client.command("ZADD", zset, 8.1e9, late := job("late", retried_at=5, enqueued_at=5))
+        done = await send(
+            running, f"/{name}/act", {**form, "queue": "rest2", "foreign_queues": "yes", "time": "2h"}, f"/{name}"
+        )
+    assert parse("", done.text).text.count("2 sent." if verb == "retry" else "2 done.") == 1
+    assert harness.client.command("ZSCORE", zset, late) is not None
+
+
+async def test_what_is_confirmed_and_was_not_asked_about_is_asked_about(harness: Harness, site: Open) -> None:
     park(harness, 2)
     async with site() as running:
-        asked = form_of((await send(running, "/dead/act", {"verb": "delete", "all": "yes"}, "/dead")).text, "/dead/act")
-        harness.client.command("ZADD", "dead", time.time(), job("late", failed_at=time.time() + 0.001))
-        done = await send(running, "/dead/act", asked.hidden, "/dead")
-    assert "2 done." in parse("", done.text).text
-    assert harness.size("dead") == 1
+        form = await question_of(running, "dead", verb="delete")
+        answer = await send(running, "/dead/act", {**form, "line": "forgotten"}, "/dead")
+        assert (answer.status_code, harness.size("dead")) == (400, 2)
+        await send(running, "/dead/act", form_of(answer.text, "/dead/act").hidden, "/dead")
+    assert "Which jobs were meant is not known any more." in answer.text
+    assert harness.size("dead") == 0
+
+
+async def test_jobs_that_the_question_did_not_come_to_are_asked_about_behind_the_others(
+    harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "_SLICE_S", 0.0)
+    park(harness, 250)
+    told: list[str] = []
+    asked_about: list[str] = []
+    async with site() as running:
+        answer = await send(running, "/dead/act", {"verb": "delete", "all": "yes"}, "/dead")
+        for _ in range(20):
+            said = parse("", answer.text).text
+            (asked_about if "This would" in said else told).append(said)
+            form = next((one for one in parse("", answer.text).forms if one.action == "/dead/act"), None)
+            if form is None:
+                break
+            answer = await send(running, "/dead/act", form.hidden, "/dead")
+    assert ["This would delete" in one for one in asked_about] == [True] * 3
+    assert "delete 100 jobs, as far as was counted: 100 of 250 were looked at; the others are" in asked_about[0]
+    assert "The question was not about 150 more jobs" in told[0] + told[1]
+    assert harness.size("dead") == 0
 
 
 async def test_a_relative_day_means_in_each_slice_what_it_meant_when_it_was_asked(
     harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acting, "_SLICE_S", 0.0)
     park(harness, 150)
     async with site() as running:
-        form = {"verb": "delete", "all": "yes", "where": "failed_at < today"}
-        asked = form_of((await send(running, "/dead/act", form, "/dead")).text, "/dead/act").hidden
-        first = await send(running, "/dead/act", asked, "/dead")
+        form = await question_of(running, "dead", verb="delete", where="failed_at < today")
+        monkeypatch.setattr(acting, "_SLICE_S", 0.0)
+        first = await send(running, "/dead/act", form, "/dead")
         rest = form_of(first.text, "/dead/act").hidden
         await send(running, "/dead/act", rest, "/dead")
-    assert re.fullmatch(r"failed_at < 20\d\d-\d\d-\d\d", asked["where"])
-    assert rest["where"] == asked["where"]
-    assert {one.note.where for one in audit.listed(harness.client, 10)} == {asked["where"]}
+    assert re.fullmatch(r"failed_at < 20\d\d-\d\d-\d\d", form["where"])
+    assert rest["where"] == form["where"]
+    assert {one.note.where for one in audit.listed(harness.client, 10)} == {form["where"]}
     assert harness.size("dead") == 0
 
 
@@ -287,7 +335,7 @@ async def test_a_request_that_would_wait_long_for_its_rate_is_answered_and_does_
 ) -> None:
     park(harness, 5)
     async with site() as running:
-        form = {"verb": "delete", "all": "yes", "confirmed": "yes", "rate": "0.01"}
+        form = {**await question_of(running, "dead", verb="delete"), "rate": "0.01"}
         first = await send(running, "/dead/act", form, "/dead")
         rest = form_of(first.text, "/dead/act").hidden
         early = await send(running, "/dead/act", rest, "/dead")
@@ -304,7 +352,7 @@ async def test_a_rate_that_is_none_is_asked_for_again_and_nothing_is_done(harnes
     park(harness, 1)
     async with site() as running:
         for rate in ("fast", "0", "1e9", "-1", "nan"):
-            form = {"verb": "delete", "all": "yes", "confirmed": "yes", "rate": rate}
+            form = {**await question_of(running, "dead", verb="delete"), "rate": rate}
             answer = await send(running, "/dead/act", form, "/dead")
             assert answer.status_code == 400
             assert "This is no rate." in answer.text
@@ -364,12 +412,15 @@ class TestMoving:
             ticked = {**form, "queue": "ruby", "foreign_queues": "yes"}
             foreign = await send(running, "/dead/act", ticked, "/dead")
             moved = {fields["queue"] for fields in harness.members("dead")}
-            done = await send(running, "/dead/act", {**form, "queue": "other"}, "/dead")
+            as_they_were = await send(running, "/dead/act", {**form, "queue": "other"}, "/dead")
+            again = await question_of(running, "dead", verb="move")
+            done = await send(running, "/dead/act", {**again, "queue": "other"}, "/dead")
         assert "This would move 3 jobs." in parse("", asked.text).text
         assert wrong.status_code == 400
         assert "Served are: other." in wrong.text
         assert ("foreign_queues", "yes") in form_of(wrong.text, "/dead/act").boxes
         assert ("3 done" in foreign.text, moved) == (True, {"ruby"})
+        assert "0 done" in as_they_were.text
         assert "3 done" in done.text
         assert {fields["queue"] for fields in harness.members("dead")} == {"other"}
 

@@ -1,0 +1,62 @@
+"""Which members a sorted set has at a moment: when a person was asked, or when an action began. Nothing else is meant.
+
+Made by `operate.act`, and kept by who asks until there is an answer. Always holds: no clock and no field of a job says
+when that came into the set; a member with other bytes or another score is another member.
+"""
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Final
+
+from restbroker.store import paging
+from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
+from restbroker.store.paging import Cursor, Member
+
+_PIECE: Final = 250
+
+
+class Inventory:
+    """The members of a set that were looked at, in its order, eight bytes for each."""
+
+    def __init__(self, zset: SortedSet) -> None:
+        self._is_newest_first = zset == "dead"
+        self._last = math.inf if self._is_newest_first else -math.inf
+        # Of the process's own key, so that nobody can make a job that is taken for another one.
+        self._digests = array("q")
+        self._is_sorted = True
+
+    def add(self, members: Iterable[Member]) -> None:
+        """Add the next ones."""
+        for member in members:
+            self._digests.append(hash(member))
+            self._last = member[1]
+            self._is_sorted = False
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def __contains__(self, member: Member) -> bool:
+        if not self._is_sorted:
+            self._digests, self._is_sorted = array("q", sorted(self._digests)), True
+        digest = hash(member)
+        at = bisect_left(self._digests, digest)
+        return at < len(self._digests) and self._digests[at] == digest
+
+    def is_behind(self, score: float) -> bool:
+        """Whether nothing of this score, nor what follows it in the set, is in here."""
+        return score < self._last if self._is_newest_first else score > self._last
+
+
+def inventory(client: Client, zset: SortedSet, after: Cursor | None = None) -> Inventory:
+    """Return all that the set has behind a place (None: from its beginning). Raises `StoreUnavailable`, `StoreRefused`.
+
+    No job is read for that: a hundred thousand take one to two seconds.
+    """
+    found, place = Inventory(zset), after
+    while (part := paging.piece(client, zset, place, _PIECE, newest_first=zset == "dead")).members:
+        found.add(part.members)
+        place = part.behind()
+    return found
