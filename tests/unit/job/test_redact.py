@@ -481,9 +481,8 @@ def test_an_argument_with_a_secret_s_name_is_one_that_a_command_may_lack_whateve
     for given_args, shown_args in ((["u", "4711"], MASK), ({"user": "u", "pw": "4711"}, {"user": "u", "pw": MASK})):
         fields: dict[str, Json] = {"args": ["note", given_args, "t"]}
         shown = redact.job(fields, spec)["args"]
-        args, _ = redact.in_the_open(fields, spec, show_bodies=False, size_bytes=200)
         assert isinstance(shown, list)
-        assert (shown[1], args[1]) == (shown_args, shown_args)
+        assert shown[1] == shown_args
 
 
 def test_what_a_document_names_is_masked_under_no_name_that_its_command_has() -> None:
