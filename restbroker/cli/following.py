@@ -91,8 +91,8 @@ def tell(became: Became, timeout_s: float) -> None:
         )
     if became.deleted:
         output.say(
-            f"note: {output.jobs(became.deleted)} are nowhere, and no end of them is kept: somebody deleted them, or a"
-            " process without History did them."
+            f"note: No end is kept of {output.jobs(became.deleted)} met nowhere: deleted by somebody, or done by a"
+            " process without History."
         )
     if became.taken:
         output.say(
@@ -133,6 +133,8 @@ def _parts(became: Became) -> Iterator[str]:
     yield f"{output.jobs(became.done + became.gone)} done"
     if became.failed_jobs + became.dropped:
         yield f"{became.failed_jobs + became.dropped} failed again"
+    if became.killed_jobs:
+        yield f"{became.killed_jobs} killed"
     if became.deleted:
         yield f"{became.deleted} deleted"
     if became.taken:

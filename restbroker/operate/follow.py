@@ -15,6 +15,7 @@ import attrs
 from restbroker.job.hiding import MASK
 from restbroker.operate import audit
 from restbroker.operate.audit import Note
+from restbroker.operate.entry import Look
 from restbroker.operate.known import Known
 from restbroker.operate.places import Bounds, Met, Sought, Walk
 from restbroker.store.client import Client
@@ -22,6 +23,7 @@ from restbroker.store.keys import SortedSet
 
 SENT: Final = frozenset({"retry", "edit and retry"})
 """Actions that send jobs to their queues at once, as the audit names them."""
+KILLED: Final = "Killed"
 _JID: Final = re.compile(rb'"jid"\s*:\s*"([^"\\]*)"')
 _MOST_CAUSES: Final = 20
 _CLOCKS_APART_S: Final = 60.0
@@ -30,7 +32,10 @@ _CLOCKS_APART_S: Final = 60.0
 
 @attrs.frozen
 class Failed:
-    """Jobs that failed again for one cause: how many, and where they are. `message` is of one of them."""
+    """Jobs that failed again for one cause: how many, and where they are. `message` is of one of them.
+
+    `code` is `KILLED` of those that somebody killed since, whatever they failed of before.
+    """
 
     zset: SortedSet
     group: str | None
@@ -46,8 +51,9 @@ class Became:
     `gone`: they are nowhere, and how they ended is not kept (`History`): done, unless somebody deleted them. `deleted`:
     they are nowhere, and it is kept how jobs end, but not of these: somebody took them out. `taken`:
     they are nowhere, and were in queues that nobody here serves: another program took them, which tells us nothing.
-    `waiting`: in a queue, or for the server; `queues`: some of those that they wait in. `unknown`: not met, and not
-    everything was looked through (`unseen`, `refused`). `failed` has most jobs first.
+    `waiting`: in a queue, for the server, or for the time that somebody gave them instead; `queues`: some of those that
+    they wait in. `unknown`: not met, and not everything was looked through (`unseen`, `refused`). `failed` has most
+    jobs first.
     """
 
     jobs: int
@@ -67,7 +73,12 @@ class Became:
     @property
     def failed_jobs(self) -> int:
         """How many failed again."""
-        return sum(one.jobs for one in self.failed)
+        return sum(one.jobs for one in self.failed) - self.killed_jobs
+
+    @property
+    def killed_jobs(self) -> int:
+        """How many somebody killed meanwhile."""
+        return sum(one.jobs for one in self.failed if one.code == KILLED)
 
     @property
     def is_over(self) -> bool:
@@ -137,7 +148,7 @@ def follow(
     unseen = tuple(dict.fromkeys(chain.from_iterable(walk.unseen for walk in walks)))
     refused = tuple(dict.fromkeys(chain.from_iterable(walk.refused for walk in walks)))
     is_seen = not unseen and not refused
-    kinds = Counter(one.kind for one in met.values())
+    kinds = Counter("schedule" if _is_put_off(one) else one.kind for one in met.values())
     queues = sorted({one.look.queue or "" for one in met.values() if one.kind in ("queue", "schedule")})
     done = sum(ending.code is None for ending in ends.values())
     return Became(
@@ -170,11 +181,28 @@ def _met(walk: Walk, since_s: float) -> dict[str, Met]:
 
 
 def _is_anothers(met: Met, since_s: float) -> bool:
-    """Whether it failed before these jobs were sent, so that it only has the jid of one of them."""
+    """Whether it was pushed and failed before these jobs were sent, so that it only has the jid of one of them."""
     if met.kind not in ("retry", "dead"):
         return False
-    came_s = max(met.look.last_failure_s, met.look.last_edit_s, met.look.score if met.kind == "dead" else 0.0)
+    moments_s = [met.look.last_failure_s, met.look.last_edit_s, met.look.moment("enqueued_at") or 0.0]
+    came_s = max(*moments_s, met.look.score if met.kind == "dead" else 0.0)
     return came_s < since_s - _CLOCKS_APART_S
+
+
+def _has_failed(look: Look) -> bool:
+    """Whether it failed since it was sent."""
+    return look.last_failure_s >= (look.moment("enqueued_at") or 0.0) - _CLOCKS_APART_S
+
+
+def _is_put_off(met: Met) -> bool:
+    """Whether somebody gave it another time before it was tried."""
+    return met.kind == "retry" and not _has_failed(met.look)
+
+
+def _is_killed(look: Look) -> bool:
+    """Whether somebody killed it, and it did not fail since."""
+    history = look.entry().history if b'"killed"' in look.raw else ()
+    return not _has_failed(look) or (bool(history) and history[-1].get("outcome") == "killed")
 
 
 def _may_have(jids: frozenset[str]) -> Callable[[bytes], bool]:
@@ -190,9 +218,13 @@ def _may_have(jids: frozenset[str]) -> Callable[[bytes], bool]:
 
 def _causes(met: Iterable[Met]) -> Iterator[Failed]:
     """Of those that failed again, by cause."""
-    failed = [one for one in met if one.kind in ("retry", "dead")]
-    counted = Counter((one.name, one.look.group) for one in failed)
-    example = {(one.name, one.look.group): one.look for one in failed}
-    for (name, group), jobs in counted.most_common(_MOST_CAUSES):
-        look = example[name, group]
-        yield Failed("dead" if name == "dead" else "retry", group, look.shown_code, look.message, jobs)
+    failed = [one for one in met if one.kind in ("retry", "dead") and not _is_put_off(one)]
+    example = {_cause(one): one.look for one in failed}
+    for (name, group, is_killed), jobs in Counter(map(_cause, failed)).most_common(_MOST_CAUSES):
+        look = example[name, group, is_killed]
+        code, message = (KILLED, "Somebody killed it meanwhile.") if is_killed else (look.shown_code, look.message)
+        yield Failed("dead" if name == "dead" else "retry", group, code, message, jobs)
+
+
+def _cause(met: Met) -> tuple[str, str | None, bool]:
+    return met.name, met.look.group, met.kind == "dead" and _is_killed(met.look)

@@ -156,3 +156,28 @@ def test_a_job_that_failed_long_before_is_not_taken_for_one_of_its_id_that_was_s
     end(client, "twin")
     found = became(client, configured, "twin", since_s=since_s - 1)
     assert (found.done, found.failed) == (1, ())
+
+
+def test_a_job_that_somebody_took_from_its_queue_and_gave_another_time_is_on_its_way(
+    client: Client, configured: Known, put: Put
+) -> None:
+    since_s = time_s(client)
+    put("retry", since_s + 9 * 3600, "j1", enqueued_at=since_s + 1)
+    found = became(client, configured, "j1", since_s=since_s)
+    assert (found.waiting, found.gone, found.failed, found.is_over) == (1, 0, (), False)
+
+
+def test_a_job_that_somebody_killed_is_told_as_killed_not_as_failed_of_what_it_failed_of_before(
+    client: Client, configured: Known, put: Put
+) -> None:
+    for failed_s in (NOW_S, time_s(client)):
+        client.command("FLUSHALL")
+        put("dead", NOW_S, "j1", failed_at=failed_s)
+        *_, sent = perform(client, "dead", Action("retry", "ann"), Chosen(("j1",)), configured)
+        raw = client.command("LPOP", "ns:queue:rest")
+        assert isinstance(raw, bytes)
+        client.command("ZADD", "ns:schedule", 1, raw)
+        list(perform(client, "schedule", Action("kill", "bob"), Chosen(("j1",)), configured))
+        found = became(client, configured, "j1", since_s=sent.began_s)
+        assert (found.killed_jobs, found.failed_jobs, found.is_over) == (1, 0, True)
+        assert [(one.code, one.message) for one in found.failed] == [("Killed", "Somebody killed it meanwhile.")]
