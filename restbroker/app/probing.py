@@ -69,7 +69,7 @@ async def _probed(lane: LanePlan, limit_s: float) -> Probed:
         )
     with trio.move_on_after(limit_s):
         try:
-            answer = await probe(lane.connector, lane.transport)
+            answer = await probe(lane)
         except (NotSent, MaybeSent) as problem:
             reason = unreachable(problem)
             detail, cure = reason.message, reason.cure or ""

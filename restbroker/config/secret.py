@@ -16,11 +16,12 @@ from restbroker.errors import ConfigError
 class Secret:
     """Either a value or a file. No attrs class: `attrs.asdict` of what holds one would have its value."""
 
-    __slots__ = ("_value", "path")
+    __slots__ = ("_last", "_value", "path")
 
     def __init__(self, value: str | None = None, path: Path | None = None) -> None:
         self._value: Final = value
         self.path: Final = path
+        self._last = ""
 
     def __repr__(self) -> str:
         return "Secret(…)" if self.path is None else f"Secret(path={without_logins(str(self.path))!r})"
@@ -49,6 +50,7 @@ class Secret:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         else:
             if text.strip():
+                self._last = text
                 return text
             raise ConfigError(f"{file} is empty.", "Put the secret into it, on one line.")
         # Not within the handler: an error of decoding holds the file's bytes.
@@ -56,6 +58,17 @@ class Secret:
             f"{file} cannot be read: {why}.",
             "Check that the file exists and that the user restbroker runs as may read it.",
         )
+
+    def texts(self) -> frozenset[str]:
+        """What must not be shown: the secret as it is now and, of one in a file, as it was read before, since a request
+        may still be on its way with that.
+        """
+        before = self._last
+        try:
+            now = self.reveal()
+        except ConfigError:
+            now = ""
+        return frozenset({before, now} - {""})
 
 
 NO_SECRET: Final = Secret()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar, assert_never
 
 import attrs
 
@@ -251,6 +251,17 @@ class Target:
     """Those in its options."""
     weights: Mapping[str, int] = MappingProxyType({})
     """Of each queue, the chance to be served first; empty: they are served strictly in their order."""
+
+    @property
+    def all_secrets(self) -> tuple[Secret, ...]:
+        """Those in its options, and that of its login."""
+        match self.credentials:
+            case Basic(_, one) | Bearer(one) | Issued(Basic(_, one), _):
+                return (*self.secrets, one)
+            case None:
+                return self.secrets
+            case _:
+                assert_never(self.credentials)
 
     def options_as(self, kind: type[T]) -> T:
         """Its options, of this class; the defaults if it was not configured."""

@@ -18,7 +18,7 @@ from restbroker.config.mask import masked
 from restbroker.config.review import Note
 from restbroker.config.roster import QueryKey
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Issued, Target
+from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
 from restbroker.operate.check_limits import check_limits, check_tokens
@@ -126,16 +126,12 @@ def _secret_files(config: Config) -> set[Path]:
         config.redis_sentinel_password,
         *(secret for token in config.tokens for secret in token.secrets),
     ]
-    roster = None if config.roster is None else config.roster.auth
-    for credentials in (roster, *(target.credentials for target in config.targets)):
-        match credentials:
-            case Basic(_, password) | Issued(Basic(_, password), _):
-                secrets.append(password)
-            case Bearer(secret) | QueryKey(secret):
-                secrets.append(secret)
-            case None:
-                pass
-    secrets += [secret for target in config.targets for secret in target.secrets]
+    match None if config.roster is None else config.roster.auth:
+        case Basic(_, secret) | QueryKey(secret):
+            secrets.append(secret)
+        case None:
+            pass
+    secrets += [secret for target in config.targets for secret in target.all_secrets]
     if config.events is not None:
         secrets += [secret for source in config.events.sources for secret in (source.secret, *source.secrets)]
     keys = {target.tls.key or target.tls.cert for target in config.targets}

@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from restbroker import __version__
 from restbroker.config.key import Kinds, Members, UnusableKind
 from restbroker.errors import ConfigError
@@ -158,10 +160,21 @@ def manner(kind: str) -> "Manner | None":
 async def check(target: "Target") -> "list[Finding]":
     """Looks at this target and changes nothing there. What a person can act on is a finding. Safe to cancel.
 
-    Raises `ConfigError` for a kind whose package cannot be used.
+    No finding has a secret of the target, whatever its kind wrote into it. Raises `ConfigError` for a kind whose
+    package cannot be used.
     """
+    from restbroker.config.hidden import without_secrets  # for a check alone
+
     findings: list[Finding] = await _package(target.kind).load("check")(target)
-    return findings
+    return [
+        attrs.evolve(
+            one,
+            message=without_secrets(one.message, target),
+            why=without_secrets(one.why, target),
+            cure=without_secrets(one.cure, target),
+        )
+        for one in findings
+    ]
 
 
 def suggest(target: "Target", allowed: "Allowed") -> str | None:

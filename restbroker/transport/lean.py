@@ -46,6 +46,7 @@ class LeanClient:
 
     def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
         self._target = target
+        self._secrets = target.all_secrets
         self._tls = tls
         self._heads = Heads(target)
         self._places = trio.Semaphore(connections_for(target))
@@ -224,9 +225,8 @@ class LeanClient:
         if sender is not None and not 200 <= reader.status < 300:
             sender.refused()
         duration_s = now_s - (due_s - request.timeout_s)
-        return Response(
-            reader.status, reader.headers, reader.body, duration_s, reader.body_cut, request.headers + request.query
-        )
+        said = request.headers + request.query
+        return Response(reader.status, reader.headers, reader.body, duration_s, reader.body_cut, said, self._secrets)
 
     def _give_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
         turn, connection.turn = connection.turn, None

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import trio
 
+from restbroker.config.secret import Secret
 from restbroker.light import light
 
 
@@ -34,7 +35,8 @@ class Request:
 class Response:
     """One HTTP response. Header names are lower-case. `truncated`: the body was longer than the limit.
 
-    `said`: the headers and the query of its request, whose secrets must not be shown where a server repeats them.
+    `said`: the headers and the query of its request, whose secrets must not be shown where a server repeats them; nor
+    must `secrets`, which are all of its target's.
     """
 
     status: int
@@ -43,6 +45,7 @@ class Response:
     duration_s: float
     truncated: bool = False
     said: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[Secret, ...] = ()
 
 
 class Sender(Protocol):

@@ -62,6 +62,7 @@ class StockClient:
 
     def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
         self._target = target
+        self._secrets = target.all_secrets
         self._tls = tls
         self._places = trio.Semaphore(connections_for(target))
         self._idle: deque[_Connection] = deque()
@@ -140,9 +141,8 @@ class StockClient:
             self._ramp.end(progress)
             await self._give_back(connection, reusable=reusable)
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        return Response(
-            answer.status_code, headers, body, trio.current_time() - began_s, truncated, request.headers + request.query
-        )
+        said, duration_s = request.headers + request.query, trio.current_time() - began_s
+        return Response(answer.status_code, headers, body, duration_s, truncated, said, self._secrets)
 
     async def _answer(
         self, connection: _Connection, message: httpx.Request, progress: Progress[_Connection]

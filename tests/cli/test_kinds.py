@@ -13,8 +13,9 @@ import pytest
 
 from restbroker.servers import registry
 from restbroker.servers.parts import CONTRACT_VERSION
-from tests.support.process import clean_environment, run
-from tests.support.receiver import Receiver
+from tests.support.process import clean_environment, run, started
+from tests.support.receiver import Answer, Received, Receiver
+from tests.support.redis_server import RedisServer
 from tests.support.server_kind import answer, beside, document, installed, written
 
 NOWHERE = "http://127.0.0.1:1"
@@ -210,6 +211,60 @@ def test_a_connector_that_cannot_be_imported_is_such_an_error_at_the_start_and_i
         ended, found = shell("run"), _of_chat(shell, tmp_path, document(NOWHERE))
         assert (ended.returncode, "restbroker-chatter 1.0" in ended.stderr, why in ended.stderr) == (2, True, True)
         assert [(one["code"], why in one["message"]) for one in found] == [("Unusable", True)]
+
+
+def _takes_a_key(lib: Path) -> None:
+    """Has the package log in by a header of its own, whose value is a secret of its options."""
+    options, connector = _package(lib) / "options.py", _package(lib) / "connector.py"
+    check = options.read_text().partition("    def check(")[0].replace("import key", "import key, secret")
+    options.write_text(
+        check.replace("class Options:\n", "class Options:\n    api_key = secret('Key', 'A key.', 'The file of it.')\n")
+        + "    def check(self, target: Target, at: At, review: Review) -> Target:\n"
+        + "        tried = review.try_secret(at('Options.Key'), self.api_key)\n"
+        + "        return attrs.evolve(target, options=attrs.evolve(self, api_key=tried), secrets=(tried,))\n"
+    )
+    begin, _, end = connector.read_text().partition("    return authorization(")
+    header = "    return (('X-Chatter', target.options_as(Options).api_key.reveal()),)\n"
+    connector.write_text(begin + header + end.partition("\n")[2])
+
+
+def _masks_nothing(lib: Path) -> None:
+    """Has it tell people what the server said without the functions that mask an answer."""
+    _takes_a_key(lib)
+    connector = _package(lib) / "connector.py"
+    text = connector.read_text()
+    refused = "return Rejected(Reason('No', response.body.decode(), response.body.decode()), response.body.decode())"
+    text = text.replace("    answer = read_for(", f"    {refused}\n    answer = read_for(")
+    denied = "return denied(response.body.decode(), response.body.decode(), response.body.decode())"
+    text = text.replace("    answer = read(_FORM", f"    {denied}\n    answer = read(_FORM")
+    connector.write_text(text.replace("import Outcome, Probe, Rejected", "import Outcome, Probe, Reason, Rejected"))
+
+
+def _repeats_the_key(received: Received) -> Answer:
+    """Refuse all but the probe at the server's own address."""
+    said = json.dumps({"error": {"code": "key", "message": f"{received.headers['x-chatter']} is not known"}})
+    return Answer(200, b'{"version": "2.1"}') if received.target == "/v1/version" else Answer(403, said.encode())
+
+
+@pytest.mark.parametrize("change", [_takes_a_key, _masks_nothing])
+def test_a_secret_of_its_options_that_the_server_repeats_is_shown_nowhere_whatever_the_package_does_about_it(
+    shell: Shell, lib: Path, tmp_path: Path, redis_server: RedisServer, change: Change
+) -> None:
+    change(lib)
+    key = tmp_path / "key"
+    key.write_text("k3y-0f-chatter\n")
+    with Receiver(_repeats_the_key) as server:
+        whole = document(server.url, redis_server.url, Auth=None, Options={"KeyFile": str(key)})
+        _write(tmp_path, document(f"{server.url}/check", redis_server.url, Auth=None, Options={"KeyFile": str(key)}))
+        told = [shell("check"), shell("check", "--json"), shell("probe")]
+        _write(tmp_path, whole)
+        with started(["run"], directory=tmp_path, environ=beside(lib)) as broker:
+            told += [shell("enqueue", "--target", "chat", "get_user", "user=ann", "--wait")]
+            told += [shell("targets"), shell("stats", "--json"), shell("dead", "list"), shell("dead", "list", "--json")]
+        log = broker.output()
+    shown = "".join(one.stdout + one.stderr for one in told) + log
+    assert "*** is not known" in shown
+    assert "k3y-0f" not in shown
 
 
 def test_restbroker_s_own_kind_stays_when_a_package_has_one_of_its_name(

@@ -16,6 +16,7 @@ from restbroker.broker.delivery.link import NotNow, NotOurs, WorkerLink, probe, 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
+from restbroker.config.hidden import spelled, without_secrets
 from restbroker.errors import StoreRefused
 from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
@@ -49,7 +50,8 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
     """Delivers until there is an outcome to settle. None: the lane stops first, or Redis does not list the job as ours.
 
     When cancelled, `item.sending` tells whether it may have left. No token and no argument that `spec` (None outside
-    the catalogue) or its name says to be secret gets out in an outcome's reason.
+    the catalogue) or its name says to be secret gets out in an outcome's reason, and no secret of the target in any
+    text of what is not delivered, whatever the connector made of it.
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
     may_start = _may_start_now(lane, item)
@@ -207,7 +209,7 @@ async def _after_denial(lane: Lane, denied: Denied, times: int) -> Rejected | No
 async def _is_well(lane: Lane, reason: Reason) -> bool:
     """Whether the target lets the broker in otherwise; if not, the gate is closed for this reason."""
     try:
-        found = await probe(lane.plan.connector, lane.plan.transport)
+        found = await probe(lane.plan)
     except (NotSent, MaybeSent) as problem:
         lane.gate.close(unreachable(problem))
         return False
@@ -222,7 +224,11 @@ def _redacted(lane: Lane, outcome: Outcome, call: Call, spec: CommandSpec | None
     if isinstance(outcome, Delivered):
         return outcome
     secrets = redact.secret_values(spec, call.command.arguments) | frozenset(lane.plan.tokens.values)
-    return attrs.evolve(outcome, reason=outcome.reason.hidden(hiding.hiding(secrets), hiding.EXCERPT_LIMIT))
+    own = spelled(lane.plan.target.all_secrets)
+    outcome = attrs.evolve(outcome, reason=outcome.reason.hidden(hiding.hiding(secrets, own), hiding.EXCERPT_LIMIT))
+    if isinstance(outcome, Uncertain | Unsent):
+        return outcome
+    return attrs.evolve(outcome, text=without_secrets(outcome.text, lane.plan.target))
 
 
 async def _pause(lane: Lane, seconds: float) -> None:

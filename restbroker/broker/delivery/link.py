@@ -6,10 +6,10 @@ from typing import Any
 import attrs
 
 from restbroker.broker.item import Item
-from restbroker.broker.lane import Lane
+from restbroker.broker.lane import Lane, LanePlan
+from restbroker.config.hidden import without_secrets
 from restbroker.errors import ConfigError
 from restbroker.job.outcome import Probe, Reason
-from restbroker.servers.contract import Connector
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 
@@ -98,14 +98,23 @@ class WorkerLink:
         return await self.lane.plan.transport.send(request, self)
 
 
-async def probe(connector: Connector, transport: Transport) -> Probe:
-    """Asks the target something harmless. Raises `NotSent` or `MaybeSent`; a bug in the connector is "not well"."""
+async def probe(plan: LanePlan) -> Probe:
+    """Asks the target something harmless. Raises `NotSent` or `MaybeSent`; a bug in the connector is "not well".
+
+    No text of what was found has a secret of the target.
+    """
     try:
-        return await connector.probe(ProbeLink(transport))
+        found = await plan.connector.probe(ProbeLink(plan.transport))
     except (NotSent, MaybeSent):
         raise
     except Exception as error:  # noqa: BLE001 - a connector's bug must not end the prober
         return Probe(ok=False, denied=False, version=None, detail=f"The probe failed with {type(error).__name__}.")
+    return attrs.evolve(
+        found,
+        version=without_secrets(found.version, plan.target),
+        detail=without_secrets(found.detail, plan.target),
+        cure=without_secrets(found.cure, plan.target),
+    )
 
 
 def unreachable(problem: NotSent | MaybeSent) -> Reason:

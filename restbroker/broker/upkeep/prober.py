@@ -199,7 +199,7 @@ async def run(lane: Lane) -> None:
     """Probes a lane's target whenever its gate is closed, until cancelled."""
 
     async def ask() -> Probe:
-        return await probe(lane.plan.connector, lane.plan.transport)
+        return await probe(lane.plan)
 
     others = OverRedis(lane.store, lane.health, lane.plan.target.name, lane.identity)
     await Prober(lane.gate, ask, others).run()

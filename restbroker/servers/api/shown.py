@@ -8,6 +8,7 @@ from typing import Final
 
 import attrs
 
+from restbroker.config.hidden import spelled
 from restbroker.job import hiding
 from restbroker.transport.message import Response
 
@@ -44,8 +45,8 @@ class Shown:
 
 
 def show(response: Response, known: hiding.Spelled) -> Shown:
-    """The answer without what is known, and without the login that its request carried."""
-    known |= hiding.said(response.said)
+    """The answer without what is known, without the login that its request carried, and its target's secrets."""
+    known |= hiding.said(response.said) | spelled(response.secrets)
     # A character has four bytes at most, and one more character tells that there are more.
     body = response.body[: 4 * (hiding.START_LIMIT + 1)].decode("utf-8", "replace")
     location = response.headers.get("location", "")

@@ -5,6 +5,7 @@ Always holds: secrets are in `Secret`s, and one in a file is read anew when it i
 
 import re
 from collections.abc import Mapping
+from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
@@ -55,9 +56,11 @@ def settings_of(target: Target) -> Settings:
 
 
 def secrets_of(settings: Settings) -> tuple[Secret, ...]:
-    """All of them."""
-    own = (secret for recipe in settings.recipes.values() for secret in recipe.headers.values())
-    return (*settings.headers.values(), *settings.signing, *own)
+    """All of them; headers such as `Accept` are none."""
+    recipes = settings.recipes.values()
+    hidden = frozenset[str]().union(*(recipe.hidden for recipe in recipes))
+    headers = chain(settings.headers.items(), *(recipe.headers.items() for recipe in recipes))
+    return (*settings.signing, *(secret for name, secret in headers if name.lower() in hidden))
 
 
 def header_value(secret: Secret) -> str:
