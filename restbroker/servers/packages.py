@@ -51,6 +51,8 @@ class Package:
 
     def require_usable(self) -> None:
         """Raises `ConfigError` unless the kind was written for this contract, and has all parts that it needs."""
+        if not all(part.isidentifier() for part in self.module.split(".")):
+            raise self._unusable(f'its entry point names "{self.module}", which no package of Python can be called')
         names = vars(self._import(self.module))
         if "__path__" not in names:
             raise self._unusable(f"{self.module} is a module, and must be a package, with a module for each part")
@@ -60,7 +62,7 @@ class Package:
                 raise self._unusable(f"{self.module} has no module {name}")
 
     def _require_contract(self, version: object) -> None:
-        if not isinstance(version, int):
+        if type(version) is not int:
             raise self._unusable(f"{self.module} does not say its CONTRACT_VERSION")
         if version != CONTRACT_VERSION:
             older = "restbroker" if version > CONTRACT_VERSION else self.name
@@ -76,7 +78,7 @@ class Package:
     def _import(self, module: str) -> ModuleType:
         try:
             return import_module(module)
-        except Exception as error:  # what others wrote may raise anything
+        except (Exception, SystemExit) as error:  # what others wrote may raise anything
             raise self._unusable(f"{module} cannot be imported ({type(error).__name__}: {error})") from error
 
     def _unusable(self, why: str) -> ConfigError:
@@ -92,7 +94,7 @@ def installed_packages() -> Mapping[str, tuple[Package, ...]]:
     found: dict[str, tuple[Package, ...]] = {}
     for point in entry_points(group=GROUP):
         name, version = ("?", "?") if point.dist is None else (point.dist.name, point.dist.version)
-        found[point.name] = (*found.get(point.name, ()), Package(name, version, point.module))
+        found[point.name] = (*found.get(point.name, ()), Package(name, version, point.value.partition(":")[0].strip()))
     return found
 
 

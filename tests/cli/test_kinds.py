@@ -77,7 +77,17 @@ def _is_a_single_module(lib: Path) -> None:
     _package(lib).with_suffix(".py").write_text(text)
 
 
+def _is_entered_as(value: str) -> Change:
+    def change(lib: Path) -> None:
+        (point,) = lib.glob("restbroker_chatter-*.dist-info/entry_points.txt")
+        point.write_text(point.read_text().replace("= restbroker_chatter", f"= {value}"))
+
+    return change
+
+
 BROKEN: list[tuple[Change, str, str]] = [
+    (_is_entered_as("restbroker-chatter"), 'its entry point names "restbroker-chatter"', "another version of it"),
+    (_says("raise SystemExit(3)\n"), "restbroker_chatter cannot be imported (SystemExit: 3)", "another version of it"),
     (_says("import nowhere"), "cannot be imported (ModuleNotFoundError: No module named 'nowhere')", "Install"),
     (_says("1 / 0"), "cannot be imported (ZeroDivisionError: division by zero)", "Install"),
     (_says(""), "does not say its CONTRACT_VERSION", "Install"),
