@@ -19,6 +19,7 @@ State: TypeAlias = Literal["begun", "going on", "ended", "interrupted", "done"]
 """`done`: the whole of a small action, in one entry; the others are of an action that has several."""
 MOST_JIDS: Final = 100
 """In one entry."""
+MOST_BEHIND: Final = 1000
 _PAGE: Final = 200
 _RUN_PAGE: Final = 1000
 _RUN_PAGES: Final = 10
@@ -83,6 +84,15 @@ def write(client: Client, note: Note) -> str:
     if note.elsewhere:
         words["elsewhere"] = _listed(note.elsewhere)
     return store.append(client, {**words, **numbers, "jids": _listed(note.jids)})
+
+
+def behind(client: Client, name: str) -> Sequence[Written]:
+    """The first notes behind this entry (""; of all), at most `MOST_BEHIND`, oldest first.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    page = store.following(client, MOST_BEHIND, f"({name}" if name else "-")
+    return [Written(entry.name, entry.at_s, _note(entry)) for entry in page]
 
 
 def _listed(jids: Sequence[str]) -> str:

@@ -1,10 +1,11 @@
 """Failed jobs by their causes: how many of the retry or the dead set there are of each, since when, and one of them.
 
 Called by the command line and the pages. Always holds: changes nothing; what was read once is read again only where the
-number of jobs has changed; what is shown has no secrets.
+number of jobs has changed, or a person changed jobs in their places; what is shown has no secrets.
 
 The set is cut into slices by score. Redis counts a slice in microseconds, and only one whose count is another than it
-was is read again. Equal counts of other jobs are taken for the same: in the dead set, whose new jobs come on top, that
+was is read again; all are after an edit or a move, which the audit stream tells: it has an entry behind each batch that
+was changed. Equal counts of other jobs are taken for the same: in the dead set, whose new jobs come on top, that
 needs somebody who puts an older one back while another one goes.
 """
 
@@ -15,6 +16,8 @@ from typing import Final
 
 import attrs
 
+from restbroker.errors import StoreRefused
+from restbroker.operate import audit
 from restbroker.operate.entry import Look
 from restbroker.operate.known import Known
 from restbroker.operate.pace import Pace
@@ -30,6 +33,8 @@ _PIECE: Final = 250
 _MOST_CAUSES: Final = 1000
 """Producers can invent commands, and messages may be of all kinds: jobs of further causes are only counted."""
 _NOT_READ: Final = -1
+_IN_PLACE: Final = ("edit", "move")
+"""Actions, as the audit names them, behind which as many jobs have the same scores."""
 _ALL: Final = 10**9
 """Behind so many members of a score are all of it."""
 
@@ -92,6 +97,7 @@ class _Slice:
     jobs: int
     meant: int = 0
     causes: dict[str, Cause] = attrs.field(factory=dict)
+    is_stale: bool = False
 
 
 @attrs.define(eq=False)
@@ -105,6 +111,8 @@ class Summaries:
     gives_way: bool = False
     where: Where = ()
     _slices: list[_Slice] = attrs.field(factory=lambda: [_Slice(-inf, inf, _NOT_READ)])
+    _noted: str | None = None
+    """The newest entry of the audit stream that was seen."""
 
     def now(self, client: Client, seconds: float = 60.0) -> Summary:
         """Return what is there, as far as it can be read in that time; the next call goes on.
@@ -112,11 +120,14 @@ class Summaries:
         Raises `StoreUnavailable` or `StoreRefused`.
         """
         deadline = time.monotonic() + seconds
+        if self._was_changed(client):
+            for one in self._slices:
+                one.is_stale = True
         counts = paging.counts(client, self.zset, [(one.low, one.high) for one in self._slices])
         slices: list[_Slice] = []
         is_begun = False  # however little time there is, it goes on
         for one, count in zip(self._slices, counts, strict=True):
-            stays = one.jobs == count or (is_begun and time.monotonic() >= deadline)
+            stays = (one.jobs == count and not one.is_stale) or (is_begun and time.monotonic() >= deadline)
             is_begun = is_begun or not stays
             for part in (one,) if stays else self._read(client, one, deadline):
                 if slices and not part.jobs:
@@ -125,6 +136,17 @@ class Summaries:
                     slices.append(part)
         self._slices = slices
         return self._summary(sum(counts))
+
+    def _was_changed(self, client: Client) -> bool:
+        """Whether a person changed jobs of the set in their places since this was asked last, as far as can be seen."""
+        try:
+            found = [*audit.listed(client, 1)] if self._noted is None else audit.behind(client, self._noted)
+        except StoreRefused:
+            # Its key is none of restbroker's: the causes can be told all the same.
+            return False
+        self._noted = found[-1].name if found else self._noted or ""
+        is_of_it = (one.note.place == self.zset and one.note.action in _IN_PLACE for one in found)
+        return len(found) == audit.MOST_BEHIND or any(is_of_it)
 
     def _read(self, client: Client, old: _Slice, deadline: float) -> Iterator[_Slice]:
         """Yield what is in a slice, in slices of a thousand jobs; the last is not read where time is up."""

@@ -5,6 +5,12 @@ from typing import Any
 
 import pytest
 
+from restbroker.broker.delivery.tokens import Tokens
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
+from restbroker.operate import audit
+from restbroker.operate.act import Action, Chosen, perform
+from restbroker.operate.edit import Edit
 from restbroker.operate.find import page
 from restbroker.operate.known import Known
 from restbroker.operate.summary import Summaries, Summary
@@ -85,6 +91,53 @@ def test_only_where_the_number_of_jobs_changed_they_are_read_again(
     assert (causes(summaries.now(client)), summaries.now(client).total) == ([], 0)
     fill(put, "dead", range(10))
     assert causes(summaries.now(client)) == [("register", "ServerError", 10)]
+
+
+def test_jobs_that_a_person_changed_in_their_places_are_read_again(
+    client: Client, configured: Known, put: Put, pieces: list[int]
+) -> None:
+    flat = Token("default", (Secret("right-token"),), flat=True)
+    zsets: list[SortedSet] = ["dead", "retry"]
+    rows: list[tuple[SortedSet, Action]] = [
+        (zset, action)
+        for zset in zsets
+        for action in (
+            Action("edit", "ann", edit=Edit(tokens=Tokens((flat,)), command="status", any_command=True)),
+            Action("move", "ann", queue="other"),
+        )
+    ]
+    for zset, action in rows:
+        client.command("FLUSHALL")
+        fill(put, zset, range(10))
+        summaries = Summaries(zset, configured)
+        (before,) = summaries.now(client).causes
+        list(perform(client, zset, action, Chosen(), configured))
+        (after,) = summaries.now(client).causes
+        assert (before.jobs, after.jobs, before.group == after.group) == (10, 10, False)
+        pieces.clear()
+        summaries.now(client)
+        assert pieces == []
+
+
+def test_of_more_notes_than_are_read_at_once_it_is_not_said_that_nothing_was_changed(
+    client: Client, configured: Known, put: Put, pieces: list[int]
+) -> None:
+    fill(put, "dead", range(10))
+    summaries = Summaries("dead", configured)
+    summaries.now(client)
+    for _ in range(audit.MOST_BEHIND):
+        client.command("XADD", "ns:restbroker:audit", "*", "place", "target:x")
+    pieces.clear()
+    assert causes(summaries.now(client)) == [("register", "ServerError", 10)]
+    assert sum(pieces) == 10
+
+
+def test_causes_are_told_where_the_audit_stream_is_none(client: Client, configured: Known, put: Put) -> None:
+    fill(put, "dead", range(10))
+    client.command("SET", "ns:restbroker:audit", "no stream")
+    summaries = Summaries("dead", configured)
+    for _ in range(2):
+        assert causes(summaries.now(client)) == [("register", "ServerError", 10)]
 
 
 def test_what_is_not_read_in_time_is_read_by_the_next_ones(client: Client, configured: Known, put: Put) -> None:
