@@ -173,7 +173,8 @@ def _lane(config: Config, target: Target, tokens: Tokens, ports_of: Callable[[Ta
         reply_class=config.response_class,
         uncertain_retries=config.uncertain_retries,
     )
-    return LanePlan(target, connector, transport, tokens, policy, _limits(config, target), config.history_s)
+    bug = partial(registry.bug, target.kind)
+    return LanePlan(target, connector, transport, tokens, policy, _limits(config, target), config.history_s, bug)
 
 
 def _limits(config: Config, target: Target) -> Limits:

@@ -7,7 +7,7 @@ lists as this lane's is in `in_hand`, or is about to be adopted by a reconcile.
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 import trio
@@ -28,6 +28,7 @@ from restbroker.broker.settling.recent import Recent
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused
 from restbroker.job.policy import Policy
+from restbroker.job.reason import Reason
 from restbroker.servers.contract import Connector
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import Limits
@@ -50,6 +51,8 @@ class LanePlan:
     limits: Limits = attrs.field(factory=Limits)
     history_s: float | None = None
     """For how long it is kept in Redis how jobs ended; None: it is not."""
+    bug: Callable[[str, Exception], Reason] = lambda what, error: Reason("Bug", f"{what}: {type(error).__name__}.")
+    """What is told of an error of the connector's that nobody foresaw: `what` of it failed, as a sentence begins."""
 
     @property
     def workers(self) -> int:

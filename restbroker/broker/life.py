@@ -170,7 +170,7 @@ class Life:
         async with trio.open_nursery() as connectors:
             for lane in lanes:
                 await connectors.start(lane.plan.transport.run)
-                await connectors.start(lane.plan.connector.run)
+                await connectors.start(_run_connector, lane)
             async with trio.open_nursery() as work:
                 for lane in lanes:
                     work.start_soon(self._run_workers, lane, connectors)
@@ -264,3 +264,19 @@ class Life:
         if self.replaced.is_set() and not self.control.stop.is_set() and not self._lost:
             return math.inf
         return _END_AT_ONCE_S if self.control.at_once.is_set() else _END_S
+
+
+async def _run_connector(lane: Lane, *, task_status: trio.TaskStatus[None]) -> None:
+    """Runs a connector's background work. Where that fails, its target alone gets no more jobs in this life."""
+    has_begun = False
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lane.plan.connector.run)
+            has_begun = True
+            task_status.started()
+    except* Exception as errors:  # noqa: BLE001 - a connector's bug must not end the process
+        bug = lane.plan.bug("The connector's background work", errors)
+        cure = f"{bug.cure} Jobs wait in Redis; a reload (SIGHUP) or a restart begins again."
+        lane.gate.give_up(attrs.evolve(bug, cure=cure))
+    if not has_begun:
+        task_status.started()

@@ -11,7 +11,7 @@ import attrs
 from restbroker.config import converter
 from restbroker.config.flat import Flat, place_of
 from restbroker.config.form import Chosen
-from restbroker.config.key import Members
+from restbroker.config.key import Kinds, Members
 from restbroker.config.kind import At, Defaults, TargetCheck, defaults_of, unknown_kind
 from restbroker.config.logins import login, tell_plain
 from restbroker.config.review import Review, at
@@ -110,9 +110,15 @@ def _target(placed: _Placed, review: Review) -> Target:
     if members is None:
         return target
     written_options = target.options if isinstance(target.options, Chosen) else {}
-    options = converter.read(members, written_options, review, placed.at("Options"))
-    target = attrs.evolve(target, options=options)
-    return options.check(target, placed.at, review) if isinstance(options, TargetCheck) else target
+    try:
+        options = converter.read(members, written_options, review, placed.at("Options"))
+        target = attrs.evolve(target, options=options)
+        return options.check(target, placed.at, review) if isinstance(options, TargetCheck) else target
+    except Exception as error:
+        if not isinstance(review.kinds, Kinds):
+            raise
+        review.tell(placed.at("Kind"), review.kinds.failed(target.kind, error))
+        return target
 
 
 def _members(placed: _Placed, review: Review) -> Members | None:

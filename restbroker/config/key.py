@@ -55,11 +55,24 @@ class Kinds(Mapping[str, Members]):
     """The class of options of each kind, by name. A kind's module is loaded when its class is asked for.
 
     `load` returns the class of a kind, also of one that is none of `names` and not listed; or raises `KeyError`.
+    `failed` returns what people are told where such a class raised what nobody foresaw, or raises it.
     """
 
-    def __init__(self, names: Collection[str], load: Callable[[str], Members]) -> None:
+    def __init__(
+        self,
+        names: Collection[str],
+        load: Callable[[str], Members],
+        failed: Callable[[str, Exception], str] | None = None,
+    ) -> None:
         self._names: Final = names
         self._load: Final = load
+        self._failed: Final = failed
+
+    def failed(self, kind: str, error: Exception) -> str:
+        """Return what people are told of an error of this kind's options that nobody foresaw. Raises it if none are."""
+        if self._failed is None:
+            raise error
+        return self._failed(kind, error)
 
     def __getitem__(self, kind: str) -> Members:
         return self._load(kind)

@@ -67,6 +67,9 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
         except ConfigError as error:
             why = "Nothing can be sent to this target, and restbroker does not start."
             seen = [Finding("problem", target.name, "Unusable", error.message, why, error.cure, "config")]
+        except Exception as error:  # noqa: BLE001 - a bug of one kind must not keep the others from being looked at
+            bug = registry.bug(target.kind, "The check", error)
+            seen = [Finding("problem", target.name, bug.code, bug.message, "Nobody knows how it is.", bug.cure)]
         found[target.name] = [_in_words_of(target, finding) for finding in seen]
 
     async with trio.open_nursery() as nursery:

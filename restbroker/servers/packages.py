@@ -5,18 +5,22 @@ group is read when a kind is asked for that is none of ours, and not before, sin
 with a package is a `ConfigError` that names it.
 """
 
+import traceback
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 import attrs
 
 from restbroker.errors import ConfigError
+from restbroker.job.reason import Reason
 from restbroker.servers.parts import CONTRACT_VERSION, PARTS
 
+OURS: Final = "restbroker"
 GROUP: Final = "restbroker.servers"
 _DEFAULT: Final = "restbroker.servers.default"
 
@@ -48,6 +52,44 @@ class Package:
         if name not in vars(module):
             raise self._unusable(f"{module.__name__} has no {name}")
         return vars(module)[name]
+
+    def call(self, part: str, *given: object) -> Any:  # noqa: ANN401  as `load`
+        """Return what the function that this part offers returns. Raises `ConfigError`, also for whatever the function
+        of a package of others raises.
+        """
+        function = self.load(part)
+        try:
+            return function(*given)
+        except ConfigError:
+            raise
+        except Exception as error:
+            if self.is_ours:
+                raise
+            bug = self.bug(PARTS[part].offers, error)
+            raise ConfigError(bug.message, bug.cure) from error
+
+    def bug(self, what: str, error: Exception) -> Reason:
+        """Return what is told of an error that nobody foresaw: of which kind it is, and where in the package it came
+        about; of a group, the first. Its text is not told, since that may hold a secret.
+        """
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        place = self._place(error)
+        where = f"{self}, {place}" if place else str(self)
+        cure = "Please report this." if self.is_ours else f"Please report this to the authors of {self.name}."
+        return Reason("Bug", f"{what} failed with {type(error).__name__} ({where}).", cure)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is restbroker itself."""
+        return self.name == OURS
+
+    def _place(self, error: Exception) -> str:
+        folder = Path(*self._import(self.module).__path__)
+        files = ((Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__))
+        within = [(file, line) for file, line in files if file.is_relative_to(folder)]
+        above = folder.parents[self.module.count(".")]
+        return "".join(f"{file.relative_to(above).as_posix()}:{line}" for file, line in within[-1:])
 
     def require_usable(self) -> None:
         """Raises `ConfigError` unless the kind was written for this contract, and has all parts that it needs."""

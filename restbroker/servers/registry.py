@@ -28,11 +28,12 @@ import attrs
 from restbroker import __version__
 from restbroker.config.key import Kinds, Members, UnusableKind
 from restbroker.errors import ConfigError
-from restbroker.servers.packages import GROUP, Package, ambiguous, installed_packages, package_of
+from restbroker.servers.packages import GROUP, OURS, Package, ambiguous, installed_packages, package_of
 
 if TYPE_CHECKING:  # pushing a job does without most of them, and without Trio
     from restbroker.config.target import Target
     from restbroker.job.command import Catalogue
+    from restbroker.job.reason import Reason
     from restbroker.servers.allowed import Allowed
     from restbroker.servers.contract import Connector, Logins, Ports
     from restbroker.servers.ctl import Manner
@@ -67,7 +68,7 @@ def kinds() -> Mapping[str, Members]:
 
     Those of other packages are found in it by their name, and not listed.
     """
-    return Kinds(_FOLDERS, _options)
+    return Kinds(_FOLDERS, _options, _failed_options)
 
 
 def packages() -> Iterator[tuple[str, Package, ConfigError | None]]:
@@ -90,7 +91,7 @@ def _problem(kind: str, package: Package) -> ConfigError | None:
 
 def catalogue(kind: str, version: str | None = None) -> "Catalogue":
     """The commands of this version of a server; of the newest that is known for None. Raises `ConfigError`."""
-    found: Catalogue = _package(kind).load("catalogue")(version)
+    found: Catalogue = _package(kind).call("catalogue", version)
     return found
 
 
@@ -136,7 +137,7 @@ def requests(kind: str) -> Mapping[str, str]:
 
 def open_connector(target: "Target", ports: "Ports") -> "Connector":
     """The connector of this target; nothing is sent yet. Raises `ConfigError`."""
-    connector: Connector = _package(target.kind).load("connector")(target, ports)
+    connector: Connector = _package(target.kind).call("connector", target, ports)
     return connector
 
 
@@ -181,8 +182,17 @@ def suggest(target: "Target", allowed: "Allowed") -> str | None:
     """What the server's own configuration should say, so that it allows this and no more: lines to be copied there,
     with comments of the server's form. None: there is nothing to say. No secret is in it, and no server is asked.
     """
-    text: str | None = _package(target.kind).load("suggest")(target, allowed)
+    text: str | None = _package(target.kind).call("suggest", target, allowed)
     return text
+
+
+def bug(kind: str, what: str, error: Exception) -> "Reason":
+    """Return what is told of an error of this kind that nobody foresaw. Never raises."""
+    try:
+        package = _find(kind)
+    except ConfigError:  # it could be used when it was opened
+        package = None
+    return (package or Package(OURS, __version__, OURS)).bug(what, error)
 
 
 def _package(kind: str) -> Package:
@@ -205,7 +215,15 @@ def _known() -> list[str]:
 
 
 def _own(kind: str) -> Package:
-    return Package("restbroker", __version__, _FOLDERS[kind])
+    return Package(OURS, __version__, _FOLDERS[kind])
+
+
+def _failed_options(kind: str, error: Exception) -> str:
+    package = _package(kind)
+    if package.is_ours:
+        raise error
+    bug = package.bug("Options", error)
+    return f"{bug.message} {bug.cure}"
 
 
 def _options(kind: str) -> Members:

@@ -223,6 +223,98 @@ def test_a_connector_that_cannot_be_imported_is_such_an_error_at_the_start_and_i
         assert [(one["code"], why in one["message"]) for one in found] == [("Unusable", True)]
 
 
+def _raises(part: str, before: str) -> Change:
+    """Has a part of the package raise, before this line of it, an error whose text is a secret."""
+
+    def change(lib: Path) -> None:
+        file = _package(lib) / f"{part}.py"
+        begin, found, end = file.read_text().partition(before)
+        indent = before[: len(before) - len(before.lstrip())]
+        file.write_text(f"{begin}{indent}raise ValueError('s3cr3t-text')\n{found}{end}")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "file"),
+    [
+        (_raises("connector", "    return Chatter(target"), "connector.py"),
+        (_raises("catalogue", "    return Catalogue("), "catalogue.py"),
+        (_raises("options", "        match target.credentials"), "options.py"),
+    ],
+)
+def test_what_a_part_raises_is_an_error_of_the_configuration_that_names_the_package_and_the_line(
+    shell: Shell, lib: Path, change: Change, file: str
+) -> None:
+    change(lib)
+    ended, checked = shell("run"), shell("check", "--json")
+    assert (ended.returncode, checked.returncode) == (2, 2)
+    for told in (ended.stderr, json.loads(checked.stdout)["findings"][-1]["message"]):
+        assert f" failed with ValueError (restbroker-chatter 1.0, restbroker_chatter/{file}:" in told
+        assert "s3cr3t" not in told
+    assert "Please report this to the authors of restbroker-chatter." in ended.stderr
+    assert "Traceback" not in ended.stderr + checked.stderr
+
+
+@pytest.mark.parametrize("has_check", [True, False])
+def test_a_check_that_raises_is_a_problem_of_its_target_beside_what_else_was_found(
+    shell: Shell, lib: Path, tmp_path: Path, *, has_check: bool
+) -> None:
+    if has_check:
+        (_package(lib) / "check.py").write_text("async def check(target):\n    raise ValueError('s3cr3t-text')\n")
+    else:
+        _raises("connector", "        return health_of(")(lib)
+    whole = document(NOWHERE)
+    whole["Targets"]["other"] = {**whole["Targets"]["chat"], "Kind": "ejabberd", "Queues": ["other"], "Options": {}}
+    _write(tmp_path, whole)
+    checked = shell("check", "--json")
+    found = {one["area"]: one for one in json.loads(checked.stdout)["findings"] if one["level"] == "problem"}
+    file = "check.py:2" if has_check else "connector.py:"
+    assert {"chat", "other", "redis"} <= found.keys()
+    assert f"failed with ValueError (restbroker-chatter 1.0, restbroker_chatter/{file}" in found["chat"]["message"]
+    assert "Traceback" not in checked.stderr
+    assert "s3cr3t" not in checked.stdout
+
+
+def test_a_job_over_which_a_connector_raises_says_of_which_package_and_where(
+    shell: Shell, lib: Path, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    _raises("connector", "        response = await link.send(request)")(lib)
+    with Receiver(answer) as server:
+        _write(tmp_path, document(server.url, redis_server.url))
+        with started(["run"], directory=tmp_path, environ=beside(lib)) as broker:
+            done = shell("enqueue", "--target", "chat", "get_user", "user=ann", "--wait", "--timeout", "20")
+            listed = shell("retries", "list", "--json")
+        log = broker.output()
+    for told in (log, listed.stdout):
+        assert "The connector failed with ValueError (restbroker-chatter 1.0, restbroker_chatter/connector.py:" in told
+        assert "report this to the authors of restbroker-chatter" in told
+    assert "s3cr3t" not in done.stdout + done.stderr + listed.stdout + log
+
+
+def test_background_work_that_raises_pauses_its_target_and_no_other(
+    shell: Shell, lib: Path, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    for place in ("        task_status.started()", "        await trio.sleep_forever()"):
+        copy = Path(shutil.copytree(lib, tmp_path / place.strip()))
+        _raises("connector", place)(copy)
+        environ = beside(copy)
+        with Receiver(answer) as server:
+            whole = document(server.url, redis_server.url)
+            http = {"Commands": {"ping": {"Path": "/v1/users"}}, "AllowPrivate": True}
+            other = {"Kind": "http", "Queues": ["other"], "Options": http}
+            whole["Targets"]["other"] = {**whole["Targets"]["chat"], **other}
+            _write(tmp_path, whole)
+            with started(["run"], directory=tmp_path, environ=environ) as broker:
+                done = run(["enqueue", "--target", "other", "ping", "--wait"], directory=tmp_path, environ=environ)
+                listed = run(["targets"], directory=tmp_path, environ=environ)
+                assert broker.process.poll() is None
+            log = broker.output()
+        assert done.returncode == 0, (done, log)
+        assert "background work failed with ValueError (restbroker-chatter 1.0, restbroker_chatter/connector.py:" in log
+        assert "s3cr3t" not in log + listed.stdout
+
+
 def _takes_a_key(lib: Path) -> None:
     """Has the package log in by a header of its own, whose value is a secret of its options."""
     options, connector = _package(lib) / "options.py", _package(lib) / "connector.py"

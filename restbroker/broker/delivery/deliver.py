@@ -65,7 +65,7 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
                 return Done(held, time.perf_counter() - began_s)
             continue
         except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker
-            outcome = _failed(item, error, spec)
+            outcome = _failed(lane, item, error, spec)
         finally:
             _leave(lane, item)
         duration_s = time.perf_counter() - began_s
@@ -179,7 +179,7 @@ _BEGUN = Reason(
 )
 
 
-def _failed(item: Item, problem: Exception, spec: CommandSpec | None) -> Outcome:
+def _failed(lane: Lane, item: Item, problem: Exception, spec: CommandSpec | None) -> Outcome:
     """What it means that the connector raised this."""
     match problem:
         case NotSent(by_request=True):
@@ -191,8 +191,7 @@ def _failed(item: Item, problem: Exception, spec: CommandSpec | None) -> Outcome
         case MaybeSent():
             return Uncertain(reason_of(spec, unanswered(problem)))
         case _:
-            # Its text may hold secrets.
-            reason = Reason("Bug", f"The connector failed with {type(problem).__name__}.", "Please report this.")
+            reason = lane.plan.bug("The connector", problem)
             return Uncertain(reason) if item.sending else Deferred(reason, max_attempts=3)
 
 

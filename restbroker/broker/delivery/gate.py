@@ -35,6 +35,8 @@ class Gate:
     denied: Reason | None = None
     server_version: str | None = None
     stopped: bool = False
+    given_up: bool = False
+    """Whether it stays closed, whatever a probe finds."""
     let_in: bool = False
     """Whether a probe was ever let in, so that a denial is news and no mistake of this process' configuration."""
     answers: int = 0
@@ -214,6 +216,11 @@ class Gate:
             self.breaker.trip(now_s, reason.message)
         self._close(reason)
 
+    def give_up(self, reason: Reason) -> None:
+        """Nothing more can be sent in this life of the lane."""
+        self.given_up = True
+        self._close(reason)
+
     def stop(self) -> None:
         """Ends every wait for this gate."""
         self.stopped = True
@@ -226,7 +233,7 @@ class Gate:
         It is more than a wait: nobody else looks at a gate that is open, so meanwhile this raises the adaptive limit
         where all its places were taken for a calm while, and lets the next job in. Only the prober may wait here.
         """
-        while self.is_open:
+        while self.is_open or self.given_up:
             limited = self.limit < self.concurrency
             with trio.move_on_after(CALM_S if limited else math.inf):
                 await self._changed.park()
@@ -246,6 +253,8 @@ class Gate:
     def learn(self, found: Probe | Reason) -> None:
         """Tells what a probe found, or why there was no answer to it."""
         self._probed_at_s = trio.current_time()
+        if self.given_up:
+            return
         match found:
             case Reason():
                 self._failed(found)

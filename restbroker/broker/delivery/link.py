@@ -108,7 +108,8 @@ async def probe(plan: LanePlan) -> Probe:
     except (NotSent, MaybeSent):
         raise
     except Exception as error:  # noqa: BLE001 - a connector's bug must not end the prober
-        return Probe(ok=False, denied=False, version=None, detail=f"The probe failed with {type(error).__name__}.")
+        bug = plan.bug("The probe", error)
+        return Probe(ok=False, denied=False, version=None, detail=bug.message, cure=bug.cure)
     return attrs.evolve(
         found,
         version=without_secrets(found.version, plan.target),

@@ -98,6 +98,26 @@ async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock:
     assert isinstance(events[-1], GateOpened)
 
 
+async def test_one_that_is_given_up_stays_closed_and_its_target_is_left_alone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    events: list[Event] = []
+    gate, target = made(events), Target(FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(gate, target.ask, Nobody()).run)
+        await gate.opened()
+        gate.give_up(Reason("Bug", "Its background work failed."))
+        await trio.sleep(600)
+        nursery.cancel_scope.cancel()
+    gate.learn(FINE)  # of a probe that was under way
+    assert (gate.is_open, gate.reason, len(target.asked_at_s)) == (
+        False,
+        Reason("Bug", "Its background work failed."),
+        1,
+    )
+    assert kinds(events) == ["TargetFound", "GateClosed"]
+
+
 async def test_a_stop_ends_the_wait_for_a_closed_gate(autojump_clock: trio.testing.MockClock) -> None:
     gate = made([])
     results: list[bool] = []
