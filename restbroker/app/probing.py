@@ -14,6 +14,7 @@ from restbroker.app.build import plan_of
 from restbroker.broker.delivery.link import probe, unreachable
 from restbroker.broker.lane import LanePlan
 from restbroker.config.core import Config
+from restbroker.config.values import duration_text
 from restbroker.job.outcome import Probe
 from restbroker.telemetry.counters import Counters
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -62,7 +63,7 @@ async def probed(config: Config, targets: Collection[str] = (), limit_s: float =
 async def _probed(lane: LanePlan, limit_s: float) -> Probed:
     target, begun_s = lane.target, time.monotonic()
     state: State = "unreachable"
-    version, detail, cure = None, f"No answer within {limit_s:g} s.", "Look at the server's load and log."
+    version, detail, cure = None, f"No answer within {duration_text(limit_s)}.", "Look at the server's load and log."
     if target.is_local:
         return Probed(
             target.name, target.kind, "ok", None, "Its commands are done in Redis: no server is asked.", None, 0

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import trio
 
 from restbroker.config.core import Config, Loaded
+from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
 from restbroker.telemetry.events import ConfigRefused, Warned
 
@@ -33,7 +34,8 @@ OTHER_REDIS: Final = ConfigRefused(
 )
 _LOAD_S = 10.0
 _TOO_SLOW = ConfigRefused(
-    f"The configuration could not be read within {_LOAD_S:g} s: its file, or one that it names, does not answer.",
+    f"The configuration could not be read within {duration_text(_LOAD_S)}: its file, or one that it names, does not"
+    " answer.",
     "Check the file system that the files are on (a mount that hangs?), then send SIGHUP again.",
 )
 

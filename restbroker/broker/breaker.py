@@ -20,6 +20,8 @@ from collections import deque
 
 import attrs
 
+from restbroker.config.values import duration_text
+
 SILENT_LIMIT = 5
 ANSWERS_NEEDED = 20
 WINDOW_S = 10.0
@@ -141,7 +143,7 @@ class Breaker:
         if answers < ANSWERS_NEEDED or not _fails(answers, deferred):
             return
         if not self._rest_is_well(max(self._commands.values(), key=lambda window: window.deferred)):
-            self._open(now_s, f"{deferred} of {answers} answers within {WINDOW_S:.0f} s were “not now”")
+            self._open(now_s, f"{deferred} of {answers} answers within {duration_text(WINDOW_S)} were “not now”")
 
     def _rest_is_well(self, window: _Window) -> bool:
         """Whether enough else was asked besides this command, and less than half of it failed."""

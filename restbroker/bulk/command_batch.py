@@ -25,6 +25,7 @@ from restbroker.bulk.push_jobs import COMMAND_KEY
 from restbroker.bulk.push_state import State
 from restbroker.bulk.read import ERROR, Bad, Read, Row, Table
 from restbroker.config.core import Config
+from restbroker.config.values import duration_text
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
@@ -209,7 +210,9 @@ class Batch:
             if time.monotonic() - heard_s >= self.asked.timeout_s:
                 left = self.known.pushed - self.known.answered
                 onward = "" if self.found.state is None else " The same command waits on."
-                output.say(f"No answer for {self.asked.timeout_s:g} s; {counted(left)} not done yet.{onward}")
+                output.say(
+                    f"No answer for {duration_text(self.asked.timeout_s)}; {counted(left)} not done yet.{onward}"
+                )
                 break
             time.sleep(nap_s)
             nap_s = min(nap_s * 1.5, _LONGEST_NAP_S)

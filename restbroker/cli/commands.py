@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from restbroker.config.values import duration_text
 from restbroker.console import completion, output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.order import Signatures, knows
@@ -168,7 +169,7 @@ def _show(spec: CommandSpec, *, as_json: bool) -> None:
         ("again", f"{_REPEATS[spec.repeat]} [{spec.repeat}]"),
         ("tags", " ".join(sorted(spec.tags))),
         *([("allowed by", f'"{DANGEROUS}{spec.name}" in a token\'s Allow, not by "*"')] if _is_dangerous(spec) else []),
-        *([("time-out", f"{spec.timeout_s:g}s")] if spec.timeout_s is not None else []),
+        *([("time-out", duration_text(spec.timeout_s))] if spec.timeout_s is not None else []),
         *([("since", spec.since)] if spec.since is not None else []),
     ]
     output.table(("", ""), facts)

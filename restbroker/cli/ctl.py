@@ -15,6 +15,7 @@ import typer
 from restbroker.cli import ctl_wait
 from restbroker.config.core import Config
 from restbroker.config.target import Target
+from restbroker.config.values import duration_text
 from restbroker.console import completion, output
 from restbroker.console.configured import ConfigOption, quietly
 from restbroker.console.order import token_of
@@ -147,7 +148,7 @@ def _tell_state(way: _Way, found: Serving | None, word: str, timeout_s: float | 
     answer = ctl_wait.perhaps(way.client, way.order(asked), wait_s)
     if answer is None:
         if is_status:
-            output.say(f"{way.place.name} did not answer in {wait_s:g} s.")
+            output.say(f"{way.place.name} did not answer in {duration_text(_STATE_S)}.")
         raise typer.Exit(_DOWN if is_status else 1)
     printed = way.manner.write(way.catalogue, asked, answer.answered)
     if printed is None:

@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 import attrs
 import typer
 
+from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.exits import Exit, no
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
@@ -54,7 +55,8 @@ def answer(client: Client, order: Order, found: Serving | None, timeout_s: float
         output.say(f"The job {jid} was queued, do not run it again; its answer cannot be waited for.\n{error}")
         raise typer.Exit(Exit.WAITING) from None
     if details is None:
-        output.say(f"The job {jid} is not done after {timeout_s:g} s, but it will be: do not run it again.")
+        after = "" if timeout_s is None else f" after {duration_text(timeout_s)}"
+        output.say(f"The job {jid} is not done{after}, but it will be: do not run it again.")
         output.say(f"`restbroker explain {jid}` tells where it is.")
         raise typer.Exit(Exit.WAITING)
     return Answer(jid, answered(details), details)

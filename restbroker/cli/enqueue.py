@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from restbroker.config.core import Config
+from restbroker.config.values import duration_text
 from restbroker.console import arguments, completion, output, panels
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit, no
@@ -271,7 +272,9 @@ def _answer(
     once = "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {queue}"
     if paused is not None:
         once = f" once the {paused.what} {paused.name} is resumed"
-    output.say(f"The job {jid} is not done after {timeout_s:g} s; it is still queued and will be done{once}.")
+    output.say(
+        f"The job {jid} is not done after {duration_text(timeout_s)}; it is still queued and will be done{once}."
+    )
     if as_json:
         output.as_json({"jid": jid, "outcome": "queued"})
     raise typer.Exit(Exit.WAITING)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from restbroker.console import output
-from restbroker.console.times import local, utc
+from restbroker.console.times import local, milliseconds, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.entry import Entry
 
@@ -91,7 +91,7 @@ def tries(history: Sequence[Mapping[str, Json]]) -> Iterator[str]:
             text(one.get("outcome")),
             text(one.get("code")),
             "" if status is None else f"status {text(status)}",
-            f"{text(one.get('ms'))} ms" if one.get("ms") else "",
+            milliseconds(one.get("ms")) if one.get("ms") else "",
             text(one.get("excerpt")),
         )
         yield "  ".join(word for word in words if word)

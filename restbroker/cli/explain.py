@@ -15,7 +15,7 @@ from restbroker.cli.nowhere import tell_nowhere
 from restbroker.console import completion, output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
-from restbroker.console.times import local, utc
+from restbroker.console.times import local, milliseconds, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.edit import NEVER_EDITED
@@ -98,7 +98,7 @@ def _ended(end: End) -> str:
         one.outcome,
         one.code or "",
         "" if one.status is None else f"status {one.status}",
-        f"{one.took_ms} ms" if one.took_ms else "",
+        milliseconds(one.took_ms) if one.took_ms else "",
         f"{one.command} ({one.target})",
     )
     return "  ".join(word for word in words if word)

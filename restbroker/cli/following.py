@@ -11,6 +11,7 @@ from typing import Final
 
 import attrs
 
+from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.job.json_types import Json
@@ -101,7 +102,9 @@ def tell(became: Became, timeout_s: float) -> None:
         )
     if became.is_over:
         return
-    output.say(f"After {timeout_s:g} s not all have ended; they stay queued. restbroker explain JID tells of one.")
+    output.say(
+        f"After {duration_text(timeout_s)} not all have ended; they stay queued. restbroker explain JID tells of one."
+    )
     for why in (*became.refused, *(f"not looked at: {where}" for where in became.unseen)):
         output.say(f"note: {why}")
 

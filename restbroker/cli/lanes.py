@@ -6,6 +6,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
+from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 
 _LIMITS = {
@@ -34,7 +35,7 @@ def pauses(row: Mapping[str, Json]) -> Iterator[str]:
     """Each reason why the target is paused, by whom, for how long and why."""
     for pause in cast("Sequence[Mapping[str, Json]]", row["pauses"]):
         left_s = cast("float | None", pause["left_s"])
-        left = "until resumed" if left_s is None else _left(left_s)
+        left = "until resumed" if left_s is None else f"for {duration_text(left_s)} more"
         by, why = _said(pause)
         yield f"{text(pause['reason'])}{by} {left}{why}"
 
@@ -43,11 +44,7 @@ def about(pause: Mapping[str, Json]) -> str:
     """Who paused a queue, for how long and why, as far as it is known; "" if nothing is."""
     left_s = cast("float | None", pause["left_s"])
     by, why = _said(pause)
-    return f"{by}{'' if left_s is None else f' {_left(left_s)}'}{why}".strip()
-
-
-def _left(left_s: float) -> str:
-    return f"for {left_s:.0f} s more"
+    return f"{by}{'' if left_s is None else f' for {duration_text(left_s)} more'}{why}".strip()
 
 
 def _said(pause: Mapping[str, Json]) -> tuple[str, str]:

@@ -6,7 +6,8 @@ Always holds: where it was looked for is data, on stdout; what may have become o
 import shlex
 from collections.abc import Iterator
 
-from restbroker.console import output, steering
+from restbroker.config.values import duration_text
+from restbroker.console import output
 from restbroker.console.times import local
 from restbroker.operate.explain import Story
 from restbroker.operate.nowhere import Kept, Nowhere, Unserved
@@ -60,4 +61,4 @@ def _kept(kept: Kept) -> Iterator[str]:
         yield "History is on, and no end was written yet."
     else:
         oldest = f"the oldest of {kept.ends} is of {local(kept.since_s)}"
-        yield f"How jobs ended is kept for {steering.span(kept.for_s)}; {oldest}."
+        yield f"How jobs ended is kept for {duration_text(kept.for_s)}; {oldest}."

@@ -8,6 +8,7 @@ from typing import Annotated
 import attrs
 import typer
 
+from restbroker.config.values import duration_text
 from restbroker.console import completion, output, steering
 from restbroker.console.asking import YesOption, confirm
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
@@ -195,7 +196,7 @@ def _asked(verb: str, chosen: Sequence[Process], *, dry_run: bool) -> dict[str, 
 def _facts(one: Process) -> Iterator[Sequence[str]]:
     """For people."""
     yield "program", " ".join(word for word in (one.version or "", f"[{one.tag}]" if one.tag else "") if word) or "-"
-    heard = "" if one.beat_age_s is None else f", last heard of {one.beat_age_s:.1f} s ago"
+    heard = "" if one.beat_age_s is None else f", last heard of {duration_text(one.beat_age_s)} ago"
     yield "state", f"{one.state}{heard}"
     if one.targets:
         yield "targets", steering.listed(one.targets)

@@ -11,6 +11,7 @@ import typer
 
 from restbroker.cli import choosing, entries, queue_verbs
 from restbroker.config.core import Config
+from restbroker.config.values import duration_text
 from restbroker.console import output, panels, steering
 from restbroker.console.asking import YesOption, confirm
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
@@ -197,7 +198,7 @@ def _known(client: Client, settings: Config, name: str) -> Queue:
 def _shown(one: Queue) -> tuple[str, ...]:
     """For people."""
     state = "open" if one.pause is None else f"paused {steering.pause_text(one.pause)}"
-    latency = "-" if one.latency_s is None else steering.span(one.latency_s)
+    latency = "-" if one.latency_s is None else duration_text(one.latency_s)
     size = "its key is no list" if one.size is None else str(one.size)
     return one.name, size, latency, state, steering.listed(one.targets), steering.listed(one.processes)
 
@@ -214,7 +215,9 @@ def _row(one: Queue) -> tuple[str, ...]:
 
 def _cells(found: Iterable[Waiting]) -> Iterator[tuple[str, ...]]:
     for one in found:
-        waited = "-" if one.waited_s is None else steering.number(one.waited_s)
+        waited = steering.number(one.waited_s)
+        if sys.stdout.isatty() and one.waited_s is not None:
+            waited = duration_text(one.waited_s)
         yield str(one.place), waited, one.job.jid or "-", one.job.command or one.job.message or "-"
 
 

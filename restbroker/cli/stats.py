@@ -1,7 +1,7 @@
 """`restbroker stats`: totals, queues, the processes with their targets, and sources of events that are read."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, cast
 
 import typer
@@ -90,7 +90,7 @@ def _draw(seen: Figures, client: Client, settings: Config) -> None:
     if seen["totals"]["dead"]:
         stats_terminal.dead_jobs(client, settings)
     output.data("")
-    output.table(("QUEUE", "JOBS", "LATENCY", "STATE"), [row[1:] for row in _queues(seen)])
+    output.table(("QUEUE", "JOBS", "LATENCY", "STATE"), [row[1:] for row in _queues(seen, stats_terminal.latency)])
     output.data("")
     stats_terminal.processes(seen)
     for row in seen["sources"]:
@@ -103,15 +103,15 @@ def _totals(seen: Figures) -> list[Sequence[str]]:
     return [("total", name, str(number)) for name, number in seen["totals"].items()]
 
 
-def _queues(seen: Figures) -> list[Sequence[str]]:
-    return [
-        ("queue", text(row["name"]), text(row["size"]), _latency(row["latency_s"]), _queue_state(row))
-        for row in seen["queues"]
-    ]
-
-
 def _latency(latency_s: Json) -> str:
     return "-" if latency_s is None else f"{latency_s}s"
+
+
+def _queues(seen: Figures, latency: Callable[[Json], str] = _latency) -> list[Sequence[str]]:
+    return [
+        ("queue", text(row["name"]), text(row["size"]), latency(row["latency_s"]), _queue_state(row))
+        for row in seen["queues"]
+    ]
 
 
 def _queue_state(row: Mapping[str, Json]) -> str:

@@ -15,9 +15,11 @@ from restbroker.cli import lanes
 from restbroker.cli.lanes import text
 from restbroker.cli.watch.table import Column, Row, table
 from restbroker.cli.watch.troubles import SILENT_S, troubles
-from restbroker.cli.watch.words import lasting, milliseconds, number, rate
+from restbroker.cli.watch.words import number, rate
 from restbroker.config.core import Config
+from restbroker.config.values import duration_text
 from restbroker.console import causes, output
+from restbroker.console.times import milliseconds
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
 from restbroker.operate.overview import Figures
@@ -52,6 +54,11 @@ def processes(seen: Figures) -> None:
         console.print(line, no_wrap=True)
     for note in _notes(seen["lanes"]):
         output.data(output.one_line(note))
+
+
+def latency(latency_s: Json) -> str:
+    """How long the next job of a queue has been waiting."""
+    return duration_text(latency_s) if isinstance(latency_s, int | float) else "-"
 
 
 def dead_jobs(client: Client, settings: Config) -> None:
@@ -100,7 +107,7 @@ def _cells(row: Mapping[str, Json]) -> Sequence[str]:
         milliseconds(row["p99_ms"]),
         _count(row["delivered"]),
         _count(row["failed"]),
-        lasting(age_s) if isinstance(age_s, int | float) else "-",
+        duration_text(age_s) if isinstance(age_s, int | float) else "-",
     )
 
 
@@ -138,7 +145,7 @@ def _said(row: Mapping[str, Json]) -> Iterator[str]:
     if row["dying"] or row["finishing"] is True:
         yield lanes.gate(row)
     elif isinstance(age_s := row["beat_age_s"], int | float) and age_s >= SILENT_S:
-        yield f"no sign of life for {lasting(age_s)}"
+        yield f"no sign of life for {duration_text(age_s)}"
     reason, hint = row["gate_reason"], row["gate_cure"]
     if reason is not None or hint is not None:
         yield " ".join(text(part) for part in (f"{text(row['gate'])}:", reason, hint) if part is not None)

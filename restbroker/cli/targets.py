@@ -8,10 +8,12 @@ import attrs
 import typer
 
 from restbroker.config.core import Config
+from restbroker.config.values import duration_text
 from restbroker.console import completion, output, steering
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
+from restbroker.console.times import milliseconds
 from restbroker.console.who import who
 from restbroker.job.json_types import Json
 from restbroker.operate import targets as operate_targets
@@ -158,7 +160,7 @@ def _facts(one: Target) -> Iterator[Sequence[str]]:
     yield "at work", f"{one.at_work} of {one.concurrency}, {one.ahead} ahead, {one.in_hand} in hand"
     yield "limits", "; ".join(_limits(one)) or "-"
     times = (("p50", one.p50_ms), ("p95", one.p95_ms), ("p99", one.p99_ms))
-    latencies = ", ".join(f"{name} {steering.number(value, ' ms')}" for name, value in times)
+    latencies = ", ".join(f"{name} {milliseconds(value)}" for name, value in times)
     yield "rate", f"{one.rate_per_s:.1f} jobs/s, {latencies}"
     others = [f"{name} {count}" for name, count in one.outcomes.items() if name != "delivered" and count]
     yield "done", ", ".join((f"{one.delivered} delivered, {one.failed} failed", *others))
@@ -171,7 +173,7 @@ def _gate(one: Target) -> str:
         return "no process serves it"
     if one.closed_in == 0:
         return one.gate
-    since = "" if one.closed_for_s is None else f" for {steering.span(one.closed_for_s)}"
+    since = "" if one.closed_for_s is None else f" for {duration_text(one.closed_for_s)}"
     where = f" in {one.closed_in} of {len(one.processes)} processes" if len(one.processes) > one.closed_in else ""
     return f"{one.gate}{since}{where}"
 

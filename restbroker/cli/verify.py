@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from restbroker.config.urls import BadUrl, redis_address
+from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.configured import ConfigOption, JsonOption, quietly
 from restbroker.console.exits import Exit
@@ -79,7 +80,7 @@ def _show(result: Result) -> None:
     for name, times in result.recovery().items():
         output.row((f"given back after {name}", *(f"{part} {value:g}" for part, value in times.items())))
     faults = ", ".join(f"{count} {name}" for name, count in result.faults.items()) or "none"
-    output.say(f"Faults: {faults}. It took {result.took_s:.1f} s; again in this order: --seed {result.seed}")
+    output.say(f"Faults: {faults}. It took {duration_text(result.took_s)}; again in this order: --seed {result.seed}")
     if result.parked_why:
         why = ", ".join(f"{count} {name}" for name, count in result.parked_why.items())
         output.say(f"Parked, as an operator would see them in the dead set: {why}.")

@@ -1,4 +1,4 @@
-"""What is common to all values: how a wrong one is told, which text is safe, how long a duration is.
+"""What is common to all values: how a wrong one is told, which text is safe, how a duration is read and shown.
 
 Used by `config.form` and by whoever reads a value of the same form elsewhere. Always holds: what is wrong is described
 without showing a secret.
@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 from restbroker.job.json_types import Json
 from restbroker.job.names import is_secret
@@ -28,6 +28,9 @@ _IN_QUERIES = frozenset({"key", "auth", "sig"})
 """Names in a query that are secret there."""
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
+_TENTHS: Final = 9.95
+"""Below it a digit behind the point is shown."""
+_SHOWN: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -135,6 +138,30 @@ def seconds(value: Json, most_days: int = 1) -> float:
             f'a duration up to {limit}: a number of seconds, or a text such as "250ms", "30s", "5m", "2h"', value
         )
     return found
+
+
+def duration_text(length_s: float) -> str:
+    """A duration as people see it, wherever that is: `3.2 ms`, `250 ms`, `4.5 s`, `45 s`, `2 h 30 min`, `3 d`.
+
+    The largest unit that it has, with the next one below; a digit behind the point below 10 s and 10 ms. Programs get
+    numbers of one unit.
+    """
+    if length_s < 0.9995:
+        return f"{_brief(max(0.0, length_s * 1000))} ms" if length_s > 0 else "0 s"
+    if length_s < _TENTHS:
+        return f"{_brief(length_s)} s"
+    rest, parts = round(length_s), []
+    for size_s, unit in _SHOWN:
+        count, rest = divmod(rest, size_s)
+        if count:
+            parts.append(f"{count} {unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2])
+
+
+def _brief(number: float) -> str:
+    return f"{number:.1f}".removesuffix(".0") if number < _TENTHS else f"{number:.0f}"
 
 
 def json_or_text(given: str) -> Json:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from restbroker.config.values import duration_text
 from restbroker.console import output, panels, times
 from restbroker.job.json_types import Json
 from restbroker.store.pauses import Pause
@@ -28,7 +29,7 @@ def duration_s(text: str | None) -> float | None:
 
 def for_how_long(for_s: float | None) -> str:
     """`for 2 h`, `until resumed`."""
-    return "until resumed" if for_s is None else f"for {span(for_s)}"
+    return "until resumed" if for_s is None else f"for {duration_text(for_s)}"
 
 
 def tell(words: str, fields: Mapping[str, Json], *, as_json: bool, dry_run: bool) -> None:
@@ -40,21 +41,9 @@ def tell(words: str, fields: Mapping[str, Json], *, as_json: bool, dry_run: bool
 
 def pause_text(pause: Pause) -> str:
     """Why it is paused: by whom and until when, in one line; for restbroker's own pauses, the reason's name."""
-    left = "until resumed" if pause.left_s is None else f"for {span(pause.left_s)} more"
+    left = "until resumed" if pause.left_s is None else f"for {duration_text(pause.left_s)} more"
     by = f"by {pause.who}" if pause.who is not None else pause.reason
     return f"{by} {left}" + (f": {pause.why}" if pause.why is not None else "")
-
-
-def span(length_s: float) -> str:
-    """A length of time in the two largest units that it has: `45 s`, `2 h 30 min`, `3 d`."""
-    rest, parts = round(length_s), []
-    for size_s, unit in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        count, rest = divmod(rest, size_s)
-        if count:
-            parts.append(f"{count} {unit}")
-        elif parts:
-            break
-    return " ".join(parts[:2]) or "0 s"
 
 
 def listed(names: tuple[str, ...]) -> str:
@@ -62,8 +51,8 @@ def listed(names: tuple[str, ...]) -> str:
     return ",".join(names) or "-"
 
 
-def number(value: float | None, unit: str = "") -> str:
+def number(value: float | None) -> str:
     """A number in a cell, with one digit behind the point unless it is whole; `-` if it is not known."""
     if value is None:
         return "-"
-    return f"{value}{unit}" if isinstance(value, int) else f"{value:.1f}{unit}"
+    return str(value) if isinstance(value, int) else f"{value:.1f}"

@@ -8,10 +8,11 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from restbroker.config.values import BadValue, json_or_text, seconds
+from restbroker.config.values import BadValue, duration_text, json_or_text, seconds
 from restbroker.errors import UsageError
 
 _YEAR_DAYS: Final = 366
+_MOST_MS: Final = 1e15
 
 
 def at_s(delay: str | None, at: str | None) -> float | None:
@@ -36,6 +37,11 @@ def duration_s(option: str, text: str, most_days: int = 1) -> float:
         return seconds(json_or_text(text), most_days)
     except BadValue as bad:
         raise UsageError(f"{option} takes {bad.expected}.", f"For example: {option} 30s") from bad
+
+
+def milliseconds(value: object) -> str:
+    """A number of milliseconds as people see it; a dash for what is none, or is none that a job can take."""
+    return duration_text(value / 1000) if isinstance(value, int | float) and abs(value) < _MOST_MS else "-"
 
 
 def utc(moment_s: float) -> str:

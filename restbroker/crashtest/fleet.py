@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import attrs
 import trio
 
+from restbroker.config.values import duration_text
 from restbroker.crashtest import scratch
 from restbroker.crashtest.wire import Wire
 from restbroker.crashtest.workload import DOMAIN, QUEUE, USER
@@ -85,7 +86,9 @@ class Fleet:
                 broker.require_alive()
                 await trio.sleep(_POLL_S)
             return
-        raise RestbrokerError(f"A broker did not beat in {_START_TIMEOUT_S:g} s.", "Look at the machine's load.")
+        raise RestbrokerError(
+            f"A broker did not beat in {duration_text(_START_TIMEOUT_S)}.", "Look at the machine's load."
+        )
 
     def require_alive(self) -> None:
         """Raises `RestbrokerError` if one ended by itself."""
@@ -100,7 +103,7 @@ class Fleet:
             with trio.move_on_after(_STOP_TIMEOUT_S):
                 await broker.process.wait()
             if (code := broker.process.poll()) != 0:
-                ended_how = f"did not end in {_STOP_TIMEOUT_S:g} s" if code is None else f"ended with {code}"
+                ended_how = f"did not end in {duration_text(_STOP_TIMEOUT_S)}" if code is None else f"ended with {code}"
                 raise RestbrokerError(f"Asked to stop, a broker {ended_how}. It said last:\n{last_words(broker.log)}")
         self.brokers.clear()
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from restbroker.config.values import duration_text
 from restbroker.crashtest.workload import QUEUE
 from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.store import jobs, registered
@@ -122,7 +123,7 @@ def _sweep_once(client: Client, own: bytes, deadline_s: float) -> int:
         removed += integer(client.command("UNLINK", *found)) if found else 0
         if cursor == b"0":
             return removed
-    raise StoreUnavailable(f"Looking for them took longer than {_SWEEP_TIMEOUT_S:g} s.")
+    raise StoreUnavailable(f"Looking for them took longer than {duration_text(_SWEEP_TIMEOUT_S)}.")
 
 
 def _jid(payload: bytes) -> str:

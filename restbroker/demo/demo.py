@@ -17,6 +17,7 @@ from pathlib import Path
 
 import trio
 
+from restbroker.config.values import duration_text
 from restbroker.demo.scene import QUEUE, SCENES, Scene
 from restbroker.demo.stage import TOKEN, Stage, described, open_stage
 from restbroker.demo.steps import STORY, stopped
@@ -62,7 +63,7 @@ async def _tell(stage: Stage, *, stay: bool) -> None:
     if not stay:
         await stopped(stage)
     took_s = time.monotonic() - began_s
-    stage.voice.write(f"\nAll as promised: {stage.voice.kept} checks in {took_s:.1f} s.")
+    stage.voice.write(f"\nAll as promised: {stage.voice.kept} checks in {duration_text(took_s)}.")
 
 
 async def _stay(stage: Stage) -> None:

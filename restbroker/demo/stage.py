@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from restbroker.config.values import duration_text
 from restbroker.demo import redis
 from restbroker.demo.scene import QUEUE, Scene, StandIn
 from restbroker.demo.voice import Voice
@@ -93,7 +94,11 @@ class Stage:
                     return
                 await trio.sleep(0.02)
         ended = self.broker.poll() is not None
-        why = f"The broker ended with code {self.broker.returncode}" if ended else f"Nothing came in {timeout_s:g} s"
+        why = (
+            f"The broker ended with code {self.broker.returncode}"
+            if ended
+            else f"Nothing came in {duration_text(timeout_s)}"
+        )
         raise RestbrokerError(f"{why}, so this is not so: {promise}.\nThe broker's last words:\n{last_words(self.log)}")
 
     async def arrival(self, command: str, since: int) -> Arrival:

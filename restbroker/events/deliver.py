@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from restbroker.config.events import EventSource
+from restbroker.config.values import duration_text
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.events.jobs import arrival, route_of
 from restbroker.job.event import ServerEvent
@@ -81,7 +82,7 @@ class Deliverer:
             case str(verdict):
                 return verdict
             case None:
-                raise StoreUnavailable(f"Redis did not take an event within {patience_s:g} s.")
+                raise StoreUnavailable(f"Redis did not take an event within {duration_text(patience_s)}.")
             case error:
                 raise error
 

@@ -26,6 +26,7 @@ _HOST: Final = re.compile(
 )
 _HEX: Final = re.compile(r"(?:0x)?(?=[a-f-]*\d)[0-9a-f-]{8,}", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
+_DURATION: Final = re.compile(r"<number> (?:ms|s|min|h|d)\b(?: <number> (?:min|s|h)\b)?")
 _STATUS: Final = re.compile(r"[1-5]\d\d[.,:;]?")
 _SHORTEST: Final = 2
 _IN_WORDS: Final = frozenset("_.-")
@@ -44,7 +45,7 @@ def group_id(target: str | None, command: str | None, code: str | None, cause: s
 
 
 def generalised(message: str, values: Iterable[str] = ()) -> str:
-    """Return the message with `<text>`, `<JID>`, `<host>` and `<number>` in the place of such values.
+    """Return the message with `<text>`, `<JID>`, `<host>`, `<number>` and `<duration>` in the place of such values.
 
     `values`: texts of the job's own, such as its user. A single letter is a word of too many messages.
     """
@@ -78,11 +79,12 @@ def _in_general(text: str) -> str:
     if not _QUOTES.isdisjoint(text):
         text = _QUOTED.sub("<text>", text)
     words = text.split()
-    return " ".join(
+    general = " ".join(
         # A status of HTTP is a cause, and no value of a job.
         word if before == "status" and _STATUS.fullmatch(word) else _general(word)
         for before, word in pairwise(["", *words])
     )
+    return _DURATION.sub("<duration>", general)
 
 
 @lru_cache(_WORDS_KEPT)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from restbroker.config.values import duration_text
 from restbroker.servers.findings import Finding, ok
 from restbroker.store.server import NEWER_REDIS, TOO_OLD, ServerFacts
 
@@ -132,6 +133,6 @@ def _clock(offset_s: float) -> Finding:
     if abs(offset_s) <= CLOCK_S:
         return ok(AREA, "Clock", "The clocks of Redis and of this machine agree.")
     side = "ahead of" if offset_s > 0 else "behind"
-    message = f"Redis' clock is {abs(offset_s):.0f} s {side} this machine's."
+    message = f"Redis' clock is {duration_text(abs(offset_s))} {side} this machine's."
     why = "Jobs become due by Redis' clock, and producers and logs use the other: delays look wrong by as much."
     return Finding("warning", AREA, "Clock", message, why, "Set both clocks by NTP (timedatectl set-ntp true).")

@@ -1,12 +1,13 @@
 """A pause in words: by whom, until when and why, as far as it is known. Used by the parts of `check` and `explain`."""
 
+from restbroker.config.values import duration_text
 from restbroker.store.pauses import Pause
 
 
 def _until(pause: Pause) -> str:
     """By whom something is paused, and until when; begins with a blank."""
     by = "" if pause.who is None else f" by {pause.who}"
-    return f"{by} until somebody resumes it" if pause.left_s is None else f"{by} for {pause.left_s:.0f} s more"
+    return f"{by} until somebody resumes it" if pause.left_s is None else f"{by} for {duration_text(pause.left_s)} more"
 
 
 def _said(pause: Pause) -> str:

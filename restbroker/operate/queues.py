@@ -13,6 +13,7 @@ from typing import Final
 
 import attrs
 
+from restbroker.config.values import duration_text
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.operate import audit
 from restbroker.operate.audit import Note, State
@@ -171,7 +172,7 @@ def size_of(client: Client, queue: QueueName) -> int:
 
 def lasting(for_s: float | None) -> str:
     """How long a pause is meant to last, for the record of what people did."""
-    return "until resumed" if for_s is None else f"for {for_s:g} s"
+    return "until resumed" if for_s is None else f"for {duration_text(for_s)}"
 
 
 def place_of(queue: str) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated
 import attrs
 import typer
 
+from restbroker.config.values import duration_text
 from restbroker.console import completion, output, steering
 from restbroker.console.asking import YesOption, confirm
 from restbroker.console.configured import ConfigOption, JsonOption
@@ -292,7 +293,7 @@ def _cells(one: Known) -> tuple[str, ...]:
     numbers = str(one.contacts), str(one.version), str(one.size_bytes)
     waiting = steering.number(one.dirty_s)
     if sys.stdout.isatty() and one.dirty_s is not None:
-        waiting = steering.span(one.dirty_s)
+        waiting = duration_text(one.dirty_s)
     return one.user, *numbers, _state(one), waiting
 
 

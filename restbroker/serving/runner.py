@@ -31,6 +31,7 @@ from hypercorn.typing import (
     Scope,
 )
 
+from restbroker.config.values import duration_text
 from restbroker.serving.connections import STALLED_S, BoundedStream, Connections
 from restbroker.serving.lines import RequestLines
 from restbroker.serving.plain_http import PlainHttp
@@ -110,7 +111,7 @@ class Server:
             self._warn_once(
                 "PortTaken" if error.errno == errno.EADDRINUSE else "CannotListen",
                 f"Cannot serve {self.what} on {self.host}:{self.port}: {error.strerror or error}.",
-                f"It is tried again every {self.bind_again_s:g} s, and nothing else waits for it. "
+                f"It is tried again every {duration_text(self.bind_again_s)}, and nothing else waits for it. "
                 f"End what uses the port, or change {self.key}.",
             )
             return []

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from restbroker.config.values import duration_text
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.codes import Code, as_code
@@ -144,7 +145,7 @@ def fetchers(client: Client) -> tuple[str, ...] | None:
     except StoreRefused:
         return None
     return tuple(
-        f"{one.get('addr')} (idle for {one.get('idle')} s)"
+        f"{one.get('addr')} (idle for {duration_text(int(one.get('idle') or 0))})"
         for one in others
         if one.get("db") == own.get("db") and one.get("cmd", "").lower() == _FETCHING
     )

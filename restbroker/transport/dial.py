@@ -13,6 +13,7 @@ from typing import Final
 import trio
 
 from restbroker.config.target import Target
+from restbroker.config.values import duration_text
 from restbroker.transport.addresses import is_public
 from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.errors import NotSent, why_of
@@ -36,7 +37,7 @@ async def dial(target: Target, tls: ssl.SSLContext, timeout_s: float, arrivals: 
         wire = await _connected(target, arrivals)
         what = "accepted a connection, and did not answer with TLS"
         return await _secured(target, tls, wire) if target.url.scheme == "https" else wire
-    raise NotSent(f"{target.url} {what} within {timeout_s:g} s.", timed_out=True)
+    raise NotSent(f"{target.url} {what} within {duration_text(timeout_s)}.", timed_out=True)
 
 
 async def _connected(target: Target, arrivals: Arrivals) -> PlainWire:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import trio
 
 from restbroker.config.target import Target
+from restbroker.config.values import duration_text
 from restbroker.transport.answer import AnswerReader, Garbled
 from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.deadlines import Deadlines
@@ -126,7 +127,7 @@ class LeanClient:
         with trio.move_on_after(timeout_s):
             await self._places.acquire()
             return
-        raise NotSent(f"Every connection to {self._target.url} was busy for {timeout_s:g} s.") from None
+        raise NotSent(f"Every connection to {self._target.url} was busy for {duration_text(timeout_s)}.") from None
 
     async def _taken(self, sender: Sender | None) -> Connection:
         """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent`.
@@ -162,7 +163,7 @@ class LeanClient:
         if now_s < due_s:
             return connection
         self._give_back(connection, now_s, fit=False)
-        raise NotSent(f"Nothing could be sent within {request.timeout_s:g} s.", timed_out=True)
+        raise NotSent(f"Nothing could be sent within {duration_text(request.timeout_s)}.", timed_out=True)
 
     async def _opened(self, turn: object) -> Connection:
         try:
@@ -262,5 +263,5 @@ def _is_whole_at_end(reader: AnswerReader) -> bool:
 
 def _too_late(connection: Connection, request: Request) -> MaybeSent | NotSent:
     if connection.wire.left:
-        return MaybeSent(f"No whole answer within {request.timeout_s:g} s.", timed_out=True)
-    return NotSent(f"Nothing could be sent within {request.timeout_s:g} s.", timed_out=True)
+        return MaybeSent(f"No whole answer within {duration_text(request.timeout_s)}.", timed_out=True)
+    return NotSent(f"Nothing could be sent within {duration_text(request.timeout_s)}.", timed_out=True)

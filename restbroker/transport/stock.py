@@ -17,6 +17,7 @@ import httpx
 import trio
 
 from restbroker.config.target import Target
+from restbroker.config.values import duration_text
 from restbroker.transport.dial import NEXT_S, addresses_of
 from restbroker.transport.errors import MaybeSent, NotSent, why_of
 from restbroker.transport.head import headers_of
@@ -77,7 +78,7 @@ class StockClient:
         with trio.move_on_after(request.timeout_s) as waiting:
             await self._places.acquire()
         if waiting.cancelled_caught:
-            raise NotSent(f"Every connection to {self._target.url} was busy for {request.timeout_s:g} s.")
+            raise NotSent(f"Every connection to {self._target.url} was busy for {duration_text(request.timeout_s)}.")
         try:
             connection = await self._take(progress, sender)
             if sender is not None:
@@ -91,8 +92,8 @@ class StockClient:
         finally:
             self._places.release()
         if progress.begun:
-            raise MaybeSent(f"No whole answer within {request.timeout_s:g} s.", timed_out=True)
-        raise NotSent(f"No connection to {self._target.url} within {request.timeout_s:g} s.", timed_out=True)
+            raise MaybeSent(f"No whole answer within {duration_text(request.timeout_s)}.", timed_out=True)
+        raise NotSent(f"No connection to {self._target.url} within {duration_text(request.timeout_s)}.", timed_out=True)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Transport`: has nothing to do."""
@@ -252,7 +253,9 @@ class StockClient:
 
 
 def _not_accepted(target: Target) -> NotSent:
-    return NotSent(f"{target.url} did not accept a connection within {target.connect_timeout_s:g} s.", timed_out=True)
+    return NotSent(
+        f"{target.url} did not accept a connection within {duration_text(target.connect_timeout_s)}.", timed_out=True
+    )
 
 
 async def _read(answer: httpx.Response, connection: _Connection, limit_bytes: int) -> tuple[bytes, bool]:

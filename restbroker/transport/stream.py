@@ -21,6 +21,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 
 from restbroker.config.target import Target
 from restbroker.config.tls import context_of
+from restbroker.config.values import duration_text
 from restbroker.light import light
 from restbroker.transport.dial import addresses_of
 from restbroker.transport.errors import NotSent
@@ -195,7 +196,7 @@ async def open_stream(
         with trio.move_on_after(_CLOSE_S, shield=True):
             await http.aclose()
         if isinstance(error, trio.TooSlowError):
-            raise NotSent(f"{url} did not answer within {request.timeout_s:g} s.", timed_out=True) from None
+            raise NotSent(f"{url} did not answer within {duration_text(request.timeout_s)}.", timed_out=True) from None
         if isinstance(error, httpx.HTTPError | OSError | UnicodeError):
             raise NotSent(f"No stream from {url}: {why(error)}.") from error
         raise

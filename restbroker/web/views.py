@@ -10,6 +10,7 @@ from typing import cast
 
 import attrs
 
+from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.operate.history import percentile_ms
 from restbroker.operate.summary import Summary
@@ -161,7 +162,7 @@ def _of_targets(lanes: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[A
             yield Alarm(text, cure if isinstance(cure, str) else None, "targets")
         age_s = lane.get("beat_age_s")
         if isinstance(age_s, int | float) and age_s > STALE_S:
-            yield Alarm(f"{lane.get('process')} gave no sign of life for {age_s:.0f} s.", None, "processes")
+            yield Alarm(f"{lane.get('process')} gave no sign of life for {duration_text(age_s)}.", None, "processes")
 
 
 def _so_far(lane: Row, waiting: Mapping[str, Json]) -> str:

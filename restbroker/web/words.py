@@ -11,11 +11,12 @@ from typing import TypeGuard
 
 from markupsafe import Markup
 
+from restbroker.config.values import duration_text
+
 UNKNOWN = "–"
 _BRIEF = 90
 _LARGEST = 10**19
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
-_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 def plain(value: object) -> object:
@@ -45,18 +46,8 @@ def decimal(value: object) -> str:
 
 
 def duration(seconds: object) -> str:
-    """`250 ms`, `3.5 s`, `12 min`, `5 h`, `3 d`: two digits that count."""
-    if not is_number(seconds):
-        return UNKNOWN
-    if seconds <= 0:
-        return "0 s"
-    if seconds < 1:
-        return f"{max(1, round(seconds * 1000))} ms"
-    for unit_s, name in _UNITS:
-        if seconds >= unit_s:
-            many = seconds / unit_s
-            return f"{many:.1f} {name}" if many < 10 and round(many, 1) != int(many) else f"{many:.0f} {name}"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    """As everywhere: `250 ms`, `3.5 s`, `12 min`, `5 h 20 min`."""
+    return duration_text(seconds) if is_number(seconds) else UNKNOWN
 
 
 def milliseconds(value: object) -> str:

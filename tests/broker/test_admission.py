@@ -176,13 +176,13 @@ async def test_a_job_whose_signature_is_missing_wrong_or_untimely_is_parked(harn
     assert harness.target.calls == []
 
 
-async def test_an_old_signature_is_told_in_units_that_fit(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_old_signature_is_told_with_its_age(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = (
-        (90, 60, "is 90 s old, more than its Window of 1 min."),
-        (30 * 60 + 1, 90, "is 30 min old, more than its Window of 90 s."),
-        (36 * 3600, DAY_S, "is 36 h old, more than its Window of 1 day."),
-        (8 * DAY_S, 7 * DAY_S, "is 8 days old, more than its Window of 7 days."),
-        (1500 * DAY_S, 1800, "is 1500 days old, more than its Window of 30 min."),
+        (90, 60, "is 1 min 30 s old, more than its Window of 1 min."),
+        (30 * 60 + 1, 90, "is 30 min 1 s old, more than its Window of 1 min 30 s."),
+        (36 * 3600, DAY_S, "is 1 d 12 h old, more than its Window of 1 d."),
+        (8 * DAY_S, 7 * DAY_S, "is 8 d old, more than its Window of 7 d."),
+        (1500 * DAY_S, 1800, "is 1500 d old, more than its Window of 30 min."),
     )
     now_s = 1_800_000_000.0
     tokens = []

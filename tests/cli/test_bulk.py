@@ -173,7 +173,7 @@ def test_with_wait_all_rows_are_counted_also_those_that_were_answered_before(
     waiting = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--json"]
     done = shell(*waiting)
     assert done.returncode == 6
-    assert "No answer for 0.3 s; 3 rows not done yet. The same command waits on." in done.stderr
+    assert "No answer for 300 ms; 3 rows not done yet. The same command waits on." in done.stderr
     found = told(done)
     assert (found["done"], found["unanswered"], found["failed"]) == (0, 3, {})
     assert {job["reply_to"] for job in queued(store)} == {f"restbroker:reply:bulk-{found['batch']}"}

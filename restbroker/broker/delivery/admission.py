@@ -15,6 +15,7 @@ from restbroker.broker.delivery.tokens import Proof
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.config.tokens import Token
+from restbroker.config.values import duration_text
 from restbroker.job import arguments, display, hiding, redact, retry, sealing, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.job import EFFECTED_FIELD, Job
@@ -29,7 +30,6 @@ _SEALED = (
     "If restbroker put the signature there (in a job that it stored), put the token back as the third argument, or "
     "push the whole entry again, with its jid."
 )
-_UNITS = ((86_400.0, "day"), (3_600.0, "h"), (60.0, "min"))
 
 
 @light
@@ -196,25 +196,15 @@ def _unsigned(token: Token) -> Reason:
 
 
 def _untimely(name: str, age_s: float, window_s: float) -> Reason:
+    signature, age, window = f'The signature of the token "{name}"', duration_text(abs(age_s)), duration_text(window_s)
     if age_s < 0:
-        message = (
-            f'The signature of the token "{name}" is for a time that is {-age_s:.0f} s ahead of this broker\'s clock.'
-        )
+        message = f"{signature} is for a time that is {age} ahead of this broker's clock."
         return Reason("UntimelySignature", message, f"Wait until then, sign anew, or check the clocks. {_SEALED}")
     return Reason(
         "UntimelySignature",
-        f'The signature of the token "{name}" is {_span(age_s)} old, more than its Window of {_span(window_s)}.',
+        f"{signature} is {age} old, more than its Window of {window}.",
         f"Push the job with a new signature, or raise the token's Window and retry it. {_SEALED}",
     )
-
-
-def _span(time_s: float) -> str:
-    """A time for people, in the largest unit of which it has two, or one exactly."""
-    for unit_s, name in _UNITS:
-        if time_s >= 2 * unit_s or time_s == unit_s:
-            count = round(time_s / unit_s, 1)
-            return f"{count:g} {name}{'s' if name == 'day' and count != 1 else ''}"
-    return f"{round(time_s, 1):g} s"
 
 
 def _warn_of_lost_reply(lane: Lane) -> None:

@@ -7,6 +7,7 @@ import signal
 
 import attrs
 
+from restbroker.config.values import duration_text
 from restbroker.telemetry.events import GroupFailed, Warned
 
 
@@ -34,7 +35,7 @@ def ended(pid: int, code: int) -> End:
 
 def replaced(number: int, end: End, wait_s: float, *, alone: bool) -> Warned:
     """It will have a successor. `alone`: no other worker lives."""
-    start = f"It is started again within {wait_s:g} s"
+    start = f"It is started again within {duration_text(wait_s)}"
     if alone:
         start = "No other worker lives, so that one is started within a second"
     cure = _why(end) if end.code else None
@@ -51,8 +52,9 @@ def failed(number: int, end: End) -> GroupFailed:
 def hangs(number: int, pid: int, silent_s: float) -> Warned:
     """It lives, and has said nothing for so long."""
     message = (
-        f"Worker {number} (pid {pid}) has not answered for {silent_s:.0f} s: it is suspended, or its event loop stands"
-        " still. It is not ended; 20 s after its last beat, a worker that serves gives its jobs back to their queues."
+        f"Worker {number} (pid {pid}) has not answered for {duration_text(silent_s)}: it is suspended, or its event"
+        " loop stands still. It is not ended; 20 s after its last beat, a worker that serves gives its jobs back to"
+        " their queues."
     )
     cure = (
         f"See what holds it up (ps -o stat,wchan -p {pid}; T: suspended, kill -CONT {pid})."
@@ -63,7 +65,7 @@ def hangs(number: int, pid: int, silent_s: float) -> Warned:
 
 def answers(number: int, pid: int, silent_s: float) -> Warned:
     """It was said to hang, and does not any more."""
-    message = f"Worker {number} (pid {pid}) answers again, after {silent_s:.0f} s."
+    message = f"Worker {number} (pid {pid}) answers again, after {duration_text(silent_s)}."
     return Warned("WorkerAnswers", message, "Nothing is to be done; if it comes again, look what holds it up.")
 
 

@@ -16,8 +16,10 @@ from restbroker.cli.watch.past import Course
 from restbroker.cli.watch.table import Column, Row, cut, more, table
 from restbroker.cli.watch.targets import target_rows
 from restbroker.cli.watch.troubles import LONG_WAIT_S, Trouble, own_queues, troubles
-from restbroker.cli.watch.words import chart, lasting, milliseconds, number, rate
+from restbroker.cli.watch.words import chart, number, rate
+from restbroker.config.values import duration_text
 from restbroker.console.output import one_line
+from restbroker.console.times import milliseconds
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
 from restbroker.operate.overview import Figures
@@ -116,7 +118,7 @@ def _sets(seen: Figures, course: Course, width: int) -> Text:
         parts.append(
             Text(f"{word} {number(seen['totals'][name])}{told}", _ODD if name == "dead" and change > 0 else "")
         )
-    return _joined([*parts, Text(f"watched for {lasting(course.lasted_s)}")], width)
+    return _joined([*parts, Text(f"watched for {duration_text(course.lasted_s)}")], width)
 
 
 def _joined(parts: Sequence[Text], width: int) -> Text:
@@ -134,7 +136,7 @@ def _joined(parts: Sequence[Text], width: int) -> Text:
 def _warned(view: View, found: Sequence[Trouble], width: int, room: int) -> list[Text]:
     """What is wrong in at most `room` lines: whole if there is room, else one line each."""
     if view.error is not None:
-        old = "" if view.seen is None else f" These figures are {lasting(view.age_s)} old."
+        old = "" if view.seen is None else f" These figures are {duration_text(view.age_s)} old."
         found = [Trouble(True, view.error.message + old, view.error.cure), *found]
     if not found:
         return [Text(cut("Nothing is wrong." if view.seen else "Asking Redis …", width), _GOOD)]
@@ -235,6 +237,6 @@ def _wait(queue: Mapping[str, Json]) -> int:
 def _queue_row(queue: Mapping[str, Json], rank: int) -> Row:
     size, latency_s = queue["size"], queue["latency_s"]
     state = "its key is no list" if size is None else "paused" if queue["paused"] else ""
-    waited = lasting(latency_s) if size and isinstance(latency_s, int | float) else "-"
+    waited = duration_text(latency_s) if size and isinstance(latency_s, int | float) else "-"
     cells = (str(queue["name"]), number(size) if isinstance(size, int) else "-", waited, state)
     return Row(cells, {0: _BAD, 1: _ODD}.get(rank, ""))

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 import attrs
 
 from restbroker.cli import lanes
-from restbroker.cli.watch.words import jobs, lasting, waiting
+from restbroker.cli.watch.words import jobs, waiting
+from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.operate.overview import Figures
 from restbroker.operate.snapshot import takes_jobs
@@ -73,7 +74,7 @@ def _of_processes(seen: Figures) -> Iterator[Trouble]:
         elif isinstance(age_s, float) and age_s >= SILENT_S:
             silent[lanes.name(lane)] = age_s
     for name, age_s in silent.items():
-        yield Trouble(True, f"{name} gave no sign of life for {lasting(age_s)}")
+        yield Trouble(True, f"{name} gave no sign of life for {duration_text(age_s)}")
     for name, in_hand in gone.items():
         yield Trouble(False, f"{name} is gone; the {jobs(in_hand)} in its hand go back to their queues")
 
@@ -103,7 +104,9 @@ def _of_queues(seen: Figures, wanted: Collection[str]) -> Iterator[Trouble]:
         elif size and queue["paused"]:
             yield Trouble(False, f"Queue {name} is paused{_about(queue)}, {waiting(size)}")
         elif size and isinstance(latency_s, float) and latency_s >= LONG_WAIT_S:
-            yield Trouble(False, f"Queue {name}: the next of {jobs(size)} has been waiting for {lasting(latency_s)}")
+            yield Trouble(
+                False, f"Queue {name}: the next of {jobs(size)} has been waiting for {duration_text(latency_s)}"
+            )
 
 
 def _of_sources(seen: Figures) -> Iterator[Trouble]:

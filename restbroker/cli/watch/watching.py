@@ -16,7 +16,7 @@ from typing import TypeAlias
 import attrs
 
 from restbroker.cli.watch.looks import Look, Looks
-from restbroker.cli.watch.words import lasting
+from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.job.json_types import Json
 from restbroker.operate.overview import Figures
@@ -76,7 +76,7 @@ def _screen(looks: Looks, every_s: float) -> None:
                 view = View(
                     server=look.server,
                     clock=clock,
-                    every=lasting(every_s),
+                    every=duration_text(every_s),
                     seen=look.seen,
                     course=look.course,
                     wanted=looks.wanted,

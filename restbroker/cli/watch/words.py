@@ -29,23 +29,6 @@ def rate(per_s: float) -> str:
     return f"{per_s:,.1f}" if per_s < 100 else f"{per_s:,.0f}"
 
 
-def lasting(duration_s: float) -> str:
-    """How long something takes, as 0.4 s, 12 s, 5 min, 3 h or 2 d."""
-    for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if duration_s >= 2 * unit_s:
-            return f"{duration_s / unit_s:.0f} {unit}"
-    return f"{duration_s:.0f} s" if duration_s >= 10 else f"{duration_s:.1f} s"
-
-
-def milliseconds(value: object) -> str:
-    """A latency as 3.2 ms or 1.5 s; a dash for what is not known."""
-    if not isinstance(value, int | float):
-        return "-"
-    if value >= 1000:
-        return f"{value / 1000:.1f} s"
-    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
-
-
 def chart(values: Sequence[float], width: int) -> str:
     """The values as bars, oldest left, in at most `width` letters; each is as high as the largest of its letter."""
     if not values or width < 1:

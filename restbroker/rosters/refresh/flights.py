@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from restbroker.config.target import Target
+from restbroker.config.values import duration_text
 from restbroker.job.outcome import Deferred, Outcome, Reason
 from restbroker.rosters.refresh import judge, request
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -33,7 +34,7 @@ class Flights:
 
     async def fly(self, users: Sequence[str]) -> Mapping[str, Result]:
         """Refreshes these users, at least one. Safe to cancel; Prosody may then have done it or not."""
-        hung = MaybeSent(f"Refreshes were not done within {self._longest_s:g} s", timed_out=True)
+        hung = MaybeSent(f"Refreshes were not done within {duration_text(self._longest_s)}", timed_out=True)
         results: dict[str, Result] = dict.fromkeys(users, hung)
         with trio.move_on_after(self._longest_s):
             try:

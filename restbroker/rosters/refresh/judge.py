@@ -8,6 +8,7 @@ from typing import Final
 
 import orjson
 
+from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.transport.message import Response
@@ -49,7 +50,7 @@ def one(user: str, response: Response, now_s: float) -> Outcome:
 
 def unanswered(user: str, timeout_s: float) -> Outcome:
     """The outcome for a user whose refresh is not answered, by a Prosody that answers all else."""
-    message = f"Prosody did not answer the refresh of {user} within {timeout_s:g} s."
+    message = f"Prosody did not answer the refresh of {user} within {duration_text(timeout_s)}."
     cure = (
         "Once or twice is normal for a client that just connected. Otherwise look at what the roster service answers"
         " for that user, and how soon: Prosody never answers where that is not a valid roster."

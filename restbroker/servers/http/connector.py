@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from restbroker.config.target import Target
+from restbroker.config.values import duration_text
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Rejected
 from restbroker.servers.api.health import Health, denied, unwell, well
@@ -81,7 +82,7 @@ class HttpConnector:
         async with self._asking:
             now_s = trio.current_time()
             if self._busy_until_s > now_s:
-                left = f"The server is busy, and is left alone for {self._busy_until_s - now_s:.0f} s more."
+                left = f"The server is busy, and is left alone for {duration_text(self._busy_until_s - now_s)} more."
                 return Probe(ok=False, denied=False, version=None, detail=left, cure="It goes on by itself.")
             if self._found is not None and self._found.denied and now_s - self._found_at_s < _DENIED_S:
                 return self._found

@@ -93,7 +93,7 @@ def test_rates_and_changes_are_those_since_the_look_before_and_since_the_beginni
     seen = figures(processed=1824, failed=2, dead=5, retry=7)
     lines = shown(seen, course=past.course())
     assert lines[1] == "processed 1,824 (+812/s) · failed 2 (+0.5/s) · in hand 0"
-    assert lines[2] == "retries 7 (-2) · scheduled 0 · dead 5 (+2) · watched for 4.0 s"
+    assert lines[2] == "retries 7 (-2) · scheduled 0 · dead 5 (+2) · watched for 4 s"
     assert lines[6] == "jobs/s         812  ▂█  at most 812"
 
 
@@ -104,7 +104,7 @@ def test_what_is_wrong_with_a_process_is_said_in_words() -> None:
         ({"limited": "refused"}, "ejabberd: Redis refuses to give out or to settle jobs; see the log"),
         ({"limited": "dead"}, "ejabberd: none is taken, since the dead set is full (DeadLimit)"),
         ({"paused": {"operator": None}}, "ejabberd is paused: operator until resumed"),
-        ({"paused": {"retry_after": 59.9}}, "ejabberd is paused: retry_after for 60 s more"),
+        ({"paused": {"retry_after": 59.9}}, "ejabberd is paused: retry_after for 1 min more"),
         (
             {"pauses": [pause("operator", None, "ann@web1", "it moves")]},
             "ejabberd is paused: operator by ann@web1 until resumed (it moves)",
@@ -131,7 +131,7 @@ def test_what_is_wrong_with_a_queue_of_ours_is_said_in_words() -> None:
         (queue("rest", 12, paused=True), "Queue rest is paused, 12 jobs wait"),
         (
             queue("rest", 12, paused=True, pause=pause("operator", 300.0, "ann@web1", "it moves")),
-            "Queue rest is paused by ann@web1 for 300 s more (it moves), 12 jobs wait",
+            "Queue rest is paused by ann@web1 for 5 min more (it moves), 12 jobs wait",
         ),
         (queue("rest", 12, paused=True, pause=pause()), "Queue rest is paused, 12 jobs wait"),
         (queue("rest", 1, 300.0), "Queue rest: the next of 1 job has been waiting for 5 min"),

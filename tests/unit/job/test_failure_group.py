@@ -12,9 +12,10 @@ from restbroker.job.failure_group import generalised, group_id
     [
         ("User alice@example.org already exists.", "User <JID> already exists."),
         ("Room 'tech talk' is gone from conference.example.org.", "Room <text> is gone from <host>."),
-        ("Refused by 10.1.2.3:5280 after 3.5 s: [::1]:5280", "Refused by <host> after <number> s: <host>"),
+        ("Refused by 10.1.2.3:5280 after 3.5 s: [::1]:5280", "Refused by <host> after <duration>: <host>"),
         ("job 5c1f0e9a7b3d4826a1c0ffee", "job <number>"),
-        ("The server answered with status 422 after 30 ms.", "The server answered with status 422 after <number> ms."),
+        ("The server answered with status 422 after 30 ms.", "The server answered with status 422 after <duration>."),
+        ("It is left alone for 1 min 5 s more, or 59 s.", "It is left alone for <duration> more, or <duration>."),
         ("id 550e8400-e29b-41d4-a716-446655440000, (10ms)", "id <number>, (<number>ms)"),
         (
             "expected 'null' (char 0): an object with \"class\".",

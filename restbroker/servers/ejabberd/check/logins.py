@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from restbroker.config.target import Basic, Bearer, Issued, Login, Target
+from restbroker.config.values import duration_text
 from restbroker.servers.ejabberd.answer import read
 from restbroker.servers.ejabberd.check import ejabberd_yml
 from restbroker.servers.ejabberd.check.rights import trials
@@ -44,10 +45,9 @@ async def _basic(target: Target, login: Basic, http: Transport) -> Finding:
     with_login_s = await _fastest_s(target, login, http)
     login_s = with_login_s - await _fastest_s(attrs.evolve(target, credentials=None), None, http)
     if login_s < SLOW_LOGIN_S:
-        return ok(target.name, "Speed", f"It answers in {with_login_s * 1000:.1f} ms.")
-    message = (
-        f"The login takes ejabberd {login_s * 1000:.0f} ms with each request; a bearer token would take less than 1 ms."
-    )
+        return ok(target.name, "Speed", f"It answers in {duration_text(with_login_s)}.")
+    least = "a bearer token would take less than 1 ms."
+    message = f"The login takes ejabberd {duration_text(login_s)} with each request; {least}"
     why = (
         "That is what a SCRAM-stored password costs with HTTP Basic: at most about 130 requests/s for each of its cores"
         " (measured on 24.12: 6.6 ms, 50 times as much as with a bearer token)."
@@ -95,9 +95,9 @@ async def _with_token(target: Target, login: Basic, token: Bearer, http: Transpo
         why = "Tokens have only the rights that api_permissions gives under `oauth`. " + _meanwhile(level)
         lines = ejabberd_yml.token_permissions(login.user, ["*"])
         return Finding(level, target.name, "TokenForbidden", message, why, lines, "refused")
-    basic_ms = await _fastest_s(target, login, http) * 1000
-    token_ms = await _fastest_s(target, token, http) * 1000
-    says = f"ejabberd issues tokens: it answers in {token_ms:.1f} ms with one, in {basic_ms:.1f} ms with the password."
+    basic = duration_text(await _fastest_s(target, login, http))
+    bearer = duration_text(await _fastest_s(target, token, http))
+    says = f"ejabberd issues tokens: it answers in {bearer} with one, in {basic} with the password."
     return ok(target.name, "Speed", says)
 
 

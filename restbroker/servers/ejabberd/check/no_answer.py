@@ -6,6 +6,7 @@ Called by `check`. Always holds: each way in which there is no answer has its ow
 import attrs
 
 from restbroker.config.target import Target
+from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
 from restbroker.servers.findings import Finding
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -63,8 +64,8 @@ def gone(target: Target, error: NotSent | MaybeSent) -> Finding:
 def unfinished(target: Target, limit_s: float, *, answered: bool) -> Finding:
     """The check's own time was up."""
     if not answered:
-        message = f"No answer from {target.url} within {limit_s:g} s."
+        message = f"No answer from {target.url} within {duration_text(limit_s)}."
         return unreachable(target, MaybeSent(message, timed_out=True))
-    message = f"The check of this server was ended after {limit_s:g} s, so slow are its answers."
+    message = f"The check of this server was ended after {duration_text(limit_s)}, so slow are its answers."
     why = "What is not told here was not asked."
     return Finding("warning", target.name, "Unfinished", message, why, "Look at the server's load and log; try again.")

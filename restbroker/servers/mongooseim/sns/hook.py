@@ -14,6 +14,7 @@ from uuid import uuid4
 import attrs
 
 from restbroker.config.events import EventSource
+from restbroker.config.values import duration_text
 from restbroker.servers.event_contract import Answer, Forbidden, Malformed, Posted, Told
 from restbroker.servers.mongooseim.sns import answers, form
 from restbroker.servers.mongooseim.sns.options import Options, options_of
@@ -86,7 +87,9 @@ class SnsHook:
 
     def not_now(self, told: Told, retry_after_s: int) -> Answer:  # noqa: ARG002  see above
         """MongooseIM publishes it again, after a time of its own."""
-        return self.problem(HTTPStatus.SERVICE_UNAVAILABLE, f"It could not be taken. Try again in {retry_after_s} s.")
+        return self.problem(
+            HTTPStatus.SERVICE_UNAVAILABLE, f"It could not be taken. Try again in {duration_text(retry_after_s)}."
+        )
 
     def problem(self, status: HTTPStatus, detail: str) -> Answer:
         """As Amazon says it."""

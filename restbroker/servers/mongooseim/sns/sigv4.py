@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 import attrs
 
+from restbroker.config.values import duration_text
+
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _END: Final = "aws4_request"
 _MOMENT: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z")
@@ -129,7 +131,9 @@ def _judge_scope(claim: _Claim, moment: str, expected: Expected, now_s: float) -
     if claimed != expected.service or day != moment[:8]:
         raise Unsigned("SignatureDoesNotMatch", "it was signed for another service or day")
     if abs(now_s - at_s) > expected.skew_s:
-        why = f"it was signed more than {expected.skew_s:g} s ago or ahead: see whether both clocks are right"
+        why = (
+            f"it was signed more than {duration_text(expected.skew_s)} ago or ahead: see whether both clocks are right"
+        )
         raise Unsigned("SignatureDoesNotMatch", why)
 
 

@@ -16,6 +16,7 @@ from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.passwords import check_passwords, passwords_in
 from restbroker.config.review import Review
 from restbroker.config.secret import NO_SECRET, Secret
+from restbroker.config.values import duration_text
 from restbroker.job.jid import folded
 
 RawMode: TypeAlias = Literal["typed", "stanzas", "both"]
@@ -122,7 +123,9 @@ class Options:
             ("Silence", self.silence_s, _LEAST_SILENCE_S),
         ):
             if value < least:
-                review.refuse(f"{place}.{name}", f"expected at least {least:g} s, found {value:g} s.")
+                review.refuse(
+                    f"{place}.{name}", f"expected at least {duration_text(least)}, found {duration_text(value)}."
+                )
         if self.passwords == NO_SECRET:
             what = "is missing or empty; a stream is given to its user alone, with his password."
             review.refuse(f"{place}.PasswordsFile", what)
