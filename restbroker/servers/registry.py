@@ -29,6 +29,7 @@ from restbroker import __version__
 from restbroker.config.key import Kinds, Members, UnusableKind
 from restbroker.errors import ConfigError
 from restbroker.servers.packages import GROUP, OURS, Package, ambiguous, installed_packages, package_of
+from restbroker.servers.parts import PARTS
 
 if TYPE_CHECKING:  # pushing a job does without most of them, and without Trio
     from restbroker.config.target import Target
@@ -72,7 +73,9 @@ def kinds() -> Mapping[str, Members]:
 
 
 def packages() -> Iterator[tuple[str, Package, ConfigError | None]]:
-    """Every kind and its package, ours first; with what is wrong where it cannot be used. Reads what is installed."""
+    """Every kind and its package, ours first; with what is wrong where it cannot be used. Reads what is installed, and
+    imports all parts of the kinds of others.
+    """
     yield from ((kind, _own(kind), None) for kind in _FOLDERS)
     for kind, found in sorted(installed_packages().items()):
         for package in found:
@@ -84,6 +87,8 @@ def _problem(kind: str, package: Package) -> ConfigError | None:
         return ambiguous(kind, (_own(kind), package), f"Uninstall {package.name}; restbroker's own counts.")
     try:
         package_of(kind)
+        for part in PARTS:
+            package.load(part)
     except ConfigError as error:
         return error
     return None

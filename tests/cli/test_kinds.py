@@ -213,13 +213,14 @@ def test_a_package_that_cannot_be_used_is_an_error_of_the_configuration_that_nam
     )
 
 
-def test_a_connector_that_cannot_be_imported_is_such_an_error_at_the_start_and_in_a_check(
+def test_a_connector_that_cannot_be_imported_is_such_an_error_at_the_start_in_a_check_and_in_the_list_of_kinds(
     shell: Shell, lib: Path, tmp_path: Path
 ) -> None:
     for text, why in (("import nowhere", "cannot be imported"), ("", "has no open_connector")):
         (_package(lib) / "connector.py").write_text(text)
         ended, found = shell("run"), _of_chat(shell, tmp_path, document(NOWHERE))
-        assert (ended.returncode, "restbroker-chatter 1.0" in ended.stderr, why in ended.stderr) == (2, True, True)
+        for one in (ended, shell("commands", "--kinds")):
+            assert (one.returncode, "restbroker-chatter 1.0" in one.stderr, why in one.stderr) == (2, True, True)
         assert [(one["code"], why in one["message"]) for one in found] == [("Unusable", True)]
 
 
