@@ -161,7 +161,7 @@ class Breaker:
 
         When it is open already, the newer reason and the later of both moments count.
         """
-        self._open(now_s, reason)
+        self._open(now_s, reason, names_its_time=retry_after_s > 0)
         self.reason = reason
         self._not_before_s = max(self._not_before_s, now_s + retry_after_s)
 
@@ -169,7 +169,8 @@ class Breaker:
         """Seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes.
 
         One to two seconds after the opening or the last probe, and never before the end of a Retry-After. A target
-        whose probes are well but which relapses within seconds is asked ever more rarely, every 30 s at least.
+        whose probes are well but which relapses within seconds is asked ever more rarely, every 30 s at least; one that
+        names its time is asked after that.
         """
         doubled = 2.0 ** min(max(0, self._relapses - _RELAPSES_FREE), 10)
         wait_s = min((_PROBE_AFTER_S + jitter) * doubled, _LONGEST_PROBE_WAIT_S)
@@ -191,10 +192,12 @@ class Breaker:
         """Seconds that a Retry-After still runs, 0 without one."""
         return max(0.0, self._not_before_s - now_s)
 
-    def _open(self, now_s: float, reason: str) -> None:
+    def _open(self, now_s: float, reason: str, *, names_its_time: bool = False) -> None:
         if not self.permits:
             return
-        self._relapses = self._relapses + 1 if now_s - self._closed_at_s < _RELAPSE_S else 0
+        # A rate limiter that says when to come back is not unwell: it lets some through, and closes again.
+        is_relapse = now_s - self._closed_at_s < _RELAPSE_S and not names_its_time
+        self._relapses = self._relapses + 1 if is_relapse else 0
         self.reason = reason
         self.opened_at_s = self._last_try_s = now_s
         self._forget()

@@ -166,6 +166,17 @@ def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_for
     assert breaker.probe_due_s(now_s + 10.0, 0.0) == 1.0
 
 
+def test_a_target_that_names_its_time_again_and_again_is_asked_after_it_each_time(breaker: Breaker) -> None:
+    now_s, waits = 100.0, []
+    for _ in range(10):
+        breaker.trip(now_s, "429", 2.0)
+        waits.append(breaker.probe_due_s(now_s, 0.5))
+        now_s += waits[-1]
+        breaker.probe_ok(now_s)
+        now_s += 0.5
+    assert waits == [2.0] * 10
+
+
 def test_a_retry_after_holds_even_if_a_probe_finds_the_target_well(breaker: Breaker) -> None:
     breaker.trip(100.0, "429", 60.0)
     assert breaker.held_for_s(159.0) == 1.0
