@@ -12,9 +12,8 @@ from typing import Final
 import orjson
 
 from restbroker.config.target import Issued, Target
-from restbroker.errors import ConfigError
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.transport.errors import NotSent
+from restbroker.servers.api.request import unsent
 from restbroker.transport.message import Request
 
 _ANSWER_LIMIT_BYTES: Final = 65_536
@@ -48,7 +47,4 @@ def _request(target: Target, method: str, path: str, headers: Headers, body: byt
 
 def _login(target: Target) -> Headers:
     login = None if isinstance(target.credentials, Issued) else target.credentials
-    try:
-        return tuple((name.lower(), value) for name, value in authorization(login))
-    except ConfigError as error:
-        raise NotSent(str(error)) from error
+    return tuple((name.lower(), value) for name, value in unsent(lambda: authorization(login)))

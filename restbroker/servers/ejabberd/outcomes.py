@@ -59,7 +59,8 @@ _REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
 _PASSING: Final = re.compile("atabase failure|db_failure|timeout|try again", re.IGNORECASE)
 
 
-_RUNGS: Final[Ladder] = standard("ejabberd", check_url=CHECK_URL, check_log=_CHECK_LOG) | {
+_SHARED: Final = standard("ejabberd", check_url=CHECK_URL, check_log=_CHECK_LOG)
+_RUNGS: Final[Ladder] = _SHARED | {
     401: Rung(
         "denied",
         "LoginRefused",
@@ -67,7 +68,7 @@ _RUNGS: Final[Ladder] = standard("ejabberd", check_url=CHECK_URL, check_log=_CHE
     ),
     # No answer of the API. If the probe meets the same, the whole target is wrong, not this job.
     404: Rung("denied", "WrongUrl", CHECK_URL),
-    "4xx": Rung("rejected", "Refused", CHECK_ARGUMENTS),
+    "4xx": attrs.evolve(_SHARED["4xx"], hint=CHECK_ARGUMENTS),
 }
 
 

@@ -16,7 +16,7 @@ from restbroker.job import hiding
 from restbroker.job.command import Call
 from restbroker.job.outcome import Outcome
 from restbroker.servers.api.answer import Answer, AnswerForm, delivered, read_for
-from restbroker.servers.api.ladder import GOES_ON, Ladder, Rung, ladder, standard
+from restbroker.servers.api.ladder import GOES_ON, Ladder, ladder, standard
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.http import signature
 from restbroker.servers.http.recipes import Recipe
@@ -39,10 +39,10 @@ _CURES: Final = {
 _CURE: Final = "Correct the arguments, or the command's templates in the configuration."
 _SIGNED: Final = " Where the server speaks of a signature, compare its secret with SigningSecrets, and the clocks."
 
-_AGAIN: Final = Rung("deferred", "ServerError", "See the server's log.", waits=True)
+_SHARED: Final = standard("the server", check_url="", check_log="See the server's log.")
 _RUNGS: Final[Ladder] = {
-    **dict.fromkeys(("3xx", "4xx", "5xx", "other"), _AGAIN),
-    504: standard("the server", check_url="", check_log="")[504],
+    **dict.fromkeys(("3xx", "4xx", "5xx", "other"), _SHARED["5xx"]),
+    504: _SHARED[504],
 }
 """Of what is to be sent again by the command's own list."""
 

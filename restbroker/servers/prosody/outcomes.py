@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, get_args
 
+import attrs
+
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Rejected
@@ -78,13 +80,14 @@ def _rungs(api: Api) -> Ladder:
     # The probe knows mod_rest alone, and jobs of the others must not hold it up.
     of_all: Fate = "denied" if api == "rest" else "rejected"
     bad = Rung("rejected", "BadArgument", CHECK_ARGUMENTS)
-    return standard("Prosody", check_url=CHECK_URL, check_log=_CHECK_LOG) | {
-        "3xx": Rung(of_all, "Redirected", CHECK_URL, "The server redirects to {location}."),
+    shared = standard("Prosody", check_url=CHECK_URL, check_log=_CHECK_LOG)
+    return shared | {
+        "3xx": attrs.evolve(shared["3xx"], fate=of_all),
         400: bad,
         401: Rung(of_all, "LoginRefused", __CHECK_LOGIN[api]),
         403: Rung(of_all, "CommandForbidden", __CHECK_LOGIN[api]),
         404: Rung(of_all, "WrongUrl", CHECK_URL),
-        413: Rung("rejected", "Refused", _TOO_LARGE),
+        413: attrs.evolve(shared[413], hint=_TOO_LARGE),
         422: bad,
         500: Rung("deferred", "ServerError", _CHECK_LOG, waits=True, how={"max_attempts": BROKEN_ATTEMPTS}),
     }

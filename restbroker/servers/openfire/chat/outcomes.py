@@ -17,10 +17,10 @@ from restbroker.job.endpoint import quoted
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.answer import Answer, read_for
-from restbroker.servers.api.ladder import TOO_LARGE
+from restbroker.servers.api.ladder import ladder
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.chat.entry import Entry
-from restbroker.servers.openfire.chat.refusals import CHECK_URL, explains, form_of, refused_by_all
+from restbroker.servers.openfire.chat.refusals import CHECK_URL, RUNGS, explains, form_of, refused_by_all
 from restbroker.servers.openfire.normal import normal, without_logins
 from restbroker.transport.message import Response
 
@@ -160,7 +160,7 @@ def _refused(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Out
         case 404 | 405 | 406 | 415:
             return answer.denied("NotTheApi", CHECK_URL)
         case 413:
-            return answer.rejected("Refused", TOO_LARGE)
+            return ladder(answer, RUNGS)
         case _:
             return answer.rejected("Refused", _CHECK_ARGUMENTS)
 

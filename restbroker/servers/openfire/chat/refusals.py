@@ -12,7 +12,7 @@ import attrs
 from restbroker.job import hiding
 from restbroker.job.outcome import Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.answer import Answer, AnswerForm, read
-from restbroker.servers.api.ladder import BUSY, GOES_ON, Ladder, Rung, ladder, standard
+from restbroker.servers.api.ladder import BUSY, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.openfire.normal import LOGINS
 from restbroker.transport.message import Response
@@ -63,12 +63,13 @@ ASKS: Final = Rejected(
     )
 )
 _SEE_LOG: Final = "See Openfire's log (error.log). A 500 often means bad input: check the job's arguments, too."
-# Of a gateway that says 502 nobody knows more than that Openfire is not there.
-_RUNGS: Final[Ladder] = standard("Openfire", check_url=CHECK_URL, check_log=_SEE_LOG) | {
-    "3xx": Rung("denied", "Redirected", CHECK_URL, "The server redirects (status {status})."),
+_SHARED: Final = standard("Openfire", check_url=CHECK_URL, check_log=_SEE_LOG)
+RUNGS: Final[Ladder] = _SHARED | {
+    "3xx": attrs.evolve(_SHARED["3xx"], message="The server redirects (status {status})."),
     401: Rung("denied", "LoginRefused", CHECK_LOGIN),
     403: Rung("denied", "PluginDisabled", CHECK_ENABLED),
-    502: Rung("deferred", "ServerBusy", GOES_ON, waits=True, how={"counts": False, "pause_target": True}),
+    # Of a gateway that says it nobody knows more than that Openfire is not there.
+    502: _SHARED[503],
     "5xx": Rung("deferred", "ServerError", _SEE_LOG, how={"max_attempts": BROKEN_ATTEMPTS}),
 }
 
@@ -90,7 +91,7 @@ def refused_by_all(answer: Answer, *, may_run_twice: bool) -> Outcome | None:
         return None
     if status >= 500 and status not in (502, 503, 504) and not may_run_twice:
         return answer.uncertain("ServerError", _SEE_LOG)
-    return ladder(answer, _RUNGS)
+    return ladder(answer, RUNGS)
 
 
 def judge_login(response: Response, now_s: float, secrets: Iterable[hiding.Secret]) -> Outcome:
