@@ -74,7 +74,7 @@ _ROOM: Final[_Shape] = {
     **dict.fromkeys(ROOM_FLAGS, "flag"),
     **{name: _List(element) for name, element in ROOM_LISTS.items()},
 }
-_SHAPES: Final[Mapping[str, _Shape]] = MappingProxyType(
+SHAPES: Final[Mapping[str, _Shape]] = MappingProxyType(
     {
         "UserEntities": {"users": _List("user", _USER)},
         "UserEntity": _USER,
@@ -118,7 +118,7 @@ def normal(answer: str, body: Json) -> Json:
     """The body as the newest version would have it. `answer`: what it is, in the plugin's words, or of a room's
     affiliations, which.
     """
-    shape = _SHAPES.get(answer)
+    shape = SHAPES.get(answer)
     return body if shape is None or not isinstance(body, dict) else _object(body, shape)
 
 

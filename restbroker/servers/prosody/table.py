@@ -93,7 +93,7 @@ def _admin(name: str, request: str, *rows: Argument, repeat: Repeat = "unsafe") 
     return Entry(name, "admin", Arguments(rows), repeat, method=method, path=path, secret=secret)
 
 
-_ENTRIES: Final = (
+ENTRIES: Final = (
     _stanza("message", _MESSAGE),
     _stanza("presence", _PRESENCE),
     _stanza("iq", _IQ),
@@ -123,7 +123,7 @@ _ENTRIES: Final = (
     _admin("server_info", "GET server/info", repeat="safe"),
     _admin("server_metrics", "GET server/metrics", repeat="safe"),
 )
-TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entry in ENTRIES})
 
 
 def more_fields(entry: Entry, names: tuple[str, ...]) -> Entry:

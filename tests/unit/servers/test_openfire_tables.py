@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from restbroker.servers.api.table import names_in
 from restbroker.servers.openfire.chat.bodies import BODIES
-from restbroker.servers.openfire.chat.entry import FROM, STREAM
 from restbroker.servers.openfire.chat.entry import Entry as ChatEntry
 from restbroker.servers.openfire.chat.table import table
 from restbroker.servers.openfire.entities import ELEMENTS, ENTITIES, Entity
@@ -20,20 +19,13 @@ ROWS: list[tuple[RestEntry | ChatEntry, Mapping[str, Entity]]] = [
 """Each with the entities of its kind."""
 
 
-def test_a_command_takes_what_its_path_its_query_and_its_body_are_made_of() -> None:
+def test_a_command_takes_what_its_query_and_its_body_are_made_of() -> None:
     for row, entities in ROWS:
-        takes, in_path = row.takes, {FROM if one == STREAM else one for one in names_in(row.path)}
+        takes = row.takes
         members = [one.name for one in entities[row.body].members] if row.body else []
         assert row.path.startswith("/"), row.name
-        assert in_path <= set(takes.needed), row.name
         assert {*row.query, *row.defaults, *members} <= takes.by_name.keys(), row.name
-        assert takes.same is None or takes.same[1] in in_path, row.name
-
-
-def test_each_name_of_an_argument_means_one() -> None:
-    for row, _ in ROWS:
-        names = [name for one in row.takes.rows for name in (one.name, *one.aliases)]
-        assert len(names) == len(set(names)), row.name
+        assert takes.same is None or takes.same[1] in names_in(row.path), row.name
 
 
 def test_what_is_there_or_gone_already_is_asked_only_where_the_method_makes_or_removes() -> None:

@@ -50,7 +50,7 @@ def _user_service(name: str, method: str) -> Entry:
 # `ask` waits for an agent, 180 s; `irma_reveal` for a phone, 60 s (read). What is gone already gets 400 from those that
 # end something, as all else that is wrong does (read).
 # fmt: off
-_ENTRIES: Final = (
+ENTRIES: Final = (
     entry("list_push_subscribers", "GET /meet/webpush", answer="UserEntities"),
     entry("get_push_public_key", "GET /meet/webpush/{username}", answer="PublicKey", answers_404=True),
     entry("put_push_subscription", "PUT /meet/webpush/{username}/{resource}",
@@ -236,7 +236,7 @@ _ENTRIES: Final = (
     entry("cancel_blast", "DELETE /messageblast/blasts/{jobId}", repeat="unsafe"),
 )
 # fmt: on
-_SOURCE: Final[Mapping[str, Entry]] = MappingProxyType({one.name: one for one in _ENTRIES})
+_SOURCE: Final[Mapping[str, Entry]] = MappingProxyType({one.name: one for one in ENTRIES})
 
 
 def _at(name: str, request: str, *rows: Argument) -> Entry:

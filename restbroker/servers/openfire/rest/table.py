@@ -157,7 +157,7 @@ def _user_service(name: str, method: str) -> Entry:
 # What is left of POST was measured to be the same twice: it sets an affiliation, a group or a lock. Of a bulk, rooms
 # that are there count as made (read).
 # fmt: off
-_ENTRIES: Final = (
+ENTRIES: Final = (
     # Which machines serve together; also what only reads it, since it names them.
     _entry("clustering_status", "GET /clustering/status", answer="ClusteringEntity", danger="cluster", since="1.8.0"),
     _entry("list_cluster_nodes", "GET /clustering/nodes",
@@ -251,4 +251,4 @@ _ENTRIES: Final = (
     _entry("delete_vcard", "DELETE /users/{username}/vcard", since="1.12.0"),
 )
 # fmt: on
-TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entry in ENTRIES})
