@@ -1,6 +1,7 @@
 """Kinds of servers that packages beside restbroker bring, through the real command line."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from restbroker.servers.parts import CONTRACT_VERSION
 from tests.support.process import clean_environment, run, started
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.redis_server import RedisServer
-from tests.support.server_kind import answer, beside, document, installed, written
+from tests.support.server_kind import PAGE, answer, beside, document, installed, written
 
 NOWHERE = "http://127.0.0.1:1"
 Shell = Callable[..., CompletedProcess[str]]
@@ -317,18 +318,14 @@ def test_background_work_that_raises_pauses_its_target_and_no_other(
 
 
 def _takes_a_key(lib: Path) -> None:
-    """Has the package log in by a header of its own, whose value is a secret of its options."""
+    """Has the package log in by a header of its own, as the page says."""
+    field, check, login = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)[:3]
     options, connector = _package(lib) / "options.py", _package(lib) / "connector.py"
-    check = options.read_text().partition("    def check(")[0].replace("import key", "import key, secret")
-    options.write_text(
-        check.replace("class Options:\n", "class Options:\n    api_key = secret('Key', 'A key.', 'The file of it.')\n")
-        + "    def check(self, target: Target, at: At, review: Review) -> Target:\n"
-        + "        tried = review.try_secret(at('Options.Key'), self.api_key)\n"
-        + "        return attrs.evolve(target, options=attrs.evolve(self, api_key=tried), secrets=(tried,))\n"
-    )
-    begin, _, end = connector.read_text().partition("    return authorization(")
-    header = "    return (('X-Chatter', target.options_as(Options).api_key.reveal()),)\n"
-    connector.write_text(begin + header + end.partition("\n")[2])
+    begin = options.read_text().partition("        match target.credentials")[0]
+    begin = begin.replace("import key\n", "import key, secret\nfrom restbroker.config.secret import Secret\n")
+    options.write_text(begin.replace("    DEFAULTS", f"{field}    DEFAULTS") + check)
+    begin, _, end = connector.read_text().partition("def _login(")
+    connector.write_text(f"{begin}{login}\n\ndef _question({end.partition('def _question(')[2]}")
 
 
 def _masks_nothing(lib: Path) -> None:
@@ -345,7 +342,7 @@ def _masks_nothing(lib: Path) -> None:
 
 def _repeats_the_key(received: Received) -> Answer:
     """Refuse all but the probe at the server's own address."""
-    said = json.dumps({"error": {"code": "key", "message": f"{received.headers['x-chatter']} is not known"}})
+    said = json.dumps({"error": {"code": "key", "message": f"{received.headers['x-chatter-key']} is not known"}})
     return Answer(200, b'{"version": "2.1"}') if received.target == "/v1/version" else Answer(403, said.encode())
 
 
