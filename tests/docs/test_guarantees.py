@@ -7,15 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
-from tests.support.player import FOLDER
 from tests.support.process import clean_environment
 from tests.support.promises import promises, proofs_of
 from tools.pages import ROOT
 
 PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 PRODUCT = re.compile(r"`((?:restbroker|contrib)/[\w./]+)`")
+PLAYER = ROOT / "tests" / "support" / "player.py"
 PAGES_OF_PROOFS = ("docs/guarantees.md", "docs/migrate.md", "docs/sidekiq.md", "SECURITY.md")
 
 
@@ -61,15 +62,41 @@ def test_a_run_of_all_tests_fails_that_left_out_one_which_proves_a_promise(tmp_p
     assert ran("-p", "xdist", "-n1")[0] == 1
 
 
-def test_no_promise_is_proved_by_assumed_answers_alone() -> None:
-    """Of each test's file, and what it imports of tests, the files of answers that `recorded("…")` names."""
-    assert names_of('recorded(f"a/{b}/c", "f/1/e")\nother("g")') == {"a/*/c", "f/1/e"}
-    proofs = {test.split("::")[0] for page in promises().values() for test in proofs_of(page)}
-    for proof in proofs:
-        names = {name for file in modules_of(ROOT / proof) for name in names_of(file.read_text("utf-8"))}
-        for file in (file for name in names - {"*"} for file in FOLDER.glob(f"{name}.json")):
-            exchanges = json.loads(file.read_text("utf-8"))["exchanges"]
-            assert not all("assumed" in one for one in exchanges), f"{proof} rests on {file.name}, all of it assumed"
+def test_no_promise_is_proved_by_assumed_answers_alone(tmp_path: Path) -> None:
+    tests = sorted(test for page in promises().values() for test in proofs_of(page))
+    of_files = {file: list(some) for file, some in groupby(tests, key=lambda test: test.partition("::")[0])}
+    playing = [some for file, some in of_files.items() if PLAYER in modules_of(ROOT / file)]
+    assert playing
+    assert [test for some in playing for test in resting_on_assumed(ROOT, tmp_path, some)] == []
+
+
+def test_a_proof_that_is_given_nothing_but_assumed_answers_or_none_is_found(tmp_path: Path) -> None:
+    given, none = tmp_path / "test_given.py", tmp_path / "test_none.py"
+    given.write_text(
+        "import httpx\n"
+        "from tests.support import player\n\n"
+        "def ask(name, **how):\n"
+        "    exchanges = player.recorded(f'mongooseim/6.8/{name}', 'mongooseim/6.8/account')\n"
+        "    one = next(one for one in exchanges if (one.assumed != '') == how['assumed'])\n"
+        "    with player.Player([one]) as server:\n"
+        "        httpx.request(one.method, server.url + one.path, content=one.body, headers=one.headers)\n\n"
+        "def test_assumed():\n    ask('user', assumed=True)\n\n"
+        "def test_recorded():\n    ask('user', assumed=False)\n\n"
+        "def test_both():\n    ask('user', assumed=True)\n    ask('user', assumed=False)\n"
+    )
+    none.write_text("def test_none(): ...\n")
+    assert resting_on_assumed(tmp_path, tmp_path, [given.name]) == ["test_given.py::test_assumed"]
+    assert resting_on_assumed(tmp_path, tmp_path, [none.name]) == ["test_none.py::test_none"]
+
+
+def resting_on_assumed(root: Path, folder: Path, tests: Iterable[str]) -> list[str]:
+    """Return those of these tests, all of one file, that rest on assumed answers alone, or on none at all."""
+    note = folder / "played.json"
+    watched = ["-p", "tests.support.played", "--played", str(note)]
+    command = [sys.executable, "-m", "pytest", "-o", "pythonpath=", "-p", "no:cacheprovider", *watched, *tests]
+    done = subprocess.run(command, cwd=root, env=clean_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    return [test for test, answers in json.loads(note.read_text("utf-8")).items() if not answers["recorded"]]
 
 
 def rows_to_prove(page: str) -> Iterator[str]:
@@ -96,19 +123,21 @@ def modules_of(test: Path) -> Iterable[Path]:
     pending = [test, *(conftest for folder in test.parents if (conftest := folder / "conftest.py").exists())]
     while pending:
         known.add(file := pending.pop())
-        imported = re.findall(r"^from (tests[\w.]*) import (.+)$", file.read_text("utf-8"), re.MULTILINE)
-        names = {name for room, names in imported for name in (room, *(f"{room}.{one}" for one in names.split(", ")))}
-        files = {(ROOT / name.replace(".", "/")).with_suffix(".py") for name in names}
+        files = {(ROOT / name.replace(".", "/")).with_suffix(".py") for name in imported(file)}
         pending += [one for one in files - known if one.exists()]
     return known
 
 
 @cache
-def names_of(text: str) -> frozenset[str]:
-    """The names that are given to `recorded`, with a star for what is put into them."""
-    calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
-    given = (name for call in calls if ast.unparse(call.func).endswith("recorded") for name in call.args)
-    parts = (name.values if isinstance(name, ast.JoinedStr) else [name] for name in given)
-    return frozenset(
-        "".join(str(one.value) if isinstance(one, ast.Constant) else "*" for one in some) for some in parts
-    )
+def imported(file: Path) -> frozenset[str]:
+    """What of tests it may import: by `from a import b` both `a` and `a.b`."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        match node:
+            case ast.Import():
+                names += [one.name for one in node.names]
+            case ast.ImportFrom(module=str(module)):
+                names += [module, *(f"{module}.{one.name}" for one in node.names)]
+            case _:
+                pass
+    return frozenset(name for name in names if name.startswith("tests."))
