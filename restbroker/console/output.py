@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TextIO
 
 from restbroker.errors import OutputLost, RestbrokerError
@@ -50,8 +50,11 @@ def pieces(texts: Iterable[str]) -> None:
 
 def say(text: str) -> None:
     """Tells the person at the terminal something; never part of the data. What cannot be told the exit code says."""
-    with suppress(OSError):
+    try:
         _write(sys.stderr, printable(text))
+    except OSError:
+        # What is left of it would be written once more at the end, and Python would end with 120 for that.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def say_error(error: RestbrokerError) -> None:

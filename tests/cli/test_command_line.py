@@ -171,7 +171,7 @@ def test_a_standard_stream_that_is_of_no_use_is_told_in_plain_words_or_by_the_ex
     done = subprocess.run(
         ["sh", "-c", f'exec "$@" {redirection}', "sh", *RESTBROKER, *words.split()],
         cwd=place,
-        env=clean_environment(),
+        env=clean_environment({"PYTHONUNBUFFERED": ""}),
         capture_output=True,
         text=True,
         check=False,
