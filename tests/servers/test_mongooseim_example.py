@@ -71,7 +71,8 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
     """A real one, with the exchanges that events-rabbit.toml has MongooseIM make."""
     said = fragment("events-rabbit.toml")["modules"]["mod_event_pusher"]["rabbit"]
     server = RabbitMQ(tmp_path_factory.mktemp("rabbit")).start()
-    server.declare(*(exchange["name"] for exchange in said.values()))
+    for exchange in said.values():
+        server.declare(exchange["name"], durable=exchange["durable"])
     yield server
     server.kill()
 

@@ -68,10 +68,12 @@ class Certificate:
 
 @attrs.define
 class RabbitMQ(Daemon):
-    """One server. `certificate`: it also speaks TLS, at `tls_port`."""
+    """One server. `certificate`: it also speaks TLS, at `tls_port`; `tells_metrics`: its plugin for Prometheus runs."""
 
     name: ClassVar = "RabbitMQ"
     certificate: Certificate | None = None
+    tells_metrics: bool = False
+    metrics_port: int = attrs.Factory(free_port)
     port: int = attrs.Factory(free_port)
     tls_port: int = attrs.Factory(free_port)
     _dist_port: int = attrs.Factory(free_port)
@@ -165,8 +167,11 @@ class RabbitMQ(Daemon):
         text = _CONFIG.format(port=self.port, directory=self.directory)
         if self.certificate is not None:
             text += _TLS.format(port=self.tls_port, **attrs.asdict(self.certificate))
+        if self.tells_metrics:
+            text += f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {self.metrics_port}\n"
         (self.directory / "rabbitmq.conf").write_text(text, encoding="utf-8")
-        (self.directory / "enabled_plugins").write_text("[].\n", encoding="ascii")
+        plugins = "[rabbitmq_prometheus]" if self.tells_metrics else "[]"
+        (self.directory / "enabled_plugins").write_text(f"{plugins}.\n", encoding="ascii")
         (self.directory / "definitions.json").write_text(json.dumps(_DEFINITIONS), encoding="utf-8")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
