@@ -8,7 +8,7 @@ before a command's name is as one behind it, so the command sees it, or refuses 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from typer.core import TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 HELP: Final = ("--help", "-h")
 
@@ -85,7 +85,8 @@ def _is_option(word: str) -> bool:
 
 def _options(command: object) -> Iterator[TyperOption]:
     """Yield the options of a command and of its verbs."""
-    yield from (one for one in getattr(command, "params", ()) if isinstance(one, TyperOption))
+    if isinstance(command, TyperCommand | TyperGroup):
+        yield from (one for one in command.params if isinstance(one, TyperOption))
     if isinstance(command, TyperGroup):
         for verb in command.commands.values():
             yield from _options(verb)
