@@ -44,6 +44,9 @@ from restbroker.web.sets import PAGE, SETS, address, conditions
 from restbroker.web.shell import Shell
 
 _SLICE_S: Final = 3.0
+_QUESTION_S: Final = 6.0
+"""So long a set is looked at before a person is asked; what is not reached is not meant. Less than a turn (`desk`).
+"""
 _PAUSE_S: Final = 0.5
 """Between two slices: time to read how far it is, and to leave the page."""
 _VERBS: Final = frozenset(get_args(Verb))
@@ -256,7 +259,7 @@ class ActPages:
             raise UsageError("Which jobs were meant is not known any more.", "Look at what it would do now.")
 
         def work(client: Client) -> Progress:
-            until_s = time.monotonic() + _SLICE_S
+            until_s = time.monotonic() + (_QUESTION_S if dry_run and asked.zset is not None else _SLICE_S)
             progress, pace = Progress(0), Pace()
             before = 0 if asked.rest is None else asked.rest.done
             action = asked.action(who, self.desk.known())

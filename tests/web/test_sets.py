@@ -296,6 +296,7 @@ async def test_jobs_that_the_question_did_not_come_to_are_asked_about_behind_the
     harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acting, "_SLICE_S", 0.0)
+    monkeypatch.setattr(acting, "_QUESTION_S", 0.0)
     park(harness, 250)
     told: list[str] = []
     asked_about: list[str] = []
