@@ -6,6 +6,7 @@ or Redis came back empty), every lane of this life ends and the process goes on 
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import attrs
 import orjson
@@ -50,12 +51,13 @@ class Beat:
         snapshots = {lane.identity: orjson.dumps(self.snapshot(lane)) for lane in self.lanes}
         pairs = [(lane.identity, self.count) for lane in self.lanes]
         try:
-            asked_at_s, alive = await health.insist(self.control, _timed_beat, pairs, snapshots)
+            asked_at_s, alive = await health.insist_on(
+                partial(self.control.call, _timed_beat, pairs, snapshots), is_write=True
+            )
         except StoreRefused as error:
             # The lease runs out by itself; until then what is sent can be settled once the rights are mended.
             self.lanes[0].complain("BeatRefused", error.message, error.cure)
             return True
-        health.found()
         fenced = [lane for lane, lives in zip(self.lanes, alive, strict=True) if not (lives or lane.retired)]
         if not fenced:
             self.lease.confirm(asked_at_s)

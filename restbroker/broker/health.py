@@ -59,8 +59,8 @@ class StoreHealth:
         """Calls `do` until Redis answers. Only for what may be repeated. Raises `StoreRefused`; safe to cancel."""
         return await self.insist_on(partial(connection.call, do, *args, **kwargs))
 
-    async def insist_on(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """As `insist`, for a question that needs no thread."""
+    async def insist_on(self, ask: Callable[[], Awaitable[T]], *, is_write: bool = False) -> T:
+        """As `insist`, for a question that needs no thread. A write that was done ends an outage."""
         wait_s = FIRST_WAIT_S
         while True:
             began_s = trio.current_time()
@@ -71,6 +71,8 @@ class StoreHealth:
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
             else:
+                if is_write:
+                    self.found(began_s)
                 return result
 
     def saw_clock(self, redis_s: float, asked_at_s: float, answered_at_s: float) -> None:
@@ -93,9 +95,9 @@ class StoreHealth:
             self._tell(error)
             self.report(StoreLost(str(error)))
 
-    def found(self) -> None:
-        """Notes that a write was done."""
-        if self._lost_at_s is not None:
+    def found(self, began_s: float = math.inf) -> None:
+        """Notes that a write that began then was done. One from before the outage says nothing of its end."""
+        if self._lost_at_s is not None and began_s >= self._lost_at_s:
             outage_s = trio.current_time() - self._lost_at_s
             self._lost_at_s = self.reason = None
             self._back_at_s = trio.current_time()

@@ -151,7 +151,7 @@ class Fetcher:
 
     async def _deal_with(self, got: jobs.FetchAnswer, request: jobs.FetchRequest) -> None:
         lane = self.lane
-        lane.health.found()
+        lane.health.found(self._asked_at_s)
         lane.limited = None
         match got:
             case jobs.Fetched():

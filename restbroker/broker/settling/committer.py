@@ -75,11 +75,10 @@ async def commit(lane: Lane, items: list[Item]) -> list[Item]:
         items, rest = rest[:count], rest[count:]
         request, base = finish_request(lane, items), lane.base
         try:
-            codes = await lane.health.insist_on(partial(_finish, lane, request, time.time(), items))
+            codes = await lane.health.insist_on(partial(_finish, lane, request, time.time(), items), is_write=True)
         except StoreRefused as error:
             lane.complain("StoreRefused", error.message, error.cure)
             return refused + items + rest
-        lane.health.found()
         lane.told(request.hwm, base)
         again = note(lane, items, codes, refused)
         await _forget_recoveries(lane, items, codes)

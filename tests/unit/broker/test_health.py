@@ -1,5 +1,7 @@
 """Outages are timed, so that what happened before one is not older after it."""
 
+from functools import partial
+
 import pytest
 import trio
 import trio.testing
@@ -42,6 +44,27 @@ async def test_a_call_that_began_before_redis_was_back_begins_no_outage_of_its_o
     assert health.outages == 2, "time has a hole all the same"
     health.lost(StoreUnavailable("gone again"), trio.current_time())
     assert not health.is_up
+
+
+async def test_a_write_from_before_an_outage_that_is_answered_within_it_does_not_end_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    events: list[Event] = []
+    health = StoreHealth(events.append)
+    refused = trio.Event()
+
+    async def answered_late() -> None:
+        await refused.wait()
+        await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(health.insist_on, answered_late, is_write=True))
+        await trio.sleep(1)
+        health.lost(StoreUnavailable("writes are refused"), trio.current_time())
+        refused.set()
+    assert [type(event) for event in events] == [StoreLost]
+    await health.insist_on(trio.lowlevel.checkpoint, is_write=True)
+    assert [type(event) for event in events] == [StoreLost, StoreBack]
 
 
 async def test_another_reason_of_an_outage_is_told_once_and_each_outage_begins_anew(
