@@ -5,6 +5,7 @@ without the originals (PROSODY_MODULES), what Prosody answers that has none of t
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -15,16 +16,21 @@ from restbroker.job.json_types import Json
 from tests.record.steps import TOKEN, Step, Steps
 from tests.record.tap import Tap
 from tests.support.prosody import Prosody, original_modules
+from tests.support.prosody_config import HOST
 
 PASSWORD: Final = "test"
 _ORIGINALS: Final = ("groups_internal", "rest", "http_admin_api", "post_msg")
 _HOST: Final = "example.org"
+_PLAIN: Final = "plain.example.org"
+_ELSEWHERE: Final = "elsewhere.example.net"
 _ADMIN: Final = "http://jabber.org/protocol/admin"
 
 
 def entry(login: str, origin: str) -> Mapping[str, Any]:
-    """Return the target of a login: an account, `wrong` for a wrong password, `token`, or `elsewhere`."""
-    auth: dict[str, Json] = {"Basic": {"User": login, "Pass": PASSWORD}}
+    """Return the target of a login: an account, `wrong` for a wrong password, `stranger` of a host elsewhere,
+    `unknown` on a host that stores plain passwords, `token`, `no-token`, or `elsewhere`.
+    """
+    host, auth = _HOST, dict[str, Json]({"Basic": {"User": login, "Pass": PASSWORD}})
     options: dict[str, Json] = {"AdminURL": f"{origin}/admin_api", "MsgURL": f"{origin}/msg", "AdminToken": TOKEN}
     match login:
         case "token" | "no-token":
@@ -32,8 +38,12 @@ def entry(login: str, origin: str) -> Mapping[str, Any]:
             auth, options = {"Bearer": {"Token": token}}, {"AdminURL": f"{origin}/admin_api"}
         case "wrong":
             auth = {"Basic": {"User": "john", "Pass": "wrong"}}
+        case "stranger":
+            auth = {"Basic": {"User": f"john@{_ELSEWHERE}", "Pass": PASSWORD}}
+        case "unknown":
+            host = _PLAIN
     path = "/elsewhere" if login == "elsewhere" else "/rest"
-    return {"Kind": "prosody-rest", "URL": origin + path, "Domain": _HOST, "Auth": auth, "Options": options}
+    return {"Kind": "prosody-rest", "URL": origin + path, "Domain": host, "Auth": auth, "Options": options}
 
 
 _john: Final = partial(Step, "john", "command")
@@ -133,7 +143,26 @@ _BARE: Final = (
     Step("john", "command", "msg", {"to": _AARON, "body": "hello"}),
     Step("john", "check"),
 )
-_FILES: Final = {"stanzas": _STANZAS, "users": _USERS, "ad-hoc": _AD_HOC, "refused": _REFUSED}
+_NO_ACCOUNT: Final = tuple(
+    step
+    for login in ("unknown", "stranger")
+    for step in (
+        Step(login, "probe"),
+        Step(login, "command", "message", {"to": f"john@{_HOST}", "body": "hello"}),
+        Step(login, "command", "msg", {"to": f"john@{_HOST}", "body": "hello"}),
+        Step(login, "check"),
+    )
+)
+_FILES: Final = {
+    "stanzas": _STANZAS,
+    "users": _USERS,
+    "ad-hoc": _AD_HOC,
+    "refused": _REFUSED,
+    "no-account": _NO_ACCOUNT,
+}
+
+
+_OF_PLAIN: Final = '    authentication = "internal_plain"\n'
 
 
 @contextmanager
@@ -146,13 +175,18 @@ def started(folder: Path, root: str) -> Iterator[tuple[str, str, Tap, Mapping[st
         modules = _ORIGINALS
         files = {name: Steps(steps, entry) for name, steps in _FILES.items()}
     version = Path(root or "/", "usr/lib/prosody/prosody.version").read_text("utf-8").strip()
-    server = Prosody(folder, host=_HOST, modules=modules, root=root, authentication="internal_hashed").start()
+    hosts = _host(_HOST, *modules) + (_host(_PLAIN, "rest", "post_msg") + _OF_PLAIN) * bool(modules)
+    server = Prosody(folder, host=_HOST, included=hosts, root=root, authentication="internal_hashed").start()
     try:
         server.register("john", "admin", "aaron", password=PASSWORD)
         token = server.token("admin", "prosody:scope:admin")
         yield version, _source(version, originals, modules), Tap(server.port, {token: TOKEN}), files
     finally:
         server.kill()
+
+
+def _host(name: str, *modules: str) -> str:
+    return HOST.format(host=name, modules=", ".join(map(json.dumps, modules)), roster_url="")
 
 
 def _source(version: str, originals: Path | None, modules: tuple[str, ...]) -> str:

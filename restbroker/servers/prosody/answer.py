@@ -1,4 +1,4 @@
-"""Reads what Prosody answers: a stanza as JSON, the admin API's JSON, one of Prosody's pages, or a proxy's. Pure.
+"""Reads what Prosody answers: a stanza or an error as JSON, one of Prosody's pages, or a proxy's. Pure.
 
 Used by the judge, the probe and the check. Always holds: no body makes it raise.
 """
@@ -10,6 +10,7 @@ from typing import Final
 
 from restbroker.job.json_types import Json
 from restbroker.servers.api.answer import AnswerForm
+from restbroker.servers.api.texts import parsed
 from restbroker.transport.message import Response
 
 _HEAD_LIMIT: Final = 4096
@@ -37,12 +38,28 @@ def version_in(body: Json) -> str:
             return ""
 
 
-def _error(_response: Response, text: str) -> tuple[str, str]:
-    if not text.lstrip().startswith("<"):
-        return "", text
+def is_page(response: Response) -> bool:
+    """Return whether the body is a page. Prosody answers 500 with one where a module crashed, whichever it was."""
+    return response.body.lstrip().startswith(b"<")
+
+
+def _error(response: Response, text: str) -> tuple[str, str]:
+    if not is_page(response):
+        return "", _in_json(parsed(text.encode()), text)
     page = text[:_HEAD_LIMIT]
     found = _SAID.search(page) or _TITLE.search(page)
     return "", unescape(found[1] if found else _TAG.sub(" ", _STYLE.sub(" ", page))).strip()
+
+
+def _in_json(body: Json, text: str) -> str:
+    """What an error says, in a stanza or in the body of a status (the same on 0.12.3 and 13.0.1, recorded)."""
+    match body:
+        case {"error": {"text": str(words)}} | {"error": {"condition": str(words)}}:
+            return words
+        case {"type": "error", "code": int()}:
+            return ""  # of the status alone
+        case _:
+            return text
 
 
 FORM: Final = AnswerForm(_error)

@@ -9,10 +9,10 @@ from restbroker.servers.api.answer import read
 from restbroker.servers.api.checks import bad_login, finding, opened, problem, unreachable
 from restbroker.servers.api.login import authorization
 from restbroker.servers.findings import Finding, ok
-from restbroker.servers.prosody.answer import FORM
+from restbroker.servers.prosody.answer import FORM, is_page
 from restbroker.servers.prosody.connector import health_of, ready
 from restbroker.servers.prosody.options import Place, options_of
-from restbroker.servers.prosody.outcomes import CHECK_URL
+from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -89,6 +89,9 @@ def _beside(target: Target, response: Response, *, is_well: bool, option: str, m
             hint = "Check AdminToken." if is_admin else "Check the account with its domain, and its password."
             message = f"{module} refuses the login ({answer.briefly})."
             return problem(target, "LoginRefused", message, hint, why=_DEAD, cause="refused")
+        case 500 if option == "MsgURL" and is_page(response):
+            message = f"{module} crashed over the login ({answer.briefly})."
+            return problem(target, "LoginRefused", message, CHECK_ACCOUNT, why=_DEAD, cause="refused")
         case status if status < 500:
             message = f"{option} does not lead to {module} ({answer.briefly})."
             return problem(target, "NotTheApi", message, CHECK_URL, why=_DEAD)

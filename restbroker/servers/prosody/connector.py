@@ -18,9 +18,9 @@ from restbroker.servers.api.request import guarded, lookup, unsent
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.prosody import catalogue
-from restbroker.servers.prosody.answer import FORM, stanza_in, version_in
+from restbroker.servers.prosody.answer import FORM, is_page, stanza_in, version_in
 from restbroker.servers.prosody.options import Options, options_of
-from restbroker.servers.prosody.outcomes import CHECK_URL, judge
+from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL, judge
 from restbroker.servers.prosody.request import build, question
 from restbroker.servers.prosody.table import Entry
 from restbroker.transport.message import Request, Response
@@ -81,6 +81,9 @@ def health_of(response: Response) -> Health:
             return well("mod_rest answers, and takes the login.")
         case 401 | 403:
             return denied("LoginRefused", f"The login is refused ({answer.briefly}).", CHECK_LOGIN)
+        case 500 if is_page(response):
+            # It asks a module of Prosody's own, so that nothing but the login is likely to have crashed.
+            return denied("LoginRefused", f"Prosody crashed over the login ({answer.briefly}).", CHECK_ACCOUNT)
         case 200 | 404 | 405:
             return denied("NotTheApi", f"This is not mod_rest ({answer.briefly}).", CHECK_URL)
         case _ if 300 <= status < 400:

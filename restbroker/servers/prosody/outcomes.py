@@ -21,7 +21,7 @@ from restbroker.servers.api.answer import Answer, delivered, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, GOES_ON, Fate, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.prosody import notes
-from restbroker.servers.prosody.answer import FORM, stanza_in
+from restbroker.servers.prosody.answer import FORM, is_page, stanza_in
 from restbroker.servers.prosody.options import Api
 from restbroker.servers.prosody.request import is_question
 from restbroker.servers.prosody.table import Entry
@@ -34,10 +34,15 @@ CHECK_URL: Final = (
     " component that has it."
 )
 _CHECK_LOG: Final = "See Prosody's log."
+CHECK_ACCOUNT: Final = "Check that the login's account exists, on a host of this Prosody; if so, see Prosody's log."
+"""mod_auth_internal_plain crashes over an account that does not exist, and mod_post_msg over a host that it does not
+serve: both become a page with status 500, as any other crash (measured on 0.12.3 and 13.0.1)."""
 _CHECK_ADDRESS: Final = "Check the address."
 # Of an iq that nobody answered in time, or that others drove out of Prosody's list (read in its core/moduleapi.lua).
 _NOT_ANSWERED: Final = re.compile("timed out|evicted from iq")
 _LOGIN: Final = re.compile("redential")
+_FROM: Final = re.compile("requested 'from'")
+_CHECK_FROM: Final = "Let `from` be the login's account, with or without a resource; another needs a target of its own."
 
 # By condition: the type that RFC 6120 gives it (8.3.3), for an answer that names none, and what to do.
 _CONDITIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
@@ -65,6 +70,14 @@ _CONDITIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "unexpected-request": ("wait", GOES_ON),
     }
 )
+_OF_COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "forbidden": "Send as an administrator; on Prosody 13 a password brings no role, but a token does.",
+        "service-unavailable": "Check the command's node, and that the module that offers it is loaded on that host:"
+        " `items` with the node http://jabber.org/protocol/commands lists them.",
+    }
+)
+"""What to do where an ad-hoc command was refused (measured on 0.12.3 and 13.0.1)."""
 _TIMED_OUT: Final = "remote-server-timeout"
 _TYPES: Final = frozenset({"auth", "cancel", "continue", "modify", "wait"})
 
@@ -74,6 +87,15 @@ __CHECK_LOGIN: Final[Mapping[Api, str]] = {
     "msg": "Check the login (Auth): the account with its domain, and its password.",
 }
 _TOO_LARGE: Final = "The job is too large for Prosody (http_max_content_size): send less, or raise that."
+
+
+_BROKEN: Final = Rung("deferred", "ServerError", _CHECK_LOG, waits=True, how={"max_attempts": BROKEN_ATTEMPTS})
+_CRASHED: Final[Mapping[Api, Rung]] = {
+    # The probe finds out whether it is the login, which concerns all jobs.
+    "rest": attrs.evolve(_BROKEN, hint=CHECK_ACCOUNT, how={"max_attempts": BROKEN_ATTEMPTS, "pause_target": True}),
+    "admin": _BROKEN,
+    "msg": attrs.evolve(_BROKEN, hint=CHECK_ACCOUNT),
+}
 
 
 def _rungs(api: Api) -> Ladder:
@@ -89,7 +111,7 @@ def _rungs(api: Api) -> Ladder:
         404: Rung(of_all, "WrongUrl", CHECK_URL),
         413: attrs.evolve(shared[413], hint=_TOO_LARGE),
         422: bad,
-        500: Rung("deferred", "ServerError", _CHECK_LOG, waits=True, how={"max_attempts": BROKEN_ATTEMPTS}),
+        500: _BROKEN,
     }
 
 
@@ -112,12 +134,16 @@ def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s
         case 403 if _LOGIN.search(answer.unmasked):
             # Else it may be a `from` that is not the account's.
             return apply(rungs[401], answer)
+        case 403 if _FROM.search(answer.unmasked):
+            return answer.denied("CommandForbidden", _CHECK_FROM)
         case 404 if entry.api == "admin" and "{" in entry.path:
             if call.maybe_run and entry.repeat == "already_done":
                 return answer.done(call, spec)
             return answer.rejected("NotFound", f"Check the name; else: {CHECK_URL}")
         case _ if 500 <= status < 600 and status != 503 and is_unanswered:
             return _unanswered(call, entry, answer)
+        case 500 if is_page(response):
+            return apply(_CRASHED[entry.api], answer)
         case _:
             return ladder(answer, rungs)
 
@@ -144,7 +170,8 @@ def _judge_stanza(call: Call, entry: Entry, body: Json, answer: Answer) -> Outco
             return answer.denied("NotTheApi", CHECK_URL, message)
         case {"type": "error"} as stanza:
             asks = entry.stanza != "iq" or is_question(entry, call.command.arguments)
-            outcome = _stanza_error(stanza, answer, asks=asks)
+            hints = _OF_COMMANDS if "command" in call.command.arguments else {}
+            outcome = _stanza_error(stanza, answer, hints, asks=asks)
             return outcome or Delivered(text, body, answer.status, note=f"warning: {answer.words}")
         case {"command": {"note": {"type": "error", "text": str(words)}}}:
             return _failed(answer, words)
@@ -172,8 +199,13 @@ def _note(report: notes.Report) -> str | None:
     return None if report.done else "a note in unknown words: see the answer"
 
 
-def _stanza_error(stanza: Mapping[str, Json], answer: Answer, *, asks: bool) -> Outcome | None:
-    """The outcome of an XMPP error, None of one that is a warning. `asks`: no iq that may have changed something."""
+def _stanza_error(
+    stanza: Mapping[str, Json], answer: Answer, hints: Mapping[str, str], *, asks: bool
+) -> Outcome | None:
+    """The outcome of an XMPP error, None of one that is a warning. `asks`: no iq that may have changed something.
+
+    `hints`: by condition, where they are not as usual.
+    """
     error = stanza.get("error")
     told: Mapping[str, Json] = error if isinstance(error, dict) else {}
     given, said = told.get("condition"), told.get("text")
@@ -192,7 +224,8 @@ def _stanza_error(stanza: Mapping[str, Json], answer: Answer, *, asks: bool) -> 
         case "continue":
             return None
         case _:
-            return answer.rejected("StanzaRefused", _CHECK_ADDRESS if hint == GOES_ON else hint, message)
+            hint = hints.get(condition, _CHECK_ADDRESS if hint == GOES_ON else hint)
+            return answer.rejected("StanzaRefused", hint, message)
 
 
 def _unanswered(call: Call, entry: Entry, answer: Answer) -> Outcome:

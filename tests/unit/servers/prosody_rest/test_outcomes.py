@@ -14,10 +14,11 @@ from restbroker.servers.prosody.catalogue import for_version
 from restbroker.servers.prosody.outcomes import judge
 from restbroker.servers.prosody.table import TABLE
 from restbroker.transport.message import Response
-from tests.support.player import parsed, recorded
+from tests.support.player import FOLDER, parsed, recorded
 from tests.unit.servers.conftest import fate
 
 SPECS = for_version(None).commands
+VERSIONS = ("0.12.3", "13.0.1")
 PASSWORD = "s3cr3t-p4ssw0rd"
 # As mod_http_errors of 0.12.3 writes it (measured).
 PAGE = """<!DOCTYPE html>
@@ -151,6 +152,46 @@ def test_prosodys_pages_are_read_for_what_they_say() -> None:
     assert (refused.code, refused.message) == ("LoginRefused", "Status 403: Credentials not accepted")
     bare = PAGE.replace('<p class="extra">{extra}</p>', "").format(title="404 Not Found").encode()
     assert reason_of(answer(404, bare)).message == "Status 404: Not Found"
+
+
+def _of_step(version: str, file: str, status: int, **step: Any) -> Outcome:
+    """What the recorded answer of this status to a step of these members means."""
+    steps = [
+        (one["step"], one["response"])
+        for one in json.loads((FOLDER / f"prosody/{version}/{file}.json").read_text("utf-8"))["exchanges"]
+        if one["response"]["status"] == status and step.items() <= one.get("step", {}).items()
+    ]
+    of_step, response = steps[0]
+    return answer(status, response["body"].encode(), of_step["command"], arguments=of_step.get("arguments", {}))
+
+
+def test_a_refusal_of_mod_rest_is_shown_by_its_text_with_what_to_do() -> None:
+    for version in VERSIONS:
+        login = reason_of(_of_step(version, "refused", 403, login="wrong", command="message"))
+        assert (login.code, login.message) == ("LoginRefused", "Status 403: Credentials not accepted"), version
+        other = reason_of(_of_step(version, "stanzas", 403))
+        assert other.code == "CommandForbidden", version
+        assert other.message == "Status 403: Not authorized to send stanza with requested 'from'", version
+        assert "needs a target of its own" in other.cure, version
+        bare = reason_of(_of_step(version, "refused", 401))
+        assert bare.message == "The server answered with status 401 and no words.", version
+
+
+def test_a_refused_ad_hoc_command_says_what_it_lacks() -> None:
+    told = {"forbidden": "administrator", "service-unavailable": "module"}
+    for condition, word in told.items():
+        outcome = answer(200, error("cancel", condition), "iq", arguments={"to": "h", "command": {"node": "x"}})
+        assert word in reason_of(outcome).cure, condition
+        assert word not in reason_of(answer(200, error("cancel", condition), "iq")).cure, condition
+
+
+def test_a_crash_of_prosody_asks_the_probe_and_names_the_account() -> None:
+    for version in VERSIONS:
+        for command, pauses in (("message", True), ("msg", False)):
+            outcome = _of_step(version, "no-account", 500, command=command)
+            assert isinstance(outcome, Deferred), version
+            assert (outcome.max_attempts, outcome.pause_target) == (3, pauses), (version, command)
+            assert "account exists" in (outcome.reason.cure or ""), (version, command)
 
 
 def test_an_iq_that_nobody_answered_is_asked_again_unless_it_may_have_changed_something() -> None:
