@@ -51,7 +51,7 @@ def refusal(grant: Grant, wish: Wish) -> Reason | None:
     command = wish.command
     refused = refused_place(grant, wish.target, wish.queue)
     refused = refused or refused_command(grant, command.endpoint, wish.spec, wish.dangers)
-    return refused or refused_hosts(grant, command, wish.spec, wish.default_host)
+    return refused or refused_arguments(grant, command, wish.spec, wish.default_host)
 
 
 def refused_place(grant: Grant, target: str, queue: str) -> Reason | None:
@@ -88,8 +88,18 @@ def refused_command(
     return _refuse_dangers(grant, endpoint, dangers) or _refuse_name(grant, _name(endpoint, spec), dangers)
 
 
-def refused_hosts(grant: Grant, command: Command, spec: CommandSpec | None, default_host: str | None) -> Reason | None:
+def refused_arguments(
+    grant: Grant, command: Command, spec: CommandSpec | None, default_host: str | None
+) -> Reason | None:
     """The part of `refusal` that depends on a job's arguments."""
+    if spec is not None and spec.dangers_in is not None:
+        refused = _refuse_dangers(grant, command.endpoint, spec.dangers_in(command.arguments))
+        if refused is not None:
+            return refused
+    return _refuse_hosts(grant, command, spec, default_host)
+
+
+def _refuse_hosts(grant: Grant, command: Command, spec: CommandSpec | None, default_host: str | None) -> Reason | None:
     if not grant.hosts:
         return None
     from restbroker.job import hosts  # it loads tables of Unicode, and few tokens are bound to hosts

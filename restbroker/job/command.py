@@ -63,7 +63,8 @@ class CommandSpec:
     (ejabberd's policy `user`). `beyond`: what it does may reach other hosts than its arguments name. `takes_more`: it
     takes whatever else a job gives. `timeout_s`: how long it may take, where that is longer than the target's time-out.
     `bare`: the argument that a job may give as a bare list of texts in the place of all (`["refresh", ["john"]]`).
-    `unanswered`: code and cure of a job that was sent and not answered, where the command has its own.
+    `unanswered`: code and cure of a job that was sent and not answered, where the command has its own. `dangers_in`:
+    what of the server itself a job touches by its arguments, as `Catalogue.dangerous_in` says it of endpoints.
     """
 
     name: str
@@ -82,6 +83,7 @@ class CommandSpec:
     bare: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
     unanswered: Reason | None = None
+    dangers_in: Callable[[Mapping[str, Json]], Mapping[str, frozenset[str]]] | None = None
 
     def argument(self, name: str) -> ArgumentSpec | None:
         """The argument of this name or alias; None if the command has none."""

@@ -244,8 +244,12 @@ def _specified(spec: CommandSpec) -> str:
     for field in attrs.fields(CommandSpec):
         value = getattr(spec, field.name)
         if field.name not in ("name", "arguments", "repeat") and value != getattr(usual, field.name):
-            shown.append(f"{field.name} {' '.join(sorted(value)) if isinstance(value, frozenset) else value}")
+            shown.append(f"{field.name} {_fact(value)}")
     return f"{spec.name} {'; '.join([*shown, *map(_argument, spec.arguments)])}"
+
+
+def _fact(value: object) -> object:
+    return " ".join(sorted(value)) if isinstance(value, frozenset) else getattr(value, "__name__", value)
 
 
 def _argument(one: ArgumentSpec) -> str:

@@ -125,6 +125,32 @@ _AD_HOC: Final = (
     _admin("invite_reset", {"username": "john"}),
     _admin("users"),
 )
+_token: Final = partial(Step, "token", "command")
+_ACCOUNTS: Final = (
+    Step("admin", "command", "register", {"user": "u3", "password": "x"}, about="a password brings no role on 13"),
+    _token("register", {"user": "u4", "host": _HOST, "password": "x"}),
+    _token("register", {"user": "u4", "password": "x"}),
+    _token("register", {"user": "u4", "password": "x"}, ok_if_exists=True),
+    _token("register", {"user": "u4", "password": "x"}, maybe_run=True),
+    _token("register", {"user": "u5", "host": _ELSEWHERE, "password": "x"}, about="another server's"),
+    _token("register", {"user": "u5", "host": _PLAIN, "password": "x"}, about="another host of this server"),
+    _token("change_password", {"user": "u4", "newpass": "y"}),
+    _token("change_password", {"user": "nobody", "newpass": "y"}),
+    _token("user_stats", {"user": "u4"}),
+    _token("user_stats", {"user": "nobody"}),
+    _token("connected_users", {}),
+    _token("connected_users", {"details": True}),
+    _token("kick_user", {"user": "u4"}),
+    _token("kick_user", {"user": "u4", "resource": "none"}, about="no such session"),
+    _token("kick_user", {"user": "nobody"}),
+    _token("disable_user", {"user": "u4"}),
+    _token("disable_user", {"user": "u4"}),
+    _token("disable_user", {"user": "nobody"}),
+    _token("enable_user", {"user": "u4"}),
+    _token("unregister", {"user": "u4"}),
+    _token("unregister", {"user": "u4"}),
+    _token("unregister", {"user": "u4"}, maybe_run=True),
+)
 _REFUSED: Final = tuple(
     step
     for login in ("wrong", "token", "no-token", "elsewhere")
@@ -157,6 +183,7 @@ _FILES: Final = {
     "stanzas": _STANZAS,
     "users": _USERS,
     "ad-hoc": _AD_HOC,
+    "accounts": _ACCOUNTS,
     "refused": _REFUSED,
     "no-account": _NO_ACCOUNT,
 }
@@ -179,6 +206,7 @@ def started(folder: Path, root: str) -> Iterator[tuple[str, str, Tap, Mapping[st
     server = Prosody(folder, host=_HOST, included=hosts, root=root, authentication="internal_hashed").start()
     try:
         server.register("john", "admin", "aaron", password=PASSWORD)
+        server.appear(["john"])
         token = server.token("admin", "prosody:scope:admin")
         yield version, _source(version, originals, modules), Tap(server.port, {token: TOKEN}), files
     finally:

@@ -39,7 +39,7 @@ class Known:
         if token.name not in self._refusals:
             self._refusals[token.name] = auth.refused_command(token, self.endpoint, self.spec, self._dangers)
         refused = auth.refused_place(token, self._target, queue) or self._refusals[token.name]
-        return refused or auth.refused_hosts(token, command, self.spec, self._default_host)
+        return refused or auth.refused_arguments(token, command, self.spec, self._default_host)
 
 
 @attrs.define(eq=False)

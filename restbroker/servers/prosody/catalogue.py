@@ -10,6 +10,7 @@ from typing import Final
 
 from restbroker.config.target import Target
 from restbroker.job.command import Catalogue, CommandSpec
+from restbroker.servers.api.ad_hoc import dangers_in
 from restbroker.servers.api.table import specs_of
 from restbroker.servers.prosody.options import Api, Options, options_of
 from restbroker.servers.prosody.table import TABLE, Entry, more_fields
@@ -59,4 +60,6 @@ def _spec(entry: Entry, iq_timeout_s: float | None) -> CommandSpec:
         secret_result=entry.secret,
         beyond=entry.name == _BEYOND,
         timeout_s=iq_timeout_s if entry.stanza == "iq" else None,
+        since=None if entry.ad_hoc is None else entry.ad_hoc.since,
+        dangers_in=dangers_in if entry.stanza == "iq" and not entry.asks and entry.ad_hoc is None else None,
     )

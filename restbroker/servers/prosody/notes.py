@@ -1,8 +1,9 @@
-"""What the note in an ad-hoc command's answer says that mod_admin_adhoc writes for several accounts. Pure.
+"""What the note in an ad-hoc command's answer says that mod_admin_adhoc writes. Pure.
 
 The judge asks. Always holds: a failure in a note of type `info` is found; a JID in it, whatever it is, is no heading.
 
-Such a note has two lists, of which either may be missing (the same texts on 0.12.3 and 13.0.1, recorded):
+A note on several accounts has two lists, of which either may be missing (the same texts on 0.12.3 and 13.0.1,
+recorded):
 "The following accounts were successfully deleted:" and "The following accounts could not be deleted:".
 """
 
@@ -12,11 +13,15 @@ from typing import Final
 import attrs
 
 from restbroker.job.json_types import Json
+from restbroker.servers.api.ad_hoc import ADMIN
 
 REPORTS: Final = frozenset({"delete-user", "end-user-session", "disable-user", "reenable-user"})
 """The commands that report so: the end of their nodes."""
-_ADMIN: Final = "http://jabber.org/protocol/admin#"
 _HEADING: Final = re.compile(r"The following accounts (were successfully|could not be) \w+:")
+_CODES: Final = (
+    ("AlreadyExists", re.compile("Account already exists")),
+    ("NotFound", re.compile("User does not exist|The following accounts could not be (deleted|disconnected):")),
+)
 _JID: Final = re.compile(r"[^\s@/]+([@/].*)?")
 """What may stand under a heading. Only behind its first @ or / a JID may have spaces."""
 
@@ -31,7 +36,7 @@ class Report:
 
 def is_report(node: Json) -> bool:
     """Whether a command of this node reports so."""
-    return isinstance(node, str) and node.startswith(_ADMIN) and node.removeprefix(_ADMIN) in REPORTS
+    return isinstance(node, str) and node.removeprefix(f"{ADMIN}#") in REPORTS
 
 
 def read(text: str) -> Report:
@@ -46,3 +51,8 @@ def read(text: str) -> Report:
         elif line:
             return Report(0, 0)
     return Report(counts["were successfully"], counts["could not be"])
+
+
+def code_of(text: str) -> str:
+    """Return our code of a failure of one account."""
+    return next((code for code, words in _CODES if words.match(text)), "CommandFailed")

@@ -16,7 +16,7 @@ import attrs
 
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Delivered, Outcome, Rejected
+from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers.api.answer import Answer, delivered, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, GOES_ON, Fate, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import parsed
@@ -78,6 +78,9 @@ _OF_COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """What to do where an ad-hoc command was refused (measured on 0.12.3 and 13.0.1)."""
+_EXISTS: Final = (
+    'Nothing to do, unless another one was meant; "ok_if_exists": true in the job makes this count as done.'
+)
 _TIMED_OUT: Final = "remote-server-timeout"
 _TYPES: Final = frozenset({"auth", "cancel", "continue", "modify", "wait"})
 
@@ -130,7 +133,7 @@ def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s
     is_unanswered = entry.stanza == "iq" and (status == 504 or _NOT_ANSWERED.search(answer.unmasked) is not None)
     match status:
         case 200:
-            return _judge_stanza(call, entry, body, answer)
+            return _judge_stanza(call, entry, spec, body, answer)
         case 403 if _LOGIN.search(answer.unmasked):
             # Else it may be a `from` that is not the account's.
             return apply(rungs[401], answer)
@@ -161,7 +164,7 @@ def _is_plain(body: Json, response: Response) -> bool:
             return True
 
 
-def _judge_stanza(call: Call, entry: Entry, body: Json, answer: Answer) -> Outcome:
+def _judge_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, answer: Answer) -> Outcome:
     text = answer.response.body.decode("utf-8", "replace")
     match stanza_in(body):
         case None:
@@ -170,26 +173,39 @@ def _judge_stanza(call: Call, entry: Entry, body: Json, answer: Answer) -> Outco
             return answer.denied("NotTheApi", CHECK_URL, message)
         case {"type": "error"} as stanza:
             asks = entry.stanza != "iq" or is_question(entry, call.command.arguments)
-            hints = _OF_COMMANDS if "command" in call.command.arguments else {}
+            is_command = entry.ad_hoc is not None or "command" in call.command.arguments
+            hints = _OF_COMMANDS if is_command else {}
             outcome = _stanza_error(stanza, answer, hints, asks=asks)
             return outcome or Delivered(text, body, answer.status, note=f"warning: {answer.words}")
         case {"command": {"note": {"type": "error", "text": str(words)}}}:
-            return _failed(answer, words)
+            return _failed(call, entry, spec, answer, words)
         case {"command": {"note": {"type": "error"}}}:
-            return _failed(answer, "")
+            return _failed(call, entry, spec, answer, "")
         case {"command": {"note": {"text": str(words)}}} if (report := notes.read(words)).failed and not report.done:
-            return _failed(answer, words)
+            return _failed(call, entry, spec, answer, words)
         case {"command": {"note": {"text": str(words)}}}:
             return Delivered(text, body, answer.status, note=_note(notes.read(words)))
         case _:
             return delivered(answer.response, body)
 
 
-def _failed(answer: Answer, words: str) -> Rejected:
+def _failed(call: Call, entry: Entry, spec: CommandSpec, answer: Answer, words: str) -> Outcome:
     """An ad-hoc command that failed, which says so in the note of its result (XEP-0050)."""
     says = f": {answer.shown.hide(words)}" if words.strip() else "."
-    hint = "Correct the form that was sent; check that the accounts exist on the host that it was sent to."
-    return answer.rejected("CommandFailed", hint, f"The ad-hoc command failed{says}")
+    message = f"The ad-hoc command failed{says}"
+    code = "CommandFailed" if entry.ad_hoc is None else notes.code_of(words)
+    match code:
+        case "AlreadyExists" if call.maybe_run or call.ok_if_exists:
+            return answer.done(call, spec)
+        case "AlreadyExists":
+            return answer.rejected(code, _EXISTS, message)
+        case "NotFound" if call.maybe_run and entry.repeat == "already_done":
+            return answer.done(call, spec)
+        case "NotFound":
+            return answer.rejected(code, "Check the account's name and host.", message)
+        case _:
+            hint = "Correct the form that was sent; check that the accounts exist on the host that it was sent to."
+            return answer.rejected(code, hint, message)
 
 
 def _note(report: notes.Report) -> str | None:

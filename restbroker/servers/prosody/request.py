@@ -14,6 +14,7 @@ from urllib.parse import quote
 from restbroker.config.target import Target
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
+from restbroker.servers.api.ad_hoc import ADMIN, AdHoc
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body, path_of
@@ -41,7 +42,7 @@ def build(call: Call, entry: Entry, settings: Options) -> Request:
     headers: Headers = (_ACCEPT, *authorization(place.login))
     if entry.stanza == "iq":
         headers = (*headers, (_TIMEOUT, f"{call.timeout_s - min(_EARLIER_S, call.timeout_s / 5):g}"))
-    method, path, members = _put(entry, given, call.identity)
+    method, path, members = _put(entry, given, call, settings)
     body = b"" if members is None else json_body(members)
     if members is not None:
         headers = (*headers, _JSON)
@@ -53,8 +54,8 @@ def build(call: Call, entry: Entry, settings: Options) -> Request:
 
 def is_question(entry: Entry, given: Mapping[str, Json]) -> bool:
     """Whether it is an iq that asks, which does no harm when it is sent twice."""
-    if entry.repeat == "safe":
-        return True
+    if entry.repeat == "safe" or entry.ad_hoc is not None:
+        return entry.repeat == "safe"
     kind = given.get("type", "set" if _SETS & given.keys() else "get")
     return entry.stanza == "iq" and kind == "get"
 
@@ -75,8 +76,12 @@ def question(target: Target, settings: Options) -> Request:
     )
 
 
-def _put(entry: Entry, given: Mapping[str, Json], identity: str) -> tuple[str, str, Mapping[str, Json] | None]:
+def _put(
+    entry: Entry, given: Mapping[str, Json], call: Call, settings: Options
+) -> tuple[str, str, Mapping[str, Json] | None]:
     """Method, path and body."""
+    if entry.ad_hoc is not None:
+        return "POST", "", _command(entry.ad_hoc, given, call.host or settings.host)
     if entry.asks:
         to = str(given["to"])
         if "node" not in given and all(map(_PLAIN.fullmatch, to.split("/", 1))):
@@ -84,11 +89,19 @@ def _put(entry: Entry, given: Mapping[str, Json], identity: str) -> tuple[str, s
         asked = {entry.name: given["node"]} if "node" in given else {}
         return "POST", "", {**entry.fixed, **asked, "to": to}
     if entry.api == "rest":
-        own = {"id": identity} if entry.stanza != "iq" and identity and fits_xml(identity) else {}
+        own = {"id": call.identity} if entry.stanza != "iq" and call.identity and fits_xml(call.identity) else {}
         return "POST", "", {**entry.fixed, **own, **given}
     path = "/" + path_of(entry.path, given, _segment)
     members = {name: value for name, value in given.items() if f"{{{name}}}" not in entry.path}
     return entry.method, path, None if entry.method in ("GET", "DELETE") else members
+
+
+def _command(command: AdHoc, given: Mapping[str, Json], default_host: str | None) -> Mapping[str, Json]:
+    host = given.get("host", default_host)
+    if not isinstance(host, str):
+        raise InvalidArguments('the argument "host" is missing, and the target has no Domain')
+    asked: Json = {"node": f"{ADMIN}#{command.node}", "data": command.form(given, host)}
+    return {"kind": "iq", "type": "set", "to": host, "command": asked}
 
 
 def _segment(name: str, text: str) -> str:

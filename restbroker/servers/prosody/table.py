@@ -13,6 +13,7 @@ import attrs
 
 from restbroker.job.command import Repeat
 from restbroker.job.json_types import Json
+from restbroker.servers.api.ad_hoc import COMMANDS, AdHoc
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.table import ANY, FLAG, JID, NAME, TEXT, TEXTS, WHOLE, Argument, Arguments, Form, may, needs
 from restbroker.servers.prosody.options import Api
@@ -23,7 +24,7 @@ class Entry:
     """One command. `path` is behind the API's own, `{name}` an argument; `fixed` are members of the body.
 
     `stanza`: its kind. `asks`: an iq that asks and changes nothing, by `GET {asks}/JID` where the JID can stand in a
-    path. `secret`: its answer is a credential.
+    path. `secret`: its answer is a credential. `ad_hoc`: an iq that is this ad-hoc command.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Entry:
     path: str = ""
     fixed: Mapping[str, Json] = MappingProxyType({})
     secret: bool = False
+    ad_hoc: AdHoc | None = None
 
 
 def _are_recipients(value: Json) -> bool:
@@ -87,6 +89,10 @@ def _query(name: str, asked: Json) -> Entry:
     return Entry(name, "rest", Arguments((*_TO, *rows)), "safe", "iq", asks=name, fixed=fixed)
 
 
+def _ad_hoc(command: AdHoc) -> Entry:
+    return Entry(command.name, "rest", command.takes, command.repeat, "iq", ad_hoc=command)
+
+
 def _admin(name: str, request: str, *rows: Argument, repeat: Repeat = "unsafe") -> Entry:
     method, path = request.split()
     secret = "invite" in name and method != "DELETE"
@@ -102,6 +108,7 @@ ENTRIES: Final = (
     _query("version", {}),
     _query("disco", asked=True),
     _query("items", asked=True),
+    *map(_ad_hoc, COMMANDS),
     Entry("msg", "msg", Arguments((*needs(to=JID, body=TEXT), *may(type=TEXT))), path="{to}"),
     _admin("announcement", "POST server/announcement", *needs(body=TEXT, recipients=_RECIPIENTS)),
     _admin("invite", "POST invites/account", *may(username=NAME, ttl=WHOLE, groups=TEXTS)),
@@ -128,7 +135,7 @@ TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entr
 
 def more_fields(entry: Entry, names: tuple[str, ...]) -> Entry:
     """Return the same for a mod_rest that knows these members too."""
-    if entry.api != "rest" or entry.asks:
+    if entry.api != "rest" or entry.asks or entry.ad_hoc is not None:
         return entry
     takes = entry.takes
     rows = (Argument(name, ANY) for name in names if name not in takes.by_name)

@@ -75,6 +75,23 @@ async def test_what_only_asks_is_a_get_where_the_jid_can_stand_in_a_path(opened:
         assert (json.loads(got.body) if got.body else None) == (body and {"kind": "iq", "type": "get", **body})
 
 
+async def test_a_command_on_an_account_is_an_ad_hoc_command_to_its_host(opened: Opened) -> None:
+    async with opened(answering(200, RESULT.encode())) as bench:
+        own = json.loads((await bench.sent("unregister", user="ann")).body)
+        other = json.loads((await bench.sent("unregister", user="ann", host="b.org")).body)
+    assert (own["kind"], own["type"], own["to"]) == ("iq", "set", "example.org")
+    assert own["command"]["node"] == "http://jabber.org/protocol/admin#delete-user"
+    assert own["command"]["data"]["accountjids"] == ["ann@example.org"]
+    assert (other["to"], other["command"]["data"]["accountjids"]) == ("b.org", ["ann@b.org"])
+
+
+async def test_a_command_on_an_account_of_no_host_is_refused(opened: Opened) -> None:
+    async with opened(Domain=None) as bench:
+        outcome = await bench.deliver("unregister", user="ann")
+    assert isinstance(outcome, Rejected)
+    assert 'the argument "host" is missing' in outcome.reason.message
+
+
 async def test_prosody_gives_up_on_an_iq_before_we_do(opened: Opened) -> None:
     async with opened(answering(200, RESULT.encode()), RequestTimeout="30s") as bench:
         call = Call(Command("iq", {"to": "a@example.org", "ping": True}), timeout_s=30.0)
@@ -133,6 +150,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("user", {"username": ".."}, 'the argument "username" stands in the path'),
     ("user", {"username": ""}, 'the argument "username" stands in the path'),
     ("msg", {"to": "a@b/c?d", "body": "x"}, 'the argument "to" stands in the path'),
+    ("register", {"user": "a"}, 'the argument "password" is missing'),
+    ("register", {"user": "a@example.org", "password": "x"}, "but not the name of an account, without its host"),
+    ("unregister", {"user": "a", "host": "a@example.org"}, 'the argument "host" is a text, but not a host such as'),
+    ("kick_user", {"user": "a", "resource": "x" * 2000}, "the arguments make no JID"),
 ]
 
 
@@ -149,7 +170,7 @@ async def test_what_prosody_would_drop_without_a_word_is_refused_before_anything
 
 async def test_a_command_of_a_module_that_is_not_configured_says_which_option_names_it(opened: Opened) -> None:
     async with opened() as bench:
-        known, unknown = await bench.deliver("announcement"), await bench.deliver("register")
+        known, unknown = await bench.deliver("announcement"), await bench.deliver("create_room")
         other = await bench.deliver("msg")
     assert [outcome.reason.code for outcome in (known, unknown, other)] == ["UnknownCommand"] * 3
     assert known.reason.cure == "Name the address of the module that brings it in the target's Options: AdminURL."

@@ -8,6 +8,7 @@ from restbroker.job.auth import Wish, refusal
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
+from restbroker.servers.api.ad_hoc import COMMANDS as ACCOUNTS
 from restbroker.servers.prosody.options import options_of
 from tests.unit.servers.conftest import Configured, Made, Problems
 
@@ -19,7 +20,8 @@ CANARY = "c4n4ry-s3cr3t"
 def test_a_target_has_the_commands_of_the_modules_that_it_names(made: Made) -> None:
     alone = registry.catalogue_of(made(), None)
     whole = registry.catalogue_of(made({"AdminURL": ADMIN, "AdminToken": "t", "MsgURL": MSG}), None)
-    assert list(alone.commands) == ["message", "presence", "iq", "iq_get", "ping", "version", "disco", "items"]
+    stanzas = ["message", "presence", "iq", "iq_get", "ping", "version", "disco", "items"]
+    assert list(alone.commands) == [*stanzas, *(one.name for one in ACCOUNTS)]
     assert (alone.version, alone.is_whole) == ("chat", True)
     assert set(whole.commands) == set(registry.catalogue("prosody-rest").commands) > set(alone.commands)
 

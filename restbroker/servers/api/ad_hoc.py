@@ -1,0 +1,146 @@
+"""Administration of accounts by ad-hoc commands (XEP-0133): which there are, their forms, and which nodes are
+dangerous.
+
+For every kind that can send such a command (XEP-0050): its table has a row for each of `COMMANDS`, its request calls
+`form`, and the specification of a command that sends any stanza has `dangers_in`. Always holds: pure; nothing here
+depends on how a command is sent. The nodes are those that mod_admin_adhoc of Prosody 0.12.3 and 13.0.1 offers; it has
+none of XEP-0133's lists and numbers of registered users (measured).
+"""
+
+import html
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from restbroker.job.command import Repeat
+from restbroker.job.json_types import Json
+from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.jid import is_jid
+from restbroker.servers.api.table import FLAG, TEXT, Argument, Arguments, Form, may, needs
+
+ADMIN: Final = "http://jabber.org/protocol/admin"
+"""Of XEP-0133: nodes begin with it, and forms have it as their type."""
+_NODE: Final = re.compile(
+    r"http://jabber\.org/protocol/(admin)#([\w-]+)|http://prosody\.im/protocol/(\w+)#([\w-]+)", re.ASCII
+)
+
+
+def _is_local(value: Json) -> bool:
+    return isinstance(value, str) and not {"@", "/"} & set(value) and is_jid(f"{value}@a")
+
+
+def _is_host(value: Json) -> bool:
+    return isinstance(value, str) and not {"@", "/"} & set(value) and is_jid(value)
+
+
+_USER: Final = Form("the name of an account, without its host", _is_local, place="name")
+_HOST: Final = Form("a host such as example.org", _is_host, place="host")
+_ON: Final = may(host=_HOST)
+_ACCOUNT: Final = (*needs(user=_USER), *_ON)
+
+
+def _secret(name: str) -> Argument:
+    return Argument(name, TEXT, needed=True, secret=True)
+
+
+@attrs.frozen(eq=False, repr=False)
+class AdHoc:
+    """One command. `node` is behind `ADMIN`. `fields` of its form: of which argument each is.
+
+    `account`: the field that names the account, as a list if that is `accountjids`; "" if it is about a host.
+    `fixed`: fields that are always the same. `since`: the version of Prosody that brought it.
+    """
+
+    name: str
+    node: str
+    takes: Arguments
+    repeat: Repeat
+    account: str = ""
+    fields: Mapping[str, str] = MappingProxyType({})
+    fixed: Mapping[str, Json] = MappingProxyType({})
+    since: str | None = None
+
+    def form(self, given: Mapping[str, Json], host: str) -> dict[str, Json]:
+        """Return the fields of its form, for arguments that fit. Raises `InvalidArguments`."""
+        fields = {field: _text(given[name]) for field, name in self.fields.items() if name in given}
+        return {"FORM_TYPE": ADMIN, **self._named(given, host), **self.fixed, **fields}
+
+    def _named(self, given: Mapping[str, Json], host: str) -> dict[str, Json]:
+        if not self.account:
+            return {}
+        resource = given.get("resource")
+        jid = f"{given['user']}@{host}" + (f"/{resource}" if resource is not None else "")
+        if not is_jid(jid):
+            raise InvalidArguments("the arguments make no JID")
+        return {self.account: [jid] if self.account == "accountjids" else jid}
+
+
+def _text(value: Json) -> Json:
+    # What a form calls a boolean (XEP-0004).
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else value
+
+
+_ONE: Final = "accountjid"
+_MANY: Final = "accountjids"
+COMMANDS: Final = (
+    AdHoc(
+        "register",
+        "add-user",
+        Arguments((*_ACCOUNT, _secret("password"))),
+        "already_done",
+        account=_ONE,
+        fields={"password": "password", "password-verify": "password"},
+    ),
+    AdHoc("unregister", "delete-user", Arguments(_ACCOUNT), "already_done", account=_MANY),
+    AdHoc(
+        "change_password",
+        "change-user-password",
+        Arguments((*_ACCOUNT, _secret("newpass"))),
+        "safe",
+        account=_ONE,
+        fields={"password": "newpass"},
+    ),
+    AdHoc("kick_user", "end-user-session", Arguments((*_ACCOUNT, *may(resource=TEXT))), "safe", account=_MANY),
+    AdHoc("disable_user", "disable-user", Arguments(_ACCOUNT), "safe", account=_MANY, since="13"),
+    AdHoc("enable_user", "reenable-user", Arguments(_ACCOUNT), "safe", account=_MANY, since="13"),
+    AdHoc("user_stats", "user-stats", Arguments(_ACCOUNT), "safe", account=_ONE),
+    AdHoc(
+        "connected_users",
+        "get-online-users-list",
+        Arguments((*_ON, *may(details=FLAG))),
+        "safe",
+        fields={"details": "details"},
+        fixed={"max_items": "all"},
+    ),
+)
+"""Named as ejabberd names the same, where it has it."""
+
+
+def dangers_in(arguments: Mapping[str, Json]) -> Mapping[str, frozenset[str]]:
+    """Return the administration nodes that a stanza names anywhere, in JSON or XML, such as `admin-shutdown`, each with
+    what of the server itself it touches.
+    """
+    found = {}
+    for text in _texts(arguments):
+        for match in _NODE.finditer(html.unescape(text)):
+            space, name = filter(None, match.groups())
+            found[f"{space}-{name}"] = frozenset({"code" if space == "modules" else "server"})
+    return found
+
+
+def _texts(value: Json | Mapping[str, Json]) -> list[str]:
+    texts, remaining = list[str](), list[object]([value])
+    while remaining:
+        match remaining.pop():
+            case str(text):
+                texts.append(text)
+            case dict() as one:
+                remaining.extend((*one, *one.values()))
+            case list() as one:
+                remaining.extend(one)
+            case _:
+                pass
+    return texts
