@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from tests.support.prosody import Prosody, original_modules
 from tests.support.prosody_config import HOST
 
 PASSWORD: Final = "test"
+GROUP: Final = "GROUP"
+"""What stands in the place of a group's id, which is another one each time."""
 _ORIGINALS: Final = ("groups_internal", "rest", "http_admin_api", "post_msg")
 _HOST: Final = "example.org"
 _PLAIN: Final = "plain.example.org"
@@ -125,6 +128,36 @@ _AD_HOC: Final = (
     _admin("invite_reset", {"username": "john"}),
     _admin("users"),
 )
+_GROUP: Final[Mapping[str, Json]] = {"group": GROUP}
+_GROUPS: Final = (
+    _admin("list_groups"),
+    _admin("create_group", {"name": "Team"}),
+    _admin("list_groups"),
+    _admin("get_group", _GROUP),
+    _admin("get_group", {"group": "nonsense"}),
+    _admin("update_group", {**_GROUP, "name": "The team"}),
+    _admin("update_group", {"group": "nonsense", "name": "The team"}),
+    _admin("add_user_to_group", {**_GROUP, "username": "john"}),
+    _admin("add_user_to_group", {**_GROUP, "username": "john"}),
+    _admin("add_user_to_group", {**_GROUP, "username": "nobody"}),
+    _admin("add_user_to_group", {"group": "nonsense", "username": "john"}),
+    _admin("list_user_groups", {"username": "john"}),
+    _admin("add_group_chat", {**_GROUP, "name": "Chat"}),
+    _admin("add_group_chat", {"group": "nonsense", "name": "Chat"}),
+    _admin("remove_group_chat", {**_GROUP, "chat": "nonsense"}),
+    _admin("remove_user_from_group", {**_GROUP, "username": "john"}),
+    _admin("remove_user_from_group", {**_GROUP, "username": "john"}),
+    _admin("remove_user_from_group", {"group": "nonsense", "username": "john"}),
+    _admin("delete_group", _GROUP),
+    _admin("delete_group", _GROUP),
+    _admin("delete_group", _GROUP, maybe_run=True),
+    _admin("patch_user", {"username": "john", "enabled": False}),
+    _admin("user", {"username": "john"}),
+    _admin("patch_user", {"username": "john", "enabled": True}),
+    _admin("patch_user", {"username": "nobody", "enabled": True}),
+    _admin("get_invite", {"id": "nonsense"}),
+    _admin("server_metrics"),
+)
 _token: Final = partial(Step, "token", "command")
 _ACCOUNTS: Final = (
     Step("admin", "command", "register", {"user": "u3", "password": "x"}, about="a password brings no role on 13"),
@@ -184,11 +217,15 @@ _FILES: Final = {
     "users": _USERS,
     "ad-hoc": _AD_HOC,
     "accounts": _ACCOUNTS,
+    "groups": _GROUPS,
     "refused": _REFUSED,
     "no-account": _NO_ACCOUNT,
 }
 
 
+_STATISTICS: Final = 'statistics = "internal"\n'
+"""Without it, mod_http_admin_api crashes over its metrics."""
+_ROOMS: Final = f'Component "groups.{_HOST}" "muc"\n'
 _OF_PLAIN: Final = '    authentication = "internal_plain"\n'
 
 
@@ -202,15 +239,25 @@ def started(folder: Path, root: str) -> Iterator[tuple[str, str, Tap, Mapping[st
         modules = _ORIGINALS
         files = {name: Steps(steps, entry) for name, steps in _FILES.items()}
     version = Path(root or "/", "usr/lib/prosody/prosody.version").read_text("utf-8").strip()
-    hosts = _host(_HOST, *modules) + (_host(_PLAIN, "rest", "post_msg") + _OF_PLAIN) * bool(modules)
+    hosts = _host(_HOST, *modules)
+    if modules:
+        hosts = _STATISTICS + hosts + _host(_PLAIN, "rest", "post_msg") + _OF_PLAIN + _ROOMS
     server = Prosody(folder, host=_HOST, included=hosts, root=root, authentication="internal_hashed").start()
     try:
         server.register("john", "admin", "aaron", password=PASSWORD)
         server.appear(["john"])
         token = server.token("admin", "prosody:scope:admin")
-        yield version, _source(version, originals, modules), Tap(server.port, {token: TOKEN}), files
+        hidden = {token: TOKEN} | ({_group(server, token): GROUP} if modules else {})
+        yield version, _source(version, originals, modules), Tap(server.port, hidden), files
     finally:
         server.kill()
+
+
+def _group(server: Prosody, token: str) -> str:
+    headers = {"Host": _HOST, "Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    status, answer = server.call("POST", "/admin_api/groups", json.dumps({"name": "First"}), headers)
+    assert status == HTTPStatus.OK, answer
+    return str(json.loads(answer)["id"])
 
 
 def _host(name: str, *modules: str) -> str:

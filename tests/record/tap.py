@@ -34,7 +34,7 @@ class Tap:
         """Return what the server answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60, source_address=(self.source, 0))
         with contextlib.closing(connection):
-            connection.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
+            connection.putrequest(request.method, self._real(request.target), skip_host=True, skip_accept_encoding=True)
             for name, value in request.headers.items():
                 connection.putheader(name, self._real(value))
             connection.endheaders(request.body)

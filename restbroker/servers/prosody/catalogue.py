@@ -60,6 +60,6 @@ def _spec(entry: Entry, iq_timeout_s: float | None) -> CommandSpec:
         secret_result=entry.secret,
         beyond=entry.name == _BEYOND,
         timeout_s=iq_timeout_s if entry.stanza == "iq" else None,
-        since=None if entry.ad_hoc is None else entry.ad_hoc.since,
+        since=entry.since,
         dangers_in=dangers_in if entry.stanza == "iq" and not entry.asks and entry.ad_hoc is None else None,
     )

@@ -15,6 +15,8 @@ from restbroker.servers.prosody.options import Api, options_of, own
 from restbroker.servers.prosody.table import TABLE
 
 _MODULES: Final[Mapping[Api, str]] = {"rest": "rest", "admin": "http_admin_api", "msg": "post_msg"}
+_AD_HOC: Final = "admin_adhoc"
+"""It answers the ad-hoc commands, which mod_rest passes on."""
 
 
 def suggest(target: Target, allowed: Allowed) -> str:
@@ -26,8 +28,8 @@ def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
     yield f"-- Prosody's configuration, for the target {target.name}; after the change: restart Prosody"
     yield "-- A module is offered as a whole: which of its commands jobs may ask for, the tokens' Allow says."
     yield "-- The account that logs in to mod_rest sends in its own name; it must be no administrator (admins)"
-    yield "-- unless jobs shall send iqs that only one may."
-    if "admin" in _needed(target, allowed):
+    yield "-- unless jobs shall administer accounts, or send iqs that only one may."
+    if _MODULES["admin"] in _needed(target, allowed):
         yield "-- mod_http_admin_api takes an administrator's token: in 0.12 with the scope prosody:scope:admin, in 13"
         yield "-- with the account's role (prosody:operator for who is in admins). It needs mod_groups_internal."
     if allowed.hosts:
@@ -38,17 +40,18 @@ def _host(target: Target, allowed: Allowed) -> Iterator[str]:
     yield from listening(target)
     yield f"VirtualHost {json.dumps(own(target) or target.host_header or 'THE VIRTUAL HOST')}"
     yield "    modules_enabled = {"
-    for api, commands in _needed(target, allowed).items():
+    for module, commands in _needed(target, allowed).items():
         what = ", ".join(commands) or "restbroker asks it whether Prosody works"
-        yield f"        {json.dumps(_MODULES[api])}; -- {what}"
+        yield f"        {json.dumps(module)}; -- {what}"
     yield "    }"
 
 
-def _needed(target: Target, allowed: Allowed) -> Mapping[Api, list[str]]:
+def _needed(target: Target, allowed: Allowed) -> Mapping[str, list[str]]:
     """The commands of each module; mod_rest is needed without any, since the probe asks it."""
-    found: dict[Api, list[str]] = {"rest": []}
+    found: dict[str, list[str]] = {_MODULES["rest"]: []}
     for name in allowed.commands:
-        way = TABLE.get(name)
-        if way is not None and way.api in options_of(target).places:
-            found.setdefault(way.api, []).append(name)
+        entry = TABLE.get(name)
+        if entry is not None and entry.api in options_of(target).places:
+            module = _MODULES[entry.api] if entry.ad_hoc is None else _AD_HOC
+            found.setdefault(module, []).append(name)
     return found

@@ -24,7 +24,8 @@ class Entry:
     """One command. `path` is behind the API's own, `{name}` an argument; `fixed` are members of the body.
 
     `stanza`: its kind. `asks`: an iq that asks and changes nothing, by `GET {asks}/JID` where the JID can stand in a
-    path. `secret`: its answer is a credential. `ad_hoc`: an iq that is this ad-hoc command.
+    path. `secret`: its answer is a credential. `ad_hoc`: an iq that is this ad-hoc command. `since`:
+    the version of Prosody whose modules brought it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Entry:
     fixed: Mapping[str, Json] = MappingProxyType({})
     secret: bool = False
     ad_hoc: AdHoc | None = None
+    since: str | None = None
 
 
 def _are_recipients(value: Json) -> bool:
@@ -51,6 +53,10 @@ _TO: Final = needs(to=JID)
 _ADDRESS: Final = (*may(type=TEXT), Argument("from", JID), *may(id=TEXT, lang=TEXT))
 _COMMON: Final = may(nick=TEXT, delay=TEXT, dataform=ANY, formdata=ANY)
 _USERNAME: Final = needs(username=NAME)
+_GROUP: Final = needs(group=TEXT)
+"""Its id."""
+_NAME: Final = needs(name=TEXT)
+_INVITE: Final = Argument("id", TEXT, needed=True, secret=True)
 _MESSAGE: Final = (
     *may(body=TEXT, subject=TEXT),
     *_ADDRESS,
@@ -90,13 +96,13 @@ def _query(name: str, asked: Json) -> Entry:
 
 
 def _ad_hoc(command: AdHoc) -> Entry:
-    return Entry(command.name, "rest", command.takes, command.repeat, "iq", ad_hoc=command)
+    return Entry(command.name, "rest", command.takes, command.repeat, "iq", ad_hoc=command, since=command.since)
 
 
-def _admin(name: str, request: str, *rows: Argument, repeat: Repeat = "unsafe") -> Entry:
+def _admin(name: str, request: str, *rows: Argument, repeat: Repeat = "unsafe", since: str | None = None) -> Entry:
     method, path = request.split()
     secret = "invite" in name and method != "DELETE"
-    return Entry(name, "admin", Arguments(rows), repeat, method=method, path=path, secret=secret)
+    return Entry(name, "admin", Arguments(rows), repeat, method=method, path=path, secret=secret, since=since)
 
 
 ENTRIES: Final = (
@@ -114,9 +120,8 @@ ENTRIES: Final = (
     _admin("invite", "POST invites/account", *may(username=NAME, ttl=WHOLE, groups=TEXTS)),
     _admin("invite_reset", "POST invites/reset", *_USERNAME, *may(ttl=WHOLE)),
     _admin("invites", "GET invites", repeat="safe"),
-    _admin(
-        "delete_invite", "DELETE invites/{id}", Argument("id", TEXT, needed=True, secret=True), repeat="already_done"
-    ),
+    _admin("get_invite", "GET invites/{id}", _INVITE, repeat="safe"),
+    _admin("delete_invite", "DELETE invites/{id}", _INVITE, repeat="already_done"),
     _admin("users", "GET users", repeat="safe"),
     _admin("user", "GET users/{username}", *_USERNAME, repeat="safe"),
     _admin(
@@ -126,7 +131,25 @@ ENTRIES: Final = (
         *may(display_name=TEXT, role=TEXT, roles=TEXTS),
         repeat="safe",
     ),
+    _admin("patch_user", "PATCH users/{username}", *_USERNAME, *needs(enabled=FLAG), repeat="safe", since="13"),
     _admin("delete_user", "DELETE users/{username}", *_USERNAME, repeat="already_done"),
+    _admin("list_user_groups", "GET users/{username}/groups", *_USERNAME, repeat="safe"),
+    _admin("list_groups", "GET groups", repeat="safe"),
+    _admin("get_group", "GET groups/{group}", *_GROUP, repeat="safe"),
+    _admin("create_group", "POST groups", *_NAME, *may(create_muc=FLAG)),
+    _admin("update_group", "PUT groups/{group}", *_GROUP, *_NAME, repeat="safe"),
+    _admin("delete_group", "DELETE groups/{group}", *_GROUP, repeat="already_done"),
+    _admin("add_user_to_group", "PUT groups/{group}/members/{username}", *_GROUP, *_USERNAME, repeat="safe"),
+    _admin("remove_user_from_group", "DELETE groups/{group}/members/{username}", *_GROUP, *_USERNAME, repeat="safe"),
+    _admin("add_group_chat", "POST groups/{group}/chats", *_GROUP, *_NAME, since="13"),
+    _admin(
+        "remove_group_chat",
+        "DELETE groups/{group}/chats/{chat}",
+        *_GROUP,
+        *needs(chat=TEXT),
+        repeat="safe",
+        since="13",
+    ),
     _admin("server_info", "GET server/info", repeat="safe"),
     _admin("server_metrics", "GET server/metrics", repeat="safe"),
 )

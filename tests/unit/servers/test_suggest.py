@@ -117,5 +117,6 @@ def test_openfires_rest_plugin_is_to_take_the_login_that_is_configured(suggest: 
 
 def test_prosody_loads_only_modules_of_which_a_command_is_allowed(suggest: Suggest) -> None:
     assert '"http_admin_api"' not in (suggest("prosody-rest", "message") or "")
-    assert '"http_admin_api"; -- announcement,' in (suggest("prosody-rest") or "")
+    assert '"http_admin_api"; -- add_group_chat,' in (suggest("prosody-rest") or "")
+    assert '"admin_adhoc"; -- unregister' in (suggest("prosody-rest", "unregister") or "")
     assert '"rest"; -- restbroker asks it' in (suggest("prosody-rest", "users") or "")

@@ -82,4 +82,7 @@ def test_a_token_that_is_bound_to_hosts_reaches_only_addresses_of_theirs(configu
 def test_only_what_does_no_harm_twice_counts_as_safe() -> None:
     commands = registry.catalogue("prosody-rest").commands
     unsafe = {name for name, spec in commands.items() if spec.repeat == "unsafe"}
-    assert unsafe == {"message", "presence", "iq", "msg", "announcement", "invite", "invite_reset"}
+    assert unsafe == {
+        *("message", "presence", "iq", "msg", "announcement", "invite", "invite_reset"),
+        *("create_group", "add_group_chat"),
+    }
