@@ -98,7 +98,6 @@ plan:
 
 # Most tests wait for servers most of the time: one worker more than there are cores keeps those busy.
 # The wheel comes first in every path, and the working directory in none (tests/install/test_tested.py looks).
-# PROSODY_MODULES=/path has original modules of Prosody in it, which take the places of our stand-ins.
 test: plan servers $(VENV)/.dev tested $(WHEELHOUSE)/.done ## Build the wheel and run every test on it, in random order (ARGS="-k word" picks some)
 	@PYTHONSAFEPATH=1 PYTHONPATH=$(TESTED)/lib:$(CURDIR) TESTED_FROM=$(TESTED)/lib $(PYTEST) -o pythonpath= \
 		--numprocesses $$(($$(nproc) + 1)) --dist worksteal --durations 10 $(ARGS)

@@ -6,6 +6,7 @@ without the originals (PROSODY_MODULES), what Prosody answers that has none of t
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +17,7 @@ from typing import Any, Final
 from restbroker.job.json_types import Json
 from tests.record.steps import TOKEN, Step, Steps
 from tests.record.tap import Tap
-from tests.support.prosody import Prosody, original_modules
+from tests.support.prosody import Prosody
 from tests.support.prosody_config import HOST
 
 PASSWORD: Final = "test"
@@ -223,8 +224,6 @@ _FILES: Final = {
 }
 
 
-_STATISTICS: Final = 'statistics = "internal"\n'
-"""Without it, mod_http_admin_api crashes over its metrics."""
 _ROOMS: Final = f'Component "groups.{_HOST}" "muc"\n'
 _OF_PLAIN: Final = '    authentication = "internal_plain"\n'
 
@@ -232,7 +231,8 @@ _OF_PLAIN: Final = '    authentication = "internal_plain"\n'
 @contextmanager
 def started(folder: Path, root: str) -> Iterator[tuple[str, str, Tap, Mapping[str, Steps]]]:
     """Start one; give its version, what it is, a tap to it, and the steps."""
-    originals = original_modules()
+    named = os.environ.get("PROSODY_MODULES")
+    originals = Path(named).resolve() if named else None
     files = {"without-modules": Steps(_BARE, entry)}
     modules: tuple[str, ...] = ()
     if originals is not None:
@@ -241,8 +241,10 @@ def started(folder: Path, root: str) -> Iterator[tuple[str, str, Tap, Mapping[st
     version = Path(root or "/", "usr/lib/prosody/prosody.version").read_text("utf-8").strip()
     hosts = _host(_HOST, *modules)
     if modules:
-        hosts = _STATISTICS + hosts + _host(_PLAIN, "rest", "post_msg") + _OF_PLAIN + _ROOMS
-    server = Prosody(folder, host=_HOST, included=hosts, root=root, authentication="internal_hashed").start()
+        hosts += _host(_PLAIN, "rest", "post_msg") + _OF_PLAIN + _ROOMS
+    server = Prosody(
+        folder, host=_HOST, originals=originals, included=hosts, root=root, authentication="internal_hashed"
+    ).start()
     try:
         server.register("john", "admin", "aaron", password=PASSWORD)
         server.appear(["john"])

@@ -1,7 +1,6 @@
 """What clients of a real Prosody send to a component becomes jobs, and they learn what did not.
 
-By default against our stand-in for mod_rest; `make test PROSODY_MODULES=/path` holds the original to the same, and the
-one of Debian 13 was.
+Against our stand-in for mod_rest.
 """
 
 import json

@@ -1,7 +1,6 @@
 """The example of Prosody beside restbroker, as its two files are: a real Prosody and a real restbroker load them.
 
-Ports are others, secrets are filled in as its README says, and Prosody's modules are stand-ins unless PROSODY_MODULES
-names the original ones.
+Ports are others, secrets are filled in as its README says, and Prosody's modules are stand-ins.
 """
 
 import contextlib

@@ -1,7 +1,6 @@
 """The kind prosody-rest against a real Prosody with a real client.
 
-Its modules are our stand-ins, which were written from what the originals were seen to do; `make test
-PROSODY_MODULES=/path` has the originals in their places.
+Its modules are our stand-ins, which were written from what the originals were seen to do.
 """
 
 import json
@@ -117,7 +116,7 @@ async def test_what_cannot_be_done_is_told_for_what_it_is(side: Open, accounts: 
     rows: list[tuple[str, dict[str, Json], str]] = [
         ("message", {"to": "nobody@example.org"}, "Rejected StanzaRefused"),
         ("ping", {"to": "nobody@example.org/phone"}, "Rejected StanzaRefused"),
-        ("ping", {"to": "mute@example.org/without"}, "Deferred StanzaPutOff"),
+        ("ping", {"to": "mute@example.org/without"}, "Deferred StanzaUnanswered"),
         ("message", {"to": AARON, "body": "x" * 300_000}, "Rejected Refused"),
     ]
     async with side() as ours:

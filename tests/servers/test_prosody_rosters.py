@@ -1,7 +1,6 @@
 """What the roster module does with rosters and refreshes, row by row, in a real Prosody with real clients.
 
-By default against our stand-in, which was written from what the original was seen to do; `make test
-PROSODY_MODULES=/path` holds the original to the same.
+Against our stand-in, which was written from what the original was seen to do.
 """
 
 import contextlib

@@ -5,8 +5,7 @@ Always holds: no prosodyctl is involved; a missing Prosody is a failure that say
 nothing listens beyond loopback.
 
 Debian packages neither mod_http_roster_admin nor (for Prosody 0.12) mod_rest, mod_http_admin_api and mod_post_msg: our
-own stand-ins in prosody_modules/ take their places. PROSODY_MODULES names a folder with original modules: what is in
-there is loaded in their place. Works with Prosody 0.12.3 (tried).
+own stand-ins in prosody_modules/ take their places. Works with Prosody 0.12.3 (tried).
 
 Rosters are fetched from `roster_port`, and events posted to `hook_port`: whoever serves them listens there.
 """
@@ -16,7 +15,6 @@ import base64
 import contextlib
 import http.client
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -31,12 +29,6 @@ from tests.support.prosody_config import CONFIG, HOOK, HOST, INCLUDE
 
 PASSWORD: Final = "test password ☂"
 STAND_INS: Final = Path(__file__).with_name("prosody_modules")
-
-
-def original_modules() -> Path | None:
-    """The folder with original modules that PROSODY_MODULES names; None: all modules are stand-ins."""
-    named = os.environ.get("PROSODY_MODULES")
-    return Path(named).resolve() if named else None
 
 
 @attrs.frozen
@@ -76,6 +68,8 @@ class Prosody(Daemon):
     )
     authentication: str = "internal_plain"
     """With `internal_hashed`, accounts can be disabled (from 13 on), and each login costs 10 ms."""
+    originals: Path | None = None
+    """A folder of original modules, in the place of our stand-ins."""
     included: str | None = None
     """A file of its own that its configuration includes, as Debian's does with conf.d: the hosts, in the place of those
     that are described here."""
@@ -152,7 +146,7 @@ class Prosody(Daemon):
         return False
 
     def _config(self) -> str:
-        paths = [str(self._within(path)) for path in (original_modules(), STAND_INS) if path]
+        paths = [str(self._within(path)) for path in (self.originals, STAND_INS) if path]
         hosts = INCLUDE
         if self.included is None:
             hosts = HOST + HOOK * ("rest" in self.modules)

@@ -29,6 +29,8 @@ allow_unencrypted_plain_auth = true
 disable_sasl_mechanisms = {{ "SCRAM-SHA-1", "SCRAM-SHA-256", "DIGEST-MD5" }}
 authentication = "{authentication}"
 admins = {{ "admin@{host}" }}
+-- Without it, mod_http_admin_api crashes over its metrics.
+statistics = "internal"
 """
 
 HOST: Final = """

@@ -29,9 +29,9 @@ local function handle(event, path)
 	if way ~= "Basic" then return 401; end
 	local account, password = (base64.decode(coded) or ""):match("^([^:]*):(.*)$");
 	local user, domain = jid.split(account);
-	-- A bare local part, and what is no base64, make the original fail with a traceback.
+	-- A bare local part, and what is no base64, make the original fail with a traceback; and Prosody fails by itself over a
+	-- host that it does not serve, and with internal_plain over an account that does not exist.
 	if not user then return 500; end
-	if not prosody.hosts[domain] or not usermanager.user_exists(user, domain) then return 401; end
 	if not usermanager.test_password(user, domain, password) then return 401; end
 	local read = readers[request.headers.content_type or "text/plain"];
 	if not read then return 415; end

@@ -1,8 +1,9 @@
 -- A stand-in for mod_rest, which Debian packages from Prosody 13 on only: stanzas in over HTTP as JSON, and out to a web
 -- hook. Loaded by tests/support/prosody.py, in the VirtualHost for sending and as a component for the hook.
 --
--- It is written from what the original was seen to do under Prosody 0.12.3, not from its code; where nothing was seen, a
--- comment says "assumed". JSON only: XML, forms and plain text are a 415 here.
+-- It is written from what the original was seen to do under Prosody 0.12.3 and 13.0.1, not from its code; where nothing
+-- was seen, a comment says "assumed". JSON only: XML, forms and plain text are a 415 here. An account that does not exist
+-- is left to Prosody, which crashes over it (500) with the authentication internal_plain.
 
 local base64 = require "util.encodings".base64;
 local http = require "net.http";
@@ -22,7 +23,7 @@ local iq_timeout_s, iq_timeout_most_s = 120, 300;
 local function check_basic(coded)
 	local user, password = (base64.decode(coded) or ""):match("^([^:]*):(.*)$");
 	-- The local part only: a whole JID is refused.
-	if not user or user:find("@", 1, true) or not usermanager.user_exists(user, host) then return nil; end
+	if not user or user:find("@", 1, true) then return nil; end
 	if not usermanager.test_password(user, host, password) then return nil; end
 	return jid.join(user, host);
 end
@@ -42,6 +43,14 @@ local function authenticate(request)
 	return who;
 end
 
+local function refusal(status, kind, condition, text)
+	local told = { source = "mod_rest", code = status, type = kind, condition = condition, text = text };
+	return {
+		status_code = status, headers = { content_type = "application/json" };
+		body = json.encode({ type = "error", code = status, error = told });
+	};
+end
+
 local function respond(response, stanza)
 	response.headers.content_type = "application/json";
 	response:send(json.encode(mapped.write(stanza)));
@@ -55,7 +64,9 @@ local function ask(iq, response, timeout_s)
 		if problem.context and problem.context.stanza then
 			respond(response, problem.context.stanza);
 		else
-			respond(response, st.error_reply(iq, problem.type, problem.condition, problem.text)); -- assumed
+			local told = refusal(500, problem.type, problem.condition, "IQ stanza timed out");
+			response.status_code, response.headers.content_type = told.status_code, told.headers.content_type;
+			response:send(told.body);
 		end
 	end);
 	return true;
@@ -79,7 +90,9 @@ end
 
 local function send(stanza, event, who)
 	stanza.attr.from = stanza.attr.from or who;
-	if jid.bare(stanza.attr.from) ~= who then return 403; end
+	if jid.bare(stanza.attr.from) ~= who then
+		return refusal(403, "auth", "not-authorized", "Not authorized to send stanza with requested 'from'");
+	end
 	if stanza.name ~= "iq" then return deliver(stanza, event.response, who); end
 	if stanza.attr.type == "result" or stanza.attr.type == "error" then return 422; end -- assumed
 	stanza.attr.to = stanza.attr.to or who; -- assumed
@@ -87,8 +100,9 @@ local function send(stanza, event, who)
 end
 
 local function refuse(response, status)
-	if status == 401 then response.headers.www_authenticate = 'Basic realm="'..host..'"'; end
-	return status;
+	if status == 403 then return refusal(403, "auth", "not-authorized", "Credentials not accepted"); end
+	response.headers.www_authenticate = 'Basic realm="'..host..'"';
+	return refusal(401, "auth", "not-authorized", "No credentials provided");
 end
 
 local function handle_post(event)
@@ -100,7 +114,7 @@ local function handle_post(event)
 	local document, problem = json.decode(request.body);
 	if problem then return 400; end
 	local stanza = mapped.read(document);
-	if not stanza then return 422; end
+	if not stanza then return 400; end
 	return send(stanza, event, who);
 end
 
