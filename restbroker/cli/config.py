@@ -44,6 +44,13 @@ def init(
             autocompletion=completion.paths,
         ),
     ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file that has a bearer token to log in with, in the place of a login.",
+            autocompletion=completion.paths,
+        ),
+    ] = None,
     domain: Annotated[
         str | None, typer.Option(help="The virtual host that jobs are about. [default: the login's]")
     ] = None,
@@ -64,6 +71,7 @@ def init(
         redis=redis,
         login=login,
         password_file=password_file,
+        token_file=token_file,
         domain=domain,
         queue=queue,
         stats=stats,

@@ -46,6 +46,7 @@ class Given:
     redis: str | None = None
     login: str | None = None
     password_file: Path | None = None
+    token_file: Path | None = None
     domain: str | None = None
     queue: str | None = None
     stats: bool | None = None
@@ -87,6 +88,8 @@ def _require_right(given: Given) -> None:
     ):
         if value:
             read(value)
+    if given.token_file is not None and (given.login is not None or given.password_file is not None):
+        raise UsageError("There is a login and a token.", "Give one of --login and --token-file.")
     if given.redis and redis_address(config_answers.redis(given.redis)).password is not None:
         output.say(
             "note: A password on the command line can be seen by others on this machine, and stays in histories."
@@ -115,6 +118,7 @@ def _by_default(given: Given, kinds: Mapping[str, Members]) -> Answers:
         bool(given.stats),
         password,
         file,
+        _token_file(given),
     )
 
 
@@ -134,7 +138,8 @@ def _asked(given: Given, kinds: Mapping[str, Members]) -> Answers:
     url = ask(given.url, "Its URL", defaults_of(members).url, config_answers.url)
     redis = ask(given.redis, "Redis", REDIS, config_answers.redis)
     form = f"The login there{_form(members)}; empty: none"
-    login = ask(given.login, form, "", _if_any(lambda text: config_answers.login(text, members)))
+    login = given.login if given.token_file is None else ""
+    login = ask(login, form, "", _if_any(lambda text: config_answers.login(text, members)))
     password = None if not login or _file_of(given, None) is not None else _password(login)
     domain = given.domain or _domain_of(login)
     if domain is None:
@@ -142,7 +147,8 @@ def _asked(given: Given, kinds: Mapping[str, Members]) -> Answers:
         domain = ask(None, form, "", _if_any(config_answers.domain))
     queue = ask(given.queue, "The queue that jobs come in", _QUEUE, config_answers.queue)
     user, file = _name_of(login or None, members), _file_of(given, password)
-    return Answers(kind, url, redis, user, domain or None, queue, bool(given.stats), password, file)
+    stats = bool(given.stats)
+    return Answers(kind, url, redis, user, domain or None, queue, stats, password, file, _token_file(given))
 
 
 @attrs.frozen
@@ -194,6 +200,10 @@ def _name_of(login: str | None, kind: Members) -> str | None:
 def _file_of(given: Given, password: str | None) -> Path | None:
     named = given.password_file
     return None if password is not None or named is None or str(named) == "-" else named.absolute()
+
+
+def _token_file(given: Given) -> Path | None:
+    return None if given.token_file is None else given.token_file.absolute()
 
 
 def _domain_of(user: str | None) -> str | None:

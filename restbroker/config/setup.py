@@ -22,7 +22,8 @@ _NOTE: Final = "Every key is described in docs/configuration.md. Keys that begin
 class Answers:
     """What was answered. `user`: the login's, None: there is none. `domain`: the virtual host, where jobs name none.
 
-    `password` is the login's; `password_file`: a file that has it already.
+    `password` is the login's; `password_file`: a file that has it already. `token_file`: one with a bearer token, in
+    the place of a login.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Answers:
     stats: bool = False
     password: str | None = attrs.field(default=None, repr=False)
     password_file: Path | None = None
+    token_file: Path | None = None
 
 
 @attrs.frozen
@@ -69,6 +71,8 @@ def setup(answers: Answers, stem: str, token: str) -> Setup:
 
 def _flat(answers: Answers, password: str | None) -> dict[str, Json]:
     login: dict[str, Json] = {} if answers.user is None else {"RestUser": answers.user, "RestPassFile": password}
+    if answers.token_file is not None:
+        login = {"RestTokenFile": str(answers.token_file)}
     domain: dict[str, Json] = {} if answers.domain is None else {"JabberDomain": answers.domain}
     return {"RestURL": _plain(answers.url), **login, **domain, "RestQueue": answers.queue}
 
@@ -79,6 +83,8 @@ def _target(answers: Answers, password: str | None) -> dict[str, Json]:
         entry["Domain"] = answers.domain
     if answers.user is not None:
         entry["Auth"] = {"Basic": {"User": answers.user, "PassFile": password}}
+    if answers.token_file is not None:
+        entry["Auth"] = {"Bearer": {"TokenFile": str(answers.token_file)}}
     return {"Targets": {answers.kind: {**entry, "Queues": [answers.queue]}}}
 
 

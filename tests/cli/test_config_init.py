@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from restbroker.config.load import load
-from restbroker.config.target import Basic, Target
+from restbroker.config.target import Basic, Bearer, Target
 from restbroker.events import registry as sources
 from restbroker.servers import registry
 from tests.support.ejabberd import Ejabberd
@@ -226,3 +226,16 @@ def test_variables_of_the_shell_do_not_count_in_what_is_made(tmp_path: Path) -> 
     done = run(["config", "init", "--server", "ejabberd"], directory=tmp_path, environ={"RESTBROKER_RESTQUEUE": "x y"})
     assert done.returncode == 0
     assert made(tmp_path).queues == ("rest",)
+
+
+def test_a_token_in_a_file_is_logged_in_with_in_the_place_of_a_login(tmp_path: Path) -> None:
+    file = tmp_path / "mine"
+    file.write_text("a-token\n")
+    for server in ("prosody", "ejabberd"):
+        words = ["config", "init", f"{server}.json", "--server", server, "--domain", "bots.example.org"]
+        assert run([*words, "--token-file", "mine", "--yes"], directory=tmp_path).returncode == 0
+        target = made(tmp_path, f"{server}.json")
+        assert isinstance(target.credentials, Bearer)
+        assert (target.credentials.token.reveal(), target.default_host) == ("a-token", "bots.example.org")
+    both = ["config", "init", "both.json", "--login", "a@example.org", "--token-file", "mine", "--yes"]
+    assert run(both, directory=tmp_path).returncode == 2

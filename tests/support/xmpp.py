@@ -133,8 +133,12 @@ class Client:
         """Sends presence, and returns when the server has shown it to this client itself."""
         self._run(self._appear())
 
-    def say(self, to: str, body: str) -> None:
-        self._run(self._say(to, body))
+    def say(self, to: str, body: str, kind: Literal["chat", "groupchat"] = "chat") -> None:
+        self._run(self._say(to, body, kind))
+
+    def join(self, place: str) -> None:
+        """Enters a room; `place` has the nick behind the slash."""
+        self._run(self._join(place))
 
     def ask(
         self, to: str, query: str, kind: Literal["get", "set"] = "get", timeout_s: float = _NEVER_S
@@ -166,8 +170,13 @@ class Client:
             await seen.wait()
         self._stream.remove_handler("own presence")
 
-    async def _say(self, to: str, body: str) -> None:
-        self._stream.send_message(mto=JID(to), mbody=body, mtype="chat")
+    async def _say(self, to: str, body: str, kind: Literal["chat", "groupchat"]) -> None:
+        self._stream.send_message(mto=JID(to), mbody=body, mtype=kind)
+
+    async def _join(self, place: str) -> None:
+        presence = self._stream.make_presence(pto=JID(place))
+        presence.append(ET.Element("{http://jabber.org/protocol/muc}x"))
+        self._stream.send(presence)
 
     async def _ask(self, to: str, query: str, kind: Literal["get", "set"], timeout_s: float) -> tuple[str, str | None]:
         iq: Iq = self._stream.make_iq(ito=JID(to), itype=kind)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from restbroker.config.target import Target
+from restbroker.config.target import Bearer, Target
 from restbroker.servers.allowed import Allowed
 from restbroker.servers.prosody.common import listening
 from restbroker.servers.prosody.options import Api, options_of, own
@@ -32,18 +32,25 @@ def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
     if _MODULES["admin"] in _needed(target, allowed):
         yield "-- mod_http_admin_api takes an administrator's token: in 0.12 with the scope prosody:scope:admin, in 13"
         yield "-- with the account's role (prosody:operator for who is in admins). It needs mod_groups_internal."
+    if isinstance(target.credentials, Bearer):
+        yield "-- A token may be a bot's, at a component (on 0.12; see docs/servers/prosody.md). Then it is"
+        yield f'-- Component {json.dumps(_name(target))} "rest" in the place of the VirtualHost below.'
     if allowed.hosts:
         yield f"-- That jobs keep to {', '.join(allowed.hosts)} is seen to by restbroker alone."
 
 
 def _host(target: Target, allowed: Allowed) -> Iterator[str]:
     yield from listening(target)
-    yield f"VirtualHost {json.dumps(own(target) or target.host_header or 'THE VIRTUAL HOST')}"
+    yield f"VirtualHost {json.dumps(_name(target))}"
     yield "    modules_enabled = {"
     for module, commands in _needed(target, allowed).items():
         what = ", ".join(commands) or "restbroker asks it whether Prosody works"
         yield f"        {json.dumps(module)}; -- {what}"
     yield "    }"
+
+
+def _name(target: Target) -> str:
+    return own(target) or target.host_header or "THE VIRTUAL HOST"
 
 
 def _needed(target: Target, allowed: Allowed) -> Mapping[str, list[str]]:

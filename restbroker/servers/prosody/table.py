@@ -49,9 +49,15 @@ def _are_recipients(value: Json) -> bool:
 
 
 _RECIPIENTS: Final = Form('"online", "all", or a list of JIDs', _are_recipients, "any", place="jids")
+_OBJECT: Final = Form("an object", lambda value: isinstance(value, dict), "any", is_text=False)
+# A `password` in it is left out without a word (measured with the module of January 2024).
+_MUC: Final = _OBJECT._replace(
+    wanted="an object that has history alone",
+    fits=lambda value: isinstance(value, dict) and value.keys() <= {"history"},
+)
 _TO: Final = needs(to=JID)
 _ADDRESS: Final = (*may(type=TEXT), Argument("from", JID), *may(id=TEXT, lang=TEXT))
-_COMMON: Final = may(nick=TEXT, delay=TEXT, dataform=ANY, formdata=ANY)
+_COMMON: Final = may(nick=TEXT, delay=TEXT, dataform=ANY, formdata=ANY, rsm=_OBJECT)
 _USERNAME: Final = needs(username=NAME)
 _GROUP: Final = needs(group=TEXT)
 """Its id."""
@@ -62,18 +68,19 @@ _MESSAGE: Final = (
     *_ADDRESS,
     *may(thread=ANY, html=TEXT, oob_url=TEXT, oob=ANY, state=TEXT, replace=TEXT, reactions=ANY, reference=ANY),
     *may(markable=FLAG, displayed=TEXT, fallback=FLAG, invite=ANY, forwarded=ANY, attach_to=TEXT, payload=ANY),
+    *may(reply=_OBJECT, encryption=TEXT, occupant_id=TEXT, stanza_ids=ANY),
     *_COMMON,
 )
 _PRESENCE: Final = (
     *may(show=TEXT, status=TEXT, priority=WHOLE, join=FLAG),
     *_ADDRESS,
-    *may(caps=ANY, idle_since=TEXT, vcard_update=ANY),
+    *may(caps=ANY, idle_since=TEXT, vcard_update=ANY, muc=_MUC),
     *_COMMON,
 )
 _IQ: Final = (
     *_ADDRESS,
     *may(ping=FLAG, version=ANY, disco=ANY, items=ANY, command=ANY, archive=ANY, register=ANY, lastactivity=ANY),
-    *may(extdisco=ANY, gateway=ANY, oob=ANY, stats=ANY, payload=ANY),
+    *may(extdisco=ANY, gateway=ANY, oob=ANY, stats=ANY, payload=ANY, upload_request=_OBJECT, upload_slot=_OBJECT),
     *_COMMON,
 )
 _OF_SETS: Final = ("type", "command", "archive", "register")

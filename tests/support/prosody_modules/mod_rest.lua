@@ -13,6 +13,7 @@ local st = require "util.stanza";
 local urldecode = require "util.http".urldecode;
 local usermanager = require "core.usermanager";
 local mapped = module:require "stanza_json";
+local tokens = module:depends "tokenauth"; -- on a component, too, where nothing else would load it
 
 local host = module.host;
 local hook_url = module:get_option_string("rest_callback_url");
@@ -29,7 +30,7 @@ local function check_basic(coded)
 end
 
 local function check_bearer(token)
-	local info = module:depends("tokenauth").get_token_info(token);
+	local info = tokens.get_token_info(token);
 	return info and jid.bare(info.jid);
 end
 
@@ -156,8 +157,7 @@ local function replied(stanza, body, asks)
 	});
 end
 
-local function answer(event, body, code, response)
-	local stanza, origin = event.stanza, event.origin;
+local function answer(stanza, origin, body, code, response)
 	local asks = stanza.name == "iq";
 	if stanza.attr.type == "error" or stanza.attr.type == "result" then return; end
 	if code == 202 or code == 204 then
@@ -176,11 +176,12 @@ local function answer(event, body, code, response)
 end
 
 local function call_hook(event)
+	local stanza, origin = st.clone(event.stanza), event.origin; -- a room sends the same one on to its next occupant
 	http.request(hook_url, {
 		method = "POST";
-		body = json.encode(mapped.write(event.stanza));
+		body = json.encode(mapped.write(stanza));
 		headers = { ["Content-Type"] = hook_type, ["Accept"] = "application/json, text/plain, */*" };
-	}, function (body, code, response) answer(event, body, code, response); end);
+	}, function (body, code, response) answer(stanza, origin, body, code, response); end);
 	return true;
 end
 

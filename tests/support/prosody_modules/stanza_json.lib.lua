@@ -26,6 +26,7 @@ local queries = {
 local states = "http://jabber.org/protocol/chatstates";
 local commands = "http://jabber.org/protocol/commands";
 local forms = "jabber:x:data";
+local muc = "http://jabber.org/protocol/muc";
 
 -- An ad-hoc command with a form that is filled in: `node`, and by name in `data` what its fields hold.
 local function add_command(stanza, command)
@@ -60,6 +61,12 @@ local function read(document)
 		if document[name] then stanza:text_tag(name, document[name]); end
 	end
 	if type(document.priority) == "number" then stanza:text_tag("priority", ("%d"):format(document.priority)); end
+	if document.join == true or type(document.muc) == "table" then
+		stanza:tag("x", { xmlns = muc });
+		local history = document.muc and document.muc.history;
+		if history then stanza:tag("history", { maxstanzas = history.maxstanzas and ("%d"):format(history.maxstanzas) }):up(); end
+		stanza:up();
+	end
 	if type(document.state) == "string" then stanza:tag(document.state, { xmlns = states }):up(); end
 	if kind == "iq" and type(document.command) == "table" then return add_command(stanza, document.command); end
 	if kind == "iq" and (type_ == "get" or type_ == "set") then

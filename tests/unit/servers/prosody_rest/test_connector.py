@@ -133,6 +133,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("message", {"to": ["a@b"]}, 'the argument "to" is a list, where a JID'),
     ("message", {"to": "a@b c", "body": "x"}, "but not a JID such as"),
     ("message", {**TO, "from": "@", "body": "x"}, 'the argument "from" is a text, but not a JID'),
+    (
+        "presence",
+        {**TO, "muc": {"password": "p"}},
+        'the argument "muc" is an object, where an object that has history',
+    ),
     ("message", {**TO, "bdoy": "x"}, "there is an argument 'bdoy', which message does not have; did you mean body?"),
     ("message", {**TO, "body": 5}, 'the argument "body" is a number, where a text is needed'),
     ("message", {**TO, "body": "a\x00b"}, 'the argument "body" has a control character'),

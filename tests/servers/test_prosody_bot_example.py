@@ -1,0 +1,202 @@
+"""examples/prosody-bot as it stands there: a real Prosody, restbroker and the bot's own process, each restarted.
+
+Only ports, folders and how often the bot looks are others; the token is made by the README's own line. mod_rest is a
+stand-in unless PROSODY_MODULES names the original.
+"""
+
+import os
+import re
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import attrs
+import pytest
+
+from tests.support.ports import free_port
+from tests.support.process import Running, run, started
+from tests.support.prosody import Prosody
+from tests.support.redis_server import RedisServer
+from tests.support.xmpp import Client, Clients, Message
+from tools.pages import ROOT
+
+EXAMPLE: Final = ROOT / "examples" / "prosody-bot"
+README: Final = (EXAMPLE / "README.md").read_text("utf-8")
+ROOM: Final = "tea@rooms.example.org"
+BOT: Final = "bot@bots.example.org"
+
+
+@attrs.define(eq=False)
+class Stage:
+    """A machine on which the README was followed to its end."""
+
+    folder: Path
+    prosody: Prosody
+    redis: RedisServer
+    _broker: ExitStack = attrs.field(factory=ExitStack)
+    _bot: subprocess.Popen[bytes] | None = None
+
+    @property
+    def env(self) -> str:
+        return str(self.folder / "env.json")
+
+    def start_broker(self) -> Running:
+        running = self._broker.enter_context(started(["run", "--config", self.env], directory=self.folder / "broker"))
+        running.wait_for("listening what=events")
+        return running
+
+    def stop_broker(self) -> None:
+        self._broker.pop_all().close()
+
+    def start_bot(self) -> None:
+        own = {"REDIS_URL": self.redis.url, "TOKEN_FILE": str(self.folder / "token"), "LOOK_S": "1"}
+        self._bot = subprocess.Popen([sys.executable, EXAMPLE / "bot.py"], env={**os.environ, **own})
+
+    def kill_bot(self) -> None:
+        if self._bot is not None:
+            self._bot.kill()
+            self._bot.wait()
+
+    def close(self) -> None:
+        self.kill_bot()
+        self.stop_broker()
+
+
+@pytest.fixture
+def stage(tmp_path: Path, make_prosody: Callable[..., Prosody], redis_server: RedisServer) -> Iterator[Stage]:
+    made = {name: secrets.token_hex(16) for name in ("token", "events_key")}
+    for name, secret in made.items():
+        (tmp_path / name).write_text(secret)
+    env = (EXAMPLE / "env.json").read_text("utf-8").replace("/etc/restbroker/", f"{tmp_path}/")
+    env = env.replace("redis://127.0.0.1:6379/0", redis_server.url)
+    _, line, rest = (EXAMPLE / "bots.cfg.lua").read_text("utf-8").partition("\nhttp_interfaces")
+    lua = (line + rest).replace("EVENTS-KEY", made["events_key"])
+    ports = {name: free_port() for name in ("5280", "8081")}
+    for name, port in ports.items():
+        env, lua = env.replace(f":{name}", f":{port}"), lua.replace(f":{name}", f":{port}")
+    (tmp_path / "env.json").write_text(env)
+    prosody = make_prosody(port=ports["5280"], included=lua)
+    prosody.register("john")
+    (tmp_path / "bot_token").write_text(token_by_the_readme(prosody))
+    stage = Stage(tmp_path, prosody, redis_server)
+    stage.start_broker()
+    stage.start_bot()
+    yield stage
+    stage.close()
+
+
+def token_by_the_readme(prosody: Prosody) -> str:
+    [line] = re.findall(r"^    (prosodyctl shell .*) \\\n +\| (sed [^|]*) \|", README, re.MULTILINE)
+    command = " | ".join(line).replace("prosodyctl", f"prosodyctl --config {prosody.directory}/prosody.cfg.lua", 1)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    assert len(done.stdout.split()) == 1, done.stdout + done.stderr
+    return done.stdout
+
+
+def enter(clients: Clients) -> Client:
+    """John in the room, with the bot."""
+    john = clients.login("john", roster=False)
+    john.join(f"{ROOM}/john")
+    await_bot(john)
+    return john
+
+
+def await_bot(john: Client) -> None:
+    """Returns when the bot is in the room, as far as John was told."""
+    john.presences.wait_for(
+        lambda seen: next((one.kind for one in reversed(seen) if one.sender == f"{ROOM}/bot"), "") == "available",
+        "the bot is in the room",
+    )
+
+
+def await_bot_gone(john: Client) -> None:
+    john.presences.wait_for(
+        lambda seen: next((one.kind for one in reversed(seen) if one.sender == f"{ROOM}/bot"), "") == "unavailable",
+        "the bot is out of the room",
+    )
+
+
+def await_answer(john: Client, words: str) -> None:
+    def answers(heard: list[Message]) -> bool:
+        said = [one.body for one in heard if one.sender == f"{ROOM}/bot"]
+        return f"john: {words} to you" in said
+
+    john.messages.wait_for(answers, f"the bot answers {words}")
+
+
+def test_restbroker_and_prosody_take_the_files_and_check_finds_nothing_wrong(stage: Stage) -> None:
+    shown = run(["config", "show", "--config", stage.env])
+    assert (shown.returncode, shown.stderr) == (0, "")
+    checked = run(["check", "--config", stage.env])
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "Unable to load" not in stage.prosody.log_tail()
+
+
+def test_a_bot_joins_says_something_and_answers_as_itself_in_the_room_and_in_a_chat(stage: Stage) -> None:
+    with Clients(stage.prosody.c2s_port) as clients:
+        john = enter(clients)
+        john.say(ROOM, "bot: hello", "groupchat")
+        await_answer(john, "hello")
+        john.say(BOT, "psst")
+        told = john.messages.wait_for(
+            lambda heard: [one for one in heard if one.sender == BOT], "the bot answers in the chat"
+        )
+        assert [(one.kind, one.body) for one in told] == [("chat", "You said: psst")]
+        words = ["message", f"to={ROOM}", "type=groupchat", "body=Tea is ready."]
+        done = run(["enqueue", "--config", stage.env, "--wait", *words])
+        assert done.returncode == 0, done.stdout + done.stderr
+        john.messages.wait_for(
+            lambda heard: any((one.sender, one.body) == (f"{ROOM}/bot", "Tea is ready.") for one in heard), "it says so"
+        )
+
+
+def test_the_bot_is_back_in_its_room_after_a_kill_of_prosody(stage: Stage) -> None:
+    with Clients(stage.prosody.c2s_port) as clients:
+        enter(clients)
+    stage.prosody.kill()
+    stage.prosody.start()
+    with Clients(stage.prosody.c2s_port) as clients:
+        john = enter(clients)
+        john.say(ROOM, "bot: again", "groupchat")
+        await_answer(john, "again")
+
+
+def test_the_bot_is_back_in_its_room_after_it_was_thrown_out_since_restbroker_was_away(stage: Stage) -> None:
+    with Clients(stage.prosody.c2s_port) as clients:
+        john = enter(clients)
+        stage.stop_broker()
+        john.say(ROOM, "bot: unheard", "groupchat")
+        await_bot_gone(john)
+        stage.start_broker()
+        await_bot(john)
+        john.say(ROOM, "bot: again", "groupchat")
+        await_answer(john, "again")
+
+
+def test_the_bot_is_back_in_its_room_after_it_was_thrown_out_since_redis_was_away(stage: Stage) -> None:
+    with Clients(stage.prosody.c2s_port) as clients:
+        john = enter(clients)
+        stage.redis.stop(save=True)
+        john.say(ROOM, "bot: unheard", "groupchat")
+        await_bot_gone(john)
+        stage.redis.start()
+        await_bot(john)
+        john.say(ROOM, "bot: again", "groupchat")
+        await_answer(john, "again")
+
+
+def test_what_was_said_to_a_bot_whose_process_was_killed_is_answered_once_when_it_is_back(stage: Stage) -> None:
+    with Clients(stage.prosody.c2s_port) as clients:
+        john = enter(clients)
+        stage.kill_bot()
+        john.say(ROOM, "bot: late", "groupchat")
+        john.messages.wait_for(lambda heard: any(one.body == "bot: late" for one in heard), "the room has it")
+        stage.start_bot()
+        await_answer(john, "late")
+        john.say(ROOM, "bot: last", "groupchat")
+        await_answer(john, "last")
+        assert [one.body for one in john.messages.all].count("john: late to you") == 1
