@@ -11,7 +11,7 @@ _SECRET: Final = re.compile(r"pass|pwd|secret|token|credential|(api|private)[_-]
 BODY_NAMES: Final = frozenset(
     {
         *("body", "elementstring", "html", "htmlbody", "message", "messagebody", "messagehtml", "messagesubject"),
-        *("question", "raw", "stanza", "subject", "text", "textbody"),
+        *("question", "raw", "stanza", "subject", "text", "textbody", "xml"),
     }
 )
 """Arguments that are message texts, in small letters; of an event, `raw` is what its server sent, texts under any name

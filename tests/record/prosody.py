@@ -62,6 +62,14 @@ def _ad_hoc(node: str, login: str = "token", **data: Json) -> Step:
     return Step(login, "command", "iq", {"to": _HOST, "type": "set", "command": command})
 
 
+def _add_user(name: str) -> str:
+    fields = {"FORM_TYPE": _ADMIN, "accountjid": f"{name}@{_HOST}", "password": "x", "password-verify": "x"}
+    form = "".join(f"<field var='{var}'><value>{value}</value></field>" for var, value in fields.items())
+    command = f"<command xmlns='http://jabber.org/protocol/commands' node='{_ADMIN}#add-user'>"
+    form = f"<x xmlns='jabber:x:data' type='submit'>{form}</x>"
+    return f"<iq type='set' to='{_HOST}'>{command}{form}</command></iq>"
+
+
 _STANZAS: Final = (
     Step("john", "probe"),
     Step("john", "check"),
@@ -84,6 +92,22 @@ _STANZAS: Final = (
     _john("iq", {"to": _HOST, "type": "set", "command": {"node": f"{_ADMIN}#add-user"}}, about="it may not"),
     _john("msg", {"to": _AARON, "body": "hello, too ☂"}),
     _john("msg", {"to": _NOBODY, "body": "hello"}),
+)
+_XML: Final = (
+    _john("stanza", {"xml": f"<iq type='get' to='{_HOST}'><query xmlns='jabber:iq:version'/></iq>"}),
+    _john("stanza", {"xml": f"<iq type='get' to='{_HOST}'><query xmlns='urn:example:nonsense'/></iq>"}),
+    _john("stanza", {"xml": f"<iq type='get' to='{_SILENT}'><ping xmlns='urn:xmpp:ping'/></iq>"}),
+    _john("iq", {"to": "john@" + _HOST, "xml": "<iq type='get'><query xmlns='jabber:iq:roster'/></iq>"}),
+    _john("iq", {"to": "john@" + _HOST, "xml": "<iq type='get'><vCard xmlns='vcard-temp'/></iq>"}),
+    _john(
+        "message",
+        {"to": _AARON, "xml": "<message type='chat'><body>hello</body><x xmlns='urn:example:own'/></message>"},
+    ),
+    _john("message", {"to": _NOBODY, "xml": "<message type='chat'><body>hello</body></message>"}),
+    _john("presence", {"to": _AARON, "xml": "<presence><show>away</show></presence>"}),
+    _john("message", {"to": _AARON, "from": f"admin@{_HOST}", "xml": "<message><body>x</body></message>"}),
+    Step("token", "command", "stanza", {"xml": _add_user("u9")}),
+    Step("token", "command", "stanza", {"xml": _add_user("u9")}),
 )
 _USERS: Final = (
     Step("admin", "probe"),
@@ -221,6 +245,7 @@ _FILES: Final = {
     "groups": _GROUPS,
     "refused": _REFUSED,
     "no-account": _NO_ACCOUNT,
+    "xml": _XML,
 }
 
 

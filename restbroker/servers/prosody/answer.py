@@ -19,6 +19,8 @@ _HEAD_LIMIT: Final = 4096
 _SAID: Final = re.compile(r'<p class="extra">([^<]*)</p>')
 _TITLE: Final = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
 _STYLE: Final = re.compile(r"<style>[^<]*</style>", re.IGNORECASE)
+_WORDS: Final = re.compile(r"<text\b[^>]*>([^<]*)</text>")
+"""Of an error that mod_rest says as XML."""
 _TAG: Final = re.compile(r"<[^>]*>")
 
 
@@ -38,12 +40,21 @@ def version_in(body: Json) -> str:
             return ""
 
 
+def _is_xml(response: Response) -> bool:
+    return response.headers.get("content-type", "").startswith("application/xmpp+xml")
+
+
 def is_page(response: Response) -> bool:
-    """Return whether the body is a page. Prosody answers 500 with one where a module crashed, whichever it was."""
-    return response.body.lstrip().startswith(b"<")
+    """Return whether the body is a page. Prosody answers 500 with one where a module crashed, whichever it was.
+
+    What mod_rest itself says as XML, also errors, has a type of its own (0.12.3 and 13.0.1, recorded).
+    """
+    return not _is_xml(response) and response.body.lstrip().startswith(b"<")
 
 
 def _error(response: Response, text: str) -> tuple[str, str]:
+    if _is_xml(response) and (words := _WORDS.search(text)) is not None:
+        return "", unescape(words[1])
     if not is_page(response):
         return "", _in_json(parsed(text.encode()), text)
     page = text[:_HEAD_LIMIT]

@@ -19,8 +19,8 @@ _VERSIONS: Final = "0.12 to 13"
 _OPTIONS: Final[dict[Api, str]] = {"rest": "URL", "admin": "AdminURL", "msg": "MsgURL"}
 """Where each API is; that of mod_rest every target has."""
 _BRING: Final = "Name the address of the module that brings it in the target's Options: {}."
-_BEYOND: Final = "iq"
-"""It may be a command to the server, in an administrator's name."""
+_BEYOND: Final = ("iq", "stanza")
+"""They may be a command to the server, in an administrator's name; the latter has its address in its XML alone."""
 
 
 def for_version(_version: str | None) -> Catalogue:
@@ -58,7 +58,7 @@ def _spec(entry: Entry, iq_timeout_s: float | None) -> CommandSpec:
         # Of the host that the API is on.
         fills_host=entry.api == "admin",
         secret_result=entry.secret,
-        beyond=entry.name == _BEYOND,
+        beyond=entry.name in _BEYOND,
         timeout_s=iq_timeout_s if entry.stanza == "iq" else None,
         since=entry.since,
         dangers_in=dangers_in if entry.stanza == "iq" and not entry.asks and entry.ad_hoc is None else None,

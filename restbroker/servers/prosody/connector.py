@@ -11,13 +11,13 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.job.command import Call, Catalogue, CommandSpec
-from restbroker.job.outcome import Outcome, Probe, Rejected
+from restbroker.job.outcome import Delivered, Outcome, Probe, Rejected
 from restbroker.servers.api.answer import read
 from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
 from restbroker.servers.api.request import guarded, lookup, unsent
 from restbroker.servers.api.texts import parsed
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.servers.prosody import catalogue
+from restbroker.servers.prosody import catalogue, xml_stanza
 from restbroker.servers.prosody.answer import FORM, is_page, stanza_in, version_in
 from restbroker.servers.prosody.options import Options, options_of
 from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL, judge
@@ -51,7 +51,10 @@ class ProsodyConnector:
         if isinstance(request, Rejected):
             return request
         response = await link.send(request)
-        return judge(call, entry, self.catalogue.commands[entry.name], response, self._now_s())
+        outcome = judge(call, entry, self.catalogue.commands[entry.name], response, self._now_s())
+        if isinstance(outcome, Delivered) and xml_stanza.is_given(call.command.arguments):
+            return attrs.evolve(outcome, body=None)  # no JSON; its text is the stanza
+        return outcome
 
     async def probe(self, link: Link) -> Probe:
         """Asks the account's own host for its version, or whether the login is taken. Changes nothing."""

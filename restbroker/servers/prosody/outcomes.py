@@ -20,7 +20,7 @@ from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers.api.answer import Answer, delivered, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, GOES_ON, Fate, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import parsed
-from restbroker.servers.prosody import notes
+from restbroker.servers.prosody import notes, xml_stanza
 from restbroker.servers.prosody.answer import FORM, is_page, stanza_in
 from restbroker.servers.prosody.options import Api
 from restbroker.servers.prosody.request import is_question
@@ -125,7 +125,8 @@ _LADDERS: Final[Mapping[Api, Ladder]] = {api: _rungs(api) for api in get_args(Ap
 def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
     status, rungs = response.status, _LADDERS[entry.api]
-    body = parsed(response.body) if 200 <= status < 300 else None
+    read = xml_stanza.judged if xml_stanza.is_given(call.command.arguments) else parsed
+    body = read(response.body) if 200 <= status < 300 else None
     if 200 <= status < 300 and (status != 200 or entry.api != "rest"):
         return delivered(response, body)
     if status == 200 and _is_plain(body, response):

@@ -20,12 +20,14 @@ from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body, path_of
 from restbroker.servers.api.table import fit, without_host
 from restbroker.servers.api.texts import fits_xml
+from restbroker.servers.prosody import xml_stanza
 from restbroker.servers.prosody.options import Options
 from restbroker.servers.prosody.table import Entry
 from restbroker.transport.message import Request
 
 _ACCEPT: Final = ("Accept", "application/json")
 _JSON: Final = ("Content-Type", "application/json")
+_XML: Final = "application/xmpp+xml"
 _TIMEOUT: Final = "Prosody-Rest-Timeout"
 _EARLIER_S: Final = 1.0
 """So much before our own time is up Prosody gives up on an iq, so that its answer still comes."""
@@ -39,14 +41,19 @@ def build(call: Call, entry: Entry, settings: Options) -> Request:
     """The request. Raises `InvalidArguments` for what the job gives, `ConfigError` for a secret that cannot be used."""
     given = _fit(call, entry, settings)
     place = settings.places[entry.api]
-    headers: Headers = (_ACCEPT, *authorization(place.login))
+    is_xml = xml_stanza.is_given(given)
+    headers: Headers = (("Accept", _XML) if is_xml else _ACCEPT, *authorization(place.login))
     if entry.stanza == "iq":
         headers = (*headers, (_TIMEOUT, f"{call.timeout_s - min(_EARLIER_S, call.timeout_s / 5):g}"))
+    repeatable = is_question(entry, given)
+    if is_xml:
+        body = xml_stanza.body_of(None if entry.name == "stanza" else entry.stanza, given, call.identity)
+        headers = (*headers, ("Content-Type", _XML), *call.headers)
+        return Request("POST", place.path or "/", call.timeout_s, (), headers, body, repeatable=repeatable)
     method, path, members = _put(entry, given, call, settings)
     body = b"" if members is None else json_body(members)
     if members is not None:
         headers = (*headers, _JSON)
-    repeatable = is_question(entry, given)
     return Request(
         method, place.path + path or "/", call.timeout_s, (), (*headers, *call.headers), body, repeatable=repeatable
     )
@@ -56,6 +63,8 @@ def is_question(entry: Entry, given: Mapping[str, Json]) -> bool:
     """Whether it is an iq that asks, which does no harm when it is sent twice."""
     if entry.repeat == "safe" or entry.ad_hoc is not None:
         return entry.repeat == "safe"
+    if xml_stanza.is_given(given):
+        return xml_stanza.is_question(given)
     kind = given.get("type", "set" if _SETS & given.keys() else "get")
     return entry.stanza == "iq" and kind == "get"
 

@@ -57,7 +57,7 @@ _MUC: Final = _OBJECT._replace(
 )
 _TO: Final = needs(to=JID)
 _ADDRESS: Final = (*may(type=TEXT), Argument("from", JID), *may(id=TEXT, lang=TEXT))
-_COMMON: Final = may(nick=TEXT, delay=TEXT, dataform=ANY, formdata=ANY, rsm=_OBJECT)
+_COMMON: Final = may(nick=TEXT, delay=TEXT, dataform=ANY, formdata=ANY, rsm=_OBJECT, xml=TEXT)
 _USERNAME: Final = needs(username=NAME)
 _GROUP: Final = needs(group=TEXT)
 """Its id."""
@@ -91,7 +91,7 @@ def _stanza(kind: str, rows: tuple[Argument, ...]) -> Entry:
 
 
 def _asking() -> Entry:
-    rows = tuple(row for row in _IQ if row.name not in _OF_SETS)
+    rows = tuple(row for row in _IQ if row.name not in (*_OF_SETS, "xml"))
     return Entry("iq_get", "rest", Arguments((*_TO, *rows)), "safe", "iq", fixed={"kind": "iq", "type": "get"})
 
 
@@ -116,6 +116,8 @@ ENTRIES: Final = (
     _stanza("message", _MESSAGE),
     _stanza("presence", _PRESENCE),
     _stanza("iq", _IQ),
+    # As an iq, which it may be.
+    Entry("stanza", "rest", Arguments(needs(xml=TEXT)), stanza="iq"),
     _asking(),
     _query("ping", asked=True),
     _query("version", {}),
@@ -165,7 +167,7 @@ TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entr
 
 def more_fields(entry: Entry, names: tuple[str, ...]) -> Entry:
     """Return the same for a mod_rest that knows these members too."""
-    if entry.api != "rest" or entry.asks or entry.ad_hoc is not None:
+    if entry.api != "rest" or entry.asks or entry.ad_hoc is not None or entry.name == "stanza":
         return entry
     takes = entry.takes
     rows = (Argument(name, ANY) for name in names if name not in takes.by_name)

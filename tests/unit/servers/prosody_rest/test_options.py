@@ -20,7 +20,7 @@ CANARY = "c4n4ry-s3cr3t"
 def test_a_target_has_the_commands_of_the_modules_that_it_names(made: Made) -> None:
     alone = registry.catalogue_of(made(), None)
     whole = registry.catalogue_of(made({"AdminURL": ADMIN, "AdminToken": "t", "MsgURL": MSG}), None)
-    stanzas = ["message", "presence", "iq", "iq_get", "ping", "version", "disco", "items"]
+    stanzas = ["message", "presence", "iq", "stanza", "iq_get", "ping", "version", "disco", "items"]
     assert list(alone.commands) == [*stanzas, *(one.name for one in ACCOUNTS)]
     assert (alone.version, alone.is_whole) == ("chat", True)
     assert set(whole.commands) == set(registry.catalogue("prosody-rest").commands) > set(alone.commands)
@@ -83,6 +83,6 @@ def test_only_what_does_no_harm_twice_counts_as_safe() -> None:
     commands = registry.catalogue("prosody-rest").commands
     unsafe = {name for name, spec in commands.items() if spec.repeat == "unsafe"}
     assert unsafe == {
-        *("message", "presence", "iq", "msg", "announcement", "invite", "invite_reset"),
+        *("message", "presence", "iq", "stanza", "msg", "announcement", "invite", "invite_reset"),
         *("create_group", "add_group_chat"),
     }

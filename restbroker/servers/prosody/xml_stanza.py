@@ -1,0 +1,177 @@
+"""Stanzas as XML: what a job gives as `xml` becomes the body of a request, and an answer is read for the judge. Pure.
+
+Called by `request`, `outcomes` and the connector. Always holds: what is sent is written again from what was read, so
+that what was looked at is what is sent; no entity is resolved; a stanza whose command takes `to` and `from` has those,
+which are what a token is asked for.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
+
+import attrs
+
+from restbroker.job.json_types import Json
+from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.jid import is_jid
+
+KINDS: Final = ("message", "presence", "iq")
+ADDRESS: Final = ("to", "from", "id", "type")
+"""The attributes of a stanza that arguments can give."""
+_ALONE: Final = "xml"
+_SPACE: Final = "jabber:client"
+_DEPTH: Final = 100
+
+
+@attrs.define(eq=False)
+class Element:
+    """One element, its name as it was written. `inner`: texts and elements."""
+
+    name: str
+    attributes: dict[str, str]
+    inner: list["Element | str"] = attrs.field(factory=list)
+
+    @property
+    def children(self) -> list["Element"]:
+        """The elements in it."""
+        return [one for one in self.inner if isinstance(one, Element)]
+
+    @property
+    def text(self) -> str:
+        """The text in it, without that of elements."""
+        return "".join(one for one in self.inner if isinstance(one, str))
+
+    def child(self, name: str) -> "Element | None":
+        """Return the first element of this name."""
+        return next((one for one in self.children if one.name == name), None)
+
+
+class _Unreadable(ValueError):
+    """Why it is not read."""
+
+
+def body_of(kind: str | None, given: Mapping[str, Json], identity: str) -> bytes:
+    """Return the stanza of a job's arguments. Raises `InvalidArguments`.
+
+    `kind`: what it has to be; None: any, which has its own address. `identity`: the id of a message or presence that
+    has none.
+    """
+    if extra := given.keys() - {_ALONE, *ADDRESS}:
+        raise InvalidArguments(f'the argument "xml" has no place beside "{min(extra)}", which belongs into it')
+    try:
+        stanza = _read(str(given[_ALONE]))
+    except _Unreadable as error:
+        raise InvalidArguments(f'the argument "xml" {error}') from None
+    for problem in _problems(kind, stanza, given):
+        raise InvalidArguments(f'the argument "xml" {problem}')
+    address = {name: str(given[name]) for name in ADDRESS if name in given}
+    if stanza.name != "iq" and identity:
+        stanza.attributes.setdefault("id", identity)
+    stanza.attributes |= address
+    if stanza.name == "iq" and stanza.attributes.get("type") not in ("get", "set"):
+        raise InvalidArguments('the argument "xml" is an iq whose type is neither get nor set')
+    return "".join(_written(stanza)).encode()
+
+
+def is_given(given: Mapping[str, Json]) -> bool:
+    """Return whether a job's arguments have a stanza."""
+    return given.get(_ALONE) is not None
+
+
+def is_question(given: Mapping[str, Json]) -> bool:
+    """Return whether it is an iq of type get."""
+    try:
+        stanza = _read(str(given[_ALONE]))
+    except _Unreadable:
+        return False
+    return stanza.name == "iq" and given.get("type", stanza.attributes.get("type")) == "get"
+
+
+def judged(body: bytes) -> Json:
+    """Return what the judge looks at in an answer, as mod_rest would write it as JSON; None where it is no stanza."""
+    try:
+        stanza = _read(body.decode("utf-8", "replace"))
+    except _Unreadable:
+        return None
+    if stanza.name == "xmpp" and stanza.children:  # several; the last ends them
+        stanza = stanza.children[-1]
+    if stanza.name not in KINDS:
+        return None
+    found: dict[str, Json] = {"kind": stanza.name, **stanza.attributes}
+    if (error := stanza.child("error")) is not None:
+        conditions: list[Json] = [one.name for one in error.children if one.name != "text"]
+        text = error.child("text")
+        told: dict[str, Json] = {"type": error.attributes.get("type"), "condition": (conditions or [None])[0]}
+        found["error"] = told if text is None else {**told, "text": text.text}
+    if (command := stanza.child("command")) is not None:
+        note = command.child("note")
+        said: dict[str, Json] = {"node": command.attributes.get("node")}
+        found["command"] = said if note is None else {**said, "note": {**note.attributes, "text": note.text}}
+    return found
+
+
+def _problems(kind: str | None, stanza: Element, given: Mapping[str, Json]) -> Iterator[str]:
+    if stanza.name not in KINDS:
+        yield "is no message, presence or iq"
+    if kind not in (None, stanza.name):
+        yield f"is no {kind}"
+    if stanza.attributes.get("xmlns", _SPACE) != _SPACE:
+        yield f"is not of the namespace {_SPACE}"
+    for name in ADDRESS if kind is not None else ():
+        if name in stanza.attributes and name in given and stanza.attributes[name] != given[name]:
+            yield f'has another {name} than the argument "{name}"'
+    if kind is not None and "from" in stanza.attributes and "from" not in given:
+        yield 'has a from: give it as the argument "from"'
+    if kind is None and not is_jid(stanza.attributes.get("to", "")):
+        yield "has no JID as its to"
+    if stanza.name == "iq" and len(stanza.children) != 1:
+        yield "is an iq with other than one element in it"
+
+
+def _read(text: str) -> Element:
+    """Return the element. Raises `_Unreadable`, whose text repeats nothing of it."""
+    names = expat.ParserCreate("utf-8", namespace_separator=" ")  # refuses prefixes that stand for nothing
+    parser = expat.ParserCreate("utf-8")
+    top, path = list[Element](), list[Element]()
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        element = Element(name, attributes)
+        (path[-1].inner if path else top).append(element)
+        path.append(element)
+        if len(path) > _DEPTH:
+            raise _Unreadable(f"has elements within each other, more than {_DEPTH}")
+
+    def characters(words: str) -> None:
+        path[-1].inner.append(words)
+
+    def refuse(*_: object) -> None:
+        raise _Unreadable("has a document type or an instruction, which no stanza may have")
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = lambda _name: path.pop()
+    parser.CharacterDataHandler = characters
+    parser.StartDoctypeDeclHandler = parser.ProcessingInstructionHandler = refuse
+    try:
+        data = text.encode()
+        parser.Parse(data, True)
+        names.Parse(data, True)
+    except expat.ExpatError as error:
+        why = expat.errors.messages[error.code]
+        raise _Unreadable(f"is not well-formed: {why} (line {error.lineno}, column {error.offset + 1})") from None
+    except UnicodeEncodeError:
+        raise _Unreadable("has half a character") from None
+    return top[0]
+
+
+def _written(element: Element) -> Iterator[str]:
+    yield f"<{element.name}"
+    for name, value in element.attributes.items():
+        yield f" {name}={quoteattr(value)}"
+    yield ">"
+    for one in element.inner:
+        if isinstance(one, Element):
+            yield from _written(one)
+        else:
+            yield escape(one)
+    yield f"</{element.name}>"
