@@ -114,6 +114,7 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
     "the roster service": {**_targets(rosters=_ROSTER), "Roster": {"Domain": "example.org", "Auth": {"Key": {"Value": "k"}}}},
     "events of prosody-rest": _events(
         Kind="prosody-rest", Path="/events/prosody", Secret=_SECRET, DropDuplicates="60s", DropOwn="10s",
+        Options={"Name": "Tea bot", "Version": "1"},
         Only={"Types": ["message"], "Receiver": ["bot-*"]}, Except={"Body": ["*spam*"]}, IQ="accept",
         Fields={"origin": "prosody"}, Names={"body": "text"}, Omit=["raw"],
         Routes=[{"Only": {"Types": ["presence"]}, "Queue": "presence", "Class": "P"}, {"Queue": "rest_of_it"}],

@@ -141,6 +141,7 @@ def whole(folder: Path) -> dict[str, Json]:
             "Path": "/events/prosody",
             "Queue": "events",
             "Class": "Event",
+            "Options": {"Name": "Tea bot", "Version": "1"},
             "SecretFile": "secret",
             "DropDuplicates": "9s",
             "Only": {"Types": ["message"], "Sender": ["bot-*"]},

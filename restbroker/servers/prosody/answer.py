@@ -32,9 +32,9 @@ def stanza_in(body: Json) -> Mapping[str, Json] | None:
 
 
 def version_in(body: Json) -> str:
-    """What Prosody's answer to an iq that asks for its version tells, "" if it tells none."""
+    """What Prosody's answer to an iq that asks for its version tells, "" if it tells none, or a bot's host answered."""
     match stanza_in(body):
-        case {"version": {"version": str(version)}}:
+        case {"version": {"name": "Prosody", "version": str(version)}}:
             return version  # "0.12.3", "13.0.1", and for nightly builds words behind it
         case _:
             return ""

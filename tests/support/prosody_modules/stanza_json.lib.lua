@@ -79,6 +79,7 @@ local function read(document)
 end
 
 local function write_disco(query)
+	if not query.tags[1] then return query.attr.node or true; end -- a question
 	local identities, features = array(), array();
 	for tag in query:childtags() do
 		if tag.name == "identity" then

@@ -2,14 +2,18 @@
 
 import json
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restbroker.config.events import EventSource
 from restbroker.job.event import EVENT_TYPES
 from restbroker.servers.event_contract import Malformed, Posted, Told
 from restbroker.servers.prosody.events import stanzas
+from restbroker.servers.prosody.events.hook import open_hook
+from restbroker.servers.prosody.events.options import Options
 from tests.support.rows import rows
 
 MESSAGE = {
@@ -61,6 +65,22 @@ def test_the_type_of_an_event_who_came_or_went_and_whether_it_asks(
 ) -> None:
     found = told(kind=kind, **({} if word is None else {"type": word}))
     assert (found.event.type, found.event.presence, found.asks) == (type_, presence, asks)
+
+
+def test_a_source_with_a_name_answers_who_asks_for_it() -> None:
+    hook = open_hook(EventSource(options=Options(name="Tea bot", version="1")))
+    identity = {"category": "client", "type": "bot", "name": "Tea bot"}
+    answered: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"version": {}}, {"version": {"name": "Tea bot", "version": "1"}}),
+        ({"disco": True}, {"disco": {"identities": [identity], "features": ANY}}),
+    ]
+    for asked, payload in answered:
+        answer = hook.refused(told(kind="iq", type="get", **asked))
+        assert (answer.status, json.loads(answer.body)) == (200, {"kind": "iq", "type": "result", **payload})
+    assert hook.refused(told(kind="iq", type="get", ping=True)).status == 202
+    for stranger in ({"type": "set", "version": {}}, {"type": "get", "disco": "node"}, {"type": "get"}):
+        assert json.loads(hook.refused(told(kind="iq", **stranger)).body)["error"]["condition"] == "service-unavailable"
+    assert open_hook(EventSource(options=Options())) is stanzas
 
 
 @rows(
