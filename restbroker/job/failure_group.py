@@ -28,6 +28,7 @@ _HEX: Final = re.compile(r"(?:0x)?(?=[a-f-]*\d)[0-9a-f-]{8,}", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
 _DURATION: Final = re.compile(r"<number> (?:ms|s|min|h|d)\b(?: <number> (?:min|s|h)\b)?")
 _STATUS: Final = re.compile(r"[1-5]\d\d[.,:;]?")
+_BEFORE_STATUS: Final = frozenset(("", "status"))
 _SHORTEST: Final = 2
 _IN_WORDS: Final = frozenset("_.-")
 _WORDS_KEPT: Final = 10_000
@@ -80,8 +81,8 @@ def _in_general(text: str) -> str:
         text = _QUOTED.sub("<text>", text)
     words = text.split()
     general = " ".join(
-        # A status of HTTP is a cause, and no value of a job.
-        word if before == "status" and _STATUS.fullmatch(word) else _general(word)
+        # A status of HTTP, with which our own messages begin, is a cause, and no value of a job.
+        word if before in _BEFORE_STATUS and _STATUS.fullmatch(word) else _general(word)
         for before, word in pairwise(["", *words])
     )
     return _DURATION.sub("<duration>", general)

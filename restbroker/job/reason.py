@@ -25,6 +25,6 @@ class Reason:
 
     @property
     def text(self) -> str:
-        """What happened and what to do, as Sidekiq's `error_message` has it."""
+        """HTTP status, what happened and what to do, as Sidekiq's `error_message` has it: its pages show no more."""
         ended = self.message if self.message.endswith((".", "!", "?", "…")) else f"{self.message}."
-        return ended if self.cure is None else f"{ended} {self.cure}"
+        return " ".join(str(part) for part in (self.status, ended, self.cure) if part is not None)

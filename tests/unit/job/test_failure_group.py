@@ -22,6 +22,8 @@ from restbroker.job.failure_group import generalised, group_id
             "expected <text> (char <number>): an object with <text>.",
         ),
         ("undefined method `foo' for nil", "undefined method <text> for nil"),
+        ("503 The server is busy, try 30 again.", "503 The server is busy, try <number> again."),
+        ("12 rooms are left.", "<number> rooms are left."),
         ("It's the server's fault, isn't it? See docs/tokens.md.", None),
         ("a decade of dead beef", None),
     ],

@@ -109,13 +109,18 @@ def test_reply_to_can_name_no_other_key(key: Any) -> None:
     assert settle(job(reply_to=key), SAFE, DONE, context()) == Ack()
 
 
-def test_rejected_is_parked_with_the_code_as_error_class_and_the_cure_in_its_message() -> None:
+def test_rejected_is_parked_with_the_code_as_error_class_and_status_and_cure_in_its_message() -> None:
     settlement = settled(Dead, job(), SAFE, Rejected(WHY))
     fields = payload(settlement)
     assert settlement.at_s == NOW_S
     assert fields["error_class"] == "ServerError"
-    assert fields["error_message"] == "it broke. mend it"
+    assert fields["error_message"] == "500 it broke. mend it"
     assert isinstance(fields["failed_at"], float)
+
+
+def test_the_message_of_what_no_server_answered_begins_with_no_status() -> None:
+    fields = payload(settled(Retry, job(), SAFE, Uncertain(Reason("TimedOut", "No answer", "Look"))))
+    assert fields["error_message"] == "No answer. Look"
 
 
 def test_a_job_that_says_dead_false_is_dropped_when_it_fails() -> None:
