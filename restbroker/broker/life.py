@@ -251,7 +251,7 @@ class Life:
             while True:
                 total = Left()
                 for lane in lanes:
-                    total = total.plus(await leftovers.settle(lane))
+                    total = total.plus(await leftovers.settle(lane, told=self.control.stop.is_set()))
                 if total.complete or self._end_s() < math.inf:
                     break
                 await trio.sleep(_SETTLE_AGAIN_S)

@@ -76,8 +76,19 @@ def cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bool) -> 
     return _parked(attrs.evolve(job, maybe_run=job.maybe_run + 1), reason, None, context, "uncertain")
 
 
+def cut_off(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
+    """Settles a job that was sent and not answered when its process was told to stop.
+
+    Ruby puts such a job back without a try. So does this, if it is safe to repeat; and the job remembers that it may
+    have run, or it would take its own effect for an error.
+    """
+    if context.at_most_once or not repeat_safe(spec):
+        return _uncertain(job, spec, reason, context)
+    return begun(attrs.evolve(job, maybe_run=job.maybe_run + 1))
+
+
 def begun(job: Job) -> Back:
-    """Gives a job back of which a part was done, and the rest not sent: no try, and as `job` says what is known."""
+    """Gives a job back that may have run, or of which a part was done: no try, and as `job` says what is known."""
     fields = {**job.fields, "jid": job.jid}
     if job.maybe_run:
         fields[UNCERTAIN_FIELD] = job.maybe_run

@@ -98,7 +98,7 @@ class Schedule:
 
 @attrs.frozen
 class Back:
-    """Back to the end of its queue that is taken from first: nothing was sent, not counted.
+    """Back to the end of its queue that is taken from first: not a try, not counted.
 
     `payload` in the place of what came, where more is known of the job by now; empty: as it came.
     """

@@ -183,8 +183,8 @@ class BrokerQuiet:
 @attrs.frozen
 class BrokerStopped:
     """The end: `pushed_back` jobs went back unsent; of `uncertain` nobody knows whether they have run, since they were
-    sent and not answered in time. A warning where Redis could not be told: `left` jobs that were in hand stay so until
-    another process gives them back.
+    sent and not answered in time: those that are safe to repeat went back too. A warning where Redis could not
+    be told: `left` jobs that were in hand stay so until another process gives them back.
     """
 
     clean: bool

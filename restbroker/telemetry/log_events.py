@@ -20,7 +20,7 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "broker.started": LogEvent("info", "Intake is open."),
     "broker.stopped": LogEvent(
         "warning, info",
-        "The end: `pushed_back` jobs went back unsent; of `uncertain` nobody knows whether they have run, since they were sent and not answered in time. A warning where Redis could not be told: `left` jobs that were in hand stay so until another process gives them back.",
+        "The end: `pushed_back` jobs went back unsent; of `uncertain` nobody knows whether they have run, since they were sent and not answered in time: those that are safe to repeat went back too. A warning where Redis could not be told: `left` jobs that were in hand stay so until another process gives them back.",
     ),
     "broker.stopping": LogEvent("info", "A drain began; what is not done after `timeout_s` seconds is cut off."),
     "config.refused": LogEvent("error", "The configuration was loaded again and cannot be used; the one before stays."),

@@ -175,9 +175,9 @@ async def test_a_job_of_which_memory_lost_track_at_a_stop_is_stored_without_its_
 ) -> None:
     settle = leftovers.settle
 
-    async def forgetful(lane: Lane) -> leftovers.Left:
+    async def forgetful(lane: Lane, *, told: bool) -> leftovers.Left:
         lane.in_hand.clear()
-        return await settle(lane)
+        return await settle(lane, told=told)
 
     monkeypatch.setattr(leftovers, "settle", forgetful)
     harness.target.answer = Held()

@@ -8,6 +8,7 @@ import trio
 from restbroker.job.outcome import Delivered
 from restbroker.telemetry.events import BrokerStopped, JobFinished, StoreBack, StoreLost
 from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Held, lost, ok, refuse
 
 
@@ -29,7 +30,46 @@ async def test_a_drain_finishes_what_was_sent_and_puts_the_rest_back_in_order(ha
     assert harness.client.command("KEYS", "restbroker:i*") == []
 
 
-async def test_what_is_not_answered_at_the_deadline_is_uncertain_and_not_pushed_back(harness: Harness) -> None:
+async def test_what_is_not_answered_at_the_deadline_goes_back_if_it_is_safe_to_repeat(harness: Harness) -> None:
+    harness.target.answer = Held()
+    harness.shutdown_timeout_s, harness.concurrency = 0.2, 4
+    harness.push("safe", count=2, retry=0)
+    harness.push("create", count=2, retry=0)
+    harness.push("once")
+    async with harness.broker():
+        await harness.until(lambda: len(harness.target.sent) == 4, "four are on their way")
+    assert (harness.size("retry"), harness.size("dead")) == (0, 0)
+    queue = harness.entries("queue:rest")[::-1]
+    assert [job["jid"] for job in queue] == ["jid-safe-0", "jid-safe-1", "jid-create-0", "jid-create-1", "jid-once-0"]
+    assert [job.get("restbroker_uncertain") for job in queue] == [1, 1, 1, 1, None]
+    assert not any("retry_count" in job or "error_class" in job for job in queue)
+    stopped = harness.of(BrokerStopped)[0]
+    assert (stopped.clean, stopped.uncertain, stopped.pushed_back) == (True, 4, 1)
+    tried = len(harness.target.calls)
+    harness.target.answer = ok
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 9, "they are done")
+    again = harness.target.calls[tried:]
+    assert [(call.command.endpoint, call.attempt) for call in again if call.maybe_run] == [
+        ("safe", 1), ("safe", 1), ("create", 1), ("create", 1),
+    ]  # fmt: skip
+
+
+async def test_what_hung_where_the_process_failed_by_itself_uses_up_a_try(harness: Harness) -> None:
+    async def explode(_request: Request) -> Response:
+        raise KeyboardInterrupt
+
+    harness.target.answers.append(Held())
+    harness.target.answer = explode
+    harness.push("safe", count=2)
+    with trio.fail_after(60), pytest.raises(BaseExceptionGroup):
+        async with harness.broker():
+            await trio.sleep_forever()
+    entries = harness.members("retry")
+    assert [(entry["error_class"], entry["restbroker_uncertain"]) for entry in entries] == [("CutOff", 1)] * 2
+
+
+async def test_what_is_not_answered_at_the_deadline_and_not_safe_to_repeat_is_not_pushed_back(harness: Harness) -> None:
     harness.target.answer = Held()
     harness.shutdown_timeout_s = 0.2
     harness.push("once", count=3)

@@ -39,11 +39,14 @@ def test_what_the_server_answers_after_a_stops_deadline_may_have_run(bench: Benc
     bench.proxy.answers.set()
 
     uncertain = {job["jid"]: job["error_class"] for job in [*bench.members("retry"), *bench.members("dead")]}
-    assert uncertain == {job_id(number): "CutOff" for number in [*safe, *unsafe]}
+    assert uncertain == {job_id(number): "CutOff" for number in unsafe}
     parked = {job_id(number) for number in unsafe} if at_most_once else set()
     assert {job["jid"] for job in bench.members("dead")} == parked
     assert all(job["restbroker_uncertain"] == 1 for job in bench.members("retry"))
-    assert (bench.queued(), bench.held()) == (WAITING, 0)
+    back = {job["jid"]: job.get("restbroker_uncertain") for job in bench.waiting()}
+    assert back == {job_id(n): 1 for n in safe} | {job_id(n): None for n in waiting}
+    assert not any("retry_count" in job for job in bench.waiting())
+    assert bench.held() == 0
 
     bench.start()
     bench.wait_until_finished()
@@ -51,3 +54,21 @@ def test_what_the_server_answers_after_a_stops_deadline_may_have_run(bench: Benc
     sendings = {job: len(sent) for job, sent in bench.proxy.of_jobs().items()}
     once = {job_id(number) for number in waiting} | parked
     assert sendings == {job_id(n): 1 if job_id(n) in once else 2 for n in range(CONCURRENCY + WAITING)}
+
+
+def test_what_ran_before_a_stop_without_an_answer_is_no_error_when_it_is_sent_again(bench: Bench) -> None:
+    bench.configure(ShutdownTimeout="1s")
+    bench.proxy.answers.clear()
+    broker = bench.start()
+    account = {"host": "example.org", "password": "p"}
+    bench.push([payload(number, "register", user=f"stop{number}", **account) for number in range(HALF)])
+    bench.wait_until_sent(HALF)
+    broker.signal(signal.SIGTERM)
+    assert broker.wait() == 0
+    assert [job["restbroker_uncertain"] for job in bench.waiting()] == [1] * HALF
+    bench.proxy.answers.set()
+    bench.start()
+    bench.wait_until_finished()
+    assert bench.members("retry") == bench.members("dead") == []
+    statuses = {job: [one.status for one in sent] for job, sent in bench.proxy.of_jobs().items()}
+    assert statuses == {job_id(number): [200, 409] for number in range(HALF)}

@@ -91,6 +91,11 @@ class Bench:
     def queued(self) -> int:
         return integer(self.client.command("LLEN", f"queue:{QUEUE}"))
 
+    def waiting(self) -> list[Any]:
+        """The jobs in the queue, the next one first."""
+        found = items(self.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))
+        return [json.loads(raw(job)) for job in reversed(found)]
+
     def replies(self) -> list[Any]:
         found = items(self.client.command("LRANGE", f"queue:{REPLIES}", 0, -1))
         return [json.loads(raw(reply))["args"] for reply in reversed(found)]

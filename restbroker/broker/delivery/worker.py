@@ -82,12 +82,22 @@ def _recovered(lane: Lane, item: Item) -> tuple[str | None, int]:
     return (name if recovered else None), recovered
 
 
-def cut_off(lane: Lane, item: Item) -> None:
-    """Settles an item whose request was sent and not answered when the lane had to stop."""
-    if item.job is not None:
-        item.reply_id = arguments.addressed(item.job.fields.get("args"))[1]
-        spec = lane.plan.connector.spec(item.command)
-        _settle(lane, item, item.job, spec, Uncertain(settle.reason_of(spec, _CUT_OFF)))
+def cut_off(lane: Lane, item: Item, *, told: bool) -> None:
+    """Settles an item whose request was sent and not answered when the lane had to stop.
+
+    `told`: the process was told to stop. Where it fails instead, this job may be why, and uses up a try.
+    """
+    if item.job is None:
+        return
+    item.reply_id = arguments.addressed(item.job.fields.get("args"))[1]
+    spec = lane.plan.connector.spec(item.command)
+    outcome = Uncertain(settle.reason_of(spec, _CUT_OFF))
+    if not told:
+        _settle(lane, item, item.job, spec, outcome)
+        return
+    context = _context(lane, item, 0.0)
+    settlement = settle.cut_off(stored(lane, item, item.job), spec, outcome.reason, context)
+    _conclude(lane, item, settlement, context, outcome)
 
 
 def put_back(lane: Lane, item: Item) -> None:

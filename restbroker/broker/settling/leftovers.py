@@ -2,7 +2,7 @@
 
 `settle` is called at the end of each life, shielded and bounded by the caller; `give_back` before, by a life that was
 replaced. Always holds: the list is read from Redis, since memory may have lost track; what was sent and not answered is
-uncertain, never pushed back; what was not sent is.
+uncertain, and goes back only where it is safe to repeat, as one that may have run; what was not sent goes back.
 """
 
 import attrs
@@ -21,7 +21,7 @@ from restbroker.store.tickets import queue_of, ticket_number
 
 @attrs.frozen
 class Left:
-    """`pushed_back` jobs went back unsent, `uncertain` were sent and not answered.
+    """`pushed_back` jobs went back unsent, `uncertain` were sent and not answered, wherever they are now.
 
     `complete`: nothing is left for a reaper; else `left` is how many jobs are, as far as known.
     """
@@ -41,35 +41,34 @@ class Left:
         )
 
 
-async def settle(lane: Lane) -> Left:
+async def settle(lane: Lane, *, told: bool) -> Left:
     """Settles what is left and retires the identity. Waits while Redis is away: the caller bounds it.
 
-    What Redis refuses stays in hand, for a reaper.
+    `told`: the process was told to stop. What Redis refuses stays in hand, for a reaper.
     """
     try:
-        return await _settle(lane)
+        return await _settle(lane, told=told)
     except StoreRefused as error:
         lane.complain("StoreRefused", error.message, error.cure)
         return Left(complete=False)
 
 
-async def _settle(lane: Lane) -> Left:
+async def _settle(lane: Lane, *, told: bool) -> Left:
     held = await lane.health.insist(lane.store, jobs.held, lane.identity)
     found = [lane.in_hand.get(ticket) or _unknown(lane, ticket, held) for ticket in held.tickets]
     items = [item for item in found if item is not None]
-    uncertain = 0
+    uncertain = [item for item in items if item.settlement is None and item.is_uncertain]
+    for item in uncertain:
+        cut_off(lane, item, told=told)
     for item in items:
-        if item.settlement is None and item.is_uncertain:
-            cut_off(lane, item)
-            uncertain += 1
         if item.settlement is None:
             put_back(lane, item)
-    back = sum(isinstance(item.settlement, Back) for item in items)
+    back = sum(isinstance(item.settlement, Back) and item not in uncertain for item in items)
     refused = await commit(lane, items)
     # Said before it is so: a beat that comes just behind it is no fence.
     lane.retired = True
     retired = await lane.health.insist(lane.store, jobs.retire, lane.identity)
-    return Left(back, uncertain, complete=retired and not refused)
+    return Left(back, len(uncertain), complete=retired and not refused)
 
 
 async def give_back(lane: Lane, *, workers_gone: bool) -> None:

@@ -220,7 +220,10 @@ TRIED_AGAIN: Final = Table(
             "Openfire's Chat API: a question was sent, and the answer did not come, or restbroker had to stop, or died, before it came. It is not asked again by itself.",
             "`ask_status` tells whether it waits, `ask_revoke` takes it back; a retry asks once more.",
         ),
-        "CutOff": Row("Sent, and restbroker had to stop before the answer.", "Look at the server."),
+        "CutOff": Row(
+            "Sent, and restbroker had to stop before the answer; it is not safe to repeat, or restbroker failed.",
+            "Look at the server.",
+        ),
         "Uncertain": Row(
             "Sent so often without an answer that it is not sent again.",
             "Look at the server; if it was not done, retry it: the count begins anew.",

@@ -18,13 +18,14 @@ from restbroker.job.settle import (
     begun,
     crashed,
     crowded,
+    cut_off,
     may_send,
     perturbed,
     poisoned,
     reply_refused,
     settle,
 )
-from restbroker.job.settlement import Ack, Dead, Drop, Fallen, Retry, Schedule
+from restbroker.job.settlement import Ack, Back, Dead, Drop, Fallen, Retry, Schedule
 from tests.support.rows import rows
 
 Parked = Callable[[Fallen, float], Dead]
@@ -180,6 +181,26 @@ def test_an_uncertain_command_that_is_repeat_safe_is_retried_as_often_as_the_job
 def test_an_uncertain_command_that_is_not_repeat_safe_gets_two_more_sends(spec: CommandSpec | None) -> None:
     fates = [type(settle(job(restbroker_uncertain=n), spec, Uncertain(WHY), context())) for n in range(4)]
     assert fates == [Retry, Retry, Dead, Dead]
+
+
+@rows("spec", [SAFE, CREATE])
+def test_a_stop_puts_what_is_safe_to_repeat_back_without_a_try_as_what_may_have_run(spec: CommandSpec) -> None:
+    entry = job(retry=0, restbroker_uncertain=2, error_class="X", retry_count=3)
+    settlement = cut_off(entry, spec, WHY, context())
+    assert isinstance(settlement, Back)
+    assert json.loads(settlement.payload) == {**entry.fields, "restbroker_uncertain": 3}
+    assert settlement.payload.startswith(b'{"class":"Add","args":["cmd",{},"t"]')
+
+
+@rows("spec", [ONCE, None])
+def test_a_stop_puts_nothing_back_that_is_not_safe_to_repeat(spec: CommandSpec | None) -> None:
+    assert cut_off(job(), spec, WHY, context()) == settle(job(), spec, Uncertain(WHY), context())
+
+
+def test_a_stop_parks_what_must_run_at_most_once() -> None:
+    settlement = cut_off(job(), SAFE, WHY, context(at_most_once=True))
+    assert isinstance(settlement, Dead)
+    assert payload(settlement)["restbroker_may_have_run"] is True
 
 
 def test_a_job_that_may_have_run_too_often_is_not_sent_again() -> None:
