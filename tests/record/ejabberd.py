@@ -128,6 +128,7 @@ _PEOPLE: Final = (
     _do("set_vcard2_multi", _account("juliet", name="ORG", subname="ORGUNIT", contents=["a", "b"])),
     _do("get_vcard2_multi", _account("juliet", name="ORG", subname="ORGUNIT")),
     _do("send_message", _message()),
+    _do("send_message", _message(id="order-7")),
     _do("send_message", _message(type="nonsense")),
     _do("send_message", _message(**{"from": "@"})),
     _do("send_message", _message(to="")),

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 
 import attrs
 import pytest
@@ -13,7 +14,7 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Credentials, Target, Url
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
 from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers import sides
@@ -55,6 +56,37 @@ async def side_of(server: Ejabberd, credentials: Credentials = None, **changes: 
 async def admin(ejabberd: Ejabberd) -> AsyncIterator[Side]:
     async with side_of(ejabberd) as side:
         yield side
+
+
+async def test_a_message_with_an_id_arrives_as_one_without_but_for_its_id(
+    admin: Side, ejabberd: Ejabberd, tmp_path: Path
+) -> None:
+    new, file = account(), tmp_path / "offline"
+    await admin.done("register", new)
+    ends: dict[str, Json] = {"from": "admin@localhost", "to": f"{new['user']}@{HOST}"}
+    texts = [("chat", "", "Grüße ☂ & <b> \r\n"), ("normal", "s", ""), ("normal", "", ""), ("no type", "s\t\n'", "x")]
+    for number, (kind, subject, body) in enumerate(texts):
+        message: dict[str, Json] = {**ends, "type": kind, "subject": subject, "body": body}
+        await admin.done("send_message", message)
+        await admin.done("send_message", {**message, "id": f"order-<&'>{number}"})
+    status, said = ejabberd.call("dump_table", file=str(file), table="offline_msg")
+    assert status == 200, said
+    # What is stored for them in Erlang's words, without the time of each.
+    stored = [re.sub(r"\s|\{\d+,\s*\d+,\s*\d+\}", "", one) for one in file.read_text("utf-8").split("{offline_msg,")]
+    stored = [one.rstrip(".") for one in stored if f'{{<<"{new["user"]}">>,<<"{HOST}">>}}' in one]
+    ids = [re.findall(r'<<"id">>,<<"(.*?)">>', one) for one in stored]
+    assert ids[1::2] == [[f"order-<&'>{number}"] for number in range(len(texts))]
+    plain = [re.sub(r'<<"id">>,<<".*?">>', "", one) for one in stored]
+    assert plain[::2] == plain[1::2]
+
+
+async def test_who_may_send_no_stanza_is_told_which_right_a_message_with_an_id_needs(ejabberd: Ejabberd) -> None:
+    message: dict[str, Json] = {"type": "chat", "from": "a@localhost", "to": "b@localhost", "subject": "", "body": "b"}
+    async with side_of(ejabberd, Basic(ejabberd.limited, Secret(PASSWORD))) as side:
+        outcome = await side.call("send_message", {**message, "id": "order-7"})
+    assert isinstance(outcome, Denied)
+    assert outcome.reason.code == "CommandForbidden"
+    assert "Allow send_stanza for restbroker's account" in (outcome.reason.cure or "")
 
 
 async def test_each_answer_is_taken_for_what_it_is(admin: Side) -> None:

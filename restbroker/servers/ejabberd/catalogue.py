@@ -204,3 +204,9 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
         is_list = value_type == "list"
         secret = knowledge.is_secret_argument(name)
         yield ArgumentSpec(name, value_type, secret, aliases, element, place, optional=is_list)
+    if record["name"] == knowledge.MESSAGE:
+        yield _ID
+
+
+_ID: Final = ArgumentSpec("id", "string", optional=True)
+"""Ours: a message that has one is sent as a stanza (`stanza`)."""

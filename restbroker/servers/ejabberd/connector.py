@@ -18,9 +18,9 @@ from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
-from restbroker.servers.api.request import unsent
+from restbroker.servers.api.request import guarded, unsent
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.servers.ejabberd import catalogue
+from restbroker.servers.ejabberd import catalogue, knowledge, stanza
 from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
 from restbroker.servers.ejabberd.issuing import NoToken
 from restbroker.servers.ejabberd.options import Options
@@ -74,6 +74,11 @@ class EjabberdConnector:
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        if stanza.is_for(call):
+            made = guarded(partial(stanza.as_stanza, call), self._target.name, knowledge.MESSAGE)
+            if isinstance(made, Rejected):
+                return made
+            call = made
         endpoint = call.command.endpoint
         way = self._routes.get(endpoint) or self._find(endpoint)
         if (headers := self._session.fixed) is not None:

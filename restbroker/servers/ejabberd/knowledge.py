@@ -62,6 +62,10 @@ BY_JID: Final = frozenset({"muc_register_nick", "muc_unregister_nick"})
 has a `jid` in their place.
 """
 
+MESSAGE: Final = "send_message"
+STANZA: Final = "send_stanza"
+"""What sends a message, and what sends it with an `id` of the job's."""
+
 _TIMEOUT_S: Final[tuple[tuple[float | None, tuple[str, ...]], ...]] = (
     # The batch forms and their status answer at once.
     (None, ("delete_old_*_batch", "delete_old_*_status", "export_db_status", "import_db_status")),

@@ -47,7 +47,9 @@ def read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ask
     spec = catalogue.commands.get(name)
     if spec is None:
         return unknown(catalogue, written)
-    takes = (*(_USER if spec.fills_user else ()), *spec.arguments)
+    # What ejabberd does not have itself has no place: the `id` of a message.
+    own = (argument for argument in spec.arguments if argument.type == "list" or not argument.optional)
+    takes = (*(_USER if spec.fills_user else ()), *own)
     if len(takes) != len(given):
         return _miscounted(written, takes, len(given))
     try:
