@@ -2,15 +2,18 @@
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated
 
 import attrs
 import typer
 
+from restbroker.config.core import Loaded
 from restbroker.console import completion, output
 from restbroker.console.configured import ConfigOption, JsonOption, loaded
 from restbroker.console.exits import Exit
+from restbroker.console.times import duration_s
 from restbroker.errors import ConfigError, UsageError
 from restbroker.servers.findings import Cause, Finding, worst_cause
 
@@ -36,14 +39,29 @@ def check(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="With --suggest: only for this target. May be given several times.", autocompletion=completion.targets
+            help="With --suggest: only for this target. With --events: by which the server is made to emit an event."
+            " May be given several times.",
+            autocompletion=completion.targets,
         ),
     ] = None,
+    events: Annotated[
+        bool, typer.Option("--events", help="Send a message by a target, and wait for its event at each source.")
+    ] = False,
+    sender: Annotated[str, typer.Option("--from", metavar="JID", help="With --events: who sends that message.")] = "",
+    receiver: Annotated[
+        str, typer.Option("--to", metavar="JID", help="With --events: who gets it; by default, no user.")
+    ] = "",
+    within: Annotated[
+        str, typer.Option(metavar="DURATION", help="With --events: how long to wait for each event.")
+    ] = "10s",
 ) -> None:
     """Test the configuration, Redis and the targets, and say what to change. Changes nothing itself.
 
     With --suggest: the lines of each server's own configuration (ejabberd.yml and the like) that allow what the tokens
     allow, and no more, as far as that server can be told.
+
+    With --events: whether the events of each source come, while `restbroker run` runs. The message and its event are
+    real; the event becomes no job. Nothing else is tested then.
 
     In a pipe each line is: level, area, code, what, why, what to do (of several lines, with backslash-n between them).
     Ends with 0 if nothing is worse than a warning, 2: configuration, 3: Redis unreachable, 4: login or rights refused,
@@ -52,14 +70,18 @@ def check(
     if suggest:
         _suggest(config, target or (), as_json=json)
         return
-    if target:
-        raise UsageError("--target goes with --suggest: everything is tested, always.", "Leave it out.")
+    if events:
+        test = partial(_tested, sender=sender, receiver=receiver, within=within, targets=target or ())
+        raise typer.Exit(report(config, as_json=json, look=test))
+    if target or sender or receiver:
+        wrong = "--target goes with --suggest or --events, --from and --to with --events: everything is tested, always."
+        raise UsageError(wrong, "Leave it out.")
     raise typer.Exit(report(config, as_json=json))
 
 
-def report(config: ConfigOption, *, as_json: bool) -> Exit:
-    """Prints what is found; returns what to end with. Called by `config init` as well."""
-    found = _findings(config)
+def report(config: ConfigOption, *, as_json: bool, look: Callable[[Loaded], Sequence[Finding]] | None = None) -> Exit:
+    """Prints what `look` finds, or all; returns what to end with. Called by `config init` as well."""
+    found = _findings(config, look)
     cause = worst_cause(found)
     code = Exit.OK if cause is None else _EXITS[cause]
     if as_json:
@@ -89,11 +111,23 @@ def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> 
             output.say(f"{one.target} ({one.kind}): there is nothing to suggest.")
 
 
-def _findings(config: ConfigOption) -> Sequence[Finding]:
+def _tested(loaded: Loaded, *, sender: str, receiver: str, within: str, targets: Sequence[str]) -> Sequence[Finding]:
+    from restbroker.operate.check_events import EventTest, check_events
+    from restbroker.operate.check_services import check_services
+    from restbroker.servers.event_contract import Parties
+
+    known = {one.name for one in loaded.config.targets}
+    if unknown := [name for name in targets if name not in known]:
+        raise UsageError(f"There is no target {unknown[0]}.", f"These are configured: {', '.join(sorted(known))}.")
+    test = EventTest(Parties(sender, receiver), targets, duration_s("--within", within))
+    return [*check_services(loaded.config), *check_events(loaded.config, test)]
+
+
+def _findings(config: ConfigOption, look: Callable[[Loaded], Sequence[Finding]] | None) -> Sequence[Finding]:
     from restbroker.operate import check as operate_check
 
     try:
-        return operate_check.check(loaded(config))
+        return (look or operate_check.check)(loaded(config))
     except ConfigError as error:
         return [operate_check.unloadable(error)]
 

@@ -18,7 +18,7 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.config.values import duration_text
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
-from restbroker.events.jobs import arrival, route_of
+from restbroker.events.jobs import arrival
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Verdict
 from restbroker.store import events as store
@@ -64,10 +64,10 @@ class Deliverer:
     async def deliver(self, source: EventSource, event: ServerEvent, /) -> Verdict:
         """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`: perhaps it has."""
         patience_s = self.patience_s if source.patience_s is None else source.patience_s
-        route = route_of(source, event)
-        if route is None:
+        what = arrival(source, event, self.new_jid())
+        if what is None:
             return "ignored"
-        one = _Waiting(arrival(source, route, event, self.new_jid()), trio.current_time() + patience_s)
+        one = _Waiting(what, trio.current_time() + patience_s)
         self._waiting.append(one)
         self._came.set()
         try:
@@ -95,8 +95,8 @@ class Deliverer:
         return Offered(waiting)
 
     def _made(self, source: EventSource, event: ServerEvent) -> _Waiting | None:
-        route = route_of(source, event)
-        return None if route is None else _Waiting(arrival(source, route, event, self.new_jid()), math.inf)
+        what = arrival(source, event, self.new_jid())
+        return None if what is None else _Waiting(what, math.inf)
 
     async def park(self, jobs: Sequence[bytes]) -> None:
         """As `inlet.Inlet` has it."""
@@ -201,6 +201,8 @@ def _verdict(one: _Waiting) -> Verdict | RestbrokerError | None:
             return "accepted"
         case "duplicate" | "own":
             return one.heard
+        case "unwanted":
+            return "ignored"
         case "refused":
             queue = one.arrival.queue
             message = f"Redis does not take jobs for the queue {queue}: its key is no list, or not writable."

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from restbroker.config.events import EventSource, Route, Shape
 from restbroker.job import rubyjson
-from restbroker.job.event import ServerEvent, as_json, own_mark
+from restbroker.job.event import ServerEvent, as_json, mark_of_test, own_mark
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional
 from restbroker.store.events import Arrival
@@ -25,8 +25,13 @@ def route_of(source: EventSource, event: ServerEvent) -> Route | None:
     return next(fits, None)
 
 
-def arrival(source: EventSource, route: Route, event: ServerEvent, jid: str) -> Arrival:
-    """What to push. Raises `ValueError` for what no JSON can hold."""
+def arrival(source: EventSource, event: ServerEvent, jid: str) -> Arrival | None:
+    """What to push; None: nobody wants it, nor is it of a test. Raises `ValueError` for what no JSON can hold."""
+    route, test = route_of(source, event), mark_of_test(event.body)
+    if route is None:
+        if test is None:
+            return None
+        route = Route()
     # Without a window each is new, and known only while its push may be repeated.
     mark = None if source.window_s is None else _mark(source, event)
     own = source.own_s is not None and None not in (event.sender, event.receiver, event.body)
@@ -39,6 +44,7 @@ def arrival(source: EventSource, route: Route, event: ServerEvent, jid: str) -> 
         window_ms=_ms(source.window_s),
         own_mark=own_mark(event.sender or "", event.receiver or "", event.body or "") if own else None,
         own_ms=_ms(source.own_s),
+        test_mark=test,
     )
 
 

@@ -7,6 +7,9 @@ what it brings is asked for, and neither this file nor `options` loads Trio. A f
   may judge the whole source, and its `DEFAULTS` say what is so of all of them (`config.kind`);
 - `hook`, if servers post: the function `open_hook`, as below;
 - `reader` and `check`, if it fetches by itself: the functions `open_reader` and `check`, as below.
+
+What makes a server emit an event is `emit` in the server's own folder, for all its kinds of sources: `TARGET_KIND`, the
+kind of target that takes the command, and the function `emission`, as below. A kind without one cannot be tested.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +21,8 @@ from restbroker.config.key import Kinds, Members
 
 if TYPE_CHECKING:  # the command line gets the kinds alone
     from restbroker.config.events import EventSource
-    from restbroker.servers.event_contract import Hook, Reader, Ways
+    from restbroker.config.target import Target
+    from restbroker.servers.event_contract import Emission, Hook, Parties, Reader, Ways
     from restbroker.servers.findings import Finding
     from restbroker.store.sources import SourceState
 
@@ -29,6 +33,12 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
         "mongooseim-webhook": "restbroker.servers.mongooseim.webhook",
         "openfire-sse": "restbroker.servers.openfire.stream",
         "prosody-rest": "restbroker.servers.prosody.events",
+    }
+)
+_EMITS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys(("mongooseim-amqp", "mongooseim-sns", "mongooseim-webhook"), "restbroker.servers.mongooseim"),
+        "prosody-rest": "restbroker.servers.prosody",
     }
 )
 
@@ -60,6 +70,20 @@ def check(source: "EventSource", states: "Sequence[SourceState]" = ()) -> Iterat
     """
     findings: Iterator[Finding] = _part(source.kind, "check").check(source, states)
     return findings
+
+
+def emits(kind: str) -> str | None:
+    """The kind of target by which a server can be made to tell something to a source of this kind; None: by none."""
+    return None if kind not in _EMITS else import_module(f"{_EMITS[kind]}.emit").TARGET_KIND
+
+
+def emission(source: "EventSource", target: "Target", parties: "Parties", text: str) -> "Emission":
+    """What makes the server of this target tell this source of a message with this text.
+
+    It goes to no user unless `parties` says so. Raises `ConfigError` where they have to be named.
+    """
+    found: Emission = import_module(f"{_EMITS[source.kind]}.emit").emission(source, target, parties, text)
+    return found
 
 
 def _options(kind: str) -> Members:

@@ -6,6 +6,7 @@ of its members, whatever the server left out.
 
 import hashlib
 import json
+import re
 from typing import Final, Literal, get_args
 
 from restbroker.job.jid import folded
@@ -39,6 +40,9 @@ EVENT_MEMBERS: Final = (
 """What each has in its job."""
 PRESENCE: Final = {True: "available", False: "unavailable"}
 """A presence in XMPP's words, where a server says of a user whether they are there."""
+
+
+_TEST: Final = "restbroker tests whether its events come: "
 
 
 @light
@@ -96,6 +100,17 @@ def own_mark(sender: str, receiver: str, body: str) -> str:
     """
     what = ["own", address_of(sender), folded(bare(receiver).partition("@")[0]), body]
     return hashlib.sha1(json.dumps(what).encode(), usedforsecurity=False).hexdigest()
+
+
+def text_of_test(number: str) -> str:
+    """The text of a message by which restbroker tests whether events come; `number`: 32 hexadecimal digits."""
+    return f"{_TEST}{number}"
+
+
+def mark_of_test(body: str | None) -> str | None:
+    """What the event is known by that tells of such a message; None: it tells of another."""
+    found = None if body is None else re.fullmatch(f"{_TEST}([0-9a-f]{{32}})", body)
+    return f"test-{found[1]}" if found else None
 
 
 def address_of(jid: str | None) -> str | None:

@@ -13,6 +13,7 @@ import attrs
 
 from restbroker.config.events import EventSource
 from restbroker.errors import RestbrokerError
+from restbroker.job.command import Command
 from restbroker.job.event import ServerEvent
 from restbroker.light import light
 from restbroker.telemetry.events import Report
@@ -147,6 +148,22 @@ class SignedHook(Hook, Protocol):
     def judge_head(self, headers: Mapping[bytes, bytes], now_s: float) -> None:
         """Raises `Forbidden` for a request that nobody made who may, as its head shows: its body need not be read."""
         ...
+
+
+@attrs.frozen
+class Parties:
+    """Between whom a message goes that tests whether events come, as its operator names them; "": nobody is named."""
+
+    sender: str = ""
+    receiver: str = ""
+
+
+@attrs.frozen
+class Emission:
+    """What makes a server tell of such a message. `look_at`: what to look at there, where it does not."""
+
+    command: Command
+    look_at: str
 
 
 class Deliver(Protocol):

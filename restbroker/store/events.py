@@ -17,12 +17,13 @@ from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, as_score, items, mapping, pair, text
 from restbroker.store.server import time_s
 
-Heard: TypeAlias = Literal["pushed", "duplicate", "own", "refused"]
-"""`own`: it tells of what this broker sent. `refused`: the queue's key is no list, or may not be written."""
+Heard: TypeAlias = Literal["pushed", "duplicate", "own", "unwanted", "refused"]
+"""`own`: it tells of what this broker sent, or a test. `refused`: the queue's key is no list, or may not be written."""
 
 KEPT: Final = 1000
 AGAIN_MS: Final = 10_000
 """For so long a push is known that is repeated, since the answer to the first time was lost."""
+_TEST_MS: Final = 3_600_000
 _READ: Final = 10 * KEPT
 """More than Redis keeps, which trims whole nodes of the stream."""
 _COPIES: Final = 100_000
@@ -34,7 +35,8 @@ class Arrival:
     """An event on its way: the complete job for its queue, with its id, and what is noted of it (JSON).
 
     `mark` names it among those that may come again within `window_ms`; None: it is pushed in any case. `own_mark`: what
-    is remembered of a message that this broker sent, if that is not to come back within `own_ms`.
+    is remembered of a message that this broker sent, if that is not to come back within `own_ms`. `test_mark`: what is
+    known of the test whose event it may be. Without a `queue` nobody wants it but such a test.
     """
 
     queue: str
@@ -45,6 +47,7 @@ class Arrival:
     window_ms: int = 0
     own_mark: str | None = None
     own_ms: int = 0
+    test_mark: str | None = None
 
 
 @attrs.frozen
@@ -71,7 +74,8 @@ def push_call(keys: Keys, arrivals: Sequence[Arrival]) -> ScriptCall:
         at = places.setdefault(keys.queue(one.queue), len(places) + 1)
         mark = 0 if one.mark is None else places.setdefault(keys.event(one.mark), len(places) + 1)
         own = 0 if one.own_mark is None else places.setdefault(keys.event(one.own_mark), len(places) + 1)
-        arguments += [at, one.queue, one.payload, one.jid, mark, one.window_ms, own, one.own_ms, one.noted]
+        test = 0 if one.test_mark is None else places.setdefault(keys.event(one.test_mark), len(places) + 1)
+        arguments += [at, one.queue, one.payload, one.jid, mark, one.window_ms, own, one.own_ms, test, one.noted]
     return "hear", list(places), arguments
 
 
@@ -85,6 +89,17 @@ def heard(reply: Reply | StoreRefused) -> list[Heard]:
 def remember(client: Client, own_mark: str, window_ms: int) -> None:
     """For so long an event of this mark tells of what this broker sends."""
     client.command("SET", client.keys.event(own_mark), window_ms, "PX", window_ms)
+
+
+def expect(client: Client, test_mark: str) -> None:
+    """For an hour events of this test become no jobs, so that a late one does not either."""
+    client.command("SET", client.keys.event(test_mark), "\n", "PX", _TEST_MS)
+
+
+def came(client: Client, test_mark: str) -> list[bytes]:
+    """What was noted of each event of this test that came (JSON)."""
+    value = client.command("GET", client.keys.event(test_mark))
+    return [line for line in value.splitlines() if line] if isinstance(value, bytes) else []
 
 
 def park(client: Client, jobs: Sequence[bytes]) -> None:
@@ -113,5 +128,7 @@ def _heard(code: object) -> Heard:
             return "duplicate"
         case 2:
             return "own"
+        case 3:
+            return "unwanted"
         case _:
             return "refused"

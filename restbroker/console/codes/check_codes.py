@@ -198,6 +198,23 @@ SERVED: Final = Table(
         "NotLookedAt": Row(
             "the secret cannot be read by whoever runs the check", "run the check as the user that restbroker runs as"
         ),
+        "EventCame": Row("`check --events`: the event of a message came", "nothing"),
+        "EventUnwanted": Row(
+            "`check --events`: the event came, and `Only`, `Except` or `Routes` leave it out",
+            "correct these where such events are wanted, or name other addresses (`--from`, `--to`)",
+        ),
+        "EventNotSent": Row(
+            "`check --events`: the server did not take the message that it was to tell of",
+            "as the message says; `restbroker check` says more about the target",
+        ),
+        "EventLost": Row(
+            "`check --events`: the server took the message, and its event did not come in time",
+            "what it names at the server: module, URL, secret, filter; and the logs of both",
+        ),
+        "EventNotTested": Row(
+            "`check --events`: a target or an address has to be named, Redis is away, or no way is known for this kind",
+            "name it (`--target`, `--from`, `--to`), as it says",
+        ),
         "RabbitMQ": Row("the login at RabbitMQ works, or its exchanges and queue are as configured", "nothing"),
         "RabbitMQAway": Row(
             "RabbitMQ does not answer, or ended the connection", "start RabbitMQ, or correct the source's `URL`"

@@ -1,14 +1,17 @@
 #!lua
 -- Pushes a job for each event that servers told of, in their order, unless the same event came a short time ago, or tells
--- of what this broker sent itself; and notes each, without its text, in a stream that `restbroker events tail` reads. A
--- full Redis refuses all of it: the sender is to be told, before anything is done.
+-- of what this broker sent itself; and notes each, without its text, in a stream that `restbroker events tail` reads.
+-- The event of a test (`restbroker check --events`) is noted for the one who waits for it, and becomes no job. A full
+-- Redis refuses all of it: the sender is to be told, before anything is done.
 --
 -- KEYS: queues, the stream, then lists and marks as the arguments number them
 -- ARGV: how many entries the stream keeps, and how many ms a push may be repeated; then for each event: its list (a
 --       place in KEYS), the queue's name, its payload, its job's id, its mark (a place in KEYS, 0 for none), how many ms
 --       an event of that mark is the same, the mark of what was sent (a place in KEYS, 0 for none), how many ms that
---       counts, what is noted
--- Returns: for each event 1 (pushed, now or before), 0 (the same came before), 2 (it was sent here), or why Redis refused
+--       counts, the mark of a test (a place in KEYS, 0 for none), what is noted. A queue without a name: nobody wants
+--       the event, unless it is that of a test
+-- Returns: for each event 1 (pushed, now or before), 0 (the same came before), 2 (it was sent here), 3 (nobody
+--          wants it), or why Redis refused
 -- Sent twice: an event with a mark is pushed once while its push may be repeated, each other twice. A mark holds the id
 --             of the job and when it came.
 
@@ -40,14 +43,25 @@ local function is_own(mark, window)
   return whole ~= nil and whole - redis.call('PTTL', mark) < window
 end
 
-for n = 3, #ARGV, 9 do
-  local list, queue, payload, jid, mark, window, own, own_window, noted = unpack(ARGV, n, n + 8)
+-- The mark of a test is there while its event is waited for, and a while longer; what came is a line of it.
+local function is_of_test(mark, noted)
+  local came = redis.call('GET', mark)
+  if came and #came < 65536 then
+    redis.call('SET', mark, came .. noted .. '\n', 'PX', 3600000)
+  end
+  return came
+end
+
+for n = 3, #ARGV, 10 do
+  local list, queue, payload, jid, mark, window, own, own_window, test, noted = unpack(ARGV, n, n + 9)
   list, mark, own, window = KEYS[tonumber(list)], KEYS[tonumber(mark)], KEYS[tonumber(own)], tonumber(window)
-  if not known[queue] then
+  test = KEYS[tonumber(test)]
+  local code = test and is_of_test(test, noted) and 2 or queue == '' and 3
+  code = code or own and is_own(own, tonumber(own_window)) and 2 or mark and heard(mark, window, jid)
+  if code ~= 2 and code ~= 3 and not known[queue] then
     redis.call('SADD', queues, queue)
     known[queue] = true
   end
-  local code = own and is_own(own, tonumber(own_window)) and 2 or mark and heard(mark, window, jid)
   if not code then
     local pushed = redis.pcall('LPUSH', list, payload)
     if type(pushed) == 'table' and pushed.err then

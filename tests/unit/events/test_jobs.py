@@ -8,7 +8,7 @@ import attrs
 from restbroker.config.events import EventSource, Filter, Route, Shape
 from restbroker.events.jobs import arrival, route_of
 from restbroker.job import redact
-from restbroker.job.event import ServerEvent, own_mark
+from restbroker.job.event import ServerEvent, mark_of_test, own_mark, text_of_test
 from restbroker.job.json_types import Json
 from restbroker.store.events import Arrival
 
@@ -17,9 +17,9 @@ EVENT = ServerEvent("message", "a@b/c", "bot@d", "m1", "a secret text", None, "d
 
 
 def arrived(source: EventSource, event: ServerEvent, jid: str) -> Arrival:
-    route = route_of(source, event)
-    assert route is not None
-    return arrival(source, route, event, jid)
+    made = arrival(source, event, jid)
+    assert made is not None
+    return made
 
 
 def test_the_job_is_a_complete_one() -> None:
@@ -114,6 +114,17 @@ def test_the_first_route_that_fits_takes_an_event_and_what_fits_none_is_dropped(
     bodies = ("hello", "spam, and urgent", "spam")
     found = [route_of(source, attrs.evolve(EVENT, body=body)) for body in bodies]
     assert found == [bots, urgent, None]
+
+
+def test_what_nobody_wants_is_nothing_to_push_but_where_it_may_be_of_a_test() -> None:
+    dropping = attrs.evolve(SOURCE, only=Filter(("presence",)))
+    assert arrival(dropping, EVENT, "j1") is None
+    text = text_of_test("0123456789abcdef" * 2)
+    made = arrived(dropping, attrs.evolve(EVENT, body=text), "j1")
+    assert (made.queue, made.test_mark) == ("", mark_of_test(text))
+    assert made.test_mark is not None
+    for other in (None, "", "hello", f"{text} ", f"> {text}", text.upper(), text[:-1]):
+        assert mark_of_test(other) is None
 
 
 def test_a_route_says_what_an_event_looks_like() -> None:

@@ -62,8 +62,11 @@ def test_a_node_of_administration_is_found_in_json_and_in_xml_however_it_is_writ
 
 
 def refused(allow: tuple[str, ...], node: str) -> Reason | None:
-    command = Command("iq", {"to": "a.org", "command": {"node": node}})
-    wish = Wish(command, for_version(None).commands["iq"], {}, "a.org", "main", "low")
+    return refused_command(allow, Command("iq", {"to": "a.org", "command": {"node": node}}))
+
+
+def refused_command(allow: tuple[str, ...], command: Command) -> Reason | None:
+    wish = Wish(command, for_version(None).commands[command.endpoint], {}, "a.org", "main", "low")
     return refusal(Token("app", (), allow=allow), wish)
 
 
@@ -79,3 +82,16 @@ def test_an_iq_that_is_an_administrators_command_needs_to_be_allowed_as_dangerou
     assert refused(("*", "dangerous:server"), load) is not None
     assert refused(("*", "dangerous:code"), load) is None
     assert refused(("*",), "weather") is None
+
+
+def test_an_administrators_command_as_xml_needs_to_be_allowed_as_dangerous_too() -> None:
+    inner = f"<command xmlns='http://jabber.org/protocol/commands' node='{SHUTDOWN}'/>"
+    stanzas = (
+        Command("stanza", {"xml": f"<iq type='set' to='a.org'>{inner}</iq>"}),
+        Command("iq", {"to": "a.org", "xml": f"<iq type='set'>{inner}</iq>"}),
+    )
+    for command in stanzas:
+        reason = refused_command(("*",), command)
+        assert reason is not None, command
+        assert reason.code == "DangerousCommand", command
+        assert refused_command(("*", "dangerous:server"), command) is None, command

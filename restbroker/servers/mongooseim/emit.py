@@ -1,0 +1,31 @@
+"""Makes MongooseIM tell a source of a message, whichever way its event pusher goes. Called through `events.registry`.
+
+Always holds: pure; nobody is sent anything whom the operator did not name. MongooseIM 6.8 sends messages from accounts
+that exist, and tells of messages between users alone (measured).
+"""
+
+from typing import Final
+
+from restbroker.config.events import EventSource
+from restbroker.config.target import Target
+from restbroker.errors import ConfigError
+from restbroker.job.command import Command
+from restbroker.servers.event_contract import Emission, Parties
+
+TARGET_KIND: Final = "mongooseim"
+
+
+def emission(source: EventSource, target: Target, parties: Parties, text: str) -> Emission:
+    """See `events.registry`."""
+    if not (parties.sender and parties.receiver):
+        raise ConfigError(
+            f"The target {target.name} is a MongooseIM, which takes messages from accounts that exist alone.",
+            "Make two accounts for this, and name them with --from and --to.",
+        )
+    backend = {"mongooseim-amqp": "rabbit", "mongooseim-sns": "sns"}.get(source.kind, "http")
+    path = "" if source.path is None else f", whose path is to be {source.path} (and the secret that of this source)"
+    return Emission(
+        Command("stanza.sendMessage", {"from": parties.sender, "to": parties.receiver, "body": text}),
+        f"In MongooseIM, [modules.mod_event_pusher.{backend}]{path}: whether it is there for the host of"
+        f" {parties.sender}, and tells of chat messages; whether a firewall is between; and what the logs of both say.",
+    )

@@ -1,0 +1,37 @@
+"""Makes Prosody tell a source of the kind `prosody-rest` of a message. Called through `events.registry`.
+
+Always holds: pure; without an address that somebody names, the message goes to `restbroker-check`, who is nobody.
+tests/servers/test_check_events.py holds a real Prosody 0.12.3 to it, with the original mod_rest where one is named.
+"""
+
+from typing import Final
+
+from restbroker.config.events import EventSource
+from restbroker.config.target import Target
+from restbroker.errors import ConfigError
+from restbroker.job.command import Command
+from restbroker.job.json_types import Json
+from restbroker.servers.event_contract import Emission, Parties
+from restbroker.servers.prosody.options import options_of
+
+TARGET_KIND: Final = "prosody-rest"
+_NOBODY: Final = "restbroker-check"
+
+
+def emission(source: EventSource, target: Target, parties: Parties, text: str) -> Emission:
+    """See `events.registry`."""
+    host = options_of(target).host
+    if not (parties.receiver or host):
+        raise ConfigError(
+            f"No host is known of the target {target.name} that a message could go to.",
+            "Name an address at the component that has rest_callback_url: --to restbroker-check@bots.example.org",
+        )
+    arguments: dict[str, Json] = {"to": parties.receiver or f"{_NOBODY}@{host}", "body": text}
+    if parties.sender:
+        arguments["from"] = parties.sender
+    return Emission(
+        Command("message", arguments),
+        f"In Prosody, that {arguments['to']} is at the component whose rest_callback_url leads to {source.path} (--to"
+        ' names another), with the secret of this source and rest_callback_content_type = "application/json"; that'
+        ' rest_callback_stanzas has "message"; and what the logs of Prosody and restbroker say.',
+    )

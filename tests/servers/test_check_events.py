@@ -1,0 +1,159 @@
+"""`restbroker check --events`: a real Prosody is made to tell of a message, and which half is broken is said.
+
+By default against our stand-in for mod_rest; `make test PROSODY_MODULES=/path` holds the original to the same.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from restbroker.store import queues
+from restbroker.store.client import StoreSettings, open_client
+from tests.servers.mongooseim import entry, exchanges, sent
+from tests.support.mongooseim.push_http import HttpPusher
+from tests.support.player import Player
+from tests.support.process import run_here as run
+from tests.support.process import started
+from tests.support.prosody import PASSWORD, Prosody
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+QUEUE = "xmpp_events"
+
+
+@pytest.fixture
+def document(prosody: Prosody, redis_server: RedisServer) -> dict[str, Any]:
+    prosody.register("restbroker")
+    login = {"Basic": {"User": f"restbroker@{prosody.host}", "Pass": PASSWORD}}
+    target = {"Kind": "prosody-rest", "URL": prosody.rest_url, "Auth": login, "Queues": {"prosody": 1}}
+    source = {"Kind": "prosody-rest", "Path": prosody.hook_path, "Queue": QUEUE, "Class": "XmppEvent"}
+    return {
+        "RedisURL": redis_server.url,
+        "Token": "t",
+        "Targets": {"prosody": target},
+        "Events": {"Listen": f"127.0.0.1:{prosody.hook_port}", "Sources": {"bots": source}},
+    }
+
+
+def checked(place: Path, document: dict[str, Any], *words: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """The exit code, and by its code each finding of the test."""
+    (place / "env.json").write_text(json.dumps(document))
+    (place / "env.json").chmod(0o600)
+    done = run(["check", "--events", "--json", *words], directory=place)
+    assert PASSWORD not in done.stdout + done.stderr
+    findings = {one["code"]: one for one in json.loads(done.stdout)["findings"]}
+    return done.returncode, {code: one for code, one in findings.items() if code.startswith("Event")}
+
+
+def beside_broker(place: Path, document: dict[str, Any], *words: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """The same beside a broker that takes events in."""
+    (place / "env.json").write_text(json.dumps(document))
+    with started(["run"], directory=place) as broker:
+        broker.wait_for("listening what=events")
+        return checked(place, document, *words)
+
+
+def jobs(redis: RedisServer) -> list[bytes]:
+    client = open_client(StoreSettings(redis.url))
+    try:
+        return queues.listed(client, QUEUE, 0, 10)
+    finally:
+        client.close()
+
+
+def test_an_event_that_comes_is_told_with_its_queue_and_becomes_no_job(
+    prosody: Prosody, document: dict[str, Any], redis_server: RedisServer, tmp_path: Path
+) -> None:
+    code, found = beside_broker(tmp_path, document, "--to", f"check@{prosody.hook_host}", "--within", "20s")
+    assert (code, list(found)) == (0, ["EventCame"]), found
+    assert QUEUE in found["EventCame"]["message"]
+    assert jobs(redis_server) == []
+
+
+def test_an_event_that_filters_leave_out_is_told_as_that(
+    prosody: Prosody, document: dict[str, Any], tmp_path: Path
+) -> None:
+    document["Events"]["Sources"]["bots"]["Only"] = {"Types": ["presence"]}
+    code, found = beside_broker(tmp_path, document, "--to", f"check@{prosody.hook_host}", "--within", "20s")
+    assert (code, list(found)) == (0, ["EventUnwanted"]), found
+
+
+def test_a_message_that_was_taken_and_no_event_say_what_to_look_at(
+    prosody: Prosody, document: dict[str, Any], tmp_path: Path
+) -> None:
+    document["Events"]["Sources"]["bots"]["Path"] = "/events/another"
+    code, found = beside_broker(tmp_path, document, "--to", f"check@{prosody.hook_host}", "--within", "1s")
+    assert (code, list(found)) == (1, ["EventLost"]), found
+    assert "within 1 s" in found["EventLost"]["message"]
+    assert "rest_callback_url leads to /events/another" in found["EventLost"]["cure"]
+
+
+def test_a_command_that_is_refused_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
+    document["Targets"]["prosody"]["Auth"]["Basic"]["Pass"] = "wrong"
+    code, found = checked(tmp_path, document)
+    assert (code, list(found)) == (4, ["EventNotSent"]), found
+
+
+def test_a_server_that_is_away_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
+    document["Targets"]["prosody"]["URL"] = "http://127.0.0.1:1/rest"
+    code, found = checked(tmp_path, document)
+    assert (code, list(found)) == (5, ["EventNotSent"]), found
+
+
+def test_without_a_target_of_that_server_nothing_is_tested(document: dict[str, Any], tmp_path: Path) -> None:
+    document["Targets"]["prosody"] = {"Kind": "mongooseim", "URL": "http://127.0.0.1:1/api", "Queues": {"m": 1}}
+    code, found = checked(tmp_path, document)
+    assert (code, list(found)) == (2, ["EventNotTested"]), found
+
+
+def test_where_two_targets_may_be_that_server_one_is_to_be_named(document: dict[str, Any], tmp_path: Path) -> None:
+    document["Targets"]["other"] = {**document["Targets"]["prosody"], "Queues": {"other": 1}}
+    document["Targets"]["other"]["URL"] = "http://127.0.0.1:1/rest"
+    code, found = checked(tmp_path, document)
+    assert (code, list(found)) == (2, ["EventNotTested"]), found
+    code, found = checked(tmp_path, document, "--target", "other")
+    assert (code, list(found)) == (5, ["EventNotSent"]), found
+    assert run(["check", "--events", "--target", "none"], directory=tmp_path).returncode == 2
+
+
+def test_a_mongooseim_sends_nothing_to_anybody_who_was_not_named(document: dict[str, Any], tmp_path: Path) -> None:
+    document["Targets"]["prosody"] = {"Kind": "mongooseim", "URL": "http://127.0.0.1:1/api", "Queues": {"m": 1}}
+    document["Events"]["Sources"]["bots"]["Kind"] = "mongooseim-webhook"
+    code, found = checked(tmp_path, document)
+    assert (code, list(found)) == (2, ["EventNotTested"]), found
+    assert "--from and --to" in found["EventNotTested"]["cure"]
+    code, found = checked(tmp_path, document, "--from", "a@example.org", "--to", "b@example.org")
+    assert (code, list(found)) == (5, ["EventNotSent"]), found
+
+
+def test_without_a_name_the_message_goes_to_nobody_at_the_host_of_the_account(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    code, found = beside_broker(tmp_path, document, "--within", "1s")
+    assert (code, list(found)) == (1, ["EventNotSent"]), found
+    assert "service-unavailable" in found["EventNotSent"]["message"]
+    assert "that restbroker-check@example.org is at the component" in found["EventNotSent"]["cure"]
+
+
+def test_what_a_mongooseim_pushes_of_a_message_between_those_who_were_named_is_its_event(
+    document: dict[str, Any], redis_server: RedisServer, prosody: Prosody, tmp_path: Path
+) -> None:
+    (answer,) = (one for one in exchanges("message") if one.about == "sent")
+    with Player([*exchanges("health"), attrs.evolve(answer, body=None)]) as server, ThreadPoolExecutor() as pool:
+        document["Targets"]["prosody"] = entry(server)
+        document["Events"]["Sources"]["bots"]["Kind"] = "mongooseim-webhook"
+
+        def push() -> bool:
+            (asked,) = until(lambda: sent(server, "sendMessage"), "it was asked to send")
+            with HttpPusher(prosody.hook_port, prosody.hook_path) as pusher:
+                return pusher.push("alice", "localhost", "bob", asked["body"])
+
+        pushed = pool.submit(push)
+        code, found = beside_broker(tmp_path, document, "--from", "alice@localhost", "--to", "bob@localhost")
+        assert pushed.result()
+    assert (code, list(found)) == (0, ["EventCame"]), found
+    assert jobs(redis_server) == []
