@@ -16,8 +16,10 @@ from restbroker.config.events import Events, EventSource
 from restbroker.telemetry.events import Report
 
 if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
+    from restbroker.events.deliver import Deliverer
     from restbroker.events.own import Own
     from restbroker.servers.event_contract import Inlet, Reader, Ways
+    from restbroker.serving.runner import Server
     from restbroker.store.connection import Connection
 
 
@@ -31,35 +33,37 @@ def event_services(
     from restbroker.events.deliver import Deliverer
     from restbroker.events.receiver import Receiver
     from restbroker.events.states import StatesInRedis
-    from restbroker.events.webhook import Webhooks
-    from restbroker.serving.runner import Server
-    from restbroker.serving.tls import Certificate
 
     deliverer = Deliverer(open_connection())
-    posted = [source for source in events.sources if source.path is not None]
     states = StatesInRedis(open_connection)
     readers: list[Reader] = []
     for source in events.sources:
         if source.path is None:
             ways = attrs.evolve(_ways(source, deliverer, open_connection, report), states=states.of(source))
             readers.append(registry.open_reader(source, ways))
-    server: Server | None = None
-    if posted:
-        app = Webhooks(posted, deliverer.deliver, report)
-        host, port = events.listen
-        certificate = None if events.tls is None else Certificate(events.tls, "CertFile of Events", report)
-        server = Server(
-            "events",
-            "Listen of Events",
-            host,
-            port,
-            app,
-            report,
-            at_stop=deliverer.hurry,
-            is_plain=True,
-            certificate=certificate,
-        )
-    return (Receiver(deliverer, server, [states, *readers] if readers else []),)
+    servers = [_server(events, bind, deliverer, report) for bind in events.served]
+    return (Receiver(deliverer, servers, [states, *readers] if readers else []),)
+
+
+def _server(events: Events, bind: tuple[str, int], deliverer: "Deliverer", report: Report) -> "Server":
+    """What takes events at this address. With TLS at that of all sources alone."""
+    from restbroker.events.webhook import Webhooks
+    from restbroker.serving.runner import Server
+    from restbroker.serving.tls import Certificate
+
+    sources = events.served[bind]
+    own = sources[0].listen is not None
+    secured = None if own or events.tls is None else Certificate(events.tls, "CertFile of Events", report)
+    return Server(
+        f"events of {' and '.join(source.name for source in sources)}" if own else "events",
+        f"Listen of the source {sources[0].name}" if own else "Listen of Events",
+        *bind,
+        Webhooks(sources, deliverer.deliver, report),
+        report,
+        at_stop=deliverer.hurry,
+        is_plain=True,
+        certificate=secured,
+    )
 
 
 def _ways(source: EventSource, inlet: "Inlet", open_connection: "Callable[[], Connection]", report: Report) -> "Ways":

@@ -41,12 +41,13 @@ def check_events(events: Events, targets: tuple[Target, ...], review: Review) ->
         _judge(source, where, owners, paths, review)
         _judge_alone(source, where, readers, review)
         _judge_more(source, where, owners, review)
-        if is_open and source.path is not None and not _defaults(source, review).is_signed:
+        _judge_listen(source, where, review)
+        if is_open and source.listen is None and source.path is not None and not _defaults(source, review).is_signed:
             _judge_secret(source, written, where, review)
         found.append(source)
     tls = cert_files(events.tls, "Events", review)
     if is_open and events.tls is None:
-        _note_plain(events.listen[0], found, review)
+        _note_plain(events.listen[0], [source for source in found if source.listen is None], review)
     return Events(events.listen, tuple(found), tls)
 
 
@@ -201,6 +202,16 @@ def _judge_more(source: EventSource, where: str, owners: dict[str, str], review:
         if queue in owners:
             why = f"the target {owners[queue]} serves the queue {queue!r}"
             review.refuse(at(at(where, member), "Queue"), f"{why}; name a queue of your application.")
+
+
+def _judge_listen(source: EventSource, where: str, review: Review) -> None:
+    if source.listen is None:
+        return
+    if source.path is None:
+        review.refuse(at(where, "Listen"), f"has no use: a source of the kind {source.kind} fetches by itself.")
+    elif not is_loopback(source.listen[0]):
+        why = "it has no TLS; Listen of Events is for others"
+        review.refuse(at(where, "Listen"), f"expected a loopback address, found {source.listen[0]!r}; {why}.")
 
 
 def _judge_secret(source: EventSource, written: EventSource, where: str, review: Review) -> None:

@@ -5,7 +5,7 @@
 `repr` shows a secret.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ from restbroker.config.flat import Flat
 from restbroker.config.form import Later, whole
 from restbroker.config.key import Key, Members, inline, key, keys_of, secret
 from restbroker.config.redis import Redis
-from restbroker.config.review import Note, Review
+from restbroker.config.review import Note, Review, at
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.config.urls import is_loopback
@@ -248,7 +248,7 @@ class Config:
         for place, others, bind in (
             ("StatsPort", ("Stats", "StatsBind"), (self.stats_bind, self.stats_port) if self.stats else None),
             ("HealthBind", (), self.health_bind),
-            ("Events.Listen", (), None if self.events is None else self.events.listen),
+            *_event_binds(self.events),
             # Without Serve another process listens for them, maybe on another machine.
             (
                 "Roster.Listen",
@@ -287,6 +287,16 @@ class Config:
                 "Listen on a loopback address, with a reverse proxy with TLS in front of it.",
             )
         return None if user is None or password is None else Basic(user, password)
+
+
+def _event_binds(events: "Events | None") -> Iterator[tuple[str, tuple[str, ...], tuple[str, int]]]:
+    """The addresses for events, each once, as `Config` compares them."""
+    if events is None:
+        return
+    yield "Events.Listen", (), events.listen
+    for bind, (source, *_) in events.served.items():
+        if source.listen is not None:
+            yield at(at(at("Events", "Sources"), source.name), "Listen"), (), bind
 
 
 def _clash(one: tuple[str, int], other: tuple[str, int]) -> bool:

@@ -215,6 +215,11 @@ class EventSource:
         " job, and Prosody answers with an empty result.",
         "refuse",
     )
+    listen: forms.Bind | None = key(
+        "Listen",
+        "host:port of a loopback address where this source is taken instead, without TLS, also where Events has a"
+        " CertFile. Sources may share one.",
+    )
     patience_s: float | None = None
     """How long Redis may take until the server is told that nothing was taken; None: two seconds."""
     has_ids: bool = True
@@ -248,3 +253,12 @@ class Events:
         "Sources", "The sources, by name.", (), secret=True, mandatory="always"
     )
     tls: CertFiles | None = inline(CertFiles)
+
+    @property
+    def served(self) -> Mapping[tuple[str, int], Sequence[EventSource]]:
+        """By the addresses to listen on, the sources that are taken there. At `listen` alone with TLS."""
+        found: dict[tuple[str, int], list[EventSource]] = {}
+        for source in self.sources:
+            if source.path is not None:
+                found.setdefault(source.listen or self.listen, []).append(source)
+        return found

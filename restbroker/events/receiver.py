@@ -16,12 +16,12 @@ from restbroker.serving.runner import Server
 
 @attrs.define(eq=False)
 class Receiver:
-    """The sources, and what pushes, which ends after them. `server`: None where nobody posts. Among the `readers` is
-    what keeps how their reading stands.
+    """The sources, and what pushes, which ends after them. `servers`: one for each address that is posted to. Among the
+    `readers` is what keeps how their reading stands.
     """
 
     deliverer: Deliverer
-    server: Server | None
+    servers: Sequence[Server]
     readers: Sequence[Reader] = ()
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -31,8 +31,8 @@ class Receiver:
             nursery.start_soon(self._push, pushing)
             try:
                 async with trio.open_nursery() as sources:
-                    if self.server is not None:
-                        await sources.start(self.server.run)
+                    for server in self.servers:
+                        await sources.start(server.run)
                     for reader in self.readers:
                         await sources.start(reader.run)
                     task_status.started()

@@ -73,21 +73,23 @@ def _states(config: Config) -> list[SourceState]:
 
 
 def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
-    area, where = "Events", _named(events.listen)
-    is_told = False
+    area = "Events"
+    told: set[tuple[str, int]] = set()
     for source in events.sources:
         if source.path is None:
             yield from sources.check(source, [one for one in states if one.source == source.name])
             continue
+        bind = source.listen or events.listen
+        where, is_secured = _named(bind), source.listen is None and events.tls is not None
         try:
-            status = _status(events.listen, "OPTIONS", source.path, _shown(source), is_secured=events.tls is not None)
+            status = _status(bind, "OPTIONS", source.path, _shown(source), is_secured=is_secured)
         except ConfigError:
             yield _unreadable(area)
             continue
         except (OSError, HTTPException) as error:
-            if is_told:
+            if bind in told:
                 continue
-            is_told = True
+            told.add(bind)
             why = "What servers post meanwhile is refused, and most post nothing a second time."
             cure = "`restbroker run` takes them, with this configuration; start it, or see its log."
             message = f"Nobody takes events at {where}: {_why(error)}."

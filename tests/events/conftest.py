@@ -92,8 +92,7 @@ class Hall(Taking):
 
     @property
     def url(self) -> str:
-        assert self.receiver.server is not None
-        return self.receiver.server.addresses[0]
+        return self.receiver.servers[0].addresses[0]
 
     async def post(self, body: object = MESSAGE, path: str = PATH, **headers: str) -> httpx.Response:
         """The answer to an event: bytes, or what becomes JSON."""

@@ -85,3 +85,30 @@ def test_others_may_not_read_the_keys_unnoticed(write: Write, tmp_path: Path, ou
     assert str(tmp_path / "key") in readable
     assert str(tmp_path / "tls.key") in readable
     assert str(tmp_path / "cert.pem") not in readable
+
+
+def test_a_source_that_listens_on_a_loopback_address_of_its_own_needs_no_secret_there(
+    write: Write, ours: Authority
+) -> None:
+    beside = {**POSTED, "Path": "/q", "Listen": "127.0.0.1:8083"}
+    del beside["Secret"]
+    section = events()
+    section["Events"]["Sources"] |= {"two": beside, "three": {**beside, "Path": "/r"}}
+    found = write(section).config.events
+    assert found is not None
+    served = {bind: [source.name for source in sources] for bind, sources in found.served.items()}
+    assert served == {found.listen: ["one"], ("127.0.0.1", 8083): ["two", "three"]}
+
+
+def test_an_address_of_a_source_that_others_reach_or_that_is_taken_is_refused(refused: Refused) -> None:
+    rows = {
+        "0.0.0.0:8083": "expected a loopback address, found '0.0.0.0'",
+        "127.0.0.1:8081": "127.0.0.1:8081 is taken by Events.Listen",
+    }
+    for address, why in rows.items():
+        section = events()
+        section["Events"]["Sources"]["two"] = {**POSTED, "Path": "/q", "Listen": address}
+        (problem,) = refused(section)
+        assert problem.startswith(f"Events.Sources.two.Listen: {why}"), address
+    problems = refused(events("127.0.0.1:0", {"Kind": "openfire-sse", "Queue": "q", "Class": "E", "Listen": "[::1]:1"}))
+    assert any(one.startswith("Events.Sources.one.Listen: has no use") for one in problems)
