@@ -20,6 +20,7 @@ from restbroker.console.configured import ConfigOption, JsonOption
 from restbroker.console.exits import Exit
 from restbroker.console.jobs import LimitOption
 from restbroker.console.lists import ListsFirst
+from restbroker.console.times import duration_s
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.rosters import files as roster_files
@@ -221,10 +222,16 @@ def refresh(
     every: Annotated[bool, typer.Option("--all", help="Everybody who has a roster.")] = False,
     config: ConfigOption = None,
     dry_run: steering.DryRunOption = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until they are refreshed, or have failed.")] = False,
+    timeout: Annotated[str, typer.Option(help="How long --wait waits.")] = "60s",
 ) -> None:
-    """Have Prosody told of rosters, whether they changed or not."""
+    """Have Prosody told of rosters, whether they changed or not.
+
+    With --wait it ends with 0: all are refreshed; 1: none; 6: the time was up, and they stay queued; 7: not all.
+    """
     if bool(users) == every:
         raise UsageError("Name users, or say --all.", "For example: restbroker roster refresh john aaron")
+    timeout_s = duration_s("--timeout", timeout)
     with opened(config) as desk, told():
         client = desk.writer.client
         named = list(dict.fromkeys(read_user(user, desk.domain) for user in users or ())) or sorted(
@@ -232,8 +239,27 @@ def refresh(
         )
         if not dry_run:
             require_refreshing(desk)
-            desk.writer.refresh(named)
+            jids = desk.writer.refresh(named, wanted=wait)
+            if wait:
+                _conclude(operate.refreshed(client, jids, timeout_s), timeout_s)
+                return
     output.say(f"{counted(len(named), 'user')} {'would' if dry_run else 'will'} be refreshed.")
+
+
+def _conclude(found: operate.Refreshed, timeout_s: float) -> None:
+    """Tells what became of refreshes, and ends with its code."""
+    failed = f", {found.failed} failed" if found.failed else ""
+    output.say(f"{counted(found.done, 'user')} refreshed{failed}.")
+    for why in dict.fromkeys(found.errors):
+        output.say(why)
+    if found.failed and not found.errors:
+        output.say("Who failed is tried again alone: `restbroker retries list` names them, and why.")
+    if found.waiting:
+        after = duration_text(timeout_s)
+        output.say(f"After {after}, {counted(found.waiting, 'job')} had not ended; what is left stays queued.")
+        raise typer.Exit(Exit.WAITING)
+    if found.failed:
+        raise typer.Exit(Exit.PARTLY if found.done else Exit.FAILED)
 
 
 app.command("import")(import_)

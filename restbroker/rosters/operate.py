@@ -4,6 +4,7 @@ Always holds: a change by hand is written down first (`operate.audit`), like all
 refreshes rosters, whoever is changed gets his refresh job in the same step.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -12,18 +13,22 @@ from typing import Final
 import attrs
 
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
-from restbroker.operate import audit
+from restbroker.job.json_types import Json
+from restbroker.operate import audit, enqueue
 from restbroker.operate.audit import Note, State
 from restbroker.rosters import store
 from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, BadRoster, Contact, as_stored, roster_of
 from restbroker.rosters.store import Known, Wanted
 from restbroker.servers.roster_change import Change, Changed, NotChanged
+from restbroker.store import queues
 from restbroker.store.client import Client
 
 _USERS_AT_ONCE: Final = 100
 _CONTACTS_AT_ONCE: Final = 2000
 """In one step, during which Redis does nothing else: some milliseconds."""
+_REFRESHED_TOGETHER: Final = 500
+"""By one job, so that several processes share the work."""
 _NOTE_EVERY_S: Final = 1.0
 
 
@@ -47,6 +52,16 @@ class Imported:
 
 
 @attrs.frozen
+class Refreshed:
+    """What became of refreshes: users `done`, users who `failed` and are tried again alone, jobs that are not done."""
+
+    done: int = 0
+    failed: int = 0
+    waiting: int = 0
+    errors: tuple[str, ...] = ()
+
+
+@attrs.frozen
 class Writer:
     """Whoever changes rosters: `who`, and which target is told; None: none is."""
 
@@ -63,16 +78,23 @@ class Writer:
             raise UsageError(f"{_why_not(done)} Nothing was changed.", _cure(done))
         return done.versions
 
-    def refresh(self, users: Sequence[str]) -> None:
-        """Has Prosody told of these users' rosters. Raises `UsageError` where no target does that."""
+    def refresh(self, users: Sequence[str], *, wanted: bool = False) -> list[str]:
+        """Has Prosody told of these users' rosters, by few jobs; their ids. Raises `UsageError` where no target does.
+
+        `wanted`: `refreshed` will wait for them.
+        """
         if self.refreshing is None:
             raise UsageError("No target tells Prosody of rosters.", 'Configure one of "Kind": "prosody-roster".')
         where = f"{len(users)} named"
         audit.write(self.client, Note(who=self.who, action="refresh", place="rosters", where=where))
-        for some in _in_batches(users, lambda _: 1):
-            wanted = self.wanted(some)
-            if wanted is not None:
-                store.mark(self.client, some, wanted)
+        jobs = {
+            secrets.token_hex(12): users[start : start + _REFRESHED_TOGETHER]
+            for start in range(0, len(users), _REFRESHED_TOGETHER)
+        }
+        now_s, how = time.time(), self.refreshing
+        payloads = [how.together(some, jid, now_s, wanted=wanted) for jid, some in jobs.items()]
+        queues.push(self.client, how.queue, payloads)
+        return list(jobs)
 
     def written(self, changes: Sequence[Change]) -> Changed | NotChanged:
         """As `change`, without a note of it."""
@@ -83,6 +105,28 @@ class Writer:
         if self.refreshing is None:
             return None
         return Wanted(self.refreshing.queue, self.refreshing.payloads(users, time.time()))
+
+
+def refreshed(client: Client, jids: Sequence[str], timeout_s: float) -> Refreshed:
+    """What became of the jobs that `Writer.refresh` pushed. Raises `StoreUnavailable`."""
+    deadline_s, so_far = time.monotonic() + timeout_s, Refreshed()
+    for jid in jids:
+        told = enqueue.wait(client, jid, max(0.0, deadline_s - time.monotonic()))
+        if told is None:
+            so_far = attrs.evolve(so_far, waiting=so_far.waiting + 1)
+            continue
+        answer, error = told.get("answer"), told.get("error")
+        if isinstance(error, Mapping):
+            why = f"{error.get('code')}: {error.get('message')}"
+            so_far = attrs.evolve(so_far, failed=so_far.failed + 1, errors=(*so_far.errors, why))
+        elif isinstance(answer, Mapping):
+            users, failed = _count(answer.get("users"), 1), _count(answer.get("failed"), 0)
+            so_far = attrs.evolve(so_far, done=so_far.done + users - failed, failed=so_far.failed + failed)
+    return so_far
+
+
+def _count(value: Json, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise
 
 
 def users(client: Client) -> Iterator[str]:

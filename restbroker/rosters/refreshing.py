@@ -1,7 +1,8 @@
 """Which target tells Prosody that rosters changed, and the refresh jobs that it is to be given.
 
 Used by `app` for brokers and by the commands for rosters. Always holds: a job is complete, as `restbroker enqueue`
-pushes it, with the first token that allows a refresh; it names one user, so that each is retried and parked by himself.
+pushes it, with the first token that allows a refresh. One for a change names one user; one that a person asks for may
+name many.
 """
 
 import secrets
@@ -60,6 +61,11 @@ class Refreshing:
     def queue(self) -> str:
         """Where its jobs go."""
         return self.target.queues[0]
+
+    def together(self, users: Sequence[str], jid: str, now_s: float, *, wanted: bool) -> bytes:
+        """One job for all of them. `wanted`: somebody will wait for its answer. Raises as `payloads`."""
+        order = Order(REFRESH, {"users": list(users)}, self.queue, self.token, wanted=wanted)
+        return payload(order, jid, now_s)
 
     def payloads(self, users: Iterable[str], now_s: float) -> Mapping[str, bytes]:
         """A job for each user. Raises `ConfigError` while the token's file cannot be read."""

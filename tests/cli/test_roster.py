@@ -39,7 +39,7 @@ def refreshed(store: Client) -> list[str]:
     """Whose refresh jobs there are, the oldest first."""
     jobs = [json.loads(job) for job in queues.listed(store, "rosters", 0, 100)]
     assert all(job["args"][0] == "refresh" and job["args"][2] == "right-token" for job in jobs)
-    return [job["args"][1]["users"][0] for job in jobs]
+    return [user for job in jobs for user in job["args"][1]["users"]]
 
 
 def noted(store: Client) -> list[tuple[str, str, str]]:
@@ -98,9 +98,15 @@ def test_refreshes_are_asked_for_by_name_or_for_all(do: Do, store: Client) -> No
     done = do("refresh zoe john zoe@example.org")
     assert (done.returncode, done.stderr) == (0, "2 users will be refreshed.\n")
     assert refreshed(store) == ["zoe", "john"]
+    assert len(queues.listed(store, "rosters", 0, 100)) == 1, "one job for both"
     do("add ann john@example.org")
     assert do("refresh --all --dry-run").stderr == "1 user would be refreshed.\n"
     assert do("refresh --all").returncode == 0
+    waited = do("refresh zoe --wait --timeout 10ms")
+    assert (waited.returncode, waited.stderr.splitlines()[-1]) == (
+        6,
+        "After 10 ms, 1 job had not ended; what is left stays queued.",
+    )
     assert do("refresh").returncode == do("refresh zoe --all").returncode == 2
 
 

@@ -162,6 +162,25 @@ def test_one_roster_that_fails_or_stops_the_answer_is_retried_alone_and_costs_th
     assert broker.stop() == 0, broker.output()
 
 
+def test_whoever_refreshes_by_hand_and_waits_is_told_how_many_were_refreshed_and_how_many_failed(
+    stage: Stage, broker: Running, clients: Clients
+) -> None:
+    users = names(5)
+    stage.prosody.register("user3")
+    clients.login("user3")
+    done = process.run(["roster", "refresh", *users, "--wait"], directory=stage.directory)
+    assert (done.returncode, done.stderr) == (0, "5 users refreshed.\n")
+    stage.service.answers["user3"] = 503
+    done = process.run(["roster", "refresh", *users, "--wait"], directory=stage.directory)
+    assert done.returncode == 7
+    assert done.stderr.startswith("4 users refreshed, 1 failed.\n")
+    (job,) = until(lambda: [one for one in stage.jobs("retry") if one["retry_count"] >= 1], "it is tried again")
+    assert "user3" in job["error_message"]
+    del stage.service.answers["user3"]
+    stage.wait_until_idle()
+    assert broker.stop() == 0, broker.output()
+
+
 def test_many_changes_of_one_user_are_one_refresh_each_debounce_and_the_last_state_is_seen_last(
     stage: Stage, broker: Running, clients: Clients, tell: Callable[[str], None]
 ) -> None:

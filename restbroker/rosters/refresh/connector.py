@@ -1,7 +1,8 @@
 """The connector for rosters: commands that change them in Redis, and refreshes that tell Prosody.
 
 `app` opens it through the registry. Always holds: what changes a roster asks nothing of Prosody, and says nothing
-of its health; a refresh of several users becomes a job for each, so that each is retried, parked and shown by himself.
+of its health; of a refresh of several users only who fails gets a job of their own, in which they are retried, parked
+and shown by themselves.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.rosters.refresh import catalogue, judge, request, wishes
 from restbroker.rosters.refresh.flights import Flights
 from restbroker.rosters.refresh.options import Options
@@ -90,6 +91,8 @@ class RosterConnector:
         match wish:
             case Refresh((user,)) if not self._target.is_local:
                 return await self._refresher.wanted(user, attempt)
+            case Refresh(users) if not self._target.is_local:
+                return await self._refresh_together(users)
             case Refresh(users):
                 return _done({"users": len(users)}) if await self._rosters.mark(users) else Rejected(_NOBODY_REFRESHES)
             case Show(user, domain):
@@ -99,6 +102,16 @@ class RosterConnector:
                 return await self._change(changes)
             case _:
                 assert_never(wish)
+
+    async def _refresh_together(self, users: tuple[str, ...]) -> Outcome:
+        outcomes = await self._refresher.wanted_together(users)
+        for outcome in outcomes.values():
+            if isinstance(outcome, Denied) or (isinstance(outcome, Deferred) and outcome.pause_target):
+                return outcome  # it is Prosody's trouble, and nobody's own
+        failed = [user for user, outcome in outcomes.items() if not isinstance(outcome, Delivered)]
+        if failed:
+            await self._rosters.mark(failed)
+        return _done({"users": len(users), "failed": len(failed)})
 
     async def _change(self, changes: tuple[Change, ...]) -> Outcome:
         match await self._rosters.change(changes):
@@ -128,4 +141,6 @@ def open_connector(target: Target, ports: Ports) -> Connector:
     now_s: Callable[[], float] = ports.now_s
     flights = Flights(target, http, now_s, rosters.lease_s - _LANDING_S)
     pace = Pace(round(options.debounce_s * 1000), round(options.max_wait_s * 1000))
-    return RosterConnector(target, rosters, Refresher(rosters, flights.fly, options.batch_size, pace))
+    most = max(target.concurrency, options.batch_size)
+    refresher = Refresher(rosters, flights.fly, options.batch_size, most, pace)
+    return RosterConnector(target, rosters, refresher)

@@ -1,13 +1,15 @@
 """Gathers the users whose refresh jobs wait, and has them flown in batches when it is their turn.
 
-The connector runs one per target and asks `wanted` for each job. Whose turn it is, Redis says: a user who was changed a
-moment ago waits until the changes calm down, and one in flight elsewhere until that has landed. Always holds: no user
-has two flights at once, since a slow old answer would undo a fast new one; a flight begins after each of its jobs was
-there, so that what they were pushed for is in it; a job that is cancelled takes no flight with it.
+The connector runs one per target and asks `wanted` for each user's job, `wanted_together` for one of many. Whose turn
+it is, Redis says: a user who was changed a moment ago waits until the changes calm down, and one in flight elsewhere
+until that has landed. Always holds: no user has two flights at once, since a slow old answer would undo a fast new
+one; a flight begins after each of its jobs was there, so that what they were pushed for is in it; a job that is
+cancelled takes no flight with it.
 """
 
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -29,9 +31,12 @@ _ENDED: Final = NotSent("The broker stops.")
 
 @attrs.define(eq=False)
 class _Job:
-    """One that waits for the refresh of its user. `attempt`: which try it is. `is_gone`: it was cancelled."""
+    """One that waits for the refresh of its user. `attempt`: which try it is; `is_shared`: it is of many users, and
+    does not come again for this one. `is_gone`: it was cancelled.
+    """
 
     attempt: int
+    is_shared: bool = False
     result: Result = _ENDED
     is_gone: bool = False
     done: trio.Event = attrs.field(factory=trio.Event)
@@ -51,7 +56,8 @@ class _User:
 
 @attrs.define(eq=False)
 class Refresher:
-    """`fly` refreshes users and gives each a result.
+    """`fly` refreshes users and gives each a result. `most`: so many users are in flight at most, however many wait:
+    the burst that the roster service sees.
 
     At least the debounce of `pace` is between the beginnings of two flights of a user: producers may push refreshes
     themselves, which no mark in Redis gathers.
@@ -60,6 +66,7 @@ class Refresher:
     _rosters: Rosters
     _fly: Callable[[Sequence[str]], Awaitable[Mapping[str, Result]]]
     _batch_size: int
+    _most: int
     _pace: Pace
     _wanted: dict[str, _User] = attrs.field(factory=dict)
     _flying: set[str] = attrs.field(factory=set)
@@ -69,21 +76,25 @@ class Refresher:
 
     async def wanted(self, user: str, attempt: int = 1) -> Outcome:
         """The outcome of a flight of this user that begins after now. Raises `NotSent` or `MaybeSent`."""
-        job = _Job(attempt)
-        self._keep(user, [job])
+        (outcome,) = await self._outcomes({user: _Job(attempt)})
+        return outcome
+
+    async def wanted_together(self, users: Sequence[str]) -> Mapping[str, Outcome]:
+        """The same for each of these users, with no task for each: there may be thousands."""
+        outcomes = await self._outcomes({user: _Job(1, is_shared=True) for user in users})
+        return dict(zip(users, outcomes, strict=True))
+
+    async def _outcomes(self, jobs: Mapping[str, _Job]) -> list[Outcome]:
+        for user, job in jobs.items():
+            self._keep(user, [job])
         self._changed.set()
         try:
-            await job.done.wait()
+            for job in jobs.values():
+                await job.done.wait()
         finally:
-            self._forget(user, job)
-        match job.result:
-            case NotSent() as problem:
-                again = NotSent(problem.message, tls=problem.tls, timed_out=problem.timed_out)
-                raise again from problem.__cause__
-            case MaybeSent() as problem:
-                raise MaybeSent(problem.message, timed_out=problem.timed_out)
-            case outcome:
-                return outcome
+            for user, job in jobs.items():
+                self._forget(user, job)
+        return [_outcome(job.result) for job in jobs.values()]
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Flies until cancelled; what is in flight then is cut off, and its jobs go back to their queue."""
@@ -97,16 +108,19 @@ class Refresher:
     async def _until_due(self) -> None:
         while True:
             self._changed = trio.Event()
-            due_s = min(map(self._due_s, self._wanted), default=math.inf)
-            if due_s <= trio.current_time():
-                return
+            now_s, due_s = trio.current_time(), math.inf
+            if len(self._flying) < self._most:
+                if any(self._due_s(user) <= now_s for user in self._wanted):
+                    return
+                due_s = min(map(self._due_s, self._wanted), default=math.inf)
             with trio.move_on_at(due_s):
                 await self._changed.wait()
 
     async def _take_off(self, flights: trio.Nursery) -> None:
         now_s = trio.current_time()
         self._began_s = {user: at_s for user, at_s in self._began_s.items() if at_s + self._spacing_s > now_s}
-        due = [user for user in self._wanted if self._due_s(user) <= now_s]
+        all_due = (user for user in self._wanted if self._due_s(user) <= now_s)
+        due = list(islice(all_due, self._most - len(self._flying)))
         # A job that comes while Redis is asked waits for the next flight: it may stand for a change, and a mark, that
         # the claim knows nothing of. Were it done with this one, nobody would ever take that mark away.
         asked = {user: self._wanted.pop(user).jobs for user in due}
@@ -179,9 +193,21 @@ def _comes_again(result: Result, jobs: Sequence[_Job]) -> bool:
         case Delivered() | Rejected():
             return False
         case Deferred():
-            return any(job.attempt <= _SOON_TRIES and not job.is_gone for job in jobs)
+            return any(job.attempt <= _SOON_TRIES and not job.is_shared and not job.is_gone for job in jobs)
         case _:
             return any(not job.is_gone for job in jobs)
+
+
+def _outcome(result: Result) -> Outcome:
+    """Raises what is for the broker to judge; anew for each who waits."""
+    match result:
+        case NotSent() as problem:
+            again = NotSent(problem.message, tls=problem.tls, timed_out=problem.timed_out)
+            raise again from problem.__cause__
+        case MaybeSent() as problem:
+            raise MaybeSent(problem.message, timed_out=problem.timed_out)
+        case outcome:
+            return outcome
 
 
 def _end(jobs_of: Mapping[str, Sequence[_Job]], result: Result) -> None:

@@ -28,6 +28,7 @@ TARGET = Target(
     Url("http", "127.0.0.1", 5280, "/roster_admin"),
     ("rosters",),
     default_host="example.org",
+    concurrency=200,
     timeout_s=5.0,
     options=Options(),
 )

@@ -1,12 +1,17 @@
-"""Commands that change rosters ask nothing of Prosody and tell nothing of its health; refreshes of many become jobs."""
+"""Commands that change rosters ask nothing of Prosody and tell nothing of its health; of a refresh of
+many users those who fail get jobs of their own.
+"""
 
 import attrs
+import pytest
+import trio
 
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Delivered, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Denied, Rejected
 from restbroker.rosters.refresh.options import Options
 from restbroker.servers.roster_change import Change, NotChanged
+from restbroker.transport.errors import NotSent
 from tests.unit.rosters.refresh.conftest import TARGET, FakeRosters, Link, Opened, Prosody
 from tests.unit.servers.conftest import fate
 
@@ -40,12 +45,56 @@ async def test_a_roster_is_answered_as_set_roster_takes_it(side: Opened) -> None
     assert (none.text, none.body) == ("{}", {})
 
 
-async def test_a_refresh_of_several_users_becomes_a_job_for_each(side: Opened) -> None:
+def named(count: int) -> list[str]:
+    return [f"user{number}" for number in range(count)]
+
+
+async def test_a_refresh_of_several_users_is_done_by_their_one_job(side: Opened, autojump_clock: object) -> None:
     async with side() as at:
         outcome = await at.refresh("john", "aaron")
-    assert outcome == Delivered('{"users":2}', {"users": 2}, 200, by_us=True)
-    assert at.rosters.marked == ["john", "aaron"]
-    assert at.prosody.requests == []
+    assert outcome == Delivered('{"users":2,"failed":0}', {"users": 2, "failed": 0}, 200, by_us=True)
+    assert at.prosody.seen == [("john", "aaron")]
+    assert at.rosters.marked == []
+    assert at.rosters.again == []
+
+
+async def test_of_a_refresh_of_several_only_who_fails_gets_a_job_of_their_own(
+    side: Opened, autojump_clock: object
+) -> None:
+    prosody = Prosody(fails={"user3"}, poisoned={"user70"})
+    async with side(prosody=prosody) as at:
+        outcome = await at.refresh(*named(120))
+    assert isinstance(outcome, Delivered)
+    assert outcome.body == {"users": 120, "failed": 2}
+    assert at.rosters.marked == ["user3", "user70"]
+    assert at.rosters.again == [], "a mark would say that the job comes again, and none would be pushed"
+
+
+async def test_however_many_users_one_job_names_no_more_than_concurrency_are_in_flight(
+    side: Opened, autojump_clock: object
+) -> None:
+    async with side(prosody=Prosody(takes_s=0.5)) as at, trio.open_nursery() as nursery:
+        nursery.start_soon(at.refresh, *named(1000))
+        while len(at.rosters.ended) < 1000:
+            assert at.prosody.flying.total() <= 200
+            await trio.sleep(0.1)
+    assert len(at.prosody.seen) == 20
+    assert all(len(batch) == 50 for batch in at.prosody.seen)
+
+
+async def test_where_prosody_is_away_the_job_of_many_users_comes_again_as_a_whole(
+    side: Opened, autojump_clock: object
+) -> None:
+    async with side(prosody=Prosody(refuses=True)) as at:
+        with pytest.raises(NotSent):
+            await at.refresh("john", "aaron")
+        at.prosody.refuses, at.prosody.status = False, 404
+        assert isinstance(await at.refresh("john", "aaron"), Denied)
+        at.prosody.status = 503
+        paused = await at.refresh("john", "aaron")
+    assert isinstance(paused, Deferred)
+    assert paused.pause_target
+    assert at.rosters.marked == []
 
 
 async def test_where_only_writes_are_done_a_refresh_is_passed_on_and_the_probe_asks_nobody(side: Opened) -> None:
