@@ -17,7 +17,7 @@ from restbroker.app.events import event_services, sent_by
 from restbroker.app.logins import logins_of
 from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
 from restbroker.app.reload import Reloader
-from restbroker.app.roster_service import RosterService, beside, roster_service, with_brokers
+from restbroker.app.roster_service import RosterService, beside, refreshing_of, roster_service, with_brokers
 from restbroker.app.rosters import rosters_of
 from restbroker.app.sdnotify import notifiers
 from restbroker.app.services import Looks, web_services
@@ -103,7 +103,7 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     reloader = Reloader(config, load, plan_anew, apply, report, supervisors, plan.lanes, alone=line is None)
     rosters = RosterService()
     if line is None and with_brokers(config):
-        rosters = roster_service(config.roster, plan.open_control, report)
+        rosters = roster_service(config.roster, plan.open_control, report, refreshing_of(config))
     looks = Looks(plan.status.view, plan.status.running, samples=beside(samples, rosters.samples))
     web: list[Service] = [*rosters.services]
     if line is None:  # what a group has one of, its supervisor serves, and tells of

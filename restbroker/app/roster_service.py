@@ -3,7 +3,8 @@
 Always holds: Hypercorn and what serves are imported only where rosters are served.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -12,10 +13,13 @@ from restbroker.app.own_redis import own_redis
 from restbroker.broker.service import Service
 from restbroker.config.core import Config
 from restbroker.config.roster import Roster
+from restbroker.errors import ConfigError
 from restbroker.telemetry.events import Report
 from restbroker.telemetry.metrics import Samples
 
 if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
+    from restbroker.rosters.refreshing import Refreshing
+    from restbroker.store.client import Client
     from restbroker.store.connection import Connection
 
 
@@ -27,17 +31,34 @@ class RosterService:
     samples: Callable[[], Samples] = dict
 
 
-def roster_service(config: Roster | None, open_connection: "Callable[[], Connection]", report: Report) -> RosterService:
-    """Nothing without the section. `open_connection` makes one with a short time-out."""
+def roster_service(
+    config: Roster | None,
+    open_connection: "Callable[[], Connection]",
+    report: Report,
+    refreshing: "Refreshing | None" = None,
+) -> RosterService:
+    """Nothing without the section. `open_connection` makes one with a short time-out.
+
+    `refreshing` refreshes whoever was given an older copy.
+    """
     if config is None:
         return RosterService()
-    from restbroker.rosters.service.reader import Reader
+    from restbroker.rosters.service.copies import Copies
+    from restbroker.rosters.service.reader import BOUND_S, Reader
     from restbroker.rosters.service.service import service
     from restbroker.serving.plain import plain_app
     from restbroker.serving.runner import Server
 
     host, port = config.bind
-    reader = Reader(open_connection(), report, config.domain)
+    reader = Reader(
+        open_connection(),
+        report,
+        config.domain,
+        Copies(config.copy_age_s, config.copies_mib * 1024 * 1024),
+        None if refreshing is None else partial(_refresh, refreshing),
+        # Time is left for a copy before the answer would come too late.
+        min(BOUND_S, config.longest_s / 2),
+    )
     made = service(config, reader, report)
     app = plain_app("rosters", made.answer, report)
     server = Server(
@@ -49,8 +70,24 @@ def roster_service(config: Roster | None, open_connection: "Callable[[], Connect
 def served_here(config: Config, report: Report) -> RosterService:
     """For a process that delivers nothing: with what finds Redis."""
     watch, open_connection = own_redis(config)
-    found = roster_service(config.roster, open_connection, report)
+    found = roster_service(config.roster, open_connection, report, refreshing_of(config))
     return attrs.evolve(found, services=(*watch, *found.services))
+
+
+def refreshing_of(config: Config) -> "Refreshing | None":
+    """What refreshes; None where nothing does, or no token allows it, of which brokers tell."""
+    if config.roster is None:
+        return None
+    from restbroker.rosters.refreshing import Refreshing
+
+    try:
+        return Refreshing.of(config)
+    except ConfigError:
+        return None
+
+
+def _refresh(refreshing: "Refreshing", client: "Client", users: Sequence[str]) -> None:
+    refreshing.push(client, users)
 
 
 def with_brokers(config: Config) -> bool:

@@ -6,11 +6,12 @@ for a login, and the target that refreshes rosters is one that can.
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Annotated, Final
 
 import attrs
 
 from restbroker.config import forms
+from restbroker.config.form import duration, whole
 from restbroker.config.key import key, secret
 from restbroker.config.review import Review, at
 from restbroker.config.secret import NO_SECRET, Secret
@@ -94,6 +95,16 @@ class Roster:
     )
     target: str | None = key(
         "Target", "The target of kind prosody-roster that tells Prosody of changes. Without it rosters are only served."
+    )
+    copy_age_s: Annotated[float, duration(30, none=True)] = key(
+        "CopyAge",
+        "While Redis is away, users get the copy of their roster that was read last, if that was not longer ago than"
+        " this. 0: there are none.",
+        86_400.0,
+        shown="24h",
+    )
+    copies_mib: Annotated[int, whole(1, 4096)] = key(
+        "CopiesMiB", "How much memory these copies may take, in MiB; those read first go first.", 64
     )
     _auth_as_written: RosterAuth | None = key("Auth", "How Prosody logs in: exactly one of its members.", secret=True)
     auth: Basic | QueryKey | None = None

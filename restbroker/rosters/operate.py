@@ -4,7 +4,6 @@ Always holds: a change by hand is written down first (`operate.audit`), like all
 refreshes rosters, whoever is changed gets his refresh job in the same step.
 """
 
-import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,14 +20,11 @@ from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, BadRoster, Contact, as_stored, roster_of
 from restbroker.rosters.store import Known, Wanted
 from restbroker.servers.roster_change import Change, Changed, NotChanged
-from restbroker.store import queues
 from restbroker.store.client import Client
 
 _USERS_AT_ONCE: Final = 100
 _CONTACTS_AT_ONCE: Final = 2000
 """In one step, during which Redis does nothing else: some milliseconds."""
-_REFRESHED_TOGETHER: Final = 500
-"""By one job, so that several processes share the work."""
 _NOTE_EVERY_S: Final = 1.0
 
 
@@ -87,14 +83,7 @@ class Writer:
             raise UsageError("No target tells Prosody of rosters.", 'Configure one of "Kind": "prosody-roster".')
         where = f"{len(users)} named"
         audit.write(self.client, Note(who=self.who, action="refresh", place="rosters", where=where))
-        jobs = {
-            secrets.token_hex(12): users[start : start + _REFRESHED_TOGETHER]
-            for start in range(0, len(users), _REFRESHED_TOGETHER)
-        }
-        now_s, how = time.time(), self.refreshing
-        payloads = [how.together(some, jid, now_s, wanted=wanted) for jid, some in jobs.items()]
-        queues.push(self.client, how.queue, payloads)
-        return list(jobs)
+        return self.refreshing.push(self.client, users, wanted=wanted)
 
     def written(self, changes: Sequence[Change]) -> Changed | NotChanged:
         """As `change`, without a note of it."""

@@ -6,6 +6,7 @@ name many.
 """
 
 import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Self
 
@@ -20,8 +21,12 @@ from restbroker.job.auth import Wish, refusal
 from restbroker.job.command import Command
 from restbroker.operate.enqueue import Order, payload
 from restbroker.servers import registry
+from restbroker.store import queues
+from restbroker.store.client import Client
 
 REFRESH: Final = "refresh"
+_TOGETHER: Final = 500
+"""By one job, so that several processes share the work."""
 
 
 @attrs.frozen
@@ -61,6 +66,15 @@ class Refreshing:
     def queue(self) -> str:
         """Where its jobs go."""
         return self.target.queues[0]
+
+    def push(self, client: Client, users: Sequence[str], *, wanted: bool = False) -> list[str]:
+        """Has all of these refreshed, by few jobs; their ids. Raises as `together`, and `StoreUnavailable`: perhaps."""
+        pieces = [users[start : start + _TOGETHER] for start in range(0, len(users), _TOGETHER)]
+        jobs = {secrets.token_hex(12): piece for piece in pieces}
+        now_s = time.time()
+        payloads = [self.together(piece, jid, now_s, wanted=wanted) for jid, piece in jobs.items()]
+        queues.push(client, self.queue, payloads)
+        return list(jobs)
 
     def together(self, users: Sequence[str], jid: str, now_s: float, *, wanted: bool) -> bytes:
         """One job for all of them. `wanted`: somebody will wait for its answer. Raises as `payloads`."""

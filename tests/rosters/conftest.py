@@ -11,6 +11,7 @@ import trio
 
 from restbroker.app.roster_service import RosterService, roster_service
 from restbroker.config.roster import Roster
+from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.rules import Contact, as_stored
 from restbroker.serving.runner import Server
 from restbroker.store.client import Client, StoreSettings, open_client
@@ -61,10 +62,14 @@ def serve() -> Serve:
     """Serves from this Redis; members of `Roster` may be given."""
 
     @asynccontextmanager
-    async def opened(server: RedisServer, **members: Any) -> AsyncIterator[Site]:
+    async def opened(server: RedisServer, refreshing: Refreshing | None = None, **members: Any) -> AsyncIterator[Site]:
         events: list[Event] = []
-        config = attrs.evolve(Roster(("127.0.0.1", 0), "/roster/{user}", True, "example.org", None, None), **members)
-        made = roster_service(config, lambda: Connection(open_client(StoreSettings(server.url), 1.0)), events.append)
+        config = attrs.evolve(Roster(("127.0.0.1", 0), "/roster/{user}", domain="example.org"), **members)
+
+        def connected() -> Connection:
+            return Connection(open_client(StoreSettings(server.url), 1.0))
+
+        made = roster_service(config, connected, events.append, refreshing)
         async with httpx.AsyncClient(timeout=30, trust_env=False) as client, trio.open_nursery() as nursery:
             for service in made.services:
                 await nursery.start(service.run)

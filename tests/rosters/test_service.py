@@ -12,14 +12,18 @@ from typing import NoReturn
 import pytest
 import trio
 
+from restbroker.config.load import load
 from restbroker.config.roster import QueryKey
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
+from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.rules import Contact
 from restbroker.rosters.service.login import Login
 from restbroker.rosters.service.reader import BOUND_S, MOST, Reader
 from restbroker.rosters.service.reading import Found, Stored, chosen, written
+from restbroker.servers import registry
 from restbroker.serving.plain import Asked
+from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.keys import Keys
@@ -194,7 +198,7 @@ async def test_what_is_asked_for_together_is_one_read_and_a_change_before_a_ques
     answers: list[tuple[int, bytes]] = []
 
     async def ask(number: int) -> None:
-        answers.append((number, await reader.roster(f"user{number}")))
+        answers.append((number, (await reader.roster(f"user{number}")).body))
 
     async with trio.open_nursery() as nursery:
         for number in [*range(MOST)] * 2:
@@ -204,7 +208,7 @@ async def test_what_is_asked_for_together_is_one_read_and_a_change_before_a_ques
         await until_async(lambda: len(answers) == 2 * MOST, "all are answered")
         assert reader.calls == 1
         put(redis_server, john=ANN)
-        assert await reader.roster("john") == ANN_AS_JSON
+        assert (await reader.roster("john")).body == ANN_AS_JSON
         nursery.cancel_scope.cancel()
     assert {answer == b'{"friend%d@example.org":{}}' % number for number, answer in answers} == {True}
     assert events == []
@@ -235,7 +239,7 @@ async def test_who_waits_for_the_processor_gets_his_roster_late_rather_than_not_
     answers: list[bytes] = []
 
     async def ask(user: str) -> None:
-        answers.append(await reader.roster(user))
+        answers.append((await reader.roster(user)).body)
 
     async with trio.open_nursery() as outer:
         await outer.start(reader.run)
@@ -269,7 +273,7 @@ async def test_what_was_read_earlier_is_never_told_after_what_was_read_later(
     told: list[bytes] = []
 
     async def ask() -> None:
-        told.append(await reader.roster("john"))
+        told.append((await reader.roster("john")).body)
 
     async with trio.open_nursery() as outer:
         await outer.start(reader.run)
@@ -277,10 +281,10 @@ async def test_what_was_read_earlier_is_never_told_after_what_was_read_later(
             nursery.start_soon(ask)
             await until_async(is_held.is_set, "the older roster is read, and is being written")
             put(redis_server, john={"bob@example.org": Contact("Bob")})
-            newest = await reader.roster("john")
+            newest = (await reader.roster("john")).body
             await until_async(lambda: bool(told), "who asked earlier is answered, too")
             goes_on.set()
-        assert await reader.roster("john") == newest
+        assert (await reader.roster("john")).body == newest
         outer.cancel_scope.cancel()
     assert json.loads(newest).keys() == {"ann@example.org", "bob@example.org"}
     assert told == [newest]
@@ -353,7 +357,7 @@ async def test_while_redis_hangs_or_is_gone_the_answer_is_503_in_time_and_never_
 ) -> None:
     redis_server = make_redis()
     put(redis_server, john=ANN)
-    async with serve(redis_server) as site:
+    async with serve(redis_server, copy_age_s=0) as site:
         assert (await site.ask(b"/roster/john"))[0] == 200
         for harm in (redis_server.suspend, redis_server.kill):
             harm()
@@ -365,6 +369,56 @@ async def test_while_redis_hangs_or_is_gone_the_answer_is_503_in_time_and_never_
         redis_server.start()
         assert await site.ask(b"/roster/john") == (200, b"{}"), "it came back empty"
     assert site.told() == ["RostersUnread"]
+
+
+async def test_while_redis_hangs_or_is_gone_who_has_a_copy_gets_it_with_its_age_and_is_refreshed_when_it_is_back(
+    serve: Serve, make_redis: Callable[..., RedisServer], tmp_path: Path
+) -> None:
+    redis_server = make_redis(appendonly="yes", appendfsync="always")
+    put(redis_server, john=ANN, mary=ANN, zoe=ANN)
+    async with serve(redis_server, refreshing=refreshing(tmp_path)) as site:
+        for user in ("john", "mary", "nobody"):
+            assert (await site.get(f"/roster/{user}")).headers.get("age") is None, "it is no copy"
+        for harm in (redis_server.suspend, redis_server.kill):
+            harm()
+            for _ in range(2):
+                watch = Stopwatch.start()
+                found = await site.get("/roster/john")
+                assert (found.status_code, found.content) == (200, ANN_AS_JSON)
+                assert found.headers["age"].isdecimal()
+                assert watch.took_s() < BOUND_S + 1
+            assert (await site.ask(b"/roster/zoe"))[0] == 503, "nobody asked for that one before"
+        redis_server.start()
+        await until_async(lambda: site.told() == ["RostersUnread", "OlderRosters"], "john is refreshed")
+        jobs = [json.loads(job) for job in listed(redis_server)]
+        assert [job["args"][:2] for job in jobs] == [["refresh", {"users": ["john"]}]]
+        assert (await site.get("/roster/john")).headers.get("age") is None
+        samples = site.made.samples()
+        assert samples["restbroker_roster_stale_total"] == {(): 4}
+        assert samples["restbroker_roster_copies"] == {(): 3}
+
+
+async def test_a_copy_that_is_too_old_is_given_to_nobody(serve: Serve, make_redis: Callable[..., RedisServer]) -> None:
+    redis_server = make_redis()
+    put(redis_server, john=ANN)
+    async with serve(redis_server, copy_age_s=0.001) as site:
+        assert (await site.ask(b"/roster/john"))[0] == 200
+        redis_server.kill()
+        assert (await site.ask(b"/roster/john"))[0] == 503
+
+
+def refreshing(directory: Path) -> Refreshing:
+    target = {"Kind": "prosody-roster", "URL": "http://127.0.0.1:1", "Domain": "example.org", "Queues": ["rosters"]}
+    file = directory / "env.json"
+    file.write_text(json.dumps({"Token": "t", "Targets": {"rosters": target}}))
+    found = Refreshing.of(load(file, {}, {}, registry.kinds()).config)
+    assert found is not None
+    return found
+
+
+def listed(server: RedisServer) -> list[bytes]:
+    with contextlib.closing(open_client(StoreSettings(server.url))) as client:
+        return queues.listed(client, "rosters", 0, 10)
 
 
 async def test_a_stop_waits_for_nobody_who_is_connected_or_waits_for_a_frozen_redis(

@@ -132,8 +132,12 @@ WARNINGS: Final = Table(
             "make `http_roster_url` fit what `Roster` says ([roster-service.md](roster-service.md))",
         ),
         "RostersUnread": Row(
-            "the roster service answers 503, since Redis cannot be used; told once for each outage",
+            "the roster service answers 503, since Redis cannot be used, but to those whose roster it has a copy of; told once for each outage",
             "look at Redis; it goes on by itself",
+        ),
+        "OlderRosters": Row(
+            "while Redis was away, so many users were given [copies](roster-service.md#while-redis-is-away) of their rosters. Jobs that refresh them are in the queue",
+            "nothing",
         ),
         "RosterUnreadable": Row(
             "one user's roster, or an entry of it, is nothing that restbroker writes: he gets 503, or his roster without that contact",

@@ -1,23 +1,27 @@
 """Gathers what is asked for at the same time, and reads it from Redis in one go. A service; `rosters.service.service`
 asks it.
 
-Always holds: a roster is read after it was asked for, never before, so that a change which was made earlier is in it;
-who asked first is never answered after another who asked for the same user later, with what was read earlier: Prosody
-would keep what comes last. Redis is asked by one call at a time, for small rosters first; where it does not answer for
-`BOUND_S`, nobody waits for it any longer, and who waits for his turn gets his roster late rather than not at all, since
-Prosody ends his session without it; an outage is told once.
+Always holds: while Redis answers, a roster is read after it was asked for, never before, so that a change which was
+made earlier is in it; whoever was given an older copy, since it did not, is refreshed as soon as it does; who asked
+first is never answered after another who asked for the same user later, with what was read earlier: Prosody would
+keep what comes last. Redis is asked by one call at a time, for small rosters first; where it does not answer for
+`bound_s`, nobody waits for it any longer, and who waits for his turn gets his roster late rather than not at all,
+since Prosody ends his session without it; an outage is told once.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Final
 
 import attrs
 import trio
 
+from restbroker.config.values import duration_text
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.rosters.service.copies import Copies, Copy
 from restbroker.rosters.service.reading import Found, Stored, chosen, read, written
+from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report, Warned
 
@@ -28,7 +32,17 @@ _MOST_CONTACTS: Final = 10_000
 """… or so many contacts: Redis and this process take some 10 ms for them."""
 _CONTACTS: Final = 1000
 """About so many are written at once, before their users are answered: some milliseconds."""
+_AGAIN_S: Final = 1.0
+"""So often Redis is asked to take the refreshes of those who were given older copies."""
 _STOPPING: Final = StoreUnavailable("Rosters are not served any more: the process stops.", "Ask again.")
+
+
+@attrs.frozen
+class Served:
+    """A roster as JSON; `age_s`: for how long it may have been another one by now, None: it was just read."""
+
+    body: bytes
+    age_s: float | None = None
 
 
 @attrs.define(eq=False)
@@ -48,12 +62,19 @@ class _Wanted:
 
 @attrs.define(eq=False)
 class Reader:
-    """`domain`: the users'; None: it is not known. `calls` counts those of Redis."""
+    """`domain`: the users'; None: it is not known. `refresh` has users refreshed; None: nobody does.
+
+    `calls` counts those of Redis, `stale` the answers with older copies.
+    """
 
     connection: Connection
     report: Report
     domain: str | None = None
+    copies: Copies = attrs.field(factory=lambda: Copies(0, 0))
+    refresh: Callable[[Client, Sequence[str]], None] | None = None
+    bound_s: float = BOUND_S
     calls: int = 0
+    stale: int = 0
     _wanted: dict[str, _Wanted] = attrs.field(factory=dict)
     _taken: dict[str, list[_Wanted]] = attrs.field(factory=dict)
     """By user, those that are being read or written, the oldest first."""
@@ -62,12 +83,16 @@ class Reader:
     _is_stopping: bool = False
     _is_away: bool = False
     _heard_s: float = -math.inf
+    _given: dict[str, Served] = attrs.field(factory=dict)
+    """By user, the older copies whose users are to be refreshed."""
+    _has_given: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Reads whenever something is wanted, until cancelled; then closes the connection."""
         try:
             async with trio.open_nursery() as nursery:
                 task_status.started()
+                nursery.start_soon(self._refresh_given)
                 while True:
                     await self._wake.wait()
                     self._wake = trio.Event()
@@ -77,8 +102,28 @@ class Reader:
             self.stop()
             await self.connection.aclose()
 
-    async def roster(self, user: str) -> bytes:
-        """The user's roster as JSON. Raises `RestbrokerError` where it cannot be read. To cancel it ends the wait."""
+    async def roster(self, user: str) -> Served:
+        """The user's roster. Raises `RestbrokerError` where it cannot be read, and there is no copy. To cancel it ends
+        the wait.
+        """
+        asked_s = trio.current_time()
+        try:
+            return Served(await self._now(user))
+        except StoreUnavailable:
+            now_s = trio.current_time()
+            copy = None if self._is_stopping else self.copies.of(user, now_s)
+            if copy is None:
+                raise
+        if copy.read_s >= asked_s:  # for another who asked meanwhile
+            return Served(copy.body)
+        self.stale += 1
+        served = Served(copy.body, now_s - copy.read_s)
+        if self.refresh is not None:
+            self._given[user] = served
+            self._has_given.set()
+        return served
+
+    async def _now(self, user: str) -> bytes:
         if self._is_stopping:
             raise _STOPPING
         wanted = self._wanted.setdefault(user, _Wanted())
@@ -87,7 +132,8 @@ class Reader:
         await wanted.done.wait()
         if isinstance(wanted.answer, RestbrokerError):
             # A new one for each who waits.
-            raise RestbrokerError(wanted.answer.message, wanted.answer.cure)
+            kind = StoreUnavailable if isinstance(wanted.answer, StoreUnavailable) else RestbrokerError
+            raise kind(wanted.answer.message, wanted.answer.cure)
         return wanted.answer.body
 
     def stop(self) -> None:
@@ -101,7 +147,7 @@ class Reader:
         """Waits until Redis told it. Raises `StoreUnavailable` where Redis tells nobody anything."""
         asked_s = trio.current_time()
         while not wanted.read.is_set():
-            until_s = max(asked_s, self._heard_s) + BOUND_S
+            until_s = max(asked_s, self._heard_s) + self.bound_s
             if trio.current_time() >= until_s:
                 raise StoreUnavailable("Redis takes too long.")
             with trio.move_on_at(until_s):
@@ -111,6 +157,7 @@ class Reader:
         batch = {user: self._wanted.pop(user) for user in await self._chosen()}
         for user, wanted in batch.items():
             self._taken.setdefault(user, []).append(wanted)
+        read_s = trio.current_time()
         answers = await self._asked(tuple(batch))
         stored: dict[str, Stored] = {}
         for user, wanted in batch.items():
@@ -120,7 +167,7 @@ class Reader:
             else:
                 stored[user] = answer
                 wanted.read.set()
-        nursery.start_soon(self._write, batch, stored)
+        nursery.start_soon(self._write, batch, stored, read_s)
 
     async def _chosen(self) -> Sequence[str]:
         """Whose rosters to read now, of those that are asked for."""
@@ -150,7 +197,7 @@ class Reader:
         self._heard_s = trio.current_time()
         return found
 
-    async def _write(self, batch: Mapping[str, _Wanted], stored: Mapping[str, Stored]) -> None:
+    async def _write(self, batch: Mapping[str, _Wanted], stored: Mapping[str, Stored], read_s: float) -> None:
         for piece in _pieces(stored):
             users = [user for user in piece if not batch[user].done.is_set()]
             given, found = {user: stored[user] for user in users}, list[Found | RestbrokerError]()
@@ -159,6 +206,8 @@ class Reader:
             except Exception as error:  # noqa: BLE001  as above
                 found = [_broken(error)] * len(users)
             for user, one in zip(users, found, strict=True):
+                if isinstance(one, Found):
+                    self.copies.keep(user, Copy(one.body, read_s))
                 self._end(user, batch[user], one)
 
     def _end(self, user: str, wanted: _Wanted, answer: Found | RestbrokerError) -> None:
@@ -177,9 +226,32 @@ class Reader:
     def _away(self, error: RestbrokerError) -> RestbrokerError:
         if not self._is_away:
             self._is_away = True
-            what = f"Rosters are refused, as they cannot be read. {error.message}"
+            kept = f"; who has a copy in memory ({len(self.copies)} users) gets that" if len(self.copies) else ""
+            what = f"Rosters are refused, as they cannot be read{kept}. {error.message}"
             self.report(Warned("RostersUnread", what, error.cure))
         return error
+
+    async def _refresh_given(self) -> None:
+        """Has everybody refreshed who was given an older copy, as soon as Redis takes their jobs. What is pushed twice,
+        as its answer was lost, does no harm.
+        """
+        while self.refresh is not None:
+            await self._has_given.wait()
+            await trio.sleep(_AGAIN_S)
+            given = dict(self._given)
+            try:
+                await self.connection.call(self.refresh, tuple(given))
+            except RestbrokerError:
+                continue
+            for user, served in given.items():
+                if self._given[user] is served:  # and not another one meanwhile
+                    del self._given[user]
+            if not self._given:
+                self._has_given = trio.Event()
+            oldest_s = max(served.age_s or 0.0 for served in given.values())
+            ago = duration_text(oldest_s)
+            what = f"Users who were given older rosters: {len(given)}, read up to {ago} before. They are refreshed now."
+            self.report(Warned("OlderRosters", what, None))
 
     def _tell(self, user: str, answer: Found | RestbrokerError) -> None:
         match answer:

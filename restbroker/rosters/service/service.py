@@ -1,10 +1,10 @@
 """Answers `GET /roster/USER` for Prosody: the app that `app` serves.
 
-Always holds: each request is answered, or Prosody would wait for a quarter of an hour, and its user's client with it:
-within `BOUND_S` of `rosters.service.reader` where Redis does not answer, and after `longest_s` whatever it waits for. A
-user whom nobody knows has an empty roster, since Prosody ends a session for any status but 200; but whom Redis does not
-tell of has none, and gets 503: an empty one would take all contacts from a client. Nothing of an address is written
-anywhere: it may hold the key.
+Always holds: each request is answered, or Prosody would wait for a quarter of an hour, and its user's client with
+it: within `bound_s` of `rosters.service.reader` where Redis does not answer, and after `longest_s` whatever it waits
+for. A user whom nobody knows has an empty roster, since Prosody ends a session for any status but 200; but whom
+Redis does not tell of gets the copy that was read last, with its `Age` (RFC 9111, in seconds), and without one 503:
+an empty one would take all contacts from a client. Nothing of an address is written anywhere: it may hold the key.
 """
 
 from collections import Counter
@@ -59,6 +59,9 @@ class Service:
             "restbroker_roster_requests_total": {(str(status),): number for status, number in self._answers.items()},
             "restbroker_roster_request_seconds": {(): self._durations.copy()},
             "restbroker_roster_reads_total": {(): self.reader.calls},
+            "restbroker_roster_stale_total": {(): self.reader.stale},
+            "restbroker_roster_copies": {(): len(self.reader.copies)},
+            "restbroker_roster_copies_bytes": {(): self.reader.copies.size_bytes},
         }
 
     async def _answer(self, asked: Asked) -> Answer:
@@ -79,9 +82,11 @@ class Service:
         if user is None:
             return _EMPTY
         try:
-            return Answer(200, await self.reader.roster(user))
+            served = await self.reader.roster(user)
         except RestbrokerError as error:
             return _unavailable(error.message)
+        age = () if served.age_s is None else ((b"age", b"%d" % served.age_s),)
+        return Answer(200, served.body, age)
 
     def _denied(self) -> Answer:
         self.report(

@@ -1,0 +1,64 @@
+"""The rosters that were read last, to answer with while Redis is away. `rosters.service.reader` keeps them and asks.
+
+Always holds: they are in this process's memory and nowhere else, and end with it; together they take no more than
+`most_bytes`, and none is used that was read longer than `longest_s` ago. Those that were read first go first.
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+import attrs
+
+_OVERHEAD_BYTES: Final = 400
+"""What Python needs for one beside its text."""
+
+
+@attrs.frozen
+class Copy:
+    """A roster as it was answered, and when it was read, on Trio's clock."""
+
+    body: bytes
+    read_s: float
+
+
+@attrs.define(eq=False)
+class Copies:
+    """`longest_s` 0: none are kept."""
+
+    longest_s: float
+    most_bytes: int
+    size_bytes: int = 0
+    _copies: OrderedDict[str, Copy] = attrs.field(factory=OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self._copies)
+
+    def keep(self, user: str, copy: Copy) -> None:
+        """Keep this one, unless what is there was read later."""
+        before = self._copies.get(user)
+        if not self.longest_s or (before is not None and before.read_s > copy.read_s):
+            return
+        if before is not None:
+            self._forget(user)
+        self._copies[user] = copy
+        self.size_bytes += _size(user, copy)
+        while self.size_bytes > self.most_bytes:
+            self._forget(next(iter(self._copies)))
+
+    def of(self, user: str, now_s: float) -> Copy | None:
+        """The user's, where there is one that may be used; those that are too old go."""
+        while self._copies:
+            oldest, copy = next(iter(self._copies.items()))
+            if copy.read_s + self.longest_s > now_s:
+                break
+            self._forget(oldest)
+        copy_of_user = self._copies.get(user)
+        fits = copy_of_user is not None and copy_of_user.read_s + self.longest_s > now_s
+        return copy_of_user if fits else None
+
+    def _forget(self, user: str) -> None:
+        self.size_bytes -= _size(user, self._copies.pop(user))
+
+
+def _size(user: str, copy: Copy) -> int:
+    return len(user) + len(copy.body) + _OVERHEAD_BYTES
