@@ -1,4 +1,5 @@
-"""`restbroker roster import` and `export`: rosters of many users from and to files, and out of a running ejabberd.
+"""`restbroker roster import` and `export`: rosters of many users from and to files, out of a running ejabberd, and out
+of what Prosody keeps itself.
 
 Always holds: an import writes a user's roster as a whole or not at all, and tells of each that it refused.
 """
@@ -43,14 +44,24 @@ def import_(
     from_target: Annotated[
         str | None,
         typer.Option(
-            metavar="TARGET", help="Ask this ejabberd instead of reading a file.", autocompletion=completion.targets
+            metavar="TARGET",
+            help="Ask this target, of kind ejabberd, instead of reading a file.",
+            autocompletion=completion.targets,
+        ),
+    ] = None,
+    from_prosody: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Read what Prosody's internal storage has: /var/lib/prosody/example%2eorg/roster.",
+            autocompletion=completion.paths,
         ),
     ] = None,
     user: Annotated[
         list[str] | None, typer.Option(help="Of the ejabberd only this user; may be repeated.", autocompletion=users)
     ] = None,
     one_sided: Annotated[
-        bool, typer.Option("--one-sided", help="Of the ejabberd also contacts whose subscription is not both.")
+        bool, typer.Option("--one-sided", help="Of a server also contacts whose subscription is not both.")
     ] = False,
     add: Annotated[bool, typer.Option("--add", help="Leave contacts that are not named. [default: replace]")] = False,
     config: ConfigOption = None,
@@ -58,22 +69,27 @@ def import_(
     dry_run: steering.DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Write rosters of many users from a file or a running ejabberd.
+    """Write rosters of many users from a file, a running ejabberd, or Prosody's own storage.
 
     Each user's roster is written as a whole, or not at all where anything of it is wrong; then this ends with 7. The
     same import again does no harm.
     """
-    if (file is None) == (from_target is None):
-        raise UsageError("Name a file or --from-target.", "For example: restbroker roster import rosters.csv")
-    if from_target is None and (user or one_sided):
-        raise UsageError("--user and --one-sided are for --from-target.", "Leave them out.")
+    if [file, from_target, from_prosody].count(None) != 2:
+        why = "Name one of a file, --from-target and --from-prosody."
+        raise UsageError(why, "For example: restbroker roster import rosters.csv")
+    if from_target is None and user:
+        raise UsageError("--user is for --from-target.", "Leave it out.")
+    if file is not None and one_sided:
+        raise UsageError("--one-sided is for --from-target and --from-prosody.", "Leave it out.")
     with opened(config) as desk:
         if file is not None:
             found = _of_file(file, _format(file, format_), desk)
+        elif from_prosody is not None:
+            found = _of_prosody(from_prosody, desk, one_sided=one_sided)
         else:
             found = _of_target(desk, _target(desk, from_target), user or [], one_sided=one_sided)
         _tell_refused(found.refused)
-        source = from_target or str(file)
+        source = from_target or str(from_prosody or file)
         if dry_run:
             changed = operate.changing(desk.writer.client, found.rosters, add=add)
             done = Imported(len(found.rosters), changed=changed)
@@ -168,7 +184,10 @@ def _target(desk: Desk, name: str | None) -> Target:
     targets = {target.name: target for target in desk.settings.targets if target.kind == "ejabberd"}
     if name not in targets:
         known = ", ".join(targets) or "none"
-        raise UsageError(f"There is no target {name} of kind ejabberd.", f"These are configured: {known}.")
+        kind = next((target.kind for target in desk.settings.targets if target.name == name), None)
+        why = f"There is no target {name}." if kind is None else f"The target {name} is of kind {kind}."
+        cure = f"These are: {known}. --from-prosody reads what Prosody keeps itself."
+        raise UsageError(f"{why} Only targets of kind ejabberd are asked for rosters.", cure)
     return targets[name]
 
 
@@ -187,10 +206,25 @@ def _of_target(desk: Desk, target: Target, users: list[str], *, one_sided: bool)
         output.say_error(error)
         is_gone = isinstance(error, roster_source.Unreachable)
         raise typer.Exit(Exit.TARGET if is_gone else Exit.REFUSED) from None
-    if found.left_out:
-        contacts = counted(found.left_out, "contact")
-        output.say(f"{contacts} left out, whose subscription is not both; --one-sided takes them too.")
+    _tell_one_sided(found.left_out)
     return found.found
+
+
+def _of_prosody(folder: Path, desk: Desk, *, one_sided: bool) -> Found:
+    from restbroker.rosters import prosody_files  # of no use to others
+
+    try:
+        imported = prosody_files.read(folder, desk.domain, one_sided=one_sided)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}.", "Check the name and the rights.") from error
+    _tell_one_sided(imported.left_out)
+    return imported.found
+
+
+def _tell_one_sided(left_out: int) -> None:
+    if left_out:
+        contacts = counted(left_out, "contact")
+        output.say(f"{contacts} left out, whose subscription is not both; --one-sided takes them too.")
 
 
 @attrs.define

@@ -75,6 +75,10 @@ def test_what_prosody_would_choke_on_is_refused_by_name_and_nothing_is_written(d
         "add john john@example.org": "john@example.org is the user himself.\nLeave it out: Prosody hangs over a user's"
         " own address.",
         "befriend john john@example.org": "john is on both sides.\nName two users.",
+        "import --from-target rosters": "The target rosters is of kind prosody-roster. Only targets of kind"
+        " ejabberd are asked for rosters.\nThese are: none. --from-prosody reads what Prosody keeps itself.",
+        "import --from-prosody nowhere": "nowhere cannot be read: No such file or directory.\nCheck the name and the"
+        " rights.",
         "import nothing.csv": "nothing.csv cannot be read: No such file or directory.\nCheck the name and the rights.",
     }.items():
         done = do(line)
@@ -130,6 +134,22 @@ def test_all_rosters_are_exported_to_a_file_of_ones_own_and_imported_again(
     assert do(f"import all.{form}").returncode == 2, "replacing is asked for"
     assert do(f"import all.{form} --yes").stderr == "3 rosters with 3 contacts written, 0 of them changed.\n"
     assert noted(store)[:2] == [("import", "rosters", "begun"), ("import", "rosters", "ended")]
+
+
+def test_rosters_are_imported_from_the_files_of_prosody(do: Do, place: Path, store: Client) -> None:
+    folder = place / "roster"
+    folder.mkdir()
+    (folder / "j%c3%b6rg.dat").write_text(
+        'return {\n\t["ann@example.org"] = {\n\t\t["subscription"] = "both";\n\t\t["groups"] = {};\n\t};\n'
+        '\t["bob@example.org"] = {\n\t\t["subscription"] = "to";\n\t\t["groups"] = {};\n\t};\n};\n'
+    )
+    (folder / "zoe.dat").write_text("return nil")
+    done = do("import --from-prosody roster")
+    assert done.returncode == 7
+    assert "1 contact left out, whose subscription is not both" in done.stderr
+    assert "zoe: The file is no roster that Prosody wrote" in done.stderr
+    assert refreshed(store) == ["jörg"]
+    assert [*rosters.read(store, ["jörg"])[0]] == [b"ann@example.org"]
 
 
 def test_an_import_writes_all_but_the_users_of_whom_anything_is_wrong(do: Do, place: Path, store: Client) -> None:
