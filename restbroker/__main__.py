@@ -78,9 +78,9 @@ def _tell_version() -> None:
         sys.stdout.write(f"restbroker {__version__}\n")
         sys.stdout.flush()
     except OSError as error:
-        from restbroker.console.output import lost
+        from restbroker.console.output import output_lost
 
-        _end(lost(error))
+        _end(output_lost(error))
 
 
 def _first(group: BaseExceptionGroup[RestbrokerError]) -> RestbrokerError:

@@ -20,7 +20,7 @@ from restbroker.app.reload import Reloader
 from restbroker.app.roster_service import RosterService, beside, refreshing_of, roster_service, with_brokers
 from restbroker.app.rosters import rosters_of
 from restbroker.app.sdnotify import notifiers
-from restbroker.app.services import Looks, web_services
+from restbroker.app.services import ProcessView, web_services
 from restbroker.app.snapshot import snapshot
 from restbroker.app.summaries import Summaries
 from restbroker.broker import broker
@@ -33,7 +33,7 @@ from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status.record import SidekiqRecord
 from restbroker.broker.status.status import Status
-from restbroker.config.core import Config, Loaded
+from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.target import Target
 from restbroker.job.policy import Policy
 from restbroker.operate.connect import store_settings
@@ -59,7 +59,7 @@ _COLLECTED_AFTER = (10_000, 20, 20)
 
 def run(
     config: Config,
-    load: Callable[[], Loaded],
+    load: Callable[[], LoadedConfig],
     *,
     json_logs: bool = False,
     line: socket.socket | None = None,
@@ -73,7 +73,9 @@ def run(
     return trio.run(_main, config, load, LogSettings(config.log_level, json_logs, worker), line)
 
 
-async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings, line: socket.socket | None) -> Ended:
+async def _main(
+    config: Config, load: Callable[[], LoadedConfig], logged: LogSettings, line: socket.socket | None
+) -> Ended:
     log = LogSink(logged)
     counters = Counters(now_s=trio.current_time)
     if config.stats:
@@ -104,7 +106,7 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     rosters = RosterService()
     if line is None and with_brokers(config):
         rosters = roster_service(config.roster, plan.open_control, report, refreshing_of(config))
-    looks = Looks(plan.status.view, plan.status.running, samples=beside(samples, rosters.samples))
+    looks = ProcessView(plan.status.view, plan.status.running, samples=beside(samples, rosters.samples))
     web: list[Service] = [*rosters.services]
     if line is None:  # what a group has one of, its supervisor serves, and tells of
         web += web_services(lambda: reloader.config, plan.open_control if config.stats else None, looks, report)

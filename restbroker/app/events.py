@@ -17,8 +17,8 @@ from restbroker.telemetry.events import Report
 
 if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
     from restbroker.events.deliver import Deliverer
-    from restbroker.events.own import Own
-    from restbroker.servers.event_contract import Inlet, Reader, Ways
+    from restbroker.events.own_events import OwnEvents
+    from restbroker.servers.event_contract import Intake, Reader, ReaderPorts
     from restbroker.serving.runner import Server
     from restbroker.store.connection import Connection
 
@@ -66,12 +66,14 @@ def _server(events: Events, bind: tuple[str, int], deliverer: "Deliverer", repor
     )
 
 
-def _ways(source: EventSource, inlet: "Inlet", open_connection: "Callable[[], Connection]", report: Report) -> "Ways":
+def _ways(
+    source: EventSource, inlet: "Intake", open_connection: "Callable[[], Connection]", report: Report
+) -> "ReaderPorts":
     """What the source's reader may use: of a source that names a target also its users' logins."""
-    from restbroker.servers.event_contract import Ways
+    from restbroker.servers.event_contract import ReaderPorts
 
     if source.target is None:
-        return Ways(inlet, report)
+        return ReaderPorts(inlet, report)
     from restbroker.app.logins import logins_of
     from restbroker.events.leases import LeasesInRedis
     from restbroker.servers import registry
@@ -80,14 +82,14 @@ def _ways(source: EventSource, inlet: "Inlet", open_connection: "Callable[[], Co
 
     http, book = open_transport(source.target), logins_of(source.target, open_connection)
     logins = registry.open_logins(source.target, Ports(report, time.time, http, logins=book))
-    return Ways(inlet, report, LeasesInRedis(source.name, open_connection), logins, http)
+    return ReaderPorts(inlet, report, LeasesInRedis(source.name, open_connection), logins, http)
 
 
-def sent_by(events: Events | None, open_connection: "Callable[[], Connection]", report: Report) -> "Own | None":
+def sent_by(events: Events | None, open_connection: "Callable[[], Connection]", report: Report) -> "OwnEvents | None":
     """What keeps a target's messages from coming back (`DropOwn`); None where no source wants that."""
     if events is None:
         return None
-    from restbroker.events.own import own_of
+    from restbroker.events.own_events import own_of
 
     return own_of(events, open_connection, report)
 

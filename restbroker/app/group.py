@@ -13,26 +13,26 @@ import trio
 
 from restbroker import __version__
 from restbroker.app.events import events_here
-from restbroker.app.reading import Told, read, warnings_of
+from restbroker.app.reading import ReloadObserver, read, warnings_of
 from restbroker.app.roster_service import RosterService, beside, served_here, with_brokers
 from restbroker.app.sdnotify import notifiers
-from restbroker.app.services import Looks, site_services, web_services
+from restbroker.app.services import ProcessView, site_services, web_services
 from restbroker.app.summaries import Summaries
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.broker.service import Service
-from restbroker.config.core import Config, Loaded
+from restbroker.config.core import Config, LoadedConfig
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, GroupStarted, GroupStopped, Warned
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.metrics import Samples
 
 
-def run(config: Config, load: Callable[[], Loaded], command: Sequence[str], *, json_logs: bool = False) -> int:
+def run(config: Config, load: Callable[[], LoadedConfig], command: Sequence[str], *, json_logs: bool = False) -> int:
     """Serves until the group is told to stop; `command` and a number start a worker. The exit code: the worst, or 0."""
     return trio.run(_main, config, load, command, LogSettings(level=config.log_level, json=json_logs))
 
 
-async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[str], logged: LogSettings) -> int:
+async def _main(config: Config, load: Callable[[], LoadedConfig], command: Sequence[str], logged: LogSettings) -> int:
     log = LogSink(logged)
     supervisor = Supervisor(command, config.processes, log)
     # Not `is_alive`: a group that has no worker tries to start one, and systemd could do no more than end that.
@@ -59,7 +59,7 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
 
     rosters = served_here(config, log) if with_brokers(config) else RosterService()
     all_samples = beside(samples, rosters.samples)
-    looks = Looks(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=all_samples)
+    looks = ProcessView(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=all_samples)
     services: list[Service] = [Summaries(log), *rosters.services, *web_services(current, None, looks, log), *systemd]
     services += events_here(config, report)
     if config.stats:
@@ -75,33 +75,33 @@ class GroupReloader:
     """`config` is what the pages show. What only a restart can change is told here, all else by the workers."""
 
     config: Config
-    load: Callable[[], Loaded]
+    load: Callable[[], LoadedConfig]
     log: LogSink
     supervisor: Supervisor
-    systemd: Sequence[Told]
+    systemd: Sequence[ReloadObserver]
     _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _hindrance: Warned | None = None
 
     async def reload(self) -> None:
         """Has the workers load the configuration anew if it can be used; returns when they have."""
         for one in self.systemd:
-            one.reloading()
+            one.reload_began()
         try:
             loaded = await read(self.load, self._turn)
-            if isinstance(loaded, Loaded):
+            if isinstance(loaded, LoadedConfig):
                 self._take(loaded)
                 await self.supervisor.reload_workers()
             else:
                 self.log(loaded)
         finally:
             for one in self.systemd:
-                one.reloaded()
+                one.reload_ended()
 
     async def may_start(self) -> bool:
         """Whether the configuration is one that a worker can be started with. What hinders is told once."""
         loaded = await read(self.load, self._turn)
         hindrance: Warned | None = None
-        if not isinstance(loaded, Loaded):
+        if not isinstance(loaded, LoadedConfig):
             message = f"A worker waits to be started again, until the configuration can be used. {loaded.message}"
             hindrance = Warned("StartRefused", message, loaded.cure)
             if hindrance != self._hindrance:
@@ -109,7 +109,7 @@ class GroupReloader:
         self._hindrance = hindrance
         return hindrance is None
 
-    def _take(self, loaded: Loaded) -> None:
+    def _take(self, loaded: LoadedConfig) -> None:
         for warned in warnings_of(self.config, loaded):
             self.log(warned)
         self.config = loaded.config

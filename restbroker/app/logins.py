@@ -15,8 +15,19 @@ from restbroker.errors import StoreUnavailable
 from restbroker.store import logins, rooms
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.store.logins import Asks, Busy, Claimed, Ending, How, Known, On, Taken, Turn, Yours
-from restbroker.store.rooms import Need, State, Stay
+from restbroker.store.logins import (
+    AskingOnly,
+    Claimed,
+    Ending,
+    How,
+    Known,
+    LoggedIn,
+    LoginBusy,
+    LoginGranted,
+    LoginTurn,
+    Taken,
+)
+from restbroker.store.rooms import Need, RoomMembership, State
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,7 +45,7 @@ class LoginsInRedis:
     _open: Callable[[], Connection]
     _connection: Connection | None = None
 
-    async def take(self, user: str, turn: Turn, *, stale: str = "", stays_off: bool = False) -> Taken:
+    async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> Taken:
         """As `LoginBook`."""
         return await self._insist(logins.take, self._target, user, turn, stale=stale, stays_off=stays_off)
 
@@ -42,27 +53,27 @@ class LoginsInRedis:
         """As `LoginBook`."""
         return await self._insist(logins.put, self._target, user, holder, stream)
 
-    async def off(self, user: str, turn: Turn, how: How) -> Ending:
+    async def start_logoff(self, user: str, turn: LoginTurn, how: How) -> Ending:
         """As `LoginBook`."""
         return await self._insist(logins.off, self._target, user, turn, how)
 
-    async def noted(self, users: Sequence[str]) -> list[Known]:
+    async def read_states(self, users: Sequence[str]) -> list[Known]:
         """As `LoginBook`."""
-        return await self._insist(logins.noted, self._target, users)
+        return await self._insist(logins.read_states, self._target, users)
 
     async def ask(self, user: str, claim: str) -> Claimed:
         """As `LoginBook`."""
         return await self._insist(logins.ask, self._target, user, claim)
 
-    async def end(self, user: str, what: On | Asks) -> bool:
+    async def end(self, user: str, what: LoggedIn | AskingOnly) -> bool:
         """As `LoginBook`."""
         return await self._insist(logins.end, self._target, user, what)
 
-    async def room_take(self, stay: Stay, turn: Turn, need: Need) -> State | Yours | Busy:
+    async def room_take(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
         """As `LoginBook`."""
         return await self._insist(rooms.take, self._target, stay, turn, need)
 
-    async def room_put(self, stay: Stay, holder: str, state: State) -> bool:
+    async def room_put(self, stay: RoomMembership, holder: str, state: State) -> bool:
         """As `LoginBook`."""
         return await self._insist(rooms.put, self._target, stay, holder, state)
 
@@ -75,7 +86,7 @@ class LoginsInRedis:
         if self._connection is not None:
             await self._connection.aclose()
 
-    def _reached(self) -> Connection:
+    def _connect(self) -> Connection:
         if self._connection is None:
             self._connection = self._open()
         return self._connection
@@ -84,7 +95,7 @@ class LoginsInRedis:
         wait_s = _FIRST_WAIT_S
         while True:
             try:
-                return await self._reached().call(do, *args, **kwargs)
+                return await self._connect().call(do, *args, **kwargs)
             except StoreUnavailable:
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)

@@ -25,7 +25,7 @@ State = Literal["ok", "denied", "unwell", "unreachable"]
 
 
 @attrs.frozen
-class Probed:
+class ProbeResult:
     """What a target said. `took_ms`: for the whole probe, which may be more than one request."""
 
     target: str
@@ -37,17 +37,17 @@ class Probed:
     took_ms: float
 
 
-async def probed(config: Config, targets: Collection[str] = (), limit_s: float = LIMIT_S) -> list[Probed]:
+async def probe_targets(config: Config, targets: Collection[str] = (), limit_s: float = LIMIT_S) -> list[ProbeResult]:
     """Each of these targets, or all, in the order of the configuration; asked at once, for `limit_s` seconds at most.
 
     Raises `ConfigError`. Safe to cancel.
     """
     plan = plan_of(config, lambda _: None, Counters())
     lanes = [lane for lane in plan.lanes if not targets or lane.target.name in targets]
-    found: dict[str, Probed] = {}
+    found: dict[str, ProbeResult] = {}
 
     async def ask(lane: LanePlan) -> None:
-        found[lane.target.name] = await _probed(lane, limit_s)
+        found[lane.target.name] = await _probe(lane, limit_s)
 
     try:
         async with trio.open_nursery() as nursery:
@@ -60,12 +60,12 @@ async def probed(config: Config, targets: Collection[str] = (), limit_s: float =
     return [found[lane.target.name] for lane in lanes]
 
 
-async def _probed(lane: LanePlan, limit_s: float) -> Probed:
+async def _probe(lane: LanePlan, limit_s: float) -> ProbeResult:
     target, begun_s = lane.target, time.monotonic()
     state: State = "unreachable"
     version, detail, cure = None, f"No answer within {duration_text(limit_s)}.", "Look at the server's load and log."
     if target.is_local:
-        return Probed(
+        return ProbeResult(
             target.name, target.kind, "ok", None, "Its commands are done in Redis: no server is asked.", None, 0
         )
     with trio.move_on_after(limit_s):
@@ -77,7 +77,7 @@ async def _probed(lane: LanePlan, limit_s: float) -> Probed:
         else:
             state, version, detail, cure = _state(answer), answer.version, answer.detail, answer.cure or ""
     took_ms = round((time.monotonic() - begun_s) * 1000, 1)
-    return Probed(target.name, target.kind, state, version, detail, cure or None, took_ms)
+    return ProbeResult(target.name, target.kind, state, version, detail, cure or None, took_ms)
 
 
 def _state(answer: Probe) -> State:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import trio
 
-from restbroker.config.core import Config, Loaded
+from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
 from restbroker.telemetry.events import ConfigRefused, Warned
@@ -40,17 +40,17 @@ _TOO_SLOW = ConfigRefused(
 )
 
 
-class Told(Protocol):
+class ReloadObserver(Protocol):
     """Who wants to know when a reload begins and when it is over."""
 
-    def reloading(self) -> None:
+    def reload_began(self) -> None:
         """It begins."""
 
-    def reloaded(self) -> None:
+    def reload_ended(self) -> None:
         """It is over, whatever became of it."""
 
 
-def warnings_of(old: Config, new: Loaded) -> Iterator[Warned]:
+def warnings_of(old: Config, new: LoadedConfig) -> Iterator[Warned]:
     """What to tell of a configuration that counts from now on: its notes, and what of it only a restart can change."""
     for note in new.notes:
         yield Warned(note.code, note.message, note.cure)
@@ -60,7 +60,7 @@ def warnings_of(old: Config, new: Loaded) -> Iterator[Warned]:
         yield Warned("NeedsRestart", message, "Restart restbroker, when it suits.")
 
 
-async def read(load: Callable[[], Loaded], turn: trio.CapacityLimiter) -> Loaded | ConfigRefused:
+async def read(load: Callable[[], LoadedConfig], turn: trio.CapacityLimiter) -> LoadedConfig | ConfigRefused:
     """What `load` makes, in a thread: a slow disk must not hold the beats up. Cancelled, it leaves a `load` that hangs
     behind; `turn` is of its own, so that such threads do not pile up, nor take the places of others.
     """

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
-from restbroker.app.reading import AT_START, OTHER_REDIS, Told, read, warnings_of
+from restbroker.app.reading import AT_START, OTHER_REDIS, ReloadObserver, read, warnings_of
 from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
-from restbroker.config.core import Config, Loaded
+from restbroker.config.core import Config, LoadedConfig
 from restbroker.errors import ConfigError
 from restbroker.operate.connect import store_settings
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Report
@@ -32,11 +32,11 @@ class Reloader:
     """
 
     config: Config
-    load: Callable[[], Loaded]
+    load: Callable[[], LoadedConfig]
     plan: Callable[[Config], BrokerPlan]
     apply: Callable[[Config], None]
     report: Report
-    supervisors: Sequence[Told] = ()
+    supervisors: Sequence[ReloadObserver] = ()
     lanes: Sequence[LanePlan] = ()
     alone: bool = True
     _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
@@ -44,10 +44,10 @@ class Reloader:
     async def reload(self) -> BrokerPlan | None:
         """What is to take over; None if the lanes stay as they are."""
         for supervisor in self.supervisors:
-            supervisor.reloading()
+            supervisor.reload_began()
         try:
             loaded = await read(self.load, self._turn)
-            if isinstance(loaded, Loaded):
+            if isinstance(loaded, LoadedConfig):
                 return self._take(loaded)
             self.report(loaded)
             return None
@@ -56,9 +56,9 @@ class Reloader:
             return None
         finally:
             for supervisor in self.supervisors:
-                supervisor.reloaded()
+                supervisor.reload_ended()
 
-    def _take(self, loaded: Loaded) -> BrokerPlan | None:
+    def _take(self, loaded: LoadedConfig) -> BrokerPlan | None:
         old, new = self.config, loaded.config
         if new == old:
             self._reread()

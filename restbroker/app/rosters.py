@@ -20,9 +20,9 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.rosters import store as rosters
 from restbroker.rosters.refreshing import Refreshing
-from restbroker.rosters.store import Wanted
-from restbroker.servers.contract import Claimed
-from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
+from restbroker.rosters.store import RefreshJobs
+from restbroker.servers.contract import Claim
+from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 
@@ -56,7 +56,7 @@ class RostersInRedis:
         """As `Rosters`."""
         return LEASE_S
 
-    async def change(self, changes: Sequence[Change]) -> Changed | NotChanged:
+    async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         """As `Rosters`."""
         return await self._insist(_change, tuple(changes), self._changed)
 
@@ -71,32 +71,32 @@ class RostersInRedis:
         """As `Rosters`."""
         return await self._insist(rosters.read, tuple(users))
 
-    async def claim(self, users: Sequence[str], pace: Pace) -> Claimed:
+    async def claim(self, users: Sequence[str], pace: Pace) -> Claim:
         """As `Rosters`."""
         holder = secrets.token_hex(8)
-        claims = await self._insist(rosters.claim, self._named(users), holder, round(LEASE_S * 1000), pace)
+        claims = await self._insist(rosters.claim, self._user_keys(users), holder, round(LEASE_S * 1000), pace)
         busy_ms = {user: min(left_ms, _BUSY_MS) for user, left_ms in claims.busy_ms.items()}
         wait_s = {self._plain(user): ms / 1000 for user, ms in {**claims.due_ms, **busy_ms}.items()}
-        return Claimed(holder, tuple(map(self._plain, claims.flying)), wait_s)
+        return Claim(holder, tuple(map(self._plain, claims.flying)), wait_s)
 
-    async def landed(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
+    async def end_refreshes(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
         """As `Rosters`."""
         with trio.move_on_after(_LANDING_S), contextlib.suppress(StoreRefused):
             # Sent twice it does no harm; not at all, these users wait until the lease ends.
-            await self._insist(rosters.landed, holder, self._named(done), self._named(again))
+            await self._insist(rosters.end_refreshes, holder, self._user_keys(done), self._user_keys(again))
 
     async def aclose(self) -> None:
         """As `Rosters`."""
         if self._connection is not None:
             await self._connection.aclose()
 
-    def _named(self, users: Iterable[str]) -> tuple[str, ...]:
+    def _user_keys(self, users: Iterable[str]) -> tuple[str, ...]:
         return tuple(self._prefix + user for user in users)
 
     def _plain(self, user: str) -> str:
         return user.removeprefix(self._prefix)
 
-    def _reached(self) -> Connection:
+    def _connect(self) -> Connection:
         if self._connection is None:
             self._connection = self._open()
         return self._connection
@@ -105,7 +105,7 @@ class RostersInRedis:
         wait_s = _FIRST_WAIT_S
         while True:
             try:
-                return await self._reached().call(do, *args, **kwargs)
+                return await self._connect().call(do, *args, **kwargs)
             except StoreUnavailable:
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
@@ -124,20 +124,22 @@ def rosters_of(config: Config, target: Target, open_connection: Callable[[], Con
     return RostersInRedis(open_connection, home, own, f"{target.name}/")
 
 
-def _change(client: Client, changes: Sequence[Change], refreshing: Refreshing | None) -> Changed | NotChanged:
+def _change(
+    client: Client, changes: Sequence[Change], refreshing: Refreshing | None
+) -> RosterVersions | RosterUnchanged:
     """In one go with what its jobs need: a secret may lie in a file."""
-    wanted = None if refreshing is None else _wanted(refreshing, [change.user for change in changes])
+    wanted = None if refreshing is None else _refresh_jobs(refreshing, [change.user for change in changes])
     return rosters.change(client, changes, wanted)
 
 
 def _mark(client: Client, users: Sequence[str], refreshing: Refreshing, prefix: str) -> None:
-    wanted = _wanted(refreshing, users)
+    wanted = _refresh_jobs(refreshing, users)
     named = {prefix + user: payload for user, payload in wanted.payloads.items()}
     rosters.mark(client, tuple(named), attrs.evolve(wanted, payloads=named))
 
 
-def _wanted(refreshing: Refreshing, users: Sequence[str]) -> Wanted:
+def _refresh_jobs(refreshing: Refreshing, users: Sequence[str]) -> RefreshJobs:
     try:
-        return Wanted(refreshing.queue, refreshing.payloads(users, time.time()))
+        return RefreshJobs(refreshing.queue, refreshing.payloads(users, time.time()))
     except ConfigError as error:
         raise StoreRefused(error.message, error.cure) from error

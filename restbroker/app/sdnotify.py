@@ -62,14 +62,14 @@ class Notifier:
         finally:
             self._tell({"STOPPING=1"})
 
-    def reloading(self) -> None:
+    def reload_began(self) -> None:
         """The configuration is being loaded anew; systemd waits for `reloaded` from now on, if it was told "ready"."""
         if "READY=1" in self._told:
             self._reloading = True
             # The time lets `Type=notify-reload` tell this reload from one before; other types leave it out.
             self._send(["RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"])
 
-    def reloaded(self) -> None:
+    def reload_ended(self) -> None:
         """Whatever became of it, it is over."""
         if self._reloading:
             self._reloading = False

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a supervisor without pages needs no Redis
 
 
 @attrs.frozen
-class Looks:
+class ProcessView:
     """What the pages show of a process: how it is, whether its event loop turns, and the jobs that it has in delivery.
 
     `running`: its own; or `pids`: the processes of this host whose jobs are shown; or `of_all`: those of everybody on
@@ -38,7 +38,10 @@ class Looks:
 
 
 def web_services(
-    current: Callable[[], Config], open_connection: "Callable[[], Connection] | None", looks: Looks, report: Report
+    current: Callable[[], Config],
+    open_connection: "Callable[[], Connection] | None",
+    looks: ProcessView,
+    report: Report,
 ) -> list[Service]:
     """The pages and /stats, if there are connections for them, with short time-outs; /healthz, if configured now."""
     found: list[Service] = []
@@ -50,19 +53,19 @@ def web_services(
     return found
 
 
-def site_services(current: Callable[[], Config], looks: Looks, report: Report) -> list[Service]:
+def site_services(current: Callable[[], Config], looks: ProcessView, report: Report) -> list[Service]:
     """The pages and /stats of a process that delivers nothing, with connections of their own."""
     watch, open_connection = own_redis(current())
     return [*watch, *_site(current, open_connection, looks, report)]
 
 
 def _site(
-    current: Callable[[], Config], open_connection: "Callable[[], Connection]", looks: Looks, report: Report
+    current: Callable[[], Config], open_connection: "Callable[[], Connection]", looks: ProcessView, report: Report
 ) -> tuple[Service, Service]:
-    from restbroker.operate.known import known
+    from restbroker.operate.context import context_of
     from restbroker.serving.runner import Server
-    from restbroker.web import figures
-    from restbroker.web.desk import Desk
+    from restbroker.web import metrics_view
+    from restbroker.web.connection import AdminConnection
     from restbroker.web.health import Health
     from restbroker.web.metrics import add_metrics, read_redis
     from restbroker.web.settings import Settings
@@ -73,19 +76,19 @@ def _site(
     def question() -> Question:
         now = current()
         if looks.of_all:
-            jobs = figures.of_all(lambda: known(now))
+            jobs = metrics_view.of_all(lambda: context_of(now))
         elif looks.pids is not None:
-            jobs = figures.of_workers(looks.pids())
+            jobs = metrics_view.of_workers(looks.pids())
         else:
-            jobs = figures.here(looks.running(), show_bodies=now.show_bodies)
-        return partial(figures.figures, served=now.queues, in_delivery=jobs, unready=looks.view().unready)
+            jobs = metrics_view.here(looks.running(), show_bodies=now.show_bodies)
+        return partial(metrics_view.metrics, served=now.queues, in_delivery=jobs, unready=looks.view().unready)
 
     def read() -> Callable[["Client"], Samples]:
         now = current()
         return partial(read_redis, served=now.queues, targets=[target.name for target in now.targets])
 
     def glance() -> Question:
-        return partial(figures.glance, served=current().queues, unready=looks.view().unready)
+        return partial(metrics_view.glance, served=current().queues, unready=looks.view().unready)
 
     config = current()
     settings = Settings(
@@ -96,7 +99,7 @@ def _site(
         is_read_only=config.stats_read_only,
     )
     live = open_connection()
-    desk = Desk(open_connection(), lambda: known(current()), current)
+    desk = AdminConnection(open_connection(), lambda: context_of(current()), current)
     watch = Watch(live, glance, report, desk.causes)
     app = site_app(settings, watch, desk, question, report, health=Health(looks.view, looks.is_alive))
     add_metrics(app, watch.connection, looks.samples, read)
@@ -112,7 +115,7 @@ def _site(
     return watch, server
 
 
-def _health(bind: tuple[str, int], looks: Looks, report: Report) -> Service:
+def _health(bind: tuple[str, int], looks: ProcessView, report: Report) -> Service:
     from restbroker.serving.runner import Server
     from restbroker.web.health import Health, health_app
 

@@ -16,7 +16,7 @@ from restbroker.broker.lane import Lane
 from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.json_types import Json
-from restbroker.store import beats, tokens
+from restbroker.store import heartbeats, tokens
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 
@@ -85,4 +85,4 @@ def _timed_beat(
 ) -> tuple[float, list[bool]]:
     """A beat and when it was asked for: at each try anew, or the first beat after an outage would be too old."""
     asked_at_s = boot_time_s()
-    return asked_at_s, beats.beat(client, pairs, snapshots)
+    return asked_at_s, heartbeats.beat(client, pairs, snapshots)

@@ -12,8 +12,16 @@ from typing import NoReturn
 import typer
 
 from restbroker.bulk import files as bulk_files
-from restbroker.bulk.command_batch import Asked, Batch, counted, makers_of, reader_of, require_right, wants_failed
-from restbroker.bulk.command_input import opened
+from restbroker.bulk.command_batch import (
+    Batch,
+    BatchOptions,
+    makers_of,
+    reader_of,
+    require_right,
+    rows_text,
+    wants_failed,
+)
+from restbroker.bulk.command_input import open_input
 from restbroker.bulk.command_show import Rejects, Summary
 from restbroker.bulk.push import last_known
 from restbroker.bulk.read import BadFile, Table
@@ -24,7 +32,7 @@ from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, U
 from restbroker.operate.connect import open_store
 
 
-class Stopped(BaseException):
+class Interrupted(BaseException):
     """A signal came."""
 
     def __init__(self, number: int) -> None:
@@ -32,14 +40,14 @@ class Stopped(BaseException):
         self.number = number
 
 
-def run(settings: Config, asked: Asked) -> NoReturn:
+def run(settings: Config, asked: BatchOptions) -> NoReturn:
     """Raises `UsageError`. Ends with 0: all rows are pushed, with --wait done; 7: not all; 1: none; 6: no answer."""
     if asked.order.reply_id is not None:
         raise UsageError("--reply-id is for one job, and --bulk makes many.", "Leave one of them out.")
     typed = arguments.read(asked.words)
-    with _stoppable(), opened(asked.file, asked.state, twice=wants_failed(asked)) as found:
+    with _stoppable(), open_input(asked.file, asked.state, twice=wants_failed(asked)) as found:
         try:
-            table = bulk_files.opened(found.source)
+            table = bulk_files.open_table(found.source)
         except BadFile as error:
             raise UsageError(f"{found.name} {error.why}.", error.cure) from None
         if asked.dry_run:
@@ -49,13 +57,13 @@ def run(settings: Config, asked: Asked) -> NoReturn:
                 batch = Batch(settings, asked, typed, client, found, table)
                 try:
                     summary = batch.run()
-                except (Stopped, StoreUnavailable, StoreRefused) as error:
+                except (Interrupted, StoreUnavailable, StoreRefused) as error:
                     _tell_how_to_go_on(batch, error)
     summary.show(as_json=asked.as_json)
     raise typer.Exit(summary.code())
 
 
-def _dry_run(settings: Config, asked: Asked, typed: arguments.Typed, table: Table) -> Summary:
+def _dry_run(settings: Config, asked: BatchOptions, typed: arguments.TypedArguments, table: Table) -> Summary:
     """Reads and checks all rows. A server's version is asked of Redis, if it tells."""
     with open_store(settings, 1.0) as client:
         makers = makers_of(settings, asked, typed, client, asked.order)
@@ -69,7 +77,7 @@ def _dry_run(settings: Config, asked: Asked, typed: arguments.Typed, table: Tabl
     return Summary("", rows, reader.good, reader.bad, None, dry_run=True)
 
 
-def _tell_how_to_go_on(batch: Batch, error: Stopped | RestbrokerError) -> NoReturn:
+def _tell_how_to_go_on(batch: Batch, error: Interrupted | RestbrokerError) -> NoReturn:
     state = batch.state
     if isinstance(error, RestbrokerError):
         output.say(f"restbroker: {error}")
@@ -77,7 +85,9 @@ def _tell_how_to_go_on(batch: Batch, error: Stopped | RestbrokerError) -> NoRetu
     if state is None:
         output.say("No row was pushed.")
     else:
-        pushed = "It is not known how many rows are pushed" if known is None else f"{counted(known.pushed)} are pushed"
+        pushed = (
+            "It is not known how many rows are pushed" if known is None else f"{rows_text(known.pushed)} are pushed"
+        )
         if batch.found.digest is None and batch.found.state is None:
             last = "?" if known is None else known.row
             output.say(f"{pushed}, the last is row {last}. Standard input without --state cannot be gone on with: feed"
@@ -85,25 +95,25 @@ def _tell_how_to_go_on(batch: Batch, error: Stopped | RestbrokerError) -> NoRetu
         else:
             same = "The same command without --again" if batch.asked.again else "The same command"
             output.say(f"{pushed}. {same} goes on, and pushes none of them again.")
-    if isinstance(error, Stopped):
+    if isinstance(error, Interrupted):
         raise typer.Exit(128 + error.number) from None
     raise typer.Exit(Exit.STORE if isinstance(error, StoreUnavailable) else Exit.FAILED) from None
 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Within it Ctrl-C and SIGTERM raise `Stopped`, once."""
+    """Within it Ctrl-C and SIGTERM raise `Interrupted`, once."""
     numbers = (signal.SIGINT, signal.SIGTERM)
 
     def stop(number: int, _frame: object) -> None:
         for one in numbers:
             signal.signal(one, signal.SIG_IGN if one == number else signal.SIG_DFL)
-        raise Stopped(number)
+        raise Interrupted(number)
 
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
-    except Stopped as stopped:
+    except Interrupted as stopped:
         raise typer.Exit(128 + stopped.number) from None
     finally:
         for number, handler in before.items():

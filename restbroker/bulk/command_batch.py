@@ -20,7 +20,15 @@ from restbroker.bulk import push
 from restbroker.bulk import store as bulk
 from restbroker.bulk.command_input import Input, batch_of, save
 from restbroker.bulk.command_makers import Makers, wrong_header
-from restbroker.bulk.command_show import Failures, Far, Gauge, Rejects, Summary, foreign, gauge
+from restbroker.bulk.command_show import (
+    Failures,
+    InputProgress,
+    ProgressDisplay,
+    Rejects,
+    Summary,
+    foreign,
+    progress_display,
+)
 from restbroker.bulk.push_jobs import COMMAND_KEY
 from restbroker.bulk.push_state import State
 from restbroker.bulk.read import ERROR, Bad, Read, Row, Table
@@ -44,7 +52,7 @@ EACH_ITS_OWN: Final = "-"
 
 
 @attrs.frozen
-class Asked:
+class BatchOptions:
     """The command line. `order`: what all jobs have, its arguments and its token aside."""
 
     command: str
@@ -68,13 +76,13 @@ class Batch:
     """One batch on its way. `state`: which it is, once that is known."""
 
     settings: Config
-    asked: Asked
-    typed: arguments.Typed
+    asked: BatchOptions
+    typed: arguments.TypedArguments
     client: Client
     found: Input
     table: Table
     state: State | None = None
-    known: bulk.Known = attrs.field(factory=bulk.Known)
+    known: bulk.BatchRecord = attrs.field(factory=bulk.BatchRecord)
     begun: bool = False
     failures: Failures = attrs.field(factory=Failures)
     _saved_s: float = 0.0
@@ -98,7 +106,7 @@ class Batch:
         rejects = self._rejects()
         reader = reader_of(makers, self.asked, self.table, rejects, state.batch)
         reader.skipped, reader.keeps_texts = known.row, self.found.digest is None
-        with closing(rejects), gauge(waits=self.waits) as shown:
+        with closing(rejects), progress_display(waits=self.waits) as shown:
             self._push(reader, shown)
             self._finish(reader)
             known = self._wait(shown, reader)
@@ -108,11 +116,11 @@ class Batch:
         kept = self.asked.rejects if reader.bad or self.known.notes.get(_FAILED_KEPT) else None
         return Summary(state.batch, rows, known.pushed, reader.bad, kept, done, known.failed, known.uncertain)
 
-    def _begin(self) -> tuple[State, bulk.Known]:
+    def _begin(self) -> tuple[State, bulk.BatchRecord]:
         tokens = self.settings.tokens
         secret = tokens[0].secrets[0].reveal() if tokens else ""
         state = batch_of(self.found, _what(self.asked, self.typed), secret, again=self.asked.again)
-        known = bulk.known(self.client, state.batch)
+        known = bulk.read_batch(self.client, state.batch)
         if known is None and state.row:
             raise UsageError(
                 f"Redis knows nothing of batch {state.batch}, of which rows up to {state.row} were pushed: it has lost"
@@ -123,15 +131,15 @@ class Batch:
         wait = "1" if self.waits else "0"
         if known is None or "wait" not in known.notes:
             notes = {"wait": wait, "rejects": "" if self.asked.rejects is None else str(self.asked.rejects.resolve())}
-            bulk.note(self.client, state.batch, notes)
-            known = attrs.evolve(known or bulk.Known(), notes=notes)
+            bulk.write_notes(self.client, state.batch, notes)
+            known = attrs.evolve(known or bulk.BatchRecord(), notes=notes)
         if self.waits and known.notes["wait"] != "1":
             raise UsageError("This batch was begun without --wait, so nobody tells of its rows.", "Leave --wait out.")
         save(self.found, attrs.evolve(state, row=known.row))
         return state, known
 
-    def _tell_begun(self, state: State, known: bulk.Known) -> None:
-        before = f"{counted(known.pushed)} were pushed before (batch {state.batch})"
+    def _tell_begun(self, state: State, known: bulk.BatchRecord) -> None:
+        before = f"{rows_text(known.pushed)} were pushed before (batch {state.batch})"
         if known.notes.get("complete") == "1":
             output.say(f"{before}, which is all of it. --again pushes them once more.")
         else:
@@ -146,7 +154,7 @@ class Batch:
         is_finished = is_own and notes.get("complete") == "1" and path is not None and path.exists()
         return Rejects(self.table, path, begun=is_own, is_finished=is_finished)
 
-    def _push(self, reader: push.Reader, shown: Gauge) -> None:
+    def _push(self, reader: push.Reader, shown: ProgressDisplay) -> None:
         before, began_s, sent = self.known.row, time.monotonic(), 0
         digest = hashlib.sha256()
         for chunk in reader.chunks():
@@ -174,12 +182,12 @@ class Batch:
 
     def _finish(self, reader: push.Reader) -> None:
         assert self.state is not None  # noqa: S101 - it has begun
-        bulk.note(self.client, reader.batch, {"complete": "1"})
-        self.known = bulk.known(self.client, reader.batch) or self.known
+        bulk.write_notes(self.client, reader.batch, {"complete": "1"})
+        self.known = bulk.read_batch(self.client, reader.batch) or self.known
         self.state = attrs.evolve(self.state, row=self.known.row, is_complete=True)
         save(self.found, self.state)
 
-    def _hear(self, reader: push.Reader, shown: Gauge, *, is_read: bool = False) -> int:
+    def _hear(self, reader: push.Reader, shown: ProgressDisplay, *, is_read: bool = False) -> int:
         """Counts answers that have come, and shows how far it is."""
         heard = 0
         now_s = time.monotonic()
@@ -193,13 +201,13 @@ class Batch:
                 heard += count
                 if not count:
                     break
-            self.known = bulk.known(self.client, reader.batch) or self.known
+            self.known = bulk.read_batch(self.client, reader.batch) or self.known
         share = self.found.done() / self.found.size if self.found.size else None
         answered = self.known.answered if self.waits else None
-        shown.show(Far(reader.good + reader.bad, share, answered, self.known.pushed, is_read))
+        shown.show(InputProgress(reader.good + reader.bad, share, answered, self.known.pushed, is_read))
         return heard
 
-    def _wait(self, shown: Gauge, reader: push.Reader) -> bulk.Known:
+    def _wait(self, shown: ProgressDisplay, reader: push.Reader) -> bulk.BatchRecord:
         """Until all rows have ended, or none has for as long as somebody waits."""
         heard_s, nap_s = time.monotonic(), 0.02
         while self.waits:
@@ -211,14 +219,14 @@ class Batch:
                 left = self.known.pushed - self.known.answered
                 onward = "" if self.found.state is None else " The same command waits on."
                 output.say(
-                    f"No answer for {duration_text(self.asked.timeout_s)}; {counted(left)} not done yet.{onward}"
+                    f"No answer for {duration_text(self.asked.timeout_s)}; {rows_text(left)} not done yet.{onward}"
                 )
                 break
             time.sleep(nap_s)
             nap_s = min(nap_s * 1.5, _LONGEST_NAP_S)
         return self.known
 
-    def _reject_failed(self, rejects: Rejects, known: bulk.Known) -> None:
+    def _reject_failed(self, rejects: Rejects, known: bulk.BatchRecord) -> None:
         """Puts the rows whose jobs failed among the rejects as well, once all have ended; not what may have run."""
         if not wants_failed(self.asked) or not sum(known.failed.values()):
             return
@@ -234,38 +242,40 @@ class Batch:
                     f"{self.found.name} was changed meanwhile, so its rows that failed are not among the rejects."
                 )
                 return
-            rejects.add(self._failed(bulk_files.opened(source).rows, self.state.batch))
-        bulk.note(self.client, self.state.batch, {_FAILED_KEPT: "1"})
-        self.known = bulk.known(self.client, self.state.batch) or self.known
+            rejects.add(self._failed_rows(bulk_files.open_table(source).rows, self.state.batch))
+        bulk.write_notes(self.client, self.state.batch, {_FAILED_KEPT: "1"})
+        self.known = bulk.read_batch(self.client, self.state.batch) or self.known
 
-    def _failed(self, rows: Iterable[Read], batch: str) -> Iterator[Bad]:
+    def _failed_rows(self, rows: Iterable[Read], batch: str) -> Iterator[Bad]:
         """Those of the rows whose jobs failed."""
         good = (row for row in rows if isinstance(row, Row))
         while part := list(islice(good, _LOOK_UP)):
-            codes = bulk.failed(self.client, batch, [row.number for row in part])
+            codes = bulk.failed_rows(self.client, batch, [row.number for row in part])
             for row in part:
                 if (code := codes.get(row.number)) is not None:
                     said = self.failures.messages.get(row.number) or f"restbroker explain-error {code}"
                     yield Bad(row.number, row.line, f"{code}: {said}", row.text)
 
 
-def wants_failed(asked: Asked) -> bool:
+def wants_failed(asked: BatchOptions) -> bool:
     """Whether rows whose jobs fail are among the rejects."""
     return asked.rejects is not None and asked.order.wanted and not asked.dry_run
 
 
-def makers_of(settings: Config, asked: Asked, typed: arguments.Typed, client: Client, order: Order) -> Makers:
+def makers_of(
+    settings: Config, asked: BatchOptions, typed: arguments.TypedArguments, client: Client, order: Order
+) -> Makers:
     """What makes jobs of each command that a row may name."""
     return Makers(settings, asked.target, asked.queue, typed, asked.any_command, order, client)
 
 
-def reader_of(makers: Makers, asked: Asked, table: Table, rejects: Rejects, batch: str) -> push.Reader:
+def reader_of(makers: Makers, asked: BatchOptions, table: Table, rejects: Rejects, batch: str) -> push.Reader:
     """What reads the rows."""
     command = None if asked.command == EACH_ITS_OWN else asked.command
     return push.Reader(batch, table.rows, makers, command, table.form == "csv", rejects, rate=asked.rate)
 
 
-def require_right(makers: Makers, asked: Asked, table: Table) -> None:
+def require_right(makers: Makers, asked: BatchOptions, table: Table) -> None:
     """Ends where no row can be right. Raises `UsageError`, or ends with 4."""
     columns = [name for name in table.columns if name != ERROR]
     if asked.command == EACH_ITS_OWN:
@@ -273,7 +283,7 @@ def require_right(makers: Makers, asked: Asked, table: Table) -> None:
             raise UsageError(f"The table has no column {COMMAND_KEY}.", "Add it, or name the command in place of -.")
         return
     maker = makers(asked.command)
-    reasons = maker.tokens.refused(asked.command)
+    reasons = maker.tokens.refusals(asked.command)
     if reasons:
         output.say("Nothing was queued.")
         for reason in reasons:
@@ -286,12 +296,12 @@ def require_right(makers: Makers, asked: Asked, table: Table) -> None:
         raise UsageError(f"No row can be right: {wrong}", cure)
 
 
-def _what(asked: Asked, typed: arguments.Typed) -> str:
+def _what(asked: BatchOptions, typed: arguments.TypedArguments) -> str:
     """What is asked for the input, as a text that is the same for the same."""
     const: Json = dict(typed.values)
     return json.dumps([asked.command, const, asked.target, asked.queue], sort_keys=True)
 
 
-def counted(count: int) -> str:
+def rows_text(count: int) -> str:
     """`1 row`, `5 rows`."""
     return "1 row" if count == 1 else f"{count} rows"

@@ -85,7 +85,7 @@ def _as_text(raw: io.BufferedReader) -> io.TextIOWrapper:
 
 
 @contextmanager
-def opened(file: Path, state: Path | None, *, twice: bool = False) -> Iterator[Input]:
+def open_input(file: Path, state: Path | None, *, twice: bool = False) -> Iterator[Input]:
     """The input; `twice`: it will be read again (`Input.again`). Raises `UsageError`."""
     name = "standard input" if str(file) == STDIN else str(file)
     try:

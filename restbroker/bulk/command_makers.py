@@ -28,7 +28,7 @@ class Makers:
     settings: Config
     target: str | None
     queue: str | None
-    typed: arguments.Typed
+    typed: arguments.TypedArguments
     any_command: bool
     order: Order
     client: Client | None

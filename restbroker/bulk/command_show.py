@@ -15,7 +15,7 @@ from typing import IO, Final, Protocol
 import attrs
 
 from restbroker.bulk import files as bulk_files
-from restbroker.bulk.push import NEGATIVE, Ended
+from restbroker.bulk.push import NEGATIVE, FailedRow
 from restbroker.bulk.read import Bad, Table
 from restbroker.console import output
 from restbroker.console.exits import Exit
@@ -27,7 +27,7 @@ _MOST_KEPT: Final = 10_000
 
 
 @attrs.frozen
-class Far:
+class InputProgress:
     """How far it is. `share`: of the input, 0 to 1; None: nobody knows. `answered` None: nobody waits for answers."""
 
     rows: int
@@ -37,10 +37,10 @@ class Far:
     is_read: bool = False
 
 
-class Gauge(Protocol):
+class ProgressDisplay(Protocol):
     """What shows it."""
 
-    def show(self, far: Far) -> None: ...  # noqa: D102  see above
+    def show(self, far: InputProgress) -> None: ...  # noqa: D102  see above
 
 
 @attrs.define(eq=False)
@@ -49,7 +49,7 @@ class Lines:
 
     told_s: float = attrs.Factory(time.monotonic)
 
-    def show(self, far: Far) -> None:
+    def show(self, far: InputProgress) -> None:
         """Says it, if it is time."""
         now_s = time.monotonic()
         if now_s - self.told_s < _TELL_EVERY_S:
@@ -61,7 +61,7 @@ class Lines:
 
 
 @contextmanager
-def gauge(*, waits: bool) -> Iterator[Gauge]:
+def progress_display(*, waits: bool) -> Iterator[ProgressDisplay]:
     """A bar on a terminal; lines elsewhere."""
     if not sys.stderr.isatty():
         yield Lines()
@@ -76,7 +76,7 @@ def gauge(*, waits: bool) -> Iterator[Gauge]:
         answered = progress.add_task("answered", total=None, told="") if waits else None
 
         class Bar:
-            def show(self, far: Far) -> None:
+            def show(self, far: InputProgress) -> None:
                 share = 1.0 if far.is_read else far.share
                 total = None if share is None else 1.0
                 progress.update(pushed, completed=share or 0, total=total, told=f"{far.rows} rows")
@@ -111,8 +111,8 @@ class Rejects:
             self._tell(bad)
             return
         try:
-            file = self._file or self._opened(self.path)
-            file.write(bulk_files.rejected(self.table, bad))
+            file = self._file or self._open(self.path)
+            file.write(bulk_files.reject_text(self.table, bad))
         except OSError as error:
             raise _unwritten(self.path, error) from None
 
@@ -120,13 +120,13 @@ class Rejects:
         """Rows that were pushed, and failed: behind what is there, and all of them. Raises `UsageError`: none."""
         assert self.path is not None  # noqa: S101 - or nobody wants them
         try:
-            file = self._file or self._opened(self.path)
+            file = self._file or self._open(self.path)
             file.flush()
             with self.path.open("ab", buffering=0) as raw:
                 begins = os.fstat(raw.fileno()).st_size
                 try:
                     for bad in failed:
-                        _write(raw, bulk_files.rejected(self.table, bad).encode("utf-8", "surrogateescape"))
+                        _write(raw, bulk_files.reject_text(self.table, bad).encode("utf-8", "surrogateescape"))
                 except BaseException:
                     # Whoever feeds a row that is there twice has it done twice.
                     os.ftruncate(raw.fileno(), begins)
@@ -139,7 +139,7 @@ class Rejects:
         if self._file is not None:
             self._file.close()
 
-    def _opened(self, path: Path) -> IO[str]:
+    def _open(self, path: Path) -> IO[str]:
         begun = os.O_APPEND if self.is_finished else os.O_TRUNC
         mode = os.O_WRONLY | os.O_CREAT | (begun if self.begun else os.O_EXCL)
         handle = os.open(path, mode, 0o600)
@@ -179,7 +179,7 @@ class Failures:
     told: int = 0
     messages: dict[int, str] = attrs.field(factory=dict)
 
-    def tell(self, ended: Iterable[Ended], line_of: Callable[[int], int]) -> None:
+    def tell(self, ended: Iterable[FailedRow], line_of: Callable[[int], int]) -> None:
         """Some of them; all are counted elsewhere."""
         for one in ended:
             self.told += 1

@@ -27,7 +27,7 @@ from restbroker.bulk.read import (
     too_long,
 )
 from restbroker.job.argument_check import shown_name
-from restbroker.job.cells import guarded, unguarded
+from restbroker.job.cells import guard, unguard
 from restbroker.job.json_types import Json
 
 _SEPARATORS: Final = (",", ";", "\t", "|")
@@ -63,11 +63,11 @@ def guarded_row(text: str, separator: str) -> str:
     if form.proper().fullmatch(text) is None:
         return text
     mark = re.escape(separator)
-    return re.sub(f"({_CELL.format(mark)})({mark}|\r?\n|\r|\\Z)", lambda found: _guarded(found[1]) + found[2], text)
+    return re.sub(f"({_CELL.format(mark)})({mark}|\r?\n|\r|\\Z)", lambda found: _guard(found[1]) + found[2], text)
 
 
-def _guarded(cell: str) -> str:
-    return f'"{guarded(cell[1:])}' if cell.startswith('"') else guarded(cell)
+def _guard(cell: str) -> str:
+    return f'"{guard(cell[1:])}' if cell.startswith('"') else guard(cell)
 
 
 def _wrong_in(header: list[str]) -> str | None:
@@ -152,7 +152,7 @@ def _rows_of(form: _Form, lines: Lines) -> Iterator[Read]:
         if errors is None:
             values = dict(zip(header, cells, strict=True))
         else:
-            values = {name: unguarded(cell) for name, cell in zip(header, cells, strict=True)}
+            values = {name: unguard(cell) for name, cell in zip(header, cells, strict=True)}
             del values[ERROR]
         yield Row(number, lines.number - len(taken) + 1, values, form.without_error(text))
 
@@ -160,7 +160,7 @@ def _rows_of(form: _Form, lines: Lines) -> Iterator[Read]:
 def _wrong_row(cells: list[str], form: _Form, text: str, proper: re.Pattern[str]) -> str | None:
     if len(cells) != len(form.header):
         own = form.errors is not None
-        return f"{_counted(max(len(cells) - own, 0), 'cell')} for {_counted(len(form.header) - own, 'column')}."
+        return f"{_count_text(max(len(cells) - own, 0), 'cell')} for {_count_text(len(form.header) - own, 'column')}."
     if '"' in text and any('"' in cell for cell in cells) and proper.fullmatch(text) is None:
         return ODD_MARK
     if not text.isascii():
@@ -171,5 +171,5 @@ def _wrong_row(cells: list[str], form: _Form, text: str, proper: re.Pattern[str]
     return "a NUL in it." if "\0" in text else None
 
 
-def _counted(count: int, what: str) -> str:
+def _count_text(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"

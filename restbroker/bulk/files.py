@@ -13,7 +13,7 @@ from restbroker.bulk.read import BOM, ENDS, ERROR, LONGEST, Bad, BadFile, Lines,
 from restbroker.job import rubyjson
 
 
-def opened(source: Source) -> Table:
+def open_table(source: Source) -> Table:
     """The file, with its form told by its first letter. Raises `BadFile`, also while its rows are read."""
     lines = Lines(source)
     try:
@@ -36,7 +36,7 @@ def opened(source: Source) -> Table:
             return bulk_csv.table_of(first, lines, mark)
 
 
-def rejected(table: Table, bad: Bad) -> str:
+def reject_text(table: Table, bad: Bad) -> str:
     """What stands for the row in a rejects file, which can be corrected and read again."""
     if bad.more:
         return f"{table.separator}{bad.text}" if bad.is_open else bad.text

@@ -54,7 +54,7 @@ class Chunk:
 
 
 @attrs.frozen
-class Ended:
+class FailedRow:
     """A row whose job was not done, as its answer says."""
 
     row: int
@@ -177,40 +177,40 @@ def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | No
         raise StoreRefused(message, "Let one of the two do it.")
 
 
-def hear(client: Client, batch: str) -> tuple[int, list[Ended]]:
+def hear(client: Client, batch: str) -> tuple[int, list[FailedRow]]:
     """Counts answers that have come: how many these were, and which rows were not done. Raises as the store does."""
     heard = bulk.answers(client, batch, _ANSWERS)
     if not heard:
         return 0, []
     codes: list[tuple[int, str]] = []
-    ended: list[Ended] = []
+    ended: list[FailedRow] = []
     for raw in heard:
         details = rubyjson.object_of(raw) or {}
         row = row_of(batch, details.get("jid"))
         if row is None:
             continue
-        one = _ended(row, details)
+        one = _read_reply(row, details)
         codes.append((row, f"{bulk.MAY_HAVE_RUN}{one.code}" if one.may_have_run else one.code))
         if one.code:
             ended.append(one)
     return (len(heard), ended) if bulk.count(client, batch, heard, codes) else (0, [])
 
 
-def _ended(row: int, details: Mapping[str, Json]) -> Ended:
+def _read_reply(row: int, details: Mapping[str, Json]) -> FailedRow:
     """With an empty code, where it was done."""
     outcome, error = details.get("outcome"), details.get("error")
     jid = str(details.get("jid"))
     if outcome == "delivered":
-        return Ended(row, jid, "", "")
+        return FailedRow(row, jid, "", "")
     if outcome == "negative":
-        return Ended(row, jid, NEGATIVE, 'The server says "no".')
+        return FailedRow(row, jid, NEGATIVE, 'The server says "no".')
     found = error if isinstance(error, Mapping) else {}
     may_have_run = outcome == "uncertain" or details.get("may_have_run") is True
-    return Ended(row, jid, str(found.get("code") or outcome), str(found.get("message") or ""), may_have_run)
+    return FailedRow(row, jid, str(found.get("code") or outcome), str(found.get("message") or ""), may_have_run)
 
 
-def last_known(client: Client, batch: str) -> bulk.Known | None:
+def last_known(client: Client, batch: str) -> bulk.BatchRecord | None:
     """What Redis knows of the batch after whatever ended it; None where that cannot be told now."""
     with suppress(RestbrokerError):
-        return bulk.known(client, batch) or bulk.Known()
+        return bulk.read_batch(client, batch) or bulk.BatchRecord()
     return None

@@ -15,7 +15,7 @@ from restbroker.config.tokens import Token
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.argument_check import BadRow, Checker
-from restbroker.job.auth import Wish, refusal, refused_command, refused_place
+from restbroker.job.auth import AccessRequest, refusal, refused_command, refused_place
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
@@ -56,21 +56,21 @@ class Tokens:
     target: str
     queue: str
 
-    def refused(self, command: str) -> list[Reason]:
+    def refusals(self, command: str) -> list[Reason]:
         """Why no token allows the command, whatever its arguments are; nothing where one may."""
-        reasons = [self._refused(token, command) for token in self.tokens]
+        reasons = [self._refusal(token, command) for token in self.tokens]
         return [reason for reason in reasons if reason is not None] if None not in reasons else []
 
-    def fixed(self, command: str) -> Token | None:
+    def fixed_token(self, command: str) -> Token | None:
         """The token of all jobs of this command, where it does not depend on their arguments."""
         for token in self.tokens:
-            if self._refused(token, command) is None:
+            if self._refusal(token, command) is None:
                 return None if token.hosts else token
         return None
 
     def of(self, command: Command) -> Token:
         """The token for this job. Raises `BadRow`."""
-        wish = Wish(command, self.spec, self.dangers, self.default_host, self.target, self.queue)
+        wish = AccessRequest(command, self.spec, self.dangers, self.default_host, self.target, self.queue)
         why = "There is no token."
         for token in self.tokens:
             reason = refusal(token, wish)
@@ -79,7 +79,7 @@ class Tokens:
             why = f"{reason.code}: {reason.message}"
         raise BadRow(why)
 
-    def _refused(self, token: Token, command: str) -> Reason | None:
+    def _refusal(self, token: Token, command: str) -> Reason | None:
         refused = refused_place(token, self.target, self.queue)
         return refused or refused_command(token, command, self.spec, self.dangers)
 
@@ -117,7 +117,7 @@ class Maker:
 
         A job without either is taken apart there. In the text of a token no quotation mark stands bare.
         """
-        token = self.tokens.fixed(self.order.command)
+        token = self.tokens.fixed_token(self.order.command)
         if token is None or token.signed or (self.order.wanted and self.order.reply_to is None):
             return None
         raw = payload(attrs.evolve(self.order, arguments={}, token=token), "", now_s)

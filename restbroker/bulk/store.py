@@ -21,9 +21,9 @@ MAY_HAVE_RUN: Final = "?"
 
 
 @attrs.frozen
-class Known:
+class BatchRecord:
     """What Redis knows of a batch: the last row that was pushed, how many rows were (bad ones are left out), how many
-    of these are done, and of the others how many ended with which code: in `failed` those that did not run, in
+    of these are done, and of the others how many ended with which code: in `failed_rows` those that did not run, in
     `uncertain` those that may have.
     """
 
@@ -40,7 +40,7 @@ class Known:
         return self.done + sum(self.failed.values()) + sum(self.uncertain.values())
 
 
-def known(client: Client, batch: str) -> Known | None:
+def read_batch(client: Client, batch: str) -> BatchRecord | None:
     """What is known of this batch; None: nothing, or nothing any more. Raises `StoreUnavailable` or `StoreRefused`."""
     fields = mapping(client.command("HGETALL", client.keys.bulk(batch)))
     if not fields:
@@ -51,18 +51,18 @@ def known(client: Client, batch: str) -> Known | None:
     uncertain = {code.removeprefix(MAY_HAVE_RUN): codes[code] for code in codes if code not in failed}
     notes = {name.removeprefix("n:"): text(value) for name, value in fields.items() if name.startswith("n:")}
     row, pushed, done = (counts.get(name, 0) for name in ("row", "pushed", "done"))
-    return Known(row, pushed, done, failed, uncertain, notes)
+    return BatchRecord(row, pushed, done, failed, uncertain, notes)
 
 
-def failed(client: Client, batch: str, rows: Sequence[int]) -> Mapping[int, str]:
-    """Which of these rows failed, and with which code; not those that may have run. Raises as `known`."""
+def failed_rows(client: Client, batch: str, rows: Sequence[int]) -> Mapping[int, str]:
+    """Which of these rows failed, and with which code; not those that may have run. Raises as `read_batch`."""
     found = items(client.command("HMGET", client.keys.bulk_failed(batch), *rows)) if rows else []
     codes = {row: text(code) for row, code in zip(rows, found, strict=True) if code is not None}
     return {row: code for row, code in codes.items() if not code.startswith(MAY_HAVE_RUN)}
 
 
-def note(client: Client, batch: str, notes: Mapping[str, str]) -> None:
-    """Writes down something about the batch. Raises as `known`."""
+def write_notes(client: Client, batch: str, notes: Mapping[str, str]) -> None:
+    """Writes down something about the batch. Raises as `read_batch`."""
     key = client.keys.bulk(batch)
     fields = [word for name, value in notes.items() for word in (f"n:{name}", value)]
     client.transaction([("HSET", key, *fields), ("EXPIRE", key, REMEMBERED_S)])

@@ -16,23 +16,23 @@ import typer
 from restbroker.cli import entries, following
 from restbroker.config.core import Config
 from restbroker.console import output
-from restbroker.console.asking import confirm
+from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
-from restbroker.job.unserved import listed
-from restbroker.operate.act import Action, Chosen, Progress, Verb, perform
+from restbroker.job.unserved import counts_text
+from restbroker.operate.act import Action, Progress, Selection, Verb, perform
 from restbroker.operate.act_job import FOREIGN
 from restbroker.operate.connect import open_store
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.entry import Entry
-from restbroker.operate.follow import Became
+from restbroker.operate.follow import ActionResult
 from restbroker.operate.inventory import Inventory, inventory
-from restbroker.operate.known import Known
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 
-__all__ = ["Action", "Doing", "How", "act", "ask_for", "ask_for_edit", "carry_out"]
+__all__ = ["ActOptions", "Action", "Operation", "act", "ask_for", "ask_for_edit", "carry_out"]
 
 _DONE: Final[dict[Verb, str]] = {
     "retry": "retried",
@@ -43,12 +43,12 @@ _DONE: Final[dict[Verb, str]] = {
     "edit": "edited",
 }
 _TELL_EVERY_S: Final = 2.0
-Follow: TypeAlias = Callable[[Progress, Sequence[str]], Became]
+Follow: TypeAlias = Callable[[Progress, Sequence[str]], ActionResult]
 """Waits for what becomes of these jobs."""
 
 
 @attrs.frozen(kw_only=True)
-class How:
+class ActOptions:
     """What a person may say besides. `wait_s`: for so long the jobs are followed, which are then on their way."""
 
     dry_run: bool = False
@@ -59,7 +59,7 @@ class How:
 
 
 @attrs.frozen
-class Doing:
+class Operation:
     """Something that can be done, or tried: `run` with True. `place`: where the jobs are, for people."""
 
     action: Action
@@ -67,18 +67,20 @@ class Doing:
     run: Callable[[bool], Iterator[Progress]]
 
 
-def act(settings: Config, zset: SortedSet, action: Action, chosen: Chosen, known: Known, how: How) -> None:
+def act(
+    settings: Config, zset: SortedSet, action: Action, chosen: Selection, known: ConfigContext, how: ActOptions
+) -> None:
     """Does it, asking first where that is due. Ends with FAILED if nothing could be done, PARTLY if not everything."""
     with open_store(settings) as client:
 
-        def doing(meant: Chosen) -> Doing:
+        def doing(meant: Selection) -> Operation:
             def run(dry_run: bool) -> Iterator[Progress]:
                 rate = None if dry_run else how.rate_per_s
                 return perform(client, zset, action, meant, known, dry_run=dry_run, rate_per_s=rate)
 
-            return Doing(action, f"the {zset} set", run)
+            return Operation(action, f"the {zset} set", run)
 
-        def became(last: Progress, jids: Sequence[str]) -> Became:
+        def became(last: Progress, jids: Sequence[str]) -> ActionResult:
             keeps_ends = settings.history_s is not None
             return following.wait(client, jids, last, known, how.wait_s or 0.0, keeps_ends=keeps_ends)
 
@@ -86,12 +88,12 @@ def act(settings: Config, zset: SortedSet, action: Action, chosen: Chosen, known
         if how.dry_run:
             carry_out(doing(chosen), how, lambda: None)
             return
-        shown = _shown(client, zset, doing(chosen), chosen, how)
+        shown = _confirm(client, zset, doing(chosen), chosen, how)
         last, jids = _done(doing(chosen if shown is None else attrs.evolve(chosen, inventory=shown)))
         _conclude(last, jids, action, how, follow)
 
 
-def carry_out(doing: Doing, how: How, ask: Callable[[], object]) -> None:
+def carry_out(doing: Operation, how: ActOptions, ask: Callable[[], object]) -> None:
     """The same, of anything that can be done; `ask` is called unless it was said already."""
     if how.dry_run:
         _tell_plan(_last(doing, dry_run=True)[0], doing, as_json=how.as_json)
@@ -102,17 +104,17 @@ def carry_out(doing: Doing, how: How, ask: Callable[[], object]) -> None:
     _conclude(last, jids, doing.action, how, None)
 
 
-def ask_for(doing: Doing) -> Progress:
+def ask_for(doing: Operation) -> Progress:
     """Shows what would be done, which it returns, and asks whether it is to be."""
     seen, _ = _last(doing, dry_run=True)
     if sys.stdin.isatty():
-        entries.talk(seen.examples)
+        entries.print_entries(seen.examples)
         _tell_refused(seen)
     confirm(f"{doing.action.verb.capitalize()} {output.jobs(seen.done)} of {doing.place}{_led_away(seen)}?")
     return seen
 
 
-def _done(doing: Doing) -> tuple[Progress, Sequence[str]]:
+def _done(doing: Operation) -> tuple[Progress, Sequence[str]]:
     try:
         return _last(doing, dry_run=False)
     except RestbrokerError:
@@ -120,7 +122,7 @@ def _done(doing: Doing) -> tuple[Progress, Sequence[str]]:
         raise
 
 
-def _last(doing: Doing, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
+def _last(doing: Operation, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
     """How it went in the end, with all that were led elsewhere, and the ids of the first jobs that were done.
 
     Tells on a terminal how far it is, and when it is stopped, how far it came.
@@ -147,7 +149,7 @@ def _last(doing: Doing, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
     return attrs.evolve(step, elsewhere=tuple(elsewhere)), jids
 
 
-def _shown(client: Client, zset: SortedSet, doing: Doing, chosen: Chosen, how: How) -> Inventory | None:
+def _confirm(client: Client, zset: SortedSet, doing: Operation, chosen: Selection, how: ActOptions) -> Inventory | None:
     """Ask where that is due; return what the set had then, as far as it was asked about. None: nobody was asked."""
     action = doing.action
     if action.edit is not None:
@@ -166,7 +168,7 @@ def _shown(client: Client, zset: SortedSet, doing: Doing, chosen: Chosen, how: H
     return ask_for(doing).inventory
 
 
-def ask_for_edit(doing: Doing, how: How) -> Progress:
+def ask_for_edit(doing: Operation, how: ActOptions) -> Progress:
     """Shows what an edit would change, which it returns, and asks. Ends the command where nothing would be changed."""
     action, (seen, _) = doing.action, _last(doing, dry_run=True)
     if not seen.done:
@@ -204,7 +206,7 @@ def _warn(seen: Progress, action: Action) -> None:
             )
 
 
-def _past(action: Action) -> str:
+def _past_tense(action: Action) -> str:
     return "edited and sent" if action.edit is not None and action.edit.retry else _DONE[action.verb]
 
 
@@ -212,10 +214,10 @@ def _led_away(seen: Progress) -> str:
     if not seen.foreign or FOREIGN.why in seen.refused:
         return ""
     count = sum(seen.foreign.values())
-    return f", {count} of them to queues that this configuration does not serve: {listed(seen.foreign)}"
+    return f", {count} of them to queues that this configuration does not serve: {counts_text(seen.foreign)}"
 
 
-def _tell_plan(seen: Progress, doing: Doing, *, as_json: bool) -> None:
+def _tell_plan(seen: Progress, doing: Operation, *, as_json: bool) -> None:
     action = doing.action
     if as_json:
         output.as_json({"dry_run": True, **_as_json(seen, action)})
@@ -226,7 +228,7 @@ def _tell_plan(seen: Progress, doing: Doing, *, as_json: bool) -> None:
         entries.write(seen.examples, as_json=False)
     above = len(seen.examples if action.edit is None else seen.previews)
     more = f", the first {above} of them above" if seen.done > above > 0 else ""
-    would = f"{output.jobs(seen.done)} of {seen.total} in {doing.place} would be {_past(action)}"
+    would = f"{output.jobs(seen.done)} of {seen.total} in {doing.place} would be {_past_tense(action)}"
     output.say(f"{would}{more}{_led_away(seen)}.")
     _tell_refused(seen)
     _warn(seen, action)
@@ -234,8 +236,8 @@ def _tell_plan(seen: Progress, doing: Doing, *, as_json: bool) -> None:
         raise typer.Exit(code)
 
 
-def _conclude(last: Progress, jids: Sequence[str], action: Action, how: How, follow: Follow | None) -> None:
-    output.say(f"{output.jobs(last.done)} {_past(action)}{_led_away(last)}.")
+def _conclude(last: Progress, jids: Sequence[str], action: Action, how: ActOptions, follow: Follow | None) -> None:
+    output.say(f"{output.jobs(last.done)} {_past_tense(action)}{_led_away(last)}.")
     _tell_refused(last)
     became = None
     if follow is not None and jids:
@@ -263,7 +265,7 @@ def _tell_refused(seen: Progress) -> None:
     for why, count in seen.refused.items():
         output.say(f"{output.jobs(count)} left: {why}")
         if why == FOREIGN.why:
-            output.say(f"The queues: {listed(seen.foreign)}.")
+            output.say(f"The queues: {counts_text(seen.foreign)}.")
     for name in seen.missing:
         output.say(f"There is no job {name} (any more).")
     if seen.gone:

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from restbroker.console import output, panels
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
-from restbroker.operate.audit import Written, listed
+from restbroker.operate.audit import StoredEntry, entries
 from restbroker.operate.connect import open_store
 
 app = typer.Typer(add_completion=False)
@@ -31,8 +31,8 @@ def audit(
     short. --json prints every entry. In a pipe each line is: when (UTC), who, action, place, which jobs, state, done,
     refused, gone, why.
     """
-    with open_store(quietly(config)) as client:
-        found = list(listed(client, limit) if json else islice(_latest(listed(client, _MOST)), limit))
+    with open_store(load_quietly(config)) as client:
+        found = list(entries(client, limit) if json else islice(_latest(entries(client, _MOST)), limit))
     if json:
         output.as_json([_fields(written) for written in found])
     elif sys.stdout.isatty():
@@ -44,7 +44,7 @@ def audit(
             output.row(value if value != "" else "-" for value in row.values())
 
 
-def _fields(written: Written) -> dict[str, Json]:
+def _fields(written: StoredEntry) -> dict[str, Json]:
     note = written.note
     return {
         "when": utc(written.at_s),
@@ -64,7 +64,7 @@ def _fields(written: Written) -> dict[str, Json]:
     }
 
 
-def _latest(entries: Iterable[Written]) -> Iterator[Written]:
+def _latest(entries: Iterable[StoredEntry]) -> Iterator[StoredEntry]:
     """Of each action the newest entry; they come newest first."""
     runs: set[str] = set()
     for written in entries:
@@ -74,7 +74,7 @@ def _latest(entries: Iterable[Written]) -> Iterator[Written]:
             yield written
 
 
-def _draw(found: Iterable[Written]) -> None:
+def _draw(found: Iterable[StoredEntry]) -> None:
     """For people: a line or two for each."""
     for written in found:
         note = written.note

@@ -9,9 +9,9 @@ from typing import Annotated
 import attrs
 import typer
 
-from restbroker.config.core import Loaded
+from restbroker.config.core import LoadedConfig
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, JsonOption, loaded
+from restbroker.console.configured import ConfigOption, JsonOption, load_with_notices
 from restbroker.console.exits import Exit
 from restbroker.console.times import duration_s
 from restbroker.errors import ConfigError, UsageError
@@ -71,7 +71,7 @@ def check(
         _suggest(config, target or (), as_json=json)
         return
     if events:
-        test = partial(_tested, sender=sender, receiver=receiver, within=within, targets=target or ())
+        test = partial(_event_findings, sender=sender, receiver=receiver, within=within, targets=target or ())
         raise typer.Exit(report(config, as_json=json, look=test))
     if target or sender or receiver:
         wrong = "--target goes with --suggest or --events, --from and --to with --events: everything is tested, always."
@@ -79,7 +79,9 @@ def check(
     raise typer.Exit(report(config, as_json=json))
 
 
-def report(config: ConfigOption, *, as_json: bool, look: Callable[[Loaded], Sequence[Finding]] | None = None) -> Exit:
+def report(
+    config: ConfigOption, *, as_json: bool, look: Callable[[LoadedConfig], Sequence[Finding]] | None = None
+) -> Exit:
     """Prints what `look` finds, or all; returns what to end with. Called by `config init` as well."""
     found = _findings(config, look)
     cause = worst_cause(found)
@@ -92,14 +94,14 @@ def report(config: ConfigOption, *, as_json: bool, look: Callable[[Loaded], Sequ
         for finding in found:
             output.data("\t".join(_cell(value) for value in _fields(finding).values()))
     counts = Counter(finding.level for finding in found)
-    output.say(", ".join(_counted(counts[level], level) for level in ("problem", "warning", "note")) + ".")
+    output.say(", ".join(_count_text(counts[level], level) for level in ("problem", "warning", "note")) + ".")
     return code
 
 
 def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> None:
     from restbroker.operate.suggest import suggestions
 
-    found = suggestions(loaded(config).config, targets)
+    found = suggestions(load_with_notices(config).config, targets)
     if as_json:
         output.as_json([attrs.asdict(one) for one in found])
         return
@@ -111,7 +113,9 @@ def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> 
             output.say(f"{one.target} ({one.kind}): there is nothing to suggest.")
 
 
-def _tested(loaded: Loaded, *, sender: str, receiver: str, within: str, targets: Sequence[str]) -> Sequence[Finding]:
+def _event_findings(
+    loaded: LoadedConfig, *, sender: str, receiver: str, within: str, targets: Sequence[str]
+) -> Sequence[Finding]:
     from restbroker.operate.check_events import EventTest, check_events
     from restbroker.operate.check_services import check_services
     from restbroker.servers.event_contract import Parties
@@ -123,11 +127,11 @@ def _tested(loaded: Loaded, *, sender: str, receiver: str, within: str, targets:
     return [*check_services(loaded.config), *check_events(loaded.config, test)]
 
 
-def _findings(config: ConfigOption, look: Callable[[Loaded], Sequence[Finding]] | None) -> Sequence[Finding]:
+def _findings(config: ConfigOption, look: Callable[[LoadedConfig], Sequence[Finding]] | None) -> Sequence[Finding]:
     from restbroker.operate import check as operate_check
 
     try:
-        return (look or operate_check.check)(loaded(config))
+        return (look or operate_check.check)(load_with_notices(config))
     except ConfigError as error:
         return [operate_check.unloadable(error)]
 
@@ -136,7 +140,7 @@ def _fields(finding: Finding) -> dict[str, str | None]:
     return attrs.asdict(finding, filter=lambda field, _: field.name != "cause")
 
 
-def _counted(number: int, word: str) -> str:
+def _count_text(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 

@@ -13,7 +13,7 @@ import typer
 
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.order import Signatures, knows
 from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
@@ -120,7 +120,7 @@ def _of_server(
     """
     newest = kind or registry.KINDS[0]
     try:
-        settings = quietly(path)
+        settings = load_quietly(path)
     except ConfigError:
         if path is not None or name is not None:
             raise

@@ -9,16 +9,16 @@ from typing import Annotated
 
 import typer
 
-from restbroker.cli.config_init import Given, make
+from restbroker.cli.config_init import InitOptions, make
 from restbroker.config import reference
 from restbroker.config.core import all_keys
 from restbroker.config.load import collect
-from restbroker.config.mask import masked
+from restbroker.config.mask import mask
 from restbroker.config.schema import schema as described
 from restbroker.config.setup import REDIS
 from restbroker.console import completion, output
-from restbroker.console.asking import YesOption
-from restbroker.console.configured import ConfigOption, JsonOption, loaded, tell_notes
+from restbroker.console.configured import ConfigOption, JsonOption, load_with_notices, print_notices
+from restbroker.console.confirmation import YesOption
 from restbroker.console.lists import Verbs
 from restbroker.console.private_file import write_new
 from restbroker.events import registry as sources
@@ -65,7 +65,7 @@ def init(
     nothing is asked: what no option says is as by default. Without options and a terminal, it makes a sample to be
     edited, with a token of its own in it.
     """
-    given = Given(
+    given = InitOptions(
         server=server,
         url=url,
         redis=redis,
@@ -89,7 +89,7 @@ def init(
 @app.command()
 def show(config: ConfigOption = None, json: JsonOption = False) -> None:
     """Show every key's value and where it comes from. Secrets stay hidden."""
-    tell_notes(loaded(config))
+    print_notices(load_with_notices(config))
     collected = collect(config, os.environ, {})
     kinds, of_sources = registry.kinds(), sources.kinds()
     rows: list[tuple[str, Json, str]] = []
@@ -97,15 +97,15 @@ def show(config: ConfigOption = None, json: JsonOption = False) -> None:
         if key.ignored is not None:
             continue
         is_given = key.name in collected.given
-        value = masked(key, collected.given[key.name], kinds, of_sources) if is_given else key.default
+        value = mask(key, collected.given[key.name], kinds, of_sources) if is_given else key.default
         rows.append((key.name, value, collected.origin(key.name)))
     if json:
         output.as_json({name: {"value": value, "origin": origin} for name, value, origin in rows})
         return
-    output.table(("KEY", "VALUE", "FROM"), [(name, _written(value), origin) for name, value, origin in rows])
+    output.table(("KEY", "VALUE", "FROM"), [(name, _as_written(value), origin) for name, value, origin in rows])
 
 
-def _written(value: Json) -> str:
+def _as_written(value: Json) -> str:
     """As it stands in the file, but texts without their quotes."""
     if value is None or isinstance(value, str):
         return value or ""

@@ -12,7 +12,7 @@ from restbroker.config.kind import defaults_of
 from restbroker.config.urls import BadUrl, redis_address, rest_address, without_login
 from restbroker.config.values import is_plain
 from restbroker.errors import UsageError
-from restbroker.job.jid import BadAddress, read_bare, read_domain, shown
+from restbroker.job.jid import BadAddress, printable, read_bare, read_domain
 
 _OTHERS: Final = "For another server, write a target of kind http by hand (docs/http.md)."
 
@@ -56,14 +56,14 @@ def login(text: str, members: Members) -> str:
     """The user that logs in at a server of this kind. Raises `UsageError`."""
     usual = defaults_of(members).login or ""
     if ":" in text or not is_plain(text):
-        raise UsageError(f"The login {shown(text)} has a colon or a control character, which no request can carry.")
+        raise UsageError(f"The login {printable(text)} has a colon or a control character, which no request can carry.")
     if "@" in usual and "@" not in text:
-        raise UsageError(f"The server takes a whole JID, not {shown(text)} alone.", f"For example {usual}")
+        raise UsageError(f"The server takes a whole JID, not {printable(text)} alone.", f"For example {usual}")
     if "@" in text:
         try:
             read_bare(text)
         except BadAddress as bad:
-            raise UsageError(f"The login {shown(text)} {bad.why}.", bad.cure) from bad
+            raise UsageError(f"The login {printable(text)} {bad.why}.", bad.cure) from bad
     return text
 
 
@@ -79,13 +79,15 @@ def domain(text: str) -> str:
     try:
         return read_domain(text)
     except BadAddress as bad:
-        raise UsageError(f"The virtual host {shown(text)} {bad.why}.", bad.cure) from bad
+        raise UsageError(f"The virtual host {printable(text)} {bad.why}.", bad.cure) from bad
 
 
 def queue(text: str) -> str:
     """A queue's name as producers say it. Raises `UsageError`."""
     plain = text.strip().removeprefix("queue:")
     if not plain or plain != text or "://" in text or not is_plain(text):
-        cure = f"Write {shown(plain)}." if plain and "://" not in text and is_plain(plain) else "For example rest"
-        raise UsageError(f"The queue {shown(text)!r} is no name, as producers say it, without queue: before it.", cure)
+        cure = f"Write {printable(plain)}." if plain and "://" not in text and is_plain(plain) else "For example rest"
+        raise UsageError(
+            f"The queue {printable(text)!r} is no name, as producers say it, without queue: before it.", cure
+        )
     return text

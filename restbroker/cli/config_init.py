@@ -38,7 +38,7 @@ _QUEUE: Final = "rest"
 
 
 @attrs.frozen(kw_only=True)
-class Given:
+class InitOptions:
     """What was said by options; None: it was not."""
 
     server: str | None = None
@@ -57,7 +57,7 @@ class Given:
         return all(value is None for value in attrs.astuple(self, recurse=False))
 
 
-def make(path: Path, given: Given, *, ask: bool) -> None:
+def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     """Makes the files. `ask`: what was not given is asked for on the terminal; else it is as by default.
 
     Raises `UsageError` for an option that cannot be, or where a file is there already or its folder is not. Ends as
@@ -67,7 +67,7 @@ def make(path: Path, given: Given, *, ask: bool) -> None:
     _refuse_existing([path, *map(path.with_name, secret_names(path.stem))])
     kinds = registry.kinds()
     _require_right(given)
-    answers = _asked(given, kinds) if ask else _by_default(given, kinds)
+    answers = _ask(given, kinds) if ask else _by_default(given, kinds)
     try:
         planned = setup(answers, path.stem, secrets.token_urlsafe(_TOKEN_BYTES))
     except BadUrl as bad:
@@ -79,7 +79,7 @@ def make(path: Path, given: Given, *, ask: bool) -> None:
         raise typer.Exit(code)
 
 
-def _require_right(given: Given) -> None:
+def _require_right(given: InitOptions) -> None:
     """Raises `UsageError` for an option that is wrong by itself, before anything is asked."""
     for value, read in (
         (given.url, config_answers.url),
@@ -96,7 +96,7 @@ def _require_right(given: Given) -> None:
         )
 
 
-def _by_default(given: Given, kinds: Mapping[str, Members]) -> Answers:
+def _by_default(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
     kind = config_answers.kind(given.server or FLAT, kinds)
     login = config_answers.login(given.login, kinds[kind]) if given.login else None
     password = _piped_password() if str(given.password_file) == "-" else None
@@ -129,7 +129,7 @@ def _piped_password() -> str:
     return config_answers.password(password)
 
 
-def _asked(given: Given, kinds: Mapping[str, Members]) -> Answers:
+def _ask(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
     output.say("A few questions; Enter takes what stands in brackets. Nothing is written before the last answer.")
     ask = _Questions()
     names = ", ".join(kind for kind, members in kinds.items() if defaults_of(members).url)
@@ -197,12 +197,12 @@ def _name_of(login: str | None, kind: Members) -> str | None:
     return name
 
 
-def _file_of(given: Given, password: str | None) -> Path | None:
+def _file_of(given: InitOptions, password: str | None) -> Path | None:
     named = given.password_file
     return None if password is not None or named is None or str(named) == "-" else named.absolute()
 
 
-def _token_file(given: Given) -> Path | None:
+def _token_file(given: InitOptions) -> Path | None:
     return None if given.token_file is None else given.token_file.absolute()
 
 

@@ -17,7 +17,7 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, quietly
+from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.order import token_of
 from restbroker.console.times import duration_s
 from restbroker.errors import UsageError
@@ -26,7 +26,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.enqueue import Order, Serving, serving_if_told
 from restbroker.servers import registry
-from restbroker.servers.ctl import Asked, Manner, Printed, Refused
+from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal
 from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
@@ -88,37 +88,37 @@ def ctl(
             "Servers and logins are in restbroker's configuration (--config); --target chooses one by its name there."
         )
         raise UsageError("Nodes, logins and the server's files have no meaning here: leave that option out.", cure)
-    settings = quietly(config)
+    settings = load_quietly(config)
     given = words or []
-    place, manner = _place(settings.targets, target, given)
+    place, manner = _choose_target(settings.targets, target, given)
     timeout_s = None if no_timeout else duration_s("--timeout", timeout)
     with open_store(settings) as client:
         found = serving_if_told(client, place.queues[0])
         catalogue = _catalogue(place, found, version)
         if [*given] in [[word] for word in _STATE] and manner.asks_state is not None and version is None:
-            _tell_state(_Way(client, settings, place, manner, catalogue), found, given[0], timeout_s)
+            _tell_state(_Exchange(client, settings, place, manner, catalogue), found, given[0], timeout_s)
         read = manner.read(catalogue, given, version)
         match read:
-            case Refused(message=message, cure=cure):
+            case CtlRefusal(message=message, cure=cure):
                 raise UsageError(message, cure)
-            case Printed():
+            case CtlOutput():
                 _end(read)
-            case Asked():
+            case CtlCommand():
                 asked = _with_secret(read, catalogue.commands.get(read.name), secret_file)
-                _end(_Way(client, settings, place, manner, catalogue).result(asked, found, timeout_s))
+                _end(_Exchange(client, settings, place, manner, catalogue).result(asked, found, timeout_s))
 
 
 @attrs.frozen
-class _Way:
+class _Exchange:
     """From a command to what is printed of its answer."""
 
     client: Client
     settings: Config
     place: Target
-    manner: Manner
+    manner: CtlDialect
     catalogue: Catalogue
 
-    def result(self, asked: Asked, found: Serving | None, timeout_s: float | None) -> Printed:
+    def result(self, asked: CtlCommand, found: Serving | None, timeout_s: float | None) -> CtlOutput:
         """Pushes, waits and says what to print. Ends with an exit code of its own where no answer comes."""
         answer = ctl_wait.answer(self.client, self.order(asked), found, timeout_s)
         printed = self.manner.write(self.catalogue, asked, answer.answered)
@@ -127,7 +127,7 @@ class _Way:
         ctl_wait.take_back(self.client, answer)
         return printed
 
-    def order(self, asked: Asked) -> Order:
+    def order(self, asked: CtlCommand) -> Order:
         """What is pushed. Ends with 4 where no token allows it."""
         command = Command(asked.endpoint, asked.arguments)
         spec = self.catalogue.commands.get(asked.name)
@@ -136,10 +136,10 @@ class _Way:
         return Order(asked.endpoint, asked.arguments, queue, token, wanted=True)
 
 
-def _tell_state(way: _Way, found: Serving | None, word: str, timeout_s: float | None) -> NoReturn:
+def _tell_state(way: _Exchange, found: Serving | None, word: str, timeout_s: float | None) -> NoReturn:
     """`status`: at once what is known; `started`: waits for it, and prints nothing."""
     is_status = word == "status"
-    asked = Asked(way.manner.asks_state or word, way.manner.asks_state or word, {}, word)
+    asked = CtlCommand(way.manner.asks_state or word, way.manner.asks_state or word, {}, word)
     if is_status and (found is None or found.quiet or found.held_up is not None):
         why = f"no process serves the queue {way.place.queues[0]}." if found is None else str(found.held_up)
         output.say(f"It is not known whether {way.place.name} runs: {why}")
@@ -153,10 +153,10 @@ def _tell_state(way: _Way, found: Serving | None, word: str, timeout_s: float | 
     printed = way.manner.write(way.catalogue, asked, answer.answered)
     if printed is None:
         ctl_wait.refuse(answer)
-    _end(printed if is_status else Printed(code=printed.code))
+    _end(printed if is_status else CtlOutput(code=printed.code))
 
 
-def _end(printed: Printed) -> NoReturn:
+def _end(printed: CtlOutput) -> NoReturn:
     if printed.text:
         output.pieces([printed.text])
     if printed.note is not None:
@@ -164,9 +164,9 @@ def _end(printed: Printed) -> NoReturn:
     raise typer.Exit(printed.code)
 
 
-def _place(targets: Sequence[Target], name: str | None, words: Sequence[str]) -> tuple[Target, Manner]:
+def _choose_target(targets: Sequence[Target], name: str | None, words: Sequence[str]) -> tuple[Target, CtlDialect]:
     """The named target; else the only one whose kind has the command, the flat one, or the only one."""
-    able = [(target, manner) for target in targets if (manner := registry.manner(target.kind)) is not None]
+    able = [(target, manner) for target in targets if (manner := registry.ctl_dialect(target.kind)) is not None]
     names = ", ".join(target.name for target, _ in able)
     if not able:
         raise UsageError("No target has a command line of its own to take the place of.", "Use restbroker enqueue.")
@@ -196,7 +196,7 @@ def _catalogue(place: Target, found: Serving | None, version: str | None) -> Cat
     return registry.catalogue_of(place, None if found is None else found.server_version, pinned[:8])
 
 
-def _with_secret(asked: Asked, spec: CommandSpec | None, path: Path | None) -> Asked:
+def _with_secret(asked: CtlCommand, spec: CommandSpec | None, path: Path | None) -> CtlCommand:
     """The same with what `--secret-file` holds, where a secret was written as `-`."""
     secret = {argument.name for argument in spec.arguments if argument.secret} if spec is not None else set()
     given = sorted(secret & asked.arguments.keys())

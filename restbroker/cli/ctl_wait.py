@@ -22,7 +22,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import ctl
 from restbroker.operate.enqueue import Order, Serving, push, serving_if_told, wait
-from restbroker.servers.ctl import Answered, answered
+from restbroker.servers.ctl import JobReply, read_reply
 from restbroker.store.client import Client
 
 _PATIENCE_S: Final = 2.0
@@ -37,7 +37,7 @@ class Answer:
     """A job's end, and the job."""
 
     jid: str
-    answered: Answered
+    answered: JobReply
     details: Mapping[str, Json]
 
 
@@ -45,9 +45,9 @@ def answer(client: Client, order: Order, found: Serving | None, timeout_s: float
     """Pushes the job and waits for its end. Ends with 6, and the job's id, where none comes in time."""
     if found is None:
         output.say(f"note: no running process serves the queue {order.queue}; the job will wait for one.")
-    jid = _pushed(client, order)
+    jid = _push(client, order)
     try:
-        details = _waited(client, order.queue, jid, timeout_s, told=found is None)
+        details = _wait(client, order.queue, jid, timeout_s, told=found is None)
     except KeyboardInterrupt:
         output.say(f"still queued: {jid}")
         raise typer.Exit(128 + signal.SIGINT) from None
@@ -59,14 +59,14 @@ def answer(client: Client, order: Order, found: Serving | None, timeout_s: float
         output.say(f"The job {jid} is not done{after}, but it will be: do not run it again.")
         output.say(f"`restbroker explain {jid}` tells where it is.")
         raise typer.Exit(Exit.WAITING)
-    return Answer(jid, answered(details), details)
+    return Answer(jid, read_reply(details), details)
 
 
 def perhaps(client: Client, order: Order, timeout_s: float | None) -> Answer | None:
     """The same for a question that does no harm: None where no answer comes in time."""
-    jid = _pushed(client, order)
-    details = _waited(client, order.queue, jid, timeout_s, told=True)
-    return None if details is None else Answer(jid, answered(details), details)
+    jid = _push(client, order)
+    details = _wait(client, order.queue, jid, timeout_s, told=True)
+    return None if details is None else Answer(jid, read_reply(details), details)
 
 
 def refuse(answer: Answer) -> NoReturn:
@@ -101,13 +101,13 @@ def secret_of(path: Path) -> str:
         raise UsageError("What --secret-file holds is not UTF-8 text.", "Convert it first.") from error
 
 
-def _pushed(client: Client, order: Order) -> str:
+def _push(client: Client, order: Order) -> str:
     jid = secrets.token_hex(12)
     push(client, order, jid, time.time())
     return jid
 
 
-def _waited(client: Client, queue: str, jid: str, timeout_s: float | None, *, told: bool) -> Mapping[str, Json] | None:
+def _wait(client: Client, queue: str, jid: str, timeout_s: float | None, *, told: bool) -> Mapping[str, Json] | None:
     """The answer; None when it does not come in time. Says once, and not at once, why the server gets no jobs."""
     ends_s = None if timeout_s is None else time.monotonic() + timeout_s
     while True:

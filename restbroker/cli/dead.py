@@ -7,13 +7,21 @@ from typing import Annotated
 
 import typer
 
-from restbroker.cli.choosing import GroupOption, NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.failure_summary import add_summary
+from restbroker.cli.selection import (
+    GroupOption,
+    NewerOption,
+    OlderOption,
+    SinceOption,
+    UntilOption,
+    WhereOption,
+    within,
+)
 from restbroker.cli.set_verbs import add_verbs, listing
 from restbroker.config.core import Config
 from restbroker.console import completion, jobs, output, panels
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.lists import Verbs
 from restbroker.console.who import who
 from restbroker.errors import UsageError
@@ -64,7 +72,7 @@ def dead(
     """
     if ctx.invoked_subcommand is not None:
         return
-    settings = quietly(config)
+    settings = load_quietly(config)
     conditions = where or since or until or older_than or newer_than or group
     if conditions and (only_trimmed or restored is not None):
         raise UsageError(
@@ -98,10 +106,10 @@ def _restore(settings: Config, jid: str, why: str) -> None:
 
 
 def _show_trimmed(settings: Config, limit: int, *, as_json: bool) -> None:
-    from restbroker.operate.trimmed import trimmed
+    from restbroker.operate.trimmed import trimmed_jobs
 
     with open_store(settings) as client:
-        found = trimmed(client, limit, jobs.tokens(settings))
+        found = trimmed_jobs(client, limit, jobs.tokens(settings))
     jobs.write(found, as_json=as_json)
     count = "1 job is" if len(found) == 1 else f"{len(found)} jobs are"
     output.say(f"{count} no longer in the dead set: trimmed by other Sidekiq processes, or retried or deleted.")

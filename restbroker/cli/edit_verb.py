@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
-from restbroker.cli import choosing
-from restbroker.cli.choosing import (
+from restbroker.cli import selection
+from restbroker.cli.selection import (
     AllOption,
     DryRunOption,
     GroupOption,
@@ -28,8 +28,8 @@ from restbroker.cli.choosing import (
 )
 from restbroker.config.core import Config
 from restbroker.console import arguments, completion, output, panels
-from restbroker.console.asking import YesOption
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.confirmation import YesOption
 from restbroker.console.times import duration_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
@@ -120,14 +120,14 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         What is changed is checked as a new job is. A job that its producer signed cannot be edited. With --retry --wait
         it tells what became of them, and ends with 0: all done; 1: none; 6: the time was up; 7: some.
         """
-        from restbroker.cli.acting import Action, How, act
-        from restbroker.operate.known import known
+        from restbroker.cli.acting import Action, ActOptions, act
+        from restbroker.operate.context import context_of
 
-        settings = quietly(config)
-        knows = known(settings)
+        settings = load_quietly(config)
+        knows = context_of(settings)
         meant = within(where, zset, (since, until), (older_than, newer_than), group)
         jids, typed = _apart(words or (), is_named=not meant and not everything)
-        chosen = choosing.chosen(jids, meant, everything=everything, zset=zset, known=knows)
+        chosen = selection.selected(jids, meant, everything=everything, zset=zset, known=knows)
         change = attrs.evolve(
             edit_of(settings, typed, unset, rename, command, any_command=any_command), queue=queue, retry=retry
         )
@@ -139,13 +139,13 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         wait_s = duration_s("--timeout", timeout) if wait else None
         action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
         note_secrets(typed)
-        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
+        how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
         act(settings, zset, action, chosen, knows, how)
 
 
 def edit_of(
     settings: Config,
-    typed: arguments.Typed,
+    typed: arguments.TypedArguments,
     unset: Sequence[str] | None,
     rename: Sequence[str] | None,
     command: str | None,
@@ -161,20 +161,20 @@ def edit_of(
         version=_versions(settings),
         values=typed.values,
         unset=tuple(unset or ()),
-        renames=dict(map(_renamed, rename or ())),
+        renames=dict(map(_read_rename, rename or ())),
         command=command,
         any_command=any_command,
     )
 
 
-def _renamed(typed: str) -> tuple[str, str]:
+def _read_rename(typed: str) -> tuple[str, str]:
     old, _, new = typed.partition("=")
     if not old or not new or old == new:
         raise UsageError("--rename takes two names.", "For example: --rename passwd=password")
     return old, new
 
 
-def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], arguments.Typed]:
+def _apart(words: Sequence[str], *, is_named: bool) -> tuple[list[str], arguments.TypedArguments]:
     """The job's id, if one is to be named, and the arguments."""
     if not is_named:
         return [], arguments.read(words)
@@ -196,7 +196,7 @@ def require_change(change: "Edit", others: str) -> None:
         raise UsageError(f"The argument {both} is given, and another one gets its name.", "Keep one of the two.")
 
 
-def note_secrets(typed: arguments.Typed) -> None:
+def note_secrets(typed: arguments.TypedArguments) -> None:
     """Says which secrets others could read in the command line."""
     from restbroker.job import redact
 

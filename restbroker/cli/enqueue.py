@@ -18,9 +18,9 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import arguments, completion, output, panels
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.exits import Exit, no
-from restbroker.console.order import fitted, joined, signatures_of, target_of, token_of
+from restbroker.console.order import fit_arguments, join_command_words, signatures_of, target_of, token_of
 from restbroker.console.times import at_s, duration_s
 from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.command import Command
@@ -163,19 +163,33 @@ def enqueue(
     """
     if command == "-" and bulk is None:
         bulk = Path("-")
-    settings = quietly(config)
-    command, given = joined(settings.targets, command, words or [])
+    settings = load_quietly(config)
+    command, given = join_command_words(settings.targets, command, words or [])
     wait_s, due_s = duration_s("--timeout", timeout), at_s(delay, at)
     order = partial(
         Order, retry=_retry(retry), reply_id=reply_id, wanted=wait_for_answer, ok_if_exists=ok_if_exists, at_s=due_s
     )
     if bulk is not None:
         from restbroker.bulk.command import run
-        from restbroker.bulk.command_batch import Asked
+        from restbroker.bulk.command_batch import BatchOptions
 
         common = order(command, {}, "", settings.tokens[0])
-        asked = Asked(command, [*given, *(const or [])], bulk, common, target, queue, any_command, wait_s, rejects,
-                      _rate(rate), state, dry_run, again, json)  # fmt: skip
+        asked = BatchOptions(
+            command=command,
+            words=[*given, *(const or [])],
+            file=bulk,
+            order=common,
+            target=target,
+            queue=queue,
+            any_command=any_command,
+            timeout_s=wait_s,
+            rejects=rejects,
+            rate=_rate(rate),
+            state=state,
+            dry_run=dry_run,
+            again=again,
+            as_json=json,
+        )
         run(settings, asked)
     _require_one_job(
         {"const": const, "dry-run": dry_run, "rejects": rejects, "rate": rate, "state": state, "again": again}
@@ -187,7 +201,7 @@ def enqueue(
     def made(found: Serving | None) -> Order:
         version = None if found is None else found.server_version
         signatures = signatures_of(place, version, command, any_command=any_command)
-        spec, values = fitted(signatures, typed, place.default_host, any_command=any_command)
+        spec, values = fit_arguments(signatures, typed, place.default_host, any_command=any_command)
         token = token_of(settings.tokens, place, goes_to, spec, Command(command, values))
         return order(command, values, goes_to, token)
 

@@ -27,7 +27,7 @@ def write(found: Sequence[Entry], *, as_json: bool) -> None:
             output.row(cell or "-" for cell in cells)
 
 
-def talk(found: Sequence[Entry]) -> None:
+def print_entries(found: Sequence[Entry]) -> None:
     """The same to the person at the terminal."""
     for line in _lines(found):
         output.say(line)
@@ -58,7 +58,7 @@ def whole(entry: Entry) -> dict[str, Json]:
     return {**fields(entry), "history": [dict(one) for one in entry.history], "size_bytes": entry.size_bytes}
 
 
-def facts(entry: Entry) -> Iterator[tuple[str, str]]:
+def properties(entry: Entry) -> Iterator[tuple[str, str]]:
     """One job, a line for each thing that is known of it."""
     served = "served by no target of this configuration" if entry.target is None else f"target {entry.target}"
     yield "job", entry.jid or "-"

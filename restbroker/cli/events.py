@@ -9,11 +9,11 @@ from typing import Annotated, Final
 import typer
 
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.lists import Verbs
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
-from restbroker.operate.events import Seen, Tail
+from restbroker.operate.events import RecentEvent, Tail
 from restbroker.operate.names import require
 
 app = typer.Typer(cls=Verbs, add_completion=False, no_args_is_help=True, help="Watch what servers tell of.")
@@ -43,10 +43,10 @@ def tail(
     latest 1,000 or so; texts are not among it. In a pipe each line is: when (UTC), source, type, from, to, room, queue,
     jid.
     """
-    settings = quietly(config, "Events")
+    settings = load_quietly(config, "Events")
     with open_store(settings) as client:
         stream = Tail(client, source)
-        before = list(stream.look())
+        before = list(stream.read_new())
         if source is not None:
             configured = {one.name for one in settings.events.sources} if settings.events else set[str]()
             require("source of events", source, configured | stream.sources)
@@ -54,12 +54,12 @@ def tail(
         try:
             while not once:
                 _wait()
-                _show(stream.look(), as_json=json)
+                _show(stream.read_new(), as_json=json)
         except KeyboardInterrupt:
             return
 
 
-def _show(found: Iterable[Seen], *, as_json: bool) -> None:
+def _show(found: Iterable[RecentEvent], *, as_json: bool) -> None:
     is_person = sys.stdout.isatty()
     for seen in found:
         words = _words(seen)
@@ -74,7 +74,7 @@ def _show(found: Iterable[Seen], *, as_json: bool) -> None:
         pass
 
 
-def _words(seen: Seen) -> Mapping[str, str | None]:
+def _words(seen: RecentEvent) -> Mapping[str, str | None]:
     words = {
         "source": seen.source,
         "type": seen.type,
@@ -93,4 +93,4 @@ def _wait() -> None:
     # Errors are always told of.
     reader.register(sys.stdout.fileno(), 0)
     if reader.poll(_LOOK_EVERY_S * 1000):
-        raise output.lost(BrokenPipeError())
+        raise output.output_lost(BrokenPipeError())

@@ -11,20 +11,20 @@ import attrs
 import typer
 
 from restbroker.cli import entries
-from restbroker.cli.nowhere import tell_nowhere
+from restbroker.cli.not_found import print_not_found
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.exits import Exit
 from restbroker.console.times import local, milliseconds, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
+from restbroker.operate.context import context_of
 from restbroker.operate.edit import NEVER_EDITED
-from restbroker.operate.explain import Place, Story
+from restbroker.operate.explain import Location, Timeline
 from restbroker.operate.explain import explain as look
-from restbroker.operate.known import known
+from restbroker.operate.job_search import End, Kind, SearchLimits
 from restbroker.operate.names import nearest
-from restbroker.operate.nowhere import nowhere
-from restbroker.operate.places import Bounds, End, Kind
+from restbroker.operate.not_found import not_found
 
 app = typer.Typer(add_completion=False)
 
@@ -50,10 +50,10 @@ def explain(
     It is looked for in the sets, in what processes have in hand, in the queues, with History among the jobs that ended,
     and among copies of parked jobs. If it is nowhere, that is told with where else it may be; it ends with 1 then.
     """
-    settings = quietly(config)
+    settings = load_quietly(config)
     with open_store(settings) as client:
-        story = look(client, jid, known(settings), Bounds(seconds=seconds, jobs=jobs))
-        found = nowhere(client, settings) if not story.places and not story.ends else None
+        story = look(client, jid, context_of(settings), SearchLimits(seconds=seconds, jobs=jobs))
+        found = not_found(client, settings) if not story.places and not story.ends else None
     if json:
         output.as_json(_as_json(story) | ({} if found is None else {"nowhere": attrs.asdict(found)}))
     else:
@@ -66,22 +66,22 @@ def explain(
         if story.refused:
             output.say(_NOT_SEEN.format(jid=jid))
         if not json:
-            tell_nowhere(story, found)
+            print_not_found(story, found)
         raise typer.Exit(Exit.FAILED)
 
 
 _NOT_SEEN: Final = "The job {jid} is nowhere that could be read."
 
 
-def _tell(story: Story, queues: Collection[str]) -> None:
+def _tell(story: Timeline, queues: Collection[str]) -> None:
     if story.ends:
-        output.table(("", ""), [("ended", _ended(end)) for end in story.ends])
+        output.table(("", ""), [("ended", _end_text(end)) for end in story.ends])
     for place in story.places:
         if sys.stdout.isatty():
             output.data(f"{_where(place)}\n")
-            output.table(("", ""), list(entries.facts(place.entry)))
+            output.table(("", ""), list(entries.properties(place.entry)))
         else:
-            output.table(("", ""), [("where", _where(place)), *entries.facts(place.entry)])
+            output.table(("", ""), [("where", _where(place)), *entries.properties(place.entry)])
         for line in _hints(place, story, queues):
             output.say(line)
     acts = [
@@ -91,7 +91,7 @@ def _tell(story: Story, queues: Collection[str]) -> None:
         output.table(("", ""), acts)
 
 
-def _ended(end: End) -> str:
+def _end_text(end: End) -> str:
     one = end.ending
     words = (
         local(end.at_s),
@@ -104,7 +104,7 @@ def _ended(end: End) -> str:
     return "  ".join(word for word in words if word)
 
 
-def _where(place: Place) -> str:
+def _where(place: Location) -> str:
     entry = place.entry
     match place.kind:
         case "queue":
@@ -125,8 +125,8 @@ def _where(place: Place) -> str:
             assert_never(place.kind)
 
 
-def _hints(place: Place, story: Story, queues: Collection[str]) -> Iterator[str]:
-    yield from place.paused
+def _hints(place: Location, story: Timeline, queues: Collection[str]) -> Iterator[str]:
+    yield from place.pause_texts
     if place.kind == "queue" and place.served is None:
         meant = None if place.name in queues else nearest(place.name, queues)
         may = "" if meant is None else f" Did its producer mean {meant}?"
@@ -145,7 +145,7 @@ def _hints(place: Place, story: Story, queues: Collection[str]) -> Iterator[str]
         yield f"To change its arguments and run it: {verb} NAME=VALUE --retry"
 
 
-def _as_json(story: Story) -> dict[str, Json]:
+def _as_json(story: Timeline) -> dict[str, Json]:
     places: list[Json] = [
         {
             "kind": place.kind,

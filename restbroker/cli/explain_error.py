@@ -28,8 +28,8 @@ def explain_error(
     """
     if code is None:
         shown = list(codes.every())
-    elif not (shown := codes.found(code)):
-        raise _unknown(code)
+    elif not (shown := codes.explanations_of(code)):
+        raise _unknown_code(code)
     if json:
         output.as_json(shown)
     elif code is None:
@@ -38,11 +38,11 @@ def explain_error(
         output.data("\n\n".join(map(_text, shown)))
 
 
-def _text(row: codes.Explained) -> str:
+def _text(row: codes.Explanation) -> str:
     return "\n  ".join((f"{row['code']}: {row['what']}", row["meaning"], f"What to do: {row['cure']}"))
 
 
-def _unknown(code: str) -> UsageError:
+def _unknown_code(code: str) -> UsageError:
     by_word = {name.casefold(): name for name in codes.names()}
     near = get_close_matches(code.casefold(), by_word, n=3)
     cure = "`restbroker explain-error` lists them all."

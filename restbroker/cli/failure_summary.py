@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from restbroker.cli import choosing
-from restbroker.cli.choosing import (
+from restbroker.cli import selection
+from restbroker.cli.selection import (
     GroupOption,
     NewerOption,
     OlderOption,
@@ -21,7 +21,7 @@ from restbroker.cli.choosing import (
 )
 from restbroker.console import output, panels
 from restbroker.console.causes import headline, hint, share
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
@@ -57,13 +57,13 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
         same message but for numbers, JIDs, hosts and what stands in quotes. In a pipe each line is: group, jobs, share,
         target, command, code, first and last failure (UTC), job id of the newest, message.
         """
-        from restbroker.operate.known import known
+        from restbroker.operate.context import context_of
         from restbroker.operate.summary import Summaries
 
-        settings = quietly(config)
-        knows = known(settings)
+        settings = load_quietly(config)
+        knows = context_of(settings)
         typed = within(where, zset, (since, until), (older_than, newer_than), group)
-        meant = choosing.conditions(typed, zset, knows)
+        meant = selection.conditions(typed, zset, knows)
         with open_store(settings) as client:
             found = Summaries(zset, knows, where=meant).now(client, _SECONDS)
         causes = found.causes[:limit]

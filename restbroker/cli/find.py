@@ -13,15 +13,15 @@ import typer
 
 from restbroker.cli import entries
 from restbroker.console import output
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.exits import Exit
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
-from restbroker.operate.known import known
-from restbroker.operate.places import Bounds, End
-from restbroker.operate.search import Found, Hit, search
-from restbroker.operate.where import sought
+from restbroker.operate.context import context_of
+from restbroker.operate.job_search import End, SearchLimits
+from restbroker.operate.search import SearchHit, SearchResult, search
+from restbroker.operate.where import parse_search
 
 app = typer.Typer(add_completion=False)
 
@@ -47,10 +47,10 @@ def find(
     that nobody announced are looked through; it ends with 1 then. In a pipe each line is: kind of place, its name,
     when (UTC; parked, due, pushed or ended), job id, queue, target, command, arguments or how it ended.
     """
-    settings = quietly(config)
-    knows = known(settings)
-    wanted = sought(words, time.time(), hidden=knows.hidden)
-    bounds = Bounds(seconds=seconds, jobs=jobs, copies=jobs, ends=max(jobs, 1_000_000), hits=limit)
+    settings = load_quietly(config)
+    knows = context_of(settings)
+    wanted = parse_search(words, time.time(), hidden=knows.hidden)
+    bounds = SearchLimits(seconds=seconds, jobs=jobs, copies=jobs, ends=max(jobs, 1_000_000), hits=limit)
     with open_store(settings) as client:
         found = search(client, wanted, knows, bounds)
     if json:
@@ -66,7 +66,7 @@ def find(
         raise typer.Exit(Exit.FAILED)
 
 
-def _tell(found: Found) -> None:
+def _tell(found: SearchResult) -> None:
     looked_at = "; ".join(f"{place}: {jobs:,}" for place, jobs in _most(found.looked_at)) or "nothing"
     output.say(f"{output.jobs(found.jobs)} found. Looked at {looked_at}.")
     for refused in found.refused:
@@ -87,17 +87,18 @@ def _most(looked_at: dict[str, int]) -> Sequence[tuple[str, int]]:
     return [*found[:_MOST_LINES], *([(f"{len(rest)} places more", sum(jobs for _, jobs in rest))] if rest else [])]
 
 
-def _lines(found: Found) -> Iterator[str]:
+def _lines(found: SearchResult) -> Iterator[str]:
     """For people, in the terminal's own time."""
     for hit in found.hits:
         entry = hit.entry
         words = (_where(hit), local(entry.at_s), entry.jid, entry.command, entries.text(entry.arguments))
         yield "  ".join(word for word in words if word)
     for end in found.ends:
-        yield f"ended  {local(end.at_s)}  {end.ending.jid}  {end.ending.command}  {_ended(end)}  ({end.ending.target})"
+        job = f"{end.ending.jid}  {end.ending.command}"
+        yield f"ended  {local(end.at_s)}  {job}  {_end_text(end)}  ({end.ending.target})"
 
 
-def _rows(found: Found) -> Iterator[Sequence[str | None]]:
+def _rows(found: SearchResult) -> Iterator[Sequence[str | None]]:
     """For programs."""
     for hit in found.hits:
         one = hit.entry
@@ -105,20 +106,20 @@ def _rows(found: Found) -> Iterator[Sequence[str | None]]:
         yield hit.kind, hit.name, utc(one.at_s), *cells
     for end in found.ends:
         one_end = end.ending
-        yield "ended", None, utc(end.at_s), one_end.jid, None, one_end.target, one_end.command, _ended(end)
+        yield "ended", None, utc(end.at_s), one_end.jid, None, one_end.target, one_end.command, _end_text(end)
 
 
-def _where(hit: Hit) -> str:
+def _where(hit: SearchHit) -> str:
     if hit.kind in ("queue", "in hand"):
         return f"{hit.kind} {hit.name}"
     return f"{hit.kind} (queue {hit.entry.queue or '-'})"
 
 
-def _ended(end: End) -> str:
+def _end_text(end: End) -> str:
     return " ".join(word for word in (end.ending.outcome, end.ending.code) if word)
 
 
-def _as_json(found: Found) -> dict[str, Json]:
+def _as_json(found: SearchResult) -> dict[str, Json]:
     hits: list[Json] = [
         {"kind": hit.kind, "name": hit.name, "number": hit.number, "job": entries.fields(hit.entry)}
         for hit in found.hits

@@ -15,10 +15,10 @@ from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.job.json_types import Json
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import pause_of, serving_if_told
-from restbroker.operate.follow import Became, Failed, follow
-from restbroker.operate.known import Known
-from restbroker.operate.places import Bounds
+from restbroker.operate.follow import ActionResult, FailureCount, follow
+from restbroker.operate.job_search import SearchLimits
 from restbroker.operate.tally import Progress
 from restbroker.store.client import Client
 
@@ -32,8 +32,8 @@ _LISTS: Final = {"dead": "dead", "retry": "retries"}
 
 
 def wait(
-    client: Client, jids: Sequence[str], sent: Progress, known: Known, timeout_s: float, *, keeps_ends: bool
-) -> Became:
+    client: Client, jids: Sequence[str], sent: Progress, known: ConfigContext, timeout_s: float, *, keeps_ends: bool
+) -> ActionResult:
     """Looks again and again, until none of those that were `sent` is on its way any more or the time is up; the last
     look.
 
@@ -45,7 +45,7 @@ def wait(
     while True:
         began_s = time.monotonic()
         seconds = min(_LONGEST_S, max(deadline - began_s, 1.0))
-        bounds = Bounds(seconds=seconds, jobs=10 * MOST, ends=10 * MOST)
+        bounds = SearchLimits(seconds=seconds, jobs=10 * MOST, ends=10 * MOST)
         became = follow(client, jids, sent.began_s, known, bounds, elsewhere=elsewhere, keeps_ends=keeps_ends)
         left_s = deadline - time.monotonic()
         if became.is_over:
@@ -63,7 +63,7 @@ def wait(
         pause_s = min(_LONGEST_S, max(2 * pause_s, _REST * (time.monotonic() - began_s - pause_s)))
 
 
-def _held_up(client: Client, became: Became, known: Known) -> Iterator[str]:
+def _held_up(client: Client, became: ActionResult, known: ConfigContext) -> Iterator[str]:
     """Yield why jobs that wait are not taken, as far as it is known."""
     for queue in became.queues:
         target = known.targets.get(queue)
@@ -77,7 +77,7 @@ def _held_up(client: Client, became: Became, known: Known) -> Iterator[str]:
             yield f"No running process serves the queue {queue}; its jobs wait for one."
 
 
-def tell(became: Became, timeout_s: float) -> None:
+def tell(became: ActionResult, timeout_s: float) -> None:
     """Says it."""
     output.say(f"{_so_far(became)}.")
     for one in became.failed:
@@ -109,7 +109,7 @@ def tell(became: Became, timeout_s: float) -> None:
         output.say(f"note: {why}")
 
 
-def exit_code(became: Became) -> Exit:
+def exit_code(became: ActionResult) -> Exit:
     """How the command ends."""
     if not became.is_over:
         return Exit.WAITING
@@ -118,7 +118,7 @@ def exit_code(became: Became) -> Exit:
     return Exit.PARTLY if became.taken else Exit.OK
 
 
-def fields(became: Became) -> dict[str, Json]:
+def fields(became: ActionResult) -> dict[str, Json]:
     """The same for `--json`."""
     told = {**attrs.asdict(became, recurse=False), "queues": list(became.queues)}
     failed: list[Json] = [
@@ -128,11 +128,11 @@ def fields(became: Became) -> dict[str, Json]:
     return {**told, "failed": failed, "unseen": list(became.unseen), "refused": list(became.refused)}
 
 
-def _so_far(became: Became) -> str:
+def _so_far(became: ActionResult) -> str:
     return ", ".join(_parts(became))
 
 
-def _parts(became: Became) -> Iterator[str]:
+def _parts(became: ActionResult) -> Iterator[str]:
     yield f"{output.jobs(became.done + became.gone)} done"
     if became.failed_jobs + became.dropped:
         yield f"{became.failed_jobs + became.dropped} failed again"
@@ -148,5 +148,5 @@ def _parts(became: Became) -> Iterator[str]:
         yield f"{became.unknown} not found yet"
 
 
-def _why(one: Failed) -> str:
+def _why(one: FailureCount) -> str:
     return ": ".join(word for word in (one.code, one.message) if word)

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from restbroker.console.configured import ConfigOption, quietly
+from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit
 from restbroker.console.output import data
 from restbroker.errors import ConfigError
@@ -33,7 +33,7 @@ def health(
     Without HealthBind the port of the pages is asked (Stats, StatsPort). Ends with 0 if it is well, with 1 if it is not
     or does not answer.
     """
-    settings = quietly(config, "Stats")
+    settings = load_quietly(config, "Stats")
     bind = settings.health_bind
     if bind is None and settings.stats:
         bind = settings.stats_bind, settings.stats_port
@@ -42,12 +42,12 @@ def health(
             "The broker has no port to ask: the configuration sets neither HealthBind nor Stats (the pages).",
             'Add "HealthBind": "127.0.0.1:8090" to the configuration, and start the broker anew.',
         )
-    status, said = _asked(_reached(bind[0]), bind[1], "/readyz" if ready else "/healthz")
+    status, said = _request(_reachable_host(bind[0]), bind[1], "/readyz" if ready else "/healthz")
     data(said)
     raise typer.Exit(Exit.OK if status == 200 else Exit.FAILED)
 
 
-def _asked(host: str, port: int, path: str) -> tuple[int, str]:
+def _request(host: str, port: int, path: str) -> tuple[int, str]:
     """The status and the body; 0 and why, where there is no answer."""
     connection = HTTPConnection(host, port, timeout=_TIMEOUT_S)
     try:
@@ -60,7 +60,7 @@ def _asked(host: str, port: int, path: str) -> tuple[int, str]:
         connection.close()
 
 
-def _reached(host: str) -> str:
+def _reachable_host(host: str) -> str:
     """Where a server is reached that listens on this address: one for all addresses on the loopback one."""
     try:
         address = ipaddress.ip_address(host)

@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False)
 def _names(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
     """Offer the commands, and behind one of them its verbs."""
     words = ctx.params.get("words") or ()
-    path, group = _named(ctx, words)
+    path, group = _find_command(ctx, words)
     if isinstance(group, Group) and len(path) == len(words):
         yield from ((name, group.commands[name].get_short_help_str()) for name in group.list_commands(ctx))
 
@@ -31,12 +31,12 @@ def help_(
     ] = None,
 ) -> None:
     """Show what a command does and its options, as --help behind it does."""
-    path, _ = _named(ctx, words or ())
+    path, _ = _find_command(ctx, words or ())
     root: Any = ctx.find_root()
     root.command.main([*path, "--help"], prog_name=root.info_name)
 
 
-def _named(ctx: typer.Context, words: Sequence[str]) -> tuple[list[str], Any]:
+def _find_command(ctx: typer.Context, words: Sequence[str]) -> tuple[list[str], Any]:
     """Return the words that name a command, up to the first that names none, and the last command that there is.
 
     What stands behind is left out: `ctl` would take `--help` there for a word of the other program.

@@ -36,32 +36,32 @@ def pauses(row: Mapping[str, Json]) -> Iterator[str]:
     for pause in cast("Sequence[Mapping[str, Json]]", row["pauses"]):
         left_s = cast("float | None", pause["left_s"])
         left = "until resumed" if left_s is None else f"for {duration_text(left_s)} more"
-        by, why = _said(pause)
+        by, why = _pause_reason(pause)
         yield f"{text(pause['reason'])}{by} {left}{why}"
 
 
 def about(pause: Mapping[str, Json]) -> str:
     """Who paused a queue, for how long and why, as far as it is known; "" if nothing is."""
     left_s = cast("float | None", pause["left_s"])
-    by, why = _said(pause)
+    by, why = _pause_reason(pause)
     return f"{by}{'' if left_s is None else f' for {duration_text(left_s)} more'}{why}".strip()
 
 
-def _said(pause: Mapping[str, Json]) -> tuple[str, str]:
+def _pause_reason(pause: Mapping[str, Json]) -> tuple[str, str]:
     by, why = pause["who"], pause["why"]
     return "" if by is None else f" by {text(by)}", "" if why is None else f" ({text(why)})"
 
 
-def held(row: Mapping[str, Json]) -> list[str]:
+def concurrency_limits(row: Mapping[str, Json]) -> list[str]:
     """What keeps the number of jobs at work down, if anything does."""
     limit, concurrency = row["limit"], row["concurrency"]
     found: list[str] = []
     if isinstance(limit, int) and isinstance(concurrency, int) and limit < concurrency:
         found.append(f"no more than {limit} while the server has too much to do")
-    return found + limited(row)
+    return found + fetch_limits(row)
 
 
-def limited(row: Mapping[str, Json]) -> list[str]:
+def fetch_limits(row: Mapping[str, Json]) -> list[str]:
     """What held the last fetch back, if anything did."""
     return [words for reason, words in _LIMITS.items() if row["limited"] == reason]
 

@@ -7,13 +7,13 @@ import attrs
 import typer
 
 from restbroker.console import output, panels
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import migrate as operate_migrate
 from restbroker.operate.connect import open_store
-from restbroker.operate.migrate import Sources, Takeover, Watched
+from restbroker.operate.migrate import OriginalSigns, Sources, Takeover
 from restbroker.store.client import Client
 from restbroker.store.server import require_supported
 
@@ -46,13 +46,13 @@ def migrate(
     Its jobs in hand go back to the queue, its retries to Sidekiq's retry set. In a pipe each line is: source, queue,
     where its jobs go, jobs, how many must be repaired for that, how many are no jobs and get parked.
     """
-    settings = quietly(config)
+    settings = load_quietly(config)
     with open_store(settings) as client:
         require_supported(client)
         where = operate_migrate.sources(client, settings.queues, process_id or [])
         _tell_left_out(where)
         _mind(operate_migrate.watch(client, where, WATCH_S), only_warn=dry_run or force)
-        seen = operate_migrate.look(client, where)
+        seen = operate_migrate.preview(client, where)
         if dry_run or not seen.moving:
             _show(seen, dry_run=dry_run, as_json=json)
             output.say(f"{output.jobs(seen.moving)} would be moved." if seen.moving else "There is nothing to move.")
@@ -72,7 +72,7 @@ def _tell_left_out(where: Sources) -> None:
         output.say("note: Redis has too many keys to look at all of them; give each --process-id of the original.")
 
 
-def _mind(watched: Watched, *, only_warn: bool) -> None:
+def _mind(watched: OriginalSigns, *, only_warn: bool) -> None:
     """Raises `RestbrokerError` if the original may still run, or warns."""
     if watched.blind:
         output.say("note: CLIENT LIST is not allowed here. Make sure yourself that the original is stopped.")

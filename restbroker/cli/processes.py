@@ -10,8 +10,8 @@ import typer
 
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output, steering
-from restbroker.console.asking import YesOption, confirm
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.confirmation import YesOption, confirm
 from restbroker.console.exits import Exit
 from restbroker.console.jobs import tokens
 from restbroker.console.lists import ListsFirst
@@ -49,7 +49,7 @@ def list_processes(config: ConfigOption = None, json: JsonOption = False) -> Non
     Ruby's Sidekiq is among them. In a pipe each line is: name, version, running or quiet or silent, jobs in hand, how
     many at once, memory (KiB), start (UTC), time since the last sign of life (seconds), targets, queues.
     """
-    settings = quietly(config)
+    settings = load_quietly(config)
     with open_store(settings) as client:
         found = operate_processes.processes(client, tokens(settings))
     if json:
@@ -57,7 +57,7 @@ def list_processes(config: ConfigOption = None, json: JsonOption = False) -> Non
     elif sys.stdout.isatty():
         for place, one in enumerate(found):
             output.data(f"{'' if place == 0 else chr(10)}PROCESS  {one.name}")
-            output.table(("", ""), _facts(one))
+            output.table(("", ""), _properties(one))
         if not found:
             output.data("No process runs on this Redis.")
     else:
@@ -74,15 +74,15 @@ def quiet(
     json: JsonOption = False,
 ) -> None:
     """Have processes take no more jobs until they are started anew. What they have in hand they finish."""
-    settings = quietly(config)
+    settings = load_quietly(config)
     with open_store(settings) as client:
-        chosen = _chosen(client, names)
-        agreed = _agreed(chosen, "Quiet", "quieted", yes=yes, dry_run=dry_run)
+        chosen = _select(client, names)
+        agreed = _confirm(chosen, "Quiet", "quieted", yes=yes, dry_run=dry_run)
         for one in chosen if agreed else ():
             operate_processes.quiet(client, one.name, who(), why)
             output.say(f"{one.name} takes no more jobs within some seconds, until it is started anew.")
     if json:
-        output.as_json(_asked("quiet", chosen, dry_run=dry_run))
+        output.as_json(_requests_as_json("quiet", chosen, dry_run=dry_run))
 
 
 @app.command()
@@ -95,15 +95,15 @@ def stop(
     json: JsonOption = False,
 ) -> None:
     """Have processes finish what they have in hand, and end. Whatever supervises one may start it again."""
-    settings = quietly(config)
+    settings = load_quietly(config)
     with open_store(settings) as client:
-        chosen = _chosen(client, names)
-        agreed = _agreed(chosen, "Stop", "stopped", yes=yes, dry_run=dry_run)
+        chosen = _select(client, names)
+        agreed = _confirm(chosen, "Stop", "stopped", yes=yes, dry_run=dry_run)
         for one in chosen if agreed else ():
             operate_processes.stop(client, one.name, who(), why)
             output.say(f"{one.name} begins to stop within some seconds.")
     if json:
-        output.as_json(_asked("stop", chosen, dry_run=dry_run))
+        output.as_json(_requests_as_json("stop", chosen, dry_run=dry_run))
 
 
 @app.command()
@@ -117,7 +117,7 @@ def cancel(
     dry_run: steering.DryRunOption = False,
 ) -> None:
     """End the delivery of a job in hand, and park it. It may have run nevertheless."""
-    settings = quietly(config)
+    settings = load_quietly(config)
     with open_store(settings) as client:
         secrets = tokens(settings)
         found = _in_hand(client, jid, secrets)
@@ -132,14 +132,14 @@ def cancel(
         confirm(f"Cancel {_job(found[0][1])}?", yes=yes)
         for process, one in found:
             operate_processes.cancel(client, process, one.thread, who(), why)
-        if not _ended(client, jid, secrets):
+        if not _wait_until_ended(client, jid, secrets):
             output.say(f"{jid} is in hand still: its process was asked, and did not obey yet.")
             raise typer.Exit(Exit.WAITING)
     # It may have been done, or have failed by itself, before its process was asked.
     output.say(f"{jid} is in hand no more: parked, done, or waits for its next try: restbroker explain {jid}")
 
 
-def _ended(client: Client, jid: str, secrets: Collection[str]) -> bool:
+def _wait_until_ended(client: Client, jid: str, secrets: Collection[str]) -> bool:
     """Whether no process shows the job any more, waiting for it as long as two records take."""
     deadline_s = time.monotonic() + _OBEYS_S
     while time.monotonic() < deadline_s:
@@ -155,7 +155,7 @@ def _in_hand(client: Client, jid: str, secrets: Collection[str]) -> list[tuple[s
     return [(one.name, job) for one in found if one.is_restbroker for job in one.jobs if job.job.jid == jid]
 
 
-def _chosen(client: Client, names: Sequence[str]) -> list[Process]:
+def _select(client: Client, names: Sequence[str]) -> list[Process]:
     """The processes of these names. Raises `UsageError` if one is unknown, or cannot be asked."""
     found = {one.name: one for one in operate_processes.processes(client, (), with_jobs=False)}
     chosen: dict[str, Process] = {}
@@ -176,7 +176,7 @@ def _chosen(client: Client, names: Sequence[str]) -> list[Process]:
     return list(chosen.values())
 
 
-def _agreed(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_run: bool) -> bool:
+def _confirm(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_run: bool) -> bool:
     """Whether to do it."""
     count = "1 process" if len(chosen) == 1 else f"{len(chosen)} processes"
     what = f"{count} with {output.jobs(sum(one.in_hand for one in chosen))} in hand"
@@ -187,20 +187,20 @@ def _agreed(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_r
     return True
 
 
-def _asked(verb: str, chosen: Sequence[Process], *, dry_run: bool) -> dict[str, Json]:
+def _requests_as_json(verb: str, chosen: Sequence[Process], *, dry_run: bool) -> dict[str, Json]:
     """For programs: who was asked, or would be."""
     asked: list[Json] = [{"process": one.name, "in_hand": one.in_hand} for one in chosen]
     return {"action": verb, "asked": asked, "dry_run": dry_run}
 
 
-def _facts(one: Process) -> Iterator[Sequence[str]]:
+def _properties(one: Process) -> Iterator[Sequence[str]]:
     """For people."""
     yield "program", " ".join(word for word in (one.version or "", f"[{one.tag}]" if one.tag else "") if word) or "-"
     heard = "" if one.beat_age_s is None else f", last heard of {duration_text(one.beat_age_s)} ago"
     yield "state", f"{one.state}{heard}"
     if one.targets:
-        yield "targets", steering.listed(one.targets)
-    yield "queues", steering.listed(one.queues)
+        yield "targets", steering.join_names(one.targets)
+    yield "queues", steering.join_names(one.queues)
     yield "in hand", f"{one.in_hand} of {one.concurrency}" if one.concurrency else str(one.in_hand)
     yield "memory", "-" if one.rss_kib is None else f"{one.rss_kib / 1024:.1f} MiB"
     yield "started", _time(one.started_at_s)
@@ -230,6 +230,6 @@ def _row(one: Process) -> tuple[str, ...]:
         steering.number(one.rss_kib),
         _time(one.started_at_s),
         steering.number(one.beat_age_s),
-        steering.listed(one.targets),
-        steering.listed(one.queues),
+        steering.join_names(one.targets),
+        steering.join_names(one.queues),
     )

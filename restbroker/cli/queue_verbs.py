@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
-from restbroker.cli import choosing
-from restbroker.cli.choosing import DryRunOption, WhereOption, WhyOption
+from restbroker.cli import selection
 from restbroker.cli.edit_verb import (
     AnyOption,
     CommandOption,
@@ -23,10 +22,11 @@ from restbroker.cli.edit_verb import (
     note_secrets,
     require_change,
 )
+from restbroker.cli.selection import DryRunOption, WhereOption, WhyOption
 from restbroker.config.core import Config
 from restbroker.console import arguments, completion, panels
-from restbroker.console.asking import YesOption
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.confirmation import YesOption
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.operate.act_job import Action
@@ -90,9 +90,9 @@ def _add_delete(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Delete jobs that wait in a queue. They are gone: nothing keeps a copy, and nobody is answered."""
-        meant = _Meant(name, where, since, older_than, limit, everything=everything)
+        meant = _Selection(name, where, since, older_than, limit, everything=everything)
         action = Action("delete", who(), why=why, foreign_queues=foreign_queues)
-        _act(quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
+        _act(load_quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
 
 
 def _add_dead(app: typer.Typer) -> None:
@@ -112,9 +112,9 @@ def _add_dead(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Put jobs that wait in a queue into the dead set. Who waits for an answer is told so."""
-        meant = _Meant(name, where, since, older_than, limit, everything=everything)
+        meant = _Selection(name, where, since, older_than, limit, everything=everything)
         action = Action("kill", who(), why=why, foreign_queues=foreign_queues)
-        _act(quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
+        _act(load_quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
 
 
 def _add_move(app: typer.Typer) -> None:
@@ -137,9 +137,9 @@ def _add_move(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Put jobs that wait in a queue into another one, behind all that wait there."""
-        meant = _Meant(name, where, since, older_than, limit, everything=everything)
+        meant = _Selection(name, where, since, older_than, limit, everything=everything)
         action = Action("move", who(), queue=queue, why=why, foreign_queues=foreign_queues)
-        _act(quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
+        _act(load_quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
 
 
 def _add_edit(app: typer.Typer) -> None:
@@ -167,18 +167,18 @@ def _add_edit(app: typer.Typer) -> None:
 
         What is changed is checked as a new job is. A job that its producer signed cannot be edited.
         """
-        settings = quietly(config)
+        settings = load_quietly(config)
         typed = arguments.read(words or ())
         change = edit_of(settings, typed, unset, rename, command, any_command=any_command)
         require_change(change, "--unset NAME, --rename OLD=NEW or --command NAME")
-        meant = _Meant(name, where, since, older_than, limit, everything=everything)
+        meant = _Selection(name, where, since, older_than, limit, everything=everything)
         action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
         note_secrets(typed)
         _act(settings, meant, action, dry_run=dry_run, yes=yes, as_json=json)
 
 
 @attrs.frozen
-class _Meant:
+class _Selection:
     """Which jobs, as it was typed."""
 
     queue: str
@@ -189,15 +189,15 @@ class _Meant:
     everything: bool = attrs.field(kw_only=True)
 
 
-def _act(settings: Config, meant: _Meant, action: Action, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    from restbroker.cli.acting import Doing, How, ask_for, ask_for_edit, carry_out
+def _act(settings: Config, meant: _Selection, action: Action, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    from restbroker.cli.acting import ActOptions, Operation, ask_for, ask_for_edit, carry_out
     from restbroker.operate import act_waiting, queues
-    from restbroker.operate.known import known
+    from restbroker.operate.context import context_of
     from restbroker.operate.names import require
 
-    knows = known(settings)
-    typed = choosing.within(meant.where, "dead", (meant.since, None), (meant.older_than, None))
-    where = choosing.conditions(typed, "dead", knows)
+    knows = context_of(settings)
+    typed = selection.within(meant.where, "dead", (meant.since, None), (meant.older_than, None))
+    where = selection.conditions(typed, "dead", knows)
     if bool(where) == meant.everything:
         raise UsageError(
             "It must be said which jobs are meant, in one way.",
@@ -206,11 +206,11 @@ def _act(settings: Config, meant: _Meant, action: Action, *, dry_run: bool, yes:
     with open_store(settings) as client:
         require("queue", meant.queue, [one.name for one in queues.queues(client, settings.queues)])
         act_waiting.require_sense(meant.queue, action, knows)
-        chosen = act_waiting.chosen(client, meant.queue, where, meant.limit)
+        chosen = act_waiting.select(client, meant.queue, where, meant.limit)
 
         def run(dry_run: bool) -> "Iterator[Progress]":
             return act_waiting.perform(client, action, chosen, settings, knows, dry_run=dry_run)
 
-        doing = Doing(action, f"the queue {meant.queue}", run)
-        how = How(dry_run=dry_run, yes=yes, as_json=as_json)
+        doing = Operation(action, f"the queue {meant.queue}", run)
+        how = ActOptions(dry_run=dry_run, yes=yes, as_json=as_json)
         carry_out(doing, how, lambda: ask_for(doing) if action.edit is None else ask_for_edit(doing, how))

@@ -9,12 +9,12 @@ from typing import Annotated, Final
 import attrs
 import typer
 
-from restbroker.cli import choosing, entries, queue_verbs
+from restbroker.cli import entries, queue_verbs, selection
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output, panels, steering
-from restbroker.console.asking import YesOption, confirm
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.confirmation import YesOption, confirm
 from restbroker.console.jobs import LimitOption, tokens
 from restbroker.console.lists import ListsFirst
 from restbroker.console.who import who
@@ -23,9 +23,9 @@ from restbroker.job.json_types import Json
 from restbroker.operate import find
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.connect import open_store
-from restbroker.operate.known import known
+from restbroker.operate.context import context_of
 from restbroker.operate.names import require
-from restbroker.operate.queues import Cleared, Queue, Waiting
+from restbroker.operate.queues import ClearProgress, Queue, Waiting
 from restbroker.store.client import Client
 
 app = typer.Typer(
@@ -47,13 +47,13 @@ def list_queues(config: ConfigOption = None, json: JsonOption = False) -> None:
     In a pipe each line is: name, jobs waiting, how long the next one has been (seconds), open or paused, by whom, for
     how many seconds more, why, targets, processes.
     """
-    settings = quietly(config)
+    settings = load_quietly(config)
     with open_store(settings) as client:
         found = operate_queues.queues(client, settings.queues)
     if json:
         output.as_json([attrs.asdict(one) for one in found])
     elif sys.stdout.isatty():
-        output.table(("QUEUE", "JOBS", "LATENCY", "STATE", "TARGETS", "PROCESSES"), map(_shown, found))
+        output.table(("QUEUE", "JOBS", "LATENCY", "STATE", "TARGETS", "PROCESSES"), map(_display, found))
     else:
         output.table((), map(_row, found))
 
@@ -61,7 +61,7 @@ def list_queues(config: ConfigOption = None, json: JsonOption = False) -> None:
 @app.command()
 def peek(
     name: queue_verbs.QueueName,
-    where: choosing.WhereOption = None,
+    where: selection.WhereOption = None,
     after: Annotated[
         str | None, typer.Option(help="With --where: go on behind this place.", rich_help_panel=panels.OUTPUT)
     ] = None,
@@ -74,14 +74,14 @@ def peek(
     In a pipe each line is: place (0 is next), how long it has been waiting (seconds), job id, command. With --where it
     shows the jobs for which all conditions hold, in the columns of `dead list`.
     """
-    settings = quietly(config)
+    settings = load_quietly(config)
     if where:
         _search(settings, name, where, limit, after, as_json=json)
         return
     if after is not None:
         raise UsageError("--after goes with --where.", "Without conditions, raise --limit.")
     with open_store(settings) as client:
-        one = _known(client, settings, name)
+        one = _require_queue(client, settings, name)
         found = list(operate_queues.peek(client, name, limit, tokens(settings)))
     if json:
         output.as_json([_fields(waiting) for waiting in found])
@@ -93,10 +93,10 @@ def peek(
 
 def _search(settings: Config, name: str, where: list[str], limit: int, after: str | None, *, as_json: bool) -> None:
     """Shows the jobs for which the conditions hold, and says where to go on."""
-    knows = known(settings)
-    conditions = choosing.conditions(where, "dead", knows)
+    knows = context_of(settings)
+    conditions = selection.conditions(where, "dead", knows)
     with open_store(settings) as client:
-        _known(client, settings, name)
+        _require_queue(client, settings, name)
         page = find.waiting(client, name, conditions, knows, after=after, limit=limit)
     entries.write(page.entries, as_json=as_json)
     output.say(f"{len(page.entries)} of {output.jobs(page.looked_at)} looked at, {page.total} waiting in {name}.")
@@ -114,15 +114,15 @@ def pause(
     json: JsonOption = False,
 ) -> None:
     """Have no process take jobs of a queue. Jobs in hand still run. A new pause replaces the one before."""
-    settings, for_s = quietly(config), steering.duration_s(for_)
+    settings, for_s = load_quietly(config), steering.duration_s(for_)
     with open_store(settings) as client:
-        before = _known(client, settings, name).pause
+        before = _require_queue(client, settings, name).pause
         if not dry_run:
             operate_queues.pause(client, name, who(), why, for_s)
     done = "would be" if dry_run else "is"
     words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in hand still run."
     fields: dict[str, Json] = {"queue": name, "was_paused": before is not None, "paused": True, "for_s": for_s}
-    steering.tell(words, fields, as_json=json, dry_run=dry_run)
+    steering.report(words, fields, as_json=json, dry_run=dry_run)
 
 
 @app.command()
@@ -134,14 +134,14 @@ def resume(
     json: JsonOption = False,
 ) -> None:
     """Have the jobs of a queue taken again, whoever paused it."""
-    settings = quietly(config)
+    settings = load_quietly(config)
     with open_store(settings) as client:
-        was = _known(client, settings, name).pause is not None
+        was = _require_queue(client, settings, name).pause is not None
         if not dry_run:
             was = operate_queues.resume(client, name, who(), why)
     done = "would be" if dry_run else "is"
     words = f"{name} {done} resumed." if was else f"{name} was not paused."
-    steering.tell(words, {"queue": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
+    steering.report(words, {"queue": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
 
 
 @app.command()
@@ -157,9 +157,9 @@ def clear(
 
     Jobs in hand still run, and what is pushed meanwhile stays. Ctrl-C stops it between two batches of a thousand jobs.
     """
-    settings = quietly(config)
+    settings = load_quietly(config)
     with open_store(settings) as client:
-        _known(client, settings, name)
+        _require_queue(client, settings, name)
         count = operate_queues.clear(client, name, who(), dry_run=True)
         if not dry_run and count:
             confirm(f"Delete {output.jobs(count)} in {name}? They are gone then.", yes=yes)
@@ -174,7 +174,7 @@ queue_verbs.add_verbs(app)
 
 def _clear(client: Client, name: str, why: str) -> int:
     """How many jobs were deleted; who stops it, or meets an outage, is told how far it came."""
-    so_far = Cleared(0)
+    so_far = ClearProgress(0)
     told_s = time.monotonic()
     with closing(operate_queues.clearing(client, name, who(), why)) as steps:
         try:
@@ -188,19 +188,19 @@ def _clear(client: Client, name: str, why: str) -> int:
     return so_far.done
 
 
-def _known(client: Client, settings: Config, name: str) -> Queue:
+def _require_queue(client: Client, settings: Config, name: str) -> Queue:
     """The queue of this name. Raises `UsageError` if nobody knows one."""
     found = {one.name: one for one in operate_queues.queues(client, settings.queues)}
     require("queue", name, found)
     return found[name]
 
 
-def _shown(one: Queue) -> tuple[str, ...]:
+def _display(one: Queue) -> tuple[str, ...]:
     """For people."""
     state = "open" if one.pause is None else f"paused {steering.pause_text(one.pause)}"
     latency = "-" if one.latency_s is None else duration_text(one.latency_s)
     size = "its key is no list" if one.size is None else str(one.size)
-    return one.name, size, latency, state, steering.listed(one.targets), steering.listed(one.processes)
+    return one.name, size, latency, state, steering.join_names(one.targets), steering.join_names(one.processes)
 
 
 def _row(one: Queue) -> tuple[str, ...]:
@@ -209,7 +209,7 @@ def _row(one: Queue) -> tuple[str, ...]:
     state = "no list" if one.size is None else "open" if pause is None else "paused"
     about = ("-", "-", "-") if pause is None else (pause.who or "-", steering.number(pause.left_s), pause.why or "-")
     size = steering.number(one.size)
-    served = steering.listed(one.targets), steering.listed(one.processes)
+    served = steering.join_names(one.targets), steering.join_names(one.processes)
     return one.name, size, steering.number(one.latency_s), state, *about, *served
 
 

@@ -5,12 +5,20 @@ Always holds: without a verb nothing is changed.
 
 import typer
 
-from restbroker.cli.choosing import GroupOption, NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.failure_summary import add_summary
+from restbroker.cli.selection import (
+    GroupOption,
+    NewerOption,
+    OlderOption,
+    SinceOption,
+    UntilOption,
+    WhereOption,
+    within,
+)
 from restbroker.cli.set_verbs import add_verbs, listing
 from restbroker.console import jobs
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.lists import Verbs
 
 app = typer.Typer(cls=Verbs, add_completion=False)
@@ -38,7 +46,7 @@ def retries(
     """
     if ctx.invoked_subcommand is not None:
         return
-    settings = quietly(config)
+    settings = load_quietly(config)
     if where or since or until or older_than or newer_than or group:
         listing(
             settings,

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from restbroker.config.core import Loaded
-from restbroker.console.configured import ConfigOption, loaded, tell_notes
+from restbroker.config.core import LoadedConfig
+from restbroker.console.configured import ConfigOption, load_with_notices, print_notices
 from restbroker.console.exits import Exit
 from restbroker.errors import ConfigError
 from restbroker.rosters.command import app
@@ -23,19 +23,19 @@ def serve(
 
     It ends with SIGTERM or Ctrl-C. What is served where is said by Roster in the configuration. SIGHUP loads it anew.
     """
-    found = loaded(config)
+    found = load_with_notices(config)
     if found.config.roster is None:
         raise ConfigError(
             "The configuration has no Roster: nothing says where rosters are served.", 'Add "Roster": {}.'
         )
 
-    def load() -> Loaded:
-        return loaded(found.path or config)
+    def load() -> LoadedConfig:
+        return load_with_notices(found.path or config)
 
     # A stop during the start has nothing to end; later the service listens for itself. SIGHUP: see `__main__`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
-    tell_notes(found)
+    print_notices(found)
     # Trio and the web libraries take long to import: not for `--help` or a wrong configuration.
-    from restbroker.app.alone import run_rosters
+    from restbroker.app.single import run_rosters
 
     run_rosters(found.config, load, json_logs=json_logs, stats=stats)

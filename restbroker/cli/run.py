@@ -8,9 +8,9 @@ from typing import Annotated, get_args
 
 import typer
 
-from restbroker.config.core import Config, Loaded
+from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.values import LogLevel
-from restbroker.console.configured import ConfigOption, loaded, tell_notes
+from restbroker.console.configured import ConfigOption, load_with_notices, print_notices
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
@@ -47,16 +47,16 @@ def run(
         raise UsageError(f"{_NUMBER} is for processes that a supervisor starts.", "Use --processes.")
     flags: dict[str, Json] = {"LogLevel": _level(log_level), "Processes": _count(processes)}
     given = {name: value for name, value in flags.items() if value is not None}
-    found = loaded(config, given)
+    found = load_with_notices(config, given)
 
-    def load() -> Loaded:
-        return loaded(found.path or config, given)
+    def load() -> LoadedConfig:
+        return load_with_notices(found.path or config, given)
 
     # A stop during the start has nothing to drain; later the broker listens for itself. SIGHUP: see `__main__`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     if worker:
         raise typer.Exit(_as_worker(found.config, load, json_logs=json_logs, number=number))
-    tell_notes(found)
+    print_notices(found)
     serve = _as_broker if found.config.processes == 1 else _as_supervisor
     raise typer.Exit(serve(found.config, load, json_logs=json_logs))
 
@@ -66,7 +66,7 @@ def run(
 
 def _as_broker(
     config: Config,
-    load: Callable[[], Loaded],
+    load: Callable[[], LoadedConfig],
     *,
     json_logs: bool,
     line: socket.socket | None = None,
@@ -80,7 +80,7 @@ def _as_broker(
     return Exit.OK if ended.clean else Exit.FAILED
 
 
-def _as_supervisor(config: Config, load: Callable[[], Loaded], *, json_logs: bool) -> int:
+def _as_supervisor(config: Config, load: Callable[[], LoadedConfig], *, json_logs: bool) -> int:
     from restbroker.app.group import run as supervise
 
     # The very same interpreter, options of Python's own and arguments.
@@ -88,7 +88,7 @@ def _as_supervisor(config: Config, load: Callable[[], Loaded], *, json_logs: boo
     return supervise(config, load, command, json_logs=json_logs)
 
 
-def _as_worker(config: Config, load: Callable[[], Loaded], *, json_logs: bool, number: int | None) -> int:
+def _as_worker(config: Config, load: Callable[[], LoadedConfig], *, json_logs: bool, number: int | None) -> int:
     try:
         line = socket.socket(fileno=0)
     except OSError as error:

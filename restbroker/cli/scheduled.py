@@ -5,11 +5,11 @@ Always holds: without a verb nothing is changed.
 
 import typer
 
-from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.edit_verb import add_edit
+from restbroker.cli.selection import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.set_verbs import add_verbs, listing
 from restbroker.console import jobs
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.lists import Verbs
 
 app = typer.Typer(cls=Verbs, add_completion=False)
@@ -35,7 +35,7 @@ def scheduled(
     """
     if ctx.invoked_subcommand is not None:
         return
-    settings = quietly(config)
+    settings = load_quietly(config)
     if where or since or until or older_than or newer_than:
         listing(
             settings,

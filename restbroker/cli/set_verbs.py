@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from restbroker.cli import choosing
-from restbroker.cli.choosing import (
+from restbroker.cli import selection
+from restbroker.cli.selection import (
     AllOption,
     DryRunOption,
     ForeignQueuesOption,
@@ -29,8 +29,8 @@ from restbroker.cli.choosing import (
 )
 from restbroker.config.core import Config
 from restbroker.console import completion, output, panels
-from restbroker.console.asking import YesOption
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.confirmation import YesOption
 from restbroker.console.jobs import LimitOption
 from restbroker.console.times import at_s, duration_s
 from restbroker.console.who import who
@@ -39,7 +39,7 @@ from restbroker.operate.connect import open_store
 from restbroker.store.keys import SortedSet
 
 if TYPE_CHECKING:
-    from restbroker.cli.acting import Action, How
+    from restbroker.cli.acting import Action, ActOptions
     from restbroker.operate.entry import Entry
 
 InOption = Annotated[str | None, typer.Option("--in", help="After this time, e.g. 5m.", rich_help_panel=panels.WHAT)]
@@ -70,10 +70,10 @@ def listing(
     """Shows at most `limit` jobs for which the conditions hold, and says where to go on."""
     from restbroker.cli import entries
     from restbroker.operate import find
-    from restbroker.operate.known import known
+    from restbroker.operate.context import context_of
 
-    knows = known(settings)
-    conditions = choosing.conditions(where, zset, knows)
+    knows = context_of(settings)
+    conditions = selection.conditions(where, zset, knows)
     found: list[Entry] = []
     looked_at = total = 0
     with open_store(settings) as client:
@@ -110,7 +110,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
 
         In a pipe each line is: when (UTC), job id, command, error class, message.
         """
-        settings = quietly(config)
+        settings = load_quietly(config)
         listing(
             settings,
             zset,
@@ -125,17 +125,17 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         """Show one job and its last tries. Secrets are masked."""
         from restbroker.cli import entries
         from restbroker.operate import find
-        from restbroker.operate.known import known
+        from restbroker.operate.context import context_of
 
-        settings = quietly(config)
+        settings = load_quietly(config)
         with open_store(settings) as client:
-            entry = find.one(client, zset, jid, known(settings))
+            entry = find.one(client, zset, jid, context_of(settings))
         if entry is None:
-            raise _nowhere(zset, jid)
+            raise _not_found(zset, jid)
         if json:
             output.as_json(entries.whole(entry))
         else:
-            output.table(("", ""), list(entries.facts(entry)))
+            output.table(("", ""), list(entries.properties(entry)))
 
 
 def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
@@ -164,13 +164,13 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
 
         With --wait it tells what became of them, and ends with 0: all done; 1: none; 6: the time was up; 7: some.
         """
-        from restbroker.cli.acting import Action, How
+        from restbroker.cli.acting import Action, ActOptions
 
         wait_s = duration_s("--timeout", timeout) if wait else None
-        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
+        how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
         action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues)
         meant = within(where, zset, (since, until), (older_than, newer_than), group)
-        _act(quietly(config), zset, action, jids, meant, everything=everything, how=how)
+        _act(load_quietly(config), zset, action, jids, meant, everything=everything, how=how)
 
 
 def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
@@ -192,12 +192,12 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Delete jobs: they never run. Of dead jobs a copy stays, arguments and all, which `dead --trimmed` lists."""
-        from restbroker.cli.acting import Action, How
+        from restbroker.cli.acting import Action, ActOptions
 
-        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
+        how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("delete", who(), why=why)
         meant = within(where, zset, (since, until), (older_than, newer_than), group)
-        _act(quietly(config), zset, action, jids, meant, everything=everything, how=how)
+        _act(load_quietly(config), zset, action, jids, meant, everything=everything, how=how)
 
 
 def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
@@ -219,12 +219,12 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Put jobs into the dead set. They run only when somebody retries them."""
-        from restbroker.cli.acting import Action, How
+        from restbroker.cli.acting import Action, ActOptions
 
-        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
+        how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("kill", who(), why=why)
         meant = within(where, zset, (since, until), (older_than, newer_than), group)
-        _act(quietly(config), zset, action, jids, meant, everything=everything, how=how)
+        _act(load_quietly(config), zset, action, jids, meant, everything=everything, how=how)
 
 
 def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
@@ -250,7 +250,7 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Give jobs another time to run. Parked ones then wait among the retries."""
-        from restbroker.cli.acting import Action, How
+        from restbroker.cli.acting import Action, ActOptions
 
         moment_s = at_s(delay, at)
         if moment_s is None:
@@ -258,9 +258,9 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         action = Action(
             "reschedule", who(), at_s=moment_s, why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues
         )
-        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
+        how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         meant = within(where, zset, (since, until), (older_than, newer_than), group)
-        _act(quietly(config), zset, action, jids, meant, everything=everything, how=how)
+        _act(load_quietly(config), zset, action, jids, meant, everything=everything, how=how)
 
 
 def _add_move(app: typer.Typer, zset: SortedSet) -> None:
@@ -286,16 +286,16 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
     ) -> None:
         """Give jobs another queue. They stay in the set: a retry, or their time, then leads them there."""
-        from restbroker.cli.acting import Action, How
+        from restbroker.cli.acting import Action, ActOptions
 
-        settings = quietly(config)
+        settings = load_quietly(config)
         if queue not in settings.queues and not foreign_queues:
             served = ", ".join(settings.queues)
             raise UsageError(
                 f"No target of this configuration serves the queue {queue!r}.",
                 f"Served are: {served}. If you mean exactly this one, add --foreign-queues.",
             )
-        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
+        how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("move", who(), queue=queue, why=why, foreign_queues=foreign_queues)
         _act(
             settings,
@@ -316,17 +316,17 @@ def _act(
     where: list[str] | None,
     *,
     everything: bool,
-    how: "How",
+    how: "ActOptions",
 ) -> None:
     from restbroker.cli.acting import act
-    from restbroker.operate.known import known
+    from restbroker.operate.context import context_of
 
-    knows = known(settings)
-    chosen = choosing.chosen(jids, where, everything=everything, zset=zset, known=knows)
+    knows = context_of(settings)
+    chosen = selection.selected(jids, where, everything=everything, zset=zset, known=knows)
     act(settings, zset, action, chosen, knows, how)
 
 
-def _nowhere(zset: SortedSet, jid: str) -> UsageError:
+def _not_found(zset: SortedSet, jid: str) -> UsageError:
     return UsageError(
         f"There is no job {jid} in the {zset} set.",
         f"restbroker {_COMMANDS[zset]} lists those that there are; restbroker explain {jid} looks everywhere.",

@@ -10,7 +10,7 @@ import attrs
 import typer
 
 from restbroker.console import output
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
@@ -28,14 +28,14 @@ def sources(config: ConfigOption = None, json: JsonOption = False) -> None:
     user, HOST:PID, the state (read, no login, no question, or the code of what is wrong), since when (UTC), login,
     opened, last event, last heartbeat, what is wrong. Sources that servers post to are not among them.
     """
-    with open_store(quietly(config)) as client:
+    with open_store(load_quietly(config)) as client:
         found = listed(client)
     if json:
         output.as_json([_as_json(one) for one in found])
     elif sys.stdout.isatty():
         for place, one in enumerate(found):
             output.data(f"{'' if place == 0 else chr(10)}SOURCE  {one.source}")
-            output.table(("", ""), _facts(one))
+            output.table(("", ""), _properties(one))
         if not found:
             output.data("No process on this Redis reads a source of events by itself.")
     else:
@@ -54,7 +54,7 @@ def _row(one: SourceState) -> Sequence[str]:
     return (*words, *times, (one.code and one.message) or "-")
 
 
-def _facts(one: SourceState) -> Iterator[Sequence[str]]:
+def _properties(one: SourceState) -> Iterator[Sequence[str]]:
     if one.user:
         yield "user", one.user
     yield "kind", one.kind

@@ -10,12 +10,12 @@ from restbroker.cli import lanes
 from restbroker.cli.lanes import text
 from restbroker.config.core import Config
 from restbroker.console import output, panels
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.times import duration_s, local, utc
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
-from restbroker.operate.overview import Figures, figures
+from restbroker.operate.overview import SystemStats, system_stats
 from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
@@ -43,12 +43,12 @@ def stats(
     again and again, and with --json one line of JSON each time.
     """
     every_s = _every_s(every, watching=watch)
-    settings = quietly(config)
+    settings = load_quietly(config)
     if watch:
         _watch(settings, every_s, as_json=json)
         return
     with open_store(settings) as client:
-        seen = figures(client, settings.queues)
+        seen = system_stats(client, settings.queues)
         if sys.stdout.isatty() and not json:
             _draw(seen, client, settings)
             return
@@ -60,7 +60,7 @@ def stats(
 
 
 def _watch(settings: Config, every_s: float, *, as_json: bool) -> None:
-    from restbroker.cli.watch.looks import TIMEOUT_S
+    from restbroker.cli.watch.sampler import TIMEOUT_S
     from restbroker.cli.watch.watching import watch
 
     with open_store(settings, TIMEOUT_S) as client:
@@ -78,11 +78,11 @@ def _every_s(text: str | None, *, watching: bool) -> float:
     return every_s
 
 
-def _rows(seen: Figures) -> list[Sequence[str]]:
+def _rows(seen: SystemStats) -> list[Sequence[str]]:
     return [*_totals(seen), *_queues(seen), *map(_process, seen["lanes"]), *map(_source, seen["sources"])]
 
 
-def _draw(seen: Figures, client: Client, settings: Config) -> None:
+def _draw(seen: SystemStats, client: Client, settings: Config) -> None:
     """For people: without the column that only programs need, and with what to do next."""
     from restbroker.cli import stats_terminal
 
@@ -99,7 +99,7 @@ def _draw(seen: Figures, client: Client, settings: Config) -> None:
     output.data(f"\nNext: {stats_terminal.next_step(seen, settings.queues)}")
 
 
-def _totals(seen: Figures) -> list[Sequence[str]]:
+def _totals(seen: SystemStats) -> list[Sequence[str]]:
     return [("total", name, str(number)) for name, number in seen["totals"].items()]
 
 
@@ -107,7 +107,7 @@ def _latency(latency_s: Json) -> str:
     return "-" if latency_s is None else f"{latency_s}s"
 
 
-def _queues(seen: Figures, latency: Callable[[Json], str] = _latency) -> list[Sequence[str]]:
+def _queues(seen: SystemStats, latency: Callable[[Json], str] = _latency) -> list[Sequence[str]]:
     return [
         ("queue", text(row["name"]), text(row["size"]), latency(row["latency_s"]), _queue_state(row))
         for row in seen["queues"]
@@ -171,5 +171,5 @@ def _state(row: Mapping[str, Json]) -> str:
         return state
     reasons = [] if row["gate_reason"] is None else [text(row["gate_reason"])]
     reasons += [f"paused: {one}" for one in lanes.pauses(row)]
-    reasons += lanes.limited(row)
+    reasons += lanes.fetch_limits(row)
     return ": ".join([state, "; ".join(reasons)]) if reasons else state

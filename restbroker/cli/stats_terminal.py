@@ -13,8 +13,8 @@ from rich.console import Console
 
 from restbroker.cli import lanes
 from restbroker.cli.lanes import text
+from restbroker.cli.watch.problems import SILENT_S, problems
 from restbroker.cli.watch.table import Column, Row, table
-from restbroker.cli.watch.troubles import SILENT_S, troubles
 from restbroker.cli.watch.words import number, rate
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
@@ -22,7 +22,7 @@ from restbroker.console import causes, output
 from restbroker.console.times import milliseconds
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
-from restbroker.operate.overview import Figures
+from restbroker.operate.overview import SystemStats
 from restbroker.store.client import Client
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _COLUMNS: Final = (
 )
 
 
-def processes(seen: Figures) -> None:
+def processes(seen: SystemStats) -> None:
     """Print a line for each target in each process, and below them why some do not take jobs."""
     if not seen["lanes"]:
         output.data("No restbroker runs on this Redis.")
@@ -63,17 +63,17 @@ def latency(latency_s: Json) -> str:
 
 def dead_jobs(client: Client, settings: Config) -> None:
     """Print the largest causes of dead jobs, as far as they can be read in a moment."""
-    from restbroker.operate.known import known
+    from restbroker.operate.context import context_of
     from restbroker.operate.summary import Summaries
 
     # The figures count for a user of Redis too who may not read jobs.
     with suppress(StoreRefused):
-        found = Summaries("dead", known(settings)).now(client, _CAUSES_S)
+        found = Summaries("dead", context_of(settings)).now(client, _CAUSES_S)
         if found.causes:
             _draw(found)
 
 
-def next_step(seen: Figures, wanted: Collection[str]) -> str:
+def next_step(seen: SystemStats, wanted: Collection[str]) -> str:
     """What to do now. `wanted`: the queues of the configuration."""
     if all(row["dying"] for row in seen["lanes"]):
         return "restbroker run starts one."
@@ -83,7 +83,7 @@ def next_step(seen: Figures, wanted: Collection[str]) -> str:
     for name, hint in hints:
         if hint:
             return output.one_line(f"{text(name)}: {text(hint)}")
-    if any(one.grave for one in troubles(seen, wanted)):
+    if any(one.grave for one in problems(seen, wanted)):
         return "restbroker check says what is wrong, and what to do."
     if seen["totals"]["dead"]:
         return "restbroker dead summary says what the dead jobs failed of, and what to do."
@@ -135,13 +135,13 @@ def _count(value: Json) -> str:
 def _notes(rows: Sequence[Mapping[str, Json]]) -> Iterator[str]:
     """Why targets get no jobs or fewer; what several processes say has one line."""
     of_target = Counter(row["target"] for row in rows)
-    said = Counter((row["target"], line) for row in rows for line in dict.fromkeys(_said(row)))
+    said = Counter((row["target"], line) for row in rows for line in dict.fromkeys(_pause_texts(row)))
     for (target, line), times in said.items():
         part = "" if times == of_target[target] else f" in {times} of {of_target[target]} processes"
         yield f"{text(target)}{part}: {line}"
 
 
-def _said(row: Mapping[str, Json]) -> Iterator[str]:
+def _pause_texts(row: Mapping[str, Json]) -> Iterator[str]:
     if row["dying"] or row["finishing"] is True:
         yield lanes.gate(row)
     elif isinstance(age_s := row["beat_age_s"], int | float) and age_s >= SILENT_S:
@@ -150,4 +150,4 @@ def _said(row: Mapping[str, Json]) -> Iterator[str]:
     if reason is not None or hint is not None:
         yield " ".join(text(part) for part in (f"{text(row['gate'])}:", reason, hint) if part is not None)
     yield from (f"paused {one}" for one in lanes.pauses(row))
-    yield from lanes.held(row)
+    yield from lanes.concurrency_limits(row)

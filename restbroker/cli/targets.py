@@ -10,7 +10,7 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output, steering
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
 from restbroker.console.times import milliseconds
@@ -46,7 +46,7 @@ def list_targets(config: ConfigOption = None, json: JsonOption = False) -> None:
     In a pipe each line is: name, gate, reasons of pauses, jobs at work, how many it is given at once, jobs in hand,
     jobs per second, p50, p95 and p99 (ms), delivered, failed, versions, queues, processes, why its gate is closed.
     """
-    settings = quietly(config)
+    settings = load_quietly(config)
     with open_store(settings) as client:
         found = operate_targets.targets(client, _names(settings))
     if json:
@@ -54,7 +54,7 @@ def list_targets(config: ConfigOption = None, json: JsonOption = False) -> None:
     elif sys.stdout.isatty():
         for place, one in enumerate(found):
             output.data(f"{'' if place == 0 else chr(10)}TARGET  {one.name}")
-            output.table(("", ""), _facts(one))
+            output.table(("", ""), _properties(one))
     else:
         output.table((), map(_row, found))
 
@@ -69,7 +69,7 @@ def pause(
     json: JsonOption = False,
 ) -> None:
     """Have no process take jobs for a target. Jobs in hand still run. A new pause replaces the one before."""
-    settings, for_s = quietly(config), steering.duration_s(for_)
+    settings, for_s = load_quietly(config), steering.duration_s(for_)
     with open_store(settings) as client:
         was = _is_paused(client, settings, name)
         if not dry_run:
@@ -77,7 +77,7 @@ def pause(
     done = "would be" if dry_run else "is"
     words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in hand still run."
     fields: dict[str, Json] = {"target": name, "was_paused": was, "paused": True, "for_s": for_s}
-    steering.tell(words, fields, as_json=json, dry_run=dry_run)
+    steering.report(words, fields, as_json=json, dry_run=dry_run)
 
 
 @app.command()
@@ -89,14 +89,14 @@ def resume(
     json: JsonOption = False,
 ) -> None:
     """End a person's pause of a target. Those that restbroker makes itself (denied, retry_after) end by themselves."""
-    settings = quietly(config)
+    settings = load_quietly(config)
     with open_store(settings) as client:
         was = _is_paused(client, settings, name)
         if not dry_run:
             was = operate_targets.resume(client, name, who(), why)
     done = "would be" if dry_run else "is"
     words = f"{name} {done} resumed." if was else f"Nobody had paused {name}."
-    steering.tell(words, {"target": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
+    steering.report(words, {"target": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
 
 
 @app.command()
@@ -116,12 +116,12 @@ def probe(
     """
     import trio
 
-    from restbroker.app.probing import probed
+    from restbroker.app.probing import probe_targets
 
-    settings = quietly(config)
+    settings = load_quietly(config)
     for name in names or ():
         require("target", name, _names(settings))
-    found = trio.run(probed, settings, names or ())
+    found = trio.run(probe_targets, settings, names or ())
     if json:
         output.as_json([attrs.asdict(one) for one in found])
     else:
@@ -146,7 +146,7 @@ def _is_paused(client: Client, settings: Config, name: str) -> bool:
     return any(pause_.reason == OPERATOR for pause_ in found[name].pauses)
 
 
-def _facts(one: Target) -> Iterator[Sequence[str]]:
+def _properties(one: Target) -> Iterator[Sequence[str]]:
     """For people."""
     if one.kind is not None or one.versions:
         yield "server", " ".join((one.kind or "", *one.versions)).strip()
@@ -164,8 +164,8 @@ def _facts(one: Target) -> Iterator[Sequence[str]]:
     yield "rate", f"{one.rate_per_s:.1f} jobs/s, {latencies}"
     others = [f"{name} {count}" for name, count in one.outcomes.items() if name != "delivered" and count]
     yield "done", ", ".join((f"{one.delivered} delivered, {one.failed} failed", *others))
-    yield "queues", steering.listed(one.queues)
-    yield "processes", steering.listed(one.processes)
+    yield "queues", steering.join_names(one.queues)
+    yield "processes", steering.join_names(one.processes)
 
 
 def _gate(one: Target) -> str:
@@ -194,7 +194,7 @@ def _row(one: Target) -> tuple[str, ...]:
     return (
         one.name,
         one.gate or "-",
-        steering.listed(tuple(pause_.reason for pause_ in one.pauses)),
+        steering.join_names(tuple(pause_.reason for pause_ in one.pauses)),
         str(one.at_work),
         str(one.limit),
         str(one.in_hand),
@@ -202,8 +202,8 @@ def _row(one: Target) -> tuple[str, ...]:
         *(steering.number(value) for value in (one.p50_ms, one.p95_ms, one.p99_ms)),
         str(one.delivered),
         str(one.failed),
-        steering.listed(one.versions),
-        steering.listed(one.queues),
-        steering.listed(one.processes),
+        steering.join_names(one.versions),
+        steering.join_names(one.queues),
+        steering.join_names(one.processes),
         one.reason or "-",
     )

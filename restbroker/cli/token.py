@@ -15,7 +15,7 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.tokens import Token
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.lists import Verbs
 from restbroker.console.private_file import write_new
 from restbroker.job.json_types import Json
@@ -66,7 +66,7 @@ def list_tokens(
     token would be parked. In a pipe each line is: name, allow, hosts, targets, queues, signed, secrets, last use
     (UTC), waiting jobs, those with the previous secret.
     """
-    rows, skipped = _rows(quietly(config), limit)
+    rows, skipped = _rows(load_quietly(config), limit)
     if json:
         output.as_json(list(rows))
     else:

@@ -11,7 +11,7 @@ import typer
 from restbroker.config.urls import BadUrl, redis_address
 from restbroker.config.values import duration_text
 from restbroker.console import output
-from restbroker.console.configured import ConfigOption, JsonOption, quietly
+from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.exits import Exit
 from restbroker.crashtest.result import Result
 from restbroker.errors import UsageError
@@ -58,12 +58,12 @@ def verify(
         output.as_json(result.as_json())
     else:
         _show(result)
-    raise typer.Exit(Exit.OK if result.kept and result.tested else Exit.FAILED)
+    raise typer.Exit(Exit.OK if result.is_kept and result.is_tested else Exit.FAILED)
 
 
 def _settings(config: Path | None, redis: str | None) -> StoreSettings:
     if redis is None:
-        return store_settings(quietly(config))
+        return store_settings(load_quietly(config))
     if config is not None:
         raise UsageError("--config and --redis name a Redis in two ways.", "Keep one of them.")
     try:
@@ -88,10 +88,10 @@ def _show(result: Result) -> None:
 
 
 def _outcome(result: Result) -> str:
-    if not result.kept:
+    if not result.is_kept:
         seen = "see lost, unexpected and unfinished,\nand duplicated, which must not exceed bound."
         return f"NOT AS PROMISED: {seen}"
-    if result.tested:
+    if result.is_tested:
         return "Every promise was kept."
     return (
         "NOTHING WAS TESTED: no job was in the hands of anything that was broken (bound 0), so no promise was at stake."

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from restbroker.config.core import Loaded
-from restbroker.console.configured import ConfigOption, loaded, tell_notes
+from restbroker.config.core import LoadedConfig
+from restbroker.console.configured import ConfigOption, load_with_notices, print_notices
 from restbroker.console.exits import Exit
 from restbroker.job.json_types import Json
 
@@ -25,15 +25,15 @@ def web(
     (StatsBind, StatsPort, StatsUser, …); Stats is taken to be true. SIGHUP loads the configuration anew.
     """
     given: dict[str, Json] = {"Stats": True}
-    found = loaded(config, given)
+    found = load_with_notices(config, given)
 
-    def load() -> Loaded:
-        return loaded(found.path or config, given)
+    def load() -> LoadedConfig:
+        return load_with_notices(found.path or config, given)
 
     # A stop during the start has nothing to end; later the pages listen for themselves. SIGHUP: see `__main__`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
-    tell_notes(found)
+    print_notices(found)
     # Trio and the web libraries take long to import: not for `--help` or a wrong configuration.
-    from restbroker.app.alone import run as serve
+    from restbroker.app.single import run as serve
 
     serve(found.config, load, json_logs=json_logs)

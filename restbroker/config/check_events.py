@@ -10,9 +10,9 @@ import attrs
 
 from restbroker.config import converter
 from restbroker.config.events import Events, EventSource, Route, Shape
-from restbroker.config.form import Chosen
+from restbroker.config.form import KindOptions
 from restbroker.config.kind import SourceCheck, SourceDefaults, source_defaults_of, unknown_kind
-from restbroker.config.review import Review, at
+from restbroker.config.problems import Problems, at
 from restbroker.config.target import Target
 from restbroker.config.tls import cert_files
 from restbroker.config.urls import is_loopback
@@ -25,7 +25,7 @@ _MUST = "each source needs Kind, Queue and Class"
 _MUST_POSTED = "each source needs Kind, Path, Queue and Class"
 
 
-def check_events(events: Events, targets: tuple[Target, ...], review: Review) -> Events:
+def check_events(events: Events, targets: tuple[Target, ...], review: Problems) -> Events:
     """The section as it is to be used."""
     place = at("Events", "Sources")
     if not events.sources:
@@ -38,12 +38,12 @@ def check_events(events: Events, targets: tuple[Target, ...], review: Review) ->
     for written in events.sources:
         where = at(place, written.name)
         source = _with_target(_source(written, where, review), where, targets, review)
-        _judge(source, where, owners, paths, review)
-        _judge_alone(source, where, readers, review)
-        _judge_more(source, where, owners, review)
+        _check_source(source, where, owners, paths, review)
+        _check_alone(source, where, readers, review)
+        _check_more(source, where, owners, review)
         _judge_listen(source, where, review)
         if is_open and source.listen is None and source.path is not None and not _defaults(source, review).is_signed:
-            _judge_secret(source, written, where, review)
+            _check_secret(source, written, where, review)
         found.append(source)
     tls = cert_files(events.tls, "Events", review)
     if is_open and events.tls is None:
@@ -51,12 +51,12 @@ def check_events(events: Events, targets: tuple[Target, ...], review: Review) ->
     return Events(events.listen, tuple(found), tls)
 
 
-def _defaults(source: EventSource, review: Review) -> SourceDefaults:
+def _defaults(source: EventSource, review: Problems) -> SourceDefaults:
     options = review.sources.get(source.kind)
     return SourceDefaults() if options is None else source_defaults_of(options)
 
 
-def _note_plain(host: str, sources: list[EventSource], review: Review) -> None:
+def _note_plain(host: str, sources: list[EventSource], review: Problems) -> None:
     """Others reach these sources without TLS."""
     if any(source.secret is not None for source in sources):
         review.note(
@@ -70,7 +70,7 @@ def _note_plain(host: str, sources: list[EventSource], review: Review) -> None:
             review.note("SignedWithoutTLS", message, "Give Events a CertFile and a KeyFile.")
 
 
-def _source(written: EventSource, where: str, review: Review) -> EventSource:
+def _source(written: EventSource, where: str, review: Problems) -> EventSource:
     """As it is to be used; where something is wrong, as much of it as others are judged by."""
     options = review.sources.get(written.kind)
     if written.kind and options is None:
@@ -78,7 +78,7 @@ def _source(written: EventSource, where: str, review: Review) -> EventSource:
     defaults = _defaults(written, review)
     source = attrs.evolve(written, path=written.path or defaults.path)
     _refuse_missing(source, written, defaults, where, review)
-    _judge_shape(written.shape, written.shape, where, where, review)
+    _check_shape(written.shape, written.shape, where, where, review)
     source = attrs.evolve(
         source,
         secret=review.try_secret(at(where, "Secret"), written.secret),
@@ -87,13 +87,13 @@ def _source(written: EventSource, where: str, review: Review) -> EventSource:
     )
     if options is None:
         return source
-    chosen = written.options if isinstance(written.options, Chosen) else {}
+    chosen = written.options if isinstance(written.options, KindOptions) else {}
     own = converter.read(options, chosen, review, at(where, "Options"))
     source = attrs.evolve(source, options=own)
     return own.check(source, lambda member: at(where, member), review) if isinstance(own, SourceCheck) else source
 
 
-def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], review: Review) -> EventSource:
+def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], review: Problems) -> EventSource:
     """With the target that its options name, which has to be one of its server's."""
     if source.target_name is None:
         return source
@@ -110,7 +110,7 @@ def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], r
 
 
 def _refuse_missing(
-    source: EventSource, written: EventSource, defaults: SourceDefaults, where: str, review: Review
+    source: EventSource, written: EventSource, defaults: SourceDefaults, where: str, review: Problems
 ) -> None:
     """Says what is missing. What has no use for this kind is a problem too."""
     members: dict[str, object] = {
@@ -134,7 +134,7 @@ def _refuse_missing(
         review.refuse(at(where, member), f"is missing or empty; {must}.", *others)
 
 
-def _says_each(member: str, said: list[str], where: str, review: Review) -> bool:
+def _says_each(member: str, said: list[str], where: str, review: Problems) -> bool:
     """Whether each route has this member, as far as the routes can be read."""
     place = at(where, "Routes")
     if not said:
@@ -146,18 +146,18 @@ def _place_of_secret(written: EventSource, where: str) -> str:
     return at(where, "Secret" if written.secret is None or written.secret.path is None else "SecretFile")
 
 
-def _routes(source: EventSource, where: str, review: Review) -> Iterator[Route]:
+def _routes(source: EventSource, where: str, review: Problems) -> Iterator[Route]:
     """Each with what it takes from its source."""
     under = source.shape
     for place, route in review.elements(at(where, "Routes"), source.routes):
         own = route.shape
         shape = Shape({**under.fields, **own.fields}, {**under.names, **own.names}, (*under.omit, *own.omit))
-        _judge_shape(shape, own, place, where, review)
+        _check_shape(shape, own, place, where, review)
         queue, job_class = route.queue or source.queue, route.job_class or source.job_class
         yield attrs.evolve(route, queue=queue, job_class=job_class, shape=shape)
 
 
-def _judge_shape(shape: Shape, written: Shape, where: str, source: str, review: Review) -> None:
+def _check_shape(shape: Shape, written: Shape, where: str, source: str, review: Problems) -> None:
     """`written`: at this place, what `shape` has beside that of the source."""
     taken = {member: shape.names.get(member, member) for member in EVENT_MEMBERS if member not in shape.omit}
     others = [at(place, member) for place in (where, source) for member in ("Names", "Omit")]
@@ -174,11 +174,15 @@ def _judge_shape(shape: Shape, written: Shape, where: str, source: str, review: 
             review.refuse(at(at(where, "Fields"), name), "is a member of events; choose another name.", *others)
 
 
-def _judge(source: EventSource, where: str, owners: dict[str, str], paths: dict[str, str], review: Review) -> None:
+def _check_source(
+    source: EventSource, where: str, owners: dict[str, str], paths: dict[str, str], review: Problems
+) -> None:
     if source.path is not None:
         first = paths.setdefault(source.path, where)
         if first != where:
-            review.refuse(at(where, "Path"), f"is also {review.named(at(first, 'Path'))}; each source needs its own.")
+            review.refuse(
+                at(where, "Path"), f"is also {review.as_written(at(first, 'Path'))}; each source needs its own."
+            )
     routes = [(place, route.queue) for place, route in review.elements(at(where, "Routes"), source.routes)]
     named = [(where, source.queue), *((place, queue) for place, queue in routes if queue != source.queue)]
     for place, queue in named:
@@ -187,16 +191,16 @@ def _judge(source: EventSource, where: str, owners: dict[str, str], paths: dict[
             review.refuse(at(place, "Queue"), f"{why} taken for a command; name a queue of your application.")
 
 
-def _judge_alone(source: EventSource, where: str, readers: dict[tuple[str | None, str], str], review: Review) -> None:
+def _check_alone(source: EventSource, where: str, readers: dict[tuple[str | None, str], str], review: Problems) -> None:
     """Two sources would take each other's events."""
     for user in source.alone:
         first = readers.setdefault((source.target_name, user), where)
         if first != where:
             place = at(at(where, "Options"), "Users")
-            review.refuse(place, f"{user!r} is also one of {review.named(first)}; of a user one source is told.")
+            review.refuse(place, f"{user!r} is also one of {review.as_written(first)}; of a user one source is told.")
 
 
-def _judge_more(source: EventSource, where: str, owners: dict[str, str], review: Review) -> None:
+def _check_more(source: EventSource, where: str, owners: dict[str, str], review: Problems) -> None:
     """Looks at the queues that only its kind knows."""
     for member, queue in source.more_queues:
         if queue in owners:
@@ -204,7 +208,7 @@ def _judge_more(source: EventSource, where: str, owners: dict[str, str], review:
             review.refuse(at(at(where, member), "Queue"), f"{why}; name a queue of your application.")
 
 
-def _judge_listen(source: EventSource, where: str, review: Review) -> None:
+def _judge_listen(source: EventSource, where: str, review: Problems) -> None:
     if source.listen is None:
         return
     if source.path is None:
@@ -214,7 +218,7 @@ def _judge_listen(source: EventSource, where: str, review: Review) -> None:
         review.refuse(at(where, "Listen"), f"expected a loopback address, found {source.listen[0]!r}; {why}.")
 
 
-def _judge_secret(source: EventSource, written: EventSource, where: str, review: Review) -> None:
+def _check_secret(source: EventSource, written: EventSource, where: str, review: Problems) -> None:
     """Of a source that others can reach."""
     place = _place_of_secret(written, where)
     if written.secret is None:

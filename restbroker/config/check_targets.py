@@ -10,24 +10,24 @@ import attrs
 
 from restbroker.config import converter
 from restbroker.config.flat import Flat, place_of
-from restbroker.config.form import Chosen
+from restbroker.config.form import KindOptions
 from restbroker.config.key import Kinds, Members
 from restbroker.config.kind import At, Defaults, TargetCheck, defaults_of, unknown_kind
-from restbroker.config.logins import login, tell_plain
-from restbroker.config.review import Review, at
-from restbroker.config.target import Credentials, Target, TlsFiles, Written
+from restbroker.config.logins import login, note_plain
+from restbroker.config.problems import Problems, at
+from restbroker.config.target import Credentials, Target, TlsFiles, WrittenKeys
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
 
 
 @attrs.frozen
-class _Placed:
+class _TargetEntry:
     """A target as written. `at` names the place of a member; `login` judges how to log in at the address."""
 
     target: Target
     at: At
     login: Callable[[RestAddress], Credentials]
 
-    def queues(self, review: Review) -> list[tuple[str, str]]:
+    def queues(self, review: Problems) -> list[tuple[str, str]]:
         """Each queue behind its place."""
         place, queues = self.at("Queues"), self.target.written.queues
         if place == "RestQueue":
@@ -41,7 +41,7 @@ def check_targets(
     flat: Flat,
     given: Sequence[str],
     entries: Sequence[Target],
-    review: Review,
+    review: Problems,
     *,
     response_queue: str | None,
 ) -> tuple[Target, ...]:
@@ -49,41 +49,41 @@ def check_targets(
 
     `response_queue`: none of their queues may be it.
     """
-    written: list[_Placed] = []
+    written: list[_TargetEntry] = []
     # The flat keys mean one server, of the first kind.
     kind = next(iter(review.kinds))
     if given or not (entries or review.is_wrong("Targets")):
         if flat.rest_queue is None:
             why = "it is the queue to serve"
             if entries:
-                first = review.named(given[0])
+                first = review.as_written(given[0])
                 why = f"{first} belongs to a target of its own beside Targets; give it a queue, or move it into Targets"
             review.refuse("RestQueue", f"is missing or empty; {why}.")
-        written.append(_Placed(flat.entry(kind, review), place_of, lambda address: flat.login(address, review)))
+        written.append(_TargetEntry(flat.entry(kind, review), place_of, lambda address: flat.login(address, review)))
     for entry in entries:
         written.append(_entry(entry, review))
         if given and entry.name == kind:
             cure = "choose another name, or move those keys into it"
-            first = review.named(given[0])
+            first = review.as_written(given[0])
             review.tell(at("Targets", kind), f"is the target that {first} and the other flat keys make; {cure}.")
-    _judge_queues(written, response_queue, review)
+    _check_queues(written, response_queue, review)
     return tuple(_target(placed, review) for placed in written)
 
 
-def _entry(entry: Target, review: Review) -> _Placed:
+def _entry(entry: Target, review: Problems) -> _TargetEntry:
     place = at("Targets", entry.name)
     written = entry.written
     for member, value in (("Kind", entry.kind), ("URL", written.url), ("Queues", written.queues)):
         if not value:
             review.refuse(at(place, member), "is missing or empty; each target needs Kind, URL and Queues.")
-    return _Placed(
+    return _TargetEntry(
         entry,
         lambda member: at(place, member),
         lambda address: login(written.auth, address, place, review),
     )
 
 
-def _target(placed: _Placed, review: Review) -> Target:
+def _target(placed: _TargetEntry, review: Problems) -> Target:
     """As it is to be used; where something is wrong, as much of it as others are judged by."""
     target, written = placed.target, placed.target.written
     members = _members(placed, review)
@@ -91,11 +91,11 @@ def _target(placed: _Placed, review: Review) -> Target:
     credentials = placed.login(address)
     tls = _tls(target, placed, review, is_used=address.url.scheme == "https" or review.is_wrong(placed.at("URL")))
     if credentials is not None:
-        tell_plain(address.url, review)
+        note_plain(address.url, review)
     defaults = Defaults() if members is None else defaults_of(members)
     target = attrs.evolve(
         target,
-        written=Written(),
+        written=WrittenKeys(),
         url=address.url,
         queues=tuple(written.queues),
         weights=written.queues if isinstance(written.queues, Mapping) else {},
@@ -109,7 +109,7 @@ def _target(placed: _Placed, review: Review) -> Target:
     )
     if members is None:
         return target
-    written_options = target.options if isinstance(target.options, Chosen) else {}
+    written_options = target.options if isinstance(target.options, KindOptions) else {}
     try:
         options = converter.read(members, written_options, review, placed.at("Options"))
         target = attrs.evolve(target, options=options)
@@ -117,11 +117,11 @@ def _target(placed: _Placed, review: Review) -> Target:
     except Exception as error:
         if not isinstance(review.kinds, Kinds):
             raise
-        review.tell(placed.at("Kind"), review.kinds.failed(target.kind, error))
+        review.tell(placed.at("Kind"), review.kinds.failure_text(target.kind, error))
         return target
 
 
-def _members(placed: _Placed, review: Review) -> Members | None:
+def _members(placed: _TargetEntry, review: Problems) -> Members | None:
     """The class of the target's options; None for a kind that is not there, or cannot be used."""
     kind = placed.target.kind
     try:
@@ -131,7 +131,7 @@ def _members(placed: _Placed, review: Review) -> Members | None:
         return None
 
 
-def _tls(target: Target, placed: _Placed, review: Review, *, is_used: bool) -> TlsFiles:
+def _tls(target: Target, placed: _TargetEntry, review: Problems, *, is_used: bool) -> TlsFiles:
     if target.tls == TlsFiles():
         return target.tls
     from restbroker.config.tls import tls_files  # it loads `ssl`
@@ -139,7 +139,7 @@ def _tls(target: Target, placed: _Placed, review: Review, *, is_used: bool) -> T
     return tls_files(target.tls, placed.at("TLS"), placed.at("URL"), review, is_used=is_used)
 
 
-def _address(placed: _Placed, text: str, review: Review) -> RestAddress:
+def _address(placed: _TargetEntry, text: str, review: Problems) -> RestAddress:
     place = placed.at("URL")
     if not text:
         return RestAddress(placed.target.url)
@@ -153,7 +153,7 @@ def _address(placed: _Placed, text: str, review: Review) -> RestAddress:
     return address
 
 
-def _judge_queues(written: list[_Placed], response_queue: str | None, review: Review) -> None:
+def _check_queues(written: list[_TargetEntry], response_queue: str | None, review: Problems) -> None:
     owners: dict[str, tuple[str, str]] = {}
     for placed in written:
         target = placed.target
@@ -163,7 +163,7 @@ def _judge_queues(written: list[_Placed], response_queue: str | None, review: Re
                 continue
             owner, first = owners[queue]
             why = "name it once" if owner == target.name else "a queue belongs to one target"
-            review.refuse(place, f"the queue {queue!r} is also {review.named(first)}; {why}.")
+            review.refuse(place, f"the queue {queue!r} is also {review.as_written(first)}; {why}.")
     if response_queue in owners:
-        place = review.named(owners[response_queue][1])
+        place = review.as_written(owners[response_queue][1])
         review.refuse("ResponseQueue", f"is the same as {place}, so that every answer would become a job.")

@@ -14,10 +14,10 @@ from typing import Any, Final, NoReturn, TypeAlias, cast
 import attrs
 from cattrs import BaseConverter
 
-from restbroker.config.form import SWITCH, TEXT, Form, Items, Keys, Names, OptionsOf, Rival, look
+from restbroker.config.form import SWITCH, TEXT, Form, Items, Keys, Names, OptionsOf, Rival, notation_of
 from restbroker.config.key import Members, T, keys_of, make
+from restbroker.config.problems import Problems, at, printable_name
 from restbroker.config.reading import BadValues, Reading
-from restbroker.config.review import Review, at, shown
 from restbroker.config.values import BadValue
 from restbroker.job.json_types import Json
 
@@ -28,7 +28,7 @@ def _value(form: Form) -> _Hook:
     return lambda value, _: form.read(value)
 
 
-def _listed(items: Items, converter: BaseConverter) -> _Hook:
+def _list_hook(items: Items, converter: BaseConverter) -> _Hook:
     item = converter.get_structure_hook(items.item)
     weights = None if items.weights is None else converter.get_structure_hook(items.weights)
 
@@ -44,12 +44,12 @@ def _listed(items: Items, converter: BaseConverter) -> _Hook:
     return read
 
 
-def _named(names: Names, converter: BaseConverter) -> _Hook:
+def _mapping_hook(names: Names, converter: BaseConverter) -> _Hook:
     entry = converter.get_structure_hook(names.entry)
 
     def proper(name: str) -> str:
         if not re.fullmatch(names.pattern, name):
-            raise BadValue(names.expected, shown(name), is_name=True)
+            raise BadValue(names.expected, printable_name(name), is_name=True)
         return name
 
     def read(value: Json, _: object) -> object:
@@ -59,8 +59,8 @@ def _named(names: Names, converter: BaseConverter) -> _Hook:
         found: dict[str, Any] = {}
         for written, one in value.items():
             # What has a wrong name is judged too, by that name as it may be shown.
-            name = reading.part(shown(written), partial(proper, written)) or shown(written)
-            made = reading.part(shown(written), partial(entry, one, None))
+            name = reading.part(printable_name(written), partial(proper, written)) or printable_name(written)
+            made = reading.part(printable_name(written), partial(entry, one, None))
             if made is not None:
                 found[name] = attrs.evolve(made, name=name) if names.is_tuple else made
         return reading.whole(tuple(found.values()) if names.is_tuple else found)
@@ -98,13 +98,13 @@ def _options(value: Json, _: object) -> Mapping[str, Json]:
 
 
 def _hook(annotation: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a type
-    match look(annotation):
+    match notation_of(annotation):
         case Form() as form:
             return _value(form)
         case Items() as items:
-            return _listed(items, converter)
+            return _list_hook(items, converter)
         case Names() as names:
-            return _named(names, converter)
+            return _mapping_hook(names, converter)
         case OptionsOf():
             return _options
         case Keys(members):
@@ -129,7 +129,7 @@ def _converter() -> BaseConverter:
 CONVERTER: Final = _converter()
 
 
-def read(members: type[T], document: Mapping[str, Json], review: Review, place: str = "") -> T:
+def read(members: type[T], document: Mapping[str, Json], review: Problems, place: str = "") -> T:
     """The object at `place`, whose names are proper, without what cannot be read in it.
 
     What that is becomes a problem in `review`. Options are left as they are: their kind's class reads them.

@@ -13,10 +13,10 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.flat import Flat
-from restbroker.config.form import Later, whole
+from restbroker.config.form import LateBound, whole
 from restbroker.config.key import Key, Members, inline, key, keys_of, secret
+from restbroker.config.problems import Notice, Problems, at
 from restbroker.config.redis import Redis
-from restbroker.config.review import Note, Review, at
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.config.urls import is_loopback
@@ -58,7 +58,7 @@ def _roster() -> Members:
 
 
 @attrs.frozen(kw_only=True)
-class _Ignored:
+class _IgnoredKeys:
     """Keys of the Go original that are understood and have no effect."""
 
     redis_pool_count: forms.Unread = key(
@@ -103,7 +103,7 @@ class Config:
     namespace: forms.Name = key(
         "RedisNamespace", "A prefix: `ns` makes every key `ns:KEY`, as redis-namespace does.", ""
     )
-    _ignored: _Ignored = inline(_Ignored, _Ignored())
+    _ignored: _IgnoredKeys = inline(_IgnoredKeys, _IgnoredKeys())
 
     _flat: Flat = inline(Flat, Flat())
     _token: Secret | None = secret(
@@ -117,14 +117,14 @@ class Config:
         "Several tokens, each with what it allows. Token is the one of the name `default`.",
         (),
         secret=True,
-        type=forms.named("tokens", Later(_tokens)),
+        type=forms.objects_by_name("tokens", LateBound(_tokens)),
     )
     targets: "tuple[Target, ...]" = key(
         "Targets",
         "Several servers. The flat keys (RestURL, RestQueue, Concurrency, …) make the one of the name `ejabberd`.",
         (),
         secret=True,
-        type=forms.named("targets", Later(_target)),
+        type=forms.objects_by_name("targets", LateBound(_target)),
     )
     response_queue: forms.Name | None = key("ResponseQueue", "The queue for answers to jobs with a reply id.")
     response_details: bool = key(
@@ -136,7 +136,7 @@ class Config:
         "Events",
         "Take in what servers tell of by themselves, each event as a job for your application (docs/events.md).",
         secret=True,
-        type=Later(_events),
+        type=LateBound(_events),
     )
 
     shutdown_timeout_s: forms.Duration = key(
@@ -186,7 +186,7 @@ class Config:
         "Roster",
         "Serve rosters from Redis to Prosody (docs/roster-service.md). All of its members have defaults.",
         secret=True,
-        type=Later(_roster),
+        type=LateBound(_roster),
     )
     health_bind: forms.Bind | None = key(
         "HealthBind", "host:port that serves /healthz and /readyz alone, without login."
@@ -201,7 +201,7 @@ class Config:
         """Those of all targets."""
         return tuple(queue for target in self.targets for queue in target.queues)
 
-    def check(self, given: Collection[str], review: Review) -> "Config":
+    def check(self, given: Collection[str], review: Problems) -> "Config":
         """The configuration as it is to be used, unless there is a problem in `review`.
 
         `given`: the keys that somebody wrote.
@@ -240,7 +240,7 @@ class Config:
             events=events,
         )
 
-    def _check_listens(self, review: Review) -> None:
+    def _check_listens(self, review: Problems) -> None:
         """Refuses an address of a section where something else of the same process listens, as far as addresses tell
         without a look-up: the second would not start while the broker works.
         """
@@ -262,10 +262,10 @@ class Config:
             # StatsPort and HealthBind are not compared with one another.
             for other in [one for one, bound in taken.items() if "." in place and _clash(bind, bound)]:
                 at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-                review.tell(place, f"{at} is taken by {review.named(other)}; give each its own port.")
+                review.tell(place, f"{at} is taken by {review.as_written(other)}; give each its own port.")
             taken[place] = bind
 
-    def _check_login(self, review: Review) -> Basic | None:
+    def _check_login(self, review: Problems) -> Basic | None:
         """The pages' login; None where none is configured, or there is a problem in `review`."""
         user, password = self._login.user, review.try_secret("StatsPass", self._login.password)
         has_password = self._login.password is not None or review.is_wrong("StatsPass")
@@ -323,9 +323,9 @@ def all_keys() -> Mapping[str, Key]:
 
 
 @attrs.frozen
-class Loaded:
+class LoadedConfig:
     """A configuration, the notes to show with it, and its file (None: it came from the environment alone)."""
 
     config: Config
-    notes: tuple[Note, ...]
+    notes: tuple[Notice, ...]
     path: Path | None

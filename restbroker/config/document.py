@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from restbroker.config.files import text_of
-from restbroker.config.review import Review, at, shown
+from restbroker.config.problems import Problems, at, printable_name
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 
@@ -49,7 +49,7 @@ def nothing_found() -> ConfigError:
     )
 
 
-def read(path: Path, review: Review) -> dict[str, Json]:
+def read(path: Path, review: Problems) -> dict[str, Json]:
     """The file's JSON object. Raises `ConfigError`, for broken JSON with line, column and the line itself.
 
     A name that stands twice in an object becomes a problem.
@@ -69,14 +69,14 @@ def read(path: Path, review: Review) -> dict[str, Json]:
     return document
 
 
-def _refuse_twice(document: dict[str, Json], review: Review) -> None:
+def _refuse_twice(document: dict[str, Json], review: Problems) -> None:
     inside: list[tuple[str, Json]] = [("", document)]
     for place, value in inside:
         if isinstance(value, _Twice):
             for name in value.names:
-                review.tell(at(place, shown(name)), "stands there twice; keep one of the two.")
+                review.tell(at(place, printable_name(name)), "stands there twice; keep one of the two.")
         if isinstance(value, dict):
-            inside += [(at(place, shown(name)), one) for name, one in value.items()]
+            inside += [(at(place, printable_name(name)), one) for name, one in value.items()]
         elif isinstance(value, list):
             inside += [(f"{place}[{number}]", one) for number, one in enumerate(value)]
 
@@ -86,7 +86,7 @@ def _parse(text: str, path: Path) -> Json:
     try:
         document: Json = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        line = _masked(text.split("\n")[error.lineno - 1])
+        line = _mask_line(text.split("\n")[error.lineno - 1])
         where = f"line {error.lineno}, column {error.colno}"
         if error.msg.startswith("Expecting ',' delimiter"):
             # Python names the place where it noticed, which is the member after the missing comma.
@@ -121,7 +121,7 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _masked(line: str) -> str:
+def _mask_line(line: str) -> str:
     """The line's key alone: in a damaged line nothing tells a secret from the rest, nor where it begins."""
     if _BRACKETS.fullmatch(line):
         return line.strip()

@@ -21,7 +21,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import CertFiles, Target
 from restbroker.config.values import BadValue
 from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES, ServerEvent, address_of
-from restbroker.job.jid import folded
+from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 
 DEFAULT_LISTEN = ("127.0.0.1", 8081)
@@ -105,9 +105,9 @@ class Filter:
         if self.types:
             yield event.type in self.types
         if self.sender:
-            yield _fits(address_of(event.sender), _patterns(self.sender, folded))
+            yield _fits(address_of(event.sender), _patterns(self.sender, fold_case))
         if self.receiver:
-            yield _fits(address_of(event.receiver), _patterns(self.receiver, folded))
+            yield _fits(address_of(event.receiver), _patterns(self.receiver, fold_case))
         if self.body:
             text = None if event.body is None else event.body.casefold()
             yield _fits(text, _patterns(self.body, str.casefold))
@@ -249,7 +249,7 @@ class Events:
         DEFAULT_LISTEN,
         shown=f"{DEFAULT_LISTEN[0]}:{DEFAULT_LISTEN[1]}",
     )
-    sources: Annotated[tuple[EventSource, ...], forms.named("sources")] = key(
+    sources: Annotated[tuple[EventSource, ...], forms.objects_by_name("sources")] = key(
         "Sources", "The sources, by name.", (), secret=True, mandatory="always"
     )
     tls: CertFiles | None = inline(CertFiles)

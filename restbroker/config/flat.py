@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.form import Chosen, whole
+from restbroker.config.form import KindOptions, whole
 from restbroker.config.key import Key, inline, key, secret
-from restbroker.config.logins import issued
-from restbroker.config.review import Review
+from restbroker.config.logins import issued_login
+from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Credentials, Target, check_bearer
 from restbroker.config.urls import RestAddress
@@ -78,13 +78,13 @@ class Flat:
     )
     _target: Target = inline(Target, Target(), _flat)
 
-    def entry(self, kind: str, review: Review) -> Target:
+    def entry(self, kind: str, review: Problems) -> Target:
         """The same as an entry of `Targets`."""
         if self.rest_url is None:
             cure = "ejabberd's API is usually under /api."
             review.note("DefaultURL", f"RestURL is not given; using {DEFAULT_REST}.", cure)
         found = {"ServerVersion": self.server_version, "ApiVersion": self.api_version}
-        options = Chosen(review.kinds[kind], {name: value for name, value in found.items() if value is not None})
+        options = KindOptions(review.kinds[kind], {name: value for name, value in found.items() if value is not None})
         written = attrs.evolve(
             self._target.written,
             url=self.rest_url or DEFAULT_REST,
@@ -93,7 +93,7 @@ class Flat:
         domain = self.jabber_domain
         return attrs.evolve(self._target, name=kind, kind=kind, written=written, default_host=domain, options=options)
 
-    def login(self, address: RestAddress, review: Review) -> Credentials:
+    def login(self, address: RestAddress, review: Problems) -> Credentials:
         """`RestAuth` says which, or what is given does."""
         basic = self._basic(address, review)
         bearer = check_bearer("RestToken", review.try_secret("RestToken", self.rest_token), review)
@@ -101,12 +101,12 @@ class Flat:
             case "basic":
                 found: Credentials = basic
             case "bearer":
-                found = bearer or issued(basic, fallback=False)
+                found = bearer or issued_login(basic, fallback=False)
             case _ if basic is not None and bearer is not None:
                 review.refuse("RestAuth", "say basic or bearer, since both RestUser and RestToken are given.")
                 return None
             case "auto" if bearer is None:
-                found = issued(basic, fallback=True)
+                found = issued_login(basic, fallback=True)
             case _:
                 found = basic or bearer
         if found is None and self.rest_auth in ("basic", "bearer"):
@@ -116,7 +116,7 @@ class Flat:
             return None
         return found
 
-    def _basic(self, address: RestAddress, review: Review) -> Basic | None:
+    def _basic(self, address: RestAddress, review: Problems) -> Basic | None:
         password = review.try_secret("RestPass", self.rest_pass)
         if self.rest_user is None:
             if password is not None or review.is_wrong("RestPass"):

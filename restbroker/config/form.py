@@ -70,7 +70,7 @@ class OptionsOf:
     of: Literal["targets", "sources"]
 
 
-class Chosen(dict[str, Json]):
+class KindOptions(dict[str, Json]):
     """Such an object, with the class of the kind that was named."""
 
     def __init__(self, members: type[attrs.AttrsInstance], options: Mapping[str, Json]) -> None:
@@ -93,7 +93,7 @@ class Keys:
 
 
 @attrs.frozen
-class Later:
+class LateBound:
     """An attrs class whose module is loaded when somebody looks at it: many files have no such key."""
 
     load: Callable[[], type[attrs.AttrsInstance]]
@@ -103,14 +103,14 @@ Notation: TypeAlias = Form | Items | Names | OptionsOf | Keys
 
 
 @cache
-def look(annotation: Any) -> Notation:  # noqa: ANN401  a type
+def notation_of(annotation: Any) -> Notation:  # noqa: ANN401  a type
     """How values of this type are written, None apart."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (one for one in get_args(annotation) if one is not NoneType)
     match get_origin(annotation):
         case _ if isinstance(annotation, Notation):
             return annotation
-        case _ if isinstance(annotation, Later):
+        case _ if isinstance(annotation, LateBound):
             return Keys(annotation.load())
         case _ if annotation is bool:
             return SWITCH

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import attrs
 
-from restbroker.config.form import ANYTHING, TEXT, Form, Items, Later, Names, duration, lower_json, whole, word
+from restbroker.config.form import ANYTHING, TEXT, Form, Items, LateBound, Names, duration, lower_json, whole, word
 from restbroker.config.reading import Reading
 from restbroker.config.secret import Secret
 from restbroker.config.values import BadValue, seconds, without_logins
@@ -246,15 +246,15 @@ UserPath: TypeAlias = Annotated[str, word("path", _USER_PATH, 'a path such as "/
 """The path of what is asked for by user."""
 
 
-def named(what: str, entry: Later | None = None) -> Names:
+def objects_by_name(what: str, entry: LateBound | None = None) -> Names:
     """Objects by name. The names are shown in logs and metrics; a variable's `_` stands for their `-`.
 
     `entry`: the class of each, which has its name, where the type does not say it.
     """
     pattern = r"[a-z0-9-]{1,32}"
     expected = "a name of 1 to 32 of a-z, 0-9 and -"
-    return Names(f"{what} by name", pattern, expected, _dashed, entry, is_tuple=entry is not None)
+    return Names(f"{what} by name", pattern, expected, _with_dashes, entry, is_tuple=entry is not None)
 
 
-def _dashed(part: str) -> str:
+def _with_dashes(part: str) -> str:
     return part.lower().replace("_", "-")

@@ -17,19 +17,19 @@ from restbroker.job.spellings import Spelling
 T = TypeVar("T", str, str | None)
 
 
-def spelled(secrets: Iterable[Secret]) -> hiding.Spelled:
+def spellings_of(secrets: Iterable[Secret]) -> hiding.Spelled:
     """Return all spellings of these."""
     texts = chain.from_iterable(secret.texts() for secret in secrets)
     # Each for itself: together a ticket of many kilobytes would be too many characters.
-    return frozenset[Spelling]().union(*map(_spelled, texts))
+    return frozenset[Spelling]().union(*map(_spellings_of, texts))
 
 
 def without_secrets(text: T, target: Target) -> T:
     """Return the whole text, if there is one, without the target's secrets."""
-    return text if text is None else hiding.without(text, spelled(target.all_secrets))
+    return text if text is None else hiding.without(text, spellings_of(target.all_secrets))
 
 
 # Made for each refusal, and the same for nearly all: it takes 0.2 ms.
 @lru_cache(maxsize=64)
-def _spelled(text: str) -> hiding.Spelled:
-    return hiding.spelled([text])
+def _spellings_of(text: str) -> hiding.Spelled:
+    return hiding.spellings_of([text])

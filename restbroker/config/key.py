@@ -68,7 +68,7 @@ class Kinds(Mapping[str, Members]):
         self._load: Final = load
         self._failed: Final = failed
 
-    def failed(self, kind: str, error: Exception) -> str:
+    def failure_text(self, kind: str, error: Exception) -> str:
         """Return what people are told of an error of this kind's options that nobody foresaw. Raises it if none are."""
         if self._failed is None:
             raise error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 import attrs
 
 from restbroker.config.key import Members, UnusableKind
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.config.target import Target
 from restbroker.config.values import describe
 
@@ -46,13 +46,13 @@ class _WithDefaults(Protocol):
     DEFAULTS: object
 
 
-def _stated(options: object) -> object:
+def _with_defaults(options: object) -> object:
     return options.DEFAULTS if isinstance(options, _WithDefaults) else None
 
 
 def defaults_of(options: Members) -> Defaults:
     """Those of the kind with these options."""
-    found = _stated(options)
+    found = _with_defaults(options)
     return found if isinstance(found, Defaults) else Defaults()
 
 
@@ -60,7 +60,7 @@ def defaults_of(options: Members) -> Defaults:
 class TargetCheck(Protocol):
     """Options that judge their target."""
 
-    def check(self, target: Target, at: At, review: Review) -> Target:
+    def check(self, target: Target, at: At, review: Problems) -> Target:
         """The target as it is to be used. What is wrong or odd about it becomes a problem or a note in `review`."""
         ...
 
@@ -83,7 +83,7 @@ class SourceDefaults:
 
 def source_defaults_of(options: Members) -> SourceDefaults:
     """Those of the kind with these options."""
-    found = _stated(options)
+    found = _with_defaults(options)
     return found if isinstance(found, SourceDefaults) else SourceDefaults()
 
 
@@ -91,7 +91,7 @@ def source_defaults_of(options: Members) -> SourceDefaults:
 class SourceCheck(Protocol):
     """Options that judge their source."""
 
-    def check(self, source: "EventSource", at: At, review: Review) -> "EventSource":
+    def check(self, source: "EventSource", at: At, review: Problems) -> "EventSource":
         """The source as it is to be used, as `TargetCheck` has it for a target."""
         ...
 
@@ -109,7 +109,7 @@ def expected_kind(kinds: Iterable[str], found: str) -> str:
     return f"expected one of {known}, found {describe(found)}."
 
 
-def note_no_login(target: Target, cure: str, review: Review) -> None:
+def note_no_login(target: Target, cure: str, review: Problems) -> None:
     """Notes that a target has none."""
     review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
 

@@ -10,22 +10,22 @@ from pathlib import Path
 import attrs
 
 from restbroker.config import converter, document
-from restbroker.config.core import Config, Loaded
+from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.key import NO_KINDS, Members, rivals
 from restbroker.config.names import canonical_members, fold
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 
 
 @attrs.frozen
-class Collected:
+class CollectedKeys:
     """What was written for each key by whoever wins, unread; who that was is in `review`."""
 
     path: Path | None
     in_file: frozenset[str]
     given: Mapping[str, Json]
-    review: Review
+    review: Problems
 
     def origin(self, key: str) -> str:
         """Who wrote a key: `default`, `file`, a variable or a flag, or the file and the variables for its parts."""
@@ -44,7 +44,7 @@ def load(
     sources: Mapping[str, Members] = NO_KINDS,
     *,
     without: Collection[str] = (),
-) -> Loaded:
+) -> LoadedConfig:
     """The configuration from flag > environment > file > default. Raises `ConfigError`.
 
     `path` is what `--config` named. `overrides` are flags under their keys' names. `kinds` gives for each kind of
@@ -59,13 +59,13 @@ def load(
     config = written.check(given, review)
     if review.problems:
         raise _unusable(review.problems, collected.path)
-    return Loaded(config, tuple(review.notes), collected.path)
+    return LoadedConfig(config, tuple(review.notes), collected.path)
 
 
-def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Json]) -> Collected:
+def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Json]) -> CollectedKeys:
     """The file and what was written for each key. Raises `ConfigError` without any, or for a broken file."""
     found = document.find(path, environ)
-    review = Review(found.parent if found is not None else Path(), environ)
+    review = Problems(found.parent if found is not None else Path(), environ)
     given: dict[str, Json] = {}
     if found is not None:
         given = _redis_url(fold(Config, document.read(found, review), "", review), review)
@@ -77,10 +77,10 @@ def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[st
     for name in overrides:
         review.set_by(name, f"{name} (flag)")
     _lay_over(given, overrides)
-    return Collected(found, in_file, given, review)
+    return CollectedKeys(found, in_file, given, review)
 
 
-def _overlay(environ: Mapping[str, str], given: Mapping[str, Json], review: Review) -> dict[str, Json]:
+def _overlay(environ: Mapping[str, str], given: Mapping[str, Json], review: Problems) -> dict[str, Json]:
     if not any(name.startswith("RESTBROKER_") for name in environ):
         return {}
     from restbroker.config.variables import overlay  # of no use to most commands
@@ -88,7 +88,7 @@ def _overlay(environ: Mapping[str, str], given: Mapping[str, Json], review: Revi
     return overlay(environ, given, review)
 
 
-def _redis_url(given: dict[str, Json], review: Review) -> dict[str, Json]:
+def _redis_url(given: dict[str, Json], review: Problems) -> dict[str, Json]:
     """A URL in `RedisHost`, which clients of the Go original wrote, counts as `RedisURL`."""
     host = given.get("RedisHost")
     if not isinstance(host, str) or "://" not in host or "RedisURL" in given:

@@ -4,21 +4,21 @@ Called by `config.check_targets` and `config.flat`. Always holds: exactly one wa
 chosen, or a problem or a note says what is missing.
 """
 
-from restbroker.config.review import Review, at
-from restbroker.config.target import Auth, Basic, Bearer, Credentials, Issued, Url
+from restbroker.config.problems import Problems, at
+from restbroker.config.target import Auth, Basic, Bearer, Credentials, IssuedLogin, Url
 from restbroker.config.urls import RestAddress, is_loopback
 
 
-def login(auth: Auth | None, address: RestAddress, place: str, review: Review) -> Credentials:
+def login(auth: Auth | None, address: RestAddress, place: str, review: Problems) -> Credentials:
     """The login of an entry of `Targets`, which stands at `place`."""
     where = at(place, "Auth")
     if auth is None:
         if address.credentials is not None:
             cure = "Use Auth with Basic and PassFile, so that the URL can be shown."
-            review.note("LoginInURL", f"The login is taken from {review.named(at(place, 'URL'))}.", cure)
+            review.note("LoginInURL", f"The login is taken from {review.as_written(at(place, 'URL'))}.", cure)
         return address.credentials
     if address.credentials is not None:
-        message = f"{where} is used, not the login in {review.named(at(place, 'URL'))}."
+        message = f"{where} is used, not the login in {review.as_written(at(place, 'URL'))}."
         review.note("LoginInURL", message, "Remove it from the URL.")
     match auth:
         case Auth(basic=Basic() as basic, bearer=None, auto=None):
@@ -26,7 +26,7 @@ def login(auth: Auth | None, address: RestAddress, place: str, review: Review) -
         case Auth(basic=None, bearer=Bearer() as bearer, auto=None):
             return bearer.check(at(where, "Bearer"), review)
         case Auth(basic=None, bearer=None, auto=Basic() as auto):
-            return issued(auto.check(at(where, "Auto"), review), fallback=True)
+            return issued_login(auto.check(at(where, "Auto"), review), fallback=True)
         case Auth(basic=None, bearer=None, auto=None):
             review.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or take it out.")
         case _:
@@ -34,14 +34,14 @@ def login(auth: Auth | None, address: RestAddress, place: str, review: Review) -
     return None
 
 
-def tell_plain(url: Url, review: Review) -> None:
+def note_plain(url: Url, review: Problems) -> None:
     """Notes that others can read a login on its way to this URL, where they can."""
     if url.scheme == "http" and url.socket is None and not is_loopback(url.host):
         cure = "Use https, or reach the server over loopback."
         review.note("PlainLogin", f"The login goes unencrypted to {url.origin}.", cure)
 
 
-def check_name_alone(where: str, user: str, review: Review) -> None:
+def check_name_alone(where: str, user: str, review: Problems) -> None:
     """Refuses a whole JID at a server that takes its user's name alone.
 
     Openfire's plugins answer 500 to it, as a server in trouble does (measured on REST API 1.3.10 and ofchat 0.9.6).
@@ -50,6 +50,6 @@ def check_name_alone(where: str, user: str, review: Review) -> None:
         review.refuse(where, "needs the administrator's name alone, such as admin, and no whole JID.")
 
 
-def issued(login: Basic | None, *, fallback: bool) -> Issued | None:
+def issued_login(login: Basic | None, *, fallback: bool) -> IssuedLogin | None:
     """Tokens that the server issues for this login."""
-    return None if login is None else Issued(login, fallback)
+    return None if login is None else IssuedLogin(login, fallback)

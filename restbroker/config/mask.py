@@ -8,7 +8,7 @@ whether a value holds a secret compares it with what is shown.
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
+from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, notation_of
 from restbroker.config.key import NO_KINDS, Key, Members
 from restbroker.config.names import spellings
 from restbroker.config.urls import without_login
@@ -22,14 +22,14 @@ _Options: TypeAlias = Mapping[str, Mapping[str, Members]]
 """The classes of options by kind, of targets and of sources."""
 
 
-def masked(key: Key, value: Json, kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> Json:
+def mask(key: Key, value: Json, kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> Json:
     """The value as it may be shown; `kinds` and `sources` as for `config.load`."""
-    shown = _shown(key, key.type, value, {"targets": kinds, "sources": sources})
+    shown = _mask_value(key, key.type, value, {"targets": kinds, "sources": sources})
     return hiding.everywhere(shown, lambda text, _: without_logins(text), 0)
 
 
-def _shown(key: Key, annotation: Any, value: Json, options: _Options, kind: str = "") -> Json:  # noqa: ANN401  a type
-    match look(annotation), value:
+def _mask_value(key: Key, annotation: Any, value: Json, options: _Options, kind: str = "") -> Json:  # noqa: ANN401  a type
+    match notation_of(annotation), value:
         case Keys(members), Mapping():
             return _members(spellings(members), value, options)
         case OptionsOf(of), Mapping():
@@ -39,25 +39,25 @@ def _shown(key: Key, annotation: Any, value: Json, options: _Options, kind: str 
             known = [(name, of) for members in listed for name, of in spellings(members).items()]
             return _members(dict(sorted(known, key=lambda pair: pair[1].secret)), value, options)
         case Names(entry=entry), Mapping():
-            entries = {name: _shown(key, entry, inner, options) for name, inner in value.items()}
-            is_single = isinstance(look(entry), Form)
-            return {name: _named(name, inner) for name, inner in entries.items()} if is_single else entries
+            entries = {name: _mask_value(key, entry, inner, options) for name, inner in value.items()}
+            is_single = isinstance(notation_of(entry), Form)
+            return {name: _mask_by_name(name, inner) for name, inner in entries.items()} if is_single else entries
         case Items(item=item), list():
-            return [_shown(key, item, inner, options) for inner in value]
+            return [_mask_value(key, item, inner, options) for inner in value]
         case _:
             pass
     if not key.secret or _says_where(value):
-        return _named("", value)
+        return _mask_by_name("", value)
     return without_login(value) if isinstance(value, str) and key.name.endswith(("URL", "Host")) else MASK
 
 
-def _named(name: str, value: Json) -> Json:
+def _mask_by_name(name: str, value: Json) -> Json:
     """The value without the texts in it whose names are those of secrets."""
     match value:
         case dict():
-            return {inner: _named(inner, one) for inner, one in value.items()}
+            return {inner: _mask_by_name(inner, one) for inner, one in value.items()}
         case list():
-            return [_named(name, one) for one in value]
+            return [_mask_by_name(name, one) for one in value]
         case str() if is_secret(name) and ARGUMENT.fullmatch(value) is None:
             return MASK
         case _:
@@ -74,5 +74,6 @@ def _members(known: Mapping[str, Key], value: Mapping[str, Json], options: _Opti
     keys = {name: known.get(name.lower()) for name in value}
     kind = next((str(value[name]) for name in value if name.lower() == "kind"), "")
     return {
-        name: MASK if key is None else _shown(key, key.type, value[name], options, kind) for name, key in keys.items()
+        name: MASK if key is None else _mask_value(key, key.type, value[name], options, kind)
+        for name, key in keys.items()
     }

@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from restbroker.config.document import is_comment
-from restbroker.config.form import Chosen, Form, Items, Keys, Names, OptionsOf, Rival, look
+from restbroker.config.form import Form, Items, Keys, KindOptions, Names, OptionsOf, Rival, notation_of
 from restbroker.config.key import Key, Members, keys_of, rivals
-from restbroker.config.review import Review, at, shown
+from restbroker.config.problems import Problems, at, printable_name
 from restbroker.job.json_types import Json
 
 
@@ -25,14 +25,16 @@ def spellings(members: Members) -> Mapping[str, Key]:
     return MappingProxyType({name.lower(): key for key in keys for name in (key.name, *key.aliases)})
 
 
-def canonical(annotation: Any, value: Json, place: str, review: Review) -> Json:  # noqa: ANN401  a type
+def canonical(annotation: Any, value: Json, place: str, review: Problems) -> Json:  # noqa: ANN401  a type
     """The value with each name in it as it is proper, without comments; what a variable says, read for its key."""
-    match look(annotation), value:
+    match notation_of(annotation), value:
         case Keys(members), Mapping():
             return proper(members, value, place, review)
         case Names(entry=entry), Mapping():
             entries = {name: one for name, one in value.items() if not is_comment(name)}
-            return {name: canonical(entry, one, at(place, shown(name)), review) for name, one in entries.items()}
+            return {
+                name: canonical(entry, one, at(place, printable_name(name)), review) for name, one in entries.items()
+            }
         case Items(weights=weights), Mapping() if weights is not None:
             return canonical(weights, value, place, review)
         case Items(item=item), list():
@@ -45,26 +47,26 @@ def canonical(annotation: Any, value: Json, place: str, review: Review) -> Json:
             return value
 
 
-def canonical_members(members: Members, folded: Mapping[str, Json], place: str, review: Review) -> dict[str, Any]:
+def canonical_members(members: Members, folded: Mapping[str, Json], place: str, review: Problems) -> dict[str, Any]:
     """The same for an object whose own names are proper."""
     keys = keys_of(members)
     found: dict[str, Json] = {}
     for name, one in folded.items():
-        said, kind, where = look(keys[name].type), folded.get("Kind"), at(place, name)
+        said, kind, where = notation_of(keys[name].type), folded.get("Kind"), at(place, name)
         if isinstance(said, OptionsOf) and isinstance(one, Mapping) and isinstance(kind, str):
             options = (review.kinds if said.of == "targets" else review.sources).get(kind)
-            found[name] = one if options is None else Chosen(options, proper(options, one, where, review))
+            found[name] = one if options is None else KindOptions(options, proper(options, one, where, review))
         else:
             found[name] = canonical(keys[name].type, one, where, review)
     return _refuse_doubles(members, found, place, review)
 
 
-def proper(members: Members, document: Mapping[str, Json], place: str, review: Review) -> dict[str, Json]:
+def proper(members: Members, document: Mapping[str, Json], place: str, review: Problems) -> dict[str, Json]:
     """The members of an object that count, each name in them as it is proper. What is no key becomes a problem."""
     return canonical_members(members, fold(members, document, place, review), place, review)
 
 
-def fold(members: Members, document: Mapping[str, Json], place: str, review: Review) -> dict[str, Json]:
+def fold(members: Members, document: Mapping[str, Json], place: str, review: Problems) -> dict[str, Json]:
     """The members that count, under their proper names. Null and an empty text mean the default."""
     known = spellings(members)
     folded: dict[str, Json] = {}
@@ -75,7 +77,7 @@ def fold(members: Members, document: Mapping[str, Json], place: str, review: Rev
         if key is None:
             meant = nearest(members, name)
             hint = f"; did you mean {meant}?" if meant else "."
-            review.tell(at(place, shown(name)), f"is no key of {place or 'restbroker'}{hint}")
+            review.tell(at(place, printable_name(name)), f"is no key of {place or 'restbroker'}{hint}")
             if meant and meant.lower() not in {other.lower() for other in document}:
                 review.leave_out(at(place, meant))
             continue
@@ -99,11 +101,11 @@ def nearest(members: Members, name: str) -> str:
     return names[found[0]] if found else ""
 
 
-def _refuse_doubles(members: Members, found: dict[str, Json], place: str, review: Review) -> dict[str, Any]:
+def _refuse_doubles(members: Members, found: dict[str, Json], place: str, review: Problems) -> dict[str, Any]:
     """Two ways to say one thing are a problem."""
     both = [(one, other) for one, other in rivals(members) if one in found and other in found]
     for one, other in both:
-        names = f"{review.named(at(place, one))} and {review.named(at(place, other))}"
+        names = f"{review.as_written(at(place, one))} and {review.as_written(at(place, other))}"
         review.problems.append(f"{names}: say the same thing in two ways; keep one.")
         review.leave_out(at(place, one))
         review.leave_out(at(place, other))

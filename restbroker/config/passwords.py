@@ -6,11 +6,11 @@ time, and no error shows a line of it.
 
 from collections.abc import Mapping
 
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
 from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
-from restbroker.job.jid import folded
+from restbroker.job.jid import fold_case
 
 
 def passwords_in(secret: Secret) -> Mapping[str, str]:
@@ -24,7 +24,7 @@ def passwords_in(secret: Secret) -> Mapping[str, str]:
         if not line.strip() or line.startswith("#"):
             continue
         user, colon, password = line.partition(":")
-        name = folded(user.partition("@")[0].strip())
+        name = fold_case(user.partition("@")[0].strip())
         if not colon or not name or not password:
             message = f"Line {number} of {file} is not of the form user:password."
             raise ConfigError(message, "Write each user's name, a colon, and his password on a line.")
@@ -35,7 +35,7 @@ def passwords_in(secret: Secret) -> Mapping[str, str]:
     return found
 
 
-def check_passwords(written: Secret | None, place: str, review: Review) -> Secret | None:
+def check_passwords(written: Secret | None, place: str, review: Problems) -> Secret | None:
     """The file that stands at `place`, tried once; None where there is none, or there is a problem in `review`."""
     if written is None or written.path is None:
         return None

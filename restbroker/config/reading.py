@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from restbroker.config.review import at
+from restbroker.config.problems import at
 from restbroker.config.values import BadValue
 
 T = TypeVar("T")

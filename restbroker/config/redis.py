@@ -11,7 +11,7 @@ import attrs
 from restbroker.config import forms
 from restbroker.config.form import whole
 from restbroker.config.key import key, secret
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
 from restbroker.config.urls import BadUrl, RedisAddress, redis_address, redis_host
 
@@ -51,7 +51,7 @@ class Redis:
         "RedisSentinelPass", "The password for the Sentinels themselves.", "A file that holds that password."
     )
 
-    def check(self, review: Review) -> dict[str, Any]:
+    def check(self, review: Problems) -> dict[str, Any]:
         """What the configuration has of it, by its fields; no URL with a password."""
         address = self._address(review)
         password = review.try_secret("RedisPass", self.password)
@@ -67,7 +67,7 @@ class Redis:
             "redis_sentinel_password": sentinel_password,
         }
 
-    def _address(self, review: Review) -> RedisAddress | None:
+    def _address(self, review: Problems) -> RedisAddress | None:
         url = review.try_secret("RedisURL", self.url)
         if self.url is not None and url is None:
             return None
@@ -81,7 +81,7 @@ class Redis:
             review.refuse("RedisURLFile" if in_file else "RedisHost" if self.host else "RedisURL", str(bad))
             return None
 
-    def _judge_sentinels(self, address: RedisAddress | None, review: Review) -> None:
+    def _judge_sentinels(self, address: RedisAddress | None, review: Problems) -> None:
         if not self.sentinels and not review.is_wrong("RedisSentinels"):
             of_file = self.sentinel_password is not None and self.sentinel_password.path is not None
             for place, value in (

@@ -14,7 +14,7 @@ import attrs
 
 from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource, Filter, Route
-from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
+from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, notation_of
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of, rivals
 from restbroker.config.kind import Defaults, defaults_of
 from restbroker.config.roster import QueryKey, Roster, RosterAuth
@@ -71,7 +71,7 @@ def sample_text(token: str = SAMPLE_SECRET) -> str:
     return json.dumps(sample(token), indent=2) + "\n"
 
 
-def renewed(page: str, kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> str:
+def renew(page: str, kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> str:
     """The reference page with its tables as the keys have them now; `kinds` and `sources` as for `config.load`.
 
     What is said of kinds' options is made as a whole, other text stays as it is.
@@ -94,8 +94,8 @@ def _with_parts(name: str, members: Members) -> Iterator[str]:
     """What is said of a class of keys, and of those of the objects inside of it."""
     yield f"\n## {name}\n{_other_defaults(members)}\n{_table(members)}"
     for key in keys_of(members).values():
-        said = look(key.type)
-        inner = look(said.entry) if isinstance(said, Names) else said
+        said = notation_of(key.type)
+        inner = notation_of(said.entry) if isinstance(said, Names) else said
         if isinstance(inner, Keys):
             yield from _with_parts(f"{name}: {key.name}", inner.members)
 
@@ -135,7 +135,7 @@ def _row(members: Members, key: Key) -> str:
 
 
 def _form(annotation: Any) -> str:  # noqa: ANN401  a type
-    match look(annotation):
+    match notation_of(annotation):
         case Form(name, schema):
             options = schema.get("enum")
             if isinstance(options, list):
@@ -153,5 +153,5 @@ def _form(annotation: Any) -> str:  # noqa: ANN401  a type
 def write(kinds: Mapping[str, Members], sources: Mapping[str, Members], root: Path = Path()) -> None:
     """Writes both files anew under `root`."""
     page = root / "docs" / "configuration.md"
-    page.write_text(renewed(page.read_text(encoding="utf-8"), kinds, sources), encoding="utf-8")
+    page.write_text(renew(page.read_text(encoding="utf-8"), kinds, sources), encoding="utf-8")
     (root / "env.json.sample").write_text(sample_text(), encoding="utf-8")

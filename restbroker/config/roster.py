@@ -13,7 +13,7 @@ import attrs
 from restbroker.config import forms
 from restbroker.config.form import duration, whole
 from restbroker.config.key import key, secret
-from restbroker.config.review import Review, at
+from restbroker.config.problems import Problems, at
 from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.target import Basic, Target
 from restbroker.config.urls import is_loopback
@@ -37,7 +37,7 @@ class QueryKey:
 
     value: Secret = secret("Value", "The key.", "A file that holds the key.", NO_SECRET, mandatory="or ValueFile")
 
-    def check(self, place: str, review: Review) -> "QueryKey | None":
+    def check(self, place: str, review: Problems) -> "QueryKey | None":
         """The key as it is to be used; None where there is a problem in `review`."""
         where = at(place, "Value")
         if self.value == NO_SECRET:
@@ -60,7 +60,7 @@ class RosterAuth:
         "Key", "A key at the end of the address: …?key=KEY in Prosody.", secret=True, instead_of=("Basic",)
     )
 
-    def check(self, place: str, review: Review) -> Basic | QueryKey | None:
+    def check(self, place: str, review: Problems) -> Basic | QueryKey | None:
         """The way; None where there is a problem in `review`."""
         if self.basic is not None:
             return self.basic.check(at(place, "Basic"), review)
@@ -110,7 +110,7 @@ class Roster:
     auth: Basic | QueryKey | None = None
     longest_s: float = LONGEST_S
 
-    def check(self, targets: Sequence[Target], review: Review) -> "Roster":
+    def check(self, targets: Sequence[Target], review: Problems) -> "Roster":
         """The section as it is to be used."""
         written = self._auth_as_written
         host = self.bind[0]
@@ -136,7 +136,7 @@ class Roster:
         )
 
 
-def _target(name: str | None, targets: Sequence[Target], review: Review) -> Target | None:
+def _target(name: str | None, targets: Sequence[Target], review: Problems) -> Target | None:
     if name is None:
         able = [target.name for target in targets if target.kind == KIND and not target.is_local]
         if able:

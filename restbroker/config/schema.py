@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final, assert_never
 
 from restbroker.config.core import Config
-from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
+from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, notation_of
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of
 from restbroker.config.reference import meaning
 from restbroker.job.json_types import Json
@@ -43,15 +43,15 @@ def _object(members: Members) -> dict[str, Json]:
     always: list[Json] = [key.name for key in keys.values() if key.mandatory == "always"]
     return {
         "type": "object",
-        "properties": {key.name: _described(members, key) for key in keys.values()},
+        "properties": {key.name: _describe(members, key) for key in keys.values()},
         "patternProperties": {"^(_|//)": {}},
         "additionalProperties": False,
         **({"required": always} if always else {}),
-        **(_OF_LISTED_KINDS if any(look(key.type) == _TARGETS for key in keys.values()) else {}),
+        **(_OF_LISTED_KINDS if any(notation_of(key.type) == _TARGETS for key in keys.values()) else {}),
     }
 
 
-def _described(members: Members, key: Key) -> dict[str, Json]:
+def _describe(members: Members, key: Key) -> dict[str, Json]:
     more: dict[str, Json] = {} if key.default is None else {"default": key.default}
     if key.ignored is not None:
         more["deprecated"] = True
@@ -62,7 +62,7 @@ def _described(members: Members, key: Key) -> dict[str, Json]:
 
 
 def _form(annotation: Any) -> dict[str, Json]:  # noqa: ANN401  a type
-    match look(annotation):
+    match notation_of(annotation):
         case Form(schema=schema):
             return dict(schema)
         case Items(item=item, weights=weights):

@@ -16,7 +16,7 @@ from restbroker.config import forms
 from restbroker.config.form import OptionsOf, whole
 from restbroker.config.forms import File
 from restbroker.config.key import inline, key, secret
-from restbroker.config.review import Review, at
+from restbroker.config.problems import Problems, at
 from restbroker.config.secret import NO_SECRET, Secret
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class Basic:
         "Pass", "The password.", "A file that holds the password.", NO_SECRET, mandatory="or PassFile"
     )
 
-    def check(self, place: str, review: Review) -> "Basic | None":
+    def check(self, place: str, review: Problems) -> "Basic | None":
         """User and password as they are to be used; None where there is a problem in `review`."""
         password = review.try_secret(at(place, "Pass"), self.password)
         if not self.user:
@@ -45,7 +45,7 @@ class Basic:
 
 
 @attrs.frozen
-class Issued:
+class IssuedLogin:
     """Bearer tokens that the server issues for this login. `fallback`: Basic counts where there is none."""
 
     login: Basic
@@ -67,11 +67,11 @@ class Bearer:
         "Pass", "That user's password.", "A file that holds that password.", mandatory="with User"
     )
 
-    def check(self, place: str, review: Review) -> "Bearer | Issued | None":
+    def check(self, place: str, review: Problems) -> "Bearer | IssuedLogin | None":
         """The token, or those that are issued; None where there is a problem in `review`."""
         if self._user is not None or self._password is not None:
             login = Basic(self._user or "", self._password or NO_SECRET).check(place, review)
-            return None if login is None else Issued(login, fallback=False)
+            return None if login is None else IssuedLogin(login, fallback=False)
         where = at(place, "Token")
         if self.token == NO_SECRET:
             review.refuse(where, "is missing or empty; it is the token to log in with (or use TokenFile).")
@@ -79,7 +79,7 @@ class Bearer:
         return check_bearer(where, review.try_secret(where, self.token), review)
 
 
-def check_bearer(place: str, token: Secret | None, review: Review) -> Bearer | None:
+def check_bearer(place: str, token: Secret | None, review: Problems) -> Bearer | None:
     """The token as credentials; None when there is none."""
     if token is None:
         return None
@@ -108,7 +108,7 @@ Engine = Literal["lean", "httpx"]
 Login = Basic | Bearer | None
 """What a request carries."""
 
-Credentials = Login | Issued
+Credentials = Login | IssuedLogin
 
 
 @attrs.frozen
@@ -158,7 +158,7 @@ class CertFiles:
 
 
 @attrs.frozen(kw_only=True)
-class Written:
+class WrittenKeys:
     """What a target has only as it is written. None: as its kind has it."""
 
     url: str = key("URL", "The server's HTTP API, as RestURL.", "", secret=True, mandatory="always")
@@ -204,7 +204,7 @@ class Target:
     url: Url = Url("http", "localhost", 80)
     queues: tuple[str, ...] = ()
     credentials: Credentials = None
-    written: Written = inline(Written, Written())
+    written: WrittenKeys = inline(WrittenKeys, WrittenKeys())
     host_header: forms.HostHeader | None = key("HostHeader", "The Host header, where it is not the virtual host.")
     default_host: forms.Name | None = key(
         "Domain", "The virtual host: fills a missing `host` argument, and the Host header."
@@ -256,7 +256,7 @@ class Target:
     def all_secrets(self) -> tuple[Secret, ...]:
         """Those in its options, and that of its login."""
         match self.credentials:
-            case Basic(_, one) | Bearer(one) | Issued(Basic(_, one), _):
+            case Basic(_, one) | Bearer(one) | IssuedLogin(Basic(_, one), _):
                 return (*self.secrets, one)
             case None:
                 return self.secrets

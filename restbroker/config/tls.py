@@ -8,7 +8,7 @@ import ssl
 from pathlib import Path
 
 from restbroker.config.files import text_of
-from restbroker.config.review import Review, at
+from restbroker.config.problems import Problems, at
 from restbroker.config.target import CertFiles, TlsFiles
 from restbroker.config.values import without_logins
 
@@ -30,7 +30,7 @@ def served_context(files: CertFiles) -> ssl.SSLContext:
     return context
 
 
-def cert_files(files: CertFiles | None, place: str, review: Review) -> CertFiles | None:
+def cert_files(files: CertFiles | None, place: str, review: Problems) -> CertFiles | None:
     """The files, each tried once; None where there are none, or there is a problem in `review`."""
     if files is None:
         return None
@@ -44,7 +44,7 @@ def cert_files(files: CertFiles | None, place: str, review: Review) -> CertFiles
     return CertFiles(cert, key)
 
 
-def tls_files(files: TlsFiles, place: str, url_place: str, review: Review, *, is_used: bool) -> TlsFiles:
+def tls_files(files: TlsFiles, place: str, url_place: str, review: Problems, *, is_used: bool) -> TlsFiles:
     """The files, each tried once; `place` is that of `TLS`. `is_used`: the URL is an https:// one."""
     ca = _readable(files.ca, at(place, "CAFile"), review)
     cert = _readable(files.cert, at(place, "CertFile"), review)
@@ -62,48 +62,51 @@ def tls_files(files: TlsFiles, place: str, url_place: str, review: Review, *, is
     return TlsFiles(ca, cert, key)
 
 
-def _refuse_key_alone(place: str, review: Review) -> None:
+def _refuse_key_alone(place: str, review: Problems) -> None:
     if not review.is_wrong(at(place, "CertFile")):
         review.tell(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
 
 
-def _readable(written: Path | None, place: str, review: Review) -> Path | None:
+def _readable(written: Path | None, place: str, review: Problems) -> Path | None:
     if written is None:
         return None
     path = review.base / written
     try:
         text_of(path, "latin-1")
     except OSError as error:
-        review.refuse(place, f"{_shown(path)} cannot be read: {error.strerror}.")
+        review.refuse(place, f"{_printable(path)} cannot be read: {error.strerror}.")
         return None
     return path
 
 
-def _try_authority(path: Path, place: str, review: Review) -> None:
+def _try_authority(path: Path, place: str, review: Problems) -> None:
     try:
         context_of(TlsFiles(path))
     except ssl.SSLError:
-        review.refuse(place, f"{_shown(path)} holds no certificate that can be read; it must be in PEM form.")
+        review.refuse(place, f"{_printable(path)} holds no certificate that can be read; it must be in PEM form.")
 
 
-def _try_certificate(files: TlsFiles, place: str, review: Review) -> None:
+def _try_certificate(files: TlsFiles, place: str, review: Problems) -> None:
     try:
         context_of(files)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             review.refuse(
-                at(place, "KeyFile"), f"{_shown(files.key)} is not the key of the certificate in {_shown(files.cert)}."
+                at(place, "KeyFile"),
+                f"{_printable(files.key)} is not the key of the certificate in {_printable(files.cert)}.",
             )
             return
         unread = "no certificate and key that can be read"
         form = "in PEM form, without a passphrase"
         if files.key is None:
-            why = f"{_shown(files.cert)} holds {unread}; give the file of its key as {at(place, 'KeyFile')}, {form}."
+            why = (
+                f"{_printable(files.cert)} holds {unread}; give the file of its key as {at(place, 'KeyFile')}, {form}."
+            )
         else:
-            why = f"{_shown(files.cert)} and {_shown(files.key)} hold {unread}; both must be {form}."
+            why = f"{_printable(files.cert)} and {_printable(files.key)} hold {unread}; both must be {form}."
         review.refuse(at(place, "CertFile"), why)
 
 
-def _shown(path: Path | None) -> str:
+def _printable(path: Path | None) -> str:
     # An address written as a file's may have a login in it.
     return without_logins(str(path))

@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.key import key, secret
-from restbroker.config.review import Review, at
+from restbroker.config.problems import Problems, at
 from restbroker.config.secret import Secret, is_blank
 from restbroker.config.values import DAY_S
 
@@ -69,7 +69,7 @@ class Token:
     )
     flat: bool = False
 
-    def check(self, place: str, review: Review) -> tuple["Token", list[_Placed]]:
+    def check(self, place: str, review: Problems) -> tuple["Token", list[_Placed]]:
         """The token as it is to be used, and where each of its secrets stands."""
         where, previous = at(place, "Secret"), at(place, "PreviousSecret")
         if is_blank(self._current):
@@ -93,7 +93,7 @@ class Token:
         return token, placed
 
 
-def check_tokens(flat: Secret | None, tokens: Sequence[Token], review: Review) -> tuple[Token, ...]:
+def check_tokens(flat: Secret | None, tokens: Sequence[Token], review: Problems) -> tuple[Token, ...]:
     """Every token, the flat one first."""
     found: list[Token] = []
     placed: list[list[_Placed]] = []
@@ -112,7 +112,7 @@ def check_tokens(flat: Secret | None, tokens: Sequence[Token], review: Review) -
     return tuple(found)
 
 
-def _check_flat(written: Secret | None, review: Review) -> Secret | None:
+def _check_flat(written: Secret | None, review: Problems) -> Secret | None:
     if is_blank(written):
         cure = "it is the token that each job must carry (or use TokenFile, or Tokens)."
         review.refuse("Token", f"is missing or empty; {cure}")
@@ -120,10 +120,10 @@ def _check_flat(written: Secret | None, review: Review) -> Secret | None:
     return review.try_secret("Token", written)
 
 
-def _refuse_shared(placed: Sequence[Sequence[_Placed]], review: Review) -> None:
+def _refuse_shared(placed: Sequence[Sequence[_Placed]], review: Problems) -> None:
     seen: dict[str, tuple[int, str]] = {}
     for number, secrets in enumerate(placed):
         for place, one in secrets:
             owner, first = seen.setdefault(one.reveal(), (number, place))
             if owner != number:
-                review.refuse(place, f"is the same secret as {review.named(first)}; each token needs its own.")
+                review.refuse(place, f"is the same secret as {review.as_written(first)}; each token needs its own.")

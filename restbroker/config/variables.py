@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from restbroker.config.core import Config
-from restbroker.config.form import Form, Items, Keys, Names, Notation, OptionsOf, look
+from restbroker.config.form import Form, Items, Keys, Names, Notation, OptionsOf, notation_of
 from restbroker.config.forms import Unread
 from restbroker.config.key import Members, keys_of, rivals
 from restbroker.config.names import nearest, spellings
-from restbroker.config.review import Review, at
+from restbroker.config.problems import Problems, at
 from restbroker.config.values import json_or_text
 from restbroker.job.json_types import Json
 
@@ -25,7 +25,7 @@ _OTHER_VARIABLES = ("CONFIG", "REDIS_SERVER")
 _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT(_.*)?)|PORT(_.*)?")
 
 
-def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Review) -> dict[str, Json]:
+def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Problems) -> dict[str, Json]:
     """The keys that variables set, a part of an object together with the rest of it from `below`."""
     known = spellings(Config)
     found: dict[str, Json] = {}
@@ -54,10 +54,10 @@ def _set(
     text: str,
     place: str,
     variable: str,
-    review: Review,
+    review: Problems,
 ) -> Json:
     """`under` with the part at the end of `parts` set to what `text` says."""
-    said = look(annotation)
+    said = notation_of(annotation)
     if not parts:
         review.set_by(place, variable, text)
         return said.from_text(text) if isinstance(said, Form) else json_or_text(text)
@@ -72,7 +72,7 @@ def _set(
 
 def _member(said: Notation, part: str, members: Mapping[str, Json]) -> str:
     """The member that a part of a variable's name means: one that is there, a known one, or a new one."""
-    plain = _worded if isinstance(said, Names) else _plain
+    plain = _as_word if isinstance(said, Names) else _plain
     for name in members:
         if plain(name) == plain(part):
             return name
@@ -89,7 +89,7 @@ def _member(said: Notation, part: str, members: Mapping[str, Json]) -> str:
             assert_never(said)
 
 
-def _worded(name: str) -> str:
+def _as_word(name: str) -> str:
     return name.replace("-", "_").lower()
 
 
@@ -108,7 +108,7 @@ def _inside(said: Notation, name: str) -> Any:  # noqa: ANN401  a type
             return Unread
 
 
-def _drop_rivals(kind: Members, name: str, members: dict[str, Json], place: str, review: Review) -> None:
+def _drop_rivals(kind: Members, name: str, members: dict[str, Json], place: str, review: Problems) -> None:
     """A variable for one way to say a thing replaces the file's other way, but not another variable's."""
     for pair in rivals(kind):
         if name in pair:

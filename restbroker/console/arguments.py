@@ -19,14 +19,14 @@ HOW = "Write name=text, name:=JSON, name=@FILE, or name=- to read standard input
 
 
 @attrs.frozen
-class Typed:
+class TypedArguments:
     """The arguments, and the names of those whose text stood in the command line for all to see."""
 
     values: Mapping[str, Json]
     in_the_open: frozenset[str]
 
 
-def read(words: Sequence[str]) -> Typed:
+def read(words: Sequence[str]) -> TypedArguments:
     """The arguments of `user=richard`, `days:=30`, `password=@file`, `body=-`. Raises `UsageError`.
 
     Texts stay texts here; what a command takes as integer or list is made so by `job.coerce`. A text from a file
@@ -38,7 +38,7 @@ def read(words: Sequence[str]) -> Typed:
     for word in words:
         parts = _PAIR.fullmatch(word)
         if parts is None:
-            raise UsageError(f"The argument {_shown(word)} has no name.", HOW)
+            raise UsageError(f"The argument {_printable(word)} has no name.", HOW)
         name, sign, text = parts.groups()
         if name in values:
             raise UsageError(f"The argument {name} is given twice.", "Keep one of the two.")
@@ -48,9 +48,9 @@ def read(words: Sequence[str]) -> Typed:
             case "=", _ if text.startswith("@"):
                 values[name] = _from_file(name, Path(text[1:]))
             case _:
-                values[name] = _json(name, text) if sign == ":=" else _checked(name, text)
+                values[name] = _json(name, text) if sign == ":=" else _check(name, text)
                 in_the_open.add(name)
-    return Typed(values, frozenset(in_the_open))
+    return TypedArguments(values, frozenset(in_the_open))
 
 
 def is_named(word: str) -> bool:
@@ -73,12 +73,12 @@ def _from_stdin(name: str, words: Sequence[str]) -> str:
         import getpass
 
         return getpass.getpass(f"{name}: ")
-    return _decoded(name, sys.stdin.buffer.read())
+    return _decode(name, sys.stdin.buffer.read())
 
 
 def _from_file(name: str, path: Path) -> str:
     try:
-        return _decoded(name, path.read_bytes())
+        return _decode(name, path.read_bytes())
     except OSError as error:
         cure = f"For a text that begins with @ write {name}:='\"@…\"'."
         raise UsageError(f"The file for {name} cannot be read: {error.strerror} ({path}).", cure) from error
@@ -86,7 +86,7 @@ def _from_file(name: str, path: Path) -> str:
         raise UsageError(f"The file for {name} has an impossible name.", HOW) from error
 
 
-def _decoded(name: str, raw: bytes) -> str:
+def _decode(name: str, raw: bytes) -> str:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -94,12 +94,12 @@ def _decoded(name: str, raw: bytes) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _checked(name: str, text: str) -> str:
+def _check(name: str, text: str) -> str:
     # Bytes of the command line that are not UTF-8 arrive as half surrogate pairs, which JSON cannot hold.
     if any("\ud800" <= c <= "\udfff" for c in text):
         raise UsageError(f"The argument {name} is not UTF-8 text.", "Check the terminal's encoding.")
     return text
 
 
-def _shown(word: str) -> str:
+def _printable(word: str) -> str:
     return repr(word if len(word) <= 20 else word[:19] + "…")

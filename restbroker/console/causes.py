@@ -30,7 +30,7 @@ def hint(cause: "Cause") -> str | None:
     """What to do about the code, where it is one of restbroker's; None: nobody knows, or the message says it."""
     from restbroker.console import codes
 
-    rows = codes.found(cause.code or "")
+    rows = codes.explanations_of(cause.code or "")
     cure = next((row["cure"] for row in rows if row["what"].startswith("a job")), None)
     return None if cure is None or cure in (cause.message or "") else cure
 

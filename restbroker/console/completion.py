@@ -70,7 +70,7 @@ def settings(ctx: typer.Context, *sections: "Section") -> Any:  # noqa: ANN401 -
     """Return the configuration that the line names, behind the verb or before it, with these sections besides. Raises
     `ConfigError`.
     """
-    from restbroker.console.configured import quietly
+    from restbroker.console.configured import load_quietly
 
     named: list[Path] = []
     at: Any = ctx
@@ -78,7 +78,7 @@ def settings(ctx: typer.Context, *sections: "Section") -> Any:  # noqa: ANN401 -
         path = at.params.get("config")
         named += [path] if isinstance(path, Path) else []
         at = at.parent
-    return quietly(named[0] if named else None, *sections)
+    return load_quietly(named[0] if named else None, *sections)
 
 
 @contextmanager
@@ -136,7 +136,7 @@ def jids(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG00
     with store(ctx) as (config, client):
         known = tokens(config)
         for zset in sets.values():
-            for job in jobs.listed(client, zset, _MOST // len(sets), known):
+            for job in jobs.list_jobs(client, zset, _MOST // len(sets), known):
                 if job.jid and job.jid not in typed:
                     yield job.jid, " ".join(word for word in (job.command, job.error_class) if word)
         if len(sets) > 1:
@@ -151,14 +151,14 @@ def jids(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG00
 @offer
 def groups(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
     """Offer the causes of the set that the command is about, as far as they are read in a second."""
-    from restbroker.operate.known import known
+    from restbroker.operate.context import context_of
     from restbroker.operate.summary import Summaries
 
     zset = _SETS.get(ctx.command_path.split()[1])
     if zset is None or zset == "schedule":
         return
     with store(ctx) as (config, client):
-        for cause in Summaries(zset, known(config)).now(client, _REDIS_S).causes:
+        for cause in Summaries(zset, context_of(config)).now(client, _REDIS_S).causes:
             words = f"{cause.jobs}x", cause.command, cause.code
             yield cause.group, " ".join(word for word in words if word)
 
@@ -228,7 +228,7 @@ def _errors(ctx: typer.Context, begun: str) -> list[Offer]:
     with suppress(RestbrokerError):
         if zset is not None:
             with store(ctx) as (config, client):
-                found = jobs.listed(client, zset, _MOST, tokens(config))
+                found = jobs.list_jobs(client, zset, _MOST, tokens(config))
                 seen = {job.error_class for job in found if job.error_class}
     return [(code, "") for code in sorted(code for code in seen if code.startswith(begun)) or codes.names()]
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from restbroker.config.core import Config, Loaded
+from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
 from restbroker.console import panels
 from restbroker.console.completion import paths
@@ -40,12 +40,12 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=panels.OUTPUT)]
 
 
-def loaded(path: Path | None, overrides: Mapping[str, Json] | None = None) -> Loaded:
+def load_with_notices(path: Path | None, overrides: Mapping[str, Json] | None = None) -> LoadedConfig:
     """The configuration with its notes, which the caller tells or keeps. Raises `ConfigError`."""
     return load(path, os.environ, overrides or {}, registry.kinds(), sources.kinds())
 
 
-def quietly(path: Path | None, *sections: Section) -> Config:
+def load_quietly(path: Path | None, *sections: Section) -> Config:
     """The configuration for a short command: its notes are for `run` and `config show`.
 
     Of what serves others only these sections are read, and the others have their defaults: what is wrong in one, or in
@@ -55,7 +55,7 @@ def quietly(path: Path | None, *sections: Section) -> Config:
     return load(path, os.environ, {}, registry.kinds(), sources.kinds(), without=without).config
 
 
-def tell_notes(found: Loaded) -> None:
+def print_notices(found: LoadedConfig) -> None:
     """Tells each note on stderr."""
     for note in found.notes:
         say(f"note: {note.message}" + (f" {note.cure}" if note.cure else ""))

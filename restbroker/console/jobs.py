@@ -14,7 +14,7 @@ from restbroker.console import output, panels
 from restbroker.console.times import local, utc
 from restbroker.operate import jobs
 from restbroker.operate.connect import open_store
-from restbroker.operate.jobs import Stored
+from restbroker.operate.jobs import StoredJob
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import size
 
@@ -30,7 +30,7 @@ LimitOption = Annotated[int, typer.Option(help="How many at most.", min=1, max=1
 def show(settings: Config, zset: SortedSet, limit: int, *, as_json: bool) -> None:
     """Shows at most `limit` jobs. Raises `StoreUnavailable`."""
     with open_store(settings) as client:
-        found = list(jobs.listed(client, zset, limit, tokens(settings)))
+        found = list(jobs.list_jobs(client, zset, limit, tokens(settings)))
         total = size(client, zset)
     write(found, as_json=as_json)
     more = f"{len(found)} of {output.jobs(total)}" if total > len(found) else output.jobs(total)
@@ -49,7 +49,7 @@ def tokens(settings: Config) -> frozenset[str]:
     return frozenset(secret.reveal() for token in settings.tokens for secret in token.secrets)
 
 
-def write(found: Sequence[Stored], *, as_json: bool) -> None:
+def write(found: Sequence[StoredJob], *, as_json: bool) -> None:
     """Shows these jobs."""
     if as_json:
         output.as_json([_fields(job) for job in found])
@@ -60,7 +60,7 @@ def write(found: Sequence[Stored], *, as_json: bool) -> None:
             output.row(value or "-" for value in _fields(job).values())
 
 
-def _fields(job: Stored) -> dict[str, str | None]:
+def _fields(job: StoredJob) -> dict[str, str | None]:
     return {
         "when": utc(job.at_s),
         "jid": job.jid,
@@ -70,7 +70,7 @@ def _fields(job: Stored) -> dict[str, str | None]:
     }
 
 
-def _draw(found: Sequence[Stored]) -> None:
+def _draw(found: Sequence[StoredJob]) -> None:
     """Two lines for each job, in the terminal's own time, for a table would not fit."""
     for job in found:
         words = (job.command, job.error_class, job.jid)

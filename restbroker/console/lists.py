@@ -22,7 +22,7 @@ class Group(TyperGroup):
 
     def with_name_first(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see cli.app
         """Return the words with the command's name in front, or as they are where none is behind options alone."""
-        if not args or not args[0].startswith("-") or args[0] in self._own(ctx):
+        if not args or not args[0].startswith("-") or args[0] in self._own_options(ctx):
             return args
         names = self.list_commands(ctx)
         found = [(place, [*_options(self.real_command(ctx, word))]) for place, word in enumerate(args) if word in names]
@@ -36,7 +36,7 @@ class Group(TyperGroup):
         """Return the command of this name, which must be one of `list_commands`."""
         return self.get_command(ctx, name)
 
-    def _own(self, ctx: Any) -> set[str]:  # noqa: ANN401 - see cli.app
+    def _own_options(self, ctx: Any) -> set[str]:  # noqa: ANN401 - see cli.app
         """Return what is answered whichever command follows: `--help`, `--version`."""
         return {name for parameter in self.get_params(ctx) if parameter.is_eager for name in parameter.opts}
 

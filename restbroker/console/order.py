@@ -18,7 +18,7 @@ from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
 from restbroker.job import endpoint
 from restbroker.job.argument_check import Checker
-from restbroker.job.auth import Wish, refusal
+from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.coerce import coerce
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
@@ -45,11 +45,11 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
     flat = [target for target in targets if target.name == registry.KINDS[0]]
     chosen = able if len(able) == 1 else flat
     if not chosen:
-        raise _unclear(targets, word, command)
+        raise _ambiguous(targets, word, command)
     return chosen[0]
 
 
-def joined(targets: Sequence[Target], command: str, words: Sequence[str]) -> tuple[str, Sequence[str]]:
+def join_command_words(targets: Sequence[Target], command: str, words: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The command and its arguments, where its name was written in two words, as `mongooseimctl` takes it.
 
     Raises `UsageError` where two words are nearly such a name.
@@ -76,7 +76,7 @@ def knows(target: Target, command: str) -> bool:
 def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandSpec | None, command: Command) -> Token:
     """The first token that allows it there. Ends with 4, and with what to configure, if there is none."""
     dangers = registry.catalogue_of(target, None, command.endpoint).dangerous_in(command.endpoint)
-    wish = Wish(command, spec, dangers, target.default_host, target.name, queue)
+    wish = AccessRequest(command, spec, dangers, target.default_host, target.name, queue)
     reasons: list[Reason] = []
     for token in tokens:
         reason = refusal(token, wish)
@@ -149,8 +149,8 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
     return signatures
 
 
-def fitted(
-    signatures: Signatures, typed: arguments.Typed, default_host: str | None, *, any_command: bool = False
+def fit_arguments(
+    signatures: Signatures, typed: arguments.TypedArguments, default_host: str | None, *, any_command: bool = False
 ) -> tuple[CommandSpec | None, Mapping[str, Json]]:
     """The command of the newest version that takes these arguments, and they as it does.
 
@@ -212,7 +212,7 @@ def _reason(spec: CommandSpec, given: Mapping[str, Json], default_host: str | No
     return None
 
 
-def _note_secrets(spec: CommandSpec, typed: arguments.Typed) -> None:
+def _note_secrets(spec: CommandSpec, typed: arguments.TypedArguments) -> None:
     for name in sorted(typed.in_the_open):
         argument = spec.argument(name)
         if argument is not None and argument.secret:
@@ -231,7 +231,7 @@ def _holds_a_secret(spec: CommandSpec, name: str, value: Json) -> bool:
     return bool(redact.secret_values(spec, {name: value}))
 
 
-def _unclear(targets: Sequence[Target], word: str, command: str) -> UsageError:
+def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError:
     """Why none of several targets is chosen."""
     names = ", ".join(target.name for target in targets)
     catalogues = {target.name: registry.candidates_of(target, None, command) for target in targets}

@@ -45,7 +45,7 @@ def pieces(texts: Iterable[str]) -> None:
         try:
             _write(sys.stdout, printable(text) if on_terminal else text, end="")
         except OSError as error:
-            raise lost(error) from None
+            raise output_lost(error) from None
 
 
 def say(text: str) -> None:
@@ -103,7 +103,7 @@ def whole() -> Iterator[None]:
         # Typer prints its help itself, and where nothing is buffered (PYTHONUNBUFFERED) it learns of it first.
         if error.errno not in _UNWRITABLE or error.filename is not None:
             raise
-        raise lost(error) from None
+        raise output_lost(error) from None
 
 
 def jobs(count: int) -> str:
@@ -120,10 +120,10 @@ def _out(text: str) -> None:
     try:
         _write(sys.stdout, text)
     except OSError as error:
-        raise lost(error) from None
+        raise output_lost(error) from None
 
 
-def lost(error: OSError) -> OutputLost:
+def output_lost(error: OSError) -> OutputLost:
     """What to raise when stdout could not be written; nothing is printed any more."""
     # What is still buffered must go somewhere, or Python complains of it at the end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -32,7 +32,7 @@ def for_how_long(for_s: float | None) -> str:
     return "until resumed" if for_s is None else f"for {duration_text(for_s)}"
 
 
-def tell(words: str, fields: Mapping[str, Json], *, as_json: bool, dry_run: bool) -> None:
+def report(words: str, fields: Mapping[str, Json], *, as_json: bool, dry_run: bool) -> None:
     """Says what was done, or would be; with `--json` also on stdout, as these fields."""
     if as_json:
         output.as_json({**fields, "dry_run": dry_run})
@@ -46,7 +46,7 @@ def pause_text(pause: Pause) -> str:
     return f"{by} {left}" + (f": {pause.why}" if pause.why is not None else "")
 
 
-def listed(names: tuple[str, ...]) -> str:
+def join_names(names: tuple[str, ...]) -> str:
     """Names in one cell; `-` if there are none."""
     return ",".join(names) or "-"
 

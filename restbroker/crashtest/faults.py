@@ -73,7 +73,7 @@ class Breaker:
             case "cut":
                 if not self.fleet.has_wires:
                     return
-                self._cut()
+                self._cut_connections()
             case "reset":
                 self.stand_in.resets += _RESETS  # the stand-in counts those that came to it
             case "restart":
@@ -117,7 +117,7 @@ class Breaker:
         self._frozen = self._witness = None
         self._thawed.set()
 
-    def _cut(self) -> None:
+    def _cut_connections(self) -> None:
         for broker in self.fleet.brokers:
             if broker.wire is not None and broker is not self._witness:
                 broker.wire.cut()

@@ -30,14 +30,14 @@ class Result:
     seed: int
 
     @property
-    def kept(self) -> bool:
+    def is_kept(self) -> bool:
         """Whether every promise was kept; also that nothing was parked but what may not be sent once more."""
         found = self.verdict
         nothing_odd = found.lost == found.unexpected == self.unfinished == 0 and set(self.parked_why) <= _UNANSWERED
         return nothing_odd and found.duplicated <= self.bound
 
     @property
-    def tested(self) -> bool:
+    def is_tested(self) -> bool:
         """Whether anything that broke had a job in its hands; also where nothing was to break."""
         return self.bound > 0 or sum(self.faults.values()) == 0
 
@@ -73,8 +73,8 @@ class Result:
     def as_json(self) -> Json:
         """Everything as one object."""
         return {
-            "kept": self.kept,
-            "tested": self.tested,
+            "kept": self.is_kept,
+            "tested": self.is_tested,
             **self.numbers(),
             "parked_why": dict(self.parked_why),
             "faults": dict(self.faults),

@@ -21,7 +21,7 @@ from restbroker.crashtest.faults import Breaker, plan
 from restbroker.crashtest.fleet import Fleet
 from restbroker.crashtest.result import Result
 from restbroker.crashtest.stand_in import StandIn
-from restbroker.crashtest.verdict import judge
+from restbroker.crashtest.verdict import verdict_of
 from restbroker.crashtest.workload import DOMAIN, QUEUE, USER, job_id, payload
 from restbroker.errors import StoreUnavailable
 from restbroker.standins.ejabberd import Ejabberd
@@ -109,7 +109,7 @@ class _Run:
                 await fleet.stop()
             finally:
                 await fleet.kill()
-            return await self._judged(breaker, began_s)
+            return await self._verdict(breaker, began_s)
 
     async def _push(self, token: str) -> None:
         """What Redis did not acknowledge is not pushed again, as it may be there."""
@@ -150,7 +150,7 @@ class _Run:
             breaker.fleet.require_alive()
             faults = f"{sum(breaker.happened.values())} of {planned} faults"
             self.tell(f"{len(stand_in.done)} of {self.wanted.jobs} jobs, {faults}")
-            left = await self.store.call(scratch.unfinished)
+            left = await self.store.call(scratch.count_unfinished)
             quiet = quiet + 1 if left == 0 and self.pushed.is_set() else 0
             if quiet == 2:
                 return
@@ -160,12 +160,12 @@ class _Run:
                 return
             await trio.sleep(_POLL_S)
 
-    async def _judged(self, breaker: Breaker, began_s: float) -> Result:
+    async def _verdict(self, breaker: Breaker, began_s: float) -> Result:
         places = await self.store.call(scratch.places)
-        parked = await self.store.call(scratch.parked)
+        parked = await self.store.call(scratch.dead_jobs)
         attempted = [job_id(number) for number in range(self.wanted.jobs)]
         return Result(
-            verdict=judge(attempted, self.acknowledged, breaker.stand_in.statuses, places, parked),
+            verdict=verdict_of(attempted, self.acknowledged, breaker.stand_in.statuses, places, parked),
             bound=breaker.bound + breaker.stand_in.were_reset,
             unfinished=len(set(places) - set(parked)),
             parked_why=Counter(parked.values()),

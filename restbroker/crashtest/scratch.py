@@ -14,7 +14,7 @@ from typing import Final
 from restbroker.config.values import duration_text
 from restbroker.crashtest.workload import QUEUE
 from restbroker.errors import StoreUnavailable, UsageError
-from restbroker.store import jobs, registered
+from restbroker.store import identities, jobs
 from restbroker.store.client import Client
 from restbroker.store.replies import integer, items, raw
 from restbroker.store.server import NEWER_REDIS, TOO_OLD, server
@@ -34,7 +34,7 @@ def refuse_unfit(client: Client, jobs_count: int, payload_bytes: int) -> None:
     """Raises `UsageError` for a Redis that a run could harm or that cannot hold it, and `StoreUnavailable`."""
     facts = server(client)
     where = f"{facts.product} at {client.address}"
-    if not facts.supported:
+    if not facts.is_supported:
         raise UsageError(f"{where} is too old. {TOO_OLD}", NEWER_REDIS)
     if facts.role != "master":
         raise UsageError(f"{where} is a replica, which takes no writes.", "Name its primary.")
@@ -51,26 +51,26 @@ def refuse_unfit(client: Client, jobs_count: int, payload_bytes: int) -> None:
 
 def in_hand(client: Client, pid: int | None = None) -> Mapping[str, Sequence[str]]:
     """The ids of the jobs in the hands of each identity, or of those of one process."""
-    known = sorted({*registered.live(client), *registered.dying(client)})
+    known = sorted({*identities.live(client), *identities.dying(client)})
     mine = [name for name in known if pid is None or name.split(":")[-3] == str(pid)]
-    return {name: [_jid(job) for job in jobs.held(client, name).jobs.values()] for name in mine}
+    return {name: [_jid(job) for job in jobs.read_jobs(client, name).jobs.values()] for name in mine}
 
 
-def is_given_back(client: Client, identities: Sequence[str]) -> bool:
+def is_given_back(client: Client, fenced: Sequence[str]) -> bool:
     """Whether none of these identities exists any more."""
-    known = {*registered.live(client), *registered.dying(client)}
-    return known.isdisjoint(identities)
+    known = {*identities.live(client), *identities.dying(client)}
+    return known.isdisjoint(fenced)
 
 
 def beats_under(client: Client, pid: int) -> frozenset[str]:
     """The identities under which a process beats: empty before its start and between two lives."""
-    return frozenset(name for name in registered.live(client) if name.split(":")[-3] == str(pid))
+    return frozenset(name for name in identities.live(client) if name.split(":")[-3] == str(pid))
 
 
-def unfinished(client: Client) -> int:
+def count_unfinished(client: Client) -> int:
     """How many jobs are neither finished nor parked, all counted in one moment."""
     keys = client.keys
-    known = sorted({*registered.live(client), *registered.dying(client)})
+    known = sorted({*identities.live(client), *identities.dying(client)})
     counted = [("LLEN", keys.queue(QUEUE)), ("ZCARD", keys.sorted_set("retry")), ("ZCARD", keys.sorted_set("schedule"))]
     held = [("HKEYS", keys.in_progress(identity)) for identity in known]
     replies = client.transaction([*counted, *held])
@@ -89,7 +89,7 @@ def places(client: Client) -> Counter[str]:
     return found
 
 
-def parked(client: Client) -> Mapping[str, str]:
+def dead_jobs(client: Client) -> Mapping[str, str]:
     """The ids of the parked jobs, each with the class of its error."""
     found = [json.loads(raw(job)) for job in items(client.command("ZRANGE", client.keys.sorted_set("dead"), 0, -1))]
     return {job["jid"]: job["error_class"] for job in found}

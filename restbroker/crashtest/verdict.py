@@ -32,7 +32,7 @@ class Verdict:
     parked: int
 
 
-def judge(
+def verdict_of(
     attempted: Collection[str],
     acknowledged: Collection[str],
     statuses: Mapping[str, Sequence[int | None]],

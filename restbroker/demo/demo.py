@@ -18,10 +18,10 @@ from pathlib import Path
 import trio
 
 from restbroker.config.values import duration_text
-from restbroker.demo.scene import QUEUE, SCENES, Scene
-from restbroker.demo.stage import TOKEN, Stage, described, open_stage
-from restbroker.demo.steps import STORY, stopped
-from restbroker.demo.voice import Voice, voice
+from restbroker.demo.environment import TOKEN, Environment, describe, open_environment
+from restbroker.demo.printer import Printer, open_printer
+from restbroker.demo.scenario import QUEUE, SCENES, Scenario
+from restbroker.demo.steps import STORY, stop
 from restbroker.errors import RestbrokerError
 
 
@@ -32,10 +32,10 @@ def run(environ: Mapping[str, str], server: str = "ejabberd", *, stay: bool) -> 
 
     Raises a group of `RestbrokerError` when a part does not start or a promise is not kept.
     """
-    return trio.run(partial(_main, SCENES[server], voice(environ), environ, stay=stay))
+    return trio.run(partial(_main, SCENES[server], open_printer(environ), environ, stay=stay))
 
 
-async def _main(scene: Scene, speaker: Voice, environ: Mapping[str, str], *, stay: bool) -> int:
+async def _main(scene: Scenario, speaker: Printer, environ: Mapping[str, str], *, stay: bool) -> int:
     finished = False
     with (
         tempfile.TemporaryDirectory(prefix="restbroker-demo-") as folder,
@@ -44,7 +44,7 @@ async def _main(scene: Scene, speaker: Voice, environ: Mapping[str, str], *, sta
         async with trio.open_nursery() as nursery:
             story = trio.CancelScope()
             nursery.start_soon(_cancel_at_signals, signals, (story, nursery.cancel_scope), speaker)
-            async with open_stage(scene, speaker, environ, Path(folder)) as stage:
+            async with open_environment(scene, speaker, environ, Path(folder)) as stage:
                 # Only what is in here ends at the first signal: the stage then ends the broker before its Redis.
                 with story:
                     await _tell(stage, stay=stay)
@@ -55,18 +55,18 @@ async def _main(scene: Scene, speaker: Voice, environ: Mapping[str, str], *, sta
     return 0 if finished else 128 + signal.SIGINT
 
 
-async def _tell(stage: Stage, *, stay: bool) -> None:
+async def _tell(stage: Environment, *, stay: bool) -> None:
     """Plays the story; without `stay` to the broker's end, and with a summary."""
     began_s = time.monotonic()
     for step in STORY:
         await step(stage)
     if not stay:
-        await stopped(stage)
+        await stop(stage)
     took_s = time.monotonic() - began_s
     stage.voice.write(f"\nAll as promised: {stage.voice.kept} checks in {duration_text(took_s)}.")
 
 
-async def _stay(stage: Stage) -> None:
+async def _stay(stage: Environment) -> None:
     """Says what can be tried, and shows what arrives at the server, until cancelled."""
     program, scene = shlex.quote(_program()), stage.scene
     lines = [
@@ -85,14 +85,16 @@ async def _stay(stage: Stage) -> None:
     seen = len(stage.stand_in.arrivals)
     while True:
         for arrival in stage.stand_in.arrivals[seen:]:
-            stage.voice.show(described(arrival))
+            stage.voice.show(describe(arrival))
             seen += 1
         if stage.broker.poll() is not None:
             raise RestbrokerError(f"The broker ended by itself, with {stage.broker.returncode}.", f"See {stage.log}")
         await trio.sleep(0.1)
 
 
-async def _cancel_at_signals(signals: AsyncIterator[int], scopes: tuple[trio.CancelScope, ...], speaker: Voice) -> None:
+async def _cancel_at_signals(
+    signals: AsyncIterator[int], scopes: tuple[trio.CancelScope, ...], speaker: Printer
+) -> None:
     """Cancels one scope more at each signal."""
     remaining = list(scopes)
     async for _ in signals:

@@ -1,6 +1,6 @@
 """A Redis of the demo's own: finds a server, and runs it in a folder.
 
-Called by `demo.stage`; the tests' servers use `wheel_binary`. Always holds: the server listens on loopback only,
+Called by `demo.environment`; the tests' servers use `wheel_binary`. Always holds: the server listens on loopback only,
 writes only into the folder given, and ends with the task that runs it.
 """
 

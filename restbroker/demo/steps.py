@@ -10,24 +10,24 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from restbroker.demo.scene import PASSWORD, QUEUE
-from restbroker.demo.stage import REPLIES, TOKEN, Stage
+from restbroker.demo.environment import REPLIES, TOKEN, Environment
+from restbroker.demo.scenario import PASSWORD, QUEUE
 from restbroker.job.json_types import Json
 from restbroker.standins.broker import end
-from restbroker.standins.server import Arrival
+from restbroker.standins.server import ReceivedCommand
 from restbroker.store.replies import integer, items, raw
 
 _REPLY_ID = "message-7"
 _WAITING = 5
 
 
-async def from_php(stage: Stage) -> None:
+async def from_php(stage: Environment) -> None:
     """A job as a PHP application pushes it."""
     stage.voice.step("An application pushes a job into the queue, as any Sidekiq client does")
     scene = stage.scene
     job = await stage.push([*scene.creation("john"), TOKEN])
     stage.voice.show(f"LPUSH queue:{QUEUE} {json.dumps(job)}")
-    arrival = await stage.arrival(scene.create, 0)
+    arrival = await stage.next_arrival(scene.create, 0)
     stage.promise(arrival.status == scene.created, "john is registered")
     if scene.filled:
         filled = ", ".join(f"the {name}, {value}" for name, value in scene.filled.items())
@@ -38,7 +38,7 @@ async def from_php(stage: Stage) -> None:
         stage.promise(arrival.arguments == sent, "the server understood each argument as it was meant")
 
 
-async def from_ruby(stage: Stage) -> None:
+async def from_ruby(stage: Environment) -> None:
     """A job with arguments as pairs and a reply id, and the reply to it."""
     stage.voice.step("Ruby sends a message and wants to know what became of it")
     message = stage.scene.message
@@ -46,7 +46,7 @@ async def from_ruby(stage: Stage) -> None:
     stage.voice.show(f"Sidekiq::Client.push('class' => 'Restbroker', 'queue' => '{QUEUE}',")
     stage.voice.show(f"  'args' => ['{message.command}', {json.dumps(pairs)}, TOKEN, '{_REPLY_ID}'])")
     await stage.push([message.command, pairs, TOKEN, _REPLY_ID])
-    await stage.arrival(message.command, 0)
+    await stage.next_arrival(message.command, 0)
     found = await stage.ask("BRPOP", f"queue:{REPLIES}", "5")
     payload = raw(items(found)[1]) if found else b"{}"
     stage.voice.show(f"BRPOP queue:{REPLIES}  {payload.decode()}")
@@ -58,21 +58,21 @@ async def from_ruby(stage: Stage) -> None:
     )
 
 
-async def from_shell(stage: Stage) -> None:
+async def from_shell(stage: Environment) -> None:
     """The same from a shell, without and with waiting for the answer."""
     stage.voice.step("The same from a shell; with --wait the server's answer is printed")
     before = len(stage.stand_in.arrivals)
     scene, online = stage.scene, stage.stand_in.online
     code, _ = await stage.restbroker("enqueue", scene.look, f"{scene.user}=john")
     stage.promise(code == 0, "the job is queued")
-    arrival = await stage.arrival(scene.look, before)
+    arrival = await stage.next_arrival(scene.look, before)
     stage.promise(arrival.arguments == {scene.user: "john", **scene.filled}, "the server was asked about john")
     code, answer = await stage.restbroker("enqueue", "--wait", scene.count)
     right = code == 0 and str(online) in answer
     stage.promise(right, f"the server's own number was printed: {online} users are online")
 
 
-async def server_down(stage: Stage) -> None:
+async def server_down(stage: Environment) -> None:
     """The server goes away with jobs to do, and comes back."""
     stage.voice.step("The server goes down, and jobs keep coming")
     await stage.server.go_down()
@@ -93,7 +93,7 @@ async def server_down(stage: Stage) -> None:
     stage.promise(registered == users, f"all {_WAITING} were then executed, each once: {', '.join(registered)}")
 
 
-async def wrong_token(stage: Stage) -> None:
+async def wrong_token(stage: Environment) -> None:
     """A job that must not be executed."""
     stage.voice.step("Somebody pushes a job with a wrong token")
     before = len(stage.stand_in.arrivals)
@@ -106,7 +106,7 @@ async def wrong_token(stage: Stage) -> None:
     stage.promise(not _registers(stage, before), "the server never heard of it")
 
 
-async def figures(stage: Stage) -> None:
+async def show_stats(stage: Environment) -> None:
     """What an operator sees."""
     stage.voice.step("What the operator sees")
     processed = await _number(stage, "GET", "stat:processed")
@@ -119,7 +119,7 @@ async def figures(stage: Stage) -> None:
     stage.promise(told, "the process and the state of its target are shown")
 
 
-async def stopped(stage: Stage) -> None:
+async def stop(stage: Environment) -> None:
     """The broker ends in good order."""
     stage.voice.step("The broker is told to stop (SIGTERM)")
     await end(stage.broker, 30)
@@ -129,20 +129,20 @@ async def stopped(stage: Stage) -> None:
     stage.promise(left == 0 and not held, "no job is left behind, neither queued nor in hand")
 
 
-Step = Callable[[Stage], Awaitable[None]]
-STORY: tuple[Step, ...] = (from_php, from_ruby, from_shell, server_down, wrong_token, figures)
+Step = Callable[[Environment], Awaitable[None]]
+STORY: tuple[Step, ...] = (from_php, from_ruby, from_shell, server_down, wrong_token, show_stats)
 
 
-def _registers(stage: Stage, since: int) -> list[Arrival]:
+def _registers(stage: Environment, since: int) -> list[ReceivedCommand]:
     return [arrival for arrival in stage.stand_in.arrivals[since:] if arrival.command == stage.scene.create]
 
 
-async def _reaches(stage: Stage, wanted: int, *words: str) -> None:
+async def _reaches(stage: Environment, wanted: int, *words: str) -> None:
     """Waits until a command's answer is at least `wanted`, at most 5 s; the promise that follows judges."""
     with trio.move_on_after(5):
         while await _number(stage, *words) < wanted:  # noqa: ASYNC110 - another process changes it
             await trio.sleep(0.02)
 
 
-async def _number(stage: Stage, *words: str) -> int:
+async def _number(stage: Environment, *words: str) -> int:
     return integer(await stage.ask(*words))

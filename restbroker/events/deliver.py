@@ -18,12 +18,12 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.config.values import duration_text
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
-from restbroker.events.jobs import arrival
+from restbroker.events.jobs import incoming_event
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Verdict
 from restbroker.store import events as store
 from restbroker.store.connection import Connection
-from restbroker.store.events import Arrival, Heard
+from restbroker.store.events import Heard, IncomingEvent
 
 PATIENCE_S: Final = 2.0
 _AT_ONCE: Final = 200
@@ -41,7 +41,7 @@ _PATIENT_PAUSE_S: Final = 1.0
 class _Waiting:
     """An event whose sender waits, until then at least. `left`: he does not any more."""
 
-    arrival: Arrival
+    arrival: IncomingEvent
     until_s: float
     done: trio.Event = attrs.field(factory=trio.Event)
     heard: Heard | None = None
@@ -64,7 +64,7 @@ class Deliverer:
     async def deliver(self, source: EventSource, event: ServerEvent, /) -> Verdict:
         """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`: perhaps it has."""
         patience_s = self.patience_s if source.patience_s is None else source.patience_s
-        what = arrival(source, event, self.new_jid())
+        what = incoming_event(source, event, self.new_jid())
         if what is None:
             return "ignored"
         one = _Waiting(what, trio.current_time() + patience_s)
@@ -86,16 +86,16 @@ class Deliverer:
             case error:
                 raise error
 
-    def offer(self, source: EventSource, events: Sequence[ServerEvent]) -> "Offered":
+    def offer(self, source: EventSource, events: Sequence[ServerEvent]) -> "EventOffer":
         """As `inlet.Inlet` has it."""
         # All are made before one waits: of events that no JSON can hold, none is pushed.
-        waiting = [self._made(source, event) for event in events]
+        waiting = [self._make(source, event) for event in events]
         self._waiting.extend(one for one in waiting if one is not None)
         self._came.set()
-        return Offered(waiting)
+        return EventOffer(waiting)
 
-    def _made(self, source: EventSource, event: ServerEvent) -> _Waiting | None:
-        what = arrival(source, event, self.new_jid())
+    def _make(self, source: EventSource, event: ServerEvent) -> _Waiting | None:
+        what = incoming_event(source, event, self.new_jid())
         return None if what is None else _Waiting(what, math.inf)
 
     async def park(self, jobs: Sequence[bytes]) -> None:
@@ -143,7 +143,7 @@ class Deliverer:
         for one in batch:
             one.is_on_its_way = True
         try:
-            heard = await self._heard([one.arrival for one in batch])
+            heard = await self._push_group([one.arrival for one in batch])
         except StoreRefused as error:
             _give_up(batch, error)
             return True
@@ -160,7 +160,7 @@ class Deliverer:
             one.done.set()
         return True
 
-    async def _heard(self, arrivals: list[Arrival]) -> list[Heard]:
+    async def _push_group(self, arrivals: list[IncomingEvent]) -> list[Heard]:
         try:
             return await self.connection.hear(arrivals)
         except ConnectionEnded:
@@ -169,7 +169,7 @@ class Deliverer:
 
 
 @attrs.define(eq=False)
-class Offered:
+class EventOffer:
     """See `inlet.Offer`."""
 
     _waiting: Sequence[_Waiting | None]

@@ -12,7 +12,7 @@ from restbroker.job import rubyjson
 from restbroker.job.event import ServerEvent, as_json, mark_of_test, own_mark
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional
-from restbroker.store.events import Arrival
+from restbroker.store.events import IncomingEvent
 
 
 def route_of(source: EventSource, event: ServerEvent) -> Route | None:
@@ -25,7 +25,7 @@ def route_of(source: EventSource, event: ServerEvent) -> Route | None:
     return next(fits, None)
 
 
-def arrival(source: EventSource, event: ServerEvent, jid: str) -> Arrival | None:
+def incoming_event(source: EventSource, event: ServerEvent, jid: str) -> IncomingEvent | None:
     """What to push; None: nobody wants it, nor is it of a test. Raises `ValueError` for what no JSON can hold."""
     route, test = route_of(source, event), mark_of_test(event.body)
     if route is None:
@@ -35,10 +35,10 @@ def arrival(source: EventSource, event: ServerEvent, jid: str) -> Arrival | None
     # Without a window each is new, and known only while its push may be repeated.
     mark = None if source.window_s is None else _mark(source, event)
     own = source.own_s is not None and None not in (event.sender, event.receiver, event.body)
-    return Arrival(
+    return IncomingEvent(
         queue=route.queue,
         payload=_payload(route, event, jid),
-        noted=rubyjson.dumps(_noted(route, event, jid)),
+        noted=rubyjson.dumps(_note_of(route, event, jid)),
         jid=jid,
         mark=mark or jid,
         window_ms=_ms(source.window_s),
@@ -56,7 +56,7 @@ def _payload(route: Route, event: ServerEvent, jid: str) -> bytes:
     moment_s = fractional(event.received_at_s)
     fields: dict[str, Json] = {
         "class": route.job_class,
-        "args": [_shaped({**as_json(event), "received_at": moment_s}, route.shape)],
+        "args": [_apply_shape({**as_json(event), "received_at": moment_s}, route.shape)],
         "jid": jid,
         "queue": route.queue,
         "retry": True,
@@ -66,14 +66,14 @@ def _payload(route: Route, event: ServerEvent, jid: str) -> bytes:
     return rubyjson.dumps(fields)
 
 
-def _shaped(members: dict[str, Json], shape: Shape) -> dict[str, Json]:
+def _apply_shape(members: dict[str, Json], shape: Shape) -> dict[str, Json]:
     if not (shape.fields or shape.names or shape.omit):
         return members
     kept = {shape.names.get(name, name): value for name, value in members.items() if name not in shape.omit}
     return {**kept, **shape.fields}
 
 
-def _noted(route: Route, event: ServerEvent, jid: str) -> dict[str, Json]:
+def _note_of(route: Route, event: ServerEvent, jid: str) -> dict[str, Json]:
     fields = as_json(event)
     del fields["raw"], fields["body"]
     return {**fields, "queue": route.queue, "jid": jid}
@@ -91,11 +91,11 @@ def _mark(source: EventSource, event: ServerEvent) -> str | None:
     elif source.has_ids or event.type == "presence":
         return None
     else:
-        what += [event.body, *_way(event.raw)]
+        what += [event.body, *_delivery_path(event.raw)]
     return hashlib.sha1(rubyjson.dumps(what), usedforsecurity=False).hexdigest()
 
 
-def _way(raw: Json) -> list[str]:
+def _delivery_path(raw: Json) -> list[str]:
     """By which way a broker's message came: what was sent and what was received are two events."""
     if not isinstance(raw, Mapping):
         return []

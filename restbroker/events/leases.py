@@ -31,12 +31,12 @@ class LeasesInRedis:
 
     async def hold(self, names: Sequence[str], lease_s: float) -> Mapping[str, Lease]:
         """As `Leases`."""
-        return await self._reached().call(leases.hold, self.source, self._holder, round(lease_s * 1000), names)
+        return await self._connect().call(leases.acquire, self.source, self._holder, round(lease_s * 1000), names)
 
     async def end(self, names: Sequence[str]) -> None:
         """As `Leases`."""
         with trio.move_on_after(_ENDING_S), contextlib.suppress(StoreUnavailable, StoreRefused):
-            await self._reached().call(leases.end, self.source, self._holder, names)
+            await self._connect().call(leases.end, self.source, self._holder, names)
 
     async def aclose(self) -> None:
         """As `Leases`."""
@@ -44,7 +44,7 @@ class LeasesInRedis:
             await self._connection.aclose()
             self._connection = None
 
-    def _reached(self) -> Connection:
+    def _connect(self) -> Connection:
         if self._connection is None:
             self._connection = self.open_connection()
         return self._connection

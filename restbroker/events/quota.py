@@ -50,13 +50,13 @@ class Quota:
         """A place for a request from this address, until the block ends. Raises `Full`."""
         until_s = trio.current_time() + _WAIT_S
         if not self.is_shared_out:
-            async with _held(self._room, until_s):
+            async with _hold(self._room, until_s):
                 yield
             return
         share = self._shares.setdefault(address, _Share(trio.Semaphore(self._count // 2)))
         share.users += 1
         try:
-            async with _held(share.room, until_s), _held(self._room, until_s):
+            async with _hold(share.room, until_s), _hold(self._room, until_s):
                 yield
         finally:
             share.users -= 1
@@ -65,7 +65,7 @@ class Quota:
 
 
 @asynccontextmanager
-async def _held(room: trio.Semaphore, until_s: float) -> AsyncIterator[None]:
+async def _hold(room: trio.Semaphore, until_s: float) -> AsyncIterator[None]:
     try:
         # Mostly there is one, and then nothing need bound the wait for it: that costs as much as a part of the work.
         room.acquire_nowait()

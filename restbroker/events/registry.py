@@ -22,7 +22,7 @@ from restbroker.config.key import Kinds, Members
 if TYPE_CHECKING:  # the command line gets the kinds alone
     from restbroker.config.events import EventSource
     from restbroker.config.target import Target
-    from restbroker.servers.event_contract import Emission, Hook, Parties, Reader, Ways
+    from restbroker.servers.event_contract import Emission, Hook, Parties, Reader, ReaderPorts
     from restbroker.servers.findings import Finding
     from restbroker.store.sources import SourceState
 
@@ -57,7 +57,7 @@ def open_hook(source: "EventSource") -> "Hook":
     return hook
 
 
-def open_reader(source: "EventSource", ways: "Ways") -> "Reader":
+def open_reader(source: "EventSource", ways: "ReaderPorts") -> "Reader":
     """What fetches for this source; nothing is asked yet. Raises `ConfigError`."""
     reader: Reader = _part(source.kind, "reader").open_reader(source, ways)
     return reader

@@ -30,7 +30,7 @@ _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]*))(?::\d{1,5})?")
 
 
 @attrs.define(eq=False)
-class Fresh:
+class CurrentSecret:
     """A secret as it is now. Where it stands in no file, it is read once."""
 
     secret: Secret
@@ -63,15 +63,15 @@ class Fresh:
 
 
 @attrs.define(eq=False)
-class Door:
+class SourceLogin:
     """That of one source, which has a secret or is for this machine only."""
 
     source: EventSource
     report: Report
-    _fresh: Fresh | None = attrs.field(init=False)
+    _fresh: CurrentSecret | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._fresh = None if self.source.secret is None else Fresh(self.source.secret, self.report)
+        self._fresh = None if self.source.secret is None else CurrentSecret(self.source.secret, self.report)
 
     async def lets_in(self, headers: Mapping[bytes, bytes], query: bytes, rest: str = "") -> bool:
         """Whether a request shows the secret; without one, whether it names this machine, as its own programs do.
@@ -83,7 +83,7 @@ class Door:
         fresh = self._fresh
         if fresh is None:
             return not rest and _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
-        given = [*_given(headers, query), *([rest] if rest else [])]
+        given = [*_credentials(headers, query), *([rest] if rest else [])]
         if _fits(given, await fresh.now()):
             return True
         return bool(given) and await fresh.read(_READ_SOON_S) and _fits(given, fresh.value)
@@ -94,7 +94,7 @@ def _fits(given: list[str], secret: bytes) -> bool:
     return bool(secret) and any(fits)
 
 
-def _given(headers: Mapping[bytes, bytes], query: bytes) -> Iterator[str]:
+def _credentials(headers: Mapping[bytes, bytes], query: bytes) -> Iterator[str]:
     """What a request shows as its secret: a bearer token, the password of HTTP Basic, `?key=`."""
     scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
     match scheme.lower():

@@ -21,8 +21,8 @@ from restbroker.config.kind import source_defaults_of
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.events import registry
 from restbroker.events.quota import Full, Quota
-from restbroker.events.secrets import Door, Fresh
-from restbroker.servers.event_contract import Answer, Deliver, Forbidden, Hook, Malformed, Posted, SignedHook
+from restbroker.events.secrets import CurrentSecret, SourceLogin
+from restbroker.servers.event_contract import Answer, Deliver, Forbidden, Hook, HookRequest, MalformedEvent, SignedHook
 from restbroker.telemetry.events import EventHandled, Report, Warned
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024
@@ -51,15 +51,15 @@ class _Refusal(Exception):
 
 
 @attrs.define(eq=False)
-class _Place:
+class _ServedSource:
     """A source with what it takes to serve it."""
 
     source: EventSource
     hook: Hook
-    door: Door | None
+    door: SourceLogin | None
     """None: its requests are signed."""
     quota: Quota
-    keys: Sequence[Fresh] = ()
+    keys: Sequence[CurrentSecret] = ()
     """Its requests are signed with these."""
     signed: SignedHook | None = attrs.field(init=False)
     """The hook, if it is one: asked once, since a Protocol's members are gathered each time."""
@@ -68,14 +68,14 @@ class _Place:
         self.signed = self.hook if isinstance(self.hook, SignedHook) else None
 
     @classmethod
-    def of(cls, source: EventSource, sources: int, report: Report) -> "_Place":
+    def of(cls, source: EventSource, sources: int, report: Report) -> "_ServedSource":
         """Where the events of this one of so many sources come in."""
         hook = registry.open_hook(source)
         if source_defaults_of(registry.kinds()[source.kind]).is_signed:
             # The signature is of the body: anybody may begin to send one.
-            keys = [Fresh(secret, report) for secret in source.secrets]
+            keys = [CurrentSecret(secret, report) for secret in source.secrets]
             return cls(source, hook, None, Quota(sources, is_shared_out=True), keys)
-        return cls(source, hook, Door(source, report), Quota(sources, is_shared_out=source.secret is None))
+        return cls(source, hook, SourceLogin(source, report), Quota(sources, is_shared_out=source.secret is None))
 
     async def secrets(self) -> tuple[bytes, ...]:
         """What its keys are now."""
@@ -92,7 +92,9 @@ class Webhooks:
         report: Report,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        self._places = {one.path: _Place.of(one, len(sources), report) for one in sources if one.path is not None}
+        self._places = {
+            one.path: _ServedSource.of(one, len(sources), report) for one in sources if one.path is not None
+        }
         self._deliver = deliver
         self._report = report
         self._now_s = now_s
@@ -100,7 +102,7 @@ class Webhooks:
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serves one connection's request, as ASGI says."""
         if scope["type"] == "http":
-            await _send(send, await self._answered(scope, receive))
+            await _send(send, await self._answer(scope, receive))
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000, "reason": None})
@@ -110,13 +112,13 @@ class Webhooks:
             await receive()
             await send({"type": "lifespan.shutdown.complete"})
 
-    async def _answered(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
-        place, rest = self._found(scope["path"])
+    async def _answer(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
+        place, rest = self._find_source(scope["path"])
         if place is None:
             self._warn_of_path()
             return _problem(_Refusal(HTTPStatus.NOT_FOUND, None, "No source of events has this path."))
         try:
-            return await self._handled(place, rest, scope, receive)
+            return await self._handle(place, rest, scope, receive)
         except Forbidden as error:
             self._tell(place, _Refusal(HTTPStatus(error.answer.status), "unauthorized", error.why))
             return error.answer
@@ -131,7 +133,7 @@ class Webhooks:
         answer = place.hook.problem(refusal.status, refusal.detail)
         return _problem(refusal) if answer is None else answer
 
-    def _found(self, path: str) -> tuple[_Place | None, str]:
+    def _find_source(self, path: str) -> tuple[_ServedSource | None, str]:
         """The source with this path; and what follows there, which may be its secret."""
         if path in self._places:
             return self._places[path], ""
@@ -139,7 +141,7 @@ class Webhooks:
         found = max(above, key=len, default=None)
         return (None, "") if found is None else (self._places[found], path[len(found) + 1 :])
 
-    async def _handled(self, place: _Place, rest: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
+    async def _handle(self, place: _ServedSource, rest: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
         began_s = trio.current_time()
         method, headers = scope["method"], dict(scope["headers"])
         if method not in ("POST", "OPTIONS"):
@@ -150,7 +152,7 @@ class Webhooks:
                 HTTPStatus.UNAUTHORIZED, "unauthorized", "The secret of this source is missing or wrong.", scheme
             )
         if method == "OPTIONS":
-            return place.hook.probed()
+            return place.hook.answer_probe()
         if place.signed is not None:
             place.signed.judge_head(headers, self._now_s())
         _judge_headers(headers, place.hook)
@@ -158,18 +160,18 @@ class Webhooks:
             async with place.quota.place(scope["client"][0] if scope["client"] else ""):
                 body = await _body(receive)
                 raw_path, query, secrets = scope["raw_path"], scope["query_string"], await place.secrets()
-                posted = Posted(method, scope["path"], raw_path, query, headers, body, secrets)
-                return await self._taken(place, posted, began_s)
+                posted = HookRequest(method, scope["path"], raw_path, query, headers, body, secrets)
+                return await self._take(place, posted, began_s)
         except Full:
             raise _not_now("busy", "Too many events come at once.") from None
 
-    async def _taken(self, place: _Place, posted: Posted, began_s: float) -> Answer:
+    async def _take(self, place: _ServedSource, posted: HookRequest, began_s: float) -> Answer:
         try:
             told = place.hook.read(posted, place.source.name, self._now_s())
-        except Malformed as error:
+        except MalformedEvent as error:
             raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", f"This is no event: {error}.") from None
         if told.asks and place.source.iq == "refuse":
-            return self._counted(place, "refused", place.hook.refused(told))
+            return self._count(place, "refused", place.hook.answer_refused(told))
         try:
             verdict = await self._deliver(told.source or place.source, told.event)
         except (StoreUnavailable, StoreRefused) as error:
@@ -178,14 +180,14 @@ class Webhooks:
         except ValueError:
             raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "This is no event: it nests too deep.") from None
         if told.asks and verdict == "ignored":
-            return self._counted(place, "refused", place.hook.refused(told))
-        return self._counted(place, verdict, place.hook.taken(told), trio.current_time() - began_s)
+            return self._count(place, "refused", place.hook.answer_refused(told))
+        return self._count(place, verdict, place.hook.answer_taken(told), trio.current_time() - began_s)
 
-    def _counted(self, place: _Place, outcome: str, answer: Answer, took_s: float | None = None) -> Answer:
+    def _count(self, place: _ServedSource, outcome: str, answer: Answer, took_s: float | None = None) -> Answer:
         self._report(EventHandled(place.source.name, outcome, took_s))
         return answer
 
-    def _tell(self, place: _Place, refusal: _Refusal) -> None:
+    def _tell(self, place: _ServedSource, refusal: _Refusal) -> None:
         """Counts it, and warns; the log folds what repeats."""
         if refusal.outcome is None:
             return
@@ -265,10 +267,10 @@ async def _send(send: ASGISendCallable, answer: Answer) -> None:
     headers: list[tuple[bytes, bytes]] = [*_HEADERS, (b"content-length", str(len(answer.body)).encode())]
     if answer.content_type:
         headers.append((b"content-type", answer.content_type.encode()))
-    headers += _encoded(answer.headers.items())
+    headers += _encode(answer.headers.items())
     await send({"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False})
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
-def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+def _encode(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode()) for name, value in headers]

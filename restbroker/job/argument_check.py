@@ -58,19 +58,19 @@ class Checker:
         wrong = self._seen[given] if given in self._seen else self.names(given)
         if wrong is not None:
             raise BadRow(wrong)
-        for name, argument in self._converted if are_cells else self._typed:
+        for name, argument in self._converted_specs if are_cells else self._typed_specs:
             if name in values:
                 values[name] = self._value(argument, name, values[name])
         return {**values, **self.const} if self.const else values
 
     @cached_property
-    def _typed(self) -> Sequence[tuple[str, ArgumentSpec]]:
+    def _typed_specs(self) -> Sequence[tuple[str, ArgumentSpec]]:
         arguments = () if self.spec is None else self.spec.arguments
         return [(name, one) for one in arguments for name in (one.name, *one.aliases) if one.type != "any"]
 
     @cached_property
-    def _converted(self) -> Sequence[tuple[str, ArgumentSpec]]:
-        return [(name, argument) for name, argument in self._typed if argument.type != "string"]
+    def _converted_specs(self) -> Sequence[tuple[str, ArgumentSpec]]:
+        return [(name, argument) for name, argument in self._typed_specs if argument.type != "string"]
 
     def _is_left_out(self, name: str) -> bool:
         """Whether an empty cell gives nothing. Raises `BadRow` where it can mean neither that nor an empty text."""
@@ -93,7 +93,7 @@ class Checker:
         names = {*given, *self.const}
         for name in () if spec.takes_more else sorted(names):
             if spec.argument(name) is None and not (name in ("user", "host") and (spec.fills_user or spec.fills_host)):
-                return _unknown(spec, name)
+                return _unknown_name(spec, name)
         missing = []
         for argument in spec.arguments:
             found = [name for name in (argument.name, *argument.aliases) if name in names]
@@ -111,7 +111,7 @@ class Checker:
             if argument.type == "string":
                 return value
             if argument.type == "list" and value.startswith("["):
-                value = _parsed(name, value)
+                value = _parse_json(name, value)
             else:
                 assert self.spec is not None  # noqa: S101 - where the argument is from
                 try:
@@ -138,14 +138,14 @@ def _fits(argument: ArgumentSpec, value: Json) -> bool:
             assert_never(argument.type)
 
 
-def _parsed(name: str, text: str) -> Json:
+def _parse_json(name: str, text: str) -> Json:
     try:
         return rubyjson.loads(text.encode("utf-8", "surrogateescape"))
     except rubyjson.Unreadable:
         raise BadRow(f"{name} begins as a JSON list and is none.") from None
 
 
-def _unknown(spec: CommandSpec, name: str) -> str:
+def _unknown_name(spec: CommandSpec, name: str) -> str:
     known = [argument.name for argument in spec.arguments]
     near = get_close_matches(name, known, n=1)
     meant = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'none'}."

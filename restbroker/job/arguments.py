@@ -12,7 +12,7 @@ import attrs
 from restbroker.job import endpoint as endpoints
 from restbroker.job import rubyjson
 from restbroker.job.command import Command, CommandSpec
-from restbroker.job.endpoint import Hide, as_it_is, kind_of, quoted
+from restbroker.job.endpoint import Hide, as_it_is, kind_of, quote
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.light import light
@@ -48,7 +48,7 @@ def read(args: Json, hide: Hide = as_it_is) -> Submission | Reason:
     secrets out of what is quoted of the endpoint.
     """
     if isinstance(args, str):
-        args = _parsed(args)
+        args = _parse_json(args)
     if not isinstance(args, list):
         return Reason("BadArguments", f'"args" is {kind_of(args)}, not a list.', _SHAPE)
     if args and isinstance(args[0], dict) and "job_class" in args[0]:
@@ -69,7 +69,7 @@ def read(args: Json, hide: Hide = as_it_is) -> Submission | Reason:
     return Submission(Command(endpoint, arguments), args[2], reply_id)
 
 
-def named(submission: Submission, spec: CommandSpec | None) -> Submission | Reason:
+def name_bare_list(submission: Submission, spec: CommandSpec | None) -> Submission | Reason:
     """The submission with its bare list under the name of the command's argument; why not, if it takes none."""
     if not submission.is_bare:
         return submission
@@ -82,20 +82,20 @@ def named(submission: Submission, spec: CommandSpec | None) -> Submission | Reas
 
 def token(args: Json) -> Json:
     """The token of `args`, whatever else is in it; None where there is none."""
-    listed = _parsed(args) if isinstance(args, str) else args
+    listed = _parse_json(args) if isinstance(args, str) else args
     return listed[2] if isinstance(listed, list) and len(listed) > 2 else None
 
 
-def addressed(args: Json) -> tuple[Json, str | int | float | None]:
+def token_and_reply_id(args: Json) -> tuple[Json, str | int | float | None]:
     """The token and the reply id of `args` that cannot be read otherwise, as far as they can be told."""
-    listed = _parsed(args) if isinstance(args, str) else args
+    listed = _parse_json(args) if isinstance(args, str) else args
     if not isinstance(listed, list) or len(listed) < 4:
         return None, None
     reply_id = _reply_id(listed[3])
     return listed[2], None if isinstance(reply_id, Reason) else reply_id
 
 
-def _parsed(text: str) -> Json:
+def _parse_json(text: str) -> Json:
     try:
         return rubyjson.loads(text.encode("utf-8"))
     except rubyjson.Unreadable:
@@ -104,7 +104,7 @@ def _parsed(text: str) -> Json:
 
 def _arguments(given: Json) -> dict[str, Json] | list[Json] | Reason:
     """By name; a list of texts as it is."""
-    value = _parsed(given) if isinstance(given, str) else given
+    value = _parse_json(given) if isinstance(given, str) else given
     match value:
         case None:
             return {}
@@ -115,10 +115,10 @@ def _arguments(given: Json) -> dict[str, Json] | list[Json] | Reason:
         case list():
             return _from_list(value)
         case _:
-            return _refuse(f"The arguments (second element) are {_found(given)}.")
+            return _refuse(f"The arguments (second element) are {_describe(given)}.")
 
 
-def _found(given: Json) -> str:
+def _describe(given: Json) -> str:
     return "a text that is no JSON of an object or list" if isinstance(given, str) else kind_of(given)
 
 
@@ -133,7 +133,7 @@ def _from_list(items: list[Json]) -> dict[str, Json] | Reason:
             case _:
                 return _refuse(_odd_entry(position, kind_of(item)))
         if key in arguments:
-            return _refuse(f"The argument list names {quoted(key)} twice.")
+            return _refuse(f"The argument list names {quote(key)} twice.")
         arguments[key] = value
     return arguments
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import attrs
 
 from restbroker.job.command import DANGEROUS, Command, CommandSpec
-from restbroker.job.endpoint import quoted
+from restbroker.job.endpoint import quote
 from restbroker.job.reason import Reason
 
 
@@ -31,7 +31,7 @@ class Grant(Protocol):
 
 
 @attrs.frozen
-class Wish:
+class AccessRequest:
     """What a job asks for, and what is known of it. `spec` is None outside the catalogue.
 
     `dangers`: the segments of its endpoint that are dangerous commands, each with what of the server itself it touches
@@ -46,7 +46,7 @@ class Wish:
     queue: str
 
 
-def refusal(grant: Grant, wish: Wish) -> Reason | None:
+def refusal(grant: Grant, wish: AccessRequest) -> Reason | None:
     """Why the token does not allow this; None if it does."""
     command = wish.command
     refused = refused_place(grant, wish.target, wish.queue)
@@ -65,7 +65,7 @@ def refused_place(grant: Grant, target: str, queue: str) -> Reason | None:
     if grant.queues and not _fits(queue, grant.queues):
         return Reason(
             "QueueNotAllowed",
-            f'The token "{grant.name}" does not allow jobs in the queue {quoted(queue)}.',
+            f'The token "{grant.name}" does not allow jobs in the queue {quote(queue)}.',
             "Push with a token that allows it, or add the queue to the token's Queues in Tokens.",
         )
     return None
@@ -106,10 +106,10 @@ def _refuse_hosts(grant: Grant, command: Command, spec: CommandSpec | None, defa
 
     name = _name(command.endpoint, spec)
     if spec is None:
-        named: dict[str, str] | hosts.Unclear = hosts.Unclear("the catalogue does not have it")
+        named: dict[str, str] | hosts.HostsUnclear = hosts.HostsUnclear("the catalogue does not have it")
     else:
-        named = hosts.named(spec, command.arguments, default_host)
-    if isinstance(named, hosts.Unclear):
+        named = hosts.hosts_of(spec, command.arguments, default_host)
+    if isinstance(named, hosts.HostsUnclear):
         otherwise = "" if spec is not None and spec.beyond else ", or name the host in the command's own arguments"
         return Reason(
             "HostNotAllowed",
@@ -123,7 +123,7 @@ def _refuse_hosts(grant: Grant, command: Command, spec: CommandSpec | None, defa
         return None
     return Reason(
         "HostNotAllowed",
-        f'The token "{grant.name}" does not allow {name} on the host {quoted(named[foreign[0]])}.',
+        f'The token "{grant.name}" does not allow {name} on the host {quote(named[foreign[0]])}.',
         "Add the host to the token's Hosts in Tokens, or push with a token that allows it.",
     )
 

@@ -1,6 +1,6 @@
 """Cells of CSV that a spreadsheet opens as text, whatever they hold. Pure.
 
-Called where CSV is written for people and where such files are read back. Always holds: `unguarded(guarded(x)) == x`.
+Called where CSV is written for people and where such files are read back. Always holds: `unguard(guarded(x)) == x`.
 A spreadsheet runs a cell that begins with one of `= + - @`, also in their full width, a tab, a carriage return or a
 line feed as a formula; with an apostrophe before it, it shows the text (OWASP, "CSV Injection"). Some take away blanks
 before they look.
@@ -13,11 +13,11 @@ _RUNS: Final = re.compile(r"'*[\s\ufeff]*[=+\-@\t\r\n＝＋－＠]")
 _GUARDED: Final = re.compile(r"'+[\s\ufeff]*[=+\-@\t\r\n＝＋－＠]")
 
 
-def guarded(cell: str) -> str:
+def guard(cell: str) -> str:
     """The cell as it may stand in a file for spreadsheets: with one apostrophe more where it would be a formula."""
     return f"'{cell}" if _RUNS.match(cell) else cell
 
 
-def unguarded(cell: str) -> str:
-    """What `guarded` was given."""
+def unguard(cell: str) -> str:
+    """What `guard` was given."""
     return cell[1:] if _GUARDED.match(cell) else cell

@@ -39,14 +39,14 @@ def _value(spec: CommandSpec, name: str, value: Json) -> Json:
 def _integer(spec: CommandSpec, argument: ArgumentSpec, text: str) -> int:
     # int() would also take "1_000", " 7 " and digits of other scripts.
     if re.fullmatch(r"-?[0-9]{1,100}", text) is None:
-        found = "something else" if argument.secret else _described(text)
+        found = "something else" if argument.secret else _describe(text)
         raise UsageError(
             f"{spec.name}: {argument.name} must be an integer, not {found}.", f"For example: {argument.name}=30"
         )
     return int(text)
 
 
-def _described(text: str) -> str:
+def _describe(text: str) -> str:
     """The text where it is plainly a number that is written otherwise; whatever else it is may be a secret."""
     if re.fullmatch(r"[+-]?[0-9][0-9.,_]{0,15} ?[A-Za-z%]{0,3}", text) is not None:
         return f'"{text}"'

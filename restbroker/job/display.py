@@ -1,10 +1,10 @@
 """What Sidekiq Web shows of a job: its command as its name, and a copy of a job in hand that anybody may look at.
 
-`broker.record` shows jobs in hand with `payload`; `named` is for everything that goes to `retry`, `schedule` and
-`dead`. `or_why` is for whoever shows a job, wherever: no job ends or breaks what shows it. Sidekiq from 6.4 on shows
-`display_class` in the place of the class; before, every job is an "Add". Always holds: what `payload` makes is a small
-object that every version of Sidekiq reads, whatever the job is made of, and no secret is in it, in whichever field a
-producer put one.
+`broker.record` shows jobs in hand with `payload`; `with_command_name` is for everything that goes to `retry`,
+`schedule` and `dead`. `or_why` is for whoever shows a job, wherever: no job ends or breaks what shows it. Sidekiq from
+6.4 on shows `display_class` in the place of the class; before, every job is an "Add". Always holds: what `payload`
+makes is a small object that every version of Sidekiq reads, whatever the job is made of, and no secret is in it, in
+whichever field a producer put one.
 """
 
 from collections.abc import Callable, Mapping
@@ -73,7 +73,7 @@ def command_of(fields: Mapping[str, Json]) -> str | None:
     return checked if isinstance(checked, str) else None
 
 
-def named(fields: Mapping[str, Json], command: str | None) -> Mapping[str, Json]:
+def with_command_name(fields: Mapping[str, Json], command: str | None) -> Mapping[str, Json]:
     """The payload with its command as its name, unless its producer gave it one or there is no command."""
     given = fields.get(DISPLAY_FIELD)
     # Sidekiq Web takes it for HTML.
@@ -100,15 +100,15 @@ def payload(
         own = redact.secrets_of(fields, spec)
         if len(own) > _MOST_SECRETS or sum(map(len, own)) > _MOST_CHARACTERS:
             return bare(fields, command, queue, secrets)
-        name = named(fields, command or command_of(fields)).get(DISPLAY_FIELD)
+        name = with_command_name(fields, command or command_of(fields)).get(DISPLAY_FIELD)
         hides = redact.hides_of(own, secrets)
-        few = {key: _cut(fields[key], _LIMITS[0], _LIMITS[0].levels) for key in (*_TEXTS, "tags") if key in fields}
+        few = {key: _truncate(fields[key], _LIMITS[0], _LIMITS[0].levels) for key in (*_TEXTS, "tags") if key in fields}
         # The arguments as they are: a name that is cut away may say what is secret of those left.
         few |= {"args": fields["args"]} if "args" in fields else {}
         masked = redact.job(few, spec, show_bodies=show_bodies, hides=hides)
         numbers = _numbers(fields)
         for limits in _LIMITS:
-            raw = rubyjson.dumps({**_shown(masked, name, queue, hides[1], limits), **numbers})
+            raw = rubyjson.dumps({**_display(masked, name, queue, hides[1], limits), **numbers})
             if len(raw) <= LIMIT_BYTES:
                 return raw
         return bare(fields, command, queue, secrets)
@@ -128,7 +128,7 @@ def bare(fields: Mapping[str, Json], command: str, queue: str, secrets: Spelled,
     return rubyjson.dumps({**shown, "args": [args], **_numbers(fields)})
 
 
-def _shown(masked: Mapping[str, Json], name: Json, queue: str, hide: Hide, limits: _Limits) -> dict[str, Json]:
+def _display(masked: Mapping[str, Json], name: Json, queue: str, hide: Hide, limits: _Limits) -> dict[str, Json]:
     characters = limits.characters
     texts = {key: hide(value, characters) for key, value in masked.items() if key in _TEXTS and isinstance(value, str)}
     shown: dict[str, Json] = {"class": repair.UNNAMED_CLASS}
@@ -138,8 +138,8 @@ def _shown(masked: Mapping[str, Json], name: Json, queue: str, hide: Hide, limit
     if isinstance(name, str):
         shown[DISPLAY_FIELD] = repair.without_tags(hide(_cut_text(name), characters))
     shown["queue"] = repair.without_tags(hide(queue, characters))
-    shown["args"] = hiding.everywhere(_cut(masked["args"], limits, limits.levels), hide, characters)
-    tags = _cut(masked.get("tags"), limits, limits.levels)
+    shown["args"] = hiding.everywhere(_truncate(masked["args"], limits, limits.levels), hide, characters)
+    tags = _truncate(masked.get("tags"), limits, limits.levels)
     if isinstance(tags, list):
         shown["tags"] = [repair.without_tags(hide(tag, characters)) for tag in tags if isinstance(tag, str)]
     return shown
@@ -155,7 +155,7 @@ def _numbers(fields: Mapping[str, Json]) -> dict[str, Json]:
     return shown if count is None else {**shown, "retry_count": count}
 
 
-def _cut(value: Json, limits: _Limits, levels: int) -> Json:
+def _truncate(value: Json, limits: _Limits, levels: int) -> Json:
     """Few enough entries to look through, whatever there is."""
     match value:
         case str():
@@ -163,12 +163,12 @@ def _cut(value: Json, limits: _Limits, levels: int) -> Json:
         case list() | dict() if levels == 0 and value:
             return "…"
         case list():
-            entries = [_cut(item, limits, levels - 1) for item in value[: limits.entries]]
+            entries = [_truncate(item, limits, levels - 1) for item in value[: limits.entries]]
             more = len(value) - limits.entries
             return [*entries, f"… ({more} more)"] if more > 0 else entries
         case dict():
             members = {
-                _cut_text(key): _cut(item, limits, levels - 1) if len(key) <= _LONGEST_TEXT else MASK
+                _cut_text(key): _truncate(item, limits, levels - 1) if len(key) <= _LONGEST_TEXT else MASK
                 for key, item in islice(value.items(), limits.entries)
             }
             more = len(value) - limits.entries

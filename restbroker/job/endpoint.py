@@ -73,7 +73,7 @@ def kind_of(value: Json) -> str:
             return "a list"
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """A text in an error message, in quotes; a long one is not shown.
 
     It is not cut: of a cut secret nobody would know that it is one.

@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"\\[0-9]")
 _PLAIN = dict(zip("\"'/\\bfnrt", "\"'/\\\b\f\n\r\t", strict=True))
 
 
-def decoded(line: str, base: int = 8) -> tuple[str, Places]:
+def decode(line: str, base: int = 8) -> tuple[str, Places]:
     """The line without escapes, and of each its place there, and in the line. `base`: of bytes that may be octal."""
     parts: list[str] = []
     places = []
@@ -59,7 +59,7 @@ def forms(text: str) -> Iterator[str]:
 
 def _read(text: str, base: int) -> Iterator[str]:
     for _ in range(MOST_ROUNDS):
-        text, places = decoded(text, base)
+        text, places = decode(text, base)
         if not places:
             return
         yield text

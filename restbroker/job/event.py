@@ -9,7 +9,7 @@ import json
 import re
 from typing import Final, Literal, get_args
 
-from restbroker.job.jid import folded
+from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.light import light
 
@@ -98,7 +98,7 @@ def own_mark(sender: str, receiver: str, body: str) -> str:
 
     Of the receiver only the name before the @ counts: MongooseIM's HTTP pusher tells no more of him.
     """
-    what = ["own", address_of(sender), folded(bare(receiver).partition("@")[0]), body]
+    what = ["own", address_of(sender), fold_case(bare(receiver).partition("@")[0]), body]
     return hashlib.sha1(json.dumps(what).encode(), usedforsecurity=False).hexdigest()
 
 
@@ -115,4 +115,4 @@ def mark_of_test(body: str | None) -> str | None:
 
 def address_of(jid: str | None) -> str | None:
     """The JID without its resource, as servers fold its case."""
-    return None if jid is None else folded(bare(jid))
+    return None if jid is None else fold_case(bare(jid))

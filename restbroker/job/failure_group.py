@@ -45,7 +45,7 @@ def group_id(target: str | None, command: str | None, code: str | None, cause: s
     return hashlib.sha1(name, usedforsecurity=False).hexdigest()[:_ID_DIGITS]
 
 
-def generalised(message: str, values: Iterable[str] = ()) -> str:
+def generalise(message: str, values: Iterable[str] = ()) -> str:
     """Return the message with `<text>`, `<JID>`, `<host>`, `<number>` and `<duration>` in the place of such values.
 
     `values`: texts of the job's own, such as its user. A single letter is a word of too many messages.

@@ -19,7 +19,15 @@ from restbroker.job import escapes, headers
 from restbroker.job.escapes import MOST_CHARACTERS, MOST_ROUNDS
 from restbroker.job.json_types import Json
 from restbroker.job.names import is_secret
-from restbroker.job.spellings import FLOAT, SHORTEST_ANYWHERE, SURROGATE, Spelling, coded, spellings, unescaped
+from restbroker.job.spellings import (
+    FLOAT,
+    SHORTEST_ANYWHERE,
+    SURROGATE,
+    Spelling,
+    base64_spellings,
+    spellings,
+    unescaped_spellings,
+)
 
 MASK = "***"
 EXCERPT_LIMIT = 500
@@ -102,7 +110,7 @@ Secret: TypeAlias = str | Text
 
 
 @attrs.frozen
-class _Sought:
+class _Needles:
     """What is masked: spellings, the longest first, and pieces of six characters of texts. What is `shown`: short
     words, and of the pieces each between line breaks, and with one of them where a word begins or ends with it.
     """
@@ -112,7 +120,7 @@ class _Sought:
     shown: frozenset[str]
 
 
-_NOTHING = _Sought([], frozenset(), frozenset())
+_NOTHING = _Needles([], frozenset(), frozenset())
 
 
 def text(message: str, secrets: Iterable[Secret], limit: int = EXCERPT_LIMIT) -> str:
@@ -123,7 +131,7 @@ def text(message: str, secrets: Iterable[Secret], limit: int = EXCERPT_LIMIT) ->
     return hiding(secrets)(message, limit)
 
 
-def spelled(secrets: Iterable[Secret]) -> Spelled:
+def spellings_of(secrets: Iterable[Secret]) -> Spelled:
     """All spellings of these secrets, and pieces of texts that name one: each takes 0.2 ms. Of very many: anything."""
     sought = frozenset(secrets)
     if len(sought) > MOST_SECRETS or sum(map(len, sought)) > _MOST_CHARACTERS:
@@ -132,7 +140,7 @@ def spelled(secrets: Iterable[Secret]) -> Spelled:
     return frozenset(chain.from_iterable(each))
 
 
-def said(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -> Spelled:
+def login_spellings(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -> Spelled:
     """The login in a request's headers and query, which its answer may repeat.
 
     In `also`: more names that are secret, in lower case.
@@ -144,14 +152,14 @@ def said(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -
 
 def without(message: str, known: Spelled, rounds: int = MOST_ROUNDS) -> str:
     """The whole message as it came, but for what is known and for credentials. `rounds`: so often escapes are read."""
-    return _without(message, _sought(known), rounds)
+    return _without(message, _needles(known), rounds)
 
 
 def beginning(text: str, known: Spelled, limit: int = START_LIMIT) -> str:
     """The first `limit` characters of a text as they came, but for what `without` takes out. Where they are not all,
     the last of them go, too: of a secret that is cut there, the beginning would be left.
     """
-    return _beginning(text, _sought(known), limit)
+    return _beginning(text, _needles(known), limit)
 
 
 def hiding(secrets: Iterable[Secret], known: Spelled = frozenset()) -> Hide:
@@ -159,7 +167,7 @@ def hiding(secrets: Iterable[Secret], known: Spelled = frozenset()) -> Hide:
 
     Of very many texts with very many secrets the last are hidden as a whole.
     """
-    hidden = _sought(known | spelled(secrets))
+    hidden = _needles(known | spellings_of(secrets))
     shortest = min(map(len, chain((one for one, _ in hidden.spellings[-1:]), islice(hidden.pieces, 1))), default=0)
     looks = 0
 
@@ -192,7 +200,7 @@ def leaves(texts: Iterable[str], secrets: Collection[str], known: Spelled) -> bo
     if not line.isascii() or any(sign in small for sign in _MAY_CHANGE) or _UNSEEMLY.sub(" ", line) != line:
         return False
     # Others have escapes, and there are none.
-    each = chain(known, chain.from_iterable(map(unescaped, secrets)))
+    each = chain(known, chain.from_iterable(map(unescaped_spellings, secrets)))
     return not any(spelling in line and re.search(pattern, line) for spelling, pattern in each)
 
 
@@ -212,7 +220,7 @@ def everywhere(value: Json, hide: Hide, limit: int) -> Json:
             return value
 
 
-def _beginning(text: str, hidden: _Sought, limit: int) -> str:
+def _beginning(text: str, hidden: _Needles, limit: int) -> str:
     masked = _without(text[:limit], hidden, MOST_ROUNDS)
     if len(text) <= limit:
         return masked
@@ -222,13 +230,13 @@ def _beginning(text: str, hidden: _Sought, limit: int) -> str:
     return masked[: max(0, len(masked) - max(longest, min(20 * longest, _LONGEST_ESCAPED)))]
 
 
-def _without(line: str, hidden: _Sought, rounds: int) -> str:
+def _without(line: str, hidden: _Needles, rounds: int) -> str:
     # Both in the text as it came: either may end within the other, and would leave its rest.
     found = [one.span(one.lastindex or 0) for one in _CREDENTIALS.finditer(line)]
-    return _covered(line, found + _known(line, hidden, rounds))
+    return _cover(line, found + _find_known(line, hidden, rounds))
 
 
-def _covered(line: str, spans: list[tuple[int, int]]) -> str:
+def _cover(line: str, spans: list[tuple[int, int]]) -> str:
     """The line with a mask for each span, one where they overlap."""
     shown, end = [], 0
     for start, after in sorted(spans):
@@ -238,25 +246,25 @@ def _covered(line: str, spans: list[tuple[int, int]]) -> str:
     return "".join([*shown, line[end:]])
 
 
-def _known(line: str, hidden: _Sought, rounds: int) -> list[tuple[int, int]]:
+def _find_known(line: str, hidden: _Needles, rounds: int) -> list[tuple[int, int]]:
     return _spans(line, hidden, rounds if len(line) <= MOST_CHARACTERS else 0) if hidden != _NOTHING else []
 
 
-def _spans(line: str, hidden: _Sought, rounds: int) -> list[tuple[int, int]]:
+def _spans(line: str, hidden: _Needles, rounds: int) -> list[tuple[int, int]]:
     """Where in the line a secret is, as it stands there or as somebody escaped it."""
     present = [pattern for spelling, pattern in hidden.spellings if spelling in line]
     # Each for itself: two may overlap.
     found = [one.span() for pattern in present for one in re.finditer(pattern, line)]
     found += [span for span in _cut_off(line, hidden) if span[0] < span[1]]
     if hidden.pieces:
-        found += _repeated(line, hidden)
-    decoded, places = escapes.decoded(line) if rounds else (line, [])
+        found += _find_pieces(line, hidden)
+    decoded, places = escapes.decode(line) if rounds else (line, [])
     if places:
         found += [escapes.place_of(span, places) for span in _spans(decoded, hidden, rounds - 1)]
     return found
 
 
-def _cut_off(line: str, hidden: _Sought) -> Iterator[tuple[int, int]]:
+def _cut_off(line: str, hidden: _Needles) -> Iterator[tuple[int, int]]:
     """Where somebody left a beginning, an end or a piece of one: `sesame-47...`, `...same-4711`, `...same-4...`."""
     edges = [0, *chain.from_iterable(mark.span() for mark in _CUT_MARK.finditer(line)), len(line)]
     if len(edges) == 2 or not hidden.spellings:
@@ -268,15 +276,15 @@ def _cut_off(line: str, hidden: _Sought) -> Iterator[tuple[int, int]]:
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         # In a form a "+" beside the mark is a blank, and else the secret's own.
         for before in (end, end - 1 if line[start:end].endswith("+") else end) if end < len(line) else ():
-            yield before - _begun(line[max(start, before - longest) : before], spellings, first), before
+            yield before - _unfinished_length(line[max(start, before - longest) : before], spellings, first), before
         for behind in (start, start + 1 if line[start:end].startswith("+") else start) if start else ():
-            yield behind, behind + _begun(line[behind : min(behind + longest, end)][::-1], backwards, last)
+            yield behind, behind + _unfinished_length(line[behind : min(behind + longest, end)][::-1], backwards, last)
         is_between = start and end < len(line) and SHORTEST_ANYWHERE <= end - start <= longest
         if is_between and (len(edges) > 2 * _MOST_PIECES or line[start:end] in whole):
             yield start, end
 
 
-def _begun(text: str, spellings: list[str], first: set[str]) -> int:
+def _unfinished_length(text: str, spellings: list[str], first: set[str]) -> int:
     """How much of the text's end begins a spelling; `first` has the first characters of each."""
     for at in range(len(text) - SHORTEST_ANYWHERE + 1):
         if text[at : at + SHORTEST_ANYWHERE] in first:
@@ -286,7 +294,7 @@ def _begun(text: str, spellings: list[str], first: set[str]) -> int:
     return 0
 
 
-def _repeated(line: str, hidden: _Sought) -> Iterator[tuple[int, int]]:
+def _find_pieces(line: str, hidden: _Needles) -> Iterator[tuple[int, int]]:
     """Where six characters in a row or more are of texts, but for words that are shown."""
     marks = bytearray(len(line))
     places = [at for at, piece in enumerate(_pieces(line)) if piece in hidden.pieces]
@@ -330,7 +338,7 @@ def _of_text(told: Text) -> Iterator[Spelling]:
         shown.update(shown_words.intersection(_WORD.findall(form)))
         # In a form "+" is a blank.
         for whole in {form, form.replace("+", " "), form.replace(" ", "+")}:
-            yield from ((one, _IN_PIECES) for one in (whole, *coded(whole.encode("utf-8", "replace"))))
+            yield from ((one, _IN_PIECES) for one in (whole, *base64_spellings(whole.encode("utf-8", "replace"))))
     if len(short - shown) > MOST_SECRETS:
         yield from _ANYTHING
         return
@@ -339,12 +347,12 @@ def _of_text(told: Text) -> Iterator[Spelling]:
 
 
 @lru_cache(maxsize=8)  # asked two or three times about the same answer
-def _sought(known: Spelled) -> _Sought:
+def _needles(known: Spelled) -> _Needles:
     # Masking a short one first would leave the rest of a longer one that contains it.
     whole = sorted((one for one in known if one[1] not in _OF_TEXTS), key=lambda one: -len(one[0]))
     pieces = frozenset(chain.from_iterable(_pieces(text) for text, pattern in known if pattern == _IN_PIECES))
     texts = [text for text, pattern in known if pattern == _SHOWN]
-    return _Sought(whole, pieces, frozenset(texts).union(*(_shown_pieces(text, pieces) for text in texts)))
+    return _Needles(whole, pieces, frozenset(texts).union(*(_shown_pieces(text, pieces) for text in texts)))
 
 
 def _shown_pieces(text: str, pieces: frozenset[str]) -> Iterator[str]:
@@ -365,4 +373,4 @@ def _pieces(text: str) -> Iterator[str]:
 def _login(header: str) -> Spelled:
     alone = headers.alone(header)
     # Each for itself: together a ticket of many kilobytes would be too many characters.
-    return spelled(alone) if header[:6].lower() == "basic " else spelled([header]) | spelled(alone)
+    return spellings_of(alone) if header[:6].lower() == "basic " else spellings_of([header]) | spellings_of(alone)

@@ -1,6 +1,6 @@
 """Which virtual hosts a command is about, as its arguments say it. For tokens that are bound to hosts.
 
-`job.auth` calls `named`. Always holds: where it cannot be told, that is said; nothing is guessed in favour of a job.
+`job.auth` calls `hosts_of`. Always holds: where it cannot be told, that is said; nothing is guessed in favour of a job.
 Case, compatible forms of letters and invisible characters do not count, as in XMPP's own preparation of addresses
 (RFC 6122: nodeprep, nameprep, resourceprep).
 """
@@ -14,7 +14,7 @@ from typing import assert_never
 import attrs
 
 from restbroker.job.command import CommandSpec, Place
-from restbroker.job.endpoint import kind_of, quoted
+from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.json_types import Json
 
 # Texts with several names in them: `a@x:b@y`, `a,b`, and the two characters \n of ejabberd up to 23.10.
@@ -25,7 +25,7 @@ _EVERYWHERE = "all-hosts"
 
 
 @attrs.frozen
-class Unclear:
+class HostsUnclear:
     """It cannot be told which hosts the command is about. `why` completes "…, since"."""
 
     why: str
@@ -42,27 +42,27 @@ def plain(host: str) -> str:
     return unicodedata.normalize("NFKC", visible).casefold()
 
 
-def named(spec: CommandSpec, arguments: Mapping[str, Json], default: str | None) -> dict[str, str] | Unclear:
+def hosts_of(spec: CommandSpec, arguments: Mapping[str, Json], default: str | None) -> dict[str, str] | HostsUnclear:
     """Every host that the command is about, in plain form, with how it is written: in messages, or a secret in it would
     not be known for one. `default` is what fills a missing `host`.
     """
     if spec.beyond:
-        return Unclear("it may reach other hosts than its arguments name")
+        return HostsUnclear("it may reach other hosts than its arguments name")
     found: dict[str, str] = {}
     for name, value in arguments.items():
-        place = _place(spec, name)
-        if isinstance(place, Unclear):
+        place = _host_argument(spec, name)
+        if isinstance(place, HostsUnclear):
             return place
         for host in () if place is None else _hosts(place, value):
-            if isinstance(host, Unclear):
-                return Unclear(f"its argument {name} is {host.why}")
+            if isinstance(host, HostsUnclear):
+                return HostsUnclear(f"its argument {name} is {host.why}")
             found[plain(host)] = host
     if default is not None and _takes_default(spec, arguments):
         found[plain(default)] = default
-    return found or Unclear("it names no host, and may be about all of them")
+    return found or HostsUnclear("it names no host, and may be about all of them")
 
 
-def _place(spec: CommandSpec, name: str) -> Place | None | Unclear:
+def _host_argument(spec: CommandSpec, name: str) -> Place | None | HostsUnclear:
     argument = spec.argument(name)
     if argument is not None:
         return argument.place
@@ -70,7 +70,7 @@ def _place(spec: CommandSpec, name: str) -> Place | None | Unclear:
         return "host"
     if name == "user" and spec.fills_user:
         return "name"
-    return Unclear(f"nothing is known of its argument {quoted(name)}")
+    return HostsUnclear(f"nothing is known of its argument {quote(name)}")
 
 
 def _takes_default(spec: CommandSpec, arguments: Mapping[str, Json]) -> bool:
@@ -79,22 +79,24 @@ def _takes_default(spec: CommandSpec, arguments: Mapping[str, Json]) -> bool:
     return (spec.fills_host or argument is not None) and not any(name in arguments for name in names)
 
 
-def _hosts(place: Place, value: Json) -> Iterator[str | Unclear]:
+def _hosts(place: Place, value: Json) -> Iterator[str | HostsUnclear]:
     """As they are written."""
     match place:
         case "host":
             yield (
-                value if isinstance(value, str) and plain(value) else Unclear(f"{kind_of(value)}, not a host's name")
+                value
+                if isinstance(value, str) and plain(value)
+                else HostsUnclear(f"{kind_of(value)}, not a host's name")
             )
         case "jid":
-            yield _domain(value) if isinstance(value, str) and value else Unclear(f"{kind_of(value)}, not a JID")
+            yield _domain(value) if isinstance(value, str) and value else HostsUnclear(f"{kind_of(value)}, not a JID")
         case "jids" | "name":
             yield from _within(value)
         case _:
             assert_never(place)
 
 
-def _within(value: Json) -> Iterator[str | Unclear]:
+def _within(value: Json) -> Iterator[str | HostsUnclear]:
     """The hosts in a value that may hold JIDs at any depth: objects, lists, or several in one text."""
     match value:
         case str():
@@ -109,14 +111,14 @@ def _within(value: Json) -> Iterator[str | Unclear]:
             pass
 
 
-def _domain(jid: str) -> str | Unclear:
+def _domain(jid: str) -> str | HostsUnclear:
     bare, _, resource = jid.partition("/")
     before, _, after = bare.rpartition("@")
     local, domain = plain(before), plain(after)
     if not domain or any(sign in part for part in (local, domain) for sign in "@/"):
-        return Unclear("no JID")
+        return HostsUnclear("no JID")
     if _reaches_everybody(local, resource):
-        return Unclear("an address that may be the one for everybody on all hosts")
+        return HostsUnclear("an address that may be the one for everybody on all hosts")
     return after
 
 

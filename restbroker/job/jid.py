@@ -44,11 +44,11 @@ class BadAddress(ValueError):
     @property
     def cure(self) -> str:
         """A sentence; empty where nobody knows what was meant."""
-        return f"Write {shown(self.instead)}." if self.instead else ""
+        return f"Write {printable(self.instead)}." if self.instead else ""
 
 
 @attrs.frozen
-class Bare:
+class BareJid:
     """A bare JID. `local` is None for a server's own address."""
 
     local: str | None
@@ -63,32 +63,32 @@ def is_plain(text: str) -> bool:
     return len(text) <= _LONGEST_PLAIN and _PLAIN.fullmatch(text) is not None
 
 
-def read_bare(text: str) -> Bare:
+def read_bare(text: str) -> BareJid:
     """The bare JID that this text is. Raises `BadAddress`."""
     bare, slash, _ = text.partition("/")
     if slash:
-        better = _tried(lambda part: str(read_bare(part)), bare)
+        better = _try(lambda part: str(read_bare(part)), bare)
         raise BadAddress("has a resource", better.instead if isinstance(better, BadAddress) else better)
     local, at, domain = text.partition("@")
     if "@" in domain:
         raise BadAddress("has more than one @")
     if not at:
-        return Bare(None, read_domain(text))
-    parts = _tried(read_local, local), _tried(read_domain, domain)
+        return BareJid(None, read_domain(text))
+    parts = _try(read_local, local), _try(read_domain, domain)
     for error in parts:
         if isinstance(error, BadAddress):
             instead = [part.instead if isinstance(part, BadAddress) else part for part in parts]
             raise BadAddress(error.why, "@".join(instead) if all(instead) else "")
-    return Bare(local, domain)
+    return BareJid(local, domain)
 
 
 def read_local(text: str) -> str:
     """What is before the @: a user's name. Raises `BadAddress`."""
     if not text:
         raise BadAddress("has nothing before the @")
-    prepared = _prepared(text)
+    prepared = _prepare(text)
     if forbidden := _NOT_IN_LOCAL_PARTS.search(prepared):
-        raise BadAddress(f"has {named(forbidden[0])} in a user's name")
+        raise BadAddress(f"has {name_character(forbidden[0])} in a user's name")
     _require_same(text, prepared)
     return text
 
@@ -99,7 +99,7 @@ def read_domain(text: str) -> str:
         raise BadAddress("has no domain")
     if text.startswith("["):
         return _read_ipv6(text)
-    prepared = _prepared(_DOTS.sub(".", text))
+    prepared = _prepare(_DOTS.sub(".", text))
     for label in prepared.split("."):
         if not label:
             raise BadAddress("has an empty part in its domain")
@@ -111,13 +111,13 @@ def read_domain(text: str) -> str:
     return text
 
 
-def folded(text: str) -> str:
+def fold_case(text: str) -> str:
     """A JID, or a part or pattern of one, as servers fold its case, for comparing. Never raises."""
-    # Looked at before the tables, as in `_prepared`.
+    # Looked at before the tables, as in `_prepare`.
     if text.isascii() or len(text) > 3 * LONGEST_PART_BYTES:
         return text.lower()
     try:
-        return _mapped(text)
+        return _map(text)
     except UnicodeError:
         return text.lower()
 
@@ -135,12 +135,12 @@ def unprintable(text: str) -> str | None:
     return None
 
 
-def named(character: str) -> str:
+def name_character(character: str) -> str:
     """A character as an error may show it."""
     return character if character.isprintable() and character != " " else f"U+{ord(character):04X}"
 
 
-def shown(text: str, longest: int = 80) -> str:
+def printable(text: str, longest: int = 80) -> str:
     """A text as an error may show it: in one line, cut, without what terminals obey."""
     if len(text) <= longest and text.isprintable():
         return text
@@ -149,27 +149,27 @@ def shown(text: str, longest: int = 80) -> str:
 
 
 def visible(text: str) -> str:
-    """As `shown`, in quotes where it has blanks, which nobody would see as a part of it."""
-    return f'"{shown(text)}"' if " " in text else shown(text)
+    """As `printable`, in quotes where it has blanks, which nobody would see as a part of it."""
+    return f'"{printable(text)}"' if " " in text else printable(text)
 
 
-def _tried(read: Callable[[str], str], text: str) -> str | BadAddress:
+def _try(read: Callable[[str], str], text: str) -> str | BadAddress:
     try:
         return read(text)
     except BadAddress as error:
         return error
 
 
-def _prepared(text: str) -> str:
+def _prepare(text: str) -> str:
     # Looked at before the tables: their time grows with the length.
     if len(text) > LONGEST_PART_BYTES:
         raise BadAddress(f"has a part of more than {LONGEST_PART_BYTES} bytes")
     if text.isascii() and text.isprintable():
         return text.lower()  # what the tables say, for a hundredth of the time
     if bad := unprintable(text) or next((one for one in text if unicodedata.category(one) == "Cn"), None):
-        raise BadAddress(f"has the character {named(bad)}, which no address may have")
+        raise BadAddress(f"has the character {name_character(bad)}, which no address may have")
     try:
-        prepared = _mapped(text)
+        prepared = _map(text)
     except UnicodeError:
         raise BadAddress("has characters that no address may have, or in such an order") from None
     if _mixes_directions(prepared):
@@ -179,7 +179,7 @@ def _prepared(text: str) -> str:
     return prepared
 
 
-def _mapped(text: str) -> str:
+def _map(text: str) -> str:
     """Raises `UnicodeError`."""
     # What mends CVE-2026-17084 in Python leaves younger letters large; before, Python made them small by itself.
     # Twice: a letter that is made small may be put together anew.

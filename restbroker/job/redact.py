@@ -73,14 +73,14 @@ class _View:
 
     def argument(self, value: Json) -> Json:
         """Return one that is not secret by its name."""
-        return MASK if _names_a_secret(self.finder, value) else self._nested(value)
+        return MASK if _names_a_secret(self.finder, value) else self._mask_nested(value)
 
     def by_name(self, members: Mapping[str, Json]) -> dict[str, Json]:
         """Return the members of an object."""
         return {
             _name(self.finder, name): MASK
             if self.finder.is_secret(name) or self._is_hidden(name)
-            else self._nested(value)
+            else self._mask_nested(value)
             for name, value in members.items()
         }
 
@@ -90,13 +90,13 @@ class _View:
         if len(args) > 2:
             shown.insert(0, MASK if signing.read(args[2]) is None else args[2])
         if len(args) > 1:
-            shown.insert(0, self._given(args[1]))
+            shown.insert(0, self._mask_form(args[1]))
         return [self._first(args[0], hide), *shown] if args else []
 
     def _is_hidden(self, name: str) -> bool:
         return not self.show_bodies and name.lower() in BODY_NAMES
 
-    def _nested(self, value: Json) -> Json:
+    def _mask_nested(self, value: Json) -> Json:
         match value:
             case str():
                 return MASK if self.finder.names_a_secret(value) else value
@@ -106,14 +106,14 @@ class _View:
                 # May be a pair of name and value.
                 return [name, MASK]
             case list():
-                return [self._nested(item) for item in value]
+                return [self._mask_nested(item) for item in value]
             case _:
                 return value
 
-    def _given(self, raw: Json) -> Json:
+    def _mask_form(self, raw: Json) -> Json:
         """Return a job's arguments in the form that they have."""
-        given = _parsed(raw) if isinstance(raw, str) else raw
-        named = _named(given)
+        given = _parse_json(raw) if isinstance(raw, str) else raw
+        named = _as_object(given)
         if (given is None and raw is not None) or _is_odd(given) or _may_have_a_secret(self.spec, given):
             return MASK
         if named is None:
@@ -171,15 +171,15 @@ class _Collection:
     def behind(self, args: list[Json]) -> None:
         """What is secret behind the endpoint."""
         if len(args) > 1:
-            self._given(args[1])
+            self._collect(args[1])
         if len(args) > 2 and signing.read(args[2]) is None:
             self._value(args[2], secret=True)
         for one in args[3:]:
             self.argument(one)
 
-    def _given(self, raw: Json) -> None:
+    def _collect(self, raw: Json) -> None:
         given = _in_json(raw)
-        named = _named(given)
+        named = _as_object(given)
         if named is not None:
             self.arguments(named)
             return
@@ -272,7 +272,7 @@ def job(
     own = {name: value for name, value in fields.items() if name in _OWN and isinstance(value, str)}
     others = {**fields, **dict.fromkeys(own), "args": None}
     shown = _View(_finder(others), spec, show_bodies).by_name(others) | own
-    listed = _listed(fields.get("args"))
+    listed = _as_list(fields.get("args"))
     # By the arguments alone, as in `secrets_of`: nothing beside them says how they are read.
     view = _View(_finder(listed), spec, show_bodies)
     hide, hide_words = hides or hides_of(secrets_of(fields, spec))
@@ -309,7 +309,7 @@ def in_the_open(
     finder = Finder(reads_escapes=True)
     found = _Collection(finder, spec)
     found.behind(args)
-    shown = _View(finder, spec, show_bodies).args(args, _unchanged)
+    shown = _View(finder, spec, show_bodies).args(args, _as_it_is)
     own = [text for name in _OWN if isinstance(text := fields.get(name), str)]
     texts = chain(own, _texts(shown, with_names=True))
     return shown if not found.texts and hiding.leaves(texts, found.secrets, known) else None
@@ -326,7 +326,7 @@ def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> f
     """
     if fields.get("class") == UNREADABLE_CLASS:
         return frozenset()
-    listed = _listed(fields.get("args"))
+    listed = _as_list(fields.get("args"))
     args = [fields.get("args")] if listed is None else listed
     found = _Collection(_finder(args), spec)
     found.behind(args)
@@ -339,10 +339,10 @@ def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> f
         if isinstance(first, list):
             found.behind(first)
     view = _View(found.finder, spec, show_bodies=False)
-    return found.all(lambda: view.args([None, *args[1:]], _unchanged))
+    return found.all(lambda: view.args([None, *args[1:]], _as_it_is))
 
 
-def _unchanged(text: str, _limit: int) -> str:
+def _as_it_is(text: str, _limit: int) -> str:
     return text
 
 
@@ -403,19 +403,19 @@ def _names_of(
     names = tuple(values)
     empty = frozenset(name for name, value in values.items() if value in _EMPTY)
     is_kept = sum(map(len, names)) <= _MOST_KEPT
-    return (_kept if is_kept else _kept.__wrapped__)(finder, spec, names, also, empty)
+    return (_select_names if is_kept else _select_names.__wrapped__)(finder, spec, names, also, empty)
 
 
 # Most jobs of a million have the names of the one before.
 @lru_cache(maxsize=1000)
-def _kept(
+def _select_names(
     finder: Finder, spec: CommandSpec | None, names: tuple[str, ...], also: frozenset[str], empty: frozenset[str]
 ) -> _Names:
     secret = {name for name in names if name in also or finder.is_secret(name)}
     by_name = frozenset(secret)
     held = {name for name in names if name.lower() in VALUES}
     if spec is not None:
-        unknown = _unknown(spec, names)
+        unknown = _unknown_arguments(spec, names)
         secret |= {name for name in names if (one := spec.argument(name)) and one.secret}
         secret |= unknown if _lacks_a_secret(spec, set(names) - empty) else set()
         held |= unknown if any(one.name.lower() in VALUES for one in spec.arguments) else set()
@@ -427,7 +427,7 @@ def _name(finder: Finder, name: str) -> str:
     return MASK if finder.names_a_secret(name) else name
 
 
-def _unknown(spec: CommandSpec, names: tuple[str, ...]) -> set[str]:
+def _unknown_arguments(spec: CommandSpec, names: tuple[str, ...]) -> set[str]:
     """Return the arguments that the command does not have: the name of one may be misspelt."""
     if spec.takes_more:
         return set()
@@ -447,15 +447,15 @@ def _is_secret(one: ArgumentSpec) -> bool:
 def _may_have_a_secret(spec: CommandSpec | None, given: Json) -> bool:
     """Return whether it is a list without names, for a command that takes a secret: nobody knows which one that is."""
     takes = spec is not None and any(map(_is_secret, spec.arguments))
-    return takes and isinstance(given, list) and bool(given) and _named(given) is None
+    return takes and isinstance(given, list) and bool(given) and _as_object(given) is None
 
 
-def _listed(args: Json) -> list[Json] | None:
-    parsed = _parsed(args) if isinstance(args, str) else args
+def _as_list(args: Json) -> list[Json] | None:
+    parsed = _parse_json(args) if isinstance(args, str) else args
     return parsed if isinstance(parsed, list) else None
 
 
-def _named(given: Json) -> dict[str, Json] | None:
+def _as_object(given: Json) -> dict[str, Json] | None:
     """Return a job's arguments by name, if they are an object, pairs, or objects of one key, none of them twice."""
     if isinstance(given, dict):
         return given
@@ -466,7 +466,7 @@ def _named(given: Json) -> dict[str, Json] | None:
 
 def _is_odd(given: Json) -> bool:
     """Return whether it is a list in no form of arguments: nobody knows what is a name in it."""
-    return isinstance(given, list) and not all(isinstance(one, str) for one in given) and _named(given) is None
+    return isinstance(given, list) and not all(isinstance(one, str) for one in given) and _as_object(given) is None
 
 
 def _pair(one: Json) -> tuple[str, Json] | None:
@@ -479,7 +479,7 @@ def _pair(one: Json) -> tuple[str, Json] | None:
             return None
 
 
-def _parsed(raw: str) -> Json:
+def _parse_json(raw: str) -> Json:
     try:
         return rubyjson.loads(raw.encode())
     except ValueError:
@@ -488,5 +488,5 @@ def _parsed(raw: str) -> Json:
 
 def _in_json(text: Json) -> Json:
     """Return what a text of JSON holds; anything else as it is."""
-    parsed = _parsed(text) if isinstance(text, str) and text.lstrip()[:1] in ("{", "[", '"') else None
+    parsed = _parse_json(text) if isinstance(text, str) and text.lstrip()[:1] in ("{", "[", '"') else None
     return text if parsed is None else parsed

@@ -32,7 +32,7 @@ _ACTIVE_JOB_WRAPPERS = ("ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper", 
 _MAIL = "ActionMailer::MailDeliveryJob"
 
 
-def repaired(fields: Mapping[str, Json], queue: str) -> dict[str, Json]:
+def repair(fields: Mapping[str, Json], queue: str) -> dict[str, Json]:
     """A copy that Sidekiq can show and move; `queue` is where it goes from there. The order of keys is kept.
 
     Times become seconds with a fraction: Sidekiq 8 takes whole numbers for milliseconds, Sidekiq 7 does not know
@@ -53,7 +53,7 @@ def repaired(fields: Mapping[str, Json], queue: str) -> dict[str, Json]:
 
 def is_fit(fields: Mapping[str, Json], queue: str) -> bool:
     """Whether a set can hold these as they are, and leads them to `queue`. Times count as fit in every unit."""
-    safe = repaired(fields, queue)
+    safe = repair(fields, queue)
     return safe.keys() == fields.keys() and all(safe[name] == fields[name] for name in safe if name not in _TIMES)
 
 
@@ -92,7 +92,7 @@ def fractional(moment_s: float) -> float:
     return moment_s + max(_MICROSECOND_S / 2, math.ulp(moment_s)) if moment_s.is_integer() else moment_s
 
 
-def listed(text: str) -> list[Json] | None:
+def parse_list(text: str) -> list[Json] | None:
     """The list that a producer sent as JSON text; None if it is none, or nests too deep beside its arguments.
 
     Its second element, the arguments, stays JSON text where it is too deep for what will be around it.
@@ -109,7 +109,7 @@ def listed(text: str) -> list[Json] | None:
     return value if rubyjson.nests_at_most(_ARGS_NESTING, rubyjson.dumps(value)) else None
 
 
-def scrubbed(text: str) -> str:
+def scrub(text: str) -> str:
     """The text without half surrogate pairs, which no JSON for Ruby may hold."""
     return _SURROGATE.sub("\ufffd", text)
 
@@ -128,7 +128,7 @@ def _args(value: Json) -> list[Json]:
         case None:
             return []
         case str():
-            found = listed(value)
+            found = parse_list(value)
             return [value] if found is None else found
         case _:
             # As text, since one more level of nesting may be one too many.

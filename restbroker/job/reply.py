@@ -53,7 +53,7 @@ def make_replies(job: Job, answer: Answer, context: Context) -> tuple[Reply, ...
     if wanted and context.reply_id is not None and policy.reply_queue is not None:
         replies.append(Reply(_reply_job(job, answer, context, policy.reply_queue), queue=policy.reply_queue))
     if job.reply_to is not None and is_reply_key(job.reply_to):
-        text, truncated = _limited(answer.text)
+        text, truncated = _limit_text(answer.text)
         details = {"jid": job.jid, "command": context.command, "text": text}
         payload = rubyjson.dumps({**details, **_details(job, answer, context, truncated)})
         ttl_s = BATCH_TTL_S if job.reply_to.startswith(BATCH_PREFIX) else REPLY_TTL_S
@@ -62,7 +62,7 @@ def make_replies(job: Job, answer: Answer, context: Context) -> tuple[Reply, ...
 
 
 def _reply_job(job: Job, answer: Answer, context: Context, queue: str) -> bytes:
-    text, truncated = _limited(answer.text)
+    text, truncated = _limit_text(answer.text)
     args: list[Json] = [text, context.reply_id]
     if context.policy.reply_details:
         args.append(_details(job, answer, context, truncated))
@@ -107,7 +107,7 @@ def _can_be_written(body: Json) -> bool:
         return False
 
 
-def _limited(text: str) -> tuple[str, bool]:
+def _limit_text(text: str) -> tuple[str, bool]:
     if len(text) <= REPLY_LIMIT_BYTES // _LONGEST_LETTER_BYTES:
         return text, False
     raw = text.encode("utf-8", "replace")

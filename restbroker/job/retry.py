@@ -14,7 +14,7 @@ import attrs
 from restbroker.job import signing
 from restbroker.job.backoff import COUNT_LIMIT, Backoff, delay_s
 from restbroker.job.json_types import Json
-from restbroker.job.repair import duration_s, fractional, repaired, scrubbed, without_tags
+from restbroker.job.repair import duration_s, fractional, repair, scrub, without_tags
 
 DEFAULT_RETRIES = 25
 ERROR_MESSAGE_LIMIT = 10_000
@@ -40,7 +40,7 @@ class RetryRule:
 
 
 @attrs.frozen
-class Failed:
+class FailedTry:
     """A failure: `retry_at_s` (epoch seconds, None: tries used up), `fields` the payload to write."""
 
     retry_at_s: float | None
@@ -116,7 +116,7 @@ def fail(  # noqa: PLR0913 - the facts of one failure, all by name
     jitter: float,
     backoff: Backoff,
     unique: int = 0,
-) -> Failed:
+) -> FailedTry:
     """The payload after one more failure, as Sidekiq writes it, and when to try again.
 
     `fields` has its `jid`; `queue` is the one that it is tried again from; `unique` is in microseconds. Never raises
@@ -125,9 +125,9 @@ def fail(  # noqa: PLR0913 - the facts of one failure, all by name
     before = read_count(fields)
     count = 0 if before is None else before + 1
     moment_s = stamp(now_s, unique)
-    failed = repaired(fields, queue)
-    failed["error_message"] = scrubbed(error_message[:ERROR_MESSAGE_LIMIT])
-    failed["error_class"] = scrubbed(error_class)
+    failed = repair(fields, queue)
+    failed["error_message"] = scrub(error_message[:ERROR_MESSAGE_LIMIT])
+    failed["error_class"] = scrub(error_class)
     first_s = failed.get("failed_at") if before is not None else None
     if not isinstance(first_s, float):
         first_s = failed["failed_at"] = moment_s
@@ -135,8 +135,8 @@ def fail(  # noqa: PLR0913 - the facts of one failure, all by name
         failed["retried_at"] = moment_s
     failed["retry_count"] = count
     if _used_up(rule, count, first_s, now_s):
-        return Failed(None, failed)
-    return Failed(now_s + delay_s(backoff, count, jitter), failed)
+        return FailedTry(None, failed)
+    return FailedTry(now_s + delay_s(backoff, count, jitter), failed)
 
 
 def wrap_unreadable(raw: bytes, queue: str, jid: str, reason_code: str, message: str, now_s: float) -> dict[str, Json]:
@@ -156,8 +156,8 @@ def wrap_unreadable(raw: bytes, queue: str, jid: str, reason_code: str, message:
         "queue": queue,
         "retry": False,
         "created_at": moment_s,
-        "error_message": scrubbed(message[:ERROR_MESSAGE_LIMIT]),
-        "error_class": scrubbed(reason_code),
+        "error_message": scrub(message[:ERROR_MESSAGE_LIMIT]),
+        "error_class": scrub(reason_code),
         "failed_at": moment_s,
         "retry_count": 0,
     }
@@ -172,7 +172,7 @@ def attempts(fields: Mapping[str, Json], entry: Mapping[str, Json]) -> list[Json
 
 def _plain(value: Json) -> Json:
     # What a server says may quote what a stranger wrote.
-    return without_tags(scrubbed(value)) if isinstance(value, str) else value
+    return without_tags(scrub(value)) if isinstance(value, str) else value
 
 
 def _used_up(rule: RetryRule, count: int, first_s: float, now_s: float) -> bool:

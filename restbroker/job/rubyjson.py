@@ -66,7 +66,7 @@ def loads(raw: bytes) -> Json:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             # orjson reports bytes that are not UTF-8 as surrogates at the first character.
-            _decoded(text)
+            _decode(text)
             raise Unreadable(str(error)) from None
     if simplified.count(b"[") > MAX_NESTING and not nests_at_most(MAX_NESTING, text):
         raise Unreadable(f"nested more than {MAX_NESTING} levels deep")
@@ -164,7 +164,7 @@ def _generate(value: Json) -> str:
 
 
 def _loads_exactly(raw: bytes) -> Json:
-    text = _decoded(raw)
+    text = _decode(raw)
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float, parse_int=_bounded_int)
     except json.JSONDecodeError as error:
@@ -176,7 +176,7 @@ def _loads_exactly(raw: bytes) -> Json:
     return cast("Json", value)
 
 
-def _decoded(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

@@ -24,7 +24,7 @@ ORDERS: Final = 1_000_000_000
 
 
 def is_own(fields: Mapping[str, Json], secret: str, signature: Signature) -> bool:
-    """Whether `sealed` made this signature, which fits the job, with this secret: a producer's is of its time.
+    """Whether `seal` made this signature, which fits the job, with this secret: a producer's is of its time.
 
     Both have to hold, the signature and that it was accepted: anyone can write the mark.
     """
@@ -32,7 +32,7 @@ def is_own(fields: Mapping[str, Json], secret: str, signature: Signature) -> boo
     return is_sealed and signing.is_accepted(fields, secret, signature)
 
 
-def sealed(job: Job, secret: str, token: str, at_s: int) -> Job:
+def seal(job: Job, secret: str, token: str, at_s: int) -> Job:
     """The job with a signature in its token's place, made with that token's secret, and accepted already.
 
     `token` is the token's name. `at_s`: a number below `ORDERS` that no other job gets. It stands in the place of the
@@ -41,7 +41,7 @@ def sealed(job: Job, secret: str, token: str, at_s: int) -> Job:
     room for a signature, or too much for one.
     """
     given = job.fields.get("args")
-    args = repair.listed(given) if isinstance(given, str) else given
+    args = repair.parse_list(given) if isinstance(given, str) else given
     submission = arguments.read(args)
     if not isinstance(args, list) or not isinstance(submission, Submission) or not signing.is_signable(submission):
         return job

@@ -1,8 +1,8 @@
 """From an outcome to a settlement: the whole table of what follows from what, in pure functions.
 
-The worker calls `settle` for every job it finished with, the committer `reply_refused` and `perturbed` when Redis
-objects, the reaper `crashed` and `poisoned` for what a dead process had in hand. Always holds: every job gets exactly
-one settlement, and nothing vanishes unless the job itself says `"dead": false`.
+The worker calls `settle` for every job it finished with, the committer `reply_refused` and `perturb` when Redis
+objects, the reaper `settle_crashed` and `settle_poisoned` for what a dead process had in hand. Always holds: every job
+gets exactly one settlement, and nothing vanishes unless the job itself says `"dead": false`.
 """
 
 from codecs import BOM_UTF8
@@ -18,9 +18,9 @@ from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context, Policy
-from restbroker.job.repair import is_fit, repaired
+from restbroker.job.repair import is_fit, repair
 from restbroker.job.reply import Answer, failed_answer, is_answered, make_replies
-from restbroker.job.settlement import Ack, Back, Dead, Drop, Fallen, Reply, Retry, Schedule, Settlement
+from restbroker.job.settlement import Ack, Back, Dead, Drop, OrphanedJob, Reply, Retry, Schedule, Settlement
 
 DEFERRED_FIELD = "restbroker_deferred"
 """How often this job was put off without using up a try."""
@@ -43,11 +43,11 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
     """What to do with `job`. `spec` is the command's, None outside the catalogue (then it is not repeat-safe)."""
     match outcome:
         case Delivered():
-            return Ack(make_replies(job, _delivered(outcome), context))
+            return Ack(make_replies(job, _answer_of(outcome), context))
         case Rejected(reason, text):
-            return _parked(job, reason, text, context)
+            return _to_dead(job, reason, text, context)
         case Deferred():
-            return _deferred(job, outcome, context)
+            return _settle_deferred(job, outcome, context)
         case Uncertain(reason):
             return _uncertain(job, spec, reason, context)
         case _:
@@ -61,7 +61,7 @@ def reason_of(spec: CommandSpec | None, reason: Reason) -> Reason:
     return attrs.evolve(reason, code=spec.unanswered.code, cure=spec.unanswered.cure)
 
 
-def unanswered(job: Job, reply_id: Json) -> Ack | None:
+def acknowledge(job: Job, reply_id: Json) -> Ack | None:
     """The settlement of a delivered job whose answer nobody wants; it depends on nothing else. None: somebody does."""
     return None if is_answered(job, reply_id) else _ACK
 
@@ -69,11 +69,11 @@ def unanswered(job: Job, reply_id: Json) -> Ack | None:
 _ACK = Ack()
 
 
-def cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bool) -> Settlement:
+def settle_cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bool) -> Settlement:
     """Parks a job that a person cancelled while it was in hand; whoever retries it learns that it may have run."""
     if not was_sent:
-        return _parked(job, reason, None, context, "cancelled")
-    return _parked(attrs.evolve(job, maybe_run=job.maybe_run + 1), reason, None, context, "uncertain")
+        return _to_dead(job, reason, None, context, "cancelled")
+    return _to_dead(attrs.evolve(job, maybe_run=job.maybe_run + 1), reason, None, context, "uncertain")
 
 
 def cut_off(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
@@ -84,10 +84,10 @@ def cut_off(job: Job, spec: CommandSpec | None, reason: Reason, context: Context
     """
     if context.at_most_once or not repeat_safe(spec):
         return _uncertain(job, spec, reason, context)
-    return begun(attrs.evolve(job, maybe_run=job.maybe_run + 1))
+    return requeue_begun(attrs.evolve(job, maybe_run=job.maybe_run + 1))
 
 
-def begun(job: Job) -> Back:
+def requeue_begun(job: Job) -> Back:
     """Gives a job back that may have run, or of which a part was done: no try, and as `job` says what is known."""
     fields = {**job.fields, "jid": job.jid}
     if job.maybe_run:
@@ -105,12 +105,12 @@ def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
     return Dead(context.now_s, rubyjson.dumps(fields), wraps=entry.is_kept)
 
 
-def crashed(fallen: Fallen, now_s: float, specs: Specs = lambda _: None) -> Dead:
+def settle_crashed(fallen: OrphanedJob, now_s: float, specs: Specs = lambda _: None) -> Dead:
     """The settlement of a job that was about to be sent, at most once, when its process died."""
     return _after_crash(fallen, now_s, lambda command: reason_of(specs(command), _CRASHED))
 
 
-def poisoned(fallen: Fallen, now_s: float) -> Dead:
+def settle_poisoned(fallen: OrphanedJob, now_s: float) -> Dead:
     """The settlement of a job whose process died again and again, at last with nothing else in hand."""
     return _after_crash(fallen, now_s, lambda _: _POISON)
 
@@ -124,7 +124,7 @@ def leads_back(raw: bytes, queue: str) -> bool:
     return fields is not None and is_fit(fields, queue)
 
 
-def _after_crash(fallen: Fallen, now_s: float, reason_for: Callable[[str], Reason]) -> Dead:
+def _after_crash(fallen: OrphanedJob, now_s: float, reason_for: Callable[[str], Reason]) -> Dead:
     spare = digest(fallen.raw)[:24]
     entry = read(fallen.raw, fallen.queue, spare)
     if isinstance(entry, NotAJob):
@@ -133,13 +133,13 @@ def _after_crash(fallen: Fallen, now_s: float, reason_for: Callable[[str], Reaso
         return Dead(now_s, rubyjson.dumps(fields))
     command = display.command_of(entry.fields)
     reason = reason_for(command or "")
-    job = attrs.evolve(entry, fields=display.named(entry.fields, command), maybe_run=entry.maybe_run + 1)
-    context = _of_the_fallen(fallen, job, now_s, command or "")
+    job = attrs.evolve(entry, fields=display.with_command_name(entry.fields, command), maybe_run=entry.maybe_run + 1)
+    context = _job_of_orphan(fallen, job, now_s, command or "")
     replies = make_replies(job, failed_answer("uncertain", reason, None), context)
     return Dead(now_s, rubyjson.dumps(_parked_fields(job, reason, context, "uncertain")), replies)
 
 
-def answers_of_killed(killed: Fallen, now_s: float, reason: Reason) -> tuple[Reply, ...]:
+def answers_of_killed(killed: OrphanedJob, now_s: float, reason: Reason) -> tuple[Reply, ...]:
     """What is answered for a job that a person takes out of its queue into the dead set; nothing for what is no job.
 
     Without `killed.responses` nothing goes to the response queue.
@@ -148,17 +148,17 @@ def answers_of_killed(killed: Fallen, now_s: float, reason: Reason) -> tuple[Rep
     if isinstance(job, NotAJob):
         return ()
     command = display.command_of(job.fields) or ""
-    return make_replies(job, failed_answer("rejected", reason, None), _of_the_fallen(killed, job, now_s, command))
+    return make_replies(job, failed_answer("rejected", reason, None), _job_of_orphan(killed, job, now_s, command))
 
 
-def _of_the_fallen(fallen: Fallen, job: Job, now_s: float, command: str) -> Context:
+def _job_of_orphan(fallen: OrphanedJob, job: Job, now_s: float, command: str) -> Context:
     policy = Policy(SidekiqBackoff())
     if fallen.responses is not None:
         names = fallen.responses
         policy = attrs.evolve(policy, reply_queue=names.name, reply_details=True, reply_class=names.job_class)
     # Its token was found right: a job whose token is wrong is parked before it is marked, and crashes nothing; and a
     # person's command looks at it before it names a response queue.
-    reply_id = arguments.addressed(job.fields.get("args"))[1]
+    reply_id = arguments.token_and_reply_id(job.fields.get("args"))[1]
     reply_jid = spare_jid(fallen.identity, fallen.ticket)
     return Context(policy, now_s, 0.0, 0, reply_jid, command=command, reply_id=reply_id, queues=fallen.queues)
 
@@ -204,7 +204,7 @@ def reply_refused(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, co
     return Dead(context.now_s, rubyjson.dumps(_parked_fields(job, reason, context, "delivered")))
 
 
-def perturbed(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
+def perturb(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
     """The same settlement a few microseconds later, for a set that already holds an equal member."""
     fields = rubyjson.loads(settlement.payload)
     assert isinstance(fields, dict)  # noqa: S101 - our own payload
@@ -216,52 +216,52 @@ def perturbed(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
     return attrs.evolve(settlement, payload=rubyjson.dumps(fields))
 
 
-def crowded(job: Job, context: Context) -> Schedule:
+def defer_crowded(job: Job, context: Context) -> Schedule:
     """Puts a job off since its slot is full here: no try, however often it happens, but each time for longer.
 
     Each round costs Redis work and a share of the rate limit, and the job comes before others when it is due.
     """
     before = job.fields.get(CROWDED_FIELD)
     times = min(before if isinstance(before, int) and before > 0 else 0, _CROWDED_LIMIT) + 1
-    return _postponed(job, {**job.fields, CROWDED_FIELD: times}, min(2.0**times, _CROWDED_LONGEST_S), context)
+    return _reschedule(job, {**job.fields, CROWDED_FIELD: times}, min(2.0**times, _CROWDED_LONGEST_S), context)
 
 
-def _delivered(outcome: Delivered) -> Answer:
+def _answer_of(outcome: Delivered) -> Answer:
     kind = "negative" if outcome.negative else "delivered"
     return Answer(kind, outcome.text, outcome.body, outcome.status, None, outcome.note)
 
 
-def _parked(job: Job, reason: Reason, text: str | None, context: Context, outcome: str = "rejected") -> Settlement:
+def _to_dead(job: Job, reason: Reason, text: str | None, context: Context, outcome: str = "rejected") -> Settlement:
     replies = make_replies(job, failed_answer(outcome, reason, text), context)
     if not job.rule.to_dead:
         return Drop(replies)
     return Dead(context.now_s, rubyjson.dumps(_parked_fields(job, reason, context, outcome)), replies)
 
 
-def _deferred(job: Job, outcome: Deferred, context: Context) -> Settlement:
+def _settle_deferred(job: Job, outcome: Deferred, context: Context) -> Settlement:
     reason = outcome.reason
     if not outcome.counts:
-        return _put_off(job, outcome, context)
+        return _defer(job, outcome, context)
     if outcome.max_attempts is not None and job.attempt >= outcome.max_attempts:
-        return _parked(job, reason, outcome.text, context, "failed")
+        return _to_dead(job, reason, outcome.text, context, "failed")
     times = job.maybe_run + outcome.maybe_run
-    return _retried(job, reason, outcome.text, context, outcome.retry_after_s, times, "failed")
+    return _retry(job, reason, outcome.text, context, outcome.retry_after_s, times, "failed")
 
 
-def _put_off(job: Job, outcome: Deferred, context: Context) -> Settlement:
+def _defer(job: Job, outcome: Deferred, context: Context) -> Settlement:
     before = job.fields.get(DEFERRED_FIELD)
     times = (before if isinstance(before, int) and before > 0 else 0) + 1
     if outcome.max_attempts is not None and times >= outcome.max_attempts:
-        return _parked(job, outcome.reason, outcome.text, context, "failed")
+        return _to_dead(job, outcome.reason, outcome.text, context, "failed")
     if times > FREE_DEFERRALS:
         wait_s = outcome.retry_after_s
-        return _retried(job, outcome.reason, outcome.text, context, wait_s, job.maybe_run, "failed")
+        return _retry(job, outcome.reason, outcome.text, context, wait_s, job.maybe_run, "failed")
     delay_s = outcome.retry_after_s if outcome.retry_after_s is not None else 2.0
-    return _postponed(job, {**job.fields, DEFERRED_FIELD: times}, delay_s, context)
+    return _reschedule(job, {**job.fields, DEFERRED_FIELD: times}, delay_s, context)
 
 
-def _postponed(job: Job, fields: Mapping[str, Json], delay_s: float, context: Context) -> Schedule:
-    fixed = repaired({**fields, "jid": job.jid}, retry.read_queue(fields, job.queue, context.queues))
+def _reschedule(job: Job, fields: Mapping[str, Json], delay_s: float, context: Context) -> Schedule:
+    fixed = repair({**fields, "jid": job.jid}, retry.read_queue(fields, job.queue, context.queues))
     # Also keeps equal jobs apart: a set holds each member once.
     fixed[DEFERRED_AT_FIELD] = retry.stamp(context.now_s, context.unique)
     if job.maybe_run:
@@ -272,11 +272,11 @@ def _postponed(job: Job, fields: Mapping[str, Json], delay_s: float, context: Co
 def _uncertain(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
     times = job.maybe_run + 1
     if context.at_most_once or (not repeat_safe(spec) and times > context.policy.uncertain_retries):
-        return _parked(attrs.evolve(job, maybe_run=times), reason, None, context, "uncertain")
-    return _retried(job, reason, None, context, None, times, "uncertain")
+        return _to_dead(attrs.evolve(job, maybe_run=times), reason, None, context, "uncertain")
+    return _retry(job, reason, None, context, None, times, "uncertain")
 
 
-def _retried(
+def _retry(
     job: Job,
     reason: Reason,
     text: str | None,
@@ -288,7 +288,7 @@ def _retried(
     job = attrs.evolve(job, maybe_run=maybe_run)
     failed = _fail(job, reason, context)
     if failed.retry_at_s is None:
-        return _parked(job, reason, text, context, outcome)
+        return _to_dead(job, reason, text, context, outcome)
     at_s = failed.retry_at_s
     if retry_after_s is not None:
         at_s = max(at_s, context.now_s + retry_after_s)
@@ -302,7 +302,7 @@ def _parked_fields(job: Job, reason: Reason, context: Context, outcome: str) -> 
     return fields
 
 
-def _fail(job: Job, reason: Reason, context: Context) -> retry.Failed:
+def _fail(job: Job, reason: Reason, context: Context) -> retry.FailedTry:
     return retry.fail(
         {**job.fields, "jid": job.jid},
         job.rule,

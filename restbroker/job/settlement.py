@@ -1,5 +1,5 @@
 """What the store is told to do with a job in hand. Made by `job.settle`, executed by `store.settling`; of a dead
-process' jobs by `store.beats`.
+process' jobs by `store.heartbeats`.
 
 Always holds: exactly one settlement per ticket, and it is idempotent in the store.
 """
@@ -28,7 +28,7 @@ class Reply:
 
 
 @attrs.frozen
-class Fallen:
+class OrphanedJob:
     """A job that a dead identity had in hand. `responses` and `queues`, its target's, as it wrote them at its start."""
 
     identity: str

@@ -89,7 +89,7 @@ def sign(secret: str, token: str, at_s: int, jid: str, submission: Submission, q
     To be asked for what `is_signable` only: no other is let in.
     """
     version = _version(covers_queue=queue is not None)
-    return _written(version, token, at_s, _digest(secret, _content(token, at_s, jid, submission, queue)))
+    return _format(version, token, at_s, _digest(secret, _content(token, at_s, jid, submission, queue)))
 
 
 def content(signature: Signature, jid: str, submission: Submission, queue: str) -> bytes | None:
@@ -106,7 +106,7 @@ def which(signature: Signature, secrets: Sequence[str], signed: bytes) -> int | 
     offered = signature.text.encode()
     tried = secrets[: max(2, _HASHED_LIMIT_BYTES // len(signed))]
     version = _version(covers_queue=signature.covers_queue)
-    made = [_written(version, signature.token, signature.at_s, _digest(secret, signed)).encode() for secret in tried]
+    made = [_format(version, signature.token, signature.at_s, _digest(secret, signed)).encode() for secret in tried]
     matches = [bool(secret) and hmac.compare_digest(offered, one) for secret, one in zip(tried, made, strict=True)]
     return matches.index(True) if any(matches) else None
 
@@ -164,16 +164,16 @@ def bound(fields: Mapping[str, Json]) -> Signature | None:
 def canonical(value: Json) -> str:
     """The canonical text of a value; see above."""
     text = _plain(value)
-    return _walked(value) if _FRACTION.search(text) else text
+    return _canonical_text(value) if _FRACTION.search(text) else text
 
 
-def _walked(value: Json) -> str:
+def _canonical_text(value: Json) -> str:
     match value:
         case dict():
-            members = (f"{_quoted(key)}:{_walked(value[key])}" for key in sorted(value))
+            members = (f"{_quoted(key)}:{_canonical_text(value[key])}" for key in sorted(value))
             return "{" + ",".join(members) + "}"
         case list():
-            return "[" + ",".join(map(_walked, value)) + "]"
+            return "[" + ",".join(map(_canonical_text, value)) + "]"
         case str():
             return _quoted(value)
         case float():
@@ -194,7 +194,7 @@ def _version(*, covers_queue: bool) -> str:
     return "v1q" if covers_queue else "v1"
 
 
-def _written(version: str, token: str, at_s: int, hexadecimal: str) -> str:
+def _format(version: str, token: str, at_s: int, hexadecimal: str) -> str:
     return f"{version}:{token}:{at_s}:{hexadecimal}"
 
 

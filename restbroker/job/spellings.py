@@ -55,12 +55,12 @@ _OF_URLS = str.maketrans("+/", "-_")
 
 def spellings(secret: str) -> Iterator[Spelling]:
     """All of one secret."""
-    for spelling in _escaped(secret) - {secret}:
+    for spelling in _escaped_spellings(secret) - {secret}:
         yield spelling, _whole(secret).format(re.escape(spelling))
-    yield from unescaped(secret)
+    yield from unescaped_spellings(secret)
 
 
-def unescaped(secret: str) -> Iterator[Spelling]:
+def unescaped_spellings(secret: str) -> Iterator[Spelling]:
     """Those of one secret in which nothing is escaped, but for what is so in the secret itself."""
     whole = _whole(secret)
     if secret.strip():
@@ -81,7 +81,7 @@ def unescaped(secret: str) -> Iterator[Spelling]:
         raws |= {text.encode("utf-8", "replace") for text in texts}
         with contextlib.suppress(UnicodeError):
             raws.add(unicodedata.normalize("NFC", secret).encode("latin-1"))
-    for spelling in (one for raw in raws for one in coded(raw)):
+    for spelling in (one for raw in raws for one in base64_spellings(raw)):
         yield spelling, re.escape(spelling)
 
 
@@ -122,7 +122,7 @@ def _forms(secret: str) -> set[str]:
     return found | {one.replace(" ", "+") for one in found}
 
 
-def _escaped(secret: str) -> set[str]:
+def _escaped_spellings(secret: str) -> set[str]:
     if not secret.strip():
         return set()
     if secret.isascii() and secret.isalnum():
@@ -171,7 +171,7 @@ def _encoded_again(once: str) -> set[str]:
     return found
 
 
-def coded(raw: bytes) -> set[str]:
+def base64_spellings(raw: bytes) -> set[str]:
     """The same in base64, wherever it begins in what is encoded."""
     # In base64 of "user:secret" the secret has one of three alignments. The characters at its ends mix with those of
     # its neighbours: what lies between is searched for.

@@ -18,7 +18,7 @@ _NAMED: Final = 5
 _NAME_LIMIT: Final = 100
 
 
-def unserved(fields: Mapping[str, Json], served: Collection[str]) -> str | None:
+def unserved_queue(fields: Mapping[str, Json], served: Collection[str]) -> str | None:
     """The queue of an entry that restbroker wrote, if it is not among `served`; None: it may go to its queue."""
     queue = fields.get("queue")
     if not isinstance(queue, str) or queue in served or not any(name in fields for name in _WRITTEN):
@@ -26,7 +26,7 @@ def unserved(fields: Mapping[str, Json], served: Collection[str]) -> str | None:
     return queue
 
 
-def listed(jobs: Mapping[str, int]) -> str:
+def counts_text(jobs: Mapping[str, int]) -> str:
     """Queues and how many jobs each has, the most first: "'default' (10), 'mail' (2)"."""
     most = sorted(jobs, key=lambda queue: (-jobs[queue], queue))
     named = ", ".join(f"{queue[:_NAME_LIMIT]!r} ({jobs[queue]})" for queue in most[:_NAMED])

@@ -14,13 +14,13 @@ import attrs
 from restbroker.job import hiding
 from restbroker.operate import find
 from restbroker.operate.act_batch import Outcome, carry_out
-from restbroker.operate.act_job import VERBS, Action, Left, Verb, is_there, plan, require_sense
+from restbroker.operate.act_job import VERBS, Action, Unchanged, Verb, is_there, plan, require_sense
 from restbroker.operate.audit import State
-from restbroker.operate.entry import Look
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import JobView
 from restbroker.operate.inventory import Inventory, inventory
-from restbroker.operate.known import Known
-from restbroker.operate.tally import EXAMPLES, Progress, Rest, Tally
-from restbroker.operate.where import Where, fixed
+from restbroker.operate.tally import EXAMPLES, Progress, ResumePoint, Tally
+from restbroker.operate.where import Where, with_fixed_time
 from restbroker.store import paging, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
@@ -29,7 +29,7 @@ from restbroker.store.paging import Cursor
 from restbroker.store.server import time_s
 from restbroker.store.sets import Placing
 
-__all__ = ["VERBS", "Action", "Chosen", "Progress", "Rest", "Verb", "perform"]
+__all__ = ["VERBS", "Action", "Progress", "ResumePoint", "Selection", "Verb", "perform"]
 
 BATCH: Final = 100
 """Jobs between two moments at which it can be stopped."""
@@ -43,7 +43,7 @@ _NOT_IN_TIME: Final = (
 
 
 @attrs.frozen
-class Chosen:
+class Selection:
     """Which jobs: those with these job ids or keys (`Entry.key`), or else all for which the conditions hold.
 
     `rest`: of these, what an action that was stopped left (`Progress.rest`). `inventory`: only what was in the set, and
@@ -52,7 +52,7 @@ class Chosen:
 
     names: tuple[str, ...] = ()
     where: Where = ()
-    rest: Rest | None = None
+    rest: ResumePoint | None = None
     inventory: Inventory | None = None
 
 
@@ -60,8 +60,8 @@ def perform(
     client: Client,
     zset: SortedSet,
     action: Action,
-    chosen: Chosen,
-    known: Known,
+    chosen: Selection,
+    known: ConfigContext,
     *,
     dry_run: bool = False,
     rate_per_s: float | None = None,
@@ -75,12 +75,12 @@ def perform(
     for the rest.
     """
     require_sense(zset, action)
-    tally = Tally(client, zset, action, known, _described(action, chosen, known), dry_run=dry_run)
+    tally = Tally(client, zset, action, known, _describe(action, chosen, known), dry_run=dry_run)
     run = _Run(zset, tally, chosen)
     batch = BATCH if rate_per_s is None else max(1, min(BATCH, int(rate_per_s)))
     state: State = "interrupted"
     try:
-        for _ in run.named(chosen.names, batch) if chosen.names else run.matching(chosen.where, batch):
+        for _ in run.act_on_names(chosen.names, batch) if chosen.names else run.matching(chosen.where, batch):
             yield tally.progress
             tally.progress = attrs.evolve(tally.progress, jids=())
             if rate_per_s is not None and tally.just_done and not dry_run:
@@ -91,9 +91,9 @@ def perform(
     yield attrs.evolve(tally.progress, ended=True, rest=None)
 
 
-def _described(action: Action, chosen: Chosen, known: Known) -> str:
+def _describe(action: Action, chosen: Selection, known: ConfigContext) -> str:
     if not chosen.names:
-        which = "; ".join(map(fixed, chosen.where)) or "all"
+        which = "; ".join(map(with_fixed_time, chosen.where)) or "all"
     else:
         which = " ".join(chosen.names) if len(chosen.names) <= EXAMPLES else f"{len(chosen.names)} named"
     details = hiding.without(action.details, known.secrets)
@@ -107,7 +107,7 @@ class _Run:
 
     zset: SortedSet
     tally: Tally
-    chosen: Chosen
+    chosen: Selection
     _planned: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -119,7 +119,7 @@ class _Run:
             self.tally.progress = Progress(sets.size(self.tally.client, self.zset))
         self.tally.progress = attrs.evolve(self.tally.progress, began_s=time_s(self.tally.client))
 
-    def named(self, names: Sequence[str], batch: int) -> Iterator[None]:
+    def act_on_names(self, names: Sequence[str], batch: int) -> Iterator[None]:
         """Does those of these names."""
         each, shown, found_now = list(dict.fromkeys(names)), self.chosen.inventory, Inventory(self.zset)
         for start in range(0, len(each), batch):
@@ -135,7 +135,7 @@ class _Run:
                     self.tally.refused[_NOT_AS_SHOWN] += 1
                 else:
                     found_now.add([found.member])
-                    looks.append(look := Look(*found.member, self.tally.known))
+                    looks.append(look := JobView(*found.member, self.tally.known))
                     # A key tells people nothing, and is none any more afterwards.
                     called = hiding.without(look.jid or look.key, self.tally.known.secrets)
                     self.tally.where = self.tally.where.replace(look.key, called)
@@ -157,7 +157,7 @@ class _Run:
         while (part := paging.piece(client, self.zset, place, BATCH, newest_first=self.zset == "dead")).members:
             if not dry_run and meant.is_behind(part.members[0][1]):
                 return
-            looks = [Look(raw, score, self.tally.known) for raw, score in part.members]
+            looks = [JobView(raw, score, self.tally.known) for raw, score in part.members]
             there = [n for n, one in enumerate(part.members) if dry_run or one in meant]
             count, matched = self._matching(looks, there, where, batch)
             if dry_run:
@@ -167,11 +167,13 @@ class _Run:
             place = part.behind(matched[-1] + 1 if len(matched) == batch else None, set() if dry_run else moved)
             progress = self.tally.progress
             still = max(0, progress.total - progress.looked_at)
-            rest = Rest(str(place), still, self._planned, progress.done, progress.run)
+            rest = ResumePoint(str(place), still, self._planned, progress.done, progress.run)
             self.tally.progress = attrs.evolve(progress, rest=rest)
             yield
 
-    def _matching(self, looks: Sequence[Look], there: Sequence[int], where: Where, batch: int) -> tuple[int, list[int]]:
+    def _matching(
+        self, looks: Sequence[JobView], there: Sequence[int], where: Where, batch: int
+    ) -> tuple[int, list[int]]:
         """How many of those that are `there` were looked at, and which of them are to be done: at most `batch`."""
         matched: list[int] = []
         for count, n in enumerate(there, start=1):
@@ -181,19 +183,19 @@ class _Run:
                 return count, matched
         return len(there), matched
 
-    def _act_on(self, looks: Sequence[Look], looked_at: int) -> list[Outcome]:
+    def _act_on(self, looks: Sequence[JobView], looked_at: int) -> list[Outcome]:
         """Does these; what became of each."""
-        edited: dict[str, Look] = {}
+        edited: dict[str, JobView] = {}
         now_s = self.tally.progress.began_s if self.tally.dry_run or not looks else time_s(self.tally.client)
 
-        def planner(look: Look) -> Placing | Left:
+        def planner(look: JobView) -> Placing | Unchanged:
             planned = self._plan(look, now_s)
             if self.tally.action.verb == "edit" and isinstance(planned, Placing) and planned.new is not None:
-                edited[look.key] = Look(planned.new, look.score, self.tally.known)
+                edited[look.key] = JobView(planned.new, look.score, self.tally.known)
             return planned
 
         if self.tally.dry_run:
-            outcomes: list[Outcome] = [one if isinstance(one, Left) else Applied() for one in map(planner, looks)]
+            outcomes: list[Outcome] = [one if isinstance(one, Unchanged) else Applied() for one in map(planner, looks)]
         else:
             outcomes = carry_out(self.tally.client, self.zset, looks, planner, self.tally.begin)
         for look, outcome in zip(looks, outcomes, strict=True) if edited else ():
@@ -202,6 +204,6 @@ class _Run:
         self.tally.count(looks, outcomes, looked_at)
         return outcomes
 
-    def _plan(self, look: Look, now_s: float) -> Placing | Left:
+    def _plan(self, look: JobView, now_s: float) -> Placing | Unchanged:
         self._planned += 1
         return plan(look, self.zset, self.tally.action, now_s, self._planned)

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias, assert_never
 
 from restbroker.job import hiding
-from restbroker.operate.act_job import FOREIGN, Action, Left, foreign_queue
-from restbroker.operate.entry import Look
+from restbroker.operate.act_job import FOREIGN, Action, Unchanged, foreign_queue
+from restbroker.operate.entry import JobView
 from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import Placing
 
-Outcome: TypeAlias = Code | Left
+Outcome: TypeAlias = Code | Unchanged
 
 _MOST_CLASHES: Final = 5
 _TWIN: Final = "An equal job is there already."
@@ -24,8 +24,8 @@ _TWIN: Final = "An equal job is there already."
 def carry_out(
     client: Client,
     zset: SortedSet,
-    looks: Sequence[Look],
-    plan: Callable[[Look], Placing | Left],
+    looks: Sequence[JobView],
+    plan: Callable[[JobView], Placing | Unchanged],
     before: Callable[[], None],
 ) -> list[Outcome]:
     """What became of each. `plan` is asked again, for other bytes, where a set holds an equal job already; `before` is
@@ -39,7 +39,7 @@ def carry_out(
         going: list[tuple[int, Placing]] = []
         for number in pending:
             planned = plan(looks[number])
-            if isinstance(planned, Left):
+            if isinstance(planned, Unchanged):
                 outcomes[number] = planned
             else:
                 going.append((number, planned))
@@ -51,7 +51,7 @@ def carry_out(
     return [outcomes[number] for number in range(len(looks))]
 
 
-def led_away(looks: Sequence[Look], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
+def led_away(looks: Sequence[JobView], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
     """Of those that were done, or were left for this reason, the queues that this configuration does not serve, without
     a token that a producer put into a name.
     """
@@ -64,7 +64,7 @@ def led_away(looks: Sequence[Look], outcomes: Sequence[Outcome], action: Action)
 def why_left(outcome: Outcome) -> str | None:
     """Why a job stays where it is; "": it is where it should be. None: it does not stay there."""
     match outcome:
-        case Left(why):
+        case Unchanged(why):
             return why
         case Clash():
             return _TWIN

@@ -15,9 +15,9 @@ from restbroker.errors import UsageError
 from restbroker.job import redact, retry, rubyjson, signing
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.json_types import Json
-from restbroker.job.repair import fractional, repaired
-from restbroker.operate.edit import Edit, Edited, edited, keeps_hidden
-from restbroker.operate.entry import Look
+from restbroker.job.repair import fractional, repair
+from restbroker.operate.edit import Edit, EditedJob, edit_job, keeps_hidden
+from restbroker.operate.entry import JobView
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import Placing
 
@@ -68,32 +68,32 @@ class Action:
 
 
 @attrs.frozen
-class Left:
+class Unchanged:
     """It stays where it is. `why` is for people; "": it is where it should be already."""
 
     why: str
 
 
-NOT_A_JOB: Final = Left("It is no job that anybody could run: it can only be deleted.")
-NO_QUEUE: Final = Left("It names no queue: it can only be deleted, or moved to one.")
-FOREIGN: Final = Left(
+NOT_A_JOB: Final = Unchanged("It is no job that anybody could run: it can only be deleted.")
+NO_QUEUE: Final = Unchanged("It names no queue: it can only be deleted, or moved to one.")
+FOREIGN: Final = Unchanged(
     "No target of this configuration serves the queue that it leads to: whoever takes it there does with it what its"
     " class and arguments say. If that is meant, add --foreign-queues."
 )
-MAY_HAVE_RUN: Final = Left(
+MAY_HAVE_RUN: Final = Unchanged(
     "It may have run already, and its command is not known to be safe to repeat: look at the server whether it was"
     " done, then delete it, or retry it with --repeat-unsafe."
 )
-MAY_HAVE_RUN_BEFORE: Final = Left(
+MAY_HAVE_RUN_BEFORE: Final = Unchanged(
     "It may have run already as it is, and what it did then stays: look at the server whether it was done, then delete"
     " it, or edit it with --repeat-unsafe."
 )
-UNCHANGED: Final = Left("It is so already: nothing would change.")
-SIGNED_FOR_A_QUEUE: Final = Left(
+UNCHANGED: Final = Unchanged("It is so already: nothing would change.")
+SIGNED_FOR_A_QUEUE: Final = Unchanged(
     "Its signature is for the queue that it was pushed to, and no broker let it in yet: it would be parked as"
     " BadSignature elsewhere. Sign and push it anew, for the other queue."
 )
-SHOWN_THERE: Final = Left(
+SHOWN_THERE: Final = Unchanged(
     "An argument of it is hidden, and would be shown in that queue: give it a new value first (edit), or take it out."
 )
 
@@ -115,7 +115,7 @@ def require_sense(zset: SortedSet, action: Action) -> None:
         raise UsageError("What was given is no UTF-8: the queue, or the reason.", "Give it as UTF-8.") from None
 
 
-def plan(look: Look, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Left:
+def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Unchanged:
     """Where the job goes. `unique` (microseconds) keeps equal jobs, and the scores of one action, apart."""
     if action.verb == "delete":
         return Placing(look.raw)
@@ -126,42 +126,42 @@ def plan(look: Look, zset: SortedSet, action: Action, now_s: float, unique: int)
         return FOREIGN
     match action.verb:
         case "retry":
-            return _refusal(look, action) or _retried(look, fields, zset, now_s)
+            return _refusal(look, action) or _retry(look, fields, zset, now_s)
         case "kill":
-            return _killed(look, fields, action, now_s, unique)
+            return _kill(look, fields, action, now_s, unique)
         case "reschedule":
-            return _rescheduled(look, fields, zset, action, unique)
+            return _reschedule(look, fields, zset, action, unique)
         case "move":
-            return _moved(look, fields, zset, action)
+            return _move(look, fields, zset, action)
         case "edit":
-            return _edited(look, zset, action, now_s, unique)
+            return _edit(look, zset, action, now_s, unique)
         case _:
             assert_never(action.verb)
 
 
-def foreign_queue(look: Look, action: Action) -> str | None:
+def foreign_queue(look: JobView, action: Action) -> str | None:
     """The queue that this leads the job to, at once or when it is due, if this configuration does not serve it."""
     queue = action.queue if action.verb == "move" else look.queue if action.verb in REPLAYS else None
     return queue if queue and look.known.target(queue) is None else None
 
 
-def _refusal(look: Look, action: Action) -> Left | None:
+def _refusal(look: JobView, action: Action) -> Unchanged | None:
     if look.queue is None:
         return NO_QUEUE
     return MAY_HAVE_RUN if look.may_have_run and not look.repeat_safe and not action.repeat_unsafe else None
 
 
-def _retried(look: Look, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placing:
+def _retry(look: JobView, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placing:
     """As Sidekiq's `SortedEntry#retry`, or `add_to_queue` for what is scheduled."""
-    again = _decided(fields, look) if zset == "schedule" else _counted_back(_decided(fields, look), look)
+    again = _after_decision(fields, look) if zset == "schedule" else _counted_back(_after_decision(fields, look), look)
     again.pop("at", None)
     again["enqueued_at"] = fractional(now_s)
     return Placing(look.raw, queue=look.queue, new=rubyjson.dumps(again))
 
 
-def _killed(look: Look, fields: Mapping[str, Json], action: Action, now_s: float, unique: int) -> Placing | Left:
+def _kill(look: JobView, fields: Mapping[str, Json], action: Action, now_s: float, unique: int) -> Placing | Unchanged:
     moment_s = retry.stamp(now_s, unique)
-    dead = repaired(_decided(fields, look), look.queue or "default")
+    dead = repair(_after_decision(fields, look), look.queue or "default")
     said = words_of_kill(action)
     if not isinstance(dead.get("error_class"), str):
         dead |= {"error_class": "Killed", "error_message": said[: retry.ERROR_MESSAGE_LIMIT]}
@@ -177,9 +177,9 @@ def words_of_kill(action: Action) -> str:
     return f"{action.who} killed it" + (f": {action.why}" if action.why else ".")
 
 
-def _rescheduled(
-    look: Look, fields: Mapping[str, Json], zset: SortedSet, action: Action, unique: int
-) -> Placing | Left:
+def _reschedule(
+    look: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action, unique: int
+) -> Placing | Unchanged:
     # Sidekiq Web takes out all entries of one score to act on one of them.
     at_s = (action.at_s or 0.0) + unique / 1e6
     if zset != "dead":
@@ -187,34 +187,34 @@ def _rescheduled(
     refusal = _refusal(look, action)
     if refusal is not None:
         return refusal
-    again = repaired(_counted_back(_decided(fields, look), look), look.queue or "default")
+    again = repair(_counted_back(_after_decision(fields, look), look), look.queue or "default")
     return Placing(look.raw, zset="retry", new=rubyjson.dumps(again), score=at_s)
 
 
-def _moved(look: Look, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placing | Left:
+def _move(look: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placing | Unchanged:
     if is_there(look, action):
-        return Left("")
+        return Unchanged("")
     if (bound := _bound(look, fields, action)) is not None:
         return bound
     return Placing(look.raw, zset=zset, new=rubyjson.dumps({**fields, "queue": action.queue}))
 
 
-def _edited(look: Look, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Left:
-    done = _changed(look, action, now_s, unique)
-    if isinstance(done, Left):
+def _edit(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Unchanged:
+    done = _apply_edit(look, action, now_s, unique)
+    if isinstance(done, Unchanged):
         return done
     if action.edit is None or not action.edit.retry:
         return Placing(look.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, look)))
-    return attrs.evolve(_retried(look, done.fields, zset, now_s), queue=done.queue)
+    return attrs.evolve(_retry(look, done.fields, zset, now_s), queue=done.queue)
 
 
-def _changed(look: Look, action: Action, now_s: float, unique: int) -> Edited | Left:
+def _apply_edit(look: JobView, action: Action, now_s: float, unique: int) -> EditedJob | Unchanged:
     assert action.edit is not None  # noqa: S101 - `require_sense` asks for it
-    done = edited(action.edit, look, action.who, retry.stamp(now_s, unique))
+    done = edit_job(action.edit, look, action.who, retry.stamp(now_s, unique))
     if done is None:
         return UNCHANGED
     if isinstance(done, str):
-        return Left(done)
+        return Unchanged(done)
     # Another command repeats nothing: what the first one did, if it ran, stays as well.
     is_harmless = not done.is_another and (not action.edit.retry or look.repeat_safe)
     if look.may_have_run and not is_harmless and not action.repeat_unsafe:
@@ -222,7 +222,7 @@ def _changed(look: Look, action: Action, now_s: float, unique: int) -> Edited | 
     return done
 
 
-def plan_waiting(look: Look, action: Action, now_s: float, unique: int) -> Placing | Left:
+def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Placing | Unchanged:
     """The same for a job that waits in a queue, which is deleted, killed, moved to another queue, or edited in
     its place.
     """
@@ -232,17 +232,19 @@ def plan_waiting(look: Look, action: Action, now_s: float, unique: int) -> Placi
     if fields is None or not look.is_job:
         return NOT_A_JOB
     if action.verb == "edit":
-        done = _changed(look, action, now_s, unique)
-        return done if isinstance(done, Left) else Placing(look.raw, new=rubyjson.dumps(_with_jid(done.fields, look)))
+        done = _apply_edit(look, action, now_s, unique)
+        return (
+            done if isinstance(done, Unchanged) else Placing(look.raw, new=rubyjson.dumps(_with_jid(done.fields, look)))
+        )
     if action.verb == "kill":
         # What is found again in the set is led back by its own word.
-        return _killed(look, {**fields, "queue": look.queue}, action, now_s, unique)
+        return _kill(look, {**fields, "queue": look.queue}, action, now_s, unique)
     if (bound := _bound(look, fields, action)) is not None:
         return bound
     return Placing(look.raw, queue=action.queue, new=rubyjson.dumps({**fields, "queue": action.queue}))
 
 
-def _bound(look: Look, fields: Mapping[str, Json], action: Action) -> Left | None:
+def _bound(look: JobView, fields: Mapping[str, Json], action: Action) -> Unchanged | None:
     """Why a job cannot be moved to this queue, since its signature covers another one, or since what is hidden of it
     would be shown there; None: it can.
     """
@@ -256,10 +258,10 @@ def _bound(look: Look, fields: Mapping[str, Json], action: Action) -> Left | Non
     target = look.known.target(first)
     if target is not None and target == look.known.target(action.queue):
         return None
-    return Left(f"Its signature is for the queue {first}: it can be moved to queues of the same target only.")
+    return Unchanged(f"Its signature is for the queue {first}: it can be moved to queues of the same target only.")
 
 
-def _is_shown_there(look: Look, fields: Mapping[str, Json], action: Action) -> bool:
+def _is_shown_there(look: JobView, fields: Mapping[str, Json], action: Action) -> bool:
     """Whether a value that is hidden, by what the target of its queue takes, would be shown by what the other takes."""
     specs = [look.known.spec(queue, look.command) for queue in (look.queue, action.queue)]
     if specs[0] == specs[1]:
@@ -269,7 +271,7 @@ def _is_shown_there(look: Look, fields: Mapping[str, Json], action: Action) -> b
     return not keeps_hidden(was, now)
 
 
-def is_there(look: Look, action: Action) -> bool:
+def is_there(look: JobView, action: Action) -> bool:
     """Whether it has been moved, by this action or before it: it stays in its set, and may be met again."""
     fields = look.fields
     if action.verb != "move" or fields is None or not look.is_job:
@@ -277,7 +279,7 @@ def is_there(look: Look, action: Action) -> bool:
     return "queue" in fields and look.queue == action.queue
 
 
-def _decided(fields: Mapping[str, Json], look: Look) -> dict[str, Json]:
+def _after_decision(fields: Mapping[str, Json], look: JobView) -> dict[str, Json]:
     """A person decided: how often it may have run is counted anew, that it may have is kept; and it has a job id."""
     again = dict(fields)
     if again.pop(UNCERTAIN_FIELD, None):
@@ -285,11 +287,11 @@ def _decided(fields: Mapping[str, Json], look: Look) -> dict[str, Json]:
     return _with_jid(again, look)
 
 
-def _with_jid(fields: dict[str, Json], look: Look) -> dict[str, Json]:
+def _with_jid(fields: dict[str, Json], look: JobView) -> dict[str, Json]:
     return fields if look.jid is not None else {**fields, "jid": look.jid_then}
 
 
-def _counted_back(fields: dict[str, Json], look: Look) -> dict[str, Json]:
+def _counted_back(fields: dict[str, Json], look: JobView) -> dict[str, Json]:
     """A retry that a person asks for costs no try."""
     if look.count is not None:
         fields["retry_count"] = max(look.count - 1, -1)

@@ -22,23 +22,23 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.job.policy import Policy
 from restbroker.job.settle import answers_of_killed
-from restbroker.job.settlement import Fallen, Reply
+from restbroker.job.settlement import OrphanedJob, Reply
 from restbroker.operate import find
 from restbroker.operate.act_batch import Outcome
-from restbroker.operate.act_job import UNCHANGED, Action, Left, Verb, plan_waiting, words_of_kill
+from restbroker.operate.act_job import UNCHANGED, Action, Unchanged, Verb, plan_waiting, words_of_kill
 from restbroker.operate.audit import State
-from restbroker.operate.entry import Look
-from restbroker.operate.known import Known
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import JobView
 from restbroker.operate.names import exact
 from restbroker.operate.queues import place_of, size_of
 from restbroker.operate.tally import Progress, Tally
 from restbroker.operate.tokens import proof_of
-from restbroker.operate.where import Where, fixed, require_waiting
+from restbroker.operate.where import Where, require_waiting, with_fixed_time
 from restbroker.store import sets, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.server import time_s
-from restbroker.store.waiting import MOST_TAKEN, Line, Taking
+from restbroker.store.waiting import MOST_TAKEN, Line, TakeRequest
 
 VERBS: Final[tuple[Verb, ...]] = ("delete", "kill", "move")
 """What takes them out; `edit` leaves them there."""
@@ -47,16 +47,18 @@ _PIECES: Final = 80
 _MOST_REMEMBERED: Final = 10_000
 """So many are read before what was found in them is taken out, however little it is."""
 _LONGEST_REST_S: Final = 0.2
-_TOO_LARGE: Final = Left("It is too large to be looked at. restbroker kills such a job when it comes to it.")
-_DEAD_SET_IS_FULL: Final = Left(
+_TOO_LARGE: Final = Unchanged("It is too large to be looked at. restbroker kills such a job when it comes to it.")
+_DEAD_SET_IS_FULL: Final = Unchanged(
     "The dead set is full (DeadLimit): retry or delete what is there, raise DeadLimit, or delete these jobs here."
 )
-_EDITED_SINCE: Final = Left("Somebody edited it meanwhile: look at it, and run the command again if that is still due.")
+_EDITED_SINCE: Final = Unchanged(
+    "Somebody edited it meanwhile: look at it, and run the command again if that is still due."
+)
 
 
 @attrs.frozen
-class Chosen:
-    """Which jobs: of those in `queue` that are in `line` (`chosen`) all for which `where` holds, the oldest first, and
+class WaitingSelection:
+    """Which jobs: of those in `queue` that are in `line` (`select`) all for which `where` holds, the oldest first, and
     at most `limit`; with `keys` only these (`Look.key`), and of equal ones as many as are named. `since_s`: by Redis'
     clock, epoch seconds.
     """
@@ -69,9 +71,9 @@ class Chosen:
     keys: Counter[str] | None = None
 
 
-def chosen(
+def select(
     client: Client, queue: str, where: Where, limit: int | None = None, *, keys: Iterable[str] | None = None
-) -> Chosen:
+) -> WaitingSelection:
     """The jobs that wait in a queue now. Raises `UsageError` if its key is no list, and for conditions on failures."""
     require_waiting(where)
     own = exact(client, queue)
@@ -79,17 +81,17 @@ def chosen(
     since_s = time_s(client)
     line = waiting.line(client, own)
     if keys is None:
-        return Chosen(queue, line, where, since_s, limit)
+        return WaitingSelection(queue, line, where, since_s, limit)
     named = Counter(keys)
-    return Chosen(queue, line, where, since_s, named.total(), named)
+    return WaitingSelection(queue, line, where, since_s, named.total(), named)
 
 
 def perform(
     client: Client,
     action: Action,
-    meant: Chosen,
+    meant: WaitingSelection,
     config: Config,
-    known: Known,
+    known: ConfigContext,
     *,
     dry_run: bool = False,
     rest: Callable[[float], None] = time.sleep,
@@ -101,7 +103,7 @@ def perform(
     is done, call it again for the rest.
     """
     require_sense(meant.queue, action, known)
-    described = hiding.without("; ".join(map(fixed, meant.where)) or "all", known.secrets)
+    described = hiding.without("; ".join(map(with_fixed_time, meant.where)) or "all", known.secrets)
     if meant.keys is not None:
         described = f"{meant.keys.total()} named"
     elif meant.limit is not None:
@@ -121,7 +123,7 @@ def perform(
     yield attrs.evolve(tally.progress, missing=run.missing, ended=True)
 
 
-def require_sense(queue: str, action: Action, known: Known) -> None:
+def require_sense(queue: str, action: Action, known: ConfigContext) -> None:
     """Raises `UsageError` for what makes no sense, and for a queue that nobody here serves, unless that is meant."""
     if action.verb not in (*VERBS, "edit"):
         raise UsageError(f"Jobs that wait cannot be told to {action.verb}.", f"Try: {', '.join(VERBS)}, edit.")
@@ -148,7 +150,7 @@ def require_sense(queue: str, action: Action, known: Known) -> None:
 class _Run:
     """One action on its way."""
 
-    meant: Chosen
+    meant: WaitingSelection
     tally: Tally
     config: Config
     tokens: Tokens
@@ -159,13 +161,13 @@ class _Run:
     """How many of each key are still to be found."""
 
     @_unmet.default
-    def _named(self) -> Counter[str]:
+    def _keys_named(self) -> Counter[str]:
         return Counter(self.meant.keys)
 
     def batches(self) -> Iterator[float]:
         """Does them; yields again and again how long Redis was kept busy since the last time, in seconds."""
         rank, pieces = self.meant.line.size - 1, 0
-        found: list[tuple[int, Look]] = []
+        found: list[tuple[int, JobView]] = []
         while rank >= 0 and not self._is_enough(found):
             began_s = time.monotonic()
             piece = waiting.piece(self.tally.client, self.meant.line, rank, _PIECE)
@@ -177,7 +179,7 @@ class _Run:
             if self._is_enough(found):
                 break
             pieces, looked_at = pieces + 1, 0
-            for rank, raw in piece.ranked:
+            for rank, raw in piece.with_ranks:
                 looked_at += 1
                 look = find.look_of_waiting(raw, self.meant.queue, self.tally.known)
                 if self._is_meant(look):
@@ -208,10 +210,10 @@ class _Run:
         """Keys of those that were named and not found."""
         return tuple(self._unmet.elements())
 
-    def _is_enough(self, found: Sequence[tuple[int, Look]]) -> bool:
+    def _is_enough(self, found: Sequence[tuple[int, JobView]]) -> bool:
         return self.meant.limit is not None and self.tally.progress.matched + len(found) >= self.meant.limit
 
-    def _is_meant(self, look: Look) -> bool:
+    def _is_meant(self, look: JobView) -> bool:
         if self.meant.keys is None:
             return look.matches(self.meant.where)
         key = look.key
@@ -220,7 +222,7 @@ class _Run:
         self._unmet[key] -= 1
         return True
 
-    def _act_on(self, found: Sequence[tuple[int, Look]]) -> float:
+    def _act_on(self, found: Sequence[tuple[int, JobView]]) -> float:
         """Does these; how long it took, in seconds."""
         client = self.tally.client
         looks = [look for _, look in found]
@@ -228,35 +230,35 @@ class _Run:
         now_s = time_s(client)
         planned = [self._plan(look, rank, now_s) for rank, look in found]
         planned = self._within_dead_limit(planned)
-        takings = [one for one in planned if isinstance(one, Taking)]
+        takings = [one for one in planned if isinstance(one, TakeRequest)]
         if self.tally.dry_run:
             codes: Iterator[Outcome] = iter([Applied()] * len(takings))
         else:
             if takings:
                 self.tally.begin()
             codes = iter(waiting.take(client, self.meant.line, takings) if takings else [])
-        outcomes = [one if isinstance(one, Left) else next(codes) for one in planned]
+        outcomes = [one if isinstance(one, Unchanged) else next(codes) for one in planned]
         self._remember(
             [look.raw for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
         )
         outcomes = [self._once(look, outcome) for look, outcome in zip(looks, outcomes, strict=True)]
         for look, one, outcome in zip(looks, planned, outcomes, strict=True):
-            if isinstance(one, Taking) and one.stays and isinstance(outcome, Applied):
+            if isinstance(one, TakeRequest) and one.stays and isinstance(outcome, Applied):
                 new = find.look_of_waiting(one.placing.new or b"", self.meant.queue, self.tally.known)
                 self.tally.preview(look, new)
         self.tally.count(looks, outcomes, 0)
         return time.monotonic() - began_s
 
-    def _once(self, look: Look, outcome: Outcome) -> Outcome:
+    def _once(self, look: JobView, outcome: Outcome) -> Outcome:
         """Return what became of it; nothing is to be said of one that was read twice, and taken once."""
-        return Left("") if isinstance(outcome, Gone) and look.raw in self._taken else outcome
+        return Unchanged("") if isinstance(outcome, Gone) and look.raw in self._taken else outcome
 
     def _remember(self, raws: Sequence[bytes]) -> None:
         self._taken |= dict.fromkeys(raws)
         for raw in list(self._taken)[: max(0, len(self._taken) - _MOST_REMEMBERED)]:
             del self._taken[raw]
 
-    def _plan(self, look: Look, rank: int, now_s: float) -> Taking | Left:
+    def _plan(self, look: JobView, rank: int, now_s: float) -> TakeRequest | Unchanged:
         action = self.tally.action
         if not look.raw:
             return _TOO_LARGE
@@ -264,15 +266,15 @@ class _Run:
         placing = plan_waiting(look, action, now_s, self._planned)
         if action.verb == "edit" and look.last_edit_s > self.meant.since_s:
             # Where others delete newer jobs, what this edited is met again.
-            return Left("") if placing == UNCHANGED else _EDITED_SINCE
-        if isinstance(placing, Left):
+            return Unchanged("") if placing == UNCHANGED else _EDITED_SINCE
+        if isinstance(placing, Unchanged):
             return placing
         if action.verb == "move" and (refused := self._refused_there(look)) is not None:
             return refused
         answers = self._answers(look, rank, now_s) if action.verb == "kill" else ()
-        return Taking(rank, placing, answers, stays=action.verb == "edit")
+        return TakeRequest(rank, placing, answers, stays=action.verb == "edit")
 
-    def _refused_there(self, look: Look) -> Left | None:
+    def _refused_there(self, look: JobView) -> Unchanged | None:
         """Why a broker would not let the job in there, by its token; None: it would, or its token is nobody's."""
         action = self.tally.action
         target = self.tally.known.target(action.queue)
@@ -280,28 +282,28 @@ class _Run:
         if proof is None or target is None or action.queue is None:
             return None
         refused = refused_place(proof.token, target, action.queue)
-        return None if refused is None else Left(f"It would be refused there: {refused.text}")
+        return None if refused is None else Unchanged(f"It would be refused there: {refused.text}")
 
-    def _answers(self, look: Look, rank: int, now_s: float) -> tuple[Reply, ...]:
+    def _answers(self, look: JobView, rank: int, now_s: float) -> tuple[Reply, ...]:
         fields: dict[str, Json] = dict(look.fields or {})
         trusted = proof_of(self.tokens, fields, self.meant.queue) is not None
         config = self.config
         policy = Policy(config.backoff, config.response_queue, config.response_details, config.response_class)
         responses = policy.responses if trusted else None
-        killed = Fallen("killed", f"{look.key}-{rank}", self.meant.queue, look.raw, responses)
+        killed = OrphanedJob("killed", f"{look.key}-{rank}", self.meant.queue, look.raw, responses)
         reason = Reason("Killed", words_of_kill(self.tally.action), "Somebody decided so; ask them.")
         return answers_of_killed(killed, now_s, reason)
 
-    def _within_dead_limit(self, planned: Sequence[Taking | Left]) -> list[Taking | Left]:
+    def _within_dead_limit(self, planned: Sequence[TakeRequest | Unchanged]) -> list[TakeRequest | Unchanged]:
         """The same; without those for which the dead set has no room."""
         limit = self.config.dead_limit
         if self.tally.action.verb != "kill" or not limit:
             return list(planned)
         done = self.tally.progress.done if self.tally.dry_run else 0
         room = limit - sets.size(self.tally.client, "dead") - done
-        result: list[Taking | Left] = []
+        result: list[TakeRequest | Unchanged] = []
         for one in planned:
-            if isinstance(one, Taking):
+            if isinstance(one, TakeRequest):
                 room -= 1
-            result.append(_DEAD_SET_IS_FULL if isinstance(one, Taking) and room < 0 else one)
+            result.append(_DEAD_SET_IS_FULL if isinstance(one, TakeRequest) and room < 0 else one)
         return result

@@ -28,7 +28,7 @@ _STATES: Final[Mapping[str, State]] = {state: state for state in get_args(State)
 
 
 @attrs.frozen(kw_only=True)
-class Note:
+class AuditEntry:
     """What is written. `place` is what it was about: a set, `queue:NAME`, `target:NAME`, `process:NAME`.
 
     `run` is the name of the entry that began the action, "" in that one itself. `where`: the conditions, or `all`, or
@@ -63,15 +63,15 @@ class Note:
 
 
 @attrs.frozen
-class Written:
+class StoredEntry:
     """A note as it was written. `at_s`: Redis' clock, epoch seconds."""
 
     name: str
     at_s: float
-    note: Note
+    note: AuditEntry
 
 
-def write(client: Client, note: Note) -> str:
+def write(client: Client, note: AuditEntry) -> str:
     """Writes it; the entry's name, which is the `run` of those that follow.
 
     Raises `StoreUnavailable` or `StoreRefused`.
@@ -82,61 +82,61 @@ def write(client: Client, note: Note) -> str:
     numbers = {"done": note.done, "refused": note.refused, "gone": note.gone}
     words = {name: word for name, word in shown.items() if word}
     if note.elsewhere:
-        words["elsewhere"] = _listed(note.elsewhere)
-    return store.append(client, {**words, **numbers, "jids": _listed(note.jids)})
+        words["elsewhere"] = _join(note.elsewhere)
+    return store.append(client, {**words, **numbers, "jids": _join(note.jids)})
 
 
-def behind(client: Client, name: str) -> Sequence[Written]:
+def behind(client: Client, name: str) -> Sequence[StoredEntry]:
     """The first notes behind this entry (""; of all), at most `MOST_BEHIND`, oldest first.
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
-    page = store.following(client, MOST_BEHIND, f"({name}" if name else "-")
-    return [Written(entry.name, entry.at_s, _note(entry)) for entry in page]
+    page = store.entries_after(client, MOST_BEHIND, f"({name}" if name else "-")
+    return [StoredEntry(entry.name, entry.at_s, _read_entry(entry)) for entry in page]
 
 
-def _listed(jids: Sequence[str]) -> str:
+def _join(jids: Sequence[str]) -> str:
     return " ".join(text(jid, (), 64).replace(" ", "_") for jid in jids[:MOST_JIDS])
 
 
-def listed(client: Client, limit: int, before: str = "") -> Iterator[Written]:
+def entries(client: Client, limit: int, before: str = "") -> Iterator[StoredEntry]:
     """At most `limit` notes, newest first; those older than the entry `before` if one is given.
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
     while limit > 0:
         page = store.newest(client, min(_PAGE, limit), before)
-        yield from (Written(entry.name, entry.at_s, _note(entry)) for entry in page)
+        yield from (StoredEntry(entry.name, entry.at_s, _read_entry(entry)) for entry in page)
         if len(page) < min(_PAGE, limit):
             return
         limit, before = limit - len(page), page[-1].name
 
 
-def of_run(client: Client, name: str) -> Sequence[Written]:
+def of_run(client: Client, name: str) -> Sequence[StoredEntry]:
     """The notes of the action that began with this entry, in their order; none where it is not kept any more.
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
-    found: list[Written] = []
-    page = store.following(client, _RUN_PAGE, name)
+    found: list[StoredEntry] = []
+    page = store.entries_after(client, _RUN_PAGE, name)
     if not page or page[0].name != name:
         return found
     for _ in range(_RUN_PAGES):
         for entry in page:
-            note = _note(entry)
+            note = _read_entry(entry)
             if name in (entry.name, note.run):
-                found.append(Written(entry.name, entry.at_s, note))
+                found.append(StoredEntry(entry.name, entry.at_s, note))
             if found[-1].note.is_over:
                 return found
         if len(page) < _RUN_PAGE:
             break
-        page = store.following(client, _RUN_PAGE, f"({page[-1].name}")
+        page = store.entries_after(client, _RUN_PAGE, f"({page[-1].name}")
     return found
 
 
-def _note(entry: store.Entry) -> Note:
+def _read_entry(entry: store.Entry) -> AuditEntry:
     fields = entry.fields
-    return Note(
+    return AuditEntry(
         who=fields.get("who", ""),
         action=fields.get("action", ""),
         place=fields.get("place", ""),

@@ -12,10 +12,10 @@ from pathlib import Path
 import attrs
 import trio
 
-from restbroker.config.core import Config, Loaded, all_keys
+from restbroker.config.core import Config, LoadedConfig, all_keys
 from restbroker.config.load import collect
-from restbroker.config.mask import masked
-from restbroker.config.review import Note
+from restbroker.config.mask import mask
+from restbroker.config.problems import Notice
 from restbroker.config.roster import QueryKey
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
@@ -42,7 +42,7 @@ _FLAT = re.compile(rf"\b({'|'.join(_MEMBERS)})\b")
 """Flat keys in what is found, and the members of a target that stand for them."""
 
 
-def check(loaded: Loaded) -> list[Finding]:
+def check(loaded: LoadedConfig) -> list[Finding]:
     """Everything. Takes some seconds when something is down."""
     return [
         *check_config(loaded),
@@ -90,11 +90,11 @@ def _in_words_of(target: Target, finding: Finding) -> Finding:
     return attrs.evolve(finding, message=message, why=named(finding.why), cure=named(finding.cure))
 
 
-def check_config(loaded: Loaded) -> Iterator[Finding]:
+def check_config(loaded: LoadedConfig) -> Iterator[Finding]:
     """The configuration's notes, and whether others may read its secrets."""
     place = "the environment" if loaded.path is None else str(loaded.path)
     yield ok(AREA, "Loaded", f"The configuration is read from {place}.")
-    yield from (_noted(note) for note in loaded.notes)
+    yield from (_as_finding(note) for note in loaded.notes)
     yield from check_tokens(loaded.config)
     for path in sorted(_secret_files(loaded.config)):
         yield from _open_to_all(path, f"The secret in {path}")
@@ -104,7 +104,7 @@ def check_config(loaded: Loaded) -> Iterator[Finding]:
         yield from _open_to_all(loaded.path, subject, may_be_read=not holds)
 
 
-def _noted(note: Note) -> Finding:
+def _as_finding(note: Notice) -> Finding:
     level: Level = "warning" if note.code in _WARNINGS else "note"
     return Finding(level, AREA, note.code, note.message, None, note.cure)
 
@@ -147,4 +147,4 @@ def _holds_secrets(path: Path) -> bool:
     """Whether the file itself has one, and not only the environment."""
     given, kinds, of_sources = collect(path, {}, {}).given, registry.kinds(), sources.kinds()
     keys = [key for key in all_keys().values() if key.name in given]
-    return any(masked(key, given[key.name], kinds, of_sources) != given[key.name] for key in keys)
+    return any(mask(key, given[key.name], kinds, of_sources) != given[key.name] for key in keys)

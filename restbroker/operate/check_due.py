@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from restbroker.config.core import Config
 from restbroker.job import rubyjson
-from restbroker.job.unserved import OVERDUE_S, listed, unserved
+from restbroker.job.unserved import OVERDUE_S, counts_text, unserved_queue
 from restbroker.servers.findings import Finding
 from restbroker.store import sets
 from restbroker.store.client import Client
@@ -34,7 +34,7 @@ def check_due(client: Client, config: Config) -> Iterator[Finding]:
                 AREA,
                 "QueueNotServed",
                 f"{count} due jobs that restbroker wrote stay in {zset!r}, since no target of this configuration"
-                f" serves their queue: {listed(found)}.",
+                f" serves their queue: {counts_text(found)}.",
                 "They wait until a restbroker that serves it runs.",
                 "Start that one, or serve the queue here (RestQueue, or Queues of a target). Or look at them:"
                 f" restbroker {command} list --where 'queue = NAME', and move or delete them.",
@@ -49,7 +49,7 @@ def _waiting(client: Client, zset: _Zset, served: frozenset[str]) -> tuple[Count
     while True:
         due = sets.due(client, zset, _PAGE, after)
         for member, score in due.members:
-            queue = unserved(rubyjson.object_of(member) or {}, served)
+            queue = unserved_queue(rubyjson.object_of(member) or {}, served)
             if queue is not None and due.now_s - score >= OVERDUE_S:
                 found[queue] += 1
         is_whole = len(due.members) < _PAGE

@@ -57,12 +57,12 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
     try:
         with open_store(config) as client:
             for source in config.events.sources:
-                yield _tested(client, config, source, test)
+                yield _test_source(client, config, source, test)
     except (StoreUnavailable, StoreRefused) as error:
         yield Finding("problem", _AREA, "EventNotTested", error.message, _UNKNOWN, error.cure, "store")
 
 
-def _tested(client: Client, config: Config, source: EventSource, test: EventTest) -> Finding:
+def _test_source(client: Client, config: Config, source: EventSource, test: EventTest) -> Finding:
     kind = sources.emits(source.kind)
     if kind is None:
         message = (
@@ -72,7 +72,7 @@ def _tested(client: Client, config: Config, source: EventSource, test: EventTest
         return Finding("warning", _AREA, "EventNotTested", message, _UNKNOWN, cure)
     fitting = [one for one in config.targets if one.kind == kind and one.name in (test.targets or [one.name])]
     if len(fitting) != 1:
-        return _unclear(source, kind, [one.name for one in fitting])
+        return _ambiguous(source, kind, [one.name for one in fitting])
     (target,) = fitting
     number = token_hex(16)
     text = text_of_test(number)
@@ -82,16 +82,16 @@ def _tested(client: Client, config: Config, source: EventSource, test: EventTest
         emission = sources.emission(source, target, test.parties, text)
         store.expect(client, mark)
         began_s = time.monotonic()
-        refused = _refused(source, target, emission, trio.run(_sent, target, emission, number))
+        refused = _refusal(source, target, emission, trio.run(_send, target, emission, number))
     except ConfigError as error:
         message = f"Source {source.name}: {error.message}"
         return Finding("problem", _AREA, "EventNotTested", message, _UNKNOWN, error.cure, "config")
     except (NotSent, MaybeSent) as error:
         cure = "`restbroker check` says more about the target."
-        return _failed(source, target, without_secrets(error.message, target) or "", cure, "target")
+        return _failure(source, target, without_secrets(error.message, target) or "", cure, "target")
     if refused is not None:
         return refused
-    found = _awaited(client, mark, source.name, time.monotonic() + test.within_s)
+    found = _wait(client, mark, source.name, time.monotonic() + test.within_s)
     if found is None:
         took = duration_text(test.within_s)
         message = f"Source {source.name}: {target.name} took the message, and no event of it came within {took}."
@@ -99,7 +99,7 @@ def _tested(client: Client, config: Config, source: EventSource, test: EventTest
     return _came(source, target, found, time.monotonic() - began_s)
 
 
-async def _sent(target: Target, emission: Emission, number: str) -> Outcome:
+async def _send(target: Target, emission: Emission, number: str) -> Outcome:
     http = open_transport(target)
     try:
         connector = registry.open_connector(target, Ports(lambda _: None, time.time, http))
@@ -110,22 +110,22 @@ async def _sent(target: Target, emission: Emission, number: str) -> Outcome:
             await http.aclose()
 
 
-def _refused(source: EventSource, target: Target, emission: Emission, outcome: Outcome) -> Finding | None:
+def _refusal(source: EventSource, target: Target, emission: Emission, outcome: Outcome) -> Finding | None:
     if isinstance(outcome, Delivered):
         return None
     message, cure = (without_secrets(text, target) or "" for text in (outcome.reason.message, outcome.reason.cure))
     if isinstance(outcome, Denied):
-        return _failed(source, target, message, cure, "refused")
+        return _failure(source, target, message, cure, "refused")
     # An error of whoever it went to may be that of the way to the source.
-    return _failed(source, target, message, f"{cure} {emission.look_at}".lstrip(), "other")
+    return _failure(source, target, message, f"{cure} {emission.look_at}".lstrip(), "other")
 
 
-def _failed(source: EventSource, target: Target, message: str, cure: str | None, cause: Cause) -> Finding:
+def _failure(source: EventSource, target: Target, message: str, cure: str | None, cause: Cause) -> Finding:
     message = f"Source {source.name}: {target.name} did not take the message that it was to tell of. {message}"
     return Finding("problem", _AREA, "EventNotSent", message, _UNKNOWN, cure, cause)
 
 
-def _awaited(client: Client, mark: str, source: str, until_s: float) -> Mapping[str, object] | None:
+def _wait(client: Client, mark: str, source: str, until_s: float) -> Mapping[str, object] | None:
     """What is noted of the event; None: none came to this source by then."""
     while True:
         for line in store.came(client, mark):
@@ -146,7 +146,7 @@ def _came(source: EventSource, target: Target, noted: Mapping[str, object], took
     return Finding("note", _AREA, "EventUnwanted", f"{message}, and it is not wanted.", why, cure)
 
 
-def _unclear(source: EventSource, kind: str, names: Sequence[str]) -> Finding:
+def _ambiguous(source: EventSource, kind: str, names: Sequence[str]) -> Finding:
     message = f"Source {source.name}: " + (
         f"{' and '.join(names)} may be its server."
         if names

@@ -19,7 +19,7 @@ SILENT_S = 30.0
 """A process that has not beaten for so long is dead: it beats every 2.5 s and is fenced after 20 s."""
 
 
-def check_leftovers(client: Client) -> Iterator[Finding]:
+def check_unfinished(client: Client) -> Iterator[Finding]:
     """Jobs in the hands of processes that are gone. Raises `StoreUnavailable` or `StoreRefused`."""
     seen = overview(client)
     living = any(not is_dead(lane) for lane in seen.lanes)

@@ -39,7 +39,7 @@ def check_services(config: Config) -> Iterator[Finding]:
 
 
 def _roster(roster: Roster) -> Finding:
-    area, where = "Roster", _named(roster.bind)
+    area, where = "Roster", _url_host(roster.bind)
     path = roster.path.replace(USER, _USER)
     headers: dict[str, str] = {}
     try:
@@ -80,9 +80,9 @@ def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
             yield from sources.check(source, [one for one in states if one.source == source.name])
             continue
         bind = source.listen or events.listen
-        where, is_secured = _named(bind), source.listen is None and events.tls is not None
+        where, is_secured = _url_host(bind), source.listen is None and events.tls is not None
         try:
-            status = _status(bind, "OPTIONS", source.path, _shown(source), is_secured=is_secured)
+            status = _status(bind, "OPTIONS", source.path, _printable(source), is_secured=is_secured)
         except ConfigError:
             yield _unreadable(area)
             continue
@@ -101,7 +101,7 @@ def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
             yield _other(area, where, status, f" for the source {source.name}")
 
 
-def _shown(source: EventSource) -> Mapping[str, str]:
+def _printable(source: EventSource) -> Mapping[str, str]:
     return {} if source.secret is None else {"Authorization": f"Bearer {_ascii(source.secret)}"}
 
 
@@ -116,7 +116,7 @@ def _status(
     host, port = bind
     where = _ANYWHERE.get(host, host)
     if is_secured:
-        connection: HTTPConnection = HTTPSConnection(where, port, timeout=_WAIT_S, context=_unverified())
+        connection: HTTPConnection = HTTPSConnection(where, port, timeout=_WAIT_S, context=_unverified_context())
     else:
         connection = HTTPConnection(where, port, timeout=_WAIT_S)
     try:
@@ -126,7 +126,7 @@ def _status(
         connection.close()
 
 
-def _unverified() -> ssl.SSLContext:
+def _unverified_context() -> ssl.SSLContext:
     """The address is our own, and the certificate has the name that others know it by."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -145,7 +145,7 @@ def _unreadable(area: str) -> Finding:
     return Finding("note", area, "NotLookedAt", message, None, "Run this as a user who may read it.")
 
 
-def _named(bind: tuple[str, int]) -> str:
+def _url_host(bind: tuple[str, int]) -> str:
     host, port = bind
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -13,17 +13,17 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.operate.check_due import check_due
-from restbroker.operate.check_leftovers import check_leftovers, check_original
+from restbroker.operate.check_leftovers import check_original, check_unfinished
 from restbroker.operate.check_limits import check_dead, check_pauses
 from restbroker.operate.check_queues import check_queues
+from restbroker.operate.check_redis import check_redis
 from restbroker.operate.check_rewrite import check_rewrite
 from restbroker.operate.connect import open_store
-from restbroker.operate.judge_server import judge_server
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, ok
 from restbroker.store import survey
 from restbroker.store.client import Client
-from restbroker.store.key_types import misused
+from restbroker.store.key_types import find_misused
 from restbroker.store.server import ServerFacts, server, setting, time_s
 from restbroker.store.survey import Process
 
@@ -44,7 +44,7 @@ def check_store(config: Config) -> list[Finding]:
     with open_store(config) as client:
         try:
             facts = server(client)
-            found += judge_server(facts, client.address, _offset_s(client))
+            found += check_redis(facts, client.address, _offset_s(client))
             if facts.cluster_enabled:
                 return found
             found += check_rewrite(client, facts)
@@ -55,7 +55,7 @@ def check_store(config: Config) -> list[Finding]:
                 lambda: _neighbours(client, config),
                 lambda: check_pauses(client, config),
                 lambda: check_queues(client, config, facts),
-                lambda: check_leftovers(client),
+                lambda: check_unfinished(client),
                 lambda: check_due(client, config),
             )
             found += _each(lambda: check_original(client, config), asked_by_run=False)
@@ -63,7 +63,7 @@ def check_store(config: Config) -> list[Finding]:
             why = "Without Redis nothing is taken, and producers cannot push."
             found.append(Finding("problem", AREA, "Unreachable", error.message, why, error.cure, "store"))
         except StoreRefused as error:
-            found.append(_refused(error))
+            found.append(_refusal(error))
     # Several questions may meet the same refusal.
     return list(dict.fromkeys(found))
 
@@ -73,10 +73,10 @@ def _each(*questions: Callable[[], Iterable[Finding]], asked_by_run: bool = True
         try:
             yield from question()
         except StoreRefused as error:
-            yield _refused(error, asked_by_run=asked_by_run)
+            yield _refusal(error, asked_by_run=asked_by_run)
 
 
-def _refused(error: StoreRefused, *, asked_by_run: bool = True) -> Finding:
+def _refusal(error: StoreRefused, *, asked_by_run: bool = True) -> Finding:
     if asked_by_run and ONLY_ASKED_HERE.isdisjoint(re.findall(r"'([\w|]+)'", error.message.lower())):
         why = "restbroker asks Redis the same while it runs."
         return Finding("problem", AREA, "Refused", error.message, why, error.cure)
@@ -132,7 +132,7 @@ def _failover(client: Client, config: Config) -> Iterator[Finding]:
 
 def _key_types(client: Client, config: Config) -> Iterator[Finding]:
     """Keys of another type than needed: whatever touches them is refused by Redis."""
-    for one in misused(client, [target.name for target in config.targets], config.queues):
+    for one in find_misused(client, [target.name for target in config.targets], config.queues):
         yield Finding(
             "problem",
             AREA,
@@ -155,7 +155,7 @@ def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
             "problem",
             AREA,
             "QueueTaken",
-            f"Sidekiq takes jobs from the same queue: {_listed(thieves)}.",
+            f"Sidekiq takes jobs from the same queue: {_join(thieves)}.",
             "Its workers do not know these jobs' classes: what it takes fails there and never reaches the server.",
             f"Remove {', '.join(sorted(config.queues))} from that process' queues (sidekiq.yml), or choose another"
             " RestQueue.",
@@ -164,14 +164,14 @@ def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
         "warning",
         AREA,
         "SharedDatabase",
-        f"Other Sidekiq processes use this database: {_listed(foreign)}.",
+        f"Other Sidekiq processes use this database: {_join(foreign)}.",
         "They trim the dead set to 9,999 jobs and 180 days, also parked commands; and a process of open-source"
         " Sidekiq that is killed while it moves a due job out of the retry or schedule set loses that job.",
         "Give restbroker and its producers a database of their own: RedisURL, its number after the last slash.",
     )
 
 
-def _listed(found: list[Process]) -> str:
+def _join(found: list[Process]) -> str:
     shown = [f"{one.identity} ({', '.join(one.queues[:5]) or 'no queues'})" for one in found[:3]]
     more = len(found) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more else "")

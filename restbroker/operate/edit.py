@@ -18,7 +18,7 @@ from restbroker.broker.delivery.tokens import Proof, Tokens
 from restbroker.config.target import Target
 from restbroker.job import arguments, auth, endpoint, hiding, redact, repair, retry, rubyjson, sealing, signing
 from restbroker.job.argument_check import BadRow, Checker, shown_name
-from restbroker.job.auth import Wish
+from restbroker.job.auth import AccessRequest
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.display import DISPLAY_FIELD
 from restbroker.job.hiding import MASK
@@ -34,8 +34,8 @@ from restbroker.job.job import (
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.job.settle import CROWDED_FIELD, DEFERRED_FIELD
-from restbroker.operate.entry import EDITED, MOVED, Entry, Look
-from restbroker.operate.known import Known
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import EDITED, MOVED, Entry, JobView
 from restbroker.servers import registry
 
 NEVER_EDITED: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
@@ -86,7 +86,7 @@ class Edit:
 
 
 @attrs.frozen
-class Edited:
+class EditedJob:
     """The job as it is to be stored, for `queue`. `is_another`: it is another command than before."""
 
     fields: dict[str, Json]
@@ -123,7 +123,7 @@ def _text(value: Json) -> str:
 
 
 @attrs.frozen
-class _Wanted:
+class _EditPlan:
     """A command with its arguments, and where it goes. `names`: what of it is not as it was."""
 
     target: Target
@@ -133,7 +133,7 @@ class _Wanted:
     is_another: bool
 
 
-def edited(edit: Edit, look: Look, who: str, now_s: float) -> Edited | str | None:
+def edit_job(edit: Edit, look: JobView, who: str, now_s: float) -> EditedJob | str | None:
     """The job with these changes, or why it cannot have them; None: they change nothing."""
     fields = look.fields or {}
     target = look.known.targets.get(look.queue or "")
@@ -141,28 +141,32 @@ def edited(edit: Edit, look: Look, who: str, now_s: float) -> Edited | str | Non
         return "No target of this configuration serves its queue, so nobody can tell what it may do."
     submission = arguments.read(fields.get("args"), edit.tokens.hide)
     if not isinstance(submission, Reason):
-        submission = arguments.named(submission, look.known.spec(look.queue, look.command))
+        submission = arguments.name_bare_list(submission, look.known.spec(look.queue, look.command))
     if isinstance(submission, Reason):
-        return _said(submission)
+        return _reason_text(submission)
     proof = _proof(edit.tokens, look, target)
     if isinstance(proof, str):
         return proof
-    wanted = _wanted(edit, look, target, submission.command)
+    wanted = _plan(edit, look, target, submission.command)
     if wanted is None or isinstance(wanted, str):
         return wanted
     catalogue = registry.catalogue_of(wanted.target, None, wanted.command.endpoint)
     spec = look.known.spec(wanted.queue, wanted.command.endpoint)
     dangers = catalogue.dangerous_in(wanted.command.endpoint)
-    wish = Wish(wanted.command, spec, dangers, wanted.target.default_host, wanted.target.name, wanted.queue)
+    wish = AccessRequest(wanted.command, spec, dangers, wanted.target.default_host, wanted.target.name, wanted.queue)
     refused = auth.refusal(proof.token, wish)
-    return _stored(wanted, look, proof, _note(wanted, who, now_s)) if refused is None else _said(refused)
+    return (
+        _as_stored(wanted, look, proof, _history_entry(wanted, who, now_s))
+        if refused is None
+        else _reason_text(refused)
+    )
 
 
-def _said(reason: Reason) -> str:
+def _reason_text(reason: Reason) -> str:
     return " ".join(word for word in (reason.message, reason.cure) if word)
 
 
-def _proof(tokens: Tokens, look: Look, target: Target) -> Proof | str:
+def _proof(tokens: Tokens, look: JobView, target: Target) -> Proof | str:
     """What lets the job in as it is, if that also lets in what a person makes of it."""
     fields, queue = look.fields or {}, look.queue or ""
     code = fields.get("error_class")
@@ -184,7 +188,7 @@ def _proof(tokens: Tokens, look: Look, target: Target) -> Proof | str:
     return proof
 
 
-def _wanted(edit: Edit, look: Look, target: Target, was: Command) -> _Wanted | str | None:
+def _plan(edit: Edit, look: JobView, target: Target, was: Command) -> _EditPlan | str | None:
     """The command that is asked for, as its server takes it; None: it is the one that is there."""
     queue = edit.queue or look.queue or ""
     goes_to = look.known.targets.get(queue)
@@ -193,30 +197,30 @@ def _wanted(edit: Edit, look: Look, target: Target, was: Command) -> _Wanted | s
         return f"No target of this configuration serves the queue {queue!r}. Served are: {served}."
     name = endpoint.check(edit.command or was.endpoint)
     if isinstance(name, Reason):
-        return _said(name)
+        return _reason_text(name)
     left = edit.left_of(was.arguments)
     if isinstance(left, str):
         return left
     is_same = name == was.endpoint and goes_to.name == target.name
     if is_same and not edit.values and left == was.arguments:
         # Neither the command nor its arguments are looked at: a queue takes what another one of its target takes.
-        return _Wanted(goes_to, queue, was, ("queue",), is_another=False) if queue != look.queue else None
+        return _EditPlan(goes_to, queue, was, ("queue",), is_another=False) if queue != look.queue else None
     asked = Command(name, {**left, **edit.values})
     specs = look.known.spec(look.queue, was.endpoint), look.known.spec(queue, name)
     # Before it is looked at whether its server takes it: why not may quote a number.
-    if (revealed := _Forms(edit, look.known, was, asked, *specs).revealed()) is not None:
+    if (revealed := _Forms(edit, look.known, was, asked, *specs).revealed_reason()) is not None:
         return revealed
-    fit = _fitted(edit, goes_to, queue, asked)
+    fit = _fit(edit, goes_to, queue, asked)
     if isinstance(fit, str):
         return fit
     forms = _Forms(edit, look.known, was, fit, *specs)
-    if fit.arguments != asked.arguments and (revealed := forms.revealed()) is not None:
+    if fit.arguments != asked.arguments and (revealed := forms.revealed_reason()) is not None:
         return revealed
-    names = (*forms.changed(), *(["command"] if name != was.endpoint else []))
+    names = (*forms.changed_names(), *(["command"] if name != was.endpoint else []))
     if queue == look.queue and not names:
         return None
     is_another = bool(names) or goes_to.name != target.name
-    return _Wanted(goes_to, queue, fit, (*names, *(["queue"] if queue != look.queue else [])), is_another)
+    return _EditPlan(goes_to, queue, fit, (*names, *(["queue"] if queue != look.queue else [])), is_another)
 
 
 def keeps_hidden(was: Json, now: Json) -> bool:
@@ -237,7 +241,7 @@ class _Forms:
     """
 
     edit: Edit
-    known: Known
+    known: ConfigContext
     was: Command
     now: Command
     was_spec: CommandSpec | None
@@ -253,7 +257,7 @@ class _Forms:
     def _after(self) -> Mapping[str, Json]:
         return redact.arguments(self.now_spec, self.now.arguments, show_bodies=self.known.show_bodies)
 
-    def changed(self) -> list[str]:
+    def changed_names(self) -> list[str]:
         """Return the names of the arguments that change. One that is hidden always does, or a guess would be
         answered.
         """
@@ -267,7 +271,7 @@ class _Forms:
             or (name in self.edit.values and not self.before.get(name) == self.after.get(name) == now[name])
         ]
 
-    def revealed(self) -> str | None:
+    def revealed_reason(self) -> str | None:
         """Return why it cannot be: of an argument that keeps its value more would be shown than before; None: none."""
         # Not by what was typed: a guess that hides the same value elsewhere would be told to be right.
         typed = {name: value and MASK for name, value in self.edit.values.items()}
@@ -281,14 +285,14 @@ class _Forms:
             was = hiding.everywhere(self.before.get(name, MASK), hide_before, _WHOLE)
             now = hiding.everywhere(self.after.get(new, MASK), hide_after, _WHOLE)
             if not keeps_hidden(was, now):
-                return _told_of(name, new)
+                return _fields_of(name, new)
         return None
 
     def _hide(self, spec: CommandSpec | None, values: Mapping[str, Json]) -> hiding.Hide:
         return redact.hides_of(redact.secret_values(spec, values), self.known.secrets)[1]
 
 
-def _told_of(name: str, new: str) -> str:
+def _fields_of(name: str, new: str) -> str:
     was, now = shown_name(name), shown_name(new)
     if was == now:
         return f"The argument {was} is hidden, and its value would be shown: give it a new one, or take it out."
@@ -298,14 +302,14 @@ def _told_of(name: str, new: str) -> str:
     )
 
 
-def _fitted(edit: Edit, target: Target, queue: str, command: Command) -> Command | str:
+def _fit(edit: Edit, target: Target, queue: str, command: Command) -> Command | str:
     """The command as the newest version takes it that takes it at all, or why none does."""
     catalogues = registry.candidates_of(target, edit.version(queue), command.endpoint)
     name = catalogues[-1].name_in(command.endpoint)
     specs = [one.commands[name] for one in reversed(catalogues) if name in one.commands]
     if not specs:
         known = sorted({known for one in catalogues for known in one.commands})
-        return command if edit.any_command else _unknown(target, name, known, catalogues[-1].lacking.get(name))
+        return command if edit.any_command else _unknown_name(target, name, known, catalogues[-1].lacking.get(name))
     first: str | None = None
     for spec in specs:
         fit = _as_taken(spec, target, command)
@@ -324,24 +328,24 @@ def _as_taken(spec: CommandSpec, target: Target, command: Command) -> Command | 
     return Command(command.endpoint, values)
 
 
-def _unknown(target: Target, name: str, known: list[str], instead: str | None) -> str:
+def _unknown_name(target: Target, name: str, known: list[str], instead: str | None) -> str:
     near = get_close_matches(name, known, n=3)
     meant = f"; did you mean {' or '.join(near)}?" if near else "."
     lists = f"`restbroker commands --target {target.name}` lists them; --any takes the name as it is."
     return f"The target {target.name} has no command {name!r}{meant} {instead or lists}"
 
 
-def _stored(wanted: _Wanted, look: Look, proof: Proof, note: Mapping[str, Json]) -> Edited | str:
+def _as_stored(wanted: _EditPlan, look: JobView, proof: Proof, note: Mapping[str, Json]) -> EditedJob | str:
     """The job with what is wanted, and a note of it; sealed again where it was."""
     fields = dict(look.fields or {})
     given = fields.get("args")
-    args = repair.listed(given) if isinstance(given, str) else given
+    args = repair.parse_list(given) if isinstance(given, str) else given
     assert isinstance(args, list)  # noqa: S101 - it was read already
     fields[retry.ATTEMPTS_FIELD] = retry.attempts(fields, note)
     if "queue" in wanted.names:
         fields["queue"] = wanted.queue
     if not wanted.is_another:
-        return Edited(fields, wanted.queue, is_another=False)
+        return EditedJob(fields, wanted.queue, is_another=False)
     fields = {name: value for name, value in fields.items() if name not in _OF_ITS_RUN}
     # Nobody could tell afterwards that what was replaced is a secret.
     for name in {"error_message", retry.ATTEMPTS_FIELD} & fields.keys():
@@ -352,15 +356,15 @@ def _stored(wanted: _Wanted, look: Look, proof: Proof, note: Mapping[str, Json])
         fields[DISPLAY_FIELD] = wanted.command.endpoint
     job = read(rubyjson.dumps(fields), wanted.queue, look.jid or "")
     if isinstance(job, NotAJob):
-        return _said(job.reason)
+        return _reason_text(job.reason)
     if proof.signature is not None:
-        was, job = args[2], sealing.sealed(job, proof.secret, proof.token.name, randbelow(sealing.ORDERS))
+        was, job = args[2], sealing.seal(job, proof.secret, proof.token.name, randbelow(sealing.ORDERS))
         if arguments.token(job.fields.get("args")) == was:
             return "It would be too large to be sealed again. Give it less, or push it as several."
-    return Edited(dict(job.fields), wanted.queue, is_another=True)
+    return EditedJob(dict(job.fields), wanted.queue, is_another=True)
 
 
-def _note(wanted: _Wanted, who: str, now_s: float) -> dict[str, Json]:
+def _history_entry(wanted: _EditPlan, who: str, now_s: float) -> dict[str, Json]:
     """One more entry of the job's history."""
     outcome, code = (EDITED, "Edited") if wanted.is_another else (MOVED, "Moved")
     said = f"{who} changed {', '.join(wanted.names)}."[:200]

@@ -19,7 +19,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional
 from restbroker.operate import pauses
 from restbroker.operate.snapshot import read_snapshot, takes_jobs
-from restbroker.store import queues, registered
+from restbroker.store import identities, queues
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR, paused_queues, paused_targets
 
@@ -146,9 +146,9 @@ def serving(client: Client, queue: str) -> Serving | None:
     does not tell who lives.
     """
     found: Serving | None = None
-    for identity in registered.live(client):
+    for identity in identities.live(client):
         try:
-            known = registered.facts(client, identity)
+            known = identities.read(client, identity)
         except StoreRefused:
             found = _UNKNOWN
             continue
@@ -175,7 +175,7 @@ def serving_if_told(client: Client, queue: str) -> Serving | None:
 
 
 @attrs.frozen
-class Paused:
+class PauseNotice:
     """A person's pause of `what`, "queue" or "target", of this name: by whom and why."""
 
     what: str
@@ -190,15 +190,15 @@ class Paused:
         return f"restbroker {self.what}s resume {shlex.quote(self.name)}"
 
 
-def pause_of(client: Client, queue: str, target: str) -> Paused | None:
+def pause_of(client: Client, queue: str, target: str) -> PauseNotice | None:
     """What a person paused of these two; None: neither, or Redis does not tell. Raises `StoreUnavailable`."""
     with suppress(StoreRefused):
         if (pause := paused_queues(client).get(queue)) is not None:
-            return Paused("queue", queue, pauses.of_queue(queue, pause))
+            return PauseNotice("queue", queue, pauses.of_queue(queue, pause))
     with suppress(StoreRefused):
         for pause in paused_targets(client, [target]).get(target, ()):
             if pause.reason == OPERATOR:
-                return Paused("target", target, pauses.of_target(target, pause))
+                return PauseNotice("target", target, pauses.of_target(target, pause))
     return None
 
 

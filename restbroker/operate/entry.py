@@ -13,14 +13,14 @@ import attrs
 from restbroker.job import arguments, display, hiding, redact, rubyjson
 from restbroker.job.arguments import Submission
 from restbroker.job.display import command_of
-from restbroker.job.failure_group import generalised, group_id
+from restbroker.job.failure_group import generalise, group_id
 from restbroker.job.hiding import MASK
 from restbroker.job.job import UNCERTAIN_FIELD, ran_before
 from restbroker.job.json_types import Json
 from restbroker.job.repair import seconds
 from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, UNREADABLE_CLASS, read_count
 from restbroker.job.settle import DEFERRED_AT_FIELD
-from restbroker.operate.known import Known
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.where import TIMES, Condition, Where
 from restbroker.store.paging import digest_of
 
@@ -83,19 +83,19 @@ class _Once(Generic[T]):
     def __init__(self, make: Callable[[Any], T]) -> None:
         self._make = make
 
-    def __get__(self, look: "Look", _: type) -> T:
+    def __get__(self, look: "JobView", _: type) -> T:
         # In the place of this from now on.
         made = look.__dict__[self._make.__name__] = self._make(look)
         return made
 
 
 @attrs.frozen(eq=False, slots=False)
-class Look:
+class JobView:
     """A job's bytes, looked at as far as needed. `in_queue`: the list that it is in, or was taken from."""
 
     raw: bytes = attrs.field(repr=False)
     score: float
-    known: Known = attrs.field(repr=False)
+    known: ConfigContext = attrs.field(repr=False)
     in_queue: str | None = None
 
     @_Once
@@ -121,7 +121,7 @@ class Look:
     @property
     def shown_jid(self) -> str | None:
         """The same, as it may be shown."""
-        return self._shown(self.jid, _WORD_LIMIT)
+        return self._display(self.jid, _WORD_LIMIT)
 
     @property
     def queue(self) -> str | None:
@@ -145,18 +145,18 @@ class Look:
         code, message = self._text("error_class"), self._text("error_message")
         if code is None and message is None:
             return None
-        cause = "" if message is None else generalised(message, self._values)
+        cause = "" if message is None else generalise(message, self._values)
         return group_id(self.known.target(self.queue), self.command or self._text("class"), code, cause)
 
     @property
     def shown_command(self) -> str | None:
         """What it asks for, or else its class, as it may be shown."""
-        return self._shown(self.command or self._text("class"), _WORD_LIMIT, self._hides[1])
+        return self._display(self.command or self._text("class"), _WORD_LIMIT, self._hides[1])
 
     @property
     def shown_code(self) -> str | None:
         """Its error class, as it may be shown."""
-        return self._shown(self._text("error_class"), _WORD_LIMIT, self._hides[1])
+        return self._display(self._text("error_class"), _WORD_LIMIT, self._hides[1])
 
     @property
     def count(self) -> int | None:
@@ -209,7 +209,7 @@ class Look:
         return len(self.raw) > SHOWN_BYTES
 
     @property
-    def since_pushed(self) -> "Look":
+    def since_pushed(self) -> "JobView":
         """The same, with when it was pushed for its time, as one that waits has it."""
         return attrs.evolve(self, score=self.moment("enqueued_at") or self.moment("created_at") or 0.0)
 
@@ -231,11 +231,11 @@ class Look:
 
     def entry(self) -> Entry:
         """All that may be shown."""
-        return display.or_why(self._entry, self._unshown)
+        return display.or_why(self._entry, self._hidden_entry)
 
     def _matches(self, where: Where) -> bool:
         # What is hidden is looked at nowhere here: the time would tell whether it would do.
-        return all(one.holds(self._seen(one)) for one in where)
+        return all(one.holds(self._visible_value(one)) for one in where)
 
     def _says(self, folded: str) -> bool:
         if self.fields is None:
@@ -245,7 +245,7 @@ class Look:
         values = () if self.is_large else _texts(shown.arguments)
         return any(folded in word.casefold() for word in (*words, *values) if word)
 
-    def _unshown(self, line: str) -> Entry:
+    def _hidden_entry(self, line: str) -> Entry:
         """What can be told of a job that cannot be shown."""
         return Entry(
             key=self.key,
@@ -274,11 +274,11 @@ class Look:
             key=self.key,
             at_s=self.score,
             jid=self.shown_jid,
-            queue=self._shown(self.queue, _WORD_LIMIT),
+            queue=self._display(self.queue, _WORD_LIMIT),
             target=self.known.target(self.queue),
-            command=self._shown(self.command, _WORD_LIMIT, self._hides[1]),
+            command=self._display(self.command, _WORD_LIMIT, self._hides[1]),
             arguments=self._shown_arguments(),
-            error_class=self._shown(self._text("error_class"), _WORD_LIMIT, self._hides[1]),
+            error_class=self._display(self._text("error_class"), _WORD_LIMIT, self._hides[1]),
             message=self.message,
             attempts=self.attempts,
             retry_count=self.count,
@@ -289,7 +289,7 @@ class Look:
             may_have_run=self.may_have_run,
             repeat_safe=self.repeat_safe,
             is_job=self.is_job,
-            history=tuple(self._cleaned(one) for one in self._tries),
+            history=tuple(self._clean(one) for one in self._tries),
             size_bytes=len(self.raw),
         )
 
@@ -333,7 +333,7 @@ class Look:
         """Why it failed, as it may be shown."""
         if self.fields is None:
             return "This entry is no job: not a JSON object."
-        return self._shown(self._text("error_message"), _TEXT_LIMIT)
+        return self._display(self._text("error_message"), _TEXT_LIMIT)
 
     @_Once
     def _arguments(self) -> Mapping[str, Json]:
@@ -341,7 +341,7 @@ class Look:
         fields = self.fields or {}
         read = arguments.read(fields.get("args")) if self.is_job else None
         if isinstance(read, Submission):
-            read = arguments.named(read, self.known.spec(self.queue, self.command))
+            read = arguments.name_bare_list(read, self.known.spec(self.queue, self.command))
         return read.command.arguments if isinstance(read, Submission) else {}
 
     @_Once
@@ -360,7 +360,7 @@ class Look:
         value = (self.fields or {}).get(name)
         return value if isinstance(value, str) and value else None
 
-    def _shown(self, text: str | None, limit: int, hide: hiding.Hide | None = None) -> str | None:
+    def _display(self, text: str | None, limit: int, hide: hiding.Hide | None = None) -> str | None:
         if text is None:
             return None
         if len(text) > SHOWN_BYTES:
@@ -368,14 +368,14 @@ class Look:
             return f"(not shown: it has {len(text):,} characters)"
         return (hide or self._hides[0])(text, limit)
 
-    def _cleaned(self, one: Mapping[str, Json]) -> Mapping[str, Json]:
+    def _clean(self, one: Mapping[str, Json]) -> Mapping[str, Json]:
         """Of what a producer may have put there, only what a try has."""
-        return {name: self._told(one[name]) for name in _TRY_FIELDS if name in one}
+        return {name: self._visible(one[name]) for name in _TRY_FIELDS if name in one}
 
-    def _told(self, value: Json) -> Json:
+    def _visible(self, value: Json) -> Json:
         match value:
             case str():
-                return self._shown(value, _WORD_LIMIT)
+                return self._display(value, _WORD_LIMIT)
             case int() | float() if -_LARGEST < value < _LARGEST:
                 return hiding.everywhere(value, self._hides[0], _WORD_LIMIT)
             case None:
@@ -404,7 +404,7 @@ class Look:
         known, size_bytes = self.known.secrets, len(self.raw)
         return redact.in_the_open(self.fields or {}, spec, show_bodies=bodies, size_bytes=size_bytes, known=known)
 
-    def _found(self, condition: Condition) -> Json:
+    def _actual(self, condition: Condition) -> Json:
         """What the condition is about, as it is."""
         if condition.argument is not None:
             return self._arguments.get(condition.argument)
@@ -435,9 +435,9 @@ class Look:
             case _:
                 return self.jid
 
-    def _seen(self, condition: Condition) -> Json:
+    def _visible_value(self, condition: Condition) -> Json:
         """What the condition is about, as it may be shown."""
-        found = self._found(condition)
+        found = self._actual(condition)
         name = condition.argument
         if name is not None and found is not None:
             match self._open:

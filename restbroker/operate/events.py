@@ -16,7 +16,7 @@ _LONGEST = 500
 
 
 @attrs.frozen
-class Seen:
+class RecentEvent:
     """One event. `at_s`: when its job was pushed, by Redis' clock (epoch seconds); a text is "" where there is none."""
 
     at_s: float
@@ -42,27 +42,27 @@ class Tail:
     sources: set[str] = attrs.field(factory=set)
     _last: str = ""
 
-    def look(self) -> Iterator[Seen]:
+    def read_new(self) -> Iterator[RecentEvent]:
         """Those that came since the last look; at the first, all that are remembered; the oldest first.
 
         Raises `StoreUnavailable` or `StoreRefused`.
         """
         for noted in events.newest(self.client, self._last):
             self._last = noted.name
-            seen = _seen(noted)
+            seen = _read_event(noted)
             self.sources.add(seen.source)
             if self.source in (None, seen.source):
                 yield seen
 
 
-def _seen(noted: events.Noted) -> Seen:
+def _read_event(noted: events.RecentEvent) -> RecentEvent:
     fields = rubyjson.object_of(noted.event) or {}
 
     def text(name: str) -> str:
         value = fields.get(name)
         return value[:_LONGEST] if isinstance(value, str) else ""
 
-    return Seen(
+    return RecentEvent(
         at_s=int(noted.name.partition("-")[0]) / 1000,
         source=text("source"),
         type=text("type"),

@@ -14,11 +14,11 @@ import attrs
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
 from restbroker.operate import audit, find, pauses
-from restbroker.operate.audit import Written
+from restbroker.operate.audit import StoredEntry
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import PAUSED, Serving, serving
-from restbroker.operate.entry import Entry, Look
-from restbroker.operate.known import Known
-from restbroker.operate.places import SETS, Bounds, End, Kind, Met, Sought, Walk
+from restbroker.operate.entry import Entry, JobView
+from restbroker.operate.job_search import SETS, End, JobSearch, Kind, Match, SearchLimits, SearchQuery
 from restbroker.store import processes, queues
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -29,7 +29,7 @@ _LARGEST: Final = 10**15
 
 
 @attrs.frozen
-class Place:
+class Location:
     """Where it is. `name`: of the queue, or of the process that has it in hand. `entry.at_s`: when it is due, or was
     parked.
 
@@ -48,7 +48,7 @@ class Place:
     target_pauses: tuple[Pause, ...] = ()
 
     @property
-    def paused(self) -> tuple[str, ...]:
+    def pause_texts(self) -> tuple[str, ...]:
         """In words: who paused its queue or its target, until when and why."""
         of_queue = () if self.pause is None else (pauses.of_queue(self.name, self.pause),)
         target = self.entry.target or "?"
@@ -58,11 +58,11 @@ class Place:
     def held_up(self) -> str | None:
         """Why its target gets no jobs now; for why that is paused there is `paused`, where it is known."""
         why = None if self.served is None else self.served.held_up
-        return "it is paused." if why == PAUSED and self.paused else why
+        return "it is paused." if why == PAUSED and self.pause_texts else why
 
 
 @attrs.frozen
-class Story:
+class Timeline:
     """What was found. `places` has more than one where a job was pushed twice, or moved while it was looked for.
 
     `acts`: what people did with it, newest first. `unseen`: where was not looked to the end. `ends`: how it ended,
@@ -71,58 +71,58 @@ class Story:
     """
 
     jid: str
-    places: tuple[Place, ...]
-    acts: tuple[Written, ...]
+    places: tuple[Location, ...]
+    acts: tuple[StoredEntry, ...]
     unseen: tuple[str, ...]
     ends: tuple[End, ...] = ()
     refused: tuple[str, ...] = ()
 
 
-def explain(client: Client, jid: str, known: Known, bounds: Bounds | None = None) -> Story:
+def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits | None = None) -> Timeline:
     """Looks for the job of this id. Raises `StoreUnavailable`."""
-    search = _Search(Walk(client, known, bounds or Bounds(), _of_id(jid)), jid)
+    search = _Search(JobSearch(client, known, bounds or SearchLimits(), _of_id(jid)), jid)
     walk = search.walk
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
     places = [*search.sorted_sets(), *search.places(walk.waiting()), *search.places(walk.in_hand())]
-    places = places or [*search.places(walk.unannounced()), *search.sorted_sets()]
+    places = places or [*search.places(walk.in_unlisted_queues()), *search.sorted_sets()]
     is_nowhere = not places
     places = places or list(search.places(islice(walk.copies(), 1)))
     acts = tuple(walk.readable(search.acts()))
     # Last, since it may take all the time that is left.
     has_ended = is_nowhere or all(place.kind == "dead" for place in places)
     ends = tuple(walk.ends()) if has_ended else ()
-    return Story(jid, tuple(places), acts, tuple(walk.unseen), ends, tuple(walk.refused))
+    return Timeline(jid, tuple(places), acts, tuple(walk.unseen), ends, tuple(walk.refused))
 
 
-def acts_with(client: Client, jid: str, notes: int) -> tuple[Written, ...]:
+def acts_with(client: Client, jid: str, notes: int) -> tuple[StoredEntry, ...]:
     """What people did with this job by its name, newest first, among the last `notes` notes of what people did."""
-    return tuple(written for written in audit.listed(client, notes) if jid in written.note.jids)
+    return tuple(written for written in audit.entries(client, notes) if jid in written.note.jids)
 
 
-def _of_id(jid: str) -> Sought:
+def _of_id(jid: str) -> SearchQuery:
     word = jid.encode() if jid.isascii() and jid.isalnum() else b""
     # Most are others: their bytes tell, unless the id has letters that JSON may write in several ways.
 
     def may_be_in(raw: bytes) -> bool:
         return word in raw
 
-    return Sought(may_be_in, lambda look: look.jid == jid, lambda end: end.ending.jid == jid, may_be_in)
+    return SearchQuery(may_be_in, lambda look: look.jid == jid, lambda end: end.ending.jid == jid, may_be_in)
 
 
 @attrs.frozen(eq=False)
 class _Search:
-    walk: Walk
+    walk: JobSearch
     jid: str
 
-    def sorted_sets(self) -> Iterator[Place]:
+    def sorted_sets(self) -> Iterator[Location]:
         """Those where Sidekiq keeps jobs by their times."""
         for zset in SETS:
             yield from self.walk.readable(self._in_set(zset))
 
-    def places(self, met: Iterable[Met]) -> Iterator[Place]:
+    def places(self, met: Iterable[Match]) -> Iterator[Location]:
         """Where it was met, with what is known of that."""
         for one in met:
-            place = Place(one.kind, one.name, one.look.entry())
+            place = Location(one.kind, one.name, one.look.entry())
             match one.kind:
                 case "queue":
                     yield self._waits(attrs.evolve(place, ahead=one.number))
@@ -131,15 +131,15 @@ class _Search:
                 case _:
                     yield place
 
-    def _in_set(self, zset: SortedSet) -> Iterator[Place]:
+    def _in_set(self, zset: SortedSet) -> Iterator[Location]:
         # Redis looks through the set by itself.
         found = find.locate(self.walk.client, zset, self.jid, self.walk.left_s)
         if found.member is not None:
-            yield Place(zset, zset, Look(*found.member, self.walk.known).entry())
+            yield Location(zset, zset, JobView(*found.member, self.walk.known).entry())
         elif not found.complete:
             self.walk.unseen.append(f"the {zset} set")
 
-    def _waits(self, place: Place) -> Place:
+    def _waits(self, place: Location) -> Location:
         """With what holds its queue up, as far as that can be read."""
         target, ask = place.entry.target, self.walk.ask
         of_targets: Mapping[str, tuple[Pause, ...]] = {}
@@ -150,10 +150,10 @@ class _Search:
         of_target = of_targets.get(target or "", ())
         return attrs.evolve(place, served=served, pause=of_queues.get(place.name), target_pauses=of_target)
 
-    def acts(self) -> Iterator[Written]:
+    def acts(self) -> Iterator[StoredEntry]:
         """What people did with it by its name; what was done to very many at once names only the first of them."""
         notes = self.walk.bounds.notes
-        for seen, written in enumerate(audit.listed(self.walk.client, notes + 1)):
+        for seen, written in enumerate(audit.entries(self.walk.client, notes + 1)):
             if seen == notes or not self.walk.left_s:
                 self.walk.unseen.append(f"what people did before the last {seen} entries")
                 return

@@ -12,9 +12,9 @@ from typing import Final
 
 import attrs
 
-from restbroker.operate.entry import Entry, Look
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.jobs import PAGE
-from restbroker.operate.known import Known
 from restbroker.operate.names import exact
 from restbroker.operate.pace import Pace
 from restbroker.operate.where import Where, require_waiting
@@ -55,7 +55,7 @@ class Page:
 
 
 @attrs.frozen
-class Located:
+class FoundJob:
     """A job's bytes and score, if it was found. `complete` False: time was up before everything was looked at."""
 
     member: Member | None
@@ -64,14 +64,14 @@ class Located:
 
 def is_key(name: str) -> bool:
     """Whether this is the key of an entry, which is found without a search, not a job id."""
-    return _named(name) is not None
+    return _parse_key(name) is not None
 
 
 def page(
     client: Client,
     zset: SortedSet,
     where: Where,
-    known: Known,
+    known: ConfigContext,
     *,
     after: str | None = None,
     limit: int = PAGE,
@@ -93,7 +93,7 @@ def page(
         part = paging.piece(client, zset, place, max(wanted, 1), newest_first=zset == "dead")
         for number, (raw, score) in enumerate(part.members, start=1):
             looked_at += 1
-            look = Look(raw, score, known)
+            look = JobView(raw, score, known)
             if pace is not None:
                 pace.step()
             if look.matches(where):
@@ -109,7 +109,7 @@ def waiting(
     client: Client,
     queue: str,
     where: Where,
-    known: Known,
+    known: ConfigContext,
     *,
     after: str | None = None,
     limit: int = PAGE,
@@ -128,7 +128,7 @@ def waiting(
     total = queues.size(client, own) or 0
     entries: list[Entry] = []
     looked_at = 0
-    for raw in _listed(client, own, start):
+    for raw in _pieces(client, own, start):
         looked_at += 1
         look = look_of_waiting(raw, queue, known)
         if pace is not None:
@@ -142,15 +142,15 @@ def waiting(
 
 
 def first_waiting(
-    client: Client, queue: str, where: Where, known: Known, budget: Budget, keys: Collection[str] = ()
-) -> Look | None:
+    client: Client, queue: str, where: Where, known: ConfigContext, budget: Budget, keys: Collection[str] = ()
+) -> JobView | None:
     """The next job of a queue for which all conditions hold, or that has one of these keys; None: there is none, or
     none among as many as the budget allows. Raises as `page`.
     """
     require_waiting(where)
     deadline = time.monotonic() + budget.seconds
     pace = Pace() if budget.gives_way else None
-    for looked_at, raw in enumerate(_listed(client, exact(client, queue), 0), start=1):
+    for looked_at, raw in enumerate(_pieces(client, exact(client, queue), 0), start=1):
         look = look_of_waiting(raw, queue, known)
         if look.key in keys if keys else look.matches(where):
             return look
@@ -161,62 +161,62 @@ def first_waiting(
     return None
 
 
-def look_of_waiting(raw: bytes, queue: str, known: Known) -> Look:
+def look_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> JobView:
     """A job that waits in this queue; its moment is when it was pushed."""
-    look = Look(raw, 0.0, known, queue)
+    look = JobView(raw, 0.0, known, queue)
     return attrs.evolve(look, score=look.moment("enqueued_at") or look.moment("created_at") or 0.0)
 
 
-def one(client: Client, zset: SortedSet, name: str, known: Known, seconds: float = 10.0) -> Entry | None:
+def one(client: Client, zset: SortedSet, name: str, known: ConfigContext, seconds: float = 10.0) -> Entry | None:
     """The job of this key or job id; None if there is none (any more), or none was found in `seconds`.
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
     found = locate(client, zset, name, seconds).member
-    return None if found is None else Look(*found, known).entry()
+    return None if found is None else JobView(*found, known).entry()
 
 
-def locate(client: Client, zset: SortedSet, name: str, seconds: float = 10.0) -> Located:
+def locate(client: Client, zset: SortedSet, name: str, seconds: float = 10.0) -> FoundJob:
     """The same, with the job's bytes, for who acts on it. Raises as `one`."""
-    key = _named(name)
+    key = _parse_key(name)
     if key is not None:
         return _of_key(client, zset, *key, time.monotonic() + seconds)
     return of_jid(client, zset, name, seconds)
 
 
-def of_jid(client: Client, zset: SortedSet, jid: str, seconds: float) -> Located:
+def of_jid(client: Client, zset: SortedSet, jid: str, seconds: float) -> FoundJob:
     """A job of this id, whatever the id looks like. Raises as `one`."""
     deadline = time.monotonic() + seconds
     # JSON may write other characters in several ways; then each entry that has any jid is looked at.
     word = jid if _PLAIN.fullmatch(jid) else '"jid"'
     for members in paging.containing(client, zset, word):
         for raw, score in members:
-            if Look(raw, score, _NOTHING).jid == jid:
-                return Located((raw, score))
+            if JobView(raw, score, _NOTHING).jid == jid:
+                return FoundJob((raw, score))
         if time.monotonic() >= deadline:
-            return Located(None, complete=False)
-    return Located(None)
+            return FoundJob(None, complete=False)
+    return FoundJob(None)
 
 
-_NOTHING: Final = Known({})
+_NOTHING: Final = ConfigContext({})
 
 
-def _of_key(client: Client, zset: SortedSet, score: float, digest: str, deadline: float) -> Located:
+def _of_key(client: Client, zset: SortedSet, score: float, digest: str, deadline: float) -> FoundJob:
     place: Cursor | None = Cursor(score, 0)
     while time.monotonic() < deadline:
         part = paging.piece(client, zset, place, SLICE, newest_first=False)
         for raw, at in part.members:
             if at != score:
-                return Located(None)
+                return FoundJob(None)
             if digest_of(raw) == digest:
-                return Located((raw, at))
+                return FoundJob((raw, at))
         if not part.members:
-            return Located(None)
+            return FoundJob(None)
         place = part.behind()
-    return Located(None, complete=False)
+    return FoundJob(None, complete=False)
 
 
-def _named(name: str) -> tuple[float, str] | None:
+def _parse_key(name: str) -> tuple[float, str] | None:
     """The score and the digest that a key is made of; None: it is no key."""
     found = _KEY.fullmatch(name)
     if found is None:
@@ -237,7 +237,7 @@ def _more(client: Client, zset: SortedSet, part: Piece, number: int) -> str | No
     return str(behind)
 
 
-def _listed(client: Client, queue: QueueName, start: int) -> Iterator[bytes]:
-    while listed := queues.listed(client, queue, start, PAGE):
+def _pieces(client: Client, queue: QueueName, start: int) -> Iterator[bytes]:
+    while listed := queues.peek(client, queue, start, PAGE):
         yield from listed
         start += len(listed)

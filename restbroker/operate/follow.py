@@ -14,10 +14,10 @@ import attrs
 
 from restbroker.job.hiding import MASK
 from restbroker.operate import audit
-from restbroker.operate.audit import Note
-from restbroker.operate.entry import Look
-from restbroker.operate.known import Known
-from restbroker.operate.places import Bounds, Met, Sought, Walk
+from restbroker.operate.audit import AuditEntry
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import JobView
+from restbroker.operate.job_search import JobSearch, Match, SearchLimits, SearchQuery
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 
@@ -31,7 +31,7 @@ _CLOCKS_APART_S: Final = 60.0
 
 
 @attrs.frozen
-class Failed:
+class FailureCount:
     """Jobs that failed again for one cause: how many, and where they are. `message` is of one of them.
 
     `code` is `KILLED` of those that somebody killed since, whatever they failed of before.
@@ -45,7 +45,7 @@ class Failed:
 
 
 @attrs.frozen(kw_only=True)
-class Became:
+class ActionResult:
     """How many of `jobs` are where. `done`: delivered. `dropped`: ended without it, as they themselves ask for.
 
     `gone`: they are nowhere, and how they ended is not kept (`History`): done, unless somebody deleted them. `deleted`:
@@ -64,7 +64,7 @@ class Became:
     waiting: int
     in_hand: int
     unknown: int
-    failed: tuple[Failed, ...]
+    failed: tuple[FailureCount, ...]
     unseen: tuple[str, ...]
     refused: tuple[str, ...]
     queues: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class Run:
     name: str
     began_s: float
     noted_s: float
-    note: Note
+    note: AuditEntry
     jids: tuple[str, ...]
     elsewhere: frozenset[str] = frozenset()
 
@@ -119,28 +119,28 @@ def follow(
     client: Client,
     jids: Sequence[str],
     since_s: float,
-    known: Known,
-    bounds: Bounds,
+    known: ConfigContext,
+    bounds: SearchLimits,
     *,
     elsewhere: Collection[str] = frozenset(),
     keeps_ends: bool = False,
-) -> Became:
+) -> ActionResult:
     """Looks where these jobs are, which were sent at `since_s` (epoch seconds, Redis' clock) or later, and `elsewhere`
     to queues that nobody here serves. `keeps_ends`: brokers write down how each job ends (`History`).
 
     Raises `StoreUnavailable`.
     """
     wanted = frozenset(jids)
-    first = _walk(client, known, bounds, wanted)
-    met = _met(first, since_s)
+    first = _search(client, known, bounds, wanted)
+    met = _last_matches(first, since_s)
     ends = {end.ending.jid: end.ending for end in first.ends(since_s)} if wanted - met.keys() else {}
     ends = {jid: ending for jid, ending in ends.items() if jid not in met}
     missing = wanted - met.keys() - ends.keys()
     walks = [first]
     if missing:
         # One that moved back meanwhile, from a process or the retries to a queue, passed by what was looked at.
-        walks.append(_walk(client, known, bounds, missing))
-        met |= _met(walks[-1], since_s)
+        walks.append(_search(client, known, bounds, missing))
+        met |= _last_matches(walks[-1], since_s)
         # One that ended meanwhile was in neither look.
         ended = {end.ending.jid: end.ending for end in walks[-1].ends(since_s)}
         ends |= {jid: ending for jid, ending in ended.items() if jid in missing and jid not in met}
@@ -151,7 +151,7 @@ def follow(
     kinds = Counter("schedule" if _is_put_off(one) else one.kind for one in met.values())
     queues = sorted({one.look.queue or "" for one in met.values() if one.kind in ("queue", "schedule")})
     done = sum(ending.code is None for ending in ends.values())
-    return Became(
+    return ActionResult(
         jobs=len(wanted),
         done=done,
         dropped=len(ends) - done,
@@ -168,19 +168,19 @@ def follow(
     )
 
 
-def _walk(client: Client, known: Known, bounds: Bounds, jids: frozenset[str]) -> Walk:
+def _search(client: Client, known: ConfigContext, bounds: SearchLimits, jids: frozenset[str]) -> JobSearch:
     may = _may_have(jids)
-    sought = Sought(may, lambda look: look.jid in jids, lambda end: end.ending.jid in jids, may)
-    return Walk(client, known, bounds, sought)
+    sought = SearchQuery(may, lambda look: look.jid in jids, lambda end: end.ending.jid in jids, may)
+    return JobSearch(client, known, bounds, sought)
 
 
-def _met(walk: Walk, since_s: float) -> dict[str, Met]:
+def _last_matches(walk: JobSearch, since_s: float) -> dict[str, Match]:
     """Where each was met last, in the order in which a job goes: one that moves meanwhile is met at its next place."""
     found = chain(walk.waiting(), walk.in_hand(), walk.sorted_sets())
     return {one.look.jid or "": one for one in found if not _is_anothers(one, since_s)}
 
 
-def _is_anothers(met: Met, since_s: float) -> bool:
+def _is_anothers(met: Match, since_s: float) -> bool:
     """Whether it was pushed and failed before these jobs were sent, so that it only has the jid of one of them."""
     if met.kind not in ("retry", "dead"):
         return False
@@ -189,17 +189,17 @@ def _is_anothers(met: Met, since_s: float) -> bool:
     return came_s < since_s - _CLOCKS_APART_S
 
 
-def _has_failed(look: Look) -> bool:
+def _has_failed(look: JobView) -> bool:
     """Whether it failed since it was sent."""
     return look.last_failure_s >= (look.moment("enqueued_at") or 0.0) - _CLOCKS_APART_S
 
 
-def _is_put_off(met: Met) -> bool:
+def _is_put_off(met: Match) -> bool:
     """Whether somebody gave it another time before it was tried."""
     return met.kind == "retry" and not _has_failed(met.look)
 
 
-def _is_killed(look: Look) -> bool:
+def _is_killed(look: JobView) -> bool:
     """Whether somebody killed it, and it did not fail since."""
     history = look.entry().history if b'"killed"' in look.raw else ()
     return not _has_failed(look) or (bool(history) and history[-1].get("outcome") == "killed")
@@ -216,15 +216,15 @@ def _may_have(jids: frozenset[str]) -> Callable[[bytes], bool]:
     return may
 
 
-def _causes(met: Iterable[Met]) -> Iterator[Failed]:
+def _causes(met: Iterable[Match]) -> Iterator[FailureCount]:
     """Of those that failed again, by cause."""
     failed = [one for one in met if one.kind in ("retry", "dead") and not _is_put_off(one)]
     example = {_cause(one): one.look for one in failed}
     for (name, group, is_killed), jobs in Counter(map(_cause, failed)).most_common(_MOST_CAUSES):
         look = example[name, group, is_killed]
         code, message = (KILLED, "Somebody killed it meanwhile.") if is_killed else (look.shown_code, look.message)
-        yield Failed("dead" if name == "dead" else "retry", group, code, message, jobs)
+        yield FailureCount("dead" if name == "dead" else "retry", group, code, message, jobs)
 
 
-def _cause(met: Met) -> tuple[str, str | None, bool]:
+def _cause(met: Match) -> tuple[str, str | None, bool]:
     return met.name, met.look.group, met.kind == "dead" and _is_killed(met.look)

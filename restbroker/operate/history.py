@@ -25,7 +25,7 @@ class History:
 
     _known: dict[int, Minute] = attrs.field(factory=dict)
 
-    def look(self, client: Client, now_s: float) -> Sequence[Minute]:
+    def read(self, client: Client, now_s: float) -> Sequence[Minute]:
         """The last `MINUTES`, the one that has just begun the last. Raises `StoreUnavailable` or `StoreRefused`."""
         newest_s = int(now_s) // _MINUTE_S * _MINUTE_S
         wanted = range(newest_s - (MINUTES - 1) * _MINUTE_S, newest_s + 1, _MINUTE_S)

@@ -19,7 +19,7 @@ _WORD_LIMIT = 120
 
 
 @attrs.frozen
-class Stored:
+class StoredJob:
     """One job. `at_s` (epoch seconds): when it was parked, or when it is due. Texts are None where it has none."""
 
     at_s: float
@@ -29,13 +29,13 @@ class Stored:
     message: str | None
 
 
-def listed(client: Client, zset: SortedSet, limit: int, secrets: Collection[str]) -> Iterator[Stored]:
+def list_jobs(client: Client, zset: SortedSet, limit: int, secrets: Collection[str]) -> Iterator[StoredJob]:
     """At most `limit` jobs, parked ones newest first, the others next due first; none of `secrets` is shown.
 
     Raises `StoreUnavailable`.
     """
     members = read(client, zset, limit, newest_first=zset == "dead")
-    return (shown(raw, at_s, secrets) for raw, at_s in members)
+    return (display_job(raw, at_s, secrets) for raw, at_s in members)
 
 
 def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> Iterator[tuple[bytes, float]]:
@@ -48,15 +48,15 @@ def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> 
         skip += len(page)
 
 
-def shown(raw: bytes, at_s: float, secrets: Collection[str]) -> Stored:
+def display_job(raw: bytes, at_s: float, secrets: Collection[str]) -> StoredJob:
     """What may be shown of a job's bytes."""
-    return display.or_why(lambda: _shown(raw, at_s, secrets), lambda line: Stored(at_s, None, None, None, line))
+    return display.or_why(lambda: _display(raw, at_s, secrets), lambda line: StoredJob(at_s, None, None, None, line))
 
 
-def _shown(raw: bytes, at_s: float, secrets: Collection[str]) -> Stored:
+def _display(raw: bytes, at_s: float, secrets: Collection[str]) -> StoredJob:
     fields = rubyjson.object_of(raw)
     if fields is None:
-        return Stored(at_s, None, None, None, "This entry is no job: not a JSON object.")
+        return StoredJob(at_s, None, None, None, "This entry is no job: not a JSON object.")
     job = redact.job(fields)
     args = job.get("args")
     command = args[0] if isinstance(args, list) and args else None
@@ -65,7 +65,7 @@ def _shown(raw: bytes, at_s: float, secrets: Collection[str]) -> Stored:
         # Also what the job itself does not call a token: a producer may have put it into the wrong place.
         return hiding.text(value, secrets, limit) if isinstance(value, str) and value else None
 
-    return Stored(
+    return StoredJob(
         at_s=at_s,
         jid=text(job.get("jid")),
         command=None if command == hiding.MASK else text(command),

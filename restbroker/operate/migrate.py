@@ -73,7 +73,7 @@ class Takeover:
 
 
 @attrs.frozen
-class Watched:
+class OriginalSigns:
     """Signs that the original still runs. `blind`: Redis does not say who is connected, only the lists were watched."""
 
     signs: tuple[str, ...]
@@ -130,7 +130,7 @@ def sources(client: Client, queues: Sequence[str], process_ids: Collection[str])
     return Sources(tuple(queues), tuple(lists), tuple(unclear), complete)
 
 
-def watch(client: Client, where: Sources, watch_s: float, pause: Callable[[float], None] = time.sleep) -> Watched:
+def watch(client: Client, where: Sources, watch_s: float, pause: Callable[[float], None] = time.sleep) -> OriginalSigns:
     """Whether the original seems to run still, after `watch_s` seconds at most.
 
     It shows no sign of life in Redis, so that only what it does can be seen: taking jobs, and lists that change.
@@ -146,11 +146,11 @@ def watch(client: Client, where: Sources, watch_s: float, pause: Callable[[float
         signs = [f"a client at {one} takes jobs with BRPOPLPUSH" for one in found or ()]
         signs += [f"{client.keys.go_in_progress(*pair)} changes" for pair in changed]
         if signs or time.monotonic() >= deadline_s:
-            return Watched(tuple(signs), blind)
+            return OriginalSigns(tuple(signs), blind)
         pause(_WATCH_EVERY_S)
 
 
-def look(client: Client, where: Sources) -> Takeover:
+def preview(client: Client, where: Sources) -> Takeover:
     """What `move` would do; changes nothing. Raises `StoreUnavailable`."""
     tally = _Tally()
     for (queue, process_id), state in zip(where.lists, migration.states(client, where.lists), strict=True):
@@ -191,7 +191,7 @@ def _move_page(client: Client, page: Sequence[bytes], queues: Sequence[str], tal
     for nudge in range(_MOST_CLASHES):
         planned = {raw: plan(raw, queues, client.keys.namespace, now_s, nudge) for raw in pending}
         pending = []
-        for raw, code in _transferred(client, planned, now_s):
+        for raw, code in _transfer(client, planned, now_s):
             match code:
                 case Applied():
                     tally.add(source, planned[raw])
@@ -211,7 +211,7 @@ def _move_page(client: Client, page: Sequence[bytes], queues: Sequence[str], tal
     return stay + len(pending)
 
 
-def _transferred(client: Client, planned: dict[bytes, Plan], now_s: float) -> Iterator[tuple[bytes, Code | None]]:
+def _transfer(client: Client, planned: dict[bytes, Plan], now_s: float) -> Iterator[tuple[bytes, Code | None]]:
     """What became of each; None for those that stay on purpose."""
     transfers: list[Transfer] = []
     for raw, one in planned.items():

@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.job import job, rubyjson
 from restbroker.job.outcome import Reason
-from restbroker.job.repair import repaired, seconds
+from restbroker.job.repair import repair, seconds
 from restbroker.job.retry import stamp, wrap_unreadable
 
 
@@ -57,7 +57,7 @@ def plan(raw: bytes, queues: Sequence[str], namespace: str, now_s: float, nudge:
     queue = named.removeprefix(f"{namespace}:") if namespace else named
     if queue not in queues:
         return Keep(queue)
-    fields = repaired(read.fields, queue)
+    fields = repair(read.fields, queue)
     fields["jid"] = read.jid
     failed_at = seconds(fields.get("failed_at"))
     fields["failed_at"] = stamp(round(now_s if failed_at is None else failed_at, 6), nudge)

@@ -20,7 +20,7 @@ def require(kind: str, name: str, known: Collection[str]) -> None:
     if name in known:
         return
     near = get_close_matches(name, sorted(known), n=3)
-    raise UsageError(f"There is no {kind} {name!r}.", f"Did you mean {' or '.join(near)}?" if near else _listed(known))
+    raise UsageError(f"There is no {kind} {name!r}.", f"Did you mean {' or '.join(near)}?" if near else _join(known))
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -48,7 +48,7 @@ def exact(client: Client, queue: str) -> QueueName:
     return meant
 
 
-def _listed(known: Collection[str]) -> str:
+def _join(known: Collection[str]) -> str:
     if not known:
         return "None is known on this Redis: RedisURL and RedisNamespace say where it looks."
     names = sorted(known)

@@ -51,7 +51,7 @@ has, since the process took a new configuration or stops.
 """
 
 
-class Figures(TypedDict):
+class SystemStats(TypedDict):
     """Ready for JSON. `lanes` has one row for each target in each process; `sources` one for each source of events in
     each process that reads it, and for each user whose stream that is.
     """
@@ -62,15 +62,15 @@ class Figures(TypedDict):
     sources: list[dict[str, Json]]
 
 
-def figures(client: Client, wanted: Collection[str]) -> Figures:
+def system_stats(client: Client, wanted: Collection[str]) -> SystemStats:
     """All figures, also of the queues `wanted`, whoever knows these.
 
     Times are seconds unless their names say ms. Raises `StoreUnavailable`.
     """
-    return figures_of(client, overview(client, wanted))
+    return system_stats_of(client, overview(client, wanted))
 
 
-def figures_of(client: Client, seen: Overview) -> Figures:
+def system_stats_of(client: Client, seen: Overview) -> SystemStats:
     """The same of what was read already. Raises `StoreUnavailable`."""
     targets = {lane.registered.facts.target for lane in seen.lanes if lane.registered is not None}
     paused, pauses = paused_queues(client), paused_targets(client, targets)

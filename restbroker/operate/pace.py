@@ -38,7 +38,7 @@ class Pace:
             self._rested_at_s = self.worked_s()
 
 
-def paced(items: Iterable[T], pace: Pace) -> Iterator[T]:
+def pace_items(items: Iterable[T], pace: Pace) -> Iterator[T]:
     """The same items, with a step behind every few of them."""
     for number, item in enumerate(items, start=1):
         yield item

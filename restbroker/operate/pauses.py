@@ -10,16 +10,16 @@ def _until(pause: Pause) -> str:
     return f"{by} until somebody resumes it" if pause.left_s is None else f"{by} for {duration_text(pause.left_s)} more"
 
 
-def _said(pause: Pause) -> str:
+def _reason(pause: Pause) -> str:
     """Why it is paused, in that person's own words; empty if nobody said it."""
     return "" if pause.why is None else f': "{pause.why}"'
 
 
 def of_target(name: str, pause: Pause) -> str:
     """One reason why a target is paused."""
-    return f"The target {name} is paused{_until(pause)} ({pause.reason}){_said(pause)}."
+    return f"The target {name} is paused{_until(pause)} ({pause.reason}){_reason(pause)}."
 
 
 def of_queue(name: str, pause: Pause) -> str:
     """Why a queue is paused."""
-    return f"The queue {name} is paused{_until(pause)}{_said(pause)}."
+    return f"The queue {name} is paused{_until(pause)}{_reason(pause)}."

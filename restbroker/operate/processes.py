@@ -14,12 +14,12 @@ from restbroker.errors import RestbrokerError
 from restbroker.job import hiding, rubyjson
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
-from restbroker.operate.audit import Note
-from restbroker.operate.jobs import Stored, shown
+from restbroker.operate.audit import AuditEntry
+from restbroker.operate.jobs import StoredJob, display_job
 from restbroker.store import processes as stored
 from restbroker.store import stats
 from restbroker.store.client import Client
-from restbroker.store.processes import Request, Seen
+from restbroker.store.processes import ProcessRecord, Request
 from restbroker.store.queues import LEAST_MILLISECONDS
 from restbroker.store.stats import LaneView, Overview
 
@@ -43,7 +43,7 @@ class InHand:
     thread: str
     queue: str
     name: str | None
-    job: Stored
+    job: StoredJob
 
 
 @attrs.frozen
@@ -94,9 +94,9 @@ def processes(
         if lane.registered is not None and not lane.dying:
             facts = lane.registered.facts
             lanes.setdefault(f"{facts.hostname}:{facts.pid}", []).append(lane)
-    records = stored.seen(client, with_work=with_jobs)
-    found = [_recorded(one, lanes.pop(one.short_name, ()), seen.now_s, secrets) for one in records]
-    found += [_unrecorded(name, own) for name, own in lanes.items()]
+    records = stored.read_all(client, with_work=with_jobs)
+    found = [_from_record(one, lanes.pop(one.short_name, ()), seen.now_s, secrets) for one in records]
+    found += [_without_record(name, own) for name, own in lanes.items()]
     return sorted(found, key=lambda one: one.name)
 
 
@@ -122,7 +122,7 @@ def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -
     The job is parked as `Cancelled`, with whether it may have run; if it ends by itself before, it is settled as ever.
     Raises `RestbrokerError` if there is no such process, or Ruby runs it.
     """
-    found = next((one for one in stored.seen(client) if one.name == process), None)
+    found = next((one for one in stored.read_all(client) if one.name == process), None)
     if found is None:
         raise _gone(process)
     if not _is_own(found.info):
@@ -134,13 +134,13 @@ def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -
     shown_jobs = _jobs({name: raw for name, raw in found.work.items() if name == thread}, (), is_restbroker=True)
     jids = tuple(one.job.jid for one in shown_jobs if one.job.jid is not None)
     place, where = f"process:{process}", f"thread {thread}"
-    audit.write(client, Note(who=who, action="cancel", place=place, where=where, why=why, jids=jids))
+    audit.write(client, AuditEntry(who=who, action="cancel", place=place, where=where, why=why, jids=jids))
     stored.ask(client, process, f"{stored.CANCEL}{thread}")
 
 
 def _ask(client: Client, process: str, request: Request, who: str, why: str) -> None:
     _require(client, process)
-    audit.write(client, Note(who=who, action=_ACTIONS[request], place=f"process:{process}", why=why))
+    audit.write(client, AuditEntry(who=who, action=_ACTIONS[request], place=f"process:{process}", why=why))
     stored.ask(client, process, request)
 
 
@@ -160,7 +160,7 @@ def _is_own(info: Mapping[str, Json]) -> bool:
     return (_text(info, "version") or "").startswith("restbroker ")
 
 
-def _recorded(one: Seen, lanes: Sequence[LaneView], now_s: float, secrets: Collection[str]) -> Process:
+def _from_record(one: ProcessRecord, lanes: Sequence[LaneView], now_s: float, secrets: Collection[str]) -> Process:
     info = one.info
     version, pid = _text(info, "version"), info.get("pid")
     own = bool(lanes) or _is_own(info)
@@ -185,7 +185,7 @@ def _recorded(one: Seen, lanes: Sequence[LaneView], now_s: float, secrets: Colle
     )
 
 
-def _unrecorded(name: str, lanes: Sequence[LaneView]) -> Process:
+def _without_record(name: str, lanes: Sequence[LaneView]) -> Process:
     """One that may not write for Sidekiq Web, or has just begun."""
     host, _, pid = name.rpartition(":")
     ages = [lane.age_s for lane in lanes if lane.age_s is not None]
@@ -232,7 +232,7 @@ def _in_hand(thread: str, raw: bytes, secrets: Collection[str], *, is_restbroker
     run_at = fields["run_at"]
     if isinstance(run_at, bool) or not isinstance(run_at, int | float):
         raise TypeError(run_at)
-    found = shown(job, run_at / 1000 if run_at >= LEAST_MILLISECONDS else run_at, secrets)
+    found = display_job(job, run_at / 1000 if run_at >= LEAST_MILLISECONDS else run_at, secrets)
     if not is_restbroker:
         # What the arguments of a job for Ruby begin with is no command.
         found = attrs.evolve(found, command=None)

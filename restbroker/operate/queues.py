@@ -16,17 +16,17 @@ import attrs
 from restbroker.config.values import duration_text
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.operate import audit
-from restbroker.operate.audit import Note, State
-from restbroker.operate.jobs import PAGE, Stored, shown
+from restbroker.operate.audit import AuditEntry, State
+from restbroker.operate.jobs import PAGE, StoredJob, display_job
 from restbroker.operate.names import exact
 from restbroker.store import pauses, processes, stats
 from restbroker.store import queues as stored
 from restbroker.store.client import Client
 from restbroker.store.key_types import types
 from restbroker.store.keys import QueueName
-from restbroker.store.misuse import Misused
+from restbroker.store.misuse import MisusedKey
 from restbroker.store.pauses import Pause
-from restbroker.store.processes import Seen
+from restbroker.store.processes import ProcessRecord
 from restbroker.store.replies import text
 from restbroker.store.server import time_s
 from restbroker.store.stats import Overview
@@ -57,11 +57,11 @@ class Waiting:
 
     place: int
     waited_s: float | None
-    job: Stored
+    job: StoredJob
 
 
 @attrs.frozen
-class Cleared:
+class ClearProgress:
     """How far a queue is cleared, which had `total` jobs. `ended` is False as long as it goes on."""
 
     total: int
@@ -74,9 +74,9 @@ def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
-    records, paused = processes.seen(client, with_work=False), pauses.paused_queues(client)
+    records, paused = processes.read_all(client, with_work=False), pauses.paused_queues(client)
     seen = stats.overview(client, {*wanted, *paused, *(queue for one in records for queue in one.queues)})
-    targets, serving = _served(seen), _serving(seen, records)
+    targets, serving = _queues_served(seen), _serving(seen, records)
     return [
         Queue(
             one.name,
@@ -96,14 +96,14 @@ def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = 
     False: it was paused already. Raises `StoreUnavailable`: it may be paused; the same call again is right.
     """
     own = exact(client, queue)
-    audit.write(client, Note(who=who, action="pause", place=place_of(queue), where=lasting(for_s), why=why))
+    audit.write(client, AuditEntry(who=who, action="pause", place=place_of(queue), where=lasting(for_s), why=why))
     return pauses.pause_queue(client, own, who, why, for_s)
 
 
 def resume(client: Client, queue: str, who: str, why: str = "") -> bool:
     """Has jobs of a queue taken again, whoever paused it. False: it was not paused."""
     own = exact(client, queue)
-    audit.write(client, Note(who=who, action="resume", place=place_of(queue), why=why))
+    audit.write(client, AuditEntry(who=who, action="resume", place=place_of(queue), why=why))
     return pauses.resume_queue(client, own)
 
 
@@ -112,10 +112,10 @@ def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip:
     own = exact(client, queue)
     now_s = time_s(client)
     start, end = skip, skip + limit
-    while start < end and (page := stored.listed(client, own, start, min(PAGE, end - start))):
+    while start < end and (page := stored.peek(client, own, start, min(PAGE, end - start))):
         for place, raw in enumerate(page, start):
-            waited_s = stored.waited_s(raw, now_s)
-            yield Waiting(place, waited_s, shown(raw, now_s - (waited_s or 0.0), secrets))
+            waited_s = stored.latency_s(raw, now_s)
+            yield Waiting(place, waited_s, display_job(raw, now_s - (waited_s or 0.0), secrets))
         start += len(page)
 
 
@@ -129,7 +129,7 @@ def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool 
     return done
 
 
-def clearing(client: Client, queue: str, who: str, why: str = "") -> Generator[Cleared, None, None]:
+def clearing(client: Client, queue: str, who: str, why: str = "") -> Generator[ClearProgress, None, None]:
     """Deletes all jobs that wait in a queue now, the oldest first; yields after each batch how far it came.
 
     They are gone: nothing keeps a copy. Jobs in hand still run; what is pushed meanwhile stays. Who stops iterating
@@ -137,10 +137,10 @@ def clearing(client: Client, queue: str, who: str, why: str = "") -> Generator[C
     `StoreUnavailable` and `StoreRefused`: what was deleted until then is gone, and perhaps a batch more.
     """
     own = exact(client, queue)
-    so_far = Cleared(size_of(client, own))
+    so_far = ClearProgress(size_of(client, own))
     last = stored.newest(client, own)
     if last is not None:
-        note = Note(who=who, action="clear", place=place_of(queue), state="begun", where="all", why=why)
+        note = AuditEntry(who=who, action="clear", place=place_of(queue), state="begun", where="all", why=why)
         note = attrs.evolve(note, run=audit.write(client, note))
         state: State = "interrupted"
         left, noted_s = 1, time.monotonic()
@@ -165,7 +165,7 @@ def size_of(client: Client, queue: QueueName) -> int:
     size = stored.size(client, queue)
     if size is None:
         key = client.keys.queue_of(queue)
-        odd = Misused(text(key) if isinstance(key, bytes) else key, "list", types(client, [key]).get(key))
+        odd = MisusedKey(text(key) if isinstance(key, bytes) else key, "list", types(client, [key]).get(key))
         raise UsageError(f"{odd.what}: no job is in it.", odd.cure)
     return size
 
@@ -180,7 +180,7 @@ def place_of(queue: str) -> str:
     return f"queue:{queue}"
 
 
-def _served(seen: Overview) -> Mapping[str, set[str]]:
+def _queues_served(seen: Overview) -> Mapping[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for lane in seen.lanes:
         if lane.registered is not None and not lane.dying:
@@ -189,7 +189,7 @@ def _served(seen: Overview) -> Mapping[str, set[str]]:
     return found
 
 
-def _serving(seen: Overview, records: Iterable[Seen]) -> Mapping[str, set[str]]:
+def _serving(seen: Overview, records: Iterable[ProcessRecord]) -> Mapping[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for lane in seen.lanes:
         if lane.registered is not None and not lane.dying:

@@ -12,10 +12,10 @@ from typing import Final
 
 import attrs
 
-from restbroker.operate import places, where
-from restbroker.operate.entry import SHOWN_BYTES, Entry, Look
-from restbroker.operate.known import Known
-from restbroker.operate.places import Bounds, End, Kind, Met, Walk
+from restbroker.operate import job_search, where
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import SHOWN_BYTES, Entry, JobView
+from restbroker.operate.job_search import End, JobSearch, Kind, Match, SearchLimits
 from restbroker.operate.where import Condition
 from restbroker.store import parked, survey
 from restbroker.store.client import Client
@@ -32,7 +32,7 @@ _OF_ENDS: Final = ("jid", "command", "target", "error", "at")
 
 
 @attrs.frozen
-class Hit:
+class SearchHit:
     """A job, and where it is. `name`: of the queue or set, or of the process that has it in hand. `number`: so many
     come before it there. `entry.at_s`: when it is due, was parked or was pushed.
     """
@@ -44,12 +44,12 @@ class Hit:
 
 
 @attrs.frozen
-class Found:
+class SearchResult:
     """`ends`: how jobs ended, newest first. `looked_at`: how many of each place. `unseen`: what was not looked at, or
     not to the end. `refused`: what Redis did not let be read, and what to do.
     """
 
-    hits: tuple[Hit, ...]
+    hits: tuple[SearchHit, ...]
     ends: tuple[End, ...]
     looked_at: dict[str, int]
     unseen: tuple[str, ...]
@@ -62,16 +62,18 @@ class Found:
         return len(named - {None}) + sum(hit.entry.jid is None for hit in self.hits)
 
 
-def search(client: Client, sought: where.Sought, known: Known, bounds: Bounds) -> Found:
+def search(client: Client, sought: where.SearchTerms, known: ConfigContext, bounds: SearchLimits) -> SearchResult:
     """Looks everywhere for jobs that have all texts and for which all conditions hold. Raises `StoreUnavailable`."""
-    asked = _Asked(sought, tuple(_words(sought)), any(one.field == "at" for one in sought.where))
-    walk = Walk(client, known, bounds, places.Sought(asked.note, asked.is_job, asked.is_end, asked.may_have_ended))
+    asked = _Query(sought, tuple(_words(sought)), any(one.field == "at" for one in sought.where))
+    walk = JobSearch(
+        client, known, bounds, job_search.SearchQuery(asked.note, asked.is_job, asked.is_end, asked.may_have_ended)
+    )
     # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
     hits = list(islice(map(_hit, chain(walk.sorted_sets(), walk.waiting(), walk.in_hand())), _MOST))
     if not hits and not walk.left_s:
         walk.unseen.append("queues that nobody announced")
     elif not hits:
-        hits = list(islice(map(_hit, walk.unannounced()), _MOST))
+        hits = list(islice(map(_hit, walk.in_unlisted_queues()), _MOST))
     if len(hits) == _MOST:
         walk.unseen.append(f"what comes behind {_MOST} jobs that were found")
     copies = _gone(walk, {hit.entry.jid for hit in hits})
@@ -85,14 +87,14 @@ def search(client: Client, sought: where.Sought, known: Known, bounds: Bounds) -
         walk.unseen.append(f"how jobs ended, which is kept without {', '.join(sorted(map(_plainly, about)))}")
     if walk.ask(_has_others, instead=False):
         walk.unseen.append("what Ruby's processes have in hand")
-    return Found(tuple(hits), ends, walk.looked_at, (*walk.unseen, *asked.passed_over()), tuple(walk.refused))
+    return SearchResult(tuple(hits), ends, walk.looked_at, (*walk.unseen, *asked.passed_over()), tuple(walk.refused))
 
 
 @attrs.define(eq=False)
-class _Asked:
+class _Query:
     """`gone`: ids of jobs of which a copy was found; `only_gone`: of no others it is looked how they ended."""
 
-    sought: where.Sought
+    sought: where.SearchTerms
     words: tuple[bytes, ...]
     is_timed: bool
     gone: set[str] = attrs.field(factory=set)
@@ -110,11 +112,11 @@ class _Asked:
         """Whether the record of an end may be of one that is looked for."""
         return bool(self.gone) or self._may_have(record.lower())
 
-    def is_job(self, look: Look) -> bool:
+    def is_job(self, look: JobView) -> bool:
         """Whether it is one of the jobs that are looked for."""
         if self.words and (shown := look.open_text) is not None and not self._may_have(shown):
             return False
-        timed = _timed(look) if self.is_timed else look
+        timed = _with_time(look) if self.is_timed else look
         return timed.matches(self.sought.where) and all(timed.says(text) for text in self.sought.texts)
 
     def is_end(self, end: End) -> bool:
@@ -138,7 +140,7 @@ class _Asked:
             yield f"{self._unread} entries that are no jobs: not a JSON object"
 
 
-def _words(sought: where.Sought) -> Iterator[bytes]:
+def _words(sought: where.SearchTerms) -> Iterator[bytes]:
     """What must stand in the open text of a job that is meant."""
     for word in chain(sought.texts, *map(_word_of, sought.where)):
         if _PLAIN.fullmatch(word.lower()) and word.lower() not in _INSTEAD:
@@ -151,18 +153,18 @@ def _word_of(condition: Condition) -> Iterator[str]:
         yield condition.value
 
 
-def _gone(walk: Walk, met: set[str | None]) -> list[Hit]:
+def _gone(walk: JobSearch, met: set[str | None]) -> list[SearchHit]:
     """Copies of parked jobs that are nowhere else any more."""
     found = (_hit(one) for one in walk.copies() if _is_missing(walk, one))
     # A job that died several times has a copy of each time: the newest tells most.
-    newest: dict[str, Hit] = {}
+    newest: dict[str, SearchHit] = {}
     for hit in found:
         if hit.entry.jid not in met and len(newest) < walk.bounds.hits:
             newest.setdefault(hit.entry.jid or hit.entry.key, hit)
     return list(newest.values())
 
 
-def _is_missing(walk: Walk, met: Met) -> bool:
+def _is_missing(walk: JobSearch, met: Match) -> bool:
     copy = Copy("", met.look.raw)
     return walk.ask(lambda client: bool(parked.missing(client, [copy])), instead=False)
 
@@ -171,11 +173,11 @@ def _has_others(client: Client) -> bool:
     return any(not process.is_restbroker for process in survey.processes(client))
 
 
-def _hit(met: Met) -> Hit:
-    return Hit(met.kind, met.name, met.number, _timed(met.look).entry())
+def _hit(met: Match) -> SearchHit:
+    return SearchHit(met.kind, met.name, met.number, _with_time(met.look).entry())
 
 
-def _timed(look: Look) -> Look:
+def _with_time(look: JobView) -> JobView:
     return look if look.score else look.since_pushed
 
 

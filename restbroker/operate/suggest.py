@@ -12,7 +12,7 @@ from restbroker.job.auth import reaches
 from restbroker.operate.names import require
 from restbroker.operate.versions import running
 from restbroker.servers import registry
-from restbroker.servers.allowed import allowed
+from restbroker.servers.allowed import allowed_commands
 
 
 @attrs.frozen
@@ -37,6 +37,6 @@ def suggestions(config: Config, targets: Collection[str] = ()) -> list[Suggestio
         if not targets or target.name in targets:
             catalogue = registry.catalogue_of(target, running(config, target))
             tokens = [token for token in config.tokens if reaches(token, target.name, target.queues)]
-            text = registry.suggest(target, allowed(tokens, catalogue))
+            text = registry.suggest(target, allowed_commands(tokens, catalogue))
             found.append(Suggestion(target.name, target.kind, text))
     return found

@@ -18,8 +18,8 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.operate import audit
-from restbroker.operate.entry import Look
-from restbroker.operate.known import Known
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import JobView
 from restbroker.operate.pace import Pace
 from restbroker.operate.where import Where
 from restbroker.store import paging
@@ -107,7 +107,7 @@ class Summaries:
     """
 
     zset: SortedSet
-    known: Known
+    known: ConfigContext
     gives_way: bool = False
     where: Where = ()
     _slices: list[_Slice] = attrs.field(factory=lambda: [_Slice(-inf, inf, _NOT_READ)])
@@ -140,7 +140,7 @@ class Summaries:
     def _was_changed(self, client: Client) -> bool:
         """Whether a person changed jobs of the set in their places since this was asked last, as far as can be seen."""
         try:
-            found = [*audit.listed(client, 1)] if self._noted is None else audit.behind(client, self._noted)
+            found = [*audit.entries(client, 1)] if self._noted is None else audit.behind(client, self._noted)
         except StoreRefused:
             # Its key is none of restbroker's: the causes can be told all the same.
             return False
@@ -163,7 +163,7 @@ class Summaries:
             if pace is not None:
                 pace.step()
             part.jobs, last = part.jobs + 1, score
-            look = Look(raw, score, self.known)
+            look = JobView(raw, score, self.known)
             if not self.where or look.matches(self.where):
                 part.meant += 1
                 _count(part.causes, look, self.zset)
@@ -195,7 +195,7 @@ class Summaries:
         return Summary(tuple(causes), meant, looked_at, max(total, looked_at))
 
 
-def _count(causes: dict[str, Cause], look: Look, zset: SortedSet) -> None:
+def _count(causes: dict[str, Cause], look: JobView, zset: SortedSet) -> None:
     group = look.group
     if group is None:
         return

@@ -18,11 +18,11 @@ from restbroker.job import hiding
 from restbroker.operate import audit
 from restbroker.operate.act_batch import Outcome, led_away, why_left
 from restbroker.operate.act_job import Action, foreign_queue
-from restbroker.operate.audit import Note, State
+from restbroker.operate.audit import AuditEntry, State
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import differences
-from restbroker.operate.entry import Entry, Look
+from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.inventory import Inventory
-from restbroker.operate.known import Known
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.paging import Cursor
@@ -36,7 +36,7 @@ _REST: Final = re.compile(r"(\d{1,12}) (\d{1,12}) (\d{1,12}) (\d{1,15}-\d{1,15}|
 
 
 @attrs.frozen
-class Rest:
+class ResumePoint:
     """Where an action that was stopped goes on: behind the place `after`, with so many `jobs` of the set to look at.
 
     `planned` keeps the scores of one action apart. `done`: so many jobs it did until then. `run`: the audit entry that
@@ -89,7 +89,7 @@ class Progress:
     missing: tuple[str, ...] = ()
     previews: tuple[tuple[Entry, Entry], ...] = ()
     ended: bool = False
-    rest: Rest | None = None
+    rest: ResumePoint | None = None
     inventory: Inventory | None = attrs.field(default=None, repr=False)
     began_s: float = 0.0
     run: str = ""
@@ -108,7 +108,7 @@ class Tally:
     client: Client
     place: str
     action: Action
-    known: Known
+    known: ConfigContext
     where: str
     dry_run: bool
     progress: Progress = Progress(0)
@@ -128,13 +128,13 @@ class Tally:
             with contextlib.suppress(StoreUnavailable, StoreRefused):
                 self._note(state)
 
-    def preview(self, before: Look, after: Look) -> None:
+    def preview(self, before: JobView, after: JobView) -> None:
         """Keeps what an edit makes of a job, if it is one of the first."""
         kept = self.progress.previews
         if len(kept) < EXAMPLES:
             self.progress = attrs.evolve(self.progress, previews=(*kept, (before.entry(), after.entry())))
 
-    def count(self, looks: Sequence[Look], outcomes: Sequence[Outcome], looked_at: int) -> None:
+    def count(self, looks: Sequence[JobView], outcomes: Sequence[Outcome], looked_at: int) -> None:
         """Counts what became of these, of so many that were looked at, and writes how far it came."""
         so_far = self.progress
         done = [look for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
@@ -172,7 +172,7 @@ class Tally:
 
     def _note(self, state: State, jids: Sequence[str] = (), elsewhere: Sequence[str] = ()) -> str:
         so_far = self.progress
-        note = Note(
+        note = AuditEntry(
             who=self.action.who,
             action=self.action.name,
             place=self.place,

@@ -11,8 +11,8 @@ import attrs
 
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
-from restbroker.operate.audit import Note
-from restbroker.operate.overview import figures
+from restbroker.operate.audit import AuditEntry
+from restbroker.operate.overview import system_stats
 from restbroker.operate.queues import lasting
 from restbroker.store import pauses
 from restbroker.store.client import Client
@@ -24,7 +24,7 @@ _LARGEST = 1e15
 
 @attrs.frozen
 class Target:
-    """A target over all its processes, which are `lanes` (rows as of `overview.figures`, without those that died).
+    """A target over all its processes, which are `lanes` (rows as of `overview.system_stats`, without those that died).
 
     `gate` (open, closed, denied), `reason`, `cure` and `closed_for_s` are of the worst of them, `closed_in` says in how
     many it is not open; None: no process serves it, or none tells. `pauses`: why it gets no jobs anywhere.
@@ -65,11 +65,11 @@ class Target:
 
 def targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
     """Every target that a process serves, that somebody paused, or that is `wanted`. Raises `StoreUnavailable`."""
-    return of_lanes(client, figures(client, ())["lanes"], wanted)
+    return of_lanes(client, system_stats(client, ())["lanes"], wanted)
 
 
 def of_lanes(client: Client, lanes: Iterable[Mapping[str, Json]], wanted: Collection[str] = ()) -> list[Target]:
-    """The same of these rows, which `overview.figures` made. Raises `StoreUnavailable`."""
+    """The same of these rows, which `overview.system_stats` made. Raises `StoreUnavailable`."""
     by_name: dict[str, list[Mapping[str, Json]]] = {name: [] for name in wanted}
     for lane in lanes:
         if isinstance(name := lane["target"], str):
@@ -84,13 +84,13 @@ def pause(client: Client, target: str, who: str, why: str, for_s: float | None =
 
     Raises `StoreUnavailable`: it may be paused; the same call again is right.
     """
-    audit.write(client, Note(who=who, action="pause", place=f"target:{target}", where=lasting(for_s), why=why))
+    audit.write(client, AuditEntry(who=who, action="pause", place=f"target:{target}", where=lasting(for_s), why=why))
     pauses.pause_target(client, target, who, why, for_s)
 
 
 def resume(client: Client, target: str, who: str, why: str = "") -> bool:
     """Ends a person's pause of a target; it stays paused for other reasons. False: nobody had paused it."""
-    audit.write(client, Note(who=who, action="resume", place=f"target:{target}", why=why))
+    audit.write(client, AuditEntry(who=who, action="resume", place=f"target:{target}", why=why))
     return pauses.resume_target(client, target)
 
 

@@ -54,7 +54,7 @@ def proof_of(tokens: Tokens, fields: Mapping[str, Json], queue: str) -> Proof | 
     """Whose token the job in this queue carries, as configured now; None: nobody's."""
     submission = arguments.read(fields.get("args"))
     read = submission if isinstance(submission, Submission) else None
-    given = arguments.addressed(fields.get("args"))[0] if read is None else read.token
+    given = arguments.token_and_reply_id(fields.get("args"))[0] if read is None else read.token
     jid = fields.get("jid")
     return tokens.proof(given, jid if isinstance(jid, str) else "", read, signing.accepted_in(fields) or queue)
 
@@ -63,7 +63,7 @@ def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[tuple[s
     """Each with its queue. What is no job is left out: it would be parked whatever its token."""
     for queue in served:
         skip = 0
-        while skip < limit and (page := queues.listed(client, queue, skip, min(PAGE, limit - skip))):
+        while skip < limit and (page := queues.peek(client, queue, skip, min(PAGE, limit - skip))):
             yield from ((queue, fields) for raw in page if (fields := rubyjson.object_of(raw)) is not None)
             skip += len(page)
     for kind in ("retry", "schedule"):

@@ -16,10 +16,10 @@ from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.job import MAY_HAVE_RUN_FIELD
 from restbroker.operate import audit, find
-from restbroker.operate.audit import Note
-from restbroker.operate.entry import Entry, Look
-from restbroker.operate.jobs import PAGE, Stored, read, shown
-from restbroker.operate.known import Known
+from restbroker.operate.audit import AuditEntry
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import Entry, JobView
+from restbroker.operate.jobs import PAGE, StoredJob, display_job, read
 from restbroker.store import parked
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -30,13 +30,13 @@ _PAGES: Final = 50
 """So many pages of copies are looked through for one of those that are missing."""
 
 
-def trimmed(client: Client, limit: int, secrets: Collection[str]) -> list[Stored]:
+def trimmed_jobs(client: Client, limit: int, secrets: Collection[str]) -> list[StoredJob]:
     """At most `limit` of them, newest first; none of `secrets` is shown. Raises `StoreUnavailable`."""
-    return [shown(copy.payload, copy.at_s, secrets) for copy in islice(_missing(client), limit)]
+    return [display_job(copy.payload, copy.at_s, secrets) for copy in islice(_missing(client), limit)]
 
 
 @attrs.frozen
-class Copied:
+class DeadCopy:
     """A copy of a parked job. `name` is its place among the copies; `is_there`: the dead set has just these bytes."""
 
     name: str
@@ -48,12 +48,12 @@ class Copied:
 class Copies:
     """Some of them, newest first. `after` leads to those that follow; None: there are none."""
 
-    shown: tuple[Copied, ...]
+    shown: tuple[DeadCopy, ...]
     after: str | None
 
 
 def copies(
-    client: Client, known: Known, before: str = "", *, only_missing: bool = False, seconds: float = 2.0
+    client: Client, known: ConfigContext, before: str = "", *, only_missing: bool = False, seconds: float = 2.0
 ) -> Copies:
     """The newest `PAGE` copies of those older than the copy `before` if given; with `only_missing` of the next
     thousand those that the dead set does not have. Fewer where that takes so many seconds, but one.
@@ -61,14 +61,14 @@ def copies(
     Raises `StoreUnavailable` or `StoreRefused`.
     """
     until_s = time.monotonic() + seconds
-    shown: list[Copied] = []
+    shown: list[DeadCopy] = []
     for _ in range(_PAGES if only_missing else 1):
         page = parked.newest(client, PAGE, before)
         missing = {copy.entry for copy in parked.missing(client, page)}
         for copy in page:
             if copy.entry in missing or not only_missing:
-                entry = Look(copy.payload, copy.at_s, known).entry()
-                shown.append(Copied(copy.entry, entry, copy.entry not in missing))
+                entry = JobView(copy.payload, copy.at_s, known).entry()
+                shown.append(DeadCopy(copy.entry, entry, copy.entry not in missing))
                 if time.monotonic() >= until_s:
                     return Copies(tuple(shown), copy.entry)
         if len(page) < PAGE and sum(len(copy.payload) for copy in page) < MAX_BYTES:
@@ -105,7 +105,7 @@ def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 
     Raises as `newest`; `StoreUnavailable` if it may be back all the same.
     """
     found = newest(client, jid, seconds)
-    audit.write(client, Note(who=who, action="restore", place="dead", where=jid, why=why, jids=(jid,)))
+    audit.write(client, AuditEntry(who=who, action="restore", place="dead", where=jid, why=why, jids=(jid,)))
     fields = rubyjson.object_of(found.payload)
     if fields is not None:
         found = attrs.evolve(found, payload=rubyjson.dumps({**fields, MAY_HAVE_RUN_FIELD: True}))

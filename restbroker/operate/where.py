@@ -156,26 +156,26 @@ def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Seq
 
 
 @attrs.frozen
-class Sought:
+class SearchTerms:
     """What a person looks for: `texts` that are all to be in a job, in capitals or not, and conditions."""
 
     texts: tuple[str, ...]
     where: Where
 
 
-def sought(typed: Sequence[str], now_s: float, *, hidden: Sequence[str] = ()) -> Sought:
+def parse_search(typed: Sequence[str], now_s: float, *, hidden: Sequence[str] = ()) -> SearchTerms:
     """Each of these is a condition if an operator follows a name, and else a text; one in quotes always is a text.
 
     Raises `UsageError`.
     """
     given = [one.strip() for one in typed if one.strip()]
     conditions = [one for one in given if _CONDITION.match(one)]
-    texts = tuple(_unquoted(one) for one in given if one not in conditions)
+    texts = tuple(_unquote(one) for one in given if one not in conditions)
     if not given or "" in texts:
         raise UsageError("It must be said what is looked for.", _SOUGHT)
     if any(len(one) > _VALUE_LIMIT for one in texts):
         raise UsageError(f"A text is longer than {_VALUE_LIMIT} characters.", "Give less of it.")
-    return Sought(texts, read(conditions, now_s, hidden=hidden))
+    return SearchTerms(texts, read(conditions, now_s, hidden=hidden))
 
 
 def bound(field: str, op: Literal["<", ">"], value: str, now_s: float, *, ahead: bool = False) -> str:
@@ -183,8 +183,8 @@ def bound(field: str, op: Literal["<", ">"], value: str, now_s: float, *, ahead:
 
     So long ago, or with `ahead` for `at` from now on; a sign says which. Raises `UsageError`.
     """
-    span = _time(field, _unquoted(value), now_s, ahead=ahead and field == "at")
-    return fixed(Condition(field, op, span, f"{field} {op} {value}"))
+    span = _time(field, _unquote(value), now_s, ahead=ahead and field == "at")
+    return with_fixed_time(Condition(field, op, span, f"{field} {op} {value}"))
 
 
 def older(field: str, length: str, now_s: float, *, is_older: bool) -> str | None:
@@ -195,7 +195,7 @@ def older(field: str, length: str, now_s: float, *, is_older: bool) -> str | Non
     return bound(field, "<" if is_older else ">", length, now_s)
 
 
-def fixed(condition: Condition) -> str:
+def with_fixed_time(condition: Condition) -> str:
     """The condition as a text that means the same whenever it is read: a date in the place of `2h` or `yesterday`."""
     match condition.value:
         case Span(begin_s, end_s):
@@ -211,19 +211,21 @@ def fixed(condition: Condition) -> str:
 def _read(typed: str, now_s: float, *, ahead: bool, hidden: Sequence[str]) -> Condition:
     found = _FORM.fullmatch(typed)
     if found is None or not found[1]:
-        raise UsageError(f"{_quoted(typed)} is no condition: FIELD OP VALUE, where OP is = != ~ < or >.", EXAMPLE)
+        raise UsageError(f"{_quote(typed)} is no condition: FIELD OP VALUE, where OP is = != ~ < or >.", EXAMPLE)
     name, op, value = found[1], _OPS[found[2]], found[3]
     if value.startswith(("=", "~", "<", ">")):
         wrong = f"There is no operator {found[2]}{value[0]}"
         raise UsageError(f"{wrong}; there are = != ~ < and >.", EXAMPLE)
     if len(value) > _VALUE_LIMIT:
-        raise UsageError(f"The value for {_shown(name)} is longer than {_VALUE_LIMIT} characters.", "Give less of it.")
+        raise UsageError(
+            f"The value for {_printable(name)} is longer than {_VALUE_LIMIT} characters.", "Give less of it."
+        )
     field = _field(name, hidden)
-    meant = _value(field, op, _unquoted(value), now_s, ahead=ahead and field == "at")
+    meant = _value(field, op, _unquote(value), now_s, ahead=ahead and field == "at")
     return Condition(field, op, meant, f"{name} {op} {value}")
 
 
-def _unquoted(value: str) -> str:
+def _unquote(value: str) -> str:
     """The value without quotes around it: many a language of searches has them there."""
     quote, inside = value[:1], value[1:-1]
     is_quoted = len(value) > 1 and quote in ("'", '"') and value.endswith(quote) and quote not in inside
@@ -235,22 +237,22 @@ def _field(name: str, hidden: Sequence[str]) -> str:
         return name
     plain = name.removeprefix(ARGUMENT)
     if _NAME.fullmatch(plain) is None:
-        raise UsageError(f"{_shown(name)} can be no field.", f"These exist: {', '.join(FIELDS)}, or any argument.")
+        raise UsageError(f"{_printable(name)} can be no field.", f"These exist: {', '.join(FIELDS)}, or any argument.")
     if is_secret(plain):
         raise UsageError(
-            f"{_shown(plain)} looks like the name of a secret, and jobs cannot be searched by secrets.",
+            f"{_printable(plain)} looks like the name of a secret, and jobs cannot be searched by secrets.",
             "Somebody could guess one so, letter by letter. Use another field.",
         )
     if plain.lower() in hidden:
         raise UsageError(
-            f"{_shown(plain)} is a message text, and those are hidden.",
+            f"{_printable(plain)} is a message text, and those are hidden.",
             "With ShowBodies in the configuration they are shown, and can be searched.",
         )
     near = get_close_matches(name.lower(), FIELDS, n=1, cutoff=0.75)
     if near and not name.startswith(ARGUMENT):
         raise UsageError(
-            f"There is no field {_shown(name)}; did you mean {near[0]}?",
-            f"These exist: {', '.join(FIELDS)}. For an argument of that name write {ARGUMENT}{_shown(name)}.",
+            f"There is no field {_printable(name)}; did you mean {near[0]}?",
+            f"These exist: {', '.join(FIELDS)}. For an argument of that name write {ARGUMENT}{_printable(name)}.",
         )
     return f"{ARGUMENT}{plain}"
 
@@ -271,7 +273,7 @@ def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Valu
         number = _number(value)
         if number is None or op == "~":
             allowed = "= != < >" if field in NUMBERS else "a number behind < and >"
-            raise UsageError(f"{_quoted(value)} is no number for {_shown(field)}.", f"It takes {allowed}.")
+            raise UsageError(f"{_quote(value)} is no number for {_printable(field)}.", f"It takes {allowed}.")
         return number
     return value
 
@@ -280,7 +282,7 @@ def _time(field: str, value: str, now_s: float, *, ahead: bool) -> Span:
     span = _span(value, now_s, ahead=ahead)
     if span is None:
         raise UsageError(
-            f"{_quoted(value)} is no time for {field}.", "Give 2026-11-20, 2026-11-20T08:00, today or yesterday."
+            f"{_quote(value)} is no time for {field}.", "Give 2026-11-20, 2026-11-20T08:00, today or yesterday."
         )
     return span
 
@@ -288,7 +290,7 @@ def _time(field: str, value: str, now_s: float, *, ahead: bool) -> Span:
 def _two_ways(field: str, op: Op, value: str, span: Span, now_s: float) -> UsageError:
     """Why a span is refused, with what may have been meant instead."""
     whole = Span(math.floor(span.begin_s), math.floor(span.begin_s))
-    before, after = (fixed(Condition(field, sign, whole, f"{field} {sign} TIME")) for sign in _SIDES)
+    before, after = (with_fixed_time(Condition(field, sign, whole, f"{field} {sign} TIME")) for sign in _SIDES)
     length = value.lstrip("+-")
     message = f"{field} {op} {value} can be read in two ways: {length} is a length of time, and {field} a moment."
     if span.begin_s > now_s:
@@ -347,9 +349,9 @@ def _fits(pattern: str, text: str) -> bool:
     return True
 
 
-def _quoted(typed: str) -> str:
+def _quote(typed: str) -> str:
     return repr(typed) if len(typed) <= 80 else f"{typed[:60]!r}…"
 
 
-def _shown(name: str) -> str:
+def _printable(name: str) -> str:
     return name if len(name) <= 60 and name.isprintable() else repr(name[:60])

@@ -15,8 +15,8 @@ import typer
 
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output, steering
-from restbroker.console.asking import YesOption, confirm
 from restbroker.console.configured import ConfigOption, JsonOption
+from restbroker.console.confirmation import YesOption, confirm
 from restbroker.console.exits import Exit
 from restbroker.console.jobs import LimitOption
 from restbroker.console.lists import ListsFirst
@@ -26,12 +26,12 @@ from restbroker.job import rubyjson
 from restbroker.rosters import files as roster_files
 from restbroker.rosters import operate
 from restbroker.rosters.command_connection import (
-    Desk,
-    counted,
-    opened,
+    RosterConnection,
+    count_text,
+    open_rosters,
     require_refreshing,
     tell_if_nobody_refreshes,
-    told,
+    usage_errors,
     users,
 )
 from restbroker.rosters.command_files import export, import_, read_file
@@ -48,7 +48,7 @@ from restbroker.rosters.rules import (
     read_user,
     require_writable,
 )
-from restbroker.rosters.store import Known
+from restbroker.rosters.store import UserState
 from restbroker.servers.roster_change import Change
 
 app = typer.Typer(
@@ -75,8 +75,8 @@ def list_rosters(config: ConfigOption = None, limit: LimitOption = 100, json: Js
     Of each it says whether Prosody has yet to be told of a change.
     In a pipe each line is: user, contacts, version, bytes, state, for how long a change has been waiting (seconds).
     """
-    with opened(config, only_looks=True) as desk:
-        found = list(islice(operate.listed(desk.writer.client), limit))
+    with open_rosters(config, only_looks=True) as desk:
+        found = list(islice(operate.list_users(desk.writer.client), limit))
         total, dirty = operate.counts(desk.writer.client)
     if json:
         output.as_json([attrs.asdict(one) for one in found])
@@ -84,7 +84,7 @@ def list_rosters(config: ConfigOption = None, limit: LimitOption = 100, json: Js
         header = ("USER", "CONTACTS", "VERSION", "BYTES", "STATE", "WAITING")
         output.table(header, map(_cells, found))
     more = f"{len(found)} of " if len(found) < total else ""
-    output.say(f"{more}{counted(total, 'roster')}; {counted(dirty, 'user')} to be refreshed.")
+    output.say(f"{more}{count_text(total, 'roster')}; {count_text(dirty, 'user')} to be refreshed.")
 
 
 @app.command()
@@ -93,21 +93,21 @@ def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> N
 
     In a pipe each line is: JID, name, groups with commas between them.
     """
-    with opened(config, only_looks=True) as desk, told():
+    with open_rosters(config, only_looks=True) as desk, usage_errors():
         found = operate.show(desk.writer.client, read_user(user, desk.domain), desk.domain)
     if json:
         output.as_json(as_json(found.contacts))
     elif found.known.is_there:
         ordered = sorted(found.contacts.items())
         output.table(
-            ("JID", "NAME", "GROUPS"), ((jid, one.name or "-", steering.listed(one.groups)) for jid, one in ordered)
+            ("JID", "NAME", "GROUPS"), ((jid, one.name or "-", steering.join_names(one.groups)) for jid, one in ordered)
         )
     for bad in found.bad:
         output.say(f"Not served: {bad}")
     state = _state(found.known)
     waits = "" if state == "-" else f", {state}"
     if found.known.is_there:
-        output.say(f"{counted(len(found.contacts), 'contact')}, version {found.known.version}{waits}.")
+        output.say(f"{count_text(len(found.contacts), 'contact')}, version {found.known.version}{waits}.")
     else:
         output.say(f"{found.known.user} has no roster{waits}.")
     if not found.known.version:
@@ -129,15 +129,15 @@ def set_roster(
     dry_run: steering.DryRunOption = False,
 ) -> None:
     """Make this the whole roster of a user."""
-    with told():
+    with usage_errors():
         contacts = _read(file)
-    with opened(config) as desk, told():
-        change = Change(read_user(user, desk.domain), _stored(contacts), whole=True)
+    with open_rosters(config) as desk, usage_errors():
+        change = Change(read_user(user, desk.domain), _as_stored(contacts), whole=True)
         require_writable(contacts, change.user, desk.domain)
         if dry_run:
             before = set(operate.show(desk.writer.client, change.user, desk.domain).contacts)
             gone, new = len(before - set(contacts)), len(set(contacts) - before)
-            output.say(f"{change.user} would have {counted(len(contacts), 'contact')}: {new} new, {gone} gone.")
+            output.say(f"{change.user} would have {count_text(len(contacts), 'contact')}: {new} new, {gone} gone.")
             return
         _change(desk, "set roster", change)
 
@@ -145,7 +145,7 @@ def set_roster(
 @app.command()
 def add(user: User, jid: Jid, config: ConfigOption = None, name: NameOption = None, group: GroupOption = None) -> None:
     """Add a contact; one that is there is replaced."""
-    with opened(config) as desk, told():
+    with open_rosters(config) as desk, usage_errors():
         _change(desk, "add contact", Change(read_user(user, desk.domain), _contact(jid, name, group)))
 
 
@@ -156,7 +156,7 @@ def remove(
     config: ConfigOption = None,
 ) -> None:
     """Remove contacts; those that are not there count as removed."""
-    with opened(config) as desk, told():
+    with open_rosters(config) as desk, usage_errors():
         drop = tuple(dict.fromkeys(map(read_jid, jids)))
         _change(desk, "remove contact", Change(read_user(user, desk.domain), drop=drop))
 
@@ -169,7 +169,7 @@ def rename(
 
     Prosody tells clients of it at their next login: a refresh makes it look only at who is new or gone.
     """
-    with opened(config) as desk, told():
+    with open_rosters(config) as desk, usage_errors():
         user = read_user(user, desk.domain)
         _change(desk, "rename contact", Change(user, _contact(jid, name, group), needs="present"))
 
@@ -187,10 +187,10 @@ def befriend(
 
     Who is a contact already keeps name and groups, unless one of these is given.
     """
-    with opened(config) as desk, told():
+    with open_rosters(config) as desk, usage_errors():
         changes = [
-            _befriended(desk, a, b, name_of_b, group),
-            _befriended(desk, b, a, name_of_a, group),
+            _befriend_change(desk, a, b, name_of_b, group),
+            _befriend_change(desk, b, a, name_of_a, group),
         ]
         _require_two(changes)
         _change(desk, "befriend", *changes)
@@ -201,16 +201,16 @@ def delete(
     user: User, config: ConfigOption = None, yes: YesOption = False, dry_run: steering.DryRunOption = False
 ) -> None:
     """Forget a user's roster, and that he had one."""
-    with opened(config) as desk, told():
+    with open_rosters(config) as desk, usage_errors():
         user = read_user(user, desk.domain)
         found = operate.show(desk.writer.client, user, desk.domain).known
         if not found.is_there:
             output.say(f"{user} has no roster.")
             return
         if dry_run:
-            output.say(f"The roster of {user} with {counted(found.contacts, 'contact')} would be deleted.")
+            output.say(f"The roster of {user} with {count_text(found.contacts, 'contact')} would be deleted.")
             return
-        confirm(f"Delete the roster of {user} with {counted(found.contacts, 'contact')}?", yes=yes)
+        confirm(f"Delete the roster of {user} with {count_text(found.contacts, 'contact')}?", yes=yes)
         _change(desk, "delete roster", Change(user, forget=True))
 
 
@@ -232,7 +232,7 @@ def refresh(
     if bool(users) == every:
         raise UsageError("Name users, or say --all.", "For example: restbroker roster refresh john aaron")
     timeout_s = duration_s("--timeout", timeout)
-    with opened(config) as desk, told():
+    with open_rosters(config) as desk, usage_errors():
         client = desk.writer.client
         named = list(dict.fromkeys(read_user(user, desk.domain) for user in users or ())) or sorted(
             operate.users(client)
@@ -243,20 +243,20 @@ def refresh(
             if wait:
                 _conclude(operate.refreshed(client, jids, timeout_s), timeout_s)
                 return
-    output.say(f"{counted(len(named), 'user')} {'would' if dry_run else 'will'} be refreshed.")
+    output.say(f"{count_text(len(named), 'user')} {'would' if dry_run else 'will'} be refreshed.")
 
 
 def _conclude(found: operate.Refreshed, timeout_s: float) -> None:
     """Tells what became of refreshes, and ends with its code."""
     failed = f", {found.failed} failed" if found.failed else ""
-    output.say(f"{counted(found.done, 'user')} refreshed{failed}.")
+    output.say(f"{count_text(found.done, 'user')} refreshed{failed}.")
     for why in dict.fromkeys(found.errors):
         output.say(why)
     if found.failed and not found.errors:
         output.say("Who failed is tried again alone: `restbroker retries list` names them, and why.")
     if found.waiting:
         after = duration_text(timeout_s)
-        output.say(f"After {after}, {counted(found.waiting, 'job')} had not ended; what is left stays queued.")
+        output.say(f"After {after}, {count_text(found.waiting, 'job')} had not ended; what is left stays queued.")
         raise typer.Exit(Exit.WAITING)
     if found.failed:
         raise typer.Exit(Exit.PARTLY if found.done else Exit.FAILED)
@@ -266,7 +266,7 @@ app.command("import")(import_)
 app.command("export")(export)
 
 
-def _change(desk: Desk, verb: str, *changes: Change) -> None:
+def _change(desk: RosterConnection, verb: str, *changes: Change) -> None:
     for one in changes:
         require_writable(one.put, one.user, desk.domain)
     versions = desk.writer.change(verb, changes)
@@ -301,7 +301,9 @@ def _contact(jid: str, name: str | None, groups: Sequence[str] | None) -> dict[s
     return {checked: as_stored(read_contact({"name": name, "groups": list(groups or ())}, checked))}
 
 
-def _befriended(desk: Desk, user: str, other: str, name: str | None, groups: Sequence[str] | None) -> Change:
+def _befriend_change(
+    desk: RosterConnection, user: str, other: str, name: str | None, groups: Sequence[str] | None
+) -> Change:
     contact = _contact(address(other, desk.domain), name, groups)
     return Change(read_user(user, desk.domain), contact, needs="" if name or groups else "keep")
 
@@ -311,11 +313,11 @@ def _require_two(changes: Sequence[Change]) -> None:
         raise UsageError(f"{changes[0].user} is on both sides.", "Name two users.")
 
 
-def _stored(contacts: Mapping[str, Contact]) -> dict[str, bytes]:
+def _as_stored(contacts: Mapping[str, Contact]) -> dict[str, bytes]:
     return {jid: as_stored(contact) for jid, contact in contacts.items()}
 
 
-def _cells(one: Known) -> tuple[str, ...]:
+def _cells(one: UserState) -> tuple[str, ...]:
     numbers = str(one.contacts), str(one.version), str(one.size_bytes)
     waiting = steering.number(one.dirty_s)
     if sys.stdout.isatty() and one.dirty_s is not None:
@@ -323,5 +325,5 @@ def _cells(one: Known) -> tuple[str, ...]:
     return one.user, *numbers, _state(one), waiting
 
 
-def _state(one: Known) -> str:
+def _state(one: UserState) -> str:
     return "refreshing" if one.flying_s is not None else "to be refreshed" if one.dirty_s is not None else "-"

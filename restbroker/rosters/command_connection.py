@@ -12,7 +12,7 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.roster import KIND
 from restbroker.console import completion, output
-from restbroker.console.configured import quietly
+from restbroker.console.configured import load_quietly
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.operate.connect import open_store
@@ -26,7 +26,7 @@ _UNNAMED: Final = "Roster names no Target, so that nobody tells Prosody of {}"
 
 
 @attrs.frozen
-class Desk:
+class RosterConnection:
     """A configuration in use. `domain` is that of the users; None: of any."""
 
     settings: Config
@@ -34,7 +34,7 @@ class Desk:
     domain: str | None
 
     @property
-    def unnamed(self) -> str | None:
+    def unnamed_target(self) -> str | None:
         """A target that could tell Prosody of rosters and is not named as the one that does."""
         if self.settings.roster is None or self.settings.roster.target is not None:
             return None
@@ -43,19 +43,19 @@ class Desk:
 
 
 @contextmanager
-def opened(path: Path | None, *, only_looks: bool = False) -> Iterator[Desk]:
+def open_rosters(path: Path | None, *, only_looks: bool = False) -> Iterator[RosterConnection]:
     """The rosters of a configuration. `only_looks`: nobody is refreshed. Raises `ConfigError`."""
-    settings = quietly(path, "Roster")
+    settings = load_quietly(path, "Roster")
     refreshing = None if only_looks else Refreshing.of(settings)
     domain = None if settings.roster is None else settings.roster.domain
     if domain is None:
         domain = next((target.default_host for target in settings.targets if target.kind == KIND), None)
     with open_store(settings) as client:
-        yield Desk(settings, Writer(client, who(), refreshing), domain)
+        yield RosterConnection(settings, Writer(client, who(), refreshing), domain)
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def usage_errors() -> Iterator[None]:
     """Raises `UsageError` for what is no part of a roster."""
     try:
         yield
@@ -63,19 +63,19 @@ def told() -> Iterator[None]:
         raise UsageError(f"{error.entry} {error.why}.", error.cure or None) from None
 
 
-def tell_if_nobody_refreshes(desk: Desk) -> None:
+def tell_if_nobody_refreshes(desk: RosterConnection) -> None:
     """Says it, once for a command that changed something."""
     if desk.writer.refreshing is not None:
         return
-    if unnamed := desk.unnamed:
+    if unnamed := desk.unnamed_target:
         output.say(f"note: {_UNNAMED.format('it')}; clients see it at their next login. {_name_it(unnamed)}")
         return
     output.say("note: no target tells Prosody of it (Kind prosody-roster): clients see it at their next login.")
 
 
-def require_refreshing(desk: Desk) -> None:
+def require_refreshing(desk: RosterConnection) -> None:
     """Raises `UsageError` where a target could tell Prosody of rosters, and only its name is missing in `Roster`."""
-    if desk.writer.refreshing is None and (unnamed := desk.unnamed):
+    if desk.writer.refreshing is None and (unnamed := desk.unnamed_target):
         raise UsageError(f"{_UNNAMED.format('rosters')}.", _name_it(unnamed))
 
 
@@ -83,7 +83,7 @@ def _name_it(target: str) -> str:
     return f'Add "Target": "{target}" to it.'
 
 
-def counted(count: int, what: str) -> str:
+def count_text(count: int, what: str) -> str:
     """`1 user`, `5 users`."""
     return f"1 {what}" if count == 1 else f"{count} {what}s"
 

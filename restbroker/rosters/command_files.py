@@ -16,16 +16,23 @@ import typer
 
 from restbroker.config.target import Target
 from restbroker.console import completion, output, steering
-from restbroker.console.asking import YesOption, confirm
 from restbroker.console.configured import ConfigOption, JsonOption
+from restbroker.console.confirmation import YesOption, confirm
 from restbroker.console.exits import Exit
 from restbroker.console.private_file import write_pieces
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rosters import files as roster_files
 from restbroker.rosters import operate
-from restbroker.rosters.command_connection import Desk, counted, opened, tell_if_nobody_refreshes, told, users
-from restbroker.rosters.files import BadFile, Format, Found, Refused
-from restbroker.rosters.operate import Imported
+from restbroker.rosters.command_connection import (
+    RosterConnection,
+    count_text,
+    open_rosters,
+    tell_if_nobody_refreshes,
+    usage_errors,
+    users,
+)
+from restbroker.rosters.files import BadFile, FileContents, Format, RefusedRoster
+from restbroker.rosters.operate import ImportProgress
 from restbroker.rosters.rules import BadRoster, Contact, read_user
 
 _TELL_EVERY_S: Final = 2.0
@@ -81,7 +88,7 @@ def import_(
         raise UsageError("--user is for --from-target.", "Leave it out.")
     if file is not None and one_sided:
         raise UsageError("--one-sided is for --from-target and --from-prosody.", "Leave it out.")
-    with opened(config) as desk:
+    with open_rosters(config) as desk:
         if file is not None:
             found = _of_file(file, _format(file, format_), desk)
         elif from_prosody is not None:
@@ -92,7 +99,7 @@ def import_(
         source = from_target or str(from_prosody or file)
         if dry_run:
             changed = operate.changing(desk.writer.client, found.rosters, add=add)
-            done = Imported(len(found.rosters), changed=changed)
+            done = ImportProgress(len(found.rosters), changed=changed)
         else:
             done = _import(desk, found.rosters, source, add=add, yes=yes)
     _conclude(found, done, dry_run=dry_run, as_json=json)
@@ -119,7 +126,7 @@ def export(
     one.
     """
     form = _format(file, format_)
-    with opened(config, only_looks=True) as desk, told():
+    with open_rosters(config, only_looks=True) as desk, usage_errors():
         named = list(dict.fromkeys(read_user(name, desk.domain) for name in user or ()))
         absent = operate.absent(desk.writer.client, named)
         for name in absent:
@@ -129,13 +136,13 @@ def export(
             raise typer.Exit(Exit.FAILED)
         count = _Count()
         pieces = roster_files.write(
-            form, count.passing(operate.exported(desk.writer.client, desk.domain, only, _tell_left_out))
+            form, count.passing(operate.export_rosters(desk.writer.client, desk.domain, only, _tell_left_out))
         )
         if str(file) == "-":
             output.pieces(pieces)
         else:
             write_pieces(file, pieces)
-    output.say(f"{counted(count.users, 'roster')} with {counted(count.contacts, 'contact')} written.")
+    output.say(f"{count_text(count.users, 'roster')} with {count_text(count.contacts, 'contact')} written.")
     if absent:
         raise typer.Exit(Exit.PARTLY)
 
@@ -172,7 +179,7 @@ def _format(file: Path, given: str | None) -> Format:
     raise UsageError(message, f"Say --format and one of {', '.join(get_args(Format))}.")
 
 
-def _of_file(file: Path, form: Format, desk: Desk) -> Found:
+def _of_file(file: Path, form: Format, desk: RosterConnection) -> FileContents:
     try:
         return roster_files.read(read_file(file), form, desk.domain)
     except BadFile as error:
@@ -180,7 +187,7 @@ def _of_file(file: Path, form: Format, desk: Desk) -> Found:
         raise UsageError(f"{file}{line} {error.why}.", error.cure or None) from None
 
 
-def _target(desk: Desk, name: str | None) -> Target:
+def _target(desk: RosterConnection, name: str | None) -> Target:
     targets = {target.name: target for target in desk.settings.targets if target.kind == "ejabberd"}
     if name not in targets:
         known = ", ".join(targets) or "none"
@@ -191,14 +198,14 @@ def _target(desk: Desk, name: str | None) -> Target:
     return targets[name]
 
 
-def _of_target(desk: Desk, target: Target, users: list[str], *, one_sided: bool) -> Found:
+def _of_target(desk: RosterConnection, target: Target, users: list[str], *, one_sided: bool) -> FileContents:
     # It loads Trio, which takes 100 ms.
     from restbroker.rosters import source as roster_source
 
     host = desk.domain or target.default_host
     if host is None:
         raise UsageError("Whose users these are is not known.", "Set Domain in Roster, or in the target.")
-    with told():
+    with usage_errors():
         named = [read_user(user, host) for user in users]
     try:
         found = roster_source.fetch(target, host, named, one_sided=one_sided, tell=_Pace("asked for").tell)
@@ -210,7 +217,7 @@ def _of_target(desk: Desk, target: Target, users: list[str], *, one_sided: bool)
     return found.found
 
 
-def _of_prosody(folder: Path, desk: Desk, *, one_sided: bool) -> Found:
+def _of_prosody(folder: Path, desk: RosterConnection, *, one_sided: bool) -> FileContents:
     from restbroker.rosters import prosody_files  # of no use to others
 
     try:
@@ -223,7 +230,7 @@ def _of_prosody(folder: Path, desk: Desk, *, one_sided: bool) -> Found:
 
 def _tell_one_sided(left_out: int) -> None:
     if left_out:
-        contacts = counted(left_out, "contact")
+        contacts = count_text(left_out, "contact")
         output.say(f"{contacts} left out, whose subscription is not both; --one-sided takes them too.")
 
 
@@ -237,27 +244,29 @@ class _Pace:
     def tell(self, done: int, total: int) -> None:
         if sys.stderr.isatty() and time.monotonic() >= self.told_s + _TELL_EVERY_S:
             self.told_s = time.monotonic()
-            output.say(f"… {done} of {counted(total, 'user')} {self.what}")
+            output.say(f"… {done} of {count_text(total, 'user')} {self.what}")
 
 
-def _import(desk: Desk, rosters: Mapping[str, Mapping[str, Contact]], source: str, *, add: bool, yes: bool) -> Imported:
+def _import(
+    desk: RosterConnection, rosters: Mapping[str, Mapping[str, Contact]], source: str, *, add: bool, yes: bool
+) -> ImportProgress:
     if not rosters:
-        return Imported(0)
-    replaced = 0 if add else operate.replaced(desk.writer.client, list(rosters))
+        return ImportProgress(0)
+    replaced = 0 if add else operate.count_replaced(desk.writer.client, list(rosters))
     if replaced:
-        confirm(f"Replace the rosters of {counted(replaced, 'user')}?", yes=yes)
-    so_far, pace = Imported(len(rosters)), _Pace("written")
+        confirm(f"Replace the rosters of {count_text(replaced, 'user')}?", yes=yes)
+    so_far, pace = ImportProgress(len(rosters)), _Pace("written")
     with closing(operate.importing(desk.writer, rosters, add=add, source=source)) as steps:
         try:
             for so_far in steps:
                 pace.tell(so_far.done, so_far.total)
         except (KeyboardInterrupt, RestbrokerError):
-            output.say(f"{counted(so_far.done, 'roster')} written. The same command again goes on with the rest.")
+            output.say(f"{count_text(so_far.done, 'roster')} written. The same command again goes on with the rest.")
             raise
     return so_far
 
 
-def _tell_refused(refused: Iterable[Refused]) -> None:
+def _tell_refused(refused: Iterable[RefusedRoster]) -> None:
     listed = list(refused)
     for one in listed[:_MOST_TOLD]:
         place = "" if one.line is None else f"line {one.line}: "
@@ -271,7 +280,7 @@ def _tell_left_out(user: str, bad: BadRoster) -> None:
     output.say(f"Left out of {user}'s: {bad}")
 
 
-def _conclude(found: Found, done: Imported, *, dry_run: bool, as_json: bool) -> None:
+def _conclude(found: FileContents, done: ImportProgress, *, dry_run: bool, as_json: bool) -> None:
     for user, why in done.refused:
         output.say(f"{user}: {why}")
     contacts = sum(map(len, found.rosters.values()))
@@ -282,8 +291,8 @@ def _conclude(found: Found, done: Imported, *, dry_run: bool, as_json: bool) -> 
         refused += [{"user": user, "what": why, "line": None} for user, why in done.refused]
         output.as_json({"dry_run": dry_run, "users": len(found.rosters), "contacts": contacts, "written": done.done,
                         "changed": done.changed, "refused": refused})  # fmt: skip
-    rosters = f"{counted(len(found.rosters) if dry_run else done.done, 'roster')}"
+    rosters = f"{count_text(len(found.rosters) if dry_run else done.done, 'roster')}"
     changed = f", {done.changed} of them {'would change' if dry_run else 'changed'}"
     verb = "would be written" if dry_run else "written"
-    refused_too = f"; {counted(users_refused, 'user')} refused" if users_refused else ""
-    output.say(f"{rosters} with {counted(contacts, 'contact')} {verb}{changed}{refused_too}.")
+    refused_too = f"; {count_text(users_refused, 'user')} refused" if users_refused else ""
+    output.say(f"{rosters} with {count_text(contacts, 'contact')} {verb}{changed}{refused_too}.")

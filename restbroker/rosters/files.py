@@ -15,9 +15,9 @@ import attrs
 import orjson
 
 from restbroker.job import rubyjson
-from restbroker.job.cells import guarded, unguarded
+from restbroker.job.cells import guard, unguard
 from restbroker.job.endpoint import kind_of
-from restbroker.job.jid import shown, visible
+from restbroker.job.jid import printable, visible
 from restbroker.job.json_types import Json
 from restbroker.rosters.rules import (
     BadRoster,
@@ -56,7 +56,7 @@ class BadFile(ValueError):
 
 
 @attrs.frozen
-class Refused:
+class RefusedRoster:
     """What is wrong, in whose roster, and in which line; None: the format has none."""
 
     user: str
@@ -65,21 +65,21 @@ class Refused:
 
 
 @attrs.frozen
-class Found:
+class FileContents:
     """What a file has: the rosters that can be written, and what is wrong with others, of which none is among them."""
 
     rosters: Mapping[str, Mapping[str, Contact]]
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RefusedRoster, ...] = ()
 
 
-def read(raw: bytes, form: Format, domain: str | None) -> Found:
+def read(raw: bytes, form: Format, domain: str | None) -> FileContents:
     """The rosters of users of `domain` (None: of any) in a file. Raises `BadFile`."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         why = f"is not UTF-8: byte 0x{raw[error.start]:02x} at byte {error.start}"
         raise BadFile(why, None, "Save it as UTF-8 (in a spreadsheet: CSV UTF-8).") from None
-    gathered = _Gathered(domain)
+    gathered = _FileReader(domain)
     match form:
         case "json":
             _read_json(text, gathered)
@@ -89,7 +89,7 @@ def read(raw: bytes, form: Format, domain: str | None) -> Found:
             _read_csv(text, gathered)
         case _:
             assert_never(form)
-    return gathered.found()
+    return gathered.contents()
 
 
 def loads(raw: bytes) -> Json:
@@ -117,13 +117,13 @@ def write(form: Format, rosters: Iterable[tuple[str, Mapping[str, Contact]]]) ->
 
 
 @attrs.define
-class _Gathered:
+class _FileReader:
     """Rosters so far. `bad`: users of whom something is wrong."""
 
     domain: str | None
     rosters: dict[str, dict[str, Contact]] = attrs.field(factory=dict)
     lines: dict[str, int | None] = attrs.field(factory=dict)
-    refused: list[Refused] = attrs.field(factory=list)
+    refused: list[RefusedRoster] = attrs.field(factory=list)
     bad: set[str] = attrs.field(factory=set)
 
     def user(self, name: Json, line: int | None) -> str | None:
@@ -131,7 +131,7 @@ class _Gathered:
         try:
             return read_user(name, self.domain)
         except BadRoster as error:
-            self.refused.append(Refused(visible(str(name)), str(error), line))
+            self.refused.append(RefusedRoster(visible(str(name)), str(error), line))
             return None
 
     def add(self, name: Json, contacts: Callable[[], Mapping[str, Contact]], line: int | None) -> None:
@@ -154,16 +154,16 @@ class _Gathered:
     def refuse(self, user: str, what: str, line: int | None) -> None:
         """Nothing of this user is taken."""
         self.bad.add(user)
-        self.refused.append(Refused(user, what, line))
+        self.refused.append(RefusedRoster(user, what, line))
 
     def refuse_line(self, document: Mapping[str, Json] | None, what: str, line: int) -> None:
         """A line that is no roster; where it names a user, nothing of this user is taken."""
         if document is None or "user" not in document:
-            self.refused.append(Refused("", what, line))
+            self.refused.append(RefusedRoster("", what, line))
         elif user := self.user(document["user"], line):
             self.refuse(user, what, line)
 
-    def found(self) -> Found:
+    def contents(self) -> FileContents:
         """All of it."""
         for user, roster in self.rosters.items():
             try:
@@ -172,18 +172,18 @@ class _Gathered:
                 if user not in self.bad:
                     self.refuse(user, str(error), self.lines.get(user))
         good = {user: roster for user, roster in self.rosters.items() if user not in self.bad}
-        return Found(good, tuple(self.refused))
+        return FileContents(good, tuple(self.refused))
 
 
 def _require_once(pairs: list[tuple[str, Json]]) -> None:
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
-            raise rubyjson.Unreadable(f"{shown(name)} stands twice in one object")
+            raise rubyjson.Unreadable(f"{printable(name)} stands twice in one object")
         seen.add(name)
 
 
-def _read_json(text: str, gathered: _Gathered) -> None:
+def _read_json(text: str, gathered: _FileReader) -> None:
     try:
         document = loads(text.encode())
     except rubyjson.Unreadable as error:
@@ -194,7 +194,7 @@ def _read_json(text: str, gathered: _Gathered) -> None:
         gathered.add(user, lambda contacts=contacts: read_roster(contacts), None)  # type: ignore[misc]
 
 
-def _read_ndjson(text: str, gathered: _Gathered) -> None:
+def _read_ndjson(text: str, gathered: _FileReader) -> None:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -216,7 +216,7 @@ def _object(line: str) -> tuple[dict[str, Json] | None, str]:
     return (document if isinstance(document, dict) else None), what
 
 
-def _read_csv(text: str, gathered: _Gathered) -> None:
+def _read_csv(text: str, gathered: _FileReader) -> None:
     csv.field_size_limit(_LONGEST_CELL)
     if not text.strip():
         raise BadFile("is empty", None, f"Its first line names the columns: {_EXAMPLES['csv']}")
@@ -224,7 +224,7 @@ def _read_csv(text: str, gathered: _Gathered) -> None:
     try:
         header = next(rows, [])
         if wrong := _wrong_in(header):
-            first = shown(next(iter(text.splitlines()), ""), _LONGEST_QUOTED)
+            first = printable(next(iter(text.splitlines()), ""), _LONGEST_QUOTED)
             what, cure = wrong
             raise BadFile(f'{what}: "{first}"', 1, f"{cure} The first line names the columns: {_EXAMPLES['csv']}")
         for cells in rows:
@@ -248,13 +248,13 @@ def _wrong_in(header: list[str]) -> tuple[str, str] | None:
         if name not in COLUMNS and name.strip().lower() in COLUMNS:
             return "names its columns otherwise", "Write them in lower case and without blanks."
     if others := [name for name in header if name not in COLUMNS]:
-        return f'has a column "{shown(others[0], _LONGEST_QUOTED)}"', "Take it out."
+        return f'has a column "{printable(others[0], _LONGEST_QUOTED)}"', "Take it out."
     missing = [name for name in ("user", "jid") if name not in header]
     return (f"has no column {' and no column '.join(missing)}", "Add it.") if missing else None
 
 
-def _read_row(header: list[str], cells: list[str], line: int, gathered: _Gathered) -> None:
-    row = {name: unguarded(cell) for name, cell in zip(header, cells, strict=False)}
+def _read_row(header: list[str], cells: list[str], line: int, gathered: _FileReader) -> None:
+    row = {name: unguard(cell) for name, cell in zip(header, cells, strict=False)}
     user = gathered.user(row.get("user", ""), line)
     if user is None:
         return
@@ -299,10 +299,10 @@ def _write_csv(rosters: Iterable[tuple[str, Mapping[str, Contact]]]) -> Iterator
     writer.writerow(COLUMNS)
     for user, roster in rosters:
         if not roster:
-            writer.writerow((guarded(user), "", "", ""))
+            writer.writerow((guard(user), "", "", ""))
         for jid in sorted(roster):
             contact = roster[jid]
-            writer.writerow(map(guarded, (user, jid, contact.name or "", _cell(contact.groups))))
+            writer.writerow(map(guard, (user, jid, contact.name or "", _cell(contact.groups))))
         yield file.getvalue()
         file.seek(0)
         file.truncate()
@@ -313,5 +313,5 @@ def _cell(groups: tuple[str, ...]) -> str:
     plain = ";".join(groups)
     same = tuple(name.strip() for name in plain.split(";") if name.strip()) == groups and not plain.startswith("[")
     # Between semicolons each would be a cell of its own where a spreadsheet takes these for separators.
-    same = same and all(guarded(name) == name for name in groups)
+    same = same and all(guard(name) == name for name in groups)
     return plain if same else orjson.dumps(groups).decode()

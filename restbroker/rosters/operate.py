@@ -14,12 +14,12 @@ import attrs
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import audit, enqueue
-from restbroker.operate.audit import Note, State
+from restbroker.operate.audit import AuditEntry, State
 from restbroker.rosters import store
 from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, BadRoster, Contact, as_stored, roster_of
-from restbroker.rosters.store import Known, Wanted
-from restbroker.servers.roster_change import Change, Changed, NotChanged
+from restbroker.rosters.store import RefreshJobs, UserState
+from restbroker.servers.roster_change import Change, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client
 
 _USERS_AT_ONCE: Final = 100
@@ -29,16 +29,16 @@ _NOTE_EVERY_S: Final = 1.0
 
 
 @attrs.frozen
-class Shown:
+class RosterView:
     """A user's roster, what is known of it, and what is wrong with entries that nobody can be served."""
 
-    known: Known
+    known: UserState
     contacts: Mapping[str, Contact]
     bad: tuple[BadRoster, ...] = ()
 
 
 @attrs.frozen
-class Imported:
+class ImportProgress:
     """How far an import is: users written of `total`, how many of them changed, and who was refused and why."""
 
     total: int
@@ -68,9 +68,9 @@ class Writer:
     def change(self, verb: str, changes: Sequence[Change]) -> Mapping[str, int]:
         """Makes these changes or none; user → version. Raises `UsageError`, or `StoreUnavailable`: maybe."""
         for one in changes:
-            audit.write(self.client, Note(who=self.who, action=verb, place=_place(one.user)))
-        done = self.written(changes)
-        if isinstance(done, NotChanged):
+            audit.write(self.client, AuditEntry(who=self.who, action=verb, place=_place(one.user)))
+        done = self.write(changes)
+        if isinstance(done, RosterUnchanged):
             raise UsageError(f"{_why_not(done)} Nothing was changed.", _cure(done))
         return done.versions
 
@@ -82,18 +82,18 @@ class Writer:
         if self.refreshing is None:
             raise UsageError("No target tells Prosody of rosters.", 'Configure one of "Kind": "prosody-roster".')
         where = f"{len(users)} named"
-        audit.write(self.client, Note(who=self.who, action="refresh", place="rosters", where=where))
+        audit.write(self.client, AuditEntry(who=self.who, action="refresh", place="rosters", where=where))
         return self.refreshing.push(self.client, users, wanted=wanted)
 
-    def written(self, changes: Sequence[Change]) -> Changed | NotChanged:
+    def write(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         """As `change`, without a note of it."""
-        return store.change(self.client, changes, self.wanted([one.user for one in changes]))
+        return store.change(self.client, changes, self.refresh_jobs([one.user for one in changes]))
 
-    def wanted(self, users: Sequence[str]) -> Wanted | None:
+    def refresh_jobs(self, users: Sequence[str]) -> RefreshJobs | None:
         """The jobs that refresh these users."""
         if self.refreshing is None:
             return None
-        return Wanted(self.refreshing.queue, self.refreshing.payloads(users, time.time()))
+        return RefreshJobs(self.refreshing.queue, self.refreshing.payloads(users, time.time()))
 
 
 def refreshed(client: Client, jids: Sequence[str], timeout_s: float) -> Refreshed:
@@ -128,10 +128,10 @@ def users(client: Client) -> Iterator[str]:
         cursor = page.cursor
 
 
-def listed(client: Client) -> Iterator[Known]:
+def list_users(client: Client) -> Iterator[UserState]:
     """What is known of every user who has a roster, sorted."""
     for some in _in_batches(sorted(users(client)), lambda _: 1):
-        yield from store.known(client, some)
+        yield from store.user_states(client, some)
 
 
 def counts(client: Client) -> tuple[int, int]:
@@ -139,15 +139,15 @@ def counts(client: Client) -> tuple[int, int]:
     return store.counts(client)
 
 
-def show(client: Client, user: str, domain: str | None) -> Shown:
+def show(client: Client, user: str, domain: str | None) -> RosterView:
     """The roster of one user of `domain`; empty, with version 0, if he has none."""
-    (known,) = store.known(client, [user])
+    (known,) = store.user_states(client, [user])
     (stored,) = store.read(client, [user])
     contacts, bad = roster_of(stored, user, domain)
-    return Shown(known, contacts, bad)
+    return RosterView(known, contacts, bad)
 
 
-def exported(
+def export_rosters(
     client: Client, domain: str | None, only: Sequence[str], tell: Callable[[str, BadRoster], None]
 ) -> Iterator[tuple[str, Mapping[str, Contact]]]:
     """The rosters of these users of `domain`, of all if none is named; sorted.
@@ -164,19 +164,19 @@ def exported(
 
 def absent(client: Client, names: Sequence[str]) -> list[str]:
     """Which of these users have no roster."""
-    return [one.user for one in store.known(client, names) if not one.is_there]
+    return [one.user for one in store.user_states(client, names) if not one.is_there]
 
 
-def replaced(client: Client, names: Sequence[str]) -> int:
+def count_replaced(client: Client, names: Sequence[str]) -> int:
     """How many of these users have contacts now."""
-    return sum(one.contacts > 0 for one in store.known(client, names))
+    return sum(one.contacts > 0 for one in store.user_states(client, names))
 
 
 def changing(client: Client, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool) -> int:
     """How many of these rosters an import would make another one now; `add` as for it."""
     count = 0
     for some in _in_batches(list(rosters), lambda user: len(rosters[user])):
-        for known, stored in zip(store.known(client, some), store.read(client, some), strict=True):
+        for known, stored in zip(store.user_states(client, some), store.read(client, some), strict=True):
             wanted = {jid.encode(): as_stored(contact) for jid, contact in rosters[known.user].items()}
             is_new = any(stored.get(jid) != contact for jid, contact in wanted.items())
             count += is_new or (not add and (not known.version or not stored.keys() <= wanted.keys()))
@@ -185,14 +185,14 @@ def changing(client: Client, rosters: Mapping[str, Mapping[str, Contact]], *, ad
 
 def importing(
     writer: Writer, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool, source: str
-) -> Generator[Imported, None, None]:
+) -> Generator[ImportProgress, None, None]:
     """Writes rosters, each user's as a whole or not at all; yields after each batch how far it came.
 
     `add`: contacts that are not named stay. Who stops iterating stops it; the same again goes on. `source` is for the
     note of it.
     """
-    so_far = Imported(len(rosters))
-    note = Note(who=writer.who, action="import", place="rosters", state="begun", where=source)
+    so_far = ImportProgress(len(rosters))
+    note = AuditEntry(who=writer.who, action="import", place="rosters", state="begun", where=source)
     note = attrs.evolve(note, run=audit.write(writer.client, note))
     state: State = "interrupted"
     noted_s = time.monotonic()
@@ -210,20 +210,24 @@ def importing(
             audit.write(writer.client, end)
 
 
-def _import(writer: Writer, rosters: Mapping[str, Mapping[str, Contact]], so_far: Imported, *, add: bool) -> Imported:
-    before = {one.user: one.version for one in store.known(writer.client, list(rosters))}
+def _import(
+    writer: Writer, rosters: Mapping[str, Mapping[str, Contact]], so_far: ImportProgress, *, add: bool
+) -> ImportProgress:
+    before = {one.user: one.version for one in store.user_states(writer.client, list(rosters))}
     changes = [
         Change(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=not add)
         for user, roster in rosters.items()
     ]
-    done = writer.written(changes)
-    if isinstance(done, Changed):
-        results: list[Changed | NotChanged] = [done]
+    done = writer.write(changes)
+    if isinstance(done, RosterVersions):
+        results: list[RosterVersions | RosterUnchanged] = [done]
     else:
         # One of them would be too large; the others are written.
-        results = [writer.written([one]) for one in changes]
-    versions = {user: version for one in results if isinstance(one, Changed) for user, version in one.versions.items()}
-    refused = tuple((one.user, _why_not(one)) for one in results if isinstance(one, NotChanged))
+        results = [writer.write([one]) for one in changes]
+    versions = {
+        user: version for one in results if isinstance(one, RosterVersions) for user, version in one.versions.items()
+    }
+    refused = tuple((one.user, _why_not(one)) for one in results if isinstance(one, RosterUnchanged))
     return attrs.evolve(
         so_far,
         done=so_far.done + len(versions),
@@ -245,7 +249,7 @@ def _in_batches(names: Sequence[str], contacts: Callable[[str], int]) -> Iterato
         yield batch
 
 
-def _why_not(refused: NotChanged) -> str:
+def _why_not(refused: RosterUnchanged) -> str:
     match refused.why:
         case "ABSENT":
             return f"{refused.user} has no contact {refused.jid}."
@@ -257,7 +261,7 @@ def _why_not(refused: NotChanged) -> str:
             return f"The roster of {refused.user} would have more than {MOST_BYTES} bytes."
 
 
-def _cure(refused: NotChanged) -> str:
+def _cure(refused: RosterUnchanged) -> str:
     return f"`restbroker roster show {refused.user}` shows it."
 
 

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 
 import attrs
 
-from restbroker.job.jid import shown
-from restbroker.rosters.files import Found, Refused
+from restbroker.job.jid import printable
+from restbroker.rosters.files import FileContents, RefusedRoster
 from restbroker.rosters.rules import (
     BadRoster,
     Contact,
@@ -38,17 +38,17 @@ _DEEPEST: Final = 10
 
 
 @attrs.frozen
-class Imported:
+class PreparedImport:
     """What the files have. `left_out`: contacts that only one side sees, which Prosody would make contacts of both."""
 
-    found: Found
+    found: FileContents
     left_out: int
 
 
-def read(folder: Path, domain: str | None, *, one_sided: bool) -> Imported:
+def read(folder: Path, domain: str | None, *, one_sided: bool) -> PreparedImport:
     """The rosters of all users in this folder, one file each. Raises `OSError` where it cannot be read."""
     rosters: dict[str, Mapping[str, Contact]] = {}
-    refused: list[Refused] = []
+    refused: list[RefusedRoster] = []
     left_out = 0
     for file in sorted(folder.iterdir()):
         if file.suffix != ".dat":
@@ -59,11 +59,11 @@ def read(folder: Path, domain: str | None, *, one_sided: bool) -> Imported:
             roster, others = _contacts(parse(file.read_bytes()), one_sided=one_sided)
             require_writable(roster, user, domain)
         except BadRoster as error:
-            refused.append(Refused(shown(name), str(error)))
+            refused.append(RefusedRoster(printable(name), str(error)))
             continue
         rosters[user] = roster
         left_out += others
-    return Imported(Found(rosters, tuple(refused)), left_out)
+    return PreparedImport(FileContents(rosters, tuple(refused)), left_out)
 
 
 def parse(raw: bytes) -> Lua:

@@ -17,7 +17,7 @@ from restbroker.config.roster import KIND
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
-from restbroker.job.auth import Wish, refusal
+from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command
 from restbroker.operate.enqueue import Order, payload
 from restbroker.servers import registry
@@ -53,7 +53,9 @@ class Refreshing:
         catalogue = registry.catalogue_of(target, None)
         command = Command(REFRESH, {"users": ["john"]})
         dangers = catalogue.dangerous_in(REFRESH)
-        wish = Wish(command, catalogue.commands[REFRESH], dangers, target.default_host, target.name, target.queues[0])
+        wish = AccessRequest(
+            command, catalogue.commands[REFRESH], dangers, target.default_host, target.name, target.queues[0]
+        )
         token = next((token for token in tokens if refusal(token, wish) is None), None)
         if token is None:
             raise ConfigError(

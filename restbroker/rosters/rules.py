@@ -19,11 +19,11 @@ from restbroker.job.endpoint import kind_of
 from restbroker.job.jid import (
     BadAddress,
     is_plain,
-    named,
+    name_character,
+    printable,
     read_bare,
     read_domain,
     read_local,
-    shown,
     unprintable,
     visible,
 )
@@ -95,7 +95,7 @@ def read_contact(document: Json, entry: str = "The contact") -> Contact:
     for field, value in document.items():
         if field in _FIELDS or (field == "subscription" and value == "both"):
             continue
-        why = f"has the member {shown(field)}, which Prosody does not take"
+        why = f"has the member {printable(field)}, which Prosody does not take"
         raise BadRoster(entry, why, "A contact has a name and groups, and its subscription is always both.")
     return Contact(_read_name(document.get("name"), entry), _read_groups(document.get("groups"), entry))
 
@@ -143,14 +143,16 @@ def address(text: Json, domain: str | None) -> str:
     if isinstance(text, str) and "@" in text:
         return text
     if domain is None:
-        raise BadRoster(shown(user), "has no domain", f"Write {shown(user)}@ and the domain, or configure the domain.")
+        raise BadRoster(
+            printable(user), "has no domain", f"Write {printable(user)}@ and the domain, or configure the domain."
+        )
     return f"{user}@{domain}"
 
 
 def require_new(jid: str, roster: Mapping[str, Contact]) -> None:
     """Raises `BadRoster` for a contact that is there already."""
     if jid in roster:
-        raise BadRoster(shown(jid), "is there twice", "Each contact may be there once.")
+        raise BadRoster(printable(jid), "is there twice", "Each contact may be there once.")
 
 
 def require_others(jids: Iterable[str], user: str, domain: str | None) -> None:
@@ -163,8 +165,10 @@ def require_others(jids: Iterable[str], user: str, domain: str | None) -> None:
 def require_writable(jids: Collection[str], user: str, domain: str | None) -> None:
     """Raises `BadRoster` for contacts of `user` that nobody could serve him, and for himself among them."""
     if jids and (found := _CUT_AT.search(user)):
-        why = f"has {found[0]} in the name, and Prosody asks for the roster of {shown(user[: found.start()])} instead"
-        raise BadRoster(shown(user), why, "Have Prosody refuse such names.")
+        why = (
+            f"has {found[0]} in the name, and Prosody asks for the roster of {printable(user[: found.start()])} instead"
+        )
+        raise BadRoster(printable(user), why, "Have Prosody refuse such names.")
     require_others(jids, user, domain)
 
 
@@ -191,7 +195,9 @@ def of_stored(jid: bytes, contact: bytes) -> tuple[str, Contact]:
         document = orjson.loads(contact)
         name = jid.decode()
     except ValueError:
-        raise BadRoster(shown(jid.decode("utf-8", "backslashreplace")), "is no contact as it lies in Redis") from None
+        raise BadRoster(
+            printable(jid.decode("utf-8", "backslashreplace")), "is no contact as it lies in Redis"
+        ) from None
     checked = read_jid(name)
     return checked, read_contact(document, checked)
 
@@ -263,9 +269,9 @@ def _is_own(jid: str, user: str, domain: str | None) -> bool:
 
 def _refuse_own(jid: str, domain: str | None) -> NoReturn:
     if domain is not None:
-        raise BadRoster(shown(jid), "is the user himself", "Leave it out: Prosody hangs over a user's own address.")
+        raise BadRoster(printable(jid), "is the user himself", "Leave it out: Prosody hangs over a user's own address.")
     why = "may be the user himself, whose domain is not known, and Prosody hangs over a user's own address"
-    raise BadRoster(shown(jid), why, "Say Domain in Roster or in the target; or leave it out.")
+    raise BadRoster(printable(jid), why, "Say Domain in Roster or in the target; or leave it out.")
 
 
 def _read_name(value: Json, entry: str) -> str | None:
@@ -308,6 +314,6 @@ def _require_text(text: str, entry: str, what: str) -> None:
     if len(text) <= _SHORT and text.isprintable():
         return
     if bad := unprintable(text):
-        raise BadRoster(entry, f"has the character {named(bad)} in its {what}", "Write it without.")
+        raise BadRoster(entry, f"has the character {name_character(bad)} in its {what}", "Write it without.")
     if len(text.encode()) > LONGEST_NAME_BYTES:
         raise BadRoster(entry, f"has a {what} of more than {LONGEST_NAME_BYTES} bytes")

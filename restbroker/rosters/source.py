@@ -13,10 +13,10 @@ import trio
 from restbroker.config.target import Target
 from restbroker.errors import RestbrokerError
 from restbroker.job.command import Call, Command
-from restbroker.job.jid import shown
+from restbroker.job.jid import printable
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Denied
-from restbroker.rosters.files import Found, Refused
+from restbroker.rosters.files import FileContents, RefusedRoster
 from restbroker.rosters.rules import (
     BadRoster,
     Contact,
@@ -44,10 +44,10 @@ class Refusing(RestbrokerError):
 
 
 @attrs.frozen
-class Fetched:
+class FetchedRosters:
     """What was found. `left_out`: contacts that only one side sees, which Prosody would make contacts of both."""
 
-    found: Found
+    found: FileContents
     left_out: int
 
 
@@ -59,7 +59,7 @@ class _Fetching:
     timeout_s: float
     one_sided: bool
     rosters: dict[str, Mapping[str, Contact]] = attrs.field(factory=dict)
-    refused: list[Refused] = attrs.field(factory=list)
+    refused: list[RefusedRoster] = attrs.field(factory=list)
     left_out: int = 0
 
     async def ask(self, command: str, **arguments: Json) -> Json:
@@ -90,20 +90,20 @@ class _Fetching:
         answer = await self.ask("get_roster", user=name)
         # Who does not exist has no contacts either (measured on 23.01 and 24.12), and a typing error is no roster.
         if answer == [] and await self.ask("check_account", user=name) != 0:
-            self.refused.append(Refused(shown(name), f"{shown(name)} has no account on {self.host}."))
+            self.refused.append(RefusedRoster(printable(name), f"{printable(name)} has no account on {self.host}."))
             return
         try:
             user = read_user(name, self.host)
             roster, left_out = contacts_of(answer, one_sided=self.one_sided)
             require_writable(roster, user, self.host)
         except BadRoster as error:
-            self.refused.append(Refused(shown(name), str(error)))
+            self.refused.append(RefusedRoster(printable(name), str(error)))
             return
         self.rosters[user] = roster
         self.left_out += left_out
 
 
-def fetch(target: Target, host: str, users: Sequence[str], *, one_sided: bool, tell: Tell) -> Fetched:
+def fetch(target: Target, host: str, users: Sequence[str], *, one_sided: bool, tell: Tell) -> FetchedRosters:
     """The rosters of these users of `host`, of all accounts if none is named. `tell` hears how far it is.
 
     Raises `Unreachable`, `Refusing`, or `RestbrokerError` for another "no".
@@ -137,7 +137,7 @@ def contacts_of(answer: Json, *, one_sided: bool) -> tuple[Mapping[str, Contact]
     return found, len(left_out)
 
 
-async def _fetch(target: Target, host: str, users: Sequence[str], one_sided: bool, tell: Tell) -> Fetched:  # noqa: FBT001 - trio.run passes by place
+async def _fetch(target: Target, host: str, users: Sequence[str], one_sided: bool, tell: Tell) -> FetchedRosters:  # noqa: FBT001 - trio.run passes by place
     http = open_transport(target)
     try:
         connector = registry.open_connector(target, Ports(lambda _: None, time.time))
@@ -148,7 +148,7 @@ async def _fetch(target: Target, host: str, users: Sequence[str], one_sided: boo
         with trio.CancelScope(shield=True):
             await http.aclose()
     ordered = {user: fetching.rosters[user] for user in sorted(fetching.rosters)}
-    return Fetched(Found(ordered, tuple(fetching.refused)), fetching.left_out)
+    return FetchedRosters(FileContents(ordered, tuple(fetching.refused)), fetching.left_out)
 
 
 async def _each(fetching: _Fetching, names: Sequence[str], at_once: int, tell: Tell) -> None:

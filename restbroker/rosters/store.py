@@ -11,7 +11,7 @@ from typing import Final, cast, get_args
 import attrs
 
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS
-from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace, Why
+from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions, Why
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, Reply, integer, items, mapping, microseconds, pair, raw, text
 
@@ -22,7 +22,7 @@ _MARKED_AT_ONCE: Final = 1000
 
 
 @attrs.frozen
-class Wanted:
+class RefreshJobs:
     """How users are refreshed: the queue, and for each user a complete job."""
 
     queue: str
@@ -39,7 +39,7 @@ class Claims:
 
 
 @attrs.frozen
-class Known:
+class UserState:
     """What is known of a user: version (0: no roster), contacts, bytes. `dirty_s`: since when a change waits for its
     refresh; `flying_s`: for how long a refresh may still be under way. None: neither.
     """
@@ -65,7 +65,7 @@ class Page:
     cursor: str
 
 
-def change(client: Client, changes: Sequence[Change], wanted: Wanted | None) -> Changed | NotChanged:
+def change(client: Client, changes: Sequence[Change], wanted: RefreshJobs | None) -> RosterVersions | RosterUnchanged:
     """Does all changes or none, each of another user; whose roster is another one then is marked and gets his job.
 
     None `wanted`: nobody refreshes. What alters nothing raises no version and pushes nothing, so that the same call
@@ -75,17 +75,17 @@ def change(client: Client, changes: Sequence[Change], wanted: Wanted | None) -> 
     if len({one.user for one in changes}) < len(changes):
         raise ValueError("two changes of one user")
     if not changes:
-        return Changed({})
+        return RosterVersions({})
     keys = client.keys
     rosters = [keys.roster(one.user) for one in changes]
-    arguments = [part for one in changes for part in _written(one, wanted)]
+    arguments = [part for one in changes for part in _arguments(one, wanted)]
     code, *rest = items(_run(client, rosters, wanted, arguments))
     if code == b"OK":
-        return Changed({one.user: integer(version) for one, version in zip(changes, rest, strict=True)})
-    return NotChanged(changes[integer(rest[0]) - 1].user, _why(text(code)), text(rest[1]))
+        return RosterVersions({one.user: integer(version) for one, version in zip(changes, rest, strict=True)})
+    return RosterUnchanged(changes[integer(rest[0]) - 1].user, _why(text(code)), text(rest[1]))
 
 
-def mark(client: Client, users: Sequence[str], wanted: Wanted) -> None:
+def mark(client: Client, users: Sequence[str], wanted: RefreshJobs) -> None:
     """Has users refreshed without a change: who is not marked yet is, and gets his job in the same step.
 
     Raises `StoreUnavailable`: it may have been done, for all or some; the same call again is right.
@@ -127,7 +127,7 @@ def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, pace
     )
 
 
-def landed(client: Client, holder: str, done: Collection[str], again: Collection[str] = ()) -> int:
+def end_refreshes(client: Client, holder: str, done: Collection[str], again: Collection[str] = ()) -> int:
     """Ends refreshes that `holder` began; how many were still his. `again`: these failed, and their jobs come again.
 
     Those get their marks back, so that changes until then push no jobs beside theirs.
@@ -147,9 +147,9 @@ def users(client: Client, cursor: str = "0", count: int = 1000) -> Page:
     return Page(tuple(mapping(found)), "" if after == "0" else after)
 
 
-def known(client: Client, names: Sequence[str]) -> list[Known]:
+def user_states(client: Client, names: Sequence[str]) -> list[UserState]:
     """What is known of each of these."""
-    return [one for some in _in_pieces(names) for one in _known(client, some)]
+    return [one for some in _in_pieces(names) for one in _user_states(client, some)]
 
 
 def counts(client: Client) -> tuple[int, int]:
@@ -158,7 +158,7 @@ def counts(client: Client) -> tuple[int, int]:
     return integer(rosters), integer(dirty)
 
 
-def _known(client: Client, names: Sequence[str]) -> Iterator[Known]:
+def _user_states(client: Client, names: Sequence[str]) -> Iterator[UserState]:
     keys = client.keys
     time, versions, marks, flights, *sizes = client.commands(
         [
@@ -174,7 +174,7 @@ def _known(client: Client, names: Sequence[str]) -> Iterator[Known]:
         until_ms, _ = _numbers(items(flights, len(names))[n], 2)
         dirty_s = max(0.0, now_ms - since_ms) / 1000 if since_ms else None
         flying_s = (until_ms - now_ms) / 1000 if until_ms > now_ms else None
-        yield Known(user, version, integer(sizes[n]), size_bytes, dirty_s, flying_s)
+        yield UserState(user, version, integer(sizes[n]), size_bytes, dirty_s, flying_s)
 
 
 def _numbers(value: Reply, count: int) -> list[int]:
@@ -184,14 +184,14 @@ def _numbers(value: Reply, count: int) -> list[int]:
     return found + [0] * (count - len(found))
 
 
-def _run(client: Client, rosters: Sequence[str], wanted: Wanted | None, arguments: Sequence[Argument]) -> Reply:
+def _run(client: Client, rosters: Sequence[str], wanted: RefreshJobs | None, arguments: Sequence[Argument]) -> Reply:
     keys = client.keys
     queue = "" if wanted is None else wanted.queue
     fixed = [keys.rosters, keys.roster_dirty, keys.queues, keys.queue(queue)]
     return client.run("roster_change", [*fixed, *rosters], [MOST_CONTACTS, MOST_BYTES, queue, *arguments])
 
 
-def _written(one: Change, wanted: Wanted | None) -> Iterator[Argument]:
+def _arguments(one: Change, wanted: RefreshJobs | None) -> Iterator[Argument]:
     what = "forget" if one.forget else "whole" if one.whole else "write"
     job = b"" if wanted is None else wanted.payloads[one.user]
     fixed: Sequence[Argument] = one.user, job, what, one.needs, len(one.drop), len(one.put)

@@ -18,7 +18,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 
 
 @attrs.frozen
-class Allowed:
+class AllowedCommands:
     """`commands` in the order of their names. `hosts`: patterns of the virtual hosts that jobs may name; empty: any.
 
     `all_others`: beside these, a token allows every command that nothing is known of and that is not dangerous.
@@ -29,18 +29,18 @@ class Allowed:
     all_others: bool = False
 
 
-def allowed(grants: Sequence[Grant], catalogue: Catalogue) -> Allowed:
+def allowed_commands(grants: Sequence[Grant], catalogue: Catalogue) -> AllowedCommands:
     """What these tokens allow of this catalogue; of one that is not whole, also other commands that a token names."""
-    names = {*catalogue.commands, *(() if catalogue.is_whole else _named(grants, catalogue))}
+    names = {*catalogue.commands, *(() if catalogue.is_whole else _commands_named(grants, catalogue))}
     commands = sorted(name for name in names if any(_allows(grant, name, catalogue) for grant in grants))
     bound = all(grant.hosts for grant in grants)
     hosts = sorted({host for grant in grants for host in grant.hosts}) if bound else ()
     free = (pattern for grant in grants if not grant.hosts for pattern in grant.allow)
     others = not catalogue.is_whole and any(pattern == "*" for pattern in free)
-    return Allowed(tuple(commands), tuple(hosts), others)
+    return AllowedCommands(tuple(commands), tuple(hosts), others)
 
 
-def _named(grants: Iterable[Grant], catalogue: Catalogue) -> Iterator[str]:
+def _commands_named(grants: Iterable[Grant], catalogue: Catalogue) -> Iterator[str]:
     """What is written in full and not in the catalogue, such as a command of the server's own modules."""
     for pattern in (pattern for grant in grants for pattern in grant.allow):
         name = pattern.removeprefix(DANGEROUS)

@@ -19,10 +19,10 @@ import trio
 
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Outcome, Probe
-from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
-from restbroker.store.logins import Asks, Busy, Ending, How, Known, On, Taken, Turn, Yours
+from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
+from restbroker.store.logins import AskingOnly, Ending, How, Known, LoggedIn, LoginBusy, LoginGranted, LoginTurn, Taken
 from restbroker.store.logins import Claimed as Noted
-from restbroker.store.rooms import Need, State, Stay
+from restbroker.store.rooms import Need, RoomMembership, State
 from restbroker.telemetry.events import Report
 from restbroker.transport.message import Request, Response, Transport
 
@@ -84,7 +84,7 @@ class Connector(Protocol):
 
 
 @attrs.frozen
-class Claimed:
+class Claim:
     """Whose refresh begins: `flying`, until `landed` is told of `holder`. `wait_s`: when to ask for the others."""
 
     holder: str
@@ -98,7 +98,7 @@ class Rosters(Protocol):
     Users are local parts. A change or a mark pushes one refresh job for each user who has none waiting.
     """
 
-    async def change(self, changes: Sequence[Change]) -> Changed | NotChanged:
+    async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         """Makes all these changes or none."""
         ...
 
@@ -110,11 +110,11 @@ class Rosters(Protocol):
         """Of each user the contacts as they are stored."""
         ...
 
-    async def claim(self, users: Sequence[str], pace: Pace) -> Claimed:
+    async def claim(self, users: Sequence[str], pace: Pace) -> Claim:
         """Begins the refreshes of those who are due, and whom nobody else refreshes, for `lease_s` at most."""
         ...
 
-    async def landed(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
+    async def end_refreshes(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
         """Ends refreshes of this holder; the jobs of those in `again` come again. Never raises, and gives up soon."""
         ...
 
@@ -128,7 +128,7 @@ class Rosters(Protocol):
         ...
 
 
-class Sent(Protocol):
+class SentMessages(Protocol):
     """Keeps what is sent from coming back as an event (`DropOwn`)."""
 
     async def remember(self, sender: str, receiver: str, body: str) -> None:
@@ -146,7 +146,7 @@ class LoginBook(Protocol):
     Waits while Redis is away; raises `StoreRefused`.
     """
 
-    async def take(self, user: str, turn: Turn, *, stale: str = "", stays_off: bool = False) -> Taken:
+    async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> Taken:
         """See `store.logins`."""
         ...
 
@@ -154,11 +154,11 @@ class LoginBook(Protocol):
         """See `store.logins`."""
         ...
 
-    async def off(self, user: str, turn: Turn, how: How) -> Ending:
+    async def start_logoff(self, user: str, turn: LoginTurn, how: How) -> Ending:
         """See `store.logins`."""
         ...
 
-    async def noted(self, users: Sequence[str]) -> list[Known]:
+    async def read_states(self, users: Sequence[str]) -> list[Known]:
         """See `store.logins`."""
         ...
 
@@ -166,15 +166,15 @@ class LoginBook(Protocol):
         """See `store.logins`."""
         ...
 
-    async def end(self, user: str, what: On | Asks) -> bool:
+    async def end(self, user: str, what: LoggedIn | AskingOnly) -> bool:
         """See `store.logins`."""
         ...
 
-    async def room_take(self, stay: Stay, turn: Turn, need: Need) -> State | Yours | Busy:
+    async def room_take(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted | LoginBusy:
         """See `store.rooms`."""
         ...
 
-    async def room_put(self, stay: Stay, holder: str, state: State) -> bool:
+    async def room_put(self, stay: RoomMembership, holder: str, state: State) -> bool:
         """See `store.rooms`."""
         ...
 
@@ -213,14 +213,14 @@ class Logins(Protocol):
         """
         ...
 
-    async def watched(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
+    async def open_watched(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
         """As `stream`, or as `renew` with a stale one; but None, and no login, for who was logged off by a job or asks.
 
         `afresh`: the stale one leads nowhere although the server knows it, and is logged off first.
         """
         ...
 
-    async def noted(self, users: Sequence[str]) -> list[Known]:
+    async def read_states(self, users: Sequence[str]) -> list[Known]:
         """What Redis has of each: another than before, and a stream that was opened before gets nothing any more."""
         ...
 
@@ -228,7 +228,7 @@ class Logins(Protocol):
         """Makes him available: the server knows nothing of that after a login."""
         ...
 
-    async def expelled(self, user: str, room: str) -> None:
+    async def note_expelled(self, user: str, room: str) -> None:
         """Notes that he is out of a room (`balcony@conference`), as the room told him: he joins it before a post."""
         ...
 
@@ -248,5 +248,5 @@ class Ports:
     now_s: Callable[[], float]
     http: Transport | None = None
     rosters: Rosters | None = None
-    sent: Sent | None = None
+    sent: SentMessages | None = None
     logins: LoginBook | None = None

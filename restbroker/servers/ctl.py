@@ -1,7 +1,7 @@
 """A command as a server's own command line takes it (`ejabberdctl`, `mongooseimctl`), and what that prints. Pure.
 
-A connector's part `ctl` makes these for the command line. Always holds: an `Asked` has what `enqueue` would push for
-the same; `Printed` is stdout, to the byte, and the exit code.
+A connector's part `ctl` makes these for the command line. Always holds: an `CtlCommand` has what `enqueue` would push
+for the same; `CtlOutput` is stdout, to the byte, and the exit code.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from restbroker.job.json_types import Json
 
 
 @attrs.frozen
-class Asked:
+class CtlCommand:
     """One command. `name` is that of the catalogue; `endpoint` may say more (`register/v1`); `written` as it was."""
 
     name: str
@@ -23,7 +23,7 @@ class Asked:
 
 
 @attrs.frozen
-class Printed:
+class CtlOutput:
     """What goes to stdout, with its last line break, and the exit code. `note` is for a person, on stderr."""
 
     text: str = ""
@@ -32,7 +32,7 @@ class Printed:
 
 
 @attrs.frozen
-class Refused:
+class CtlRefusal:
     """What belongs to the machine of the server, or is not ours to do. `cure`: what to use in its place."""
 
     message: str
@@ -40,7 +40,7 @@ class Refused:
 
 
 @attrs.frozen
-class Answered:
+class JobReply:
     """The end of a job, as whoever waits is told. `code` is that of its error; "" without one. `text`: as sent."""
 
     outcome: str
@@ -56,7 +56,7 @@ class Answered:
 
 
 @attrs.frozen
-class Manner:
+class CtlDialect:
     """How one kind of server is commanded. `program` is its command line.
 
     `read(catalogue, words, version)` reads what stands behind `restbroker ctl`; `version` is that of `--version`, as it
@@ -65,16 +65,16 @@ class Manner:
     """
 
     program: str
-    read: Callable[[Catalogue, Sequence[str], str | None], Asked | Printed | Refused]
-    write: Callable[[Catalogue, Asked, Answered], Printed | None]
+    read: Callable[[Catalogue, Sequence[str], str | None], CtlCommand | CtlOutput | CtlRefusal]
+    write: Callable[[Catalogue, CtlCommand, JobReply], CtlOutput | None]
     asks_state: str | None = None
 
 
-def answered(details: Mapping[str, Json]) -> Answered:
+def read_reply(details: Mapping[str, Json]) -> JobReply:
     """What a job's reply says, whatever it has in it."""
     error, status = details.get("error"), details.get("status")
     code = error.get("code") if isinstance(error, Mapping) else None
-    return Answered(
+    return JobReply(
         outcome=str(details.get("outcome")),
         text=str(details.get("text") or ""),
         answer=details.get("answer"),

@@ -1,7 +1,7 @@
 """What one kind of event source has to offer. `registry` has the kinds, `webhook` and `app` use them.
 
 A kind that servers post to is a `Hook`. A kind that fetches by itself (a broker's queue, a stream of a server) is a
-`Reader`, which offers what it got to an `Inlet` and tells the server only then that it has it. Always holds: no
+`Reader`, which offers what it got to an `Intake` and tells the server only then that it has it. Always holds: no
 kind knows Redis; an event that nobody took is not confirmed.
 """
 
@@ -46,7 +46,7 @@ class Offer(Protocol):
         ...
 
 
-class Inlet(Protocol):
+class Intake(Protocol):
     """The way to Redis."""
 
     def offer(self, source: EventSource, events: Sequence[ServerEvent], /) -> Offer:
@@ -58,12 +58,12 @@ class Inlet(Protocol):
         ...
 
 
-class Malformed(ValueError):
+class MalformedEvent(ValueError):
     """What was posted is none of the server's events. The text says why, and repeats nothing of it."""
 
 
 @light
-class Posted:
+class HookRequest:
     """One request. `headers`: by their names in lower case. `path` is decoded, `raw_path` and `query` as they came.
 
     `secrets`: what the source's `secrets` are now, where its requests are signed.
@@ -97,7 +97,7 @@ class Forbidden(Exception):
 
 
 @light
-class Told:
+class IncomingEvent:
     """What was posted. `asks`: its sender waits for an answer, which a queue cannot give.
 
     `source`: whose queue and class count, where the event itself says so; None: those of the one that was posted to.
@@ -116,23 +116,23 @@ class Hook(Protocol):
         """What a body must be."""
         ...
 
-    def read(self, posted: Posted, source: str, now_s: float) -> Told:
-        """The event. Raises `Malformed`, and `Forbidden` where the requests of this kind are signed."""
+    def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
+        """The event. Raises `MalformedEvent`, and `Forbidden` where the requests of this kind are signed."""
         ...
 
-    def probed(self) -> Answer:
+    def answer_probe(self) -> Answer:
         """To a question whether anybody is there (OPTIONS)."""
         ...
 
-    def taken(self, told: Told) -> Answer:
+    def answer_taken(self, told: IncomingEvent) -> Answer:
         """To an event that is in good hands, or that nobody wants."""
         ...
 
-    def refused(self, told: Told) -> Answer:
+    def answer_refused(self, told: IncomingEvent) -> Answer:
         """To one that asks, where nobody answers."""
         ...
 
-    def not_now(self, told: Told, retry_after_s: int) -> Answer:
+    def not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:
         """To one that could not be taken: its sender should know."""
         ...
 
@@ -240,13 +240,13 @@ class States(Protocol):
 
 
 @attrs.frozen
-class Ways:
+class ReaderPorts:
     """What a reader may use. `leases`, `logins` and `http` are there where its options name a target.
 
     `http`: what the logins use. The reader closes these three. `states`: None where nobody looks.
     """
 
-    inlet: Inlet
+    inlet: Intake
     report: Report
     leases: Leases | None = None
     logins: "Logins | None" = None

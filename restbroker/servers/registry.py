@@ -16,7 +16,7 @@ packages bring are looked for when this table lacks one (`packages`); they are m
 What it can leave out `parts` says. Two more are for ours alone:
 
 - `logins`: the function `open_logins`, as below, where acting as a user needs a login;
-- `ctl`: `MANNER`, as `manner` below, where the server has a command line of its own for whose place ours is to do.
+- `ctl`: `MANNER`, as `ctl_dialect` below, where the server has a command line of its own for whose place ours is to do.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,9 +35,9 @@ if TYPE_CHECKING:  # pushing a job does without most of them, and without Trio
     from restbroker.config.target import Target
     from restbroker.job.command import Catalogue
     from restbroker.job.reason import Reason
-    from restbroker.servers.allowed import Allowed
+    from restbroker.servers.allowed import AllowedCommands
     from restbroker.servers.contract import Connector, Logins, Ports
-    from restbroker.servers.ctl import Manner
+    from restbroker.servers.ctl import CtlDialect
     from restbroker.servers.findings import Finding
 
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
@@ -76,7 +76,7 @@ def packages() -> Iterator[tuple[str, Package, ConfigError | None]]:
     """Every kind and its package, ours first; with what is wrong where it cannot be used. Reads what is installed, and
     imports all parts of the kinds of others.
     """
-    yield from ((kind, _own(kind), None) for kind in _FOLDERS)
+    yield from ((kind, _require_ours(kind), None) for kind in _FOLDERS)
     for kind, found in sorted(installed_packages().items()):
         for package in found:
             yield kind, package, _problem(kind, package)
@@ -84,7 +84,7 @@ def packages() -> Iterator[tuple[str, Package, ConfigError | None]]:
 
 def _problem(kind: str, package: Package) -> ConfigError | None:
     if kind in _FOLDERS:
-        return ambiguous(kind, (_own(kind), package), f"Uninstall {package.name}; restbroker's own counts.")
+        return ambiguous(kind, (_require_ours(kind), package), f"Uninstall {package.name}; restbroker's own counts.")
     try:
         package_of(kind)
         for part in PARTS:
@@ -155,11 +155,11 @@ def open_logins(target: "Target", ports: "Ports") -> "Logins":
     return logins
 
 
-def manner(kind: str) -> "Manner | None":
+def ctl_dialect(kind: str) -> "CtlDialect | None":
     """How this kind's own command line is spoken to; None for one that has none."""
     if kind not in _WITH_CTL:
         return None
-    found: Manner = _package(kind).part("ctl").MANNER
+    found: CtlDialect = _package(kind).part("ctl").MANNER
     return found
 
 
@@ -183,7 +183,7 @@ async def check(target: "Target") -> "list[Finding]":
     ]
 
 
-def suggest(target: "Target", allowed: "Allowed") -> str | None:
+def suggest(target: "Target", allowed: "AllowedCommands") -> str | None:
     """What the server's own configuration should say, so that it allows this and no more: lines to be copied there,
     with comments of the server's form. None: there is nothing to say. No secret is in it, and no server is asked.
     """
@@ -203,23 +203,24 @@ def bug(kind: str, what: str, error: Exception) -> "Reason":
 def _package(kind: str) -> Package:
     package = _find(kind)
     if package is None:
-        from restbroker.config.review import shown  # for an error alone
+        from restbroker.config.problems import printable_name  # for an error alone
 
         raise ConfigError(
-            f'There is no kind of server called "{shown(kind)}".', f"These exist: {', '.join(_known())}. {_OTHERS}"
+            f'There is no kind of server called "{printable_name(kind)}".',
+            f"These exist: {', '.join(_known_kinds())}. {_OTHERS}",
         )
     return package
 
 
 def _find(kind: str) -> Package | None:
-    return _own(kind) if kind in _FOLDERS else package_of(kind)
+    return _require_ours(kind) if kind in _FOLDERS else package_of(kind)
 
 
-def _known() -> list[str]:
+def _known_kinds() -> list[str]:
     return [*_FOLDERS, *sorted(installed_packages())]
 
 
-def _own(kind: str) -> Package:
+def _require_ours(kind: str) -> Package:
     return Package(OURS, __version__, _FOLDERS[kind])
 
 
@@ -237,7 +238,7 @@ def _options(kind: str) -> Members:
         if package is None:
             from restbroker.config.kind import expected_kind  # for an error alone
 
-            raise UnusableKind(f"{expected_kind(_known(), kind)} {_OTHERS}")
+            raise UnusableKind(f"{expected_kind(_known_kinds(), kind)} {_OTHERS}")
         members: Members = package.load("options")
     except ConfigError as error:
         raise UnusableKind(f"{error.message} {error.cure}") from error

@@ -13,7 +13,7 @@ from restbroker.store.sources import SourceState
 _MOST: Final = 10
 
 
-def reported(
+def findings_of(
     states: Sequence[SourceState], known: Sequence[Finding], why: str, causes: Mapping[str, Cause]
 ) -> Iterator[Finding]:
     """One finding for each process and user of `states` where nothing is read, but for what is `known`."""

@@ -29,14 +29,14 @@ class Change:
 
 
 @attrs.frozen
-class Changed:
+class RosterVersions:
     """It is written. `versions`: user → version after it; 0: forgotten."""
 
     versions: Mapping[str, int]
 
 
 @attrs.frozen
-class NotChanged:
+class RosterUnchanged:
     """Nothing of it is written, for this user and JID: ABSENT or PRESENT it is; MANY or LARGE his roster would be."""
 
     user: str

@@ -1,7 +1,8 @@
 """Makes a Quart app in the way that all of ours are: JSON answers, nothing to keep, frame or guess, no traceback.
 
 Called by the rooms that have pages. Always holds: an error of ours answers 500 without a word about it; its kind is
-reported, its text is not, since it may hold a secret. What an app of pages needs beyond that, it asks for (`Look`).
+reported, its text is not, since it may hold a secret. What an app of pages needs beyond that, it asks for
+(`AppOptions`).
 """
 
 import json
@@ -53,7 +54,7 @@ def failure(status: int, code: str, message: str, cure: str | None = None) -> Re
 
 
 @attrs.frozen
-class Look:
+class AppOptions:
     """How an app differs from one that only answers JSON.
 
     `headers` count instead of the usual ones, and give way to those of an answer. `body_limit_bytes`: how long a body
@@ -66,9 +67,9 @@ class Look:
     ask_for: str | None = None
 
 
-def new_app(name: str, report: Report, look: Look | None = None) -> QuartTrio:
+def new_app(name: str, report: Report, look: AppOptions | None = None) -> QuartTrio:
     """An app; without a `look`, one without pages that reads no request bodies. `name` is for messages."""
-    look = look or Look()
+    look = look or AppOptions()
     app = QuartTrio(name, static_folder=None)
     app.logger = _logger(name, report)
     app.asgi_app = Strict(app.asgi_app, name, report)  # type: ignore[method-assign]  # as Quart documents it

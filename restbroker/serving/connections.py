@@ -60,10 +60,10 @@ class Connections:
         return self._is_hurried
 
     @contextlib.contextmanager
-    def lasting(self, longest_s: float) -> "Iterator[Life]":
+    def lasting(self, longest_s: float) -> "Iterator[ConnectionLimits]":
         """All of a connection that rests between what is asked, `longest_s` at most, and not once the process stops."""
         with trio.CancelScope() as scope:
-            life = Life(scope, self._idle, longest_s)
+            life = ConnectionLimits(scope, self._idle, longest_s)
             life.rests()
             if self._is_hurried:
                 scope.cancel()
@@ -85,7 +85,7 @@ class Connections:
 
     async def handshake(self, stream: "trio.SSLStream[trio.SocketStream]") -> bool:
         """Whether both ends agreed in time. Raises `trio.BrokenResourceError` where they do not."""
-        with self._bounded(HANDSHAKE_S) as scope:
+        with self._bound(HANDSHAKE_S) as scope:
             await stream.do_handshake()
         return not scope.cancelled_caught
 
@@ -94,7 +94,7 @@ class Connections:
 
         Nobody else cancels it. Raises `trio.BrokenResourceError` where that takes too long.
         """
-        with self._bounded(LONGEST_S, shield=True) as scope:
+        with self._bound(LONGEST_S, shield=True) as scope:
             await send(event)
         if scope.cancelled_caught:
             raise trio.BrokenResourceError("The reader takes nothing.")
@@ -103,7 +103,7 @@ class Connections:
         return trio.current_time() + (HURRIED_S if self._is_hurried else patience_s)
 
     @contextlib.contextmanager
-    def _bounded(self, patience_s: float, *, shield: bool = False) -> Iterator[trio.CancelScope]:
+    def _bound(self, patience_s: float, *, shield: bool = False) -> Iterator[trio.CancelScope]:
         with trio.CancelScope(deadline=self._until_s(patience_s), shield=shield) as scope:
             self._waiting.add(scope)
             try:
@@ -113,7 +113,7 @@ class Connections:
 
 
 @attrs.frozen(eq=False)
-class Life:
+class ConnectionLimits:
     """What bounds one connection while nothing is asked over it."""
 
     _scope: trio.CancelScope
@@ -193,7 +193,7 @@ class BoundedStream:
         """Closes it."""
         await self.stream.aclose()
 
-    def kept_to_its_protocol(self, app: ASGIFramework, life: "Life") -> ASGIFramework:
+    def kept_to_its_protocol(self, app: ASGIFramework, life: "ConnectionLimits") -> ASGIFramework:
         """The app, which no request of HTTP/2 reaches over a connection that began otherwise: that ends instead.
 
         The connection rests but for what the app does: Hypercorn 0.18 waits for ever for the first request of HTTP/2,

@@ -21,7 +21,7 @@ _HEADERS = (
 
 
 @attrs.frozen
-class Asked:
+class Request:
     """A request. `target` is the path with its query as they came; names of headers are in lower case."""
 
     method: str
@@ -43,7 +43,7 @@ class Answer:
     closing: bool = False
 
 
-def failed(
+def error_answer(
     status: int, code: str, message: str, cure: str | None = None, *headers: tuple[bytes, bytes], closing: bool = False
 ) -> Answer:
     """An error as JSON: what happened and what to do next."""
@@ -51,7 +51,7 @@ def failed(
     return Answer(status, body, headers, closing)
 
 
-def plain_app(name: str, answer: Callable[[Asked], Awaitable[Answer]], report: Report) -> ASGIFramework:
+def plain_app(name: str, answer: Callable[[Request], Awaitable[Answer]], report: Report) -> ASGIFramework:
     """The app. `name` is for messages. What `answer` raises is answered with 500."""
 
     async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -62,18 +62,18 @@ def plain_app(name: str, answer: Callable[[Asked], Awaitable[Answer]], report: R
             await send({"type": "websocket.close", "code": 1000, "reason": None})
         elif scope["type"] == "http":
             try:
-                found = await answer(_asked(scope))
+                found = await answer(_read_request(scope))
             except Exception as error:  # noqa: BLE001  a stranger's request must not end a broker
                 report(Warned("RequestFailed", f"{name}: failed with {type(error).__name__}.", "Please report this."))
-                found = failed(500, "Bug", "This request failed.", "Please report it.")
+                found = error_answer(500, "Bug", "This request failed.", "Please report it.")
             await send_answer(found, send, closing=found.closing and scope["http_version"].startswith("1"))
 
     return app
 
 
-def _asked(scope: HTTPScope) -> Asked:
+def _read_request(scope: HTTPScope) -> Request:
     query = scope["query_string"]
-    return Asked(scope["method"], as_sent(scope["raw_path"] + (b"?" + query if query else b"")), scope["headers"])
+    return Request(scope["method"], as_sent(scope["raw_path"] + (b"?" + query if query else b"")), scope["headers"])
 
 
 async def send_answer(answer: Answer, send: ASGISendCallable, *, closing: bool) -> None:

@@ -149,7 +149,7 @@ class Server:
                 # What the bytes are that TLS makes, nobody may look at.
                 lines = None if self.reads_bodies or self.certificate is not None else RequestLines()
                 bounded = BoundedStream(stream, self._connections, scope, lines)
-                if (wrapped := await self._wrapped(bounded)) is None:
+                if (wrapped := await self._wrap(bounded)) is None:
                     return
                 if self.is_plain:
                     await self._serve_plainly(wrapped, _client(stream))
@@ -204,7 +204,7 @@ class Server:
                 "Jobs are not concerned. Please report this.",
             )
 
-    async def _wrapped(self, bounded: BoundedStream) -> "trio.SSLStream[trio.SocketStream] | None":
+    async def _wrap(self, bounded: BoundedStream) -> "trio.SSLStream[trio.SocketStream] | None":
         """The connection as Hypercorn is to use it; None where no TLS comes about."""
         # Neither is one for mypy; Hypercorn uses it as such where it has the method `do_handshake`.
         stream = cast("trio.SocketStream", bounded)

@@ -15,7 +15,7 @@ import attrs
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-from restbroker.serving.plain import failed, send_answer
+from restbroker.serving.plain import error_answer, send_answer
 from restbroker.telemetry.events import Report, Warned
 
 App: TypeAlias = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
@@ -44,7 +44,7 @@ class Strict:
             # Not behind a 100: where the body is read on there, Hypercorn 0.18 loses one answer of four (measured).
             if all(name != b"expect" for name, _ in scope["headers"]):
                 await _drop_body(receive)
-            await send_answer(failed(400, "BadRequest", *doubt), send, closing=True)
+            await send_answer(error_answer(400, "BadRequest", *doubt), send, closing=True)
         else:
             await self.app(scope, receive, send)
 

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from restbroker.job.json_types import Json
-from restbroker.standins.server import Arrival, Exchange
+from restbroker.standins.server import Exchange, ReceivedCommand
 
 Arguments: TypeAlias = Mapping[str, str]
 Answer: TypeAlias = tuple[int, Json]
@@ -34,7 +34,7 @@ class Ejabberd:
     online: int = 3
     """What `connected_users_number` says."""
     accounts: dict[tuple[str, str], str] = attrs.field(factory=dict)
-    arrivals: list[Arrival] = attrs.field(factory=list)
+    arrivals: list[ReceivedCommand] = attrs.field(factory=list)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answers at once."""
@@ -44,7 +44,7 @@ class Ejabberd:
         """Does what is asked; status and value of the answer."""
         arguments = json.loads(exchange.body)
         status, value = self._execute(exchange.command, exchange.headers.get("authorization", ""), arguments)
-        self.arrivals.append(Arrival(exchange.command, arguments, status, f"{exchange.method} {exchange.path}"))
+        self.arrivals.append(ReceivedCommand(exchange.command, arguments, status, f"{exchange.method} {exchange.path}"))
         return status, value
 
     def _execute(self, command: str, authorization: str, arguments: Mapping[str, Any]) -> Answer:

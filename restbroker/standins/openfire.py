@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 import attrs
 
 from restbroker.job.json_types import Json
-from restbroker.standins.server import Arrival, Exchange
+from restbroker.standins.server import Exchange, ReceivedCommand
 
 BASE: Final = "/plugins/restapi/v1"
 Arguments: TypeAlias = dict[str, Json]
@@ -37,7 +37,7 @@ class Openfire:
     online: int = 3
     """How many sessions there are."""
     accounts: dict[str, Arguments] = attrs.field(factory=dict)
-    arrivals: list[Arrival] = attrs.field(factory=list)
+    arrivals: list[ReceivedCommand] = attrs.field(factory=list)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answers at once."""
@@ -62,7 +62,7 @@ class Openfire:
         except (ValueError, ET.ParseError):
             return 500, None
         status, value = route.run(self, arguments)
-        self.arrivals.append(Arrival(route.command, arguments, status, f"{exchange.method} {exchange.path}"))
+        self.arrivals.append(ReceivedCommand(route.command, arguments, status, f"{exchange.method} {exchange.path}"))
         return status, value
 
 
@@ -71,9 +71,9 @@ def _create_user(server: Openfire, arguments: Arguments) -> Answer:
     if not isinstance(name, str) or not name or password == "":
         return 500, None
     if name in server.accounts:
-        return _refused(409, name, "Could not create new user", "UserAlreadyExistsException")
+        return _refusal(409, name, "Could not create new user", "UserAlreadyExistsException")
     if password is None:
-        return _refused(400, name, "Could not create new user, because password is null", "PasswordIsNull")
+        return _refusal(400, name, "Could not create new user, because password is null", "PasswordIsNull")
     server.accounts[name] = arguments
     return 201, None
 
@@ -82,17 +82,17 @@ def _get_user(server: Openfire, arguments: Arguments) -> Answer:
     name = str(arguments["username"])
     account = server.accounts.get(name)
     if account is None:
-        return _refused(404, name, "Could not get user", "UserNotFoundException")
+        return _refusal(404, name, "Could not get user", "UserNotFoundException")
     return 200, {"username": name, "name": account.get("name", ""), "password": None, "properties": []}
 
 
 def _broadcast(_: Openfire, arguments: Arguments) -> Answer:
     if not arguments.get("body"):
-        return _refused(400, "", "Message content/body is null or empty", "IllegalArgumentException")
+        return _refusal(400, "", "Message content/body is null or empty", "IllegalArgumentException")
     return 201, None
 
 
-def _refused(status: int, resource: str, message: str, exception: str) -> Answer:
+def _refusal(status: int, resource: str, message: str, exception: str) -> Answer:
     return status, {"resource": resource, "message": message, "exception": exception}
 
 

@@ -21,7 +21,7 @@ _MOST_BYTES: Final = 65536
 
 
 @attrs.frozen
-class Arrival:
+class ReceivedCommand:
     """One request as a stand-in understood it: the command, its arguments, and what was answered.
 
     `request`: its method and path, as they are shown to people.
@@ -102,7 +102,7 @@ class Server:
     async def _serve(self, stream: trio.SocketStream) -> None:
         exchange = None
         try:
-            while (exchange := await _received(stream)) is not None:
+            while (exchange := await _receive(stream)) is not None:
                 await self.handle(exchange)
                 if not exchange.is_answered:
                     return
@@ -115,7 +115,7 @@ class Server:
             await trio.aclose_forcefully(stream)
 
 
-async def _received(stream: trio.SocketStream) -> Exchange | None:
+async def _receive(stream: trio.SocketStream) -> Exchange | None:
     """The next request, None after the last. A client sends one when the one before was answered."""
     received = b""
     while b"\r\n\r\n" not in received:

@@ -38,7 +38,7 @@ def newest(client: Client, count: int, before: str = "") -> list[Entry]:
     return _entries(client.command("XREVRANGE", client.keys.audit, end, "-", "COUNT", count))
 
 
-def following(client: Client, count: int, since: str) -> list[Entry]:
+def entries_after(client: Client, count: int, since: str) -> list[Entry]:
     """The `count` entries from `since` on (with `(` before it: behind it), oldest first."""
     return _entries(client.command("XRANGE", client.keys.audit, since, "+", "COUNT", count))
 

@@ -19,8 +19,8 @@ from restbroker.store.scripts import ScriptName, script
 from restbroker.store.settings import Endpoint, StoreSettings, endpoint_of
 
 if TYPE_CHECKING:  # of use to few, or when something is wrong
-    from restbroker.store.misuse import Misused
-    from restbroker.store.sentinel import Place, Sentinels
+    from restbroker.store.misuse import MisusedKey
+    from restbroker.store.sentinel import Address, Sentinels
 
 __all__ = ["LONGEST_BLOCK_S", "Client", "StoreSettings", "open_client"]
 
@@ -47,7 +47,7 @@ class Client:
     address: str
     _endpoint: Endpoint
     _sentinels: "Sentinels | None" = None
-    _place: "Place | None" = None
+    _place: "Address | None" = None
     _link: Link | None = None
     _question: Sequence[Argument] = ()
     """What `ask` sent."""
@@ -58,12 +58,12 @@ class Client:
 
     def commands(self, commands: Commands) -> list[Reply]:
         """Sends commands in one go; not atomic. Raises as `command`, after all of them were answered."""
-        return self._checked(blocking(self._exchange(commands)), commands)
+        return self._check(blocking(self._exchange(commands)), commands)
 
     def transaction(self, commands: Commands) -> list[Reply]:
         """Sends commands as one MULTI. Raises as `command`; Redis rolls nothing back when one of them fails."""
-        replies = self._checked(blocking(self._exchange([("MULTI",), *commands, ("EXEC",)])))
-        return self._checked(cast("Replies", items(replies[-1], len(commands))), commands)
+        replies = self._check(blocking(self._exchange([("MULTI",), *commands, ("EXEC",)])))
+        return self._check(cast("Replies", items(replies[-1], len(commands))), commands)
 
     def run(self, name: ScriptName, keys: ScriptKeys, arguments: Sequence[Argument]) -> Reply:
         """Runs a script. Raises as `command`."""
@@ -72,7 +72,7 @@ class Client:
     def run_many(self, name: ScriptName, calls: Sequence[tuple[ScriptKeys, Sequence[Argument]]]) -> list[Reply]:
         """Runs a script several times in one go. Raises as `command`."""
         scripts = [(name, keys, arguments) for keys, arguments in calls]
-        return self._checked(blocking(self._run(scripts)), [_evalsha(call) for call in scripts])
+        return self._check(blocking(self._run(scripts)), [_evalsha(call) for call in scripts])
 
     def run_each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """Runs scripts in one go, those that Redis does not know yet last; a refusal stands in the place of its answer.
@@ -127,7 +127,7 @@ class Client:
             return []
         with self._closed_unless_clean():
             replies = self._link.receive()
-        return [] if replies is None else self._checked(replies, [self._question], may_ask=False)
+        return [] if replies is None else self._check(replies, [self._question], may_ask=False)
 
     def given_up(self) -> RestbrokerError:
         """Closes the connection, since an answer is overdue; what to raise."""
@@ -161,16 +161,16 @@ class Client:
         link = self._require_alive()
         try:
             if link is None:
-                link = yield from self._connected()
+                link = yield from self._connect()
             return (yield from link.exchange(commands))
         except BaseException as error:
             # Also after a KeyboardInterrupt: a reply left unread would be taken for the next command's.
             self.close()
             if isinstance(error, OSError | ErrorReply):
-                raise self._translated(error) from error
+                raise self._translate(error) from error
             raise
 
-    def _connected(self) -> Steps[Link]:
+    def _connect(self) -> Steps[Link]:
         if self._sentinels is None:
             self._link = yield from connect(self._endpoint)
         else:
@@ -206,36 +206,36 @@ class Client:
         except BaseException as error:
             self.close()
             if isinstance(error, OSError | ErrorReply):
-                raise self._translated(error) from error
+                raise self._translate(error) from error
             raise
 
-    def _translated(self, error: OSError | ErrorReply) -> RestbrokerError:
+    def _translate(self, error: OSError | ErrorReply) -> RestbrokerError:
         return translate(error, self.address, password=self._endpoint.password)
 
     def _each(self, replies: Replies) -> list[Reply | StoreRefused]:
         answers: list[Reply | StoreRefused] = []
         for reply in replies:
             try:
-                answers += self._checked([reply])
+                answers += self._check([reply])
             except StoreRefused as error:
                 answers.append(error)
         return answers
 
-    def _checked(self, replies: Replies, commands: Commands = (), *, may_ask: bool = True) -> list[Reply]:
+    def _check(self, replies: Replies, commands: Commands = (), *, may_ask: bool = True) -> list[Reply]:
         for place, reply in enumerate(replies):
             if isinstance(reply, ErrorReply):
                 if reply.is_demotion:
                     self.close()
                 is_misuse = reply.code == WRONG_TYPE and len(commands) > place
-                misused = self._met(commands[place], may_ask=may_ask) if is_misuse else ()
+                misused = self._misused_keys(commands[place], may_ask=may_ask) if is_misuse else ()
                 # Without the cause: Redis' own words may repeat what was sent.
                 raise translate(reply, self.address, misused, self._endpoint.password) from None
         return cast("list[Reply]", list(replies))
 
-    def _met(self, command: Sequence[Argument], *, may_ask: bool) -> "Sequence[Misused]":
-        from restbroker.store.misuse import met
+    def _misused_keys(self, command: Sequence[Argument], *, may_ask: bool) -> "Sequence[MisusedKey]":
+        from restbroker.store.misuse import misused_by
 
-        return met(command, self.keys, self.commands if may_ask else None)
+        return misused_by(command, self.keys, self.commands if may_ask else None)
 
 
 def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: "Sentinels | None" = None) -> Client:

@@ -19,9 +19,9 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import events
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Code
-from restbroker.store.events import Arrival, Heard
+from restbroker.store.events import Heard, IncomingEvent
 from restbroker.store.exchange import Exchange
-from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, fetched
+from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
 from restbroker.store.redis import Steps, Wait, Work
 from restbroker.store.replies import Reply
 from restbroker.store.sentinel import Sentinels
@@ -60,12 +60,12 @@ class Connection:
     async def fetch(self, request: FetchRequest) -> FetchAnswer:
         """As `call(jobs.fetch, request)`, without the thread."""
         keys = self._client.keys
-        return fetched(keys, request, (await self._each([fetch_call(keys, request)]))[0])
+        return read_fetch(keys, request, (await self._each([fetch_call(keys, request)]))[0])
 
     async def finish(self, request: FinishRequest, now_s: float) -> list[Code]:
         """As `call(jobs.finish, request, now_s)`, without the thread, and in one round trip."""
         settling = Settling(self._client.keys, request, now_s)
-        return settling.settled(await self._each(settling.calls) if settling.calls else [])
+        return settling.read_replies(await self._each(settling.calls) if settling.calls else [])
 
     async def exchange(
         self, finished: FinishRequest, now_s: float, wanted: FetchRequest
@@ -74,9 +74,9 @@ class Connection:
         both = Exchange(self._client.keys, finished, now_s, wanted)
         return both.answers(await self._each(both.calls))
 
-    async def hear(self, arrivals: Sequence[Arrival]) -> list[Heard]:
+    async def hear(self, arrivals: Sequence[IncomingEvent]) -> list[Heard]:
         """As `call(events.push, arrivals)`, without the thread, which would wait for the interpreter of busy lanes."""
-        return events.heard((await self._each([events.push_call(self._client.keys, arrivals)]))[0])
+        return events.read_push((await self._each([events.push_call(self._client.keys, arrivals)]))[0])
 
     async def _each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """As `call(Client.run_each, calls)`, on Trio's own loop."""
@@ -183,7 +183,7 @@ class MasterWatch:
         while True:
             # That nobody leads to a master is told by those who need one.
             with contextlib.suppress(StoreUnavailable, StoreRefused):
-                await on_trio(self._sentinels.look())
+                await on_trio(self._sentinels.check_master())
             await trio.sleep(LOOK_EVERY_S)
 
 

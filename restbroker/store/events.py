@@ -31,7 +31,7 @@ _COPIES: Final = 100_000
 
 
 @light
-class Arrival:
+class IncomingEvent:
     """An event on its way: the complete job for its queue, with its id, and what is noted of it (JSON).
 
     `mark` names it among those that may come again within `window_ms`; None: it is pushed in any case. `own_mark`: what
@@ -51,22 +51,22 @@ class Arrival:
 
 
 @attrs.frozen
-class Noted:
+class RecentEvent:
     """What was noted of an event. `name` is its place in the stream: milliseconds of Redis' clock, a number."""
 
     name: str
     event: bytes
 
 
-def push(client: Client, arrivals: Sequence[Arrival]) -> list[Heard]:
+def push(client: Client, arrivals: Sequence[IncomingEvent]) -> list[Heard]:
     """Pushes those that did not come before, in their order; what became of each.
 
     Raises `StoreNotNow` or `StoreRefused`: nothing was done; and `StoreUnavailable`: any of it may have been done.
     """
-    return heard(client.run_each([push_call(client.keys, arrivals)])[0])
+    return read_push(client.run_each([push_call(client.keys, arrivals)])[0])
 
 
-def push_call(keys: Keys, arrivals: Sequence[Arrival]) -> ScriptCall:
+def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
     """What `push` asks Redis."""
     places: dict[str, int] = {keys.queues: 1, keys.heard: 2}
     arguments: list[Argument] = [KEPT, AGAIN_MS]
@@ -79,11 +79,11 @@ def push_call(keys: Keys, arrivals: Sequence[Arrival]) -> ScriptCall:
     return "hear", list(places), arguments
 
 
-def heard(reply: Reply | StoreRefused) -> list[Heard]:
+def read_push(reply: Reply | StoreRefused) -> list[Heard]:
     """What Redis answered to it. Raises `StoreRefused`."""
     if isinstance(reply, StoreRefused):
         raise reply
-    return [_heard(code) for code in items(reply)]
+    return [_read_code(code) for code in items(reply)]
 
 
 def remember(client: Client, own_mark: str, window_ms: int) -> None:
@@ -113,14 +113,14 @@ def park(client: Client, jobs: Sequence[bytes]) -> None:
     client.commands([*parked, *copies])
 
 
-def newest(client: Client, after: str = "") -> list[Noted]:
+def newest(client: Client, after: str = "") -> list[RecentEvent]:
     """What was noted after the entry `after`, or all there is; the oldest first."""
     start = f"({after}" if after else "-"
     found = [pair(entry) for entry in items(client.command("XREVRANGE", client.keys.heard, "+", start, "COUNT", _READ))]
-    return [Noted(text(name), mapping(fields).get("event", b"")) for name, fields in reversed(found)]
+    return [RecentEvent(text(name), mapping(fields).get("event", b"")) for name, fields in reversed(found)]
 
 
-def _heard(code: object) -> Heard:
+def _read_code(code: object) -> Heard:
     match code:
         case 1:
             return "pushed"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.codes import Code
-from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishRequest, fetch_call, fetched
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishRequest, fetch_call, read_fetch
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Reply
 from restbroker.store.settling import Settling
@@ -44,11 +44,11 @@ class Exchange:
         codes: list[Code] | StoreRefused
         answer: FetchAnswer | StoreRefused
         try:
-            codes = self._settling.settled(settled)
+            codes = self._settling.read_replies(settled)
         except StoreRefused as error:
             codes = error
         try:
-            answer = fetched(self._keys, self._wanted, taken)
+            answer = read_fetch(self._keys, self._wanted, taken)
         except StoreRefused as error:
             answer = error
         return codes, answer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
-    from restbroker.store.misuse import Misused
+    from restbroker.store.misuse import MisusedKey
 
 _REPLICA = (
     "If there was a failover, wait until it is over. If not, let RedisURL name the primary (on the replica,"
@@ -90,7 +90,7 @@ Failure: TypeAlias = ErrorReply | OSError
 
 
 def translate(
-    error: Failure, address: str, misused: "Sequence[Misused]" = (), password: str | None = None
+    error: Failure, address: str, misused: "Sequence[MisusedKey]" = (), password: str | None = None
 ) -> RestbrokerError:
     """What to raise instead. `address` names the server without its password.
 
@@ -132,7 +132,9 @@ def briefly(error: Failure, password: str | None = None) -> str:
             return f"cannot be reached: {_clean(str(error), password)}"
 
 
-def _from_reply(error: ErrorReply, address: str, misused: "Sequence[Misused]", password: str | None) -> RestbrokerError:
+def _from_reply(
+    error: ErrorReply, address: str, misused: "Sequence[MisusedKey]", password: str | None
+) -> RestbrokerError:
     reason = _clean(error.reason, password)
     if error.code in _PASSING:
         message, cure = _PASSING[error.code]

@@ -16,7 +16,7 @@ _TEXT_LIMIT = 200
 
 
 @attrs.frozen
-class Ending:
+class JobEnd:
     """How a job ended. `outcome` is what the target said last, `code` why it was not delivered; `status` None: none."""
 
     jid: str
@@ -52,14 +52,14 @@ class Entry:
         return int(self.name.partition("-")[0]) / 1000
 
 
-def written(ending: Ending) -> bytes:
+def to_record(ending: JobEnd) -> bytes:
     """The record of it."""
     words = (_plain(word) for word in (ending.jid, ending.target, ending.command, ending.outcome))
     code = None if ending.code is None else _plain(ending.code)
     return orjson.dumps([*words, ending.status, round(ending.took_ms, 1), code])
 
 
-def read(record: bytes) -> Ending | None:
+def read(record: bytes) -> JobEnd | None:
     """What was written; None: somebody else wrote it. A later version may have added to its end."""
     try:
         jid, target, command, outcome, status, took_ms, code, *_ = orjson.loads(record)
@@ -69,7 +69,7 @@ def read(record: bytes) -> Ending | None:
     numbers = isinstance(status, int | None) and isinstance(took_ms, int | float)
     if not words or not numbers or not isinstance(code, str | None):
         return None
-    return Ending(jid, target, command, outcome, status, float(took_ms), code)
+    return JobEnd(jid, target, command, outcome, status, float(took_ms), code)
 
 
 def newest(client: Client, count: int, before: str = "") -> list[Entry]:

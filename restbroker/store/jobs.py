@@ -14,9 +14,9 @@ from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.light import light
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
-from restbroker.store.holding import Held, held, held_by_pieces
+from restbroker.store.identities import ProcessFacts
+from restbroker.store.in_progress import JobsInProgress, read_jobs, read_jobs_in_pieces
 from restbroker.store.keys import Keys
-from restbroker.store.registered import Facts
 from restbroker.store.replies import Reply, as_fields, integer, items, names, raw, text
 from restbroker.store.settling import FinishRequest, finish
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
@@ -28,26 +28,26 @@ __all__ = [
     "Clash",
     "Code",
     "Duplicate",
-    "Fenced",
     "FetchAnswer",
     "FetchRequest",
-    "Fetched",
+    "FetchResult",
+    "FetchedJob",
     "FinishRequest",
     "Gone",
-    "Held",
-    "Limited",
+    "IdentityUnknown",
+    "JobsInProgress",
+    "LimitReached",
     "Limits",
-    "Paused",
     "Refused",
-    "Taken",
+    "TargetPaused",
     "fetch",
     "fetch_call",
-    "fetched",
     "finish",
-    "held",
-    "held_by_pieces",
     "isolate",
     "mark",
+    "read_fetch",
+    "read_jobs",
+    "read_jobs_in_pieces",
     "register",
     "rejoin",
     "retire",
@@ -89,7 +89,7 @@ class FetchRequest:
 
 
 @light
-class Taken:
+class FetchedJob:
     """A job now in hand. `ticket` is `number:queue index`; `raw` its bytes as pushed.
 
     `size_bytes`: the length of one that is too large, whose bytes stay in Redis; `raw` is empty.
@@ -103,13 +103,13 @@ class Taken:
 
 
 @attrs.frozen
-class Fetched:
+class FetchResult:
     """What was taken, oldest first by queue. `bad` queues are no lists, may not be read, or are not registered.
 
     When `recovered_version` changes, `beats.maybe_run` has news. `more`: what is next was left for its size.
     """
 
-    jobs: tuple[Taken, ...]
+    jobs: tuple[FetchedJob, ...]
     paused: frozenset[str]
     bad: frozenset[str]
     recovered_version: int
@@ -117,37 +117,37 @@ class Fetched:
 
 
 @attrs.frozen
-class Fenced:
+class IdentityUnknown:
     """The identity has no rights (any more): drop what is in memory, start under a new one."""
 
 
 @attrs.frozen
 class Duplicate:
-    """Redis issued tickets up to `last` that the lane does not know: read `held`, adopt them. Nothing was taken."""
+    """Redis issued tickets up to `last` that the lane does not know: `read_jobs` and adopt them. Nothing was taken."""
 
     last: int
 
 
 @attrs.frozen
-class Paused:
+class TargetPaused:
     """The target is paused. Ask again after `for_ms` milliseconds, at most 1000: it may be resumed at any time."""
 
     for_ms: int
 
 
 @attrs.frozen
-class Limited:
+class LimitReached:
     """A limit is reached; ask again after `for_ms` milliseconds, at most 1000. Nothing was taken."""
 
     why: Literal["rate", "in_flight", "dead"]
     for_ms: int
 
 
-FetchAnswer: TypeAlias = Fetched | Fenced | Duplicate | Paused | Limited
+FetchAnswer: TypeAlias = FetchResult | IdentityUnknown | Duplicate | TargetPaused | LimitReached
 
 
 def register(
-    client: Client, identity: str, facts: Facts, queues: Sequence[str], responses: ResponseQueue | None = None
+    client: Client, identity: str, facts: ProcessFacts, queues: Sequence[str], responses: ResponseQueue | None = None
 ) -> bool:
     """Creates an identity that may fetch from `queues`. False: it exists (also after a lost reply): take a new one.
 
@@ -169,7 +169,7 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
     Raises `StoreUnavailable`: jobs may have been taken all the same, the next fetch then answers `Duplicate`; and
     `StoreRefused`, whose cure names the keys to look at where one has a wrong type: nothing was taken.
     """
-    return fetched(client.keys, request, client.run_each([fetch_call(client.keys, request)])[0])
+    return read_fetch(client.keys, request, client.run_each([fetch_call(client.keys, request)])[0])
 
 
 def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
@@ -185,27 +185,27 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     return "fetch", [*fixed, *lists], [identity, *numbers, *request.queues]
 
 
-def fetched(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> FetchAnswer:
+def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> FetchAnswer:
     """What Redis answered to it. Raises `StoreRefused`."""
     if isinstance(reply, StoreRefused):
         raise _naming_keys(reply, keys, request.target)
     answer = items(reply, 1)
     match raw(answer[0]):
         case b"FENCED":
-            return Fenced()
+            return IdentityUnknown()
         case b"DUP":
             return Duplicate(integer(answer[1]))
         case b"PAUSED":
-            return Paused(integer(answer[1]))
+            return TargetPaused(integer(answer[1]))
         case b"RATE":
-            return Limited("rate", integer(answer[1]))
+            return LimitReached("rate", integer(answer[1]))
         case b"INFLIGHT":
-            return Limited("in_flight", integer(answer[1]))
+            return LimitReached("in_flight", integer(answer[1]))
         case b"DEAD":
-            return Limited("dead", integer(answer[1]))
+            return LimitReached("dead", integer(answer[1]))
         case _:
             paused, bad, more = names(answer[2]), names(answer[3]), answer[5] == 1
-            return Fetched(_taken(request, items(answer[4])), paused, bad, integer(answer[1]), more)
+            return FetchResult(_read_batches(request, items(answer[4])), paused, bad, integer(answer[1]), more)
 
 
 def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
@@ -220,7 +220,7 @@ def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
     return StoreRefused(error.message, cure)
 
 
-def mark(client: Client, identity: str, tickets: Sequence[str]) -> Fenced | list[bool]:
+def mark(client: Client, identity: str, tickets: Sequence[str]) -> IdentityUnknown | list[bool]:
     """Writes down that these jobs are about to be sent. False: not in hand any more, it must not be sent.
 
     Raises `StoreUnavailable`: they may be marked all the same; the same call again is right.
@@ -228,13 +228,13 @@ def mark(client: Client, identity: str, tickets: Sequence[str]) -> Fenced | list
     return _mark(client, identity, "once", tickets)
 
 
-def isolate(client: Client, identity: str, ticket: str) -> Fenced | bool:
+def isolate(client: Client, identity: str, ticket: str) -> IdentityUnknown | bool:
     """Writes down that this job alone is in hand, so that a crash can be laid at its door. False: not in hand any more.
 
     Raises `StoreUnavailable`: the same call again is right.
     """
     answer = _mark(client, identity, "alone", [ticket])
-    return answer if isinstance(answer, Fenced) else answer[0]
+    return answer if isinstance(answer, IdentityUnknown) else answer[0]
 
 
 def retire(client: Client, identity: str) -> bool:
@@ -251,24 +251,24 @@ def rejoin(client: Client, identity: str, ticket: str) -> None:
     _mark(client, identity, "joined", [ticket])
 
 
-def _mark(client: Client, identity: str, how: str, tickets: Sequence[str]) -> Fenced | list[bool]:
+def _mark(client: Client, identity: str, how: str, tickets: Sequence[str]) -> IdentityUnknown | list[bool]:
     keys = client.keys
     place = [keys.beats, keys.in_progress(identity), keys.sent(identity)]
     answer = client.run("mark", place, [identity, how, *tickets])
-    return Fenced() if answer == b"FENCED" else [code == 1 for code in items(answer, len(tickets))]
+    return IdentityUnknown() if answer == b"FENCED" else [code == 1 for code in items(answer, len(tickets))]
 
 
-def _taken(request: FetchRequest, batches: Sequence[Reply]) -> tuple[Taken, ...]:
-    taken: list[Taken] = []
+def _read_batches(request: FetchRequest, batches: Sequence[Reply]) -> tuple[FetchedJob, ...]:
+    taken: list[FetchedJob] = []
     for batch in batches:
         position, queue_index, *jobs = items(batch, 2)
         queue, index = request.queues[integer(position) - 1], integer(queue_index)
         numbered = enumerate(jobs, request.base + len(taken) + 1)
         # Of a job that is too large there is but its length.
         taken += [
-            Taken(f"{number}:{index}", number, queue, job)
+            FetchedJob(f"{number}:{index}", number, queue, job)
             if isinstance(job, bytes)
-            else Taken(f"{number}:{index}", number, queue, b"", integer(job))
+            else FetchedJob(f"{number}:{index}", number, queue, b"", integer(job))
             for number, job in numbered
         ]
     return tuple(taken)

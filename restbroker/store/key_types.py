@@ -8,15 +8,15 @@ from typing import TypeVar
 
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName
-from restbroker.store.misuse import Misused
+from restbroker.store.misuse import MisusedKey
 from restbroker.store.replies import text
 
-__all__ = ["Misused", "misused", "types"]
+__all__ = ["MisusedKey", "find_misused", "types"]
 
 Key = TypeVar("Key", str, QueueName)
 
 
-def misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tuple[Misused, ...]:
+def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tuple[MisusedKey, ...]:
     """Every such key among those that all processes share, those of these targets, and these queues' lists.
 
     Raises `StoreUnavailable` or `StoreRefused`.
@@ -31,7 +31,9 @@ def misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tu
     looked_at = [*shared, *of_targets, *map(keys.queue, queues)]
     wanted = {key: keys.wanted_type(key) for key in looked_at}
     found = types(client, looked_at)
-    return tuple(Misused(key, kind, found[key]) for key, kind in wanted.items() if key in found and found[key] != kind)
+    return tuple(
+        MisusedKey(key, kind, found[key]) for key, kind in wanted.items() if key in found and found[key] != kind
+    )
 
 
 def types(client: Client, keys: Sequence[Key]) -> Mapping[Key, str]:

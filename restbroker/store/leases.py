@@ -15,23 +15,23 @@ from restbroker.store.replies import integer, items
 
 
 @attrs.frozen
-class Mine:
+class LeaseHeld:
     """The caller's, from the question on. `late`: how often somebody who had lost it may have acted; it only rises."""
 
     late: int = 0
 
 
 @attrs.frozen
-class Others:
+class LeaseTaken:
     """Another's, for so long at most, unless he renews it."""
 
     left_ms: int
 
 
-Lease: TypeAlias = Mine | Others
+Lease: TypeAlias = LeaseHeld | LeaseTaken
 
 
-def hold(client: Client, group: str, holder: str, lease_ms: int, names: Sequence[str]) -> Mapping[str, Lease]:
+def acquire(client: Client, group: str, holder: str, lease_ms: int, names: Sequence[str]) -> Mapping[str, Lease]:
     """Takes or renews the lease of each name of this group. `holder` is new for each process.
 
     Raises `StoreUnavailable`: some may be the holder's.
@@ -51,4 +51,4 @@ def end(client: Client, group: str, holder: str, names: Sequence[str]) -> int:
 
 
 def _lease(code: int) -> Lease:
-    return Mine(code - 1) if code > 0 else Others(-code)
+    return LeaseHeld(code - 1) if code > 0 else LeaseTaken(-code)

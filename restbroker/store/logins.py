@@ -16,7 +16,7 @@ from restbroker.store.replies import integer, items, text, unexpected
 
 
 @attrs.frozen
-class On:
+class LoggedIn:
     """He is logged in, as far as is known. `number`: of all his logins only this one has it."""
 
     stream: str = attrs.field(repr=False)
@@ -24,7 +24,7 @@ class On:
 
 
 @attrs.frozen
-class Off:
+class LoggedOff:
     """A job logged him off, and nobody has logged him in since. `stream`: what he had then, until that is known to be
     over. `number`: of the login that ended.
     """
@@ -34,7 +34,7 @@ class Off:
 
 
 @attrs.frozen
-class Doubted:
+class SessionUncertain:
     """His session may have been ended, which the server does not tell: this stream is logged off before it is used.
 
     Or he may have been logged in, with an answer that was lost: the stream has a blank then.
@@ -44,7 +44,7 @@ class Doubted:
 
 
 @attrs.frozen
-class Asks:
+class AskingOnly:
     """The name has a connection because it asks a question, and is not logged in. `claim`: of that question, or of all
     that may be under way.
 
@@ -56,37 +56,37 @@ class Asks:
 
 
 @attrs.frozen
-class Yours:
+class LoginGranted:
     """It is the caller's turn: to log him in, or off, or to ask. `ends`: the stream that is to be ended by that."""
 
     ends: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
-class Busy:
+class LoginBusy:
     """Somebody logs him in or off, for `left_ms` at most."""
 
     left_ms: int
 
 
-Known: TypeAlias = On | Off | Doubted | Asks | None
+Known: TypeAlias = LoggedIn | LoggedOff | SessionUncertain | AskingOnly | None
 """What is noted of a name."""
-Taken: TypeAlias = On | Off | Asks | Yours | Busy
-Claimed: TypeAlias = On | Off | Yours | Busy
-Ending: TypeAlias = Off | Yours | Busy | None
+Taken: TypeAlias = LoggedIn | LoggedOff | AskingOnly | LoginGranted | LoginBusy
+Claimed: TypeAlias = LoggedIn | LoggedOff | LoginGranted | LoginBusy
+Ending: TypeAlias = LoggedOff | LoginGranted | LoginBusy | None
 How: TypeAlias = Literal["off", "doubted"]
 """Why a login is ended: a job logs him off, or a command may have ended his session."""
 
 
 @attrs.frozen
-class Turn:
+class LoginTurn:
     """Whose turn at a login it is. `holder` is new for each; `lease_ms`: how long the login may take."""
 
     holder: str
     lease_ms: int
 
 
-def take(client: Client, target: str, user: str, turn: Turn, *, stale: str = "", stays_off: bool = False) -> Taken:
+def take(client: Client, target: str, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> Taken:
     """His stream, if there is one that is not the stale one; else the turn at logging him in.
 
     `stays_off`: who was logged off by a job is not logged in. Raises `StoreUnavailable`: the turn may be the caller's.
@@ -96,15 +96,15 @@ def take(client: Client, target: str, user: str, turn: Turn, *, stale: str = "",
     answer = items(client.run("login_take", keys, [user, stale, flag, turn.holder, max(1, turn.lease_ms)]))
     match answer:
         case [b"ON", stream]:
-            return On(text(stream))
+            return LoggedIn(text(stream))
         case [b"OFF"]:
-            return Off()
+            return LoggedOff()
         case [b"ASKS", claim, age_s]:
-            return Asks(text(claim), integer(age_s))
+            return AskingOnly(text(claim), integer(age_s))
         case [b"YOURS", ends]:
-            return Yours(text(ends))
+            return LoginGranted(text(ends))
         case [b"BUSY", left_ms]:
-            return Busy(integer(left_ms))
+            return LoginBusy(integer(left_ms))
         case other:
             raise unexpected("what login_take answers", other)
 
@@ -112,13 +112,14 @@ def take(client: Client, target: str, user: str, turn: Turn, *, stale: str = "",
 def put(client: Client, target: str, user: str, holder: str, stream: str) -> bool:
     """Ends the holder's turn; an empty stream: he could not be logged in. False: nothing changed by it.
 
-    A stream with a blank, which no id has: nobody knows whether he was. It is `Doubted` then, if nothing else is known.
+    A stream with a blank, which no id has: nobody knows whether he was. It is `SessionUncertain` then, if nothing else
+    is known.
     """
     keys = [client.keys.logins(target), _lease(client, target, user)]
     return client.run("login_put", keys, [user, holder, stream]) == 1
 
 
-def off(client: Client, target: str, user: str, turn: Turn, how: How) -> Ending:
+def off(client: Client, target: str, user: str, turn: LoginTurn, how: How) -> Ending:
     """The turn at ending the stream that is known of him: `end` it once it is over, and `put`. None: none is known.
 
     Raises `StoreUnavailable`: the turn may be the caller's.
@@ -126,11 +127,11 @@ def off(client: Client, target: str, user: str, turn: Turn, how: How) -> Ending:
     keys = [client.keys.logins(target), _lease(client, target, user)]
     match items(client.run("login_off", keys, [user, how, turn.holder, max(1, turn.lease_ms)])):
         case [b"YOURS", stream]:
-            return Yours(text(stream))
+            return LoginGranted(text(stream))
         case [b"BUSY", left_ms]:
-            return Busy(integer(left_ms))
+            return LoginBusy(integer(left_ms))
         case [b"OFF"]:
-            return Off()
+            return LoggedOff()
         case [b"NONE"]:
             return None
         case other:
@@ -140,51 +141,51 @@ def off(client: Client, target: str, user: str, turn: Turn, how: How) -> Ending:
 def ask(client: Client, target: str, user: str, claim: str) -> Claimed:
     """Claims the name for a question, where nobody is or is being logged in by it. `claim` is new for each.
 
-    `Off`: he was to be logged off, and whether that was done is not known.
+    `LoggedOff`: he was to be logged off, and whether that was done is not known.
     Raises `StoreUnavailable`: it may be noted.
     """
     keys = [client.keys.logins(target), _lease(client, target, user)]
     match items(client.run("login_ask", keys, [user, claim])):
         case [b"ON"]:
-            return On("")
+            return LoggedIn("")
         case [b"OFF"]:
-            return Off()
+            return LoggedOff()
         case [b"YOURS"]:
-            return Yours()
+            return LoginGranted()
         case [b"BUSY", left_ms]:
-            return Busy(integer(left_ms))
+            return LoginBusy(integer(left_ms))
         case other:
             raise unexpected("what login_ask answers", other)
 
 
-def end(client: Client, target: str, user: str, what: On | Asks) -> bool:
+def end(client: Client, target: str, user: str, what: LoggedIn | AskingOnly) -> bool:
     """Forgets this stream, which is over, or these claims. False: something else is noted, as other claims are."""
-    state, noted = ("on", what.stream) if isinstance(what, On) else ("asks", what.claim)
+    state, noted = ("on", what.stream) if isinstance(what, LoggedIn) else ("asks", what.claim)
     return client.run("login_end", [client.keys.logins(target)], [user, state, noted]) == 1
 
 
-def known(client: Client, target: str, user: str) -> Known:
+def read_state(client: Client, target: str, user: str) -> Known:
     """What is noted of him."""
-    return noted(client, target, [user])[0]
+    return read_states(client, target, [user])[0]
 
 
-def noted(client: Client, target: str, users: Sequence[str]) -> list[Known]:
+def read_states(client: Client, target: str, users: Sequence[str]) -> list[Known]:
     """What is noted of each."""
     if not users:
         return []
-    return [_known(entry) for entry in items(client.command("HMGET", client.keys.logins(target), *users))]
+    return [_read_entry(entry) for entry in items(client.command("HMGET", client.keys.logins(target), *users))]
 
 
-def _known(entry: object) -> Known:
+def _read_entry(entry: object) -> Known:
     match text(entry).split(" ", 2) if isinstance(entry, bytes) else []:
         case ["on", number, stream]:
-            return On(stream, int(number))
+            return LoggedIn(stream, int(number))
         case ["off", number, stream]:
-            return Off(stream, int(number))
+            return LoggedOff(stream, int(number))
         case ["doubted", _, stream]:
-            return Doubted(stream)
+            return SessionUncertain(stream)
         case ["asks", _, claim]:
-            return Asks(claim)
+            return AskingOnly(claim)
         case _:
             return None
 

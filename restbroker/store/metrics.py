@@ -90,8 +90,8 @@ def _histogram(reply: Reply) -> tuple[int, ...]:
 
 
 def _counts(keys: Keys, one: Executions) -> list[Sequence[Argument]]:
-    fields = [(field, number) for field, number in (("p", one.processed), ("f", one.failed)) if number]
-    if one.processed > one.failed:
+    fields = [(field, number) for field, number in (("p", one.total), ("f", one.failed)) if number]
+    if one.total > one.failed:
         # Of failures alone Sidekiq writes no time either: a mean over no successes is no number. Less than 1 ms is 0.
         fields.append(("ms", round(one.times.total_s * 1000)))
     hashes = (

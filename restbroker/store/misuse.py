@@ -20,7 +20,7 @@ _KEYS_BEHIND: Final = 3
 
 
 @attrs.frozen
-class Misused:
+class MisusedKey:
     """A key that is `found` (Redis' word for its type) where `wanted` is needed. None: not known."""
 
     key: str
@@ -41,9 +41,9 @@ class Misused:
         return f"Find out who writes it. Then put it out of the way: RENAME {self.key} {self.key}:misplaced"
 
 
-def met(
+def misused_by(
     command: Sequence[Argument], keys: Keys, ask: Callable[[Sequence[Sequence[Argument]]], list[Reply]] | None
-) -> Sequence[Misused]:
+) -> Sequence[MisusedKey]:
     """Which keys made Redis refuse this command since they are of another type, as far as it tells.
 
     `ask` sends commands; None: it must not be asked.
@@ -55,7 +55,7 @@ def met(
         with suppress(RestbrokerError):
             found = [text(reply) for reply in ask([("TYPE", key) for key in touched])]
     names = [text(key) if isinstance(key, bytes) else str(key) for key in touched]
-    each = [Misused(name, keys.wanted_type(name), kind) for name, kind in zip(names, found, strict=True)]
+    each = [MisusedKey(name, keys.wanted_type(name), kind) for name, kind in zip(names, found, strict=True)]
     # The only key of a command is the one that was refused; of several, those that are known to be wrong.
     if len(each) == 1 and each[0].found != "none":
         return each

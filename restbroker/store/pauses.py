@@ -33,7 +33,7 @@ class Pause:
 
 
 @attrs.frozen
-class Ended:
+class PauseEnd:
     """A noted pause that ended since its time was over."""
 
     kind: str
@@ -43,7 +43,7 @@ class Ended:
 
 
 @attrs.frozen
-class _Note:
+class _StoredPause:
     since_us: int
     until_us: int
     who: str | None
@@ -56,7 +56,7 @@ def pause_queue(client: Client, queue: QueueName, who: str, why: str, for_s: flo
     Raises `StoreUnavailable`: it may be paused all the same; the same call again is right.
     """
     keys = client.keys
-    arguments = [queue, _microseconds(for_s), _written(who, why)]
+    arguments = [queue, _microseconds(for_s), _format(who, why)]
     return client.run("pause_queue", [keys.paused, keys.queue_pauses], arguments) == 1
 
 
@@ -81,7 +81,7 @@ def pause_target(client: Client, target: str, who: str, why: str, for_s: float |
     Raises `StoreUnavailable`: it may be paused all the same; the same call again is right.
     """
     keys = client.keys
-    arguments = [OPERATOR, _microseconds(for_s), target, _written(who, why)]
+    arguments = [OPERATOR, _microseconds(for_s), target, _format(who, why)]
     client.run("pause", [keys.pause(target), keys.target_pauses], arguments)
 
 
@@ -102,20 +102,22 @@ def paused_targets(client: Client, targets: Collection[str]) -> Mapping[str, tup
     return {name: pauses for name, pauses in found.items() if pauses}
 
 
-def end_due(client: Client) -> list[Ended]:
+def end_due(client: Client) -> list[PauseEnd]:
     """Ends what is due; each pause is told to one caller only. Raises `StoreUnavailable`: some may have ended."""
     keys = client.keys
     queues, targets = pair(client.run("end_pauses", [keys.paused, keys.queue_pauses, keys.target_pauses], []))
     return [
-        _ended(kind, items(pair)) for kind, pairs in (("queue", queues), ("target", targets)) for pair in items(pairs)
+        _read_end(kind, items(pair))
+        for kind, pairs in (("queue", queues), ("target", targets))
+        for pair in items(pairs)
     ]
 
 
-def _of_queue(note: _Note | None, now_us: int) -> Pause:
+def _of_queue(note: _StoredPause | None, now_us: int) -> Pause:
     return Pause(OPERATOR) if note is None else _pause(OPERATOR, note.until_us, note, now_us)
 
 
-def _of_target(reply: Reply, note: _Note | None, now_us: int) -> tuple[Pause, ...]:
+def _of_target(reply: Reply, note: _StoredPause | None, now_us: int) -> tuple[Pause, ...]:
     until = {reason: until_us_of(end) for reason, end in mapping(reply).items()}
     lasting = {reason: until_us for reason, until_us in sorted(until.items()) if not 0 < until_us <= now_us}
     # A pause that was made by hand since then has another end.
@@ -123,31 +125,31 @@ def _of_target(reply: Reply, note: _Note | None, now_us: int) -> tuple[Pause, ..
     return tuple(_pause(reason, until_us, own.get(reason), now_us) for reason, until_us in lasting.items())
 
 
-def _pause(reason: str, until_us: int, note: _Note | None, now_us: int) -> Pause:
+def _pause(reason: str, until_us: int, note: _StoredPause | None, now_us: int) -> Pause:
     left_s = max(0.0, (until_us - now_us) / 1e6) if until_us else None
     if note is None:
         return Pause(reason, left_s)
     return Pause(reason, left_s, note.who, note.why, note.since_us / 1e6)
 
 
-def _ended(kind: str, pair: list[Reply]) -> Ended:
+def _read_end(kind: str, pair: list[Reply]) -> PauseEnd:
     name, noted = pair
     note = _read(raw(noted))
-    return Ended(kind, text(name), note.who, note.why)
+    return PauseEnd(kind, text(name), note.who, note.why)
 
 
-def _notes(reply: Reply) -> Mapping[str, _Note]:
+def _notes(reply: Reply) -> Mapping[str, _StoredPause]:
     return {name: _read(note) for name, note in mapping(reply).items()}
 
 
-def _read(note: bytes) -> _Note:
+def _read(note: bytes) -> _StoredPause:
     """As the scripts wrote it; what somebody else wrote there says nothing."""
     since, _, rest = note.partition(b" ")
     until, _, words = rest.partition(b" ")
     fields = rubyjson.object_of(words) or {}
     who, why = fields.get("who"), fields.get("why")
     known = isinstance(who, str) and who, isinstance(why, str) and why
-    return _Note(until_us_of(since), until_us_of(until), known[0] or None, known[1] or None)
+    return _StoredPause(until_us_of(since), until_us_of(until), known[0] or None, known[1] or None)
 
 
 def until_us_of(text: bytes) -> int:
@@ -155,11 +157,11 @@ def until_us_of(text: bytes) -> int:
     return int(text) if text.isdigit() and len(text) < _MOST_DIGITS else 0
 
 
-def _written(who: str, why: str) -> bytes:
-    return orjson.dumps({"who": _cut(who), "why": _cut(why)})
+def _format(who: str, why: str) -> bytes:
+    return orjson.dumps({"who": _truncate(who), "why": _truncate(why)})
 
 
-def _cut(words: str) -> str:
+def _truncate(words: str) -> str:
     return "".join(one if one.isprintable() else " " for one in words[:_LONGEST_TEXT])
 
 

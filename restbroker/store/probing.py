@@ -16,12 +16,12 @@ LONGEST_TEXT_BYTES = 4096
 
 
 @attrs.frozen
-class Yours:
-    """It is the caller's turn: do the work, then `tell`."""
+class ProbeGranted:
+    """It is the caller's turn: do the work, then `publish`."""
 
 
 @attrs.frozen
-class Told:
+class ProbeResult:
     """Somebody did it `age_ms` milliseconds ago by Redis' clock, and `text` is what came of it."""
 
     text: bytes = attrs.field(repr=False)
@@ -29,14 +29,14 @@ class Told:
 
 
 @attrs.frozen
-class Busy:
+class ProbeBusy:
     """Somebody is at it."""
 
 
-Turn: TypeAlias = Yours | Told | Busy
+Turn: TypeAlias = ProbeGranted | ProbeResult | ProbeBusy
 
 
-def turn(client: Client, name: str, owner: str, ttl_ms: int) -> Turn:
+def claim(client: Client, name: str, owner: str, ttl_ms: int) -> Turn:
     """Asks who does what `name` stands for. As long as a result counts, everybody gets it, its author too.
 
     `ttl_ms`: how long the work may take; then somebody else gets the turn.
@@ -44,14 +44,14 @@ def turn(client: Client, name: str, owner: str, ttl_ms: int) -> Turn:
     answer = items(client.run("turn", [client.keys.lease(name), client.keys.told(name)], [owner, max(1, ttl_ms)]))
     match answer:
         case [b"TOLD", text, age_ms]:
-            return Told(raw(text), integer(age_ms))
+            return ProbeResult(raw(text), integer(age_ms))
         case [b"YOURS"]:
-            return Yours()
+            return ProbeGranted()
         case _:
-            return Busy()
+            return ProbeBusy()
 
 
-def tell(client: Client, name: str, owner: str, text: bytes, ttl_ms: int) -> bool:
+def publish(client: Client, name: str, owner: str, text: bytes, ttl_ms: int) -> bool:
     """Ends the owner's turn with its result, which counts for `ttl_ms`. False: it came too late, and is dropped.
 
     Raises ValueError for more than `LONGEST_TEXT_BYTES`.

@@ -90,7 +90,7 @@ def at_work(client: Client) -> list[bytes]:
 
 
 @attrs.frozen
-class Seen:
+class ProcessRecord:
     """Another's record as it lies there, of any version of Sidekiq; `beat_at_s` by the clock of Redis or its own.
 
     `work` has what it shows of its jobs in hand, as JSON.
@@ -117,19 +117,19 @@ class Seen:
         return self.name.rpartition(":")[0] or self.name
 
 
-def seen(client: Client, *, with_work: bool = True) -> list[Seen]:
+def read_all(client: Client, *, with_work: bool = True) -> list[ProcessRecord]:
     """Every process that wrote its record within the last minute. Raises `StoreUnavailable` or `StoreRefused`."""
     keys = client.keys
     found = sorted(names(client.command("SMEMBERS", keys.processes)))
     records = [mapping(reply) for reply in client.commands([("HGETALL", keys.process(name)) for name in found])]
     there = [(name, fields) for name, fields in zip(found, records, strict=True) if "info" in fields]
     if not with_work:
-        return [_seen(name, fields, {}) for name, fields in there]
+        return [_read_record(name, fields, {}) for name, fields in there]
     shown = client.commands([("HGETALL", keys.work(name)) for name, _ in there])
     # Sidekiq before 6.4.2 writes there alone.
     older = client.commands([("HGETALL", keys.workers(name)) for name, _ in there])
     work = [mapping(new) or mapping(old) for new, old in zip(shown, older, strict=True)]
-    return [_seen(name, fields, jobs) for (name, fields), jobs in zip(there, work, strict=True)]
+    return [_read_record(name, fields, jobs) for (name, fields), jobs in zip(there, work, strict=True)]
 
 
 def is_there(client: Client, name: str) -> bool:
@@ -148,7 +148,7 @@ def ask(client: Client, name: str, request: Request | str) -> None:
     client.transaction([("LPUSH", signals, request), ("EXPIRE", signals, TTL_S)])
 
 
-def _seen(name: str, fields: Mapping[str, bytes], work: Mapping[str, bytes]) -> Seen:
+def _read_record(name: str, fields: Mapping[str, bytes], work: Mapping[str, bytes]) -> ProcessRecord:
     def number(field: str) -> float | None:
         try:
             found = float(fields[field])
@@ -157,7 +157,7 @@ def _seen(name: str, fields: Mapping[str, bytes], work: Mapping[str, bytes]) -> 
         return found if math.isfinite(found) else None
 
     rss, rtt = number("rss"), number("rtt_us")
-    return Seen(
+    return ProcessRecord(
         name=name,
         info=rubyjson.object_of(fields["info"]) or {},
         quiet=fields.get("quiet") == b"true",

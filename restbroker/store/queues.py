@@ -90,7 +90,7 @@ def is_known(client: Client, queue: str) -> bool:
     return any(client.commands(asked))
 
 
-def listed(client: Client, queue: QueueName, skip: int, limit: int) -> list[bytes]:
+def peek(client: Client, queue: QueueName, skip: int, limit: int) -> list[bytes]:
     """Up to `limit` jobs after the first `skip`, the next one to be taken first. They stay where they are.
 
     Fewer where they are large, none at the end.
@@ -119,7 +119,7 @@ def oldest(client: Client, lists: Sequence[QueueName]) -> Sequence[Reply]:
     return items(client.run("oldest", lists, [MAX_BYTES]))
 
 
-def waited_s(job: Reply, now_s: float) -> float | None:
+def latency_s(job: Reply, now_s: float) -> float | None:
     """How long this job has been waiting; 0 without a job, None for one that does not tell.
 
     Sidekiq 8 writes times in milliseconds, older ones in seconds; a bare push has `created_at` at most.

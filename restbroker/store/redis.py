@@ -154,7 +154,7 @@ class Link:
         """Send commands in one go, and return their answers."""
         if not commands:
             return []
-        message = packed(commands)
+        message = pack(commands)
         # Before anything is sent: whatever interrupts it, an answer that may come is known of.
         self._answers.expected = len(commands)
         sent = self._send(message)
@@ -174,7 +174,7 @@ class Link:
 
         Never blocks, since it is short, and what was sent before has been answered.
         """
-        message = packed([command])
+        message = pack([command])
         self._answers.expected = 1
         if self._send(message) < len(message):
             raise TimeoutError
@@ -243,7 +243,7 @@ def connect(endpoint: Endpoint) -> Steps[Link]:
         connected = yield from (_to_address(endpoint) if endpoint.path is None else _to_path(endpoint, endpoint.path))
         unready: Unready = (BlockingIOError,)
         if endpoint.tls is not None:
-            connected, unready = yield from _secured(connected, endpoint, endpoint.tls)
+            connected, unready = yield from _secure(connected, endpoint, endpoint.tls)
     except TimeoutError:
         raise
     except OSError as error:
@@ -271,7 +271,7 @@ def answers(link: Link, commands: Commands) -> Steps[list[Reply]]:
     return cast("list[Reply]", replies)
 
 
-def packed(commands: Commands) -> bytes:
+def pack(commands: Commands) -> bytes:
     """Commands as they are sent."""
     # hiredis 3.5 types its argument as a tuple of exactly one word.
     return b"".join(hiredis.pack_command(tuple(command)) for command in commands)  # type: ignore[arg-type]
@@ -288,7 +288,7 @@ def _to_address(endpoint: Endpoint) -> Steps[socket.socket]:
             if hasattr(socket, name):  # not on every system
                 made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         try:
-            return (yield from _connected(made, address, endpoint.connect_timeout_s))
+            return (yield from _connect(made, address, endpoint.connect_timeout_s))
         except OSError as error:
             problem = error
     raise problem
@@ -296,10 +296,10 @@ def _to_address(endpoint: Endpoint) -> Steps[socket.socket]:
 
 def _to_path(endpoint: Endpoint, path: str) -> Steps[socket.socket]:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    return (yield from _connected(made, path, endpoint.connect_timeout_s))
+    return (yield from _connect(made, path, endpoint.connect_timeout_s))
 
 
-def _connected(made: socket.socket, address: tuple[Any, ...] | str, timeout_s: float) -> Steps[socket.socket]:
+def _connect(made: socket.socket, address: tuple[Any, ...] | str, timeout_s: float) -> Steps[socket.socket]:
     try:
         made.setblocking(False)
         try:
@@ -324,7 +324,7 @@ def _addresses(host: str, port: int) -> Steps[list[Any]]:
         return found
 
 
-def _secured(plain: socket.socket, endpoint: Endpoint, tls: Tls) -> "Steps[tuple[ssl.SSLSocket, Unready]]":
+def _secure(plain: socket.socket, endpoint: Endpoint, tls: Tls) -> "Steps[tuple[ssl.SSLSocket, Unready]]":
     secured = plain
     try:
         import ssl

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.logins import Busy, Turn, Yours
+from restbroker.store.logins import LoginBusy, LoginGranted, LoginTurn
 from restbroker.store.replies import Argument, integer, items, unexpected
 
 KEPT_MS: Final = 7 * 24 * 3_600_000
@@ -27,7 +27,7 @@ Need: TypeAlias = Literal["look", "need", "again"]
 
 
 @attrs.frozen
-class Stay:
+class RoomMembership:
     """A user and a room. `room`: its name and its service, as `balcony@conference`. `stream`: that of his login."""
 
     room: str
@@ -40,7 +40,9 @@ class Stay:
         return hashlib.sha256(self.stream.encode()).hexdigest()[:16]
 
 
-def take(client: Client, target: str, stay: Stay, turn: Turn, need: Need) -> State | Yours | Busy:
+def take(
+    client: Client, target: str, stay: RoomMembership, turn: LoginTurn, need: Need
+) -> State | LoginGranted | LoginBusy:
     """Whether he is in it, or the turn: then have him join or leave, and `put`. A look gets no turn."""
     arguments: list[Argument] = [stay.user, stay.mark, turn.holder, max(1, turn.lease_ms), need, KEPT_MS, MOST_USERS]
     match items(client.run("room_take", [client.keys.room(target, stay.room)], arguments)):
@@ -51,14 +53,14 @@ def take(client: Client, target: str, stay: Stay, turn: Turn, need: Need) -> Sta
         case [b"UNKNOWN"]:
             return ""
         case [b"YOURS"]:
-            return Yours()
+            return LoginGranted()
         case [b"BUSY", left_ms]:
-            return Busy(integer(left_ms))
+            return LoginBusy(integer(left_ms))
         case other:
             raise unexpected("what room_take answers", other)
 
 
-def put(client: Client, target: str, stay: Stay, holder: str, state: State) -> bool:
+def put(client: Client, target: str, stay: RoomMembership, holder: str, state: State) -> bool:
     """Ends the holder's turn. False: nothing changed by it."""
     arguments: list[Argument] = [stay.user, holder, state, stay.mark, KEPT_MS]
     return client.run("room_put", [client.keys.room(target, stay.room)], arguments) == 1

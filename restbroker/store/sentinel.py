@@ -21,7 +21,7 @@ _PORTS = 65_536
 
 
 @attrs.frozen
-class Place:
+class Address:
     """Where a server is."""
 
     host: str
@@ -39,12 +39,12 @@ class Sentinels:
     """
 
     name: str
-    _places: Sequence[Place]
+    _places: Sequence[Address]
     _asking: Endpoint
     _joining: Endpoint
-    named: Place | None = None
+    named: Address | None = None
 
-    def connect(self, endpoint: Endpoint) -> Steps[tuple[Link, Place]]:
+    def connect(self, endpoint: Endpoint) -> Steps[tuple[Link, Address]]:
         """Connect to the master as `endpoint` says, but for its address; return where that is, too. Can be cancelled.
 
         Raises `StoreUnavailable`, which says what each sentinel answered; that or `StoreRefused` if the server that was
@@ -55,7 +55,7 @@ class Sentinels:
         reports = []
         for sentinel in self._places:
             found = yield from self._ask(sentinel)
-            if isinstance(found, Place):
+            if isinstance(found, Address):
                 joined = yield from _join(endpoint, found)
                 if isinstance(joined, Link):
                     self.named = found
@@ -67,7 +67,7 @@ class Sentinels:
             "After a failover wait for the new master. Otherwise check RedisSentinels, RedisMaster and the sentinels.",
         )
 
-    def look(self) -> Steps[None]:
+    def check_master(self) -> Steps[None]:
         """Looks whether the first sentinel that answers names another master by now, and whether that is one.
 
         After a failover that an operator asked for, the old master takes writes for about 10 s more (Redis 7.0.15),
@@ -75,13 +75,13 @@ class Sentinels:
         """
         for sentinel in self._places:
             found = yield from self._ask(sentinel)
-            if isinstance(found, Place):
+            if isinstance(found, Address):
                 if found != self.named:
                     link, _ = yield from self.connect(self._joining)
                     link.close()
                 return
 
-    def _ask(self, sentinel: Place) -> Steps[Place | str]:
+    def _ask(self, sentinel: Address) -> Steps[Address | str]:
         """Where this sentinel says that the master is, or what it said instead."""
         try:
             link = yield from connect(attrs.evolve(self._asking, host=sentinel.host, port=sentinel.port))
@@ -91,7 +91,7 @@ class Sentinels:
             return briefly(error, self._asking.password)
         match answer:
             case [bytes() as host, bytes() as port] if _is_port(port):
-                return Place(host.decode("ascii", "backslashreplace"), int(port))
+                return Address(host.decode("ascii", "backslashreplace"), int(port))
             case None:
                 return "knows no master of this name"
             case _:
@@ -117,14 +117,14 @@ def open_sentinels(settings: StoreSettings) -> Sentinels | None:
         timeout_s=SENTINEL_TIMEOUT_S,
         connect_timeout_s=SENTINEL_TIMEOUT_S,
     )
-    return Sentinels(settings.master, [Place(*place) for place in settings.sentinels], asking, joining)
+    return Sentinels(settings.master, [Address(*place) for place in settings.sentinels], asking, joining)
 
 
 def _is_port(written: bytes) -> bool:
     return re.fullmatch(rb"[0-9]{1,5}", written) is not None and int(written) < _PORTS
 
 
-def _join(endpoint: Endpoint, place: Place) -> Steps[Link | str]:
+def _join(endpoint: Endpoint, place: Address) -> Steps[Link | str]:
     """Connect to a server that should be the master; or say why it is of no use. Raises what waiting does not cure."""
     try:
         link = yield from connect(attrs.evolve(endpoint, host=place.host, port=place.port))

@@ -46,7 +46,7 @@ class ServerFacts:
     databases: Mapping[int, int]
 
     @property
-    def supported(self) -> bool:
+    def is_supported(self) -> bool:
         """Whether it is new enough: Redis 7.0, Valkey 7.2 (scripts with flags, allow-oom)."""
         return _supported(self.version, is_valkey=self.is_valkey)
 

@@ -29,7 +29,7 @@ class Due:
 
 
 @attrs.frozen
-class Passed:
+class Position:
     """How far what is due was passed over: all below this score, and so many that have it."""
 
     score: float = -math.inf
@@ -43,7 +43,7 @@ class Passed:
         return attrs.evolve(self, score=last, ties=staying.count(last) + (self.ties if last == self.score else 0))
 
 
-BEGINNING: Final = Passed()
+BEGINNING: Final = Position()
 
 
 @attrs.frozen
@@ -77,7 +77,7 @@ class Placing:
 _PLACES: Final[Mapping[SortedSet, str]] = {"retry": "zr", "schedule": "zs", "dead": "zd"}
 
 
-def due(client: Client, zset: Literal["retry", "schedule"], limit: int, after: Passed = BEGINNING) -> Due:
+def due(client: Client, zset: Literal["retry", "schedule"], limit: int, after: Position = BEGINNING) -> Due:
     """Up to `limit` members that are due, behind those that were passed over; fewer where they are large."""
     key = client.keys.sorted_set(zset)
     place: list[Argument] = [limit, repr(after.score), after.ties, MAX_BYTES]

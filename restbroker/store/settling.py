@@ -50,7 +50,7 @@ def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
     `StoreUnavailable`: some may be settled all the same; the same call again answers `Gone` for those.
     """
     settling = Settling(client.keys, request, now_s)
-    return settling.settled(client.run_each(settling.calls) if settling.calls else [])
+    return settling.read_replies(client.run_each(settling.calls) if settling.calls else [])
 
 
 @attrs.define(eq=False)
@@ -72,7 +72,7 @@ class Settling:
             _call(self.keys, self.request, places, plain - start, self.now_s) for start, places in self._batches
         ]
 
-    def settled(self, replies: Sequence[Reply | StoreRefused]) -> list[Code]:
+    def read_replies(self, replies: Sequence[Reply | StoreRefused]) -> list[Code]:
         """One code per item, in their order. Raises `StoreRefused` if one of the calls was refused."""
         for (_, places), reply in zip(self._batches, replies, strict=True):
             if isinstance(reply, StoreRefused):

@@ -9,9 +9,9 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
+from restbroker.store.identities import Registration, jobs_among, read_fields
 from restbroker.store.keys import QueueName
-from restbroker.store.queues import keys_of, odd_names, oldest, sizes_of, waited_s
-from restbroker.store.registered import Registered, jobs_among, registered
+from restbroker.store.queues import keys_of, latency_s, odd_names, oldest, sizes_of
 from restbroker.store.replies import Reply, counts, integer, items, mapping, names
 from restbroker.store.server import time_s
 
@@ -42,7 +42,7 @@ class LaneView:
     dying: bool
     age_s: float | None
     in_hand: int
-    registered: Registered | None
+    registered: Registration | None
 
 
 @attrs.frozen
@@ -110,7 +110,7 @@ def _queues(
     known = [name for name, size in waiting.items() if size is not None]
     jobs = dict(zip(known, oldest(client, [lists[name] for name in known]), strict=True))
     return tuple(
-        QueueView(name, size, waited_s(jobs.get(name), now_s), name in paused, name in seen or size != 0)
+        QueueView(name, size, latency_s(jobs.get(name), now_s), name in paused, name in seen or size != 0)
         for name, size in waiting.items()
     )
 
@@ -126,7 +126,7 @@ def _lanes(client: Client, identities: Sequence[str], fenced: frozenset[str], no
 
 def _lane(identity: str, info: Mapping[str, bytes], fields: Sequence[Reply], now_s: float, *, dying: bool) -> LaneView:
     try:
-        known = registered(info)
+        known = read_fields(info)
     except StoreRefused:
         known = None
     at_s = None if known is None else known.beat_at_s

@@ -9,8 +9,8 @@ import attrs
 
 from restbroker.job import rubyjson
 from restbroker.store.client import Client
+from restbroker.store.identities import jobs_among
 from restbroker.store.keys import Keys
-from restbroker.store.registered import jobs_among
 from restbroker.store.replies import items, names, raw
 from restbroker.store.scan import literal, scan
 

@@ -27,7 +27,7 @@ def ticket_queue(ticket: str) -> int:
     return int(ticket.partition(":")[2])
 
 
-def life_of(identity: str) -> str:
+def generation_of(identity: str) -> str:
     """What all lanes of one life of a process share: their identity without the target, whose name has no colon."""
     return identity.rpartition(":")[0]
 

@@ -52,13 +52,13 @@ class Piece:
     jobs: tuple[bytes, ...]
 
     @property
-    def ranked(self) -> Iterator[tuple[int, bytes]]:
+    def with_ranks(self) -> Iterator[tuple[int, bytes]]:
         """Each job with its rank; b"" stands for one that is too large to be looked at."""
         return ((self.rank - place, job) for place, job in enumerate(self.jobs))
 
 
 @attrs.frozen
-class Taking:
+class TakeRequest:
     """A job of a line, as it was read, and where it goes: to a queue, to the dead set, or nowhere.
 
     `answers` are pushed in the same step. `stays`: it goes nowhere, and is `placing.new` from then on.
@@ -90,25 +90,25 @@ def piece(client: Client, meant: Line, rank: int, limit: int) -> Piece | None:
     return Piece(integer(found[1]), tuple(raw(job) for job in found[2:]))
 
 
-def take(client: Client, meant: Line, takings: Sequence[Taking]) -> list[Code]:
+def take(client: Client, meant: Line, takings: Sequence[TakeRequest]) -> list[Code]:
     """Takes or changes each for itself, at most `MOST_TAKEN`; one code each. `Gone`: it is not there any more.
 
     What goes to a queue comes behind all that wait there, in this order. Raises `StoreUnavailable`: any of them may
     have been taken; `StoreRefused`.
     """
-    codes = _taken(client, meant, takings)
+    codes = _read_taken(client, meant, takings)
     for _ in range(_LOOKS):
         missing = [n for n, code in enumerate(codes) if isinstance(code, Gone)]
         shift = _shift(client, meant, [takings[n] for n in missing])
         if not shift:
             break
         again = [attrs.evolve(takings[n], rank=takings[n].rank + shift) for n in missing]
-        for n, code in zip(missing, _taken(client, meant, again), strict=True):
+        for n, code in zip(missing, _read_taken(client, meant, again), strict=True):
             codes[n] = code
     return codes
 
 
-def _shift(client: Client, meant: Line, missing: Sequence[Taking]) -> int:
+def _shift(client: Client, meant: Line, missing: Sequence[TakeRequest]) -> int:
     """By how much ranks are otherwise where these stand: somebody took many out between them and the newest.
 
     0: they are not there. To look through a list of a million costs Redis some 15 ms.
@@ -121,7 +121,7 @@ def _shift(client: Client, meant: Line, missing: Sequence[Taking]) -> int:
     return 0
 
 
-def _taken(client: Client, meant: Line, takings: Sequence[Taking]) -> list[Code]:
+def _read_taken(client: Client, meant: Line, takings: Sequence[TakeRequest]) -> list[Code]:
     _read(client, meant, 0, 0)
     keys = client.keys
     destinations = Destinations(keys)

@@ -90,7 +90,7 @@ class Counters:
                     counted.jobs[self._command(target, command), "delivered"] += len(durations_s)
                     counted.add(now_s, durations_s)
             case JobFinished(target):
-                self._finished(event, self._targets[target])
+                self._count_finished(event, self._targets[target])
             case events.GateClosed(target, code):
                 self._gate_closings[target, self._code(code)] += 1
             case events.StoreLost():
@@ -138,7 +138,7 @@ class Counters:
         durations: dict[Labels, Value] = {(name,): one.copy() for name, one in self._event_durations.items()}
         return {"restbroker_events_total": {**self._events}, "restbroker_event_seconds": durations}
 
-    def _finished(self, event: JobFinished, counted: _TargetCounters) -> None:
+    def _count_finished(self, event: JobFinished, counted: _TargetCounters) -> None:
         counted.jobs[self._command(event.target, event.command), event.outcome] += 1
         if event.outcome != "duplicate":
             counted.add(self.now_s(), (event.duration_s,))

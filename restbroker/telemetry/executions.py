@@ -57,7 +57,7 @@ class Executions:
     times: Histogram = attrs.field(factory=lambda: Histogram(_LIMITS_S))
 
     @property
-    def processed(self) -> int:
+    def total(self) -> int:
         """Successes and failures."""
         return sum(self.times.counts) + self.failed
 

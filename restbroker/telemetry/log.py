@@ -71,7 +71,7 @@ class _Sums:
 
 
 @attrs.define
-class _Trouble:
+class _Problem:
     """What was told and is not over: its line, since when by the log's clock, and when a tick told it last."""
 
     line: Line
@@ -90,7 +90,7 @@ class LogSink:
     _repeats: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
     _warnings: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
     _heard: dict[str, Counter[str]] = attrs.field(factory=lambda: defaultdict(Counter), init=False)
-    _troubles: dict[str, _Trouble] = attrs.field(factory=dict, init=False)
+    _troubles: dict[str, _Problem] = attrs.field(factory=dict, init=False)
     _began_s: float = attrs.field(init=False)
     _last_tick_s: float | None = attrs.field(default=None, init=False)
 
@@ -107,7 +107,7 @@ class LogSink:
             case JobFinished():
                 self._job_finished(event)
             case Warned():
-                self._warned(event)
+                self._write_warning(event)
             case EventHandled(source, outcome):
                 self._heard[source][outcome] += 1
                 if self._is_written("debug"):
@@ -145,13 +145,13 @@ class LogSink:
     def _remember(self, event: OneEvent) -> None:
         match event:
             case StoreLost():
-                self._troubles["redis"] = _Trouble(line_of(event), self.now_s())
+                self._troubles["redis"] = _Problem(line_of(event), self.now_s())
             case StoreLostOtherwise(message) if (trouble := self._troubles.get("redis")) is not None:
                 trouble.line = line_of(StoreLost(message))
             case StoreBack():
                 self._troubles.pop("redis", None)
             case GateClosed(target):
-                self._troubles[f"gate {target}"] = _Trouble(line_of(event), self.now_s())
+                self._troubles[f"gate {target}"] = _Problem(line_of(event), self.now_s())
             case GateOpened(target):
                 self._troubles.pop(f"gate {target}", None)
             case BrokerStarted():
@@ -160,7 +160,7 @@ class LogSink:
             case _:
                 pass
 
-    def _remind(self, trouble: _Trouble, now_s: float) -> None:
+    def _remind(self, trouble: _Problem, now_s: float) -> None:
         if trouble.told_s is None:
             trouble.told_s = now_s
         elif now_s - trouble.told_s >= REMIND_S:
@@ -206,7 +206,7 @@ class LogSink:
             return
         self._write(lines.job_failed(event))
 
-    def _warned(self, event: Warned) -> None:
+    def _write_warning(self, event: Warned) -> None:
         # Whoever asks for a page that fails, or tries to log in, does so as often as he likes.
         kind = (event.code, event.message)
         if kind not in self._warnings and len(self._warnings) >= _KINDS_LIMIT:
@@ -222,7 +222,7 @@ class LogSink:
         if not self._is_written(line.level):
             return
         given = {"worker": self.settings.worker, **line.fields}
-        fields = {name: _cleaned(value) for name, value in given.items() if value is not None}
+        fields = {name: _clean(value) for name, value in given.items() if value is not None}
         render = _as_json if self.settings.json else _as_text
         # OSError: the pipe is broken or the disk full. ValueError: the stream is closed.
         with contextlib.suppress(OSError, ValueError):
@@ -235,13 +235,13 @@ def _time(now_s: float) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
 
 
-def _cleaned(value: object) -> object:
+def _clean(value: object) -> object:
     match value:
         case str():
             line = _CONTROL.sub(" ", value)
             return line if len(line) <= _LONGEST_VALUE else line[: _LONGEST_VALUE - 1] + "…"
         case tuple() | list():
-            return [_cleaned(item) for item in value]
+            return [_clean(item) for item in value]
         case _:
             return value
 
@@ -251,16 +251,16 @@ def _as_json(timestamp: str, level: Level, event: str, fields: Fields) -> str:
 
 
 def _as_text(timestamp: str, level: Level, event: str, fields: Fields) -> str:
-    items = "".join(f" {name}={_quoted(value)}" for name, value in fields.items())
+    items = "".join(f" {name}={_quote(value)}" for name, value in fields.items())
     return f"{timestamp} {level.upper():7} {event}{items}"
 
 
-def _quoted(value: object) -> str:
+def _quote(value: object) -> str:
     match value:
         case bool():
             return "true" if value else "false"
         case list():
-            return _quoted(",".join(map(str, value)))
+            return _quote(",".join(map(str, value)))
         case _:
             text = str(value)
             if _PLAIN.fullmatch(text):

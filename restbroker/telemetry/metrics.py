@@ -231,11 +231,11 @@ def merge(parts: Iterable[Samples]) -> Samples:
         for name, values in part.items():
             mine = merged.setdefault(name, {})
             for labels, value in values.items():
-                mine[labels] = _merged(METRICS[name], mine[labels], value) if labels in mine else value
+                mine[labels] = _merge_values(METRICS[name], mine[labels], value) if labels in mine else value
     return merged
 
 
-def _merged(metric: Metric, one: Value, other: Value) -> Value:
+def _merge_values(metric: Metric, one: Value, other: Value) -> Value:
     if isinstance(one, Histogram):
         whole = one.copy()
         if isinstance(other, Histogram):

@@ -29,14 +29,14 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     if isinstance(found, IPv6Address):
-        carried = _carried(found)
+        carried = _embedded_address(found)
         if carried is None:
             return found in _PUBLIC_6 and not any(found in network for network in _NOT_PUBLIC_6)
         found = carried
     return not any(found in network for network in _NOT_PUBLIC_4)
 
 
-def _carried(address: IPv6Address) -> IPv4Address | None:
+def _embedded_address(address: IPv6Address) -> IPv4Address | None:
     if address in _NAT64 or address in _COMPATIBLE:
         return IPv4Address(int(address) & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour

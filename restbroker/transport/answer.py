@@ -1,7 +1,7 @@
 """Reads answers off one connection, whatever pieces they come in. Used by the connection.
 
-Always holds: an answer is whole, cut at its limit, or `Garbled` is raised; interim answers (1xx) are skipped; what
-follows an answer unasked makes its connection unfit for another request; an endless answer ends at its limits.
+Always holds: an answer is whole, cut at its limit, or `MalformedAnswer` is raised; interim answers (1xx) are skipped;
+what follows an answer unasked makes its connection unfit for another request; an endless answer ends at its limits.
 
 Stricter than httpx (measured with h11 0.16): `Content-Length` twice, even alike, or beside `Transfer-Encoding`, or as a
 list; lines that end without CR; a blank behind a chunk's size; and HTTP/1.2 are no answers. What a server means by
@@ -25,7 +25,7 @@ _FIRST_FINAL_STATUS: Final = 200
 _TRANSFER_ENCODING_LENGTH: Final = len("transfer-encoding")
 
 
-class Garbled(Exception):
+class MalformedAnswer(Exception):
     """What came is not HTTP, or more than anybody should say in a head."""
 
 
@@ -85,22 +85,22 @@ class AnswerReader:
         self.has_begun = self.whole = self.body_cut = self.keep = False
 
     def feed(self, data: bytes) -> bool:
-        """Whether the answer is whole now. Raises `Garbled`."""
+        """Whether the answer is whole now. Raises `MalformedAnswer`."""
         self.has_begun = True
         self._other_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            raise Garbled("it wants to speak another protocol") from None
+            raise MalformedAnswer("it wants to speak another protocol") from None
         except httptools.HttpParserError as error:
             if not self.whole:
-                raise Garbled(f"it is not HTTP: {self._wrong or error}") from None
+                raise MalformedAnswer(f"it is not HTTP: {self._wrong or error}") from None
             self.keep = False
         if self._other_bytes > HEAD_LIMIT_BYTES and not self.whole:
-            raise Garbled(f"more than {HEAD_LIMIT_BYTES} bytes of it are head or trailer")
+            raise MalformedAnswer(f"more than {HEAD_LIMIT_BYTES} bytes of it are head or trailer")
         return self.whole
 
-    def ended(self) -> bool:
+    def end(self) -> bool:
         """Whether the answer is whole, now that the server has closed the connection: so does one without a length."""
         self.keep = False
         lengths = {name.lower() for name, _ in self._headers} & {b"content-length", b"transfer-encoding"}
@@ -138,11 +138,11 @@ class AnswerReader:
             return
         self.status = self._parser.get_status_code()
         if self._wrong:
-            raise Garbled(self._wrong)
+            raise MalformedAnswer(self._wrong)
         if self.status < _FIRST_FINAL_STATUS:
             if self.status < _FIRST_STATUS:
                 self._wrong = "it has no status"
-                raise Garbled(self._wrong)
+                raise MalformedAnswer(self._wrong)
             self._headers.clear()
             return
         self._in_body = True

@@ -42,14 +42,14 @@ class ConnectLimit:
         """When one more may begin beside so many, as far as the time between two counts."""
         return 0.0 if young < START else self._next_s
 
-    def begun(self, now_s: float) -> None:
+    def note_begun(self, now_s: float) -> None:
         """One connects."""
         if now_s - self._moved_at_s > REST_S:
             self.limit, self.patience_s, self._quickest_s = START, PATIENCE_S, math.inf
         self._moved_at_s = now_s
         self._next_s = max(self._next_s, now_s - (START - 1) * GAP_S) + GAP_S
 
-    def answered(self, now_s: float, took_s: float) -> None:
+    def note_answered(self, now_s: float, took_s: float) -> None:
         """One got its first answer, so long after it had begun."""
         self._moved_at_s = now_s
         self._quickest_s = min(self._quickest_s, took_s)
@@ -62,7 +62,7 @@ class ConnectLimit:
             most = int(self._quickest_s / GAP_S) - START
             self.limit = max(START, min(self.limit + 1, most))
 
-    def failed(self, now_s: float) -> None:
+    def note_failed(self, now_s: float) -> None:
         """One was refused, broke, or gave up before its first answer."""
         self._moved_at_s = now_s
         self._fewer()

@@ -15,8 +15,8 @@ import trio
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.transport.addresses import is_public
-from restbroker.transport.arrivals import Arrivals
-from restbroker.transport.errors import NotSent, why_of
+from restbroker.transport.errors import NotSent, reason_of
+from restbroker.transport.readable import Readiness
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import PlainWire, Wire
 
@@ -27,25 +27,25 @@ _ROOM_S: Final = 0.02
 """Between two looks whether a listener has room."""
 
 
-async def dial(target: Target, tls: ssl.SSLContext, timeout_s: float, arrivals: Arrivals) -> Wire:
+async def dial(target: Target, tls: ssl.SSLContext, timeout_s: float, arrivals: Readiness) -> Wire:
     """Connects within `timeout_s` seconds, TLS included; `arrivals` will tell the wire what comes.
 
     Raises `NotSent`; when cancelled, nothing stays open.
     """
     what = "did not accept a connection"
     with trio.move_on_after(timeout_s):
-        wire = await _connected(target, arrivals)
+        wire = await _connect(target, arrivals)
         what = "accepted a connection, and did not answer with TLS"
-        return await _secured(target, tls, wire) if target.url.scheme == "https" else wire
+        return await _start_tls(target, tls, wire) if target.url.scheme == "https" else wire
     raise NotSent(f"{target.url} {what} within {duration_text(timeout_s)}.", timed_out=True)
 
 
-async def _connected(target: Target, arrivals: Arrivals) -> PlainWire:
+async def _connect(target: Target, arrivals: Readiness) -> PlainWire:
     url = target.url
     try:
         if url.socket is not None:
-            return PlainWire(await _joined(url.socket), arrivals)
-        stream = await _opened(await addresses_of(target), url.port)
+            return PlainWire(await _open_unix(url.socket), arrivals)
+        stream = await _open_tcp(await addresses_of(target), url.port)
     # A name that cannot be one (a label of 64 letters) is a UnicodeError.
     except (OSError, UnicodeError) as error:
         raise NotSent(f"No connection to {url}: {_why(error)}.") from error
@@ -73,7 +73,7 @@ async def addresses_of(target: Target) -> list[str]:
     raise NotSent(f"No connection to {url}: {why}.")
 
 
-async def _opened(hosts: list[str], port: int) -> trio.SocketStream:
+async def _open_tcp(hosts: list[str], port: int) -> trio.SocketStream:
     *others, last = hosts
     for host in others:
         with contextlib.suppress(OSError), trio.move_on_after(NEXT_S):
@@ -81,7 +81,7 @@ async def _opened(hosts: list[str], port: int) -> trio.SocketStream:
     return await trio.open_tcp_stream(last, port)
 
 
-async def _joined(path: str) -> socket.socket:
+async def _open_unix(path: str) -> socket.socket:
     """Connected to a unix socket. Raises OSError.
 
     While the listener's backlog is full, Linux says EAGAIN and does nothing; Trio 0.35 would wait for its end, and take
@@ -102,7 +102,7 @@ async def _joined(path: str) -> socket.socket:
         raise
 
 
-async def _secured(target: Target, tls: ssl.SSLContext, wire: PlainWire) -> Wire:
+async def _start_tls(target: Target, tls: ssl.SSLContext, wire: PlainWire) -> Wire:
     try:
         secured = TlsWire(wire, tls, target.url.host)
     except ValueError as error:
@@ -127,4 +127,4 @@ def _why(error: BaseException) -> str:
     while isinstance(error.__cause__, OSError | BaseExceptionGroup):
         cause: BaseException = error.__cause__
         error = cause.exceptions[-1] if isinstance(cause, BaseExceptionGroup) else cause
-    return why_of(error)
+    return reason_of(error)

@@ -32,7 +32,7 @@ class MaybeSent(Exception):
         self.timed_out = timed_out
 
 
-def why_of(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """What happened, without a full stop."""
     if isinstance(error, OSError) and error.strerror:
         # Trio's own text has an address in it as Python writes it. The numbers of TLS and of names mean other things.

@@ -16,18 +16,18 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
-from restbroker.transport.answer import AnswerReader, Garbled
-from restbroker.transport.arrivals import Arrivals
+from restbroker.transport.answer import AnswerReader, MalformedAnswer
+from restbroker.transport.connect_ramp import ConnectRamp, RampClosed, connections_for
 from restbroker.transport.deadlines import Deadlines
 from restbroker.transport.dial import dial
-from restbroker.transport.errors import MaybeSent, NotSent, why_of
+from restbroker.transport.errors import MaybeSent, NotSent, reason_of
 from restbroker.transport.head import Heads
 from restbroker.transport.idle import Connection, Idle
 from restbroker.transport.message import Request, Response, Sender
-from restbroker.transport.ramp import Closed, Ramp, connections_for
+from restbroker.transport.readable import Readiness
 from restbroker.transport.tls import refuses_certificate
 
-_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, Garbled)
+_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, MalformedAnswer)
 
 _FEW: Final = 8
 """Up to so many connections each listens for itself: for one, a task beside it costs 13 µs a job, for eight nothing."""
@@ -52,9 +52,9 @@ class LeanClient:
         self._heads = Heads(target)
         self._places = trio.Semaphore(connections_for(target))
         self._idle = Idle()
-        self._ramp = Ramp(self._idle.put)
+        self._ramp = ConnectRamp(self._idle.put)
         self._deadlines = Deadlines()
-        self._arrivals = Arrivals()
+        self._arrivals = Readiness()
         self._now_s: Callable[[], float] = trio.current_time
         self._closed = False
 
@@ -79,11 +79,11 @@ class LeanClient:
             now_s = self._now_s()
             connection = self._idle.take(now_s)
             if connection is None:
-                connection = await self._taken(sender)
+                connection = await self._take(sender)
                 now_s = trio.current_time()
             due_s = now_s + request.timeout_s
             try:
-                return await self._bounded(connection, message, request, due_s, sender)
+                return await self._exchange_in_time(connection, message, request, due_s, sender)
             except _Stale as stale:
                 return await self._again(message, request, due_s, stale, sender)
         finally:
@@ -102,7 +102,7 @@ class LeanClient:
             asks = None if left else sender
             try:
                 connection = await self._taken_by(due_s, request, asks)
-                return await self._bounded(connection, message, request, due_s, asks)
+                return await self._exchange_in_time(connection, message, request, due_s, asks)
             except _Stale as another:
                 stale = another
             except NotSent as error:
@@ -129,7 +129,7 @@ class LeanClient:
             return
         raise NotSent(f"Every connection to {self._target.url} was busy for {duration_text(timeout_s)}.") from None
 
-    async def _taken(self, sender: Sender | None) -> Connection:
+    async def _take(self, sender: Sender | None) -> Connection:
         """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent`.
 
         In line: who came before gets one before.
@@ -146,7 +146,7 @@ class LeanClient:
                 # What was given back meanwhile rests, since nobody was in line.
                 if (connection := self._idle.take(trio.current_time())) is not None:
                     return connection
-        except Closed:
+        except RampClosed:
             raise NotSent(f"The connections to {self._target.url} are closed.") from None
         if sender is not None:
             try:
@@ -154,18 +154,18 @@ class LeanClient:
             except BaseException:
                 self._ramp.release(turn)
                 raise
-        return await self._opened(turn)
+        return await self._open(turn)
 
     async def _taken_by(self, due_s: float, request: Request, sender: Sender | None) -> Connection:
         """As `_taken`; raises `NotSent` too if no time is left then."""
-        connection = await self._taken(sender)
+        connection = await self._take(sender)
         now_s = trio.current_time()
         if now_s < due_s:
             return connection
         self._give_back(connection, now_s, fit=False)
         raise NotSent(f"Nothing could be sent within {duration_text(request.timeout_s)}.", timed_out=True)
 
-    async def _opened(self, turn: object) -> Connection:
+    async def _open(self, turn: object) -> Connection:
         try:
             wire = await dial(self._target, self._tls, self._target.connect_timeout_s, self._arrivals)
         except BaseException:
@@ -173,17 +173,17 @@ class LeanClient:
             raise
         return Connection(wire, trio.current_time() + self._target.max_connection_age_s, turn)
 
-    def _bounded(
+    def _exchange_in_time(
         self, connection: Connection, message: bytes, request: Request, due_s: float, sender: Sender | None
     ) -> Coroutine[Any, Any, Response]:
         """One exchange that ends at its deadline: by the one task for all, or, where that does not run, by a scope.
 
         To be awaited at once.
         """
-        exchange = self._exchange if self._deadlines.is_kept else self._scoped
+        exchange = self._exchange if self._deadlines.is_kept else self._exchange_in_scope
         return exchange(connection, message, request, due_s, sender)
 
-    async def _scoped(
+    async def _exchange_in_scope(
         self, connection: Connection, message: bytes, request: Request, due_s: float, sender: Sender | None
     ) -> Response:
         with trio.CancelScope(deadline=due_s):
@@ -224,7 +224,7 @@ class LeanClient:
             now_s = self._now_s()
             self._give_back(connection, now_s, fit=fit)
         if sender is not None and not 200 <= reader.status < 300:
-            sender.refused()
+            sender.note_refused()
         duration_s = now_s - (due_s - request.timeout_s)
         said = request.headers + request.query
         return Response(reader.status, reader.headers, reader.body, duration_s, reader.body_cut, said, self._secrets)
@@ -239,10 +239,10 @@ class LeanClient:
             # Before there is room for one more: who is first in line takes what is there already.
             self._ramp.give(connection)
         if turn is not None:
-            (self._ramp.answered if has_begun else self._ramp.end)(turn)
+            (self._ramp.note_answered if has_begun else self._ramp.end)(turn)
 
     def _failure(self, connection: Connection, request: Request, error: Exception) -> Exception:
-        why = why_of(error)
+        why = reason_of(error)
         if connection.is_late:
             return _too_late(connection, request)
         if connection.is_used and not connection.reader.has_begun:
@@ -255,10 +255,10 @@ class LeanClient:
 
 
 def _is_whole_at_end(reader: AnswerReader) -> bool:
-    """Raises `Garbled` if it is not."""
-    if reader.ended():
+    """Raises `MalformedAnswer` if it is not."""
+    if reader.end():
         return True
-    raise Garbled("it ended early" if reader.has_begun else "the server closed it")
+    raise MalformedAnswer("it ended early" if reader.has_begun else "the server closed it")
 
 
 def _too_late(connection: Connection, request: Request) -> MaybeSent | NotSent:

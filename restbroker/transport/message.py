@@ -59,7 +59,7 @@ class Sender(Protocol):
         """Told when a connection is there, right before the first byte may leave."""
         ...
 
-    def refused(self) -> None:
+    def note_refused(self) -> None:
         """Told of an answer whose status is none of success."""
         ...
 

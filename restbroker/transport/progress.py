@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import attrs
 import trio
 
-from restbroker.transport.ramp import Ramp
+from restbroker.transport.connect_ramp import ConnectRamp
 
 C = TypeVar("C")
 
@@ -21,7 +21,7 @@ class Progress(Generic[C]):
     `attempt` is at one address: from `since_s` on it has `patience_s` until the connection is `opened`.
     """
 
-    ramp: Ramp[C]
+    ramp: ConnectRamp[C]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     attempt: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     patience_s: float = math.inf
@@ -53,6 +53,6 @@ class Progress(Generic[C]):
             case "http11.send_request_headers.started":
                 self.begun = True
             case "http11.receive_response_headers.complete":
-                self.ramp.answered(self)
+                self.ramp.note_answered(self)
             case _:
                 pass

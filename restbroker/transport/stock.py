@@ -18,12 +18,12 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
+from restbroker.transport.connect_ramp import ConnectRamp, RampClosed, connections_for
 from restbroker.transport.dial import NEXT_S, addresses_of
-from restbroker.transport.errors import MaybeSent, NotSent, why_of
+from restbroker.transport.errors import MaybeSent, NotSent, reason_of
 from restbroker.transport.head import headers_of
 from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.progress import Progress
-from restbroker.transport.ramp import Closed, Ramp, connections_for
 
 CLOSE_GRACE_S: Final = 1.0
 _FORBIDDEN: Final = "it has what HTTP forbids"
@@ -67,7 +67,7 @@ class StockClient:
         self._tls = tls
         self._places = trio.Semaphore(connections_for(target))
         self._idle: deque[_Connection] = deque()
-        self._ramp = Ramp(self._idle.append)
+        self._ramp = ConnectRamp(self._idle.append)
         self._closed = False
         self._keeps = True
 
@@ -87,7 +87,7 @@ class StockClient:
             with progress.scope:
                 response = await self._exchange(connection, message, request, progress)
                 if sender is not None and not 200 <= response.status < 300:
-                    sender.refused()
+                    sender.note_refused()
                 return response
         finally:
             self._places.release()
@@ -181,7 +181,7 @@ class StockClient:
                     await self._ask(sender, connection)
                     return connection
                 again = True
-        except Closed:
+        except RampClosed:
             raise NotSent(f"The connections to {self._target.url} are closed.") from None
         try:
             if sender is not None:
@@ -301,4 +301,4 @@ def why(error: BaseException) -> str:
         case httpx.LocalProtocolError():
             return _FORBIDDEN
         case _:
-            return why_of(error)
+            return reason_of(error)

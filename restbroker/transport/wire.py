@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import trio
 
-from restbroker.transport.arrivals import Arrivals
+from restbroker.transport.readable import Readiness
 
 _READ_BYTES: Final = 65536
 
@@ -46,7 +46,7 @@ class PlainWire:
 
     __slots__ = ("_arrivals", "_got", "_is_watched", "_look", "_socket", "_waiting", "left")
 
-    def __init__(self, connected: socket.socket, arrivals: Arrivals) -> None:
+    def __init__(self, connected: socket.socket, arrivals: Readiness) -> None:
         connected.setblocking(False)
         self._socket = connected
         self._look = select.poll()
@@ -112,7 +112,7 @@ class PlainWire:
         trio.lowlevel.reschedule(waiting)
         return True
 
-    def unwatched(self) -> None:
+    def note_unwatched(self) -> None:
         """See `Awaiting`."""
         self._is_watched = False
         if self._waiting is not None:
@@ -137,7 +137,7 @@ class PlainWire:
         """See `Wire`."""
         if self._socket.fileno() >= 0:
             self._arrivals.forget(self._socket.fileno())
-            self.unwatched()
+            self.note_unwatched()
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import attrs
 
-from restbroker.operate.known import Known
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.summary import Summaries, Summary
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -19,7 +19,7 @@ from restbroker.store.keys import SortedSet
 class Causes:
     """One for a process. `known` may read files."""
 
-    known: Callable[[], Known]
+    known: Callable[[], ConfigContext]
     _kept: dict[SortedSet, Summaries] = attrs.field(factory=dict)
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 

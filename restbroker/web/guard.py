@@ -18,8 +18,8 @@ from restbroker.errors import ConfigError
 from restbroker.serving.app import Refuse
 from restbroker.telemetry.events import Report, Warned
 from restbroker.web import health, hosts
+from restbroker.web.sessions import LIFE_S, Sessions, Tries, is_same
 from restbroker.web.settings import Settings
-from restbroker.web.visits import LIFE_S, Tries, Visits, is_same
 
 FOR_PROGRAMS = frozenset({"/stats", "/metrics"})
 """These take Basic and bearer as well, and are refused with a status instead of a form."""
@@ -39,7 +39,7 @@ class Guard:
     report: Report
     refuse: Refuse
     to_login: Callable[[], Response]
-    visits: Visits = attrs.field(factory=lambda: Visits(trio.current_time))
+    visits: Sessions = attrs.field(factory=lambda: Sessions(trio.current_time))
     tries: Tries = attrs.field(factory=lambda: Tries(trio.current_time))
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
     """One login is looked at at a time: else more could be tried at once than one after the other."""
@@ -98,7 +98,7 @@ class Guard:
             except ConfigError:
                 return "Nobody can log in now: the password cannot be read. The log says why."
             if not right:
-                self.tries.failed(_address())
+                self.tries.note_failed(_address())
                 return "User or password is wrong."
         if visit:
             g.new_visit = self.visits.log_in()

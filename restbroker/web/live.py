@@ -27,7 +27,7 @@ Render = Callable[[str, State], Mapping[str, str]]
 
 
 @attrs.frozen
-class Shown:
+class RenderedPage:
     """A page as it was rendered of the look `number`. `since`: the look of which each part has been like this."""
 
     number: int
@@ -35,10 +35,10 @@ class Shown:
     since: Mapping[str, int]
     _messages: dict[int, bytes] = attrs.field(factory=dict)
 
-    def after(self, number: int, parts: Mapping[str, str]) -> "Shown":
+    def after(self, number: int, parts: Mapping[str, str]) -> "RenderedPage":
         """The page as it is now."""
         same = {name for name, html in parts.items() if self.parts.get(name) == html}
-        return Shown(number, parts, {name: self.since[name] if name in same else number for name in parts})
+        return RenderedPage(number, parts, {name: self.since[name] if name in same else number for name in parts})
 
     def message(self, known: int) -> bytes:
         """What is new to who knows the page of the look `known`; empty where nothing is."""
@@ -48,7 +48,7 @@ class Shown:
         return self._messages[known]
 
 
-_NOTHING = Shown(-1, {}, {})
+_NOTHING = RenderedPage(-1, {}, {})
 
 
 @attrs.define(eq=False)
@@ -58,7 +58,7 @@ class Streams:
     watch: Watch
     render: Render
     turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-    _shown: dict[str, Shown] = attrs.field(factory=dict)
+    _shown: dict[str, RenderedPage] = attrs.field(factory=dict)
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
 
     @property
@@ -66,7 +66,7 @@ class Streams:
         """Whether no more can be opened."""
         return self.watch.followers >= MOST_STREAMS
 
-    async def shown(self, page: str, state: State) -> Shown:
+    async def current_page(self, page: str, state: State) -> RenderedPage:
         """A page, at least as new as `state`."""
         async with self._lock:
             shown = self._shown.get(page, _NOTHING)
@@ -97,7 +97,7 @@ class Stream(ResponseBody):
         self._is_let_in = not self._streams.are_full
         if self._is_let_in:
             self._late_s = self._streams.watch.followers % _SLICES * _SLICE_S
-            self._stack.enter_context(self._streams.watch.followed())
+            self._stack.enter_context(self._streams.watch.follow())
         return self
 
     async def __aexit__(
@@ -120,7 +120,7 @@ class Stream(ResponseBody):
                     await watch.stopping.wait()
             if watch.stopping.is_set() or not self._may_go_on():
                 raise StopAsyncIteration
-            shown = await self._streams.shown(self._page, state)
+            shown = await self._streams.current_page(self._page, state)
             message, first = shown.message(self._known), self._known < 0
             self._known = shown.number
             if message:

@@ -74,7 +74,7 @@ def read_redis(client: Client, served: Sequence[str], targets: Sequence[str]) ->
 
     What Redis refuses (a key of another type, missing rights) is left out. Raise `StoreUnavailable`.
     """
-    parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served), _sets, _parked, _totals]
+    parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served), _sets, _dead, _totals]
     parts.append(partial(_pauses, targets=targets))
     samples: Samples = {}
     for part in parts:
@@ -89,7 +89,7 @@ def _queues(client: Client, served: Sequence[str]) -> Samples:
     keys = client.keys
     oldest = queues.oldest(client, [keys.queue(name) for name in sizes])
     paused = client.commands([("SISMEMBER", keys.paused, name) for name in sizes])
-    waited = {name: queues.waited_s(job, now_s) for name, job in zip(sizes, oldest, strict=True)}
+    waited = {name: queues.latency_s(job, now_s) for name, job in zip(sizes, oldest, strict=True)}
     return {
         "restbroker_queue_jobs": {(name,): size for name, size in sizes.items()},
         "restbroker_queue_latency_seconds": {(name,): age_s for name, age_s in waited.items() if age_s is not None},
@@ -102,7 +102,7 @@ def _sets(client: Client) -> Samples:
     return {"restbroker_set_jobs": {(name,): integer(size) for name, size in zip(_SETS, sizes, strict=True)}}
 
 
-def _parked(client: Client) -> Samples:
+def _dead(client: Client) -> Samples:
     return {"restbroker_parked_copies": {(): integer(client.command("XLEN", client.keys.parked))}}
 
 

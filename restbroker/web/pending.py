@@ -1,7 +1,7 @@
 """What was asked and is to be confirmed: edits that were typed, in which a secret may be, and the jobs that a page
 spoke of.
 
-`web.acting` and `web.editing` keep it. Always holds: it is in this process alone, for a quarter of an hour since
+`web.act_pages` and `web.edit_pages` keep it. Always holds: it is in this process alone, for a quarter of an hour since
 it was used last, and a hundred at most of a kind; no page has more of one than a name that nobody can guess.
 """
 
@@ -14,7 +14,7 @@ import trio
 from restbroker.operate.edit import Edit
 from restbroker.operate.enqueue import serving_if_told
 from restbroker.store.client import Client
-from restbroker.web.desk import Desk
+from restbroker.web.connection import AdminConnection
 
 _MOST: Final = 100
 _LASTS_S: Final = 900.0
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @attrs.frozen
-class _Kept(Generic[T]):
+class _Entry(Generic[T]):
     value: T = attrs.field(repr=False)
     about: str
     until_s: float
@@ -34,7 +34,7 @@ class _Kept(Generic[T]):
 class Pending(Generic[T]):
     """Those of one process. `about` says what one is for: under another name there is none."""
 
-    _kept: dict[str, _Kept[T]] = attrs.field(factory=dict, repr=False)
+    _kept: dict[str, _Entry[T]] = attrs.field(factory=dict, repr=False)
 
     def keep(self, value: T, about: str) -> str:
         """A name for it."""
@@ -43,7 +43,7 @@ class Pending(Generic[T]):
             if one.until_s < now_s or len(self._kept) >= _MOST:
                 del self._kept[name]
         name = secrets.token_urlsafe(24)
-        self._kept[name] = _Kept(value, about, now_s + _LASTS_S)
+        self._kept[name] = _Entry(value, about, now_s + _LASTS_S)
         return name
 
     def find(self, name: str, about: str) -> T | None:
@@ -61,7 +61,7 @@ class Pending(Generic[T]):
         self._kept.pop(name, None)
 
 
-def complete(edit: Edit, client: Client, desk: Desk) -> Edit:
+def complete(edit: Edit, client: Client, desk: AdminConnection) -> Edit:
     """With what lets jobs in now; to be called in the thread."""
     return attrs.evolve(edit, tokens=desk.tokens(), version=lambda queue: version_of(client, queue))
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from restbroker import __version__
 from restbroker.console import causes
-from restbroker.operate.pace import Pace, paced
+from restbroker.operate.pace import Pace, pace_items
 from restbroker.web import assets, views, words
 from restbroker.web.charts import HEIGHT, WIDTH
 from restbroker.web.settings import Settings
@@ -105,7 +105,7 @@ class Renderer:
 
     def paced_page(self, template: str, **values: object) -> str:
         """The same in a thread, so that deliveries go on meanwhile."""
-        return "".join(paced(self._environment.get_template(template).generate(**values), Pace()))
+        return "".join(pace_items(self._environment.get_template(template).generate(**values), Pace()))
 
     def parts(self, name: str, state: State) -> dict[str, str]:
         """The parts of a live page, by their names. For a thread."""

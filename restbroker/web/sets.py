@@ -16,11 +16,11 @@ from quart import Response, request
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.operate import act_waiting, find, where
 from restbroker.operate.act_job import VERBS
-from restbroker.operate.audit import Written
+from restbroker.operate.audit import StoredEntry
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry
 from restbroker.operate.explain import acts_with
 from restbroker.operate.find import Budget, Page
-from restbroker.operate.known import Known
 from restbroker.operate.names import require
 from restbroker.operate.queues import queues
 from restbroker.operate.summary import Cause, Summary
@@ -32,7 +32,7 @@ from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import Pause, paused_queues
 from restbroker.store.queues import is_known
 from restbroker.web import words
-from restbroker.web.desk import Desk
+from restbroker.web.connection import AdminConnection
 from restbroker.web.render import TITLES
 from restbroker.web.shell import Shell
 
@@ -48,7 +48,7 @@ _EXAMPLE: Final = "For example: command = send_message, and in the next field: f
 
 
 @attrs.frozen
-class CausesShown:
+class CauseTable:
     """What a page says of causes: of all in `of`, the `rows`. `is_one`: only that by which it is filtered."""
 
     of: Summary
@@ -70,11 +70,11 @@ class CausesShown:
 class SetPages:
     """The views. `refuse` says why there is none."""
 
-    desk: Desk
+    desk: AdminConnection
     shell: Shell
     refuse: Refuse
 
-    async def listed(self, name: str) -> Response:
+    async def list_jobs(self, name: str) -> Response:
         """A page of a set."""
         typed = conditions(request.args.getlist("where"))
         after = request.args.get("after") or None
@@ -82,9 +82,9 @@ class SetPages:
         wrong: UsageError | None = None
         status = 200
 
-        causes: CausesShown | None = None
+        causes: CauseTable | None = None
 
-        def question(client: Client) -> tuple[Page, CausesShown | None]:
+        def question(client: Client) -> tuple[Page, CauseTable | None]:
             known = self.desk.known()
             wanted = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
             page = find.page(client, zset, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
@@ -118,10 +118,10 @@ class SetPages:
 
         refused: StoreRefused | None = None
 
-        def question(client: Client) -> tuple[Entry | None, tuple[Written, ...]]:
+        def question(client: Client) -> tuple[Entry | None, tuple[StoredEntry, ...]]:
             nonlocal refused
             found = find.one(client, zset, key, self.desk.known(), 2.0)
-            acts: tuple[Written, ...] = ()
+            acts: tuple[StoredEntry, ...] = ()
             try:
                 acts = () if found is None or not found.jid else acts_with(client, found.jid, _NOTES)
             except StoreRefused as error:
@@ -191,7 +191,7 @@ class SetPages:
         )
         return Response(html, 200 if wrong is None else 400)
 
-    def _causes(self, client: Client, zset: SortedSet, wanted: Where) -> CausesShown | None:
+    def _causes(self, client: Client, zset: SortedSet, wanted: Where) -> CauseTable | None:
         """All where nothing is searched for, one where its group is; else None, as where there is none."""
         groups = {one.value for one in wanted if (one.field, one.op) == ("failure_group", "=")}
         if wanted and not groups:
@@ -200,7 +200,7 @@ class SetPages:
         if found is None:
             return None
         rows = [cause for cause in found.causes if not groups or cause.group in groups][:_MOST_CAUSES]
-        return CausesShown(found, rows, is_one=bool(groups)) if rows else None
+        return CauseTable(found, rows, is_one=bool(groups)) if rows else None
 
     def _verbs(self, zset: SortedSet) -> list[str]:
         if self.shell.settings.is_read_only:
@@ -208,7 +208,7 @@ class SetPages:
         return [verb for verb in VERBS[zset] if verb != "edit"]
 
 
-def _missing(client: Client, queue: str, known: Known) -> UsageError | None:
+def _missing(client: Client, queue: str, known: ConfigContext) -> UsageError | None:
     """Why there is no page of this queue: nobody knows it. None: somebody does."""
     if queue in known.targets or is_known(client, queue):
         return None

@@ -15,23 +15,23 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from restbroker.errors import RestbrokerError, UsageError
-from restbroker.serving.app import Look, failure, new_app
+from restbroker.serving.app import AppOptions, failure, new_app
 from restbroker.telemetry.events import Report
 from restbroker.web import assets
-from restbroker.web.acting import ActPages
-from restbroker.web.desk import Desk
-from restbroker.web.editing import EditPages
-from restbroker.web.following import FollowPages
+from restbroker.web.act_pages import ActPages
+from restbroker.web.connection import AdminConnection
+from restbroker.web.control_pages import SteerPages
+from restbroker.web.edit_pages import EditPages
+from restbroker.web.follow_page import FollowPages
 from restbroker.web.guard import Guard
 from restbroker.web.health import Health, add_health
+from restbroker.web.job_pages import LookPages
 from restbroker.web.live import Stream, Streams
-from restbroker.web.looking import LookPages
 from restbroker.web.render import LIVE, Renderer
 from restbroker.web.sets import SETS, SetPages
 from restbroker.web.settings import Settings
 from restbroker.web.shell import Shell
 from restbroker.web.stats import Question, stats_view
-from restbroker.web.steering import SteerPages
 from restbroker.web.watch import Watch
 
 FORM_LIMIT_BYTES = 64 * 1024
@@ -53,7 +53,7 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 def site_app(
     settings: Settings,
     watch: Watch,
-    desk: Desk,
+    desk: AdminConnection,
     question: Callable[[], Question],
     report: Report,
     *,
@@ -62,11 +62,11 @@ def site_app(
     """The app. `question` makes what `/stats` asks, anew for each request, over the connection of `watch`."""
     site = _Site(settings, watch, Renderer(settings), report)
     app = new_app(
-        "stats", report, Look(_HEADERS, FORM_LIMIT_BYTES, site.refuse, "/, /healthz, /metrics, /readyz or /stats")
+        "stats", report, AppOptions(_HEADERS, FORM_LIMIT_BYTES, site.refuse, "/, /healthz, /metrics, /readyz or /stats")
     )
     app.before_request(site.guard.before)
     app.after_request(site.guard.after)
-    app.register_error_handler(RestbrokerError, site.told)
+    app.register_error_handler(RestbrokerError, site.error_page)
     _add_sets(app, site, desk)
     for name in LIVE:
         app.add_url_rule("/" if name == "overview" else f"/{name}", name, partial(site.page, name), methods=["GET"])
@@ -79,18 +79,18 @@ def site_app(
     add_health(app, health, site.guard.may_see)
     for connection in (watch.connection, desk.connection):
         app.after_serving(connection.aclose)
-    app.asgi_app = _Unprefixed(app.asgi_app, settings.prefix)  # type: ignore[method-assign]  # as Quart documents it
+    app.asgi_app = _StripPrefix(app.asgi_app, settings.prefix)  # type: ignore[method-assign]  # as Quart documents it
     return app
 
 
-def _add_sets(app: QuartTrio, site: "_Site", desk: Desk) -> None:
+def _add_sets(app: QuartTrio, site: "_Site", desk: AdminConnection) -> None:
     """The pages of jobs, and what people do."""
     shell = Shell(site.renderer, site.settings, site.guard.mark, site.turn)
     pages, acts = SetPages(desk, shell, site.refuse), ActPages(desk, shell)
     edits = EditPages(desk, shell, site.refuse, acts)
     steer = SteerPages(desk, shell, site.refuse, site.go, site.watch.hurry)
     for name in SETS:
-        app.add_url_rule(f"/{name}", name, partial(pages.listed, name), methods=["GET"])
+        app.add_url_rule(f"/{name}", name, partial(pages.list_jobs, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>", f"{name}-job", partial(pages.job, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>/edit", f"{name}-edit", partial(edits.ask, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>/edit", f"{name}-edited", partial(edits.act, name), methods=["POST"])
@@ -103,7 +103,7 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: Desk) -> None:
     app.add_url_rule("/queue/act", "queue-act", partial(acts.act, "queue"), methods=["POST"])
     app.add_url_rule("/in-hand", view_func=looks.in_hand, methods=["GET"])
     app.add_url_rule("/find", view_func=looks.find, methods=["GET"])
-    app.add_url_rule("/job", view_func=looks.story, methods=["GET"])
+    app.add_url_rule("/job", view_func=looks.timeline, methods=["GET"])
     app.add_url_rule("/audit", view_func=looks.acts, methods=["GET"])
     app.add_url_rule("/audit/<name>", "action", FollowPages(desk, shell).action, methods=["GET"])
     app.add_url_rule("/copies", view_func=looks.copies, methods=["GET"])
@@ -112,7 +112,7 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: Desk) -> None:
 
 
 @attrs.frozen
-class _Unprefixed:
+class _StripPrefix:
     """Takes the prefix off where a proxy has left it in the path: proxies do either."""
 
     app: Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
@@ -148,15 +148,15 @@ class _Site:
         html = self.renderer.page("refusal.html", title="Not this way", message=message, cure=cure, mark="")
         return Response(html, status)
 
-    async def told(self, error: RestbrokerError) -> Response:
+    async def error_page(self, error: RestbrokerError) -> Response:
         """Why something could not be asked, or done."""
         status = 400 if isinstance(error, UsageError) else 503
         return self.refuse(status, type(error).__name__, error.message, error.cure)
 
     async def page(self, name: str) -> Response:
         """A live page as it is now."""
-        state = await self.watch.look()
-        shown = await self._streams.shown(name, state)
+        state = await self.watch.state_for()
+        shown = await self._streams.current_page(name, state)
         html = self.renderer.live_page(name, shown.parts, self.guard.mark())
         return Response(html, 200 if state.trouble is None else 503)
 
@@ -206,7 +206,7 @@ class _Site:
 
     def _to_login(self) -> Response:
         path = request.full_path.rstrip("?")
-        return self.go(f"/login?then={_quoted(path)}" if path != "/" else "/login")
+        return self.go(f"/login?then={_quote(path)}" if path != "/" else "/login")
 
     def go(self, path: str) -> Response:
         """Sends the visitor to another page of ours."""
@@ -219,5 +219,5 @@ def _then(path: str | None) -> str:
     return path if is_own and path is not None else "/"
 
 
-def _quoted(path: str) -> str:
+def _quote(path: str) -> str:
     return quote(path, safe="/")

@@ -49,9 +49,9 @@ class Backlog:
 
 
 @attrs.frozen
-class Seen:
-    """One look. `figures` as `web.figures` makes them; `minutes` as `operate.history` has them; `dead`: the causes of
-    dead jobs, None where there are none or nobody looks.
+class Snapshot:
+    """What Redis held at one moment. `figures`: see `web.metrics_view`; `minutes`: see `operate.history`; `dead`: the
+    causes of dead jobs, None where there are none or nobody looks.
     """
 
     at_s: float
@@ -65,7 +65,7 @@ class State:
     """What is known now: the last look that succeeded, and why the one after it did not. `number` counts the looks."""
 
     number: int = 0
-    seen: Seen | None = None
+    seen: Snapshot | None = None
     trouble: RestbrokerError | None = None
     backlog: Sequence[Backlog] = ()
 
@@ -112,7 +112,7 @@ class Watch:
         self._looked_at_s = float("-inf")
         self._wanted.set()
 
-    async def look(self) -> State:
+    async def state_for(self) -> State:
         """Return to a visitor what is known: at most `FRESH_S` old, or older where a look takes long."""
         self._visited_at_s = self.now_s()
         await self._refresh()
@@ -121,7 +121,7 @@ class Watch:
     async def _refresh(self) -> None:
         async with self._turn:
             if self.now_s() - self._looked_at_s >= max(FRESH_S, self._took_s * _REST):
-                await self._look()
+                await self._take_snapshot()
 
     async def later(self, number: int, within_s: float) -> State:
         """What is known after the look `number`, or what is known anyway once `within_s` is over or a stop begins."""
@@ -131,7 +131,7 @@ class Watch:
         return self.state
 
     @contextmanager
-    def followed(self) -> Iterator[None]:
+    def follow(self) -> Iterator[None]:
         """Within the block Redis is looked at every two seconds."""
         self.followers += 1
         self._wanted.set()
@@ -140,22 +140,22 @@ class Watch:
         finally:
             self.followers -= 1
 
-    async def _look(self) -> None:
+    async def _take_snapshot(self) -> None:
         question, at_s = self.question(), time.time()
         is_visited = bool(self.followers) or self.now_s() - self._visited_at_s < _VISITED_S
 
-        def seen(client: Client) -> Seen:
+        def seen(client: Client) -> Snapshot:
             figures = question(client)
             minutes: Sequence[Minute] = ()
             # The rest is shown without what others may have put in the place of Sidekiq's metrics.
             with suppress(StoreRefused):
-                minutes = self._history.look(client, at_s)
+                minutes = self._history.read(client, at_s)
             dead = self._dead(client) if is_visited and figures.get("dead") else None
-            return Seen(at_s, figures, minutes, dead)
+            return Snapshot(at_s, figures, minutes, dead)
 
         number, began_s, hurries = self.state.number + 1, self.now_s(), self._hurries
-        found = await self._asked(seen)
-        if isinstance(found, Seen):
+        found = await self._ask(seen)
+        if isinstance(found, Snapshot):
             self._took_s = self.now_s() - began_s
             self._remember(found)
             self.state = State(number, found, None, tuple(self._backlog))
@@ -175,7 +175,7 @@ class Watch:
                 found = self.causes.now(client, "dead", _CAUSES_S, wait=False)
         return found or (self.state.seen.dead if self.state.seen is not None else None)
 
-    async def _asked(self, ask: Callable[[Client], Seen]) -> Seen | RestbrokerError:
+    async def _ask(self, ask: Callable[[Client], Snapshot]) -> Snapshot | RestbrokerError:
         """What was seen, or why nothing was."""
         try:
             try:
@@ -190,7 +190,7 @@ class Watch:
             self.report(Warned("RequestFailed", what, "Please report this."))
             return RestbrokerError("What Redis holds cannot be shown: a look at it failed.", "Please report this.")
 
-    def _remember(self, seen: Seen) -> None:
+    def _remember(self, seen: Snapshot) -> None:
         if self._backlog and seen.at_s - self._backlog[-1].at_s < IDLE_S / 2:
             return
         queues, targets = seen.figures.get("queues"), seen.figures.get("targets")

@@ -15,8 +15,8 @@ import attrs
 from restbroker.job.settlement import Ack, Retry, Settlement
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.jobs import Applied, Fetched, FetchRequest, FinishRequest, Limits, fetch, finish, register
-from restbroker.store.registered import Facts
+from restbroker.store.identities import ProcessFacts
+from restbroker.store.jobs import Applied, FetchRequest, FetchResult, FinishRequest, Limits, fetch, finish, register
 from restbroker.store.replies import text
 from restbroker.store.server import server as ask_server
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
@@ -50,7 +50,7 @@ class Bench:
     def take(self, count: int) -> None:
         request = FetchRequest(LANE, TARGET, (QUEUE,), self.base, count, self.base + count, self.limits)
         answer = fetch(self.client, request)
-        assert isinstance(answer, Fetched), answer
+        assert isinstance(answer, FetchResult), answer
         assert len(answer.jobs) == count, "the queue ran dry"
         self.base += count
         self.in_hand |= {job.ticket: job.raw for job in answer.jobs}
@@ -77,7 +77,7 @@ class Bench:
 def cost_us(client: Client, limits: Limits, in_hand: int, retries: float) -> float:
     """CPU time per job in the least disturbed of some rounds: caches are shared with other processes."""
     client.command("FLUSHALL", "SYNC")
-    assert register(client, LANE, Facts(1, "host", "boot", "ns", 1, TARGET), [QUEUE])
+    assert register(client, LANE, ProcessFacts(1, "host", "boot", "ns", 1, TARGET), [QUEUE])
     bench, total = Bench(client, limits), in_hand + BATCH * (1 + BATCHES * ROUNDS)
     for start in range(0, total, 1000):
         queues.push(client, QUEUE, [JOB % (n, n) for n in range(start, start + 1000)])

@@ -31,7 +31,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Probe, Reason
 from restbroker.job.policy import Policy
 from restbroker.servers.contract import Link
-from restbroker.store import beats, jobs, registered
+from restbroker.store import heartbeats, identities, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.jobs import Limits
@@ -88,7 +88,7 @@ class Scripted:
         self.sent.append(request)
         response = await (self.answers.popleft() if self.answers else self.answer)(request)
         if sender is not None and not 200 <= response.status < 300:
-            sender.refused()
+            sender.note_refused()
         return response
 
     async def keep_none(self) -> None:
@@ -211,7 +211,7 @@ class Harness:
         facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
         assert jobs.register(self.client, "dead-one", facts, self.queues)
         fetched = jobs.fetch(self.client, jobs.FetchRequest("dead-one", "t", self.queues[:1], 0, count, count))
-        assert isinstance(fetched, jobs.Fetched)
+        assert isinstance(fetched, jobs.FetchResult)
         if marked:
             jobs.mark(self.client, "dead-one", ["1:1"])
 
@@ -223,16 +223,16 @@ class Harness:
     async def fence(self, identity: str) -> None:
         """Takes its rights away; it may beat between the look and the fence, which then has no effect."""
         await self.until(
-            lambda: beats.fence(self.client, identity, registered.live(self.client)[identity]), "it is fenced"
+            lambda: heartbeats.fence(self.client, identity, identities.live(self.client)[identity]), "it is fenced"
         )
 
     def recover(self, identity: str) -> None:
         """Gives back the jobs of one that is fenced, as a reaper does."""
-        beats.recover(
+        heartbeats.recover(
             self.client,
             identity,
-            lambda fallen: settle.crashed(fallen, time.time(), lambda _: None),
-            lambda fallen: settle.poisoned(fallen, time.time()),
+            lambda fallen: settle.settle_crashed(fallen, time.time(), lambda _: None),
+            lambda fallen: settle.settle_poisoned(fallen, time.time()),
             lambda queue, raw: settle.leads_back(raw, queue),
         )
 

@@ -2,7 +2,7 @@
 
 import attrs
 
-from restbroker.store import registered
+from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished, JobsRecovered, Warned
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok, refuse
@@ -13,7 +13,7 @@ async def test_a_job_is_marked_before_it_is_sent_and_unmarked_when_it_is_settled
     marks: list[object] = []
 
     async def answer(request: Request) -> Response:
-        (identity,) = registered.live(harness.client)
+        (identity,) = identities.live(harness.client)
         marks.append((request.path, harness.client.command("HLEN", f"restbroker:sent:{identity}")))
         return await ok(request)
 
@@ -73,7 +73,7 @@ async def test_who_waits_for_a_job_that_is_parked_for_its_process_is_answered_on
     harness.policy = attrs.evolve(harness.policy, reply_details=True, reply_class="Mine")
 
     async def crash(request: Request) -> Response:
-        (identity,) = registered.live(harness.client)
+        (identity,) = identities.live(harness.client)
         await harness.fence(identity)
         harness.recover(identity)
         return await ok(request)
@@ -104,7 +104,7 @@ async def test_a_job_that_is_in_other_hands_by_now_is_not_sent(harness: Harness)
     harness.at_most_once = ("once",)
 
     def steal(_call: object) -> None:
-        (identity,) = registered.live(harness.client)
+        (identity,) = identities.live(harness.client)
         harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
 
     harness.target.before = steal

@@ -2,7 +2,7 @@
 
 import trio
 
-from restbroker.store import registered
+from restbroker.store import identities
 from restbroker.store.replies import integer
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
@@ -14,7 +14,7 @@ async def test_no_job_is_sent_whose_ticket_lies_above_the_mark_in_redis(harness:
 
     def look(call: object) -> None:
         number = harness.target.calls[-1].command.arguments["n"]
-        (identity,) = registered.live(harness.client)
+        (identity,) = identities.live(harness.client)
         mark = integer(harness.client.command("HGET", f"restbroker:ip:{identity}", "hwm"))
         assert isinstance(number, int)
         if number + 1 > mark:

@@ -1,12 +1,12 @@
 """How jobs ended is kept where `History` asks for it: of what is in no set afterwards, and without arguments."""
 
 from restbroker.store import history
-from restbroker.store.history import Ending
+from restbroker.store.history import JobEnd
 from restbroker.telemetry.events import JobFinished
 from tests.broker.conftest import Harness
 
 
-def kept(harness: Harness) -> dict[str, Ending]:
+def kept(harness: Harness) -> dict[str, JobEnd]:
     found = [history.read(entry.record) for entry in history.newest(harness.client, 1000)]
     assert None not in found
     return {ending.jid: ending for ending in found if ending is not None}

@@ -91,7 +91,7 @@ async def test_changes_are_told_and_so_is_a_reload_that_is_over(line: Line) -> N
         await until_async(lambda: line.told() == Told(READY, 0), "it is told")
         line.view = attrs.evolve(READY, phase="quiet")
         await until_async(lambda: line.told() == Told(line.view, 0), "the change is told")
-        line.leash.reloaded()
+        line.leash.reload_ended()
         await until_async(lambda: line.told() == Told(line.view, 1), "the reload is told")
 
 

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store import beats, jobs, registered
+from restbroker.store import heartbeats, identities, jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.exchange import exchange
@@ -51,7 +51,7 @@ class Lossy(Connection):
 
     def _lose(self, answers: dict[Callable[..., Any], Any]) -> None:
         for one, answer in answers.items():
-            if one in self.losses and not (isinstance(answer, jobs.Fetched) and not answer.jobs):
+            if one in self.losses and not (isinstance(answer, jobs.FetchResult) and not answer.jobs):
                 self.losses.remove(one)
                 raise StoreUnavailable("the answer was lost")
 
@@ -213,7 +213,7 @@ async def test_what_a_worker_holds_and_redis_has_in_its_queue_again_runs_once(
 def held(harness: Harness) -> int:
     """How many jobs Redis lists as in hand; -1 while it cannot be asked. It answers from the snapshot at first."""
     try:
-        return sum(len(jobs.held(harness.client, identity).jobs) for identity in registered.live(harness.client))
+        return sum(len(jobs.read_jobs(harness.client, identity).jobs) for identity in identities.live(harness.client))
     except StoreUnavailable:
         return -1
 
@@ -275,9 +275,9 @@ async def test_a_fenced_lane_leaves_the_counts_of_its_jobs_to_those_who_have_the
     harness.target.answer = held = Held()
     async with harness.broker():
         await harness.until(lambda: harness.target.calls, "it is on its way for the second time")
-        (identity,) = registered.live(harness.client)
+        (identity,) = identities.live(harness.client)
         harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
         held.let.set()
         harness.push("safe")
         await harness.until(lambda: harness.of(JobFinished), "the lane goes on")
-    assert list(beats.maybe_run(harness.client).values()) == [1]
+    assert list(heartbeats.maybe_run(harness.client).values()) == [1]

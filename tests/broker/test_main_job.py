@@ -12,7 +12,7 @@ from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.job.policy import Policy
-from restbroker.store import beats, jobs
+from restbroker.store import heartbeats, jobs
 from restbroker.store.replies import items
 from restbroker.telemetry.events import GateClosed, JobFinished, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -329,7 +329,7 @@ async def test_once_a_recovered_job_is_done_equal_bytes_are_another_job(harness:
     harness.crashed()
     async with harness.broker():
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")
-        await harness.until(lambda: not beats.maybe_run(harness.client), "its count is gone")
+        await harness.until(lambda: not heartbeats.maybe_run(harness.client), "its count is gone")
         harness.push("once")
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "its twin too")
     assert [call.maybe_run for call in harness.target.calls] == [True, False]

@@ -8,7 +8,7 @@ import trio
 from restbroker.broker import broker, life
 from restbroker.broker.signals import Control
 from restbroker.job.outcome import Delivered
-from restbroker.store import registered
+from restbroker.store import identities
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import BrokerStarted, BrokerStopped, GateClosed, JobFinished, StoreBack, StoreLost
 from restbroker.transport.errors import NotSent
@@ -36,12 +36,12 @@ async def test_what_was_sent_is_finished_by_the_old_life_while_the_new_one_works
         await taken_over(harness, new)
         await harness.until(lambda: len(new.calls) == 17, "the others are the new life's")
         await harness.until(lambda: len(harness.of(JobFinished)) == 17, "they are done")
-        assert len(registered.live(harness.client)) == 2
+        assert len(identities.live(harness.client)) == 2
         assert not old.closed
         assert not old.keeps, "its server may take no more connections than the old life has"
         held.let.set()
         await harness.until(lambda: old.closed, "the old life ends")
-        assert len(registered.live(harness.client)) == 1
+        assert len(identities.live(harness.client)) == 1
     sent = [call.command.arguments["n"] for call in (*old.calls, *new.calls)]
     assert sorted(map(str, sent)) == sorted(map(str, range(20)))
     assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
@@ -142,7 +142,7 @@ async def test_a_replaced_life_waits_for_redis_with_what_was_answered(
         redis.start()
         await harness.until(lambda: harness.of(StoreBack), "Redis is back")
         await harness.until(lambda: old.closed, "the old life ends")
-        assert len(registered.live(harness.client)) == 1
+        assert len(identities.live(harness.client)) == 1
         assert len(harness.of(JobFinished)) == 3
     assert new.calls == []
     assert harness.size("retry") == harness.size("queue:rest") == 0

@@ -10,7 +10,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import rubyjson
 from restbroker.job.outcome import Deferred, Delivered, Reason
-from restbroker.store import beats, registered
+from restbroker.store import heartbeats, identities
 from restbroker.telemetry.events import BrokerStarted, JobFinished, Warned
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
@@ -151,9 +151,9 @@ async def test_where_redis_cannot_tell_the_job_is_done_and_an_operator_is_told(h
 
 async def test_what_a_fenced_life_could_not_settle_is_done_again_and_is_no_copy_of_itself(harness: Harness) -> None:
     async def fenced(request: Request) -> Response:
-        (identity,) = registered.live(harness.client)
+        (identity,) = identities.live(harness.client)
         await harness.fence(identity)
-        beats.recover(harness.client, identity, as_parked)
+        heartbeats.recover(harness.client, identity, as_parked)
         return await ok(request)
 
     raw = job(signature(time.time()))

@@ -13,7 +13,7 @@ from restbroker.app.rosters import RostersInRedis, rosters_of
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.servers import registry
-from restbroker.servers.roster_change import Change, Changed, Pace
+from restbroker.servers.roster_change import Change, Pace, RosterVersions
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.replies import items, raw
@@ -71,8 +71,8 @@ CHANGE = Change("john", {"ann@a.b": b"{}"})
 @pytest.mark.parametrize("name", ["home", "other", "writes"])
 async def test_whoever_changes_a_roster_has_the_named_target_refresh_it(client: Client, of: Of, name: str) -> None:
     rosters = of(name)
-    assert await rosters.change([CHANGE]) == Changed({"john": 1})
-    assert await rosters.change([CHANGE]) == Changed({"john": 1}), "nothing is altered"
+    assert await rosters.change([CHANGE]) == RosterVersions({"john": 1})
+    assert await rosters.change([CHANGE]) == RosterVersions({"john": 1}), "nothing is altered"
     assert jobs(client, "home") == [REFRESH]
     assert await rosters.read(["john", "nobody"]) == [{b"ann@a.b": b"{}"}, {}]
 
@@ -93,7 +93,7 @@ async def test_two_servers_may_have_users_of_the_same_name(client: Client, of: O
     assert jobs(client, "home") == jobs(client, "other") == [REFRESH]
     first, second = await home.claim(["john"], PACE), await other.claim(["john"], PACE)
     assert first.flying == second.flying == ("john",)
-    await home.landed(first.holder, ["john"], [])
+    await home.end_refreshes(first.holder, ["john"], [])
     busy = await other.claim(["john"], PACE)
     assert (busy.flying, busy.wait_s) == ((), {"john": 0.05})
 
@@ -104,7 +104,7 @@ async def test_who_is_in_flight_is_asked_for_soon_and_who_failed_stays_marked(cl
     claimed = await rosters.claim(["john", "aaron"], PACE)
     assert set(claimed.flying) == {"john", "aaron"}
     assert (await elsewhere.claim(["john"], PACE)).wait_s == {"john": 0.05}
-    await rosters.landed(claimed.holder, ["john"], ["aaron"])
+    await rosters.end_refreshes(claimed.holder, ["john"], ["aaron"])
     await rosters.mark(["john", "aaron"])
     assert len(jobs(client, "home")) == 3, "aaron's job comes again by itself"
 
@@ -121,7 +121,7 @@ async def test_a_landing_is_told_though_the_connection_ended_meanwhile(client: C
     home = of("home")
     mine = (await home.claim(["mary"], PACE)).holder
     client.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    await home.landed(mine, ["mary"], [])
+    await home.end_refreshes(mine, ["mary"], [])
     assert (await home.claim(["mary"], PACE)).flying == ("mary",)
 
 
@@ -134,7 +134,7 @@ async def test_a_call_waits_while_redis_is_away_and_landing_gives_up(
     await rosters.change([CHANGE])
     redis.kill()
     with trio.fail_after(60):
-        await rosters.landed("x", ["john"], [])
+        await rosters.end_refreshes("x", ["john"], [])
     with trio.move_on_after(1.0) as scope:
         await rosters.claim(["john"], PACE)
     assert scope.cancelled_caught

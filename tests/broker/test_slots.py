@@ -6,7 +6,7 @@ from trio.testing import MockClock
 
 from restbroker.broker.intake import waiting
 from restbroker.broker.intake.pace import Pace
-from restbroker.store import jobs, registered
+from restbroker.store import identities, jobs
 from restbroker.store.client import Client, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.replies import items, raw
@@ -106,4 +106,4 @@ async def test_a_stop_gives_what_waits_for_a_slot_back_in_its_order(harness: Har
 
 
 def in_hand(client: Client) -> int:
-    return sum(len(jobs.held(client, identity).jobs) for identity in registered.live(client))
+    return sum(len(jobs.read_jobs(client, identity).jobs) for identity in identities.live(client))

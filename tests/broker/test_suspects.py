@@ -8,7 +8,7 @@ from restbroker.broker.intake import suspects
 from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.job.command import Call
 from restbroker.job.job import digest
-from restbroker.store import beats, jobs, registered
+from restbroker.store import heartbeats, identities, jobs
 from restbroker.telemetry.events import JobFinished, Warned
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
@@ -16,8 +16,8 @@ from tests.broker.conftest import Harness, ok
 
 def crash(harness: Harness) -> None:
     """What a reaper sees and does after a crash: it fences the identity and gives its jobs back."""
-    for identity, counter in registered.live(harness.client).items():
-        assert beats.fence(harness.client, identity, counter)
+    for identity, counter in identities.live(harness.client).items():
+        assert heartbeats.fence(harness.client, identity, counter)
         harness.recover(identity)
 
 
@@ -27,7 +27,7 @@ async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> No
 
     def before(call: Call) -> None:
         if call.command.arguments["n"] == 7:
-            held = sum(len(held_by(harness, identity)) for identity in registered.live(harness.client))
+            held = sum(len(held_by(harness, identity)) for identity in identities.live(harness.client))
             beside.append((len(beside), held - 1))
             crash(harness)
 
@@ -41,7 +41,7 @@ async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> No
 
 
 def held_by(harness: Harness, identity: str) -> dict[str, bytes]:
-    return dict(jobs.held(harness.client, identity).jobs)
+    return dict(jobs.read_jobs(harness.client, identity).jobs)
 
 
 async def test_a_suspect_that_is_innocent_is_delivered_and_its_count_ends(harness: Harness) -> None:
@@ -51,7 +51,7 @@ async def test_a_suspect_that_is_innocent_is_delivered_and_its_count_ends(harnes
     harness.push("safe", count=50, first=1)
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 51, "all run")
-        await harness.until(lambda: not beats.maybe_run(harness.client), "its count is gone")
+        await harness.until(lambda: not heartbeats.maybe_run(harness.client), "its count is gone")
     assert [warned.code for warned in harness.of(Warned)] == ["SuspectJob"]
     assert all(event.outcome == "delivered" for event in harness.of(JobFinished))
 
@@ -84,9 +84,9 @@ def dead_with_job(harness: Harness, identity: str, *, push: bool = True) -> byte
     assert isinstance(raw, bytes)
     jobs.register(harness.client, identity, own_facts("t"), ["rest"])
     jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 1, 1))
-    assert beats.fence(harness.client, identity, 0)
+    assert heartbeats.fence(harness.client, identity, 0)
     harness.recover(identity)
-    assert digest(raw) in beats.maybe_run(harness.client)
+    assert digest(raw) in heartbeats.maybe_run(harness.client)
     return raw
 
 
@@ -99,7 +99,7 @@ async def test_between_two_slow_suspects_the_others_have_their_turn(
         identity = f"h:1:{life}:t"
         jobs.register(harness.client, identity, own_facts("t"), ["rest"])
         jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 6, 6))
-        beats.fence(harness.client, identity, 0)
+        heartbeats.fence(harness.client, identity, 0)
         harness.recover(identity)
     released = trio.Event()
 

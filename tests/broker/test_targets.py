@@ -1,7 +1,7 @@
 """Several targets in one broker: what befalls one lane, and what the others notice of it."""
 
 from restbroker.job.outcome import Delivered
-from restbroker.store import jobs, registered
+from restbroker.store import identities, jobs
 from restbroker.telemetry.events import BrokerStarted, BrokerStopped, GateClosed, IdentityFenced, JobFinished
 from restbroker.transport.errors import NotSent
 from tests.broker.conftest import Harness, Held, Scripted, ok, refuse
@@ -35,14 +35,14 @@ async def test_a_process_that_lost_the_rights_of_one_lane_goes_on_with_new_ones_
     harness.others = {"two": Scripted(ok)}
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
-        before = registered.live(harness.client)
+        before = identities.live(harness.client)
         (victim,) = (identity for identity in before if identity.endswith(":two"))
         await harness.fence(victim)
         await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "it serves anew")
         harness.push(count=5)
         harness.push(count=5, into="two")
         await harness.until(lambda: len(harness.of(JobFinished)) == 10, "both lanes deliver")
-        assert not set(before) & set(registered.live(harness.client))
+        assert not set(before) & set(identities.live(harness.client))
     assert [event.identity for event in harness.of(IdentityFenced)] == [victim]
 
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Issued, Target, Url
+from restbroker.config.target import Basic, IssuedLogin, Target, Url
 from restbroker.servers.ejabberd.check import logins
 from restbroker.servers.ejabberd.check.server import check
 from restbroker.servers.ejabberd.options import Options
@@ -136,8 +136,8 @@ def tokens(server: Ejabberd) -> list[object]:
     return listed
 
 
-def issued(server: Ejabberd, *, fallback: bool) -> Issued:
-    return Issued(Basic(server.admin, Secret(server.password)), fallback)
+def issued(server: Ejabberd, *, fallback: bool) -> IssuedLogin:
+    return IssuedLogin(Basic(server.admin, Secret(server.password)), fallback)
 
 
 async def test_a_slow_login_to_a_server_that_issues_no_tokens_is_told_with_the_lines_that_have_it_issue_them(

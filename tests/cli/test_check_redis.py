@@ -13,16 +13,16 @@ from restbroker.job.settlement import Dead
 from restbroker.operate.check_store import check_store
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding
-from restbroker.store import beats, jobs, pauses
+from restbroker.store import heartbeats, jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.identities import ProcessFacts
 from restbroker.store.keys import Keys
-from restbroker.store.registered import Facts
 from tests.support.process import run_here as run
 from tests.support.redis_server import RedisServer
 
 MakeRedis = Callable[..., RedisServer]
 DOCUMENT = {"RestURL": "http://h", "RestQueue": "rest", "Token": "t"}
-FACTS = Facts(77, "node", "boot", "ns", 1, "ejabberd")
+FACTS = ProcessFacts(77, "node", "boot", "ns", 1, "ejabberd")
 
 
 def findings(url: str, **keys: str) -> list[Finding]:
@@ -182,7 +182,7 @@ def test_a_queue_whose_only_process_is_quiet_is_warned_about(redis_url: str, cli
         for _ in range(waiting):
             client.command("LPUSH", "queue:rest", "{}")
         assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
-        assert beats.beat(client, [("node:77:abc:ejabberd", 1)], {"node:77:abc:ejabberd": QUIET}) == [True]
+        assert heartbeats.beat(client, [("node:77:abc:ejabberd", 1)], {"node:77:abc:ejabberd": QUIET}) == [True]
         found = looked(redis_url)
         quiet = found["QuietProcess"]
         assert quiet.level == "warning"
@@ -196,7 +196,7 @@ def test_a_paused_queue_and_one_that_nobody_serves_are_told(redis_url: str, clie
     client.command("LPUSH", "queue:rest", "{}")
     assert "1 job waits" in looked(redis_url)["NotServed"].message
     assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
-    assert beats.beat(client, [("node:77:abc:ejabberd", 1)], {}) == [True]
+    assert heartbeats.beat(client, [("node:77:abc:ejabberd", 1)], {}) == [True]
     assert "1 job waits" in looked(redis_url)["Queue"].message
     client.command("SADD", "paused", "rest")
     assert looked(redis_url)["QueuePaused"].level == "warning"
@@ -218,7 +218,7 @@ def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, c
     assert found.message.startswith("1 jobs are in restbroker:ip:node:77:abc:ejabberd")
     assert found.cure is not None
     client.command(*found.cure.partition(": ")[2].split())
-    assert beats.recover(client, identity, lambda fallen: Dead(0.0, fallen.raw)).jobs == 1
+    assert heartbeats.recover(client, identity, lambda fallen: Dead(0.0, fallen.raw)).jobs == 1
     assert client.command("LRANGE", "queue:rest", 0, -1) == [b"{}"]
     assert "Orphans" not in looked(redis_url)
 

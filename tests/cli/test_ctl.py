@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from restbroker.store import beats, jobs
+from restbroker.store import heartbeats, jobs
 from restbroker.store.client import Client
-from restbroker.store.registered import Facts
+from restbroker.store.identities import ProcessFacts
 from tests.cli.conftest import Shell
 from tests.support.process import started
 from tests.support.wait import until
@@ -39,9 +39,9 @@ def queued(store: Client, queue: str = "rest") -> list[bytes]:
 
 
 def serve(store: Client, snapshot: bytes) -> None:
-    facts = Facts(77, "node", "boot", "ns", 1, "ejabberd")
+    facts = ProcessFacts(77, "node", "boot", "ns", 1, "ejabberd")
     assert jobs.register(store, "node:77:abc", facts, ["rest"])
-    assert beats.beat(store, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]
+    assert heartbeats.beat(store, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]
 
 
 def answered(place: Path, store: Client, details: Mapping[str, object], *words: str) -> tuple[int, str, str]:

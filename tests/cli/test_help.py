@@ -51,7 +51,7 @@ def test_each_example_is_a_line_that_its_command_reads(monkeypatch: pytest.Monke
             (found,) = where.read([condition], time.time())
             assert found.argument is not None or found.field in FIELDS
         if name == "enqueue" and parameters.get("command") is not None:
-            named, given = order.joined((), parameters["command"], parameters["words"] or [])
+            named, given = order.join_command_words((), parameters["command"], parameters["words"] or [])
             spec = registry.catalogue(registry.KINDS[0]).commands[named]
             taken = {argument.name for argument in spec.arguments}
             assert {re.split("[:=]", word)[0] for word in given} <= taken, taken

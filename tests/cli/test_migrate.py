@@ -16,7 +16,7 @@ import redis
 from restbroker.errors import StoreUnavailable
 from restbroker.job.job import digest
 from restbroker.operate import migrate
-from restbroker.store import beats
+from restbroker.store import heartbeats
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, Reply
 from restbroker.store.scripts import ScriptName
@@ -110,7 +110,7 @@ def test_everything_of_our_queue_moves_once_and_the_same_table_tells(run_migrate
 def test_jobs_that_were_in_hand_may_have_run(run_migrate: Migrate, leftovers: Any, store: Client) -> None:
     run_migrate("--yes")
     moved = (job("h0"), job("h1"), b"")
-    assert beats.maybe_run(store) == {mark + digest(raw): 1 for raw in moved for mark in ("", "!")}
+    assert heartbeats.maybe_run(store) == {mark + digest(raw): 1 for raw in moved for mark in ("", "!")}
 
 
 def test_a_second_run_has_nothing_to_do(run_migrate: Migrate, leftovers: Any) -> None:

@@ -4,7 +4,7 @@ import json
 
 from restbroker.store import history, queues
 from restbroker.store.client import Client
-from restbroker.store.history import Ending
+from restbroker.store.history import JobEnd
 from tests.cli.conftest import Shell
 from tests.operate.lanes import serve
 
@@ -40,6 +40,6 @@ def test_it_says_how_history_is_switched_on_or_what_it_has(shell: Shell, store: 
     assert '"History": "24h" in env.json keeps it for a day' in shell("explain", "lost").stderr
     kept = {"RESTBROKER_HISTORY": "24h"}
     assert "History is on, and no end was written yet." in shell("explain", "lost", environ=kept).stderr
-    end = history.written(Ending("other", "ejabberd", "status", "delivered", 200, 1.0))
+    end = history.to_record(JobEnd("other", "ejabberd", "status", "delivered", 200, 1.0))
     store.command("XADD", store.keys.history, "*", "end", end)
     assert "How jobs ended is kept for 1 d; the oldest of 1 is of 20" in shell("explain", "lost", environ=kept).stderr

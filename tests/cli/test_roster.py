@@ -37,13 +37,13 @@ def do(shell: Shell) -> Do:
 
 def refreshed(store: Client) -> list[str]:
     """Whose refresh jobs there are, the oldest first."""
-    jobs = [json.loads(job) for job in queues.listed(store, "rosters", 0, 100)]
+    jobs = [json.loads(job) for job in queues.peek(store, "rosters", 0, 100)]
     assert all(job["args"][0] == "refresh" and job["args"][2] == "right-token" for job in jobs)
     return [user for job in jobs for user in job["args"][1]["users"]]
 
 
 def noted(store: Client) -> list[tuple[str, str, str]]:
-    found = [one.note for one in audit.listed(store, 50)]
+    found = [one.note for one in audit.entries(store, 50)]
     return [(note.action, note.place, note.state) for note in reversed(found)]
 
 
@@ -102,7 +102,7 @@ def test_refreshes_are_asked_for_by_name_or_for_all(do: Do, store: Client) -> No
     done = do("refresh zoe john zoe@example.org")
     assert (done.returncode, done.stderr) == (0, "2 users will be refreshed.\n")
     assert refreshed(store) == ["zoe", "john"]
-    assert len(queues.listed(store, "rosters", 0, 100)) == 1, "one job for both"
+    assert len(queues.peek(store, "rosters", 0, 100)) == 1, "one job for both"
     do("add ann john@example.org")
     assert do("refresh --all --dry-run").stderr == "1 user would be refreshed.\n"
     assert do("refresh --all").returncode == 0
@@ -125,7 +125,7 @@ def test_all_rosters_are_exported_to_a_file_of_ones_own_and_imported_again(
     assert (place / f"all.{form}").stat().st_mode & 0o777 == 0o600
     assert do(f"export all.{form}").returncode == 2, "a file that is there is left alone"
     assert do(f"export - --format {form}").stdout == (place / f"all.{form}").read_text("utf-8")
-    before = [rosters.known(store, ["ann", "john", "zoe"]), rosters.read(store, ["ann", "john", "zoe"])]
+    before = [rosters.user_states(store, ["ann", "john", "zoe"]), rosters.read(store, ["ann", "john", "zoe"])]
     store.command("FLUSHALL")
     done = do(f"import all.{form}")
     assert (done.returncode, done.stderr) == (0, "3 rosters with 3 contacts written, 3 of them changed.\n")

@@ -10,7 +10,7 @@ import pytest
 
 from restbroker.store import history
 from restbroker.store.client import Client
-from restbroker.store.history import Ending
+from restbroker.store.history import JobEnd
 from tests.cli.conftest import Shell
 from tests.support.process import started
 from tests.support.terminal import dialogue
@@ -332,7 +332,7 @@ def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) ->
     assert ' until somebody resumes it: "it moves".' in waiting
     assert [place["kind"] for place in shown["places"]] == ["queue"]
     assert [act["action"] for act in shown["acts"]] == ["retry"]
-    record = history.written(Ending("j2", "ejabberd", "register", "delivered", 200, 12.5))
+    record = history.to_record(JobEnd("j2", "ejabberd", "register", "delivered", 200, 12.5))
     store.command("XADD", "ns:restbroker:history", "*", "end", record)
     ended = shell("explain", "j2")
     assert ended.returncode == 0
@@ -342,7 +342,7 @@ def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) ->
 def test_jobs_are_found_wherever_they_are_in_lines_and_in_json(shell: Shell, store: Client) -> None:
     put(store, "dead", NOW_S, "bob")
     put(store, "retry", NOW_S, "ann")
-    record = history.written(Ending("bob-2", "ejabberd", "register", "delivered", 200, 12.5))
+    record = history.to_record(JobEnd("bob-2", "ejabberd", "register", "delivered", 200, 12.5))
     store.command("XADD", "ns:restbroker:history", "*", "end", record)
     done = shell("find", "BOB")
     assert done.returncode == 0

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.store import beats, jobs, limits, sources
+from restbroker.store import heartbeats, jobs, limits, sources
 from restbroker.store.client import Client
-from restbroker.store.registered import Facts
+from restbroker.store.identities import ProcessFacts
 from restbroker.store.sources import SourceState
 from tests.support.terminal import on_a_terminal
 
@@ -42,8 +42,8 @@ def lines(place: Path) -> Lines:
 def beat(store: Client, number: int, target: str, **more: object) -> None:
     """A process that serves a target, with its first beat."""
     identity = f"node:{number}:abc:{target}"
-    assert jobs.register(store, identity, Facts(number, "node", "boot", "ns", 1, target), [target])
-    assert beats.beat(store, [(identity, 1)], {identity: json.dumps({**BEATING, **more}).encode()}) == [True]
+    assert jobs.register(store, identity, ProcessFacts(number, "node", "boot", "ns", 1, target), [target])
+    assert heartbeats.beat(store, [(identity, 1)], {identity: json.dumps({**BEATING, **more}).encode()}) == [True]
 
 
 def bury(store: Client, count: int, code: str, message: str = "User u{n}@e.org exists.") -> None:

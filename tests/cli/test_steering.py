@@ -27,7 +27,7 @@ def push(store: Client, count: int) -> None:
 
 def noted(store: Client) -> list[tuple[str, str, str]]:
     """What the record of actions says, oldest first."""
-    found = [one.note for one in audit.listed(store, 50)]
+    found = [one.note for one in audit.entries(store, 50)]
     return [(note.action, note.place, note.state) for note in reversed(found)]
 
 
@@ -74,7 +74,7 @@ def test_some_of_the_jobs_that_wait_are_deleted_only_when_somebody_says_so(shell
     assert json.loads(done.stdout)["done"] == 1
     assert noted(store)[0] == ("delete", "queue:rest", "begun")
     assert shell("queues", "dead", "rest", "--where", "jid = j0", "--yes").stderr == "1 job killed.\n"
-    assert [json.loads(raw)["jid"] for raw in queues.listed(store, "rest", 0, 5)] == ["j2"]
+    assert [json.loads(raw)["jid"] for raw in queues.peek(store, "rest", 0, 5)] == ["j2"]
     assert "hush" not in planned.stdout + refused.stderr + done.stdout
 
 
@@ -98,7 +98,7 @@ def test_waiting_jobs_are_edited_only_when_somebody_says_so(shell: Shell, store:
         assert (done.returncode, told in done.stderr) == (2, True), done.stderr
     assert noted(store) == []
     assert shell(*words, "--yes").stderr == "1 job edited.\n"
-    users = [json.loads(raw)["args"][1]["user"] for raw in queues.listed(store, "rest", 0, 5)]
+    users = [json.loads(raw)["args"][1]["user"] for raw in queues.peek(store, "rest", 0, 5)]
     assert users == ["alice", "bob", "alice"]
     assert shell("queues", "edit", "rest", "usr=bob", "--all", "--yes").returncode == 1
 
@@ -135,7 +135,7 @@ def test_a_queue_is_cleared_only_when_somebody_says_so(shell: Shell, store: Clie
     assert json.loads(done.stdout) == {"queue": "rest", "jobs": 3, "dry_run": False}
     assert done.stderr == "3 jobs were deleted from rest.\n"
     assert noted(store) == [("clear", "queue:rest", "begun"), ("clear", "queue:rest", "ended")]
-    assert next(audit.listed(store, 1)).note.done == 3
+    assert next(audit.entries(store, 1)).note.done == 3
     assert shell("queues", "clear", "rest").stderr == "0 jobs were deleted from rest.\n"
 
 
@@ -207,7 +207,7 @@ def test_a_process_that_gives_no_sign_of_life_is_called_silent_in_a_pipe_and_on_
 
 
 def test_an_action_is_listed_once_with_its_last_state(shell: Shell, store: Client, place: Path) -> None:
-    begun = audit.Note(who="ann", action="retry", place="dead", state="begun")
+    begun = audit.AuditEntry(who="ann", action="retry", place="dead", state="begun")
     run = audit.write(store, begun)
     audit.write(store, attrs.evolve(begun, state="going on", run=run, done=1))
     audit.write(store, attrs.evolve(begun, place="retry"))

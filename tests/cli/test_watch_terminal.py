@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.store import beats, jobs
+from restbroker.store import heartbeats, jobs
 from restbroker.store.client import Client
-from restbroker.store.registered import Facts
+from restbroker.store.identities import ProcessFacts
 from tests.support.redis_server import RedisServer
 from tests.support.tmux import Pane, shell
 from tests.support.wait import until
@@ -25,11 +25,11 @@ def pane(place: Path) -> Iterator[Pane]:
 
 def tells(client: Client, number: int, **snapshot: object) -> None:
     """A process that serves one target, with its first beat."""
-    facts = Facts(number, "node", "boot", "ns", 1, f"server-{number}")
+    facts = ProcessFacts(number, "node", "boot", "ns", 1, f"server-{number}")
     identity = f"node:{number}:abc"
     assert jobs.register(client, identity, facts, ["rest"])
     raw = json.dumps({"gate": "open", "concurrency": 20, **snapshot}).encode()
-    assert beats.beat(client, [(identity, 1)], {identity: raw}) == [True]
+    assert heartbeats.beat(client, [(identity, 1)], {identity: raw}) == [True]
 
 
 def test_what_changes_in_redis_is_seen_without_a_key_pressed(pane: Pane, store: Client) -> None:

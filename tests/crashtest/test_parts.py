@@ -13,7 +13,7 @@ from restbroker.crashtest import scratch
 from restbroker.crashtest.faults import plan
 from restbroker.crashtest.result import Result
 from restbroker.crashtest.stand_in import StandIn
-from restbroker.crashtest.verdict import Verdict, judge
+from restbroker.crashtest.verdict import Verdict, verdict_of
 from restbroker.standins.ejabberd import Ejabberd
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.redis_server import RedisServer
@@ -70,7 +70,7 @@ def test_each_job_is_judged_by_what_redis_and_the_target_say() -> None:
     }
     attempted = ["done", "twice", "maybe twice", "unacknowledged", "parked", "queued", "gone"]
     acknowledged = [job for job in attempted if job != "unacknowledged"]
-    verdict = judge(attempted, acknowledged, statuses, {"queued": 1, "parked": 1}, ["parked"])
+    verdict = verdict_of(attempted, acknowledged, statuses, {"queued": 1, "parked": 1}, ["parked"])
     assert verdict == Verdict(
         attempted=7, acknowledged=6, ok=4, lost=1, duplicated=2, unexpected=1, recovered=1, parked=1
     )
@@ -89,8 +89,8 @@ GOOD = Result(Verdict(9, 9, 9, 0, 3, 0, 0, 0), 3, 0, {}, {"kill": 2}, {"kill": [
     ],
 )
 def test_one_broken_promise_is_enough(bad: Result) -> None:
-    assert GOOD.kept
-    assert not bad.kept
+    assert GOOD.is_kept
+    assert not bad.is_kept
 
 
 @rows(("faults", "bound", "tested"), [({"kill": 2}, 3, True), ({"kill": 2}, 0, False), ({}, 0, True)])

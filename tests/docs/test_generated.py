@@ -16,7 +16,7 @@ from tools.pages import ROOT
 def test_what_make_reference_and_make_man_write_is_up_to_date() -> None:
     page = ROOT / "docs" / "configuration.md"
     made = {
-        page: options.renewed(page.read_text("utf-8"), registry.kinds(), sources.kinds()),
+        page: options.renew(page.read_text("utf-8"), registry.kinds(), sources.kinds()),
         ROOT / "env.json.sample": options.sample_text(),
         ROOT / "docs" / "telemetry.md": telemetry.markdown(),
         ROOT / commands.PAGE: commands.page(),

@@ -149,7 +149,7 @@ def store(redis_server: RedisServer) -> Iterator[Client]:
 def jobs_in(store: Client, queue: str = QUEUE) -> list[dict[str, Any]]:
     """The first that came first."""
     found: list[bytes] = []
-    while page := queues.listed(store, queue, len(found), 100_000):
+    while page := queues.peek(store, queue, len(found), 100_000):
         found += page
     return [json.loads(job) for job in found]
 

@@ -19,7 +19,7 @@ from restbroker.servers.event_contract import Verdict
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.events import Arrival, Heard
+from restbroker.store.events import Heard, IncomingEvent
 from tests.events.conftest import EVENT, MESSAGE, PATH, SOURCE, Hall, Open, sent
 from tests.support.process import Stopwatch
 from tests.support.redis_server import RedisServer
@@ -93,7 +93,7 @@ async def test_a_push_whose_answer_is_lost_is_repeated_and_makes_one_job(
 
     hear = Connection.hear
 
-    async def lossy(connection: Connection, arrivals: Sequence[Arrival]) -> list[Heard]:
+    async def lossy(connection: Connection, arrivals: Sequence[IncomingEvent]) -> list[Heard]:
         calls.append(len(arrivals))
         heard = await hear(connection, arrivals)
         if len(calls) == 1:

@@ -5,7 +5,7 @@ import trio
 
 from restbroker.config.events import Events
 from restbroker.events.deliver import Deliverer
-from restbroker.events.own import Own, own_of
+from restbroker.events.own_events import OwnEvents, own_of
 from restbroker.job.event import ServerEvent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -48,7 +48,7 @@ def test_without_a_source_that_asks_for_it_nothing_is_remembered() -> None:
 
 async def test_without_redis_a_message_is_sent_all_the_same_with_a_warning() -> None:
     told: list[Event] = []
-    own = Own(60.0, lambda: Connection(open_client(StoreSettings("redis://127.0.0.1:1"), 0.5)), told.append)
+    own = OwnEvents(60.0, lambda: Connection(open_client(StoreSettings("redis://127.0.0.1:1"), 0.5)), told.append)
     with trio.fail_after(20):
         await own.remember("bot@a.example", "bob@b.example", "a text that nobody else may see")
     await own.aclose()

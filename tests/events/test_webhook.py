@@ -15,7 +15,7 @@ from restbroker.config.kind import SourceDefaults
 from restbroker.config.secret import Secret
 from restbroker.events import registry
 from restbroker.events.webhook import BODY_LIMIT_BYTES
-from restbroker.servers.event_contract import Answer, Forbidden, Posted, Told
+from restbroker.servers.event_contract import Answer, Forbidden, HookRequest, IncomingEvent
 from restbroker.servers.prosody.events import stanzas
 from restbroker.store import queues
 from tests.events.conftest import MESSAGE, PATH, QUEUE, SOURCE, Open, sent
@@ -312,7 +312,7 @@ async def test_the_secret_may_follow_the_path_and_the_longest_path_that_fits_cou
 async def test_a_kind_that_signs_its_requests_is_asked_for_no_secret_and_refuses_by_itself(
     hall: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(posted: Posted, source: str, now_s: float) -> Told:
+    def read(posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
         if posted.headers.get(b"authorization") != b"signed":
             raise Forbidden("the signature does not fit", Answer(403, b"<Error/>", "text/xml"))
         return stanzas.read(posted, source, now_s)

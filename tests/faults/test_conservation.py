@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 
-from restbroker.crashtest.verdict import judge
+from restbroker.crashtest.verdict import verdict_of
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.process import freeze
 from tests.support.shared import FAST_RETRIES
@@ -94,7 +94,7 @@ def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
     statuses = {
         job: [one.status for one in exchanges if one.forwarded] for job, exchanges in bench.proxy.of_jobs().items()
     }
-    verdict = judge(attempted, attempted, statuses, bench.places(), [one["jid"] for one in dead])
+    verdict = verdict_of(attempted, attempted, statuses, bench.places(), [one["jid"] for one in dead])
     why = Counter(f"{one['args'][0]} {one['error_class']}" for one in dead)
     tell(f"{verdict}\nin hand at each fault: {in_hand}, together {sum(in_hand)}; parked: {dict(why)}\n")
     assert verdict.lost == verdict.unexpected == 0

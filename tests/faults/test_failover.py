@@ -53,7 +53,7 @@ class Producer:
             self.pushed += 1
             push = ("LPUSH", f"queue:{QUEUE}", self._job(number))
             try:
-                blocking(self.sentinels.look())
+                blocking(self.sentinels.check_master())
                 # In one go: on a connection of its own, WAIT would know of no write.
                 _, _, replicas = self.client.commands([("SADD", "queues", QUEUE), push, ("WAIT", 1, 200)])
             except StoreUnavailable:

@@ -8,7 +8,7 @@ import pytest
 
 from restbroker.job.json_types import Json
 from restbroker.operate.snapshot import read_snapshot
-from restbroker.store import registered
+from restbroker.store import identities
 from restbroker.store.replies import items, raw, text
 from tests.support.bench import CONCURRENCY, REPLIES, Bench, job_id, payload
 from tests.support.counting_proxy import refusal
@@ -73,8 +73,8 @@ def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: 
 
 def limited(bench: Bench) -> Json:
     """What the one lane told `stats` with its last beat to hold it back."""
-    (identity,) = registered.live(bench.client)
-    known = registered.facts(bench.client, identity)
+    (identity,) = identities.live(bench.client)
+    known = identities.read(bench.client, identity)
     return None if known is None else read_snapshot(known.snapshot).get("limited")
 
 

@@ -16,7 +16,7 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Probe, Rejected,
 from restbroker.servers.contract import Ports
 from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.options import Options
-from restbroker.transport.answer import HEAD_LIMIT_BYTES, AnswerReader, Garbled
+from restbroker.transport.answer import HEAD_LIMIT_BYTES, AnswerReader, MalformedAnswer
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.fuzz.effort import FUZZING
@@ -92,9 +92,9 @@ def read(pieces: list[bytes], is_head: bool) -> tuple[int, bytes] | None:
     reader = AnswerReader()
     reader.begin(20, is_head=is_head)
     try:
-        if not any(piece and reader.feed(piece) for piece in pieces) and not reader.ended():
+        if not any(piece and reader.feed(piece) for piece in pieces) and not reader.end():
             return None
-    except Garbled:
+    except MalformedAnswer:
         return None
     return reader.status, reader.body
 

@@ -6,11 +6,11 @@ from typing import Final, TypeAlias
 import attrs
 import trio
 
-from restbroker.servers.contract import Claimed, LoginBook, Rosters
-from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
-from restbroker.store.logins import Asks, Ending, How, Known, On, Taken, Turn, Yours
+from restbroker.servers.contract import Claim, LoginBook, Rosters
+from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
+from restbroker.store.logins import AskingOnly, Ending, How, Known, LoggedIn, LoginGranted, LoginTurn, Taken
 from restbroker.store.logins import Claimed as Noted
-from restbroker.store.rooms import Need, State, Stay
+from restbroker.store.rooms import Need, RoomMembership, State
 from restbroker.transport.message import Request, Response, Sender
 
 STREAM: Final = "ofchat1"
@@ -81,9 +81,9 @@ class Way:
 class FreeRosters(Rosters):
     """Rosters that anybody may refresh at once."""
 
-    async def change(self, changes: Sequence[Change]) -> Changed | NotChanged:
+    async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         """All of them."""
-        return Changed({change.user: 1 for change in changes})
+        return RosterVersions({change.user: 1 for change in changes})
 
     async def mark(self, users: Sequence[str]) -> bool:
         """All of them."""
@@ -93,11 +93,11 @@ class FreeRosters(Rosters):
         """Nobody has contacts."""
         return [{} for _ in users]
 
-    async def claim(self, users: Sequence[str], pace: Pace) -> Claimed:
+    async def claim(self, users: Sequence[str], pace: Pace) -> Claim:
         """All of them."""
-        return Claimed("holder", tuple(users))
+        return Claim("holder", tuple(users))
 
-    async def landed(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
+    async def end_refreshes(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
         """Is not noted."""
 
     @property
@@ -113,35 +113,35 @@ class FreeRosters(Rosters):
 class OneLogin(LoginBook):
     """Everybody is logged in, on one stream, and in each room; a stream that is refused is followed by a login."""
 
-    async def take(self, user: str, turn: Turn, *, stale: str = "", stays_off: bool = False) -> Taken:
+    async def take(self, user: str, turn: LoginTurn, *, stale: str = "", stays_off: bool = False) -> Taken:
         """The stream, or the turn where it is stale."""
-        return On(STREAM) if stale != STREAM and not stale else Yours()
+        return LoggedIn(STREAM) if stale != STREAM and not stale else LoginGranted()
 
     async def put(self, user: str, holder: str, stream: str) -> bool:
         """Is not noted."""
         return True
 
-    async def off(self, user: str, turn: Turn, how: How) -> Ending:
+    async def start_logoff(self, user: str, turn: LoginTurn, how: How) -> Ending:
         """The turn at ending the one stream."""
-        return Yours(STREAM)
+        return LoginGranted(STREAM)
 
-    async def noted(self, users: Sequence[str]) -> list[Known]:
+    async def read_states(self, users: Sequence[str]) -> list[Known]:
         """All are logged in."""
-        return [On(STREAM) for _ in users]
+        return [LoggedIn(STREAM) for _ in users]
 
     async def ask(self, user: str, claim: str) -> Noted:
         """Everybody may."""
-        return Yours()
+        return LoginGranted()
 
-    async def end(self, user: str, what: On | Asks) -> bool:
+    async def end(self, user: str, what: LoggedIn | AskingOnly) -> bool:
         """Is not noted."""
         return True
 
-    async def room_take(self, stay: Stay, turn: Turn, need: Need) -> State | Yours:
+    async def room_take(self, stay: RoomMembership, turn: LoginTurn, need: Need) -> State | LoginGranted:
         """In, or the turn where it is wanted again."""
-        return Yours() if need == "again" else "in"
+        return LoginGranted() if need == "again" else "in"
 
-    async def room_put(self, stay: Stay, holder: str, state: State) -> bool:
+    async def room_put(self, stay: RoomMembership, holder: str, state: State) -> bool:
         """Is not noted."""
         return True
 

@@ -11,7 +11,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job.job import digest
 from restbroker.job.settlement import Fingerprint
 from restbroker.store.codes import Applied, Clash, Code, Refused
-from restbroker.store.registered import Registered
+from restbroker.store.identities import Registration
 
 
 @attrs.define
@@ -57,7 +57,7 @@ class DataSet:
     names: set[str] = attrs.field(factory=set)
     alive: dict[str, int] = attrs.field(factory=dict)
     fenced: dict[str, int] = attrs.field(factory=dict)
-    infos: dict[str, Registered] = attrs.field(factory=dict)
+    infos: dict[str, Registration] = attrs.field(factory=dict)
     hands: dict[str, Hand] = attrs.field(factory=lambda: defaultdict(Hand))
     runs: dict[str, tuple[int, str]] = attrs.field(factory=dict)
     runs_version: int = 0

@@ -10,7 +10,7 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client, open_client
 from restbroker.store.codes import Refused
-from restbroker.store.pauses import Ended
+from restbroker.store.pauses import PauseEnd
 from restbroker.store.replies import Argument, Reply
 from restbroker.store.scripts import ScriptName, script
 from restbroker.store.sets import Due
@@ -164,7 +164,7 @@ def _answer(function: Callable[..., object], *args: object, **kwargs: object) ->
 def _comparable(answer: object) -> object:
     """Without the texts of Redis' errors and the exact time."""
     match answer:
-        case list() if answer and isinstance(answer[0], Ended):
+        case list() if answer and isinstance(answer[0], PauseEnd):
             return sorted(answer, key=lambda ended: (ended.kind, ended.name))
         case list():
             return [Refused("") if isinstance(code, Refused) else code for code in answer]

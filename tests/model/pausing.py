@@ -7,7 +7,7 @@ things, and only the first counts.
 import math
 from collections.abc import Callable, Mapping
 
-from restbroker.store.pauses import OPERATOR, Ended
+from restbroker.store.pauses import OPERATOR, PauseEnd
 from tests.model.dataset import DataSet, PauseNote, Reasons
 
 
@@ -67,7 +67,7 @@ def resume_queue(data: DataSet, queue: str) -> bool:
     return was
 
 
-def end_due(data: DataSet, now_us: int) -> list[Ended]:
+def end_due(data: DataSet, now_us: int) -> list[PauseEnd]:
     """What is due ends, and is told; a note on a queue that somebody else resumed goes without a word."""
     queues = _due("queue", data.queue_notes, now_us, lambda queue: queue in data.paused_queues)
     data.paused_queues -= {one.name for one in queues}
@@ -85,9 +85,9 @@ def note(who: str, why: str, for_s: float | None, now_us: int) -> PauseNote:
     return PauseNote(_until_us(for_s, now_us), who or None, why or None)
 
 
-def _due(kind: str, notes: Mapping[str, PauseNote], now_us: int, is_paused: Callable[[str], bool]) -> list[Ended]:
+def _due(kind: str, notes: Mapping[str, PauseNote], now_us: int, is_paused: Callable[[str], bool]) -> list[PauseEnd]:
     return [
-        Ended(kind, name, one.who, one.why)
+        PauseEnd(kind, name, one.who, one.why)
         for name, one in notes.items()
         if is_paused(name) and 0 < one.until_us <= now_us
     ]

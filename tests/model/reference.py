@@ -15,25 +15,25 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
-from restbroker.job.settlement import Fallen, Fingerprint
-from restbroker.store.beats import Park, Recovered
+from restbroker.job.settlement import Fingerprint, OrphanedJob
 from restbroker.store.codes import Applied, Code, Gone, Refused
+from restbroker.store.heartbeats import Park, Recovery
+from restbroker.store.identities import ProcessFacts, Registration
 from restbroker.store.jobs import (
     Duplicate,
-    Fenced,
     FetchAnswer,
-    Fetched,
+    FetchedJob,
     FetchRequest,
+    FetchResult,
     FinishRequest,
-    Held,
-    Limited,
-    Paused,
-    Taken,
+    IdentityUnknown,
+    JobsInProgress,
+    LimitReached,
+    TargetPaused,
 )
 from restbroker.store.keys import SortedSet
-from restbroker.store.pauses import Ended
-from restbroker.store.registered import Facts, Registered
-from restbroker.store.sets import BEGINNING, Due, Move, Passed, Placing
+from restbroker.store.pauses import PauseEnd
+from restbroker.store.sets import BEGINNING, Due, Move, Placing, Position
 from restbroker.store.tickets import ticket_number, ticket_queue
 from tests.model import effects, pausing
 from tests.model.dataset import DataSet
@@ -51,12 +51,12 @@ class Reference:
     data: DataSet = attrs.field(factory=DataSet)
 
     def register(
-        self, identity: str, facts: Facts, queues: Sequence[str], responses: ResponseQueue | None = None
+        self, identity: str, facts: ProcessFacts, queues: Sequence[str], responses: ResponseQueue | None = None
     ) -> bool:
         data = self.data
         if identity in data.alive or identity in data.fenced or identity in data.infos:
             return False
-        data.infos[identity] = Registered(facts, tuple(queues), None, None, responses)
+        data.infos[identity] = Registration(facts, tuple(queues), None, None, responses)
         data.alive[identity] = 0
         return True
 
@@ -75,7 +75,7 @@ class Reference:
     def dying(self) -> Mapping[str, int]:
         return dict(self.data.fenced)
 
-    def facts(self, identity: str) -> Registered | None:
+    def read(self, identity: str) -> Registration | None:
         return self.data.infos.get(identity)
 
     def fence(self, identity: str, counter_seen: int) -> bool:
@@ -87,7 +87,7 @@ class Reference:
         hand = self.data.hands[request.identity]
         last = hand.last or 0
         if request.identity not in self.data.alive:
-            return Fenced()
+            return IdentityUnknown()
         if last > request.base:
             return Duplicate(last)
         stopped = self._stopped(request)
@@ -98,7 +98,7 @@ class Reference:
         hand.last = taken[-1].number if taken else hand.last
         hand.hwm = max(hand.hwm, min(request.hwm, max(request.base, hand.last or 0)))
         paused = (self.data.paused_queues & set(request.queues)) - bad
-        return Fetched(tuple(taken), frozenset(paused), frozenset(bad), self.data.runs_version, more)
+        return FetchResult(tuple(taken), frozenset(paused), frozenset(bad), self.data.runs_version, more)
 
     def finish(self, request: FinishRequest, _now_s: float) -> list[Code]:
         hand = self.data.hands[request.identity]
@@ -137,24 +137,24 @@ class Reference:
         except StoreRefused as error:
             return codes, error
 
-    def mark(self, identity: str, tickets: Sequence[str]) -> Fenced | list[bool]:
+    def mark(self, identity: str, tickets: Sequence[str]) -> IdentityUnknown | list[bool]:
         if identity not in self.data.alive:
-            return Fenced()
+            return IdentityUnknown()
         hand = self.data.hands[identity]
         hand.sent |= hand.jobs.keys() & set(tickets)
         return [ticket in hand.jobs for ticket in tickets]
 
-    def isolate(self, identity: str, ticket: str) -> Fenced | bool:
-        return ticket in self.data.hands[identity].jobs if identity in self.data.alive else Fenced()
+    def isolate(self, identity: str, ticket: str) -> IdentityUnknown | bool:
+        return ticket in self.data.hands[identity].jobs if identity in self.data.alive else IdentityUnknown()
 
     def rejoin(self, identity: str, ticket: str) -> None:
         """Whether a job was alone in a crash is not of this reference."""
 
-    def held(self, identity: str, limit_bytes: int = PAYLOAD_LIMIT_BYTES) -> Held:
+    def read_jobs(self, identity: str, limit_bytes: int = PAYLOAD_LIMIT_BYTES) -> JobsInProgress:
         hand = self.data.hands[identity]
         large = {ticket: len(raw) for ticket, raw in hand.jobs.items() if effects.is_too_large(raw, limit_bytes)}
         jobs = {ticket: raw for ticket, raw in hand.jobs.items() if ticket not in large}
-        return Held(hand.last or 0, hand.hwm, jobs, (), large)
+        return JobsInProgress(hand.last or 0, hand.hwm, jobs, (), large)
 
     def retire(self, identity: str) -> bool:
         if self.data.hands[identity].jobs:
@@ -165,12 +165,13 @@ class Reference:
         self.data.hands.pop(identity)
         return True
 
-    def recover(self, identity: str, park: Park, *_poison_and_waits: object) -> Recovered:
-        hand, info, touched_up_to = self.data.hands[identity], self.data.infos.get(identity), self.held(identity).hwm
+    def recover(self, identity: str, park: Park, *_poison_and_waits: object) -> Recovery:
+        hand, info = self.data.hands[identity], self.data.infos.get(identity)
+        touched_up_to = self.read_jobs(identity).hwm
         if info is None and hand.jobs:
             raise StoreRefused(f"nothing says where the jobs of {identity} came from")
         if identity not in self.data.fenced:
-            return Recovered(0, 0, 0, 0, retired=False)
+            return Recovery(0, 0, 0, 0, retired=False)
         parked_before, unanswered_before = len(self.data.parked), self.data.unanswered
         newest_first = sorted(hand.jobs, key=ticket_number, reverse=True)
         codes = self.recover_some(identity, newest_first, park)
@@ -179,7 +180,7 @@ class Reference:
         refused = sum(isinstance(code, Refused) for code in codes)
         parked = len(self.data.parked) - parked_before
         unanswered = self.data.unanswered - unanswered_before
-        return Recovered(len(moved), touched, parked, refused, self.retire(identity), unanswered)
+        return Recovery(len(moved), touched, parked, refused, self.retire(identity), unanswered)
 
     def recover_some(self, identity: str, tickets: Sequence[str], park: Park) -> list[Code]:
         """The jobs of one call of the script."""
@@ -194,7 +195,7 @@ class Reference:
         if ticket in hand.sent:
             code = effects.park(
                 self.data,
-                park(Fallen(identity, ticket, queue, raw, info.responses, info.queues)),
+                park(OrphanedJob(identity, ticket, queue, raw, info.responses, info.queues)),
                 ticket,
                 self.clock(),
             )
@@ -216,7 +217,7 @@ class Reference:
         for name in digests:
             self.data.runs.pop(name, None)
 
-    def due(self, zset: Literal["retry", "schedule"], limit: int, after: Passed = BEGINNING) -> Due:
+    def due(self, zset: Literal["retry", "schedule"], limit: int, after: Position = BEGINNING) -> Due:
         self.data.require(zset)
         now_s = self.clock()
         found = sorted(
@@ -262,7 +263,7 @@ class Reference:
     def resume_queue(self, queue: str) -> bool:
         return pausing.resume_queue(self.data, queue)
 
-    def end_due(self) -> list[Ended]:
+    def end_due(self) -> list[PauseEnd]:
         return pausing.end_due(self.data, self._now_us())
 
     def reasons(self, target: str) -> set[str]:
@@ -279,22 +280,22 @@ class Reference:
         left_s = max((end_us / 1e6 - self.clock() for end_us in ends_us), default=0.0)
         return max(0, min(LONGEST_PAUSE_MS, math.ceil(left_s * 1000)))
 
-    def _stopped(self, request: FetchRequest) -> Paused | Limited | None:
+    def _stopped(self, request: FetchRequest) -> TargetPaused | LimitReached | None:
         pause_ms = self._pause_ms(request.target)
         if pause_ms:
-            return Paused(pause_ms)
+            return TargetPaused(pause_ms)
         if request.want > 0 and request.limits.dead:
             self.data.require("dead")
             if len(self.data.sets["dead"]) >= request.limits.dead:
-                return Limited("dead", LONGEST_PAUSE_MS)
-        return Limited("in_flight", IN_FLIGHT_MS) if request.want > 0 and self._want(request) <= 0 else None
+                return LimitReached("dead", LONGEST_PAUSE_MS)
+        return LimitReached("in_flight", IN_FLIGHT_MS) if request.want > 0 and self._want(request) <= 0 else None
 
     def _want(self, request: FetchRequest) -> int:
         in_hand = sum(len(hand.jobs) for hand in self.data.hands.values())
         return min(request.want, request.limits.in_flight - in_hand) if request.limits.in_flight else request.want
 
-    def _take(self, request: FetchRequest, want: int) -> tuple[list[Taken], set[str], bool]:
-        taken: list[Taken] = []
+    def _take(self, request: FetchRequest, want: int) -> tuple[list[FetchedJob], set[str], bool]:
+        taken: list[FetchedJob] = []
         bad: set[str] = set()
         registered, left_bytes, more = self.data.infos[request.identity].queues, request.most_bytes, False
         for queue in request.queues:
@@ -316,5 +317,7 @@ class Reference:
                     ticket = f"{number}:{registered.index(queue) + 1}"
                     self.data.hands[request.identity].jobs[ticket] = raw
                     is_large = effects.is_too_large(raw, request.limit_bytes)
-                    taken.append(Taken(ticket, number, queue, b"" if is_large else raw, len(raw) if is_large else 0))
+                    taken.append(
+                        FetchedJob(ticket, number, queue, b"" if is_large else raw, len(raw) if is_large else 0)
+                    )
         return taken, bad, more

@@ -14,15 +14,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.rosters import store as rosters
-from restbroker.rosters.store import Claims, Wanted
-from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
+from restbroker.rosters.store import Claims, RefreshJobs
+from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client, open_client
 from tests.store.lanes import Server
 
 HISTORIES = int(os.environ.get("MODEL_HISTORIES", "60"))
 STEPS = 30
 USERS, JIDS = ("a", "b"), ("x@y.z", "v@y.z")
-WANTED = Wanted("rosters", {user: user.encode() for user in USERS})
+WANTED = RefreshJobs("rosters", {user: user.encode() for user in USERS})
 QUEUE, DIRTY, FLIGHTS = "ns:queue:rosters", "ns:restbroker:roster:dirty", "ns:restbroker:roster:flights"
 LEASE_MS = 600_000
 AT_ONCE = Pace(0, 0)
@@ -45,13 +45,13 @@ class Roster:
     contacts: Mapping[str, bytes] = attrs.Factory(dict)
     version: int = 0
 
-    def after(self, change: Change) -> "Roster | NotChanged":
+    def after(self, change: Change) -> "Roster | RosterUnchanged":
         """What there is of him then."""
         if change.forget:
             return Roster()
         for jid in change.put:
             if change.needs == ("absent" if jid in self.contacts else "present"):
-                return NotChanged(change.user, "PRESENT" if jid in self.contacts else "ABSENT", jid)
+                return RosterUnchanged(change.user, "PRESENT" if jid in self.contacts else "ABSENT", jid)
         put = {jid: one for jid, one in change.put.items() if change.needs != "keep" or jid not in self.contacts}
         dropped = set(self.contacts if change.whole else change.drop) - set(change.put)
         contacts = {jid: one for jid, one in self.contacts.items() if jid not in dropped} | put
@@ -99,12 +99,12 @@ class Histories(RuleBasedStateMachine):
             assert rosters.change(self.client, changes, WANTED) == again
             assert again == expected or any(one.needs == "absent" for one in changes)
 
-    def changed(self, changes: Sequence[Change]) -> Changed | NotChanged:
+    def changed(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         """What comes of it here."""
         after = dict(self.rosters)
         for one in changes:
             then = self.rosters[one.user].after(one)
-            if isinstance(then, NotChanged):
+            if isinstance(then, RosterUnchanged):
                 return then
             after[one.user] = then
         for one in changes:
@@ -112,7 +112,7 @@ class Histories(RuleBasedStateMachine):
             if before.contacts != then.contacts or (one.forget and before.version):
                 self.due(one.user)
         self.rosters = after
-        return Changed({one.user: after[one.user].version for one in changes})
+        return RosterVersions({one.user: after[one.user].version for one in changes})
 
     def due(self, user: str) -> None:
         """He is to be refreshed."""
@@ -159,9 +159,9 @@ class Histories(RuleBasedStateMachine):
         hand = self.hands.pop(place % len(self.hands))
         own = self.flights.get(hand.user) == hand.holder
         done, again = ((), (hand.user,)) if fails else ((hand.user,), ())
-        assert rosters.landed(self.client, hand.holder, done, again) == own
+        assert rosters.end_refreshes(self.client, hand.holder, done, again) == own
         if twice:
-            assert rosters.landed(self.client, hand.holder, done, again) == 0
+            assert rosters.end_refreshes(self.client, hand.holder, done, again) == 0
         if own:
             del self.flights[hand.user]
             self.overdue.discard(hand.user)
@@ -188,7 +188,7 @@ class Histories(RuleBasedStateMachine):
         if not hasattr(self, "rosters"):
             return
         for user, stored, known in zip(
-            USERS, rosters.read(self.client, USERS), rosters.known(self.client, USERS), strict=True
+            USERS, rosters.read(self.client, USERS), rosters.user_states(self.client, USERS), strict=True
         ):
             roster = self.rosters[user]
             assert stored == {jid.encode(): contact for jid, contact in roster.contacts.items()}

@@ -50,7 +50,7 @@ class Rooms:
         jid = request.body.decode()
         status = self._make(jid) if request.path == "/make" else self._fill(jid)
         if sender is not None and status != 200:
-            sender.refused()
+            sender.note_refused()
         return Response(status, {}, b"0", 0.0)
 
     def _make(self, jid: str) -> int:

@@ -25,23 +25,34 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import ResponseQueue
 from restbroker.job.job import digest
-from restbroker.job.settlement import Ack, Back, Dead, Drop, Fallen, Fingerprint, Reply, Retry, Schedule, Settlement
-from restbroker.store import beats, limits, pauses, queues, sets
+from restbroker.job.settlement import (
+    Ack,
+    Back,
+    Dead,
+    Drop,
+    Fingerprint,
+    OrphanedJob,
+    Reply,
+    Retry,
+    Schedule,
+    Settlement,
+)
+from restbroker.store import heartbeats, limits, pauses, queues, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied
 from restbroker.store.exchange import exchange
 from restbroker.store.history import Records
 from restbroker.store.jobs import (
     Duplicate,
-    Fenced,
-    Fetched,
     FetchRequest,
+    FetchResult,
     FinishRequest,
+    IdentityUnknown,
     Limits,
     fetch,
     finish,
-    held,
     mark,
+    read_jobs,
     register,
     retire,
 )
@@ -176,14 +187,14 @@ class Histories(RuleBasedStateMachine):
 
     def a_lane_is_answered(self, lane: Memory, answer: object, *, lost: bool) -> None:
         match answer:
-            case Fetched(jobs=jobs) if not lost:
+            case FetchResult(jobs=jobs) if not lost:
                 new = {job.ticket: job.raw for job in jobs}
                 assert lane.known.isdisjoint(new), "a ticket was issued twice"
                 lane.base, lane.jobs, lane.known = lane.base + len(jobs), lane.jobs | new, lane.known | new.keys()
             case Duplicate(last):
                 self.a_lane_reconciles(lane)
                 assert lane.base == last
-            case Fenced():
+            case IdentityUnknown():
                 assert lane.identity not in self.pair.data.alive
 
     @precondition(lambda self: self.pair.data.alive)
@@ -222,7 +233,7 @@ class Histories(RuleBasedStateMachine):
         self.a_lane_reconciles(data.draw(st.sampled_from(self.lanes[-3:])))
 
     def a_lane_reconciles(self, lane: Memory) -> None:
-        found = self.pair.ask(held, lane.identity, LIMIT_BYTES)
+        found = self.pair.ask(read_jobs, lane.identity, LIMIT_BYTES)
         lane.base, lane.known = max(lane.base, found.last), lane.known | found.tickets
         lane.jobs = {**found.jobs, **dict.fromkeys(found.large, b"")}
 
@@ -270,7 +281,7 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data(), counter=st.integers(0, 9))
     def a_lane_beats(self, data: st.DataObject, counter: int) -> None:
         lane = data.draw(st.sampled_from(self.lanes[-3:]))
-        self.pair.ask(beats.beat, [(lane.identity, counter)], {})
+        self.pair.ask(heartbeats.beat, [(lane.identity, counter)], {})
 
     @rule(data=st.data())
     def a_lane_takes_its_leave(self, data: st.DataObject) -> None:
@@ -280,7 +291,7 @@ class Histories(RuleBasedStateMachine):
     def a_reaper_fences(self, data: st.DataObject, seen: int | None) -> None:
         identity = data.draw(st.sampled_from(self.lanes[-3:])).identity
         counter = self.pair.data.alive.get(identity, 0) if seen is None else seen
-        self.pair.ask(beats.fence, identity, counter)
+        self.pair.ask(heartbeats.fence, identity, counter)
 
     @rule(data=st.data(), calls=st.integers(1, 3))
     def a_reaper_stops_half_way(self, data: st.DataObject, calls: int) -> None:
@@ -289,9 +300,9 @@ class Histories(RuleBasedStateMachine):
         if identity not in self.pair.data.fenced or len(newest_first) <= calls:
             return
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(beats, "RECOVER_BATCH", 1)
+            patch.setattr(heartbeats, "RECOVER_BATCH", 1)
             with pytest.raises(StoreUnavailable):
-                beats.recover(cast("Client", Slow(self.pair.client, calls, _lose)), identity, as_owed)
+                heartbeats.recover(cast("Client", Slow(self.pair.client, calls, _lose)), identity, as_owed)
         for ticket in newest_first[:calls]:
             self.pair.reference.recover_some(identity, [ticket], as_owed)
         self.pair.again = None
@@ -301,8 +312,8 @@ class Histories(RuleBasedStateMachine):
         identity = data.draw(st.sampled_from(self.lanes[-3:])).identity
         if not self.pair.data.hands[identity].jobs:
             return
-        slow = Slow(self.pair.client, 0, lambda: self.pair.ask(beats.recover, identity, as_owed))
-        late = beats.recover(cast("Client", slow), identity, as_owed)
+        slow = Slow(self.pair.client, 0, lambda: self.pair.ask(heartbeats.recover, identity, as_owed))
+        late = heartbeats.recover(cast("Client", slow), identity, as_owed)
         assert slow.interrupted
         assert (late.jobs, late.retired) == (0, False)
         self.pair.again = None
@@ -310,7 +321,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def a_reaper_recovers(self) -> None:
         for identity in list(self.pair.data.fenced):
-            self.pair.ask(beats.recover, identity, as_owed)
+            self.pair.ask(heartbeats.recover, identity, as_owed)
 
     @precondition(lambda self: self.pair.data.alive)
     @rule(data=st.data(), hwm=st.integers(0, 9), want=st.integers(1, 3), marked=st.integers(0, 2))
@@ -318,15 +329,15 @@ class Histories(RuleBasedStateMachine):
         identity = data.draw(st.sampled_from(sorted(self.pair.data.alive)))
         lane = next(lane for lane in self.lanes if lane.identity == identity)
         self.pair.ask(fetch, self.wanted(lane, QUEUES, want, hwm))
-        tickets = sorted(self.pair.ask(held, identity, LIMIT_BYTES).tickets)[:marked]
+        tickets = sorted(self.pair.ask(read_jobs, identity, LIMIT_BYTES).tickets)[:marked]
         if tickets:
             self.pair.ask(mark, identity, tickets)
-        assert self.pair.ask(beats.fence, identity, self.pair.data.alive[identity])
-        self.pair.ask(beats.recover, identity, as_owed)
+        assert self.pair.ask(heartbeats.fence, identity, self.pair.data.alive[identity])
+        self.pair.ask(heartbeats.recover, identity, as_owed)
 
     @rule(payload=st.sampled_from([b"same", b"other"]))
     def a_count_of_runs_is_forgotten(self, payload: bytes) -> None:
-        self.pair.ask(beats.forget, [digest(payload)])
+        self.pair.ask(heartbeats.forget, [digest(payload)])
         self.pair.again = None
 
     @rule(reason=st.sampled_from(["operator", "denied"]), for_s=st.sampled_from([None, 1e6]), ends=st.booleans())
@@ -384,12 +395,12 @@ class Histories(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         limit=st.integers(1, 5),
-        after=st.builds(sets.Passed, st.sampled_from([-math.inf, LONG_AGO_S]), st.sampled_from([0, 0, 0, 1])),
+        after=st.builds(sets.Position, st.sampled_from([-math.inf, LONG_AGO_S]), st.sampled_from([0, 0, 0, 1])),
         wrap=st.booleans(),
         spoilt=st.none() | st.sampled_from(["queue:a", "dead", "queues", "retry"]),
     )
     def the_scheduler_promotes(
-        self, data: st.DataObject, limit: int, after: sets.Passed, wrap: bool, spoilt: str | None
+        self, data: st.DataObject, limit: int, after: sets.Position, wrap: bool, spoilt: str | None
     ) -> None:
         name = data.draw(st.sampled_from(self.filled_sets()))
         due = self.pair.ask(sets.due, name, limit, after).members
@@ -477,7 +488,7 @@ class Histories(RuleBasedStateMachine):
         counts = {key: found[key] for key in found if key.startswith("restbroker:recovered:2")}
         assert {key: found[key] for key in found.keys() - counts.keys()} == self.pair.expected()
         assert self.pair.counted() == (self.pair.data.processed, self.pair.data.failed)
-        assert beats.maybe_run(self.pair.client) == self.pair.reference.maybe_run()
+        assert heartbeats.maybe_run(self.pair.client) == self.pair.reference.maybe_run()
 
     @invariant()
     def every_job_is_in_exactly_one_place(self) -> None:
@@ -545,7 +556,7 @@ class Histories(RuleBasedStateMachine):
         return cases[fate]
 
 
-def as_owed(fallen: Fallen) -> Dead:
+def as_owed(fallen: OrphanedJob) -> Dead:
     """Some jobs owe no reply, some one and some two, once a crash parks them."""
     waited_for = Reply(b"p", key="restbroker:reply:r", ttl_s=3600)
     assert fallen.responses is not None

@@ -28,9 +28,9 @@ from restbroker.job.arguments import Submission
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import Command
 from restbroker.job.policy import Policy
-from restbroker.store import beats, done, jobs, limits, pauses, probing, registered, rewrite, server, sets, tokens
+from restbroker.store import done, heartbeats, identities, jobs, limits, pauses, probing, rewrite, server, sets, tokens
 from restbroker.store.connection import Connection, Waiter
-from restbroker.store.probing import Yours
+from restbroker.store.probing import ProbeGranted
 from restbroker.store.rewrite import AppendOnlyFile
 from restbroker.store.server import ServerFacts
 from restbroker.telemetry.events import Event
@@ -41,9 +41,9 @@ from tests.support.told import one_by_one
 
 BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
-    jobs: ("register", "fetch", "mark", "held", "retire", "isolate", "rejoin"),
-    beats: ("beat", "fence", "recover", "maybe_run", "forget"),
-    registered: ("live", "dying", "facts"),
+    jobs: ("register", "fetch", "mark", "read_jobs", "retire", "isolate", "rejoin"),
+    heartbeats: ("beat", "fence", "recover", "maybe_run", "forget"),
+    identities: ("live", "dying", "read"),
     sets: ("due", "promote"),
     limits: ("pause", "resume"),
     pauses: ("end_due",),
@@ -204,8 +204,8 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tokens, "remember", lambda _reference, _used: None)
     patch.setattr(rewrite, "append_only_file", lambda _reference: AppendOnlyFile("r", False, True, False, False))
     # Every process probes by itself here, as where Redis does not let it ask the others.
-    patch.setattr(probing, "turn", lambda *_: Yours())
-    patch.setattr(probing, "tell", lambda *_: True)
+    patch.setattr(probing, "claim", lambda *_: ProbeGranted())
+    patch.setattr(probing, "publish", lambda *_: True)
     patch.setattr(signals, "watch", _no_signals)
     patch.setattr(time, "time", now_s)
     patch.setattr(time, "clock_gettime", lambda _clock: trio.current_time())

@@ -9,7 +9,7 @@ import pytest
 
 from restbroker.config.load import load
 from restbroker.job import rubyjson
-from restbroker.operate.known import Known, known
+from restbroker.operate.context import ConfigContext, context_of
 from restbroker.servers import registry
 from restbroker.store.client import Client, StoreSettings, open_client
 
@@ -25,7 +25,7 @@ def client(redis_url: str) -> Iterator[Client]:
 
 
 @pytest.fixture
-def configured(tmp_path: Path) -> Known:
+def configured(tmp_path: Path) -> ConfigContext:
     document: dict[str, Any] = {
         "RestQueue": "rest",
         "Token": "right-token",
@@ -40,7 +40,7 @@ def configured(tmp_path: Path) -> Known:
         },
     }
     (tmp_path / "env.json").write_text(json.dumps(document))
-    return known(load(tmp_path / "env.json", {}, {}, registry.kinds()).config)
+    return context_of(load(tmp_path / "env.json", {}, {}, registry.kinds()).config)
 
 
 def job(jid: str, command: str = "register", arguments: Any = None, **more: Any) -> bytes:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 
 from restbroker.job.json_types import Json
-from restbroker.store import beats, jobs, processes
+from restbroker.store import heartbeats, jobs, processes
 from restbroker.store.client import Client
-from restbroker.store.registered import Facts
+from restbroker.store.identities import ProcessFacts
 
 SNAPSHOT: Mapping[str, Json] = {
     "kind": "ejabberd", "gate": "open", "concurrency": 20, "limit": 20, "at_work": 3, "ahead": 4, "workers": 20,
@@ -17,9 +17,9 @@ SNAPSHOT: Mapping[str, Json] = {
 def serve(client: Client, target: str, pid: int, queues: Sequence[str], **changed: Json) -> None:
     """Registers a lane of the process `node:pid`, with a beat."""
     identity = f"node:{pid}:abc:{target}"
-    facts = Facts(pid, "node", "boot", "ns", 1, target)
+    facts = ProcessFacts(pid, "node", "boot", "ns", 1, target)
     assert jobs.register(client, identity, facts, queues)
-    assert beats.beat(client, [(identity, 1)], {identity: json.dumps({**SNAPSHOT, **changed}).encode()}) == [True]
+    assert heartbeats.beat(client, [(identity, 1)], {identity: json.dumps({**SNAPSHOT, **changed}).encode()}) == [True]
 
 
 def record(client: Client, name: str, work: Mapping[str, Json] | None = None, **info: Json) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.operate import audit, find
-from restbroker.operate.act import BATCH, VERBS, Action, Chosen, Progress, Rest, Verb, perform
-from restbroker.operate.find import Located
-from restbroker.operate.known import Known
+from restbroker.operate.act import BATCH, VERBS, Action, Progress, ResumePoint, Selection, Verb, perform
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.find import FoundJob
 from restbroker.operate.where import read
 from restbroker.store import sets
 from restbroker.store.client import Client
@@ -19,18 +19,20 @@ from restbroker.store.keys import SortedSet
 from restbroker.store.server import time_s
 from tests.operate.conftest import NOW_S, Put, fields_of, job
 
-ALL = Chosen()
+ALL = Selection()
 RETRY = Action("retry", "ann@web1")
 
 
-def done(client: Client, zset: SortedSet, action: Action, chosen: Chosen, configured: Known, **how: Any) -> Progress:
+def done(
+    client: Client, zset: SortedSet, action: Action, chosen: Selection, configured: ConfigContext, **how: Any
+) -> Progress:
     *_, last = perform(client, zset, action, chosen, configured, **how)
     assert last.ended
     return last
 
 
-def where(*typed: str) -> Chosen:
-    return Chosen(where=read(typed, NOW_S))
+def where(*typed: str) -> Selection:
+    return Selection(where=read(typed, NOW_S))
 
 
 def queued(client: Client, queue: str = "rest") -> list[dict[str, Any]]:
@@ -45,10 +47,12 @@ def members(client: Client, zset: str) -> list[bytes]:
     return [raw for raw in found if isinstance(raw, bytes)]
 
 
-def test_a_retried_job_is_in_its_queue_as_sidekiq_would_push_it(client: Client, configured: Known, put: Put) -> None:
+def test_a_retried_job_is_in_its_queue_as_sidekiq_would_push_it(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     raw = put("dead", NOW_S, "j1", retry_count=4, at=5)
     before_s = time_s(client)
-    found = done(client, "dead", RETRY, Chosen(("j1",)), configured)
+    found = done(client, "dead", RETRY, Selection(("j1",)), configured)
     assert (found.done, found.matched, found.missing) == (1, 1, ())
     (pushed,) = queued(client)
     assert before_s <= pushed.pop("enqueued_at") <= time_s(client)
@@ -59,7 +63,7 @@ def test_a_retried_job_is_in_its_queue_as_sidekiq_would_push_it(client: Client, 
     assert members(client, "dead") == []
 
 
-def test_a_manual_retry_costs_no_try(client: Client, configured: Known, put: Put) -> None:
+def test_a_manual_retry_costs_no_try(client: Client, configured: ConfigContext, put: Put) -> None:
     rows: list[tuple[SortedSet, Any, Any]] = [
         ("retry", 0, -1),
         ("retry", -1, -1),
@@ -75,7 +79,9 @@ def test_a_manual_retry_costs_no_try(client: Client, configured: Known, put: Put
         assert queued(client)[0].get("retry_count") == after
 
 
-def test_all_that_match_are_done_in_batches_and_the_others_stay(client: Client, configured: Known, put: Put) -> None:
+def test_all_that_match_are_done_in_batches_and_the_others_stay(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     for n in range(250):
         put("dead", NOW_S + n // 50, f"j{n}", error_class="BadToken" if n % 2 else "ServerError")
     steps = list(perform(client, "dead", RETRY, where("error = BadToken"), configured))
@@ -86,18 +92,18 @@ def test_all_that_match_are_done_in_batches_and_the_others_stay(client: Client, 
     assert Counter(one["error_class"] for one in queued(client)) == {"BadToken": 125}
 
 
-def test_a_dry_run_counts_and_changes_nothing(client: Client, configured: Known, put: Put) -> None:
+def test_a_dry_run_counts_and_changes_nothing(client: Client, configured: ConfigContext, put: Put) -> None:
     for n in range(12):
         put("dead", NOW_S + n, f"j{n}", command="send_message" if n == 3 else "register", restbroker_may_have_run=True)
     found = done(client, "dead", RETRY, ALL, configured, dry_run=True)
     assert (found.done, sum(found.refused.values()), len(found.examples)) == (11, 1, 5)
     assert len(members(client, "dead")) == 12
-    assert list(audit.listed(client, 10)) == []
+    assert list(audit.entries(client, 10)) == []
     assert queued(client) == []
 
 
 def test_what_may_have_run_is_not_repeated_unless_that_is_safe_or_asked_for(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     put("dead", 1, "message", command="send_message", restbroker_may_have_run=True)
     put("dead", 2, "register", restbroker_may_have_run=True)
@@ -116,7 +122,7 @@ def test_what_may_have_run_is_not_repeated_unless_that_is_safe_or_asked_for(
 
 
 def test_no_job_is_led_to_a_queue_that_nobody_here_serves_unless_that_was_asked_for(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     rows_of_verb: list[Verb] = ["retry", "reschedule", "move"]
     rows_of_zset: list[SortedSet] = ["dead", "retry", "schedule"]
@@ -126,7 +132,7 @@ def test_no_job_is_led_to_a_queue_that_nobody_here_serves_unless_that_was_asked_
             before = [put(zset, NOW_S + n, f"j{n}", queue="rest" if verb == "move" else "foreign") for n in range(3)]
             ours = put(zset, NOW_S + 9, "ours")
             action = Action(verb, "ann", at_s=NOW_S + 60, queue="foreign")
-            left = done(client, zset, action, Chosen(("j0", "j1", "j2")), configured)
+            left = done(client, zset, action, Selection(("j0", "j1", "j2")), configured)
             assert (left.done, left.foreign, list(left.refused.values())) == (0, {"foreign": 3}, [3])
             assert sorted(members(client, zset)) == sorted([*before, ours])
             counted = done(client, zset, attrs.evolve(action, foreign_queues=True), ALL, configured, dry_run=True)
@@ -137,7 +143,7 @@ def test_no_job_is_led_to_a_queue_that_nobody_here_serves_unless_that_was_asked_
 
 
 def test_a_person_s_retry_counts_anew_how_often_it_may_have_run_and_keeps_that_it_may(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     put("retry", 1, "j1", restbroker_uncertain=2)
     done(client, "retry", RETRY, ALL, configured)
@@ -146,7 +152,7 @@ def test_a_person_s_retry_counts_anew_how_often_it_may_have_run_and_keeps_that_i
     assert pushed["restbroker_may_have_run"] is True
 
 
-def test_what_is_no_job_can_only_be_deleted(client: Client, configured: Known) -> None:
+def test_what_is_no_job_can_only_be_deleted(client: Client, configured: ConfigContext) -> None:
     rows_of_verb: list[Any] = ["retry", "kill", "reschedule", "move", "delete"]
     rows_of_raw: list[bytes] = [b"5", b"\xff", b'{"class":"Restbroker::Unreadable","args":["x"],"queue":"rest"}']
     for verb in rows_of_verb:
@@ -159,7 +165,9 @@ def test_what_is_no_job_can_only_be_deleted(client: Client, configured: Known) -
             assert sum(found.refused.values()) == (verb != "delete")
 
 
-def test_a_killed_job_is_parked_with_who_and_why_and_has_its_copy(client: Client, configured: Known, put: Put) -> None:
+def test_a_killed_job_is_parked_with_who_and_why_and_has_its_copy(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     put("retry", NOW_S, "failed", restbroker_uncertain=1)
     put("schedule", NOW_S, "fresh", error_class=None, error_message=None, failed_at=None, retry_count=None)
     kill = Action("kill", "ann@web1", why="the server is gone")
@@ -176,7 +184,7 @@ def test_a_killed_job_is_parked_with_who_and_why_and_has_its_copy(client: Client
     assert client.command("XLEN", "ns:restbroker:parked") == 2
 
 
-def test_equal_jobs_that_are_killed_stay_two(client: Client, configured: Known) -> None:
+def test_equal_jobs_that_are_killed_stay_two(client: Client, configured: ConfigContext) -> None:
     raw = job("twin")
     client.command("ZADD", "ns:retry", 1, raw)
     client.command("ZADD", "ns:schedule", 1, raw)
@@ -185,7 +193,9 @@ def test_equal_jobs_that_are_killed_stay_two(client: Client, configured: Known) 
     assert len(members(client, "dead")) == 2
 
 
-def test_rescheduled_jobs_keep_their_bytes_and_get_a_score_each(client: Client, configured: Known, put: Put) -> None:
+def test_rescheduled_jobs_keep_their_bytes_and_get_a_score_each(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     raws = {put("schedule", NOW_S + n, f"j{n}") for n in range(150)}
     found = done(client, "schedule", Action("reschedule", "ann", at_s=NOW_S + 75.5), ALL, configured)
     listed = sets.listed(client, "schedule", 0, 200, newest_first=False)
@@ -196,7 +206,7 @@ def test_rescheduled_jobs_keep_their_bytes_and_get_a_score_each(client: Client, 
 
 
 def test_a_parked_job_can_be_given_a_time_and_then_waits_in_the_retry_set(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     put("dead", NOW_S, "j1", retry_count=3)
     done(client, "dead", Action("reschedule", "ann", at_s=NOW_S + 60), ALL, configured)
@@ -207,7 +217,7 @@ def test_a_parked_job_can_be_given_a_time_and_then_waits_in_the_retry_set(
 
 
 def test_a_job_whose_signature_covers_its_queue_is_moved_within_its_target_only(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     rows: list[tuple[str | None, str | None]] = [
         (None, "no broker let it in yet"),
@@ -224,7 +234,7 @@ def test_a_job_whose_signature_covers_its_queue_is_moved_within_its_target_only(
         assert why is None or any(why in text for text in found.refused)
 
 
-def test_a_moved_job_stays_in_its_set_under_another_queue(client: Client, configured: Known, put: Put) -> None:
+def test_a_moved_job_stays_in_its_set_under_another_queue(client: Client, configured: ConfigContext, put: Put) -> None:
     put("dead", NOW_S, "j1")
     put("dead", NOW_S, "j2", queue="other")
     move = Action("move", "ann", queue="other")
@@ -237,7 +247,7 @@ def test_a_moved_job_stays_in_its_set_under_another_queue(client: Client, config
 
 
 def test_a_job_is_not_moved_to_where_what_is_hidden_of_it_would_be_shown(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     put("dead", NOW_S, "misspelt", arguments={"user": "a", "host": "b", "pw": "hush-hush"})
     put("dead", NOW_S, "listed", arguments=["a", "b", "hush-hush"])
@@ -251,19 +261,19 @@ def test_a_job_is_not_moved_to_where_what_is_hidden_of_it_would_be_shown(
         assert queues == {"misspelt": "rest", "listed": "rest", "right": queue}
 
 
-def test_who_stops_it_between_batches_can_go_on_later(client: Client, configured: Known, put: Put) -> None:
+def test_who_stops_it_between_batches_can_go_on_later(client: Client, configured: ConfigContext, put: Put) -> None:
     for n in range(3 * BATCH):
         put("dead", NOW_S + n, f"j{n}")
     going = perform(client, "dead", RETRY, ALL, configured)
     assert next(going).done == BATCH
     going.close()  # type: ignore[attr-defined]
     assert len(members(client, "dead")) == 2 * BATCH
-    assert next(iter(audit.listed(client, 1))).note.state == "interrupted"
+    assert next(iter(audit.entries(client, 1))).note.state == "interrupted"
     assert done(client, "dead", RETRY, ALL, configured).done == 2 * BATCH
     assert len({one["jid"] for one in queued(client)}) == 3 * BATCH
 
 
-def test_what_fails_meanwhile_is_left_alone(client: Client, configured: Known, put: Put) -> None:
+def test_what_fails_meanwhile_is_left_alone(client: Client, configured: ConfigContext, put: Put) -> None:
     rows: list[Verb] = ["retry", "delete", "kill"]
     for verb in rows:
         client.command("FLUSHALL")
@@ -280,7 +290,7 @@ def test_what_fails_meanwhile_is_left_alone(client: Client, configured: Known, p
 
 
 def test_what_came_since_somebody_was_asked_is_left_alone_however_old_it_says_it_is(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     rows: list[tuple[SortedSet, Verb]] = [
         (zset, one) for zset, verbs in VERBS.items() for one in verbs if one != "edit"
@@ -298,7 +308,7 @@ def test_what_came_since_somebody_was_asked_is_left_alone_however_old_it_says_it
 
 
 def test_of_a_set_that_was_empty_when_somebody_was_asked_nothing_is_meant(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     delete = Action("delete", "ann")
     seen = done(client, "dead", delete, where("user = *"), configured, dry_run=True)
@@ -307,33 +317,35 @@ def test_of_a_set_that_was_empty_when_somebody_was_asked_nothing_is_meant(
 
 
 def test_a_job_whose_failure_is_still_to_come_is_meant_like_any_other(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     put("retry", NOW_S, "j0", failed_at=time.time() + 86400)
     assert done(client, "retry", Action("delete", "ann"), ALL, configured).done == 1
 
 
-def test_what_was_stopped_goes_on_behind_what_was_looked_at(client: Client, configured: Known, put: Put) -> None:
+def test_what_was_stopped_goes_on_behind_what_was_looked_at(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     for n in range(3 * BATCH):
         put("dead", NOW_S + n, f"j{n}")
     delete, oldest = Action("delete", "ann"), where("jid = j0")
     step = next(perform(client, "dead", delete, oldest, configured))
     assert (step.done, step.looked_at, step.ended) == (0, BATCH, False)
     put("dead", NOW_S - 1, "j0", note="came later")
-    oldest = attrs.evolve(oldest, rest=Rest.of(str(step.rest)), inventory=step.inventory)
+    oldest = attrs.evolve(oldest, rest=ResumePoint.of(str(step.rest)), inventory=step.inventory)
     found = done(client, "dead", delete, oldest, configured)
     assert (found.done, found.looked_at, found.rest) == (1, 2 * BATCH, None)
     assert len(members(client, "dead")) == 3 * BATCH
 
 
 def test_what_was_rescheduled_before_a_stop_keeps_its_time_and_no_two_have_the_same(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     for n in range(2 * BATCH):
         put("schedule", NOW_S + n, f"j{n}")
     action = Action("reschedule", "ann", at_s=NOW_S + BATCH + 0.5)
     step = next(perform(client, "schedule", action, ALL, configured))
-    found = done(client, "schedule", action, Chosen(rest=step.rest, inventory=step.inventory), configured)
+    found = done(client, "schedule", action, Selection(rest=step.rest, inventory=step.inventory), configured)
     assert (step.done, found.done) == (BATCH, 2 * BATCH)
     scores = {score for _, score in sets.listed(client, "schedule", 0, 3 * BATCH, newest_first=False)}
     assert len(scores) == 2 * BATCH
@@ -344,10 +356,10 @@ def test_what_is_no_place_to_go_on_is_refused() -> None:
     rows: list[str] = ["", "1 2 3", "1 2 3 x", "-1 2 3 1.0:0:", "1 nan 3 1.0:0:", "1 2 3 1.0:0: 4"]
     for written in rows:
         with pytest.raises(UsageError):
-            Rest.of(written)
+            ResumePoint.of(written)
 
 
-def test_a_rate_is_kept_by_pauses_between_small_batches(client: Client, configured: Known, put: Put) -> None:
+def test_a_rate_is_kept_by_pauses_between_small_batches(client: Client, configured: ConfigContext, put: Put) -> None:
     for n in range(25):
         put("dead", NOW_S + n, f"j{n}")
     pauses: list[float] = []
@@ -356,21 +368,21 @@ def test_a_rate_is_kept_by_pauses_between_small_batches(client: Client, configur
 
 
 def test_a_job_that_could_not_be_looked_for_to_the_end_is_not_called_gone(
-    client: Client, configured: Known, monkeypatch: pytest.MonkeyPatch
+    client: Client, configured: ConfigContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(find, "locate", lambda *_: Located(None, complete=False))
-    found = done(client, "dead", RETRY, Chosen(("j1",)), configured)
+    monkeypatch.setattr(find, "locate", lambda *_: FoundJob(None, complete=False))
+    found = done(client, "dead", RETRY, Selection(("j1",)), configured)
     assert (found.missing, found.done) == ((), 0)
     ((why, count),) = found.refused.items()
     assert (count, "not found in ten seconds" in why) == (1, True)
 
 
-def test_every_action_leaves_a_trace_that_begins_before_it(client: Client, configured: Known, put: Put) -> None:
+def test_every_action_leaves_a_trace_that_begins_before_it(client: Client, configured: ConfigContext, put: Put) -> None:
     for n in range(BATCH + 1):
         put("dead", NOW_S + n, f"j{n}")
     put("dead", 1, "secret", error_message="no right-token")
     done(client, "dead", Action("delete", "ann@web1", why="old"), where("message != no right-token here"), configured)
-    notes = list(audit.listed(client, 10))[::-1]
+    notes = list(audit.entries(client, 10))[::-1]
     assert [written.note.state for written in notes] == ["begun", "going on", "going on", "ended"]
     assert {written.note.run for written in notes[1:]} == {notes[0].name}
     assert [written.note.done for written in notes] == [0, BATCH, BATCH + 2, BATCH + 2]
@@ -380,7 +392,7 @@ def test_every_action_leaves_a_trace_that_begins_before_it(client: Client, confi
 
 
 def test_an_outage_in_the_middle_leaves_what_is_done_done_and_a_trace(
-    client: Client, configured: Known, put: Put, monkeypatch: pytest.MonkeyPatch
+    client: Client, configured: ConfigContext, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n in range(2 * BATCH):
         put("dead", NOW_S + n, f"j{n}")
@@ -394,36 +406,40 @@ def test_an_outage_in_the_middle_leaves_what_is_done_done_and_a_trace(
     with pytest.raises(StoreUnavailable):
         next(going)
     assert len(members(client, "dead")) == BATCH
-    assert next(iter(audit.listed(client, 1))).note.state == "interrupted"
+    assert next(iter(audit.entries(client, 1))).note.state == "interrupted"
 
 
-def test_what_no_job_can_hold_is_refused_before_anything_is_done(client: Client, configured: Known, put: Put) -> None:
+def test_what_no_job_can_hold_is_refused_before_anything_is_done(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     rows: list[Action] = [Action("move", "ann", queue="a\udcff"), Action("kill", "ann", why="\udcff")]
     for action in rows:
         client.command("FLUSHALL")
         put("retry", NOW_S, "j1")
         with pytest.raises(UsageError, match="no UTF-8"):
             list(perform(client, "retry", action, ALL, configured))
-        assert list(audit.listed(client, 10)) == []
+        assert list(audit.entries(client, 10)) == []
         assert sets.size(client, "retry") == 1
 
 
 def test_a_job_that_is_named_by_its_key_is_written_down_with_its_id(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     for name in ("j1", "j2"):
         put("dead", NOW_S, name)
     key = find.page(client, "dead", (), configured).entries[0].key
     nowhere = f"1.0-{'0' * 40}"
-    found = done(client, "dead", Action("delete", "ann"), Chosen((key, nowhere)), configured)
+    found = done(client, "dead", Action("delete", "ann"), Selection((key, nowhere)), configured)
     assert (found.done, found.missing) == (1, (nowhere,))
-    notes = [written.note for written in audit.listed(client, 10)]
+    notes = [written.note for written in audit.entries(client, 10)]
     (jid,) = {jid for note in notes for jid in note.jids}
     assert jid in ("j1", "j2")
     assert {note.where for note in notes} == {f"{jid} {nowhere}"}
 
 
-def test_a_queue_that_is_no_list_keeps_its_jobs_where_they_are(client: Client, configured: Known, put: Put) -> None:
+def test_a_queue_that_is_no_list_keeps_its_jobs_where_they_are(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     client.command("SET", "ns:queue:rest", "x")
     put("dead", NOW_S, "j1")
     found = done(client, "dead", RETRY, ALL, configured)

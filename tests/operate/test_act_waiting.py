@@ -12,8 +12,8 @@ from restbroker.config.load import load
 from restbroker.errors import UsageError
 from restbroker.operate import act_waiting, audit, find
 from restbroker.operate.act_job import NOT_A_JOB, UNCHANGED, Action
+from restbroker.operate.context import context_of
 from restbroker.operate.edit import Edit
-from restbroker.operate.known import known
 from restbroker.operate.tally import Progress
 from restbroker.operate.where import read
 from restbroker.servers import registry
@@ -56,8 +56,8 @@ def perform(
 ) -> Progress:
     """Does it to jobs of the queue `rest`, as they wait now; how it ended."""
     conditions = read(where, NOW_S, ahead=False, hidden=())
-    meant = act_waiting.chosen(client, "rest", conditions, limit)
-    knows = known(settings)
+    meant = act_waiting.select(client, "rest", conditions, limit)
+    knows = context_of(settings)
     *_, last = act_waiting.perform(client, action, meant, settings, knows, dry_run=dry_run, rest=lambda _: None)
     assert last.ended
     return last
@@ -65,7 +65,7 @@ def perform(
 
 def waiting(client: Client, queue: str = "rest") -> list[bytes]:
     """What waits, the next one first."""
-    return queues.listed(client, queue, 0, 10_000)
+    return queues.peek(client, queue, 0, 10_000)
 
 
 def test_only_what_fits_is_deleted_and_a_dry_run_says_the_same_and_changes_nothing(
@@ -76,13 +76,13 @@ def test_only_what_fits_is_deleted_and_a_dry_run_says_the_same_and_changes_nothi
     action = Action("delete", "ann", why="wrong")
     planned = perform(client, settings, action, "command = register", dry_run=True)
     assert waiting(client) == jobs
-    assert list(audit.listed(client, 5)) == []
+    assert list(audit.entries(client, 5)) == []
     done = perform(client, settings, action, "command = register")
     assert (planned.total, planned.looked_at, planned.matched, planned.done) == (700, 700, 234, 234)
     assert (done.total, done.looked_at, done.matched, done.done) == (700, 700, 234, 234)
     assert [one.jid for one in done.examples] == ["j0", "j3", "j6", "j9", "j12"]
     assert waiting(client) == [one for n, one in enumerate(jobs) if n % 3]
-    notes = [written.note for written in audit.listed(client, 10)]
+    notes = [written.note for written in audit.entries(client, 10)]
     assert (notes[0].state, notes[0].action, notes[0].place, notes[0].done) == ("ended", "delete", "queue:rest", 234)
     assert (notes[-1].state, notes[-1].where, notes[-1].why) == ("begun", "command = register", "wrong")
 
@@ -96,10 +96,10 @@ def test_a_limit_takes_the_next_ones_first(client: Client, settings: Config) -> 
 
 def test_what_came_while_a_person_was_asked_stays_and_what_was_taken_is_told(client: Client, settings: Config) -> None:
     queues.push(client, "rest", [job(f"j{n}") for n in range(6)])
-    meant = act_waiting.chosen(client, "rest", ())
+    meant = act_waiting.select(client, "rest", ())
     queues.push(client, "rest", [job("later")])
     assert client.command("RPOP", "ns:queue:rest") == job("j0")
-    knows, action = known(settings), Action("delete", "ann")
+    knows, action = context_of(settings), Action("delete", "ann")
     *_, last = act_waiting.perform(client, action, meant, settings, knows, rest=lambda _: None)
     assert (last.total, last.looked_at, last.matched, last.done, last.gone) == (6, 5, 6, 5, 1)
     assert waiting(client) == [job("later")]
@@ -108,13 +108,13 @@ def test_what_came_while_a_person_was_asked_stays_and_what_was_taken_is_told(cli
 def test_what_was_taken_before_it_was_read_is_gone_if_it_was_meant_and_else_told_as_not_looked_at(
     client: Client, settings: Config
 ) -> None:
-    knows, action = known(settings), Action("delete", "ann")
+    knows, action = context_of(settings), Action("delete", "ann")
 
     def begun(*where: str, limit: int | None = None) -> Progress:
         """How it ends if others take five jobs behind its back once the first 150 were read."""
         client.command("DEL", "ns:queue:rest")
         queues.push(client, "rest", [job(f"j{n}") for n in range(600)])
-        meant = act_waiting.chosen(client, "rest", read(where, NOW_S), limit)
+        meant = act_waiting.select(client, "rest", read(where, NOW_S), limit)
         running = act_waiting.perform(client, action, meant, settings, knows, dry_run=True, rest=lambda _: None)
         next(running)
         client.command("RPOP", "ns:queue:rest", 155)
@@ -132,8 +132,8 @@ def test_what_was_taken_before_it_was_read_is_gone_if_it_was_meant_and_else_told
 def test_jobs_are_not_chosen_by_a_group_of_failures_and_nothing_is_read(client: Client, settings: Config) -> None:
     wanted = read(["failure_group = 0123456789"], NOW_S)
     for ask in (
-        lambda: act_waiting.chosen(client, "rest", wanted),
-        lambda: find.waiting(client, "rest", wanted, known(settings)),
+        lambda: act_waiting.select(client, "rest", wanted),
+        lambda: find.waiting(client, "rest", wanted, context_of(settings)),
     ):
         with pytest.raises(UsageError, match="failure_group is of jobs that failed"):
             ask()
@@ -201,7 +201,7 @@ def test_no_more_is_killed_than_the_dead_set_may_hold(client: Client, settings: 
 
 
 def test_queues_of_others_are_touched_only_where_that_is_said(client: Client, settings: Config) -> None:
-    knows = known(settings)
+    knows = context_of(settings)
     for queue, action in [
         ("mailers", Action("delete", "ann")),
         ("rest", Action("move", "ann", queue="mailers")),
@@ -220,7 +220,7 @@ def test_no_secret_of_a_job_is_in_the_record_of_what_was_done(client: Client, se
     queues.push(client, "rest", [job("right-token"), job("j2", args=["register", {"password": "hush"}, "right-token"])])
     done = perform(client, settings, Action("delete", "ann"))
     assert done.done == 2
-    for text in (repr(list(audit.listed(client, 10))), repr(done)):
+    for text in (repr(list(audit.entries(client, 10))), repr(done)):
         assert "right-token'" not in text
         assert "hush" not in text
 
@@ -248,7 +248,7 @@ def test_an_edited_job_keeps_its_place_and_a_dry_run_shows_the_same_and_changes_
     changed = [one for one in now if one["args"][1]["user"] == "bob"]
     assert [one["jid"] for one in changed] == [f"j{n}" for n in range(0, 360, 3)]
     assert changed[0]["restbroker_attempts"][0]["excerpt"] == "ann@web1 changed user."
-    note = next(audit.listed(client, 1)).note
+    note = next(audit.entries(client, 1)).note
     assert (note.action, note.where, note.done) == ("edit", "command = unregister, at most 120 (set user)", 120)
     assert note.changes.startswith("j0: user: ")
     assert (note.changes.count(" → bob"), note.changes.count("; ")) == (5, 4)
@@ -270,7 +270,7 @@ def test_what_its_producer_signed_what_no_catalogue_takes_and_what_another_edite
         assert told in why
     assert waiting(client) == [own]
     queues.push(client, "rest", [job("newest", "status")])
-    knows, meant = known(settings), act_waiting.chosen(client, "rest", read(["command = unregister"], NOW_S))
+    knows, meant = context_of(settings), act_waiting.select(client, "rest", read(["command = unregister"], NOW_S))
     assert perform(client, settings, edit(settings, user="eve"), limit=1).done == 1
     *_, last = act_waiting.perform(client, edit(settings, user="bob"), meant, settings, knows, rest=lambda _: None)
     assert (last.done, next(iter(last.refused))[:25]) == (0, "Somebody edited it meanwh")
@@ -279,9 +279,9 @@ def test_what_its_producer_signed_what_no_catalogue_takes_and_what_another_edite
 
 def test_jobs_of_a_queue_that_nobody_serves_are_not_edited(client: Client, settings: Config) -> None:
     with pytest.raises(UsageError, match="nobody can tell what its jobs may do"):
-        act_waiting.require_sense("mailers", edit(settings, user="bob"), known(settings))
+        act_waiting.require_sense("mailers", edit(settings, user="bob"), context_of(settings))
     with pytest.raises(UsageError, match="not said what to change"):
-        act_waiting.require_sense("rest", Action("edit", "ann"), known(settings))
+        act_waiting.require_sense("rest", Action("edit", "ann"), context_of(settings))
 
 
 def test_a_job_far_from_its_place_since_another_person_took_many_out_is_still_taken(
@@ -290,8 +290,8 @@ def test_a_job_far_from_its_place_since_another_person_took_many_out_is_still_ta
     queues.push(client, "rest", [job(f"old{n}", "status") for n in range(10)])
     queues.push(client, "rest", [job(f"j{n}", "unregister") for n in range(3000)])
     queues.push(client, "rest", [job(f"new{n}", "ping") for n in range(6)])
-    meant = act_waiting.chosen(client, "rest", read(["command = status"], NOW_S, ahead=False, hidden=()))
-    knows = known(settings)
+    meant = act_waiting.select(client, "rest", read(["command = status"], NOW_S, ahead=False, hidden=()))
+    knows = context_of(settings)
 
     def meanwhile(_busy_s: float) -> None:
         perform(client, settings, Action("delete", "bob"), "command = unregister")

@@ -20,12 +20,12 @@ from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected, Uncerta
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settlement import Retry
 from restbroker.operate import audit
-from restbroker.operate.act import Action, Chosen, Progress, perform
+from restbroker.operate.act import Action, Progress, Selection, perform
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit
-from restbroker.operate.known import Known
 from restbroker.operate.where import read as conditions
 from restbroker.servers.ejabberd import catalogue
-from restbroker.servers.ejabberd.outcomes import judge
+from restbroker.servers.ejabberd.outcomes import classify
 from restbroker.store import parked, sets
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.sets import Move
@@ -36,10 +36,12 @@ from tests.operate.test_act import members, queued
 FLAT = Token("default", (Secret("right-token"),), flat=True)
 APP = Token("app", (Secret("app-secret-of-20-chars"),))
 ALICE = {"user": "alice", "host": "example.org", "password": "hush-hush"}
-ONE = Chosen(("j1",))
+ONE = Selection(("j1",))
 
 
-def done(client: Client, known: Known, edit: Edit, zset: Any = "dead", chosen: Chosen = ONE, **how: Any) -> Progress:
+def done(
+    client: Client, known: ConfigContext, edit: Edit, zset: Any = "dead", chosen: Selection = ONE, **how: Any
+) -> Progress:
     dry_run = how.pop("dry_run", False)
     *_, last = perform(client, zset, Action("edit", "ann@web1", edit=edit, **how), chosen, known, dry_run=dry_run)
     return last
@@ -59,7 +61,7 @@ def sealed(token: Token = APP, **more: Any) -> dict[str, Any]:
     secret = token.secrets[0].reveal()
     plain = read(job("j1", arguments=ALICE, **more), "rest", "")
     assert isinstance(plain, Job)
-    return dict(sealing.sealed(plain, secret, token.name, 5).fields)
+    return dict(sealing.seal(plain, secret, token.name, 5).fields)
 
 
 def lay(client: Client, fields: dict[str, Any], zset: str = "dead") -> bytes:
@@ -68,7 +70,7 @@ def lay(client: Client, fields: dict[str, Any], zset: str = "dead") -> bytes:
     return raw
 
 
-def refused(client: Client, known: Known, edit: Edit, **how: Any) -> str:
+def refused(client: Client, known: ConfigContext, edit: Edit, **how: Any) -> str:
     """Why the one job there is not edited; it is as it was."""
     before = members(client, "dead")
     last = done(client, known, edit, **how)
@@ -79,7 +81,7 @@ def refused(client: Client, known: Known, edit: Edit, **how: Any) -> str:
 
 
 def test_an_edited_job_keeps_its_place_and_its_jid_and_says_who_changed_what(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     before = fields_of(lay(client, fields_of(job("j1", arguments=ALICE, retry_count=3))))
     edit = attrs.evolve(change(user="bob"), unset=("password",), command="unregister")
@@ -93,7 +95,7 @@ def test_an_edited_job_keeps_its_place_and_its_jid_and_says_who_changed_what(
     assert client.command("ZSCORE", "ns:dead", members(client, "dead")[0]) in (NOW_S, repr(NOW_S).encode())
 
 
-def test_a_job_is_edited_and_sent_in_one_step(client: Client, configured: Known) -> None:
+def test_a_job_is_edited_and_sent_in_one_step(client: Client, configured: ConfigContext) -> None:
     for zset, count in (("dead", 3), ("retry", 3), ("schedule", 4)):
         client.command("FLUSHALL")
         lay(client, fields_of(job("j1", arguments=ALICE, retry_count=4)), zset)
@@ -104,7 +106,9 @@ def test_a_job_is_edited_and_sent_in_one_step(client: Client, configured: Known)
         assert (pushed["queue"], pushed["args"][1]["user"], pushed["retry_count"]) == ("other", "bob", count)
 
 
-def test_what_the_catalogue_does_not_take_changes_nothing_and_is_named(client: Client, configured: Known) -> None:
+def test_what_the_catalogue_does_not_take_changes_nothing_and_is_named(
+    client: Client, configured: ConfigContext
+) -> None:
     lay(client, fields_of(job("j1", arguments=ALICE)))
     rows: tuple[tuple[Edit, str], ...] = (
         (change(usr="bob"), "no argument 'usr'; did you mean user?"),
@@ -118,17 +122,17 @@ def test_what_the_catalogue_does_not_take_changes_nothing_and_is_named(client: C
     )
     for edit, told in rows:
         assert told in refused(client, configured, edit)
-    assert list(audit.listed(client, 10)) == []
+    assert list(audit.entries(client, 10)) == []
 
 
-def test_texts_become_what_the_command_takes(client: Client, configured: Known) -> None:
+def test_texts_become_what_the_command_takes(client: Client, configured: ConfigContext) -> None:
     lay(client, fields_of(job("j1", "delete_old_users", arguments={"days": 5})))
     token = attrs.evolve(APP, secrets=(Secret("right-token"),), allow=("*", "dangerous:*"))
     assert done(client, configured, change(token, days="30")).done == 1
     assert only(client)["args"][1] == {"days": 30}
 
 
-def test_a_job_that_was_not_let_in_gains_no_right(client: Client, configured: Known) -> None:
+def test_a_job_that_was_not_let_in_gains_no_right(client: Client, configured: ConfigContext) -> None:
     for code in ("BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"):
         client.command("FLUSHALL")
         lay(client, fields_of(job("j1", arguments=ALICE, error_class=code)))
@@ -142,7 +146,7 @@ def test_a_job_that_was_not_let_in_gains_no_right(client: Client, configured: Kn
         assert "enqueue" in refused(client, configured, change(token, user="bob"))
 
 
-def test_the_token_must_allow_what_the_job_becomes(client: Client, configured: Known) -> None:
+def test_the_token_must_allow_what_the_job_becomes(client: Client, configured: ConfigContext) -> None:
     rows = (
         (attrs.evolve(APP, allow=("register",)), attrs.evolve(change(), command="unregister"), "unregister"),
         (attrs.evolve(APP, hosts=("example.org",)), change(host="example.com"), "example.com"),
@@ -159,7 +163,7 @@ def test_the_token_must_allow_what_the_job_becomes(client: Client, configured: K
             assert told in refused(client, configured, attrs.evolve(edit, tokens=Tokens((held,)), unset=unset))
 
 
-def test_a_sealed_job_is_sealed_again_and_let_in_as_what_it_became(client: Client, configured: Known) -> None:
+def test_a_sealed_job_is_sealed_again_and_let_in_as_what_it_became(client: Client, configured: ConfigContext) -> None:
     lay(client, sealed())
     assert done(client, configured, change(APP, user="bob")).done == 1
     after = only(client)
@@ -173,7 +177,7 @@ def test_a_sealed_job_is_sealed_again_and_let_in_as_what_it_became(client: Clien
     assert done(client, configured, change(APP, user="carol")).done == 1
 
 
-def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(client: Client, configured: Known) -> None:
+def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(client: Client, configured: ConfigContext) -> None:
     def other_arguments(fields: dict[str, Any]) -> None:
         fields["args"] = ["unregister", *fields["args"][1:]]
 
@@ -192,14 +196,14 @@ def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(client: Client, c
         fields = sealed()
         spoil(fields)
         lay(client, fields)
-        assert "enqueue" in refused(client, configured, change(APP, user="bob"), chosen=Chosen((fields["jid"],)))
+        assert "enqueue" in refused(client, configured, change(APP, user="bob"), chosen=Selection((fields["jid"],)))
     client.command("FLUSHALL")
     lay(client, sealed())
     replaced = attrs.evolve(APP, secrets=(Secret("newer-secret-of-20-chars"),))
     assert "enqueue" in refused(client, configured, change(replaced, user="bob"))
 
 
-def test_what_its_producer_signed_is_not_edited(client: Client, configured: Known) -> None:
+def test_what_its_producer_signed_is_not_edited(client: Client, configured: ConfigContext) -> None:
     submission = Submission(Command("register", ALICE), None, None)
     secret = APP.secrets[0].reveal()
     for queue in (None, "rest"):
@@ -214,14 +218,14 @@ def test_what_its_producer_signed_is_not_edited(client: Client, configured: Know
         assert "Its producer signed it" in refused(client, configured, change(token, user="bob"))
 
 
-def test_what_no_target_here_serves_is_not_edited(client: Client, configured: Known) -> None:
+def test_what_no_target_here_serves_is_not_edited(client: Client, configured: ConfigContext) -> None:
     lay(client, fields_of(job("j1", arguments=ALICE, queue="foreign")))
     for queue in (None, "rest"):
         assert "No target" in refused(client, configured, attrs.evolve(change(user="bob"), queue=queue))
 
 
 def test_what_may_have_run_is_edited_only_where_that_was_asked_for_and_is_then_another_command(
-    client: Client, configured: Known
+    client: Client, configured: ConfigContext
 ) -> None:
     tried = [{"at": 1.0, "outcome": "uncertain", "code": "Uncertain"}]
     message = {"type": "chat", "from": "a@b", "to": "c@d", "subject": "", "body": "hi"}
@@ -239,8 +243,8 @@ def test_what_may_have_run_is_edited_only_where_that_was_asked_for_and_is_then_a
     assert last.done == 1
 
 
-def test_another_queue_of_the_same_target_makes_no_other_command(client: Client, configured: Known) -> None:
-    second = Known({**configured.targets, "rest2": configured.targets["rest"]}, configured.secrets)
+def test_another_queue_of_the_same_target_makes_no_other_command(client: Client, configured: ConfigContext) -> None:
+    second = ConfigContext({**configured.targets, "rest2": configured.targets["rest"]}, configured.secrets)
     lay(client, {**sealed(), "restbroker_may_have_run": True})
     before = only(client)
     assert done(client, second, attrs.evolve(change(APP), queue="rest2")).done == 1
@@ -249,7 +253,9 @@ def test_another_queue_of_the_same_target_makes_no_other_command(client: Client,
     assert after == {**before, "queue": "rest2"}
 
 
-def test_a_user_that_the_second_form_finds_there_was_not_made_by_the_first(client: Client, configured: Known) -> None:
+def test_a_user_that_the_second_form_finds_there_was_not_made_by_the_first(
+    client: Client, configured: ConfigContext
+) -> None:
     first = read(job("j1", arguments=ALICE, error_class=None, failed_at=None, retry_count=None), "rest", "")
     assert isinstance(first, Job)
     spec = catalogue.for_version("24.12").commands["register"]
@@ -262,7 +268,7 @@ def test_a_user_that_the_second_form_finds_there_was_not_made_by_the_first(clien
         assert isinstance(again, Job)
         call = Call(Command("register", again.fields["args"][1]), maybe_run=again.may_have_run, identity=again.identity)  # type: ignore[index, arg-type]
         body = b'{"status": "error", "code": 10090, "message": "User already registered"}'
-        return judge(call, spec, Response(409, {}, body, 0.1))
+        return classify(call, spec, Response(409, {}, body, 0.1))
 
     assert isinstance(answered(lost.payload), Delivered)
     client.command("ZADD", "ns:retry", NOW_S, lost.payload)
@@ -276,7 +282,7 @@ def test_a_user_that_the_second_form_finds_there_was_not_made_by_the_first(clien
     assert identity == ["j1", "j1-r1"]
 
 
-def test_whoever_was_faster_wins(client: Client, configured: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_was_faster_wins(client: Client, configured: ConfigContext, monkeypatch: pytest.MonkeyPatch) -> None:
     place = sets.place
     rows: tuple[Callable[[Client], object], ...] = (
         lambda other: other.command("DEL", "ns:dead"),
@@ -300,7 +306,7 @@ def test_whoever_was_faster_wins(client: Client, configured: Known, monkeypatch:
 
 
 def test_edits_promotions_and_deletions_leave_each_job_in_one_place(
-    client: Client, configured: Known, redis_url: str
+    client: Client, configured: ConfigContext, redis_url: str
 ) -> None:
     for n in range(300):
         client.command("ZADD", "ns:retry", n, job(f"j{n}", arguments={**ALICE, "user": f"u{n}"}))
@@ -320,12 +326,12 @@ def test_edits_promotions_and_deletions_leave_each_job_in_one_place(
             sets.promote(other, "retry", [Move(raw, "rest") for raw in ours[:7]])
 
     def delete(other: Client) -> None:
-        chosen = Chosen(where=conditions(["jid = *7"], NOW_S))
+        chosen = Selection(where=conditions(["jid = *7"], NOW_S))
         *_, last = perform(other, "retry", Action("delete", "bea"), chosen, configured)
         deleted.append(last.done)
 
     def edit(other: Client) -> None:
-        done(other, configured, change(host="example.com"), "retry", Chosen())
+        done(other, configured, change(host="example.com"), "retry", Selection())
 
     threads = [on_its_own(work) for work in (promote, delete, edit, edit)]
     for one in threads:
@@ -337,11 +343,11 @@ def test_edits_promotions_and_deletions_leave_each_job_in_one_place(
     assert len(set(waiting + pushed)) == len(waiting) + len(pushed) == 300 - deleted[0]
 
 
-def test_all_that_match_are_edited_once_each(client: Client, configured: Known) -> None:
+def test_all_that_match_are_edited_once_each(client: Client, configured: ConfigContext) -> None:
     for n in range(250):
         user = {**ALICE, "user": "alice" if n % 2 else "zoe"}
         client.command("ZADD", "ns:dead", NOW_S + n // 100, job(f"j{n}", arguments=user))
-    chosen = Chosen(where=conditions(["arg.user = alice"], NOW_S))
+    chosen = Selection(where=conditions(["arg.user = alice"], NOW_S))
     seen = done(client, configured, change(password="new-secret"), chosen=chosen, dry_run=True)
     assert (seen.done, len(seen.previews)) == (125, 5)
     last = done(client, configured, change(password="new-secret"), chosen=chosen)
@@ -350,35 +356,37 @@ def test_all_that_match_are_edited_once_each(client: Client, configured: Known) 
     assert (revisions.count(1), revisions.count(None)) == (125, 125)
 
 
-def test_what_came_since_somebody_was_asked_is_left_alone(client: Client, configured: Known) -> None:
+def test_what_came_since_somebody_was_asked_is_left_alone(client: Client, configured: ConfigContext) -> None:
     lay(client, fields_of(job("j1", arguments=ALICE)))
-    asked = done(client, configured, change(user="bob"), chosen=Chosen(), dry_run=True)
+    asked = done(client, configured, change(user="bob"), chosen=Selection(), dry_run=True)
     late = job("j2", arguments=ALICE)
     client.command("ZADD", "ns:dead", NOW_S + 9, late)
-    last = done(client, configured, change(user="bob"), chosen=Chosen(inventory=asked.inventory))
+    last = done(client, configured, change(user="bob"), chosen=Selection(inventory=asked.inventory))
     assert (last.done, late in members(client, "dead")) == (1, True)
 
 
-def test_a_guess_at_what_is_hidden_is_not_answered(client: Client, configured: Known) -> None:
+def test_a_guess_at_what_is_hidden_is_not_answered(client: Client, configured: ConfigContext) -> None:
     lay(client, fields_of(job("j1", arguments=ALICE)))
     for guess in ("hush-hush", "another"):
         assert done(client, configured, change(password=guess), dry_run=True).done == 1
 
 
 def test_the_audit_has_the_difference_without_secrets_and_the_history_has_no_value(
-    client: Client, configured: Known
+    client: Client, configured: ConfigContext
 ) -> None:
     lay(client, fields_of(job("j1", arguments=ALICE)))
     done(client, configured, change(user="bob", password="new-secret"))
-    newest = next(audit.listed(client, 1)).note
+    newest = next(audit.entries(client, 1)).note
     assert newest.changes == "j1: user: alice → bob, password: *** → *** (what was given)"
-    notes = [str(one.note) for one in audit.listed(client, 10)]
+    notes = [str(one.note) for one in audit.entries(client, 10)]
     assert any("set user, set password" in note for note in notes)
     assert not any(word in note for note in notes for word in ("hush", "new-secret", "right-token"))
     assert "new-secret" not in json.dumps(only(client)["restbroker_attempts"])
 
 
-def test_a_secret_that_was_replaced_is_in_no_word_of_what_failed_before(client: Client, configured: Known) -> None:
+def test_a_secret_that_was_replaced_is_in_no_word_of_what_failed_before(
+    client: Client, configured: ConfigContext
+) -> None:
     tries = [{"at": NOW_S, "outcome": "rejected", "excerpt": "hush-hush is too short"}]
     message = "Of alice hush-hush is too short."
     lay(client, fields_of(job("j1", arguments=ALICE, error_message=message, restbroker_attempts=tries)))
@@ -387,14 +395,16 @@ def test_a_secret_that_was_replaced_is_in_no_word_of_what_failed_before(client: 
     assert only(client)["error_message"] == "Of alice *** is too short."
 
 
-def test_a_job_that_was_edited_in_the_dead_set_is_copied_as_it_is_now(client: Client, configured: Known) -> None:
+def test_a_job_that_was_edited_in_the_dead_set_is_copied_as_it_is_now(
+    client: Client, configured: ConfigContext
+) -> None:
     lay(client, fields_of(job("j1", arguments=ALICE)))
     done(client, configured, change(user="bob"))
     (copy,) = parked.newest(client, 10)
     assert [copy.payload] == members(client, "dead")
 
 
-def test_an_argument_gets_another_name_and_keeps_its_value(client: Client, configured: Known, put: Put) -> None:
+def test_an_argument_gets_another_name_and_keeps_its_value(client: Client, configured: ConfigContext, put: Put) -> None:
     for old, new in (("usr", "user"), ("pasword", "password")):
         client.command("FLUSHALL")
         arguments = {old if name == new else name: value for name, value in ALICE.items()}
@@ -404,12 +414,12 @@ def test_an_argument_gets_another_name_and_keeps_its_value(client: Client, confi
         assert only(client)["args"][1] == ALICE
         assert before.arguments == {**arguments, "pasword" if old == "pasword" else "password": "***"}
         assert after.arguments == {**ALICE, "password": "***"}
-        assert f"rename {old} to {new}" in next(audit.listed(client, 1)).note.where
+        assert f"rename {old} to {new}" in next(audit.entries(client, 1)).note.where
     both = done(client, configured, attrs.evolve(change(), renames={"host": "user"}))
     assert [why.partition(":")[0] for why in both.refused] == ["It has the argument user as well as host"]
 
 
-def test_a_value_that_is_hidden_is_kept_only_where_it_stays_hidden(client: Client, configured: Known) -> None:
+def test_a_value_that_is_hidden_is_kept_only_where_it_stays_hidden(client: Client, configured: ConfigContext) -> None:
     token = attrs.evolve(APP, secrets=(Secret("right-token"),), allow=("*", "dangerous:*"))
     plain = change(token)
     whatever = attrs.evolve(plain, any_command=True)
@@ -432,11 +442,11 @@ def test_a_value_that_is_hidden_is_kept_only_where_it_stays_hidden(client: Clien
         client.command("FLUSHALL")
         lay(client, fields_of(job("j1", command, arguments=arguments, **more)))
         assert refused(client, configured, edit).startswith(f"The argument '{name}' is hidden, and its value would be")
-        assert list(audit.listed(client, 10)) == []
+        assert list(audit.entries(client, 10)) == []
 
 
 def test_a_value_that_is_hidden_may_be_taken_out_given_anew_or_kept_under_a_name_that_is_hidden(
-    client: Client, configured: Known
+    client: Client, configured: ConfigContext
 ) -> None:
     ban = attrs.evolve(change(), command="ban_account")
     ban = attrs.evolve(ban, tokens=Tokens((attrs.evolve(APP, secrets=(Secret("right-token"),), allow=("*",)),)))

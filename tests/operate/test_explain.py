@@ -2,25 +2,25 @@
 
 import json
 
-from restbroker.operate.act import Action, Chosen, perform
+from restbroker.operate.act import Action, Selection, perform
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.explain import explain
-from restbroker.operate.known import Known
-from restbroker.operate.places import Bounds
+from restbroker.operate.job_search import SearchLimits
 from restbroker.operate.trimmed import copies
 from restbroker.store import history, pauses, queues
 from restbroker.store.client import Client
-from restbroker.store.history import Ending
+from restbroker.store.history import JobEnd
+from restbroker.store.identities import ProcessFacts
 from restbroker.store.jobs import FetchRequest, fetch, register
 from restbroker.store.keys import SortedSet
-from restbroker.store.registered import Facts
 from tests.operate.conftest import NOW_S, Put, job
 from tests.operate.lanes import serve
 
 IDENTITY = "web1:7:abc:ejabberd"
-FACTS = Facts(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
+FACTS = ProcessFacts(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
 
 
-def test_a_job_of_a_set_is_found_there(client: Client, configured: Known, put: Put) -> None:
+def test_a_job_of_a_set_is_found_there(client: Client, configured: ConfigContext, put: Put) -> None:
     rows: list[str] = ["retry", "schedule", "dead"]
     for zset in rows:
         client.command("FLUSHALL")
@@ -30,7 +30,7 @@ def test_a_job_of_a_set_is_found_there(client: Client, configured: Known, put: P
         assert (place.kind, place.entry.jid, place.entry.at_s) == (zset, "j1", NOW_S)
 
 
-def test_a_waiting_job_is_found_with_how_many_come_before_it(client: Client, configured: Known) -> None:
+def test_a_waiting_job_is_found_with_how_many_come_before_it(client: Client, configured: ConfigContext) -> None:
     queues.push(client, "rest", [job(f"j{n}") for n in range(60)])
     story = explain(client, "j45", configured)
     (place,) = story.places
@@ -38,7 +38,7 @@ def test_a_waiting_job_is_found_with_how_many_come_before_it(client: Client, con
     assert story.unseen == ()
 
 
-def test_a_job_in_hand_is_found_with_its_process_and_since_when(client: Client, configured: Known) -> None:
+def test_a_job_in_hand_is_found_with_its_process_and_since_when(client: Client, configured: ConfigContext) -> None:
     take(client, 1)
     client.command("SADD", "ns:processes", "web1:7:abc")
     work = {"queue": "rest", "payload": job("j1").decode(), "run_at": int(NOW_S)}
@@ -47,7 +47,7 @@ def test_a_job_in_hand_is_found_with_its_process_and_since_when(client: Client, 
     assert (place.kind, place.name, place.since_s) == ("in hand", "web1:7", int(NOW_S))
 
 
-def test_what_has_left_the_dead_set_is_found_among_the_copies(client: Client, configured: Known) -> None:
+def test_what_has_left_the_dead_set_is_found_among_the_copies(client: Client, configured: ConfigContext) -> None:
     for n in range(50):
         client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job(f"j{n}"))
     (place,) = explain(client, "j3", configured).places
@@ -56,7 +56,7 @@ def test_what_has_left_the_dead_set_is_found_among_the_copies(client: Client, co
 
 
 def test_copies_that_take_long_are_shown_one_after_the_other_and_none_is_left_out(
-    client: Client, configured: Known
+    client: Client, configured: ConfigContext
 ) -> None:
     rows: list[bool] = [False, True]
     for only_missing in rows:
@@ -73,52 +73,54 @@ def test_copies_that_take_long_are_shown_one_after_the_other_and_none_is_left_ou
         assert found == [f"j{n}" for n in reversed(range(30))]
 
 
-def test_what_people_did_with_it_is_told(client: Client, configured: Known, put: Put) -> None:
+def test_what_people_did_with_it_is_told(client: Client, configured: ConfigContext, put: Put) -> None:
     put("dead", NOW_S, "j1")
     put("dead", NOW_S, "j2")
-    list(perform(client, "dead", Action("retry", "ann@web1"), Chosen(("j1",)), configured))
+    list(perform(client, "dead", Action("retry", "ann@web1"), Selection(("j1",)), configured))
     story = explain(client, "j1", configured)
     assert [(act.note.who, act.note.action) for act in story.acts] == [("ann@web1", "retry")]
     assert [place.kind for place in story.places] == ["queue"]
     assert explain(client, "j2", configured).acts == ()
 
 
-def test_where_it_was_not_looked_to_the_end_is_said(client: Client, configured: Known, put: Put) -> None:
+def test_where_it_was_not_looked_to_the_end_is_said(client: Client, configured: ConfigContext, put: Put) -> None:
     queues.push(client, "rest", [job(f"j{n}") for n in range(60)])
     for _ in range(60):
         client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job("other"))
-    story = explain(client, "j55", configured, Bounds(jobs=40, copies=40))
+    story = explain(client, "j55", configured, SearchLimits(jobs=40, copies=40))
     assert story.places == ()
     assert [word for word in ("queue rest", "copies") if not any(word in one for one in story.unseen)] == []
     for n in range(3000):
         put("dead", n, f"d{n}")
-    assert any("dead" in one for one in explain(client, "nobody", configured, Bounds(seconds=0)).unseen)
+    assert any("dead" in one for one in explain(client, "nobody", configured, SearchLimits(seconds=0)).unseen)
 
 
-def test_how_a_job_ended_is_told_where_that_is_kept(client: Client, configured: Known) -> None:
+def test_how_a_job_ended_is_told_where_that_is_kept(client: Client, configured: ConfigContext) -> None:
     for jid in ("j1", "j2", "j1"):
-        record = history.written(Ending(jid, "ejabberd", "register", "delivered", 200, 12.5))
+        record = history.to_record(JobEnd(jid, "ejabberd", "register", "delivered", 200, 12.5))
         client.command("XADD", "ns:restbroker:history", "*", "end", record)
     client.command("XADD", "ns:restbroker:history", "*", "end", "j1, as somebody else wrote it")
     story = explain(client, "j1", configured)
-    assert [end.ending for end in story.ends] == [Ending("j1", "ejabberd", "register", "delivered", 200, 12.5)] * 2
+    assert [end.ending for end in story.ends] == [JobEnd("j1", "ejabberd", "register", "delivered", 200, 12.5)] * 2
     assert story.ends[0].at_s >= story.ends[1].at_s > NOW_S
     assert (story.places, story.unseen) == ((), ())
     assert explain(client, "nobody", configured).ends == ()
 
 
-def test_only_of_what_is_parked_or_nowhere_it_is_told_how_it_ended(client: Client, configured: Known, put: Put) -> None:
+def test_only_of_what_is_parked_or_nowhere_it_is_told_how_it_ended(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     rows: list[tuple[SortedSet, int]] = [("retry", 0), ("dead", 1)]
     for zset, ends in rows:
         client.command("FLUSHALL")
-        record = history.written(Ending("j1", "ejabberd", "register", "delivered", 200, 12.5))
+        record = history.to_record(JobEnd("j1", "ejabberd", "register", "delivered", 200, 12.5))
         client.command("XADD", "ns:restbroker:history", "*", "end", record)
         put(zset, NOW_S, "j1")
         assert len(explain(client, "j1", configured).ends) == ends
 
 
 def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and_why(
-    client: Client, configured: Known
+    client: Client, configured: ConfigContext
 ) -> None:
     queues.push(client, "rest", [job("j1")])
     pauses.pause_queue(client, "rest", "ann", "it moves", None)
@@ -127,7 +129,7 @@ def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and
     assert place.pause is not None
     assert (place.pause.who, place.pause.why) == ("ann", "it moves")
     assert [one.who for one in place.target_pauses] == ["bob"]
-    of_queue, of_target = place.paused
+    of_queue, of_target = place.pause_texts
     assert of_queue == 'The queue rest is paused by ann until somebody resumes it: "it moves".'
     assert of_target.startswith("The target ejabberd is paused by bob for ")
     serve(client, "ejabberd", 7, ["rest"], limited="paused")
@@ -137,11 +139,13 @@ def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and
     pauses.resume_queue(client, "rest")
     pauses.resume_target(client, "ejabberd")
     (place,) = explain(client, "j1", configured).places
-    assert (place.pause, place.target_pauses, place.paused) == (None, (), ())
+    assert (place.pause, place.target_pauses, place.pause_texts) == (None, (), ())
     assert place.held_up == "it is paused; restbroker stats says why, and for how long."
 
 
-def test_a_process_may_tell_any_number_as_the_time_when_it_took_a_job(client: Client, configured: Known) -> None:
+def test_a_process_may_tell_any_number_as_the_time_when_it_took_a_job(
+    client: Client, configured: ConfigContext
+) -> None:
     rows: list[tuple[int, float | None]] = [(10**400, None), (-1, None), (True, None), (1_700_000_000_500, NOW_S)]
     for told, since_s in rows:
         client.command("FLUSHALL")
@@ -153,11 +157,13 @@ def test_a_process_may_tell_any_number_as_the_time_when_it_took_a_job(client: Cl
         assert (place.kind, place.since_s) == ("in hand", since_s)
 
 
-def test_a_job_is_found_among_many_in_hand_and_no_further_than_is_asked_for(client: Client, configured: Known) -> None:
+def test_a_job_is_found_among_many_in_hand_and_no_further_than_is_asked_for(
+    client: Client, configured: ConfigContext
+) -> None:
     take(client, 100)
     assert [place.kind for place in explain(client, "j100", configured).places] == ["in hand"]
     assert explain(client, "nobody", configured).unseen == ()
-    (unseen,) = explain(client, "nobody", configured, Bounds(jobs=40)).unseen
+    (unseen,) = explain(client, "nobody", configured, SearchLimits(jobs=40)).unseen
     assert unseen == f"what {IDENTITY} has in hand, behind 40 jobs"
 
 
@@ -169,7 +175,7 @@ def take(client: Client, count: int) -> None:
 
 
 def test_where_redis_refuses_one_question_the_rest_is_told_and_that(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     rows: list[str] = [
         "paused",

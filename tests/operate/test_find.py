@@ -5,8 +5,8 @@ from typing import Any
 
 from restbroker.job.names import BODY_NAMES
 from restbroker.operate import jobs
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import Budget, Page, is_key, one, page, waiting
-from restbroker.operate.known import Known
 from restbroker.operate.where import Where, read
 from restbroker.store import queues
 from restbroker.store.client import Client
@@ -23,7 +23,7 @@ def jids(found: Page) -> list[str | None]:
 
 
 def test_parked_jobs_come_newest_first_page_by_page_and_the_last_page_says_so(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     for n in range(5):
         put("dead", NOW_S + n, f"j{n}")
@@ -38,7 +38,7 @@ def test_parked_jobs_come_newest_first_page_by_page_and_the_last_page_says_so(
 
 
 def test_what_a_producer_wrote_as_tries_shows_no_token_at_any_depth(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     tries = [{"at": 1, "outcome": {"by": ["right-token"]}, "code": "x", "right-token": 1, "excerpt": "right-token"}]
     put("dead", NOW_S, "j1", restbroker_attempts=[*tries, {"ms": 10**400}, "no try"])
@@ -51,7 +51,7 @@ def test_what_a_producer_wrote_as_tries_shows_no_token_at_any_depth(
 
 
 def test_a_job_that_a_person_retried_was_tried_as_often_as_its_tries_say(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     tries = [{"outcome": outcome} for outcome in ("rejected", "rejected", "killed")]
     put("dead", NOW_S, "j1", retry_count=0, restbroker_attempts=tries)
@@ -59,7 +59,7 @@ def test_a_job_that_a_person_retried_was_tried_as_often_as_its_tries_say(
     assert entry.attempts == 2
 
 
-def test_each_field_finds_its_jobs(client: Client, configured: Known, put: Put) -> None:
+def test_each_field_finds_its_jobs(client: Client, configured: ConfigContext, put: Put) -> None:
     put("dead", NOW_S, "a", command="send_message", arguments={"to": "bob@x", "n": 5})
     put("dead", NOW_S + 1, "b", queue="other", error_class="BadToken", retry_count=4, failed_at=NOW_S - 90_000)
     put("dead", NOW_S + 2, "c", queue="foreign", error_message="TIMED out.", enqueued_at=int(NOW_S * 1000) - 7_200_000)
@@ -85,7 +85,9 @@ def test_each_field_finds_its_jobs(client: Client, configured: Known, put: Put) 
     assert jids(page(client, "dead", where("queue = rest", "n = 5"), configured)) == ["a"]
 
 
-def test_a_search_that_used_up_its_budget_says_where_to_go_on(client: Client, configured: Known, put: Put) -> None:
+def test_a_search_that_used_up_its_budget_says_where_to_go_on(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     for n in range(50):
         put("dead", NOW_S + n, f"j{n}")
     found, after, rounds = list[str | None](), None, 0
@@ -102,7 +104,7 @@ SECRET = {"user": "bob", "password": "hush-hush", "host": "x"}
 OF = {"propertyKey": "a", "value": "hush-hush"}
 
 
-def test_no_secret_is_shown_in_any_field(client: Client, configured: Known) -> None:
+def test_no_secret_is_shown_in_any_field(client: Client, configured: ConfigContext) -> None:
     odd: list[Any] = [
         job("j1", arguments=SECRET, error_message="no right-token, hush-hush"),
         job("right-token", "right-token", SECRET),
@@ -126,19 +128,21 @@ def test_no_secret_is_shown_in_any_field(client: Client, configured: Known) -> N
     assert shown.count("Entry(") == len(odd)
 
 
-def test_message_texts_are_shown_and_found_only_with_show_bodies(client: Client, configured: Known, put: Put) -> None:
+def test_message_texts_are_shown_and_found_only_with_show_bodies(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     put("dead", 1, "j1", command="send_message", arguments={"body": "love letter", "to": "x"})
     (entry,) = page(client, "dead", (), configured).entries
     assert entry.arguments == {"body": "***", "to": "x"}
     assert jids(page(client, "dead", where("body ~ love"), configured)) == []
     assert jids(page(client, "dead", where("body != love"), configured)) == []
     assert set(configured.hidden) == BODY_NAMES
-    shows = Known(configured.targets, configured.secrets, show_bodies=True)
+    shows = ConfigContext(configured.targets, configured.secrets, show_bodies=True)
     assert jids(page(client, "dead", where("body ~ love"), shows)) == ["j1"]
     assert shows.hidden == ()
 
 
-def test_nobody_can_guess_a_secret_by_searching(client: Client, configured: Known) -> None:
+def test_nobody_can_guess_a_secret_by_searching(client: Client, configured: ConfigContext) -> None:
     raw = job("j1", arguments={"user": "bob", "password": "hush-hush"}, error_message="wrong: hush-hush, right-token")
     client.command("ZADD", "ns:dead", 1, raw)
     for typed in ("message ~ hush", "message ~ right-token", "message = *hush*", "jid = right*"):
@@ -148,7 +152,7 @@ def test_nobody_can_guess_a_secret_by_searching(client: Client, configured: Know
 
 
 def test_an_argument_that_its_neighbour_makes_a_secret_is_not_found_by_searching(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     put("dead", 1, "j1", arguments={"key": "password", "value": {"hunter22": 1}, "user": "bob", "password": "p"})
     (entry,) = page(client, "dead", where("arg.user = bob"), configured).entries
@@ -156,7 +160,7 @@ def test_an_argument_that_its_neighbour_makes_a_secret_is_not_found_by_searching
     assert jids(page(client, "dead", where("arg.value ~ hunter22"), configured)) == []
 
 
-def test_what_is_no_job_is_an_entry_all_the_same(client: Client, configured: Known) -> None:
+def test_what_is_no_job_is_an_entry_all_the_same(client: Client, configured: ConfigContext) -> None:
     for n, raw in enumerate((b"5", b"{}", b'{"args":{},"jid":7,"queue":[],"error_class":[],"retry_count":"x"}')):
         client.command("ZADD", "ns:dead", n, raw)
     entries = page(client, "dead", (), configured).entries
@@ -165,7 +169,7 @@ def test_what_is_no_job_is_an_entry_all_the_same(client: Client, configured: Kno
 
 
 def test_a_large_job_is_listed_without_its_arguments_and_found_by_them(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     put("dead", 1, "big", arguments={"name": "x" * 100_000, "n": 7, "password": "hunter22"})
     (entry,) = page(client, "dead", where("n = 7"), configured).entries
@@ -173,7 +177,7 @@ def test_a_large_job_is_listed_without_its_arguments_and_found_by_them(
     assert "bytes" in entry.arguments
 
 
-def test_a_job_is_found_again_by_its_key_and_by_its_job_id(client: Client, configured: Known, put: Put) -> None:
+def test_a_job_is_found_again_by_its_key_and_by_its_job_id(client: Client, configured: ConfigContext, put: Put) -> None:
     for n in range(30):
         put("dead", 5 if n < 20 else n, f"j{n}")
     for entry in page(client, "dead", (), configured, limit=30).entries:
@@ -185,7 +189,7 @@ def test_a_job_is_found_again_by_its_key_and_by_its_job_id(client: Client, confi
     assert one(client, "retry", "j1", configured) is None
 
 
-def test_a_job_id_may_look_like_a_key(client: Client, configured: Known, put: Put) -> None:
+def test_a_job_id_may_look_like_a_key(client: Client, configured: ConfigContext, put: Put) -> None:
     rows: list[str] = ["nan-" + "0" * 40, "e-" + "0" * 40]
     for jid in rows:
         client.command("FLUSHALL")
@@ -198,7 +202,7 @@ def test_a_job_id_may_look_like_a_key(client: Client, configured: Known, put: Pu
         assert one(client, "dead", f"5.0-{'0' * 40}", configured) is None
 
 
-def test_jobs_of_a_queue_are_listed_next_one_first_and_stay(client: Client, configured: Known) -> None:
+def test_jobs_of_a_queue_are_listed_next_one_first_and_stay(client: Client, configured: ConfigContext) -> None:
     queues.push(client, "rest", [job(f"j{n}", retry_count=None, failed_at=None) for n in range(50)])
     first = waiting(client, "rest", (), configured, limit=30)
     assert jids(first) == [f"j{n}" for n in range(30)]
@@ -209,7 +213,9 @@ def test_jobs_of_a_queue_are_listed_next_one_first_and_stay(client: Client, conf
     assert client.command("LLEN", "ns:queue:rest") == 50
 
 
-def test_what_was_sent_is_known_from_marks_counts_and_tries(client: Client, configured: Known, put: Put) -> None:
+def test_what_was_sent_is_known_from_marks_counts_and_tries(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     put("dead", 1, "marked", command="send_message", restbroker_may_have_run=True)
     put("dead", 2, "counted", restbroker_uncertain=1)
     put("dead", 3, "tried", restbroker_attempts=[{"outcome": "uncertain"}, {"outcome": "failed"}])
@@ -222,7 +228,7 @@ def test_what_was_sent_is_known_from_marks_counts_and_tries(client: Client, conf
     }  # fmt: skip
 
 
-def test_what_nobody_serves_or_is_sent_at_most_once_is_not_safe_to_repeat(configured: Known) -> None:
+def test_what_nobody_serves_or_is_sent_at_most_once_is_not_safe_to_repeat(configured: ConfigContext) -> None:
     assert configured.repeats("rest", "register")
     assert not configured.repeats("rest", "send_message")
     assert not configured.repeats("foreign", "register")
@@ -233,7 +239,7 @@ def test_what_nobody_serves_or_is_sent_at_most_once_is_not_safe_to_repeat(config
 
 
 def test_a_job_that_cannot_be_shown_is_a_line_that_says_why_and_hides_none_beside_it(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     deep: Any = "hunter2-hunter2"
     for _ in range(90):
@@ -242,7 +248,7 @@ def test_a_job_that_cannot_be_shown_is_a_line_that_says_why_and_hides_none_besid
     put("dead", NOW_S - 1, "j2")
     with little_room(130):
         found = page(client, "dead", (), configured)
-        listed = list(jobs.listed(client, "dead", 9, ()))
+        listed = list(jobs.list_jobs(client, "dead", 9, ()))
         searched = page(client, "dead", where("argument.x ~ hunter"), configured)
     line = "(not shown: it nests too deep)"
     assert [(one.jid, one.message) for one in found.entries] == [(None, line), ("j2", "It failed.")]

@@ -6,34 +6,36 @@ import pytest
 
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.operate import follow as following
-from restbroker.operate.act import Action, Chosen, perform
+from restbroker.operate.act import Action, Selection, perform
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit
-from restbroker.operate.follow import SENT, Became, follow
-from restbroker.operate.known import Known
-from restbroker.operate.places import Bounds, Met, Walk
+from restbroker.operate.follow import SENT, ActionResult, follow
+from restbroker.operate.job_search import JobSearch, Match, SearchLimits
 from restbroker.store import history, queues
 from restbroker.store.client import Client
-from restbroker.store.history import Ending
+from restbroker.store.history import JobEnd
+from restbroker.store.identities import ProcessFacts
 from restbroker.store.jobs import FetchRequest, fetch, register
-from restbroker.store.registered import Facts
 from restbroker.store.server import time_s
 from tests.operate.conftest import NOW_S, Put, job
 
 IDENTITY = "web1:7:abc:ejabberd"
-FACTS = Facts(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
+FACTS = ProcessFacts(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
 
 
-def became(client: Client, known: Known, *jids: str, since_s: float = 0.0, bounds: Bounds | None = None) -> Became:
-    return follow(client, jids, since_s, known, bounds or Bounds())
+def became(
+    client: Client, known: ConfigContext, *jids: str, since_s: float = 0.0, bounds: SearchLimits | None = None
+) -> ActionResult:
+    return follow(client, jids, since_s, known, bounds or SearchLimits())
 
 
 def end(client: Client, jid: str, code: str | None = None) -> None:
-    record = history.written(Ending(jid, "ejabberd", "register", "delivered", 200, 12.5, code))
+    record = history.to_record(JobEnd(jid, "ejabberd", "register", "delivered", 200, 12.5, code))
     client.command("XADD", "ns:restbroker:history", "*", "end", record)
 
 
 def test_each_job_counts_where_it_is_and_those_that_failed_again_by_their_cause(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     queues.push(client, "rest", [job("held")])
     register(client, IDENTITY, FACTS, ["rest"])
@@ -58,21 +60,25 @@ def test_each_job_counts_where_it_is_and_those_that_failed_again_by_their_cause(
     assert became(client, configured, "dead0", "done", "nowhere").is_over
 
 
-def test_a_job_that_ended_before_it_was_sent_again_is_not_done_by_that(client: Client, configured: Known) -> None:
+def test_a_job_that_ended_before_it_was_sent_again_is_not_done_by_that(
+    client: Client, configured: ConfigContext
+) -> None:
     end(client, "j1")
     found = became(client, configured, "j1", since_s=time_s(client) + 60)
     assert (found.done, found.gone) == (0, 1)
 
 
-def test_what_is_behind_what_was_looked_at_is_not_called_gone(client: Client, configured: Known, put: Put) -> None:
+def test_what_is_behind_what_was_looked_at_is_not_called_gone(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     for n in range(20):
         put("dead", NOW_S + n, f"j{n}")
-    found = became(client, configured, "j0", bounds=Bounds(jobs=10))
+    found = became(client, configured, "j0", bounds=SearchLimits(jobs=10))
     assert (found.unknown, found.gone, found.is_over) == (1, 0, False)
     assert "the dead set" in found.unseen[0]
 
 
-def test_a_place_that_redis_refuses_to_show_leaves_jobs_unknown(client: Client, configured: Known) -> None:
+def test_a_place_that_redis_refuses_to_show_leaves_jobs_unknown(client: Client, configured: ConfigContext) -> None:
     client.command("SET", "ns:dead", "no set")
     found = became(client, configured, "j0")
     assert (found.unknown, found.gone) == (1, 0)
@@ -80,37 +86,37 @@ def test_a_place_that_redis_refuses_to_show_leaves_jobs_unknown(client: Client, 
 
 
 def test_a_job_that_goes_back_to_its_queue_behind_the_look_is_met_there(
-    client: Client, configured: Known, put: Put, monkeypatch: pytest.MonkeyPatch
+    client: Client, configured: ConfigContext, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = put("retry", NOW_S, "j0")
-    sorted_sets = Walk.sorted_sets
+    sorted_sets = JobSearch.sorted_sets
 
-    def passed(walk: Walk) -> Iterator[Met]:
+    def passed(walk: JobSearch) -> Iterator[Match]:
         # As the retry scheduler does, between two places.
         if client.command("ZREM", "ns:retry", raw):
             queues.push(client, "rest", [raw])
         return sorted_sets(walk)
 
-    monkeypatch.setattr(Walk, "sorted_sets", passed)
+    monkeypatch.setattr(JobSearch, "sorted_sets", passed)
     found = became(client, configured, "j0")
     assert (found.waiting, found.gone) == (1, 0)
 
 
-def test_the_job_id_may_be_written_in_any_way_that_json_has(client: Client, configured: Known) -> None:
+def test_the_job_id_may_be_written_in_any_way_that_json_has(client: Client, configured: ConfigContext) -> None:
     queues.push(client, "rest", [job("j\u00e9").replace("j\u00e9".encode(), b"j\\u00e9"), job("plain")])
     assert became(client, configured, "j\u00e9").waiting == 1
     assert became(client, configured, "plain").waiting == 1
 
 
 def test_an_action_is_followed_by_what_the_audit_says_of_it_however_often_it_was_stopped(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     for n in range(250):
         put("dead", NOW_S + n, f"j{n}")
     action = Action("retry", "ann@web1", why="the server is back")
-    step = next(perform(client, "dead", action, Chosen(), configured))
-    list(perform(client, "dead", Action("delete", "bob"), Chosen(("j7",)), configured))
-    *_, last = perform(client, "dead", action, Chosen(rest=step.rest, inventory=step.inventory), configured)
+    step = next(perform(client, "dead", action, Selection(), configured))
+    list(perform(client, "dead", Action("delete", "bob"), Selection(("j7",)), configured))
+    *_, last = perform(client, "dead", action, Selection(rest=step.rest, inventory=step.inventory), configured)
     assert (last.run, last.done) == (step.run, 249)
     run = following.run(client, last.run)
     assert run is not None
@@ -120,17 +126,17 @@ def test_an_action_is_followed_by_what_the_audit_says_of_it_however_often_it_was
     assert following.run(client, "1-1") is None
 
 
-def test_what_another_program_took_is_never_called_done(client: Client, configured: Known, put: Put) -> None:
+def test_what_another_program_took_is_never_called_done(client: Client, configured: ConfigContext, put: Put) -> None:
     put("dead", NOW_S, "ours")
     for jid in ("taken", "waits", "failed"):
         put("dead", NOW_S, jid, queue="mailers")
-    *_, last = perform(client, "dead", Action("retry", "ann", foreign_queues=True), Chosen(), configured)
+    *_, last = perform(client, "dead", Action("retry", "ann", foreign_queues=True), Selection(), configured)
     client.command("DEL", "ns:queue:rest", "ns:queue:mailers")
     queues.push(client, "mailers", [job("waits", queue="mailers")])
     put("retry", NOW_S, "failed", queue="mailers", failed_at=time_s(client))
     run = following.run(client, last.run)
     assert run is not None
-    found = follow(client, run.jids, run.began_s, configured, Bounds(), elsewhere=run.elsewhere)
+    found = follow(client, run.jids, run.began_s, configured, SearchLimits(), elsewhere=run.elsewhere)
     assert (found.taken, found.gone, found.waiting, found.failed_jobs) == (1, 1, 1, 1)
 
 
@@ -140,16 +146,16 @@ def test_what_is_edited_and_stays_is_no_job_on_its_way() -> None:
 
 
 def test_a_job_of_which_no_end_was_kept_where_ends_are_kept_is_not_called_done(
-    client: Client, configured: Known
+    client: Client, configured: ConfigContext
 ) -> None:
     end(client, "done")
-    found = follow(client, ["done", "removed"], 0.0, configured, Bounds(), keeps_ends=True)
+    found = follow(client, ["done", "removed"], 0.0, configured, SearchLimits(), keeps_ends=True)
     assert (found.done, found.gone, found.deleted, found.is_over) == (1, 0, 1, True)
-    assert follow(client, ["done", "removed"], 0.0, configured, Bounds()).gone == 1
+    assert follow(client, ["done", "removed"], 0.0, configured, SearchLimits()).gone == 1
 
 
 def test_a_job_that_failed_long_before_is_not_taken_for_one_of_its_id_that_was_sent(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     put("dead", NOW_S, "twin")
     since_s = time_s(client)
@@ -159,7 +165,7 @@ def test_a_job_that_failed_long_before_is_not_taken_for_one_of_its_id_that_was_s
 
 
 def test_a_job_that_somebody_took_from_its_queue_and_gave_another_time_is_on_its_way(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     since_s = time_s(client)
     put("retry", since_s + 9 * 3600, "j1", enqueued_at=since_s + 1)
@@ -168,16 +174,16 @@ def test_a_job_that_somebody_took_from_its_queue_and_gave_another_time_is_on_its
 
 
 def test_a_job_that_somebody_killed_is_told_as_killed_not_as_failed_of_what_it_failed_of_before(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     for failed_s in (NOW_S, time_s(client)):
         client.command("FLUSHALL")
         put("dead", NOW_S, "j1", failed_at=failed_s)
-        *_, sent = perform(client, "dead", Action("retry", "ann"), Chosen(("j1",)), configured)
+        *_, sent = perform(client, "dead", Action("retry", "ann"), Selection(("j1",)), configured)
         raw = client.command("LPOP", "ns:queue:rest")
         assert isinstance(raw, bytes)
         client.command("ZADD", "ns:schedule", 1, raw)
-        list(perform(client, "schedule", Action("kill", "bob"), Chosen(("j1",)), configured))
+        list(perform(client, "schedule", Action("kill", "bob"), Selection(("j1",)), configured))
         found = became(client, configured, "j1", since_s=sent.began_s)
         assert (found.killed_jobs, found.failed_jobs, found.is_over) == (1, 0, True)
         assert [(one.code, one.message) for one in found.failed] == [("Killed", "Somebody killed it meanwhile.")]

@@ -75,7 +75,7 @@ def test_a_job_in_hand_is_cancelled_by_its_thread_and_written_down(client: Clien
     record(client, "node:7:ab", {"0a1b": job, "other": job}, version="restbroker 1.0")
     processes.cancel(client, "node:7:ab", "0a1b", "ann")
     assert client.command("LRANGE", "ns:node:7:ab-signals", 0, -1) == [b"CANCEL 0a1b"]
-    (written,) = audit.listed(client, 5)
+    (written,) = audit.entries(client, 5)
     assert (written.note.who, written.note.action, written.note.place) == ("ann", "cancel", "process:node:7:ab")
     assert written.note.jids == ("j1",)
     with pytest.raises(RestbrokerError, match="no process"):

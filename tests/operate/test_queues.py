@@ -9,7 +9,7 @@ from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import audit, queues
 from restbroker.operate.names import require
-from restbroker.operate.queues import Cleared, Queue
+from restbroker.operate.queues import ClearProgress, Queue
 from restbroker.store import queues as stored
 from restbroker.store.client import Client
 from tests.operate.lanes import record, serve
@@ -69,11 +69,11 @@ def test_a_queue_is_cleared_in_batches_and_what_is_pushed_meanwhile_stays(
     monkeypatch.setattr(queues, "BATCH", 10)
     stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
     steps = queues.clearing(client, "rest", "ann")
-    assert next(steps) == Cleared(25, 10)
+    assert next(steps) == ClearProgress(25, 10)
     stored.push(client, "rest", [job("later")])
-    assert list(steps) == [Cleared(25, 20), Cleared(25, 25), Cleared(25, 25, ended=True)]
+    assert list(steps) == [ClearProgress(25, 20), ClearProgress(25, 25), ClearProgress(25, 25, ended=True)]
     assert [one.job.jid for one in queues.peek(client, "rest", 5, ())] == ["later"]
-    ended, begun = audit.listed(client, 5)
+    ended, begun = audit.entries(client, 5)
     assert (begun.note.state, ended.note.state, ended.note.done, ended.note.run) == ("begun", "ended", 25, begun.name)
 
 
@@ -85,7 +85,7 @@ def test_a_clearing_that_is_stopped_is_written_down_as_such_and_the_same_call_ag
     steps = queues.clearing(client, "rest", "ann")
     next(steps)
     steps.close()
-    interrupted = next(audit.listed(client, 1)).note
+    interrupted = next(audit.entries(client, 1)).note
     assert (interrupted.state, interrupted.done) == ("interrupted", 10)
     assert queues.clear(client, "rest", "bob") == 15
     assert stored.sizes(client, ["rest"]) == {"rest": 0}
@@ -147,7 +147,7 @@ def test_of_two_queues_that_are_shown_alike_none_is_taken_for_the_other(
     ):
         with pytest.raises(UsageError, match="More than one queue may be meant by"):
             act()
-    assert list(audit.listed(client, 10)) == []
+    assert list(audit.entries(client, 10)) == []
     assert client.command("SMEMBERS", "ns:paused") == paused
     assert client.command("LLEN", b"ns:queue:" + odd) == 1
 

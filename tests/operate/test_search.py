@@ -8,27 +8,27 @@ from types import FrameType
 import pytest
 
 from restbroker.errors import UsageError
-from restbroker.operate.known import Known
-from restbroker.operate.places import Bounds
-from restbroker.operate.search import Found, search
-from restbroker.operate.where import sought
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.job_search import SearchLimits
+from restbroker.operate.search import SearchResult, search
+from restbroker.operate.where import parse_search
 from restbroker.store import history, queues
 from restbroker.store.client import Client
-from restbroker.store.history import Ending
+from restbroker.store.history import JobEnd
+from restbroker.store.identities import ProcessFacts
 from restbroker.store.jobs import FetchRequest, fetch, register
-from restbroker.store.registered import Facts
 from tests.operate.conftest import NOW_S, Put, job
 from tests.operate.lanes import record
 
 IDENTITY = "web1:7:abc:ejabberd"
-FACTS = Facts(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
+FACTS = ProcessFacts(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
 
 
-def found(client: Client, known: Known, *typed: str, bounds: Bounds | None = None) -> Found:
-    return search(client, sought(typed, NOW_S, hidden=known.hidden), known, bounds or Bounds())
+def found(client: Client, known: ConfigContext, *typed: str, bounds: SearchLimits | None = None) -> SearchResult:
+    return search(client, parse_search(typed, NOW_S, hidden=known.hidden), known, bounds or SearchLimits())
 
 
-def places(of: Found) -> list[tuple[str, str, str | None]]:
+def places(of: SearchResult) -> list[tuple[str, str, str | None]]:
     return [(hit.kind, hit.name, hit.entry.jid) for hit in of.hits]
 
 
@@ -41,14 +41,14 @@ def put_everywhere(client: Client, put: Put) -> None:
     for zset in ("dead", "retry", "schedule"):
         put(zset, NOW_S, f"in-{zset}")
     client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job("gone"))
-    record_end(client, Ending("ended", "ejabberd", "register", "delivered", 200, 12.5))
+    record_end(client, JobEnd("ended", "ejabberd", "register", "delivered", 200, 12.5))
 
 
-def record_end(client: Client, ending: Ending) -> None:
-    client.command("XADD", "ns:restbroker:history", "*", "end", history.written(ending))
+def record_end(client: Client, ending: JobEnd) -> None:
+    client.command("XADD", "ns:restbroker:history", "*", "end", history.to_record(ending))
 
 
-def test_a_text_is_found_in_each_place_where_a_job_can_be(client: Client, configured: Known, put: Put) -> None:
+def test_a_text_is_found_in_each_place_where_a_job_can_be(client: Client, configured: ConfigContext, put: Put) -> None:
     put_everywhere(client, put)
     rows: dict[str, list[tuple[str, str, str | None]]] = {
         "held": [("in hand", "web1:7", "held")],
@@ -64,7 +64,7 @@ def test_a_text_is_found_in_each_place_where_a_job_can_be(client: Client, config
 
 
 def test_when_the_time_is_up_no_more_queues_are_asked_and_the_rest_is_counted(
-    client: Client, configured: Known, monkeypatch: pytest.MonkeyPatch
+    client: Client, configured: ConfigContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n in range(30):
         queues.push(client, f"q{n:02}", [job("j1")])
@@ -74,15 +74,15 @@ def test_when_the_time_is_up_no_more_queues_are_asked_and_the_rest_is_counted(
         asked.append(queue)
         return []
 
-    monkeypatch.setattr(queues, "listed", listed)
-    said = found(client, configured, "nobody", bounds=Bounds(seconds=0)).unseen
+    monkeypatch.setattr(queues, "peek", listed)
+    said = found(client, configured, "nobody", bounds=SearchLimits(seconds=0)).unseen
     assert asked == []
     # 30 that were announced, and the three of the configuration.
     assert "the queue q00" in said
     assert "23 more queues" in said
 
 
-def test_conditions_and_texts_must_all_hold(client: Client, configured: Known, put: Put) -> None:
+def test_conditions_and_texts_must_all_hold(client: Client, configured: ConfigContext, put: Put) -> None:
     put_everywhere(client, put)
     put("dead", NOW_S + 1, "x1", command="send_message", arguments={"to": "Bob@x", "n": 5, "list": ["deep\u00e9"]})
     rows: dict[tuple[str, ...], list[str]] = {
@@ -103,19 +103,19 @@ def test_conditions_and_texts_must_all_hold(client: Client, configured: Known, p
     assert [end.ending.jid for end in found(client, configured, "jid=ended", "target=ejabberd").ends] == ["ended"]
 
 
-def test_what_json_writes_with_escapes_is_found_as_well(client: Client, configured: Known) -> None:
+def test_what_json_writes_with_escapes_is_found_as_well(client: Client, configured: ConfigContext) -> None:
     raw = b'{"class":"Add","jid":"e1","args":["register",{"user":"\\u0061lice","host":"a\\/b"},"t"]}'
     client.command("LPUSH", "ns:queue:rest", raw)
     for typed in ("alice", "user=alice", "a/b"):
         assert [hit.entry.jid for hit in found(client, configured, typed).hits] == ["e1"], typed
 
 
-def test_nothing_is_found_by_what_is_hidden(client: Client, configured: Known, put: Put) -> None:
+def test_nothing_is_found_by_what_is_hidden(client: Client, configured: ConfigContext, put: Put) -> None:
     hidden = {"user": "u", "password": "pass-word-4711", "body": "a private text"}
     put("dead", NOW_S, "d1", arguments=hidden, error_message="The password pass-word-4711 is wrong.")
     queues.push(client, "rest", [job("q1", arguments=hidden)])
     queues.push(client, "foreign", [job("f1", arguments=hidden)])
-    record_end(client, Ending("e1", "ejabberd", "right-token", "delivered", 200, 1.0))
+    record_end(client, JobEnd("e1", "ejabberd", "right-token", "delivered", 200, 1.0))
     for text in ("pass-word-4711", "word-47", "private", "right-token"):
         shown = found(client, configured, text)
         assert (places(shown), shown.ends) == ([], ()), text
@@ -125,23 +125,23 @@ def test_nothing_is_found_by_what_is_hidden(client: Client, configured: Known, p
     assert "pass-word-4711" not in repr(found(client, configured, "d1"))
 
 
-def test_what_was_not_looked_at_is_said(client: Client, configured: Known, put: Put) -> None:
+def test_what_was_not_looked_at_is_said(client: Client, configured: ConfigContext, put: Put) -> None:
     queues.push(client, "rest", [job(f"j{n}") for n in range(60)])
     for n in range(300):
         put("dead", NOW_S + n, f"d{n}")
-    bounded = found(client, configured, "d", bounds=Bounds(jobs=40))
+    bounded = found(client, configured, "d", bounds=SearchLimits(jobs=40))
     assert {"the queue rest, behind 40 jobs", "the dead set, behind 40 jobs"} <= set(bounded.unseen)
     assert bounded.looked_at == {"the queue rest": 40, "the dead set": 40}
-    few = found(client, configured, "user ~ d", bounds=Bounds(hits=3))
+    few = found(client, configured, "user ~ d", bounds=SearchLimits(hits=3))
     assert [hit.entry.jid for hit in few.hits] == ["d299", "d298", "d297"]
     assert "the dead set, behind 3 jobs" in few.unseen
     assert "how jobs ended, which is kept without user" in few.unseen
-    late = found(client, configured, "d", bounds=Bounds(seconds=0))
+    late = found(client, configured, "d", bounds=SearchLimits(seconds=0))
     assert (late.hits, late.looked_at) == ((), {})
     assert {"the dead set", "the queue rest"} <= set(late.unseen)
 
 
-def test_what_cannot_be_looked_through_is_counted_and_not_found(client: Client, configured: Known) -> None:
+def test_what_cannot_be_looked_through_is_counted_and_not_found(client: Client, configured: ConfigContext) -> None:
     for raw in (b"\xff\x00 secret", b'"text"', job("large", arguments={"note": "x" * 70_000, "password": "hunter22"})):
         client.command("LPUSH", "ns:queue:rest", raw)
     record(client, "host:1:ruby", {"t1": {"queue": "rest", "payload": json.dumps({"jid": "r1"}), "run_at": 1}})
@@ -153,7 +153,7 @@ def test_what_cannot_be_looked_through_is_counted_and_not_found(client: Client, 
     assert places(found(client, configured, "large")) == [("queue", "rest", "large")]
 
 
-def test_a_key_of_another_type_hides_no_other_place(client: Client, configured: Known) -> None:
+def test_a_key_of_another_type_hides_no_other_place(client: Client, configured: ConfigContext) -> None:
     client.command("SET", "ns:dead", "no set")
     queues.push(client, "rest", [job("q1")])
     shown = found(client, configured, "q1")
@@ -161,7 +161,7 @@ def test_a_key_of_another_type_hides_no_other_place(client: Client, configured: 
     assert len(shown.refused) == 1
 
 
-def test_what_is_no_condition_and_no_text_is_refused(client: Client, configured: Known) -> None:
+def test_what_is_no_condition_and_no_text_is_refused(client: Client, configured: ConfigContext) -> None:
     rows: list[tuple[str, ...]] = [(), (" ",), ("''",), ("x" * 501,), ("command < a",), ("user == bob",)]
     for typed in rows:
         with pytest.raises(UsageError):
@@ -169,7 +169,7 @@ def test_what_is_no_condition_and_no_text_is_refused(client: Client, configured:
 
 
 def test_what_a_reason_shows_is_found_whatever_the_hidden_values_are(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     for number, password in enumerate(("mail", "mailb", "xxxx", "is f", "a mailbox")):
         hidden = {"user": "u", "password": password, "body": "mailbox"}
@@ -179,7 +179,7 @@ def test_what_a_reason_shows_is_found_whatever_the_hidden_values_are(
 
 
 def test_a_search_does_the_same_work_for_a_text_that_is_hidden_as_for_one_that_is_nowhere(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     coded = base64.b64encode(b"admin:hunter-4711").decode()
     for number in range(30):
@@ -215,10 +215,10 @@ def test_a_search_does_the_same_work_for_a_text_that_is_hidden_as_for_one_that_i
         assert steps(f"user ~ {hidden}") == steps(f"user ~ {nowhere}"), hidden
 
 
-def test_a_job_with_several_copies_is_found_once_with_how_it_ended(client: Client, configured: Known) -> None:
+def test_a_job_with_several_copies_is_found_once_with_how_it_ended(client: Client, configured: ConfigContext) -> None:
     for _ in range(2):
         client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job("twice"))
-    record_end(client, Ending("twice", "ejabberd", "register", "delivered", 200, 12.5))
+    record_end(client, JobEnd("twice", "ejabberd", "register", "delivered", 200, 12.5))
     for typed in ("twice", "user = twice"):
         shown = found(client, configured, typed)
         assert (places(shown), shown.jobs) == ([("copy", "restbroker:parked", "twice")], 1)

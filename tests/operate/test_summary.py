@@ -9,10 +9,10 @@ from restbroker.broker.delivery.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.operate import audit
-from restbroker.operate.act import Action, Chosen, perform
+from restbroker.operate.act import Action, Selection, perform
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit
 from restbroker.operate.find import page
-from restbroker.operate.known import Known
 from restbroker.operate.summary import Summaries, Summary
 from restbroker.operate.where import read
 from restbroker.store import paging
@@ -46,7 +46,7 @@ def fill(put: Put, zset: str, numbers: Sequence[int], **more: Any) -> None:
 
 
 def test_jobs_are_counted_by_cause_with_their_first_and_last_failure_and_the_newest(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     fill(put, "dead", range(30))
     for n in (3, 1, 2):
@@ -62,7 +62,7 @@ def test_jobs_are_counted_by_cause_with_their_first_and_last_failure_and_the_new
     assert [cause.jobs for cause in found.main] == [30, 3]
 
 
-def test_a_retry_counts_from_when_it_failed_last(client: Client, configured: Known, put: Put) -> None:
+def test_a_retry_counts_from_when_it_failed_last(client: Client, configured: ConfigContext, put: Put) -> None:
     put("retry", NOW_S + 1000, "j1", retried_at=NOW_S + 5)
     put("retry", NOW_S + 2000, "j2", failed_at=NOW_S - 5)
     (cause,) = Summaries("retry", configured).now(client).causes
@@ -70,7 +70,7 @@ def test_a_retry_counts_from_when_it_failed_last(client: Client, configured: Kno
 
 
 def test_only_where_the_number_of_jobs_changed_they_are_read_again(
-    client: Client, configured: Known, put: Put, pieces: list[int]
+    client: Client, configured: ConfigContext, put: Put, pieces: list[int]
 ) -> None:
     fill(put, "dead", range(5000))
     summaries = Summaries("dead", configured)
@@ -94,7 +94,7 @@ def test_only_where_the_number_of_jobs_changed_they_are_read_again(
 
 
 def test_jobs_that_a_person_changed_in_their_places_are_read_again(
-    client: Client, configured: Known, put: Put, pieces: list[int]
+    client: Client, configured: ConfigContext, put: Put, pieces: list[int]
 ) -> None:
     flat = Token("default", (Secret("right-token"),), flat=True)
     zsets: list[SortedSet] = ["dead", "retry"]
@@ -111,7 +111,7 @@ def test_jobs_that_a_person_changed_in_their_places_are_read_again(
         fill(put, zset, range(10))
         summaries = Summaries(zset, configured)
         (before,) = summaries.now(client).causes
-        list(perform(client, zset, action, Chosen(), configured))
+        list(perform(client, zset, action, Selection(), configured))
         (after,) = summaries.now(client).causes
         assert (before.jobs, after.jobs, before.group == after.group) == (10, 10, False)
         pieces.clear()
@@ -120,7 +120,7 @@ def test_jobs_that_a_person_changed_in_their_places_are_read_again(
 
 
 def test_of_more_notes_than_are_read_at_once_it_is_not_said_that_nothing_was_changed(
-    client: Client, configured: Known, put: Put, pieces: list[int]
+    client: Client, configured: ConfigContext, put: Put, pieces: list[int]
 ) -> None:
     fill(put, "dead", range(10))
     summaries = Summaries("dead", configured)
@@ -132,7 +132,7 @@ def test_of_more_notes_than_are_read_at_once_it_is_not_said_that_nothing_was_cha
     assert sum(pieces) == 10
 
 
-def test_causes_are_told_where_the_audit_stream_is_none(client: Client, configured: Known, put: Put) -> None:
+def test_causes_are_told_where_the_audit_stream_is_none(client: Client, configured: ConfigContext, put: Put) -> None:
     fill(put, "dead", range(10))
     client.command("SET", "ns:restbroker:audit", "no stream")
     summaries = Summaries("dead", configured)
@@ -140,7 +140,7 @@ def test_causes_are_told_where_the_audit_stream_is_none(client: Client, configur
         assert causes(summaries.now(client)) == [("register", "ServerError", 10)]
 
 
-def test_what_is_not_read_in_time_is_read_by_the_next_ones(client: Client, configured: Known, put: Put) -> None:
+def test_what_is_not_read_in_time_is_read_by_the_next_ones(client: Client, configured: ConfigContext, put: Put) -> None:
     fill(put, "dead", range(4000))
     summaries = Summaries("dead", configured)
     first, second = (summaries.now(client, seconds=0.0) for _ in range(2))
@@ -150,7 +150,9 @@ def test_what_is_not_read_in_time_is_read_by_the_next_ones(client: Client, confi
     assert causes(found) == [("register", "ServerError", 4000)]
 
 
-def test_jobs_of_one_moment_are_counted_once_however_many_they_are(client: Client, configured: Known, put: Put) -> None:
+def test_jobs_of_one_moment_are_counted_once_however_many_they_are(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
     for n in range(2500):
         put("dead", NOW_S, f"j{n}")
     put("dead", NOW_S - 1, "older")
@@ -158,7 +160,7 @@ def test_jobs_of_one_moment_are_counted_once_however_many_they_are(client: Clien
     assert [causes(summaries.now(client)) for _ in range(2)] == [[("register", "ServerError", 2501)]] * 2
 
 
-def test_a_job_without_its_secrets_names_its_group(client: Client, configured: Known, put: Put) -> None:
+def test_a_job_without_its_secrets_names_its_group(client: Client, configured: ConfigContext, put: Put) -> None:
     arguments = {"user": "a", "password": "hush-hush-hush"}
     for n in range(2):
         put("dead", NOW_S + n, f"j{n}", arguments=arguments, error_message="Ruby told hush-hush-hush and right-token.")
@@ -169,7 +171,7 @@ def test_a_job_without_its_secrets_names_its_group(client: Client, configured: K
 
 
 def test_a_group_has_the_same_jobs_whoever_is_read_first_and_tells_nothing_of_what_is_hidden(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     message = "The server says: hunter2secretX is too weak."
     hidden = {"opts": {"password": "hunter2secretX"}}
@@ -193,7 +195,7 @@ def test_a_group_has_the_same_jobs_whoever_is_read_first_and_tells_nothing_of_wh
 
 
 def test_with_conditions_only_the_jobs_for_which_all_hold_are_counted(
-    client: Client, configured: Known, put: Put
+    client: Client, configured: ConfigContext, put: Put
 ) -> None:
     fill(put, "dead", range(1500))
     put("dead", NOW_S + 900, "j14k", "status", error_class="BadArgument", error_message="x")
@@ -207,7 +209,9 @@ def test_with_conditions_only_the_jobs_for_which_all_hold_are_counted(
     assert summaries.now(client).meant == 112
 
 
-def test_redis_is_asked_for_few_jobs_at_a_time(client: Client, configured: Known, put: Put, pieces: list[int]) -> None:
+def test_redis_is_asked_for_few_jobs_at_a_time(
+    client: Client, configured: ConfigContext, put: Put, pieces: list[int]
+) -> None:
     for number in range(1000):
         put("dead", NOW_S + number, f"j{number}")
     Summaries("dead", configured).now(client)

@@ -2,7 +2,7 @@
 
 from restbroker.job.json_types import Json
 from restbroker.operate import audit, targets
-from restbroker.store import beats, limits, queues
+from restbroker.store import heartbeats, limits, queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, fetch
 from tests.operate.lanes import serve
@@ -31,7 +31,7 @@ def test_a_process_that_only_finishes_or_died_tells_nothing_of_the_target_but_it
     serve(client, "t", 9, ["rest"], gate="closed")
     queues.push(client, "rest", [b"1", b"2"])
     fetch(client, FetchRequest("node:9:abc:t", "t", ("rest",), 0, 2, 0))
-    assert beats.fence(client, "node:9:abc:t", 1)
+    assert heartbeats.fence(client, "node:9:abc:t", 1)
     (one,) = targets.targets(client)
     assert (one.gate, one.closed_in, one.concurrency, one.delivered) == ("open", 0, 20, 100)
     assert (one.at_work, one.in_hand, one.processes) == (6, 2, ("node:7", "node:8"))
@@ -45,4 +45,4 @@ def test_resuming_leaves_pauses_alone_that_nobody_made(client: Client) -> None:
     assert targets.resume(client, "t", "bob") is False
     (one,) = targets.targets(client)
     assert [pause.reason for pause in one.pauses] == ["retry_after"]
-    assert [one.note.why for one in audit.listed(client, 2)] == ["", "it is back"]
+    assert [one.note.why for one in audit.entries(client, 2)] == ["", "it is back"]

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import trio
 
-from restbroker.serving.plain import Answer, Asked, failed, plain_app
+from restbroker.serving.plain import Answer, Request, error_answer, plain_app
 from restbroker.serving.runner import Server
 from restbroker.telemetry.events import Event, Warned
 
@@ -18,12 +18,12 @@ WEBSOCKET = (
 )
 
 
-async def echo(asked: Asked) -> Answer:
+async def echo(asked: Request) -> Answer:
     match asked.target:
         case b"/broken?key=4711":
             raise ValueError("a secret text")
         case b"/closing":
-            return failed(405, "No", "Not so.", "Otherwise.", (b"allow", b"GET"), closing=True)
+            return error_answer(405, "No", "Not so.", "Otherwise.", (b"allow", b"GET"), closing=True)
         case target:
             return Answer(200, target.hex().encode() + asked.header(b"x-note"))
 

@@ -20,9 +20,9 @@ from restbroker.rosters.refreshing import Refreshing
 from restbroker.rosters.rules import Contact
 from restbroker.rosters.service.login import Login
 from restbroker.rosters.service.reader import BOUND_S, MOST, Reader
-from restbroker.rosters.service.reading import Found, Stored, chosen, written
+from restbroker.rosters.service.reading import PreparedRoster, Stored, choose_users, prepare_rosters
 from restbroker.servers import registry
-from restbroker.serving.plain import Asked
+from restbroker.serving.plain import Request
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -153,7 +153,7 @@ async def test_a_key_in_a_file_counts_anew_at_once_and_stays_while_the_file_cann
     path, events = tmp_path / "key", list[Event]()
     path.write_text("first\n")
     login = Login(QueryKey(Secret(path=path)), events.append)
-    asked = Asked("GET", b"/", [])
+    asked = Request("GET", b"/", [])
     assert await login.fits(asked, b"first")
     path.write_text("second\n")
     mock_clock.jump(1)
@@ -169,7 +169,7 @@ async def test_a_key_in_a_file_counts_anew_at_once_and_stays_while_the_file_cann
 async def test_while_a_file_hangs_the_key_that_was_read_before_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, goes_on, asked = tmp_path / "key", threading.Event(), Asked("GET", b"/", [])
+    path, goes_on, asked = tmp_path / "key", threading.Event(), Request("GET", b"/", [])
     path.write_text("first\n")
     login = Login(QueryKey(Secret(path=path)), lambda _: None)
     assert await login.fits(asked, b"first")
@@ -219,13 +219,13 @@ def held(monkeypatch: pytest.MonkeyPatch, calls: int = 1000, is_held: threading.
     goes_on, left = threading.Event(), iter(range(calls))
     is_held = is_held or threading.Event()
 
-    def slowly(stored: Mapping[str, Stored], domain: str | None) -> list[Found]:
+    def slowly(stored: Mapping[str, Stored], domain: str | None) -> list[PreparedRoster]:
         is_free = next(left, None) is None
         is_held.set()
         assert is_free or goes_on.wait(60)
-        return written(stored, domain)
+        return prepare_rosters(stored, domain)
 
-    monkeypatch.setattr("restbroker.rosters.service.reader.written", slowly)
+    monkeypatch.setattr("restbroker.rosters.service.reader.prepare_rosters", slowly)
     return goes_on
 
 
@@ -294,10 +294,10 @@ def test_small_rosters_are_read_before_large_ones_and_a_large_one_alone(redis_se
     large = {f"friend{number}@example.org": Contact() for number in range(30)}
     put(redis_server, big=large, small=ANN, bigger={**large, **ANN}, little=ANN)
     client = open_client(StoreSettings(redis_server.url))
-    assert chosen(client, ["bigger", "big", "small", "nobody", "little"], 20) == ["nobody", "little", "small"]
-    assert chosen(client, ["bigger", "big"], 20) == ["big"]
+    assert choose_users(client, ["bigger", "big", "small", "nobody", "little"], 20) == ["nobody", "little", "small"]
+    assert choose_users(client, ["bigger", "big"], 20) == ["big"]
     client.command("SET", Keys().roster("bigger"), "no roster")
-    assert chosen(client, ["big", "bigger"], 20) == ["big", "bigger"]
+    assert choose_users(client, ["big", "bigger"], 20) == ["big", "bigger"]
     client.close()
 
 
@@ -321,7 +321,7 @@ async def test_a_fault_of_ours_costs_one_answer_and_serving_goes_on(
     put(redis_server, john=ANN)
     async with serve(redis_server) as site:
         with monkeypatch.context() as patch:
-            patch.setattr("restbroker.rosters.service.reader.written", broken)
+            patch.setattr("restbroker.rosters.service.reader.prepare_rosters", broken)
             status, body = await site.ask(b"/roster/john")
         assert (status, b"secret" in body) == (503, False)
         assert await site.ask(b"/roster/john") == (200, ANN_AS_JSON)
@@ -418,7 +418,7 @@ def refreshing(directory: Path) -> Refreshing:
 
 def listed(server: RedisServer) -> list[bytes]:
     with contextlib.closing(open_client(StoreSettings(server.url))) as client:
-        return queues.listed(client, "rosters", 0, 10)
+        return queues.peek(client, "rosters", 0, 10)
 
 
 async def test_a_stop_waits_for_nobody_who_is_connected_or_waits_for_a_frozen_redis(

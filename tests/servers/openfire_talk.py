@@ -99,7 +99,7 @@ class Talk:
 
     def heard(self) -> list[Event]:
         """All events that have come, the oldest first."""
-        jobs = queues.listed(self.store, HEARD, 0, 100_000)
+        jobs = queues.peek(self.store, HEARD, 0, 100_000)
         return [{**json.loads(job)["args"][0], "jid": json.loads(job)["jid"]} for job in jobs]
 
     def told(self, user: str, kind: str, word: str | None = None, **members: object) -> Event:

@@ -60,7 +60,7 @@ def beside_broker(place: Path, document: dict[str, Any], *words: str) -> tuple[i
 def jobs(redis: RedisServer) -> list[bytes]:
     client = open_client(StoreSettings(redis.url))
     try:
-        return queues.listed(client, QUEUE, 0, 10)
+        return queues.peek(client, QUEUE, 0, 10)
     finally:
         client.close()
 

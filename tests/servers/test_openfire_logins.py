@@ -14,7 +14,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
 from restbroker.job.outcome import Denied, Rejected
 from restbroker.servers.contract import NoLogin, Ports
-from restbroker.servers.openfire.chat.logins import Ended, SharedLogins, shared_logins
+from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -241,19 +241,19 @@ async def test_who_watches_logs_nobody_in_whom_a_job_logged_off(redis_server: Re
 
     async with processes(redis_server, server) as open_one:
         watcher, worker = open_one(), open_one()
-        first = await watcher.watched("juliet")
+        first = await watcher.open_watched("juliet")
         assert first == "ofchat-101", "nobody logged her off"
-        ended = await worker.off("juliet", send)
-        assert isinstance(ended, Ended)
+        ended = await worker.log_off("juliet", send)
+        assert isinstance(ended, LogoffResult)
         assert ended.is_over
-        assert await watcher.watched("juliet") is None
+        assert await watcher.open_watched("juliet") is None
         server.restart()
-        assert await watcher.watched("juliet", first) is None
+        assert await watcher.open_watched("juliet", first) is None
         assert len(server.asked) == 1
         assert await worker.stream("juliet") == "ofchat-102"
-        assert await watcher.watched("juliet") == "ofchat-102"
+        assert await watcher.open_watched("juliet") == "ofchat-102"
         server.restart()
-        assert await watcher.watched("juliet", "ofchat-102") == "ofchat-103"
+        assert await watcher.open_watched("juliet", "ofchat-102") == "ofchat-103"
 
 
 async def test_a_login_asked_for_is_done_and_takes_the_place_of_what_was_known(redis_server: RedisServer) -> None:

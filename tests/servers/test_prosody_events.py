@@ -58,7 +58,7 @@ def broker(place: Path, redis: RedisServer, prosody: Prosody, **more: Any) -> It
 
 def events(store: Store) -> list[dict[str, Any]]:
     """Those of the jobs in the queue, the first that came first."""
-    return [json.loads(job)["args"][0] for job in queues.listed(store, QUEUE, 0, 10_000)]
+    return [json.loads(job)["args"][0] for job in queues.peek(store, QUEUE, 0, 10_000)]
 
 
 def awaited(store: Store, number: int) -> list[dict[str, Any]]:

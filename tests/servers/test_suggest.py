@@ -12,16 +12,16 @@ import attrs
 import pytest
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Credentials, Issued, Target, Url
+from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin, Target, Url
 from restbroker.config.tokens import Token
 from restbroker.job.json_types import Json
 from restbroker.rosters.refresh import request
 from restbroker.servers import registry
-from restbroker.servers.allowed import allowed
+from restbroker.servers.allowed import allowed_commands
 from restbroker.servers.ejabberd.check.rights import trials
 from restbroker.servers.ejabberd.options import Options
+from restbroker.servers.prosody.options import ApiAddress
 from restbroker.servers.prosody.options import Options as ProsodyOptions
-from restbroker.servers.prosody.options import Place
 from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.ports import free_port
@@ -97,7 +97,7 @@ def take(server: Ejabberd, credentials: Credentials, blanks: Mapping[str, str] =
     """Has the server take what is suggested for such a target, with these blanks filled in."""
     url = Url("http", "127.0.0.1", server.port, "/api")
     target = Target("main", "ejabberd", url, ("rest",), credentials, default_host=HOST, options=Options("23.01"))
-    text = registry.suggest(target, allowed([token(*ALLOW)], registry.catalogue_of(target, None)))
+    text = registry.suggest(target, allowed_commands([token(*ALLOW)], registry.catalogue_of(target, None)))
     assert text is not None
     assert PASSWORD not in text
     for blank, word in blanks.items():
@@ -132,7 +132,7 @@ def test_so_may_this_machine_by_its_address_and_the_tokens_of_an_account_without
     assert refused(ejabberd, None) == set(ALL) - MAY
     own = ejabberd.authorization("limited")
     for fallback in (True, False):
-        take(ejabberd, Issued(Basic(ejabberd.limited, Secret(PASSWORD)), fallback))
+        take(ejabberd, IssuedLogin(Basic(ejabberd.limited, Secret(PASSWORD)), fallback))
         assert refused(ejabberd, issued(ejabberd, own)) == set(ALL) - ACCOUNT_MAY
         assert refused(ejabberd, own) == (set(ALL) - ACCOUNT_MAY if fallback else set(ALL))
     # A token of one's own, once its account is filled in.
@@ -144,7 +144,7 @@ def looks(folder: Path, target: Target, *allow: str) -> tuple[int, ...]:
     """What a Prosody that takes what is suggested answers for its modules rest, http_admin_api, post_msg and the one of
     rosters: 404 where one is not loaded.
     """
-    text = registry.suggest(target, allowed([token(*allow)], registry.catalogue_of(target, None)))
+    text = registry.suggest(target, allowed_commands([token(*allow)], registry.catalogue_of(target, None)))
     assert text is not None
     server = Prosody(folder, HOST, target.url.port, included=text)
     host = {"Host": HOST}
@@ -165,9 +165,9 @@ def looks(folder: Path, target: Target, *allow: str) -> tuple[int, ...]:
 def test_prosody_loads_the_modules_whose_commands_the_tokens_allow(tmp_path: Path) -> None:
     login = Basic("john", Secret(PASSWORD))
     places = {
-        "rest": Place("/rest", login),
-        "admin": Place("/admin_api", Bearer(Secret("t"))),
-        "msg": Place("/msg", login),
+        "rest": ApiAddress("/rest", login),
+        "admin": ApiAddress("/admin_api", Bearer(Secret("t"))),
+        "msg": ApiAddress("/msg", login),
     }
     settings = ProsodyOptions(places=places)  # type: ignore[arg-type]  # the literals are lost in a variable
 

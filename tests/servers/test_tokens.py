@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Issued, Url
+from restbroker.config.target import Basic, Bearer, IssuedLogin, Url
 from restbroker.job.outcome import Delivered, Denied, Outcome
 from tests.servers.sides import Side
 from tests.servers.test_ejabberd import NOBODY, side_of
@@ -36,8 +36,8 @@ def fresh(scram: Ejabberd) -> Ejabberd:
     return scram
 
 
-def login(server: Ejabberd, user: str | None = None, *, fallback: bool = True) -> Issued:
-    return Issued(Basic(user or server.admin, Secret(PASSWORD)), fallback)
+def login(server: Ejabberd, user: str | None = None, *, fallback: bool = True) -> IssuedLogin:
+    return IssuedLogin(Basic(user or server.admin, Secret(PASSWORD)), fallback)
 
 
 def tokens(server: Ejabberd) -> list[str]:

@@ -158,7 +158,7 @@ def test_due_jobs_of_ruby_are_moved_byte_for_byte_and_ruby_executes_them(
         beside.client.command("ZADD", zset, number + 1, raw)
     beside.broker()
     until(lambda: beside.members(zset) == [], "they are moved")
-    assert queues.listed(beside.client, RUBYS, 0, 100) == FOREIGN
+    assert queues.peek(beside.client, RUBYS, 0, 100) == FOREIGN
     beside.ruby(RUBYS, poll_s=SLOW_POLL_S)
     until(lambda: how_many(beside.witness) == len(FOREIGN), "Ruby executes them")
     assert {job["jid"] for job in executions(beside.witness)} == {json.loads(raw)["jid"] for raw in FOREIGN}

@@ -58,7 +58,7 @@ def _settled(raw: bytes, chance: random.Random, number: int) -> Dead | Retry | S
         case 1:
             made = settle.settle(job, None, Deferred(reason, None), context)
         case _:
-            made = settle.crowded(job, context)
+            made = settle.defer_crowded(job, context)
     return made if isinstance(made, Dead | Retry | Schedule) else None
 
 

@@ -5,16 +5,16 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.job.settlement import Dead, Fallen
+from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store.client import Client, StoreSettings
-from restbroker.store.registered import Facts
+from restbroker.store.identities import ProcessFacts
 from tests.support.redis_server import RedisServer
 
 QUEUES = ("a", "b")
 NAMESPACE = "ns"
 on_both = pytest.mark.parametrize("server", ["redis_server", "valkey_server"], indirect=True)
 """For a walk of each script and reader, and where the two could differ; the model runs on both as well."""
-FACTS = Facts(pid=1, hostname="h", boot_id="b", pid_namespace="n", started_at_ticks=5, target="t")
+FACTS = ProcessFacts(pid=1, hostname="h", boot_id="b", pid_namespace="n", started_at_ticks=5, target="t")
 
 
 @attrs.frozen
@@ -43,7 +43,7 @@ class Lane:
     identity: str
 
 
-def as_parked(fallen: Fallen) -> Dead:
+def as_parked(fallen: OrphanedJob) -> Dead:
     """How a marked job is parked, as the broker would say it."""
     return Dead(0.0, parked_payload(fallen.queue, fallen.raw))
 

@@ -1,38 +1,38 @@
 """What people did is written down, in an order, and read back."""
 
-from restbroker.operate.audit import MOST_JIDS, Note, listed, write
+from restbroker.operate.audit import MOST_JIDS, AuditEntry, entries, write
 from restbroker.store.client import Client
 from tests.store.lanes import Server
 
 
 def test_a_note_reads_back_as_it_was_written_with_redis_time(client: Client, server: Server) -> None:
-    note = Note(
+    note = AuditEntry(
         who="ann@web1", action="retry", place="dead", state="begun", where="error = BadToken", why="mended",
         done=1, refused=2, gone=3, jids=("j1", "j2"),
     )  # fmt: skip
     name = write(client, note)
-    (written,) = listed(client, 10)
+    (written,) = entries(client, 10)
     assert (written.name, written.note) == (name, note)
     assert abs(written.at_s - server.now_us() / 1e6) < 5
 
 
 def test_notes_come_newest_first_over_pages_and_no_more_than_asked_for(client: Client) -> None:
-    names = [write(client, Note(who="ann", action="delete", place="dead", done=n)) for n in range(450)]
-    assert [written.name for written in listed(client, 430)] == names[:19:-1]
-    assert [written.name for written in listed(client, 5, before=names[3])] == names[2::-1]
+    names = [write(client, AuditEntry(who="ann", action="delete", place="dead", done=n)) for n in range(450)]
+    assert [written.name for written in entries(client, 430)] == names[:19:-1]
+    assert [written.name for written in entries(client, 5, before=names[3])] == names[2::-1]
 
 
 def test_what_others_wrote_there_is_read_all_the_same(client: Client, server: Server) -> None:
     server.raw.xadd("ns:restbroker:audit", {"who": b"\xff", "done": "many", "state": "odd", "x": "y"})
-    (written,) = listed(client, 10)
+    (written,) = entries(client, 10)
     assert (written.note.done, written.note.state, written.note.action) == (0, "done", "")
 
 
 def test_what_is_written_has_bounds_and_no_line_breaks_or_credentials(client: Client) -> None:
     jids = tuple(f"j {n}" for n in range(MOST_JIDS + 5))
     where = "message ~ Basic dXNlcjpwYXNz" + "x" * 1000
-    write(client, Note(who="ann\nroot", action="retry", place="dead", where=where, jids=jids))
-    (written,) = listed(client, 1)
+    write(client, AuditEntry(who="ann\nroot", action="retry", place="dead", where=where, jids=jids))
+    (written,) = entries(client, 1)
     assert written.note.who == "ann root"
     assert written.note.jids == tuple(f"j_{n}" for n in range(MOST_JIDS))
     assert "dXNlcjpwYXNz" not in written.note.where

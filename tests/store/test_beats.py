@@ -7,20 +7,20 @@ import attrs
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.job.settlement import Ack, Dead, Fallen
-from restbroker.store import beats, queues, registered
-from restbroker.store.beats import Recovered
+from restbroker.job.settlement import Ack, Dead, OrphanedJob
+from restbroker.store import heartbeats, identities, queues
 from restbroker.store.client import Client
+from restbroker.store.heartbeats import Recovery
 from restbroker.store.jobs import (
-    Fenced,
-    Fetched,
     FetchRequest,
+    FetchResult,
     FinishRequest,
+    IdentityUnknown,
     fetch,
     finish,
-    held,
     isolate,
     mark,
+    read_jobs,
     register,
     rejoin,
 )
@@ -30,9 +30,9 @@ from restbroker.store.stats import overview
 from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, on_both, parked_payload
 
 
-def take(client: Client, identity: str, want: int, hwm: int, base: int = 0) -> Fetched:
+def take(client: Client, identity: str, want: int, hwm: int, base: int = 0) -> FetchResult:
     answer = fetch(client, FetchRequest(identity, "t", QUEUES, base, want, hwm))
-    assert isinstance(answer, Fetched)
+    assert isinstance(answer, FetchResult)
     return answer
 
 
@@ -48,21 +48,21 @@ def test_a_dead_lane_s_jobs_come_again_in_their_first_order_and_a_living_one_is_
     queues.push(lane.client, "a", [b"%d" % n for n in range(450)])
     queues.push(lane.client, "b", [b"b1"])
     take(lane.client, lane.identity, 451, hwm=300)
-    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(0, 0, 0, 0, retired=False)
-    beats.fence(lane.client, lane.identity, 0)
-    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(451, 300, 0, 0, retired=True)
+    assert heartbeats.recover(lane.client, lane.identity, as_parked) == Recovery(0, 0, 0, 0, retired=False)
+    heartbeats.fence(lane.client, lane.identity, 0)
+    assert heartbeats.recover(lane.client, lane.identity, as_parked) == Recovery(451, 300, 0, 0, retired=True)
     register(lane.client, "new", FACTS, QUEUES)
     jobs = take(lane.client, "new", 500, hwm=0).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
-    assert registered.dying(lane.client) == {}
+    assert identities.dying(lane.client) == {}
 
 
 def test_jobs_that_are_parked_together_share_no_score(lane: Lane) -> None:
     queues.push(lane.client, "a", [b"%d" % n for n in range(250)])
     take(lane.client, lane.identity, 250, hwm=250)
     mark(lane.client, lane.identity, [f"{n}:1" for n in range(1, 251)])
-    beats.fence(lane.client, lane.identity, 0)
-    assert beats.recover(lane.client, lane.identity, as_parked).parked == 250
+    heartbeats.fence(lane.client, lane.identity, 0)
+    assert heartbeats.recover(lane.client, lane.identity, as_parked).parked == 250
     flat = items(lane.client.command("ZRANGE", lane.client.keys.sorted_set("dead"), 0, -1, "WITHSCORES"))
     assert len({raw(score) for score in flat[1::2]}) == 250
 
@@ -75,9 +75,9 @@ def test_what_may_have_run_counts_once_per_dead_lane_up_to_hwm_and_for_three_day
         size = queues.push(client, "a", [b"same", b"same", b"other"] if life == "one" else [])
         assert size == 3
         take(client, life, 3, hwm=2)
-        beats.fence(client, life, 0)
-        assert beats.recover(client, life, as_parked).maybe_run == 2
-    assert beats.maybe_run(client) == {sha(b"same"): 2}
+        heartbeats.fence(client, life, 0)
+        assert heartbeats.recover(client, life, as_parked).maybe_run == 2
+    assert heartbeats.maybe_run(client) == {sha(b"same"): 2}
     register(client, "three", FACTS, QUEUES)
     assert take(client, "three", 1, hwm=0).recovered_version == 2
     assert 250_000 < server.raw.ttl(f"ns:restbroker:recovered:{today()}") <= 259_200
@@ -85,7 +85,11 @@ def test_what_may_have_run_counts_once_per_dead_lane_up_to_hwm_and_for_three_day
 
 def test_scripts_that_redis_forgot_are_loaded_again(lane: Lane, server: Server) -> None:
     server.raw.script_flush()
-    assert beats.beat(lane.client, [(lane.identity, 1), ("nobody", 1), (lane.identity, 2)], {}) == [True, False, True]
+    assert heartbeats.beat(lane.client, [(lane.identity, 1), ("nobody", 1), (lane.identity, 2)], {}) == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_a_queue_whose_key_is_no_list_has_no_size_and_hides_no_other(lane: Lane, server: Server) -> None:
@@ -97,18 +101,18 @@ def test_a_queue_whose_key_is_no_list_has_no_size_and_hides_no_other(lane: Lane,
     assert queues.sizes(lane.client, ["bad", "good", "none"]) == {"bad": None, "good": 1, "none": 0}
 
 
-def crash(client: Client, life: str, *, alone: bool) -> Recovered:
+def crash(client: Client, life: str, *, alone: bool) -> Recovery:
     """A lane that takes one job, isolates it or not, and dies of it."""
     identity = f"h:1:{life}:t"
     register(client, identity, attrs.evolve(FACTS, pid=sum(life.encode())), QUEUES)
     (taken,) = take(client, identity, 1, hwm=1).jobs
     if alone:
         assert isolate(client, identity, taken.ticket) is True
-    assert beats.fence(client, identity, 0)
-    return beats.recover(client, identity, as_parked, as_poison, waits)
+    assert heartbeats.fence(client, identity, 0)
+    return heartbeats.recover(client, identity, as_parked, as_poison, waits)
 
 
-def as_poison(fallen: Fallen) -> Dead:
+def as_poison(fallen: OrphanedJob) -> Dead:
     return Dead(0.0, b'{"poison":"%s"}' % fallen.raw)
 
 
@@ -121,7 +125,7 @@ def test_a_job_is_poison_once_the_last_three_crashes_were_its_own(client: Client
     crash(client, "one", alone=False)
     crash(client, "two", alone=False)
     assert [crash(client, life, alone=True).parked for life in ("three", "four", "five")] == [0, 0, 1]
-    assert beats.maybe_run(client) == {sha(b"1"): 5}
+    assert heartbeats.maybe_run(client) == {sha(b"1"): 5}
     assert server.raw.zrange("ns:dead", 0, -1) == [b'{"poison":"1"}']
     assert queues.sizes(client, ["a"]) == {"a": 0}
 
@@ -154,7 +158,7 @@ def test_a_job_waits_five_seconds_after_its_third_crash_and_five_minutes_at_most
     def jitter(least: float, most: float) -> float:
         return min(max(next(jitters), least), most)
 
-    monkeypatch.setattr("restbroker.store.beats.random.uniform", jitter)
+    monkeypatch.setattr("restbroker.store.heartbeats.random.uniform", jitter)
     for life in ("one", "two"):
         queues.push(client, "a", [b"w1"])
         crash(client, life, alone=False)
@@ -177,10 +181,10 @@ def test_a_crash_beside_another_lane_of_the_process_proves_nothing(client: Clien
         queues.push(client, "b", [b"beside"])
         fetch(client, FetchRequest(f"other {life}", "other", ("b",), 0, 1, 1))
         if life >= 5:
-            beats.fence(client, f"other {life}", 0)
+            heartbeats.fence(client, f"other {life}", 0)
         assert crash(client, f"life {life}", alone=True).parked == 0
-        beats.fence(client, f"other {life}", 0)
-        beats.recover(client, f"other {life}", as_parked)
+        heartbeats.fence(client, f"other {life}", 0)
+        heartbeats.recover(client, f"other {life}", as_parked)
         server.raw.delete("ns:queue:b")
     assert queues.sizes(client, ["a"]) == {"a": 1}
 
@@ -196,14 +200,14 @@ def test_that_another_lane_had_jobs_is_known_when_they_were_given_back_first(cli
         (taken,) = fetched(client, mine)
         isolate(client, mine, taken)
         for identity in (other, mine):
-            beats.fence(client, identity, 0)
-            assert beats.recover(client, identity, as_parked).parked == 0
+            heartbeats.fence(client, identity, 0)
+            assert heartbeats.recover(client, identity, as_parked).parked == 0
         server.raw.delete("ns:queue:b")
 
 
 def fetched(client: Client, identity: str) -> list[str]:
     answer = fetch(client, FetchRequest(identity, "t", ("a",), 0, 1, 1))
-    assert isinstance(answer, Fetched)
+    assert isinstance(answer, FetchResult)
     return [job.ticket for job in answer.jobs]
 
 
@@ -231,8 +235,8 @@ def test_what_must_not_run_twice_is_parked_as_that_even_when_it_was_alone(lane: 
     take(lane.client, lane.identity, 1, hwm=1)
     isolate(lane.client, lane.identity, "1:1")
     mark(lane.client, lane.identity, ["1:1"])
-    beats.fence(lane.client, lane.identity, 0)
-    assert beats.recover(lane.client, lane.identity, as_parked).parked == 1
+    heartbeats.fence(lane.client, lane.identity, 0)
+    assert heartbeats.recover(lane.client, lane.identity, as_parked).parked == 1
     assert server.raw.zrange("ns:dead", 0, -1) == [parked_payload("a", b"1")]
 
 
@@ -240,8 +244,8 @@ def test_a_fenced_lane_isolates_nothing(lane: Lane) -> None:
     queues.push(lane.client, "a", [b"1"])
     take(lane.client, lane.identity, 1, hwm=1)
     assert isolate(lane.client, lane.identity, "9:1") is False
-    beats.fence(lane.client, lane.identity, 0)
-    assert isolate(lane.client, lane.identity, "1:1") == Fenced()
+    heartbeats.fence(lane.client, lane.identity, 0)
+    assert isolate(lane.client, lane.identity, "1:1") == IdentityUnknown()
 
 
 def test_a_field_that_is_no_job_of_ours_is_told_and_the_others_go_back(lane: Lane, server: Server) -> None:
@@ -249,23 +253,23 @@ def test_a_field_that_is_no_job_of_ours_is_told_and_the_others_go_back(lane: Lan
     take(lane.client, lane.identity, 1, hwm=1)
     odd = ("note", "5:9", "0:1", "1:0", "1:x")
     server.raw.hset(f"ns:restbroker:ip:{lane.identity}", mapping=dict.fromkeys(odd, "x"))
-    beats.fence(lane.client, lane.identity, 0)
+    heartbeats.fence(lane.client, lane.identity, 0)
     with pytest.raises(StoreRefused, match="holds what no process") as caught:
-        beats.recover(lane.client, lane.identity, as_parked)
+        heartbeats.recover(lane.client, lane.identity, as_parked)
     assert not [field for field in odd if field not in caught.value.message]
     assert queues.sizes(lane.client, ["a"]) == {"a": 1}
     server.raw.hdel(f"ns:restbroker:ip:{lane.identity}", *odd)
     server.raw.hset(f"ns:restbroker:ip:{lane.identity}", "", "x")
     with pytest.raises(StoreRefused, match="holds what no process"):
-        beats.recover(lane.client, lane.identity, as_parked)
+        heartbeats.recover(lane.client, lane.identity, as_parked)
     server.raw.hdel(f"ns:restbroker:ip:{lane.identity}", "")
-    assert beats.recover(lane.client, lane.identity, as_parked).retired
+    assert heartbeats.recover(lane.client, lane.identity, as_parked).retired
 
 
 def test_a_lane_without_its_record_takes_nothing_more(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1"])
     server.raw.delete(f"ns:restbroker:info:{lane.identity}")
-    assert fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 1)) == Fenced()
+    assert fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 1)) == IdentityUnknown()
 
 
 def test_counts_of_the_last_days_add_up_and_those_of_no_job_are_left_out(lane: Lane, server: Server) -> None:
@@ -279,7 +283,7 @@ def test_counts_of_the_last_days_add_up_and_those_of_no_job_are_left_out(lane: L
     )
     for back, fields in enumerate(days):
         server.raw.hset(f"ns:restbroker:recovered:{now - timedelta(days=back):%Y%m%d}", mapping=fields)
-    assert beats.maybe_run(lane.client) == {"x": 3, "y": 1, "z": 1}
+    assert heartbeats.maybe_run(lane.client) == {"x": 3, "y": 1, "z": 1}
 
 
 def test_counts_that_somebody_else_wrote_cost_no_job(client: Client, server: Server) -> None:
@@ -287,9 +291,9 @@ def test_counts_that_somebody_else_wrote_cost_no_job(client: Client, server: Ser
         server.raw.flushdb()
         server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"#t": "many", sha(b"1"): "some"})
         queues.push(client, "a", [b"1"])
-        assert crash(client, "one", alone=alone) == Recovered(1, 1, 0, 0, retired=True)
+        assert crash(client, "one", alone=alone) == Recovery(1, 1, 0, 0, retired=True)
         assert queues.sizes(client, ["a"]) == {"a": 1}
-        assert beats.maybe_run(client) == {sha(b"1"): 1}
+        assert heartbeats.maybe_run(client) == {sha(b"1"): 1}
 
 
 def test_a_crash_is_counted_and_its_jobs_go_back_also_where_news_of_it_cannot_be_written(
@@ -298,16 +302,16 @@ def test_a_crash_is_counted_and_its_jobs_go_back_also_where_news_of_it_cannot_be
     queues.push(lane.client, "a", [b"1"])
     take(lane.client, lane.identity, 1, hwm=1)
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
-    assert beats.fence(lane.client, lane.identity, 0)
-    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(1, 1, 0, 0, retired=True)
+    assert heartbeats.fence(lane.client, lane.identity, 0)
+    assert heartbeats.recover(lane.client, lane.identity, as_parked) == Recovery(1, 1, 0, 0, retired=True)
     assert queues.sizes(lane.client, ["a"]) == {"a": 1}
-    assert beats.maybe_run(lane.client) == {sha(b"1"): 1}
+    assert heartbeats.maybe_run(lane.client) == {sha(b"1"): 1}
 
 
 def test_a_record_that_lacks_facts_is_refused_with_where_the_jobs_are(lane: Lane, server: Server) -> None:
     server.raw.hdel("ns:restbroker:info:h:1:abc:t", "pid")
     with pytest.raises(StoreRefused, match="is incomplete \\('pid'\\)") as caught:
-        registered.facts(lane.client, lane.identity)
+        identities.read(lane.client, lane.identity)
     assert "restbroker:ip:*" in (caught.value.cure or "")
 
 
@@ -316,9 +320,9 @@ def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(lane: Lane
     queues.push(lane.client, "a", [b"1", b"2", b"3"])
     taken = take(lane.client, lane.identity, 3, hwm=3).jobs
     mark(lane.client, lane.identity, [job.ticket for job in taken])
-    assert beats.fence(lane.client, lane.identity, 0)
+    assert heartbeats.fence(lane.client, lane.identity, 0)
     before_s = time_s(lane.client)
-    found = beats.recover(lane.client, lane.identity, as_parked)
+    found = heartbeats.recover(lane.client, lane.identity, as_parked)
     assert (found.jobs, found.parked, found.maybe_run, found.refused, found.retired) == (3, 3, 3, 0, True)
     scores = [score for _, score in server.raw.zrange("ns:dead", 0, -1, withscores=True)]
     assert all(before_s - 1 <= score <= time_s(lane.client) + 1 for score in scores)
@@ -339,8 +343,8 @@ def test_a_crash_while_another_process_works_is_still_the_jobs_own(client: Clien
 def test_counts_are_forgotten_also_where_news_of_it_cannot_be_written(lane: Lane, server: Server) -> None:
     server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"x": "1/0/0:a", "!x": "1/0/0:", "y": "1/0/0:a"})
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
-    beats.forget(lane.client, ["x"])
-    assert beats.maybe_run(lane.client) == {"y": 1}
+    heartbeats.forget(lane.client, ["x"])
+    assert heartbeats.maybe_run(lane.client) == {"y": 1}
 
 
 def test_a_job_that_cannot_wait_in_the_schedule_set_goes_back_to_its_queue(client: Client, server: Server) -> None:
@@ -363,8 +367,8 @@ def test_keys_of_another_type_hold_no_recovery_up(lane: Lane, server: Server) ->
     mark(lane.client, lane.identity, ["1:1"])
     for key in ("restbroker:inflight:t", "restbroker:parked"):
         server.raw.set(f"ns:{key}", "neither hash nor stream")
-    assert beats.fence(lane.client, lane.identity, 0)
-    found = beats.recover(lane.client, lane.identity, as_parked)
+    assert heartbeats.fence(lane.client, lane.identity, 0)
+    found = heartbeats.recover(lane.client, lane.identity, as_parked)
     assert (found.jobs, found.parked, found.retired) == (2, 1, True)
     assert (server.raw.zcard("ns:dead"), server.raw.llen("ns:queue:a")) == (1, 1)
 
@@ -378,18 +382,18 @@ def test_a_job_that_can_neither_wait_nor_go_back_stays_in_hand(client: Client, s
     take(client, identity, 1, hwm=1)
     server.raw.set("ns:schedule", "no set")
     server.raw.set("ns:queue:a", "no list")
-    assert beats.fence(client, identity, 0)
-    found = beats.recover(client, identity, as_parked, as_poison, waits)
+    assert heartbeats.fence(client, identity, 0)
+    found = heartbeats.recover(client, identity, as_parked, as_poison, waits)
     assert (found.jobs, found.refused, found.retired) == (0, 1, False)
-    assert held(client, identity).jobs == {"1:1": b"w1"}
+    assert read_jobs(client, identity).jobs == {"1:1": b"w1"}
 
 
 def test_a_lane_without_a_response_queue_says_so(lane: Lane, server: Server) -> None:
-    found = registered.facts(lane.client, lane.identity)
+    found = identities.read(lane.client, lane.identity)
     assert found is not None
     assert found.responses is None
     server.raw.hset("ns:restbroker:info:h:1:abc:t", mapping={"response_queue": b"\xff", "response_class": ""})
-    spoilt = registered.facts(lane.client, lane.identity)
+    spoilt = identities.read(lane.client, lane.identity)
     assert spoilt is not None
     assert (spoilt.responses, spoilt.queues) == (None, QUEUES)
 
@@ -399,10 +403,10 @@ def test_a_queue_that_is_no_list_keeps_its_jobs_in_hand_and_the_others_go_back(l
     queues.push(lane.client, "b", [b"2"])
     take(lane.client, lane.identity, 2, hwm=2)
     server.raw.set("ns:queue:a", "x")
-    beats.fence(lane.client, lane.identity, 0)
-    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(1, 1, 0, 1, retired=False)
+    heartbeats.fence(lane.client, lane.identity, 0)
+    assert heartbeats.recover(lane.client, lane.identity, as_parked) == Recovery(1, 1, 0, 1, retired=False)
     server.raw.delete("ns:queue:a")
-    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(1, 1, 0, 0, retired=True)
+    assert heartbeats.recover(lane.client, lane.identity, as_parked) == Recovery(1, 1, 0, 0, retired=True)
 
 
 def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_score(
@@ -411,11 +415,11 @@ def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_
     queues.push(lane.client, "a", [b"1"])
     take(lane.client, lane.identity, 1, hwm=1)
     mark(lane.client, lane.identity, ["1:1"])
-    assert beats.fence(lane.client, lane.identity, 0)
+    assert heartbeats.fence(lane.client, lane.identity, 0)
     server.raw.zadd("ns:dead", {parked_payload("a", b"1"): 5.5})
-    found = beats.recover(lane.client, lane.identity, as_parked)
+    found = heartbeats.recover(lane.client, lane.identity, as_parked)
     assert (found.jobs, found.parked, found.retired) == (0, 0, False)
     assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(parked_payload("a", b"1"), 5.5)]
-    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
+    assert read_jobs(lane.client, lane.identity).jobs == {"1:1": b"1"}
     server.raw.delete("ns:dead")
-    assert beats.recover(lane.client, lane.identity, as_parked).parked == 1, "its mark is still there"
+    assert heartbeats.recover(lane.client, lane.identity, as_parked).parked == 1, "its mark is still there"

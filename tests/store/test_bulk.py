@@ -20,20 +20,20 @@ def put(server: Server, *answers: bytes) -> None:
     server.raw.lpush(f"ns:{bulk.reply_to(BATCH)}", *answers)
 
 
-def known(client: Client) -> bulk.Known:
-    found = bulk.known(client, BATCH)
+def known(client: Client) -> bulk.BatchRecord:
+    found = bulk.read_batch(client, BATCH)
     assert found is not None
     return found
 
 
 @on_both
 def test_rows_are_pushed_in_their_order_and_their_number_is_noted_with_them(client: Client, server: Server) -> None:
-    assert bulk.known(client, BATCH) is None
+    assert bulk.read_batch(client, BATCH) is None
     assert bulk.push(client, BATCH, 0, 3, {"a": [b"1", b"3"], "b": [b"2"]}, None) == 3
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"3", b"1"]
     assert server.raw.lrange("ns:queue:b", 0, -1) == [b"2"]
     assert server.raw.smembers("ns:queues") == {b"a", b"b"}
-    assert known(client) == bulk.Known(row=3, pushed=3)
+    assert known(client) == bulk.BatchRecord(row=3, pushed=3)
     assert bulk.REMEMBERED_S - 5 < server.raw.ttl(f"ns:restbroker:bulk:{BATCH}") <= bulk.REMEMBERED_S
 
 
@@ -46,7 +46,7 @@ def test_what_is_pushed_twice_is_there_once(client: Client, server: Server) -> N
 
 def test_rows_that_are_all_bad_are_noted_too(client: Client, server: Server) -> None:
     assert bulk.push(client, BATCH, 0, 500, {}, None) == 500
-    assert known(client) == bulk.Known(row=500)
+    assert known(client) == bulk.BatchRecord(row=500)
     assert server.raw.exists("ns:queues") == 0
 
 
@@ -57,7 +57,7 @@ def test_what_redis_refuses_is_pushed_to_no_queue(client: Client, server: Server
         bulk.push(client, BATCH, 0, 3, {"a": [b"1", b"2"], "b": [b"3"]}, None)
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"before"]
     assert server.raw.get("ns:queue:b") == b"precious"
-    assert bulk.known(client, BATCH) is None
+    assert bulk.read_batch(client, BATCH) is None
 
 
 def test_rows_for_later_are_scheduled(client: Client, server: Server) -> None:
@@ -101,6 +101,6 @@ def test_a_row_that_lies_far_behind_and_is_told_twice_at_once_counts_once(client
 
 
 def test_notes_stay_beside_the_counts(client: Client) -> None:
-    bulk.note(client, BATCH, {"wait": "1"})
+    bulk.write_notes(client, BATCH, {"wait": "1"})
     bulk.push(client, BATCH, 0, 1, {"a": [b"1"]}, None)
-    assert known(client) == bulk.Known(1, 1, notes={"wait": "1"})
+    assert known(client) == bulk.BatchRecord(1, 1, notes={"wait": "1"})

@@ -6,7 +6,7 @@ from restbroker.job.settlement import Ack, Fingerprint, Reply, Settlement
 from restbroker.store import queues
 from restbroker.store.codes import Applied, Gone, Refused
 from restbroker.store.done import done
-from restbroker.store.jobs import Fetched, FetchRequest, FinishRequest, fetch, finish
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
 from tests.store.lanes import QUEUES, Lane, Server, on_both
 
 KEY = "ns:restbroker:done:a"
@@ -20,7 +20,7 @@ def fingerprint(text: str = "m1", keep_s: float = 60.0, queue: str = "a") -> Fin
 def take(lane: Lane, count: int) -> list[str]:
     queues.push(lane.client, "a", [b"job %d" % number for number in range(count)])
     taken = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, count, count))
-    assert isinstance(taken, Fetched)
+    assert isinstance(taken, FetchResult)
     return [job.ticket for job in taken.jobs]
 
 

@@ -7,19 +7,19 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Ack, Retry
-from restbroker.store import beats, limits, queues, registered
+from restbroker.store import heartbeats, identities, limits, queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Gone
 from restbroker.store.jobs import (
-    Fetched,
     FetchRequest,
+    FetchResult,
     FinishRequest,
-    Limited,
+    LimitReached,
     Limits,
     fetch,
     finish,
-    held,
     mark,
+    read_jobs,
     register,
     retire,
 )
@@ -35,8 +35,8 @@ VERSION = "ns:restbroker:recovered:version"
 def bounded(lane: Lane, in_flight: int, want: int = 9) -> int | str:
     """How many jobs a fetch takes; or why none."""
     answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, want, 0, Limits(in_flight=in_flight)))
-    assert isinstance(answer, Fetched | Limited)
-    return answer.why if isinstance(answer, Limited) else len(answer.jobs)
+    assert isinstance(answer, FetchResult | LimitReached)
+    return answer.why if isinstance(answer, LimitReached) else len(answer.jobs)
 
 
 def test_an_identity_of_which_anything_is_left_is_not_created_again(client: Client, server: Server) -> None:
@@ -50,9 +50,9 @@ def test_an_identity_of_which_anything_is_left_is_not_created_again(client: Clie
 
 def test_a_beat_tells_its_time_and_keeps_the_last_snapshot_where_it_brings_none(lane: Lane) -> None:
     began_s = int(time_s(lane.client))
-    beats.beat(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
-    beats.beat(lane.client, [(lane.identity, 2)], {})
-    found = registered.facts(lane.client, lane.identity)
+    heartbeats.beat(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
+    heartbeats.beat(lane.client, [(lane.identity, 2)], {})
+    found = identities.read(lane.client, lane.identity)
     assert found is not None
     assert found.snapshot == b"{}"
     assert began_s <= (found.beat_at_s or 0) <= time_s(lane.client)
@@ -60,8 +60,8 @@ def test_a_beat_tells_its_time_and_keeps_the_last_snapshot_where_it_brings_none(
 
 def test_a_record_that_cannot_be_written_costs_nobody_the_lease(lane: Lane, server: Server) -> None:
     server.raw.set("ns:restbroker:info:h:1:abc:t", "no hash")
-    assert beats.beat(lane.client, [(lane.identity, 5)], {lane.identity: b"{}"}) == [True]
-    assert registered.live(lane.client) == {lane.identity: 5}
+    assert heartbeats.beat(lane.client, [(lane.identity, 5)], {lane.identity: b"{}"}) == [True]
+    assert identities.live(lane.client) == {lane.identity: 5}
 
 
 def test_marks_go_with_the_identity(lane: Lane, server: Server) -> None:
@@ -85,7 +85,7 @@ def test_shares_of_all_who_live_or_die_count_and_what_is_nobodys_or_no_number_do
     queues.push(lane.client, "a", [b"%d" % number for number in range(9)])
     for name in ("two", "three", "dead", "text"):
         register(lane.client, name, FACTS, QUEUES)
-    assert beats.fence(lane.client, "dead", 0)
+    assert heartbeats.fence(lane.client, "dead", 0)
     server.raw.hset(SHARES, mapping={"two": 2, "three": 3, "dead": 1, "nobody": 100, "text": "x"})
     assert bounded(lane, 6) == "in_flight"
     assert bounded(lane, 8) == 2
@@ -135,9 +135,9 @@ def test_a_fetch_that_meets_a_key_of_another_type_names_all_that_it_may_be(lane:
 
 def news(lane: Lane) -> int:
     """The number of news that a fetch tells, which takes one job."""
-    base = held(lane.client, lane.identity).last
+    base = read_jobs(lane.client, lane.identity).last
     answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, base, 1, 0))
-    assert isinstance(answer, Fetched)
+    assert isinstance(answer, FetchResult)
     assert [job.raw for job in answer.jobs] == [b"1"]
     return answer.recovered_version
 
@@ -151,7 +151,7 @@ def test_news_that_somebody_else_wrote_over_cost_no_job_and_are_counted_on_from_
         told = news(lane)
         assert abs(told - server.now_us()) < 5_000_000, version
         assert server.raw.get(VERSION) == b"%d" % told
-        beats.forget(lane.client, ["a"])
+        heartbeats.forget(lane.client, ["a"])
         assert news(lane) == told + 1
 
 
@@ -168,7 +168,7 @@ def test_a_record_whose_index_of_a_queue_is_no_number_costs_no_job(lane: Lane, s
     queues.push(lane.client, "b", [b"2"])
     server.raw.hset(f"ns:restbroker:info:{lane.identity}", "index:a", "x")
     answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 0))
-    assert isinstance(answer, Fetched)
+    assert isinstance(answer, FetchResult)
     assert [job.raw for job in answer.jobs] == [b"2"]
     assert answer.bad == {"a"}
     assert queues.sizes(lane.client, ["a"]) == {"a": 1}

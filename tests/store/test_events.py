@@ -9,20 +9,20 @@ import pytest
 from restbroker.errors import StoreNotNow
 from restbroker.store import events, queues
 from restbroker.store.client import Client
-from restbroker.store.events import Arrival
+from restbroker.store.events import IncomingEvent
 from tests.store.lanes import Server, on_both
 
 
-def arrival(name: str, queue: str = "events", mark: str | None = None, window_ms: int = 60_000) -> Arrival:
+def arrival(name: str, queue: str = "events", mark: str | None = None, window_ms: int = 60_000) -> IncomingEvent:
     noted = json.dumps({"jid": name}).encode()
-    return Arrival(queue, f"job {name}".encode(), noted, name, mark, window_ms if mark else 0)
+    return IncomingEvent(queue, f"job {name}".encode(), noted, name, mark, window_ms if mark else 0)
 
 
 def test_jobs_lie_in_their_queues_in_their_order_and_the_queues_are_known(client: Client) -> None:
     heard = events.push(client, [arrival("1"), arrival("2", "others"), arrival("3")])
     assert heard == ["pushed"] * 3
-    assert queues.listed(client, "events", 0, 10) == [b"job 1", b"job 3"]
-    assert queues.listed(client, "others", 0, 10) == [b"job 2"]
+    assert queues.peek(client, "events", 0, 10) == [b"job 1", b"job 3"]
+    assert queues.peek(client, "others", 0, 10) == [b"job 2"]
     assert queues.names(client) == {"events", "others"}
 
 
@@ -36,7 +36,7 @@ def test_what_comes_again_is_dropped_within_its_time_and_not_after(client: Clien
     assert 50_000 < left_ms <= 60_000
     server.raw.pexpire("ns:restbroker:event:m", 0)
     assert events.push(client, [arrival("4", mark="m")]) == ["pushed"]
-    assert queues.listed(client, "events", 0, 10) == [b"job 1", b"job 2", b"job 4"]
+    assert queues.peek(client, "events", 0, 10) == [b"job 1", b"job 2", b"job 4"]
 
 
 def test_a_push_that_is_repeated_is_known_by_its_job_though_the_time_of_its_mark_is_over(
@@ -48,7 +48,7 @@ def test_a_push_that_is_repeated_is_known_by_its_job_though_the_time_of_its_mark
         assert isinstance(came, bytes)
         assert came.split()[0] == one.jid.encode()
         assert events.push(client, [one]) == ["pushed"]
-    assert queues.listed(client, "events", 0, 10) == [b"job 1", b"job 2"]
+    assert queues.peek(client, "events", 0, 10) == [b"job 1", b"job 2"]
     left_ms = server.raw.pttl("ns:restbroker:event:m")
     assert isinstance(left_ms, int)
     assert 5_000 < left_ms <= events.AGAIN_MS
@@ -77,7 +77,7 @@ def test_what_this_broker_sent_is_dropped_for_as_long_as_a_source_wants(client: 
     both = [attrs.evolve(long, own_ms=60_000), attrs.evolve(short, own_ms=10_000)]
     assert events.push(client, both) == ["own", "pushed"]
     assert events.push(client, [attrs.evolve(arrival("3"), own_mark="other", own_ms=60_000)]) == ["pushed"]
-    assert queues.listed(client, "events", 0, 10) == [b"job 2", b"job 3"]
+    assert queues.peek(client, "events", 0, 10) == [b"job 2", b"job 3"]
 
 
 def test_a_queue_whose_key_is_no_list_refuses_its_own_events_only(client: Client, server: Server) -> None:
@@ -136,6 +136,6 @@ def test_who_only_writes_what_a_test_would_sends_an_event_as_others_do(client: C
         "pushed",
         "unwanted",
     ]
-    assert queues.listed(client, "events", 0, 10) == [b"job 1"]
+    assert queues.peek(client, "events", 0, 10) == [b"job 1"]
     assert queues.names(client) == {"events"}
     assert events.came(client, "test-1") == []

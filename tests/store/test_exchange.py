@@ -10,13 +10,13 @@ from restbroker.store.codes import Applied, Gone
 from restbroker.store.exchange import exchange
 from restbroker.store.jobs import (
     FetchAnswer,
-    Fetched,
     FetchRequest,
+    FetchResult,
     FinishRequest,
     Limits,
     fetch,
     finish,
-    held,
+    read_jobs,
 )
 from tests.store.lanes import QUEUES, Lane, Server, on_both
 from tests.store.proxy import LossyProxy
@@ -38,12 +38,12 @@ def working(lane: Lane) -> Lane:
     """Two jobs in hand, two more in the queue; Redis knows both scripts."""
     assert finish(lane.client, finished(lane, ("1:1", Ack())), NOW_S) == [Gone()]
     queues.push(lane.client, "a", [b"1", b"2", b"3", b"4"])
-    assert isinstance(fetch(lane.client, wanted(lane, base=0)), Fetched)
+    assert isinstance(fetch(lane.client, wanted(lane, base=0)), FetchResult)
     return lane
 
 
 def taken(answer: FetchAnswer | StoreRefused) -> list[bytes]:
-    assert isinstance(answer, Fetched)
+    assert isinstance(answer, FetchResult)
     return [job.raw for job in answer.jobs]
 
 
@@ -57,7 +57,7 @@ def test_jobs_are_settled_and_others_taken_in_one_round_trip(working: Lane, serv
         client.close()
     assert codes == [Applied()]
     assert taken(answer) == [b"3", b"4"]
-    assert held(working.client, working.identity).jobs == {"2:1": b"2", "3:1": b"3", "4:1": b"4"}
+    assert read_jobs(working.client, working.identity).jobs == {"2:1": b"2", "3:1": b"3", "4:1": b"4"}
 
 
 @on_both
@@ -69,7 +69,7 @@ def test_scripts_that_redis_forgot_run_once_each(working: Lane, server: Server) 
         if forgotten == "fetch":
             assert finish(working.client, finished(working, ("9:1", Ack())), NOW_S) == [Gone()]
         elif forgotten == "finish":
-            assert isinstance(fetch(working.client, wanted(working, want=0, base=base)), Fetched)
+            assert isinstance(fetch(working.client, wanted(working, want=0, base=base)), FetchResult)
         settled = finished(working, (f"{number}:1", Ack()))
         codes, answer = exchange(working.client, settled, NOW_S, wanted(working, base=base))
         assert codes == [Applied()], forgotten
@@ -83,7 +83,7 @@ def test_a_fetch_that_redis_refuses_leaves_the_settlements_and_names_its_keys(wo
     assert codes == [Applied()]
     assert isinstance(answer, StoreRefused)
     assert "pause:t" in (answer.cure or "")
-    assert held(working.client, working.identity).jobs == {"2:1": b"2"}
+    assert read_jobs(working.client, working.identity).jobs == {"2:1": b"2"}
 
 
 def test_settlements_that_redis_refuses_leave_the_fetch(working: Lane, server: Server) -> None:
@@ -91,7 +91,7 @@ def test_settlements_that_redis_refuses_leave_the_fetch(working: Lane, server: S
     codes, answer = exchange(working.client, finished(working, ("1:1", Ack())), NOW_S, wanted(working))
     assert isinstance(codes, StoreRefused)
     assert taken(answer) == [b"3", b"4"]
-    assert held(working.client, working.identity).jobs.keys() == {"1:1", "2:1", "3:1", "4:1"}
+    assert read_jobs(working.client, working.identity).jobs.keys() == {"1:1", "2:1", "3:1", "4:1"}
 
 
 def through(proxy: LossyProxy, lane: Lane) -> Client:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from restbroker.job.settlement import Ack, Reply, Settlement
 from restbroker.store import history, queues
 from restbroker.store.codes import Applied
-from restbroker.store.history import Ending, Records
-from restbroker.store.jobs import Fetched, FetchRequest, FinishRequest, fetch, finish
+from restbroker.store.history import JobEnd, Records
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
 from tests.store.lanes import QUEUES, Lane, Server, on_both
 
 KEY = "ns:restbroker:history"
@@ -17,7 +17,7 @@ def take(lane: Lane, count: int) -> list[str]:
     """So many jobs are in hand; their tickets."""
     queues.push(lane.client, "a", [b"job %d" % number for number in range(count)])
     taken = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, count, count))
-    assert isinstance(taken, Fetched)
+    assert isinstance(taken, FetchResult)
     return [job.ticket for job in taken.jobs]
 
 
@@ -35,7 +35,7 @@ def test_more_jobs_than_one_call_takes_are_all_written(lane: Lane) -> None:
     tickets = take(lane, 500)
     queues.push(lane.client, "a", [b"more %d" % number for number in range(250)])
     taken = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 500, 250, 750))
-    assert isinstance(taken, Fetched)
+    assert isinstance(taken, FetchResult)
     tickets += [job.ticket for job in taken.jobs]
     replies = (Reply(b"r", queue="out"),)
     items = [(ticket, Ack(replies if number % 3 else ())) for number, ticket in enumerate(tickets)]
@@ -65,9 +65,9 @@ def test_a_history_of_another_type_costs_no_settlement(lane: Lane, server: Serve
 
 def test_a_record_can_be_written_of_any_job_and_is_read_as_it_was_meant() -> None:
     for word in ("j1", 'ä\n\t"', "half \ud83d", "w" * 1000):
-        ending = history.read(history.written(Ending(word, "t", word, "delivered", 200, 12.34)))
+        ending = history.read(history.to_record(JobEnd(word, "t", word, "delivered", 200, 12.34)))
         assert ending is not None
-        assert ending == Ending(ending.jid, "t", ending.jid, "delivered", 200, 12.3)
+        assert ending == JobEnd(ending.jid, "t", ending.jid, "delivered", 200, 12.3)
         assert ending.jid[:4] == word[:4]
         assert len(ending.jid) <= 210
 
@@ -75,6 +75,6 @@ def test_a_record_can_be_written_of_any_job_and_is_read_as_it_was_meant() -> Non
 def test_what_somebody_else_wrote_is_no_record_and_a_later_version_may_write_more() -> None:
     for record in (b"", b"{}", b"5", b"[]", b'[1,"t","c","o",200,1.5,null]', b'["j","t","c","o","x",1,null]'):
         assert history.read(record) is None
-    assert history.read(b'["j","t","c","rejected",null,1,"BadToken","more"]') == Ending(
+    assert history.read(b'["j","t","c","rejected",null,1,"BadToken","more"]') == JobEnd(
         "j", "t", "c", "rejected", None, 1.0, "BadToken"
     )

@@ -8,23 +8,23 @@ import redis
 
 from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
-from restbroker.store import beats, queues
+from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import (
     Applied,
     Code,
     FetchAnswer,
-    Fetched,
+    FetchedJob,
     FetchRequest,
+    FetchResult,
     FinishRequest,
-    Paused,
     Refused,
-    Taken,
+    TargetPaused,
     fetch,
     finish,
-    held,
-    held_by_pieces,
     mark,
+    read_jobs,
+    read_jobs_in_pieces,
 )
 from restbroker.store.scripts import ScriptName, script
 from tests.store.lanes import QUEUES, Lane, Server, as_parked, on_both
@@ -37,9 +37,9 @@ def ask(lane: Lane, *, base: int = 0, want: int = 10, hwm: int = 0, names: tuple
     return fetch(lane.client, FetchRequest(lane.identity, "t", names, base, want, hwm))
 
 
-def take(lane: Lane, *, base: int = 0, want: int = 10, hwm: int = 0) -> tuple[Taken, ...]:
+def take(lane: Lane, *, base: int = 0, want: int = 10, hwm: int = 0) -> tuple[FetchedJob, ...]:
     answer = ask(lane, base=base, want=want, hwm=hwm)
-    assert isinstance(answer, Fetched)
+    assert isinstance(answer, FetchResult)
     return answer.jobs
 
 
@@ -52,7 +52,7 @@ def test_a_settlement_confirms_what_may_have_started_where_no_fetch_did(lane: La
     take(lane)
     for ticket, hwm in (("1:1", 50), ("2:1", 1)):
         assert settle(lane, (ticket, Ack()), hwm=hwm) == [Applied()]
-        assert held(lane.client, lane.identity).hwm == 2, "no more than were fetched, and it never falls"
+        assert read_jobs(lane.client, lane.identity).hwm == 2, "no more than were fetched, and it never falls"
 
 
 def test_a_batch_is_at_most_500_jobs(lane: Lane) -> None:
@@ -65,7 +65,7 @@ def test_a_paused_queue_is_left_alone_and_named(lane: Lane, server: Server) -> N
     queues.push(lane.client, "b", [b"2"])
     server.raw.sadd("ns:paused", "a", "elsewhere")
     answer = ask(lane)
-    assert isinstance(answer, Fetched)
+    assert isinstance(answer, FetchResult)
     assert answer.paused == {"a"}
     assert [job.raw for job in answer.jobs] == [b"2"]
 
@@ -77,7 +77,7 @@ def test_a_paused_target_is_told_the_millisecond_in_which_its_pause_ends(lane: L
         before_us = server.now_us()
         answer = ask(lane)
         after_us = server.now_us()
-        assert isinstance(answer, Paused)
+        assert isinstance(answer, TargetPaused)
         assert until_us - after_us <= 1000 * answer.for_ms < until_us - before_us + 1000
 
 
@@ -95,7 +95,7 @@ def test_jobs_that_may_be_taken_but_not_written_down_go_back_in_order(lane: Lane
     server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-hset"])
     try:
         answer = ask(lane, want=2)
-        assert isinstance(answer, Fetched)
+        assert isinstance(answer, FetchResult)
         assert answer.bad == {"a"}
     finally:
         server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
@@ -124,7 +124,7 @@ def test_each_fate_lands_in_its_place_and_is_counted(lane: Lane, server: Server)
     counters = ["ns:stat:processed", "ns:stat:failed", f"ns:stat:processed:{DAY}", f"ns:stat:failed:{DAY}"]
     assert server.raw.mget(counters) == [b"4", b"3", b"4", b"3"]
     assert server.raw.ttl(f"ns:stat:failed:{DAY}") > 157_000_000
-    assert held(lane.client, lane.identity).jobs == {}
+    assert read_jobs(lane.client, lane.identity).jobs == {}
 
 
 def test_a_reply_to_a_key_expires_and_makes_no_queue(lane: Lane, server: Server) -> None:
@@ -142,7 +142,7 @@ def test_a_reply_may_not_go_into_a_foreign_key(lane: Lane) -> None:
     for key in ("queue:a", "restbroker:beats", *(f"restbroker:reply:{name}" for name in ("", "a b", "x" * 65))):
         [code] = settle(lane, ("1:1", Ack((Reply(b"r", key=key, ttl_s=9),))))
         assert isinstance(code, Refused), key
-    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
+    assert read_jobs(lane.client, lane.identity).jobs == {"1:1": b"1"}
 
 
 def test_broken_counters_and_copies_do_not_hold_jobs_up(lane: Lane, server: Server) -> None:
@@ -170,14 +170,14 @@ def test_a_full_redis_is_drained(lane: Lane, server: Server) -> None:
     server.raw.config_set("maxmemory", 1)
     with pytest.raises(redis.exceptions.OutOfMemoryError):
         server.raw.set("x", "y")
-    assert beats.beat(lane.client, [(lane.identity, 1)], {}) == [True]
+    assert heartbeats.beat(lane.client, [(lane.identity, 1)], {}) == [True]
     jobs = take(lane, want=100)
     fates: list[Settlement] = [Retry(1.0, b"x"), Dead(1.0, b"x"), Back()]
     fates += [Ack((Reply(b"r", queue="out"),))] * 97
     items = [(job.ticket, fate) for job, fate in zip(jobs, fates, strict=True)]
     assert settle(lane, *items) == [Applied()] * 100
-    assert beats.fence(lane.client, lane.identity, 1)
-    assert beats.recover(lane.client, lane.identity, as_parked).retired
+    assert heartbeats.fence(lane.client, lane.identity, 1)
+    assert heartbeats.recover(lane.client, lane.identity, as_parked).retired
 
 
 def test_a_full_redis_refuses_the_scripts_that_bring_more_into_it_and_no_other() -> None:
@@ -193,9 +193,9 @@ def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server
     queues.schedule(client, b"later", time.time())
     take(lane, hwm=3)
     settle(lane, ("1:1", Dead(1.0, b"p", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:z", ttl_s=9)))))
-    beats.beat(client, [(lane.identity, 1)], {lane.identity: b"{}"})
-    beats.fence(client, lane.identity, 1)
-    beats.recover(client, lane.identity, as_parked)
+    heartbeats.beat(client, [(lane.identity, 1)], {lane.identity: b"{}"})
+    heartbeats.fence(client, lane.identity, 1)
+    heartbeats.recover(client, lane.identity, as_parked)
     assert [key for key in server.raw.keys("*") if not key.startswith(b"ns:")] == []
 
 
@@ -204,7 +204,7 @@ def test_what_is_in_hand_is_read_by_pieces_without_what_is_settled_meanwhile(lan
     queues.push(lane.client, "a", pushed)
     take(lane, want=50, hwm=50)
     server.raw.hset(f"ns:restbroker:ip:{lane.identity}", "odd", "no job")
-    pieces = held_by_pieces(lane.client, lane.identity)
+    pieces = read_jobs_in_pieces(lane.client, lane.identity)
     first = next(pieces).values()
     settled = next(job for job in pushed if job not in first)
     assert settle(lane, (f"{settled.decode()}:1", Ack())) == [Applied()]
@@ -227,7 +227,7 @@ def test_a_reply_that_redis_refuses_holds_up_only_its_own_job_whose_other_replie
     assert (first, third) == (Applied(), Applied())
     assert isinstance(second, Refused)
     assert "WRONGTYPE" in second.text
-    assert held(lane.client, lane.identity).jobs == {"2:1": b"2"}
+    assert read_jobs(lane.client, lane.identity).jobs == {"2:1": b"2"}
     assert server.raw.lrange("ns:queue:out", 0, -1) == [b"older"]
     assert server.raw.exists("ns:dead", "ns:queue:more", "ns:restbroker:parked", "ns:stat:failed") == 0
     assert server.raw.get("ns:stat:processed") == b"2"
@@ -248,7 +248,7 @@ def test_a_destination_of_another_type_keeps_the_job_in_hand_with_its_mark(lane:
         server.raw.set(f"ns:{name}", "x")
         bad, good = settle(lane, ("1:1", fate), (f"{number}:1", Ack()))
         assert (isinstance(bad, Refused), good) == (True, Applied()), name
-    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
+    assert read_jobs(lane.client, lane.identity).jobs == {"1:1": b"1"}
     assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"1:1"]
 
 
@@ -264,7 +264,7 @@ def test_a_paused_target_gets_nothing_and_is_told_when_to_ask(lane: Lane, server
     queues.push(lane.client, "a", [b"1"])
     for operator in (0, server.now_us() + 10**9):
         server.raw.hset("ns:restbroker:pause:t", mapping={"operator": operator, "retry_after": 1})
-        assert ask(lane) == Paused(1000)
+        assert ask(lane) == TargetPaused(1000)
     assert queues.sizes(lane.client, ["a"]) == {"a": 1}
     server.raw.hdel("ns:restbroker:pause:t", "operator")
     assert len(take(lane)) == 1, "the other pause is over"

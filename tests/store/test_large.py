@@ -12,7 +12,16 @@ from restbroker.job.settle import settle_unreadable
 from restbroker.job.settlement import Back, Dead
 from restbroker.store import queues, sets
 from restbroker.store.codes import Applied, Clash, Gone
-from restbroker.store.jobs import Fetched, FetchRequest, FinishRequest, Taken, fetch, finish, held, held_by_pieces
+from restbroker.store.jobs import (
+    FetchedJob,
+    FetchRequest,
+    FetchResult,
+    FinishRequest,
+    fetch,
+    finish,
+    read_jobs,
+    read_jobs_in_pieces,
+)
 from tests.store.lanes import QUEUES, Lane, Server
 
 NOW_S = 1_700_000_000.25
@@ -37,16 +46,16 @@ ODD_BYTES = [
 ]
 
 
-def take(lane: Lane, *, base: int = 0, want: int = 500, most_bytes: int = 4 * MIB, limit: int = MIB) -> Fetched:
+def take(lane: Lane, *, base: int = 0, want: int = 500, most_bytes: int = 4 * MIB, limit: int = MIB) -> FetchResult:
     answer = fetch(
         lane.client, FetchRequest(lane.identity, "t", QUEUES, base, want, 999, most_bytes=most_bytes, limit_bytes=limit)
     )
-    assert isinstance(answer, Fetched)
+    assert isinstance(answer, FetchResult)
     return answer
 
 
 def waiting(lane: Lane, queue: str = "a") -> list[bytes]:
-    return queues.listed(lane.client, queue, 0, 1000)
+    return queues.peek(lane.client, queue, 0, 1000)
 
 
 def park(lane: Lane, ticket: str, entry: NotAJob) -> list[object]:
@@ -59,7 +68,7 @@ def test_redis_parks_what_is_too_large_as_restbroker_would_and_once(lane: Lane, 
         raw = odd + b"x" * PAYLOAD_LIMIT_BYTES + odd
         queues.push(lane.client, "a", [raw])
         (taken,) = take(lane, base=number - 1).jobs
-        assert taken == Taken(f"{number}:1", number, "a", b"", len(raw))
+        assert taken == FetchedJob(f"{number}:1", number, "a", b"", len(raw))
         entry = too_large(taken.size_bytes, "a", "jid")
         here = read(raw, "a", "jid")
         assert isinstance(here, NotAJob)
@@ -81,7 +90,7 @@ def test_what_was_stored_may_be_four_times_as_large(lane: Lane) -> None:
     queues.push(lane.client, "a", [stored, wrapped, grown])
     found = [job for base in range(3) for job in take(lane, base=base, want=1).jobs]
     assert [(job.raw, job.size_bytes) for job in found] == [(stored, 0), (wrapped, 0), (b"", len(grown))]
-    assert held(lane.client, lane.identity).large == {"3:1": len(grown)}
+    assert read_jobs(lane.client, lane.identity).large == {"3:1": len(grown)}
 
 
 def test_a_call_takes_what_the_bytes_allow_and_at_least_one_and_leaves_the_rest_in_its_order(lane: Lane) -> None:
@@ -97,7 +106,7 @@ def test_a_call_takes_what_the_bytes_allow_and_at_least_one_and_leaves_the_rest_
         seen += taken
         assert [*seen, *waiting(lane)] == jobs + [b"last"] * (len(seen) > 300)
     queues.push(lane.client, "a", [b"x" * 600, b"y" * 600])
-    base = held(lane.client, lane.identity).last
+    base = read_jobs(lane.client, lane.identity).last
     (one,) = take(lane, base=base, most_bytes=500).jobs
     assert one.raw == b"x" * 600
     assert take(lane, base=base + 1, most_bytes=-5).jobs[0].raw == b"y" * 600
@@ -119,7 +128,7 @@ def test_what_is_too_large_goes_back_as_it_came_and_clashes_like_any_other(lane:
     frame = Dead(NOW_S, b'{"class":"A","args":[],"jid":"j"}', wraps=True)
     request = FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", frame), ("2:1", frame)])
     assert finish(lane.client, request, NOW_S) == [Applied(), Clash()]
-    assert held(lane.client, lane.identity, 1000).large == {"2:1": 3000}
+    assert read_jobs(lane.client, lane.identity, 1000).large == {"2:1": 3000}
     finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, [("2:1", Back())]), NOW_S)
     assert waiting(lane) == [raw]
     assert json.loads(server.raw.zrange("ns:dead", 0, 0)[0])["args"] == [raw.decode()]
@@ -131,10 +140,10 @@ def test_what_is_in_hand_is_read_a_few_mebibytes_at_a_time_and_of_what_is_too_la
     base = 0
     while waiting(lane):
         base += len(take(lane, base=base).jobs)
-    pieces = list(held_by_pieces(lane.client, lane.identity))
+    pieces = list(read_jobs_in_pieces(lane.client, lane.identity))
     assert max(sum(map(len, piece.values())) for piece in pieces) <= 4 * MIB
     assert sorted(job for piece in pieces for job in piece.values()) == [b"", *jobs]
-    found = held(lane.client, lane.identity)
+    found = read_jobs(lane.client, lane.identity)
     assert found.large == {"10:1": 8 * MIB}
     assert found.tickets == {f"{number}:1" for number in range(1, 12)}
 
@@ -145,9 +154,9 @@ def test_what_lists_entries_reads_a_few_mebibytes_at_a_time_and_comes_to_the_end
     server.raw.zadd("ns:retry", {job: 1.0 + place for place, job in enumerate(jobs)})
     client = lane.client
     pages: dict[str, Callable[[int], list[bytes]]] = {
-        "queue": lambda seen: queues.listed(client, "a", seen, 20),
+        "queue": lambda seen: queues.peek(client, "a", seen, 20),
         "set": lambda seen: [job for job, _ in sets.listed(client, "retry", seen, 20, newest_first=False)],
-        "due": lambda seen: [job for job, _ in sets.due(client, "retry", 20, sets.Passed(0.0, seen)).members],
+        "due": lambda seen: [job for job, _ in sets.due(client, "retry", 20, sets.Position(0.0, seen)).members],
     }
     for name, page in pages.items():
         seen: list[bytes] = []
@@ -158,4 +167,4 @@ def test_what_lists_entries_reads_a_few_mebibytes_at_a_time_and_comes_to_the_end
     newest = [job for job, _ in sets.listed(client, "retry", 0, 4, newest_first=True)]
     assert newest == jobs[:-4:-1], "the fourth one from the end is beyond the bytes"
     assert sets.due(client, "retry", 20).more
-    assert not sets.due(client, "retry", 50, sets.Passed(40.0)).more
+    assert not sets.due(client, "retry", 50, sets.Position(40.0)).more

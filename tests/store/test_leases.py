@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from restbroker.store import leases
 from restbroker.store.client import Client
-from restbroker.store.leases import Mine, Others
+from restbroker.store.leases import LeaseHeld, LeaseTaken
 from tests.store.lanes import Server, on_both
 from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
@@ -13,47 +13,47 @@ LONG_MS = 60_000
 
 
 def test_of_one_name_of_a_source_there_is_one_holder_who_may_renew_and_end_it(client: Client) -> None:
-    assert leases.hold(client, "of", "a", LONG_MS, ["ann", "bob"]) == {"ann": Mine(), "bob": Mine()}
-    assert leases.hold(client, "of another", "b", LONG_MS, ["ann"]) == {"ann": Mine()}
-    other = leases.hold(client, "of", "b", LONG_MS, ["ann", "eve"])
-    assert isinstance(left := other["ann"], Others)
+    assert leases.acquire(client, "of", "a", LONG_MS, ["ann", "bob"]) == {"ann": LeaseHeld(), "bob": LeaseHeld()}
+    assert leases.acquire(client, "of another", "b", LONG_MS, ["ann"]) == {"ann": LeaseHeld()}
+    other = leases.acquire(client, "of", "b", LONG_MS, ["ann", "eve"])
+    assert isinstance(left := other["ann"], LeaseTaken)
     assert 0 < left.left_ms <= LONG_MS
-    assert other["eve"] == Mine()
-    assert leases.hold(client, "of", "a", LONG_MS, ["ann"]) == {"ann": Mine()}
+    assert other["eve"] == LeaseHeld()
+    assert leases.acquire(client, "of", "a", LONG_MS, ["ann"]) == {"ann": LeaseHeld()}
     assert leases.end(client, "of", "a", ["ann", "bob", "nobody"]) == 2
-    assert leases.hold(client, "of", "b", LONG_MS, ["ann"]) == {"ann": Mine()}
+    assert leases.acquire(client, "of", "b", LONG_MS, ["ann"]) == {"ann": LeaseHeld()}
 
 
 def test_a_lease_that_nobody_renews_is_another_ones(client: Client) -> None:
-    leases.hold(client, "of", "a", 50, ["ann"])
-    until(lambda: leases.hold(client, "of", "b", LONG_MS, ["ann"])["ann"] == Mine(), "the lease runs out")
-    assert isinstance(leases.hold(client, "of", "a", LONG_MS, ["ann"])["ann"], Others)
+    leases.acquire(client, "of", "a", 50, ["ann"])
+    until(lambda: leases.acquire(client, "of", "b", LONG_MS, ["ann"])["ann"] == LeaseHeld(), "the lease runs out")
+    assert isinstance(leases.acquire(client, "of", "a", LONG_MS, ["ann"])["ann"], LeaseTaken)
 
 
 def test_who_ends_what_is_another_ones_disturbs_him_and_he_learns_it(client: Client) -> None:
-    leases.hold(client, "of", "a", LONG_MS, ["ann"])
+    leases.acquire(client, "of", "a", LONG_MS, ["ann"])
     assert leases.end(client, "of", "late", ["ann"]) == 0
-    assert isinstance(leases.hold(client, "of", "b", LONG_MS, ["ann"])["ann"], Others)
+    assert isinstance(leases.acquire(client, "of", "b", LONG_MS, ["ann"])["ann"], LeaseTaken)
     for _ in range(2):
-        assert leases.hold(client, "of", "a", LONG_MS, ["ann"]) == {"ann": Mine(late=1)}
+        assert leases.acquire(client, "of", "a", LONG_MS, ["ann"]) == {"ann": LeaseHeld(late=1)}
 
 
 def test_a_clock_that_was_set_back_lets_no_lease_last_longer(client: Client, server: Server) -> None:
     server.raw.hset("ns:restbroker:sse:of", "ann", "99999999999999 0 a")
-    left = leases.hold(client, "of", "b", LONG_MS, ["ann"])["ann"]
-    assert isinstance(left, Others)
+    left = leases.acquire(client, "of", "b", LONG_MS, ["ann"])["ann"]
+    assert isinstance(left, LeaseTaken)
     assert left.left_ms <= LONG_MS
 
 
 def test_what_somebody_else_wrote_there_counts_as_no_lease(client: Client, server: Server) -> None:
     server.raw.hset("ns:restbroker:sse:of", "ann", "odd")
-    assert leases.hold(client, "of", "b", LONG_MS, ["ann"]) == {"ann": Mine()}
+    assert leases.acquire(client, "of", "b", LONG_MS, ["ann"]) == {"ann": LeaseHeld()}
 
 
 CALLS: list[tuple[Callable[[Client], object], object]] = [
-    (lambda client: leases.hold(client, "of", "a", LONG_MS, ["ann"]), {"ann": Mine()}),
+    (lambda client: leases.acquire(client, "of", "a", LONG_MS, ["ann"]), {"ann": LeaseHeld()}),
     (lambda client: leases.end(client, "of", "late", ["ann"]), 0),
-    (lambda client: leases.hold(client, "of", "a", LONG_MS, ["ann"]), {"ann": Mine(late=2)}),
+    (lambda client: leases.acquire(client, "of", "a", LONG_MS, ["ann"]), {"ann": LeaseHeld(late=2)}),
     (lambda client: leases.end(client, "of", "a", ["ann"]), 0),
 ]
 

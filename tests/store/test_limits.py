@@ -6,21 +6,21 @@ from hypothesis import strategies as st
 
 from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Ack, Back, Dead
-from restbroker.store import beats, limits, queues
+from restbroker.store import heartbeats, limits, queues
 from restbroker.store.client import Client, open_client
 from restbroker.store.jobs import (
     Applied,
     Duplicate,
     FetchAnswer,
-    Fetched,
     FetchRequest,
+    FetchResult,
     FinishRequest,
     Gone,
-    Limited,
+    LimitReached,
     Limits,
     fetch,
     finish,
-    held,
+    read_jobs,
     register,
     retire,
 )
@@ -33,18 +33,18 @@ SLOW = Limits(emission_us=60_000_000, burst=3)
 
 def ask(lane: Lane, bound: Limits, *, want: int = 10, hwm: int = 0) -> FetchAnswer:
     """One fetch of a lane that knows what it has."""
-    base = held(lane.client, lane.identity).last
+    base = read_jobs(lane.client, lane.identity).last
     return fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, base, want, hwm, bound))
 
 
 def taken(lane: Lane, bound: Limits, *, want: int = 10) -> int:
     answer = ask(lane, bound, want=want)
-    assert isinstance(answer, Fetched), answer
+    assert isinstance(answer, FetchResult), answer
     return len(answer.jobs)
 
 
 def acknowledge(lane: Lane, count: int, hwm: int = 0) -> None:
-    tickets = sorted(held(lane.client, lane.identity).jobs)[:count]
+    tickets = sorted(read_jobs(lane.client, lane.identity).jobs)[:count]
     request = FinishRequest(lane.identity, "t", QUEUES, hwm, [(ticket, Ack()) for ticket in tickets])
     assert finish(lane.client, request, 1.0) == [Applied()] * count
 
@@ -63,7 +63,7 @@ def test_no_more_than_the_burst_is_taken_at_once_by_all_together(lane: Lane) -> 
     other = second(lane)
     assert taken(lane, SLOW, want=2) == 2
     assert taken(other, SLOW) == 1
-    assert ask(other, SLOW) == ask(lane, SLOW) == Limited("rate", 1000)
+    assert ask(other, SLOW) == ask(lane, SLOW) == LimitReached("rate", 1000)
 
 
 def test_what_was_not_there_costs_no_token(lane: Lane, server: Server) -> None:
@@ -85,9 +85,9 @@ def test_a_fetch_whose_answer_was_lost_is_paid_once(lane: Lane) -> None:
 
 def test_jobs_that_go_back_do_not_give_their_tokens_back(lane: Lane) -> None:
     assert taken(lane, SLOW) == 3
-    items = [(ticket, Back()) for ticket in held(lane.client, lane.identity).jobs]
+    items = [(ticket, Back()) for ticket in read_jobs(lane.client, lane.identity).jobs]
     finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, items), 1.0)
-    assert ask(lane, SLOW) == Limited("rate", 1000)
+    assert ask(lane, SLOW) == LimitReached("rate", 1000)
 
 
 def test_asking_for_no_job_is_never_limited(lane: Lane, server: Server) -> None:
@@ -100,8 +100,8 @@ def test_each_bound_alone_limits_and_lets_the_lane_confirm_what_may_have_started
     taken(lane, SLOW, want=3)
     server.raw.zadd("ns:dead", {"x": 1})
     for hwm, bound in enumerate((SLOW, Limits(in_flight=3), Limits(dead=1)), 1):
-        assert isinstance(ask(lane, bound, want=1, hwm=hwm), Limited)
-        assert held(lane.client, lane.identity).hwm == hwm
+        assert isinstance(ask(lane, bound, want=1, hwm=hwm), LimitReached)
+        assert read_jobs(lane.client, lane.identity).hwm == hwm
     acknowledge(lane, 3)
     assert taken(lane, Limits()) == 10
     assert server.raw.hlen(IN_FLIGHT) == 0, "without bounds nothing is written for them"
@@ -127,16 +127,16 @@ def test_whoever_has_to_wait_is_told_the_millisecond_in_which_the_token_comes(la
         token_us = server.now_us() + 990_000
         server.raw.set(RATE, token_us)
         before_us = server.now_us()
-        answer = Limited("rate", limits.charge(lane.client, "t", bound)) if is_late else ask(lane, bound)
+        answer = LimitReached("rate", limits.charge(lane.client, "t", bound)) if is_late else ask(lane, bound)
         after_us = server.now_us()
-        assert isinstance(answer, Limited)
+        assert isinstance(answer, LimitReached)
         assert token_us - after_us <= 1000 * answer.for_ms < token_us - before_us + 1000
 
 
 def test_a_time_that_a_faster_clock_wrote_delays_by_one_burst_at_most(lane: Lane, server: Server) -> None:
     server.raw.set(RATE, server.now_us() + 3_600_000_000)
     bound = Limits(emission_us=1_000_000, burst=5)
-    assert ask(lane, bound) == Limited("rate", 1000)
+    assert ask(lane, bound) == LimitReached("rate", 1000)
     assert 4_000_000 < int(server.raw.get(RATE)) - server.now_us() <= 5_000_000
     assert 4_000 < server.raw.pttl(RATE) <= 5_001
     server.raw.set(RATE, server.now_us() + 3_600_000_000)
@@ -161,7 +161,7 @@ def test_a_lane_is_told_to_wait_for_as_many_tokens_as_come_soon(lane: Lane, serv
     for emission_us, burst, want in rows:
         server.raw.set(RATE, server.now_us() + 3_600_000_000)
         told[emission_us, burst, want] = ask(lane, Limits(emission_us, burst), want=want)
-    assert told == {row: Limited("rate", wait_ms) for row, wait_ms in rows.items()}
+    assert told == {row: LimitReached("rate", wait_ms) for row, wait_ms in rows.items()}
 
 
 def test_late_starts_and_fetches_share_the_tokens(lane: Lane) -> None:
@@ -196,9 +196,9 @@ def test_over_any_time_no_more_jobs_start_than_burst_and_rate_allow(
             started = int(wait_ms == 0)
         else:
             answer = ask(lanes[who], bound, want=want)
-            assert isinstance(answer, Limited | Fetched)
-            started = len(answer.jobs) if isinstance(answer, Fetched) else 0
-            wait_ms = answer.for_ms if isinstance(answer, Limited) else 0
+            assert isinstance(answer, LimitReached | FetchResult)
+            started = len(answer.jobs) if isinstance(answer, FetchResult) else 0
+            wait_ms = answer.for_ms if isinstance(answer, LimitReached) else 0
         history.append((before, server.now_us() + passed_us, started))
         assert started > 0 or wait_ms > 0
         passed_us += pass_time(server, wait_ms * 1000 or gap_us)
@@ -223,9 +223,9 @@ def pass_time(server: Server, by_us: int) -> int:
 def test_a_dead_lane_s_share_is_held_until_its_jobs_are_back(lane: Lane, server: Server) -> None:
     other, bound = second(lane), Limits(in_flight=3)
     assert taken(lane, bound) == 3
-    beats.fence(lane.client, lane.identity, 0)
-    assert isinstance(ask(other, bound), Limited)
-    assert beats.recover(lane.client, lane.identity, as_parked).retired
+    heartbeats.fence(lane.client, lane.identity, 0)
+    assert isinstance(ask(other, bound), LimitReached)
+    assert heartbeats.recover(lane.client, lane.identity, as_parked).retired
     assert server.raw.exists(IN_FLIGHT) == 0
     assert taken(other, bound) == 3
 
@@ -250,7 +250,7 @@ def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fet
 
 def test_where_one_job_may_be_in_flight_it_is_one(lane: Lane) -> None:
     assert taken(lane, Limits(in_flight=1)) == 1
-    assert isinstance(ask(lane, Limits(in_flight=1)), Limited)
+    assert isinstance(ask(lane, Limits(in_flight=1)), LimitReached)
 
 
 def test_the_smallest_of_all_bounds_counts_and_only_what_it_lets_through_is_paid(lane: Lane) -> None:
@@ -267,7 +267,7 @@ def test_a_dead_set_at_its_limit_stops_fetching_and_nothing_else(lane: Lane, ser
     assert taken(lane, bound, want=1) == 1
     items = [("1:1", Dead(1.0, b"one")), ("2:1", Dead(1.0, b"two"))]
     assert finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, items), 1.0) == [Applied()] * 2
-    assert ask(lane, bound) == Limited("dead", 1000)
+    assert ask(lane, bound) == LimitReached("dead", 1000)
     assert server.raw.zcard("ns:dead") == 3, "nothing was trimmed"
     server.raw.zrem("ns:dead", "x", "one")
     assert taken(lane, bound, want=1) == 1
@@ -294,7 +294,7 @@ def test_a_rate_that_cannot_be_written_down_is_told_and_costs_no_job(lane: Lane,
         assert fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 0, SLOW)) == Duplicate(3)
     finally:
         server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
-    assert held(lane.client, lane.identity).jobs == {"1:1": b"0", "2:1": b"1", "3:1": b"2"}
+    assert read_jobs(lane.client, lane.identity).jobs == {"1:1": b"0", "2:1": b"1", "3:1": b"2"}
     acknowledge(lane, 3)
 
 
@@ -325,8 +325,8 @@ def test_a_recovery_that_redis_refuses_in_part_frees_the_rest(lane: Lane, server
     other, bound = second(lane), Limits(in_flight=3)
     queues.push(lane.client, "b", [b"b"])
     fetch(lane.client, FetchRequest(lane.identity, "t", ("b", "a"), 0, 3, 2, bound))
-    beats.fence(lane.client, lane.identity, 0)
+    heartbeats.fence(lane.client, lane.identity, 0)
     server.raw.set("ns:queue:b", "no list")
-    assert not beats.recover(lane.client, lane.identity, as_parked).retired
+    assert not heartbeats.recover(lane.client, lane.identity, as_parked).retired
     assert server.raw.hgetall(IN_FLIGHT) == {b"h:1:abc:t": b"1"}
     assert taken(other, bound) == 2

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from restbroker.job.job import digest
-from restbroker.store import beats, migration, scan
+from restbroker.store import heartbeats, migration, scan
 from restbroker.store.client import Client, open_client
 from restbroker.store.codes import Applied, Clash, Gone, Refused
 from restbroker.store.migration import GivenBack, ProcessIds, State, Transfer
@@ -47,7 +47,7 @@ def test_jobs_in_hand_move_byte_for_byte_and_count_as_perhaps_run(client: Client
     server.raw.rpush(IN_HAND, ODD, b"\xff no job", b"", ODD)
     assert migration.give_back(client, "a", "1", 4).moved == 4
     assert server.raw.lrange("ns:queue:a", 0, -1) == [ODD, b"\xff no job", b"", ODD]
-    assert beats.maybe_run(client) == {
+    assert heartbeats.maybe_run(client) == {
         mark + digest(raw): 1 for raw in (ODD, b"\xff no job", b"") for mark in ("", "!")
     }
     assert server.raw.get("ns:restbroker:recovered:version") == b"1"

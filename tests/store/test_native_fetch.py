@@ -18,7 +18,7 @@ from restbroker.job.settlement import Ack, Dead
 from restbroker.store import jobs, redis
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.jobs import Applied, Duplicate, Fetched, FetchRequest, FinishRequest, Gone
+from restbroker.store.jobs import Applied, Duplicate, FetchRequest, FetchResult, FinishRequest, Gone
 from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, on_both
 from tests.store.proxy import LossyProxy
 from tests.support.redis_server import RedisServer
@@ -38,7 +38,7 @@ async def lane_on(settings: StoreSettings, timeout_s: float = 3.0) -> Connection
 async def calls(server: Server) -> AsyncIterator[Connection]:
     opened = await lane_on(server.settings)
     # Redis has the script from here on.
-    assert await opened.fetch(WANTED) == Fetched((), frozenset(), frozenset(), 0)
+    assert await opened.fetch(WANTED) == FetchResult((), frozenset(), frozenset(), 0)
     yield opened
     await opened.aclose()
 
@@ -63,7 +63,7 @@ def settled_by(*tickets: str) -> FinishRequest:
 
 
 def raws(got: jobs.FetchAnswer) -> list[bytes]:
-    assert isinstance(got, Fetched)
+    assert isinstance(got, FetchResult)
     return [job.raw for job in got.jobs]
 
 
@@ -102,7 +102,7 @@ async def test_what_is_settled_and_taken_in_one_go_needs_no_thread(
     assert (first, second, raws(got)) == (b"1", b"2", [b"6", b"7", b"8"])
     assert await calls.finish(settled_by("3:1", "9:1"), 0.0) == [Applied(), Gone()]
     assert threads == []
-    assert (await calls.call(jobs.held, WANTED.identity)).jobs.keys() == {"4:1", "5:1", "6:1", "7:1", "8:1"}
+    assert (await calls.call(jobs.read_jobs, WANTED.identity)).jobs.keys() == {"4:1", "5:1", "6:1", "7:1", "8:1"}
 
 
 async def test_of_what_is_asked_in_one_go_only_what_redis_did_not_know_is_run_again(
@@ -156,7 +156,7 @@ async def test_a_connection_that_ended_is_noticed_before_anything_is_sent(server
 async def test_of_two_answers_of_which_one_came_none_is_taken_for_a_later_calls(server: Server) -> None:
     with LossyProxy(server.process.port) as proxy:
         calls = await lane_on(StoreSettings(f"redis://127.0.0.1:{proxy.port}/0", namespace=NAMESPACE))
-        none = Fetched((), frozenset(), frozenset(), 0)
+        none = FetchResult((), frozenset(), frozenset(), 0)
         assert await calls.exchange(settled_by("9:1"), 0.0, WANTED) == ([Gone()], none)
         proxy.lose_next, proxy.keep_bytes = True, len(b"*1\r\n:0\r\n")
         with pytest.raises(StoreUnavailable):
@@ -189,7 +189,7 @@ async def test_an_answer_that_comes_in_pieces_may_take_longer_than_one_of_them()
         calls = Connection(client)
         await calls.call(Client.connect)
         got = await calls.exchange(settled_by("9:1"), 0.0, WANTED)
-        assert got == ([Gone()], Fetched((), frozenset(), frozenset(), 0))
+        assert got == ([Gone()], FetchResult((), frozenset(), frozenset(), 0))
         await calls.aclose()
         thread.join(5)
 

@@ -4,11 +4,11 @@ import attrs
 import pytest
 
 from restbroker.job.format import ResponseQueue
-from restbroker.job.settlement import Dead, Fallen, Reply
-from restbroker.store import beats, queues
-from restbroker.store.beats import Recovered
+from restbroker.job.settlement import Dead, OrphanedJob, Reply
+from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
-from restbroker.store.jobs import Fetched, FetchRequest, fetch, isolate, mark, register
+from restbroker.store.heartbeats import Recovery
+from restbroker.store.jobs import FetchRequest, FetchResult, fetch, isolate, mark, register
 from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, parked_payload
 
 WAITED_FOR = "restbroker:reply:waited-for"
@@ -16,10 +16,10 @@ RESPONSES = ResponseQueue("out", "Add")
 
 
 def take(client: Client, identity: str, want: int) -> None:
-    assert isinstance(fetch(client, FetchRequest(identity, "t", QUEUES, 0, want, want)), Fetched)
+    assert isinstance(fetch(client, FetchRequest(identity, "t", QUEUES, 0, want, want)), FetchResult)
 
 
-def as_owed(fallen: Fallen) -> Dead:
+def as_owed(fallen: OrphanedJob) -> Dead:
     """Parked, with an answer for whoever waits, and one for the response queue."""
     assert fallen.responses == RESPONSES
     job = b"reply to %s of %s" % (fallen.raw, fallen.queue.encode())
@@ -35,12 +35,12 @@ def owing(client: Client) -> Lane:
     queues.push(client, "a", [b"1", b"2"])
     take(client, lane.identity, 2)
     mark(client, lane.identity, ["2:1"])
-    assert beats.fence(client, lane.identity, 0)
+    assert heartbeats.fence(client, lane.identity, 0)
     return lane
 
 
 def test_what_a_crash_parks_is_answered_in_the_same_step_and_what_goes_back_is_not(owing: Lane, server: Server) -> None:
-    assert beats.recover(owing.client, owing.identity, as_owed) == Recovered(2, 2, 1, 0, retired=True)
+    assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovery(2, 2, 1, 0, retired=True)
     assert server.raw.lrange(f"ns:{WAITED_FOR}", 0, -1) == [b"answer to 2"]
     assert 3500 < server.raw.ttl(f"ns:{WAITED_FOR}") <= 3600
     assert server.raw.lrange("ns:queue:out", 0, -1) == [b"reply to 2 of a"]
@@ -58,8 +58,8 @@ def test_a_reply_that_redis_refuses_keeps_neither_the_job_in_hand_nor_another_re
     owing: Lane, server: Server, spoilt: str, answers: dict[str, int]
 ) -> None:
     server.raw.set(f"ns:{spoilt}", "of another type")
-    found = beats.recover(owing.client, owing.identity, as_owed)
-    assert found == Recovered(2, 2, 1, 0, retired=True, unanswered=1)
+    found = heartbeats.recover(owing.client, owing.identity, as_owed)
+    assert found == Recovery(2, 2, 1, 0, retired=True, unanswered=1)
     assert {key: server.raw.llen(f"ns:{key}") for key in answers} == answers
     assert server.raw.get(f"ns:{spoilt}") == b"of another type"
     assert (server.raw.zcard("ns:dead"), server.raw.xlen("ns:restbroker:parked")) == (1, 1)
@@ -67,10 +67,10 @@ def test_a_reply_that_redis_refuses_keeps_neither_the_job_in_hand_nor_another_re
 
 def test_a_job_that_cannot_be_parked_is_not_answered_before_it_is(owing: Lane, server: Server) -> None:
     server.raw.set("ns:dead", "no set")
-    assert beats.recover(owing.client, owing.identity, as_owed) == Recovered(1, 1, 0, 1, retired=False)
+    assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovery(1, 1, 0, 1, retired=False)
     assert server.raw.exists(f"ns:{WAITED_FOR}", "ns:queue:out") == 0
     server.raw.delete("ns:dead")
-    assert beats.recover(owing.client, owing.identity, as_owed).parked == 1
+    assert heartbeats.recover(owing.client, owing.identity, as_owed).parked == 1
     assert (server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")) == (1, 1)
 
 
@@ -81,7 +81,7 @@ def test_a_poisonous_job_is_answered_when_it_is_parked_and_at_no_crash_before(cl
         register(client, life, FACTS, QUEUES, RESPONSES)
         take(client, life, 1)
         assert isolate(client, life, "1:1") is True
-        assert beats.fence(client, life, 0)
-        beats.recover(client, life, as_parked, as_owed)
+        assert heartbeats.fence(client, life, 0)
+        heartbeats.recover(client, life, as_parked, as_owed)
         answered.append((server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")))
     assert answered == [(0, 0), (0, 0), (1, 1)]

@@ -4,9 +4,9 @@ import pytest
 
 from restbroker.store import limits, pauses, queues
 from restbroker.store.client import Client
-from restbroker.store.jobs import Fetched, FetchRequest, fetch
-from restbroker.store.jobs import Paused as NotNow
-from restbroker.store.pauses import Ended, Pause
+from restbroker.store.jobs import FetchRequest, FetchResult, fetch
+from restbroker.store.jobs import TargetPaused as NotNow
+from restbroker.store.pauses import Pause, PauseEnd
 from tests.store.lanes import QUEUES, Lane, Server, on_both
 from tests.support.wait import until
 
@@ -23,7 +23,7 @@ def test_a_paused_queue_is_in_sidekiq_pros_set_with_who_and_why_beside_it(lane: 
     assert pauses.pause_queue(lane.client, "a", "ann", "the server moves", None) is True
     assert server.raw.smembers("ns:paused") == {b"a"}
     taken = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 0))
-    assert isinstance(taken, Fetched)
+    assert isinstance(taken, FetchResult)
     assert not taken.jobs
     assert taken.paused == {"a"}
     found = pauses.paused_queues(lane.client)
@@ -67,7 +67,7 @@ def test_what_is_due_ends_once_and_says_who_paused_it(client: Client, server: Se
     pauses.pause_target(client, "t", "bob", "", 0.0)
     pauses.pause_target(client, "u", "bob", "", None)
     ended = until(lambda: pauses.end_due(client), "a millisecond passes")
-    assert ended == [Ended("queue", "a", "ann", "for now"), Ended("target", "t", "bob", None)]
+    assert ended == [PauseEnd("queue", "a", "ann", "for now"), PauseEnd("target", "t", "bob", None)]
     assert pauses.end_due(client) == []
     assert server.raw.smembers("ns:paused") == {b"b", b"c"}
     assert set(pauses.paused_queues(client)) == {"b", "c"}
@@ -81,7 +81,7 @@ def test_a_paused_target_is_fetched_for_by_nobody_until_somebody_resumes_it(lane
     assert (found.reason, found.left_s, found.who, found.why) == ("operator", None, "ann", "it is slow")
     assert pauses.resume_target(lane.client, "t") is True
     assert pauses.resume_target(lane.client, "t") is False
-    assert isinstance(asked(lane), Fetched)
+    assert isinstance(asked(lane), FetchResult)
     assert server.raw.exists(TARGET, "ns:restbroker:pauses:targets") == 0
 
 

@@ -7,7 +7,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.store import probing
 from restbroker.store.client import Client
-from restbroker.store.probing import Busy, Told, Yours
+from restbroker.store.probing import ProbeBusy, ProbeGranted, ProbeResult
 from tests.store.lanes import Server, on_both
 from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
@@ -17,34 +17,34 @@ TOLD = "ns:restbroker:told:n"
 
 
 def test_one_gets_the_turn_and_all_read_what_came_of_it_until_that_is_too_old(client: Client, server: Server) -> None:
-    assert probing.turn(client, "n", "a", LONG_MS) == Yours()
-    assert probing.turn(client, "n", "b", LONG_MS) == Busy()
-    assert probing.tell(client, "n", "a", b"open", LONG_MS)
+    assert probing.claim(client, "n", "a", LONG_MS) == ProbeGranted()
+    assert probing.claim(client, "n", "b", LONG_MS) == ProbeBusy()
+    assert probing.publish(client, "n", "a", b"open", LONG_MS)
     for owner in ("a", "b"):
-        told = probing.turn(client, "n", owner, LONG_MS)
-        assert isinstance(told, Told)
+        told = probing.claim(client, "n", owner, LONG_MS)
+        assert isinstance(told, ProbeResult)
         assert told.text == b"open"
         assert 0 <= told.age_ms < 5000
     assert 0 < server.raw.pttl(TOLD) <= LONG_MS
     client.command("PEXPIRE", TOLD, 0)
-    assert probing.turn(client, "n", "b", LONG_MS) == Yours()
-    assert probing.turn(client, "n", "a", LONG_MS) == Busy()
+    assert probing.claim(client, "n", "b", LONG_MS) == ProbeGranted()
+    assert probing.claim(client, "n", "a", LONG_MS) == ProbeBusy()
 
 
 def test_a_turn_that_took_too_long_is_another_ones_and_its_result_is_dropped(client: Client) -> None:
-    assert probing.turn(client, "n", "a", 50) == Yours()
-    until(lambda: probing.turn(client, "n", "b", LONG_MS) == Yours(), "the turn runs out")
-    assert not probing.tell(client, "n", "a", b"stale", LONG_MS)
-    assert probing.tell(client, "n", "b", b"fresh", LONG_MS)
-    assert not probing.tell(client, "n", "a", b"stale", LONG_MS)
-    told = probing.turn(client, "n", "a", LONG_MS)
-    assert isinstance(told, Told)
+    assert probing.claim(client, "n", "a", 50) == ProbeGranted()
+    until(lambda: probing.claim(client, "n", "b", LONG_MS) == ProbeGranted(), "the turn runs out")
+    assert not probing.publish(client, "n", "a", b"stale", LONG_MS)
+    assert probing.publish(client, "n", "b", b"fresh", LONG_MS)
+    assert not probing.publish(client, "n", "a", b"stale", LONG_MS)
+    told = probing.claim(client, "n", "a", LONG_MS)
+    assert isinstance(told, ProbeResult)
     assert told.text == b"fresh"
 
 
 CALLS: list[tuple[Callable[[Client], object], object]] = [
-    (lambda client: probing.turn(client, "n", "a", LONG_MS), Yours()),
-    (lambda client: probing.tell(client, "n", "a", b"x", LONG_MS), True),
+    (lambda client: probing.claim(client, "n", "a", LONG_MS), ProbeGranted()),
+    (lambda client: probing.publish(client, "n", "a", b"x", LONG_MS), True),
 ]
 
 
@@ -55,44 +55,44 @@ def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(server:
 
 
 def test_what_is_told_has_an_end_a_limit_and_no_repr(client: Client, server: Server) -> None:
-    assert probing.turn(client, "n", "a", LONG_MS) == Yours()
+    assert probing.claim(client, "n", "a", LONG_MS) == ProbeGranted()
     with pytest.raises(ValueError, match="too long"):
-        probing.tell(client, "n", "a", b"x" * (probing.LONGEST_TEXT_BYTES + 1), LONG_MS)
-    assert probing.tell(client, "n", "a", b"hunter2", LONG_MS)
+        probing.publish(client, "n", "a", b"x" * (probing.LONGEST_TEXT_BYTES + 1), LONG_MS)
+    assert probing.publish(client, "n", "a", b"hunter2", LONG_MS)
     assert server.raw.pttl(TOLD) > 0
-    assert "hunter2" not in repr(probing.turn(client, "n", "b", LONG_MS))
+    assert "hunter2" not in repr(probing.claim(client, "n", "b", LONG_MS))
 
 
 def test_a_key_that_is_used_for_other_things_is_named(client: Client, server: Server) -> None:
     server.raw.rpush("ns:restbroker:lease:n", "x")
     with pytest.raises(StoreRefused, match="WRONGTYPE"):
-        probing.turn(client, "n", "a", LONG_MS)
+        probing.claim(client, "n", "a", LONG_MS)
 
 
 def test_the_age_of_a_result_is_told_by_redis_clock(client: Client, server: Server) -> None:
-    assert probing.turn(client, "n", "a", LONG_MS) == Yours()
-    assert probing.tell(client, "n", "a", b"open", LONG_MS)
+    assert probing.claim(client, "n", "a", LONG_MS) == ProbeGranted()
+    assert probing.publish(client, "n", "a", b"open", LONG_MS)
     at_us = int(server.raw.hget(TOLD, "at_us")) - 86_400_000_000
     server.raw.hset(TOLD, "at_us", at_us)
     before_us = server.now_us()
-    told = probing.turn(client, "n", "b", LONG_MS)
-    assert isinstance(told, Told)
+    told = probing.claim(client, "n", "b", LONG_MS)
+    assert isinstance(told, ProbeResult)
     assert (before_us - at_us) // 1000 <= told.age_ms <= (server.now_us() - at_us) // 1000
 
 
 def test_a_result_from_a_clock_that_was_ahead_is_new(client: Client, server: Server) -> None:
     server.raw.hset(TOLD, mapping={"text": "open", "at_us": server.now_us() + 60_000_000})
-    assert probing.turn(client, "n", "a", LONG_MS) == Told(b"open", 0)
+    assert probing.claim(client, "n", "a", LONG_MS) == ProbeResult(b"open", 0)
 
 
 def test_a_result_without_its_text_or_time_counts_for_nobody(client: Client, server: Server) -> None:
     for fields in ({"text": "open"}, {"text": "open", "at_us": "noon"}, {"at_us": "1"}):
         server.raw.flushdb()
         server.raw.hset(TOLD, mapping=fields)
-        assert probing.turn(client, "n", "a", LONG_MS) == Yours()
-        assert probing.tell(client, "n", "a", b"closed", LONG_MS)
-        told = probing.turn(client, "n", "b", LONG_MS)
-        assert isinstance(told, Told)
+        assert probing.claim(client, "n", "a", LONG_MS) == ProbeGranted()
+        assert probing.publish(client, "n", "a", b"closed", LONG_MS)
+        told = probing.claim(client, "n", "b", LONG_MS)
+        assert isinstance(told, ProbeResult)
         assert told.text == b"closed"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
-from restbroker.store.processes import Record, ask, in_hand, is_there, prune, remove, seen, write
+from restbroker.store.processes import Record, ask, in_hand, is_there, prune, read_all, remove, write
 from tests.store.lanes import Server, on_both
 
 NAME = "h:1:abc"
@@ -107,14 +107,14 @@ def test_records_are_read_as_every_version_writes_them(client: Client, server: S
     server.raw.sadd("ns:processes", "old:2:def", "expired:3:ghi")
     server.raw.hset("ns:old:2:def", mapping={"info": "{x", "busy": "x", "beat": "nan", "rss": "1.5"})
     server.raw.hset("ns:old:2:def:workers", "t", "{}")
-    ours, old = seen(client)
+    ours, old = read_all(client)
     assert (ours.name, ours.short_name, ours.queues, ours.busy, ours.quiet) == (NAME, "h:1", ("q", "r"), 2, False)
     assert (ours.rss_kib, ours.rtt_us, ours.work) == (30_000, 200, RECORD.work)
     assert ours.beat_at_s is not None
     assert abs(ours.beat_at_s - time.time()) < 5
     assert (old.info, old.queues, old.busy, old.quiet, old.beat_at_s) == ({}, (), 0, False, None)
     assert (old.rss_kib, old.rtt_us, old.work) == (1, None, {"t": b"{}"})
-    assert [one.work for one in seen(client, with_work=False)] == [{}, {}]
+    assert [one.work for one in read_all(client, with_work=False)] == [{}, {}]
 
 
 def test_a_process_is_there_as_long_as_its_record_is(client: Client, server: Server) -> None:

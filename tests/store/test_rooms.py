@@ -6,41 +6,41 @@ import pytest
 
 from restbroker.store import rooms
 from restbroker.store.client import Client
-from restbroker.store.logins import Busy, Turn, Yours
-from restbroker.store.rooms import Stay
+from restbroker.store.logins import LoginBusy, LoginGranted, LoginTurn
+from restbroker.store.rooms import RoomMembership
 from tests.store.lanes import Server, on_both
 from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
 
 LONG_MS = 60_000
-A, B = Turn("a", LONG_MS), Turn("b", LONG_MS)
-STAY = Stay("balcony@conference", "juliet", "ofchat-17")
-LATER = Stay("balcony@conference", "juliet", "ofchat-18")
+A, B = LoginTurn("a", LONG_MS), LoginTurn("b", LONG_MS)
+STAY = RoomMembership("balcony@conference", "juliet", "ofchat-17")
+LATER = RoomMembership("balcony@conference", "juliet", "ofchat-18")
 KEY = "ns:restbroker:room:of:balcony@conference"
 
 
-def end(client: Client, state: rooms.State, stay: Stay = STAY) -> None:
-    assert rooms.take(client, "of", stay, A, "again") == Yours()
+def end(client: Client, state: rooms.State, stay: RoomMembership = STAY) -> None:
+    assert rooms.take(client, "of", stay, A, "again") == LoginGranted()
     assert rooms.put(client, "of", stay, "a", state)
 
 
 def test_one_has_a_user_join_and_the_others_wait_also_those_that_only_look(client: Client) -> None:
-    assert rooms.take(client, "of", STAY, A, "need") == Yours()
+    assert rooms.take(client, "of", STAY, A, "need") == LoginGranted()
     for need in ("look", "need", "again"):
         busy = rooms.take(client, "of", STAY, B, need)
-        assert isinstance(busy, Busy)
+        assert isinstance(busy, LoginBusy)
         assert 0 < busy.left_ms <= LONG_MS
     assert rooms.take(client, "other", STAY, B, "look") == ""
     assert rooms.put(client, "of", STAY, "a", "in")
     assert [rooms.take(client, "of", STAY, B, need) for need in ("look", "need")] == ["in", "in"]
-    assert rooms.take(client, "of", STAY, B, "again") == Yours()
+    assert rooms.take(client, "of", STAY, B, "again") == LoginGranted()
 
 
 def test_who_is_out_joins_where_he_is_needed_and_a_look_says_so(client: Client) -> None:
     assert rooms.take(client, "of", STAY, A, "look") == ""
     end(client, "out")
     assert rooms.take(client, "of", STAY, A, "look") == "out"
-    assert rooms.take(client, "of", STAY, A, "need") == Yours()
+    assert rooms.take(client, "of", STAY, A, "need") == LoginGranted()
     assert rooms.put(client, "of", STAY, "a", "")
     assert rooms.take(client, "of", STAY, A, "look") == ""
 
@@ -48,12 +48,12 @@ def test_who_is_out_joins_where_he_is_needed_and_a_look_says_so(client: Client) 
 def test_what_is_known_ends_with_the_login(client: Client) -> None:
     end(client, "in")
     assert rooms.take(client, "of", LATER, B, "look") == ""
-    assert rooms.take(client, "of", LATER, B, "need") == Yours()
+    assert rooms.take(client, "of", LATER, B, "need") == LoginGranted()
 
 
 def test_when_who_has_him_join_dies_another_does_and_the_late_word_changes_nothing(client: Client) -> None:
-    assert rooms.take(client, "of", STAY, Turn("dead", 50), "need") == Yours()
-    until(lambda: rooms.take(client, "of", STAY, B, "need") == Yours(), "the lease ends")
+    assert rooms.take(client, "of", STAY, LoginTurn("dead", 50), "need") == LoginGranted()
+    until(lambda: rooms.take(client, "of", STAY, B, "need") == LoginGranted(), "the lease ends")
     assert not rooms.put(client, "of", STAY, "dead", "in")
     assert rooms.put(client, "of", STAY, "b", "out")
     assert not rooms.put(client, "of", STAY, "dead", "in")
@@ -67,7 +67,7 @@ def test_who_lost_a_room_is_not_in_it_by_any_login_and_who_joins_meanwhile_leave
     end(client, "in")
     rooms.lose(client, "of", STAY.room, user, is_out=is_out)
     assert [rooms.take(client, "of", stay, B, "look") for stay in (STAY, LATER)] == [state, state]
-    assert rooms.take(client, "of", STAY, A, "need") == Yours()
+    assert rooms.take(client, "of", STAY, A, "need") == LoginGranted()
     rooms.lose(client, "of", STAY.room, user, is_out=is_out)
     assert not rooms.put(client, "of", STAY, "a", "in")
     assert rooms.take(client, "of", STAY, B, "look") == state
@@ -76,7 +76,7 @@ def test_who_lost_a_room_is_not_in_it_by_any_login_and_who_joins_meanwhile_leave
 
 
 def test_one_user_lost_a_room_and_the_others_stay(client: Client) -> None:
-    other = Stay(STAY.room, "romeo", "ofchat1")
+    other = RoomMembership(STAY.room, "romeo", "ofchat1")
     end(client, "in")
     end(client, "in", other)
     rooms.lose(client, "of", STAY.room, "juliet", is_out=True)
@@ -92,7 +92,7 @@ def test_it_ends_a_week_after_anybody_asked_and_is_bounded(
     assert rooms.KEPT_MS - LONG_MS < server.raw.pttl(KEY) <= rooms.KEPT_MS
     monkeypatch.setattr(rooms, "MOST_USERS", 3)
     for number in range(10):
-        end(client, "in", Stay(STAY.room, f"user{number}", "ofchat1"))
+        end(client, "in", RoomMembership(STAY.room, f"user{number}", "ofchat1"))
         assert server.raw.hlen(KEY) <= 3
 
 
@@ -101,11 +101,11 @@ def test_what_somebody_else_wrote_there_is_nothing(client: Client, server: Serve
         server.raw.hset(KEY, "juliet", entry)
         assert rooms.take(client, "of", STAY, B, "look") == ""
         assert not rooms.put(client, "of", STAY, "a", "in")
-        assert rooms.take(client, "of", STAY, A, "need") == Yours()
+        assert rooms.take(client, "of", STAY, A, "need") == LoginGranted()
 
 
 CALLS: list[tuple[Callable[[Client], object], object]] = [
-    (lambda client: rooms.take(client, "of", STAY, A, "need"), Yours()),
+    (lambda client: rooms.take(client, "of", STAY, A, "need"), LoginGranted()),
     (lambda client: rooms.put(client, "of", STAY, "a", "in"), True),
     (lambda client: rooms.take(client, "of", STAY, A, "need"), "in"),
     (lambda client: rooms.lose(client, "of", STAY.room, "juliet", is_out=True), None),

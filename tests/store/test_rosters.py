@@ -7,8 +7,8 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.rosters import store as rosters
-from restbroker.rosters.store import Claims, Known, Wanted
-from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
+from restbroker.rosters.store import Claims, RefreshJobs, UserState
+from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client
 from tests.store.lanes import Server
 from tests.support.wait import until
@@ -34,7 +34,7 @@ class Jobs(Mapping[str, bytes]):
         return 0
 
 
-WANTED = Wanted("rosters", Jobs())
+WANTED = RefreshJobs("rosters", Jobs())
 
 
 def put(user: str, jid: str = ANN, contact: bytes = b"{}") -> Change:
@@ -43,7 +43,7 @@ def put(user: str, jid: str = ANN, contact: bytes = b"{}") -> Change:
 
 def change(client: Client, *changes: Change) -> Mapping[str, int]:
     done = rosters.change(client, changes, WANTED)
-    assert isinstance(done, Changed)
+    assert isinstance(done, RosterVersions)
     return done.versions
 
 
@@ -58,10 +58,10 @@ def test_a_change_is_written_with_its_version_its_mark_and_its_job(client: Clien
     assert rosters.read(client, ["john", "nobody"]) == [{b"ann@a.b": b'{"name":"Ann"}', b"bob@a.b": b"{}"}, {}]
     assert jobs(server) == [b"job of john"]
     assert server.raw.smembers("ns:queues") == {b"rosters"}
-    john, nobody = rosters.known(client, ["john", "nobody"])
-    assert nobody == Known("nobody", 0, 0, 0)
+    john, nobody = rosters.user_states(client, ["john", "nobody"])
+    assert nobody == UserState("nobody", 0, 0, 0)
     assert john.dirty_s is not None
-    assert attrs.evolve(john, dirty_s=None) == Known("john", 1, 2, 7 + 14 + 7 + 2)
+    assert attrs.evolve(john, dirty_s=None) == UserState("john", 1, 2, 7 + 14 + 7 + 2)
     assert rosters.counts(client) == (1, 1)
     assert rosters.users(client).users == ("john",)
     with pytest.raises(ValueError, match="two changes of one user"):
@@ -81,30 +81,30 @@ def test_each_kind_of_change_does_what_it_says(client: Client) -> None:
 def test_both_sides_change_or_neither(client: Client) -> None:
     assert change(client, put("ann", BOB), put("bob", ANN)) == {"ann": 1, "bob": 1}
     for one, told in (
-        (Change("bob", {"c@a.b": b"{}"}, needs="present"), NotChanged("bob", "ABSENT", "c@a.b")),
-        (Change("bob", {ANN: b"{}"}, needs="absent"), NotChanged("bob", "PRESENT", ANN)),
+        (Change("bob", {"c@a.b": b"{}"}, needs="present"), RosterUnchanged("bob", "ABSENT", "c@a.b")),
+        (Change("bob", {ANN: b"{}"}, needs="absent"), RosterUnchanged("bob", "PRESENT", ANN)),
     ):
         assert rosters.change(client, [put("ann", "c@a.b"), one], WANTED) == told
     assert rosters.read(client, ["ann", "bob"]) == [{b"bob@a.b": b"{}"}, {b"ann@a.b": b"{}"}]
-    assert rosters.change(client, [], WANTED) == Changed({})
+    assert rosters.change(client, [], WANTED) == RosterVersions({})
 
 
 def test_a_roster_that_would_be_too_large_is_not_written(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rosters, "MOST_CONTACTS", 10)
     change(client, Change("john", {f"u{n}@a.b": b"{}" for n in range(10)}))
-    assert rosters.change(client, [put("john")], WANTED) == NotChanged("john", "MANY", "")
+    assert rosters.change(client, [put("john")], WANTED) == RosterUnchanged("john", "MANY", "")
     assert change(client, Change("john", {ANN: b"{}"}, drop=("u7@a.b",))) == {"john": 2}
     monkeypatch.setattr(rosters, "MOST_BYTES", 100)
-    assert rosters.change(client, [put("joe", ANN, b"x" * 94)], WANTED) == NotChanged("joe", "LARGE", "")
+    assert rosters.change(client, [put("joe", ANN, b"x" * 94)], WANTED) == RosterUnchanged("joe", "LARGE", "")
     assert change(client, put("joe", ANN, b"x" * 93)) == {"joe": 1}
-    assert rosters.change(client, [put("joe", BOB)], WANTED) == NotChanged("joe", "LARGE", "")
+    assert rosters.change(client, [put("joe", BOB)], WANTED) == RosterUnchanged("joe", "LARGE", "")
     assert change(client, put("joe", ANN, b"x")) == {"joe": 2}
     assert change(client, put("joe", BOB)) == {"joe": 3}
     assert change(client, Change("john", drop=(ANN,))) == {"john": 3}, "who is too large may shrink"
 
 
 def test_where_nobody_refreshes_there_is_neither_mark_nor_job(client: Client, server: Server) -> None:
-    assert rosters.change(client, [put("john")], None) == Changed({"john": 1})
+    assert rosters.change(client, [put("john")], None) == RosterVersions({"john": 1})
     assert set(server.raw.keys()) == {b"ns:restbroker:rosters", b"ns:restbroker:roster:of:john"}
 
 
@@ -117,22 +117,22 @@ def test_a_user_is_due_a_while_after_his_last_change_but_not_long_after_his_firs
     assert 50_000 < due_ms.due_ms["ann"] <= 60_000
     now_ms = server.now_us() // 1000
     server.raw.hset(DIRTY, "ann", f"{now_ms - 80_000} {now_ms} {now_ms} 1")
-    assert rosters.known(client, ["ann"])[0].dirty_s == pytest.approx(80, abs=50)
+    assert rosters.user_states(client, ["ann"])[0].dirty_s == pytest.approx(80, abs=50)
     assert 0 < rosters.claim(client, ["ann"], "h", LEASE_MS, LATE).due_ms["ann"] <= 10_000
     server.raw.hset(DIRTY, "ann", f"{now_ms - 80_000} {now_ms - 60_001} {now_ms} 1")
     assert rosters.claim(client, ["ann"], "h", LEASE_MS, LATE).flying == ("ann",)
     server.raw.hset(DIRTY, "ann", f"{now_ms + 80_000} {now_ms + 80_000} {now_ms} 1")
     assert rosters.claim(client, ["ann"], "h2", LEASE_MS, LATE).busy_ms
-    rosters.landed(client, "h", ["ann"])
+    rosters.end_refreshes(client, "h", ["ann"])
     assert rosters.claim(client, ["ann"], "h2", LEASE_MS, LATE).flying == ("ann",), "no change is in the future"
 
 
 def test_a_refresh_is_ended_by_nobody_but_who_began_it(client: Client) -> None:
     assert rosters.claim(client, ["ann"], "h", LEASE_MS, AT_ONCE) == Claims(("ann",))
-    assert rosters.landed(client, "h2", ["ann"]) == rosters.landed(client, "h", []) == 0
+    assert rosters.end_refreshes(client, "h2", ["ann"]) == rosters.end_refreshes(client, "h", []) == 0
     assert 0 < rosters.claim(client, ["ann"], "h2", LEASE_MS, AT_ONCE).busy_ms["ann"] <= LEASE_MS
-    assert 0 < (rosters.known(client, ["ann"])[0].flying_s or 0) <= LEASE_MS / 1000
-    assert rosters.landed(client, "h", ["ann"]) == 1
+    assert 0 < (rosters.user_states(client, ["ann"])[0].flying_s or 0) <= LEASE_MS / 1000
+    assert rosters.end_refreshes(client, "h", ["ann"]) == 1
 
 
 def test_changes_push_the_mark_on_and_leave_its_beginning(client: Client, server: Server) -> None:
@@ -170,7 +170,7 @@ def test_users_are_refreshed_without_a_roster_however_many_they_are(client: Clie
     assert len(jobs(server)) == len(set(jobs(server))) == 3000
     assert rosters.counts(client) == (1, 3000)
     assert rosters.claim(client, names, "h", LEASE_MS, AT_ONCE).flying == tuple(names)
-    assert rosters.landed(client, "h", names) == 3000
+    assert rosters.end_refreshes(client, "h", names) == 3000
     assert server.raw.exists(DIRTY, FLIGHTS) == 0
 
 
@@ -205,7 +205,7 @@ def test_a_claim_and_an_end_that_are_sent_twice_say_the_same_and_do_no_harm(clie
     assert rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE) == first
     assert server.raw.hexists(DIRTY, "ann"), "the later change keeps its mark"
     server.raw.delete(DIRTY)
-    assert rosters.landed(client, "h1", [], again=["ann"]) == 1
+    assert rosters.end_refreshes(client, "h1", [], again=["ann"]) == 1
     server.raw.delete(DIRTY)
-    assert rosters.landed(client, "h1", [], again=["ann"]) == 0
+    assert rosters.end_refreshes(client, "h1", [], again=["ann"]) == 0
     assert server.raw.exists(DIRTY) == 0

@@ -14,7 +14,7 @@ from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Waiter
 from restbroker.store.redis import blocking
-from restbroker.store.sentinel import Place, Sentinels, open_sentinels
+from restbroker.store.sentinel import Address, Sentinels, open_sentinels
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.sentinel import MASTER, PASSWORD, Group, Sentinel, start_group
@@ -146,10 +146,10 @@ def test_a_sentinel_that_names_what_is_no_server_is_told_of_and_passed_over(
 def test_a_look_goes_to_no_master_that_is_known_already(make_redis: Make) -> None:
     own = make_redis()
     sentinels = sentinels_at(nobody(), sentinel_that_names(make_redis, "127.0.0.1", str(own.port)))
-    blocking(sentinels.look())
+    blocking(sentinels.check_master())
     first = sentinels.named
     assert str(first) == f"127.0.0.1:{own.port}"
-    blocking(sentinels.look())
+    blocking(sentinels.check_master())
     assert sentinels.named == first
     assert "cmdstat_role:calls=1," in own.command("INFO commandstats")
 
@@ -157,9 +157,9 @@ def test_a_look_goes_to_no_master_that_is_known_already(make_redis: Make) -> Non
 def test_a_look_that_nobody_answers_leaves_the_master_that_was_named(make_redis: Make) -> None:
     own = make_redis()
     sentinels = sentinels_at(sentinel_that_names(make_redis, "127.0.0.1", str(own.port)))
-    blocking(sentinels.look())
-    named, sentinels._places = sentinels.named, [Place(*nobody())]
-    blocking(sentinels.look())
+    blocking(sentinels.check_master())
+    named, sentinels._places = sentinels.named, [Address(*nobody())]
+    blocking(sentinels.check_master())
     assert sentinels.named == named is not None
 
 
@@ -188,7 +188,7 @@ async def test_who_asks_and_who_waits_leaves_a_master_that_was_replaced_before_a
     group.failover()
 
     def moved() -> bool:
-        blocking(sentinels.look())
+        blocking(sentinels.check_master())
         return sentinels.named != first
 
     await until_async(moved, "the sentinels name another master")

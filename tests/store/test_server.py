@@ -53,12 +53,12 @@ def test_what_is_not_told_is_nothing() -> None:
     assert (facts.maxmemory_bytes, facts.used_memory_bytes, facts.total_memory_bytes) == (0, 0, 0)
     assert (facts.aof_enabled, facts.cluster_enabled, facts.databases) == (False, False, {})
     assert facts.product == "Redis of unknown version"
-    assert not facts.supported
+    assert not facts.is_supported
 
 
 def test_the_other_product_is_told_by_its_own_version() -> None:
     facts = told("redis_version:7.2.4\nvalkey_version:9.0.1")
-    assert (facts.product, facts.is_valkey, facts.supported) == ("Valkey 9.0.1", True, True)
+    assert (facts.product, facts.is_valkey, facts.is_supported) == ("Valkey 9.0.1", True, True)
 
 
 def test_a_disk_that_refused_the_last_write_is_not_well() -> None:

@@ -36,8 +36,8 @@ def test_latency_is_read_in_the_units_of_every_sidekiq() -> None:
         b"{": None,
         None: 0.0,
     }
-    assert {job: queues.waited_s(job, 1000.0) for job in rows} == rows
-    assert queues.waited_s(b'{"enqueued_at":1700000000500}', 1700000002.0) == 1.5
+    assert {job: queues.latency_s(job, 1000.0) for job in rows} == rows
+    assert queues.latency_s(b'{"enqueued_at":1700000000500}', 1700000002.0) == 1.5
 
 
 @on_both

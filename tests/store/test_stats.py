@@ -6,11 +6,11 @@ import attrs
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.store import beats, queues, registered, survey
+from restbroker.store import heartbeats, identities, queues, survey
 from restbroker.store.client import Client, open_client
 from restbroker.store.jobs import FetchRequest, fetch, register
-from restbroker.store.key_types import Misused, misused, types
-from restbroker.store.queues import listed
+from restbroker.store.key_types import MisusedKey, find_misused, types
+from restbroker.store.queues import peek
 from restbroker.store.scan import SCAN_COUNT
 from restbroker.store.server import require_supported, setting, time_s
 from restbroker.store.server import server as ask
@@ -78,7 +78,7 @@ def test_a_large_job_is_not_read_for_the_age_of_its_queue(client: Client, server
 def test_a_lane_shows_its_jobs_its_record_and_since_when_it_did_not_beat(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1", b"2"])
     fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 1))
-    beats.beat(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
+    heartbeats.beat(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
     server.raw.hset("ns:restbroker:info:h:1:abc:t", "beat_at", int(time_s(lane.client)) - 100)
     server.raw.hset("ns:restbroker:beats", "bare", 0)
     bare, view = overview(lane.client).lanes
@@ -102,13 +102,13 @@ def test_a_key_of_another_type_is_named_with_what_is_needed(client: Client, serv
         "stat:processed": "string", "stat:failed": "string",
         "restbroker:pause:t": "hash", "restbroker:rate:t": "string", "restbroker:inflight:t": "hash", "queue:q": "list",
     }  # fmt: skip
-    assert misused(client, ["t"], ["q"]) == ()
+    assert find_misused(client, ["t"], ["q"]) == ()
     for key, kind in needed.items():
         server.raw.lpush(f"ns:{key}", "x") if kind != "list" else server.raw.set(f"ns:{key}", "x")
-    found = misused(client, ["t"], ["q"])
+    found = find_misused(client, ["t"], ["q"])
     assert {one.key.removeprefix("ns:"): one.wanted for one in found} == needed
-    assert Misused("ns:dead", "zset", "list") in found
-    assert Misused("ns:queue:q", "list", "string") in found
+    assert MisusedKey("ns:dead", "zset", "list") in found
+    assert MisusedKey("ns:queue:q", "list", "string") in found
     assert types(client, ["ns:dead", "ns:none"]) == {"ns:dead": "list"}
 
 
@@ -189,7 +189,7 @@ def test_versions_are_compared_as_numbers(client: Client) -> None:
     for is_valkey, new, old in ((False, ("7.0.0", "8.0"), ("6.2.14", "")), (True, ("7.2.4", "10.0.1"), ("7.0.1",))):
         for version in (*new, *old):
             found = attrs.evolve(facts, version=version, is_valkey=is_valkey)
-            assert found.supported is (version in new), found.product
+            assert found.is_supported is (version in new), found.product
 
 
 @on_both
@@ -206,7 +206,7 @@ def test_where_config_is_not_allowed_its_lines_are_unknown(client: Client, serve
 
 def test_a_job_that_is_larger_than_any_that_runs_is_told_and_not_read(client: Client, server: Server) -> None:
     server.raw.rpush("ns:queue:q", b"3", b"x" * (MAX_BYTES + 1), b"1")
-    (first,), (too_large,), (last,) = (listed(client, "q", skip, 10) for skip in range(3))
+    (first,), (too_large,), (last,) = (peek(client, "q", skip, 10) for skip in range(3))
     assert (first, last, len(too_large) < 200) == (b"1", b"3", True)
     assert json.loads(too_large)["error_message"] == f"This entry is not shown: it has {MAX_BYTES + 1} bytes."
 
@@ -224,5 +224,5 @@ def test_a_damaged_record_hides_no_lane(client: Client, server: Server) -> None:
     assert register(client, "h:1:abc:t", FACTS, QUEUES)
     server.raw.hset("ns:restbroker:info:h:1:abc:t", "pid", "no number")
     with pytest.raises(StoreRefused):
-        registered.facts(client, "h:1:abc:t")
+        identities.read(client, "h:1:abc:t")
     assert [one.registered for one in overview(client).lanes] == [None]

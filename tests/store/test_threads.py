@@ -13,7 +13,7 @@ from restbroker.store import connection
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection, MasterWatch, Waiter
 from restbroker.store.redis import Steps, Work
-from restbroker.store.sentinel import Place, Sentinels
+from restbroker.store.sentinel import Address, Sentinels
 from restbroker.store.settings import Endpoint
 from tests.store.lanes import Server
 from tests.store.test_connection import busy_threads
@@ -28,7 +28,7 @@ class Watched(Sentinels):
     errors: list[Exception] = attrs.field(factory=list)
     looks: int = 0
 
-    def look(self) -> Steps[None]:
+    def check_master(self) -> Steps[None]:
         self.looks += 1
         yield Work(lambda: None)
         if self.errors:
@@ -103,7 +103,9 @@ async def test_the_watch_ends_at_once_while_no_sentinel_answers(make_redis: Call
     endpoint = Endpoint(timeout_s=60.0, connect_timeout_s=60.0)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            await nursery.start(MasterWatch(Sentinels("jobs", [Place("127.0.0.1", own.port)], endpoint, endpoint)).run)
+            await nursery.start(
+                MasterWatch(Sentinels("jobs", [Address("127.0.0.1", own.port)], endpoint, endpoint)).run
+            )
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
     own.resume()

@@ -11,7 +11,7 @@ from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Gone, Refused
 from restbroker.store.sets import Placing
 from restbroker.store.tickets import MAX_BYTES
-from restbroker.store.waiting import Line, Taking
+from restbroker.store.waiting import Line, TakeRequest
 from tests.store.lanes import Server, on_both
 
 QUEUE = "ns:queue:a"
@@ -22,7 +22,7 @@ def read(client: Client, line: Line) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     rank = line.size - 1
     while rank >= 0 and (piece := waiting.piece(client, line, rank, 3)) is not None:
-        found |= dict(piece.ranked)
+        found |= dict(piece.with_ranks)
         rank = piece.rank - len(piece.jobs)
     return found
 
@@ -38,10 +38,10 @@ def test_jobs_leave_the_middle_of_a_queue_and_the_others_keep_their_order(client
     line = waiting.line(client, "a")
     assert read(client, line) == {9 - n: b"%d" % n for n in range(10)}
     takings = [
-        Taking(7, Placing(b"2")),
-        Taking(4, Placing(b"5", queue="b", new=b"five")),
-        Taking(3, Placing(b"6", queue="b")),
-        Taking(1, Placing(b"8", zset="dead", new=b'{"n":8}', score=5.0)),
+        TakeRequest(7, Placing(b"2")),
+        TakeRequest(4, Placing(b"5", queue="b", new=b"five")),
+        TakeRequest(3, Placing(b"6", queue="b")),
+        TakeRequest(1, Placing(b"8", zset="dead", new=b'{"n":8}', score=5.0)),
     ]
     assert waiting.take(client, line, takings) == [Applied()] * 4
     assert server.raw.lrange(QUEUE, 0, -1) == [b"9", b"7", b"4", b"3", b"1", b"0"]
@@ -60,11 +60,11 @@ def test_a_job_is_changed_in_its_place_and_of_equal_ones_each_for_itself(client:
     assert server.raw.rpop(QUEUE) == b"same"
     queues.push(client, "a", [b"later"])
     takings = [
-        Taking(4, Placing(b"changed meanwhile", new=b"0"), stays=True),
-        Taking(3, Placing(b"other", new=b"1" * 300), stays=True),
-        Taking(2, Placing(b"same")),
-        Taking(1, Placing(b"same", new=b"3"), stays=True),
-        Taking(0, Placing(b"last", new=b"4"), stays=True),
+        TakeRequest(4, Placing(b"changed meanwhile", new=b"0"), stays=True),
+        TakeRequest(3, Placing(b"other", new=b"1" * 300), stays=True),
+        TakeRequest(2, Placing(b"same")),
+        TakeRequest(1, Placing(b"same", new=b"3"), stays=True),
+        TakeRequest(0, Placing(b"last", new=b"4"), stays=True),
     ]
     assert waiting.take(client, line, takings) == [Gone(), *[Applied()] * 4]
     assert server.raw.lrange(QUEUE, 0, -1) == [b"later", b"4", b"3", b"1" * 300]
@@ -73,7 +73,7 @@ def test_a_job_is_changed_in_its_place_and_of_equal_ones_each_for_itself(client:
 def test_of_equal_jobs_each_is_taken_for_itself(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"same", b"other", b"same", b"same"])
     line = waiting.line(client, "a")
-    same = [Taking(rank, Placing(b"same", queue="b")) for rank in (3, 1)]
+    same = [TakeRequest(rank, Placing(b"same", queue="b")) for rank in (3, 1)]
     assert waiting.take(client, line, same) == [Applied(), Applied()]
     assert server.raw.lrange(QUEUE, 0, -1) == [b"same", b"other"]
     assert server.raw.lrange("ns:queue:b", 0, -1) == [b"same", b"same"]
@@ -88,7 +88,7 @@ def test_what_a_process_took_meanwhile_is_gone_and_what_was_pushed_meanwhile_is_
     assert server.raw.rpop(QUEUE, 2) == [b"0", b"1"]
     assert read(client, line) == {3: b"2", 2: b"3", 1: b"4", 0: b"5"}
     queues.push(client, "a", [b"last"])
-    takings = [Taking(rank, Placing(b"%d" % (5 - rank))) for rank in (5, 3, 0)]
+    takings = [TakeRequest(rank, Placing(b"%d" % (5 - rank))) for rank in (5, 3, 0)]
     assert waiting.take(client, line, takings) == [Gone(), Applied(), Applied()]
     assert server.raw.lrange(QUEUE, 0, -1) == [b"last", b"later still", b"later", b"4", b"3"]
 
@@ -99,7 +99,9 @@ def test_a_job_is_found_where_others_deleted_newer_ones(client: Client, server: 
     found = read(client, line)
     for n in range(200, 290):
         server.raw.lrem(QUEUE, 1, b"%d" % n)
-    assert waiting.take(client, line, [Taking(rank, Placing(found[rank])) for rank in (299, 150)]) == [Applied()] * 2
+    assert (
+        waiting.take(client, line, [TakeRequest(rank, Placing(found[rank])) for rank in (299, 150)]) == [Applied()] * 2
+    )
     left = [int(job) for job in server.raw.lrange(QUEUE, 0, -1)]
     assert left == sorted({*range(300)} - {0, 149} - {*range(200, 290)}, reverse=True)
     assert len(read(client, line)) == 208, "the newest mark the line's place, and stand"
@@ -121,7 +123,7 @@ def test_a_line_is_found_again_behind_very_many_new_jobs(client: Client, server:
     line = waiting.line(client, "a")
     queues.push(client, "a", [b"%d" % n for n in range(5000)])
     assert read(client, line) == {1: b"old 1", 0: b"old 2"}
-    assert waiting.take(client, line, [Taking(1, Placing(b"old 1"))]) == [Applied()]
+    assert waiting.take(client, line, [TakeRequest(1, Placing(b"old 1"))]) == [Applied()]
     assert server.raw.lrange(QUEUE, -2, -1) == [b"0", b"old 2"]
 
 
@@ -131,7 +133,7 @@ def test_of_an_empty_queue_and_of_one_that_was_emptied_nothing_is_read(client: C
     line = waiting.line(client, "a")
     server.raw.delete(QUEUE)
     assert read(client, line) == {}
-    assert waiting.take(client, line, [Taking(0, Placing(b"1"))]) == [Gone()]
+    assert waiting.take(client, line, [TakeRequest(0, Placing(b"1"))]) == [Gone()]
 
 
 def test_a_job_whose_effect_redis_refuses_stays_in_its_place(client: Client, server: Server) -> None:
@@ -142,10 +144,10 @@ def test_a_job_whose_effect_redis_refuses_stays_in_its_place(client: Client, ser
     line = waiting.line(client, "a")
     answers = (Reply(b"answer", queue="replies"), Reply(b"details", key="restbroker:reply:x", ttl_s=60))
     takings = [
-        Taking(3, Placing(b"1", queue="b")),
-        Taking(2, Placing(b"2", zset="dead", new=b'{"n":2}', score=2.0), answers),
-        Taking(1, Placing(b"3", zset="dead", new=b'{"n":3}', score=3.0)),
-        Taking(0, Placing(b"4")),
+        TakeRequest(3, Placing(b"1", queue="b")),
+        TakeRequest(2, Placing(b"2", zset="dead", new=b'{"n":2}', score=2.0), answers),
+        TakeRequest(1, Placing(b"3", zset="dead", new=b'{"n":3}', score=3.0)),
+        TakeRequest(0, Placing(b"4")),
     ]
     first, second, third, fourth = waiting.take(client, line, takings)
     assert isinstance(first, Refused)
@@ -161,7 +163,7 @@ def test_answers_are_pushed_in_the_same_step(client: Client, server: Server) -> 
     queues.push(client, "a", [b"1"])
     line = waiting.line(client, "a")
     answers = (Reply(b"answer", queue="replies"), Reply(b"details", key="restbroker:reply:x", ttl_s=60))
-    assert waiting.take(client, line, [Taking(0, Placing(b"1", zset="dead", new=b"{}", score=1.0), answers)]) == [
+    assert waiting.take(client, line, [TakeRequest(0, Placing(b"1", zset="dead", new=b"{}", score=1.0), answers)]) == [
         Applied()
     ]
     assert server.raw.lrange("ns:queue:replies", 0, -1) == [b"answer"]
@@ -174,7 +176,7 @@ def test_nothing_is_pushed_into_the_very_list_that_jobs_are_taken_out_of(client:
     queues.push(client, "a", [b"1", b"2"])
     line = waiting.line(client, "a")
     with pytest.raises(StoreRefused):
-        waiting.take(client, line, [Taking(1, Placing(b"1")), Taking(0, Placing(b"2", queue="a"))])
+        waiting.take(client, line, [TakeRequest(1, Placing(b"1")), TakeRequest(0, Placing(b"2", queue="a"))])
     assert server.raw.lrange(QUEUE, 0, -1) == [b"2", b"1"]
 
 
@@ -231,8 +233,10 @@ def test_whatever_others_do_meanwhile_each_job_is_in_one_place_and_only_what_was
         others()
         takings = [
             # What is changed is the same number, written longer.
-            Taking(n, Placing(job, new=b"0" + job), stays=True) if int(job) % 2 else Taking(n, Placing(job, queue="b"))
-            for n, job in piece.ranked
+            TakeRequest(n, Placing(job, new=b"0" + job), stays=True)
+            if int(job) % 2
+            else TakeRequest(n, Placing(job, queue="b"))
+            for n, job in piece.with_ranks
             # Where newer ones were deleted it is read a second time.
             if int(job) in chosen and not is_changed(job)
         ]

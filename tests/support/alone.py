@@ -1,13 +1,13 @@
 """A process that has no others to agree with about probes."""
 
-from restbroker.store.probing import Turn, Yours
+from restbroker.store.probing import ProbeGranted, Turn
 
 
 class Nobody:
     """`Others` of a prober that is the only one."""
 
     async def turn(self) -> Turn:
-        return Yours()
+        return ProbeGranted()
 
     async def tell(self, text: bytes, counts_s: float) -> None:
         pass

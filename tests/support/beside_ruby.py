@@ -124,7 +124,7 @@ class Beside:
         return [json.loads(member) for member, _ in listed(self.client, zset, 0, 100_000, newest_first=False)]
 
     def queued(self, queue: str) -> list[bytes]:
-        return queues.listed(self.client, queue, 0, 100_000)
+        return queues.peek(self.client, queue, 0, 100_000)
 
     def number(self, key: str) -> int:
         """A counter, 0 if there is none; `key` without the namespace."""

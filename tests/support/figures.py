@@ -1,7 +1,7 @@
 """Figures as `restbroker.operate.overview` makes them, for tests of what is made of them."""
 
 from restbroker.job.json_types import Json
-from restbroker.operate.overview import Figures
+from restbroker.operate.overview import SystemStats
 
 
 def lane(number: int = 77, target: str = "ejabberd", /, **fields: Json) -> dict[str, Json]:
@@ -58,7 +58,7 @@ def figures(
     queues: list[dict[str, Json]] | None = None,
     sources: list[dict[str, Json]] | None = None,
     **totals: int,
-) -> Figures:
+) -> SystemStats:
     """All figures: one process and its queue, both well, and no source of events, unless told otherwise."""
     return {
         "totals": {"processed": 0, "failed": 0, "retry": 0, "schedule": 0, "dead": 0, **totals},

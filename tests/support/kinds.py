@@ -9,7 +9,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.form import whole
 from restbroker.config.key import Members, key
 from restbroker.config.kind import At, SourceDefaults
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.events import registry
 from restbroker.servers.ejabberd.options import Options
 
@@ -27,7 +27,7 @@ class Fetched:
     depth: Annotated[int, whole(1, 9)] | None = key("Depth", "Anything.")
     token: str | None = key("Token", "A secret.", secret=True)
 
-    def check(self, source: EventSource, at: At, review: Review) -> EventSource:
+    def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
         if self.depth is None:
             review.refuse(at("Options.Depth"), "is missing.")
         return source

@@ -11,7 +11,7 @@ from typing import Final
 from restbroker.operate import audit
 from restbroker.store import history, pauses, queues, sources
 from restbroker.store.client import Client
-from restbroker.store.history import Ending
+from restbroker.store.history import JobEnd
 from restbroker.store.sources import SourceState
 from tests.operate.lanes import record, serve
 from tests.support.every_key import WORDS, made
@@ -48,9 +48,9 @@ def fill(client: Client) -> None:
     for number, zset in enumerate(("dead", "retry", "schedule"), start=1):
         client.command("ZADD", zset, NOW_S + number, job(f"j{number}"))
     client.command("XADD", "restbroker:parked", "*", "payload", job(JID))
-    ending = history.written(Ending(JID, "t", "safe", "delivered", 200, 13.0))
+    ending = history.to_record(JobEnd(JID, "t", "safe", "delivered", 200, 13.0))
     client.command("XADD", "restbroker:history", "*", "end", ending)
-    audit.write(client, audit.Note(who="ann@web1", action="retry", place="dead", jids=(JID,)))
+    audit.write(client, audit.AuditEntry(who="ann@web1", action="retry", place="dead", jids=(JID,)))
     pauses.pause_queue(client, "other", "ann@web1", "it moves", 600.0)
     pauses.pause_target(client, "t2", "ann@web1", "it moves", 600.0)
     sources.write(client, [SourceState("mim", "mongooseim-amqp", "node:7", "", NOW_S, "RabbitMQAway", "It is away.")])

@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 import trio
 
-from restbroker.transport.answer import HEAD_LIMIT_BYTES, AnswerReader, Garbled
+from restbroker.transport.answer import HEAD_LIMIT_BYTES, AnswerReader, MalformedAnswer
 from restbroker.transport.errors import MaybeSent
 from restbroker.transport.message import Request, Transport
 from tests.support import recorder
@@ -30,9 +30,9 @@ def read(shape: Shape, pieces: list[bytes]) -> tuple[int, bytes, bool] | None:
         for piece in pieces:
             if piece and reader.feed(piece):
                 break
-        if not reader.whole and not (shape.closes and reader.ended()):
+        if not reader.whole and not (shape.closes and reader.end()):
             return None
-    except Garbled:
+    except MalformedAnswer:
         return None
     return reader.status, reader.body, reader.keep
 
@@ -54,8 +54,8 @@ def test_an_answer_that_ends_early_is_none_unless_its_end_is_what_ends_it() -> N
             reader = AnswerReader()
             reader.begin(MIB, is_head=shape.method == "HEAD")
             try:
-                whole = (place > 0 and reader.feed(shape.raw[:place])) or reader.ended()
-            except Garbled:
+                whole = (place > 0 and reader.feed(shape.raw[:place])) or reader.end()
+            except MalformedAnswer:
                 whole = False
             if whole:
                 assert shape.name == "until the end", place
@@ -145,7 +145,7 @@ async def test_an_empty_line_before_an_answer_is_skipped_where_httpx_finds_none(
 )
 def test_a_head_that_no_answer_has_is_told_at_once(head: bytes, why: str) -> None:
     reader = begun()
-    with pytest.raises(Garbled, match=why):
+    with pytest.raises(MalformedAnswer, match=why):
         reader.feed(head)
 
 
@@ -188,7 +188,7 @@ def test_a_head_may_have_so_many_bytes_and_no_more() -> None:
     start = OK + b"\r\nContent-Length: 0\r\nX: "
     assert reader.feed(start + b"a" * (HEAD_LIMIT_BYTES - len(start) - 4) + b"\r\n\r\n")
     reader = begun()
-    with pytest.raises(Garbled, match="head"):
+    with pytest.raises(MalformedAnswer, match="head"):
         reader.feed(start + b"a" * HEAD_LIMIT_BYTES)
 
 
@@ -205,7 +205,7 @@ def test_what_is_said_between_the_chunks_has_an_end() -> None:
     reader.feed(OK + b"\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n1;")
     for _ in range(HEAD_LIMIT_BYTES // 1000):
         assert not reader.feed(b"x" * 1000)
-    with pytest.raises(Garbled, match="head or trailer"):
+    with pytest.raises(MalformedAnswer, match="head or trailer"):
         reader.feed(b"x" * 1000)
 
 

@@ -10,21 +10,21 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from restbroker.transport.arrivals import Arrivals
+from restbroker.transport.readable import Readiness
 from restbroker.transport.wire import PlainWire
 from tests.support.rows import rows
 
 
 @contextmanager
-def wired(arrivals: Arrivals) -> Iterator[tuple[PlainWire, socket.socket]]:
+def wired(arrivals: Readiness) -> Iterator[tuple[PlainWire, socket.socket]]:
     here, there = socket.socketpair()
     with here, there:
         yield PlainWire(here, arrivals), there
 
 
 @asynccontextmanager
-async def kept() -> AsyncIterator[Arrivals]:
-    arrivals = Arrivals()
+async def kept() -> AsyncIterator[Readiness]:
+    arrivals = Readiness()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(arrivals.run)
         await wait_all_tasks_blocked()
@@ -107,7 +107,7 @@ async def test_a_broken_connection_says_so_to_who_waits() -> None:
 @rows("is_kept", [True, False])
 async def test_closing_a_wire_ends_who_waits_for_an_answer_or_for_room_to_send(is_kept: bool) -> None:
     async with kept() as arrivals:
-        with wired(arrivals if is_kept else Arrivals()) as (wire, there):
+        with wired(arrivals if is_kept else Readiness()) as (wire, there):
             there.send(b"x")
             await wire.receive()
             ended = 0
@@ -154,7 +154,7 @@ async def test_a_descriptor_that_is_used_again_is_told_to_its_new_owner_only() -
 
 
 async def test_who_waits_when_the_task_ends_listens_for_itself() -> None:
-    arrivals, scope = Arrivals(), trio.CancelScope()
+    arrivals, scope = Readiness(), trio.CancelScope()
     got: list[bytes] = []
 
     async def keep() -> None:
@@ -184,7 +184,7 @@ async def test_who_waits_when_the_task_ends_listens_for_itself() -> None:
 
 async def test_without_epoll_each_listens_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("select.epoll")
-    arrivals = Arrivals()
+    arrivals = Readiness()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(arrivals.run)
         await wait_all_tasks_blocked()

@@ -414,7 +414,7 @@ class Refusing:
     def sending(self) -> None:
         assert self.may
 
-    def refused(self) -> None:
+    def note_refused(self) -> None:
         self.refusals += 1
 
 

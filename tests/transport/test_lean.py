@@ -13,13 +13,13 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.config.target import Url
-from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.client import open_transport
 from restbroker.transport.deadlines import Deadlines
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.head import Heads
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
+from restbroker.transport.readable import Readiness
 from restbroker.transport.wire import PlainWire
 from tests.support import recorder
 from tests.support.recorder import Recorder
@@ -132,7 +132,7 @@ async def test_where_nothing_left_a_new_connection_nothing_was_sent() -> None:
             there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             there.close()
 
-        def refused(self) -> None:
+        def note_refused(self) -> None:
             pass
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -240,7 +240,7 @@ async def test_a_caller_that_is_cancelled_already_sends_nothing_and_is_not_told_
         def sending(self) -> None:
             self.times += 1
 
-        def refused(self) -> None:
+        def note_refused(self) -> None:
             pass
 
     async with kept() as (transport, server):
@@ -277,7 +277,7 @@ async def test_an_answer_that_comes_before_the_whole_request_went_is_read() -> N
 
 async def test_a_wire_that_was_closed_while_its_task_was_about_to_run_says_so() -> None:
     here, there = socket.socketpair()
-    wire = PlainWire(here, Arrivals())
+    wire = PlainWire(here, Readiness())
     wire.close()
     with pytest.raises(trio.ClosedResourceError):
         await wire.receive()

@@ -12,10 +12,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.config.target import Target
-from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.idle import LOOK_S
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request
+from restbroker.transport.readable import Readiness
 from tests.support.rows import rows
 from tests.transport.test_client import post, target
 
@@ -37,7 +37,7 @@ class Slow:
     sent: list[bytes] = attrs.Factory(list)
     wires: list["Line"] = attrs.Factory(list)
 
-    async def dial(self, _target: Target, _tls: ssl.SSLContext, _timeout_s: float, _arrivals: Arrivals) -> "Line":
+    async def dial(self, _target: Target, _tls: ssl.SSLContext, _timeout_s: float, _arrivals: Readiness) -> "Line":
         self.wires.append(Line(self))
         return self.wires[-1]
 
@@ -224,7 +224,7 @@ class Careful:
     def sending(self) -> None:
         self.said.append("sending")
 
-    def refused(self) -> None:
+    def note_refused(self) -> None:
         self.said.append("refused")
 
 

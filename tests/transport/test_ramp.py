@@ -11,12 +11,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.config.target import Target, Url
-from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.client import open_transport
 from restbroker.transport.connect_limit import GAP_S, MOST_PATIENCE_S, PATIENCE_S, REST_S, START
+from restbroker.transport.connect_ramp import ConnectRamp, RampClosed
 from restbroker.transport.dial import dial
 from restbroker.transport.message import Request
-from restbroker.transport.ramp import Closed, Ramp
+from restbroker.transport.readable import Readiness
 from restbroker.transport.wire import Wire
 from tests.support.ejabberd import Ejabberd
 from tests.support.rows import rows
@@ -24,9 +24,9 @@ from tests.support.rows import rows
 ANSWER_S = 0.05
 
 
-def new() -> Ramp[str]:
+def new() -> ConnectRamp[str]:
     """One whose spare connections nobody uses."""
-    return Ramp(lambda _connection: None)
+    return ConnectRamp(lambda _connection: None)
 
 
 async def test_only_so_many_connect_at_once(autojump_clock: MockClock) -> None:
@@ -61,19 +61,19 @@ async def test_a_server_that_does_not_answer_is_connected_to_slowly(autojump_clo
 async def test_an_end_without_a_beginning_does_nothing() -> None:
     ramp = new()
     ramp.end("nobody")
-    ramp.answered("nobody")
+    ramp.note_answered("nobody")
     with trio.fail_after(1):
         await ramp.begin("somebody")
 
 
-async def come_up(ramp: Ramp[str], connections: int, answer_s: float) -> float:
+async def come_up(ramp: ConnectRamp[str], connections: int, answer_s: float) -> float:
     """How long it takes until all connections have brought an answer; each does so after the same time."""
     began_s = trio.current_time()
 
     async def connect(who: int) -> None:
         await ramp.begin(who)
         await trio.sleep(answer_s)
-        ramp.answered(who)
+        ramp.note_answered(who)
 
     async with trio.open_nursery() as nursery:
         for who in range(connections):
@@ -120,7 +120,7 @@ async def test_trouble_halves_how_many_may_connect(autojump_clock: MockClock, tr
     await ramp.begin("troubled")
     await trio.sleep(3 * ANSWER_S)
     if trouble == "late":
-        ramp.answered("troubled")
+        ramp.note_answered("troubled")
     else:
         ramp.end("troubled")
     assert ramp.connects.limit == limit // 2
@@ -131,10 +131,10 @@ async def test_a_server_that_is_behind_is_given_more_time(autojump_clock: MockCl
     for who in range(START):
         await ramp.begin(who)
     await trio.sleep(0.2)
-    ramp.answered(0)
+    ramp.note_answered(0)
     assert ramp.connects.patience_s == pytest.approx(0.4)
     await trio.sleep(60)
-    ramp.answered(1)
+    ramp.note_answered(1)
     assert ramp.connects.patience_s == MOST_PATIENCE_S
 
 
@@ -142,7 +142,7 @@ async def test_a_server_that_is_behind_is_given_more_time(autojump_clock: MockCl
 class Waiters:
     """So many stand in line; `served` are those who got something, and what, in that order."""
 
-    ramp: Ramp[str]
+    ramp: ConnectRamp[str]
     spare: list[str] = attrs.Factory(list)
     served: list[tuple[int, str | None]] = attrs.Factory(list)
 
@@ -154,7 +154,7 @@ class Waiters:
 async def full() -> Waiters:
     """As many connect as may."""
     spare: list[str] = []
-    ramp = Ramp(spare.append)
+    ramp = ConnectRamp(spare.append)
     for who in range(100, 100 + START):
         await ramp.begin(who)
     return Waiters(ramp, spare)
@@ -255,7 +255,7 @@ async def test_leave_that_is_not_used_slows_nothing_down(autojump_clock: MockClo
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
             # It is still in line, and so has leave to connect before it runs.
-            ramp.answered(0)
+            ramp.note_answered(0)
             limit = ramp.connects.limit
     assert ramp.connects.limit == limit
 
@@ -267,7 +267,7 @@ async def test_when_it_is_closed_nobody_waits_any_more(autojump_clock: MockClock
     async def wait() -> None:
         try:
             await waiters.wait(0)
-        except Closed:
+        except RampClosed:
             ended.append("closed")
 
     async with trio.open_nursery() as nursery:
@@ -284,12 +284,12 @@ async def test_when_it_is_closed_nobody_waits_any_more(autojump_clock: MockClock
 class Crowd:
     """Some that share connections as a client's callers do. `done` are those that got one in time."""
 
-    ramp: Ramp[str] = attrs.field(init=False)
+    ramp: ConnectRamp[str] = attrs.field(init=False)
     idle: list[str] = attrs.Factory(list)
     done: set[int] = attrs.Factory(set)
 
     def __attrs_post_init__(self) -> None:
-        self.ramp = Ramp(self.idle.append)
+        self.ramp = ConnectRamp(self.idle.append)
 
     async def work(self, who: int, patience_s: float, answer_s: float, fate: str) -> None:
         with trio.move_on_after(patience_s):
@@ -310,7 +310,7 @@ class Crowd:
         try:
             await trio.sleep(answer_s if fate != "hangs" else MOST_PATIENCE_S)
             if fate == "answers":
-                self.ramp.answered(who)
+                self.ramp.note_answered(who)
                 self.ramp.give("new")
         finally:
             self.ramp.end(who)
@@ -340,7 +340,7 @@ async def test_ejabberds_short_backlog_lets_few_of_two_hundred_at_once_wait(
 ) -> None:
     took_s: list[float] = []
 
-    async def timed(target: Target, tls: ssl.SSLContext, timeout_s: float, arrivals: Arrivals) -> Wire:
+    async def timed(target: Target, tls: ssl.SSLContext, timeout_s: float, arrivals: Readiness) -> Wire:
         began_s = trio.current_time()
         try:
             return await dial(target, tls, timeout_s, arrivals)

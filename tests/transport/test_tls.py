@@ -11,10 +11,10 @@ import trio
 
 from restbroker.config.target import Engine, TlsFiles, Url
 from restbroker.config.tls import context_of
-from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Transport
+from restbroker.transport.readable import Readiness
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import PlainWire
 from tests.support import recorder
@@ -165,7 +165,7 @@ async def wired(ours: Authority) -> AsyncIterator[tuple[TlsWire, Peer]]:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     end = trio.socket.from_stdlib_socket(there)
     peer = Peer(ours.served().wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing, end)
-    wire = TlsWire(PlainWire(here, Arrivals()), context_of(TlsFiles(ours.ca)), "localhost")
+    wire = TlsWire(PlainWire(here, Readiness()), context_of(TlsFiles(ours.ca)), "localhost")
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.shake_hands)

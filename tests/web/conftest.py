@@ -19,18 +19,18 @@ from restbroker.broker import broker
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.config.load import load
-from restbroker.job.hiding import spelled
-from restbroker.operate.known import Known
+from restbroker.job.hiding import spellings_of
+from restbroker.operate.context import ConfigContext
 from restbroker.servers import registry
 from restbroker.serving.runner import Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import BrokerStarted, Event
-from restbroker.web.desk import Desk
-from restbroker.web.figures import figures, glance, here
+from restbroker.web.connection import AdminConnection
 from restbroker.web.health import Health, health_app
 from restbroker.web.metrics import add_metrics, read_redis
+from restbroker.web.metrics_view import glance, here, metrics
 from restbroker.web.settings import Settings
 from restbroker.web.site import site_app
 from restbroker.web.stats import Question
@@ -110,13 +110,13 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-def known() -> Known:
+def known() -> ConfigContext:
     """What the configuration knows of jobs: who serves their queue, though not what their commands are."""
-    return Known({"rest": CONFIG.targets[0]}, spelled(["t", "a-token-of-4711"]))
+    return ConfigContext({"rest": CONFIG.targets[0]}, spellings_of(["t", "a-token-of-4711"]))
 
 
 @pytest.fixture
-def site(harness: Harness, settings: Settings, known: Known) -> Open:
+def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
     """Opens a site on `harness`, and stops it at the end of the block."""
 
     @asynccontextmanager
@@ -128,12 +128,14 @@ def site(harness: Harness, settings: Settings, known: Known) -> Open:
 
         def question() -> Question:
             jobs = here(status.running(), show_bodies=False)
-            return partial(figures, served=("rest",), in_delivery=jobs, unready=status.view().unready)
+            return partial(metrics, served=("rest",), in_delivery=jobs, unready=status.view().unready)
 
         def seen() -> Question:
             return partial(glance, served=("rest",), unready=status.view().unready)
 
-        desk = Desk(Connection(open_client(StoreSettings(harness.redis.url), 1.0)), lambda: known, lambda: CONFIG)
+        desk = AdminConnection(
+            Connection(open_client(StoreSettings(harness.redis.url), 1.0)), lambda: known, lambda: CONFIG
+        )
         watch = Watch(connection, seen, report, desk.causes)
         app = site_app(settings, watch, desk, question, report, health=Health(status.view))
         asked = partial(read_redis, served=("rest",), targets=("t",))

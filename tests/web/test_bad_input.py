@@ -10,8 +10,8 @@ import httpx
 import trio
 
 from restbroker.operate.overview import SNAPSHOT_FIELDS
-from restbroker.store import beats, jobs
-from restbroker.store.registered import Facts
+from restbroker.store import heartbeats, jobs
+from restbroker.store.identities import ProcessFacts
 from restbroker.telemetry.events import Warned
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness
@@ -238,13 +238,13 @@ async def test_a_process_may_tell_anything_of_itself_and_its_targets(harness: Ha
 
 async def tells(value: Any, harness: Harness, running: Site) -> None:
     """A process, of itself and its targets, and each page and figure bears it."""
-    facts = Facts(4711, "h" + HOSTILE, "boot", "ns", 1, "t2")
+    facts = ProcessFacts(4711, "h" + HOSTILE, "boot", "ns", 1, "t2")
     jobs.register(harness.client, "stranger:1:x:t2", facts, ["rest", HOSTILE])
     snapshot = json.dumps(dict.fromkeys(SNAPSHOT_FIELDS, value)).encode()
     told = ("hostname", "pid", "started_at", "tag", "version", "concurrency", "queues", "labels", "embedded")
     info = json.dumps(dict.fromkeys(told, value))
     own: dict[str, str] = {"info": info, "beat": "1e999", "busy": "nan", "rss": "-1e308", "rtt_us": HOSTILE}
-    beats.beat(harness.client, [("stranger:1:x:t2", 1)], {"stranger:1:x:t2": snapshot})
+    heartbeats.beat(harness.client, [("stranger:1:x:t2", 1)], {"stranger:1:x:t2": snapshot})
     harness.client.command("SADD", "processes", f"odd{HOSTILE}:1:x", "gone:2:x", b"\xff\xfe:3:x")
     harness.client.command("HSET", f"odd{HOSTILE}:1:x", *[part for pair in own.items() for part in pair])
     harness.client.command("HSET", "restbroker:pause:t2", "<script>alert(1)</script>", "9" * 30, "operator", "x")

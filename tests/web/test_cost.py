@@ -12,14 +12,14 @@ import attrs
 import pytest
 
 from restbroker.operate import find, where
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import Budget, Page
 from restbroker.operate.history import History
-from restbroker.operate.known import Known
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.paging import Cursor
 from restbroker.store.replies import Argument, text
-from restbroker.web.figures import glance
 from restbroker.web.metrics import read_redis
+from restbroker.web.metrics_view import glance
 from tests.operate.lanes import record, serve
 from tests.support.wait import NEVER_S
 
@@ -83,9 +83,9 @@ def pages(client: Client, zset: Set, count: int) -> Mapping[str, tuple[Page, Map
     fill(client, zset, count)
     middle = str(Cursor(count / 8, 2))
     asked: Mapping[str, Callable[[], Page]] = {
-        "first": lambda: find.page(client, zset, (), Known({}), limit=50),
-        "deep": lambda: find.page(client, zset, (), Known({}), after=middle, limit=50),
-        "filtered": lambda: find.page(client, zset, NOBODY, Known({}), limit=50, budget=Budget(entries=600)),
+        "first": lambda: find.page(client, zset, (), ConfigContext({}), limit=50),
+        "deep": lambda: find.page(client, zset, (), ConfigContext({}), after=middle, limit=50),
+        "filtered": lambda: find.page(client, zset, NOBODY, ConfigContext({}), limit=50, budget=Budget(entries=600)),
     }
     found: dict[str, tuple[Page, Mapping[str, int]]] = {}
     for name, ask in asked.items():
@@ -112,7 +112,7 @@ def test_a_look_takes_as_many_round_trips_for_a_hundred_targets_queues_and_proce
 ) -> None:
     def look() -> None:
         glance(client, ["q0"])
-        history.look(client, 1_700_000_000.0)
+        history.read(client, 1_700_000_000.0)
 
     history = History()
     look()  # the script is loaded from now on

@@ -61,7 +61,7 @@ async def test_a_job_is_edited_from_its_page_in_two_steps(harness: Harness, site
     assert "The job was changed." in done.text
     assert again.status_code in (400, 404)
     assert stored(harness)["args"][1] == {**ALICE, "user": "bob"}
-    (last, *_) = audit.listed(harness.client, 1)
+    (last, *_) = audit.entries(harness.client, 1)
     assert (last.note.action, last.note.why) == ("edit", "a slip")
 
 
@@ -186,7 +186,7 @@ async def test_all_that_match_are_edited_and_sent_and_what_is_left_empty_stays(h
     assert [one["jid"] for one in harness.members("dead")] == ["j1"]
     await harness.until(lambda: len(harness.target.calls) == 120, "each is sent")
     assert {call.command.arguments["host"] for call in harness.target.calls} == {"example.org"}
-    (last, *_) = audit.listed(harness.client, 1)
+    (last, *_) = audit.entries(harness.client, 1)
     assert (last.note.action, last.note.why, last.note.done) == ("edit and retry", "a slip", 120)
 
 

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from restbroker.operate import audit
-from restbroker.operate.audit import Note
+from restbroker.operate.audit import AuditEntry
 from tests.broker.conftest import Harness
 from tests.support.html_page import parse
 from tests.web.conftest import Open
@@ -48,7 +48,7 @@ async def test_what_was_retried_has_a_page_of_its_own_that_goes_on_until_none_is
 async def test_the_page_of_an_action_that_goes_on_is_loaded_again_though_all_sent_so_far_have_ended(
     harness: Harness, site: Open
 ) -> None:
-    begun = Note(who="ann@web1", action="retry", place="dead", state="begun")
+    begun = AuditEntry(who="ann@web1", action="retry", place="dead", state="begun")
     run = audit.write(harness.client, begun)
     audit.write(harness.client, attrs.evolve(begun, state="interrupted", run=run, done=1, jids=("j1",)))
     async with site() as running:
@@ -61,7 +61,7 @@ async def test_the_page_of_an_action_that_goes_on_is_loaded_again_though_all_sen
 async def test_an_action_that_sends_nothing_has_a_page_without_what_became_of_the_jobs(
     harness: Harness, site: Open
 ) -> None:
-    run = audit.write(harness.client, Note(who="ann@web1", action="pause", place="queue:rest", why=HOSTILE))
+    run = audit.write(harness.client, AuditEntry(who="ann@web1", action="pause", place="queue:rest", why=HOSTILE))
     async with site() as running:
         answer = await running.get(f"/audit/{run}")
     assert answer.status_code == 200

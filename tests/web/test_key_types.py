@@ -9,13 +9,13 @@ from quart_trio import QuartTrio
 
 from restbroker.broker.status.status import Status
 from restbroker.config.core import Config
-from restbroker.operate.known import Known
+from restbroker.operate.context import ConfigContext
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, Warned
-from restbroker.web.desk import Desk
-from restbroker.web.figures import figures, glance, here
+from restbroker.web.connection import AdminConnection
 from restbroker.web.health import Health
+from restbroker.web.metrics_view import glance, here, metrics
 from restbroker.web.settings import Settings
 from restbroker.web.site import site_app
 from restbroker.web.stats import Question
@@ -54,9 +54,9 @@ async def pages(redis_url: str) -> AsyncIterator[Alone]:
     client, events = open_client(settings), list[Event]()
 
     def question() -> Question:
-        return lambda asked: figures(asked, ("rest",), here((), show_bodies=False))
+        return lambda asked: metrics(asked, ("rest",), here((), show_bodies=False))
 
-    desk = Desk(Connection(open_client(settings)), lambda: Known({}), Config)
+    desk = AdminConnection(Connection(open_client(settings)), lambda: ConfigContext({}), Config)
     connection = Connection(open_client(settings))
     watch = Watch(connection, lambda: lambda asked: glance(asked, ("rest",)), events.append, desk.causes)
     app = site_app(Settings("127.0.0.1"), watch, desk, question, events.append, health=Health(Status().view))

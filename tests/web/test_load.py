@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from restbroker.operate import find
-from restbroker.operate.known import Known
+from restbroker.operate.context import ConfigContext
 from restbroker.serving import runner
 from restbroker.serving.connections import STALLED_S
 from restbroker.store.client import StoreSettings, open_client
@@ -317,7 +317,7 @@ async def test_a_search_beside_a_broker_may_rest_behind_every_job(
         answer = await running.get("/dead?where=jid+%3D+nobody")
     assert answer.status_code == 200
     assert steps["searched"] == 500
-    find.page(harness.client, "dead", (), Known({}))
+    find.page(harness.client, "dead", (), ConfigContext({}))
     assert steps["searched"] == 500, "the shell's commands are alone in their process"
 
 

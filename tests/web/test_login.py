@@ -14,8 +14,8 @@ from restbroker.config.target import Basic
 from restbroker.telemetry.events import GateClosed, Warned
 from restbroker.transport.errors import NotSent
 from restbroker.web import guard
+from restbroker.web.sessions import Tries
 from restbroker.web.settings import Settings
-from restbroker.web.visits import Tries
 from tests.broker.conftest import Harness
 from tests.web.conftest import HTML, Open, Site
 

@@ -6,7 +6,7 @@ import re
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.store import history
-from restbroker.store.history import Ending
+from restbroker.store.history import JobEnd
 from tests.broker.conftest import Harness
 from tests.operate.lanes import record
 from tests.support.html_page import Page, parse
@@ -36,7 +36,7 @@ async def test_a_job_in_hand_is_shown_and_its_delivery_is_ended_after_a_second_l
     assert listed.row("j1")[:4] == ["2023-11-14 22:15:00", "register", "rest", "j1"]
     assert "Of the queue rest: register, j1." in question.text
     assert harness.client.command("LRANGE", "node:7:xyz-signals", 0, -1) == [b"CANCEL t1"]
-    (written,) = audit.listed(harness.client, 10)
+    (written,) = audit.entries(harness.client, 10)
     assert (written.note.who, written.note.action) == ("web@127.0.0.1 (web)", "cancel")
 
 
@@ -47,11 +47,11 @@ async def test_the_search_box_of_each_page_finds_jobs_wherever_they_are(harness:
     harness.client.command("SADD", "queues", HOSTILE)
     harness.client.command("LPUSH", f"queue:{HOSTILE}", job("q1", args=["safe", {"user": "j1x"}, "t"]))
     ends = [
-        Ending("j1-done", "t", "safe", "delivered", 200, 13.0),
-        Ending("j1-x", HOSTILE, HOSTILE, HOSTILE, None, 0.0),
+        JobEnd("j1-done", "t", "safe", "delivered", 200, 13.0),
+        JobEnd("j1-x", HOSTILE, HOSTILE, HOSTILE, None, 0.0),
     ]
     for end in ends:
-        harness.client.command("XADD", "restbroker:history", "*", "end", history.written(end))
+        harness.client.command("XADD", "restbroker:history", "*", "end", history.to_record(end))
     async with site() as running:
         first = await page(running, "/")
         found = await page(running, "/find?q=J1")
@@ -120,11 +120,11 @@ async def test_a_job_s_story_tells_where_it_is_and_who_did_what_with_it(harness:
 
 async def test_a_job_s_story_tells_how_it_ended_where_that_is_kept(harness: Harness, site: Open) -> None:
     ends = [
-        Ending("j1", "t", "safe", "delivered", 200, 13.0),
-        Ending("j1", HOSTILE, HOSTILE, HOSTILE, None, 0.0, HOSTILE),
+        JobEnd("j1", "t", "safe", "delivered", 200, 13.0),
+        JobEnd("j1", HOSTILE, HOSTILE, HOSTILE, None, 0.0, HOSTILE),
     ]
     for end in ends:
-        harness.client.command("XADD", "restbroker:history", "*", "end", history.written(end))
+        harness.client.command("XADD", "restbroker:history", "*", "end", history.to_record(end))
     async with site() as running:
         shown = await page(running, "/job?jid=j1")
     assert "It has ended." in shown.text
@@ -136,7 +136,7 @@ async def test_a_job_s_story_tells_how_it_ended_where_that_is_kept(harness: Harn
 
 async def test_what_people_did_is_listed_newest_first_and_found_by_a_word(harness: Harness, site: Open) -> None:
     for number in range(60):
-        note = audit.Note(who=f"ann{number}@web1", action="pause", place=f"queue:{HOSTILE}", why=HOSTILE)
+        note = audit.AuditEntry(who=f"ann{number}@web1", action="pause", place=f"queue:{HOSTILE}", why=HOSTILE)
         audit.write(harness.client, note)
     async with site() as running:
         await asked(running, "/steer?do=pause-queue&name=rest")
@@ -186,7 +186,7 @@ async def test_a_copy_is_found_among_those_that_are_there_and_put_back_with_the_
     assert "it does not run" in question.text
     assert answer.status_code == 303
     assert listed.last[0][-1] == "gone"
-    note = next(audit.listed(harness.client, 1)).note
+    note = next(audit.entries(harness.client, 1)).note
     assert (note.action, note.where, note.why) == ("restore", "gone", "Ruby trimmed it")
     assert again.status_code == 400
     assert "There is no copy of a parked job gone" in again.text

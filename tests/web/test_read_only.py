@@ -54,4 +54,4 @@ async def test_nothing_is_offered_and_nothing_is_obeyed(harness: Harness, site: 
     assert not [html for html in pages if "/steer" in html or 'method="post"' in html]
     assert [answer.status_code for answer in answers] == [403] * 5
     assert harness.size("dead") == 1
-    assert list(audit.listed(harness.client, 10)) == []
+    assert list(audit.entries(harness.client, 10)) == []

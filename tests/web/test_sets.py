@@ -11,11 +11,11 @@ import attrs
 import httpx
 import pytest
 
-from restbroker.job.hiding import spelled
+from restbroker.job.hiding import spellings_of
 from restbroker.operate import audit
 from restbroker.operate.act import VERBS
-from restbroker.operate.known import Known
-from restbroker.web import acting, sets
+from restbroker.operate.context import ConfigContext
+from restbroker.web import act_pages, sets
 from tests.broker.conftest import Harness
 from tests.support.html_page import Form, Page, parse
 from tests.web.conftest import HTML, Open, Site
@@ -248,7 +248,7 @@ async def test_an_action_of_several_slices_goes_on_behind_what_it_looked_at(
     told = []
     async with site() as running:
         form = await question_of(running, "dead", verb="delete", where="user = j1*")
-        monkeypatch.setattr(acting, "_SLICE_S", 0.0)
+        monkeypatch.setattr(act_pages, "_SLICE_S", 0.0)
         answer = await send(running, "/dead/act", form, "/dead")
         told.append(parse("", answer.text).text)
         while "Go on with the rest" in told[-1]:
@@ -295,8 +295,8 @@ async def test_what_is_confirmed_and_was_not_asked_about_is_asked_about(harness:
 async def test_jobs_that_the_question_did_not_come_to_are_asked_about_behind_the_others(
     harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acting, "_SLICE_S", 0.0)
-    monkeypatch.setattr(acting, "_QUESTION_S", 0.0)
+    monkeypatch.setattr(act_pages, "_SLICE_S", 0.0)
+    monkeypatch.setattr(act_pages, "_QUESTION_S", 0.0)
     park(harness, 250)
     told: list[str] = []
     asked_about: list[str] = []
@@ -321,13 +321,13 @@ async def test_a_relative_day_means_in_each_slice_what_it_meant_when_it_was_aske
     park(harness, 150)
     async with site() as running:
         form = await question_of(running, "dead", verb="delete", where="failed_at < today")
-        monkeypatch.setattr(acting, "_SLICE_S", 0.0)
+        monkeypatch.setattr(act_pages, "_SLICE_S", 0.0)
         first = await send(running, "/dead/act", form, "/dead")
         rest = form_of(first.text, "/dead/act").hidden
         await send(running, "/dead/act", rest, "/dead")
     assert re.fullmatch(r"failed_at < 20\d\d-\d\d-\d\d", form["where"])
     assert rest["where"] == form["where"]
-    assert {one.note.where for one in audit.listed(harness.client, 10)} == {form["where"]}
+    assert {one.note.where for one in audit.entries(harness.client, 10)} == {form["where"]}
     assert harness.size("dead") == 0
 
 
@@ -399,8 +399,10 @@ async def test_only_a_key_names_a_job_of_a_form_since_all_else_would_be_searched
 
 class TestMoving:
     @pytest.fixture
-    def known(self, harness: Harness) -> Known:
-        return Known({"other": attrs.evolve(harness.plan().lanes[0].target, kind="ejabberd")}, spelled(["t"]))
+    def known(self, harness: Harness) -> ConfigContext:
+        return ConfigContext(
+            {"other": attrs.evolve(harness.plan().lanes[0].target, kind="ejabberd")}, spellings_of(["t"])
+        )
 
     async def test_jobs_get_another_queue_and_one_that_nobody_serves_where_that_was_asked_for(
         self, harness: Harness, site: Open
@@ -521,7 +523,7 @@ async def test_a_queue_is_cleared_after_it_was_said_how_much_waits(harness: Harn
     assert "Jobs that wait in it: 3." in question.text
     assert answer.status_code == 303
     assert harness.size("queue:other") == 0
-    assert [(one.note.done, one.note.why) for one in audit.listed(harness.client, 1)] == [(3, "sent twice")]
+    assert [(one.note.done, one.note.why) for one in audit.entries(harness.client, 1)] == [(3, "sent twice")]
 
 
 async def test_a_process_that_is_gone_is_not_asked(harness: Harness, site: Open) -> None:
@@ -530,4 +532,4 @@ async def test_a_process_that_is_gone_is_not_asked(harness: Harness, site: Open)
             question = await running.get(f"/steer?do={do}&name=host:1:abc&thread=x")
             answer = await send(running, "/steer", {"do": do, "name": "host:1:abc", "thread": "x"})
             assert (question.status_code, answer.status_code) == (400, 400)
-    assert list(audit.listed(harness.client, 10)) == []
+    assert list(audit.entries(harness.client, 10)) == []

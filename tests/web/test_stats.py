@@ -14,7 +14,7 @@ from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.job import Job, read
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.transport.message import Request, Response
-from restbroker.web.figures import here
+from restbroker.web.metrics_view import here
 from tests.broker.conftest import SPECS, Harness
 from tests.support.redis_server import RedisServer
 from tests.support.stack import little_room

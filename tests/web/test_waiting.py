@@ -9,7 +9,7 @@ import pytest
 
 from restbroker.operate import audit
 from restbroker.store import pauses
-from restbroker.web import acting
+from restbroker.web import act_pages
 from tests.broker.conftest import Harness
 from tests.support.html_page import Page, parse
 from tests.web.conftest import Open, Site
@@ -58,7 +58,7 @@ async def test_ticked_jobs_are_deleted_and_of_equal_ones_as_many_as_are_ticked(h
         done = await ask(running, shown, "delete", keys(shown)[:3], why="twice")
     assert jids(harness) == ["same", "b"]
     assert "3 done." in done.text
-    assert [(one.note.done, one.note.why) for one in audit.listed(harness.client, 1)] == [(3, "twice")]
+    assert [(one.note.done, one.note.why) for one in audit.entries(harness.client, 1)] == [(3, "twice")]
 
 
 async def test_all_that_match_are_killed_and_moved_and_the_others_stay_in_their_order(
@@ -121,7 +121,7 @@ async def test_a_page_that_cannot_do_all_names_the_command_that_does(
     harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(harness, *(waits(f"j{n}") for n in range(1000)))
-    monkeypatch.setattr(acting, "_SLICE_S", 0.0)
+    monkeypatch.setattr(act_pages, "_SLICE_S", 0.0)
     async with site() as running:
         done = await ask(running, await page(running, f"{QUEUE}&where=command+%3D+s*"), "delete", None)
     assert "restbroker queues delete rest --where &#39;command = s*&#39;" in done.text
@@ -172,7 +172,7 @@ async def test_all_that_match_and_one_of_a_row_are_edited_where_they_wait_after_
     told = asked.text + done.text + one.text
     assert not [secret for secret in ("sesame-4711", "newer-0815") if secret in told]
     assert (jids(harness), users(harness)) == (["j0", "j1", "j2", "j3"], ["j0", "bob", "j2", "j3"])
-    assert [entry.note.action for entry in audit.listed(harness.client, 2)] == ["edit", "edit"]
+    assert [entry.note.action for entry in audit.entries(harness.client, 2)] == ["edit", "edit"]
 
 
 async def test_a_job_that_was_taken_before_its_edit_was_confirmed_is_not_touched(harness: Harness, site: Open) -> None:
@@ -208,7 +208,7 @@ async def test_an_edit_that_a_page_cannot_do_whole_names_the_command_with_what_w
     harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(harness, *(registers(f"u{number}") for number in range(600)))
-    monkeypatch.setattr(acting, "_SLICE_S", 0.0)
+    monkeypatch.setattr(act_pages, "_SLICE_S", 0.0)
     async with site() as running:
         shown = await page(running, f"{QUEUE}&where=user+%3D+u%2A")
         asked = await edit(running, shown, 0, **{"arg.host": "example.org", "arg.password": "newer-0815"})

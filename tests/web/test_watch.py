@@ -9,7 +9,7 @@ import trio
 from restbroker.config.load import load
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
-from restbroker.operate.known import Known, known
+from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.summary import Summary
 from restbroker.servers import registry
 from restbroker.store.client import Client, StoreSettings, open_client
@@ -55,10 +55,10 @@ async def watch(redis_url: str, stand: Stand) -> AsyncIterator[Watch]:
 async def test_many_who_ask_at_once_share_one_look(watch: Watch, stand: Stand) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(300):
-            nursery.start_soon(watch.look)
+            nursery.start_soon(watch.state_for)
     assert stand.looks == 1
     stand.clock_s += FRESH_S
-    await watch.look()
+    await watch.state_for()
     assert stand.looks == 2
 
 
@@ -68,12 +68,12 @@ async def test_a_look_that_takes_long_is_followed_by_ten_times_as_much_rest(watc
         return {}
 
     stand.asked = slowly
-    await watch.look()
+    await watch.state_for()
     stand.clock_s += 4.9
-    await watch.look()
+    await watch.state_for()
     assert stand.looks == 1
     stand.clock_s += 0.2
-    await watch.look()
+    await watch.state_for()
     assert stand.looks == 2
 
 
@@ -81,7 +81,7 @@ async def test_the_causes_of_dead_jobs_are_read_while_somebody_looks_and_anew_wh
     watch: Watch, stand: Stand
 ) -> None:
     kinds = {"RESTBROKER_RestQueue": "rest", "RESTBROKER_Token": "t"}
-    knows = [Known({}), known(load(None, kinds, {}, registry.kinds()).config)]
+    knows = [ConfigContext({}), context_of(load(None, kinds, {}, registry.kinds()).config)]
     watch.causes = Causes(lambda: knows[0])
     stand.asked = lambda client: {"dead": client.command("ZCARD", "dead")}
 
@@ -100,13 +100,13 @@ async def test_the_causes_of_dead_jobs_are_read_while_somebody_looks_and_anew_wh
         raw = '{"class":"Add","jid":"j","queue":"rest","args":["safe",{},"t"],"error_class":"E","error_message":"m"}'
         await watch.connection.call(Client.command, "ZADD", "dead", 1, raw)
         assert await seen() is None
-        await watch.look()
+        await watch.state_for()
         assert targets(await seen()) == [None]
         del knows[0]
         assert targets(await seen()) == ["ejabberd"]
         stand.clock_s += 61
         assert await seen() is None
-        with watch.followed():
+        with watch.follow():
             assert targets(await seen()) == ["ejabberd"]
             await watch.connection.call(Client.command, "DEL", "dead")
             assert await seen() is None
@@ -123,9 +123,9 @@ async def test_what_was_changed_while_a_look_was_under_way_is_looked_at_again(wa
         return {}
 
     stand.asked = changing
-    await watch.look()
-    await watch.look()
-    await watch.look()
+    await watch.state_for()
+    await watch.state_for()
+    await watch.state_for()
     assert stand.looks == 2
 
 
@@ -134,10 +134,10 @@ async def test_whatever_a_look_stumbles_over_is_told_and_the_next_one_is_taken(w
         raise OverflowError("a text of a stranger's")
 
     stand.asked = stumbling
-    trouble = (await watch.look()).trouble
+    trouble = (await watch.state_for()).trouble
     stand.asked = lambda _client: {"retries": 7}
     stand.clock_s += FRESH_S
-    state = await watch.look()
+    state = await watch.state_for()
     assert isinstance(trouble, RestbrokerError)
     (told,) = stand.reports
     assert isinstance(told, Warned)

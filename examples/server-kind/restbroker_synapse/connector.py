@@ -8,13 +8,13 @@ import trio
 from restbroker.config.target import Bearer, Target
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Outcome, Probe, Rejected
-from restbroker.servers.api.answer import Answer, AnswerForm, delivered, read, read_for
+from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is, read, read_for
 from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
 from restbroker.servers.api.ladder import Rung, ladder, standard
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import guarded, json_body, lookup, path_of, query_of, segment, unsent
+from restbroker.servers.api.request import guard, json_body, lookup, path_of, query_of, segment, unsent
 from restbroker.servers.api.table import fit, names_in, split_request, without_host
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.transport.message import Request, Response
 from restbroker_synapse.catalogue import TABLE, Entry, for_version
@@ -32,7 +32,7 @@ _RUNGS: Final = standard("Synapse", check_url=_CHECK_URL, check_log=_CHECK_LOG) 
 
 
 def _error(_response: Response, text: str) -> tuple[str, str]:
-    match parsed(text.encode()):
+    match parse_json(text.encode()):
         case {"errcode": str(code), "error": str(words)}:
             return code, words
         case _:
@@ -59,13 +59,13 @@ class Synapse:
         entry = lookup(TABLE, call.command, self._target.name, {})
         if isinstance(entry, Rejected):
             return entry
-        request = guarded(lambda: _build(call, entry, self._target), self._target.name, entry.name)
+        request = guard(lambda: _build(call, entry, self._target), self._target.name, entry.name)
         if isinstance(request, Rejected):
             return request
         response = await link.send(request)
         if 200 <= response.status < 300:
-            return delivered(response, parsed(response.body))
-        return judge(read_for(_FORM, call, self.spec(entry.name), response, self._ports.now_s()))
+            return deliver_as_is(response, parse_json(response.body))
+        return classify(read_for(_FORM, call, self.spec(entry.name), response, self._ports.now_s()))
 
     async def probe(self, link: Link) -> Probe:
         """Ask for a user, which takes an administrator, and for the version, which anybody is told."""
@@ -110,13 +110,13 @@ def _build(call: Call, entry: Entry, target: Target) -> Request:
     )
 
 
-def judge(answer: Answer) -> Outcome:
+def classify(answer: Answer) -> Outcome:
     """Return what an answer that is no success means for the job."""
     match answer.status, answer.code:
         case 404, "M_NOT_FOUND" | "M_UNKNOWN":  # M_UNKNOWN: `set_admin` about nobody
-            return answer.rejected("NotFound", "Check the user's name.")
+            return answer.reject("NotFound", "Check the user's name.")
         case 400, "M_UNKNOWN" if "local users" in answer.unmasked:
-            return answer.denied("WrongDomain", _CHECK_DOMAIN)
+            return answer.deny("WrongDomain", _CHECK_DOMAIN)
         case _:
             return ladder(answer, _RUNGS)
 
@@ -124,7 +124,7 @@ def judge(answer: Answer) -> Outcome:
 def health_of(users: Response, version: Response, domain: str | None) -> Health:
     """Return what the answers to the probe's two questions mean."""
     answer = read(_FORM, users)
-    match users.status, parsed(users.body):
+    match users.status, parse_json(users.body):
         case 200, {"users": [{"name": str(name)}, *_]} if not name.endswith(f":{domain}"):
             return denied("WrongDomain", f"Its users are such as {answer.shown.hide(name)}.", _CHECK_DOMAIN)
         case 200, {"users": _}:
@@ -138,7 +138,7 @@ def health_of(users: Response, version: Response, domain: str | None) -> Health:
 
 
 def _well(version: Response) -> Health:
-    match parsed(version.body):
+    match parse_json(version.body):
         case {"server_version": str(number)}:
             shown = read(_FORM, version).shown
             return well(f"Synapse {shown.hide(number)} answers.", shown.version(number))

@@ -5,7 +5,7 @@ from typing import ClassVar
 import attrs
 
 from restbroker.config.kind import At, Defaults, note_no_login
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.config.target import Bearer, Target
 
 
@@ -15,7 +15,7 @@ class Options:
 
     DEFAULTS: ClassVar = Defaults(concurrency=4, domain_is_host=False, url="http://127.0.0.1:8008")
 
-    def check(self, target: Target, at: At, review: Review) -> Target:
+    def check(self, target: Target, at: At, review: Problems) -> Target:
         """Return the target as it is; problems go to `review`."""
         if target.default_host is None:
             review.refuse(at("Domain"), "must be given: it is the server_name in Synapse's homeserver.yaml.")

@@ -69,8 +69,8 @@ def stored(lane: Lane, item: Item, job: Job) -> Job:
         lane.report(retry_queues.ignored(item.queue))
     proof = item.proof
     if proof is not None and proof.signature is None and not proof.token.flat:
-        job = sealing.sealed(job, proof.secret, proof.token.name, randbelow(sealing.ORDERS))
-    fields = display.named(job.fields, name)
+        job = sealing.seal(job, proof.secret, proof.token.name, randbelow(sealing.ORDERS))
+    fields = display.with_command_name(job.fields, name)
     return attrs.evolve(job, fields={**fields, EFFECTED_FIELD: True} if item.effected else fields)
 
 
@@ -79,7 +79,7 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
     args = job.fields.get("args")
     submission = arguments.read(args, tokens.hide)
     if isinstance(submission, Reason):
-        token, reply_id = arguments.addressed(args)
+        token, reply_id = arguments.token_and_reply_id(args)
         item.reply_id = None if tokens.proof(token) is None else reply_id
         return _without_secrets(submission, job)
     queue = _let_in_from(lane, job)
@@ -100,7 +100,7 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
             queue, signing.fingerprint(proof.signature), proof.token.window_s + signing.AHEAD_S
         )
     known = lane.commands.of(item.command)
-    asked = arguments.named(submission, known.spec) if submission.is_bare else submission
+    asked = arguments.name_bare_list(submission, known.spec) if submission.is_bare else submission
     if isinstance(asked, Reason):
         return _without_secrets(asked, job)
     refused = known.refusal(proof.token, asked.command, item.queue)

@@ -16,7 +16,7 @@ from restbroker.broker.delivery.link import NotNow, NotOurs, WorkerLink, probe, 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
-from restbroker.config.hidden import spelled, without_secrets
+from restbroker.config.hidden import spellings_of, without_secrets
 from restbroker.errors import StoreRefused
 from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
@@ -223,7 +223,7 @@ def _redacted(lane: Lane, outcome: Outcome, call: Call, spec: CommandSpec | None
     if isinstance(outcome, Delivered):
         return outcome
     secrets = redact.secret_values(spec, call.command.arguments) | frozenset(lane.plan.tokens.values)
-    own = spelled(lane.plan.target.all_secrets)
+    own = spellings_of(lane.plan.target.all_secrets)
     outcome = attrs.evolve(outcome, reason=outcome.reason.hidden(hiding.hiding(secrets, own), hiding.EXCERPT_LIMIT))
     if isinstance(outcome, Uncertain | Unsent):
         return outcome

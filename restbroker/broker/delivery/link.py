@@ -79,7 +79,7 @@ class WorkerLink:
         """See `Sender`."""
         self.item.sending = self._took = True
 
-    def refused(self) -> None:
+    def note_refused(self) -> None:
         """See `Sender`."""
         self._took = False
 

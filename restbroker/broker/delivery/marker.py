@@ -47,7 +47,7 @@ class Marker:
         wishes = list(self._wishes)
         tickets = [wish.ticket for wish in wishes]
         answer = await self.health.insist(self.store, jobs.mark, identity, tickets)
-        if isinstance(answer, jobs.Fenced):
+        if isinstance(answer, jobs.IdentityUnknown):
             self.fence()
             answer = [False] * len(wishes)
         for wish, granted in zip(wishes, answer, strict=True):

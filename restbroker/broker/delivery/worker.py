@@ -89,7 +89,7 @@ def cut_off(lane: Lane, item: Item, *, told: bool) -> None:
     """
     if item.job is None:
         return
-    item.reply_id = arguments.addressed(item.job.fields.get("args"))[1]
+    item.reply_id = arguments.token_and_reply_id(item.job.fields.get("args"))[1]
     spec = lane.plan.connector.spec(item.command)
     outcome = Uncertain(settle.reason_of(spec, _CUT_OFF))
     if not told:
@@ -103,7 +103,7 @@ def cut_off(lane: Lane, item: Item, *, told: bool) -> None:
 def put_back(lane: Lane, item: Item) -> None:
     """Settles an item that was not sent, or of which the rest was not: back to its queue, and never without that."""
     job = item.job if item.effected else None
-    item.settlement = Back() if job is None else settle.begun(stored(lane, item, job))
+    item.settlement = Back() if job is None else settle.requeue_begun(stored(lane, item, job))
 
 
 def _cancelled(lane: Lane, hand: Hand) -> None:
@@ -116,7 +116,7 @@ def _cancelled(lane: Lane, hand: Hand) -> None:
     context = _context(lane, item, 0.0)
     was_sent = item.sending or item.effected
     reason = _CANCELLED_SENT if was_sent else _CANCELLED
-    settlement = settle.cancelled(stored(lane, item, item.job), reason, context, was_sent=was_sent)
+    settlement = settle.settle_cancelled(stored(lane, item, item.job), reason, context, was_sent=was_sent)
     _conclude(lane, item, settlement, context, Uncertain(reason) if was_sent else Rejected(reason))
     lane.finished.add(item, more=lane.handover.is_ready)
 
@@ -206,7 +206,7 @@ async def _deliver_in_slot(
             return None
         case "full":
             context = _context(lane, item, 0.0)
-            put_off = settle.crowded(stored(lane, item, job), context)
+            put_off = settle.defer_crowded(stored(lane, item, job), context)
             _conclude(lane, item, put_off, context, Deferred(_CROWDED, counts=False))
             return None
         case other:
@@ -230,7 +230,7 @@ def _settle(
     lane: Lane, item: Item, job: Job, spec: CommandSpec | None, outcome: Final, duration_s: float = 0.0
 ) -> None:
     if isinstance(outcome, Delivered):
-        done = settle.unanswered(job, item.reply_id)
+        done = settle.acknowledge(job, item.reply_id)
         if done is not None:
             _note(
                 lane, item, done if item.fingerprint is None else Ack(fingerprint=item.fingerprint), outcome, duration_s

@@ -90,10 +90,10 @@ class Leash:
             with suppress(OSError):
                 self.line.send(self._measuring()())
 
-    def reloading(self) -> None:
+    def reload_began(self) -> None:
         """The configuration is being loaded anew."""
 
-    def reloaded(self) -> None:
+    def reload_ended(self) -> None:
         """Whatever became of it, it is over."""
         self._reloads += 1
 

@@ -22,7 +22,7 @@ from restbroker.broker.queue_order import drawn
 from restbroker.broker.settling.committer import commit
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
-from restbroker.store import beats, jobs
+from restbroker.store import heartbeats, jobs
 from restbroker.store.tickets import MAX_BATCH, queue_of, ticket_number
 
 HELD_BYTES = 16 * 1024 * 1024
@@ -154,18 +154,18 @@ class Fetcher:
         lane.health.found(self._asked_at_s)
         lane.limited = None
         match got:
-            case jobs.Fetched():
+            case jobs.FetchResult():
                 lane.told(request.hwm, request.base + len(got.jobs))
                 await self._adopt(got, request.want)
             case jobs.Duplicate():
                 self._failed = True
-            case jobs.Paused(for_ms):
+            case jobs.TargetPaused(for_ms):
                 lane.told(request.hwm, request.base)
                 await self._hold("paused", for_ms)
-            case jobs.Limited(why, for_ms):
+            case jobs.LimitReached(why, for_ms):
                 lane.told(request.hwm, request.base)
                 await self._hold(why, for_ms)
-            case jobs.Fenced():
+            case jobs.IdentityUnknown():
                 lane.fence()
                 await trio.sleep_forever()
             case _:
@@ -183,10 +183,10 @@ class Fetcher:
             )
         await trio.sleep(min(for_ms, 1000) / 1000)
 
-    async def _adopt(self, got: jobs.Fetched, want: int) -> None:
+    async def _adopt(self, got: jobs.FetchResult, want: int) -> None:
         lane = self.lane
         if got.recovered_version != lane.recovered_version:
-            lane.recovered = await lane.health.insist(lane.store, beats.maybe_run)
+            lane.recovered = await lane.health.insist(lane.store, heartbeats.maybe_run)
             lane.recovered_version = got.recovered_version
         if got.bad.issuperset(lane.plan.target.queues):
             lane.limited = "refused"
@@ -221,9 +221,9 @@ class Fetcher:
         lane = self.lane
         outages = lane.health.outages
         self._asked_at_s = trio.current_time()
-        held = await lane.store.call(jobs.held, lane.identity)
+        held = await lane.store.call(jobs.read_jobs, lane.identity)
         # The answer that was lost would have told whether a crash is known of these jobs.
-        lane.recovered = await lane.store.call(beats.maybe_run)
+        lane.recovered = await lane.store.call(heartbeats.maybe_run)
         queues = lane.plan.target.queues
         unknown = [
             Item(ticket, ticket_number(ticket), queue, held.jobs.get(ticket, b""), held.large.get(ticket, 0))

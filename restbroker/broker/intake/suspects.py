@@ -89,7 +89,7 @@ class Suspects:
             # Nobody has it now: the reconcile before the next fetch takes it up again.
             lane.let_go(suspect.ticket)
             raise
-        if isinstance(answer, jobs.Fenced):
+        if isinstance(answer, jobs.IdentityUnknown):
             lane.fence()
             await trio.sleep_forever()
         if not answer:
@@ -124,7 +124,7 @@ class Suspects:
         lane = self.lane
         request = jobs.FetchRequest(lane.identity, lane.plan.target.name, (), lane.base, 0, lane.high_water)
         answer = await lane.health.insist_on(partial(lane.store.fetch, request))
-        if isinstance(answer, jobs.Fenced):
+        if isinstance(answer, jobs.IdentityUnknown):
             lane.fence()
         elif not isinstance(answer, jobs.Duplicate):
             lane.told(request.hwm, request.base)

@@ -19,7 +19,7 @@ from restbroker.broker.settling.finished import group_size
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import settle
 from restbroker.job.settlement import Ack, Dead, Drop, Retry, Schedule, by_other_clock, goes_back_as_it_came
-from restbroker.store import beats, jobs
+from restbroker.store import heartbeats, jobs
 
 _REFUSED_WAIT_S = 5.0
 _UNNOTICED_S = 10.0
@@ -129,7 +129,7 @@ def note(lane: Lane, items: list[Item], codes: list[jobs.Code], refused: list[It
                 (applied if item.asked else gone).append(item)
             case jobs.Clash():
                 assert isinstance(item.settlement, Retry | Dead | Schedule)  # noqa: S101 - only these go to a set
-                item.settlement = settle.perturbed(item.settlement, item.number)
+                item.settlement = settle.perturb(item.settlement, item.number)
                 again.append(item)
             case jobs.Refused(text):
                 (again if _without_reply(lane, item, text) else refused).append(item)
@@ -166,7 +166,7 @@ async def _forget_recoveries(lane: Lane, items: list[Item], codes: list[jobs.Cod
     if digests:
         lane.recovered = {name: count for name, count in lane.recovered.items() if name not in digests}
         try:
-            await lane.health.insist(lane.store, beats.forget, sorted(digests))
+            await lane.health.insist(lane.store, heartbeats.forget, sorted(digests))
         except StoreRefused as error:
             lane.complain("StoreRefused", error.message, error.cure)
 

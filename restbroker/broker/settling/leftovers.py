@@ -54,7 +54,7 @@ async def settle(lane: Lane, *, told: bool) -> Left:
 
 
 async def _settle(lane: Lane, *, told: bool) -> Left:
-    held = await lane.health.insist(lane.store, jobs.held, lane.identity)
+    held = await lane.health.insist(lane.store, jobs.read_jobs, lane.identity)
     found = [lane.in_hand.get(ticket) or _unknown(lane, ticket, held) for ticket in held.tickets]
     items = [item for item in found if item is not None]
     uncertain = [item for item in items if item.settlement is None and item.is_uncertain]
@@ -77,7 +77,7 @@ async def give_back(lane: Lane, *, workers_gone: bool) -> None:
     What this leaves, or Redis refuses, is left to `settle`. To be called when the lane was told to stop.
     """
     try:
-        held = await lane.health.insist(lane.store, jobs.held, lane.identity)
+        held = await lane.health.insist(lane.store, jobs.read_jobs, lane.identity)
     except StoreRefused as error:
         lane.complain("StoreRefused", error.message, error.cure)
         return
@@ -94,7 +94,7 @@ async def give_back(lane: Lane, *, workers_gone: bool) -> None:
     lane.refused += await commit(lane, back)
 
 
-def _unknown(lane: Lane, ticket: str, held: jobs.Held) -> Item | None:
+def _unknown(lane: Lane, ticket: str, held: jobs.JobsInProgress) -> Item | None:
     """A job whose fetch was cut off before it got here: not sent. Or one that was settled, which Redis has forgotten:
     settled again if we remember how, else it may have run. None: no lane with our queues made this ticket.
     """

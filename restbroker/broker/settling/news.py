@@ -16,7 +16,7 @@ from restbroker.job.outcome import Delivered
 from restbroker.job.settle import Final
 from restbroker.job.settlement import Ack, Drop, Settlement
 from restbroker.store import history
-from restbroker.store.history import Ending, Records
+from restbroker.store.history import JobEnd, Records
 from restbroker.telemetry.events import JobFinished, JobsDelivered
 
 
@@ -52,8 +52,8 @@ def _record(lane: Lane, item: Item) -> bytes:
     if event is None:
         return b""
     took_ms = event.duration_s * 1000
-    return history.written(
-        Ending(event.jid, event.target, event.command, event.outcome, event.status, took_ms, event.code)
+    return history.to_record(
+        JobEnd(event.jid, event.target, event.command, event.outcome, event.status, took_ms, event.code)
     )
 
 

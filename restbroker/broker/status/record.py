@@ -195,7 +195,7 @@ class SidekiqRecord:
     def _spelled(self, secrets: tuple[str, ...]) -> Spelled:
         """The spellings of the tokens, which are the same for all jobs until one changes."""
         if self._tokens is None or self._tokens[0] != secrets:
-            self._tokens = (secrets, hiding.spelled(secrets))
+            self._tokens = (secrets, hiding.spellings_of(secrets))
         return self._tokens[1]
 
 

@@ -24,7 +24,7 @@ from restbroker.job.outcome import Probe, Reason
 from restbroker.store import limits, probing
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.store.probing import Busy, Told, Turn, Yours
+from restbroker.store.probing import ProbeBusy, ProbeGranted, ProbeResult, Turn
 from restbroker.transport.errors import MaybeSent, NotSent
 
 P = ParamSpec("P")
@@ -106,16 +106,16 @@ class Prober:
             return await self._ask()
         while True:
             match await self.others.turn():
-                case Yours():
+                case ProbeGranted():
                     found = await self._ask()
                     denied = isinstance(found, Probe) and found.denied
                     counts_s = _DENIED_COUNTS_S if denied else _COUNTS_S * random.uniform(1, 2)  # noqa: S311 - as above
                     await self.others.tell(encode(found), counts_s)
                     return found
-                case Told(text, age_ms) if age_ms / 1000 < self.gate.closed_for_s:
+                case ProbeResult(text, age_ms) if age_ms / 1000 < self.gate.closed_for_s:
                     told = decode(text)
                     return told if told is not None and self._believes(told) else await self._ask()
-                case Told() | Busy():
+                case ProbeResult() | ProbeBusy():
                     await trio.sleep(_LOOK_AGAIN_S * random.uniform(0.75, 1.25))  # noqa: S311 - as above
 
     def _believes(self, told: Found) -> bool:
@@ -162,12 +162,12 @@ class OverRedis:
 
     async def turn(self) -> Turn:
         """As `Others`."""
-        turn = await self._call(probing.turn, self._name, self.owner, probing.milliseconds(_TURN_S))
-        return Yours() if turn is None else turn
+        turn = await self._call(probing.claim, self._name, self.owner, probing.milliseconds(_TURN_S))
+        return ProbeGranted() if turn is None else turn
 
     async def tell(self, text: bytes, counts_s: float) -> None:
         """As `Others`."""
-        await self._call(probing.tell, self._name, self.owner, text, probing.milliseconds(counts_s))
+        await self._call(probing.publish, self._name, self.owner, text, probing.milliseconds(counts_s))
 
     async def pause(self, why: Pause, for_s: float) -> None:
         """As `Others`."""

@@ -21,11 +21,11 @@ from restbroker.broker.lease import FENCE_AFTER_S
 from restbroker.broker.upkeep.samehost import Host, is_gone
 from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
-from restbroker.job.settlement import Dead, Fallen
-from restbroker.store import beats, registered, server
-from restbroker.store.beats import Park
+from restbroker.job.settlement import Dead, OrphanedJob
+from restbroker.store import heartbeats, identities, server
 from restbroker.store.connection import Connection
-from restbroker.store.registered import Registered
+from restbroker.store.heartbeats import Park
+from restbroker.store.identities import Registration
 from restbroker.telemetry.events import JobDied, JobsRecovered, Report, Warned
 
 SCAN_S = 2.0
@@ -39,7 +39,7 @@ class Seen:
 
     counter: int
     since_s: float
-    facts: Registered | None
+    facts: Registration | None
 
 
 @attrs.define(eq=False)
@@ -80,11 +80,11 @@ class Reaper:
         if epoch != self._epoch:
             self._epoch = epoch
             self._seen.clear()
-        live = await self.health.insist(self.store, registered.live)
+        live = await self.health.insist(self.store, identities.live)
         dead = await self._dead(live, self._healthy_s)
-        dying = await self.health.insist(self.store, registered.dying)
+        dying = await self.health.insist(self.store, identities.dying)
         for identity, counter in dead.items():
-            if await self.health.insist(self.store, beats.fence, identity, counter):
+            if await self.health.insist(self.store, heartbeats.fence, identity, counter):
                 await self._recover(identity)
         for identity in dying:
             await self._recover(identity)
@@ -107,9 +107,9 @@ class Reaper:
         self._seen = {identity: seen for identity, seen in self._seen.items() if identity in live}
         return dead
 
-    async def _facts(self, identity: str) -> Registered | None:
+    async def _facts(self, identity: str) -> Registration | None:
         try:
-            return await self.health.insist(self.store, registered.facts, identity)
+            return await self.health.insist(self.store, identities.read, identity)
         except StoreRefused as error:
             self._complain(error)
             return None
@@ -126,7 +126,7 @@ class Reaper:
         of_specs = partial(_park, specs=self.specs)
         park, poison = _noting(elsewhere, died, of_specs), _noting(elsewhere, died, _poison)
         try:
-            done = await self.health.insist(self.store, beats.recover, identity, park, poison, _waits)
+            done = await self.health.insist(self.store, heartbeats.recover, identity, park, poison, _waits)
         except StoreRefused as error:
             self._complain(error)
             return
@@ -142,12 +142,12 @@ class Reaper:
             self.report(Warned("AnswerRefused", message, _LISTS))
 
 
-def _park(fallen: Fallen, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:
-    return settle.crashed(fallen, time.time(), specs.get(fallen.queue, lambda _: None))
+def _park(fallen: OrphanedJob, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:
+    return settle.settle_crashed(fallen, time.time(), specs.get(fallen.queue, lambda _: None))
 
 
-def _poison(fallen: Fallen) -> Dead:
-    return settle.poisoned(fallen, time.time())
+def _poison(fallen: OrphanedJob) -> Dead:
+    return settle.settle_poisoned(fallen, time.time())
 
 
 def _noting(elsewhere: set[str], died: dict[str, JobDied], park: Park) -> Park:
@@ -155,7 +155,7 @@ def _noting(elsewhere: set[str], died: dict[str, JobDied], park: Park) -> Park:
     each job, once however often it is parked. It is called in a thread.
     """
 
-    def noted(fallen: Fallen) -> Dead:
+    def noted(fallen: OrphanedJob) -> Dead:
         if retry.names_foreign_queue(rubyjson.object_of(fallen.raw) or {}, fallen.queues):
             elsewhere.add(fallen.queue)
         parked = park(fallen)
@@ -165,7 +165,7 @@ def _noting(elsewhere: set[str], died: dict[str, JobDied], park: Park) -> Park:
     return noted
 
 
-def _death(fallen: Fallen, parked: Dead) -> JobDied:
+def _death(fallen: OrphanedJob, parked: Dead) -> JobDied:
     entry = rubyjson.object_of(parked.payload) or {}
     args = entry.get("args")
     token = args[2] if isinstance(args, list) and len(args) > _TOKEN_AT else None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from restbroker.store.registered import Facts
+from restbroker.store.identities import ProcessFacts
 
 
 @attrs.frozen
@@ -27,11 +27,11 @@ def this_host() -> Host:
     return Host(_read(Path("/proc/sys/kernel/random/boot_id")), _namespace())
 
 
-def own_facts(target: str) -> Facts:
+def own_facts(target: str) -> ProcessFacts:
     """What others need to know to find out that this process is gone."""
     host = this_host()
     pid = os.getpid()
-    return Facts(
+    return ProcessFacts(
         pid=pid,
         hostname=socket.gethostname(),
         boot_id=host.boot_id,
@@ -41,7 +41,7 @@ def own_facts(target: str) -> Facts:
     )
 
 
-def is_gone(facts: Facts, host: Host) -> bool:
+def is_gone(facts: ProcessFacts, host: Host) -> bool:
     """True only if `facts` name a process of this boot and pid namespace that no longer runs."""
     if not host.boot_id or not host.pid_namespace:
         return False

@@ -21,11 +21,11 @@ from restbroker.broker.health import StoreHealth
 from restbroker.errors import StoreRefused
 from restbroker.job import retry, rubyjson
 from restbroker.job.json_types import Json
-from restbroker.job.unserved import OVERDUE_S, listed, unserved
+from restbroker.job.unserved import OVERDUE_S, counts_text, unserved_queue
 from restbroker.store import sets
 from restbroker.store.codes import Applied, Clash, Refused
 from restbroker.store.connection import Connection
-from restbroker.store.sets import BEGINNING, Passed
+from restbroker.store.sets import BEGINNING, Position
 from restbroker.telemetry.events import JobsPromoted, Report, Warned
 
 POLL_S = 1.0
@@ -49,13 +49,13 @@ class Unserved:
 class _Sweep:
     """A way through what is due in a set, from `begun`: how far it is, and what it met that stays, by queue."""
 
-    begun: Passed = BEGINNING
-    after: Passed = BEGINNING
+    begun: Position = BEGINNING
+    after: Position = BEGINNING
     unserved: Counter[str] = attrs.field(factory=Counter)
 
     def pause(self) -> None:
         """Goes on from here another time. What stays may be gone by then, so that nothing may be skipped by number."""
-        self.begun = self.after = Passed(self.after.score, self.after.ties if self.after.ties >= _BATCH else 0)
+        self.begun = self.after = Position(self.after.score, self.after.ties if self.after.ties >= _BATCH else 0)
         self.unserved.clear()
 
 
@@ -156,7 +156,7 @@ class Scheduler:
         if news:
             message = (
                 f"{sum(news.values())} due jobs that restbroker wrote stay in {zset!r}, since no target of this"
-                f" configuration serves their queue: {listed(news)}."
+                f" configuration serves their queue: {counts_text(news)}."
             )
             self.report(Warned("QueueNotServed", message, _NOT_SERVED))
 
@@ -177,7 +177,7 @@ def plan(raw: bytes, now_s: float, served: Collection[str]) -> sets.Move | Unser
         return _park(raw, f"A due entry is not valid JSON: {error}.", now_s)
     if not isinstance(fields, dict):
         return _park(raw, "A due entry is JSON, but not an object.", now_s)
-    foreign = unserved(fields, served)
+    foreign = unserved_queue(fields, served)
     if foreign is not None:
         return Unserved(foreign)
     queue = _name(fields.get("queue", "default"))

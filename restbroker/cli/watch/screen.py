@@ -12,17 +12,17 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from restbroker import __version__
-from restbroker.cli.watch.past import Course
-from restbroker.cli.watch.table import Column, Row, cut, more, table
+from restbroker.cli.watch.problems import LONG_WAIT_S, Problem, own_queues, problems
+from restbroker.cli.watch.table import Column, Row, more, table, truncate
 from restbroker.cli.watch.targets import target_rows
-from restbroker.cli.watch.troubles import LONG_WAIT_S, Trouble, own_queues, troubles
+from restbroker.cli.watch.trend import Trend
 from restbroker.cli.watch.words import chart, number, rate
 from restbroker.config.values import duration_text
 from restbroker.console.output import one_line
 from restbroker.console.times import milliseconds
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
-from restbroker.operate.overview import Figures
+from restbroker.operate.overview import SystemStats
 
 _ROOMY = 22
 """From so many lines on there are empty ones between the parts."""
@@ -60,8 +60,8 @@ class View:
     server: str
     clock: str
     every: str
-    seen: Figures | None
-    course: Course
+    seen: SystemStats | None
+    course: Trend
     wanted: Collection[str]
     error: RestbrokerError | None = None
     age_s: float = 0.0
@@ -73,10 +73,10 @@ def screen(view: View, width: int, height: int) -> list[Text]:
     lines = [_head(view, width)]
     seen = view.seen
     if seen is None:
-        return [*lines, *gap, *_warned(view, (), width, height - len(lines))][:height]
-    found = troubles(seen, view.wanted)
+        return [*lines, *gap, *_problem_lines(view, (), width, height - len(lines))][:height]
+    found = problems(seen, view.wanted)
     figures = [_totals(seen, view.course, width), _sets(seen, view.course, width)]
-    warned = [*gap, *_warned(view, found, width, max(1, (height - 3) // 3))]
+    warned = [*gap, *_problem_lines(view, found, width, max(1, (height - 3) // 3))]
     charts = [*gap, *_charts(view.course, width)] if height >= _FOR_CHARTS else []
     room = height - 3 - len(warned) - len(charts)
     lists = _lists(seen, view.wanted, width, room, gap)
@@ -96,21 +96,21 @@ def _head(view: View, width: int) -> Text:
     # The time tells that the screen lives; the address can do without its end.
     room = width - cell_len(view.clock) - 2
     if room < 10:
-        return Text(cut(view.clock, width), "bold")
-    return Text(f"{cut(left, room)}  {view.clock}", "bold")
+        return Text(truncate(view.clock, width), "bold")
+    return Text(f"{truncate(left, room)}  {view.clock}", "bold")
 
 
-def _totals(seen: Figures, course: Course, width: int) -> Text:
+def _totals(seen: SystemStats, course: Trend, width: int) -> Text:
     parts = []
     for name in ("processed", "failed"):
         per_s = course.per_s.get(name)
         rated = "" if per_s is None else f" (+{rate(per_s)}/s)"
         parts.append(Text(f"{name} {number(seen['totals'][name])}{rated}"))
     in_hand = sum(value for lane in seen["lanes"] if isinstance(value := lane["in_hand"], int))
-    return _joined([*parts, Text(f"in hand {number(in_hand)}")], width)
+    return _join_fitting([*parts, Text(f"in hand {number(in_hand)}")], width)
 
 
-def _sets(seen: Figures, course: Course, width: int) -> Text:
+def _sets(seen: SystemStats, course: Trend, width: int) -> Text:
     parts = []
     for name, word in _SETS.items():
         change = course.changes.get(name, 0)
@@ -118,10 +118,10 @@ def _sets(seen: Figures, course: Course, width: int) -> Text:
         parts.append(
             Text(f"{word} {number(seen['totals'][name])}{told}", _ODD if name == "dead" and change > 0 else "")
         )
-    return _joined([*parts, Text(f"watched for {duration_text(course.lasted_s)}")], width)
+    return _join_fitting([*parts, Text(f"watched for {duration_text(course.lasted_s)}")], width)
 
 
-def _joined(parts: Sequence[Text], width: int) -> Text:
+def _join_fitting(parts: Sequence[Text], width: int) -> Text:
     """As many of the parts as fit, the first in any case."""
     line = Text()
     for part in parts:
@@ -133,34 +133,38 @@ def _joined(parts: Sequence[Text], width: int) -> Text:
     return line
 
 
-def _warned(view: View, found: Sequence[Trouble], width: int, room: int) -> list[Text]:
+def _problem_lines(view: View, found: Sequence[Problem], width: int, room: int) -> list[Text]:
     """What is wrong in at most `room` lines: whole if there is room, else one line each."""
     if view.error is not None:
         old = "" if view.seen is None else f" These figures are {duration_text(view.age_s)} old."
-        found = [Trouble(True, view.error.message + old, view.error.cure), *found]
+        found = [Problem(True, view.error.message + old, view.error.cure), *found]
     if not found:
-        return [Text(cut("Nothing is wrong." if view.seen else "Asking Redis …", width), _GOOD)]
-    whole = [Text(cut(line, width), _style(one)) for one in found for line in textwrap.wrap(_said(one), width) or [""]]
+        return [Text(truncate("Nothing is wrong." if view.seen else "Asking Redis …", width), _GOOD)]
+    whole = [
+        Text(truncate(line, width), _style(one))
+        for one in found
+        for line in textwrap.wrap(_problem_text(one), width) or [""]
+    ]
     if len(whole) <= room:
         return whole
     shown = found if len(found) <= room else found[: max(room - 1, 0)]
-    lines = [Text(cut(_said(one), width), _style(one)) for one in shown]
+    lines = [Text(truncate(_problem_text(one), width), _style(one)) for one in shown]
     if len(shown) < len(found):
         lines.append(more(len(found) - len(shown), width))
     return lines
 
 
-def _said(one: Trouble) -> str:
+def _problem_text(one: Problem) -> str:
     text = one_line(f"{'!!' if one.grave else '!'} {one.text}")
     text = text if text.endswith((".", "!", "?")) else f"{text}."
     return text if one.cure is None else f"{text} {one_line(one.cure)}"
 
 
-def _style(one: Trouble) -> str:
+def _style(one: Problem) -> str:
     return f"bold {_BAD}" if one.grave else _ODD
 
 
-def _charts(course: Course, width: int) -> Iterator[Text]:
+def _charts(course: Trend, width: int) -> Iterator[Text]:
     per_s = course.per_s.get("processed")
     yield _chart("jobs/s", "-" if per_s is None else rate(per_s), course.throughput, rate, width)
     yield _chart("backlog", number(course.backlog_now), course.backlog, lambda most: number(int(most)), width)
@@ -176,7 +180,7 @@ def _chart(label: str, value: str, values: Sequence[float], say: Callable[[float
     return line
 
 
-def _lists(seen: Figures, wanted: Collection[str], width: int, room: int, gap: Sequence[Text]) -> list[Text]:
+def _lists(seen: SystemStats, wanted: Collection[str], width: int, room: int, gap: Sequence[Text]) -> list[Text]:
     """Targets and queues: each gets what it needs, or half of the room, or what the other leaves over."""
     targets, queues = _target_rows(seen), _queue_rows(seen, wanted)
     space = room - 2 * len(gap)
@@ -191,7 +195,7 @@ def _lists(seen: Figures, wanted: Collection[str], width: int, room: int, gap: S
     return lines
 
 
-def _target_rows(seen: Figures) -> list[Row]:
+def _target_rows(seen: SystemStats) -> list[Row]:
     styles = {0: _BAD, 1: _ODD, 2: _ODD, 3: _ODD}
     return [
         Row(
@@ -211,7 +215,7 @@ def _target_rows(seen: Figures) -> list[Row]:
     ]
 
 
-def _queue_rows(seen: Figures, wanted: Collection[str]) -> list[Row]:
+def _queue_rows(seen: SystemStats, wanted: Collection[str]) -> list[Row]:
     """The worst first. Those that are about as bad as each other stay where they are from look to look: by name."""
     own = own_queues(seen, wanted)
     ranked = [(_rank(queue, own), _wait(queue), str(queue["name"]), queue) for queue in seen["queues"]]

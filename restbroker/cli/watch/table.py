@@ -47,9 +47,9 @@ def table(columns: Sequence[Column], rows: Sequence[Row], width: int, height: in
     cells = [[one_line(cell) for cell in row.cells] for row in shown]
     widths = _widths(columns, cells, width)
     header = _line(columns, [column.title for column in columns], widths)
-    lines = [Text(cut(header, width), "bold")]
+    lines = [Text(truncate(header, width), "bold")]
     lines += [
-        Text(cut(_line(columns, texts, widths), width), row.style) for texts, row in zip(cells, shown, strict=True)
+        Text(truncate(_line(columns, texts, widths), width), row.style) for texts, row in zip(cells, shown, strict=True)
     ]
     if len(shown) < len(rows):
         lines.append(more(len(rows) - len(shown), width))
@@ -58,10 +58,10 @@ def table(columns: Sequence[Column], rows: Sequence[Row], width: int, height: in
 
 def more(count: int, width: int) -> Text:
     """The line that stands for those that did not fit."""
-    return Text(cut(f"… and {count} more", width), "dim")
+    return Text(truncate(f"… and {count} more", width), "dim")
 
 
-def cut(text: str, width: int) -> str:
+def truncate(text: str, width: int) -> str:
     """The text in at most so many columns, with … where it was longer."""
     if cell_len(text) <= width:
         return text
@@ -98,7 +98,7 @@ def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: in
 def _line(columns: Sequence[Column], cells: Sequence[str], widths: dict[int, int]) -> str:
     parts = []
     for place, wide in widths.items():
-        text = cut(cells[place], wide)
+        text = truncate(cells[place], wide)
         blanks = " " * (wide - cell_len(text))
         parts.append(blanks + text if columns[place].numbers else text + blanks)
     return (" " * _GAP).join(parts).rstrip()

@@ -10,7 +10,7 @@ import attrs
 
 from restbroker.cli import lanes
 from restbroker.job.json_types import Json
-from restbroker.operate.overview import Figures
+from restbroker.operate.overview import SystemStats
 
 _RANKS = {"closed": 0, "denied": 0, "paused": 1, "quiet": 2, "finishing": 3, "unknown": 3}
 
@@ -30,7 +30,7 @@ class TargetRow:
     why: str
 
 
-def target_rows(seen: Figures) -> list[TargetRow]:
+def target_rows(seen: SystemStats) -> list[TargetRow]:
     """Each target that a living process serves, the worst first, else by name."""
     of_target: dict[str, list[Mapping[str, Json]]] = {}
     for lane in seen["lanes"]:
@@ -76,7 +76,7 @@ def _state(row: Mapping[str, Json]) -> str:
 
 def _why(row: Mapping[str, Json]) -> str:
     reasons = [] if row["gate_reason"] is None else [str(row["gate_reason"])]
-    return "; ".join([*reasons, *lanes.pauses(row), *lanes.held(row)])
+    return "; ".join([*reasons, *lanes.pauses(row), *lanes.concurrency_limits(row)])
 
 
 def _most(rows: Sequence[Mapping[str, Json]], name: str) -> float | None:

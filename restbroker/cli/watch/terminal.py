@@ -35,7 +35,7 @@ class Event(Enum):
 
 @attrs.define
 class Terminal:
-    """The screen, for as long as `taken` lasts."""
+    """The screen, for as long as `alternate_screen` lasts."""
 
     _live: Live
     _signals: int
@@ -78,7 +78,7 @@ class Terminal:
 
 
 @contextmanager
-def taken() -> Iterator[Terminal]:
+def alternate_screen() -> Iterator[Terminal]:
     """The terminal's other screen, without a cursor; keys come at once and are not shown."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     console = Console(highlight=False, markup=False, emoji=False)
@@ -86,12 +86,12 @@ def taken() -> Iterator[Terminal]:
         sys.stdout.reconfigure(errors="replace")
     keys = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
     live = Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
-    with _heard() as signals, _keys_at_once(keys), live:
+    with _signal_pipe() as signals, _keys_at_once(keys), live:
         yield Terminal(live, signals, keys, encoding != "utf8")
 
 
 def suspend() -> None:
-    """Ends `taken` first, then this: hands the terminal back to the shell (Ctrl-Z), until that continues us."""
+    """End `alternate_screen`, then hand the terminal back to the shell (Ctrl-Z), until that continues us."""
     os.kill(os.getpid(), signal.SIGTSTP)
 
 
@@ -110,16 +110,18 @@ def _keys_at_once(keys: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _heard() -> Iterator[int]:
-    """A descriptor on which the numbers of signals arrive. Those that would end the process end `taken` first."""
+def _signal_pipe() -> Iterator[int]:
+    """A descriptor on which the numbers of signals arrive. Those that would end the process end `alternate_screen`
+    first.
+    """
     ours, pythons = os.pipe()
     os.set_blocking(ours, False)
     os.set_blocking(pythons, False)
     handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
-        signal.SIGWINCH: _noted,
-        signal.SIGTSTP: _noted,
-        signal.SIGTERM: _ended,
-        signal.SIGHUP: _ended,
+        signal.SIGWINCH: _on_signal,
+        signal.SIGTSTP: _on_signal,
+        signal.SIGTERM: _on_end_signal,
+        signal.SIGHUP: _on_end_signal,
     }
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     wakeup = signal.set_wakeup_fd(pythons, warn_on_full_buffer=False)
@@ -133,9 +135,9 @@ def _heard() -> Iterator[int]:
         os.close(pythons)
 
 
-def _noted(_number: int, _frame: FrameType | None) -> None:
+def _on_signal(_number: int, _frame: FrameType | None) -> None:
     """Its number is in the pipe; the wait sees it there."""
 
 
-def _ended(number: int, _frame: FrameType | None) -> None:
+def _on_end_signal(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)

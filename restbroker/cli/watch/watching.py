@@ -15,20 +15,20 @@ from typing import TypeAlias
 
 import attrs
 
-from restbroker.cli.watch.looks import Look, Looks
+from restbroker.cli.watch.sampler import Sample, Sampler
 from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.job.json_types import Json
-from restbroker.operate.overview import Figures
+from restbroker.operate.overview import SystemStats
 from restbroker.store.client import Client
 
-Rows: TypeAlias = Callable[[Figures], Iterable[Sequence[str]]]
+Rows: TypeAlias = Callable[[SystemStats], Iterable[Sequence[str]]]
 """The lines of `restbroker stats` in a pipe."""
 
 
 def watch(client: Client, wanted: Collection[str], every_s: float, rows: Rows, *, as_json: bool) -> None:
     """Until it is ended, by Ctrl-C or the key q. Raises `OutputLost`, and `StoreRefused` as `Looks.look` does."""
-    looks = Looks(client, wanted)
+    looks = Sampler(client, wanted)
     try:
         if as_json:
             _print(looks, every_s, _json)
@@ -56,22 +56,22 @@ class _Beat:
         self._count = max(self._count + 1, math.ceil(passed))
 
 
-def _screen(looks: Looks, every_s: float) -> None:
+def _screen(looks: Sampler, every_s: float) -> None:
     from restbroker.cli.watch import terminal  # with rich, which no pipe needs
     from restbroker.cli.watch.screen import View, screen
 
     beat = _Beat(every_s)
-    look: Look | None = None
+    look: Sample | None = None
     event: terminal.Event | None = None
     while event is not terminal.Event.QUIT:
         if event is terminal.Event.SUSPEND:
             terminal.suspend()
-        with terminal.taken() as place:
+        with terminal.alternate_screen() as place:
             event = None
             while event not in (terminal.Event.SUSPEND, terminal.Event.QUIT):
                 if look is None or beat.left_s() <= 0:
                     beat.next()
-                    look = looks.look()
+                    look = looks.sample()
                 clock = f"{datetime.now().astimezone():%H:%M:%S}"
                 view = View(
                     server=look.server,
@@ -87,11 +87,11 @@ def _screen(looks: Looks, every_s: float) -> None:
                 event = place.wait(beat.left_s())
 
 
-def _print(looks: Looks, every_s: float, write: Callable[[Look], None]) -> None:
+def _print(looks: Sampler, every_s: float, write: Callable[[Sample], None]) -> None:
     beat = _Beat(every_s)
     while True:
         beat.next()
-        write(looks.look())
+        write(looks.sample())
         with output.whole():
             pass
         _wait(beat)
@@ -105,7 +105,7 @@ def _wait(beat: _Beat) -> None:
     reader.poll(max(beat.left_s(), 0.0) * 1000)
 
 
-def _json(look: Look) -> None:
+def _json(look: Sample) -> None:
     error: Json = None if look.error is None else {"message": look.error.message, "cure": look.error.cure}
     line: dict[str, object] = {"at": _now(), "error": error, "per_s": {}}
     line |= dict.fromkeys(("totals", "queues", "lanes", "sources"))
@@ -114,7 +114,7 @@ def _json(look: Look) -> None:
     output.json_line(line)
 
 
-def _block(look: Look, rows: Rows) -> None:
+def _block(look: Sample, rows: Rows) -> None:
     output.row(("time", _now()))
     if look.error is not None:
         output.row(("error", look.error.message))

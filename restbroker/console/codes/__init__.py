@@ -23,7 +23,7 @@ _EXIT_CURES: Final[Mapping[int, str]] = {
 _LINK: Final = r"\[([^\]]*)\]\(([^)\s]*)\)"
 
 
-class Explained(TypedDict):
+class Explanation(TypedDict):
     """`what` it is a code of, its `meaning`, what to do (`cure`), and the `page` with more."""
 
     code: str
@@ -33,9 +33,9 @@ class Explained(TypedDict):
     page: str
 
 
-def every() -> list[Explained]:
+def every() -> list[Explanation]:
     """All of them, in the order of the pages; a code of several places has one for each."""
-    return list(_explained(None))
+    return list(_explanations(None))
 
 
 def names() -> list[str]:
@@ -49,12 +49,12 @@ def beginning(letters: str) -> list[str]:
     return [name for name in names() if name.casefold().startswith(letters.casefold())]
 
 
-def found(code: str) -> list[Explained]:
+def explanations_of(code: str) -> list[Explanation]:
     """What is known of this code; capital letters may be left out."""
-    return list(_explained(code.casefold()))
+    return list(_explanations(code.casefold()))
 
 
-def _explained(wanted: str | None) -> Iterator[Explained]:
+def _explanations(wanted: str | None) -> Iterator[Explanation]:
     for table in TABLES:
         for codes, row in table.rows.items():
             for code in codes.split(", "):
@@ -62,30 +62,30 @@ def _explained(wanted: str | None) -> Iterator[Explained]:
                     yield _row(code, table.what, row.meaning, row.cure, table.page)
     for name, event in LOG_EVENTS.items():
         if wanted in (None, name):
-            yield _line(name, event)
+            yield _explain_log_event(name, event)
     for number, meaning in MEANINGS.items():
         if wanted in (None, f"{number:d}"):
             cure = _EXIT_CURES.get(number, "stderr says why.")
-            yield Explained(code=f"{number:d}", what="an exit code", meaning=meaning, cure=cure, page="docs/cli.md")
+            yield Explanation(code=f"{number:d}", what="an exit code", meaning=meaning, cure=cure, page="docs/cli.md")
 
 
-def _line(name: str, event: LogEvent) -> Explained:
+def _explain_log_event(name: str, event: LogEvent) -> Explanation:
     cure = next((cure for lines, cure in CURES.items() if name in lines.split(", ")), "Nothing: it only tells.")
     return _row(name, f"a line of the log ({event.levels})", event.meaning, cure, "docs/telemetry.md")
 
 
-def _row(code: str, what: str, meaning: str, cure: str, page: str) -> Explained:
-    return Explained(code=code, what=what, meaning=_sentence(meaning), cure=_sentence(cure), page=page)
+def _row(code: str, what: str, meaning: str, cure: str, page: str) -> Explanation:
+    return Explanation(code=code, what=what, meaning=_sentence(meaning), cure=_sentence(cure), page=page)
 
 
 def _sentence(markdown: str) -> str:
     """As text of its own, with a capital letter and a full stop; links as words."""
-    text = (re.sub(_LINK, _named, markdown) if "](" in markdown else markdown).removesuffix(":")
+    text = (re.sub(_LINK, _link_text, markdown) if "](" in markdown else markdown).removesuffix(":")
     begin = text if text.startswith("ejabberd") else text[:1].upper() + text[1:]
     return begin if begin.endswith((".", "!", "?")) else f"{begin}."
 
 
-def _named(link: re.Match[str]) -> str:
+def _link_text(link: re.Match[str]) -> str:
     """A link as words: `signed jobs (docs/tokens.md)`; the page alone where that is the link's own text."""
     words, path = link[1], link[2].partition("#")[0]
     if not path:

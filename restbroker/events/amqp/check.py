@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from restbroker.config.events import EventSource
 from restbroker.events.amqp.options import INSTALL, Exchange, Options
-from restbroker.events.amqp.topology import Trouble, described
+from restbroker.events.amqp.topology import Problem, describe
 from restbroker.servers.findings import Cause, Finding, ok
-from restbroker.servers.reported import reported
+from restbroker.servers.reported import findings_of
 from restbroker.store.sources import SourceState
 
 if TYPE_CHECKING:  # without pika there is none
-    from restbroker.events.amqp.connected import Connected
+    from restbroker.events.amqp.connected import AmqpConnection
 
 AREA: Final = "Events"
 _UNREAD: Final = "RabbitMQUnread"
@@ -27,7 +27,7 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
     read the queue, say is wrong, which nothing but reading may show.
     """
     found = list(_looked_at(source))
-    told = list(reported(states, found, _WHY, _CAUSES))
+    told = list(findings_of(states, found, _WHY, _CAUSES))
     # That nobody reads is said better by who tries to.
     yield from (one for one in found if not told or one.code != _UNREAD)
     yield from told
@@ -36,24 +36,24 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
 def _looked_at(source: EventSource) -> Iterator[Finding]:
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     try:
-        from restbroker.events.amqp.connected import connected
+        from restbroker.events.amqp.connected import open_amqp
     except ModuleNotFoundError:
         message = f"The source {source.name} needs what is not installed."
         yield Finding("problem", AREA, "NotInstalled", message, _WHY, INSTALL, "config")
         return
     try:
-        with connected(source.options.server, f"restbroker check, source {source.name}") as found:
+        with open_amqp(source.options.server, f"restbroker check, source {source.name}") as found:
             yield ok(AREA, "RabbitMQ", f"The source {source.name} can log in to RabbitMQ at {found.where}.")
-            yield from _looked(source, source.options, found)
-    except Trouble as trouble:
+            yield from _look_at_queue(source, source.options, found)
+    except Problem as trouble:
         yield _of(source, trouble)
 
 
-def _looked(source: EventSource, settings: Options, found: "Connected") -> Iterator[Finding]:
+def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnection") -> Iterator[Finding]:
     for exchange in settings.exchanges:
         try:
-            is_there = found.look(exchange)
-        except Trouble as trouble:
+            is_there = found.check_exchange(exchange)
+        except Problem as trouble:
             yield _of(source, trouble)
             continue
         yield _there(exchange) if is_there else _missing(exchange)
@@ -69,7 +69,7 @@ def _looked(source: EventSource, settings: Options, found: "Connected") -> Itera
 
 
 def _there(exchange: Exchange) -> Finding:
-    how = f" as configured ({described(exchange)})" if exchange.create else ""
+    how = f" as configured ({describe(exchange)})" if exchange.create else ""
     return ok(AREA, "RabbitMQ", f"The exchange {exchange.name} is there{how}.")
 
 
@@ -77,12 +77,12 @@ def _missing(exchange: Exchange) -> Finding:
     message = f"The exchange {exchange.name} is missing in RabbitMQ."
     if not exchange.create:
         return Finding("problem", AREA, "RabbitMQMissing", message, _WHY, "Start MongooseIM, which makes it.", "target")
-    why = f"It is made when restbroker runs, {described(exchange)}. With another type MongooseIM does not start then."
+    why = f"It is made when restbroker runs, {describe(exchange)}. With another type MongooseIM does not start then."
     cure = "Compare that with MongooseIM's configuration, or start MongooseIM first."
     return Finding("note", AREA, "RabbitMQMissing", message, why, cure)
 
 
-def _of(source: EventSource, trouble: Trouble) -> Finding:
+def _of(source: EventSource, trouble: Problem) -> Finding:
     message = f"Source {source.name}: {trouble.message}"
     return Finding("problem", AREA, trouble.code, message, _WHY, trouble.cure, _CAUSES[trouble.code])
 

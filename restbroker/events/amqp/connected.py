@@ -33,13 +33,13 @@ from restbroker.events.amqp.topology import (
     Consuming,
     Login,
     Making,
+    Problem,
     Queueing,
     Step,
-    Trouble,
     away,
     is_missing,
     missing,
-    refused,
+    refusal,
     silent,
 )
 
@@ -49,19 +49,19 @@ _HANDSHAKE_S: Final = 5.0
 
 
 @attrs.frozen
-class Connected:
+class AmqpConnection:
     """`where` it goes, without the login."""
 
     connection: pika.BlockingConnection
     where: str
 
-    def look(self, exchange: Exchange) -> bool:
+    def check_exchange(self, exchange: Exchange) -> bool:
         """Whether it is there. Raises `Trouble` where it is another one than is configured.
 
         One that is there is declared once more, since a passive look does not compare: RabbitMQ then changes nothing.
         That asks for the permission to make it, so it is left where it is not to be made.
         """
-        with told(Making(exchange), self.where):
+        with translate_errors(Making(exchange), self.where):
             if not self._is_there(exchange):
                 return False
             if exchange.create:
@@ -70,16 +70,16 @@ class Connected:
 
     def make(self, exchange: Exchange) -> None:
         """Has it be there as configured, or raises `Trouble`."""
-        if self.look(exchange):
+        if self.check_exchange(exchange):
             return
         if not exchange.create:
             raise missing(exchange)
-        with told(Making(exchange), self.where):
+        with translate_errors(Making(exchange), self.where):
             self._declare(exchange)
 
     def look_for_queue(self, settings: Options) -> int | None:
         """How many read it; None: it is not there. Raises `Trouble` where it is another one."""
-        with told(Queueing(settings), self.where):
+        with translate_errors(Queueing(settings), self.where):
             try:
                 found = self.connection.channel().queue_declare(settings.queue, passive=True)
             except exceptions.ChannelClosedByBroker as error:
@@ -96,7 +96,7 @@ class Connected:
         Not a passive look alone: a queue that lost most of its nodes answers it, with its consumers, and delivers
         nothing (seen). What changes a queue is confirmed by its nodes only.
         """
-        with told(Consuming(settings), self.where):
+        with translate_errors(Consuming(settings), self.where):
             channel = self.connection.channel()
             channel.basic_qos(prefetch_count=1)
             channel.basic_consume(settings.queue, lambda *_: None, arguments={"x-priority": -1})
@@ -107,14 +107,14 @@ class Connected:
 
     def queue(self, settings: Options) -> BlockingChannel:
         """Has the queue be there as configured; a channel for it. Raises `Trouble`."""
-        with told(Queueing(settings), self.where):
+        with translate_errors(Queueing(settings), self.where):
             channel = self.connection.channel()
             channel.queue_declare(settings.queue, durable=True, arguments=_arguments(settings))
         return channel
 
     def bind(self, exchange: Exchange, settings: Options) -> None:
         """Has the queue get what is published there with its keys; done twice it does no more. Raises `Trouble`."""
-        with told(Queueing(settings), self.where):
+        with translate_errors(Queueing(settings), self.where):
             channel = self.connection.channel()
             for key in exchange.keys:
                 channel.queue_bind(settings.queue, exchange.name, key)
@@ -143,7 +143,7 @@ def _arguments(settings: Options) -> dict[str, str | int]:
 
 
 @contextmanager
-def connected(server: Server, name: str) -> Iterator[Connected]:
+def open_amqp(server: Server, name: str) -> Iterator[AmqpConnection]:
     """Closed at the end as far as RabbitMQ listens. `name`: how RabbitMQ shows it. Raises `Trouble`."""
     found = _address(server)
     where = str(found)
@@ -151,12 +151,12 @@ def connected(server: Server, name: str) -> Iterator[Connected]:
         parameters = _parameters(found, server, name)
     except OSError as error:
         why = f"its TLS files cannot be read: {error.strerror or type(error).__name__}"
-        raise Trouble("RabbitMQDenied", f"RabbitMQ at {where} cannot be read from: {why}.", "Check TLS.") from None
+        raise Problem("RabbitMQDenied", f"RabbitMQ at {where} cannot be read from: {why}.", "Check TLS.") from None
     leave_properties()
-    with told(Login(where, found.user, found.vhost), where):
+    with translate_errors(Login(where, found.user, found.vhost), where):
         connection = pika.BlockingConnection(parameters)
     try:
-        yield Connected(connection, where)
+        yield AmqpConnection(connection, where)
     finally:
         with contextlib.suppress(exceptions.AMQPError, OSError):
             connection.close()
@@ -167,27 +167,27 @@ def _address(server: Server) -> Address:
     try:
         return address(server.url.reveal())
     except (ConfigError, BadUrl) as error:
-        raise Trouble("RabbitMQDenied", f"The URL of RabbitMQ cannot be used: {error}", "Check URLFile.") from None
+        raise Problem("RabbitMQDenied", f"The URL of RabbitMQ cannot be used: {error}", "Check URLFile.") from None
 
 
 @contextmanager
-def told(step: Step, where: str) -> Iterator[None]:
+def translate_errors(step: Step, where: str) -> Iterator[None]:
     """What pika raises, as `Trouble`."""
     try:
         yield
     except exceptions.ChannelClosedByBroker as error:
-        raise refused(step, error.reply_code, error.reply_text) from None
+        raise refusal(step, error.reply_code, error.reply_text) from None
     except exceptions.ConnectionClosedByBroker as error:
         if isinstance(step, Login):
-            raise refused(step, error.reply_code, error.reply_text) from None
+            raise refusal(step, error.reply_code, error.reply_text) from None
         if isinstance(step, Consuming) and error.reply_code == INTERNAL_ERROR:
             raise silent(step.settings) from None
         # It stops (320), say; that has nothing to do with what was asked for.
         raise away(where, f"it closed the connection ({error.reply_code} {error.reply_text})") from None
     except exceptions.ProbableAuthenticationError:
-        raise refused(step, 403, "ACCESS_REFUSED") from None
+        raise refusal(step, 403, "ACCESS_REFUSED") from None
     except exceptions.ProbableAccessDeniedError:
-        raise refused(step, 530, "NOT_ALLOWED") from None
+        raise refusal(step, 530, "NOT_ALLOWED") from None
     except (exceptions.AMQPError, AMQPConnectorException, OSError) as error:
         # The second is what pika raises where nobody answers its handshake; it is none of the first.
         raise away(where, _why(error)) from None

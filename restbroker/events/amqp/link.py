@@ -19,10 +19,10 @@ import pika
 from pika import exceptions
 from pika.adapters.blocking_connection import BlockingChannel
 
-from restbroker.events.amqp.connected import Connected, connected, told
+from restbroker.events.amqp.connected import AmqpConnection, open_amqp, translate_errors
 from restbroker.events.amqp.options import Options
 from restbroker.events.amqp.read import Message
-from restbroker.events.amqp.topology import Consuming, Queueing, Trouble, ended, gone_while_open
+from restbroker.events.amqp.topology import Consuming, Problem, Queueing, gone_while_open, queue_deleted
 
 _LOOK_S: Final = 1.0
 """How long the thread waits for RabbitMQ at once; who calls `stop` or `acknowledge` wakes it."""
@@ -43,7 +43,7 @@ class Link:
     put: Callable[[Message], None]
     asked: Callable[[], None]
     opened: Callable[[str], None]
-    tell: Callable[[Trouble], None]
+    tell: Callable[[Problem], None]
     _connection: pika.BlockingConnection | None = None
     _channel: BlockingChannel | None = None
     _stopping: threading.Event = attrs.field(factory=threading.Event)
@@ -55,23 +55,23 @@ class Link:
 
     def run(self) -> None:
         """Consumes until `stop`. Raises `Trouble`, and nothing else that is not a bug."""
-        with connected(self.settings.server, self.name) as open_one:
+        with open_amqp(self.settings.server, self.name) as open_one:
             channel = self._ready(open_one)
             connection = open_one.connection
             self._connection, self._channel = connection, channel
             if self._stopping.is_set():
                 return
             self.asked()
-            with told(Consuming(self.settings), open_one.where):
+            with translate_errors(Consuming(self.settings), open_one.where):
                 # Returns when the queue has confirmed it; what it delivers is called back for below.
                 channel.basic_consume(self.settings.queue, self._came)
             self.opened(open_one.where)
-            with told(Queueing(self.settings), open_one.where):
+            with translate_errors(Queueing(self.settings), open_one.where):
                 look_at_s = time.monotonic() + _LOOK_AGAIN_S
                 while not self._stopping.is_set():
                     connection.process_data_events(time_limit=_LOOK_S)
                     if self._ended.is_set():
-                        raise ended(self.settings)
+                        raise queue_deleted(self.settings)
                     if time.monotonic() > look_at_s:
                         self._look_again(open_one)
                         self._ask_again(open_one)
@@ -88,30 +88,30 @@ class Link:
         self._stopping.set()
         self._wake(lambda: None)
 
-    def _ready(self, open_one: Connected) -> BlockingChannel:
+    def _ready(self, open_one: AmqpConnection) -> BlockingChannel:
         channel = open_one.queue(self.settings)
         for exchange in self.settings.exchanges:
             open_one.make(exchange)
             # At once: what comes to an exchange without a queue is lost, and its publisher is not told.
             open_one.bind(exchange, self.settings)
-        with told(Queueing(self.settings), open_one.where):
+        with translate_errors(Queueing(self.settings), open_one.where):
             channel.basic_qos(prefetch_count=self.settings.prefetch)
             channel.add_on_cancel_callback(self._on_cancel)
         return channel
 
-    def _ask_again(self, open_one: Connected) -> None:
+    def _ask_again(self, open_one: AmqpConnection) -> None:
         """Whether the queue would still deliver, where it brought nothing since the last time. Raises `Trouble`."""
         seen, self._seen = self._seen, self._last
         # With events in hand the prefetch may be used up: who asks would get the next. A missing exchange is told of.
         if self._last == seen == self._acknowledged and not self._gone:
             self.asked()
             if open_one.readers(self.settings) == 0:
-                raise ended(self.settings)
+                raise queue_deleted(self.settings)
             self.opened(open_one.where)
 
-    def _look_again(self, open_one: Connected) -> None:
+    def _look_again(self, open_one: AmqpConnection) -> None:
         """Binds what is there. Raises `Trouble` where one is another one now."""
-        gone = [one for one in self.settings.exchanges if not open_one.look(one)]
+        gone = [one for one in self.settings.exchanges if not open_one.check_exchange(one)]
         names = frozenset(one.name for one in gone)
         for exchange in self.settings.exchanges:
             if exchange.name not in names:

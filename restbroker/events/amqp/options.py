@@ -13,7 +13,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.form import Items, Names, whole, word
 from restbroker.config.key import inline, key, secret
 from restbroker.config.kind import At, SourceDefaults
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.target import TlsFiles
 from restbroker.config.tls import tls_files
@@ -62,7 +62,7 @@ class Server:
     )
     tls: TlsFiles | None = key("TLS", "Certificates, for amqps.")
 
-    def check(self, place: str, review: Review) -> "Server | None":
+    def check(self, place: str, review: Problems) -> "Server | None":
         """As it is to be used; None where there is a problem in `review`."""
         place_of_url = f"{place}.URL" if self.url.path is None else f"{place}.URLFile"
         if self.url == NO_SECRET:
@@ -114,7 +114,7 @@ class Exchange:
         "Carries", "What is published there; known for exchanges of MongooseIM's default names."
     )
 
-    def check(self, place: str, review: Review) -> "Exchange | None":
+    def check(self, place: str, review: Problems) -> "Exchange | None":
         """As it is to be used; None where there is a problem in `review`."""
         carries = self._carries_as_written or _KNOWN.get(self.name)
         if carries is None:
@@ -153,7 +153,7 @@ class Options:
         "Prefetch", "How many events may be in hand: so many at most come twice after a lost connection.", 400
     )
 
-    def check(self, source: EventSource, at: At, review: Review) -> EventSource:
+    def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
         """See `config.kind`."""
         server = self.server.check(at("Options"), review)
         place = at("Options.Exchanges")

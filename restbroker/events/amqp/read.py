@@ -1,7 +1,7 @@
 """Makes an event of a message that MongooseIM published. Called by `reader`.
 
-Always holds: pure; whatever a message holds, it becomes an event or is `Malformed`. MongooseIM publishes JSON without
-any AMQP properties, so that there is no id and no time in it:
+Always holds: pure; whatever a message holds, it becomes an event or is `MalformedEvent`. MongooseIM publishes JSON
+without any AMQP properties, so that there is no id and no time in it:
 
 | exchange | routing key | JSON |
 |---|---|---|
@@ -18,7 +18,7 @@ from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.light import light
-from restbroker.servers.event_contract import Malformed
+from restbroker.servers.event_contract import MalformedEvent
 
 LIMIT_BYTES: Final = 1024 * 1024
 """More than any stanza that MongooseIM takes (64 KiB unless it is configured otherwise)."""
@@ -36,18 +36,18 @@ class Message:
 
 
 def read(message: Message, carries: Mapping[str, Carries], source: str, now_s: float) -> ServerEvent:
-    """The event. `carries`: what is in which exchange. Raises `Malformed`."""
+    """The event. `carries`: what is in which exchange. Raises `MalformedEvent`."""
     if len(message.body) > LIMIT_BYTES:
-        raise Malformed(f"it has more than {LIMIT_BYTES} bytes")
+        raise MalformedEvent(f"it has more than {LIMIT_BYTES} bytes")
     try:
         payload = rubyjson.loads(message.body)
     except rubyjson.Unreadable as error:
         # Its text quotes nothing but single characters and numbers.
-        raise Malformed(f"it is no JSON that Ruby can read ({error})") from None
+        raise MalformedEvent(f"it is no JSON that Ruby can read ({error})") from None
     if not isinstance(payload, dict):
-        raise Malformed("it is no JSON object")
+        raise MalformedEvent("it is no JSON object")
     _judge_depth(payload)
-    what = carries.get(message.exchange) or _guessed(message, payload)
+    what = carries.get(message.exchange) or _guess(message, payload)
     raw: dict[str, Json] = {"exchange": message.exchange, "routing_key": message.key, "payload": payload}
     match what:
         case "presence":
@@ -64,10 +64,10 @@ def _judge_depth(payload: Mapping[str, Json]) -> None:
         try:
             rubyjson.dumps({"args": [{"raw": {"payload": payload}}]})
         except ValueError:
-            raise Malformed("it nests too deep") from None
+            raise MalformedEvent("it nests too deep") from None
 
 
-def _guessed(message: Message, payload: Mapping[str, Json]) -> Carries:
+def _guess(message: Message, payload: Mapping[str, Json]) -> Carries:
     """Of an exchange that somebody else bound the queue to."""
     if "user_id" in payload:
         return "presence"
@@ -78,7 +78,7 @@ def _presence(payload: Mapping[str, Json], raw: Json, source: str, now_s: float)
     user = _text(payload, "user_id")
     is_present = payload.get("present")
     if not isinstance(is_present, bool):
-        raise Malformed("its present is neither true nor false")
+        raise MalformedEvent("its present is neither true nor false")
     return ServerEvent(
         type="presence",
         sender=user,
@@ -129,5 +129,5 @@ def _suffix(key: str) -> str:
 def _text(payload: Mapping[str, Json], member: str) -> str:
     value = payload.get(member)
     if not isinstance(value, str):
-        raise Malformed(f"its {member} is {'missing' if value is None else 'no text'}")
+        raise MalformedEvent(f"its {member} is {'missing' if value is None else 'no text'}")
     return value

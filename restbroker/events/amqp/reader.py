@@ -18,13 +18,13 @@ import trio
 
 from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError
+from restbroker.events.amqp.dead_messages import dead_job
 from restbroker.events.amqp.inbox import Inbox
 from restbroker.events.amqp.options import INSTALL, Options
-from restbroker.events.amqp.parked import parked
 from restbroker.events.amqp.read import Message, read
-from restbroker.events.amqp.topology import Trouble, silent
+from restbroker.events.amqp.topology import Problem, silent
 from restbroker.job.event import ServerEvent
-from restbroker.servers.event_contract import Inlet, Malformed, Offer, States, Ways
+from restbroker.servers.event_contract import Intake, MalformedEvent, Offer, ReaderPorts, States
 from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
 
 if TYPE_CHECKING:  # without pika there is none
@@ -43,7 +43,7 @@ _GRACE_S: Final = 1.0
 """For RabbitMQ to hear what is acknowledged at the end."""
 
 
-def open_reader(source: EventSource, ways: Ways) -> "RabbitReader":
+def open_reader(source: EventSource, ways: ReaderPorts) -> "RabbitReader":
     """Of one source. Raises `ConfigError` where pika is not installed."""
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     if find_spec("pika") is None:
@@ -58,7 +58,7 @@ class RabbitReader:
 
     source: EventSource
     settings: Options
-    inlet: Inlet
+    inlet: Intake
     report: Report
     states: States | None = None
     now_s: Callable[[], float] = time.time
@@ -73,11 +73,11 @@ class RabbitReader:
         """Until cancelled."""
         task_status.started()
         while True:
-            self._tell(await self._connected())
+            self._tell(await self._read_connection())
             await trio.sleep(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
-    async def _connected(self) -> Trouble:
+    async def _read_connection(self) -> Problem:
         """Reads over one connection until it ends, and says why."""
         from restbroker.events.amqp.link import Link
 
@@ -88,10 +88,10 @@ class RabbitReader:
             f"restbroker, source {self.source.name}",
             inbox.put,
             asked=lambda: token.run_sync_soon(self._ask),
-            opened=lambda where: token.run_sync_soon(self._opened, where),
+            opened=lambda where: token.run_sync_soon(self._note_opened, where),
             tell=lambda trouble: token.run_sync_soon(self._tell, trouble),
         )
-        why: list[Trouble] = []
+        why: list[Problem] = []
         grace, taking, watching = trio.CancelScope(shield=True), trio.CancelScope(), trio.CancelScope()
 
         async def consume() -> None:
@@ -99,12 +99,12 @@ class RabbitReader:
                 try:
                     # Left alone where RabbitMQ is silent: its waits are bounded, and it holds nothing.
                     await trio.to_thread.run_sync(link.run, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
-                except Trouble as trouble:
+                except Problem as trouble:
                     why.append(trouble)
                 # Whatever it is: what a stranger's server sends must not end a broker.
                 except Exception as error:  # noqa: BLE001
                     what = f"What RabbitMQ sends cannot be read: {type(error).__name__}."
-                    why.append(Trouble("RabbitMQAway", what, self._way_out()))
+                    why.append(Problem("RabbitMQAway", what, self._way_out()))
             taking.cancel()
             watching.cancel()
 
@@ -124,7 +124,7 @@ class RabbitReader:
             try:
                 with taking:
                     while True:
-                        await self._taken(link, await inbox.take(AT_ONCE))
+                        await self._take(link, await inbox.take(AT_ONCE))
             finally:
                 link.stop()
                 grace.deadline = trio.current_time() + _GRACE_S
@@ -135,7 +135,7 @@ class RabbitReader:
         take = f"rabbitmqadmin get queue={self.settings.queue} count=1 ackmode=ack_requeue_false"
         return f"Please report this. If it is told again and again, take the first message out of its queue: {take}"
 
-    def _tell(self, trouble: Trouble) -> None:
+    def _tell(self, trouble: Problem) -> None:
         """Once, until it is over."""
         if self.states is not None:
             self.states.put(trouble)
@@ -147,7 +147,7 @@ class RabbitReader:
         self._confirmed = trio.Event()
         self._asked.set()
 
-    def _opened(self, where: str) -> None:
+    def _note_opened(self, where: str) -> None:
         self._confirmed.set()
         self._pause_s = _LEAST_PAUSE_S
         if self.states is not None:
@@ -159,7 +159,7 @@ class RabbitReader:
             self._told = ""
             self.report(Warned("RabbitMQBack", f"Source {self.source.name}: RabbitMQ is read from again."))
 
-    async def _taken(self, link: "Link", messages: Sequence[Message]) -> None:
+    async def _take(self, link: "Link", messages: Sequence[Message]) -> None:
         """Until each has its job; as many as have one are acknowledged, also when this is cancelled."""
         carries = {one.name: one.carries for one in self.settings.exchanges}
         now_s = self.now_s()
@@ -168,15 +168,15 @@ class RabbitReader:
         for number, message in enumerate(messages):
             try:
                 told[number] = read(message, carries, self.source.name, now_s)
-            except Malformed as error:
-                broken[number] = parked(message, self.source, token_hex(12), str(error), now_s)
+            except MalformedEvent as error:
+                broken[number] = dead_job(message, self.source, token_hex(12), str(error), now_s)
             # Whatever it holds: one message must not end a broker, which would meet it again after each restart.
             except Exception as error:  # noqa: BLE001
                 why = f"reading it fails with {type(error).__name__}"
-                broken[number] = parked(message, self.source, token_hex(12), why, now_s)
+                broken[number] = dead_job(message, self.source, token_hex(12), why, now_s)
         done: set[int] = set()
         try:
-            await self._offered(told, messages, done)
+            await self._offer(told, messages, done)
             if broken:
                 await self.inlet.park(list(broken.values()))
                 done.update(broken)
@@ -191,13 +191,13 @@ class RabbitReader:
             cure = "It is parked: `restbroker dead list` shows it. Let only MongooseIM publish to these exchanges."
             self.report(Warned("EventParked", what, cure))
 
-    async def _offered(self, told: dict[int, ServerEvent], messages: Sequence[Message], done: set[int]) -> None:
+    async def _offer(self, told: dict[int, ServerEvent], messages: Sequence[Message], done: set[int]) -> None:
         """Until Redis has all of them; `done` gets the number of each as soon as that is known."""
         pause_s = _LEAST_PAUSE_S
         while missing := [number for number in told if number not in done]:
             offer = self.inlet.offer(self.source, [told[number] for number in missing])
             try:
-                await self._waited(offer)
+                await self._wait(offer)
             finally:
                 with trio.CancelScope(shield=True):
                     await offer.leave()
@@ -212,7 +212,7 @@ class RabbitReader:
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         self._waits = False
 
-    async def _waited(self, offer: Offer) -> None:
+    async def _wait(self, offer: Offer) -> None:
         with trio.move_on_after(_PATIENCE_S) as patience:
             await offer.done()
         if patience.cancelled_caught:

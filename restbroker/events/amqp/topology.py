@@ -50,7 +50,7 @@ Step: TypeAlias = Login | Making | Queueing | Consuming
 
 
 @attrs.define(eq=False)
-class Trouble(Exception):
+class Problem(Exception):
     """Why nothing comes from RabbitMQ, and what to do. `code`: of the warning."""
 
     code: Code
@@ -74,16 +74,16 @@ _NOT_ALLOWED: Final = 530
 """Of a virtual host: it is not there, not for this user, or has as many connections as it may."""
 
 
-def away(server: str, why: str) -> Trouble:
+def away(server: str, why: str) -> Problem:
     """It cannot be reached, or the connection ended."""
     cure = "Check that RabbitMQ runs, and the source's URL. It is tried again."
-    return Trouble("RabbitMQAway", f"RabbitMQ at {server} cannot be read from: {why}.", cure)
+    return Problem("RabbitMQAway", f"RabbitMQ at {server} cannot be read from: {why}.", cure)
 
 
-def refused(step: Step, code: int, said: str) -> Trouble:
+def refusal(step: Step, code: int, said: str) -> Problem:
     """`code` and `said` are RabbitMQ's, of this step; 320, say, where it stops."""
     if code in (_REFUSED, _NOT_ALLOWED):
-        return _denied(step, code, said)
+        return _denial(step, code, said)
     match step:
         case Login(server):
             return away(server, f"it closed the connection ({code} {said})")
@@ -94,21 +94,21 @@ def refused(step: Step, code: int, said: str) -> Trouble:
             limit = f", with x-delivery-limit {NO_LIMIT}" if settings.queue_type == "quorum" else ""
             wanted = f"Its type has to be {settings.queue_type}{limit}, and it has to last (durable)."
             cure = f"{wanted} Delete it, or change QueueType or RabbitQueue."
-            return Trouble("RabbitMQDiffers", what, cure)
+            return Problem("RabbitMQDiffers", what, cure)
         case Queueing(settings) | Consuming(settings):
             what = f"The queue {settings.queue} in RabbitMQ cannot be used ({code} {said})."
-            return Trouble("RabbitMQDiffers", what, "It is made and bound again at the next try.")
+            return Problem("RabbitMQDiffers", what, "It is made and bound again at the next try.")
         case _:
             assert_never(step)
 
 
-def ended(settings: Options) -> Trouble:
+def queue_deleted(settings: Options) -> Problem:
     """RabbitMQ took the queue away from under its consumer."""
     what = f"RabbitMQ ended the reading of the queue {settings.queue}: it was deleted, or its node left."
-    return Trouble("RabbitMQDiffers", what, "It is made and bound again at the next try.")
+    return Problem("RabbitMQDiffers", what, "It is made and bound again at the next try.")
 
 
-def silent(settings: Options) -> Trouble:
+def silent(settings: Options) -> Problem:
     """The queue was asked to deliver and does not answer. RabbitMQ closes the connection with 541 after a minute."""
     what = f"RabbitMQ answers, but its queue {settings.queue} does not: nothing is read."
     status = f"`rabbitmq-queues quorum_status {settings.queue}`"
@@ -116,23 +116,23 @@ def silent(settings: Options) -> Trouble:
         f"A quorum queue waits for most of its nodes: {status} shows them. It is read as soon as it is back. One that"
         " RabbitMQ cannot bring back has to be deleted, with the events in it; it is made again at the next try."
     )
-    return Trouble("RabbitMQSilent", what, cure)
+    return Problem("RabbitMQSilent", what, cure)
 
 
-def missing(exchange: Exchange) -> Trouble:
+def missing(exchange: Exchange) -> Problem:
     """One that is not to be made."""
     what = f"The exchange {exchange.name} is missing in RabbitMQ."
     cure = "Start MongooseIM, which makes it; or let restbroker make it after a restart of RabbitMQ (Create)."
-    return Trouble("RabbitMQDiffers", what, cure)
+    return Problem("RabbitMQDiffers", what, cure)
 
 
-def gone_while_open(exchange: Exchange) -> Trouble:
+def gone_while_open(exchange: Exchange) -> Problem:
     """One that was there when the connection was opened."""
     what = f"The exchange {exchange.name} is gone from RabbitMQ: nothing that is published there comes."
     cure = (
         "Start MongooseIM, which makes it: it is read again within seconds. restbroker makes it when it connects only."
     )
-    return Trouble("RabbitMQDiffers", what, cure)
+    return Problem("RabbitMQDiffers", what, cure)
 
 
 def is_missing(code: int) -> bool:
@@ -140,23 +140,23 @@ def is_missing(code: int) -> bool:
     return code == _MISSING
 
 
-def described(exchange: Exchange) -> str:
+def describe(exchange: Exchange) -> str:
     """In RabbitMQ's words."""
     return f"{exchange.type}, {'durable' if exchange.is_durable else 'not durable'}"
 
 
-def _exchange_refused(exchange: Exchange, code: int, said: str) -> Trouble:
+def _exchange_refused(exchange: Exchange, code: int, said: str) -> Problem:
     if is_missing(code):
         return missing(exchange)
-    what = f"The exchange {exchange.name} in RabbitMQ is not as configured ({described(exchange)}): {code} {said}."
+    what = f"The exchange {exchange.name} in RabbitMQ is not as configured ({describe(exchange)}): {code} {said}."
     cure = (
         "Set Type and Durable of this exchange to what MongooseIM's configuration says: should restbroker make it with"
         " others, MongooseIM would not start."
     )
-    return Trouble("RabbitMQDiffers", what, cure)
+    return Problem("RabbitMQDiffers", what, cure)
 
 
-def _denied(step: Step, code: int, said: str) -> Trouble:
+def _denial(step: Step, code: int, said: str) -> Problem:
     match step:
         case Login(server, user, vhost) if code == _NOT_ALLOWED:
             what = f"RabbitMQ at {server} does not let the user {user} into the virtual host {vhost} ({said})."
@@ -174,4 +174,4 @@ def _denied(step: Step, code: int, said: str) -> Trouble:
             cure = f"The user needs configure, write and read for {queue}, and read for the exchanges."
         case _:
             assert_never(step)
-    return Trouble("RabbitMQDenied", what, cure)
+    return Problem("RabbitMQDenied", what, cure)

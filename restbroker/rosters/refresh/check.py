@@ -5,7 +5,7 @@ Always holds: nobody is refreshed, and nothing is changed.
 
 from restbroker.config.target import Target
 from restbroker.rosters.refresh import judge, request
-from restbroker.servers.api.checks import opened
+from restbroker.servers.api.checks import open_client
 from restbroker.servers.findings import Finding, ok
 from restbroker.transport.errors import MaybeSent, NotSent
 
@@ -22,8 +22,8 @@ async def check(target: Target) -> list[Finding]:
 
 async def _answer(target: Target) -> Finding:
     try:
-        async with opened(target) as http:
-            probe = judge.probed(await http.send(request.question(target)))
+        async with open_client(target) as http:
+            probe = judge.read_probe(await http.send(request.question(target)))
     except (NotSent, MaybeSent) as error:
         cure = "Check that Prosody runs with mod_http, and the target's URL."
         return Finding("problem", target.name, "Unreachable", error.message, _WAIT, cure, "target")

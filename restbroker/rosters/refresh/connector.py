@@ -17,14 +17,14 @@ from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
-from restbroker.rosters.refresh import catalogue, judge, request, wishes
-from restbroker.rosters.refresh.flights import Flights
+from restbroker.rosters.refresh import catalogue, judge, request, requests
 from restbroker.rosters.refresh.options import Options
+from restbroker.rosters.refresh.posts import RefreshPosts
 from restbroker.rosters.refresh.refresher import Refresher
-from restbroker.rosters.refresh.wishes import Refresh, Show, Write
+from restbroker.rosters.refresh.requests import Refresh, Show, Write
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, as_json, roster_of
 from restbroker.servers.contract import Connector, Link, Ports, Rosters
-from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
+from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
 
 _COUNTS_S: Final = 1.0
 """So long a probe that was not let in says so for all jobs that ask."""
@@ -60,7 +60,7 @@ class RosterConnector:
 
     async def deliver(self, call: Call, link: Link) -> Outcome:  # noqa: ARG002  many share a request
         """Refreshes, changes or shows. Raises `NotSent` or `MaybeSent`."""
-        wish = wishes.read(call.command, self._target.default_host)
+        wish = requests.read(call.command, self._target.default_host)
         if isinstance(wish, Reason):
             return Rejected(wish)
         try:
@@ -75,7 +75,7 @@ class RosterConnector:
         async with self._asking:
             found = self._found
             if found is None or not found.denied or trio.current_time() - self._found_at_s >= _COUNTS_S:
-                found = judge.probed(await link.ask(request.question(self._target)))
+                found = judge.read_probe(await link.ask(request.question(self._target)))
                 self._found, self._found_at_s = found, trio.current_time()
             return found
 
@@ -87,10 +87,10 @@ class RosterConnector:
             with trio.CancelScope(shield=True):
                 await self._rosters.aclose()
 
-    async def _do(self, wish: wishes.Wish, attempt: int) -> Outcome:
+    async def _do(self, wish: requests.Wish, attempt: int) -> Outcome:
         match wish:
             case Refresh((user,)) if not self._target.is_local:
-                return await self._refresher.wanted(user, attempt)
+                return await self._refresher.refresh(user, attempt)
             case Refresh(users) if not self._target.is_local:
                 return await self._refresh_together(users)
             case Refresh(users):
@@ -115,13 +115,13 @@ class RosterConnector:
 
     async def _change(self, changes: tuple[Change, ...]) -> Outcome:
         match await self._rosters.change(changes):
-            case Changed(versions):
+            case RosterVersions(versions):
                 return _done({"versions": dict(versions)})
-            case NotChanged(user, "ABSENT", jid):
+            case RosterUnchanged(user, "ABSENT", jid):
                 # The job that adds it may be on its way: jobs of one queue are done side by side.
                 message = f"{user} has no contact {jid} to rename."
                 return Deferred(Reason("NoSuchContact", message, "Add the contact first."), max_attempts=3)
-            case NotChanged(user):
+            case RosterUnchanged(user):
                 message = f"The roster of {user} would have more than {MOST_CONTACTS} contacts or {MOST_BYTES} bytes."
                 return Rejected(Reason("RosterTooLarge", message, "Remove others first."))
             case other:
@@ -139,7 +139,7 @@ def open_connector(target: Target, ports: Ports) -> Connector:
         raise ConfigError(f"The target {target.name} needs rosters in Redis.", "Please report this.")
     options = target.options_as(Options)
     now_s: Callable[[], float] = ports.now_s
-    flights = Flights(target, http, now_s, rosters.lease_s - _LANDING_S)
+    flights = RefreshPosts(target, http, now_s, rosters.lease_s - _LANDING_S)
     pace = Pace(round(options.debounce_s * 1000), round(options.max_wait_s * 1000))
     most = max(target.concurrency, options.batch_size)
     refresher = Refresher(rosters, flights.fly, options.batch_size, most, pace)

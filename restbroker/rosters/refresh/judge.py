@@ -32,7 +32,7 @@ def several(response: Response, now_s: float) -> Outcome | None:
         if verdict is None:
             return _foreign(response)
         return _done(response) if verdict else None
-    return None if response.status == 500 else _refused(response, now_s)
+    return None if response.status == 500 else _refusal(response, now_s)
 
 
 def one(user: str, response: Response, now_s: float) -> Outcome:
@@ -41,14 +41,14 @@ def one(user: str, response: Response, now_s: float) -> Outcome:
         verdict = _verdict(response)
         if verdict is None:
             return _foreign(response)
-        return _done(response) if verdict else Deferred(_failed(user))
+        return _done(response) if verdict else Deferred(_failure(user))
     if response.status == 500:
         message = f"Prosody could not read the request to refresh {user} (status 500)."
         return Rejected(Reason("RefreshRefused", message, "That should not happen: see Prosody's log.", 500))
-    return _refused(response, now_s)
+    return _refusal(response, now_s)
 
 
-def unanswered(user: str, timeout_s: float) -> Outcome:
+def no_answer(user: str, timeout_s: float) -> Outcome:
     """The outcome for a user whose refresh is not answered, by a Prosody that answers all else."""
     message = f"Prosody did not answer the refresh of {user} within {duration_text(timeout_s)}."
     cure = (
@@ -58,7 +58,7 @@ def unanswered(user: str, timeout_s: float) -> Outcome:
     return Deferred(Reason("RefreshUnanswered", message, cure))
 
 
-def probed(response: Response) -> Probe:
+def read_probe(response: Response) -> Probe:
     """What the answer to `request.question` says."""
     status = response.status
     if status == 404:
@@ -89,7 +89,7 @@ def _done(response: Response) -> Delivered:
     return Delivered(text, orjson.loads(response.body), response.status)
 
 
-def _failed(user: str) -> Reason:
+def _failure(user: str) -> Reason:
     message = f"Prosody could not refresh the roster of {user}: the roster service did not give it one."
     return Reason("RefreshFailed", message, "See what the roster service answers for that user, and its log.", 200)
 
@@ -100,7 +100,7 @@ def _foreign(response: Response) -> Outcome:
     return Deferred(Reason("NotTheModule", message, cure, response.status), pause_target=True)
 
 
-def _refused(response: Response, now_s: float) -> Outcome:
+def _refusal(response: Response, now_s: float) -> Outcome:
     status = response.status
     if status == 404:
         return Denied(MISSING)

@@ -8,7 +8,7 @@ from restbroker.config import forms
 from restbroker.config.form import whole
 from restbroker.config.key import key
 from restbroker.config.kind import At, Defaults
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.config.target import Target
 
 
@@ -31,7 +31,7 @@ class Options:
         False,
     )
 
-    def check(self, target: Target, at: At, review: Review) -> Target:
+    def check(self, target: Target, at: At, review: Problems) -> Target:
         """See `config.kind`."""
         place = at("Options")
         if self.max_wait_s < self.debounce_s:

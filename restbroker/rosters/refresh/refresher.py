@@ -17,8 +17,8 @@ import trio
 
 from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
-from restbroker.rosters.refresh.flights import Result
-from restbroker.servers.contract import Claimed, Rosters
+from restbroker.rosters.refresh.posts import Result
+from restbroker.servers.contract import Claim, Rosters
 from restbroker.servers.roster_change import Pace
 from restbroker.transport.errors import MaybeSent, NotSent
 
@@ -74,7 +74,7 @@ class Refresher:
     """When the latest flight of a user began, as long as that keeps the next one waiting."""
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
-    async def wanted(self, user: str, attempt: int = 1) -> Outcome:
+    async def refresh(self, user: str, attempt: int = 1) -> Outcome:
         """The outcome of a flight of this user that begins after now. Raises `NotSent` or `MaybeSent`."""
         (outcome,) = await self._outcomes({user: _Job(attempt)})
         return outcome
@@ -125,7 +125,7 @@ class Refresher:
         # the claim knows nothing of. Were it done with this one, nobody would ever take that mark away.
         asked = {user: self._wanted.pop(user).jobs for user in due}
         try:
-            claimed = await self._rosters.claim(due, self._pace) if due else Claimed("", ())
+            claimed = await self._rosters.claim(due, self._pace) if due else Claim("", ())
         except trio.Cancelled:
             _end(asked, _ENDED)
             raise
@@ -148,7 +148,7 @@ class Refresher:
         finally:
             again = [user for user in users if _comes_again(results.get(user, _ENDED), batch[user])]
             with trio.CancelScope(shield=True):
-                await self._rosters.landed(holder, [user for user in users if user not in again], again)
+                await self._rosters.end_refreshes(holder, [user for user in users if user not in again], again)
             self._flying.difference_update(users)
             for user, jobs in batch.items():
                 _end({user: jobs}, results.get(user, _ENDED))

@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from restbroker.config.target import Issued, Target
+from restbroker.config.target import IssuedLogin, Target
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import unsent
 from restbroker.transport.message import Request
@@ -46,5 +46,5 @@ def _request(target: Target, method: str, path: str, headers: Headers, body: byt
 
 
 def _login(target: Target) -> Headers:
-    login = None if isinstance(target.credentials, Issued) else target.credentials
+    login = None if isinstance(target.credentials, IssuedLogin) else target.credentials
     return tuple((name.lower(), value) for name, value in unsent(lambda: authorization(login)))

@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator
 
 from restbroker.config.target import Target
-from restbroker.servers.allowed import Allowed
+from restbroker.servers.allowed import AllowedCommands
 from restbroker.servers.prosody.common import listening
 
 
-def suggest(target: Target, _allowed: Allowed) -> str | None:
+def suggest(target: Target, _allowed: AllowedCommands) -> str | None:
     """The lines, with what is to be known of them; None for a target that never asks Prosody."""
     return None if target.is_local else "\n".join(_lines(target))
 

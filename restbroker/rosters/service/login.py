@@ -20,7 +20,7 @@ from restbroker.config.roster import QueryKey
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
-from restbroker.serving.plain import Asked
+from restbroker.serving.plain import Request
 from restbroker.telemetry.events import Report, Warned
 
 READ_AGAIN_S = 10.0
@@ -43,7 +43,7 @@ class Login:
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     """Of its own: where a disk hangs, threads must not pile up, nor take the places of others."""
 
-    async def fits(self, asked: Asked, key: bytes) -> bool:
+    async def fits(self, asked: Request, key: bytes) -> bool:
         """Whether this request carries it, in its head or as this `key`. Raises `ConfigError` if it cannot be read."""
         match self.auth:
             case None:

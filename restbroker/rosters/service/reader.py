@@ -20,7 +20,7 @@ import trio
 from restbroker.config.values import duration_text
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.rosters.service.copies import Copies, Copy
-from restbroker.rosters.service.reading import Found, Stored, chosen, read, written
+from restbroker.rosters.service.reading import PreparedRoster, Stored, choose_users, prepare_rosters, read
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report, Warned
@@ -46,14 +46,14 @@ class Served:
 
 
 @attrs.define(eq=False)
-class _Wanted:
+class _PendingRead:
     """One user's roster, for all who asked before it was read."""
 
     read: trio.Event = attrs.field(factory=trio.Event)
     done: trio.Event = attrs.field(factory=trio.Event)
-    answer: Found | RestbrokerError = _STOPPING
+    answer: PreparedRoster | RestbrokerError = _STOPPING
 
-    def end(self, answer: Found | RestbrokerError = _STOPPING) -> None:
+    def end(self, answer: PreparedRoster | RestbrokerError = _STOPPING) -> None:
         """Answers all who wait."""
         self.answer = answer
         self.read.set()
@@ -75,8 +75,8 @@ class Reader:
     bound_s: float = BOUND_S
     calls: int = 0
     stale: int = 0
-    _wanted: dict[str, _Wanted] = attrs.field(factory=dict)
-    _taken: dict[str, list[_Wanted]] = attrs.field(factory=dict)
+    _wanted: dict[str, _PendingRead] = attrs.field(factory=dict)
+    _taken: dict[str, list[_PendingRead]] = attrs.field(factory=dict)
     """By user, those that are being read or written, the oldest first."""
     _wake: trio.Event = attrs.field(factory=trio.Event)
     _writing: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
@@ -126,7 +126,7 @@ class Reader:
     async def _now(self, user: str) -> bytes:
         if self._is_stopping:
             raise _STOPPING
-        wanted = self._wanted.setdefault(user, _Wanted())
+        wanted = self._wanted.setdefault(user, _PendingRead())
         self._wake.set()
         await self._read(wanted)
         await wanted.done.wait()
@@ -143,7 +143,7 @@ class Reader:
             wanted.end()
         self._wanted, self._taken = {}, {}
 
-    async def _read(self, wanted: _Wanted) -> None:
+    async def _read(self, wanted: _PendingRead) -> None:
         """Waits until Redis told it. Raises `StoreUnavailable` where Redis tells nobody anything."""
         asked_s = trio.current_time()
         while not wanted.read.is_set():
@@ -154,11 +154,11 @@ class Reader:
                 await wanted.read.wait()
 
     async def _read_some(self, nursery: trio.Nursery) -> None:
-        batch = {user: self._wanted.pop(user) for user in await self._chosen()}
+        batch = {user: self._wanted.pop(user) for user in await self._choose()}
         for user, wanted in batch.items():
             self._taken.setdefault(user, []).append(wanted)
         read_s = trio.current_time()
-        answers = await self._asked(tuple(batch))
+        answers = await self._read_users(tuple(batch))
         stored: dict[str, Stored] = {}
         for user, wanted in batch.items():
             answer = answers[user]
@@ -169,19 +169,19 @@ class Reader:
                 wanted.read.set()
         nursery.start_soon(self._write, batch, stored, read_s)
 
-    async def _chosen(self) -> Sequence[str]:
+    async def _choose(self) -> Sequence[str]:
         """Whose rosters to read now, of those that are asked for."""
         users = tuple(islice(self._wanted, MOST))
         if len(users) == 1:
             return users
         try:
-            found = await self.connection.call(chosen, users, _MOST_CONTACTS)
+            found = await self.connection.call(choose_users, users, _MOST_CONTACTS)
         except RestbrokerError:
             return users  # `_asked` finds out, and tells
         self._heard_s = trio.current_time()
         return found
 
-    async def _asked(self, users: Sequence[str]) -> Mapping[str, Stored | RestbrokerError]:
+    async def _read_users(self, users: Sequence[str]) -> Mapping[str, Stored | RestbrokerError]:
         self.calls += 1
         try:
             try:
@@ -197,20 +197,20 @@ class Reader:
         self._heard_s = trio.current_time()
         return found
 
-    async def _write(self, batch: Mapping[str, _Wanted], stored: Mapping[str, Stored], read_s: float) -> None:
+    async def _write(self, batch: Mapping[str, _PendingRead], stored: Mapping[str, Stored], read_s: float) -> None:
         for piece in _pieces(stored):
             users = [user for user in piece if not batch[user].done.is_set()]
-            given, found = {user: stored[user] for user in users}, list[Found | RestbrokerError]()
+            given, found = {user: stored[user] for user in users}, list[PreparedRoster | RestbrokerError]()
             try:
-                found += await trio.to_thread.run_sync(written, given, self.domain, limiter=self._writing)
+                found += await trio.to_thread.run_sync(prepare_rosters, given, self.domain, limiter=self._writing)
             except Exception as error:  # noqa: BLE001  as above
                 found = [_broken(error)] * len(users)
             for user, one in zip(users, found, strict=True):
-                if isinstance(one, Found):
+                if isinstance(one, PreparedRoster):
                     self.copies.keep(user, Copy(one.body, read_s))
                 self._end(user, batch[user], one)
 
-    def _end(self, user: str, wanted: _Wanted, answer: Found | RestbrokerError) -> None:
+    def _end(self, user: str, wanted: _PendingRead, answer: PreparedRoster | RestbrokerError) -> None:
         if wanted.done.is_set():
             return
         waiting = self._taken.pop(user, [wanted])
@@ -253,11 +253,11 @@ class Reader:
             what = f"Users who were given older rosters: {len(given)}, read up to {ago} before. They are refreshed now."
             self.report(Warned("OlderRosters", what, None))
 
-    def _tell(self, user: str, answer: Found | RestbrokerError) -> None:
+    def _tell(self, user: str, answer: PreparedRoster | RestbrokerError) -> None:
         match answer:
             case StoreRefused():
                 self._warn(f"The roster of {user} cannot be read. {answer.message}", answer.cure)
-            case Found(bad=(first, *more)):
+            case PreparedRoster(bad=(first, *more)):
                 left_out = f"and {len(more)} more are left out" if more else "is left out"
                 what = f"In the roster of {user} a contact {left_out}: {first.entry} {first.why}."
                 self._warn(what, "Somebody else wrote it. Take it out, or set it anew.")

@@ -20,14 +20,14 @@ Stored: TypeAlias = Mapping[bytes, bytes]
 
 
 @attrs.frozen
-class Found:
+class PreparedRoster:
     """A roster as JSON, and what is wrong with those of its entries that were left out."""
 
     body: bytes
     bad: tuple[BadRoster, ...] = ()
 
 
-def chosen(client: Client, users: Sequence[str], most: int) -> list[str]:
+def choose_users(client: Client, users: Sequence[str], most: int) -> list[str]:
     """Those to be read first: who has few contacts, as many as have `most` of them together; at least one.
 
     Raises `StoreUnavailable`.
@@ -54,10 +54,10 @@ def read(client: Client, users: Sequence[str]) -> dict[str, Stored | StoreRefuse
     return dict(zip(users, stored, strict=True))
 
 
-def written(stored: Mapping[str, Stored], domain: str | None) -> list[Found]:
+def prepare_rosters(stored: Mapping[str, Stored], domain: str | None) -> list[PreparedRoster]:
     """These users' rosters for Prosody. `domain`: theirs, where it is known."""
-    found: list[Found] = []
+    found: list[PreparedRoster] = []
     for user, one in stored.items():
         roster, bad = roster_of(one, user, domain)
-        found.append(Found(as_prosody(roster), bad))
+        found.append(PreparedRoster(as_prosody(roster), bad))
     return found

@@ -18,7 +18,7 @@ from restbroker.errors import ConfigError, RestbrokerError
 from restbroker.rosters.service.address import Addresses, addresses
 from restbroker.rosters.service.login import Login
 from restbroker.rosters.service.reader import Reader
-from restbroker.serving.plain import Answer, Asked, failed
+from restbroker.serving.plain import Answer, Request, error_answer
 from restbroker.telemetry.events import Report, Warned
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.metrics import SHORT_LIMITS_S, Samples
@@ -41,7 +41,7 @@ class Service:
     """By status."""
     _durations: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S))
 
-    async def answer(self, asked: Asked) -> Answer:
+    async def answer(self, asked: Request) -> Answer:
         """The roster, or why not. Never raises."""
         began_s = trio.current_time()
         found: Answer | None = None
@@ -64,15 +64,15 @@ class Service:
             "restbroker_roster_copies_bytes": {(): self.reader.copies.size_bytes},
         }
 
-    async def _answer(self, asked: Asked) -> Answer:
+    async def _answer(self, asked: Request) -> Answer:
         if asked.method not in {"GET", "HEAD"}:
-            return failed(
+            return error_answer(
                 405, "MethodNotAllowed", "Rosters are only read.", "Use GET.", (b"allow", b"GET, HEAD"), closing=True
             )
         path, key = self.addresses.split(asked.target)
         try:
             if not await self.login.fits(asked, key):
-                return self._denied()
+                return self._denial()
         except ConfigError:
             return _unavailable("The login for rosters cannot be read; the log says why.")
         name = self.addresses.name(path)
@@ -88,7 +88,7 @@ class Service:
         age = () if served.age_s is None else ((b"age", b"%d" % served.age_s),)
         return Answer(200, served.body, age)
 
-    def _denied(self) -> Answer:
+    def _denial(self) -> Answer:
         self.report(
             Warned(
                 "RosterDenied",
@@ -97,7 +97,7 @@ class Service:
             )
         )
         basic = () if self.addresses.with_key else (_BASIC,)
-        return failed(401, "LoginNeeded", "Rosters are given to who logs in.", "See Auth of Roster.", *basic)
+        return error_answer(401, "LoginNeeded", "Rosters are given to who logs in.", "See Auth of Roster.", *basic)
 
     def _elsewhere(self) -> Answer:
         self.report(
@@ -107,7 +107,7 @@ class Service:
                 "If it was Prosody: make its http_roster_url fit, with %s in the place of the user.",
             )
         )
-        return failed(404, "NotFound", "There are no rosters under this path.", "See Path of Roster.")
+        return error_answer(404, "NotFound", "There are no rosters under this path.", "See Path of Roster.")
 
 
 def service(config: Roster, reader: Reader, report: Report) -> Service:
@@ -117,4 +117,4 @@ def service(config: Roster, reader: Reader, report: Report) -> Service:
 
 
 def _unavailable(why: str) -> Answer:
-    return failed(503, "Unavailable", why, "Ask again.", _LATER)
+    return error_answer(503, "Unavailable", why, "Ask again.", _LATER)

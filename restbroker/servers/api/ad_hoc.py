@@ -66,9 +66,9 @@ class AdHoc:
     def form(self, given: Mapping[str, Json], host: str) -> dict[str, Json]:
         """Return the fields of its form, for arguments that fit. Raises `InvalidArguments`."""
         fields = {field: _text(given[name]) for field, name in self.fields.items() if name in given}
-        return {"FORM_TYPE": ADMIN, **self._named(given, host), **self.fixed, **fields}
+        return {"FORM_TYPE": ADMIN, **self._address_fields(given, host), **self.fixed, **fields}
 
-    def _named(self, given: Mapping[str, Json], host: str) -> dict[str, Json]:
+    def _address_fields(self, given: Mapping[str, Json], host: str) -> dict[str, Json]:
         if not self.account:
             return {}
         resource = given.get("resource")

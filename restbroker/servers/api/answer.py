@@ -13,8 +13,8 @@ from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Reason, Rejected, Uncertain
-from restbroker.servers.api.shown import WORDS_LIMIT, Shown, show
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.shown import WORDS_LIMIT, MaskedText, show
+from restbroker.servers.api.texts import parse_json
 from restbroker.transport.message import Response
 from restbroker.transport.retry_after import retry_after_s
 
@@ -24,7 +24,7 @@ people, or as it came for a judge.
 """
 
 
-class HowDeferred(TypedDict, total=False):
+class Deferral(TypedDict, total=False):
     """What of a `Deferred` is not as usual."""
 
     counts: bool
@@ -54,7 +54,7 @@ class Answer:
     """
 
     response: Response = attrs.field(repr=False)
-    shown: Shown
+    shown: MaskedText
     words: str
     code: str = attrs.field(repr=False)
     unmasked: str = attrs.field(repr=False)
@@ -94,11 +94,11 @@ class Answer:
         """Return our reason; where no message is given, it is what the server says."""
         return Reason(code, self.says if message is None else message, hint, self.status)
 
-    def rejected(self, code: str, hint: str, message: str | None = None) -> Rejected:
+    def reject(self, code: str, hint: str, message: str | None = None) -> Rejected:
         """Return that this command is never done."""
         return Rejected(self.reason(code, hint, message), self.text)
 
-    def denied(self, code: str, hint: str, message: str | None = None) -> Denied:
+    def deny(self, code: str, hint: str, message: str | None = None) -> Denied:
         """Return that perhaps no command is done; the probe decides."""
         return Denied(self.reason(code, hint, message), self.text)
 
@@ -106,8 +106,8 @@ class Answer:
         """Return that it may have run."""
         return Uncertain(self.reason(code, hint, f"{self.says} It may have run." if message is None else message))
 
-    def deferred(
-        self, code: str, hint: str, message: str | None = None, *, waits: bool = False, **how: Unpack[HowDeferred]
+    def defer(
+        self, code: str, hint: str, message: str | None = None, *, waits: bool = False, **how: Unpack[Deferral]
     ) -> Deferred:
         """Return that it is not done now. `waits`: for as long as its Retry-After says."""
         wait_s = retry_after_s(self.response, self.now_s) if waits else None
@@ -116,14 +116,14 @@ class Answer:
     def done(self, call: Call, spec: CommandSpec | None, note: str = "already done") -> Delivered:
         """Return that it had been done before. Its producer gets the answer as any: without the secrets alone."""
         secrets = redact.secret_values(spec, call.command.arguments, with_texts=False)
-        shown = show(self.response, hiding.spelled(secrets) | self._form.secrets)
-        body = None if self.body is None else parsed(shown.text.encode())
+        shown = show(self.response, hiding.spellings_of(secrets) | self._form.secrets)
+        body = None if self.body is None else parse_json(shown.text.encode())
         return Delivered(shown.text, body, self.status, note=note)
 
 
 def read(form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0) -> Answer:
     """Return the answer in this response, with these secrets and the login masked wherever the server repeats them."""
-    shown = show(response, hiding.spelled(secrets) | form.secrets)
+    shown = show(response, hiding.spellings_of(secrets) | form.secrets)
     words = shown.hide(form.parse(response, shown.text)[1])
     # What decides the job's fate is read as it came: no secret that looks like it may change that.
     code, raw = form.parse(response, response.body[: hiding.START_LIMIT].decode("utf-8", "replace"))
@@ -135,7 +135,7 @@ def read_for(form: AnswerForm, call: Call, spec: CommandSpec | None, response: R
     return read(form, response, redact.secret_values(spec, call.command.arguments), now_s)
 
 
-def delivered(response: Response, body: Json = None) -> Delivered:
+def deliver_as_is(response: Response, body: Json = None) -> Delivered:
     """Return the success with the answer as it came: its producer asked for it."""
     note = "answer truncated" if response.truncated else None
     return Delivered(response.body.decode("utf-8", "replace"), body, response.status, note=note)

@@ -21,7 +21,7 @@ JOBS_WAIT: Final = "Jobs for this target wait in Redis until it works."
 
 
 @asynccontextmanager
-async def opened(target: Target) -> AsyncIterator[Transport]:
+async def open_client(target: Target) -> AsyncIterator[Transport]:
     """Open the way to the target for as long as the block runs. Safe to cancel."""
     http = open_transport(target)
     try:

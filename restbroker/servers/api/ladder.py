@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias, assert_never
 import attrs
 
 from restbroker.job.outcome import Outcome
-from restbroker.servers.api.answer import Answer, HowDeferred
+from restbroker.servers.api.answer import Answer, Deferral
 
 GOES_ON: Final = "It goes on by itself."
 CHECK_ARGUMENTS: Final = "Correct the arguments."
@@ -32,7 +32,7 @@ class Rung:
     hint: str
     message: str = "{says}"
     waits: bool = False
-    how: HowDeferred = attrs.field(factory=HowDeferred)
+    how: Deferral = attrs.field(factory=Deferral)
 
 
 Step: TypeAlias = int | Literal["3xx", "4xx", "5xx", "other"]
@@ -69,13 +69,13 @@ def apply(rung: Rung, answer: Answer) -> Outcome:
     message = rung.message.format(says=answer.says, status=answer.status, location=location)
     match rung.fate:
         case "rejected":
-            return answer.rejected(rung.code, rung.hint, message)
+            return answer.reject(rung.code, rung.hint, message)
         case "denied":
-            return answer.denied(rung.code, rung.hint, message)
+            return answer.deny(rung.code, rung.hint, message)
         case "uncertain":
             return answer.uncertain(rung.code, rung.hint, message)
         case "deferred":
-            return answer.deferred(rung.code, rung.hint, message, waits=rung.waits, **rung.how)
+            return answer.defer(rung.code, rung.hint, message, waits=rung.waits, **rung.how)
         case _:
             assert_never(rung.fate)
 

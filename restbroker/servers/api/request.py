@@ -34,7 +34,7 @@ def lookup(entries: Mapping[str, T], command: Command, target: str, lacking: Map
     return Rejected(Reason("UnknownCommand", f"The target {target} has no command {endpoint}.", hint))
 
 
-def guarded(make: Callable[[], T], target: str, command: str) -> T | Rejected:
+def guard(make: Callable[[], T], target: str, command: str) -> T | Rejected:
     """Return what `make` returns, or what a job ends as whose arguments do not fit.
 
     Raises `NotSent` where a secret cannot be read: the job waits until its file is back.

@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.config.hidden import spelled
+from restbroker.config.hidden import spellings_of
 from restbroker.job import hiding
 from restbroker.transport.message import Response
 
@@ -18,7 +18,7 @@ _VERSION_LIMIT: Final = 40
 
 
 @attrs.frozen
-class Shown:
+class MaskedText:
     """`text`: the body, masked and cut."""
 
     text: str
@@ -44,10 +44,10 @@ class Shown:
         return self.hide(_LOGIN.sub("//", where).partition("?")[0])
 
 
-def show(response: Response, known: hiding.Spelled) -> Shown:
+def show(response: Response, known: hiding.Spelled) -> MaskedText:
     """The answer without what is known, without the login that its request carried, and its target's secrets."""
-    known |= hiding.said(response.said) | spelled(response.secrets)
+    known |= hiding.login_spellings(response.said) | spellings_of(response.secrets)
     # A character has four bytes at most, and one more character tells that there are more.
     body = response.body[: 4 * (hiding.START_LIMIT + 1)].decode("utf-8", "replace")
     location = response.headers.get("location", "")
-    return Shown(hiding.beginning(body, known), location, known, hiding.hiding((), known))
+    return MaskedText(hiding.beginning(body, known), location, known, hiding.hiding((), known))

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import attrs
 
 from restbroker.job.command import ArgumentSpec, Danger, Place, ValueType
-from restbroker.job.endpoint import kind_of, quoted
+from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.hosts import plain
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
@@ -158,9 +158,9 @@ def fit(takes: Arguments, command: str, given: Mapping[str, Json], host: str | N
             continue
         row = takes.by_name.get(name)
         if row is None:
-            raise unknown(name, takes, command)
+            raise unknown_argument(name, takes, command)
         if row.name in found:
-            raise InvalidArguments(f'the argument "{row.name}" is given twice, once as {quoted(name)}')
+            raise InvalidArguments(f'the argument "{row.name}" is given twice, once as {quote(name)}')
         found[row.name] = row.form.take(row.name, value, host)
     for name in takes.needed:
         if name not in found:
@@ -172,11 +172,11 @@ def fit(takes: Arguments, command: str, given: Mapping[str, Json], host: str | N
     return found
 
 
-def unknown(name: str, takes: Arguments, command: str) -> InvalidArguments:
+def unknown_argument(name: str, takes: Arguments, command: str) -> InvalidArguments:
     """Return the refusal of an argument that the command does not have."""
     near = get_close_matches(name, [row.name for row in takes.rows], n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
-    return InvalidArguments(f"there is an argument {quoted(name)}, which {command} does not have{meant}")
+    return InvalidArguments(f"there is an argument {quote(name)}, which {command} does not have{meant}")
 
 
 def wrong(name: str, value: Json, form: Form) -> InvalidArguments:

@@ -28,7 +28,7 @@ def fits_xml(value: Json) -> bool:
             return True
 
 
-def parsed(body: bytes | str) -> Json:
+def parse_json(body: bytes | str) -> Json:
     """The body as JSON, None if it is none."""
     if not body:  # as most are
         return None

@@ -7,7 +7,7 @@ import time
 
 from restbroker.config.target import Target
 from restbroker.servers import registry
-from restbroker.servers.api.checks import finding, opened, unreachable
+from restbroker.servers.api.checks import finding, open_client, unreachable
 from restbroker.servers.api.health import Health
 from restbroker.servers.contract import Direct, Ports
 from restbroker.servers.findings import Finding
@@ -17,7 +17,7 @@ from restbroker.transport.errors import MaybeSent, NotSent
 async def check(target: Target) -> list[Finding]:
     """Return the probe's answer, or why there is none. Safe to cancel. Raises `ConfigError` without a connector."""
     try:
-        async with opened(target) as http:
+        async with open_client(target) as http:
             connector = registry.open_connector(target, Ports(lambda _: None, time.time, http))
             probe = await connector.probe(Direct(http))
     except (NotSent, MaybeSent) as error:

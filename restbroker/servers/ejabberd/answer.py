@@ -42,7 +42,7 @@ def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float
     Its `body` is parsed, its `code` ejabberd's number; `is_own` if it is JSON, which ejabberd's API always sends.
     """
     text, body, is_json = parse(response.body)
-    shown = show(response, hiding.spelled(secrets))
+    shown = show(response, hiding.spellings_of(secrets))
     code = body.get("code") if isinstance(body, Mapping) else None
     message = body.get("message") if isinstance(body, Mapping) else body
     source = message if isinstance(message, str) else text

@@ -20,10 +20,10 @@ import attrs
 from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType, possible_versions
 from restbroker.servers.api import catalogue_file
-from restbroker.servers.ejabberd import knowledge
+from restbroker.servers.ejabberd import command_facts
 from restbroker.servers.ejabberd.options import Options
 
-_DANGERS: Final = knowledge.dangers()
+_DANGERS: Final = command_facts.dangers()
 API_SINCE: Final = (24, 2)
 """From this version on ejabberd takes the version of its interface from a path's end."""
 NO_API_VERSION: Final = "Take ApiVersion out of the configuration, or use ejabberd 24.02 or newer."
@@ -85,7 +85,7 @@ def for_version(version: str | None, api: int | None = None) -> Catalogue:
     `api` is the interface version that the URL or the endpoint pins; None means the newest, as the server sees it.
     """
     file = _read()
-    known = _known(file["servers"], version)
+    known = _known_version(file["servers"], version)
     chosen: dict[str, tuple[int, int]] = {}
     for place, record in enumerate(file["commands"]):
         if known not in record["servers"] or (api is not None and record["api"] > api):
@@ -147,9 +147,9 @@ def api_of(path: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _known(servers: list[str], version: str | None) -> str:
+def _known_version(servers: list[str], version: str | None) -> str:
     asked = _number(version)
-    older = [server for server in servers if asked is not None and _ordered(server) <= asked]
+    older = [server for server in servers if asked is not None and _version_order(server) <= asked]
     if asked is None:
         return servers[-1]
     # A server older than all we know is most like the oldest.
@@ -161,7 +161,7 @@ def _number(version: str | None) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def _ordered(version: str) -> tuple[int, int]:
+def _version_order(version: str) -> tuple[int, int]:
     return _number(version) or (0, 0)
 
 
@@ -179,16 +179,16 @@ def _spec(place: int) -> CommandSpec:
     return CommandSpec(
         name=name,
         arguments=tuple(_arguments(record)),
-        repeat=knowledge.repeat_of(name),
+        repeat=command_facts.repeat_of(name),
         tags=frozenset(record["tags"])
         | {DANGEROUS + danger.word for danger in _DANGERS if danger.names.fullmatch(name)},
         result=record["result"],
         api_version=record["api"],
         fills_host=by_user,
         fills_user=by_user,
-        secret_result=knowledge.has_secret_result(name),
-        beyond=knowledge.reaches_beyond(name),
-        timeout_s=knowledge.timeout_of(name),
+        secret_result=command_facts.has_secret_result(name),
+        beyond=command_facts.reaches_beyond(name),
+        timeout_s=command_facts.timeout_of(name),
         since=record.get("since"),
         fields=tuple((part, kind) for part, kind in record.get("fields", ())),
     )
@@ -199,12 +199,12 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
     for name, kind in record["args"]:
         value_type, element = _TYPES[kind]
         aliases = tuple(old for old, new in renames if new == name)
-        place = knowledge.place_of(record["name"], name)
+        place = command_facts.place_of(record["name"], name)
         # A list that is not given is empty to each version, and nothing else is (measured on 23.01, 24.12 and 26.07).
         is_list = value_type == "list"
-        secret = knowledge.is_secret_argument(name)
+        secret = command_facts.is_secret_argument(name)
         yield ArgumentSpec(name, value_type, secret, aliases, element, place, optional=is_list)
-    if record["name"] == knowledge.MESSAGE:
+    if record["name"] == command_facts.MESSAGE:
         yield _ID
 
 

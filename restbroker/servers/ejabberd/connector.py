@@ -18,20 +18,20 @@ from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
-from restbroker.servers.api.request import guarded, unsent
+from restbroker.servers.api.request import guard, unsent
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.servers.ejabberd import catalogue, knowledge, stanza
+from restbroker.servers.ejabberd import catalogue, command_facts, stanza
 from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
 from restbroker.servers.ejabberd.issuing import NoToken
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.outcomes import (
     CHECK_URL,
+    classify,
     could_be_stopping,
     is_unknown_command,
-    judge,
     on_host,
     stopping,
-    unknown,
+    unknown_command,
 )
 from restbroker.servers.ejabberd.request import Route, build, headers_of, host_of, question, route
 from restbroker.servers.ejabberd.session import Session
@@ -75,7 +75,7 @@ class EjabberdConnector:
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
         if stanza.is_for(call):
-            made = guarded(partial(stanza.as_stanza, call), self._target.name, knowledge.MESSAGE)
+            made = guard(partial(stanza.as_stanza, call), self._target.name, command_facts.MESSAGE)
             if isinstance(made, Rejected):
                 return made
             call = made
@@ -88,7 +88,7 @@ class EjabberdConnector:
             if isinstance(found, NoToken):
                 return _no_token(found)
             response = found
-        outcome = judge(call, way.spec, response, self._now_s())
+        outcome = classify(call, way.spec, response, self._now_s())
         if isinstance(outcome, Denied) and outcome.reason.code == "CommandForbidden":
             outcome = await self._look_at_host(outcome, call, way, link)
         self._learn(outcome, response.status)
@@ -97,7 +97,7 @@ class EjabberdConnector:
         if not await self._has_sessions(link):
             return stopping(response.status)
         if is_unknown_command(response):
-            return unknown("unknown_command, though the server is up", response.status)
+            return unknown_command("unknown_command, though the server is up", response.status)
         return outcome
 
     async def probe(self, link: Link) -> Probe:
@@ -154,7 +154,7 @@ class EjabberdConnector:
             if isinstance(login, Basic):
                 self._session.compare(refused, response.status)
         if login is not None and login is self._session.unproven:
-            self._session.answered(response.status)
+            self._session.note_answer(response.status)
         return response
 
     def _find(self, endpoint: str) -> Route:
@@ -180,7 +180,7 @@ class EjabberdConnector:
         answer = read(response)
         match response.status:
             case 200 if answer.is_own:
-                self._found(version_in(answer))
+                self._note_version(version_in(answer))
                 if (why := catalogue.too_old(self._target, self._version)) is not None:
                     return denied("NoApiVersions", why, catalogue.NO_API_VERSION)
                 if is_stopped(answer):
@@ -195,7 +195,7 @@ class EjabberdConnector:
             case _:
                 return unwell(f"The server does not work now ({answer.briefly}).", _WAITS)
 
-    def _found(self, version: str | None) -> None:
+    def _note_version(self, version: str | None) -> None:
         if version is not None and version != self._version:
             self._version = version
             self._routes.clear()

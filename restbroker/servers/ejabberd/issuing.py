@@ -56,7 +56,7 @@ def asking(target: Target, login: Basic, scope: str = SCOPE, life_s: int = LIFE_
     return question(target, "oauth_issue_token", arguments, login)
 
 
-def judge(response: Response, now_s: float) -> Token | NoToken:
+def read_token(response: Response, now_s: float) -> Token | NoToken:
     """The token in this answer, or why there is none. `now_s` is when it was asked for."""
     if response.status == 200:
         return _token(response, now_s)

@@ -7,7 +7,7 @@ import attrs
 from restbroker.config.form import whole
 from restbroker.config.key import key
 from restbroker.config.kind import At, Defaults, note_no_login
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.config.target import Target
 
 
@@ -26,7 +26,7 @@ class Options:
         " 24.02 or newer.",
     )
 
-    def check(self, target: Target, at: At, review: Review) -> Target:
+    def check(self, target: Target, at: At, review: Problems) -> Target:
         """See `config.kind`."""
         if target.default_host is None:
             message = f"{at('Domain')} is not given: each job must name the host that its command is about."

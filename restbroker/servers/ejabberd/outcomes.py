@@ -1,4 +1,4 @@
-"""Judges ejabberd's answers: status, code and words to an outcome. Pure; the connector calls `judge`.
+"""Judges ejabberd's answers: status, code and words to an outcome. Pure; the connector calls `classify`.
 
 Always holds: every answer has an outcome, nothing here raises, and no message holds a secret argument's value.
 
@@ -13,12 +13,12 @@ import attrs
 
 from restbroker.job import hiding
 from restbroker.job.command import Call, CommandSpec
-from restbroker.job.endpoint import quoted
+from restbroker.job.endpoint import quote
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
-from restbroker.servers.api.answer import Answer, delivered
+from restbroker.servers.api.answer import Answer, deliver_as_is
 from restbroker.servers.api.ladder import Ladder, Rung, ladder, standard
-from restbroker.servers.ejabberd import knowledge
+from restbroker.servers.ejabberd import command_facts
 from restbroker.servers.ejabberd.answer import hosts_in, parse, read, read_for
 from restbroker.transport.message import Response
 
@@ -26,7 +26,7 @@ INTERNAL_ERROR_ATTEMPTS: Final = 3
 _STOPPING: Final = "ServerStopping"
 _SURE: Final = frozenset({"AlreadyExists", "BadArgument", "UnknownCommand"})
 """Refusals that ejabberd makes before it looks at anything that could be stopping, or that only a living one makes."""
-_ANSWER_BY_CODE: Final = knowledge.QUESTIONS | knowledge.FAIL_BY_RESULT
+_ANSWER_BY_CODE: Final = command_facts.QUESTIONS | command_facts.FAIL_BY_RESULT
 
 CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
 CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
@@ -72,7 +72,7 @@ _RUNGS: Final[Ladder] = _SHARED | {
 }
 
 
-def judge(call: Call, spec: CommandSpec | None, response: Response, now_s: float = 0.0) -> Outcome:
+def classify(call: Call, spec: CommandSpec | None, response: Response, now_s: float = 0.0) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
     status = response.status
     if 200 <= status < 300:
@@ -83,11 +83,11 @@ def judge(call: Call, spec: CommandSpec | None, response: Response, now_s: float
             return _bad_request(call, spec, answer)
         case 403:
             hint = f"Allow {_command(call)} for restbroker's account or address in ejabberd's api_permissions."
-            return answer.denied("CommandForbidden", hint)
+            return answer.deny("CommandForbidden", hint)
         case 404 if answer.code in _UNKNOWN:
-            return unknown(answer.words, 404)
+            return unknown_command(answer.words, 404)
         case 404 if answer.is_own:
-            return answer.rejected("NotFound", CHECK_OBJECT)
+            return answer.reject("NotFound", CHECK_OBJECT)
         case 409:
             return _conflict(call, spec, answer)
         # ejabberd itself sends no 503 (read in its source): it comes from what is in front of it.
@@ -131,7 +131,7 @@ def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset
     It says the same of a host that it does not serve, also for a name in capitals, and of one of which the account is
     no administrator: it looks at that before it looks at anything else.
     """
-    reason, name = denied.reason, quoted(host)
+    reason, name = denied.reason, quote(host)
     served = None if told is None else hosts_in(told)
     if told is not None and served is not None and host not in served:
         has = read(told, secrets).shown.hide(", ".join(served[:5]))
@@ -143,7 +143,7 @@ def on_host(denied: Denied, host: str, told: Response | None, secrets: frozenset
     return attrs.evolve(denied, reason=attrs.evolve(reason, cure=f"{reason.cure} {also}"))
 
 
-def unknown(answer_text: str, status: int) -> Rejected:
+def unknown_command(answer_text: str, status: int) -> Rejected:
     """A command that this server does not have."""
     return Rejected(Reason("UnknownCommand", f"The server says: {answer_text}", CHECK_NAME, status), answer_text)
 
@@ -155,10 +155,10 @@ def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcom
         # ejabberd answers every command with JSON. If the probe meets the same, the whole target is wrong.
         found = "a page that is no JSON" if text.strip() else "nothing in it"
         message = f"Status {response.status} with {found}: this is not ejabberd's API."
-        return read_for(call, spec, response, 0.0).denied("NotTheApi", CHECK_URL, message)
+        return read_for(call, spec, response, 0.0).deny("NotTheApi", CHECK_URL, message)
     if _result(body) == 1 and _answers_by_code(call, spec):
         return _said_one(call, spec, response, text, body)
-    return delivered(response, body)
+    return deliver_as_is(response, body)
 
 
 def _answers_by_code(call: Call, spec: CommandSpec | None) -> bool:
@@ -167,13 +167,13 @@ def _answers_by_code(call: Call, spec: CommandSpec | None) -> bool:
 
 def _said_one(call: Call, spec: CommandSpec | None, response: Response, text: str, body: Json) -> Outcome:
     name, status = _command(call), response.status
-    if name in knowledge.QUESTIONS:
+    if name in command_facts.QUESTIONS:
         return Delivered(text, body, status, negative=True)
-    if name in knowledge.ALREADY_BY_RESULT and call.maybe_run:
+    if name in command_facts.ALREADY_BY_RESULT and call.maybe_run:
         return Delivered(text, body, status, note="already done")
     hint = "Check the arguments and ejabberd's log; it gives no reason to its clients."
     answer = read_for(call, spec, response, 0.0)
-    return answer.rejected("CommandFailed", hint, f"ejabberd answered 1 to {name}: it failed.")
+    return answer.reject("CommandFailed", hint, f"ejabberd answered 1 to {name}: it failed.")
 
 
 def _result(body: Json) -> int | None:
@@ -186,14 +186,14 @@ def _result(body: Json) -> int | None:
 def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
     if answer.unmasked == "unknown_command":
         if spec is None:
-            return unknown(answer.words, 400)
+            return unknown_command(answer.words, 400)
         # For about 1 s of each graceful stop, open connections get this for commands that exist.
         return stopping(400)
     if answer.unmasked == "400 Bad Request":
         # 24.12 says this also after a command has run, when it cannot encode the result (interface version 0).
         message = 'ejabberd answered only "400 Bad Request"; the command may or may not have run.'
         hint = "Look at the server whether it ran. With ejabberd 24.12, use a newer interface version than v0."
-        return answer.rejected("BadRequest", hint, message)
+        return answer.reject("BadRequest", hint, message)
     if _was_done(call, answer):
         return answer.done(call, spec)
     return _permanent(answer)
@@ -201,8 +201,8 @@ def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcom
 
 def _was_done(call: Call, answer: Answer) -> bool:
     name = _command(call)
-    pattern = knowledge.ALREADY.get(name)
-    wanted = call.maybe_run or (call.ok_if_exists and name in knowledge.CREATES)
+    pattern = command_facts.ALREADY.get(name)
+    wanted = call.maybe_run or (call.ok_if_exists and name in command_facts.CREATES)
     return wanted and pattern is not None and pattern.search(answer.unmasked) is not None
 
 
@@ -210,7 +210,7 @@ def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
     if call.maybe_run or call.ok_if_exists:
         return answer.done(call, spec)
     hint = 'Nothing to do, unless another one was meant; "ok_if_exists": true in the job makes this count as done.'
-    return answer.rejected("AlreadyExists", hint)
+    return answer.reject("AlreadyExists", hint)
 
 
 def _server_error(answer: Answer) -> Outcome:
@@ -218,15 +218,15 @@ def _server_error(answer: Answer) -> Outcome:
         return _permanent(answer)
     if answer.unmasked == "internal_error":
         # A crash through bad arguments and a busy room's time-out look the same.
-        return answer.deferred("ServerError", _CHECK_LOG, max_attempts=INTERNAL_ERROR_ATTEMPTS)
+        return answer.defer("ServerError", _CHECK_LOG, max_attempts=INTERNAL_ERROR_ATTEMPTS)
     return ladder(answer, _RUNGS)
 
 
 def _permanent(answer: Answer) -> Rejected:
     for pattern, code, hint in _REFUSALS:
         if pattern.search(answer.unmasked):
-            return answer.rejected(code, hint)
-    return answer.rejected("Refused", CHECK_ARGUMENTS)
+            return answer.reject(code, hint)
+    return answer.reject("Refused", CHECK_ARGUMENTS)
 
 
 def _command(call: Call) -> str:

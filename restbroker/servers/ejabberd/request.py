@@ -12,12 +12,12 @@ from typing import Final
 import attrs
 import orjson
 
-from restbroker.config.target import Credentials, Issued, Login, Target
+from restbroker.config.target import Credentials, IssuedLogin, Login, Target
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.ejabberd.catalogue import api_of, pinned_api
-from restbroker.servers.ejabberd.knowledge import BY_JID
+from restbroker.servers.ejabberd.command_facts import BY_JID
 from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.message import Request
 
@@ -116,5 +116,5 @@ def headers_of(credentials: Credentials) -> Headers:
 
     Raises `ConfigError` when its secret cannot be read or used.
     """
-    login = credentials.login if isinstance(credentials, Issued) else credentials
+    login = credentials.login if isinstance(credentials, IssuedLogin) else credentials
     return (*_HEADERS, *authorization(login))

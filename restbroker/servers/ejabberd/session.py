@@ -17,12 +17,12 @@ import attrs
 import trio
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Credentials, Issued, Login, Target
+from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin, Login, Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.login import Headers
 from restbroker.servers.api.request import unsent
 from restbroker.servers.contract import Link
-from restbroker.servers.ejabberd.issuing import NoToken, Token, asking, judge, not_taken
+from restbroker.servers.ejabberd.issuing import NoToken, Token, asking, not_taken, read_token
 from restbroker.servers.ejabberd.request import headers_of
 from restbroker.telemetry.events import Report, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -63,17 +63,17 @@ class Session:
         for; safe to cancel: whoever waits then asks in its place.
         """
         credentials = self._target.credentials
-        if not isinstance(credentials, Issued):
+        if not isinstance(credentials, IssuedLogin):
             return credentials
         if self._token is not None and trio.current_time() < self._token.renew_at_s:
             return self._token.login
-        if credentials.fallback or self._held is not None:
+        if credentials.fallback or self._current_token is not None:
             await self._try_to_renew(credentials, link)
-            return self._held or credentials.login
+            return self._current_token or credentials.login
         async with self._asking:
-            if self._held is None and self._may_ask:
+            if self._current_token is None and self._may_ask:
                 await self._ask(credentials, link)
-            found = self._held or self._why
+            found = self._current_token or self._why
         if found is None:
             # As for whoever asked a moment ago.
             raise NotSent("ejabberd was asked for a token and has not answered.")
@@ -86,7 +86,7 @@ class Session:
         for it yet. Raises nothing but Trio's own.
         """
         credentials = self._target.credentials
-        if not isinstance(credentials, Issued) or not isinstance(refused, Bearer) or status not in (401, 403):
+        if not isinstance(credentials, IssuedLogin) or not isinstance(refused, Bearer) or status not in (401, 403):
             return None
         if status == 401 and self._token is not None and self._token.login is refused:
             self._drop(credentials)
@@ -99,7 +99,7 @@ class Session:
                 return found
         return credentials.login if credentials.fallback else None
 
-    def answered(self, status: int) -> None:
+    def note_answer(self, status: int) -> None:
         """Learns what became of a request with the token that is `unproven`."""
         if 200 <= status < 300:
             self.unproven = None
@@ -114,7 +114,7 @@ class Session:
             self._warn_once("TokenForbidden", message, cure)
 
     @property
-    def _held(self) -> Bearer | None:
+    def _current_token(self) -> Bearer | None:
         token = self._token
         return token.login if token is not None and trio.current_time() < token.ends_at_s else None
 
@@ -122,7 +122,7 @@ class Session:
     def _may_ask(self) -> bool:
         return trio.current_time() >= self._ask_at_s
 
-    def _drop(self, credentials: Issued) -> None:
+    def _drop(self, credentials: IssuedLogin) -> None:
         now_s = trio.current_time()
         worked, self._token, self._why = self.unproven is None, None, not_taken()
         if worked and now_s >= self._spare_at_s:
@@ -137,7 +137,7 @@ class Session:
             meanwhile = f"{message} Commands of target {self._target.name!r} go out with the password meanwhile."
             self._report(Warned(code, meanwhile, f"{cure} `restbroker check` says what is missing."))
 
-    async def _try_to_renew(self, credentials: Issued, link: Link) -> None:
+    async def _try_to_renew(self, credentials: IssuedLogin, link: Link) -> None:
         if not self._may_ask or self._asking.locked():
             return
         async with self._asking:
@@ -146,7 +146,7 @@ class Session:
             except (NotSent, MaybeSent):
                 return  # the request itself finds out whether the server is there
 
-    async def _ask(self, credentials: Issued, link: Link) -> None:
+    async def _ask(self, credentials: IssuedLogin, link: Link) -> None:
         now_s = trio.current_time()
         # Before the answer: it may never come.
         self._ask_at_s = now_s + (PAUSE_S if credentials.fallback else SHORT_PAUSE_S)
@@ -158,7 +158,7 @@ class Session:
             # It says nothing of the server: whoever waits asks in its place.
             self._ask_at_s = now_s
             raise
-        found = judge(response, now_s)
+        found = read_token(response, now_s)
         if isinstance(found, Token):
             self._take(found)
         else:
@@ -175,7 +175,7 @@ class Session:
 
 def _unchanging(credentials: Credentials) -> Headers | None:
     match credentials:
-        case Issued() | Basic(password=Secret(path=Path())) | Bearer(token=Secret(path=Path())):
+        case IssuedLogin() | Basic(password=Secret(path=Path())) | Bearer(token=Secret(path=Path())):
             return None
         case _:
             pass

@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, assert_never
 
-from restbroker.config.target import Basic, Bearer, Issued, Target
+from restbroker.config.target import Basic, Bearer, IssuedLogin, Target
 from restbroker.config.urls import is_loopback
-from restbroker.servers.allowed import Allowed
+from restbroker.servers.allowed import AllowedCommands
 from restbroker.servers.ejabberd.issuing import SCOPE
 
 PROBES: Final = ("status", "connected_users_number")
@@ -21,12 +21,12 @@ _TOKENS: Final = ("oauth_issue_token", "oauth_revoke_token")
 _ACCOUNT: Final = "THE TOKEN'S ACCOUNT"
 
 
-def suggest(target: Target, allowed: Allowed) -> str:
+def suggest(target: Target, allowed: AllowedCommands) -> str:
     """The lines, with what is to be known of them."""
     return "\n".join((*_remarks(target, allowed), *_settings(target, allowed)))
 
 
-def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
+def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     yield f"# ejabberd.yml, for the target {target.name}; after the change: ejabberdctl reload_config"
     yield "# Rights add up: take the login out of all other entries of api_permissions and the acls that they name."
     if target.credentials is not None:
@@ -39,12 +39,12 @@ def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
         yield f"# ejabberd cannot bind a command to hosts: that jobs keep to {hosts} is seen to by restbroker alone."
 
 
-def _settings(target: Target, allowed: Allowed) -> Iterator[str]:
+def _settings(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     match target.credentials:
         case Basic(user, _):
             yield "api_permissions:"
             yield from _permission(target, "", _of_account(user), allowed.commands, _ACCOUNTS)
-        case Issued(Basic(user, _), fallback):
+        case IssuedLogin(Basic(user, _), fallback):
             yield from _may_have_tokens(user)
             yield "api_permissions:"
             commands, own = (allowed.commands, (*_ACCOUNTS, *_TOKENS)) if fallback else ((), _TOKENS)

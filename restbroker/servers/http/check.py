@@ -4,7 +4,7 @@ Always holds: only the probe is sent, which changes nothing there.
 """
 
 from restbroker.config.target import Target
-from restbroker.servers.api.checks import finding, opened, unreachable
+from restbroker.servers.api.checks import finding, open_client, unreachable
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.http.connector import health_of, ready
 from restbroker.servers.http.recipes import Settings, settings_of
@@ -16,14 +16,14 @@ async def check(target: Target) -> list[Finding]:
     settings = settings_of(target)
     return [
         _commands(target, settings),
-        *([_signed(target, settings)] if settings.signing else []),
+        *([_check_signature(target, settings)] if settings.signing else []),
         await _answer(target, settings),
     ]
 
 
 async def _answer(target: Target, settings: Settings) -> Finding:
     try:
-        async with opened(target) as http:
+        async with open_client(target) as http:
             response = await http.send(ready(target, settings))
     except (NotSent, MaybeSent) as error:
         hint = "Check that the server runs, and the target's URL;"
@@ -43,6 +43,6 @@ def _commands(target: Target, settings: Settings) -> Finding:
     return ok(target.name, "Commands", f"Jobs may ask for {', '.join(sorted(settings.recipes))}.")
 
 
-def _signed(target: Target, settings: Settings) -> Finding:
+def _check_signature(target: Target, settings: Settings) -> Finding:
     by = "one secret" if len(settings.signing) == 1 else f"{len(settings.signing)} secrets"
     return ok(target.name, "Signed", f"Each request is signed with {by} (Standard Webhooks).")

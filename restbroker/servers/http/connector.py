@@ -16,9 +16,9 @@ from restbroker.config.values import duration_text
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Rejected
 from restbroker.servers.api.health import Health, denied, unwell, well
-from restbroker.servers.api.request import guarded, lookup, unsent
+from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.servers.http.outcomes import BUSY, BUSY_S, REFUSED, judge
+from restbroker.servers.http.outcomes import BUSY, BUSY_S, REFUSED, classify
 from restbroker.servers.http.recipes import Settings, settings_of
 from restbroker.servers.http.request import build, question
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -65,13 +65,13 @@ class HttpConnector:
             return recipe
         signing = unsent(lambda: [secret.reveal() for secret in self._settings.signing])
         now_s = self._now_s()
-        request = guarded(
+        request = guard(
             lambda: build(call, recipe, self._target, self._settings, signing, now_s), name, recipe.spec.name
         )
         if isinstance(request, Rejected):
             return request
         response = await link.send(request)
-        outcome = judge(call, recipe, response, self._now_s(), signing)
+        outcome = classify(call, recipe, response, self._now_s(), signing)
         self._learn(response, outcome)
         if response.status in REFUSED and isinstance(outcome, Rejected) and await self._is_shut_out(link):
             return Denied(outcome.reason, outcome.text)

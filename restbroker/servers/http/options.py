@@ -16,10 +16,10 @@ from restbroker.config.form import Names
 from restbroker.config.forms import Unread
 from restbroker.config.key import key
 from restbroker.config.kind import At
-from restbroker.config.logins import tell_plain
-from restbroker.config.review import Review, at
+from restbroker.config.logins import note_plain
+from restbroker.config.problems import Problems, at
 from restbroker.config.secret import Secret
-from restbroker.config.target import Issued, Target
+from restbroker.config.target import IssuedLogin, Target
 from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
@@ -104,19 +104,19 @@ class Options:
         "AllowPrivate", "Connect to addresses of private networks too: loopback, 10.0.0.0/8, link-local, …", False
     )
 
-    def check(self, target: Target, at: At, review: Review) -> Target:
+    def check(self, target: Target, at: At, review: Problems) -> Target:
         """See `config.kind`."""
-        settings = _made(self, target, at, review)
+        settings = _make_settings(self, target, at, review)
         secrets = secrets_of(settings)
         return attrs.evolve(target, options=settings, secrets=secrets, public_only=not self.allow_private)
 
 
-def _made(options: Options, target: Target, place_of: At, review: Review) -> Settings:
+def _make_settings(options: Options, target: Target, place_of: At, review: Problems) -> Settings:
     """The settings in these options of a target."""
     place = place_of("Options")
     if not options.commands:
         review.refuse(at(place, "Commands"), "is missing or empty; it says what is sent for each command.")
-    if isinstance(target.credentials, Issued):
+    if isinstance(target.credentials, IssuedLogin):
         review.refuse(
             place_of("Auth"), "asks for tokens that the server issues, which is ejabberd's; use Basic or Token."
         )
@@ -131,7 +131,7 @@ def _made(options: Options, target: Target, place_of: At, review: Review) -> Set
     hidden = _hidden(options.headers)
     recipes = {name: attrs.evolve(one, hidden=one.hidden | hidden) for name, one in recipes.items()}
     if not has_login and any(recipe.hidden for recipe in recipes.values()):
-        tell_plain(target.url, review)
+        note_plain(target.url, review)
     return Settings(
         MappingProxyType(recipes),
         Catalogue(target.name, {name: recipe.spec for name, recipe in recipes.items()}, is_whole=True),
@@ -141,14 +141,14 @@ def _made(options: Options, target: Target, place_of: At, review: Review) -> Set
     )
 
 
-def _recipe(name: str, keys: CommandKeys, place: str, review: Review, *, has_login: bool) -> Recipe:
-    path = _parsed(template.parse_path, keys.path, at(place, "Path"), review) or ()
+def _recipe(name: str, keys: CommandKeys, place: str, review: Problems, *, has_login: bool) -> Recipe:
+    path = _parse(template.parse_path, keys.path, at(place, "Path"), review) or ()
     query = {
-        item: _parsed(template.parse_text, text, at(place, f"Query.{item}"), review) or Text(())
+        item: _parse(template.parse_text, text, at(place, f"Query.{item}"), review) or Text(())
         for item, text in keys.query.items()
     }
     encoding = keys.encoding or ("none" if keys.method in _BODILESS else "json")
-    body = None if keys.body is None else _parsed(template.parse_value, keys.body, at(place, "Body"), review)
+    body = None if keys.body is None else _parse(template.parse_value, keys.body, at(place, "Body"), review)
     if body is not None and encoding == "none":
         why = f"is given, and a {keys.method} has none; say Encoding, or take it out."
         review.refuse(at(place, "Body"), why, at(place, "Method"), at(place, "Encoding"))
@@ -190,7 +190,7 @@ def _arguments(parts: Template) -> tuple[ArgumentSpec, ...]:
     return tuple(ArgumentSpec(name, "any", optional=may) for name, may in optional.items())
 
 
-def _parsed(parse: Callable[[Any], T], written: object, place: str, review: Review) -> T | None:
+def _parse(parse: Callable[[Any], T], written: object, place: str, review: Problems) -> T | None:
     try:
         return parse(written)
     except BadTemplate as bad:
@@ -198,15 +198,15 @@ def _parsed(parse: Callable[[Any], T], written: object, place: str, review: Revi
         return None
 
 
-def _probe_path(text: str, place: str, review: Review) -> str:
-    path = _parsed(template.parse_path, text, at(place, "Probe.Path"), review) or ()
+def _probe_path(text: str, place: str, review: Problems) -> str:
+    path = _parse(template.parse_path, text, at(place, "Probe.Path"), review) or ()
     if any(True for _ in template.names_in(path)):
         review.refuse(at(place, "Probe.Path"), "has an argument; a probe has none.")
         return ""
     return template.fill_path(path, {})
 
 
-def _headers(given: Mapping[str, Given], place: str, review: Review, *, has_login: bool) -> Mapping[str, Secret]:
+def _headers(given: Mapping[str, Given], place: str, review: Problems, *, has_login: bool) -> Mapping[str, Secret]:
     """By their names in lower case."""
     found: dict[str, Secret] = {}
     for name, written in given.items():
@@ -215,7 +215,7 @@ def _headers(given: Mapping[str, Given], place: str, review: Review, *, has_logi
             review.refuse(where, "is a header that restbroker writes by itself; take it out.")
         elif lower == "authorization" and has_login:
             review.refuse(where, "is given beside a login; keep one of the two.")
-        elif (secret := _tried(written, where, review, header_value)) is not None:
+        elif (secret := _try_secret(written, where, review, header_value)) is not None:
             found[lower] = secret
     return MappingProxyType(found)
 
@@ -229,14 +229,14 @@ def _hidden(given: Mapping[str, Given]) -> frozenset[str]:
     )
 
 
-def _signing(given: tuple[Given, ...], place: str, review: Review) -> Iterator[Secret]:
+def _signing(given: tuple[Given, ...], place: str, review: Problems) -> Iterator[Secret]:
     for where, written in review.elements(place, given):
-        secret = _tried(written, where, review, lambda one: signature.key_of(one.reveal()))
+        secret = _try_secret(written, where, review, lambda one: signature.key_of(one.reveal()))
         if secret is not None:
             yield secret
 
 
-def _tried(written: Given, place: str, review: Review, use: Callable[[Secret], object]) -> Secret | None:
+def _try_secret(written: Given, place: str, review: Problems, use: Callable[[Secret], object]) -> Secret | None:
     """The secret, used once; None and a problem if that does not work."""
     match written:
         case ("Env", name) if name not in review.environ:

@@ -1,4 +1,4 @@
-"""Judges an answer by the lists of its command: done, to be sent again, or final. Pure; the connector calls `judge`.
+"""Judges an answer by the lists of its command: done, to be sent again, or final. Pure; the connector calls `classify`.
 
 Always holds: every answer has an outcome, and no refusal shows what is secret of the configuration, though the server
 sent it back. What it answers to what it did is passed on as it is. No redirect is followed.
@@ -15,9 +15,9 @@ import attrs
 from restbroker.job import hiding
 from restbroker.job.command import Call
 from restbroker.job.outcome import Outcome
-from restbroker.servers.api.answer import Answer, AnswerForm, delivered, read_for
+from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is, read_for
 from restbroker.servers.api.ladder import GOES_ON, Ladder, ladder, standard
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.http import signature
 from restbroker.servers.http.recipes import Recipe
 from restbroker.transport.message import Response
@@ -47,30 +47,32 @@ _RUNGS: Final[Ladder] = {
 """Of what is to be sent again by the command's own list."""
 
 
-def judge(call: Call, recipe: Recipe, response: Response, now_s: float = 0.0, signing: Sequence[str] = ()) -> Outcome:
+def classify(
+    call: Call, recipe: Recipe, response: Response, now_s: float = 0.0, signing: Sequence[str] = ()
+) -> Outcome:
     """The outcome of this answer. `now_s` (epoch seconds) is for a Retry-After that names a date; the secrets in
     `signing` the receiver knows, and may repeat.
     """
     status = response.status
     if _is_in(status, recipe.success):
         # Its producer's, whatever it is: a mask for a short or everyday secret would spoil good answers.
-        return delivered(response, parsed(response.body.decode("utf-8", "replace").encode()))
-    hidden = hiding.said(response.said, recipe.hidden) | _spelled(tuple(signing))
+        return deliver_as_is(response, parse_json(response.body.decode("utf-8", "replace").encode()))
+    hidden = hiding.login_spellings(response.said, recipe.hidden) | _spellings_of(tuple(signing))
     answer = read_for(AnswerForm(_error, hidden), call, recipe.spec, response, now_s)
     if _is_in(status, recipe.retry):
         return _again(answer)
     if 300 <= status < 400 and "location" in response.headers:
         hint = "Write the address behind it into the target's URL or the command's Path: redirects are not followed."
-        return answer.rejected("Redirected", hint, f"The server redirects to {answer.shown.address()}.")
+        return answer.reject("Redirected", hint, f"The server redirects to {answer.shown.address()}.")
     code = {401: "LoginRefused", 403: "CommandForbidden", 404: "NotFound"}.get(status, "Refused")
-    return answer.rejected(code, _CURES.get(status, _CURE) + (_SIGNED if signing else ""))
+    return answer.reject(code, _CURES.get(status, _CURE) + (_SIGNED if signing else ""))
 
 
 def _again(answer: Answer) -> Outcome:
     if answer.status not in _NOT_NOW:
         return ladder(answer, _RUNGS)
     # Not `pause_target`: it is this command that was put off. If most are, the breaker opens by itself.
-    deferred = answer.deferred("ServerBusy", GOES_ON, waits=True, counts=False)
+    deferred = answer.defer("ServerBusy", GOES_ON, waits=True, counts=False)
     return attrs.evolve(deferred, retry_after_s=BUSY_S) if deferred.retry_after_s is None else deferred
 
 
@@ -79,7 +81,7 @@ def _is_in(status: int, ranges: tuple[range, ...]) -> bool:
 
 
 def _error(_response: Response, text: str) -> tuple[str, str]:
-    body = parsed(text.encode("utf-8", "surrogatepass"))
+    body = parse_json(text.encode("utf-8", "surrogatepass"))
     told = (body.get(name) for name in _SAYS) if isinstance(body, dict) else ()
     words = next((said for said in told if isinstance(said, str)), text)
     return "", unescape(_TAG.sub(" ", words[:_HEAD_LIMIT])) if words.lstrip().startswith("<") else words
@@ -87,5 +89,5 @@ def _error(_response: Response, text: str) -> tuple[str, str]:
 
 # Made for each answer, and the same for nearly all: it takes 0.2 ms.
 @lru_cache(maxsize=32)
-def _spelled(signing: tuple[str, ...]) -> hiding.Spelled:
-    return hiding.spelled(spelling for secret in signing for spelling in signature.spellings(secret))
+def _spellings_of(signing: tuple[str, ...]) -> hiding.Spelled:
+    return hiding.spellings_of(spelling for secret in signing for spelling in signature.spellings(secret))

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
-from restbroker.config.target import Issued, Target
+from restbroker.config.target import IssuedLogin, Target
 from restbroker.job.command import Call
-from restbroker.job.endpoint import quoted
+from restbroker.job.endpoint import quote
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
@@ -34,7 +34,7 @@ def build(
     query = tuple(template.fill_pairs(recipe.query, given))
     body = _body(recipe, given)
     headers = {"content-type": _TYPES[recipe.encoding]} if recipe.encoding in _TYPES else {}
-    headers |= dict(_fixed(target, settings))
+    headers |= dict(_fixed_headers(target, settings))
     headers |= {name: header_value(secret) for name, secret in recipe.headers.items()}
     own = signature.stable_id(call.identity)
     if recipe.has_key:
@@ -56,13 +56,13 @@ def build(
 def question(target: Target, settings: Settings) -> Request:
     """The probe. Raises `ConfigError`."""
     method, path = settings.probe or ("HEAD", "")
-    headers = tuple(_fixed(target, settings))
+    headers = tuple(_fixed_headers(target, settings))
     path = target.url.path + path or "/"
     return Request(method, path, target.timeout_s, (), headers, body_limit_bytes=65_536, repeatable=True)
 
 
-def _fixed(target: Target, settings: Settings) -> Headers:
-    login = None if isinstance(target.credentials, Issued) else target.credentials
+def _fixed_headers(target: Target, settings: Settings) -> Headers:
+    login = None if isinstance(target.credentials, IssuedLogin) else target.credentials
     given = ((name, header_value(secret)) for name, secret in settings.headers.items())
     return (*((name.lower(), value) for name, value in authorization(login)), *given)
 
@@ -74,7 +74,7 @@ def _arguments(call: Call, recipe: Recipe) -> Mapping[str, Json]:
     if not recipe.spec.takes_more:
         for name in given:
             if recipe.spec.argument(name) is None:
-                raise InvalidArguments(f"there is an argument {quoted(name)}, which the command does not take")
+                raise InvalidArguments(f"there is an argument {quote(name)}, which the command does not take")
     return given
 
 

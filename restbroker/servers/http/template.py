@@ -142,13 +142,13 @@ def fill_path(path: Path, arguments: Mapping[str, Json]) -> str:
 
 def fill_pairs(templates: Mapping[str, Template], arguments: Mapping[str, Json]) -> list[tuple[str, str]]:
     """Names and texts, as of a query or a form. A list gives its name several times. Raises `InvalidArguments`."""
-    found = {name: _filled(template, arguments) for name, template in templates.items()}
+    found = {name: _fill(template, arguments) for name, template in templates.items()}
     return [(name, text) for name, value in found.items() for text in _texts(name, value)]
 
 
 def fill_value(template: Template, arguments: Mapping[str, Json]) -> Json:
     """The JSON value; None where all of it is an argument that may be missing, and is. Raises `InvalidArguments`."""
-    filled = _filled(template, arguments)
+    filled = _fill(template, arguments)
     return None if isinstance(filled, _Absent) else filled
 
 
@@ -206,15 +206,15 @@ def _value(placeholder: Placeholder, arguments: Mapping[str, Json]) -> Json:
     return arguments[placeholder.name]
 
 
-def _filled(template: Template, arguments: Mapping[str, Json]) -> Json | _Absent:
+def _fill(template: Template, arguments: Mapping[str, Json]) -> Json | _Absent:
     match template:
         case Text():
             return _filled_text(template, arguments)
         case Mapping():
-            members = {name: _filled(inner, arguments) for name, inner in template.items()}
+            members = {name: _fill(inner, arguments) for name, inner in template.items()}
             return {name: inner for name, inner in members.items() if not isinstance(inner, _Absent)}
         case tuple():
-            items = [_filled(inner, arguments) for inner in template]
+            items = [_fill(inner, arguments) for inner in template]
             return [inner for inner in items if not isinstance(inner, _Absent)]
         case _:
             return template

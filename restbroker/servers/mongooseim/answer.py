@@ -15,7 +15,7 @@ from restbroker.job import hiding
 from restbroker.job.json_types import Json
 from restbroker.servers.api.answer import Answer, AnswerForm
 from restbroker.servers.api.shown import show
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.texts import parse_json
 from restbroker.transport.message import Response
 
 _HEAD_LIMIT: Final = 1024
@@ -58,7 +58,7 @@ class Result:
 
 def read(body: bytes) -> Result:
     """The answer that this body is."""
-    found = parsed(body)
+    found = parse_json(body)
     if not isinstance(found, dict) or not ("data" in found or "errors" in found):
         return Result(is_answer=False, data={}, problems=())
     data, errors = found.get("data"), found.get("errors")
@@ -70,7 +70,7 @@ def answer_of(
     response: Response, problem: Problem | None, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0
 ) -> Answer:
     """The answer for people: what the server says of this problem, or with its body, without these secrets."""
-    shown = show(response, hiding.spelled(secrets))
+    shown = show(response, hiding.spellings_of(secrets))
     if problem is not None:
         words = shown.hide(": ".join(part for part in (problem.code, problem.message) if part))
         return Answer(response, shown, words, problem.code, problem.message, now_s, _OF_PROBLEM)

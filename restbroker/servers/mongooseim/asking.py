@@ -15,7 +15,7 @@ from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
-from restbroker.servers.mongooseim import knowledge
+from restbroker.servers.mongooseim import command_facts
 from restbroker.servers.mongooseim.answer import Problem, Result, answer_of, read, version_in
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.outcomes import CHECK_HOST, CHECK_URL, CRASH
@@ -57,7 +57,7 @@ def health(target: Target, domain: str | None, timeout_s: float) -> Request:
 def user_of(call: Call, name: str) -> str | None:
     """The account that such a call is about; None where it names none."""
     given = call.command.arguments
-    if name == knowledge.REMOVE:
+    if name == command_facts.REMOVE:
         return _text(given.get("user"))
     user = _text(given.get("username"))
     domain = _text(given.get("domain", given.get("host", call.host)))
@@ -92,7 +92,7 @@ def health_of(target: Target, response: Response) -> Health:
     told = answer.says
     match status:
         case 200 if result.is_answer:
-            return _answered(result, answer)
+            return _answer_health(result, answer)
         case 401 | 403:
             return denied("LoginRefused", f"The login is refused. {told}", CHECK_LOGIN)
         case 404:
@@ -117,7 +117,7 @@ def who_in(target: Target, response: Response) -> str:
     return answer_of(response, None).shown.hide(_who(target, read(response.body)))
 
 
-def _answered(result: Result, answer: Answer) -> Health:
+def _answer_health(result: Result, answer: Answer) -> Health:
     if result.at(("checkAuth", "authStatus")) == "UNAUTHORIZED":
         return denied("LoginRefused", "The login is not that of an admin or user here.", CHECK_LOGIN)
     if any(problem.code == CRASH for problem in result.problems):

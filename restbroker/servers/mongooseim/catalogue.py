@@ -10,11 +10,11 @@ from typing import Final, Literal
 
 from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType, possible_versions
-from restbroker.servers.mongooseim import knowledge, schema
+from restbroker.servers.mongooseim import command_facts, schema
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.schema import Operation, Schema, Type, type_of
 
-_DANGERS: Final = knowledge.dangers()
+_DANGERS: Final = command_facts.dangers()
 _WHOLE: Final = frozenset({"Int", "PosInt", "NonNegInt"})
 _ID: Final = type_of("NonEmptyString")
 _OWN: Final = (
@@ -26,14 +26,14 @@ _OWN: Final = (
 
 def for_version(version: str | None) -> Catalogue:
     """The commands of an admin, of the newest known server not newer than `version`; the newest for None."""
-    return _catalogue("admin", schema.known(version))
+    return _catalogue("admin", schema.known_version(version))
 
 
 def for_target(target: Target, found: str | None, _endpoint: str = "") -> Catalogue:
     """Those of the target's `Schema` and configured version, or with `auto` of the version that was found."""
     options = target.options_as(Options)
     version = found if options.server_version == "auto" else options.server_version
-    return _catalogue(options.schema, schema.known(version))
+    return _catalogue(options.schema, schema.known_version(version))
 
 
 def candidates(found: str | None, target: Target | None = None, _endpoint: str = "") -> tuple[Catalogue, ...]:
@@ -48,7 +48,7 @@ def candidates(found: str | None, target: Target | None = None, _endpoint: str =
 
 def arguments_of(operation: Operation, login: Schema) -> Mapping[str, Type]:
     """The operation's arguments, with an `id` for a message where such a login may send stanzas, which keep it."""
-    if operation.name in knowledge.TYPES and login != "domain_admin":
+    if operation.name in command_facts.TYPES and login != "domain_admin":
         return {**operation.arguments, "id": _ID}
     return operation.arguments
 
@@ -56,7 +56,7 @@ def arguments_of(operation: Operation, login: Schema) -> Mapping[str, Type]:
 @lru_cache(maxsize=16)
 def _catalogue(kind: Schema, version: str) -> Catalogue:
     commands = {name: _spec(operation, kind) for name, operation in schema.operations(kind, version).items()}
-    commands[knowledge.OWN] = _spec_of_own()
+    commands[command_facts.OWN] = _spec_of_own()
     return Catalogue(version, commands, _DANGERS, is_whole=True, is_dotted=True)
 
 
@@ -66,18 +66,18 @@ def _spec(operation: Operation, login: Schema) -> CommandSpec:
     return CommandSpec(
         name=name,
         arguments=tuple(_arguments(operation, login)),
-        repeat=knowledge.repeat_of(name, is_query=operation.is_query),
+        repeat=command_facts.repeat_of(name, is_query=operation.is_query),
         tags=frozenset({operation.path[0], kind, *operation.needs}) | _dangers(name),
         result=operation.returns.text,
-        secret_result=knowledge.has_secret_result(name),
-        beyond=knowledge.reaches_beyond(name),
-        timeout_s=knowledge.timeout_of(name),
+        secret_result=command_facts.has_secret_result(name),
+        beyond=command_facts.reaches_beyond(name),
+        timeout_s=command_facts.timeout_of(name),
         since=operation.since,
     )
 
 
 def _spec_of_own() -> CommandSpec:
-    name = knowledge.OWN
+    name = command_facts.OWN
     return CommandSpec(name, _OWN, "unsafe", frozenset({"own"}) | _dangers(name), beyond=True, since="6.0.0")
 
 
@@ -91,10 +91,10 @@ def _arguments(operation: Operation, login: Schema) -> Iterable[ArgumentSpec]:
         yield ArgumentSpec(
             name,
             value_type,
-            knowledge.is_secret_argument(name),
+            command_facts.is_secret_argument(name),
             ("host",) if name == "domain" and kind.required else (),
             element,
-            knowledge.place_of(name, kind.name) if name in operation.arguments else None,
+            command_facts.place_of(name, kind.name) if name in operation.arguments else None,
             optional=not kind.required,
         )
 

@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.servers.api.checks import bad_login, finding, opened, problem, unreachable
+from restbroker.servers.api.checks import bad_login, finding, open_client, problem, unreachable
 from restbroker.servers.api.health import Health
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.mongooseim import asking, schema
@@ -27,7 +27,7 @@ _LOOPBACK: Final = ("localhost", "::1")
 async def check(target: Target) -> list[Finding]:
     """Everything about this target. What a person can act on is a finding. Safe to cancel."""
     try:
-        response = await _asked(target)
+        response = await _ask(target)
         if response.status == 404 and await _would_answer(target):
             return [_other_host(target)]
     except (NotSent, MaybeSent) as error:
@@ -41,9 +41,9 @@ async def check(target: Target) -> list[Finding]:
     return [_well(target, found, who), *_version(target, found), *_domain(target, response), *_open_to_all(target)]
 
 
-async def _asked(target: Target) -> Response:
+async def _ask(target: Target) -> Response:
     request = asking.health(target, target.default_host, target.timeout_s)
-    async with opened(target) as http:
+    async with open_client(target) as http:
         return await http.send(request)
 
 
@@ -51,7 +51,7 @@ async def _would_answer(target: Target) -> bool:
     """Whether it is the Host that makes a server say 404, as its shipped listener for admins does."""
     if target.host_header == _SHIPPED_HOST:
         return False
-    other = await _asked(attrs.evolve(target, host_header=_SHIPPED_HOST))
+    other = await _ask(attrs.evolve(target, host_header=_SHIPPED_HOST))
     return other.status != 404
 
 
@@ -69,11 +69,11 @@ def _version(target: Target, found: Health) -> Iterator[Finding]:
     wanted, version = target.options_as(Options).server_version, found.probe.version
     if version is None:
         return
-    if wanted != "auto" and schema.known(wanted) != schema.known(version):
+    if wanted != "auto" and schema.known_version(wanted) != schema.known_version(version):
         message = f"ServerVersion says {wanted}, and the server is {version}."
         why = "Operations and their arguments are those of the configured version."
         yield Finding("warning", target.name, "OtherVersion", message, why, '"ServerVersion": "auto"')
-    counted = schema.known(version if wanted == "auto" else wanted)
+    counted = schema.known_version(version if wanted == "auto" else wanted)
     yield ok(target.name, "Version", f"It is MongooseIM {version}; operations as of {counted}.")
 
 

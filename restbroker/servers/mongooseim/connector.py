@@ -15,17 +15,17 @@ from restbroker.config.target import Target
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.health import Health
-from restbroker.servers.api.request import guarded, unsent
-from restbroker.servers.contract import Connector, Link, Ports, Sent
-from restbroker.servers.mongooseim import asking, catalogue, knowledge, schema
+from restbroker.servers.api.request import guard, unsent
+from restbroker.servers.contract import Connector, Link, Ports, SentMessages
+from restbroker.servers.mongooseim import asking, catalogue, command_facts, schema
 from restbroker.servers.mongooseim.answer import Result, read
 from restbroker.servers.mongooseim.echo import message_of
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.outcomes import (
     NOTHING,
-    Found,
+    FollowUp,
+    classify,
     is_doubtful,
-    judge,
     question_after,
     unanswered_without_database,
     without_database,
@@ -45,7 +45,7 @@ class MongooseimConnector:
 
     _target: Target
     _now_s: Callable[[], float]
-    _sent: Sent | None
+    _sent: SentMessages | None
     _version: str | None = None
     _domain: str | None = None
 
@@ -63,11 +63,11 @@ class MongooseimConnector:
         """Sends the operation. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
         spec = self.spec(call.command.endpoint)
         if spec is None:
-            return self._unknown(call.command.endpoint)
+            return self._unknown_command(call.command.endpoint)
         operation = self._operation(spec.name)
-        if call.maybe_run and spec.name == knowledge.REGISTER and "username" not in call.command.arguments:
+        if call.maybe_run and spec.name == command_facts.REGISTER and "username" not in call.command.arguments:
             return _NO_SECOND
-        request = guarded(lambda: build(call, operation, self._target), self._target.name, spec.name)
+        request = guard(lambda: build(call, operation, self._target), self._target.name, spec.name)
         if isinstance(request, Rejected):
             return request
         if self._sent is not None and (message := message_of(spec.name, call.command.arguments, self._target)):
@@ -82,8 +82,8 @@ class MongooseimConnector:
         result = read(response.body)
         found = NOTHING
         if result.problems or response.status >= 500:
-            found = await self._found(call, operation, result, response, link)
-        outcome = judge(call, operation, spec, result, response, found, self._now_s())
+            found = await self._follow_up(call, operation, result, response, link)
+        outcome = classify(call, operation, spec, result, response, found, self._now_s())
         if found.is_well is None and is_doubtful(call, outcome) and not await self._is_well(call, link):
             return without_database(response.status)
         return outcome
@@ -110,7 +110,7 @@ class MongooseimConnector:
     def _operation(self, name: str) -> Operation | None:
         return schema.operations(self._target.options_as(Options).schema, self.catalogue.version).get(name)
 
-    def _unknown(self, endpoint: str) -> Rejected:
+    def _unknown_command(self, endpoint: str) -> Rejected:
         everywhere = catalogue.for_version(None)
         name = everywhere.name_in(endpoint)
         if (spec := everywhere.commands.get(name)) is None:
@@ -121,15 +121,15 @@ class MongooseimConnector:
             message = f"MongooseIM {version} has no {name} for {who}; admins have it since {spec.since}."
         return Rejected(Reason("UnknownCommand", message, _NO_OTHER.format(target=self._target.name)))
 
-    async def _found(
+    async def _follow_up(
         self, call: Call, operation: Operation | None, result: Result, response: Response, link: Link
-    ) -> Found:
+    ) -> FollowUp:
         """What is asked after an answer that leaves something open."""
         match question_after(operation, result, response):
             case "health":
-                return Found(is_well=await self._is_well(call, link))
+                return FollowUp(is_well=await self._is_well(call, link))
             case "user" if operation is not None and (user := asking.user_of(call, operation.name)) is not None:
-                return Found(user_exists=await self._exists(user, link))
+                return FollowUp(user_exists=await self._exists(user, link))
             case _:
                 return NOTHING
 

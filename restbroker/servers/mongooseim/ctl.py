@@ -19,8 +19,8 @@ from restbroker.job.coerce import coerce
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
-from restbroker.servers.ctl import Answered, Asked, Manner, Printed, Refused
-from restbroker.servers.mongooseim import knowledge, own, schema, values
+from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, JobReply
+from restbroker.servers.mongooseim import command_facts, documents, schema, values
 from restbroker.servers.mongooseim.catalogue import arguments_of
 from restbroker.servers.mongooseim.schema import Schema
 
@@ -36,38 +36,38 @@ _EMPTY: Final = re.compile(r"^( *)(.*[\[{])([\]}],?)$", re.MULTILINE)
 _HELP: Final = "--help"
 
 
-def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Asked | Printed | Refused:
+def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> CtlCommand | CtlOutput | CtlRefusal:
     if version is not None:
-        return Refused("mongooseimctl has no --version.", "Leave it out.")
+        return CtlRefusal("mongooseimctl has no --version.", "Leave it out.")
     if not words:
-        return Refused("No command is given.", "For example: restbroker ctl account countUsers --domain example.org")
+        return CtlRefusal("No command is given.", "For example: restbroker ctl account countUsers --domain example.org")
     category, given = words[0], words[1:]
     if category in _ON_THE_MACHINE:
         cure = "Run mongooseimctl there, or ask the server: restbroker ctl server status"
-        return Refused(f"{category} is about the Erlang node, on the machine of MongooseIM.", cure)
+        return CtlRefusal(f"{category} is about the Erlang node, on the machine of MongooseIM.", cure)
     if category == "graphql":
-        return _own(given)
+        return _read_ours(given)
     known = sorted(name for name in catalogue.commands if name.startswith(f"{category}."))
     if not known:
-        return _refused("Unknown category", "`restbroker commands --kind mongooseim` lists all.")
+        return _refusal("Unknown category", "`restbroker commands --kind mongooseim` lists all.")
     operations = " ".join(name.partition(".")[2] for name in known)
     if not given:
-        return Printed(note=f"usage: restbroker ctl {category} OPERATION …, with one of: {operations}")
+        return CtlOutput(note=f"usage: restbroker ctl {category} OPERATION …, with one of: {operations}")
     spec = catalogue.commands.get(f"{category}.{given[0]}")
     if spec is None:
-        return _refused(f"Unknown command '{given[0]}'", f"There are: {operations}")
-    read = _asked(spec, given[0], given[1:])
-    return _typed(catalogue, read) if isinstance(read, Asked) else read
+        return _refusal(f"Unknown command '{given[0]}'", f"There are: {operations}")
+    read = _read_command(spec, given[0], given[1:])
+    return _convert(catalogue, read) if isinstance(read, CtlCommand) else read
 
 
-def _typed(catalogue: Catalogue, asked: Asked) -> Asked | Printed:
+def _convert(catalogue: Catalogue, asked: CtlCommand) -> CtlCommand | CtlOutput:
     """The command, unless the server would refuse its values."""
-    kind: Schema = "admin" if knowledge.REGISTER in catalogue.commands else "user"
+    kind: Schema = "admin" if command_facts.REGISTER in catalogue.commands else "user"
     types = arguments_of(schema.operations(kind, catalogue.version)[asked.name], kind)
     return _unless_invalid(asked, lambda: values.check(asked.arguments, types, asked.name))
 
 
-def _unless_invalid(asked: Asked, check: Callable[[], object]) -> Asked | Printed:
+def _unless_invalid(asked: CtlCommand, check: Callable[[], object]) -> CtlCommand | CtlOutput:
     """The server's answer to what it refuses: with its code and path, which names no item of a list, and our words."""
     try:
         check()
@@ -78,37 +78,37 @@ def _unless_invalid(asked: Asked, check: Callable[[], object]) -> Asked | Printe
     return asked
 
 
-def _own(given: Sequence[str]) -> Asked | Printed:
+def _read_ours(given: Sequence[str]) -> CtlCommand | CtlOutput:
     if len(given) != 1:
-        return Printed("This command requires one string type argument!\n", _FAILED)
-    asked = Asked("graphql", "graphql", {"query": given[0]}, "graphql")
-    return _unless_invalid(asked, lambda: own.kind_of(given[0]))
+        return CtlOutput("This command requires one string type argument!\n", _FAILED)
+    asked = CtlCommand("graphql", "graphql", {"query": given[0]}, "graphql")
+    return _unless_invalid(asked, lambda: documents.kind_of(given[0]))
 
 
-def _asked(spec: CommandSpec, word: str, given: Sequence[str]) -> Asked | Printed:
+def _read_command(spec: CommandSpec, word: str, given: Sequence[str]) -> CtlCommand | CtlOutput:
     usage = " ".join(["usage: restbroker ctl", spec.name.replace(".", " "), *map(_flag, spec.arguments)])
     if [*given] == [_HELP]:
-        return Printed(note=usage)
+        return CtlOutput(note=usage)
     taken: dict[str, Json] = {}
     for flag, text in zip(given[::2], given[1::2], strict=False):
         name = flag.removeprefix("--")
         if name == flag:
-            return _refused("Could not parse the command arguments", usage)
+            return _refusal("Could not parse the command arguments", usage)
         argument = next((one for one in spec.arguments if one.name == name), None)
         if argument is None:
-            return _refused(f"Unknown argument '{name}' for command '{word}'", usage)
+            return _refusal(f"Unknown argument '{name}' for command '{word}'", usage)
         try:
             taken[name] = _value(spec, argument, text)
         except (UsageError, rubyjson.Unreadable):
             shown = "…" if argument.secret else text
-            return _refused(f"Invalid value '{shown}' of argument '{name}' for command '{word}'", usage)
+            return _refusal(f"Invalid value '{shown}' of argument '{name}' for command '{word}'", usage)
     if len(given) % 2:
-        return _refused("Could not parse the command arguments", usage)
+        return _refusal("Could not parse the command arguments", usage)
     missing = [one.name for one in spec.arguments if not one.optional and one.name not in taken]
     if missing:
         listed = ", ".join(f"'{name}'" for name in missing)
-        return _refused(f"Missing mandatory arguments for command '{word}': {listed}", usage)
-    return Asked(spec.name, spec.name, taken, spec.name.replace(".", " "))
+        return _refusal(f"Missing mandatory arguments for command '{word}': {listed}", usage)
+    return CtlCommand(spec.name, spec.name, taken, spec.name.replace(".", " "))
 
 
 def _value(spec: CommandSpec, argument: ArgumentSpec, text: str) -> Json:
@@ -122,11 +122,11 @@ def _flag(argument: ArgumentSpec) -> str:
     return f"[{shown}]" if argument.optional else shown
 
 
-def _refused(says: str, usage: str) -> Printed:
-    return Printed(f"{says}\n\n", _FAILED, note=usage)
+def _refusal(says: str, usage: str) -> CtlOutput:
+    return CtlOutput(f"{says}\n\n", _FAILED, note=usage)
 
 
-def _write(_catalogue: Catalogue, _asked: Asked, answered: Answered) -> Printed | None:
+def _write(_catalogue: Catalogue, _asked: CtlCommand, answered: JobReply) -> CtlOutput | None:
     """The answer of the GraphQL endpoint, written as mongooseimctl writes its own."""
     try:
         body: Json = orjson.loads(answered.text)
@@ -137,11 +137,11 @@ def _write(_catalogue: Catalogue, _asked: Asked, answered: Answered) -> Printed 
     return _json(body)
 
 
-def _json(body: Mapping[str, Json]) -> Printed:
+def _json(body: Mapping[str, Json]) -> CtlOutput:
     """In the layout of jiffy 2.0.2, which gives what is empty three lines too (read; seen with 1.1.1)."""
     text = json.dumps(body, ensure_ascii=False, indent=2, separators=(",", " : "))
     text = _EMPTY.sub(r"\1\2\n\1  \n\1\3", text)
-    return Printed(f"{text}\n", _FAILED if "errors" in body else 0)
+    return CtlOutput(f"{text}\n", _FAILED if "errors" in body else 0)
 
 
-MANNER: Final = Manner("mongooseimctl", _read, _write)
+MANNER: Final = CtlDialect("mongooseimctl", _read, _write)

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 from restbroker.config.target import Basic, Target
 from restbroker.job.json_types import Json
-from restbroker.servers.mongooseim import knowledge
+from restbroker.servers.mongooseim import command_facts
 
 Message = tuple[str, str, str]
 """Sender, receiver and body."""
@@ -17,13 +17,13 @@ Message = tuple[str, str, str]
 
 def message_of(name: str, given: Mapping[str, Json], target: Target) -> Message | None:
     """The message that this operation sends; None: none that comes back, or none that can be told."""
-    if name == knowledge.STANZA:
+    if name == command_facts.STANZA:
         return _in_stanza(given.get("stanza"))
-    if name not in knowledge.MESSAGES:
+    if name not in command_facts.MESSAGES:
         return None
     # A user's operations send in his name.
     sender = given.get("from") or _user(target)
-    receiver, body = given.get(knowledge.MESSAGES[name]), given.get("body")
+    receiver, body = given.get(command_facts.MESSAGES[name]), given.get("body")
     return _message(sender, receiver, body)
 
 

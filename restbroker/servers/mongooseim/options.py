@@ -8,12 +8,12 @@ import attrs
 
 from restbroker.config.key import key
 from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts, with_slots
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.config.target import Basic, Target
-from restbroker.servers.mongooseim import knowledge
+from restbroker.servers.mongooseim import command_facts
 from restbroker.servers.mongooseim.schema import Schema
 
-_SLOTS: Final[Mapping[str, int]] = MappingProxyType({knowledge.REGISTER: 2})
+_SLOTS: Final[Mapping[str, int]] = MappingProxyType({command_facts.REGISTER: 2})
 """It costs the server 12 ms of a processor (measured): more than it has only lengthen the wait."""
 
 
@@ -35,7 +35,7 @@ class Options:
         "auto",
     )
 
-    def check(self, target: Target, at: At, review: Review) -> Target:
+    def check(self, target: Target, at: At, review: Problems) -> Target:
         """See `config.kind`."""
         match target.credentials:
             case Basic(user, _):
@@ -52,10 +52,10 @@ class Options:
             target,
             default_host=target.default_host or self._own_domain(target),
             slots=with_slots(target.slots, _SLOTS),
-            at_most_once=with_broadcasts(target.at_most_once, knowledge.BROADCAST),
+            at_most_once=with_broadcasts(target.at_most_once, command_facts.BROADCAST),
         )
 
-    def _judge_user(self, user: str, at: At, review: Review) -> None:
+    def _judge_user(self, user: str, at: At, review: Problems) -> None:
         local, _, domain = user.rpartition("@")
         if self.schema == "domain_admin" and local != "admin":
             why = "is no domain admin's: the user is admin@ and the domain."

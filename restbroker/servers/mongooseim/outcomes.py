@@ -1,4 +1,4 @@
-"""Judges MongooseIM's answers: status, codes and paths of errors to an outcome. Pure; the connector calls `judge`.
+"""Judges MongooseIM's answers: status, codes and paths of errors to an outcome. Pure; the connector calls `classify`.
 
 Always holds: every answer has an outcome, nothing here raises, and no message holds a secret argument's value.
 
@@ -15,12 +15,12 @@ from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected, Uncertain
-from restbroker.servers.api.answer import Answer, delivered
+from restbroker.servers.api.answer import Answer, deliver_as_is
 from restbroker.servers.api.ladder import GOES_ON, Ladder, Rung, ladder, standard
-from restbroker.servers.api.texts import parsed
-from restbroker.servers.mongooseim import knowledge
+from restbroker.servers.api.texts import parse_json
+from restbroker.servers.mongooseim import command_facts
 from restbroker.servers.mongooseim.answer import Problem, Result, answer_of
-from restbroker.servers.mongooseim.refusals import LATER, refused
+from restbroker.servers.mongooseim.error_table import LATER, refusal_of
 from restbroker.servers.mongooseim.schema import Operation
 from restbroker.transport.message import Response
 
@@ -55,7 +55,7 @@ Question = Literal["user", "health"]
 
 
 @attrs.frozen
-class Found:
+class FollowUp:
     """What was asked after an answer that leaves something open; None: not asked, or nobody could tell.
 
     `user_exists`: the account that the call is about. `is_well`: the server, with its database.
@@ -65,7 +65,7 @@ class Found:
     is_well: bool | None = None
 
 
-NOTHING: Final = Found()
+NOTHING: Final = FollowUp()
 
 
 @attrs.frozen
@@ -77,7 +77,7 @@ class _Case:
     spec: CommandSpec
     result: Result
     response: Response
-    found: Found
+    found: FollowUp
     now_s: float
 
     @property
@@ -98,9 +98,9 @@ def question_after(operation: Operation | None, result: Result, response: Respon
         return "health"
     name = None if operation is None else operation.name
     # The loser of a race for a name gets this as often as "exists"; for a removed account it is the only word.
-    if (name, response.status) == (knowledge.REGISTER, 200) and "cannot_register" in codes:
+    if (name, response.status) == (command_facts.REGISTER, 200) and "cannot_register" in codes:
         return None if result.problems[0].message.endswith("null_password") else "user"
-    return "user" if name == knowledge.REMOVE and "not_allowed" in codes else None
+    return "user" if name == command_facts.REMOVE and "not_allowed" in codes else None
 
 
 def is_doubtful(call: Call, outcome: Outcome) -> bool:
@@ -112,7 +112,7 @@ def is_doubtful(call: Call, outcome: Outcome) -> bool:
         case Rejected(reason):
             return call.maybe_run and reason.code in ("NotFound", "Refused")
         case Delivered(note="already done"):
-            return call.maybe_run and call.command.endpoint.replace("/", ".") not in knowledge.CREATES
+            return call.maybe_run and call.command.endpoint.replace("/", ".") not in command_facts.CREATES
         case _:
             return False
 
@@ -129,13 +129,13 @@ def unanswered_without_database() -> Uncertain:
     return Uncertain(Reason("DatabaseAway", message, _SEE_BOTH), pause_target=True)
 
 
-def judge(
+def classify(
     call: Call,
     operation: Operation | None,
     spec: CommandSpec,
     result: Result,
     response: Response,
-    found: Found = NOTHING,
+    found: FollowUp = NOTHING,
     now_s: float = 0.0,
 ) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
@@ -146,12 +146,12 @@ def judge(
     answer = case.answer(problem)
     match status:
         case 400 if problem is not None:
-            return _refused(case, answer, problem)
+            return _refusal(case, answer, problem)
         case 401 if _is_of_operation(problem):
             hint = "A domain admin may touch his own domain alone. Let an admin's target do it, or correct the domain."
-            return answer.rejected("CommandForbidden", hint)
+            return answer.reject("CommandForbidden", hint)
         case 500 if found.is_well is False:
-            return answer.deferred("ServerError", _SEE_LOG, counts=False, pause_target=True)
+            return answer.defer("ServerError", _SEE_LOG, counts=False, pause_target=True)
         case _:
             return ladder(answer, _RUNGS)
 
@@ -160,9 +160,9 @@ def _success(case: _Case) -> Outcome:
     result, response = case.result, case.response
     if not result.is_answer:
         if response.truncated:
-            return delivered(response)
+            return deliver_as_is(response)
         message = f"Status {response.status} with no answer of GraphQL in it: this is not MongooseIM's API."
-        return case.answer().denied("NotTheApi", CHECK_URL, message)
+        return case.answer().deny("NotTheApi", CHECK_URL, message)
     if result.problems:
         return _problems(case)
     return _done(case)
@@ -170,16 +170,16 @@ def _success(case: _Case) -> Outcome:
 
 def _done(case: _Case, note: str | None = None) -> Delivered:
     text, body = case.response.body.decode("utf-8", "replace"), case.result.body
-    if note is not None or case.name in knowledge.ECHOING or case.operation is None:
+    if note is not None or case.name in command_facts.ECHOING or case.operation is None:
         # A document's own words, and those of other texts, are its producer's, as the answer is.
         values = {name: one for name, one in case.call.command.arguments.items() if name != "query"}
         secrets = redact.secret_values(case.spec, values, with_texts=False)
         if note is not None:
-            text = hiding.without(text, hiding.said(case.response.said) | hiding.spelled(secrets))
+            text = hiding.without(text, hiding.login_spellings(case.response.said) | hiding.spellings_of(secrets))
         else:  # to read the escapes of what was done would take longer than all the rest
-            text = hiding.without(text, hiding.spelled(secrets), rounds=0)
-        body = parsed(text)
-    member = knowledge.QUESTIONS.get(case.name)
+            text = hiding.without(text, hiding.spellings_of(secrets), rounds=0)
+        body = parse_json(text)
+    member = command_facts.QUESTIONS.get(case.name)
     is_no = member is not None and case.result.at((*_path(case), member)) is False
     return Delivered(text, body, case.response.status, negative=is_no, note=note)
 
@@ -192,7 +192,7 @@ def _problems(case: _Case) -> Outcome:
     # Of a job's own document nobody knows whether what it did may be done again.
     if crashed is not None and not (done and case.operation is None):
         return _crash(case, crashed)
-    already = knowledge.ALREADY.get(case.name)
+    already = command_facts.ALREADY.get(case.name)
     if already is not None and all(_code(case, problem) == already for problem in problems) and _may_count(case):
         return _done(case, note="already done")
     if done:
@@ -200,17 +200,17 @@ def _problems(case: _Case) -> Outcome:
         of = f" of {parts}" if parts else ""
         shown = case.answer().shown.hide(codes)
         return _done(case, note=f"partly done: {len(problems)}{of} failed ({shown})")
-    return _refused(case, case.answer(problems[0]), problems[0])
+    return _refusal(case, case.answer(problems[0]), problems[0])
 
 
 def _code(case: _Case, problem: Problem) -> str:
     """The code, with what was asked in addition."""
     match case.name, problem.code, case.found.user_exists:
-        case knowledge.REGISTER, "cannot_register", True:
+        case command_facts.REGISTER, "cannot_register", True:
             return "exists"
-        case knowledge.REMOVE, "not_allowed", False:
+        case command_facts.REMOVE, "not_allowed", False:
             return "not_allowed"
-        case knowledge.REMOVE, "not_allowed", _:
+        case command_facts.REMOVE, "not_allowed", _:
             return "still_there"
         case _:
             return problem.code
@@ -219,21 +219,21 @@ def _code(case: _Case, problem: Problem) -> str:
 def _may_count(case: _Case) -> bool:
     """Whether what was there before may count as done by this job."""
     call = case.call
-    return bool(call.maybe_run) or (call.ok_if_exists and case.name in knowledge.CREATES)
+    return bool(call.maybe_run) or (call.ok_if_exists and case.name in command_facts.CREATES)
 
 
-def _refused(case: _Case, answer: Answer, problem: Problem) -> Outcome:
+def _refusal(case: _Case, answer: Answer, problem: Problem) -> Outcome:
     code, status = _code(case, problem), case.response.status
     if case.found.user_exists is None and question_after(case.operation, case.result, case.response) == "user":
         message = f"{answer.says}; whether the account exists could not be asked."
-        return answer.deferred("ServerError", GOES_ON, message, max_attempts=CRASH_ATTEMPTS)
+        return answer.defer("ServerError", GOES_ON, message, max_attempts=CRASH_ATTEMPTS)
     if code in LATER and case.found.is_well is False:
         return without_database(status, answer.text)
     if code in LATER and case.spec.repeat != "unsafe":
-        return answer.deferred("ServerError", f"{GOES_ON} {_SEE_LOG}", of_job=True, maybe_run=True)
-    code = "not_found" if (case.name, code) == (knowledge.REMOVE, "not_allowed") else code
+        return answer.defer("ServerError", f"{GOES_ON} {_SEE_LOG}", of_job=True, maybe_run=True)
+    code = "not_found" if (case.name, code) == (command_facts.REMOVE, "not_allowed") else code
     problem = attrs.evolve(problem, missing=tuple(map(answer.shown.hide, problem.missing)))
-    return answer.rejected(*refused(code, problem, is_own=case.operation is None))
+    return answer.reject(*refusal_of(code, problem, is_own=case.operation is None))
 
 
 def _crash(case: _Case, problem: Problem) -> Outcome:
@@ -244,7 +244,7 @@ def _crash(case: _Case, problem: Problem) -> Outcome:
     message = f"{answer.says}; the server is well otherwise"
     if case.spec.repeat == "unsafe":
         return answer.uncertain("ServerError", _SEE_LOG, f"{message}. It may have run.")
-    return answer.deferred("ServerError", _SEE_LOG, message, max_attempts=CRASH_ATTEMPTS, of_job=True)
+    return answer.defer("ServerError", _SEE_LOG, message, max_attempts=CRASH_ATTEMPTS, of_job=True)
 
 
 def _is_of_operation(problem: Problem | None) -> bool:

@@ -8,13 +8,13 @@ Called by the connector. Always holds: it is a POST, since MongooseIM would run 
 from collections.abc import Mapping
 from typing import Final
 
-from restbroker.config.target import Issued, Target
+from restbroker.config.target import IssuedLogin, Target
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body
-from restbroker.servers.mongooseim import catalogue, knowledge, own, stanza, values
+from restbroker.servers.mongooseim import catalogue, command_facts, documents, stanza, values
 from restbroker.servers.mongooseim.document import document
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.schema import Operation, Schema, type_of
@@ -34,12 +34,12 @@ def build(call: Call, operation: Operation | None, target: Target) -> Request:
         body, is_query = _own_document(call)
     else:
         given = arguments_of(call, operation, target.options_as(Options).schema)
-        if "id" in given and operation.name in knowledge.TYPES:
+        if "id" in given and operation.name in command_facts.TYPES:
             text, given = stanza.document(operation), {"stanza": stanza.stanza_of(operation, given, target)}
         else:
             text = document(operation, tuple(name for name in operation.arguments if name in given))
         body = json_body({"query": text, "variables": given})
-        is_query = knowledge.repeat_of(operation.name, is_query=operation.is_query) == "safe"
+        is_query = command_facts.repeat_of(operation.name, is_query=operation.is_query) == "safe"
     headers = (*headers_of(target), *call.headers)
     return Request("POST", target.url.path or "/", call.timeout_s, (), headers, body, repeatable=is_query)
 
@@ -69,7 +69,7 @@ def question(target: Target, text: str, variables: Mapping[str, Json], timeout_s
 
 def headers_of(target: Target) -> Headers:
     """Those of every request. Raises `ConfigError` when the login's secret cannot be read or used."""
-    login = None if isinstance(target.credentials, Issued) else target.credentials
+    login = None if isinstance(target.credentials, IssuedLogin) else target.credentials
     return (*_HEADERS, *authorization(login))
 
 
@@ -77,11 +77,11 @@ def _own_document(call: Call) -> tuple[bytes, bool]:
     given = call.command.arguments
     for name in given:
         if name not in ("query", "variables"):
-            raise InvalidArguments(f'the command {knowledge.OWN} takes "query" and "variables" alone')
-    values.check({"query": given.get("query")}, _OWN, knowledge.OWN)
+            raise InvalidArguments(f'the command {command_facts.OWN} takes "query" and "variables" alone')
+    values.check({"query": given.get("query")}, _OWN, command_facts.OWN)
     variables = given.get("variables")
     if not isinstance(variables, dict | None):
         raise InvalidArguments('the argument "variables" is not an object')
     text = str(given["query"])
-    is_query = own.kind_of(text) == "query"
+    is_query = documents.kind_of(text) == "query"
     return json_body({"query": text, "variables": variables or {}}), is_query

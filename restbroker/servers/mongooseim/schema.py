@@ -74,7 +74,7 @@ def versions() -> list[str]:
 
 
 @lru_cache(maxsize=50)  # asked for each job
-def known(version: str | None) -> str:
+def known_version(version: str | None) -> str:
     """The newest known version that is not newer than this one; the newest of all for None or what is no version."""
     versions = _read()["versions"]
     asked = number(version)

@@ -10,8 +10,8 @@ from typing import Final
 
 from restbroker.config.target import Basic, Target
 from restbroker.config.urls import is_loopback
-from restbroker.servers.allowed import Allowed
-from restbroker.servers.mongooseim import knowledge
+from restbroker.servers.allowed import AllowedCommands
+from restbroker.servers.mongooseim import command_facts
 from restbroker.servers.mongooseim.options import Options
 
 _WHO: Final = "checkAuth"
@@ -19,18 +19,18 @@ _SERVER: Final = "server"
 _ACCOUNT: Final = "account"
 
 
-def suggest(target: Target, allowed: Allowed) -> str:
+def suggest(target: Target, allowed: AllowedCommands) -> str:
     """The lines, with what is to be known of them."""
     return "\n".join((*_remarks(target, allowed), *_listener(target, allowed)))
 
 
-def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
+def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     schema = target.options_as(Options).schema
     yield f"# mongooseim.toml, for the target {target.name}; in the place of a listener at this port; then restart"
     if schema != "admin":
         yield f"# The rights are those of the account that logs in; the schema {schema} has no login of its own."
-    if knowledge.OWN in allowed.commands:
-        yield f"# A token allows {knowledge.OWN}, documents of any kind, so that no category can be left out."
+    if command_facts.OWN in allowed.commands:
+        yield f"# A token allows {command_facts.OWN}, documents of any kind, so that no category can be left out."
     else:
         yield "# A category is allowed as a whole. Which of its operations jobs may ask for, the tokens' Allow says:"
         yield from (f"#   {line}" for line in _by_category(allowed))
@@ -39,7 +39,7 @@ def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
         yield f"# An admin's listener has no domains: that jobs keep to {hosts} is seen to by restbroker alone."
 
 
-def _by_category(allowed: Allowed) -> Iterator[str]:
+def _by_category(allowed: AllowedCommands) -> Iterator[str]:
     operations: dict[str, list[str]] = {}
     for name in allowed.commands:
         category, _, operation = name.partition(".")
@@ -48,7 +48,7 @@ def _by_category(allowed: Allowed) -> Iterator[str]:
         yield f"{category}: {', '.join(names)}"
 
 
-def _listener(target: Target, allowed: Allowed) -> Iterator[str]:
+def _listener(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     url, schema = target.url, target.options_as(Options).schema
     yield "[[listen.http]]"
     yield f'  ip_address = "{"127.0.0.1" if is_loopback(url.host) else "THE ADDRESS THAT RESTBROKER REACHES"}"'
@@ -64,11 +64,11 @@ def _listener(target: Target, allowed: Allowed) -> Iterator[str]:
     if schema == "admin" and isinstance(target.credentials, Basic):
         yield f"    username = {json.dumps(target.credentials.user)}"
         yield '    password = "THE TARGET\'S PASSWORD"'
-    if knowledge.OWN not in allowed.commands:
+    if command_facts.OWN not in allowed.commands:
         yield f"    allowed_categories = {json.dumps(_categories(target, allowed))}"
 
 
-def _categories(target: Target, allowed: Allowed) -> list[str]:
+def _categories(target: Target, allowed: AllowedCommands) -> list[str]:
     """Those of the commands, and those of which restbroker itself asks: who it is, the version, and the database."""
     schema = target.options_as(Options).schema
     own = {_WHO}

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 from xml.parsers import expat
 
-from restbroker.job.endpoint import kind_of, quoted
+from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.json_types import Json
 from restbroker.servers.api import jid
 from restbroker.servers.api.arguments import InvalidArguments
@@ -36,7 +36,7 @@ def check(given: Mapping[str, Json], types: Mapping[str, Type], owner: str) -> N
         if name not in types:
             near = get_close_matches(name, types, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
-            message = f"there is an argument {quoted(name)}, which {owner} does not have{meant}"
+            message = f"there is an argument {quote(name)}, which {owner} does not have{meant}"
             raise InvalidArguments(message, code="excess_args")
     for name, kind in types.items():
         _check(name, given.get(name), kind)
@@ -71,7 +71,7 @@ def _check_object(place: str, value: Json, name: str, fields: Mapping[str, Type]
         if field not in fields:
             near = get_close_matches(field, fields, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
-            message = f'the argument "{place}" has a member {quoted(field)}, which {name} does not have{meant}'
+            message = f'the argument "{place}" has a member {quote(field)}, which {name} does not have{meant}'
             raise InvalidArguments(message, code="excess_fields_in_object", place=place)
     for field, kind in fields.items():
         _check(f"{place}.{field}", value.get(field), kind)

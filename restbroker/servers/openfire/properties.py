@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from restbroker.config.target import Target
 from restbroker.config.urls import is_loopback
-from restbroker.servers.allowed import Allowed
+from restbroker.servers.allowed import AllowedCommands
 
 
-def remarks(target: Target, allowed: Allowed) -> Iterator[str]:
+def remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     """What is to be known of them."""
     yield f"# System properties of Openfire (console: Server, Server Manager, System Properties), for {target.name}"
     yield "# The plugin has no rights by command: whoever logs in may do all of it. Which commands jobs may ask for,"

@@ -10,7 +10,7 @@ from typing import Final
 
 from restbroker.job.json_types import Json
 from restbroker.servers.api.answer import AnswerForm
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.texts import parse_json
 from restbroker.transport.message import Response
 
 _HEAD_LIMIT: Final = 4096
@@ -56,7 +56,7 @@ def _error(response: Response, text: str) -> tuple[str, str]:
     if _is_xml(response) and (words := _WORDS.search(text)) is not None:
         return "", unescape(words[1])
     if not is_page(response):
-        return "", _in_json(parsed(text.encode()), text)
+        return "", _in_json(parse_json(text.encode()), text)
     page = text[:_HEAD_LIMIT]
     found = _SAID.search(page) or _TITLE.search(page)
     return "", unescape(found[1] if found else _TAG.sub(" ", _STYLE.sub(" ", page))).strip()

@@ -6,12 +6,12 @@ Always holds: nothing changes on the server, and no stanza goes to anybody but t
 from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.answer import read
-from restbroker.servers.api.checks import bad_login, finding, opened, problem, unreachable
+from restbroker.servers.api.checks import bad_login, finding, open_client, problem, unreachable
 from restbroker.servers.api.login import authorization
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.prosody.answer import FORM, is_page
 from restbroker.servers.prosody.connector import health_of, ready
-from restbroker.servers.prosody.options import Place, options_of
+from restbroker.servers.prosody.options import ApiAddress, options_of
 from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
@@ -24,7 +24,7 @@ async def check(target: Target) -> list[Finding]:
     """Everything about this target. What a person can act on is a finding. Safe to cancel."""
     settings = options_of(target)
     try:
-        async with opened(target) as http:
+        async with open_client(target) as http:
             health = health_of(await http.send(ready(target, settings)))
             found = [finding(target, health, _login_hint(target) if health.code == "LoginRefused" else None)]
             if not health.probe.ok:
@@ -59,7 +59,7 @@ def _no_host(target: Target) -> Finding:
     return Finding("note", target.name, "NoDomain", message, why, f'"Domain": "example.org" in Targets.{target.name}')
 
 
-def _asking_admin(target: Target, place: Place) -> Request:
+def _asking_admin(target: Target, place: ApiAddress) -> Request:
     return Request(
         "GET", f"{place.path}/server/info", target.timeout_s, (), authorization(place.login), b"", _LIMIT_BYTES
     )
@@ -69,7 +69,7 @@ def _admin(target: Target, response: Response) -> Finding:
     return _beside(target, response, is_well=response.status == 200, option="AdminURL", module="mod_http_admin_api")
 
 
-def _asking_msg(target: Target, place: Place) -> Request:
+def _asking_msg(target: Target, place: ApiAddress) -> Request:
     # No JSON: whoever is let in is told that, and nothing is sent.
     headers = (*authorization(place.login), ("Content-Type", "application/json"))
     return Request("POST", f"{place.path}/restbroker", target.timeout_s, (), headers, b"{", _LIMIT_BYTES)

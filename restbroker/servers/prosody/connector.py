@@ -14,13 +14,13 @@ from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Delivered, Outcome, Probe, Rejected
 from restbroker.servers.api.answer import read
 from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
-from restbroker.servers.api.request import guarded, lookup, unsent
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.request import guard, lookup, unsent
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.prosody import catalogue, xml_stanza
 from restbroker.servers.prosody.answer import FORM, is_page, stanza_in, version_in
 from restbroker.servers.prosody.options import Options, options_of
-from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL, judge
+from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL, classify
 from restbroker.servers.prosody.request import build, question
 from restbroker.servers.prosody.table import Entry
 from restbroker.transport.message import Request, Response
@@ -47,11 +47,11 @@ class ProsodyConnector:
         entry = lookup(self._table, call.command, self._target.name, self.catalogue.lacking)
         if isinstance(entry, Rejected):
             return entry
-        request = guarded(lambda: build(call, entry, self._settings), self._target.name, entry.name)
+        request = guard(lambda: build(call, entry, self._settings), self._target.name, entry.name)
         if isinstance(request, Rejected):
             return request
         response = await link.send(request)
-        outcome = judge(call, entry, self.catalogue.commands[entry.name], response, self._now_s())
+        outcome = classify(call, entry, self.catalogue.commands[entry.name], response, self._now_s())
         if isinstance(outcome, Delivered) and xml_stanza.is_given(call.command.arguments):
             return attrs.evolve(outcome, body=None)  # no JSON; its text is the stanza
         return outcome
@@ -74,7 +74,7 @@ def ready(target: Target, settings: Options) -> Request:
 def health_of(response: Response) -> Health:
     """What the answer to the probe means. Whatever a stanza says, mod_rest took the login to send it."""
     status, answer = response.status, read(FORM, response)
-    body = parsed(response.body)
+    body = parse_json(response.body)
     match status:
         case 200 if stanza_in(body) is not None:
             version = answer.shown.version(version_in(body))

@@ -14,10 +14,10 @@ from restbroker.config import forms
 from restbroker.config.form import Items, word
 from restbroker.config.key import key, secret
 from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts
-from restbroker.config.logins import tell_plain
-from restbroker.config.review import Review
+from restbroker.config.logins import note_plain
+from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Issued, Login, Target, check_bearer
+from restbroker.config.target import Basic, Bearer, IssuedLogin, Login, Target, check_bearer
 from restbroker.config.urls import BadUrl, rest_address
 
 Api = Literal["rest", "admin", "msg"]
@@ -27,7 +27,7 @@ _FIELD: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 
 
 @attrs.frozen
-class Place:
+class ApiAddress:
     """One API: the path before that of each command, and its login."""
 
     path: str
@@ -42,7 +42,7 @@ class Options:
 
     DEFAULTS: ClassVar = Defaults(url="http://127.0.0.1:5280/rest")
 
-    places: Mapping[Api, Place] = MappingProxyType({})
+    places: Mapping[Api, ApiAddress] = MappingProxyType({})
     host: str | None = None
     _admin_url: str | None = key(
         "AdminURL",
@@ -70,9 +70,9 @@ class Options:
         (),
     )
 
-    def check(self, target: Target, at: At, review: Review) -> Target:
+    def check(self, target: Target, at: At, review: Problems) -> Target:
         """See `config.kind`."""
-        if isinstance(target.credentials, Issued):
+        if isinstance(target.credentials, IssuedLogin):
             review.refuse(at("Auth"), "asks for tokens that the server issues, as ejabberd does; use Basic or a token.")
         elif target.credentials is None:
             cure = f"Give {at('Auth')}: mod_rest takes an account's password, or a token."
@@ -81,13 +81,13 @@ class Options:
         token = review.try_secret(f"{place}.AdminToken", self._admin_token)
         check_bearer(f"{place}.AdminToken", token, review)
         if token is not None and target.credentials is None:
-            tell_plain(target.url, review)
-        places, host = dict(_bare(target).places), own(target)
+            note_plain(target.url, review)
+        places, host = dict(_bare(target).places), account_domain(target)
         if (path := _path(self._admin_url, target, at, "Options.AdminURL", review)) is not None:
             # It takes bearer tokens alone.
             login = target.credentials if token is None else Bearer(token)
             if isinstance(login, Bearer):
-                places["admin"] = Place(path, login)
+                places["admin"] = ApiAddress(path, login)
             else:
                 why = "is missing: mod_http_admin_api takes bearer tokens alone."
                 review.refuse(f"{place}.AdminToken", why, at("Auth"), at("URL"))
@@ -97,7 +97,7 @@ class Options:
             # It takes passwords alone, with the whole JID.
             match target.credentials:
                 case Basic(user, password) if host is not None:
-                    places["msg"] = Place(path, Basic(user if "@" in user else f"{user}@{host}", password))
+                    places["msg"] = ApiAddress(path, Basic(user if "@" in user else f"{user}@{host}", password))
                 case _:
                     needs = f"needs {at('Auth')} with Basic, and the account's domain in User or Domain."
                     review.refuse(f"{place}.MsgURL", needs, at("Auth"), at("URL"), at("Domain"))
@@ -114,7 +114,7 @@ def options_of(target: Target) -> Options:
     return target.options if isinstance(target.options, Options) else _bare(target)
 
 
-def own(target: Target) -> str | None:
+def account_domain(target: Target) -> str | None:
     """The domain of the account that stanzas are sent from: the login's, else the target's."""
     match target.credentials:
         case Basic(user, _) if "@" in user:
@@ -128,14 +128,14 @@ def _bare(target: Target) -> Options:
     match target.credentials:
         case Basic(user, password):
             login: Login = Basic(user.rpartition("@")[0] or user, password)
-        case Issued():  # refused when the configuration is loaded
+        case IssuedLogin():  # refused when the configuration is loaded
             login = None
         case plain:
             login = plain
-    return Options(places={"rest": Place(target.url.path, login)}, host=own(target))
+    return Options(places={"rest": ApiAddress(target.url.path, login)}, host=account_domain(target))
 
 
-def _path(written: str | None, target: Target, at: At, member: str, review: Review) -> str | None:
+def _path(written: str | None, target: Target, at: At, member: str, review: Problems) -> str | None:
     """The path of another API on the target's server."""
     if written is None:
         return None

@@ -1,4 +1,4 @@
-"""Judges Prosody's answers: a status, and within a 200 the stanza that came back. Pure; the connector calls `judge`.
+"""Judges Prosody's answers: a status, and within a 200 the stanza that came back. Pure; the connector calls `classify`.
 
 Always holds: every answer has an outcome, nothing here raises, and no message holds a secret argument's value.
 
@@ -17,9 +17,9 @@ import attrs
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome
-from restbroker.servers.api.answer import Answer, delivered, read_for
+from restbroker.servers.api.answer import Answer, deliver_as_is, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, GOES_ON, Fate, Ladder, Rung, apply, ladder, standard
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.prosody import notes, xml_stanza
 from restbroker.servers.prosody.answer import FORM, is_page, stanza_in
 from restbroker.servers.prosody.options import Api
@@ -122,15 +122,15 @@ def _rungs(api: Api) -> Ladder:
 _LADDERS: Final[Mapping[Api, Ladder]] = {api: _rungs(api) for api in get_args(Api)}
 
 
-def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
+def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
     status, rungs = response.status, _LADDERS[entry.api]
-    read = xml_stanza.judged if xml_stanza.is_given(call.command.arguments) else parsed
+    read = xml_stanza.as_json if xml_stanza.is_given(call.command.arguments) else parse_json
     body = read(response.body) if 200 <= status < 300 else None
     if 200 <= status < 300 and (status != 200 or entry.api != "rest"):
-        return delivered(response, body)
+        return deliver_as_is(response, body)
     if status == 200 and _is_plain(body, response):
-        return delivered(response, body)
+        return deliver_as_is(response, body)
     answer = read_for(FORM, call, spec, response, now_s)
     is_unanswered = entry.stanza == "iq" and (status == 504 or _NOT_ANSWERED.search(answer.unmasked) is not None)
     match status:
@@ -140,13 +140,13 @@ def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s
             # Else it may be a `from` that is not the account's.
             return apply(rungs[401], answer)
         case 403 if _FROM.search(answer.unmasked):
-            return answer.denied("CommandForbidden", _CHECK_FROM)
+            return answer.deny("CommandForbidden", _CHECK_FROM)
         case 404 if entry.api == "admin" and "{" in entry.path:
             if call.maybe_run and entry.repeat == "already_done":
                 return answer.done(call, spec)
-            return answer.rejected("NotFound", f"Check the name; else: {CHECK_URL}")
+            return answer.reject("NotFound", f"Check the name; else: {CHECK_URL}")
         case _ if 500 <= status < 600 and status != 503 and is_unanswered:
-            return _unanswered(call, entry, answer)
+            return _no_answer(call, entry, answer)
         case 500:
             return apply(_broken(entry, response), answer)
         case _:
@@ -178,7 +178,7 @@ def _judge_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, answe
         case None:
             # If the probe meets the same, the whole target is wrong.
             message = "Status 200 with something that is no stanza: this is not mod_rest."
-            return answer.denied("NotTheApi", CHECK_URL, message)
+            return answer.deny("NotTheApi", CHECK_URL, message)
         case {"type": "error"} as stanza:
             asks = entry.stanza != "iq" or is_question(entry, call.command.arguments)
             is_command = entry.ad_hoc is not None or "command" in call.command.arguments
@@ -186,18 +186,18 @@ def _judge_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, answe
             outcome = _stanza_error(stanza, answer, hints, asks=asks)
             return outcome or Delivered(text, body, answer.status, note=f"warning: {answer.words}")
         case {"command": {"note": {"type": "error", "text": str(words)}}}:
-            return _failed(call, entry, spec, answer, words)
+            return _failed_command(call, entry, spec, answer, words)
         case {"command": {"note": {"type": "error"}}}:
-            return _failed(call, entry, spec, answer, "")
+            return _failed_command(call, entry, spec, answer, "")
         case {"command": {"note": {"text": str(words)}}} if (report := notes.read(words)).failed and not report.done:
-            return _failed(call, entry, spec, answer, words)
+            return _failed_command(call, entry, spec, answer, words)
         case {"command": {"note": {"text": str(words)}}}:
             return Delivered(text, body, answer.status, note=_note(notes.read(words)))
         case _:
-            return delivered(answer.response, body)
+            return deliver_as_is(answer.response, body)
 
 
-def _failed(call: Call, entry: Entry, spec: CommandSpec, answer: Answer, words: str) -> Outcome:
+def _failed_command(call: Call, entry: Entry, spec: CommandSpec, answer: Answer, words: str) -> Outcome:
     """An ad-hoc command that failed, which says so in the note of its result (XEP-0050)."""
     says = f": {answer.shown.hide(words)}" if words.strip() else "."
     message = f"The ad-hoc command failed{says}"
@@ -206,14 +206,14 @@ def _failed(call: Call, entry: Entry, spec: CommandSpec, answer: Answer, words: 
         case "AlreadyExists" if call.maybe_run or call.ok_if_exists:
             return answer.done(call, spec)
         case "AlreadyExists":
-            return answer.rejected(code, _EXISTS, message)
+            return answer.reject(code, _EXISTS, message)
         case "NotFound" if call.maybe_run and entry.repeat == "already_done":
             return answer.done(call, spec)
         case "NotFound":
-            return answer.rejected(code, "Check the account's name and host.", message)
+            return answer.reject(code, "Check the account's name and host.", message)
         case _:
             hint = "Correct the form that was sent; check that the accounts exist on the host that it was sent to."
-            return answer.rejected(code, hint, message)
+            return answer.reject(code, hint, message)
 
 
 def _note(report: notes.Report) -> str | None:
@@ -244,16 +244,16 @@ def _stanza_error(
             return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, message)
         case "wait":
             # Mostly of who is addressed: Prosody is as well as it was.
-            return answer.deferred("StanzaPutOff", GOES_ON, message, of_job=True)
+            return answer.defer("StanzaPutOff", GOES_ON, message, of_job=True)
         case "continue":
             return None
         case _:
             hint = hints.get(condition, _CHECK_ADDRESS if hint == GOES_ON else hint)
-            return answer.rejected("StanzaRefused", hint, message)
+            return answer.reject("StanzaRefused", hint, message)
 
 
-def _unanswered(call: Call, entry: Entry, answer: Answer) -> Outcome:
+def _no_answer(call: Call, entry: Entry, answer: Answer) -> Outcome:
     if is_question(entry, call.command.arguments):
         by_prosody = _NOT_ANSWERED.search(answer.unmasked) is not None
-        return answer.deferred("StanzaUnanswered", _CHECK_ADDRESS, of_job=by_prosody)
+        return answer.defer("StanzaUnanswered", _CHECK_ADDRESS, of_job=by_prosody)
     return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, answer.says)

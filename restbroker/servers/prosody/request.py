@@ -50,7 +50,7 @@ def build(call: Call, entry: Entry, settings: Options) -> Request:
         body = xml_stanza.body_of(None if entry.name == "stanza" else entry.stanza, given, call.identity)
         headers = (*headers, ("Content-Type", _XML), *call.headers)
         return Request("POST", place.path or "/", call.timeout_s, (), headers, body, repeatable=repeatable)
-    method, path, members = _put(entry, given, call, settings)
+    method, path, members = _fill(entry, given, call, settings)
     body = b"" if members is None else json_body(members)
     if members is not None:
         headers = (*headers, _JSON)
@@ -85,7 +85,7 @@ def question(target: Target, settings: Options) -> Request:
     )
 
 
-def _put(
+def _fill(
     entry: Entry, given: Mapping[str, Json], call: Call, settings: Options
 ) -> tuple[str, str, Mapping[str, Json] | None]:
     """Method, path and body."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from restbroker.config.target import Bearer, Target
-from restbroker.servers.allowed import Allowed
+from restbroker.servers.allowed import AllowedCommands
 from restbroker.servers.prosody.common import listening
-from restbroker.servers.prosody.options import Api, options_of, own
+from restbroker.servers.prosody.options import Api, account_domain, options_of
 from restbroker.servers.prosody.table import TABLE
 
 _MODULES: Final[Mapping[Api, str]] = {"rest": "rest", "admin": "http_admin_api", "msg": "post_msg"}
@@ -19,17 +19,17 @@ _AD_HOC: Final = "admin_adhoc"
 """It answers the ad-hoc commands, which mod_rest passes on."""
 
 
-def suggest(target: Target, allowed: Allowed) -> str:
+def suggest(target: Target, allowed: AllowedCommands) -> str:
     """The lines, with what is to be known of them."""
     return "\n".join((*_remarks(target, allowed), *_host(target, allowed)))
 
 
-def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
+def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     yield f"-- Prosody's configuration, for the target {target.name}; after the change: restart Prosody"
     yield "-- A module is offered as a whole: which of its commands jobs may ask for, the tokens' Allow says."
     yield "-- The account that logs in to mod_rest sends in its own name; it must be no administrator (admins)"
     yield "-- unless jobs shall administer accounts, or send iqs that only one may."
-    if _MODULES["admin"] in _needed(target, allowed):
+    if _MODULES["admin"] in _modules_needed(target, allowed):
         yield "-- mod_http_admin_api takes an administrator's token: in 0.12 with the scope prosody:scope:admin, in 13"
         yield "-- with the account's role (prosody:operator for who is in admins). It needs mod_groups_internal."
     if isinstance(target.credentials, Bearer):
@@ -39,21 +39,21 @@ def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
         yield f"-- That jobs keep to {', '.join(allowed.hosts)} is seen to by restbroker alone."
 
 
-def _host(target: Target, allowed: Allowed) -> Iterator[str]:
+def _host(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     yield from listening(target)
     yield f"VirtualHost {json.dumps(_name(target))}"
     yield "    modules_enabled = {"
-    for module, commands in _needed(target, allowed).items():
+    for module, commands in _modules_needed(target, allowed).items():
         what = ", ".join(commands) or "restbroker asks it whether Prosody works"
         yield f"        {json.dumps(module)}; -- {what}"
     yield "    }"
 
 
 def _name(target: Target) -> str:
-    return own(target) or target.host_header or "THE VIRTUAL HOST"
+    return account_domain(target) or target.host_header or "THE VIRTUAL HOST"
 
 
-def _needed(target: Target, allowed: Allowed) -> Mapping[str, list[str]]:
+def _modules_needed(target: Target, allowed: AllowedCommands) -> Mapping[str, list[str]]:
     """The commands of each module; mod_rest is needed without any, since the probe asks it."""
     found: dict[str, list[str]] = {_MODULES["rest"]: []}
     for name in allowed.commands:

@@ -71,7 +71,7 @@ def body_of(kind: str | None, given: Mapping[str, Json], identity: str) -> bytes
     stanza.attributes |= address
     if stanza.name == "iq" and stanza.attributes.get("type") not in ("get", "set"):
         raise InvalidArguments('the argument "xml" is an iq whose type is neither get nor set')
-    return "".join(_written(stanza)).encode()
+    return "".join(_write(stanza)).encode()
 
 
 def is_given(given: Mapping[str, Json]) -> bool:
@@ -88,7 +88,7 @@ def is_question(given: Mapping[str, Json]) -> bool:
     return stanza.name == "iq" and given.get("type", stanza.attributes.get("type")) == "get"
 
 
-def judged(body: bytes) -> Json:
+def as_json(body: bytes) -> Json:
     """Return what the judge looks at in an answer, as mod_rest would write it as JSON; None where it is no stanza."""
     try:
         stanza = _read(body.decode("utf-8", "replace"))
@@ -164,14 +164,14 @@ def _read(text: str) -> Element:
     return top[0]
 
 
-def _written(element: Element) -> Iterator[str]:
+def _write(element: Element) -> Iterator[str]:
     yield f"<{element.name}"
     for name, value in element.attributes.items():
         yield f" {name}={quoteattr(value)}"
     yield ">"
     for one in element.inner:
         if isinstance(one, Element):
-            yield from _written(one)
+            yield from _write(one)
         else:
             yield escape(one)
     yield f"</{element.name}>"

@@ -12,7 +12,7 @@ from restbroker.errors import ConfigError
 from restbroker.events import registry
 from restbroker.events.amqp.options import INSTALL, Exchange, Options, Server
 from restbroker.events.amqp.reader import open_reader
-from restbroker.servers.event_contract import Ways
+from restbroker.servers.event_contract import ReaderPorts
 from restbroker.servers.findings import Finding, worst_cause
 from restbroker.store.sources import SourceState
 from tests.events.amqp.conftest import CHAT, KEPT, RABBIT_QUEUE
@@ -128,5 +128,5 @@ def test_without_what_reads_from_rabbitmq_the_extra_is_named(monkeypatch: pytest
     assert (one.code, one.cure) == ("NotInstalled", INSTALL)
     monkeypatch.setattr("restbroker.events.amqp.reader.find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match="reads from RabbitMQ, and what that needs is not installed") as caught:
-        open_reader(source("amqp://h"), Ways(object(), print))  # type: ignore[arg-type]
+        open_reader(source("amqp://h"), ReaderPorts(object(), print))  # type: ignore[arg-type]
     assert INSTALL in str(caught.value.cure)

@@ -12,10 +12,10 @@ from restbroker.config.events import Filter
 from restbroker.config.secret import Secret
 from restbroker.config.target import TlsFiles
 from restbroker.events.amqp import link
-from restbroker.events.amqp.connected import told
+from restbroker.events.amqp.connected import translate_errors
 from restbroker.events.amqp.options import Exchange, Options, Server
 from restbroker.events.amqp.read import Message, read
-from restbroker.events.amqp.topology import Consuming, Trouble
+from restbroker.events.amqp.topology import Consuming, Problem
 from restbroker.job.event import ServerEvent
 from restbroker.store import sets
 from restbroker.telemetry.events import SourceOpened
@@ -189,7 +189,7 @@ async def test_a_queue_that_has_forgotten_its_consumer_is_read_again(
 
 def test_a_connection_that_ends_since_the_queue_did_not_answer_says_so() -> None:
     settings = Options(Server(Secret("amqp://127.0.0.1")), (CHAT,), RABBIT_QUEUE)
-    with pytest.raises(Trouble) as caught, told(Consuming(settings), "amqp://127.0.0.1"):
+    with pytest.raises(Problem) as caught, translate_errors(Consuming(settings), "amqp://127.0.0.1"):
         raise pika.exceptions.ConnectionClosedByBroker(541, "INTERNAL_ERROR")
     assert caught.value.code == "RabbitMQSilent"
 

@@ -13,7 +13,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.target import Engine, Url
 from restbroker.errors import ConfigError
-from restbroker.servers.event_contract import Ways
+from restbroker.servers.event_contract import ReaderPorts
 from restbroker.servers.findings import Finding
 from restbroker.servers.openfire.stream.check import check
 from restbroker.servers.openfire.stream.options import Options
@@ -126,7 +126,7 @@ async def pour(out_of: trio.abc.ReceiveStream, into: trio.abc.SendStream) -> Non
 
 def test_a_reader_is_not_opened_without_what_it_needs(openfire: Openfire, passwords: Path) -> None:
     with pytest.raises(ConfigError, match="needs its target"):
-        open_reader(source(openfire, passwords, "ann"), Ways(object(), print))  # type: ignore[arg-type]
+        open_reader(source(openfire, passwords, "ann"), ReaderPorts(object(), print))  # type: ignore[arg-type]
 
 
 def test_a_name_and_a_password_beyond_ascii_are_told_in_latin_1_and_what_that_cannot_hold_is_named(

@@ -17,9 +17,9 @@ from restbroker.events import registry, states
 from restbroker.servers.event_contract import Problem, StreamFacts
 from restbroker.servers.openfire.stream.form import Form
 from restbroker.servers.openfire.stream.options import Options
-from restbroker.servers.openfire.stream.troubles import Teller, too_large, unanswered
+from restbroker.servers.openfire.stream.problems import ProblemReporter, no_answer, too_large
 from restbroker.store import logins, sources
-from restbroker.store.logins import On, Turn, Yours
+from restbroker.store.logins import LoggedIn, LoginGranted, LoginTurn
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import SourceOpened, Warned
 from restbroker.transport.stream import Frame
@@ -99,9 +99,9 @@ async def test_who_was_logged_off_by_a_job_is_read_again_when_he_is_logged_in(
     reading: Read, openfire: Openfire
 ) -> None:
     async with reading("ann", "bob") as reader:
-        login = logins.known(reader.store, "chat", "bob")
-        assert isinstance(login, On)
-        assert logins.off(reader.store, "chat", "bob", Turn("job", 60_000), "off") == Yours(login.stream)
+        login = logins.read_state(reader.store, "chat", "bob")
+        assert isinstance(login, LoggedIn)
+        assert logins.off(reader.store, "chat", "bob", LoginTurn("job", 60_000), "off") == LoginGranted(login.stream)
         chat(openfire, "POST", f"/chat/{login.stream}/logoff")
         assert logins.end(reader.store, "chat", "bob", login)
         assert not logins.put(reader.store, "chat", "bob", "job", "")
@@ -110,7 +110,7 @@ async def test_who_was_logged_off_by_a_job_is_read_again_when_he_is_logged_in(
         await trio.sleep(1.5)
         await reader.reads("bob", count=0)
         again = chat(openfire, "POST", "/chat/bob/login")
-        assert logins.take(reader.store, "chat", "bob", Turn("job", 60_000)) == Yours()
+        assert logins.take(reader.store, "chat", "bob", LoginTurn("job", 60_000)) == LoginGranted()
         assert logins.put(reader.store, "chat", "bob", "job", again)
         await reader.reads("ann", "bob")
     assert not reader.warnings("OpenfireAway")
@@ -222,8 +222,8 @@ async def test_of_each_stream_is_kept_under_which_login_it_was_opened_and_when_i
 
         await until_async(lambda: kept().opened_s > 0, "its state is kept")
         opened = kept()
-        known = logins.known(reader.store, "chat", "ann")
-        assert isinstance(known, On)
+        known = logins.read_state(reader.store, "chat", "ann")
+        assert isinstance(known, LoggedIn)
         assert opened.login == f"…{known.stream[-3:]}"
         assert opened.event_s == 0
         say(openfire, "bob", "ann", "hi")
@@ -247,14 +247,14 @@ async def test_who_was_left_to_another_process_is_kept_by_that_one_alone() -> No
         def end(self, user: str) -> None:
             kept.pop(user, None)
 
-    teller = Teller("openfire", lambda _: None, Kept())
+    teller = ProblemReporter("openfire", lambda _: None, Kept())
     teller.began("ann", StreamFacts)
-    teller.tell("ann", unanswered("It is away."))
+    teller.tell("ann", no_answer("It is away."))
     assert kept == {"ann": "OpenfireAway"}
     teller.tell("ann", too_large("ann", 1))
     assert kept == {"ann": "OpenfireAway"}
-    teller.left("ann")
-    teller.tell("ann", unanswered("It ended."))
+    teller.note_left("ann")
+    teller.tell("ann", no_answer("It ended."))
     assert kept == {}
     teller.began("ann", StreamFacts)
     teller.well("ann", "http://h/sse")

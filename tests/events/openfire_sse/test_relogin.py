@@ -14,13 +14,13 @@ import trio
 from restbroker.app.logins import LoginsInRedis
 from restbroker.events import states
 from restbroker.servers.contract import Ports
-from restbroker.servers.openfire.chat.logins import Ended, SharedLogins, shared_logins
+from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
 from restbroker.servers.openfire.stream import reader as sse_reader
-from restbroker.servers.openfire.stream.shared import Shared
+from restbroker.servers.openfire.stream.shared import ListenerContext
 from restbroker.store import sources
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.logins import Asks, On
+from restbroker.store.logins import AskingOnly, LoggedIn
 from restbroker.transport.client import open_transport
 from restbroker.transport.message import Response
 from tests.events.openfire_sse.conftest import Read, chat, say, target
@@ -69,7 +69,7 @@ async def logs_off(logins: SharedLogins, openfire: Openfire, user: str) -> None:
         await trio.to_thread.run_sync(chat, openfire, "POST", f"/chat/{stream}/logoff")
         return Response(200, {}, b"", 0.0)
 
-    assert isinstance(await logins.off(user, send), Ended)
+    assert isinstance(await logins.log_off(user, send), LogoffResult)
 
 
 async def test_a_login_in_one_process_is_followed_by_the_stream_in_another_within_two_seconds(
@@ -135,14 +135,14 @@ async def test_a_user_whom_somebody_else_logged_off_is_read_on_once_a_job_had_hi
         ((user, since_s, until_s),) = await until_async(reader.gaps, "the gap is told", 60)
         assert user == "bob"
         assert since_s <= renewed_s <= until_s
-        assert str(await logins.known("bob")) not in str(reader.warnings())
+        assert str(await logins.read_state("bob")) not in str(reader.warnings())
         await reader.reads("bob")
 
 
 @pytest.fixture
 def soon_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """What told nothing for a second is opened anew."""
-    monkeypatch.setattr(sse_reader, "Shared", partial(Shared, quiet_s=1.0))
+    monkeypatch.setattr(sse_reader, "ListenerContext", partial(ListenerContext, quiet_s=1.0))
 
 
 @pytest.mark.usefixtures("soon_quiet")
@@ -152,8 +152,8 @@ async def test_what_is_lost_by_a_login_or_a_kick_of_somebody_elses_is_told_once_
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
         await reader.hears("bob")
         for number, ends in enumerate(("/logoff", "kick"), 1):
-            known = await logins.known("bob")
-            assert isinstance(known, On)
+            known = await logins.read_state("bob")
+            assert isinstance(known, LoggedIn)
             ended_s = time.time()
             if ends == "kick":
                 chat(openfire, "DELETE", "/sessions/bob")
@@ -166,7 +166,7 @@ async def test_what_is_lost_by_a_login_or_a_kick_of_somebody_elses_is_told_once_
             assert user == "bob"
             assert since_s <= ended_s <= until_s
             assert "the login ended" in reader.warnings("OpenfireGap")[-1].message
-            assert await logins.known("bob") == On(openfire.state.of_user["bob"].id)
+            assert await logins.read_state("bob") == LoggedIn(openfire.state.of_user["bob"].id)
             await reader.hears("bob")
     assert openfire.state.logins.count("bob") == 3
 
@@ -195,7 +195,7 @@ async def test_a_user_whose_session_somebody_else_ended_is_logged_in_again_since
         old = await logins.stream("bob")
         chat(openfire, method, path.format(old))
         await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
-        assert await logins.known("bob") != On(old)
+        assert await logins.read_state("bob") != LoggedIn(old)
         say(openfire, "ann", "bob", "hello")
         await reader.has("hello")
         await until_async(lambda: len(reader.gaps()) == 1, "the gap is told", 60)
@@ -324,8 +324,8 @@ async def test_a_question_that_is_asked_while_another_one_ends_has_the_stream_op
         with openfire.state.lock:
             openfire.state.disconnected("eve")
             openfire.state.connected("eve")
-        known = await logins.known("eve")
-        assert isinstance(known, Asks)
+        known = await logins.read_state("eve")
+        assert isinstance(known, AskingOnly)
         assert known != first
         await until_async(lambda: "eve" in openfire.state.readers, "it is opened again", 60)
         await until_async(lambda: len(openfire.state.open_readers) == 1, "the old one is left", 60)
@@ -355,12 +355,12 @@ async def test_the_stream_of_a_user_whom_a_job_kicked_or_locked_out_is_looked_at
 ) -> None:
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
         chat(openfire, "DELETE", "/sessions/bob")
-        await logins.kicked("bob")
+        await logins.note_kicked("bob")
         await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
         say(openfire, "ann", "bob", "hello")
         await reader.has("hello")
         chat(openfire, "POST", "/lockouts/bob")
-        await logins.kicked("bob")
+        await logins.note_kicked("bob")
         denied = await reader.tells("OpenfireDenied")
         assert "does not let bob read his events (401)" in denied.message
         chat(openfire, "DELETE", "/lockouts/bob")

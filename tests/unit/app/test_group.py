@@ -10,7 +10,7 @@ import trio.testing
 from restbroker.app.group import GroupReloader
 from restbroker.app.summaries import Summaries
 from restbroker.broker.group.supervisor import Supervisor
-from restbroker.config.core import Config, Loaded
+from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.servers import registry
@@ -31,10 +31,10 @@ class Desk:
         log = LogSink(stream=self.written)
         return GroupReloader(config, self._load, log, Supervisor([], 2, log), [])
 
-    def _load(self) -> Loaded:
+    def _load(self) -> LoadedConfig:
         if isinstance(self.next, ConfigError):
             raise self.next
-        return Loaded(self.next, (), None)
+        return LoadedConfig(self.next, (), None)
 
     def lines(self) -> list[str]:
         """Since the last look."""

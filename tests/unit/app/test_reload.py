@@ -14,9 +14,9 @@ from restbroker.app.build import plan_of
 from restbroker.app.reload import Reloader
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.plan import BrokerPlan
-from restbroker.config.core import Config, Loaded
+from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
-from restbroker.config.review import Note
+from restbroker.config.problems import Notice
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
@@ -32,7 +32,7 @@ class Desk:
     """A reloader, and what came of it. `next` is the configuration as it is now, or what is wrong with it."""
 
     next: Config | ConfigError
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Notice, ...] = ()
     events: list[Event] = attrs.field(factory=list)
     applied: list[Config] = attrs.field(factory=list)
     planned: list[Config] = attrs.field(factory=list)
@@ -40,10 +40,10 @@ class Desk:
     def reloader(self, config: Config) -> Reloader:
         return Reloader(config, self._load, self._plan, self.applied.append, self.events.append)
 
-    def _load(self) -> Loaded:
+    def _load(self) -> LoadedConfig:
         if isinstance(self.next, ConfigError):
             raise self.next
-        return Loaded(self.next, self.notes, None)
+        return LoadedConfig(self.next, self.notes, None)
 
     def _plan(self, config: Config) -> BrokerPlan:
         self.planned.append(config)
@@ -116,7 +116,7 @@ async def test_what_concerns_lanes_gives_a_plan(config: Config) -> None:
     rows: list[Callable[[Config], Config]] = [_more_workers, lambda c: attrs.evolve(c, dead_limit=5)]
     for change in rows:
         new = change(config)
-        note = Note("NoDomain", "JabberDomain is not given.", "Give it.")
+        note = Notice("NoDomain", "JabberDomain is not given.", "Give it.")
         desk = Desk(new, (note,))
         reloader = desk.reloader(config)
         assert await reloader.reload() is not None
@@ -166,20 +166,20 @@ async def test_another_redis_is_refused_as_a_whole(config: Config) -> None:
 
 
 @pytest.fixture
-def hung(config: Config) -> Iterator[Callable[[], Loaded]]:
+def hung(config: Config) -> Iterator[Callable[[], LoadedConfig]]:
     """A `load` that does not return before the test's end, as of a file on a mount that hangs."""
     let_go = threading.Event()
 
-    def load_for_ever() -> Loaded:
+    def load_for_ever() -> LoadedConfig:
         let_go.wait(30)
-        return Loaded(attrs.evolve(config, dead_limit=5), (), None)
+        return LoadedConfig(attrs.evolve(config, dead_limit=5), (), None)
 
     yield load_for_ever
     let_go.set()
 
 
 async def test_a_file_that_hangs_is_refused_each_time_and_what_it_says_later_counts_for_nothing(
-    config: Config, hung: Callable[[], Loaded], monkeypatch: pytest.MonkeyPatch
+    config: Config, hung: Callable[[], LoadedConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "_LOAD_S", 0.05)
     desk = Desk(config)
@@ -193,7 +193,7 @@ async def test_a_file_that_hangs_is_refused_each_time_and_what_it_says_later_cou
     assert (reloader.config, desk.applied, desk.planned) == (config, [], [])
 
 
-async def test_a_reload_that_hangs_can_be_cancelled_at_once(config: Config, hung: Callable[[], Loaded]) -> None:
+async def test_a_reload_that_hangs_can_be_cancelled_at_once(config: Config, hung: Callable[[], LoadedConfig]) -> None:
     desk = Desk(config)
     reloader = attrs.evolve(desk.reloader(config), load=hung)
     with trio.fail_after(60), trio.move_on_after(0.05):

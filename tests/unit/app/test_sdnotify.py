@@ -75,13 +75,13 @@ async def test_a_reload_is_told_with_its_time_and_its_end_whatever_became_of_red
         await nursery.start(notifier.run)
         await until_async(lambda: told.has("READY=1"), "it is ready")
         before_us = time.monotonic_ns() // 1000
-        notifier.reloading()
+        notifier.reload_began()
         view = attrs.evolve(SERVING, store_up=False, finishing=3)
         assert told.has("RELOADING=1")
         (stamp,) = (line.partition("=")[2] for line in told.lines if line.startswith("MONOTONIC_USEC="))
         assert before_us <= int(stamp) <= time.monotonic_ns() // 1000
         assert not told.has("READY=1", times=2)
-        notifier.reloaded()
+        notifier.reload_ended()
         assert told.has("READY=1", times=2)
         words = "Serving. Redis cannot be used. Jobs that run under the configuration before: 3."
         assert told.has(f"STATUS={words}")

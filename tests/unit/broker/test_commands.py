@@ -15,7 +15,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
 from restbroker.job import auth
-from restbroker.job.auth import Wish
+from restbroker.job.auth import AccessRequest
 from restbroker.job.command import Command
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.ejabberd.options import Options
@@ -70,7 +70,7 @@ def test_a_token_is_refused_what_it_would_be_refused_for_each_job(
 ) -> None:
     command = Command(endpoint, arguments)
     dangers = CONNECTOR.catalogue.dangerous_in(endpoint)
-    wish = Wish(command, CONNECTOR.spec(endpoint), dangers, TARGET.default_host, TARGET.name, TARGET.queues[0])
+    wish = AccessRequest(command, CONNECTOR.spec(endpoint), dangers, TARGET.default_host, TARGET.name, TARGET.queues[0])
     assert KNOWN.of(endpoint).refusal(token, command, TARGET.queues[0]) == auth.refusal(token, wish)
 
 

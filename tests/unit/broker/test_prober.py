@@ -13,7 +13,7 @@ from restbroker.broker.upkeep.prober import Others, OverRedis, Prober, decode, e
 from restbroker.job.outcome import Deferred, Probe, Reason, Unsent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.probing import LONGEST_TEXT_BYTES, Busy, Told, Turn, Yours
+from restbroker.store.probing import LONGEST_TEXT_BYTES, ProbeBusy, ProbeGranted, ProbeResult, Turn
 from restbroker.telemetry.events import Event, StoreLost
 from restbroker.transport.errors import NotSent
 from tests.support.ports import free_port
@@ -50,11 +50,11 @@ class Seen:
     async def turn(self) -> Turn:
         board, now_s = self.board, trio.current_time()
         if board.text is not None and now_s < board.counts_until_s:
-            return Told(board.text, round((now_s - board.told_at_s) * 1000))
+            return ProbeResult(board.text, round((now_s - board.told_at_s) * 1000))
         if board.holder not in {None, self.owner} and now_s < board.held_until_s:
-            return Busy()
+            return ProbeBusy()
         board.holder, board.held_until_s = self.owner, now_s + 15
-        return Yours()
+        return ProbeGranted()
 
     async def tell(self, text: bytes, counts_s: float) -> None:
         if self.board.holder == self.owner:
@@ -242,7 +242,7 @@ async def test_without_redis_each_process_probes_by_itself_and_the_outage_is_tol
     store = Connection(open_client(StoreSettings(f"redis://127.0.0.1:{free_port()}/0")))
     others = OverRedis(store, StoreHealth(events.append), "t", "p")
     for _ in range(2):
-        assert await others.turn() == Yours()
+        assert await others.turn() == ProbeGranted()
         await others.tell(encode(FINE), 1.0)
         await others.pause("denied", 1.0)
         await others.resume("denied")

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from restbroker.bulk.csv import ODD_MARK
-from restbroker.bulk.files import opened, rejected
+from restbroker.bulk.files import open_table, reject_text
 from restbroker.bulk.read import LONGEST, Bad, BadFile, Read, Row, Table
 from tests.support.rows import rows
 
@@ -19,7 +19,7 @@ LONG = b"7,8," + b"9" * 96 + b"\n"
 
 
 def table(raw: bytes) -> Table:
-    return opened(io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", errors="surrogateescape", newline=""))
+    return open_table(io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", errors="surrogateescape", newline=""))
 
 
 def reads(raw: bytes) -> list[Read]:
@@ -34,7 +34,7 @@ def values(raw: bytes) -> list[object]:
 def rejects(raw: bytes) -> bytes:
     """The rejects file of this one."""
     found = table(raw)
-    text = "".join(rejected(found, row) for row in found.rows if isinstance(row, Bad))
+    text = "".join(reject_text(found, row) for row in found.rows if isinstance(row, Bad))
     return (found.opening + text).encode("utf-8", "surrogateescape")
 
 
@@ -198,7 +198,7 @@ def test_a_row_that_is_rejected_once_more_does_not_keep_the_old_reason_as_a_cell
     found = table(b'_error,user,password\n"line 2: old",a,b\n')
     (row,) = found.rows
     assert isinstance(row, Row)
-    assert rejected(found, Bad(row.number, row.line, "new", row.text)) == '"line 2: new",a,b\n'
+    assert reject_text(found, Bad(row.number, row.line, "new", row.text)) == '"line 2: new",a,b\n'
 
 
 def test_the_column_that_says_why_may_be_moved() -> None:
@@ -246,7 +246,7 @@ def test_a_line_without_an_end_is_told_before_all_of_it_is_read() -> None:
             yield b"x" * 8192
 
     file = Endless(pieces())
-    found = opened(io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8", newline=""))
+    found = open_table(io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8", newline=""))
     bad = next(found.rows)
     assert isinstance(bad, Bad)
     assert file.given < 3 * LONGEST

@@ -3,31 +3,31 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.cli.watch.past import Past
+from restbroker.cli.watch.trend import TrendHistory
 from restbroker.cli.watch.words import chart
 from tests.support.figures import figures, queue
 
 
 def test_one_look_has_no_rate_and_a_redis_that_was_emptied_neither() -> None:
-    past = Past()
-    assert past.course().per_s == {}
+    past = TrendHistory()
+    assert past.trend().per_s == {}
     past.add(0.0, figures(processed=100, failed=1))
-    assert past.course().per_s == {}
+    assert past.trend().per_s == {}
     past.add(1.0, figures(processed=110, failed=1))
-    assert past.course().per_s == {"processed": 10.0, "failed": 0.0}
+    assert past.trend().per_s == {"processed": 10.0, "failed": 0.0}
     past.add(2.0, figures(processed=0, failed=1))
-    assert past.course().per_s == {"failed": 0.0}
-    assert past.course().throughput == (10.0, 0.0)
+    assert past.trend().per_s == {"failed": 0.0}
+    assert past.trend().throughput == (10.0, 0.0)
 
 
 def test_the_charts_span_all_of_the_time_in_bounded_memory() -> None:
     rows: list[int] = [2, 241, 500, 10_000]
     for looks in rows:
-        past = Past()
+        past = TrendHistory()
         for number in range(looks):
             size = 999 if number == 1 else 5
             past.add(number * 2.0, figures(processed=number * 8, queues=[queue("rest", size), queue("other", None)]))
-        course = past.course()
+        course = past.trend()
         assert course.lasted_s == (looks - 1) * 2.0
         assert len(course.throughput) == len(course.backlog) <= 240
         assert set(course.throughput) == {4.0}

@@ -3,37 +3,37 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restbroker.cli.watch.past import Course, Past
+from restbroker.cli.watch.problems import problems
 from restbroker.cli.watch.screen import View, screen
-from restbroker.cli.watch.troubles import troubles
+from restbroker.cli.watch.trend import Trend, TrendHistory
 from restbroker.errors import StoreUnavailable
 from restbroker.job.json_types import Json
-from restbroker.operate.overview import Figures
+from restbroker.operate.overview import SystemStats
 from tests.support.figures import figures, lane, pause, queue
 
 AWAY = StoreUnavailable("Redis at h:1 cannot be reached.", "Start it.")
 
 
 def view(
-    seen: Figures | None, *, course: Course | None = None, error: StoreUnavailable | None = None, age_s: float = 0.0
+    seen: SystemStats | None, *, course: Trend | None = None, error: StoreUnavailable | None = None, age_s: float = 0.0
 ) -> View:
     server = "Redis 7.0.15 at 127.0.0.1:6379"
-    return View(server, "14:03:22", "2 s", seen, course or Course(), ("rest",), error, age_s)
+    return View(server, "14:03:22", "2 s", seen, course or Trend(), ("rest",), error, age_s)
 
 
 def shown(
-    seen: Figures | None,
+    seen: SystemStats | None,
     width: int = 80,
     height: int = 24,
     *,
-    course: Course | None = None,
+    course: Trend | None = None,
     error: StoreUnavailable | None = None,
 ) -> list[str]:
     return [line.plain for line in screen(view(seen, course=course, error=error), width, height)]
 
 
-def said(seen: Figures, *wanted: str) -> list[str]:
-    return [one.text for one in troubles(seen, wanted)]
+def said(seen: SystemStats, *wanted: str) -> list[str]:
+    return [one.text for one in problems(seen, wanted)]
 
 
 texts = st.text(max_size=40)
@@ -73,25 +73,25 @@ any_figures = st.builds(
 @settings(max_examples=50)
 @given(st.lists(any_figures, max_size=2), st.integers(1, 200), st.integers(1, 60), st.booleans())
 def test_whatever_there_is_it_fits_and_nothing_in_it_can_play_tricks(
-    looks: list[Figures], width: int, height: int, away: bool
+    looks: list[SystemStats], width: int, height: int, away: bool
 ) -> None:
-    past = Past()
+    past = TrendHistory()
     for number, seen in enumerate(looks):
         past.add(number * 2.0, seen)
     error = AWAY if away else None
-    lines = screen(view(looks[-1] if looks else None, course=past.course(), error=error), width, height)
+    lines = screen(view(looks[-1] if looks else None, course=past.trend(), error=error), width, height)
     assert len(lines) <= height
     assert all(line.cell_len <= width for line in lines)
     assert all(line.plain.isprintable() for line in lines)
 
 
 def test_rates_and_changes_are_those_since_the_look_before_and_since_the_beginning() -> None:
-    past = Past()
+    past = TrendHistory()
     past.add(0.0, figures(processed=100, failed=1, dead=3, retry=9))
     past.add(2.0, figures(processed=200, failed=1, dead=3, retry=9))
     past.add(4.0, figures(processed=1824, failed=2, dead=5, retry=7))
     seen = figures(processed=1824, failed=2, dead=5, retry=7)
-    lines = shown(seen, course=past.course())
+    lines = shown(seen, course=past.trend())
     assert lines[1] == "processed 1,824 (+812/s) · failed 2 (+0.5/s) · in hand 0"
     assert lines[2] == "retries 7 (-2) · scheduled 0 · dead 5 (+2) · watched for 4 s"
     assert lines[6] == "jobs/s         812  ▂█  at most 812"

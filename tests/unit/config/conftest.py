@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.config.core import Loaded
+from restbroker.config.core import LoadedConfig
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 from tests.support.kinds import KINDS, SOURCES
 
-Write = Callable[..., Loaded]
+Write = Callable[..., LoadedConfig]
 Refused = Callable[..., list[str]]
 
 
@@ -20,7 +20,7 @@ Refused = Callable[..., list[str]]
 def write(tmp_path: Path) -> Write:
     """Loads a document, with variables, beside which files may stand."""
 
-    def run(document: Mapping[str, Json], environ: Mapping[str, str] | None = None) -> Loaded:
+    def run(document: Mapping[str, Json], environ: Mapping[str, str] | None = None) -> LoadedConfig:
         path = tmp_path / "env.json"
         path.write_text(json.dumps(document))
         return load(path, environ or {}, {}, KINDS, SOURCES)

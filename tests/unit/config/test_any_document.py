@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restbroker.config import mask
-from restbroker.config.core import Config, Loaded, all_keys
-from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, look
+from restbroker.config.core import Config, LoadedConfig, all_keys
+from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, notation_of
 from restbroker.config.key import Key, Members, keys_of
 from restbroker.config.load import load
 from restbroker.config.values import without_logins
@@ -61,7 +61,7 @@ def anywhere(secrets: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
 
 def may_hold_one(key: Key) -> bool:
     """Whether a secret may be written there. A list of names holds none: that of a token is called as the `Targets`."""
-    return key.name in SECRETS and not isinstance(look(key.type), Items)
+    return key.name in SECRETS and not isinstance(notation_of(key.type), Items)
 
 
 def values_of(annotation: Any, key: Key) -> st.SearchStrategy[Any]:
@@ -69,7 +69,7 @@ def values_of(annotation: Any, key: Key) -> st.SearchStrategy[Any]:
     # A bare word where an address belongs is a host, and no secret.
     secret = may_hold_one(key)
     wrong = junk if not secret else anywhere(logins if key.name.endswith(("URL", "Host")) else words)
-    match look(annotation):
+    match notation_of(annotation):
         case Form():
             return wrong if secret else plain | junk | st.integers(1, 30)
         case Items(item=item):
@@ -95,7 +95,7 @@ INSIDE = {key.name: values_of(key.type, key) for key in all_keys().values() if k
 documents = members_of(Config) | st.fixed_dictionaries(INSIDE)
 
 
-def outcome(document: dict[str, Json], folder: Path) -> Loaded | str:
+def outcome(document: dict[str, Json], folder: Path) -> LoadedConfig | str:
     path = folder / "env.json"
     path.write_text(json.dumps({**MINIMAL, **document}))
     try:
@@ -108,7 +108,7 @@ def places(annotation: Any, key: Key, path: tuple[str, ...]) -> Iterator[tuple[s
     """Every place in a document where a secret may be written, by mistake one level too high too."""
     if may_hold_one(key):
         yield path
-    match look(annotation):
+    match notation_of(annotation):
         case Keys(known):
             for inner in keys_of(known).values():
                 yield from places(inner.type, inner, (*path, inner.name))
@@ -129,7 +129,7 @@ EVERYWHERE = [path for key in all_keys().values() for path in places(key.type, k
 def all_places(annotation: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Every place in a document, with and without what is inside of it."""
     yield path
-    match look(annotation):
+    match notation_of(annotation):
         case Keys(known):
             inside = list(keys_of(known).values())
         case Names(entry=entry):
@@ -162,7 +162,7 @@ def test_the_login_in_an_address_is_not_shown_whichever_key_it_is_written_for(tm
             for name in reversed(path[1:]):
                 wrapped = {name: wrapped, "Kind": kind} if name == "Options" else {name: wrapped}
             told = outcome({path[0]: wrapped}, tmp_path)
-            if LOGIN in (str(told.notes) if isinstance(told, Loaded) else told):
+            if LOGIN in (str(told.notes) if isinstance(told, LoadedConfig) else told):
                 shown.append((path, kind, wrapping))
     assert shown == []
     assert len(paths) > 150
@@ -178,7 +178,7 @@ def test_a_secret_is_not_shown_wherever_it_is_written(tmp_path: Path) -> None:
         for name in reversed(path[1:]):
             wrapped = {name: wrapped}
         (key,) = (key for key in all_keys().values() if key.name == path[0])
-        masked = json.dumps(mask.masked(key, wrapped, KINDS, SOURCES))
+        masked = json.dumps(mask.mask(key, wrapped, KINDS, SOURCES))
         if SECRET in f"{outcome({path[0]: wrapped}, tmp_path)} {masked}":
             shown.append((path, wrapping))
     assert shown == []
@@ -191,7 +191,7 @@ def test_any_document_gives_a_configuration_or_an_error_and_what_is_shown_of_it_
     tmp_path: Path, document: dict[str, Json]
 ) -> None:
     match outcome(document, tmp_path):
-        case Loaded(config) as loaded:
+        case LoadedConfig(config) as loaded:
             assert config.targets
             assert config.tokens
             assert SECRET not in repr(loaded)
@@ -200,7 +200,7 @@ def test_any_document_gives_a_configuration_or_an_error_and_what_is_shown_of_it_
             assert SECRET not in told
             assert LOGIN not in told
     written = [(key, document[key.name]) for key in all_keys().values() if key.name in document]
-    shown = json.dumps([mask.masked(key, value, KINDS, SOURCES) for key, value in written])
+    shown = json.dumps([mask.mask(key, value, KINDS, SOURCES) for key, value in written])
     assert SECRET not in shown
     assert LOGIN not in shown
 

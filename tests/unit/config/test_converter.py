@@ -13,8 +13,8 @@ from restbroker.config.converter import CONVERTER, read
 from restbroker.config.form import whole
 from restbroker.config.key import key
 from restbroker.config.names import proper
+from restbroker.config.problems import Problems
 from restbroker.config.reading import BadValues
-from restbroker.config.review import Review
 from restbroker.job.json_types import Json
 
 
@@ -32,7 +32,7 @@ class Outer:
     hosts: forms.Hosts = key("Hosts", "A list.", ())
     queues: forms.Queues = key("Queues", "A list, or weights.", ())
     inner: Inner | None = key("Inner", "An object.")
-    named: Annotated[Mapping[str, Inner], forms.named("things")] = key("Named", "Objects by name.", {})
+    named: Annotated[Mapping[str, Inner], forms.objects_by_name("things")] = key("Named", "Objects by name.", {})
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +54,7 @@ def test_no_value_becomes_another_type_s_silently() -> None:
 
 
 def test_every_problem_is_told_with_its_place_and_no_secret() -> None:
-    review = Review()
+    review = Problems()
     document: dict[str, Json] = {
         "count": 3.7,
         "Hosts": ["example.org", 5, "a b"],

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from restbroker.config.core import Loaded, all_keys
+from restbroker.config.core import LoadedConfig, all_keys
 from restbroker.config.key import Members
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
@@ -33,14 +33,16 @@ MINIMAL: dict[str, Json] = {
 }
 
 SAMPLE = Path(__file__).parents[3] / "env.json.sample"
-Load = Callable[..., Loaded]
+Load = Callable[..., LoadedConfig]
 
 
 @pytest.fixture
 def load_keys(tmp_path: Path) -> Load:
     """Loads the minimal configuration with these keys changed; None takes a key out."""
 
-    def run(environ: Mapping[str, str] | None = None, flags: Mapping[str, Json] | None = None, **keys: Json) -> Loaded:
+    def run(
+        environ: Mapping[str, str] | None = None, flags: Mapping[str, Json] | None = None, **keys: Json
+    ) -> LoadedConfig:
         document = {name: value for name, value in {**MINIMAL, **keys}.items() if value is not None}
         path = tmp_path / "env.json"
         path.write_text(json.dumps(document))
@@ -55,7 +57,7 @@ def problem(load_keys: Load, **keys: Json) -> str:
     return str(caught.value)
 
 
-def codes(loaded: Loaded) -> list[str]:
+def codes(loaded: LoadedConfig) -> list[str]:
     return [note.code for note in loaded.notes]
 
 

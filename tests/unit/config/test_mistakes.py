@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restbroker.config.core import Config
-from restbroker.config.form import ANYTHING, Form, Items, Keys, Names, Notation, OptionsOf, look
+from restbroker.config.form import ANYTHING, Form, Items, Keys, Names, Notation, OptionsOf, notation_of
 from restbroker.config.key import keys_of
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
@@ -46,7 +46,7 @@ def path(place: Place) -> str:
 
 def wrong_types(annotation: Any, value: Any, place: Place, kind: str = "") -> Iterator[Mistake]:
     """At each place of the document in turn, a value of a type that is not taken there."""
-    said = look(annotation)
+    said = notation_of(annotation)
     if isinstance(said, Items) and isinstance(value, Mapping):
         yield from wrong_types(said.weights, value, place)
         return

@@ -10,7 +10,7 @@ from restbroker.config.converter import read
 from restbroker.config.core import Config, all_keys
 from restbroker.config.key import Key, Members
 from restbroker.config.load import load
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.config.schema import schema as described
 from restbroker.config.target import Auth, Basic, Bearer, Target, TlsFiles
 from restbroker.config.tokens import Token
@@ -23,9 +23,9 @@ PAGE = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
 
 
 def test_the_reference_page_is_current() -> None:
-    assert reference.renewed(PAGE, registry.kinds(), sources.kinds()) == PAGE, "run `make reference`"
+    assert reference.renew(PAGE, registry.kinds(), sources.kinds()) == PAGE, "run `make reference`"
     blank = "\n".join(line for line in PAGE.split("\n") if not line.startswith("| `"))
-    assert reference.renewed(blank, registry.kinds(), sources.kinds()) == PAGE
+    assert reference.renew(blank, registry.kinds(), sources.kinds()) == PAGE
 
 
 def test_the_sample_is_current_and_loads_without_a_note() -> None:
@@ -52,7 +52,7 @@ def test_the_shown_default_of_every_key_is_what_its_reader_makes_the_real_defaul
             shown: Key = field.metadata.get("key", Key("", ""))
             if shown.default is None or shown.name in ("RedisURL", "RestURL", "RedisDatabase") or field.default is None:
                 continue
-            review = Review()
+            review = Problems()
             made = read(members, {shown.name: shown.default}, review)
             assert (getattr(made, field.name), review.problems) == (field.default, []), shown.name
 

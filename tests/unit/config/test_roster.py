@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from restbroker.app.reading import warnings_of
-from restbroker.config.core import Loaded
+from restbroker.config.core import LoadedConfig
 from restbroker.config.load import load
 from restbroker.config.roster import Roster
 from restbroker.config.secret import Secret
@@ -19,14 +19,14 @@ from tests.support.kinds import KINDS, SOURCES, Other
 
 SERVED: dict[str, Json] = {"RestURL": "http://127.0.0.1/api", "RestQueue": "rest", "Token": "t0ken"}
 REFRESH: dict[str, Json] = {"Kind": "prosody-roster", "URL": "http://127.0.0.1:5280/roster_admin", "Queues": ["r"]}
-Write = Callable[..., Loaded]
+Write = Callable[..., LoadedConfig]
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """Loads a configuration with this section, and with a target that refreshes."""
 
-    def run(roster: Json, environ: Mapping[str, str] | None = None, **keys: Json) -> Loaded:
+    def run(roster: Json, environ: Mapping[str, str] | None = None, **keys: Json) -> LoadedConfig:
         path = tmp_path / "env.json"
         targets: dict[str, Json] = {"rosters": {**REFRESH, "Domain": "Example.org"}}
         path.write_text(json.dumps({**SERVED, "JabberDomain": "a.org", "Targets": targets, "Roster": roster, **keys}))
@@ -35,7 +35,7 @@ def write(tmp_path: Path) -> Write:
     return run
 
 
-def section(loaded: Loaded) -> Roster:
+def section(loaded: LoadedConfig) -> Roster:
     assert loaded.config.roster is not None
     return loaded.config.roster
 

@@ -3,7 +3,7 @@
 import pytest
 
 from restbroker.config.target import Target, Url
-from restbroker.console.order import joined, signatures_of, target_of
+from restbroker.console.order import join_command_words, signatures_of, target_of
 from restbroker.errors import UsageError
 
 MIM = Target("mim", "mongooseim", Url("http", "localhost", 5551, "/api/graphql"), ("m",))
@@ -23,7 +23,7 @@ def test_two_words_are_one_name_where_a_target_has_it() -> None:
         ("checkAuth", [], ("checkAuth", [])),
     ]
     for command, words, found in rows:
-        assert joined(BOTH, command, words) == found
+        assert join_command_words(BOTH, command, words) == found
 
 
 def test_two_words_that_are_nearly_a_name_are_told_which() -> None:
@@ -34,7 +34,7 @@ def test_two_words_that_are_nearly_a_name_are_told_which() -> None:
     ]
     for command, words in rows:
         with pytest.raises(UsageError) as caught:
-            joined(BOTH, command, words)
+            join_command_words(BOTH, command, words)
         assert "did you mean account.registerUser" in str(caught.value)
 
 

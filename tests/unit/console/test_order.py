@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from restbroker.config.target import Target, Url
-from restbroker.console.arguments import Typed
-from restbroker.console.order import fitted, signatures_of, target_of
+from restbroker.console.arguments import TypedArguments
+from restbroker.console.order import fit_arguments, signatures_of, target_of
 from restbroker.errors import UsageError
 from restbroker.servers.ejabberd.options import Options
 
@@ -88,14 +88,14 @@ def test_what_a_whole_catalogue_says_is_needed_is_asked_for(capsys: pytest.Captu
     for kind, command, words, missing in rows:
         asked = Target("one", kind, Url("http", "127.0.0.1", 1), ("q",))
         signatures = signatures_of(asked, "6.8.0", command, any_command=False)
-        typed = Typed(dict(words), frozenset())
+        typed = TypedArguments(dict(words), frozenset())
         if missing:
             with pytest.raises(UsageError, match=f"{command} also needs {missing}") as refused:
-                fitted(signatures, typed, None, any_command=False)
+                fit_arguments(signatures, typed, None, any_command=False)
             assert "--any" in str(refused.value)
         else:
-            fitted(signatures, typed, None, any_command=False)
-        fitted(signatures, typed, None, any_command=True)
+            fit_arguments(signatures, typed, None, any_command=False)
+        fit_arguments(signatures, typed, None, any_command=True)
         noted = f"note: {command} also needs {missing}.\n" if missing else ""
         assert capsys.readouterr().err == noted
 
@@ -116,7 +116,7 @@ def test_arguments_are_judged_as_the_version_takes_them_that_runs_or_else_is_con
     ]
     for place, found, given, expected in rows:
         signatures = signatures_of(place, found, "add_rosteritem", any_command=False)
-        _, values = fitted(signatures, Typed({**CONTACT, **given}, frozenset()), None)
+        _, values = fit_arguments(signatures, TypedArguments({**CONTACT, **given}, frozenset()), None)
         assert values == {**CONTACT, **expected}
         assert (capsys.readouterr().err, signatures.differences()) == ("", "")
 
@@ -132,7 +132,7 @@ def test_where_versions_differ_and_which_answers_is_not_known_it_is_said_what_ea
     for given, expected in rows_of_given:
         for found in rows_of_found:
             signatures = signatures_of(AUTO, found, "add_rosteritem", any_command=False)
-            _, values = fitted(signatures, Typed({**CONTACT, **given}, frozenset()), None)
+            _, values = fit_arguments(signatures, TypedArguments({**CONTACT, **given}, frozenset()), None)
             assert values == {**CONTACT, **expected}
             told = capsys.readouterr().err
             assert told.startswith(
@@ -145,7 +145,9 @@ def test_where_versions_differ_and_which_answers_is_not_known_it_is_said_what_ea
 def test_a_command_of_some_versions_passes_with_a_note_of_those_that_lack_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    fitted(signatures_of(AUTO, None, "kick_users", any_command=False), Typed({"host": "h"}, frozenset()), None)
+    fit_arguments(
+        signatures_of(AUTO, None, "kick_users", any_command=False), TypedArguments({"host": "h"}, frozenset()), None
+    )
     assert "23.01 and 24.12 have no such command; 26.07 takes host." in capsys.readouterr().err
     with pytest.raises(UsageError, match="did you mean kick_user"):
         signatures_of(AUTO, "23.01", "kick_users", any_command=False)
@@ -154,7 +156,7 @@ def test_a_command_of_some_versions_passes_with_a_note_of_those_that_lack_it(
 def test_what_every_version_refuses_is_refused_with_what_each_takes() -> None:
     signatures = signatures_of(AUTO, None, "add_rosteritem", any_command=False)
     with pytest.raises(UsageError) as refused:
-        fitted(signatures, Typed({**CONTACT, "groop": "a"}, frozenset()), None)
+        fit_arguments(signatures, TypedArguments({**CONTACT, "groop": "a"}, frozenset()), None)
     assert refused.value.message == "add_rosteritem has no argument 'groop'; did you mean groups?"
     assert "23.01 takes localuser, localhost, user, host, nick, group, subs; 24.12 and 26.07" in str(refused.value)
     assert "--any queues it as it is" in str(refused.value)

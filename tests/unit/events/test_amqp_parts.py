@@ -13,10 +13,10 @@ from restbroker.config.events import EventSource, Route
 from restbroker.config.secret import Secret
 from restbroker.config.urls import BadUrl
 from restbroker.events.amqp.address import Address, address
+from restbroker.events.amqp.dead_messages import dead_job
 from restbroker.events.amqp.options import Exchange, Options, Server
-from restbroker.events.amqp.parked import parked
 from restbroker.events.amqp.read import LIMIT_BYTES, Message
-from restbroker.events.amqp.topology import Login, Making, Queueing, Step, refused
+from restbroker.events.amqp.topology import Login, Making, Queueing, Step, refusal
 from restbroker.job import redact
 from tests.support.rows import rows
 
@@ -76,21 +76,21 @@ def test_no_form_of_an_address_shows_its_password(password: str) -> None:
     ],
 )
 def test_each_refusal_says_what_to_change(step: Step, code: int, found: str, says: str) -> None:
-    trouble = refused(step, code, "said")
+    trouble = refusal(step, code, "said")
     assert trouble.code == found
     assert says in str(trouble)
 
 
 def test_a_queue_of_another_type_is_told_apart_from_a_channel_that_was_silent_for_too_long() -> None:
-    differs = refused(Queueing(SETTINGS), 406, "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue")
+    differs = refusal(Queueing(SETTINGS), 406, "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue")
     assert "Its type has to be quorum" in differs.cure
-    silent = refused(Queueing(SETTINGS), 406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out")
+    silent = refusal(Queueing(SETTINGS), 406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out")
     assert "It is made and bound again" in silent.cure
 
 
 def job(body: bytes) -> dict[str, Any]:
     message = Message(1, "chat_msg", "k", body, again=False)
-    found: dict[str, Any] = json.loads(parked(message, SOURCE, "0" * 24, "it is no JSON object", 1.5))
+    found: dict[str, Any] = json.loads(dead_job(message, SOURCE, "0" * 24, "it is no JSON object", 1.5))
     return found
 
 
@@ -106,7 +106,7 @@ def test_what_is_no_event_is_a_job_of_the_source_that_failed() -> None:
 
 def test_what_is_no_event_goes_to_the_first_route_where_a_source_has_only_routes() -> None:
     routed = attrs.evolve(SOURCE, queue="", job_class="", routes=(Route("chats", "Chat"), Route("others", "Other")))
-    found = json.loads(parked(Message(1, "e", "k", b"[]", again=False), routed, "j", "x", 1.0))
+    found = json.loads(dead_job(Message(1, "e", "k", b"[]", again=False), routed, "j", "x", 1.0))
     assert (found["class"], found["queue"]) == ("Chat", "chats")
 
 
@@ -125,5 +125,5 @@ def test_of_what_is_too_large_the_beginning_is_kept_and_how_long_it_was() -> Non
 
 
 def test_the_text_of_what_is_no_event_is_not_shown() -> None:
-    shown = redact.job(json.loads(parked(Message(1, "e", "k", b"a text", again=False), SOURCE, "j", "x", 1.0)))
+    shown = redact.job(json.loads(dead_job(Message(1, "e", "k", b"a text", again=False), SOURCE, "j", "x", 1.0)))
     assert "a text" not in json.dumps(shown)

@@ -11,7 +11,7 @@ from restbroker.events.amqp.options import Carries
 from restbroker.events.amqp.read import LIMIT_BYTES, Message, read
 from restbroker.job import rubyjson
 from restbroker.job.event import ServerEvent, as_json
-from restbroker.servers.event_contract import Malformed
+from restbroker.servers.event_contract import MalformedEvent
 from tests.support.rows import rows
 
 CARRIES: dict[str, Carries] = {"presence": "presence", "chat_msg": "chat", "groupchat_msg": "groupchat"}
@@ -91,7 +91,7 @@ def test_an_exchange_of_another_name_is_read_by_what_it_holds() -> None:
 def test_what_is_no_event_is_malformed_and_says_why_without_repeating_it(
     exchange: str, payload: object, why: str
 ) -> None:
-    with pytest.raises(Malformed, match=why):
+    with pytest.raises(MalformedEvent, match=why):
         told(exchange, "k", payload)
 
 
@@ -111,6 +111,6 @@ _members = st.sampled_from(["user_id", "present", "from_user_id", "to_user_id", 
 def test_whatever_comes_is_an_event_that_ruby_can_read_or_is_malformed(exchange: str, key: str, body: bytes) -> None:
     try:
         found: Any = as_json(told(exchange, key, body))
-    except Malformed:
+    except MalformedEvent:
         return
     assert rubyjson.loads(rubyjson.dumps(found)) == found

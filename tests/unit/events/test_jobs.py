@@ -6,18 +6,18 @@ from typing import Any
 import attrs
 
 from restbroker.config.events import EventSource, Filter, Route, Shape
-from restbroker.events.jobs import arrival, route_of
+from restbroker.events.jobs import incoming_event, route_of
 from restbroker.job import redact
 from restbroker.job.event import ServerEvent, mark_of_test, own_mark, text_of_test
 from restbroker.job.json_types import Json
-from restbroker.store.events import Arrival
+from restbroker.store.events import IncomingEvent
 
 SOURCE = EventSource("prosody", "prosody-rest", "/e", "events", "Chat::Event")
 EVENT = ServerEvent("message", "a@b/c", "bot@d", "m1", "a secret text", None, "d", "prosody", 1000.0, {"body": "…"})
 
 
-def arrived(source: EventSource, event: ServerEvent, jid: str) -> Arrival:
-    made = arrival(source, event, jid)
+def arrived(source: EventSource, event: ServerEvent, jid: str) -> IncomingEvent:
+    made = incoming_event(source, event, jid)
     assert made is not None
     return made
 
@@ -118,7 +118,7 @@ def test_the_first_route_that_fits_takes_an_event_and_what_fits_none_is_dropped(
 
 def test_what_nobody_wants_is_nothing_to_push_but_where_it_may_be_of_a_test() -> None:
     dropping = attrs.evolve(SOURCE, only=Filter(("presence",)))
-    assert arrival(dropping, EVENT, "j1") is None
+    assert incoming_event(dropping, EVENT, "j1") is None
     text = text_of_test("0123456789abcdef" * 2)
     made = arrived(dropping, attrs.evolve(EVENT, body=text), "j1")
     assert (made.queue, made.test_mark) == ("", mark_of_test(text))

@@ -165,7 +165,7 @@ def test_an_endpoint_is_read_if_each_of_its_segments_is_plain(endpoint: str) -> 
 def test_token_and_reply_id_are_told_of_args_that_cannot_be_read_otherwise(
     args: Json, token: Json, reply_id: Json
 ) -> None:
-    assert arguments.addressed(args) == (token, reply_id)
+    assert arguments.token_and_reply_id(args) == (token, reply_id)
 
 
 def test_what_is_quoted_of_an_endpoint_has_no_secret() -> None:
@@ -180,7 +180,7 @@ REFRESH = CommandSpec("refresh", (ArgumentSpec("users", "list", element="string"
 @rows("shape", [["john", "aaron"], '["john", "aaron"]'])
 def test_a_bare_list_of_texts_is_the_argument_that_the_command_says(shape: Json) -> None:
     read = submission(["refresh", shape, "t", "id"])
-    named = arguments.named(read, REFRESH)
+    named = arguments.name_bare_list(read, REFRESH)
     assert isinstance(named, Submission)
     assert named.command == Command("refresh", {"users": ["john", "aaron"]})
     assert (named.token, named.reply_id, named.is_bare) == ("t", "id", False)
@@ -188,11 +188,11 @@ def test_a_bare_list_of_texts_is_the_argument_that_the_command_says(shape: Json)
 
 @rows("spec", [None, CommandSpec("register", (), "safe")])
 def test_a_bare_list_is_refused_where_the_command_takes_none(spec: CommandSpec | None) -> None:
-    refused = arguments.named(submission(["register", ["john"], "t"]), spec)
+    refused = arguments.name_bare_list(submission(["register", ["john"], "t"]), spec)
     assert isinstance(refused, Reason)
     assert refused.message.startswith("Entry 1 of the argument list is a text")
 
 
 def test_arguments_by_name_pass_through_naming_unchanged() -> None:
     read = submission(["refresh", {"users": ["john"]}, "t"])
-    assert arguments.named(read, REFRESH) is read
+    assert arguments.name_bare_list(read, REFRESH) is read

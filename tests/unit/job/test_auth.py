@@ -5,7 +5,7 @@ from typing import Any
 
 from restbroker.config.tokens import Token
 from restbroker.job import auth
-from restbroker.job.auth import Wish
+from restbroker.job.auth import AccessRequest
 from restbroker.job.command import Command
 from restbroker.job.outcome import Reason
 from restbroker.servers.ejabberd.catalogue import for_version
@@ -20,7 +20,9 @@ def refused(grant: Token, endpoint: str, default_host: str | None = None, **argu
     catalogue = for_version("24.12")
     spec = catalogue.commands.get(endpoint.partition("/")[0])
     command = Command(endpoint, arguments)
-    return auth.refusal(grant, Wish(command, spec, catalogue.dangerous_in(endpoint), default_host, "eu", "low[1]"))
+    return auth.refusal(
+        grant, AccessRequest(command, spec, catalogue.dangerous_in(endpoint), default_host, "eu", "low[1]")
+    )
 
 
 def code(reason: Reason | None) -> str | None:

@@ -41,7 +41,7 @@ payloads = st.dictionaries(names, values, max_size=8).flatmap(
 
 
 def shown(fields: dict[str, Json], command: str = "safe", **options: Any) -> dict[str, Any]:
-    raw = display.payload(fields, command, "rest", hiding.spelled((TOKEN,)), **options)
+    raw = display.payload(fields, command, "rest", hiding.spellings_of((TOKEN,)), **options)
     found = json.loads(raw)
     assert isinstance(found, dict)
     return found
@@ -51,7 +51,7 @@ def shown(fields: dict[str, Json], command: str = "safe", **options: Any) -> dic
 def test_whatever_the_job_is_made_of_what_is_shown_is_small_readable_and_holds_no_token(
     fields: dict[str, Json], command: str, queue: str
 ) -> None:
-    raw = display.payload(fields, command, queue, hiding.spelled((TOKEN, "")))
+    raw = display.payload(fields, command, queue, hiding.spellings_of((TOKEN, "")))
     assert rubyjson.dumps(rubyjson.loads(raw)) == raw
     assert len(raw) <= display.LIMIT_BYTES
     assert TOKEN.encode() not in raw
@@ -104,7 +104,7 @@ def test_no_name_is_markup_which_sidekiq_web_would_run(fields: dict[str, Json], 
     found = shown(tainted, command=text)
     names = [found["class"], found.get("display_class", ""), found["jid"], found["queue"], *found["tags"]]
     assert not [name for name in names if "<" in name or ">" in name]
-    assert display.named({"display_class": "<b>x</b>"}, "register")["display_class"] == "register"
+    assert display.with_command_name({"display_class": "<b>x</b>"}, "register")["display_class"] == "register"
 
 
 def test_an_ordinary_job_is_shown_with_its_command_and_masked_secrets() -> None:
@@ -167,7 +167,7 @@ def test_a_job_that_was_not_read_yet_is_named_by_its_args() -> None:
 )
 def test_large_arguments_are_cut(many: Json) -> None:
     fields: dict[str, Json] = {"class": "Add", "args": ["register", many, TOKEN], "error_message": "ü" * 10_000}
-    raw = display.payload(fields, "register", "rest", hiding.spelled((TOKEN,)))
+    raw = display.payload(fields, "register", "rest", hiding.spellings_of((TOKEN,)))
     assert len(raw) <= display.LIMIT_BYTES
     assert json.loads(raw)["display_class"] == "register"
     assert b"s3cret" not in raw
@@ -175,7 +175,7 @@ def test_large_arguments_are_cut(many: Json) -> None:
 
 def test_a_number_that_is_the_token_is_masked() -> None:
     found = json.loads(
-        display.payload({"args": ["x", {"n": 123456789}, "-"]}, "x", "q", hiding.spelled(("123456789",)))
+        display.payload({"args": ["x", {"n": 123456789}, "-"]}, "x", "q", hiding.spellings_of(("123456789",)))
     )
     assert found["args"][1] == {"n": MASK}
 
@@ -203,10 +203,10 @@ def test_the_command_is_told_from_args_of_any_form(given_args: Json, command: st
 
 
 def test_a_payload_is_named_by_its_command_unless_its_producer_named_it() -> None:
-    assert display.named({"a": 1}, "register") == {"a": 1, "display_class": "register"}
-    assert display.named({"display_class": ""}, "register") == {"display_class": "register"}
-    assert display.named({"display_class": "Mine"}, "register") == {"display_class": "Mine"}
-    assert display.named({"a": 1}, None) == {"a": 1}
+    assert display.with_command_name({"a": 1}, "register") == {"a": 1, "display_class": "register"}
+    assert display.with_command_name({"display_class": ""}, "register") == {"display_class": "register"}
+    assert display.with_command_name({"display_class": "Mine"}, "register") == {"display_class": "Mine"}
+    assert display.with_command_name({"a": 1}, None) == {"a": 1}
 
 
 @rows("levels", [90, 97, 98, 99, 100])

@@ -1,6 +1,6 @@
 """What is told of an endpoint that is refused: enough to find the mistake, and nothing that may be a secret."""
 
-from restbroker.job.endpoint import check, quoted
+from restbroker.job.endpoint import check, quote
 from restbroker.job.outcome import Reason
 from tests.support.rows import rows
 
@@ -32,5 +32,5 @@ def test_an_endpoint_ends_with_its_last_plain_character() -> None:
 
 
 def test_a_text_is_quoted_whole_or_not_at_all() -> None:
-    assert quoted("x" * 80) == repr("x" * 80)
-    assert quoted("x" * 81) == "(of 81 characters)"
+    assert quote("x" * 80) == repr("x" * 80)
+    assert quote("x" * 81) == "(of 81 characters)"

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from restbroker.job.failure_group import generalised, group_id
+from restbroker.job.failure_group import generalise, group_id
 
 
 @pytest.mark.parametrize(
@@ -29,15 +29,15 @@ from restbroker.job.failure_group import generalised, group_id
     ],
 )
 def test_numbers_jids_hosts_and_what_stands_in_quotes_make_no_other_cause(message: str, cause: str | None) -> None:
-    assert generalised(message) == (cause or message)
+    assert generalise(message) == (cause or message)
 
 
 def test_the_jobs_own_texts_make_no_other_cause_either() -> None:
-    messages = [generalised(f"Can't register user {one} at {one}@e.org: gone.", [one]) for one in ("bad bob", "anna")]
+    messages = [generalise(f"Can't register user {one} at {one}@e.org: gone.", [one]) for one in ("bad bob", "anna")]
     assert messages == ["Can't register user <text> at <JID>: gone."] * 2
-    assert generalised("It is a bob.", ["a", "bob"]) == "It is a <text>."
-    assert generalised("No announce for ann, ann.", ["ann"]) == "No announce for <text>, <text>."
-    assert generalised("chat.example.org is no host", ["example.org"]) == "<host> is no host"
+    assert generalise("It is a bob.", ["a", "bob"]) == "It is a <text>."
+    assert generalise("No announce for ann, ann.", ["ann"]) == "No announce for <text>, <text>."
+    assert generalise("chat.example.org is no host", ["example.org"]) == "<host> is no host"
 
 
 def test_jobs_are_of_one_group_by_target_command_code_and_cause() -> None:
@@ -55,10 +55,10 @@ def test_jobs_are_of_one_group_by_target_command_code_and_cause() -> None:
 @pytest.mark.parametrize("piece", ["a.", "a@", "' ", "«", "1.", "a.b-", "0123456789abcdef", "f" * 40, "\ud800"])
 def test_a_message_that_was_made_to_be_slow_is_not(piece: str) -> None:
     began_s = time.thread_time()
-    generalised(piece * (1_000_000 // len(piece)), [piece, "x" * 1000])
+    generalise(piece * (1_000_000 // len(piece)), [piece, "x" * 1000])
     assert time.thread_time() - began_s < 0.5
 
 
 def test_how_long_a_value_is_decides_no_group_of_a_long_message() -> None:
-    causes = {generalised(f"User {user} is there. {'why ' * 300}", [user]) for user in ("al", "alice", "a" * 60)}
+    causes = {generalise(f"User {user} is there. {'why ' * 300}", [user]) for user in ("al", "alice", "a" * 60)}
     assert len(causes) == 1

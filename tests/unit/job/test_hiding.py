@@ -103,7 +103,7 @@ def cpu_s(run: Callable[[int], object]) -> float:
 
 def test_the_spellings_of_a_secret_are_soon_made() -> None:
     def spell(number: int) -> None:
-        hiding.spelled([f"{number}-{other}é\"+/<&>='-{'x' * 20}" for other in range(100)])
+        hiding.spellings_of([f"{number}-{other}é\"+/<&>='-{'x' * 20}" for other in range(100)])
 
     assert cpu_s(spell) < 8 * cpu_s(lambda _number: sum(range(1_000_000)))
 
@@ -146,7 +146,7 @@ def test_a_secret_of_three_or_four_letters_is_found_in_base64(login: str) -> Non
     ],
 )
 def test_the_secret_part_of_a_header_is_found_also_alone(value: str, told: str) -> None:
-    known = hiding.said([("X-Auth", value)], frozenset({"x-auth"}))
+    known = hiding.login_spellings([("X-Auth", value)], frozenset({"x-auth"}))
     assert hiding.hiding((), known)(f"{told} has expired", 100) == f"{MASK} has expired"
 
 
@@ -160,7 +160,7 @@ def test_the_secret_part_of_a_header_is_found_also_alone(value: str, told: str) 
     ],
 )
 def test_what_is_no_secret_of_a_header_is_shown(value: str, told: str) -> None:
-    known = hiding.said([("Cookie", value)])
+    known = hiding.login_spellings([("Cookie", value)])
     assert known
     assert hiding.hiding((), known)(told, 100) == told
 
@@ -168,8 +168,8 @@ def test_what_is_no_secret_of_a_header_is_shown(value: str, told: str) -> None:
 def test_the_headers_that_a_connector_knows_to_be_secret_are_so_beside_those_called_so() -> None:
     headers = [("X-Auth", "first-s3cret"), ("Api-Token", "second-s3cret"), ("Accept", "third-value")]
     text = "first-s3cret second-s3cret third-value"
-    assert hiding.without(text, hiding.said(headers)) == f"first-s3cret {MASK} third-value"
-    assert hiding.without(text, hiding.said(headers, frozenset({"x-auth"}))) == f"{MASK} {MASK} third-value"
+    assert hiding.without(text, hiding.login_spellings(headers)) == f"first-s3cret {MASK} third-value"
+    assert hiding.without(text, hiding.login_spellings(headers, frozenset({"x-auth"}))) == f"{MASK} {MASK} third-value"
 
 
 @pytest.mark.parametrize(
@@ -210,19 +210,19 @@ def test_in_a_header_any_word_is_a_credential(between: str) -> None:
 
 
 def test_where_a_text_was_cut_words_that_are_shown_anyway_shorten_it_no_further() -> None:
-    known = hiding.spelled([hiding.Text("<password>x1</password>", "a-long-word-that-is-shown@example.org")])
+    known = hiding.spellings_of([hiding.Text("<password>x1</password>", "a-long-word-that-is-shown@example.org")])
     assert hiding.beginning("no such user, sorry.", known, 19) == "no such user, sorry"
 
 
 def test_of_basic_the_password_is_known_and_not_the_user() -> None:
     coded = base64.b64encode(b"administrator:sekret12345").decode()
-    known = hiding.said([("Authorization", f"Basic {coded}")])
+    known = hiding.login_spellings([("Authorization", f"Basic {coded}")])
     assert hiding.without(f"administrator sekret12345 {coded}", known) == f"administrator {MASK} {MASK}"
 
 
 def test_a_ticket_of_many_kilobytes_hides_nothing_but_itself() -> None:
     ticket = base64.b64encode(bytes(range(256)) * 50).decode()
-    known = hiding.said([("Authorization", f"Negotiate {ticket}")])
+    known = hiding.login_spellings([("Authorization", f"Negotiate {ticket}")])
     assert hiding.without(f"not {ticket} again", known) == f"not {MASK} again"
 
 
@@ -232,7 +232,7 @@ def test_a_ticket_of_many_kilobytes_hides_nothing_but_itself() -> None:
 )
 def test_each_secret_of_a_cookie_is_found(pairs: list[tuple[str, str]], between: str) -> None:
     plain = [(name, value.translate({ord(one): "." for one in " ;,\"'"})) for name, value in pairs]
-    known = hiding.said([("Cookie", between.join(f"{name}={value}" for name, value in plain))])
+    known = hiding.login_spellings([("Cookie", between.join(f"{name}={value}" for name, value in plain))])
     for _, value in plain:
         assert hiding.without(f"<{value}>", known) == f"<{MASK}>"
 
@@ -242,8 +242,8 @@ def test_the_logins_of_a_dozen_headers_are_made_once() -> None:
         values = (f'Token a="{number}-{other}é+/<sekret", b="x{number}-{other}é+/<sekret"' for other in range(12))
         return [(f"X-Token-{place}", value) for place, value in enumerate(values)]
 
-    anew_s = cpu_s(lambda number: hiding.said(headers(number)))
-    assert cpu_s(lambda _number: [hiding.said(headers(0)) for _ in range(10)]) < anew_s
+    anew_s = cpu_s(lambda number: hiding.login_spellings(headers(number)))
+    assert cpu_s(lambda _number: [hiding.login_spellings(headers(0)) for _ in range(10)]) < anew_s
 
 
 def as_numbers(form: str) -> Callable[[str], str]:
@@ -325,7 +325,7 @@ def test_a_secret_is_found_in_the_base64_of_json_that_escapes_it(is_ascii: bool)
 
 @given(st.text(st.sampled_from('a%&\\u0041;#xc3\u00c3\u00a4"{}n'), max_size=40), st.text(max_size=3))
 def test_what_is_no_secret_stays_as_it_came_whatever_it_looks_like(text: str, more: str) -> None:
-    assert hiding.without(text + more, hiding.spelled(["sesame-4711"])) == text + more
+    assert hiding.without(text + more, hiding.spellings_of(["sesame-4711"])) == text + more
 
 
 @rows(
@@ -391,7 +391,7 @@ _LIST = "%3C%3C" + ",+".join(map(str, b"horse/+battery=")) + "%3E%3E"
     ["horse%2F&#43;battery%3D", r"horse%2F\u002bbattery%3D", "horse%5C%2F%2Bbattery%3D", "horse%2F+battery=", _LIST],
 )
 def test_a_blank_that_a_form_made_a_plus_is_found_whatever_was_escaped_then(told: str) -> None:
-    assert hiding.without(f"e: {told} z", hiding.spelled(["horse/ battery="])) == "e: *** z"
+    assert hiding.without(f"e: {told} z", hiding.spellings_of(["horse/ battery="])) == "e: *** z"
 
 
 @rows("way", ["as decimal numbers of XML", "percent-encoded three times"])
@@ -411,7 +411,7 @@ def test_beginnings_of_a_secret_without_end_are_soon_looked_through() -> None:
 
 @rows("way", WAYS)
 def test_of_a_text_that_was_cut_no_beginning_of_a_secret_is_left_however_it_is_escaped(way: str) -> None:
-    known = hiding.spelled(["s\u00e9same-4711"])
+    known = hiding.spellings_of(["s\u00e9same-4711"])
     text = "." * 1000 + WAYS[way]("s\u00e9same-4711")
     for size in range(1001, len(text)):
         assert hiding.beginning(text, known, size).strip(".") == ""
@@ -420,7 +420,7 @@ def test_of_a_text_that_was_cut_no_beginning_of_a_secret_is_left_however_it_is_e
 @rows("form", ["\\u{:04x}", "&#{};", "&amp;#{};", "&amp;amp;amp;#{};", "%252525{:x}", "\\\\\\\\u{:04x}"])
 def test_of_a_long_login_no_beginning_is_left_where_its_escaped_form_was_cut(form: str) -> None:
     token = (f"eyJ{random.Random(form).randbytes(150).hex()}")[:300]
-    known = hiding.said([("Authorization", f"Bearer {token}")])
+    known = hiding.login_spellings([("Authorization", f"Bearer {token}")])
     text = as_numbers(form)(token)
     for size in (*range(1, 60), *range(60, len(text), 97), *range(len(text) - 20, len(text))):
         cut = "z" * (16_384 - size) + text[:size]
@@ -430,13 +430,13 @@ def test_of_a_long_login_no_beginning_is_left_where_its_escaped_form_was_cut(for
 
 
 def test_a_cut_text_of_nothing_but_a_secret_leaves_no_beginning_of_the_last_one() -> None:
-    known, told = hiding.spelled(["s\u00e9same-4711"]), as_numbers("&amp;amp;amp;#{};")("s\u00e9same-4711")
+    known, told = hiding.spellings_of(["s\u00e9same-4711"]), as_numbers("&amp;amp;amp;#{};")("s\u00e9same-4711")
     for size in range(16_384 - len(told), 16_384):
         assert hiding.beginning(told * 200, known, size).replace(MASK, "") == ""
 
 
 def test_where_a_refusal_was_cut_its_beginning_is_left_however_the_login_may_be_escaped() -> None:
-    known = hiding.said([("Authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.e30")])
+    known = hiding.login_spellings([("Authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.e30")])
     assert hiding.beginning("Bad gateway".ljust(20_000), known).startswith("Bad gateway ")
 
 
@@ -469,7 +469,7 @@ _PIECES_OF_TEXT = st.lists(_PIECES, max_size=8).map("".join)
 
 @given(st.lists(_PIECES_OF_TEXT, min_size=1, max_size=3), st.lists(_PIECES_OF_TEXT, max_size=4), st.data())
 def test_what_is_certain_to_be_left_as_it_is_is_left(secrets: list[str], texts: list[str], data: st.DataObject) -> None:
-    every = sorted(spelling for spelling, _ in hiding.spelled(secrets))
+    every = sorted(spelling for spelling, _ in hiding.spellings_of(secrets))
     if every:
         texts.append(data.draw(_PIECES_OF_TEXT) + data.draw(st.sampled_from(every)) + data.draw(_PIECES_OF_TEXT))
     hide = hiding.hiding(secrets)

@@ -14,16 +14,16 @@ from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncert
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import (
     Final,
-    crashed,
+    acknowledge,
     leads_back,
     may_send,
-    perturbed,
-    poisoned,
+    perturb,
     reply_refused,
     settle,
-    unanswered,
+    settle_crashed,
+    settle_poisoned,
 )
-from restbroker.job.settlement import Ack, Back, Dead, Drop, Fallen, Reply, Retry, Schedule, by_other_clock
+from restbroker.job.settlement import Ack, Back, Dead, Drop, OrphanedJob, Reply, Retry, Schedule, by_other_clock
 from tests.support.rows import rows
 
 NOW_S = 1_700_000_000.123456
@@ -148,17 +148,17 @@ def test_under_at_most_once_an_unanswered_command_is_parked_and_none_that_may_ha
     assert not may_send(job(restbroker_uncertain=1), ONCE, 2, at_most_once=True)
 
 
-@rows("parked", [crashed, poisoned])
+@rows("parked", [settle_crashed, settle_poisoned])
 def test_what_a_crash_parks_says_so_in_its_history_and_may_have_run(parked: Any) -> None:
     raw = b'{"args":[],"queue":"elsewhere"}'
-    dead = parked(Fallen("life", "7:1", "q", raw), NOW_S)
+    dead = parked(OrphanedJob("life", "7:1", "q", raw), NOW_S)
     fields = json.loads(dead.payload)
     assert (fields["jid"], fields["queue"]) == (digest(raw)[:24], "q")
     assert fields["restbroker_may_have_run"] is True
     (line,) = fields["restbroker_attempts"]
     assert (line["outcome"], line["ms"], line["status"]) == ("uncertain", 0.0, None)
     assert (fields["failed_at"], dead.at_s, dead.replies) == (NOW_S, NOW_S, ())
-    unreadable = parked(Fallen("life", "7:1", "q", b"{x", ResponseQueue("r", "Add")), NOW_S)
+    unreadable = parked(OrphanedJob("life", "7:1", "q", b"{x", ResponseQueue("r", "Add")), NOW_S)
     wrapped = json.loads(unreadable.payload)
     assert (wrapped["jid"], wrapped["queue"]) == (digest(b"{x")[:24], "q")
     assert (unreadable.at_s, unreadable.replies) == (NOW_S, ())
@@ -181,10 +181,10 @@ def test_a_job_whose_reply_was_refused_was_delivered_and_says_how_to_cure_the_ke
 
 
 def test_only_a_job_that_asks_for_no_answer_needs_no_settlement_of_its_own() -> None:
-    assert unanswered(job(), None) == Ack()
-    assert unanswered(job(), 5) is None
-    assert unanswered(job(reply_to=KEY), None) is None
-    assert unanswered(job(reply_to=KEY), 5) is None
+    assert acknowledge(job(), None) == Ack()
+    assert acknowledge(job(), 5) is None
+    assert acknowledge(job(reply_to=KEY), None) is None
+    assert acknowledge(job(reply_to=KEY), 5) is None
 
 
 @rows(("raw", "leads"), [
@@ -220,6 +220,6 @@ def test_whoever_waits_is_told_how_the_server_answered(*, negative: bool, called
 
 def test_what_is_perturbed_keeps_the_moment_at_which_it_first_failed() -> None:
     settlement = settled(Retry, job(retry_count=0, failed_at=1.5), ONCE, Deferred(WHY))
-    before, after = payload(settlement), payload(perturbed(settlement, 5))
+    before, after = payload(settlement), payload(perturb(settlement, 5))
     assert after["failed_at"] == before["failed_at"] == 1.5
     assert after["retried_at"] == pytest.approx(before["retried_at"] + 5e-6, abs=1e-7)

@@ -1,7 +1,7 @@
 """Which hosts a command is about, as far as it can be told: of what cannot be told, nothing is guessed."""
 
 from restbroker.job.command import ArgumentSpec, CommandSpec, Place
-from restbroker.job.hosts import Unclear, named, plain
+from restbroker.job.hosts import HostsUnclear, hosts_of, plain
 from restbroker.job.json_types import Json
 from tests.support.rows import rows
 
@@ -10,24 +10,24 @@ FILLS_HOST = CommandSpec("c", (), "safe", fills_host=True)
 FILLS_BOTH = CommandSpec("c", (), "safe", fills_host=True, fills_user=True)
 
 
-def about(place: Place, value: Json) -> frozenset[str] | Unclear:
+def about(place: Place, value: Json) -> frozenset[str] | HostsUnclear:
     """What is told of a command whose one argument has this place."""
-    found = named(CommandSpec("c", (ArgumentSpec("at", "any", place=place),), "safe"), {"at": value}, None)
-    return found if isinstance(found, Unclear) else frozenset(found)
+    found = hosts_of(CommandSpec("c", (ArgumentSpec("at", "any", place=place),), "safe"), {"at": value}, None)
+    return found if isinstance(found, HostsUnclear) else frozenset(found)
 
 
 def test_a_default_host_fills_in_only_where_the_job_names_none_by_whichever_name() -> None:
     filled = CommandSpec("get_roster", (), "safe", fills_host=True)
-    assert named(filled, {}, "default.org") == {"default.org": "default.org"}
-    assert named(filled, {"host": "a.org"}, "default.org") == {"a.org": "a.org"}
+    assert hosts_of(filled, {}, "default.org") == {"default.org": "default.org"}
+    assert hosts_of(filled, {"host": "a.org"}, "default.org") == {"a.org": "a.org"}
     aliased = CommandSpec("users", (ArgumentSpec("vhost", "string", aliases=("host",), place="host"),), "safe")
-    assert named(aliased, {}, "default.org") == {"default.org": "default.org"}
-    assert named(aliased, {"vhost": "a.org"}, "default.org") == {"a.org": "a.org"}
-    assert named(aliased, {"host": "a.org"}, "default.org") == {"a.org": "a.org"}
+    assert hosts_of(aliased, {}, "default.org") == {"default.org": "default.org"}
+    assert hosts_of(aliased, {"vhost": "a.org"}, "default.org") == {"a.org": "a.org"}
+    assert hosts_of(aliased, {"host": "a.org"}, "default.org") == {"a.org": "a.org"}
 
 
 def test_a_default_host_is_compared_in_plain_form_too() -> None:
-    assert named(FILLS_HOST, {}, "Default.ORG") == {"default.org": "Default.ORG"}
+    assert hosts_of(FILLS_HOST, {}, "Default.ORG") == {"default.org": "Default.ORG"}
 
 
 @rows(("spec", "name"), [
@@ -35,24 +35,24 @@ def test_a_default_host_is_compared_in_plain_form_too() -> None:
 ])  # fmt: skip
 def test_of_an_argument_that_is_neither_listed_nor_filled_in_nothing_is_known(spec: CommandSpec, name: str) -> None:
     for value in ("admin", "admin@a.org"):
-        found = named(spec, {"host": "a.org", name: value}, None)
-        assert found == Unclear(f"nothing is known of its argument {name!r}")
+        found = hosts_of(spec, {"host": "a.org", name: value}, None)
+        assert found == HostsUnclear(f"nothing is known of its argument {name!r}")
 
 
 def test_a_host_that_is_neither_listed_nor_filled_in_names_none() -> None:
     no_host = CommandSpec("c", (ArgumentSpec("user", "string", place="name"),), "safe", fills_user=True)
-    assert named(no_host, {"host": "a.org"}, None) == Unclear("nothing is known of its argument 'host'")
-    assert isinstance(named(no_host, {"user": "bob"}, "default.org"), Unclear), "nothing takes the default"
+    assert hosts_of(no_host, {"host": "a.org"}, None) == HostsUnclear("nothing is known of its argument 'host'")
+    assert isinstance(hosts_of(no_host, {"user": "bob"}, "default.org"), HostsUnclear), "nothing takes the default"
 
 
 def test_a_user_that_is_filled_in_may_name_another_host() -> None:
-    assert named(FILLS_BOTH, {"host": "a.org", "user": "bob"}, None) == {"a.org": "a.org"}
-    assert named(FILLS_BOTH, {"host": "a.org", "user": "bob@b.org"}, None) == {"a.org": "a.org", "b.org": "b.org"}
+    assert hosts_of(FILLS_BOTH, {"host": "a.org", "user": "bob"}, None) == {"a.org": "a.org"}
+    assert hosts_of(FILLS_BOTH, {"host": "a.org", "user": "bob@b.org"}, None) == {"a.org": "a.org", "b.org": "b.org"}
 
 
 def test_what_may_reach_other_hosts_is_not_bound_by_the_one_it_names() -> None:
     beyond = CommandSpec("c", LISTS_ITS_OWN.arguments, "safe", beyond=True)
-    assert isinstance(named(beyond, {"host": "a.org"}, None), Unclear)
+    assert isinstance(hosts_of(beyond, {"host": "a.org"}, None), HostsUnclear)
 
 
 @rows("between", [":", ",", ";", "|", "\\", "\\n", " ", "\t", "\n", "\u00a0", ", "])
@@ -67,13 +67,13 @@ def test_each_of_several_names_in_a_text_counts_whatever_stands_between_them(bet
     ["b@a.org"], {"host": "a.org"},
 ])  # fmt: skip
 def test_what_is_no_plain_jid_is_unclear(value: Json) -> None:
-    assert isinstance(about("jid", value), Unclear)
+    assert isinstance(about("jid", value), HostsUnclear)
 
 
 @rows("value", ["", "\u00ad", 5, None, ["a.org"], {"host": "a.org"}])
 def test_what_is_no_name_of_a_host_is_unclear(value: Json) -> None:
-    assert isinstance(about("host", value), Unclear)
-    assert isinstance(about("jids", [{"host": value}, "b@a.org"]), Unclear)
+    assert isinstance(about("host", value), HostsUnclear)
+    assert isinstance(about("jids", [{"host": value}, "b@a.org"]), HostsUnclear)
 
 
 @rows(("one", "other"), [

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.job.jid import BadAddress, Bare, folded, is_plain, read_bare, shown, unprintable
+from restbroker.job.jid import BadAddress, BareJid, fold_case, is_plain, printable, read_bare, unprintable
 from tests.support.rows import rows
 
 ANYTHING = st.text(max_size=12) | st.text("aA@/. -[]:\u00e9\u0130\u05d0\u00df\u212b\udc80\x00", max_size=12)
 
 
-def tried(text: str) -> Bare | BadAddress:
+def tried(text: str) -> BareJid | BadAddress:
     try:
         return read_bare(text)
     except BadAddress as error:
@@ -31,8 +31,8 @@ def tried(text: str) -> Bare | BadAddress:
     ("דנה@example.org", "דנה", "example.org"),
 ])  # fmt: skip
 def test_an_address_in_a_servers_own_form_is_taken_apart(text: str, local: str | None, domain: str) -> None:
-    assert read_bare(text) == Bare(local, domain)
-    assert str(Bare(local, domain)) == text
+    assert read_bare(text) == BareJid(local, domain)
+    assert str(BareJid(local, domain)) == text
 
 
 @rows(("text", "why", "cure"), [
@@ -68,7 +68,7 @@ def test_a_letter_younger_than_the_tables_is_made_small_whichever_python_it_is(
     with pytest.raises(BadAddress) as refused:
         read_bare(text)
     assert refused.value.cure == cure
-    assert folded(text) == cure.removeprefix("Write ").removesuffix(".")
+    assert fold_case(text) == cure.removeprefix("Write ").removesuffix(".")
 
 
 @rows(("text", "why"), [
@@ -122,7 +122,7 @@ def test_what_an_error_says_to_write_is_taken(text: str) -> None:
     refused = tried(text)
     if isinstance(refused, BadAddress) and refused.instead:
         again = tried(refused.instead)
-        assert isinstance(again, Bare) or again.instead not in (text, refused.instead), "it comes nearer each time"
+        assert isinstance(again, BareJid) or again.instead not in (text, refused.instead), "it comes nearer each time"
 
 
 @given(st.from_regex(r"[a-z0-9_.+@/-]{1,40}", fullmatch=True) | ANYTHING)
@@ -132,5 +132,5 @@ def test_what_looks_plain_is_taken_by_the_tables_too(text: str) -> None:
 
 
 def test_a_text_is_shown_in_one_line_without_what_a_terminal_obeys() -> None:
-    assert shown("a\x1b[1m\nb\udc80") == "a\\u001b[1m\\u000ab\\udc80"
-    assert shown("a" * 90) == "a" * 80 + "…"
+    assert printable("a\x1b[1m\nb\udc80") == "a\\u001b[1m\\u000ab\\udc80"
+    assert printable("a" * 90) == "a" * 80 + "…"

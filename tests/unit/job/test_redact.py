@@ -412,7 +412,7 @@ def test_an_unreadable_payload_shows_nothing_of_itself() -> None:
 
 
 def test_a_header_that_only_looks_like_basic_is_hidden_as_it_is() -> None:
-    known = hiding.said([("X-Auth-Token", "Basic n0t-b4se64!"), ("Accept", "text/plain")])
+    known = hiding.login_spellings([("X-Auth-Token", "Basic n0t-b4se64!"), ("Accept", "text/plain")])
     assert hiding.without("it was n0t-b4se64! and text/plain", known) == f"it was {MASK} and text/plain"
 
 

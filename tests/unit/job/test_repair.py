@@ -6,7 +6,7 @@ import pytest
 
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
-from restbroker.job.repair import fractional, listed, repaired, seconds
+from restbroker.job.repair import fractional, parse_list, repair, seconds
 from tests.support.rows import rows
 
 
@@ -31,19 +31,19 @@ def test_a_time_is_told_to_the_microsecond() -> None:
 
 @rows("text", ["5", '"text"', "{}", "null", "{"])
 def test_args_as_text_that_are_no_list_are_one_argument(text: str) -> None:
-    assert listed(text) is None
-    assert repaired({"args": text}, "q")["args"] == [text]
+    assert parse_list(text) is None
+    assert repair({"args": text}, "q")["args"] == [text]
 
 
 def test_arguments_that_nest_too_deep_stay_text_also_where_no_token_follows() -> None:
     deep = "[" * 95 + "]" * 95
-    assert listed(f'["register",{deep}]') == ["register", deep]
-    assert rubyjson.dumps(repaired({"args": f'["register",{deep}]'}, "q")["args"])
+    assert parse_list(f'["register",{deep}]') == ["register", deep]
+    assert rubyjson.dumps(repair({"args": f'["register",{deep}]'}, "q")["args"])
 
 
 @rows(("given", "stays"), [(60, True), (1_000_000_000, True), (1_000_000_001, False), ("60", False)])
 def test_a_retry_for_that_sidekiq_takes_stays(given: Json, *, stays: bool) -> None:
-    assert ("retry_for" in repaired({"retry_for": given}, "q")) is stays
+    assert ("retry_for" in repair({"retry_for": given}, "q")) is stays
 
 
 @rows("text", [

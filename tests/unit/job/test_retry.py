@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from restbroker.job import retry, rubyjson
 from restbroker.job.backoff import ExponentialBackoff, SidekiqBackoff, delay_s
 from restbroker.job.json_types import Json
-from restbroker.job.retry import Failed, RetryRule
+from restbroker.job.retry import FailedTry, RetryRule
 from tests.support.rows import rows
 
 NOW_S = 1_700_000_000.25
@@ -32,7 +32,7 @@ payloads = st.dictionaries(st.sampled_from(FIELDS.split()), json_values)
 
 def failed(
     fields: dict[str, Json], *, jitter: float = 0.0, unique: int = 0, now_s: float = NOW_S, message: str = "500"
-) -> Failed:
+) -> FailedTry:
     return retry.fail(
         fields,
         retry.read_rule(fields),

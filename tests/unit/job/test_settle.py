@@ -15,20 +15,20 @@ from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncert
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import (
     Final,
-    begun,
-    crashed,
-    crowded,
     cut_off,
+    defer_crowded,
     may_send,
-    perturbed,
-    poisoned,
+    perturb,
     reply_refused,
+    requeue_begun,
     settle,
+    settle_crashed,
+    settle_poisoned,
 )
-from restbroker.job.settlement import Ack, Back, Dead, Drop, Fallen, Retry, Schedule
+from restbroker.job.settlement import Ack, Back, Dead, Drop, OrphanedJob, Retry, Schedule
 from tests.support.rows import rows
 
-Parked = Callable[[Fallen, float], Dead]
+Parked = Callable[[OrphanedJob, float], Dead]
 NOW_S = 1_700_000_000.25
 WHY = Reason("ServerError", "it broke", "mend it", 500)
 SAFE = CommandSpec("check_account", (), "safe")
@@ -216,7 +216,7 @@ def test_a_deferral_remembers_that_the_job_may_have_run() -> None:
 
 def test_a_perturbed_settlement_has_other_bytes_and_the_same_place() -> None:
     settlement = settled(Retry, job(), SAFE, Deferred(WHY))
-    other = perturbed(settlement, 5)
+    other = perturb(settlement, 5)
     assert isinstance(other, Retry)
     assert other.payload != settlement.payload
     assert other.at_s == settlement.at_s
@@ -225,9 +225,9 @@ def test_a_perturbed_settlement_has_other_bytes_and_the_same_place() -> None:
 
 @rows("fields", [{}, {"failed_at": 5.5, "retried_at": 6.5}])
 def test_what_is_put_off_is_perturbed_in_the_time_at_which_it_was(fields: dict[str, float]) -> None:
-    for put_off in (crowded(job(**fields), context()), settle(job(**fields), SAFE, NOT_NOW, context())):
+    for put_off in (defer_crowded(job(**fields), context()), settle(job(**fields), SAFE, NOT_NOW, context())):
         assert isinstance(put_off, Schedule)
-        other = perturbed(put_off, 5)
+        other = perturb(put_off, 5)
         assert isinstance(other, Schedule)
         before, after = payload(put_off), payload(other)
         assert before.pop("restbroker_deferred_at") != after.pop("restbroker_deferred_at")
@@ -236,7 +236,7 @@ def test_what_is_put_off_is_perturbed_in_the_time_at_which_it_was(fields: dict[s
 
 def test_what_is_put_off_remembers_that_it_may_have_run() -> None:
     entry = attrs.evolve(job(), maybe_run=2)
-    for put_off in (crowded(entry, context()), settle(entry, SAFE, NOT_NOW, context())):
+    for put_off in (defer_crowded(entry, context()), settle(entry, SAFE, NOT_NOW, context())):
         assert isinstance(put_off, Schedule)
         assert payload(put_off)["restbroker_uncertain"] == 2
 
@@ -258,7 +258,7 @@ def test_a_job_parked_as_uncertain_is_sent_again_when_a_person_retries_it_and_is
 def test_a_job_whose_slot_is_full_waits_longer_each_time_and_uses_up_no_try() -> None:
     entry, waits = job(retry_count=3), []
     for _ in range(30):
-        put_off = crowded(entry, context())
+        put_off = defer_crowded(entry, context())
         waits.append(put_off.at_s - NOW_S)
         fields = payload(put_off)
         assert fields["retry_count"] == 3
@@ -268,10 +268,10 @@ def test_a_job_whose_slot_is_full_waits_longer_each_time_and_uses_up_no_try() ->
 
 @rows(("count", "waits_s"), [("3", 2), (-1, 2), (None, 2), (1.5, 2), (False, 2), (10**30, 60)])
 def test_a_strange_count_of_full_slots_begins_anew_or_waits_as_long_as_any(count: object, waits_s: int) -> None:
-    assert crowded(job(restbroker_crowded=count), context()).at_s == NOW_S + waits_s
+    assert defer_crowded(job(restbroker_crowded=count), context()).at_s == NOW_S + waits_s
 
 
-@rows("parked", [crashed, poisoned])
+@rows("parked", [settle_crashed, settle_poisoned])
 def test_what_a_crash_parks_has_its_commands_name_where_its_args_can_be_read(parked: Parked) -> None:
     named = payload(parked(fallen(b'{"jid":"j","args":["register",5,"t"]}'), NOW_S))
     assert (named["display_class"], named["args"]) == ("register", ["register", 5, "t"])
@@ -280,7 +280,7 @@ def test_what_a_crash_parks_has_its_commands_name_where_its_args_can_be_read(par
     assert "display_class" not in payload(parked(fallen(b"{x"), NOW_S))
 
 
-@rows(("parked", "code"), [(crashed, "Uncertain"), (poisoned, "Poison")])
+@rows(("parked", "code"), [(settle_crashed, "Uncertain"), (settle_poisoned, "Poison")])
 def test_what_a_crash_parks_is_answered_as_any_parked_job(parked: Parked, code: str) -> None:
     asked = {"jid": "j", "args": ["register", {}, "t", "id-1"], "retry_count": 1, "reply_to": "restbroker:reply:w"}
     by_job, by_key = parked(fallen(json.dumps(asked).encode(), ResponseQueue("replies", "Mine")), NOW_S).replies
@@ -303,13 +303,13 @@ def test_what_a_crash_parks_is_answered_as_any_parked_job(parked: Parked, code: 
 def test_what_a_crash_parks_has_its_commands_own_words_where_its_target_is_known() -> None:
     asked = fallen(b'{"jid":"j","args":["ask",{},"t"]}')
     spec = CommandSpec("ask", (), "unsafe", unanswered=Reason("AskUnanswered", "", "Ask whether it waits."))
-    named = payload(crashed(asked, NOW_S, {"ask": spec}.get))
+    named = payload(settle_crashed(asked, NOW_S, {"ask": spec}.get))
     assert named["error_class"] == "AskUnanswered"
     assert named["error_message"].endswith("AtMostOnce holds it. Ask whether it waits.")
-    assert payload(crashed(asked, NOW_S, {"tell": spec}.get))["error_class"] == "Uncertain"
+    assert payload(settle_crashed(asked, NOW_S, {"tell": spec}.get))["error_class"] == "Uncertain"
 
 
-@rows("parked", [crashed, poisoned])
+@rows("parked", [settle_crashed, settle_poisoned])
 def test_without_details_what_a_crash_parks_is_answered_only_where_somebody_waits(parked: Parked) -> None:
     assert parked(fallen(b'{"args":["register",{},"t","id-1"]}'), NOW_S).replies == ()
     (reply,) = parked(fallen(b'{"args":[5,{},"t","id-1"],"reply_to":"restbroker:reply:w"}'), NOW_S).replies
@@ -319,8 +319,8 @@ def test_without_details_what_a_crash_parks_is_answered_only_where_somebody_wait
     assert parked(fallen(b'{"args":["register",{},"t"],"reply_to":"queue:rest"}'), NOW_S).replies == ()
 
 
-def fallen(raw: bytes, responses: ResponseQueue | None = None, queues: tuple[str, ...] = ()) -> Fallen:
-    return Fallen("life", "7:1", "q", raw, responses, queues)
+def fallen(raw: bytes, responses: ResponseQueue | None = None, queues: tuple[str, ...] = ()) -> OrphanedJob:
+    return OrphanedJob("life", "7:1", "q", raw, responses, queues)
 
 
 def stored_for(retry_queue: str) -> list[dict[str, Any]]:
@@ -329,8 +329,8 @@ def stored_for(retry_queue: str) -> list[dict[str, Any]]:
     orphan = fallen(entry.raw, queues=facts.queues)
     outcomes = (Rejected(WHY), Deferred(WHY), NOT_NOW, Uncertain(WHY))
     settled = [settle(entry, ONCE, outcome, facts) for outcome in outcomes]
-    settled += [crowded(entry, facts), reply_refused(entry, Ack(), "no", facts), crashed(orphan, NOW_S)]
-    settled.append(poisoned(orphan, NOW_S))
+    settled += [defer_crowded(entry, facts), reply_refused(entry, Ack(), "no", facts), settle_crashed(orphan, NOW_S)]
+    settled.append(settle_poisoned(orphan, NOW_S))
     return [payload(one) for one in settled if isinstance(one, Retry | Dead | Schedule)]
 
 
@@ -350,10 +350,10 @@ def test_a_job_of_which_a_part_is_done_has_run_and_is_sent_however_seldom_it_may
     entry = job(restbroker_effected=True, retry=3)
     assert (entry.may_have_run, entry.maybe_run) == (True, 0)
     assert may_send(entry, ONCE, 0)
-    back = read(begun(entry).payload, "q", "0" * 24)
+    back = read(requeue_begun(entry).payload, "q", "0" * 24)
     assert isinstance(back, Job)
     assert (back.fields, back.may_have_run, back.maybe_run, back.attempt) == (entry.fields, True, 0, 1)
     crashed_once = attrs.evolve(entry, maybe_run=1, jid="c" * 24)
-    again = read(begun(crashed_once).payload, "q", "0" * 24)
+    again = read(requeue_begun(crashed_once).payload, "q", "0" * 24)
     assert isinstance(again, Job)
     assert (again.maybe_run, again.jid) == (1, "c" * 24)

@@ -2,7 +2,7 @@
 
 import attrs
 
-from restbroker.operate.judge_server import judge_server
+from restbroker.operate.check_redis import check_redis
 from restbroker.servers.findings import Finding, Level, ok, worst_cause
 from restbroker.store.server import ServerFacts
 
@@ -27,7 +27,7 @@ GOOD = ServerFacts(
 
 def judged(offset_s: float = 0.0, **changes: object) -> dict[str, Finding]:
     facts = attrs.evolve(GOOD, **changes)  # type: ignore[arg-type]  # the tests name real fields
-    found = {finding.code: finding for finding in judge_server(facts, "h:1", offset_s)}
+    found = {finding.code: finding for finding in check_redis(facts, "h:1", offset_s)}
     assert all(finding.level == "ok" or finding.why for finding in found.values())
     return found
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from restbroker.operate.pace import Pace, paced
+from restbroker.operate.pace import Pace, pace_items
 
 
 class Clock:
@@ -28,7 +28,7 @@ def test_who_worked_for_a_millisecond_rests_as_long_as_he_worked() -> None:
 def test_what_is_paced_comes_whole_and_in_its_order_with_rests_between() -> None:
     clock = Clock()
     found = []
-    for item in paced(range(100), clock.pace()):
+    for item in pace_items(range(100), clock.pace()):
         found.append(item)
         clock.worked_s += 0.001
     assert found == list(range(100))

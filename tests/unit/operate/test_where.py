@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
-from restbroker.operate.where import FIELDS, TIMES, bound, fixed, older, read
+from restbroker.operate.where import FIELDS, TIMES, bound, older, read, with_fixed_time
 from tests.support.rows import rows
 
 NOW_S = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
@@ -127,7 +127,7 @@ def test_a_span_that_lies_ahead_is_refused_with_both_sides_of_that_moment() -> N
 def test_a_value_may_stand_in_quotes(typed: str, value: str) -> None:
     (condition,) = read([typed], NOW_S)
     assert condition.value == value
-    assert read([fixed(condition)], NOW_S) == (condition,)
+    assert read([with_fixed_time(condition)], NOW_S) == (condition,)
 
 
 @rows("op", ["=", "!=", "~"])
@@ -212,20 +212,20 @@ def test_a_condition_that_is_fixed_means_at_any_time_what_it_meant_when_it_was_r
     except UsageError:
         assert moment[-1] in "smhdw"
         return
-    (later,) = read([fixed(meant)], NOW_S + 5 * DAY_S, ahead=ahead)
+    (later,) = read([with_fixed_time(meant)], NOW_S + 5 * DAY_S, ahead=ahead)
     assert (later.field, later.op, later.value) == (meant.field, meant.op, meant.value)
-    assert fixed(later) == fixed(meant)
+    assert with_fixed_time(later) == with_fixed_time(meant)
 
 
 @rows("typed", ["user = 2h", "attempts > 2", "arg.at = today"])
 def test_what_is_no_time_or_beyond_all_dates_stays_as_it_was_typed(typed: str) -> None:
     (condition,) = read([typed], NOW_S)
-    assert fixed(condition) == typed
+    assert with_fixed_time(condition) == typed
     assert bound("at", "<", "999999999w", NOW_S) == "at < 999999999w"
 
 
 def test_a_time_that_is_fixed_is_written_as_people_read_it() -> None:
-    assert [fixed(one) for one in read(["failed_at = 2026-11-20T10:00", "at = yesterday"], NOW_S)] == [
+    assert [with_fixed_time(one) for one in read(["failed_at = 2026-11-20T10:00", "at = yesterday"], NOW_S)] == [
         "failed_at = 2026-11-20T10:00:00Z",
         "at = 2026-11-19",
     ]

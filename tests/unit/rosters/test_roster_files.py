@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.job.jid import unprintable
-from restbroker.rosters.files import BadFile, Format, Found, Refused, read, write
+from restbroker.rosters.files import BadFile, FileContents, Format, RefusedRoster, read, write
 from restbroker.rosters.rules import Contact
 from tests.support.rows import rows
 
@@ -24,14 +24,14 @@ ROSTERS = st.dictionaries(
 HEADER = "user,jid,name,groups\n"
 
 
-def csv(text: str) -> Found:
+def csv(text: str) -> FileContents:
     return read(f"{HEADER}{text}".encode(), "csv", "a.b")
 
 
 @given(ROSTERS, st.sampled_from(FORMATS))
 def test_what_is_written_is_read_again(rosters: Mapping[str, Mapping[str, Contact]], form: Format) -> None:
     raw = "".join(write(form, rosters.items())).encode()
-    assert read(raw, form, None) == Found(rosters)
+    assert read(raw, form, None) == FileContents(rosters)
 
 
 @given(st.binary(max_size=30) | st.text('user,jid\n"{}:[]@ab.;', max_size=30).map(str.encode), st.sampled_from(FORMATS))
@@ -40,11 +40,11 @@ def test_of_any_bytes_nothing_else_comes_than_rosters_or_an_error(raw: bytes, fo
         found = read(raw, form, None)
     except BadFile:
         return
-    assert all(isinstance(one, Refused) for one in found.refused)
+    assert all(isinstance(one, RefusedRoster) for one in found.refused)
 
 
 def test_a_spreadsheet_may_leave_columns_and_marks_of_its_own() -> None:
-    assert read(b"\xef\xbb\xbfjid,user\r\nann@a.b,john\r\n,\r\n,zoe\r\n", "csv", "a.b") == Found(
+    assert read(b"\xef\xbb\xbfjid,user\r\nann@a.b,john\r\n,\r\n,zoe\r\n", "csv", "a.b") == FileContents(
         {"john": {"ann@a.b": Contact()}, "zoe": {}}
     )
 
@@ -68,13 +68,13 @@ def test_groups_have_semicolons_between_them_or_are_a_list_in_json() -> None:
 ])  # fmt: skip
 def test_of_a_user_with_one_bad_line_nothing_is_taken(line: str, what: str) -> None:
     found = csv(f"john,bob@a.b,,\nzoe,ann@a.b,,\n{line}\njohn,carl@a.b,,\n")
-    assert found == Found({"zoe": {"ann@a.b": Contact()}}, (Refused("john", what, 4),))
+    assert found == FileContents({"zoe": {"ann@a.b": Contact()}}, (RefusedRoster("john", what, 4),))
 
 
 def test_who_cannot_be_a_user_is_told_with_his_line() -> None:
     what = "zoe@c.d is not a user of a.b. Rosters are kept for users of that domain only."
-    assert csv("zoe@c.d,ann@a.b,,\njohn@a.b,ann@a.b,,") == Found(
-        {"john": {"ann@a.b": Contact()}}, (Refused("zoe@c.d", what, 2),)
+    assert csv("zoe@c.d,ann@a.b,,\njohn@a.b,ann@a.b,,") == FileContents(
+        {"john": {"ann@a.b": Contact()}}, (RefusedRoster("zoe@c.d", what, 2),)
     )
 
 
@@ -82,12 +82,12 @@ def test_a_user_may_be_in_a_file_of_whole_rosters_once() -> None:
     lines = (
         b'{"user":"john","contacts":{}}\n\n{"user":"john@a.b","contacts":["ann@a.b"]}\n{"user":7,"contacts":{}}\n[]\n'
     )
-    assert read(lines, "ndjson", "a.b") == Found(
+    assert read(lines, "ndjson", "a.b") == FileContents(
         {},
         (
-            Refused("john", "john is there twice; the first is in line 1.", 3),
-            Refused("7", "The user is a number, not a text.", 4),
-            Refused(
+            RefusedRoster("john", "john is there twice; the first is in line 1.", 3),
+            RefusedRoster("7", "The user is a number, not a text.", 4),
+            RefusedRoster(
                 "",
                 "This line is no object with user and contacts and nothing else."
                 ' For example {"user": "john", "contacts": {"ann@example.org": {"name": "Ann"}}}',
@@ -121,7 +121,7 @@ def test_a_roster_that_is_too_large_is_refused_alone() -> None:
     many = "".join(f"john,u{n}@a.b,,\n" for n in range(10_001))
     found = csv(f"{many}zoe,ann@a.b,,\n")
     assert list(found.rosters) == ["zoe"]
-    assert found.refused == (Refused("john", "The roster has 10001 contacts; 10000 are the limit.", 2),)
+    assert found.refused == (RefusedRoster("john", "The roster has 10001 contacts; 10000 are the limit.", 2),)
 
 
 @rows(("raw", "form", "why", "line"), [
@@ -189,4 +189,4 @@ def test_an_exported_cell_runs_in_no_spreadsheet_and_is_imported_as_it_was() -> 
     assert [row[2:] for row in reader(text.splitlines())][1:] == [
         ['\'=HYPERLINK("http://x")', '["\'=Friends","@Work"]']
     ]
-    assert read(text.encode(), "csv", None) == Found(rosters)
+    assert read(text.encode(), "csv", None) == FileContents(rosters)

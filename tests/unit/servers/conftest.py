@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.config.core import Loaded
+from restbroker.config.core import LoadedConfig
 from restbroker.config.load import load
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
@@ -27,7 +27,7 @@ from tests.support.receiver import Answer, Received, Receiver
 JID = "0123456789abcdef01234567"
 
 Act = Callable[[Received], Answer]
-Configured = Callable[..., Loaded]
+Configured = Callable[..., LoadedConfig]
 Made = Callable[..., Target]
 Problems = Callable[..., list[str]]
 Opened = Callable[..., Any]
@@ -86,7 +86,7 @@ def configured(tmp_path: Path, usual: Usual) -> Configured:
 
     def run(
         options: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, **members: Any
-    ) -> Loaded:
+    ) -> LoadedConfig:
         entry = {"Queues": ["q"], **usual.entry, "Options": options, **members}
         file = tmp_path / "env.json"
         file.write_text(json.dumps({"Token": "t", "Targets": {usual.name: entry}}))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from restbroker.config.tokens import Token
-from restbroker.job.auth import Wish, refusal
+from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
@@ -66,7 +66,7 @@ def refused(allow: tuple[str, ...], node: str) -> Reason | None:
 
 
 def refused_command(allow: tuple[str, ...], command: Command) -> Reason | None:
-    wish = Wish(command, for_version(None).commands[command.endpoint], {}, "a.org", "main", "low")
+    wish = AccessRequest(command, for_version(None).commands[command.endpoint], {}, "a.org", "main", "low")
     return refusal(Token("app", (), allow=allow), wish)
 
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.config.tokens import Token
-from restbroker.job.auth import Wish, refusal
+from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.servers.allowed import allowed
+from restbroker.servers.allowed import allowed_commands
 from restbroker.servers.ejabberd.catalogue import for_version
 from restbroker.servers.prosody import catalogue as prosody
 from tests.support.rows import rows
@@ -50,13 +50,13 @@ def good_arguments(spec: CommandSpec) -> dict[str, Json]:
 @given(GRANTS)
 def test_a_command_is_allowed_if_and_only_if_some_token_lets_a_job_for_it_in(grants: list[Token]) -> None:
     hosts = {"*.example.org": "muc.example.org", "example.org": "example.org", "localhost": "localhost"}
-    found = set(allowed(grants, CATALOGUE).commands)
+    found = set(allowed_commands(grants, CATALOGUE).commands)
     for name, spec in CATALOGUE.commands.items():
         let_in = False
         for grant in grants:
             host = hosts[grant.hosts[0]] if grant.hosts else "example.org"
             text = {key: _at(value, host) for key, value in good_arguments(spec).items()}
-            wish = Wish(Command(name, text), spec, CATALOGUE.dangerous_in(name), None, "t", "q")
+            wish = AccessRequest(Command(name, text), spec, CATALOGUE.dangerous_in(name), None, "t", "q")
             let_in = let_in or refusal(grant, wish) is None
         # A job that names a host may be let in only where the catalogue knows how.
         assert (name in found) >= let_in, name
@@ -69,16 +69,16 @@ def _at(value: Json, host: str) -> Json:
 
 
 def test_what_touches_the_server_itself_is_left_out_unless_a_token_says_so() -> None:
-    assert "stop" not in allowed([token()], CATALOGUE).commands
-    assert "stop" in allowed([token(), token(("dangerous:stop",))], CATALOGUE).commands
-    assert allowed([token(("dangerous:stop",))], CATALOGUE).commands == ("stop",)
+    assert "stop" not in allowed_commands([token()], CATALOGUE).commands
+    assert "stop" in allowed_commands([token(), token(("dangerous:stop",))], CATALOGUE).commands
+    assert allowed_commands([token(("dangerous:stop",))], CATALOGUE).commands == ("stop",)
 
 
 def test_a_command_that_only_the_server_knows_is_allowed_by_its_full_name() -> None:
-    assert allowed([token(("my_command", "my_*", "dangerous:files"))], CATALOGUE).commands[0] != "files"
-    assert "my_command" in allowed([token(("my_command",))], CATALOGUE).commands
-    assert allowed([token(("my_command",), ("example.org",))], CATALOGUE).commands == ()
-    assert allowed([token(("my_command",))], prosody.for_version(None)).commands == ()
+    assert allowed_commands([token(("my_command", "my_*", "dangerous:files"))], CATALOGUE).commands[0] != "files"
+    assert "my_command" in allowed_commands([token(("my_command",))], CATALOGUE).commands
+    assert allowed_commands([token(("my_command",), ("example.org",))], CATALOGUE).commands == ()
+    assert allowed_commands([token(("my_command",))], prosody.for_version(None)).commands == ()
 
 
 @rows(("grants", "hosts", "others"), [
@@ -90,5 +90,5 @@ def test_a_command_that_only_the_server_knows_is_allowed_by_its_full_name() -> N
 def test_hosts_are_told_where_every_token_is_bound_to_some(
     grants: list[Token], hosts: tuple[str, ...], *, others: bool
 ) -> None:
-    found = allowed(grants, CATALOGUE)
+    found = allowed_commands(grants, CATALOGUE)
     assert (found.hosts, found.all_others) == (hosts, others)

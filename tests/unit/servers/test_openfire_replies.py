@@ -42,9 +42,9 @@ class Answer:
         response = Response(self.status, headers, self.body.encode(), 0.0, truncated=self.cut)
         call, spec = Call(Command(self.command, {})), registry.catalogue(kind).commands[self.command]
         if kind == "openfire-rest":
-            outcome = of_rest.judge(call, REST[self.command], spec, response)
+            outcome = of_rest.classify(call, REST[self.command], spec, response)
         else:
-            outcome = of_chat.judge(call, CHAT[self.command], spec, response, 0.0, "")
+            outcome = of_chat.classify(call, CHAT[self.command], spec, response, 0.0, "")
         assert isinstance(outcome, Delivered), outcome
         return outcome
 

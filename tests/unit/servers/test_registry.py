@@ -13,7 +13,7 @@ from restbroker.config.target import Target, Url
 from restbroker.errors import ConfigError
 from restbroker.job.command import Catalogue
 from restbroker.servers import registry
-from restbroker.servers.allowed import Allowed
+from restbroker.servers.allowed import AllowedCommands
 from restbroker.servers.contract import Ports
 from restbroker.servers.ejabberd.options import Options
 
@@ -27,7 +27,7 @@ class Options:
     server_version: str = "auto"
 """,
     "catalogue": """
-from restbroker.servers.allowed import Allowed
+from restbroker.servers.allowed import AllowedCommands
 from restbroker.job.command import Catalogue
 
 def for_version(version):
@@ -75,7 +75,7 @@ async def test_a_folder_and_a_line_make_a_new_kind(tmp_path: Path, monkeypatch: 
     assert registry.catalogue_of(target, "1") == Catalogue("1", {})
     assert vars(registry.open_connector(target, PORTS)) == {"serves": "toy"}
     assert [finding.code for finding in await registry.check(target)] == ["Looked"]
-    assert registry.suggest(target, Allowed(("jump", "run"))) == "jump run"
+    assert registry.suggest(target, AllowedCommands(("jump", "run"))) == "jump run"
 
 
 def test_a_targets_catalogue_is_of_its_configured_version_else_of_the_one_found() -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from restbroker.config.load import load
 from restbroker.servers import registry
-from restbroker.servers.allowed import allowed
+from restbroker.servers.allowed import allowed_commands
 
 SECRET = "hush-hush-hush-hush-hush"
 ADMIN = {"Basic": {"User": "admin", "Pass": SECRET}}
@@ -43,7 +43,7 @@ def suggest(tmp_path: Path) -> Suggest:
         file.write_text(json.dumps({"Tokens": {"app": token}, "Targets": {"main": entry}}))
         config = load(file, {}, {}, registry.kinds()).config
         target = config.targets[0]
-        return registry.suggest(target, allowed(config.tokens, registry.catalogue_of(target, None)))
+        return registry.suggest(target, allowed_commands(config.tokens, registry.catalogue_of(target, None)))
 
     return made
 

@@ -1,7 +1,7 @@
 """What XML can hold, and what JSON is in an answer."""
 
 from restbroker.job.json_types import Json
-from restbroker.servers.api.texts import fits_xml, parsed
+from restbroker.servers.api.texts import fits_xml, parse_json
 
 
 def test_a_text_that_xml_cannot_hold_is_found_wherever_it_is() -> None:
@@ -18,4 +18,4 @@ def test_a_text_that_xml_cannot_hold_is_found_wherever_it_is() -> None:
 
 def test_what_is_no_json_is_none() -> None:
     rows: list[tuple[bytes, Json]] = [(b"", None), (b"no", None), (b'{"a":1}', {"a": 1})]
-    assert [(body, found) for body, found in rows if parsed(body) != found] == []
+    assert [(body, found) for body, found in rows if parse_json(body) != found] == []

@@ -10,7 +10,7 @@ from restbroker.config.secret import Secret
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.failures import ErrorReply, Failure, briefly, translate
-from restbroker.store.misuse import Misused
+from restbroker.store.misuse import MisusedKey
 
 PASSING: list[tuple[ErrorReply, str, str]] = [
     (ErrorReply("OOM command not allowed when used memory > 'maxmemory'."), "full", "maxmemory"),
@@ -58,7 +58,7 @@ def test_each_error_says_where_what_and_what_to_do() -> None:
 
 def test_keys_of_a_wrong_type_are_named_with_what_to_do() -> None:
     error = ErrorReply("WRONGTYPE Operation against a key holding the wrong kind of value")
-    found = translate(error, "r:1", [Misused("dead", "zset", "string"), Misused("paused", "set", "list")])
+    found = translate(error, "r:1", [MisusedKey("dead", "zset", "string"), MisusedKey("paused", "set", "list")])
     assert isinstance(found, StoreRefused)
     assert found.message == (
         "Redis at r:1 refused what it was asked (WRONGTYPE). The key dead is a string, and restbroker needs a sorted"

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from restbroker.errors import StoreRefused
+from restbroker.store.identities import read_fields
 from restbroker.store.pauses import until_us_of
-from restbroker.store.registered import registered
 from restbroker.store.replies import Reply, integer, items, mapping, microseconds, pair
 
 MOST, LEAST = 2**63 - 1, -(2**63)
@@ -44,5 +44,5 @@ def test_the_end_of_a_pause_that_cannot_be_read_is_none() -> None:
 def test_a_beat_that_cannot_be_read_is_none_and_the_rest_of_its_record_counts() -> None:
     words = {"hostname": b"h", "boot_id": b"b", "pid_namespace": b"n", "target": b"t"}
     for written in (b"x", b"", b"-5", TOO_LONG):
-        found = registered({**words, "pid": b"7", "started_at_ticks": b"1", "1": b"rest", "beat_at": written})
+        found = read_fields({**words, "pid": b"7", "started_at_ticks": b"1", "1": b"rest", "beat_at": written})
         assert (found.facts.pid, found.queues, found.beat_at_s) == (7, ("rest",), None)

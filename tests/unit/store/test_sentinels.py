@@ -8,7 +8,7 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
-from restbroker.store.sentinel import Place, open_sentinels
+from restbroker.store.sentinel import Address, open_sentinels
 from restbroker.store.settings import Endpoint, StoreSettings, Tls
 
 SETTINGS = StoreSettings(
@@ -17,7 +17,7 @@ SETTINGS = StoreSettings(
 
 
 def test_a_place_is_written_as_in_a_url() -> None:
-    assert [str(place) for place in (Place("h", 1), Place("::1", 2))] == ["h:1", "[::1]:2"]
+    assert [str(place) for place in (Address("h", 1), Address("::1", 2))] == ["h:1", "[::1]:2"]
 
 
 @pytest.mark.parametrize("own", [None, Secret("theirs")])

@@ -3,7 +3,7 @@
 
 import attrs
 
-from restbroker.web.visits import LIFE_S, Tries, Visits
+from restbroker.web.sessions import LIFE_S, Sessions, Tries
 
 
 @attrs.define
@@ -16,7 +16,7 @@ class Clock:
 
 def test_a_login_ends_by_itself() -> None:
     clock = Clock()
-    visits = Visits(clock)
+    visits = Sessions(clock)
     name = visits.log_in()
     clock.now_s = LIFE_S - 1
     assert visits.is_logged_in(name)
@@ -25,7 +25,7 @@ def test_a_login_ends_by_itself() -> None:
 
 
 def test_the_oldest_login_makes_room_for_the_newest() -> None:
-    visits = Visits(Clock())
+    visits = Sessions(Clock())
     first = visits.log_in()
     last = [visits.log_in() for _ in range(1000)][-1]
     assert not visits.is_logged_in(first)
@@ -33,11 +33,11 @@ def test_the_oldest_login_makes_room_for_the_newest() -> None:
 
 
 def test_a_mark_fits_its_visitor_and_this_process_only() -> None:
-    visits = Visits(Clock())
+    visits = Sessions(Clock())
     name, other = visits.new(), visits.new()
     assert visits.is_marked(name, visits.mark(name))
     assert not visits.is_marked(other, visits.mark(name))
-    assert not visits.is_marked(name, Visits(Clock()).mark(name))
+    assert not visits.is_marked(name, Sessions(Clock()).mark(name))
     assert not visits.is_marked("", visits.mark(""))
 
 
@@ -46,12 +46,12 @@ def test_wrong_tries_of_one_address_leave_others_theirs() -> None:
     tries = Tries(clock)
     for _ in range(5):
         assert tries.may_try("a")
-        tries.failed("a")
+        tries.note_failed("a")
     assert not tries.may_try("a")
     assert tries.may_try("b")
     clock.now_s = 12.1
     assert tries.may_try("a")
-    tries.failed("a")
+    tries.note_failed("a")
     assert not tries.may_try("a")
 
 
@@ -62,7 +62,7 @@ def test_many_addresses_together_have_no_more_than_thirty_tries_a_minute() -> No
     for number in range(3000):
         if tries.may_try(f"a{number}"):
             heard += 1
-            tries.failed(f"a{number}")
+            tries.note_failed(f"a{number}")
     assert heard == 30
     clock.now_s = 60
     assert tries.may_try("new")
@@ -71,5 +71,5 @@ def test_many_addresses_together_have_no_more_than_thirty_tries_a_minute() -> No
 def test_memory_for_addresses_is_bounded() -> None:
     tries = Tries(Clock(), in_total=10**9)
     for number in range(5000):
-        tries.failed(str(number))
+        tries.note_failed(str(number))
     assert len(tries._addresses) == 1000

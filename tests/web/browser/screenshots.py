@@ -157,7 +157,7 @@ def _past(citizen: Citizen) -> None:
     minute_s = int(time.time()) // 60 * 60
     done = [_minute(minute_s - 60 * ago, ago, chance) for ago in range(_MINUTES)]
     metrics.add(citizen.client, done)
-    citizen.client.command("INCRBY", "stat:processed", sum(one.processed for one in done))
+    citizen.client.command("INCRBY", "stat:processed", sum(one.total for one in done))
     citizen.client.command("INCRBY", "stat:failed", sum(one.failed for one in done))
 
 

@@ -58,5 +58,5 @@ def test_a_dead_job_is_found_understood_replayed_and_seen_delivered(
     visitor.open(f"/dead?where=user+%3D+{user}")
     visitor.sees("No job matches.")
     assert jid not in stage.jids("dead")
-    note = next(one.note for one in audit.listed(stage.citizen.client, 20) if one.note.state == "begun")
+    note = next(one.note for one in audit.entries(stage.citizen.client, 20) if one.note.state == "begun")
     assert (note.action, note.why, note.who) == ("retry", "the host is there now", "web@127.0.0.1 (web)")

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from restbroker.operate import audit, queues
-from restbroker.operate.audit import Note
+from restbroker.operate.audit import AuditEntry
 from restbroker.store import sources
 from restbroker.store.sources import SourceState
 from tests.support.scripted import jid_of, job
@@ -66,7 +66,9 @@ def stage(stage: Stage) -> Stage:
     )
     sources.write(stage.citizen.client, [well, silent])
     sent = jid_of("iris3")
-    audit.write(stage.citizen.client, Note(who="ann", action="retry", place="dead", done=1, where=sent, jids=(sent,)))
+    audit.write(
+        stage.citizen.client, AuditEntry(who="ann", action="retry", place="dead", done=1, where=sent, jids=(sent,))
+    )
     for zset in ("dead", "retry", "schedule"):
         stage.lay(zset, "fails-iris", time.time() + 4000, queue=NAMED, error_message="The server is moved. " * 20)
     return stage

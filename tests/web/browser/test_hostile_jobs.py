@@ -87,7 +87,7 @@ def stage(stage: Stage) -> Stage:
         "run_at": int(time.time()),
     }
     client.command("HSET", f"{HTML}:work", "a", json.dumps(work))
-    audit.write(client, audit.Note(who=HTML, action="retry", place="dead", where=HTML, why=HTML))
+    audit.write(client, audit.AuditEntry(who=HTML, action="retry", place="dead", where=HTML, why=HTML))
     return stage
 
 

@@ -7,7 +7,7 @@ that of an administrator on 26.07); under a key that exists already, only the in
 import json
 from collections.abc import Sequence
 
-from restbroker.config.target import Basic, Bearer, Issued, Target, Url
+from restbroker.config.target import Basic, Bearer, IssuedLogin, Target, Url
 
 
 def is_loopback(url: Url) -> bool:
@@ -39,7 +39,7 @@ def module(name: str) -> str:
 def permissions(target: Target, commands: Sequence[str]) -> str:
     """Lets the target's login call these commands."""
     match target.credentials:
-        case Basic(user, _) | Issued(Basic(user, _), _):
+        case Basic(user, _) | IssuedLogin(Basic(user, _), _):
             who = f"      access:\n        - allow:\n          - user: {json.dumps(user)}"
         case Bearer():
             who = _by_token("THE TOKEN'S ACCOUNT")
@@ -52,7 +52,7 @@ def permissions(target: Target, commands: Sequence[str]) -> str:
 def administrator(target: Target) -> str:
     """Makes the target's account an administrator."""
     match target.credentials:
-        case Basic(user, _) | Issued(Basic(user, _), _):
+        case Basic(user, _) | IssuedLogin(Basic(user, _), _):
             who = json.dumps(user)
         case _:
             who = "THE TOKEN'S ACCOUNT"

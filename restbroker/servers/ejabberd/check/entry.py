@@ -7,7 +7,7 @@ import shlex
 
 import attrs
 
-from restbroker.config.target import Bearer, Issued, Target
+from restbroker.config.target import Bearer, IssuedLogin, Target
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
 from restbroker.servers.findings import Finding, ok
@@ -86,7 +86,7 @@ def _redirect(target: Target, answer: Answer) -> Entry:
 
 
 def _login_refused(target: Target, says: str) -> Entry:
-    login = target.credentials.login if isinstance(target.credentials, Issued) else target.credentials
+    login = target.credentials.login if isinstance(target.credentials, IssuedLogin) else target.credentials
     if login is None or isinstance(login, Bearer):
         why = "A bearer token expires, and needs the Erlang application oauth2 (Debian: erlang-p1-oauth2)."
         cure = "Make a new token (ejabberdctl oauth_issue_token USER@HOST 31536000 ejabberd:admin), or use RestUser."

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from restbroker.config.target import Target, Url
-from restbroker.servers.api.checks import opened
+from restbroker.servers.api.checks import open_client
 from restbroker.servers.ejabberd.answer import read
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
@@ -46,7 +46,7 @@ async def find_api(target: Target, ports: Sequence[tuple[str, int]] = PORTS) -> 
 async def _try_origin(target: Target, origin: Url, rank: int, found: list[tuple[int, Url]]) -> None:
     there = attrs.evolve(target, url=origin, credentials=None, connect_timeout_s=CONNECT_TIMEOUT_S)
     try:
-        async with opened(there) as http:
+        async with open_client(there) as http:
             for path in dict.fromkeys((*PATHS, target.url.path)):
                 request = Request("POST", f"{path}/status", TIMEOUT_S, body=UNKNOWN_ARGUMENT, body_limit_bytes=65_536)
                 if is_api(await http.send(request)):

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 import attrs
 
-from restbroker.config.target import Basic, Issued, Target
+from restbroker.config.target import Basic, IssuedLogin, Target
 from restbroker.servers.ejabberd.answer import hosts_in, read
 from restbroker.servers.ejabberd.check import ejabberd_yml
 from restbroker.servers.findings import Finding, ok
@@ -42,7 +42,7 @@ def trial_host(target: Target, response: Response) -> TrialHost:
 
 def _own_host(target: Target) -> str | None:
     credentials = target.credentials
-    login = credentials.login if isinstance(credentials, Issued) else credentials
+    login = credentials.login if isinstance(credentials, IssuedLogin) else credentials
     return login.user.rpartition("@")[2].lower() if isinstance(login, Basic) and "@" in login.user else None
 
 

@@ -9,12 +9,12 @@ from typing import Final
 
 import attrs
 
-from restbroker.config.target import Basic, Bearer, Issued, Login, Target
+from restbroker.config.target import Basic, Bearer, IssuedLogin, Login, Target
 from restbroker.config.values import duration_text
 from restbroker.servers.ejabberd.answer import read
 from restbroker.servers.ejabberd.check import ejabberd_yml
 from restbroker.servers.ejabberd.check.rights import trials
-from restbroker.servers.ejabberd.issuing import NoToken, asking, judge
+from restbroker.servers.ejabberd.issuing import NoToken, asking, read_token
 from restbroker.servers.ejabberd.request import question
 from restbroker.servers.findings import Finding, Level, ok
 from restbroker.transport.message import Transport
@@ -35,8 +35,8 @@ async def check_login(target: Target, http: Transport, host: str) -> list[Findin
     match target.credentials:
         case Basic() as login:
             return [await _basic(target, login, http)]
-        case Issued(login, fallback):
-            return [await _issued(target, login, http, host, fallback=fallback)]
+        case IssuedLogin(login, fallback):
+            return [await _check_issued(target, login, http, host, fallback=fallback)]
         case _:
             return []
 
@@ -67,13 +67,13 @@ async def _basic(target: Target, login: Basic, http: Transport) -> Finding:
 async def _why_no_token(target: Target, login: Basic, http: Transport) -> NoToken | None:
     """Why ejabberd would issue none; None if it would. Asks with a scope that it does not know."""
     response = await http.send(asking(target, login, NO_SCOPE, TRIAL_LIFE_S))
-    found = judge(response, 0.0)
+    found = read_token(response, 0.0)
     return found if isinstance(found, NoToken) and read(response).unmasked != "invalid_scope" else None
 
 
-async def _issued(target: Target, login: Basic, http: Transport, host: str, *, fallback: bool) -> Finding:
+async def _check_issued(target: Target, login: Basic, http: Transport, host: str, *, fallback: bool) -> Finding:
     level: Level = "warning" if fallback else "problem"
-    found = judge(await http.send(asking(target, login, life_s=TRIAL_LIFE_S)), 0.0)
+    found = read_token(await http.send(asking(target, login, life_s=TRIAL_LIFE_S)), 0.0)
     if isinstance(found, NoToken):
         why = "The configuration asks for tokens. " + _meanwhile(level)
         return Finding(level, target.name, "NoToken", found.message, why, _cure(login, found), "refused")

@@ -61,7 +61,7 @@ def gone(target: Target, error: NotSent | MaybeSent) -> Finding:
     return Finding("problem", target.name, "Unreachable", error.message, why, "Look at ejabberd's log.", "target")
 
 
-def unfinished(target: Target, limit_s: float, *, answered: bool) -> Finding:
+def out_of_time(target: Target, limit_s: float, *, answered: bool) -> Finding:
     """The check's own time was up."""
     if not answered:
         message = f"No answer from {target.url} within {duration_text(limit_s)}."

@@ -72,7 +72,7 @@ async def ask_rights(target: Target, http: Transport, host: TrialHost, version: 
     for command, arguments in trials(host.name).items():
         response = await http.send(question(target, command, arguments))
         if not is_missing(response):
-            found[_judge(command, response, is_doubtful=is_doubtful and "host" in arguments)].append(command)
+            found[_classify(command, response, is_doubtful=is_doubtful and "host" in arguments)].append(command)
     return Rights(**found, by_host=by_host)
 
 
@@ -108,7 +108,7 @@ def judge_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
     return Finding("warning", name, "SomeForbidden", message + unknown, why + besides, lines)
 
 
-def _judge(command: str, response: Response, *, is_doubtful: bool) -> Literal["allowed", "forbidden", "unknown"]:
+def _classify(command: str, response: Response, *, is_doubtful: bool) -> Literal["allowed", "forbidden", "unknown"]:
     answer = read(response)
     match response.status:
         case 403:

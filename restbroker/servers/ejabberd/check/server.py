@@ -13,14 +13,14 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.servers.api.checks import opened
+from restbroker.servers.api.checks import open_client
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.check import ejabberd_yml
 from restbroker.servers.ejabberd.check.entry import Entry, judge_entry
 from restbroker.servers.ejabberd.check.find_api import PORTS, find_api
 from restbroker.servers.ejabberd.check.hosts import judge_hosts, trial_host
 from restbroker.servers.ejabberd.check.logins import check_login
-from restbroker.servers.ejabberd.check.no_answer import gone, is_silent, unfinished, unreachable, unusable_login
+from restbroker.servers.ejabberd.check.no_answer import gone, is_silent, out_of_time, unreachable, unusable_login
 from restbroker.servers.ejabberd.check.rights import UNKNOWN_ARGUMENT, ask_rights, is_missing, judge_rights
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.request import question
@@ -46,17 +46,17 @@ async def check(target: Target, ports: Sequence[tuple[str, int]] = PORTS, limit_
     """
     found: list[Finding] = []
     with trio.move_on_after(limit_s) as limit:
-        await _look(target, ports, found)
+        await _check_server(target, ports, found)
     if limit.cancelled_caught:
-        found.append(unfinished(target, limit_s, answered=bool(found)))
+        found.append(out_of_time(target, limit_s, answered=bool(found)))
     return found
 
 
-async def _look(target: Target, ports: Sequence[tuple[str, int]], found: list[Finding]) -> None:
+async def _check_server(target: Target, ports: Sequence[tuple[str, int]], found: list[Finding]) -> None:
     elsewhere = True
     timed_out = False
     try:
-        async with opened(target) as http:
+        async with open_client(target) as http:
             entry = judge_entry(target, await http.send(question(target, "status")))
             found.append(entry.finding)
             elsewhere = entry.elsewhere

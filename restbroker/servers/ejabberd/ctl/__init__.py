@@ -5,8 +5,8 @@ Reached through the registry. Always holds: loads no Trio.
 
 from typing import Final
 
-from restbroker.servers.ctl import Manner
+from restbroker.servers.ctl import CtlDialect
 from restbroker.servers.ejabberd.ctl.reading import read
 from restbroker.servers.ejabberd.ctl.writing import write
 
-MANNER: Final = Manner("ejabberdctl", read, write, asks_state="status")
+MANNER: Final = CtlDialect("ejabberdctl", read, write, asks_state="status")

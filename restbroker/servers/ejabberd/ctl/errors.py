@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Final, Literal, TypeAlias
 
-from restbroker.servers.api.texts import parsed
-from restbroker.servers.ctl import Answered, Printed
-from restbroker.servers.ejabberd import knowledge
+from restbroker.servers.api.texts import parse_json
+from restbroker.servers.ctl import CtlOutput, JobReply
+from restbroker.servers.ejabberd import command_facts
 
 _ATOM: Final = re.compile(r"[a-z][A-Za-z0-9_@]*", re.ASCII)
 _EXTENDED: Final[Mapping[int, str]] = {409: "conflict", 404: "not_exists"}
 _OTHERWISE: Final = "cannot_register"
 """The one error with a number of its own that is neither (23.01)."""
-_FALSE: Final = frozenset({*knowledge.QUESTIONS})
+_FALSE: Final = frozenset({*command_facts.QUESTIONS})
 _OF_TEXT: Final[Mapping[str, str]] = {
     "backup": "cannot_backup",
     "dump": "cannot_dump",
@@ -50,28 +50,28 @@ _FORMS: Final[tuple[tuple[Form, tuple[str, ...]], ...]] = (
 _UNHANDLED: Final = "Unhandled exception occurred executing the command:\n** {words}\n"
 
 
-def failed(name: str, answered: Answered) -> Printed | None:
+def print_failure(name: str, answered: JobReply) -> CtlOutput | None:
     """What it prints and ends with; None where the refusal is not one that it knows (a login, a token, a proxy)."""
     if answered.outcome == "negative" or answered.code == "CommandFailed":
-        return Printed(f"Error: {'false' if name in _FALSE else _OF_NO.get(name, 'error')}\n", 1)
+        return CtlOutput(f"Error: {'false' if name in _FALSE else _OF_NO.get(name, 'error')}\n", 1)
     if answered.status in (None, 401, 403) or answered.outcome == "uncertain":
         return None
-    match parsed(answered.text):
+    match parse_json(answered.text):
         case {"code": int(code), "message": str(message)} if code:
             kind = _EXTENDED.get(answered.status or 0, _OTHERWISE)
-            return Printed(f"Error: {kind}: {message}\n", 1)
+            return CtlOutput(f"Error: {kind}: {message}\n", 1)
         case {"message": str(message)}:
-            return Printed(f"Error: {_OF_TEXT.get(name, 'error')}\n{message}\n", 1)
+            return CtlOutput(f"Error: {_OF_TEXT.get(name, 'error')}\n{message}\n", 1)
         case "internal_error" as words:
-            return Printed(_UNHANDLED.format(words=words), 1)
+            return CtlOutput(_UNHANDLED.format(words=words), 1)
         case str(words) if words == _NO_TEXT:
             # It ran, and its result cannot be made JSON (24.12).
             note = (
                 f"ejabberd's API has no form for what {name} says ({words}): run `ejabberdctl {name}` on its machine."
             )
-            return Printed("", 1, note=note)
+            return CtlOutput("", 1, note=note)
         case str(words):
-            return Printed(_refusal(name, words, answered.status or 0), 1)
+            return CtlOutput(_refusal(name, words, answered.status or 0), 1)
         case _:
             return None
 
@@ -87,10 +87,10 @@ def atom(text: str) -> str:
 def _refusal(name: str, words: str, status: int) -> str:
     form = next((form for form, names in _FORMS if any(fnmatchcase(name, one) for one in names)), "returned")
     if words.startswith(_UNKNOWN_HOST):
-        return f"{{error,<<{_quoted(words)}>>}}\n"
-    term = words if _ATOM.fullmatch(words) else _quoted(words)
+        return f"{{error,<<{_quote(words)}>>}}\n"
+    term = words if _ATOM.fullmatch(words) else _quote(words)
     if status == 404:
-        return f"{{not_found,{_quoted(words)}}}\n"
+        return f"{{not_found,{_quote(words)}}}\n"
     if form != "thrown":
         term = f"<<{term}>>" if form == "binary" and term != words else term
         return f"Error: error\nError: {term}\n"
@@ -98,6 +98,6 @@ def _refusal(name: str, words: str, status: int) -> str:
     return f"{term}\n" if bare else f"{{error,{term}}}\n"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

@@ -14,7 +14,7 @@ from restbroker.job import rubyjson
 from restbroker.job.coerce import coerce
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.servers.ctl import Asked, Printed, Refused
+from restbroker.servers.ctl import CtlCommand, CtlOutput, CtlRefusal
 from restbroker.servers.ejabberd.catalogue import API_SINCE
 
 _ON_THE_MACHINE: Final = frozenset(
@@ -34,38 +34,38 @@ _PARTS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
 """The names of what `a:b` stands for, by argument and number of parts."""
 
 
-def read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Asked | Printed | Refused:
+def read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> CtlCommand | CtlOutput | CtlRefusal:
     """The command, or what ejabberdctl prints in its place."""
     if version is not None and re.fullmatch(r"[+-]?[0-9]{1,9}", version) is None:
-        return Printed(f'Invalid API version number: "{version}"\n', 1)
+        return CtlOutput(f'Invalid API version number: "{version}"\n', 1)
     if not words:
-        return Refused("No command is given.", "For example: restbroker ctl registered_users example.org")
+        return CtlRefusal("No command is given.", "For example: restbroker ctl registered_users example.org")
     written, given = words[0], words[1:]
     if (refused := _not_ours(written)) is not None:
         return refused
     name = written.replace("-", "_")
     spec = catalogue.commands.get(name)
     if spec is None:
-        return unknown(catalogue, written)
+        return unknown_command(catalogue, written)
     # What ejabberd does not have itself has no place: the `id` of a message.
     own = (argument for argument in spec.arguments if argument.type == "list" or not argument.optional)
     takes = (*(_USER if spec.fills_user else ()), *own)
     if len(takes) != len(given):
-        return _miscounted(written, takes, len(given))
+        return _wrong_count(written, takes, len(given))
     try:
-        arguments = _typed(spec, takes, given, as_json=not has_versions(catalogue))
+        arguments = _convert(spec, takes, given, as_json=not has_versions(catalogue))
     except UsageError as error:
         # ejabberdctl shows what broke inside of it; its exit code is this.
-        return Printed(f"Error: {error.message}\n", 1)
+        return CtlOutput(f"Error: {error.message}\n", 1)
     pinned = version is not None and has_versions(catalogue)
-    return Asked(name, f"{name}/v{int(version or 0)}" if pinned else name, arguments, written)
+    return CtlCommand(name, f"{name}/v{int(version or 0)}" if pinned else name, arguments, written)
 
 
-def unknown(catalogue: Catalogue, written: str) -> Printed:
+def unknown_command(catalogue: Catalogue, written: str) -> CtlOutput:
     """What ejabberdctl says of a command that there is not."""
     others = [name for name in catalogue.commands if name != written.replace("-", "_")]
     near = min(others, key=lambda name: (_distance(written, name), name))
-    return Printed(f"Error: unknown command '{written}'. Did you mean '{near}'?\n", 1)
+    return CtlOutput(f"Error: unknown command '{written}'. Did you mean '{near}'?\n", 1)
 
 
 def has_versions(catalogue: Catalogue) -> bool:
@@ -74,26 +74,28 @@ def has_versions(catalogue: Catalogue) -> bool:
     return (int(year), int(month)) >= API_SINCE
 
 
-def _not_ours(word: str) -> Refused | None:
+def _not_ours(word: str) -> CtlRefusal | None:
     if word == "help":
-        return Refused("ejabberd's own help is not ours.", "`restbroker commands` lists its commands, with NAME one.")
+        return CtlRefusal(
+            "ejabberd's own help is not ours.", "`restbroker commands` lists its commands, with NAME one."
+        )
     if word in _ON_THE_MACHINE:
         cure = f"Run ejabberdctl {word} there, or what starts its service (systemctl)."
-        return Refused(f"{word} is about the Erlang node, on the machine of ejabberd.", cure)
+        return CtlRefusal(f"{word} is about the Erlang node, on the machine of ejabberd.", cure)
     if word in _OF_THE_SERVER:
         cure = f"Run systemctl or ejabberdctl {word} there; `restbroker enqueue {word}` sends it as a command."
-        return Refused(f"A {word} that waits for a server which is down would {word} it once it is up.", cure)
+        return CtlRefusal(f"A {word} that waits for a server which is down would {word} it once it is up.", cure)
     return None
 
 
-def _miscounted(written: str, takes: Sequence[ArgumentSpec], given: int) -> Printed:
+def _wrong_count(written: str, takes: Sequence[ArgumentSpec], given: int) -> CtlOutput:
     usage = " ".join([f"usage: restbroker ctl {written}", *(argument.name for argument in takes)])
     short = len(takes) - given
     says = f"{short} more argument" if short > 0 else f"{-short} less argument"
-    return Printed(f"Error: the command '{written}' requires {says}.\n", 1, note=usage)
+    return CtlOutput(f"Error: the command '{written}' requires {says}.\n", 1, note=usage)
 
 
-def _typed(
+def _convert(
     spec: CommandSpec, takes: Sequence[ArgumentSpec], given: Sequence[str], *, as_json: bool
 ) -> Mapping[str, Json]:
     values: dict[str, Json] = {}

@@ -13,10 +13,10 @@ from typing import Final
 
 from restbroker.job.command import Catalogue, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.servers.ctl import Answered, Asked, Printed
+from restbroker.servers.ctl import CtlCommand, CtlOutput, JobReply
 from restbroker.servers.ejabberd.catalogue import api_of
-from restbroker.servers.ejabberd.ctl.errors import atom, failed
-from restbroker.servers.ejabberd.ctl.reading import has_versions, unknown
+from restbroker.servers.ejabberd.ctl.errors import atom, print_failure
+from restbroker.servers.ejabberd.ctl.reading import has_versions, unknown_command
 
 FAILURE: Final = 1
 """What a command answers that failed and says nothing of why."""
@@ -30,31 +30,31 @@ _OTHER_COLUMNS: Final = (
 )
 
 
-def write(catalogue: Catalogue, asked: Asked, answered: Answered) -> Printed | None:
+def write(catalogue: Catalogue, asked: CtlCommand, answered: JobReply) -> CtlOutput | None:
     """What ejabberdctl prints of it; None where there is nothing of the server's to print.
 
     `asked` was read with this catalogue.
     """
     if answered.code == "UnknownCommand":
-        return unknown(catalogue, asked.written)
+        return unknown_command(catalogue, asked.written)
     spec = catalogue.commands[asked.name]
     if answered.code == "CommandFailed" and spec.result == "integer":
         # ejabberdctl takes this 1 for a number like any other.
-        return Printed(f"{FAILURE}\n")
+        return CtlOutput(f"{FAILURE}\n")
     if not answered.is_done or _is_no(spec, answered):
-        return failed(asked.name, answered)
+        return print_failure(asked.name, answered)
     if spec.result == "rescode" or answered.status != 200:
         # Another status: done, since an earlier try of this job had done it.
-        return Printed()
+        return CtlOutput()
     text = _text(spec, answered, _separator(catalogue, asked))
-    return Printed(f"{text}\n" if text else "", note=_note(spec, answered.answer))
+    return CtlOutput(f"{text}\n" if text else "", note=_note(spec, answered.answer))
 
 
-def _is_no(spec: CommandSpec, answered: Answered) -> bool:
+def _is_no(spec: CommandSpec, answered: JobReply) -> bool:
     return answered.outcome == "negative" and spec.result == "rescode"
 
 
-def _text(spec: CommandSpec, answered: Answered, separator: str) -> str:
+def _text(spec: CommandSpec, answered: JobReply, separator: str) -> str:
     body = answered.answer
     if body is None and answered.text.strip() != "null":
         return answered.text
@@ -144,7 +144,7 @@ def _status(text: str) -> str:
     return _STATUS.sub(r"\1 with status: \2\n\3", text)
 
 
-def _separator(catalogue: Catalogue, asked: Asked) -> str:
+def _separator(catalogue: Catalogue, asked: CtlCommand) -> str:
     """What stands between the items of a list within a line."""
     if not has_versions(catalogue):
         return "\n"

@@ -15,7 +15,7 @@ _TYPE: Final = "text/xml"
 _NAMESPACE: Final = "http://sns.amazonaws.com/doc/2010-03-31/"
 
 
-def published(name: str) -> Answer:
+def publish_answer(name: str) -> Answer:
     """The message is in good hands. `name`: of the message, and of the request; erlcloud wants one."""
     result = f"<PublishResult><MessageId>{escape(name)}</MessageId></PublishResult>"
     return _answer(HTTPStatus.OK, "PublishResponse", f"{result}<ResponseMetadata>{_request(name)}</ResponseMetadata>")

@@ -19,7 +19,7 @@ import attrs
 from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
-from restbroker.servers.event_contract import Malformed
+from restbroker.servers.event_contract import MalformedEvent
 
 CONTENT_TYPE: Final = "application/x-www-form-urlencoded"
 _ARN: Final = re.compile(r"arn:[\w-]*:sns:[\w-]*:\w*:([\w-]{1,256}(?:\.fifo)?)", re.ASCII)
@@ -28,7 +28,7 @@ _MOST_FIELDS: Final = 100
 
 
 @attrs.frozen
-class Published:
+class Notification:
     """What was published on a topic. `arn`: the topic's whole name, of which `topic` is the last part."""
 
     arn: str
@@ -37,8 +37,8 @@ class Published:
     attributes: Mapping[str, Json] = attrs.field(repr=False)
 
 
-def read(body: bytes) -> Published:
-    """The form. Raises `Malformed`."""
+def read(body: bytes) -> Notification:
+    """The form. Raises `MalformedEvent`."""
     try:
         pairs = parse_qsl(
             body.decode("ascii"),
@@ -49,19 +49,19 @@ def read(body: bytes) -> Published:
         )
     except ValueError:
         # Its text quotes what was sent.
-        raise Malformed("it is no form, or not in UTF-8") from None
+        raise MalformedEvent("it is no form, or not in UTF-8") from None
     fields = dict(pairs)
     if fields.get("Action") != "Publish":
-        raise Malformed("its Action is not Publish, and nothing else is done here")
+        raise MalformedEvent("its Action is not Publish, and nothing else is done here")
     arn = fields.get("TopicArn", "")
     named = _ARN.fullmatch(arn)
     if named is None:
-        raise Malformed("its TopicArn names no topic")
-    return Published(arn, named[1], _message(fields.get("Message", "")), dict(_attributes(fields)))
+        raise MalformedEvent("its TopicArn names no topic")
+    return Notification(arn, named[1], _message(fields.get("Message", "")), dict(_attributes(fields)))
 
 
-def event(published: Published, kind: EventType, source: str, now_s: float) -> ServerEvent:
-    """The event, as one of this type. Raises `Malformed` where it is none."""
+def event(published: Notification, kind: EventType, source: str, now_s: float) -> ServerEvent:
+    """The event, as one of this type. Raises `MalformedEvent` where it is none."""
     presence: str | None = None
     match kind, dict(published.message):
         case "presence", {"user_id": str(sender), "present": bool(is_present)}:
@@ -73,7 +73,7 @@ def event(published: Published, kind: EventType, source: str, now_s: float) -> S
         ):
             pass
         case _:
-            raise Malformed(f"it does not hold what MongooseIM tells of a {kind}; see to the Type of its topic")
+            raise MalformedEvent(f"it does not hold what MongooseIM tells of a {kind}; see to the Type of its topic")
     return ServerEvent(
         type=kind,
         sender=sender,
@@ -99,9 +99,9 @@ def _message(text: str) -> Mapping[str, Json]:
         message = rubyjson.loads(text.encode())
     except rubyjson.Unreadable as error:
         # Its text quotes nothing but single characters and numbers.
-        raise Malformed(f"its Message is no JSON that Ruby can read ({error})") from None
+        raise MalformedEvent(f"its Message is no JSON that Ruby can read ({error})") from None
     if not isinstance(message, dict):
-        raise Malformed("its Message is no JSON object")
+        raise MalformedEvent("its Message is no JSON object")
     return message
 
 

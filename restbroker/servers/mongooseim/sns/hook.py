@@ -15,10 +15,10 @@ import attrs
 
 from restbroker.config.events import EventSource
 from restbroker.config.values import duration_text
-from restbroker.servers.event_contract import Answer, Forbidden, Malformed, Posted, Told
+from restbroker.servers.event_contract import Answer, Forbidden, HookRequest, IncomingEvent, MalformedEvent
 from restbroker.servers.mongooseim.sns import answers, form
 from restbroker.servers.mongooseim.sns.options import Options, options_of
-from restbroker.servers.mongooseim.sns.sigv4 import Expected, Request, Unsigned, judge_head, verify
+from restbroker.servers.mongooseim.sns.sigv4 import ExpectedSignature, Request, SignatureError, judge_head, verify
 
 _SERVICE: Final = "sns"
 _PATH: Final = b"/"
@@ -43,49 +43,49 @@ class SnsHook:
     options: Options
 
     @property
-    def _expected(self) -> Expected:
-        return Expected(self.options.access_key or "", _SERVICE, self.options.skew_s)
+    def _expected_signature(self) -> ExpectedSignature:
+        return ExpectedSignature(self.options.access_key or "", _SERVICE, self.options.skew_s)
 
     def judge_head(self, headers: Mapping[bytes, bytes], now_s: float) -> None:
         """Raises `Forbidden` for what cannot be signed with the key."""
         try:
-            judge_head(headers.items(), self._expected, now_s)
-        except Unsigned as error:
+            judge_head(headers.items(), self._expected_signature, now_s)
+        except SignatureError as error:
             _forbid(error)
 
-    def read(self, posted: Posted, source: str, now_s: float) -> Told:
-        """The event. Raises `Malformed` or `Forbidden`."""
+    def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
+        """The event. Raises `MalformedEvent` or `Forbidden`."""
         request = Request(posted.method, _PATH, posted.query, posted.headers.items(), posted.body)
         if not all(posted.secrets) or len(posted.secrets) != 1:
-            _forbid(Unsigned("InvalidClientTokenId", "the key cannot be read here"))
+            _forbid(SignatureError("InvalidClientTokenId", "the key cannot be read here"))
         try:
-            verify(request, posted.secrets[0], self._expected, now_s)
-        except Unsigned as error:
+            verify(request, posted.secrets[0], self._expected_signature, now_s)
+        except SignatureError as error:
             _forbid(error)
         published = form.read(posted.body)
         topic = self.options.topics.get(published.topic)
         if topic is None or topic.type is None:
-            raise Malformed(f"its topic is none of {', '.join(sorted(self.options.topics))} (Topics)")
+            raise MalformedEvent(f"its topic is none of {', '.join(sorted(self.options.topics))} (Topics)")
         event = form.event(published, topic.type, source, now_s)
         if topic.queue is None and topic.job_class is None:
-            return Told(event)
+            return IncomingEvent(event)
         queue, job_class = topic.queue or self.source.queue, topic.job_class or self.source.job_class
         # The source's filters and what its jobs look like still count; its Routes do not.
-        return Told(event, source=attrs.evolve(self.source, queue=queue, job_class=job_class, routes=()))
+        return IncomingEvent(event, source=attrs.evolve(self.source, queue=queue, job_class=job_class, routes=()))
 
-    def probed(self) -> Answer:
+    def answer_probe(self) -> Answer:
         """Somebody is there."""
         return Answer(HTTPStatus.OK, headers={"Allow": "OPTIONS, POST"})
 
-    def taken(self, told: Told) -> Answer:  # noqa: ARG002  each is confirmed in the same way
+    def answer_taken(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  each is confirmed in the same way
         """It is published."""
-        return answers.published(_new_name())
+        return answers.publish_answer(_new_name())
 
-    def refused(self, told: Told) -> Answer:
+    def answer_refused(self, told: IncomingEvent) -> Answer:
         """Nothing that it publishes asks."""
-        return self.taken(told)
+        return self.answer_taken(told)
 
-    def not_now(self, told: Told, retry_after_s: int) -> Answer:  # noqa: ARG002  see above
+    def not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  see above
         """MongooseIM publishes it again, after a time of its own."""
         return self.problem(
             HTTPStatus.SERVICE_UNAVAILABLE, f"It could not be taken. Try again in {duration_text(retry_after_s)}."
@@ -101,7 +101,7 @@ def open_hook(source: EventSource) -> SnsHook:
     return SnsHook(source, options_of(source))
 
 
-def _forbid(error: Unsigned) -> NoReturn:
+def _forbid(error: SignatureError) -> NoReturn:
     status = HTTPStatus.BAD_REQUEST if error.fault == "IncompleteSignature" else HTTPStatus.FORBIDDEN
     why = f"{error.why} ({error.fault})."
     raise Forbidden(why, answers.error(status, error.fault, why, _new_name())) from None

@@ -15,8 +15,8 @@ from restbroker.config.events import EventSource, JobClass
 from restbroker.config.form import Names, word
 from restbroker.config.key import key, secret
 from restbroker.config.kind import At, SourceDefaults
-from restbroker.config.review import Review
-from restbroker.config.review import at as place_of
+from restbroker.config.problems import Problems
+from restbroker.config.problems import at as place_of
 from restbroker.config.secret import Secret
 
 _TOPIC: Final = r"[A-Za-z0-9_-]{1,256}(?:\.fifo)?"
@@ -72,7 +72,7 @@ class Options:
         shown="15m",
     )
 
-    def check(self, source: EventSource, at: At, review: Review) -> EventSource:
+    def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
         """See `config.kind`."""
         place = at("Options")
         if not self.access_key:

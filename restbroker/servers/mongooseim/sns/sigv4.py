@@ -33,7 +33,7 @@ Fault = Literal["MissingAuthenticationToken", "IncompleteSignature", "InvalidCli
 
 
 @attrs.define(eq=False)
-class Unsigned(Exception):
+class SignatureError(Exception):
     """The request is not signed with the key. `why` is for the log and for the one who sent it."""
 
     fault: Fault
@@ -63,7 +63,7 @@ class _Claim:
 
 
 @attrs.frozen
-class Expected:
+class ExpectedSignature:
     """What must be signed: a request to this service, with a key of this name, now or `skew_s` before or after."""
 
     key_name: str
@@ -71,40 +71,40 @@ class Expected:
     skew_s: float
 
 
-def judge_head(headers: Iterable[tuple[bytes, bytes]], expected: Expected, now_s: float) -> None:
-    """Raises `Unsigned` for a request whose head alone shows that it cannot be signed as expected."""
-    _judged(_joined(headers), expected, now_s)
+def judge_head(headers: Iterable[tuple[bytes, bytes]], expected: ExpectedSignature, now_s: float) -> None:
+    """Raises `SignatureError` for a request whose head alone shows that it cannot be signed as expected."""
+    _judge_claim(_join_headers(headers), expected, now_s)
 
 
-def verify(request: Request, secret: bytes, expected: Expected, now_s: float) -> None:
-    """Raises `Unsigned`. `secret`: the key."""
-    headers = _joined(request.headers)
-    claim, moment = _judged(headers, expected, now_s), headers["x-amz-date"]
+def verify(request: Request, secret: bytes, expected: ExpectedSignature, now_s: float) -> None:
+    """Raises `SignatureError`. `secret`: the key."""
+    headers = _join_headers(request.headers)
+    claim, moment = _judge_claim(headers, expected, now_s), headers["x-amz-date"]
     if any(name not in headers for name in claim.signed):
-        raise Unsigned("SignatureDoesNotMatch", "a header that was signed did not come")
+        raise SignatureError("SignatureDoesNotMatch", "a header that was signed did not come")
     digest = hashlib.sha256(request.body).hexdigest()
     if headers.get("x-amz-content-sha256", digest) != digest:
-        raise Unsigned("SignatureDoesNotMatch", "the body is not the one that was signed")
+        raise SignatureError("SignatureDoesNotMatch", "the body is not the one that was signed")
     signature = _signature(secret, claim, moment, _canonical(request, headers, claim.signed, digest))
     if not hmac.compare_digest(claim.signature.encode(), signature.encode()):
         why = "the signature is wrong: of another key, or something on the way changed the path, the host or the body"
-        raise Unsigned("SignatureDoesNotMatch", why)
+        raise SignatureError("SignatureDoesNotMatch", why)
 
 
-def _judged(headers: dict[str, str], expected: Expected, now_s: float) -> _Claim:
-    """Raises `Unsigned`."""
+def _judge_claim(headers: dict[str, str], expected: ExpectedSignature, now_s: float) -> _Claim:
+    """Raises `SignatureError`."""
     claim = _claim(headers)
     if not hmac.compare_digest(claim.key_name.encode(), expected.key_name.encode()):
-        raise Unsigned("InvalidClientTokenId", "it is signed with a key of another name")
+        raise SignatureError("InvalidClientTokenId", "it is signed with a key of another name")
     _judge_scope(claim, headers.get("x-amz-date", ""), expected, now_s)
     return claim
 
 
 def _claim(headers: dict[str, str]) -> _Claim:
-    """Raises `Unsigned`."""
+    """Raises `SignatureError`."""
     algorithm, _, rest = headers.get("authorization", "").partition(" ")
     if algorithm != ALGORITHM:
-        raise Unsigned("MissingAuthenticationToken", f"it has no signature ({ALGORITHM})")
+        raise SignatureError("MissingAuthenticationToken", f"it has no signature ({ALGORITHM})")
     parts = dict(_pair(part) for part in rest.split(","))
     match parts.get("Credential", "").rsplit("/", 4):
         case [name, day, region, service, end] if end == _END:
@@ -114,7 +114,7 @@ def _claim(headers: dict[str, str]) -> _Claim:
                 return _Claim(name, (day, region, service), signed, signature)
         case _:
             pass
-    raise Unsigned("IncompleteSignature", "its signature lacks a part, or does not cover the host and the time")
+    raise SignatureError("IncompleteSignature", "its signature lacks a part, or does not cover the host and the time")
 
 
 def _pair(part: str) -> tuple[str, str]:
@@ -122,19 +122,19 @@ def _pair(part: str) -> tuple[str, str]:
     return name, value
 
 
-def _judge_scope(claim: _Claim, moment: str, expected: Expected, now_s: float) -> None:
-    """Raises `Unsigned` for what was signed at another time, or for something else."""
+def _judge_scope(claim: _Claim, moment: str, expected: ExpectedSignature, now_s: float) -> None:
+    """Raises `SignatureError` for what was signed at another time, or for something else."""
     day, _, claimed = claim.scope
     at_s = _epoch_s(moment)
     if at_s is None:
-        raise Unsigned("IncompleteSignature", "it does not say when it was signed")
+        raise SignatureError("IncompleteSignature", "it does not say when it was signed")
     if claimed != expected.service or day != moment[:8]:
-        raise Unsigned("SignatureDoesNotMatch", "it was signed for another service or day")
+        raise SignatureError("SignatureDoesNotMatch", "it was signed for another service or day")
     if abs(now_s - at_s) > expected.skew_s:
         why = (
             f"it was signed more than {duration_text(expected.skew_s)} ago or ahead: see whether both clocks are right"
         )
-        raise Unsigned("SignatureDoesNotMatch", why)
+        raise SignatureError("SignatureDoesNotMatch", why)
 
 
 def _epoch_s(moment: str) -> int | None:
@@ -151,7 +151,7 @@ def _canonical(request: Request, headers: dict[str, str], signed: tuple[str, ...
     lines = [
         request.method,
         quote(request.path, safe="/~"),
-        "&".join("=".join(pair) for pair in sorted(_queried(request.query))),
+        "&".join("=".join(pair) for pair in sorted(_query_pairs(request.query))),
         *(f"{name}:{headers[name]}" for name in signed),
         "",
         ";".join(signed),
@@ -160,7 +160,7 @@ def _canonical(request: Request, headers: dict[str, str], signed: tuple[str, ...
     return "\n".join(lines)
 
 
-def _queried(query: bytes) -> Iterator[tuple[str, str]]:
+def _query_pairs(query: bytes) -> Iterator[tuple[str, str]]:
     for part in query.decode("latin-1").split("&") if query else ():
         name, _, value = part.partition("=")
         yield name, value
@@ -175,7 +175,7 @@ def _signature(secret: bytes, claim: _Claim, moment: str, canonical: str) -> str
     return hmac.digest(key, to_sign.encode(), "sha256").hex()
 
 
-def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def _join_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """By names in lower case, several of one name as one; blanks at the ends and repeated ones count for nothing."""
     found: dict[str, list[str]] = {}
     for name, value in headers:

@@ -1,7 +1,7 @@
 """Reads the form that MongooseIM posts for each message. Called by `hook`.
 
-Always holds: pure; whatever the bytes are, a form or `Malformed` comes of them, in a time that grows with their number.
-What is said of MongooseIM was measured with 6.8 (its cowlib writes the form):
+Always holds: pure; whatever the bytes are, a form or `MalformedEvent` comes of them, in a time that grows with their
+number. What is said of MongooseIM was measured with 6.8 (its cowlib writes the form):
 
 - The fields are author, server, receiver, message, in this order. Of a value all bytes but letters, digits, `-`, `.`
   and `_` are escaped. A space is `%20` or `+`, and both stand in one value.
@@ -13,7 +13,7 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from restbroker.servers.event_contract import Malformed
+from restbroker.servers.event_contract import MalformedEvent
 
 _MOST_FIELDS: Final = 64
 _MESSAGE: Final = re.compile(rb"(?:^|&)message=")
@@ -23,14 +23,14 @@ _ENCODED_FIELDS: Final = re.compile(rb"[A-Za-z0-9._~*!'()%+&=-]*")
 
 
 def read(body: bytes) -> dict[str, str]:
-    """The fields by their names; of a name that comes twice the first counts. Raises `Malformed`."""
+    """The fields by their names; of a name that comes twice the first counts. Raises `MalformedEvent`."""
     found = _MESSAGE.search(body)
     last: bytes | None = None
     if found is not None and _ENCODED_FIELDS.fullmatch(body, found.end()) is None:
         body, last = body[: found.start()], body[found.end() :]
     parts = body.split(b"&", _MOST_FIELDS) if body else []
     if len(parts) > _MOST_FIELDS:
-        raise Malformed(f"its form has more than {_MOST_FIELDS} fields")
+        raise MalformedEvent(f"its form has more than {_MOST_FIELDS} fields")
     fields: dict[str, str] = {}
     for part in parts:
         name, _, value = part.partition(b"=")

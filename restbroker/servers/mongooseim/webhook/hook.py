@@ -14,7 +14,7 @@ import attrs
 from restbroker.config.events import EventSource
 from restbroker.job.event import ServerEvent
 from restbroker.job.json_types import Json
-from restbroker.servers.event_contract import Answer, Hook, Malformed, Posted, Told
+from restbroker.servers.event_contract import Answer, Hook, HookRequest, IncomingEvent, MalformedEvent
 from restbroker.servers.mongooseim.webhook import form
 
 _NEEDED: Final = ("author", "receiver", "message")
@@ -23,17 +23,17 @@ _PROBED: Final = Answer(200, headers={"Allow": "OPTIONS, POST"})
 
 
 @attrs.frozen
-class Pushed:
+class PushHook:
     """The hook; see `contract.Hook`."""
 
     CONTENT_TYPE: str = "application/x-www-form-urlencoded"
 
-    def read(self, posted: Posted, source: str, now_s: float) -> Told:
-        """The message as an event. Raises `Malformed`."""
+    def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
+        """The message as an event. Raises `MalformedEvent`."""
         fields = form.read(posted.body)
         for name in _NEEDED:
             if name not in fields:
-                raise Malformed(f"its form has no field {name}")
+                raise MalformedEvent(f"its form has no field {name}")
         server = fields.get("server") or None
         raw: Mapping[str, Json] = {**fields}
         event = ServerEvent(
@@ -49,21 +49,21 @@ class Pushed:
             received_at_s=now_s,
             raw=raw,
         )
-        return Told(event)
+        return IncomingEvent(event)
 
-    def probed(self) -> Answer:
+    def answer_probe(self) -> Answer:
         """Somebody is there."""
         return _PROBED
 
-    def taken(self, told: Told) -> Answer:  # noqa: ARG002  all are confirmed in the same way
+    def answer_taken(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  all are confirmed in the same way
         """MongooseIM goes on."""
         return _TAKEN
 
-    def refused(self, told: Told) -> Answer:  # noqa: ARG002  none of these events asks
+    def answer_refused(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  none of these events asks
         """Never called: nothing here asks."""
         return _TAKEN
 
-    def not_now(self, told: Told, retry_after_s: int) -> Answer:  # noqa: ARG002  as above
+    def not_now(self, told: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  as above
         """MongooseIM does not look at it."""
         return Answer(503, headers={"Retry-After": str(retry_after_s)})
 
@@ -74,7 +74,7 @@ class Pushed:
 
 def open_hook(source: EventSource) -> Hook:  # noqa: ARG001  all sources of this kind are alike
     """What reads and answers messages."""
-    return Pushed()
+    return PushHook()
 
 
 def _address(author: str, server: str | None) -> str | None:

@@ -9,7 +9,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.form import duration
 from restbroker.config.key import key
 from restbroker.config.kind import At, SourceDefaults
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 
 
 @attrs.frozen(kw_only=True)
@@ -32,7 +32,7 @@ class Options:
         shown="500ms",
     )
 
-    def check(self, source: EventSource, at: At, review: Review) -> EventSource:
+    def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
         """See `config.kind`."""
         if source.iq != "refuse":
             review.refuse(at("IQ"), "has no use: this kind tells of messages alone.")

@@ -26,12 +26,12 @@ _ASK_UNANSWERED: Final = Reason(
 
 def for_version(_version: str | None) -> Catalogue:
     """All of them."""
-    return _known("source")
+    return _catalogue_of("source")
 
 
 def for_target(target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
     """All of them, with what the target's `Paths` have each take."""
-    return _known(target.options_as(Options).paths)
+    return _catalogue_of(target.options_as(Options).paths)
 
 
 def requests() -> Mapping[str, str]:
@@ -40,7 +40,7 @@ def requests() -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=2)
-def _known(paths: Paths) -> Catalogue:
+def _catalogue_of(paths: Paths) -> Catalogue:
     entries = table(paths)
     dangers = dangers_of({name: entry.danger for name, entry in entries.items()})
     return Catalogue(_VERSION, {name: _spec(entry) for name, entry in entries.items()}, dangers, is_whole=True)

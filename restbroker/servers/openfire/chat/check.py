@@ -11,13 +11,13 @@ import trio
 from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Target, Url
 from restbroker.errors import ConfigError
-from restbroker.servers.api.checks import bad_login, finding, opened, unreachable
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.openfire.chat.connector import health_of, ready
+from restbroker.servers.openfire.chat.error_table import CHECK_ENABLED
 from restbroker.servers.openfire.chat.headers import accepting
 from restbroker.servers.openfire.chat.options import BASE, Options
-from restbroker.servers.openfire.chat.refusals import CHECK_ENABLED
 from restbroker.servers.openfire.chat.trust import CURE, MESSAGE, is_administrator, trust_question
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
@@ -36,8 +36,8 @@ _CONNECT_S: Final = 0.7
 async def check(target: Target) -> list[Finding]:
     """Everything about this target. What a person can act on is a finding. Safe to cancel."""
     try:
-        async with opened(target) as http:
-            found = _found(target, await http.send(ready(target)))
+        async with open_client(target) as http:
+            found = _finding(target, await http.send(ready(target)))
             trust = await _trust(target, http) if found.level == "ok" else []
     except (NotSent, MaybeSent) as error:
         away = no_answer(target, error)
@@ -47,7 +47,7 @@ async def check(target: Target) -> list[Finding]:
     return [found, *trust, *_passwords(target)] if found.level == "ok" else [found]
 
 
-def _found(target: Target, response: Response) -> Finding:
+def _finding(target: Target, response: Response) -> Finding:
     health = health_of(response)
     if health.code == "PluginDisabled":
         return finding(target, health, CHECK_ENABLED)
@@ -119,13 +119,13 @@ async def _try(target: Target, url: Url, rank: int, answering: dict[int, Url]) -
     path = f"{url.path}/restapi/v1/system/statistics/sessions"
     request = Request("GET", path, _LOOK_S, (), (accepting("application/json"),), b"", 65_536)
     try:
-        async with opened(there) as http:
+        async with open_client(there) as http:
             response = await http.send(request)
     except (NotSent, MaybeSent):
         return  # nobody there, or somebody who does not speak HTTP
     # A 401 of this API is empty and asks for nothing (measured on the REST API plugin).
     refuses = response.status == 401 and not response.body and "www-authenticate" not in response.headers
-    if refuses or (response.status == 200 and isinstance(parsed(response.body), dict)):
+    if refuses or (response.status == 200 and isinstance(parse_json(response.body), dict)):
         answering[rank] = url
 
 

@@ -16,19 +16,19 @@ from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
 from restbroker.servers.api.jid import is_local
-from restbroker.servers.api.request import guarded, lookup, unsent
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.request import guard, lookup, unsent
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, NoLogin, Ports
 from restbroker.servers.openfire.chat import catalogue
 from restbroker.servers.openfire.chat.entry import FROM, Entry
-from restbroker.servers.openfire.chat.logins import Ended, SharedLogins, as_unsent, shared_logins
+from restbroker.servers.openfire.chat.error_table import CHECK_ENABLED, CHECK_LOGIN, CHECK_URL
+from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, as_unsent, shared_logins
 from restbroker.servers.openfire.chat.options import Options
-from restbroker.servers.openfire.chat.outcomes import is_empty, judge, offer_gone
-from restbroker.servers.openfire.chat.refusals import CHECK_ENABLED, CHECK_LOGIN, CHECK_URL
-from restbroker.servers.openfire.chat.request import Asked, build, question
+from restbroker.servers.openfire.chat.outcomes import classify, is_empty, offer_gone
+from restbroker.servers.openfire.chat.request import ChatRequest, build, question
 from restbroker.servers.openfire.chat.rooms import Rooms
 from restbroker.servers.openfire.chat.table import table
-from restbroker.store.logins import Asks, Off
+from restbroker.store.logins import AskingOnly, LoggedOff
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 
@@ -60,7 +60,7 @@ class ChatConnector:
         entry = lookup(entries, call.command, name, {})
         if isinstance(entry, Rejected):
             return entry
-        asked = guarded(lambda: build(call, entry, self._target), name, entry.name)
+        asked = guard(lambda: build(call, entry, self._target), name, entry.name)
         if isinstance(asked, Rejected):
             return asked
         try:
@@ -87,7 +87,7 @@ class ChatConnector:
                 with trio.CancelScope(shield=True):
                     await self._logins.aclose()
 
-    async def _do(self, call: Call, entry: Entry, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+    async def _do(self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link) -> Outcome:
         if entry.effect == "logs_in":
             return await self._log_in(asked)
         if entry.effect == "logs_off":
@@ -96,30 +96,32 @@ class ChatConnector:
             return await self._without_stream(call, entry, spec, asked, link)
         if entry.effect in ("joins", "leaves", "speaks"):
             return await self._inside().do(call, entry, spec, asked, link)
-        stream = await as_unsent(self._own().stream, asked.user)
+        stream = await as_unsent(self._shared_logins().stream, asked.user)
         response = await link.send(asked.of(stream))
         if response.status == 400:
             return await self._again(call, entry, spec, asked, link, stream, response)
-        if entry.effect == "lists_contacts" and response.status == 200 and is_empty(parsed(response.body)):
+        if entry.effect == "lists_contacts" and response.status == 200 and is_empty(parse_json(response.body)):
             # As for an unknown stream, which is no error there (read).
-            fresh = await as_unsent(self._own().renew, asked.user, stream)
+            fresh = await as_unsent(self._shared_logins().renew, asked.user, stream)
             if fresh != stream:
                 stream, response = fresh, await link.send(asked.of(fresh))
-        return judge(call, entry, spec, response, self._now_s(), stream)
+        return classify(call, entry, spec, response, self._now_s(), stream)
 
-    async def _without_stream(self, call: Call, entry: Entry, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+    async def _without_stream(
+        self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link
+    ) -> Outcome:
         name, request = _whose(entry, asked), asked.of("")
         if entry.effect in ("expels", "sets_room"):
             response = await self._inside().expel(entry, asked, link)
         elif not name:
             response = await link.send(request)
         elif entry.effect == "kicks":
-            response = await self._kicked(name, request, link)
+            response = await self._send_kick(name, request, link)
         else:
-            response = await self._asked(entry, name, request, link)
-        return judge(call, entry, spec, response, self._now_s(), "")
+            response = await self._send_question(entry, name, request, link)
+        return classify(call, entry, spec, response, self._now_s(), "")
 
-    async def _kicked(self, name: str, request: Request, link: Link) -> Response:
+    async def _send_kick(self, name: str, request: Request, link: Link) -> Response:
         """Also what may have ended his session, as one that was not answered, has his stream looked at."""
         may_be_done = True
         try:
@@ -130,14 +132,14 @@ class ChatConnector:
             raise
         finally:
             if may_be_done:
-                await self._own().kicked(name)
+                await self._shared_logins().note_kicked(name)
         return response
 
-    async def _asked(self, entry: Entry, name: str, request: Request, link: Link) -> Response:
+    async def _send_question(self, entry: Entry, name: str, request: Request, link: Link) -> Response:
         """A question, or what ends one, with what is noted of its name. What may have begun counts as begun."""
-        logins = self._own()
+        logins = self._shared_logins()
         if entry.effect == "revokes":
-            known = await logins.known(name)
+            known = await logins.read_state(name)
             response = await link.send(request)
             # Where nobody can be asked later whether it is over, a 400 says so: there was none.
             can_look = isinstance(self._target.credentials, Basic)
@@ -151,19 +153,26 @@ class ChatConnector:
                 raise
             # The connection that an upload made is closed with its answer, another when its question is over (read).
             is_over = entry.effect == "uploads" and 200 <= response.status < 300
-        if is_over and isinstance(known, Asks):
-            await logins.asked(name, known)
+        if is_over and isinstance(known, AskingOnly):
+            await logins.end_question(name, known)
         return response
 
     async def _again(
-        self, call: Call, entry: Entry, spec: CommandSpec, asked: Asked, link: Link, stale: str, response: Response
+        self,
+        call: Call,
+        entry: Entry,
+        spec: CommandSpec,
+        asked: ChatRequest,
+        link: Link,
+        stale: str,
+        response: Response,
     ) -> Outcome:
         """After a 400, which an unknown stream gets too: sends once more by what is the user's stream now.
 
         Twice at most: what another process left in Redis may be older than the server's last start as well.
         """
         for _ in range(2):
-            fresh = await as_unsent(self._own().renew, asked.user, stale)
+            fresh = await as_unsent(self._shared_logins().renew, asked.user, stale)
             if fresh == stale:
                 break
             stale = fresh
@@ -171,27 +180,27 @@ class ChatConnector:
             response = await link.send(asked.of(fresh))
             if response.status != 400:
                 break
-        return self._refused(call, entry, spec, response, stale)
+        return self._refusal(call, entry, spec, response, stale)
 
-    def _refused(self, call: Call, entry: Entry, spec: CommandSpec, response: Response, stream: str) -> Outcome:
+    def _refusal(self, call: Call, entry: Entry, spec: CommandSpec, response: Response, stream: str) -> Outcome:
         """The outcome of the last answer, with what an offer's end may come from."""
-        outcome = judge(call, entry, spec, response, self._now_s(), stream)
+        outcome = classify(call, entry, spec, response, self._now_s(), stream)
         return offer_gone(outcome, maybe_run=call.maybe_run) if entry.effect == "answers_offer" else outcome
 
-    async def _log_in(self, asked: Asked) -> Outcome:
+    async def _log_in(self, asked: ChatRequest) -> Outcome:
         password, totp = (asked.given.get(name) for name in ("password", "totp"))
         # An empty one is none: the target's login logs him in.
         given = (str(password) if password else None, None if totp is None else str(totp))
-        await as_unsent(self._own().login, str(asked.given[FROM]), *given)
+        await as_unsent(self._shared_logins().login, str(asked.given[FROM]), *given)
         return Delivered("", None, 200)
 
-    async def _log_off(self, call: Call, entry: Entry, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
-        logins = self._own()
+    async def _log_off(self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link) -> Outcome:
+        logins = self._shared_logins()
         while True:
-            match await logins.off(asked.user, lambda stream: link.send(asked.of(stream))):
-                case Ended(stream, response):
-                    return judge(call, entry, spec, response, self._now_s(), stream)
-                case Off():
+            match await logins.log_off(asked.user, lambda stream: link.send(asked.of(stream))):
+                case LogoffResult(stream, response):
+                    return classify(call, entry, spec, response, self._now_s(), stream)
+                case LoggedOff():
                     return Delivered("", None, 200, note="already done", by_us=True)
                 case None:
                     # He may have a stream that was forgotten here: a login gives its id.
@@ -202,13 +211,13 @@ class ChatConnector:
             raise ConfigError(f"The target {self._target.name} needs logins in Redis.", "Please report this.")
         return self._rooms
 
-    def _own(self) -> SharedLogins:
+    def _shared_logins(self) -> SharedLogins:
         if self._logins is None:
             raise ConfigError(f"The target {self._target.name} needs logins in Redis.", "Please report this.")
         return self._logins
 
 
-def _whose(entry: Entry, asked: Asked) -> str:
+def _whose(entry: Entry, asked: ChatRequest) -> str:
     """Whose session ends by it, or who asks; "" where that is nobody whom a login could have."""
     if entry.effect == "kicks":
         return str(asked.given["username"])
@@ -227,7 +236,7 @@ def health_of(response: Response) -> Health:
     """What the answer to the probe means."""
     status = response.status
     match status:
-        case 200 if isinstance(parsed(response.body), dict):
+        case 200 if isinstance(parse_json(response.body), dict):
             return well("The Chat API answers, and takes the login.")
         case 401:
             return denied("LoginRefused", f"The login is refused (status {status}).", CHECK_LOGIN)

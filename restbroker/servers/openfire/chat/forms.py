@@ -8,7 +8,7 @@ understood where they stand in a path, or choose; of a text, quotes may belong t
 
 from typing import Final
 
-from restbroker.job.jid import folded
+from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.servers.api import table
 from restbroker.servers.api.arguments import InvalidArguments
@@ -22,7 +22,7 @@ _ELSEWHERE: Final = "names another server than the target's Domain"
 def user_name(user: str) -> str:
     """The name that a user is logged in by: the local part, folded as the server folds it."""
     bare = user.partition("/")[0]
-    return folded(bare.rpartition("@")[0] or bare)
+    return fold_case(bare.rpartition("@")[0] or bare)
 
 
 def service_of(room: str, host: str | None) -> tuple[str, str]:
@@ -33,8 +33,8 @@ def service_of(room: str, host: str | None) -> tuple[str, str]:
     name, _, domain = room.rpartition("@")
     service, _, rest = domain.partition(".")
     if rest and host is not None:
-        service = folded(domain).removesuffix(f".{folded(host)}")
-        if service == folded(domain):
+        service = fold_case(domain).removesuffix(f".{fold_case(host)}")
+        if service == fold_case(domain):
             raise InvalidArguments(f'the argument "roomName" {_ELSEWHERE}')
     return name, service
 
@@ -79,7 +79,7 @@ def _check_user(name: str, value: Json, host: str | None) -> Json:
     if not isinstance(value, str):
         return value
     _, at, domain = value.partition("/")[0].rpartition("@")
-    if at and host is not None and folded(domain) != folded(host):
+    if at and host is not None and fold_case(domain) != fold_case(host):
         raise InvalidArguments(f'the argument "{name}" {_ELSEWHERE}')
     local = user_name(value)
     _check_segment(name, local)

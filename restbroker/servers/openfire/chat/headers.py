@@ -19,7 +19,7 @@ def accepting(kind: str) -> tuple[str, str]:
     return "Accept", _JSON if kind == _JSON else f"{_JSON}, {kind};q=0.9"
 
 
-def authorized(target: Target) -> Headers:
+def authorization_header(target: Target) -> Headers:
     """The header; none where neither is given. Raises `ConfigError` when the secret cannot be read."""
     match target.credentials, target.options_as(Options).secret:
         case Basic() as login, _:

@@ -15,13 +15,13 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
-from restbroker.job.jid import folded
+from restbroker.job.jid import fold_case
 from restbroker.job.outcome import Denied, Rejected
 from restbroker.servers.contract import LoginBook, Logins, NoLogin, Ports
+from restbroker.servers.openfire.chat.error_table import ASKS, LOGGED_IN
 from restbroker.servers.openfire.chat.forms import user_name
-from restbroker.servers.openfire.chat.refusals import ASKS, LOGGED_IN
 from restbroker.servers.openfire.chat.sessions import Sessions
-from restbroker.store.logins import Asks, Busy, How, Known, Off, On, Turn, Yours
+from restbroker.store.logins import AskingOnly, How, Known, LoggedIn, LoggedOff, LoginBusy, LoginGranted, LoginTurn
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 @attrs.frozen
-class Ended:
+class LogoffResult:
     """What the server answered to a logoff. `is_over`: the stream is, and the name has no connection by it."""
 
     stream: str = attrs.field(repr=False)
@@ -59,19 +59,19 @@ class SharedLogins:
     async def stream(self, user: str) -> str:
         """As `Logins`."""
         name = user_name(user)
-        return self._known.get(name) or await self._found(name, "")
+        return self._known.get(name) or await self._find_stream(name, "")
 
     async def renew(self, user: str, stale: str) -> str:
         """As `Logins`."""
-        return await self._found(user_name(user), stale)
+        return await self._find_stream(user_name(user), stale)
 
-    async def watched(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
+    async def open_watched(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
         """As `Logins`."""
-        return await self._found(user_name(user), stale, stays_off=True, afresh=afresh) or None
+        return await self._find_stream(user_name(user), stale, stays_off=True, afresh=afresh) or None
 
-    async def noted(self, users: Sequence[str]) -> list[Known]:
+    async def read_states(self, users: Sequence[str]) -> list[Known]:
         """As `Logins`."""
-        return await self._book.noted([user_name(user) for user in users])
+        return await self._book.read_states([user_name(user) for user in users])
 
     async def login(self, user: str, password: str | None = None, totp: str | None = None) -> str:
         """Has the server log him in, whatever is known, with this password if one is given."""
@@ -79,133 +79,139 @@ class SharedLogins:
         async with self._turn_here(name):
             turn = self._turn()
             while True:
-                (known,) = await self._book.noted([name])
-                stale = known.stream if isinstance(known, On) else ""
+                (known,) = await self._book.read_states([name])
+                stale = known.stream if isinstance(known, LoggedIn) else ""
                 match await self._book.take(name, turn, stale=stale):
-                    case Yours(ends):
+                    case LoginGranted(ends):
                         return await self._logged_in(name, turn, password, totp, ends=(ends,))
-                    case Busy(left_ms):
+                    case LoginBusy(left_ms):
                         await trio.sleep(min(left_ms / 1000, _LOOK_S))
-                    case Asks() as asks:
+                    case AskingOnly() as asks:
                         await self._must_be_over(name, asks)
-                    case On() | Off():
+                    case LoggedIn() | LoggedOff():
                         pass  # somebody logged him in just now
 
-    async def known(self, user: str) -> Known:
+    async def read_state(self, user: str) -> Known:
         """What Redis knows of him."""
-        (known,) = await self.noted([user])
+        (known,) = await self.read_states([user])
         return known
 
-    async def ask(self, user: str) -> Asks:
+    async def ask(self, user: str) -> AskingOnly:
         """Claims the name for a question, and waits for who logs him in or off. Raises `NoLogin` where he is logged in:
         two connections of one name leave every login after them without a stream, until Openfire's restart (measured).
         """
         name, claim = user_name(user), secrets.token_hex(8)
         while True:
             # Other hands may have logged him in, or a login whose answer was lost.
-            if await self.known(user) in (None, Off()) and await self._sessions.is_taken(user):
+            if await self.read_state(user) in (None, LoggedOff()) and await self._sessions.is_taken(user):
                 raise NoLogin(LOGGED_IN)
             match await self._book.ask(name, claim):
-                case Yours():
-                    return Asks(claim)
-                case Busy(left_ms):
+                case LoginGranted():
+                    return AskingOnly(claim)
+                case LoginBusy(left_ms):
                     await trio.sleep(min(left_ms / 1000, _LOOK_S))
-                case Off():
+                case LoggedOff():
                     done = await self._end_login(name, "doubted", self._sessions.log_off)
-                    if done is not None and not isinstance(done, Off) and not done.is_over:
+                    if done is not None and not isinstance(done, LoggedOff) and not done.is_over:
                         raise NoLogin(self._sessions.not_ended(done.response))
-                case On():
+                case LoggedIn():
                     raise NoLogin(LOGGED_IN)
 
-    async def asked(self, user: str, asks: Asks) -> None:
+    async def end_question(self, user: str, asks: AskingOnly) -> None:
         """The server says that his question is over: it does so too where its connection stays (read)."""
         with contextlib.suppress(NotSent, MaybeSent):
             if not await self._sessions.is_taken(user):
                 await self.end(user, asks)
 
-    async def end(self, user: str, what: On | Asks) -> None:
+    async def end(self, user: str, what: LoggedIn | AskingOnly) -> None:
         """What is noted is no longer so: his stream was ended, or his question is over."""
         name = user_name(user)
         self._known.pop(name, None)
         await self._book.end(name, what)
 
-    async def kicked(self, user: str) -> None:
+    async def note_kicked(self, user: str) -> None:
         """A job may have ended his session, which the plugin does not notice: it is told, and he is logged in when he
         is needed. Never raises: where it could not be told, whoever needs him does it.
         """
         with contextlib.suppress(NotSent, MaybeSent, StoreRefused):
             await self._end_login(user_name(user), "doubted", self._sessions.log_off)
 
-    async def off(self, user: str, send: Callable[[str], Awaitable[Response]]) -> Ended | Off | None:
-        """Logs him off: `send` does so with the stream that is known of him. `Off`: he is; None: no stream is known."""
+    async def log_off(self, user: str, send: Callable[[str], Awaitable[Response]]) -> LogoffResult | LoggedOff | None:
+        """Logs him off: `send` does so with the stream that is known of him. `LoggedOff`: he is; None: no stream is
+        known.
+        """
         return await self._end_login(user_name(user), "off", send)
 
     async def present(self, user: str) -> None:
         """As `Logins`."""
         await self._sessions.present(await self.stream(user))
 
-    async def expelled(self, user: str, room: str) -> None:
+    async def note_expelled(self, user: str, room: str) -> None:
         """As `Logins`."""
-        await self._book.room_lose(folded(room), user_name(user), is_out=True)
+        await self._book.room_lose(fold_case(room), user_name(user), is_out=True)
 
     async def aclose(self) -> None:
         """As `Logins`."""
         await self._book.aclose()
 
-    async def _end_login(self, name: str, how: How, send: Callable[[str], Awaitable[Response]]) -> Ended | Off | None:
+    async def _end_login(
+        self, name: str, how: How, send: Callable[[str], Awaitable[Response]]
+    ) -> LogoffResult | LoggedOff | None:
         """Nobody logs him in meanwhile: a login that meets a logoff on the server may get what is about to end."""
         async with self._turn_here(name):
             turn = self._turn()
             while True:
-                match await self._book.off(name, turn, how):
-                    case Yours(stream):
+                match await self._book.start_logoff(name, turn, how):
+                    case LoginGranted(stream):
                         self._known.pop(name, None)
-                        return await self._ended(name, turn, stream, send)
-                    case Busy(left_ms):
+                        return await self._end_stream(name, turn, stream, send)
+                    case LoginBusy(left_ms):
                         await trio.sleep(min(left_ms / 1000, _LOOK_S))
                     case known:
                         # What this process has beside that, Redis lost.
                         self._known.pop(name, None)
                         return known
 
-    async def _ended(self, name: str, turn: Turn, stream: str, send: Callable[[str], Awaitable[Response]]) -> Ended:
+    async def _end_stream(
+        self, name: str, turn: LoginTurn, stream: str, send: Callable[[str], Awaitable[Response]]
+    ) -> LogoffResult:
         is_over = False
         try:
             response = await send(stream)
             is_over = await self._sessions.is_over(name, response)
-            return Ended(stream, response, is_over)
+            return LogoffResult(stream, response, is_over)
         finally:
             with trio.move_on_after(_RELEASE_S, shield=True):
                 if is_over:
-                    await self._book.end(name, On(stream))
+                    await self._book.end(name, LoggedIn(stream))
                 await self._book.put(name, turn.holder, "")
 
-    async def _must_be_over(self, name: str, asks: Asks) -> None:
+    async def _must_be_over(self, name: str, asks: AskingOnly) -> None:
         """Returns where the question is over, as after a restart, of which nobody told. Raises `NoLogin` where not."""
         if asks.age_s < _FIRM_S or await self._sessions.has_path(name) is not False:
             raise NoLogin(ASKS)
         await self._book.end(name, asks)
 
-    async def _found(self, name: str, stale: str, *, stays_off: bool = False, afresh: bool = False) -> str:
+    async def _find_stream(self, name: str, stale: str, *, stays_off: bool = False, afresh: bool = False) -> str:
         """His stream; empty for who was logged off, and stays so."""
         async with self._turn_here(name):
             known = self._known.get(name)
             # Whether he was logged off, by whichever process, only Redis knows.
             if known is not None and known != stale and not stays_off:
                 return known
-            return await self._taken(name, stale, stays_off=stays_off, afresh=afresh)
+            return await self._take_stream(name, stale, stays_off=stays_off, afresh=afresh)
 
-    async def _taken(self, name: str, stale: str, *, stays_off: bool, afresh: bool) -> str:
+    async def _take_stream(self, name: str, stale: str, *, stays_off: bool, afresh: bool) -> str:
         turn, wait_s = self._turn(), _LOOK_S
         while True:
             match await self._book.take(name, turn, stale=stale, stays_off=stays_off):
-                case On(stream):
+                case LoggedIn(stream):
                     self._keep(name, stream)
                     return stream
-                case Off():
+                case LoggedOff():
                     self._known.pop(name, None)
                     return ""
-                case Asks() as asks:
+                case AskingOnly() as asks:
                     self._known.pop(name, None)
                     try:
                         await self._must_be_over(name, asks)
@@ -213,16 +219,16 @@ class SharedLogins:
                         if stays_off:
                             return ""
                         raise
-                case Yours(ends):
+                case LoginGranted(ends):
                     return await self._logged_in(name, turn, None, None, ends=(ends, stale if afresh else ""))
-                case Busy(left_ms):
+                case LoginBusy(left_ms):
                     await trio.sleep(min(left_ms / 1000, wait_s))
                     wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
                 case other:
                     assert_never(other)
 
     async def _logged_in(
-        self, name: str, turn: Turn, password: str | None, totp: str | None, *, ends: Collection[str]
+        self, name: str, turn: LoginTurn, password: str | None, totp: str | None, *, ends: Collection[str]
     ) -> str:
         """`ends`: streams that are logged off where the server gives one of them again."""
         sessions, unknown = self._sessions, f"? {turn.holder}"
@@ -249,8 +255,8 @@ class SharedLogins:
         self._keep(name, stream)
         return stream
 
-    def _turn(self) -> Turn:
-        return Turn(secrets.token_hex(8), round((self._target.timeout_s + _LATER_S) * 1000))
+    def _turn(self) -> LoginTurn:
+        return LoginTurn(secrets.token_hex(8), round((self._target.timeout_s + _LATER_S) * 1000))
 
     @asynccontextmanager
     async def _turn_here(self, name: str) -> AsyncIterator[None]:

@@ -9,9 +9,9 @@ import attrs
 from restbroker.config import forms
 from restbroker.config.key import key, secret
 from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts, with_slots
-from restbroker.config.logins import check_name_alone, tell_plain
+from restbroker.config.logins import check_name_alone, note_plain
 from restbroker.config.passwords import check_passwords
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError
@@ -67,7 +67,7 @@ class Options:
         True,
     )
 
-    def check(self, target: Target, at: At, review: Review) -> Target:
+    def check(self, target: Target, at: At, review: Problems) -> Target:
         """See `config.kind`."""
         place = at("Options")
         secret = review.try_secret(f"{place}.Secret", self.secret)
@@ -83,14 +83,14 @@ class Options:
             at_most_once=with_broadcasts(_with_question(target.at_most_once), *_ONCE),
         )
 
-    def _judge_login(self, target: Target, secret: Secret | None, at: At, review: Review) -> None:
+    def _judge_login(self, target: Target, secret: Secret | None, at: At, review: Problems) -> None:
         place = at("Options")
         match target.credentials:
             case None if secret is None:
                 cure = f"Give {at('Auth')} with Basic (an administrator's), or {place}.Secret."
                 note_no_login(target, cure, review)
             case None:
-                tell_plain(target.url, review)
+                note_plain(target.url, review)
                 if self.passwords is None:
                     cure = f"Give {place}.PasswordsFile, or {at('Auth')} with Basic (an administrator's)."
                     message = f"{place}.Secret logs no users in: commands that act as one need his password."

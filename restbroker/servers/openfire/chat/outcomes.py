@@ -1,4 +1,4 @@
-"""Judges answers of the Chat API. Pure; the connector calls `judge`.
+"""Judges answers of the Chat API. Pure; the connector calls `classify`.
 
 Always holds: every answer has an outcome, nothing here raises, and no message or text holds a stream's id, a secret
 argument's value or the login.
@@ -13,14 +13,14 @@ import orjson
 
 from restbroker.job import hiding
 from restbroker.job.command import Call, CommandSpec
-from restbroker.job.endpoint import quoted
+from restbroker.job.endpoint import quote
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.answer import Answer, read_for
 from restbroker.servers.api.ladder import ladder
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.openfire.chat.entry import Entry
-from restbroker.servers.openfire.chat.refusals import CHECK_URL, RUNGS, explains, form_of, refused_by_all
+from restbroker.servers.openfire.chat.error_table import CHECK_URL, RUNGS, explains, form_of, refused_by_all
 from restbroker.servers.openfire.normal import normal, without_logins
 from restbroker.transport.message import Response
 
@@ -71,14 +71,14 @@ _PUSH_REFUSED: Final = (
 )
 
 
-def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float, stream: str) -> Outcome:
+def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float, stream: str) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
     status = response.status
     if 200 <= status < 300:
         return _success(call, entry, spec, response, stream)
     answer = read_for(form_of(stream), call, spec, response, now_s)
     refused = refused_by_all(answer, may_run_twice=spec.repeat != "unsafe")
-    return refused or _refused(call, entry, spec, answer)
+    return refused or _refusal(call, entry, spec, answer)
 
 
 def offer_gone(outcome: Outcome, *, maybe_run: bool) -> Outcome:
@@ -99,14 +99,14 @@ def join_refused(outcome: Outcome) -> Outcome:
 
 def no_such_room(response: Response, room: str) -> Rejected | None:
     """What a job gets whose room is not there; None of an answer that does not say so."""
-    match parsed(response.body):
+    match parse_json(response.body):
         case {"exception": str(kind)} if response.status == 404 and "RoomNotFound" in kind:
-            return Rejected(Reason("NoSuchRoom", f"There is no room {quoted(room)}.", _NO_SUCH_ROOM, 404))
+            return Rejected(Reason("NoSuchRoom", f"There is no room {quote(room)}.", _NO_SUCH_ROOM, 404))
         case _:
             return None
 
 
-def ended(status: int) -> Delivered:
+def deliver_with_stream_end(status: int) -> Delivered:
     """What a user's stream was needed for ended with it."""
     return Delivered("", None, status, note=DONE_BEFORE)
 
@@ -126,7 +126,7 @@ def _success(call: Call, entry: Entry, spec: CommandSpec, response: Response, st
     text = shown.decode("utf-8", "replace")
     if stream and stream in text:
         text = text.replace(stream, hiding.MASK)
-    came = parsed(text.encode() if stream else shown)
+    came = parse_json(text.encode() if stream else shown)
     body = normal(entry.answer, came)
     if body != came:
         text = orjson.dumps(body).decode()
@@ -134,15 +134,15 @@ def _success(call: Call, entry: Entry, spec: CommandSpec, response: Response, st
         case {"id": ""} if entry.effect == "calls":
             answer = read_for(form_of(stream), call, spec, response, 0.0)
             hint = "Check the user's telephone, and the destination."
-            return answer.rejected("CallFailed", hint, "The call was not made: its id is empty.")
+            return answer.reject("CallFailed", hint, "The call was not made: its id is empty.")
         case _ if entry.adds_secret and "<error>" in text:
             answer = read_for(form_of(stream), call, spec, response, 0.0)
-            return answer.rejected("Refused", "The answer says why.", "The user service answered with an error.")
+            return answer.reject("Refused", "The answer says why.", "The user service answered with an error.")
         case _:
             return Delivered(text, body, status, note="answer truncated" if response.truncated else None)
 
 
-def _refused(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Outcome:
+def _refusal(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Outcome:
     may_be_done = entry.repeat == "already_done"
     match answer.status:
         case 400 if may_be_done and (entry.effect == "logs_off" or call.maybe_run):
@@ -152,22 +152,22 @@ def _refused(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Out
         case 404 if _is_of_command(entry, answer.response):
             if may_be_done and call.maybe_run:
                 return answer.done(call, spec, DONE_BEFORE)
-            return answer.rejected("NotFound", "Check the names, or create what they name.")
+            return answer.reject("NotFound", "Check the names, or create what they name.")
         case 409 if may_be_done and (call.maybe_run or call.ok_if_exists):
             return answer.done(call, spec, DONE_BEFORE)
         case 409:
-            return answer.rejected("AlreadyExists", "Choose another name, or update it.")
+            return answer.reject("AlreadyExists", "Choose another name, or update it.")
         case 404 | 405 | 406 | 415:
-            return answer.denied("NotTheApi", CHECK_URL)
+            return answer.deny("NotTheApi", CHECK_URL)
         case 413:
             return ladder(answer, RUNGS)
         case _:
-            return answer.rejected("Refused", _CHECK_ARGUMENTS)
+            return answer.reject("Refused", _CHECK_ARGUMENTS)
 
 
 def _is_of_command(entry: Entry, response: Response) -> bool:
     """Whether a 404 is about what the command names, and not about the whole API, which may not be up yet."""
-    match parsed(response.body):
+    match parse_json(response.body):
         case {"exception": str()}:
             return True
         case _:
@@ -178,7 +178,7 @@ def _bad_request(entry: Entry, answer: Answer) -> Rejected:
     if entry.effect == "asks":
         for words, reason in _REFUSED_QUESTIONS:
             if words.encode() in answer.response.body:
-                return answer.rejected(reason.code, reason.cure or "")
+                return answer.reject(reason.code, reason.cure or "")
     if entry.effect == "pushes":
-        return answer.rejected("Refused", _PUSH_REFUSED)
-    return answer.rejected("Refused", _SEE_WORDS if explains(answer) else _CHECK_ARGUMENTS)
+        return answer.reject("Refused", _PUSH_REFUSED)
+    return answer.reject("Refused", _SEE_WORDS if explains(answer) else _CHECK_ARGUMENTS)

@@ -14,7 +14,7 @@ import orjson
 
 from restbroker.config.target import Target
 from restbroker.job.command import Call
-from restbroker.job.jid import folded
+from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.request import json_body, path_of, query_of
@@ -22,7 +22,7 @@ from restbroker.servers.api.table import fit
 from restbroker.servers.openfire.chat.bodies import BODIES
 from restbroker.servers.openfire.chat.entry import FROM, STREAM, Entry
 from restbroker.servers.openfire.chat.forms import service_of
-from restbroker.servers.openfire.chat.headers import accepting, authorized
+from restbroker.servers.openfire.chat.headers import accepting, authorization_header
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.table import table
 from restbroker.servers.openfire.entities import Entity
@@ -38,7 +38,7 @@ _LOOK_AT_ROOM: Final = "chat_get_room"
 
 
 @attrs.frozen
-class Asked:
+class ChatRequest:
     """A request but for the stream of the user who acts. `user` is "" where nobody does."""
 
     user: str
@@ -53,39 +53,39 @@ class Asked:
         return attrs.evolve(self._request, path=path)
 
 
-def build(call: Call, entry: Entry, target: Target) -> Asked:
+def build(call: Call, entry: Entry, target: Target) -> ChatRequest:
     """The request. Raises `InvalidArguments` for what the job gives, `ConfigError` for a secret that cannot be used."""
     host = target.default_host
     given = _with_service(entry, fit(entry.takes, entry.name, call.command.arguments, host), host)
-    return _asked(call, entry, target, given)
+    return _make(call, entry, target, given)
 
 
-def joining(call: Call, asked: Asked, target: Target) -> Asked:
+def joining(call: Call, asked: ChatRequest, target: Target) -> ChatRequest:
     """What has the user be in the room of his command. Raises `ConfigError`."""
     given = {name: asked.given[name] for name in (FROM, "roomName", "service") if name in asked.given}
-    return _asked(call, _entry_of(target, _JOIN), target, given)
+    return _make(call, _entry_of(target, _JOIN), target, given)
 
 
-def room_of(asked: Asked) -> str:
+def room_of(asked: ChatRequest) -> str:
     """The room of the command, with its service, as servers fold their names."""
-    return folded(named_room(asked))
+    return fold_case(named_room(asked))
 
 
-def named_room(asked: Asked) -> str:
+def named_room(asked: ChatRequest) -> str:
     """The same as the job writes it: in messages, or a secret in it would not be known for one."""
     service = asked.given.get("service", asked.given.get("servicename", "conference"))
     return f"{asked.given['roomName']}@{service}"
 
 
-def room_question(call: Call, asked: Asked, target: Target) -> Request:
+def room_question(call: Call, asked: ChatRequest, target: Target) -> Request:
     """Whether the room of the command is there, which every account may ask. Raises `ConfigError`."""
     name, _, service = room_of(asked).rpartition("@")
-    return _asked(call, _entry_of(target, _LOOK_AT_ROOM), target, {"roomName": name, "servicename": service}).of("")
+    return _make(call, _entry_of(target, _LOOK_AT_ROOM), target, {"roomName": name, "servicename": service}).of("")
 
 
 def question(target: Target) -> Request:
     """The probe: how many sessions there are, which every account may ask. Raises `ConfigError`."""
-    headers = (accepting(_JSON), *authorized(target))
+    headers = (accepting(_JSON), *authorization_header(target))
     path = target.url.path + _PROBE
     return Request("GET", path, target.timeout_s, (), headers, b"", 65_536, repeatable=True)
 
@@ -106,7 +106,7 @@ def _with_service(entry: Entry, given: dict[str, Json], host: str | None) -> Map
     return {**given, "roomName": name}
 
 
-def _asked(call: Call, entry: Entry, target: Target, given: Mapping[str, Json]) -> Asked:
+def _make(call: Call, entry: Entry, target: Target, given: Mapping[str, Json]) -> ChatRequest:
     before, _, behind = entry.path.partition(f"{{{STREAM}}}")
     before = target.url.path + _PLUGIN + path_of(before, given, _segment)
     behind = path_of(behind, given, _segment)
@@ -114,12 +114,12 @@ def _asked(call: Call, entry: Entry, target: Target, given: Mapping[str, Json]) 
     if entry.adds_secret and (secret := target.options_as(Options).secret) is not None:
         query = (*query, ("secret", secret.reveal()))
     kind, body = _body(entry, given)
-    headers = (accepting(entry.accepts), *authorized(target), *call.headers)
+    headers = (accepting(entry.accepts), *authorization_header(target), *call.headers)
     if kind:
         headers = (*headers, ("Content-Type", kind))
     repeatable = entry.repeat == "safe"
     request = Request(entry.method, before, call.timeout_s, query, headers, body, repeatable=repeatable)
-    return Asked(str(given[FROM]) if entry.acts else "", given, request, before, behind)
+    return ChatRequest(str(given[FROM]) if entry.acts else "", given, request, before, behind)
 
 
 def _segment(name: str, text: str) -> str:

@@ -21,7 +21,7 @@ import trio
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused
 from restbroker.job.command import Call, CommandSpec
-from restbroker.job.jid import folded
+from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Outcome, Rejected
 from restbroker.servers.contract import Link, LoginBook
@@ -29,10 +29,16 @@ from restbroker.servers.openfire.chat.entry import Entry
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.logins import SharedLogins, as_unsent
 from restbroker.servers.openfire.chat.options import Options
-from restbroker.servers.openfire.chat.outcomes import NOT_IN_ROOM, ended, join_refused, judge, no_such_room
-from restbroker.servers.openfire.chat.request import Asked, joining, named_room, room_of, room_question
-from restbroker.store.logins import Busy, Turn, Yours
-from restbroker.store.rooms import Need, State, Stay
+from restbroker.servers.openfire.chat.outcomes import (
+    NOT_IN_ROOM,
+    classify,
+    deliver_with_stream_end,
+    join_refused,
+    no_such_room,
+)
+from restbroker.servers.openfire.chat.request import ChatRequest, joining, named_room, room_of, room_question
+from restbroker.store.logins import LoginBusy, LoginGranted, LoginTurn
+from restbroker.store.rooms import Need, RoomMembership, State
 from restbroker.transport.message import Request, Response
 
 _TRIES: Final = 3
@@ -53,7 +59,7 @@ class _Job:
     call: Call
     entry: Entry
     spec: CommandSpec
-    asked: Asked
+    asked: ChatRequest
     link: Link
 
 
@@ -83,17 +89,17 @@ class Rooms:
     _logins: SharedLogins
     _now_s: Callable[[], float]
 
-    async def do(self, call: Call, entry: Entry, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+    async def do(self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link) -> Outcome:
         """Delivers one. Raises as a connector's `deliver`."""
         job = _Job(call, entry, spec, asked, link)
         wanted = need = self._need(entry)
         stream, is_renewed = await as_unsent(self._logins.stream, asked.user), False
         for others in reversed(range(_TRIES)):
             try:
-                answer = await self._tried(job, stream, need)
+                answer = await self._try(job, stream, need)
             except _NoRoom as none:
                 return none.outcome
-            outcome = self._judged(job, answer, stream, is_renewed=is_renewed)
+            outcome = self._classify(job, answer, stream, is_renewed=is_renewed)
             if answer.response.status != 400 or not others:
                 return outcome
             # An unknown stream gets it too.
@@ -111,27 +117,27 @@ class Rooms:
             return "again"
         return "need" if self._target.options_as(Options).joins else "look"
 
-    def _judged(self, job: _Job, answer: _Answer, stream: str, *, is_renewed: bool) -> Outcome:
+    def _classify(self, job: _Job, answer: _Answer, stream: str, *, is_renewed: bool) -> Outcome:
         response = answer.response
         if is_renewed and job.entry.effect == "leaves" and response.status == 400:
-            return ended(response.status)
+            return deliver_with_stream_end(response.status)
         # A join may be sent again; what was to follow it was not sent.
         spec = attrs.evolve(job.spec, repeat="safe") if answer.is_join else job.spec
-        outcome = judge(job.call, job.entry, spec, response, self._now_s(), stream)
+        outcome = classify(job.call, job.entry, spec, response, self._now_s(), stream)
         is_refused = response.status == 400 and (answer.is_join or job.entry.effect == "joins")
         return join_refused(outcome) if is_refused else outcome
 
-    async def _tried(self, job: _Job, stream: str, need: Need) -> _Answer:
+    async def _try(self, job: _Job, stream: str, need: Need) -> _Answer:
         """One try, by this stream. Raises `_NoRoom`."""
-        stay = Stay(room_of(job.asked), user_name(job.asked.user), stream)
+        stay = RoomMembership(room_of(job.asked), user_name(job.asked.user), stream)
         command, has_joined = job.asked.of(stream), False
         for _ in range(_TRIES):
             match await self._turn(job, stay, "need" if has_joined else need):
-                case Turn() as turn if job.entry.effect != "speaks":
-                    return _Answer(await self._held(job, stay, turn, command))
-                case Turn() as turn:
+                case LoginTurn() as turn if job.entry.effect != "speaks":
+                    return _Answer(await self._with_turn(job, stay, turn, command))
+                case LoginTurn() as turn:
                     join = joining(job.call, job.asked, self._target).of(stream)
-                    response = await self._held(job, stay, turn, join)
+                    response = await self._with_turn(job, stay, turn, join)
                     if not 200 <= response.status < 300:
                         return _Answer(response, is_join=True)
                     # Asked once more: somebody may have had him leave meanwhile, as a room that lets nobody stay.
@@ -150,22 +156,22 @@ class Rooms:
                     assert_never(other)
         raise _NoRoom(NOT_IN_ROOM)
 
-    async def _turn(self, job: _Job, stay: Stay, need: Need) -> State | Turn:
+    async def _turn(self, job: _Job, stay: RoomMembership, need: Need) -> State | LoginTurn:
         """What is known, or the turn; waits while others have it."""
         wait_s = _LOOK_S
         while True:
             # For the question whether the room is there, and for the join.
-            turn = Turn(secrets.token_hex(8), round((2 * job.call.timeout_s + _LATER_S) * 1000))
+            turn = LoginTurn(secrets.token_hex(8), round((2 * job.call.timeout_s + _LATER_S) * 1000))
             match await self._book.room_take(stay, turn, need):
-                case Yours():
+                case LoginGranted():
                     return turn
-                case Busy(left_ms):
+                case LoginBusy(left_ms):
                     await trio.sleep(min(left_ms / 1000, wait_s))
                     wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
                 case state:
                     return state
 
-    async def _held(self, job: _Job, stay: Stay, turn: Turn, request: Request) -> Response:
+    async def _with_turn(self, job: _Job, stay: RoomMembership, turn: LoginTurn, request: Request) -> Response:
         """Has him join or leave, and notes what came of it. Raises `_NoRoom`."""
         try:
             if job.entry.effect != "leaves":
@@ -193,7 +199,7 @@ class Rooms:
                 await self._book.room_lose(room_of(job.asked), "", is_out=False)
             raise _NoRoom(missing)
 
-    async def expel(self, entry: Entry, asked: Asked, link: Link) -> Response:
+    async def expel(self, entry: Entry, asked: ChatRequest, link: Link) -> Response:
         """Sends what may have users leave a room. Raises `StoreRefused` only where it was not sent.
 
         It is noted before, which holds whatever becomes of the answer and of Redis, and after: he may join meanwhile.
@@ -209,10 +215,10 @@ class Rooms:
             await self._note(entry, asked, is_done=200 <= response.status < 300)
         return response
 
-    async def _note(self, entry: Entry, asked: Asked, *, is_done: bool) -> None:
+    async def _note(self, entry: Entry, asked: ChatRequest, *, is_done: bool) -> None:
         for jid in _leaving(entry, asked.given):
             _, at, host = jid.partition("/")[0].rpartition("@")
-            if not at or folded(host) == folded(self._target.default_host or host):
+            if not at or fold_case(host) == fold_case(self._target.default_host or host):
                 await self._book.room_lose(room_of(asked), user_name(jid), is_out=is_done)
 
 

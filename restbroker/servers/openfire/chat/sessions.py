@@ -17,9 +17,9 @@ from restbroker.config.target import Basic, Target
 from restbroker.job.outcome import Outcome
 from restbroker.servers.api.request import unsent
 from restbroker.servers.contract import NoLogin
-from restbroker.servers.openfire.chat.headers import accepting, authorized
+from restbroker.servers.openfire.chat.error_table import LOGGED_IN, NO_PASSWORD, judge_login
+from restbroker.servers.openfire.chat.headers import accepting, authorization_header
 from restbroker.servers.openfire.chat.options import Options
-from restbroker.servers.openfire.chat.refusals import LOGGED_IN, NO_PASSWORD, judge_login
 from restbroker.servers.openfire.chat.request import question
 from restbroker.servers.openfire.chat.trust import is_administrator, no_administrator, trust_question
 from restbroker.transport.message import Request, Response
@@ -90,7 +90,7 @@ class Sessions:
         """
         if not isinstance(self._target.credentials, Basic):
             return None
-        headers = (("Accept", "text/plain"), *authorized(self._target))
+        headers = (("Accept", "text/plain"), *authorization_header(self._target))
         path = f"/sse/{quote(name, safe='')}"
         response = await self._send(Request("GET", path, self._target.timeout_s, (), headers, repeatable=True))
         return response.status != _NO_PATH
@@ -103,7 +103,7 @@ class Sessions:
 
     async def _post(self, stream: str, what: str) -> Response:
         path = f"{self._target.url.path}/restapi/v1/chat/{quote(stream, safe='')}/{what}"
-        headers = (("Accept", "application/json"), *authorized(self._target))
+        headers = (("Accept", "application/json"), *authorization_header(self._target))
         return await self._send(Request("POST", path, self._target.timeout_s, (), headers, repeatable=True))
 
     async def _make_sure(self) -> None:
@@ -124,7 +124,11 @@ class Sessions:
         if password is None and not isinstance(target.credentials, Basic):
             # The secret is nobody's, and with it he would be somebody without a name (read).
             raise NoLogin(NO_PASSWORD)
-        headers = (accepting("text/plain"), ("Content-Type", "text/plain; charset=UTF-8"), *authorized(target))
+        headers = (
+            accepting("text/plain"),
+            ("Content-Type", "text/plain; charset=UTF-8"),
+            *authorization_header(target),
+        )
         query = () if totp is None else (("totp", totp),)
         path = f"{target.url.path}/restapi/v1/chat/{quote(name, safe='')}/login"
         body = (password or "").encode()

@@ -11,7 +11,7 @@ from typing import Final
 
 from restbroker.config.target import Target
 from restbroker.job.outcome import Denied, Reason
-from restbroker.servers.openfire.chat.headers import accepting, authorized
+from restbroker.servers.openfire.chat.headers import accepting, authorization_header
 from restbroker.transport.message import Request, Response
 
 _PATH: Final = "/restapi/v1/admin/restbroker"
@@ -21,7 +21,7 @@ CURE: Final = "Give Auth of an administrator, or each user's password in Options
 
 def trust_question(target: Target) -> Request:
     """What to send. Raises `ConfigError` when the login cannot be read."""
-    headers = (accepting("application/json"), *authorized(target))
+    headers = (accepting("application/json"), *authorization_header(target))
     return Request("GET", target.url.path + _PATH, target.timeout_s, (), headers, b"", 65_536, repeatable=True)
 
 

@@ -8,7 +8,7 @@ from html import unescape
 from typing import Final
 
 from restbroker.servers.api.answer import AnswerForm
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.openfire.normal import LOGINS
 from restbroker.transport.message import Response
 
@@ -31,7 +31,7 @@ def _error(response: Response, text: str) -> tuple[str, str]:
 
     Of newer versions an error may be XML, though JSON was asked for (measured); up to 1.2 it names a `ressource`.
     """
-    body = parsed(text.encode()) if text.lstrip().startswith("{") else None
+    body = parse_json(text.encode()) if text.lstrip().startswith("{") else None
     if isinstance(body, dict):
         found = [(name, value) for name, value in body.items() if isinstance(value, str)]
     else:

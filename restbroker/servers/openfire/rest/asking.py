@@ -9,7 +9,7 @@ from typing import Final
 
 from restbroker.servers.api.answer import read
 from restbroker.servers.api.health import IF_NOT, Health, denied, unwell, well
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.openfire.rest.answer import FORM
 from restbroker.servers.openfire.rest.outcomes import BARRED, CHECK_ENABLED, CHECK_LOGIN, CHECK_URL, REDIRECTS
 from restbroker.servers.openfire.writing import Dialect
@@ -21,7 +21,7 @@ _WAITS: Final = f"{IF_NOT}see Openfire's log."
 
 def dialect_in(response: Response) -> Dialect | None:
     """The dialect, by the number of sessions: a text up to 1.2; None if it is none of both."""
-    body = parsed(response.body)
+    body = parse_json(response.body)
     match body.get("localSessions") if isinstance(body, dict) else None:
         case str():
             return "1.2"

@@ -9,7 +9,7 @@ import attrs
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.servers.api.checks import bad_login, finding, opened, problem, unreachable
+from restbroker.servers.api.checks import bad_login, finding, open_client, problem, unreachable
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.openfire.rest import asking
 from restbroker.servers.openfire.rest.options import BASE, Options
@@ -26,7 +26,7 @@ _CONSOLE_PORTS: Final = {7070: 9090, 7443: 9091}
 async def check(target: Target) -> list[Finding]:
     """Everything about this target. What a person can act on is a finding. Safe to cancel."""
     try:
-        async with opened(target) as http:
+        async with open_client(target) as http:
             sessions = await http.send(question(target, STATISTICS))
             found = asking.health_of(sessions)
             if found.probe.ok:

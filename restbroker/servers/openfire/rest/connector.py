@@ -12,11 +12,11 @@ import trio
 from restbroker.config.target import Target
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Denied, Outcome, Probe, Reason, Rejected
-from restbroker.servers.api.request import guarded, lookup, unsent
+from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.openfire.rest import asking, catalogue, groups, rooms
 from restbroker.servers.openfire.rest.answer import session_in
-from restbroker.servers.openfire.rest.outcomes import CHECK_URL, judge
+from restbroker.servers.openfire.rest.outcomes import CHECK_URL, classify
 from restbroker.servers.openfire.rest.request import (
     DESCRIPTION,
     READY,
@@ -60,17 +60,17 @@ class OpenfireConnector:
                 return refused
         request = self._request(call, entry)
         if isinstance(request, Request) and groups.is_incomplete(call):
-            whole = await self._completed(call, link)
+            whole = await self._complete(call, link)
             if not isinstance(whole, Call):
                 return whole
             request = self._request(whole, entry)
-        if isinstance(request, Request) and rooms.must_look(call) and (there := await self._look(call, link)):
+        if isinstance(request, Request) and rooms.must_look(call) and (there := await self._look_for_room(call, link)):
             return there
         if isinstance(request, Rejected):
             return request
         response = await link.send(request)
         self._remember(response)
-        return judge(call, entry, self.catalogue.commands[entry.name], response, self._now_s())
+        return classify(call, entry, self.catalogue.commands[entry.name], response, self._now_s())
 
     async def probe(self, link: Link) -> Probe:
         """Asks whether the server is ready, where it can tell, for the number of sessions, and for its version. Changes
@@ -97,14 +97,14 @@ class OpenfireConnector:
         def make() -> Request:
             return build(call, entry, self._target, self._dialect, self._session)
 
-        return guarded(make, self._target.name, entry.name)
+        return guard(make, self._target.name, entry.name)
 
-    async def _completed(self, call: Call, link: Link) -> Call | Outcome:
+    async def _complete(self, call: Call, link: Link) -> Call | Outcome:
         """Reads the group that this call replaces. What is wrong comes back, and then nothing is sent."""
         response, spec = await self._ask(groups.question(call), link)
-        return groups.completed(call, spec, response, self._now_s())
+        return groups.complete(call, spec, response, self._now_s())
 
-    async def _look(self, call: Call, link: Link) -> Outcome | None:
+    async def _look_for_room(self, call: Call, link: Link) -> Outcome | None:
         """Looks for the room that this call creates. What comes back is its end, and then nothing is sent."""
         response, spec = await self._ask(rooms.question(call), link)
         return rooms.outcome_of(call, spec, response, self._now_s())
@@ -128,7 +128,7 @@ class OpenfireConnector:
         if self._dialect is not None:
             return None
         if response.status != 200:
-            return judge(call, TABLE[_STATISTICS], self.catalogue.commands[_STATISTICS], response, self._now_s())
+            return classify(call, TABLE[_STATISTICS], self.catalogue.commands[_STATISTICS], response, self._now_s())
         message = "The number of sessions is none: this is not the REST API plugin."
         return Denied(Reason("NotTheApi", message, CHECK_URL, 200))
 

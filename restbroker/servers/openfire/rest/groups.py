@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.openfire.normal import normal
 from restbroker.servers.openfire.rest.outcomes import is_named, judge_question, other_answer
 from restbroker.transport.message import Response
@@ -32,7 +32,7 @@ def question(call: Call) -> Call:
     return attrs.evolve(call, command=Command(_GET_GROUP, {"groupName": call.command.arguments["groupName"]}))
 
 
-def completed(call: Call, spec: CommandSpec, response: Response, now_s: float) -> Call | Outcome:
+def complete(call: Call, spec: CommandSpec, response: Response, now_s: float) -> Call | Outcome:
     """The call with what it leaves out; an outcome where the group could not be read. `spec` is that of the question,
     `response` its answer.
     """
@@ -51,7 +51,7 @@ def completed(call: Call, spec: CommandSpec, response: Response, now_s: float) -
 
 def _with(call: Call, response: Response) -> Call:
     """What the answer does not have stays out: a version that does not write it does not read it either."""
-    raw = parsed(response.body)
+    raw = parse_json(response.body)
     group = normal("GroupEntity", raw)
     if not isinstance(raw, dict) or not isinstance(group, dict):
         return call

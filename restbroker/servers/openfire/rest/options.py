@@ -9,8 +9,8 @@ import attrs
 
 from restbroker.config.key import key, secret
 from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts
-from restbroker.config.logins import check_name_alone, tell_plain
-from restbroker.config.review import Review
+from restbroker.config.logins import check_name_alone, note_plain
+from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, check_bearer
 
@@ -42,7 +42,7 @@ class Options:
         "xml",
     )
 
-    def check(self, target: Target, at: At, review: Review) -> Target:
+    def check(self, target: Target, at: At, review: Problems) -> Target:
         """See `config.kind`."""
         place = at("Options")
         secret = review.try_secret(f"{place}.Secret", self.secret)
@@ -52,7 +52,7 @@ class Options:
                 cure = f"Give {at('Auth')} with Basic, an administrator's, or {place}.SecretFile."
                 note_no_login(target, cure, review)
             case None:
-                tell_plain(target.url, review)
+                note_plain(target.url, review)
             case Basic(user, _) if secret is None:
                 check_name_alone(at("Auth"), user, review)
             case Basic():

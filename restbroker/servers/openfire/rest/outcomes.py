@@ -1,5 +1,5 @@
 """Judges what Openfire answers: status and, where there is one, the exception that it names. Pure; the connector calls
-`judge`.
+`classify`.
 
 Always holds: every answer has an outcome, nothing here raises, and no message holds a secret argument's value.
 
@@ -20,7 +20,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Uncertain
 from restbroker.servers.api.answer import Answer, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, Ladder, Rung, apply, ladder, standard
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.openfire.normal import normal, without_logins
 from restbroker.servers.openfire.rest.answer import FORM
 from restbroker.servers.openfire.rest.options import BASE
@@ -86,7 +86,7 @@ class _Case:
         return read_for(FORM, self.call, self.spec, self.response, self.now_s)
 
 
-def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
+def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
     case, status = _Case(call, entry, spec, response, now_s), response.status
     if 200 <= status < 300:
@@ -95,14 +95,14 @@ def judge(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s
     match status:
         case 503 if entry.is_question:
             # The status is the answer; what else it says may be a proxy's words, which repeat the request.
-            return Delivered(answer.text, parsed(answer.text.encode()), status, negative=True)
+            return Delivered(answer.text, parse_json(answer.text.encode()), status, negative=True)
         case 401 if entry.login == "none" and entry.since is not None:
             # Sent without a login, for which only older versions ask (measured on 1.2.5 and 1.3.10).
             return _too_old(entry, answer)
         case 404 | 405 if not (status == 404 and answer.code) and entry.since is not None:
             return _too_old(entry, answer)
         case 403 if answer.code:
-            return answer.rejected(
+            return answer.reject(
                 "CommandForbidden", "Openfire lets nobody do that there; its log and settings say why."
             )
         case 404 if answer.code:
@@ -122,7 +122,7 @@ def judge_question(call: Call, asked: str, spec: CommandSpec, response: Response
     """The outcome of this answer to the command `asked`, which changes nothing, before the call itself is sent."""
     # With all that the job gives: what is secret of it is so in this answer, too.
     question = attrs.evolve(call, command=Command(asked, call.command.arguments))
-    outcome = judge(question, TABLE[asked], spec, response, now_s)
+    outcome = classify(question, TABLE[asked], spec, response, now_s)
     match outcome:
         case Uncertain(reason):
             return Deferred(reason)
@@ -155,7 +155,7 @@ def _success(case: _Case) -> Outcome:
     if entry.answer in ("", "xml", "yaml"):
         # Nothing is masked here: the text is what the producer asked for.
         return Delivered(text, None, status, note=note)
-    body = parsed(shown)
+    body = parse_json(shown)
     if body is None and not response.truncated:
         return _not_the_api(case)
     found = normal(_answer(case), body)
@@ -176,7 +176,7 @@ def _answer(case: _Case) -> str:
 def _not_the_api(case: _Case) -> Outcome:
     # If the probe meets the same, the whole target is wrong, not this job.
     message = f"Status {case.response.status} with something that is no answer of the REST API plugin."
-    return case.read().denied("NotTheApi", CHECK_URL, message)
+    return case.read().deny("NotTheApi", CHECK_URL, message)
 
 
 def _bulk(case: _Case, text: str, body: dict[str, Json]) -> Outcome:
@@ -189,7 +189,7 @@ def _bulk(case: _Case, text: str, body: dict[str, Json]) -> Outcome:
         return Delivered(text, body, case.response.status, note=f"partly done: {count}")
     answer = case.read()
     shown = "; ".join(f"{one.get('roomName')}: {one.get('message')}" for one in failed if isinstance(one, dict))
-    return answer.rejected("CommandFailed", CHECK_ARGUMENTS, f"{count}: {answer.shown.hide(shown)}")
+    return answer.reject("CommandFailed", CHECK_ARGUMENTS, f"{count}: {answer.shown.hide(shown)}")
 
 
 def _results(listed: Json) -> list[Json]:
@@ -207,7 +207,7 @@ def _legacy(case: _Case, text: str) -> Outcome:
     answer = case.read()
     if found is None:
         cure = "Check `type`: add, update, delete, enable, disable, add_roster and the like."
-        return answer.rejected("CommandFailed", cure, "The user service did not say what it did.")
+        return answer.reject("CommandFailed", cure, "The user service did not say what it did.")
     error = found[1].strip()
     done = {"UserAlreadyExistsException": "add", "UserNotFoundException": "delete"}
     if case.call.maybe_run and done.get(error) == kind:
@@ -215,7 +215,7 @@ def _legacy(case: _Case, text: str) -> Outcome:
     codes = {"UserAlreadyExistsException": "AlreadyExists", "UserNotFoundException": "NotFound"}
     code = codes.get(error, "CommandFailed")
     hint = _LEGACY_CURES.get(error, CHECK_ARGUMENTS)
-    return answer.rejected(code, hint, f"The user service says: {answer.words}")
+    return answer.reject(code, hint, f"The user service says: {answer.words}")
 
 
 def _not_found(case: _Case, answer: Answer) -> Outcome:
@@ -224,23 +224,23 @@ def _not_found(case: _Case, answer: Answer) -> Outcome:
         return answer.done(call, case.spec)
     if call.maybe_run and NEW_NAME in call.command.arguments:
         message = f"{answer.says}; an earlier try may have renamed the account, or half of it."
-        return answer.rejected("NotFound", "Look whether the new name is there, and the old one gone.", message)
-    return answer.rejected("NotFound", "Check the name, or create what it names first.")
+        return answer.reject("NotFound", "Look whether the new name is there, and the old one gone.", message)
+    return answer.reject("NotFound", "Check the name, or create what it names first.")
 
 
 def _too_old(entry: Entry, answer: Answer) -> Outcome:
     about = f"Status {answer.status} without a word"
     message = f"{about}: this REST API plugin has no {entry.name}, which came with {entry.since}."
-    return answer.denied("UnknownCommand", "Update the plugin.", message)
+    return answer.deny("UnknownCommand", "Update the plugin.", message)
 
 
 def _conflict(case: _Case, answer: Answer) -> Outcome:
     is_there = not answer.code or _EXISTS.search(answer.code) is not None
     if case.entry.effect != "creates" or not is_there:
         hint = "What is there forbids it: a room's last owner, say, or a list that cannot be changed."
-        return answer.rejected("Refused", hint)
+        return answer.reject("Refused", hint)
     if case.call.ok_if_exists:
         return answer.done(case.call, case.spec)
     if case.call.maybe_run:
         return answer.done(case.call, case.spec, "already exists after a retry")
-    return answer.rejected("AlreadyExists", _EXISTS_HINT)
+    return answer.reject("AlreadyExists", _EXISTS_HINT)

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Issued, Target
+from restbroker.config.target import IssuedLogin, Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
@@ -97,7 +97,7 @@ def _login(target: Target) -> Headers:
         # As it is: "Bearer" before it gets 401 (measured).
         return (("Authorization", _text_of(secret)),)
     # Issued is refused when the configuration is loaded.
-    return () if isinstance(target.credentials, Issued) else authorization(target.credentials)
+    return () if isinstance(target.credentials, IssuedLogin) else authorization(target.credentials)
 
 
 def _text_of(secret: Secret) -> str:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from restbroker.config.target import Target
-from restbroker.servers.allowed import Allowed
+from restbroker.servers.allowed import AllowedCommands
 from restbroker.servers.openfire.properties import addresses, remarks
 from restbroker.servers.openfire.rest.options import Options
 
 _PLUGIN: Final = "plugin.restapi"
 
 
-def suggest(target: Target, allowed: Allowed) -> str:
+def suggest(target: Target, allowed: AllowedCommands) -> str:
     """What to set, with what is to be known of it."""
     return "\n".join((*remarks(target, allowed), *_properties(target)))
 

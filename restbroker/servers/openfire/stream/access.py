@@ -11,7 +11,7 @@ import trio
 from restbroker.config.passwords import passwords_in
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
-from restbroker.servers.openfire.stream.troubles import no_password, unwritable
+from restbroker.servers.openfire.stream.problems import no_password, unwritable
 
 
 def basic(user: str, password: str) -> str:

@@ -15,14 +15,21 @@ from restbroker.config.events import EventSource
 from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError
-from restbroker.servers.api.checks import opened
+from restbroker.servers.api.checks import open_client
 from restbroker.servers.api.login import authorization
-from restbroker.servers.api.texts import parsed
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.findings import Cause, Finding, ok
 from restbroker.servers.openfire.stream.access import basic
 from restbroker.servers.openfire.stream.options import Options
-from restbroker.servers.openfire.stream.troubles import NOT_LOGGED_IN, UNWANTED, Trouble, jammed, no_password, refused
-from restbroker.servers.reported import reported
+from restbroker.servers.openfire.stream.problems import (
+    NOT_LOGGED_IN,
+    UNWANTED,
+    Problem,
+    no_new_streams,
+    no_password,
+    refusal,
+)
+from restbroker.servers.reported import findings_of
 from restbroker.store.sources import SourceState
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request
@@ -44,7 +51,7 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
     read the streams, say is wrong. It blocks, and runs a loop of its own: not for a thread that has one.
     """
     found = trio.run(_looked_at, source)
-    return iter([*found, *reported(states, found, _WHY, _CAUSES)])
+    return iter([*found, *findings_of(states, found, _WHY, _CAUSES)])
 
 
 async def _looked_at(source: EventSource) -> list[Finding]:
@@ -62,7 +69,7 @@ async def _looked_at(source: EventSource) -> list[Finding]:
                 raise no_password(user, "no line names him.")
             await _try(target, user, basic(user, passwords[user]))
             well.append(user)
-        except Trouble as trouble:
+        except Problem as trouble:
             found.append(_of(source, trouble))
         except (NotSent, MaybeSent) as error:
             message, cure = f"Source {source.name}: {error.message}", "Start the server, or mend URL."
@@ -76,7 +83,7 @@ async def _looked_at(source: EventSource) -> list[Finding]:
     return found
 
 
-def _of(source: EventSource, trouble: Trouble) -> Finding:
+def _of(source: EventSource, trouble: Problem) -> Finding:
     message = f"Source {source.name}: {trouble.message}"
     return Finding("problem", AREA, trouble.code, message, _WHY, trouble.cure, _CAUSES[trouble.code])
 
@@ -88,9 +95,9 @@ async def _try(target: Target, user: str, login: str) -> None:
         # He may have been logged in in between.
         status = await _status(target, user, login)
         if status == NOT_LOGGED_IN:
-            raise jammed(target, user)
+            raise no_new_streams(target, user)
     if status not in (NOT_LOGGED_IN, UNWANTED):
-        raise refused(target, user, status)
+        raise refusal(target, user, status)
 
 
 async def _status(target: Target, user: str, login: str) -> int:
@@ -112,9 +119,9 @@ async def _is_logged_in(target: Target, user: str) -> bool:
     path = f"{target.url.path}/restapi/v1/sessions/{quote(user, safe='')}"
     headers = (("Accept", "application/json"), *authorization(target.credentials))
     request = Request("GET", path, target.timeout_s, headers=headers, body_limit_bytes=_MOST_BYTES)
-    async with opened(target) as http:
+    async with open_client(target) as http:
         answer = await http.send(request)
-    match parsed(answer.body):
+    match parse_json(answer.body):
         case {"session": sessions}:
             listed = sessions if isinstance(sessions, list) else [sessions]
             return any(isinstance(one, dict) and str(one.get("hostAddress")).startswith(_STREAM) for one in listed)

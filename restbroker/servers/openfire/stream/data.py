@@ -50,9 +50,9 @@ def read_data(text: str) -> Data:
     pairs = _Pairs()
     try:
         # Line breaks and other control characters within strings are no fault of who sent them.
-        members = json.loads(text, strict=False, object_pairs_hook=pairs, parse_constant=_refused)
+        members = json.loads(text, strict=False, object_pairs_hook=pairs, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        return _repaired(text)
+        return _repair(text)
     if not isinstance(members, dict):
         return Data(None, "it is no JSON object")
     found = _writable(members)
@@ -70,7 +70,7 @@ def _writable(members: dict[str, Json]) -> Data:
     return Data(members)
 
 
-def _repaired(text: str) -> Data:
+def _repair(text: str) -> Data:
     """The members where the texts between them are no JSON: each value goes to where the next known name begins.
 
     A value that is none, as an object with an unescaped text in it, is given as it stands there.
@@ -97,7 +97,7 @@ def _repaired(text: str) -> Data:
 
 def _value(written: str) -> Json:
     try:
-        value: Json = json.loads(written, strict=False, object_pairs_hook=_Pairs(), parse_constant=_refused)
+        value: Json = json.loads(written, strict=False, object_pairs_hook=_Pairs(), parse_constant=_refuse)
     except ValueError:
         if len(written) > 1 and written[0] == written[-1] == '"':
             return written[1:-1]
@@ -105,5 +105,5 @@ def _value(written: str) -> Json:
     return value
 
 
-def _refused(constant: str) -> NoReturn:
+def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")

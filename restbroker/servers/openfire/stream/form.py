@@ -70,7 +70,7 @@ class Form:
             return None
         pair = self._pairs.of(frame)
         # Invitations come twice, and so does what somebody hears who asks an expert (measured).
-        return None if pair is not None and pair.is_told else self._typed(frame, pair, now_s)
+        return None if pair is not None and pair.is_told else self._event_of_type(frame, pair, now_s)
 
     def _of_stanza(self, frame: Frame, now_s: float) -> ServerEvent | None:
         data = read_data(frame.data)
@@ -98,7 +98,7 @@ class Form:
             room=bare(stanza.sender or "") if is_room else None,
         )
 
-    def _typed(self, frame: Frame, pair: Pair | None, now_s: float) -> ServerEvent:
+    def _event_of_type(self, frame: Frame, pair: Pair | None, now_s: float) -> ServerEvent:
         data = read_data(frame.data)
         members = data.members or {}
         kind = _type(frame.name, members) if data.members is not None else _UNREAD.get(frame.name, "notify")
@@ -114,7 +114,7 @@ class Form:
                 raw.setdefault("data", _data(stanza.data))
             else:
                 kind = "invitation"
-                raw |= _invited(stanza)
+                raw |= _invitation_fields(stanza)
                 body = stanza.invitation.reason if stanza.invitation is not None else body
         if kind == "presence":
             # The plugin does not say whether somebody comes or goes (measured).
@@ -191,7 +191,7 @@ def _data(text: str | None) -> Json:
     return None if text is None else (read_data(f'{{"data": {text}}}').members or {}).get("data", text)
 
 
-def _invited(stanza: Stanza) -> dict[str, Json]:
+def _invitation_fields(stanza: Stanza) -> dict[str, Json]:
     """What the plugin's two frames say between them, whichever came first."""
     invitation = stanza.invitation
     if invitation is None:

@@ -19,22 +19,22 @@ from restbroker.errors import StoreRefused
 from restbroker.job.event import ServerEvent
 from restbroker.servers.contract import NoLogin
 from restbroker.servers.openfire.stream.access import headers_of
-from restbroker.servers.openfire.stream.facts import Facts
+from restbroker.servers.openfire.stream.attributes import StreamAttributes
 from restbroker.servers.openfire.stream.form import Form
-from restbroker.servers.openfire.stream.reading import Reading
-from restbroker.servers.openfire.stream.shared import Shared
-from restbroker.servers.openfire.stream.state import StreamState
-from restbroker.servers.openfire.stream.troubles import (
+from restbroker.servers.openfire.stream.problems import (
     NOT_LOGGED_IN,
-    Trouble,
-    jammed,
+    Problem,
+    no_answer,
+    no_new_streams,
     no_stream,
     not_logged_in,
-    refused,
+    refusal,
     too_large,
-    unanswered,
 )
-from restbroker.store.logins import Known, On
+from restbroker.servers.openfire.stream.reading import Reading
+from restbroker.servers.openfire.stream.shared import ListenerContext
+from restbroker.servers.openfire.stream.state import StreamState
+from restbroker.store.logins import Known, LoggedIn
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request
 from restbroker.transport.stream import EventStream, Frame, StreamEnded, open_stream
@@ -59,11 +59,11 @@ _ENDS: Final = 2
 class Listener:
     """That of one user. The reader calls `renewed`, `disturbed`, `noted` and `lost`."""
 
-    shared: Shared
+    shared: ListenerContext
     user: str
     is_asking: bool = False
     """Whether a stream may have been asked for that is not known yet to be ours."""
-    facts: Facts = attrs.field(factory=Facts)
+    facts: StreamAttributes = attrs.field(factory=StreamAttributes)
     _opening: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _until_s: float = 0.0
     _is_lost: bool = False
@@ -80,24 +80,24 @@ class Listener:
     _afresh: str = attrs.field(default="", repr=False)
     """The login that took the place of one that led nowhere: there is one try for each stream."""
 
-    def renewed(self, until_s: float) -> None:
+    def note_renewed(self, until_s: float) -> None:
         """The lease is ours until then, on Trio's clock."""
         self._until_s = until_s
         renewal, self._renewal = self._renewal, trio.Event()
         renewal.set()
 
-    def disturbed(self) -> None:
+    def note_disturbed(self) -> None:
         """Another process may have opened a stream of this user late: ours may get nothing any more."""
         self._heard_at_s = -math.inf
         self._wake.set()
 
-    def noted(self, known: Known, was: Known) -> None:
+    def note_state(self, known: Known, was: Known) -> None:
         """As `StreamState.note`."""
         self.state.note(known, was)
         if self.state.is_outdated:
             self._wake.set()
 
-    def lost(self) -> None:
+    def note_lost(self) -> None:
         """The lease is another's: nothing is opened any more, and what has come already is read."""
         self._is_lost = True
         self._opening.cancel()
@@ -109,15 +109,15 @@ class Listener:
             with self._opening:
                 while True:
                     login = self.state.login
-                    stream = await self._opened(login.stream if reading and isinstance(login, On) else "")
+                    stream = await self._open(login.stream if reading and isinstance(login, LoggedIn) else "")
                     if reading is not None:
                         is_taken = self._heard_at_s == -math.inf
                         self.state.replaces(login, reading.heard_s, is_over=reading.over.is_set(), is_taken=is_taken)
                         reading.leave()
-                    self._begun()
+                    self._begin()
                     reading = Reading(stream, self.state.opened_s)
                     nursery.start_soon(self._read, reading)
-                    await self._watched(reading.over)
+                    await self._watch(reading.over)
                     if self.state.is_outdated:
                         self.state.breaks_off(reading.heard_s)
                         reading.leave()
@@ -130,7 +130,7 @@ class Listener:
             if reading is not None:
                 reading.leave()
 
-    def _begun(self) -> None:
+    def _begin(self) -> None:
         """A stream is open."""
         self.state.begins(self.shared.now_s())
         self._afresh = ""
@@ -142,7 +142,7 @@ class Listener:
         self._ends += 1
         if self._ends > _ENDS:
             shared = self.shared
-            shared.teller.tell(self.user, unanswered(f"{shared.target.url} ends each stream of {self.user} at once."))
+            shared.teller.tell(self.user, no_answer(f"{shared.target.url} ends each stream of {self.user} at once."))
         pause_s = min(_LEAST_PAUSE_S * 2**self._ends, _LONGEST_PAUSE_S)
         await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
 
@@ -152,7 +152,7 @@ class Listener:
         if (gap := self.state.gap()) is not None:
             self.shared.teller.gap(self.user, gap)
 
-    async def _watched(self, over: trio.Event) -> None:
+    async def _watch(self, over: trio.Event) -> None:
         """Returns when the stream ended, or is quiet for so long that another is to be opened."""
         opened_at_s = trio.current_time()
         while not over.is_set() and not self.state.is_outdated:
@@ -167,7 +167,7 @@ class Listener:
 
     async def _read(self, reading: Reading) -> None:
         shared, stream = self.shared, reading.stream
-        form = Form(shared.source, self.user, shared.target.default_host, shared.settings.mode, self._expelled)
+        form = Form(shared.source, self.user, shared.target.default_host, shared.settings.mode, self._note_expelled)
         try:
             with reading.scope:
                 while True:
@@ -193,13 +193,13 @@ class Listener:
                 shared.teller.tell(self.user, no_stream(shared.target, self.user))
             elif ended.reason == "silent":
                 why = f"{shared.target.url} sends nothing to {self.user}, not even a heartbeat."
-                shared.teller.tell(self.user, unanswered(why))
+                shared.teller.tell(self.user, no_answer(why))
         finally:
             await stream.aclose()
             reading.over.set()
             self._wake.set()
 
-    def _expelled(self, room: str) -> None:
+    def _note_expelled(self, room: str) -> None:
         self.shared.expelled[0].send_nowait((self.user, room))
 
     def _event(self, form: Form, frame: Frame) -> ServerEvent | None:
@@ -210,7 +210,7 @@ class Listener:
             self.shared.teller.unreadable(self.user, frame.name, type(error).__name__)
             return None
 
-    async def _opened(self, doubted: str) -> EventStream:
+    async def _open(self, doubted: str) -> EventStream:
         """A stream that is ours, however long that takes. `doubted`: a login that somebody else may have ended."""
         pause_s, stale, is_again = _LEAST_PAUSE_S, "", False
         while True:
@@ -221,41 +221,41 @@ class Listener:
                 doubted = ""
                 stream = None if known is None else await self._ask(known)
                 if stream is not None:
-                    self.facts.opened(stream, known or "", self.shared.now_s())
+                    self.facts.note_opened(stream, known or "", self.shared.now_s())
                     return await self._ours(stream)
                 if not known:
                     if known is None:
                         await self._has_no_login(looked_s)
                     else:
                         self.state.asks_nothing()
-                    self.facts.ended()
+                    self.facts.note_ended()
                     self.shared.teller.rests(self.user, "no login" if known is None else "no question")
                     await trio.sleep(_LOOK_S)
                     continue
                 # What is known of his login may be older than the server's last start, or of a session that was ended.
                 is_tried, stale = known in (stale, self._afresh), known
                 if is_tried and is_again:
-                    raise jammed(self.shared.target, self.user)
+                    raise no_new_streams(self.shared.target, self.user)
                 # Once it may be a kick or a logoff of this moment.
                 is_again = is_tried
                 if not is_tried:
                     continue
-            except Trouble as trouble:
+            except Problem as trouble:
                 self.shared.teller.tell(self.user, trouble)
             await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def _has_no_login(self, looked_s: float) -> None:
         """Raises `Trouble`."""
-        if (gap := self.state.has_no_login(looked_s, await self._noted())) is not None:
+        if (gap := self.state.has_no_login(looked_s, await self._read_state())) is not None:
             self.shared.teller.gap(self.user, gap)
 
-    async def _noted(self) -> Known:
+    async def _read_state(self) -> Known:
         """What Redis has of his login. Raises `Trouble`."""
         try:
-            (known,) = await self.shared.logins.noted([self.user])
+            (known,) = await self.shared.logins.read_states([self.user])
         except StoreRefused as error:
-            raise unanswered(error.message) from None
+            raise no_answer(error.message) from None
         return known
 
     async def _valid(self) -> None:
@@ -281,16 +281,16 @@ class Listener:
         shared = self.shared
         try:
             if self.user in shared.settings.askers:
-                self.state.login = await self._noted()
+                self.state.login = await self._read_state()
                 return ""
-            known = await shared.logins.watched(self.user, stale, afresh=leads_nowhere and stale != self._afresh)
+            known = await shared.logins.open_watched(self.user, stale, afresh=leads_nowhere and stale != self._afresh)
         except NoLogin as error:
             raise not_logged_in(self.user, error) from None
         except (NotSent, MaybeSent, StoreRefused) as error:
-            raise unanswered(error.message) from None
-        noted = await self._noted()
+            raise no_answer(error.message) from None
+        noted = await self._read_state()
         # With its number, unless something else is noted by now.
-        login = None if known is None else On(known)
+        login = None if known is None else LoggedIn(known)
         self.state.login = noted if noted == login else login
         self._afresh = (known or "") if leads_nowhere else self._afresh
         return known
@@ -307,7 +307,7 @@ class Listener:
                 shared.target, request, silence_s=settings.silence_s, limit_bytes=settings.limit_bytes
             )
         except NotSent as error:
-            raise unanswered(error.message) from None
+            raise no_answer(error.message) from None
         try:
             if stream.status == _OK and await self._is_announced(known):
                 return stream
@@ -318,7 +318,7 @@ class Listener:
         self.is_asking = False
         if stream.status in (_OK, NOT_LOGGED_IN):
             return None
-        raise refused(shared.target, self.user, stream.status)
+        raise refusal(shared.target, self.user, stream.status)
 
     async def _is_announced(self, known: str) -> bool:
         """Makes him available, once for each login that his streams are opened under here: a job may have set him away.
@@ -331,6 +331,6 @@ class Listener:
             except NoLogin:
                 return False
             except (NotSent, MaybeSent, StoreRefused) as error:
-                raise unanswered(error.message) from None
+                raise no_answer(error.message) from None
             self._announced = known
         return True

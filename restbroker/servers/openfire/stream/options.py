@@ -14,10 +14,10 @@ from restbroker.config.form import Items, whole, word
 from restbroker.config.key import key
 from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.passwords import check_passwords, passwords_in
-from restbroker.config.review import Review
+from restbroker.config.problems import Problems
 from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.values import duration_text
-from restbroker.job.jid import folded
+from restbroker.job.jid import fold_case
 
 RawMode: TypeAlias = Literal["typed", "stanzas", "both"]
 """Which events there are: the server's own forms, the stanzas, or both."""
@@ -108,12 +108,12 @@ class Options:
         BUFFER_BYTES,
     )
 
-    def check(self, source: EventSource, at: At, review: Review) -> EventSource:
+    def check(self, source: EventSource, at: At, review: Problems) -> EventSource:
         """See `config.kind`."""
         place = at("Options")
         if self._target is None:
             review.refuse(f"{place}.Target", "is missing or empty; it is the name of a target of kind openfire-chat.")
-        everybody = [folded(user) for user in (*self.users, *self.askers)]
+        everybody = [fold_case(user) for user in (*self.users, *self.askers)]
         if not everybody:
             review.refuse(f"{place}.Users", "is missing or empty; say whose events are wanted.", f"{place}.Askers")
         if len(set(everybody)) < len(everybody):
@@ -145,7 +145,7 @@ class Options:
         return (*self.users, *self.askers)
 
 
-def _refuse_missing(passwords: Secret, users: list[str], place: str, review: Review) -> None:
+def _refuse_missing(passwords: Secret, users: list[str], place: str, review: Problems) -> None:
     known = passwords_in(passwords)
     if missing := [user for user in users if user not in known]:
         names = ", ".join(missing)

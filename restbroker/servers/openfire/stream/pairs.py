@@ -112,18 +112,18 @@ class Pairs:
 
 def _frames(stanza: Stanza) -> Iterator[_Shape]:
     """What the plugin makes of it, as its sources put it together (measured)."""
-    to, sender = _said(stanza.receiver), _said(stanza.sender)
+    to, sender = _java(stanza.receiver), _java(stanza.sender)
     ends = f'"to":"{to}", "from":"{sender}"'
     if stanza.kind == "presence":
         head = (
-            f'{{"type": "presence", {ends}, "status":"{_said(stanza.status)}", "show": "{stanza.show or "available"}"}}'
+            f'{{"type": "presence", {ends}, "status":"{_java(stanza.status)}", "show": "{stanza.show or "available"}"}}'
         )
         yield _Shape("presence", "chatapi.presence", _lines(head))
     elif stanza.kind == "message" and stanza.body is not None:
         name = "chatapi.muc" if stanza.word == "groupchat" else "chatapi.chat"
         head = f'{{"type": "{stanza.word or "normal"}", {ends}, '
         words = f'"body": "{stanza.body}"}}'
-        yield _Shape("message", name, _lines(f'{head}"data":{_said(stanza.data)}, {words}'))
+        yield _Shape("message", name, _lines(f'{head}"data":{_java(stanza.data)}, {words}'))
         if stanza.word == "groupchat":
             # Who asks an expert is told so as well.
             yield _Shape("message", "chatapi.ask", _lines(f'{{"type": "groupchat", {ends}, {words}'))
@@ -133,20 +133,20 @@ def _frames(stanza: Stanza) -> Iterator[_Shape]:
 
 def _of_invitation(stanza: Stanza) -> Iterator[_Shape]:
     """What the plugin makes of one: for the room, and for the inviter. Who asks an expert is told of an offer."""
-    to, sender, invitation = _said(stanza.receiver), _said(stanza.sender), stanza.invitation
+    to, sender, invitation = _java(stanza.receiver), _java(stanza.sender), stanza.invitation
     ends = f'"to":"{to}", "from":"{sender}", "url":"'
     head = '{"type": "invitationReceived", '
     if stanza.conference is not None and stanza.body is None:
         begin = f'{head}"room":"{stanza.conference}", "inviter":"{sender}", {ends}'
         yield _Shape("invitation", "chatapi.muc", _lines(begin), '", "reason": "null"}')
     if invitation is not None:
-        who = f'"password":"{_said(invitation.password)}", "room":"{sender}", "inviter":"{_said(invitation.inviter)}"'
-        end = f'", "reason": "{_said(invitation.reason)}"}}'
+        who = f'"password":"{_java(invitation.password)}", "room":"{sender}", "inviter":"{_java(invitation.inviter)}"'
+        end = f'", "reason": "{_java(invitation.reason)}"}}'
         yield _Shape("invitation", "chatapi.muc", _lines(f"{head}{who}, {ends}"), _lines(end))
         yield _Shape("invitation", "chatapi.ask", '{"type": "offer", "to":"', f'", "mucRoom": "{sender}"}}')
 
 
-def _said(text: str | None) -> str:
+def _java(text: str | None) -> str:
     """As Java writes what is not there."""
     return "null" if text is None else text
 

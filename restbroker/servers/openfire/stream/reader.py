@@ -17,13 +17,13 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.job.event import ServerEvent
-from restbroker.servers.event_contract import Leases, Offer, Ways
-from restbroker.servers.openfire.stream.basket import Basket
+from restbroker.servers.event_contract import Leases, Offer, ReaderPorts
+from restbroker.servers.openfire.stream.event_buffer import EventBuffer
 from restbroker.servers.openfire.stream.listener import Listener
 from restbroker.servers.openfire.stream.options import Options
-from restbroker.servers.openfire.stream.shared import Shared
-from restbroker.servers.openfire.stream.troubles import Teller
-from restbroker.store.leases import Lease, Mine, Others
+from restbroker.servers.openfire.stream.problems import ProblemReporter
+from restbroker.servers.openfire.stream.shared import ListenerContext
+from restbroker.store.leases import Lease, LeaseHeld, LeaseTaken
 from restbroker.telemetry.events import EventHandled, Report, Warned
 
 _RENEWALS: Final = 3
@@ -40,14 +40,14 @@ _PATIENCE_S: Final = 2.0
 _PAUSE_S: Final = 1.0
 
 
-def open_reader(source: EventSource, ways: Ways) -> "StreamReader":
+def open_reader(source: EventSource, ways: ReaderPorts) -> "StreamReader":
     """Of one source. Raises `ConfigError` where it was not given what it needs."""
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     if source.target is None or ways.leases is None or ways.logins is None:
         raise ConfigError(f"The source {source.name} needs its target, and leases and logins in Redis.")
-    teller = Teller(source.name, ways.report, ways.states)
-    basket = Basket(source.options.buffer_bytes, partial(_tell_of_full, source.name, ways.report))
-    shared = Shared(source.name, source.options, source.target, ways.logins, basket, teller)
+    teller = ProblemReporter(source.name, ways.report, ways.states)
+    basket = EventBuffer(source.options.buffer_bytes, partial(_tell_of_full, source.name, ways.report))
+    shared = ListenerContext(source.name, source.options, source.target, ways.logins, basket, teller)
     return StreamReader(shared, source, ways, ways.leases)
 
 
@@ -55,9 +55,9 @@ def open_reader(source: EventSource, ways: Ways) -> "StreamReader":
 class StreamReader:
     """All streams of one source that this process has the leases of."""
 
-    shared: Shared
+    shared: ListenerContext
     source: EventSource
-    ways: Ways
+    ways: ReaderPorts
     leases: Leases
     _listeners: dict[str, Listener] = attrs.field(factory=dict)
     _late: dict[str, int] = attrs.field(factory=dict)
@@ -93,10 +93,10 @@ class StreamReader:
                 self._tell_of_redis(error.message)
                 await trio.sleep(_AGAIN_S)
                 continue
-            late = self._noted(found, asked_s + settings.lease_s, nursery)
+            late = self._note_states(found, asked_s + settings.lease_s, nursery)
             if late:
                 await self.leases.end(late)
-            left_s = [lease.left_ms / 1000 + _SOON_S for lease in found.values() if isinstance(lease, Others)]
+            left_s = [lease.left_ms / 1000 + _SOON_S for lease in found.values() if isinstance(lease, LeaseTaken)]
             await trio.sleep(min(settings.lease_s / _RENEWALS, *left_s, _WATCH_S if left_s else math.inf))
 
     async def _watch_logins(self) -> None:
@@ -105,45 +105,45 @@ class StreamReader:
             await trio.sleep(_LOGINS_S)
             was = {user: (listener, listener.state.login) for user, listener in self._listeners.items()}
             try:
-                known = await self.shared.logins.noted(list(was))
+                known = await self.shared.logins.read_states(list(was))
             except StoreRefused:
                 continue  # told where the leases are renewed
             for (listener, login), one in zip(was.values(), known, strict=True):
-                listener.noted(one, login)
+                listener.note_state(one, login)
 
     async def _note_expelled(self) -> None:
         """The plugin answers 200 to what somebody says in a room that had him leave: he is to join it first."""
         async for user, room in self.shared.expelled[1]:
             while True:
                 try:
-                    await self.shared.logins.expelled(user, room)
+                    await self.shared.logins.note_expelled(user, room)
                     break
                 except StoreRefused:
                     await trio.sleep(_AGAIN_S)  # told where the leases are renewed
 
-    def _noted(self, found: Mapping[str, Lease], until_s: float, nursery: trio.Nursery) -> list[str]:
+    def _note_states(self, found: Mapping[str, Lease], until_s: float, nursery: trio.Nursery) -> list[str]:
         """Starts and ends listeners; of which users a stream may have been opened too late."""
         late: list[str] = []
         for user, lease in found.items():
             listener = self._listeners.get(user)
             match lease:
-                case Mine(times):
+                case LeaseHeld(times):
                     if listener is None:
-                        listener = self._started(user, nursery)
+                        listener = self._start(user, nursery)
                     elif times != self._late.get(user):
-                        listener.disturbed()
+                        listener.note_disturbed()
                     self._late[user] = times
-                    listener.renewed(until_s)
-                case Others():
+                    listener.note_renewed(until_s)
+                case LeaseTaken():
                     if listener is not None:
                         del self._listeners[user]
-                        listener.lost()
-                        self.shared.teller.left(user)
+                        listener.note_lost()
+                        self.shared.teller.note_left(user)
                         if listener.is_asking:
                             late.append(user)
         return late
 
-    def _started(self, user: str, nursery: trio.Nursery) -> Listener:
+    def _start(self, user: str, nursery: trio.Nursery) -> Listener:
         listener = self._listeners[user] = Listener(self.shared, user)
         self.shared.teller.began(user, listener.facts)
         nursery.start_soon(listener.run)
@@ -152,36 +152,36 @@ class StreamReader:
     async def _hand_over(self) -> None:
         while True:
             self._in_hand = await self.shared.basket.take()
-            await self._offered()
+            await self._offer()
 
     async def _hand_over_the_rest(self) -> None:
         basket = self.shared.basket
         with trio.move_on_after(_PATIENCE_S):
-            await self._offered()
+            await self._offer()
             while events := basket.rest():
                 self._in_hand = events
-                await self._offered()
+                await self._offer()
         if lost := len(self._in_hand) + len(basket):
             what = f"{lost} events of the source {self.source.name} are lost: Redis did not take them by the end."
             cure = "Openfire keeps no events: have Redis work while restbroker stops."
             self.ways.report(Warned("EventsLost", what, cure))
 
-    async def _offered(self) -> None:
+    async def _offer(self) -> None:
         """Until Redis has all that is in hand, or knows that nobody wants it."""
         while self._in_hand:
             offer = self.ways.inlet.offer(self.source, self._in_hand)
             try:
-                await self._waited(offer)
+                await self._wait(offer)
             finally:
                 with trio.CancelScope(shield=True):
                     await offer.leave()
-                self._in_hand = self._undecided(offer)
+                self._in_hand = self._undecided_events(offer)
             if self._in_hand:
                 self._tell_of_redis(_why(offer))
                 await trio.sleep(_PAUSE_S)
         self._waits = False
 
-    def _undecided(self, offer: Offer) -> list[ServerEvent]:
+    def _undecided_events(self, offer: Offer) -> list[ServerEvent]:
         left: list[ServerEvent] = []
         for event, verdict in zip(self._in_hand, offer.verdicts(), strict=True):
             if isinstance(verdict, str):
@@ -190,7 +190,7 @@ class StreamReader:
                 left.append(event)
         return left
 
-    async def _waited(self, offer: Offer) -> None:
+    async def _wait(self, offer: Offer) -> None:
         with trio.move_on_after(_PATIENCE_S) as patience:
             await offer.done()
         if patience.cancelled_caught:

@@ -13,9 +13,9 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.servers.contract import Logins
-from restbroker.servers.openfire.stream.basket import Basket
+from restbroker.servers.openfire.stream.event_buffer import EventBuffer
 from restbroker.servers.openfire.stream.options import Options
-from restbroker.servers.openfire.stream.troubles import Teller
+from restbroker.servers.openfire.stream.problems import ProblemReporter
 
 QUIET_S: Final = 600.0
 """After so long without an event the stream is opened anew: another reader may have taken it, which nobody tells."""
@@ -27,15 +27,15 @@ def _channel() -> tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryRece
 
 
 @attrs.define(eq=False)
-class Shared:
+class ListenerContext:
     """What the listeners of a source share."""
 
     source: str
     settings: Options
     target: Target
     logins: Logins
-    basket: Basket
-    teller: Teller
+    basket: EventBuffer
+    teller: ProblemReporter
     now_s: Callable[[], float] = time.time
     quiet_s: float = QUIET_S
     expelled: tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]] = attrs.field(

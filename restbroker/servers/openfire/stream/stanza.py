@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import attrs
 
 from restbroker.job.event import domain
-from restbroker.job.jid import folded
+from restbroker.job.jid import fold_case
 
 _STREAM_ERROR: Final = "{http://etherx.jabber.org/streams}error"
 _KINDS: Final = frozenset({"message", "presence", "iq", "error"})
@@ -104,8 +104,8 @@ def _is_own_leave(given: Mapping[str, str], kind: str) -> bool:
 def _expels(root: ET.Element, kind: str) -> str | None:
     room, _, nick = root.get("from", "").partition("/")
     receiver = root.get("to", "")
-    name, _, where = folded(room).rpartition("@")
-    service = where.removesuffix(f".{folded(domain(receiver))}")
+    name, _, where = fold_case(room).rpartition("@")
+    service = where.removesuffix(f".{fold_case(domain(receiver))}")
     # Nobody else speaks for a room, and elsewhere nobody of ours is in one.
     if not name or service == where:
         return None
@@ -123,7 +123,9 @@ def _expels(root: ET.Element, kind: str) -> str | None:
 def _is_own(root: ET.Element, nick: str, receiver: str) -> bool:
     """The server does not mark one's own presence in each room (measured); the plugin has users join by their names."""
     item = root.find(f"{_MUC_USER}x/{_MUC_USER}item")
-    return folded(nick) == folded(receiver.partition("@")[0]) or (item is not None and item.get("jid") == receiver)
+    return fold_case(nick) == fold_case(receiver.partition("@")[0]) or (
+        item is not None and item.get("jid") == receiver
+    )
 
 
 def _is_expelled(root: ET.Element) -> bool:

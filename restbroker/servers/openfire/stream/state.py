@@ -6,7 +6,7 @@ Each `listener` has one, to which `reader` says what Redis has of the login. Alw
 
 import attrs
 
-from restbroker.store.logins import Known, Off, On
+from restbroker.store.logins import Known, LoggedIn, LoggedOff
 
 
 @attrs.frozen
@@ -36,7 +36,7 @@ class StreamState:
         """A stream is open."""
         self.opened_s = now_s
         self.is_outdated = False
-        self._login_number = self.login.number if isinstance(self.login, On) else 0
+        self._login_number = self.login.number if isinstance(self.login, LoggedIn) else 0
 
     def gap(self) -> Gap | None:
         """To be asked for once the stream has proven to be one: the same gap only once."""
@@ -56,7 +56,7 @@ class StreamState:
         """
         if is_taken:
             self.breaks_off(heard_s, "another process had opened a stream of his")
-        elif isinstance(login, On) and (is_over or self.login != login):
+        elif isinstance(login, LoggedIn) and (is_over or self.login != login):
             self.is_outdated = self.login != login
             self.breaks_off(heard_s)
 
@@ -65,7 +65,7 @@ class StreamState:
         was logged in and off again meanwhile. After his next login something comes before a stream is open.
         """
         broken, gap = self._broken, None
-        if isinstance(known, Off) and known.number != self._login_number:
+        if isinstance(known, LoggedOff) and known.number != self._login_number:
             since_s = self.opened_s if broken is None else broken[0]
             gap = Gap(since_s, looked_s, "he was logged in and off before it was open") if since_s else None
             self._login_number = known.number

@@ -23,7 +23,7 @@ import orjson
 from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
-from restbroker.servers.event_contract import Answer, Malformed, Posted, Told
+from restbroker.servers.event_contract import Answer, HookRequest, IncomingEvent, MalformedEvent
 
 CONTENT_TYPE: Final = "application/json"
 _KINDS: Final = ("message", "presence", "iq")
@@ -31,18 +31,18 @@ _TAKEN: Final = Answer(202)
 _PROBED: Final = Answer(200, headers={"Accept": CONTENT_TYPE, "Allow": "OPTIONS, POST"})
 
 
-def read(posted: Posted, source: str, now_s: float) -> Told:
-    """The stanza as an event. Raises `Malformed`."""
+def read(posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
+    """The stanza as an event. Raises `MalformedEvent`."""
     try:
         stanza = rubyjson.loads(posted.body)
     except rubyjson.Unreadable as error:
         # Its text quotes nothing but single characters and numbers.
-        raise Malformed(f"it is no JSON that Ruby can read ({error})") from None
+        raise MalformedEvent(f"it is no JSON that Ruby can read ({error})") from None
     if not isinstance(stanza, dict):
-        raise Malformed("it is no JSON object")
+        raise MalformedEvent("it is no JSON object")
     kind = stanza.get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise Malformed(f"its kind is none of {', '.join(_KINDS)}")
+        raise MalformedEvent(f"its kind is none of {', '.join(_KINDS)}")
     sender, receiver = _text(stanza, "from"), _text(stanza, "to")
     word = _text(stanza, "type")
     event = ServerEvent(
@@ -58,25 +58,25 @@ def read(posted: Posted, source: str, now_s: float) -> Told:
         raw=stanza,
         presence=word or PRESENCE[True] if kind == "presence" and word != "error" else None,
     )
-    return Told(event, asks=kind == "iq" and word not in ("result", "error"))
+    return IncomingEvent(event, asks=kind == "iq" and word not in ("result", "error"))
 
 
-def probed() -> Answer:
+def answer_probe() -> Answer:
     """The server is to post JSON."""
     return _PROBED
 
 
-def taken(told: Told) -> Answer:  # noqa: ARG001  every stanza is confirmed in the same way
+def answer_taken(told: IncomingEvent) -> Answer:  # noqa: ARG001  every stanza is confirmed in the same way
     """The stanza is consumed."""
     return _TAKEN
 
 
-def refused(told: Told) -> Answer:
+def answer_refused(told: IncomingEvent) -> Answer:
     """The sender of the iq gets an error."""
     return _error(200, told, "cancel", "service-unavailable", "Nobody answers such questions here.")
 
 
-def not_now(told: Told, retry_after_s: int) -> Answer:
+def not_now(told: IncomingEvent, retry_after_s: int) -> Answer:
     """The sender gets the error that Prosody also sends when nobody listens here; it is of the type wait."""
     answer = _error(503, told, "wait", "recipient-unavailable", "This could not be taken. Try again later.")
     return Answer(answer.status, answer.body, answer.content_type, {"Retry-After": str(retry_after_s)})
@@ -87,7 +87,7 @@ def problem(status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG001  
     return None
 
 
-def _error(status: int, told: Told, kind: str, condition: str, text: str) -> Answer:
+def _error(status: int, told: IncomingEvent, kind: str, condition: str, text: str) -> Answer:
     stanza = told.event.raw
     name = stanza["kind"] if isinstance(stanza, Mapping) else "message"
     error = {"type": kind, "condition": condition, "text": text}

@@ -17,8 +17,8 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Outcome
 from restbroker.rosters.refresh.connector import open_connector
 from restbroker.rosters.refresh.options import Options
-from restbroker.servers.contract import Claimed, Connector, Ports
-from restbroker.servers.roster_change import Change, Changed, NotChanged, Pace
+from restbroker.servers.contract import Claim, Connector, Ports
+from restbroker.servers.roster_change import Change, Pace, RosterUnchanged, RosterVersions
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Sender
 
@@ -116,7 +116,7 @@ class FakeRosters:
     waits: dict[str, float] = attrs.field(factory=dict)
     refuses: StoreRefused | None = None
     stored: dict[str, dict[bytes, bytes]] = attrs.field(factory=dict)
-    result: Changed | NotChanged = attrs.field(factory=lambda: Changed({"john": 7}))
+    result: RosterVersions | RosterUnchanged = attrs.field(factory=lambda: RosterVersions({"john": 7}))
     changes: list[Change] = attrs.field(factory=list)
     marked: list[str] = attrs.field(factory=list)
     claimed: list[tuple[str, ...]] = attrs.field(factory=list)
@@ -128,7 +128,7 @@ class FakeRosters:
     lease_s: float = 30.0
     closed: int = 0
 
-    async def change(self, changes: Sequence[Change]) -> Changed | NotChanged:
+    async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         self._allow()
         self.changes += changes
         return self.result
@@ -142,16 +142,16 @@ class FakeRosters:
         self._allow()
         return [self.stored.get(user, {}) for user in users]
 
-    async def claim(self, users: Sequence[str], pace: Pace) -> Claimed:
+    async def claim(self, users: Sequence[str], pace: Pace) -> Claim:
         assert pace == Pace(200, 1000)
         self._allow()
         self.claimed.append(tuple(users))
         self.while_asked()
         await trio.sleep(0.001)
         waits = {user: self.waits.pop(user) for user in users if user in self.waits}
-        return Claimed(f"claim {len(self.claimed)}", tuple(user for user in users if user not in waits), waits)
+        return Claim(f"claim {len(self.claimed)}", tuple(user for user in users if user not in waits), waits)
 
-    async def landed(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
+    async def end_refreshes(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
         assert holder.startswith("claim ")
         self.ended += [*done, *again]
         self.again += again

@@ -10,7 +10,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Rejected
 from restbroker.rosters.refresh.options import Options
-from restbroker.servers.roster_change import Change, NotChanged
+from restbroker.servers.roster_change import Change, RosterUnchanged
 from restbroker.transport.errors import NotSent
 from tests.unit.rosters.refresh.conftest import TARGET, FakeRosters, Link, Opened, Prosody
 from tests.unit.servers.conftest import fate
@@ -111,11 +111,11 @@ async def test_where_only_writes_are_done_a_refresh_is_passed_on_and_the_probe_a
 
 
 async def test_what_redis_does_not_change_is_told_with_why(side: Opened) -> None:
-    absent, refused = NotChanged("john", "ABSENT", "ann@example.org"), StoreRefused("No right.", "Allow it.")
+    absent, refused = RosterUnchanged("john", "ABSENT", "ann@example.org"), StoreRefused("No right.", "Allow it.")
     rows: list[tuple[FakeRosters, str, str, str]] = [
         (FakeRosters(result=absent), "rename_contact", "Deferred NoSuchContact max 3", "ann@example.org"),
-        (FakeRosters(result=NotChanged("john", "MANY", "")), "add_contact", "Rejected RosterTooLarge", "of john"),
-        (FakeRosters(result=NotChanged("john", "LARGE", "")), "add_contact", "Rejected RosterTooLarge", "of john"),
+        (FakeRosters(result=RosterUnchanged("john", "MANY", "")), "add_contact", "Rejected RosterTooLarge", "of john"),
+        (FakeRosters(result=RosterUnchanged("john", "LARGE", "")), "add_contact", "Rejected RosterTooLarge", "of john"),
         (FakeRosters(refuses=refused), "delete_roster", "Deferred RosterRefused", "Allow it."),
     ]
     for rosters, command, wanted, says in rows:

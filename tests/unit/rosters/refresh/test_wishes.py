@@ -3,21 +3,21 @@
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
-from restbroker.rosters.refresh import catalogue, wishes
-from restbroker.rosters.refresh.wishes import Refresh, Show, Wish, Write
+from restbroker.rosters.refresh import catalogue, requests
+from restbroker.rosters.refresh.requests import Refresh, Show, Wish, Write
 from restbroker.servers.roster_change import Change
 
 DOMAIN = "example.org"
 
 
 def wish(command: str, domain: str | None = DOMAIN, /, **arguments: Json) -> Wish:
-    found = wishes.read(Command(command, arguments), domain)
+    found = requests.read(Command(command, arguments), domain)
     assert not isinstance(found, Reason), found
     return found
 
 
 def refusal(command: str, domain: str | None = DOMAIN, /, **arguments: Json) -> Reason:
-    found = wishes.read(Command(command, arguments), domain)
+    found = requests.read(Command(command, arguments), domain)
     assert isinstance(found, Reason), found
     return found
 

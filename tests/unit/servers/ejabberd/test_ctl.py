@@ -17,10 +17,10 @@ import attrs
 from restbroker.job.command import Call, Catalogue, Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Rejected
-from restbroker.servers.ctl import Answered, Asked, Printed, Refused
+from restbroker.servers.ctl import CtlCommand, CtlOutput, CtlRefusal, JobReply
 from restbroker.servers.ejabberd.catalogue import for_version
 from restbroker.servers.ejabberd.ctl import MANNER
-from restbroker.servers.ejabberd.outcomes import judge
+from restbroker.servers.ejabberd.outcomes import classify
 from restbroker.transport.message import Response
 
 OLD: Final = for_version("23.01")
@@ -49,30 +49,30 @@ def known(catalogue: str, version: str | None) -> Catalogue:
     return for_version(catalogue, None if version is None or catalogue == "23.01" else int(version))
 
 
-def asked(words: str, *, catalogue: str = "23.01", version: str | None = None) -> Asked:
+def asked(words: str, *, catalogue: str = "23.01", version: str | None = None) -> CtlCommand:
     found = MANNER.read(known(catalogue, version), shlex.split(words), version)
-    assert isinstance(found, Asked), found
+    assert isinstance(found, CtlCommand), found
     return found
 
 
-def told(outcome: Outcome) -> Answered:
+def told(outcome: Outcome) -> JobReply:
     """The outcome as a job's reply tells it, once it is not tried again."""
     match outcome:
         case Delivered():
             word = "negative" if outcome.negative else "delivered"
-            return Answered(word, outcome.text, outcome.body, outcome.status, "")
+            return JobReply(word, outcome.text, outcome.body, outcome.status, "")
         case _:
             assert not hasattr(outcome, "counts") or outcome.reason.status == 500
             word = "rejected" if isinstance(outcome, Rejected) else "failed"
             reason = outcome.reason
-            return Answered(word, getattr(outcome, "text", "") or "", None, reason.status, reason.code)
+            return JobReply(word, getattr(outcome, "text", "") or "", None, reason.status, reason.code)
 
 
-def printed(words: str, status: int, body: str, *, catalogue: str = "23.01", version: str | None = None) -> Printed:
+def printed(words: str, status: int, body: str, *, catalogue: str = "23.01", version: str | None = None) -> CtlOutput:
     one = asked(words, catalogue=catalogue, version=version)
     call = Call(Command(one.endpoint, one.arguments))
     commands = known(catalogue, version)
-    outcome = judge(call, commands.commands[one.name], Response(status, {}, body.encode(), 0.0))
+    outcome = classify(call, commands.commands[one.name], Response(status, {}, body.encode(), 0.0))
     found = MANNER.write(commands, one, told(outcome))
     assert found is not None
     return found
@@ -86,7 +86,7 @@ def test_an_answer_of_the_api_is_printed_as_ejabberdctl_printed_the_same() -> No
             _, version, words = words.split(" ", 2)
         found = printed(words, recorded["status"], recorded["body"], catalogue=catalogue, version=version)
         ordered = _in_any_order if catalogue == "26.07" else str
-        wanted = Printed(ordered(recorded["stdout"]), recorded["exit"])
+        wanted = CtlOutput(ordered(recorded["stdout"]), recorded["exit"])
         if attrs.evolve(found, text=ordered(found.text)) != wanted:
             wrong.append((catalogue, recorded["line"], found, wanted))
     assert wrong == []
@@ -115,14 +115,14 @@ def test_what_ejabberdctl_refuses_by_itself_is_refused_with_its_words_and_nothin
     ]
     for line, text in rows:
         found = MANNER.read(OLD, shlex.split(line), None)
-        assert isinstance(found, Printed), (line, text)
+        assert isinstance(found, CtlOutput), (line, text)
         assert (found.text, found.code) == (text, 1), (line, text)
 
 
 def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use() -> None:
     for word in ("start", "stop", "restart", "foreground", "live", "debug", "etop", "ping", "mnesia", "help"):
         found = MANNER.read(OLD, [word], None)
-        assert isinstance(found, Refused), word
+        assert isinstance(found, CtlRefusal), word
         assert found.cure, word
 
 
@@ -161,7 +161,7 @@ def test_a_version_of_the_interface_is_asked_for_where_the_server_has_several() 
     assert asked("status", version="1").endpoint == "status"
     assert asked("status", catalogue="24.12", version="1").endpoint == "status/v1"
     found = MANNER.read(NEW, ["status"], "x")
-    assert found == Printed('Invalid API version number: "x"\n', 1)
+    assert found == CtlOutput('Invalid API version number: "x"\n', 1)
 
 
 def test_of_what_the_api_has_no_form_for_it_is_said_that_ejabberdctl_tells_it() -> None:
@@ -186,9 +186,9 @@ def test_a_nodes_name_that_is_no_plain_word_is_quoted_as_erlang_does() -> None:
 
 
 def test_a_command_whose_module_is_not_loaded_is_unknown() -> None:
-    answered = Answered("rejected", '"unknown_command"', None, 400, "UnknownCommand")
+    answered = JobReply("rejected", '"unknown_command"', None, 400, "UnknownCommand")
     found = MANNER.write(OLD, asked("get_vcard a b c"), answered)
-    assert found == Printed("Error: unknown command 'get_vcard'. Did you mean 'get_vcard2'?\n", 1)
+    assert found == CtlOutput("Error: unknown command 'get_vcard'. Did you mean 'get_vcard2'?\n", 1)
 
 
 def test_what_ejabberdctl_cannot_meet_is_not_printed_in_its_words() -> None:
@@ -199,10 +199,10 @@ def test_what_ejabberdctl_cannot_meet_is_not_printed_in_its_words() -> None:
         ("uncertain", None, "TimedOut"),
     ]
     for outcome, status, code in rows:
-        answered = Answered(outcome, "<html>", None, status, code)
+        answered = JobReply(outcome, "<html>", None, status, code)
         assert MANNER.write(OLD, asked("status"), answered) is None, (outcome, status)
 
 
 def test_what_an_earlier_try_had_done_counts_as_done() -> None:
-    answered = Answered("delivered", '{"code":10090}', {"code": 10090}, 409, "")
-    assert MANNER.write(OLD, asked("register a b c"), answered) == Printed()
+    answered = JobReply("delivered", '{"code":10090}', {"code": 10090}, 409, "")
+    assert MANNER.write(OLD, asked("register a b c"), answered) == CtlOutput()

@@ -17,7 +17,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected
 from restbroker.servers.api.login import authorization
 from restbroker.servers.ejabberd import catalogue
-from restbroker.servers.ejabberd.outcomes import judge
+from restbroker.servers.ejabberd.outcomes import classify
 from restbroker.transport.message import Response
 from tests.unit.servers.conftest import fate
 
@@ -43,7 +43,7 @@ def judged(
     call = Call(Command(command, arguments or {}), maybe_run=maybe_run, ok_if_exists=ok_if_exists)
     login = authorization(Basic("admin@localhost", Secret(password)))
     response = Response(status, headers or {}, data, 0.1, truncated, login)
-    return judge(call, COMMANDS.get(command.partition("/")[0]), response, now_s)
+    return classify(call, COMMANDS.get(command.partition("/")[0]), response, now_s)
 
 
 def error(code: int, message: str) -> Json:

@@ -11,20 +11,20 @@ import trio
 import trio.testing
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Credentials, Issued, Target, Url
+from restbroker.config.target import Basic, Credentials, IssuedLogin, Target, Url
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.ejabberd.connector import open_connector
-from restbroker.servers.ejabberd.issuing import NoToken, Token, judge
+from restbroker.servers.ejabberd.issuing import NoToken, Token, read_token
 from restbroker.servers.ejabberd.session import PAUSE_S, WEAK_PAUSE_S
 from restbroker.telemetry.events import Event, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
 LOGIN = Basic("admin@example.org", Secret("hush"))
-AUTO = Issued(LOGIN, fallback=True)
-ONLY = Issued(LOGIN, fallback=False)
+AUTO = IssuedLogin(LOGIN, fallback=True)
+ONLY = IssuedLogin(LOGIN, fallback=False)
 KICK = Call(Command("kick_user", {"user": "a", "host": "x"}))
 BASIC = "Basic " + base64.b64encode(b"admin@example.org:hush").decode()
 OK = Response(200, {}, b"0", 0.0)
@@ -363,8 +363,8 @@ async def test_no_text_holds_the_token() -> None:
     shown = repr(connector) + repr(await connector.deliver(KICK, server)) + repr(await connector.probe(server))
     assert "ToKeN" not in shown
     assert "hush" not in shown
-    assert "ToKeN" not in repr(judge(issued("ToKeN"), 0.0))
-    other = judge(Response(200, {}, b'{"tokens":"ToKeN"}', 0.0), 0.0)
+    assert "ToKeN" not in repr(read_token(issued("ToKeN"), 0.0))
+    other = read_token(Response(200, {}, b'{"tokens":"ToKeN"}', 0.0), 0.0)
     assert isinstance(other, NoToken)
     assert "ToKeN" not in other.message + repr(other)
 
@@ -372,6 +372,6 @@ async def test_no_text_holds_the_token() -> None:
 def test_a_token_lives_as_long_as_the_server_says() -> None:
     rows: list[tuple[str, int]] = [("1000 seconds", 1000), ("", 3600), ("soon", 3600), ("-5 seconds", 3600)]
     for text, life_s in rows:
-        found = judge(issued("t", text), 100.0)
+        found = read_token(issued("t", text), 100.0)
         assert isinstance(found, Token), (text, life_s)
         assert (found.renew_at_s, found.ends_at_s) == (100 + life_s * 0.75, 100 + life_s), (text, life_s)

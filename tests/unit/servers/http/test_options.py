@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from restbroker.config.core import all_keys
-from restbroker.config.mask import masked
+from restbroker.config.mask import mask
 from restbroker.config.tokens import Token
-from restbroker.job.auth import Wish, refusal
+from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
@@ -53,7 +53,7 @@ def test_a_token_that_is_bound_to_hosts_may_ask_for_nothing(made: Made) -> None:
         target = made({"Commands": {"do": {"Path": "{host}/{user}"}}}, Domain="a.example")
         catalogue = registry.catalogue_of(target, None)
         dangers = catalogue.dangerous_in("do")
-        wish = Wish(Command("do", arguments), catalogue.commands["do"], dangers, target.default_host, "t", "q")
+        wish = AccessRequest(Command("do", arguments), catalogue.commands["do"], dangers, target.default_host, "t", "q")
         found = refusal(Token("bound", (), hosts=("a.example",)), wish)
         assert found is not None, arguments
         assert (found.code, found.cure) == ("HostNotAllowed", "Push with a token without Hosts."), arguments
@@ -123,7 +123,7 @@ def test_secrets_come_from_files_variables_and_texts_and_are_shown_nowhere(
     assert CANARY not in repr(loaded)
     assert SECRET not in repr(loaded)
     written = json.loads((tmp_path / "env.json").read_text())["Targets"]
-    shown = json.dumps(masked(all_keys()["Targets"], written, registry.kinds()))
+    shown = json.dumps(mask(all_keys()["Targets"], written, registry.kinds()))
     assert CANARY not in shown
     assert SECRET not in shown
     assert '{"File": "key"}' in shown
@@ -147,6 +147,6 @@ def test_only_public_addresses_are_connected_to_unless_a_variable_or_the_options
 def test_a_text_in_a_query_whose_name_says_that_it_is_a_secret_is_not_shown() -> None:
     query: Json = {"api_key": CANARY, "user": "{user}"}
     written: Json = {"one": {"Options": {"Commands": {"a": {"Query": query}}}}}
-    shown = json.dumps(masked(all_keys()["Targets"], written, registry.kinds()))
+    shown = json.dumps(mask(all_keys()["Targets"], written, registry.kinds()))
     assert CANARY not in shown
     assert "{user}" in shown

@@ -4,7 +4,7 @@ import attrs
 
 from restbroker.config.target import Target, Url
 from restbroker.job import auth
-from restbroker.job.auth import Wish
+from restbroker.job.auth import AccessRequest
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.servers.mongooseim.catalogue import for_target, for_version
@@ -81,7 +81,9 @@ class Bound:
 
 
 def allowed(host: str, command: str, arguments: dict[str, Json], default: str | None = None) -> bool:
-    wish = Wish(Command(command, arguments), ALL.commands[command], ALL.dangerous_in(command), default, "t", "q")
+    wish = AccessRequest(
+        Command(command, arguments), ALL.commands[command], ALL.dangerous_in(command), default, "t", "q"
+    )
     return auth.refusal(Bound((host,)), wish) is None
 
 

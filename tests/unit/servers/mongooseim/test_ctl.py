@@ -8,7 +8,7 @@ from typing import Any, Final
 from restbroker.config.target import Target, Url
 from restbroker.job.command import CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.servers.ctl import Answered, Asked, Printed, Refused
+from restbroker.servers.ctl import CtlCommand, CtlOutput, CtlRefusal, JobReply
 from restbroker.servers.mongooseim.catalogue import for_target, for_version
 from restbroker.servers.mongooseim.ctl import MANNER
 from restbroker.servers.mongooseim.options import Options
@@ -20,7 +20,7 @@ RECORDED: Final = Path(__file__).parents[3] / "recorded/mongooseim/6.8/ctl.jsonl
 OPERATIONS: Final = [spec for name, spec in NEWEST.commands.items() if "." in name]
 
 
-def read(*words: str) -> Asked | Printed | Refused:
+def read(*words: str) -> CtlCommand | CtlOutput | CtlRefusal:
     return MANNER.read(NEWEST, words, None)
 
 
@@ -41,7 +41,7 @@ def test_each_operation_is_taken_in_two_words_with_a_flag_for_each_argument() ->
     for spec in OPERATIONS:
         values = values_of(spec)
         found = read(*spec.name.split("."), *flags(values))
-        if not isinstance(found, Asked) or (found.name, found.endpoint, found.arguments) != (
+        if not isinstance(found, CtlCommand) or (found.name, found.endpoint, found.arguments) != (
             spec.name,
             spec.name,
             values,
@@ -56,9 +56,9 @@ def test_each_operation_says_which_arguments_it_lacks() -> None:
         category, operation = spec.name.split(".")
         found = read(category, operation)
         missing = ", ".join(f"'{argument.name}'" for argument in spec.arguments if not argument.optional)
-        says = Printed(f"Missing mandatory arguments for command '{operation}': {missing}\n\n", 1)
-        is_right = isinstance(found, Printed) and (found.text, found.code) == (says.text, says.code)
-        if not (is_right if missing else isinstance(found, Asked)):
+        says = CtlOutput(f"Missing mandatory arguments for command '{operation}': {missing}\n\n", 1)
+        is_right = isinstance(found, CtlOutput) and (found.text, found.code) == (says.text, says.code)
+        if not (is_right if missing else isinstance(found, CtlCommand)):
             wrong.append((spec.name, found))
     assert wrong == []
 
@@ -80,7 +80,7 @@ def test_what_mongooseimctl_refuses_by_itself_is_refused_with_its_words() -> Non
     ]
     for words, text, code in rows:
         found = read(*words)
-        assert isinstance(found, Printed), (words, text)
+        assert isinstance(found, CtlOutput), (words, text)
         assert found.text.startswith(text), (words, text)
         assert found.code == code, (words, text)
 
@@ -91,10 +91,10 @@ def test_a_value_that_the_server_refuses_is_refused_with_its_code_and_place_and_
         told: dict[str, Any] = json.loads(line)
         found = read(*told["words"])
         if "code" not in told:
-            if not isinstance(found, Asked):
+            if not isinstance(found, CtlCommand):
                 wrong.append((told, found))
             continue
-        assert isinstance(found, Printed), told
+        assert isinstance(found, CtlOutput), told
         (error,) = json.loads(found.text)["errors"]
         if (found.code, error["extensions"], error["path"]) != (1, {"code": told["code"]}, told["path"]):
             wrong.append((told, found))
@@ -104,46 +104,46 @@ def test_a_value_that_the_server_refuses_is_refused_with_its_code_and_place_and_
 def test_a_user_of_the_server_is_refused_by_the_types_of_their_own_schema() -> None:
     target = Target("t", "mongooseim", Url("http", "localhost", 5561, "/"), ("q",), options=Options(schema="user"))
     words = ("stanza", "sendMessage", "--to", "bob@localhost", "--body", "hello")
-    assert isinstance(MANNER.read(for_target(target, None), words, None), Asked)
+    assert isinstance(MANNER.read(for_target(target, None), words, None), CtlCommand)
 
 
 def test_a_document_of_ones_own_is_taken() -> None:
     found = read("graphql", "query { checkAuth { authStatus } }")
-    assert isinstance(found, Asked)
+    assert isinstance(found, CtlCommand)
     assert (found.name, found.arguments) == ("graphql", {"query": "query { checkAuth { authStatus } }"})
 
 
 def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use() -> None:
     for word in ("start", "stop", "status", "join_cluster", "live"):
         found = read(word)
-        assert isinstance(found, Refused), word
+        assert isinstance(found, CtlRefusal), word
         assert found.cure, word
 
 
 def test_the_answer_is_printed_as_mongooseimctl_writes_json() -> None:
     one = read("account", "countUsers", "--domain", "example.org")
-    assert isinstance(one, Asked)
+    assert isinstance(one, CtlCommand)
     text = '{"data":{"account":{"countUsers":3}}}'
-    found = MANNER.write(NEWEST, one, Answered("delivered", text, json.loads(text), 200, ""))
-    assert found == Printed('{\n  "data" : {\n    "account" : {\n      "countUsers" : 3\n    }\n  }\n}\n', 0)
+    found = MANNER.write(NEWEST, one, JobReply("delivered", text, json.loads(text), 200, ""))
+    assert found == CtlOutput('{\n  "data" : {\n    "account" : {\n      "countUsers" : 3\n    }\n  }\n}\n', 0)
 
 
 def test_what_is_empty_has_three_lines_as_mongooseimctl_gives_it() -> None:
     one = read("session", "listSessions")
-    assert isinstance(one, Asked)
+    assert isinstance(one, CtlCommand)
     text = '{"data":{"a":[],"b":"[]","c":[[],{}]}}'
-    found = MANNER.write(NEWEST, one, Answered("delivered", text, json.loads(text), 200, ""))
+    found = MANNER.write(NEWEST, one, JobReply("delivered", text, json.loads(text), 200, ""))
     lines = ["{", '  "data" : {', '    "a" : [', "      ", "    ],", '    "b" : "[]",', '    "c" : [']
     lines += ["      [", "        ", "      ],", "      {", "        ", "      }", "    ]", "  }", "}", ""]
-    assert found == Printed("\n".join(lines), 0)
+    assert found == CtlOutput("\n".join(lines), 0)
 
 
 def test_an_answer_with_errors_ends_with_1_and_a_page_is_not_taken_for_one() -> None:
     one = read("account", "countUsers", "--domain", "example.org")
-    assert isinstance(one, Asked)
+    assert isinstance(one, CtlCommand)
     text = '{"errors":[{"message":"no"}]}'
-    found = MANNER.write(NEWEST, one, Answered("rejected", text, None, 200, "NotFound"))
+    found = MANNER.write(NEWEST, one, JobReply("rejected", text, None, 200, "NotFound"))
     assert found is not None
     assert found.code == 1
-    assert MANNER.write(NEWEST, one, Answered("denied", "<html>", None, 404, "WrongUrl")) is None
-    assert MANNER.write(NEWEST, one, Answered("uncertain", "", None, None, "TimedOut")) is None
+    assert MANNER.write(NEWEST, one, JobReply("denied", "<html>", None, 404, "WrongUrl")) is None
+    assert MANNER.write(NEWEST, one, JobReply("uncertain", "", None, None, "TimedOut")) is None

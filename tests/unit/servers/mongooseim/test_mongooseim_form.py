@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.servers.event_contract import Malformed, Posted
+from restbroker.servers.event_contract import HookRequest, MalformedEvent
 from restbroker.servers.mongooseim.webhook.form import read
-from restbroker.servers.mongooseim.webhook.hook import Pushed
+from restbroker.servers.mongooseim.webhook.hook import PushHook
 from tests.support.rows import rows
 
 CAPTURED = b"author=alice&server=localhost&receiver=bob&message="
@@ -68,21 +68,21 @@ def test_whatever_is_posted_is_a_form_or_malformed(body: bytes) -> None:
     for one in (body, CAPTURED + body):
         try:
             read(one)
-        except Malformed:
+        except MalformedEvent:
             assert one.count(b"&") > 60
 
 
 def test_a_form_of_many_fields_is_malformed() -> None:
-    with pytest.raises(Malformed, match="more than 64 fields"):
+    with pytest.raises(MalformedEvent, match="more than 64 fields"):
         read(b"&" * 1_000_000)
 
 
-def posted(body: bytes) -> Posted:
-    return Posted("POST", "/e", b"/e", b"", {}, body)
+def posted(body: bytes) -> HookRequest:
+    return HookRequest("POST", "/e", b"/e", b"", {}, body)
 
 
 def test_a_message_is_an_event_whose_receiver_has_no_domain() -> None:
-    event = Pushed().read(posted(CAPTURED + b"Hi%2C+Bob%21"), "mim", 1.5).event
+    event = PushHook().read(posted(CAPTURED + b"Hi%2C+Bob%21"), "mim", 1.5).event
     assert (event.type, event.sender, event.receiver, event.body) == ("message", "alice@localhost", "bob", "Hi, Bob!")
     assert (event.id, event.room, event.server, event.source, event.received_at_s) == (
         None,
@@ -105,13 +105,13 @@ def test_a_message_is_an_event_whose_receiver_has_no_domain() -> None:
 )
 def test_of_the_sender_only_what_was_told_is_said(author: str, server: str, sender: str | None) -> None:
     body = f"author={author}&server={server}&receiver=&message=x".encode()
-    event = Pushed().read(posted(body), "mim", 1.0).event
+    event = PushHook().read(posted(body), "mim", 1.0).event
     assert (event.sender, event.receiver, event.server) == (sender, None, server or None)
 
 
 @rows("name", ["author", "receiver", "message"])
 def test_a_form_without_one_of_its_fields_is_malformed(name: str) -> None:
     left = b"&".join(part for part in (CAPTURED + b"secret").split(b"&") if not part.startswith(name.encode()))
-    with pytest.raises(Malformed, match=f"its form has no field {name}") as caught:
-        Pushed().read(posted(left), "mim", 1.0)
+    with pytest.raises(MalformedEvent, match=f"its form has no field {name}") as caught:
+        PushHook().read(posted(left), "mim", 1.0)
     assert "secret" not in str(caught.value)

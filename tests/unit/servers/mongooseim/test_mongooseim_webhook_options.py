@@ -12,7 +12,7 @@ from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
 from restbroker.servers import registry
-from restbroker.servers.event_contract import Posted
+from restbroker.servers.event_contract import HookRequest
 from restbroker.servers.mongooseim.webhook.hook import open_hook
 from tests.support.rows import rows
 
@@ -66,7 +66,7 @@ def test_iqs_never_come(configured: Configured) -> None:
 def test_what_redis_did_not_take_is_answered_with_503_and_what_it_took_with_success(configured: Configured) -> None:
     hook = open_hook(configured())
     body = b"author=alice&server=localhost&receiver=bob&message=hi"
-    told = hook.read(Posted("POST", "/mim", b"/mim", b"", {}, body), "mim", 1.0)
+    told = hook.read(HookRequest("POST", "/mim", b"/mim", b"", {}, body), "mim", 1.0)
     later = hook.not_now(told, 7)
     assert (later.status, later.headers["Retry-After"]) == (503, "7")
-    assert 200 <= hook.taken(told).status < 300
+    assert 200 <= hook.answer_taken(told).status < 300

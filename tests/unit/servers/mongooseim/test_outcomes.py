@@ -12,7 +12,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected
 from restbroker.servers.mongooseim.answer import read
 from restbroker.servers.mongooseim.catalogue import for_version
-from restbroker.servers.mongooseim.outcomes import CRASH_ATTEMPTS, NOTHING, Found, judge, question_after
+from restbroker.servers.mongooseim.outcomes import CRASH_ATTEMPTS, NOTHING, FollowUp, classify, question_after
 from restbroker.servers.mongooseim.schema import operations
 from restbroker.transport.message import Response
 from tests.unit.servers.conftest import fate
@@ -30,7 +30,7 @@ def answer(
     body: Json | bytes = b"",
     status: int = 200,
     *,
-    found: Found = NOTHING,
+    found: FollowUp = NOTHING,
     arguments: Mapping[str, Json] | None = None,
     headers: Mapping[str, str] | None = None,
     **call: Any,
@@ -39,7 +39,7 @@ def answer(
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     response = Response(status, headers or {}, raw, 0.01, said=(("Authorization", "Basic YWRtaW46aHVzaC1odXNo"),))
     made = Call(Command(command, arguments or {"password": PASSWORD}), **call)
-    return judge(made, OPERATIONS.get(command), SPECS[command], read(raw), response, found, 1000.0)
+    return classify(made, OPERATIONS.get(command), SPECS[command], read(raw), response, found, 1000.0)
 
 
 def failed(command: str, *errors: Json, data: Json = None) -> Json:
@@ -48,7 +48,7 @@ def failed(command: str, *errors: Json, data: Json = None) -> Json:
 
 
 def test_each_refusal_has_its_fate() -> None:
-    well, ill, again = {"found": Found(is_well=True)}, {"found": Found(is_well=False)}, {"maybe_run": True}
+    well, ill, again = {"found": FollowUp(is_well=True)}, {"found": FollowUp(is_well=False)}, {"maybe_run": True}
     rows: list[tuple[str, str, dict[str, Any], str]] = [
         (REGISTER, "exists", {}, "Rejected AlreadyExists"),
         (REGISTER, "exists", again, "Delivered already done"),
@@ -104,7 +104,9 @@ def test_who_lost_a_race_for_a_name_is_told_so_and_an_account_that_is_gone_was_r
         (REMOVE, "not_allowed", False, False, "NotFound"),
     ]
     for command, said, exists, maybe_run, code in rows:
-        outcome = answer(command, failed(command, refusal(said)), found=Found(user_exists=exists), maybe_run=maybe_run)
+        outcome = answer(
+            command, failed(command, refusal(said)), found=FollowUp(user_exists=exists), maybe_run=maybe_run
+        )
         assert (outcome.reason.code if isinstance(outcome, Rejected) else None) == code, (command, exists, maybe_run)
         unknown = answer(command, failed(command, refusal(said)), maybe_run=True)
         assert isinstance(unknown, Deferred), (command, said)
@@ -190,4 +192,4 @@ def test_every_answer_has_an_outcome(command: str, status: int, raw: bytes, mayb
     call = Call(Command(command, {"password": PASSWORD}), maybe_run=maybe_run)
     found = read(raw)
     question_after(OPERATIONS.get(command), found, response)
-    assert isinstance(judge(call, OPERATIONS.get(command), SPECS[command], found, response), get_args(Outcome))
+    assert isinstance(classify(call, OPERATIONS.get(command), SPECS[command], found, response), get_args(Outcome))

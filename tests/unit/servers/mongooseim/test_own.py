@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.servers.api.arguments import InvalidArguments
-from restbroker.servers.mongooseim.own import kind_of
+from restbroker.servers.mongooseim.documents import kind_of
 
 
 def test_one_operation_is_let_through() -> None:

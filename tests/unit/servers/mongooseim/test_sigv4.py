@@ -10,12 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.servers.mongooseim.sns.sigv4 import ALGORITHM, Expected, Request, Unsigned, judge_head, verify
+from restbroker.servers.mongooseim.sns.sigv4 import (
+    ALGORITHM,
+    ExpectedSignature,
+    Request,
+    SignatureError,
+    judge_head,
+    verify,
+)
 from tests.support.aws_signing import NAME, SECRET, signed_headers
 from tests.support.rows import rows
 
 NOW_S: Final = 1_795_165_609.25
-EXPECTED: Final = Expected(NAME, "sns", 900.0)
+EXPECTED: Final = ExpectedSignature(NAME, "sns", 900.0)
 KEY: Final = SECRET.encode()
 BODY: Final = b"Action=Publish&Message=%7B%7D"
 HOST: Final = "gw.example:8443"
@@ -52,8 +59,8 @@ def without(request: Request, name: str) -> Request:
     return attrs.evolve(request, headers=[pair for pair in request.headers if pair[0].decode().lower() != name])
 
 
-def refusal(request: Request, key: bytes = KEY, expected: Expected = EXPECTED) -> str:
-    with pytest.raises(Unsigned) as caught:
+def refusal(request: Request, key: bytes = KEY, expected: ExpectedSignature = EXPECTED) -> str:
+    with pytest.raises(SignatureError) as caught:
         verify(request, key, expected, NOW_S)
     return caught.value.fault
 
@@ -204,6 +211,6 @@ def test_the_head_alone_shows_most_of_what_is_wrong(name: str | None, ago_s: flo
     if fault is None:
         judge_head(headers, EXPECTED, NOW_S)
         return
-    with pytest.raises(Unsigned) as caught:
+    with pytest.raises(SignatureError) as caught:
         judge_head(headers, EXPECTED, NOW_S)
     assert caught.value.fault == fault

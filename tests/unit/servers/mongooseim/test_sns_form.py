@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.job import rubyjson
-from restbroker.servers.event_contract import Malformed
+from restbroker.servers.event_contract import MalformedEvent
 from restbroker.servers.mongooseim.sns import answers, form
 from tests.support.rows import rows
 
@@ -109,7 +109,7 @@ def test_every_text_arrives_as_it_was_sent(text: str, sender: str, receiver: str
     ],
 )
 def test_what_is_no_publication_is_refused_without_a_word_of_it(body: bytes) -> None:
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(MalformedEvent) as caught:
         form.read(body)
     assert "hello" not in str(caught.value)
     assert "text of a user" not in str(caught.value)
@@ -130,18 +130,18 @@ def test_what_is_no_publication_is_refused_without_a_word_of_it(body: bytes) -> 
     ],
 )
 def test_an_event_of_another_kind_than_its_topic_is_refused(kind: Any, message: object) -> None:
-    with pytest.raises(Malformed, match="Type of its topic"):
+    with pytest.raises(MalformedEvent, match="Type of its topic"):
         form.event(form.read(posted(message)), kind, "mim", 1000.5)
 
 
 @given(body=st.binary(max_size=200))
 def test_any_bytes_are_a_form_or_malformed(body: bytes) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedEvent):
         form.read(body)
 
 
 def test_a_message_that_was_taken_has_a_name() -> None:
-    answer = answers.published("name-1")
+    answer = answers.publish_answer("name-1")
     root = ET.fromstring(answer.body)  # noqa: S314  it is ours
     assert (answer.status, answer.content_type, root.tag) == (200, "text/xml", f"{SPACE}PublishResponse")
     assert root.findtext(f"{SPACE}PublishResult/{SPACE}MessageId") == "name-1"

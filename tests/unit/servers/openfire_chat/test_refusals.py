@@ -5,8 +5,8 @@ import json
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Outcome, Rejected
 from restbroker.servers.openfire.chat import catalogue
-from restbroker.servers.openfire.chat.outcomes import judge
-from restbroker.servers.openfire.chat.refusals import judge_login
+from restbroker.servers.openfire.chat.error_table import judge_login
+from restbroker.servers.openfire.chat.outcomes import classify
 from restbroker.servers.openfire.chat.table import table
 from restbroker.transport.message import Response
 from tests.support.player import recorded
@@ -23,7 +23,7 @@ def judged(command: str, body: str) -> Outcome:
     if command == "chat_login":
         return judge_login(answered(body), 0.0, ())
     spec = catalogue.for_version(None).commands[command]
-    return judge(Call(Command(command, {})), table("source")[command], spec, answered(body), 0.0, "")
+    return classify(Call(Command(command, {})), table("source")[command], spec, answered(body), 0.0, "")
 
 
 def test_each_refusal_says_what_openfire_says_or_that_it_does_not_say_why() -> None:
@@ -78,6 +78,8 @@ def test_no_refusal_tells_a_login_of_anybody() -> None:
         body = '{"exception":"X","message":"streams:\\nofchat-416662711","ressource":"ofchat696464824"}'
         response = Response(status, {"content-type": "application/json"}, body.encode(), 0.0)
         spec = catalogue.for_version(None).commands["list_sessions"]
-        outcome = judge(Call(Command("list_sessions", {})), table("source")["list_sessions"], spec, response, 0.0, "")
+        outcome = classify(
+            Call(Command("list_sessions", {})), table("source")["list_sessions"], spec, response, 0.0, ""
+        )
         assert "streams" in repr(outcome), status
         assert "ofchat" not in repr(outcome), status

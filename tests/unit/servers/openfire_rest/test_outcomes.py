@@ -12,7 +12,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
 from restbroker.servers.openfire.rest.catalogue import for_version
-from restbroker.servers.openfire.rest.outcomes import REDIRECTED_ATTEMPTS, judge
+from restbroker.servers.openfire.rest.outcomes import REDIRECTED_ATTEMPTS, classify
 from restbroker.servers.openfire.rest.table import TABLE
 from restbroker.transport.message import Response
 from tests.unit.servers.conftest import fate
@@ -34,7 +34,7 @@ def answer(
     """What this answer to a command means."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     response = Response(status, headers or {}, raw, 0.01, said=(("Authorization", LOGIN),))
-    return judge(Call(Command(command, arguments or {}), **call), TABLE[command], SPECS[command], response, 1000.0)
+    return classify(Call(Command(command, arguments or {}), **call), TABLE[command], SPECS[command], response, 1000.0)
 
 
 def error(exception: str, message: str = "Could not", resource: str = "zz", *, old: bool = False) -> Json:
@@ -47,7 +47,7 @@ def test_the_no_to_a_question_shows_neither_the_login_nor_a_secret_of_the_job() 
     body = {"said": f"{LOGIN} {PASSWORD} JSESSIONID=node0abcdefgh", "fails": "jdbc"}
     response = Response(503, {}, json.dumps(body).encode(), 0.01, said=(("Cookie", "JSESSIONID=node0abcdefgh"),))
     for command in (name for name in SPECS if name.startswith(("liveness", "readiness"))):
-        outcome = judge(Call(Command(command, arguments)), TABLE[command], SPECS[command], response)
+        outcome = classify(Call(Command(command, arguments)), TABLE[command], SPECS[command], response)
         assert isinstance(outcome, Delivered), command
         assert (outcome.negative, outcome.body) == (True, {"said": "*** *** ***", "fails": "jdbc"}), command
         assert PASSWORD not in outcome.text, command

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from restbroker.config.core import Loaded
+from restbroker.config.core import LoadedConfig
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
@@ -23,7 +23,7 @@ CHAT = {
 }
 
 
-def loaded(place: Path, options: dict[str, Any], beside: dict[str, Any] | None = None, **more: Any) -> Loaded:
+def loaded(place: Path, options: dict[str, Any], beside: dict[str, Any] | None = None, **more: Any) -> LoadedConfig:
     """The configuration with such a source, and another one with these options."""
     (place / "passwords").write_text("ann:p\nbob:q:r\n# nobody\n\n")
     (place / "passwords").chmod(0o600)

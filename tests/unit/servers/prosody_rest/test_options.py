@@ -1,10 +1,10 @@
 """What the options of a target of kind `prosody-rest` are read as, and what is said of those that cannot be used."""
 
 from restbroker.config.core import all_keys
-from restbroker.config.mask import masked
+from restbroker.config.mask import mask
 from restbroker.config.target import Basic, Bearer
 from restbroker.config.tokens import Token
-from restbroker.job.auth import Wish, refusal
+from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
@@ -55,7 +55,7 @@ def test_the_admin_token_is_a_secret_and_shown_nowhere(configured: Configured) -
     assert [secret.reveal() for secret in target.secrets] == [CANARY]
     assert CANARY not in repr(target) + repr(loaded)
     written: Json = {"chat": {"Kind": "prosody-rest", "Options": {"AdminToken": CANARY}}}
-    assert CANARY not in repr(masked(all_keys()["Targets"], written, registry.kinds()))
+    assert CANARY not in repr(mask(all_keys()["Targets"], written, registry.kinds()))
 
 
 def test_a_token_that_is_bound_to_hosts_reaches_only_addresses_of_theirs(configured: Configured) -> None:
@@ -74,7 +74,9 @@ def test_a_token_that_is_bound_to_hosts_reaches_only_addresses_of_theirs(configu
     for command, arguments, is_allowed in rows:
         target = configured({"AdminURL": ADMIN, "AdminToken": "t"}).config.targets[0]
         catalogue = registry.catalogue_of(target, None)
-        wish = Wish(Command(command, arguments), catalogue.commands[command], {}, target.default_host, "t", "q")
+        wish = AccessRequest(
+            Command(command, arguments), catalogue.commands[command], {}, target.default_host, "t", "q"
+        )
         token = Token("bound", (), allow=("*",), hosts=("example.org",))
         assert (refusal(token, wish) is None) == is_allowed, (command, arguments)
 

@@ -11,7 +11,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain
 from restbroker.servers.prosody.catalogue import for_version
-from restbroker.servers.prosody.outcomes import judge
+from restbroker.servers.prosody.outcomes import classify
 from restbroker.servers.prosody.table import TABLE
 from restbroker.transport.message import Response
 from tests.support.player import FOLDER, parsed, recorded
@@ -53,7 +53,7 @@ def answer(
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     given_ = {"to": "juliet@localhost"} if arguments is None else arguments
     response = Response(status, headers or {}, raw, 0.01)
-    return judge(Call(Command(command, given_), **call), TABLE[command], SPECS[command], response, 1000.0)
+    return classify(Call(Command(command, given_), **call), TABLE[command], SPECS[command], response, 1000.0)
 
 
 def error(kind: str | None, condition: str | None, text: str | None = None) -> Json:
@@ -212,7 +212,7 @@ def test_no_secret_of_the_call_or_its_login_is_in_what_people_see() -> None:
     text = f"{PASSWORD} and l0gin-s3cr3t"
     for status, body in ((200, json.dumps(error("cancel", PASSWORD, text))), (403, page("x", text).decode())):
         response = Response(status, {}, body.encode(), 0.0, said=said)
-        outcome = judge(Call(Command("iq", arguments)), TABLE["iq"], SPECS["iq"], response)
+        outcome = classify(Call(Command("iq", arguments)), TABLE["iq"], SPECS["iq"], response)
         assert isinstance(outcome, Rejected | Denied), (status, body)
         shown = outcome.reason.text + str(outcome.text)
         assert PASSWORD not in shown, (status, body)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from restbroker.config.events import EventSource
 from restbroker.job.event import EVENT_TYPES
-from restbroker.servers.event_contract import Malformed, Posted, Told
+from restbroker.servers.event_contract import HookRequest, IncomingEvent, MalformedEvent
 from restbroker.servers.prosody.events import stanzas
 from restbroker.servers.prosody.events.hook import open_hook
 from restbroker.servers.prosody.events.options import Options
@@ -26,8 +26,8 @@ def told(**stanza: Any) -> Any:
     return read(json.dumps(stanza).encode(), 1.5)
 
 
-def read(body: bytes, now_s: float = 1.0) -> Told:
-    return stanzas.read(Posted("POST", "/", b"/", b"", {}, body), "prosody", now_s)
+def read(body: bytes, now_s: float = 1.0) -> IncomingEvent:
+    return stanzas.read(HookRequest("POST", "/", b"/", b"", {}, body), "prosody", now_s)
 
 
 def test_a_message_has_each_member_and_the_whole_stanza() -> None:
@@ -75,11 +75,14 @@ def test_a_source_with_a_name_answers_who_asks_for_it() -> None:
         ({"disco": True}, {"disco": {"identities": [identity], "features": ANY}}),
     ]
     for asked, payload in answered:
-        answer = hook.refused(told(kind="iq", type="get", **asked))
+        answer = hook.answer_refused(told(kind="iq", type="get", **asked))
         assert (answer.status, json.loads(answer.body)) == (200, {"kind": "iq", "type": "result", **payload})
-    assert hook.refused(told(kind="iq", type="get", ping=True)).status == 202
+    assert hook.answer_refused(told(kind="iq", type="get", ping=True)).status == 202
     for stranger in ({"type": "set", "version": {}}, {"type": "get", "disco": "node"}, {"type": "get"}):
-        assert json.loads(hook.refused(told(kind="iq", **stranger)).body)["error"]["condition"] == "service-unavailable"
+        assert (
+            json.loads(hook.answer_refused(told(kind="iq", **stranger)).body)["error"]["condition"]
+            == "service-unavailable"
+        )
     assert open_hook(EventSource(options=Options())) is stanzas
 
 
@@ -88,7 +91,7 @@ def test_a_source_with_a_name_answers_who_asks_for_it() -> None:
     [b"", b"{", b"[]", b'"x"', b"null", b"{}", b'{"kind":"stream"}', b'{"kind":["iq"]}', b'{"kind":NaN}', b"\xff"],
 )
 def test_what_is_no_stanza_is_refused_without_repeating_it(body: bytes) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedEvent):
         read(body)
 
 
@@ -104,14 +107,14 @@ def test_members_of_another_type_are_left_to_the_raw_stanza() -> None:
 def test_any_bytes_are_an_event_or_malformed(body: bytes) -> None:
     try:
         found = read(body)
-    except Malformed:
+    except MalformedEvent:
         return
     assert found.event.type in EVENT_TYPES
 
 
 def test_a_question_that_nobody_answers_gets_an_error_in_a_200() -> None:
     # A 202 would become an empty result, which says that all went well.
-    answer = stanzas.refused(told(kind="iq", type="get"))
+    answer = stanzas.answer_refused(told(kind="iq", type="get"))
     stanza = json.loads(answer.body)
     assert (answer.status, answer.content_type, stanza["kind"]) == (200, "application/json", "iq")
     assert (stanza["error"]["type"], stanza["error"]["condition"]) == ("cancel", "service-unavailable")

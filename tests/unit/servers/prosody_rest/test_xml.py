@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from restbroker.config.tokens import Token
 from restbroker.job import redact
-from restbroker.job.auth import Wish, refusal
+from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command
 from restbroker.job.outcome import Delivered, Outcome, Rejected
 from restbroker.servers.prosody import xml_stanza
@@ -110,7 +110,7 @@ def test_a_token_bound_to_hosts_sends_xml_by_the_commands_alone_whose_address_it
         ("iq", {**TO, "xml": f"<iq type='get'>{PING}</iq>"}, "HostNotAllowed"),
     ]
     for name, arguments, code in rows:
-        refused = refusal(token, Wish(Command(name, arguments), SPECS[name], {}, None, "main", "q"))
+        refused = refusal(token, AccessRequest(Command(name, arguments), SPECS[name], {}, None, "main", "q"))
         assert (refused.code if refused else None) == code, name
 
 
@@ -125,4 +125,4 @@ def test_xml_is_shown_as_message_texts_are_and_never_where_it_names_a_secret() -
 
 @given(st.binary() | st.text().map(str.encode))
 def test_no_answer_makes_the_reading_of_xml_raise(body: bytes) -> None:
-    xml_stanza.judged(body)
+    xml_stanza.as_json(body)

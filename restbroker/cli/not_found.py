@@ -1,0 +1,64 @@
+"""Tells of a job that is nowhere: where it was looked for, and what to do next. Called by `restbroker explain`.
+
+Always holds: where it was looked for is data, on stdout; what may have become of it is talk.
+"""
+
+import shlex
+from collections.abc import Iterator
+
+from restbroker.config.values import duration_text
+from restbroker.console import output
+from restbroker.console.times import local
+from restbroker.operate.explain import Timeline
+from restbroker.operate.not_found import KeptHistory, NotFound, UnservedQueue
+
+
+def print_not_found(story: Timeline, found: NotFound) -> None:
+    """Tells it. `story` has neither a place nor an end."""
+    rows = [(one.place, "cannot be read" if one.jobs is None else str(one.jobs)) for one in found.searched]
+    output.table(("LOOKED THROUGH", "JOBS"), rows)
+    for line in _lines(story, found):
+        output.say(line)
+
+
+def _lines(story: Timeline, found: NotFound) -> Iterator[str]:
+    if story.unseen:
+        yield f"The job {story.jid} was not found in what was looked through: it may be further on, or nowhere."
+    elif not story.refused:
+        yield (
+            f'The job {story.jid} is in none of these: it was delivered, it was deleted, its own "dead": false let it'
+            " vanish, or it was never pushed here."
+        )
+    yield from (line for queue in found.unserved for line in _unserved_text(queue))
+    if found.namespaces:
+        names = ", ".join(name or "none" for name in found.namespaces)
+        yield f"Other namespaces on this Redis have queues ({names}): RedisNamespace says which one is looked at."
+    if found.copies.left:
+        yield (
+            f"Copies of parked jobs that have left the dead set (retried, deleted, or trimmed by Sidekiq):"
+            f" {found.copies.left} of the newest {found.copies.looked_at}. None that is kept is of this job."
+        )
+    yield from _history_text(found.kept)
+    yield (
+        "The log of the broker (LogLevel info, the default) has a line job.failed for each job that was let in and then"
+        " died, and with LogLevel debug one for each that was delivered. Jobs that were refused when they came (their"
+        " form, their token) are summed there: the first of a code in ten seconds has a line."
+    )
+
+
+def _unserved_text(queue: UnservedQueue) -> Iterator[str]:
+    name = shlex.quote(queue.name)
+    meant = "" if queue.meant is None else f" Did its producer mean {queue.meant}?"
+    wait = "waits" if queue.jobs == 1 else "wait"
+    yield f"Nobody serves the queue {queue.name}, and {output.jobs(queue.jobs)} {wait} there.{meant}"
+    yield f"To look into it: restbroker queues peek {name}"
+
+
+def _history_text(kept: KeptHistory) -> Iterator[str]:
+    if kept.for_s is None:
+        yield 'How jobs ended is not kept: "History": "24h" in env.json keeps it for a day, from then on.'
+    elif kept.since_s is None:
+        yield "History is on, and no end was written yet."
+    else:
+        oldest = f"the oldest of {kept.ends} is of {local(kept.since_s)}"
+        yield f"How jobs ended is kept for {duration_text(kept.for_s)}; {oldest}."

@@ -1,0 +1,126 @@
+"""What is wrong, in words, the gravest first: what the live screen has at its top. Called by `screen`.
+
+Always holds: a pure function of the figures. Queues that belong to others (Ruby's workers on the same Redis) are no
+trouble of ours, whatever state they are in.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+
+import attrs
+
+from restbroker.cli import lanes
+from restbroker.cli.watch.words import jobs, waiting
+from restbroker.config.values import duration_text
+from restbroker.job.json_types import Json
+from restbroker.operate.overview import SystemStats
+from restbroker.operate.snapshot import takes_jobs
+
+LONG_WAIT_S = 60.0
+"""From then on it is said that a job waits."""
+SILENT_S = 10.0
+"""A process gives a sign of life every 2.5 s."""
+
+
+@attrs.frozen
+class Problem:
+    """`grave`: jobs stand still, or will. Else it is worth knowing."""
+
+    grave: bool
+    text: str
+    cure: str | None = None
+
+
+def problems(seen: SystemStats, wanted: Collection[str]) -> list[Problem]:
+    """All that is wrong. `wanted` are the queues of the configuration at hand, served by somebody or not."""
+    found = [*_of_gates(seen), *_of_processes(seen), *_of_pauses(seen), *_of_queues(seen, wanted), *_of_sources(seen)]
+    return sorted(found, key=lambda one: not one.grave)
+
+
+def own_queues(seen: SystemStats, wanted: Collection[str]) -> frozenset[str]:
+    """The queues that are restbroker's: those of the configuration, and those that a process serves."""
+    return frozenset(wanted).union(*(_queues_of(lane) for lane in seen["lanes"]))
+
+
+def _of_gates(seen: SystemStats) -> Iterator[Problem]:
+    alive = [lane for lane in seen["lanes"] if not lane["dying"]]
+    of_target = Counter(lane["target"] for lane in alive)
+    shut = [lane for lane in alive if lane["gate"] not in (None, "open")]
+    same = Counter((lane["target"], lane["gate"], lane["gate_reason"]) for lane in shut)
+    for (target, gate, reason), number in same.items():
+        # Processes that say the same have one line.
+        part = "" if number == of_target[target] else f" in {number} of {of_target[target]} processes"
+        cure = next((lane["gate_cure"] for lane in shut if (lane["target"], lane["gate"]) == (target, gate)), None)
+        why = "" if reason is None else f": {reason}"
+        yield Problem(True, f"{lanes.text(target)} is {gate}{part}{why}", None if cure is None else str(cure))
+    held = Counter((lane["target"], words) for lane in alive for words in lanes.fetch_limits(lane) if _is_grave(lane))
+    for target, words in held:
+        yield Problem(True, f"{lanes.text(target)}: {words}")
+
+
+def _is_grave(lane: Mapping[str, Json]) -> bool:
+    return lane["limited"] in ("refused", "dead")
+
+
+def _of_processes(seen: SystemStats) -> Iterator[Problem]:
+    if not seen["lanes"]:
+        yield Problem(True, "No restbroker runs on this Redis")
+    gone: Counter[str] = Counter()
+    silent: dict[str, float] = {}
+    for lane in seen["lanes"]:
+        age_s, in_hand = lane["beat_age_s"], lane["in_hand"]
+        if lane["dying"]:
+            gone[lanes.name(lane)] += in_hand if isinstance(in_hand, int) else 0
+        elif isinstance(age_s, float) and age_s >= SILENT_S:
+            silent[lanes.name(lane)] = age_s
+    for name, age_s in silent.items():
+        yield Problem(True, f"{name} gave no sign of life for {duration_text(age_s)}")
+    for name, in_hand in gone.items():
+        yield Problem(False, f"{name} is gone; the {jobs(in_hand)} in its hand go back to their queues")
+
+
+def _of_pauses(seen: SystemStats) -> Iterator[Problem]:
+    for target, reason in sorted(
+        {(lanes.text(lane["target"]), why) for lane in seen["lanes"] for why in _pauses(lane)}
+    ):
+        yield Problem(False, f"{target} is paused: {reason}")
+
+
+def _pauses(lane: Mapping[str, Json]) -> list[str]:
+    return [] if lane["dying"] else list(lanes.pauses(lane))
+
+
+def _of_queues(seen: SystemStats, wanted: Collection[str]) -> Iterator[Problem]:
+    taken = {queue for lane in seen["lanes"] if not lane["dying"] and takes_jobs(lane) for queue in _queues_of(lane)}
+    own = own_queues(seen, wanted)
+    for queue in seen["queues"]:
+        name, size, latency_s = str(queue["name"]), queue["size"], queue["latency_s"]
+        if name not in own:
+            continue
+        if not isinstance(size, int):
+            yield Problem(True, f"Queue {name}: its key is no list, so nothing is taken from it")
+        elif size and name not in taken:
+            yield Problem(True, f"Queue {name}: {waiting(size)}, and no process takes them")
+        elif size and queue["paused"]:
+            yield Problem(False, f"Queue {name} is paused{_about(queue)}, {waiting(size)}")
+        elif size and isinstance(latency_s, float) and latency_s >= LONG_WAIT_S:
+            yield Problem(
+                False, f"Queue {name}: the next of {jobs(size)} has been waiting for {duration_text(latency_s)}"
+            )
+
+
+def _of_sources(seen: SystemStats) -> Iterator[Problem]:
+    unread = {(str(row["source"]), str(row["code"])): row for row in reversed(seen["sources"]) if row["code"]}
+    for (source, code), row in unread.items():
+        yield Problem(True, f"Source {source}: {row['message']} ({code})", str(row["hint"]))
+
+
+def _about(queue: Mapping[str, Json]) -> str:
+    pause = queue["pause"]
+    about = lanes.about(pause) if isinstance(pause, dict) else ""
+    return f" {about}" if about else ""
+
+
+def _queues_of(lane: Mapping[str, Json]) -> list[str]:
+    queues = lane["queues"]
+    return [str(queue) for queue in queues] if isinstance(queues, list) else []

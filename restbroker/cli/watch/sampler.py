@@ -1,0 +1,72 @@
+"""Asks Redis for the figures, again and again. Used by `watching`.
+
+Always holds: a Redis that is away is told of, never raised; the next look connects again by itself.
+"""
+
+import time
+from collections.abc import Callable, Collection
+
+import attrs
+
+from restbroker.cli.watch.trend import Trend, TrendHistory
+from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.operate.overview import SystemStats, system_stats
+from restbroker.store.client import Client
+from restbroker.store.server import product
+
+TIMEOUT_S = 2.0
+"""A key that is pressed meanwhile has to wait as long."""
+
+
+@attrs.frozen
+class Sample:
+    """What one look found. `seen` are the last figures; with an `error` they are `age_s` old, None if there are none.
+
+    `server`: product, version and address of Redis.
+    """
+
+    server: str
+    seen: SystemStats | None
+    course: Trend
+    error: RestbrokerError | None
+    age_s: float
+
+
+@attrs.define
+class Sampler:
+    """Remembers what was seen. `clock` gives seconds and never goes back."""
+
+    client: Client
+    wanted: Collection[str]
+    clock: Callable[[], float] = time.monotonic
+    _past: TrendHistory = attrs.field(factory=TrendHistory)
+    _product: str | None = None
+    _seen: SystemStats | None = None
+    _seen_at_s: float = 0.0
+
+    def sample(self) -> Sample:
+        """One look. Raises `StoreRefused` if already the first one is refused: that is no matter of waiting."""
+        error: RestbrokerError | None = None
+        try:
+            self._ask()
+        except StoreUnavailable as away:
+            error = away
+            # It may come back as another.
+            self._product = None
+        except StoreRefused as refused:
+            if self._seen is None:
+                raise
+            error = refused
+        server = f"{self._product or 'Redis'} at {self.client.address}"
+        return Sample(server, self._seen, self._past.trend(), error, self.clock() - self._seen_at_s)
+
+    def _ask(self) -> None:
+        try:
+            seen = system_stats(self.client, self.wanted)
+        except ConnectionEnded:
+            # It ended since the last look, and nothing was asked: Redis may well be there.
+            seen = system_stats(self.client, self.wanted)
+        if self._product is None:
+            self._product = product(self.client)
+        self._seen, self._seen_at_s = seen, self.clock()
+        self._past.add(self._seen_at_s, seen)

@@ -1,0 +1,143 @@
+"""What the demo's story says of each server: which stand-in there is, and which commands its jobs are.
+
+`demo.demo` takes one, `demo.environment` sets it up, `demo.steps` speaks by it. Always holds: whatever differs between
+servers is here; the story itself knows none.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Protocol
+
+import attrs
+
+from restbroker.job.json_types import Json
+from restbroker.standins import openfire
+from restbroker.standins.ejabberd import Ejabberd
+from restbroker.standins.openfire import Openfire
+from restbroker.standins.server import Exchange, ReceivedCommand
+
+DOMAIN: Final = "example.org"
+QUEUE: Final = "rest"
+PASSWORD: Final = "s3cret"  # noqa: S105 - of accounts that live for the length of the demo
+
+
+class StandIn(Protocol):
+    """A server as the story needs it."""
+
+    @property
+    def arrivals(self) -> list[ReceivedCommand]:
+        """The requests that came, the first one first."""
+
+    @property
+    def online(self) -> int:
+        """How many users it says are online."""
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answers a request."""
+
+
+@attrs.frozen
+class Message:
+    """A message that is sent: the command, its arguments as pairs, and what the reply to the job says."""
+
+    command: str
+    pairs: Sequence[tuple[str, str]]
+    told: str
+
+
+@attrs.frozen
+class Scenario:
+    """`stand_in` makes the server of a login; `settings` are those of env.json that name it, for its port and login.
+
+    `create` makes an account, whose name is the argument `user`, and is answered with `created`; `look` asks for one,
+    `count` for the number of users online. `filled`: what the broker fills in, and how that is said.
+    """
+
+    name: str
+    login: str
+    stand_in: Callable[[str, str], StandIn]
+    settings: Callable[[int, str, str], dict[str, Json]]
+    create: str
+    created: int
+    user: str
+    filled: Mapping[str, Json]
+    message: Message
+    look: str
+    count: str
+    ping: str
+    """A command without arguments, for people to push."""
+
+    def creation(self, user: str, password: str = PASSWORD) -> list[Json]:
+        """A job's command and arguments that make this account."""
+        return [self.create, {self.user: user, "password": password}]
+
+
+def _ejabberd(user: str, password: str) -> StandIn:
+    return Ejabberd(user, password, frozenset({DOMAIN}))
+
+
+def _ejabberd_settings(port: int, user: str, password: str) -> dict[str, Json]:
+    return {
+        "RestURL": f"http://127.0.0.1:{port}/api",
+        "RestUser": user,
+        "RestPass": password,
+        "JabberDomain": DOMAIN,
+        "RestQueue": QUEUE,
+    }
+
+
+def _openfire_settings(port: int, user: str, password: str) -> dict[str, Json]:
+    return {
+        "Targets": {
+            "openfire": {
+                "Kind": "openfire-rest",
+                "URL": f"http://127.0.0.1:{port}{openfire.BASE}",
+                "Auth": {"Basic": {"User": user, "Pass": password}},
+                "Queues": [QUEUE],
+            }
+        }
+    }
+
+
+SCENES: Final[Mapping[str, Scenario]] = MappingProxyType(
+    {
+        "ejabberd": Scenario(
+            "ejabberd",
+            login=f"admin@{DOMAIN}",
+            stand_in=_ejabberd,
+            settings=_ejabberd_settings,
+            create="register",
+            created=200,
+            user="user",
+            filled={"host": DOMAIN},
+            message=Message(
+                "send_message",
+                (
+                    ("type", "chat"),
+                    ("from", f"admin@{DOMAIN}"),
+                    ("to", f"john@{DOMAIN}"),
+                    ("subject", ""),
+                    ("body", "Hi"),
+                ),
+                told="0",
+            ),
+            look="check_account",
+            count="connected_users_number",
+            ping="status",
+        ),
+        "openfire": Scenario(
+            "openfire",
+            login="admin",
+            stand_in=Openfire,
+            settings=_openfire_settings,
+            create="create_user",
+            created=201,
+            user="username",
+            filled={},
+            message=Message("broadcast_message", (("body", "Hi"),), told=""),
+            look="get_user",
+            count="session_statistics",
+            ping="session_statistics",
+        ),
+    }
+)

@@ -1,0 +1,50 @@
+"""Remembers in Redis what this broker sends, so that it is no event when it comes back (`contract.SentMessages`).
+
+`app` makes one for each target, where a source has `DropOwn`; `hear.lua` looks it up. Always holds: nothing is
+connected before the first message; nobody waits for Redis for longer than the connection's time-out; what cannot be
+remembered is sent all the same, with a warning.
+"""
+
+from collections.abc import Callable
+
+import attrs
+
+from restbroker.config.events import Events
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.job.event import own_mark
+from restbroker.store import events as store
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Report, Warned
+
+
+@attrs.define(eq=False)
+class OwnEvents:
+    """`window_s`: for how long it is remembered. `open_connection` makes one with a short time-out."""
+
+    window_s: float
+    open_connection: Callable[[], Connection]
+    report: Report
+    _connection: Connection | None = None
+
+    async def remember(self, sender: str, receiver: str, body: str) -> None:
+        """As `Sent`."""
+        if self._connection is None:
+            self._connection = self.open_connection()
+        mark, window_ms = own_mark(sender, receiver, body), max(1, round(self.window_s * 1000))
+        try:
+            await self._connection.call(store.remember, mark, window_ms)
+        except (StoreUnavailable, StoreRefused) as error:
+            what = f"A message that is sent may come back as an event: it could not be remembered. {error.message}"
+            self.report(Warned("OwnNotRemembered", what, error.cure))
+
+    async def aclose(self) -> None:
+        """As `Sent`."""
+        if self._connection is not None:
+            await self._connection.aclose()
+            self._connection = None
+
+
+def own_of(events: Events | None, open_connection: Callable[[], Connection], report: Report) -> OwnEvents | None:
+    """What remembers for these sources; None: none of them asks for it."""
+    windows_s = [source.own_s for source in (events.sources if events is not None else ()) if source.own_s is not None]
+    return OwnEvents(max(windows_s), open_connection, report) if windows_s else None

@@ -1,0 +1,138 @@
+"""Judges what the Redis server tells of itself. Pure.
+
+Called by `operate.check_store`. Always holds: what a managed Redis hides is a note, not a guess.
+"""
+
+from collections.abc import Iterator
+
+import attrs
+
+from restbroker.config.values import duration_text
+from restbroker.servers.findings import Finding, ok
+from restbroker.store.server import NEWER_REDIS, TOO_OLD, ServerFacts
+
+AREA = "redis"
+HEADROOM = 0.8
+CLOCK_S = 1.0
+
+
+def check_redis(facts: ServerFacts, address: str, offset_s: float) -> Iterator[Finding]:
+    """Findings about this server; `offset_s` is how many seconds its clock is ahead of ours."""
+    if facts.is_supported:
+        yield ok(AREA, "Version", f"{facts.product} answers at {address}.")
+    else:
+        message = f"{facts.product} at {address} is too old."
+        yield Finding("problem", AREA, "TooOld", message, TOO_OLD, NEWER_REDIS)
+    if facts.cluster_enabled:
+        yield Finding(
+            "problem",
+            AREA,
+            "Cluster",
+            "This is Redis Cluster.",
+            "It spreads Sidekiq's keys (queues, retry, schedule, dead) over its nodes, and a job can then not be moved"
+            " from one to the other in one step. Sidekiq refuses it, too.",
+            "Use one Redis with replicas (cluster-enabled no), one for each datacentre.",
+        )
+        return
+    if facts.role != "master":
+        yield Finding(
+            "problem",
+            AREA,
+            "Replica",
+            "This Redis is a replica.",
+            "It refuses writes, so that no job can be taken or settled.",
+            "Let RedisURL name the primary (on the replica, INFO replication tells which one it is).",
+        )
+    yield from _persistence(facts)
+    yield _policy(facts)
+    yield _headroom(facts)
+    yield _clock(offset_s)
+
+
+def _persistence(facts: ServerFacts) -> Iterator[Finding]:
+    if not facts.disk_ok:
+        why = "Redis then refuses every write (MISCONF), and keeps nothing over a restart."
+        cure = "Look at its log and at the free space of its disk."
+        yield Finding("problem", AREA, "DiskFailed", "Redis could not write to its disk.", why, cure)
+    if facts.aof_enabled:
+        yield _append_only(facts.appendfsync)
+    elif facts.save is None:
+        message = "Redis has no append-only file, and does not tell whether it saves snapshots."
+        why = "Jobs since the last snapshot are lost when it crashes."
+        yield Finding("note", AREA, "Unknown", message, why, "Turn on persistence where this Redis is managed.")
+    else:
+        kind = f"only snapshots ({facts.save})" if facts.save else "nothing"
+        lost = "every job since the last snapshot" if facts.save else "every job"
+        yield Finding(
+            "warning",
+            AREA,
+            "SnapshotsOnly" if facts.save else "NotSaved",
+            f"Redis saves {kind}.",
+            f"When it crashes, {lost} is lost.",
+            "In redis.conf:\nappendonly yes\nappendfsync always",
+        )
+
+
+def _append_only(appendfsync: str | None) -> Finding:
+    always = "In redis.conf: appendfsync always, if that is too much; it costs speed."
+    match appendfsync:
+        case "always":
+            return ok(AREA, "Saved", "Redis saves each job before it answers (appendfsync always).")
+        case "everysec":
+            message = "Redis saves each second (appendfsync everysec)."
+            return Finding("note", AREA, "SavedEachSecond", message, "A crash may lose about the last second.", always)
+        case "no":
+            message = "Redis leaves saving to the operating system (appendfsync no)."
+            why = "A crash of the machine may lose the last 30 seconds or more."
+            return Finding("warning", AREA, "SavedSometime", message, why, "In redis.conf: appendfsync everysec")
+        case _:
+            message = "Redis has an append-only file and does not tell how often it is saved."
+            return Finding("note", AREA, "Unknown", message, "With everysec, a crash may lose the last second.", always)
+
+
+def _policy(facts: ServerFacts) -> Finding:
+    if facts.policy == "noeviction":
+        return ok(AREA, "Policy", "Redis removes no job to make room (maxmemory-policy noeviction).")
+    found = Finding(
+        "warning",
+        AREA,
+        "Eviction",
+        f"Redis may remove keys to make room (maxmemory-policy {facts.policy}).",
+        "At maxmemory it removes those with an expiry, among them answers that somebody waits for.",
+        "In redis.conf: maxmemory-policy noeviction",
+    )
+    if not facts.policy.startswith("allkeys"):
+        return found
+    why = "At maxmemory it removes any key: a whole queue, the retry set, the jobs in hand."
+    if facts.maxmemory_bytes == 0:
+        return attrs.evolve(found, why=f"{why} There is no maxmemory now.")
+    return attrs.evolve(found, level="problem", why=why)
+
+
+def _headroom(facts: ServerFacts) -> Finding:
+    limit = facts.maxmemory_bytes or facts.total_memory_bytes
+    name = "maxmemory" if facts.maxmemory_bytes else "the machine's memory"
+    if 0 < facts.maxmemory_bytes <= facts.used_memory_bytes and facts.policy == "noeviction":
+        message = f"Redis is full: it uses {_mib(facts.used_memory_bytes)}, and maxmemory is {_mib(limit)}."
+        why = "Producers cannot push; restbroker still settles what is there."
+        cure = "Raise maxmemory, or free memory (redis-cli --bigkeys shows what fills Redis)."
+        return Finding("problem", AREA, "Full", message, why, cure)
+    if limit and facts.used_memory_bytes > HEADROOM * limit:
+        share = f"{facts.used_memory_bytes / limit:.0%} of {name} ({_mib(facts.used_memory_bytes)} of {_mib(limit)})"
+        why = "When it is full, producers cannot push; restbroker still settles what is there."
+        cure = "Raise maxmemory, or find what fills Redis (redis-cli --bigkeys)."
+        return Finding("warning", AREA, "NearlyFull", f"Redis uses {share}.", why, cure)
+    return ok(AREA, "Memory", f"Redis uses {_mib(facts.used_memory_bytes)} of {name} ({_mib(limit)}).")
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:,.0f} MiB" if size_bytes else "unknown size"
+
+
+def _clock(offset_s: float) -> Finding:
+    if abs(offset_s) <= CLOCK_S:
+        return ok(AREA, "Clock", "The clocks of Redis and of this machine agree.")
+    side = "ahead of" if offset_s > 0 else "behind"
+    message = f"Redis' clock is {duration_text(abs(offset_s))} {side} this machine's."
+    why = "Jobs become due by Redis' clock, and producers and logs use the other: delays look wrong by as much."
+    return Finding("warning", AREA, "Clock", message, why, "Set both clocks by NTP (timedatectl set-ntp true).")

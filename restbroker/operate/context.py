@@ -1,0 +1,82 @@
+"""What the configuration knows of a job that lies in Redis: which target would serve it, what its command is, and what
+of it is secret.
+
+Made once by whoever shows jobs or acts on them, for `find`, `act` and `explain`. Always holds: what nobody knows is not
+safe to repeat.
+"""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Final
+
+import attrs
+
+from restbroker.config.core import Config
+from restbroker.config.target import Target
+from restbroker.job.command import CommandSpec
+from restbroker.job.hiding import Spelled, spellings_of
+from restbroker.job.names import BODY_NAMES
+from restbroker.job.settle import repeat_safe
+from restbroker.servers import registry
+
+# Producers can invent commands.
+_LIMIT: Final = 1000
+
+
+@attrs.define
+class ConfigContext:
+    """`secrets`: those of the configuration, in all spellings. `show_bodies`: message texts are shown.
+
+    Equal are two that say the same of jobs, whatever they have been asked.
+    """
+
+    targets: Mapping[str, Target]
+    secrets: Spelled = attrs.field(default=frozenset(), repr=False)
+    show_bodies: bool = False
+    _specs: dict[tuple[str, str], CommandSpec | None] = attrs.field(factory=dict, repr=False, eq=False)
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Arguments that nobody gets to see, and by which nobody searches."""
+        return () if self.show_bodies else tuple(sorted(BODY_NAMES))
+
+    def target(self, queue: str | None) -> str | None:
+        """The name of the target that serves this queue; None: none of the configuration does."""
+        found = self.targets.get(queue or "")
+        return None if found is None else found.name
+
+    def spec(self, queue: str | None, endpoint: str | None) -> CommandSpec | None:
+        """What the catalogue of this queue's target has about a command; None: nothing."""
+        target = self.targets.get(queue or "")
+        if target is None or endpoint is None:
+            return None
+        place = (target.name, endpoint)
+        if place not in self._specs:
+            if len(self._specs) >= _LIMIT:
+                self._specs.clear()
+            self._specs[place] = _spec(target, endpoint)
+        return self._specs[place]
+
+    def repeats(self, queue: str | None, endpoint: str | None) -> bool:
+        """Whether a command that may have run does no harm when it is sent again."""
+        target = self.targets.get(queue or "")
+        if target is None or endpoint is None:
+            return False
+        spec = self.spec(queue, endpoint)
+        name = endpoint.partition("/")[0] if spec is None else spec.name
+        at_most_once = any(fnmatchcase(name, glob) for glob in target.at_most_once)
+        return not at_most_once and repeat_safe(spec)
+
+
+def context_of(config: Config) -> ConfigContext:
+    """What this configuration knows. Raises `ConfigError` if a secret's file cannot be read."""
+    targets = {queue: target for target in config.targets for queue in target.queues}
+    secrets = {secret.reveal() for token in config.tokens for secret in token.secrets}
+    return ConfigContext(targets, spellings_of(secrets), config.show_bodies)
+
+
+def _spec(target: Target, endpoint: str) -> CommandSpec | None:
+    catalogue = registry.catalogue_of(target, None, endpoint)
+    # Behind a command's name ejabberd's endpoints may have a version; where all commands are known, names are whole.
+    name = endpoint if catalogue.is_whole and not catalogue.is_dotted else catalogue.name_in(endpoint)
+    return catalogue.commands.get(name)

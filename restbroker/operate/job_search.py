@@ -1,0 +1,265 @@
+"""A walk through all places where jobs are, within bounds: sets, queues, what is in hand, copies, and how jobs ended.
+
+Used by `explain`, for the job of an id, and by `search`, for what a person typed. Always holds: changes nothing; what
+was not looked through to the end is noted, and so is what Redis does not let be read.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Literal, TypeAlias, TypeVar
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.job import hiding
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import JobView
+from restbroker.operate.jobs import PAGE
+from restbroker.operate.pace import Pace
+from restbroker.store import history, identities, jobs, paging, parked, queues, survey
+from restbroker.store.client import Client
+from restbroker.store.history import JobEnd
+from restbroker.store.keys import QueueName, SortedSet
+from restbroker.store.paging import Cursor
+from restbroker.store.tickets import queue_of
+
+T = TypeVar("T")
+R = TypeVar("R")
+Kind: TypeAlias = Literal["queue", "in hand", "retry", "schedule", "dead", "copy"]
+SETS: Final[tuple[SortedSet, ...]] = ("dead", "retry", "schedule")
+_PIECE: Final = 200
+_QUEUED: Final = 50
+"""To read from the middle of a list of a million costs Redis most of a millisecond for each twenty."""
+_ENDS_PAGE: Final = 1000
+_NAMED: Final = 10
+"""So many places that there was no time for are named, the others counted."""
+
+
+@attrs.frozen
+class SearchLimits:
+    """How far is looked: `seconds` in all, so many jobs of each queue and set, ends and copies of jobs, and notes of
+    people; no further in a place where so many `hits` were found.
+
+    `gives_way`: it is not alone in its process, and rests as long as it works.
+    """
+
+    seconds: float = 10.0
+    jobs: int = 10_000
+    ends: int = 1_000_000
+    copies: int = 5000
+    notes: int = 5000
+    hits: int = 1_000_000
+    gives_way: bool = False
+
+
+@attrs.frozen
+class End:
+    """How and when (epoch seconds, Redis' clock) it ended, so that it is nowhere any more. As of `store.history`."""
+
+    at_s: float
+    ending: JobEnd
+
+
+@attrs.frozen(eq=False)
+class SearchQuery:
+    """What is looked for. `may_be_in` tells of most jobs' bytes quickly that it is not in them; `may_be_end` of the
+    record of an end, in which nothing is hidden.
+    """
+
+    may_be_in: Callable[[bytes], bool]
+    is_job: Callable[[JobView], bool]
+    is_end: Callable[[End], bool]
+    may_be_end: Callable[[bytes], bool] = lambda _record: True
+
+
+@attrs.frozen(eq=False)
+class Match:
+    """A job that was sought, where it was met. `name`: of the queue or set, or of the process that has it in hand.
+
+    `number`: so many jobs come before it there.
+    """
+
+    kind: Kind
+    name: str
+    look: JobView
+    number: int
+
+
+@attrs.define(eq=False)
+class JobSearch:
+    """`unseen`: what was not looked through to the end. `refused`: what cannot be read. `looked_at`: jobs, by place."""
+
+    client: Client
+    known: ConfigContext
+    bounds: SearchLimits
+    sought: SearchQuery
+    unseen: list[str] = attrs.field(factory=list)
+    refused: list[str] = attrs.field(factory=list)
+    looked_at: dict[str, int] = attrs.field(factory=dict)
+    _deadline: float = attrs.field(init=False)
+    _pace: Pace | None = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """The time runs from now on."""
+        self._deadline = time.monotonic() + self.bounds.seconds
+        self._pace = Pace() if self.bounds.gives_way else None
+
+    @property
+    def left_s(self) -> float:
+        """How much of its time is left."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def sorted_sets(self) -> Iterator[Match]:
+        """Those where Sidekiq keeps jobs by their times: parked ones newest first, the others next due first."""
+        for zset in SETS:
+            yield from self._matches(zset, zset, f"the {zset} set", self.bounds.jobs, self._members(zset))
+
+    def waiting(self) -> Iterator[Match]:
+        """Those in queues that anybody named or the configuration serves."""
+        announced: frozenset[str] = self.ask(queues.names, frozenset())
+        odd: Mapping[str, QueueName] = self.ask(queues.unreadable, {})
+        for queue in self._in_time("queues", "the queue {}", announced | set(self.known.targets)):
+            yield from self._in_queue(queue, odd.get(queue, queue))
+
+    def in_unlisted_queues(self) -> Iterator[Match]:
+        """Those in queues that somebody made with a push alone. To find them takes a look at all keys."""
+        announced: frozenset[str] = self.ask(queues.names, frozenset())
+        found: frozenset[str] = self.ask(survey.lists, frozenset())
+        for queue in self._in_time("queues", "the queue {}", found - announced - set(self.known.targets)):
+            yield from self._in_queue(queue, queue)
+
+    def in_hand(self) -> Iterator[Match]:
+        """What the processes of restbroker have taken."""
+        alive: Mapping[str, int] = self.ask(identities.live, {})
+        dying: Mapping[str, int] = self.ask(identities.dying, {})
+        for identity in self._in_time("processes", "what {} has in hand", {*alive, *dying}):
+            known = self._registration(identity)
+            # As everything else calls it; the identity itself if its record is missing.
+            name = identity if known is None else f"{known.facts.hostname}:{known.facts.pid}"
+            held = self._in_progress(identity, () if known is None else known.queues)
+            yield from self._matches("in hand", name, f"what {identity} has in hand", self.bounds.jobs, held)
+
+    def copies(self) -> Iterator[Match]:
+        """Copies of parked jobs, newest first, wherever the jobs are now, however many are found."""
+        most = self.bounds.copies
+        found = self._through("copies of parked jobs", most, self._copies(), self._if_wanted, hits=most)
+        return (Match("copy", "restbroker:parked", look, number) for number, look in self.readable(found))
+
+    def ends(self, since_s: float = 0.0) -> Iterator[End]:
+        """What was written of jobs when they were settled for good, newest first, back to that moment."""
+        found = self._through("how jobs ended", self.bounds.ends, self._endings(since_s), self._end)
+        return (end for _, end in self.readable(found))
+
+    def readable(self, found: Iterable[T]) -> Iterator[T]:
+        """These, as far as Redis lets them be read."""
+        try:
+            yield from found
+        except StoreRefused as error:
+            self._note(error)
+
+    def ask(self, question: Callable[[Client], T], instead: T) -> T:
+        """The answer, or what stands for it where Redis refuses."""
+        try:
+            return question(self.client)
+        except StoreRefused as error:
+            self._note(error)
+            return instead
+
+    def _in_time(self, all_of: str, one: str, names: Collection[str]) -> Iterator[str]:
+        """These, until the time is up: of thousands, one question each would take long."""
+        left = sorted(names)
+        while left and self.left_s:
+            yield left.pop(0)
+        self.unseen += [one.format(name) for name in left[:_NAMED]]
+        if len(left) > _NAMED:
+            self.unseen.append(f"{len(left) - _NAMED} more {all_of}")
+
+    def _note(self, error: StoreRefused) -> None:
+        # Several questions may meet one key.
+        if str(error) not in self.refused:
+            self.refused.append(str(error))
+
+    def _in_queue(self, queue: str, own: QueueName) -> Iterator[Match]:
+        return self._matches("queue", queue, f"the queue {queue}", self.bounds.jobs, self._in_queues(queue, own))
+
+    def _matches(
+        self, kind: Kind, name: str, what: str, most: int, pieces: Iterable[Sequence[JobView]]
+    ) -> Iterator[Match]:
+        found = self._through(what, most, pieces, self._if_wanted)
+        return (Match(kind, name, look, number) for number, look in self.readable(found))
+
+    def _through(
+        self,
+        what: str,
+        most: int,
+        pieces: Iterable[Sequence[T]],
+        pick: Callable[[T], R | None],
+        *,
+        hits: int | None = None,
+    ) -> Iterator[tuple[int, R]]:
+        """What is picked of these, each with its number, until it is enough."""
+        seen, left = 0, self.bounds.hits if hits is None else hits
+        for piece in pieces:
+            for found in piece:
+                if not left or self._is_enough(seen, most):
+                    self.unseen.append(f"{what}, behind {seen} jobs" if seen else what)
+                    return
+                picked = pick(found)
+                if picked is not None:
+                    left -= 1
+                    yield seen, picked
+                seen += 1
+                self.looked_at[what] = seen
+
+    def _is_enough(self, seen: int, most: int) -> bool:
+        if self._pace is not None:
+            self._pace.step()
+        return seen >= most or time.monotonic() >= self._deadline
+
+    def _if_wanted(self, look: JobView) -> JobView | None:
+        return look if self.sought.may_be_in(look.raw) and self.sought.is_job(look) else None
+
+    def _end(self, entry: history.Entry) -> End | None:
+        ending = history.read(entry.record) if self.sought.may_be_end(entry.record) else None
+        end = None if ending is None else End(entry.at_s, self._display(ending))
+        return end if end is not None and self.sought.is_end(end) else None
+
+    def _display(self, ending: JobEnd) -> JobEnd:
+        def hide(word: str) -> str:
+            return hiding.without(word, self.known.secrets)
+
+        return attrs.evolve(ending, jid=hide(ending.jid), command=hide(ending.command))
+
+    def _members(self, zset: SortedSet) -> Iterator[Sequence[JobView]]:
+        place: Cursor | None = None
+        while members := (part := paging.piece(self.client, zset, place, _PIECE, newest_first=zset == "dead")).members:
+            yield [JobView(raw, score, self.known) for raw, score in members]
+            place = part.behind()
+
+    def _in_queues(self, queue: str, own: QueueName) -> Iterator[Sequence[JobView]]:
+        skip = 0
+        while page := queues.peek(self.client, own, skip, _QUEUED):
+            yield [JobView(raw, 0.0, self.known, queue) for raw in page]
+            skip += len(page)
+
+    def _registration(self, identity: str) -> identities.Registration | None:
+        return self.ask(lambda client: identities.read(client, identity), None)
+
+    def _in_progress(self, identity: str, queues_of_lane: Sequence[str]) -> Iterator[Sequence[JobView]]:
+        """What a lane has in hand, with the queue that each came from, which it need not name."""
+        for piece in jobs.read_jobs_in_pieces(self.client, identity):
+            yield [JobView(raw, 0.0, self.known, queue_of(ticket, queues_of_lane)) for ticket, raw in piece.items()]
+
+    def _copies(self) -> Iterator[Sequence[JobView]]:
+        page = parked.newest(self.client, PAGE)
+        while page:
+            yield [JobView(copy.payload, copy.at_s, self.known) for copy in page]
+            page = parked.newest(self.client, PAGE, before=page[-1].entry)
+
+    def _endings(self, since_s: float) -> Iterator[Sequence[history.Entry]]:
+        page = history.newest(self.client, _ENDS_PAGE)
+        while page:
+            recent = [entry for entry in page if entry.at_s >= since_s]
+            yield recent
+            is_all = len(recent) < _ENDS_PAGE
+            page = [] if is_all else history.newest(self.client, _ENDS_PAGE, before=page[-1].name)

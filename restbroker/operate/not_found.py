@@ -1,0 +1,138 @@
+"""What can be told of a job that is nowhere: where it was looked for, and where it may be, or may have gone, instead.
+
+Called by `restbroker explain`. Always holds: it changes nothing; where Redis refuses a question, the rest is told.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, TypeVar
+
+import attrs
+
+from restbroker.config.core import Config
+from restbroker.errors import StoreRefused
+from restbroker.operate.names import nearest
+from restbroker.store import history, parked, processes, survey
+from restbroker.store.client import Client
+from restbroker.store.history import Entry
+from restbroker.store.processes import ProcessRecord
+from restbroker.store.stats import Overview, overview
+
+S = TypeVar("S")
+T = TypeVar("T")
+_MOST_QUEUES: Final = 1000
+_LOOKED_AT: Final = 1000
+"""Copies of parked jobs that are compared with the dead set."""
+
+
+@attrs.frozen
+class SearchedPlace:
+    """A place that was looked through, and how many jobs are there now; None: Redis does not let it be read."""
+
+    place: str
+    jobs: int | None
+
+
+@attrs.frozen
+class UnservedQueue:
+    """A queue with jobs in it that no process serves and no target has. `meant`: a queue that is called nearly so."""
+
+    name: str
+    jobs: int
+    meant: str | None
+
+
+@attrs.frozen
+class Copies:
+    """Of the `looked_at` newest copies of parked jobs, so many `left` the dead set: retried, deleted, or trimmed."""
+
+    looked_at: int = 0
+    left: int = 0
+
+
+@attrs.frozen
+class KeptHistory:
+    """How jobs ended: for how long it is kept (`History`; None: it is not), how many are there, since when (epoch s).
+
+    What is there may have been written by brokers with another configuration.
+    """
+
+    for_s: float | None
+    ends: int = 0
+    since_s: float | None = None
+
+
+@attrs.frozen
+class NotFound:
+    """What was found out. `namespaces`: others on this Redis in which somebody keeps queues, "" for none."""
+
+    searched: tuple[SearchedPlace, ...]
+    unserved: tuple[UnservedQueue, ...]
+    namespaces: tuple[str, ...]
+    copies: Copies
+    kept: KeptHistory
+
+
+def not_found(client: Client, config: Config) -> NotFound:
+    """Looks where else it may be. Raises `StoreUnavailable`."""
+    lists = _try(lambda: survey.lists(client), frozenset[str]())
+    seen = _try(lambda: overview(client, {*config.queues, *lists}, _MOST_QUEUES), None)
+    copies = _try(lambda: parked.size(client), None)
+    unknown: tuple[int | None, Entry | None] = None, None
+    ends, oldest = _try(lambda: history.extent(client), unknown)
+    others = _try(lambda: survey.namespaces(client), frozenset[str]()) - {config.namespace}
+    searched = (
+        *_searched_places(seen),
+        SearchedPlace("copies of parked jobs", copies),
+        *(
+            []
+            if not ends and config.history_s is None
+            else [SearchedPlace("jobs that ended, as History keeps them", ends)]
+        ),
+    )
+    since_s = None if oldest is None else oldest.at_s
+    return NotFound(
+        searched,
+        () if seen is None else tuple(_unserved_queues(seen, config, _served_by_others(client))),
+        tuple(sorted(others)),
+        _try(lambda: _copies(client), Copies()),
+        KeptHistory(config.history_s, ends or 0, since_s),
+    )
+
+
+def _try(ask: Callable[[], T], instead: S) -> T | S:
+    # `explain` has told of it.
+    try:
+        return ask()
+    except StoreRefused:
+        return instead
+
+
+def _searched_places(seen: Overview | None) -> Iterator[SearchedPlace]:
+    if seen is None:
+        return
+    yield SearchedPlace("the dead set", seen.dead)
+    yield SearchedPlace("the retry set", seen.retry)
+    yield SearchedPlace("the schedule set", seen.schedule)
+    number = len({lane.identity.rpartition(":")[0] for lane in seen.lanes})
+    hands = "1 process" if number == 1 else f"{number} processes"
+    yield SearchedPlace(f"in the hands of {hands}", sum(lane.in_hand for lane in seen.lanes))
+    yield from (SearchedPlace(f"the queue {queue.name}", queue.size) for queue in seen.queues)
+
+
+def _served_by_others(client: Client) -> frozenset[str]:
+    """Queues that Ruby's Sidekiq serves, and restbroker, by its records."""
+    records: Sequence[ProcessRecord] = _try(lambda: processes.read_all(client, with_work=False), ())
+    return frozenset(queue for one in records for queue in one.queues)
+
+
+def _unserved_queues(seen: Overview, config: Config, served: Iterable[str]) -> Iterator[UnservedQueue]:
+    lanes = (lane.registered for lane in seen.lanes if lane.registered is not None and not lane.dying)
+    known = {*served, *config.queues, *(queue for lane in lanes for queue in lane.queues)}
+    for queue in seen.queues:
+        if queue.size and queue.name not in known:
+            yield UnservedQueue(queue.name, queue.size, nearest(queue.name, known))
+
+
+def _copies(client: Client) -> Copies:
+    found = parked.newest(client, _LOOKED_AT)
+    return Copies(len(found), len(parked.missing(client, found)))

@@ -1,0 +1,85 @@
+"""One flight: the refresh of some users, sent together, and looked at user by user where that does not tell.
+
+The refresher calls `fly`. Always holds: every user gets a result; one user whose roster Prosody chokes on costs the
+others one request more; a Prosody that answers nothing at all is told from one that does not answer for one user.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import attrs
+import trio
+
+from restbroker.config.target import Target
+from restbroker.config.values import duration_text
+from restbroker.job.outcome import Deferred, Outcome, Reason
+from restbroker.rosters.refresh import judge, request
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Transport
+
+Result: TypeAlias = Outcome | NotSent | MaybeSent
+"""What became of a user's refresh; an error is for the broker, which knows what it means."""
+
+_BUG: Final = Reason("Bug", "restbroker failed over a refresh.", "Please report this.")
+
+
+@attrs.frozen
+class RefreshPosts:
+    """`http` is the way to Prosody, `longest_s` how long a flight may take in all."""
+
+    _target: Target
+    _http: Transport
+    _now_s: Callable[[], float]
+    _longest_s: float
+
+    async def fly(self, users: Sequence[str]) -> Mapping[str, Result]:
+        """Refreshes these users, at least one. Safe to cancel; Prosody may then have done it or not."""
+        hung = MaybeSent(f"Refreshes were not done within {duration_text(self._longest_s)}", timed_out=True)
+        results: dict[str, Result] = dict.fromkeys(users, hung)
+        with trio.move_on_after(self._longest_s):
+            try:
+                await self._fly(users, results)
+            except NotSent as problem:
+                results.update(dict.fromkeys(users, problem))
+            except Exception as error:  # noqa: BLE001 - whatever it is: others fly on; its text may hold secrets
+                what = attrs.evolve(_BUG, message=f"restbroker failed with {type(error).__name__} over a refresh.")
+                results.update(dict.fromkeys(users, Deferred(what, max_attempts=3)))
+        return results
+
+    async def _fly(self, users: Sequence[str], results: dict[str, Result]) -> None:
+        try:
+            response = await self._http.send(request.together(self._target, users))
+        except MaybeSent as silence:
+            # One bad roster leaves the whole request without an answer, and so does a Prosody that hangs.
+            if not await self._answers():
+                results.update(dict.fromkeys(users, silence))
+                return
+        else:
+            if len(users) == 1:
+                results[users[0]] = judge.one(users[0], response, self._now_s())
+                return
+            outcome = judge.several(response, self._now_s())
+            if outcome is not None:
+                results.update(dict.fromkeys(users, outcome))
+                return
+        async with trio.open_nursery() as singles:
+            for user in users:
+                singles.start_soon(self._alone, user, results)
+
+    async def _alone(self, user: str, results: dict[str, Result]) -> None:
+        try:
+            response = await self._http.send(request.together(self._target, [user]))
+        except NotSent as problem:
+            results[user] = problem
+        except MaybeSent:
+            results[user] = judge.no_answer(user, self._target.timeout_s)
+        else:
+            results[user] = judge.one(user, response, self._now_s())
+
+    async def _answers(self) -> bool:
+        """Whether Prosody answers something harmless. Raises `NotSent`."""
+        try:
+            await self._http.send(request.question(self._target))
+        except MaybeSent:
+            return False
+        return True

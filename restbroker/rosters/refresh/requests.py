@@ -1,0 +1,164 @@
+"""What a job for rosters wants, read and checked. Pure; the connector calls `read`.
+
+Always holds: nothing that Prosody would choke on passes; what is refused is named, with what to do.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+import attrs
+
+from restbroker.job.command import Command
+from restbroker.job.endpoint import kind_of, quote
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Reason
+from restbroker.rosters.refresh import catalogue
+from restbroker.rosters.rules import (
+    BadRoster,
+    Contact,
+    address,
+    as_stored,
+    read_contact,
+    read_jid,
+    read_roster,
+    read_user,
+    require_writable,
+)
+from restbroker.servers.roster_change import Change
+
+_COMMANDS: Final = catalogue.for_version(None).commands
+_CONTACT: Final = ("name", "groups")
+_NO_TEXT: Final = (
+    "Give the object itself: `restbroker enqueue` takes it as contacts:='{\"JID\": {…}}', with := for JSON."
+)
+
+
+@attrs.frozen
+class Refresh:
+    """Prosody is to be told of these users' rosters; each is there once."""
+
+    users: tuple[str, ...]
+
+
+@attrs.frozen
+class Show:
+    """The roster of this user of `domain` is wanted."""
+
+    user: str
+    domain: str | None
+
+
+@attrs.frozen
+class Write:
+    """Rosters are to be changed, all or none."""
+
+    changes: tuple[Change, ...]
+
+
+Wish: TypeAlias = Refresh | Show | Write
+
+
+def read(command: Command, domain: str | None) -> Wish | Reason:
+    """What the command wants of users of `domain` (None: of any); or why that cannot be done."""
+    spec = _COMMANDS.get(command.endpoint)
+    if spec is None:
+        message = f"There is no command {command.endpoint} for rosters."
+        return Reason("UnknownCommand", message, f"These exist: {', '.join(_COMMANDS)}.")
+    given = command.arguments
+    for name in given:
+        if spec.argument(name) is None:
+            takes = ", ".join(argument.name for argument in spec.arguments)
+            return Reason("BadArgument", f"{spec.name} has no argument {quote(name)}.", f"It takes {takes}.")
+    try:
+        return _read(command.endpoint, given, _domain(given, domain))
+    except BadRoster as bad:
+        return Reason("BadRoster", f"{bad.entry} {bad.why}.", bad.cure or "Correct it, and push the job again.")
+
+
+def _read(name: str, given: Mapping[str, Json], domain: str | None) -> Wish:
+    match name:
+        case catalogue.REFRESH:
+            return Refresh(_users(given, domain))
+        case "get_roster":
+            return Show(_user(given, domain), domain)
+        case "befriend":
+            return Write(_both_sides(given, domain))
+        case _:
+            change = _change(name, _user(given, domain), given)
+            require_writable(change.put, change.user, domain)
+            return Write((change,))
+
+
+def _change(name: str, user: str, given: Mapping[str, Json]) -> Change:
+    match name:
+        case "set_roster":
+            if "contacts" not in given:
+                raise BadRoster("The argument contacts", "is missing", 'Give {"JID": {"name": "…", "groups": […]}}.')
+            if isinstance(given["contacts"], str):
+                raise BadRoster("The roster", "is a text, neither an object nor a list", _NO_TEXT)
+            roster = read_roster(given["contacts"])
+            return Change(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=True)
+        case "delete_roster":
+            return Change(user, forget=True)
+        case "remove_contact":
+            return Change(user, drop=(_jid(given),))
+        case "rename_contact":
+            return Change(user, {(jid := _jid(given)): as_stored(_contact(given, jid))}, needs="present")
+        case _:
+            return Change(user, {(jid := _jid(given)): as_stored(_contact(given, jid))})
+
+
+def _both_sides(given: Mapping[str, Json], domain: str | None) -> tuple[Change, ...]:
+    sides = []
+    for side in ("a", "b"):
+        if side not in given:
+            raise BadRoster(f"The argument {side}", "is missing", "befriend needs both users, a and b.")
+        sides.append((read_user(given[side], domain), address(given[side], domain), given.get(f"name_of_{side}")))
+    (a, jid_of_a, name_of_a), (b, jid_of_b, name_of_b) = sides
+    if a == b:
+        raise BadRoster(a, "is on both sides", "befriend needs two users.")
+    groups = given.get("groups")
+    return _side(a, jid_of_b, name_of_b, groups), _side(b, jid_of_a, name_of_a, groups)
+
+
+def _side(user: str, jid: str, name: Json, groups: Json) -> Change:
+    contact = read_contact({"name": name, "groups": groups}, jid)
+    # Who is a contact already stays as he is, where nothing is said of him.
+    return Change(user, {jid: as_stored(contact)}, needs="keep" if contact == Contact() else "")
+
+
+def _users(given: Mapping[str, Json], domain: str | None) -> tuple[str, ...]:
+    listed = given.get("users")
+    # A text too, for `enqueue refresh users=john` and producers that have one.
+    users: Sequence[Json] = [listed] if isinstance(listed, str) else listed if isinstance(listed, list) else ()
+    if not users:
+        found = "missing" if "users" not in given else f"{kind_of(listed)} without any"
+        raise BadRoster("The list of users", f"is {found}", 'For example ["refresh", ["john", "aaron"], TOKEN].')
+    return tuple(dict.fromkeys(read_user(user, domain) for user in users))
+
+
+def _user(given: Mapping[str, Json], domain: str | None) -> str:
+    if "user" not in given:
+        raise BadRoster("The argument user", "is missing", "Say whose roster it is.")
+    return read_user(given["user"], domain)
+
+
+def _jid(given: Mapping[str, Json]) -> str:
+    if "jid" not in given:
+        raise BadRoster("The argument jid", "is missing", "Say which contact.")
+    return read_jid(given["jid"])
+
+
+def _contact(given: Mapping[str, Json], jid: str) -> Contact:
+    return read_contact({name: given[name] for name in _CONTACT if name in given}, jid)
+
+
+def _domain(given: Mapping[str, Json], domain: str | None) -> str | None:
+    host = given.get("host")
+    if host is None or host == domain:
+        return domain
+    if not isinstance(host, str):
+        raise BadRoster("The argument host", f"is {kind_of(host)}, not a text")
+    if domain is not None:
+        raise BadRoster(quote(host), "is not the domain of these rosters", f"Leave host out, or give {domain}.")
+    return host

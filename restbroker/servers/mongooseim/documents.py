@@ -1,0 +1,74 @@
+"""Whether a job's own GraphQL document may be sent: one operation, which is no subscription. Pure.
+
+Called by `request` and `ctl`. Always holds: what is inside of texts and comments does not count; nothing of the
+document is shown. Not a parser: what else is wrong with a document, the server says, before it does anything.
+"""
+
+import re
+from typing import Final, Literal
+
+from restbroker.servers.api.arguments import InvalidArguments
+
+Kind = Literal["query", "mutation"]
+
+_LIMIT_CHARACTERS: Final = 500_000
+# The first alternative that fits counts: a block string before an empty one.
+_TOKEN: Final = re.compile(
+    r'(?P<text>"""(?:[^"\\]|\\"""|\\|"(?!""))*"""|"(?:[^"\\\n\r]|\\.)*")|(?P<comment>\#[^\n\r]*)'
+    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<bracket>[{}()\[\]])|(?P<quote>\")|(?P<other>[^\sA-Za-z_{}()\[\]\"\#]+)"
+)
+_PAIRS: Final = {"}": "{", ")": "(", "]": "["}
+
+
+def kind_of(document: str) -> Kind:
+    """Of its one operation. Raises `InvalidArguments`."""
+    if len(document) > _LIMIT_CHARACTERS:
+        raise InvalidArguments(
+            'the argument "query" is longer than any document needs to be; put values into "variables"'
+        )
+    found = [kind for kind in _definitions(document) if kind != "fragment"]
+    if "subscription" in found:
+        message = 'the argument "query" is a subscription, which has no answer to wait for'
+        raise InvalidArguments(message, code="unsupported_operation")
+    if len(found) != 1:
+        how_many = "no operation" if not found else f"{len(found)} operations, in no certain order"
+        message = f'the argument "query" has {how_many}; send one in each job'
+        raise InvalidArguments(message, code="more_than_one_operation")
+    return "mutation" if found[0] == "mutation" else "query"
+
+
+def _definitions(document: str) -> list[str]:
+    """The word with which each definition begins; "query" where it is left out."""
+    found: list[str] = []
+    opened: list[str] = []
+    is_inside = False
+    for token in _TOKEN.finditer(document):
+        text, kind = token[0], token.lastgroup
+        if kind == "quote":
+            raise InvalidArguments('the argument "query" has a text without an end', code="scanner_error")
+        if kind == "comment":
+            continue
+        if not is_inside and text.strip(","):
+            found.append(_definition_kind(text))
+            is_inside = True
+        if kind == "bracket" and text in _PAIRS:
+            if not opened or opened.pop() != _PAIRS[text]:
+                raise InvalidArguments(_ODD, code="parser_error")
+            is_inside = bool(opened) or text != "}"
+        elif kind == "bracket":
+            opened.append(text)
+    if is_inside:
+        raise InvalidArguments(_ODD, code="parser_error")
+    return found
+
+
+def _definition_kind(text: str) -> str:
+    """The kind of a definition that begins so."""
+    if text == "{":
+        return "query"
+    if text not in ("query", "mutation", "subscription", "fragment"):
+        raise InvalidArguments(_ODD, code="parser_error")
+    return text
+
+
+_ODD: Final = 'the argument "query" is no GraphQL document: a query or mutation, perhaps with fragments'

@@ -1,0 +1,132 @@
+"""What refusals of the Chat API mean that are not about one command: of logins, of the whole API. Pure.
+
+The judge, the logins and the check use it. Always holds: every refusal has an outcome; no words of an answer are shown
+before its secrets are taken out.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from restbroker.job import hiding
+from restbroker.job.outcome import Denied, Outcome, Reason, Rejected
+from restbroker.servers.api.answer import Answer, AnswerForm, read
+from restbroker.servers.api.ladder import BUSY, Ladder, Rung, ladder, standard
+from restbroker.servers.api.texts import parse_json
+from restbroker.servers.openfire.normal import LOGINS
+from restbroker.transport.message import Response
+
+BROKEN_ATTEMPTS: Final = 3
+"""So often at most a job is sent to which the server says 500: mostly it means bad input, which lasts."""
+
+CHECK_URL: Final = (
+    "Check the target's URL: the Chat API is on the port of http-bind, http://HOST:7070/rest/api, not on that of the"
+    " admin console (9090); and that the plugin ofchat is there and enabled."
+)
+CHECK_LOGIN: Final = (
+    "Check the target's Auth (an administrator's name and password) or Secret (plugin.ofchat.secret), and the plugin's"
+    " allowedIPs. Where Openfire's users are in a directory that is away just now, it goes on by itself."
+)
+CHECK_ENABLED: Final = "Switch the plugin on: its system property plugin.ofchat.enabled."
+_CHECK_USER: Final = (
+    "Check that the user exists, their password (PasswordsFile, or the job's own), and their one-time password, if they"
+    " have one."
+)
+_WORDLESS: Final = ("", "Error", "Exception")
+"""What stands in the place of words that were lost on the way."""
+NO_PASSWORD: Final = Rejected(
+    Reason(
+        "UserLoginRefused",
+        "The user cannot be logged in: the target has a Secret in the place of an administrator's login, and no"
+        " password of this user.",
+        "Put his password into Options.PasswordsFile or the job, or give Auth with an administrator's name and"
+        " password.",
+    )
+)
+_TWICE: Final = (
+    "Openfire would make a second connection of one name, and after that give no new stream of events to anyone until"
+    " its restart. "
+)
+LOGGED_IN: Final = Rejected(
+    Reason(
+        "UserLoggedIn",
+        "The name is logged in, here or by another program, and who asks must not be. Nothing was sent.",
+        f"{_TWICE}Ask under another name, or log the user off first (chat_logoff).",
+    )
+)
+ASKS: Final = Rejected(
+    Reason(
+        "UserAsks",
+        "The name asks a question, or asked for an upload: it must not be logged in. Nothing was sent.",
+        f"{_TWICE}Use another name, or take the question back first (ask_revoke).",
+    )
+)
+_SEE_LOG: Final = "See Openfire's log (error.log). A 500 often means bad input: check the job's arguments, too."
+_SHARED: Final = standard("Openfire", check_url=CHECK_URL, check_log=_SEE_LOG)
+RUNGS: Final[Ladder] = _SHARED | {
+    "3xx": attrs.evolve(_SHARED["3xx"], message="The server redirects (status {status})."),
+    401: Rung("denied", "LoginRefused", CHECK_LOGIN),
+    403: Rung("denied", "PluginDisabled", CHECK_ENABLED),
+    # Of a gateway that says it nobody knows more than that Openfire is not there.
+    502: _SHARED[503],
+    "5xx": Rung("deferred", "ServerError", _SEE_LOG, how={"max_attempts": BROKEN_ATTEMPTS}),
+}
+
+
+def form_of(stream: str = "") -> AnswerForm:
+    """How the Chat API answers, with what is as good as a login: all streams, and this one whatever it looks like."""
+    return AnswerForm(_words, LOGINS | hiding.spellings_of([stream] if stream else []))
+
+
+def explains(answer: Answer) -> bool:
+    """Whether it says more than the name of an exception."""
+    return answer.unmasked != answer.code
+
+
+def refused_by_all(answer: Answer, *, may_run_twice: bool) -> Outcome | None:
+    """The outcome of what concerns every command; None of an answer that is about this one (400, 404, 409, …)."""
+    status = answer.status
+    if status < 300 or (400 <= status < 500 and status not in (401, 403, *BUSY)):
+        return None
+    if status >= 500 and status not in (502, 503, 504) and not may_run_twice:
+        return answer.uncertain("ServerError", _SEE_LOG)
+    return ladder(answer, RUNGS)
+
+
+def judge_login(response: Response, now_s: float, secrets: Iterable[hiding.Secret]) -> Outcome:
+    """The outcome of a job whose user could not be logged in. Of the answers only a 400's is shown, without these
+    secrets: another one may be a stream's id.
+    """
+    status, silent = response.status, read(form_of(), attrs.evolve(response, body=b""), (), now_s)
+    if (of_all := refused_by_all(silent, may_run_twice=True)) is not None:
+        return of_all
+    match status:
+        case 400:
+            answer = read(form_of(), response, secrets)
+            why = f"Openfire says: {answer.words}" if explains(answer) else "Openfire does not say why."
+            message = f"The user could not be logged in (status 400). {why}"
+            return Rejected(Reason("UserLoginRefused", message, _CHECK_USER, status))
+        case 200:
+            message = "Openfire answered a login with something that is no stream's id: this is not the Chat API."
+            return Denied(Reason("NotTheApi", message, CHECK_URL, status))
+        case _:
+            message = f"Openfire answered a login with status {status}."
+            return Denied(Reason("NotTheApi", message, CHECK_URL, status))
+
+
+def _words(response: Response, text: str) -> tuple[str, str]:
+    """The name of the exception, "" where there is none, and with it what is said: where `message` is no more than
+    "Exception", the text may be in `ressource` (measured).
+    """
+    match parse_json(response.body):
+        case {"exception": str(kind), **rest}:
+            parts = [rest.get(name) for name in ("message", "ressource", "resource")]
+            said = ", ".join(part for part in parts if isinstance(part, str) and part not in _WORDLESS)
+            return kind, ": ".join(part for part in (kind, said) if part)
+        case str(words):
+            return "", words
+        case None if not text.lstrip().startswith("<"):
+            return "", text
+        case _:
+            return "", ""

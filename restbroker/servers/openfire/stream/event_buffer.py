@@ -1,0 +1,87 @@
+"""What came over all streams of a source and waits for Redis. `listener` fills it, `reader` takes out of it.
+
+Always holds: in the order in which it came over each stream; bounded in bytes, however long Redis is away: who finds it
+full waits, and reads no more meanwhile, so that what comes waits in the connection, and the server with it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.job.event import ServerEvent
+
+AT_ONCE: Final = 200
+_BYTES_AT_ONCE: Final = 1024 * 1024
+"""Redis is to have them well within the time that it is given: many large ones at once take longer."""
+
+
+def _nobody(size_bytes: int) -> None:
+    del size_bytes
+
+
+@attrs.define(eq=False)
+class EventBuffer:
+    """One for each source. `on_full` is called with the bytes that wait, once until all that waited was taken."""
+
+    most_bytes: int
+    on_full: Callable[[int], None] = _nobody
+    _events: deque[tuple[ServerEvent, int]] = attrs.field(factory=deque)
+    _size_bytes: int = 0
+    """With those that were taken last: they are in memory until Redis has them."""
+    _taken_bytes: int = 0
+    _waiting: int = 0
+    _was_full: bool = False
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+
+    async def put(self, event: ServerEvent, size_bytes: int) -> None:
+        """Waits for room; what is larger than all of it finds some alone. Cancelled, it is not in there."""
+        self._waiting += 1
+        try:
+            while self._size_bytes and self._size_bytes + size_bytes > self.most_bytes:
+                self._say_that_it_is_full()
+                await self._changed.wait()
+        finally:
+            self._waiting -= 1
+        self._events.append((event, size_bytes))
+        self._size_bytes += size_bytes
+        self._tell()
+
+    async def take(self) -> list[ServerEvent]:
+        """What came first, as much as Redis is asked to take at once. What was taken before is done with."""
+        self._settle()
+        while not self._events:
+            self._was_full = self._was_full and self._waiting > 0
+            await self._changed.wait()
+        return self.rest()
+
+    def rest(self) -> list[ServerEvent]:
+        """The same, without waiting; none where it is empty."""
+        self._settle()
+        taken: list[ServerEvent] = []
+        while self._events and len(taken) < AT_ONCE and self._taken_bytes < _BYTES_AT_ONCE:
+            event, size_bytes = self._events.popleft()
+            taken.append(event)
+            self._taken_bytes += size_bytes
+        return taken
+
+    def __len__(self) -> int:
+        """Without those that were taken."""
+        return len(self._events)
+
+    def _settle(self) -> None:
+        self._size_bytes -= self._taken_bytes
+        if self._taken_bytes:
+            self._taken_bytes = 0
+            self._tell()
+
+    def _say_that_it_is_full(self) -> None:
+        if not self._was_full:
+            self._was_full = True
+            self.on_full(self._size_bytes)
+
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()

@@ -1,0 +1,184 @@
+"""Why a stream is not read, in words, and who has been told. Used by `listener`, `reader` and `check`.
+
+Always holds: what is told of a source is told once until it is over, whatever the number of its users; no password, no
+stream's id and nothing of what came is in a text.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from restbroker.config.target import Target
+from restbroker.job.outcome import Delivered
+from restbroker.servers.contract import NoLogin
+from restbroker.servers.event_contract import States, StreamFacts
+from restbroker.servers.openfire.stream.state import Gap
+from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
+
+Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireJammed", "OpenfireLarge", ""]
+
+NOT_LOGGED_IN: Final = 404
+_DENIED: Final = (401, 403)
+_NOT_NOW: Final = 503
+UNWANTED: Final = 405
+
+
+@attrs.define(eq=False)
+class Problem(Exception):
+    """Why nothing comes for a user, and what to do. `code`: of the warning; "": nothing is wrong with that."""
+
+    code: Code
+    message: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.cure}"
+
+
+def refusal(target: Target, user: str, status: int) -> Problem:
+    """The server answered so when it was asked for the user's stream (measured, but for 403)."""
+    if status in _DENIED:
+        what = f"{target.url} does not let {user} read his events ({status})."
+        return Problem("OpenfireDenied", what, "Check his line in PasswordsFile, and that plugin.ofchat.enabled is on.")
+    if status == _NOT_NOW:
+        what = f"{target.url} gives no stream of {user} now (503)."
+        cure = "It is tried again. Where it stays so for him alone, check his name in Users and PasswordsFile."
+        return Problem("OpenfireAway", what, cure)
+    if status == UNWANTED:
+        what = f"{target.url} gives {user} no stream for the header Accept (405)."
+        return Problem("OpenfireAway", what, "It is tried again. A proxy in between may have changed the header.")
+    what = f"{target.url} answers {status}, not with the events of {user}."
+    return Problem("OpenfireAway", what, "It is tried again: a server that starts answers so for a while.")
+
+
+def no_new_streams(target: Target, user: str) -> Problem:
+    """Who was just logged in has none: the server adds no path any more."""
+    what = f"{target.url} gives no stream of {user} (404), who is logged in."
+    why = (
+        "Restart Openfire: two connections of one name (an ask or an upload for a name that is logged in, or two logins"
+        " of one user at the same moment, of another program, too) keep it from giving new streams to anyone."
+    )
+    return Problem("OpenfireJammed", what, f"{why} Where there never was a stream, look at the URL: port 7070.")
+
+
+def no_answer(why: str) -> Problem:
+    """`why` is a sentence."""
+    return Problem("OpenfireAway", why, "It is tried again.")
+
+
+def no_stream(target: Target, user: str) -> Problem:
+    """It answered 200, with something else: a page of a proxy, or a login page."""
+    what = f"{target.url} answers with something else than a stream of events for {user}."
+    return Problem("OpenfireAway", what, "Look at what answers there: streams are at the port of http-bind (7070).")
+
+
+def not_logged_in(user: str, error: NoLogin) -> Problem:
+    """The server did not let the target's login log him in."""
+    why = "the server refuses it." if isinstance(error.outcome, Delivered) else error.outcome.reason.message
+    return Problem("OpenfireDenied", f"{user} cannot be logged in: {why}", "It is tried again.")
+
+
+def no_password(user: str, why: str) -> Problem:
+    """The file says nothing of him, or cannot be read."""
+    return Problem("OpenfireDenied", f"There is no password of {user}: {why}", "Write it into PasswordsFile.")
+
+
+def unwritable(what: str) -> Problem:
+    """`what`: a user's name or password, as the beginning of a sentence."""
+    message = f"Openfire cannot be told {what} for a stream: it has a character that is not in Latin-1."
+    return Problem("OpenfireDenied", message, "Use letters, digits and signs of Western Europe there.")
+
+
+def too_large(user: str, limit_bytes: int) -> Problem:
+    """It is lost: the stream cannot be read on behind it."""
+    what = f"An event for {user} had more than {limit_bytes} bytes: it is lost, and what came right behind it."
+    return Problem("OpenfireLarge", what, "Raise LargestEvent, or find out who sends such.")
+
+
+def _moment(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@attrs.define(eq=False)
+class ProblemReporter:
+    """Tells what is wrong with a source, each once until it is over."""
+
+    source: str
+    report: Report
+    states: States | None = None
+    _has_opened: bool = False
+    _away: bool = False
+    _jammed: bool = False
+    _denied: dict[str, str] = attrs.field(factory=dict)
+    _users: set[str] = attrs.field(factory=set)
+
+    def began(self, user: str, facts: Callable[[], StreamFacts]) -> None:
+        """This process is the one that reads his stream, of which it knows these."""
+        self._users.add(user)
+        if self.states is not None:
+            self.states.watch(user, facts)
+
+    def note_left(self, user: str) -> None:
+        """Another process reads his stream."""
+        self._users.discard(user)
+        if self.states is not None:
+            self.states.end(user)
+
+    def tell(self, user: str, trouble: Problem) -> None:
+        """It happened to this user."""
+        if trouble.code != "OpenfireLarge":
+            self._keep(user, trouble)
+        match trouble.code:
+            case "OpenfireAway":
+                # A server that stops ends the streams of all.
+                if self._away:
+                    return
+                self._away = True
+            case "OpenfireJammed":
+                if self._jammed:
+                    return
+                self._jammed = True
+            case "OpenfireDenied":
+                if self._denied.get(user) == trouble.message:
+                    return
+                self._denied[user] = trouble.message
+            case _:
+                pass
+        self.report(Warned(trouble.code, f"Source {self.source}: {trouble.message}", trouble.cure))
+
+    def unreadable(self, user: str, name: str, error: str) -> None:
+        """An event of this name is lost, since reading it fails."""
+        what = f"Source {self.source}: an event for {user} ({name!r:.40}) is lost: reading it fails with {error}."
+        self.report(EventHandled(self.source, "malformed"))
+        self.report(Warned("EventMalformed", what, "Please report this."))
+
+    def gap(self, user: str, gap: Gap) -> None:
+        """Of this user's stream."""
+        between = f"between {_moment(gap.since_s)} and {_moment(gap.until_s)}"
+        what = f"Source {self.source}: what Openfire told {user} {between} may be missing: {gap.why}."
+        cure = "Openfire keeps no events. Do not log off users whose events are read."
+        self.report(Warned("OpenfireGap", what, cure))
+
+    def well(self, user: str, server: str) -> None:
+        """His stream is open, at this address."""
+        self._keep(user, None)
+        if not self._has_opened:
+            self._has_opened = True
+            self.report(SourceOpened(self.source, server))
+        denied = self._denied.pop(user, None) is not None
+        if self._away or self._jammed or denied:
+            self._away = self._jammed = False
+            self.report(
+                Warned("OpenfireBack", f"Source {self.source}: events are read again, those of {user} at least.")
+            )
+
+    def rests(self, user: str, why: Literal["no login", "no question"]) -> None:
+        """He has no stream, as he should not."""
+        self._keep(user, Problem(code="", message=why, cure=""))
+
+    def _keep(self, user: str, problem: Problem | None) -> None:
+        """Not of one who was left: what ended meanwhile is no trouble of his new reader."""
+        if self.states is not None and user in self._users:
+            self.states.put(problem, user)

@@ -1,0 +1,245 @@
+"""Who lives, who died, and giving back what the dead held. Used by the beat, the reaper, the
+fetcher and the committer (who counts what was in hand at a crash), `enqueue --wait`, the figures and `verify`.
+
+Always holds: an identity goes from beats to dying to gone, never back. Death is the same counter seen for too long by
+a reaper whose own connection was healthy all the while: no clock and no expiry decides it.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.job.format import ResponseQueue
+from restbroker.job.settlement import Dead, OrphanedJob
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Refused, as_code
+from restbroker.store.identities import ProcessFacts, dying, live, read
+from restbroker.store.in_progress import JobsInProgress, pieces, read_tickets
+from restbroker.store.jobs import retire
+from restbroker.store.replies import Argument, Reply, as_score, items, mapping
+from restbroker.store.replies import raw as raw_of
+from restbroker.store.server import time_s
+from restbroker.store.settling import Destinations
+from restbroker.store.tickets import generation_of, queue_of, ticket_number, ticket_queue
+
+Park: TypeAlias = Callable[[OrphanedJob], Dead]
+"""How a job is parked, and what is answered; its time is set anew, by Redis' clock and for each another."""
+
+
+Waits: TypeAlias = Callable[[str, bytes], bool]
+"""Whether the schedule set leads back to this queue, since the job in these bytes names it itself."""
+_DAY_S = 86_400
+RECOVER_BATCH = 200
+"""Jobs per recover call: 200 hold Redis for about 1 ms."""
+_DONE, _PARKED, _UNANSWERED = 1, 2, 3
+"""The script's codes for a job that went back, for one that was parked, and for that without all of its replies."""
+
+
+@attrs.frozen
+class Recovery:
+    """What went back. `maybe_run` may have reached a worker; `parked` are in the dead set, since they were marked as
+    about to be sent, or crashed the process alone; `refused` stay in hand, since their queue is no list or the dead set
+    no sorted set.
+
+    `retired`: the identity is gone; otherwise call `recover` again later. `unanswered`: parked, though Redis refuses a
+    reply to them.
+    """
+
+    jobs: int
+    maybe_run: int
+    parked: int
+    refused: int
+    retired: bool
+    unanswered: int = 0
+
+
+def beat(client: Client, beats: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
+    """Writes each identity's rising counter, and its snapshot (JSON) if there is one. False: fenced, stop its work."""
+    keys = client.keys
+    calls: list[tuple[Sequence[str], Sequence[Argument]]] = [
+        ([keys.beats, keys.info(identity)], [identity, number, snapshot.get(identity, b"")])
+        for identity, number in beats
+    ]
+    return [reply == 1 for reply in client.run_many("beat", calls)]
+
+
+def fence(client: Client, identity: str, counter_seen: int) -> bool:
+    """Takes its rights away if it still shows this counter. False: it lives, or is gone."""
+    return client.run("fence", [client.keys.beats, client.keys.dying], [identity, counter_seen]) == 1
+
+
+def recover(
+    client: Client, identity: str, park: Park, poison: Park | None = None, waits: Waits | None = None
+) -> Recovery:
+    """Gives a fenced identity's jobs back to the queues they came from, oldest first out, then retires it.
+
+    Jobs marked as about to be sent are parked, and answered in the same step, as `park` says. So is a job that was
+    alone in the process in the last three crashes of its target (`poison`, or else `park`). What was in hand in three
+    crashes or more waits a while, if `waits` allows it.
+    Safe to repeat and to run twice at once. Not fenced, or gone already: nothing happens. Raises `StoreUnavailable`
+    half way: what was moved is moved, call it again.
+    """
+    known = read(client, identity)
+    in_hand = read_tickets(client, identity)
+    if known is None and in_hand.tickets:
+        raise StoreRefused(
+            f"{identity} holds {len(in_hand.tickets)} jobs, but nothing says which queues they came from.",
+            f"Look at the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
+        )
+    target, queues = ("", ()) if known is None else (known.facts.target, known.queues)
+    marks = mapping(client.command("HGETALL", client.keys.sent(identity)))
+    beside = b"alone" in marks.values() and known is not None and _has_others(client, identity, known.facts)
+    known_tickets = [ticket for ticket in in_hand.tickets if queue_of(ticket, queues) is not None]
+    newest_first = sorted(known_tickets, key=ticket_number, reverse=True)
+    moved = maybe = put_aside = refused = unanswered = 0
+    for piece in pieces(client, identity, newest_first, RECOVER_BATCH):
+        tickets = list(piece)
+        if not tickets:
+            continue
+        jobs = {
+            ticket: raw
+            for ticket, job in piece.items()
+            if (raw := _whole(client, identity, ticket, job, marks)) is not None
+        }
+        responses = None if known is None else known.responses
+        held = JobsInProgress(in_hand.last, in_hand.hwm, jobs)
+        crash = DeadIdentity(
+            identity, target, queues, held, generation_of(identity), beside=beside, responses=responses
+        )
+        answer = _recover(client, crash, [_orphan(crash, ticket, marks, park, poison, waits) for ticket in tickets])
+        if answer is None:
+            return Recovery(moved, maybe, put_aside, refused, retired=False, unanswered=unanswered)
+        codes = [as_code(_DONE if code in (_PARKED, _UNANSWERED) else code) for code in answer]
+        applied = [ticket for ticket, code in zip(tickets, codes, strict=True) if isinstance(code, Applied)]
+        moved += len(applied)
+        unanswered += answer.count(_UNANSWERED)
+        put_aside += answer.count(_PARKED) + answer.count(_UNANSWERED)
+        maybe += sum(ticket_number(ticket) <= in_hand.hwm for ticket in applied)
+        refused += sum(isinstance(code, Refused) for code in codes)
+    odd = [*in_hand.odd, *sorted(set(in_hand.tickets) - set(known_tickets))]
+    if odd:
+        raise StoreRefused(
+            f"{identity} is gone, and its hash holds what no process of restbroker wrote there: {', '.join(odd[:5])}.",
+            f"The other jobs went back. Look at these fields of {client.keys.in_progress(identity)} and delete them.",
+        )
+    gone = identity in dying(client) and retire(client, identity)
+    return Recovery(moved, maybe, put_aside, refused, retired=gone, unanswered=unanswered)
+
+
+def maybe_run(client: Client) -> Mapping[str, int]:
+    """How often a job may have run unanswered in the last days: SHA-1 of its bytes (hex) → count.
+
+    "!" and the SHA-1 is there too if whoever had the job wrote no marks (`jobs.mark`).
+    """
+    total: Counter[str] = Counter()
+    for reply in client.commands([("HGETALL", key) for key in _count_keys(client)]):
+        for digest, value in mapping(reply).items():
+            count = value.partition(b"/")[0]
+            # "#": about a target or a life. What is no number was not written by us.
+            if count.isdigit() and not digest.startswith("#"):
+                total[digest] += int(count)
+    return total
+
+
+def forget(client: Client, digests: Sequence[str]) -> None:
+    """Removes these jobs' counts, and tells every lane that there is news."""
+    fields = [field for digest in digests for field in (digest, f"!{digest}")]
+    client.run("forget", [client.keys.recovered_version, *_count_keys(client)], fields)
+
+
+def _count_keys(client: Client) -> list[str]:
+    """The keys of the days whose counts may still be there: they are kept for 72 hours."""
+    now_s = time_s(client)
+    return [client.keys.recovered(now_s - back * _DAY_S) for back in range(4)]
+
+
+@attrs.frozen
+class DeadIdentity:
+    """One dead identity. `life`: what all lanes of one life share; `beside`: other lanes of its process are at work.
+
+    `in_hand`: those of its jobs that are given back now.
+    """
+
+    identity: str
+    target: str
+    queues: Sequence[str]
+    in_hand: JobsInProgress
+    life: str
+    beside: bool = False
+    responses: ResponseQueue | None = None
+
+
+@attrs.frozen
+class Orphan:
+    """A job of a dead identity. `parked`: what becomes of it if it is to be parked."""
+
+    ticket: str
+    parked: Dead | None = None
+    waits: bool = False
+
+
+def _has_others(client: Client, identity: str, mine: ProcessFacts) -> bool:
+    """Whether other lanes of the same process have anything in hand."""
+    for other in (live(client).keys() | dying(client).keys()) - {identity}:
+        known = read(client, other)
+        if (
+            known is not None
+            and attrs.evolve(known.facts, target=mine.target) == mine
+            and read_tickets(client, other).tickets
+        ):
+            return True
+    return False
+
+
+def _whole(client: Client, identity: str, ticket: str, job: bytes | int, marks: Mapping[str, bytes]) -> bytes | None:
+    """A job's bytes, and those of one that is too large only if it has a mark: an older version may have marked it."""
+    if isinstance(job, bytes):
+        return job
+    return raw_of(client.command("HGET", client.keys.in_progress(identity), ticket)) if ticket in marks else None
+
+
+def _orphan(
+    crash: DeadIdentity, ticket: str, marks: Mapping[str, bytes], park: Park, poison: Park | None, waits: Waits | None
+) -> Orphan:
+    raw = crash.in_hand.jobs.get(ticket)
+    if raw is None:
+        # Too large: it is judged when it is taken again.
+        return Orphan(ticket)
+    queue = queue_of(ticket, crash.queues) or ""
+    fallen = OrphanedJob(crash.identity, ticket, queue, raw, crash.responses, tuple(crash.queues))
+    may_wait = waits is not None and ticket_number(ticket) <= crash.in_hand.hwm and waits(queue, raw)
+    match marks.get(ticket):
+        case None:
+            return Orphan(ticket, waits=may_wait)
+        case b"alone":
+            return Orphan(ticket, (poison or park)(fallen), may_wait)
+        case _:
+            return Orphan(ticket, park(fallen))
+
+
+def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> list[Reply] | None:
+    """One code per job; None if the identity is not fenced."""
+    keys, identity = client.keys, crash.identity
+    now_s = time_s(client)
+    fixed = [keys.dying, keys.in_progress(identity), keys.sorted_set("dead"), keys.parked, keys.sent(identity)]
+    fixed += [keys.recovered(now_s), keys.recovered_version, keys.in_flight(crash.target), keys.sorted_set("schedule")]
+    fixed.append(keys.queues)
+    # Spread, so that two jobs which crashed together are not alone at the same moment again.
+    jitter = f"{random.uniform(0.75, 1.25):.4f}"  # noqa: S311 - protects nothing
+    arguments: list[Argument] = [identity, crash.target, crash.life, int(crash.beside), jitter, len(crash.queues)]
+    destinations = Destinations(keys)
+    for place, orphan in enumerate(orphans):
+        number, queue = ticket_number(orphan.ticket), ticket_queue(orphan.ticket)
+        touched = int(number <= crash.in_hand.hwm)
+        # Sidekiq Web takes out all entries of one score to act on one of them, and loses some if their jids are equal.
+        score = as_score(now_s + place / 1_000_000)
+        payload, replies = (b"", ()) if orphan.parked is None else (orphan.parked.payload, orphan.parked.replies)
+        arguments += [orphan.ticket, queue, touched, score, payload, int(orphan.waits)]
+        arguments += destinations.of(replies)
+    lists = [*(keys.queue(name) for name in crash.queues), *destinations.lists]
+    answer = client.run("recover", [*fixed, *lists], arguments)
+    return None if answer == b"NOTFENCED" else items(answer)

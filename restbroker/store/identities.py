@@ -1,0 +1,91 @@
+"""What is registered of processes: who lives, what each identity wrote at its start, and how much it has in hand.
+
+Used by `store.heartbeats`, which changes it, by the figures and by `enqueue`. Always holds: nothing is changed here; a
+record that is damaged is named.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.job.format import ResponseQueue
+from restbroker.store.client import Client
+from restbroker.store.replies import Reply, counts, mapping
+
+_RESPONSE_FIELDS = ("response_queue", "response_class")
+_MOST_DIGITS = 20
+
+
+@attrs.frozen
+class ProcessFacts:
+    """Where an identity's process runs. `started_at_ticks` is field 22 of /proc/PID/stat.
+
+    `pid_namespace` is the inode of /proc/self/ns/pid: containers share host names, not pids.
+    """
+
+    pid: int
+    hostname: str
+    boot_id: str
+    pid_namespace: str
+    started_at_ticks: int
+    target: str
+
+
+@attrs.frozen
+class Registration:
+    """What an identity wrote at its start. `queues` in the order of their indices, the first being 1.
+
+    `beat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last beat, for display only. `responses`: where
+    reply jobs of its parked jobs go; None also of an identity of an older version.
+    """
+
+    facts: ProcessFacts
+    queues: tuple[str, ...]
+    beat_at_s: int | None
+    snapshot: bytes | None
+    responses: ResponseQueue | None = None
+
+
+def live(client: Client) -> Mapping[str, int]:
+    """Every identity that may fetch, and its counter."""
+    return counts(client.command("HGETALL", client.keys.beats))
+
+
+def dying(client: Client) -> Mapping[str, int]:
+    """Every fenced identity that may still hold jobs, and its counter at that time."""
+    return counts(client.command("HGETALL", client.keys.dying))
+
+
+def read(client: Client, identity: str) -> Registration | None:
+    """What an identity wrote at its start; None if nobody knows it."""
+    fields = mapping(client.command("HGETALL", client.keys.info(identity)))
+    return read_fields(fields) if fields else None
+
+
+def read_fields(fields: Mapping[str, bytes]) -> Registration:
+    """The same from the hash's fields. Raises `StoreRefused` if some are missing."""
+    try:
+        words = {name: fields[name].decode() for name in ("hostname", "boot_id", "pid_namespace", "target")}
+        found = ProcessFacts(pid=int(fields["pid"]), started_at_ticks=int(fields["started_at_ticks"]), **words)
+        indices = sorted(int(name) for name in fields if name.isdigit())
+        queues = tuple(fields[str(index)].decode() for index in indices)
+    except (KeyError, ValueError) as error:
+        raise StoreRefused(
+            f"The record of a lane in Redis is incomplete ({error}).",
+            "Something else wrote to restbroker:info:*. Jobs of this lane stay in restbroker:ip:*.",
+        ) from error
+    at = fields.get("beat_at", b"")
+    beat_at_s = int(at) if at.isdigit() and len(at) < _MOST_DIGITS else None
+    return Registration(found, queues, beat_at_s, fields.get("snapshot"), _read_responses(fields))
+
+
+def _read_responses(fields: Mapping[str, bytes]) -> ResponseQueue | None:
+    # Only for answers: whoever spoils them costs no job.
+    name, job_class = (fields.get(field, b"").decode("utf-8", "replace") for field in _RESPONSE_FIELDS)
+    return ResponseQueue(name, job_class) if name and job_class else None
+
+
+def jobs_among(fields: Sequence[Reply]) -> int:
+    """How many of an in-progress hash's fields are jobs."""
+    return sum(field not in (b"last", b"hwm") for field in fields)

@@ -1,0 +1,95 @@
+"""What Redis lists as in progress. `store.jobs` reconciles and stops with it, `store.heartbeats` recovers.
+
+Always holds: no answer has more bytes than one call of `fetch` looks at, and of a job that is too large only its length
+is asked for.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.store.client import Client
+from restbroker.store.replies import integer, items, pair, text
+from restbroker.store.tickets import MAX_BATCH, MAX_BYTES, is_ticket
+
+_KNOWN: Final = frozenset({"last", "hwm"})
+_FEW: Final = 20
+
+
+@attrs.frozen
+class JobsInProgress:
+    """What Redis lists as in hand. `last` and `hwm` as in `FetchRequest`; `jobs` is ticket → raw.
+
+    `odd`: fields that are no tickets. Something else wrote them; nobody can say which queue they came from. `large`:
+    ticket → length of those that are too large, which are not in `jobs`.
+    """
+
+    last: int
+    hwm: int
+    jobs: Mapping[str, bytes]
+    odd: tuple[str, ...] = ()
+    large: Mapping[str, int] = attrs.field(factory=dict)
+
+    @property
+    def tickets(self) -> frozenset[str]:
+        """Of all that is in hand."""
+        return frozenset(self.jobs.keys() | self.large.keys())
+
+
+@attrs.frozen
+class TicketsInProgress:
+    """The tickets of what is in hand, and the rest of `JobsInProgress`, without the jobs."""
+
+    last: int
+    hwm: int
+    tickets: tuple[str, ...]
+    odd: tuple[str, ...]
+
+
+def read_tickets(client: Client, identity: str) -> TicketsInProgress:
+    """What is in hand, by its tickets. Raises `StoreUnavailable` or `StoreRefused`."""
+    key = client.keys.in_progress(identity)
+    found, numbers = client.commands([("HKEYS", key), ("HMGET", key, "last", "hwm")])
+    names = [text(field) for field in items(found)]
+    last, hwm = map(integer, pair(numbers))
+    tickets = tuple(name for name in names if is_ticket(name))
+    return TicketsInProgress(last, hwm, tickets, tuple(sorted(set(names) - set(tickets) - _KNOWN)))
+
+
+def pieces(
+    client: Client,
+    identity: str,
+    tickets: Sequence[str],
+    most: int = MAX_BATCH,
+    limit_bytes: int = PAYLOAD_LIMIT_BYTES,
+) -> Iterator[Mapping[str, bytes | int]]:
+    """These jobs, `most` at a time, by their tickets: the bytes of each, or the length of one that is too large.
+
+    One that is settled meanwhile is left out. Raises as `read_tickets`.
+    """
+    key = client.keys.in_progress(identity)
+    while tickets:
+        asked = tickets[:most]
+        found = items(client.run("held", [key], [MAX_BYTES, limit_bytes, *asked]))
+        there = {ticket: job for ticket, job in zip(asked, found, strict=False) if job is not None}
+        yield {ticket: job if isinstance(job, bytes) else integer(job) for ticket, job in there.items()}
+        tickets = tickets[len(found) :]
+
+
+def read_jobs(client: Client, identity: str, limit_bytes: int = PAYLOAD_LIMIT_BYTES) -> JobsInProgress:
+    """All that is in hand. Raises as `read_tickets`."""
+    known = read_tickets(client, identity)
+    jobs: dict[str, bytes] = {}
+    large: dict[str, int] = {}
+    for piece in pieces(client, identity, known.tickets, limit_bytes=limit_bytes):
+        jobs |= {ticket: job for ticket, job in piece.items() if isinstance(job, bytes)}
+        large |= {ticket: job for ticket, job in piece.items() if isinstance(job, int)}
+    return JobsInProgress(known.last, known.hwm, jobs, known.odd, large)
+
+
+def read_jobs_in_pieces(client: Client, identity: str) -> Iterator[Mapping[str, bytes]]:
+    """The jobs that `read_jobs` has, a few at a time, for who may stop looking. Raises as `read_tickets`."""
+    for piece in pieces(client, identity, read_tickets(client, identity).tickets, _FEW):
+        yield {ticket: job for ticket, job in piece.items() if isinstance(job, bytes)}

@@ -1,0 +1,392 @@
+"""What people do with jobs of a set or a queue: first a page that says what it would do, then the doing, in slices.
+
+`web.site` serves it. Always holds: nothing is done without a second, marked form; what may have run is sent again, and
+what leads to queues that nobody here serves goes there, only where that was asked for apart; one request works for some
+seconds at most and then says where it stands, so that an action on a million jobs can be stopped at any moment and goes
+on behind what it has looked at; only what was looked at for the question is meant, and conditions mean in each slice
+what they meant then. Of what waits in a queue one request does what it can, from the next job on, and names the command
+that does the rest.
+"""
+
+import json
+import math
+import re
+import shlex
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from typing import Final, cast, get_args
+from urllib.parse import unquote
+
+import attrs
+import trio
+from quart import Response, request
+from werkzeug.datastructures import MultiDict
+
+from restbroker.config.values import BadValue, seconds
+from restbroker.errors import UsageError
+from restbroker.job.unserved import counts_text
+from restbroker.operate import act, act_waiting, find, where
+from restbroker.operate.act import Action, Progress, ResumePoint, Selection, Verb
+from restbroker.operate.act_job import FOREIGN, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.edit import Edit, differences, same_for_all
+from restbroker.operate.entry import Entry
+from restbroker.operate.inventory import Inventory
+from restbroker.operate.pace import Pace
+from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
+from restbroker.web.connection import AdminConnection
+from restbroker.web.pending import Pending, complete
+from restbroker.web.render import TITLES
+from restbroker.web.sets import PAGE, SETS, address, conditions
+from restbroker.web.shell import Shell
+
+_SLICE_S: Final = 3.0
+_QUESTION_S: Final = 6.0
+"""So long a set is looked at before a person is asked; what is not reached is not meant. Less than a turn (`desk`).
+"""
+_PAUSE_S: Final = 0.5
+"""Between two slices: time to read how far it is, and to leave the page."""
+_VERBS: Final = frozenset(get_args(Verb))
+_MOST_DAYS: Final = 366
+_LATEST_S: Final = 1e11
+_WHY_LIMIT: Final = 200
+_LEAST_RATE, _MOST_RATE = 0.01, 1e6
+_NUMBER: Final = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
+_TOLD_APART: Final = (MAY_HAVE_RUN.why, MAY_HAVE_RUN_BEFORE.why, FOREIGN.why)
+_NO_QUEUE: Final = "\0"
+"""What would be moved can be seen before it is said where to: no job is in this one."""
+
+
+@attrs.frozen
+class ActionForm:
+    """What a form asks for. `names`: ticked jobs, by their keys; none of them: all for which the conditions hold.
+
+    `zset` None: they wait in the queue `of`. `line`: the name of those that were there when it was asked. `edit`: the
+    name of what is to be changed.
+
+    `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that nobody here serves. `rate`: how
+    many jobs a second at most, as it was typed. `rest`: where an action of several slices goes on; `due_s`: before that
+    moment (epoch seconds) the next one would exceed the rate.
+    """
+
+    name: str
+    zset: SortedSet | None
+    verb: Verb
+    names: tuple[str, ...]
+    typed: list[str]
+    time: str
+    queue: str
+    why: str
+    repeat_unsafe: bool
+    confirmed: bool
+    foreign_queues: bool = False
+    rate: str = ""
+    rest: ResumePoint | None = None
+    due_s: float = 0.0
+    of: str = ""
+    edit: str = ""
+    line: str = ""
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether times in conditions may be to come."""
+        return self.zset in ("retry", "schedule")
+
+    def with_fixed_dates(self) -> "ActionForm":
+        """With dates instead of spans in the conditions, so that what was counted is what is meant until it ends.
+
+        Raises `UsageError` where one cannot be read.
+        """
+        # In whole seconds, for people; a moment sooner than now.
+        meant = where.read(self.typed, math.floor(time.time()), ahead=self.is_ahead)
+        return self if self.names else attrs.evolve(self, typed=[where.with_fixed_time(one) for one in meant])
+
+    def with_fixed_time(self) -> "ActionForm":
+        """With a moment instead of a span, so that each slice means the same. Raises `UsageError` where it is none."""
+        if self.verb != "reschedule":
+            return self
+        at_s = round(moment_s(self.time, time.time()), 3)
+        return attrs.evolve(self, time=datetime.fromtimestamp(at_s, UTC).isoformat())
+
+    def for_trial(self) -> "ActionForm":
+        """The same with any time and queue, where none is said: enough to see what it would do."""
+        foreign_queues = self.foreign_queues or self.verb == "move"
+        return attrs.evolve(self, time="1h", queue=_NO_QUEUE, foreign_queues=foreign_queues, rate="")
+
+    def anew(self) -> "ActionForm":
+        """The same as another action, which begins where that one was to go on."""
+        return self if self.rest is None else attrs.evolve(self, rest=attrs.evolve(self.rest, done=0, run=""))
+
+    def rate_per_s(self) -> float | None:
+        """How many jobs a second at most; None: as many as can be. Raises `UsageError`.
+
+        Ticked jobs fit into one slice, which none needs to hold back.
+        """
+        if self.names or not self.rate:
+            return None
+        rate = float(self.rate) if _NUMBER.fullmatch(self.rate) else 0.0
+        if not _LEAST_RATE <= rate <= _MOST_RATE:
+            raise UsageError("This is no rate.", "Give a number such as 50 or 0.5, or leave it empty.")
+        return rate
+
+    @property
+    def about(self) -> str:
+        """What an edit is kept for."""
+        return f"{self.name}/{self.of}" if self.of else self.name
+
+    def waiting(self, client: Client, known: ConfigContext) -> act_waiting.WaitingSelection:
+        """The jobs that wait now, of the queue, and are meant; to be called in the thread. Raises `UsageError`."""
+        wanted = where.read(self.typed, time.time(), hidden=known.hidden)
+        return act_waiting.select(client, self.of, wanted, keys=self.names or None)
+
+    def steps(
+        self,
+        client: Client,
+        desk: AdminConnection,
+        action: Action,
+        meant: "act_waiting.WaitingSelection | _InSet | None",
+        *,
+        dry_run: bool,
+        rate: float | None,
+    ) -> Iterator[Progress]:
+        """Does it, or says what it would do; to be called in the thread. `meant`: what `line` names.
+
+        Raises `UsageError`.
+        """
+        known = desk.known()
+        if self.zset is None:
+            assert isinstance(meant, act_waiting.WaitingSelection)  # noqa: S101 - `line` is of a queue
+            return act_waiting.perform(client, action, meant, desk.config(), known, dry_run=dry_run)
+        wanted = where.read(self.typed, time.time(), ahead=self.is_ahead, hidden=known.hidden)
+        shown = meant.inventory if isinstance(meant, _InSet) else None
+        chosen = Selection(self.names) if self.names else Selection((), wanted, self.rest, shown)
+        return act.perform(
+            client, self.zset, action, chosen, known, dry_run=dry_run, rate_per_s=rate, pause=lambda _: None
+        )
+
+    def command(self, edit: Edit | None, changed: Sequence[Entry]) -> str | None:
+        """What does the rest of it in a shell, where no page does. None: a page does. `changed`: some that it edits."""
+        if self.zset is not None or self.names:
+            return None
+        verb = "dead" if self.verb == "kill" else self.verb
+        words = ["restbroker", "queues", verb, self.of, *(["--to", self.queue] if self.verb == "move" else [])]
+        words += [] if edit is None else _words_of(edit, changed)
+        words += ["--repeat-unsafe"] if self.repeat_unsafe else []
+        return shlex.join(
+            words + [word for one in self.typed for word in ("--where", one)] + ([] if self.typed else ["--all"])
+        )
+
+    def action(self, who: str, known: ConfigContext) -> Action:
+        """The same for `operate.act`. Raises `UsageError` where the time is none, or nobody here serves the queue."""
+        at_s = moment_s(self.time, time.time()) if self.verb == "reschedule" else None
+        if self.verb == "move" and self.queue not in known.targets and not self.foreign_queues:
+            raise UsageError(
+                "No target of this configuration serves that queue.",
+                f"Served are: {', '.join(sorted(known.targets))}. If you mean exactly this one, tick the box.",
+            )
+        queue = self.queue if self.verb == "move" else None
+        return Action(self.verb, who, at_s, queue, self.why, self.repeat_unsafe, self.foreign_queues)
+
+
+@attrs.frozen(eq=False)
+class _InSet:
+    """The jobs of a set that a question was about, and where the others begin, which it did not come to."""
+
+    inventory: Inventory
+    others: ResumePoint | None
+
+
+@attrs.frozen(eq=False)
+class ActPages:
+    """The views. What is to be confirmed: `edits` that were typed, `lines` of jobs that were there when asked."""
+
+    desk: AdminConnection
+    shell: Shell
+    edits: Pending[Edit] = attrs.field(factory=Pending)
+    lines: Pending[act_waiting.WaitingSelection | _InSet] = attrs.field(factory=Pending)
+
+    async def act(self, name: str) -> Response:
+        """The form of a set's page, of a job's page, or of the page that asks once more."""
+        return await self.ask(read(name, await request.form))
+
+    async def ask(self, asked: ActionForm) -> Response:
+        """Says what it would do, or does it where that was confirmed. Raises `UsageError`."""
+        asked = asked.with_fixed_dates()
+        wrong: UsageError | None = None
+        if asked.confirmed:
+            try:
+                asked = asked.with_fixed_time()
+                return self._result_page(*await self._slice(asked))
+            except UsageError as error:
+                wrong = error
+        asked = asked.anew()
+        # Until it is confirmed others come, which nobody was asked about.
+        if asked.zset is None:
+            waiting = await self.desk.ask(lambda client: asked.waiting(client, self.desk.known()))
+            asked = attrs.evolve(asked, line=self.lines.keep(waiting, asked.about))
+        progress = await self._do(asked.for_trial(), dry_run=True)
+        if asked.zset is not None and progress.inventory is not None:
+            others = None if progress.ended else progress.rest
+            asked = attrs.evolve(asked, line=self.lines.keep(_InSet(progress.inventory, others), asked.about))
+        return Response(self._question(asked, progress, wrong), 200 if wrong is None else 400)
+
+    async def _slice(self, asked: ActionForm) -> tuple[ActionForm, Progress]:
+        """Does as much as a request may; how far it came, and what is asked for the next one."""
+        rate = asked.rate_per_s()
+        if rate is None:
+            return asked, await self._do(asked, dry_run=False)
+        early_s, rest = asked.due_s - time.time(), asked.rest
+        if rest is not None and early_s > _SLICE_S:
+            return asked, Progress(rest.jobs, done=rest.done, rest=rest, run=rest.run)
+        # Not while Redis is asked: others want to look meanwhile.
+        await trio.sleep(max(0.0, early_s) if rest is not None else 0)
+        begun_s = time.time()
+        progress = await self._do(asked, dry_run=False, rate=rate)
+        done = progress.done - (0 if rest is None else rest.done)
+        return attrs.evolve(asked, due_s=begun_s + done / rate), progress
+
+    async def _do(self, asked: ActionForm, *, dry_run: bool, rate: float | None = None) -> Progress:
+        """With a rate so many jobs at once as it allows for the time of a slice: the next one waits."""
+        who, edit = self.shell.who(), self._edit(asked) if asked.edit else None
+        if asked.edit and edit is None:
+            raise UsageError("What was typed is not known any more.", "Fill the form in again.")
+        meant = self.lines.find(asked.line, asked.about)
+        is_free = asked.zset is not None and (dry_run or asked.names)
+        if meant is None and not is_free:
+            raise UsageError("Which jobs were meant is not known any more.", "Look at what it would do now.")
+
+        def work(client: Client) -> Progress:
+            until_s = time.monotonic() + (_QUESTION_S if dry_run and asked.zset is not None else _SLICE_S)
+            progress, pace = Progress(0), Pace()
+            before = 0 if asked.rest is None else asked.rest.done
+            action = asked.action(who, self.desk.known())
+            if edit is not None:
+                action = attrs.evolve(action, edit=complete(edit, client, self.desk))
+            run = asked.steps(client, self.desk, action, meant, dry_run=dry_run, rate=rate)
+            # What is cut short is written down as such.
+            with closing(cast("Generator[Progress]", run)) as slices:
+                for so_far in slices:
+                    progress = so_far
+                    pace.step()
+                    is_enough = rate is not None and progress.done - before >= rate * _SLICE_S
+                    # What is left is nothing but to say so.
+                    is_all = asked.zset is not None and not (progress.rest is not None and progress.rest.jobs)
+                    if (is_enough or time.monotonic() >= until_s) and not is_all:
+                        break
+            return progress
+
+        return await self.desk.ask(work)
+
+    def _question(self, asked: ActionForm, progress: Progress, wrong: UsageError | None) -> str:
+        edit = self._edit(asked)
+        given = () if edit is None else edit.values
+        return self.shell.page(
+            "confirm.html",
+            title=f"{asked.verb.capitalize()} {TITLES[asked.name].lower() if asked.zset else 'waiting'} jobs?",
+            wrong=wrong,
+            changes=[(before, differences(before, after, given)) for before, after in progress.previews],
+            runs=edit is not None and edit.retry,
+            same=same_for_all(progress.previews, given) if progress.done > 1 else [],
+            **_progress_fields(asked, progress, edit),
+        )
+
+    def _edit(self, asked: ActionForm) -> Edit | None:
+        return self.edits.find(asked.edit, asked.about)
+
+    def _result_page(self, asked: ActionForm, progress: Progress) -> Response:
+        edit = self._edit(asked)
+        # What becomes of jobs that run is yet to be seen.
+        past = "sent" if asked.verb == "retry" or (edit is not None and edit.retry) else "done"
+        title = f"{asked.verb.capitalize()}: {past if progress.ended else 'going on'}"
+        meant = self.lines.find(asked.line, asked.about)
+        others = meant.others if progress.ended and isinstance(meant, _InSet) else None
+        told = {**_progress_fields(asked, progress, edit), "past": past, "others": others}
+        return Response(self.shell.page("acted.html", title=title, **told))
+
+
+def _progress_fields(asked: ActionForm, progress: Progress, edit: Edit | None) -> dict[str, object]:
+    """What both pages show."""
+    foreign = {queue: jobs for queue, jobs in progress.foreign.items() if queue != _NO_QUEUE}
+    return {
+        "name": asked.name,
+        "asked": asked,
+        "progress": progress,
+        "due_s": asked.due_s if asked.due_s > time.time() else None,
+        "after_ms": math.ceil(max(_PAUSE_S, asked.due_s - time.time()) * 1000),
+        "unsafe": sum(progress.refused.get(one.why, 0) for one in (MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE)),
+        "foreign": sum(foreign.values()),
+        "foreign_queues": counts_text(foreign),
+        "refused": {why: count for why, count in progress.refused.items() if why not in _TOLD_APART},
+        "back": address(f"/{asked.name}", asked.typed, **({} if asked.zset else {"name": asked.of})),
+        "job_pages": asked.name if asked.zset else None,
+        "command": None if progress.ended else asked.command(edit, [after for _, after in progress.previews]),
+    }
+
+
+def read(name: str, form: MultiDict[str, str]) -> ActionForm:
+    """What a form asks for. Raises `UsageError` where it is none of ours."""
+    verb = form.get("verb", "")
+    if verb not in _VERBS:
+        raise UsageError("It is not said what to do.", "Go back, and press a button.")
+    names = tuple(form.getlist("job"))
+    # By key alone: to look for a job id may take seconds, for each. Without them, all that match would be meant.
+    if len(names) > PAGE or not all(map(find.is_key, names)):
+        raise UsageError("This form names a job as no page does.", "Load the list again, and tick the jobs there.")
+    if not names and form.get("all") != "yes":
+        raise UsageError("No job is ticked.", "Go back and tick some, or choose all that match.")
+    rest, due = form.get("rest", ""), form.get("due", "")
+    return ActionForm(
+        name=name,
+        zset=SETS.get(name),
+        verb=cast("Verb", verb),
+        names=names,
+        typed=conditions(form.getlist("where")),
+        time=form.get("time", "1h").strip(),
+        queue=form.get("queue", "").strip(),
+        why=form.get("why", "").strip()[:_WHY_LIMIT],
+        repeat_unsafe=form.get("repeat_unsafe") == "yes",
+        confirmed=form.get("confirmed") == "yes",
+        foreign_queues=form.get("foreign_queues") == "yes",
+        rate=form.get("rate", "").strip(),
+        rest=ResumePoint.of(rest) if rest else None,
+        due_s=float(due) if _NUMBER.fullmatch(due) else 0.0,
+        of=unquote(form.get("of", "")),
+        edit=form.get("edit", ""),
+        line=form.get("line", ""),
+    )
+
+
+def action_form_of(name: str, meant: MultiDict[str, str]) -> ActionForm:
+    """That those are edited that the form of `read` means; it is still to be said how, and to be confirmed."""
+    return read(name, MultiDict([*meant.items(multi=True), ("verb", "edit"), ("all", "yes")]))
+
+
+def _words_of(edit: Edit, changed: Sequence[Entry]) -> Iterator[str]:
+    """The edit as the command line takes it; what no page shows of the jobs then is read from a file there."""
+    shown = [one.arguments if isinstance(one.arguments, dict) else {} for one in changed]
+    for name, value in edit.values.items():
+        if not shown or any(one.get(name) != value for one in shown):
+            yield f"{name}=@FILE"
+        elif isinstance(value, str) and value != "-" and not value.startswith("@"):
+            yield f"{name}={value}"
+        else:
+            yield f"{name}:={json.dumps(value)}"
+    yield from (word for name in edit.unset for word in ("--unset", name))
+    yield from (word for name, new in edit.renames.items() for word in ("--rename", f"{name}={new}"))
+    yield from ("--command", edit.command) if edit.command else ()
+
+
+def moment_s(typed: str, now_s: float) -> float:
+    """`10m` from now, or `2026-11-21T14:00` in UTC, as epoch seconds. Raises `UsageError`."""
+    with suppress(BadValue):
+        return now_s + seconds(typed, _MOST_DAYS)
+    at_s = -1.0
+    with suppress(ValueError, OverflowError):
+        moment = datetime.fromisoformat(typed)
+        at_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= at_s < _LATEST_S:
+        raise UsageError("This is no time.", "Give 10m, 2h or 1d from now, or 2026-11-21T14:00 (UTC).")
+    return at_s

@@ -1,0 +1,233 @@
+"""What people do with queues, targets, processes, jobs in hand and copies: a page that asks, then the doing.
+
+`web.site` serves it. Always holds: nothing is done without a second, marked form, and all of it goes through `operate`,
+which writes down who did what.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import partial
+from typing import Final
+from urllib.parse import unquote
+
+import attrs
+from quart import Response, request
+
+from restbroker.config.values import BadValue, seconds
+from restbroker.errors import UsageError
+from restbroker.operate import processes, queues, targets, trimmed
+from restbroker.operate.names import exact
+from restbroker.serving.app import Refuse
+from restbroker.store.client import Client
+from restbroker.web import words
+from restbroker.web.connection import AdminConnection
+from restbroker.web.shell import Shell
+
+_WHY_LIMIT: Final = 200
+_NAME_LIMIT: Final = 400
+_MOST_DAYS: Final = 366
+_LOOK_S: Final = 2.0
+"""For a copy; the question looks once, its form twice, and both are within the visitor's turn at Redis."""
+_CLEAR_S: Final = 4.0
+
+
+@attrs.frozen
+class Action:
+    """What is to be done with the thing of this `name`; of a process, with the job that it shows as `thread`."""
+
+    name: str
+    thread: str = ""
+    who: str = ""
+    why: str = ""
+    for_s: float | None = None
+
+
+def _nothing(_client: Client, _deed: Action) -> str:
+    return ""
+
+
+@attrs.frozen
+class Step:
+    """Something to be done with one thing. `page`: where it is to be seen; `meaning`: what happens, for the visitor.
+
+    `lasts`: it may end by itself after a time. `look` says what is concerned, and raises `UsageError` if nothing is.
+    """
+
+    page: str
+    label: str
+    meaning: str
+    act: Callable[[Client, Action], object]
+    look: Callable[[Client, Action], str] = _nothing
+    lasts: bool = False
+    is_grave: bool = False
+
+
+def _name_of(client: Client, deed: Action) -> str:
+    exact(client, deed.name)
+    return ""
+
+
+def _waiting(client: Client, deed: Action) -> str:
+    return f"Jobs that wait in it: {queues.clear(client, deed.name, deed.who, dry_run=True):,}."
+
+
+def _clear(client: Client, deed: Action) -> None:
+    """As much as may be waited for; the list of queues then shows the rest, with the same button."""
+    until_s = time.monotonic() + _CLEAR_S
+    with closing(queues.clearing(client, deed.name, deed.who, deed.why)) as steps:
+        for _ in steps:
+            if time.monotonic() >= until_s:
+                return
+
+
+def _in_hand(client: Client, deed: Action) -> str:
+    found = processes.processes(client, (), with_jobs=False)
+    one = next((process for process in found if process.name == deed.name), None)
+    if one is None:
+        raise UsageError("There is no such process any more.", "Look at the list of processes again.")
+    return f"Jobs that it has in hand: {one.in_hand:,}."
+
+
+def _job_text(client: Client, deed: Action) -> str:
+    # Ruby's know no such request.
+    asked = [one for one in processes.processes(client, ()) if one.name == deed.name and one.is_restbroker]
+    job = next((job for one in asked for job in one.jobs if job.thread == deed.thread), None)
+    if job is None:
+        raise UsageError("This job is not in hand any more.", "Look at the list of jobs in hand again.")
+    return f"Of the queue {job.queue}: {job.name or 'a job'}, {job.job.jid or 'without a job id'}."
+
+
+def _copy_text(client: Client, deed: Action) -> str:
+    return f"Its newest copy is of {words.moment(trimmed.newest(client, deed.name, _LOOK_S).at_s)}."
+
+
+STEPS: Final[Mapping[str, Step]] = {
+    "pause-queue": Step(
+        "queues",
+        "Pause the queue",
+        "No process takes jobs of this queue meanwhile, Ruby's neither. They wait; jobs in hand still run.",
+        lambda client, deed: queues.pause(client, deed.name, deed.who, deed.why, deed.for_s),
+        _name_of,
+        lasts=True,
+    ),
+    "resume-queue": Step(
+        "queues",
+        "Resume the queue",
+        "Its jobs are taken again, by every process.",
+        lambda client, deed: queues.resume(client, deed.name, deed.who, deed.why),
+        _name_of,
+    ),
+    "clear-queue": Step(
+        "queues",
+        "Clear the queue",
+        "All jobs that wait in it are deleted, and nothing keeps a copy. Jobs in hand still run. Of millions, what"
+        " a few seconds do; the rest is shown, to be cleared again.",
+        _clear,
+        _waiting,
+        is_grave=True,
+    ),
+    "pause-target": Step(
+        "targets",
+        "Pause the target",
+        "No process takes jobs for this target meanwhile. They wait; jobs in hand still run.",
+        lambda client, deed: targets.pause(client, deed.name, deed.who, deed.why, deed.for_s),
+        lasts=True,
+    ),
+    "resume-target": Step(
+        "targets",
+        "Resume the target",
+        "Its jobs are taken again, unless something else holds it back.",
+        lambda client, deed: targets.resume(client, deed.name, deed.who, deed.why),
+    ),
+    "quiet-process": Step(
+        "processes",
+        "Quiet the process",
+        "It takes no more jobs, for good, and finishes what it has in hand. Only a restart ends that.",
+        lambda client, deed: processes.quiet(client, deed.name, deed.who, deed.why),
+        _in_hand,
+        is_grave=True,
+    ),
+    "stop-process": Step(
+        "processes",
+        "Stop the process",
+        "It finishes what it has in hand, within its time-out, and ends. A supervisor or service starts it again.",
+        lambda client, deed: processes.stop(client, deed.name, deed.who, deed.why),
+        _in_hand,
+        is_grave=True,
+    ),
+    "cancel-job": Step(
+        "in-hand",
+        "Cancel the job",
+        "Its delivery ends within some seconds, unless it is done before, and the job is parked in the dead set as"
+        " Cancelled. The server may have done it nevertheless.",
+        lambda client, deed: processes.cancel(client, deed.name, deed.thread, deed.who, deed.why),
+        _job_text,
+        is_grave=True,
+    ),
+    "restore-job": Step(
+        "copies",
+        "Restore the job",
+        "The newest copy of this job is put back into the dead set, where it is seen; it does not run. It may have been"
+        " retried or deleted since it was parked: look at its story before you retry it.",
+        lambda client, deed: trimmed.restore(client, deed.name, deed.who, deed.why, _LOOK_S),
+        _copy_text,
+    ),
+}
+
+
+@attrs.frozen(eq=False)
+class SteerPages:
+    """The views. `go` sends the visitor to a page; `hurry` has live pages look again at once."""
+
+    desk: AdminConnection
+    shell: Shell
+    refuse: Refuse
+    go: Callable[[str], Response]
+    hurry: Callable[[], None]
+
+    async def ask(self) -> Response:
+        """The page that asks."""
+        if self.shell.settings.is_read_only:
+            return self.refuse(403, "ReadOnly", "These pages change nothing (StatsReadOnly).")
+        do = request.args.get("do", "")
+        step, deed = _read_form(do, request.args.get("name", ""), request.args.get("thread", ""))
+        return Response(await self._question(do, step, deed))
+
+    async def act(self) -> Response:
+        """Its form."""
+        form = await request.form
+        do, name, thread = (form.get(field, "") for field in ("do", "name", "thread"))
+        step, deed = _read_form(do, unquote(name), unquote(thread))
+        why, length = form.get("why", "").strip()[:_WHY_LIMIT], form.get("for", "").strip()
+        deed = attrs.evolve(deed, who=self.shell.who(), why=why)
+        try:
+            for_s = seconds(length, _MOST_DAYS) if step.lasts and length else None
+        except BadValue:
+            wrong = "This is no time: give 30m, 2h or 1d, or leave it empty."
+            return Response(await self._question(do, step, deed, length=length, wrong=wrong), 400)
+        await self.desk.ask(partial(_act, step=step, deed=attrs.evolve(deed, for_s=for_s)))
+        self.hurry()
+        return self.go(f"/{step.page}")
+
+    async def _question(self, do: str, step: Step, deed: Action, length: str = "", wrong: str = "") -> str:
+        concerned = "" if step.look is _nothing else await self.desk.ask(partial(_summary, step=step, deed=deed))
+        values = {"do": do, "step": step, "deed": deed, "concerned": concerned, "length": length, "wrong": wrong}
+        return self.shell.page("steer.html", name=step.page, title=f"{step.label}?", **values)
+
+
+def _act(client: Client, *, step: Step, deed: Action) -> None:
+    # It may be gone since it was asked for.
+    step.look(client, deed)
+    step.act(client, deed)
+
+
+def _summary(client: Client, *, step: Step, deed: Action) -> str:
+    return step.look(client, deed)
+
+
+def _read_form(do: str, name: str, thread: str) -> tuple[Step, Action]:
+    step = STEPS.get(do)
+    if step is None or not 0 < len(name) <= _NAME_LIMIT or len(thread) > _NAME_LIMIT:
+        raise UsageError("It is not said what to do.", "Go back, and press a button.")
+    return step, Action(name, thread)

@@ -1,0 +1,368 @@
+"""The forms that edit one job, or all that match: made from the server's catalogue, the difference shown before
+anything is changed.
+
+`web.site` serves it. Always holds: no secret is in any of its pages, neither the job's nor what somebody typed: a
+hidden argument stays as it is unless it is replaced, and what was typed waits in this process until it is confirmed.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import quote, unquote
+
+import attrs
+from quart import Response, request
+from werkzeug.datastructures import MultiDict
+
+from restbroker.errors import UsageError
+from restbroker.job import rubyjson
+from restbroker.job.command import ArgumentSpec
+from restbroker.job.json_types import Json
+from restbroker.operate import act, find, where
+from restbroker.operate.act import Action, Progress, Selection
+from restbroker.operate.edit import Edit, differences
+from restbroker.operate.entry import Entry, JobView
+from restbroker.operate.find import Budget
+from restbroker.serving.app import Refuse
+from restbroker.store.client import Client
+from restbroker.web import words
+from restbroker.web.act_pages import ActPages, action_form_of
+from restbroker.web.connection import AdminConnection
+from restbroker.web.pending import complete
+from restbroker.web.render import TITLES
+from restbroker.web.sets import SETS, address, conditions
+from restbroker.web.shell import Shell
+
+_LOOK_S: Final = 2.0
+_BUDGET: Final = Budget(entries=50_000, seconds=_LOOK_S, gives_way=True)
+_LONGEST: Final = 8192
+_WHY_LIMIT: Final = 200
+_GIVEN: Final = "arg."
+"""Before the name of an argument in the form."""
+_AS: Final = "as."
+"""Before the name of an argument that is to get another one."""
+_OUT: Final = "out"
+"""The box of a hidden argument that is to be taken out."""
+
+
+@attrs.frozen
+class Field:
+    """One argument in the form. `hidden`: it has a value that is not shown. `hint`: what the catalogue says of it.
+
+    `secret`: what is typed is not shown either. `example`: what one of many has. `is_known`: the command has it.
+    """
+
+    name: str
+    text: str
+    hidden: bool
+    hint: str
+    secret: bool
+    example: str = ""
+    is_known: bool = True
+
+
+@attrs.frozen
+class _Form:
+    """A job, alone or as the first of all that match, and what the form offers of it. `entry` None: it is gone."""
+
+    entry: Entry | None
+    fields: tuple[Field, ...] = ()
+    command: str = ""
+    queue: str = ""
+    queues: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class _EditSelection:
+    """The jobs that a form is about: all of the list `name` for which conditions hold, or those of these keys.
+
+    `queue`: where they wait; "" for those of a set.
+    """
+
+    name: str
+    typed: list[str]
+    queue: str = ""
+    keys: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, given: MultiDict[str, str]) -> "_EditSelection":
+        """Those that are meant by what an address or a form says. Raises `UsageError`."""
+        return cls(name, conditions(given.getlist("where")), unquote(given.get("of", "")), tuple(given.getlist("job")))
+
+    @property
+    def form(self) -> MultiDict[str, str]:
+        """The same as the form of an action says it."""
+        listed = [*(("where", one) for one in self.typed), *(("job", one) for one in self.keys)]
+        return MultiDict([("of", quote(self.queue)), *listed])
+
+
+@attrs.frozen(eq=False)
+class EditPages:
+    """The views. `refuse` says why there is none; `acts` does what is to be done to all that match."""
+
+    desk: AdminConnection
+    shell: Shell
+    refuse: Refuse
+    acts: ActPages
+
+    async def ask(self, name: str, key: str) -> Response:
+        """The form as the job is, or as another command would have it."""
+        return await self._form(name, key, {"command": request.args.get("command", "")})
+
+    async def act(self, name: str, key: str) -> Response:
+        """The form, filled in: what it would change. Then the same, confirmed."""
+        form = await request.form
+        if (token := form.get("edit")) is not None:
+            return await self._confirm(name, key, token, form)
+        try:
+            edit, progress = await self._try(name, key, form)
+        except UsageError as error:
+            return await self._form(name, key, form, f"{error.message} {error.cure or ''}")
+        if not progress.previews:
+            why = " ".join(progress.refused) or "The job is not there any more, or not as it was."
+            return await self._form(name, key, form, why)
+        return self._difference(name, key, edit, progress)
+
+    async def ask_all(self, name: str) -> Response:
+        """The form for all that match, as the first of them is. What is left empty stays as it is in each."""
+        return await self._form_of_all(_EditSelection.of(name, request.args), request.args)
+
+    async def act_all(self, name: str) -> Response:
+        """The form, filled in: what it would change. It is confirmed as every other action is."""
+        form = await request.form
+        meant = _EditSelection.of(name, form)
+
+        def work(client: Client) -> Edit:
+            look = self._first(client, meant)
+            if look is None:
+                raise UsageError("No job matches any more.", "Look at the list again.")
+            return _typed_for_all(look, form, Edit(tokens=self.desk.tokens()))
+
+        try:
+            edit = await self.desk.ask(work)
+            asked = action_form_of(name, meant.form)
+            return await self.acts.ask(attrs.evolve(asked, edit=self.acts.edits.keep(edit, asked.about)))
+        except UsageError as error:
+            return await self._form_of_all(meant, form, f"{error.message} {error.cure or ''}")
+
+    async def _form_of_all(
+        self, meant: "_EditSelection", typed: Mapping[str, str], wrong: str | None = None
+    ) -> Response:
+        if self.shell.settings.is_read_only:
+            return self.refuse(404, "NotFound", "Nothing can be changed on these pages.")
+
+        def work(client: Client) -> _Form:
+            look = self._first(client, meant)
+            return _Form(None) if look is None else self._form_like(look, typed, is_for_all=True)
+
+        shown = await self.desk.ask(work)
+        if shown.entry is None:
+            return self.refuse(404, "NoJob", "No job matches.", "Look at the list again.")
+        name = meant.name
+        html = await self.shell.page_of_jobs(
+            "edit-all.html",
+            name=name,
+            title=f"Edit {TITLES[name].lower() if name in SETS else 'waiting'} jobs",
+            form=shown,
+            meant=meant,
+            wrong=wrong,
+            path=f"/edit/{name}",
+            back=address(f"/{name}", meant.typed, **({"name": meant.queue} if meant.queue else {})),
+        )
+        return Response(html, 200 if wrong is None else 400)
+
+    def _first(self, client: Client, meant: "_EditSelection") -> JobView | None:
+        known, zset = self.desk.known(), SETS.get(meant.name)
+        wanted = where.read(meant.typed, time.time(), ahead=zset in ("retry", "schedule"), hidden=known.hidden)
+        if zset is None:
+            return find.first_waiting(client, meant.queue, wanted, known, _BUDGET, meant.keys)
+        found = find.page(client, zset, wanted, known, limit=1, budget=_BUDGET).entries
+        return self._find(client, meant.name, found[0].key) if found else None
+
+    async def _form(self, name: str, key: str, typed: Mapping[str, str], wrong: str | None = None) -> Response:
+        if self.shell.settings.is_read_only:
+            return self.refuse(404, "NotFound", "Nothing can be changed on these pages.")
+        shown = await self.desk.ask(lambda client: self._looked_at(client, name, key, typed))
+        if shown.entry is None:
+            return self.refuse(404, "JobGone", "This job is not here, or not as it was.", "Look at the list again.")
+        html = await self.shell.page_of_jobs(
+            "edit.html", name=name, key=key, title="Edit a job", form=shown, entry=shown.entry, wrong=wrong
+        )
+        return Response(html, 200 if wrong is None else 400)
+
+    def _looked_at(self, client: Client, name: str, key: str, typed: Mapping[str, str]) -> _Form:
+        look = self._find(client, name, key)
+        return _Form(None) if look is None else self._form_like(look, typed, is_for_all=False)
+
+    def _form_like(self, look: JobView, typed: Mapping[str, str], *, is_for_all: bool) -> _Form:
+        wanted = typed.get("command", "").strip() or look.command or ""
+        known = self.desk.known()
+        spec = known.spec(look.queue, wanted)
+        entry = look.entry()
+        fields = _fields(look, entry, () if spec is None else spec.arguments)
+        fields = [_as_typed(_as_example(one) if is_for_all else one, typed) for one in fields]
+        queue = typed.get("queue", "" if is_for_all else look.queue or "")
+        return _Form(entry, tuple(fields), wanted, queue, tuple(sorted(known.targets)))
+
+    def _find(self, client: Client, name: str, key: str) -> JobView | None:
+        if not find.is_key(key):
+            return None
+        found = find.locate(client, SETS[name], key, _LOOK_S).member
+        return None if found is None else JobView(*found, self.desk.known())
+
+    async def _try(self, name: str, key: str, form: MultiDict[str, str]) -> tuple[Edit, Progress]:
+        """What was typed, and what it would change. Raises `UsageError` for what cannot be read."""
+        who = self.shell.who()
+
+        def work(client: Client) -> tuple[Edit, Progress]:
+            look = self._find(client, name, key)
+            if look is None:
+                raise UsageError("The job is not there any more, or not as it was.", "Look at the list again.")
+            edit = complete(_changes_of(look, form, Edit(tokens=self.desk.tokens())), client, self.desk)
+            return edit, self._perform(
+                client, name, key, Action("edit", who, repeat_unsafe=True, edit=edit), dry_run=True
+            )
+
+        return await self.desk.ask(work)
+
+    def _perform(self, client: Client, name: str, key: str, action: Action, *, dry_run: bool) -> Progress:
+        steps = act.perform(client, SETS[name], action, Selection((key,)), self.desk.known(), dry_run=dry_run)
+        return [*steps][-1]
+
+    def _difference(self, name: str, key: str, edit: Edit, progress: Progress) -> Response:
+        ((before, after),) = progress.previews
+        token = self.acts.edits.keep(edit, f"{name}/{key}")
+        html = self.shell.page(
+            "edit-asked.html",
+            name=name,
+            key=key,
+            title="Send it changed?" if edit.retry else "Change it?",
+            entry=before,
+            changes=differences(before, after, edit.values),
+            token=token,
+            retry=edit.retry,
+        )
+        return Response(html)
+
+    async def _confirm(self, name: str, key: str, token: str, form: MultiDict[str, str]) -> Response:
+        waiting = self.acts.edits.find(token, f"{name}/{key}")
+        self.acts.edits.forget(token)
+        if waiting is None:
+            return await self._form(name, key, {}, "What was typed is not known any more: fill the form in again.")
+        why = form.get("why", "").strip()[:_WHY_LIMIT]
+        wanted = Action("edit", self.shell.who(), why=why, repeat_unsafe=form.get("repeat_unsafe") == "yes")
+
+        def work(client: Client) -> Progress:
+            action = attrs.evolve(wanted, edit=complete(waiting, client, self.desk))
+            return self._perform(client, name, key, action, dry_run=False)
+
+        progress = await self.desk.ask(work)
+        if progress.refused:
+            return await self._form(name, key, {}, " ".join(progress.refused))
+        title = "Edit: done" if progress.done else "Edit: nothing was changed"
+        return Response(self.shell.page("edited.html", name=name, title=title, done=progress.done, run=progress.run))
+
+
+def _fields(look: JobView, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[Field]:
+    """Those that the command has, then those that only the job has."""
+    given = entry.arguments if isinstance(entry.arguments, dict) else {}
+    shown = {name: text for name, value in look.arguments_as_they_are.items() if (text := _text(value)) is not None}
+    of = {next((alias for alias in (one.name, *one.aliases) if alias in given), one.name): one for one in specs}
+    found = []
+    for name in {**of, **given}:
+        spec, is_hidden = of.get(name), name in given and name not in shown
+        is_secret = is_hidden or (spec is not None and spec.secret)
+        hint = "the command does not have it" if spec is None else _hint(spec)
+        field = Field(name, shown.get(name, ""), is_hidden, hint if specs else "", is_secret)
+        found.append(attrs.evolve(field, is_known=spec is not None or not specs))
+    return found
+
+
+def _as_typed(field: Field, typed: Mapping[str, str]) -> Field:
+    """With what was typed before something was wrong."""
+    return field if field.secret else attrs.evolve(field, text=typed.get(f"{_GIVEN}{field.name}", field.text))
+
+
+def _as_example(field: Field) -> Field:
+    """For many jobs: what the first of them has is an example."""
+    return attrs.evolve(field, text="", example="" if field.hidden else field.text)
+
+
+def _typed_for_all(look: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
+    """What was typed; `look`, the first of them, tells what is no text. Raises `UsageError`."""
+    was = look.arguments_as_they_are
+    unset = tuple(name for name in form.getlist(_OUT) if name)
+    renames = _renames(form)
+    given = {field.removeprefix(_GIVEN): text for field, text in form.items() if field.startswith(_GIVEN) and text}
+    command, queue = form.get("command", "").strip(), form.get("queue", "").strip()
+    command = "" if command == look.command else command
+    if not (given or unset or renames or command or queue):
+        raise UsageError("Nothing is filled in.", "Fill in what is to change.")
+    return attrs.evolve(
+        edit,
+        values={name: _value(name, text, was.get(name)) for name, text in given.items() if name not in unset},
+        unset=unset,
+        renames=renames,
+        command=command or None,
+        queue=queue or None,
+        retry=form.get("retry") == "yes",
+    )
+
+
+def _renames(form: Mapping[str, str]) -> dict[str, str]:
+    """Each argument that is to get another name. Raises `UsageError` where that was filled in as well."""
+    found = {name.removeprefix(_AS): new.strip() for name, new in form.items() if name.startswith(_AS) and new.strip()}
+    if both := next((new for new in found.values() if form.get(f"{_GIVEN}{new}")), None):
+        raise UsageError(f"The argument {both} is filled in, and another one gets its name.", "Keep one of the two.")
+    return found
+
+
+def _hint(spec: ArgumentSpec) -> str:
+    kind = {"string": "text", "integer": "integer", "list": "list: a,b or JSON", "any": "text"}[spec.type]
+    words_ = [kind, "may be left out" if spec.optional else "", "secret" if spec.secret else ""]
+    return ", ".join(word for word in words_ if word)
+
+
+def _text(value: Json) -> str | None:
+    """A value as the form has it; None for one that would not come back from a browser as it is."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST and "\n" not in text and words.plain(text) == text else None
+
+
+def _changes_of(look: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
+    """What was typed that is not as it was."""
+    was = look.arguments_as_they_are
+    values: dict[str, Json] = {}
+    unset = [name for name in form.getlist(_OUT) if name]
+    renames = _renames(form)
+    for field, text in form.items():
+        name = field.removeprefix(_GIVEN)
+        if name == field or name in unset or (name in was and _text(was[name]) == text):
+            continue
+        if text:
+            values[name] = _value(name, text, was.get(name))
+        elif name in was and _text(was[name]) is not None:
+            unset.append(name)
+    command, queue = form.get("command", "").strip(), form.get("queue", "").strip()
+    return attrs.evolve(
+        edit,
+        values=values,
+        unset=tuple(unset),
+        renames=renames,
+        command=command if command != look.command else None,
+        queue=queue if queue != look.queue else None,
+        retry=form.get("retry") == "yes",
+    )
+
+
+def _value(name: str, text: str, was: Json) -> Json:
+    """A text, or JSON in the place of what was no text; the catalogue makes numbers and lists of texts."""
+    if was is None or isinstance(was, str):
+        return text
+    try:
+        return rubyjson.loads(text.encode("utf-8", "surrogatepass"))
+    except rubyjson.Unreadable:
+        raise UsageError(
+            f"The argument {name} was no text, and is no JSON now.", "Write JSON, such as 5 or [1]."
+        ) from None

@@ -1,0 +1,182 @@
+"""Pages that only show: what was searched for, jobs in hand, a job's story, what people did, and copies of parked jobs.
+
+`web.site` serves them. Always holds: nothing is changed by looking; each page looks at no more than its bounds allow,
+and says so where there is more; of jobs neither tokens nor secret arguments are shown.
+"""
+
+import re
+import time
+from typing import Final
+
+import attrs
+from quart import Response, request
+
+from restbroker.errors import UsageError
+from restbroker.job import hiding
+from restbroker.job.hiding import Spelled
+from restbroker.operate import audit, processes, trimmed
+from restbroker.operate.audit import StoredEntry
+from restbroker.operate.explain import Timeline, explain
+from restbroker.operate.job_search import SearchLimits
+from restbroker.operate.search import SearchResult, search
+from restbroker.operate.trimmed import Copies
+from restbroker.operate.where import parse_search
+from restbroker.store.client import Client
+from restbroker.web.connection import AdminConnection
+from restbroker.web.sets import PAGE, SETS, address, conditions, of_form, readable
+from restbroker.web.shell import Shell
+
+_BOUNDS: Final = SearchLimits(seconds=2.0, jobs=5000, copies=2000, notes=2000, gives_way=True)
+_FIND: Final = SearchLimits(seconds=2.0, jobs=10_000, copies=2000, ends=100_000, hits=10, gives_way=True)
+_NOTES: Final = 2000
+"""So many notes are looked at for one page of those in which a word is."""
+_ENTRY: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
+_SKIP: Final = re.compile(r"\d{1,6}", re.ASCII)
+_WORD_LIMIT: Final = 200
+
+
+@attrs.frozen
+class JobInProgress:
+    """A job in hand: since when (epoch seconds), and as which `thread` of which process."""
+
+    at_s: float
+    name: str
+    queue: str
+    jid: str | None
+    process: str
+    thread: str
+    may_be_cancelled: bool
+
+
+@attrs.frozen(eq=False)
+class LookPages:
+    """The views."""
+
+    desk: AdminConnection
+    shell: Shell
+
+    async def in_hand(self) -> Response:
+        """What all processes have in delivery, the longest first."""
+        given = request.args.get("after", "")
+        skip = int(given) if _SKIP.fullmatch(given) else 0
+
+        def question(client: Client) -> tuple[list[JobInProgress], int]:
+            secrets = self.desk.known().secrets
+            found = sorted(_jobs_in_progress(client), key=lambda one: one.at_s)
+            # Ruby's processes hide nothing.
+            return [_without(one, secrets) for one in found[skip : skip + PAGE]], len(found)
+
+        shown, total = await self.desk.ask(question)
+        more = str(skip + PAGE) if skip + PAGE < total else None
+        following = address("/in-hand", [], more)
+        return self._page("in-hand", "In hand", jobs=shown, total=total, after=given, more=more, next=following)
+
+    async def find(self) -> Response:
+        """Jobs in which a text is, or for which a condition holds, wherever they are."""
+        typed, found, wrong = request.args.get("q", "").strip(), None, None
+
+        def question(client: Client) -> SearchResult:
+            known = self.desk.known()
+            return search(client, parse_search(conditions([typed]), time.time(), hidden=known.hidden), known, _FIND)
+
+        try:
+            found = await self.desk.ask(question) if _word("q") else None
+        except UsageError as error:
+            wrong = of_form(error)
+        sets = {zset: name for name, zset in SETS.items()}
+        values = {"name": "find", "title": "Find jobs", "typed": typed, "found": found, "wrong": wrong, "sets": sets}
+        return Response(await self.shell.page_of_jobs("find.html", **values), 200 if wrong is None else 400)
+
+    async def timeline(self) -> Response:
+        """Where a job is, what became of its tries, and who did what with it."""
+        jid = _word("jid")
+        found: Timeline | None = None
+        if jid:
+            found = await self.desk.ask(lambda client: explain(client, jid, self.desk.known(), _BOUNDS))
+        title = f"Job {jid}" if jid else "Find a job"
+        arguments = [] if found is None else [readable(place.entry) for place in found.places]
+        sets = {zset: name for name, zset in SETS.items()}
+        status = 404 if found is not None and not (found.places or found.ends) else 200
+        return self._page("job", title, status, jid=jid, story=found, arguments=arguments, sets=sets, template="story")
+
+    async def acts(self) -> Response:
+        """What people did, newest first; with a word, only where that is said."""
+        word, before = _word("about"), _entry("after")
+
+        def question(client: Client) -> tuple[list[StoredEntry], str | None]:
+            shown: list[StoredEntry] = []
+            last: str | None = None
+            for seen, written in enumerate(audit.entries(client, _NOTES, before), start=1):
+                if _says(written, word):
+                    shown.append(written)
+                if len(shown) == PAGE or seen == _NOTES:
+                    last = written.name
+                    break
+            return shown, last
+
+        shown, last = await self.desk.ask(question)
+        about = {"about": word} if word else {}
+        following = address("/audit", [], last, **about)
+        first = address("/audit", [], **about)
+        return self._page(
+            "audit", "Who did what", notes=shown, about=word, after=before, more=last, next=following, first=first
+        )
+
+    async def copies(self) -> Response:
+        """Copies of parked jobs, newest first: also of those that are no longer in the dead set."""
+        before, only = _entry("after"), request.args.get("only") == "missing"
+
+        def question(client: Client) -> Copies:
+            return trimmed.copies(client, self.desk.known(), before, only_missing=only)
+
+        found = await self.desk.ask(question)
+        kept = {"only": "missing"} if only else {}
+        first = address("/copies", [], **kept)
+        following = address("/copies", [], found.after, **kept) if found.after else None
+        shown = {"copies": found.shown, "only": only, "after": before, "first": first, "next": following}
+        return self._page("dead", "Copies of parked jobs", 200, "copies", **shown)
+
+    def _page(self, name: str, title: str, status: int = 200, template: str = "", **values: object) -> Response:
+        return Response(self.shell.page(f"{template or name}.html", name=name, title=title, **values), status)
+
+
+def _jobs_in_progress(client: Client) -> list[JobInProgress]:
+    return [
+        JobInProgress(
+            at_s=one.job.at_s,
+            name=one.name or "",
+            queue=one.queue,
+            jid=one.job.jid,
+            process=process.name,
+            thread=one.thread,
+            may_be_cancelled=process.is_restbroker,
+        )
+        for process in processes.processes(client, ())
+        for one in process.jobs
+    ]
+
+
+def _without(one: JobInProgress, secrets: Spelled) -> JobInProgress:
+    jid = None if one.jid is None else hiding.without(one.jid, secrets)
+    return attrs.evolve(one, name=hiding.without(one.name, secrets), jid=jid)
+
+
+def _says(written: StoredEntry, word: str) -> bool:
+    note = written.note
+    said = (note.who, note.action, note.place, note.where, note.why, *note.jids)
+    return any(word.casefold() in one.casefold() for one in said)
+
+
+def _word(name: str) -> str:
+    word = request.args.get(name, "").strip()
+    if len(word) > _WORD_LIMIT:
+        raise UsageError("This is too long to be looked for.", f"Give at most {_WORD_LIMIT} characters.")
+    return word
+
+
+def _entry(name: str) -> str:
+    """The place in a stream that a page's address names; "" for its beginning."""
+    entry = request.args.get(name, "")
+    if entry and _ENTRY.fullmatch(entry) is None:
+        raise UsageError("This place in the list cannot be read.", "Begin at the list's first page.")
+    return entry

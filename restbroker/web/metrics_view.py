@@ -1,0 +1,178 @@
+"""What /stats says: the fields that the original program had, and what is known beyond them.
+
+Called by `web.stats`, in the thread of its connection, so that neither Redis nor much JSON holds up deliveries. Always
+holds: jobs are shown without secret arguments, without a token in any field and, unless configured, without message
+texts; what is large is cut; `enqueued` has texts for numbers since the original's readers expect them.
+"""
+
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TypeAlias, cast
+
+import attrs
+
+from restbroker.broker.status.view import Running
+from restbroker.job import display, hiding, redact, rubyjson
+from restbroker.job.command import CommandSpec
+from restbroker.job.hiding import Spelled
+from restbroker.job.json_types import Json
+from restbroker.operate import overview, targets
+from restbroker.operate import processes as operated
+from restbroker.operate.context import ConfigContext
+from restbroker.store import processes, stats
+from restbroker.store.client import Client
+from restbroker.store.stats import Overview
+
+VERSION = 1
+"""Raised when a field changes its meaning or goes; new fields may come without."""
+InDelivery: TypeAlias = Callable[[Client, Sequence[str]], dict[str, Json]]
+"""For each of these queues, a list of the jobs that this process, or its workers, have in delivery."""
+MOST_QUEUES = 1000
+"""Pages know no more, but for those that are served: they ask again and again."""
+_WHOLE_BYTES = 65_536
+"""A larger job is shown as it is in Sidekiq Web, in some kilobytes: a thousand may be in delivery."""
+
+
+def metrics(
+    client: Client, served: Sequence[str], in_delivery: InDelivery, unready: str | None = None
+) -> dict[str, Json]:
+    """All figures. `served`: this process's queues; `unready`: why no jobs are taken now, as on /readyz.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    return _metrics(client, stats.overview(client, served), served, in_delivery, unready)
+
+
+def glance(client: Client, served: Sequence[str], unready: str | None = None) -> dict[str, Json]:
+    """What the live pages show: all figures without the jobs, each target over all processes (`merged`), and every
+    process (`running`), Ruby's too.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    seen = stats.overview(client, served, MOST_QUEUES)
+    shown = _metrics(client, seen, served, lambda _client, _served: {}, unready)
+    lanes = cast("list[Mapping[str, Json]]", shown["targets"])
+    merged = [attrs.asdict(one, filter=_is_no_lane) for one in targets.of_lanes(client, lanes)]
+    # Without its jobs nothing of a process comes from a producer.
+    running = [attrs.asdict(one) for one in operated.processes(client, (), with_jobs=False, seen=seen)]
+    more = {"merged": cast("Json", merged), "running": cast("Json", running), "queues_unread": seen.unread}
+    return shown | more
+
+
+def _is_no_lane(attribute: "attrs.Attribute[object]", _value: object) -> bool:
+    return attribute.name != "lanes"
+
+
+def here(running: Sequence[Running], *, show_bodies: bool) -> InDelivery:
+    """What this process itself has `running`."""
+    return lambda _client, served: {queue: _jobs(queue, running, show_bodies=show_bodies) for queue in served}
+
+
+def of_workers(pids: Collection[int]) -> InDelivery:
+    """What these processes of this host wrote into their records for Sidekiq Web, up to five seconds ago."""
+    return lambda client, served: _from_record(processes.in_hand(client, pids), served, lambda message: message)
+
+
+def of_all(known: Callable[[], ConfigContext]) -> InDelivery:
+    """What all processes on the same Redis wrote there; `known` may read files.
+
+    Ruby's, which may serve these queues too, mask nothing.
+    """
+
+    def in_delivery(client: Client, served: Sequence[str]) -> dict[str, Json]:
+        what = known()
+
+        def shown(message: Json) -> Json:
+            if not isinstance(message, dict):
+                return hiding.MASK
+            queue = message.get("queue")
+            spec = what.spec(queue if isinstance(queue, str) else None, display.command_of(message))
+            return _mask(message, spec, what.secrets, show_bodies=what.show_bodies)
+
+        return _from_record(processes.at_work(client), served, shown)
+
+    return in_delivery
+
+
+def _from_record(works: Iterable[bytes], served: Sequence[str], shown: Callable[[Json], Json]) -> dict[str, Json]:
+    found: dict[str, list[Json]] = {queue: [] for queue in served}
+    for raw in works:
+        # Others may write there too.
+        with suppress(rubyjson.Unreadable, KeyError, TypeError):
+            one = cast("Mapping[str, Json]", rubyjson.loads(raw))
+            message = rubyjson.loads(str(one["payload"]).encode())
+            found[str(one["queue"])].append({"message": shown(message), "started_at": one["run_at"]})
+    return {**found}
+
+
+def _metrics(
+    client: Client, seen: Overview, served: Sequence[str], in_delivery: InDelivery, unready: str | None
+) -> dict[str, Json]:
+    shown = overview.system_stats_of(client, seen)
+    totals = shown["totals"]
+    waiting = {queue.name: queue.size for queue in seen.queues}
+    return {
+        "processed": totals["processed"],
+        "failed": totals["failed"],
+        "jobs": in_delivery(client, served),
+        "enqueued": {name: "unknown" if waiting[name] is None else str(waiting[name]) for name in served},
+        "retries": totals["retry"],
+        "version": VERSION,
+        "scheduled": totals["schedule"],
+        "dead": totals["dead"],
+        "queues": [*shown["queues"]],
+        "targets": [*shown["lanes"]],
+        "processes": _processes(shown["lanes"]),
+        "sources": [*shown["sources"]],
+        "unready": unready,
+    }
+
+
+def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[Json]:
+    own = [one for one in running if one.queue == queue]
+    # The jobs of a target share their secrets.
+    known = {secrets: hiding.spellings_of(secrets) for secrets in {one.secrets for one in own}}
+    return [
+        {
+            "message": _message(one, known[one.secrets], show_bodies=show_bodies),
+            "started_at": int(one.started_at_s),
+        }
+        for one in own
+    ]
+
+
+def _message(one: Running, secrets: Spelled, *, show_bodies: bool) -> Json:
+    if len(one.job.raw) > _WHOLE_BYTES:
+        fields = one.job.fields
+        cut = display.payload(fields, one.command, one.queue, secrets, one.spec, show_bodies=show_bodies)
+        return rubyjson.loads(cut)
+    return _mask(one.job.fields, one.spec, secrets, show_bodies=show_bodies)
+
+
+def _mask(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spelled, *, show_bodies: bool) -> Json:
+    """A producer may have written its token, or a secret argument, anywhere in a job."""
+
+    def shown() -> Json:
+        hides = redact.hides_of(redact.secrets_of(fields, spec), secrets)
+        return hiding.everywhere(redact.job(fields, spec, show_bodies=show_bodies, hides=hides), hides[1], sys.maxsize)
+
+    return display.or_why(shown, lambda line: line)
+
+
+def _processes(lanes: Sequence[Mapping[str, Json]]) -> list[Json]:
+    """One row per process, with the names of its targets; those that are gone are left out."""
+    found: dict[str, list[Mapping[str, Json]]] = {}
+    for lane in lanes:
+        if not lane["dying"]:
+            found.setdefault(str(lane["process"] or lane["identity"]), []).append(lane)
+    return [
+        {
+            "name": name,
+            "targets": [lane["target"] for lane in own],
+            "in_hand": sum(cast("int", lane["in_hand"]) for lane in own),
+            "beat_age_s": own[0]["beat_age_s"],
+            "quiet": own[0]["quiet"],
+        }
+        for name, own in found.items()
+    ]
