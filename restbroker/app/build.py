@@ -93,7 +93,7 @@ async def _main(
     plan = attrs.evolve(plan_of(config, report, counters, timed=config.stats), status=status)
     systemd = notifiers(os.environ, plan.status.view)
     sent = samples if config.stats else None
-    supervisors = systemd if line is None else [Leash(line, plan.status.view, control, report, sent)]
+    supervisors = systemd if line is None else [Leash(line, plan.status.view, control, report=report, samples=sent)]
 
     def plan_anew(new: Config) -> BrokerPlan:
         lanes = _lanes(new, report, plan.open_connection, plan.open_control)
@@ -102,7 +102,16 @@ async def _main(
     def apply(new: Config) -> None:
         log.settings = attrs.evolve(log.settings, level=new.log_level)
 
-    reloader = Reloader(config, load, plan_anew, apply, report, supervisors, plan.lanes, alone=line is None)
+    reloader = Reloader(
+        config,
+        load,
+        plan_anew,
+        apply=apply,
+        report=report,
+        supervisors=supervisors,
+        lanes=plan.lanes,
+        alone=line is None,
+    )
     rosters = RosterService()
     if line is None and with_brokers(config):
         rosters = roster_service(config.roster, plan.open_control, report, refreshing_of(config))
@@ -112,7 +121,12 @@ async def _main(
         web += web_services(lambda: reloader.config, plan.open_control if config.stats else None, looks, report)
         web += event_services(config.events, plan.open_control, report)
     record = SidekiqRecord(
-        plan.open_control(), plan.status, control, report, executions, lambda: reloader.config.show_bodies
+        plan.open_control(),
+        plan.status,
+        control,
+        report=report,
+        executions=executions,
+        show_bodies=lambda: reloader.config.show_bodies,
     )
     own: list[Service] = [Summaries(log), record, *([LoopLag(counters.loop_lag)] if config.stats else [])]
     plan = attrs.evolve(plan, services=[*plan.services, *own, *web, *supervisors])
@@ -176,7 +190,16 @@ def _lane(config: Config, target: Target, tokens: Tokens, ports_of: Callable[[Ta
         uncertain_retries=config.uncertain_retries,
     )
     bug = partial(registry.bug, target.kind)
-    return LanePlan(target, connector, transport, tokens, policy, _limits(config, target), config.history_s, bug)
+    return LanePlan(
+        target,
+        connector,
+        transport,
+        tokens=tokens,
+        policy=policy,
+        limits=_limits(config, target),
+        history_s=config.history_s,
+        bug=bug,
+    )
 
 
 def _limits(config: Config, target: Target) -> Limits:

@@ -82,7 +82,7 @@ def _ways(
 
     http, book = open_transport(source.target), logins_of(source.target, open_connection)
     logins = registry.open_logins(source.target, Ports(report, time.time, http, logins=book))
-    return ReaderPorts(inlet, report, LeasesInRedis(source.name, open_connection), logins, http)
+    return ReaderPorts(inlet, report, LeasesInRedis(source.name, open_connection), logins=logins, http=http)
 
 
 def sent_by(events: Events | None, open_connection: "Callable[[], Connection]", report: Report) -> "OwnEvents | None":

@@ -66,7 +66,13 @@ async def _probe(lane: LanePlan, limit_s: float) -> ProbeResult:
     version, detail, cure = None, f"No answer within {duration_text(limit_s)}.", "Look at the server's load and log."
     if target.is_local:
         return ProbeResult(
-            target.name, target.kind, "ok", None, "Its commands are done in Redis: no server is asked.", None, 0
+            target.name,
+            target.kind,
+            "ok",
+            version=None,
+            detail="Its commands are done in Redis: no server is asked.",
+            cure=None,
+            took_ms=0,
         )
     with trio.move_on_after(limit_s):
         try:
@@ -77,7 +83,9 @@ async def _probe(lane: LanePlan, limit_s: float) -> ProbeResult:
         else:
             state, version, detail, cure = _state(answer), answer.version, answer.detail, answer.cure or ""
     took_ms = round((time.monotonic() - begun_s) * 1000, 1)
-    return ProbeResult(target.name, target.kind, state, version, detail, cure or None, took_ms)
+    return ProbeResult(
+        target.name, target.kind, state, version=version, detail=detail, cure=cure or None, took_ms=took_ms
+    )
 
 
 def _state(answer: Probe) -> State:

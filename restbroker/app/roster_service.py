@@ -54,15 +54,23 @@ def roster_service(
         open_connection(),
         report,
         config.domain,
-        Copies(config.copy_age_s, config.copies_mib * 1024 * 1024),
-        None if refreshing is None else partial(_refresh, refreshing),
+        copies=Copies(config.copy_age_s, config.copies_mib * 1024 * 1024),
+        refresh=None if refreshing is None else partial(_refresh, refreshing),
         # Time is left for a copy before the answer would come too late.
-        min(BOUND_S, config.longest_s / 2),
+        bound_s=min(BOUND_S, config.longest_s / 2),
     )
     made = service(config, reader, report)
     app = plain_app("rosters", made.answer, report)
     server = Server(
-        "rosters", "Listen of Roster", host, port, app, report, at_stop=reader.stop, reads_bodies=False, is_plain=True
+        "rosters",
+        "Listen of Roster",
+        host,
+        port=port,
+        app=app,
+        report=report,
+        at_stop=reader.stop,
+        reads_bodies=False,
+        is_plain=True,
     )
     return RosterService((reader, server), made.samples)
 

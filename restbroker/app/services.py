@@ -101,15 +101,15 @@ def _site(
     live = open_connection()
     desk = AdminConnection(open_connection(), lambda: context_of(current()), current)
     watch = Watch(live, glance, report, desk.causes)
-    app = site_app(settings, watch, desk, question, report, health=Health(looks.view, looks.is_alive))
+    app = site_app(settings, watch, desk, question=question, report=report, health=Health(looks.view, looks.is_alive))
     add_metrics(app, watch.connection, looks.samples, read)
     server = Server(
         "/stats",
         "StatsPort",
         config.stats_bind,
-        config.stats_port,
-        app,
-        report,
+        port=config.stats_port,
+        app=app,
+        report=report,
         at_stop=watch.stop,
     )
     return watch, server
@@ -121,4 +121,4 @@ def _health(bind: tuple[str, int], looks: ProcessView, report: Report) -> Servic
 
     host, port = bind
     app = health_app(Health(looks.view, looks.is_alive), report)
-    return Server("/healthz and /readyz", "HealthBind", host, port, app, report)
+    return Server("/healthz and /readyz", "HealthBind", host, port=port, app=app, report=report)

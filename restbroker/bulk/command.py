@@ -54,7 +54,7 @@ def run(settings: Config, asked: BatchOptions) -> NoReturn:
             summary = _dry_run(settings, asked, typed, table)
         else:
             with open_store(settings) as client:
-                batch = Batch(settings, asked, typed, client, found, table)
+                batch = Batch(settings, asked, typed, client=client, found=found, table=table)
                 try:
                     summary = batch.run()
                 except (Interrupted, StoreUnavailable, StoreRefused) as error:
@@ -66,15 +66,15 @@ def run(settings: Config, asked: BatchOptions) -> NoReturn:
 def _dry_run(settings: Config, asked: BatchOptions, typed: arguments.TypedArguments, table: Table) -> Summary:
     """Reads and checks all rows. A server's version is asked of Redis, if it tells."""
     with open_store(settings, 1.0) as client:
-        makers = makers_of(settings, asked, typed, client, asked.order)
+        makers = makers_of(settings, asked, typed, client=client, order=asked.order)
         require_right(makers, asked, table)
         rejects = Rejects(table, None)
-        reader = reader_of(makers, asked, table, rejects, "0" * 16)
+        reader = reader_of(makers, asked, table, rejects=rejects, batch="0" * 16)
         with closing(rejects):
             for _ in reader.chunks():
                 pass
     rows = reader.good + reader.bad
-    return Summary("", rows, reader.good, reader.bad, None, dry_run=True)
+    return Summary("", rows, reader.good, rejected=reader.bad, rejects=None, dry_run=True)
 
 
 def _tell_how_to_go_on(batch: Batch, error: Interrupted | RestbrokerError) -> NoReturn:

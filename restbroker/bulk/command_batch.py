@@ -95,7 +95,7 @@ class Batch:
 
     def run(self) -> Summary:
         """Pushes what is left of it, and waits if that is wanted."""
-        makers = makers_of(self.settings, self.asked, self.typed, self.client, self.asked.order)
+        makers = makers_of(self.settings, self.asked, self.typed, client=self.client, order=self.asked.order)
         require_right(makers, self.asked, self.table)
         state, known = self._begin()
         self.state, self.known = state, known
@@ -104,7 +104,7 @@ class Batch:
         wanted = known.notes.get("wait") == "1"
         makers.reorder(attrs.evolve(makers.order, wanted=wanted, reply_to=bulk.reply_to(state.batch)))
         rejects = self._rejects()
-        reader = reader_of(makers, self.asked, self.table, rejects, state.batch)
+        reader = reader_of(makers, self.asked, self.table, rejects=rejects, batch=state.batch)
         reader.skipped, reader.keeps_texts = known.row, self.found.digest is None
         with closing(rejects), progress_display(waits=self.waits) as shown:
             self._push(reader, shown)
@@ -114,7 +114,16 @@ class Batch:
         done = known.done if self.waits else None
         rows = reader.good + reader.bad
         kept = self.asked.rejects if reader.bad or self.known.notes.get(_FAILED_KEPT) else None
-        return Summary(state.batch, rows, known.pushed, reader.bad, kept, done, known.failed, known.uncertain)
+        return Summary(
+            state.batch,
+            rows,
+            known.pushed,
+            rejected=reader.bad,
+            rejects=kept,
+            done=done,
+            failed=known.failed,
+            uncertain=known.uncertain,
+        )
 
     def _begin(self) -> tuple[State, bulk.BatchRecord]:
         tokens = self.settings.tokens
@@ -162,7 +171,7 @@ class Batch:
             if chunk.last > before:
                 if self.asked.rate is not None:
                     time.sleep(max(0.0, began_s + sent / self.asked.rate - time.monotonic()))
-                push.push(self.client, reader.batch, chunk, before, self.asked.order.at_s)
+                push.push(self.client, reader.batch, chunk, before=before, at_s=self.asked.order.at_s)
                 before, sent = chunk.last, sent + chunk.rows
             self._remember(chunk.last, digest.hexdigest())
             self._hear(reader, shown)
@@ -204,7 +213,7 @@ class Batch:
             self.known = bulk.read_batch(self.client, reader.batch) or self.known
         share = self.found.done() / self.found.size if self.found.size else None
         answered = self.known.answered if self.waits else None
-        shown.show(InputProgress(reader.good + reader.bad, share, answered, self.known.pushed, is_read))
+        shown.show(InputProgress(reader.good + reader.bad, share, answered, pushed=self.known.pushed, is_read=is_read))
         return heard
 
     def _wait(self, shown: ProgressDisplay, reader: push.Reader) -> bulk.BatchRecord:
@@ -266,13 +275,17 @@ def makers_of(
     settings: Config, asked: BatchOptions, typed: arguments.TypedArguments, client: Client, order: Order
 ) -> Makers:
     """What makes jobs of each command that a row may name."""
-    return Makers(settings, asked.target, asked.queue, typed, asked.any_command, order, client)
+    return Makers(
+        settings, asked.target, asked.queue, typed=typed, any_command=asked.any_command, order=order, client=client
+    )
 
 
 def reader_of(makers: Makers, asked: BatchOptions, table: Table, rejects: Rejects, batch: str) -> push.Reader:
     """What reads the rows."""
     command = None if asked.command == EACH_ITS_OWN else asked.command
-    return push.Reader(batch, table.rows, makers, command, table.form == "csv", rejects, rate=asked.rate)
+    return push.Reader(
+        batch, table.rows, makers, command=command, are_cells=table.form == "csv", reject=rejects, rate=asked.rate
+    )
 
 
 def require_right(makers: Makers, asked: BatchOptions, table: Table) -> None:

@@ -97,11 +97,11 @@ def open_input(file: Path, state: Path | None, *, twice: bool = False) -> Iterat
             beside = file.with_name(file.name + bulk_state.SUFFIX) if is_file and str(file) != STDIN else None
             size = found.st_size if is_file else None
             if is_file or not twice:
-                yield Input(name, source, raw, digest, size, state or beside, begins)
+                yield Input(name, source, raw, digest=digest, size=size, state=state or beside, begins=begins)
             else:
                 # Nobody else can open it, and it is gone with this process.
                 with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="") as copy:
-                    yield Input(name, _Copying(source, copy), raw, digest, size, state, copy=copy)
+                    yield Input(name, _Copying(source, copy), raw, digest=digest, size=size, state=state, copy=copy)
             source.detach()
     except OSError as error:
         if error.filename is None and str(file) == STDIN and error.errno != errno.EBADF:

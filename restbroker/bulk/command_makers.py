@@ -69,7 +69,9 @@ class Makers:
             self._warn(spec)
         dangers = registry.catalogue_of(target, None, command).dangerous_in(command)
         order = attrs.evolve(self.order, command=command, queue=self.queue or target.queues[0])
-        tokens = Tokens(self.settings.tokens, spec, dangers, target.default_host, target.name, order.queue)
+        tokens = Tokens(
+            self.settings.tokens, spec, dangers, default_host=target.default_host, target=target.name, queue=order.queue
+        )
         return Maker(Checker(spec, const, target.default_host), tokens, order)
 
     def _warn(self, spec: CommandSpec) -> None:

@@ -54,7 +54,9 @@ def table_of(first: str, lines: Lines, mark: str) -> Table:
     row = _Form(separator, tuple(header), errors)
     said = row.without_error(first if first.endswith(ENDS) else f"{first}\n")
     opening = f"{mark}{told[0] if told else ''}{ERROR}{separator}{said}"
-    return Table("csv", tuple(header), separator, opening, _rows_of(row, lines), errors is not None)
+    return Table(
+        "csv", tuple(header), separator, opening=opening, rows=_rows_of(row, lines), is_rejects=errors is not None
+    )
 
 
 def guarded_row(text: str, separator: str) -> str:

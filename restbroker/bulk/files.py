@@ -29,7 +29,7 @@ def open_table(source: Source) -> Table:
     match first.lstrip()[0]:
         case "{":
             lines.taken[:] = [first]
-            return Table("ndjson", (), "", mark, bulk_ndjson.rows_of(lines))
+            return Table("ndjson", (), "", opening=mark, rows=bulk_ndjson.rows_of(lines))
         case "[":
             raise BadFile("is a JSON list", "Write one object in each line: jq -c '.[]' FILE")
         case _:

@@ -162,7 +162,7 @@ def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | No
     began_s = time.monotonic()
     while True:
         try:
-            found = bulk.push(client, batch, before, chunk.last, chunk.jobs, at_s)
+            found = bulk.push(client, batch, before, last=chunk.last, jobs=chunk.jobs, at_s=at_s)
         except StoreUnavailable:
             if time.monotonic() - began_s > _PATIENCE_S:
                 raise
@@ -206,7 +206,9 @@ def _read_reply(row: int, details: Mapping[str, Json]) -> FailedRow:
         return FailedRow(row, jid, NEGATIVE, 'The server says "no".')
     found = error if isinstance(error, Mapping) else {}
     may_have_run = outcome == "uncertain" or details.get("may_have_run") is True
-    return FailedRow(row, jid, str(found.get("code") or outcome), str(found.get("message") or ""), may_have_run)
+    return FailedRow(
+        row, jid, str(found.get("code") or outcome), message=str(found.get("message") or ""), may_have_run=may_have_run
+    )
 
 
 def last_known(client: Client, batch: str) -> bulk.BatchRecord | None:

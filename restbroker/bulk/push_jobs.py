@@ -70,7 +70,9 @@ class Tokens:
 
     def of(self, command: Command) -> Token:
         """The token for this job. Raises `BadRow`."""
-        wish = AccessRequest(command, self.spec, self.dangers, self.default_host, self.target, self.queue)
+        wish = AccessRequest(
+            command, self.spec, self.dangers, default_host=self.default_host, target=self.target, queue=self.queue
+        )
         why = "There is no token."
         for token in self.tokens:
             reason = refusal(token, wish)

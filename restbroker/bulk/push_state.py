@@ -46,7 +46,7 @@ def read(path: Path) -> State | None:
     match rubyjson.object_of(raw):
         case {"version": 1, "batch": str(batch), "source": str(source), "row": int(row), "rows": str(rows),
               "complete": bool(complete)}:  # fmt: skip
-            return State(batch, source, row, rows, complete)
+            return State(batch, source, row, rows=rows, is_complete=complete)
         case _:
             cure = "Name another one with --state, or remove it: then Redis alone tells how far the batch got."
             raise UsageError(f"{path} is no state file of this version.", cure)

@@ -51,7 +51,7 @@ def read_batch(client: Client, batch: str) -> BatchRecord | None:
     uncertain = {code.removeprefix(MAY_HAVE_RUN): codes[code] for code in codes if code not in failed}
     notes = {name.removeprefix("n:"): text(value) for name, value in fields.items() if name.startswith("n:")}
     row, pushed, done = (counts.get(name, 0) for name in ("row", "pushed", "done"))
-    return BatchRecord(row, pushed, done, failed, uncertain, notes)
+    return BatchRecord(row, pushed, done, failed=failed, uncertain=uncertain, notes=notes)
 
 
 def failed_rows(client: Client, batch: str, rows: Sequence[int]) -> Mapping[int, str]:

@@ -76,21 +76,21 @@ def act(
         def doing(meant: Selection) -> Operation:
             def run(dry_run: bool) -> Iterator[Progress]:
                 rate = None if dry_run else how.rate_per_s
-                return perform(client, zset, action, meant, known, dry_run=dry_run, rate_per_s=rate)
+                return perform(client, zset, action, chosen=meant, known=known, dry_run=dry_run, rate_per_s=rate)
 
             return Operation(action, f"the {zset} set", run)
 
         def became(last: Progress, jids: Sequence[str]) -> ActionResult:
             keeps_ends = settings.history_s is not None
-            return following.wait(client, jids, last, known, how.wait_s or 0.0, keeps_ends=keeps_ends)
+            return following.wait(client, jids, last, known=known, timeout_s=how.wait_s or 0.0, keeps_ends=keeps_ends)
 
         follow = None if how.wait_s is None else became
         if how.dry_run:
             carry_out(doing(chosen), how, lambda: None)
             return
-        shown = _confirm(client, zset, doing(chosen), chosen, how)
+        shown = _confirm(client, zset, doing(chosen), chosen=chosen, how=how)
         last, jids = _done(doing(chosen if shown is None else attrs.evolve(chosen, inventory=shown)))
-        _conclude(last, jids, action, how, follow)
+        _conclude(last, jids, action, how=how, follow=follow)
 
 
 def carry_out(doing: Operation, how: ActOptions, ask: Callable[[], object]) -> None:
@@ -101,7 +101,7 @@ def carry_out(doing: Operation, how: ActOptions, ask: Callable[[], object]) -> N
     if not how.yes:
         ask()
     last, jids = _done(doing)
-    _conclude(last, jids, doing.action, how, None)
+    _conclude(last, jids, doing.action, how=how, follow=None)
 
 
 def ask_for(doing: Operation) -> Progress:
@@ -172,7 +172,7 @@ def ask_for_edit(doing: Operation, how: ActOptions) -> Progress:
     """Shows what an edit would change, which it returns, and asks. Ends the command where nothing would be changed."""
     action, (seen, _) = doing.action, _last(doing, dry_run=True)
     if not seen.done:
-        _conclude(seen, (), action, how, None)
+        _conclude(seen, (), action, how=how, follow=None)
         raise typer.Exit(Exit.OK)
     for line in _changes(seen, action):
         output.say(line)

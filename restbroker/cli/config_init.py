@@ -112,13 +112,13 @@ def _by_default(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
         kind,
         given.url or defaults_of(kinds[kind]).url,
         given.redis or REDIS,
-        _name_of(login, kinds[kind]),
-        given.domain or _domain_of(login),
-        given.queue or _QUEUE,
-        bool(given.stats),
-        password,
-        file,
-        _token_file(given),
+        user=_name_of(login, kinds[kind]),
+        domain=given.domain or _domain_of(login),
+        queue=given.queue or _QUEUE,
+        stats=bool(given.stats),
+        password=password,
+        password_file=file,
+        token_file=_token_file(given),
     )
 
 
@@ -148,7 +148,18 @@ def _ask(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
     queue = ask(given.queue, "The queue that jobs come in", _QUEUE, config_answers.queue)
     user, file = _name_of(login or None, members), _file_of(given, password)
     stats = bool(given.stats)
-    return Answers(kind, url, redis, user, domain or None, queue, stats, password, file, _token_file(given))
+    return Answers(
+        kind,
+        url,
+        redis,
+        user=user,
+        domain=domain or None,
+        queue=queue,
+        stats=stats,
+        password=password,
+        password_file=file,
+        token_file=_token_file(given),
+    )
 
 
 @attrs.frozen
@@ -226,7 +237,7 @@ def _write(path: Path, planned: Setup) -> None:
             write_new(file, text)
             written.append(file)
         # By itself, whatever else this shell's variables say.
-        load(path, {}, {}, registry.kinds(), sources.kinds())
+        load(path, {}, {}, kinds=registry.kinds(), sources=sources.kinds())
     except BaseException as error:
         for file in written:
             with contextlib.suppress(OSError):

@@ -96,7 +96,9 @@ def ctl(
         found = serving_if_told(client, place.queues[0])
         catalogue = _catalogue(place, found, version)
         if [*given] in [[word] for word in _STATE] and manner.asks_state is not None and version is None:
-            _tell_state(_Exchange(client, settings, place, manner, catalogue), found, given[0], timeout_s)
+            _tell_state(
+                _Exchange(client, settings, place, manner=manner, catalogue=catalogue), found, given[0], timeout_s
+            )
         read = manner.read(catalogue, given, version)
         match read:
             case CtlRefusal(message=message, cure=cure):
@@ -105,7 +107,11 @@ def ctl(
                 _end(read)
             case CtlCommand():
                 asked = _with_secret(read, catalogue.commands.get(read.name), secret_file)
-                _end(_Exchange(client, settings, place, manner, catalogue).result(asked, found, timeout_s))
+                _end(
+                    _Exchange(client, settings, place, manner=manner, catalogue=catalogue).result(
+                        asked, found, timeout_s
+                    )
+                )
 
 
 @attrs.frozen
@@ -132,7 +138,7 @@ class _Exchange:
         command = Command(asked.endpoint, asked.arguments)
         spec = self.catalogue.commands.get(asked.name)
         queue = self.place.queues[0]
-        token = token_of(self.settings.tokens, self.place, queue, spec, command)
+        token = token_of(self.settings.tokens, self.place, queue, spec=spec, command=command)
         return Order(asked.endpoint, asked.arguments, queue, token, wanted=True)
 
 

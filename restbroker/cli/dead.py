@@ -83,7 +83,7 @@ def dead(
         listing(
             settings,
             "dead",
-            where=within(where, "dead", (since, until), (older_than, newer_than), group),
+            where=within(where, "dead", (since, until), ages=(older_than, newer_than), group=group),
             limit=limit,
             after=None,
             as_json=json,

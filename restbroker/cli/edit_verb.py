@@ -125,11 +125,13 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
 
         settings = load_quietly(config)
         knows = context_of(settings)
-        meant = within(where, zset, (since, until), (older_than, newer_than), group)
+        meant = within(where, zset, (since, until), ages=(older_than, newer_than), group=group)
         jids, typed = _apart(words or (), is_named=not meant and not everything)
         chosen = selection.selected(jids, meant, everything=everything, zset=zset, known=knows)
         change = attrs.evolve(
-            edit_of(settings, typed, unset, rename, command, any_command=any_command), queue=queue, retry=retry
+            edit_of(settings, typed, unset, rename=rename, command=command, any_command=any_command),
+            queue=queue,
+            retry=retry,
         )
         require_change(
             change, "--unset NAME, --rename OLD=NEW, --command NAME or --queue NAME; to run jobs as they are, use retry"
@@ -140,7 +142,7 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
         note_secrets(typed)
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
-        act(settings, zset, action, chosen, knows, how)
+        act(settings, zset, action, chosen=chosen, known=knows, how=how)
 
 
 def edit_of(

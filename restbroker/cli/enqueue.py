@@ -202,7 +202,7 @@ def enqueue(
         version = None if found is None else found.server_version
         signatures = signatures_of(place, version, command, any_command=any_command)
         spec, values = fit_arguments(signatures, typed, place.default_host, any_command=any_command)
-        token = token_of(settings.tokens, place, goes_to, spec, Command(command, values))
+        token = token_of(settings.tokens, place, goes_to, spec=spec, command=Command(command, values))
         return order(command, values, goes_to, token)
 
     _push(settings, (goes_to, place.name), made, timeout_s=wait_s, as_json=json)

@@ -62,7 +62,7 @@ def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
 
         settings = load_quietly(config)
         knows = context_of(settings)
-        typed = within(where, zset, (since, until), (older_than, newer_than), group)
+        typed = within(where, zset, (since, until), ages=(older_than, newer_than), group=group)
         meant = selection.conditions(typed, zset, knows)
         with open_store(settings) as client:
             found = Summaries(zset, knows, where=meant).now(client, _SECONDS)

@@ -46,7 +46,9 @@ def wait(
         began_s = time.monotonic()
         seconds = min(_LONGEST_S, max(deadline - began_s, 1.0))
         bounds = SearchLimits(seconds=seconds, jobs=10 * MOST, ends=10 * MOST)
-        became = follow(client, jids, sent.began_s, known, bounds, elsewhere=elsewhere, keeps_ends=keeps_ends)
+        became = follow(
+            client, jids, sent.began_s, known=known, bounds=bounds, elsewhere=elsewhere, keeps_ends=keeps_ends
+        )
         left_s = deadline - time.monotonic()
         if became.is_over:
             return became

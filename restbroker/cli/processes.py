@@ -131,7 +131,7 @@ def cancel(
             return
         confirm(f"Cancel {_job(found[0][1])}?", yes=yes)
         for process, one in found:
-            operate_processes.cancel(client, process, one.thread, who(), why)
+            operate_processes.cancel(client, process, one.thread, who=who(), why=why)
         if not _wait_until_ended(client, jid, secrets):
             output.say(f"{jid} is in hand still: its process was asked, and did not obey yet.")
             raise typer.Exit(Exit.WAITING)

@@ -90,7 +90,7 @@ def _add_delete(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Delete jobs that wait in a queue. They are gone: nothing keeps a copy, and nobody is answered."""
-        meant = _Selection(name, where, since, older_than, limit, everything=everything)
+        meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
         action = Action("delete", who(), why=why, foreign_queues=foreign_queues)
         _act(load_quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
 
@@ -112,7 +112,7 @@ def _add_dead(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Put jobs that wait in a queue into the dead set. Who waits for an answer is told so."""
-        meant = _Selection(name, where, since, older_than, limit, everything=everything)
+        meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
         action = Action("kill", who(), why=why, foreign_queues=foreign_queues)
         _act(load_quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
 
@@ -137,7 +137,7 @@ def _add_move(app: typer.Typer) -> None:
         json: JsonOption = False,
     ) -> None:
         """Put jobs that wait in a queue into another one, behind all that wait there."""
-        meant = _Selection(name, where, since, older_than, limit, everything=everything)
+        meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
         action = Action("move", who(), queue=queue, why=why, foreign_queues=foreign_queues)
         _act(load_quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
 
@@ -169,9 +169,9 @@ def _add_edit(app: typer.Typer) -> None:
         """
         settings = load_quietly(config)
         typed = arguments.read(words or ())
-        change = edit_of(settings, typed, unset, rename, command, any_command=any_command)
+        change = edit_of(settings, typed, unset, rename=rename, command=command, any_command=any_command)
         require_change(change, "--unset NAME, --rename OLD=NEW or --command NAME")
-        meant = _Selection(name, where, since, older_than, limit, everything=everything)
+        meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
         action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
         note_secrets(typed)
         _act(settings, meant, action, dry_run=dry_run, yes=yes, as_json=json)
@@ -209,7 +209,7 @@ def _act(settings: Config, meant: _Selection, action: Action, *, dry_run: bool, 
         chosen = act_waiting.select(client, meant.queue, where, meant.limit)
 
         def run(dry_run: bool) -> "Iterator[Progress]":
-            return act_waiting.perform(client, action, chosen, settings, knows, dry_run=dry_run)
+            return act_waiting.perform(client, action, chosen, config=settings, known=knows, dry_run=dry_run)
 
         doing = Operation(action, f"the queue {meant.queue}", run)
         how = ActOptions(dry_run=dry_run, yes=yes, as_json=as_json)

@@ -76,7 +76,7 @@ def peek(
     """
     settings = load_quietly(config)
     if where:
-        _search(settings, name, where, limit, after, as_json=json)
+        _search(settings, name, where, limit=limit, after=after, as_json=json)
         return
     if after is not None:
         raise UsageError("--after goes with --where.", "Without conditions, raise --limit.")
@@ -118,7 +118,7 @@ def pause(
     with open_store(settings) as client:
         before = _require_queue(client, settings, name).pause
         if not dry_run:
-            operate_queues.pause(client, name, who(), why, for_s)
+            operate_queues.pause(client, name, who(), why=why, for_s=for_s)
     done = "would be" if dry_run else "is"
     words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in hand still run."
     fields: dict[str, Json] = {"queue": name, "was_paused": before is not None, "paused": True, "for_s": for_s}

@@ -51,7 +51,7 @@ def retries(
         listing(
             settings,
             "retry",
-            where=within(where, "retry", (since, until), (older_than, newer_than), group),
+            where=within(where, "retry", (since, until), ages=(older_than, newer_than), group=group),
             limit=limit,
             after=None,
             as_json=json,

@@ -114,7 +114,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         listing(
             settings,
             zset,
-            where=within(where, zset, (since, until), (older_than, newer_than), group),
+            where=within(where, zset, (since, until), ages=(older_than, newer_than), group=group),
             limit=limit,
             after=after,
             as_json=json,
@@ -169,8 +169,8 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         wait_s = duration_s("--timeout", timeout) if wait else None
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
         action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues)
-        meant = within(where, zset, (since, until), (older_than, newer_than), group)
-        _act(load_quietly(config), zset, action, jids, meant, everything=everything, how=how)
+        meant = within(where, zset, (since, until), ages=(older_than, newer_than), group=group)
+        _act(load_quietly(config), zset, action, jids=jids, where=meant, everything=everything, how=how)
 
 
 def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
@@ -196,8 +196,8 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
 
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("delete", who(), why=why)
-        meant = within(where, zset, (since, until), (older_than, newer_than), group)
-        _act(load_quietly(config), zset, action, jids, meant, everything=everything, how=how)
+        meant = within(where, zset, (since, until), ages=(older_than, newer_than), group=group)
+        _act(load_quietly(config), zset, action, jids=jids, where=meant, everything=everything, how=how)
 
 
 def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
@@ -223,8 +223,8 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
 
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("kill", who(), why=why)
-        meant = within(where, zset, (since, until), (older_than, newer_than), group)
-        _act(load_quietly(config), zset, action, jids, meant, everything=everything, how=how)
+        meant = within(where, zset, (since, until), ages=(older_than, newer_than), group=group)
+        _act(load_quietly(config), zset, action, jids=jids, where=meant, everything=everything, how=how)
 
 
 def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
@@ -259,8 +259,8 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
             "reschedule", who(), at_s=moment_s, why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues
         )
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
-        meant = within(where, zset, (since, until), (older_than, newer_than), group)
-        _act(load_quietly(config), zset, action, jids, meant, everything=everything, how=how)
+        meant = within(where, zset, (since, until), ages=(older_than, newer_than), group=group)
+        _act(load_quietly(config), zset, action, jids=jids, where=meant, everything=everything, how=how)
 
 
 def _add_move(app: typer.Typer, zset: SortedSet) -> None:
@@ -301,8 +301,8 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
             settings,
             zset,
             action,
-            jids,
-            within(where, zset, (since, until), (older_than, newer_than), group),
+            jids=jids,
+            where=within(where, zset, (since, until), ages=(older_than, newer_than), group=group),
             everything=everything,
             how=how,
         )
@@ -323,7 +323,7 @@ def _act(
 
     knows = context_of(settings)
     chosen = selection.selected(jids, where, everything=everything, zset=zset, known=knows)
-    act(settings, zset, action, chosen, knows, how)
+    act(settings, zset, action, chosen=chosen, known=knows, how=how)
 
 
 def _not_found(zset: SortedSet, jid: str) -> UsageError:

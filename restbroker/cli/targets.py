@@ -73,7 +73,7 @@ def pause(
     with open_store(settings) as client:
         was = _is_paused(client, settings, name)
         if not dry_run:
-            operate_targets.pause(client, name, who(), why, for_s)
+            operate_targets.pause(client, name, who(), why=why, for_s=for_s)
     done = "would be" if dry_run else "is"
     words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in hand still run."
     fields: dict[str, Json] = {"target": name, "was_paused": was, "paused": True, "for_s": for_s}

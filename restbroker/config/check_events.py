@@ -38,7 +38,7 @@ def check_events(events: Events, targets: tuple[Target, ...], review: Problems) 
     for written in events.sources:
         where = at(place, written.name)
         source = _with_target(_source(written, where, review), where, targets, review)
-        _check_source(source, where, owners, paths, review)
+        _check_source(source, where, owners, paths=paths, review=review)
         _check_alone(source, where, readers, review)
         _check_more(source, where, owners, review)
         _judge_listen(source, where, review)
@@ -77,8 +77,8 @@ def _source(written: EventSource, where: str, review: Problems) -> EventSource:
         review.refuse(at(where, "Kind"), unknown_kind(review.sources, written.kind, written.options))
     defaults = _defaults(written, review)
     source = attrs.evolve(written, path=written.path or defaults.path)
-    _refuse_missing(source, written, defaults, where, review)
-    _check_shape(written.shape, written.shape, where, where, review)
+    _refuse_missing(source, written, defaults, where=where, review=review)
+    _check_shape(written.shape, written.shape, where, source=where, review=review)
     source = attrs.evolve(
         source,
         secret=review.try_secret(at(where, "Secret"), written.secret),
@@ -152,7 +152,7 @@ def _routes(source: EventSource, where: str, review: Problems) -> Iterator[Route
     for place, route in review.elements(at(where, "Routes"), source.routes):
         own = route.shape
         shape = Shape({**under.fields, **own.fields}, {**under.names, **own.names}, (*under.omit, *own.omit))
-        _check_shape(shape, own, place, where, review)
+        _check_shape(shape, own, place, source=where, review=review)
         queue, job_class = route.queue or source.queue, route.job_class or source.job_class
         yield attrs.evolve(route, queue=queue, job_class=job_class, shape=shape)
 

@@ -253,7 +253,7 @@ def objects_by_name(what: str, entry: LateBound | None = None) -> Names:
     """
     pattern = r"[a-z0-9-]{1,32}"
     expected = "a name of 1 to 32 of a-z, 0-9 and -"
-    return Names(f"{what} by name", pattern, expected, _with_dashes, entry, is_tuple=entry is not None)
+    return Names(f"{what} by name", pattern, expected, part=_with_dashes, entry=entry, is_tuple=entry is not None)
 
 
 def _with_dashes(part: str) -> str:

@@ -74,6 +74,6 @@ def _members(known: Mapping[str, Key], value: Mapping[str, Json], options: _Opti
     keys = {name: known.get(name.lower()) for name in value}
     kind = next((str(value[name]) for name in value if name.lower() == "kind"), "")
     return {
-        name: MASK if key is None else _mask_value(key, key.type, value[name], options, kind)
+        name: MASK if key is None else _mask_value(key, key.type, value[name], options=options, kind=kind)
         for name, key in keys.items()
     }

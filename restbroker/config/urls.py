@@ -114,7 +114,7 @@ def rest_address(text: str) -> RestAddress:
         socket = _plain(parts.netloc.rpartition("@")[2])
         if not socket.startswith("/"):
             raise BadUrl("The socket in the URL is a whole path, percent-encoded: http+unix://%2Frun%2Fx.sock/api.")
-        return RestAddress(Url("http", "localhost", 80, path, socket), credentials)
+        return RestAddress(Url("http", "localhost", 80, path=path, socket=socket), credentials)
     host = parts.hostname
     if not host:
         raise BadUrl("The URL names no host; write e.g. http://127.0.0.1:5281/api.")

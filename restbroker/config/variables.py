@@ -43,7 +43,9 @@ def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Probl
             continue
         under = found.get(key.name, below.get(key.name))
         place = key.name
-        found[key.name] = _set(key.type, under, parts, environ[variable], place, variable, review)
+        found[key.name] = _set(
+            key.type, under, parts, text=environ[variable], place=place, variable=variable, review=review
+        )
     return found
 
 
@@ -65,8 +67,10 @@ def _set(
     name = _member(said, parts[0], members)
     where = at(place, name)
     if isinstance(said, Keys):
-        _drop_rivals(said.members, name, members, place, review)
-    members[name] = _set(_inside(said, name), members.get(name), parts[1:], text, where, variable, review)
+        _drop_rivals(said.members, name, members, place=place, review=review)
+    members[name] = _set(
+        _inside(said, name), members.get(name), parts[1:], text=text, place=where, variable=variable, review=review
+    )
     return members
 
 

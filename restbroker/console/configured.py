@@ -42,7 +42,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_hel
 
 def load_with_notices(path: Path | None, overrides: Mapping[str, Json] | None = None) -> LoadedConfig:
     """The configuration with its notes, which the caller tells or keeps. Raises `ConfigError`."""
-    return load(path, os.environ, overrides or {}, registry.kinds(), sources.kinds())
+    return load(path, os.environ, overrides or {}, kinds=registry.kinds(), sources=sources.kinds())
 
 
 def load_quietly(path: Path | None, *sections: Section) -> Config:
@@ -52,7 +52,7 @@ def load_quietly(path: Path | None, *sections: Section) -> Config:
     a file that it names, keeps nobody from pushing a job or looking at one. `run` and `check` read all.
     """
     without = [key for section, keys in _OF_SERVICES.items() if section not in sections for key in keys]
-    return load(path, os.environ, {}, registry.kinds(), sources.kinds(), without=without).config
+    return load(path, os.environ, {}, kinds=registry.kinds(), sources=sources.kinds(), without=without).config
 
 
 def print_notices(found: LoadedConfig) -> None:

@@ -76,7 +76,7 @@ def knows(target: Target, command: str) -> bool:
 def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandSpec | None, command: Command) -> Token:
     """The first token that allows it there. Ends with 4, and with what to configure, if there is none."""
     dangers = registry.catalogue_of(target, None, command.endpoint).dangerous_in(command.endpoint)
-    wish = AccessRequest(command, spec, dangers, target.default_host, target.name, queue)
+    wish = AccessRequest(command, spec, dangers, default_host=target.default_host, target=target.name, queue=queue)
     reasons: list[Reason] = []
     for token in tokens:
         reason = refusal(token, wish)

@@ -67,7 +67,7 @@ async def _main(settings: StoreSettings, wanted: RunPlan, tell: Tell) -> Result 
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
-                result = await _Run(settings, wanted, tell, store, nursery).to_the_end()
+                result = await _Run(settings, wanted, tell, store=store, nursery=nursery).to_the_end()
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
@@ -95,8 +95,10 @@ class _Run:
         port: int = await self.nursery.start(stand_in.server.run)
         with tempfile.TemporaryDirectory(prefix="restbroker-verify-") as folder:
             url = f"http://127.0.0.1:{port}/api"
-            fleet = Fleet(self.settings, Path(folder), self.store, url, token, self.nursery)
-            breaker = Breaker(fleet, stand_in, self.store, self.nursery, rng, self.wanted.processes)
+            fleet = Fleet(self.settings, Path(folder), self.store, rest_url=url, token=token, nursery=self.nursery)
+            breaker = Breaker(
+                fleet, stand_in, self.store, nursery=self.nursery, rng=rng, processes=self.wanted.processes
+            )
             try:
                 # A machine that starts processes slowly would have done all jobs before the first fault.
                 stand_in.slow = self.wanted.kills > 0
@@ -165,7 +167,7 @@ class _Run:
         parked = await self.store.call(scratch.dead_jobs)
         attempted = [job_id(number) for number in range(self.wanted.jobs)]
         return Result(
-            verdict=verdict_of(attempted, self.acknowledged, breaker.stand_in.statuses, places, parked),
+            verdict=verdict_of(attempted, self.acknowledged, breaker.stand_in.statuses, places=places, parked=parked),
             bound=breaker.bound + breaker.stand_in.were_reset,
             unfinished=len(set(places) - set(parked)),
             parked_why=Counter(parked.values()),

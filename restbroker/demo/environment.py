@@ -147,7 +147,18 @@ async def open_environment(
             voice.write(f"Redis     {binary} on port {redis_port}")
             voice.write(f"{scene.name:<10}a stand-in on port {server.port}")
             voice.write(f"broker    restbroker run --config {config}")
-            yield Environment(scene, voice, own, config, redis_port, store, stand_in, server, broker, log)
+            yield Environment(
+                scene,
+                voice,
+                own,
+                config=config,
+                redis_port=redis_port,
+                store=store,
+                stand_in=stand_in,
+                server=server,
+                broker=broker,
+                log=log,
+            )
         nursery.cancel_scope.cancel()
 
 

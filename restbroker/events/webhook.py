@@ -74,7 +74,7 @@ class _ServedSource:
         if source_defaults_of(registry.kinds()[source.kind]).is_signed:
             # The signature is of the body: anybody may begin to send one.
             keys = [CurrentSecret(secret, report) for secret in source.secrets]
-            return cls(source, hook, None, Quota(sources, is_shared_out=True), keys)
+            return cls(source, hook, door=None, quota=Quota(sources, is_shared_out=True), keys=keys)
         return cls(source, hook, SourceLogin(source, report), Quota(sources, is_shared_out=source.secret is None))
 
     async def secrets(self) -> tuple[bytes, ...]:
@@ -160,7 +160,9 @@ class Webhooks:
             async with place.quota.place(scope["client"][0] if scope["client"] else ""):
                 body = await _body(receive)
                 raw_path, query, secrets = scope["raw_path"], scope["query_string"], await place.secrets()
-                posted = HookRequest(method, scope["path"], raw_path, query, headers, body, secrets)
+                posted = HookRequest(
+                    method, scope["path"], raw_path, query=query, headers=headers, body=body, secrets=secrets
+                )
                 return await self._take(place, posted, began_s)
         except Full:
             raise _not_now("busy", "Too many events come at once.") from None

@@ -108,12 +108,12 @@ def payload(
         masked = redact.job(few, spec, show_bodies=show_bodies, hides=hides)
         numbers = _numbers(fields)
         for limits in _LIMITS:
-            raw = rubyjson.dumps({**_display(masked, name, queue, hides[1], limits), **numbers})
+            raw = rubyjson.dumps({**_display(masked, name, queue, hide=hides[1], limits=limits), **numbers})
             if len(raw) <= LIMIT_BYTES:
                 return raw
         return bare(fields, command, queue, secrets)
 
-    return or_why(whole, lambda line: bare(fields, command, queue, secrets, line))
+    return or_why(whole, lambda line: bare(fields, command, queue, secrets=secrets, args=line))
 
 
 def bare(fields: Mapping[str, Json], command: str, queue: str, secrets: Spelled, args: str = MASK) -> bytes:

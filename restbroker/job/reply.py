@@ -37,7 +37,7 @@ class Answer:
 
 def failed_answer(outcome: str, reason: Reason, text: str | None) -> Answer:
     """The answer for a job that will not be done."""
-    return Answer(outcome, text or "", None, reason.status, reason)
+    return Answer(outcome, text or "", None, status=reason.status, error=reason)
 
 
 def is_answered(job: Job, reply_id: Json) -> bool:

@@ -47,7 +47,7 @@ def seal(job: Job, secret: str, token: str, at_s: int) -> Job:
         return job
     if len(job.raw) > PAYLOAD_LIMIT_BYTES - _ROOM_BYTES:
         return job
-    text = signing.sign(secret, token, at_s, job.jid, submission)
+    text = signing.sign(secret, token, at_s, jid=job.jid, submission=submission)
     signature = signing.read(text)
     if signature is None:
         return job

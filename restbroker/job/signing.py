@@ -89,13 +89,19 @@ def sign(secret: str, token: str, at_s: int, jid: str, submission: Submission, q
     To be asked for what `is_signable` only: no other is let in.
     """
     version = _version(covers_queue=queue is not None)
-    return _format(version, token, at_s, _digest(secret, _content(token, at_s, jid, submission, queue)))
+    return _format(
+        version, token, at_s, _digest(secret, _content(token, at_s, jid, submission=submission, queue=queue))
+    )
 
 
 def content(signature: Signature, jid: str, submission: Submission, queue: str) -> bytes | None:
     """What the signature of this job must have been made over; None if a signature cannot stand for so much."""
     covered = queue if signature.covers_queue else None
-    return _content(signature.token, signature.at_s, jid, submission, covered) if is_signable(submission) else None
+    return (
+        _content(signature.token, signature.at_s, jid, submission=submission, queue=covered)
+        if is_signable(submission)
+        else None
+    )
 
 
 def which(signature: Signature, secrets: Sequence[str], signed: bytes) -> int | None:

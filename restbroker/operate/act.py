@@ -75,7 +75,7 @@ def perform(
     for the rest.
     """
     require_sense(zset, action)
-    tally = Tally(client, zset, action, known, _describe(action, chosen, known), dry_run=dry_run)
+    tally = Tally(client, zset, action, known=known, where=_describe(action, chosen, known), dry_run=dry_run)
     run = _Run(zset, tally, chosen)
     batch = BATCH if rate_per_s is None else max(1, min(BATCH, int(rate_per_s)))
     state: State = "interrupted"
@@ -167,7 +167,7 @@ class _Run:
             place = part.behind(matched[-1] + 1 if len(matched) == batch else None, set() if dry_run else moved)
             progress = self.tally.progress
             still = max(0, progress.total - progress.looked_at)
-            rest = ResumePoint(str(place), still, self._planned, progress.done, progress.run)
+            rest = ResumePoint(str(place), still, self._planned, done=progress.done, run=progress.run)
             self.tally.progress = attrs.evolve(progress, rest=rest)
             yield
 
@@ -197,7 +197,7 @@ class _Run:
         if self.tally.dry_run:
             outcomes: list[Outcome] = [one if isinstance(one, Unchanged) else Applied() for one in map(planner, looks)]
         else:
-            outcomes = carry_out(self.tally.client, self.zset, looks, planner, self.tally.begin)
+            outcomes = carry_out(self.tally.client, self.zset, looks, plan=planner, before=self.tally.begin)
         for look, outcome in zip(looks, outcomes, strict=True) if edited else ():
             if isinstance(outcome, Applied):
                 self.tally.preview(look, edited[look.key])
@@ -206,4 +206,4 @@ class _Run:
 
     def _plan(self, look: JobView, now_s: float) -> Placing | Unchanged:
         self._planned += 1
-        return plan(look, self.zset, self.tally.action, now_s, self._planned)
+        return plan(look, self.zset, self.tally.action, now_s=now_s, unique=self._planned)

@@ -128,13 +128,13 @@ def plan(look: JobView, zset: SortedSet, action: Action, now_s: float, unique: i
         case "retry":
             return _refusal(look, action) or _retry(look, fields, zset, now_s)
         case "kill":
-            return _kill(look, fields, action, now_s, unique)
+            return _kill(look, fields, action, now_s=now_s, unique=unique)
         case "reschedule":
-            return _reschedule(look, fields, zset, action, unique)
+            return _reschedule(look, fields, zset, action=action, unique=unique)
         case "move":
             return _move(look, fields, zset, action)
         case "edit":
-            return _edit(look, zset, action, now_s, unique)
+            return _edit(look, zset, action, now_s=now_s, unique=unique)
         case _:
             assert_never(action.verb)
 
@@ -238,7 +238,7 @@ def plan_waiting(look: JobView, action: Action, now_s: float, unique: int) -> Pl
         )
     if action.verb == "kill":
         # What is found again in the set is led back by its own word.
-        return _kill(look, {**fields, "queue": look.queue}, action, now_s, unique)
+        return _kill(look, {**fields, "queue": look.queue}, action, now_s=now_s, unique=unique)
     if (bound := _bound(look, fields, action)) is not None:
         return bound
     return Placing(look.raw, queue=action.queue, new=rubyjson.dumps({**fields, "queue": action.queue}))

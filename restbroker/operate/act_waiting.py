@@ -81,9 +81,9 @@ def select(
     since_s = time_s(client)
     line = waiting.line(client, own)
     if keys is None:
-        return WaitingSelection(queue, line, where, since_s, limit)
+        return WaitingSelection(queue, line, where, since_s=since_s, limit=limit)
     named = Counter(keys)
-    return WaitingSelection(queue, line, where, since_s, named.total(), named)
+    return WaitingSelection(queue, line, where, since_s=since_s, limit=named.total(), keys=named)
 
 
 def perform(
@@ -109,7 +109,7 @@ def perform(
     elif meant.limit is not None:
         described += f", at most {meant.limit}"
     described += hiding.without(action.details, known.secrets)
-    tally = Tally(client, place_of(meant.queue), action, known, described, dry_run=dry_run)
+    tally = Tally(client, place_of(meant.queue), action, known=known, where=described, dry_run=dry_run)
     tally.progress = Progress(meant.line.size)
     run = _Run(meant, tally, config, Tokens(config.tokens))
     state: State = "interrupted"
@@ -290,7 +290,7 @@ class _Run:
         config = self.config
         policy = Policy(config.backoff, config.response_queue, config.response_details, config.response_class)
         responses = policy.responses if trusted else None
-        killed = OrphanedJob("killed", f"{look.key}-{rank}", self.meant.queue, look.raw, responses)
+        killed = OrphanedJob("killed", f"{look.key}-{rank}", self.meant.queue, raw=look.raw, responses=responses)
         reason = Reason("Killed", words_of_kill(self.tally.action), "Somebody decided so; ask them.")
         return answers_of_killed(killed, now_s, reason)
 

@@ -54,7 +54,15 @@ def check(loaded: LoadedConfig) -> list[Finding]:
 
 def unloadable(error: ConfigError) -> Finding:
     """The finding that ends the check: without a configuration there is nothing to look at."""
-    return Finding("problem", AREA, "Unusable", error.message, "Nothing else can be checked.", error.cure, "config")
+    return Finding(
+        "problem",
+        AREA,
+        "Unusable",
+        message=error.message,
+        why="Nothing else can be checked.",
+        cure=error.cure,
+        cause="config",
+    )
 
 
 async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
@@ -66,10 +74,18 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
             seen = [*check_limits(target), *await registry.check(target)]
         except ConfigError as error:
             why = "Nothing can be sent to this target, and restbroker does not start."
-            seen = [Finding("problem", target.name, "Unusable", error.message, why, error.cure, "config")]
+            seen = [
+                Finding(
+                    "problem", target.name, "Unusable", message=error.message, why=why, cure=error.cure, cause="config"
+                )
+            ]
         except Exception as error:  # noqa: BLE001 - a bug of one kind must not keep the others from being looked at
             bug = registry.bug(target.kind, "The check", error)
-            seen = [Finding("problem", target.name, bug.code, bug.message, "Nobody knows how it is.", bug.cure)]
+            seen = [
+                Finding(
+                    "problem", target.name, bug.code, message=bug.message, why="Nobody knows how it is.", cure=bug.cure
+                )
+            ]
         found[target.name] = [_in_words_of(target, finding) for finding in seen]
 
     async with trio.open_nursery() as nursery:
@@ -106,7 +122,7 @@ def check_config(loaded: LoadedConfig) -> Iterator[Finding]:
 
 def _as_finding(note: Notice) -> Finding:
     level: Level = "warning" if note.code in _WARNINGS else "note"
-    return Finding(level, AREA, note.code, note.message, None, note.cure)
+    return Finding(level, AREA, note.code, message=note.message, why=None, cure=note.cure)
 
 
 def _open_to_all(path: Path, subject: str, *, may_be_read: bool = False) -> Iterator[Finding]:
@@ -117,10 +133,10 @@ def _open_to_all(path: Path, subject: str, *, may_be_read: bool = False) -> Iter
     why = "Who does that can give commands to the server, or take jobs."
     if mode & stat.S_IROTH and not may_be_read:
         message = f"{subject} can be read by everybody on this machine (mode {mode:04o})."
-        yield Finding("warning", AREA, "WorldReadable", message, why, f"chmod 640 {path}")
+        yield Finding("warning", AREA, "WorldReadable", message=message, why=why, cure=f"chmod 640 {path}")
     if mode & stat.S_IWOTH:
         message = f"{subject} can be changed by everybody on this machine (mode {mode:04o})."
-        yield Finding("warning", AREA, "WorldWritable", message, why, f"chmod o-w {path}")
+        yield Finding("warning", AREA, "WorldWritable", message=message, why=why, cure=f"chmod o-w {path}")
 
 
 def _secret_files(config: Config) -> set[Path]:

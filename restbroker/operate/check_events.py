@@ -52,14 +52,24 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
     """What became of an event of each source. Each takes as long as its command, and `within_s`."""
     if config.events is None:
         why = "There is nothing to test."
-        yield Finding("problem", _AREA, "EventNotTested", "No source of events is configured.", why, None, "config")
+        yield Finding(
+            "problem",
+            _AREA,
+            "EventNotTested",
+            message="No source of events is configured.",
+            why=why,
+            cure=None,
+            cause="config",
+        )
         return
     try:
         with open_store(config) as client:
             for source in config.events.sources:
                 yield _test_source(client, config, source, test)
     except (StoreUnavailable, StoreRefused) as error:
-        yield Finding("problem", _AREA, "EventNotTested", error.message, _UNKNOWN, error.cure, "store")
+        yield Finding(
+            "problem", _AREA, "EventNotTested", message=error.message, why=_UNKNOWN, cure=error.cure, cause="store"
+        )
 
 
 def _test_source(client: Client, config: Config, source: EventSource, test: EventTest) -> Finding:
@@ -69,7 +79,7 @@ def _test_source(client: Client, config: Config, source: EventSource, test: Even
             f"Source {source.name}: restbroker knows no way to make a server tell something to the kind {source.kind}."
         )
         cure = f"Do something there that it tells of, and watch `restbroker events tail --source {source.name}`."
-        return Finding("warning", _AREA, "EventNotTested", message, _UNKNOWN, cure)
+        return Finding("warning", _AREA, "EventNotTested", message=message, why=_UNKNOWN, cure=cure)
     fitting = [one for one in config.targets if one.kind == kind and one.name in (test.targets or [one.name])]
     if len(fitting) != 1:
         return _ambiguous(source, kind, [one.name for one in fitting])
@@ -85,17 +95,19 @@ def _test_source(client: Client, config: Config, source: EventSource, test: Even
         refused = _refusal(source, target, emission, trio.run(_send, target, emission, number))
     except ConfigError as error:
         message = f"Source {source.name}: {error.message}"
-        return Finding("problem", _AREA, "EventNotTested", message, _UNKNOWN, error.cure, "config")
+        return Finding(
+            "problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, cure=error.cure, cause="config"
+        )
     except (NotSent, MaybeSent) as error:
         cure = "`restbroker check` says more about the target."
-        return _failure(source, target, without_secrets(error.message, target) or "", cure, "target")
+        return _failure(source, target, without_secrets(error.message, target) or "", cure=cure, cause="target")
     if refused is not None:
         return refused
     found = _wait(client, mark, source.name, time.monotonic() + test.within_s)
     if found is None:
         took = duration_text(test.within_s)
         message = f"Source {source.name}: {target.name} took the message, and no event of it came within {took}."
-        return Finding("problem", _AREA, "EventLost", message, _LOST, emission.look_at)
+        return Finding("problem", _AREA, "EventLost", message=message, why=_LOST, cure=emission.look_at)
     return _came(source, target, found, time.monotonic() - began_s)
 
 
@@ -115,14 +127,14 @@ def _refusal(source: EventSource, target: Target, emission: Emission, outcome: O
         return None
     message, cure = (without_secrets(text, target) or "" for text in (outcome.reason.message, outcome.reason.cure))
     if isinstance(outcome, Denied):
-        return _failure(source, target, message, cure, "refused")
+        return _failure(source, target, message, cure=cure, cause="refused")
     # An error of whoever it went to may be that of the way to the source.
-    return _failure(source, target, message, f"{cure} {emission.look_at}".lstrip(), "other")
+    return _failure(source, target, message, cure=f"{cure} {emission.look_at}".lstrip(), cause="other")
 
 
 def _failure(source: EventSource, target: Target, message: str, cure: str | None, cause: Cause) -> Finding:
     message = f"Source {source.name}: {target.name} did not take the message that it was to tell of. {message}"
-    return Finding("problem", _AREA, "EventNotSent", message, _UNKNOWN, cure, cause)
+    return Finding("problem", _AREA, "EventNotSent", message=message, why=_UNKNOWN, cure=cure, cause=cause)
 
 
 def _wait(client: Client, mark: str, source: str, until_s: float) -> Mapping[str, object] | None:
@@ -143,7 +155,7 @@ def _came(source: EventSource, target: Target, noted: Mapping[str, object], took
         return ok(_AREA, "EventCame", f"{message}; such events go to the queue {noted['queue']}. This one did not.")
     why = f"It went from {noted['from']} to {noted['to']}, whose events Only, Except or Routes leave out."
     cure = "If such events are wanted, correct these, or name other addresses with --from and --to."
-    return Finding("note", _AREA, "EventUnwanted", f"{message}, and it is not wanted.", why, cure)
+    return Finding("note", _AREA, "EventUnwanted", message=f"{message}, and it is not wanted.", why=why, cure=cure)
 
 
 def _ambiguous(source: EventSource, kind: str, names: Sequence[str]) -> Finding:
@@ -153,4 +165,4 @@ def _ambiguous(source: EventSource, kind: str, names: Sequence[str]) -> Finding:
         else f"no target of kind {kind} is there to act on its server."
     )
     cure = "Name the one of its server with --target." if names else f"Add a target of kind {kind} for its server."
-    return Finding("problem", _AREA, "EventNotTested", message, _UNKNOWN, cure, "config")
+    return Finding("problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, cure=cure, cause="config")

@@ -41,9 +41,9 @@ def check_original(client: Client, config: Config) -> Iterator[Finding]:
             "warning",
             AREA,
             "OriginalLeft",
-            f"The Go original (ejabberd-restbroker) has jobs here: {shown}.",
-            "restbroker does not look there: while the original does not run, they wait for nobody.",
-            "Stop the original, then: restbroker migrate (with --dry-run it only tells what would be moved)",
+            message=f"The Go original (ejabberd-restbroker) has jobs here: {shown}.",
+            why="restbroker does not look there: while the original does not run, they wait for nobody.",
+            cure="Stop the original, then: restbroker migrate (with --dry-run it only tells what would be moved)",
         )
 
 
@@ -56,9 +56,18 @@ def _left_by(lane: LaneView, *, living: bool) -> Finding:
     jobs = "1 job is" if lane.in_hand == 1 else f"{lane.in_hand} jobs are"
     message = f"{jobs} in the hands of {lane.identity}, which is gone."
     if living:
-        return Finding("note", AREA, "Recovering", message, "A running restbroker gives them back within 25 s.", None)
+        return Finding(
+            "note",
+            AREA,
+            "Recovering",
+            message=message,
+            why="A running restbroker gives them back within 25 s.",
+            cure=None,
+        )
     why = "They wait until a running restbroker gives them back to their queue."
-    return Finding("warning", AREA, "LeftBehind", message, why, "Start `restbroker run`; it takes about 25 s.")
+    return Finding(
+        "warning", AREA, "LeftBehind", message=message, why=why, cure="Start `restbroker run`; it takes about 25 s."
+    )
 
 
 def _orphan(client: Client, orphan: Orphan) -> Finding:
@@ -70,4 +79,4 @@ def _orphan(client: Client, orphan: Orphan) -> Finding:
         if orphan.described
         else f"Push each job of HGETALL {key} (all fields but last and hwm) to its queue, then DEL {key}."
     )
-    return Finding("warning", AREA, "Orphans", message, why, cure)
+    return Finding("warning", AREA, "Orphans", message=message, why=why, cure=cure)

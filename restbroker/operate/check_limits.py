@@ -28,9 +28,9 @@ def check_tokens(config: Config) -> Iterator[Finding]:
                 "warning",
                 "config",
                 "TokenFitsNowhere",
-                f'No queue of any target fits both Targets and Queues of the token "{token.name}".',
-                "Every job that carries it is parked.",
-                f"Correct the names in Tokens.{token.name}, or take the token out.",
+                message=f'No queue of any target fits both Targets and Queues of the token "{token.name}".',
+                why="Every job that carries it is parked.",
+                cure=f"Correct the names in Tokens.{token.name}, or take the token out.",
             )
         words = [word for word in token.allow if word.startswith(DANGEROUS)]
         if words:
@@ -38,9 +38,10 @@ def check_tokens(config: Config) -> Iterator[Finding]:
                 "note",
                 "config",
                 "DangerousAllowed",
-                f'Jobs with the token "{token.name}" may run commands that touch the server: {", ".join(words)}.',
-                "Whoever can push with it can stop the server, or read and overwrite its files, as far as they go.",
-                f"If that is not meant so, remove them from Tokens.{token.name}.Allow.",
+                message=f'Jobs with the token "{token.name}" may run commands that touch the server:'
+                f" {', '.join(words)}.",
+                why="Whoever can push with it can stop the server, or read and overwrite its files, as far as they go.",
+                cure=f"If that is not meant so, remove them from Tokens.{token.name}.Allow.",
             )
 
 
@@ -56,7 +57,14 @@ def check_limits(target: Target) -> Iterator[Finding]:
     if target.max_in_flight is not None and target.max_in_flight < target.concurrency:
         message = f"MaxInFlight ({target.max_in_flight}) is lower than Concurrency ({target.concurrency})."
         why = "So many requests at once are never reached, not even by one process."
-        yield Finding("note", target.name, "NeverReached", message, why, "Lower Concurrency, or raise MaxInFlight.")
+        yield Finding(
+            "note",
+            target.name,
+            "NeverReached",
+            message=message,
+            why=why,
+            cure="Lower Concurrency, or raise MaxInFlight.",
+        )
 
 
 def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
@@ -70,7 +78,9 @@ def _pause(name: str, pause: Pause) -> Finding:
     reason = pause.reason
     message = pauses.of_target(name, pause)
     cure = f"restbroker targets resume {shlex.quote(name)}" if reason == OPERATOR else None
-    return Finding("warning", "redis", "TargetPaused", message, _PAUSES.get(reason, "Its jobs wait."), cure)
+    return Finding(
+        "warning", "redis", "TargetPaused", message=message, why=_PAUSES.get(reason, "Its jobs wait."), cure=cure
+    )
 
 
 def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Finding]:
@@ -81,19 +91,19 @@ def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Findin
             "problem",
             "redis",
             "DeadSetFull",
-            f"{parked} jobs are in the dead set, and DeadLimit is {limit}.",
-            "No job is taken, so that none that fails gets lost in the crowd.",
-            "Look through them (restbroker dead), retry or delete what is there, or raise DeadLimit.",
+            message=f"{parked} jobs are in the dead set, and DeadLimit is {limit}.",
+            why="No job is taken, so that none that fails gets lost in the crowd.",
+            cure="Look through them (restbroker dead), retry or delete what is there, or raise DeadLimit.",
         )
     if ruby and (limit == 0 or limit > RUBY_DEAD_LIMIT):
         yield Finding(
             "warning",
             "redis",
             "DeadTrimmed",
-            f"Sidekiq trims the dead set to {RUBY_DEAD_LIMIT} jobs, and DeadLimit is {limit or 'off'}.",
-            f"Of more parked jobs the oldest vanish from it. Copies stay in {client.keys.parked} for a while"
+            message=f"Sidekiq trims the dead set to {RUBY_DEAD_LIMIT} jobs, and DeadLimit is {limit or 'off'}.",
+            why=f"Of more parked jobs the oldest vanish from it. Copies stay in {client.keys.parked} for a while"
             " (restbroker dead --trimmed).",
-            f'"DeadLimit": {RUBY_DEAD_LIMIT // 1000 * 1000} stops before; a database of its own cures it.',
+            cure=f'"DeadLimit": {RUBY_DEAD_LIMIT // 1000 * 1000} stops before; a database of its own cures it.',
         )
 
 

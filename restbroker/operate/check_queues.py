@@ -31,7 +31,7 @@ def check_queues(client: Client, config: Config, facts: ServerFacts) -> Iterator
         if name in known:
             yield from _known_queue(known[name], paused.get(name), seen)
         else:
-            yield _new_queue(client, config, facts, name, tuple(known))
+            yield _new_queue(client, config, facts, name=name, known=tuple(known))
 
 
 def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Iterator[Finding]:
@@ -47,14 +47,16 @@ def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Itera
         message = pauses.of_queue(queue.name, pause)
         why = "Nothing more is taken from this queue; jobs in hand still run."
         cure = f"restbroker queues resume {shlex.quote(queue.name)}, or resume it in Sidekiq Web with Sidekiq Pro."
-        yield Finding("warning", AREA, "QueuePaused", message, why, cure)
+        yield Finding("warning", AREA, "QueuePaused", message=message, why=why, cure=cure)
     elif queue.size is None:
         return  # its key is named by `check_store`
     elif quiet and not served:
         return
     elif queue.size and not served:
         message = f"{_waiting(queue)} in the queue {queue.name} and no restbroker serves it."
-        yield Finding("note", AREA, "NotServed", message, "They wait until one does.", "Start `restbroker run`.")
+        yield Finding(
+            "note", AREA, "NotServed", message=message, why="They wait until one does.", cure="Start `restbroker run`."
+        )
     else:
         yield ok(AREA, "Queue", f"The queue {queue.name} is known; {_waiting(queue)}.")
 
@@ -69,9 +71,10 @@ def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:
         "note" if served else "warning",
         AREA,
         "QuietProcess",
-        f"The process {process} is quiet: it takes no more jobs from the queue {queue.name} until it is restarted.",
-        "Others take them." if served else f"Nobody else takes them, and {queue.size or 0} wait.",
-        "Restart it there, e.g.: systemctl restart restbroker",
+        message=f"The process {process} is quiet: it takes no more jobs from the queue {queue.name} until it is"
+        " restarted.",
+        why="Others take them." if served else f"Nobody else takes them, and {queue.size or 0} wait.",
+        cure="Restart it there, e.g.: systemctl restart restbroker",
     )
 
 
@@ -80,24 +83,28 @@ def _new_queue(client: Client, config: Config, facts: ServerFacts, name: str, kn
     meant = nearest(name, (other for other in known if other not in config.queues))
     if meant is not None:
         why = f"There is a queue {meant}, so that the producers may mean another one."
-        return Finding("warning", AREA, "QueueMisspelt", message, why, f'Did you mean "RestQueue": "{meant}"?')
+        return Finding(
+            "warning", AREA, "QueueMisspelt", message=message, why=why, cure=f'Did you mean "RestQueue": "{meant}"?'
+        )
     others = sorted(survey.namespaces(client) - {config.namespace})
     if others and not known:
         shown = ", ".join(other or "none" for other in others[:5])
         why = f'Other namespaces have queues ({shown}), and "{config.namespace}" has none.'
         cure = f'"RedisNamespace": "{others[0]}"' if others[0] else 'Remove "RedisNamespace".'
-        return Finding("warning", AREA, "OtherNamespace", message, why, f"If the producers push there: {cure}")
+        return Finding(
+            "warning", AREA, "OtherNamespace", message=message, why=why, cure=f"If the producers push there: {cure}"
+        )
     number = _database(config.redis_url)
     if facts.databases and number not in facts.databases:
         filled = ", ".join(f"{one} ({keys} keys)" for one, keys in sorted(facts.databases.items()))
         why = f"Database {number} is empty, and others are not: {filled}."
         cure = "If the producers push there, write its number after the last slash of RedisURL."
-        return Finding("warning", AREA, "OtherDatabase", message, why, cure)
+        return Finding("warning", AREA, "OtherDatabase", message=message, why=why, cure=cure)
     where = "" if len(config.targets) == 1 and name == config.targets[0].queues[0] else f" --queue {shlex.quote(name)}"
     target = next(target for target in config.targets if name in target.queues)
     command = "status" if "status" in registry.catalogue_of(target, None).commands else "COMMAND"
     cure = f"Push one: restbroker enqueue {command} --wait{where}"
-    return Finding("note", AREA, "NewQueue", message, "That is so until the first job.", cure)
+    return Finding("note", AREA, "NewQueue", message=message, why="That is so until the first job.", cure=cure)
 
 
 def _database(url: str) -> int:

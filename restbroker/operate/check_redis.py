@@ -22,16 +22,16 @@ def check_redis(facts: ServerFacts, address: str, offset_s: float) -> Iterator[F
         yield ok(AREA, "Version", f"{facts.product} answers at {address}.")
     else:
         message = f"{facts.product} at {address} is too old."
-        yield Finding("problem", AREA, "TooOld", message, TOO_OLD, NEWER_REDIS)
+        yield Finding("problem", AREA, "TooOld", message=message, why=TOO_OLD, cure=NEWER_REDIS)
     if facts.cluster_enabled:
         yield Finding(
             "problem",
             AREA,
             "Cluster",
-            "This is Redis Cluster.",
-            "It spreads Sidekiq's keys (queues, retry, schedule, dead) over its nodes, and a job can then not be moved"
-            " from one to the other in one step. Sidekiq refuses it, too.",
-            "Use one Redis with replicas (cluster-enabled no), one for each datacentre.",
+            message="This is Redis Cluster.",
+            why="It spreads Sidekiq's keys (queues, retry, schedule, dead) over its nodes, and a job can then not be"
+            " moved from one to the other in one step. Sidekiq refuses it, too.",
+            cure="Use one Redis with replicas (cluster-enabled no), one for each datacentre.",
         )
         return
     if facts.role != "master":
@@ -39,9 +39,9 @@ def check_redis(facts: ServerFacts, address: str, offset_s: float) -> Iterator[F
             "problem",
             AREA,
             "Replica",
-            "This Redis is a replica.",
-            "It refuses writes, so that no job can be taken or settled.",
-            "Let RedisURL name the primary (on the replica, INFO replication tells which one it is).",
+            message="This Redis is a replica.",
+            why="It refuses writes, so that no job can be taken or settled.",
+            cure="Let RedisURL name the primary (on the replica, INFO replication tells which one it is).",
         )
     yield from _persistence(facts)
     yield _policy(facts)
@@ -53,13 +53,15 @@ def _persistence(facts: ServerFacts) -> Iterator[Finding]:
     if not facts.disk_ok:
         why = "Redis then refuses every write (MISCONF), and keeps nothing over a restart."
         cure = "Look at its log and at the free space of its disk."
-        yield Finding("problem", AREA, "DiskFailed", "Redis could not write to its disk.", why, cure)
+        yield Finding("problem", AREA, "DiskFailed", message="Redis could not write to its disk.", why=why, cure=cure)
     if facts.aof_enabled:
         yield _append_only(facts.appendfsync)
     elif facts.save is None:
         message = "Redis has no append-only file, and does not tell whether it saves snapshots."
         why = "Jobs since the last snapshot are lost when it crashes."
-        yield Finding("note", AREA, "Unknown", message, why, "Turn on persistence where this Redis is managed.")
+        yield Finding(
+            "note", AREA, "Unknown", message=message, why=why, cure="Turn on persistence where this Redis is managed."
+        )
     else:
         kind = f"only snapshots ({facts.save})" if facts.save else "nothing"
         lost = "every job since the last snapshot" if facts.save else "every job"
@@ -67,9 +69,9 @@ def _persistence(facts: ServerFacts) -> Iterator[Finding]:
             "warning",
             AREA,
             "SnapshotsOnly" if facts.save else "NotSaved",
-            f"Redis saves {kind}.",
-            f"When it crashes, {lost} is lost.",
-            "In redis.conf:\nappendonly yes\nappendfsync always",
+            message=f"Redis saves {kind}.",
+            why=f"When it crashes, {lost} is lost.",
+            cure="In redis.conf:\nappendonly yes\nappendfsync always",
         )
 
 
@@ -80,14 +82,30 @@ def _append_only(appendfsync: str | None) -> Finding:
             return ok(AREA, "Saved", "Redis saves each job before it answers (appendfsync always).")
         case "everysec":
             message = "Redis saves each second (appendfsync everysec)."
-            return Finding("note", AREA, "SavedEachSecond", message, "A crash may lose about the last second.", always)
+            return Finding(
+                "note",
+                AREA,
+                "SavedEachSecond",
+                message=message,
+                why="A crash may lose about the last second.",
+                cure=always,
+            )
         case "no":
             message = "Redis leaves saving to the operating system (appendfsync no)."
             why = "A crash of the machine may lose the last 30 seconds or more."
-            return Finding("warning", AREA, "SavedSometime", message, why, "In redis.conf: appendfsync everysec")
+            return Finding(
+                "warning", AREA, "SavedSometime", message=message, why=why, cure="In redis.conf: appendfsync everysec"
+            )
         case _:
             message = "Redis has an append-only file and does not tell how often it is saved."
-            return Finding("note", AREA, "Unknown", message, "With everysec, a crash may lose the last second.", always)
+            return Finding(
+                "note",
+                AREA,
+                "Unknown",
+                message=message,
+                why="With everysec, a crash may lose the last second.",
+                cure=always,
+            )
 
 
 def _policy(facts: ServerFacts) -> Finding:
@@ -97,9 +115,9 @@ def _policy(facts: ServerFacts) -> Finding:
         "warning",
         AREA,
         "Eviction",
-        f"Redis may remove keys to make room (maxmemory-policy {facts.policy}).",
-        "At maxmemory it removes those with an expiry, among them answers that somebody waits for.",
-        "In redis.conf: maxmemory-policy noeviction",
+        message=f"Redis may remove keys to make room (maxmemory-policy {facts.policy}).",
+        why="At maxmemory it removes those with an expiry, among them answers that somebody waits for.",
+        cure="In redis.conf: maxmemory-policy noeviction",
     )
     if not facts.policy.startswith("allkeys"):
         return found
@@ -116,12 +134,12 @@ def _headroom(facts: ServerFacts) -> Finding:
         message = f"Redis is full: it uses {_mib(facts.used_memory_bytes)}, and maxmemory is {_mib(limit)}."
         why = "Producers cannot push; restbroker still settles what is there."
         cure = "Raise maxmemory, or free memory (redis-cli --bigkeys shows what fills Redis)."
-        return Finding("problem", AREA, "Full", message, why, cure)
+        return Finding("problem", AREA, "Full", message=message, why=why, cure=cure)
     if limit and facts.used_memory_bytes > HEADROOM * limit:
         share = f"{facts.used_memory_bytes / limit:.0%} of {name} ({_mib(facts.used_memory_bytes)} of {_mib(limit)})"
         why = "When it is full, producers cannot push; restbroker still settles what is there."
         cure = "Raise maxmemory, or find what fills Redis (redis-cli --bigkeys)."
-        return Finding("warning", AREA, "NearlyFull", f"Redis uses {share}.", why, cure)
+        return Finding("warning", AREA, "NearlyFull", message=f"Redis uses {share}.", why=why, cure=cure)
     return ok(AREA, "Memory", f"Redis uses {_mib(facts.used_memory_bytes)} of {name} ({_mib(limit)}).")
 
 
@@ -135,4 +153,6 @@ def _clock(offset_s: float) -> Finding:
     side = "ahead of" if offset_s > 0 else "behind"
     message = f"Redis' clock is {duration_text(abs(offset_s))} {side} this machine's."
     why = "Jobs become due by Redis' clock, and producers and logs use the other: delays look wrong by as much."
-    return Finding("warning", AREA, "Clock", message, why, "Set both clocks by NTP (timedatectl set-ntp true).")
+    return Finding(
+        "warning", AREA, "Clock", message=message, why=why, cure="Set both clocks by NTP (timedatectl set-ntp true)."
+    )

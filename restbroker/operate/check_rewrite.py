@@ -25,8 +25,9 @@ def check_rewrite(client: Client, facts: ServerFacts) -> Iterator[Finding]:
         "warning",
         _AREA,
         "TornFile",
-        "This user may not have Redis write its append-only file again (BGREWRITEAOF).",
-        "A power loss may cut the file inside a script; the second start after it then loses the jobs of that script.",
-        "redis-cli ACL SETUSER USER +bgrewriteaof, with the name of this user. Where that cannot be: run"
+        message="This user may not have Redis write its append-only file again (BGREWRITEAOF).",
+        why="A power loss may cut the file inside a script; the second start after it then loses the jobs of that"
+        " script.",
+        cure="redis-cli ACL SETUSER USER +bgrewriteaof, with the name of this user. Where that cannot be: run"
         " redis-check-aof --fix on the file before each start of Redis after a crash of its machine.",
     )

@@ -58,7 +58,14 @@ def _roster(roster: Roster) -> Finding:
         why = "Prosody asks there at each login, and its client waits in vain for contacts."
         who = "`restbroker run` serves them" if roster.served else "`restbroker roster serve` serves them"
         cure = f"{who}, with this configuration; start it, or see its log."
-        return Finding("warning", area, "NotServing", f"Nobody serves rosters at {where}: {_why(error)}.", why, cure)
+        return Finding(
+            "warning",
+            area,
+            "NotServing",
+            message=f"Nobody serves rosters at {where}: {_why(error)}.",
+            why=why,
+            cure=cure,
+        )
     if status == 200:
         return ok(area, "Serving", f"Rosters are served at {where}.")
     return _other(area, where, status)
@@ -93,7 +100,7 @@ def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
             why = "What servers post meanwhile is refused, and most post nothing a second time."
             cure = "`restbroker run` takes them, with this configuration; start it, or see its log."
             message = f"Nobody takes events at {where}: {_why(error)}."
-            yield Finding("warning", area, "NotServing", message, why, cure)
+            yield Finding("warning", area, "NotServing", message=message, why=why, cure=cure)
             continue
         if status == 200:
             yield ok(area, "Serving", f"Events of the source {source.name} are taken at {where}.")
@@ -137,12 +144,12 @@ def _other(area: str, where: str, status: int, what: str = "") -> Finding:
     message = f"What answers at {where}{what} says {status}."
     why = "It is another program, or a restbroker with another configuration or without its Redis."
     cure = "See what listens there (ss -ltnp), and restart restbroker after a change."
-    return Finding("problem", area, "NotOurs", message, why, cure)
+    return Finding("problem", area, "NotOurs", message=message, why=why, cure=cure)
 
 
 def _unreadable(area: str) -> Finding:
     message = "The secret cannot be read, so it was not looked whether somebody answers."
-    return Finding("note", area, "NotLookedAt", message, None, "Run this as a user who may read it.")
+    return Finding("note", area, "NotLookedAt", message=message, why=None, cure="Run this as a user who may read it.")
 
 
 def _url_host(bind: tuple[str, int]) -> str:

@@ -61,7 +61,9 @@ def check_store(config: Config) -> list[Finding]:
             found += _each(lambda: check_original(client, config), asked_by_run=False)
         except StoreUnavailable as error:
             why = "Without Redis nothing is taken, and producers cannot push."
-            found.append(Finding("problem", AREA, "Unreachable", error.message, why, error.cure, "store"))
+            found.append(
+                Finding("problem", AREA, "Unreachable", message=error.message, why=why, cure=error.cure, cause="store")
+            )
         except StoreRefused as error:
             found.append(_refusal(error))
     # Several questions may meet the same refusal.
@@ -79,12 +81,12 @@ def _each(*questions: Callable[[], Iterable[Finding]], asked_by_run: bool = True
 def _refusal(error: StoreRefused, *, asked_by_run: bool = True) -> Finding:
     if asked_by_run and ONLY_ASKED_HERE.isdisjoint(re.findall(r"'([\w|]+)'", error.message.lower())):
         why = "restbroker asks Redis the same while it runs."
-        return Finding("problem", AREA, "Refused", error.message, why, error.cure)
+        return Finding("problem", AREA, "Refused", message=error.message, why=why, cure=error.cure)
     why = "Only the terminal's commands ask this, `restbroker run` never does. A part of Redis was not looked at."
     cure = error.cure
     if "permission" in error.message:
         cure = 'What to grant this Redis user for them: docs/sidekiq.md, "A Redis user", the second command.'
-    return Finding("note", AREA, "NotLookedAt", error.message, why, cure)
+    return Finding("note", AREA, "NotLookedAt", message=error.message, why=why, cure=cure)
 
 
 def _offset_s(client: Client) -> float:
@@ -111,9 +113,10 @@ def _at_most_once(config: Config, facts: ServerFacts) -> Iterator[Finding]:
             "note",
             AREA,
             "MarksNotSaved",
-            f"AtMostOnce names commands ({names}), and Redis is not known to save each write before it answers.",
-            "A crash of Redis may lose the mark that a command is on its way: it can then be sent a second time.",
-            "In redis.conf:\nappendonly yes\nappendfsync always",
+            message=f"AtMostOnce names commands ({names}), and Redis is not known to save each write before it"
+            " answers.",
+            why="A crash of Redis may lose the mark that a command is on its way: it can then be sent a second time.",
+            cure="In redis.conf:\nappendonly yes\nappendfsync always",
         )
 
 
@@ -123,10 +126,10 @@ def _failover(client: Client, config: Config) -> Iterator[Finding]:
             "note",
             AREA,
             "FailoverLoses",
-            "Redis takes writes while no replica is there to have them (min-replicas-to-write 0).",
-            "A failover loses what was not replicated. A master that was cut off or replaced takes jobs for seconds"
+            message="Redis takes writes while no replica is there to have them (min-replicas-to-write 0).",
+            why="A failover loses what was not replicated. A master that was cut off or replaced takes jobs for seconds"
             " more and then forgets them.",
-            "With two replicas or more, in each redis.conf:\nmin-replicas-to-write 1\nmin-replicas-max-lag 10",
+            cure="With two replicas or more, in each redis.conf:\nmin-replicas-to-write 1\nmin-replicas-max-lag 10",
         )
 
 
@@ -137,9 +140,9 @@ def _key_types(client: Client, config: Config) -> Iterator[Finding]:
             "problem",
             AREA,
             "WrongType",
-            f"{one.what}.",
-            "Redis refuses whatever touches it: jobs are not taken, not settled or not counted.",
-            one.cure,
+            message=f"{one.what}.",
+            why="Redis refuses whatever touches it: jobs are not taken, not settled or not counted.",
+            cure=one.cure,
         )
 
 
@@ -155,19 +158,19 @@ def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
             "problem",
             AREA,
             "QueueTaken",
-            f"Sidekiq takes jobs from the same queue: {_join(thieves)}.",
-            "Its workers do not know these jobs' classes: what it takes fails there and never reaches the server.",
-            f"Remove {', '.join(sorted(config.queues))} from that process' queues (sidekiq.yml), or choose another"
+            message=f"Sidekiq takes jobs from the same queue: {_join(thieves)}.",
+            why="Its workers do not know these jobs' classes: what it takes fails there and never reaches the server.",
+            cure=f"Remove {', '.join(sorted(config.queues))} from that process' queues (sidekiq.yml), or choose another"
             " RestQueue.",
         )
     yield Finding(
         "warning",
         AREA,
         "SharedDatabase",
-        f"Other Sidekiq processes use this database: {_join(foreign)}.",
-        "They trim the dead set to 9,999 jobs and 180 days, also parked commands; and a process of open-source"
+        message=f"Other Sidekiq processes use this database: {_join(foreign)}.",
+        why="They trim the dead set to 9,999 jobs and 180 days, also parked commands; and a process of open-source"
         " Sidekiq that is killed while it moves a due job out of the retry or schedule set loses that job.",
-        "Give restbroker and its producers a database of their own: RedisURL, its number after the last slash.",
+        cure="Give restbroker and its producers a database of their own: RedisURL, its number after the last slash.",
     )
 
 

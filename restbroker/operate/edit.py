@@ -153,7 +153,14 @@ def edit_job(edit: Edit, look: JobView, who: str, now_s: float) -> EditedJob | s
     catalogue = registry.catalogue_of(wanted.target, None, wanted.command.endpoint)
     spec = look.known.spec(wanted.queue, wanted.command.endpoint)
     dangers = catalogue.dangerous_in(wanted.command.endpoint)
-    wish = AccessRequest(wanted.command, spec, dangers, wanted.target.default_host, wanted.target.name, wanted.queue)
+    wish = AccessRequest(
+        wanted.command,
+        spec,
+        dangers,
+        default_host=wanted.target.default_host,
+        target=wanted.target.name,
+        queue=wanted.queue,
+    )
     refused = auth.refusal(proof.token, wish)
     return (
         _as_stored(wanted, look, proof, _history_entry(wanted, who, now_s))
@@ -220,7 +227,9 @@ def _plan(edit: Edit, look: JobView, target: Target, was: Command) -> _EditPlan 
     if queue == look.queue and not names:
         return None
     is_another = bool(names) or goes_to.name != target.name
-    return _EditPlan(goes_to, queue, fit, (*names, *(["queue"] if queue != look.queue else [])), is_another)
+    return _EditPlan(
+        goes_to, queue, fit, names=(*names, *(["queue"] if queue != look.queue else [])), is_another=is_another
+    )
 
 
 def keeps_hidden(was: Json, now: Json) -> bool:

@@ -104,7 +104,7 @@ def _token(order: Order, jid: str, now_s: float) -> str:
         message = f"The job has more than {signing.VALUES_LIMIT} values, and a signature cannot stand for so many."
         raise UsageError(message, "Send less in one job, or use a token that is not Signed.")
     queue = order.queue if order.token.queue_signed else None
-    return signing.sign(secret, order.token.name, at_s, jid, submission, queue)
+    return signing.sign(secret, order.token.name, at_s, jid=jid, submission=submission, queue=queue)
 
 
 def push(client: Client, order: Order, jid: str, now_s: float) -> None:

@@ -91,7 +91,7 @@ def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits
     # Last, since it may take all the time that is left.
     has_ended = is_nowhere or all(place.kind == "dead" for place in places)
     ends = tuple(walk.ends()) if has_ended else ()
-    return Timeline(jid, tuple(places), acts, tuple(walk.unseen), ends, tuple(walk.refused))
+    return Timeline(jid, tuple(places), acts, unseen=tuple(walk.unseen), ends=ends, refused=tuple(walk.refused))
 
 
 def acts_with(client: Client, jid: str, notes: int) -> tuple[StoredEntry, ...]:

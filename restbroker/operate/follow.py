@@ -112,7 +112,7 @@ def run(client: Client, name: str) -> Run | None:
     # Of one that had to be hidden nobody could say where it is.
     elsewhere = frozenset(chain.from_iterable(one.note.elsewhere for one in found))
     shown = tuple(jid for jid in jids if MASK not in jid)
-    return Run(name, found[0].at_s, found[-1].at_s, found[-1].note, shown, elsewhere)
+    return Run(name, found[0].at_s, found[-1].at_s, note=found[-1].note, jids=shown, elsewhere=elsewhere)
 
 
 def follow(
@@ -223,7 +223,7 @@ def _causes(met: Iterable[Match]) -> Iterator[FailureCount]:
     for (name, group, is_killed), jobs in Counter(map(_cause, failed)).most_common(_MOST_CAUSES):
         look = example[name, group, is_killed]
         code, message = (KILLED, "Somebody killed it meanwhile.") if is_killed else (look.shown_code, look.message)
-        yield FailureCount("dead" if name == "dead" else "retry", group, code, message, jobs)
+        yield FailureCount("dead" if name == "dead" else "retry", group, code, message=message, jobs=jobs)
 
 
 def _cause(met: Match) -> tuple[str, str | None, bool]:

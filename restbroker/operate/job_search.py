@@ -112,7 +112,7 @@ class JobSearch:
     def sorted_sets(self) -> Iterator[Match]:
         """Those where Sidekiq keeps jobs by their times: parked ones newest first, the others next due first."""
         for zset in SETS:
-            yield from self._matches(zset, zset, f"the {zset} set", self.bounds.jobs, self._members(zset))
+            yield from self._matches(zset, zset, f"the {zset} set", most=self.bounds.jobs, pieces=self._members(zset))
 
     def waiting(self) -> Iterator[Match]:
         """Those in queues that anybody named or the configuration serves."""
@@ -137,7 +137,9 @@ class JobSearch:
             # As everything else calls it; the identity itself if its record is missing.
             name = identity if known is None else f"{known.facts.hostname}:{known.facts.pid}"
             held = self._in_progress(identity, () if known is None else known.queues)
-            yield from self._matches("in hand", name, f"what {identity} has in hand", self.bounds.jobs, held)
+            yield from self._matches(
+                "in hand", name, f"what {identity} has in hand", most=self.bounds.jobs, pieces=held
+            )
 
     def copies(self) -> Iterator[Match]:
         """Copies of parked jobs, newest first, wherever the jobs are now, however many are found."""
@@ -180,7 +182,9 @@ class JobSearch:
             self.refused.append(str(error))
 
     def _in_queue(self, queue: str, own: QueueName) -> Iterator[Match]:
-        return self._matches("queue", queue, f"the queue {queue}", self.bounds.jobs, self._in_queues(queue, own))
+        return self._matches(
+            "queue", queue, f"the queue {queue}", most=self.bounds.jobs, pieces=self._in_queues(queue, own)
+        )
 
     def _matches(
         self, kind: Kind, name: str, what: str, most: int, pieces: Iterable[Sequence[JobView]]

@@ -50,13 +50,15 @@ def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> 
 
 def display_job(raw: bytes, at_s: float, secrets: Collection[str]) -> StoredJob:
     """What may be shown of a job's bytes."""
-    return display.or_why(lambda: _display(raw, at_s, secrets), lambda line: StoredJob(at_s, None, None, None, line))
+    return display.or_why(
+        lambda: _display(raw, at_s, secrets), lambda line: StoredJob(at_s, None, None, error_class=None, message=line)
+    )
 
 
 def _display(raw: bytes, at_s: float, secrets: Collection[str]) -> StoredJob:
     fields = rubyjson.object_of(raw)
     if fields is None:
-        return StoredJob(at_s, None, None, None, "This entry is no job: not a JSON object.")
+        return StoredJob(at_s, None, None, error_class=None, message="This entry is no job: not a JSON object.")
     job = redact.job(fields)
     args = job.get("args")
     command = args[0] if isinstance(args, list) and args else None

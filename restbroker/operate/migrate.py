@@ -189,7 +189,7 @@ def _move_page(client: Client, page: Sequence[bytes], queues: Sequence[str], tal
     source, now_s, stay = client.keys.go_retry, time_s(client), 0
     pending = list(page)
     for nudge in range(_MOST_CLASHES):
-        planned = {raw: plan(raw, queues, client.keys.namespace, now_s, nudge) for raw in pending}
+        planned = {raw: plan(raw, queues, client.keys.namespace, now_s=now_s, nudge=nudge) for raw in pending}
         pending = []
         for raw, code in _transfer(client, planned, now_s):
             match code:
@@ -230,7 +230,7 @@ def _transfer(client: Client, planned: dict[bytes, Plan], now_s: float) -> Itera
 def _unreadable(client: Client, queue: str, process_id: str) -> int:
     """How many of these jobs in hand are none. The original keeps such entries for ever (measured)."""
     count = skip = 0
-    while page := migration.in_progress(client, queue, process_id, skip, PAGE):
+    while page := migration.in_progress(client, queue, process_id, skip=skip, limit=PAGE):
         count += sum(isinstance(job.read(raw, queue, ""), job.NotAJob) for raw in page)
         skip += len(page)
     return count

@@ -49,11 +49,11 @@ def plan(raw: bytes, queues: Sequence[str], namespace: str, now_s: float, nudge:
     spare = hashlib.sha1(raw, usedforsecurity=False).hexdigest()[:24]
     read = job.read(raw, queues[0], spare)
     if isinstance(read, job.NotAJob):
-        return _park(raw, queues, spare, read.reason, now_s + nudge / 1e6)
+        return _park(raw, queues, spare, reason=read.reason, now_s=now_s + nudge / 1e6)
     named = read.fields.get("queue")
     if not isinstance(named, str) or not named:
         message = "An entry of the retry set names no usable queue."
-        return _park(raw, queues, spare, Reason("UnreadablePayload", message), now_s + nudge / 1e6)
+        return _park(raw, queues, spare, reason=Reason("UnreadablePayload", message), now_s=now_s + nudge / 1e6)
     queue = named.removeprefix(f"{namespace}:") if namespace else named
     if queue not in queues:
         return Keep(queue)
@@ -66,4 +66,6 @@ def plan(raw: bytes, queues: Sequence[str], namespace: str, now_s: float, nudge:
 
 
 def _park(raw: bytes, queues: Sequence[str], jid: str, reason: Reason, now_s: float) -> Park:
-    return Park(rubyjson.dumps(wrap_unreadable(raw, queues[0], jid, reason.code, reason.text, now_s)))
+    return Park(
+        rubyjson.dumps(wrap_unreadable(raw, queues[0], jid, reason_code=reason.code, message=reason.text, now_s=now_s))
+    )

@@ -94,8 +94,8 @@ def not_found(client: Client, config: Config) -> NotFound:
         searched,
         () if seen is None else tuple(_unserved_queues(seen, config, _served_by_others(client))),
         tuple(sorted(others)),
-        _try(lambda: _copies(client), Copies()),
-        KeptHistory(config.history_s, ends or 0, since_s),
+        copies=_try(lambda: _copies(client), Copies()),
+        kept=KeptHistory(config.history_s, ends or 0, since_s),
     )
 
 

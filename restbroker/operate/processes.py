@@ -105,7 +105,7 @@ def quiet(client: Client, process: str, who: str, why: str = "") -> None:
 
     Raises `RestbrokerError` if there is no such process.
     """
-    _ask(client, process, "TSTP", who, why)
+    _ask(client, process, "TSTP", who=who, why=why)
 
 
 def stop(client: Client, process: str, who: str, why: str = "") -> None:
@@ -113,7 +113,7 @@ def stop(client: Client, process: str, who: str, why: str = "") -> None:
 
     A worker of `run --processes` is started again by its supervisor, and so are most services.
     """
-    _ask(client, process, "TERM", who, why)
+    _ask(client, process, "TERM", who=who, why=why)
 
 
 def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -> None:

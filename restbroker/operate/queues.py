@@ -82,9 +82,9 @@ def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
             one.name,
             one.size,
             one.latency_s,
-            paused.get(one.name),
-            tuple(sorted(targets.get(one.name, ()))),
-            tuple(sorted(serving.get(one.name, ()))),
+            pause=paused.get(one.name),
+            targets=tuple(sorted(targets.get(one.name, ()))),
+            processes=tuple(sorted(serving.get(one.name, ()))),
         )
         for one in seen.queues
     ]
@@ -97,7 +97,7 @@ def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = 
     """
     own = exact(client, queue)
     audit.write(client, AuditEntry(who=who, action="pause", place=place_of(queue), where=lasting(for_s), why=why))
-    return pauses.pause_queue(client, own, who, why, for_s)
+    return pauses.pause_queue(client, own, who, why=why, for_s=for_s)
 
 
 def resume(client: Client, queue: str, who: str, why: str = "") -> bool:

@@ -87,7 +87,9 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
         walk.unseen.append(f"how jobs ended, which is kept without {', '.join(sorted(map(_plainly, about)))}")
     if walk.ask(_has_others, instead=False):
         walk.unseen.append("what Ruby's processes have in hand")
-    return SearchResult(tuple(hits), ends, walk.looked_at, (*walk.unseen, *asked.passed_over()), tuple(walk.refused))
+    return SearchResult(
+        tuple(hits), ends, walk.looked_at, unseen=(*walk.unseen, *asked.passed_over()), refused=tuple(walk.refused)
+    )
 
 
 @attrs.define(eq=False)

@@ -204,6 +204,8 @@ def _count(causes: dict[str, Cause], look: JobView, zset: SortedSet) -> None:
         if len(causes) >= _MOST_CAUSES:
             return
         target, command, code = look.known.target(look.queue), look.shown_command, look.shown_code
-        cause = causes[group] = Cause(group, look.key, look.shown_jid, target, command, code, look.message)
+        cause = causes[group] = Cause(
+            group, look.key, look.shown_jid, target=target, command=command, code=code, message=look.message
+        )
     at_s = look.score if zset == "dead" else look.last_failure_s or look.score
     cause.add(1, at_s, at_s)

@@ -60,7 +60,7 @@ class ResumePoint:
         if found is None:
             raise UsageError("It cannot be read where this action is to go on.", "Begin it again.")
         run = "" if found[4] == "-" else found[4]
-        return cls(str(Cursor.of(found[5])), int(found[1]), int(found[2]), int(found[3]), run)
+        return cls(str(Cursor.of(found[5])), jobs=int(found[1]), planned=int(found[2]), done=int(found[3]), run=run)
 
 
 @attrs.frozen

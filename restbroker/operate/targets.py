@@ -85,7 +85,7 @@ def pause(client: Client, target: str, who: str, why: str, for_s: float | None =
     Raises `StoreUnavailable`: it may be paused; the same call again is right.
     """
     audit.write(client, AuditEntry(who=who, action="pause", place=f"target:{target}", where=lasting(for_s), why=why))
-    pauses.pause_target(client, target, who, why, for_s)
+    pauses.pause_target(client, target, who, why=why, for_s=for_s)
 
 
 def resume(client: Client, target: str, who: str, why: str = "") -> bool:

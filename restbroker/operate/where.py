@@ -263,7 +263,7 @@ def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Valu
             raise UsageError(f"{field} is a time, which contains nothing: use = != < or >.", EXAMPLE)
         span = _time(field, value, now_s, ahead=ahead)
         if _SPAN.fullmatch(value) is not None:
-            raise _two_ways(field, op, value, span, now_s)
+            raise _two_ways(field, op, value, span=span, now_s=now_s)
         return span
     if field in TEXTS:
         if op in ("<", ">"):

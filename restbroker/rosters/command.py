@@ -189,8 +189,8 @@ def befriend(
     """
     with open_rosters(config) as desk, usage_errors():
         changes = [
-            _befriend_change(desk, a, b, name_of_b, group),
-            _befriend_change(desk, b, a, name_of_a, group),
+            _befriend_change(desk, a, b, name=name_of_b, groups=group),
+            _befriend_change(desk, b, a, name=name_of_a, groups=group),
         ]
         _require_two(changes)
         _change(desk, "befriend", *changes)

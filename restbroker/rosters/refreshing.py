@@ -54,7 +54,12 @@ class Refreshing:
         command = Command(REFRESH, {"users": ["john"]})
         dangers = catalogue.dangerous_in(REFRESH)
         wish = AccessRequest(
-            command, catalogue.commands[REFRESH], dangers, target.default_host, target.name, target.queues[0]
+            command,
+            catalogue.commands[REFRESH],
+            dangers,
+            default_host=target.default_host,
+            target=target.name,
+            queue=target.queues[0],
         )
         token = next((token for token in tokens if refusal(token, wish) is None), None)
         if token is None:

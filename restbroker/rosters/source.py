@@ -141,7 +141,7 @@ async def _fetch(target: Target, host: str, users: Sequence[str], one_sided: boo
     http = open_transport(target)
     try:
         connector = registry.open_connector(target, Ports(lambda _: None, time.time))
-        fetching = _Fetching(connector, Direct(http), host, target.timeout_s, one_sided)
+        fetching = _Fetching(connector, Direct(http), host, timeout_s=target.timeout_s, one_sided=one_sided)
         names = list(users) or await fetching.users()
         await _each(fetching, names, min(_AT_ONCE, target.concurrency), tell)
     finally:

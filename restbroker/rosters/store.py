@@ -174,7 +174,7 @@ def _user_states(client: Client, names: Sequence[str]) -> Iterator[UserState]:
         until_ms, _ = _numbers(items(flights, len(names))[n], 2)
         dirty_s = max(0.0, now_ms - since_ms) / 1000 if since_ms else None
         flying_s = (until_ms - now_ms) / 1000 if until_ms > now_ms else None
-        yield UserState(user, version, integer(sizes[n]), size_bytes, dirty_s, flying_s)
+        yield UserState(user, version, integer(sizes[n]), size_bytes=size_bytes, dirty_s=dirty_s, flying_s=flying_s)
 
 
 def _numbers(value: Reply, count: int) -> list[int]:

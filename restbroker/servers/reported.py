@@ -23,7 +23,15 @@ def findings_of(
         more = len(troubled) - _MOST if number == _MOST else 0
         others = f" So it is with {more} more." if more > 0 else ""
         message = f"Source {state.source}: {state.message} {state.process} says so, since {since}.{others}"
-        yield Finding("problem", "Events", state.code, message, why, state.hint, causes.get(state.code, "other"))
+        yield Finding(
+            "problem",
+            "Events",
+            state.code,
+            message=message,
+            why=why,
+            cure=state.hint,
+            cause=causes.get(state.code, "other"),
+        )
 
 
 def _says(finding: Finding, state: SourceState) -> bool:

@@ -194,7 +194,13 @@ class Server:
         is_secured = self.certificate is not None
         try:
             await PlainHttp(
-                self.app, stream, self._connections, self.keep_alive_s, is_secured, self.reads_bodies, client
+                self.app,
+                stream,
+                self._connections,
+                keep_alive_s=self.keep_alive_s,
+                is_secured=is_secured,
+                reads_bodies=self.reads_bodies,
+                client=client,
             ).serve()
         # Whatever it is: the others' connections go on.
         except Exception as error:  # noqa: BLE001

@@ -131,4 +131,4 @@ async def _receive(stream: trio.SocketStream) -> Exchange | None:
             return None
         body += more
     method, path, _ = request.split(" ")
-    return Exchange(method, path, headers, body, stream)
+    return Exchange(method, path, headers, body=body, stream=stream)

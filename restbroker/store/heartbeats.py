@@ -103,14 +103,16 @@ def recover(
         jobs = {
             ticket: raw
             for ticket, job in piece.items()
-            if (raw := _whole(client, identity, ticket, job, marks)) is not None
+            if (raw := _whole(client, identity, ticket, job=job, marks=marks)) is not None
         }
         responses = None if known is None else known.responses
         held = JobsInProgress(in_hand.last, in_hand.hwm, jobs)
         crash = DeadIdentity(
-            identity, target, queues, held, generation_of(identity), beside=beside, responses=responses
+            identity, target, queues, in_hand=held, life=generation_of(identity), beside=beside, responses=responses
         )
-        answer = _recover(client, crash, [_orphan(crash, ticket, marks, park, poison, waits) for ticket in tickets])
+        answer = _recover(
+            client, crash, [_orphan(crash, ticket, marks, park=park, poison=poison, waits=waits) for ticket in tickets]
+        )
         if answer is None:
             return Recovery(moved, maybe, put_aside, refused, retired=False, unanswered=unanswered)
         codes = [as_code(_DONE if code in (_PARKED, _UNANSWERED) else code) for code in answer]
@@ -210,7 +212,7 @@ def _orphan(
         # Too large: it is judged when it is taken again.
         return Orphan(ticket)
     queue = queue_of(ticket, crash.queues) or ""
-    fallen = OrphanedJob(crash.identity, ticket, queue, raw, crash.responses, tuple(crash.queues))
+    fallen = OrphanedJob(crash.identity, ticket, queue, raw=raw, responses=crash.responses, queues=tuple(crash.queues))
     may_wait = waits is not None and ticket_number(ticket) <= crash.in_hand.hwm and waits(queue, raw)
     match marks.get(ticket):
         case None:

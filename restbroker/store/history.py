@@ -69,7 +69,7 @@ def read(record: bytes) -> JobEnd | None:
     numbers = isinstance(status, int | None) and isinstance(took_ms, int | float)
     if not words or not numbers or not isinstance(code, str | None):
         return None
-    return JobEnd(jid, target, command, outcome, status, float(took_ms), code)
+    return JobEnd(jid, target, command, outcome=outcome, status=status, took_ms=float(took_ms), code=code)
 
 
 def newest(client: Client, count: int, before: str = "") -> list[Entry]:

@@ -77,7 +77,7 @@ def read_fields(fields: Mapping[str, bytes]) -> Registration:
         ) from error
     at = fields.get("beat_at", b"")
     beat_at_s = int(at) if at.isdigit() and len(at) < _MOST_DIGITS else None
-    return Registration(found, queues, beat_at_s, fields.get("snapshot"), _read_responses(fields))
+    return Registration(found, queues, beat_at_s, snapshot=fields.get("snapshot"), responses=_read_responses(fields))
 
 
 def _read_responses(fields: Mapping[str, bytes]) -> ResponseQueue | None:

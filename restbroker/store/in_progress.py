@@ -86,7 +86,7 @@ def read_jobs(client: Client, identity: str, limit_bytes: int = PAYLOAD_LIMIT_BY
     for piece in pieces(client, identity, known.tickets, limit_bytes=limit_bytes):
         jobs |= {ticket: job for ticket, job in piece.items() if isinstance(job, bytes)}
         large |= {ticket: job for ticket, job in piece.items() if isinstance(job, int)}
-    return JobsInProgress(known.last, known.hwm, jobs, known.odd, large)
+    return JobsInProgress(known.last, known.hwm, jobs, odd=known.odd, large=large)
 
 
 def read_jobs_in_pieces(client: Client, identity: str) -> Iterator[Mapping[str, bytes]]:

@@ -129,7 +129,7 @@ def _pause(reason: str, until_us: int, note: _StoredPause | None, now_us: int) -
     left_s = max(0.0, (until_us - now_us) / 1e6) if until_us else None
     if note is None:
         return Pause(reason, left_s)
-    return Pause(reason, left_s, note.who, note.why, note.since_us / 1e6)
+    return Pause(reason, left_s, note.who, why=note.why, since_s=note.since_us / 1e6)
 
 
 def _read_end(kind: str, pair: list[Reply]) -> PauseEnd:

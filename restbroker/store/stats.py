@@ -97,7 +97,9 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
         retry=integer(retry),
         schedule=integer(schedule),
         dead=integer(dead),
-        queues=_queues(client, keys_of(client, sorted(first.union(kept)), odd), seen, names(paused), now_s),
+        queues=_queues(
+            client, keys_of(client, sorted(first.union(kept)), odd), seen, paused=names(paused), now_s=now_s
+        ),
         lanes=lanes,
         unread=len(others) - len(kept),
     )
@@ -110,7 +112,7 @@ def _queues(
     known = [name for name, size in waiting.items() if size is not None]
     jobs = dict(zip(known, oldest(client, [lists[name] for name in known]), strict=True))
     return tuple(
-        QueueView(name, size, latency_s(jobs.get(name), now_s), name in paused, name in seen or size != 0)
+        QueueView(name, size, latency_s(jobs.get(name), now_s), paused=name in paused, seen=name in seen or size != 0)
         for name, size in waiting.items()
     )
 
@@ -131,4 +133,4 @@ def _lane(identity: str, info: Mapping[str, bytes], fields: Sequence[Reply], now
         known = None
     at_s = None if known is None else known.beat_at_s
     age_s = None if at_s is None else max(0.0, now_s - at_s)
-    return LaneView(identity, dying, age_s, jobs_among(fields), known)
+    return LaneView(identity, dying, age_s, in_hand=jobs_among(fields), registered=known)

@@ -141,14 +141,14 @@ def _read_taken(client: Client, meant: Line, takings: Sequence[TakeRequest]) -> 
 
 def _read(client: Client, meant: Line, rank: int, limit: int) -> list[Reply]:
     """What `waiting.lua` answers; `meant` knows then how many were pushed since."""
-    found = _answer(client, meant, rank, limit, meant.marks)
+    found = _answer(client, meant, rank, limit=limit, marks=meant.marks)
     if not found:
         # Some of the newest may have been taken alone, or very many were pushed at once.
         place = client.command("LPOS", client.keys.queue_of(meant.queue), meant.newest)
         if place is None:
             return []
         meant.pushed = integer(place)
-        found = _answer(client, meant, rank, limit, meant.marks[:1])
+        found = _answer(client, meant, rank, limit=limit, marks=meant.marks[:1])
     if found:
         meant.pushed = integer(found[0])
     return found

@@ -138,7 +138,7 @@ class LogSink:
             self._write(lines.events_heard(source, outcomes, elapsed_s))
         sums, self._sums = self._sums, defaultdict(_Sums)
         for target, sum_ in sums.items():
-            self._write(lines.summary(target, sum_.delivered, sum_.failed, elapsed_s, sum_.latency))
+            self._write(lines.summary(target, sum_.delivered, sum_.failed, elapsed_s=elapsed_s, latency=sum_.latency))
         for trouble in self._troubles.values():
             self._remind(trouble, now_s)
 

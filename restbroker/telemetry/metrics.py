@@ -67,15 +67,15 @@ PROCESS: Final = (
         "restbroker_target_open",
         "gauge",
         "1 while the target gets jobs, 0 while its gate is closed (of a group: of any worker).",
-        ("target",),
-        "min",
+        labels=("target",),
+        merge="min",
     ),
     Metric(
         "restbroker_target_closed_reason",
         "gauge",
         "1 while the gate is closed for the reason with this code; not there while it is open.",
-        ("target", "code"),
-        "max",
+        labels=("target", "code"),
+        merge="max",
     ),
     Metric("restbroker_target_limit", "gauge", "How many jobs the target is given at once now.", ("target",)),
     Metric(
@@ -86,13 +86,13 @@ PROCESS: Final = (
         "gauge",
         "1 while the last fetch took nothing although there was room, by what held it back: `paused`, `rate`, "
         "`in_flight`, `dead`, or `refused` (by Redis).",
-        ("target", "by"),
-        "max",
+        labels=("target", "by"),
+        merge="max",
     ),
     Metric("restbroker_jobs_in_hand", "gauge", "Jobs that the process has taken and not settled.", ("target",)),
     Metric("restbroker_jobs_at_work", "gauge", "Of these, sent and not answered yet.", ("target",)),
-    Metric("restbroker_ready", "gauge", "1 while jobs are taken or waited for, as on /readyz.", (), "min"),
-    Metric("restbroker_beat_age_seconds", "gauge", "Since Redis confirmed the process last.", (), "max"),
+    Metric("restbroker_ready", "gauge", "1 while jobs are taken or waited for, as on /readyz.", labels=(), merge="min"),
+    Metric("restbroker_beat_age_seconds", "gauge", "Since Redis confirmed the process last.", labels=(), merge="max"),
     Metric(
         "restbroker_redis_call_seconds",
         "histogram",
@@ -158,7 +158,7 @@ PROCESS: Final = (
         "Memory of a worker of `--processes`; `process_resident_memory_bytes` is its supervisor's.",
         ("worker",),
     ),
-    Metric("restbroker_build_info", "gauge", "1; `version` is restbroker's.", ("version",), "max"),
+    Metric("restbroker_build_info", "gauge", "1; `version` is restbroker's.", labels=("version",), merge="max"),
 )
 """What a process knows without asking anybody."""
 

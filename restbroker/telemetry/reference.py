@@ -70,7 +70,20 @@ job died of: `warnings` and `jobs.failed` count them.
 |---|---|---|---|
 """
 _VALUES: Final[Mapping[object, tuple[object, ...]]] = {bool: (False, True), int: (0, 1), float: (1.0,), str: ("x",)}
-_JOB: Final = JobFinished("t", "q", "c", "j", "deferred", "retry", 1, 1.0, 500, "C", "m", "c")
+_JOB: Final = JobFinished(
+    "t",
+    "q",
+    "c",
+    jid="j",
+    outcome="deferred",
+    fate="retry",
+    attempt=1,
+    duration_s=1.0,
+    status=500,
+    code="C",
+    message="m",
+    cure="c",
+)
 
 
 def markdown() -> str:
@@ -112,7 +125,7 @@ def _of_several() -> Iterator[Line]:
     yield lines.job_failed(_JOB)
     yield lines.jobs_failed("t", "C", 1)
     yield lines.warnings("C", 1)
-    yield lines.summary("t", 1, 0, 10.0, latency)
+    yield lines.summary("t", 1, 0, elapsed_s=10.0, latency=latency)
     yield lines.events_heard("s", {"accepted": 1, "duplicate": 1}, 10.0)
     yield from (
         lines.still(lines.line_of(GateClosed("t", "C", "m", "c", denied=denied)), 60) for denied in (False, True)

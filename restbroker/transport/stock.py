@@ -143,7 +143,15 @@ class StockClient:
             await self._give_back(connection, reusable=reusable)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         said, duration_s = request.headers + request.query, trio.current_time() - began_s
-        return Response(answer.status_code, headers, body, duration_s, truncated, said, self._secrets)
+        return Response(
+            answer.status_code,
+            headers,
+            body,
+            duration_s=duration_s,
+            truncated=truncated,
+            said=said,
+            secrets=self._secrets,
+        )
 
     async def _answer(
         self, connection: _Connection, message: httpx.Request, progress: Progress[_Connection]

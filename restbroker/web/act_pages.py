@@ -159,12 +159,19 @@ class ActionForm:
         known = desk.known()
         if self.zset is None:
             assert isinstance(meant, act_waiting.WaitingSelection)  # noqa: S101 - `line` is of a queue
-            return act_waiting.perform(client, action, meant, desk.config(), known, dry_run=dry_run)
+            return act_waiting.perform(client, action, meant, config=desk.config(), known=known, dry_run=dry_run)
         wanted = where.read(self.typed, time.time(), ahead=self.is_ahead, hidden=known.hidden)
         shown = meant.inventory if isinstance(meant, _InSet) else None
         chosen = Selection(self.names) if self.names else Selection((), wanted, self.rest, shown)
         return act.perform(
-            client, self.zset, action, chosen, known, dry_run=dry_run, rate_per_s=rate, pause=lambda _: None
+            client,
+            self.zset,
+            action,
+            chosen=chosen,
+            known=known,
+            dry_run=dry_run,
+            rate_per_s=rate,
+            pause=lambda _: None,
         )
 
     def command(self, edit: Edit | None, changed: Sequence[Entry]) -> str | None:
@@ -188,7 +195,15 @@ class ActionForm:
                 f"Served are: {', '.join(sorted(known.targets))}. If you mean exactly this one, tick the box.",
             )
         queue = self.queue if self.verb == "move" else None
-        return Action(self.verb, who, at_s, queue, self.why, self.repeat_unsafe, self.foreign_queues)
+        return Action(
+            self.verb,
+            who,
+            at_s,
+            queue=queue,
+            why=self.why,
+            repeat_unsafe=self.repeat_unsafe,
+            foreign_queues=self.foreign_queues,
+        )
 
 
 @attrs.frozen(eq=False)

@@ -107,31 +107,31 @@ STEPS: Final[Mapping[str, Step]] = {
         "queues",
         "Pause the queue",
         "No process takes jobs of this queue meanwhile, Ruby's neither. They wait; jobs in hand still run.",
-        lambda client, deed: queues.pause(client, deed.name, deed.who, deed.why, deed.for_s),
-        _name_of,
+        act=lambda client, deed: queues.pause(client, deed.name, deed.who, why=deed.why, for_s=deed.for_s),
+        look=_name_of,
         lasts=True,
     ),
     "resume-queue": Step(
         "queues",
         "Resume the queue",
         "Its jobs are taken again, by every process.",
-        lambda client, deed: queues.resume(client, deed.name, deed.who, deed.why),
-        _name_of,
+        act=lambda client, deed: queues.resume(client, deed.name, deed.who, deed.why),
+        look=_name_of,
     ),
     "clear-queue": Step(
         "queues",
         "Clear the queue",
         "All jobs that wait in it are deleted, and nothing keeps a copy. Jobs in hand still run. Of millions, what"
         " a few seconds do; the rest is shown, to be cleared again.",
-        _clear,
-        _waiting,
+        act=_clear,
+        look=_waiting,
         is_grave=True,
     ),
     "pause-target": Step(
         "targets",
         "Pause the target",
         "No process takes jobs for this target meanwhile. They wait; jobs in hand still run.",
-        lambda client, deed: targets.pause(client, deed.name, deed.who, deed.why, deed.for_s),
+        lambda client, deed: targets.pause(client, deed.name, deed.who, why=deed.why, for_s=deed.for_s),
         lasts=True,
     ),
     "resume-target": Step(
@@ -144,16 +144,16 @@ STEPS: Final[Mapping[str, Step]] = {
         "processes",
         "Quiet the process",
         "It takes no more jobs, for good, and finishes what it has in hand. Only a restart ends that.",
-        lambda client, deed: processes.quiet(client, deed.name, deed.who, deed.why),
-        _in_hand,
+        act=lambda client, deed: processes.quiet(client, deed.name, deed.who, deed.why),
+        look=_in_hand,
         is_grave=True,
     ),
     "stop-process": Step(
         "processes",
         "Stop the process",
         "It finishes what it has in hand, within its time-out, and ends. A supervisor or service starts it again.",
-        lambda client, deed: processes.stop(client, deed.name, deed.who, deed.why),
-        _in_hand,
+        act=lambda client, deed: processes.stop(client, deed.name, deed.who, deed.why),
+        look=_in_hand,
         is_grave=True,
     ),
     "cancel-job": Step(
@@ -161,8 +161,8 @@ STEPS: Final[Mapping[str, Step]] = {
         "Cancel the job",
         "Its delivery ends within some seconds, unless it is done before, and the job is parked in the dead set as"
         " Cancelled. The server may have done it nevertheless.",
-        lambda client, deed: processes.cancel(client, deed.name, deed.thread, deed.who, deed.why),
-        _job_text,
+        act=lambda client, deed: processes.cancel(client, deed.name, deed.thread, who=deed.who, why=deed.why),
+        look=_job_text,
         is_grave=True,
     ),
     "restore-job": Step(
@@ -170,8 +170,8 @@ STEPS: Final[Mapping[str, Step]] = {
         "Restore the job",
         "The newest copy of this job is put back into the dead set, where it is seen; it does not run. It may have been"
         " retried or deleted since it was parked: look at its story before you retry it.",
-        lambda client, deed: trimmed.restore(client, deed.name, deed.who, deed.why, _LOOK_S),
-        _copy_text,
+        act=lambda client, deed: trimmed.restore(client, deed.name, deed.who, why=deed.why, seconds=_LOOK_S),
+        look=_copy_text,
     ),
 }
 

@@ -176,7 +176,7 @@ class EditPages:
         known, zset = self.desk.known(), SETS.get(meant.name)
         wanted = where.read(meant.typed, time.time(), ahead=zset in ("retry", "schedule"), hidden=known.hidden)
         if zset is None:
-            return find.first_waiting(client, meant.queue, wanted, known, _BUDGET, meant.keys)
+            return find.first_waiting(client, meant.queue, wanted, known=known, budget=_BUDGET, keys=meant.keys)
         found = find.page(client, zset, wanted, known, limit=1, budget=_BUDGET).entries
         return self._find(client, meant.name, found[0].key) if found else None
 
@@ -203,7 +203,7 @@ class EditPages:
         fields = _fields(look, entry, () if spec is None else spec.arguments)
         fields = [_as_typed(_as_example(one) if is_for_all else one, typed) for one in fields]
         queue = typed.get("queue", "" if is_for_all else look.queue or "")
-        return _Form(entry, tuple(fields), wanted, queue, tuple(sorted(known.targets)))
+        return _Form(entry, tuple(fields), wanted, queue=queue, queues=tuple(sorted(known.targets)))
 
     def _find(self, client: Client, name: str, key: str) -> JobView | None:
         if not find.is_key(key):
@@ -227,7 +227,9 @@ class EditPages:
         return await self.desk.ask(work)
 
     def _perform(self, client: Client, name: str, key: str, action: Action, *, dry_run: bool) -> Progress:
-        steps = act.perform(client, SETS[name], action, Selection((key,)), self.desk.known(), dry_run=dry_run)
+        steps = act.perform(
+            client, SETS[name], action, chosen=Selection((key,)), known=self.desk.known(), dry_run=dry_run
+        )
         return [*steps][-1]
 
     def _difference(self, name: str, key: str, edit: Edit, progress: Progress) -> Response:
@@ -274,7 +276,7 @@ def _fields(look: JobView, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[
         spec, is_hidden = of.get(name), name in given and name not in shown
         is_secret = is_hidden or (spec is not None and spec.secret)
         hint = "the command does not have it" if spec is None else _hint(spec)
-        field = Field(name, shown.get(name, ""), is_hidden, hint if specs else "", is_secret)
+        field = Field(name, shown.get(name, ""), is_hidden, hint=hint if specs else "", secret=is_secret)
         found.append(attrs.evolve(field, is_known=spec is not None or not specs))
     return found
 

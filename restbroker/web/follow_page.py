@@ -45,8 +45,8 @@ class FollowPages:
                 client,
                 found.jids,
                 found.began_s,
-                self.desk.known(),
-                _BOUNDS,
+                known=self.desk.known(),
+                bounds=_BOUNDS,
                 elsewhere=found.elsewhere,
                 keeps_ends=self.desk.config().history_s is not None,
             )

@@ -41,7 +41,7 @@ def metrics(
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
-    return _metrics(client, stats.overview(client, served), served, in_delivery, unready)
+    return _metrics(client, stats.overview(client, served), served, in_delivery=in_delivery, unready=unready)
 
 
 def glance(client: Client, served: Sequence[str], unready: str | None = None) -> dict[str, Json]:
@@ -51,7 +51,7 @@ def glance(client: Client, served: Sequence[str], unready: str | None = None) ->
     Raises `StoreUnavailable` or `StoreRefused`.
     """
     seen = stats.overview(client, served, MOST_QUEUES)
-    shown = _metrics(client, seen, served, lambda _client, _served: {}, unready)
+    shown = _metrics(client, seen, served, in_delivery=lambda _client, _served: {}, unready=unready)
     lanes = cast("list[Mapping[str, Json]]", shown["targets"])
     merged = [attrs.asdict(one, filter=_is_no_lane) for one in targets.of_lanes(client, lanes)]
     # Without its jobs nothing of a process comes from a producer.
@@ -145,7 +145,7 @@ def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[
 def _message(one: Running, secrets: Spelled, *, show_bodies: bool) -> Json:
     if len(one.job.raw) > _WHOLE_BYTES:
         fields = one.job.fields
-        cut = display.payload(fields, one.command, one.queue, secrets, one.spec, show_bodies=show_bodies)
+        cut = display.payload(fields, one.command, one.queue, secrets=secrets, spec=one.spec, show_bodies=show_bodies)
         return rubyjson.loads(cut)
     return _mask(one.job.fields, one.spec, secrets, show_bodies=show_bodies)
 

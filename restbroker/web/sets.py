@@ -120,7 +120,7 @@ class SetPages:
 
         def question(client: Client) -> tuple[Entry | None, tuple[StoredEntry, ...]]:
             nonlocal refused
-            found = find.one(client, zset, key, self.desk.known(), 2.0)
+            found = find.one(client, zset, key, known=self.desk.known(), seconds=2.0)
             acts: tuple[StoredEntry, ...] = ()
             try:
                 acts = () if found is None or not found.jid else acts_with(client, found.jid, _NOTES)

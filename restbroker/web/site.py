@@ -88,7 +88,7 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: AdminConnection) -> None:
     shell = Shell(site.renderer, site.settings, site.guard.mark, site.turn)
     pages, acts = SetPages(desk, shell, site.refuse), ActPages(desk, shell)
     edits = EditPages(desk, shell, site.refuse, acts)
-    steer = SteerPages(desk, shell, site.refuse, site.go, site.watch.hurry)
+    steer = SteerPages(desk, shell, site.refuse, go=site.go, hurry=site.watch.hurry)
     for name in SETS:
         app.add_url_rule(f"/{name}", name, partial(pages.list_jobs, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>", f"{name}-job", partial(pages.job, name), methods=["GET"])

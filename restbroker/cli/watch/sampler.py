@@ -58,7 +58,7 @@ class Sampler:
                 raise
             error = refused
         server = f"{self._product or 'Redis'} at {self.client.address}"
-        return Sample(server, self._seen, self._past.trend(), error, self.clock() - self._seen_at_s)
+        return Sample(server, self._seen, self._past.trend(), error=error, age_s=self.clock() - self._seen_at_s)
 
     def _ask(self) -> None:
         try:

@@ -79,7 +79,7 @@ def screen(view: View, width: int, height: int) -> list[Text]:
     warned = [*gap, *_problem_lines(view, found, width, max(1, (height - 3) // 3))]
     charts = [*gap, *_charts(view.course, width)] if height >= _FOR_CHARTS else []
     room = height - 3 - len(warned) - len(charts)
-    lists = _lists(seen, view.wanted, width, room, gap)
+    lists = _lists(seen, view.wanted, width, room=room, gap=gap)
     if view.error is not None:
         for line in (*figures, *charts, *lists):
             line.style = _OLD
@@ -166,8 +166,8 @@ def _style(one: Problem) -> str:
 
 def _charts(course: Trend, width: int) -> Iterator[Text]:
     per_s = course.per_s.get("processed")
-    yield _chart("jobs/s", "-" if per_s is None else rate(per_s), course.throughput, rate, width)
-    yield _chart("backlog", number(course.backlog_now), course.backlog, lambda most: number(int(most)), width)
+    yield _chart("jobs/s", "-" if per_s is None else rate(per_s), course.throughput, say=rate, width=width)
+    yield _chart("backlog", number(course.backlog_now), course.backlog, say=lambda most: number(int(most)), width=width)
 
 
 def _chart(label: str, value: str, values: Sequence[float], say: Callable[[float], str], width: int) -> Text:

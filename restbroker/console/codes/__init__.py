@@ -59,7 +59,7 @@ def _explanations(wanted: str | None) -> Iterator[Explanation]:
         for codes, row in table.rows.items():
             for code in codes.split(", "):
                 if wanted in (None, code.casefold()):
-                    yield _row(code, table.what, row.meaning, row.cure, table.page)
+                    yield _row(code, table.what, row.meaning, cure=row.cure, page=table.page)
     for name, event in LOG_EVENTS.items():
         if wanted in (None, name):
             yield _explain_log_event(name, event)
@@ -71,7 +71,7 @@ def _explanations(wanted: str | None) -> Iterator[Explanation]:
 
 def _explain_log_event(name: str, event: LogEvent) -> Explanation:
     cure = next((cure for lines, cure in CURES.items() if name in lines.split(", ")), "Nothing: it only tells.")
-    return _row(name, f"a line of the log ({event.levels})", event.meaning, cure, "docs/telemetry.md")
+    return _row(name, f"a line of the log ({event.levels})", event.meaning, cure=cure, page="docs/telemetry.md")
 
 
 def _row(code: str, what: str, meaning: str, cure: str, page: str) -> Explanation:

@@ -39,7 +39,7 @@ def _looked_at(source: EventSource) -> Iterator[Finding]:
         from restbroker.events.amqp.connected import open_amqp
     except ModuleNotFoundError:
         message = f"The source {source.name} needs what is not installed."
-        yield Finding("problem", AREA, "NotInstalled", message, _WHY, INSTALL, "config")
+        yield Finding("problem", AREA, "NotInstalled", message=message, why=_WHY, cure=INSTALL, cause="config")
         return
     try:
         with open_amqp(source.options.server, f"restbroker check, source {source.name}") as found:
@@ -63,7 +63,7 @@ def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnectio
     if readers == 0:
         message, why = f"Nobody reads the queue {settings.queue} now.", "It is so while restbroker does not run."
         cure = "If it runs, its log says why."
-        yield Finding("note", AREA, _UNREAD, message, why, cure, "target")
+        yield Finding("note", AREA, _UNREAD, message=message, why=why, cure=cure, cause="target")
     elif readers is None:
         yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} is made when restbroker runs.")
 
@@ -76,15 +76,25 @@ def _there(exchange: Exchange) -> Finding:
 def _missing(exchange: Exchange) -> Finding:
     message = f"The exchange {exchange.name} is missing in RabbitMQ."
     if not exchange.create:
-        return Finding("problem", AREA, "RabbitMQMissing", message, _WHY, "Start MongooseIM, which makes it.", "target")
+        return Finding(
+            "problem",
+            AREA,
+            "RabbitMQMissing",
+            message=message,
+            why=_WHY,
+            cure="Start MongooseIM, which makes it.",
+            cause="target",
+        )
     why = f"It is made when restbroker runs, {describe(exchange)}. With another type MongooseIM does not start then."
     cure = "Compare that with MongooseIM's configuration, or start MongooseIM first."
-    return Finding("note", AREA, "RabbitMQMissing", message, why, cure)
+    return Finding("note", AREA, "RabbitMQMissing", message=message, why=why, cure=cure)
 
 
 def _of(source: EventSource, trouble: Problem) -> Finding:
     message = f"Source {source.name}: {trouble.message}"
-    return Finding("problem", AREA, trouble.code, message, _WHY, trouble.cure, _CAUSES[trouble.code])
+    return Finding(
+        "problem", AREA, trouble.code, message=message, why=_WHY, cure=trouble.cure, cause=_CAUSES[trouble.code]
+    )
 
 
 _CAUSES: Final[dict[str, Cause]] = {

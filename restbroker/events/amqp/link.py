@@ -127,7 +127,7 @@ class Link:
     def _came(self, _channel: object, method: pika.spec.Basic.Deliver, _properties: object, body: bytes) -> None:
         exchange, key = _text(method.exchange), _text(method.routing_key)
         self._last = method.delivery_tag
-        self.put(Message(method.delivery_tag, exchange, key, body, method.redelivered))
+        self.put(Message(method.delivery_tag, exchange, key, body=body, again=method.redelivered))
 
     def _on_cancel(self, _frame: object) -> None:
         self._ended.set()

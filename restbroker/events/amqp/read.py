@@ -53,7 +53,7 @@ def read(message: Message, carries: Mapping[str, Carries], source: str, now_s: f
         case "presence":
             return _presence(payload, raw, source, now_s)
         case "chat" | "groupchat":
-            return _message(payload, raw, message.key, source, now_s, is_room=what == "groupchat")
+            return _message(payload, raw, message.key, source=source, now_s=now_s, is_room=what == "groupchat")
         case _:
             assert_never(what)
 

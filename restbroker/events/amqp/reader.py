@@ -49,7 +49,7 @@ def open_reader(source: EventSource, ways: ReaderPorts) -> "RabbitReader":
     if find_spec("pika") is None:
         message = f"The source {source.name} reads from RabbitMQ, and what that needs is not installed."
         raise ConfigError(message, f"Install it: {INSTALL}.")
-    return RabbitReader(source, source.options, ways.inlet, ways.report, ways.states)
+    return RabbitReader(source, source.options, ways.inlet, report=ways.report, states=ways.states)
 
 
 @attrs.define(eq=False)
@@ -169,11 +169,11 @@ class RabbitReader:
             try:
                 told[number] = read(message, carries, self.source.name, now_s)
             except MalformedEvent as error:
-                broken[number] = dead_job(message, self.source, token_hex(12), str(error), now_s)
+                broken[number] = dead_job(message, self.source, token_hex(12), why=str(error), now_s=now_s)
             # Whatever it holds: one message must not end a broker, which would meet it again after each restart.
             except Exception as error:  # noqa: BLE001
                 why = f"reading it fails with {type(error).__name__}"
-                broken[number] = dead_job(message, self.source, token_hex(12), why, now_s)
+                broken[number] = dead_job(message, self.source, token_hex(12), why=why, now_s=now_s)
         done: set[int] = set()
         try:
             await self._offer(told, messages, done)

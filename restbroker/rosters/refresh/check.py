@@ -26,13 +26,15 @@ async def _answer(target: Target) -> Finding:
             probe = judge.read_probe(await http.send(request.question(target)))
     except (NotSent, MaybeSent) as error:
         cure = "Check that Prosody runs with mod_http, and the target's URL."
-        return Finding("problem", target.name, "Unreachable", error.message, _WAIT, cure, "target")
+        return Finding(
+            "problem", target.name, "Unreachable", message=error.message, why=_WAIT, cure=cure, cause="target"
+        )
     message = f"{target.url}: {probe.detail}"
     if probe.denied:
         code = judge.MISSING.code if probe.detail == judge.MISSING.message else "LoginRefused"
-        return Finding("problem", target.name, code, message, _WAIT, probe.cure, "refused")
+        return Finding("problem", target.name, code, message=message, why=_WAIT, cure=probe.cure, cause="refused")
     if not probe.ok:
-        return Finding("problem", target.name, "Unwell", message, _WAIT, probe.cure, "target")
+        return Finding("problem", target.name, "Unwell", message=message, why=_WAIT, cure=probe.cure, cause="target")
     return ok(target.name, "Reachable", f"{target.url}: {probe.detail}")
 
 
@@ -45,4 +47,4 @@ def _open_to_all(target: Target) -> list[Finding]:
     message = f"{target.url} is not on this machine, and no login is configured for it."
     why = "The module asks for no login: whoever reaches it can have any user refreshed."
     cure = "Have Prosody listen on loopback only (http_interfaces), or put a proxy that asks for a login before it."
-    return [Finding("warning", target.name, "OpenRefresh", message, why, cure)]
+    return [Finding("warning", target.name, "OpenRefresh", message=message, why=why, cure=cure)]

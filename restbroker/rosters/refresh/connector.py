@@ -142,5 +142,5 @@ def open_connector(target: Target, ports: Ports) -> Connector:
     flights = RefreshPosts(target, http, now_s, rosters.lease_s - _LANDING_S)
     pace = Pace(round(options.debounce_s * 1000), round(options.max_wait_s * 1000))
     most = max(target.concurrency, options.batch_size)
-    refresher = Refresher(rosters, flights.fly, options.batch_size, most, pace)
+    refresher = Refresher(rosters, flights.fly, options.batch_size, most=most, pace=pace)
     return RosterConnector(target, rosters, refresher)

@@ -24,7 +24,7 @@ def together(target: Target, users: Sequence[str]) -> Request:
     if not users:
         raise ValueError("Prosody never answers a refresh of nobody.")
     headers = (("content-type", "application/json"), *_login(target))
-    return _request(target, "POST", "/refresh", headers, orjson.dumps(list(users)))
+    return _request(target, "POST", "/refresh", headers=headers, body=orjson.dumps(list(users)))
 
 
 def question(target: Target) -> Request:
@@ -37,9 +37,9 @@ def _request(target: Target, method: str, path: str, headers: Headers, body: byt
         method,
         target.url.path + path,
         target.timeout_s,
-        (),
-        headers,
-        body,
+        query=(),
+        headers=headers,
+        body=body,
         body_limit_bytes=_ANSWER_LIMIT_BYTES,
         repeatable=True,
     )

@@ -113,7 +113,7 @@ class Service:
 def service(config: Roster, reader: Reader, report: Report) -> Service:
     """The one of this configuration, which `reader` reads for."""
     where = addresses(config.path, config.domain, with_key=isinstance(config.auth, QueryKey))
-    return Service(where, Login(config.auth, report), reader, report, config.longest_s)
+    return Service(where, Login(config.auth, report), reader, report=report, longest_s=config.longest_s)
 
 
 def _unavailable(why: str) -> Answer:

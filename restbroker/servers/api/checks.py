@@ -35,7 +35,7 @@ def problem(
     target: Target, code: str, message: str, hint: str | None, *, why: str = JOBS_WAIT, cause: Cause = "target"
 ) -> Finding:
     """Return what somebody must change."""
-    return Finding("problem", target.name, code, message, why, hint, cause)
+    return Finding("problem", target.name, code, message=message, why=why, cure=hint, cause=cause)
 
 
 def finding(target: Target, health: Health, hint: str | None = None) -> Finding:

@@ -210,4 +210,6 @@ def dangers_of(words: Mapping[str, str]) -> tuple[Danger, ...]:
 
 def _spec(row: Argument) -> ArgumentSpec:
     name, form, needed, secret, aliases = row
-    return ArgumentSpec(name, form.type, secret, aliases, form.element, form.place, optional=not needed)
+    return ArgumentSpec(
+        name, form.type, secret, aliases=aliases, element=form.element, place=form.place, optional=not needed
+    )

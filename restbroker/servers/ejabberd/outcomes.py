@@ -157,7 +157,7 @@ def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcom
         message = f"Status {response.status} with {found}: this is not ejabberd's API."
         return read_for(call, spec, response, 0.0).deny("NotTheApi", CHECK_URL, message)
     if _result(body) == 1 and _answers_by_code(call, spec):
-        return _said_one(call, spec, response, text, body)
+        return _said_one(call, spec, response, text=text, body=body)
     return deliver_as_is(response, body)
 
 

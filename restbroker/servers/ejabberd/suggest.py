@@ -43,20 +43,20 @@ def _settings(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     match target.credentials:
         case Basic(user, _):
             yield "api_permissions:"
-            yield from _permission(target, "", _of_account(user), allowed.commands, _ACCOUNTS)
+            yield from _permission(target, "", _of_account(user), commands=allowed.commands, own=_ACCOUNTS)
         case IssuedLogin(Basic(user, _), fallback):
             yield from _may_have_tokens(user)
             yield "api_permissions:"
             commands, own = (allowed.commands, (*_ACCOUNTS, *_TOKENS)) if fallback else ((), _TOKENS)
-            yield from _permission(target, "", _of_account(user), commands, own)
-            yield from _permission(target, "'s tokens", _of_tokens(user), allowed.commands, _ACCOUNTS)
+            yield from _permission(target, "", _of_account(user), commands=commands, own=own)
+            yield from _permission(target, "'s tokens", _of_tokens(user), commands=allowed.commands, own=_ACCOUNTS)
         case Bearer():
             yield "api_permissions:"
-            yield from _permission(target, "'s token", _of_tokens(_ACCOUNT), allowed.commands, _ACCOUNTS)
+            yield from _permission(target, "'s token", _of_tokens(_ACCOUNT), commands=allowed.commands, own=_ACCOUNTS)
         case None:
             address = "127.0.0.1/32" if is_loopback(target.url.host) else "THIS MACHINE'S ADDRESS"
             yield "api_permissions:"
-            yield from _permission(target, "", [f'ip: "{address}"'], allowed.commands, PROBES)
+            yield from _permission(target, "", [f'ip: "{address}"'], commands=allowed.commands, own=PROBES)
         case _:
             assert_never(target.credentials)
 

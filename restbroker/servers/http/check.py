@@ -35,7 +35,7 @@ async def _answer(target: Target, settings: Settings) -> Finding:
         message = f"{target.url} answers; whether it takes the login is not known."
         why = "A job that meets 401 or 403 dies, since nothing tells whether all would."
         hint = 'Name something that needs the login and changes nothing: "Probe": {"Path": "/me"} in Options.'
-        return Finding("note", target.name, "LoginUnknown", message, why, hint)
+        return Finding("note", target.name, "LoginUnknown", message=message, why=why, cure=hint)
     return ok(target.name, "Reachable", f"{target.url} answers, and takes the login.")
 
 

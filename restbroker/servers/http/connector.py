@@ -66,12 +66,14 @@ class HttpConnector:
         signing = unsent(lambda: [secret.reveal() for secret in self._settings.signing])
         now_s = self._now_s()
         request = guard(
-            lambda: build(call, recipe, self._target, self._settings, signing, now_s), name, recipe.spec.name
+            lambda: build(call, recipe, self._target, settings=self._settings, signing=signing, now_s=now_s),
+            name,
+            recipe.spec.name,
         )
         if isinstance(request, Rejected):
             return request
         response = await link.send(request)
-        outcome = classify(call, recipe, response, self._now_s(), signing)
+        outcome = classify(call, recipe, response, now_s=self._now_s(), signing=signing)
         self._learn(response, outcome)
         if response.status in REFUSED and isinstance(outcome, Rejected) and await self._is_shut_out(link):
             return Denied(outcome.reason, outcome.text)

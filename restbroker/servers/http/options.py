@@ -136,8 +136,8 @@ def _make_settings(options: Options, target: Target, place_of: At, review: Probl
         MappingProxyType(recipes),
         Catalogue(target.name, {name: recipe.spec for name, recipe in recipes.items()}, is_whole=True),
         _headers(options.headers, at(place, "Headers"), review, has_login=has_login),
-        tuple(_signing(options.signing, at(place, "SigningSecrets"), review)),
-        None if options.probe is None else (options.probe.method, _probe_path(options.probe.path, place, review)),
+        signing=tuple(_signing(options.signing, at(place, "SigningSecrets"), review)),
+        probe=None if options.probe is None else (options.probe.method, _probe_path(options.probe.path, place, review)),
     )
 
 
@@ -171,12 +171,12 @@ def _recipe(name: str, keys: CommandKeys, place: str, review: Problems, *, has_l
         spec,
         keys.method,
         path,
-        query,
-        body,
-        encoding,
-        headers,
-        keys.success,
-        keys.retry,
+        query=query,
+        body=body,
+        encoding=encoding,
+        headers=headers,
+        success=keys.success,
+        retry=keys.retry,
         has_key=keys.idempotent,
         hidden=_hidden(keys.headers),
     )

@@ -58,7 +58,7 @@ def classify(
         # Its producer's, whatever it is: a mask for a short or everyday secret would spoil good answers.
         return deliver_as_is(response, parse_json(response.body.decode("utf-8", "replace").encode()))
     hidden = hiding.login_spellings(response.said, recipe.hidden) | _spellings_of(tuple(signing))
-    answer = read_for(AnswerForm(_error, hidden), call, recipe.spec, response, now_s)
+    answer = read_for(AnswerForm(_error, hidden), call, recipe.spec, response=response, now_s=now_s)
     if _is_in(status, recipe.retry):
         return _again(answer)
     if 300 <= status < 400 and "location" in response.headers:

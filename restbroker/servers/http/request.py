@@ -46,9 +46,9 @@ def build(
         recipe.method,
         path or "/",
         call.timeout_s,
-        query,
-        (*headers.items(), *call.headers),
-        body,
+        query=query,
+        headers=(*headers.items(), *call.headers),
+        body=body,
         repeatable=recipe.spec.repeat == "safe",
     )
 
@@ -58,7 +58,7 @@ def question(target: Target, settings: Settings) -> Request:
     method, path = settings.probe or ("HEAD", "")
     headers = tuple(_fixed_headers(target, settings))
     path = target.url.path + path or "/"
-    return Request(method, path, target.timeout_s, (), headers, body_limit_bytes=65_536, repeatable=True)
+    return Request(method, path, target.timeout_s, query=(), headers=headers, body_limit_bytes=65_536, repeatable=True)
 
 
 def _fixed_headers(target: Target, settings: Settings) -> Headers:

@@ -92,9 +92,9 @@ def _arguments(operation: Operation, login: Schema) -> Iterable[ArgumentSpec]:
             name,
             value_type,
             command_facts.is_secret_argument(name),
-            ("host",) if name == "domain" and kind.required else (),
-            element,
-            command_facts.place_of(name, kind.name) if name in operation.arguments else None,
+            aliases=("host",) if name == "domain" and kind.required else (),
+            element=element,
+            place=command_facts.place_of(name, kind.name) if name in operation.arguments else None,
             optional=not kind.required,
         )
 

@@ -72,7 +72,7 @@ def _version(target: Target, found: Health) -> Iterator[Finding]:
     if wanted != "auto" and schema.known_version(wanted) != schema.known_version(version):
         message = f"ServerVersion says {wanted}, and the server is {version}."
         why = "Operations and their arguments are those of the configured version."
-        yield Finding("warning", target.name, "OtherVersion", message, why, '"ServerVersion": "auto"')
+        yield Finding("warning", target.name, "OtherVersion", message=message, why=why, cure='"ServerVersion": "auto"')
     counted = schema.known_version(version if wanted == "auto" else wanted)
     yield ok(target.name, "Version", f"It is MongooseIM {version}; operations as of {counted}.")
 
@@ -85,12 +85,24 @@ def _domain(target: Target, response: Response) -> Iterator[Finding]:
         message = "No Domain is given: each job must name the domain that it is about."
         why = "And the probe cannot see whether the server reaches its database, until a job met that it does not."
         yield Finding(
-            "note", target.name, "NoDomain", message, why, f'"Domain": "example.org" in Targets.{target.name}'
+            "note",
+            target.name,
+            "NoDomain",
+            message=message,
+            why=why,
+            cure=f'"Domain": "example.org" in Targets.{target.name}',
         )
     elif any(problem.code == "domain_not_found" for problem in read(response.body).problems):
         message = f"The server does not serve {domain}, which Domain says."
         why = "Jobs that name no domain of their own would be refused."
-        yield Finding("warning", target.name, "UnknownHost", message, why, "Correct Domain, or add it to the server.")
+        yield Finding(
+            "warning",
+            target.name,
+            "UnknownHost",
+            message=message,
+            why=why,
+            cure="Correct Domain, or add it to the server.",
+        )
     else:
         yield ok(target.name, "Domain", f"It serves {domain}.")
 
@@ -102,7 +114,7 @@ def _open_to_all(target: Target) -> Iterator[Finding]:
         message = f"{url} is not on this machine, and takes everybody for an admin."
         why = "Its listener has no username and password: whoever reaches it can do anything there."
         cure = 'In mongooseim.toml, for that handler:\nusername = "admin"\npassword = "…"'
-        yield Finding("warning", target.name, "OpenAdmin", message, why, cure)
+        yield Finding("warning", target.name, "OpenAdmin", message=message, why=why, cure=cure)
 
 
 def _unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:

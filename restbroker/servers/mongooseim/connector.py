@@ -82,8 +82,8 @@ class MongooseimConnector:
         result = read(response.body)
         found = NOTHING
         if result.problems or response.status >= 500:
-            found = await self._follow_up(call, operation, result, response, link)
-        outcome = classify(call, operation, spec, result, response, found, self._now_s())
+            found = await self._follow_up(call, operation, result, response=response, link=link)
+        outcome = classify(call, operation, spec, result=result, response=response, found=found, now_s=self._now_s())
         if found.is_well is None and is_doubtful(call, outcome) and not await self._is_well(call, link):
             return without_database(response.status)
         return outcome

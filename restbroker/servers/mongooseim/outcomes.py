@@ -139,7 +139,10 @@ def classify(
     now_s: float = 0.0,
 ) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
-    case, status = _Case(call, operation, spec, result, response, found, now_s), response.status
+    case, status = (
+        _Case(call, operation, spec, result=result, response=response, found=found, now_s=now_s),
+        response.status,
+    )
     if 200 <= status < 300:
         return _success(case)
     problem = result.problems[0] if result.problems else None

@@ -41,7 +41,9 @@ def build(call: Call, operation: Operation | None, target: Target) -> Request:
         body = json_body({"query": text, "variables": given})
         is_query = command_facts.repeat_of(operation.name, is_query=operation.is_query) == "safe"
     headers = (*headers_of(target), *call.headers)
-    return Request("POST", target.url.path or "/", call.timeout_s, (), headers, body, repeatable=is_query)
+    return Request(
+        "POST", target.url.path or "/", call.timeout_s, query=(), headers=headers, body=body, repeatable=is_query
+    )
 
 
 def arguments_of(call: Call, operation: Operation, kind: Schema) -> Mapping[str, Json]:
@@ -64,7 +66,16 @@ def question(target: Target, text: str, variables: Mapping[str, Json], timeout_s
     """A query of the connector's own, which does no harm. Raises `ConfigError`."""
     body = json_body({"query": text, "variables": dict(variables)})
     path = target.url.path or "/"
-    return Request("POST", path, timeout_s, (), headers_of(target), body, _ANSWER_LIMIT_BYTES, repeatable=True)
+    return Request(
+        "POST",
+        path,
+        timeout_s,
+        query=(),
+        headers=headers_of(target),
+        body=body,
+        body_limit_bytes=_ANSWER_LIMIT_BYTES,
+        repeatable=True,
+    )
 
 
 def headers_of(target: Target) -> Headers:

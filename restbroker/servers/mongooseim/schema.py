@@ -137,7 +137,14 @@ def _operation(name: str, record: _Record, version: str) -> Operation:
         argument: type_of(text) for argument, text, *since in record["args"] if not since or _is_in(since[0], version)
     }
     needs = tuple(record.get("needs", ()))
-    return Operation(name, record["op"] == "query", record["since"], arguments, type_of(record["returns"]), needs)
+    return Operation(
+        name,
+        record["op"] == "query",
+        record["since"],
+        arguments=arguments,
+        returns=type_of(record["returns"]),
+        needs=needs,
+    )
 
 
 def _is_in(since: str, version: str) -> bool:

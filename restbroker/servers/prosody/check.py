@@ -56,12 +56,25 @@ def _login_hint(target: Target) -> str:
 def _no_host(target: Target) -> Finding:
     message = "The account's domain is not known, so that its host could not be asked for a version."
     why = "The probe sees whether the login is taken, and not whether stanzas are."
-    return Finding("note", target.name, "NoDomain", message, why, f'"Domain": "example.org" in Targets.{target.name}')
+    return Finding(
+        "note",
+        target.name,
+        "NoDomain",
+        message=message,
+        why=why,
+        cure=f'"Domain": "example.org" in Targets.{target.name}',
+    )
 
 
 def _asking_admin(target: Target, place: ApiAddress) -> Request:
     return Request(
-        "GET", f"{place.path}/server/info", target.timeout_s, (), authorization(place.login), b"", _LIMIT_BYTES
+        "GET",
+        f"{place.path}/server/info",
+        target.timeout_s,
+        query=(),
+        headers=authorization(place.login),
+        body=b"",
+        body_limit_bytes=_LIMIT_BYTES,
     )
 
 
@@ -72,7 +85,15 @@ def _admin(target: Target, response: Response) -> Finding:
 def _asking_msg(target: Target, place: ApiAddress) -> Request:
     # No JSON: whoever is let in is told that, and nothing is sent.
     headers = (*authorization(place.login), ("Content-Type", "application/json"))
-    return Request("POST", f"{place.path}/restbroker", target.timeout_s, (), headers, b"{", _LIMIT_BYTES)
+    return Request(
+        "POST",
+        f"{place.path}/restbroker",
+        target.timeout_s,
+        query=(),
+        headers=headers,
+        body=b"{",
+        body_limit_bytes=_LIMIT_BYTES,
+    )
 
 
 def _msg(target: Target, response: Response) -> Finding:

@@ -51,7 +51,7 @@ class ProsodyConnector:
         if isinstance(request, Rejected):
             return request
         response = await link.send(request)
-        outcome = classify(call, entry, self.catalogue.commands[entry.name], response, self._now_s())
+        outcome = classify(call, entry, self.catalogue.commands[entry.name], response=response, now_s=self._now_s())
         if isinstance(outcome, Delivered) and xml_stanza.is_given(call.command.arguments):
             return attrs.evolve(outcome, body=None)  # no JSON; its text is the stanza
         return outcome
@@ -99,4 +99,4 @@ def open_connector(target: Target, ports: Ports) -> Connector:
     """The connector of this target; nothing is sent yet."""
     settings = options_of(target)
     known = catalogue.for_target(target, None)
-    return ProsodyConnector(target, settings, catalogue.entries_of(settings), known, ports.now_s)
+    return ProsodyConnector(target, settings, catalogue.entries_of(settings), catalogue=known, now_s=ports.now_s)

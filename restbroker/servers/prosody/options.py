@@ -83,7 +83,7 @@ class Options:
         if token is not None and target.credentials is None:
             note_plain(target.url, review)
         places, host = dict(_bare(target).places), account_domain(target)
-        if (path := _path(self._admin_url, target, at, "Options.AdminURL", review)) is not None:
+        if (path := _path(self._admin_url, target, at, member="Options.AdminURL", review=review)) is not None:
             # It takes bearer tokens alone.
             login = target.credentials if token is None else Bearer(token)
             if isinstance(login, Bearer):
@@ -93,7 +93,7 @@ class Options:
                 review.refuse(f"{place}.AdminToken", why, at("Auth"), at("URL"))
         elif token is not None and self._admin_url is None:
             review.refuse(f"{place}.AdminURL", "is missing; AdminToken is for it.")
-        if (path := _path(self._msg_url, target, at, "Options.MsgURL", review)) is not None:
+        if (path := _path(self._msg_url, target, at, member="Options.MsgURL", review=review)) is not None:
             # It takes passwords alone, with the whole JID.
             match target.credentials:
                 case Basic(user, password) if host is not None:

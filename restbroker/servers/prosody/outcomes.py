@@ -131,11 +131,11 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
         return deliver_as_is(response, body)
     if status == 200 and _is_plain(body, response):
         return deliver_as_is(response, body)
-    answer = read_for(FORM, call, spec, response, now_s)
+    answer = read_for(FORM, call, spec, response=response, now_s=now_s)
     is_unanswered = entry.stanza == "iq" and (status == 504 or _NOT_ANSWERED.search(answer.unmasked) is not None)
     match status:
         case 200:
-            return _judge_stanza(call, entry, spec, body, answer)
+            return _judge_stanza(call, entry, spec, body=body, answer=answer)
         case 403 if _LOGIN.search(answer.unmasked):
             # Else it may be a `from` that is not the account's.
             return apply(rungs[401], answer)
@@ -186,11 +186,11 @@ def _judge_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, answe
             outcome = _stanza_error(stanza, answer, hints, asks=asks)
             return outcome or Delivered(text, body, answer.status, note=f"warning: {answer.words}")
         case {"command": {"note": {"type": "error", "text": str(words)}}}:
-            return _failed_command(call, entry, spec, answer, words)
+            return _failed_command(call, entry, spec, answer=answer, words=words)
         case {"command": {"note": {"type": "error"}}}:
-            return _failed_command(call, entry, spec, answer, "")
+            return _failed_command(call, entry, spec, answer=answer, words="")
         case {"command": {"note": {"text": str(words)}}} if (report := notes.read(words)).failed and not report.done:
-            return _failed_command(call, entry, spec, answer, words)
+            return _failed_command(call, entry, spec, answer=answer, words=words)
         case {"command": {"note": {"text": str(words)}}}:
             return Delivered(text, body, answer.status, note=_note(notes.read(words)))
         case _:

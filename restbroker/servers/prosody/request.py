@@ -49,13 +49,21 @@ def build(call: Call, entry: Entry, settings: Options) -> Request:
     if is_xml:
         body = xml_stanza.body_of(None if entry.name == "stanza" else entry.stanza, given, call.identity)
         headers = (*headers, ("Content-Type", _XML), *call.headers)
-        return Request("POST", place.path or "/", call.timeout_s, (), headers, body, repeatable=repeatable)
+        return Request(
+            "POST", place.path or "/", call.timeout_s, query=(), headers=headers, body=body, repeatable=repeatable
+        )
     method, path, members = _fill(entry, given, call, settings)
     body = b"" if members is None else json_body(members)
     if members is not None:
         headers = (*headers, _JSON)
     return Request(
-        method, place.path + path or "/", call.timeout_s, (), (*headers, *call.headers), body, repeatable=repeatable
+        method,
+        place.path + path or "/",
+        call.timeout_s,
+        query=(),
+        headers=(*headers, *call.headers),
+        body=body,
+        repeatable=repeatable,
     )
 
 
@@ -77,11 +85,25 @@ def question(target: Target, settings: Options) -> Request:
     headers: Headers = (_ACCEPT, *authorization(place.login))
     if settings.host is not None and _PLAIN.fullmatch(settings.host):
         return Request(
-            "GET", f"{place.path}/version/{settings.host}", target.timeout_s, (), headers, b"", 65_536, repeatable=True
+            "GET",
+            f"{place.path}/version/{settings.host}",
+            target.timeout_s,
+            query=(),
+            headers=headers,
+            body=b"",
+            body_limit_bytes=65_536,
+            repeatable=True,
         )
     path = place.path or "/"
     return Request(
-        "POST", path, target.timeout_s, (), (*headers, _JSON), b"{}", body_limit_bytes=65_536, repeatable=True
+        "POST",
+        path,
+        target.timeout_s,
+        query=(),
+        headers=(*headers, _JSON),
+        body=b"{}",
+        body_limit_bytes=65_536,
+        repeatable=True,
     )
 
 

@@ -92,18 +92,22 @@ def _stanza(kind: str, rows: tuple[Argument, ...]) -> Entry:
 
 def _asking() -> Entry:
     rows = tuple(row for row in _IQ if row.name not in (*_OF_SETS, "xml"))
-    return Entry("iq_get", "rest", Arguments((*_TO, *rows)), "safe", "iq", fixed={"kind": "iq", "type": "get"})
+    return Entry(
+        "iq_get", "rest", Arguments((*_TO, *rows)), repeat="safe", stanza="iq", fixed={"kind": "iq", "type": "get"}
+    )
 
 
 def _query(name: str, asked: Json) -> Entry:
     # A node cannot stand in the path; it takes the place of `true`.
     rows = may(node=TEXT) if asked is True and name != "ping" else ()
     fixed: dict[str, Json] = {"kind": "iq", "type": "get", name: asked}
-    return Entry(name, "rest", Arguments((*_TO, *rows)), "safe", "iq", asks=name, fixed=fixed)
+    return Entry(name, "rest", Arguments((*_TO, *rows)), repeat="safe", stanza="iq", asks=name, fixed=fixed)
 
 
 def _ad_hoc(command: AdHoc) -> Entry:
-    return Entry(command.name, "rest", command.takes, command.repeat, "iq", ad_hoc=command, since=command.since)
+    return Entry(
+        command.name, "rest", command.takes, repeat=command.repeat, stanza="iq", ad_hoc=command, since=command.since
+    )
 
 
 def _admin(name: str, request: str, *rows: Argument, repeat: Repeat = "unsafe", since: str | None = None) -> Entry:

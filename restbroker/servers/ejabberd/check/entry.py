@@ -42,7 +42,11 @@ def judge_entry(target: Target, response: Response) -> Entry:
         case 403:
             why = "This is not how ejabberd refuses: something in front of it does."
             cure = "Look at the proxy or firewall, and whether it lets this machine through."
-            return Entry(Finding("problem", target.name, "Refused", f"Refused ({says}).", why, cure, "refused"))
+            return Entry(
+                Finding(
+                    "problem", target.name, "Refused", message=f"Refused ({says}).", why=why, cure=cure, cause="refused"
+                )
+            )
         case 400 if answer.unmasked == "unknown_command":
             return _unwell(target, says, "It is starting or stopping.")
         case 408 | 425 | 429:
@@ -66,14 +70,17 @@ def _running(target: Target, answer: Answer) -> Entry:
 def _unwell(target: Target, says: str, why: str) -> Entry:
     message = f"The server at {target.url} does not work now ({says})."
     cure = "Try again in some seconds; then look at the server's log."
-    return Entry(Finding("problem", target.name, "Unwell", message, why, cure, "target"))
+    return Entry(Finding("problem", target.name, "Unwell", message=message, why=why, cure=cure, cause="target"))
 
 
 def _not_the_api(target: Target, says: str) -> Entry:
     message = f"What answers at {target.url} is not ejabberd's API ({says})."
     why = "RestURL must lead to mod_http_api, with the path that its request handler has, e.g. /api."
     cure = "Correct RestURL; see below."
-    return Entry(Finding("problem", target.name, "NotTheApi", message, why, cure, "target"), elsewhere=True)
+    return Entry(
+        Finding("problem", target.name, "NotTheApi", message=message, why=why, cure=cure, cause="target"),
+        elsewhere=True,
+    )
 
 
 def _redirect(target: Target, answer: Answer) -> Entry:
@@ -82,7 +89,9 @@ def _redirect(target: Target, answer: Answer) -> Entry:
     cure = f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address behind it."
     message = f"The server at {target.url} redirects to {where or 'nowhere'}."
     why = "restbroker follows no redirect: it would send the login, and perhaps a command twice, to somewhere else."
-    return Entry(Finding("problem", target.name, "Redirect", message, why, cure, "target"), elsewhere=True)
+    return Entry(
+        Finding("problem", target.name, "Redirect", message=message, why=why, cure=cure, cause="target"), elsewhere=True
+    )
 
 
 def _login_refused(target: Target, says: str) -> Entry:
@@ -99,4 +108,4 @@ def _login_refused(target: Target, says: str) -> Entry:
         way = [] if target.url.socket is None else ["--unix-socket", target.url.socket]
         cure = f"Try: {shlex.join(['curl', *way, '--user', login.user, '--data', '{}', f'{target.url}/status'])}"
     message = f"ejabberd does not take the login ({says})."
-    return Entry(Finding("problem", target.name, "LoginRefused", message, why, cure, "refused"))
+    return Entry(Finding("problem", target.name, "LoginRefused", message=message, why=why, cure=cure, cause="refused"))

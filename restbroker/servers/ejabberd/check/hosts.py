@@ -54,14 +54,14 @@ def judge_hosts(target: Target, response: Response, version: str | None) -> Find
         message = "Whether the server knows JabberDomain cannot be told: the login may not call registered_vhosts."
         lines = ejabberd_yml.permissions(target, ["registered_vhosts"])
         why = "With ejabberd 26.07 and newer a job for a host that the server does not have counts as forbidden then."
-        return Finding("note", name, "HostsHidden", message, why, lines)
+        return Finding("note", name, "HostsHidden", message=message, why=why, cure=lines)
     if domain is None:
         why = "Jobs must name their host."
         if version is not None and _number(version) >= (24, 12) and target.host_header not in served:
             why += " And ejabberd logs a warning for each request, since the Host header names none of its hosts."
         cure = f'"JabberDomain": "{hide(served[0])}"' if served else None
         message = f"The server has the virtual hosts {_some(served, hide)}; JabberDomain names none."
-        return Finding("note", name, "NoDomain", message, why, cure)
+        return Finding("note", name, "NoDomain", message=message, why=why, cure=cure)
     if domain in served:
         return ok(name, "Host", f"The server has the virtual host {domain}.")
     nearest = get_close_matches(domain, served, n=1, cutoff=0.6) or served[:1]
@@ -69,9 +69,9 @@ def judge_hosts(target: Target, response: Response, version: str | None) -> Find
         "problem",
         name,
         "UnknownHost",
-        f"The server has no virtual host {domain}; it has {_some(served, hide)}.",
-        "Commands for a host that it does not have are refused, and their jobs parked.",
-        f'"JabberDomain": "{hide(nearest[0])}"' if nearest else None,
+        message=f"The server has no virtual host {domain}; it has {_some(served, hide)}.",
+        why="Commands for a host that it does not have are refused, and their jobs parked.",
+        cure=f'"JabberDomain": "{hide(nearest[0])}"' if nearest else None,
     )
 
 

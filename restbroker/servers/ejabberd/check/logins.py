@@ -61,7 +61,7 @@ async def _basic(target: Target, login: Basic, http: Transport) -> Finding:
     else:
         why += f" {refused.message}"
         cure = f"{_cure(login, refused)}\nThen {AUTO}. {instead}"
-    return Finding("note", target.name, "SlowLogin", message, why, cure)
+    return Finding("note", target.name, "SlowLogin", message=message, why=why, cure=cure)
 
 
 async def _why_no_token(target: Target, login: Basic, http: Transport) -> NoToken | None:
@@ -76,12 +76,14 @@ async def _check_issued(target: Target, login: Basic, http: Transport, host: str
     found = read_token(await http.send(asking(target, login, life_s=TRIAL_LIFE_S)), 0.0)
     if isinstance(found, NoToken):
         why = "The configuration asks for tokens. " + _meanwhile(level)
-        return Finding(level, target.name, "NoToken", found.message, why, _cure(login, found), "refused")
+        return Finding(
+            level, target.name, "NoToken", message=found.message, why=why, cure=_cure(login, found), cause="refused"
+        )
     try:
-        finding = await _with_token(target, login, found.login, http, level)
+        finding = await _with_token(target, login, found.login, http=http, level=level)
         if finding.level != "ok":
             return finding
-        lacking = await _lacking(target, login, found.login, http, host)
+        lacking = await _lacking(target, login, found.login, http=http, host=host)
         return _forbidden(target, login, lacking, fallback=fallback) if lacking else finding
     finally:
         await http.send(question(target, "oauth_revoke_token", {"token": found.login.token.reveal()}))
@@ -94,7 +96,7 @@ async def _with_token(target: Target, login: Basic, token: Bearer, http: Transpo
         message = f"The token that ejabberd issues may call none of {' and '.join(commands)} (status {statuses[0]})."
         why = "Tokens have only the rights that api_permissions gives under `oauth`. " + _meanwhile(level)
         lines = ejabberd_yml.token_permissions(login.user, ["*"])
-        return Finding(level, target.name, "TokenForbidden", message, why, lines, "refused")
+        return Finding(level, target.name, "TokenForbidden", message=message, why=why, cure=lines, cause="refused")
     basic = duration_text(await _fastest_s(target, login, http))
     bearer = duration_text(await _fastest_s(target, token, http))
     says = f"ejabberd issues tokens: it answers in {bearer} with one, in {basic} with the password."
@@ -117,7 +119,7 @@ def _forbidden(target: Target, login: Basic, lacking: list[str], *, fallback: bo
     why = "Tokens have only the rights that api_permissions gives under `oauth`: "
     why += f"{then if fallback else 'jobs for these commands would be parked'}."
     lines = ejabberd_yml.token_permissions(login.user, ["*"])
-    return Finding("warning", target.name, "TokenForbidden", message, why, lines)
+    return Finding("warning", target.name, "TokenForbidden", message=message, why=why, cure=lines)
 
 
 def _meanwhile(level: Level) -> str:

@@ -17,7 +17,7 @@ _WAIT = "Jobs for this target wait in Redis until it answers."
 def unusable_login(target: Target, error: ConfigError) -> Finding:
     """The credentials cannot even be sent."""
     why = "Without them nothing can be asked."
-    return Finding("problem", target.name, "BadLogin", error.message, why, error.cure, "config")
+    return Finding("problem", target.name, "BadLogin", message=error.message, why=why, cure=error.cure, cause="config")
 
 
 def unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
@@ -26,10 +26,10 @@ def unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
         "problem",
         target.name,
         "Unreachable",
-        error.message,
-        _WAIT,
-        "Check that the server runs, and RestURL.",
-        "target",
+        message=error.message,
+        why=_WAIT,
+        cure="Check that the server runs, and RestURL.",
+        cause="target",
     )
     if isinstance(error, NotSent) and error.tls:
         # A plain ejabberd hangs up in the middle of the handshake, other servers answer with words (measured).
@@ -58,7 +58,15 @@ def gone(target: Target, error: NotSent | MaybeSent) -> Finding:
     why = "It answered before, so that it is restarting, or drops connections."
     if is_silent(error):
         why = "It answered before and hangs now, or has too much to do. Nothing more was asked."
-    return Finding("problem", target.name, "Unreachable", error.message, why, "Look at ejabberd's log.", "target")
+    return Finding(
+        "problem",
+        target.name,
+        "Unreachable",
+        message=error.message,
+        why=why,
+        cure="Look at ejabberd's log.",
+        cause="target",
+    )
 
 
 def out_of_time(target: Target, limit_s: float, *, answered: bool) -> Finding:
@@ -68,4 +76,11 @@ def out_of_time(target: Target, limit_s: float, *, answered: bool) -> Finding:
         return unreachable(target, MaybeSent(message, timed_out=True))
     message = f"The check of this server was ended after {duration_text(limit_s)}, so slow are its answers."
     why = "What is not told here was not asked."
-    return Finding("warning", target.name, "Unfinished", message, why, "Look at the server's load and log; try again.")
+    return Finding(
+        "warning",
+        target.name,
+        "Unfinished",
+        message=message,
+        why=why,
+        cure="Look at the server's load and log; try again.",
+    )

@@ -102,10 +102,12 @@ def judge_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
     if {"status", "connected_users_number"} <= set(rights.forbidden):
         message = f"The login may call neither status nor connected_users_number; also not: {_rest(rights.forbidden)}."
         why = "restbroker asks these to see whether the server is well. Without them it pauses this target."
-        return Finding("problem", name, "Forbidden", message + unknown, why + besides, lines, "refused")
+        return Finding(
+            "problem", name, "Forbidden", message=message + unknown, why=why + besides, cure=lines, cause="refused"
+        )
     message = f"The login may not call {', '.join(rights.forbidden)}."
     why = "Jobs for these commands would be parked. If they are not needed, all is well."
-    return Finding("warning", name, "SomeForbidden", message + unknown, why + besides, lines)
+    return Finding("warning", name, "SomeForbidden", message=message + unknown, why=why + besides, cure=lines)
 
 
 def _classify(command: str, response: Response, *, is_doubtful: bool) -> Literal["allowed", "forbidden", "unknown"]:

@@ -79,13 +79,13 @@ def _suggestion(target: Target, urls: Sequence[object]) -> Finding:
     if urls:
         shown = ", ".join(map(str, urls))
         message = f"ejabberd's API answers at {shown}."
-        return Finding("note", target.name, "FoundElsewhere", message, None, f'"RestURL": "{urls[0]}"')
+        return Finding("note", target.name, "FoundElsewhere", message=message, why=None, cure=f'"RestURL": "{urls[0]}"')
     url = target.url
     ports = ", ".join(map(str, dict.fromkeys([url.port, *(port for _, port in PORTS)])))
     tried = f"ports {ports}" if url.socket is None else "this socket"
     message = f"Nothing on {url.host} answers as ejabberd's API does (tried: {tried}; paths /api, / and /rest)."
     why = "ejabberd offers it only when its configuration says so; after a change: ejabberdctl reload_config."
-    return Finding("note", target.name, "FoundNowhere", message, why, ejabberd_yml.listen(target.url))
+    return Finding("note", target.name, "FoundNowhere", message=message, why=why, cure=ejabberd_yml.listen(target.url))
 
 
 async def _inside(target: Target, http: Transport, entry: Entry, found: list[Finding]) -> None:
@@ -111,10 +111,18 @@ def _version(target: Target, version: str | None) -> Iterator[Finding]:
     if wanted not in ("auto", version):
         message = f"ServerVersion says {wanted}, and the server is {version}."
         why = "Commands and their arguments are those of the configured version."
-        yield Finding("warning", target.name, "OtherVersion", message, why, '"ServerVersion": "auto"')
+        yield Finding("warning", target.name, "OtherVersion", message=message, why=why, cure='"ServerVersion": "auto"')
     if (message := catalogue.too_old(target, version)) is not None:
         why = "Every job would be refused; restbroker takes none for this target."
-        yield Finding("problem", target.name, "NoApiVersions", message, why, catalogue.NO_API_VERSION, "config")
+        yield Finding(
+            "problem",
+            target.name,
+            "NoApiVersions",
+            message=message,
+            why=why,
+            cure=catalogue.NO_API_VERSION,
+            cause="config",
+        )
     known = catalogue.for_target(target, version).version
     yield ok(target.name, "Version", f"It is ejabberd {version}; commands as of {known}.")
 
@@ -132,9 +140,9 @@ async def _modules(target: Target, http: Transport) -> list[Finding]:
             "warning",
             target.name,
             "ModuleMissing",
-            f"The server has no {', '.join(commands)}.",
-            f"The module {module}, which brings them, is not loaded. Jobs for them would be parked.",
-            ejabberd_yml.module(module),
+            message=f"The server has no {', '.join(commands)}.",
+            why=f"The module {module}, which brings them, is not loaded. Jobs for them would be parked.",
+            cure=ejabberd_yml.module(module),
         )
         for module, commands in missing.items()
     ]

@@ -55,7 +55,7 @@ class SnsHook:
 
     def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
         """The event. Raises `MalformedEvent` or `Forbidden`."""
-        request = Request(posted.method, _PATH, posted.query, posted.headers.items(), posted.body)
+        request = Request(posted.method, _PATH, posted.query, headers=posted.headers.items(), body=posted.body)
         if not all(posted.secrets) or len(posted.secrets) != 1:
             _forbid(SignatureError("InvalidClientTokenId", "the key cannot be read here"))
         try:

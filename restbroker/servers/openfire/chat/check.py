@@ -66,14 +66,26 @@ async def _trust(target: Target, http: Transport) -> list[Finding]:
     if answer.status == 500:
         why = "Jobs that act as a user without a password of his own are refused: his login fails."
         message = "Openfire answers 500 to the question whether the target's login is an administrator's."
-        return [Finding("problem", target.name, "NotAdministrator", message, why, _LOOK_AT_LOGIN, "refused")]
+        return [
+            Finding(
+                "problem",
+                target.name,
+                "NotAdministrator",
+                message=message,
+                why=why,
+                cure=_LOOK_AT_LOGIN,
+                cause="refused",
+            )
+        ]
     if is_administrator(answer) is not False:
         return []
     if target.options_as(Options).passwords is None:
         why = "Jobs that act as a user are denied: he would have no name."
-        return [Finding("problem", target.name, "NotAdministrator", MESSAGE, why, CURE, "refused")]
+        return [
+            Finding("problem", target.name, "NotAdministrator", message=MESSAGE, why=why, cure=CURE, cause="refused")
+        ]
     why = "Jobs that act as a user who is not in the file of passwords are denied: he would have no name."
-    return [Finding("warning", target.name, "NotAdministrator", MESSAGE, why, CURE)]
+    return [Finding("warning", target.name, "NotAdministrator", message=MESSAGE, why=why, cure=CURE)]
 
 
 def _console(target: Target, response: Response) -> str:
@@ -117,7 +129,9 @@ async def _answering(own: Url, target: Target) -> list[Url]:
 async def _try(target: Target, url: Url, rank: int, answering: dict[int, Url]) -> None:
     there = attrs.evolve(target, url=url, credentials=None, connect_timeout_s=_CONNECT_S)
     path = f"{url.path}/restapi/v1/system/statistics/sessions"
-    request = Request("GET", path, _LOOK_S, (), (accepting("application/json"),), b"", 65_536)
+    request = Request(
+        "GET", path, _LOOK_S, query=(), headers=(accepting("application/json"),), body=b"", body_limit_bytes=65_536
+    )
     try:
         async with open_client(there) as http:
             response = await http.send(request)

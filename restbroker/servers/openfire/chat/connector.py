@@ -64,7 +64,7 @@ class ChatConnector:
         if isinstance(asked, Rejected):
             return asked
         try:
-            return await self._do(call, entry, self.catalogue.commands[entry.name], asked, link)
+            return await self._do(call, entry, self.catalogue.commands[entry.name], asked=asked, link=link)
         except NoLogin as refused:
             return refused.outcome
         except StoreRefused as error:
@@ -91,21 +91,21 @@ class ChatConnector:
         if entry.effect == "logs_in":
             return await self._log_in(asked)
         if entry.effect == "logs_off":
-            return await self._log_off(call, entry, spec, asked, link)
+            return await self._log_off(call, entry, spec, asked=asked, link=link)
         if not asked.user:
-            return await self._without_stream(call, entry, spec, asked, link)
+            return await self._without_stream(call, entry, spec, asked=asked, link=link)
         if entry.effect in ("joins", "leaves", "speaks"):
-            return await self._inside().do(call, entry, spec, asked, link)
+            return await self._inside().do(call, entry, spec, asked=asked, link=link)
         stream = await as_unsent(self._shared_logins().stream, asked.user)
         response = await link.send(asked.of(stream))
         if response.status == 400:
-            return await self._again(call, entry, spec, asked, link, stream, response)
+            return await self._again(call, entry, spec, asked=asked, link=link, stale=stream, response=response)
         if entry.effect == "lists_contacts" and response.status == 200 and is_empty(parse_json(response.body)):
             # As for an unknown stream, which is no error there (read).
             fresh = await as_unsent(self._shared_logins().renew, asked.user, stream)
             if fresh != stream:
                 stream, response = fresh, await link.send(asked.of(fresh))
-        return classify(call, entry, spec, response, self._now_s(), stream)
+        return classify(call, entry, spec, response=response, now_s=self._now_s(), stream=stream)
 
     async def _without_stream(
         self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link
@@ -119,7 +119,7 @@ class ChatConnector:
             response = await self._send_kick(name, request, link)
         else:
             response = await self._send_question(entry, name, request, link)
-        return classify(call, entry, spec, response, self._now_s(), "")
+        return classify(call, entry, spec, response=response, now_s=self._now_s(), stream="")
 
     async def _send_kick(self, name: str, request: Request, link: Link) -> Response:
         """Also what may have ended his session, as one that was not answered, has his stream looked at."""
@@ -180,11 +180,11 @@ class ChatConnector:
             response = await link.send(asked.of(fresh))
             if response.status != 400:
                 break
-        return self._refusal(call, entry, spec, response, stale)
+        return self._refusal(call, entry, spec, response=response, stream=stale)
 
     def _refusal(self, call: Call, entry: Entry, spec: CommandSpec, response: Response, stream: str) -> Outcome:
         """The outcome of the last answer, with what an offer's end may come from."""
-        outcome = classify(call, entry, spec, response, self._now_s(), stream)
+        outcome = classify(call, entry, spec, response=response, now_s=self._now_s(), stream=stream)
         return offer_gone(outcome, maybe_run=call.maybe_run) if entry.effect == "answers_offer" else outcome
 
     async def _log_in(self, asked: ChatRequest) -> Outcome:
@@ -199,7 +199,7 @@ class ChatConnector:
         while True:
             match await logins.log_off(asked.user, lambda stream: link.send(asked.of(stream))):
                 case LogoffResult(stream, response):
-                    return classify(call, entry, spec, response, self._now_s(), stream)
+                    return classify(call, entry, spec, response=response, now_s=self._now_s(), stream=stream)
                 case LoggedOff():
                     return Delivered("", None, 200, note="already done", by_us=True)
                 case None:

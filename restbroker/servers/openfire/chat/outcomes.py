@@ -75,8 +75,8 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
     status = response.status
     if 200 <= status < 300:
-        return _success(call, entry, spec, response, stream)
-    answer = read_for(form_of(stream), call, spec, response, now_s)
+        return _success(call, entry, spec, response=response, stream=stream)
+    answer = read_for(form_of(stream), call, spec, response=response, now_s=now_s)
     refused = refused_by_all(answer, may_run_twice=spec.repeat != "unsafe")
     return refused or _refusal(call, entry, spec, answer)
 
@@ -132,11 +132,11 @@ def _success(call: Call, entry: Entry, spec: CommandSpec, response: Response, st
         text = orjson.dumps(body).decode()
     match body:
         case {"id": ""} if entry.effect == "calls":
-            answer = read_for(form_of(stream), call, spec, response, 0.0)
+            answer = read_for(form_of(stream), call, spec, response=response, now_s=0.0)
             hint = "Check the user's telephone, and the destination."
             return answer.reject("CallFailed", hint, "The call was not made: its id is empty.")
         case _ if entry.adds_secret and "<error>" in text:
-            answer = read_for(form_of(stream), call, spec, response, 0.0)
+            answer = read_for(form_of(stream), call, spec, response=response, now_s=0.0)
             return answer.reject("Refused", "The answer says why.", "The user service answered with an error.")
         case _:
             return Delivered(text, body, status, note="answer truncated" if response.truncated else None)

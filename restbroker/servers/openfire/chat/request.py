@@ -87,7 +87,9 @@ def question(target: Target) -> Request:
     """The probe: how many sessions there are, which every account may ask. Raises `ConfigError`."""
     headers = (accepting(_JSON), *authorization_header(target))
     path = target.url.path + _PROBE
-    return Request("GET", path, target.timeout_s, (), headers, b"", 65_536, repeatable=True)
+    return Request(
+        "GET", path, target.timeout_s, query=(), headers=headers, body=b"", body_limit_bytes=65_536, repeatable=True
+    )
 
 
 def _entry_of(target: Target, name: str) -> Entry:
@@ -118,8 +120,10 @@ def _make(call: Call, entry: Entry, target: Target, given: Mapping[str, Json]) -
     if kind:
         headers = (*headers, ("Content-Type", kind))
     repeatable = entry.repeat == "safe"
-    request = Request(entry.method, before, call.timeout_s, query, headers, body, repeatable=repeatable)
-    return ChatRequest(str(given[FROM]) if entry.acts else "", given, request, before, behind)
+    request = Request(
+        entry.method, before, call.timeout_s, query=query, headers=headers, body=body, repeatable=repeatable
+    )
+    return ChatRequest(str(given[FROM]) if entry.acts else "", given, request, before=before, behind=behind)
 
 
 def _segment(name: str, text: str) -> str:

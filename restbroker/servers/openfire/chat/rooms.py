@@ -91,7 +91,7 @@ class Rooms:
 
     async def do(self, call: Call, entry: Entry, spec: CommandSpec, asked: ChatRequest, link: Link) -> Outcome:
         """Delivers one. Raises as a connector's `deliver`."""
-        job = _Job(call, entry, spec, asked, link)
+        job = _Job(call, entry, spec, asked=asked, link=link)
         wanted = need = self._need(entry)
         stream, is_renewed = await as_unsent(self._logins.stream, asked.user), False
         for others in reversed(range(_TRIES)):
@@ -123,7 +123,7 @@ class Rooms:
             return deliver_with_stream_end(response.status)
         # A join may be sent again; what was to follow it was not sent.
         spec = attrs.evolve(job.spec, repeat="safe") if answer.is_join else job.spec
-        outcome = classify(job.call, job.entry, spec, response, self._now_s(), stream)
+        outcome = classify(job.call, job.entry, spec, response=response, now_s=self._now_s(), stream=stream)
         is_refused = response.status == 400 and (answer.is_join or job.entry.effect == "joins")
         return join_refused(outcome) if is_refused else outcome
 

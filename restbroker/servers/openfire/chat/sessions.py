@@ -92,7 +92,9 @@ class Sessions:
             return None
         headers = (("Accept", "text/plain"), *authorization_header(self._target))
         path = f"/sse/{quote(name, safe='')}"
-        response = await self._send(Request("GET", path, self._target.timeout_s, (), headers, repeatable=True))
+        response = await self._send(
+            Request("GET", path, self._target.timeout_s, query=(), headers=headers, repeatable=True)
+        )
         return response.status != _NO_PATH
 
     async def present(self, stream: str) -> None:
@@ -104,7 +106,9 @@ class Sessions:
     async def _post(self, stream: str, what: str) -> Response:
         path = f"{self._target.url.path}/restapi/v1/chat/{quote(stream, safe='')}/{what}"
         headers = (("Accept", "application/json"), *authorization_header(self._target))
-        return await self._send(Request("POST", path, self._target.timeout_s, (), headers, repeatable=True))
+        return await self._send(
+            Request("POST", path, self._target.timeout_s, query=(), headers=headers, repeatable=True)
+        )
 
     async def _make_sure(self) -> None:
         """That a login without a password gives the user's own stream. Asked until it was found so, then no more."""
@@ -132,4 +136,13 @@ class Sessions:
         query = () if totp is None else (("totp", totp),)
         path = f"{target.url.path}/restapi/v1/chat/{quote(name, safe='')}/login"
         body = (password or "").encode()
-        return Request("POST", path, target.timeout_s, query, headers, body, 65_536, repeatable=True)
+        return Request(
+            "POST",
+            path,
+            target.timeout_s,
+            query=query,
+            headers=headers,
+            body=body,
+            body_limit_bytes=65_536,
+            repeatable=True,
+        )

@@ -22,7 +22,16 @@ CURE: Final = "Give Auth of an administrator, or each user's password in Options
 def trust_question(target: Target) -> Request:
     """What to send. Raises `ConfigError` when the login cannot be read."""
     headers = (accepting("application/json"), *authorization_header(target))
-    return Request("GET", target.url.path + _PATH, target.timeout_s, (), headers, b"", 65_536, repeatable=True)
+    return Request(
+        "GET",
+        target.url.path + _PATH,
+        target.timeout_s,
+        query=(),
+        headers=headers,
+        body=b"",
+        body_limit_bytes=65_536,
+        repeatable=True,
+    )
 
 
 def is_administrator(response: Response) -> bool | None:

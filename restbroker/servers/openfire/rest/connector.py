@@ -70,7 +70,7 @@ class OpenfireConnector:
             return request
         response = await link.send(request)
         self._remember(response)
-        return classify(call, entry, self.catalogue.commands[entry.name], response, self._now_s())
+        return classify(call, entry, self.catalogue.commands[entry.name], response=response, now_s=self._now_s())
 
     async def probe(self, link: Link) -> Probe:
         """Asks whether the server is ready, where it can tell, for the number of sessions, and for its version. Changes
@@ -95,7 +95,7 @@ class OpenfireConnector:
 
     def _request(self, call: Call, entry: Entry) -> Request | Rejected:
         def make() -> Request:
-            return build(call, entry, self._target, self._dialect, self._session)
+            return build(call, entry, self._target, dialect=self._dialect, cookie=self._session)
 
         return guard(make, self._target.name, entry.name)
 
@@ -111,7 +111,7 @@ class OpenfireConnector:
 
     async def _ask(self, question: Call, link: Link) -> tuple[Response, CommandSpec]:
         name = question.command.endpoint
-        asked = unsent(lambda: build(question, TABLE[name], self._target, None, self._session))
+        asked = unsent(lambda: build(question, TABLE[name], self._target, dialect=None, cookie=self._session))
         response = await link.ask(asked)
         self._remember(response)
         return response, self.catalogue.commands[name]
@@ -128,7 +128,9 @@ class OpenfireConnector:
         if self._dialect is not None:
             return None
         if response.status != 200:
-            return classify(call, TABLE[_STATISTICS], self.catalogue.commands[_STATISTICS], response, self._now_s())
+            return classify(
+                call, TABLE[_STATISTICS], self.catalogue.commands[_STATISTICS], response=response, now_s=self._now_s()
+            )
         message = "The number of sessions is none: this is not the REST API plugin."
         return Denied(Reason("NotTheApi", message, CHECK_URL, 200))
 

@@ -36,7 +36,7 @@ def complete(call: Call, spec: CommandSpec, response: Response, now_s: float) ->
     """The call with what it leaves out; an outcome where the group could not be read. `spec` is that of the question,
     `response` its answer.
     """
-    outcome = judge_question(call, _GET_GROUP, spec, response, now_s)
+    outcome = judge_question(call, _GET_GROUP, spec, response=response, now_s=now_s)
     match outcome:
         case Delivered() if response.truncated:
             message = "The group is larger than what is read of an answer, and who is not listed would be removed."

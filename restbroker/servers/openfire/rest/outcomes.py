@@ -83,12 +83,12 @@ class _Case:
 
     def read(self) -> Answer:
         """The answer for people. It takes a while: for failures alone."""
-        return read_for(FORM, self.call, self.spec, self.response, self.now_s)
+        return read_for(FORM, self.call, self.spec, response=self.response, now_s=self.now_s)
 
 
 def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
-    case, status = _Case(call, entry, spec, response, now_s), response.status
+    case, status = _Case(call, entry, spec, response=response, now_s=now_s), response.status
     if 200 <= status < 300:
         return _success(case)
     answer = case.read()
@@ -122,7 +122,7 @@ def judge_question(call: Call, asked: str, spec: CommandSpec, response: Response
     """The outcome of this answer to the command `asked`, which changes nothing, before the call itself is sent."""
     # With all that the job gives: what is secret of it is so in this answer, too.
     question = attrs.evolve(call, command=Command(asked, call.command.arguments))
-    outcome = classify(question, TABLE[asked], spec, response, now_s)
+    outcome = classify(question, TABLE[asked], spec, response=response, now_s=now_s)
     match outcome:
         case Uncertain(reason):
             return Deferred(reason)

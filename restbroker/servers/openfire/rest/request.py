@@ -60,9 +60,9 @@ def build(call: Call, entry: Entry, target: Target, dialect: Dialect | None, coo
         entry.method,
         target.url.path + path,
         call.timeout_s,
-        query,
-        (*headers, *call.headers),
-        body,
+        query=query,
+        headers=(*headers, *call.headers),
+        body=body,
         repeatable=entry.method == "GET" and entry.repeat == "safe",
     )
 
@@ -83,8 +83,8 @@ def question(
         "GET",
         target.url.path + path,
         timeout_s or target.timeout_s,
-        (),
-        headers,
+        query=(),
+        headers=headers,
         body_limit_bytes=_LIMIT_BYTES,
         repeatable=True,
     )

@@ -37,7 +37,7 @@ def question(call: Call) -> Call:
 def outcome_of(call: Call, spec: CommandSpec, response: Response, now_s: float) -> Outcome | None:
     """What the call ends as unsent; None: it may be sent. `spec` is that of the question, `response` its answer."""
     given = call.command.arguments
-    match judge_question(call, _GET_ROOM, spec, response, now_s):
+    match judge_question(call, _GET_ROOM, spec, response=response, now_s=now_s):
         case Delivered(body=body) if not response.truncated and not is_named(body, "roomName", given["roomName"]):
             return other_answer("room", response)
         case Delivered() if call.ok_if_exists:

@@ -61,7 +61,9 @@ async def _looked_at(source: EventSource) -> list[Finding]:
     try:
         passwords = passwords_in(settings.passwords)
     except ConfigError as error:
-        return [Finding("problem", AREA, "OpenfireDenied", error.message, _WHY, error.cure, "config")]
+        return [
+            Finding("problem", AREA, "OpenfireDenied", message=error.message, why=_WHY, cure=error.cure, cause="config")
+        ]
     found, well = [], []
     for user in settings.everybody:
         try:
@@ -73,9 +75,17 @@ async def _looked_at(source: EventSource) -> list[Finding]:
             found.append(_of(source, trouble))
         except (NotSent, MaybeSent) as error:
             message, cure = f"Source {source.name}: {error.message}", "Start the server, or mend URL."
-            return [*found, Finding("problem", AREA, "OpenfireAway", message, _WHY, cure, "target")]
+            return [
+                *found,
+                Finding("problem", AREA, "OpenfireAway", message=message, why=_WHY, cure=cure, cause="target"),
+            ]
         except ConfigError as error:
-            return [*found, Finding("problem", AREA, "OpenfireAway", error.message, _WHY, error.cure, "config")]
+            return [
+                *found,
+                Finding(
+                    "problem", AREA, "OpenfireAway", message=error.message, why=_WHY, cure=error.cure, cause="config"
+                ),
+            ]
     if well:
         where = f"{target.url.origin}/sse"
         what = f"The source {source.name} can ask for the streams of {', '.join(well)} at {where}."
@@ -85,7 +95,9 @@ async def _looked_at(source: EventSource) -> list[Finding]:
 
 def _of(source: EventSource, trouble: Problem) -> Finding:
     message = f"Source {source.name}: {trouble.message}"
-    return Finding("problem", AREA, trouble.code, message, _WHY, trouble.cure, _CAUSES[trouble.code])
+    return Finding(
+        "problem", AREA, trouble.code, message=message, why=_WHY, cure=trouble.cure, cause=_CAUSES[trouble.code]
+    )
 
 
 async def _try(target: Target, user: str, login: str) -> None:

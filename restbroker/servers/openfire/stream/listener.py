@@ -167,7 +167,9 @@ class Listener:
 
     async def _read(self, reading: Reading) -> None:
         shared, stream = self.shared, reading.stream
-        form = Form(shared.source, self.user, shared.target.default_host, shared.settings.mode, self._note_expelled)
+        form = Form(
+            shared.source, self.user, shared.target.default_host, mode=shared.settings.mode, on_out=self._note_expelled
+        )
         try:
             with reading.scope:
                 while True:

@@ -47,7 +47,9 @@ def open_reader(source: EventSource, ways: ReaderPorts) -> "StreamReader":
         raise ConfigError(f"The source {source.name} needs its target, and leases and logins in Redis.")
     teller = ProblemReporter(source.name, ways.report, ways.states)
     basket = EventBuffer(source.options.buffer_bytes, partial(_tell_of_full, source.name, ways.report))
-    shared = ListenerContext(source.name, source.options, source.target, ways.logins, basket, teller)
+    shared = ListenerContext(
+        source.name, source.options, source.target, logins=ways.logins, basket=basket, teller=teller
+    )
     return StreamReader(shared, source, ways, ways.leases)
 
 

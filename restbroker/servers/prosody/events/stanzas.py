@@ -73,12 +73,14 @@ def answer_taken(told: IncomingEvent) -> Answer:  # noqa: ARG001  every stanza i
 
 def answer_refused(told: IncomingEvent) -> Answer:
     """The sender of the iq gets an error."""
-    return _error(200, told, "cancel", "service-unavailable", "Nobody answers such questions here.")
+    return _error(200, told, "cancel", condition="service-unavailable", text="Nobody answers such questions here.")
 
 
 def not_now(told: IncomingEvent, retry_after_s: int) -> Answer:
     """The sender gets the error that Prosody also sends when nobody listens here; it is of the type wait."""
-    answer = _error(503, told, "wait", "recipient-unavailable", "This could not be taken. Try again later.")
+    answer = _error(
+        503, told, "wait", condition="recipient-unavailable", text="This could not be taken. Try again later."
+    )
     return Answer(answer.status, answer.body, answer.content_type, {"Retry-After": str(retry_after_s)})
 
 
