@@ -224,7 +224,9 @@ BASES: Final[Sequence[Base]] = (
          "Listen CertFile KeyFile Sources Nonsense"),
     Base("a source", _source("prosody-rest", Path="/events", Secret=_SECRET), _OF_EVENTS,
          "Kind Path Secret SecretFile-Secret Queue Class DropDuplicates DropOwn Only Except Routes Fields Names Omit IQ"
-         " Options Nonsense"),
+         " Listen Options Nonsense"),
+    Base("options of events of prosody-rest", _source("prosody-rest", {}, Path="/events", Secret=_SECRET),
+         f"{_OF_EVENTS}.Options", "Name Version"),
     Base("what a source takes", _source("prosody-rest", Path="/events", Secret=_SECRET, **_ONLY), f"{_OF_EVENTS}.Only",
          "Types Sender Receiver Body Nonsense"),
     Base("what a source drops", _source("prosody-rest", Path="/events", Secret=_SECRET, **_ONLY), f"{_OF_EVENTS}.Except",
