@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
@@ -242,6 +243,30 @@ def test_a_change_whose_broker_is_killed_before_its_refresh_is_refreshed_all_the
         assert john.pushes.wait_for_number(1, 60.0)[0].jid == AARON
         stage.wait_until_idle()
         assert broker.stop() == 0, broker.output()
+
+
+def test_a_refresh_of_many_users_whose_broker_is_killed_on_the_way_is_done_by_the_next_one(
+    stage: Stage, clients: Clients
+) -> None:
+    users, away = ["john", "aaron"], names(200)
+    for user in users:
+        stage.prosody.register(user)
+        clients.login(user)
+    before, goes_on = stage.service.asked, threading.Event()
+    stage.service.before = lambda _user: goes_on.wait(60.0)
+    with stage.broker() as broker:
+        broker.wait_for(r"broker\.started")
+        stage.push("refresh", {"users": [*users, *away]})
+        until(lambda: stage.service.asked - before, "Prosody asks for a roster")
+        broker.signal(signal.SIGKILL)
+        broker.wait()
+    goes_on.set()
+    begun = stage.service.asked
+    with stage.broker() as broker:
+        until(lambda: all((stage.service.asked - begun)[user] for user in users), "both are refreshed", 60.0)
+        broker.wait_for(r"jobs\.recovered")
+        stage.wait_until_idle()
+        assert (stage.size("dead"), broker.stop()) == (0, 0), broker.output()
 
 
 def test_rosters_change_while_prosody_is_down_and_their_refreshes_end_when_it_is_back(
