@@ -136,7 +136,9 @@ def installed_packages() -> Mapping[str, tuple[Package, ...]]:
     found: dict[str, tuple[Package, ...]] = {}
     for point in entry_points(group=GROUP):
         name, version = ("?", "?") if point.dist is None else (point.dist.name, point.dist.version)
-        found[point.name] = (*found.get(point.name, ()), Package(name, version, point.value.partition(":")[0].strip()))
+        # Not `point.module`, which raises of a value that is none. What it needs besides stands in brackets.
+        module = point.value.partition("[")[0].partition(":")[0].strip()
+        found[point.name] = (*found.get(point.name, ()), Package(name, version, module))
     return found
 
 

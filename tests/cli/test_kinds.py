@@ -137,6 +137,11 @@ def test_its_commands_are_listed_by_kind_and_checked_before_a_job_is_pushed(shel
     assert (unknown.returncode, "get_user" in unknown.stderr) == (2, True)
 
 
+def test_an_entry_point_may_name_what_the_package_needs_besides(lib: Path, shell: Shell) -> None:
+    _is_entered_as("restbroker_chatter [fast]")(lib)
+    assert "get_user" in shell("commands", "--kind", "chatter").stdout
+
+
 def test_the_tab_key_offers_its_commands_and_the_kind_once_it_is_configured(
     lib: Path, shell: Shell, tmp_path: Path
 ) -> None:
