@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo quick test nightly versions plan image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
 	bench-webhook bench-four bench-startup bench-bulk bench-operate \
-	mutants screenshots recipes site lint reference man house format servers locks clean
+	mutants screenshots recipes site lint reference man messages house format servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -229,6 +229,9 @@ site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" sh
 
 man: $(VENV)/.dev ## Write the manual pages in contrib/man anew
 	@PYTHONPATH=. $(BIN)/python -m tools.man_pages
+
+messages: $(VENV)/.dev ## Print every text that restbroker shows to people, to be read in one go
+	@PYTHONPATH=. $(BIN)/python -m tools.messages
 
 recipes: $(VENV)/.dev servers ## Type every command of docs/recipes.md and README, and write down anew what they print
 	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/test_recipes.py

@@ -3,12 +3,12 @@
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Annotated
 
 import typer
 
-from restbroker.console import output, panels
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console import output
+from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.options import JsonOption, LimitOption
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.audit import StoredEntry, entries
@@ -22,7 +22,7 @@ _MOST = 100_000
 @app.command()
 def audit(
     config: ConfigOption = None,
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=_MOST, rich_help_panel=panels.OUTPUT)] = 20,
+    limit: LimitOption = 20,
     json: JsonOption = False,
 ) -> None:
     """Show who did what: actions of this command line and of the pages, newest first.

@@ -13,7 +13,8 @@ import typer
 
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.options import JsonOption
 from restbroker.console.order import Signatures, knows
 from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
@@ -39,18 +40,36 @@ def commands(
         typer.Argument(help="One command, to be shown with its arguments.", autocompletion=completion.commands),
     ] = None,
     tag: Annotated[
-        str | None, typer.Option(help="Only commands with this tag, e.g. accounts.", autocompletion=completion.tags)
+        str | None,
+        typer.Option(
+            "--tag", metavar="TAG", help="Only commands with this tag, e.g. accounts.", autocompletion=completion.tags
+        ),
     ] = None,
     server_version: Annotated[
         str | None,
-        typer.Option(help="As of this version, e.g. 24.12. [default: what runs, else the configured, else newest]"),
+        typer.Option(
+            "--server-version",
+            metavar="VERSION",
+            help="As of this version, e.g. 24.12. [default: what runs, else the configured, else newest]",
+        ),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help=f"Of which server: {', '.join(registry.KINDS)}.", autocompletion=completion.kinds)
+        str | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help=f"Of which server: {', '.join(registry.KINDS)}.",
+            autocompletion=completion.kinds,
+        ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(help="Of which target, where the configuration has several.", autocompletion=completion.targets),
+        typer.Option(
+            "--target",
+            metavar="TARGET",
+            help="Of which target, where the configuration has several.",
+            autocompletion=completion.targets,
+        ),
     ] = None,
     kinds: Annotated[
         bool, typer.Option("--kinds", help="The kinds of servers instead, with the packages that bring them.")

@@ -17,9 +17,9 @@ from restbroker.config.mask import mask
 from restbroker.config.schema import schema as described
 from restbroker.config.setup import REDIS
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, JsonOption, load_with_notices, print_notices
-from restbroker.console.confirmation import YesOption
+from restbroker.console.configured import ConfigOption, load_with_notices, print_notices
 from restbroker.console.lists import Verbs
+from restbroker.console.options import JsonOption, YesOption
 from restbroker.console.private_file import write_new
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
@@ -32,11 +32,22 @@ app = typer.Typer(
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="The file to make.", autocompletion=completion.paths)] = Path("env.json"),
-    server: Annotated[str | None, typer.Option(help="Which server: ejabberd, prosody, mongooseim, openfire, …")] = None,
-    url: Annotated[str | None, typer.Option(help="Where its API is. [default: as that server is shipped]")] = None,
-    redis: Annotated[str | None, typer.Option(help=f"Where Redis is. [default: {REDIS}]")] = None,
-    login: Annotated[str | None, typer.Option(help="The user that logs in there. [default: no login]")] = None,
+    path: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="The file to make.", autocompletion=completion.paths)
+    ] = Path("env.json"),
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="SERVER", help="Which server: ejabberd, prosody, mongooseim, openfire, …"),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="Where its API is. [default: as that server is shipped]")
+    ] = None,
+    redis: Annotated[
+        str | None, typer.Option("--redis", metavar="URL", help=f"Where Redis is. [default: {REDIS}]")
+    ] = None,
+    login: Annotated[
+        str | None, typer.Option("--login", metavar="USER", help="The user that logs in there. [default: no login]")
+    ] = None,
     password_file: Annotated[
         Path | None,
         typer.Option(
@@ -52,9 +63,12 @@ def init(
         ),
     ] = None,
     domain: Annotated[
-        str | None, typer.Option(help="The virtual host that jobs are about. [default: the login's]")
+        str | None,
+        typer.Option("--domain", metavar="HOST", help="The virtual host that jobs are about. [default: the login's]"),
     ] = None,
-    queue: Annotated[str | None, typer.Option(help="The queue that jobs come in. [default: rest]")] = None,
+    queue: Annotated[
+        str | None, typer.Option("--queue", metavar="QUEUE", help="The queue that jobs come in. [default: rest]")
+    ] = None,
     stats: Annotated[bool | None, typer.Option(help="Serve the web pages, on loopback.", show_default=False)] = None,
     yes: YesOption = False,
 ) -> None:

@@ -69,9 +69,16 @@ def ctl(
     config: ConfigOption = None,
     target: Annotated[
         str | None,
-        typer.Option(help="For which target. [default: the one that has it]", autocompletion=completion.targets),
+        typer.Option(
+            "--target",
+            metavar="TARGET",
+            help="For which target. [default: the one that has it]",
+            autocompletion=completion.targets,
+        ),
     ] = None,
-    timeout: Annotated[str, typer.Option(help="How long to wait for the answer.")] = "60s",
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="DURATION", help="How long to wait for the answer.")
+    ] = "60s",
     no_timeout: NoTimeout = False,
     version: ApiVersion = None,
     secret_file: SecretFile = None,

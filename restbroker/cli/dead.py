@@ -9,20 +9,23 @@ import typer
 
 from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.failure_summary import add_summary
-from restbroker.cli.selection import (
+from restbroker.cli.selection import within
+from restbroker.cli.set_verbs import add_verbs, listing
+from restbroker.config.core import Config
+from restbroker.console import completion, jobs, output
+from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.lists import Verbs
+from restbroker.console.options import (
     GroupOption,
+    JsonOption,
+    LimitOption,
     NewerOption,
     OlderOption,
     SinceOption,
     UntilOption,
     WhereOption,
-    within,
+    WhyOption,
 )
-from restbroker.cli.set_verbs import add_verbs, listing
-from restbroker.config.core import Config
-from restbroker.console import completion, jobs, output, panels
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
-from restbroker.console.lists import Verbs
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.operate.connect import open_store
@@ -45,10 +48,6 @@ RestoreOption = Annotated[
     ),
 ]
 
-RestoreWhyOption = Annotated[
-    str, typer.Option("--why", help="With --restore: why, for the audit.", rich_help_panel=panels.SAFETY)
-]
-
 
 @app.callback(invoke_without_command=True)
 def dead(
@@ -60,11 +59,11 @@ def dead(
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
     group: GroupOption = None,
-    limit: jobs.LimitOption = 20,
+    limit: LimitOption = 20,
     json: JsonOption = False,
     only_trimmed: TrimmedOption = False,
     restored: RestoreOption = None,
-    why: RestoreWhyOption = "",
+    why: WhyOption = "",
 ) -> None:
     """Show the parked jobs, newest first, or act on them. Arguments and tokens are not listed.
 

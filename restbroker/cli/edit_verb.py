@@ -11,25 +11,27 @@ import attrs
 import typer
 
 from restbroker.cli import selection
-from restbroker.cli.selection import (
+from restbroker.cli.selection import within
+from restbroker.config.core import Config
+from restbroker.console import arguments, completion, output, panels
+from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.options import (
     AllOption,
     DryRunOption,
     GroupOption,
+    JsonOption,
     NewerOption,
     OlderOption,
     RateOption,
+    RepeatUnsafeOption,
     SinceOption,
     TimeoutOption,
     UntilOption,
     WaitOption,
     WhereOption,
     WhyOption,
-    within,
+    YesOption,
 )
-from restbroker.config.core import Config
-from restbroker.console import arguments, completion, output, panels
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
-from restbroker.console.confirmation import YesOption
 from restbroker.console.times import duration_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
@@ -61,11 +63,19 @@ RenameOption = Annotated[
 ]
 CommandOption = Annotated[
     str | None,
-    typer.Option("--command", help="Another command.", autocompletion=completion.commands, rich_help_panel=panels.WHAT),
+    typer.Option(
+        "--command",
+        metavar="COMMAND",
+        help="Another command.",
+        autocompletion=completion.commands,
+        rich_help_panel=panels.WHAT,
+    ),
 ]
 QueueOption = Annotated[
     str | None,
-    typer.Option("--queue", help="Another queue.", autocompletion=completion.queues, rich_help_panel=panels.WHAT),
+    typer.Option(
+        "--queue", metavar="QUEUE", help="Another queue.", autocompletion=completion.queues, rich_help_panel=panels.WHAT
+    ),
 ]
 RetryOption = Annotated[
     bool, typer.Option("--retry", help="Also run it now: it goes to its queue.", rich_help_panel=panels.WHAT)
@@ -74,14 +84,6 @@ AnyOption = Annotated[
     bool,
     typer.Option(
         "--any", help="Take the name and the arguments as they are, known or not.", rich_help_panel=panels.WHAT
-    ),
-]
-RepeatUnsafeOption = Annotated[
-    bool,
-    typer.Option(
-        "--repeat-unsafe",
-        help="Also what may have run as it is.",
-        rich_help_panel=panels.SAFETY,
     ),
 ]
 

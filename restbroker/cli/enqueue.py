@@ -18,8 +18,9 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import arguments, completion, output, panels
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit, no
+from restbroker.console.options import JsonOption, TimeoutOption
 from restbroker.console.order import fit_arguments, join_command_words, signatures_of, target_of, token_of
 from restbroker.console.times import at_s, duration_s
 from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
@@ -80,7 +81,9 @@ RejectsOption = Annotated[
 ]
 RateOption = Annotated[
     str | None,
-    typer.Option("--rate", help="With --bulk: push at most so many rows a second.", rich_help_panel=panels.BULK),
+    typer.Option(
+        "--rate", metavar="N", help="With --bulk: push at most so many rows a second.", rich_help_panel=panels.BULK
+    ),
 ]
 StateOption = Annotated[
     Path | None,
@@ -108,6 +111,8 @@ def enqueue(
     target: Annotated[
         str | None,
         typer.Option(
+            "--target",
+            metavar="TARGET",
             help="For which target. [default: the one that has it]",
             autocompletion=completion.targets,
             rich_help_panel=panels.WHAT,
@@ -116,17 +121,31 @@ def enqueue(
     queue: Annotated[
         str | None,
         typer.Option(
-            help="Another queue than the target's first.", autocompletion=completion.queues, rich_help_panel=panels.WHAT
+            "--queue",
+            metavar="QUEUE",
+            help="Another queue than the target's first.",
+            autocompletion=completion.queues,
+            rich_help_panel=panels.WHAT,
         ),
     ] = None,
     delay: Annotated[
-        str | None, typer.Option("--in", help="Only after this long: 5m, 2h, 7d.", rich_help_panel=panels.WHAT)
+        str | None,
+        typer.Option("--in", metavar="DURATION", help="Only after this long: 5m, 2h, 7d.", rich_help_panel=panels.WHAT),
     ] = None,
     at: Annotated[
-        str | None, typer.Option(help="Not before this time: 2030-01-31T08:00+01:00.", rich_help_panel=panels.WHAT)
+        str | None,
+        typer.Option(
+            "--at", metavar="TIME", help="Not before this time: 2030-01-31T08:00+01:00.", rich_help_panel=panels.WHAT
+        ),
     ] = None,
     retry: Annotated[
-        str, typer.Option(help="How often to try again: a number, true (25) or false.", rich_help_panel=panels.WHAT)
+        str,
+        typer.Option(
+            "--retry",
+            metavar="N",
+            help="How often to try again: a number, true (25) or false.",
+            rich_help_panel=panels.WHAT,
+        ),
     ] = "true",
     reply_id: Annotated[
         str | None,
@@ -135,7 +154,7 @@ def enqueue(
     wait_for_answer: Annotated[
         bool, typer.Option("--wait", help="Wait, and print the server's answer.", rich_help_panel=panels.ANSWER)
     ] = False,
-    timeout: Annotated[str, typer.Option(help="How long --wait waits.", rich_help_panel=panels.ANSWER)] = "30s",
+    timeout: TimeoutOption = "30s",
     ok_if_exists: OkIfExists = False,
     any_command: Annotated[
         bool,

@@ -9,8 +9,9 @@ from typing import Annotated, Final
 import typer
 
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.lists import Verbs
+from restbroker.console.options import JsonOption
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
 from restbroker.operate.events import RecentEvent, Tail
@@ -20,7 +21,14 @@ app = typer.Typer(cls=Verbs, add_completion=False, no_args_is_help=True, help="W
 
 _LOOK_EVERY_S: Final = 0.25
 SourceOption = Annotated[
-    str | None, typer.Option(help="Only those of this source.", show_default=False, autocompletion=completion.sources)
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="SOURCE",
+        help="Only those of this source.",
+        show_default=False,
+        autocompletion=completion.sources,
+    ),
 ]
 
 

@@ -13,8 +13,9 @@ import typer
 from restbroker.cli import entries
 from restbroker.cli.not_found import print_not_found
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit
+from restbroker.console.options import JobsOption, JsonOption, SecondsOption
 from restbroker.console.times import local, milliseconds, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
@@ -42,8 +43,8 @@ def explain(
     jid: Annotated[str, typer.Argument(metavar="JID", help="The job's id.", autocompletion=completion.jids)],
     config: ConfigOption = None,
     json: JsonOption = False,
-    jobs: Annotated[int, typer.Option(help="Look at so many jobs of each queue.", min=1, max=10_000_000)] = 10_000,
-    seconds: Annotated[int, typer.Option(help="Look for so long.", min=1, max=3600)] = 10,
+    jobs: JobsOption = 10_000,
+    seconds: SecondsOption = 10,
 ) -> None:
     """Tell a job's story: where it is now and why or how it ended, its last tries, and what people did with it.
 

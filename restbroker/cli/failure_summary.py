@@ -5,23 +5,25 @@ Always holds: nothing is changed; each row names a group that the other verbs ta
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import typer
 
 from restbroker.cli import selection
-from restbroker.cli.selection import (
+from restbroker.cli.selection import within
+from restbroker.console import output
+from restbroker.console.causes import headline, hint, share
+from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.options import (
     GroupOption,
+    JsonOption,
+    LimitOption,
     NewerOption,
     OlderOption,
     SinceOption,
     UntilOption,
     WhereOption,
-    within,
 )
-from restbroker.console import output, panels
-from restbroker.console.causes import headline, hint, share
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
@@ -31,9 +33,6 @@ if TYPE_CHECKING:
 
 _NAMES: Final = {"dead": "dead", "retry": "retries"}
 _SECONDS: Final = 600.0
-LimitOption = Annotated[
-    int, typer.Option(help="How many causes at most.", min=1, max=1000, rich_help_panel=panels.OUTPUT)
-]
 
 
 def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:

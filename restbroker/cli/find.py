@@ -13,8 +13,9 @@ import typer
 
 from restbroker.cli import entries
 from restbroker.console import output
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit
+from restbroker.console.options import JobsOption, JsonOption, LimitOption, SecondsOption
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
@@ -36,9 +37,9 @@ def find(
     ],
     config: ConfigOption = None,
     json: JsonOption = False,
-    limit: Annotated[int, typer.Option(help="Show so many of each place.", min=1, max=1000)] = 20,
-    jobs: Annotated[int, typer.Option(help="Look at so many jobs of each place.", min=1, max=10_000_000)] = 10_000,
-    seconds: Annotated[int, typer.Option(help="Look for so long.", min=1, max=3600)] = 10,
+    limit: LimitOption = 20,
+    jobs: JobsOption = 10_000,
+    seconds: SecondsOption = 10,
 ) -> None:
     """Find jobs by a text or an argument, wherever they are: in sets, in queues, in hand, among those that ended.
 

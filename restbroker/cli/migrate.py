@@ -7,8 +7,9 @@ import attrs
 import typer
 
 from restbroker.console import output, panels
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit
+from restbroker.console.options import DryRunOption, JsonOption, YesOption
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import migrate as operate_migrate
@@ -32,10 +33,8 @@ ProcessIdOption = Annotated[
 def migrate(
     config: ConfigOption = None,
     process_id: ProcessIdOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would be moved.", rich_help_panel=panels.SAFETY)
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=panels.SAFETY)] = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
     force: Annotated[
         bool, typer.Option("--force", help="Move although the original may still run.", rich_help_panel=panels.SAFETY)
     ] = False,

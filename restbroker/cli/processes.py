@@ -10,11 +10,12 @@ import typer
 
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output, steering
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
-from restbroker.console.confirmation import YesOption, confirm
+from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
 from restbroker.console.jobs import tokens
 from restbroker.console.lists import ListsFirst
+from restbroker.console.options import DryRunOption, JsonOption, WhyOption, YesOption
 from restbroker.console.times import utc
 from restbroker.console.who import who
 from restbroker.errors import UsageError
@@ -68,9 +69,9 @@ def list_processes(config: ConfigOption = None, json: JsonOption = False) -> Non
 def quiet(
     names: ProcessNames,
     config: ConfigOption = None,
-    why: steering.NotedWhyOption = "",
+    why: WhyOption = "",
     yes: YesOption = False,
-    dry_run: steering.DryRunOption = False,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Have processes take no more jobs until they are started anew. What they have in hand they finish."""
@@ -89,9 +90,9 @@ def quiet(
 def stop(
     names: ProcessNames,
     config: ConfigOption = None,
-    why: steering.NotedWhyOption = "",
+    why: WhyOption = "",
     yes: YesOption = False,
-    dry_run: steering.DryRunOption = False,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Have processes finish what they have in hand, and end. Whatever supervises one may start it again."""
@@ -112,9 +113,9 @@ def cancel(
         str, typer.Argument(metavar="JID", help="The id of a job in hand.", autocompletion=completion.jids_in_progress)
     ],
     config: ConfigOption = None,
-    why: steering.NotedWhyOption = "",
+    why: WhyOption = "",
     yes: YesOption = False,
-    dry_run: steering.DryRunOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """End the delivery of a job in hand, and park it. It may have run nevertheless."""
     settings = load_quietly(config)

@@ -16,17 +16,27 @@ from restbroker.cli.edit_verb import (
     AnyOption,
     CommandOption,
     RenameOption,
-    RepeatUnsafeOption,
     UnsetOption,
     edit_of,
     note_secrets,
     require_change,
 )
-from restbroker.cli.selection import DryRunOption, WhereOption, WhyOption
 from restbroker.config.core import Config
-from restbroker.console import arguments, completion, panels
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
-from restbroker.console.confirmation import YesOption
+from restbroker.console import arguments, completion
+from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.options import (
+    AllOption,
+    DryRunOption,
+    ForeignQueuesOption,
+    JsonOption,
+    MostOption,
+    OlderOption,
+    RepeatUnsafeOption,
+    SinceOption,
+    WhereOption,
+    WhyOption,
+    YesOption,
+)
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.operate.act_job import Action
@@ -40,27 +50,6 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[ARGUMENT]...", help="What they get: NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input."
-    ),
-]
-SinceOption = Annotated[
-    str | None,
-    typer.Option("--since", metavar="TIME", help="Only pushed since, e.g. 2h, today.", rich_help_panel=panels.WHICH),
-]
-OlderOption = Annotated[
-    str | None,
-    typer.Option("--older-than", metavar="SPAN", help="Only waiting so long, e.g. 2h.", rich_help_panel=panels.WHICH),
-]
-AllOption = Annotated[bool, typer.Option("--all", help="All that wait.", rich_help_panel=panels.WHICH)]
-MostOption = Annotated[
-    int | None,
-    typer.Option("--limit", min=1, help="At most so many, the next ones first.", rich_help_panel=panels.WHICH),
-]
-ForeignOption = Annotated[
-    bool,
-    typer.Option(
-        "--foreign-queues",
-        help="Also out of and to queues that this configuration does not serve.",
-        rich_help_panel=panels.SAFETY,
     ),
 ]
 
@@ -82,7 +71,7 @@ def _add_delete(app: typer.Typer) -> None:
         older_than: OlderOption = None,
         everything: AllOption = False,
         limit: MostOption = None,
-        foreign_queues: ForeignOption = False,
+        foreign_queues: ForeignQueuesOption = False,
         why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,
@@ -104,7 +93,7 @@ def _add_dead(app: typer.Typer) -> None:
         older_than: OlderOption = None,
         everything: AllOption = False,
         limit: MostOption = None,
-        foreign_queues: ForeignOption = False,
+        foreign_queues: ForeignQueuesOption = False,
         why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,
@@ -122,14 +111,17 @@ def _add_move(app: typer.Typer) -> None:
     def move(
         name: QueueName,
         queue: Annotated[
-            str, typer.Option("--to", help="The queue that they will wait in.", autocompletion=completion.queues)
+            str,
+            typer.Option(
+                "--to", metavar="QUEUE", help="The queue that they will wait in.", autocompletion=completion.queues
+            ),
         ],
         where: WhereOption = None,
         since: SinceOption = None,
         older_than: OlderOption = None,
         everything: AllOption = False,
         limit: MostOption = None,
-        foreign_queues: ForeignOption = False,
+        foreign_queues: ForeignQueuesOption = False,
         why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,

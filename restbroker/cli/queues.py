@@ -13,10 +13,19 @@ from restbroker.cli import entries, queue_verbs, selection
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output, panels, steering
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
-from restbroker.console.confirmation import YesOption, confirm
-from restbroker.console.jobs import LimitOption, tokens
+from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.confirmation import confirm
+from restbroker.console.jobs import tokens
 from restbroker.console.lists import ListsFirst
+from restbroker.console.options import (
+    DryRunOption,
+    ForOption,
+    JsonOption,
+    LimitOption,
+    WhereOption,
+    WhyOption,
+    YesOption,
+)
 from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job.json_types import Json
@@ -61,9 +70,12 @@ def list_queues(config: ConfigOption = None, json: JsonOption = False) -> None:
 @app.command()
 def peek(
     name: queue_verbs.QueueName,
-    where: selection.WhereOption = None,
+    where: WhereOption = None,
     after: Annotated[
-        str | None, typer.Option(help="With --where: go on behind this place.", rich_help_panel=panels.OUTPUT)
+        str | None,
+        typer.Option(
+            "--after", metavar="PLACE", help="With --where: go on behind this place.", rich_help_panel=panels.OUTPUT
+        ),
     ] = None,
     config: ConfigOption = None,
     limit: LimitOption = 20,
@@ -108,9 +120,9 @@ def _search(settings: Config, name: str, where: list[str], limit: int, after: st
 def pause(
     name: queue_verbs.QueueName,
     config: ConfigOption = None,
-    for_: steering.ForOption = None,
-    why: steering.WhyOption = "",
-    dry_run: steering.DryRunOption = False,
+    for_: ForOption = None,
+    why: WhyOption = "",
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Have no process take jobs of a queue. Jobs in hand still run. A new pause replaces the one before."""
@@ -129,8 +141,8 @@ def pause(
 def resume(
     name: queue_verbs.QueueName,
     config: ConfigOption = None,
-    why: steering.NotedWhyOption = "",
-    dry_run: steering.DryRunOption = False,
+    why: WhyOption = "",
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Have the jobs of a queue taken again, whoever paused it."""
@@ -148,9 +160,9 @@ def resume(
 def clear(
     name: queue_verbs.QueueName,
     config: ConfigOption = None,
-    why: steering.NotedWhyOption = "",
+    why: WhyOption = "",
     yes: YesOption = False,
-    dry_run: steering.DryRunOption = False,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Delete all jobs that wait in a queue. They are gone: nothing keeps a copy.

@@ -7,19 +7,21 @@ import typer
 
 from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.failure_summary import add_summary
-from restbroker.cli.selection import (
+from restbroker.cli.selection import within
+from restbroker.cli.set_verbs import add_verbs, listing
+from restbroker.console import jobs
+from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.lists import Verbs
+from restbroker.console.options import (
     GroupOption,
+    JsonOption,
+    LimitOption,
     NewerOption,
     OlderOption,
     SinceOption,
     UntilOption,
     WhereOption,
-    within,
 )
-from restbroker.cli.set_verbs import add_verbs, listing
-from restbroker.console import jobs
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
-from restbroker.console.lists import Verbs
 
 app = typer.Typer(cls=Verbs, add_completion=False)
 add_verbs(app, "retry")
@@ -37,7 +39,7 @@ def retries(
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
     group: GroupOption = None,
-    limit: jobs.LimitOption = 20,
+    limit: LimitOption = 20,
     json: JsonOption = False,
 ) -> None:
     """Show the jobs that wait for their next try, next due first, or act on them. Arguments and tokens are not listed.

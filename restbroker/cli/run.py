@@ -34,7 +34,9 @@ def run(
             metavar=f"1-{MOST_PROCESSES}", help="How many processes, under one supervisor. [default: Processes, or 1]"
         ),
     ] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+    ] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
     worker: Annotated[bool, typer.Option(_WORKER, hidden=True, help="Started by a supervisor.")] = False,
     number: Annotated[int | None, typer.Option(_NUMBER, hidden=True, help="Of the worker, in its log.")] = None,

@@ -6,11 +6,20 @@ Always holds: without a verb nothing is changed.
 import typer
 
 from restbroker.cli.edit_verb import add_edit
-from restbroker.cli.selection import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
+from restbroker.cli.selection import within
 from restbroker.cli.set_verbs import add_verbs, listing
 from restbroker.console import jobs
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.lists import Verbs
+from restbroker.console.options import (
+    JsonOption,
+    LimitOption,
+    NewerOption,
+    OlderOption,
+    SinceOption,
+    UntilOption,
+    WhereOption,
+)
 
 app = typer.Typer(cls=Verbs, add_completion=False)
 add_verbs(app, "schedule")
@@ -26,7 +35,7 @@ def scheduled(
     until: UntilOption = None,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
-    limit: jobs.LimitOption = 20,
+    limit: LimitOption = 20,
     json: JsonOption = False,
 ) -> None:
     """Show the jobs that are to run later, next due first, or act on them. Arguments and tokens are not listed.

@@ -6,11 +6,8 @@ Always holds: it is said in exactly one way; nobody means all by leaving somethi
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-import typer
-
-from restbroker.console import completion, panels
 from restbroker.errors import UsageError
 from restbroker.store.keys import SortedSet
 
@@ -18,94 +15,6 @@ if TYPE_CHECKING:  # a list without conditions does without them
     from restbroker.operate.act import Selection
     from restbroker.operate.context import ConfigContext
     from restbroker.operate.where import Where
-
-Jids = Annotated[list[str] | None, typer.Argument(metavar="[JID]...", help="Job ids.", autocompletion=completion.jids)]
-WhereOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--where",
-        metavar="CONDITION",
-        help="FIELD OP VALUE, e.g. 'error = BadToken' or 'failed_at < yesterday'; several all must hold.",
-        autocompletion=completion.conditions,
-        rich_help_panel=panels.WHICH,
-    ),
-]
-SinceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--since",
-        metavar="TIME",
-        help="Only from this time on: parked, first failed (retries) or due, e.g. 2h, yesterday.",
-        rich_help_panel=panels.WHICH,
-    ),
-]
-UntilOption = Annotated[
-    str | None,
-    typer.Option(
-        "--until",
-        metavar="TIME",
-        help="Only before this time, of a day before its beginning.",
-        rich_help_panel=panels.WHICH,
-    ),
-]
-OlderOption = Annotated[
-    str | None,
-    typer.Option(
-        "--older-than",
-        metavar="SPAN",
-        help="Only what is older than that, by the same time, e.g. 2h, 4w. Not for scheduled.",
-        rich_help_panel=panels.WHICH,
-    ),
-]
-NewerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--newer-than",
-        metavar="SPAN",
-        help="Only what is not so old yet, by the same time. Not for scheduled.",
-        rich_help_panel=panels.WHICH,
-    ),
-]
-GroupOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--group",
-        metavar="ID",
-        help="Only jobs that failed of one cause, as `summary` names it. Not for scheduled.",
-        autocompletion=completion.groups,
-        rich_help_panel=panels.WHICH,
-    ),
-]
-AllOption = Annotated[bool, typer.Option("--all", help="All jobs of the set.", rich_help_panel=panels.WHICH)]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Only count, and show the first.", rich_help_panel=panels.SAFETY)
-]
-WaitOption = Annotated[
-    bool,
-    typer.Option("--wait", help="Wait until they are done or have failed again.", rich_help_panel=panels.ANSWER),
-]
-TimeoutOption = Annotated[str, typer.Option(help="How long --wait waits.", rich_help_panel=panels.ANSWER)]
-RateOption = Annotated[
-    float | None, typer.Option("--rate", min=0.01, help="At most so many jobs a second.", rich_help_panel=panels.WHAT)
-]
-RepeatUnsafeOption = Annotated[
-    bool,
-    typer.Option(
-        "--repeat-unsafe",
-        help="Also what may have run and is not safe to repeat: it may happen twice.",
-        rich_help_panel=panels.SAFETY,
-    ),
-]
-ForeignQueuesOption = Annotated[
-    bool,
-    typer.Option(
-        "--foreign-queues", help="Also to queues that this configuration does not serve.", rich_help_panel=panels.SAFETY
-    ),
-]
-WhyOption = Annotated[
-    str, typer.Option("--why", help="For the audit, and for whoever finds the job.", rich_help_panel=panels.SAFETY)
-]
-
 
 _GROUP: Final = re.compile("[0-9a-f]{10}", re.ASCII)
 _TIMES: Final[Mapping[SortedSet, str]] = {"dead": "at", "retry": "failed_at", "schedule": "at"}

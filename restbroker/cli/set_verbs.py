@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from restbroker.cli import selection
-from restbroker.cli.selection import (
+from restbroker.cli.selection import within
+from restbroker.config.core import Config
+from restbroker.console import completion, output, panels
+from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.options import (
     AllOption,
     DryRunOption,
     ForeignQueuesOption,
     GroupOption,
     Jids,
+    JsonOption,
+    LimitOption,
     NewerOption,
     OlderOption,
     RateOption,
@@ -25,13 +31,8 @@ from restbroker.cli.selection import (
     WaitOption,
     WhereOption,
     WhyOption,
-    within,
+    YesOption,
 )
-from restbroker.config.core import Config
-from restbroker.console import completion, output, panels
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
-from restbroker.console.confirmation import YesOption
-from restbroker.console.jobs import LimitOption
 from restbroker.console.times import at_s, duration_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
@@ -42,12 +43,23 @@ if TYPE_CHECKING:
     from restbroker.cli.acting import Action, ActOptions
     from restbroker.operate.entry import Entry
 
-InOption = Annotated[str | None, typer.Option("--in", help="After this time, e.g. 5m.", rich_help_panel=panels.WHAT)]
+InOption = Annotated[
+    str | None, typer.Option("--in", metavar="DURATION", help="After this time, e.g. 5m.", rich_help_panel=panels.WHAT)
+]
 AtOption = Annotated[
-    str | None, typer.Option("--at", help="At this time, e.g. 2030-01-31T08:00+01:00.", rich_help_panel=panels.WHAT)
+    str | None,
+    typer.Option(
+        "--at", metavar="TIME", help="At this time, e.g. 2030-01-31T08:00+01:00.", rich_help_panel=panels.WHAT
+    ),
 ]
 AfterOption = Annotated[
-    str | None, typer.Option(help="Go on behind this place, which the list before told.", rich_help_panel=panels.OUTPUT)
+    str | None,
+    typer.Option(
+        "--after",
+        metavar="PLACE",
+        help="Go on behind this place, which the list before told.",
+        rich_help_panel=panels.OUTPUT,
+    ),
 ]
 JidWord = Annotated[str, typer.Argument(metavar="JID", help="The job's id.", autocompletion=completion.jids)]
 _COMMANDS: Final[dict[SortedSet, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
@@ -267,7 +279,10 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
     @app.command()
     def move(
         queue: Annotated[
-            str, typer.Option("--to", help="The queue that they will go to.", autocompletion=completion.queues)
+            str,
+            typer.Option(
+                "--to", metavar="QUEUE", help="The queue that they will go to.", autocompletion=completion.queues
+            ),
         ],
         jids: Jids = None,
         where: WhereOption = None,

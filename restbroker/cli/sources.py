@@ -10,7 +10,8 @@ import attrs
 import typer
 
 from restbroker.console import output
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.options import JsonOption
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store

@@ -10,7 +10,8 @@ from restbroker.cli import lanes
 from restbroker.cli.lanes import text
 from restbroker.config.core import Config
 from restbroker.console import output, panels
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.configured import ConfigOption, load_quietly
+from restbroker.console.options import JsonOption
 from restbroker.console.times import duration_s, local, utc
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
@@ -23,7 +24,12 @@ app = typer.Typer(add_completion=False)
 _MOST_OFTEN_S = 0.2
 EveryOption = Annotated[
     str | None,
-    typer.Option(help="How often --watch looks: 500ms, 10s, 1m. [default: 2s]", rich_help_panel=panels.OUTPUT),
+    typer.Option(
+        "--every",
+        metavar="DURATION",
+        help="How often --watch looks: 500ms, 10s, 1m. [default: 2s]",
+        rich_help_panel=panels.OUTPUT,
+    ),
 ]
 
 

@@ -10,9 +10,10 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output, steering
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
+from restbroker.console.options import DryRunOption, ForOption, JsonOption, WhyOption
 from restbroker.console.times import milliseconds
 from restbroker.console.who import who
 from restbroker.job.json_types import Json
@@ -63,9 +64,9 @@ def list_targets(config: ConfigOption = None, json: JsonOption = False) -> None:
 def pause(
     name: TargetName,
     config: ConfigOption = None,
-    for_: steering.ForOption = None,
-    why: steering.WhyOption = "",
-    dry_run: steering.DryRunOption = False,
+    for_: ForOption = None,
+    why: WhyOption = "",
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Have no process take jobs for a target. Jobs in hand still run. A new pause replaces the one before."""
@@ -84,8 +85,8 @@ def pause(
 def resume(
     name: TargetName,
     config: ConfigOption = None,
-    why: steering.NotedWhyOption = "",
-    dry_run: steering.DryRunOption = False,
+    why: WhyOption = "",
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """End a person's pause of a target. Those that restbroker makes itself (denied, retry_after) end by themselves."""

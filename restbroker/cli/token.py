@@ -15,8 +15,9 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.tokens import Token
 from restbroker.console import completion, output
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.lists import Verbs
+from restbroker.console.options import JobsOption, JsonOption
 from restbroker.console.private_file import write_new
 from restbroker.job.json_types import Json
 
@@ -57,7 +58,7 @@ def new(
 @app.command("list")
 def list_tokens(
     config: ConfigOption = None,
-    limit: Annotated[int, typer.Option(help="How many jobs to look at in each queue.", min=1)] = 10_000,
+    jobs: JobsOption = 10_000,
     json: JsonOption = False,
 ) -> None:
     """Show each token: what it allows, its last use, and its waiting jobs. Never a secret.
@@ -66,7 +67,7 @@ def list_tokens(
     token would be parked. In a pipe each line is: name, allow, hosts, targets, queues, signed, secrets, last use
     (UTC), waiting jobs, those with the previous secret.
     """
-    rows, skipped = _rows(load_quietly(config), limit)
+    rows, skipped = _rows(load_quietly(config), jobs)
     if json:
         output.as_json(list(rows))
     else:

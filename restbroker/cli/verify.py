@@ -11,8 +11,9 @@ import typer
 from restbroker.config.urls import BadUrl, redis_address
 from restbroker.config.values import duration_text
 from restbroker.console import output
-from restbroker.console.configured import ConfigOption, JsonOption, load_quietly
+from restbroker.console.configured import ConfigOption, load_quietly
 from restbroker.console.exits import Exit
+from restbroker.console.options import JsonOption
 from restbroker.crashtest.result import Result
 from restbroker.errors import UsageError
 from restbroker.operate.connect import store_settings
@@ -24,7 +25,9 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def verify(
     config: ConfigOption = None,
-    redis: Annotated[str | None, typer.Option(help="Redis' URL, instead of a configuration.")] = None,
+    redis: Annotated[
+        str | None, typer.Option("--redis", metavar="URL", help="Redis' URL, instead of a configuration.")
+    ] = None,
     jobs: Annotated[int, typer.Option(help="How many jobs.", min=1, max=1_000_000)] = 2000,
     kills: Annotated[int, typer.Option(help="How often a broker is killed; with 0, nothing breaks.", min=0)] = 5,
     processes: Annotated[int, typer.Option(help="How many brokers run at once.", min=1, max=64)] = 2,

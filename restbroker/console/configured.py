@@ -12,7 +12,6 @@ import typer
 
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
-from restbroker.console import panels
 from restbroker.console.completion import paths
 from restbroker.console.output import say
 from restbroker.events import registry as sources
@@ -37,7 +36,6 @@ ConfigOption = Annotated[
         readable=False,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=panels.OUTPUT)]
 
 
 def load_with_notices(path: Path | None, overrides: Mapping[str, Json] | None = None) -> LoadedConfig:

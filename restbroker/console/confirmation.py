@@ -4,15 +4,12 @@ Always holds: nobody is asked where nobody can answer; there `--yes` says it.
 """
 
 import sys
-from typing import Annotated
 
 import typer
 
-from restbroker.console import output, panels
+from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
-
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=panels.SAFETY)]
 
 
 def confirm(question: str, *, yes: bool = False) -> None:

@@ -5,12 +5,10 @@ Called by `dead`, `retries` and `scheduled`. Always holds: neither arguments nor
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final
-
-import typer
+from typing import Final
 
 from restbroker.config.core import Config
-from restbroker.console import output, panels
+from restbroker.console import output
 from restbroker.console.times import local, utc
 from restbroker.operate import jobs
 from restbroker.operate.connect import open_store
@@ -24,7 +22,6 @@ _WAITING: Final[Mapping[SortedSet, str]] = {
     "retry": "waiting for their next try",
     "schedule": "waiting for their time",
 }
-LimitOption = Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000, rich_help_panel=panels.OUTPUT)]
 
 
 def show(settings: Config, zset: SortedSet, limit: int, *, as_json: bool) -> None:

@@ -22,6 +22,17 @@ _OPTIONS: Final = "Options"
 _UNCUT: Final = 10_000
 _ORDER: Final = (_ARGUMENTS, WHICH, WHAT, ANSWER, BULK, SAFETY, OUTPUT, _OPTIONS)
 
+_METAVARS: Final = {
+    "text": "TEXT",
+    "str": "TEXT",
+    "int": "N",
+    "integer": "N",
+    "int range": "N",
+    "integer range": "N",
+    "float range": "N",
+    "path": "FILE",
+}
+
 _Row = tuple[str, str]
 # Older releases of Typer take them from click, newer ones bring their own: no name is public in all of them.
 _Context = Any
@@ -30,6 +41,17 @@ _Formatter = Any
 
 class Command(TyperCommand):
     """A command whose options stand under their headings, and whose line is not cut in the list of its group."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  what Typer gives to each command
+        """Take what Typer gives; a value that has no name in `--help` is called by its type: `N`, `TEXT`, `FILE`."""
+        super().__init__(*args, **options)
+        for param in self.params:
+            if isinstance(param, TyperOption) and param.metavar is None and not param.is_flag:
+                param.metavar = _METAVARS.get(param.type.name)
+
+    def collect_usage_pieces(self, ctx: _Context) -> list[str]:
+        """Return the words behind the command's name, a required one plain: `JID`, where Typer writes `{JID}`."""
+        return [piece.removeprefix("{").removesuffix("}") for piece in super().collect_usage_pieces(ctx)]
 
     def get_short_help_str(self, limit: int = _UNCUT) -> str:  # noqa: ARG002  click would cut it at this length
         """Return the first sentence of its help."""

@@ -1,25 +1,13 @@
-"""What `queues`, `targets` and `processes` share: their options, and how times, pauses and counts are said."""
+"""What `queues`, `targets` and `processes` share: how times, pauses and counts are said."""
 
 from collections.abc import Mapping
-from typing import Annotated
-
-import typer
 
 from restbroker.config.values import duration_text
-from restbroker.console import output, panels, times
+from restbroker.console import output, times
 from restbroker.job.json_types import Json
 from restbroker.store.pauses import Pause
 
 _MOST_DAYS = 366
-ForOption = Annotated[
-    str | None,
-    typer.Option("--for", help="How long, e.g. 30m, 2h, 1d. [default: until resumed]", rich_help_panel=panels.WHAT),
-]
-WhyOption = Annotated[str, typer.Option("--why", help="Why, for everybody who looks.", rich_help_panel=panels.SAFETY)]
-NotedWhyOption = Annotated[str, typer.Option("--why", help="Why, for the audit.", rich_help_panel=panels.SAFETY)]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Only say what would be done.", rich_help_panel=panels.SAFETY)
-]
 
 
 def duration_s(text: str | None) -> float | None:

@@ -15,11 +15,19 @@ import typer
 
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output, steering
-from restbroker.console.configured import ConfigOption, JsonOption
-from restbroker.console.confirmation import YesOption, confirm
+from restbroker.console.configured import ConfigOption
+from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
-from restbroker.console.jobs import LimitOption
 from restbroker.console.lists import ListsFirst
+from restbroker.console.options import (
+    AllOption,
+    DryRunOption,
+    JsonOption,
+    LimitOption,
+    TimeoutOption,
+    WaitOption,
+    YesOption,
+)
 from restbroker.console.times import duration_s
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
@@ -126,7 +134,7 @@ def set_roster(
         ),
     ],
     config: ConfigOption = None,
-    dry_run: steering.DryRunOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Make this the whole roster of a user."""
     with usage_errors():
@@ -197,9 +205,7 @@ def befriend(
 
 
 @app.command()
-def delete(
-    user: User, config: ConfigOption = None, yes: YesOption = False, dry_run: steering.DryRunOption = False
-) -> None:
+def delete(user: User, config: ConfigOption = None, yes: YesOption = False, dry_run: DryRunOption = False) -> None:
     """Forget a user's roster, and that he had one."""
     with open_rosters(config) as desk, usage_errors():
         user = read_user(user, desk.domain)
@@ -219,11 +225,11 @@ def refresh(
     users: Annotated[
         list[str] | None, typer.Argument(metavar="[USER]...", help="Whose roster.", autocompletion=users)
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Everybody who has a roster.")] = False,
+    every: AllOption = False,
     config: ConfigOption = None,
-    dry_run: steering.DryRunOption = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until they are refreshed, or have failed.")] = False,
-    timeout: Annotated[str, typer.Option(help="How long --wait waits.")] = "60s",
+    dry_run: DryRunOption = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = "60s",
 ) -> None:
     """Have Prosody told of rosters, whether they changed or not.
 

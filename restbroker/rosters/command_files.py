@@ -15,10 +15,11 @@ import attrs
 import typer
 
 from restbroker.config.target import Target
-from restbroker.console import completion, output, steering
-from restbroker.console.configured import ConfigOption, JsonOption
-from restbroker.console.confirmation import YesOption, confirm
+from restbroker.console import completion, output
+from restbroker.console.configured import ConfigOption
+from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
+from restbroker.console.options import DryRunOption, JsonOption, YesOption
 from restbroker.console.private_file import write_pieces
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rosters import files as roster_files
@@ -73,7 +74,7 @@ def import_(
     add: Annotated[bool, typer.Option("--add", help="Leave contacts that are not named. [default: replace]")] = False,
     config: ConfigOption = None,
     yes: YesOption = False,
-    dry_run: steering.DryRunOption = False,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write rosters of many users from a file, a running ejabberd, or Prosody's own storage.

@@ -1,0 +1,138 @@
+"""The options that many commands share: each is declared once, with one text, so that it means the same everywhere.
+
+Called by the commands, as annotations of their parameters. Always holds: an option that means something else in one
+command has another name there, or stands in that command's module; its heading is one of `console.panels`.
+"""
+
+from typing import Annotated
+
+import typer
+
+from restbroker.console import completion, panels
+
+Jids = Annotated[list[str] | None, typer.Argument(metavar="[JID]...", help="Job ids.", autocompletion=completion.jids)]
+
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help="FIELD OP VALUE, e.g. 'error = BadToken' or 'failed_at < yesterday'; repeated: all must hold.",
+        autocompletion=completion.conditions,
+        rich_help_panel=panels.WHICH,
+    ),
+]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help="Only from this time on, e.g. 2h, yesterday: when a job died, first failed, was pushed, or is due.",
+        rich_help_panel=panels.WHICH,
+    ),
+]
+UntilOption = Annotated[
+    str | None,
+    typer.Option(
+        "--until",
+        metavar="TIME",
+        help="Only before this time; a day counts from its start.",
+        rich_help_panel=panels.WHICH,
+    ),
+]
+OlderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--older-than",
+        metavar="DURATION",
+        help="Only jobs older than this, e.g. 2h, 4w, by the same time. Not for scheduled jobs.",
+        rich_help_panel=panels.WHICH,
+    ),
+]
+NewerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--newer-than",
+        metavar="DURATION",
+        help="Only jobs newer than this, by the same time. Not for scheduled jobs.",
+        rich_help_panel=panels.WHICH,
+    ),
+]
+GroupOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        metavar="ID",
+        help="Only jobs of this failure group, as `summary` names it. Not for scheduled jobs.",
+        autocompletion=completion.groups,
+        rich_help_panel=panels.WHICH,
+    ),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="All of them.", rich_help_panel=panels.WHICH)]
+MostOption = Annotated[
+    int | None, typer.Option("--limit", metavar="N", help="At most this many.", min=1, rich_help_panel=panels.WHICH)
+]
+JobsOption = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        help="Look at this many jobs of each queue or set.",
+        min=1,
+        max=10_000_000,
+        rich_help_panel=panels.WHICH,
+    ),
+]
+SecondsOption = Annotated[
+    int,
+    typer.Option("--seconds", metavar="N", help="Look for this long.", min=1, max=3600, rich_help_panel=panels.WHICH),
+]
+
+RateOption = Annotated[
+    float | None,
+    typer.Option("--rate", metavar="N", min=0.01, help="At most this many jobs a second.", rich_help_panel=panels.WHAT),
+]
+ForOption = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="DURATION",
+        help="How long, e.g. 30m, 2h, 1d. [default: until resumed]",
+        rich_help_panel=panels.WHAT,
+    ),
+]
+
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait until it is done or has failed.", rich_help_panel=panels.ANSWER)
+]
+TimeoutOption = Annotated[
+    str, typer.Option("--timeout", metavar="DURATION", help="How long --wait waits.", rich_help_panel=panels.ANSWER)
+]
+
+RepeatUnsafeOption = Annotated[
+    bool,
+    typer.Option(
+        "--repeat-unsafe",
+        help="Also jobs that may have run and are not safe to repeat: they may run twice.",
+        rich_help_panel=panels.SAFETY,
+    ),
+]
+ForeignQueuesOption = Annotated[
+    bool,
+    typer.Option(
+        "--foreign-queues", help="Also queues that this configuration does not serve.", rich_help_panel=panels.SAFETY
+    ),
+]
+WhyOption = Annotated[
+    str, typer.Option("--why", metavar="TEXT", help="The reason, for the audit log.", rich_help_panel=panels.SAFETY)
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only show what would be done.", rich_help_panel=panels.SAFETY)
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=panels.SAFETY)]
+
+LimitOption = Annotated[
+    int,
+    typer.Option("--limit", metavar="N", help="At most this many.", min=1, max=100_000, rich_help_panel=panels.OUTPUT),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=panels.OUTPUT)]
