@@ -215,7 +215,7 @@ BASES: Final[Sequence[Base]] = (
     Base("a command of http", _target("http", {"Commands": {"one": {"Path": "/x"}}}), "Targets.it.Options.Commands.one",
          "Method Path Query Body Encoding Headers Success Retry Idempotent Nonsense"),
     Base("the roster service", {**_ROSTERS, "Roster": {"Target": "it"}}, "Roster",
-         "Listen Path Serve Domain Target CopyAge CopiesMiB Auth Nonsense"),
+         "Listen Path Serve Domain Target CopyAge CopiesMiB CopiesFile Auth Nonsense"),
     Base("its login", {**_ROSTERS, "Roster": {"Auth": {"Basic": {"User": "u", "Pass": "p"}}}}, "Roster.Auth.Basic",
          "User Pass PassFile-Pass"),
     Base("its key", {**_ROSTERS, "Roster": {"Auth": {"Key": {"Value": "k3y"}}}}, "Roster.Auth.Key",
@@ -226,7 +226,7 @@ BASES: Final[Sequence[Base]] = (
          "Kind Path Secret SecretFile-Secret Queue Class DropDuplicates DropOwn Only Except Routes Fields Names Omit IQ"
          " Listen Options Nonsense"),
     Base("options of events of prosody-rest", _source("prosody-rest", {}, Path="/events", Secret=_SECRET),
-         f"{_OF_EVENTS}.Options", "Name Version"),
+         f"{_OF_EVENTS}.Options", "Name Version XML"),
     Base("what a source takes", _source("prosody-rest", Path="/events", Secret=_SECRET, **_ONLY), f"{_OF_EVENTS}.Only",
          "Types Sender Receiver Body Nonsense"),
     Base("what a source drops", _source("prosody-rest", Path="/events", Secret=_SECRET, **_ONLY), f"{_OF_EVENTS}.Except",

@@ -81,6 +81,26 @@ def test_a_message_to_a_bot_is_a_job_with_all_that_is_known_of_it(
     assert john.messages.all == []
 
 
+def test_a_stanza_as_xml_keeps_elements_that_json_loses_and_a_name_is_told_as_well(
+    make_prosody: Callable[..., Prosody],
+    roster_service: RosterService,
+    redis_server: RedisServer,
+    store: Store,
+    tmp_path: Path,
+) -> None:
+    prosody = make_prosody(hook_type="application/xmpp+xml", roster_port=roster_service.port)
+    prosody.register("john")
+    options = {"XML": True, "Name": "Tea bot"}
+    with broker(tmp_path, redis_server, prosody, Options=options), Clients(prosody.c2s_port, prosody.host) as clients:
+        john = clients.login("john")
+        john.send(f"<message to='bot@{prosody.hook_host}' type='chat'><body>hi</body><odd xmlns='urn:odd'/></message>")
+        (event,) = awaited(store, 1)
+        assert (event["body"], event["raw"]["kind"]) == ("hi", "message")
+        assert "urn:odd" in event["raw"]["xml"]
+        assert john.ask(f"bot@{prosody.hook_host}", "<query xmlns='jabber:iq:version'/>") == ("result", None)
+        assert john.ask(f"bot@{prosody.hook_host}", "<query xmlns='urn:odd'/>") == ("error", "service-unavailable")
+
+
 def test_a_question_is_refused_so_that_nobody_takes_silence_for_an_answer(
     prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
 ) -> None:

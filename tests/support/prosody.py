@@ -59,6 +59,7 @@ class Prosody(Daemon):
     """As in `user:password@`."""
     hook_path: str = "/events/prosody"
     hook_login: str = ""
+    hook_type: str = "application/json"
     modules: tuple[str, ...] = (
         "http_roster_admin",
         "block_subscriptions",
@@ -161,6 +162,7 @@ class Prosody(Daemon):
             authentication=self.authentication,
             modules=", ".join(json.dumps(module) for module in self.modules),
             roster_url=f"http://{self.roster_login}127.0.0.1:{self.roster_port}{self.roster_path}",
+            hook_type=self.hook_type,
             hook_url=f"http://{self.hook_login}127.0.0.1:{self.hook_port}{self.hook_path}",
         )
 

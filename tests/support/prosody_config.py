@@ -45,7 +45,7 @@ VirtualHost "{host}"
 HOOK: Final = """
 Component "hook.{host}" "rest"
     rest_callback_url = "{hook_url}"
-    rest_callback_content_type = "application/json"
+    rest_callback_content_type = "{hook_type}"
 """
 
 INCLUDE: Final = """

@@ -136,6 +136,10 @@ class Client:
     def say(self, to: str, body: str, kind: Literal["chat", "groupchat"] = "chat") -> None:
         self._run(self._say(to, body, kind))
 
+    def send(self, stanza: str) -> None:
+        """Sends this XML as it is."""
+        self._run(self._send(stanza))
+
     def join(self, place: str) -> None:
         """Enters a room; `place` has the nick behind the slash."""
         self._run(self._join(place))
@@ -169,6 +173,9 @@ class Client:
         async with asyncio.timeout(_NEVER_S):
             await seen.wait()
         self._stream.remove_handler("own presence")
+
+    async def _send(self, stanza: str) -> None:
+        self._stream.send_raw(stanza)
 
     async def _say(self, to: str, body: str, kind: Literal["chat", "groupchat"]) -> None:
         self._stream.send_message(mto=JID(to), mbody=body, mtype=kind)

@@ -1,8 +1,8 @@
-"""Stanzas as XML: what a job gives as `xml` becomes the body of a request, and an answer is read for the judge. Pure.
+"""Stanzas as XML: a job's `xml` becomes a body; an answer is read for the judge, a posted stanza for an event.
 
-Called by `request`, `outcomes` and the connector. Always holds: what is sent is written again from what was read, so
-that what was looked at is what is sent; no entity is resolved; a stanza whose command takes `to` and `from` has those,
-which are what a token is asked for.
+Called by `request`, `outcomes`, the connector and `events.hook`. Always holds: pure; what is sent is written again from
+what was read, so that what was looked at is what is sent; no entity is resolved; a stanza whose command takes `to` and
+`from` has those, which are what a token is asked for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,15 @@ KINDS: Final = ("message", "presence", "iq")
 ADDRESS: Final = ("to", "from", "id", "type")
 """The attributes of a stanza that arguments can give."""
 _ALONE: Final = "xml"
+CONTENT_TYPE: Final = "application/xmpp+xml"
 _SPACE: Final = "jabber:client"
+_MEMBERS: Final = ("type", "to", "from", "id")
+_TEXTS: Final = ("body", "subject", "thread")
+_QUERIES: Final = {
+    ("ping", "urn:xmpp:ping"): "ping",
+    ("query", "jabber:iq:version"): "version",
+    ("query", "http://jabber.org/protocol/disco#info"): "disco",
+}
 _DEPTH: Final = 100
 
 
@@ -47,8 +55,8 @@ class Element:
         return next((one for one in self.children if one.name == name), None)
 
 
-class _Unreadable(ValueError):
-    """Why it is not read."""
+class UnreadableStanza(ValueError):
+    """Why it cannot be read; the text repeats nothing of it."""
 
 
 def body_of(kind: str | None, given: Mapping[str, Json], identity: str) -> bytes:
@@ -61,7 +69,7 @@ def body_of(kind: str | None, given: Mapping[str, Json], identity: str) -> bytes
         raise InvalidArguments(f'the argument "xml" has no place beside "{min(extra)}", which belongs into it')
     try:
         stanza = _read(str(given[_ALONE]))
-    except _Unreadable as error:
+    except UnreadableStanza as error:
         raise InvalidArguments(f'the argument "xml" {error}') from None
     for problem in _problems(kind, stanza, given):
         raise InvalidArguments(f'the argument "xml" {problem}')
@@ -83,7 +91,7 @@ def is_question(given: Mapping[str, Json]) -> bool:
     """Return whether it is an iq of type get."""
     try:
         stanza = _read(str(given[_ALONE]))
-    except _Unreadable:
+    except UnreadableStanza:
         return False
     return stanza.name == "iq" and given.get("type", stanza.attributes.get("type")) == "get"
 
@@ -92,7 +100,7 @@ def as_json(body: bytes) -> Json:
     """Return what the judge looks at in an answer, as mod_rest would write it as JSON; None where it is no stanza."""
     try:
         stanza = _read(body.decode("utf-8", "replace"))
-    except _Unreadable:
+    except UnreadableStanza:
         return None
     if stanza.name == "xmpp" and stanza.children:  # several; the last ends them
         stanza = stanza.children[-1]
@@ -109,6 +117,28 @@ def as_json(body: bytes) -> Json:
         said: dict[str, Json] = {"node": command.attributes.get("node")}
         found["command"] = said if note is None else {**said, "note": {**note.attributes, "text": note.text}}
     return found
+
+
+def members_of(body: bytes) -> Mapping[str, Json]:
+    """Return a posted stanza as an event needs it. Raise `UnreadableStanza`.
+
+    It has the plain members of mod_rest's JSON (kind, address, id, lang, body, subject, thread; ping, version, disco of
+    a query), and the whole stanza as text: `{"kind": "message", "body": "hi", "xml": "<message …>"}`.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise UnreadableStanza("is not UTF-8") from None
+    stanza = _read(text)
+    found: dict[str, Json] = {name: stanza.attributes[name] for name in _MEMBERS if name in stanza.attributes}
+    if (lang := stanza.attributes.get("xml:lang")) is not None:
+        found["lang"] = lang
+    for child in stanza.children:
+        if child.name in _TEXTS and child.attributes.get("xmlns", _SPACE) == _SPACE:
+            found.setdefault(child.name, child.text)
+        elif (member := _QUERIES.get((child.name, child.attributes.get("xmlns", "")))) is not None:
+            found[member] = child.attributes.get("node", True)
+    return {"kind": stanza.name, **found, "xml": text}
 
 
 def _problems(kind: str | None, stanza: Element, given: Mapping[str, Json]) -> Iterator[str]:
@@ -130,7 +160,7 @@ def _problems(kind: str | None, stanza: Element, given: Mapping[str, Json]) -> I
 
 
 def _read(text: str) -> Element:
-    """Return the element. Raises `_Unreadable`, whose text repeats nothing of it."""
+    """Return the element. Raises `UnreadableStanza`, whose text repeats nothing of it."""
     names = expat.ParserCreate("utf-8", namespace_separator=" ")  # refuses prefixes that stand for nothing
     parser = expat.ParserCreate("utf-8")
     top, path = list[Element](), list[Element]()
@@ -140,13 +170,13 @@ def _read(text: str) -> Element:
         (path[-1].inner if path else top).append(element)
         path.append(element)
         if len(path) > _DEPTH:
-            raise _Unreadable(f"has elements within each other, more than {_DEPTH}")
+            raise UnreadableStanza(f"nests elements deeper than {_DEPTH}")
 
     def characters(words: str) -> None:
         path[-1].inner.append(words)
 
     def refuse(*_: object) -> None:
-        raise _Unreadable("has a document type or an instruction, which no stanza may have")
+        raise UnreadableStanza("has a document type or an instruction, which stanzas may not contain")
 
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda _name: path.pop()
@@ -158,9 +188,9 @@ def _read(text: str) -> Element:
         names.Parse(data, True)
     except expat.ExpatError as error:
         why = expat.errors.messages[error.code]
-        raise _Unreadable(f"is not well-formed: {why} (line {error.lineno}, column {error.offset + 1})") from None
+        raise UnreadableStanza(f"is not well-formed: {why} (line {error.lineno}, column {error.offset + 1})") from None
     except UnicodeEncodeError:
-        raise _Unreadable("has half a character") from None
+        raise UnreadableStanza("has half a character") from None
     return top[0]
 
 

@@ -2,7 +2,7 @@
 -- hook. Loaded by tests/support/prosody.py, in the VirtualHost for sending and as a component for the hook.
 --
 -- It is written from what the original was seen to do under Prosody 0.12.3 and 13.0.1, not from its code; where nothing
--- was seen, a comment says "assumed". JSON only: XML, forms and plain text are a 415 here. An account that does not exist
+-- was seen, a comment says "assumed". It takes JSON only: XML, forms and plain text are a 415 here; it posts JSON or XML. An account that does not exist
 -- is left to Prosody, which crashes over it (500) with the authentication internal_plain.
 
 local base64 = require "util.encodings".base64;
@@ -179,7 +179,7 @@ local function call_hook(event)
 	local stanza, origin = st.clone(event.stanza), event.origin; -- a room sends the same one on to its next occupant
 	http.request(hook_url, {
 		method = "POST";
-		body = json.encode(mapped.write(stanza));
+		body = hook_type == "application/json" and json.encode(mapped.write(stanza)) or tostring(stanza);
 		headers = { ["Content-Type"] = hook_type, ["Accept"] = "application/json, text/plain, */*" };
 	}, function (body, code, response) answer(stanza, origin, body, code, response); end);
 	return true;
@@ -191,7 +191,8 @@ for _, kind in ipairs({ "message", "presence", "iq" }) do
 	end
 end
 
--- Once at the start it looks whether the hook is there; nothing follows from the answer but a line in the log.
-http.request(hook_url, { method = "OPTIONS" }, function (_, code)
+-- Once at the start it looks whether the hook is there, and which type it takes (`Accept`).
+http.request(hook_url, { method = "OPTIONS" }, function (_, code, response)
+	hook_type = code == 200 and response.headers.accept or hook_type;
 	module:log(code == 0 and "warn" or "info", "The hook answered OPTIONS with %d", code);
 end);

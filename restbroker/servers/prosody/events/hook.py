@@ -1,6 +1,7 @@
-"""The way to this kind, for the registry, and the answers that its configuration gives to questions.
+"""What reads and answers the stanzas that mod_rest posts, as JSON or XML. `events.registry` opens it for a source.
 
-Always holds: pure. mod_rest makes an iq of an answer's JSON, with the address of the question (measured on 0.12.3).
+Always holds: pure. mod_rest makes an iq of an answer's JSON, with the address of the query (measured on 0.12.3), also
+where it posted XML: an answer is read by its own type (read in its source, and tried on 0.12.3).
 """
 
 from http import HTTPStatus
@@ -10,7 +11,8 @@ import orjson
 
 from restbroker.config.events import EventSource
 from restbroker.job.json_types import Json
-from restbroker.servers.event_contract import Answer, Hook, HookRequest, IncomingEvent
+from restbroker.servers.event_contract import Answer, Hook, HookRequest, IncomingEvent, MalformedEvent
+from restbroker.servers.prosody import xml_stanza
 from restbroker.servers.prosody.events import stanzas
 from restbroker.servers.prosody.events.options import Options
 
@@ -18,29 +20,40 @@ _FEATURES: Json = ["http://jabber.org/protocol/disco#info", "jabber:iq:version",
 
 
 @attrs.frozen
-class NamedSource:
-    """Stanzas of a source with a name: who asks for it is told, and all else is as without."""
+class StanzaHook:
+    """Stanzas of a source. With a name it answers those who ask for it, and refuses everything else."""
 
     options: Options
-    CONTENT_TYPE: str = stanzas.CONTENT_TYPE
+
+    @property
+    def CONTENT_TYPE(self) -> str:  # noqa: N802  as `Hook` has it
+        """The type that the server is to post."""
+        return xml_stanza.CONTENT_TYPE if self.options.xml else stanzas.CONTENT_TYPE
 
     def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
-        """The stanza as an event. Raises `Malformed`."""
-        return stanzas.read(posted, source, now_s)
+        """Return the stanza as an event. Raise `MalformedEvent`."""
+        if not self.options.xml:
+            return stanzas.event_of(stanzas.read_json(posted.body), source, now_s)
+        try:
+            return stanzas.event_of(xml_stanza.members_of(posted.body), source, now_s)
+        except xml_stanza.UnreadableStanza as error:
+            raise MalformedEvent(f"it {error}") from None
 
     def answer_probe(self) -> Answer:
-        """The server is to post JSON."""
-        return stanzas.answer_probe()
+        """Choose what the server posts: mod_rest asks once, when it is loaded."""
+        return Answer(200, headers={"Accept": self.CONTENT_TYPE, "Allow": "OPTIONS, POST"})
 
-    def answer_taken(self, told: IncomingEvent) -> Answer:
+    def answer_taken(self, told: IncomingEvent) -> Answer:  # noqa: ARG002  every stanza is confirmed in the same way
         """The stanza is consumed."""
-        return stanzas.answer_taken(told)
+        return stanzas.TAKEN
 
     def answer_refused(self, told: IncomingEvent) -> Answer:
-        """The answer to `ping`, `version` and `disco#info` without a node; an error to what else is asked."""
+        """Answer `ping`, `version` and `disco#info` without a node, if there is a name; else with an error."""
+        if not self.options.name:
+            return stanzas.answer_refused(told)
         match told.event.raw:
             case {"type": "get", "ping": _}:
-                return stanzas.answer_taken(told)  # mod_rest makes an empty result of it
+                return stanzas.TAKEN  # mod_rest makes an empty result of it
             case {"type": "get", "version": _}:
                 return _result({"version": {"name": self.options.name, "version": self.options.version}})
             case {"type": "get", "disco": True | {}}:
@@ -53,15 +66,14 @@ class NamedSource:
         """The sender gets an error of the type wait."""
         return stanzas.not_now(told, retry_after_s)
 
-    def problem(self, status: HTTPStatus, detail: str) -> Answer | None:
-        """By the status alone."""
-        return stanzas.problem(status, detail)
+    def problem(self, status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG002  as `Hook` has it
+        """In a type that mod_rest does not read as a stanza: by the status alone."""
+        return None
 
 
 def open_hook(source: EventSource) -> Hook:
-    """What reads and answers stanzas."""
-    options = source.options
-    return NamedSource(options) if isinstance(options, Options) and options.name else stanzas
+    """Return what reads and answers stanzas."""
+    return StanzaHook(source.options if isinstance(source.options, Options) else Options())
 
 
 def _result(payload: dict[str, Json]) -> Answer:

@@ -11,8 +11,12 @@ class Options:
 
     name: str = key(
         "Name",
-        "What the host is called, a bot's name: with it, questions for ping, version and disco#info are answered,"
-        " unless IQ is accept.",
+        "The host's name, e.g. a bot's: with it, restbroker answers ping, version and disco#info, unless IQ is accept.",
         "",
     )
-    version: str = key("Version", "Its version, for who asks for that.", "")
+    xml: bool = key(
+        "XML",
+        "Let the server post stanzas as XML, so that no element is lost: events have the whole stanza in raw.xml.",
+        default=False,
+    )
+    version: str = key("Version", "Its version, as the answer to version.", "")

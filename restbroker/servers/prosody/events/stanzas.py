@@ -1,4 +1,4 @@
-"""The stanzas that mod_rest posts (`rest_callback_url`), and what it makes of answers. A `Hook`, which `hook` opens.
+"""The stanzas that mod_rest posts (`rest_callback_url`), and what it makes of answers. `hook` asks.
 
 Always holds: pure; an answer that is no success has a type that mod_rest does not read as a stanza, or is one. What is
 said of mod_rest was read in its source (Debian 13's prosody-modules, of April 2025, and a copy of January 2024), and of
@@ -15,7 +15,6 @@ messages and iqs measured with the former under Prosody 0.12.3 (tests/servers/te
 """
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Final
 
 import orjson
@@ -23,26 +22,30 @@ import orjson
 from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
-from restbroker.servers.event_contract import Answer, HookRequest, IncomingEvent, MalformedEvent
+from restbroker.servers.event_contract import Answer, IncomingEvent, MalformedEvent
+from restbroker.servers.prosody import xml_stanza
 
 CONTENT_TYPE: Final = "application/json"
-_KINDS: Final = ("message", "presence", "iq")
-_TAKEN: Final = Answer(202)
-_PROBED: Final = Answer(200, headers={"Accept": CONTENT_TYPE, "Allow": "OPTIONS, POST"})
+TAKEN: Final = Answer(202)
 
 
-def read(posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
-    """The stanza as an event. Raises `MalformedEvent`."""
+def read_json(body: bytes) -> Mapping[str, Json]:
+    """Return a stanza's members. Raise `MalformedEvent`."""
     try:
-        stanza = rubyjson.loads(posted.body)
+        stanza = rubyjson.loads(body)
     except rubyjson.Unreadable as error:
         # Its text quotes nothing but single characters and numbers.
-        raise MalformedEvent(f"it is no JSON that Ruby can read ({error})") from None
+        raise MalformedEvent(f"it is not JSON that Ruby can read ({error})") from None
     if not isinstance(stanza, dict):
-        raise MalformedEvent("it is no JSON object")
+        raise MalformedEvent("it is not a JSON object")
+    return stanza
+
+
+def event_of(stanza: Mapping[str, Json], source: str, now_s: float) -> IncomingEvent:
+    """Return the stanza of these members as an event. Raise `MalformedEvent`."""
     kind = stanza.get("kind")
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise MalformedEvent(f"its kind is none of {', '.join(_KINDS)}")
+    if not isinstance(kind, str) or kind not in xml_stanza.KINDS:
+        raise MalformedEvent(f"its kind is not one of {', '.join(xml_stanza.KINDS)}")
     sender, receiver = _text(stanza, "from"), _text(stanza, "to")
     word = _text(stanza, "type")
     event = ServerEvent(
@@ -55,38 +58,23 @@ def read(posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
         server=domain(receiver) if receiver is not None else None,
         source=source,
         received_at_s=now_s,
-        raw=stanza,
+        raw=dict(stanza),
         presence=word or PRESENCE[True] if kind == "presence" and word != "error" else None,
     )
     return IncomingEvent(event, asks=kind == "iq" and word not in ("result", "error"))
 
 
-def answer_probe() -> Answer:
-    """The server is to post JSON."""
-    return _PROBED
-
-
-def answer_taken(told: IncomingEvent) -> Answer:  # noqa: ARG001  every stanza is confirmed in the same way
-    """The stanza is consumed."""
-    return _TAKEN
-
-
 def answer_refused(told: IncomingEvent) -> Answer:
     """The sender of the iq gets an error."""
-    return _error(200, told, "cancel", condition="service-unavailable", text="Nobody answers such questions here.")
+    return _error(200, told, "cancel", condition="service-unavailable", text="There is no answer to such queries here.")
 
 
 def not_now(told: IncomingEvent, retry_after_s: int) -> Answer:
     """The sender gets the error that Prosody also sends when nobody listens here; it is of the type wait."""
     answer = _error(
-        503, told, "wait", condition="recipient-unavailable", text="This could not be taken. Try again later."
+        503, told, "wait", condition="recipient-unavailable", text="This could not be accepted. Try again later."
     )
     return Answer(answer.status, answer.body, answer.content_type, {"Retry-After": str(retry_after_s)})
-
-
-def problem(status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG001  as `Hook` has it
-    """In a type that mod_rest does not read as a stanza: by the status it knows."""
-    return None
 
 
 def _error(status: int, told: IncomingEvent, kind: str, condition: str, text: str) -> Answer:

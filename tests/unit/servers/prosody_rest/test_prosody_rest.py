@@ -27,7 +27,12 @@ def told(**stanza: Any) -> Any:
 
 
 def read(body: bytes, now_s: float = 1.0) -> IncomingEvent:
-    return stanzas.read(HookRequest("POST", "/", b"/", b"", {}, body), "prosody", now_s)
+    return read_by(Options(), body, now_s)
+
+
+def read_by(options: Options, body: bytes, now_s: float = 1.0) -> IncomingEvent:
+    hook = open_hook(EventSource(options=options))
+    return hook.read(HookRequest("POST", "/", b"/", b"", {}, body), "prosody", now_s)
 
 
 def test_a_message_has_each_member_and_the_whole_stanza() -> None:
@@ -83,7 +88,6 @@ def test_a_source_with_a_name_answers_who_asks_for_it() -> None:
             json.loads(hook.answer_refused(told(kind="iq", **stranger)).body)["error"]["condition"]
             == "service-unavailable"
         )
-    assert open_hook(EventSource(options=Options())) is stanzas
 
 
 @rows(
@@ -128,3 +132,49 @@ def test_what_could_not_be_taken_comes_back_as_an_error_to_wait_for(kind: str) -
     assert (stanza["error"]["type"], stanza["error"]["condition"]) == ("wait", "recipient-unavailable")
     # Prosody replies to no stanza of the type error.
     assert "type" not in stanza
+
+
+POSTED = (
+    "<message to='bot@bots.example.org' from='ann@example.org/phone' type='chat' id='m1' xml:lang='en'>"
+    "<body>hello &amp; more</body><odd xmlns='urn:example:odd'><inner a='1'/></odd></message>"
+)
+
+
+def test_a_stanza_as_xml_is_the_same_event_and_keeps_every_element() -> None:
+    event = read_by(Options(xml=True), POSTED.encode()).event
+    assert (event.type, event.sender, event.receiver) == ("message", "ann@example.org/phone", "bot@bots.example.org")
+    assert (event.id, event.body, event.server) == ("m1", "hello & more", "bots.example.org")
+    members = {"kind": "message", "type": "chat", "lang": "en", "body": "hello & more", "xml": POSTED}
+    assert members.items() <= event.raw.items() if isinstance(event.raw, dict) else False
+
+
+def test_a_name_is_told_to_those_who_ask_in_xml() -> None:
+    hook = open_hook(EventSource(options=Options(name="Tea bot", version="1", xml=True)))
+
+    def status(query: str) -> tuple[int, bool]:
+        stanza = f"<iq type='get' id='q' to='bot@b.example.org' from='a@example.org'>{query}</iq>"
+        posted = HookRequest("POST", "/", b"/", b"", {}, stanza.encode())
+        answer = hook.answer_refused(hook.read(posted, "prosody", 1.0))
+        return answer.status, b"error" in answer.body
+
+    disco = "http://jabber.org/protocol/disco#info"
+    assert status("<ping xmlns='urn:xmpp:ping'/>") == (202, False)
+    for query in ("<query xmlns='jabber:iq:version'/>", f"<query xmlns='{disco}'/>"):
+        assert status(query) == (200, False)
+    for other in (f"<query xmlns='{disco}' node='x'/>", "<ping xmlns='urn:other'/>"):
+        assert status(other) == (200, True)
+
+
+@rows("body", [b"", b"<message", b"<other/>", b"{}", b"\xff", b"<!DOCTYPE x><iq/>", b"<message>" + b"<a>" * 200])
+def test_what_is_no_stanza_in_xml_is_refused_without_repeating_it(body: bytes) -> None:
+    with pytest.raises(MalformedEvent):
+        read_by(Options(xml=True), body)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"<message>{text}</message>".encode()))
+def test_any_bytes_as_xml_are_an_event_or_malformed(body: bytes) -> None:
+    try:
+        found = read_by(Options(xml=True), body)
+    except MalformedEvent:
+        return
+    assert found.event.type in EVENT_TYPES
