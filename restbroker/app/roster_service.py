@@ -5,6 +5,7 @@ Always holds: Hypercorn and what serves are imported only where rosters are serv
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -44,17 +45,19 @@ def roster_service(
     if config is None:
         return RosterService()
     from restbroker.rosters.service.copies import Copies
+    from restbroker.rosters.service.copies_file import CopiesFile
     from restbroker.rosters.service.reader import BOUND_S, Reader
     from restbroker.rosters.service.service import service
     from restbroker.serving.plain import plain_app
     from restbroker.serving.runner import Server
 
     host, port = config.bind
+    copies = Copies(config.copy_age_s, config.copies_mib * 1024 * 1024)
     reader = Reader(
         open_connection(),
         report,
         config.domain,
-        copies=Copies(config.copy_age_s, config.copies_mib * 1024 * 1024),
+        copies=copies,
         refresh=None if refreshing is None else partial(_refresh, refreshing),
         # Time is left for a copy before the answer would come too late.
         bound_s=min(BOUND_S, config.longest_s / 2),
@@ -72,7 +75,8 @@ def roster_service(
         reads_bodies=False,
         is_plain=True,
     )
-    return RosterService((reader, server), made.samples)
+    keeper = () if config.copies_file is None else (CopiesFile(Path(config.copies_file), copies, report),)
+    return RosterService((*keeper, reader, server), made.samples)
 
 
 def served_here(config: Config, report: Report) -> RosterService:

@@ -5,15 +5,13 @@ Redis notes what is pushed together with the jobs.
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import attrs
 
+from restbroker.console import private_file
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
@@ -48,23 +46,15 @@ def read(path: Path) -> State | None:
               "complete": bool(complete)}:  # fmt: skip
             return State(batch, source, row, rows=rows, is_complete=complete)
         case _:
-            cure = "Name another one with --state, or remove it: then Redis alone tells how far the batch got."
-            raise UsageError(f"{path} is no state file of this version.", cure)
+            cure = "Name another one with --state, or remove it: Redis also knows how far the batch got."
+            raise UsageError(f"{path} is not a state file of this version.", cure)
 
 
 def write(path: Path, state: State) -> None:
     """Writes it in the place of what was there. Raises `OSError`."""
     document: Mapping[str, Json] = {"version": _VERSION, "batch": state.batch, "source": state.source,
         "row": state.row, "rows": state.rows, "complete": state.is_complete}  # fmt: skip
-    handle, name = tempfile.mkstemp(prefix=".restbroker-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(rubyjson.dumps(document) + b"\n")
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+    private_file.replace(path, [rubyjson.dumps(document) + b"\n"])
 
 
 def digest(path: Path) -> str:

@@ -35,7 +35,7 @@ _CURE: Final = "give Auth, or use a loopback address"
 class QueryKey:
     """A key in the query of the address, `?key=…`: what Prosody can carry beside HTTP Basic."""
 
-    value: Secret = secret("Value", "The key.", "A file that holds the key.", NO_SECRET, mandatory="or ValueFile")
+    value: Secret = secret("Value", "The key.", "A file with the key.", NO_SECRET, mandatory="or ValueFile")
 
     def check(self, place: str, review: Problems) -> "QueryKey | None":
         """The key as it is to be used; None where there is a problem in `review`."""
@@ -78,33 +78,38 @@ class Roster:
 
     bind: forms.Bind = key(
         "Listen",
-        "Where rosters are served; without Auth, a loopback address. Port 0 takes any free one.",
+        "host:port for rosters; without Auth, a loopback address. Port 0 takes any free one.",
         ("127.0.0.1", 8082),
         shown="127.0.0.1:8082",
     )
     path: forms.UserPath = key(
-        "Path", "Under which path; {user} stands for the user, at the end where it is left out.", f"/roster/{USER}"
+        "Path", "The path; {user} stands for the user, by default at the end.", f"/roster/{USER}"
     )
     served: bool = key(
-        "Serve", "`restbroker run` serves them as well; else only `restbroker roster serve` does.", default=True
+        "Serve", "`restbroker run` serves them too; otherwise only `restbroker roster serve` does.", default=True
     )
     domain: str | None = key(
         "Domain",
-        "Whose users these are: user@Domain means the same as user, and is nobody's contact of himself. Without it, the"
-        " Domain of Target.",
+        "The domain of these users: user@Domain is the same as user, and no one's own contact. By default, the "
+        "Domain of Target.",
     )
     target: str | None = key(
-        "Target", "The target of kind prosody-roster that tells Prosody of changes. Without it rosters are only served."
+        "Target",
+        "The target of kind prosody-roster that tells Prosody of changes. Without it, rosters are only served.",
     )
     copy_age_s: Annotated[float, duration(30, none=True)] = key(
         "CopyAge",
-        "While Redis is away, users get the copy of their roster that was read last, if that was not longer ago than"
-        " this. 0: there are none.",
+        "While Redis is away, users get the last copy of their roster that is not older than this. 0: no copies.",
         86_400.0,
         shown="24h",
     )
     copies_mib: Annotated[int, whole(1, 4096)] = key(
-        "CopiesMiB", "How much memory these copies may take, in MiB; those read first go first.", 64
+        "CopiesMiB", "The memory for these copies, in MiB; the oldest are dropped first.", 64
+    )
+    copies_file: str | None = key(
+        "CopiesFile",
+        "A file for these copies, so that a restart while Redis is away does not lose them. Without it they are only "
+        "in memory.",
     )
     _auth_as_written: RosterAuth | None = key("Auth", "How Prosody logs in: exactly one of its members.", secret=True)
     auth: Basic | QueryKey | None = None

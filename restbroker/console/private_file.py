@@ -1,13 +1,14 @@
-"""Writes a new file that only its owner may read. Used by `config init`, `token new` and `roster export`.
+"""Writes files that only their owner may read. Used wherever a secret, a roster or a batch's state is written.
 
-Always holds: a file that is there already is left alone, and nobody else can read the new one at any moment. It is
-there as a whole or not at all, also when the disk is full: half a secret would be taken for one.
+Always holds: nobody else can read the file at any moment. It is there as a whole or as it was before, also when the
+disk is full: half a secret would be taken for one. A new file (`write_new`) never replaces one that exists.
 """
 
 import os
 import shlex
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from restbroker.errors import UsageError
@@ -45,5 +46,18 @@ def write_pieces(path: Path, texts: Iterable[str]) -> None:
     except FileExistsError as error:
         raise UsageError(f"{path} exists already; nothing was changed.", "Name another file, or remove it.") from error
     except OSError as error:
-        cure = "Make room there, or name another file."
-        raise UsageError(f"{path} cannot be written: {error.strerror}. Nothing was left there.", cure) from error
+        cure = "Free some space there, or name another file."
+        raise UsageError(f"{path} cannot be written: {error.strerror}. No file was left behind.", cure) from error
+
+
+def replace(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write the file in the place of what is there. Raise `OSError`; then what is there stays."""
+    handle, name = tempfile.mkstemp(prefix=".restbroker-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(pieces)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise

@@ -51,7 +51,7 @@ def test_rosters_are_served_without_a_broker_and_end_though_a_connection_is_open
             alone.wait_for("config.unchanged")
             configured({"Path": "/other"})
             alone.signal(signal.SIGHUP)
-            alone.wait_for('code=NeedsRestart message="Roster: the change does not count')
+            alone.wait_for('code=NeedsRestart message="Roster: the change takes effect')
             assert prosody.get(f"{url}/roster/john").status_code == 200
             # Its connection is still open here.
             alone.signal(signal.SIGINT)
@@ -108,3 +108,37 @@ def test_a_taken_port_stops_no_delivery_and_is_told_by_its_key(
         broker.wait_for("broker.started")
         assert broker.stop() == 0
     assert "change Listen of Roster" in broker.output()
+
+
+def test_copies_in_a_file_let_users_in_after_a_restart_while_redis_is_away(
+    configured: Configured, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    kept = tmp_path / "copies"
+    serve = ["roster", "serve", "--config", str(configured({"CopiesFile": str(kept)}))]
+    with started(serve, directory=tmp_path / "first") as first:
+        assert "age" not in ask(first.wait_for(LISTENING)[1]).headers
+        first.signal(signal.SIGTERM)
+        assert first.wait() == 0
+    assert kept.stat().st_mode & 0o777 == 0o600
+    redis_server.kill()
+    try:
+        with started(serve, directory=tmp_path / "second") as second:
+            url = second.wait_for(LISTENING)[1]
+            answer = ask(url)
+            assert answer.json() == {"ann@example.org": {"name": "Ann"}}
+            assert int(answer.headers["age"]) >= 0
+            assert httpx.get(f"{url}/roster/mary", trust_env=False).status_code == 503
+    finally:
+        redis_server.start()
+
+
+def test_a_damaged_file_of_copies_is_reported_and_hinders_nothing(configured: Configured, tmp_path: Path) -> None:
+    kept = tmp_path / "copies"
+    kept.write_bytes(b"something else")
+    serve = ["roster", "serve", "--config", str(configured({"CopiesFile": str(kept)}))]
+    with started(serve, directory=tmp_path / "run") as alone:
+        alone.wait_for("code=RosterCopies")
+        assert ask(alone.wait_for(LISTENING)[1]).status_code == 200
+        alone.signal(signal.SIGTERM)
+        assert alone.wait() == 0
+    assert b"ann@example.org" in kept.read_bytes()

@@ -1,10 +1,12 @@
 """The rosters that were read last, to answer with while Redis is away. `rosters.service.reader` keeps them and asks.
 
-Always holds: they are in this process's memory and nowhere else, and end with it; together they take no more than
-`most_bytes`, and none is used that was read longer than `longest_s` ago. Those that were read first go first.
+Always holds: together they take no more than `most_bytes`, and none is used that was read longer than `longest_s` ago.
+Those that were read first go first. They are in this process's memory, and nowhere else but in the file of
+`rosters.service.copies_file`, if there is one.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -23,11 +25,12 @@ class Copy:
 
 @attrs.define(eq=False)
 class Copies:
-    """`longest_s` 0: none are kept."""
+    """`longest_s` 0: none are kept. `changes` counts what was kept."""
 
     longest_s: float
     most_bytes: int
     size_bytes: int = 0
+    changes: int = 0
     _copies: OrderedDict[str, Copy] = attrs.field(factory=OrderedDict)
 
     def __len__(self) -> int:
@@ -41,6 +44,7 @@ class Copies:
         if before is not None:
             self._forget(user)
         self._copies[user] = copy
+        self.changes += 1
         self.size_bytes += _size(user, copy)
         while self.size_bytes > self.most_bytes:
             self._forget(next(iter(self._copies)))
@@ -55,6 +59,10 @@ class Copies:
         copy_of_user = self._copies.get(user)
         fits = copy_of_user is not None and copy_of_user.read_s + self.longest_s > now_s
         return copy_of_user if fits else None
+
+    def all(self) -> Sequence[tuple[str, Copy]]:
+        """Return users with their copies, those that were read first in front."""
+        return tuple(self._copies.items())
 
     def _forget(self, user: str) -> None:
         self.size_bytes -= _size(user, self._copies.pop(user))

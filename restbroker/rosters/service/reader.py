@@ -34,7 +34,7 @@ _CONTACTS: Final = 1000
 """About so many are written at once, before their users are answered: some milliseconds."""
 _AGAIN_S: Final = 1.0
 """So often Redis is asked to take the refreshes of those who were given older copies."""
-_STOPPING: Final = StoreUnavailable("Rosters are not served any more: the process stops.", "Ask again.")
+_STOPPING: Final = StoreUnavailable("Rosters are no longer served: the process is stopping.", "Ask again.")
 
 
 @attrs.frozen
@@ -226,8 +226,8 @@ class Reader:
     def _away(self, error: RestbrokerError) -> RestbrokerError:
         if not self._is_away:
             self._is_away = True
-            kept = f"; who has a copy in memory ({len(self.copies)} users) gets that" if len(self.copies) else ""
-            what = f"Rosters are refused, as they cannot be read{kept}. {error.message}"
+            kept = f"; users with a copy in memory ({len(self.copies)}) get that" if len(self.copies) else ""
+            what = f"Rosters are refused because Redis cannot be read{kept}. {error.message}"
             self.report(Warned("RostersUnread", what, error.cure))
         return error
 
@@ -250,7 +250,7 @@ class Reader:
                 self._has_given = trio.Event()
             oldest_s = max(served.age_s or 0.0 for served in given.values())
             ago = duration_text(oldest_s)
-            what = f"Users who were given older rosters: {len(given)}, read up to {ago} before. They are refreshed now."
+            what = f"Users who got older rosters: {len(given)}, read up to {ago} before. They are refreshed now."
             self.report(Warned("OlderRosters", what, None))
 
     def _tell(self, user: str, answer: PreparedRoster | RestbrokerError) -> None:

@@ -48,7 +48,7 @@ class Service:
         with trio.move_on_after(self.longest_s):
             found = await self._answer(asked)
         if found is None:
-            found = _unavailable("This machine has too much to do.")
+            found = _unavailable("This machine is overloaded.")
         self._answers[found.status] += 1
         self._durations.add((trio.current_time() - began_s,))
         return found
@@ -67,7 +67,12 @@ class Service:
     async def _answer(self, asked: Request) -> Answer:
         if asked.method not in {"GET", "HEAD"}:
             return error_answer(
-                405, "MethodNotAllowed", "Rosters are only read.", "Use GET.", (b"allow", b"GET, HEAD"), closing=True
+                405,
+                "MethodNotAllowed",
+                "Rosters are read-only here.",
+                "Use GET.",
+                (b"allow", b"GET, HEAD"),
+                closing=True,
             )
         path, key = self.addresses.split(asked.target)
         try:
@@ -97,7 +102,7 @@ class Service:
             )
         )
         basic = () if self.addresses.with_key else (_BASIC,)
-        return error_answer(401, "LoginNeeded", "Rosters are given to who logs in.", "See Auth of Roster.", *basic)
+        return error_answer(401, "LoginNeeded", "Rosters require a login.", "See Auth of Roster.", *basic)
 
     def _elsewhere(self) -> Answer:
         self.report(
@@ -107,7 +112,7 @@ class Service:
                 "If it was Prosody: make its http_roster_url fit, with %s in the place of the user.",
             )
         )
-        return error_answer(404, "NotFound", "There are no rosters under this path.", "See Path of Roster.")
+        return error_answer(404, "NotFound", "There are no rosters at this path.", "See Path of Roster.")
 
 
 def service(config: Roster, reader: Reader, report: Report) -> Service:
