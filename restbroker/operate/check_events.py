@@ -1,14 +1,16 @@
 """Has servers emit an event, and waits for it at each source: which half is broken is a finding.
 
-Called by `restbroker check --events`. Always holds: the event becomes no job, nor does one that comes up to an hour
-later; nobody is sent anything but whom the kind of source or the operator names; no finding holds a secret.
+Called by `restbroker check --events`, and by the page that tests a source. Always holds: the event becomes no job,
+nor does one that comes up to an hour later; nobody is sent anything but whom the kind of source or the operator
+names; no finding holds a secret.
 """
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from secrets import token_hex
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import attrs
 import trio
@@ -35,8 +37,17 @@ from restbroker.transport.errors import MaybeSent, NotSent
 
 _AREA: Final = "Events"
 _PAUSE_S: Final = 0.1
-_LOST: Final = "Nothing that this server tells of becomes a job."
-_UNKNOWN: Final = "Whether its events come was not tested."
+_LOST: Final = "Events from this server do not become jobs."
+_UNKNOWN: Final = "Its events were not tested."
+
+T = TypeVar("T")
+
+
+class Ask(Protocol):
+    """Ask Redis a question that ends soon. It may raise what the question raises."""
+
+    def __call__(self, question: Callable[[Client], T], /) -> Awaitable[T]:
+        """Return the question's answer."""
 
 
 @attrs.frozen
@@ -64,21 +75,28 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
         return
     try:
         with open_store(config) as client:
+
+            async def ask(question: Callable[[Client], T]) -> T:
+                return question(client)
+
             for source in config.events.sources:
-                yield _test_source(client, config, source, test)
+                yield trio.run(test_source, ask, config, source, test)
     except (StoreUnavailable, StoreRefused) as error:
         yield Finding(
             "problem", _AREA, "EventNotTested", message=error.message, why=_UNKNOWN, cure=error.cure, cause="store"
         )
 
 
-def _test_source(client: Client, config: Config, source: EventSource, test: EventTest) -> Finding:
+async def test_source(ask: Ask, config: Config, source: EventSource, test: EventTest) -> Finding:
+    """Return whether an event of this source arrives. Raise what `ask` raises.
+
+    It takes as long as its command, and at most `within_s` more. Cancelled, it leaves nothing but the mark in Redis by
+    which the event would be known, for an hour.
+    """
     kind = sources.emits(source.kind)
     if kind is None:
-        message = (
-            f"Source {source.name}: restbroker knows no way to make a server tell something to the kind {source.kind}."
-        )
-        cure = f"Do something there that it tells of, and watch `restbroker events tail --source {source.name}`."
+        message = f"Source {source.name}: restbroker cannot make a server emit an event for the kind {source.kind}."
+        cure = f"Do something there that causes an event, and watch `restbroker events tail --source {source.name}`."
         return Finding("warning", _AREA, "EventNotTested", message=message, why=_UNKNOWN, cure=cure)
     fitting = [one for one in config.targets if one.kind == kind and one.name in (test.targets or [one.name])]
     if len(fitting) != 1:
@@ -90,9 +108,9 @@ def _test_source(client: Client, config: Config, source: EventSource, test: Even
     assert mark is not None  # noqa: S101  it was made a line above
     try:
         emission = sources.emission(source, target, test.parties, text)
-        store.expect(client, mark)
+        await ask(partial(store.expect, test_mark=mark))
         began_s = time.monotonic()
-        refused = _refusal(source, target, emission, trio.run(_send, target, emission, number))
+        refused = _refusal(source, target, emission, await _send(target, emission, number))
     except ConfigError as error:
         message = f"Source {source.name}: {error.message}"
         return Finding(
@@ -103,10 +121,10 @@ def _test_source(client: Client, config: Config, source: EventSource, test: Even
         return _failure(source, target, without_secrets(error.message, target) or "", cure=cure, cause="target")
     if refused is not None:
         return refused
-    found = _wait(client, mark, source.name, time.monotonic() + test.within_s)
+    found = await _wait(ask, mark, source.name, within_s=test.within_s)
     if found is None:
         took = duration_text(test.within_s)
-        message = f"Source {source.name}: {target.name} took the message, and no event of it came within {took}."
+        message = f"Source {source.name}: {target.name} accepted the message, but no event arrived within {took}."
         return Finding("problem", _AREA, "EventLost", message=message, why=_LOST, cure=emission.look_at)
     return _came(source, target, found, time.monotonic() - began_s)
 
@@ -133,36 +151,34 @@ def _refusal(source: EventSource, target: Target, emission: Emission, outcome: O
 
 
 def _failure(source: EventSource, target: Target, message: str, cure: str | None, cause: Cause) -> Finding:
-    message = f"Source {source.name}: {target.name} did not take the message that it was to tell of. {message}"
+    message = f"Source {source.name}: {target.name} did not accept the test message. {message}"
     return Finding("problem", _AREA, "EventNotSent", message=message, why=_UNKNOWN, cure=cure, cause=cause)
 
 
-def _wait(client: Client, mark: str, source: str, until_s: float) -> Mapping[str, object] | None:
-    """What is noted of the event; None: none came to this source by then."""
-    while True:
-        for line in store.came(client, mark):
-            noted: Mapping[str, object] = json.loads(line)
-            if noted["source"] == source:
-                return noted
-        if time.monotonic() >= until_s:
-            return None
-        time.sleep(_PAUSE_S)
+async def _wait(ask: Ask, mark: str, source: str, *, within_s: float) -> Mapping[str, object] | None:
+    """Return what is noted of the event; None: none came to this source by then."""
+    with trio.move_on_after(within_s):
+        while True:
+            for line in await ask(partial(store.came, test_mark=mark)):
+                noted: Mapping[str, object] = json.loads(line)
+                if noted["source"] == source:
+                    return noted
+            await trio.sleep(_PAUSE_S)
+    return None
 
 
 def _came(source: EventSource, target: Target, noted: Mapping[str, object], took_s: float) -> Finding:
-    message = f"Source {source.name}: {target.name} told of a message after {took_s:.1f} s"
+    message = f"Source {source.name}: {target.name} reported a message after {took_s:.1f} s"
     if noted["queue"]:
         return ok(_AREA, "EventCame", f"{message}; such events go to the queue {noted['queue']}. This one did not.")
-    why = f"It went from {noted['from']} to {noted['to']}, whose events Only, Except or Routes leave out."
-    cure = "If such events are wanted, correct these, or name other addresses with --from and --to."
+    why = f"It went from {noted['from']} to {noted['to']}, whose events Only, Except or Routes exclude."
+    cure = "If you want such events, correct these, or name other addresses with --from and --to."
     return Finding("note", _AREA, "EventUnwanted", message=f"{message}, and it is not wanted.", why=why, cure=cure)
 
 
 def _ambiguous(source: EventSource, kind: str, names: Sequence[str]) -> Finding:
     message = f"Source {source.name}: " + (
-        f"{' and '.join(names)} may be its server."
-        if names
-        else f"no target of kind {kind} is there to act on its server."
+        f"{' and '.join(names)} could be its server." if names else f"no target of kind {kind} exists for its server."
     )
-    cure = "Name the one of its server with --target." if names else f"Add a target of kind {kind} for its server."
+    cure = "Name the right one with --target." if names else f"Add a target of kind {kind} for its server."
     return Finding("problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, cure=cure, cause="config")

@@ -22,6 +22,7 @@ from restbroker.web.act_pages import ActPages
 from restbroker.web.connection import AdminConnection
 from restbroker.web.control_pages import SteerPages
 from restbroker.web.edit_pages import EditPages
+from restbroker.web.event_test import EventTestPages
 from restbroker.web.follow_page import FollowPages
 from restbroker.web.guard import Guard
 from restbroker.web.health import Health, add_health
@@ -107,6 +108,9 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: AdminConnection) -> None:
     app.add_url_rule("/audit", view_func=looks.acts, methods=["GET"])
     app.add_url_rule("/audit/<name>", "action", FollowPages(desk, shell).action, methods=["GET"])
     app.add_url_rule("/copies", view_func=looks.copies, methods=["GET"])
+    tests = EventTestPages(desk, shell, site.refuse)
+    app.add_url_rule("/test-events", "test-events", tests.ask, methods=["GET"])
+    app.add_url_rule("/test-events", "test-events-act", tests.act, methods=["POST"])
     app.add_url_rule("/steer", "steer", steer.ask, methods=["GET"])
     app.add_url_rule("/steer", "steer-act", steer.act, methods=["POST"])
 
@@ -145,7 +149,7 @@ class _Site:
         """Why there is no page: as a page for people, as JSON for programs."""
         if "text/html" not in request.headers.get("Accept", ""):
             return failure(status, code, message, cure)
-        html = self.renderer.page("refusal.html", title="Not this way", message=message, cure=cure, mark="")
+        html = self.renderer.page("refusal.html", title="Wrong method", message=message, cure=cure, mark="")
         return Response(html, status)
 
     async def error_page(self, error: RestbrokerError) -> Response:

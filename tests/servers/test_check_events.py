@@ -1,4 +1,4 @@
-"""`restbroker check --events`: a real Prosody is made to tell of a message, and which half is broken is said.
+"""`restbroker check --events` and the page's button: a real Prosody emits a message; the broken half is named.
 
 By default against our stand-in for mod_rest; `make test PROSODY_MODULES=/path` holds the original to the same.
 """
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import httpx
 import pytest
 
 from restbroker.store import queues
 from restbroker.store.client import StoreSettings, open_client
 from tests.servers.mongooseim import entry, exchanges, sent
+from tests.support.html_page import Page, parse
 from tests.support.mongooseim.push_http import HttpPusher
 from tests.support.player import Player
 from tests.support.process import run_here as run
@@ -21,6 +23,7 @@ from tests.support.process import started
 from tests.support.prosody import PASSWORD, Prosody
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
+from tests.web.test_sets import form_of
 
 QUEUE = "xmpp_events"
 
@@ -57,6 +60,21 @@ def beside_broker(place: Path, document: dict[str, Any], *words: str) -> tuple[i
         return checked(place, document, *words)
 
 
+def after_the_button(place: Path, document: dict[str, Any], **fields: str) -> Page:
+    """The page that a visitor sees who tests the source, beside a broker that takes events in."""
+    (place / "env.json").write_text(json.dumps({**document, "Stats": True, "StatsPort": 0}))
+    with started(["run"], directory=place) as broker, httpx.Client(timeout=30.0) as visitor:
+        site = broker.wait_for(r"listening what=/stats addresses=(\S+)")[1]
+        broker.wait_for("listening what=events")
+        page = parse(site, visitor.get(f"{site}/test-events?source=bots").text)
+        form = form_of(page.html, "/test-events")
+        answer = visitor.post(f"{site}/test-events", data={**form.hidden, "source": "bots", **fields})
+        assert PASSWORD not in answer.text
+        shown = visitor.get(f"{site}/audit").text
+    assert "source:bots" in shown
+    return parse(site, answer.text)
+
+
 def jobs(redis: RedisServer) -> list[bytes]:
     client = open_client(StoreSettings(redis.url))
     try:
@@ -72,6 +90,17 @@ def test_an_event_that_comes_is_told_with_its_queue_and_becomes_no_job(
     assert (code, list(found)) == (0, ["EventCame"]), found
     assert QUEUE in found["EventCame"]["message"]
     assert jobs(redis_server) == []
+
+
+def test_the_page_s_button_tests_a_source_as_the_command_does(
+    prosody: Prosody, document: dict[str, Any], redis_server: RedisServer, tmp_path: Path
+) -> None:
+    page = after_the_button(tmp_path, document, to=f"check@{prosody.hook_host}")
+    assert "EventCame" in page.html
+    assert QUEUE in page.html
+    assert jobs(redis_server) == []
+    document["Targets"]["prosody"]["Auth"]["Basic"]["Pass"] = "wrong"
+    assert "EventNotSent" in after_the_button(tmp_path, document, to=f"check@{prosody.hook_host}").html
 
 
 def test_an_event_that_filters_leave_out_is_told_as_that(

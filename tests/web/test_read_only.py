@@ -26,6 +26,7 @@ PAGES = (
     "/job?jid=j0",
     "/audit",
     "/copies",
+    "/sources",
 )
 
 
@@ -49,9 +50,11 @@ async def test_nothing_is_offered_and_nothing_is_obeyed(harness: Harness, site: 
             await send(running, "/steer", {"do": "pause-queue", "name": "rest"}),
             await send(running, "/steer", {"do": "cancel-job", "name": "node:7:xyz", "thread": "t1"}),
             await running.get("/steer?do=pause-queue&name=rest"),
+            await send(running, "/test-events", {"source": "bots"}),
+            await running.get("/test-events"),
         ]
     assert "read only" in pages[0]
-    assert not [html for html in pages if "/steer" in html or 'method="post"' in html]
-    assert [answer.status_code for answer in answers] == [403] * 5
+    assert not [html for html in pages if "/steer" in html or "/test-events" in html or 'method="post"' in html]
+    assert [answer.status_code for answer in answers] == [403] * 7
     assert harness.size("dead") == 1
     assert list(audit.entries(harness.client, 10)) == []
