@@ -1,1 +1,1 @@
-"""Benchmarks beside what restbroker could be replaced by: `make bench`; docs/performance.md has the figures."""
+"""Benchmarks beside what restbroker could be replaced by: `make bench`; docs/appendix/performance.md has figures."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.page`: writes the figures of results.json into docs/performance.md.
+"""`python -m benchmarks.page`: writes the figures of results.json into docs/appendix/performance.md.
 
 Everything between `<!-- figures: NAME -->` and `<!-- end -->` is written anew; the text around it stays.
 """
@@ -9,7 +9,7 @@ from typing import Final
 from benchmarks.figures import ROOT, Results
 from benchmarks.tables import PARTS
 
-PAGE: Final = ROOT / "docs" / "performance.md"
+PAGE: Final = ROOT / "docs" / "appendix" / "performance.md"
 PART: Final = re.compile(r"(<!-- figures: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 

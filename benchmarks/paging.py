@@ -99,7 +99,7 @@ def measure(around: Surroundings, sizes: Sequence[int], pages: int) -> Mapping[t
 
 
 def table(found: Mapping[tuple[str, str], Sequence[Cost]]) -> str:
-    """As docs/performance.md has it."""
+    """As docs/appendix/performance.md has it."""
     lines = [
         "| set | page | few, ms | many, ms | many/few | few, CPU ms | many, CPU ms | looked at |",
         "|---" * 8 + "|",

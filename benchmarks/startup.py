@@ -52,7 +52,7 @@ def measured(rounds: int) -> Mapping[str, float]:
 
 
 def table(found: Mapping[str, float]) -> str:
-    """As docs/measurements.md has it: all but the helps, of which the slowest stands for all."""
+    """As docs/appendix/measurements.md has it: all but the helps, of which the slowest stands for all."""
     bare = found[_BARE]
     helps = {name: took for name, took in found.items() if name not in {_BARE, *_OTHERS, *_TAB}}
     slowest = max(helps, key=lambda name: helps[name])

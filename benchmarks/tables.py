@@ -1,4 +1,6 @@
-"""The parts of docs/performance.md that have measured figures, each made of the kept results. `page` puts them in."""
+"""The parts of docs/appendix/performance.md that have measured figures, each made of the kept results. `page` puts
+them in.
+"""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence

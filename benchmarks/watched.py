@@ -56,7 +56,7 @@ def measure(run: Run) -> Mapping[str, Sequence[Mapping[str, Any]]]:
 
 
 def table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """As docs/performance.md has it."""
+    """As docs/appendix/performance.md has it."""
     lines = ["| round | " + " | ".join(f"{name}, µs" for name in found) + " |", "|---" * (len(found) + 1) + "|"]
     for number, round_ in enumerate(zip(*found.values(), strict=True), start=1):
         lines.append(f"| {number} | " + " | ".join(f"{one['cpu_us_per_job']:.1f}" for one in round_) + " |")

@@ -20,6 +20,9 @@ from tools.pages import PAGES, ROOT, anchor
 LIST: Final = "docs/decisions/README.md"
 """The list of the decisions; a forge lists that folder by itself."""
 
+_UNSEARCHED: Final = ("docs/decisions/", "docs/appendix/", "CHANGELOG.md")
+"""What the search leaves out: whoever looks for how to do something would find why it is so."""
+
 _LINK: Final = re.compile(r"(?<!`)\[((?:[^\]\[]|!?\[[^\]]*\](?:\([^)]*\))?)*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 _IMAGE: Final = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 _ITEM: Final = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
@@ -63,6 +66,8 @@ def _decisions() -> str:
 def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """The page as Python-Markdown reads it: links to folders, and lists."""
     del config, files
+    if page.file.src_uri.startswith(_UNSEARCHED):
+        page.meta["search"] = {"exclude": True}
     return reindented(folders(markdown, ROOT / Path(page.file.src_uri).parent))
 
 

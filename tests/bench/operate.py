@@ -139,7 +139,7 @@ def say(line: str) -> None:
 
 
 def row(words: str, costs: list[Cost]) -> str:
-    """As docs/measurements.md has it."""
+    """As docs/appendix/measurements.md has it."""
     fields = ("took_s", "cpu_s", "mib", "longest_ms", "most_ms")
     took_s, used_s, mib, longest_ms, most_ms = (
         statistics.median(getattr(one, name) for one in costs) for name in fields

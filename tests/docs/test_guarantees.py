@@ -17,7 +17,7 @@ from tools.pages import ROOT
 PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 PRODUCT = re.compile(r"`((?:restbroker|contrib)/[\w./]+)`")
 PLAYER = ROOT / "tests" / "support" / "player.py"
-PAGES_OF_PROOFS = ("docs/guarantees.md", "docs/migrate.md", "docs/sidekiq.md", "SECURITY.md")
+PAGES_OF_PROOFS = ("docs/appendix/proofs.md", "docs/appendix/security.md", "docs/migrate.md", "docs/sidekiq.md")
 
 
 def test_each_test_of_the_table_exists_and_a_page_names_those_that_the_table_has_for_it() -> None:
@@ -35,7 +35,7 @@ def test_each_row_of_a_table_of_proofs_has_one_and_each_file_that_defends_agains
         rows = list(rows_to_prove((ROOT / name).read_text("utf-8")))
         assert len(rows) >= 10, name
         assert [row for row in rows if not PROOF.search(row)] == []
-    named = PRODUCT.findall((ROOT / "SECURITY.md").read_text("utf-8"))
+    named = PRODUCT.findall((ROOT / "docs/appendix/security.md").read_text("utf-8"))
     assert [file for file in named if not (ROOT / file).is_file()] == []
 
 

@@ -2,7 +2,7 @@
 """Fastpath as a state machine: a user asks, experts are offered the question, and a room brings the two together.
 
 The pure half of the tests of Openfire's workgroups: it walks as a server does and says which events are due. The tables
-of docs/servers/openfire-fastpath.md are these. Always holds: no question is with two experts at once, and a room needs
+of docs/appendix/openfire-fastpath.md are these. Always holds: no question is with two experts at once, and a room needs
 both.
 """
 

@@ -315,7 +315,7 @@ class Walker:
 
 
 def test_the_tables_of_the_page_are_those_that_the_tests_walk_by() -> None:
-    page = (Path(__file__).parents[2] / "docs/servers/openfire-fastpath.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs/appendix/openfire-fastpath.md").read_text("utf-8")
     rows = re.findall(r"^\| `([\w-]+)` \| `([\w-]+)` \| `([\w-]+)` \|$", page, re.MULTILINE)
     assert [Arrow(*row) for row in rows] == [*ASKER, *EXPERT]
 
@@ -385,7 +385,7 @@ def test_a_question_whose_broker_is_killed_is_parked_and_answered_once_by_the_ne
         answer = talk.answer(jid)
         assert (answer["jid"], answer["command"], answer["outcome"]) == (jid, "ask", "uncertain")
         assert (answer["error"]["code"], answer["attempts"], answer["answer"]) == ("AskUnanswered", 1, None)
-        assert answer["error"]["cure"].startswith("ask_status tells how it stands")
+        assert answer["error"]["cure"].startswith("ask_status shows its state")
         assert talk.parked() == [jid]
         assert talk.store.command("XLEN", talk.store.keys.parked) == 1
         assert [asked.line for asked in server.requests].count("POST /rest/api/restapi/v1/ask") == 1
